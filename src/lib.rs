@@ -1,0 +1,20 @@
+//! Mailfleet: declarative email sending over many servers.
+//!
+//! The map, in the order of the data:
+//!
+//! - [`resources`]: what users write. Plain data, schema, conditions.
+//! - [`source`]: where it comes from, and where status goes.
+//! - [`decide`]: what should hold. Pure.
+//! - [`engine`]: the loop: snapshot, decide, act, report. Read this first.
+//! - [`providers`]: how a server is spoken to.
+//! - [`audience`]: to whom. Streams.
+//! - [`message`]: what is sent. Pure.
+//! - [`dispatch`]: which server, how fast, what on failure.
+//! - [`ledger`]: who was mailed.
+//! - [`sink`]: a local SMTP server that takes everything, for demo, tests and benchmarks.
+//! - [`cli`]: one file per command.
+
+#![forbid(unsafe_code)]
+
+pub mod resources;
+pub mod providers;

@@ -1,0 +1,225 @@
+//! How a server is spoken to: one file per type holds its YAML, its probe, its delivery and its tests.
+//!
+//! Only this room opens sockets to mail servers. Every type maps its own answers to [`Outcome`] and
+//! [`Failure`]; nothing downstream reads error text. A new type is one file and one line in the table below.
+
+use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::resources::{KeyRef, Reason, check::Fault, secret::SecretValue};
+
+/// One message, ready to leave.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The caller's token; it comes back with the outcome.
+    pub token: u64,
+    /// The envelope sender (RFC 5321 reverse-path), without angle brackets; empty for the null sender.
+    pub mail_from: Arc<str>,
+    /// The envelope recipient, without angle brackets.
+    pub recipient: Arc<str>,
+    /// The whole message (RFC 5322), lines ended by CRLF, not dot-stuffed.
+    pub content: Arc<[u8]>,
+    /// The content has bytes above 127: 8BITMIME (RFC 6152) is needed.
+    pub needs_8bit: bool,
+    /// An address or a header field is not ASCII: SMTPUTF8 (RFC 6531) is needed.
+    pub needs_smtputf8: bool,
+}
+
+/// What became of one message. The five answers to "what happens next".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server has taken it. The reply is kept in the ledger (250 characters at most).
+    Accepted {
+        /// The server's reply, for example `250 2.0.0 Ok: queued as 4F1`.
+        reply: String,
+    },
+    /// The server refuses this recipient or message for good.
+    RecipientRejected {
+        /// The server's reply.
+        reply: String,
+    },
+    /// The server refuses this recipient or message for now.
+    Deferred {
+        /// The server's reply.
+        reply: String,
+        /// The server's own word on when to try again.
+        retry_after: Option<Duration>,
+    },
+    /// The server itself failed, and the message was certainly not taken: it may move to another server.
+    ServerFailed(Failure),
+    /// The message was wholly written and the answer never came: it may have been taken.
+    Unknown(Failure),
+}
+
+/// Why a server failed: a reason for conditions and a message for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The condition's reason.
+    pub reason: Reason,
+    /// What failed, where, and what to do. Stable: no ports that change, ids or times in it.
+    pub message: String,
+    /// Whether only a person can mend it (wrong password, bad certificate): the server is Stalled.
+    pub needs_person: bool,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// The outcome of one message of a batch.
+#[derive(Debug)]
+pub struct Delivered {
+    /// The message, given back so that it can be sent through another server.
+    pub message: Outgoing,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// When the outcome was known: the time from the start of the batch's writing to its reply, for the size of the window.
+    pub round_trip: Option<Duration>,
+}
+
+/// A boxed future, since a server is a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A server as the engine and the dispatcher see it. One value for each version of spec and secrets.
+pub trait Server: Send + Sync {
+    /// A real conversation without a message: connect, TLS, authenticate. `None` where that cannot be done without sending.
+    /// The caller puts the timeout of `spec.probe` around it.
+    fn probe(&self) -> BoxFuture<'_, Option<Result<(), Failure>>>;
+
+    /// Sends a batch over one connection and yields each outcome as soon as it is known. Exactly one outcome for each
+    /// message, whatever happens; the future ends when all are given.
+    fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()>;
+
+    /// How many messages one call of `deliver` can use well: what a connection takes in one go. It may grow once the
+    /// server's extensions are known. 1 where nothing is pipelined.
+    fn batch_max(&self) -> usize;
+
+    /// Closes idle connections in good order.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What a provider gets beside its own spec.
+#[derive(Clone)]
+pub struct Context {
+    /// `namespace/name` of the server, for messages and logs.
+    pub name: String,
+    /// The values of the Secrets that [`Provider::secrets`] named, all present.
+    pub secrets: Secrets,
+    /// Connections at a time.
+    pub connections: u32,
+    /// Messages after which a connection is closed.
+    pub messages_per_connection: u32,
+    /// For each step of a probe and of opening a connection.
+    pub connect_timeout: Duration,
+    /// The folder that relative paths of the spec start at (files mode), where the state is.
+    pub state_dir: std::path::PathBuf,
+}
+
+/// Secret values by their reference.
+pub type Secrets = BTreeMap<KeyRef, SecretValue>;
+
+/// A key of a Secret that a provider needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretUse {
+    /// The field that names it, relative to the object: `spec.provider.smtp.auth.secretRef`.
+    pub path: String,
+    /// The Secret and the key.
+    pub key: KeyRef,
+    /// Whether it may be absent.
+    pub optional: bool,
+}
+
+/// A type of server: its YAML and what follows from it.
+pub trait Provider {
+    /// Rules beyond the schema; paths start with `spec.provider.<type>`.
+    fn check(&self, faults: &mut Vec<Fault>);
+    /// The Secrets that it needs.
+    fn secrets(&self) -> Vec<SecretUse>;
+    /// Where it is, in words: `smtp.example.com:587, StartTls`.
+    fn address(&self) -> String;
+    /// A server from the spec and its secrets. Opens nothing yet.
+    ///
+    /// # Errors
+    /// When a secret cannot be used as it is.
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure>;
+}
+
+macro_rules! providers {
+    ($($key:ident: $module:ident::$spec:ident, $about:literal;)*) => {
+        $(pub mod $module;)*
+
+        /// How a server is spoken to: exactly one key, which is its type.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[allow(non_camel_case_types)]
+        pub enum ProviderSpec {
+            $(#[doc = $about] $key($module::$spec)),*
+        }
+
+        impl ProviderSpec {
+            /// Every type and what it is for.
+            pub const TYPES: &'static [(&'static str, &'static str)] = &[$((stringify!($key), $about)),*];
+
+            /// The key in the YAML.
+            #[must_use]
+            pub fn type_name(&self) -> &'static str {
+                match self { $(Self::$key(_) => stringify!($key)),* }
+            }
+
+            fn provider(&self) -> &dyn Provider {
+                match self { $(Self::$key(spec) => spec),* }
+            }
+        }
+
+        impl JsonSchema for ProviderSpec {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                "Provider".into()
+            }
+
+            // By hand instead of `oneOf`: structural, and a fault within a type is told as that type's fault.
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let mut properties = serde_json::Map::new();
+                $(
+                    let mut schema = generator.subschema_for::<$module::$spec>();
+                    schema.insert("description".to_owned(), $about.into());
+                    properties.insert(stringify!($key).to_owned(), schema.to_value());
+                )*
+                schemars::json_schema!({
+                    "type": "object",
+                    "description": "How the server is spoken to: exactly one key, which is its type.",
+                    "properties": properties,
+                    "additionalProperties": false,
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                })
+            }
+        }
+    };
+}
+
+providers! {
+    smtp: smtp::Smtp, "Any SMTP relay (RFC 5321), with StartTls, Tls or None.";
+    outbox: outbox::Outbox, "A Maildir on this machine: previews and dry runs, nothing is sent.";
+}
+
+impl Provider for ProviderSpec {
+    fn check(&self, faults: &mut Vec<Fault>) {
+        self.provider().check(faults);
+    }
+
+    fn secrets(&self) -> Vec<SecretUse> {
+        self.provider().secrets()
+    }
+
+    fn address(&self) -> String {
+        self.provider().address()
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        self.provider().build(context)
+    }
+}

@@ -1,0 +1,448 @@
+//! `Campaign`: one message to an audience, through the servers that a plan grants.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, Duration, KeyRef, Object};
+
+/// The name of the run when `spec.run` is absent.
+pub const FIRST_RUN: &str = "first";
+
+/// A campaign.
+pub type Campaign = Object<CampaignSpec, CampaignStatus>;
+
+/// What is to be sent, to whom, through which servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CampaignSpec {
+    /// The plan that grants the servers.
+    pub plan_ref: PlanRef,
+    /// Absent: all granted servers. Present: only these, in these weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1000))]
+    pub servers: Option<Vec<CampaignServer>>,
+    /// What happens when none of the campaign's servers is Active; `Stop` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_no_server_is_active: Option<WhenNoServerIsActive>,
+    /// The sender that people see.
+    pub from: Mailbox,
+    /// Where answers go; the sender when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Mailbox>,
+    /// The subject, a template over the recipient's fields.
+    #[schemars(length(min = 1, max = 998))]
+    pub subject: String,
+    /// The bodies.
+    pub content: Content,
+    /// To whom: exactly one source.
+    pub audience: Audience,
+    /// The name of the run; `first` when absent. A new value mails everybody again, on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    pub run: Option<String>,
+    /// What happens to a message that may or may not have gone out; `Skip` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_outcome_is_unknown: Option<WhenOutcomeIsUnknown>,
+    /// Further tries for deferred recipients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// How people leave the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsubscribe: Option<Unsubscribe>,
+    /// Further header fields, for example `List-Id`; values are templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Not before this time (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub start_at: Option<Timestamp>,
+    /// So long after `startAt` (or after it was first seen) it does not start by itself any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starting_deadline: Option<Duration>,
+    /// True holds it: what is on the wire ends, nothing new is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+}
+
+impl CampaignSpec {
+    /// The name of the run.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        self.run.as_deref().unwrap_or(FIRST_RUN)
+    }
+
+    /// What happens when none of the campaign's servers is Active.
+    #[must_use]
+    pub fn when_no_server_is_active(&self) -> WhenNoServerIsActive {
+        self.when_no_server_is_active.unwrap_or(WhenNoServerIsActive::Stop)
+    }
+
+    /// What happens to a message that may or may not have gone out.
+    #[must_use]
+    pub fn when_outcome_is_unknown(&self) -> WhenOutcomeIsUnknown {
+        self.when_outcome_is_unknown.unwrap_or(WhenOutcomeIsUnknown::Skip)
+    }
+
+    /// The retries with their defaults.
+    #[must_use]
+    pub fn retry(&self) -> EffectiveRetry {
+        let retry = self.retry.clone().unwrap_or_default();
+        EffectiveRetry { attempts: retry.attempts.unwrap_or(5), initial_delay: retry.initial_delay.unwrap_or(Duration::from_secs(60)) }
+    }
+
+    /// Whether a person holds it.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.suspend.unwrap_or(false)
+    }
+}
+
+/// A reference to a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanRef {
+    /// The plan's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The plan's namespace; the campaign's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+}
+
+/// A server that a campaign chooses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CampaignServer {
+    /// The server's name: one that the plan grants, or one of the namespace's own.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The server's namespace; only needed where a granted and an own server have the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// Its share is its weight over the sum of the weights of the eligible; 1 when absent, 0 sends nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub weight: Option<u32>,
+}
+
+/// What happens when none of the campaign's servers is Active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenNoServerIsActive {
+    /// The campaign stops with an error, until its spec changes.
+    Stop,
+    /// The campaign waits for one.
+    Wait,
+}
+
+/// What happens to a message that may or may not have gone out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenOutcomeIsUnknown {
+    /// It is not sent again (at most once), and counted as unknown.
+    Skip,
+    /// It is sent again (at least once), and counted as unknown.
+    Resend,
+}
+
+/// A mailbox (RFC 5322, 3.4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mailbox {
+    /// The display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 998))]
+    pub name: Option<String>,
+    /// The address.
+    #[schemars(length(min = 3, max = 320))]
+    pub address: String,
+}
+
+/// The bodies of a message: at least one of `html`, `text` and `mjml`; `html` and `mjml` exclude each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Content {
+    /// The HTML body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub html: Option<Body>,
+    /// The plain text body; made from the HTML when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Body>,
+    /// The HTML body as MJML.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mjml: Option<Body>,
+    /// Recipients whose templates may fail before the campaign stops; 100 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub max_render_errors: Option<u64>,
+}
+
+impl Content {
+    /// Recipients whose templates may fail before the campaign stops.
+    #[must_use]
+    pub fn max_render_errors(&self) -> u64 {
+        self.max_render_errors.unwrap_or(100)
+    }
+}
+
+/// A body: a template written in place, or where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Body {
+    /// The template itself.
+    Inline(String),
+    /// Where the template is.
+    From(BodySource),
+}
+
+/// Where a template is: exactly one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BodySource {
+    /// A file, relative to the campaign's own; inside the folder. Files mode only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub path: Option<String>,
+    /// A key of a ConfigMap in the campaign's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<KeyRef>,
+}
+
+impl JsonSchema for Body {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Body".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // By hand, so that a fault is told by the one branch that was meant and not as `anyOf`.
+        let source = BodySource::json_schema(generator);
+        let mut schema = schemars::json_schema!({
+            "description": "A template: its text, or where it is (`{path: …}` or `{configMapRef: {name, key}}`).",
+            "type": ["string", "object"],
+            "maxLength": 1_048_576,
+        });
+        for keyword in ["properties", "additionalProperties"] {
+            if let Some(value) = source.get(keyword) {
+                schema.insert(keyword.to_owned(), value.clone());
+            }
+        }
+        schema
+    }
+}
+
+/// To whom: exactly one of the keys. The address is in the column or field `email`; all others are template fields.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Audience {
+    /// A CSV file with a header line; `.gz` and `.zst` are read as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<AudienceSource>,
+    /// One JSON object a line; `.gz` and `.zst` are read as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_lines: Option<AudienceSource>,
+    /// A query. It has no effect in this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlAudience>,
+    /// The recipients themselves. People's addresses do not belong in git: for tries only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 10_000))]
+    pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
+}
+
+/// Where a CSV or JSON Lines audience is: exactly one of the keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AudienceSource {
+    /// A file, relative to the campaign's own; inside the folder. Files mode only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub path: Option<String>,
+    /// An http or https URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 4096), regex(pattern = "^https?://"))]
+    pub url: Option<String>,
+    /// A key of a ConfigMap in the campaign's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<KeyRef>,
+}
+
+/// A query for recipients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SqlAudience {
+    /// The database's URL, in a Secret.
+    pub url_ref: KeyRef,
+    /// The query; a column `email` is needed.
+    pub query: String,
+}
+
+/// Further tries for deferred recipients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    /// Tries in all, the first one included; 5 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: Option<u32>,
+    /// Before the second try; it doubles with each further one, up to a day; 1m when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_delay: Option<Duration>,
+}
+
+/// Retries with all defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveRetry {
+    /// See [`Retry::attempts`].
+    pub attempts: u32,
+    /// See [`Retry::initial_delay`].
+    pub initial_delay: Duration,
+}
+
+/// How people leave the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Unsubscribe {
+    /// Your own page, a template over the recipient's fields; it becomes the List-Unsubscribe header (RFC 2369).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: Option<String>,
+    /// With `url`: the page takes the POST of RFC 8058, and the List-Unsubscribe-Post header says so. Without `url` it has no effect in this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_click: Option<OneClick>,
+}
+
+/// One-click unsubscription (RFC 8058).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OneClick {}
+
+/// Where a campaign stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum CampaignState {
+    /// It has not begun.
+    Scheduled,
+    /// It sends.
+    Sending,
+    /// It waits for a server, a limit, the next attempt or the ledger.
+    Waiting,
+    /// A person holds it.
+    Suspended,
+    /// It ended early, and only a person can let it go on.
+    Stopped,
+    /// Every recipient has an end.
+    Completed,
+}
+
+/// What is known of a campaign.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CampaignStatus {
+    /// The generation that this status is about.
+    pub observed_generation: i64,
+    /// Where it stands.
+    pub state: CampaignState,
+    /// The run that the counts are about.
+    pub run: String,
+    /// When the run's first message was claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub started_at: Option<Timestamp>,
+    /// When every recipient had an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub completed_at: Option<Timestamp>,
+    /// The recipients by what became of them.
+    pub recipients: RecipientCounts,
+    /// Why each server was or was not picked.
+    pub servers: Vec<CampaignServerStatus>,
+    /// The values in force where the spec leaves them open.
+    pub effective: EffectiveCampaign,
+    /// Why, in detail.
+    pub conditions: Vec<Condition>,
+}
+
+/// Recipients by what became of them. The sum of the ends is `total` once the campaign is completed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecipientCounts {
+    /// Recipients in the audience, without duplicates and bad rows; absent until it was read whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Taken by a server.
+    pub accepted: u64,
+    /// Refused for good by a server.
+    pub rejected: u64,
+    /// Given up after `retry.attempts`.
+    pub expired: u64,
+    /// It is not known whether they were mailed; not sent again (`Skip`).
+    pub unknown: u64,
+    /// It was not known whether they were mailed, and they were sent again (`Resend`): each may have got two.
+    pub resent: u64,
+    /// Their template failed.
+    pub render_failed: u64,
+    /// Waiting for the next attempt.
+    pub deferred: u64,
+    /// On the wire.
+    pub sending: u64,
+    /// Rows that repeat an address.
+    pub duplicates: u64,
+    /// Rows that could not be used.
+    pub bad_rows: u64,
+}
+
+impl RecipientCounts {
+    /// Recipients that have an end.
+    #[must_use]
+    pub const fn ended(&self) -> u64 {
+        self.accepted + self.rejected + self.expired + self.unknown + self.render_failed
+    }
+}
+
+/// Why a server was or was not picked: one row of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CampaignServerStatus {
+    /// The server's namespace and name.
+    pub server: String,
+    /// Whether the plan grants it, or it is the namespace's own and allowed.
+    pub granted: bool,
+    /// Whether the campaign uses it (named in `spec.servers`, or no server is named), with a weight above 0.
+    pub chosen: bool,
+    /// `spec.enabled`.
+    pub enabled: bool,
+    /// Whether it is Active.
+    pub active: bool,
+    /// Its weight.
+    pub weight: u32,
+    /// Its share of the next messages in percent, one decimal.
+    pub share_percent: String,
+    /// Messages left in its longer windows; absent without such limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_left: Option<u64>,
+    /// Messages left of today's warm-up; absent without warm-up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup_left: Option<u64>,
+    /// Messages of this run that it took.
+    pub accepted: u64,
+    /// Why it gets no message now, in words; empty when it does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why_not: String,
+}
+
+/// A campaign's values in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveCampaign {
+    /// See [`CampaignSpec::when_no_server_is_active`].
+    pub when_no_server_is_active: WhenNoServerIsActive,
+    /// See [`CampaignSpec::when_outcome_is_unknown`].
+    pub when_outcome_is_unknown: WhenOutcomeIsUnknown,
+    /// The retries.
+    pub retry: EffectiveRetry,
+    /// See [`Content::max_render_errors`].
+    pub max_render_errors: u64,
+}

@@ -1,0 +1,143 @@
+//! Durations as people write them in YAML: `10s`, `5m`, `1h30m`, `250ms`, `7d`.
+
+use std::{fmt, str::FromStr, time::Duration as StdDuration};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The longest duration that a field accepts: ten years.
+pub const DURATION_MAX: StdDuration = StdDuration::from_secs(3650 * 24 * 3600);
+
+/// A span of time, at millisecond resolution.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Duration(StdDuration);
+
+impl Duration {
+    /// A duration of whole seconds.
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(StdDuration::from_secs(secs))
+    }
+
+    /// A duration of milliseconds.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(StdDuration::from_millis(millis))
+    }
+
+    /// The same as the standard library's type.
+    #[must_use]
+    pub const fn std(self) -> StdDuration {
+        self.0
+    }
+
+    /// The same in milliseconds.
+    #[must_use]
+    pub fn as_millis(self) -> i64 {
+        i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+impl From<Duration> for StdDuration {
+    fn from(duration: Duration) -> Self {
+        duration.0
+    }
+}
+
+impl FromStr for Duration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let problem = || format!("`{text}` is not a duration; write a number and a unit (ms, s, m, h or d), for example `30s` or `1h30m`");
+        let mut rest = text;
+        let mut total = StdDuration::ZERO;
+        if rest.is_empty() {
+            return Err(problem());
+        }
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(problem)?;
+            let number: u64 = rest[..digits].parse().map_err(|_| problem())?;
+            rest = &rest[digits..];
+            let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+            let millis: u64 = match &rest[..unit] {
+                "ms" => 1,
+                "s" => 1_000,
+                "m" => 60_000,
+                "h" => 3_600_000,
+                "d" => 86_400_000,
+                _ => return Err(problem()),
+            };
+            rest = &rest[unit..];
+            total += StdDuration::from_millis(number.checked_mul(millis).ok_or_else(problem)?);
+            if total > DURATION_MAX {
+                return Err(format!("`{text}` is longer than ten years"));
+            }
+        }
+        Ok(Self(total))
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut millis = self.0.as_millis();
+        if millis == 0 {
+            return f.write_str("0s");
+        }
+        // Hours stay hours (24h, not 1d): it is how limits are spoken of.
+        for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+            if millis >= size {
+                write!(f, "{}{unit}", millis / size)?;
+                millis %= size;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Duration {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": "^([0-9]{1,10}(ms|s|m|h|d))+$", "maxLength": 32})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Duration;
+
+    #[test]
+    fn reads_and_prints_as_people_write() {
+        for (text, printed, millis) in [("10s", "10s", 10_000), ("1h30m", "1h30m", 5_400_000), ("24h", "24h", 86_400_000), ("7d", "168h", 604_800_000), ("250ms", "250ms", 250), ("0s", "0s", 0)] {
+            let duration: Duration = text.parse().expect(text);
+            assert_eq!((duration.to_string().as_str(), duration.as_millis()), (printed, millis));
+        }
+        for text in ["", "10", "s", "1x", "-1s", "1.5h", "99999999999d"] {
+            assert!(text.parse::<Duration>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `Plan`: which servers an operator grants, to which namespaces.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, LabelSelector, Object, Rate};
+
+/// The largest weight (Gateway API's bound).
+pub const WEIGHT_MAX: u32 = 1_000_000;
+
+/// A plan.
+pub type Plan = Object<PlanSpec, PlanStatus>;
+
+/// What a plan grants.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanSpec {
+    /// The granted servers of the plan's own namespace, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub servers: Vec<PlanServer>,
+    /// Further servers of the plan's namespace, by label; each counts 1 unless `servers` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_selector: Option<LabelSelector>,
+    /// The namespaces that may use the plan; only its own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<AllowedNamespaces>,
+    /// Present: these namespaces may run servers of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_servers: Option<OwnServers>,
+    /// Whether a campaign may choose among the servers; `Allowed` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrowing: Option<Narrowing>,
+    /// Limits for each namespace on the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<PlanLimits>,
+}
+
+impl PlanSpec {
+    /// Whether a campaign may choose among the servers.
+    #[must_use]
+    pub fn narrowing(&self) -> Narrowing {
+        self.narrowing.unwrap_or(Narrowing::Allowed)
+    }
+}
+
+/// A granted server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanServer {
+    /// The server's name, in the plan's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its share is its weight over the sum of the weights of the eligible; 1 when absent, 0 sends nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub weight: Option<u32>,
+}
+
+/// Which namespaces may use a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AllowedNamespaces {
+    /// `Same` (the plan's own), `All`, or `Selector`.
+    pub from: NamespacesFrom,
+    /// With `from: Selector`: labels of the namespaces. A namespace always has the label `kubernetes.io/metadata.name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// The three ways of Gateway API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NamespacesFrom {
+    /// The plan's own namespace.
+    Same,
+    /// Every namespace.
+    All,
+    /// Those whose labels match the selector.
+    Selector,
+}
+
+/// Servers of the customers' own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OwnServers {
+    /// How many a namespace may have.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub max: u32,
+}
+
+/// Whether a campaign may choose among the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Narrowing {
+    /// It may.
+    Allowed,
+    /// It may not: the pool is managed.
+    Forbidden,
+}
+
+/// Limits for each namespace on a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanLimits {
+    /// Windows that hold at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub rates: Vec<Rate>,
+}
+
+/// What is known of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStatus {
+    /// The generation that this status is about.
+    pub observed_generation: i64,
+    /// Granted servers that are Active.
+    pub servers_active: u32,
+    /// Granted servers.
+    pub servers_granted: u32,
+    /// Each granted server.
+    pub servers: Vec<PlanServerStatus>,
+    /// Campaigns that use the plan.
+    pub campaigns: u32,
+    /// Why, in detail.
+    pub conditions: Vec<Condition>,
+}
+
+/// A granted server as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanServerStatus {
+    /// The server's name.
+    pub name: String,
+    /// Its weight.
+    pub weight: u32,
+    /// `Active`, `Inactive`, or `NotFound`.
+    pub state: String,
+}

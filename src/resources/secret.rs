@@ -1,0 +1,49 @@
+//! Secret values, which print as `***` whatever prints them.
+
+use std::fmt;
+
+/// A secret value. It has no `Serialize`, and its `Debug` and `Display` print `***`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SecretValue(Vec<u8>);
+
+impl SecretValue {
+    /// Wraps a value.
+    pub fn new(value: impl Into<Vec<u8>>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that hands it over.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The value as text, without the line end that editors and `echo` leave; none when it is not UTF-8.
+    #[must_use]
+    pub fn expose_text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok().map(|text| text.trim_end_matches(['\r', '\n']))
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SecretValue;
+
+    #[test]
+    fn never_prints() {
+        let secret = SecretValue::new("hunter2\n");
+        assert_eq!((format!("{secret} {secret:?}").as_str(), secret.expose_text()), ("*** ***", Some("hunter2")));
+    }
+}

@@ -1,0 +1,278 @@
+//! `SendingServer`: one way to hand messages over, with its limits and its probe.
+
+use jiff::civil::Date;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, Duration, KeyRef, Object, Rate};
+use crate::providers::ProviderSpec;
+
+/// A sending server.
+pub type SendingServer = Object<SendingServerSpec, SendingServerStatus>;
+
+/// What is wanted of a sending server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SendingServerSpec {
+    /// A person's switch, true when absent. False means Inactive, and nothing is probed or sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// How the server is spoken to: exactly one key, which is its type.
+    pub provider: ProviderSpec,
+    /// How much it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ServerLimits>,
+    /// A daily limit that grows, for a new server or address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
+    /// Which domains it sends for, and how it signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// What comes back: bounces and complaints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<Feedback>,
+    /// How it is tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+}
+
+impl SendingServerSpec {
+    /// Whether a person lets it send.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled.unwrap_or(true)
+    }
+
+    /// The limits with their defaults.
+    #[must_use]
+    pub fn limits(&self) -> ServerLimits {
+        self.limits.clone().unwrap_or_default()
+    }
+
+    /// The probe with its defaults.
+    #[must_use]
+    pub fn probe(&self) -> EffectiveProbe {
+        let probe = self.probe.clone().unwrap_or_default();
+        EffectiveProbe {
+            interval: probe.interval.unwrap_or(Duration::from_secs(300)),
+            timeout: probe.timeout.unwrap_or(Duration::from_secs(10)),
+            retry_after: probe.retry_after.unwrap_or(Duration::from_secs(10)),
+            failure_threshold: probe.failure_threshold.unwrap_or(3),
+            success_threshold: probe.success_threshold.unwrap_or(1),
+        }
+    }
+}
+
+/// How much a server takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerLimits {
+    /// Windows that hold at once, for example 14 per second and 50,000 per day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub rates: Vec<Rate>,
+    /// Connections at a time; 10 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub connections: Option<u32>,
+    /// Messages after which a connection is closed; 1,000 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub messages_per_connection: Option<u32>,
+}
+
+impl ServerLimits {
+    /// Connections at a time.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.connections.unwrap_or(10)
+    }
+
+    /// Messages after which a connection is closed.
+    #[must_use]
+    pub fn messages_per_connection(&self) -> u32 {
+        self.messages_per_connection.unwrap_or(1000)
+    }
+}
+
+/// A daily limit that grows. Days are UTC days, counted from `startDate`; exactly one of the three schedules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Warmup {
+    /// The first day, UTC. Before it, the first day's limit holds.
+    #[schemars(with = "String", regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
+    pub start_date: Date,
+    /// Each day so many percent more than the day before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exponential: Option<ExponentialWarmup>,
+    /// Each day so many messages more than the day before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linear: Option<LinearWarmup>,
+    /// The days' limits written out; after the last one warm-up is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 366))]
+    pub schedule: Option<Vec<u64>>,
+}
+
+/// Exponential warm-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExponentialWarmup {
+    /// Messages on the first day.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub first_day: u64,
+    /// Growth from day to day, in percent.
+    #[schemars(range(min = 1, max = 1000))]
+    pub growth_percent: u32,
+    /// Messages a day at which warm-up is over.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub target: u64,
+}
+
+/// Linear warm-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinearWarmup {
+    /// Messages on the first day.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub first_day: u64,
+    /// Growth from day to day, in messages.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub daily_increase: u64,
+    /// Messages a day at which warm-up is over.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub target: u64,
+}
+
+/// Which domains a server sends for, and how it signs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Identity {
+    /// The domains of From addresses that it may send for; all when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub domains: Vec<String>,
+    /// DKIM signing (RFC 6376).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dkim: Option<Dkim>,
+    /// The domain of the envelope sender (MAIL FROM); the From address when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub return_path: Option<String>,
+}
+
+/// A DKIM key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Dkim {
+    /// The selector: `s1` for `s1._domainkey.example.com`.
+    #[schemars(length(min = 1, max = 63))]
+    pub selector: String,
+    /// The private key, PEM, in a Secret.
+    pub private_key_ref: KeyRef,
+}
+
+/// What comes back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Feedback {
+    /// When bounces or complaints hold the server back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_when: Option<PauseWhen>,
+}
+
+/// Thresholds of the guard.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PauseWhen {
+    /// Bounces in percent of messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub bounce_percent: Option<f64>,
+    /// Complaints in percent of messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub complaint_percent: Option<f64>,
+    /// Messages before which nothing is judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub after_messages: Option<u64>,
+}
+
+/// How a server is tested.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Probe {
+    /// Between two probes of a healthy server; 5m when absent, 1s at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
+    /// For a whole probe; 10s when absent, 100ms at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// After a failed probe; 10s when absent. It doubles with each failure once the server is Inactive, up to `interval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Duration>,
+    /// Failed probes in a row that make an Active server Inactive; 3 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub failure_threshold: Option<u32>,
+    /// Good probes in a row that make an Inactive server Active; 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub success_threshold: Option<u32>,
+}
+
+/// A probe with all defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveProbe {
+    /// See [`Probe::interval`].
+    pub interval: Duration,
+    /// See [`Probe::timeout`].
+    pub timeout: Duration,
+    /// See [`Probe::retry_after`].
+    pub retry_after: Duration,
+    /// See [`Probe::failure_threshold`].
+    pub failure_threshold: u32,
+    /// See [`Probe::success_threshold`].
+    pub success_threshold: u32,
+}
+
+/// The two states of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ServerState {
+    /// It may be sent through.
+    Active,
+    /// It may not; the conditions say why.
+    Inactive,
+}
+
+/// What is known of a sending server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SendingServerStatus {
+    /// The generation that this status is about.
+    pub observed_generation: i64,
+    /// Active or Inactive.
+    pub state: ServerState,
+    /// The type: the key under `spec.provider`.
+    pub provider: String,
+    /// Where it is, in words (`smtp.example.com:587, StartTls`).
+    pub address: String,
+    /// The values in force where the spec leaves them open.
+    pub effective: EffectiveServer,
+    /// Why, in detail.
+    pub conditions: Vec<Condition>,
+}
+
+/// A server's values in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveServer {
+    /// See [`ServerLimits::connections`].
+    pub connections: u32,
+    /// See [`ServerLimits::messages_per_connection`].
+    pub messages_per_connection: u32,
+    /// The probe.
+    pub probe: EffectiveProbe,
+}
