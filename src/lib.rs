@@ -18,3 +18,4 @@
 
 pub mod resources;
 pub mod providers;
+pub mod dispatch;

@@ -1,0 +1,1 @@
+pub mod limits; pub mod route; pub mod warmup;

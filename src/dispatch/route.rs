@@ -1,0 +1,162 @@
+//! The weighted random pick. Pure: the same seed, campaign, run, recipient, attempt and eligible set give the same server.
+//!
+//! Weights are Gateway API's: an integer from 0 to 1,000,000, and the share is the weight over the sum of the eligible.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+/// The servers that may be picked now, with their weights. Servers of weight 0 are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EligibleSet<S> {
+    servers: Vec<(S, u32)>,
+    total: u64,
+    fingerprint: u64,
+}
+
+impl<S: Clone + Ord + std::fmt::Display> EligibleSet<S> {
+    /// The set of these servers; their order does not matter.
+    pub fn new(servers: impl IntoIterator<Item = (S, u32)>) -> Self {
+        let mut servers: Vec<(S, u32)> = servers.into_iter().filter(|(_, weight)| *weight > 0).collect();
+        servers.sort();
+        let mut hasher = SipHasher13::new();
+        for (server, weight) in &servers {
+            write_part(&mut hasher, server.to_string().as_bytes());
+            hasher.write_u32(*weight);
+        }
+        Self { total: servers.iter().map(|(_, weight)| u64::from(*weight)).sum(), fingerprint: hasher.finish(), servers }
+    }
+
+    /// Whether nothing can be picked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// The servers and their weights, in order.
+    #[must_use]
+    pub fn servers(&self) -> &[(S, u32)] {
+        &self.servers
+    }
+
+    /// The share of a server in the next messages, from 0 to 1.
+    #[must_use]
+    pub fn share(&self, server: &S) -> f64 {
+        let weight = self.servers.iter().find(|(s, _)| s == server).map_or(0, |(_, weight)| *weight);
+        if self.total == 0 {
+            return 0.0;
+        }
+        // Both are far below 2^53: nothing is lost.
+        #[allow(clippy::cast_precision_loss)]
+        let share = f64::from(weight) / self.total as f64;
+        share
+    }
+}
+
+/// The part of the pick that is the same for all recipients of a run; computed once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSeed(u64);
+
+impl RunSeed {
+    /// From the ledger's seed and the run's key.
+    #[must_use]
+    pub fn new(ledger_seed: u64, namespace: &str, campaign: &str, run: &str) -> Self {
+        let mut hasher = SipHasher13::new_with_keys(ledger_seed, 0);
+        for part in [namespace, campaign, run] {
+            write_part(&mut hasher, part.as_bytes());
+        }
+        Self(hasher.finish())
+    }
+}
+
+/// Picks a server for a try, or none when the set is empty.
+#[must_use]
+pub fn pick<'a, S>(seed: RunSeed, recipient: &str, attempt: u32, eligible: &'a EligibleSet<S>) -> Option<&'a S> {
+    if eligible.total == 0 {
+        return None;
+    }
+    let mut hasher = SipHasher13::new_with_keys(seed.0, eligible.fingerprint);
+    hasher.write_u32(attempt);
+    hasher.write(recipient.as_bytes());
+    // The sum is at most 10^9, so the bias of the remainder is below 10^-10.
+    let mut ticket = hasher.finish() % eligible.total;
+    for (server, weight) in &eligible.servers {
+        let weight = u64::from(*weight);
+        if ticket < weight {
+            return Some(server);
+        }
+        ticket -= weight;
+    }
+    None
+}
+
+/// A number in 0..1 from the same kind of hash, for jitter.
+#[must_use]
+pub fn jitter(seed: u64, what: &str, count: u64) -> f64 {
+    let mut hasher = SipHasher13::new_with_keys(seed, count);
+    hasher.write(what.as_bytes());
+    // 53 bits fill a double.
+    #[allow(clippy::cast_precision_loss)]
+    let unit = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
+    unit
+}
+
+/// Length-prefixed, so that `ab` + `c` and `a` + `bc` differ.
+fn write_part(hasher: &mut SipHasher13, part: &[u8]) {
+    hasher.write_u64(part.len() as u64);
+    hasher.write(part);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The upper 0.001 quantiles of chi-square for 1 and 2 degrees of freedom.
+    const CRITICAL: [f64; 2] = [10.828, 13.816];
+
+    fn chi_square(weights: &[(&'static str, u32)], ledger_seed: u64) -> f64 {
+        let picks = 100_000_u32;
+        let eligible = EligibleSet::new(weights.iter().copied());
+        let seed = RunSeed::new(ledger_seed, "default", "spring", "first");
+        let mut counts = std::collections::BTreeMap::new();
+        for i in 0..picks {
+            *counts.entry(*pick(seed, &format!("user{i}@example.com"), 1, &eligible).expect("not empty")).or_insert(0_u32) += 1;
+        }
+        weights
+            .iter()
+            .filter(|(_, weight)| *weight > 0)
+            .map(|(name, _)| {
+                let expected = eligible.share(name) * f64::from(picks);
+                (f64::from(counts.get(name).copied().unwrap_or(0)) - expected).powi(2) / expected
+            })
+            .sum()
+    }
+
+    #[test]
+    fn shares_meet_the_weights() {
+        for ledger_seed in 0..10 {
+            for (weights, degrees) in [(&[("a", 80), ("b", 20)][..], 1), (&[("a", 1), ("b", 1), ("c", 1)][..], 2)] {
+                let statistic = chi_square(weights, ledger_seed * 7919);
+                println!("seed {ledger_seed} {weights:?}: chi-square {statistic:.3}, {degrees} degrees");
+                assert!(statistic < CRITICAL[degrees - 1], "seed {ledger_seed} {weights:?}: {statistic}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_retry_picks_anew_and_a_repeat_does_not() {
+        let eligible = EligibleSet::new([("a", 1), ("b", 1)]);
+        let seed = RunSeed::new(1, "default", "spring", "first");
+        let at = |attempt| (0..64).map(|i| *pick(seed, &format!("u{i}@example.com"), attempt, &eligible).expect("some")).collect::<String>();
+        assert_eq!(at(1), at(1));
+        assert_ne!(at(1), at(2));
+    }
+
+    #[test]
+    fn weight_zero_gets_nothing_and_an_empty_set_picks_none() {
+        let eligible = EligibleSet::new([("a", 0), ("b", 5)]);
+        let seed = RunSeed::new(1, "default", "spring", "first");
+        assert!((0..1000).all(|i| pick(seed, &format!("u{i}@example.com"), 1, &eligible) == Some(&"b")));
+        assert_eq!(pick(seed, "u@example.com", 1, &EligibleSet::new([("a", 0)])), None);
+    }
+}
