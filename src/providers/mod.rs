@@ -78,7 +78,7 @@ pub struct Delivered {
     pub message: Outgoing,
     /// What became of it.
     pub outcome: Outcome,
-    /// When the outcome was known: the time from the start of the batch's writing to its reply, for the size of the window.
+    /// From the writing of the message's end to its reply, for the size of the window; none when there was no reply.
     pub round_trip: Option<Duration>,
 }
 

@@ -1,12 +1,24 @@
-//! A Maildir on this machine.
+//! A Maildir on this machine: previews, and dry runs in place of any other server.
+//!
+//! Files are not fsynced: a preview that a power cut takes can be made again. A file appears in `new/` whole or not at all.
 
-use std::sync::Arc;
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Component, Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
-use super::{Context, Failure, Provider, SecretUse, Server};
-use crate::resources::check::Fault;
+use super::{BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Provider, SecretUse, Server};
+use crate::resources::{Reason, check::Fault};
 
 /// A Maildir: each message becomes a file in `new/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,18 +30,176 @@ pub struct Outbox {
     pub path: Option<String>,
 }
 
+impl Outbox {
+    /// A Maildir that takes the mail of any server in its place: `outbox/<namespace>/<name>` in the state folder.
+    #[must_use]
+    pub fn for_dry_run(context: &Context) -> Arc<dyn Server> {
+        Arc::new(Maildir::new(context.state_dir.clone(), default_path(&context.name)))
+    }
+}
+
+fn default_path(name: &str) -> PathBuf {
+    Path::new("outbox").join(name)
+}
+
+/// Whether a path stays below the folder that it starts at, as far as its words go.
+fn is_inside(path: &Path) -> bool {
+    let mut components = path.components().peekable();
+    components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
+}
+
 impl Provider for Outbox {
-    fn check(&self, _faults: &mut Vec<Fault>) {}
+    fn check(&self, faults: &mut Vec<Fault>) {
+        if let Some(path) = &self.path
+            && (!is_inside(Path::new(path)) || path.contains(char::is_control))
+        {
+            let message = "must be a folder inside the state folder, as in `outbox/preview`: not absolute, and without `.` and `..`";
+            faults.push(Fault::new("spec.provider.outbox.path", message));
+        }
+    }
 
     fn secrets(&self) -> Vec<SecretUse> {
         Vec::new()
     }
 
     fn address(&self) -> String {
-        "outbox".to_owned()
+        self.path.as_ref().map_or_else(|| "outbox".to_owned(), |path| format!("outbox, {path}"))
     }
 
-    fn build(&self, _context: Context) -> Result<Arc<dyn Server>, Failure> {
-        unimplemented!()
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let path = self.path.as_ref().map_or_else(|| default_path(&context.name), PathBuf::from);
+        if !is_inside(&path) {
+            let message = format!("The outbox `{}` is not inside the state folder. Put spec.provider.outbox.path right.", path.display());
+            return Err(Failure { reason: Reason::InvalidSpec, message, needs_person: true });
+        }
+        Ok(Arc::new(Maildir::new(context.state_dir, path)))
     }
 }
+
+#[derive(Clone, Debug)]
+struct Maildir {
+    state_dir: PathBuf,
+    /// Relative to the state folder.
+    path: PathBuf,
+}
+
+impl Maildir {
+    fn new(state_dir: PathBuf, path: PathBuf) -> Self {
+        Self { state_dir, path }
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.state_dir.join(&self.path).join(name)
+    }
+
+    fn failure(&self, error: &io::Error) -> Failure {
+        // The kind and not the error: its text may hold a file name that changes.
+        let kind = error.kind();
+        let message = format!("Writing failed: {kind} (folder `{}` in the state folder). Make room there, or let Mailfleet write to it.", self.path.display());
+        Failure { reason: Reason::StorageFailed, message, needs_person: false }
+    }
+
+    /// Makes the folders, and makes sure that no symlink leads out of the state folder.
+    fn prepare(&self) -> io::Result<()> {
+        for name in ["tmp", "new", "cur"] {
+            fs::create_dir_all(self.folder(name))?;
+            if !self.folder(name).canonicalize()?.starts_with(self.state_dir.canonicalize()?) {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a file to `tmp/`; its name is used for once.
+    fn write(&self, parts: &[&[u8]]) -> io::Result<String> {
+        let name = unique_name();
+        let path = self.folder("tmp").join(&name);
+        let written = fs::File::create_new(&path).and_then(|mut file| file.write_all(&parts.concat()));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        Ok(name)
+    }
+
+    fn deliver_one(&self, message: &Outgoing) -> io::Result<Outcome> {
+        for (address, what) in [(&message.recipient, "recipient"), (&message.mail_from, "sender")] {
+            if address.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
+                return Ok(Outcome::RecipientRejected { reply: format!("553 5.1.3 not written: the {what} is not an address") });
+            }
+        }
+        let envelope = format!("Return-Path: <{}>\r\nDelivered-To: {}\r\n", message.mail_from, message.recipient);
+        let name = self.write(&[envelope.as_bytes(), &message.content])?;
+        let temporary = self.folder("tmp").join(&name);
+        if let Err(error) = fs::rename(&temporary, self.folder("new").join(&name)) {
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        Ok(Outcome::Accepted { reply: format!("written to {}", self.path.join("new").join(name).display()) })
+    }
+
+    fn deliver_all(&self, batch: Vec<Outgoing>, outcomes: &mpsc::UnboundedSender<Delivered>) {
+        let mut failed = self.prepare().err();
+        for message in batch {
+            let started = Instant::now();
+            let outcome = match failed.as_ref().map_or_else(|| self.deliver_one(&message), |error| Err(error.kind().into())) {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    let failure = self.failure(&error);
+                    // What follows would fail in the same way, and slowly.
+                    failed = Some(error);
+                    Outcome::ServerFailed(failure)
+                }
+            };
+            let round_trip = failed.is_none().then(|| started.elapsed());
+            // When nobody listens any more, nobody is left to tell.
+            let _ = outcomes.send(Delivered { message, outcome, round_trip });
+        }
+    }
+}
+
+/// A name that no other file of the Maildir has: time, process, count and machine.
+fn unique_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let host: String = gethostname::gethostname().to_string_lossy().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).collect();
+    format!("{}.M{}P{}Q{count}.{host}", now.as_secs(), now.subsec_micros(), std::process::id())
+}
+
+impl Server for Maildir {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<(), Failure>>> {
+        let maildir = self.clone();
+        Box::pin(async move {
+            let name = maildir.path.clone();
+            let tried = tokio::task::spawn_blocking(move || {
+                let tried = maildir.prepare().and_then(|()| maildir.write(&[b"probe"]));
+                let tried = tried.and_then(|name| fs::remove_file(maildir.folder("tmp").join(name)));
+                tried.map_err(|error| maildir.failure(&error))
+            });
+            Some(tried.await.unwrap_or_else(|_| {
+                let message = format!("Writing failed: interrupted (folder `{}` in the state folder). It is tried again.", name.display());
+                Err(Failure { reason: Reason::StorageFailed, message, needs_person: false })
+            }))
+        })
+    }
+
+    fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
+        let maildir = self.clone();
+        Box::pin(async move {
+            // Once begun it goes on to the end, even when the future is dropped: every message gets its outcome.
+            let _ = tokio::task::spawn_blocking(move || maildir.deliver_all(batch, &outcomes)).await;
+        })
+    }
+
+    fn batch_max(&self) -> usize {
+        32
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

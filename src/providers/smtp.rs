@@ -1,12 +1,36 @@
-//! Any SMTP relay.
+//! Any SMTP relay: its YAML, and what follows from it.
+//!
+//! The client is our own, for the sake of few round trips and few system calls:
+//!
+//! - [`server`]: connections kept and reused, the probe, the way of a batch. Read this first.
+//! - [`open`], [`auth`], [`scram`]: opening a connection, step by step.
+//! - [`batch`]: what is written when, and what each reply means, without I/O; [`verdict`]: the meaning of refusals.
+//! - [`line`], [`stream`], [`reply`], [`extensions`]: bytes, replies, EHLO.
+//! - [`failure`]: what went wrong, in words.
+
+mod auth;
+mod batch;
+mod extensions;
+mod failure;
+mod line;
+mod open;
+mod reply;
+mod scram;
+mod server;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod verdict;
 
 use std::sync::Arc;
 
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::{auth::Login, failure::Place, open::Target, server::SmtpServer};
 use super::{Context, Failure, Provider, SecretUse, Server};
-use crate::resources::{Duration, KeyRef, LocalRef, check::Fault};
+use crate::resources::{Duration, KeyRef, LocalRef, Reason, check::Fault};
 
 /// An SMTP relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -76,18 +100,192 @@ pub enum Mechanism {
     XOAuth2,
 }
 
+impl Mechanism {
+    const ALL: [Self; 4] = [Self::Plain, Self::Login, Self::ScramSha256, Self::XOAuth2];
+
+    /// The mechanism's name in SASL.
+    #[must_use]
+    pub const fn keyword(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::XOAuth2 => "XOAUTH2",
+        }
+    }
+
+    fn from_keyword(keyword: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mechanism| mechanism.keyword() == keyword)
+    }
+}
+
+impl Encryption {
+    const fn port(self) -> u16 {
+        match self {
+            Self::StartTls => 587,
+            Self::Tls => 465,
+            Self::None => 25,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::StartTls => "StartTls",
+            Self::Tls => "Tls",
+            Self::None => "None",
+        }
+    }
+}
+
+impl Smtp {
+    /// The encryption in force.
+    #[must_use]
+    pub fn encryption(&self) -> Encryption {
+        self.encryption.unwrap_or(Encryption::StartTls)
+    }
+
+    /// The port in force.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or_else(|| self.encryption().port())
+    }
+
+    /// How long a reply is waited for.
+    #[must_use]
+    pub fn reply_timeout(&self) -> Duration {
+        self.reply_timeout.unwrap_or(REPLY_TIMEOUT)
+    }
+
+    fn login(&self, context: &Context) -> Result<Option<Login>, Failure> {
+        let Some(auth) = &self.auth else { return Ok(None) };
+        let get = |key: &str| context.secrets.get(&KeyRef { name: auth.secret_ref.name.clone(), key: key.to_owned() });
+        let text = |key: &str| match get(key) {
+            None => Ok(None),
+            Some(value) => match value.expose_text() {
+                Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => Ok(Some((value, text))),
+                _ => Err(self.secret_failure(Reason::SecretInvalid, &auth.secret_ref.name, key, "is empty, or not one line of text")),
+            },
+        };
+        let missing = |key: &str| self.secret_failure(Reason::SecretKeyNotFound, &auth.secret_ref.name, key, "is missing");
+        let (_, username) = text("username")?.ok_or_else(|| missing("username"))?;
+        let token = if matches!(auth.mechanism, None | Some(Mechanism::XOAuth2)) { text("token")? } else { None };
+        let (secret, is_token) = match (token, auth.mechanism) {
+            (Some((token, _)), _) => (token, true),
+            (None, Some(Mechanism::XOAuth2)) => return Err(missing("token")),
+            (None, _) => (text("password")?.ok_or_else(|| missing("password"))?.0, false),
+        };
+        Ok(Some(Login { username: username.to_owned(), secret: secret.clone(), is_token, mechanism: auth.mechanism }))
+    }
+
+    fn own_tls(&self, context: &Context) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
+        let Some(reference) = &self.ca_ref else { return Ok(None) };
+        let failure = |reason, what: &str| self.secret_failure(reason, &reference.name, &reference.key, what);
+        let pem = context.secrets.get(reference).ok_or_else(|| failure(Reason::SecretKeyNotFound, "is missing"))?;
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.expose()) {
+            let is_added = certificate.ok().is_some_and(|certificate| roots.add(certificate).is_ok());
+            if !is_added {
+                return Err(failure(Reason::SecretInvalid, "is not a certificate in PEM"));
+            }
+        }
+        if roots.is_empty() {
+            return Err(failure(Reason::SecretInvalid, "holds no certificate in PEM"));
+        }
+        open::own_tls(roots).map(Some).map_err(|error| failure(Reason::SecretInvalid, &format!("cannot be used: {error}")))
+    }
+
+    fn secret_failure(&self, reason: Reason, name: &str, key: &str, what: &str) -> Failure {
+        let message = format!("Key `{key}` of Secret `{name}` {what} ({}). Put it right in the Secret.", Place::new(&self.host, self.port()).as_str());
+        Failure { reason, message, needs_person: true }
+    }
+}
+
+/// How long a reply is waited for when the spec does not say.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
+const PATH: &str = "spec.provider.smtp";
+
+/// Whether what is sent to the host stays on this machine.
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether it is a host name or an address: letters, digits, dots, hyphens, and colons of IPv6.
+fn is_host(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    if bare.contains(':') {
+        return bare.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let is_label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    bare.len() <= 253 && bare.strip_suffix('.').unwrap_or(bare).split('.').all(is_label)
+}
+
 impl Provider for Smtp {
-    fn check(&self, _faults: &mut Vec<Fault>) {}
+    fn check(&self, faults: &mut Vec<Fault>) {
+        let mut fault = |field: &str, message: &str| faults.push(Fault::new(format!("{PATH}.{field}"), message));
+        if !is_host(&self.host) {
+            fault("host", "is not a host name or address; write it as in `smtp.example.com`, the port apart, other alphabets as `xn--`");
+        }
+        if self.port == Some(0) {
+            fault("port", "must be from 1 to 65535");
+        }
+        if self.helo_name.as_ref().is_some_and(|name| name.is_empty() || name.contains(|c: char| !c.is_ascii_graphic())) {
+            fault("heloName", "must be a host name, as in `mail.example.com`, or an address in brackets");
+        }
+        if self.tls_server_name.as_ref().is_some_and(|name| ServerName::try_from(name.as_str()).is_err()) {
+            fault("tlsServerName", "must be a host name or an address, as it stands in the certificate");
+        }
+        if self.reply_timeout.is_some_and(|timeout| timeout < Duration::from_secs(1)) {
+            fault("replyTimeout", "must be 1s at least");
+        }
+        if self.encryption() == Encryption::None {
+            if self.auth.is_some() && !is_loopback(&self.host) {
+                fault("auth", "would send the password unencrypted; use encryption StartTls or Tls (None only for localhost)");
+            }
+            if self.ca_ref.is_some() {
+                fault("caRef", "has no effect with encryption None; remove it, or use StartTls or Tls");
+            }
+            if self.tls_server_name.is_some() {
+                fault("tlsServerName", "has no effect with encryption None; remove it, or use StartTls or Tls");
+            }
+        }
+    }
 
     fn secrets(&self) -> Vec<SecretUse> {
-        Vec::new()
+        let mut uses = Vec::new();
+        if let Some(auth) = &self.auth {
+            let keys: &[(&str, bool)] = match auth.mechanism {
+                None => &[("username", false), ("password", true), ("token", true)],
+                Some(Mechanism::XOAuth2) => &[("username", false), ("token", false)],
+                Some(_) => &[("username", false), ("password", false)],
+            };
+            uses.extend(keys.iter().map(|&(key, optional)| SecretUse {
+                path: format!("{PATH}.auth.secretRef"),
+                key: KeyRef { name: auth.secret_ref.name.clone(), key: key.to_owned() },
+                optional,
+            }));
+        }
+        uses.extend(self.ca_ref.iter().map(|key| SecretUse { path: format!("{PATH}.caRef"), key: key.clone(), optional: false }));
+        uses
     }
 
     fn address(&self) -> String {
-        self.host.clone()
+        format!("{}, {}", Place::new(&self.host, self.port()).as_str(), self.encryption().as_str())
     }
 
-    fn build(&self, _context: Context) -> Result<Arc<dyn Server>, Failure> {
-        unimplemented!()
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let target = Target {
+            host: self.host.clone(),
+            port: self.port(),
+            place: Place::new(&self.host, self.port()),
+            encryption: self.encryption(),
+            tls_name: self.tls_server_name.clone().unwrap_or_else(|| self.host.trim_matches(['[', ']']).trim_end_matches('.').to_owned()),
+            own_tls: self.own_tls(&context)?,
+            helo_name: self.helo_name.clone(),
+            login: self.login(&context)?,
+            step_timeout: context.connect_timeout,
+        };
+        let reply_timeout = self.reply_timeout().std();
+        Ok(Arc::new(SmtpServer::new(target, reply_timeout, context.connections, context.messages_per_connection)))
     }
 }

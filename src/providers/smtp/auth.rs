@@ -1,0 +1,191 @@
+//! Logging in (RFC 4954): PLAIN, LOGIN, SCRAM-SHA-256 and XOAUTH2.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{
+    Mechanism,
+    extensions::Extensions,
+    failure::{Break, Place},
+    line::Line,
+    reply::Reply,
+    scram,
+};
+use crate::{
+    providers::Failure,
+    resources::{Reason, secret::SecretValue},
+};
+
+/// The longest command line with an initial response that every server takes (RFC 5321, 4.5.3.1.4), without its end.
+const COMMAND_CHARS_MAX: usize = 510;
+
+/// Who we are, and how we prove it.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The user.
+    pub username: String,
+    /// The password, or the token of XOAUTH2.
+    pub secret: SecretValue,
+    /// Whether `secret` is a token.
+    pub is_token: bool,
+    /// The mechanism that the spec asks for.
+    pub mechanism: Option<Mechanism>,
+}
+
+impl Login {
+    /// The mechanism to use with a server: the one asked for, else the strongest.
+    fn choose(&self, extensions: &Extensions) -> Option<Mechanism> {
+        let wanted: &[Mechanism] = match (&self.mechanism, self.is_token) {
+            (Some(mechanism), _) => std::slice::from_ref(mechanism),
+            (None, true) => &[Mechanism::XOAuth2],
+            (None, false) => &[Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login],
+        };
+        wanted.iter().copied().find(|&mechanism| extensions.offers(mechanism))
+    }
+
+    fn secret(&self) -> &str {
+        self.secret.expose_text().unwrap_or_default()
+    }
+
+    /// A server's words without our secret in them, plain or in base64.
+    fn scrub(&self, text: &str) -> String {
+        let secret = self.secret();
+        let plain = [secret.to_owned(), STANDARD.encode(secret), STANDARD.encode(self.plain())];
+        plain.iter().filter(|hidden| !hidden.is_empty()).fold(text.to_owned(), |text, hidden| text.replace(hidden.as_str(), "***"))
+    }
+
+    fn plain(&self) -> String {
+        format!("\0{}\0{}", self.username, self.secret())
+    }
+}
+
+/// How an exchange failed before it became a [`Failure`].
+enum Fault {
+    Broken(Break),
+    /// The server's reply: its code and its words, scrubbed.
+    Refused(u16, String, bool),
+    /// What the server sent makes no sense, in words after "the server".
+    Unfit(&'static str),
+}
+
+impl From<Break> for Fault {
+    fn from(broken: Break) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// Logs in.
+///
+/// # Errors
+/// When the server offers no fitting mechanism, refuses, or breaks off.
+pub async fn log_in(line: &mut Line, login: &Login, place: &Place, timeout: Duration) -> Result<(), Failure> {
+    let Some(mechanism) = login.choose(&line.extensions) else {
+        let wanted = match (login.mechanism, login.is_token) {
+            (Some(mechanism), _) => mechanism.keyword(),
+            (None, true) => "XOAUTH2",
+            (None, false) => "SCRAM-SHA-256, PLAIN or LOGIN",
+        };
+        return Err(place.connection_for_person(
+            Reason::AuthenticationNotOffered,
+            &format!("the server does not offer to log in by {wanted}"),
+            "Check auth.mechanism and encryption, or leave auth out if the server knows this machine by its address.",
+        ));
+    };
+    let ended = match mechanism {
+        Mechanism::Plain => plain(line, login, timeout).await,
+        Mechanism::Login => login_in_steps(line, login, timeout).await,
+        Mechanism::ScramSha256 => scram_sha_256(line, login, timeout).await,
+        Mechanism::XOAuth2 => xoauth2(line, login, timeout).await,
+    };
+    ended.map_err(|fault| match fault {
+        Fault::Broken(broken) => place.broken_connection(broken, "AUTH"),
+        Fault::Unfit(words) => place.connection_for_person(
+            Reason::AuthenticationFailed,
+            &format!("the server {words}"),
+            "Check host and port; with `mechanism: Plain` the server need not know SCRAM.",
+        ),
+        Fault::Refused(421, words, is_throttling) => place.connection(
+            if is_throttling { Reason::Throttled } else { Reason::ServiceNotAvailable },
+            &format!("the server answered AUTH {} with `{words}`", mechanism.keyword()),
+            "It is tried again; if this lasts, ask the server's operator.",
+        ),
+        Fault::Refused(code, words, _) if code / 100 == 4 => place.connection(
+            Reason::AuthenticationFailed,
+            &format!("the server cannot check the login now: `{words}`"),
+            "It is tried again; if this lasts, ask the server's operator.",
+        ),
+        Fault::Refused(_, words, _) => place.connection_for_person(
+            Reason::AuthenticationFailed,
+            &format!("the server refused the login by {}: `{words}`", mechanism.keyword()),
+            if login.is_token { "Renew username and token in the Secret." } else { "Check username and password in the Secret." },
+        ),
+    })
+}
+
+/// The challenge of a 334 reply, or what the reply says instead.
+fn challenge(reply: Reply<'_>, login: &Login) -> Result<Vec<u8>, Fault> {
+    if reply.code != 334 {
+        return Err(refused(reply, login));
+    }
+    // LOGIN's prompts need not be base64; where it matters the exchange fails later.
+    Ok(STANDARD.decode(reply.text.trim_ascii()).unwrap_or_default())
+}
+
+fn success(reply: Reply<'_>, login: &Login) -> Result<(), Fault> {
+    if reply.is_positive() { Ok(()) } else { Err(refused(reply, login)) }
+}
+
+fn refused(reply: Reply<'_>, login: &Login) -> Fault {
+    if reply.code / 100 < 4 {
+        return Fault::Unfit("answered AUTH with something unexpected");
+    }
+    Fault::Refused(reply.code, login.scrub(&reply.quoted()), super::failure::is_throttling(reply))
+}
+
+async fn plain(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
+    let response = STANDARD.encode(login.plain());
+    let command = format!("AUTH PLAIN {response}");
+    if command.len() <= COMMAND_CHARS_MAX {
+        return success(line.command(&command, timeout).await?, login);
+    }
+    challenge(line.command("AUTH PLAIN", timeout).await?, login)?;
+    success(line.command(&response, timeout).await?, login)
+}
+
+async fn login_in_steps(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
+    challenge(line.command("AUTH LOGIN", timeout).await?, login)?;
+    challenge(line.command(&STANDARD.encode(&login.username), timeout).await?, login)?;
+    success(line.command(&STANDARD.encode(login.secret()), timeout).await?, login)
+}
+
+async fn scram_sha_256(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
+    let mut random = [0; 18];
+    getrandom::fill(&mut random).map_err(|_| Fault::Unfit("cannot be logged in to: this machine gives no random numbers"))?;
+    let nonce = STANDARD.encode(random);
+    let first = STANDARD.encode(scram::first(&login.username, &nonce));
+    let server_first = challenge(line.command(&format!("AUTH SCRAM-SHA-256 {first}"), timeout).await?, login)?;
+    let server_first = String::from_utf8(server_first).map_err(|_| Fault::Unfit("sent a malformed SCRAM challenge"))?;
+    let own = login.clone();
+    let proof = tokio::task::spawn_blocking(move || scram::last(&own.username, own.secret().as_bytes(), &nonce, &server_first));
+    let (last, expected) = tokio::time::timeout(timeout, proof)
+        .await
+        .map_err(|_| Break::TimedOut(timeout))?
+        .map_err(|_| Fault::Unfit("cannot be logged in to: the proof was interrupted"))?
+        .map_err(|unfit| Fault::Unfit(unfit.0))?;
+    let server_last = challenge(line.command(&STANDARD.encode(last), timeout).await?, login)?;
+    if !scram::is_proven(&expected, &String::from_utf8_lossy(&server_last)) {
+        return Err(Fault::Unfit("could not prove that it knows the password"));
+    }
+    success(line.command("", timeout).await?, login)
+}
+
+async fn xoauth2(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
+    let response = STANDARD.encode(format!("user={}\x01auth=Bearer {}\x01\x01", login.username, login.secret()));
+    let reply = line.command(&format!("AUTH XOAUTH2 {response}"), timeout).await?;
+    if reply.code != 334 {
+        return success(reply, login);
+    }
+    // The challenge is the error, in JSON; an empty line asks for the final refusal.
+    success(line.command("", timeout).await?, login)
+}

@@ -1,0 +1,218 @@
+//! Opening a connection: resolve, connect, greet, EHLO, TLS, log in. Each step has its timeout and its reason.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{
+    Encryption,
+    auth::{self, Login},
+    extensions::Extensions,
+    failure::{Break, Place},
+    line::Line,
+    stream::Stream,
+};
+use crate::{providers::Failure, resources::Reason};
+
+/// Addresses of a host that are tried.
+const ADDRESSES_MAX: usize = 8;
+
+/// Everything that is needed to open a connection.
+#[derive(Debug)]
+pub struct Target {
+    /// The host, a name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Host and port for people.
+    pub place: Place,
+    /// How it is encrypted.
+    pub encryption: Encryption,
+    /// The name that the certificate must carry.
+    pub tls_name: String,
+    /// An own authority; the system's when absent.
+    pub own_tls: Option<Arc<ClientConfig>>,
+    /// The name for EHLO; this machine's when absent.
+    pub helo_name: Option<String>,
+    /// How to log in.
+    pub login: Option<Login>,
+    /// For each step.
+    pub step_timeout: Duration,
+}
+
+/// The TLS set-up that trusts an own authority and no other.
+///
+/// # Errors
+/// In words, when the set-up is not possible.
+pub fn own_tls(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// The TLS set-up that trusts what this machine trusts. Read once: the store is large, and servers are many.
+fn system_tls() -> Result<Arc<ClientConfig>, String> {
+    static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = SYSTEM.get() {
+        return Ok(Arc::clone(config));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(BuilderVerifierExt::with_platform_verifier)
+        .map_err(|error| error.to_string())?;
+    Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(config.with_no_client_auth()))))
+}
+
+impl Target {
+    /// Opens a connection, ready for messages.
+    ///
+    /// # Errors
+    /// With the reason of the step that failed.
+    pub async fn open(&self) -> Result<Line, Failure> {
+        let tcp = self.connect().await?;
+        // Every write is complete in itself: waiting for more would cost a delayed acknowledgement a message.
+        tcp.set_nodelay(true).map_err(|error| self.place.not_connected(&error))?;
+        let helo = self.helo(&tcp);
+        let mut line = if self.encryption == Encryption::Tls { Line::new(self.encrypt(tcp).await?) } else { Line::new(Stream::Plain(tcp)) };
+        self.greet(&mut line).await?;
+        self.ehlo(&mut line, &helo).await?;
+        if self.encryption == Encryption::StartTls {
+            line = self.start_tls(line).await?;
+            // What was offered before TLS may have been said by anybody (RFC 3207, 4.2).
+            self.ehlo(&mut line, &helo).await?;
+        }
+        if let Some(login) = &self.login {
+            auth::log_in(&mut line, login, &self.place, self.step_timeout).await?;
+        }
+        Ok(line)
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, self.port)]);
+        }
+        let not_resolved = |what: &str| self.place.connection(Reason::NameNotResolved, what, "Check the spelling of host, and DNS.");
+        match tokio::time::timeout(self.step_timeout, tokio::net::lookup_host((host, self.port))).await {
+            Err(_) => Err(not_resolved("the name service gave no answer in time")),
+            Ok(Err(_)) => Err(not_resolved("the host name has no address")),
+            Ok(Ok(found)) => {
+                let found: Vec<_> = found.take(ADDRESSES_MAX).collect();
+                if found.is_empty() { Err(not_resolved("the host name has no address")) } else { Ok(found) }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Failure> {
+        let addresses = self.resolve().await?;
+        // A share each, so that an address that swallows packets does not keep us from the next.
+        let share = self.step_timeout / u32::try_from(addresses.len()).unwrap_or(1);
+        let mut failure: Option<Failure> = None;
+        for address in addresses {
+            let failed = match tokio::time::timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => self.place.not_connected(&error),
+                Err(_) => self.place.not_connected(&io::ErrorKind::TimedOut.into()),
+            };
+            // A machine without IPv6 finds those addresses unreachable, which says the least.
+            if failure.as_ref().is_none_or(|earlier| earlier.reason == Reason::Unreachable) {
+                failure = Some(failed);
+            }
+        }
+        Err(failure.unwrap_or_else(|| self.place.not_connected(&io::ErrorKind::HostUnreachable.into())))
+    }
+
+    async fn greet(&self, line: &mut Line) -> Result<(), Failure> {
+        let greeting = line.reply(self.step_timeout).await.map_err(|broken| self.place.broken_connection(broken, "the greeting"))?;
+        if greeting.code == 220 { Ok(()) } else { Err(self.place.not_available(greeting, "the connection")) }
+    }
+
+    async fn ehlo(&self, line: &mut Line, name: &str) -> Result<(), Failure> {
+        let broken = |broken| self.place.broken_connection(broken, "EHLO");
+        let reply = line.command(&format!("EHLO {name}"), self.step_timeout).await.map_err(broken)?;
+        if reply.is_positive() {
+            line.extensions = Extensions::read(reply.text);
+            return Ok(());
+        }
+        // A server from before EHLO has neither TLS nor AUTH.
+        if !reply.is_permanent() || self.encryption != Encryption::None || self.login.is_some() {
+            return Err(self.place.not_available(reply, "EHLO"));
+        }
+        let reply = line.command(&format!("HELO {name}"), self.step_timeout).await.map_err(broken)?;
+        if reply.is_positive() { Ok(()) } else { Err(self.place.not_available(reply, "HELO")) }
+    }
+
+    async fn start_tls(&self, mut line: Line) -> Result<Line, Failure> {
+        if !line.extensions.has_starttls {
+            return Err(self.place.connection_for_person(
+                Reason::StartTlsNotOffered,
+                "the server does not offer STARTTLS",
+                "Check the port (usually 587), or use encryption Tls (port 465). Mailfleet does not fall back to an open line.",
+            ));
+        }
+        let broken = |broken| self.place.broken_connection(broken, "STARTTLS");
+        let reply = line.command("STARTTLS", self.step_timeout).await.map_err(broken)?;
+        if reply.code != 220 {
+            let what = format!("the server answered STARTTLS with `{}`", reply.quoted());
+            return Err(self.place.connection(Reason::TlsFailed, &what, "It is tried again; if this lasts, check the server's TLS set-up."));
+        }
+        // Bytes that came before TLS would be taken for replies within it (CVE-2011-0411).
+        if !line.replies.is_empty() {
+            return Err(self.place.connection_for_person(
+                Reason::ProtocolError,
+                "unencrypted bytes came after the answer to STARTTLS",
+                "Somebody may be tampering with the connection; if not, the server is broken.",
+            ));
+        }
+        let Stream::Plain(tcp) = line.stream else { return Err(broken(Break::Lost)) };
+        Ok(Line::new(self.encrypt(tcp).await?))
+    }
+
+    async fn encrypt(&self, tcp: TcpStream) -> Result<Stream, Failure> {
+        let unusable = |what: &str, to_do: &str| self.place.connection_for_person(Reason::TlsFailed, what, to_do);
+        let config = match &self.own_tls {
+            Some(config) => Arc::clone(config),
+            None => system_tls().map_err(|error| {
+                unusable(&format!("this machine's certificate authorities cannot be read: {error}"), "Install ca-certificates, or name an authority with caRef.")
+            })?,
+        };
+        let name = ServerName::try_from(self.tls_name.clone())
+            .map_err(|_| unusable(&format!("`{}` cannot be a certificate's name", self.tls_name), "Set tlsServerName to the name in the certificate."))?;
+        match tokio::time::timeout(self.step_timeout, TlsConnector::from(config).connect(name, tcp)).await {
+            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(Err(error)) => Err(self.place.tls(&error, &self.tls_name)),
+            Err(_) => Err(self.place.broken_connection(Break::TimedOut(self.step_timeout), "the TLS handshake")),
+        }
+    }
+
+    /// Our name for EHLO: a full name, or an address literal (RFC 5321, 4.1.4).
+    fn helo(&self, tcp: &TcpStream) -> String {
+        if let Some(name) = &self.helo_name {
+            return name.clone();
+        }
+        let name = gethostname::gethostname();
+        match (name.to_str().filter(|name| is_full_name(name)), tcp.local_addr().map(|address| address.ip())) {
+            (Some(name), _) => name.to_owned(),
+            (None, Ok(IpAddr::V6(address))) => format!("[IPv6:{address}]"),
+            (None, Ok(address)) => format!("[{address}]"),
+            (None, Err(_)) => "localhost".to_owned(),
+        }
+    }
+}
+
+/// Whether a name can be said in EHLO as a domain: labels of letters, digits and hyphens, two at least.
+#[must_use]
+pub fn is_full_name(name: &str) -> bool {
+    let is_label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    name.contains('.') && name.len() <= 253 && name.split('.').all(is_label)
+}

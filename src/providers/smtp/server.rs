@@ -1,0 +1,280 @@
+//! A server in use: its connections, its probe, and the way of a batch.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{
+    batch::{Batch, Passage},
+    failure::Break,
+    line::Line,
+    open::Target,
+};
+use crate::providers::{BoxFuture, Delivered, Failure, Outgoing, Server};
+
+/// How long a connection is kept without work.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Idle for longer than this, a connection has to answer before a content is entrusted to it.
+const TRUSTED_IDLE_MAX: Duration = Duration::from_secs(1);
+/// After a failed write, how long replies that are still on their way are waited for.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An SMTP server in use.
+pub struct SmtpServer {
+    target: Target,
+    reply_timeout: Duration,
+    messages_per_connection: u32,
+    connections: Semaphore,
+    connections_max: usize,
+    batch_max: AtomicUsize,
+    idle: Arc<Mutex<Idle>>,
+}
+
+/// Connections without work, the longest idle first.
+#[derive(Default)]
+struct Idle {
+    lines: VecDeque<(Line, Instant)>,
+    is_swept: bool,
+    is_closed: bool,
+}
+
+fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
+    // A list of connections is whole whatever happened to its last holder.
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SmtpServer {
+    /// A server to which nothing is open yet.
+    #[must_use]
+    pub fn new(target: Target, reply_timeout: Duration, connections: u32, messages_per_connection: u32) -> Self {
+        let connections_max = usize::try_from(connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+        Self {
+            target,
+            reply_timeout,
+            messages_per_connection: messages_per_connection.max(1),
+            connections: Semaphore::new(connections_max),
+            connections_max,
+            batch_max: AtomicUsize::new(1),
+            idle: Arc::default(),
+        }
+    }
+
+    async fn open(&self) -> Result<Line, Failure> {
+        let line = self.target.open().await?;
+        self.batch_max.store(line.extensions.mode().batch_max(), Ordering::Relaxed);
+        Ok(line)
+    }
+
+    /// The connection that was used last, if it still lives, and how long it was idle.
+    fn take_idle(&self) -> Option<(Line, Duration)> {
+        let mut idle = lock(&self.idle);
+        while let Some((mut line, since)) = idle.lines.pop_back() {
+            let idle_for = since.elapsed();
+            if idle_for < IDLE_MAX && line.stream.is_quiet() {
+                return Some((line, idle_for));
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next batch, or closes it when it has done its share.
+    async fn keep(&self, line: Line) {
+        let rest = {
+            let mut idle = lock(&self.idle);
+            if idle.is_closed || line.messages >= self.messages_per_connection {
+                Some(line)
+            } else {
+                idle.lines.push_back((line, Instant::now()));
+                if !std::mem::replace(&mut idle.is_swept, true) {
+                    tokio::spawn(sweep(Arc::downgrade(&self.idle)));
+                }
+                None
+            }
+        };
+        if let Some(line) = rest {
+            line.quit().await;
+        }
+    }
+
+    async fn deliver_batch(&self, batch: &mut Batch) {
+        let Ok(_permit) = self.connections.acquire().await else { return };
+        let mut needs_fresh = false;
+        while !batch.is_empty() {
+            let (mut line, idle_for) = match if needs_fresh { None } else { self.take_idle() } {
+                Some((line, idle_for)) => (line, Some(idle_for)),
+                None => match self.open().await {
+                    Ok(line) => (line, None),
+                    Err(failure) => return batch.fail_waiting(&failure),
+                },
+            };
+            let quota = self.messages_per_connection.saturating_sub(line.messages);
+            let is_cautious = idle_for.is_some_and(|idle_for| idle_for > TRUSTED_IDLE_MAX);
+            let mut passage = Passage::new(batch, &line, quota, idle_for.is_some(), is_cautious);
+            match carry(&mut line, &mut passage, self.reply_timeout).await {
+                Ok(()) => {
+                    let is_reusable = passage.is_reusable() && line.replies.is_empty();
+                    passage.close();
+                    if is_reusable {
+                        self.keep(line).await;
+                    }
+                }
+                Err(broken) => passage.break_off(&self.target.place.broken_sending(broken)),
+            }
+            // Where one connection died while it was idle, the others have as well.
+            needs_fresh = true;
+        }
+    }
+}
+
+/// Writes what a passage has to say and reads what the server answers, both at once in one task, so that neither side
+/// waits for ever for the other to read.
+async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Duration) -> Result<(), Break> {
+    let mut timer = pin!(tokio::time::sleep(reply_timeout));
+    let mut moved_at = Instant::now();
+    let mut write_broken: Option<Break> = None;
+    poll_fn(|cx| {
+        loop {
+            let now = Instant::now();
+            let mut has_moved = false;
+            loop {
+                let mut is_dirty = line.is_dirty;
+                let taken = match line.replies.next_reply() {
+                    Ok(None) => break,
+                    Ok(Some(reply)) => passage.take(reply, &mut is_dirty, now),
+                    Err(garbage) => Err(garbage),
+                };
+                line.is_dirty = is_dirty;
+                if let Err(garbage) = taken {
+                    return Poll::Ready(Err(Break::Garbage(garbage)));
+                }
+                has_moved = true;
+            }
+            if passage.is_done(line) {
+                return Poll::Ready(Ok(()));
+            }
+            if write_broken.is_none() {
+                let gathered = passage.gather(line);
+                let before = line.written;
+                match line.poll_write_out(cx) {
+                    Poll::Ready(Ok(())) => has_moved |= gathered,
+                    Poll::Ready(Err(broken)) => {
+                        write_broken = Some(broken);
+                        has_moved = true;
+                        timer.as_mut().reset(tokio::time::Instant::now() + LAST_WORDS_TIMEOUT.min(reply_timeout));
+                    }
+                    Poll::Pending => {}
+                }
+                if line.written != before {
+                    passage.note_written(line.written, now);
+                    moved_at = now;
+                }
+            }
+            match line.poll_read_in(cx) {
+                Poll::Ready(Ok(())) => has_moved = true,
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
+                Poll::Pending => {}
+            }
+            if has_moved {
+                moved_at = now;
+                continue;
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // The timer is set once and moved on only when it rings: most replies come long before.
+            let left = (moved_at + reply_timeout).saturating_duration_since(Instant::now());
+            if let Some(broken) = write_broken {
+                return Poll::Ready(Err(broken));
+            } else if left.is_zero() {
+                return Poll::Ready(Err(Break::TimedOut(reply_timeout)));
+            }
+            timer.as_mut().reset(tokio::time::Instant::now() + left);
+        }
+    })
+    .await
+}
+
+/// Closes connections that were idle for long; ends when there are none, or when the server is gone.
+async fn sweep(idle: Weak<Mutex<Idle>>) {
+    let mut wait = IDLE_MAX;
+    loop {
+        tokio::time::sleep(wait).await;
+        let Some(idle) = idle.upgrade() else { return };
+        let due = {
+            let mut idle = lock(&idle);
+            match idle.lines.front() {
+                None => {
+                    idle.is_swept = false;
+                    return;
+                }
+                Some((_, since)) if since.elapsed() >= IDLE_MAX => idle.lines.pop_front(),
+                Some((_, since)) => {
+                    wait = IDLE_MAX.saturating_sub(since.elapsed()) + Duration::from_millis(10);
+                    None
+                }
+            }
+        };
+        if let Some((line, _)) = due {
+            wait = Duration::ZERO;
+            line.quit().await;
+        }
+    }
+}
+
+impl Server for SmtpServer {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<(), Failure>>> {
+        Box::pin(async move {
+            // The probe's own connection must not be the one too many for a server that counts them.
+            let spare = {
+                let mut idle = lock(&self.idle);
+                let in_use = self.connections_max - self.connections.available_permits().min(self.connections_max);
+                if idle.lines.len() + in_use >= self.connections_max { idle.lines.pop_front() } else { None }
+            };
+            if let Some((line, _)) = spare {
+                line.quit().await;
+            }
+            Some(match self.open().await {
+                Ok(line) => {
+                    line.quit().await;
+                    Ok(())
+                }
+                Err(failure) => Err(failure),
+            })
+        })
+    }
+
+    fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
+        // Made here and not within the future, so that a future which is never polled gives outcomes as well.
+        let mut batch = Batch::new(batch, self.target.place.clone(), outcomes);
+        Box::pin(async move { self.deliver_batch(&mut batch).await })
+    }
+
+    fn batch_max(&self) -> usize {
+        self.batch_max.load(Ordering::Relaxed)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let lines = {
+                let mut idle = lock(&self.idle);
+                idle.is_closed = true;
+                std::mem::take(&mut idle.lines)
+            };
+            let mut goodbyes = tokio::task::JoinSet::new();
+            for (line, _) in lines {
+                goodbyes.spawn(line.quit());
+            }
+            goodbyes.join_all().await;
+        })
+    }
+}

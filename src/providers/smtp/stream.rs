@@ -1,0 +1,64 @@
+//! A TCP connection, with or without TLS.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+/// The bytes' way to the server.
+#[derive(Debug)]
+pub enum Stream {
+    /// Without TLS.
+    Plain(TcpStream),
+    /// With TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Reads into the buffer; 0 is the end.
+    pub fn poll_read_some(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        let poll = match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+        };
+        poll.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Writes some of the bytes.
+    pub fn poll_write_some(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// Hands what TLS still holds to the kernel.
+    pub fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// How many bytes of a failed write may have gone all the same: with TLS a record may have left before the error.
+    pub const fn bytes_in_doubt(&self, attempted: usize) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(_) => attempted,
+        }
+    }
+
+    /// Whether the server has neither closed the connection nor said anything while it was idle.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        self.poll_read_some(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
+    }
+}
