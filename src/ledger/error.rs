@@ -1,0 +1,133 @@
+//! What can go wrong with the ledger, in words for people, and what happens next.
+
+use std::{fmt, io, path::Path};
+
+use rusqlite::ErrorCode;
+
+/// What failed, where, and what to do; nothing of the failed call was applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct LedgerError {
+    /// What happens next depends on it.
+    pub kind: LedgerErrorKind,
+    /// For people. Stable as long as the cause is the same.
+    pub message: String,
+}
+
+/// The causes that callers tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LedgerErrorKind {
+    /// The disk is full. It mends itself when there is room.
+    Full,
+    /// Another connection holds the database. It mends itself when that one ends.
+    Locked,
+    /// Reading or writing failed, or the file was moved away.
+    Io,
+    /// The file is not a ledger, or is damaged.
+    Corrupt,
+    /// No right to open or to write the file or its folder.
+    NotPermitted,
+    /// Another process has this state folder.
+    InUse,
+    /// A newer version of Mailfleet wrote it.
+    NewerVersion,
+    /// Another process has taken the ledger over: this one must stop sending.
+    Superseded,
+    /// The request contradicts what the ledger says (a second end of one message, a run that was not begun).
+    Conflict,
+    /// There is no ledger in this folder.
+    Missing,
+    /// The ledger of this process was closed.
+    Closed,
+}
+
+impl LedgerError {
+    pub(super) fn new(kind: LedgerErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    pub(super) fn closed() -> Self {
+        Self::new(LedgerErrorKind::Closed, "the ledger of this process is closed")
+    }
+
+    /// Whether the same call may succeed later without a change of it.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind, LedgerErrorKind::Full | LedgerErrorKind::Locked | LedgerErrorKind::Io | LedgerErrorKind::NotPermitted)
+    }
+
+    /// From an error of the file system at `path`.
+    pub(super) fn from_io(path: &Path, error: &io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LedgerErrorKind::Full,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => LedgerErrorKind::NotPermitted,
+            _ => LedgerErrorKind::Io,
+        };
+        Self::new(kind, told(kind, path, &error.to_string()))
+    }
+
+    /// From an error of SQLite about the file at `path`.
+    pub(super) fn from_sql(path: &Path, error: &rusqlite::Error) -> Self {
+        use LedgerErrorKind as Kind;
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Kind::Full,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Locked,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Corrupt,
+            Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Kind::NotPermitted,
+            Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => Kind::Io,
+            // A table or column that is not there, a value of another type: not what this program wrote.
+            _ => Kind::Corrupt,
+        };
+        Self::new(kind, told(kind, path, &error.to_string()))
+    }
+}
+
+fn told(kind: LedgerErrorKind, path: &Path, cause: &str) -> String {
+    use LedgerErrorKind as Kind;
+    let path = path.display();
+    match kind {
+        Kind::Full => format!("the disk is full: {path} cannot be written; make room, sending goes on by itself"),
+        Kind::Locked => {
+            format!("{path} is locked by another program (a transaction in a database client?); end it, sending goes on by itself")
+        }
+        Kind::Corrupt => format!(
+            "{path} is not a ledger or is damaged ({cause}); restore it from a backup, or choose another state folder (which knows of nobody mailed before)"
+        ),
+        Kind::NotPermitted => {
+            format!("{path} cannot be opened or written ({cause}); check the owner and rights of the file and its folder")
+        }
+        _ => format!("{path} cannot be read or written ({cause}); check the disk"),
+    }
+}
+
+/// An error on the way, before it knows which file it is about.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Sql(rusqlite::Error),
+    Told(LedgerError),
+}
+
+impl Fault {
+    pub(super) fn conflict(message: impl fmt::Display) -> Self {
+        Self::Told(LedgerError::new(LedgerErrorKind::Conflict, format!("the ledger refused a write that contradicts it: {message}")))
+    }
+
+    pub(super) fn at(self, path: &Path) -> LedgerError {
+        match self {
+            Self::Sql(error) => LedgerError::from_sql(path, &error),
+            Self::Told(error) => error,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<LedgerError> for Fault {
+    fn from(error: LedgerError) -> Self {
+        Self::Told(error)
+    }
+}

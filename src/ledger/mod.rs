@@ -1,0 +1,286 @@
+//! Who was mailed. Only this room says so.
+//!
+//! A message leaves only after its claim is durable: [`Ledger::commit`] writes the outcomes that became known and the
+//! claims that come next in one transaction. One thread owns the database (SQLite in WAL mode, `ledger.db` in the state
+//! folder); [`Ledger`] is the handle to it, [`LedgerReader`] reads beside it, and [`Seen`] keeps recipients unique within a
+//! run. The schema is documented for people in docs/ledger.md.
+
+mod commit;
+mod error;
+mod reader;
+mod records;
+mod runs;
+mod schema;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use error::{LedgerError, LedgerErrorKind};
+pub use reader::{LedgerReader, RecipientRow, RunSummary};
+pub use records::{
+    Claim, Commit, CommitReceipt, DueMessage, EndState, MessageState, ObservedObject, OutcomeRecord, Problem, RunCounts, RunId, RunKey,
+    RunRecord, ServerCounts, ServerId, Sighting, Stopped, UnknownPolicy,
+};
+pub use seen::Seen;
+use writer::{Job, Writer};
+
+/// Requests that may wait for the writing thread.
+const QUEUE: usize = 64;
+
+/// When a commit counts as durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// After an fsync: it survives a loss of power.
+    #[default]
+    Full,
+    /// When the system has it: it survives a crash of the process, and not always one of the machine.
+    Normal,
+}
+
+/// How the ledger is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct LedgerOptions {
+    /// When a commit counts as durable.
+    pub synchronous: Synchronous,
+    /// How long a locked database is waited for before a call fails.
+    pub busy_timeout: Duration,
+}
+
+impl Default for LedgerOptions {
+    fn default() -> Self {
+        Self { synchronous: Synchronous::Full, busy_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// The handle to the ledger of this process. Cheap to clone; the last one that is dropped closes the database and waits for it.
+///
+/// No call has a timeout of its own: one given up half way would leave it open whether it was applied. A lock is waited
+/// for as long as [`LedgerOptions::busy_timeout`], everything else as long as the disk takes. For the same reason the
+/// future of a writing call should not be dropped before it ends.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    state_dir: PathBuf,
+    seed: u64,
+    epoch: i64,
+    servers: RwLock<HashMap<Arc<str>, ServerId>>,
+}
+
+impl Ledger {
+    /// Locks the state folder, opens the ledger in it (made when absent) and takes it over: an earlier process that still
+    /// runs can write no more. Blocking.
+    ///
+    /// # Errors
+    /// `InUse` when another process has the folder, `NewerVersion`, `Corrupt`, `Locked`, `Full`, `NotPermitted`, `Io`.
+    pub fn open(state_dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
+        let writer = Writer::open(state_dir, options)?;
+        let seed = writer.book.read(|connection| schema::meta(connection, "seed"))?.cast_unsigned();
+        let epoch = writer.book.epoch;
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || writer.work(waiting))
+            .map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the ledger's thread could not be started ({e})")))?;
+        let state_dir = state_dir.to_owned();
+        let shared = Shared { jobs: Some(jobs), thread: Some(thread), state_dir, seed, epoch, servers: RwLock::default() };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The ledger's own random number, which every pick of a server depends on. It never changes.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.shared.seed
+    }
+
+    /// Notes objects as they were read, and gives for each its generation and when it was first seen (milliseconds since
+    /// 1970). The generation begins at 1 and rises when the spec's hash changes, also across deletion.
+    ///
+    /// # Errors
+    /// Nothing was noted then; see [`LedgerError::is_transient`].
+    pub async fn observe_objects(&self, objects: Vec<ObservedObject>, now_ms: i64) -> Result<Vec<(i64, i64)>, LedgerError> {
+        self.call(move |writer| writer.observe_objects(&objects, now_ms)).await
+    }
+
+    /// The number of a server, by `namespace/name`; it never changes.
+    ///
+    /// # Errors
+    /// When a new name cannot be written.
+    pub async fn server_id(&self, name: &str) -> Result<ServerId, LedgerError> {
+        if let Some(id) = self.shared.servers.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(*id);
+        }
+        let name: Arc<str> = name.into();
+        let asked = Arc::clone(&name);
+        let id = self.call(move |writer| writer.server_id(&asked)).await?;
+        self.shared.servers.write().unwrap_or_else(PoisonError::into_inner).insert(name, id);
+        Ok(id)
+    }
+
+    /// What the ledger knows of a run; None when it never began.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn find_run(&self, key: &RunKey) -> Result<Option<RunRecord>, LedgerError> {
+        let key = key.clone();
+        self.call(move |writer| writer.book.read(|connection| runs::find_run(connection, &key))).await
+    }
+
+    /// Begins a run, or goes on with it. Claims that an earlier process left without an outcome become unknown for good
+    /// (`Skip`), or are sent again (`Resend`): at once as due messages where their fields are stored, otherwise when
+    /// [`Seen::check`] meets their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.
+    ///
+    /// # Errors
+    /// Nothing was changed then; see [`LedgerError::is_transient`].
+    pub async fn begin_run(&self, key: &RunKey, policy: UnknownPolicy, now_ms: i64) -> Result<RunRecord, LedgerError> {
+        let key = key.clone();
+        self.call(move |writer| writer.begin_run(&key, policy, now_ms)).await
+    }
+
+    /// Writes a group commit: durable when this returns, or nothing of it was applied and the same commit may be tried again
+    /// (give an `Arc` to keep it).
+    ///
+    /// # Errors
+    /// `Full`, `Locked`, `Io` mend themselves or are mended by a person; `Superseded`: this process must stop sending;
+    /// `Conflict`: the commit contradicts the ledger and never succeeds.
+    pub async fn commit(&self, commit: impl Into<Arc<Commit>>) -> Result<CommitReceipt, LedgerError> {
+        let commit = commit.into();
+        self.call(move |writer| writer.commit(&commit)).await
+    }
+
+    /// Deferred messages whose time has come, oldest first, `limit` at most. They are not given again until they were
+    /// claimed, deferred or returned, or [`Ledger::release`] gave them back.
+    ///
+    /// # Errors
+    /// `Conflict` when the run was not begun; when the database cannot be read.
+    pub async fn due(&self, run: RunId, now_ms: i64, limit: usize) -> Result<Vec<DueMessage>, LedgerError> {
+        self.call(move |writer| writer.due(run, now_ms, limit)).await
+    }
+
+    /// Gives due messages back that are not handled after all.
+    ///
+    /// # Errors
+    /// `Conflict` when the run was not begun.
+    pub async fn release(&self, run: RunId, seqs: Vec<u64>) -> Result<(), LedgerError> {
+        self.call(move |writer| {
+            let state = writer.run(run)?;
+            for seq in &seqs {
+                state.leased.remove(seq);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// When the next deferred message is due that was not handed out yet, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// `Conflict` when the run was not begun; when the database cannot be read.
+    pub async fn next_due(&self, run: RunId) -> Result<Option<i64>, LedgerError> {
+        self.call(move |writer| writer.next_due(run)).await
+    }
+
+    /// Notes that the audience was read to its end. Claims of an earlier process whose recipient did not come by are unknown
+    /// for good from now on; gives their number.
+    ///
+    /// # Errors
+    /// Nothing was changed then; see [`LedgerError::is_transient`].
+    pub async fn audience_read(&self, run: RunId, total: u64, duplicates: u64, bad_rows: u64, now_ms: i64) -> Result<u64, LedgerError> {
+        self.call(move |writer| writer.audience_read(run, total, duplicates, bad_rows, now_ms)).await
+    }
+
+    /// Closes a run: rows added to the audience later are not mailed. The first time counts.
+    ///
+    /// # Errors
+    /// `Conflict` while a message has no end; see [`LedgerError::is_transient`].
+    pub async fn close_run(&self, run: RunId, now_ms: i64) -> Result<(), LedgerError> {
+        self.call(move |writer| writer.close_run(run, now_ms)).await
+    }
+
+    /// Notes that a run was stopped and why, or that it goes on.
+    ///
+    /// # Errors
+    /// Nothing was changed then; see [`LedgerError::is_transient`].
+    pub async fn set_stopped(&self, run: RunId, stopped: Option<Stopped>) -> Result<(), LedgerError> {
+        self.call(move |writer| writer.set_stopped(run, stopped.as_ref())).await
+    }
+
+    /// How many messages of a run are where. Cheap: the sums are kept beside the messages.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn counts(&self, run: RunId) -> Result<RunCounts, LedgerError> {
+        self.call(move |writer| writer.book.read(|connection| runs::counts(connection, run))).await
+    }
+
+    /// Keeps rows of the audience that could not be used: the first 1,000 of a run, each once however often it is read.
+    ///
+    /// # Errors
+    /// Nothing was kept then; see [`LedgerError::is_transient`].
+    pub async fn problems(&self, run: RunId, problems: Vec<Problem>) -> Result<(), LedgerError> {
+        self.call(move |writer| writer.problems(run, &problems)).await
+    }
+
+    /// Claims by key and minute (since 1970), from `minute` on. What is older than two days stands at the last minute of its hour.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn usage_since(&self, minute: i64) -> Result<Vec<(String, i64, u64)>, LedgerError> {
+        self.call(move |writer| writer.book.read(|connection| runs::usage_since(connection, minute))).await
+    }
+
+    /// The index of who was seen, for one pass over the audience of a run that was begun. Blocking: about two seconds for a
+    /// million messages.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or the index cannot be written.
+    pub fn seen(&self, run: RunId) -> Result<Seen, LedgerError> {
+        Seen::build(&self.shared.state_dir, run, self.shared.epoch)
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |writer| {
+            // Whoever asked may be gone; what was asked is done all the same.
+            let _ = answer.send(work(writer));
+        });
+        let jobs = self.shared.jobs.as_ref().ok_or_else(LedgerError::closed)?;
+        jobs.send(job).await.map_err(|_| LedgerError::closed())?;
+        answered.await.map_err(|_| LedgerError::closed())?
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("state_dir", &self.shared.state_dir).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was told already; here nothing is left to save.
+            let _ = thread.join();
+        }
+    }
+}

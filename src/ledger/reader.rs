@@ -1,0 +1,163 @@
+//! Reading a ledger without the right to send from it: for `get`, beside a running process or without one.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, params};
+
+use super::{
+    MessageState, Problem, RunCounts, RunId, RunKey, RunRecord,
+    error::{Fault, LedgerError},
+    runs, schema,
+};
+
+/// Rows that are read at a time: a slow reader must not hold up the merging of the writer's log.
+const ROWS_AT_A_TIME: i64 = 4096;
+
+/// A ledger that is only read. It takes no lock.
+#[derive(Debug)]
+pub struct LedgerReader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// A run and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSummary {
+    /// What is known of the run.
+    pub record: RunRecord,
+    /// How many messages are where.
+    pub counts: RunCounts,
+}
+
+/// One recipient of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipientRow {
+    /// The number in the run: recipients come in the order in which they were first claimed.
+    pub seq: u64,
+    /// The address.
+    pub recipient: String,
+    /// Where it is.
+    pub state: MessageState,
+    /// Tries made so far.
+    pub attempt: u32,
+    /// `namespace/name` of the last server.
+    pub server: Option<String>,
+    /// When the state last changed, in milliseconds since 1970.
+    pub updated_at_ms: i64,
+    /// When a further try is due, in milliseconds since 1970.
+    pub next_attempt_at_ms: Option<i64>,
+    /// How often it was sent again though the outcome of the try before is unknown.
+    pub resent: u32,
+    /// The server's words, or why the template failed.
+    pub reply: Option<String>,
+}
+
+impl LedgerReader {
+    /// Opens the ledger of a state folder.
+    ///
+    /// # Errors
+    /// `Missing` when there is none, `Corrupt` and `NewerVersion` when it cannot be understood, `NotPermitted` without the right to read.
+    pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
+        let path = schema::database(state_dir);
+        Ok(Self { connection: schema::open_reader(&path)?, path })
+    }
+
+    /// All runs, in the order in which they began.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn runs(&self) -> Result<Vec<RunSummary>, LedgerError> {
+        self.read(|connection| runs::all_runs(connection)?.into_iter().map(|record| summary(connection, record)).collect())
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn run(&self, key: &RunKey) -> Result<Option<RunSummary>, LedgerError> {
+        self.read(|connection| runs::find_run(connection, key)?.map(|record| summary(connection, record)).transpose())
+    }
+
+    /// Hands each recipient of a run to `each`, in order, until that breaks; only those in `states` unless it is empty.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn recipients(
+        &self,
+        run: RunId,
+        states: &[MessageState],
+        mut each: impl FnMut(RecipientRow) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        let states = states.iter().fold(0_i64, |bits, state| bits | 1 << state.number());
+        let mut after = 0;
+        while let Some(last) = self.read(|connection| stretch(connection, run, states, after, &mut each))? {
+            after = last;
+        }
+        Ok(())
+    }
+
+    /// The rows of the audience that could not be used, by line; the first 1,000 are kept.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn problems(&self, run: RunId) -> Result<Vec<Problem>, LedgerError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT line, what FROM problems WHERE run_id = ?1 ORDER BY line, what")?;
+            let problems =
+                statement.query_map([run.0], |row| Ok(Problem { line: row.get::<_, i64>(0)?.cast_unsigned(), what: row.get(1)? }))?;
+            Ok(problems.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
+        work(&self.connection).map_err(|fault| fault.at(&self.path))
+    }
+}
+
+fn summary(connection: &Connection, record: RunRecord) -> Result<RunSummary, Fault> {
+    let counts = runs::counts(connection, record.id)?;
+    Ok(RunSummary { record, counts })
+}
+
+/// Some rows of a run; the last number read, None when there are no more or the caller has enough.
+fn stretch(
+    connection: &Connection,
+    run: RunId,
+    states: i64,
+    after: i64,
+    each: &mut impl FnMut(RecipientRow) -> ControlFlow<()>,
+) -> Result<Option<i64>, Fault> {
+    // The states are judged here and not in the query, so that a stretch is short however few rows are wanted.
+    let mut statement = connection.prepare_cached(
+        "SELECT m.seq, m.state, m.recipient, m.attempt, s.name, m.updated_at_ms, m.next_attempt_at_ms, m.unknowns, m.reply
+         FROM messages m LEFT JOIN servers s ON s.id = m.server_id WHERE m.run_id = ?1 AND m.seq > ?2 ORDER BY m.seq LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        let seq: i64 = row.get(0)?;
+        last = Some(seq);
+        let Some(state) = MessageState::from_number(row.get(1)?) else { continue };
+        if states != 0 && states & 1 << state.number() == 0 {
+            continue;
+        }
+        let found = RecipientRow {
+            seq: seq.cast_unsigned(),
+            recipient: row.get(2)?,
+            state,
+            attempt: row.get(3)?,
+            server: row.get(4)?,
+            updated_at_ms: row.get(5)?,
+            next_attempt_at_ms: row.get(6)?,
+            resent: row.get(7)?,
+            reply: row.get(8)?,
+        };
+        if each(found).is_break() {
+            return Ok(None);
+        }
+    }
+    Ok(last)
+}

@@ -1,0 +1,360 @@
+//! Everything that the writer does beside the hot path: objects, runs, what is due, counts, problems.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    DueMessage, MessageState, ObservedObject, Problem, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, Stopped, UnknownPolicy,
+    commit::{Tally, shortened},
+    error::{Fault, LedgerError},
+    writer::{RunState, Writer},
+};
+
+/// Problems of a run that are kept.
+const PROBLEMS_MAX: i64 = 1000;
+/// Characters of a problem that are kept.
+const PROBLEM_CHARS: usize = 500;
+/// The reply of a message whose process ended before the server's answer.
+const LEFT: &str = "Mailfleet ended before the server's answer arrived";
+
+const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audience_read_at_ms, total, duplicates, bad_rows, closed_at_ms,
+    stopped_generation, stopped_reason, stopped_message FROM runs";
+
+impl Writer {
+    /// See [`super::Ledger::observe_objects`].
+    pub(super) fn observe_objects(&mut self, objects: &[ObservedObject], now_ms: i64) -> Result<Vec<(i64, i64)>, LedgerError> {
+        // Only what is new or changed makes a transaction: most calls find nothing.
+        let known =
+            self.book.read(|connection| objects.iter().map(|object| known_object(connection, object)).collect::<Result<Vec<_>, _>>())?;
+        let unchanged: Option<Vec<_>> =
+            known.iter().zip(objects).map(|(k, o)| k.filter(|k| k.2 == o.spec_hash).map(|k| (k.0, k.1))).collect();
+        if let Some(unchanged) = unchanged {
+            return Ok(unchanged);
+        }
+        self.book.transaction(|connection| {
+            let mut statement = connection.prepare_cached(
+                "INSERT INTO objects (kind, namespace, name, spec_hash, generation, created_at_ms) VALUES (?1, ?2, ?3, ?4, 1, ?5)
+                 ON CONFLICT (kind, namespace, name) DO UPDATE
+                 SET generation = generation + (spec_hash <> excluded.spec_hash), spec_hash = excluded.spec_hash
+                 RETURNING generation, created_at_ms",
+            )?;
+            let mut observed = Vec::with_capacity(objects.len());
+            for object in objects {
+                let (key, hash) = (&object.key, object.spec_hash.cast_signed());
+                observed.push(
+                    statement
+                        .query_row(params![object.kind, key.namespace, key.name, hash, now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?,
+                );
+            }
+            Ok(observed)
+        })
+    }
+
+    /// See [`super::Ledger::server_id`].
+    pub(super) fn server_id(&mut self, name: &str) -> Result<ServerId, LedgerError> {
+        let find = |connection: &Connection| -> rusqlite::Result<Option<i64>> {
+            connection.prepare_cached("SELECT id FROM servers WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()
+        };
+        if let Some(id) = self.book.read(|connection| Ok(find(connection)?))? {
+            return Ok(ServerId(id));
+        }
+        self.book.transaction(|connection| {
+            connection.execute("INSERT INTO servers (name) VALUES (?1)", [name])?;
+            Ok(ServerId(connection.last_insert_rowid()))
+        })
+    }
+
+    /// See [`super::Ledger::begin_run`].
+    pub(super) fn begin_run(&mut self, key: &RunKey, policy: UnknownPolicy, now_ms: i64) -> Result<RunRecord, LedgerError> {
+        let epoch = self.book.epoch;
+        let (record, state) = self.book.transaction(|connection| {
+            connection
+                .prepare_cached("INSERT OR IGNORE INTO runs (namespace, campaign, run, started_at_ms) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![key.namespace, key.campaign, key.run, now_ms])?;
+            let mut record = find_run(connection, key)?.ok_or_else(|| Fault::conflict(format_args!("{key} is not there")))?;
+            let left = left_claims(connection, record.id, epoch)?;
+            record.left_without_outcome = left.len() as u64;
+            let to_resend = resolve(connection, record.id, policy, &left, now_ms)?;
+            let last: Option<i64> =
+                connection.prepare_cached("SELECT max(seq) FROM messages WHERE run_id = ?1")?.query_row([record.id.0], |row| row.get(0))?;
+            let next_seq = last.unwrap_or(0).cast_unsigned() + 1;
+            Ok((record, RunState { next_seq, leased: HashSet::new(), to_resend }))
+        })?;
+        self.runs.insert(record.id, state);
+        Ok(record)
+    }
+
+    /// See [`super::Ledger::audience_read`].
+    pub(super) fn audience_read(
+        &mut self,
+        run: RunId,
+        total: u64,
+        duplicates: u64,
+        bad_rows: u64,
+        now_ms: i64,
+    ) -> Result<u64, LedgerError> {
+        let gone: Vec<u64> = self.run(run)?.to_resend.iter().copied().collect();
+        self.book.transaction(|connection| {
+            connection
+                .prepare_cached("UPDATE runs SET audience_read_at_ms = ?2, total = ?3, duplicates = ?4, bad_rows = ?5 WHERE id = ?1")?
+                .execute([run.0, now_ms, total.cast_signed(), duplicates.cast_signed(), bad_rows.cast_signed()])?;
+            let mut tally = Tally::default();
+            for seq in &gone {
+                let server: Option<i64> = connection
+                    .prepare_cached("SELECT server_id FROM messages WHERE run_id = ?1 AND seq = ?2")?
+                    .query_row([run.0, seq.cast_signed()], |row| row.get(0))?;
+                end_as_unknown(connection, &mut tally, run, *seq, server, now_ms)?;
+            }
+            Ok(tally.write(connection)?)
+        })?;
+        self.run(run)?.to_resend.clear();
+        Ok(gone.len() as u64)
+    }
+
+    /// See [`super::Ledger::close_run`].
+    pub(super) fn close_run(&mut self, run: RunId, now_ms: i64) -> Result<(), LedgerError> {
+        self.book.transaction(|connection| {
+            let open = counts(connection, run)?.open();
+            if open > 0 {
+                return Err(Fault::conflict(format_args!("run {} was to be closed while {open} of its messages have no end", run.0)));
+            }
+            connection.execute("UPDATE runs SET closed_at_ms = coalesce(closed_at_ms, ?2) WHERE id = ?1", [run.0, now_ms])?;
+            Ok(())
+        })
+    }
+
+    /// See [`super::Ledger::set_stopped`].
+    pub(super) fn set_stopped(&mut self, run: RunId, stopped: Option<&Stopped>) -> Result<(), LedgerError> {
+        self.book.transaction(|connection| {
+            connection.execute(
+                "UPDATE runs SET stopped_generation = ?2, stopped_reason = ?3, stopped_message = ?4 WHERE id = ?1",
+                params![run.0, stopped.map(|s| s.generation), stopped.map(|s| &s.reason), stopped.map(|s| &s.message)],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// See [`super::Ledger::due`].
+    pub(super) fn due(&mut self, run: RunId, now_ms: i64, limit: usize) -> Result<Vec<DueMessage>, LedgerError> {
+        let state = self.runs.get_mut(&run).ok_or_else(|| super::writer::not_begun(run))?;
+        let due = self.book.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, recipient, attempt, fields FROM messages
+                 WHERE run_id = ?1 AND state = 2 AND next_attempt_at_ms <= ?2 ORDER BY next_attempt_at_ms, seq LIMIT ?3",
+            )?;
+            let mut rows = statement.query([run.0, now_ms, count(limit + state.leased.len())])?;
+            let mut due = Vec::new();
+            while let Some(row) = rows.next()? {
+                let seq = row.get::<_, i64>(0)?.cast_unsigned();
+                if due.len() < limit && !state.leased.contains(&seq) {
+                    due.push(DueMessage { seq, recipient: row.get(1)?, attempt: row.get(2)?, fields: row.get(3)? });
+                }
+            }
+            Ok(due)
+        })?;
+        state.leased.extend(due.iter().map(|message| message.seq));
+        Ok(due)
+    }
+
+    /// See [`super::Ledger::next_due`].
+    pub(super) fn next_due(&mut self, run: RunId) -> Result<Option<i64>, LedgerError> {
+        let state = self.runs.get(&run).ok_or_else(|| super::writer::not_begun(run))?;
+        self.book.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, next_attempt_at_ms FROM messages WHERE run_id = ?1 AND state = 2 ORDER BY next_attempt_at_ms, seq LIMIT ?2",
+            )?;
+            let mut rows = statement.query([run.0, count(state.leased.len() + 1)])?;
+            while let Some(row) = rows.next()? {
+                if !state.leased.contains(&row.get::<_, i64>(0)?.cast_unsigned()) {
+                    return Ok(Some(row.get(1)?));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// See [`super::Ledger::problems`].
+    pub(super) fn problems(&mut self, run: RunId, problems: &[Problem]) -> Result<(), LedgerError> {
+        self.book.transaction(|connection| {
+            let mut kept: i64 = connection.query_row("SELECT count(*) FROM problems WHERE run_id = ?1", [run.0], |row| row.get(0))?;
+            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO problems (run_id, line, what) VALUES (?1, ?2, ?3)")?;
+            for problem in problems {
+                if kept >= PROBLEMS_MAX {
+                    break;
+                }
+                let what = shortened(&problem.what, PROBLEM_CHARS);
+                kept += count(statement.execute(params![run.0, problem.line.cast_signed(), what])?);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn known_object(connection: &Connection, object: &ObservedObject) -> Result<Option<(i64, i64, u64)>, Fault> {
+    let mut statement = connection
+        .prepare_cached("SELECT generation, created_at_ms, spec_hash FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?;
+    let key = &object.key;
+    Ok(statement
+        .query_row(params![object.kind, key.namespace, key.name], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
+        })
+        .optional()?)
+}
+
+/// A claim that an earlier process left without an outcome.
+struct LeftClaim {
+    seq: u64,
+    has_fields: bool,
+    server: Option<i64>,
+}
+
+/// Claims are at most as many as fit in flight, and mostly the newest: the search goes backwards and ends with the last one.
+fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<LeftClaim>, Fault> {
+    let mut open = counts(connection, run)?.claimed;
+    let mut left = Vec::new();
+    if open == 0 {
+        return Ok(left);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, fields IS NOT NULL, server_id, boot FROM messages WHERE run_id = ?1 AND state = 0 ORDER BY seq DESC",
+    )?;
+    let mut rows = statement.query([run.0])?;
+    while open > 0
+        && let Some(row) = rows.next()?
+    {
+        open -= 1;
+        if row.get::<_, i64>(3)? != epoch {
+            left.push(LeftClaim { seq: row.get::<_, i64>(0)?.cast_unsigned(), has_fields: row.get(1)?, server: row.get(2)? });
+        }
+    }
+    Ok(left)
+}
+
+/// Ends or defers what was left; gives those that wait for their recipient to come by in the audience.
+fn resolve(connection: &Connection, run: RunId, policy: UnknownPolicy, left: &[LeftClaim], now_ms: i64) -> Result<HashSet<u64>, Fault> {
+    let mut tally = Tally::default();
+    let mut to_resend = HashSet::new();
+    for claim in left {
+        match policy {
+            UnknownPolicy::Skip => end_as_unknown(connection, &mut tally, run, claim.seq, claim.server, now_ms)?,
+            UnknownPolicy::Resend if claim.has_fields => {
+                connection
+                    .prepare_cached(
+                        "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3, unknowns = unknowns + 1
+                         WHERE run_id = ?1 AND seq = ?2",
+                    )?
+                    .execute([run.0, claim.seq.cast_signed(), now_ms])?;
+                tally.add(run, MessageState::Claimed, None, -1);
+                tally.add(run, MessageState::Deferred, None, 1);
+                tally.add_resent(run);
+            }
+            UnknownPolicy::Resend => {
+                to_resend.insert(claim.seq);
+            }
+        }
+    }
+    tally.write(connection)?;
+    Ok(to_resend)
+}
+
+fn end_as_unknown(connection: &Connection, tally: &mut Tally, run: RunId, seq: u64, server: Option<i64>, now_ms: i64) -> Result<(), Fault> {
+    connection
+        .prepare_cached("UPDATE messages SET state = 5, updated_at_ms = ?3, reply = ?4, fields = NULL WHERE run_id = ?1 AND seq = ?2")?
+        .execute(params![run.0, seq.cast_signed(), now_ms, LEFT])?;
+    tally.add(run, MessageState::Claimed, None, -1);
+    tally.add(run, MessageState::Unknown, server, 1);
+    Ok(())
+}
+
+/// The record of a run.
+pub(super) fn find_run(connection: &Connection, key: &RunKey) -> Result<Option<RunRecord>, Fault> {
+    let mut statement = connection.prepare_cached(&format!("{RECORD} WHERE namespace = ?1 AND campaign = ?2 AND run = ?3"))?;
+    Ok(statement.query_row([&key.namespace, &key.campaign, &key.run], record).optional()?)
+}
+
+/// The records of all runs, oldest first.
+pub(super) fn all_runs(connection: &Connection) -> Result<Vec<RunRecord>, Fault> {
+    let mut statement = connection.prepare_cached(&format!("{RECORD} ORDER BY id"))?;
+    let records = statement.query_map([], record)?;
+    Ok(records.collect::<Result<_, _>>()?)
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
+    let number = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.cast_unsigned());
+    let stopped = match row.get(11)? {
+        Some(reason) => Some(Stopped {
+            generation: row.get::<_, Option<i64>>(10)?.unwrap_or(0),
+            reason,
+            message: row.get::<_, Option<String>>(12)?.unwrap_or_default(),
+        }),
+        None => None,
+    };
+    Ok(RunRecord {
+        id: RunId(row.get(0)?),
+        key: RunKey { namespace: row.get(1)?, campaign: row.get(2)?, run: row.get(3)? },
+        started_at_ms: row.get(4)?,
+        audience_read_at_ms: row.get(5)?,
+        total: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
+        duplicates: number(7)?,
+        bad_rows: number(8)?,
+        closed_at_ms: row.get(9)?,
+        stopped,
+        left_without_outcome: 0,
+    })
+}
+
+/// The counts of a run, from the table that is kept beside the messages.
+pub(super) fn counts(connection: &Connection, run: RunId) -> Result<RunCounts, Fault> {
+    let mut counts = RunCounts::default();
+    let resent = connection.prepare_cached("SELECT resent FROM runs WHERE id = ?1")?.query_row([run.0], |row| row.get::<_, i64>(0));
+    counts.resent = resent.optional()?.unwrap_or(0).cast_unsigned();
+    let mut statement = connection.prepare_cached(
+        "SELECT c.state, c.count, s.name FROM counts c LEFT JOIN servers s ON s.id = c.server_id WHERE c.run_id = ?1 ORDER BY s.name",
+    )?;
+    let mut rows = statement.query([run.0])?;
+    while let Some(row) = rows.next()? {
+        let number: u64 = row.get::<_, i64>(1)?.cast_unsigned();
+        let Some(state) = MessageState::from_number(row.get(0)?) else { continue };
+        *counts.of_mut(state) += number;
+        let Some(server) = row.get::<_, Option<String>>(2)? else { continue };
+        if counts.per_server.last().is_none_or(|last| last.server != server) {
+            counts.per_server.push(ServerCounts { server, ..ServerCounts::default() });
+        }
+        if let Some(last) = counts.per_server.last_mut() {
+            match state {
+                MessageState::Accepted => last.accepted += number,
+                MessageState::Rejected => last.rejected += number,
+                MessageState::Unknown => last.unknown += number,
+                _ => {}
+            }
+        }
+    }
+    Ok(counts)
+}
+
+impl RunCounts {
+    fn of_mut(&mut self, state: MessageState) -> &mut u64 {
+        match state {
+            MessageState::Claimed => &mut self.claimed,
+            MessageState::Accepted => &mut self.accepted,
+            MessageState::Deferred => &mut self.deferred,
+            MessageState::Rejected => &mut self.rejected,
+            MessageState::Expired => &mut self.expired,
+            MessageState::Unknown => &mut self.unknown,
+            MessageState::RenderFailed => &mut self.render_failed,
+        }
+    }
+}
+
+/// A count as SQLite knows numbers; what does not fit is as good as no bound.
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// See [`super::Ledger::usage_since`].
+pub(super) fn usage_since(connection: &Connection, minute: i64) -> Result<Vec<(String, i64, u64)>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT key, minute, count FROM usage WHERE minute >= ?1 ORDER BY minute, key")?;
+    let usage = statement.query_map([minute], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned())))?;
+    Ok(usage.collect::<Result<_, _>>()?)
+}

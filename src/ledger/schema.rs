@@ -1,0 +1,231 @@
+//! Opening the database: the lock on the state folder, the schema, the settings, the version.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::{
+    LedgerOptions, Synchronous,
+    error::{Fault, LedgerError, LedgerErrorKind},
+};
+
+/// The version of `schema.sql`.
+pub(super) const VERSION: i64 = 1;
+/// Marks the file as a ledger ("MFlt").
+const APPLICATION_ID: i64 = 0x4d46_6c74;
+/// The database's name in the state folder.
+pub(super) const DATABASE: &str = "ledger.db";
+const LOCK: &str = "lock";
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// The database's file in a state folder.
+pub(super) fn database(state_dir: &Path) -> PathBuf {
+    state_dir.join(DATABASE)
+}
+
+/// Makes the folder where it is absent: for its owner only, since the ledger holds people's addresses.
+pub(super) fn make_state_dir(state_dir: &Path) -> Result<(), LedgerError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(|e| LedgerError::from_io(state_dir, &e))
+}
+
+/// Takes the state folder for this process. The lock goes with the file, also when the process is killed.
+pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
+    let path = state_dir.join(LOCK);
+    let at = |e: std::io::Error| LedgerError::from_io(&path, &e);
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path).map_err(at)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(at)?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Who holds it is only for the message.
+            let _ = file.take(32).read_to_string(&mut holder);
+            let holder = holder.trim();
+            let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
+            let dir = state_dir.display();
+            Err(LedgerError::new(
+                LedgerErrorKind::InUse,
+                format!(
+                    "the state folder {dir} is in use by {holder}: two processes may not send from one ledger; stop that one, or choose another folder with --state"
+                ),
+            ))
+        }
+        Err(TryLockError::Error(e)) => Err(at(e)),
+    }
+}
+
+/// A connection that may write, with the schema in place.
+pub(super) fn open_writer(path: &Path, options: LedgerOptions) -> Result<Connection, LedgerError> {
+    // Made before SQLite does, which would take the process's umask; its -wal and -shm take the rights of this one.
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|e| LedgerError::from_io(path, &e))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| LedgerError::from_sql(path, &e))?;
+    prepare_writer(&connection, options).map_err(|fault| match fault {
+        Fault::Told(error) => error,
+        Fault::Sql(error) => LedgerError::from_sql(path, &error),
+    })?;
+    Ok(connection)
+}
+
+fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(), Fault> {
+    connection.busy_timeout(options.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let empty = check_version(connection)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(LedgerError::new(
+            LedgerErrorKind::Io,
+            format!("the ledger's file system does not allow write-ahead logging (journal mode {mode}); choose a local disk with --state"),
+        )
+        .into());
+    }
+    let synchronous = match options.synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    // Checkpoints are run by the writer between two jobs, so that no commit waits for one. The log keeps its file, because
+    // writing over old blocks makes an fsync much cheaper than growing.
+    connection.execute_batch(&format!(
+        "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;"
+    ))?;
+    if empty {
+        let seed = i64::from_ne_bytes(random()?);
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        // Another process may have been first, between the look and the lock.
+        if is_empty(connection)? {
+            connection.execute_batch(SCHEMA)?;
+            connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
+            connection.execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('seed', ?2), ('epoch', 0)", [VERSION, seed])?;
+        }
+        connection.execute_batch("COMMIT")?;
+    }
+    Ok(())
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
+}
+
+/// Whether the database is empty; an error when it is not a ledger that this version can use.
+pub(super) fn check_version(connection: &Connection) -> Result<bool, Fault> {
+    if is_empty(connection)? {
+        return Ok(true);
+    }
+    let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let name = connection.path().unwrap_or(DATABASE).to_owned();
+    if application != APPLICATION_ID {
+        return Err(LedgerError::new(
+            LedgerErrorKind::Corrupt,
+            format!("{name} is a database of another program, not a ledger; choose another state folder with --state"),
+        )
+        .into());
+    }
+    let version = meta(connection, "schema")?;
+    if version > VERSION {
+        return Err(LedgerError::new(
+            LedgerErrorKind::NewerVersion,
+            format!("{name} was written by a newer version of Mailfleet (schema {version}, this one knows {VERSION}); use that version"),
+        )
+        .into());
+    }
+    Ok(false)
+}
+
+/// A number from `meta`.
+pub(super) fn meta(connection: &Connection, key: &str) -> Result<i64, Fault> {
+    let value = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()?;
+    value.ok_or_else(|| {
+        let name = connection.path().unwrap_or(DATABASE);
+        Fault::Told(LedgerError::new(
+            LedgerErrorKind::Corrupt,
+            format!("{name} is damaged: its table `meta` lacks `{key}`; restore it from a backup"),
+        ))
+    })
+}
+
+/// Raises the epoch: from now on no earlier process can write to this ledger.
+pub(super) fn take_over(connection: &Connection) -> Result<i64, Fault> {
+    let mut statement = connection.prepare("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value")?;
+    let epoch = statement.query_row([], |row| row.get(0)).optional()?;
+    match epoch {
+        Some(epoch) => Ok(epoch),
+        None => meta(connection, "epoch"),
+    }
+}
+
+/// Makes the names of new files durable.
+pub(super) fn sync_dir(state_dir: &Path) -> Result<(), LedgerError> {
+    File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(|e| LedgerError::from_io(state_dir, &e))
+}
+
+/// Which file a path names, to notice that it was moved or deleted under an open connection.
+pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
+    std::fs::metadata(path).map(|m| (m.dev(), m.ino())).map_err(|e| LedgerError::from_io(path, &e))
+}
+
+/// A connection that only reads. It works beside a writer, without one, and on a folder that cannot be written.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
+    if !path.try_exists().map_err(|e| LedgerError::from_io(path, &e))? {
+        return Err(LedgerError::new(
+            LedgerErrorKind::Missing,
+            format!("there is no ledger at {}; name the folder that `mailfleet run` was given with --state", path.display()),
+        ));
+    }
+    let opened = try_reader(path, path);
+    if !matches!(&opened, Err(e) if e.kind == LedgerErrorKind::NotPermitted) {
+        return opened;
+    }
+    // Write-ahead logging needs a file beside the database even to read, unless it is known that nobody writes. Where that
+    // file cannot be made and no log is left, nobody does.
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    if std::fs::metadata(&log).is_ok_and(|m| m.len() > 0) {
+        return Err(LedgerError::new(
+            LedgerErrorKind::NotPermitted,
+            format!(
+                "{} cannot be read where it is, since its log was not merged; copy the folder to where it can be written",
+                path.display()
+            ),
+        ));
+    }
+    try_reader(Path::new(&format!("file:{}?immutable=1", uri_path(path))), path)
+}
+
+fn try_reader(open: &Path, path: &Path) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(open, flags).map_err(|e| LedgerError::from_sql(path, &e))?;
+    let ready = || -> Result<bool, Fault> {
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        check_version(&connection)
+    };
+    if ready().map_err(|fault| fault.at(path))? {
+        return Err(LedgerError::new(LedgerErrorKind::Missing, format!("{} is empty: nothing was sent from it yet", path.display())));
+    }
+    Ok(connection)
+}
+
+/// A path as it stands in a `file:` URI (RFC 3986, 2.1).
+fn uri_path(path: &Path) -> String {
+    let mut uri = String::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri
+}
+
+/// Random bytes from the system.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], LedgerError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the system gives no random bytes ({e})")))?;
+    Ok(bytes)
+}

@@ -1,0 +1,251 @@
+//! Who was seen already: the index that keeps a recipient unique within a run.
+//!
+//! It can always be rebuilt from the messages, so it need not be durable, and it must not grow in memory: a hash table in
+//! an unnamed file, 16 bytes for each recipient, one read and one write for each look-up. A B-tree would cost three times
+//! as much, and one without a journal could not go on after a full disk; here a failed write changes nothing.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    hash::Hasher,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, params};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::{
+    MessageState, RunId, Sighting,
+    error::{Fault, LedgerError},
+    schema,
+};
+
+const SLOT: usize = 16;
+const BUCKET_SLOTS: usize = 16;
+const BUCKET: usize = SLOT * BUCKET_SLOTS;
+/// Buckets of the first table: room for 730,000 recipients in 16 MiB, of which the disk holds only what was written.
+const FIRST_BITS: u32 = 16;
+/// Buckets of the largest table (4 billion recipients).
+const MAX_BITS: u32 = 28;
+/// Rows that are read from the ledger at a time, so that no long reading holds up the merging of its log.
+const ROWS_AT_A_TIME: i64 = 50_000;
+
+/// How the file's name begins, for the moment that it has one.
+const PREFIX: &str = "seen-";
+
+/// In the ledger, not yet seen in this pass.
+const IN_LEDGER: u8 = 1;
+/// Seen in this pass.
+const SEEN: u8 = 2;
+
+/// The index of one run, for one pass over its audience. It is never shared: one reader of the audience owns it.
+#[derive(Debug)]
+pub struct Seen {
+    path: PathBuf,
+    keys: (u64, u64),
+    /// The newest, and largest, is the last; new recipients go there.
+    tables: Vec<Table>,
+    /// Claims of an earlier process that are to be sent again: no more than were once in flight.
+    to_resend: HashMap<u128, (u64, u32)>,
+}
+
+#[derive(Debug)]
+struct Table {
+    file: File,
+    bits: u32,
+    used: u64,
+}
+
+/// Where a hash is, or where it would go.
+enum Place {
+    Found { offset: u64, tag: u8 },
+    Free { offset: u64 },
+}
+
+impl Seen {
+    /// Builds the index anew from the messages of the run.
+    pub(super) fn build(state_dir: &Path, run: RunId, epoch: i64) -> Result<Self, LedgerError> {
+        let database = schema::database(state_dir);
+        let ledger = schema::open_reader(&database)?;
+        let key: [u8; 16] = schema::random()?;
+        let (low, high) = key.split_at(8);
+        let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
+        let last: Option<i64> = ledger
+            .query_row("SELECT max(seq) FROM messages WHERE run_id = ?1", [run.0], |row| row.get(0))
+            .map_err(|e| LedgerError::from_sql(&database, &e))?;
+        let mut seen = Self {
+            path: state_dir.join(format!("{PREFIX}{}-{:016x}.tmp", run.0, number(low))),
+            keys: (number(low), number(high)),
+            tables: Vec::new(),
+            to_resend: HashMap::new(),
+        };
+        seen.add_table(last.unwrap_or(0).cast_unsigned())?;
+        let mut after = 0;
+        while let Some(read) = seen.load(&ledger, run, epoch, after).map_err(|fault| fault.at(&database))? {
+            after = read;
+        }
+        Ok(seen)
+    }
+
+    /// One stretch of messages; the last number read, None at the end.
+    fn load(&mut self, ledger: &Connection, run: RunId, epoch: i64, after: i64) -> Result<Option<i64>, Fault> {
+        let mut statement = ledger.prepare_cached(
+            "SELECT seq, recipient, state, boot, attempt FROM messages WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        )?;
+        let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;
+        let mut last = None;
+        let mut hashes = Vec::new();
+        while let Some(row) = rows.next()? {
+            let seq: i64 = row.get(0)?;
+            last = Some(seq);
+            let recipient = row
+                .get_ref(1)?
+                .as_str()
+                .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e)))?;
+            let hash = self.hash(recipient);
+            if row.get::<_, i64>(2)? == MessageState::Claimed.number() && row.get::<_, i64>(3)? != epoch {
+                self.to_resend.insert(hash, (seq.cast_unsigned(), row.get(4)?));
+            }
+            hashes.push(hash);
+        }
+        // In the order of the file: neighbours share its pages.
+        hashes.sort_unstable();
+        for hash in hashes {
+            if let Err(offset) = self.find(hash)? {
+                self.add(hash, offset, IN_LEDGER)?;
+            }
+        }
+        Ok(last)
+    }
+
+    /// What is to be done with a row of the audience. Addresses are compared as mail systems do: the domain without case.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written. Nothing has changed then, and the same call may be repeated.
+    pub fn check(&mut self, recipient: &str) -> Result<Sighting, LedgerError> {
+        let hash = self.hash(recipient);
+        match self.find(hash)? {
+            Err(offset) => {
+                self.add(hash, offset, SEEN)?;
+                Ok(Sighting::New)
+            }
+            Ok((_, _, SEEN)) => Ok(Sighting::Duplicate),
+            Ok((table, offset, _)) => {
+                self.write(table, offset, hash, SEEN)?;
+                Ok(self.to_resend.get(&hash).map_or(Sighting::AlreadyClaimed, |&(seq, attempt)| Sighting::Resend { seq, attempt }))
+            }
+        }
+    }
+
+    /// The low byte is left free for the tag; 120 bits of a keyed hash do not collide.
+    fn hash(&self, recipient: &str) -> u128 {
+        let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
+        let (local, domain) = recipient.rsplit_once('@').unwrap_or((recipient, ""));
+        hasher.write(local.as_bytes());
+        hasher.write_u8(b'@');
+        if domain.is_ascii() {
+            for byte in domain.bytes() {
+                hasher.write_u8(byte.to_ascii_lowercase());
+            }
+        } else {
+            hasher.write(domain.to_lowercase().as_bytes());
+        }
+        hasher.finish128().as_u128() & !0xff
+    }
+
+    /// Table, offset and tag; or the offset in the last table where it would go.
+    fn find(&self, hash: u128) -> Result<Result<(usize, u64, u8), u64>, LedgerError> {
+        let mut free = 0;
+        for (index, table) in self.tables.iter().enumerate() {
+            match table.find(hash).map_err(|e| LedgerError::from_io(&self.path, &e))? {
+                Place::Found { offset, tag } => return Ok(Ok((index, offset, tag))),
+                Place::Free { offset } => free = offset,
+            }
+        }
+        Ok(Err(free))
+    }
+
+    /// Adds a hash that is in none of the tables. Room is made first: a failure must leave no trace of the recipient.
+    fn add(&mut self, hash: u128, mut offset: u64, tag: u8) -> Result<(), LedgerError> {
+        if self.tables.last().is_none_or(Table::is_full) {
+            self.add_table(0)?;
+            if let Err(free) = self.find(hash)? {
+                offset = free;
+            }
+        }
+        self.write(self.tables.len() - 1, offset, hash, tag)?;
+        if let Some(table) = self.tables.last_mut() {
+            table.used += 1;
+        }
+        Ok(())
+    }
+
+    fn write(&self, table: usize, offset: u64, hash: u128, tag: u8) -> Result<(), LedgerError> {
+        let Some(table) = self.tables.get(table) else { return Ok(()) };
+        table.file.write_all_at(&(hash | u128::from(tag)).to_le_bytes(), offset).map_err(|e| LedgerError::from_io(&self.path, &e))
+    }
+
+    /// A further table, four times as large as the last: nothing is ever moved, so growing costs no pause.
+    fn add_table(&mut self, expected: u64) -> Result<(), LedgerError> {
+        let mut bits = self.tables.last().map_or(FIRST_BITS, |table| (table.bits + 2).min(MAX_BITS));
+        while bits < MAX_BITS && capacity(bits) < expected.saturating_mul(2) {
+            bits += 1;
+        }
+        let make = || {
+            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.path)?;
+            // Without a name it goes with the process, however that ends.
+            fs::remove_file(&self.path)?;
+            file.set_len((BUCKET as u64) << bits)?;
+            Ok(file)
+        };
+        let file = make().map_err(|e| LedgerError::from_io(&self.path, &e))?;
+        self.tables.push(Table { file, bits, used: 0 });
+        Ok(())
+    }
+}
+
+/// Removes what a process left that was killed between making a file and taking its name away.
+pub(super) fn remove_leftovers(state_dir: &Path) -> Result<(), LedgerError> {
+    let at = |e: std::io::Error| LedgerError::from_io(state_dir, &e);
+    for entry in fs::read_dir(state_dir).map_err(at)? {
+        let entry = entry.map_err(at)?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(".tmp")) {
+            fs::remove_file(entry.path()).map_err(at)?;
+        }
+    }
+    Ok(())
+}
+
+impl Table {
+    fn is_full(&self) -> bool {
+        self.used >= capacity(self.bits)
+    }
+
+    fn find(&self, hash: u128) -> std::io::Result<Place> {
+        let buckets = 1_u64 << self.bits;
+        // The top bits choose the bucket, so that sorted hashes are neighbours in the file.
+        let home = u64::try_from(hash >> (128 - self.bits)).unwrap_or(0);
+        let mut bytes = [0; BUCKET];
+        for step in 0..buckets {
+            let start = ((home + step) % buckets) * BUCKET as u64;
+            self.file.read_exact_at(&mut bytes, start)?;
+            for (slot, offset) in bytes.as_chunks::<SLOT>().0.iter().zip((start..).step_by(SLOT)) {
+                let entry = u128::from_le_bytes(*slot);
+                if entry == 0 {
+                    return Ok(Place::Free { offset });
+                }
+                if entry & !0xff == hash {
+                    return Ok(Place::Found { offset, tag: slot[0] });
+                }
+            }
+        }
+        Err(std::io::Error::other("the index is full"))
+    }
+}
+
+/// Entries of a table that keep its buckets mostly whole.
+const fn capacity(bits: u32) -> u64 {
+    (BUCKET_SLOTS as u64 * 7 / 10) << bits
+}

@@ -1,0 +1,186 @@
+//! The one thread that writes: its connection, its transactions, and the housekeeping between two jobs.
+//!
+//! SQLite allows one writer at a time anyway; a thread of its own costs no lock, no pool and no blocked runtime thread.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, params};
+use tokio::sync::mpsc;
+
+use super::{
+    LedgerOptions, RunId,
+    error::{Fault, LedgerError, LedgerErrorKind},
+    schema,
+};
+
+/// What the writer is asked to do; the answer goes its own way.
+pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
+
+/// Pages in the log (16 MiB) from which on it is merged into the database.
+const CHECKPOINT_PAGES: i64 = 4000;
+/// Jobs between two looks at the length of the log.
+const JOBS_BETWEEN_LOOKS: u32 = 16;
+/// Usage is kept by the minute for two days, by the hour for the longest window (31 days) and an hour.
+const USAGE_BY_MINUTE: i64 = 2 * 24 * 60;
+const USAGE_KEPT: i64 = 31 * 24 * 60 + 60;
+
+/// The database as the writing thread holds it.
+pub(super) struct Book {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    identity: (u64, u64),
+    pub(super) epoch: i64,
+}
+
+/// What the writer remembers of a run that was begun in this process.
+#[derive(Default)]
+pub(super) struct RunState {
+    /// The number of the next new message.
+    pub(super) next_seq: u64,
+    /// Deferred messages that were handed out as due and are neither claimed nor deferred again yet.
+    pub(super) leased: HashSet<u64>,
+    /// Claims of an earlier process that wait for their recipient to come by in the audience.
+    pub(super) to_resend: HashSet<u64>,
+}
+
+/// The writing thread.
+pub(super) struct Writer {
+    pub(super) book: Book,
+    pub(super) runs: HashMap<RunId, RunState>,
+    pub(super) now_ms: i64,
+    jobs: u32,
+    rolled_hour: i64,
+    _lock: File,
+}
+
+impl Writer {
+    /// Locks the folder, opens the database and takes it over.
+    pub(super) fn open(state_dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
+        schema::make_state_dir(state_dir)?;
+        let lock = schema::lock(state_dir)?;
+        super::seen::remove_leftovers(state_dir)?;
+        let path = schema::database(state_dir);
+        let connection = schema::open_writer(&path, options)?;
+        let epoch = schema::take_over(&connection).map_err(|fault| fault.at(&path))?;
+        schema::sync_dir(state_dir)?;
+        let identity = schema::identity(&path)?;
+        let book = Book { connection, path, identity, epoch };
+        Ok(Self { book, runs: HashMap::new(), now_ms: 0, jobs: 0, rolled_hour: 0, _lock: lock })
+    }
+
+    /// Works until all handles are gone.
+    pub(super) fn work(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.blocking_recv() {
+            job(&mut self);
+            self.tidy();
+        }
+    }
+
+    /// What need not be done within a job. Failing here costs space, not truth, so it is told and tried again.
+    fn tidy(&mut self) {
+        self.jobs += 1;
+        if self.jobs.is_multiple_of(JOBS_BETWEEN_LOOKS)
+            && let Err(error) = self.book.checkpoint()
+        {
+            tracing::warn!(%error, path = %self.book.path.display(), "the ledger's log could not be merged");
+        }
+        let hour = self.now_ms / 3_600_000;
+        if hour > self.rolled_hour {
+            self.rolled_hour = hour;
+            if let Err(error) = self.book.roll_usage(self.now_ms / 60_000) {
+                tracing::warn!(%error, "old usage could not be summed up");
+            }
+        }
+    }
+
+    /// The state of a run that was begun.
+    pub(super) fn run(&mut self, run: RunId) -> Result<&mut RunState, LedgerError> {
+        self.runs.get_mut(&run).ok_or_else(|| not_begun(run))
+    }
+}
+
+pub(super) fn not_begun(run: RunId) -> LedgerError {
+    LedgerError::new(LedgerErrorKind::Conflict, format!("run {} was not begun in this process", run.0))
+}
+
+impl Book {
+    /// Runs `work` in one transaction. It is durable when this returns, or nothing of it happened.
+    pub(super) fn transaction<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
+        self.check_in_place()?;
+        if !self.connection.is_autocommit() {
+            // An earlier rollback failed (a broken disk); nothing may be added to what it left.
+            self.execute("ROLLBACK")?;
+        }
+        self.execute("BEGIN IMMEDIATE")?;
+        let result = self
+            .check_epoch()
+            .and_then(|()| work(&self.connection))
+            .map_err(|fault| fault.at(&self.path))
+            .and_then(|value| self.execute("COMMIT").map(|()| value));
+        if result.is_err() && !self.connection.is_autocommit() {
+            // SQLite may have rolled back by itself; a failure here is met again at the next begin.
+            let _ = self.execute("ROLLBACK");
+        }
+        result
+    }
+
+    /// Runs `work` for reading only.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
+        work(&self.connection).map_err(|fault| fault.at(&self.path))
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), LedgerError> {
+        let run = || self.connection.prepare_cached(sql)?.execute([]);
+        run().map(|_| ()).map_err(|e| LedgerError::from_sql(&self.path, &e))
+    }
+
+    /// Whoever deletes or replaces the file would otherwise let us write into one that nobody finds after a restart.
+    fn check_in_place(&self) -> Result<(), LedgerError> {
+        if schema::identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            return Ok(());
+        }
+        Err(LedgerError::new(
+            LedgerErrorKind::Io,
+            format!("{} was moved, replaced or deleted while it is in use; put it back, or start again", self.path.display()),
+        ))
+    }
+
+    fn check_epoch(&self) -> Result<(), Fault> {
+        let epoch = schema::meta(&self.connection, "epoch")?;
+        if epoch == self.epoch {
+            return Ok(());
+        }
+        Err(Fault::Told(LedgerError::new(
+            LedgerErrorKind::Superseded,
+            format!("another process has taken {} over; this one sends nothing any more", self.path.display()),
+        )))
+    }
+
+    fn checkpoint(&self) -> rusqlite::Result<()> {
+        let pages: i64 = self.connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?.query_row([], |row| row.get(1))?;
+        if pages >= CHECKPOINT_PAGES {
+            self.connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn roll_usage(&self, minute: i64) -> Result<(), LedgerError> {
+        let by_minute = (minute - USAGE_BY_MINUTE) / 60 * 60;
+        self.transaction(|connection| {
+            connection.execute("DELETE FROM usage WHERE minute < ?1", [minute - USAGE_KEPT])?;
+            // At the hour's last minute, so that it leaves a window late rather than early.
+            connection.execute(
+                "INSERT INTO usage (minute, key, count) SELECT minute / 60 * 60 + 59 AS hour, key, sum(count) FROM usage
+                 WHERE minute < ?1 AND minute % 60 <> 59 GROUP BY hour, key
+                 ON CONFLICT (minute, key) DO UPDATE SET count = count + excluded.count",
+                params![by_minute],
+            )?;
+            connection.execute("DELETE FROM usage WHERE minute < ?1 AND minute % 60 <> 59", params![by_minute])?;
+            Ok(())
+        })
+    }
+}
