@@ -195,6 +195,11 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
             ),
         ));
     }
+    open_immutable(path)
+}
+
+/// A connection to a database that nobody writes.
+pub(super) fn open_immutable(path: &Path) -> Result<Connection, LedgerError> {
     try_reader(Path::new(&format!("file:{}?immutable=1", uri_path(path))), path)
 }
 

@@ -25,7 +25,11 @@ const SLOT: usize = 16;
 const BUCKET_SLOTS: usize = 16;
 const BUCKET: usize = SLOT * BUCKET_SLOTS;
 /// Buckets of the first table: room for 730,000 recipients in 16 MiB, of which the disk holds only what was written.
+#[cfg(not(test))]
 const FIRST_BITS: u32 = 16;
+/// Small in tests, so that they meet growth.
+#[cfg(test)]
+const FIRST_BITS: u32 = 4;
 /// Buckets of the largest table (4 billion recipients).
 const MAX_BITS: u32 = 28;
 /// Rows that are read from the ledger at a time, so that no long reading holds up the merging of its log.
@@ -57,9 +61,9 @@ struct Table {
     used: u64,
 }
 
-/// Where a hash is, or where it would go.
+/// Where a hash is, or where it would go in the last table.
 enum Place {
-    Found { offset: u64, tag: u8 },
+    Found { table: usize, offset: u64, tag: u8 },
     Free { offset: u64 },
 }
 
@@ -112,7 +116,7 @@ impl Seen {
         // In the order of the file: neighbours share its pages.
         hashes.sort_unstable();
         for hash in hashes {
-            if let Err(offset) = self.find(hash)? {
+            if let Place::Free { offset } = self.find(hash)? {
                 self.add(hash, offset, IN_LEDGER)?;
             }
         }
@@ -126,12 +130,12 @@ impl Seen {
     pub fn check(&mut self, recipient: &str) -> Result<Sighting, LedgerError> {
         let hash = self.hash(recipient);
         match self.find(hash)? {
-            Err(offset) => {
+            Place::Free { offset } => {
                 self.add(hash, offset, SEEN)?;
                 Ok(Sighting::New)
             }
-            Ok((_, _, SEEN)) => Ok(Sighting::Duplicate),
-            Ok((table, offset, _)) => {
+            Place::Found { tag: SEEN, .. } => Ok(Sighting::Duplicate),
+            Place::Found { table, offset, .. } => {
                 self.write(table, offset, hash, SEEN)?;
                 Ok(self.to_resend.get(&hash).map_or(Sighting::AlreadyClaimed, |&(seq, attempt)| Sighting::Resend { seq, attempt }))
             }
@@ -154,23 +158,22 @@ impl Seen {
         hasher.finish128().as_u128() & !0xff
     }
 
-    /// Table, offset and tag; or the offset in the last table where it would go.
-    fn find(&self, hash: u128) -> Result<Result<(usize, u64, u8), u64>, LedgerError> {
+    fn find(&self, hash: u128) -> Result<Place, LedgerError> {
         let mut free = 0;
-        for (index, table) in self.tables.iter().enumerate() {
-            match table.find(hash).map_err(|e| LedgerError::from_io(&self.path, &e))? {
-                Place::Found { offset, tag } => return Ok(Ok((index, offset, tag))),
-                Place::Free { offset } => free = offset,
+        for (table, searched) in self.tables.iter().enumerate() {
+            match searched.find(hash).map_err(|e| LedgerError::from_io(&self.path, &e))? {
+                (offset, Some(tag)) => return Ok(Place::Found { table, offset, tag }),
+                (offset, None) => free = offset,
             }
         }
-        Ok(Err(free))
+        Ok(Place::Free { offset: free })
     }
 
     /// Adds a hash that is in none of the tables. Room is made first: a failure must leave no trace of the recipient.
     fn add(&mut self, hash: u128, mut offset: u64, tag: u8) -> Result<(), LedgerError> {
         if self.tables.last().is_none_or(Table::is_full) {
             self.add_table(0)?;
-            if let Err(free) = self.find(hash)? {
+            if let Place::Free { offset: free } = self.find(hash)? {
                 offset = free;
             }
         }
@@ -223,7 +226,8 @@ impl Table {
         self.used >= capacity(self.bits)
     }
 
-    fn find(&self, hash: u128) -> std::io::Result<Place> {
+    /// Where the hash is with its tag, or where it would go.
+    fn find(&self, hash: u128) -> std::io::Result<(u64, Option<u8>)> {
         let buckets = 1_u64 << self.bits;
         // The top bits choose the bucket, so that sorted hashes are neighbours in the file.
         let home = u64::try_from(hash >> (128 - self.bits)).unwrap_or(0);
@@ -234,10 +238,10 @@ impl Table {
             for (slot, offset) in bytes.as_chunks::<SLOT>().0.iter().zip((start..).step_by(SLOT)) {
                 let entry = u128::from_le_bytes(*slot);
                 if entry == 0 {
-                    return Ok(Place::Free { offset });
+                    return Ok((offset, None));
                 }
                 if entry & !0xff == hash {
-                    return Ok(Place::Found { offset, tag: slot[0] });
+                    return Ok((offset, Some(slot[0])));
                 }
             }
         }

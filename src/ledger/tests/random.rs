@@ -1,0 +1,136 @@
+//! Random lives of messages against a simple model: the ledger's rows, counts and sightings agree with it at every restart.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// xorshift64*: enough for choices, and the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Modelled {
+    state: MessageState,
+    attempt: u32,
+    resent: u32,
+    fields: bool,
+}
+
+#[tokio::test]
+async fn rows_counts_and_sightings_agree_with_a_model() {
+    for seed in 1..=6_u64 {
+        let policy = if seed % 2 == 0 { UnknownPolicy::Resend } else { UnknownPolicy::Skip };
+        live(seed, policy).await;
+    }
+}
+
+async fn live(seed: u64, policy: UnknownPolicy) {
+    let mut dice = Dice(seed);
+    let folder = Folder::new();
+    let mut model: BTreeMap<String, (u64, Modelled)> = BTreeMap::new();
+    for boot in 0..5 {
+        let ledger = folder.open();
+        let run = begin(&ledger, policy).await.id;
+        let servers = [ledger.server_id("shop/one").await.expect("a server"), ledger.server_id("shop/two").await.expect("a server")];
+        let mut resend = Vec::new();
+        for (seq, message) in model.values_mut().filter(|m| m.1.state == MessageState::Claimed) {
+            match policy {
+                UnknownPolicy::Skip => *message = Modelled { state: MessageState::Unknown, fields: false, ..message.clone() },
+                UnknownPolicy::Resend if message.fields => {
+                    *message = Modelled { state: MessageState::Deferred, resent: message.resent + 1, ..message.clone() };
+                }
+                UnknownPolicy::Resend => resend.push(*seq),
+            }
+        }
+        let mut seen = ledger.seen(run).expect("an index");
+        for _ in 0..40 {
+            let mut commit = Commit { now_ms: 1_000, ..Commit::default() };
+            let mut claimed = Vec::new();
+            let open: Vec<_> = model.iter().map(|(name, (seq, message))| (name.clone(), *seq, message.clone())).collect();
+            for (name, seq, message) in open {
+                let server = servers[usize::try_from(dice.roll(2)).expect("small")];
+                let entry = &mut model.get_mut(&name).expect("it is there").1;
+                match message.state {
+                    MessageState::Claimed if !resend.contains(&seq) && dice.roll(3) == 0 => {
+                        let fields = "{}".to_owned();
+                        let (end, next) = match dice.roll(7) {
+                            0 => (EndState::Rejected, Modelled { state: MessageState::Rejected, fields: false, ..message }),
+                            1 => (
+                                EndState::Deferred { next_attempt_at_ms: 1, fields },
+                                Modelled { state: MessageState::Deferred, fields: true, ..message },
+                            ),
+                            2 => (
+                                EndState::Returned { fields },
+                                Modelled { state: MessageState::Deferred, fields: true, attempt: message.attempt - 1, ..message },
+                            ),
+                            3 => (
+                                EndState::UnknownResend { next_attempt_at_ms: 1, fields },
+                                Modelled { state: MessageState::Deferred, fields: true, resent: message.resent + 1, ..message },
+                            ),
+                            4 => (EndState::Unknown, Modelled { state: MessageState::Unknown, fields: false, ..message }),
+                            _ => (EndState::Accepted, Modelled { state: MessageState::Accepted, fields: false, ..message }),
+                        };
+                        commit.outcomes.push(OutcomeRecord { server: (dice.roll(2) == 0).then_some(server), ..outcome(run, seq, end) });
+                        *entry = next;
+                    }
+                    MessageState::Claimed if resend.contains(&seq) && dice.roll(4) == 0 => {
+                        assert_eq!(seen.check(&name), Ok(Sighting::Resend { seq, attempt: message.attempt }), "seed {seed} boot {boot}");
+                        commit.claims.push(again(run, server, seq, message.attempt));
+                        claimed.push(name);
+                        *entry = Modelled { resent: message.resent + 1, ..message };
+                        resend.retain(|other| *other != seq);
+                    }
+                    MessageState::Deferred if dice.roll(4) == 0 => {
+                        commit.claims.push(again(run, server, seq, message.attempt + 1));
+                        claimed.push(name);
+                        *entry = Modelled { state: MessageState::Claimed, attempt: message.attempt + 1, ..message };
+                    }
+                    _ => {}
+                }
+            }
+            for _ in 0..dice.roll(6) {
+                let name = format!("p{}@x.org", dice.roll(300));
+                let resent_soon = model.get(&name).is_some_and(|m| resend.contains(&m.0));
+                if resent_soon {
+                    continue;
+                }
+                let sighting = seen.check(&name).expect("a look");
+                assert_eq!(sighting == Sighting::New, !model.contains_key(&name), "seed {seed} boot {boot}: {name} {sighting:?}");
+                if sighting == Sighting::New {
+                    commit.claims.push(claim(run, servers[0], &name));
+                    model.insert(name.clone(), (0, Modelled { state: MessageState::Claimed, attempt: 1, resent: 0, fields: false }));
+                    claimed.push(name);
+                }
+            }
+            let receipt = ledger.commit(commit).await.expect("a commit");
+            for (name, seq) in claimed.iter().zip(receipt.seqs) {
+                model.get_mut(name).expect("it is there").0 = seq;
+            }
+        }
+        compare(&folder, &ledger, run, &model, seed).await;
+    }
+}
+
+async fn compare(folder: &Folder, ledger: &Ledger, run: RunId, model: &BTreeMap<String, (u64, Modelled)>, seed: u64) {
+    let mut rows = folder.ask("SELECT recipient, state, attempt, resent FROM recipients");
+    rows.sort();
+    let mut expected: Vec<_> = model.iter().map(|(name, (_, m))| format!("{name} {} {} {}", m.state, m.attempt, m.resent)).collect();
+    expected.sort();
+    assert_eq!(rows, expected, "seed {seed}");
+    let by_scan = folder.ask(
+        "SELECT state, CASE WHEN state IN (0, 2) THEN 0 ELSE coalesce(server_id, 0) END AS server, count(*) FROM messages GROUP BY 1, 2 ORDER BY 1, 2",
+    );
+    assert_eq!(folder.ask("SELECT state, server_id, count FROM counts WHERE count <> 0 ORDER BY 1, 2"), by_scan, "seed {seed}");
+    let counts = ledger.counts(run).await.expect("counts");
+    assert_eq!(counts.ended() + counts.open(), model.len() as u64, "seed {seed}");
+    assert_eq!(counts.resent, model.values().map(|m| u64::from(m.1.resent)).sum::<u64>(), "seed {seed}");
+    assert_eq!(folder.ask("SELECT count(*) FROM messages WHERE fields IS NOT NULL AND state NOT IN (0, 2)"), ["0"], "seed {seed}");
+}

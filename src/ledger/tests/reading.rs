@@ -1,0 +1,106 @@
+//! Reading beside a writer, without one, and on copies.
+
+use std::ops::ControlFlow;
+
+use super::*;
+
+async fn filled(folder: &Folder, messages: usize) -> Ledger {
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let names: Vec<_> = (0..messages).map(|n| format!("p{n}@x.org")).collect();
+    let seqs = claim_all(&ledger, run, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let ends = |seqs: &[u64]| {
+        seqs.iter().map(|seq| OutcomeRecord { reply: Some("250 Ok".to_owned()), ..outcome(run, *seq, EndState::Accepted) }).collect()
+    };
+    ledger.commit(outcomes(ends(&seqs[1..]))).await.expect("outcomes");
+    ledger
+}
+
+fn read(reader: &LedgerReader, states: &[MessageState]) -> Vec<RecipientRow> {
+    let mut rows = Vec::new();
+    let run = reader.run(&key()).expect("a read").expect("a run");
+    reader
+        .recipients(run.record.id, states, |row| {
+            rows.push(row);
+            ControlFlow::Continue(())
+        })
+        .expect("a read");
+    rows
+}
+
+#[tokio::test]
+async fn a_reader_works_beside_a_writer_and_sees_what_comes() {
+    let folder = Folder::new();
+    let ledger = filled(&folder, 9_000).await;
+    let reader = LedgerReader::open(&folder.0).expect("it opens");
+    let runs = reader.runs().expect("a read");
+    assert_eq!(runs.iter().map(|run| (run.record.key.clone(), run.counts.accepted)).collect::<Vec<_>>(), [(key(), 8_999)]);
+    let rows = read(&reader, &[]);
+    assert!(rows.iter().map(|row| row.seq).eq(1..=9_000), "all of them, in order, over several stretches");
+    assert_eq!(
+        read(&reader, &[MessageState::Claimed, MessageState::Unknown]),
+        [RecipientRow {
+            seq: 1,
+            recipient: "p0@x.org".to_owned(),
+            state: MessageState::Claimed,
+            attempt: 1,
+            server: Some("shop/one".to_owned()),
+            updated_at_ms: 60_000,
+            next_attempt_at_ms: None,
+            resent: 0,
+            reply: None,
+        }]
+    );
+    let run = runs[0].record.id;
+    ledger.problems(run, vec![Problem { line: 3, what: "no address".to_owned() }]).await.expect("kept");
+    ledger.commit(outcomes(vec![outcome(run, 1, EndState::Rejected)])).await.expect("an end");
+    assert_eq!(reader.problems(run).expect("a read"), [Problem { line: 3, what: "no address".to_owned() }]);
+    assert_eq!(read(&reader, &[MessageState::Rejected]).len(), 1);
+    let mut handed = 0;
+    let enough = |_| {
+        handed += 1;
+        if handed == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    reader.recipients(run, &[], enough).expect("a read");
+    assert_eq!(handed, 5);
+}
+
+#[tokio::test]
+async fn a_reader_works_without_a_writer_and_on_copies() {
+    let folder = Folder::new();
+    let ledger = filled(&folder, 10).await;
+    let killed = folder.killed_copy();
+    drop(ledger);
+    assert!(!folder.0.join("ledger.db-wal").exists(), "a good end leaves one file");
+    for (what, place) in [("after a good end", &folder), ("after a kill", &killed)] {
+        let reader = LedgerReader::open(&place.0).expect(what);
+        assert_eq!(read(&reader, &[]).len(), 10, "{what}");
+        // Reading does not stop the next process from sending.
+        let ledger = place.open();
+        assert_eq!(begin(&ledger, UnknownPolicy::Skip).await.left_without_outcome, 1, "{what}");
+        assert_eq!(read(&reader, &[MessageState::Unknown]).len(), 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_can_be_read() {
+    let folder = Folder::new();
+    drop(filled(&folder, 3).await);
+    // A folder where the log cannot be made, for root too: its name is taken by a folder.
+    fs::create_dir(folder.0.join("ledger.db-shm")).expect("in the way");
+    fs::create_dir(folder.0.join("ledger.db-wal")).expect("in the way");
+    let connection = schema::open_immutable(&folder.database()).expect("it opens");
+    let accepted: i64 = connection.query_row("SELECT accepted FROM campaigns", [], |row| row.get(0)).expect("a row");
+    assert_eq!(accepted, 2);
+}
+
+#[test]
+fn a_folder_without_a_ledger_is_told() {
+    let folder = Folder::new();
+    let missing = LedgerReader::open(&folder.0).expect_err("nothing is there");
+    assert_eq!(missing.kind, LedgerErrorKind::Missing);
+    assert!(missing.message.contains("--state"), "{missing}");
+    assert_eq!(fs::read_dir(&folder.0).expect("a folder").count(), 0, "looking makes nothing");
+    fs::write(folder.database(), "").expect("an empty file");
+    assert_eq!(LedgerReader::open(&folder.0).expect_err("it is empty").kind, LedgerErrorKind::Missing);
+}

@@ -1,0 +1,355 @@
+//! Rules 7 to 9 of the design: nobody twice, nothing unknown in silence.
+
+use super::*;
+
+fn deferred(next_attempt_at_ms: i64) -> EndState {
+    EndState::Deferred { next_attempt_at_ms, fields: "{\"name\":\"Ann\"}".to_owned() }
+}
+
+#[tokio::test]
+async fn people_can_read_what_happened() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let one = ledger.server_id("shop/one").await.expect("a server");
+    let two = ledger.server_id("shop/two").await.expect("a server");
+    let names = ["a@x.org", "b@x.org", "c@x.org", "d@x.org", "e@x.org", "f@x.org"];
+    let seqs = ledger.commit(claims(names.iter().map(|name| claim(run, one, name)).collect())).await.expect("claims").seqs;
+    let ends = [
+        (EndState::Accepted, Some(two), Some("250 Ok")),
+        (EndState::Rejected, None, Some("550 No such user")),
+        (deferred(3_600_000), None, Some("451 Later")),
+        (EndState::Expired, None, Some("451 Later")),
+        (EndState::Unknown, None, None),
+    ];
+    let mut commit = outcomes(vec![]);
+    for (seq, (state, server, reply)) in seqs.iter().zip(ends) {
+        commit.outcomes.push(OutcomeRecord { server, reply: reply.map(str::to_owned), ..outcome(run, *seq, state) });
+    }
+    let failed = OutcomeRecord {
+        seq: None,
+        recipient: "g@x.org".into(),
+        reply: Some("no `name`".to_owned()),
+        ..outcome(run, 0, EndState::RenderFailed)
+    };
+    commit.outcomes.push(failed);
+    ledger.commit(commit).await.expect("outcomes");
+
+    assert_eq!(
+        folder.ask("SELECT namespace, campaign, run, recipient, state, attempt, server, time, next_attempt, reply FROM recipients"),
+        [
+            "shop news first a@x.org Accepted 1 shop/two 1970-01-01T00:02:00.000Z - 250 Ok",
+            "shop news first b@x.org Rejected 1 shop/one 1970-01-01T00:02:00.000Z - 550 No such user",
+            "shop news first c@x.org Deferred 1 shop/one 1970-01-01T00:02:00.000Z 1970-01-01T01:00:00.000Z 451 Later",
+            "shop news first d@x.org Expired 1 shop/one 1970-01-01T00:02:00.000Z - 451 Later",
+            "shop news first e@x.org Unknown 1 shop/one 1970-01-01T00:02:00.000Z - -",
+            "shop news first f@x.org Claimed 1 shop/one 1970-01-01T00:01:00.000Z - -",
+            "shop news first g@x.org RenderFailed 0 - 1970-01-01T00:02:00.000Z - no `name`",
+        ]
+    );
+    assert_eq!(
+        folder.ask("SELECT state, accepted, rejected, expired, unknown, render_failed, deferred, claimed, resent, started FROM campaigns"),
+        ["Open 1 1 1 1 1 1 1 0 1970-01-01T00:00:01.000Z"]
+    );
+    let counts = ledger.counts(run).await.expect("counts");
+    assert_eq!((counts.ended(), counts.open()), (5, 2));
+    let server = |server: &str, accepted, rejected, unknown| ServerCounts { server: server.to_owned(), accepted, rejected, unknown };
+    assert_eq!(counts.per_server, [server("shop/one", 0, 1, 1), server("shop/two", 1, 0, 0)]);
+}
+
+#[tokio::test]
+async fn nobody_is_new_after_a_restart() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org"]).await;
+    ledger.commit(outcomes(vec![outcome(run, seqs[0], EndState::Accepted)])).await.expect("outcomes");
+    drop(ledger);
+
+    let ledger = folder.open();
+    assert_eq!(ledger.find_run(&key()).await.expect("a read").map(|run| run.id), Some(run));
+    let record = begin(&ledger, UnknownPolicy::Skip).await;
+    assert_eq!((record.id, record.left_without_outcome), (run, 1));
+    let mut seen = ledger.seen(run).expect("an index");
+    for (recipient, sighting) in [
+        ("a@x.org", Sighting::AlreadyClaimed),
+        ("b@X.ORG", Sighting::AlreadyClaimed),
+        ("b@x.org", Sighting::Duplicate),
+        ("c@x.org", Sighting::New),
+        ("c@x.Org", Sighting::Duplicate),
+        ("C@x.org", Sighting::New),
+    ] {
+        assert_eq!(seen.check(recipient).expect("a look"), sighting, "{recipient}");
+    }
+    // New messages get new numbers, and the unknown one stays unknown.
+    assert_eq!(claim_all(&ledger, run, &["c@x.org"]).await, [seqs[1] + 1]);
+    assert_eq!(
+        folder.ask("SELECT recipient, state, server FROM recipients"),
+        ["a@x.org Accepted shop/one", "b@x.org Unknown shop/one", "c@x.org Claimed shop/one"]
+    );
+    let late = ledger.commit(outcomes(vec![outcome(run, seqs[1], EndState::Accepted)])).await;
+    assert_eq!(kind(late), Some(LedgerErrorKind::Conflict));
+}
+
+#[tokio::test]
+async fn the_same_name_is_the_same_run_and_another_is_not() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    for (other, same) in [
+        (RunKey::new("shop", "news", "first"), true),
+        (RunKey::new("shop", "news", "second"), false),
+        (RunKey::new("shop", "offer", "first"), false),
+        (RunKey::new("bank", "news", "first"), false),
+    ] {
+        assert_eq!(ledger.find_run(&other).await.expect("a read").is_some(), same, "{other}");
+        assert_eq!(ledger.begin_run(&other, UnknownPolicy::Skip, 2).await.expect("a run").id == run, same, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn resend_sends_what_was_left_and_counts_it() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Resend).await.id;
+    let server = ledger.server_id("shop/one").await.expect("a server");
+    // a is left on its first try, b on its second (its fields are stored), c, d and e are left and then: no longer in the
+    // audience, template fails, left once more.
+    let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org", "d@x.org", "e@x.org"]).await;
+    ledger.commit(outcomes(vec![outcome(run, seqs[1], deferred(1))])).await.expect("deferred");
+    ledger.commit(claims(vec![again(run, server, seqs[1], 2)])).await.expect("second try");
+    drop(ledger);
+
+    let ledger = folder.open();
+    let record = begin(&ledger, UnknownPolicy::Resend).await;
+    assert_eq!(record.left_without_outcome, 5);
+    let due = ledger.due(run, 1_000, 10).await.expect("due");
+    let fields = Some("{\"name\":\"Ann\"}".to_owned());
+    assert_eq!(due, [DueMessage { seq: seqs[1], recipient: "b@x.org".to_owned(), attempt: 2, fields }]);
+    let mut seen = ledger.seen(run).expect("an index");
+    assert_eq!(seen.check("a@x.org"), Ok(Sighting::Resend { seq: seqs[0], attempt: 1 }));
+    assert_eq!(seen.check("a@x.org"), Ok(Sighting::Duplicate));
+    assert_eq!(seen.check("b@x.org"), Ok(Sighting::AlreadyClaimed));
+    ledger.commit(claims(vec![again(run, server, seqs[0], 1), again(run, server, seqs[1], 3)])).await.expect("again");
+    ledger
+        .commit(outcomes(vec![outcome(run, seqs[0], EndState::Accepted), outcome(run, seqs[1], EndState::Accepted)]))
+        .await
+        .expect("ends");
+    ledger.commit(outcomes(vec![outcome(run, seqs[3], EndState::RenderFailed)])).await.expect("a failed template");
+    drop(ledger);
+
+    let ledger = folder.open();
+    assert_eq!(begin(&ledger, UnknownPolicy::Resend).await.left_without_outcome, 2);
+    assert_eq!(ledger.seen(run).expect("an index").check("e@x.org"), Ok(Sighting::Resend { seq: seqs[4], attempt: 1 }));
+    ledger.commit(claims(vec![again(run, server, seqs[4], 1)])).await.expect("again");
+    assert_eq!(ledger.audience_read(run, 4, 0, 0, 9).await, Ok(1), "c is not in the audience any more");
+    assert_eq!(
+        folder.ask("SELECT recipient, state, resent FROM recipients"),
+        ["a@x.org Accepted 1", "b@x.org Accepted 1", "c@x.org Unknown 0", "d@x.org Unknown 0", "e@x.org Claimed 1"]
+    );
+    let counts = ledger.counts(run).await.expect("counts");
+    assert_eq!((counts.resent, counts.unknown, counts.claimed), (3, 2, 1));
+}
+
+#[tokio::test]
+async fn beginning_again_leaves_what_this_process_has_in_flight() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
+    assert_eq!(begin(&ledger, UnknownPolicy::Skip).await.left_without_outcome, 0);
+    assert_eq!(ledger.seen(run).expect("an index").check("a@x.org"), Ok(Sighting::AlreadyClaimed));
+    ledger.commit(outcomes(vec![outcome(run, seqs[0], EndState::Accepted)])).await.expect("the outcome arrives");
+}
+
+#[tokio::test]
+async fn what_is_due_is_given_once() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let server = ledger.server_id("shop/one").await.expect("a server");
+    let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org"]).await;
+    let times = [300, 100, 200];
+    ledger
+        .commit(outcomes(seqs.iter().zip(times).map(|(seq, time)| outcome(run, *seq, deferred(time))).collect()))
+        .await
+        .expect("deferred");
+    let due = |now, limit| {
+        let ledger = ledger.clone();
+        async move { ledger.due(run, now, limit).await.expect("due").iter().map(|m| m.recipient.clone()).collect::<Vec<_>>() }
+    };
+    assert_eq!(ledger.next_due(run).await, Ok(Some(100)));
+    assert_eq!(due(250, 1).await, ["b@x.org"]);
+    assert_eq!(ledger.next_due(run).await, Ok(Some(200)));
+    assert_eq!(due(250, 9).await, ["c@x.org"]);
+    assert_eq!(due(250, 9).await, [""; 0]);
+    ledger.release(run, vec![seqs[1]]).await.expect("given back");
+    assert_eq!(due(250, 9).await, ["b@x.org"]);
+    // Claimed, it is not due; deferred again, it is.
+    ledger.commit(claims(vec![again(run, server, seqs[1], 2)])).await.expect("claimed");
+    ledger.commit(outcomes(vec![outcome(run, seqs[1], deferred(240))])).await.expect("deferred");
+    assert_eq!(due(250, 9).await, ["b@x.org"]);
+    // A lease ends also when a message goes back without having been claimed, or ends.
+    ledger.commit(outcomes(vec![outcome(run, seqs[1], deferred(245)), outcome(run, seqs[2], EndState::Expired)])).await.expect("back");
+    assert_eq!(due(250, 9).await, ["b@x.org"]);
+    assert_eq!(ledger.next_due(run).await, Ok(Some(300)));
+}
+
+#[tokio::test]
+async fn a_try_that_was_not_made_does_not_count() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Resend).await.id;
+    let server = ledger.server_id("shop/two").await.expect("a server");
+    let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org"]).await;
+    let fields = String::new;
+    // a moves to another server, b was not sent and waits, c is unknown and is to be sent again.
+    ledger.commit(claims(vec![again(run, server, seqs[0], 1)])).await.expect("moved");
+    let back = vec![
+        outcome(run, seqs[1], EndState::Returned { fields: fields() }),
+        outcome(run, seqs[2], EndState::UnknownResend { next_attempt_at_ms: 5, fields: fields() }),
+    ];
+    ledger.commit(outcomes(back)).await.expect("back");
+    let due = ledger.due(run, 120_000, 10).await.expect("due");
+    assert_eq!(due.iter().map(|m| (m.seq, m.attempt)).collect::<Vec<_>>(), [(seqs[2], 1), (seqs[1], 0)]);
+    assert_eq!(folder.ask("SELECT recipient, state, attempt, server FROM recipients")[0], "a@x.org Claimed 1 shop/two");
+    assert_eq!(ledger.counts(run).await.expect("counts").resent, 1);
+}
+
+#[tokio::test]
+async fn fields_are_kept_only_while_a_try_is_ahead() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let server = ledger.server_id("shop/one").await.expect("a server");
+    for end in [EndState::Accepted, EndState::Rejected, EndState::Expired, EndState::Unknown, EndState::RenderFailed] {
+        let seq = claim_all(&ledger, run, &["a@x.org"]).await[0];
+        let stored = || folder.ask(&format!("SELECT fields FROM messages WHERE seq = {seq}"));
+        ledger.commit(outcomes(vec![outcome(run, seq, deferred(1))])).await.expect("deferred");
+        ledger.commit(claims(vec![again(run, server, seq, 2)])).await.expect("claimed");
+        assert_eq!(stored(), ["{\"name\":\"Ann\"}"]);
+        ledger.commit(outcomes(vec![outcome(run, seq, end.clone())])).await.expect("an end");
+        assert_eq!(stored(), ["-"], "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn generations_outlive_deletion() {
+    let folder = Folder::new();
+    let object =
+        |name: &str, spec_hash| ObservedObject { kind: "Plan".to_owned(), key: crate::resources::Key::new("shop", name), spec_hash };
+    let steps = [
+        (vec![object("a", u64::MAX), object("b", 1)], 10, vec![(1, 10), (1, 10)]),
+        (vec![object("a", u64::MAX), object("b", 2)], 20, vec![(1, 10), (2, 10)]),
+        (vec![object("b", 2)], 30, vec![(2, 10)]),
+        (vec![object("c", 5), object("a", u64::MAX)], 40, vec![(1, 40), (1, 10)]),
+        (vec![object("a", 7)], 50, vec![(2, 10)]),
+        (vec![object("a", u64::MAX)], 60, vec![(3, 10)]),
+    ];
+    for (step, (objects, now, expected)) in steps.into_iter().enumerate() {
+        // Opened anew each time: nothing of it is memory only.
+        let ledger = folder.open();
+        assert_eq!(ledger.observe_objects(objects, now).await, Ok(expected), "step {step}");
+    }
+}
+
+#[tokio::test]
+async fn usage_is_kept_by_minute_and_later_by_hour() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let server = ledger.server_id("shop/one").await.expect("a server");
+    let keys: Arc<[Arc<str>]> = Arc::from([Arc::from("server/shop/one"), Arc::from("plan/shop/pro/shop")]);
+    let send = |minute: i64, messages: usize| {
+        let claims = (0..messages).map(|_| Claim { usage_keys: Arc::clone(&keys), ..claim(run, server, "a@x.org") }).collect();
+        ledger.commit(Commit { claims, outcomes: vec![], now_ms: minute * 60_000 + 1 })
+    };
+    let day = 24 * 60;
+    for (minute, messages) in [(100, 2), (100, 1), (101, 4), (119, 1), (day, 8)] {
+        send(minute, messages).await.expect("claims");
+    }
+    let of_server = || {
+        let ledger = ledger.clone();
+        async move {
+            let usage = ledger.usage_since(0).await.expect("usage");
+            usage.into_iter().filter(|u| u.0 == "server/shop/one").map(|u| (u.1, u.2)).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(of_server().await, [(100, 3), (101, 4), (119, 1), (day, 8)]);
+    assert_eq!(ledger.usage_since(102).await.expect("usage").len(), 4);
+    send(3 * day, 1).await.expect("claims");
+    assert_eq!(of_server().await, [(119, 8), (day, 8), (3 * day, 1)], "what left the two days stands at the end of its hour");
+    send(33 * day, 1).await.expect("claims");
+    assert_eq!(of_server().await, [(3 * day + 59, 1), (33 * day, 1)], "what left the longest window is gone");
+}
+
+#[tokio::test]
+async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
+    assert_eq!(kind(ledger.close_run(run, 5).await), Some(LedgerErrorKind::Conflict));
+    ledger.commit(outcomes(vec![outcome(run, seqs[0], EndState::Accepted)])).await.expect("an end");
+    ledger.audience_read(run, 1, 2, 3, 4).await.expect("noted");
+    let stopped = Stopped { generation: 7, reason: "NoServerIsActive".to_owned(), message: "all Inactive".to_owned() };
+    ledger.set_stopped(run, Some(stopped.clone())).await.expect("noted");
+    assert_eq!(ledger.find_run(&key()).await.expect("a read").and_then(|record| record.stopped), Some(stopped));
+    ledger.set_stopped(run, None).await.expect("noted");
+    ledger.close_run(run, 5).await.expect("closed");
+    ledger.close_run(run, 6).await.expect("closed already");
+    drop(ledger);
+    let record = begin(&folder.open(), UnknownPolicy::Skip).await;
+    let expected = RunRecord {
+        id: run,
+        key: key(),
+        started_at_ms: 1_000,
+        audience_read_at_ms: Some(4),
+        total: Some(1),
+        duplicates: 2,
+        bad_rows: 3,
+        closed_at_ms: Some(5),
+        stopped: None,
+        left_without_outcome: 0,
+    };
+    assert_eq!(record, expected);
+}
+
+#[tokio::test]
+async fn long_texts_are_cut_and_problems_bounded() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
+    let reply = Some("ä".repeat(300));
+    ledger.commit(outcomes(vec![OutcomeRecord { reply, ..outcome(run, seqs[0], EndState::Rejected) }])).await.expect("an end");
+    assert_eq!(folder.ask("SELECT length(reply) FROM messages"), ["250"]);
+    let problems: Vec<_> = (1..=1_500).map(|line| Problem { line, what: "no address".to_owned() }).collect();
+    // Read twice, as after a restart.
+    for _ in 0..2 {
+        for some in problems.chunks(400) {
+            ledger.problems(run, some.to_vec()).await.expect("kept");
+        }
+    }
+    assert_eq!(folder.ask("SELECT count(*), min(line), max(line) FROM problems"), ["1000 1 1000"]);
+}
+
+#[test]
+fn the_index_grows_and_stays_right() {
+    let folder = Folder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let ledger = folder.open();
+    let run = runtime.block_on(begin(&ledger, UnknownPolicy::Skip)).id;
+    let names: Vec<_> = (0..9_000).map(|n| format!("person{n}@example.org")).collect();
+    let claimed: Vec<_> = names.iter().take(3_000).map(String::as_str).collect();
+    runtime.block_on(claim_all(&ledger, run, &claimed));
+    let mut seen = ledger.seen(run).expect("an index");
+    let look = |seen: &mut Seen, n: usize| seen.check(&names[n]).expect("a look");
+    for n in 0..9_000 {
+        assert_eq!(look(&mut seen, n), if n < 3_000 { Sighting::AlreadyClaimed } else { Sighting::New }, "{n}");
+        // Earlier ones are still known, whatever table they are in.
+        assert_eq!(look(&mut seen, n / 2), Sighting::Duplicate, "{n}");
+    }
+    let names: Vec<_> = fs::read_dir(&folder.0).expect("a folder").map(|e| e.expect("an entry").file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_string_lossy().starts_with("seen")), "{names:?}");
+}
