@@ -5,6 +5,7 @@ pub mod check;
 pub mod condition;
 pub mod duration;
 pub mod plan;
+pub mod schema;
 pub mod secret;
 pub mod sending_server;
 

@@ -1,0 +1,5 @@
+//! The commands: one file each.
+
+pub mod output;
+pub mod schema;
+pub mod validate;

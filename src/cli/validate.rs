@@ -1,0 +1,121 @@
+//! `mailfleet validate`: the verdict on files, offline, with the place of every fault.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::output::counted;
+use crate::source::{Files, Finding, Options, Severity, Snapshot};
+
+/// Checks files without contacting anything, and tells every fault with file, line, column and field.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Exit status: 0 when there is no fault (warnings and notes do not count), 2 when there is one.
+
+A fault means that the document is not used. A warning means that it is used and is probably not what was meant:
+a plan, server, Secret or file that is named and not to be found offline. A note tells of documents that are not
+Mailfleet's.
+
+Secrets are looked for below --secrets-dir, then in the documents, then in the environment, as
+MAILFLEET_SECRET__<NAMESPACE>__<NAME>__<KEY> with `_` for every character that is no letter or digit.")]
+pub struct ValidateArgs {
+    /// Files and folders. In folders, .yaml, .yml and .json files are read; hidden names are skipped.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// A folder of Secrets, as <namespace>/<name>/<key> files.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+    /// The form of the output.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: ValidateOutput,
+}
+
+/// The forms of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ValidateOutput {
+    /// One paragraph a finding, with the line of the file.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Runs the command.
+#[must_use]
+pub fn validate(args: &ValidateArgs) -> ExitCode {
+    let snapshot = Files::load_once(&args.paths, &Options::of_process(args.secrets_dir.clone(), None));
+    let mut out = io::stdout().lock();
+    let printed = match args.output {
+        ValidateOutput::Text => print_text(&mut out, &snapshot),
+        ValidateOutput::Json => print_json(&mut out, &snapshot),
+    };
+    let is_broken_pipe = printed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    if printed.is_err() && !is_broken_pipe {
+        return ExitCode::from(1);
+    }
+    ExitCode::from(if snapshot.faults().next().is_some() { 2 } else { 0 })
+}
+
+/// Prints the findings for people.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn print_text(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    for finding in &snapshot.findings {
+        print_finding(out, finding)?;
+    }
+    writeln!(out, "{}", summary(snapshot))
+}
+
+fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
+    writeln!(out, "{}", printable(&finding.to_string()))?;
+    if let Some(line) = &finding.excerpt {
+        let number = finding.line.to_string();
+        let before = line.chars().take(finding.column.saturating_sub(1));
+        // A tab stays one, so that the caret stands below its character whatever the width of a tab.
+        let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        writeln!(out, "  {number} | {}", printable(line))?;
+        writeln!(out, "  {:>width$} | {indent}^", "", width = number.len())?;
+    }
+    Ok(())
+}
+
+/// Text of a file may hold what steers a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+fn summary(snapshot: &Snapshot) -> String {
+    let count = |severity| snapshot.findings.iter().filter(|finding| finding.severity == severity).count();
+    let mut text = format!("{} in {}: ", counted(snapshot.counts.documents, "document"), counted(snapshot.counts.files, "file"));
+    let faults = count(Severity::Fault);
+    text.push_str(&if faults == 0 { "no faults".to_owned() } else { counted(faults, "fault") });
+    for (severity, word) in [(Severity::Warning, "warning"), (Severity::Note, "note")] {
+        if count(severity) > 0 {
+            text.push_str(&format!(", {}", counted(count(severity), word)));
+        }
+    }
+    text
+}
+
+/// Prints the findings for scripts.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn print_json(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    let count = |severity| snapshot.findings.iter().filter(|finding| finding.severity == severity).count();
+    let report = json!({
+        "documents": snapshot.counts.documents,
+        "files": snapshot.counts.files,
+        "faults": count(Severity::Fault),
+        "warnings": count(Severity::Warning),
+        "notes": count(Severity::Note),
+        "findings": snapshot.findings,
+    });
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    writeln!(out)
+}

@@ -1,0 +1,126 @@
+//! What one document refers to in others, and what can be told of that offline.
+//!
+//! These are warnings: a Secret may come from elsewhere, a plan may be applied by somebody else. Status is the judge.
+
+use super::{Finding, Origin, PathProblem, Severity, Snapshot, read::Body, resolve_path, yaml::Position};
+use crate::{
+    providers::Provider,
+    resources::{
+        Campaign, Key, KeyRef,
+        campaign::{AudienceSource, Body as Template},
+    },
+};
+
+/// A field that names something outside its document.
+#[derive(Clone, Debug)]
+pub(super) struct Reference {
+    pub path: String,
+    pub at: Position,
+    pub excerpt: Option<String>,
+    pub target: Target,
+}
+
+/// What is named.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    Plan(Key),
+    /// A server that a plan grants.
+    Server(Key),
+    /// A server that a campaign chooses: of the plan's namespace or of its own.
+    OneOfServers(Vec<Key>),
+    Secret(KeyRef),
+    ConfigMap(KeyRef),
+    File(String),
+}
+
+/// What a document refers to. Places are filled in by the caller.
+pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
+    let mut found = Vec::new();
+    let mut add = |path: String, target| found.push(Reference { path, at: Position::default(), excerpt: None, target });
+    match body {
+        Body::Server(server) => {
+            for needed in server.spec.provider.secrets().into_iter().filter(|needed| !needed.optional) {
+                add(needed.path, Target::Secret(needed.key));
+            }
+            if let Some(dkim) = server.spec.identity.as_ref().and_then(|identity| identity.dkim.as_ref()) {
+                add("spec.identity.dkim.privateKeyRef".to_owned(), Target::Secret(dkim.private_key_ref.clone()));
+            }
+        }
+        Body::Plan(plan) => {
+            for (index, server) in plan.spec.servers.iter().enumerate() {
+                add(format!("spec.servers[{index}].name"), Target::Server(Key::new(&*key.namespace, &*server.name)));
+            }
+        }
+        Body::Campaign(campaign) => campaign_references(campaign, key, &mut add),
+        _ => {}
+    }
+    found
+}
+
+fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(String, Target)) {
+    let spec = &campaign.spec;
+    let plan_namespace = spec.plan_ref.namespace.as_deref().unwrap_or(&key.namespace);
+    add("spec.planRef.name".to_owned(), Target::Plan(Key::new(plan_namespace, &*spec.plan_ref.name)));
+    for (index, server) in spec.servers.iter().flatten().enumerate() {
+        let namespaces = server.namespace.as_deref().map_or_else(|| vec![plan_namespace, &key.namespace], |own| vec![own]);
+        let keys = namespaces.into_iter().map(|namespace| Key::new(namespace, &*server.name)).collect();
+        add(format!("spec.servers[{index}].name"), Target::OneOfServers(keys));
+    }
+    for (name, body) in [("html", &spec.content.html), ("text", &spec.content.text), ("mjml", &spec.content.mjml)] {
+        if let Some(Template::From(source)) = body {
+            add_source(&format!("spec.content.{name}"), source.path.as_ref(), source.config_map_ref.as_ref(), add);
+        }
+    }
+    for (name, source) in [("csv", &spec.audience.csv), ("jsonLines", &spec.audience.json_lines)] {
+        if let Some(AudienceSource { path, config_map_ref, .. }) = source {
+            add_source(&format!("spec.audience.{name}"), path.as_ref(), config_map_ref.as_ref(), add);
+        }
+    }
+}
+
+fn add_source(at: &str, path: Option<&String>, config_map: Option<&KeyRef>, add: &mut impl FnMut(String, Target)) {
+    if let Some(path) = path {
+        add(format!("{at}.path"), Target::File(path.clone()));
+    }
+    if let Some(reference) = config_map {
+        add(format!("{at}.configMapRef"), Target::ConfigMap(reference.clone()));
+    }
+}
+
+/// What is to be said of a reference, against the whole folder.
+pub(super) fn judge(reference: &Reference, key: &Key, resource: &str, origin: &Origin, world: &Snapshot) -> Option<Finding> {
+    let has_server = |key: &Key| world.servers.contains_key(key) || world.broken.iter().any(|b| b.kind == "SendingServer" && b.key == *key);
+    let has_plan = |key: &Key| world.plans.contains_key(key) || world.broken.iter().any(|b| b.kind == "Plan" && b.key == *key);
+    let (severity, message) = match &reference.target {
+        Target::Plan(plan) if !has_plan(plan) => (Severity::Warning, format!("there is no Plan {plan} in these files")),
+        Target::Server(server) if !has_server(server) => (Severity::Warning, format!("there is no SendingServer {server} in these files")),
+        Target::OneOfServers(servers) if !servers.iter().any(has_server) => {
+            let names: Vec<String> = servers.iter().map(|key| format!("SendingServer {key}")).collect();
+            let mut names = names;
+            names.dedup();
+            (Severity::Warning, format!("there is no {} in these files", names.join(" and no ")))
+        }
+        Target::Secret(KeyRef { name, key: entry }) => {
+            (Severity::Warning, world.secrets.get(&key.namespace, name, entry).err()?.to_string())
+        }
+        Target::ConfigMap(KeyRef { name, key: entry }) => {
+            (Severity::Warning, world.config_maps.get(&key.namespace, name, entry).err()?.to_string())
+        }
+        Target::File(path) => match resolve_path(origin, path).err()? {
+            // No change elsewhere can mend this one.
+            problem @ PathProblem::Outside { .. } => (Severity::Fault, problem.to_string()),
+            problem => (Severity::Warning, problem.to_string()),
+        },
+        _ => return None,
+    };
+    Some(Finding {
+        severity,
+        file: origin.file.clone(),
+        line: reference.at.line,
+        column: reference.at.column,
+        resource: Some(resource.to_owned()),
+        field: Some(reference.path.clone()),
+        message,
+        excerpt: reference.excerpt.clone(),
+    })
+}

@@ -1,0 +1,361 @@
+//! One file's text becomes documents with their kinds, and findings with their places.
+
+use std::{path::Path, sync::Arc};
+
+use serde_json::Value;
+
+use super::{
+    Finding, Severity,
+    cross::{self, Reference},
+    explain::{Judge, nearest},
+    path::FieldPath,
+    read::{self, Body},
+    yaml::{self, Data, Node, Position, Problem},
+};
+use crate::resources::{API_VERSION, DEFAULT_NAMESPACE, GROUP, Key, schema::KINDS};
+
+/// Characters of a line that a finding shows.
+const EXCERPT_MAX: usize = 200;
+/// Findings of one document, after which the rest is only counted.
+const DOCUMENT_FINDINGS_MAX: usize = 100;
+
+/// Fields of Kubernetes' object metadata.
+const METADATA_FIELDS: &[&str] = &[
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(super) struct FileContent {
+    pub documents: Vec<Document>,
+    pub findings: Vec<Finding>,
+    /// Documents in all, those that are ignored included.
+    pub count: usize,
+    /// A document is broken so that it cannot be told which object it is: the place, in words.
+    pub unnamed: Option<String>,
+}
+
+/// A document of a kind that Mailfleet reads.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub kind: &'static str,
+    pub key: Key,
+    pub at: Position,
+    pub excerpt: Option<String>,
+    pub body: Body,
+    pub references: Vec<Reference>,
+}
+
+impl Document {
+    pub fn resource(&self) -> String {
+        resource_words(self.kind, Some(&self.key))
+    }
+}
+
+fn resource_words(kind: &str, key: Option<&Key>) -> String {
+    match key {
+        Some(key) if kind == "Namespace" => format!("{kind} {}", key.name),
+        Some(key) => format!("{kind} {key}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// Reads a file's text. `file` is only named in the findings.
+pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
+    let mut reader = Reader {
+        file,
+        lines: text.strip_prefix('\u{feff}').unwrap_or(text).lines().collect(),
+        // A syntax error may put a Secret's line under the wrong document.
+        may_hold_secrets: text.contains("Secret"),
+        content: FileContent::default(),
+    };
+    let is_json = file.extension().is_some_and(|extension| extension == "json");
+    if is_json && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        let words = error.to_string();
+        let words = words.split(" at line ").next().unwrap_or(&words);
+        let at = Position { line: error.line(), column: error.column().max(1) };
+        reader.content.count = 1;
+        reader.syntax(&Problem { at, path: FieldPath::default(), message: format!("this is not JSON: {words}") }, None);
+        return reader.content;
+    }
+    for document in yaml::parse(text) {
+        reader.document(&document);
+    }
+    reader.content
+}
+
+struct Reader<'a> {
+    file: &'a Path,
+    lines: Vec<&'a str>,
+    may_hold_secrets: bool,
+    content: FileContent,
+}
+
+impl Reader<'_> {
+    fn excerpt(&self, at: Position) -> Option<String> {
+        let line = self.lines.get(at.line.checked_sub(1)?)?;
+        Some(line.chars().take(EXCERPT_MAX).collect())
+    }
+
+    fn finding(&mut self, severity: Severity, problem: &Problem, resource: Option<String>, is_secret: bool) {
+        let field = (!problem.path.0.is_empty()).then(|| problem.path.to_string());
+        let excerpt = if is_secret { None } else { self.excerpt(problem.at) };
+        let (Position { line, column }, message) = (problem.at, problem.message.clone());
+        self.content.findings.push(Finding { severity, file: self.file.to_owned(), line, column, resource, field, message, excerpt });
+    }
+
+    fn syntax(&mut self, problem: &Problem, resource: Option<String>) {
+        self.finding(Severity::Fault, problem, resource, self.may_hold_secrets);
+        self.content.unnamed = Some(format!("{}:{}: {}", self.file.display(), problem.at.line, problem.message));
+    }
+
+    fn document(&mut self, document: &yaml::Document) {
+        let root = &document.root;
+        let header = Header::of(root);
+        let resource = header.kind.map(|kind| resource_words(kind, header.key().as_ref()));
+        if let Some(syntax) = &document.syntax {
+            self.content.count += 1;
+            return self.syntax(syntax, resource);
+        }
+        if matches!(root.data, Data::Null) && document.problems.is_empty() {
+            return;
+        }
+        self.content.count += 1;
+        let kind = match header.judge() {
+            Judgement::Ours(kind) => kind,
+            Judgement::Foreign(severity, message) => {
+                let at = root.locate_key(&FieldPath::parse("kind"));
+                return self.finding(severity, &Problem { at, path: FieldPath::default(), message }, None, true);
+            }
+            Judgement::Faults(problems) => {
+                for problem in &problems {
+                    self.finding(Severity::Fault, problem, resource.clone(), header.kind == Some("Secret"));
+                }
+                let place = problems.first().map(|p| format!("{}:{}: {}", self.file.display(), p.at.line, p.message));
+                self.content.unnamed = place;
+                return;
+            }
+        };
+        self.known(kind, document, header.key(), resource);
+    }
+
+    fn known(&mut self, kind: &'static str, document: &yaml::Document, key: Option<Key>, resource: Option<String>) {
+        let root = &document.root;
+        let is_secret = kind == "Secret";
+        let mut json = root.to_json();
+        let mut problems = document.problems.clone();
+        if is_secret {
+            // The words of the YAML reader quote what they are about.
+            problems.iter_mut().for_each(|problem| problem.message = without_quotes(&problem.message));
+        }
+        let judged = Judge::of(kind).map(|judge| judge.faults(root, &json, is_secret)).unwrap_or_default();
+        add_new(&mut problems, judged);
+        problems.extend(metadata_problems(root, kind));
+        let body = read::body(kind, &mut json, root, &mut problems);
+        problems.sort_by_key(|problem| problem.at);
+        problems.dedup();
+        let count = problems.len();
+        for problem in problems.iter().take(DOCUMENT_FINDINGS_MAX) {
+            self.finding(Severity::Fault, problem, resource.clone(), is_secret);
+        }
+        if let Some(next) = problems.get(DOCUMENT_FINDINGS_MAX) {
+            let message = format!("{} more faults in this document are not listed", count - DOCUMENT_FINDINGS_MAX);
+            self.finding(Severity::Fault, &Problem { at: next.at, path: FieldPath::default(), message }, resource, true);
+        }
+        let words = problems.first().map(|first| self.broken_words(first, count));
+        let Some(key) = key else {
+            self.content.unnamed = words.or_else(|| Some(format!("{}:{}", self.file.display(), root.at.line)));
+            return;
+        };
+        let body = match (body, words) {
+            (Some(body), None) => body,
+            (_, words) => Body::Broken { message: words.unwrap_or_default(), document: Arc::new(json) },
+        };
+        let mut references = cross::references(&body, &key);
+        for reference in &mut references {
+            reference.at = root.locate(&FieldPath::parse(&reference.path));
+            reference.excerpt = self.excerpt(reference.at);
+        }
+        let excerpt = self.excerpt(root.at).filter(|_| !is_secret);
+        self.content.documents.push(Document { kind, key, at: root.at, excerpt, body, references });
+    }
+
+    fn broken_words(&self, first: &Problem, count: usize) -> String {
+        let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+        let field = if first.path.0.is_empty() { String::new() } else { format!("{}: ", first.path) };
+        format!("{}:{}: {field}{}{more}", self.file.display(), first.at.line, first.message)
+    }
+}
+
+/// Adds problems at fields that have none yet: the first reader to complain has the better words.
+pub(super) fn add_new(problems: &mut Vec<Problem>, more: Vec<Problem>) {
+    for problem in more {
+        if !problems.iter().any(|known| known.path == problem.path && !known.path.0.is_empty()) {
+            problems.push(problem);
+        }
+    }
+}
+
+/// A message without what it quotes between backticks or quotes.
+fn without_quotes(message: &str) -> String {
+    let mut parts = message.split('`');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    while let (Some(_), Some(after)) = (parts.next(), parts.next()) {
+        text.push_str("this value");
+        text.push_str(after);
+    }
+    // `write 1000, or quote it: "1_000"` would still tell.
+    match text.find("; ") {
+        Some(end) => format!("{}; quote it", &text[..end]),
+        None => text,
+    }
+}
+
+/// What tells which object a document is.
+struct Header<'a> {
+    root: &'a Node,
+    version: Option<&'a str>,
+    kind: Option<&'a str>,
+}
+
+enum Judgement {
+    Ours(&'static str),
+    Foreign(Severity, String),
+    Faults(Vec<Problem>),
+}
+
+impl<'a> Header<'a> {
+    fn of(root: &'a Node) -> Self {
+        let text = |key: &str| root.get(key).and_then(|node| node.text());
+        Self { root, version: text("apiVersion"), kind: text("kind") }
+    }
+
+    /// The key, when the name and namespace are ones that an object can have.
+    fn key(&self) -> Option<Key> {
+        let metadata = self.root.get("metadata")?;
+        let name = metadata.get("name")?.text()?;
+        let namespace = match metadata.get("namespace").map(|node| &node.data) {
+            None | Some(Data::Null) => DEFAULT_NAMESPACE,
+            Some(Data::Text(namespace)) => namespace,
+            Some(_) => return None,
+        };
+        let is_name = |text: &str, others: &[char], max: usize| {
+            (1..=max).contains(&text.len())
+                && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || others.contains(&c))
+                && !text.starts_with(others)
+                && !text.ends_with(others)
+        };
+        (is_name(name, &['-', '.'], 253) && is_name(namespace, &['-'], 63)).then(|| Key::new(namespace, name))
+    }
+
+    fn fault(&self, field: &str, message: String) -> Problem {
+        let path = FieldPath::parse(field);
+        Problem { at: self.root.locate(&path), path, message }
+    }
+
+    fn judge(&self) -> Judgement {
+        if !matches!(self.root.data, Data::Map(_)) {
+            let message = "this document is not a mapping with apiVersion and kind, and is ignored".to_owned();
+            return Judgement::Foreign(Severity::Warning, message);
+        }
+        let own_kind = self.kind.and_then(|kind| KINDS[..3].iter().find(|name| **name == kind));
+        let kubernetes_kind = self.kind.and_then(|kind| KINDS[3..].iter().find(|name| **name == kind));
+        match (self.version, self.kind) {
+            (Some(version), Some(kind)) if version == API_VERSION => match own_kind {
+                Some(kind) => Judgement::Ours(kind),
+                None => Judgement::Faults(vec![self.fault("kind", unknown_kind(kind, kubernetes_kind.is_some()))]),
+            },
+            (Some("v1"), Some(kind)) => match (kubernetes_kind, own_kind) {
+                (Some(kind), _) => Judgement::Ours(kind),
+                (None, Some(_)) => {
+                    Judgement::Faults(vec![self.fault("apiVersion", format!("a {kind} has apiVersion {API_VERSION}, not v1"))])
+                }
+                (None, None) => Judgement::Foreign(Severity::Note, format!("{kind} (v1) is not Mailfleet's, and is ignored")),
+            },
+            (Some(version), kind) if is_meant_as_ours(version) => {
+                let mut faults = vec![];
+                if version != API_VERSION {
+                    faults.push(self.fault("apiVersion", format!("there is no version `{version}`; write {API_VERSION}")));
+                }
+                if kind.is_none() {
+                    faults.push(self.fault("kind", "this field is missing, and must be given: SendingServer, Plan or Campaign".to_owned()));
+                }
+                Judgement::Faults(faults)
+            }
+            (Some(version), Some(kind)) => {
+                Judgement::Foreign(Severity::Note, format!("{kind} ({version}) is not Mailfleet's, and is ignored"))
+            }
+            (None, Some(kind)) if own_kind.is_some() => Judgement::Faults(vec![
+                self.fault("apiVersion", format!("this field is missing, and must be given: a {kind} has {API_VERSION}")),
+            ]),
+            (None, Some(kind)) if kubernetes_kind.is_some() => {
+                Judgement::Faults(vec![self.fault("apiVersion", format!("this field is missing, and must be given: a {kind} has v1"))])
+            }
+            _ => Judgement::Foreign(Severity::Warning, "this document has no apiVersion and kind, and is ignored".to_owned()),
+        }
+    }
+}
+
+fn is_meant_as_ours(version: &str) -> bool {
+    let group = version.split('/').next().unwrap_or_default();
+    group == GROUP || group.contains("mailfleet") || nearest(group, std::iter::once(GROUP)).is_some()
+}
+
+fn unknown_kind(kind: &str, is_kubernetes: bool) -> String {
+    if is_kubernetes {
+        return format!("a {kind} has apiVersion v1, not {API_VERSION}");
+    }
+    let near = nearest(kind, KINDS[..3].iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+    format!("there is no kind `{kind}` in {API_VERSION}; known are `SendingServer`, `Plan`, `Campaign`{}", near.unwrap_or_default())
+}
+
+/// Metadata is open to Kubernetes' own fields, and to no others.
+fn metadata_problems(root: &Node, kind: &str) -> Vec<Problem> {
+    let path = FieldPath::parse("metadata");
+    let Some(metadata) = root.get("metadata") else { return Vec::new() };
+    let Data::Map(entries) = &metadata.data else { return Vec::new() };
+    let unknown = entries.iter().filter(|entry| !METADATA_FIELDS.contains(&entry.key.as_str()));
+    let mut problems: Vec<Problem> = unknown
+        .map(|entry| {
+            let near = nearest(&entry.key, ["name", "namespace", "labels", "annotations"].into_iter());
+            let hint = near.map_or_else(
+                || "known are `name`, `namespace`, `labels`, `annotations`".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            Problem { at: entry.key_at, path: path.key(&entry.key), message: format!("there is no field `{}` here; {hint}", entry.key) }
+        })
+        .collect();
+    if kind == "Namespace"
+        && let Some(entry) = metadata.entry("namespace")
+        && !matches!(entry.value.data, Data::Null)
+    {
+        let message = "a Namespace lies in no namespace; remove this field".to_owned();
+        problems.push(Problem { at: entry.key_at, path: path.key("namespace"), message });
+    }
+    problems
+}
+
+/// The typed value of a document for a status, without what a file may not say.
+pub(super) fn without_status(json: &mut Value) {
+    if let Some(object) = json.as_object_mut() {
+        object.shift_remove("status");
+    }
+}
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

@@ -1,0 +1,309 @@
+//! Faults of a schema in words for people, at the field that is wrong.
+
+use std::{str::FromStr, sync::LazyLock};
+
+use jsonschema::{
+    JsonType, ValidationError, Validator,
+    error::{TypeKind, ValidationErrorKind},
+};
+use serde_json::Value;
+
+use super::{
+    path::FieldPath,
+    secrets::quoted,
+    yaml::{Node, Problem},
+};
+use crate::resources::{Duration, schema};
+
+/// Characters of a value that a message quotes.
+const QUOTED_MAX: usize = 60;
+
+/// What the patterns of the schemas mean.
+const PATTERNS: &[(&str, &str)] = &[
+    (
+        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        "is not a name: small letters, digits, `-` and `.`, with a letter or digit at both ends (RFC 1123)",
+    ),
+    (
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "is not a namespace: small letters, digits and `-`, with a letter or digit at both ends (RFC 1123)",
+    ),
+    (r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", "is not a run: letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
+    (r"^\d{4}-\d{2}-\d{2}$", "is not a date; write it like 2026-12-01"),
+    ("^https?://", "is not a URL; it must begin with https:// or http://"),
+];
+
+/// A kind's schema, ready to judge.
+pub(super) struct Judge {
+    schema: Value,
+    validator: Validator,
+}
+
+impl Judge {
+    fn new(kind: &str) -> Option<Self> {
+        let schema = schema::for_validation(kind)?;
+        let validator = jsonschema::validator_for(&schema).ok()?;
+        Some(Self { schema, validator })
+    }
+
+    /// The judge of a kind, made once. None for kinds that Mailfleet does not read.
+    pub(super) fn of(kind: &str) -> Option<&'static Self> {
+        static JUDGES: LazyLock<Vec<(&'static str, Option<Judge>)>> =
+            LazyLock::new(|| schema::KINDS.iter().map(|kind| (*kind, Judge::new(kind))).collect());
+        JUDGES.iter().find(|(name, _)| *name == kind).and_then(|(_, judge)| judge.as_ref())
+    }
+
+    /// Every fault of a document against the schema. `is_secret` keeps values out of the words.
+    pub(super) fn faults(&self, node: &Node, json: &Value, is_secret: bool) -> Vec<Problem> {
+        self.validator.iter_errors(json).flat_map(|error| self.explain(&error, node, is_secret)).collect()
+    }
+
+    fn explain(&self, error: &ValidationError<'_>, node: &Node, is_secret: bool) -> Vec<Problem> {
+        let path = node.path_of_pointer(error.instance_path().as_str());
+        // The schema of the value: what the keyword stands in.
+        let pointer = error.schema_path().as_str();
+        let own = pointer.rsplit_once('/').and_then(|(own, _)| self.schema.pointer(own)).unwrap_or(&Value::Null);
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
+                .iter()
+                .map(|name| {
+                    let path = path.key(name);
+                    Problem { at: node.locate_key(&path), message: unknown_field(name, own), path }
+                })
+                .collect(),
+            ValidationErrorKind::Required { property } => {
+                let name = property.as_str().unwrap_or_default();
+                let about = own.pointer(&format!("/properties/{name}/description")).and_then(Value::as_str);
+                let at = node.locate_key(&path);
+                let about = about.map(|about| format!(". {}", first_sentence(about))).unwrap_or_default();
+                vec![Problem { at, path: path.key(name), message: format!("this field is missing, and must be given{about}") }]
+            }
+            kind => {
+                let shown = if is_secret { "this value".to_owned() } else { shown(error.instance()) };
+                let message = words(kind, own, error.instance(), &shown).unwrap_or_else(|| {
+                    let what = error.masked_with("this value").to_string();
+                    format!("the schema does not allow this: {what}")
+                });
+                vec![Problem { at: node.locate(&path), path, message }]
+            }
+        }
+    }
+}
+
+fn first_sentence(text: &str) -> String {
+    let text = text.split("\n\n").next().unwrap_or(text).replace('\n', " ");
+    let end = text.find(". ").map_or(text.len(), |end| end + 1);
+    text[..end].trim_end().to_owned()
+}
+
+fn unknown_field(name: &str, own: &Value) -> String {
+    let empty = serde_json::Map::new();
+    let properties = own.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+    let known: Vec<&String> = properties.keys().collect();
+    if let Some(near) = nearest(name, known.iter().map(|name| name.as_str())) {
+        return format!("there is no field `{name}` here; did you mean `{near}`?");
+    }
+    let parent = properties.iter().find(|(_, schema)| schema.pointer(&format!("/properties/{name}")).is_some());
+    if let Some((parent, _)) = parent {
+        return format!("there is no field `{name}` here; it belongs below `{parent}`");
+    }
+    if known.is_empty() {
+        return format!("there is no field `{name}` here; nothing may be given here");
+    }
+    format!("there is no field `{name}` here; known are {}", quoted(&known))
+}
+
+/// The known word that was probably meant.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Beyond this length a likeness means nothing, and costs.
+    const WORD_MAX: usize = 64;
+    if word.len() > WORD_MAX {
+        return None;
+    }
+    let simple = |word: &str| word.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+    let wanted = simple(word);
+    let allowed = match wanted.chars().count() {
+        0..=2 => 0,
+        3..=5 => 1,
+        6..=9 => 2,
+        _ => 3,
+    };
+    known
+        .filter_map(|candidate| {
+            let plain = simple(candidate);
+            let is_plural = plain.strip_suffix('s') == Some(&wanted) || wanted.strip_suffix('s') == Some(&plain);
+            let distance = if is_plural { 0 } else { edits(&wanted, &plain) };
+            (distance <= allowed).then_some((distance, candidate))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours between two words.
+fn edits(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(rows[i - 2][j - 2] + 1);
+            }
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => {
+            let mut short: String = text.chars().take(QUOTED_MAX).collect();
+            if short.len() < text.len() {
+                short.push('…');
+            }
+            format!("`{}`", short.replace(['\n', '\r'], " "))
+        }
+        Value::Null => "nothing".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a mapping".to_owned(),
+        scalar => format!("`{scalar}`"),
+    }
+}
+
+fn words(kind: &ValidationErrorKind, own: &Value, value: &Value, shown: &str) -> Option<String> {
+    let keyword = |name: &str| own.get(name).filter(|value| !value.is_null());
+    let range = || match (keyword("minimum"), keyword("maximum")) {
+        (Some(min), Some(max)) => format!("it must be from {min} to {max}"),
+        (Some(min), None) => format!("it must be at least {min}"),
+        (None, Some(max)) => format!("it must be at most {max}"),
+        (None, None) => "it is out of range".to_owned(),
+    };
+    Some(match kind {
+        ValidationErrorKind::Type { kind } => wrong_type(kind, value, own, shown),
+        ValidationErrorKind::Enum { options } => {
+            let names: Vec<&str> = options.as_array()?.iter().filter_map(Value::as_str).collect();
+            let near = value.as_str().and_then(|word| nearest(word, names.iter().copied()));
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            format!("{shown} is not one of {}{near}", quoted(&names))
+        }
+        ValidationErrorKind::Minimum { .. } | ValidationErrorKind::ExclusiveMinimum { .. } => format!("{shown} is too small; {}", range()),
+        ValidationErrorKind::Maximum { .. } | ValidationErrorKind::ExclusiveMaximum { .. } => format!("{shown} is too large; {}", range()),
+        ValidationErrorKind::MinLength { .. } if value.as_str() == Some("") => "the text is empty".to_owned(),
+        ValidationErrorKind::MinLength { limit } => format!("{shown} is too short; at least {limit} characters"),
+        ValidationErrorKind::MaxLength { limit } => {
+            format!("the text is too long: {} characters, at most {limit}", value.as_str().unwrap_or_default().chars().count())
+        }
+        ValidationErrorKind::MinItems { limit: 1 } => "the list is empty; leave the field out, or name at least one".to_owned(),
+        ValidationErrorKind::MinItems { limit } => format!("the list is too short; at least {limit} entries"),
+        ValidationErrorKind::MaxItems { limit } => {
+            format!("the list is too long: {} entries, at most {limit}", value.as_array().map_or(0, Vec::len))
+        }
+        ValidationErrorKind::MinProperties { .. } => {
+            let known: Vec<&String> = own.get("properties")?.as_object()?.keys().collect();
+            format!("exactly one key is needed, and none is given; known are {}", quoted(&known))
+        }
+        ValidationErrorKind::MaxProperties { limit: 1 } => {
+            let given: Vec<&String> = value.as_object()?.keys().collect();
+            format!("exactly one key is needed, and {} are given ({}); keep one of them", given.len(), quoted(&given))
+        }
+        ValidationErrorKind::Pattern { pattern } => pattern_words(pattern, value.as_str()?, shown)?,
+        _ => return None,
+    })
+}
+
+fn pattern_words(pattern: &str, text: &str, shown: &str) -> Option<String> {
+    if let Some((_, meaning)) = PATTERNS.iter().find(|(known, _)| *known == pattern) {
+        return Some(format!("{shown} {meaning}"));
+    }
+    pattern.contains("(ms|s|m|h|d)").then(|| Duration::from_str(text).err()).flatten()
+}
+
+fn wrong_type(kind: &TypeKind, value: &Value, own: &Value, shown: &str) -> String {
+    let types: Vec<JsonType> = match kind {
+        TypeKind::Single(single) => vec![*single],
+        TypeKind::Multiple(several) => several.iter().filter(|kind| *kind != JsonType::Null).collect(),
+    };
+    let is_duration = own.get("pattern").and_then(Value::as_str).is_some_and(|pattern| pattern.contains("(ms|s|m|h|d)"));
+    let wanted = match types.as_slice() {
+        [JsonType::String] if is_duration => "a duration (like `30s` or `1h30m`)".to_owned(),
+        several => several.iter().map(|kind| type_words(*kind)).collect::<Vec<_>>().join(" or "),
+    };
+    let hint = match (value, types.as_slice()) {
+        (Value::String(text), [JsonType::Integer | JsonType::Number]) if text.parse::<f64>().is_ok() => "; remove the quotes",
+        (Value::String(text), [JsonType::Boolean]) if matches!(text.as_str(), "true" | "false") => "; remove the quotes",
+        (Value::Number(_), [JsonType::String]) if is_duration => "; add the unit",
+        (Value::Number(_) | Value::Bool(_), [JsonType::String]) => "; quote it",
+        (Value::Object(_), [JsonType::Array]) => "; begin each entry with `- `",
+        _ => "",
+    };
+    let is = match value {
+        Value::Null => "the value is missing".to_owned(),
+        Value::String(_) if shown.starts_with('`') => format!("{shown} is text"),
+        _ => format!("this is {}", if shown.starts_with('`') { shown } else { type_of(value) }),
+    };
+    format!("{is}, and {wanted} is needed here{hint}")
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+fn type_words(kind: JsonType) -> &'static str {
+    match kind {
+        JsonType::Array => "a list",
+        JsonType::Boolean => "true or false",
+        JsonType::Integer => "a whole number",
+        JsonType::Null => "nothing",
+        JsonType::Number => "a number",
+        JsonType::Object => "a mapping",
+        JsonType::String => "text",
+    }
+}
+
+/// The words of the typed reader, where they are not for people.
+pub(super) fn reader_words(message: &str, path: &FieldPath) -> String {
+    let field = path.0.last().map(|_| path.to_string()).unwrap_or_default();
+    if message.starts_with("invalid type: floating point") {
+        return "this is written with a decimal point or exponent, and a whole number is needed; write it out in digits".to_owned();
+    }
+    if field.ends_with("startDate") {
+        return "this is not a date of the calendar; write it like 2026-12-01".to_owned();
+    }
+    if field.ends_with("startAt") || field.ends_with("creationTimestamp") {
+        return "this is not a time (RFC 3339); write it like 2026-12-01T08:00:00Z".to_owned();
+    }
+    let end = message.find(" at line ").unwrap_or(message.len());
+    message[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn finds_the_word_that_was_meant() {
+        let known = ["host", "port", "encryption", "auth", "caRef", "heloName", "replyTimeout", "servers", "html", "text"];
+        for (word, meant) in [
+            ("hots", Some("host")),
+            ("Port", Some("port")),
+            ("encyption", Some("encryption")),
+            ("reply_timeout", Some("replyTimeout")),
+            ("server", Some("servers")),
+            ("htlm", Some("html")),
+            ("to", None),
+            ("username", None),
+        ] {
+            assert_eq!(nearest(word, known.into_iter()), meant, "{word}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A judged document becomes a typed object, and meets the rules beyond its schema.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use super::{
+    NAME_LABEL,
+    document::without_status,
+    explain::reader_words,
+    path::{FieldPath, Step},
+    secrets::{ConfigMapData, SecretData},
+    yaml::{Node, Problem},
+};
+use crate::resources::{
+    Campaign, Kind, Plan, SendingServer,
+    check::{Fault, check_campaign, check_plan, check_server},
+    secret::SecretValue,
+};
+
+/// Bytes of all values of a Secret or ConfigMap (Kubernetes' own limit).
+const DATA_MAX: usize = 1024 * 1024;
+
+/// What a document is.
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    Server(Arc<SendingServer>),
+    Plan(Arc<Plan>),
+    Campaign(Arc<Campaign>),
+    Secret(SecretData),
+    ConfigMap(ConfigMapData),
+    Namespace(BTreeMap<String, String>),
+    Broken { message: String, document: Arc<Value> },
+}
+
+/// The typed form of a document, and its further problems. None when it cannot be typed at all.
+pub(super) fn body(kind: &str, json: &mut Value, node: &Node, problems: &mut Vec<Problem>) -> Option<Body> {
+    without_status(json);
+    match kind {
+        SendingServer::KIND => object(json, node, problems, check_server).map(|server| Body::Server(Arc::new(server))),
+        Plan::KIND => object(json, node, problems, check_plan).map(|plan| Body::Plan(Arc::new(plan))),
+        Campaign::KIND => object(json, node, problems, check_campaign).map(|campaign| Body::Campaign(Arc::new(campaign))),
+        "Secret" => Some(Body::Secret(secret(json, node, problems))),
+        "ConfigMap" => Some(Body::ConfigMap(config_map(json, node, problems))),
+        "Namespace" => Some(Body::Namespace(labels(json))),
+        _ => None,
+    }
+}
+
+fn object<K: Kind>(json: &Value, node: &Node, problems: &mut Vec<Problem>, check: fn(&K, &mut Vec<Fault>)) -> Option<K> {
+    // What the schema does not know is left out, so that the rules can still be tried on the rest.
+    let mut known = json.clone();
+    for problem in problems.iter() {
+        remove(&mut known, &problem.path, node);
+    }
+    match serde_path_to_error::deserialize::<_, K>(&known) {
+        Ok(object) => {
+            let mut faults = Vec::new();
+            check(&object, &mut faults);
+            let already = problems.clone();
+            for fault in faults {
+                let path = FieldPath::parse(&fault.path);
+                // A field that is wrong in itself often breaks a rule with it; one of the two is enough.
+                if already.iter().any(|known| !known.path.0.is_empty() && (path.contains(&known.path) || known.path.contains(&path))) {
+                    continue;
+                }
+                problems.push(Problem { at: node.locate(&path), path, message: fault.message });
+            }
+            Some(object)
+        }
+        Err(error) => {
+            let path = FieldPath::parse(&error.path().to_string());
+            if problems.is_empty() {
+                let message = reader_words(&error.inner().to_string(), &path);
+                problems.push(Problem { at: node.locate(&path), path, message });
+            }
+            None
+        }
+    }
+}
+
+/// Removes a field that is there and unknown or optional; a required one makes the typed reader fail, which is then silent.
+fn remove(json: &mut Value, path: &FieldPath, node: &Node) {
+    let Some((Step::Key(last), parents)) = path.0.split_last() else { return };
+    if path.0.len() < 2 || node.find(path).is_none() {
+        return;
+    }
+    let parent = parents.iter().try_fold(json, |value, step| match step {
+        Step::Key(key) => value.get_mut(key),
+        Step::Index(index) => value.get_mut(index),
+    });
+    if let Some(Value::Object(object)) = parent {
+        object.shift_remove(last);
+    }
+}
+
+fn entries<'a>(json: &'a Value, field: &str) -> impl Iterator<Item = (&'a String, &'a str)> {
+    json.get(field).and_then(Value::as_object).into_iter().flatten().filter_map(|(key, value)| Some((key, value.as_str()?)))
+}
+
+fn decoded(json: &Value, field: &str, node: &Node, problems: &mut Vec<Problem>) -> Vec<(String, Vec<u8>)> {
+    let mut values = Vec::new();
+    for (key, text) in entries(json, field) {
+        let packed: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
+        match STANDARD.decode(packed.as_bytes()) {
+            Ok(bytes) => values.push((key.clone(), bytes)),
+            Err(_) => {
+                let path = FieldPath::parse(field).key(key);
+                let instead = if field == "data" { "; encode it, or move it to `stringData` as it is" } else { "; encode it" };
+                problems.push(Problem { at: node.locate(&path), path, message: format!("this is not base64{instead}") });
+            }
+        }
+    }
+    values
+}
+
+fn check_keys<'a>(fields: &[&str], json: &'a Value, node: &Node, problems: &mut Vec<Problem>) {
+    for field in fields {
+        for (key, _) in entries(json, field) {
+            if key.is_empty() || key.len() > 253 || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+                let path = FieldPath::parse(field).key(key);
+                problems.push(Problem {
+                    at: node.locate_key(&path),
+                    path,
+                    message: "a key is made of letters, digits, `-`, `_` and `.`".to_owned(),
+                });
+            }
+        }
+    }
+}
+
+fn check_size(total: usize, node: &Node, problems: &mut Vec<Problem>) {
+    if total > DATA_MAX {
+        let message =
+            format!("the values are {total} bytes together, and {DATA_MAX} is the most that Kubernetes takes; use a file instead");
+        let path = FieldPath::parse("data");
+        problems.push(Problem { at: node.locate_key(&path), path, message });
+    }
+}
+
+fn secret(json: &Value, node: &Node, problems: &mut Vec<Problem>) -> SecretData {
+    check_keys(&["data", "stringData"], json, node, problems);
+    let mut data: BTreeMap<String, Vec<u8>> = decoded(json, "data", node, problems).into_iter().collect();
+    data.extend(entries(json, "stringData").map(|(key, text)| (key.clone(), text.as_bytes().to_vec())));
+    check_size(data.values().map(Vec::len).sum(), node, problems);
+    data.into_iter().map(|(key, value)| (key, SecretValue::new(value))).collect()
+}
+
+fn config_map(json: &Value, node: &Node, problems: &mut Vec<Problem>) -> ConfigMapData {
+    check_keys(&["data", "binaryData"], json, node, problems);
+    let mut data: ConfigMapData = entries(json, "data").map(|(key, text)| (key.clone(), Arc::from(text.as_bytes()))).collect();
+    for (key, bytes) in decoded(json, "binaryData", node, problems) {
+        if data.contains_key(&key) {
+            let path = FieldPath::parse("binaryData").key(&key);
+            problems.push(Problem { at: node.locate_key(&path), path, message: format!("`{key}` is in `data` as well; keep one of them") });
+        }
+        data.insert(key, bytes.into());
+    }
+    check_size(data.values().map(|value| value.len()).sum(), node, problems);
+    data
+}
+
+fn labels(json: &Value) -> BTreeMap<String, String> {
+    let labels = json.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
+    let mut labels: BTreeMap<String, String> = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    if let Some(name) = json.pointer("/metadata/name").and_then(Value::as_str) {
+        // As the API server does, whatever the file says: nobody may call himself another's name.
+        labels.insert(NAME_LABEL.to_owned(), name.to_owned());
+    }
+    labels
+}

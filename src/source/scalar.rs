@@ -1,0 +1,162 @@
+//! Plain scalars by the core schema of YAML 1.2, and those that YAML 1.1 reads otherwise.
+//!
+//! kubectl, Helm and Argo CD still read YAML 1.1: `no` is false to them and text to us. Such a scalar is
+//! a fault, so that one file never means two things.
+
+use serde_json::{Number, Value};
+
+/// What a plain scalar is, or why it must not stand as it does.
+pub(super) fn resolve_plain(text: &str, is_key: bool) -> Result<Value, String> {
+    if let Some(problem) = read_otherwise(text, is_key) {
+        return Err(problem);
+    }
+    Ok(match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        ".nan" | ".NaN" | ".NAN" => return Err("not-a-number has no meaning here; write a number, or quote the text".to_owned()),
+        _ if matches!(text.trim_start_matches(['+', '-']), ".inf" | ".Inf" | ".INF") => {
+            return Err("an infinite number has no meaning here; leave the field out where there is no limit, or quote the text".to_owned());
+        }
+        _ => number(text)?.map_or_else(|| Value::String(text.to_owned()), Value::Number),
+    })
+}
+
+fn read_otherwise(text: &str, is_key: bool) -> Option<String> {
+    let boolean = match text {
+        "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some("true"),
+        "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some("false"),
+        // `y` is a fair name for a field, and readers of YAML 1.1 disagree on it.
+        "y" | "Y" if !is_key => Some("true"),
+        "n" | "N" if !is_key => Some("false"),
+        _ => None,
+    };
+    if let Some(boolean) = boolean {
+        return Some(format!(
+            "`{text}` is {boolean} to some tools and text to others (YAML 1.1 and 1.2); write {boolean}, or quote it: \"{text}\""
+        ));
+    }
+    let digits = text.trim_start_matches(['+', '-']);
+    if text.len() - digits.len() > 1 || !digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let all = |text: &str, allowed: fn(char) -> bool| !text.is_empty() && text.chars().all(allowed);
+    if digits.len() > 1 && digits.starts_with('0') && all(digits, |c| c.is_ascii_digit()) {
+        return Some(format!(
+            "`{text}` is octal to some tools and decimal to others; write the number without the leading 0, or quote it: \"{text}\""
+        ));
+    }
+    if digits.contains('_') && all(digits, |c| c.is_ascii_digit() || matches!(c, '_' | '.')) {
+        return Some(format!(
+            "`{text}` is a number to some tools and text to others; write {}, or quote it: \"{text}\"",
+            text.replace('_', "")
+        ));
+    }
+    if digits.strip_prefix("0b").is_some_and(|bits| all(bits, |c| matches!(c, '0' | '1' | '_'))) {
+        return Some(format!("`{text}` is a binary number to some tools and text to others; write it in decimal, or quote it: \"{text}\""));
+    }
+    let mut parts = digits.split(':');
+    let first = parts.next().unwrap_or_default();
+    let rest: Vec<&str> = parts.collect();
+    let is_sixty = |part: &str| part.len() <= 2 && all(part, |c| c.is_ascii_digit()) && part.parse::<u8>().is_ok_and(|n| n < 60);
+    if !rest.is_empty() && all(first, |c| c.is_ascii_digit()) && rest.iter().all(|part| is_sixty(part.split('.').next().unwrap_or(part))) {
+        return Some(format!("`{text}` is a base-60 number to some tools (YAML 1.1) and text to others; quote it: \"{text}\""));
+    }
+    None
+}
+
+/// `[-+]?[0-9]+`, `0o[0-7]+`, `0x[0-9a-fA-F]+`, `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?` (YAML 1.2.2, 10.3.2).
+fn number(text: &str) -> Result<Option<Number>, String> {
+    let too_large = || format!("`{text}` is too large a number; quote it if it is text");
+    for (prefix, radix) in [("0o", 8), ("0x", 16)] {
+        if let Some(digits) = text.strip_prefix(prefix)
+            && !digits.is_empty()
+            && digits.chars().all(|c| c.is_digit(radix))
+        {
+            return u64::from_str_radix(digits, radix).map(|n| Some(n.into())).map_err(|_| too_large());
+        }
+    }
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) {
+        let unsigned = text.strip_prefix('+').unwrap_or(text);
+        let parsed = unsigned.parse::<u64>().map(Number::from).or_else(|_| unsigned.parse::<i64>().map(Number::from));
+        return parsed.map(Some).map_err(|_| too_large());
+    }
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).map_or((digits, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let is_digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    let exponent_is_good = exponent.is_none_or(|exponent| {
+        let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        !exponent.is_empty() && is_digits(exponent)
+    });
+    if is_digits(whole) && is_digits(fraction) && (!whole.is_empty() || !fraction.is_empty()) && exponent_is_good {
+        let value: f64 = text.parse().map_err(|_| too_large())?;
+        return Number::from_f64(value).map(Some).ok_or_else(too_large);
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::resolve_plain;
+
+    #[test]
+    fn reads_the_core_schema_and_refuses_what_is_read_two_ways() {
+        let good: &[(&str, Value)] = &[
+            ("", Value::Null),
+            ("~", Value::Null),
+            ("true", json!(true)),
+            ("FALSE", json!(false)),
+            ("12", json!(12)),
+            ("-3", json!(-3)),
+            ("+5", json!(5)),
+            ("0", json!(0)),
+            ("0o17", json!(15)),
+            ("0xff", json!(255)),
+            ("1.5", json!(1.5)),
+            (".5", json!(0.5)),
+            ("1e3", json!(1000.0)),
+            ("18446744073709551615", json!(u64::MAX)),
+            ("10s", json!("10s")),
+            ("1.2.3", json!("1.2.3")),
+            ("127.0.0.1:25", json!("127.0.0.1:25")),
+            ("2026-12-01", json!("2026-12-01")),
+            ("2026-12-01T08:00:00Z", json!("2026-12-01T08:00:00Z")),
+            ("yesterday", json!("yesterday")),
+            ("-", json!("-")),
+            (".", json!(".")),
+            ("e5", json!("e5")),
+            ("a:b", json!("a:b")),
+            ("1:99", json!("1:99")),
+            ("--1", json!("--1")),
+            ("0x", json!("0x")),
+        ];
+        for (text, value) in good {
+            assert_eq!(resolve_plain(text, false).as_ref(), Ok(value), "{text}");
+        }
+        for text in [
+            "yes",
+            "No",
+            "ON",
+            "off",
+            "y",
+            "0777",
+            "-012",
+            "1_000",
+            "1_000.5",
+            "12:30",
+            "190:20:30",
+            "0b11",
+            ".nan",
+            "-.inf",
+            "18446744073709551616",
+            "1e999",
+        ] {
+            assert!(resolve_plain(text, false).is_err(), "{text}");
+        }
+        assert_eq!(resolve_plain("y", true), Ok(json!("y")));
+        assert!(resolve_plain("on", true).is_err());
+    }
+}

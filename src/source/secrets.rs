@@ -1,0 +1,211 @@
+//! Secrets and ConfigMaps by namespace, name and key.
+//!
+//! A Secret's key is looked up in `--secrets-dir` first, then in the documents, then in the environment; each key
+//! by itself, so that one of them may come from elsewhere. Messages name keys, never values.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use crate::resources::{Key, secret::SecretValue};
+
+/// What every variable of a Secret's key begins with.
+pub const VARIABLE_PREFIX: &str = "MAILFLEET_SECRET__";
+
+/// The variable that holds a Secret's key: `MAILFLEET_SECRET__<namespace>__<name>__<key>`, each part in upper case
+/// and with `_` for every character outside `A-Z` and `0-9`. Several Secrets may thus share a variable.
+#[must_use]
+pub fn secret_variable(namespace: &str, name: &str, key: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}__{}__{}", variable_part(namespace), variable_part(name), variable_part(key))
+}
+
+fn variable_part(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+/// The variables of this process that hold Secrets.
+#[must_use]
+pub fn variables_of_process() -> BTreeMap<String, SecretValue> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
+        .map(|(name, value)| (name, SecretValue::new(value.into_encoded_bytes())))
+        .collect()
+}
+
+/// The values of one Secret by key.
+pub type SecretData = BTreeMap<String, SecretValue>;
+
+/// All Secrets. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretStore {
+    directory: Arc<BTreeMap<Key, SecretData>>,
+    documents: Arc<BTreeMap<Key, SecretData>>,
+    environment: Arc<BTreeMap<String, SecretValue>>,
+}
+
+impl SecretStore {
+    /// A store of the three sources, in the order in which they are asked.
+    #[must_use]
+    pub fn new(
+        directory: Arc<BTreeMap<Key, SecretData>>,
+        documents: Arc<BTreeMap<Key, SecretData>>,
+        environment: Arc<BTreeMap<String, SecretValue>>,
+    ) -> Self {
+        Self { directory, documents, environment }
+    }
+
+    /// One value.
+    ///
+    /// # Errors
+    /// When no source has it: whether the Secret is there at all, and which keys it has.
+    pub fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretMissing> {
+        let secret = Key::new(namespace, name);
+        let listed = || [&self.directory, &self.documents].into_iter().filter_map(|source| source.get(&secret));
+        let variable = secret_variable(namespace, name, key);
+        listed().find_map(|data| data.get(key)).or_else(|| self.environment.get(&variable)).cloned().ok_or_else(|| {
+            let mut keys: Vec<String> = listed().flat_map(|data| data.keys().cloned()).collect();
+            keys.sort();
+            keys.dedup();
+            let prefix = secret_variable(namespace, name, "");
+            let secret_exists = listed().next().is_some() || self.environment.keys().any(|name| name.starts_with(&prefix));
+            SecretMissing { namespace: namespace.to_owned(), name: name.to_owned(), key: key.to_owned(), secret_exists, keys, variable }
+        })
+    }
+}
+
+/// A Secret, or a key of one, that is nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretMissing {
+    /// The namespace asked for.
+    pub namespace: String,
+    /// The Secret's name.
+    pub name: String,
+    /// The key asked for.
+    pub key: String,
+    /// Whether any source knows the Secret.
+    pub secret_exists: bool,
+    /// The keys that it has (names only; those of the environment cannot be told).
+    pub keys: Vec<String>,
+    /// The variable that would give the value.
+    pub variable: String,
+}
+
+impl fmt::Display for SecretMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name, key, variable, .. } = self;
+        if self.secret_exists {
+            write!(f, "the Secret `{name}` in namespace `{namespace}` has no key `{key}`")?;
+            if !self.keys.is_empty() {
+                write!(f, "; it has {}", quoted(&self.keys))?;
+            }
+        } else {
+            write!(f, "there is no Secret `{name}` in namespace `{namespace}`; its key `{key}` is needed")?;
+        }
+        write!(f, ". Add it as a `kind: Secret`, as {namespace}/{name}/{key} below --secrets-dir, or as {variable} in the environment")
+    }
+}
+
+impl std::error::Error for SecretMissing {}
+
+/// All ConfigMaps. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigMapStore(Arc<BTreeMap<Key, ConfigMapData>>);
+
+/// The values of one ConfigMap by key.
+pub type ConfigMapData = BTreeMap<String, Arc<[u8]>>;
+
+impl ConfigMapStore {
+    /// A store of these.
+    #[must_use]
+    pub fn new(maps: BTreeMap<Key, ConfigMapData>) -> Self {
+        Self(Arc::new(maps))
+    }
+
+    /// One value.
+    ///
+    /// # Errors
+    /// When it is not there: whether the ConfigMap is, and which keys it has.
+    pub fn get(&self, namespace: &str, name: &str, key: &str) -> Result<Arc<[u8]>, ConfigMapMissing> {
+        let data = self.0.get(&Key::new(namespace, name));
+        data.and_then(|data| data.get(key)).cloned().ok_or_else(|| ConfigMapMissing {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            key: key.to_owned(),
+            map_exists: data.is_some(),
+            keys: data.map(|data| data.keys().cloned().collect()).unwrap_or_default(),
+        })
+    }
+}
+
+/// A ConfigMap, or a key of one, that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigMapMissing {
+    /// The namespace asked for.
+    pub namespace: String,
+    /// The ConfigMap's name.
+    pub name: String,
+    /// The key asked for.
+    pub key: String,
+    /// Whether the ConfigMap is there.
+    pub map_exists: bool,
+    /// The keys that it has.
+    pub keys: Vec<String>,
+}
+
+impl fmt::Display for ConfigMapMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name, key, .. } = self;
+        match (self.map_exists, self.keys.is_empty()) {
+            (false, _) => write!(f, "there is no ConfigMap `{name}` in namespace `{namespace}`; its key `{key}` is needed"),
+            (true, true) => write!(f, "the ConfigMap `{name}` in namespace `{namespace}` has no key `{key}`; it is empty"),
+            (true, false) => {
+                write!(f, "the ConfigMap `{name}` in namespace `{namespace}` has no key `{key}`; it has {}", quoted(&self.keys))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigMapMissing {}
+
+/// `a`, `b`, `c` (ten at most).
+pub(crate) fn quoted<T: AsRef<str>>(words: &[T]) -> String {
+    const SHOWN_MAX: usize = 16;
+    let mut text = words.iter().take(SHOWN_MAX).map(|word| format!("`{}`", word.as_ref())).collect::<Vec<_>>().join(", ");
+    if words.len() > SHOWN_MAX {
+        text.push_str(&format!(" and {} more", words.len() - SHOWN_MAX));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(pairs: &[(&str, &str)]) -> SecretData {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), SecretValue::new(*value))).collect()
+    }
+
+    #[test]
+    fn asks_the_folder_then_the_documents_then_the_environment() {
+        let key = Key::new("acme", "smtp-login");
+        let store = SecretStore::new(
+            Arc::new(BTreeMap::from([(key.clone(), data(&[("a", "folder")]))])),
+            Arc::new(BTreeMap::from([(key, data(&[("a", "document"), ("b", "document")]))])),
+            Arc::new(data(&[
+                ("MAILFLEET_SECRET__ACME__SMTP_LOGIN__A", "environment"),
+                ("MAILFLEET_SECRET__ACME__SMTP_LOGIN__C_PEM", "environment"),
+                ("MAILFLEET_SECRET__ACME__OTHER__X", "environment"),
+            ])),
+        );
+        for (key, value) in [("a", "folder"), ("b", "document"), ("c.pem", "environment")] {
+            assert_eq!(store.get("acme", "smtp-login", key).expect(key).expose(), value.as_bytes());
+        }
+        let missing = store.get("acme", "smtp-login", "password").expect_err("no such key");
+        assert_eq!((missing.secret_exists, missing.keys.join(" ")), (true, "a b".to_owned()));
+        assert!(missing.to_string().contains("it has `a`, `b`"), "{missing}");
+        assert!(store.get("acme", "other", "y").expect_err("no such key").secret_exists);
+        let missing = store.get("default", "smtp-login", "a").expect_err("another namespace");
+        assert!(!missing.secret_exists);
+        assert!(missing.to_string().contains("MAILFLEET_SECRET__DEFAULT__SMTP_LOGIN__A"), "{missing}");
+        assert!(!format!("{store:?}").contains("folder"));
+    }
+}

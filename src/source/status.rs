@@ -1,0 +1,185 @@
+//! The status folder: each object with its status, as a file that can be committed and reviewed.
+//!
+//! `<state>/status/<namespace>/<Kind>/<name>.yaml`. A file is replaced whole, and only when its bytes differ:
+//! the caller keeps times stable (a time moves only when a status flips), so comparing bytes is enough for
+//! "nothing is written when nothing but a time changed".
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use serde_json::{Map, Value};
+
+use super::{files::hash, scan::STATE_MARKER};
+use crate::resources::Key;
+
+/// Begins the names of files that are being written.
+const TEMPORARY: &str = ".tmp-";
+/// Bytes of a status file that are read back.
+const FILE_MAX: u64 = 16 * 1024 * 1024;
+/// The order of an object's parts.
+const ORDER: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+
+/// The folder that status files are written to.
+#[derive(Debug)]
+pub struct StatusFolder {
+    state_dir: PathBuf,
+    /// The hash of what is known to be in each file.
+    written: Mutex<HashMap<PathBuf, u128>>,
+}
+
+impl StatusFolder {
+    /// Opens the folder, makes it where needed, and removes what an earlier process left half written.
+    ///
+    /// # Errors
+    /// When it cannot be made or read.
+    pub fn open(state_dir: &Path) -> io::Result<Self> {
+        let status = state_dir.join("status");
+        fs::create_dir_all(&status)?;
+        let marker = state_dir.join(STATE_MARKER);
+        if !marker.exists() {
+            fs::write(marker, "This folder holds what Mailfleet knows; it is never read as a source of objects.\n")?;
+        }
+        for namespace in folders(&status)? {
+            for kind in folders(&namespace)? {
+                for entry in fs::read_dir(kind)? {
+                    let entry = entry?;
+                    if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
+                        fs::remove_file(entry.path())?;
+                    }
+                }
+            }
+        }
+        Ok(Self { state_dir: state_dir.to_owned(), written: Mutex::default() })
+    }
+
+    /// Writes an object with its status. False when the file already says just that.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old file is then still there whole.
+    pub fn write(&self, kind: &str, key: &Key, object: &Value) -> io::Result<bool> {
+        let path = status_path(&self.state_dir, kind, key)?;
+        let text = to_yaml(object)?;
+        let new = hash(text.as_bytes());
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = written.get(&path).copied().or_else(|| fs::read(&path).ok().map(|bytes| hash(&bytes)));
+        if known == Some(new) {
+            written.insert(path, new);
+            return Ok(false);
+        }
+        replace(&path, text.as_bytes())?;
+        written.insert(path, new);
+        Ok(true)
+    }
+
+    /// The object as it was last written. A file that cannot be read is put aside, with a warning in the log.
+    #[must_use]
+    pub fn read_previous(&self, kind: &str, key: &Key) -> Option<Value> {
+        let path = status_path(&self.state_dir, kind, key).ok()?;
+        match read(&path) {
+            Ok(object) => object,
+            Err(error) => {
+                let aside = path.with_extension("yaml.broken");
+                tracing::warn!(file = %path.display(), %error, "this status file is broken, and is put aside with the ending .broken");
+                if let Err(error) = fs::rename(&path, aside) {
+                    tracing::warn!(file = %path.display(), %error, "it cannot be put aside");
+                }
+                None
+            }
+        }
+    }
+
+    /// Removes the file of an object that is gone. False when there was none.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self, kind: &str, key: &Key) -> io::Result<bool> {
+        let path = status_path(&self.state_dir, kind, key)?;
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
+        match fs::remove_file(path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The `status` of an object as it was last written, without touching the file.
+pub(super) fn read_previous_status(state_dir: &Path, kind: &str, key: &Key) -> Option<Value> {
+    let path = status_path(state_dir, kind, key).ok()?;
+    let Ok(Some(Value::Object(mut object))) = read(&path) else { return None };
+    object.shift_remove("status")
+}
+
+fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+fn status_path(state_dir: &Path, kind: &str, key: &Key) -> io::Result<PathBuf> {
+    for part in [kind, &key.namespace, &key.name] {
+        // Names are checked when they are read; this is the last door before the file system.
+        if part.is_empty() || part.starts_with('.') || part.contains(['/', '\\', '\0']) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{part}` cannot be part of a file name")));
+        }
+    }
+    Ok(state_dir.join("status").join(&key.namespace).join(kind).join(format!("{}.yaml", key.name)))
+}
+
+fn read(path: &Path) -> io::Result<Option<Value>> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Ok(metadata) if metadata.len() > FILE_MAX => return Err(io::Error::other("it is too large")),
+        _ => {}
+    }
+    let text = fs::read_to_string(path)?;
+    let object: Value = serde_saphyr::from_str(&text).map_err(|error| io::Error::other(error.to_string()))?;
+    if object.is_object() { Ok(Some(object)) } else { Err(io::Error::other("it holds no object")) }
+}
+
+/// Puts a file in place whole: written beside, synced, renamed.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    fs::create_dir_all(folder)?;
+    let temporary = folder.join(format!("{TEMPORARY}{}", name.display()));
+    let result = File::create(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if result.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    result
+}
+
+/// An object as YAML, its parts in the order that people know.
+///
+/// # Errors
+/// When it cannot be serialized.
+pub fn to_yaml(object: &Value) -> io::Result<String> {
+    let ordered = match object {
+        Value::Object(parts) => {
+            let known = ORDER.iter().filter_map(|name| parts.get_key_value(*name));
+            let others = parts.iter().filter(|(name, _)| !ORDER.contains(&name.as_str()));
+            Value::Object(known.chain(others).map(|(name, part)| (name.clone(), part.clone())).collect::<Map<_, _>>())
+        }
+        other => other.clone(),
+    };
+    serde_saphyr::to_string(&ordered).map_err(|error| io::Error::other(error.to_string()))
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;
