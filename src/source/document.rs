@@ -8,6 +8,7 @@ use super::{
     Finding, Severity,
     cross::{self, Reference},
     explain::{Judge, nearest},
+    parse,
     path::FieldPath,
     read::{self, Body},
     yaml::{self, Data, Node, Position, Problem},
@@ -92,7 +93,7 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
         reader.syntax(&Problem { at, path: FieldPath::default(), message: format!("this is not JSON: {words}") }, None);
         return reader.content;
     }
-    for document in yaml::parse(text) {
+    for document in parse::parse(text) {
         reader.document(&document);
     }
     reader.content
@@ -107,7 +108,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn excerpt(&self, at: Position) -> Option<String> {
-        let line = self.lines.get(at.line.checked_sub(1)?)?;
+        let line = self.lines.get(at.line.checked_sub(1)?).filter(|_| at.column <= EXCERPT_MAX)?;
         Some(line.chars().take(EXCERPT_MAX).collect())
     }
 
@@ -131,7 +132,7 @@ impl Reader<'_> {
             self.content.count += 1;
             return self.syntax(syntax, resource);
         }
-        if matches!(root.data, Data::Null) && document.problems.is_empty() {
+        if matches!(root.data, Data::Null) && document.problems.is_empty() && document.scalars.is_empty() {
             return;
         }
         self.content.count += 1;
@@ -158,14 +159,19 @@ impl Reader<'_> {
         let is_secret = kind == "Secret";
         let mut json = root.to_json();
         let mut problems = document.problems.clone();
-        if is_secret {
-            // The words of the YAML reader quote what they are about.
-            problems.iter_mut().for_each(|problem| problem.message = without_quotes(&problem.message));
+        problems.extend(document.scalars.iter().cloned().map(|mut problem| {
+            if is_secret {
+                "tools read this value in different ways, or it carries a tag; quote it".clone_into(&mut problem.message);
+            }
+            problem
+        }));
+        let mut body = None;
+        if !document.is_cut {
+            let judged = Judge::of(kind).map(|judge| judge.faults(root, &json, is_secret)).unwrap_or_default();
+            add_new(&mut problems, judged);
+            problems.extend(metadata_problems(root, kind));
+            body = read::body(kind, &mut json, root, &mut problems);
         }
-        let judged = Judge::of(kind).map(|judge| judge.faults(root, &json, is_secret)).unwrap_or_default();
-        add_new(&mut problems, judged);
-        problems.extend(metadata_problems(root, kind));
-        let body = read::body(kind, &mut json, root, &mut problems);
         problems.sort_by_key(|problem| problem.at);
         problems.dedup();
         let count = problems.len();
@@ -207,21 +213,6 @@ pub(super) fn add_new(problems: &mut Vec<Problem>, more: Vec<Problem>) {
         if !problems.iter().any(|known| known.path == problem.path && !known.path.0.is_empty()) {
             problems.push(problem);
         }
-    }
-}
-
-/// A message without what it quotes between backticks or quotes.
-fn without_quotes(message: &str) -> String {
-    let mut parts = message.split('`');
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    while let (Some(_), Some(after)) = (parts.next(), parts.next()) {
-        text.push_str("this value");
-        text.push_str(after);
-    }
-    // `write 1000, or quote it: "1_000"` would still tell.
-    match text.find("; ") {
-        Some(end) => format!("{}; quote it", &text[..end]),
-        None => text,
     }
 }
 

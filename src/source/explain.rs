@@ -9,7 +9,7 @@ use jsonschema::{
 use serde_json::Value;
 
 use super::{
-    path::FieldPath,
+    path::{FieldPath, Step},
     secrets::quoted,
     yaml::{Node, Problem},
 };
@@ -55,7 +55,9 @@ impl Judge {
 
     /// Every fault of a document against the schema. `is_secret` keeps values out of the words.
     pub(super) fn faults(&self, node: &Node, json: &Value, is_secret: bool) -> Vec<Problem> {
-        self.validator.iter_errors(json).flat_map(|error| self.explain(&error, node, is_secret)).collect()
+        let problems: Vec<Problem> = self.validator.iter_errors(json).flat_map(|error| self.explain(&error, node, is_secret)).collect();
+        let is_told_by_another = |problem: &Problem| problems.iter().any(|other| names_missing(other, &problem.path));
+        problems.iter().filter(|problem| problem.path.0.len() < 2 || !is_told_by_another(problem)).cloned().collect()
     }
 
     fn explain(&self, error: &ValidationError<'_>, node: &Node, is_secret: bool) -> Vec<Problem> {
@@ -84,9 +86,24 @@ impl Judge {
                     let what = error.masked_with("this value").to_string();
                     format!("the schema does not allow this: {what}")
                 });
-                vec![Problem { at: node.locate(&path), path, message }]
+                if message.is_empty() { Vec::new() } else { vec![Problem { at: node.locate(&path), path, message }] }
             }
         }
+    }
+}
+
+/// Whether a problem about an unknown field already says that the field at `missing` was meant.
+fn names_missing(problem: &Problem, missing: &FieldPath) -> bool {
+    let Some((Step::Key(_), parent)) = problem.path.0.split_last() else { return false };
+    let Some((Step::Key(name), missing_parent)) = missing.0.split_last() else { return false };
+    if missing_parent == parent {
+        return problem.message.ends_with(&format!("; did you mean `{name}`?"));
+    }
+    match missing_parent.split_last() {
+        Some((Step::Key(below), grandparent)) => {
+            grandparent == parent && problem.message == format!("there is no field `{name}` here; it belongs below `{below}`")
+        }
+        _ => false,
     }
 }
 
@@ -176,9 +193,9 @@ fn shown(value: &Value) -> String {
 fn words(kind: &ValidationErrorKind, own: &Value, value: &Value, shown: &str) -> Option<String> {
     let keyword = |name: &str| own.get(name).filter(|value| !value.is_null());
     let range = || match (keyword("minimum"), keyword("maximum")) {
-        (Some(min), Some(max)) => format!("it must be from {min} to {max}"),
-        (Some(min), None) => format!("it must be at least {min}"),
-        (None, Some(max)) => format!("it must be at most {max}"),
+        (Some(min), Some(max)) => format!("it must be from {} to {}", number_words(min), number_words(max)),
+        (Some(min), None) => format!("it must be at least {}", number_words(min)),
+        (None, Some(max)) => format!("it must be at most {}", number_words(max)),
         (None, None) => "it is out of range".to_owned(),
     };
     Some(match kind {
@@ -206,12 +223,29 @@ fn words(kind: &ValidationErrorKind, own: &Value, value: &Value, shown: &str) ->
             format!("exactly one key is needed, and none is given; known are {}", quoted(&known))
         }
         ValidationErrorKind::MaxProperties { limit: 1 } => {
-            let given: Vec<&String> = value.as_object()?.keys().collect();
+            let known = own.get("properties")?.as_object()?;
+            let (given, unknown): (Vec<&String>, Vec<&String>) = value.as_object()?.keys().partition(|name| known.contains_key(*name));
+            if given.len() == 1 && !unknown.is_empty() {
+                // The unknown ones are told by themselves.
+                return Some(String::new());
+            }
+            let given = [given, unknown].concat();
             format!("exactly one key is needed, and {} are given ({}); keep one of them", given.len(), quoted(&given))
         }
         ValidationErrorKind::Pattern { pattern } => pattern_words(pattern, value.as_str()?, shown)?,
         _ => return None,
     })
+}
+
+/// `1,000,000` for 1000000, and `100` for 100.0.
+fn number_words(number: &Value) -> String {
+    let text = number.to_string();
+    let text = text.strip_suffix(".0").unwrap_or(&text);
+    if text.len() < 5 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.to_owned();
+    }
+    let groups: Vec<&str> = text.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
 }
 
 fn pattern_words(pattern: &str, text: &str, shown: &str) -> Option<String> {

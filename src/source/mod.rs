@@ -9,6 +9,7 @@ mod cross;
 mod document;
 mod explain;
 pub mod files;
+mod parse;
 mod path;
 mod read;
 mod scalar;

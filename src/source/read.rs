@@ -22,6 +22,9 @@ use crate::resources::{
 /// Bytes of all values of a Secret or ConfigMap (Kubernetes' own limit).
 const DATA_MAX: usize = 1024 * 1024;
 
+/// Fields that are left out of one document before the typed reader gives up on it.
+const READER_TURNS_MAX: usize = 100;
+
 /// What a document is.
 #[derive(Clone, Debug)]
 pub(super) enum Body {
@@ -52,46 +55,60 @@ fn object<K: Kind>(json: &Value, node: &Node, problems: &mut Vec<Problem>, check
     // What the schema does not know is left out, so that the rules can still be tried on the rest.
     let mut known = json.clone();
     for problem in problems.iter() {
-        remove(&mut known, &problem.path, node);
+        remove(&mut known, &problem.path);
     }
-    match serde_path_to_error::deserialize::<_, K>(&known) {
-        Ok(object) => {
-            let mut faults = Vec::new();
-            check(&object, &mut faults);
-            let already = problems.clone();
-            for fault in faults {
-                let path = FieldPath::parse(&fault.path);
-                // A field that is wrong in itself often breaks a rule with it; one of the two is enough.
-                if already.iter().any(|known| !known.path.0.is_empty() && (path.contains(&known.path) || known.path.contains(&path))) {
-                    continue;
-                }
-                problems.push(Problem { at: node.locate(&path), path, message: fault.message });
-            }
-            Some(object)
+    let mut turns = 0;
+    let object = loop {
+        let error = match serde_path_to_error::deserialize::<_, K>(&known) {
+            Ok(object) => break object,
+            Err(error) => error,
+        };
+        let path = FieldPath::parse(&error.path().to_string());
+        let words = error.inner().to_string();
+        // The schema has told what is missing; what is missing besides was left out here.
+        let is_told = overlaps(problems, &path) || (words.starts_with("missing field") && !problems.is_empty());
+        if !is_told {
+            let message = reader_words(&words, &path);
+            problems.push(Problem { at: node.locate(&path), path: path.clone(), message });
         }
-        Err(error) => {
-            let path = FieldPath::parse(&error.path().to_string());
-            if problems.is_empty() {
-                let message = reader_words(&error.inner().to_string(), &path);
-                problems.push(Problem { at: node.locate(&path), path, message });
-            }
-            None
+        // Once more without the field, for the faults behind it.
+        turns += 1;
+        if turns > READER_TURNS_MAX || !remove(&mut known, &path) {
+            return None;
+        }
+    };
+    let mut faults = Vec::new();
+    check(&object, &mut faults);
+    let already = problems.clone();
+    for fault in faults {
+        let path = FieldPath::parse(&fault.path);
+        // A field that is wrong in itself often breaks a rule with it; one of the two is enough.
+        if !overlaps(&already, &path) {
+            problems.push(Problem { at: node.locate(&path), path, message: fault.message });
         }
     }
+    Some(object)
 }
 
-/// Removes a field that is there and unknown or optional; a required one makes the typed reader fail, which is then silent.
-fn remove(json: &mut Value, path: &FieldPath, node: &Node) {
-    let Some((Step::Key(last), parents)) = path.0.split_last() else { return };
-    if path.0.len() < 2 || node.find(path).is_none() {
-        return;
+fn overlaps(problems: &[Problem], path: &FieldPath) -> bool {
+    problems.iter().any(|known| !known.path.0.is_empty() && (path.contains(&known.path) || known.path.contains(path)))
+}
+
+/// Removes a field, or the list that it stands in (its other entries would get other numbers). False when nothing was
+/// removed, which is also so for what every document needs.
+fn remove(json: &mut Value, path: &FieldPath) -> bool {
+    let end = path.0.iter().position(|step| matches!(step, Step::Index(_))).unwrap_or(path.0.len());
+    let Some((Step::Key(last), parents)) = path.0[..end].split_last() else { return false };
+    if parents.is_empty() && ["apiVersion", "kind", "metadata", "spec"].contains(&last.as_str()) {
+        return false;
     }
     let parent = parents.iter().try_fold(json, |value, step| match step {
         Step::Key(key) => value.get_mut(key),
-        Step::Index(index) => value.get_mut(index),
+        Step::Index(_) => None,
     });
-    if let Some(Value::Object(object)) = parent {
-        object.shift_remove(last);
+    match parent {
+        Some(Value::Object(object)) => object.shift_remove(last).is_some(),
+        _ => false,
     }
 }
 

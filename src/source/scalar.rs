@@ -31,6 +31,9 @@ fn read_otherwise(text: &str, is_key: bool) -> Option<String> {
         "n" | "N" if !is_key => Some("false"),
         _ => None,
     };
+    if is_key && boolean.is_some() {
+        return Some(format!("the key `{text}` is a boolean to some tools and text to others (YAML 1.1 and 1.2); quote it: \"{text}\""));
+    }
     if let Some(boolean) = boolean {
         return Some(format!(
             "`{text}` is {boolean} to some tools and text to others (YAML 1.1 and 1.2); write {boolean}, or quote it: \"{text}\""

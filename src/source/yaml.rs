@@ -1,24 +1,18 @@
 //! YAML as a tree in which every value knows its line and column.
 //!
 //! Typed readers stop at the first fault, and this tree is what lets all of them be told with their places.
-//! Duplicate keys, tags, merge keys and aliases are settled here, and what an alias can expand to is bounded.
+//! It is built in `parse`, where duplicate keys, tags, merge keys and aliases are settled.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
-use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, Tag};
 
-use super::{
-    path::{FieldPath, Step},
-    scalar::resolve_plain,
-};
+use super::path::{FieldPath, Step};
 
 /// Values in one document, aliases expanded.
 pub const VALUES_MAX: u64 = 500_000;
 /// Levels of nesting in one document.
 pub const DEPTH_MAX: usize = 64;
-/// Syntax errors after which the rest of a file is not read.
-const SYNTAX_ERRORS_MAX: usize = 20;
 
 /// A place in a file. Both count from 1; columns are characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,8 +30,10 @@ pub struct Node {
     pub data: Data,
     /// Where it begins.
     pub at: Position,
-    size: u64,
-    depth: usize,
+    /// Values in it, aliases expanded; long texts count more.
+    pub(super) size: u64,
+    /// Levels in it.
+    pub(super) depth: usize,
 }
 
 /// A value.
@@ -86,12 +82,16 @@ pub struct Document {
     pub root: Arc<Node>,
     /// What is wrong with its YAML, short of syntax.
     pub problems: Vec<Problem>,
+    /// Scalars that are read in two ways, or carry a tag; these messages quote the value.
+    pub scalars: Vec<Problem>,
+    /// The document is too large or too deep, and the tree holds only its head.
+    pub is_cut: bool,
     /// The syntax error that ended it; the tree is then what was read up to there.
     pub syntax: Option<Problem>,
 }
 
 impl Node {
-    fn new(data: Data, at: Position) -> Self {
+    pub(super) fn new(data: Data, at: Position) -> Self {
         let (size, depth) = match &data {
             Data::List(items) => measure(items.iter()),
             Data::Map(entries) => measure(entries.iter().map(|entry| &entry.value)),
@@ -199,347 +199,14 @@ impl Node {
     }
 }
 
+/// What tells which object a document is: small, whatever the document holds.
+pub(super) fn head(root: &Node) -> Node {
+    const HEAD_VALUES_MAX: u64 = 1000;
+    let Data::Map(entries) = &root.data else { return Node::new(Data::Null, root.at) };
+    let is_head = |entry: &&Entry| ["apiVersion", "kind", "metadata"].contains(&entry.key.as_str()) && entry.value.size <= HEAD_VALUES_MAX;
+    Node::new(Data::Map(entries.iter().filter(is_head).cloned().collect()), root.at)
+}
+
 fn measure<'a>(children: impl Iterator<Item = &'a Arc<Node>>) -> (u64, usize) {
     children.fold((1, 1), |(size, depth), child| (size.saturating_add(child.size), depth.max(child.depth + 1)))
 }
-
-fn position(marker: &Marker, lines_before: usize) -> Position {
-    Position { line: marker.line() + lines_before, column: marker.col() + 1 }
-}
-
-/// Reads every document of a text. After a syntax error it goes on at the next `---`.
-#[must_use]
-pub fn parse(text: &str) -> Vec<Document> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut documents = Vec::new();
-    let (mut rest, mut lines_before, mut errors) = (text, 0, 0);
-    loop {
-        let Some(line) = parse_until_error(rest, lines_before, &mut documents) else { return documents };
-        errors += 1;
-        // The error's line is the earliest where the next document can begin: it may itself be the `---` that came too soon.
-        let mut offset = 0;
-        let next = rest.split_inclusive('\n').enumerate().find_map(|(index, content)| {
-            let start = offset;
-            offset += content.len();
-            let is_marker = content.starts_with("---") && content[3..].chars().next().is_none_or(char::is_whitespace);
-            (index > 0 && lines_before + index + 1 >= line && is_marker).then_some((index, start))
-        });
-        match next {
-            Some((index, start)) if errors < SYNTAX_ERRORS_MAX => {
-                lines_before += index;
-                rest = &rest[start..];
-            }
-            _ => return documents,
-        }
-    }
-}
-
-/// Reads documents up to the first syntax error, and gives its line.
-fn parse_until_error(text: &str, lines_before: usize, documents: &mut Vec<Document>) -> Option<usize> {
-    let options = granit_parser::options! { emit_comments: false };
-    let mut builder = Builder { lines_before, ..Builder::default() };
-    for event in Parser::new_from_str_with_options(text, options) {
-        match event {
-            Ok((Event::DocumentEnd, _)) => documents.extend(std::mem::take(&mut builder).finish(None)),
-            Ok((event, span)) => {
-                builder.lines_before = lines_before;
-                builder.event(event, position(&span.start, lines_before));
-            }
-            Err(error) => {
-                let at = position(error.marker(), lines_before);
-                let line = text.lines().nth(at.line.saturating_sub(lines_before + 1)).unwrap_or_default();
-                let problem = Problem { at, path: builder.path(), message: syntax_words(&error.info(), line, at) };
-                builder.lines_before = lines_before;
-                documents.extend(builder.finish(Some(problem)));
-                return Some(at.line);
-            }
-        }
-    }
-    None
-}
-
-/// The parser's own words, and a hint where they do not say what to do.
-fn syntax_words(info: &str, line: &str, at: Position) -> String {
-    let hint = if line.trim_start_matches(' ').starts_with('\t') || info.contains("tab") {
-        "; indent with spaces, not tabs"
-    } else if info.contains("mapping values are not allowed") {
-        "; quote a value that contains `: `, and check the indentation"
-    } else if line.chars().nth(at.column.saturating_sub(1)).is_some_and(|c| matches!(c, '@' | '`' | '%')) {
-        "; quote a value that begins with this character"
-    } else if info.contains("quoted scalar") || info.contains("end of stream") {
-        "; check that quotes and brackets are closed"
-    } else if info.contains("expected") || info.contains("block") {
-        "; check the indentation, and that quotes and brackets are closed"
-    } else {
-        ""
-    };
-    format!("this is not YAML: {info}{hint}")
-}
-
-#[derive(Default)]
-struct Builder {
-    lines_before: usize,
-    frames: Vec<Frame>,
-    anchors: HashMap<usize, Arc<Node>>,
-    problems: Vec<Problem>,
-    root: Option<Arc<Node>>,
-    has_aliases: bool,
-    /// Entries that merge keys copied.
-    merged: u64,
-    /// Levels of a collection that is dropped (too deep, or used as a key).
-    skipping: usize,
-}
-
-enum Frame {
-    List {
-        at: Position,
-        anchor: usize,
-        items: Vec<Arc<Node>>,
-    },
-    Map {
-        at: Position,
-        anchor: usize,
-        entries: Vec<Entry>,
-        index: HashMap<String, Position>,
-        merges: Vec<Arc<Node>>,
-        pending: Option<Pending>,
-    },
-}
-
-struct Pending {
-    key: String,
-    at: Position,
-    kind: PendingKind,
-}
-
-#[derive(PartialEq)]
-enum PendingKind {
-    Field,
-    Merge,
-    Dropped,
-}
-
-impl Builder {
-    fn path(&self) -> FieldPath {
-        let steps = self.frames.iter().filter_map(|frame| match frame {
-            Frame::List { items, .. } => Some(Step::Index(items.len())),
-            Frame::Map { pending, .. } => pending.as_ref().map(|pending| Step::Key(pending.key.clone())),
-        });
-        FieldPath(steps.collect())
-    }
-
-    fn problem(&mut self, at: Position, message: impl Into<String>) {
-        let path = self.path();
-        self.problems.push(Problem { at, path, message: message.into() });
-    }
-
-    fn expects_key(&self) -> bool {
-        matches!(self.frames.last(), Some(Frame::Map { pending: None, .. }))
-    }
-
-    fn event(&mut self, event: Event<'_>, at: Position) {
-        match event {
-            Event::SequenceStart(_, anchor, tag) => self.open(at, tag.as_deref(), "seq", Frame::List { at, anchor, items: Vec::new() }),
-            Event::MappingStart(_, anchor, tag) => {
-                let frame = Frame::Map { at, anchor, entries: Vec::new(), index: HashMap::new(), merges: Vec::new(), pending: None };
-                self.open(at, tag.as_deref(), "map", frame);
-            }
-            Event::SequenceEnd | Event::MappingEnd if self.skipping > 0 => {
-                self.skipping -= 1;
-                if self.skipping == 0 {
-                    self.value(Node::new(Data::Null, at).into(), 0);
-                }
-            }
-            Event::SequenceEnd | Event::MappingEnd => self.close(),
-            Event::Scalar(text, style, anchor, tag) if self.skipping == 0 => self.scalar(&text, style, anchor, tag.as_deref(), at),
-            Event::Alias(anchor) if self.skipping == 0 => self.alias(anchor, at),
-            _ => {}
-        }
-    }
-
-    fn open(&mut self, at: Position, tag: Option<&Tag>, expected: &str, frame: Frame) {
-        if self.skipping > 0 {
-            self.skipping += 1;
-            return;
-        }
-        if self.expects_key() {
-            self.problem(at, "a key must be text; a list or a mapping cannot be one");
-            self.set_pending(Pending { key: String::new(), at, kind: PendingKind::Dropped });
-            // The key itself is dropped, and so is the value that follows it.
-            self.frames.push(frame);
-            return;
-        }
-        if self.frames.len() >= DEPTH_MAX {
-            self.problem(at, format!("this is nested more than {DEPTH_MAX} levels deep"));
-            self.skipping = 1;
-            return;
-        }
-        if let Some(tag) = tag
-            && !tag.is_yaml_core_schema_tag(expected)
-        {
-            self.problem(at, format!("the tag `{}` has no meaning here; leave it out", tag.original()));
-        }
-        self.frames.push(frame);
-    }
-
-    fn close(&mut self) {
-        let Some(frame) = self.frames.pop() else { return };
-        let (node, anchor) = match frame {
-            Frame::List { at, anchor, items } => (Node::new(Data::List(items), at), anchor),
-            Frame::Map { at, anchor, mut entries, mut index, merges, .. } => {
-                for source in merges {
-                    self.merge(&source, &mut entries, &mut index);
-                }
-                (Node::new(Data::Map(entries), at), anchor)
-            }
-        };
-        if let Some(Frame::Map { pending: Some(pending), .. }) = self.frames.last_mut()
-            && pending.kind == PendingKind::Dropped
-            && pending.key.is_empty()
-        {
-            // That was the key; what comes next is its value. A space marks that the key is done.
-            " ".clone_into(&mut pending.key);
-            return;
-        }
-        self.value(node.into(), anchor);
-    }
-
-    /// The merge key of YAML 1.1, as Kubernetes' tools read it: keys written out win, and earlier sources win.
-    fn merge(&mut self, source: &Arc<Node>, entries: &mut Vec<Entry>, index: &mut HashMap<String, Position>) {
-        match &source.data {
-            Data::Map(merged) => {
-                self.merged = self.merged.saturating_add(merged.len() as u64);
-                if self.merged > VALUES_MAX {
-                    return self.problem(source.at, format!("merge keys copy more than {VALUES_MAX} values in this document"));
-                }
-                for entry in merged {
-                    if index.insert(entry.key.clone(), entry.key_at).is_none() {
-                        entries.push(entry.clone());
-                    }
-                }
-            }
-            Data::List(sources) if sources.iter().all(|source| matches!(source.data, Data::Map(_))) => {
-                for source in sources {
-                    self.merge(source, entries, index);
-                }
-            }
-            _ => self.problem(source.at, "`<<` merges mappings: write an alias of a mapping (`<<: *base`) or a list of such"),
-        }
-    }
-
-    fn scalar(&mut self, text: &str, style: ScalarStyle, anchor: usize, tag: Option<&Tag>, at: Position) {
-        let is_key = self.expects_key();
-        if is_key && text == "<<" && style == ScalarStyle::Plain && tag.is_none() {
-            return self.set_pending(Pending { key: text.to_owned(), at, kind: PendingKind::Merge });
-        }
-        let resolved = match tag {
-            Some(tag) if tag.is_yaml_core_schema_tag("str") || tag.original() == "!" => Ok(Value::String(text.to_owned())),
-            Some(tag) if !tag.is_yaml_core_schema() => Err(format!("the tag `{}` has no meaning here; leave it out", tag.original())),
-            _ if style == ScalarStyle::Plain || tag.is_some() => resolve_plain(text, is_key),
-            _ => Ok(Value::String(text.to_owned())),
-        };
-        if is_key {
-            match resolved {
-                Ok(Value::Null) => self.problem(at, "a key is missing before the `:`"),
-                Ok(_) => {}
-                Err(message) => self.problem(at, message),
-            }
-            if anchor > 0 {
-                self.anchors.insert(anchor, Node::new(Data::Text(text.to_owned()), at).into());
-            }
-            return self.key(text.to_owned(), at);
-        }
-        let data = match resolved {
-            Ok(Value::Null) => Data::Null,
-            Ok(Value::Bool(value)) => Data::Bool(value),
-            Ok(Value::Number(number)) => Data::Number(number),
-            Ok(_) => Data::Text(text.to_owned()),
-            Err(message) => {
-                self.problem(at, message);
-                Data::Text(text.to_owned())
-            }
-        };
-        self.value(Node::new(data, at).into(), anchor);
-    }
-
-    fn alias(&mut self, anchor: usize, at: Position) {
-        self.has_aliases = true;
-        let Some(target) = self.anchors.get(&anchor).cloned() else {
-            self.problem(at, "this alias lies within its own anchor, and would never end");
-            return if self.expects_key() { self.key(String::new(), at) } else { self.value(Node::new(Data::Null, at).into(), 0) };
-        };
-        if self.expects_key() {
-            let key = target.text().map(str::to_owned);
-            if key.is_none() {
-                self.problem(at, "a key must be text, and this alias is not");
-            }
-            return self.key(key.unwrap_or_default(), at);
-        }
-        if target.size > VALUES_MAX || self.frames.len() + target.depth > DEPTH_MAX {
-            self.problem(at, format!("aliases make this document larger than {VALUES_MAX} values, or deeper than {DEPTH_MAX} levels"));
-            return self.value(Node::new(Data::Null, at).into(), 0);
-        }
-        self.value(target, 0);
-    }
-
-    fn key(&mut self, key: String, at: Position) {
-        let Some(Frame::Map { index, .. }) = self.frames.last_mut() else { return };
-        let first = index.get(&key).copied();
-        let kind = if first.is_some() { PendingKind::Dropped } else { PendingKind::Field };
-        if first.is_none() {
-            index.insert(key.clone(), at);
-        }
-        // A space marks a dropped key that is done: see `close`.
-        let shown = if key.is_empty() { " ".to_owned() } else { key };
-        let message =
-            first.map(|first| format!("`{shown}` is given twice in this mapping, first on line {}; keep one of them", first.line));
-        self.set_pending(Pending { key: shown, at, kind });
-        if let Some(message) = message {
-            self.problem(at, message);
-        }
-    }
-
-    fn set_pending(&mut self, new: Pending) {
-        if let Some(Frame::Map { pending, .. }) = self.frames.last_mut() {
-            *pending = Some(new);
-        }
-    }
-
-    fn value(&mut self, node: Arc<Node>, anchor: usize) {
-        if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
-        }
-        match self.frames.last_mut() {
-            None => self.root = Some(node),
-            Some(Frame::List { items, .. }) => items.push(node),
-            Some(Frame::Map { entries, merges, pending, .. }) => {
-                let Some(Pending { key, at, kind }) = pending.take() else { return };
-                match kind {
-                    PendingKind::Field => entries.push(Entry { key, key_at: at, value: node }),
-                    PendingKind::Merge => merges.push(node),
-                    PendingKind::Dropped => {}
-                }
-            }
-        }
-    }
-
-    fn finish(mut self, syntax: Option<Problem>) -> Option<Document> {
-        self.skipping = 0;
-        while !self.frames.is_empty() {
-            self.close();
-        }
-        let at = syntax.as_ref().map_or(Position { line: self.lines_before + 1, column: 1 }, |syntax| syntax.at);
-        let mut root = self.root.take().unwrap_or_else(|| Node::new(Data::Null, at).into());
-        if root.size > VALUES_MAX {
-            let cause = if self.has_aliases { "aliases make this document larger than" } else { "this document holds more than" };
-            self.problems.push(Problem { at: root.at, path: FieldPath::default(), message: format!("{cause} {VALUES_MAX} values") });
-            // What is left must be small: it is turned into JSON.
-            root = Node::new(Data::Null, root.at).into();
-        }
-        Some(Document { root, problems: self.problems, syntax })
-    }
-}
-
-#[cfg(test)]
-#[path = "yaml_tests.rs"]
-mod tests;

@@ -167,7 +167,7 @@ fn url_problem(url: &str) -> Option<&'static str> {
         return Some("the URL has no host, or holds a space; write it like https://example.com/subscribers.csv");
     }
     authority.contains('@').then_some(
-        "the URL holds a user name or password, which do not belong in this file; give them as the token of the URL's own service",
+        "the URL holds a user name or password, which do not belong in a file like this; use a URL that needs none, a signed one for example",
     )
 }
 

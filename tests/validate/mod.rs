@@ -1,0 +1,93 @@
+//! `mailfleet validate` on bad input: each file's whole output is kept beside it, and read as a user reads it.
+//!
+//! `UPDATE_GOLDEN=1 cargo test` rewrites what is kept.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use mailfleet::{
+    cli::{schema::schema_text, validate::print_text},
+    source::{Files, Options, Severity},
+};
+
+fn is_update() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1")
+}
+
+/// Compares with a kept text, and keeps the new one when asked to.
+fn check_golden(path: &Path, actual: &str) -> Result<(), String> {
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    if kept == actual {
+        return Ok(());
+    }
+    if is_update() {
+        return fs::write(path, actual).map_err(|error| error.to_string());
+    }
+    Err(format!("{} differs; UPDATE_GOLDEN=1 rewrites it.\n--- kept\n{kept}\n--- now\n{actual}", path.display()))
+}
+
+fn output_of(path: &Path) -> String {
+    let snapshot = Files::load_once(&[path.to_owned()], &Options::default());
+    let mut out = Vec::new();
+    print_text(&mut out, &snapshot).expect("a vector takes all");
+    String::from_utf8(out).expect("UTF-8")
+}
+
+#[test]
+fn every_bad_input_has_its_message() {
+    let folder = Path::new("tests/validate/bad");
+    let mut inputs: Vec<PathBuf> = fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
+    inputs.retain(|path| path.extension().is_none_or(|extension| extension != "txt"));
+    inputs.sort();
+    assert!(inputs.len() >= 25, "only {} inputs", inputs.len());
+    let mut failures = Vec::new();
+    for input in inputs {
+        let output = output_of(&input);
+        assert!(output.contains(": fault: ") || output.contains(": warning: "), "{} is good:\n{output}", input.display());
+        failures.extend(check_golden(&input.with_extension("txt"), &output).err());
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn the_good_folder_has_no_fault_and_no_warning() {
+    let snapshot = Files::load_once(&["tests/validate/good".into()], &Options::default());
+    let findings: Vec<String> =
+        snapshot.findings.iter().filter(|finding| finding.severity != Severity::Note).map(ToString::to_string).collect();
+    assert_eq!(findings, Vec::<String>::new());
+    assert_eq!((snapshot.servers.len(), snapshot.plans.len(), snapshot.campaigns.len()), (3, 2, 3));
+}
+
+#[test]
+fn the_committed_schema_is_the_one_of_the_types() {
+    let path = Path::new("schemas/mailfleet.schema.json");
+    let now = schema_text(None).expect("every kind");
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    if kept != now {
+        fs::create_dir_all("schemas").expect("the folder");
+        fs::write(path, now).expect("the file");
+        panic!("{} was stale and is rewritten; commit it", path.display());
+    }
+}
+
+#[test]
+fn editors_get_the_same_verdict_on_the_good_folder() {
+    let schema: serde_json::Value = serde_json::from_str(&schema_text(None).expect("every kind")).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    for entry in fs::read_dir("tests/validate/good").expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("the file");
+        for document in serde_saphyr::from_multiple::<serde_json::Value>(&text).expect("YAML") {
+            if document["kind"] == "Deployment" {
+                continue;
+            }
+            let errors: Vec<String> = validator.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+            assert!(errors.is_empty(), "{}: {errors:?}", path.display());
+        }
+    }
+}
