@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audience;
 pub mod resources;
 pub mod providers;
 pub mod dispatch;

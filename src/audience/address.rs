@@ -1,0 +1,201 @@
+//! An address as mail systems compare it: the local part as written, the domain without case.
+//!
+//! The rules are those of RFC 5321, 4.1.2, and RFC 6531, 3.3, without what no mailing uses: no address literals,
+//! no comments, no route. Every refusal says what is wrong in words that a person with a spreadsheet can act on.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+/// The longest local part, in octets (RFC 5321, 4.5.3.1.1).
+const LOCAL_MAX: usize = 64;
+/// The longest domain, in octets (RFC 5321, 4.5.3.1.2).
+const DOMAIN_MAX: usize = 255;
+/// The longest label of a domain, in octets (RFC 1035, 2.3.4).
+const LABEL_MAX: usize = 63;
+
+/// An address as mail systems compare it: local part as written, domain lowercased. ASCII or UTF-8 (RFC 6531).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(Arc<str>);
+
+impl Address {
+    /// Reads a bare address, for example `ann@example.com`.
+    ///
+    /// # Errors
+    /// What is wrong with it, as half a sentence: `the domain is missing`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("the address is empty".to_owned());
+        }
+        if text.len() > LOCAL_MAX + 1 + DOMAIN_MAX {
+            return Err(format!("the address is longer than {} bytes", LOCAL_MAX + 1 + DOMAIN_MAX));
+        }
+        if text.ends_with('>') && text.contains('<') {
+            return Err("put only the address here, without a name and angle brackets".to_owned());
+        }
+        // A domain never has an `@`, so the last one divides even when a quoted local part has its own.
+        let Some(at) = memchr::memrchr(b'@', text.as_bytes()) else { return Err("there is no `@` in it".to_owned()) };
+        let (local, domain) = (&text[..at], &text[at + 1..]);
+        check_local(local)?;
+        check_domain(domain)?;
+        if domain.bytes().any(|byte| byte.is_ascii_uppercase() || byte >= 0x80) {
+            return Ok(Self(format!("{local}@{}", domain.to_lowercase()).into()));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The whole address.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before the last `@`.
+    #[must_use]
+    pub fn local(&self) -> &str {
+        &self.0[..self.at()]
+    }
+
+    /// The part after the last `@`, lowercased.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        &self.0[self.at() + 1..]
+    }
+
+    /// Whether every byte is ASCII.
+    #[must_use]
+    pub fn is_ascii(&self) -> bool {
+        self.0.is_ascii()
+    }
+
+    /// The address as it goes over the wire, in headers and in the envelope: an international domain in A-labels
+    /// (RFC 5890), so that only a local part outside ASCII needs SMTPUTF8.
+    #[must_use]
+    pub fn to_wire(&self) -> Cow<'_, str> {
+        if self.domain().is_ascii() {
+            return Cow::Borrowed(&self.0);
+        }
+        match idna::domain_to_ascii(self.domain()) {
+            Ok(domain) => Cow::Owned(format!("{}@{domain}", self.local())),
+            Err(_) => Cow::Borrowed(&self.0),
+        }
+    }
+
+    fn at(&self) -> usize {
+        memchr::memrchr(b'@', self.0.as_bytes()).unwrap_or(0)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// RFC 5321: `atext`, without what RFC 6531 adds.
+pub(crate) const fn is_atext(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
+}
+
+fn check_local(local: &str) -> Result<(), String> {
+    if local.is_empty() {
+        return Err("nothing stands before the `@`".to_owned());
+    }
+    if local.len() > LOCAL_MAX {
+        return Err(format!("the part before the `@` is longer than {LOCAL_MAX} bytes"));
+    }
+    if let Some(quoted) = local.strip_prefix('"') {
+        return check_quoted(quoted);
+    }
+    if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
+        return Err("a dot may not stand first, last or twice in a row before the `@`".to_owned());
+    }
+    for character in local.chars() {
+        if character.is_ascii() {
+            match u8::try_from(character) {
+                Ok(byte) if byte == b'.' || is_atext(byte) => {}
+                _ => return Err(refused(character)),
+            }
+        } else if !is_visible(character) {
+            return Err(refused(character));
+        }
+    }
+    Ok(())
+}
+
+/// What follows the opening quote (RFC 5321, `Quoted-string`).
+fn check_quoted(quoted: &str) -> Result<(), String> {
+    let open = || "the quoted part before the `@` has no closing quote".to_owned();
+    let body = quoted.strip_suffix('"').ok_or_else(open)?;
+    let mut escaped = false;
+    for character in body.chars() {
+        match character {
+            _ if character.is_control() => return Err(refused(character)),
+            '\\' if !escaped => escaped = true,
+            '"' if !escaped => return Err("a quote inside the quoted part needs a backslash before it".to_owned()),
+            _ if !character.is_ascii() && !is_visible(character) => return Err(refused(character)),
+            _ => escaped = false,
+        }
+    }
+    if escaped { Err(open()) } else { Ok(()) }
+}
+
+fn check_domain(domain: &str) -> Result<(), String> {
+    if domain.is_empty() {
+        return Err("the domain after the `@` is missing".to_owned());
+    }
+    if domain.len() > DOMAIN_MAX {
+        return Err(format!("the domain is longer than {DOMAIN_MAX} bytes"));
+    }
+    if domain.starts_with('[') {
+        return Err("an IP address instead of a domain is not accepted".to_owned());
+    }
+    for label in domain.split('.') {
+        if label.is_empty() {
+            return Err("the domain has an empty part: a dot stands first, last or twice in a row".to_owned());
+        }
+        if label.len() > LABEL_MAX {
+            return Err(format!("a part of the domain is longer than {LABEL_MAX} bytes"));
+        }
+        if label.starts_with('-') || label.ends_with('-') {
+            return Err("a part of the domain starts or ends with a hyphen".to_owned());
+        }
+        let bad = |character: &char| if character.is_ascii() { !character.is_ascii_alphanumeric() && *character != '-' } else { !is_visible(*character) };
+        if let Some(character) = label.chars().find(bad) {
+            return Err(refused(character));
+        }
+    }
+    if !domain.is_ascii() {
+        let ascii = idna::domain_to_ascii(domain).map_err(|_| "the international domain is not a valid one (RFC 5891)".to_owned())?;
+        // Mapping may yield what the ASCII rules refuse (a full-width `@` becomes `@`).
+        if ascii.len() > DOMAIN_MAX || ascii.split('.').any(|label| label.is_empty() || label.len() > LABEL_MAX) {
+            return Err("the international domain is too long".to_owned());
+        }
+        if let Some(character) = ascii.chars().find(|character| !character.is_ascii_alphanumeric() && !matches!(character, '-' | '.')) {
+            return Err(refused(character));
+        }
+    }
+    Ok(())
+}
+
+/// Outside ASCII: no spaces, no control characters and none of the marks which nobody sees.
+fn is_visible(character: char) -> bool {
+    !character.is_control()
+        && !character.is_whitespace()
+        && !matches!(character, '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fffd}')
+}
+
+fn refused(character: char) -> String {
+    match character {
+        ' ' => "there is a space in it".to_owned(),
+        '@' => "there is more than one `@` in it".to_owned(),
+        ',' | ';' => format!("there is `{character}` in it: put one address only"),
+        '<' | '>' => "put only the address here, without a name and angle brackets".to_owned(),
+        _ if character.is_ascii_graphic() || (!character.is_ascii() && is_visible(character)) => format!("`{character}` may not stand there"),
+        _ => format!("there is a character in it that cannot be seen (U+{:04X})", u32::from(character)),
+    }
+}

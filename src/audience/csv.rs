@@ -1,0 +1,174 @@
+//! CSV with a header line (RFC 4180): comma, double quotes, CRLF or LF. The address is in the column `email`.
+//!
+//! The parser is csv-core's and not csv's, because only there a row has a bound: an opening quote that is never closed
+//! would otherwise read the rest of the file into memory as one row.
+
+use std::sync::Arc;
+
+use csv_core::ReadRecordResult;
+
+use super::{
+    Address, AudienceError, Fields, ROW_MAX, Recipient, Row,
+    fields::{Columns, EMAIL},
+    source::Source,
+};
+
+/// The most fields in a row.
+const FIELDS_MAX: usize = 4096;
+
+/// A table that is being read.
+pub(super) struct Table {
+    source: Source,
+    parser: csv_core::Reader,
+    columns: Arc<Columns>,
+    /// The fields of the row, one after the other.
+    text: Vec<u8>,
+    /// Where each field ends in `text`.
+    ends: Vec<usize>,
+    fields: usize,
+    short_ends: Vec<u32>,
+}
+
+impl Table {
+    /// Reads the header line.
+    pub(super) fn open(source: Source) -> Result<Self, AudienceError> {
+        let mut table = Self {
+            source,
+            parser: csv_core::Reader::new(),
+            columns: Arc::new(Columns { names: Vec::new(), email: 0 }),
+            text: vec![0; 4096],
+            ends: vec![0; FIELDS_MAX],
+            fields: 0,
+            short_ends: Vec::new(),
+        };
+        table.columns = Arc::new(table.header()?);
+        Ok(table)
+    }
+
+    fn header(&mut self) -> Result<Columns, AudienceError> {
+        let error = |why: &str| AudienceError::unreadable(format!("{}: {why}", self.source.place()));
+        let missing = error("it is empty; the first line must name the columns, one of them `email`");
+        let not_utf8 = error("the header line is not UTF-8; save the file as CSV in UTF-8");
+        if self.read_record()?.is_none() {
+            return Err(missing);
+        }
+        let text = std::str::from_utf8(&self.text[..self.length()]).map_err(|_| not_utf8.clone())?;
+        let mut names: Vec<Box<str>> = Vec::with_capacity(self.fields);
+        let mut start = 0;
+        for &end in &self.ends[..self.fields] {
+            names.push(text.get(start..end).ok_or_else(|| not_utf8.clone())?.trim().into());
+            start = end;
+        }
+        let error = |why: String| AudienceError::unreadable(format!("{}: {why}", self.source.place()));
+        let found: Vec<usize> = names.iter().enumerate().filter(|(_, name)| name.eq_ignore_ascii_case(EMAIL)).map(|(i, _)| i).collect();
+        let email = match found[..] {
+            [] => {
+                let mut why = format!("there is no column `email`; the columns are {}", list(&names));
+                if let [only] = &names[..]
+                    && let Some(divider) = [';', '\t', '|'].into_iter().find(|divider| only.contains(*divider))
+                {
+                    let divider = if divider == '\t' { "tabs".to_owned() } else { format!("`{divider}`") };
+                    why = format!("the columns are divided by {divider}; divide them by commas");
+                }
+                return Err(error(why));
+            }
+            [email] => email,
+            _ => return Err(error("there is more than one column `email`".to_owned())),
+        };
+        names[email] = EMAIL.into();
+        let mut sorted: Vec<&str> = names.iter().map(|name| &**name).filter(|name| !name.is_empty()).collect();
+        sorted.sort_unstable();
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(error(format!("there is more than one column `{}`", twice[0])));
+        }
+        Ok(Columns { names, email })
+    }
+
+    pub(super) fn next_row(&mut self) -> Result<Option<Row>, AudienceError> {
+        let Some(line) = self.read_record()? else { return Ok(None) };
+        Ok(Some(self.row().map_or_else(|why| Row::Bad { line, why }, Row::Recipient)))
+    }
+
+    fn row(&mut self) -> Result<Recipient, String> {
+        let wanted = self.columns.names.len();
+        if self.fields != wanted {
+            return Err(format!("the row has {} fields and the header has {wanted}", self.fields));
+        }
+        let not_utf8 = || "the row is not UTF-8".to_owned();
+        let text = std::str::from_utf8(&self.text[..self.length()]).map_err(|_| not_utf8())?;
+        self.short_ends.clear();
+        for &end in &self.ends[..self.fields] {
+            // A character may only look whole because two broken fields stand side by side.
+            if !text.is_char_boundary(end) {
+                return Err(not_utf8());
+            }
+            self.short_ends.push(u32::try_from(end).map_err(|_| "the row is too long".to_owned())?);
+        }
+        let email = self.columns.email;
+        let start = if email == 0 { 0 } else { self.ends[email - 1] };
+        let address = Address::parse(text[start..self.ends[email]].trim_ascii())?;
+        Ok(Recipient { fields: Fields::from_table(address.clone(), &self.columns, text, &self.short_ends), address })
+    }
+
+    fn length(&self) -> usize {
+        if self.fields == 0 { 0 } else { self.ends[self.fields - 1] }
+    }
+
+    /// Reads the next row that is not blank into `text` and `ends`, and gives the line where it starts.
+    fn read_record(&mut self) -> Result<Option<u64>, AudienceError> {
+        self.skip_line_ends()?;
+        let line = self.parser.line();
+        let (mut written, mut fields) = (0, 0);
+        loop {
+            let block = self.source.fill()?;
+            let (result, read, more, ends) = self.parser.read_record(block, &mut self.text[written..], &mut self.ends[fields..]);
+            self.source.consume(read);
+            written += more;
+            fields += ends;
+            let too_long = |what: String| {
+                AudienceError::unreadable(format!(
+                    "{}, line {line}: {what}; perhaps a quote is opened there and never closed. Mend that row",
+                    self.source.place()
+                ))
+            };
+            match result {
+                ReadRecordResult::Record => {
+                    self.fields = fields;
+                    return Ok(Some(line));
+                }
+                ReadRecordResult::End => return Ok(None),
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull if self.text.len() >= ROW_MAX => {
+                    return Err(too_long(format!("the row is longer than {ROW_MAX} bytes")));
+                }
+                ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull => return Err(too_long(format!("the row has more than {FIELDS_MAX} fields"))),
+            }
+        }
+    }
+
+    /// Passes blank lines and what is left of a CRLF, so that a row's line is the one where its text starts.
+    fn skip_line_ends(&mut self) -> Result<(), AudienceError> {
+        loop {
+            let block = self.source.fill()?;
+            let length = block.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let lines = memchr::memchr_iter(b'\n', &block[..length]).count() as u64;
+            let more = length > 0 && length == block.len();
+            self.source.consume(length);
+            self.parser.set_line(self.parser.line() + lines);
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Names for people: the first few, shortened.
+fn list(names: &[Box<str>]) -> String {
+    const SHOWN: usize = 20;
+    let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", name.chars().take(60).collect::<String>())).collect();
+    if names.len() > SHOWN {
+        text.push(format!("and {} more", names.len() - SHOWN));
+    }
+    text.join(", ")
+}

@@ -1,0 +1,86 @@
+//! JSON Lines: one object a line, the address in `email`. A line that cannot be used does not harm the next one.
+
+use serde_json::{Map, Value};
+
+use super::{Address, AudienceError, Fields, ROW_MAX, Recipient, Row, fields::EMAIL, source::Source};
+
+/// The lines of a source.
+pub(super) struct Lines {
+    source: Source,
+    line: u64,
+    /// A line that spans two blocks of the source.
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) const fn new(source: Source) -> Self {
+        Self { source, line: 0, buffer: Vec::new() }
+    }
+
+    pub(super) fn next_row(&mut self) -> Result<Option<Row>, AudienceError> {
+        loop {
+            self.buffer.clear();
+            let mut too_long = false;
+            let mut seen = false;
+            loop {
+                let block = self.source.fill()?;
+                if block.is_empty() {
+                    break;
+                }
+                seen = true;
+                let end = memchr::memchr(b'\n', block);
+                let part = &block[..end.unwrap_or(block.len())];
+                too_long |= self.buffer.len() + part.len() > ROW_MAX;
+                if !too_long {
+                    self.buffer.extend_from_slice(part);
+                }
+                let used = end.map_or(block.len(), |end| end + 1);
+                self.source.consume(used);
+                if end.is_some() {
+                    break;
+                }
+            }
+            if !seen {
+                return Ok(None);
+            }
+            self.line += 1;
+            if too_long {
+                return Ok(Some(Row::Bad { line: self.line, why: format!("the line is longer than {ROW_MAX} bytes") }));
+            }
+            let text = self.buffer.trim_ascii();
+            if !text.is_empty() {
+                return Ok(Some(parse(self.line, text)));
+            }
+        }
+    }
+}
+
+fn parse(line: u64, text: &[u8]) -> Row {
+    let bad = |why: String| Row::Bad { line, why };
+    let Ok(text) = std::str::from_utf8(text) else { return bad("the line is not UTF-8".to_owned()) };
+    if !text.starts_with('{') {
+        return bad("the line is not a JSON object: put one object on each line, without a list around them".to_owned());
+    }
+    match serde_json::from_str::<Map<String, Value>>(text) {
+        Ok(object) => recipient(line, object),
+        // The position is within the line; serde_json's own line is always 1.
+        Err(error) => {
+            let message = error.to_string();
+            let what = message.rsplit_once(" at line ").map_or(&*message, |(what, _)| what);
+            bad(format!("the line is not JSON: {what} at column {}", error.column()))
+        }
+    }
+}
+
+/// The recipient of a JSON object.
+pub(super) fn recipient(line: u64, object: Map<String, Value>) -> Row {
+    let address = match object.get(EMAIL) {
+        Some(Value::String(text)) => Address::parse(text.trim_ascii()),
+        Some(_) => Err("`email` is not a string".to_owned()),
+        None => Err("there is no field `email`".to_owned()),
+    };
+    match address {
+        Ok(address) => Row::Recipient(Recipient { fields: Fields::from_object(address.clone(), object), address }),
+        Err(why) => Row::Bad { line, why },
+    }
+}

@@ -1,0 +1,194 @@
+//! To whom: CSV, JSON Lines and lists in place, read as a stream and never held whole.
+//!
+//! A [`Reader`] is an iterator for a thread that may block. A row that cannot be used comes out as [`Row::Bad`] with
+//! its line, and reading goes on; an [`AudienceError`] ends it. A source that ends too early is always an error, since
+//! a silent end would look like a finished campaign.
+
+mod address;
+mod csv;
+mod fields;
+mod json_lines;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+pub use address::Address;
+pub(crate) use address::is_atext;
+pub use fields::Fields;
+
+use crate::resources::Reason;
+
+/// The longest row, in bytes.
+pub(crate) const ROW_MAX: usize = 1 << 20;
+
+/// One person to mail.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    /// Where the mail goes.
+    pub address: Address,
+    /// What templates may use; `email` is among them.
+    pub fields: Fields,
+}
+
+impl Recipient {
+    /// A recipient of what [`Fields::to_json`] wrote.
+    ///
+    /// # Errors
+    /// As [`Fields::from_json`].
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let fields = Fields::from_json(text)?;
+        Ok(Self { address: fields.address().clone(), fields })
+    }
+}
+
+/// What a row turned out to be.
+#[derive(Clone, Debug)]
+pub enum Row {
+    /// Somebody to mail.
+    Recipient(Recipient),
+    /// A row that cannot be used.
+    Bad {
+        /// The line where it starts, from 1; in a list in place, its position from 1.
+        line: u64,
+        /// What is wrong, without the row's data beyond what is needed to mend it.
+        why: String,
+    },
+}
+
+/// Where the bytes are.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// A regular file.
+    File(PathBuf),
+    /// An http or https URL.
+    Url(String),
+    /// In memory already.
+    Bytes(Arc<[u8]>),
+}
+
+/// An audience, resolved and allowed by the caller.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A table with a header line.
+    Csv(Location),
+    /// One JSON object a line.
+    JsonLines(Location),
+    /// The rows themselves.
+    Inline(Vec<BTreeMap<String, serde_json::Value>>),
+}
+
+/// Why an audience cannot be read, or not to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AudienceError {
+    /// The condition's reason: `FileNotFound` or `AudienceUnreadable`.
+    pub reason: Reason,
+    /// Whether it may mend itself (a network error, a server error), so that trying again makes sense.
+    pub transient: bool,
+    /// What failed, where, and what to do. Without credentials and query strings.
+    pub message: String,
+}
+
+impl AudienceError {
+    fn unreadable(message: impl Into<String>) -> Self {
+        Self { reason: Reason::AudienceUnreadable, transient: false, message: message.into() }
+    }
+}
+
+impl fmt::Display for AudienceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for AudienceError {}
+
+/// An audience that is being read, row by row. It blocks: keep it off the threads of the runtime.
+pub struct Reader {
+    rows: Rows,
+    progress: Arc<Progress>,
+    ended: bool,
+}
+
+enum Rows {
+    Csv(csv::Table),
+    JsonLines(json_lines::Lines),
+    Inline(std::iter::Enumerate<std::vec::IntoIter<BTreeMap<String, serde_json::Value>>>),
+}
+
+/// How far the source is read: bytes as they are stored (compressed), or rows of a list.
+#[derive(Debug, Default)]
+struct Progress {
+    done: AtomicU64,
+    /// 0: not known.
+    total: AtomicU64,
+}
+
+impl Reader {
+    /// Opens an audience; for a table the header line is read. `runtime` drives the network of a URL.
+    ///
+    /// # Errors
+    /// When the file or URL cannot be opened, or the header has no column `email`.
+    pub fn open(input: &Input, runtime: &tokio::runtime::Handle) -> Result<Self, AudienceError> {
+        let progress = Arc::new(Progress::default());
+        let rows = match input {
+            Input::Csv(location) => Rows::Csv(csv::Table::open(source::Source::open(location, runtime, &progress)?)?),
+            Input::JsonLines(location) => Rows::JsonLines(json_lines::Lines::new(source::Source::open(location, runtime, &progress)?)),
+            Input::Inline(rows) => {
+                progress.total.store(rows.len() as u64, Ordering::Relaxed);
+                Rows::Inline(rows.clone().into_iter().enumerate())
+            }
+        };
+        Ok(Self { rows, progress, ended: false })
+    }
+
+    /// How much of the source is read, from 0 to 1, by its stored (compressed) size; `None` when the size is not known.
+    #[must_use]
+    pub fn progress(&self) -> Option<f64> {
+        let total = self.progress.total.load(Ordering::Relaxed);
+        #[allow(clippy::cast_precision_loss)]
+        (total > 0).then(|| (self.progress.done.load(Ordering::Relaxed) as f64 / total as f64).min(1.0))
+    }
+
+    fn next_row(&mut self) -> Result<Option<Row>, AudienceError> {
+        match &mut self.rows {
+            Rows::Csv(table) => table.next_row(),
+            Rows::JsonLines(lines) => lines.next_row(),
+            Rows::Inline(rows) => {
+                let Some((index, row)) = rows.next() else { return Ok(None) };
+                self.progress.done.fetch_add(1, Ordering::Relaxed);
+                Ok(Some(json_lines::recipient(index as u64 + 1, row.into_iter().collect())))
+            }
+        }
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Row, AudienceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let row = self.next_row().transpose();
+        // After an error nothing that follows can be trusted.
+        self.ended = !matches!(row, Some(Ok(_)));
+        row
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("progress", &self.progress()).finish_non_exhaustive()
+    }
+}
