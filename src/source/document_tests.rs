@@ -1,1 +1,38 @@
+//! Secrets stay out of what is printed, whatever is wrong with them.
 
+use std::path::Path;
+
+use super::read_text;
+
+#[test]
+fn no_finding_shows_a_secret() {
+    const HEAD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: login}\n";
+    for rest in [
+        "data: {password: hunter2}\n",
+        "stringData: {password: [hunter2]}\n",
+        "stringData: {password: {hunter2: hunter2}}\n",
+        "stringData: {password: !hunter2 x}\n",
+        "stringData: {password: !!int hunter2}\n",
+        "stringData: {password: *hunter2}\n",
+        "stringData: {password: 'hunter2}\n",
+        "stringData: {password: hunter2: x}\n",
+        "data: hunter2\n",
+        "data: [hunter2]\n",
+        "type: [hunter2]\nimmutable: hunter2\n",
+    ] {
+        let content = read_text(Path::new("a.yaml"), &format!("{HEAD}{rest}"));
+        assert!(!content.findings.is_empty(), "{rest}");
+        for finding in &content.findings {
+            let printed = format!("{finding} {:?}", finding.excerpt);
+            assert!(!printed.contains("hunter2"), "{rest}: {printed}");
+        }
+    }
+}
+
+#[test]
+fn a_document_of_another_group_is_a_note_whatever_it_holds() {
+    let content = read_text(Path::new("a.yaml"), "apiVersion: apps/v1\nkind: Deployment\nspec: {a: yes, a: 0777, b: !x c}\n");
+    let findings: Vec<String> = content.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(findings, ["a.yaml:2:1: note: Deployment (apps/v1) is not Mailfleet's, and is ignored"]);
+    assert!(content.documents.is_empty() && content.unnamed.is_none());
+}

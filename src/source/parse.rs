@@ -89,6 +89,20 @@ fn syntax_words(info: &str, line: &str, at: Position) -> String {
     format!("this is not YAML: {info}{hint}")
 }
 
+fn fits(value: &Value, tag: &Tag) -> bool {
+    match tag.core_suffix() {
+        Some("null") => value.is_null(),
+        Some("bool") => value.is_boolean(),
+        Some("int") => value.is_u64() || value.is_i64(),
+        Some("float") => value.is_number(),
+        _ => false,
+    }
+}
+
+fn misfit(tag: &Tag) -> String {
+    format!("this is not what the tag `{}` says; leave the tag out", tag.original())
+}
+
 #[derive(Default)]
 struct Builder {
     lines_before: usize,
@@ -131,7 +145,10 @@ struct Pending {
 enum PendingKind {
     Field,
     Merge,
+    /// The value is not used.
     Dropped,
+    /// The key is a collection, which is being read; neither it nor its value is used.
+    OpenKey,
 }
 
 impl Builder {
@@ -179,8 +196,7 @@ impl Builder {
         }
         if self.expects_key() {
             self.problem(at, "a key must be text; a list or a mapping cannot be one");
-            self.set_pending(Pending { key: String::new(), at, kind: PendingKind::Dropped });
-            // The key itself is dropped, and so is the value that follows it.
+            self.set_pending(Pending { key: String::new(), at, kind: PendingKind::OpenKey });
             self.frames.push(frame);
             return;
         }
@@ -213,11 +229,10 @@ impl Builder {
             }
         };
         if let Some(Frame::Map { pending: Some(pending), .. }) = self.frames.last_mut()
-            && pending.kind == PendingKind::Dropped
-            && pending.key.is_empty()
+            && pending.kind == PendingKind::OpenKey
         {
-            // That was the key; what comes next is its value. A space marks that the key is done.
-            " ".clone_into(&mut pending.key);
+            // That was the key; what comes next is its value.
+            pending.kind = PendingKind::Dropped;
             return;
         }
         self.value(node.into(), anchor);
@@ -254,7 +269,8 @@ impl Builder {
         let resolved = match tag {
             Some(tag) if tag.is_yaml_core_schema_tag("str") || tag.original() == "!" => Ok(Value::String(text.to_owned())),
             Some(tag) if !tag.is_yaml_core_schema() => Err(format!("the tag `{}` has no meaning here; leave it out", tag.original())),
-            _ if style == ScalarStyle::Plain || tag.is_some() => resolve_plain(text, is_key),
+            Some(tag) => resolve_plain(text, is_key).and_then(|value| if fits(&value, tag) { Ok(value) } else { Err(misfit(tag)) }),
+            None if style == ScalarStyle::Plain => resolve_plain(text, is_key),
             _ => Ok(Value::String(text.to_owned())),
         };
         if is_key {
@@ -312,11 +328,9 @@ impl Builder {
         if first.is_none() {
             index.insert(key.clone(), at);
         }
-        // A space marks a dropped key that is done: see `close`.
-        let shown = if key.is_empty() { " ".to_owned() } else { key };
         let message =
-            first.map(|first| format!("`{shown}` is given twice in this mapping, first on line {}; keep one of them", first.line));
-        self.set_pending(Pending { key: shown, at, kind });
+            first.map(|first| format!("`{key}` is given twice in this mapping, first on line {}; keep one of them", first.line));
+        self.set_pending(Pending { key, at, kind });
         if let Some(message) = message {
             self.problem(at, message);
         }
@@ -340,7 +354,7 @@ impl Builder {
                 match kind {
                     PendingKind::Field => entries.push(Entry { key, key_at: at, value: node }),
                     PendingKind::Merge => merges.push(node),
-                    PendingKind::Dropped => {}
+                    PendingKind::Dropped | PendingKind::OpenKey => {}
                 }
             }
         }

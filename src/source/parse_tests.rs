@@ -1,1 +1,116 @@
+//! Trees, places, and what YAML leaves to its reader.
 
+use serde_json::{Value, json};
+
+use super::parse;
+use crate::source::{
+    path::FieldPath,
+    yaml::{Document, Position},
+};
+
+fn one(text: &str) -> Document {
+    let mut documents = parse(text);
+    assert_eq!(documents.len(), 1, "{text}");
+    documents.remove(0)
+}
+
+fn problems(document: &Document) -> Vec<String> {
+    document.problems.iter().chain(&document.scalars).map(|p| format!("{}:{} {}: {}", p.at.line, p.at.column, p.path, p.message)).collect()
+}
+
+#[test]
+fn values_are_those_of_the_core_schema() {
+    for (text, expected) in [
+        ("a: 1\nb: [x, 'y', \"\\u00e9\"]\n", json!({"a": 1, "b": ["x", "y", "é"]})),
+        ("a: |\n  line\n  two\nb: >-\n  folded\n  text\n", json!({"a": "line\ntwo\n", "b": "folded text"})),
+        ("a: !!str 12\nb: !!int \"7\"\nc: ! 0777\n", json!({"a": "12", "b": 7, "c": "0777"})),
+        ("base: &b {x: 1, y2: 2}\nuse: {<<: *b, x: 3}\n", json!({"base": {"x": 1, "y2": 2}, "use": {"x": 3, "y2": 2}})),
+        ("a: &a {x: 1}\nb: &b {x: 2, z: 2}\nc: {<<: [*a, *b]}\n", json!({"a": {"x": 1}, "b": {"x": 2, "z": 2}, "c": {"x": 1, "z": 2}})),
+        ("k: &k key\n*k : value\n", json!({"k": "key", "key": "value"})),
+        ("\u{feff}a: b\n", json!({"a": "b"})),
+        ("1: a\ntrue: b\n", json!({"1": "a", "true": "b"})),
+        ("{\"a\":1,\"b\":[true,null]}", json!({"a": 1, "b": [true, null]})),
+        ("\"\": a\n", json!({"": "a"})),
+        ("a:\n- b\n-\n", json!({"a": ["b", null]})),
+        ("# nothing\n---\n...\n", Value::Null),
+    ] {
+        let document = one(text);
+        assert_eq!(document.root.to_json(), expected, "{text}");
+        assert_eq!(problems(&document), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn every_value_knows_its_place() {
+    let document = one("# é\nspec:\n  servers:\n    - name: a\n      weight: 7\n    - {name: \"é\", weight: x}\n  empty:\n");
+    for (path, line, column) in [
+        ("spec", 2, 1),
+        ("spec.servers", 3, 3),
+        ("spec.servers[0]", 4, 7),
+        ("spec.servers[0].weight", 5, 15),
+        ("spec.servers[1].weight", 6, 27),
+        ("spec.servers[1].nowhere", 6, 7),
+        ("spec.servers[5].name", 3, 3),
+        ("spec.empty", 7, 3),
+        ("nowhere.at.all", 2, 1),
+    ] {
+        assert_eq!(document.root.locate(&FieldPath::parse(path)), Position { line, column }, "{path}");
+    }
+    assert_eq!(document.root.path_of_pointer("/spec/servers/1/name").to_string(), "spec.servers[1].name");
+}
+
+#[test]
+fn what_is_not_plain_is_told() {
+    for (text, expected) in [
+        ("a: 1\na: 2\na: 3\n", &["2:1 a: `a` is given twice", "3:1 a: `a` is given twice"][..]),
+        ("a: &x [*x]\n", &["1:8 a[0]: this alias lies within its own anchor"]),
+        ("? [a]\n: b\nc: d\n", &["1:3 : a key must be text"]),
+        ("? {a: b}\n: {c: d}\ne: f\n", &["1:3 : a key must be text"]),
+        ("~: a\n", &["1:1 : a key is missing"]),
+        ("<<: a\nb: c\n", &["1:5 : `<<` merges mappings"]),
+        ("a: !x b\n", &["1:7 a: the tag `!x` has no meaning"]),
+        ("a: !!int x\n", &["1:10 a: this is not what the tag `!!int` says"]),
+        ("a: [yes]\n", &["1:5 a[0]: `yes` is true to some tools"]),
+    ] {
+        let found = problems(&one(text));
+        assert_eq!(found.len(), expected.len(), "{text}: {found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{text}: {found}");
+        }
+    }
+    assert_eq!(one("? [a]\n: [b]\nc: d\n").root.to_json(), json!({"c": "d"}));
+    assert_eq!(one("a: 1\na: {b: 2}\nc: 3\n").root.to_json(), json!({"a": 1, "c": 3}));
+}
+
+#[test]
+fn reading_goes_on_after_a_syntax_error() {
+    let documents = parse("a: 1\n---\nb: [\n---\nc: 'x\n---\nd: 4\n---\ne: f: 5\n");
+    let seen: Vec<(Value, Option<usize>)> = documents.iter().map(|d| (d.root.to_json(), d.syntax.as_ref().map(|s| s.at.line))).collect();
+    assert_eq!(seen[0], (json!({"a": 1}), None));
+    assert!(seen.contains(&(json!({"d": 4}), None)), "{seen:?}");
+    assert_eq!(seen.iter().filter_map(|(_, line)| *line).collect::<Vec<_>>(), [3, 5, 9]);
+}
+
+#[test]
+fn what_aliases_expand_to_is_bounded() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [format!("*a{}", level - 1).as_str(); 10].join(", ")));
+    }
+    let mut merges = format!("a: &a {{{}}}\nb:\n", (0..1000).map(|key| format!("k{key}: 1")).collect::<Vec<_>>().join(", "));
+    merges.push_str(&"- <<: *a\n".repeat(1000));
+    let mut chain = "a0: &a0 [x]\n".to_owned();
+    for level in 1..100 {
+        chain.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
+    }
+    let wide = format!("kind: Plan\na: [{}]\n", "1,".repeat(600_000));
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    for (name, text) in [("bomb", bomb), ("merges", merges), ("chain", chain), ("wide", wide), ("deep", deep)] {
+        let started = std::time::Instant::now();
+        let document = one(&text);
+        assert!(document.is_cut, "{name}");
+        assert!(!document.problems.is_empty(), "{name}");
+        assert!(document.root.size < 1000, "{name}");
+        assert!(started.elapsed().as_secs() < 10, "{name}");
+    }
+}

@@ -12,7 +12,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, sync_channel},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
@@ -109,7 +109,7 @@ fn wait_for_change(woken: &Receiver<()>, sender: &watch::Sender<Arc<Snapshot>>, 
 /// The watches, each with the identity of the folder that it was set on.
 struct Watches {
     watcher: Option<RecommendedWatcher>,
-    set: BTreeMap<PathBuf, u128>,
+    set: BTreeMap<PathBuf, Identity>,
     /// Watches that were ever set.
     count: u64,
     has_complained: bool,
@@ -128,7 +128,7 @@ impl Watches {
         self.count
     }
 
-    /// Sets missing watches, renews those whose folder is another one now, and drops the rest. False when one is missing.
+    /// Sets the watches anew, and drops those of folders that are gone or others now. False when one cannot be set.
     fn renew(&mut self, files: &Files) -> bool {
         let Some(watcher) = &mut self.watcher else { return false };
         let mut is_complete = true;
@@ -142,14 +142,10 @@ impl Watches {
         });
         for folder in files.folders() {
             let Some(identity) = folder_identity(folder) else { continue };
-            if self.set.contains_key(folder) {
-                continue;
-            }
+            // Also where there is one already, which costs a system call: a new folder may have got the number of the one
+            // that was removed, and two paths to one folder share a watch, which goes with either of them.
             match watcher.watch(folder, RecursiveMode::NonRecursive) {
-                Ok(()) => {
-                    self.set.insert(folder.clone(), identity);
-                    self.count += 1;
-                }
+                Ok(()) => self.count += u64::from(self.set.insert(folder.clone(), identity).is_none()),
                 Err(error) => {
                     is_complete = false;
                     if !self.has_complained {
@@ -163,13 +159,17 @@ impl Watches {
     }
 }
 
-#[cfg(unix)]
-fn folder_identity(folder: &Path) -> Option<u128> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(folder).ok().map(|metadata| u128::from(metadata.dev()) << 64 | u128::from(metadata.ino()))
-}
+/// Device, inode and time of birth of a folder, as far as the system tells them.
+type Identity = (u64, u64, Option<SystemTime>);
 
-#[cfg(not(unix))]
-fn folder_identity(folder: &Path) -> Option<u128> {
-    folder.canonicalize().ok().map(|real| super::files::hash(real.as_os_str().as_encoded_bytes()))
+fn folder_identity(folder: &Path) -> Option<Identity> {
+    let metadata = std::fs::metadata(folder).ok()?;
+    #[cfg(unix)]
+    let (device, inode) = {
+        use std::os::unix::fs::MetadataExt;
+        (metadata.dev(), metadata.ino())
+    };
+    #[cfg(not(unix))]
+    let (device, inode) = (0, 0);
+    Some((device, inode, metadata.created().ok()))
 }
