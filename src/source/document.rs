@@ -190,7 +190,9 @@ impl Reader<'_> {
         let body = match (body, words) {
             (Some(body), None) => body,
             // A Secret that is broken is remembered without its values.
-            (_, words) => Body::Broken { message: words.unwrap_or_default(), document: Arc::new(if is_secret { Value::Null } else { json }) },
+            (_, words) => {
+                Body::Broken { message: words.unwrap_or_default(), document: Arc::new(if is_secret { Value::Null } else { json }) }
+            }
         };
         let mut references = cross::references(&body, &key);
         for reference in &mut references {

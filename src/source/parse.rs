@@ -328,8 +328,7 @@ impl Builder {
         if first.is_none() {
             index.insert(key.clone(), at);
         }
-        let message =
-            first.map(|first| format!("`{key}` is given twice in this mapping, first on line {}; keep one of them", first.line));
+        let message = first.map(|first| format!("`{key}` is given twice in this mapping, first on line {}; keep one of them", first.line));
         self.set_pending(Pending { key, at, kind });
         if let Some(message) = message {
             self.problem(at, message);

@@ -132,7 +132,7 @@ fn decoded(json: &Value, field: &str, node: &Node, problems: &mut Vec<Problem>) 
     values
 }
 
-fn check_keys<'a>(fields: &[&str], json: &'a Value, node: &Node, problems: &mut Vec<Problem>) {
+fn check_keys(fields: &[&str], json: &Value, node: &Node, problems: &mut Vec<Problem>) {
     for field in fields {
         for (key, _) in entries(json, field) {
             if key.is_empty() || key.len() > 253 || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {

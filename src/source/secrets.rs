@@ -67,7 +67,7 @@ impl SecretStore {
             keys.dedup();
             let prefix = secret_variable(namespace, name, "");
             let secret_exists = listed().next().is_some() || self.environment.keys().any(|name| name.starts_with(&prefix));
-            SecretMissing { namespace: namespace.to_owned(), name: name.to_owned(), key: key.to_owned(), secret_exists, keys, variable }
+            SecretMissing { namespace: namespace.to_owned(), name: name.to_owned(), key: key.to_owned(), secret_exists, keys }
         })
     }
 }
@@ -85,13 +85,19 @@ pub struct SecretMissing {
     pub secret_exists: bool,
     /// The keys that it has (names only; those of the environment cannot be told).
     pub keys: Vec<String>,
+}
+
+impl SecretMissing {
     /// The variable that would give the value.
-    pub variable: String,
+    #[must_use]
+    pub fn variable(&self) -> String {
+        secret_variable(&self.namespace, &self.name, &self.key)
+    }
 }
 
 impl fmt::Display for SecretMissing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, name, key, variable, .. } = self;
+        let Self { namespace, name, key, .. } = self;
         if self.secret_exists {
             write!(f, "the Secret `{name}` in namespace `{namespace}` has no key `{key}`")?;
             if !self.keys.is_empty() {
@@ -100,7 +106,11 @@ impl fmt::Display for SecretMissing {
         } else {
             write!(f, "there is no Secret `{name}` in namespace `{namespace}`; its key `{key}` is needed")?;
         }
-        write!(f, ". Add it as a `kind: Secret`, as {namespace}/{name}/{key} below --secrets-dir, or as {variable} in the environment")
+        write!(
+            f,
+            ". Add it as a `kind: Secret`, as {namespace}/{name}/{key} below --secrets-dir, or as {} in the environment",
+            self.variable()
+        )
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 };
 
 use mailfleet::{
-    cli::{schema::schema_text, validate::print_text},
+    cli::{
+        schema::schema_text,
+        validate::{print_json, print_text},
+    },
     source::{Files, Options, Severity},
 };
 
@@ -90,4 +93,17 @@ fn editors_get_the_same_verdict_on_the_good_folder() {
             assert!(errors.is_empty(), "{}: {errors:?}", path.display());
         }
     }
+}
+
+#[test]
+fn scripts_get_the_same_as_json() {
+    let snapshot = Files::load_once(&["tests/validate/bad/42-references.yaml".into()], &Options::default());
+    let mut out = Vec::new();
+    print_json(&mut out, &snapshot).expect("a vector takes all");
+    let report: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+    assert_eq!((&report["documents"], &report["faults"]), (&3.into(), &0.into()));
+    let finding =
+        report["findings"].as_array().expect("a list").iter().find(|finding| finding["field"] == "spec.planRef.name").expect("it is told");
+    assert_eq!((&finding["line"], &finding["column"], &finding["severity"]), (&17.into(), &19.into(), &"warning".into()));
+    assert_eq!(finding["resource"], "Campaign acme/hello");
 }
