@@ -230,27 +230,24 @@ impl Page<'_> {
         }
         let mut append = connection.prepare_cached(APPEND)?;
         for claim in claims {
-            let seq = match claim.seq {
-                Some(seq) => {
-                    self.claim_again(connection, claim, seq)?;
-                    seq
-                }
-                None => {
-                    let seq = self.next_seq(claim.run_id)?;
-                    append.execute(params![
-                        claim.run_id.0,
-                        seq.cast_signed(),
-                        claim.recipient.as_ref(),
-                        MessageState::Claimed.number(),
-                        claim.attempt,
-                        claim.server.0,
-                        self.now_ms,
-                        None::<&str>,
-                        self.epoch
-                    ])?;
-                    self.tally.add(claim.run_id, MessageState::Claimed, None, 1);
-                    seq
-                }
+            let seq = if let Some(seq) = claim.seq {
+                self.claim_again(connection, claim, seq)?;
+                seq
+            } else {
+                let seq = self.next_seq(claim.run_id)?;
+                append.execute(params![
+                    claim.run_id.0,
+                    seq.cast_signed(),
+                    claim.recipient.as_ref(),
+                    MessageState::Claimed.number(),
+                    claim.attempt,
+                    claim.server.0,
+                    self.now_ms,
+                    None::<&str>,
+                    self.epoch
+                ])?;
+                self.tally.add(claim.run_id, MessageState::Claimed, None, 1);
+                seq
             };
             self.seqs.push(seq);
         }

@@ -72,10 +72,9 @@ impl LedgerError {
         let kind = match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Kind::Full,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Locked,
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Corrupt,
             Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Kind::NotPermitted,
             Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => Kind::Io,
-            // A table or column that is not there, a value of another type: not what this program wrote.
+            // Damaged, no database at all, or a table or value that this program did not write.
             _ => Kind::Corrupt,
         };
         Self::new(kind, told(kind, path, &error.to_string()))

@@ -222,7 +222,10 @@ fn uri_path(path: &Path) -> String {
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
-            _ => uri.push_str(&format!("%{byte:02X}")),
+            _ => {
+                let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+                uri.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+            }
         }
     }
     uri
