@@ -163,6 +163,8 @@ async fn a_file_that_is_gone_takes_no_claims() {
     let error = ledger.commit(Arc::clone(&commit)).await.expect_err("it is gone");
     assert_eq!(error.kind, LedgerErrorKind::Io);
     assert!(error.message.contains("moved, replaced or deleted"), "{error}");
+    fs::copy(&away, folder.database()).expect("another file in its place");
+    assert_eq!(ledger.commit(Arc::clone(&commit)).await.expect_err("it is another"), error);
     fs::rename(&away, folder.database()).expect("moved back");
     ledger.commit(commit).await.expect("it works");
     assert_eq!(states(&folder), AFTER);

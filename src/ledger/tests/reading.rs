@@ -104,3 +104,34 @@ fn a_folder_without_a_ledger_is_told() {
     fs::write(folder.database(), "").expect("an empty file");
     assert_eq!(LedgerReader::open(&folder.0).expect_err("it is empty").kind, LedgerErrorKind::Missing);
 }
+
+#[tokio::test]
+async fn the_documentation_holds() {
+    let documentation = include_str!("../../../docs/ledger.md");
+    let folder = Folder::new();
+    let ledger = filled(&folder, 4).await;
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    ledger.commit(outcomes(vec![outcome(run, 1, EndState::Rejected)])).await.expect("an end");
+    ledger.close_run(run, 1).await.expect("closed");
+    for name in folder.ask("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')") {
+        assert!(documentation.contains(&format!("`{name}`")), "{name} is not told of");
+    }
+    for column in
+        folder.ask("SELECT p.name FROM pragma_table_info('recipients') p UNION SELECT p.name FROM pragma_table_info('campaigns') p")
+    {
+        assert!(documentation.contains(&format!("`{column}`")), "{column} is not told of");
+    }
+    for state in MessageState::ALL {
+        assert!(documentation.contains(&format!("| `{state}` | {} |", state.number())), "{state}");
+    }
+    drop(ledger);
+    let blocks: Vec<_> = documentation.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 3);
+    let connection = rusqlite::Connection::open(folder.database()).expect("the database opens");
+    for block in blocks {
+        connection.execute_batch(block).expect(block);
+    }
+    // What the page promises of runs whose messages were deleted.
+    assert_eq!(folder.ask("SELECT count(*) FROM messages"), ["0"]);
+    assert_eq!(begin(&folder.open(), UnknownPolicy::Skip).await.closed_at_ms, Some(1));
+}
