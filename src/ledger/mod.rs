@@ -30,8 +30,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use error::{LedgerError, LedgerErrorKind};
 pub use reader::{LedgerReader, RecipientRow, RunSummary};
 pub use records::{
-    Claim, Commit, CommitReceipt, DueMessage, EndState, MessageState, ObservedObject, OutcomeRecord, Problem, RunCounts, RunId, RunKey,
-    RunRecord, ServerCounts, ServerId, Sighting, Stopped, UnknownPolicy,
+    AudienceRead, Claim, Commit, CommitReceipt, DueMessage, EndState, MessageState, ObservedObject, OutcomeRecord, Problem, RunCounts,
+    RunId, RunKey, RunRecord, ServerCounts, ServerId, Sighting, Stopped, UnknownPolicy,
 };
 pub use seen::Seen;
 use writer::{Job, Writer};
@@ -196,13 +196,13 @@ impl Ledger {
         self.call(move |writer| writer.next_due(run)).await
     }
 
-    /// Notes that the audience was read to its end. Claims of an earlier process whose recipient did not come by are unknown
-    /// for good from now on; gives their number.
+    /// Notes that the audience was read to its end. Of `not_met` (what [`Seen::not_met`] gives then), claims of an earlier
+    /// process, nobody knows the outcome and nobody asks for a further try: they are unknown for good. Gives their number.
     ///
     /// # Errors
     /// Nothing was changed then; see [`LedgerError::is_transient`].
-    pub async fn audience_read(&self, run: RunId, total: u64, duplicates: u64, bad_rows: u64, now_ms: i64) -> Result<u64, LedgerError> {
-        self.call(move |writer| writer.audience_read(run, total, duplicates, bad_rows, now_ms)).await
+    pub async fn audience_read(&self, run: RunId, read: AudienceRead, not_met: Vec<u64>, now_ms: i64) -> Result<u64, LedgerError> {
+        self.call(move |writer| writer.audience_read(run, read, &not_met, now_ms)).await
     }
 
     /// Closes a run: rows added to the audience later are not mailed. The first time counts.
@@ -245,8 +245,9 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| runs::usage_since(connection, minute))).await
     }
 
-    /// The index of who was seen, for one pass over the audience of a run that was begun. Blocking: about two seconds for a
-    /// million messages.
+    /// The index of who was seen, for one pass over the audience of a run that was begun. Blocking: about a second for a
+    /// million messages. Whoever an earlier pass found `New` or `Resend` must have been claimed or dropped by then: the
+    /// index knows only what is in the ledger.
     ///
     /// # Errors
     /// When the ledger cannot be read or the index cannot be written.

@@ -304,6 +304,17 @@ impl RunCounts {
     }
 }
 
+/// What an audience held, read to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AudienceRead {
+    /// Usable rows, duplicates not counted.
+    pub total: u64,
+    /// Rows whose address had been there before.
+    pub duplicates: u64,
+    /// Rows that could not be used.
+    pub bad_rows: u64,
+}
+
 /// A row of an audience that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    DueMessage, MessageState, ObservedObject, Problem, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, Stopped, UnknownPolicy,
+    AudienceRead, DueMessage, MessageState, ObservedObject, Problem, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, Stopped,
+    UnknownPolicy,
     commit::{Tally, shortened},
     error::{Fault, LedgerError},
     writer::{RunState, Writer},
@@ -86,19 +87,14 @@ impl Writer {
     }
 
     /// See [`super::Ledger::audience_read`].
-    pub(super) fn audience_read(
-        &mut self,
-        run: RunId,
-        total: u64,
-        duplicates: u64,
-        bad_rows: u64,
-        now_ms: i64,
-    ) -> Result<u64, LedgerError> {
-        let gone: Vec<u64> = self.run(run)?.to_resend.iter().copied().collect();
+    pub(super) fn audience_read(&mut self, run: RunId, read: AudienceRead, not_met: &[u64], now_ms: i64) -> Result<u64, LedgerError> {
+        let state = self.run(run)?;
+        // One that was met after all, or claimed, is left alone.
+        let gone: Vec<u64> = not_met.iter().copied().filter(|seq| state.to_resend.contains(seq)).collect();
         self.book.transaction(|connection| {
             connection
                 .prepare_cached("UPDATE runs SET audience_read_at_ms = ?2, total = ?3, duplicates = ?4, bad_rows = ?5 WHERE id = ?1")?
-                .execute([run.0, now_ms, total.cast_signed(), duplicates.cast_signed(), bad_rows.cast_signed()])?;
+                .execute([run.0, now_ms, read.total.cast_signed(), read.duplicates.cast_signed(), read.bad_rows.cast_signed()])?;
             let mut tally = Tally::default();
             for seq in &gone {
                 let server: Option<i64> = connection
@@ -108,7 +104,10 @@ impl Writer {
             }
             Ok(tally.write(connection)?)
         })?;
-        self.run(run)?.to_resend.clear();
+        let state = self.run(run)?;
+        for seq in &gone {
+            state.to_resend.remove(seq);
+        }
         Ok(gone.len() as u64)
     }
 

@@ -50,7 +50,7 @@ pub struct Seen {
     keys: (u64, u64),
     /// The newest, and largest, is the last; new recipients go there.
     tables: Vec<Table>,
-    /// Claims of an earlier process that are to be sent again: no more than were once in flight.
+    /// Claims of an earlier process that are to be sent again and were not met yet: no more than were once in flight.
     to_resend: HashMap<u128, (u64, u32)>,
 }
 
@@ -133,9 +133,18 @@ impl Seen {
             Place::Found { tag: SEEN, .. } => Ok(Sighting::Duplicate),
             Place::Found { table, offset, .. } => {
                 self.write(table, offset, hash, SEEN)?;
-                Ok(self.to_resend.get(&hash).map_or(Sighting::AlreadyClaimed, |&(seq, attempt)| Sighting::Resend { seq, attempt }))
+                Ok(self.to_resend.remove(&hash).map_or(Sighting::AlreadyClaimed, |(seq, attempt)| Sighting::Resend { seq, attempt }))
             }
         }
+    }
+
+    /// Claims that are to be sent again and whose recipient did not come by: for [`super::Ledger::audience_read`], at the end of
+    /// the audience.
+    #[must_use]
+    pub fn not_met(&self) -> Vec<u64> {
+        let mut seqs: Vec<u64> = self.to_resend.values().map(|&(seq, _)| seq).collect();
+        seqs.sort_unstable();
+        seqs
     }
 
     /// The low byte is left free for the tag; 120 bits of a keyed hash do not collide.

@@ -140,9 +140,14 @@ async fn resend_sends_what_was_left_and_counts_it() {
 
     let ledger = folder.open();
     assert_eq!(begin(&ledger, UnknownPolicy::Resend).await.left_without_outcome, 2);
-    assert_eq!(ledger.seen(run).expect("an index").check("e@x.org"), Ok(Sighting::Resend { seq: seqs[4], attempt: 1 }));
+    let mut seen = ledger.seen(run).expect("an index");
+    assert_eq!(seen.not_met(), [seqs[2], seqs[4]]);
+    assert_eq!(seen.check("e@x.org"), Ok(Sighting::Resend { seq: seqs[4], attempt: 1 }));
+    // The audience ends while e, which was met, still waits to be claimed: only c is gone.
+    assert_eq!(seen.not_met(), [seqs[2]]);
+    assert_eq!(ledger.audience_read(run, AudienceRead::default(), seen.not_met(), 9).await, Ok(1));
     ledger.commit(claims(vec![again(run, server, seqs[4], 1)])).await.expect("again");
-    assert_eq!(ledger.audience_read(run, 4, 0, 0, 9).await, Ok(1), "c is not in the audience any more");
+    assert_eq!(ledger.audience_read(run, AudienceRead::default(), seqs.clone(), 9).await, Ok(0), "nobody else is left");
     assert_eq!(
         folder.ask("SELECT recipient, state, resent FROM recipients"),
         ["a@x.org Accepted 1", "b@x.org Accepted 1", "c@x.org Unknown 0", "d@x.org Unknown 0", "e@x.org Claimed 1"]
@@ -302,7 +307,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
     assert_eq!(kind(ledger.close_run(run, 5).await), Some(LedgerErrorKind::Conflict));
     ledger.commit(outcomes(vec![outcome(run, seqs[0], EndState::Accepted)])).await.expect("an end");
-    ledger.audience_read(run, 1, 2, 3, 4).await.expect("noted");
+    ledger.audience_read(run, AudienceRead { total: 1, duplicates: 2, bad_rows: 3 }, vec![], 4).await.expect("noted");
     let stopped = Stopped { generation: 7, reason: "NoServerIsActive".to_owned(), message: "all Inactive".to_owned() };
     ledger.set_stopped(run, Some(stopped.clone())).await.expect("noted");
     assert_eq!(ledger.find_run(&key()).await.expect("a read").and_then(|record| record.stopped), Some(stopped));
