@@ -17,6 +17,13 @@
 #![forbid(unsafe_code)]
 
 pub mod audience;
-pub mod resources;
-pub mod providers;
+pub mod cli;
+pub mod decide;
 pub mod dispatch;
+pub mod engine;
+pub mod ledger;
+pub mod message;
+pub mod providers;
+pub mod resources;
+pub mod sink;
+pub mod source;

@@ -188,6 +188,18 @@ impl Ledger {
         .await
     }
 
+    /// Gives back every due message of a run that was handed out and is neither claimed nor deferred again.
+    ///
+    /// # Errors
+    /// `Conflict` when the run was not begun.
+    pub async fn release_all(&self, run: RunId) -> Result<(), LedgerError> {
+        self.call(move |writer| {
+            writer.run(run)?.leased.clear();
+            Ok(())
+        })
+        .await
+    }
+
     /// When the next deferred message is due that was not handed out yet, in milliseconds since 1970.
     ///
     /// # Errors

@@ -1,0 +1,459 @@
+//! Whether a campaign may send, through which servers, and what its status says. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{
+    CampaignDecision, CampaignInput, Observations, OrderIntent, Problem, ServerDecision, World,
+    grants::{self, Ownership},
+    servers::{not_in_effect, stall_when_stale},
+};
+use crate::{
+    dispatch::{
+        CampaignReport,
+        campaign::Phase,
+        report::Waiting,
+    },
+    resources::{
+        CampaignSpec, Condition, ConditionStatus, ConditionType, Key, Reason,
+        campaign::{CampaignServerStatus, CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, WhenNoServerIsActive},
+        condition,
+        plan::Narrowing,
+    },
+};
+
+/// A server that a campaign might use.
+#[derive(Clone, Debug)]
+struct Candidate {
+    key: Key,
+    weight: u32,
+    granted: bool,
+    chosen: bool,
+    /// Why it may not carry this campaign though it is granted and chosen.
+    unfit: Option<String>,
+}
+
+/// What follows from everything that was looked at: the state, and the conditions that say why.
+struct Verdict {
+    state: CampaignState,
+    ready: bool,
+    reason: Reason,
+    message: String,
+    /// `Stalled` or `Reconciling`, when either holds.
+    abnormal: Option<ConditionType>,
+    /// Whether the dispatcher may have the campaign, and whether it then holds it.
+    order: Option<bool>,
+    wake_at_ms: Option<i64>,
+}
+
+impl Verdict {
+    fn well(state: CampaignState, reason: Reason, message: impl Into<String>, order: Option<bool>) -> Self {
+        Self { state, ready: true, reason, message: message.into(), abnormal: None, order, wake_at_ms: None }
+    }
+
+    fn stalled(state: CampaignState, reason: Reason, message: impl Into<String>, order: Option<bool>) -> Self {
+        Self { state, ready: false, reason, message: message.into(), abnormal: Some(ConditionType::Stalled), order, wake_at_ms: None }
+    }
+
+    fn trying(state: CampaignState, reason: Reason, message: impl Into<String>, order: Option<bool>) -> Self {
+        Self { state, ready: false, reason, message: message.into(), abnormal: Some(ConditionType::Reconciling), order, wake_at_ms: None }
+    }
+}
+
+/// Decides on one campaign; the second value is when to decide again.
+#[must_use]
+pub fn decide(
+    key: &Key,
+    input: &CampaignInput,
+    world: &World,
+    ownership: &BTreeMap<Key, Ownership>,
+    servers: &BTreeMap<Key, ServerDecision>,
+    observed: &Observations,
+    now_ms: i64,
+) -> (CampaignDecision, Option<i64>) {
+    let spec = &input.object.spec;
+    let report = observed.report.campaigns.get(key).filter(|report| report.run == spec.run());
+    let (candidates, resolved) = match candidates(key, spec, world, ownership) {
+        Ok(candidates) => (candidates, None),
+        Err((candidates, problem)) => (candidates, Some(problem)),
+    };
+    let usable: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.granted && candidate.chosen && candidate.weight > 0 && candidate.unfit.is_none()).collect();
+    let verdict = judge(key, input, resolved.as_ref(), &usable, servers, report, observed, now_ms);
+    let routed: Vec<(Key, u32)> = usable
+        .iter()
+        .filter(|candidate| servers.get(&candidate.key).is_some_and(|server| server.active))
+        .map(|candidate| (candidate.key.clone(), candidate.weight))
+        .collect();
+    let rows = rows(&candidates, servers, report, observed);
+    let wake_at_ms = verdict.wake_at_ms;
+    let order = verdict.order.map(|hold| OrderIntent { hold, servers: routed, plan_limits: plan_limits(key, spec, world) });
+    let status = status(input, verdict, rows, report);
+    (CampaignDecision { status, order }, wake_at_ms)
+}
+
+fn plan_limits(key: &Key, spec: &CampaignSpec, world: &World) -> Option<(String, Vec<crate::resources::Rate>)> {
+    let plan_key = plan_key(key, spec);
+    let rates = world.plans.get(&plan_key)?.object.spec.limits.as_ref()?.rates.clone();
+    (!rates.is_empty()).then(|| (format!("plan {plan_key} for {}", key.namespace), rates))
+}
+
+fn plan_key(key: &Key, spec: &CampaignSpec) -> Key {
+    Key::new(spec.plan_ref.namespace.as_deref().unwrap_or(&key.namespace), spec.plan_ref.name.as_str())
+}
+
+type Unresolved = (Vec<Candidate>, Problem);
+
+/// Every server that the campaign might use, or why the plan and the spec do not fit together.
+fn candidates(key: &Key, spec: &CampaignSpec, world: &World, ownership: &BTreeMap<Key, Ownership>) -> Result<Vec<Candidate>, Unresolved> {
+    let plan_key = plan_key(key, spec);
+    let plan = world.plans.get(&plan_key).map(|plan| &plan.object).filter(|plan| grants::allows(plan, &key.namespace, &world.namespaces));
+    let Some(plan) = plan else {
+        // Foreign plans that exist and those that do not read the same.
+        let message = format!("There is no plan {plan_key} that namespace {} may use. Name another in spec.planRef, or ask the operator to allow the namespace.", key.namespace);
+        return Err((Vec::new(), Problem::new(Reason::PlanNotFound, message)));
+    };
+    let mut pool: BTreeMap<Key, u32> =
+        grants::granted(&plan.spec, &plan_key.namespace, world).into_iter().filter(|(server, _)| world.servers.contains_key(server)).collect();
+    let granted = pool.clone();
+    let mut own: Vec<Key> = Vec::new();
+    if plan.spec.own_servers.is_some() {
+        own.extend(ownership.iter().filter(|(server, owner)| server.namespace == key.namespace && **owner == Ownership::Own).map(|(server, _)| server.clone()));
+        pool.extend(own.iter().map(|server| (server.clone(), 1)));
+    }
+    let Some(chosen) = &spec.servers else {
+        if pool.is_empty() {
+            let message = format!("Plan {plan_key} grants no server that exists. Add one to the plan.");
+            return Err((Vec::new(), Problem::new(Reason::NoServers, message)));
+        }
+        let all = pool.into_iter().map(|(server, weight)| candidate(server, weight, true, spec, world)).collect::<Vec<_>>();
+        return some_weight(all, "the plan's servers");
+    };
+    let mut rows: BTreeMap<Key, Candidate> = pool.iter().map(|(server, _)| (server.clone(), candidate(server.clone(), 0, false, spec, world))).collect();
+    if plan.spec.narrowing() == Narrowing::Forbidden {
+        let message = format!("Plan {plan_key} has narrowing: Forbidden, and the campaign sets spec.servers. Remove spec.servers, or use another plan.");
+        return Err((rows.into_values().collect(), Problem::new(Reason::NarrowingForbidden, message)));
+    }
+    let mut problem = None;
+    for (position, choice) in chosen.iter().enumerate() {
+        let fits = |server: &&Key| server.name == choice.name && choice.namespace.as_ref().is_none_or(|namespace| *namespace == server.namespace);
+        let found: Vec<&Key> = pool.keys().filter(fits).collect();
+        match found.as_slice() {
+            [server] => {
+                rows.insert((*server).clone(), candidate((*server).clone(), choice.weight.unwrap_or(1), true, spec, world));
+            }
+            [] => {
+                let names = granted.keys().chain(&own).map(ToString::to_string).collect::<BTreeSet<_>>();
+                let names = names.into_iter().collect::<Vec<_>>().join(", ");
+                let wanted = choice.namespace.as_ref().map_or_else(|| choice.name.clone(), |namespace| format!("{namespace}/{}", choice.name));
+                let message = format!(
+                    "spec.servers[{position}]: plan {plan_key} grants namespace {} no server {wanted}. It may use: {}.",
+                    key.namespace,
+                    if names.is_empty() { "none" } else { &names }
+                );
+                problem.get_or_insert(Problem::new(Reason::ServerNotGranted, message));
+                let named = Key::new(choice.namespace.as_deref().unwrap_or(&key.namespace), choice.name.as_str());
+                rows.entry(named.clone()).or_insert(Candidate { key: named, weight: choice.weight.unwrap_or(1), granted: false, chosen: true, unfit: None });
+            }
+            [_, ..] => {
+                let message = format!(
+                    "spec.servers[{position}]: {} is both a server of the plan and one of the namespace's own. Say which with spec.servers[{position}].namespace: {} or {}.",
+                    choice.name, plan_key.namespace, key.namespace
+                );
+                problem.get_or_insert(Problem::new(Reason::AmbiguousServer, message));
+            }
+        }
+    }
+    let rows: Vec<Candidate> = rows.into_values().collect();
+    match problem {
+        Some(problem) => Err((rows, problem)),
+        None => some_weight(rows, "spec.servers"),
+    }
+}
+
+fn some_weight(rows: Vec<Candidate>, whose: &str) -> Result<Vec<Candidate>, Unresolved> {
+    if rows.iter().any(|row| row.chosen && row.weight > 0) {
+        return Ok(rows);
+    }
+    Err((rows, Problem::new(Reason::NoWeight, format!("All weights of {whose} are 0, so nothing can be sent. Give at least one a weight of 1 or more."))))
+}
+
+fn candidate(key: Key, weight: u32, chosen: bool, spec: &CampaignSpec, world: &World) -> Candidate {
+    let domain = spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
+    let domains = world.servers.get(&key).and_then(|server| server.object.spec.identity.as_ref()).map_or(&[][..], |identity| &identity.domains[..]);
+    let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| allowed.eq_ignore_ascii_case(&domain)))
+        .then(|| format!("its identity.domains do not name {domain}"));
+    Candidate { key, weight, granted: true, chosen, unfit }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn judge(
+    key: &Key,
+    input: &CampaignInput,
+    unresolved: Option<&Problem>,
+    usable: &[&Candidate],
+    servers: &BTreeMap<Key, ServerDecision>,
+    report: Option<&CampaignReport>,
+    observed: &Observations,
+    now_ms: i64,
+) -> Verdict {
+    let spec = &input.object.spec;
+    let generation = input.object.generation();
+    let previous = input.previous.as_ref().filter(|previous| previous.run == spec.run());
+    let begun = input.in_ledger || report.is_some_and(|report| report.started_ms.is_some());
+    let resting = if begun { CampaignState::Waiting } else { CampaignState::Scheduled };
+    // A run that the dispatcher has opened is kept there, held: its counts stay known, and what is on the wire ends.
+    let held = begun.then_some(true);
+
+    if let Some(report) = report
+        && report.phase == Phase::Closed
+    {
+        let mut verdict = Verdict::well(CampaignState::Completed, Reason::Completed, "Every recipient has an end.", Some(true));
+        if report.added_later > 0 {
+            verdict.message = format!("Every recipient has an end. {} rows were added to the audience later; they are not mailed until spec.run gets a new value.", report.added_later);
+        }
+        return verdict;
+    }
+    if let Some(stopped) = previous.filter(|previous| previous.state == CampaignState::Stopped && previous.observed_generation == generation)
+        && let Some(ready) = condition::find(&stopped.conditions, ConditionType::Ready)
+        // A ledger may be brought back without a change of the spec.
+        && ready.reason != Reason::LedgerMissing
+    {
+        return Verdict::stalled(CampaignState::Stopped, ready.reason, ready.message.clone(), held);
+    }
+    if previous.is_some_and(|previous| previous.started_at.is_some()) && !begun {
+        let message = format!(
+            "Status says that run {} has begun, and the ledger knows nothing of it. Nothing is sent, since everybody might be mailed twice. Bring the ledger back, or set spec.run to a new value to mail everybody.",
+            spec.run()
+        );
+        return Verdict::stalled(CampaignState::Stopped, Reason::LedgerMissing, message, None);
+    }
+    if let Some(problem) = unresolved {
+        return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
+    }
+    if let Err(problem) = &input.work {
+        return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
+    }
+    if let Some(trouble) = report.and_then(|report| report.trouble.as_ref()) {
+        return if trouble.transient {
+            Verdict::trying(CampaignState::Waiting, trouble.reason, trouble.message.clone(), Some(false))
+        } else {
+            Verdict::stalled(CampaignState::Stopped, trouble.reason, trouble.message.clone(), Some(true))
+        };
+    }
+    if spec.is_suspended() {
+        return Verdict::well(CampaignState::Suspended, Reason::Suspended, "spec.suspend is true; nothing new is sent until it is false.", held);
+    }
+    if !begun && let Some(verdict) = not_yet(spec, input.object.metadata.creation_timestamp, now_ms) {
+        return verdict;
+    }
+    if let Some(problem) = &observed.report.ledger_problem {
+        return Verdict::trying(CampaignState::Waiting, Reason::LedgerUnavailable, problem.clone(), Some(false));
+    }
+    judge_servers(key, spec, usable, servers, report, begun, now_ms)
+}
+
+/// Before its time, or too late.
+fn not_yet(spec: &CampaignSpec, first_seen: Option<Timestamp>, now_ms: i64) -> Option<Verdict> {
+    let start = spec.start_at.map(Timestamp::as_millisecond);
+    if let Some(start) = start.filter(|start| *start > now_ms) {
+        let message = format!("Starts at {}.", spec.start_at.unwrap_or_default());
+        let mut verdict = Verdict::well(CampaignState::Scheduled, Reason::Scheduled, message, None);
+        verdict.wake_at_ms = Some(start);
+        return Some(verdict);
+    }
+    let deadline = spec.starting_deadline?;
+    let due = start.or_else(|| first_seen.map(Timestamp::as_millisecond))?;
+    (now_ms > due + deadline.as_millis()).then(|| {
+        let message = format!("It could not start within startingDeadline ({deadline}) and does not start by itself any more. Set a later startAt, or remove startingDeadline.");
+        Verdict::stalled(CampaignState::Stopped, Reason::StartingDeadlineExceeded, message, None)
+    })
+}
+
+fn judge_servers(
+    key: &Key,
+    spec: &CampaignSpec,
+    usable: &[&Candidate],
+    servers: &BTreeMap<Key, ServerDecision>,
+    report: Option<&CampaignReport>,
+    begun: bool,
+    now_ms: i64,
+) -> Verdict {
+    let decisions: Vec<(&Key, &ServerDecision)> = usable.iter().filter_map(|candidate| servers.get_key_value(&candidate.key)).collect();
+    let active = decisions.iter().filter(|(_, server)| server.active).count();
+    let is_pending = |server: &ServerDecision| condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|c| c.reason == Reason::NotProbedYet);
+    let pending = decisions.iter().any(|(_, server)| is_pending(server));
+    if pending && (active == 0 || !(begun || report.is_some())) {
+        let message = "Waits for the first test of its servers.";
+        return Verdict::trying(if begun { CampaignState::Waiting } else { CampaignState::Scheduled }, Reason::NotProbedYet, message, begun.then_some(false));
+    }
+    if active == 0 {
+        let causes = decisions.iter().map(|(server, decision)| format!("{}: {}", server.name, decision.why_inactive));
+        let unfit = if decisions.is_empty() { vec![format!("no server may send for {}", spec.from.address)] } else { Vec::new() };
+        let causes = causes.chain(unfit).collect::<Vec<_>>().join(" ");
+        return match spec.when_no_server_is_active() {
+            WhenNoServerIsActive::Stop => Verdict::stalled(
+                CampaignState::Stopped,
+                Reason::NoServerIsActive,
+                format!("None of its servers is Active, and whenNoServerIsActive is Stop. {causes} Nothing was sent elsewhere. Mend a server, then change the spec (or set Wait); only the rest is mailed."),
+                begun.then_some(true),
+            ),
+            WhenNoServerIsActive::Wait => {
+                Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, format!("None of its servers is Active; it waits. {causes}"), Some(false))
+            }
+        };
+    }
+    let sending = || Verdict::well(CampaignState::Sending, Reason::Sending, "Messages are being sent.", Some(false));
+    let Some(report) = report else { return sending() };
+    let clock = |ms: i64| Timestamp::from_millisecond(ms).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default();
+    match report.waiting {
+        Waiting::No => sending(),
+        Waiting::ForServer => {
+            let names = decisions.iter().filter(|(_, server)| server.active).map(|(server, _)| server.name.as_str()).collect::<Vec<_>>().join(", ");
+            let message = format!("Sending through {names} failed; it is tested now, and the campaign goes on when a test succeeds.");
+            Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false))
+        }
+        Waiting::ForLimits(until) => {
+            let message = format!("The limits of its servers or of namespace {} are used up; it goes on at {}.", key.namespace, clock(until));
+            let mut verdict = Verdict::well(CampaignState::Waiting, Reason::WaitingForLimits, message, Some(false));
+            verdict.wake_at_ms = Some(until.max(now_ms + 1));
+            verdict
+        }
+        Waiting::ForRetry(_) => Verdict::well(
+            CampaignState::Waiting,
+            Reason::WaitingForRetry,
+            "All that is left was deferred by the servers; the next try comes by itself.",
+            Some(false),
+        ),
+    }
+}
+
+/// The table of picks: why each server was or was not picked.
+fn rows(candidates: &[Candidate], servers: &BTreeMap<Key, ServerDecision>, report: Option<&CampaignReport>, observed: &Observations) -> Vec<CampaignServerStatus> {
+    let may = |candidate: &Candidate| {
+        candidate.granted
+            && candidate.chosen
+            && candidate.unfit.is_none()
+            && servers.get(&candidate.key).is_some_and(|server| server.routed)
+            && observed.report.servers.get(&candidate.key).is_none_or(|server| server.exhausted_until.is_none())
+    };
+    let total: u64 = candidates.iter().filter(|candidate| may(candidate)).map(|candidate| u64::from(candidate.weight)).sum();
+    candidates
+        .iter()
+        .map(|candidate| {
+            let server = servers.get(&candidate.key);
+            let load = observed.report.servers.get(&candidate.key);
+            let weight = if may(candidate) { u64::from(candidate.weight) } else { 0 };
+            let tenths = if total == 0 { 0 } else { (weight * 1000 + total / 2) / total };
+            CampaignServerStatus {
+                server: candidate.key.to_string(),
+                granted: candidate.granted,
+                chosen: candidate.chosen && candidate.weight > 0,
+                // What a foreign namespace may not use reads as if it did not exist.
+                enabled: candidate.granted && server.is_some_and(|server| !has_reason(server, Reason::Disabled)),
+                active: candidate.granted && server.is_some_and(|server| server.active),
+                weight: candidate.weight,
+                share_percent: format!("{}.{}", tenths / 10, tenths % 10),
+                limit_left: candidate.granted.then(|| load.and_then(|load| load.limit_left)).flatten(),
+                warmup_left: candidate.granted.then(|| load.and_then(|load| load.warmup_left)).flatten(),
+                accepted: report.and_then(|report| report.accepted.get(&candidate.key)).copied().unwrap_or(0),
+                why_not: why_not(candidate, server, load),
+            }
+        })
+        .collect()
+}
+
+fn has_reason(server: &ServerDecision, reason: Reason) -> bool {
+    condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|ready| ready.reason == reason)
+}
+
+fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<&crate::dispatch::ServerReport>) -> String {
+    if !candidate.granted {
+        return "not granted by the plan, and not an own server".to_owned();
+    }
+    if !candidate.chosen {
+        return "not named in spec.servers".to_owned();
+    }
+    if candidate.weight == 0 {
+        return "its weight is 0".to_owned();
+    }
+    if let Some(unfit) = &candidate.unfit {
+        return unfit.clone();
+    }
+    let Some(server) = server else { return "it does not exist".to_owned() };
+    if !server.active {
+        return format!("Inactive: {}", server.why_inactive);
+    }
+    if !server.routed {
+        return "a send failed; it is tested before it is used again".to_owned();
+    }
+    match load.and_then(|load| load.exhausted_until) {
+        Some(until) => {
+            let until = Timestamp::from_millisecond(until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default();
+            format!("its limit is used up until {until}")
+        }
+        None => String::new(),
+    }
+}
+
+fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerStatus>, report: Option<&CampaignReport>) -> CampaignStatus {
+    let spec = &input.object.spec;
+    let previous = input.previous.as_ref().filter(|previous| previous.run == spec.run());
+    let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms - ms.rem_euclid(1000)).ok());
+    let recipients = report.map_or_else(|| previous.map_or_else(RecipientCounts::default, |previous| previous.recipients.clone()), |report| report.counts.clone());
+    let mut conditions = Vec::new();
+    let ready = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
+    conditions.push(Condition::new(ConditionType::Ready, ready, verdict.reason, verdict.message.as_str()));
+    if let Some(kind) = verdict.abnormal {
+        conditions.push(Condition::new(kind, ConditionStatus::True, verdict.reason, verdict.message.as_str()));
+    }
+    let completed = if verdict.state == CampaignState::Completed { ConditionStatus::True } else { ConditionStatus::False };
+    conditions.push(Condition::new(ConditionType::Completed, completed, verdict.reason, completion(&verdict, &recipients)));
+    if recipients.bad_rows > 0 {
+        let message = format!("{} rows of the audience could not be used; `mailfleet get campaigns {} --problems` names them.", recipients.bad_rows, input.object.metadata.name);
+        conditions.push(Condition::new(ConditionType::AudienceRead, ConditionStatus::False, Reason::BadRows, message));
+    } else if let Some(report) = report.filter(|report| report.added_later > 0) {
+        let message = format!("{} rows were added after the run was completed; they are not mailed until spec.run gets a new value.", report.added_later);
+        conditions.push(Condition::new(ConditionType::AudienceRead, ConditionStatus::False, Reason::RowsAfterCompletion, message));
+    } else if recipients.total.is_some() {
+        conditions.push(Condition::new(ConditionType::AudienceRead, ConditionStatus::True, Reason::Read, "The audience was read to its end."));
+    }
+    if spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some() && unsubscribe.url.is_none()) {
+        conditions.extend(not_in_effect(&["spec.unsubscribe.oneClick without url (no header is added)"]));
+    }
+    conditions.extend(input.stale.as_ref().map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())));
+    stall_when_stale(&mut conditions, input.stale.as_deref());
+    CampaignStatus {
+        observed_generation: input.object.generation(),
+        state: verdict.state,
+        run: spec.run().to_owned(),
+        started_at: report.and_then(|report| time(report.started_ms)).or_else(|| previous.and_then(|previous| previous.started_at)),
+        completed_at: report.and_then(|report| time(report.completed_ms)).or_else(|| previous.and_then(|previous| previous.completed_at)),
+        recipients,
+        servers,
+        effective: EffectiveCampaign {
+            when_no_server_is_active: spec.when_no_server_is_active(),
+            when_outcome_is_unknown: spec.when_outcome_is_unknown(),
+            retry: spec.retry(),
+            max_render_errors: spec.content.max_render_errors(),
+        },
+        conditions,
+    }
+}
+
+/// What became of the recipients, in one sentence; unknown ones are never silent.
+fn completion(verdict: &Verdict, counts: &RecipientCounts) -> String {
+    if verdict.state != CampaignState::Completed {
+        return "Not every recipient has an end yet.".to_owned();
+    }
+    let mut parts = vec![format!("{} accepted", counts.accepted)];
+    let named = [(counts.rejected, "rejected"), (counts.expired, "given up after all tries"), (counts.render_failed, "with a failed template")];
+    parts.extend(named.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    if counts.unknown > 0 {
+        parts.push(format!("{} unknown (may or may not have been mailed; not sent again)", counts.unknown));
+    }
+    if counts.resent > 0 {
+        parts.push(format!("{} sent again after an unknown outcome", counts.resent));
+    }
+    format!("Every recipient has an end: {}.", parts.join(", "))
+}

@@ -1,0 +1,88 @@
+//! Who may use what: plans, namespaces, and customers' own servers. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Problem, World};
+use crate::resources::{
+    Key, Plan, Reason,
+    plan::{NamespacesFrom, PlanSpec},
+};
+
+/// Whose a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The operator's: a plan of its namespace grants it.
+    Operator,
+    /// A customer's own, and allowed.
+    Own,
+    /// A customer's own, and not allowed: it is neither probed nor used.
+    Refused(Problem),
+}
+
+/// Whether a plan allows a namespace.
+#[must_use]
+pub fn allows(plan: &Plan, namespace: &str, namespaces: &BTreeMap<String, BTreeMap<String, String>>) -> bool {
+    match plan.spec.allowed_namespaces.as_ref().map(|allowed| (allowed.from, allowed.selector.as_ref())) {
+        None | Some((NamespacesFrom::Same, _)) => plan.namespace() == namespace,
+        Some((NamespacesFrom::All, _)) => true,
+        Some((NamespacesFrom::Selector, selector)) => selector.is_some_and(|selector| {
+            let mut labels = namespaces.get(namespace).cloned().unwrap_or_default();
+            // As in Kubernetes, every namespace has this label.
+            labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+            selector.matches(&labels)
+        }),
+    }
+}
+
+/// The servers that a plan grants, with their weights, by name; those that do not exist are among them.
+#[must_use]
+pub fn granted(plan: &PlanSpec, namespace: &str, world: &World) -> BTreeMap<Key, u32> {
+    let mut granted: BTreeMap<Key, u32> = BTreeMap::new();
+    if let Some(selector) = &plan.server_selector {
+        let selected = world.servers.iter().filter(|(key, server)| key.namespace == namespace && selector.matches(&server.object.metadata.labels));
+        granted.extend(selected.map(|(key, _)| (key.clone(), 1)));
+    }
+    granted.extend(plan.servers.iter().map(|server| (Key::new(namespace, server.name.as_str()), server.weight.unwrap_or(1))));
+    granted
+}
+
+/// Whose each server is, over the whole world.
+#[must_use]
+pub fn ownership(world: &World) -> BTreeMap<Key, Ownership> {
+    let operators: BTreeSet<Key> =
+        world.plans.iter().flat_map(|(key, plan)| granted(&plan.object.spec, &key.namespace, world).into_keys()).collect();
+    let mut own: BTreeMap<&str, Vec<&Key>> = BTreeMap::new();
+    let mut ownership = BTreeMap::new();
+    for key in world.servers.keys() {
+        if operators.contains(key) {
+            ownership.insert(key.clone(), Ownership::Operator);
+        } else {
+            own.entry(key.namespace.as_str()).or_default().push(key);
+        }
+    }
+    for (namespace, mut keys) in own {
+        keys.sort_by_key(|key| (world.servers[*key].object.metadata.creation_timestamp, (*key).clone()));
+        let max = own_servers_max(world, namespace);
+        for (position, key) in keys.iter().enumerate() {
+            let verdict = match max {
+                None => Ownership::Refused(Problem::new(
+                    Reason::NotAllowedByPlan,
+                    format!("No plan in namespace {namespace} grants this server, and no plan that allows the namespace has ownServers. Name it in a plan's servers, or set ownServers in a plan."),
+                )),
+                Some(max) if position >= max as usize => Ownership::Refused(Problem::new(
+                    Reason::OverMaximum,
+                    format!("Namespace {namespace} has {} servers of its own, and its plans allow {max}; the oldest count first. Delete one, or raise ownServers.max.", keys.len()),
+                )),
+                Some(_) => Ownership::Own,
+            };
+            ownership.insert((*key).clone(), verdict);
+        }
+    }
+    ownership
+}
+
+/// The largest maximum among the plans that allow a namespace; none when none lets it run servers of its own.
+fn own_servers_max(world: &World, namespace: &str) -> Option<u32> {
+    let plans = world.plans.values().map(|plan| &plan.object).filter(|plan| allows(plan, namespace, &world.namespaces));
+    plans.filter_map(|plan| plan.spec.own_servers.as_ref()).map(|own| own.max).max()
+}

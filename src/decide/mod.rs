@@ -1,0 +1,157 @@
+//! What should hold: pure functions over the whole world. No I/O, no clock, no randomness; time is an argument.
+//!
+//! [`decide`] reads everything that is wanted and everything that was observed, and answers in data: the status of each
+//! object, the probes that are due, and what the dispatcher may do. The engine turns that into I/O.
+
+pub mod campaigns;
+pub mod grants;
+pub mod observe;
+pub mod plans;
+pub mod servers;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use observe::{Observations, ProbeResult, ServerObservation};
+
+use crate::resources::{
+    Campaign, Key, Plan, Rate, Reason, SendingServer,
+    campaign::CampaignStatus, plan::PlanStatus, sending_server::SendingServerStatus,
+};
+
+/// Everything that people want, with what it refers to already looked up.
+#[derive(Clone, Default)]
+pub struct World {
+    /// Servers.
+    pub servers: BTreeMap<Key, ServerInput>,
+    /// Plans.
+    pub plans: BTreeMap<Key, PlanInput>,
+    /// Campaigns.
+    pub campaigns: BTreeMap<Key, CampaignInput>,
+    /// The labels of namespaces.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// What cannot be used, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The condition's reason.
+    pub reason: Reason,
+    /// The condition's message.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// A server and what was looked up for it.
+#[derive(Clone)]
+pub struct ServerInput {
+    /// The object.
+    pub object: Arc<SendingServer>,
+    /// A fingerprint of spec and secrets, or why it cannot be spoken to.
+    pub built: Result<u64, Problem>,
+    /// Why the newest version could not be read, when this is an older one.
+    pub stale: Option<String>,
+}
+
+/// A plan.
+#[derive(Clone)]
+pub struct PlanInput {
+    /// The object.
+    pub object: Arc<Plan>,
+    /// Why the newest version could not be read, when this is an older one.
+    pub stale: Option<String>,
+}
+
+/// A campaign and what was looked up for it.
+#[derive(Clone)]
+pub struct CampaignInput {
+    /// The object.
+    pub object: Arc<Campaign>,
+    /// A fingerprint of what messages are made of, or why they cannot be made.
+    pub work: Result<u64, Problem>,
+    /// Why the newest version could not be read, when this is an older one.
+    pub stale: Option<String>,
+    /// Whether the ledger knows the run that the spec names.
+    pub in_ledger: bool,
+    /// The status that was written last, by this process or the one before.
+    pub previous: Option<CampaignStatus>,
+}
+
+/// What should be done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// Servers.
+    pub servers: BTreeMap<Key, ServerDecision>,
+    /// The statuses of plans; conditions without times.
+    pub plans: BTreeMap<Key, PlanStatus>,
+    /// Campaigns.
+    pub campaigns: BTreeMap<Key, CampaignDecision>,
+    /// When to decide again if nothing changes, milliseconds.
+    pub wake_at_ms: i64,
+}
+
+/// What holds of a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerDecision {
+    /// The status; conditions without times.
+    pub status: SendingServerStatus,
+    /// Whether it is Active.
+    pub active: bool,
+    /// Whether the dispatcher may pick it: Active, and not taken out by a send failure.
+    pub routed: bool,
+    /// When it is to be probed, milliseconds; never for one that may not be.
+    pub probe_at_ms: Option<i64>,
+    /// When to decide again: the next probe, or the end of the pause after a send failure.
+    pub wake_at_ms: Option<i64>,
+    /// What stands in the way of its being Active, in words; empty when nothing does.
+    pub why_inactive: String,
+}
+
+/// What holds of a campaign.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CampaignDecision {
+    /// The status; conditions without times.
+    pub status: CampaignStatus,
+    /// What the dispatcher is to do; none while the run may not be touched.
+    pub order: Option<OrderIntent>,
+}
+
+/// What the dispatcher is to do for a campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderIntent {
+    /// Nothing new is sent.
+    pub hold: bool,
+    /// The servers that are granted, chosen and Active, with their weights.
+    pub servers: Vec<(Key, u32)>,
+    /// The key and windows of the plan's limits for this namespace.
+    pub plan_limits: Option<(String, Vec<Rate>)>,
+}
+
+/// Decides over the whole world.
+#[must_use]
+pub fn decide(world: &World, observed: &Observations, now_ms: i64) -> Decision {
+    let ownership = grants::ownership(world);
+    let mut decision = Decision { wake_at_ms: now_ms + 60_000, ..Decision::default() };
+    for (key, input) in &world.servers {
+        let server = servers::decide(key, input, &ownership, observed, now_ms);
+        decision.wake_at_ms = server.wake_at_ms.map_or(decision.wake_at_ms, |at| decision.wake_at_ms.min(at));
+        decision.servers.insert(key.clone(), server);
+    }
+    for (key, input) in &world.campaigns {
+        let (campaign, wake_at_ms) = campaigns::decide(key, input, world, &ownership, &decision.servers, observed, now_ms);
+        decision.wake_at_ms = wake_at_ms.map_or(decision.wake_at_ms, |at| decision.wake_at_ms.min(at));
+        decision.campaigns.insert(key.clone(), campaign);
+    }
+    for (key, input) in &world.plans {
+        decision.plans.insert(key.clone(), plans::decide(key, input, world, &decision.servers));
+    }
+    decision
+}

@@ -1,0 +1,183 @@
+//! What was observed: probes and send failures, kept as small state machines. Pure.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    dispatch::{Report, route::jitter},
+    providers::Failure,
+    resources::{Key, sending_server::EffectiveProbe},
+};
+
+/// Everything that was observed.
+#[derive(Clone, Default)]
+pub struct Observations {
+    /// Servers.
+    pub servers: BTreeMap<Key, ServerObservation>,
+    /// The data plane.
+    pub report: Arc<Report>,
+    /// For jitter.
+    pub seed: u64,
+}
+
+/// The end of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// The conversation went well.
+    Succeeded,
+    /// It did not.
+    Failed(Failure),
+    /// This type cannot be probed without sending.
+    NotProbeable,
+}
+
+/// A server that was taken out of routing since it failed at sending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendFailure {
+    /// When, milliseconds.
+    pub at_ms: i64,
+    /// Why.
+    pub failure: Failure,
+    /// Failures in a row, with no message taken in between.
+    pub in_a_row: u32,
+    /// Messages that the server had taken when it failed.
+    pub accepted_before: u64,
+}
+
+/// What was observed of a server, for one version of its spec and secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerObservation {
+    /// The version.
+    pub fingerprint: u64,
+    /// The newest probe's end.
+    pub last_probe: Option<ProbeResult>,
+    /// When it ended, milliseconds.
+    pub last_probe_ms: i64,
+    /// When it began, milliseconds.
+    pub last_probe_began_ms: i64,
+    /// Whether one is under way.
+    pub probing: bool,
+    /// Failed probes in a row.
+    pub failures: u32,
+    /// Good probes in a row.
+    pub successes: u32,
+    /// Whether probes hold it Active: flips only at the thresholds.
+    pub probes_good: bool,
+    /// A failure at sending that is not mended yet.
+    pub send_failure: Option<SendFailure>,
+    /// The last mended failure: its count, and the messages taken by then.
+    pub mended: Option<(u32, u64)>,
+    /// Failures that the dispatcher counted, as far as they are handled.
+    pub acknowledged_failures: u64,
+    /// Probes so far, for jitter.
+    pub probes: u64,
+}
+
+impl ServerObservation {
+    /// Starts afresh for a new version; what the dispatcher counted stays.
+    #[must_use]
+    pub fn renewed(&self, fingerprint: u64) -> Self {
+        Self { fingerprint, acknowledged_failures: self.acknowledged_failures, probes: self.probes, probing: false, ..Self::default() }
+    }
+
+    /// Notes the end of a probe.
+    pub fn note_probe(&mut self, result: ProbeResult, began_ms: i64, now_ms: i64, probe: &EffectiveProbe) {
+        self.probing = false;
+        self.probes += 1;
+        self.last_probe_ms = now_ms;
+        self.last_probe_began_ms = began_ms;
+        match result {
+            ProbeResult::Succeeded | ProbeResult::NotProbeable => {
+                self.failures = 0;
+                self.successes = self.successes.saturating_add(1);
+                if self.successes >= probe.success_threshold || result == ProbeResult::NotProbeable {
+                    self.probes_good = true;
+                }
+            }
+            ProbeResult::Failed(_) => {
+                self.successes = 0;
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= probe.failure_threshold {
+                    self.probes_good = false;
+                }
+            }
+        }
+        self.last_probe = Some(result);
+    }
+
+    /// Notes that the dispatcher took the server out; `accepted` is what it has taken so far.
+    pub fn note_send_failure(&mut self, failure: Failure, count: u64, accepted: u64, now_ms: i64) {
+        self.acknowledged_failures = count;
+        let before = match (&self.send_failure, self.mended) {
+            (Some(open), _) => open.in_a_row,
+            (None, Some((in_a_row, accepted_then))) if accepted_then == accepted => in_a_row,
+            _ => 0,
+        };
+        self.send_failure = Some(SendFailure { at_ms: now_ms, failure, in_a_row: before + 1, accepted_before: accepted });
+    }
+
+    /// When a send failure may be forgotten: after a good probe that began after it, and the longer the more often it failed in a row.
+    #[must_use]
+    pub fn readmit_at_ms(&self, probe: &EffectiveProbe) -> Option<i64> {
+        let open = self.send_failure.as_ref()?;
+        if self.last_probe_began_ms < open.at_ms || !matches!(self.last_probe, Some(ProbeResult::Succeeded | ProbeResult::NotProbeable)) {
+            return None;
+        }
+        let pause = match open.in_a_row {
+            1 if self.last_probe == Some(ProbeResult::Succeeded) => 0,
+            count => doubled(probe.retry_after.as_millis(), count.saturating_sub(2), probe.interval.as_millis()),
+        };
+        Some(open.at_ms + pause)
+    }
+
+    /// Forgets a send failure whose time has come. True when it did.
+    pub fn readmit(&mut self, probe: &EffectiveProbe, accepted: u64, now_ms: i64) -> bool {
+        if self.readmit_at_ms(probe).is_none_or(|at| at > now_ms) {
+            return false;
+        }
+        if let Some(open) = self.send_failure.take() {
+            self.mended = Some((open.in_a_row, accepted));
+        }
+        true
+    }
+
+    /// When the next probe is due, milliseconds.
+    #[must_use]
+    pub fn probe_at_ms(&self, probe: &EffectiveProbe, key: &Key, seed: u64) -> Option<i64> {
+        if self.probing {
+            return None;
+        }
+        if self.last_probe.is_none() {
+            return Some(0);
+        }
+        let name = key.to_string();
+        let spread = |delay: i64| spread(delay, jitter(seed, &name, self.probes));
+        if let Some(open) = &self.send_failure
+            && self.last_probe_began_ms < open.at_ms
+        {
+            // The first probe after a failure at once.
+            return Some(open.at_ms);
+        }
+        let retry = probe.retry_after.as_millis();
+        let delay = match &self.last_probe {
+            Some(ProbeResult::Failed(_)) if self.probes_good => retry,
+            Some(ProbeResult::Failed(_)) => {
+                let further = if self.failures > probe.failure_threshold { self.failures - probe.failure_threshold } else { 0 };
+                spread(doubled(retry, further, probe.interval.as_millis()))
+            }
+            _ if self.successes < probe.success_threshold && !self.probes_good => retry,
+            _ => spread(probe.interval.as_millis()),
+        };
+        Some(self.last_probe_ms + delay)
+    }
+}
+
+fn doubled(start: i64, times: u32, max: i64) -> i64 {
+    start.saturating_mul(1 << times.min(20)).min(max.max(start))
+}
+
+/// A tenth more or less, so that a thousand servers are not probed at once.
+fn spread(delay: i64, unit: f64) -> i64 {
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    let spread = (delay as f64 * (0.9 + 0.2 * unit)) as i64;
+    spread
+}

@@ -1,0 +1,72 @@
+//! What a plan grants, as it is now. Pure.
+
+use std::collections::BTreeMap;
+
+use super::{PlanInput, ServerDecision, World, grants, servers::stall_when_stale};
+use crate::resources::{
+    Condition, ConditionStatus, ConditionType, Key, Reason,
+    plan::{PlanServerStatus, PlanStatus},
+};
+
+/// Decides on one plan.
+#[must_use]
+pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Key, ServerDecision>) -> PlanStatus {
+    let granted = grants::granted(&input.object.spec, &key.namespace, world);
+    let rows: Vec<PlanServerStatus> = granted
+        .iter()
+        .map(|(server, weight)| {
+            let state = match servers.get(server) {
+                Some(decision) if decision.active => "Active",
+                Some(_) => "Inactive",
+                None => "NotFound",
+            };
+            PlanServerStatus { name: server.name.clone(), weight: *weight, state: state.to_owned() }
+        })
+        .collect();
+    let count = |state: &str| rows.iter().filter(|row| row.state == state).count();
+    let names = |state: &str| rows.iter().filter(|row| row.state == state).map(|row| row.name.as_str()).collect::<Vec<_>>().join(", ");
+    let active = count("Active");
+    let mut conditions = Vec::new();
+    let mut not_ready = |reason, message: String, stalled| {
+        conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::False, reason, message.as_str()));
+        let kind = if stalled { ConditionType::Stalled } else { ConditionType::Reconciling };
+        conditions.push(Condition::new(kind, ConditionStatus::True, reason, message));
+    };
+    if rows.is_empty() {
+        if input.object.spec.own_servers.is_some() {
+            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::NoServers, "The plan grants no server; its namespaces use their own."));
+        } else {
+            not_ready(Reason::NoServers, "The plan grants no server. Name some in spec.servers, or set ownServers.".to_owned(), true);
+        }
+    } else if count("NotFound") > 0 {
+        let message = format!("Not found in namespace {}: {}. Create them, or take them out of spec.servers.", key.namespace, names("NotFound"));
+        if active > 0 {
+            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message.as_str()));
+            conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::ServerNotFound, message));
+        } else {
+            not_ready(Reason::ServerNotFound, message, true);
+        }
+    } else if active == 0 {
+        not_ready(Reason::NoServerActive, format!("None of the granted servers is Active; their own status says why: {}.", names("Inactive")), false);
+    } else {
+        let message = match count("Inactive") {
+            0 => "All granted servers are Active.".to_owned(),
+            _ => format!("Some granted servers are Inactive; their own status says why: {}.", names("Inactive")),
+        };
+        conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message));
+    }
+    conditions.extend(input.stale.as_ref().map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())));
+    stall_when_stale(&mut conditions, input.stale.as_deref());
+    let campaigns = world.campaigns.values().filter(|campaign| {
+        let plan = &campaign.object.spec.plan_ref;
+        plan.name == key.name && plan.namespace.as_deref().unwrap_or(campaign.object.namespace()) == key.namespace
+    });
+    PlanStatus {
+        observed_generation: input.object.generation(),
+        servers_active: u32::try_from(active).unwrap_or(u32::MAX),
+        servers_granted: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+        servers: rows,
+        campaigns: u32::try_from(campaigns.count()).unwrap_or(u32::MAX),
+        conditions,
+    }
+}

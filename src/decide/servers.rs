@@ -1,0 +1,161 @@
+//! Active or Inactive, and why. Pure.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Observations, ProbeResult, Problem, ServerDecision, ServerInput,
+    grants::Ownership,
+    observe::ServerObservation,
+};
+use crate::{
+    providers::Provider as _,
+    resources::{
+        Condition, ConditionStatus, ConditionType, Key, Reason, SendingServerSpec,
+        sending_server::{EffectiveServer, SendingServerStatus, ServerState},
+    },
+};
+
+/// What stands in the way of a server's being Active.
+struct Hindrance {
+    reason: Reason,
+    message: String,
+    /// Only a person can mend it.
+    stalled: bool,
+}
+
+/// Decides on one server.
+#[must_use]
+pub fn decide(key: &Key, input: &ServerInput, ownership: &BTreeMap<Key, Ownership>, observed: &Observations, now_ms: i64) -> ServerDecision {
+    let spec = &input.object.spec;
+    let probe = spec.probe();
+    let fingerprint = input.built.as_ref().ok().copied();
+    let observation = observed.servers.get(key).filter(|observation| Some(observation.fingerprint) == fingerprint);
+    let fresh = ServerObservation::default();
+    let observation = observation.unwrap_or(&fresh);
+    let accepted = acceptance(spec, input, ownership.get(key));
+    let may_probe = accepted.is_ok();
+    let hindrance = match &accepted {
+        Err(problem) => Some(Hindrance { reason: problem.reason, message: problem.message.clone(), stalled: true }),
+        Ok(()) => probe_hindrance(observation).or_else(|| send_hindrance(observation, probe.failure_threshold)),
+    };
+    let active = hindrance.is_none();
+    let routed = active && observation.send_failure.is_none();
+
+    let mut conditions = vec![match &accepted {
+        Ok(()) => Condition::new(ConditionType::Accepted, ConditionStatus::True, Reason::Read, "The spec and what it refers to are good."),
+        Err(problem) => Condition::new(ConditionType::Accepted, ConditionStatus::False, problem.reason, problem.message.as_str()),
+    }];
+    if may_probe {
+        conditions.push(probed(observation));
+    }
+    if let Some(failure) = &observation.send_failure {
+        conditions.push(Condition::new(ConditionType::Routed, ConditionStatus::False, failure.failure.reason, failure.failure.message.as_str()));
+    }
+    conditions.extend(no_effect(spec));
+    conditions.extend(input.stale.as_ref().map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())));
+    match &hindrance {
+        None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
+        Some(hindrance) => {
+            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::False, hindrance.reason, hindrance.message.as_str()));
+            let kind = if hindrance.stalled { ConditionType::Stalled } else { ConditionType::Reconciling };
+            conditions.push(Condition::new(kind, ConditionStatus::True, hindrance.reason, hindrance.message.as_str()));
+        }
+    }
+    stall_when_stale(&mut conditions, input.stale.as_deref());
+
+    let probe_at_ms = may_probe.then(|| observation.probe_at_ms(&probe, key, observed.seed)).flatten();
+    let readmit_at_ms = observation.readmit_at_ms(&probe).map(|at| at.max(now_ms + 1));
+    ServerDecision {
+        status: SendingServerStatus {
+            observed_generation: input.object.generation(),
+            state: if active { ServerState::Active } else { ServerState::Inactive },
+            provider: spec.provider.type_name().to_owned(),
+            address: spec.provider.address(),
+            effective: EffectiveServer {
+                connections: spec.limits().connections(),
+                messages_per_connection: spec.limits().messages_per_connection(),
+                probe,
+            },
+            conditions,
+        },
+        active,
+        routed,
+        wake_at_ms: probe_at_ms.into_iter().chain(readmit_at_ms).min(),
+        probe_at_ms,
+        why_inactive: hindrance.map(|hindrance| hindrance.message).unwrap_or_default(),
+    }
+}
+
+/// When the newest version cannot be read, a person has to act, whatever the last good one does.
+pub(super) fn stall_when_stale(conditions: &mut Vec<Condition>, stale: Option<&str>) {
+    if let Some(why) = stale {
+        conditions.retain(|condition| condition.kind != ConditionType::Stalled && condition.kind != ConditionType::Reconciling);
+        conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::InvalidFile, why));
+    }
+}
+
+fn acceptance(spec: &SendingServerSpec, input: &ServerInput, ownership: Option<&Ownership>) -> Result<(), Problem> {
+    if !spec.is_enabled() {
+        return Err(Problem::new(Reason::Disabled, "spec.enabled is false: the server is neither tested nor used. Set it to true to use it."));
+    }
+    if let Some(Ownership::Refused(problem)) = ownership {
+        return Err(problem.clone());
+    }
+    input.built.clone().map(|_| ())
+}
+
+fn probe_hindrance(observation: &ServerObservation) -> Option<Hindrance> {
+    match &observation.last_probe {
+        None => Some(Hindrance { reason: Reason::NotProbedYet, message: "The first test has not ended yet.".to_owned(), stalled: false }),
+        Some(_) if observation.probes_good => None,
+        Some(ProbeResult::Failed(failure)) => {
+            Some(Hindrance { reason: failure.reason, message: failure.message.clone(), stalled: failure.needs_person })
+        }
+        Some(_) => Some(Hindrance {
+            reason: Reason::NotProbedYet,
+            message: "Tests succeed again, but not yet as many in a row as probe.successThreshold asks for.".to_owned(),
+            stalled: false,
+        }),
+    }
+}
+
+/// A server whose probes succeed and whose sends keep failing is not Active: it cannot send.
+fn send_hindrance(observation: &ServerObservation, threshold: u32) -> Option<Hindrance> {
+    let open = observation.send_failure.as_ref().filter(|open| open.in_a_row >= threshold)?;
+    Some(Hindrance {
+        reason: Reason::SendFailed,
+        message: format!("Tests succeed, but messages are refused: {}", open.failure.message),
+        stalled: open.failure.needs_person,
+    })
+}
+
+fn probed(observation: &ServerObservation) -> Condition {
+    let (status, reason, message) = match &observation.last_probe {
+        None => (ConditionStatus::Unknown, Reason::NotProbedYet, "The first test has not ended yet."),
+        Some(ProbeResult::NotProbeable) => {
+            (ConditionStatus::Unknown, Reason::NotProbeable, "This type cannot be tested without sending; it is Active until a send fails.")
+        }
+        Some(ProbeResult::Succeeded) => (ConditionStatus::True, Reason::ProbeSucceeded, "Connection successful."),
+        Some(ProbeResult::Failed(failure)) => (ConditionStatus::False, failure.reason, failure.message.as_str()),
+    };
+    Condition::new(ConditionType::Probed, status, reason, message)
+}
+
+fn no_effect(spec: &SendingServerSpec) -> Option<Condition> {
+    let mut fields = Vec::new();
+    if spec.feedback.is_some() {
+        fields.push("spec.feedback");
+    }
+    if spec.identity.as_ref().is_some_and(|identity| identity.dkim.is_some()) {
+        fields.push("spec.identity.dkim (messages are not signed)");
+    }
+    not_in_effect(&fields)
+}
+
+/// The condition that names fields without effect, if there are any.
+pub(super) fn not_in_effect(fields: &[&str]) -> Option<Condition> {
+    (!fields.is_empty()).then(|| {
+        let message = format!("Accepted, but without effect in this version: {}.", fields.join(", "));
+        Condition::new(ConditionType::FieldsInEffect, ConditionStatus::False, Reason::NotYetInEffect, message)
+    })
+}

@@ -1,0 +1,93 @@
+//! What flows through the dispatcher: messages ready to be claimed, on the wire, and ended.
+
+use std::sync::Arc;
+
+use crate::audience::Fields;
+
+/// A rendered message that waits to be claimed.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its row in the ledger; none for a recipient who was never claimed.
+    pub seq: Option<u64>,
+    /// Whether the ledger has it as deferred (and not as a claim of an earlier process that is sent again).
+    pub was_deferred: bool,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// The envelope recipient.
+    pub recipient: Arc<str>,
+    /// The template fields, to be kept in the ledger while the message is deferred.
+    pub fields: Fields,
+    /// The message.
+    pub content: Arc<[u8]>,
+    /// See [`crate::providers::Outgoing::needs_8bit`].
+    pub needs_8bit: bool,
+    /// See [`crate::providers::Outgoing::needs_smtputf8`].
+    pub needs_smtputf8: bool,
+}
+
+/// A message on the wire: claimed, without an outcome.
+#[derive(Debug)]
+pub struct InFlight {
+    /// The campaign's index.
+    pub campaign: usize,
+    /// The server's index.
+    pub lane: usize,
+    /// Its row in the ledger.
+    pub seq: u64,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// The recipient, for messages to people.
+    pub recipient: Arc<str>,
+    /// The template fields.
+    pub fields: Fields,
+    /// When it was claimed, milliseconds.
+    pub claimed_ms: i64,
+}
+
+/// What became of a message, to be written to the ledger.
+#[derive(Debug)]
+pub struct Ended {
+    /// The campaign's index.
+    pub campaign: usize,
+    /// Its row; none for a recipient that never was claimed.
+    pub seq: Option<u64>,
+    /// The recipient.
+    pub recipient: Arc<str>,
+    /// Which try it was, from 1.
+    pub attempt: u32,
+    /// The server's index.
+    pub lane: Option<usize>,
+    /// What became of it.
+    pub end: End,
+    /// The server's reply, or what went wrong.
+    pub reply: Option<String>,
+}
+
+/// The ways in which a try ends.
+#[derive(Debug)]
+pub enum End {
+    /// A server has it.
+    Accepted,
+    /// A server refused it for good.
+    Rejected,
+    /// No try is left.
+    Expired,
+    /// It may have been mailed, and is not sent again.
+    Unknown,
+    /// Its template failed.
+    RenderFailed,
+    /// Another try comes.
+    Deferred {
+        /// When, milliseconds.
+        at_ms: i64,
+        /// Kept for then.
+        fields: Fields,
+        /// Whether it may have been mailed already (`Resend`).
+        unknown: bool,
+    },
+    /// It was certainly not sent, and goes to another server at once; the try does not count.
+    Returned {
+        /// Kept for then.
+        fields: Fields,
+    },
+}

@@ -1,0 +1,183 @@
+//! What the data plane tells the control plane: counts, and why something waits.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use super::{
+    campaign::{Phase, Trouble},
+    scheduler::Scheduler,
+};
+use crate::resources::{Key, campaign::RecipientCounts};
+
+/// The state of the data plane at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Campaigns.
+    pub campaigns: BTreeMap<Key, CampaignReport>,
+    /// Servers.
+    pub servers: BTreeMap<Key, ServerReport>,
+    /// Why the ledger cannot be written, while that is so.
+    pub ledger_problem: Option<String>,
+    /// Claims without an outcome.
+    pub unresolved: usize,
+    /// How long a commit takes, microseconds.
+    pub commit_micros: u64,
+}
+
+/// What a run waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing: it sends.
+    No,
+    /// Its servers failed at sending and are being tested.
+    ForServer,
+    /// Its servers' or its namespace's limits are used up until then, milliseconds.
+    ForLimits(i64),
+    /// All that is left is deferred until then, milliseconds.
+    ForRetry(i64),
+}
+
+/// A run of a campaign.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CampaignReport {
+    /// The run's name.
+    pub run: String,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Recipients by what became of them.
+    pub counts: RecipientCounts,
+    /// Messages that each server took.
+    pub accepted: BTreeMap<Key, u64>,
+    /// How much of the audience is read, 0 to 1.
+    pub audience_progress: Option<f64>,
+    /// Recipients that the audience has brought so far.
+    pub audience_seen: u64,
+    /// What it waits for.
+    pub waiting: Waiting,
+    /// What stops it.
+    pub trouble: Option<Trouble>,
+    /// When the run began, milliseconds.
+    pub started_ms: Option<i64>,
+    /// When every recipient had an end, milliseconds.
+    pub completed_ms: Option<i64>,
+    /// Rows that were added after completion.
+    pub added_later: u64,
+    /// Claims of an earlier process whose outcome is not known.
+    pub unknown_at_start: u64,
+}
+
+/// A server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerReport {
+    /// Messages left in its longer windows.
+    pub limit_left: Option<u64>,
+    /// Messages left of today's warm-up.
+    pub warmup_left: Option<u64>,
+    /// Its longer windows or warm-up are used up until then, milliseconds.
+    pub exhausted_until: Option<i64>,
+    /// Messages on the wire.
+    pub in_flight: usize,
+    /// Messages that it took since the process began.
+    pub accepted: u64,
+    /// Whether the dispatcher picks it.
+    pub eligible: bool,
+}
+
+impl Scheduler {
+    /// The state now.
+    pub fn report(&mut self, now_ms: i64, ledger_problem: Option<String>) -> Report {
+        let servers = (0..self.lanes.len())
+            .map(|index| {
+                let lane = &self.lanes[index];
+                let limiter = self.limiters.get_mut(&lane.lane.name);
+                let (limit_left, warmup_left) = limiter.map_or((None, None), |limiter| (limiter.left(now_ms), limiter.warmup_left(now_ms)));
+                let report = ServerReport {
+                    limit_left,
+                    warmup_left,
+                    exhausted_until: lane.exhausted_until,
+                    in_flight: lane.in_flight,
+                    accepted: lane.accepted,
+                    eligible: lane.is_eligible(),
+                };
+                (self.lane_keys[index].clone(), report)
+            })
+            .collect();
+        let mut campaigns = BTreeMap::new();
+        for (key, &index) in &self.campaign_index {
+            let plan = self.campaign(index).and_then(|campaign| campaign.order.plan_limits.clone());
+            let plan_until = plan.and_then(|(name, _)| self.limiters.get_mut(&name).and_then(|limiter| limiter.exhausted_until(now_ms)));
+            if let Some(report) = self.campaign_report(index, plan_until) {
+                campaigns.insert(key.clone(), report);
+            }
+        }
+        let commit_micros = u64::try_from(self.commit_time.as_micros()).unwrap_or(u64::MAX);
+        Report { campaigns, servers, ledger_problem, unresolved: self.unsettled(), commit_micros }
+    }
+
+    fn campaign_report(&self, index: usize, plan_until: Option<i64>) -> Option<CampaignReport> {
+        let campaign = self.campaign(index)?;
+        let mut accepted: BTreeMap<Key, u64> = BTreeMap::new();
+        for (name, count) in &campaign.accepted_before {
+            if let Some((namespace, name)) = name.split_once('/') {
+                *accepted.entry(Key::new(namespace, name)).or_default() += count;
+            }
+        }
+        for (lane, count) in &campaign.accepted_by_lane {
+            *accepted.entry(self.lane_keys[*lane].clone()).or_default() += count;
+        }
+        let mut counts = campaign.counts.clone();
+        counts.sending = campaign.in_flight as u64;
+        Some(CampaignReport {
+            run: campaign.order.run.clone(),
+            phase: campaign.phase,
+            counts,
+            accepted,
+            audience_progress: campaign.audience_progress,
+            audience_seen: campaign.audience_seen,
+            waiting: self.waiting(index, plan_until),
+            trouble: campaign.trouble.clone(),
+            started_ms: campaign.started_ms,
+            completed_ms: campaign.completed_ms,
+            added_later: campaign.added_later,
+            unknown_at_start: campaign.unknown_at_start,
+        })
+    }
+
+    fn waiting(&self, index: usize, plan_until: Option<i64>) -> Waiting {
+        let Some(campaign) = self.campaign(index) else { return Waiting::No };
+        if campaign.phase != Phase::Feeding || campaign.in_flight > 0 {
+            return Waiting::No;
+        }
+        if let Some(until) = plan_until {
+            return Waiting::ForLimits(until);
+        }
+        if campaign.eligible.is_empty() {
+            let lanes = campaign.order.servers.iter().filter_map(|(key, _)| self.lane_index.get(key)).map(|lane| &self.lanes[*lane]);
+            return lanes.filter_map(|lane| lane.exhausted_until).min().map_or(Waiting::ForServer, Waiting::ForLimits);
+        }
+        match campaign.next_due_ms {
+            Some(due) if campaign.audience_done && campaign.waiting == 0 && campaign.preparing == 0 => Waiting::ForRetry(due),
+            _ => Waiting::No,
+        }
+    }
+}
+
+/// A clock that never steps back: wall time at the start, then the steady clock.
+#[derive(Clone, Copy, Debug)]
+pub struct SteadyClock {
+    wall_ms: i64,
+    started: Instant,
+}
+
+impl Default for SteadyClock {
+    fn default() -> Self {
+        Self { wall_ms: jiff::Timestamp::now().as_millisecond(), started: Instant::now() }
+    }
+}
+
+impl SteadyClock {
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.wall_ms + i64::try_from(self.started.elapsed().as_millis()).unwrap_or(0)
+    }
+}

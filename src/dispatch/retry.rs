@@ -1,0 +1,39 @@
+//! When a deferred message is tried again. Pure.
+
+use std::time::Duration;
+
+use super::route::jitter;
+use crate::resources::campaign::EffectiveRetry;
+
+/// The longest wait between two tries.
+const DELAY_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The wait after try number `attempt`, or none when it was the last: doubling from the initial delay up to a day, a
+/// fifth of it by chance so that not all come back at once, and never before the server's own word.
+#[must_use]
+pub fn delay(retry: &EffectiveRetry, seed: u64, recipient: &str, attempt: u32, server_says: Option<Duration>) -> Option<Duration> {
+    if attempt >= retry.attempts {
+        return None;
+    }
+    let doubled = retry.initial_delay.std().saturating_mul(1 << (attempt.saturating_sub(1)).min(20)).min(DELAY_MAX);
+    let spread = doubled.mul_f64(0.8 + 0.4 * jitter(seed, recipient, u64::from(attempt)));
+    Some(server_says.map_or(spread, |says| says.min(DELAY_MAX).max(spread)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_doubles_spreads_and_ends() {
+        let retry = EffectiveRetry { attempts: 4, initial_delay: crate::resources::Duration::from_secs(60) };
+        for (attempt, center) in [(1, 60.0), (2, 120.0), (3, 240.0)] {
+            let delay = delay(&retry, 7, "a@example.com", attempt, None).expect("a further try").as_secs_f64();
+            assert!((center * 0.8..=center * 1.2).contains(&delay), "{attempt}: {delay}");
+        }
+        assert_eq!(delay(&retry, 7, "a@example.com", 4, None), None);
+        assert_eq!(delay(&retry, 7, "a@example.com", 1, Some(Duration::from_secs(900))), Some(Duration::from_secs(900)));
+        let all: std::collections::BTreeSet<_> = (0..50).map(|i| delay(&retry, 7, &format!("u{i}@example.com"), 1, None)).collect();
+        assert!(all.len() > 40, "no two recipients alike");
+    }
+}

@@ -1,0 +1,662 @@
+//! The one task that does what the scheduler says: ledger, feeders, servers, time.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc::Sender},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::{
+    Routing,
+    campaign::Opened,
+    campaign::Trouble,
+    feeder::{self, Fed, FeederEvent, FeederSpec, Request},
+    limits::Limiter,
+    prepared::{End, Ended},
+    report::{Report, SteadyClock},
+    scheduler::{Action, DUE_MAX, Planned, Scheduler},
+};
+use crate::{
+    ledger::{AudienceRead, Claim, Commit, CommitReceipt, EndState, Ledger, LedgerError, OutcomeRecord, RunId, RunKey, RunRecord, ServerId, UnknownPolicy},
+    providers::{Delivered, Failure, Outgoing},
+    resources::{Key, Rate, Reason, campaign::{RecipientCounts, WhenOutcomeIsUnknown}},
+};
+
+/// Between two reports, unless something of weight happens.
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+/// Before a failed commit is tried again.
+const LEDGER_RETRY: Duration = Duration::from_secs(1);
+
+/// What the control plane is told at once.
+#[derive(Debug)]
+pub enum Event {
+    /// A server failed at sending: which, why, and the count of its failures.
+    ServerFailed(Key, Failure, u64),
+}
+
+/// The running data plane.
+pub struct Dispatch {
+    /// The routing table; the newest counts.
+    pub routing: watch::Sender<Arc<Routing>>,
+    /// The newest report.
+    pub report: watch::Receiver<Arc<Report>>,
+    /// Failures of servers.
+    pub events: mpsc::UnboundedReceiver<Event>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Dispatch {
+    /// Starts the data plane on the ledger.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn start(ledger: Ledger) -> Result<Self, LedgerError> {
+        let (routing, routing_receiver) = watch::channel(Arc::new(Routing::default()));
+        let (report_sender, report) = watch::channel(Arc::new(Report::default()));
+        let (event_sender, events) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let clock = SteadyClock::default();
+        // The longest window that a rate may have is 31 days.
+        let usage = ledger.usage_since(clock.now_ms() / 60_000 - 31 * 24 * 60 - 1).await?;
+        let mut past: BTreeMap<String, Vec<(i64, u64)>> = BTreeMap::new();
+        for (key, minute, count) in usage {
+            past.entry(key).or_default().push((minute, count));
+        }
+        let sender = Sending::new(ledger, clock, past, event_sender, report_sender);
+        let task = tokio::spawn(sender.run(routing_receiver, stopped));
+        Ok(Self { routing, report, events, stop: Some(stop), task })
+    }
+
+    /// Claims nothing more, lets what is on the wire end, writes every outcome, and ends. Takes at most `patience`;
+    /// what has no outcome then is settled at the next start. True when nothing was left.
+    pub async fn stop(mut self, patience: Duration) -> bool {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let ended = tokio::time::timeout(patience, &mut self.task).await.is_ok();
+        if !ended {
+            self.task.abort();
+        }
+        ended
+    }
+}
+
+/// What the ledger answers to a question that was asked in the background.
+enum Answer {
+    Opened(usize, Result<(RunRecord, Opened), LedgerError>),
+    Due(usize, u64, Result<(Vec<crate::ledger::DueMessage>, Option<i64>), LedgerError>),
+    Closed(usize, Result<Option<Option<i64>>, LedgerError>),
+    AddedLater(usize, u64),
+    /// Claims of an earlier process whose recipient is not in the audience any more: unknown for good.
+    Gone(usize, u64),
+    Released,
+    Reopen(usize),
+}
+
+struct Sending {
+    ledger: Ledger,
+    clock: SteadyClock,
+    past: BTreeMap<String, Vec<(i64, u64)>>,
+    scheduler: Scheduler,
+    routing: Arc<Routing>,
+    runs: BTreeMap<usize, RunId>,
+    /// Claims of an earlier process that no row of the audience came for.
+    not_met: BTreeMap<usize, Vec<u64>>,
+    server_ids: BTreeMap<usize, ServerId>,
+    usage_keys: BTreeMap<(usize, Option<Arc<str>>), Arc<[Arc<str>]>>,
+    feeders: BTreeMap<usize, Sender<Request>>,
+    feeder_events: mpsc::UnboundedSender<FeederEvent>,
+    feeder_receiver: mpsc::UnboundedReceiver<FeederEvent>,
+    outcomes: mpsc::UnboundedSender<Delivered>,
+    outcome_receiver: mpsc::UnboundedReceiver<Delivered>,
+    deliveries: mpsc::UnboundedSender<(usize, usize)>,
+    delivery_receiver: mpsc::UnboundedReceiver<(usize, usize)>,
+    answers: mpsc::UnboundedSender<Answer>,
+    answer_receiver: mpsc::UnboundedReceiver<Answer>,
+    events: mpsc::UnboundedSender<Event>,
+    reports: watch::Sender<Arc<Report>>,
+    reported_at: Instant,
+    ledger_problem: Option<String>,
+    /// Feeders that start once no commit is under way: their index of recipients must see every claim.
+    to_feed: Vec<usize>,
+    /// Runs whose leases are being given back; their feeder starts after that.
+    releasing: usize,
+    retry_at: Option<Instant>,
+}
+
+type CommitResult = (Planned, Result<CommitReceipt, LedgerError>);
+
+impl Sending {
+    fn new(
+        ledger: Ledger,
+        clock: SteadyClock,
+        past: BTreeMap<String, Vec<(i64, u64)>>,
+        events: mpsc::UnboundedSender<Event>,
+        reports: watch::Sender<Arc<Report>>,
+    ) -> Self {
+        let (feeder_events, feeder_receiver) = mpsc::unbounded_channel();
+        let (outcomes, outcome_receiver) = mpsc::unbounded_channel();
+        let (deliveries, delivery_receiver) = mpsc::unbounded_channel();
+        let (answers, answer_receiver) = mpsc::unbounded_channel();
+        Self {
+            scheduler: Scheduler::new(ledger.seed()),
+            ledger,
+            clock,
+            past,
+            routing: Arc::default(),
+            runs: BTreeMap::new(),
+            not_met: BTreeMap::new(),
+            server_ids: BTreeMap::new(),
+            usage_keys: BTreeMap::new(),
+            feeders: BTreeMap::new(),
+            feeder_events,
+            feeder_receiver,
+            outcomes,
+            outcome_receiver,
+            deliveries,
+            delivery_receiver,
+            answers,
+            answer_receiver,
+            events,
+            reports,
+            reported_at: Instant::now(),
+            ledger_problem: None,
+            to_feed: Vec::new(),
+            releasing: 0,
+            retry_at: None,
+        }
+    }
+
+    async fn run(mut self, mut routing: watch::Receiver<Arc<Routing>>, mut stopped: oneshot::Receiver<()>) {
+        let (commit_sender, mut commits) = mpsc::channel::<CommitResult>(1);
+        let mut committing = false;
+        let mut stopping = false;
+        loop {
+            let now_ms = self.clock.now_ms();
+            self.scheduler.tick(now_ms);
+            let may_commit = !committing && self.retry_at.is_none_or(|at| at <= Instant::now());
+            if may_commit && let Some(planned) = self.scheduler.plan(now_ms) {
+                committing = true;
+                self.commit(planned, now_ms, commit_sender.clone()).await;
+            }
+            for action in self.scheduler.take_actions() {
+                self.act(action);
+            }
+            if !committing && self.releasing == 0 {
+                for index in std::mem::take(&mut self.to_feed) {
+                    self.start_feeder(index);
+                }
+            }
+            self.report(false);
+            if stopping && self.scheduler.unsettled() == 0 && !committing {
+                self.report(true);
+                return;
+            }
+            let wake = self.scheduler.wake_at(now_ms) - now_ms;
+            let mut sleep = Duration::from_millis(u64::try_from(wake).unwrap_or(1));
+            if let Some(at) = self.retry_at {
+                sleep = sleep.max(at.saturating_duration_since(Instant::now()));
+            }
+            tokio::select! {
+                biased;
+                Some((planned, result)) = commits.recv() => {
+                    committing = false;
+                    self.committed(planned, result);
+                }
+                Some(delivered) = self.outcome_receiver.recv() => {
+                    let now_ms = self.clock.now_ms();
+                    self.scheduler.outcome(delivered, now_ms);
+                    while let Ok(delivered) = self.outcome_receiver.try_recv() {
+                        self.scheduler.outcome(delivered, now_ms);
+                    }
+                    self.drain_deliveries();
+                }
+                Some((lane, batch_max)) = self.delivery_receiver.recv() => {
+                    self.scheduler.delivery_ended(lane, batch_max);
+                    self.drain_deliveries();
+                }
+                Some(event) = self.feeder_receiver.recv() => {
+                    self.fed(event);
+                    while let Ok(event) = self.feeder_receiver.try_recv() {
+                        self.fed(event);
+                    }
+                }
+                Some(answer) = self.answer_receiver.recv() => self.answered(answer),
+                changed = routing.changed() => {
+                    if changed.is_ok() {
+                        let table = routing.borrow_and_update().clone();
+                        self.route(table).await;
+                    }
+                }
+                _ = &mut stopped, if !stopping => {
+                    stopping = true;
+                    self.scheduler.stop();
+                    self.feeders.clear();
+                }
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    fn drain_deliveries(&mut self) {
+        while let Ok((lane, batch_max)) = self.delivery_receiver.try_recv() {
+            self.scheduler.delivery_ended(lane, batch_max);
+        }
+    }
+
+    async fn route(&mut self, table: Arc<Routing>) {
+        let now_ms = self.clock.now_ms();
+        let past = &self.past;
+        let limiter = |key: &str, rates: &[Rate]| {
+            let mut limiter = Limiter::new(rates);
+            for (minute, count) in past.get(key).into_iter().flatten() {
+                limiter.remember(*minute, *count, now_ms);
+            }
+            limiter
+        };
+        self.scheduler.apply(&table, now_ms, limiter);
+        self.routing = table;
+        for index in 0..self.scheduler.lanes.len() {
+            let key = self.scheduler.lane_keys[index].clone();
+            if let Some(server) = self.routing.servers.get(&key).and_then(|route| route.server.as_ref()) {
+                let batch_max = server.batch_max();
+                self.scheduler.set_batch_max(index, batch_max);
+            }
+            if !self.server_ids.contains_key(&index) {
+                match self.ledger.server_id(&key.to_string()).await {
+                    Ok(id) => {
+                        self.server_ids.insert(index, id);
+                    }
+                    Err(error) => self.ledger_problem = Some(error.to_string()),
+                }
+            }
+        }
+    }
+
+    // ── commits ──
+
+    async fn commit(&mut self, planned: Planned, now_ms: i64, done: mpsc::Sender<CommitResult>) {
+        let mut commit = Commit { outcomes: Vec::with_capacity(planned.outcomes.len()), claims: Vec::with_capacity(planned.claims.len()), now_ms };
+        for ended in &planned.outcomes {
+            if let Some(record) = self.record(ended) {
+                commit.outcomes.push(record);
+            }
+        }
+        for claim in &planned.claims {
+            if !self.server_ids.contains_key(&claim.lane) {
+                let name = self.scheduler.lane_keys[claim.lane].to_string();
+                match self.ledger.server_id(&name).await {
+                    Ok(id) => {
+                        self.server_ids.insert(claim.lane, id);
+                    }
+                    Err(error) => {
+                        let _ = done.send((planned, Err(error))).await;
+                        return;
+                    }
+                }
+            }
+            let (Some(server), Some(run_id)) = (self.server_ids.get(&claim.lane).copied(), self.runs.get(&claim.campaign).copied()) else { continue };
+            let usage_keys = self.usage_keys(claim.campaign, claim.lane);
+            let recipient = claim.message.recipient.clone();
+            commit.claims.push(Claim { run_id, seq: claim.message.seq, recipient, attempt: claim.message.attempt, server, usage_keys });
+        }
+        let ledger = self.ledger.clone();
+        tokio::spawn(async move {
+            let result = ledger.commit(commit).await;
+            let _ = done.send((planned, result)).await;
+        });
+    }
+
+    fn usage_keys(&mut self, campaign: usize, lane: usize) -> Arc<[Arc<str>]> {
+        let plan = self.scheduler.campaign(campaign).and_then(|c| c.order.plan_limits.as_ref()).map(|(key, _)| key.clone());
+        let name = self.scheduler.lanes[lane].lane.name.clone();
+        self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
+    }
+
+    fn record(&self, ended: &Ended) -> Option<OutcomeRecord> {
+        let state = match &ended.end {
+            End::Accepted => EndState::Accepted,
+            End::Rejected => EndState::Rejected,
+            End::Expired => EndState::Expired,
+            End::Unknown => EndState::Unknown,
+            End::RenderFailed => EndState::RenderFailed,
+            End::Deferred { at_ms, fields, unknown: false } => EndState::Deferred { next_attempt_at_ms: *at_ms, fields: fields.to_json() },
+            End::Deferred { at_ms, fields, unknown: true } => EndState::UnknownResend { next_attempt_at_ms: *at_ms, fields: fields.to_json() },
+            End::Returned { fields } => EndState::Returned { fields: fields.to_json() },
+        };
+        Some(OutcomeRecord {
+            run_id: *self.runs.get(&ended.campaign)?,
+            seq: ended.seq,
+            recipient: ended.recipient.clone(),
+            state,
+            server: ended.lane.and_then(|lane| self.server_ids.get(&lane).copied()),
+            reply: ended.reply.clone(),
+        })
+    }
+
+    fn committed(&mut self, planned: Planned, result: Result<CommitReceipt, LedgerError>) {
+        match result {
+            Ok(receipt) => {
+                if self.ledger_problem.take().is_some() {
+                    tracing::info!("the ledger can be written again; sending goes on");
+                }
+                self.retry_at = None;
+                let now_ms = self.clock.now_ms();
+                self.scheduler.committed(planned, &receipt.seqs, receipt.took, now_ms);
+            }
+            Err(error) => {
+                if self.ledger_problem.is_none() {
+                    tracing::error!(%error, "the ledger cannot be written; nothing is sent until it can");
+                }
+                self.ledger_problem = Some(error.to_string());
+                self.retry_at = Some(Instant::now() + LEDGER_RETRY);
+                self.scheduler.commit_failed(planned);
+                self.report(true);
+            }
+        }
+    }
+
+    // ── actions ──
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Open(index) => self.open(index),
+            Action::Feed(index) => self.to_feed.push(index),
+            Action::More(index, count) => {
+                if let Some(feeder) = self.feeders.get(&index) {
+                    let _ = feeder.send(Request::More(count));
+                }
+            }
+            Action::Unfeed(index) => {
+                self.feeders.remove(&index);
+                if let Some(run_id) = self.runs.get(&index).copied() {
+                    self.releasing += 1;
+                    let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
+                    tokio::spawn(async move {
+                        if let Err(error) = ledger.release_all(run_id).await {
+                            tracing::warn!(%error, "deferred messages could not be given back; they wait for the next start");
+                        }
+                        let _ = answers.send(Answer::Released);
+                    });
+                }
+            }
+            Action::FetchDue(index) => self.fetch_due(index),
+            Action::Deliver(lane, batch) => self.deliver(lane, batch),
+            Action::ServerFailed(key, failure, count) => {
+                let _ = self.events.send(Event::ServerFailed(key, failure, count));
+                self.report(true);
+            }
+            Action::Close(index) => self.close(index),
+        }
+    }
+
+    fn open(&mut self, index: usize) {
+        let Some(campaign) = self.scheduler.campaign(index) else { return };
+        let key = RunKey::new(&campaign.key.namespace, &campaign.key.name, &campaign.order.run);
+        let policy = match campaign.order.when_outcome_is_unknown {
+            WhenOutcomeIsUnknown::Skip => UnknownPolicy::Skip,
+            WhenOutcomeIsUnknown::Resend => UnknownPolicy::Resend,
+        };
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        tokio::spawn(async move {
+            let opened = async {
+                let record = ledger.begin_run(&key, policy, now_ms).await?;
+                let counts = ledger.counts(record.id).await?;
+                let opened = Opened {
+                    run_id: 0,
+                    accepted: counts.per_server.iter().map(|server| (server.server.clone(), server.accepted)).collect(),
+                    counts: RecipientCounts {
+                        total: record.total,
+                        accepted: counts.accepted,
+                        rejected: counts.rejected,
+                        expired: counts.expired,
+                        unknown: counts.unknown,
+                        resent: counts.resent,
+                        render_failed: counts.render_failed,
+                        deferred: counts.deferred,
+                        sending: 0,
+                        duplicates: record.duplicates,
+                        bad_rows: record.bad_rows,
+                    },
+                    started_ms: record.started_at_ms,
+                    closed_ms: record.closed_at_ms,
+                    next_due_ms: ledger.next_due(record.id).await?,
+                    unknown_at_start: record.left_without_outcome,
+                };
+                Ok((record, opened))
+            };
+            let _ = answers.send(Answer::Opened(index, opened.await));
+        });
+    }
+
+    fn start_feeder(&mut self, index: usize) {
+        let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
+        let spec = FeederSpec { campaign: index, feeding: campaign.feeding, key: campaign.key.clone(), run_id, order: campaign.order.clone() };
+        if !self.scheduler.is_current(index, spec.feeding) {
+            return;
+        }
+        match feeder::start(spec, self.ledger.clone(), tokio::runtime::Handle::current(), self.feeder_events.clone()) {
+            Ok(requests) => {
+                // What was asked for before the thread was there.
+                let waiting = self.scheduler.campaign(index).map_or(0, |campaign| campaign.requested);
+                if waiting > 0 {
+                    let _ = requests.send(Request::More(waiting));
+                }
+                self.feeders.insert(index, requests);
+            }
+            Err(error) => {
+                let message = format!("The system gives no thread to read the audience: {error}. It is tried again.");
+                let trouble = Trouble { reason: Reason::AudienceUnreadable, message, transient: true };
+                self.scheduler.feeder_failed(index, trouble, self.clock.now_ms());
+            }
+        }
+    }
+
+    fn fetch_due(&mut self, index: usize) {
+        let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
+        let (ledger, answers, now_ms, feeding) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms(), campaign.feeding);
+        tokio::spawn(async move {
+            let due = async {
+                let due = ledger.due(run_id, now_ms, DUE_MAX).await?;
+                Ok((due, ledger.next_due(run_id).await?))
+            };
+            let _ = answers.send(Answer::Due(index, feeding, due.await));
+        });
+    }
+
+    fn deliver(&self, lane: usize, batch: Vec<Outgoing>) {
+        let server = self.routing.servers.get(&self.scheduler.lane_keys[lane]).and_then(|route| route.server.clone());
+        let (outcomes, deliveries) = (self.outcomes.clone(), self.deliveries.clone());
+        tokio::spawn(async move {
+            let batch_max = match server {
+                Some(server) => {
+                    server.deliver(batch, outcomes).await;
+                    server.batch_max()
+                }
+                None => {
+                    give_back(batch, &outcomes);
+                    1
+                }
+            };
+            let _ = deliveries.send((lane, batch_max));
+        });
+    }
+
+    fn close(&mut self, index: usize) {
+        let (Some(run_id), Some(campaign)) = (self.runs.get(&index).copied(), self.scheduler.campaign(index)) else { return };
+        let counts = &campaign.counts;
+        let read = AudienceRead { total: counts.total.unwrap_or(0), duplicates: counts.duplicates, bad_rows: counts.bad_rows };
+        let not_met = self.not_met.get(&index).cloned().unwrap_or_default();
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        tokio::spawn(async move {
+            let closed = async {
+                let gone = ledger.audience_read(run_id, read, not_met, now_ms).await?;
+                if gone > 0 {
+                    let _ = answers.send(Answer::Gone(index, gone));
+                }
+                // The ledger has the last word on whether everything has an end.
+                let counts = ledger.counts(run_id).await?;
+                if counts.open() > 0 && counts.claimed == 0 {
+                    return Ok(Some(ledger.next_due(run_id).await?));
+                }
+                if counts.claimed > 0 {
+                    return Ok(Some(None));
+                }
+                ledger.close_run(run_id, now_ms).await?;
+                Ok(None)
+            };
+            let _ = answers.send(Answer::Closed(index, closed.await));
+        });
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        let now_ms = self.clock.now_ms();
+        match answer {
+            Answer::Opened(index, Ok((record, opened))) => {
+                self.runs.insert(index, record.id);
+                let closed = opened.closed_ms.is_some();
+                self.scheduler.opened(index, opened);
+                if closed {
+                    self.count_added(index, record.id);
+                }
+                self.report(true);
+            }
+            Answer::Opened(index, Err(error)) => {
+                self.ledger_problem = Some(error.to_string());
+                let answers = self.answers.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(LEDGER_RETRY).await;
+                    let _ = answers.send(Answer::Reopen(index));
+                });
+            }
+            Answer::Due(index, feeding, Ok((due, next))) => {
+                if self.scheduler.is_current(index, feeding) {
+                    self.scheduler.due_fetched(index, due.len(), next);
+                    if let Some(feeder) = self.feeders.get(&index)
+                        && !due.is_empty()
+                    {
+                        let _ = feeder.send(Request::Due(due));
+                    }
+                }
+            }
+            Answer::Due(index, feeding, Err(error)) => {
+                if self.scheduler.is_current(index, feeding) {
+                    self.ledger_problem = Some(error.to_string());
+                    self.scheduler.due_fetched(index, 0, Some(now_ms + 1000));
+                }
+            }
+            Answer::Closed(index, Ok(None)) => {
+                self.scheduler.closed(index, now_ms);
+                self.report(true);
+            }
+            Answer::Closed(index, Ok(Some(next))) => self.scheduler.not_closed(index, next.or(Some(now_ms + 1000))),
+            Answer::Closed(index, Err(error)) => {
+                self.ledger_problem = Some(error.to_string());
+                self.scheduler.not_closed(index, Some(now_ms + 1000));
+            }
+            Answer::AddedLater(index, added) => {
+                if let Some(campaign) = self.scheduler.campaign_mut(index) {
+                    campaign.added_later = added;
+                }
+                self.report(true);
+            }
+            Answer::Gone(index, count) => {
+                if let Some(campaign) = self.scheduler.campaign_mut(index) {
+                    campaign.counts.unknown += count;
+                }
+            }
+            Answer::Reopen(index) => self.open(index),
+            Answer::Released => self.releasing = self.releasing.saturating_sub(1),
+        }
+    }
+
+    fn count_added(&self, index: usize, run_id: RunId) {
+        let Some(campaign) = self.scheduler.campaign(index) else { return };
+        let (order, ledger, answers) = (campaign.order.clone(), self.ledger.clone(), self.answers.clone());
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            // An audience that cannot be read any more does not matter to a run that is over.
+            if let Ok(added) = feeder::count_added(&order, &ledger, run_id, &runtime) {
+                let _ = answers.send(Answer::AddedLater(index, added));
+            }
+        });
+    }
+
+    fn fed(&mut self, event: FeederEvent) {
+        let FeederEvent { campaign: index, feeding, fed } = event;
+        if !self.scheduler.is_current(index, feeding) {
+            return;
+        }
+        let now_ms = self.clock.now_ms();
+        match fed {
+            Fed::Messages(messages, requested, due) => self.scheduler.prepared(index, messages, requested, due),
+            Fed::RenderFailed { seq, was_deferred, recipient, attempt, message } => {
+                self.scheduler.render_failed(index, seq, was_deferred, recipient, attempt, message, now_ms);
+            }
+            Fed::Progress(progress, seen) => {
+                if let Some(campaign) = self.scheduler.campaign_mut(index) {
+                    campaign.audience_progress = progress;
+                    campaign.audience_seen = seen;
+                }
+            }
+            Fed::AudienceEnd { total, duplicates, bad_rows, problems, not_met } => {
+                self.not_met.insert(index, not_met);
+                if let Some(campaign) = self.scheduler.campaign_mut(index) {
+                    campaign.audience_done = true;
+                    campaign.requested = 0;
+                    campaign.audience_progress = Some(1.0);
+                    campaign.audience_seen = total;
+                    campaign.counts.total = Some(total);
+                    campaign.counts.duplicates = duplicates;
+                    campaign.counts.bad_rows = bad_rows;
+                }
+                if let Some(run_id) = self.runs.get(&index).copied().filter(|_| !problems.is_empty()) {
+                    let ledger = self.ledger.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = ledger.problems(run_id, problems).await {
+                            tracing::warn!(%error, "the bad rows of the audience could not be noted in the ledger");
+                        }
+                    });
+                }
+            }
+            Fed::Failed(trouble) => {
+                self.scheduler.feeder_failed(index, trouble, now_ms);
+                self.report(true);
+            }
+        }
+    }
+
+    fn report(&mut self, at_once: bool) {
+        if !at_once && self.reported_at.elapsed() < REPORT_EVERY {
+            return;
+        }
+        self.reported_at = Instant::now();
+        let report = self.scheduler.report(self.clock.now_ms(), self.ledger_problem.clone());
+        self.reports.send_if_modified(|old| {
+            let changed = **old != report;
+            if changed {
+                *old = Arc::new(report);
+            }
+            changed
+        });
+    }
+}
+
+/// Gives a batch back unsent: the server is not there any more.
+fn give_back(batch: Vec<Outgoing>, outcomes: &mpsc::UnboundedSender<Delivered>) {
+    for message in batch {
+        let failure = Failure {
+            reason: Reason::InvalidSpec,
+            message: "The server is not there any more; the message goes to another.".to_owned(),
+            needs_person: false,
+        };
+        let _ = outcomes.send(Delivered { message, outcome: crate::providers::Outcome::ServerFailed(failure), round_trip: None });
+    }
+}

@@ -1,0 +1,124 @@
+//! How many messages a server may have on the wire. Pure.
+//!
+//! A claim without an outcome is what a crash makes unknown, so the window is no larger than the round trip needs:
+//! the best rate seen, times the round trip plus the commit that goes before it. While it is small it may double, to
+//! find out whether more would be faster (as TCP's slow start does); above its fair share of 64 it may only probe by a quarter.
+
+use std::time::Duration;
+
+/// Claims without an outcome in a process, unless rate times round trip is more (rule 8 of the design).
+pub const CLAIMS_MAX: usize = 64;
+/// The window of a server of which nothing is known yet.
+const START: usize = 4;
+/// The rate is taken over stretches of this length, milliseconds.
+const STRETCH_MS: i64 = 100;
+/// A measurement counts for so many stretches.
+const REMEMBERED: usize = 30;
+
+/// The window of one server, fitted to what it does.
+#[derive(Clone, Debug)]
+pub struct FlightWindow {
+    stretch_start_ms: i64,
+    outcomes: u64,
+    /// Outcomes a millisecond in the last stretches.
+    rates: [f64; REMEMBERED],
+    /// The shortest round trip in the last stretches, milliseconds.
+    trips: [f64; REMEMBERED],
+    next: usize,
+}
+
+impl Default for FlightWindow {
+    fn default() -> Self {
+        Self { stretch_start_ms: 0, outcomes: 0, rates: [0.0; REMEMBERED], trips: [f64::INFINITY; REMEMBERED], next: 0 }
+    }
+}
+
+impl FlightWindow {
+    /// Notes the outcome of one message.
+    pub fn note(&mut self, now_ms: i64, round_trip: Option<Duration>) {
+        self.roll(now_ms);
+        self.outcomes += 1;
+        if let Some(trip) = round_trip {
+            let shortest = &mut self.trips[self.next];
+            *shortest = shortest.min(trip.as_secs_f64() * 1000.0);
+        }
+    }
+
+    fn roll(&mut self, now_ms: i64) {
+        let length = now_ms - self.stretch_start_ms;
+        if length < STRETCH_MS {
+            return;
+        }
+        // An idle stretch says nothing of what the server can do.
+        if self.outcomes > 0 && length < 10 * STRETCH_MS {
+            #[allow(clippy::cast_precision_loss)]
+            {
+                self.rates[self.next] = self.outcomes as f64 / length as f64;
+            }
+            self.next = (self.next + 1) % REMEMBERED;
+            self.rates[self.next] = 0.0;
+            self.trips[self.next] = f64::INFINITY;
+        }
+        self.stretch_start_ms = now_ms;
+        self.outcomes = 0;
+    }
+
+    /// Messages that the round trip and the commit need at the best rate seen.
+    #[must_use]
+    pub fn needed(&self, commit: Duration) -> f64 {
+        let rate = self.rates.iter().copied().fold(0.0, f64::max);
+        let trip = self.trips.iter().copied().fold(f64::INFINITY, f64::min);
+        if trip.is_finite() { rate * (trip + commit.as_secs_f64() * 1000.0) } else { 0.0 }
+    }
+
+    /// The window now, for a server whose fair share of [`CLAIMS_MAX`] is `share`.
+    #[must_use]
+    pub fn size(&self, commit: Duration, share: usize) -> usize {
+        let needed = self.needed(commit);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let (doubled, probing) = ((2.0 * needed).ceil() as usize, (1.25 * needed).ceil() as usize);
+        doubled.min(share).max(probing).max(START.min(share)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that takes `rate` messages a millisecond at most, after `trip_ms`, simulated for 20 s.
+    fn settle(rate: f64, trip_ms: f64, share: usize) -> usize {
+        let mut window = FlightWindow::default();
+        let commit = Duration::from_millis(1);
+        let mut size = 0;
+        let mut credit = 0.0;
+        for now_ms in 0..20_000 {
+            size = window.size(commit, share);
+            #[allow(clippy::cast_precision_loss)]
+            let offered = size as f64 / (trip_ms + 1.0);
+            credit += offered.min(rate);
+            while credit >= 1.0 {
+                credit -= 1.0;
+                window.note(now_ms, Some(Duration::from_secs_f64(trip_ms / 1000.0)));
+            }
+        }
+        size
+    }
+
+    #[test]
+    fn it_grows_to_what_the_round_trip_needs_and_no_further() {
+        // Slow server: 0.05 a millisecond over 20 ms needs about one message.
+        assert!(settle(0.05, 20.0, 32) <= 4);
+        // 2 a millisecond over 10 ms needs 22.
+        let size = settle(2.0, 10.0, 64);
+        assert!((22..=50).contains(&size), "{size}");
+        // 5 a millisecond over 100 ms needs 505, beyond the share.
+        let size = settle(5.0, 100.0, 64);
+        assert!((500..=700).contains(&size), "{size}");
+    }
+
+    #[test]
+    fn an_unknown_server_starts_small() {
+        assert_eq!(FlightWindow::default().size(Duration::from_millis(1), 32), 4);
+        assert_eq!(FlightWindow::default().size(Duration::from_millis(1), 0), 1);
+    }
+}

@@ -1,0 +1,383 @@
+//! Looks up what objects refer to: Secrets, ConfigMaps, files, generations, runs. The I/O before a decision.
+
+use std::{
+    collections::BTreeMap,
+    hash::Hasher as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use siphasher::sip::SipHasher13;
+
+use super::{Handles, statuses::Statuses};
+use crate::{
+    audience::{Input, Location},
+    decide::{CampaignInput, PlanInput, Problem, ServerInput, World},
+    ledger::{Ledger, ObservedObject, RunKey},
+    message::{Content, Template},
+    providers::{Context, Provider as _, Secrets, Server, outbox::Outbox},
+    resources::{
+        Campaign, CampaignSpec, Key, Kind, Reason, SendingServer,
+        campaign::{AudienceSource, Body, EffectiveRetry, WhenOutcomeIsUnknown},
+    },
+    source::{Origin, SecretStore, Snapshot, Sourced, resolve_path},
+};
+
+/// The longest body template, bytes.
+const BODY_MAX: u64 = 1 << 20;
+
+/// What the messages of a campaign are made of.
+#[derive(Clone)]
+pub struct Work {
+    /// The run's name.
+    pub run: String,
+    /// Changes when anything here does.
+    pub fingerprint: u64,
+    /// To whom.
+    pub input: Input,
+    /// What.
+    pub template: Arc<Template>,
+    /// The From address.
+    pub from_address: Arc<str>,
+    /// Further tries.
+    pub retry: EffectiveRetry,
+    /// See the spec.
+    pub when_outcome_is_unknown: WhenOutcomeIsUnknown,
+    /// See the spec.
+    pub max_render_errors: u64,
+}
+
+/// The lookups, and what was found last.
+pub struct Lookup {
+    ledger: Ledger,
+    state_dir: PathBuf,
+    dry_run: bool,
+    servers: Handles,
+    fingerprints: BTreeMap<Key, u64>,
+    works: BTreeMap<Key, Work>,
+    failed: bool,
+}
+
+/// A hash that is the same in every process.
+pub fn hash(text: &str) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+impl Lookup {
+    /// Nothing is looked up yet.
+    pub fn new(ledger: Ledger, state_dir: PathBuf, dry_run: bool) -> Self {
+        Self { ledger, state_dir, dry_run, servers: BTreeMap::new(), fingerprints: BTreeMap::new(), works: BTreeMap::new(), failed: false }
+    }
+
+    /// The handle of a server whose spec and secrets are good.
+    pub fn server(&self, key: &Key) -> Option<Arc<dyn Server>> {
+        self.servers.get(key).cloned()
+    }
+
+    /// What a campaign's messages are made of, when all of it is there.
+    pub fn work(&self, key: &Key) -> Option<&Work> {
+        self.works.get(key)
+    }
+
+    /// Whether something was missing that may appear without a change of any object.
+    pub fn wants_another_look(&self) -> bool {
+        self.failed
+    }
+
+    /// Closes idle connections.
+    pub async fn close(&self) {
+        for server in self.servers.values() {
+            server.close().await;
+        }
+    }
+
+    /// The world of a snapshot.
+    pub async fn world(&mut self, snapshot: &Snapshot, statuses: &Statuses, now_ms: i64) -> World {
+        self.failed = false;
+        let mut world = World { namespaces: snapshot.namespaces.clone(), ..World::default() };
+        let servers = self.observe(&snapshot.servers, now_ms).await;
+        let plans = self.observe(&snapshot.plans, now_ms).await;
+        let campaigns = self.observe(&snapshot.campaigns, now_ms).await;
+        for (key, (object, sourced)) in servers {
+            let built = self.build(&key, &object, snapshot).await;
+            world.servers.insert(key, ServerInput { object: Arc::new(object), built, stale: sourced.stale.clone() });
+        }
+        for (key, (object, sourced)) in plans {
+            world.plans.insert(key, PlanInput { object: Arc::new(object), stale: sourced.stale.clone() });
+        }
+        for (key, (object, sourced)) in campaigns {
+            let work = self.work_of(&key, &object, sourced, snapshot);
+            let run = RunKey::new(&key.namespace, &key.name, object.spec.run());
+            let in_ledger = match self.ledger.find_run(&run).await {
+                Ok(found) => found.is_some(),
+                Err(error) => {
+                    tracing::warn!(%error, campaign = %key, "the ledger could not be asked for the run");
+                    self.failed = true;
+                    false
+                }
+            };
+            let previous = statuses.campaign(&key).or_else(|| {
+                sourced.previous_status.as_ref().and_then(|status| serde_json::from_value((**status).clone()).ok())
+            });
+            world.campaigns.insert(key, CampaignInput { object: Arc::new(object), work, stale: sourced.stale.clone(), in_ledger, previous });
+        }
+        self.forget(&world).await;
+        world
+    }
+
+    async fn forget(&mut self, world: &World) {
+        let gone: Vec<Key> = self.servers.keys().filter(|key| !world.servers.contains_key(*key)).cloned().collect();
+        for key in gone {
+            if let Some(server) = self.servers.remove(&key) {
+                server.close().await;
+            }
+            self.fingerprints.remove(&key);
+        }
+        self.works.retain(|key, _| world.campaigns.contains_key(key));
+    }
+
+    /// Generation and creation time from the ledger: the files have neither.
+    async fn observe<'a, K: Kind + HasSpec>(&mut self, objects: &'a BTreeMap<Key, Sourced<K>>, now_ms: i64) -> BTreeMap<Key, (K, &'a Sourced<K>)> {
+        let observed = objects.iter().map(|(key, sourced)| ObservedObject { kind: K::KIND.to_owned(), key: key.clone(), spec_hash: hash(&sourced.object.spec_json()) });
+        let known = match self.ledger.observe_objects(observed.collect(), now_ms).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::error!(%error, "generations could not be noted in the ledger");
+                self.failed = true;
+                objects.iter().map(|_| (1, now_ms)).collect()
+            }
+        };
+        objects
+            .iter()
+            .zip(known)
+            .map(|((key, sourced), (generation, created_ms))| {
+                let mut object = (*sourced.object).clone();
+                let metadata = object.metadata_mut();
+                metadata.generation = Some(generation);
+                metadata.creation_timestamp = jiff::Timestamp::from_millisecond(created_ms - created_ms.rem_euclid(1000)).ok();
+                (key.clone(), (object, sourced))
+            })
+            .collect()
+    }
+
+    async fn build(&mut self, key: &Key, object: &SendingServer, snapshot: &Snapshot) -> Result<u64, Problem> {
+        let built = self.build_now(key, object, snapshot);
+        match built {
+            Ok((fingerprint, None)) => Ok(fingerprint),
+            Ok((fingerprint, Some(server))) => {
+                self.fingerprints.insert(key.clone(), fingerprint);
+                if let Some(old) = self.servers.insert(key.clone(), server) {
+                    old.close().await;
+                }
+                Ok(fingerprint)
+            }
+            Err(problem) => {
+                self.fingerprints.remove(key);
+                if let Some(old) = self.servers.remove(key) {
+                    old.close().await;
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    /// A new handle when spec or secrets changed, and the fingerprint of both.
+    fn build_now(&self, key: &Key, object: &SendingServer, snapshot: &Snapshot) -> Result<(u64, Option<Arc<dyn Server>>), Problem> {
+        let secrets = if self.dry_run { Secrets::new() } else { secrets(key, object, &snapshot.secrets)? };
+        let mut hasher = SipHasher13::new();
+        hasher.write(object.spec_json().as_bytes());
+        for (reference, value) in &secrets {
+            hasher.write(reference.key.as_bytes());
+            hasher.write(value.expose());
+        }
+        let fingerprint = hasher.finish();
+        if self.fingerprints.get(key) == Some(&fingerprint) {
+            return Ok((fingerprint, None));
+        }
+        let context = context(key, object, secrets, &self.state_dir);
+        let server = if self.dry_run { Ok(Outbox::for_dry_run(&context)) } else { object.spec.provider.build(context) };
+        server.map(|server| (fingerprint, Some(server))).map_err(|failure| Problem::new(failure.reason, failure.message))
+    }
+
+    fn work_of(&mut self, key: &Key, object: &Campaign, sourced: &Sourced<Campaign>, snapshot: &Snapshot) -> Result<u64, Problem> {
+        let found = Find { key, origin: &sourced.origin, snapshot };
+        match found.work(&object.spec, object.generation(), self.works.get(key)) {
+            Ok(work) => {
+                let fingerprint = work.fingerprint;
+                self.works.insert(key.clone(), work);
+                Ok(fingerprint)
+            }
+            Err(problem) => {
+                self.failed = true;
+                self.works.remove(key);
+                Err(problem)
+            }
+        }
+    }
+}
+
+/// A server from its spec and its secrets.
+///
+/// # Errors
+/// When a secret is missing or cannot be used.
+pub(crate) fn build_server(key: &Key, object: &SendingServer, store: &SecretStore, state_dir: &Path) -> Result<Arc<dyn Server>, Problem> {
+    let secrets = secrets(key, object, store)?;
+    object.spec.provider.build(context(key, object, secrets, state_dir)).map_err(|failure| Problem::new(failure.reason, failure.message))
+}
+
+fn secrets(key: &Key, object: &SendingServer, store: &SecretStore) -> Result<Secrets, Problem> {
+    let mut secrets = Secrets::new();
+    for needed in object.spec.provider.secrets() {
+        match store.get(&key.namespace, &needed.key.name, &needed.key.key) {
+            Ok(value) => {
+                secrets.insert(needed.key, value);
+            }
+            Err(_) if needed.optional => {}
+            Err(missing) => {
+                let reason = if missing.secret_exists { Reason::SecretKeyNotFound } else { Reason::SecretNotFound };
+                return Err(Problem::new(reason, format!("{}: {missing}.", needed.path)));
+            }
+        }
+    }
+    Ok(secrets)
+}
+
+fn context(key: &Key, object: &SendingServer, secrets: Secrets, state_dir: &Path) -> Context {
+    let limits = object.spec.limits();
+    Context {
+        name: key.to_string(),
+        secrets,
+        connections: limits.connections(),
+        messages_per_connection: limits.messages_per_connection(),
+        connect_timeout: object.spec.probe().timeout.std(),
+        state_dir: state_dir.to_owned(),
+    }
+}
+
+/// The lookups of one campaign.
+pub(crate) struct Find<'a> {
+    /// The campaign.
+    pub key: &'a Key,
+    /// Where it stands.
+    pub origin: &'a Origin,
+    /// Where Secrets and ConfigMaps are.
+    pub snapshot: &'a Snapshot,
+}
+
+impl Find<'_> {
+    /// What the campaign's messages are made of, for one generation (every edit is a new try); an unchanged template is taken over from `old`.
+    pub fn work(&self, spec: &CampaignSpec, generation: i64, old: Option<&Work>) -> Result<Work, Problem> {
+        let content = Content {
+            from: spec.from.clone(),
+            reply_to: spec.reply_to.clone(),
+            subject: spec.subject.clone(),
+            html: self.body("spec.content.html", spec.content.html.as_ref())?,
+            text: self.body("spec.content.text", spec.content.text.as_ref())?,
+            mjml: self.body("spec.content.mjml", spec.content.mjml.as_ref())?,
+            headers: spec.headers.clone(),
+            unsubscribe_url: spec.unsubscribe.as_ref().and_then(|unsubscribe| unsubscribe.url.clone()),
+            one_click: spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some()),
+        };
+        let input = self.input(spec)?;
+        let retry = spec.retry();
+        let described = format!("{generation} {content:?} {input:?} {retry:?} {:?} {}", spec.when_outcome_is_unknown(), spec.content.max_render_errors());
+        let fingerprint = hash(&described);
+        let template = match old.filter(|old| old.fingerprint == fingerprint) {
+            Some(old) => old.template.clone(),
+            None => Arc::new(Template::compile(&content).map_err(|faults| {
+                let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                Problem::new(Reason::InvalidContent, faults)
+            })?),
+        };
+        Ok(Work {
+            run: spec.run().to_owned(),
+            fingerprint,
+            input,
+            template,
+            from_address: spec.from.address.as_str().into(),
+            retry,
+            when_outcome_is_unknown: spec.when_outcome_is_unknown(),
+            max_render_errors: spec.content.max_render_errors(),
+        })
+    }
+
+    fn path(&self, field: &str, path: &str) -> Result<PathBuf, Problem> {
+        resolve_path(self.origin, path).map_err(|problem| Problem::new(Reason::FileNotFound, format!("{field}: {problem}.")))
+    }
+
+    fn config_map(&self, field: &str, reference: &crate::resources::KeyRef) -> Result<Arc<[u8]>, Problem> {
+        self.snapshot.config_maps.get(&self.key.namespace, &reference.name, &reference.key).map_err(|missing| {
+            let reason = if missing.map_exists { Reason::ConfigMapKeyNotFound } else { Reason::ConfigMapNotFound };
+            Problem::new(reason, format!("{field}: {missing}."))
+        })
+    }
+
+    fn body(&self, field: &str, body: Option<&Body>) -> Result<Option<String>, Problem> {
+        let bytes = match body {
+            None => return Ok(None),
+            Some(Body::Inline(text)) => return Ok(Some(text.clone())),
+            Some(Body::From(source)) => match (&source.path, &source.config_map_ref) {
+                (Some(path), _) => {
+                    let path = self.path(field, path)?;
+                    read_bounded(&path).map_err(|cause| Problem::new(Reason::FileNotFound, format!("{field}: {cause}")))?
+                }
+                (None, Some(reference)) => self.config_map(field, reference)?.to_vec(),
+                (None, None) => return Err(Problem::new(Reason::InvalidSpec, format!("{field}: give a text, a path or a configMapRef."))),
+            },
+        };
+        let text = String::from_utf8(bytes).map_err(|_| Problem::new(Reason::InvalidContent, format!("{field}: the file is not UTF-8. Save it as UTF-8.")))?;
+        Ok(Some(text))
+    }
+
+    fn input(&self, spec: &CampaignSpec) -> Result<Input, Problem> {
+        let audience = &spec.audience;
+        if let Some(rows) = &audience.inline {
+            return Ok(Input::Inline(rows.clone()));
+        }
+        if let Some(csv) = &audience.csv {
+            return Ok(Input::Csv(self.location("spec.audience.csv", csv)?));
+        }
+        if let Some(json_lines) = &audience.json_lines {
+            return Ok(Input::JsonLines(self.location("spec.audience.jsonLines", json_lines)?));
+        }
+        Err(Problem::new(Reason::AudienceUnreadable, "spec.audience.sql has no effect in this version. Use csv, jsonLines or inline."))
+    }
+
+    fn location(&self, field: &str, source: &AudienceSource) -> Result<Location, Problem> {
+        if let Some(path) = &source.path {
+            return Ok(Location::File(self.path(field, path)?));
+        }
+        if let Some(url) = &source.url {
+            return Ok(Location::Url(url.clone()));
+        }
+        if let Some(reference) = &source.config_map_ref {
+            return Ok(Location::Bytes(self.config_map(field, reference)?));
+        }
+        Err(Problem::new(Reason::InvalidSpec, format!("{field}: give a path, a url or a configMapRef.")))
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
+    file.take(BODY_MAX + 1).read_to_end(&mut bytes).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
+    if bytes.len() as u64 > BODY_MAX {
+        return Err(format!("{} is larger than 1 MiB.", path.display()));
+    }
+    Ok(bytes)
+}
+
+/// Objects whose spec can be hashed.
+pub(crate) trait HasSpec {
+    /// The spec as JSON, the same for the same parsed spec.
+    fn spec_json(&self) -> String;
+}
+
+impl<S: serde::Serialize, T> HasSpec for crate::resources::Object<S, T> {
+    fn spec_json(&self) -> String {
+        serde_json::to_string(&self.spec).unwrap_or_default()
+    }
+}

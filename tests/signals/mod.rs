@@ -1,0 +1,148 @@
+//! The signals that people meet and what answers them: YAML and probe results in, statuses out, compared with a text.
+//!
+//! Each case must be answerable by status alone. `UPDATE_GOLDEN=1` rewrites the texts; read them before committing.
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
+
+use mailfleet::{
+    decide::{self, CampaignInput, Observations, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
+    providers::Failure,
+    resources::{Campaign, Condition, ConditionStatus, ConditionType, Key, Plan, Reason, SendingServer},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What was observed, beside the resources of a case.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Observed {
+    #[serde(default)]
+    probes: BTreeMap<String, Probe>,
+    #[serde(default)]
+    ledger_knows_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Probe {
+    Ok(String),
+    Failed { reason: Reason, message: String, #[serde(default)] person: bool },
+}
+
+struct Case {
+    world: World,
+    observed: Observations,
+}
+
+fn case(text: &str) -> Case {
+    let mut world = World::default();
+    let mut observed = Observed::default();
+    let mut created = 0;
+    for document in text.split("\n---\n") {
+        let value: Value = serde_saphyr::from_str(document).unwrap_or_else(|e| panic!("{e}\n{document}"));
+        let parse = |value: &Value| value.clone();
+        created += 1;
+        let timestamp = jiff::Timestamp::from_second(created).ok();
+        match value["kind"].as_str() {
+            Some("SendingServer") => {
+                let mut object: SendingServer = serde_json::from_value(parse(&value)).expect(document);
+                object.metadata.generation = Some(1);
+                object.metadata.creation_timestamp = timestamp;
+                world.servers.insert(object.key(), ServerInput { object: Arc::new(object), built: Ok(7), stale: None });
+            }
+            Some("Plan") => {
+                let mut object: Plan = serde_json::from_value(parse(&value)).expect(document);
+                object.metadata.generation = Some(1);
+                world.plans.insert(object.key(), PlanInput { object: Arc::new(object), stale: None });
+            }
+            Some("Campaign") => {
+                let mut object: Campaign = serde_json::from_value(parse(&value)).expect(document);
+                object.metadata.generation = Some(1);
+                object.metadata.creation_timestamp = timestamp;
+                let input = CampaignInput { object: Arc::new(object), work: Ok(1), stale: None, in_ledger: false, previous: None };
+                world.campaigns.insert(input.object.key(), input);
+            }
+            Some("Namespace") => {
+                let labels = serde_json::from_value(value["metadata"]["labels"].clone()).expect(document);
+                world.namespaces.insert(value["metadata"]["name"].as_str().expect("a name").to_owned(), labels);
+            }
+            Some("Observed") => observed = serde_json::from_value(value["observed"].clone()).expect(document),
+            other => panic!("{other:?}"),
+        }
+    }
+    for input in world.campaigns.values_mut() {
+        input.in_ledger = observed.ledger_knows_run;
+    }
+    let servers = observed.probes.iter().map(|(name, probe)| {
+        let (namespace, name) = name.split_once('/').expect("namespace/name");
+        let result = match probe {
+            Probe::Ok(_) => ProbeResult::Succeeded,
+            Probe::Failed { reason, message, person } => ProbeResult::Failed(Failure { reason: *reason, message: message.clone(), needs_person: *person }),
+        };
+        let mut observation = ServerObservation { fingerprint: 7, ..ServerObservation::default() };
+        observation.note_probe(result, 1000, 1010, &world.servers[&Key::new(namespace, name)].object.spec.probe());
+        (Key::new(namespace, name), observation)
+    });
+    let servers = servers.collect();
+    Case { observed: Observations { servers, ..Observations::default() }, world }
+}
+
+fn told(case: &Case) -> String {
+    let decision = decide::decide(&case.world, &case.observed, 2000);
+    let mut text = String::new();
+    for (key, server) in &decision.servers {
+        let _ = writeln!(text, "SendingServer {key}: {:?}{}", server.status.state, if server.probe_at_ms.is_some() { "" } else { ", not probed" });
+        conditions(&mut text, &server.status.conditions);
+    }
+    for (key, status) in &decision.plans {
+        let _ = writeln!(text, "Plan {key}: {} of {} Active", status.servers_active, status.servers_granted);
+        conditions(&mut text, &status.conditions);
+    }
+    for (key, campaign) in &decision.campaigns {
+        let _ = writeln!(text, "Campaign {key}: {:?}", campaign.status.state);
+        for row in &campaign.status.servers {
+            let word = |yes: bool, word: &str| if yes { format!(" {word}") } else { String::new() };
+            let _ = write!(text, "    {}:{}{}{}", row.server, word(row.granted, "granted"), word(row.chosen, "chosen"), word(row.active, "active"));
+            let _ = writeln!(text, ", weight {}, share {}%{}", row.weight, row.share_percent, if row.why_not.is_empty() { String::new() } else { format!(": {}", row.why_not) });
+        }
+        conditions(&mut text, &campaign.status.conditions);
+        let sends = campaign.order.as_ref().is_some_and(|order| !order.hold);
+        let _ = writeln!(text, "    {}", if sends { "sends" } else { "sends nothing" });
+    }
+    text
+}
+
+/// Ready, and what stands beside it; the rest would only repeat.
+fn conditions(text: &mut String, conditions: &[Condition]) {
+    for condition in conditions {
+        if matches!(condition.kind, ConditionType::Ready) {
+            let _ = writeln!(text, "    Ready={:?} {}: {}", condition.status, condition.reason, condition.message);
+        } else if matches!(condition.kind, ConditionType::Stalled | ConditionType::Reconciling) {
+            assert_eq!(condition.status, ConditionStatus::True, "present only while true");
+            let _ = writeln!(text, "    {:?}", condition.kind);
+        }
+    }
+}
+
+#[test]
+fn every_signal_is_answered_by_status_alone() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/signals");
+    let mut cases: Vec<_> = std::fs::read_dir(&folder).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
+    cases.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    cases.sort();
+    assert!(cases.len() >= 10, "cases are missing");
+    let mut different = Vec::new();
+    for path in cases {
+        let text = std::fs::read_to_string(&path).expect("a case");
+        let told = told(&case(&text));
+        let golden = path.with_extension("txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&golden, &told).expect("written");
+        }
+        let wanted = std::fs::read_to_string(&golden).unwrap_or_default();
+        if wanted != told {
+            different.push(format!("{}:\n{told}", golden.display()));
+        }
+    }
+    assert!(different.is_empty(), "not as agreed (UPDATE_GOLDEN=1 rewrites):\n{}", different.join("\n"));
+}
