@@ -17,6 +17,9 @@ pub mod sender;
 pub mod warmup;
 pub mod window;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use report::{CampaignReport, Report, ServerReport};

@@ -773,6 +773,12 @@ impl Scheduler {
         }
     }
 
+    /// The campaign of a message on the wire, for the simulation.
+    #[cfg(test)]
+    pub(super) fn in_flight_campaign(&self, token: u64) -> usize {
+        usize::try_from(token).ok().and_then(|token| self.in_flight[token].as_ref()).map_or(usize::MAX, |flight| flight.campaign)
+    }
+
     pub(super) fn campaign(&self, index: usize) -> Option<&CampaignRun> {
         self.campaigns.get(index).and_then(Option::as_ref)
     }

@@ -251,7 +251,8 @@ fn context(key: &Key, object: &SendingServer, secrets: Secrets, state_dir: &Path
         secrets,
         connections: limits.connections(),
         messages_per_connection: limits.messages_per_connection(),
-        connect_timeout: object.spec.probe().timeout.std(),
+        // Below the timeout of the whole probe, so that the step that hangs is named.
+        connect_timeout: object.spec.probe().timeout.std().mul_f64(0.8),
         state_dir: state_dir.to_owned(),
     }
 }
