@@ -95,17 +95,25 @@ impl Maildir {
     fn failure(&self, error: &io::Error) -> Failure {
         // The kind and not the error: its text may hold a file name that changes.
         let kind = error.kind();
-        let message = format!("Writing failed: {kind} (folder `{}` in the state folder). Make room there, or let Mailfleet write to it.", self.path.display());
+        let message = format!(
+            "Writing failed: {kind} (folder `{}` in the state folder). Make room there, or let Mailfleet write to it.",
+            self.path.display()
+        );
         Failure { reason: Reason::StorageFailed, message, needs_person: false }
     }
 
     /// Makes the folders, and makes sure that no symlink leads out of the state folder.
     fn prepare(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.state_dir)?;
+        let state_dir = self.state_dir.canonicalize()?;
         for name in ["tmp", "new", "cur"] {
-            fs::create_dir_all(self.folder(name))?;
-            if !self.folder(name).canonicalize()?.starts_with(self.state_dir.canonicalize()?) {
+            let folder = self.folder(name);
+            // Looked at before anything is made, so that no folder is made outside either.
+            let existing = folder.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok()).unwrap_or(&self.state_dir);
+            if !existing.canonicalize()?.starts_with(&state_dir) {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
+            fs::create_dir_all(folder)?;
         }
         Ok(())
     }
@@ -163,7 +171,8 @@ fn unique_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let host: String = gethostname::gethostname().to_string_lossy().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).collect();
+    let host: String =
+        gethostname::gethostname().to_string_lossy().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).collect();
     format!("{}.M{}P{}Q{count}.{host}", now.as_secs(), now.subsec_micros(), std::process::id())
 }
 

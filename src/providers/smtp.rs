@@ -195,7 +195,10 @@ impl Smtp {
     }
 
     fn secret_failure(&self, reason: Reason, name: &str, key: &str, what: &str) -> Failure {
-        let message = format!("Key `{key}` of Secret `{name}` {what} ({}). Put it right in the Secret.", Place::new(&self.host, self.port()).as_str());
+        let message = format!(
+            "Key `{key}` of Secret `{name}` {what} ({}). Put it right in the Secret.",
+            Place::new(&self.host, self.port()).as_str()
+        );
         Failure { reason, message, needs_person: true }
     }
 }
@@ -216,7 +219,8 @@ fn is_host(host: &str) -> bool {
     if bare.contains(':') {
         return bare.parse::<std::net::Ipv6Addr>().is_ok();
     }
-    let is_label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let is_label =
+        |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     bare.len() <= 253 && bare.strip_suffix('.').unwrap_or(bare).split('.').all(is_label)
 }
 

@@ -48,11 +48,19 @@ impl Login {
         self.secret.expose_text().unwrap_or_default()
     }
 
-    /// A server's words without our secret in them, plain or in base64.
-    fn scrub(&self, text: &str) -> String {
+    /// A server's words, quoted without our secret in them, plain or in base64 as it was sent.
+    fn quoted(&self, reply: Reply<'_>) -> String {
         let secret = self.secret();
-        let plain = [secret.to_owned(), STANDARD.encode(secret), STANDARD.encode(self.plain())];
-        plain.iter().filter(|hidden| !hidden.is_empty()).fold(text.to_owned(), |text, hidden| text.replace(hidden.as_str(), "***"))
+        let sent = [STANDARD.encode(self.plain()), STANDARD.encode(self.bearer()), STANDARD.encode(secret), secret.to_owned()];
+        // Before anything is cut off, so that no half of it remains. Striking out a word of three letters would show it.
+        let text = String::from_utf8_lossy(reply.text).into_owned();
+        let hidden = sent.iter().filter(|hidden| hidden.len() > 3);
+        let text = hidden.fold(text, |text, hidden| text.replace(hidden.as_str(), "***"));
+        Reply { code: reply.code, text: text.as_bytes() }.quoted()
+    }
+
+    fn bearer(&self) -> String {
+        format!("user={}\x01auth=Bearer {}\x01\x01", self.username, self.secret())
     }
 
     fn plain(&self) -> String {
@@ -140,7 +148,7 @@ fn refused(reply: Reply<'_>, login: &Login) -> Fault {
     if reply.code / 100 < 4 {
         return Fault::Unfit("answered AUTH with something unexpected");
     }
-    Fault::Refused(reply.code, login.scrub(&reply.quoted()), super::failure::is_throttling(reply))
+    Fault::Refused(reply.code, login.quoted(reply), super::failure::is_throttling(reply))
 }
 
 async fn plain(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
@@ -181,7 +189,7 @@ async fn scram_sha_256(line: &mut Line, login: &Login, timeout: Duration) -> Res
 }
 
 async fn xoauth2(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
-    let response = STANDARD.encode(format!("user={}\x01auth=Bearer {}\x01\x01", login.username, login.secret()));
+    let response = STANDARD.encode(login.bearer());
     let reply = line.command(&format!("AUTH XOAUTH2 {response}"), timeout).await?;
     if reply.code != 334 {
         return success(reply, login);

@@ -111,7 +111,8 @@ impl Drop for Batch {
     /// A dropped future still owes every message its end.
     fn drop(&mut self) {
         if !self.is_empty() {
-            let failure = self.place.sending(Reason::Stalling, "the delivery was interrupted", "Messages that were not sent are tried again.");
+            let failure =
+                self.place.sending(Reason::Stalling, "the delivery was interrupted", "Messages that were not sent are tried again.");
             self.break_off(&failure, false);
         }
     }

@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn reads_what_servers_offer() {
-        let postfix = Extensions::read(b"mx\nPIPELINING\nSIZE 10240000\nSTARTTLS\nAUTH PLAIN scram-sha-256 NTLM\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING");
+        let postfix = Extensions::read(
+            b"mx\nPIPELINING\nSIZE 10240000\nSTARTTLS\nAUTH PLAIN scram-sha-256 NTLM\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING",
+        );
         assert!(postfix.has_starttls && postfix.has_8bitmime && postfix.has_smtputf8 && postfix.has_size);
         assert_eq!((postfix.size_max, postfix.mode()), (Some(10_240_000), Mode::Chunking));
         assert!(postfix.offers(Mechanism::Plain) && postfix.offers(Mechanism::ScramSha256));

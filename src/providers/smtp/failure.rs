@@ -177,7 +177,10 @@ fn certificate_words(error: &CertificateError, name: &str) -> (String, String) {
         CertificateError::Revoked => ("the server's certificate has been revoked".to_owned(), "Renew it.".to_owned()),
         other => {
             let words: String = other.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
-            (format!("the server's certificate cannot be used: {words}"), "Replace the certificate, or name its authority with caRef.".to_owned())
+            (
+                format!("the server's certificate cannot be used: {words}"),
+                "Replace the certificate, or name its authority with caRef.".to_owned(),
+            )
         }
     }
 }

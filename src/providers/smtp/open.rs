@@ -164,7 +164,11 @@ impl Target {
         let reply = line.command("STARTTLS", self.step_timeout).await.map_err(broken)?;
         if reply.code != 220 {
             let what = format!("the server answered STARTTLS with `{}`", reply.quoted());
-            return Err(self.place.connection(Reason::TlsFailed, &what, "It is tried again; if this lasts, check the server's TLS set-up."));
+            return Err(self.place.connection(
+                Reason::TlsFailed,
+                &what,
+                "It is tried again; if this lasts, check the server's TLS set-up.",
+            ));
         }
         // Bytes that came before TLS would be taken for replies within it (CVE-2011-0411).
         if !line.replies.is_empty() {
@@ -183,11 +187,15 @@ impl Target {
         let config = match &self.own_tls {
             Some(config) => Arc::clone(config),
             None => system_tls().map_err(|error| {
-                unusable(&format!("this machine's certificate authorities cannot be read: {error}"), "Install ca-certificates, or name an authority with caRef.")
+                unusable(
+                    &format!("this machine's certificate authorities cannot be read: {error}"),
+                    "Install ca-certificates, or name an authority with caRef.",
+                )
             })?,
         };
-        let name = ServerName::try_from(self.tls_name.clone())
-            .map_err(|_| unusable(&format!("`{}` cannot be a certificate's name", self.tls_name), "Set tlsServerName to the name in the certificate."))?;
+        let name = ServerName::try_from(self.tls_name.clone()).map_err(|_| {
+            unusable(&format!("`{}` cannot be a certificate's name", self.tls_name), "Set tlsServerName to the name in the certificate.")
+        })?;
         match tokio::time::timeout(self.step_timeout, TlsConnector::from(config).connect(name, tcp)).await {
             Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
             Ok(Err(error)) => Err(self.place.tls(&error, &self.tls_name)),

@@ -77,7 +77,9 @@ impl Reply<'_> {
                 String::from_utf8_lossy(self.text)
                     .chars()
                     .map(|c| if c == '\n' { ' ' } else { c })
-                    .filter(|c| !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+                    .filter(|c| {
+                        !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+                    })
                     .take(KEPT_CHARS_MAX - 4),
             );
         }
@@ -282,7 +284,10 @@ mod tests {
     #[test]
     fn quotes_without_what_changes() {
         for (text, quoted) in [
-            ("5.7.8 Bad credentials https://support.example.com/?p=B a1-20020a05600c4f.23 - gsmtp", "535 5.7.8 Bad credentials https://support.example.com/?p=B … - gsmtp"),
+            (
+                "5.7.8 Bad credentials https://support.example.com/?p=B a1-20020a05600c4f.23 - gsmtp",
+                "535 5.7.8 Bad credentials https://support.example.com/?p=B … - gsmtp",
+            ),
             ("4.7.0 [192.168.100.200] too many from 2001:db8::1234:5678", "535 4.7.0 [192.168.100.200] too many from 2001:db8::1234:5678"),
             ("closing at 12:04:55 for user1234@example.com", "535 closing at … for user1234@example.com"),
         ] {
@@ -292,7 +297,9 @@ mod tests {
 
     #[test]
     fn finds_the_enhanced_code() {
-        for (text, enhanced) in [("5.7.1 no", Some("5.7.1")), ("no 5.7.1", None), ("1.2.3.4 x", None), ("4.2.10\nx", Some("4.2.10")), ("", None)] {
+        for (text, enhanced) in
+            [("5.7.1 no", Some("5.7.1")), ("no 5.7.1", None), ("1.2.3.4 x", None), ("4.2.10\nx", Some("4.2.10")), ("", None)]
+        {
             assert_eq!(Reply { code: 550, text: text.as_bytes() }.enhanced(), enhanced);
         }
     }

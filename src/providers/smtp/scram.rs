@@ -41,7 +41,9 @@ pub fn last(username: &str, password: &[u8], nonce: &str, server_first: &str) ->
     }
     let salt = STANDARD.decode(salt).map_err(|_| malformed)?;
     let rounds: u32 = rounds.parse().map_err(|_| malformed)?;
-    let rounds = NonZeroU32::new(rounds).filter(|n| (ROUNDS_MIN..=ROUNDS_MAX).contains(&n.get())).ok_or(Unfit("asks for an unusable number of SCRAM rounds"))?;
+    let rounds = NonZeroU32::new(rounds)
+        .filter(|n| (ROUNDS_MIN..=ROUNDS_MAX).contains(&n.get()))
+        .ok_or(Unfit("asks for an unusable number of SCRAM rounds"))?;
 
     let mut salted = [0; 32];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password, &mut salted);
@@ -79,7 +81,10 @@ mod tests {
     fn meets_the_vectors_of_rfc_7677() {
         assert_eq!(first("user", NONCE), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
         let (client_last, server_last) = last("user", b"pencil", NONCE, SERVER_FIRST).unwrap();
-        assert_eq!(client_last, "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+        assert_eq!(
+            client_last,
+            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+        );
         assert!(is_proven(&server_last, "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="));
         assert!(!is_proven(&server_last, "v=7rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="));
         assert!(!is_proven(&server_last, "e=invalid-proof"));
@@ -88,7 +93,15 @@ mod tests {
 
     #[test]
     fn refuses_unfit_challenges() {
-        for challenge in ["", "r=abc", "r=xyz1,s=AA==,i=4096", "r=abc,s=AA==,i=4096", "r=abc1,s=!,i=4096", "r=abc1,s=AA==,i=1", "r=abc1,s=AA==,i=99999999"] {
+        for challenge in [
+            "",
+            "r=abc",
+            "r=xyz1,s=AA==,i=4096",
+            "r=abc,s=AA==,i=4096",
+            "r=abc1,s=!,i=4096",
+            "r=abc1,s=AA==,i=1",
+            "r=abc1,s=AA==,i=99999999",
+        ] {
             assert!(last("user", b"pencil", "abc", challenge).is_err(), "{challenge}");
         }
         assert!(last("user", b"pencil", "abc", "r=abc1,s=AA==,i=4096").is_ok());

@@ -25,7 +25,7 @@ use crate::providers::{BoxFuture, Delivered, Failure, Outgoing, Server};
 /// How long a connection is kept without work.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Idle for longer than this, a connection has to answer before a content is entrusted to it.
-const TRUSTED_IDLE_MAX: Duration = Duration::from_secs(1);
+const TRUSTED_IDLE_MAX: Duration = Duration::from_millis(100);
 /// After a failed write, how long replies that are still on their way are waited for.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
 

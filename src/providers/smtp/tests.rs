@@ -1,0 +1,60 @@
+//! The client against a scripted server: each reason of the probe, each outcome by mode and point of failure.
+
+mod delay;
+mod deliver;
+mod probe;
+mod script;
+mod spec;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio_rustls::TlsAcceptor;
+
+use self::script::Script;
+use super::Smtp;
+use crate::{
+    providers::{Context, Provider, Server},
+    resources::{KeyRef, secret::SecretValue},
+};
+
+const CHUNKING: &[&str] = &["PIPELINING", "CHUNKING", "SIZE 100000", "8BITMIME", "SMTPUTF8"];
+const PIPELINING: &[&str] = &["PIPELINING", "SIZE 100000", "8BITMIME"];
+const PLAIN: &[&str] = &["SIZE"];
+
+fn script(extensions: &[&'static str], rules: &[script::Rule]) -> Script {
+    Script { extensions: extensions.to_vec(), rules: rules.to_vec(), tls: None, is_implicit_tls: false }
+}
+
+fn spec(yaml: &str) -> Smtp {
+    serde_saphyr::from_str(yaml).unwrap()
+}
+
+/// A certificate for these names: the acceptor, and the certificate as PEM.
+fn certificate(names: &[&str]) -> (TlsAcceptor, String) {
+    let made = rcgen::generate_simple_self_signed(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
+}
+
+fn context(secrets: &[(&str, &str, &str)]) -> Context {
+    let key = |name: &str, key: &str| KeyRef { name: name.to_owned(), key: key.to_owned() };
+    let secrets: BTreeMap<_, _> = secrets.iter().map(|(name, k, value)| (key(name, k), SecretValue::new(*value))).collect();
+    Context {
+        name: "ns/test".to_owned(),
+        secrets,
+        connections: 2,
+        messages_per_connection: 100,
+        connect_timeout: Duration::from_millis(700),
+        state_dir: std::env::temp_dir(),
+    }
+}
+
+fn server(yaml: &str, context: Context) -> Arc<dyn Server> {
+    spec(yaml).build(context).unwrap()
+}

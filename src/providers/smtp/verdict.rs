@@ -59,8 +59,14 @@ pub fn mail(reply: Reply<'_>, place: &Place) -> Outcome {
     Outcome::ServerFailed(match reply.code {
         400..=499 => place.sending(Reason::Throttled, &what, "It is tried again; if this lasts, lower limits.rates."),
         500..=504 | 555 => place.sending(Reason::ProtocolError, &what, "The server does not follow SMTP; ask its operator."),
-        530 | 534 | 535 | 538 => for_person(place.sending(Reason::AuthenticationFailed, &what, "Give auth with a Secret that the server accepts.")),
-        _ => for_person(place.sending(Reason::SenderRefused, &what, "Let the server accept the campaign's from.address (or identity.returnPath).")),
+        530 | 534 | 535 | 538 => {
+            for_person(place.sending(Reason::AuthenticationFailed, &what, "Give auth with a Secret that the server accepts."))
+        }
+        _ => for_person(place.sending(
+            Reason::SenderRefused,
+            &what,
+            "Let the server accept the campaign's from.address (or identity.returnPath).",
+        )),
     })
 }
 
@@ -80,7 +86,11 @@ pub fn recipient(reply: Reply<'_>, address: &str, place: &Place) -> Outcome {
         ))),
         _ if refuses_relay(reply, address) => {
             let what = "the server does not relay for us: it refused a recipient with `Relay access denied` or the like";
-            Outcome::ServerFailed(for_person(place.sending(Reason::SenderRefused, what, "Log in (auth), or let the server know this machine.")))
+            Outcome::ServerFailed(for_person(place.sending(
+                Reason::SenderRefused,
+                what,
+                "Log in (auth), or let the server know this machine.",
+            )))
         }
         _ => Outcome::RecipientRejected { reply: reply.kept() },
     }
@@ -130,5 +140,6 @@ fn refuses_relay(reply: Reply<'_>, address: &str) -> bool {
         text = rest.trim_start_matches([':', '.', ' ']);
     }
     let text = text.to_ascii_lowercase();
-    reply.is_permanent() && ["relay access denied", "relay not permitted", "relaying denied", "relaying not allowed"].iter().any(|w| text.starts_with(w))
+    reply.is_permanent()
+        && ["relay access denied", "relay not permitted", "relaying denied", "relaying not allowed"].iter().any(|w| text.starts_with(w))
 }

@@ -1,0 +1,171 @@
+use super::{
+    CHUNKING, PLAIN, certificate, context, script,
+    script::{Act, Rule, ScriptedServer},
+    server,
+};
+use crate::{
+    providers::Failure,
+    resources::{Reason, Reason::*},
+};
+
+const LOGIN: &[(&str, &str, &str)] = &[("login", "username", "user"), ("login", "password", "hunter2")];
+
+async fn probe(
+    extensions: &[&'static str],
+    rules: &[Rule],
+    yaml: &str,
+    secrets: &[(&str, &str, &str)],
+) -> (ScriptedServer, Result<(), Failure>) {
+    let scripted = ScriptedServer::start(script(extensions, rules)).await;
+    let yaml = format!("{{host: 127.0.0.1, port: {}, {yaml}}}", scripted.address.port());
+    let result = server(&yaml, context(secrets)).probe().await.unwrap();
+    if let Err(failure) = &result {
+        let message = &failure.message;
+        assert!(message.starts_with("Connection failed: "), "{message}");
+        assert!(message.contains(&format!("(127.0.0.1:{})", scripted.address.port())), "{message}");
+        assert!(message.ends_with('.') && message.chars().count() < 600, "{message}");
+        for (_, _, secret) in secrets.iter().filter(|secret| secret.1 != "username") {
+            assert!(!message.contains(secret) && !format!("{failure:?}").contains(secret), "{message}");
+        }
+    }
+    (scripted, result)
+}
+
+#[tokio::test]
+async fn every_step_has_its_reason() {
+    let long = Box::leak(format!("220 {}", "x".repeat(5000)).into_boxed_str());
+    let endless = Box::leak("220-more\r\n".repeat(100).into_boxed_str());
+    let injected = "220 go\r\n250 injected";
+    let none = "encryption: None";
+    let auth = "encryption: None, auth: {secretRef: {name: login}}";
+    let tls = "encryption: StartTls";
+    let offers = &["AUTH PLAIN"][..];
+    // What the server offers and does, the spec, the reason, whether a person is needed, words in the message.
+    let cases: &[(&[&'static str], &[Rule], &str, Reason, bool, &str)] = &[
+        (PLAIN, &[("CONNECT", 0, Act::SayAndClose("554 5.7.1 go away"))], none, ServiceNotAvailable, false, "`554 5.7.1 go away`"),
+        (PLAIN, &[("CONNECT", 0, Act::SayAndClose("421 4.3.2 down"))], none, ServiceNotAvailable, false, "421"),
+        (PLAIN, &[("CONNECT", 0, Act::SayAndClose("421 4.7.0 too many connections"))], none, Throttled, false, "limits.connections"),
+        (PLAIN, &[("CONNECT", 0, Act::Close)], none, ConnectionLost, false, "greeting"),
+        (PLAIN, &[("CONNECT", 0, Act::Hang)], none, TimedOut, false, "700ms"),
+        (PLAIN, &[("CONNECT", 0, Act::Say("SSH-2.0-OpenSSH_9"))], none, ProtocolError, false, "not SMTP"),
+        (PLAIN, &[("CONNECT", 0, Act::Say(long))], none, ProtocolError, false, "longer than 2048"),
+        (PLAIN, &[("CONNECT", 0, Act::Say(endless))], none, ProtocolError, false, "more than 64"),
+        (PLAIN, &[("EHLO", 0, Act::Close)], none, ConnectionLost, false, "EHLO"),
+        (PLAIN, &[("EHLO", 0, Act::Hang)], none, TimedOut, false, "EHLO"),
+        (PLAIN, &[("EHLO", 0, Act::Say("550 your name is bad"))], tls, ServiceNotAvailable, false, "your name is bad"),
+        (PLAIN, &[("EHLO", 0, Act::Say("502 what?")), ("HELO", 0, Act::Say("550 no"))], none, ServiceNotAvailable, false, "HELO"),
+        (PLAIN, &[], tls, StartTlsNotOffered, true, "STARTTLS"),
+        (&["STARTTLS"], &[("STARTTLS", 0, Act::Say("454 4.7.0 not now"))], tls, TlsFailed, false, "not now"),
+        (&["STARTTLS"], &[("STARTTLS", 0, Act::Say(injected))], tls, ProtocolError, true, "unencrypted bytes"),
+        (&["STARTTLS"], &[("STARTTLS", 0, Act::SayAndClose("220 go"))], tls, ConnectionLost, false, "TLS handshake"),
+        (&["STARTTLS"], &[("STARTTLS", 0, Act::Close)], tls, ConnectionLost, false, "STARTTLS"),
+        (PLAIN, &[], "encryption: Tls", TlsFailed, true, "did not answer with TLS"),
+        (PLAIN, &[], auth, AuthenticationNotOffered, true, "SCRAM-SHA-256, PLAIN or LOGIN"),
+        (
+            &["AUTH LOGIN CRAM-MD5"],
+            &[],
+            "encryption: None, auth: {mechanism: Plain, secretRef: {name: login}}",
+            AuthenticationNotOffered,
+            true,
+            "PLAIN",
+        ),
+        (
+            offers,
+            &[("AUTH", 0, Act::Say("535 5.7.8 no, not hunter2 nor AHVzZXIAaHVudGVyMg=="))],
+            auth,
+            AuthenticationFailed,
+            true,
+            "not *** nor ***`",
+        ),
+        (offers, &[("AUTH", 0, Act::Say("454 4.7.0 try later"))], auth, AuthenticationFailed, false, "try later"),
+        (offers, &[("AUTH", 0, Act::SayAndClose("421 4.7.0 bye"))], auth, ServiceNotAvailable, false, "bye"),
+        (offers, &[("AUTH", 0, Act::Close)], auth, ConnectionLost, false, "AUTH"),
+        (&["AUTH SCRAM-SHA-256"], &[("PROOF", 0, Act::Say("334 dj1BQUFB"))], auth, AuthenticationFailed, true, "could not prove"),
+        (&["AUTH SCRAM-SHA-256"], &[("AUTH", 0, Act::Say("334 cj1hLHM9QUE9PSxpPTE="))], auth, AuthenticationFailed, true, "SCRAM nonce"),
+    ];
+    for (extensions, rules, yaml, reason, needs_person, words) in cases {
+        let (_, result) = probe(extensions, rules, yaml, LOGIN).await;
+        let failure = result.expect_err(words);
+        assert_eq!((failure.reason, failure.needs_person), (*reason, *needs_person), "{failure}");
+        assert!(failure.message.contains(words), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_good_server_is_left_in_good_order() {
+    let (scripted, result) = probe(CHUNKING, &[], "encryption: None, heloName: me.example.com", &[]).await;
+    assert_eq!(result, Ok(()));
+    assert_eq!(scripted.seen.lock().unwrap().commands, ["EHLO me.example.com", "QUIT"]);
+    assert_eq!(scripted.taken(), []);
+    // An old server without EHLO, and one that never answers QUIT.
+    assert_eq!(probe(PLAIN, &[("EHLO", 0, Act::Say("500 what?"))], "encryption: None", &[]).await.1, Ok(()));
+    assert_eq!(probe(PLAIN, &[("QUIT", 0, Act::Close)], "encryption: None", &[]).await.1, Ok(()));
+}
+
+#[tokio::test]
+async fn every_mechanism_logs_in_and_is_refused() {
+    let token = &[("login", "username", "user"), ("login", "token", "tok-3n")][..];
+    let bad = &[("login", "username", "user"), ("login", "password", "hunter3")][..];
+    let old = &[("login", "username", "user"), ("login", "token", "tok-old")][..];
+    for (mechanism, offers, good, bad) in [
+        ("Plain", "AUTH PLAIN LOGIN", LOGIN, bad),
+        ("Login", "AUTH PLAIN LOGIN", LOGIN, bad),
+        ("ScramSha256", "AUTH SCRAM-SHA-256 PLAIN", LOGIN, bad),
+        ("XOAuth2", "AUTH XOAUTH2 PLAIN", token, old),
+    ] {
+        for asked in [format!("mechanism: {mechanism}, "), String::new()] {
+            let yaml = format!("encryption: None, auth: {{{asked}secretRef: {{name: login}}}}");
+            assert_eq!(probe(&[offers], &[], &yaml, good).await.1, Ok(()), "{mechanism}");
+            let failure = probe(&[offers], &[], &yaml, bad).await.1.unwrap_err();
+            assert_eq!((failure.reason, failure.needs_person), (AuthenticationFailed, true), "{failure}");
+        }
+    }
+    let scripted = probe(&["AUTH LOGIN PLAIN SCRAM-SHA-256"], &[], "encryption: None, auth: {secretRef: {name: login}}", LOGIN).await.0;
+    assert_eq!((scripted.count("AUTH"), scripted.count("AUTH SCRAM-SHA-256")), (1, 1), "the strongest");
+}
+
+#[tokio::test]
+async fn certificates_are_checked() {
+    let (acceptor, pem) = certificate(&["localhost", "mail.example.com"]);
+    let (_, other) = certificate(&["localhost"]);
+    for is_implicit_tls in [false, true] {
+        let mut script = script(&["STARTTLS", "AUTH PLAIN", "PIPELINING"], &[]);
+        (script.tls, script.is_implicit_tls) = (Some(acceptor.clone()), is_implicit_tls);
+        let scripted = ScriptedServer::start(script).await;
+        let encryption = if is_implicit_tls { "Tls" } else { "StartTls" };
+        let common = format!("port: {}, encryption: {encryption}, auth: {{secretRef: {{name: login}}}}", scripted.address.port());
+        let ca = "caRef: {name: ca, key: ca.crt}";
+        for (yaml, ca_pem, words) in [
+            (format!("{{host: localhost, {common}, {ca}}}"), &pem, None),
+            (format!("{{host: 127.0.0.1, tlsServerName: mail.example.com, {common}, {ca}}}"), &pem, None),
+            (format!("{{host: 127.0.0.1, {common}, {ca}}}"), &pem, Some("not for `127.0.0.1`")),
+            (format!("{{host: localhost, {common}, {ca}}}"), &other, Some("certificate")),
+            (format!("{{host: localhost, {common}}}"), &pem, Some("certificate")),
+        ] {
+            let secrets = [LOGIN, &[("ca", "ca.crt", ca_pem.as_str())]].concat();
+            let result = server(&yaml, context(&secrets)).probe().await.unwrap();
+            match words {
+                None => assert_eq!(result, Ok(()), "{yaml}"),
+                Some(words) => {
+                    let failure = result.expect_err(words);
+                    assert_eq!((failure.reason, failure.needs_person), (TlsFailed, true), "{failure}");
+                    assert!(failure.message.contains(words), "{failure}");
+                }
+            }
+        }
+        assert_eq!(scripted.count("AUTH"), 2, "no password without a checked certificate");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_apart() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    for (host, reason, words) in [("127.0.0.1", ConnectionRefused, "nothing listens"), ("no-such-host.invalid", NameNotResolved, "name")] {
+        let failure =
+            server(&format!("{{host: {host}, port: {port}, encryption: None}}"), context(&[])).probe().await.unwrap().unwrap_err();
+        assert_eq!((failure.reason, failure.needs_person), (reason, false), "{failure}");
+        assert!(failure.message.contains(words) && failure.message.contains(&format!("({host}:{port})")), "{failure}");
+    }
+}

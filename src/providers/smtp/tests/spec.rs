@@ -1,0 +1,93 @@
+use super::{certificate, context, spec};
+use crate::{providers::Provider, resources::Reason};
+
+#[test]
+fn the_port_follows_the_encryption() {
+    for (yaml, address) in [
+        ("{host: a.example}", "a.example:587, StartTls"),
+        ("{host: a.example, encryption: Tls}", "a.example:465, Tls"),
+        ("{host: a.example, encryption: None}", "a.example:25, None"),
+        ("{host: a.example, port: 2525}", "a.example:2525, StartTls"),
+        ("{host: '::1', encryption: None}", "[::1]:25, None"),
+        ("{host: '[::1]', encryption: None}", "[::1]:25, None"),
+    ] {
+        assert_eq!(spec(yaml).address(), address);
+    }
+}
+
+#[test]
+fn rules_beyond_the_schema() {
+    let auth = "auth: {secretRef: {name: x}}";
+    for (yaml, paths) in [
+        ("{host: smtp.example.com}".to_owned(), &[][..]),
+        ("{host: smtp_1.example.com.}".to_owned(), &[]),
+        (format!("{{host: localhost, encryption: None, {auth}}}"), &[]),
+        (format!("{{host: 127.9.9.9, encryption: None, {auth}}}"), &[]),
+        (format!("{{host: '::1', encryption: None, {auth}}}"), &[]),
+        (format!("{{host: a.example, {auth}}}"), &[]),
+        (format!("{{host: a.example, encryption: None, {auth}}}"), &["auth"]),
+        (format!("{{host: localhost.example, encryption: None, {auth}}}"), &["auth"]),
+        ("{host: ''}".to_owned(), &["host"]),
+        ("{host: 'a b'}".to_owned(), &["host"]),
+        ("{host: 'a.example:25'}".to_owned(), &["host"]),
+        ("{host: 'smtp://a.example'}".to_owned(), &["host"]),
+        ("{host: a.example, port: 0}".to_owned(), &["port"]),
+        ("{host: a.example, heloName: 'a b'}".to_owned(), &["heloName"]),
+        ("{host: a.example, tlsServerName: 'a b'}".to_owned(), &["tlsServerName"]),
+        ("{host: a.example, replyTimeout: 900ms}".to_owned(), &["replyTimeout"]),
+        ("{host: a.example, replyTimeout: 1s}".to_owned(), &[]),
+        ("{host: a.example, encryption: None, caRef: {name: a, key: b}, tlsServerName: b}".to_owned(), &["caRef", "tlsServerName"]),
+    ] {
+        let mut faults = Vec::new();
+        spec(&yaml).check(&mut faults);
+        let found: Vec<_> = faults.iter().map(|fault| fault.path.strip_prefix("spec.provider.smtp.").unwrap()).collect();
+        assert_eq!(found, paths, "{yaml}");
+    }
+}
+
+#[test]
+fn secrets_by_mechanism() {
+    for (mechanism, keys) in [
+        ("", "username password? token?"),
+        ("mechanism: Plain, ", "username password"),
+        ("mechanism: Login, ", "username password"),
+        ("mechanism: ScramSha256, ", "username password"),
+        ("mechanism: XOAuth2, ", "username token"),
+    ] {
+        let uses = spec(&format!("{{host: a, auth: {{{mechanism}secretRef: {{name: x}}}}, caRef: {{name: ca, key: crt}}}}")).secrets();
+        let found: Vec<_> = uses.iter().map(|used| format!("{}{}", used.key.key, if used.optional { "?" } else { "" })).collect();
+        assert_eq!(found.join(" "), format!("{keys} crt"));
+        assert!(uses[0].path == "spec.provider.smtp.auth.secretRef" && uses.last().unwrap().path == "spec.provider.smtp.caRef");
+    }
+}
+
+#[test]
+fn secrets_that_cannot_be_used_are_told() {
+    let pem = certificate(&["a"]).1;
+    let (user, password, token) = (("x", "username", "u"), ("x", "password", "hunter2\n"), ("x", "token", "t"));
+    for (mechanism, ca, secrets, reason) in [
+        ("", false, &[user, password][..], None),
+        ("", false, &[user, token], None),
+        ("", false, &[user], Some(Reason::SecretKeyNotFound)),
+        ("", false, &[password], Some(Reason::SecretKeyNotFound)),
+        ("mechanism: XOAuth2, ", false, &[user, password], Some(Reason::SecretKeyNotFound)),
+        ("mechanism: Plain, ", false, &[user, token], Some(Reason::SecretKeyNotFound)),
+        ("", false, &[user, ("x", "password", "hunter2\0x")], Some(Reason::SecretInvalid)),
+        ("", false, &[user, ("x", "password", "")], Some(Reason::SecretInvalid)),
+        ("", true, &[user, password, ("ca", "crt", &pem)], None),
+        ("", true, &[user, password], Some(Reason::SecretKeyNotFound)),
+        ("", true, &[user, password, ("ca", "crt", "hunter2")], Some(Reason::SecretInvalid)),
+        (
+            "",
+            true,
+            &[user, password, ("ca", "crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")],
+            Some(Reason::SecretInvalid),
+        ),
+    ] {
+        let ca = if ca { ", caRef: {name: ca, key: crt}" } else { "" };
+        let built = spec(&format!("{{host: a, auth: {{{mechanism}secretRef: {{name: x}}}}{ca}}}")).build(context(secrets));
+        let failure = built.err();
+        assert_eq!(failure.as_ref().map(|failure| failure.reason), reason, "{mechanism}{ca} {secrets:?}");
+        assert!(failure.is_none_or(|failure| failure.needs_person && !failure.message.contains("hunter2")));
+    }
+}
