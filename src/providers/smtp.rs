@@ -2,11 +2,12 @@
 //!
 //! The client is our own, for the sake of few round trips and few system calls:
 //!
-//! - [`server`]: connections kept and reused, the probe, the way of a batch. Read this first.
-//! - [`open`], [`auth`], [`scram`]: opening a connection, step by step.
-//! - [`batch`]: what is written when, and what each reply means, without I/O; [`verdict`]: the meaning of refusals.
-//! - [`line`], [`stream`], [`reply`], [`extensions`]: bytes, replies, EHLO.
-//! - [`failure`]: what went wrong, in words.
+//! - `server`: connections kept and reused, the probe, the way of a batch. Read this first.
+//! - `open`, `auth`, `scram`: opening a connection, step by step.
+//! - `passage`: what is written when, and what each reply means, without I/O; `verdict`: the meaning of refusals;
+//!   `batch`: where each message is.
+//! - `line`, `stream`, `write`, `reply`, `extensions`: bytes, commands, replies, EHLO.
+//! - `failure`: what went wrong, in words.
 
 mod auth;
 mod batch;
@@ -14,6 +15,7 @@ mod extensions;
 mod failure;
 mod line;
 mod open;
+mod passage;
 mod reply;
 mod scram;
 mod server;
@@ -21,6 +23,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod write;
 
 use std::sync::Arc;
 

@@ -1,49 +1,44 @@
-//! A batch over one connection: what is written when, and what each reply means. No I/O of its own.
+//! The messages of one call of `deliver`, and where each of them is.
 //!
-//! Replies come in the order of commands, so a queue of what is awaited is all that ties them together. Each message
-//! has exactly one end: when its last reply is read, when the line breaks, or when the batch is dropped half way.
+//! Each message has exactly one end: when its last reply is read, when the line breaks, or when the batch is dropped
+//! half way.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 
-use super::{
-    extensions::{Extensions, Mode},
-    failure::Place,
-    line::Line,
-    reply::{Garbage, Reply},
-    verdict,
-};
+use super::failure::Place;
 use crate::{
     providers::{Delivered, Failure, Outcome, Outgoing},
     resources::Reason,
 };
 
-/// Bytes that are gathered before they are written.
-const OUT_BYTES_MAX: usize = 64 * 1024;
-
 /// The messages of one call of `deliver`.
 pub struct Batch {
     /// Not begun.
-    waiting: VecDeque<Outgoing>,
+    pub(super) waiting: VecDeque<Outgoing>,
     /// Begun, in the order of their replies.
-    flying: VecDeque<Flying>,
+    pub(super) flying: VecDeque<Flying>,
     /// The line's count of bytes that may have reached the server.
-    written: u64,
+    pub(super) written: u64,
     /// How many of `flying`, from the front, are known to be wholly written.
-    marked: usize,
-    place: Place,
+    pub(super) marked: usize,
+    pub(super) place: Place,
     outcomes: mpsc::UnboundedSender<Delivered>,
 }
 
-struct Flying {
-    message: Outgoing,
+/// A message that is begun.
+pub(super) struct Flying {
+    pub(super) message: Outgoing,
     /// The line's count of bytes at which the message is wholly written; none while its end is not yet gathered.
-    end_at: Option<u64>,
-    written_at: Option<Instant>,
-    is_recipient_accepted: bool,
+    pub(super) end_at: Option<u64>,
+    pub(super) written_at: Option<Instant>,
+    pub(super) is_recipient_accepted: bool,
     /// Decided by a refusal before the last reply.
-    verdict: Option<Outcome>,
+    pub(super) verdict: Option<Outcome>,
 }
 
 impl Batch {
@@ -87,13 +82,13 @@ impl Batch {
     }
 
     /// The server answered 421: nothing that it has not accepted was taken. With `retries` all of it waits again.
-    fn refuse_all(&mut self, failure: &Failure, retries: bool) {
+    pub(super) fn refuse_all(&mut self, failure: &Failure, retries: bool) {
         self.flying.iter_mut().for_each(|flying| flying.end_at = None);
         self.break_off(failure, retries);
     }
 
     /// Ends the message at the front, whose last reply came.
-    fn settle(&mut self, outcome: Outcome, now: Instant) {
+    pub(super) fn settle(&mut self, outcome: Outcome, now: Instant) {
         if let Some(flying) = self.flying.pop_front() {
             self.marked = self.marked.saturating_sub(1);
             let round_trip = flying.written_at.map(|at| now.saturating_duration_since(at));
@@ -101,7 +96,7 @@ impl Batch {
         }
     }
 
-    fn give(&self, message: Outgoing, outcome: Outcome, round_trip: Option<std::time::Duration>) {
+    pub(super) fn give(&self, message: Outgoing, outcome: Outcome, round_trip: Option<Duration>) {
         // When nobody listens any more, nobody is left to tell.
         let _ = self.outcomes.send(Delivered { message, outcome, round_trip });
     }
@@ -114,419 +109,6 @@ impl Drop for Batch {
             let failure =
                 self.place.sending(Reason::Stalling, "the delivery was interrupted", "Messages that were not sent are tried again.");
             self.break_off(&failure, false);
-        }
-    }
-}
-
-/// What is written next.
-enum Writer {
-    /// The next message, or nothing.
-    Idle,
-    /// RCPT, once MAIL is answered (plain).
-    Recipient,
-    /// DATA, once RCPT is answered (plain).
-    Data,
-    /// Nothing until DATA is answered.
-    AwaitsGo,
-    /// BDAT, once anything is answered: a connection that was idle for long may be dead.
-    Held,
-    /// The rest of a content, which may outlive its message when the server refuses early.
-    Content(Arc<[u8]>, usize),
-}
-
-/// What the next reply answers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Awaited {
-    Reset,
-    Mail,
-    Recipient,
-    Data,
-    Content,
-}
-
-/// A batch's way over one connection.
-pub struct Passage<'a> {
-    batch: &'a mut Batch,
-    mode: Mode,
-    extensions: Extensions,
-    /// Messages that may still be begun on this connection.
-    quota: u32,
-    writer: Writer,
-    awaited: VecDeque<Awaited>,
-    /// Why no further message is begun.
-    stopped: Option<Failure>,
-    /// Whether the connection is of no more use.
-    is_over: bool,
-    is_answered: bool,
-    /// The connection had been used before.
-    is_reused: bool,
-    /// Hold back contents until the first answer.
-    is_cautious: bool,
-}
-
-impl<'a> Passage<'a> {
-    /// A passage of at most `quota` messages over the line.
-    #[must_use]
-    pub fn new(batch: &'a mut Batch, line: &Line, quota: u32, is_reused: bool, is_cautious: bool) -> Self {
-        (batch.written, batch.marked) = (line.written, 0);
-        let (mode, awaited) = (line.extensions.mode(), VecDeque::with_capacity(16));
-        let (extensions, writer) = (line.extensions, Writer::Idle);
-        Self { batch, mode, extensions, quota, writer, awaited, stopped: None, is_over: false, is_answered: false, is_reused, is_cautious }
-    }
-
-    /// Whether nothing is left to write or to await.
-    #[must_use]
-    pub fn is_done(&self, line: &Line) -> bool {
-        let has_next = !self.batch.waiting.is_empty() && self.quota > 0 && self.stopped.is_none();
-        self.is_over || self.awaited.is_empty() && matches!(self.writer, Writer::Idle) && line.out.is_empty() && !has_next
-    }
-
-    /// Whether the connection can be used again.
-    #[must_use]
-    pub fn is_reusable(&self) -> bool {
-        !self.is_over && self.stopped.is_none()
-    }
-
-    /// Whether what was certainly not taken may be tried on a fresh connection: this one died while it was idle.
-    #[must_use]
-    pub fn died_idle(&self) -> bool {
-        self.is_reused && !self.is_answered
-    }
-
-    /// Ends what may not be begun any more.
-    pub fn close(self) {
-        if let Some(failure) = self.stopped {
-            self.batch.fail_waiting(&failure);
-        }
-    }
-
-    /// The line broke.
-    pub fn break_off(self, failure: &Failure) {
-        let retries = self.died_idle();
-        self.batch.break_off(failure, retries);
-    }
-
-    /// Notes how much is written.
-    pub fn note_written(&mut self, written: u64, now: Instant) {
-        self.batch.written = written;
-        while let Some(flying) = self.batch.flying.get_mut(self.batch.marked)
-            && flying.end_at.is_some_and(|end| end <= written)
-        {
-            flying.written_at = Some(now);
-            self.batch.marked += 1;
-        }
-    }
-
-    /// Gathers what can be written now; whether there was anything.
-    pub fn gather(&mut self, line: &mut Line) -> bool {
-        let mut has_gathered = false;
-        while line.out.len() < OUT_BYTES_MAX && self.gather_one(line) {
-            has_gathered = true;
-        }
-        has_gathered
-    }
-
-    fn gather_one(&mut self, line: &mut Line) -> bool {
-        // Plain: one command at a time, and each answer first. The content is begun by DATA's answer.
-        if self.mode == Mode::Plain && !self.awaited.is_empty() && !matches!(self.writer, Writer::Content(..)) {
-            return false;
-        }
-        match std::mem::replace(&mut self.writer, Writer::Idle) {
-            Writer::Idle => self.begin(line),
-            Writer::Recipient => {
-                self.write_recipient(line);
-                self.writer = Writer::Data;
-                true
-            }
-            Writer::Data => {
-                line.out.extend_from_slice(b"DATA\r\n");
-                self.awaited.push_back(Awaited::Data);
-                self.writer = Writer::AwaitsGo;
-                true
-            }
-            Writer::AwaitsGo => {
-                self.writer = Writer::AwaitsGo;
-                false
-            }
-            Writer::Held if !self.is_answered => {
-                self.writer = Writer::Held;
-                false
-            }
-            Writer::Held => {
-                self.write_bdat(line);
-                true
-            }
-            Writer::Content(content, offset) => {
-                self.write_content(line, content, offset);
-                true
-            }
-        }
-    }
-
-    /// Begins the next message that can be sent.
-    fn begin(&mut self, line: &mut Line) -> bool {
-        let is_in_flight = !self.awaited.is_empty();
-        // Only the next message's envelope goes with a content, not two.
-        if self.stopped.is_some() || self.quota == 0 || self.mode == Mode::Pipelining && self.batch.flying.len() > 1 {
-            return false;
-        }
-        if self.batch.waiting.is_empty() {
-            return false;
-        }
-        // After a failed BDAT the server's state is open until RSET (RFC 3030, 2), and what is in flight may yet fail.
-        if line.is_dirty || self.mode == Mode::Chunking && is_in_flight {
-            line.out.extend_from_slice(b"RSET\r\n");
-            self.awaited.push_back(Awaited::Reset);
-            line.is_dirty = false;
-            if self.mode == Mode::Plain {
-                return true;
-            }
-        }
-        let Some(message) = self.batch.waiting.pop_front() else { return false };
-        if let Some(outcome) = verdict::unsendable(&message, &self.extensions) {
-            self.batch.give(message, outcome, None);
-            return true;
-        }
-        self.quota -= 1;
-        line.messages += 1;
-        write_mail(&mut line.out, &message, &self.extensions);
-        self.awaited.push_back(Awaited::Mail);
-        self.batch.flying.push_back(Flying { message, end_at: None, written_at: None, is_recipient_accepted: false, verdict: None });
-        match self.mode {
-            Mode::Plain => self.writer = Writer::Recipient,
-            Mode::Pipelining => {
-                self.write_recipient(line);
-                line.out.extend_from_slice(b"DATA\r\n");
-                self.awaited.push_back(Awaited::Data);
-                self.writer = Writer::AwaitsGo;
-            }
-            Mode::Chunking => {
-                self.write_recipient(line);
-                if self.is_cautious && !self.is_answered { self.writer = Writer::Held } else { self.write_bdat(line) }
-            }
-        }
-        true
-    }
-
-    fn write_recipient(&mut self, line: &mut Line) {
-        if let Some(flying) = self.batch.flying.back() {
-            line.out.extend_from_slice(b"RCPT TO:<");
-            line.out.extend_from_slice(flying.message.recipient.as_bytes());
-            line.out.extend_from_slice(b">\r\n");
-            self.awaited.push_back(Awaited::Recipient);
-        }
-    }
-
-    fn write_bdat(&mut self, line: &mut Line) {
-        if let Some(flying) = self.batch.flying.back() {
-            let content = Arc::clone(&flying.message.content);
-            line.out.extend_from_slice(b"BDAT ");
-            write_number(&mut line.out, content.len() as u64);
-            line.out.extend_from_slice(b" LAST\r\n");
-            self.awaited.push_back(Awaited::Content);
-            self.write_content(line, content, 0);
-        }
-    }
-
-    /// Gathers a piece of the content, and its end when that is reached.
-    fn write_content(&mut self, line: &mut Line, content: Arc<[u8]>, offset: usize) {
-        let space = OUT_BYTES_MAX.saturating_sub(line.out.len()).max(1);
-        let end = content.len().min(offset + space);
-        if self.mode == Mode::Chunking {
-            line.out.extend_from_slice(&content[offset..end]);
-        } else {
-            write_dot_stuffed(&mut line.out, &content, offset, end);
-        }
-        if end < content.len() {
-            self.writer = Writer::Content(content, end);
-            return;
-        }
-        if self.mode != Mode::Chunking {
-            line.out.extend_from_slice(if content.is_empty() || content.ends_with(b"\r\n") { b".\r\n" } else { b"\r\n.\r\n" });
-        }
-        self.writer = Writer::Idle;
-        let end_at = line.written + (line.out.len() - line.sent) as u64;
-        // Refused before its end, the message is no longer there; no other is begun before this point.
-        if let Some(flying) = self.batch.flying.back_mut().filter(|flying| flying.end_at.is_none()) {
-            flying.end_at = Some(end_at);
-        }
-    }
-
-    /// Takes the next reply.
-    ///
-    /// # Errors
-    /// When it does not fit what was asked.
-    pub fn take(&mut self, reply: Reply<'_>, is_dirty: &mut bool, now: Instant) -> Result<(), Garbage> {
-        if reply.code == 421 {
-            let failure = verdict::closing(reply, &self.batch.place);
-            self.batch.refuse_all(self.stopped.as_ref().unwrap_or(&failure), self.died_idle());
-            (self.stopped, self.is_over) = (None, true);
-            return Ok(());
-        }
-        self.is_answered = true;
-        let awaited = self.awaited.pop_front().ok_or(Garbage::OutOfTurn)?;
-        let is_go = reply.code / 100 == 3;
-        if is_go != (awaited == Awaited::Data && !reply.is_permanent() && reply.code / 100 != 4) {
-            return Err(Garbage::OutOfTurn);
-        }
-        *is_dirty |= !reply.is_positive() && !is_go;
-        match awaited {
-            Awaited::Reset => {}
-            Awaited::Mail => {
-                if !reply.is_positive() {
-                    let refusal = verdict::mail(reply, &self.batch.place);
-                    self.refuse_front(refusal, now);
-                }
-            }
-            Awaited::Recipient => {
-                if reply.is_positive() {
-                    if let Some(front) = self.batch.flying.front_mut() {
-                        front.is_recipient_accepted = true;
-                    }
-                } else if let Some(front) = self.batch.flying.front() {
-                    let refusal = verdict::recipient(reply, &front.message.recipient, &self.batch.place);
-                    self.refuse_front(refusal, now);
-                }
-            }
-            Awaited::Data => self.take_go(reply, is_go, now)?,
-            Awaited::Content => self.take_end(reply, now)?,
-        }
-        Ok(())
-    }
-
-    /// MAIL or RCPT was refused. What was sent with it is still answered, and only then is the message settled.
-    fn refuse_front(&mut self, refusal: Outcome, now: Instant) {
-        let Some(front) = self.batch.flying.front_mut() else { return };
-        // RCPT after a refused MAIL is refused as a matter of course.
-        let verdict = front.verdict.get_or_insert(refusal).clone();
-        self.stop_for(&verdict);
-        if self.mode == Mode::Plain {
-            self.writer = Writer::Idle;
-            self.batch.settle(verdict, now);
-        }
-    }
-
-    /// DATA is answered.
-    fn take_go(&mut self, reply: Reply<'_>, is_go: bool, now: Instant) -> Result<(), Garbage> {
-        let Some(front) = self.batch.flying.front_mut() else { return Err(Garbage::OutOfTurn) };
-        self.writer = Writer::Idle;
-        if !is_go {
-            let verdict = front.verdict.take().unwrap_or_else(|| verdict::content(reply, &self.batch.place));
-            self.stop_for(&verdict);
-            self.batch.settle(verdict, now);
-            return Ok(());
-        }
-        let content = match front.verdict {
-            None => Arc::clone(&front.message.content),
-            // The server took a recipient, and would send an empty message.
-            Some(_) if front.is_recipient_accepted => return Err(Garbage::OutOfTurn),
-            // No recipient was taken, yet content is asked for: an empty one ends it (RFC 2920, 3.1).
-            Some(_) => Arc::from([]),
-        };
-        self.awaited.push_back(Awaited::Content);
-        self.writer = Writer::Content(content, 0);
-        Ok(())
-    }
-
-    /// The content is answered.
-    fn take_end(&mut self, reply: Reply<'_>, now: Instant) -> Result<(), Garbage> {
-        let Some(front) = self.batch.flying.front_mut() else { return Err(Garbage::OutOfTurn) };
-        let is_written = front.end_at.is_some_and(|end| end <= self.batch.written);
-        let outcome = match front.verdict.take() {
-            // Nobody can have taken a message whose end was not written.
-            None if reply.is_positive() && !is_written => return Err(Garbage::OutOfTurn),
-            _ if reply.is_positive() && is_written && front.is_recipient_accepted => Outcome::Accepted { reply: reply.kept() },
-            Some(verdict) => verdict,
-            None => verdict::content(reply, &self.batch.place),
-        };
-        self.stop_for(&outcome);
-        self.batch.settle(outcome, now);
-        Ok(())
-    }
-
-    fn stop_for(&mut self, outcome: &Outcome) {
-        if let Outcome::ServerFailed(failure) = outcome {
-            self.stopped.get_or_insert_with(|| failure.clone());
-        }
-    }
-}
-
-fn write_mail(out: &mut Vec<u8>, message: &Outgoing, extensions: &Extensions) {
-    out.extend_from_slice(b"MAIL FROM:<");
-    out.extend_from_slice(message.mail_from.as_bytes());
-    out.push(b'>');
-    if extensions.has_size {
-        out.extend_from_slice(b" SIZE=");
-        write_number(out, message.content.len() as u64);
-    }
-    if message.needs_8bit {
-        out.extend_from_slice(b" BODY=8BITMIME");
-    }
-    if verdict::needs_smtputf8(message) {
-        out.extend_from_slice(b" SMTPUTF8");
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
-}
-
-/// Copies a piece of a content, with a dot more at the start of each line that starts with one (RFC 5321, 4.5.2).
-/// A line starts after any LF, so that no server can be made to see an end where we see none.
-fn write_dot_stuffed(out: &mut Vec<u8>, content: &[u8], offset: usize, end: usize) {
-    let piece = &content[offset..end];
-    if piece.first() == Some(&b'.') && (offset == 0 || content[offset - 1] == b'\n') {
-        out.push(b'.');
-    }
-    let mut copied = 0;
-    for found in memchr::memmem::find_iter(piece, b"\n.") {
-        out.extend_from_slice(&piece[copied..=found]);
-        out.push(b'.');
-        copied = found + 1;
-    }
-    out.extend_from_slice(&piece[copied..]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{write_dot_stuffed, write_number};
-
-    #[test]
-    fn stuffs_dots_wherever_the_content_is_cut() {
-        for (content, stuffed) in [
-            ("a\r\n.b\r\n..\r\nc.d\r\n", "a\r\n..b\r\n...\r\nc.d\r\n"),
-            (".\r\n.\r\n", "..\r\n..\r\n"),
-            ("x\n.\n.\r\n", "x\n..\n..\r\n"),
-            ("\n.\n.\n.", "\n..\n..\n.."),
-            ("", ""),
-        ] {
-            for piece in 1..=content.len().max(1) {
-                let mut out = Vec::new();
-                for offset in (0..content.len()).step_by(piece) {
-                    write_dot_stuffed(&mut out, content.as_bytes(), offset, content.len().min(offset + piece));
-                }
-                assert_eq!(String::from_utf8_lossy(&out), stuffed, "in pieces of {piece}");
-            }
-        }
-    }
-
-    #[test]
-    fn writes_numbers() {
-        for number in [0, 7, 10, 5_120, u64::MAX] {
-            let mut out = Vec::new();
-            write_number(&mut out, number);
-            assert_eq!(String::from_utf8_lossy(&out), number.to_string());
         }
     }
 }

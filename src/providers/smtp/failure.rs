@@ -166,7 +166,10 @@ fn certificate_words(error: &CertificateError, name: &str) -> (String, String) {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             ("the server's certificate is not valid yet".to_owned(), "Check this machine's clock and the certificate.".to_owned())
         }
-        CertificateError::UnknownIssuer => (
+        // The latter two: an authority of the same name, with another key.
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
             "the server's certificate is not signed by an authority that is trusted here".to_owned(),
             "Use a certificate of a public authority, or name your own with caRef.".to_owned(),
         ),

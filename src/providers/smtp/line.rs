@@ -1,5 +1,5 @@
 //! The line to a server: what is to be written, what was read, and one command at a time for setting it up.
-//! Messages in bulk go through [`super::batch`].
+//! Messages in bulk go through [`super::passage`].
 
 use std::{
     future::poll_fn,

@@ -14,12 +14,7 @@ use std::{
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{
-    batch::{Batch, Passage},
-    failure::Break,
-    line::Line,
-    open::Target,
-};
+use super::{batch::Batch, failure::Break, line::Line, open::Target, passage::Passage};
 use crate::providers::{BoxFuture, Delivered, Failure, Outgoing, Server};
 
 /// How long a connection is kept without work.
@@ -188,6 +183,7 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
                 moved_at = now;
                 continue;
             }
+            line.stream.acknowledge_at_once();
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }

@@ -22,7 +22,7 @@ const PIPELINING: &[&str] = &["PIPELINING", "SIZE 100000", "8BITMIME"];
 const PLAIN: &[&str] = &["SIZE"];
 
 fn script(extensions: &[&'static str], rules: &[script::Rule]) -> Script {
-    Script { extensions: extensions.to_vec(), rules: rules.to_vec(), tls: None, is_implicit_tls: false }
+    Script { extensions: extensions.to_vec(), rules: rules.to_vec(), tls: None, is_implicit_tls: false, is_nagling: false }
 }
 
 fn spec(yaml: &str) -> Smtp {

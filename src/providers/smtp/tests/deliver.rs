@@ -420,6 +420,20 @@ async fn tls_carries_batches_as_well() {
 }
 
 #[tokio::test]
+async fn replies_before_a_reset_are_not_lost() {
+    // Contents that fill the server's buffer, so that it closes with bytes unread; as Postfix does after a 421.
+    let batch = || (1..=6).map(|token| Outgoing { content: b"0123456789\r\n".repeat(1000).into(), ..message(token) }).collect();
+    for event in ["MAIL", "RCPT"] {
+        let mut script = script(CHUNKING, &[(event, 3, SayAndReset("421 4.3.2 going down"))]);
+        script.is_nagling = true;
+        let scripted = ScriptedServer::start(script).await;
+        let server = server(&yaml(&scripted), context(&[]));
+        let failed = "failed:ServiceNotAvailable";
+        assert_eq!(words(&deliver_all(&*server, batch()).await), ["accepted", "accepted", failed, failed, failed, failed], "{event}");
+    }
+}
+
+#[tokio::test]
 async fn a_batch_costs_few_round_trips() {
     // A server that answers 20 ms late, whatever comes: its round trips can be counted by the clock.
     for (extensions, most) in [(CHUNKING, 200), (PIPELINING, 700)] {

@@ -10,6 +10,8 @@ use crate::{
 
 const LOGIN: &[(&str, &str, &str)] = &[("login", "username", "user"), ("login", "password", "hunter2")];
 
+type Case<'a> = (&'a [&'static str], &'a [Rule], &'a str, Reason, bool, &'a str);
+
 async fn probe(
     extensions: &[&'static str],
     rules: &[Rule],
@@ -41,7 +43,7 @@ async fn every_step_has_its_reason() {
     let tls = "encryption: StartTls";
     let offers = &["AUTH PLAIN"][..];
     // What the server offers and does, the spec, the reason, whether a person is needed, words in the message.
-    let cases: &[(&[&'static str], &[Rule], &str, Reason, bool, &str)] = &[
+    let cases: &[Case] = &[
         (PLAIN, &[("CONNECT", 0, Act::SayAndClose("554 5.7.1 go away"))], none, ServiceNotAvailable, false, "`554 5.7.1 go away`"),
         (PLAIN, &[("CONNECT", 0, Act::SayAndClose("421 4.3.2 down"))], none, ServiceNotAvailable, false, "421"),
         (PLAIN, &[("CONNECT", 0, Act::SayAndClose("421 4.7.0 too many connections"))], none, Throttled, false, "limits.connections"),
@@ -139,8 +141,8 @@ async fn certificates_are_checked() {
             (format!("{{host: localhost, {common}, {ca}}}"), &pem, None),
             (format!("{{host: 127.0.0.1, tlsServerName: mail.example.com, {common}, {ca}}}"), &pem, None),
             (format!("{{host: 127.0.0.1, {common}, {ca}}}"), &pem, Some("not for `127.0.0.1`")),
-            (format!("{{host: localhost, {common}, {ca}}}"), &other, Some("certificate")),
-            (format!("{{host: localhost, {common}}}"), &pem, Some("certificate")),
+            (format!("{{host: localhost, {common}, {ca}}}"), &other, Some("not signed by an authority that is trusted here")),
+            (format!("{{host: localhost, {common}}}"), &pem, Some("not signed by an authority that is trusted here")),
         ] {
             let secrets = [LOGIN, &[("ca", "ca.crt", ca_pem.as_str())]].concat();
             let result = server(&yaml, context(&secrets)).probe().await.unwrap();

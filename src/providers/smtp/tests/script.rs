@@ -23,6 +23,8 @@ pub enum Act {
     Say(&'static str),
     /// Says this, and closes.
     SayAndClose(&'static str),
+    /// Says this, and closes with whatever is unread, which resets the line.
+    SayAndReset(&'static str),
     /// Closes without a word.
     Close,
     /// Neither says nor reads anything more.
@@ -47,6 +49,9 @@ pub struct Script {
     pub rules: Vec<Rule>,
     pub tls: Option<TlsAcceptor>,
     pub is_implicit_tls: bool,
+    /// As Postfix: without TCP_NODELAY, so that a reply waits for the acknowledgement of the one before, and with a
+    /// little work on each command.
+    pub is_nagling: bool,
 }
 
 /// A message that the server took.
@@ -90,7 +95,7 @@ impl ScriptedServer {
         let task = tokio::spawn(async move {
             let mut sessions = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                socket.set_nodelay(true).unwrap();
+                socket.set_nodelay(!script.is_nagling).unwrap();
                 shared.lock().unwrap().connections += 1;
                 let session = Session { script: script.clone(), seen: Arc::clone(&shared), is_mute: false };
                 sessions.spawn(async move {
@@ -122,6 +127,13 @@ fn end() -> io::Error {
 }
 
 impl Session {
+    /// Far less than a delayed acknowledgement takes, and enough for one that is not.
+    async fn work(&self) {
+        if self.script.is_nagling {
+            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        }
+    }
+
     fn rule(&self, event: &'static str) -> Option<Act> {
         let mut seen = self.seen.lock().unwrap();
         let count = seen.counts.entry(event).or_default();
@@ -134,8 +146,7 @@ impl Session {
         if self.is_mute {
             return Ok(());
         }
-        wire.write_all(text.as_bytes()).await?;
-        wire.write_all(b"\r\n").await?;
+        wire.write_all(format!("{text}\r\n").as_bytes()).await?;
         wire.flush().await
     }
 
@@ -151,6 +162,10 @@ impl Session {
                 wire.get_mut().shutdown().await?;
                 let mut rest = vec![];
                 let _ = tokio::time::timeout(std::time::Duration::from_millis(300), wire.read_to_end(&mut rest)).await;
+                Err(end())
+            }
+            Some(Act::SayAndReset(text)) => {
+                self.say(wire, text).await?;
                 Err(end())
             }
             Some(Act::Close | Act::CloseInContent(_)) => Err(end()),
@@ -183,6 +198,7 @@ impl Session {
         loop {
             let line = self.line(&mut wire).await?;
             self.seen.lock().unwrap().commands.push(line.clone());
+            self.work().await;
             let verb = line.split(' ').next().unwrap_or_default().to_owned();
             match verb.as_str() {
                 "EHLO" => {
