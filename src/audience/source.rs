@@ -200,7 +200,8 @@ impl Body {
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| fail(false, told(error)))?;
-        let sent = runtime.block_on(client.get(url.clone()).send());
+        // Within the future: the timer of the client needs the runtime from the first call on.
+        let sent = runtime.block_on(async { client.get(url.clone()).send().await });
         let response = sent.map_err(|error| fail(!error.is_redirect() && !error.is_builder(), told(error)))?;
         let status = response.status();
         if !status.is_success() {

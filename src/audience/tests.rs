@@ -1,0 +1,382 @@
+//! What rows become, from every kind of source, and what is said when a source fails.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    sync::Arc,
+};
+
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use super::{Address, AudienceError, Fields, Input, Location, ROW_MAX, Reader, Recipient, Row};
+use crate::resources::Reason;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+/// Every row as a line of text: `ann@example.com {json}` or `line 3: why`; an error ends it.
+fn told(input: &Input) -> Vec<String> {
+    let runtime = runtime();
+    let reader = match Reader::open(input, runtime.handle()) {
+        Ok(reader) => reader,
+        Err(error) => return vec![format!("error: {error}")],
+    };
+    reader
+        .map(|row| match row {
+            Ok(Row::Recipient(Recipient { address, fields })) => format!("{address} {}", fields.to_json()),
+            Ok(Row::Bad { line, why }) => format!("line {line}: {why}"),
+            Err(error) => format!("error: {error}"),
+        })
+        .collect()
+}
+
+fn bytes(data: impl AsRef<[u8]>) -> Location {
+    Location::Bytes(Arc::from(data.as_ref()))
+}
+
+fn csv(data: impl AsRef<[u8]>) -> Vec<String> {
+    told(&Input::Csv(bytes(data)))
+}
+
+fn lines(data: impl AsRef<[u8]>) -> Vec<String> {
+    told(&Input::JsonLines(bytes(data)))
+}
+
+#[test]
+fn addresses_that_are_taken() {
+    let long_local = format!("{}@example.com", "a".repeat(64));
+    let cases = [
+        ("ann@example.com", "ann@example.com"),
+        ("Ann.B+tag@Example.COM", "Ann.B+tag@example.com"),
+        ("a@localhost", "a@localhost"),
+        ("o'hara_/!#$%&*=?^`{|}~-@a-b.example", "o'hara_/!#$%&*=?^`{|}~-@a-b.example"),
+        ("\"a b@c\"@example.com", "\"a b@c\"@example.com"),
+        (r#""a\"b\\"@example.com"#, r#""a\"b\\"@example.com"#),
+        ("jörg@Bücher.Example", "jörg@bücher.example"),
+        ("用户@例子.测试", "用户@例子.测试"),
+        (&long_local, &long_local),
+    ];
+    for (text, wanted) in cases {
+        let address = Address::parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+        assert_eq!(address.as_str(), wanted);
+        assert_eq!(format!("{}@{}", address.local(), address.domain()), wanted);
+        assert_eq!(Address::parse(address.as_str()).as_ref(), Ok(&address), "an address stays what it is");
+    }
+    assert_eq!(Address::parse("a@Bücher.example").expect("good").to_wire(), "a@xn--bcher-kva.example");
+    assert_eq!(Address::parse("jörg@bücher.example").expect("good").to_wire(), "jörg@xn--bcher-kva.example");
+}
+
+#[test]
+fn addresses_that_are_refused() {
+    let cases = [
+        ("", "the address is empty"),
+        ("ann", "there is no `@`"),
+        ("@example.com", "nothing stands before"),
+        ("ann@", "domain after the `@` is missing"),
+        ("a@b@c.example", "more than one `@`"),
+        ("a b@example.com", "a space"),
+        ("a@exam ple.com", "a space"),
+        ("Ann <ann@example.com>", "put only the address"),
+        ("<ann@example.com>", "put only the address"),
+        ("a@x.example,b@x.example", "more than one `@`"),
+        ("a;b@x.example", "one address only"),
+        (".a@example.com", "a dot may not"),
+        ("a.@example.com", "a dot may not"),
+        ("a..b@example.com", "a dot may not"),
+        ("a@.example.com", "empty part"),
+        ("a@example..com", "empty part"),
+        ("a@example.com.", "empty part"),
+        ("a@-x.example", "hyphen"),
+        ("a@x-.example", "hyphen"),
+        ("a@x_y.example", "`_` may not"),
+        ("a@[192.0.2.1]", "an IP address"),
+        ("a\r\nBcc: b@example.com", "cannot be seen"),
+        ("a@example.com\r\nRCPT TO:<b@example.com>", "put only the address"),
+        ("a@example.com\n", "(U+000A)"),
+        ("a\0@example.com", "(U+0000)"),
+        ("a\u{200b}@example.com", "(U+200B)"),
+        ("a\u{a0}@example.com", "(U+00A0)"),
+        ("a@ex\u{200b}ample.com", "(U+200B)"),
+        ("a@x\u{ff20}y.example", "more than one `@`"),
+        ("\"a\"b\"@example.com", "needs a backslash"),
+        ("\"a@example.com", "no closing quote"),
+        ("\"a\\\"@example.com", "no closing quote"),
+        ("\"@example.com", "no closing quote"),
+        ("\"a\nb\"@example.com", "(U+000A)"),
+    ];
+    for (text, wanted) in cases {
+        let why = Address::parse(text).expect_err(text);
+        assert!(why.contains(wanted), "{text:?}: {why}");
+    }
+    for text in [format!("{}@example.com", "a".repeat(65)), format!("a@{}.com", "b".repeat(64)), format!("a@{}com", "b.".repeat(130)), "a".repeat(400)] {
+        assert!(Address::parse(&text).expect_err(&text).contains("longer"));
+    }
+}
+
+#[test]
+fn csv_rows() {
+    let cases: &[(&str, &[u8], &[&str])] = &[
+        ("plain", b"email,name\na@x.example,Ann\n", &[r#"a@x.example {"email":"a@x.example","name":"Ann"}"#]),
+        ("no newline at the end, any column order", b"name,email\nAnn,a@x.example", &[r#"a@x.example {"name":"Ann","email":"a@x.example"}"#]),
+        (
+            "byte order mark, case, spaces, CRLF",
+            b"\xef\xbb\xbf EMail , First Name\r\n A@X.example ,Ann\r\n\r\nb@x.example,\r\n",
+            &[r#"A@x.example {"email":"A@x.example","First Name":"Ann"}"#, r#"b@x.example {"email":"b@x.example","First Name":""}"#],
+        ),
+        ("quotes", b"email,n\na@x.example,\"one, \"\"two\"\"\nthree\"\n", &[r#"a@x.example {"email":"a@x.example","n":"one, \"two\"\nthree"}"#]),
+        (
+            "bad rows with their lines, in CRLF and after a quoted line break",
+            b"email,n\r\na@x.example,\"1\r\n2\"\r\n\r\nb@x.example\r\nc@x.example,1,2\r\n,4\r\nnobody,5\r\nd@x.example,\xff\r\ne@x.example,ok\r\n",
+            &[
+                "a@x.example {\"email\":\"a@x.example\",\"n\":\"1\\r\\n2\"}",
+                "line 5: the row has 1 fields and the header has 2",
+                "line 6: the row has 3 fields and the header has 2",
+                "line 7: the address is empty",
+                "line 8: there is no `@` in it",
+                "line 9: the row is not UTF-8",
+                r#"e@x.example {"email":"e@x.example","n":"ok"}"#,
+            ],
+        ),
+        ("a character broken over two fields", b"email,a,b\na@x.example,\xc3,\xa9\n", &["line 2: the row is not UTF-8"]),
+        ("unnamed columns are not fields", b"email,,\na@x.example,1,2\n", &[r#"a@x.example {"email":"a@x.example"}"#]),
+        ("header only", b"email\n", &[]),
+        ("empty", b"", &["error: the audience: it is empty; the first line must name the columns, one of them `email`"]),
+        ("no such column", b"mail,name\n", &["error: the audience: there is no column `email`; the columns are `mail`, `name`"]),
+        ("semicolons", b"email;name\n", &["error: the audience: the columns are divided by `;`; divide them by commas"]),
+        ("twice", b"email,Email\n", &["error: the audience: there is more than one column `email`"]),
+        ("another twice", b"email,a,a\n", &["error: the audience: there is more than one column `a`"]),
+        ("header not UTF-8", b"email,\xff\n", &["error: the audience: the header line is not UTF-8; save the file as CSV in UTF-8"]),
+        ("UTF-16", b"\xff\xfee\0m\0", &["error: the audience: it is UTF-16; save it as UTF-8"]),
+    ];
+    for (name, data, wanted) in cases {
+        assert_eq!(csv(data), *wanted, "{name}");
+    }
+}
+
+#[test]
+fn a_csv_row_has_a_bound() {
+    let mut data = b"email,n\na@x.example,1\nb@x.example,\"never closed\n".to_vec();
+    data.extend_from_slice(&b"c@x.example,2\n".repeat(ROW_MAX / 10));
+    let rows = csv(&data);
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(rows[1].starts_with("error: the audience, line 3: the row is longer than 1048576 bytes; perhaps a quote"), "{}", rows[1]);
+    let rows = csv(format!("email,n\na@x.example,{}\n", ",".repeat(5000)));
+    assert!(rows[0].contains("line 2: the row has more than 4096 fields"), "{rows:?}");
+    let long = "x".repeat(ROW_MAX / 2);
+    assert_eq!(csv(format!("email,n\na@x.example,{long}\n")), [format!(r#"a@x.example {{"email":"a@x.example","n":"{long}"}}"#)]);
+}
+
+#[test]
+fn json_lines_rows() {
+    let long = format!("{{\"email\":\"a@x.example\",\"n\":\"{}\"}}\n{{\"email\":\"b@x.example\"}}\n", "x".repeat(ROW_MAX));
+    let cases: &[(&str, &[u8], &[&str])] = &[
+        (
+            "kinds of values",
+            b"\xef\xbb\xbf{\"email\":\" a@X.example \",\"n\":1.5,\"big\":18446744073709551615,\"l\":[1,{\"k\":null}],\"none\":null}\r\n",
+            &[r#"a@x.example {"email":"a@x.example","n":1.5,"big":18446744073709551615,"l":[1,{"k":null}]}"#],
+        ),
+        (
+            "bad lines do not harm the next",
+            b"\n  \n{\"email\":\"a@x.example\"\n[]\n{\"email\":1}\n{\"name\":\"Ann\"}\n{\"email\":\"\"}\n\xff{}\n{\"email\":\"a@x.example\"}",
+            &[
+                "line 3: the line is not JSON: EOF while parsing an object at column 22",
+                "line 4: the line is not a JSON object: put one object on each line, without a list around them",
+                "line 5: `email` is not a string",
+                "line 6: there is no field `email`",
+                "line 7: the address is empty",
+                "line 8: the line is not UTF-8",
+                r#"a@x.example {"email":"a@x.example"}"#,
+            ],
+        ),
+        ("too long", long.as_bytes(), &["line 1: the line is longer than 1048576 bytes", r#"b@x.example {"email":"b@x.example"}"#]),
+        ("empty", b"", &[]),
+    ];
+    for (name, data, wanted) in cases {
+        assert_eq!(lines(data), *wanted, "{name}");
+    }
+}
+
+#[test]
+fn rows_in_place() {
+    let row = |value: serde_json::Value| serde_json::from_value(value).expect("an object");
+    let input = Input::Inline(vec![row(json!({"email": "a@X.example", "n": 1})), row(json!({"name": "Ann"}))]);
+    assert_eq!(told(&input), [r#"a@x.example {"email":"a@x.example","n":1}"#, "line 2: there is no field `email`"]);
+}
+
+#[test]
+fn fields_survive_a_round_trip() {
+    let runtime = runtime();
+    let input = Input::Csv(bytes("name,email,x\nAnn,A@X.Example,\u{1f600}\n"));
+    let Some(Ok(Row::Recipient(recipient))) = Reader::open(&input, runtime.handle()).expect("opens").next() else { panic!("a recipient") };
+    let again = Fields::from_json(&recipient.fields.to_json()).expect("what to_json wrote");
+    assert_eq!(again.to_json(), recipient.fields.to_json());
+    assert_eq!(again.address(), &recipient.address);
+    for name in ["name", "email", "x", "", "missing", "Name"] {
+        assert_eq!(again.get(name), recipient.fields.get(name), "{name}");
+    }
+    assert_eq!(again.get("email").as_deref(), Some("A@x.example"));
+    for bad in ["", "[]", "{}", r#"{"email":1}"#, r#"{"email":"x"}"#] {
+        assert!(Fields::from_json(bad).is_err(), "{bad}");
+    }
+}
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(data).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[test]
+fn packed_sources() {
+    let (first, second): (&[u8], &[u8]) = (b"email\na@x.example\nb@x.", b"example\n");
+    let wanted = [r#"a@x.example {"email":"a@x.example"}"#, r#"b@x.example {"email":"b@x.example"}"#];
+    let zstd = |data: &[u8]| zstd::encode_all(data, 3).expect("memory");
+    let skippable = b"\x50\x2a\x4d\x18\x02\0\0\0hi".to_vec();
+    let packed = [
+        ("gzip of two members", [gzip(first), gzip(second)].concat()),
+        ("zstd of two frames", [zstd(first), zstd(second)].concat()),
+        ("zstd after a skippable frame", [skippable, zstd(first), zstd(second)].concat()),
+    ];
+    for (name, data) in packed {
+        assert_eq!(csv(&data), wanted, "{name}");
+    }
+    let whole = [first, second].concat();
+    for (name, packed) in [("gzip", gzip(&whole)), ("zstd", zstd(&whole))] {
+        assert_eq!(csv(&packed), wanted, "{name}");
+        for length in 4..packed.len() {
+            let rows = csv(&packed[..length]);
+            let last = rows.last().expect("an error at least");
+            assert!(last.starts_with("error: the audience: it ends too early"), "{name} cut after {length} of {}: {rows:?}", packed.len());
+        }
+    }
+    let mut broken = gzip(&whole);
+    let middle = broken.len() / 2;
+    broken[middle] ^= 0xff;
+    assert!(csv(&broken).last().expect("an error").starts_with("error: the audience: it "));
+    let rows = csv([gzip(&whole), b"garbage after the end".to_vec()].concat());
+    assert!(rows.last().expect("an error").starts_with("error: "), "{rows:?}");
+}
+
+#[test]
+fn rows_over_many_blocks() {
+    let mut data = String::from("email,n\n");
+    let mut json = String::new();
+    for i in 0..20_000 {
+        data.push_str(&format!("person{i}@example.com,\"number, {i}\"\r\n"));
+        json.push_str(&format!("{{\"email\":\"person{i}@example.com\",\"n\":\"number, {i}\"}}\n"));
+    }
+    let wanted: Vec<String> = (0..20_000).map(|i| format!(r#"person{i}@example.com {{"email":"person{i}@example.com","n":"number, {i}"}}"#)).collect();
+    assert_eq!(csv(&data), wanted);
+    assert_eq!(lines(&json), wanted);
+    let runtime = runtime();
+    let mut reader = Reader::open(&Input::Csv(bytes(gzip(data.as_bytes()))), runtime.handle()).expect("opens");
+    let mut before = 0.0;
+    for row in reader.by_ref().take(10_000) {
+        row.expect("a row");
+    }
+    for progress in [reader.progress().expect("known"), (reader.by_ref().count() > 0).then(|| reader.progress()).flatten().expect("known")] {
+        assert!(progress > before && progress <= 1.0, "{progress}");
+        before = progress;
+    }
+    assert!((before - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn files() {
+    let folder = std::env::temp_dir().join(format!("mailfleet-audience-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("people.csv");
+    std::fs::write(&file, gzip(b"email\na@x.example\n")).expect("a file");
+    assert_eq!(told(&Input::Csv(Location::File(file))), [r#"a@x.example {"email":"a@x.example"}"#]);
+    let runtime = runtime();
+    let open = |path| Reader::open(&Input::Csv(Location::File(path)), runtime.handle()).expect_err("fails");
+    let missing = open(folder.join("missing.csv"));
+    assert_eq!((missing.reason, missing.transient), (Reason::FileNotFound, false));
+    assert!(missing.message.ends_with("missing.csv: there is no such file"), "{missing}");
+    assert!(open(folder.clone()).message.ends_with(": it is not a file"));
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+/// Answers each connection with the next of `answers`, and gives the base URL.
+fn serve(answers: Vec<Vec<u8>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let base = format!("http://user:pass@{}", listener.local_addr().expect("bound"));
+    std::thread::spawn(move || {
+        for answer in answers {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+                request.push(byte[0]);
+            }
+            // The other side may be gone already; what it makes of the answer is what is judged.
+            let _ = stream.write_all(&answer);
+        }
+    });
+    base
+}
+
+fn answer(head: &str, body: &[u8]) -> Vec<u8> {
+    [format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes(), body].concat()
+}
+
+fn fetch(answers: Vec<Vec<u8>>) -> (Vec<String>, Option<AudienceError>) {
+    let base = serve(answers);
+    let runtime = runtime();
+    let mut rows = Vec::new();
+    let reader = match Reader::open(&Input::Csv(Location::Url(format!("{base}/people.csv?token=secret#x"))), runtime.handle()) {
+        Ok(reader) => reader,
+        Err(error) => return (rows, Some(error)),
+    };
+    for row in reader {
+        match row {
+            Ok(Row::Recipient(recipient)) => rows.push(recipient.address.to_string()),
+            Ok(Row::Bad { why, .. }) => rows.push(why),
+            Err(error) => return (rows, Some(error)),
+        }
+    }
+    (rows, None)
+}
+
+#[test]
+fn urls() {
+    let body = b"email\na@x.example\nb@x.example\n";
+    let length = format!("200 OK\r\nContent-Length: {}", body.len());
+    let packed = gzip(body);
+    let good = [
+        vec![answer(&length, body)],
+        vec![answer("200 OK\r\nTransfer-Encoding: chunked", b"8\r\nemail\na@\r\n15\r\nx.example\nb@x.example\r\n0\r\n\r\n")],
+        vec![answer(&format!("200 OK\r\nContent-Type: application/gzip\r\nContent-Length: {}", packed.len()), &packed)],
+        vec![answer("302 Found\r\nLocation: /other\r\nContent-Length: 0", b""), answer(&length, body)],
+    ];
+    for answers in good {
+        let shown = String::from_utf8_lossy(&answers[0]).into_owned();
+        assert_eq!(fetch(answers), (vec!["a@x.example".to_owned(), "b@x.example".to_owned()], None), "{shown}");
+    }
+    let redirect = answer("302 Found\r\nLocation: /again\r\nContent-Length: 0", b"");
+    let bad = [
+        (vec![answer("404 Not Found\r\nContent-Length: 0", b"")], false, "the server answered 404 Not Found"),
+        (vec![answer("503 Service Unavailable\r\nContent-Length: 0", b"")], true, "the server answered 503"),
+        (vec![answer("200 OK\r\nContent-Length: 100", body)], true, "it cannot be read"),
+        (vec![answer("200 OK\r\nTransfer-Encoding: chunked", b"6\r\nemail\n\r\n")], true, "it cannot be read"),
+        (vec![answer("200 OK", &packed[..packed.len() - 3])], true, "it ends too early"),
+        (vec![redirect; 8], false, "redirects more than 5 times"),
+        (vec![b"not HTTP at all\r\n\r\n".to_vec()], true, "error sending request"),
+    ];
+    for (answers, transient, wanted) in bad {
+        let (_, error) = fetch(answers);
+        let error = error.unwrap_or_else(|| panic!("no error: {wanted}"));
+        assert!(error.message.starts_with("http://127.0.0.1:") && error.message.contains("/people.csv: ") && error.message.contains(wanted), "{error}");
+        assert_eq!((error.reason, error.transient), (Reason::AudienceUnreadable, transient), "{error}");
+        for secret in ["user", "pass", "token", "secret"] {
+            assert!(!error.message.contains(secret), "{error}");
+        }
+    }
+    let runtime = runtime();
+    for (url, wanted) in [("ftp://user:pass@example.com/x", "only http and https"), ("nonsense", "not a URL"), ("http://127.0.0.1:1/x", "onnect")] {
+        let error = Reader::open(&Input::Csv(Location::Url(url.to_owned())), runtime.handle()).expect_err(url);
+        assert!(error.message.contains(wanted) && !error.message.contains("pass"), "{error}");
+    }
+}

@@ -1,12 +1,318 @@
-use std::collections::BTreeMap;
-use crate::{audience::Recipient, resources::{campaign::Mailbox, check::Fault}};
-#[derive(Clone, Debug)]
-pub struct Content { pub from: Mailbox, pub reply_to: Option<Mailbox>, pub subject: String, pub html: Option<String>, pub text: Option<String>, pub mjml: Option<String>, pub headers: BTreeMap<String,String>, pub unsubscribe_url: Option<String>, pub one_click: bool }
-pub struct Template { content: Content }
-pub struct RenderContext<'a> { pub message_id: &'a str, pub date: jiff::Timestamp, pub campaign: &'a str }
-pub struct Rendered { pub content: Vec<u8>, pub needs_8bit: bool, pub needs_smtputf8: bool }
-impl Template {
- pub fn compile(c: &Content) -> Result<Template, Vec<Fault>> { Ok(Template{content: c.clone()}) }
- pub fn render(&self, r: &Recipient, c: &RenderContext) -> Result<Rendered, String> { Ok(Rendered{content: format!("From: {}\r\nTo: {}\r\nSubject: {}\r\nMessage-ID: <{}>\r\n\r\n{}\r\n", self.content.from.address, r.address.as_str(), self.content.subject, c.message_id, self.content.text.as_deref().unwrap_or("")).into_bytes(), needs_8bit: false, needs_smtputf8: false}) }
+//! What is sent: a campaign's templates and one recipient become the bytes of a message (RFC 5322, MIME).
+//!
+//! Pure: no I/O, no clock, no randomness; the same arguments give the same bytes. What data prints can neither leave
+//! its header (control characters become spaces) nor its HTML (values are escaped), whatever it holds.
+
+mod body;
+mod engine;
+mod header;
+mod id;
+mod mjml;
+mod tags;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use jiff::{Timestamp, tz::Offset};
+use minijinja::Value;
+
+use self::engine::{Engine, Part, Place, Root};
+pub use self::id::message_id;
+use crate::{
+    audience::{Address, Recipient},
+    resources::{campaign::Mailbox, check::Fault},
+};
+
+/// The longest unsubscribe URL once rendered: a header line ends at 998 characters.
+const URL_MAX: usize = 950;
+
+/// The content of a campaign, its bodies already loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The sender that people see.
+    pub from: Mailbox,
+    /// Where answers go.
+    pub reply_to: Option<Mailbox>,
+    /// The subject, a template.
+    pub subject: String,
+    /// The HTML body, a template; excludes `mjml`.
+    pub html: Option<String>,
+    /// The text body, a template; made from the HTML when absent.
+    pub text: Option<String>,
+    /// The HTML body as MJML, a template.
+    pub mjml: Option<String>,
+    /// Further header fields; the values are templates. One that comes out empty is left out.
+    pub headers: BTreeMap<String, String>,
+    /// The List-Unsubscribe URL (RFC 2369), a template; http, https or mailto.
+    pub unsubscribe_url: Option<String>,
+    /// Whether an https URL takes the POST of RFC 8058.
+    pub one_click: bool,
 }
-pub fn message_id(seed: u64, ns: &str, c: &str, run: &str, r: &str, d: &str) -> String { format!("{seed:x}.{ns}.{c}.{run}.{}@{d}", r.replace('@', ".")) }
+
+/// What a message depends on beside its recipient.
+#[derive(Clone, Copy, Debug)]
+pub struct RenderContext<'a> {
+    /// From [`message_id`]; the same on every try.
+    pub message_id: &'a str,
+    /// The Date field.
+    pub date: Timestamp,
+    /// The campaign's name; templates may print it as `campaign`.
+    pub campaign: &'a str,
+}
+
+/// A message, ready to leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// The whole message, lines ended by CRLF, not dot-stuffed.
+    pub content: Vec<u8>,
+    /// It has bytes above 127 (only when an address has some): 8BITMIME (RFC 6152) is needed.
+    pub needs_8bit: bool,
+    /// An address has a local part outside ASCII: SMTPUTF8 (RFC 6531) is needed.
+    pub needs_smtputf8: bool,
+}
+
+/// Why a message could not be made for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenderError {
+    /// The field of the campaign: `spec.subject`, `spec.content.html`.
+    pub path: String,
+    /// What failed, on which line of the template, and what to do.
+    pub message: String,
+}
+
+impl RenderError {
+    fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for RenderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+impl std::error::Error for RenderError {}
+
+/// A campaign's content, compiled once for all its recipients.
+#[derive(Debug)]
+pub struct Template {
+    engine: Engine,
+    /// From and Reply-To.
+    head: Vec<u8>,
+    head_is_ascii: bool,
+    subject: Part,
+    html: Option<Part>,
+    text: Text,
+    headers: Vec<(String, Part)>,
+    unsubscribe: Option<Part>,
+    one_click: bool,
+}
+
+/// Where the text body comes from.
+#[derive(Debug)]
+enum Text {
+    /// The campaign's own.
+    Own(Part),
+    /// A template made from the HTML's.
+    Derived(Part),
+    /// From each rendered HTML body.
+    FromRendered,
+}
+
+impl Template {
+    /// Compiles a campaign's content.
+    ///
+    /// # Errors
+    /// Every fault, each with the path of its field.
+    pub fn compile(content: &Content) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut engine = Engine::new();
+        let head = head(content, &mut faults);
+        let subject = keep(&mut faults, engine.add("spec.subject", content.subject.clone(), Place::Header));
+        let html = html(content, &mut engine, &mut faults);
+        let text = match (&content.text, &html) {
+            (Some(text), _) => keep(&mut faults, engine.add("spec.content.text", text.clone(), Place::Text)).map(Text::Own),
+            (None, Some((_, source))) => {
+                let derived = text::from_template(source).and_then(|text| engine.add(DERIVED, text, Place::Text).ok());
+                Some(derived.map_or(Text::FromRendered, Text::Derived))
+            }
+            (None, None) => {
+                if content.html.is_none() && content.mjml.is_none() {
+                    faults.push(Fault::new("spec.content", "there is no body: give `html`, `mjml` or `text`"));
+                }
+                None
+            }
+        };
+        let headers = headers(content, &mut engine, &mut faults);
+        let unsubscribe = content.unsubscribe_url.as_ref().and_then(|url| {
+            let start = url.split(['{', ' ']).next().unwrap_or_default();
+            if !url.starts_with('{') && scheme(start).is_none() {
+                faults.push(Fault::new(UNSUBSCRIBE, "the URL must start with https://, http:// or mailto:"));
+                return None;
+            }
+            keep(&mut faults, engine.add(UNSUBSCRIBE, url.clone(), Place::Header))
+        });
+        match (subject, text) {
+            (Some(subject), Some(text)) if faults.is_empty() => Ok(Self {
+                engine,
+                head_is_ascii: head.is_ascii(),
+                head,
+                subject,
+                html: html.map(|(part, _)| part),
+                text,
+                headers,
+                unsubscribe,
+                one_click: content.one_click,
+            }),
+            _ => Err(faults),
+        }
+    }
+
+    /// Makes the message of one recipient.
+    ///
+    /// # Errors
+    /// When a template fails: a field that the recipient does not have, too much work or output, a URL that is none.
+    pub fn render(&self, recipient: &Recipient, context: &RenderContext<'_>) -> Result<Rendered, RenderError> {
+        let root = Value::from_object(Root { fields: recipient.fields.clone(), campaign: Value::from(context.campaign) });
+        let print = |part: &Part| self.engine.render(part, &root);
+        let html = self.html.as_ref().map(print).transpose()?;
+        let text = match &self.text {
+            Text::Own(part) => print(part)?,
+            Text::Derived(part) => text::tidy(print(part)?),
+            Text::FromRendered => text::from_html(html.as_deref().unwrap_or_default()),
+        };
+
+        let body_length = text.len() + html.as_ref().map_or(0, String::len);
+        let mut out = Vec::with_capacity(self.head.len() + body_length + body_length / 8 + 1536);
+        out.extend_from_slice(&self.head);
+        let address = recipient.address.to_wire();
+        header::to(&mut out, recipient, &address);
+        header::unstructured(&mut out, "Subject", &header::clean(&print(&self.subject)?));
+        date(&mut out, context.date);
+        out.extend_from_slice(b"Message-ID: <");
+        out.extend(context.message_id.bytes().filter(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>')));
+        out.extend_from_slice(b">\r\n");
+        if let Some(part) = &self.unsubscribe {
+            self.unsubscribe(&mut out, &print(part)?)?;
+        }
+        for (name, part) in &self.headers {
+            let value = print(part)?;
+            let value = header::clean(&value);
+            if !value.is_empty() {
+                header::unstructured(&mut out, name, &value);
+            }
+        }
+        out.extend_from_slice(b"MIME-Version: 1.0\r\n");
+        body::write(&mut out, context.message_id, Some(&text), html.as_deref());
+
+        // All else is encoded, so only an address can need more than ASCII.
+        let needs_smtputf8 = !self.head_is_ascii || !address.is_ascii();
+        Ok(Rendered { content: out, needs_8bit: needs_smtputf8, needs_smtputf8 })
+    }
+
+    fn unsubscribe(&self, out: &mut Vec<u8>, rendered: &str) -> Result<(), RenderError> {
+        let url = header::escape_url(rendered.trim());
+        let fail = |message: String| Err(RenderError::new(UNSUBSCRIBE, message));
+        let Some(scheme) = scheme(&url) else { return fail("it must come out as an https://, http:// or mailto: URL".to_owned()) };
+        if url.len() > URL_MAX {
+            return fail(format!("it came out longer than {URL_MAX} characters"));
+        }
+        out.extend_from_slice(b"List-Unsubscribe: <");
+        out.extend_from_slice(url.as_bytes());
+        out.extend_from_slice(b">\r\n");
+        if self.one_click && scheme == "https://" {
+            out.extend_from_slice(b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n");
+        }
+        Ok(())
+    }
+}
+
+const UNSUBSCRIBE: &str = "spec.unsubscribe.url";
+const DERIVED: &str = "spec.content.html, as text";
+
+fn keep<T>(faults: &mut Vec<Fault>, result: Result<T, Fault>) -> Option<T> {
+    result.map_err(|fault| faults.push(fault)).ok()
+}
+
+/// The scheme of a URL that may stand in List-Unsubscribe and has something after it.
+fn scheme(url: &str) -> Option<&'static str> {
+    ["https://", "http://", "mailto:"].into_iter().find(|scheme| {
+        url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)) && url.len() > scheme.len() && !url[scheme.len()..].starts_with('/')
+    })
+}
+
+fn head(content: &Content, faults: &mut Vec<Fault>) -> Vec<u8> {
+    let mut head = Vec::new();
+    for (field, path, mailbox) in
+        [("From", "spec.from.address", Some(&content.from)), ("Reply-To", "spec.replyTo.address", content.reply_to.as_ref())]
+    {
+        let Some(mailbox) = mailbox else { continue };
+        match Address::parse(&mailbox.address) {
+            Ok(address) => {
+                let name = mailbox.name.as_deref().map_or(Cow::Borrowed(""), header::clean);
+                header::mailbox_field(&mut head, field, &name, &address);
+            }
+            Err(why) => faults.push(Fault::new(path, why)),
+        }
+    }
+    head
+}
+
+/// The HTML part and its template.
+fn html(content: &Content, engine: &mut Engine, faults: &mut Vec<Fault>) -> Option<(Part, String)> {
+    let (path, source) = match (&content.html, &content.mjml) {
+        (Some(_), Some(_)) => {
+            faults.push(Fault::new("spec.content", "`html` and `mjml` exclude each other"));
+            return None;
+        }
+        (Some(html), None) => ("spec.content.html", html.clone()),
+        (None, Some(mjml)) => {
+            // First as it is written, so that a fault of a tag has the line of the MJML.
+            keep(faults, engine.add("spec.content.mjml", mjml.clone(), Place::Html))?;
+            let html = mjml::to_html(mjml).map_err(|message| Fault::new("spec.content.mjml", message));
+            ("spec.content.mjml", keep(faults, html)?)
+        }
+        (None, None) => return None,
+    };
+    let part = keep(faults, engine.add(path, source.clone(), Place::Html))?;
+    Some((part, source))
+}
+
+fn headers(content: &Content, engine: &mut Engine, faults: &mut Vec<Fault>) -> Vec<(String, Part)> {
+    let mut headers: Vec<(String, Part)> = Vec::new();
+    for (name, value) in &content.headers {
+        let path = format!("spec.headers.{name}");
+        if let Err(message) = header::check_name(name) {
+            faults.push(Fault::new(path, message));
+        } else if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            faults.push(Fault::new(path, "this header is there already, in other capitals"));
+        } else if let Some(part) = keep(faults, engine.add(&path, value.clone(), Place::Header)) {
+            headers.push((name.clone(), part));
+        }
+    }
+    headers
+}
+
+/// Writes the Date field in UTC (RFC 5322, 3.3).
+fn date(out: &mut Vec<u8>, date: Timestamp) {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let civil = Offset::UTC.to_datetime(date);
+    let day = usize::try_from(civil.weekday().to_monday_zero_offset()).unwrap_or(0);
+    let month = usize::try_from(civil.month() - 1).unwrap_or(0);
+    let text = format!(
+        "Date: {}, {} {} {:04} {:02}:{:02}:{:02} +0000\r\n",
+        DAYS[day % 7],
+        civil.day(),
+        MONTHS[month % 12],
+        civil.year(),
+        civil.hour(),
+        civil.minute(),
+        civil.second()
+    );
+    out.extend_from_slice(text.as_bytes());
+}

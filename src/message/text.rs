@@ -1,0 +1,395 @@
+//! The plain text of an HTML body: links as `text (url)`, blocks as lines, entities decoded, what is hidden left out.
+//!
+//! It works on rendered HTML, and on an HTML template, whose tags it then steps over: the text template that comes out
+//! renders as fast as one that a person wrote. Where that cannot be done with certainty it says so by `None`, and the
+//! text is made from each rendered body.
+
+use super::tags::{self, Kind};
+
+/// Between these a blank line.
+const PARAGRAPHS: [&str; 13] = ["p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "pre", "dl"];
+/// Before and after these a new line.
+const BLOCKS: [&str; 19] = [
+    "div", "tr", "li", "section", "article", "header", "footer", "main", "nav", "aside", "address", "figure", "figcaption", "form", "fieldset", "dt", "dd",
+    "center", "body",
+];
+/// What is inside these is not text.
+const DROPPED: [&str; 7] = ["head", "style", "script", "title", "template", "noscript", "svg"];
+
+/// The text of rendered HTML.
+pub(super) fn from_html(html: &str) -> String {
+    // Without template tags nothing can be uncertain.
+    convert(html, false).unwrap_or_default()
+}
+
+/// The text template of an HTML template, where that is certain.
+pub(super) fn from_template(html: &str) -> Option<String> {
+    convert(html, true)
+}
+
+/// Takes out what the tags of a text template leave behind: blank lines and spaces too many.
+pub(super) fn tidy(text: String) -> String {
+    let untidy = ["\n\n\n", "\n ", " \n", "  "].iter().any(|mess| memchr::memmem::find(text.as_bytes(), mess.as_bytes()).is_some());
+    if !untidy && !text.starts_with(['\n', ' ']) && !text.ends_with(['\n', ' ']) {
+        return text;
+    }
+    let mut writer = Writer::default();
+    for (index, line) in text.split('\n').enumerate() {
+        if index > 0 {
+            writer.newlines += 1;
+        }
+        for word in line.split(' ') {
+            writer.space = true;
+            writer.push(word);
+        }
+        writer.space = false;
+        writer.newlines = writer.newlines.min(2);
+    }
+    writer.text
+}
+
+fn convert(html: &str, template: bool) -> Option<String> {
+    let mut writer = Writer::default();
+    let mut links: Vec<(String, usize)> = Vec::new();
+    let mut position = 0;
+    while position < html.len() {
+        let rest = &html[position..];
+        if template && let Some(tag) = tags::at(html, position) {
+            let text = &html[tag.start..tag.end];
+            match tag.kind {
+                Kind::Comment => {}
+                Kind::Raw => return None,
+                Kind::Expression | Kind::Statement if depends_on_escaping(text) => return None,
+                Kind::Expression => writer.push(text),
+                Kind::Statement => writer.push_mark(text),
+            }
+            position = tag.end;
+        } else if rest.starts_with("<!--") {
+            let end = rest.find("-->").map_or(rest.len(), |at| at + 3);
+            if template && rest[..end].contains("{%") {
+                return None;
+            }
+            position += end;
+        } else if rest.starts_with('<') && rest[1..].starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) {
+            let element = Element::read(html, position, template)?;
+            position = element.end;
+            if !element.closes && !element.is_empty && element.is_hidden() {
+                let end = skip(html, &element, template)?;
+                position = end;
+                continue;
+            }
+            element_text(&mut writer, &mut links, &element);
+        } else {
+            let stop = |c: char| c == '<' || (template && c == '{');
+            let first = rest.chars().next().map_or(1, char::len_utf8);
+            let length = rest[first..].find(stop).map_or(rest.len(), |at| at + first);
+            // With what follows, after its markup is gone, it could read as a tag.
+            if template && rest[..length].ends_with('{') {
+                return None;
+            }
+            words(&mut writer, &rest[..length], template)?;
+            position += length;
+        }
+    }
+    Some(writer.text)
+}
+
+/// Whether the HTML and the text body would have to print a tag differently.
+fn depends_on_escaping(tag: &str) -> bool {
+    tags::words(tag).any(|word| matches!(word, "safe" | "escape" | "e" | "autoescape" | "macro" | "call" | "tojson"))
+}
+
+fn element_text(writer: &mut Writer, links: &mut Vec<(String, usize)>, element: &Element) {
+    match &*element.name {
+        "br" => {
+            writer.space = false;
+            writer.newlines = (writer.newlines + 1).min(2);
+        }
+        "hr" => {
+            writer.break_line(1);
+            writer.push("---");
+            writer.break_line(1);
+        }
+        "td" | "th" => writer.space = true,
+        "img" => {
+            if let Some(alt) = element.alt.as_deref().filter(|alt| !alt.trim().is_empty()) {
+                writer.push(alt.trim());
+            }
+        }
+        "a" if element.closes => {
+            if let Some((href, start)) = links.pop()
+                && !href.is_empty()
+            {
+                let shown = writer.text.get(start..).unwrap_or_default().trim();
+                if shown != href && href.strip_prefix("mailto:") != Some(shown) {
+                    let link = if shown.is_empty() { href } else { format!("({href})") };
+                    writer.space = !shown.is_empty();
+                    writer.push(&link);
+                }
+            }
+        }
+        "a" => {
+            let href = element.href.as_deref().map(str::trim).unwrap_or_default();
+            let href = if href.starts_with('#') || href.starts_with("javascript:") { "" } else { href };
+            links.push((href.to_owned(), writer.text.len()));
+        }
+        name if PARAGRAPHS.contains(&name) => writer.break_line(2),
+        name if BLOCKS.contains(&name) => {
+            writer.break_line(1);
+            if name == "li" && !element.closes {
+                writer.push("-");
+                writer.space = true;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Passes everything up to the end of an element.
+fn skip(html: &str, element: &Element, template: bool) -> Option<usize> {
+    let mut depth = 1_usize;
+    let mut position = element.end;
+    let is_raw = matches!(&*element.name, "style" | "script");
+    while let Some(at) = memchr::memchr(b'<', &html.as_bytes()[position..]) {
+        let start = position + at;
+        let rest = &html[start + 1..];
+        let closes = rest.starts_with('/');
+        let name = rest.trim_start_matches('/');
+        let same = name.get(..element.name.len()).is_some_and(|name| name.eq_ignore_ascii_case(&element.name))
+            && !name[element.name.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-');
+        if same && (closes || !is_raw) {
+            let found = Element::read(html, start, template)?;
+            position = found.end;
+            depth = if found.closes { depth - 1 } else { depth + usize::from(!found.is_empty) };
+            if depth == 0 {
+                return (!template || !html[element.end..start].contains("{%")).then_some(position);
+            }
+        } else {
+            position = start + 1;
+        }
+        // A head that is never closed ends where the body starts.
+        if element.name == "head" && !closes && name.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("body")) {
+            return (!template || !html[element.end..start].contains("{%")).then_some(start);
+        }
+    }
+    (!template || !html[element.end..].contains("{%")).then_some(html.len())
+}
+
+/// One tag of HTML.
+#[derive(Debug, Default)]
+struct Element {
+    name: String,
+    closes: bool,
+    is_empty: bool,
+    href: Option<String>,
+    alt: Option<String>,
+    style: Option<String>,
+    hidden: bool,
+    end: usize,
+}
+
+impl Element {
+    fn read(html: &str, start: usize, template: bool) -> Option<Self> {
+        let bytes = html.as_bytes();
+        let mut element = Self { closes: bytes.get(start + 1) == Some(&b'/'), ..Self::default() };
+        let mut position = start + 1 + usize::from(element.closes);
+        let length = bytes[position..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').count();
+        element.name = html[position..position + length].to_ascii_lowercase();
+        position += length;
+        loop {
+            position += bytes[position..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            match bytes.get(position) {
+                None => break,
+                Some(b'>') => {
+                    position += 1;
+                    break;
+                }
+                Some(b'/') => {
+                    element.is_empty = bytes.get(position + 1) == Some(&b'>');
+                    position += 1;
+                }
+                Some(_) => {
+                    let name_start = position;
+                    while let Some(&byte) = bytes.get(position) {
+                        match tags::at(html, position).filter(|_| template) {
+                            Some(tag) => position = tag.end,
+                            None if byte.is_ascii_whitespace() || matches!(byte, b'=' | b'>' | b'/') => break,
+                            None => position += 1,
+                        }
+                    }
+                    let name = html[name_start..position].to_ascii_lowercase();
+                    if position == name_start {
+                        // A stray `=`.
+                        position += 1;
+                    }
+                    let value = attribute_value(html, &mut position, template);
+                    element.set(&name, value, template)?;
+                }
+            }
+        }
+        // What steers within a tag might decide on the link or on what is hidden.
+        if template && html[start..position].contains("{%") {
+            return None;
+        }
+        element.end = position;
+        element.is_empty |= matches!(&*element.name, "br" | "hr" | "img" | "meta" | "link" | "input" | "wbr" | "col" | "area" | "base");
+        Some(element)
+    }
+
+    fn set(&mut self, name: &str, value: &str, template: bool) -> Option<()> {
+        let slot = match name {
+            "href" => &mut self.href,
+            "alt" => &mut self.alt,
+            "style" => &mut self.style,
+            "hidden" => {
+                self.hidden = true;
+                return Some(());
+            }
+            _ => return Some(()),
+        };
+        let mut text = Writer { keep_spaces: true, ..Writer::default() };
+        let mut position = 0;
+        while position < value.len() {
+            let tag = if template { tags::next(value, position) } else { None };
+            let end = tag.map_or(value.len(), |tag| tag.start);
+            words(&mut text, &value[position..end], template)?;
+            if let Some(tag) = tag {
+                if name == "style" || tag.kind != Kind::Expression || depends_on_escaping(&value[tag.start..tag.end]) {
+                    return None;
+                }
+                text.push(&value[tag.start..tag.end]);
+            }
+            position = tag.map_or(value.len(), |tag| tag.end);
+        }
+        slot.get_or_insert(text.text);
+        Some(())
+    }
+
+    fn is_hidden(&self) -> bool {
+        let style = || self.style.as_deref().unwrap_or_default().to_ascii_lowercase().replace([' ', '\t', '\n', '\r'], "");
+        self.hidden || DROPPED.contains(&&*self.name) || (self.style.is_some() && format!(";{}", style()).contains(";display:none"))
+    }
+}
+
+/// The value after `=`, if there is one.
+fn attribute_value<'a>(html: &'a str, position: &mut usize, template: bool) -> &'a str {
+    let bytes = html.as_bytes();
+    let spaces = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let equals = *position + spaces(*position);
+    if bytes.get(equals) != Some(&b'=') {
+        return "";
+    }
+    let mut at = equals + 1 + spaces(equals + 1);
+    let quote = bytes.get(at).copied().filter(|byte| matches!(byte, b'"' | b'\''));
+    at += usize::from(quote.is_some());
+    let start = at;
+    while let Some(&byte) = bytes.get(at) {
+        match tags::at(html, at).filter(|_| template) {
+            Some(tag) => at = tag.end,
+            None if quote.map_or(byte.is_ascii_whitespace() || byte == b'>', |quote| byte == quote) => break,
+            None => at += 1,
+        }
+    }
+    *position = (at + usize::from(quote.is_some())).min(bytes.len());
+    &html[start..at]
+}
+
+/// Collects the text; white space is held back until something follows it.
+#[derive(Default)]
+struct Writer {
+    text: String,
+    space: bool,
+    newlines: usize,
+    keep_spaces: bool,
+}
+
+impl Writer {
+    fn break_line(&mut self, newlines: usize) {
+        self.space = false;
+        self.newlines = self.newlines.max(newlines);
+    }
+
+    fn push(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.flush();
+        self.text.push_str(text);
+    }
+
+    /// What steers prints nothing, and what stands before it stays before it.
+    fn push_mark(&mut self, mark: &str) {
+        self.flush();
+        self.text.push_str(mark);
+    }
+
+    fn flush(&mut self) {
+        if !self.text.is_empty() {
+            if self.newlines > 0 {
+                self.text.extend(std::iter::repeat_n('\n', self.newlines));
+            } else if self.space {
+                self.text.push(' ');
+            }
+        }
+        (self.space, self.newlines) = (false, 0);
+    }
+}
+
+/// Writes text with its entities decoded and its white space collapsed. `None` when it would read as a template tag.
+fn words(writer: &mut Writer, text: &str, template: bool) -> Option<()> {
+    let mut position = 0;
+    while position < text.len() {
+        let rest = &text[position..];
+        let length = rest.bytes().take_while(|byte| *byte != b'&' && !byte.is_ascii_whitespace()).count();
+        if length > 0 {
+            writer.push(&rest[..length]);
+            position += length;
+        } else if rest.starts_with('&') {
+            let (decoded, length) = entity(rest);
+            match decoded {
+                Some('\u{a0}') if !writer.keep_spaces => writer.space = true,
+                // Marks that only shape the HTML.
+                Some('\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{34f}' | '\u{feff}') => {}
+                Some('{' | '}' | '%' | '#') if template => return None,
+                Some(character) => writer.push(character.encode_utf8(&mut [0; 4])),
+                None => writer.push(&rest[..length]),
+            }
+            position += length;
+        } else {
+            if writer.keep_spaces {
+                writer.text.push(' ');
+            } else {
+                writer.space |= writer.newlines == 0;
+            }
+            position += 1;
+        }
+    }
+    Some(())
+}
+
+/// The character of an entity at the start, and the length of its source; of an unknown one only the `&`.
+fn entity(text: &str) -> (Option<char>, usize) {
+    let Some(end) = text.bytes().take(12).position(|byte| byte == b';') else { return (None, 1) };
+    let name = &text[1..end];
+    let decoded = if let Some(number) = name.strip_prefix('#') {
+        let code = number.strip_prefix(['x', 'X']).map_or_else(|| number.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok());
+        code.and_then(char::from_u32).filter(|character| !character.is_control())
+    } else {
+        ENTITIES.iter().find(|(entity, _)| *entity == name).map(|(_, character)| *character)
+    };
+    if decoded.is_some() { (decoded, end + 1) } else { (None, 1) }
+}
+
+/// The named characters that mail uses.
+const ENTITIES: &[(&str, char)] = &[
+    ("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("nbsp", '\u{a0}'), ("copy", '©'), ("reg", '®'), ("trade", '™'),
+    ("hellip", '…'), ("mdash", '—'), ("ndash", '–'), ("lsquo", '‘'), ("rsquo", '’'), ("ldquo", '“'), ("rdquo", '”'), ("sbquo", '‚'),
+    ("bdquo", '„'), ("laquo", '«'), ("raquo", '»'), ("lsaquo", '‹'), ("rsaquo", '›'), ("bull", '•'), ("middot", '·'), ("euro", '€'),
+    ("pound", '£'), ("yen", '¥'), ("cent", '¢'), ("sect", '§'), ("para", '¶'), ("deg", '°'), ("plusmn", '±'), ("times", '×'), ("divide", '÷'),
+    ("frac12", '½'), ("sup2", '²'), ("rarr", '→'), ("larr", '←'), ("uarr", '↑'), ("darr", '↓'), ("check", '✓'), ("hearts", '♥'),
+    ("zwnj", '\u{200c}'), ("zwj", '\u{200d}'), ("shy", '\u{ad}'), ("ensp", ' '), ("emsp", ' '), ("thinsp", ' '), ("iexcl", '¡'),
+    ("iquest", '¿'), ("szlig", 'ß'), ("auml", 'ä'), ("ouml", 'ö'), ("uuml", 'ü'), ("Auml", 'Ä'), ("Ouml", 'Ö'), ("Uuml", 'Ü'), ("aacute", 'á'),
+    ("eacute", 'é'), ("iacute", 'í'), ("oacute", 'ó'), ("uacute", 'ú'), ("Eacute", 'É'), ("agrave", 'à'), ("egrave", 'è'), ("igrave", 'ì'),
+    ("ograve", 'ò'), ("ugrave", 'ù'), ("acirc", 'â'), ("ecirc", 'ê'), ("icirc", 'î'), ("ocirc", 'ô'), ("ucirc", 'û'), ("euml", 'ë'), ("iuml", 'ï'),
+    ("ntilde", 'ñ'), ("atilde", 'ã'), ("otilde", 'õ'), ("ccedil", 'ç'), ("aring", 'å'), ("aelig", 'æ'), ("oslash", 'ø'), ("oelig", 'œ'),
+];
