@@ -98,7 +98,8 @@ impl fmt::Display for Address {
 
 /// RFC 5321: `atext`, without what RFC 6531 adds.
 pub(crate) const fn is_atext(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
 }
 
 fn check_local(local: &str) -> Result<(), String> {
@@ -164,7 +165,9 @@ fn check_domain(domain: &str) -> Result<(), String> {
         if label.starts_with('-') || label.ends_with('-') {
             return Err("a part of the domain starts or ends with a hyphen".to_owned());
         }
-        let bad = |character: &char| if character.is_ascii() { !character.is_ascii_alphanumeric() && *character != '-' } else { !is_visible(*character) };
+        let bad = |character: &char| {
+            if character.is_ascii() { !character.is_ascii_alphanumeric() && *character != '-' } else { !is_visible(*character) }
+        };
         if let Some(character) = label.chars().find(bad) {
             return Err(refused(character));
         }
@@ -195,7 +198,9 @@ fn refused(character: char) -> String {
         '@' => "there is more than one `@` in it".to_owned(),
         ',' | ';' => format!("there is `{character}` in it: put one address only"),
         '<' | '>' => "put only the address here, without a name and angle brackets".to_owned(),
-        _ if character.is_ascii_graphic() || (!character.is_ascii() && is_visible(character)) => format!("`{character}` may not stand there"),
+        _ if character.is_ascii_graphic() || (!character.is_ascii() && is_visible(character)) => {
+            format!("`{character}` may not stand there")
+        }
         _ => format!("there is a character in it that cannot be seen (U+{:04X})", u32::from(character)),
     }
 }

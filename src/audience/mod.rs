@@ -121,7 +121,7 @@ pub struct Reader {
 }
 
 enum Rows {
-    Csv(csv::Table),
+    Csv(Box<csv::Table>),
     JsonLines(json_lines::Lines),
     Inline(std::iter::Enumerate<std::vec::IntoIter<BTreeMap<String, serde_json::Value>>>),
 }
@@ -142,7 +142,7 @@ impl Reader {
     pub fn open(input: &Input, runtime: &tokio::runtime::Handle) -> Result<Self, AudienceError> {
         let progress = Arc::new(Progress::default());
         let rows = match input {
-            Input::Csv(location) => Rows::Csv(csv::Table::open(source::Source::open(location, runtime, &progress)?)?),
+            Input::Csv(location) => Rows::Csv(Box::new(csv::Table::open(source::Source::open(location, runtime, &progress)?)?)),
             Input::JsonLines(location) => Rows::JsonLines(json_lines::Lines::new(source::Source::open(location, runtime, &progress)?)),
             Input::Inline(rows) => {
                 progress.total.store(rows.len() as u64, Ordering::Relaxed);

@@ -40,7 +40,8 @@ impl Source {
         let (place, transient, raw): (String, bool, Box<dyn Read + Send>) = match location {
             Location::File(path) => (path.display().to_string(), false, Box::new(open_file(path, progress)?)),
             Location::Url(url) => {
-                let url = Url::parse(url).map_err(|error| AudienceError::unreadable(format!("the audience's URL is not a URL: {error}")))?;
+                let url =
+                    Url::parse(url).map_err(|error| AudienceError::unreadable(format!("the audience's URL is not a URL: {error}")))?;
                 let place = shown(&url);
                 let body = Body::open(&url, &place, runtime, progress)?;
                 (place, true, Box::new(body))
@@ -104,7 +105,11 @@ fn unreadable(place: &str, transient: bool, error: &io::Error) -> AudienceError 
 fn open_file(path: &Path, progress: &Progress) -> Result<File, AudienceError> {
     let fail = |error: &io::Error| {
         if error.kind() == io::ErrorKind::NotFound {
-            return AudienceError { reason: Reason::FileNotFound, transient: false, message: format!("{}: there is no such file", path.display()) };
+            return AudienceError {
+                reason: Reason::FileNotFound,
+                transient: false,
+                message: format!("{}: there is no such file", path.display()),
+            };
         }
         unreadable(&path.display().to_string(), false, error)
     };
@@ -177,7 +182,11 @@ struct Body {
 
 impl Body {
     fn open(url: &Url, place: &str, runtime: &Handle, progress: &Progress) -> Result<Self, AudienceError> {
-        let fail = |transient: bool, what: String| AudienceError { reason: Reason::AudienceUnreadable, transient, message: format!("{place}: {what}") };
+        let fail = |transient: bool, what: String| AudienceError {
+            reason: Reason::AudienceUnreadable,
+            transient,
+            message: format!("{place}: {what}"),
+        };
         if !matches!(url.scheme(), "http" | "https") {
             return Err(fail(false, "only http and https URLs are read".to_owned()));
         }

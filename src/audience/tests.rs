@@ -110,7 +110,12 @@ fn addresses_that_are_refused() {
         let why = Address::parse(text).expect_err(text);
         assert!(why.contains(wanted), "{text:?}: {why}");
     }
-    for text in [format!("{}@example.com", "a".repeat(65)), format!("a@{}.com", "b".repeat(64)), format!("a@{}com", "b.".repeat(130)), "a".repeat(400)] {
+    for text in [
+        format!("{}@example.com", "a".repeat(65)),
+        format!("a@{}.com", "b".repeat(64)),
+        format!("a@{}com", "b.".repeat(130)),
+        "a".repeat(400),
+    ] {
         assert!(Address::parse(&text).expect_err(&text).contains("longer"));
     }
 }
@@ -267,7 +272,8 @@ fn rows_over_many_blocks() {
         data.push_str(&format!("person{i}@example.com,\"number, {i}\"\r\n"));
         json.push_str(&format!("{{\"email\":\"person{i}@example.com\",\"n\":\"number, {i}\"}}\n"));
     }
-    let wanted: Vec<String> = (0..20_000).map(|i| format!(r#"person{i}@example.com {{"email":"person{i}@example.com","n":"number, {i}"}}"#)).collect();
+    let wanted: Vec<String> =
+        (0..20_000).map(|i| format!(r#"person{i}@example.com {{"email":"person{i}@example.com","n":"number, {i}"}}"#)).collect();
     assert_eq!(csv(&data), wanted);
     assert_eq!(lines(&json), wanted);
     let runtime = runtime();
@@ -276,7 +282,8 @@ fn rows_over_many_blocks() {
     for row in reader.by_ref().take(10_000) {
         row.expect("a row");
     }
-    for progress in [reader.progress().expect("known"), (reader.by_ref().count() > 0).then(|| reader.progress()).flatten().expect("known")] {
+    for progress in [reader.progress().expect("known"), (reader.by_ref().count() > 0).then(|| reader.progress()).flatten().expect("known")]
+    {
         assert!(progress > before && progress <= 1.0, "{progress}");
         before = progress;
     }
@@ -368,14 +375,19 @@ fn urls() {
     for (answers, transient, wanted) in bad {
         let (_, error) = fetch(answers);
         let error = error.unwrap_or_else(|| panic!("no error: {wanted}"));
-        assert!(error.message.starts_with("http://127.0.0.1:") && error.message.contains("/people.csv: ") && error.message.contains(wanted), "{error}");
+        assert!(
+            error.message.starts_with("http://127.0.0.1:") && error.message.contains("/people.csv: ") && error.message.contains(wanted),
+            "{error}"
+        );
         assert_eq!((error.reason, error.transient), (Reason::AudienceUnreadable, transient), "{error}");
         for secret in ["user", "pass", "token", "secret"] {
             assert!(!error.message.contains(secret), "{error}");
         }
     }
     let runtime = runtime();
-    for (url, wanted) in [("ftp://user:pass@example.com/x", "only http and https"), ("nonsense", "not a URL"), ("http://127.0.0.1:1/x", "onnect")] {
+    for (url, wanted) in
+        [("ftp://user:pass@example.com/x", "only http and https"), ("nonsense", "not a URL"), ("http://127.0.0.1:1/x", "onnect")]
+    {
         let error = Reader::open(&Input::Csv(Location::Url(url.to_owned())), runtime.handle()).expect_err(url);
         assert!(error.message.contains(wanted) && !error.message.contains("pass"), "{error}");
     }

@@ -34,6 +34,8 @@ pub(super) fn write(out: &mut Vec<u8>, message_id: &str, text: Option<&str>, htm
 }
 
 fn part(out: &mut Vec<u8>, kind: &[u8], body: &str) {
+    // Without any line, the blank line after the headers would be taken for the boundary's own line break.
+    let body = if body.is_empty() { "\n" } else { body };
     out.extend_from_slice(b"Content-Type: ");
     out.extend_from_slice(kind);
     out.extend_from_slice(b"; charset=utf-8\r\nContent-Transfer-Encoding: ");

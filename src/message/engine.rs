@@ -3,10 +3,10 @@
 //! A name that a recipient does not have is a failure and never an empty string: a letter to "Dear ," is worse than
 //! none. `{{ name | default("friend") }}` and `{% if name %}` say that it may be missing.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value,
+    AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value,
     value::{Enumerator, Object},
 };
 
@@ -68,7 +68,7 @@ impl Engine {
         let fault = |error: &Error| Fault::new(path, told(error));
         self.environment.add_template_owned(path.to_owned(), source).map_err(|error| fault(&error))?;
         let template = self.environment.get_template(path).map_err(|error| fault(&error))?;
-        if let Err(error) = template.render(Value::from_object(Anything))
+        if let Err(error) = template.render(Value::from_object(Anything(4)))
             && let Some(error) = unknown(&error)
         {
             return Err(fault(error));
@@ -98,7 +98,8 @@ fn is_html(path: &str) -> bool {
 fn unknown(error: &Error) -> Option<&Error> {
     let mut current = Some(error);
     while let Some(error) = current {
-        if matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction) {
+        if matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction | ErrorKind::UnknownMethod)
+        {
             return Some(error);
         }
         current = std::error::Error::source(error).and_then(|source| source.downcast_ref());
@@ -108,12 +109,15 @@ fn unknown(error: &Error) -> Option<&Error> {
 
 /// The error in words, with the line of the template.
 fn told(error: &Error) -> String {
-    let source = error.template_source().zip(error.range()).and_then(|(source, range)| source.get(range)).map(str::trim).filter(|s| !s.is_empty());
+    let source =
+        error.template_source().zip(error.range()).and_then(|(source, range)| source.get(range)).map(str::trim).filter(|s| !s.is_empty());
     let shown = source.map(|source| source.chars().take(80).collect::<String>());
     let detail = || error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
     let what = match (error.kind(), shown) {
         (ErrorKind::UndefinedError, Some(shown)) => {
-            format!("`{shown}` needs a field that the recipient does not have; where it may be missing write `{{{{ … | default(\"…\") }}}}`")
+            format!(
+                "`{shown}` needs a field that the recipient does not have; where it may be missing write `{{{{ … | default(\"…\") }}}}`"
+            )
         }
         (ErrorKind::OutOfFuel, _) => "it takes too much work or prints too much".to_owned(),
         (_, Some(shown)) => format!("{}, at `{shown}`", detail()),
@@ -154,16 +158,30 @@ impl Object for Root {
     }
 }
 
-/// A recipient who has every field, for the first try.
+/// A recipient who has every field, for the first try. Each field has fields again, so many levels deep: a filter
+/// that walks through a value must come to its end.
 #[derive(Debug)]
-struct Anything;
+struct Anything(u8);
 
 impl Object for Anything {
-    fn get_value(self: &Arc<Self>, _: &Value) -> Option<Value> {
-        Some(Value::from_object(Self))
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        // The engine looks for its own functions only where there is no such field.
+        if matches!(key.as_str(), Some("dict" | "namespace" | "range")) {
+            return None;
+        }
+        Some(self.0.checked_sub(1).map_or_else(|| Value::from("sample"), |levels| Value::from_object(Self(levels))))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Values(vec![Value::from("sample")])
+    }
+
+    // No field is a function.
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, _: &[Value]) -> Result<Value, Error> {
+        Err(Error::from(ErrorKind::UnknownFunction))
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sample")
     }
 }

@@ -68,6 +68,12 @@ pub(super) fn clean(value: &str) -> Cow<'_, str> {
     Cow::Owned(spaced.trim_matches(' ').to_owned())
 }
 
+/// A display name: clean, and with one space where there are many, as every reader of addresses makes it.
+pub(super) fn clean_name(name: &str) -> Cow<'_, str> {
+    let name = clean(name);
+    if name.contains("  ") { Cow::Owned(name.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")) } else { name }
+}
+
 /// Writes an unstructured field (RFC 5322, 3.6.5) with its line end. The value must be clean.
 pub(super) fn unstructured(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
@@ -90,7 +96,7 @@ pub(super) fn mailbox(out: &mut Vec<u8>, column: usize, name: &str, address: &st
     let start = out.len();
     if !name.is_ascii() || name.len() > LINE - 14 || name.contains("=?") {
         encoded_words(out, column, name);
-    } else if name.bytes().all(|byte| is_atext(byte) || byte == b' ') && !name.contains("  ") {
+    } else if name.bytes().all(|byte| is_atext(byte) || byte == b' ') {
         out.extend_from_slice(name.as_bytes());
     } else {
         out.push(b'"');
@@ -177,11 +183,12 @@ fn fold(out: &mut Vec<u8>, start: usize, value: &str) {
     }
 }
 
-/// Writes encoded words, one a line, in whichever of the two encodings is shorter. No character is torn.
+/// Writes encoded words, one a line, in the encoding that suits. No character is torn.
 fn encoded_words(out: &mut Vec<u8>, column: usize, value: &str) {
     let quoted: usize = value.bytes().map(q_length).sum();
     let base64 = value.len().div_ceil(3) * 4;
-    let quoted = quoted <= base64;
+    // The Q encoding can be read in the source, and filters mistrust a needless base64: so it may be a bit longer.
+    let quoted = quoted * 2 <= base64 * 3;
     // `=?utf-8?Q?` and `?=`.
     let overhead = 12;
     let mut room = ENCODED_WORD_MAX.min(LINE.saturating_sub(column)).saturating_sub(overhead);
@@ -195,8 +202,11 @@ fn encoded_words(out: &mut Vec<u8>, column: usize, value: &str) {
         let mut used = 0;
         for character in rest.chars() {
             let size = character.len_utf8();
-            let next =
-                if quoted { used + rest.as_bytes()[length..length + size].iter().map(|b| q_length(*b)).sum::<usize>() } else { (length + size).div_ceil(3) * 4 };
+            let next = if quoted {
+                used + rest.as_bytes()[length..length + size].iter().map(|b| q_length(*b)).sum::<usize>()
+            } else {
+                (length + size).div_ceil(3) * 4
+            };
             if next > room {
                 break;
             }
@@ -235,7 +245,7 @@ const fn q_length(byte: u8) -> usize {
 pub(super) fn to(out: &mut Vec<u8>, recipient: &Recipient, address: &str) {
     let name = match recipient.fields.get("name") {
         // A number or a list is not anybody's name, and comes owned.
-        Some(Cow::Borrowed(name)) if name.len() <= NAME_MAX => clean(name),
+        Some(Cow::Borrowed(name)) if name.len() <= NAME_MAX => clean_name(name),
         _ => Cow::Borrowed(""),
     };
     out.extend_from_slice(b"To: ");

@@ -27,7 +27,10 @@ pub(super) fn to_html(source: &str) -> Result<String, String> {
     let mut position = 0;
     while let Some(tag) = tags::next(source, position) {
         bare.push_str(&source[position..tag.start]);
-        if tag.kind != Kind::Comment {
+        if tag.kind == Kind::Comment {
+            // Its line breaks stay, for the line numbers of faults.
+            bare.extend(source[tag.start..tag.end].matches('\n'));
+        } else {
             // Cannot fail: a String takes everything.
             let _ = write!(bare, "{mark}{}z", aside.len());
             aside.push(&source[tag.start..tag.end]);
@@ -38,15 +41,17 @@ pub(super) fn to_html(source: &str) -> Result<String, String> {
 
     let parsed = mrml::parse(&bare).map_err(|error| told(&error, &bare, &mark, &aside))?;
     let html = parsed.element.render(&RenderOptions::default()).map_err(|error| format!("the MJML cannot be turned into HTML: {error}"))?;
-    let restored = put_back(&html, &mark, &aside);
-    let lost = aside.iter().enumerate().find(|(index, tag)| {
-        // A comment of the MJML may go; what prints or steers may not.
-        !html.contains(&format!("{mark}{index}z")) && !tag.is_empty()
-    });
+    if let Some(at) = html.find("<mj-") {
+        // What the parser does not know it passes on, and no mail program knows it either.
+        let name: String = html[at + 1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let line = source.find(&format!("<{name}")).map_or(1, |at| source[..at].matches('\n').count() + 1);
+        return Err(format!("line {line}: MJML has no element `{name}`, or not there"));
+    }
+    let lost = aside.iter().enumerate().find(|(index, _)| !html.contains(&format!("{mark}{index}z")));
     if let Some((_, tag)) = lost {
         return Err(format!("`{tag}` stands where MJML keeps no text; put it into <mj-raw> or into an attribute that MJML knows"));
     }
-    Ok(restored)
+    Ok(put_back(&html, &mark, &aside))
 }
 
 fn put_back(html: &str, mark: &str, aside: &[&str]) -> String {
@@ -70,7 +75,8 @@ fn told(error: &Error, bare: &str, mark: &str, aside: &[&str]) -> String {
         before.matches('\n').count() + 1
     };
     let named = |position: usize| {
-        let element: String = bare.get(position..).unwrap_or_default().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let element: String =
+            bare.get(position..).unwrap_or_default().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         if element.is_empty() || element.starts_with(mark) { String::new() } else { format!(" `{element}`") }
     };
     match error {
@@ -78,12 +84,17 @@ fn told(error: &Error, bare: &str, mark: &str, aside: &[&str]) -> String {
             format!("line {}: the element{} may not stand there in MJML", line_at(position.start), named(position.start))
         }
         Error::UnexpectedToken { position, .. } => {
-            format!("line {}: this may not stand there in MJML; template tags between elements belong into <mj-raw>", line_at(position.start))
+            format!(
+                "line {}: this may not stand there in MJML; template tags between elements belong into <mj-raw>",
+                line_at(position.start)
+            )
         }
         Error::MissingAttribute { name, position, .. } => format!("line {}: the attribute `{name}` is missing", line_at(position.start)),
         Error::InvalidAttribute { position, .. } => format!("line {}: the attribute is not a good one", line_at(position.start)),
         Error::InvalidFormat { position, .. } => format!("line {}: a value has the wrong form", line_at(position.start)),
-        Error::IncludeLoaderError { position, .. } => format!("line {}: <mj-include> is not read; put the content here", line_at(position.start)),
+        Error::IncludeLoaderError { position, .. } => {
+            format!("line {}: <mj-include> is not read; put the content here", line_at(position.start))
+        }
         Error::EndOfStream { .. } => "the MJML ends before all its elements are closed".to_owned(),
         Error::SizeLimit { .. } => "the MJML is too large".to_owned(),
         Error::ParserError { source, .. } => format!("line {}: it is not well-formed: {source}", source.pos().row),

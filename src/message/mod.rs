@@ -5,6 +5,7 @@
 
 mod body;
 mod engine;
+mod entities;
 mod header;
 mod id;
 mod mjml;
@@ -149,8 +150,10 @@ impl Template {
         };
         let headers = headers(content, &mut engine, &mut faults);
         let unsubscribe = content.unsubscribe_url.as_ref().and_then(|url| {
-            let start = url.split(['{', ' ']).next().unwrap_or_default();
-            if !url.starts_with('{') && scheme(start).is_none() {
+            // What stands before the first tag tells, unless the tag itself prints the start.
+            let start = url.split('{').next().unwrap_or_default();
+            let is_whole = start.len() == url.len();
+            if (is_whole || start.contains(':')) && scheme(&if is_whole { url.clone() } else { format!("{start}x") }).is_none() {
                 faults.push(Fault::new(UNSUBSCRIBE, "the URL must start with https://, http:// or mailto:"));
                 return None;
             }
@@ -241,7 +244,9 @@ fn keep<T>(faults: &mut Vec<Fault>, result: Result<T, Fault>) -> Option<T> {
 /// The scheme of a URL that may stand in List-Unsubscribe and has something after it.
 fn scheme(url: &str) -> Option<&'static str> {
     ["https://", "http://", "mailto:"].into_iter().find(|scheme| {
-        url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)) && url.len() > scheme.len() && !url[scheme.len()..].starts_with('/')
+        url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            && url.len() > scheme.len()
+            && !url[scheme.len()..].starts_with('/')
     })
 }
 
@@ -253,7 +258,7 @@ fn head(content: &Content, faults: &mut Vec<Fault>) -> Vec<u8> {
         let Some(mailbox) = mailbox else { continue };
         match Address::parse(&mailbox.address) {
             Ok(address) => {
-                let name = mailbox.name.as_deref().map_or(Cow::Borrowed(""), header::clean);
+                let name = mailbox.name.as_deref().map_or(Cow::Borrowed(""), header::clean_name);
                 header::mailbox_field(&mut head, field, &name, &address);
             }
             Err(why) => faults.push(Fault::new(path, why)),

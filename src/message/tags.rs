@@ -31,11 +31,7 @@ pub(super) fn at(source: &str, start: usize) -> Option<Tag> {
         b'{' => (Kind::Expression, close(bytes, start + 2, b'}')),
         b'%' => {
             let end = close(bytes, start + 2, b'%');
-            if words(&source[start..end]).next() == Some("raw") {
-                (Kind::Raw, raw_end(source, end))
-            } else {
-                (Kind::Statement, end)
-            }
+            if words(&source[start..end]).next() == Some("raw") { (Kind::Raw, raw_end(source, end)) } else { (Kind::Statement, end) }
         }
         b'#' => (Kind::Comment, memchr::memmem::find(&bytes[start + 2..], b"#}").map_or(bytes.len(), |at| start + 2 + at + 2)),
         _ => return None,

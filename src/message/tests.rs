@@ -1,0 +1,503 @@
+//! What comes out for which content and which data: golden messages, attacks, faults, and Python as a second reader.
+
+mod python;
+
+use std::collections::BTreeMap;
+
+use super::{Content, RenderContext, RenderError, Rendered, Template, message_id, mjml, text};
+use crate::{audience::Recipient, resources::campaign::Mailbox};
+
+const DATE: i64 = 1_796_112_000;
+const ID: &str = "00112233445566778899aabbccddeeff@news.example.com";
+
+fn content() -> Content {
+    Content {
+        from: Mailbox { name: Some("Example News".to_owned()), address: "news@news.example.com".to_owned() },
+        reply_to: None,
+        subject: "Hello {{ name }}".to_owned(),
+        html: None,
+        text: None,
+        mjml: None,
+        headers: BTreeMap::new(),
+        unsubscribe_url: None,
+        one_click: false,
+    }
+}
+
+fn ann() -> Recipient {
+    Recipient::from_json(r#"{"email":"ann@example.com","name":"Ann"}"#).expect("good")
+}
+
+fn try_render(content: &Content, recipient: &Recipient) -> Result<Rendered, RenderError> {
+    let template = Template::compile(content).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let date = jiff::Timestamp::from_second(DATE).expect("in range");
+    template.render(recipient, &RenderContext { message_id: ID, date, campaign: "spring" })
+}
+
+fn render(content: &Content, recipient: &Recipient) -> String {
+    let rendered = try_render(content, recipient).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(rendered.needs_8bit, !rendered.content.is_ascii());
+    String::from_utf8(rendered.content).expect("UTF-8")
+}
+
+fn recipient(fields: &[(&str, &str)]) -> Recipient {
+    let mut object = serde_json::Map::new();
+    object.insert("email".to_owned(), "ann@example.com".into());
+    object.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())));
+    Recipient::from_json(&serde_json::Value::Object(object).to_string()).expect("good")
+}
+
+/// The header section as unfolded lines.
+fn headers(message: &str) -> Vec<String> {
+    let (head, _) = message.split_once("\r\n\r\n").expect("a body");
+    head.replace("\r\n ", " ").split("\r\n").map(str::to_owned).collect()
+}
+
+#[test]
+fn a_message_of_text() {
+    let content = Content { text: Some("Hello {{ name }},\nbye.".to_owned()), ..content() };
+    let wanted = "From: Example News <news@news.example.com>\r\n\
+        To: Ann <ann@example.com>\r\n\
+        Subject: Hello Ann\r\n\
+        Date: Tue, 1 Dec 2026 08:00:00 +0000\r\n\
+        Message-ID: <00112233445566778899aabbccddeeff@news.example.com>\r\n\
+        MIME-Version: 1.0\r\n\
+        Content-Type: text/plain; charset=utf-8\r\n\
+        Content-Transfer-Encoding: 7bit\r\n\
+        \r\n\
+        Hello Ann,\r\n\
+        bye.\r\n";
+    assert_eq!(render(&content, &ann()), wanted);
+}
+
+#[test]
+fn a_message_with_everything() {
+    let content = Content {
+        from: Mailbox { name: Some("Müller, \"Co\"".to_owned()), address: "news@bücher.example".to_owned() },
+        reply_to: Some(Mailbox { name: Some("Help, desk".to_owned()), address: "help@news.example.com".to_owned() }),
+        subject: "Grüße, {{ name }}".to_owned(),
+        html: Some("<p>Grüße, <b>{{ name }}</b>.\n<a href=\"https://x.example/?u={{ email|urlencode }}\">Read</a></p>\n".to_owned()),
+        headers: BTreeMap::from([
+            ("List-Id".to_owned(), "<{{ campaign }}.news.example.com>".to_owned()),
+            ("X-Empty".to_owned(), "{{ missing | default('') }}".to_owned()),
+        ]),
+        unsubscribe_url: Some("https://x.example/u?e={{ email|urlencode }}".to_owned()),
+        one_click: true,
+        ..content()
+    };
+    let message = render(&content, &recipient(&[("name", "Ann <3")]));
+    let boundary = message.split_once("boundary=\"").and_then(|(_, rest)| rest.split_once('"')).expect("a boundary").0.to_owned();
+    assert!(boundary.starts_with("=_") && boundary.len() == 34);
+    let wanted = "From: =?utf-8?Q?M=C3=BCller=2C_=22Co=22?= <news@xn--bcher-kva.example>\r\n\
+        Reply-To: \"Help, desk\" <help@news.example.com>\r\n\
+        To: \"Ann <3\" <ann@example.com>\r\n\
+        Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe=2C_Ann_=3C3?=\r\n\
+        Date: Tue, 1 Dec 2026 08:00:00 +0000\r\n\
+        Message-ID: <00112233445566778899aabbccddeeff@news.example.com>\r\n\
+        List-Unsubscribe: <https://x.example/u?e=ann%40example.com>\r\n\
+        List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n\
+        List-Id: <spring.news.example.com>\r\n\
+        MIME-Version: 1.0\r\n\
+        Content-Type: multipart/alternative;\r\n boundary=\"BOUNDARY\"\r\n\
+        \r\n\
+        --BOUNDARY\r\n\
+        Content-Type: text/plain; charset=utf-8\r\n\
+        Content-Transfer-Encoding: quoted-printable\r\n\
+        \r\n\
+        Gr=C3=BC=C3=9Fe, Ann <3. Read (https://x.example/?u=3Dann%40example.com)\r\n\
+        --BOUNDARY\r\n\
+        Content-Type: text/html; charset=utf-8\r\n\
+        Content-Transfer-Encoding: quoted-printable\r\n\
+        \r\n\
+        <p>Gr=C3=BC=C3=9Fe, <b>Ann &lt;3</b>.\r\n\
+        <a href=3D\"https://x.example/?u=3Dann%40example.com\">Read</a></p>\r\n\
+        --BOUNDARY--\r\n";
+    assert_eq!(message.replace(&boundary, "BOUNDARY"), wanted);
+    assert_eq!(render(&content, &recipient(&[("name", "Ann <3")])), message, "the same bytes every time");
+}
+
+#[test]
+fn the_message_id_never_changes() {
+    assert_eq!(message_id(42, "default", "spring", "first", "ann@example.com", "news.example.com"), GOLDEN_ID);
+    let parts = [
+        message_id(43, "default", "spring", "first", "ann@example.com", "news.example.com"),
+        message_id(42, "defaults", "pring", "first", "ann@example.com", "news.example.com"),
+        message_id(42, "default", "spring", "second", "ann@example.com", "news.example.com"),
+        message_id(42, "default", "spring", "first", "bob@example.com", "news.example.com"),
+    ];
+    for (index, id) in parts.iter().enumerate() {
+        assert!(id != GOLDEN_ID && !parts[..index].contains(id));
+    }
+    assert!(message_id(1, "a", "b", "c", "d", "bücher.example").ends_with("@xn--bcher-kva.example"));
+}
+
+const GOLDEN_ID: &str = "20bb7444d414eb189cdc62efbf3a9ef0@news.example.com";
+
+#[test]
+fn data_cannot_leave_its_header() {
+    let content = Content {
+        subject: "{{ x }}".to_owned(),
+        text: Some("body".to_owned()),
+        headers: BTreeMap::from([("X-Note".to_owned(), "a {{ x }} b".to_owned())]),
+        unsubscribe_url: Some("https://x.example/?{{ x }}".to_owned()),
+        one_click: true,
+        ..content()
+    };
+    let attacks = [
+        "a\r\nBcc: b@evil.example",
+        "a\nBcc: b@evil.example",
+        "a\rBcc: b@evil.example",
+        "a\r\n\r\n<html>",
+        "\r\n.\r\nMAIL FROM:<>",
+        "a\0b",
+        "a\u{85}Bcc: b",
+        "a\u{2028}Bcc: b",
+        "a\u{2029}Bcc: b",
+        "a\u{b}b\u{c}c",
+        "=?utf-8?Q?=0D=0ABcc:_b?=",
+        "=?utf-8?B?DQpCY2M6IGI=?=",
+        "\" <b@evil.example>, \"",
+        "b@evil.example>",
+        "b@evil.example,",
+        "\\",
+        "\\\"",
+        "a\\\r\n",
+        "(comment",
+        "a\r\n\tBcc: b",
+        "\u{202e}gro.elpmaxe",
+        "{{ 7 * 7 }}",
+        "{% raw %}",
+        "x>, <https://evil.example",
+    ];
+    for attack in attacks {
+        let message = render(&content, &recipient(&[("name", attack), ("x", attack)]));
+        let headers = headers(&message);
+        let names: Vec<&str> = headers.iter().map(|line| line.split_once(':').expect("a header").0).collect();
+        let wanted = [
+            "From",
+            "To",
+            "Subject",
+            "Date",
+            "Message-ID",
+            "List-Unsubscribe",
+            "List-Unsubscribe-Post",
+            "X-Note",
+            "MIME-Version",
+            "Content-Type",
+            "Content-Transfer-Encoding",
+        ];
+        assert_eq!(names, wanted, "{attack:?}: {message}");
+        assert!(message.bytes().all(|byte| byte == b'\r' || byte == b'\n' || (b' '..=b'~').contains(&byte)), "{attack:?}: {message}");
+        assert_eq!(message.matches('\n').count(), message.matches("\r\n").count(), "{attack:?}");
+        assert_eq!(message.matches('\r').count(), message.matches("\r\n").count(), "{attack:?}");
+        assert!(message.ends_with("\r\n\r\nbody\r\n"), "{attack:?}: {message}");
+        assert!(headers[1].ends_with(" <ann@example.com>"), "{attack:?}: {message}");
+        let url = headers[5].strip_prefix("List-Unsubscribe: <").and_then(|rest| rest.strip_suffix('>')).expect("a URL");
+        assert!(!url.contains([' ', '<', '>']), "{attack:?}: {url}");
+    }
+}
+
+#[test]
+fn data_cannot_leave_its_html() {
+    let html = "<p title=\"{{ name }}\">{{ name }}</p>".to_owned();
+    let mjml = format!("<mjml><mj-body><mj-section><mj-column><mj-text>{html}</mj-text></mj-column></mj-section></mj-body></mjml>");
+    let text = Some("plain {{ name }}".to_owned());
+    for content in [Content { html: Some(html), text: text.clone(), ..content() }, Content { mjml: Some(mjml), text, ..content() }] {
+        let message = render(&content, &recipient(&[("name", "\"><script>alert('x')</script>&")]));
+        let html = message.split("Content-Type: text/html").nth(1).expect("an HTML part").replace("=\r\n", "");
+        assert!(!html.contains("<script>"), "{html}");
+        assert!(html.contains("&lt;script&gt;alert(&#x27;x&#x27;)"), "{html}");
+        assert!(message.contains("\r\nplain \"><script>alert('x')</script>&\r\n"), "the text is not escaped: {message}");
+    }
+}
+
+#[test]
+fn line_ends_and_encodings() {
+    let long = "x".repeat(999);
+    let cases: &[(&str, &str, &str)] = &[
+        ("a\nb\r\nc\rd\n\n", "7bit", "a\r\nb\r\nc\r\nd\r\n"),
+        ("\n.\n..\nFrom x", "7bit", "\r\n.\r\n..\r\nFrom x\r\n"),
+        ("a \t\n=", "7bit", "a \t\r\n=\r\n"),
+        ("ä \nb\t\n \n=", "quoted-printable", "=C3=A4=20\r\nb=09\r\n=20\r\n=3D\r\n"),
+        ("a\0b", "quoted-printable", "a=00b\r\n"),
+        (&long[..998], "7bit", &format!("{}\r\n", &long[..998])),
+        (&long, "quoted-printable", &format!("{}{}\r\n", format!("{}=\r\n", &long[..75]).repeat(13), &long[..24])),
+        (&format!("{}é", &long[..74]), "quoted-printable", &format!("{}=\r\n=C3=A9\r\n", &long[..74])),
+        (&format!("é{} ", &long[..67]), "quoted-printable", &format!("=C3=A9{}=\r\n=20\r\n", &long[..67])),
+        ("", "7bit", "\r\n"),
+    ];
+    for (body, encoding, wanted) in cases {
+        let message = render(&Content { text: Some("{{ x }}".to_owned()), ..content() }, &recipient(&[("name", ""), ("x", body)]));
+        let (head, written) = message.split_once("\r\n\r\n").expect("a body");
+        assert!(head.ends_with(&format!("Content-Transfer-Encoding: {encoding}")), "{body:?}: {head}");
+        // A template's own last line break is its file's, and not part of the value.
+        assert_eq!(written, if *body == "a\nb\r\nc\rd\n\n" { "a\r\nb\r\nc\r\nd\r\n\r\n" } else { wanted }, "{body:?}");
+        assert!(message.split("\r\n").all(|line| line.len() <= 998), "{body:?}");
+    }
+}
+
+#[test]
+fn a_boundary_is_in_no_body() {
+    let own = super::id::boundary(ID, 0);
+    let content = Content { text: Some(format!("--{own}--")), html: Some("<p>x</p>".to_owned()), ..content() };
+    let message = render(&content, &ann());
+    assert!(message.contains(&format!("boundary=\"{}\"", super::id::boundary(ID, 1))));
+}
+
+#[test]
+fn long_headers_are_folded() {
+    let words = "word ".repeat(60);
+    let emoji = "\u{1f600}".repeat(80);
+    for (subject, name) in
+        [(words.trim(), words.trim()), (&*emoji, "Ann"), (&"y".repeat(900), "Ann"), (&"y".repeat(1200), &*emoji), ("a  b", "a  b")]
+    {
+        let message = render(
+            &Content { subject: "{{ x }}".to_owned(), text: Some("b".to_owned()), ..content() },
+            &recipient(&[("x", subject), ("name", name)]),
+        );
+        let (head, _) = message.split_once("\r\n\r\n").expect("a body");
+        for line in head.split("\r\n") {
+            assert!(line.len() <= 78 || line.contains(&"y".repeat(900)), "{line}");
+            assert!(!line.trim().is_empty());
+        }
+    }
+}
+
+#[test]
+fn international_addresses() {
+    let text = Some("b".to_owned());
+    let to = |address: &str| Recipient::from_json(&format!(r#"{{"email":"{address}","name":"Ann"}}"#)).expect("good");
+    let domain = try_render(&Content { text: text.clone(), ..content() }, &to("ann@bücher.example")).expect("renders");
+    assert!(!domain.needs_smtputf8 && !domain.needs_8bit);
+    assert!(String::from_utf8(domain.content).expect("ASCII").contains("\r\nTo: Ann <ann@xn--bcher-kva.example>\r\n"));
+    let local = try_render(&Content { text: text.clone(), ..content() }, &to("jörg@bücher.example")).expect("renders");
+    assert!(local.needs_smtputf8 && local.needs_8bit);
+    assert!(String::from_utf8(local.content).expect("UTF-8").contains("\r\nTo: Ann <jörg@xn--bcher-kva.example>\r\n"));
+    let from = Mailbox { name: None, address: "jörg@example.com".to_owned() };
+    assert!(try_render(&Content { from, text, ..content() }, &ann()).expect("renders").needs_smtputf8);
+}
+
+#[test]
+fn faults_of_content() {
+    let base = || Content { text: Some("t".to_owned()), ..content() };
+    let mailbox = |address: &str| Mailbox { name: None, address: address.to_owned() };
+    let header = |name: &str, value: &str| Content { headers: BTreeMap::from([(name.to_owned(), value.to_owned())]), ..base() };
+    let cases = [
+        (Content { text: None, ..base() }, "spec.content: there is no body: give `html`, `mjml` or `text`"),
+        (
+            Content { html: Some("h".to_owned()), mjml: Some("m".to_owned()), ..base() },
+            "spec.content: `html` and `mjml` exclude each other",
+        ),
+        (Content { from: mailbox("news"), ..base() }, "spec.from.address: there is no `@` in it"),
+        (
+            Content { reply_to: Some(mailbox("A <a@b.example>")), ..base() },
+            "spec.replyTo.address: put only the address here, without a name and angle brackets",
+        ),
+        (Content { subject: "{{ name".to_owned(), ..base() }, "spec.subject: line 1: syntax error"),
+        (Content { text: Some("a\n{{ name | upperr }}".to_owned()), ..base() }, "spec.content.text: line 2: unknown filter"),
+        (Content { html: Some("a\n\n{% if x %}".to_owned()), ..base() }, "spec.content.html: line 3: syntax error"),
+        (Content { text: Some("{% include 'x' %}".to_owned()), ..base() }, "spec.content.text: line 1: syntax error"),
+        (Content { text: Some("{{ 1 is nosuchtest }}".to_owned()), ..base() }, "spec.content.text: line 1: unknown test"),
+        (Content { text: Some("{{ nofunction() }}".to_owned()), ..base() }, "spec.content.text: line 1: unknown function"),
+        (Content { text: Some("{{ name.upper() }}".to_owned()), ..base() }, "spec.content.text: line 1: unknown function"),
+        (Content { text: Some("{{ debug() }}".to_owned()), ..base() }, "spec.content.text: line 1: unknown function"),
+        (header("X A", "v"), "spec.headers.X A: a header's name has only visible ASCII characters and no colon"),
+        (header("X:A", "v"), "spec.headers.X:A: a header's name has only visible ASCII characters and no colon"),
+        (header("X\r\nBcc", "v"), "a header's name has only visible ASCII characters"),
+        (header("", "v"), "a header's name has 1 to 60 characters"),
+        (header("bcc", "v"), "spec.headers.bcc: this header cannot be set: every recipient"),
+        (header("content-type", "v"), "this header cannot be set: Mailfleet writes it"),
+        (header("DKIM-Signature", "v"), "this header cannot be set"),
+        (header("List-Unsubscribe", "v"), "this header cannot be set: use `spec.unsubscribe`"),
+        (header("X-A", "{{ a b }}"), "spec.headers.X-A: line 1: syntax error"),
+        (
+            Content { headers: ["X-A", "x-a"].map(|name| (name.to_owned(), String::new())).into(), ..base() },
+            "spec.headers.x-a: this header is there already, in other capitals",
+        ),
+        (Content { unsubscribe_url: Some("javascript:x".to_owned()), ..base() }, "spec.unsubscribe.url: the URL must start with https://"),
+        (
+            Content { mjml: Some("<mjml>\n<mj-body>\n<mj-nothing/></mj-body></mjml>".to_owned()), ..base() },
+            "spec.content.mjml: line 3: MJML has no element `mj-nothing`",
+        ),
+        (
+            Content { mjml: Some("<mjml><mj-head>\n{# two\nlines #}<mj-text>x</mj-text></mj-head></mjml>".to_owned()), ..base() },
+            "spec.content.mjml: line 3: the element `mj-text` may not stand there",
+        ),
+        (
+            Content { mjml: Some("<mjml><mj-head>{% if x %}<mj-title>x</mj-title>{% endif %}</mj-head></mjml>".to_owned()), ..base() },
+            "spec.content.mjml: line 1: ",
+        ),
+        (
+            Content { mjml: Some("<mjml><mj-body>\n<mj-section foo=\"{{ x }}\"></mj-section></mj-body></mjml>".to_owned()), ..base() },
+            "`{{ x }}` stands",
+        ),
+        (Content { mjml: Some("<p>x</p>".to_owned()), ..base() }, "spec.content.mjml: "),
+        (Content { mjml: Some("<mjml><mj-body>".to_owned()), ..base() }, "spec.content.mjml: "),
+        (Content { mjml: Some("<mjml>\n{{ x | nofilter }}</mjml>".to_owned()), ..base() }, "spec.content.mjml: line 2: unknown filter"),
+        (Content { mjml: Some(format!("<mjml><mj-body>{}", "<div>".repeat(200_000))), ..base() }, "nested more than 100 deep"),
+    ];
+    for (content, wanted) in cases {
+        let faults = Template::compile(&content).expect_err(wanted);
+        assert!(faults.iter().any(|fault| fault.to_string().contains(wanted)), "{wanted}: {faults:?}");
+    }
+    let many = Content { from: mailbox("x"), subject: "{{".to_owned(), text: Some("{%".to_owned()), ..header("To", "x") };
+    assert_eq!(Template::compile(&many).expect_err("faults").len(), 4, "all faults and not only the first");
+}
+
+#[test]
+fn failures_of_one_recipient() {
+    let body = |text: &str| Content { text: Some(text.to_owned()), ..content() };
+    let cases = [
+        (
+            body("a\n{{ city }}"),
+            "spec.content.text: line 2: `city` needs a field that the recipient does not have; where it may be missing write",
+        ),
+        (body("{{ name.first.second }}"), "first.second` needs a field"),
+        (body("{{ nothing }}"), "`nothing` needs a field"),
+        (body("{% for x in range(100000) %}{% for y in range(100000) %}{% endfor %}{% endfor %}"), "spec.content.text: line 1: "),
+        (body("{% for x in range(9000) %}{{ 'x' * 800 }}{% endfor %}"), "it takes too much work or prints too much"),
+        (body("{% set x = 'x' * 5300000 %}{{ x }}"), "it takes too much work"),
+        (body("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), "spec.content.text: line 1: "),
+        (Content { subject: "{{ 'x' * 20000 }}".to_owned(), ..body("t") }, "spec.subject: it came out longer than 16384 bytes"),
+        (Content { unsubscribe_url: Some("{{ name }}".to_owned()), ..body("t") }, "spec.unsubscribe.url: it must come out as an https://"),
+        (
+            Content { unsubscribe_url: Some("https://{{ 'x' * 2000 }}".to_owned()), ..body("t") },
+            "spec.unsubscribe.url: it came out longer than 950",
+        ),
+    ];
+    let ann = Recipient::from_json(r#"{"email":"ann@example.com","name":"Ann","nothing":null}"#).expect("good");
+    for (content, wanted) in cases {
+        let error = try_render(&content, &ann).expect_err(wanted);
+        assert!(error.to_string().contains(wanted), "{wanted}: {error}");
+    }
+}
+
+#[test]
+fn what_templates_see() {
+    let see = |template: &str| {
+        let json = r#"{"email":"ann@Example.com","name":"Ann","n":3,"list":[1,{"k":"v"}],"null":null,"First Name":"A"}"#;
+        let message = render(&Content { text: Some(template.to_owned()), ..content() }, &Recipient::from_json(json).expect("good"));
+        message.split_once("\r\n\r\n").expect("a body").1.trim_end().to_owned()
+    };
+    let cases = [
+        ("{{ city | default('friend') }}{{ null | default('-') }}", "friend-"),
+        ("{% if city %}a{% else %}b{% endif %}{% if city is defined %}c{% endif %}", "b"),
+        ("{{ email }} {{ campaign }} {{ n + 1 }}", "ann@example.com spring 4"),
+        ("{{ list[1].k }} {{ list | length }} {{ fields['First Name'] }}", "v 2 A"),
+        ("{% for name in fields %}{{ name }},{% endfor %}", "email,name,n,list,null,First Name,"),
+        ("{{ name | upper }} {{ '<' }}", "ANN <"),
+    ];
+    for (template, wanted) in cases {
+        assert_eq!(see(template), wanted, "{template}");
+    }
+}
+
+#[test]
+fn text_of_html() {
+    let cases = [
+        ("<p>One\n  two</p>\n<p>three</p>", "One two\n\nthree"),
+        ("a<br>b<br/><br />c", "a\nb\n\nc"),
+        ("<ul><li>one</li>\n<li>two <b>x</b></li></ul>end", "- one\n- two x\n\nend"),
+        ("<a href=\"https://x.example/?a=1&amp;b=2\">Read <b>on</b></a>.", "Read on (https://x.example/?a=1&b=2)."),
+        (
+            "<a href='https://x.example'>https://x.example</a> <a href=\"mailto:a@x.example\">a@x.example</a> <a href=#top>up</a>",
+            "https://x.example a@x.example up",
+        ),
+        ("<a href=https://x.example><img alt='A logo' src=x></a>", "A logo (https://x.example)"),
+        ("<a href=https://x.example><img src=x></a>", "https://x.example"),
+        ("<html><head><title>T</title><style>p{}</style></head><body>x<script>a<b</script><style>q</style>y</body></html>", "xy"),
+        ("<head><title>T</title><body>x", "x"),
+        ("a &lt;b&gt; &amp;amp; &#169;&#x20AC;&nbsp;&unknown; &uuml; & &#0; &#xD800;", "a <b> &amp; ©€ &unknown; ü & &#0; &#xD800;"),
+        ("<!-- a > b -->x<!--[if mso]><p>no</p><![endif]-->y", "xy"),
+        ("<div style=\"color:red; Display : none\">pre<div>x</div>header</div><p hidden>y</p>shown", "shown"),
+        ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\nc"),
+        ("1 < 2 and 3 > 2 <", "1 < 2 and 3 > 2 <"),
+        ("{{ not a tag }}", "{{ not a tag }}"),
+        ("<p>a</p><hr><p>b</p>", "a\n\n---\n\nb"),
+        ("日本語<br>ünï</p", "日本語\nünï"),
+        ("", ""),
+    ];
+    for (html, wanted) in cases {
+        assert_eq!(text::from_html(html), wanted, "{html}");
+    }
+}
+
+#[test]
+fn text_of_a_template_is_the_text_of_its_html() {
+    let cases = [
+        ("<p>Hello {{ name }},</p><p>bye</p>", true),
+        ("<p>{% if x %}a{% else %}b{% endif %} c</p>", true),
+        ("<p>{% if x %}</p><p>{% endif %}<p>t</p>", true),
+        ("text{% if missing %}<p>foo</p>{% endif %}<p>bar</p>", true),
+        ("<ul>{% for i in [1, 2] %}<li>{{ i }}</li>{% endfor %}</ul>{# no <b> #}<p>end</p>", true),
+        ("<a href=\"{{ url }}\">{{ name }}</a>", true),
+        ("<a href=\"https://x.example/?u={{ name|urlencode }}&amp;b=1\" title=\"{{ '>' }}\">go</a>", true),
+        ("{{ \"}} <b>\" }}", true),
+        ("<p>{{ name | safe }}</p>", false),
+        ("<p {% if x %}hidden{% endif %}>y</p>", false),
+        ("<head>{% set y = 1 %}</head>{{ y }}", false),
+        ("<!-- {% set y = 1 %} -->{{ y }}", false),
+        ("<p>&#123;&#123; name }}</p>", false),
+        ("{% raw %}{{ x }}{% endraw %}", false),
+        ("<p>{<b>{</b> name }}</p>", false),
+    ];
+    let ann = recipient(&[("name", "A & <B>"), ("x", "1"), ("url", "https://x.example/?a=1&b=2")]);
+    for (html, derived) in cases {
+        assert_eq!(text::from_template(html).is_some(), derived, "{html}");
+        let message = |text: Option<String>| {
+            let message = render(&Content { html: Some(html.to_owned()), text, ..content() }, &ann);
+            message.split("\r\n\r\n").skip(1).collect::<Vec<_>>().join("\r\n\r\n").split("\r\n--").next().expect("a part").to_owned()
+        };
+        let rendered = render(&Content { html: Some(html.to_owned()), text: Some("t".to_owned()), ..content() }, &ann);
+        let html_part =
+            rendered.split("Content-Transfer-Encoding: 7bit\r\n\r\n").nth(2).expect("a part").split("\r\n--").next().expect("a part");
+        let from_rendered = text::from_html(&html_part.replace("\r\n", "\n"));
+        let got = message(None);
+        let body = got.split_once("7bit\r\n\r\n").expect("a part").1;
+        let collapse = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(collapse(body), collapse(&from_rendered), "{html}");
+        assert!(!body.contains("\r\n\r\n\r\n"), "{html}: {body:?}");
+    }
+}
+
+#[test]
+fn tidied_text() {
+    let cases = [("\n\na\n\n\n\nb  c \n d\n", "a\n\nb c\nd"), ("a\n\nb", "a\n\nb"), ("  ", ""), ("", "")];
+    for (text, wanted) in cases {
+        assert_eq!(super::text::tidy(text.to_owned()), wanted, "{text:?}");
+    }
+}
+
+#[test]
+fn mjml_keeps_the_tags() {
+    let source = r#"<mjml><mj-head><mj-title>{{ subject | default("a < b") }}</mj-title><mj-preview>Hi {{ name }}</mj-preview></mj-head><mj-body>
+<mj-section><mj-column>
+<mj-text>Hello {{ name | default("friend") }}, {% if a < b && c %}yes{% endif %}</mj-text>
+<mj-button href="{{ url | default("https://x.example/?a=1&b=2") }}">Go {{ "{{" }}</mj-button>
+<mj-image src="https://x.example/{{ id }}.png" alt="{{ alt }}" />
+<mj-raw>{% for i in list %}</mj-raw><mj-text>{{ i }}</mj-text><mj-raw>{% endfor %}</mj-raw>
+</mj-column></mj-section></mj-body></mjml>"#;
+    let html = mjml::to_html(source).unwrap_or_else(|why| panic!("{why}"));
+    for tag in [
+        r#"<title>{{ subject | default("a < b") }}</title>"#,
+        r#"Hello {{ name | default("friend") }}, {% if a < b && c %}yes{% endif %}"#,
+        r#"href="{{ url | default("https://x.example/?a=1&b=2") }}""#,
+        "Go {{ \"{{\" }}",
+        "src=\"https://x.example/{{ id }}.png\"",
+        "{% for i in list %}",
+        "{{ i }}",
+        "{% endfor %}",
+    ] {
+        assert!(html.contains(tag), "{tag}: {html}");
+    }
+    assert!(html.find("{% for").expect("there") < html.find("{{ i }}").expect("there") && html.find("{{ i }}") < html.find("{% endfor"));
+}
+
+#[test]
+fn mjml_becomes_both_bodies() {
+    let mjml = "<mjml><mj-body><mj-section><mj-column><mj-text><p>Hello {{ name }}</p></mj-text>\
+        <mj-button href=\"https://x.example/{{ n }}\">Go</mj-button></mj-column></mj-section></mj-body></mjml>";
+    let message = render(&Content { mjml: Some(mjml.to_owned()), ..content() }, &recipient(&[("name", "Ann & Bob"), ("n", "7")]));
+    assert!(message.contains("\r\n\r\nHello Ann & Bob\r\n\r\nGo (https://x.example/7)\r\n--"), "{message}");
+    assert!(message.replace("=\r\n", "").contains("<p>Hello Ann &amp; Bob</p>"), "{message}");
+}

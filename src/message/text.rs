@@ -4,14 +4,34 @@
 //! renders as fast as one that a person wrote. Where that cannot be done with certainty it says so by `None`, and the
 //! text is made from each rendered body.
 
-use super::tags::{self, Kind};
+use super::{
+    entities::entity,
+    tags::{self, Kind},
+};
 
 /// Between these a blank line.
 const PARAGRAPHS: [&str; 13] = ["p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "pre", "dl"];
 /// Before and after these a new line.
 const BLOCKS: [&str; 19] = [
-    "div", "tr", "li", "section", "article", "header", "footer", "main", "nav", "aside", "address", "figure", "figcaption", "form", "fieldset", "dt", "dd",
-    "center", "body",
+    "div",
+    "tr",
+    "li",
+    "section",
+    "article",
+    "header",
+    "footer",
+    "main",
+    "nav",
+    "aside",
+    "address",
+    "figure",
+    "figcaption",
+    "form",
+    "fieldset",
+    "dt",
+    "dd",
+    "center",
+    "body",
 ];
 /// What is inside these is not text.
 const DROPPED: [&str; 7] = ["head", "style", "script", "title", "template", "noscript", "svg"];
@@ -36,14 +56,13 @@ pub(super) fn tidy(text: String) -> String {
     let mut writer = Writer::default();
     for (index, line) in text.split('\n').enumerate() {
         if index > 0 {
-            writer.newlines += 1;
+            writer.newlines = (writer.newlines + 1).min(2);
         }
         for word in line.split(' ') {
             writer.space = true;
             writer.push(word);
         }
         writer.space = false;
-        writer.newlines = writer.newlines.min(2);
     }
     writer.text
 }
@@ -366,30 +385,3 @@ fn words(writer: &mut Writer, text: &str, template: bool) -> Option<()> {
     }
     Some(())
 }
-
-/// The character of an entity at the start, and the length of its source; of an unknown one only the `&`.
-fn entity(text: &str) -> (Option<char>, usize) {
-    let Some(end) = text.bytes().take(12).position(|byte| byte == b';') else { return (None, 1) };
-    let name = &text[1..end];
-    let decoded = if let Some(number) = name.strip_prefix('#') {
-        let code = number.strip_prefix(['x', 'X']).map_or_else(|| number.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok());
-        code.and_then(char::from_u32).filter(|character| !character.is_control())
-    } else {
-        ENTITIES.iter().find(|(entity, _)| *entity == name).map(|(_, character)| *character)
-    };
-    if decoded.is_some() { (decoded, end + 1) } else { (None, 1) }
-}
-
-/// The named characters that mail uses.
-const ENTITIES: &[(&str, char)] = &[
-    ("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("nbsp", '\u{a0}'), ("copy", '©'), ("reg", '®'), ("trade", '™'),
-    ("hellip", '…'), ("mdash", '—'), ("ndash", '–'), ("lsquo", '‘'), ("rsquo", '’'), ("ldquo", '“'), ("rdquo", '”'), ("sbquo", '‚'),
-    ("bdquo", '„'), ("laquo", '«'), ("raquo", '»'), ("lsaquo", '‹'), ("rsaquo", '›'), ("bull", '•'), ("middot", '·'), ("euro", '€'),
-    ("pound", '£'), ("yen", '¥'), ("cent", '¢'), ("sect", '§'), ("para", '¶'), ("deg", '°'), ("plusmn", '±'), ("times", '×'), ("divide", '÷'),
-    ("frac12", '½'), ("sup2", '²'), ("rarr", '→'), ("larr", '←'), ("uarr", '↑'), ("darr", '↓'), ("check", '✓'), ("hearts", '♥'),
-    ("zwnj", '\u{200c}'), ("zwj", '\u{200d}'), ("shy", '\u{ad}'), ("ensp", ' '), ("emsp", ' '), ("thinsp", ' '), ("iexcl", '¡'),
-    ("iquest", '¿'), ("szlig", 'ß'), ("auml", 'ä'), ("ouml", 'ö'), ("uuml", 'ü'), ("Auml", 'Ä'), ("Ouml", 'Ö'), ("Uuml", 'Ü'), ("aacute", 'á'),
-    ("eacute", 'é'), ("iacute", 'í'), ("oacute", 'ó'), ("uacute", 'ú'), ("Eacute", 'É'), ("agrave", 'à'), ("egrave", 'è'), ("igrave", 'ì'),
-    ("ograve", 'ò'), ("ugrave", 'ù'), ("acirc", 'â'), ("ecirc", 'ê'), ("icirc", 'î'), ("ocirc", 'ô'), ("ucirc", 'û'), ("euml", 'ë'), ("iuml", 'ï'),
-    ("ntilde", 'ñ'), ("atilde", 'ã'), ("otilde", 'õ'), ("ccedil", 'ç'), ("aring", 'å'), ("aelig", 'æ'), ("oslash", 'ø'), ("oelig", 'œ'),
-];
