@@ -113,6 +113,8 @@ struct Shared {
     changed: watch::Sender<()>,
     accepted: AtomicU64,
     unanswered: AtomicU64,
+    /// Of the accepted messages, as they came over the line.
+    bytes: AtomicU64,
     /// Messages after which `options.fail_after` comes into force; `u64::MAX` when it never does, or did.
     fail_after: AtomicU64,
 }
@@ -130,6 +132,7 @@ impl Shared {
             changed: watch::Sender::new(()),
             accepted: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             fail_after: AtomicU64::new(options.fail_after.map_or(u64::MAX, |(messages, _)| messages)),
             options,
         })
@@ -202,6 +205,12 @@ impl SinkHandle {
     #[must_use]
     pub fn unanswered(&self) -> u64 {
         self.shared.unanswered.load(Ordering::Acquire)
+    }
+
+    /// The size of the accepted messages together, as they came over the line.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Acquire)
     }
 
     /// How it answers from now on. `fail_after` does not fall again.

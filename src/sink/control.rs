@@ -1,7 +1,7 @@
 //! A sink's behaviour, changed from outside while it runs: one line in, one line out.
 //!
 //! `ok`, `hang`, `421`, `close` and `refuse` are answered with the same word, `count` with
-//! `accepted N unanswered M`. Loopback only.
+//! `accepted N unanswered M bytes B`. Loopback only.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -50,7 +50,7 @@ async fn converse(stream: TcpStream, sink: &SinkHandle) -> io::Result<()> {
 
 fn answer(word: &str, sink: &SinkHandle) -> String {
     if word == "count" {
-        return format!("accepted {} unanswered {}\n", sink.accepted(), sink.unanswered());
+        return format!("accepted {} unanswered {} bytes {}\n", sink.accepted(), sink.unanswered(), sink.bytes());
     }
     match Behaviour::from_word(word) {
         Some(behaviour) => {

@@ -62,6 +62,8 @@ pub(super) struct Session {
     in_chunks: bool,
     /// The beginning of the message, up to the blank line at least.
     header: Vec<u8>,
+    /// The bytes of the message so far.
+    size: u64,
     /// A reply was held back: whatever followed would answer the wrong command, so nothing is ever answered again.
     pub silent: bool,
     /// The conversation is over.
@@ -76,6 +78,7 @@ impl Session {
             recipients: Vec::new(),
             in_chunks: false,
             header: Vec::new(),
+            size: 0,
             silent: false,
             end: None,
         }
@@ -260,7 +263,7 @@ impl Session {
 
     fn chunk(&mut self, input: &[u8], (left, last, valid): (u64, bool, bool), shared: &Shared, output: &mut Output) -> usize {
         let consumed = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
-        self.keep_header(&input[..consumed], shared);
+        self.keep(&input[..consumed], shared);
         let left = left - consumed as u64;
         self.phase = Phase::Chunk { left, last, valid };
         if left == 0 {
@@ -295,7 +298,7 @@ impl Session {
             return 0;
         }
         if let Some(at) = memchr::memmem::find(input, END_OF_DATA) {
-            self.keep_header(&input[..at + 2], shared);
+            self.keep(&input[..at + 2], shared);
             self.phase = Phase::Command;
             self.end_message(shared, output);
             return at + END_OF_DATA.len();
@@ -303,13 +306,15 @@ impl Session {
         // What may be the beginning of the end stays in the buffer.
         let consumed = input.len().saturating_sub(END_OF_DATA.len() - 1);
         if consumed > 0 {
-            self.keep_header(&input[..consumed], shared);
+            self.keep(&input[..consumed], shared);
             self.phase = Phase::Data { start: false };
         }
         consumed
     }
 
-    fn keep_header(&mut self, bytes: &[u8], shared: &Shared) {
+    /// Takes a part of the message.
+    fn keep(&mut self, bytes: &[u8], shared: &Shared) {
+        self.size += bytes.len() as u64;
         if shared.log.is_some() && self.header.len() < HEADER_MAX {
             let room = HEADER_MAX - self.header.len();
             self.header.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -322,6 +327,7 @@ impl Session {
         if self.may_answer(behaviour, output) {
             self.log(b"accepted", shared, output);
             output.messages += 1;
+            shared.bytes.fetch_add(self.size, Ordering::Relaxed);
             // Writing to a Vec cannot fail.
             let _ = write!(output.replies, "250 2.0.0 Ok: taken as {}\r\n", shared.accepted.load(Ordering::Relaxed));
         } else if self.silent {
@@ -348,6 +354,7 @@ impl Session {
         self.recipients.clear();
         self.in_chunks = false;
         self.header.clear();
+        self.size = 0;
     }
 }
 

@@ -233,7 +233,9 @@ async fn control_by_words() {
     let task = tokio::spawn(control::serve(listener, std::sync::Arc::clone(&sink)));
     with_client(move || {
         let mut client = Client::connect(addr);
-        for (word, expected) in [("hang", "hang"), ("421", "421"), ("ok", "ok"), ("count", "accepted 0 unanswered 0"), ("x", "? ok,")] {
+        for (word, expected) in
+            [("hang", "hang"), ("421", "421"), ("ok", "ok"), ("count", "accepted 0 unanswered 0 bytes 0"), ("x", "? ok,")]
+        {
             client.send(&format!("{word}\n"));
             let mut line = String::new();
             client.stream.read_line(&mut line).expect("an answer");
@@ -284,7 +286,7 @@ async fn a_line_with_a_delay() {
         assert!(elapsed >= 2 * delay && elapsed < 20 * delay, "one round trip and not {many}: {elapsed:?}");
     })
     .await;
-    assert_eq!(sink.accepted(), 2000);
+    assert_eq!((sink.accepted(), sink.bytes()), (2000, 2000 * MESSAGE.len() as u64));
 }
 
 #[test]

@@ -1,0 +1,159 @@
+"""Mailfleet itself as its users see it: a folder of YAML in, status files and the ledger out."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+from . import statusyaml
+from .process import Process, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def binary() -> Path:
+    """MAILFLEET_BINARY, or the newest of the two builds."""
+    if path := os.environ.get("MAILFLEET_BINARY"):
+        return Path(path).resolve()
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    built = [path for path in (target / "release/mailfleet", target / "debug/mailfleet") if path.exists()]
+    if not built:
+        raise SystemExit("no mailfleet binary: run `make build` first, or set MAILFLEET_BINARY")
+    return max(built, key=lambda path: path.stat().st_mtime)
+
+
+def resource(kind: str, name: str, spec: dict, namespace: str = "") -> dict:
+    """An object of the three kinds."""
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": "mailfleet.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def smtp_server(name: str, port: int, smtp: dict | None = None, namespace: str = "", **spec) -> dict:
+    """A SendingServer on a loopback port, without encryption unless `smtp` says so."""
+    smtp = {"host": "127.0.0.1", "port": port, "encryption": "None", **(smtp or {})}
+    return resource("SendingServer", name, {"provider": {"smtp": smtp}, **spec}, namespace)
+
+
+def plan(name: str, *servers: str) -> dict:
+    """A Plan that grants servers in equal weights."""
+    return resource("Plan", name, {"servers": [{"name": server} for server in servers]})
+
+
+def campaign(name: str, plan_name: str, audience: dict, **spec) -> dict:
+    """A Campaign with a short text."""
+    base = {
+        "planRef": {"name": plan_name},
+        "from": {"name": "Example News", "address": "news@news.example.com"},
+        "subject": "Hello {{ name }}",
+        "content": {"text": "Dear {{ name }},\n\nthis is the news.\n"},
+        "audience": audience,
+    }
+    return resource("Campaign", name, {**base, **spec})
+
+
+def secret(name: str, **values: str) -> dict:
+    """A Secret document of the folder."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
+
+
+def write_csv(path: Path, recipients: int):
+    """An audience of `recipients` different people, with a header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("email,name\n")
+        file.writelines(f"{address(number)},Person {number}\n" for number in range(recipients))
+
+
+def address(number: int) -> str:
+    """The address of the person with that number."""
+    return f"person{number}@example.com"
+
+
+class Fleet:
+    """A folder of YAML and a state folder beside it."""
+
+    def __init__(self, folder: Path, program: Path, *options: str):
+        self.folder, self.program, self.options = folder, program, options
+        self.config, self.state = folder / "config", folder / "state"
+        self.config.mkdir(parents=True, exist_ok=True)
+        self.runs = 0
+
+    def write(self, name: str, *objects: dict):
+        """Puts objects into a file of the folder, whole or not at all. JSON is YAML."""
+        text = "".join(f"---\n{json.dumps(obj, indent=1)}\n" for obj in objects)
+        new = self.folder / f"{name}.new"
+        new.write_text(text)
+        new.replace(self.config / name)
+
+    def start(self, *options: str, group: bool = False, once: bool = True) -> Process:
+        """`mailfleet run`, with `--once` unless told otherwise."""
+        self.runs += 1
+        words = [self.program, "run", self.config, "--state", self.state, *(["--once"] if once else []), *self.options, *options]
+        return Process(words, self.folder / f"run-{self.runs}.out", group=group)
+
+    def run_once(self, *options: str, seconds: float = 120) -> tuple[int, str]:
+        """Its exit code and output once every campaign has ended."""
+        process = self.start(*options)
+        try:
+            process.wait(seconds)
+        finally:
+            process.kill()
+        return process.code, process.text()
+
+    def command(self, *words, seconds: float = 60) -> tuple[int, str]:
+        """Another command, its exit code and output."""
+        words = [str(word) for word in (self.program, *words)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+        return done.returncode, done.stdout + done.stderr
+
+    def status_path(self, kind: str, name: str, namespace: str = "default") -> Path:
+        return self.state / "status" / namespace / kind / f"{name}.yaml"
+
+    def status(self, kind: str, name: str, namespace: str = "default") -> dict:
+        """The status of an object; empty before there is one."""
+        try:
+            text = self.status_path(kind, name, namespace).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        return statusyaml.read(text).get("status") or {}
+
+    def condition(self, kind: str, name: str, condition: str, namespace: str = "default") -> dict:
+        """A condition of an object; empty when it is not there."""
+        conditions = self.status(kind, name, namespace).get("conditions") or []
+        return next((c for c in conditions if c["type"] == condition), {})
+
+    def broken_status_files(self) -> list[str]:
+        """Status files that are not whole: the fault of each."""
+        broken = []
+        for path in self.state.glob("status/*/*/*.yaml"):
+            try:
+                value = statusyaml.read(path.read_text(encoding="utf-8"))
+                if value["kind"] != path.parent.name or value["metadata"]["name"] != path.stem:
+                    broken.append(f"{path}: it is about another object")
+                if not value["status"]["conditions"]:
+                    broken.append(f"{path}: it has no conditions")
+            except FileNotFoundError:
+                continue
+            except (ValueError, KeyError, TypeError) as fault:
+                broken.append(f"{path}: {type(fault).__name__} {fault}")
+        return broken
+
+    def wait_state(self, kind: str, name: str, state: str, seconds: float) -> float:
+        """How many seconds it took until the status file says that state."""
+        begin = time.monotonic()
+        wait_until(lambda: self.status(kind, name).get("state") == state, seconds, f"{kind} {name} {state}")
+        return time.monotonic() - begin
+
+    def query(self, sql: str, *values) -> list[tuple]:
+        """Rows of the ledger."""
+        path = self.state / "ledger.db"
+        if not path.exists():
+            return []
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10) as ledger:
+            return ledger.execute(sql, values).fetchall()
+
+    def recipients(self, name: str, run: str = "first") -> dict[str, str]:
+        """Every recipient of a campaign in the ledger, with its state."""
+        return dict(self.query("select recipient, state from recipients where campaign = ? and run = ?", name, run))

@@ -1,0 +1,70 @@
+"""Mailpit: takes messages and gives them back as a mail client sees them. Built by scripts/setup into the cache folder."""
+
+import json
+import os
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from .process import Process, answers, free_port, wait_until
+
+VERSION = "1.27.11"
+
+
+def binary() -> Path:
+    """Where scripts/setup puts it."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(os.environ.get("MAILFLEET_CACHE") or f"{cache}/mailfleet") / f"mailpit-{VERSION}" / "mailpit"
+
+
+class Mailpit:
+    """The server and its API."""
+
+    def __init__(self, folder: Path):
+        self.port, self.http_port = free_port(), free_port()
+        command = [
+            binary(), "--smtp", f"127.0.0.1:{self.port}", "--listen", f"127.0.0.1:{self.http_port}", "--database", folder / "mailpit.db",
+            "--max", "0", "--disable-version-check", "--smtp-disable-rdns", "--quiet",
+        ]  # fmt: skip
+        self.process = Process(command, folder / "mailpit.out")
+        wait_until(lambda: answers(self.port) and answers(self.http_port), 20, "mailpit's start")
+
+    @staticmethod
+    def available() -> str:
+        """What is missing; empty when nothing is."""
+        return "" if binary().exists() else "mailpit (scripts/setup builds it)"
+
+    def _get(self, path: str) -> bytes:
+        # No proxy of the environment: it is on this machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://127.0.0.1:{self.http_port}{path}", timeout=20) as answer:
+            return answer.read()
+
+    def messages(self) -> list[dict]:
+        """All messages, in short."""
+        messages, total = [], 1
+        while len(messages) < total:
+            page = json.loads(self._get(f"/api/v1/messages?start={len(messages)}&limit=200"))
+            total = page["total"]
+            messages += page["messages"]
+            if not page["messages"]:
+                break
+        return messages
+
+    def message(self, identity: str) -> dict:
+        """A message as mailpit understood it: Subject, From, To, Text, HTML."""
+        return json.loads(self._get(f"/api/v1/message/{urllib.parse.quote(identity)}"))
+
+    def headers(self, identity: str) -> dict[str, list[str]]:
+        """Its header fields."""
+        return json.loads(self._get(f"/api/v1/message/{urllib.parse.quote(identity)}/headers"))
+
+    def raw(self, identity: str) -> bytes:
+        """Its source."""
+        return self._get(f"/api/v1/message/{urllib.parse.quote(identity)}/raw")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stop()

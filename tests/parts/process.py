@@ -1,0 +1,119 @@
+"""Processes and ports: started on loopback, waited for, stopped by their id. Nothing here knows of mail."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+
+def free_port() -> int:
+    """A port that was free a moment ago; for servers that cannot say which they took."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition, seconds: float, what: str, every: float = 0.02):
+    """The first true value of `condition`, or an error that says what never came."""
+    end = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
+        time.sleep(every)
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections on the port."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def folder(name: str) -> Path:
+    """A new temporary folder that other users may pass through (Postfix runs as one)."""
+    path = Path(tempfile.mkdtemp(prefix=f"mailfleet-{name}-"))
+    path.chmod(0o755)
+    return path
+
+
+class Process:
+    """A child whose output goes to a file."""
+
+    def __init__(self, command, output: Path, *, group: bool = False, **options):
+        self.command = [str(word) for word in command]
+        self.output = output
+        with open(output, "ab") as file:
+            self.child = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=group, **options
+            )
+        self.pid = self.child.pid
+        self.code = None
+        self.usage = None
+
+    def text(self) -> str:
+        """What it has written."""
+        return self.output.read_text(errors="replace")
+
+    def tail(self, lines: int = 12) -> str:
+        """The last lines of what it has written, for an error."""
+        return "\n".join(self.text().splitlines()[-lines:])
+
+    def running(self) -> bool:
+        """Whether it still runs; takes its exit code and resource usage when it has ended."""
+        if self.code is None:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+                self.usage = usage
+                # The pid may belong to another process from now on: Popen must not signal it.
+                self.child.returncode = self.code
+        return self.code is None
+
+    def wait(self, seconds: float) -> int:
+        """Its exit code; negative for a signal."""
+        wait_until(lambda: not self.running(), seconds, f"the end of {' '.join(self.command[:2])}", every=0.005)
+        return self.code
+
+    def cpu_seconds(self) -> float:
+        """User and system time, once it has ended."""
+        return self.usage.ru_utime + self.usage.ru_stime
+
+    def signal(self, number: int):
+        """Signals it while it runs."""
+        if self.running():
+            os.kill(self.pid, number)
+
+    def kill(self, *, group: bool = False):
+        """kill -9, of the whole group when it has one of its own."""
+        if self.running():
+            (os.killpg if group else os.kill)(self.pid, signal.SIGKILL)
+            self.wait(10)
+
+    def stop(self, seconds: float = 10):
+        """SIGTERM, and SIGKILL when that is not heard."""
+        self.signal(signal.SIGTERM)
+        try:
+            self.wait(seconds)
+        except TimeoutError:
+            self.kill()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def peak_memory_kib(pid: int) -> int:
+    """The high-water mark of resident memory of a running process; 0 once it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
