@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Campaigns over their whole life: deleted and applied again, with a copied ledger, in a new run, with a million recipients.
+
+`--memory` measures the peak of memory for 100,000 and 1,000,000 recipients from a gzipped CSV and nothing else.
+"""
+
+import argparse
+import gzip
+import shutil
+import time
+from collections import Counter
+
+from parts import fleet as fleets
+from parts.process import folder, peak_memory_kib, wait_until
+from parts.report import Cases, require, table
+from parts.sinks import Sink
+
+MEMORY_MAX_KIB = 100 * 1024
+FLAT = 1.25  # the peak for ten times the recipients may be so many times as large
+
+
+def servers(*sinks: Sink) -> list[dict]:
+    return [fleets.smtp_server(f"server-{number}", sink.port) for number, sink in enumerate(sinks)]
+
+
+def expect_taken(sink: Sink, recipients: int, times: int, what: str):
+    taken = sink.taken()
+    require(
+        len(taken) == recipients and set(taken.values()) == {times},
+        f"{what}: {len(taken)} of {recipients} recipients, mailed {Counter(taken.values())} times, expected {times}",
+    )
+
+
+def again(program, recipients: int) -> str:
+    """Deleting a campaign and applying it again mails nobody; nor does a copied ledger elsewhere; a new run mails everybody."""
+    place = folder("again")
+    with Sink(program, place) as sink:
+        fleet = fleets.Fleet(place, program)
+        fleet.write("servers.yaml", *servers(sink), fleets.plan("pro", "server-0"))
+        fleets.write_csv(fleet.config / "people.csv", recipients)
+        campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}})
+
+        def complete(fleet, what, times):
+            code, output = fleet.run_once()
+            require(code == 0, f"{what}: exit {code}: {output[-1000:]}")
+            expect_taken(sink, recipients, times, what)
+            require(fleet.status("Campaign", "spring").get("state") in ("Completed", None), f"{what}: {fleet.status('Campaign', 'spring').get('state')}")
+
+        fleet.write("campaign.yaml", campaign)
+        complete(fleet, "the first time", 1)
+        (fleet.config / "campaign.yaml").unlink()
+        complete(fleet, "without the campaign", 1)
+        fleet.write("campaign.yaml", campaign)
+        complete(fleet, "applied again", 1)
+
+        # Another machine's path: only the folder and the ledger come along, no status.
+        other = fleets.Fleet(place / "elsewhere" / "deep", program)
+        shutil.copytree(fleet.config, other.config, dirs_exist_ok=True)
+        other.state.mkdir(parents=True)
+        for path in fleet.state.glob("ledger.db*"):
+            shutil.copy(path, other.state)
+        complete(other, "with a copied ledger", 1)
+
+        campaign["spec"]["run"] = "second"
+        other.write("campaign.yaml", campaign)
+        complete(other, "in a new run", 2)
+        require(set(other.recipients("spring", "second").values()) == {"Accepted"}, "the second run is not in the ledger")
+    return f"{recipients} recipients"
+
+
+def ledger_missing(program, recipients: int) -> str:
+    """A status that says a run began, and a ledger that knows nothing of it: nothing is sent."""
+    place = folder("ledger-missing")
+    with Sink(program, place) as sink:
+        fleet = fleets.Fleet(place, program)
+        fleets.write_csv(fleet.config / "people.csv", recipients)
+        fleet.write("all.yaml", *servers(sink), fleets.plan("pro", "server-0"), fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}))
+        require(fleet.run_once()[0] == 0, "the first run")
+        for path in fleet.state.glob("ledger.db*"):
+            path.unlink()
+        code, output = fleet.run_once(seconds=60)
+        expect_taken(sink, recipients, 1, "without the ledger")
+        require(code == 1, f"exit {code} instead of 1: {output[-500:]}")
+        reason = fleet.condition("Campaign", "spring", "Stalled").get("reason")
+        require(reason == "LedgerMissing", f"Stalled says {reason}")
+    return "Stalled, LedgerMissing, nothing sent"
+
+
+def narrowed(program, recipients: int) -> str:
+    """A campaign narrowed to a server that is down stops, and not one message goes elsewhere."""
+    place = folder("narrowed")
+    with Sink(program, place, "up") as up, Sink(program, place, "down") as down:
+        down.kill()
+        fleet = fleets.Fleet(place, program)
+        probe = {"timeout": "1s", "retryAfter": "500ms", "interval": "2s"}
+        down_server = fleets.smtp_server("down", down.port, probe=probe)
+        fleets.write_csv(fleet.config / "people.csv", recipients)
+        campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, servers=[{"name": "down"}])
+        fleet.write("all.yaml", *servers(up), down_server, fleets.plan("pro", "server-0", "down"), campaign)
+        code, output = fleet.run_once(seconds=60)
+        require(code == 1, f"exit {code} instead of 1: {output[-500:]}")
+        require(up.count()["accepted"] == 0, f"{up.count()['accepted']} messages went through a server that was not chosen")
+        status = fleet.status("Campaign", "spring")
+        require(status.get("state") == "Stopped", f"the campaign is {status.get('state')}")
+        reason = fleet.condition("Campaign", "spring", "Stalled").get("reason")
+        require(reason == "NoServerIsActive", f"Stalled says {reason}")
+        rows = {row["server"].split("/")[-1]: row for row in status["servers"]}
+        require(rows["down"].get("whyNot"), f"the table does not say why `down` was not picked: {rows.get('down')}")
+    return "Stopped, NoServerIsActive, not one message elsewhere"
+
+
+def shares(program, recipients: int) -> str:
+    """The weights of the campaign, seen by the servers."""
+    place = folder("shares")
+    with Sink(program, place, "a") as a, Sink(program, place, "b") as b:
+        fleet = fleets.Fleet(place, program)
+        fleets.write_csv(fleet.config / "people.csv", recipients)
+        chosen = [{"name": "server-0", "weight": 80}, {"name": "server-1", "weight": 20}]
+        campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, servers=chosen)
+        fleet.write("all.yaml", *servers(a, b), fleets.plan("pro", "server-0", "server-1"), campaign)
+        code, output = fleet.run_once()
+        require(code == 0, f"exit {code}: {output[-500:]}")
+        first, second = a.count()["accepted"], b.count()["accepted"]
+        require(first + second == recipients, f"{first} + {second} messages for {recipients} recipients")
+        expected = recipients * 0.8
+        chi_square = (first - expected) ** 2 / expected + (second - recipients + expected) ** 2 / (recipients - expected)
+        require(chi_square < 10.83, f"80:20 became {first}:{second}, chi-square {chi_square:.1f}, which chance gives once in 1,000")
+    return f"80:20 became {first}:{second}, chi-square {chi_square:.2f}"
+
+
+def memory(program, recipients: int) -> tuple[int, float]:
+    """The peak in KiB and the seconds of a campaign from a gzipped CSV."""
+    place = folder(f"memory-{recipients}")
+    with Sink(program, place, log=False) as sink:
+        fleet = fleets.Fleet(place, program)
+        with gzip.open(fleet.config / "people.csv.gz", "wt", compresslevel=1, encoding="utf-8") as file:
+            file.write("email,name\n")
+            file.writelines(f"{fleets.address(number)},Person {number}\n" for number in range(recipients))
+        campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv.gz"}})
+        fleet.write("all.yaml", *servers(sink), fleets.plan("pro", "server-0"), campaign)
+        begin, peak = time.monotonic(), 0
+        process = fleet.start()
+
+        def ended():
+            nonlocal peak
+            peak = max(peak, peak_memory_kib(process.pid))
+            return not process.running()
+
+        wait_until(ended, 900, "the campaign's end", every=0.05)
+        seconds = time.monotonic() - begin
+        require(process.code == 0, f"exit {process.code}: {process.tail()}")
+        require(sink.count()["accepted"] == recipients, f"{sink.count()['accepted']} messages for {recipients} recipients")
+    shutil.rmtree(place)
+    return peak, seconds
+
+
+def flat_memory(program) -> str:
+    """Under 100 MB for a million, and flat."""
+    rows = []
+    peaks = []
+    for recipients in (100_000, 1_000_000):
+        peak, seconds = memory(program, recipients)
+        peaks.append(peak)
+        rows.append([f"{recipients:,}", f"{peak / 1024:.1f}", f"{seconds:.1f}", f"{recipients / seconds:,.0f}"])
+    print(table(["recipients", "peak memory MiB", "s", "messages/s"], rows), flush=True)
+    require(max(peaks) < MEMORY_MAX_KIB, f"{max(peaks) / 1024:.1f} MiB is not under {MEMORY_MAX_KIB / 1024:.0f} MiB")
+    require(peaks[1] <= peaks[0] * FLAT, f"memory grows with the audience: {peaks[0] / 1024:.1f} to {peaks[1] / 1024:.1f} MiB")
+    return f"{peaks[1] / 1024:.1f} MiB at most"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory", action="store_true", help="only the memory of 100,000 and 1,000,000 recipients")
+    parser.add_argument("--quick", action="store_true", help="fewer recipients, and no million")
+    parser.add_argument("only", nargs="*", help="only cases whose name contains one of these")
+    options = parser.parse_args()
+    program, cases = fleets.binary(), Cases(options.only)
+    recipients = 300 if options.quick else 3_000
+    if not options.memory:
+        cases.run("delete, apply again, copied ledger, new run", again, program, recipients)
+        cases.run("ledger missing", ledger_missing, program, recipients)
+        cases.run("narrowed to a server that is down", narrowed, program, recipients)
+        cases.run("weights 80:20", shares, program, recipients * 3)
+    if not options.quick:
+        cases.run("memory", flat_memory, program)
+    cases.end()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""Kills Mailfleet with SIGKILL at random points of a campaign and restarts it, until the campaign is completed.
+
+Two sinks count independently of Mailfleet. With Skip nobody may be mailed twice, and everybody who was not mailed must be
+named as unknown; with Resend nobody may be lost, and doubles may not exceed what was announced. `--quick` for a short turn.
+"""
+
+import argparse
+import random
+import signal
+import sys
+import time
+from collections import Counter
+
+from parts import fleet as fleets
+from parts.process import folder, wait_until
+from parts.report import Breach, require, table
+from parts.sinks import Sink
+
+RATE = 1500  # messages a second and server, so that a campaign lives long enough to be killed often
+
+
+def build(place, program, recipients: int, unknown: str) -> tuple[fleets.Fleet, list[Sink]]:
+    """Two sinks, two servers, one campaign."""
+    sinks = [Sink(program, place, f"sink-{name}") for name in "ab"]
+    fleet = fleets.Fleet(place, program)
+    fleets.write_csv(fleet.config / "people.csv", recipients)
+    limits = {"rates": [{"messages": RATE // 10, "per": "100ms"}]}
+    servers = [fleets.smtp_server(f"server-{name}", sink.port, limits=limits) for name, sink in zip("ab", sinks)]
+    campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, whenOutcomeIsUnknown=unknown)
+    fleet.write("fleet.yaml", *servers, fleets.plan("pro", "server-a", "server-b"), campaign)
+    return fleet, sinks
+
+
+def kill_often(fleet, sinks, points: list[int], chance: random.Random) -> list[int]:
+    """Runs the campaign to its end, killing the process when the sinks have so many messages. The counts at each kill."""
+    at_kill = []
+    for point in points:
+        process = fleet.start()
+        # Some kills fall into the start, when nothing was sent yet by this process.
+        early = time.monotonic() + (chance.uniform(0, 0.15) if chance.random() < 0.2 else 3600)
+        wait_until(
+            lambda: sum(sink.count()["accepted"] for sink in sinks) >= point or time.monotonic() > early or not process.running(),
+            180,
+            "the next kill",
+            every=0.002,
+        )
+        if not process.running():
+            raise Breach(f"mailfleet ended by itself before kill {len(at_kill) + 1} (exit {process.code}): {process.tail()}")
+        process.kill()
+        at_kill.append(sum(sink.log_size() for sink in sinks))
+    code, output = fleet.run_once(seconds=300)
+    require(code == 0, f"the last run ended with {code}: {output[-1500:]}")
+    return at_kill
+
+
+def campaign_facts(fleet, sinks, recipients: int) -> dict:
+    """What the sinks and the ledger say, and whether they agree."""
+    everyone = {fleets.address(number) for number in range(recipients)}
+    taken = sum((sink.taken() for sink in sinks), Counter())
+    states = fleet.recipients("spring")
+    counts = Counter(states.values())
+    status = fleet.status("Campaign", "spring")
+    require(status.get("state") == "Completed", f"the campaign is {status.get('state')}, not Completed")
+    require(set(states) == everyone, f"the ledger names {len(states)} recipients of {recipients}")
+    strangers = set(taken) - everyone
+    require(not strangers, f"the sinks have strangers: {sorted(strangers)[:3]}")
+    not_ended = {state: number for state, number in counts.items() if state not in ("Accepted", "Unknown")}
+    require(not not_ended, f"recipients without a proper end: {not_ended}")
+    lost = {recipient for recipient, state in states.items() if state == "Accepted" and recipient not in taken}
+    require(not lost, f"{len(lost)} recipients are Accepted in the ledger, and no sink has them: {sorted(lost)[:3]}")
+    for word in ("accepted", "unknown"):
+        require(status["recipients"][word] == counts[word.capitalize()], f"status and ledger differ on {word}: {status['recipients']} {counts}")
+    return {
+        "taken": len(taken),
+        "accepted": counts["Accepted"],
+        "unknown": counts["Unknown"],
+        "not mailed": recipients - len(taken),
+        "doubles": sum(count - 1 for count in taken.values()),
+        "resent": status["recipients"].get("resent", 0),
+    }
+
+
+def random_kills(program, recipients: int, kills: int, unknown: str, chance: random.Random) -> list:
+    """One campaign killed often: a row of the table."""
+    place = folder(f"crash-{unknown.lower()}")
+    fleet, sinks = build(place, program, recipients, unknown)
+    try:
+        points = sorted(chance.randrange(1, recipients * 95 // 100) for _ in range(kills))
+        print(f"{unknown}: {kills} kills, when the sinks have {points}", flush=True)
+        begin = time.monotonic()
+        at_kill = kill_often(fleet, sinks, points, chance)
+        facts = campaign_facts(fleet, sinks, recipients)
+        if unknown == "Skip":
+            require(facts["doubles"] == 0, f"{facts['doubles']} recipients were mailed twice")
+            require(facts["accepted"] + facts["unknown"] == recipients, f"accepted and unknown do not cover everyone: {facts}")
+        else:
+            require(facts["not mailed"] == 0, f"{facts['not mailed']} recipients were lost")
+            require(facts["doubles"] <= facts["resent"], f"{facts['doubles']} doubles, but status announces {facts['resent']}")
+        in_progress = sum(0 < count < recipients for count in at_kill)
+        return [unknown, recipients, kills, in_progress, *facts.values(), f"{time.monotonic() - begin:.1f}"]
+    finally:
+        for sink in sinks:
+            sink.stop()
+
+
+def gentle_end(program, recipients: int, chance: random.Random) -> list:
+    """SIGTERM several times: what is on the wire ends, and nothing is unknown. A row of the table."""
+    place = folder("crash-sigterm")
+    fleet, sinks = build(place, program, recipients, "Skip")
+    begin = time.monotonic()
+    try:
+        points = sorted(chance.randrange(1, recipients * 9 // 10) for _ in range(3))
+        longest = 0.0
+        for point in points:
+            process = fleet.start()
+            wait_until(lambda: sum(sink.count()["accepted"] for sink in sinks) >= point or not process.running(), 120, "the SIGTERM", every=0.002)
+            require(process.running(), f"mailfleet ended before the SIGTERM (exit {process.code}): {process.tail()}")
+            process.signal(signal.SIGTERM)
+            at = time.monotonic()
+            require(process.wait(30) >= 0, f"SIGTERM killed it ({process.code}) instead of ending it")
+            longest = max(longest, time.monotonic() - at)
+            open_ends = Counter(state for state in fleet.recipients("spring").values() if state not in ("Accepted",))
+            require(not open_ends, f"after SIGTERM the ledger has {dict(open_ends)}")
+        code, output = fleet.run_once(seconds=300)
+        require(code == 0, f"the last run ended with {code}: {output[-1500:]}")
+        facts = campaign_facts(fleet, sinks, recipients)
+        require(facts["unknown"] == 0 and facts["doubles"] == 0 and facts["not mailed"] == 0, f"SIGTERM left a trace: {facts}")
+        print(f"SIGTERM: the longest end took {longest:.2f} s", flush=True)
+        return ["SIGTERM", recipients, len(points), len(points), *facts.values(), f"{time.monotonic() - begin:.1f}"]
+    finally:
+        for sink in sinks:
+            sink.stop()
+
+
+def status_writes(program, kills: int, servers: int, chance: random.Random) -> str:
+    """Kills the process group while status files are written: each must be whole afterwards."""
+    place = folder("crash-status")
+    fleet = fleets.Fleet(place, program)
+    with Sink(program, place, log=False) as sink:
+
+        def write(enabled: bool):
+            names = [f"server-{number}" for number in range(servers)]
+            fleet.write("fleet.yaml", *(fleets.smtp_server(name, sink.port, enabled=enabled) for name in names), fleets.plan("pro", *names))
+
+        enabled, changed, files = True, 0, 0
+        for turn in range(kills):
+            before = {path: path.stat().st_mtime_ns for path in fleet.state.glob("status/*/*/*.yaml")}
+            process = fleet.start(group=True, once=False)
+            end = time.monotonic() + chance.uniform(0.3, 1.5)
+            while time.monotonic() < end:
+                enabled = not enabled
+                write(enabled)
+                time.sleep(0.05)
+            require(process.running(), f"mailfleet run ended by itself: {process.tail()}")
+            process.kill(group=True)
+            broken = fleet.broken_status_files()
+            require(not broken, f"after kill {turn + 1}: {broken[:3]}")
+            now = {path: path.stat().st_mtime_ns for path in fleet.state.glob("status/*/*/*.yaml")}
+            changed += sum(before.get(path) != stamp for path, stamp in now.items())
+            files = len(now)
+        require(files == servers + 1, f"{files} status files for {servers + 1} objects")
+        require(changed >= kills, f"only {changed} status files were written in {kills} turns: nothing was tested")
+    return f"status files: {kills} kills of the group in mid-write, {files} files each time whole ({changed} seen rewritten)"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="5 kills of 4,000 recipients instead of 25 of 20,000")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats the random points of a turn")
+    options = parser.parse_args()
+    recipients, kills = (4_000, 5) if options.quick else (20_000, 25)
+    program, chance = fleets.binary(), random.Random(options.seed)
+    print(f"seed {options.seed}, {program}", flush=True)
+    rows, breaches = [], []
+    for name, case in (
+        ("Skip", lambda: rows.append(random_kills(program, recipients, kills, "Skip", chance))),
+        ("Resend", lambda: rows.append(random_kills(program, recipients, kills, "Resend", chance))),
+        ("SIGTERM", lambda: rows.append(gentle_end(program, recipients, chance))),
+        ("status", lambda: print(status_writes(program, kills, 10 if options.quick else 40, chance), flush=True)),
+    ):
+        try:
+            case()
+        except (Breach, TimeoutError, RuntimeError) as fault:
+            breaches.append(f"{name}: {fault}")
+    head = ["case", "recipients", "kills", "in mid-campaign", "in the sinks", "accepted", "unknown", "not mailed", "doubles", "resent", "s"]
+    print(table(head, rows))
+    for breach in breaches:
+        print(f"BREACH {breach}")
+    print(f"{4 - len(breaches)} passed, {len(breaches)} failed, 0 skipped")
+    sys.exit(1 if breaches else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Takes one of two servers away half way through a campaign: killed, hung, or answering 421. Then gives it back.
+
+Everybody must be mailed once or be named as unknown, never more unknown than was on the wire; the server must become
+Inactive, and Active again without a restart. `--quick` for a short turn.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+
+from parts import fleet as fleets
+from parts.process import folder, wait_until
+from parts.report import Breach, require, table
+from parts.sinks import Sink
+
+IN_FLIGHT_MAX = 64  # claims without an outcome that a process may hold
+PROBE = {"interval": "5s", "timeout": "1s", "retryAfter": "500ms", "failureThreshold": 3}
+
+BREAK = {"killed": Sink.kill, "hung": lambda sink: sink.say("hang"), "421": lambda sink: sink.say("421")}
+MEND = {"killed": Sink.start, "hung": lambda sink: sink.say("ok"), "421": lambda sink: sink.say("ok")}
+
+
+def outage(program, how: str, recipients: int, rate: int) -> list:
+    """One campaign with one outage: a row of the table."""
+    place = folder(f"outage-{how}")
+    with Sink(program, place, "sink-a") as healthy, Sink(program, place, "sink-b") as victim:
+        fleet = fleets.Fleet(place, program)
+        fleets.write_csv(fleet.config / "people.csv", recipients)
+        spec = {"limits": {"rates": [{"messages": rate // 10, "per": "100ms"}]}, "probe": PROBE}
+        servers = [fleets.smtp_server(name, sink.port, {"replyTimeout": "3s"}, **spec) for name, sink in (("a", healthy), ("b", victim))]
+        fleet.write("fleet.yaml", *servers, fleets.plan("pro", "a", "b"), fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}))
+        with fleet.start(once=False) as process:
+
+            def watch(condition, seconds, what):
+                wait_until(lambda: condition() or not process.running(), seconds, what)
+                require(process.running(), f"mailfleet ended by itself ({process.code}) while waiting for {what}: {process.tail()}")
+
+            watch(lambda: victim.count()["accepted"] + healthy.count()["accepted"] >= recipients // 2, 120, "half of the campaign")
+            taken_before = victim.log_size()
+            BREAK[how](victim)
+            until_inactive = fleet.wait_state("SendingServer", "b", "Inactive", 60)
+            reason = fleet.condition("SendingServer", "b", "Ready").get("reason")
+            require(fleet.status("SendingServer", "a").get("state") == "Active", "the healthy server is not Active")
+            moving = healthy.count()["accepted"]
+            finished = lambda: fleet.status("Campaign", "spring").get("state") == "Completed"  # noqa: E731
+            watch(lambda: healthy.count()["accepted"] > moving or finished(), 30, "the healthy server going on")
+            MEND[how](victim)
+            until_active = fleet.wait_state("SendingServer", "b", "Active", 60)
+            watch(finished, 180, "the campaign's end")
+        facts = judge(fleet, [healthy, victim], recipients)
+        if how == "421":
+            require(facts["unknown"] == 0, f"a 421 left {facts['unknown']} unknown, though it says that nothing was taken")
+        taken_after = victim.count()["accepted"] if how == "killed" else victim.log_size() - taken_before
+        return [how, recipients, *facts.values(), f"{until_inactive:.1f}", reason, f"{until_active:.1f}", taken_after]
+
+
+def judge(fleet, sinks, recipients: int) -> dict:
+    """What the sinks and the ledger say of everyone."""
+    everyone = {fleets.address(number) for number in range(recipients)}
+    # A message that came whole and got no answer may have been taken by a real server: it counts as mailed.
+    taken = sum((sink.taken() for sink in sinks), Counter())
+    answered = {recipient for sink in sinks for word, recipient, _ in sink.lines() if word == "accepted"}
+    states = fleet.recipients("spring")
+    counts = Counter(states.values())
+    doubles = [recipient for recipient, count in taken.items() if count > 1]
+    require(not doubles, f"{len(doubles)} recipients were mailed twice: {doubles[:3]}")
+    require(set(states) == everyone, f"the ledger names {len(states)} recipients of {recipients}")
+    require(set(counts) <= {"Accepted", "Unknown"}, f"recipients without a proper end: {dict(counts)}")
+    lost = [recipient for recipient, state in states.items() if state == "Accepted" and recipient not in answered]
+    require(not lost, f"{len(lost)} recipients are Accepted in the ledger, and no sink answered for them: {lost[:3]}")
+    unnamed = [recipient for recipient in everyone - answered if states[recipient] != "Unknown"]
+    require(not unnamed, f"{len(unnamed)} recipients got no answer and are not named as unknown: {unnamed[:3]}")
+    require(counts["Unknown"] <= IN_FLIGHT_MAX, f"{counts['Unknown']} unknown, but at most {IN_FLIGHT_MAX} were on the wire")
+    return {"accepted": counts["Accepted"], "unknown": counts["Unknown"], "doubles": len(doubles)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="4,000 recipients instead of 20,000")
+    parser.add_argument("only", nargs="*", choices=[*BREAK, []], help="these scenarios only")
+    options = parser.parse_args()
+    recipients, rate = (4_000, 400) if options.quick else (20_000, 1_000)
+    program = fleets.binary()
+    print(f"{program}; probes {PROBE}, replyTimeout 3s", flush=True)
+    rows, breaches = [], []
+    begin = time.monotonic()
+    for how in options.only or BREAK:
+        try:
+            rows.append(outage(program, how, recipients, rate))
+        except (Breach, TimeoutError, RuntimeError) as fault:
+            breaches.append(f"{how}: {fault}")
+    head = ["server b", "recipients", "accepted", "unknown", "doubles", "s to Inactive", "reason", "s back to Active", "taken after it returned"]
+    print(table(head, rows))
+    for breach in breaches:
+        print(f"BREACH {breach}")
+    print(f"{len(rows)} passed, {len(breaches)} failed, 0 skipped ({time.monotonic() - begin:.0f} s)")
+    sys.exit(1 if breaches else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,413 @@
+#!/usr/bin/env python3
+"""Mailfleet against real servers: Postfix with logins, greylisting, 421 and wrong certificates, smtp-sink, mailpit, a Maildir.
+
+Each case drives `mailfleet run --once` or `mailfleet test` and judges exit code, status and what the server itself saw.
+One line a case; the last line is `N passed, N failed, N skipped`. Under CI=true a skip is a failure.
+"""
+
+import argparse
+import email
+import email.policy
+from collections import Counter
+
+from parts import fleet as fleets
+from parts import policy
+from parts.certificates import Authority
+from parts.dovecot import Dovecot
+from parts.mailpit import Mailpit
+from parts.postfix import Postfix
+from parts.process import folder, free_port
+from parts.report import Cases, need, require
+from parts.sinks import Sink, SmtpSink
+
+USER, PASSWORD, TOKEN = "ann", "correct horse", "ya29.a-token"
+QUICK_PROBE = {"timeout": "5s", "retryAfter": "500ms", "interval": "5s"}
+
+
+class Place:
+    """What the cases share: a folder, an authority, the programme."""
+
+    def __init__(self):
+        self.program = fleets.binary()
+        self.root = folder("real")
+        self.authority = Authority(self.root)
+        self.good = self.authority.issue("good")
+        self.numbers = iter(range(1000))
+
+    def new(self, name: str):
+        """A folder of a case's own."""
+        path = self.root / f"{next(self.numbers)}-{name}"
+        path.mkdir()
+        return path
+
+    def fleet(self, name: str) -> fleets.Fleet:
+        return fleets.Fleet(self.new(name), self.program)
+
+    def ca(self, authority=None) -> dict:
+        return fleets.secret("ca", **{"ca.pem": (authority or self.authority).certificate.read_text()})
+
+
+def starttls(**more) -> dict:
+    return {"host": "localhost", "encryption": "StartTls", "caRef": {"name": "ca", "key": "ca.pem"}, **more}
+
+
+def send(fleet, documents, audience_size=50, recipients=None, **campaign) -> tuple[int, str]:
+    """Writes servers, a plan over them and a campaign, and runs them once."""
+    names = [document["metadata"]["name"] for document in documents if document["kind"] == "SendingServer"]
+    people = recipients or [fleets.address(number) for number in range(audience_size)]
+    audience = {"inline": [{"email": address, "name": f"Person {number}"} for number, address in enumerate(people)]}
+    fleet.write("all.yaml", *documents, fleets.plan("pro", *names), fleets.campaign("spring", "pro", audience, **campaign))
+    return fleet.run_once()
+
+
+def require_sent(fleet, result, states: dict, server="relay"):
+    """The run ended well, everybody has the expected end, and the server is Active."""
+    code, output = result
+    require(code == 0, f"exit {code}: {output[-1500:]}")
+    counts = dict(Counter(fleet.recipients("spring").values()))
+    require(counts == states, f"the ledger has {counts}, expected {states}")
+    if server:
+        require(fleet.status("SendingServer", server).get("state") == "Active", f"{server}: {fleet.condition('SendingServer', server, 'Ready')}")
+
+
+def require_delivered(postfix, addresses):
+    delivered = postfix.wait_delivered(len(addresses))
+    require(delivered == Counter(addresses), f"Postfix delivered {delivered.total()} messages to {len(delivered)} of {len(addresses)} people")
+
+
+def login(place, mechanism: str, port: str = "port", **postfix_options) -> str:
+    """Logs in with a mechanism, sends 50 messages, and the mail log has each once. `mailfleet test` says the same."""
+    need(Postfix.available() or Dovecot.available())
+    home, fleet = place.new("postfix"), place.fleet("login")
+    with Postfix(home, certificate=place.good, sasl=Dovecot(home, USER, PASSWORD, TOKEN), **postfix_options) as postfix:
+        values = {"token": TOKEN} if mechanism == "XOAuth2" else {"password": PASSWORD}
+        auth = {"secretRef": {"name": "login"}, **({"mechanism": mechanism} if mechanism else {})}
+        smtp = starttls(auth=auth, **({"encryption": "Tls"} if port == "tls_port" else {}))
+        server = fleets.smtp_server("relay", getattr(postfix, port), smtp)
+        require_sent(fleet, send(fleet, [place.ca(), fleets.secret("login", username=USER, **values), server]), {"Accepted": 50})
+        require_delivered(postfix, [fleets.address(number) for number in range(50)])
+        code, output = fleet.command("test", fleet.config, "--server", "relay")
+        require(code == 0 and "Connection successful" in output, f"mailfleet test: exit {code}: {output[-500:]}")
+        methods = Counter(line.split("sasl_method=")[1].split(",")[0] for line in postfix.log().splitlines() if "sasl_method=" in line)
+        require(not mechanism or set(methods) == {WIRE_NAMES[mechanism]}, f"Postfix saw {dict(methods)}")
+    return ", ".join(methods)
+
+
+WIRE_NAMES = {"Plain": "PLAIN", "Login": "LOGIN", "ScramSha256": "SCRAM-SHA-256", "XOAuth2": "XOAUTH2"}
+
+
+def wrong_login(place, mechanism: str) -> str:
+    """A wrong password: Inactive, Stalled, AuthenticationFailed, nothing sent, and the password in no output."""
+    need(Postfix.available() or Dovecot.available())
+    home, fleet = place.new("postfix"), place.fleet("wrong-login")
+    wrong = "wr0ng-and-secret"
+    with Postfix(home, certificate=place.good, sasl=Dovecot(home, USER, PASSWORD, TOKEN)) as postfix:
+        auth = {"secretRef": {"name": "login"}, "mechanism": mechanism}
+        values = {"token": wrong} if mechanism == "XOAuth2" else {"password": wrong}
+        server = fleets.smtp_server("relay", postfix.port, starttls(auth=auth), probe=QUICK_PROBE)
+        result = send(fleet, [place.ca(), fleets.secret("login", username=USER, **values), server])
+        require_inactive(fleet, result, "AuthenticationFailed", stalled=True)
+        code, output = fleet.command("test", fleet.config, "--server", "relay")
+        require(code == 1 and "Connection failed" in output, f"mailfleet test: exit {code}: {output[-500:]}")
+        statuses = "".join(path.read_text() for path in fleet.state.glob("status/*/*/*.yaml"))
+        require(wrong not in output + result[1] + statuses, "the password is in the output or in a status file")
+        require(not postfix.delivered(), "something was sent all the same")
+    return fleet.condition("SendingServer", "relay", "Ready")["message"]
+
+
+def require_inactive(fleet, result, reason: str, stalled: bool = False):
+    """The run ended with 1 since its only server is Inactive for that reason."""
+    code, output = result
+    require(code == 1, f"exit {code} instead of 1: {output[-1000:]}")
+    require(fleet.status("SendingServer", "relay").get("state") == "Inactive", "the server is not Inactive")
+    ready = fleet.condition("SendingServer", "relay", "Ready")
+    require(ready.get("reason") == reason, f"Ready says {ready}")
+    require(not stalled or fleet.condition("SendingServer", "relay", "Stalled").get("status") == "True", "it is not Stalled")
+    state = fleet.status("Campaign", "spring").get("state")
+    require(state == "Stopped", f"the campaign is {state}")
+
+
+def wrong_certificate(place, how: str) -> str:
+    """Another name, expired, or an unknown authority: TlsFailed, and nothing sent."""
+    need(Postfix.available())
+    certificate = {
+        "another name": lambda: place.authority.issue("other", "DNS:other.example"),
+        "expired": lambda: place.authority.issue("old", days=-1),
+        "unknown authority": lambda: Authority(place.new("ca"), "An unknown authority").issue("stranger"),
+    }[how]()
+    home, fleet = place.new("postfix"), place.fleet("certificate")
+    with Postfix(home, certificate=certificate) as postfix:
+        server = fleets.smtp_server("relay", postfix.port, starttls(), probe=QUICK_PROBE)
+        require_inactive(fleet, send(fleet, [place.ca(), server]), "TlsFailed", stalled=True)
+        require(not postfix.delivered(), "something was sent all the same")
+    return fleet.condition("SendingServer", "relay", "Ready")["message"]
+
+
+def no_starttls(place) -> str:
+    """A server that offers no STARTTLS is not spoken to in the clear."""
+    need(Postfix.available())
+    fleet = place.fleet("no-starttls")
+    with Postfix(place.new("postfix")) as postfix:
+        server = fleets.smtp_server("relay", postfix.port, starttls(), probe=QUICK_PROBE)
+        require_inactive(fleet, send(fleet, [place.ca(), server]), "StartTlsNotOffered")
+        require(not postfix.delivered(), "something was sent in the clear")
+
+
+def nobody_listens(place) -> str:
+    """Nothing on the port: ConnectionRefused."""
+    fleet = place.fleet("refused")
+    server = fleets.smtp_server("relay", free_port(), probe=QUICK_PROBE)
+    require_inactive(fleet, send(fleet, [server]), "ConnectionRefused")
+    return fleet.condition("SendingServer", "relay", "Ready")["message"]
+
+
+def extensions(place, without: str) -> str:
+    """Without CHUNKING or PIPELINING everything is sent as well."""
+    need(Postfix.available())
+    fleet = place.fleet("extensions")
+    with Postfix(place.new("postfix"), without=without) as postfix:
+        require_sent(fleet, send(fleet, [fleets.smtp_server("relay", postfix.port)]), {"Accepted": 50})
+        require_delivered(postfix, [fleets.address(number) for number in range(50)])
+
+
+def greylisting(place) -> str:
+    """Every recipient is deferred once, and accepted on the second try."""
+    need(Postfix.available())
+    fleet = place.fleet("greylist")
+    with Postfix(place.new("postfix"), verdict=policy.greylist()) as postfix:
+        result = send(fleet, [fleets.smtp_server("relay", postfix.port)], retry={"attempts": 5, "initialDelay": "1s"})
+        require_sent(fleet, result, {"Accepted": 50})
+        require_delivered(postfix, [fleets.address(number) for number in range(50)])
+        attempts = {attempt for (attempt,) in fleet.query("select attempt from recipients where campaign = 'spring'")}
+        refused = postfix.log().count("Greylisted")
+        require(refused == 50, f"Postfix refused {refused} times instead of 50")
+    return f"attempts {sorted(attempts)}"
+
+
+def greylisting_for_ever(place) -> str:
+    """A recipient that is deferred each time is given up after `retry.attempts`, and keeps nobody else from an end."""
+    need(Postfix.available())
+    fleet = place.fleet("expired")
+    with Postfix(place.new("postfix"), verdict=lambda recipient: "450 4.2.0 Later" if recipient.startswith("person1@") else "DUNNO") as postfix:
+        result = send(fleet, [fleets.smtp_server("relay", postfix.port)], 10, retry={"attempts": 2, "initialDelay": "1s"})
+        require_sent(fleet, result, {"Accepted": 9, "Expired": 1})
+
+
+def busy(place) -> str:
+    """One server answers 421 to every recipient: all goes through the other, nothing is unknown, nobody is mailed twice."""
+    need(Postfix.available())
+    fleet = place.fleet("busy")
+    with Postfix(place.new("postfix"), verdict=policy.too_busy) as busy, Postfix(place.new("postfix")) as postfix:
+        servers = [fleets.smtp_server(name, port, probe=QUICK_PROBE) for name, port in (("busy", busy.port), ("relay", postfix.port))]
+        require_sent(fleet, send(fleet, servers), {"Accepted": 50})
+        require_delivered(postfix, [fleets.address(number) for number in range(50)])
+        require(not busy.delivered(), "the busy server took something")
+    return f"busy: {fleet.status('SendingServer', 'busy').get('state')}, {fleet.condition('SendingServer', 'busy', 'Ready').get('message')}"
+
+
+def busy_from_the_start(place) -> str:
+    """A server whose greeting is 421 is Inactive: ServiceNotAvailable."""
+    need(Postfix.available())
+    fleet = place.fleet("busy-greeting")
+    with Postfix(place.new("postfix"), banner="421 4.3.2 Too many connections"):
+        pass
+    with Postfix(place.new("postfix"), banner="421 4.3.2 Too many connections") as postfix:
+        server = fleets.smtp_server("relay", postfix.port, probe=QUICK_PROBE)
+        require_inactive(fleet, send(fleet, [server]), "ServiceNotAvailable")
+    return fleet.condition("SendingServer", "relay", "Ready")["message"]
+
+
+def unknown_users(place) -> str:
+    """60 of 120 recipients do not exist: they are Rejected, the rest is Accepted, and the server stays Active."""
+    need(Postfix.available())
+    fleet = place.fleet("unknown-users")
+    people = [f"{'gone' if number % 2 else 'person'}{number}@example.com" for number in range(120)]
+    # Postfix's own limit of 20 errors a session stays on: a relay that meets bad addresses hangs up like this.
+    with Postfix(place.new("postfix"), verdict=policy.unknown_users) as postfix:
+        result = send(fleet, [fleets.smtp_server("relay", postfix.port, probe=QUICK_PROBE)], recipients=people, whenNoServerIsActive="Wait")
+        require_sent(fleet, result, {"Accepted": 60, "Rejected": 60}, server="")
+        require_delivered(postfix, [address for address in people if address.startswith("person")])
+        hung_up = postfix.log().count("too many errors")
+    replies = [reply for (reply,) in fleet.query("select reply from recipients where state = 'Rejected'")]
+    require(all("550" in reply for reply in replies), f"the ledger keeps no reply: {replies[:2]}")
+    return f"Postfix hung up {hung_up} times"
+
+
+def oversized(place) -> str:
+    """A message larger than the server's SIZE is not sent in vain."""
+    need(Postfix.available())
+    fleet = place.fleet("oversized")
+    with Postfix(place.new("postfix"), extra="message_size_limit = 20000\n") as postfix:
+        content = {"text": "Dear {{ name }},\n" + "this is a long line of the news.\n" * 2000}
+        code, output = send(fleet, [fleets.smtp_server("relay", postfix.port, probe=QUICK_PROBE)], 5, content=content)
+        counts = dict(Counter(fleet.recipients("spring").values()))
+        require(not postfix.delivered(), "it was sent")
+        require("Accepted" not in counts, f"the ledger has {counts}")
+    return f"exit {code}, {counts}"
+
+
+def to_smtp_sink(place) -> str:
+    """1,000 messages into postfix's smtp-sink."""
+    need("" if SmtpSink.available else "smtp-sink (Debian: postfix)")
+    fleet = place.fleet("smtp-sink")
+    with SmtpSink(fleet.folder) as sink:
+        require_sent(fleet, send(fleet, [fleets.smtp_server("relay", sink.port)], 1000), {"Accepted": 1000})
+
+
+def send_to(place) -> str:
+    """A test message to one address by `mailfleet test --send-to`."""
+    fleet = place.fleet("send-to")
+    with Sink(place.program, fleet.folder) as sink:
+        fleet.write("all.yaml", fleets.smtp_server("relay", sink.port), fleets.plan("pro", "relay"))
+        code, output = fleet.command("test", fleet.config, "--server", "relay", "--send-to", "me@example.com")
+        require(code == 0, f"exit {code}: {output[-500:]}")
+        require(sink.taken() == Counter({"me@example.com": 1}), f"the server has {dict(sink.taken())}")
+    return "one message"
+
+
+NEWS = {
+    "subject": "Grüße an {{ name }} – {{ city }}",
+    "content": {
+        "text": "Liebe/r {{ name }},\n\n.a line with a dot\nFrom the first\n" + "x" * 1200 + "\nunsubscribe?\n",
+        "html": "<p>Liebe/r <b>{{ name }}</b> &amp; alle in {{ city }}</p>\n<p>" + "ü" * 600 + "</p>",
+    },
+    "headers": {"List-Id": "News for {{ city }} <news.example.com>"},
+    "unsubscribe": {"url": "https://news.example.com/leave?who={{ email|urlencode }}", "oneClick": {}},
+}
+PEOPLE = [
+    {"email": "ann@example.com", "name": "Ann", "city": "Köln"},
+    {"email": "bo@example.com", "name": "Bo <b>\"Ø\"</b>", "city": "Zürich"},
+    {"email": "eve@example.com", "name": "Eve\r\nBcc: all@example.com", "city": "東京"},
+]
+
+
+def news_fleet(place, name, server):
+    fleet = place.fleet(name)
+    campaign = fleets.campaign("spring", "pro", {"inline": PEOPLE}, **NEWS)
+    fleet.write("all.yaml", server, fleets.plan("pro", "relay"), campaign)
+    code, output = fleet.run_once()
+    require(code == 0, f"exit {code}: {output[-1000:]}")
+    return fleet
+
+
+def check_message(message: email.message.EmailMessage, person: dict):
+    """What Python's email package reads must be what the campaign says."""
+    require(not message.defects, f"defects: {message.defects}")
+    one_line = " ".join(person["name"].split())
+    subject = " ".join(str(message["Subject"]).split())
+    require(subject == f"Grüße an {one_line} – {person['city']}", f"subject {subject!r}")
+    require(message["To"].addresses[0].addr_spec == person["email"], f"To {message['To']}")
+    require(message["From"].addresses[0].addr_spec == "news@news.example.com", f"From {message['From']}")
+    require(message["Bcc"] is None, "a header field was injected")
+    for field in ("Date", "Message-ID", "MIME-Version", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Id"):
+        require(len(message.get_all(field, [])) == 1, f"{field}: {message.get_all(field)}")
+    require(message["Date"].datetime is not None, f"Date {message['Date']}")
+    require("".join(str(message["List-Unsubscribe"]).split()).startswith("<https://news.example.com/leave?who="), str(message["List-Unsubscribe"]))
+    require(message.get_content_type() == "multipart/alternative", message.get_content_type())
+    text, html = (message.get_body((kind,)).get_content().replace("\r\n", "\n") for kind in ("plain", "html"))
+    lines = text.split("\n")
+    for line in (".a line with a dot", "From the first", "x" * 1200, "unsubscribe?"):
+        require(line in lines, f"the text lacks {line[:30]!r}")
+    require("ü" * 600 in html and person["city"] in html, "the HTML lacks its letters")
+    require("<b>\"Ø\"" not in html, "the recipient's name was not escaped in the HTML")
+    for part in message.walk():
+        require(not part.defects, f"{part.get_content_type()}: {part.defects}")
+
+
+def check_lines(raw: bytes):
+    """RFC 5322, 2.1.1: lines of 998 bytes at most, ended by CRLF."""
+    require(b"\n" not in raw.replace(b"\r\n", b""), "a bare line feed")
+    longest = max(len(line) for line in raw.split(b"\r\n"))
+    require(longest <= 998, f"a line of {longest} bytes")
+
+
+def read_back(place) -> str:
+    """Through mailpit: subject, bodies and headers as a mail client has them."""
+    need(Mailpit.available())
+    with Mailpit(place.new("mailpit")) as mailpit:
+        news_fleet(place, "mailpit", fleets.smtp_server("relay", mailpit.port))
+        messages = {message["To"][0]["Address"]: message["ID"] for message in mailpit.messages()}
+        require(set(messages) == {person["email"] for person in PEOPLE}, f"mailpit has {sorted(messages)}")
+        for person in PEOPLE:
+            identity = messages[person["email"]]
+            seen = mailpit.message(identity)
+            expected = f"Grüße an {' '.join(person['name'].split())} – {person['city']}"
+            require(" ".join(seen["Subject"].split()) == expected, f"subject {seen['Subject']!r}")
+            require(seen["From"]["Name"] == "Example News", f"from {seen['From']}")
+            require("ü" * 600 in seen["HTML"], "the HTML lacks its letters")
+            require("\n.a line with a dot" in seen["Text"].replace("\r\n", "\n"), "the dot at the beginning of a line")
+            check_message(email.message_from_bytes(mailpit.raw(identity), policy=email.policy.default), person)
+            require(any("<https://" in value for value in mailpit.headers(identity)["List-Unsubscribe"]), "List-Unsubscribe")
+    return f"{len(PEOPLE)} messages"
+
+
+def maildir(place) -> str:
+    """The outbox is a Maildir whose messages Python's email package reads without a defect."""
+    server = fleets.resource("SendingServer", "relay", {"provider": {"outbox": {}}})
+    fleet = news_fleet(place, "outbox", server)
+    box = fleet.state / "outbox/default/relay"
+    require(sorted(path.name for path in box.iterdir()) == ["cur", "new", "tmp"], f"{box} is no Maildir")
+    require(not list((box / "tmp").iterdir()), "tmp is not empty")
+    people = {person["email"]: person for person in PEOPLE}
+    paths = list((box / "new").iterdir())
+    require(len(paths) == len(people), f"{len(paths)} files")
+    identities = set()
+    for path in paths:
+        raw = path.read_bytes()
+        # A Maildir holds lines as this system ends them, or as they are on the wire.
+        wire = raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
+        check_lines(wire)
+        message = email.message_from_bytes(raw, policy=email.policy.default)
+        check_message(message, people[message["To"].addresses[0].addr_spec])
+        identities.add(message["Message-ID"])
+    require(len(identities) == len(people), "Message-IDs are not different")
+    return f"{len(paths)} messages"
+
+
+def dry_run(place) -> str:
+    """`run --dry-run` sends every server's mail to an outbox and nothing to the server."""
+    fleet = place.fleet("dry-run")
+    with Sink(place.program, fleet.folder) as sink:
+        audience = {"inline": PEOPLE}
+        fleet.write("all.yaml", fleets.smtp_server("relay", sink.port), fleets.plan("pro", "relay"), fleets.campaign("spring", "pro", audience))
+        code, output = fleet.run_once("--dry-run")
+        require(code == 0, f"exit {code}: {output[-1000:]}")
+        require(sink.count()["accepted"] == 0, "the server got messages")
+        files = list(fleet.state.glob("**/new/*"))
+        require(len(files) == len(PEOPLE), f"{len(files)} files in the outbox")
+    return f"{len(files)} previews"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("only", nargs="*", help="only cases whose name contains one of these")
+    cases = Cases(parser.parse_args().only)
+    place = Place()
+    for mechanism in WIRE_NAMES:
+        cases.run(f"login {mechanism} over STARTTLS", login, place, mechanism)
+    cases.run("login by the strongest mechanism", login, place, "")
+    cases.run("login over TLS from the first byte", login, place, "Plain", "tls_port")
+    for mechanism in WIRE_NAMES:
+        cases.run(f"wrong login {mechanism}", wrong_login, place, mechanism)
+    for how in ("another name", "expired", "unknown authority"):
+        cases.run(f"certificate: {how}", wrong_certificate, place, how)
+    cases.run("no STARTTLS offered", no_starttls, place)
+    cases.run("nobody listens", nobody_listens, place)
+    for without in ("chunking", "chunking,pipelining"):
+        cases.run(f"Postfix without {without}", extensions, place, without)
+    cases.run("greylisting", greylisting, place)
+    cases.run("greylisting for ever", greylisting_for_ever, place)
+    cases.run("421 to every recipient", busy, place)
+    cases.run("421 in the greeting", busy_from_the_start, place)
+    cases.run("550 for half of the recipients", unknown_users, place)
+    cases.run("larger than SIZE", oversized, place)
+    cases.run("smtp-sink", to_smtp_sink, place)
+    cases.run("mailfleet test --send-to", send_to, place)
+    cases.run("read back through mailpit", read_back, place)
+    cases.run("outbox Maildir", maildir, place)
+    cases.run("dry run", dry_run, place)
+    cases.end()
+
+
+if __name__ == "__main__":
+    main()
