@@ -23,55 +23,109 @@ pub(super) fn to_html(source: &str) -> Result<String, String> {
     // A word that the source does not have, so that putting back cannot miss.
     let mark = (0..).map(|n| format!("mjtag{n}x")).find(|mark| !source.contains(mark)).unwrap_or_default();
     let mut bare = String::with_capacity(source.len());
-    let mut aside = Vec::new();
+    let mut aside: Vec<&str> = Vec::new();
+    let mut put_aside = |bare: &mut String, piece| {
+        // Cannot fail: a String takes everything.
+        let _ = write!(bare, "{mark}{}z", aside.len());
+        aside.push(piece);
+    };
     let mut position = 0;
-    while let Some(tag) = tags::next(source, position) {
-        bare.push_str(&source[position..tag.start]);
+    let mut angles = risky_angles(source).into_iter().peekable();
+    loop {
+        let tag = tags::next(source, position);
+        let until = tag.map_or(source.len(), |tag| tag.start);
+        while let Some(angle) = angles.next_if(|angle| *angle < until) {
+            if angle >= position {
+                bare.push_str(&source[position..angle]);
+                put_aside(&mut bare, ">");
+                position = angle + 1;
+            }
+        }
+        bare.push_str(&source[position..until]);
+        let Some(tag) = tag else { break };
+        let piece = &source[tag.start..tag.end];
         if tag.kind == Kind::Comment {
             // Its line breaks stay, for the line numbers of faults.
-            bare.extend(source[tag.start..tag.end].matches('\n'));
+            bare.extend(piece.matches('\n'));
         } else {
-            // Cannot fail: a String takes everything.
-            let _ = write!(bare, "{mark}{}z", aside.len());
-            aside.push(&source[tag.start..tag.end]);
+            put_aside(&mut bare, piece);
         }
         position = tag.end;
     }
-    bare.push_str(&source[position..]);
 
-    let parsed = mrml::parse(&bare).map_err(|error| told(&error, &bare, &mark, &aside))?;
-    let html = parsed.element.render(&RenderOptions::default()).map_err(|error| format!("the MJML cannot be turned into HTML: {error}"))?;
+    // Other people's templates reach a parser that has panicked before: that must not end the process.
+    let rendered = std::panic::catch_unwind(|| mrml::parse(&bare).map(|parsed| parsed.element.render(&RenderOptions::default())));
+    let html = rendered
+        .map_err(|_| "the MJML parser failed on it; write special characters in text as entities (`&gt;` for `>`)".to_owned())?
+        .map_err(|error| told(&error, &bare, &mark, &aside))?
+        .map_err(|error| format!("the MJML cannot be turned into HTML: {error}"))?;
     if let Some(at) = html.find("<mj-") {
         // What the parser does not know it passes on, and no mail program knows it either.
         let name: String = html[at + 1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         let line = source.find(&format!("<{name}")).map_or(1, |at| source[..at].matches('\n').count() + 1);
         return Err(format!("line {line}: MJML has no element `{name}`, or not there"));
     }
-    let lost = aside.iter().enumerate().find(|(index, _)| !html.contains(&format!("{mark}{index}z")));
-    if let Some((_, tag)) = lost {
-        return Err(format!("`{tag}` stands where MJML keeps no text; put it into <mj-raw> or into an attribute that MJML knows"));
+    let (restored, seen) = put_back(&html, &mark, &aside);
+    if let Some(index) = seen.iter().position(|seen| !seen) {
+        return Err(format!(
+            "`{}` stands where MJML keeps no text; put it into <mj-raw> or into an attribute that MJML knows",
+            aside[index]
+        ));
     }
-    Ok(put_back(&html, &mark, &aside))
+    Ok(restored)
 }
 
-fn put_back(html: &str, mark: &str, aside: &[&str]) -> String {
+/// Every `>` in text with one ASCII character before it and one beyond ASCII before that (`Voilà > là`): htmlparser 0.2
+/// cuts there within a character, and panics.
+fn risky_angles(source: &str) -> Vec<usize> {
+    let bytes = source.as_bytes();
+    let mut found = Vec::new();
+    let (mut is_tag, mut quote, mut position) = (false, None, 0);
+    while let Some(&byte) = bytes.get(position) {
+        match (byte, quote) {
+            _ if let Some(tag) = tags::at(source, position) => {
+                position = tag.end;
+                continue;
+            }
+            (_, Some(open)) => quote = quote.filter(|_| byte != open),
+            (b'"' | b'\'', None) if is_tag => quote = Some(byte),
+            (b'<', None) if bytes[position..].starts_with(b"<!--") => {
+                position = memchr::memmem::find(&bytes[position..], b"-->").map_or(bytes.len(), |at| position + at + 3);
+                continue;
+            }
+            (b'<', None) => is_tag = bytes.get(position + 1).is_some_and(|next| next.is_ascii_alphabetic() || matches!(next, b'/' | b'!')),
+            (b'>', None) if is_tag => is_tag = false,
+            (b'>', None) if position >= 2 && !source.is_char_boundary(position - 2) => found.push(position),
+            _ => {}
+        }
+        position += 1;
+    }
+    found
+}
+
+/// The text with its tags, and which of them it has.
+fn put_back(html: &str, mark: &str, aside: &[&str]) -> (String, Vec<bool>) {
+    let mut seen = vec![false; aside.len()];
     let mut text = String::with_capacity(html.len() + 1024);
     let mut rest = html;
     while let Some(at) = rest.find(mark) {
         text.push_str(&rest[..at]);
         rest = &rest[at + mark.len()..];
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        text.push_str(rest[..digits].parse::<usize>().ok().and_then(|index| aside.get(index)).copied().unwrap_or_default());
+        if let Some((index, tag)) = rest[..digits].parse::<usize>().ok().and_then(|index| Some((index, aside.get(index)?))) {
+            text.push_str(tag);
+            seen[index] = true;
+        }
         rest = rest[digits..].strip_prefix('z').unwrap_or(&rest[digits..]);
     }
     text.push_str(rest);
-    text
+    (text, seen)
 }
 
 /// The error with the line of the source, which lost the line breaks within its tags.
 fn told(error: &Error, bare: &str, mark: &str, aside: &[&str]) -> String {
     let line_at = |position: usize| {
-        let before = put_back(bare.get(..position).unwrap_or(bare), mark, aside);
+        let (before, _) = put_back(bare.get(..position).unwrap_or(bare), mark, aside);
         before.matches('\n').count() + 1
     };
     let named = |position: usize| {

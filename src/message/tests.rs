@@ -472,7 +472,7 @@ fn tidied_text() {
 fn mjml_keeps_the_tags() {
     let source = r#"<mjml><mj-head><mj-title>{{ subject | default("a < b") }}</mj-title><mj-preview>Hi {{ name }}</mj-preview></mj-head><mj-body>
 <mj-section><mj-column>
-<mj-text>Hello {{ name | default("friend") }}, {% if a < b && c %}yes{% endif %}</mj-text>
+<mj-text>Voilà > là, <b title="é">é</b>. Hello {{ name | default("friend") }}, {% if a < b && c %}yes{% endif %}</mj-text>
 <mj-button href="{{ url | default("https://x.example/?a=1&b=2") }}">Go {{ "{{" }}</mj-button>
 <mj-image src="https://x.example/{{ id }}.png" alt="{{ alt }}" />
 <mj-raw>{% for i in list %}</mj-raw><mj-text>{{ i }}</mj-text><mj-raw>{% endfor %}</mj-raw>
@@ -484,6 +484,7 @@ fn mjml_keeps_the_tags() {
         r#"href="{{ url | default("https://x.example/?a=1&b=2") }}""#,
         "Go {{ \"{{\" }}",
         "src=\"https://x.example/{{ id }}.png\"",
+        "Voilà > là, <b title=\"é\">é</b>.",
         "{% for i in list %}",
         "{{ i }}",
         "{% endfor %}",
@@ -494,10 +495,95 @@ fn mjml_keeps_the_tags() {
 }
 
 #[test]
+fn mjml_may_be_nested() {
+    let nested = format!("{}x{}", "<div>".repeat(90), "</div>".repeat(90));
+    let source = format!("<mjml><mj-body><mj-section><mj-column><mj-text>{nested}</mj-text></mj-column></mj-section></mj-body></mjml>");
+    assert!(mjml::to_html(&source).unwrap_or_else(|why| panic!("{why}")).contains(&nested));
+}
+
+#[test]
 fn mjml_becomes_both_bodies() {
     let mjml = "<mjml><mj-body><mj-section><mj-column><mj-text><p>Hello {{ name }}</p></mj-text>\
         <mj-button href=\"https://x.example/{{ n }}\">Go</mj-button></mj-column></mj-section></mj-body></mjml>";
     let message = render(&Content { mjml: Some(mjml.to_owned()), ..content() }, &recipient(&[("name", "Ann & Bob"), ("n", "7")]));
     assert!(message.contains("\r\n\r\nHello Ann & Bob\r\n\r\nGo (https://x.example/7)\r\n--"), "{message}");
     assert!(message.replace("=\r\n", "").contains("<p>Hello Ann &amp; Bob</p>"), "{message}");
+}
+
+#[test]
+fn a_template_is_shared_between_threads() {
+    const fn shared<T: Send + Sync>() {}
+    const fn sent<T: Send>() {}
+    shared::<Template>();
+    shared::<Recipient>();
+    sent::<crate::audience::Reader>();
+}
+
+/// Nothing that people or data write may make the converters panic or hang.
+#[test]
+fn any_source_is_survived() {
+    let pieces = [
+        "<",
+        ">",
+        "</",
+        "/>",
+        "<p",
+        "<p>",
+        "</p>",
+        "<a href=",
+        "\"",
+        "'",
+        "=",
+        " ",
+        "\n",
+        "&",
+        "&amp;",
+        "&#x",
+        "&#123;",
+        ";",
+        "<!--",
+        "-->",
+        "<script>",
+        "</script",
+        "<head>",
+        "<body>",
+        "<div hidden>",
+        "style=\"display:none\"",
+        "{{",
+        "}}",
+        "{%",
+        "%}",
+        "{#",
+        "#}",
+        "{% raw %}",
+        "{% endraw %}",
+        "{",
+        "é",
+        "日本",
+        "x",
+        "if ",
+        "<mjml>",
+        "<mj-body>",
+        "<mj-text>",
+        "</mj-text>",
+        "</mj-body>",
+        "</mjml>",
+        "mjtag0x0z",
+        "\\",
+        "|safe",
+    ];
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % below
+    };
+    for _ in 0..20_000 {
+        let source: String = (0..random(40)).map(|_| pieces[random(pieces.len())]).collect();
+        text::from_html(&source);
+        text::from_template(&source);
+        super::text::tidy(source.clone());
+        // Most are no MJML; none may be more than refused.
+        let _ = mjml::to_html(&source);
+        let _ = Template::compile(&Content { html: Some(source), ..content() });
+    }
 }
