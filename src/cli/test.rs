@@ -209,8 +209,8 @@ fn compose(key: &Key, from: &Address, to: &Address) -> Result<Outgoing, String> 
     let rendered = template.render(&recipient, &context).map_err(|error| error.to_string())?;
     Ok(Outgoing {
         token: 0,
-        mail_from: Arc::from(from.as_str()),
-        recipient: Arc::from(to.as_str()),
+        mail_from: Arc::from(from.to_wire()),
+        recipient: Arc::from(to.to_wire()),
         content: rendered.content.into(),
         needs_8bit: rendered.needs_8bit,
         needs_smtputf8: rendered.needs_smtputf8,

@@ -260,16 +260,21 @@ impl Feeder {
 
     fn render(&self, recipient: &Recipient, seq: Option<u64>, was_deferred: bool, attempt: u32) -> Result<Prepared, String> {
         let order = &self.spec.order;
-        let address = recipient.address.as_str();
+        let address: Arc<str> = recipient.address.as_str().into();
+        let envelope_to = match recipient.address.to_wire() {
+            std::borrow::Cow::Borrowed(_) => address.clone(),
+            std::borrow::Cow::Owned(wire) => wire.into(),
+        };
         let domain = order.from_address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
-        let message_id = message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &order.run, address, domain);
+        let message_id = message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &order.run, &address, domain);
         let context = RenderContext { message_id: &message_id, date: jiff::Timestamp::now(), campaign: &self.spec.key.name };
         let rendered = order.template.render(recipient, &context).map_err(|error| error.to_string())?;
         Ok(Prepared {
             seq,
             was_deferred,
             attempt,
-            recipient: address.into(),
+            recipient: address.clone(),
+            envelope_to,
             fields: recipient.fields.clone(),
             content: rendered.content.into(),
             needs_8bit: rendered.needs_8bit,

@@ -13,8 +13,10 @@ pub struct Prepared {
     pub was_deferred: bool,
     /// Which try this is, from 1.
     pub attempt: u32,
-    /// The envelope recipient.
+    /// The recipient, as the ledger knows it.
     pub recipient: Arc<str>,
+    /// The same for the envelope: an international domain in its ASCII form.
+    pub envelope_to: Arc<str>,
     /// The template fields, to be kept in the ledger while the message is deferred.
     pub fields: Fields,
     /// The message.

@@ -27,9 +27,12 @@ use crate::{
 /// Messages of a campaign that wait, rendered, for a server: enough to keep the wire busy, little enough to hold in memory.
 const WAITING_MAX: usize = 256;
 /// Outcomes that are worth a commit of their own.
-const OUTCOMES_WORTH_A_COMMIT: usize = 24;
+const OUTCOMES_WORTH_A_COMMIT: usize = 64;
 /// Outcomes wait no longer than this for company, milliseconds.
-const OUTCOME_AGE_MAX_MS: i64 = 2;
+const OUTCOME_AGE_MAX_MS: i64 = 3;
+/// Claims wait no longer than this for the rest of the wire to be answered, milliseconds. A commit costs an fsync, however
+/// few messages it is for: on a fast wire everything in flight is answered within this time, and one commit serves all.
+const CLAIMS_WAIT_MS: i64 = 1;
 /// Before a source that failed for now is read again, milliseconds.
 const TRY_AGAIN_MS: i64 = 15_000;
 /// Between two looks at whether a plan's limit lets more through, milliseconds.
@@ -96,6 +99,8 @@ pub struct Scheduler {
     unresolved: usize,
     pending: Vec<Ended>,
     pending_since_ms: i64,
+    /// Since when claims wait for company.
+    ready_since_ms: Option<i64>,
     first_lane: usize,
     /// How long a commit takes.
     pub(super) commit_time: Duration,
@@ -120,6 +125,7 @@ impl Scheduler {
             unresolved: 0,
             pending: Vec::new(),
             pending_since_ms: 0,
+            ready_since_ms: None,
             first_lane: 0,
             commit_time: Duration::from_millis(1),
             actions: Vec::new(),
@@ -483,7 +489,8 @@ impl Scheduler {
             || (!self.pending.is_empty() && now_ms - self.pending_since_ms >= OUTCOME_AGE_MAX_MS)
             || (!self.pending.is_empty() && self.unresolved <= self.pending.len());
         let mut claims = Vec::new();
-        if !self.stopping {
+        if !self.stopping && self.may_claim(now_ms) {
+            self.ready_since_ms = None;
             let mut room = self.claims_max().saturating_sub(self.unresolved - self.pending.iter().filter(|e| e.lane.is_some()).count());
             let users = self.lanes.iter().filter(|lane| lane.users > 0 && lane.is_eligible()).count().max(1);
             let share = (CLAIMS_MAX / users).max(1);
@@ -499,6 +506,18 @@ impl Scheduler {
         let outcomes = std::mem::take(&mut self.pending);
         self.unresolved += claims.len();
         Some(Planned { outcomes, claims })
+    }
+
+    /// Whether claims should be made now, or wait a moment so that one commit serves more of them.
+    fn may_claim(&mut self, now_ms: i64) -> bool {
+        if self.lanes.iter().all(|lane| lane.turns.is_empty() || !lane.is_eligible() || now_ms < lane.not_before_ms) {
+            self.ready_since_ms = None;
+            return false;
+        }
+        if self.lanes.iter().all(|lane| lane.in_flight == 0) {
+            return true;
+        }
+        now_ms - *self.ready_since_ms.get_or_insert(now_ms) >= CLAIMS_WAIT_MS
     }
 
     fn claims_max(&self) -> usize {
@@ -589,7 +608,7 @@ impl Scheduler {
             by_lane.entry(lane).or_default().push(Outgoing {
                 token: token as u64,
                 mail_from,
-                recipient: message.recipient,
+                recipient: message.envelope_to,
                 content: message.content,
                 needs_8bit: message.needs_8bit,
                 needs_smtputf8: message.needs_smtputf8,
@@ -699,6 +718,9 @@ impl Scheduler {
         let mut wake = now_ms + 1000;
         if !self.pending.is_empty() {
             wake = wake.min(self.pending_since_ms + OUTCOME_AGE_MAX_MS);
+        }
+        if self.ready_since_ms.is_some() {
+            wake = wake.min(now_ms + CLAIMS_WAIT_MS);
         }
         for lane in &self.lanes {
             wake = lane.exhausted_until.map_or(wake, |until| wake.min(until));

@@ -256,7 +256,7 @@ impl Simulation {
 
     fn prepare(recipient: &str, seq: Option<u64>, attempt: u32) -> Prepared {
         let fields = Recipient::from_json(&format!("{{\"email\":\"{recipient}\"}}")).expect("good fields").fields;
-        Prepared { seq, was_deferred: seq.is_some(), attempt, recipient: recipient.into(), fields, content: Arc::from(&b"x"[..]), needs_8bit: false, needs_smtputf8: false }
+        Prepared { seq, was_deferred: seq.is_some(), attempt, recipient: recipient.into(), envelope_to: recipient.into(), fields, content: Arc::from(&b"x"[..]), needs_8bit: false, needs_smtputf8: false }
     }
 
     fn feed(&mut self, index: usize, count: usize) {

@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 
 use super::{Handles, statuses::Statuses};
 use crate::{
-    audience::{Input, Location},
+    audience::{Address, Input, Location},
     decide::{CampaignInput, PlanInput, Problem, ServerInput, World},
     ledger::{Ledger, ObservedObject, RunKey},
     message::{Content, Template},
@@ -297,7 +297,7 @@ impl Find<'_> {
             fingerprint,
             input,
             template,
-            from_address: spec.from.address.as_str().into(),
+            from_address: from_address(&spec.from.address)?,
             retry,
             when_outcome_is_unknown: spec.when_outcome_is_unknown(),
             max_render_errors: spec.content.max_render_errors(),
@@ -358,6 +358,12 @@ impl Find<'_> {
         }
         Err(Problem::new(Reason::InvalidSpec, format!("{field}: give a path, a url or a configMapRef.")))
     }
+}
+
+/// The From address as it goes into the envelope.
+fn from_address(text: &str) -> Result<Arc<str>, Problem> {
+    let address = Address::parse(text).map_err(|why| Problem::new(Reason::InvalidContent, format!("spec.from.address: {why}.")))?;
+    Ok(Arc::from(address.to_wire()))
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
