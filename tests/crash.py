@@ -13,7 +13,7 @@ import time
 from collections import Counter
 
 from parts import fleet as fleets
-from parts.process import folder, wait_until
+from parts.process import folder, keep_folders, wait_until
 from parts.report import Breach, require, table
 from parts.sinks import Sink
 
@@ -182,6 +182,7 @@ def main():
         try:
             case()
         except (Breach, TimeoutError, RuntimeError) as fault:
+            keep_folders()
             breaches.append(f"{name}: {fault}")
     head = ["case", "recipients", "kills", "in mid-campaign", "in the sinks", "accepted", "unknown", "not mailed", "doubles", "resent", "s"]
     print(table(head, rows))

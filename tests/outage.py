@@ -11,7 +11,7 @@ import time
 from collections import Counter
 
 from parts import fleet as fleets
-from parts.process import folder, wait_until
+from parts.process import folder, keep_folders, wait_until
 from parts.report import Breach, require, table
 from parts.sinks import Sink
 
@@ -90,6 +90,7 @@ def main():
         try:
             rows.append(outage(program, how, recipients, rate))
         except (Breach, TimeoutError, RuntimeError) as fault:
+            keep_folders()
             breaches.append(f"{how}: {fault}")
     head = ["server b", "recipients", "accepted", "unknown", "doubles", "s to Inactive", "reason", "s back to Active", "taken after it returned"]
     print(table(head, rows))

@@ -6,6 +6,7 @@ One line a case; the last line is `N passed, N failed, N skipped`. Under CI=true
 """
 
 import argparse
+import contextlib
 import email
 import email.policy
 from collections import Counter
@@ -33,6 +34,17 @@ class Place:
         self.authority = Authority(self.root)
         self.good = self.authority.issue("good")
         self.numbers = iter(range(1000))
+        self.servers = contextlib.ExitStack()
+        self.shared = None
+
+    def postfix_with_logins(self) -> Postfix:
+        """A Postfix that several cases share; each sends to a domain of its own."""
+        need(Postfix.available() or Dovecot.available())
+        if not self.shared:
+            home = self.new("postfix")
+            sasl = Dovecot(home, USER, PASSWORD, TOKEN)
+            self.shared = self.servers.enter_context(Postfix(home, certificate=self.good, sasl=sasl))
+        return self.shared
 
     def new(self, name: str):
         """A folder of a case's own."""
@@ -71,25 +83,29 @@ def require_sent(fleet, result, states: dict, server="relay"):
 
 
 def require_delivered(postfix, addresses):
-    delivered = postfix.wait_delivered(len(addresses))
-    require(delivered == Counter(addresses), f"Postfix delivered {delivered.total()} messages to {len(delivered)} of {len(addresses)} people")
+    """Each of these people got one message; other people are not looked at."""
+    people = set(addresses)
+    delivered = Counter({recipient: times for recipient, times in postfix.wait_delivered(people).items() if recipient in people})
+    require(delivered == Counter(people), f"Postfix delivered {delivered.total()} messages to {len(delivered)} of {len(people)} people")
 
 
-def login(place, mechanism: str, port: str = "port", **postfix_options) -> str:
+def login(place, mechanism: str, port: str = "port") -> str:
     """Logs in with a mechanism, sends 50 messages, and the mail log has each once. `mailfleet test` says the same."""
-    need(Postfix.available() or Dovecot.available())
-    home, fleet = place.new("postfix"), place.fleet("login")
-    with Postfix(home, certificate=place.good, sasl=Dovecot(home, USER, PASSWORD, TOKEN), **postfix_options) as postfix:
-        values = {"token": TOKEN} if mechanism == "XOAuth2" else {"password": PASSWORD}
-        auth = {"secretRef": {"name": "login"}, **({"mechanism": mechanism} if mechanism else {})}
-        smtp = starttls(auth=auth, **({"encryption": "Tls"} if port == "tls_port" else {}))
-        server = fleets.smtp_server("relay", getattr(postfix, port), smtp)
-        require_sent(fleet, send(fleet, [place.ca(), fleets.secret("login", username=USER, **values), server]), {"Accepted": 50})
-        require_delivered(postfix, [fleets.address(number) for number in range(50)])
-        code, output = fleet.command("test", fleet.config, "--server", "relay")
-        require(code == 0 and "Connection successful" in output, f"mailfleet test: exit {code}: {output[-500:]}")
-        methods = Counter(line.split("sasl_method=")[1].split(",")[0] for line in postfix.log().splitlines() if "sasl_method=" in line)
-        require(not mechanism or set(methods) == {WIRE_NAMES[mechanism]}, f"Postfix saw {dict(methods)}")
+    postfix, fleet = place.postfix_with_logins(), place.fleet("login")
+    people = [fleets.address(number, f"login{mechanism}-{port.replace('_', '-')}.example.com".lower()) for number in range(50)]
+    already = len(postfix.log())
+    values = {"token": TOKEN} if mechanism == "XOAuth2" else {"password": PASSWORD}
+    auth = {"secretRef": {"name": "login"}, **({"mechanism": mechanism} if mechanism else {})}
+    smtp = starttls(auth=auth, **({"encryption": "Tls"} if port == "tls_port" else {}))
+    server = fleets.smtp_server("relay", getattr(postfix, port), smtp)
+    documents = [place.ca(), fleets.secret("login", username=USER, **values), server]
+    require_sent(fleet, send(fleet, documents, recipients=people), {"Accepted": 50})
+    require_delivered(postfix, people)
+    code, output = fleet.command("test", fleet.config, "--server", "relay")
+    require(code == 0 and "Connection successful" in output, f"mailfleet test: exit {code}: {output[-500:]}")
+    lines = postfix.log()[already:].splitlines()
+    methods = Counter(line.split("sasl_method=")[1].split(",")[0] for line in lines if "sasl_method=" in line)
+    require(not mechanism or set(methods) == {WIRE_NAMES[mechanism]}, f"Postfix saw {dict(methods)}")
     return ", ".join(methods)
 
 
@@ -98,20 +114,19 @@ WIRE_NAMES = {"Plain": "PLAIN", "Login": "LOGIN", "ScramSha256": "SCRAM-SHA-256"
 
 def wrong_login(place, mechanism: str) -> str:
     """A wrong password: Inactive, Stalled, AuthenticationFailed, nothing sent, and the password in no output."""
-    need(Postfix.available() or Dovecot.available())
-    home, fleet = place.new("postfix"), place.fleet("wrong-login")
-    wrong = "wr0ng-and-secret"
-    with Postfix(home, certificate=place.good, sasl=Dovecot(home, USER, PASSWORD, TOKEN)) as postfix:
-        auth = {"secretRef": {"name": "login"}, "mechanism": mechanism}
-        values = {"token": wrong} if mechanism == "XOAuth2" else {"password": wrong}
-        server = fleets.smtp_server("relay", postfix.port, starttls(auth=auth), probe=QUICK_PROBE)
-        result = send(fleet, [place.ca(), fleets.secret("login", username=USER, **values), server])
-        require_inactive(fleet, result, "AuthenticationFailed", stalled=True)
-        code, output = fleet.command("test", fleet.config, "--server", "relay")
-        require(code == 1 and "Connection failed" in output, f"mailfleet test: exit {code}: {output[-500:]}")
-        statuses = "".join(path.read_text() for path in fleet.state.glob("status/*/*/*.yaml"))
-        require(wrong not in output + result[1] + statuses, "the password is in the output or in a status file")
-        require(not postfix.delivered(), "something was sent all the same")
+    postfix, fleet = place.postfix_with_logins(), place.fleet("wrong-login")
+    wrong, domain = "wr0ng-and-secret", f"wrong-{mechanism}.example.com".lower()
+    auth = {"secretRef": {"name": "login"}, "mechanism": mechanism}
+    values = {"token": wrong} if mechanism == "XOAuth2" else {"password": wrong}
+    server = fleets.smtp_server("relay", postfix.port, starttls(auth=auth), probe=QUICK_PROBE)
+    documents = [place.ca(), fleets.secret("login", username=USER, **values), server]
+    result = send(fleet, documents, recipients=[fleets.address(number, domain) for number in range(50)])
+    require_inactive(fleet, result, "AuthenticationFailed", stalled=True)
+    code, output = fleet.command("test", fleet.config, "--server", "relay")
+    require(code == 1 and "Connection failed" in output, f"mailfleet test: exit {code}: {output[-500:]}")
+    statuses = "".join(path.read_text() for path in fleet.state.glob("status/*/*/*.yaml"))
+    require(wrong not in output + result[1] + statuses, "the password is in the output or in a status file")
+    require(domain not in postfix.log(), "a message reached the server all the same")
     return fleet.condition("SendingServer", "relay", "Ready")["message"]
 
 
@@ -209,9 +224,7 @@ def busy_from_the_start(place) -> str:
     """A server whose greeting is 421 is Inactive: ServiceNotAvailable."""
     need(Postfix.available())
     fleet = place.fleet("busy-greeting")
-    with Postfix(place.new("postfix"), banner="421 4.3.2 Too many connections"):
-        pass
-    with Postfix(place.new("postfix"), banner="421 4.3.2 Too many connections") as postfix:
+    with Postfix(place.new("postfix"), banner="421 4.3.0 Closed for maintenance") as postfix:
         server = fleets.smtp_server("relay", postfix.port, probe=QUICK_PROBE)
         require_inactive(fleet, send(fleet, [server]), "ServiceNotAvailable")
     return fleet.condition("SendingServer", "relay", "Ready")["message"]
@@ -224,7 +237,8 @@ def unknown_users(place) -> str:
     people = [f"{'gone' if number % 2 else 'person'}{number}@example.com" for number in range(120)]
     # Postfix's own limit of 20 errors a session stays on: a relay that meets bad addresses hangs up like this.
     with Postfix(place.new("postfix"), verdict=policy.unknown_users) as postfix:
-        result = send(fleet, [fleets.smtp_server("relay", postfix.port, probe=QUICK_PROBE)], recipients=people, whenNoServerIsActive="Wait")
+        server = fleets.smtp_server("relay", postfix.port, probe=QUICK_PROBE, limits={"connections": 1})
+        result = send(fleet, [server], recipients=people, whenNoServerIsActive="Wait")
         require_sent(fleet, result, {"Accepted": 60, "Rejected": 60}, server="")
         require_delivered(postfix, [address for address in people if address.startswith("person")])
         hung_up = postfix.log().count("too many errors")
@@ -239,11 +253,9 @@ def oversized(place) -> str:
     fleet = place.fleet("oversized")
     with Postfix(place.new("postfix"), extra="message_size_limit = 20000\n") as postfix:
         content = {"text": "Dear {{ name }},\n" + "this is a long line of the news.\n" * 2000}
-        code, output = send(fleet, [fleets.smtp_server("relay", postfix.port, probe=QUICK_PROBE)], 5, content=content)
-        counts = dict(Counter(fleet.recipients("spring").values()))
+        result = send(fleet, [fleets.smtp_server("relay", postfix.port, probe=QUICK_PROBE)], 5, content=content)
+        require_sent(fleet, result, {"Rejected": 5})
         require(not postfix.delivered(), "it was sent")
-        require("Accepted" not in counts, f"the ledger has {counts}")
-    return f"exit {code}, {counts}"
 
 
 def to_smtp_sink(place) -> str:
@@ -406,6 +418,7 @@ def main():
     cases.run("read back through mailpit", read_back, place)
     cases.run("outbox Maildir", maildir, place)
     cases.run("dry run", dry_run, place)
+    place.servers.close()
     cases.end()
 
 

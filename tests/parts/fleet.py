@@ -66,9 +66,9 @@ def write_csv(path: Path, recipients: int):
         file.writelines(f"{address(number)},Person {number}\n" for number in range(recipients))
 
 
-def address(number: int) -> str:
+def address(number: int, domain: str = "example.com") -> str:
     """The address of the person with that number."""
-    return f"person{number}@example.com"
+    return f"person{number}@{domain}"
 
 
 class Fleet:

@@ -3,6 +3,7 @@
 Needs root, since Postfix's master does. The system's own Postfix is neither used nor touched.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -141,12 +142,10 @@ class Postfix:
         """How often each recipient's message was delivered, which here means discarded."""
         return Counter(re.findall(r"postfix/discard\[\d+\]: [0-9A-Za-z]+: to=<([^>]*)>.* status=sent", self.log()))
 
-    def wait_delivered(self, messages: int, seconds: float = 20) -> Counter:
-        """The same, once it is so many; what has come after `seconds` otherwise."""
-        try:
-            wait_until(lambda: self.delivered().total() >= messages, seconds, "the delivery", every=0.1)
-        except TimeoutError:
-            pass
+    def wait_delivered(self, people, seconds: float = 20) -> Counter:
+        """The same, once all these people have something; what has come after `seconds` otherwise."""
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: set(people) <= set(self.delivered()), seconds, "the delivery", every=0.1)
         return self.delivered()
 
     def stop(self):

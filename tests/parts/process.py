@@ -1,13 +1,20 @@
 """Processes and ports: started on loopback, waited for, stopped by their id. Nothing here knows of mail."""
 
+import atexit
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+import weakref
 from pathlib import Path
+
+_processes = weakref.WeakSet()
+_folders: list[Path] = []
+_kept = False
 
 
 def free_port() -> int:
@@ -39,7 +46,26 @@ def folder(name: str) -> Path:
     """A new temporary folder that other users may pass through (Postfix runs as one)."""
     path = Path(tempfile.mkdtemp(prefix=f"mailfleet-{name}-"))
     path.chmod(0o755)
+    _folders.append(path)
     return path
+
+
+def keep_folders():
+    """Something failed: the folders stay for whoever wants to look."""
+    global _kept
+    _kept = True
+
+
+@atexit.register
+def _clean_up():
+    for process in list(_processes):
+        with contextlib.suppress(OSError, TimeoutError):
+            process.kill()
+    for path in _folders:
+        if _kept:
+            print(f"kept: {path}", flush=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class Process:
@@ -55,6 +81,7 @@ class Process:
         self.pid = self.child.pid
         self.code = None
         self.usage = None
+        _processes.add(self)
 
     def text(self) -> str:
         """What it has written."""

@@ -5,6 +5,8 @@ import sys
 import time
 import traceback
 
+from .process import keep_folders
+
 
 class Breach(AssertionError):
     """Something that must hold does not."""
@@ -55,6 +57,7 @@ class Cases:
             word, note = "skipped", str(reason)
         except Exception as fault:  # noqa: BLE001: whatever it is, the other cases still run
             self.failed += 1
+            keep_folders()
             word, note = "FAILED", f"{type(fault).__name__}: {fault}"
             if not isinstance(fault, Breach):
                 traceback.print_exc()

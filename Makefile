@@ -1,0 +1,50 @@
+# `make` lists the targets. Each is a command that people and CI run the same way.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release/mailfleet
+
+.PHONY: help build demo test crash outage memory campaigns real bench lint format setup clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+build: ## the release binary, target/release/mailfleet
+	cargo build --locked --release
+
+demo: ## two local servers, one dies half way, 2,000 recipients, each mailed once; nothing leaves this machine
+	cargo run --locked --quiet -- demo
+
+test: setup ## everything but the long suites: cargo test, lint, and the suites in their quick modes
+	scripts/test
+
+crash: build ## kill -9 at 25 random points of a campaign of 20,000: nobody twice, nobody lost
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/crash.py $(ARGS)
+
+outage: build ## one of two servers killed, hung, or answering 421 half way
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/outage.py $(ARGS)
+
+campaigns: build ## deleted and applied again, a copied ledger, a new run, narrowed, weights, a million recipients
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/campaigns.py $(ARGS)
+
+memory: build ## the peak of memory for 100,000 and 1,000,000 recipients
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/campaigns.py --memory $(ARGS)
+
+real: build ## Postfix with logins, greylisting, 421 and wrong certificates; smtp-sink; mailpit; a Maildir
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/real.py $(ARGS)
+
+bench: build ## beside postfix's smtp-source, to the same sinks; and over a line of 20 ms
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/run.py $(ARGS)
+
+lint: ## format, clippy, documentation, licences and sources of dependencies
+	scripts/lint
+
+format: ## rustfmt over every file
+	git ls-files -z '*.rs' | xargs -0 rustfmt --edition 2024
+
+setup: ## what the tests need, installed or built where it is missing
+	scripts/setup
+
+clean: ## what cargo built
+	cargo clean

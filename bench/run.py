@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""Mailfleet beside postfix's smtp-source, to the same sinks, in one run; a Markdown table on stdout.
+
+Medians of at least three rounds, the senders in turn within each round. CPU is user plus system time of the sender alone.
+The second table is one connection over a line with 20 ms of round trip. `--quick` for a short turn without meaning.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from parts import fleet as fleets  # noqa: E402
+from parts.process import Process, folder, wait_until  # noqa: E402
+from parts.report import table  # noqa: E402
+from parts.sinks import Sink, SmtpSink, delayed  # noqa: E402
+
+BODY_BYTES = 4_600  # with the header it makes a message of about 5 KB
+MESSAGE_BYTES = 5_000
+
+# What is promised, and printed beside what was measured.
+RATE_MIN, CPU_MAX = 1.0, 1.5
+CHUNKING_MIN, PIPELINING_MIN = 30.0, 3.0
+
+
+@dataclass
+class Row:
+    """A sender and its rounds."""
+
+    name: str
+    target: str
+    send: object
+    rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def rate(self) -> float:
+        return statistics.median(self.rates)
+
+    def cpu_per_1000(self) -> float:
+        return statistics.median(self.cpu)
+
+
+def finish(processes: list[Process], messages: int, begin: float) -> tuple[float, float]:
+    """Waits for the senders; messages a second and CPU seconds per 1,000."""
+    for process in processes:
+        process.wait(900)
+    seconds = time.monotonic() - begin
+    for process in processes:
+        if process.code:
+            raise SystemExit(f"{process.command[0]} ended with {process.code}: {process.tail()}")
+    return messages / seconds, sum(process.cpu_seconds() for process in processes) / messages * 1000
+
+
+def smtp_source(place: Path, sessions: int, ports: list[int], messages: int) -> tuple[float, float]:
+    """One smtp-source for each sink, the sessions and messages shared out."""
+    begin = time.monotonic()
+    processes = [
+        Process(
+            ["smtp-source", "-d", "-s", sessions // len(ports), "-m", messages // len(ports), "-l", MESSAGE_BYTES,
+             "-f", "news@news.example.com", "-t", "person@example.com", f"127.0.0.1:{port}"],
+            place / "smtp-source.out",
+        )
+        for port in ports
+    ]  # fmt: skip
+    return finish(processes, messages, begin)
+
+
+def content() -> dict:
+    """A text of about 5 KB that says the recipient's name and city."""
+    paragraph = "Dear {{ name }}, this is what happened in {{ city }} this week, and it is worth a line or two of yours.\n"
+    return {"text": paragraph + "Nothing else is worth a word, but the line goes on until it is long enough.\n" * (BODY_BYTES // 77)}
+
+
+def write_fleet(place: Path, program: Path, ports: list[int], messages: int, limits: dict) -> fleets.Fleet:
+    """Servers, a plan, a campaign and its audience."""
+    fleet = fleets.Fleet(place, program)
+    with open(fleet.config / "people.csv", "w", encoding="utf-8") as file:
+        file.write("email,name,city\n")
+        file.writelines(f"{fleets.address(number)},Person {number},City {number % 977}\n" for number in range(messages))
+    servers = [fleets.smtp_server(f"server-{number}", port, limits=limits) for number, port in enumerate(ports)]
+    names = [server["metadata"]["name"] for server in servers]
+    campaign = fleets.campaign("bench", "pro", {"csv": {"path": "people.csv"}}, content=content())
+    fleet.write("all.yaml", *servers, fleets.plan("pro", *names), campaign)
+    return fleet
+
+
+def mailfleet(place: Path, program: Path, ports: list[int], messages: int, synchronous: str, limits: dict | None = None) -> tuple[float, float]:
+    """A campaign from a CSV file, personalised, ledger on; from the start of the process to its end."""
+    fleet = write_fleet(place / f"fleet-{time.monotonic_ns()}", program, ports, messages, limits or {"messagesPerConnection": 100_000})
+    begin = time.monotonic()
+    process = fleet.start("--synchronous", synchronous, "--quiet")
+    result = finish([process], messages, begin)
+    states = dict(fleet.query("select state, count(*) from recipients group by state"))
+    if states != {"Accepted": messages}:
+        raise SystemExit(f"the campaign's ledger has {states} instead of {messages} Accepted")
+    return result
+
+
+def fdatasync_milliseconds(place: Path) -> float:
+    """The median time of an fdatasync after 4 KB, on the disk that holds the ledger."""
+    times = []
+    with open(place / "fdatasync", "wb", buffering=0) as file:
+        for _ in range(200):
+            file.write(b"x" * 4096)
+            begin = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - begin) * 1000)
+    return statistics.median(times)
+
+
+def throughput(place: Path, program: Path, messages: int, rounds: int) -> list[Row]:
+    """The first table."""
+    with contextlib.ExitStack() as stack:
+        fast = stack.enter_context(Sink(program, place, "fast", log=False))
+        judges = [stack.enter_context(SmtpSink(place)) for _ in range(2)] if SmtpSink.available else []
+        targets = [("the fast sink", [fast.port])] + ([("two smtp-sinks", [judge.port for judge in judges])] if judges else [])
+        rows = []
+        for target, ports in targets:
+            if SmtpSink.available:
+                for sessions in (8, 32):
+                    rows.append(Row(f"smtp-source, {sessions} sessions", target, lambda s=sessions, p=ports: smtp_source(place, s, p, messages)))
+            for synchronous in ("full", "normal"):
+                rows.append(Row(f"mailfleet, {synchronous}", target, lambda y=synchronous, p=ports: mailfleet(place, program, p, messages, y)))
+        for number in range(rounds):
+            for row in rows:
+                before = fast.count()
+                rate, cpu = row.send()
+                row.rates.append(rate)
+                row.cpu.append(cpu)
+                after = fast.count()
+                taken = after["accepted"] - before["accepted"]
+                size = (after.get("bytes", 0) - before.get("bytes", 0)) / taken if taken else 0
+                note = f", {size:,.0f} bytes a message" if size else ""
+                print(f"round {number + 1}: {row.name} to {row.target}: {rate:,.0f}/s, {cpu:.4f} CPU s per 1,000{note}", file=sys.stderr, flush=True)
+        return rows
+
+
+def round_trips(place: Path, program: Path, rounds: int, quick: bool) -> list[Row]:
+    """The second table: one connection, 10 ms late in each direction."""
+    variants = [
+        ("CHUNKING and PIPELINING", [], 6_000),
+        ("PIPELINING only", ["--no-chunking"], 600),
+        ("neither", ["--no-chunking", "--no-pipelining"], 150),
+    ]
+    with contextlib.ExitStack() as stack:
+        rows = []
+        for name, options, messages in variants:
+            sink = stack.enter_context(Sink(program, place, f"late-{len(rows)}", *options, log=False))
+            process, port = delayed(program, place, sink.port, "10ms")
+            stack.enter_context(process)
+            limits = {"connections": 1, "messagesPerConnection": 100_000}
+            count = messages // 5 if quick else messages
+            rows.append(Row(name, sink, lambda p=port, m=count, s=sink: one_connection(place, program, p, m, limits, s)))
+        for number in range(rounds):
+            for row in rows:
+                rate, cpu = row.send()
+                row.rates.append(rate)
+                row.cpu.append(cpu)
+                print(f"round {number + 1}: 20 ms, {row.name}: {rate:,.1f}/s", file=sys.stderr, flush=True)
+        return rows
+
+
+def one_connection(place: Path, program: Path, port: int, messages: int, limits: dict, sink: Sink) -> tuple[float, float]:
+    """Messages a second between the first tenth and the end, so that the start and the probe do not count."""
+    fleet = write_fleet(place / f"fleet-{time.monotonic_ns()}", program, [port], messages, limits)
+    already = sink.count()["accepted"]
+    process = fleet.start("--quiet")
+    sent = lambda: sink.count()["accepted"] - already  # noqa: E731
+    wait_until(lambda: sent() >= messages // 10 or not process.running(), 120, "the first tenth", every=0.002)
+    begin, first = time.monotonic(), sent()
+    wait_until(lambda: sent() >= messages or not process.running(), 600, "the last message", every=0.002)
+    seconds = time.monotonic() - begin
+    _, cpu = finish([process], messages, begin)
+    return (messages - first) / seconds, cpu
+
+
+def claims_in_flight(place: Path) -> str:
+    """The most claims without an outcome that a run reported, when it does."""
+    found = [int(number) for path in place.glob("**/run-*.out") for number in re.findall(r"claims in flight: (\d+)", path.read_text(errors="replace"))]
+    return str(max(found)) if found else "at most 64 by rule, or rate times (round trip plus commit)"
+
+
+def verdict(holds: bool) -> str:
+    return "holds" if holds else "MISSED"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one round of 10,000: whether it runs, not how fast it is")
+    parser.add_argument("--strict", action="store_true", help="exit 1 when a target is missed")
+    options = parser.parse_args()
+    messages, rounds = (10_000, 1) if options.quick else (options.messages, max(options.rounds, 3))
+    program, place = fleets.binary(), folder("bench")
+    before = fdatasync_milliseconds(place)
+    rows = throughput(place, program, messages, rounds)
+    late = round_trips(place, program, rounds, options.quick)
+    after = fdatasync_milliseconds(place)
+
+    print(f"{messages:,} messages of 5 KB, {os.cpu_count()} cores, medians of {rounds}; {program.parent.name} build\n")
+    print(f"fdatasync of the ledger's disk: {before:.2f} ms before, {after:.2f} ms after. Claims in flight: {claims_in_flight(place)}.\n")
+    print(table(["sender", "sink", "messages/s", "lowest", "highest", "CPU s per 1,000"], [
+        [row.name, row.target, f"{row.rate():,.0f}", f"{min(row.rates):,.0f}", f"{max(row.rates):,.0f}", f"{row.cpu_per_1000():.4f}"] for row in rows
+    ]))  # fmt: skip
+    judged = []
+    references = [row for row in rows if row.name.startswith("smtp-source") and row.target == "the fast sink"]
+    if references:
+        reference = max(references, key=Row.rate)
+        for row in rows:
+            if row.name.startswith("mailfleet") and row.target == "the fast sink":
+                rate, cpu = row.rate() / reference.rate(), row.cpu_per_1000() / reference.cpu_per_1000()
+                judged.append([f"{row.name}: rate of {reference.name}", f"{rate:.2f}", f">= {RATE_MIN}", verdict(rate >= RATE_MIN)])
+                judged.append([f"{row.name}: CPU of {reference.name}", f"{cpu:.2f}", f"<= {CPU_MAX}", verdict(cpu <= CPU_MAX)])
+    print("\n20 ms of round trip, one connection\n")
+    plain = late[-1].rate()
+    print(table(["the server offers", "messages/s", "times the last"], [[row.name, f"{row.rate():,.1f}", f"{row.rate() / plain:.1f}"] for row in late]))
+    for row, least in zip(late, (CHUNKING_MIN, PIPELINING_MIN)):
+        judged.append([f"20 ms, {row.name}: times the plain sequence", f"{row.rate() / plain:.1f}", f">= {least:g}", verdict(row.rate() / plain >= least)])
+    print("\n" + table(["promise", "measured", "target", ""], judged))
+    if options.strict and any(row[-1] == "MISSED" for row in judged):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""The parts themselves, with clients that are not Mailfleet: when these fail, the fault is not Mailfleet's."""
+
+import base64
+import contextlib
+import smtplib
+import ssl
+import time
+from collections import Counter
+
+from parts import fleet as fleets
+from parts import policy, statusyaml
+from parts.certificates import Authority
+from parts.dovecot import Dovecot
+from parts.mailpit import Mailpit
+from parts.postfix import Postfix
+from parts.process import Process, folder, wait_until
+from parts.report import Cases, need, require
+from parts.sinks import Sink, SmtpSink, delayed
+
+MAIL = "Subject: x\nMessage-ID: <1@example.com>\n\nhello"
+
+
+def client(port: int, **options) -> smtplib.SMTP:
+    return smtplib.SMTP("127.0.0.1", port, timeout=20, **options)
+
+
+def codes(function, *arguments) -> int:
+    """The reply code that a call ends with, whether smtplib raises it or not."""
+    try:
+        return function(*arguments)[0]
+    except smtplib.SMTPResponseException as fault:
+        return fault.smtp_code
+    except smtplib.SMTPRecipientsRefused as fault:
+        return next(iter(fault.recipients.values()))[0]
+
+
+def send(smtp: smtplib.SMTP, recipient: str) -> int:
+    return codes(lambda: smtp.sendmail("a@example.com", [recipient], MAIL) or (250,))
+
+
+def postfix_with_logins() -> str:
+    need(Postfix.available() or Dovecot.available())
+    place = folder("selftest")
+    authority = Authority(place)
+    trusting = ssl.create_default_context(cafile=authority.certificate)
+    with Postfix(place, certificate=authority.issue("good"), sasl=Dovecot(place, "ann", "secret", "token")) as postfix:
+        with client(postfix.port) as smtp:
+            smtp.starttls(context=trusting)
+            smtp.ehlo()
+            for extension in ("pipelining", "chunking", "smtputf8", "8bitmime"):
+                require(smtp.has_extn(extension), f"no {extension}")
+            require(send(smtp, "b@example.com") == 554, "it relays without a login")
+            require(codes(smtp.login, "ann", "wrong") == 535, "a wrong password")
+            require(codes(smtp.login, "ann", "secret") == 235, "the right password")
+            require(send(smtp, "b@example.com") == 250, "it does not relay after the login")
+        for token, code in (("wrong", 535), ("token", 235)):
+            with client(postfix.port) as smtp:
+                smtp.starttls(context=trusting)
+                smtp.ehlo()
+                bearer = base64.b64encode(f"user=ann\1auth=Bearer {token}\1\1".encode()).decode()
+                # A refusal comes as a challenge first, which wants an empty answer.
+                answer = codes(smtp.docmd, "AUTH", f"XOAUTH2 {bearer}")
+                require((codes(smtp.docmd, "") if answer == 334 else answer) == code, f"the token {token}")
+        with smtplib.SMTP_SSL("127.0.0.1", postfix.tls_port, context=trusting, timeout=20) as smtp:
+            smtp.login("ann", "secret")
+            require(send(smtp, "c@example.com") == 250, "TLS from the first byte")
+        require(postfix.wait_delivered(["b@example.com", "c@example.com"]) == Counter(["b@example.com", "c@example.com"]), f"delivered {postfix.delivered()}")
+        mechanisms = "SCRAM-SHA-256 XOAUTH2"
+        with client(postfix.port) as smtp:
+            smtp.starttls(context=trusting)
+            smtp.ehlo()
+            require(all(word in smtp.esmtp_features["auth"] for word in mechanisms.split()), smtp.esmtp_features["auth"])
+    return mechanisms
+
+
+def postfix_with_moods() -> str:
+    need(Postfix.available())
+    place = folder("selftest")
+    with Postfix(place, verdict=policy.greylist(), without="chunking,pipelining") as postfix:
+        with client(postfix.port) as smtp:
+            smtp.ehlo()
+            require(not smtp.has_extn("chunking") and not smtp.has_extn("pipelining"), "extensions are offered")
+            require([send(smtp, "b@example.com") for _ in range(2)] == [450, 250], "greylisting")
+            postfix.policy.verdict = policy.unknown_users
+            require([send(smtp, address) for address in ("gone@example.com", "b@example.com")] == [550, 250], "unknown users")
+            postfix.policy.verdict = policy.too_busy
+            require(send(smtp, "b@example.com") == 421, "421")
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: postfix.delivered().total() >= 2, 10, "the delivery")
+        require(postfix.delivered() == Counter({"b@example.com": 2}), f"delivered {postfix.delivered()}")
+
+
+def certificates() -> str:
+    place = folder("selftest")
+    good, stranger = Authority(place), Authority(place, "Mailfleet another")
+    context = ssl.create_default_context(cafile=good.certificate)
+    verdicts = []
+    for certificate in (good.issue("good"), good.issue("other", "DNS:other.example"), good.issue("old", days=-1), stranger.issue("stranger")):
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(certificate.certificate, certificate.key)
+        verdicts.append(handshake(context, server))
+    require(verdicts[0] == "ok", f"the good one: {verdicts[0]}")
+    for verdict, word in zip(verdicts[1:], ("Hostname mismatch", "expired", "unable to get local issuer")):
+        require(word in verdict, f"expected {word}: {verdict}")
+    return f"{len(verdicts)} certificates"
+
+
+def handshake(context: ssl.SSLContext, server: ssl.SSLContext) -> str:
+    """A handshake in memory; `ok` or why not."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    left = context.wrap_bio(back, there, server_hostname="localhost")
+    right = server.wrap_bio(there, back, server_side=True)
+    for _ in range(10):
+        for side in (left, right):
+            try:
+                side.do_handshake()
+                if side is left:
+                    return "ok"
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError as fault:
+                return str(fault)
+    return "no end"
+
+
+def mailpit() -> str:
+    need(Mailpit.available())
+    with Mailpit(folder("selftest")) as server:
+        with client(server.port) as smtp:
+            send(smtp, "b@example.com")
+        message = wait_until(server.messages, 5, "the message")[0]
+        require(message["Subject"] == "x", message["Subject"])
+        require(server.message(message["ID"])["Text"].strip() == "hello", "the text")
+        require(server.headers(message["ID"])["Message-Id"] == ["<1@example.com>"], "the header")
+        require(b"Subject: x" in server.raw(message["ID"]), "the source")
+
+
+def smtp_sink() -> str:
+    need("" if SmtpSink.available else "smtp-sink (Debian: postfix)")
+    place = folder("selftest")
+    with SmtpSink(place) as server, Process(["smtp-source", "-d", "-s", "2", "-m", "50", f"127.0.0.1:{server.port}"], place / "out") as source:
+        require(source.wait(20) == 0, source.tail())
+
+
+def sink() -> str:
+    program, place = fleets.binary(), folder("selftest")
+    with Sink(program, place) as server:
+        with client(server.port) as smtp:
+            require(send(smtp, "b@example.com") == 250, "it does not take a message")
+        require(list(server.lines()) == [("accepted", "b@example.com", "<1@example.com>")], f"the log has {list(server.lines())}")
+        require(server.count()["accepted"] == 1, f"count {server.count()}")
+        server.say("421")
+        require(codes(lambda: client(server.port).ehlo()) == 421, "421")
+        server.say("hang")
+        with contextlib.suppress(smtplib.SMTPServerDisconnected):
+            smtplib.SMTP("127.0.0.1", server.port, timeout=0.5)
+            require(False, "a hung sink answers")
+        server.kill()
+        server.start()
+        with client(server.port) as smtp:
+            require(send(smtp, "c@example.com") == 250, "it does not come back")
+        require(server.taken() == Counter(["b@example.com", "c@example.com"]), "the log is not continued")
+        line, port = delayed(program, place, server.port, "10ms")
+        with line, client(port) as smtp:
+            begin = time.perf_counter()
+            for _ in range(20):
+                smtp.noop()
+            milliseconds = (time.perf_counter() - begin) / 20 * 1000
+            require(20 <= milliseconds < 25, f"a round trip takes {milliseconds:.1f} ms")
+    return f"a round trip of {milliseconds:.1f} ms over the late line"
+
+
+STATUS = """\
+apiVersion: mailfleet.dev/v1alpha1
+kind: Plan
+metadata:
+  name: pro
+  labels: {}
+spec:
+  servers:
+    - name: a
+      weight: 3
+    - name: "b: x"
+status:
+  counts:
+  - 1
+  - x y
+  conditions:
+    - type: Ready
+      status: "True"
+      message: >-
+        folded text
+        goes on
+    - type: Stalled
+      message: |-
+        two
+        lines
+      lastTransitionTime: 2026-11-25T00:00:00Z
+"""
+
+
+def status_files() -> str:
+    value = statusyaml.read(STATUS)
+    require(value["spec"]["servers"] == [{"name": "a", "weight": 3}, {"name": "b: x"}], "servers")
+    require(value["metadata"] == {"name": "pro", "labels": {}} and value["status"]["counts"] == [1, "x y"], "plain values")
+    conditions = value["status"]["conditions"]
+    require([c["message"] for c in conditions] == ["folded text goes on", "two\nlines"], "block scalars")
+    require(conditions[1]["lastTransitionTime"] == "2026-11-25T00:00:00Z", "a time")
+    for cut in range(len(STATUS)):
+        with contextlib.suppress(statusyaml.Broken, KeyError, IndexError, TypeError, ValueError):
+            statusyaml.read(STATUS[:cut])["status"]["conditions"][1]["lastTransitionTime"]
+            require(False, f"a file cut off at {cut} passes")
+    return "every truncation is noticed"
+
+
+def main():
+    cases = Cases()
+    for case in (status_files, certificates, postfix_with_logins, postfix_with_moods, mailpit, smtp_sink, sink):
+        cases.run(case.__name__.replace("_", " "), case)
+    cases.end()
+
+
+if __name__ == "__main__":
+    main()
