@@ -17,15 +17,16 @@ from parts.process import folder, keep_folders, wait_until
 from parts.report import Breach, require, table
 from parts.sinks import Sink
 
-RATE = 1500  # messages a second and server, so that a campaign lives long enough to be killed often
+# So slow is a sink that a campaign lives long enough to be killed often, with messages on the wire at every moment.
+DELAY, CONNECTIONS = "2ms", 3
 
 
 def build(place, program, recipients: int, unknown: str) -> tuple[fleets.Fleet, list[Sink]]:
     """Two sinks, two servers, one campaign."""
-    sinks = [Sink(program, place, f"sink-{name}") for name in "ab"]
+    sinks = [Sink(program, place, f"sink-{name}", "--delay", DELAY) for name in "ab"]
     fleet = fleets.Fleet(place, program)
     fleets.write_csv(fleet.config / "people.csv", recipients)
-    limits = {"rates": [{"messages": RATE // 10, "per": "100ms"}]}
+    limits = {"connections": CONNECTIONS}
     servers = [fleets.smtp_server(f"server-{name}", sink.port, limits=limits) for name, sink in zip("ab", sinks)]
     campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, whenOutcomeIsUnknown=unknown)
     fleet.write("fleet.yaml", *servers, fleets.plan("pro", "server-a", "server-b"), campaign)
