@@ -1,0 +1,181 @@
+//! The documents against the program: what it can say and read is documented, and what is documented is there.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use clap::CommandFactory as _;
+use mailfleet::{
+    cli::{Cli, schema::schema_text},
+    resources::{ConditionType, Reason, campaign::CampaignState},
+    source::{Files, Options, Severity},
+};
+use schemars::schema_for;
+use serde_json::Value;
+
+use super::{File, files};
+
+/// The documents beside the source.
+pub fn at_the_root() -> Vec<File> {
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| File::new(name, &read(name))).into()
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Everything that stands as code in a document: in backticks, or in a fence.
+fn code_of(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut is_fenced = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_fenced = !is_fenced;
+        } else if is_fenced {
+            found.push(line.to_owned());
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// The reference of the three kinds.
+fn reference() -> Vec<String> {
+    ["docs/servers.md", "docs/plans.md", "docs/campaigns.md"].iter().flat_map(|name| code_of(&read(name))).collect()
+}
+
+fn words_of(code: &[String]) -> BTreeSet<&str> {
+    code.iter().flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric())).filter(|word| !word.is_empty()).collect()
+}
+
+/// Those of `needed` that no document has.
+fn missing<'a>(needed: impl IntoIterator<Item = &'a str>, has: impl Fn(&str) -> bool) -> Vec<&'a str> {
+    needed.into_iter().filter(|word| !has(word)).collect()
+}
+
+fn constants(schema: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(schema, &mut BTreeSet::new(), &mut found);
+    found
+}
+
+/// The names of all fields, and the words that values may be.
+fn collect(schema: &Value, fields: &mut BTreeSet<String>, constants: &mut Vec<String>) {
+    match schema {
+        Value::Object(object) => {
+            for (key, value) in object {
+                match (key.as_str(), value) {
+                    ("properties", Value::Object(properties)) => fields.extend(properties.keys().cloned()),
+                    ("const", Value::String(word)) => constants.push(word.clone()),
+                    ("enum", Value::Array(words)) => constants.extend(words.iter().filter_map(Value::as_str).map(str::to_owned)),
+                    _ => {}
+                }
+                collect(value, fields, constants);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, fields, constants)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_reason_and_condition_is_documented() {
+    let reference = reference();
+    let has = |word: &str| reference.iter().any(|code| code == word);
+    assert_eq!(missing(Reason::ALL.iter().map(|reason| reason.as_str()), has), Vec::<&str>::new(), "reasons");
+    for (what, schema) in [("conditions", schema_for!(ConditionType)), ("states", schema_for!(CampaignState))] {
+        let words = constants(&schema.to_value());
+        assert!(words.len() > 4, "{what}: {words:?}");
+        assert_eq!(missing(words.iter().map(String::as_str), has), Vec::<&str>::new(), "{what}");
+    }
+    assert_eq!(missing(["NoSuchReason"], has), ["NoSuchReason"]);
+}
+
+#[test]
+fn every_field_and_value_is_documented() {
+    let schema: Value = serde_json::from_str(&schema_text(None).expect("the schema")).expect("JSON");
+    let (mut fields, mut values) = (BTreeSet::new(), Vec::new());
+    collect(&schema, &mut fields, &mut values);
+    assert!(fields.len() > 80 && values.len() > 20, "{} fields, {} values", fields.len(), values.len());
+    let reference = reference();
+    let documented = words_of(&reference);
+    let has = |word: &str| word.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).all(|part| documented.contains(part));
+    assert_eq!(missing(fields.iter().map(String::as_str), has), Vec::<&str>::new(), "fields");
+    assert_eq!(missing(values.iter().map(String::as_str), has), Vec::<&str>::new(), "values");
+    assert_eq!(missing(["noSuchField"], has), ["noSuchField"]);
+}
+
+#[test]
+fn examples_are_good_and_name_the_schema() {
+    let examples = files("examples", &["yaml"]);
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let paths = examples.iter().map(|file| Path::new(env!("CARGO_MANIFEST_DIR")).join(&file.path)).chain([whole]);
+    for path in paths {
+        let snapshot = Files::load_once(std::slice::from_ref(&path), &Options::default());
+        assert!(!snapshot.campaigns.is_empty(), "{} has no campaign", path.display());
+        for finding in &snapshot.findings {
+            // Passwords are not committed, and that is all that is missing.
+            let is_secret = finding.severity == Severity::Warning && finding.message.contains("no Secret");
+            assert!(is_secret, "{finding}");
+        }
+    }
+    for file in &examples {
+        let named = file.text.lines().next().and_then(|line| line.strip_prefix("# yaml-language-server: $schema="));
+        let named = named.unwrap_or_else(|| panic!("{} does not name the schema in its first line", file.path));
+        let schema = read(&format!("examples/{named}"));
+        assert_eq!(Some(schema), schema_text(None).ok(), "{}: {named} is not the schema", file.path);
+    }
+}
+
+/// What is wrong with a command line of a document.
+fn command_fault(line: &str) -> Option<String> {
+    let line = line.trim().trim_start_matches("$ ");
+    let rest = line.strip_prefix("mailfleet ")?;
+    let mut words = rest.split([' ', '|', '\n']).filter(|word| !word.is_empty()).take_while(|word| !word.starts_with('#') && *word != "&&");
+    let name = words.next()?;
+    let cli = Cli::command();
+    if name.starts_with('-') {
+        return None;
+    }
+    let Some(command) = cli.find_subcommand(name) else { return Some(format!("`{line}`: there is no command {name}")) };
+    for word in words {
+        let Some(flag) = word.strip_prefix("--").map(|flag| flag.split('=').next().unwrap_or(flag)) else { continue };
+        let flag = flag.trim_end_matches([',', ']', '.', ')']);
+        if !command.get_arguments().any(|argument| argument.get_long() == Some(flag)) && flag != "help" {
+            return Some(format!("`{line}`: {name} has no --{flag}"));
+        }
+    }
+    None
+}
+
+#[test]
+fn documents_name_commands_that_exist() {
+    let mut commands = 0;
+    let mut faults = Vec::new();
+    for document in at_the_root().into_iter().chain(files("docs", &["md"])) {
+        for code in code_of(&document.text) {
+            commands += usize::from(code.trim().trim_start_matches("$ ").starts_with("mailfleet "));
+            faults.extend(command_fault(&code).map(|fault| format!("{}: {fault}", document.path)));
+        }
+    }
+    assert!(commands > 20, "only {commands} commands");
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    assert!(command_fault("mailfleet send x").is_some() && command_fault("$ mailfleet run x --onse").is_some());
+    assert_eq!(command_fault("$ mailfleet run x --once --state s  # --nothing"), None);
+}
+
+/// What is wrong with the links of a document to files.
+fn link_faults(file: &File) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file.path);
+    let folder = folder.parent().expect("a folder");
+    let targets = file.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let local = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
+    let broken = local.filter(|target| !folder.join(target.split('#').next().unwrap_or(target)).exists());
+    broken.map(|target| format!("{}: the link to {target} leads nowhere", file.path)).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let faults: Vec<String> = at_the_root().iter().chain(&files("docs", &["md"])).flat_map(link_faults).collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    assert_eq!(link_faults(&File::new("docs/x.md", "[a](ledger.md) [b](nowhere.md)")).len(), 1);
+}

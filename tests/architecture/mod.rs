@@ -1,0 +1,280 @@
+//! The invariants of ARCHITECTURE.md, checked against the source; and the documents, checked against the program.
+//!
+//! A rule is a function from a file to complaints. [`every_rule_can_fail`] feeds each of them what it forbids, so that none
+//! of them is true of everything.
+
+mod documents;
+mod rust;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rust::{code, names, without_tests};
+
+/// A file of the repository.
+struct File {
+    /// From the repository's root, with `/`.
+    path: String,
+    text: String,
+}
+
+impl File {
+    fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    fn is_test(&self) -> bool {
+        self.path.contains("/tests/") || self.path.ends_with("/tests.rs") || self.path.ends_with("_tests.rs")
+    }
+
+    /// Its code outside tests.
+    fn code(&self) -> String {
+        if self.is_test() { String::new() } else { without_tests(&code(&self.text)) }
+    }
+
+    fn is_in(&self, rooms: &[&str]) -> bool {
+        rooms.iter().any(|room| {
+            let below = self.path.strip_prefix("src/").unwrap_or_default();
+            below == *room || below == format!("{room}.rs") || below.strip_prefix(room).is_some_and(|rest| rest.starts_with('/'))
+        })
+    }
+}
+
+fn files(folder: &str, endings: &[&str]) -> Vec<File> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending)) {
+                let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                found.push(File::new(&path.strip_prefix(root).expect("below the root").to_string_lossy().replace('\\', "/"), &text));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(!found.is_empty(), "{folder} has no {endings:?}");
+    found
+}
+
+/// Where nothing happens but computing: no I/O, no clock, no chance. Time and seeds are arguments.
+const PURE: &[&str] = &[
+    "decide",
+    "message",
+    "resources",
+    "dispatch/route.rs",
+    "dispatch/limits.rs",
+    "dispatch/warmup.rs",
+    "dispatch/retry.rs",
+    "dispatch/window.rs",
+    "dispatch/scheduler.rs",
+    "dispatch/campaign.rs",
+    "dispatch/lane.rs",
+    "dispatch/prepared.rs",
+    "providers/smtp/passage.rs",
+    "providers/smtp/verdict.rs",
+];
+
+/// What none of them names.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "tokio",
+    "reqwest",
+    "rusqlite",
+    "SystemTime::now",
+    "Timestamp::now",
+    "Zoned::now",
+    "Instant::now",
+    "rand",
+    "getrandom",
+    "gethostname",
+];
+
+fn purity(file: &File) -> Vec<String> {
+    if !file.is_in(PURE) {
+        return Vec::new();
+    }
+    let code = file.code();
+    IMPURE.iter().filter(|path| names(&code, path)).map(|path| format!("is pure, and names {path}")).collect()
+}
+
+/// What may be named only in some rooms.
+const BORDERS: &[(&str, &[&str], &str)] = &[
+    ("StatusFolder", &["source", "engine"], "only the source writes status, when the engine says so"),
+    ("TcpStream", &["providers", "sink"], "only providers speak to mail servers; the sink plays one"),
+    ("TcpSocket", &["providers", "sink"], "only providers speak to mail servers; the sink plays one"),
+    ("UdpSocket", &[], "nothing speaks UDP"),
+    ("TcpListener", &["sink"], "only the sink listens"),
+    ("reqwest", &["audience"], "only audiences are fetched by HTTP"),
+    ("rusqlite", &["ledger"], "only the ledger says who was mailed"),
+    ("kube", &["source/cluster.rs"], "Kubernetes' client stays at the border"),
+    ("k8s_openapi", &["source/cluster.rs"], "Kubernetes' client stays at the border"),
+    ("notify", &["source/watch.rs"], "only the source watches files"),
+    ("crate::ledger", &["ledger", "dispatch", "engine", "cli"], "who was mailed is asked of the ledger by dispatch and engine"),
+    ("crate::source", &["source", "engine", "cli"], "what the source reads reaches the others as plain data"),
+    ("crate::engine", &["engine", "cli"], "nothing below the engine knows of it"),
+    ("crate::cli", &["cli"], "nothing below the command line knows of it"),
+];
+
+fn borders(file: &File) -> Vec<String> {
+    let code = file.code();
+    let crossed = BORDERS.iter().filter(|(path, rooms, _)| !file.is_in(rooms) && names(&code, path));
+    crossed.map(|(path, rooms, why)| format!("names {path}, which belongs to {rooms:?}: {why}")).collect()
+}
+
+/// What ends the process, or prints past the command line.
+const FORBIDDEN: &[&str] = &[
+    ".unwrap()",
+    ".expect(",
+    "panic!",
+    "todo!",
+    "unimplemented!",
+    "unreachable!",
+    "dbg!",
+    "println!",
+    "eprintln!",
+    "print!",
+    "eprint!",
+    "unsafe",
+    "std::process::exit",
+];
+
+fn calm(file: &File) -> Vec<String> {
+    // `#![forbid(unsafe_code)]` is one word, and stays.
+    let code = file.code();
+    FORBIDDEN.iter().filter(|word| names(&code, word)).map(|word| format!("uses {word} outside tests")).collect()
+}
+
+const LINES_MAX: usize = 600;
+/// Longer files, how long, and why.
+const LONG: &[(&str, usize, &str)] = &[
+    ("src/dispatch/scheduler.rs", 800, "one state machine, whose transitions are read together"),
+    ("src/dispatch/sender.rs", 700, "the one task that does what the state machine says"),
+];
+
+fn shape(file: &File) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let max = LONG.iter().find(|(path, ..)| *path == file.path).map_or(LINES_MAX, |(_, max, _)| *max);
+    let lines = file.text.lines().count();
+    if lines > max {
+        complaints.push(format!("has {lines} lines, and {max} are the most: split it"));
+    }
+    if !file.is_test() && !file.text.starts_with("//! ") {
+        complaints.push("begins without `//!`: say what it is for".to_owned());
+    }
+    complaints
+}
+
+/// Characters that nobody sees, and that are in no text of ours.
+fn is_unseen(character: char) -> bool {
+    (character.is_control() && character != '\n') || matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+fn clean(file: &File) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (number, line) in (1..).zip(file.text.split('\n')) {
+        if let Some(character) = line.chars().find(|c| is_unseen(*c)) {
+            complaints.push(format!("line {number} holds {character:?}"));
+        }
+        if line.ends_with(' ') {
+            complaints.push(format!("line {number} ends with a space"));
+        }
+    }
+    if !file.text.is_empty() && !file.text.ends_with('\n') {
+        complaints.push("ends without a line end".to_owned());
+    }
+    complaints
+}
+
+fn check(files: &[File], rule: fn(&File) -> Vec<String>) {
+    let complaints: Vec<String> = files.iter().flat_map(|file| rule(file).into_iter().map(|what| format!("{}: {what}", file.path))).collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+fn source() -> Vec<File> {
+    files("src", &["rs"])
+}
+
+#[test]
+fn pure_rooms_do_no_io_and_know_no_clock_and_no_chance() {
+    let source = source();
+    for room in PURE {
+        assert!(source.iter().any(|file| file.is_in(&[room])), "{room} is not there any more: take it off the list");
+    }
+    check(&source, purity);
+}
+
+#[test]
+fn every_room_keeps_to_its_borders() {
+    check(&source(), borders);
+}
+
+#[test]
+fn nothing_panics_or_prints_outside_tests() {
+    check(&source(), calm);
+    for root in ["src/lib.rs", "src/main.rs"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(root)).expect(root);
+        assert!(code(&text).contains("#![forbid(unsafe_code)]"), "{root} does not forbid unsafe code");
+    }
+}
+
+#[test]
+fn files_say_what_they_are_for_and_stay_short() {
+    check(&source(), shape);
+    let source = source();
+    for (path, _, why) in LONG {
+        let file = source.iter().find(|file| file.path == *path).unwrap_or_else(|| panic!("{path} is gone: take it off the list"));
+        assert!(file.text.lines().count() > LINES_MAX, "{path} is short now: take it off the list ({why})");
+    }
+}
+
+#[test]
+fn texts_hold_nothing_unseen() {
+    for (folder, endings) in
+        [("src", &["rs", "sql"][..]), ("tests/architecture", &["rs"]), ("docs", &["md"]), ("examples", &["yaml", "html", "csv"]), ("schemas", &["json"])]
+    {
+        check(&files(folder, endings), clean);
+    }
+    check(&documents::at_the_root(), clean);
+}
+
+#[test]
+fn every_rule_can_fail() {
+    let mut cases: Vec<(fn(&File) -> Vec<String>, File)> = Vec::new();
+    for path in IMPURE {
+        cases.push((purity, File::new("src/decide/servers.rs", &format!("//! x\nfn f() {{ let a = {path}::x(); }}\n"))));
+        cases.push((purity, File::new("src/dispatch/lane.rs", &format!("//! x\nuse {path};\n"))));
+    }
+    cases.push((purity, File::new("src/message/mod.rs", "//! x\nuse std::{collections::BTreeMap, fs};\n")));
+    for (path, _, _) in BORDERS {
+        cases.push((borders, File::new("src/message/text.rs", &format!("//! x\nuse {path}::x;\n"))));
+    }
+    cases.push((borders, File::new("src/decide/mod.rs", "//! x\nuse crate::{resources::Key, source::Snapshot};\n")));
+    for word in FORBIDDEN {
+        let before = if word.starts_with('.') { "x" } else { "" };
+        cases.push((calm, File::new("src/source/read.rs", &format!("//! x\nfn f() {{ {before}{word}(1); }}\n"))));
+    }
+    cases.push((shape, File::new("src/engine.rs", "use std::io;\n")));
+    cases.push((shape, File::new("src/engine.rs", &format!("//! x\n{}", "\n".repeat(LINES_MAX)))));
+    cases.push((shape, File::new("src/dispatch/sender.rs", &format!("//! x\n{}", "\n".repeat(700)))));
+    for text in ["a \n", "a\tb\n", "a\r\n", "\u{200b}\n", "a"] {
+        cases.push((clean, File::new("README.md", text)));
+    }
+    for (rule, file) in &cases {
+        assert!(!rule(file).is_empty(), "nothing is said of {}: {:?}", file.path, file.text);
+    }
+    // And none of them complains of everything.
+    let good = File::new("src/decide/mod.rs", "//! No tokio, no unwrap() here.\n\n/// Never `panic!`.\npub fn f() -> &'static str {\n    \"tokio\"\n}\n\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n");
+    for rule in [purity, borders, calm, shape, clean] {
+        assert_eq!(rule(&good), Vec::<String>::new());
+    }
+}
