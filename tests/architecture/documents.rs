@@ -98,7 +98,8 @@ fn every_field_and_value_is_documented() {
     assert!(fields.len() > 80 && values.len() > 20, "{} fields, {} values", fields.len(), values.len());
     let reference = reference();
     let documented = words_of(&reference);
-    let has = |word: &str| word.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).all(|part| documented.contains(part));
+    let has =
+        |word: &str| word.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).all(|part| documented.contains(part));
     assert_eq!(missing(fields.iter().map(String::as_str), has), Vec::<&str>::new(), "fields");
     assert_eq!(missing(values.iter().map(String::as_str), has), Vec::<&str>::new(), "values");
     assert_eq!(missing(["noSuchField"], has), ["noSuchField"]);

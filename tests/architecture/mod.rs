@@ -176,7 +176,8 @@ fn shape(file: &File) -> Vec<String> {
 
 /// Characters that nobody sees, and that are in no text of ours.
 fn is_unseen(character: char) -> bool {
-    (character.is_control() && character != '\n') || matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    (character.is_control() && character != '\n')
+        || matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 fn clean(file: &File) -> Vec<String> {
@@ -196,7 +197,8 @@ fn clean(file: &File) -> Vec<String> {
 }
 
 fn check(files: &[File], rule: fn(&File) -> Vec<String>) {
-    let complaints: Vec<String> = files.iter().flat_map(|file| rule(file).into_iter().map(|what| format!("{}: {what}", file.path))).collect();
+    let complaints: Vec<String> =
+        files.iter().flat_map(|file| rule(file).into_iter().map(|what| format!("{}: {what}", file.path))).collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
@@ -239,9 +241,13 @@ fn files_say_what_they_are_for_and_stay_short() {
 
 #[test]
 fn texts_hold_nothing_unseen() {
-    for (folder, endings) in
-        [("src", &["rs", "sql"][..]), ("tests/architecture", &["rs"]), ("docs", &["md"]), ("examples", &["yaml", "html", "csv"]), ("schemas", &["json"])]
-    {
+    for (folder, endings) in [
+        ("src", &["rs", "sql"][..]),
+        ("tests/architecture", &["rs"]),
+        ("docs", &["md"]),
+        ("examples", &["yaml", "html", "csv"]),
+        ("schemas", &["json"]),
+    ] {
         check(&files(folder, endings), clean);
     }
     check(&documents::at_the_root(), clean);
@@ -273,7 +279,10 @@ fn every_rule_can_fail() {
         assert!(!rule(file).is_empty(), "nothing is said of {}: {:?}", file.path, file.text);
     }
     // And none of them complains of everything.
-    let good = File::new("src/decide/mod.rs", "//! No tokio, no unwrap() here.\n\n/// Never `panic!`.\npub fn f() -> &'static str {\n    \"tokio\"\n}\n\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n");
+    let good = File::new(
+        "src/decide/mod.rs",
+        "//! No tokio, no unwrap() here.\n\n/// Never `panic!`.\npub fn f() -> &'static str {\n    \"tokio\"\n}\n\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n",
+    );
     for rule in [purity, borders, calm, shape, clean] {
         assert_eq!(rule(&good), Vec::<String>::new());
     }

@@ -149,7 +149,9 @@ fn parts(inner: &str) -> Vec<&str> {
 /// The names and keywords of code, with where they begin.
 pub fn words(code: &str) -> impl DoubleEndedIterator<Item = (usize, &str)> {
     let start = code.as_ptr() as usize;
-    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).map(move |word| (word.as_ptr() as usize - start, word))
+    code.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+        .map(move |word| (word.as_ptr() as usize - start, word))
 }
 
 /// Whether code names a path: as it stands, or put together by `use`. `rest` may begin it, and a longer name does not count.
