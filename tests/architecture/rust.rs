@@ -154,14 +154,15 @@ pub fn words(code: &str) -> impl DoubleEndedIterator<Item = (usize, &str)> {
         .map(move |word| (word.as_ptr() as usize - start, word))
 }
 
-/// Whether code names a path: as it stands, or put together by `use`. `rest` may begin it, and a longer name does not count.
+/// Whether code names a path, as it stands or put together by `use`. A longer name that only contains it does not count.
 pub fn names(code: &str, path: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let stands_in = |text: &str| {
         text.match_indices(path).any(|(at, _)| {
             let before = text[..at].chars().next_back();
             let after = text[at + path.len()..].chars().next();
-            !(path.starts_with(is_name) && before.is_some_and(is_name)) && !(path.ends_with(is_name) && after.is_some_and(is_name))
+            let goes_on = path.starts_with(is_name) && before.is_some_and(is_name) || path.ends_with(is_name) && after.is_some_and(is_name);
+            !goes_on
         })
     };
     stands_in(code) || uses(code).iter().any(|used| stands_in(used))
