@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+#[cfg(test)]
+mod tests;
+
 /// A server that a campaign might use.
 #[derive(Clone, Debug)]
 struct Candidate {
@@ -205,11 +208,14 @@ fn judge(
     // A run that the dispatcher has opened is kept there, held: its counts stay known, and what is on the wire ends.
     let held = begun.then_some(true);
 
-    if let Some(report) = report
-        && report.phase == Phase::Closed
-    {
+    let closed = match report {
+        Some(report) if report.phase != Phase::Opening => report.phase == Phase::Closed,
+        // Until the dispatcher has looked, or when it cannot since the audience was deleted after its use, what was decided holds.
+        _ => begun && previous.is_some_and(|previous| previous.state == CampaignState::Completed),
+    };
+    if closed {
         let mut verdict = Verdict::well(CampaignState::Completed, Reason::Completed, "Every recipient has an end.", Some(true));
-        if report.added_later > 0 {
+        if let Some(report) = report.filter(|report| report.added_later > 0) {
             verdict.message = format!("Every recipient has an end. {} rows were added to the audience later; they are not mailed until spec.run gets a new value.", report.added_later);
         }
         return verdict;
@@ -234,15 +240,16 @@ fn judge(
     if let Err(problem) = &input.work {
         return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
     }
-    if let Some(trouble) = report.and_then(|report| report.trouble.as_ref()) {
+    if spec.is_suspended() {
+        return Verdict::well(CampaignState::Suspended, Reason::Suspended, "spec.suspend is true; nothing new is sent until it is false.", held);
+    }
+    // A report from before an edit says nothing of the new spec.
+    if let Some(trouble) = report.filter(|report| input.work == Ok(report.fingerprint)).and_then(|report| report.trouble.as_ref()) {
         return if trouble.transient {
             Verdict::trying(CampaignState::Waiting, trouble.reason, trouble.message.clone(), Some(false))
         } else {
             Verdict::stalled(CampaignState::Stopped, trouble.reason, trouble.message.clone(), Some(true))
         };
-    }
-    if spec.is_suspended() {
-        return Verdict::well(CampaignState::Suspended, Reason::Suspended, "spec.suspend is true; nothing new is sent until it is false.", held);
     }
     if !begun && let Some(verdict) = not_yet(spec, input.object.metadata.creation_timestamp, now_ms) {
         return verdict;

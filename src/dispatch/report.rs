@@ -41,6 +41,8 @@ pub enum Waiting {
 pub struct CampaignReport {
     /// The run's name.
     pub run: String,
+    /// The fingerprint of the order that this is about.
+    pub fingerprint: u64,
     /// Where it stands.
     pub phase: Phase,
     /// Recipients by what became of them.
@@ -128,6 +130,7 @@ impl Scheduler {
         counts.sending = campaign.in_flight as u64;
         Some(CampaignReport {
             run: campaign.order.run.clone(),
+            fingerprint: campaign.order.fingerprint,
             phase: campaign.phase,
             counts,
             accepted,

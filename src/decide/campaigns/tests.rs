@@ -1,0 +1,106 @@
+//! What a campaign's state is after an edit, a suspension, and the loss of what it was made of.
+
+use std::sync::Arc;
+
+use super::{
+    super::{Decision, PlanInput, ProbeResult, ServerInput, ServerObservation},
+    *,
+};
+use crate::{dispatch::campaign::Trouble, resources::Campaign};
+
+const NOW_MS: i64 = 1_764_000_000_000;
+
+fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &str) -> T {
+    let yaml = format!("{{apiVersion: mailfleet.dev/v1alpha1, kind: {kind}, metadata: {{name: {name}, namespace: default}}, spec: {spec}}}");
+    serde_saphyr::from_str(&yaml).expect("a good object")
+}
+
+/// One server, one plan, one campaign `spring` of generation 2 whose run the ledger knows; the server is Active when `probed` is good.
+fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
+    let key = |name: &str| Key::new("default", name);
+    let mut world = World::default();
+    let server = object("SendingServer", "relay", "{provider: {smtp: {host: relay.example.com, encryption: None}}}");
+    world.servers.insert(key("relay"), ServerInput { object: Arc::new(server), built: Ok(1), stale: None });
+    world.plans.insert(key("basic"), PlanInput { object: Arc::new(object("Plan", "basic", "{servers: [{name: relay}]}")), stale: None });
+    let spec = format!("{{planRef: {{name: basic}}, from: {{address: a@example.com}}, subject: Hi, content: {{text: Hi}}, audience: {{inline: [{{email: b@example.com}}]}}, {spec}}}");
+    let mut campaign: Campaign = object("Campaign", "spring", &spec);
+    campaign.metadata.generation = Some(2);
+    world.campaigns.insert(key("spring"), CampaignInput { object: Arc::new(campaign), work: Ok(22), stale: None, in_ledger: true, previous: None });
+    let mut observed = Observations::default();
+    let good = !matches!(probed, None | Some(ProbeResult::Failed(_)));
+    observed.servers.insert(key("relay"), ServerObservation { fingerprint: 1, last_probe: probed, last_probe_ms: NOW_MS, probes_good: good, ..ServerObservation::default() });
+    (world, observed)
+}
+
+fn report(fingerprint: u64, phase: Phase, trouble: Option<Trouble>) -> CampaignReport {
+    CampaignReport {
+        run: "first".to_owned(),
+        fingerprint,
+        phase,
+        counts: RecipientCounts::default(),
+        accepted: BTreeMap::new(),
+        audience_progress: None,
+        audience_seen: 0,
+        waiting: Waiting::No,
+        trouble,
+        started_ms: Some(NOW_MS),
+        completed_ms: None,
+        added_later: 0,
+        unknown_at_start: 0,
+    }
+}
+
+fn set_report(observed: &mut Observations, report: CampaignReport) {
+    Arc::make_mut(&mut observed.report).campaigns.insert(Key::new("default", "spring"), report);
+}
+
+/// Decides, and remembers the status as the engine does.
+fn turn(world: &mut World, observed: &Observations) -> CampaignDecision {
+    let decision: Decision = super::super::decide(world, observed, NOW_MS);
+    let campaign = decision.campaigns[&Key::new("default", "spring")].clone();
+    world.campaigns.values_mut().for_each(|input| input.previous = Some(campaign.status.clone()));
+    campaign
+}
+
+fn too_many_render_errors(transient: bool) -> Option<Trouble> {
+    Some(Trouble { reason: Reason::TooManyRenderErrors, message: "too many".to_owned(), transient })
+}
+
+#[test]
+fn an_edit_mends_a_stop_though_the_report_is_still_of_the_spec_before() {
+    let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
+    // The report of the generation before: its fingerprint was 21.
+    set_report(&mut observed, report(21, Phase::Resting, too_many_render_errors(false)));
+    let edited = turn(&mut world, &observed);
+    assert_eq!((edited.status.state, edited.order.map(|order| order.hold)), (CampaignState::Sending, Some(false)));
+    // The same trouble again, of this spec now: it stops, and stays stopped.
+    set_report(&mut observed, report(22, Phase::Resting, too_many_render_errors(false)));
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Stopped);
+    set_report(&mut observed, report(22, Phase::Resting, None));
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Stopped);
+}
+
+#[test]
+fn a_suspended_campaign_is_held_whatever_its_source_does() {
+    let (mut world, mut observed) = world("suspend: true", Some(ProbeResult::Succeeded));
+    set_report(&mut observed, report(22, Phase::Resting, too_many_render_errors(true)));
+    let suspended = turn(&mut world, &observed);
+    assert_eq!((suspended.status.state, suspended.order.map(|order| order.hold)), (CampaignState::Suspended, Some(true)));
+}
+
+#[test]
+fn a_completed_campaign_stays_so_over_a_restart_and_without_its_audience() {
+    let (mut world, mut observed) = world("", None);
+    set_report(&mut observed, report(22, Phase::Closed, None));
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
+    // A restart: no server is probed, no run is opened yet.
+    observed.report = Arc::default();
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
+    // The audience is deleted after its use.
+    world.campaigns.values_mut().for_each(|input| input.work = Err(Problem::new(Reason::FileNotFound, "gone")));
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
+    // The ledger has the last word.
+    world.campaigns.values_mut().for_each(|input| input.work = Ok(22));
+    set_report(&mut observed, report(22, Phase::Resting, None));
+    assert_ne!(turn(&mut world, &observed).status.state, CampaignState::Completed);
+}
