@@ -83,12 +83,16 @@ pub struct CampaignRun {
     pub requested: usize,
     /// Deferred messages that the feeder renders.
     pub preparing: usize,
+    /// Whether its feeder runs: nothing is asked for before.
+    pub has_feeder: bool,
     /// Whether deferred messages are being fetched.
     pub fetching: bool,
     /// When the next deferred message is due.
     pub next_due_ms: Option<i64>,
     /// Messages on the wire.
     pub in_flight: usize,
+    /// Messages of which something is not durable yet: a claim that is planned or on the wire, or an outcome.
+    pub unsettled: usize,
     /// Whether the feeder has read the whole audience.
     pub audience_done: bool,
     /// How much of the audience is read, 0 to 1, where that can be told.
@@ -138,9 +142,11 @@ impl CampaignRun {
             waiting: 0,
             requested: 0,
             preparing: 0,
+            has_feeder: false,
             fetching: false,
             next_due_ms: None,
             in_flight: 0,
+            unsettled: 0,
             audience_done: false,
             audience_progress: None,
             audience_seen: 0,
@@ -177,7 +183,6 @@ impl CampaignRun {
             Some(delay) => {
                 let at_ms = now_ms + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2);
                 self.counts.deferred += 1;
-                self.note_due(at_ms);
                 End::Deferred { at_ms, fields: flight.fields.clone(), unknown }
             }
             None if unknown => {
@@ -204,7 +209,7 @@ impl CampaignRun {
             && self.waiting == 0
             && self.requested == 0
             && self.preparing == 0
-            && self.in_flight == 0
+            && self.unsettled == 0
             && !self.fetching
             && self.next_due_ms.is_none()
     }

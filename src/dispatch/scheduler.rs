@@ -5,7 +5,7 @@
 //! `outcome` → the next `plan`. Nothing leaves before its claim is durable.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -45,12 +45,13 @@ pub const DUE_MAX: usize = 64;
 pub enum Action {
     /// Find or begin the run in the ledger, then call [`Scheduler::opened`].
     Open(usize),
-    /// Start a feeder thread for the campaign (once no commit is under way).
+    /// Start a feeder thread for the campaign (once [`Scheduler::may_start_feeder`]), then call [`Scheduler::feeder_started`].
     Feed(usize),
     /// Ask the feeder for so many more messages.
     More(usize, usize),
-    /// Stop the feeder, and give back what it had leased from the ledger.
-    Unfeed(usize),
+    /// Stop the feeder, and give back what it had leased from the ledger. True: deferred messages are being fetched for it,
+    /// and these are to be given back as well. No feeder may start before.
+    Unfeed(usize, bool),
     /// Fetch deferred messages that are due.
     FetchDue(usize),
     /// Hand a batch to a server.
@@ -282,7 +283,23 @@ impl Scheduler {
             campaign.audience_done = false;
             campaign.requested = 0;
             campaign.preparing = 0;
+            // What was fetched and not sent was given back, and may be due already.
+            campaign.next_due_ms = (campaign.counts.deferred > 0).then_some(0);
             self.actions.push(Action::Feed(index));
+        }
+    }
+
+    /// Whether what a feeder reads from the ledger is all there: a recipient whose template failed and who is not
+    /// written yet would be met again as a new one. (The caller sees to it that no commit is under way.)
+    #[must_use]
+    pub fn may_start_feeder(&self, index: usize) -> bool {
+        !self.pending.iter().any(|ended| ended.campaign == index && ended.seq.is_none())
+    }
+
+    /// The feeder runs and can be asked.
+    pub fn feeder_started(&mut self, index: usize) {
+        if let Some(campaign) = self.campaigns[index].as_mut() {
+            campaign.has_feeder = campaign.phase == Phase::Feeding;
         }
     }
 
@@ -295,10 +312,12 @@ impl Scheduler {
         campaign.feeding += 1;
         campaign.unassigned.clear();
         campaign.waiting = 0;
+        campaign.has_feeder = false;
+        let fetching = std::mem::take(&mut campaign.fetching);
         for lane in &mut self.lanes {
             drop(lane.turns.drain(Some(index)));
         }
-        self.actions.push(Action::Unfeed(index));
+        self.actions.push(Action::Unfeed(index, fetching));
     }
 
     fn retire(&mut self, key: &Key) {
@@ -311,12 +330,9 @@ impl Scheduler {
         }
     }
 
-    /// A retired campaign goes when nothing of it is on the wire any more; its feeder was stopped before.
+    /// A retired campaign goes when everything of it is durable; its feeder was stopped before.
     fn forget_retired(&mut self, index: usize) {
-        let done = self.campaigns[index]
-            .as_ref()
-            .is_some_and(|campaign| campaign.retired && campaign.in_flight == 0 && !self.pending.iter().any(|ended| ended.campaign == index));
-        if done && self.unresolved == 0 {
+        if self.campaigns[index].as_ref().is_some_and(|campaign| campaign.retired && campaign.unsettled == 0) {
             self.campaigns[index] = None;
         }
     }
@@ -345,6 +361,7 @@ impl Scheduler {
     pub fn render_failed(&mut self, index: usize, seq: Option<u64>, was_deferred: bool, recipient: Arc<str>, attempt: u32, message: String, now_ms: i64) {
         if let Some(campaign) = self.campaigns[index].as_mut() {
             campaign.counts.render_failed += 1;
+            campaign.unsettled += 1;
             if was_deferred {
                 campaign.counts.deferred = campaign.counts.deferred.saturating_sub(1);
             }
@@ -411,7 +428,6 @@ impl Scheduler {
             }
             Outcome::ServerFailed(failure) => {
                 campaign.counts.deferred += 1;
-                campaign.note_due(now_ms);
                 (End::Returned { fields: flight.fields.clone() }, Some(failure.message.clone()), Some(failure))
             }
             Outcome::Unknown(failure) => {
@@ -563,6 +579,7 @@ impl Scheduler {
             let Some((campaign, message)) = next else { break };
             let Some(run) = self.campaigns[campaign].as_mut() else { continue };
             run.waiting -= 1;
+            run.unsettled += 1;
             if let Some((key, _)) = &run.order.plan_limits
                 && let Some(limiter) = self.limiters.get_mut(key)
             {
@@ -624,9 +641,16 @@ impl Scheduler {
                 self.actions.push(Action::Deliver(index, batch));
             }
         }
-        let retired: BTreeSet<usize> = planned.outcomes.iter().map(|ended| ended.campaign).collect();
-        for index in retired {
-            self.forget_retired(index);
+        for ended in planned.outcomes {
+            let Some(campaign) = self.campaigns[ended.campaign].as_mut() else { continue };
+            campaign.unsettled -= 1;
+            // Only now: the ledger is asked for what is due, and knew nothing of it before.
+            match ended.end {
+                End::Deferred { at_ms, .. } => campaign.note_due(at_ms),
+                End::Returned { .. } => campaign.note_due(now_ms),
+                _ => {}
+            }
+            self.forget_retired(ended.campaign);
         }
     }
 
@@ -638,12 +662,13 @@ impl Scheduler {
         for claim in planned.claims.into_iter().rev() {
             let lane = &mut self.lanes[claim.lane];
             lane.in_flight -= 1;
-            if self.campaigns[claim.campaign].as_ref().is_some_and(|campaign| campaign.feeding == claim.feeding)
-                && let Some(campaign) = self.campaigns[claim.campaign].as_mut()
-            {
+            let Some(campaign) = self.campaigns[claim.campaign].as_mut() else { continue };
+            campaign.unsettled -= 1;
+            if campaign.feeding == claim.feeding {
                 campaign.waiting += 1;
                 lane.turns.push_front(&campaign.namespace, claim.campaign, claim.message);
             }
+            self.forget_retired(claim.campaign);
         }
     }
 
@@ -673,22 +698,24 @@ impl Scheduler {
                 self.feed(index);
                 continue;
             }
-            if campaign.phase != Phase::Feeding {
+            if campaign.phase != Phase::Feeding || !campaign.has_feeder {
                 continue;
             }
             let can_send = !campaign.eligible.is_empty();
-            if can_send && !campaign.fetching && campaign.preparing == 0 && campaign.next_due_ms.is_some_and(|due| due <= now_ms) {
+            let held = campaign.waiting + campaign.requested;
+            let is_due = campaign.next_due_ms.is_some_and(|due| due <= now_ms);
+            // However many are due: no more in memory than the audience may have there.
+            if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && campaign.waiting <= WAITING_MAX {
                 campaign.fetching = true;
                 campaign.next_due_ms = None;
                 self.actions.push(Action::FetchDue(index));
             }
-            let held = campaign.waiting + campaign.requested;
             if can_send && !campaign.audience_done && held <= WAITING_MAX / 2 {
                 let more = WAITING_MAX - held;
                 campaign.requested += more;
                 self.actions.push(Action::More(index, more));
             }
-            if campaign.is_drained() && !self.pending.iter().any(|ended| ended.campaign == index) && !campaign.closing {
+            if campaign.is_drained() && !campaign.closing {
                 campaign.closing = true;
                 self.actions.push(Action::Close(index));
             }
@@ -729,7 +756,8 @@ impl Scheduler {
             }
         }
         for campaign in self.campaigns.iter().flatten().filter(|campaign| campaign.phase == Phase::Feeding && !campaign.eligible.is_empty()) {
-            wake = campaign.next_due_ms.map_or(wake, |due| wake.min(due));
+            // What is due already waits for something that happens, not for a time.
+            wake = campaign.next_due_ms.filter(|due| *due > now_ms).map_or(wake, |due| wake.min(due));
             if campaign.order.plan_limits.is_some() && campaign.waiting > 0 {
                 wake = wake.min(now_ms + PLAN_LIMIT_LOOK_MS);
             }

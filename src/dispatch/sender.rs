@@ -181,6 +181,10 @@ impl Sending {
         loop {
             let now_ms = self.clock.now_ms();
             self.scheduler.tick(now_ms);
+            if !committing {
+                // Before the next commit: under load there is always one, and a further campaign would never start.
+                self.start_feeders();
+            }
             let may_commit = !committing && self.retry_at.is_none_or(|at| at <= Instant::now());
             if may_commit && let Some(planned) = self.scheduler.plan(now_ms) {
                 committing = true;
@@ -189,10 +193,8 @@ impl Sending {
             for action in self.scheduler.take_actions() {
                 self.act(action);
             }
-            if !committing && self.releasing == 0 {
-                for index in std::mem::take(&mut self.to_feed) {
-                    self.start_feeder(index);
-                }
+            if !committing {
+                self.start_feeders();
             }
             self.report(false);
             if stopping && self.scheduler.unsettled() == 0 && !committing {
@@ -374,8 +376,10 @@ impl Sending {
                     let _ = feeder.send(Request::More(count));
                 }
             }
-            Action::Unfeed(index) => {
+            Action::Unfeed(index, fetching) => {
                 self.feeders.remove(&index);
+                // Until the answer was given back as well.
+                self.releasing += usize::from(fetching);
                 if let Some(run_id) = self.runs.get(&index).copied() {
                     self.releasing += 1;
                     let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
@@ -436,6 +440,19 @@ impl Sending {
         });
     }
 
+    fn start_feeders(&mut self) {
+        if self.releasing > 0 {
+            return;
+        }
+        for index in std::mem::take(&mut self.to_feed) {
+            if self.scheduler.may_start_feeder(index) {
+                self.start_feeder(index);
+            } else {
+                self.to_feed.push(index);
+            }
+        }
+    }
+
     fn start_feeder(&mut self, index: usize) {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
         let spec = FeederSpec { campaign: index, feeding: campaign.feeding, key: campaign.key.clone(), run_id, order: campaign.order.clone() };
@@ -444,12 +461,8 @@ impl Sending {
         }
         match feeder::start(spec, self.ledger.clone(), tokio::runtime::Handle::current(), self.feeder_events.clone()) {
             Ok(requests) => {
-                // What was asked for before the thread was there.
-                let waiting = self.scheduler.campaign(index).map_or(0, |campaign| campaign.requested);
-                if waiting > 0 {
-                    let _ = requests.send(Request::More(waiting));
-                }
                 self.feeders.insert(index, requests);
+                self.scheduler.feeder_started(index);
             }
             Err(error) => {
                 let message = format!("The system gives no thread to read the audience: {error}. It is tried again.");
@@ -536,20 +549,21 @@ impl Sending {
                     let _ = answers.send(Answer::Reopen(index));
                 });
             }
-            Answer::Due(index, feeding, Ok((due, next))) => {
-                if self.scheduler.is_current(index, feeding) {
-                    self.scheduler.due_fetched(index, due.len(), next);
-                    if let Some(feeder) = self.feeders.get(&index)
-                        && !due.is_empty()
-                    {
-                        let _ = feeder.send(Request::Due(due));
-                    }
+            Answer::Due(index, feeding, Ok((due, next))) if self.scheduler.is_current(index, feeding) => {
+                self.scheduler.due_fetched(index, due.len(), next);
+                if let Some(feeder) = self.feeders.get(&index)
+                    && !due.is_empty()
+                {
+                    let _ = feeder.send(Request::Due(due));
                 }
             }
+            Answer::Due(index, _, Ok((due, _))) => self.give_back_due(index, &due),
             Answer::Due(index, feeding, Err(error)) => {
+                self.ledger_problem = Some(error.to_string());
                 if self.scheduler.is_current(index, feeding) {
-                    self.ledger_problem = Some(error.to_string());
                     self.scheduler.due_fetched(index, 0, Some(now_ms + 1000));
+                } else {
+                    self.releasing = self.releasing.saturating_sub(1);
                 }
             }
             Answer::Closed(index, Ok(None)) => {
@@ -575,6 +589,19 @@ impl Sending {
             Answer::Reopen(index) => self.open(index),
             Answer::Released => self.releasing = self.releasing.saturating_sub(1),
         }
+    }
+
+    /// Deferred messages that were fetched for a feeder that was stopped meanwhile.
+    fn give_back_due(&mut self, index: usize, due: &[crate::ledger::DueMessage]) {
+        let seqs: Vec<u64> = due.iter().map(|message| message.seq).collect();
+        let Some(run_id) = self.runs.get(&index).copied() else { return };
+        let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
+        tokio::spawn(async move {
+            if let Err(error) = ledger.release(run_id, seqs).await {
+                tracing::warn!(%error, "deferred messages could not be given back; they wait for the next start");
+            }
+            let _ = answers.send(Answer::Released);
+        });
     }
 
     fn count_added(&self, index: usize, run_id: RunId) {

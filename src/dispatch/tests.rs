@@ -59,12 +59,31 @@ struct Simulation {
     claimed: BTreeMap<(usize, u64), bool>,
     deferred: BTreeMap<(usize, u64), (i64, u32, String)>,
     leased: Vec<(usize, u64)>,
+    /// Every row of the ledger, and whose it is.
+    rows: BTreeMap<(usize, u64), String>,
+    ended_runs: Vec<usize>,
+    /// Recipients by campaign index.
+    audience: BTreeMap<usize, u64>,
     next_seq: u64,
     wire: Vec<(i64, usize, Vec<Outgoing>)>,
+    /// A commit under way, and when it is durable.
+    committing: Option<(i64, Planned)>,
+    /// Feeders that start once no commit is under way.
+    to_feed: Vec<usize>,
+    /// Fetches under way: when they are answered, the campaign and the feeding they are for.
+    fetches: Vec<(i64, usize, u64)>,
+    /// Looks at whether a run can be closed, under way.
+    closes: Vec<(i64, usize)>,
+    /// Answers that have to be given back before a feeder starts.
+    releasing: usize,
     out_since: BTreeMap<Key, i64>,
     closed: usize,
     most_claimed: usize,
     order: Vec<(i64, String)>,
+}
+
+fn address(number: u64) -> String {
+    format!("user{number}@example.com")
 }
 
 fn work() -> Order {
@@ -133,8 +152,16 @@ impl Simulation {
             claimed: BTreeMap::new(),
             deferred: BTreeMap::new(),
             leased: Vec::new(),
+            rows: BTreeMap::new(),
+            ended_runs: Vec::new(),
+            audience: BTreeMap::new(),
             next_seq: 0,
             wire: Vec::new(),
+            committing: None,
+            to_feed: Vec::new(),
+            fetches: Vec::new(),
+            closes: Vec::new(),
+            releasing: 0,
             out_since: BTreeMap::new(),
             closed: 0,
             most_claimed: 0,
@@ -143,7 +170,7 @@ impl Simulation {
         simulation.apply();
         for (namespace, name, count) in campaigns {
             let index = simulation.scheduler.campaign_index[&Key::new(*namespace, *name)];
-            simulation.left.insert(index, (0..*count).collect());
+            simulation.audience.insert(index, *count);
         }
         simulation
     }
@@ -162,7 +189,7 @@ impl Simulation {
 
     /// Runs until every campaign is closed; panics when that takes a simulated day.
     fn run(&mut self) {
-        while self.closed < self.left.len() {
+        while self.closed < self.audience.len() {
             self.step();
             assert!(self.now_ms < START_MS + 86_400_000, "it does not end: {:?}", self.scheduler.report(self.now_ms, None));
         }
@@ -170,15 +197,60 @@ impl Simulation {
 
     fn step(&mut self) {
         self.scheduler.tick(self.now_ms);
-        if let Some(planned) = self.scheduler.plan(self.now_ms) {
+        if self.committing.as_ref().is_some_and(|(at, _)| *at <= self.now_ms)
+            && let Some((_, planned)) = self.committing.take()
+        {
             self.commit(planned);
+        }
+        if self.committing.is_none() {
+            self.start_feeders();
+            if let Some(planned) = self.scheduler.plan(self.now_ms) {
+                self.committing = Some((self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0), planned));
+            }
         }
         for action in self.scheduler.take_actions() {
             self.act(action);
         }
+        self.answer();
         self.arrive();
         self.mend();
         self.now_ms += 1;
+    }
+
+    fn start_feeders(&mut self) {
+        if self.releasing > 0 {
+            return;
+        }
+        for index in std::mem::take(&mut self.to_feed) {
+            if !self.scheduler.may_start_feeder(index) {
+                self.to_feed.push(index);
+                continue;
+            }
+            // A feeder reads the audience anew and leaves out who is in the ledger.
+            let claimed: std::collections::BTreeSet<&String> = self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, who)| who).collect();
+            let count = self.audience.get(&index).copied().unwrap_or(0);
+            let left = (0..count).filter(|i| !claimed.contains(&address(*i))).collect();
+            self.left.insert(index, left);
+            self.scheduler.feeder_started(index);
+        }
+    }
+
+    /// What the ledger was asked for in the background.
+    fn answer(&mut self) {
+        for (at, index, feeding) in std::mem::take(&mut self.fetches) {
+            if at > self.now_ms {
+                self.fetches.push((at, index, feeding));
+            } else {
+                self.fetch_due(index, feeding);
+            }
+        }
+        for (at, index) in std::mem::take(&mut self.closes) {
+            if at > self.now_ms {
+                self.closes.push((at, index));
+            } else {
+                self.close(index);
+            }
+        }
     }
 
     fn commit(&mut self, planned: Planned) {
@@ -212,6 +284,8 @@ impl Simulation {
             });
             let id = (claim.campaign, seq);
             assert_ne!(self.claimed.insert(id, true), Some(true), "claimed twice");
+            assert!(!self.ended_runs.contains(&claim.campaign), "claimed in a closed run");
+            self.rows.insert(id, claim.message.recipient.to_string());
             self.deferred.remove(&id);
             self.leased.retain(|leased| *leased != id);
             seqs.push(seq);
@@ -223,12 +297,17 @@ impl Simulation {
     fn act(&mut self, action: Action) {
         match action {
             Action::Open(index) => self.scheduler.opened(index, Opened { counts: RecipientCounts::default(), started_ms: self.now_ms, ..Opened::default() }),
-            Action::Feed(_) => {}
-            Action::Unfeed(index) => {
+            Action::Feed(index) => self.to_feed.push(index),
+            Action::Unfeed(index, fetching) => {
                 self.leased.retain(|(campaign, _)| *campaign != index);
+                self.releasing += usize::from(fetching);
             }
             Action::More(index, count) => self.feed(index, count),
-            Action::FetchDue(index) => self.fetch_due(index),
+            Action::FetchDue(index) => {
+                let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeding);
+                let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
+                self.fetches.push((at, index, feeding));
+            }
             Action::Deliver(lane, batch) => {
                 let trip = 1 + i64::try_from(self.draw(20)).unwrap_or(0);
                 self.wire.push((self.now_ms + trip, lane, batch));
@@ -242,15 +321,21 @@ impl Simulation {
                 self.apply();
             }
             Action::Close(index) => {
-                let open = self.claimed.iter().any(|((campaign, _), claimed)| *campaign == index && *claimed);
-                let due = self.deferred.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, (at, _, _))| *at).min();
-                if open || due.is_some() {
-                    self.scheduler.not_closed(index, due.or(Some(self.now_ms + 1000)));
-                } else {
-                    self.scheduler.closed(index, self.now_ms);
-                    self.closed += 1;
-                }
+                let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
+                self.closes.push((at, index));
             }
+        }
+    }
+
+    fn close(&mut self, index: usize) {
+        let open = self.claimed.iter().any(|((campaign, _), claimed)| *campaign == index && *claimed);
+        let due = self.deferred.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, (at, _, _))| *at).min();
+        if open || due.is_some() {
+            self.scheduler.not_closed(index, due.or(Some(self.now_ms + 1000)));
+        } else {
+            self.scheduler.closed(index, self.now_ms);
+            self.ended_runs.push(index);
+            self.closed += 1;
         }
     }
 
@@ -262,7 +347,7 @@ impl Simulation {
     fn feed(&mut self, index: usize, count: usize) {
         let left = self.left.get_mut(&index).expect("a campaign");
         let take = count.min(left.len());
-        let messages: Vec<Prepared> = left.drain(..take).map(|i| Self::prepare(&format!("user{i}@example.com"), None, 1)).collect();
+        let messages: Vec<Prepared> = left.drain(..take).map(|i| Self::prepare(&address(i), None, 1)).collect();
         let end = left.is_empty();
         self.scheduler.prepared(index, messages, take, 0);
         if end && let Some(campaign) = self.scheduler.campaign_mut(index) {
@@ -271,7 +356,11 @@ impl Simulation {
         }
     }
 
-    fn fetch_due(&mut self, index: usize) {
+    fn fetch_due(&mut self, index: usize, feeding: u64) {
+        if !self.scheduler.is_current(index, feeding) {
+            self.releasing -= 1;
+            return;
+        }
         let now_ms = self.now_ms;
         let free: Vec<(u64, i64, u32, String)> = self
             .deferred
@@ -423,4 +512,99 @@ fn namespaces_take_turns_before_campaigns_do() {
     let (a, b, c) = (count("big/a"), count("big/b"), count("small/c"));
     assert!(c.abs_diff(a + b) < 40, "half for each namespace: {a} {b} {c}");
     assert!(a.abs_diff(b) < 40, "half for each campaign of one: {a} {b}");
+}
+
+#[test]
+fn suspended_edited_and_resumed_at_any_moment_everybody_has_one_end() {
+    for seed in 0..25 {
+        let chances = Chances { deferred: 20, server_failed: 5, commit_fails: 10, ..Chances::default() };
+        let mut simulation = Simulation::new(seed, chances, &[("a", 1, &[]), ("b", 1, &[])], &[("default", "spring", 600)], WhenOutcomeIsUnknown::Skip);
+        let key = Key::new("default", "spring");
+        while simulation.closed == 0 {
+            simulation.step();
+            assert!(simulation.now_ms < START_MS + 3_600_000, "seed {seed}: it does not end: {:?}", simulation.scheduler.report(simulation.now_ms, None));
+            if simulation.now_ms < START_MS + 20_000 && simulation.draw(60) == 0 {
+                let mut order = (*simulation.routing.campaigns[&key]).clone();
+                order.hold = simulation.draw(2) == 0;
+                order.fingerprint += simulation.draw(2);
+                simulation.routing.campaigns.insert(key.clone(), Arc::new(order));
+                simulation.apply();
+            } else if simulation.now_ms == START_MS + 20_000 {
+                let mut order = (*simulation.routing.campaigns[&key]).clone();
+                order.hold = false;
+                simulation.routing.campaigns.insert(key.clone(), Arc::new(order));
+                simulation.apply();
+            }
+        }
+        assert_eq!((simulation.rows.len(), simulation.fates.len()), (600, 600), "seed {seed}: one row each");
+        assert!(simulation.fates.values().all(|fate| fate.ended && fate.taken <= 1), "seed {seed}");
+        let counts = &simulation.scheduler.report(simulation.now_ms, None).campaigns[&key].counts.clone();
+        assert_eq!((counts.ended(), counts.deferred, counts.sending), (600, 0, 0), "seed {seed}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_message_that_moves_does_not_wait_for_the_end_of_the_audience() {
+    for seed in 0..20 {
+        let mut simulation = Simulation::new(seed, Chances::default(), &[("a", 1, &[]), ("b", 1, &[])], &[("default", "spring", 3000)], WhenOutcomeIsUnknown::Skip);
+        let (mut longest, mut incidents) = (0, 0);
+        while simulation.closed == 0 {
+            // One incident.
+            let failing = simulation.now_ms > START_MS + 100 && incidents == 0;
+            simulation.chances.server_failed = if failing { 100 } else { 0 };
+            simulation.step();
+            incidents += simulation.out_since.len();
+            let oldest = simulation.deferred.values().map(|(at, _, _)| *at).min();
+            longest = oldest.map_or(longest, |at| longest.max(simulation.now_ms - at));
+        }
+        let all = simulation.now_ms - START_MS;
+        assert!(incidents > 0 && longest < 1000 && all > 2500, "seed {seed}: one waited {longest} ms of {all}");
+    }
+}
+
+#[test]
+fn a_run_is_not_closed_while_its_last_claims_are_being_committed() {
+    for seed in 0..200 {
+        let mut simulation =
+            Simulation::new(seed, Chances { commit_fails: 40, ..Chances::default() }, &[("a", 1, &[])], &[("default", "spring", 10)], WhenOutcomeIsUnknown::Skip);
+        simulation.run();
+        assert_eq!(simulation.fates.values().filter(|fate| fate.ended).count(), 10, "seed {seed}");
+        assert!(simulation.now_ms < START_MS + 900, "seed {seed}: it does not wait for nothing: {} ms", simulation.now_ms - START_MS);
+    }
+}
+
+#[test]
+fn a_flood_of_due_messages_stays_in_the_ledger_until_there_is_room() {
+    let paced = [Rate { messages: 50, per: crate::resources::Duration::from_secs(1) }];
+    let mut simulation = Simulation::new(3, Chances { deferred: 100, ..Chances::default() }, &[("a", 1, &[])], &[("default", "spring", 1500)], WhenOutcomeIsUnknown::Skip);
+    for _ in 0..1000 {
+        simulation.step();
+    }
+    // All are deferred and due; now the server is slow.
+    simulation.chances.deferred = 0;
+    if let Some(route) = simulation.routing.servers.get_mut(&Key::new("default", "a")) {
+        (route.rates, route.limits_fingerprint) = (paced.to_vec(), 2);
+    }
+    simulation.apply();
+    let mut most = 0;
+    while simulation.closed == 0 {
+        simulation.step();
+        most = most.max(simulation.scheduler.lanes[0].turns.len());
+    }
+    assert!(most <= 320, "{most} messages in memory");
+}
+
+#[test]
+fn a_deleted_campaign_is_forgotten_though_others_go_on() {
+    let mut simulation = Simulation::new(3, Chances::default(), &[("a", 1, &[])], &[("default", "spring", 100_000), ("default", "summer", 100_000)], WhenOutcomeIsUnknown::Skip);
+    for _ in 0..500 {
+        simulation.step();
+    }
+    let index = simulation.scheduler.campaign_index[&Key::new("default", "spring")];
+    simulation.routing.campaigns.remove(&Key::new("default", "spring"));
+    simulation.apply();
+    for _ in 0..500 {
+        simulation.step();
+    }
+    assert!(simulation.scheduler.campaign(index).is_none());
 }
