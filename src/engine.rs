@@ -192,8 +192,9 @@ impl Engine {
         self.world = self.lookup.world(snapshot, &self.statuses, self.clock.now_ms()).await;
         self.statuses.note_objects(snapshot, &self.world);
         self.observed.servers.retain(|key, _| self.world.servers.contains_key(key));
+        let report = self.dispatch.report.borrow().clone();
         for (key, input) in &self.world.servers {
-            let observation = self.observed.servers.entry(key.clone()).or_default();
+            let observation = self.observed.server_mut(key, &report);
             if let Ok(fingerprint) = input.built
                 && observation.fingerprint != fingerprint
             {

@@ -19,6 +19,17 @@ pub struct Observations {
     pub seed: u64,
 }
 
+impl Observations {
+    /// What was observed of a server. One that was deleted and applied again begins with the failures that the dispatcher
+    /// counted before: it is routed only by whoever knows of all of them.
+    pub fn server_mut(&mut self, key: &Key, report: &Report) -> &mut ServerObservation {
+        self.servers.entry(key.clone()).or_insert_with(|| ServerObservation {
+            acknowledged_failures: report.servers.get(key).map_or(0, |server| server.failures),
+            ..ServerObservation::default()
+        })
+    }
+}
+
 /// The end of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeResult {

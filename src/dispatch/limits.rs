@@ -61,6 +61,20 @@ impl Window {
         }
     }
 
+    /// Takes back what was counted last and did not leave.
+    fn put_back(&mut self, mut count: u64) {
+        while let Some((_, counted)) = self.parts.back_mut() {
+            let taken = count.min(*counted);
+            *counted -= taken;
+            count -= taken;
+            self.used -= taken;
+            if count == 0 {
+                break;
+            }
+            self.parts.pop_back();
+        }
+    }
+
     /// When at least one message may leave again.
     fn reopens_at(&self) -> i64 {
         let mut excess = (self.used + 1).saturating_sub(self.messages);
@@ -91,6 +105,7 @@ pub enum Allowance {
 /// All windows of a server, or of a namespace on a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Limiter {
+    rates: Vec<Rate>,
     pacing: Vec<Window>,
     long: Vec<Window>,
     /// The smallest gap between messages that the pacing windows ask for, and the time the schedule has run up to.
@@ -109,12 +124,18 @@ impl Limiter {
             rates.iter().map(|rate| Window::new(*rate)).partition(|window| window.per_ms <= PACING_WINDOW_MAX_MS);
         #[allow(clippy::cast_precision_loss)]
         let gap_ms = pacing.iter().map(|window| window.per_ms as f64 / window.messages as f64).fold(0.0, f64::max);
-        Self { pacing, long, gap_ms, ..Self::default() }
+        Self { rates: rates.to_vec(), pacing, long, gap_ms, ..Self::default() }
     }
 
-    /// Sets today's warm-up limit; `None` when warm-up is over or not asked for.
-    pub fn set_warmup(&mut self, limit: Option<u64>) {
-        self.warmup_limit = limit;
+    /// Whether it is of these windows.
+    #[must_use]
+    pub fn is_of(&self, rates: &[Rate]) -> bool {
+        self.rates == rates
+    }
+
+    /// Sets today's warm-up limit; `None` when warm-up is over or not asked for. True when that is a change.
+    pub fn set_warmup(&mut self, limit: Option<u64>) -> bool {
+        std::mem::replace(&mut self.warmup_limit, limit) != limit
     }
 
     /// Counts what left in a minute before this process began, at the latest moment that it can have left.
@@ -185,6 +206,19 @@ impl Limiter {
         {
             let start = self.scheduled_ms.max((now_ms - BURST_MS) as f64);
             self.scheduled_ms = start + self.gap_ms * count as f64;
+        }
+    }
+
+    /// Takes back messages that were counted last and did not leave.
+    pub fn put_back(&mut self, now_ms: i64, count: u64) {
+        self.roll_day(now_ms);
+        self.used_today = self.used_today.saturating_sub(count);
+        for window in self.pacing.iter_mut().chain(&mut self.long) {
+            window.put_back(count);
+        }
+        #[allow(clippy::cast_precision_loss)]
+        {
+            self.scheduled_ms -= self.gap_ms * count as f64;
         }
     }
 
@@ -280,6 +314,20 @@ mod tests {
         limiter.remember(now / 60_000 - 300, 39, now);
         assert!(matches!(limiter.allowance(now), Allowance::At(at) if at >= now + 60_000));
         assert_eq!(limiter.left(now), Some(1));
+    }
+
+    #[test]
+    fn what_did_not_leave_is_not_counted() {
+        let start = 1_764_000_000_000;
+        let mut limiter = Limiter::new(&[rate(10, "1m"), rate(50, "24h")]);
+        assert!(limiter.set_warmup(Some(30)) && !limiter.set_warmup(Some(30)));
+        limiter.take(start, 4);
+        for now in (start + 10..start + 60_000).step_by(1000) {
+            limiter.take(now, 3);
+            limiter.put_back(now, 3);
+        }
+        assert_eq!((limiter.left(start + 60_000), limiter.warmup_left(start + 60_000)), (Some(46), Some(26)));
+        assert_eq!(drain(&mut limiter, start + 62_000, start + 121_000).len(), 10);
     }
 
     #[test]

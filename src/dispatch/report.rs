@@ -82,6 +82,8 @@ pub struct ServerReport {
     pub accepted: u64,
     /// Whether the dispatcher picks it.
     pub eligible: bool,
+    /// Failures that the dispatcher counted since the process began.
+    pub failures: u64,
 }
 
 impl Scheduler {
@@ -99,6 +101,7 @@ impl Scheduler {
                     in_flight: lane.in_flight,
                     accepted: lane.accepted,
                     eligible: lane.is_eligible(),
+                    failures: lane.failures,
                 };
                 (self.lane_keys[index].clone(), report)
             })

@@ -223,18 +223,19 @@ impl Scheduler {
             self.limiters.insert(name, fresh);
             self.lanes[index].exhausted_until = None;
             self.lanes[index].not_before_ms = 0;
-        } else if let Some(limiter) = self.limiters.get_mut(&name) {
-            limiter.set_warmup(route.warmup_today);
+        } else if let Some(limiter) = self.limiters.get_mut(&name)
+            && limiter.set_warmup(route.warmup_today)
+        {
+            self.lanes[index].exhausted_until = None;
         }
     }
 
     fn apply_order(&mut self, key: &Key, order: &Arc<Order>, limiter: &mut impl FnMut(&str, &[crate::resources::Rate]) -> Limiter) {
-        if let Some((name, rates)) = &order.plan_limits {
-            let known = self.campaign_index.get(key).and_then(|index| self.campaigns[*index].as_ref()).and_then(|c| c.order.plan_limits.as_ref());
-            if !self.limiters.contains_key(name) || known.is_some_and(|(_, old)| old != rates) {
-                let fresh = limiter(name, rates);
-                self.limiters.insert(name.clone(), fresh);
-            }
+        if let Some((name, rates)) = &order.plan_limits
+            && self.limiters.get(name).is_none_or(|known| !known.is_of(rates))
+        {
+            let fresh = limiter(name, rates);
+            self.limiters.insert(name.clone(), fresh);
         }
         if let Some(&index) = self.campaign_index.get(key)
             && let Some(campaign) = &mut self.campaigns[index]
@@ -655,15 +656,21 @@ impl Scheduler {
     }
 
     /// The commit failed and nothing of it is in the ledger: outcomes wait, and claims go back to the head of their queue.
-    pub fn commit_failed(&mut self, planned: Planned) {
+    pub fn commit_failed(&mut self, planned: Planned, now_ms: i64) {
         self.unresolved -= planned.claims.len();
         let later = std::mem::replace(&mut self.pending, planned.outcomes);
         self.pending.extend(later);
         for claim in planned.claims.into_iter().rev() {
             let lane = &mut self.lanes[claim.lane];
             lane.in_flight -= 1;
+            let name = &lane.lane.name;
             let Some(campaign) = self.campaigns[claim.campaign].as_mut() else { continue };
             campaign.unsettled -= 1;
+            for counted in std::iter::once(name).chain(campaign.order.plan_limits.as_ref().map(|(key, _)| key)) {
+                if let Some(limiter) = self.limiters.get_mut(counted) {
+                    limiter.put_back(now_ms, 1);
+                }
+            }
             if campaign.feeding == claim.feeding {
                 campaign.waiting += 1;
                 lane.turns.push_front(&campaign.namespace, claim.campaign, claim.message);

@@ -32,6 +32,8 @@ use crate::{
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// Before a failed commit is tried again.
 const LEDGER_RETRY: Duration = Duration::from_secs(1);
+/// The longest window that a rate may have: 31 days, and a minute.
+const USAGE_MINUTES: i64 = 31 * 24 * 60 + 1;
 
 /// What the control plane is told at once.
 #[derive(Debug)]
@@ -63,8 +65,7 @@ impl Dispatch {
         let (event_sender, events) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let clock = SteadyClock::default();
-        // The longest window that a rate may have is 31 days.
-        let usage = ledger.usage_since(clock.now_ms() / 60_000 - 31 * 24 * 60 - 1).await?;
+        let usage = ledger.usage_since(clock.now_ms() / 60_000 - USAGE_MINUTES).await?;
         let mut past: BTreeMap<String, Vec<(i64, u64)>> = BTreeMap::new();
         for (key, minute, count) in usage {
             past.entry(key).or_default().push((minute, count));
@@ -103,6 +104,7 @@ enum Answer {
 struct Sending {
     ledger: Ledger,
     clock: SteadyClock,
+    /// Claims by limiter key and minute, of this process and those before.
     past: BTreeMap<String, Vec<(i64, u64)>>,
     scheduler: Scheduler,
     routing: Arc<Routing>,
@@ -322,6 +324,31 @@ impl Sending {
         self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
     }
 
+    /// Remembers what this process claimed, for limiters that are made anew after an edit.
+    fn note_usage(&mut self, planned: &Planned, now_ms: i64) {
+        let minute = now_ms.div_euclid(60_000);
+        for claim in &planned.claims {
+            for key in self.usage_keys(claim.campaign, claim.lane).iter() {
+                if !self.past.contains_key(&**key) {
+                    self.past.insert(key.to_string(), Vec::new());
+                }
+                match self.past.get_mut(&**key) {
+                    Some(counts) if counts.last().is_some_and(|(last, _)| *last == minute) => {
+                        if let Some((_, count)) = counts.last_mut() {
+                            *count += 1;
+                        }
+                    }
+                    Some(counts) => {
+                        // Once a minute: what no window reaches any more.
+                        counts.retain(|(old, _)| *old > minute - USAGE_MINUTES);
+                        counts.push((minute, 1));
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
     fn record(&self, ended: &Ended) -> Option<OutcomeRecord> {
         let state = match &ended.end {
             End::Accepted => EndState::Accepted,
@@ -351,6 +378,7 @@ impl Sending {
                 }
                 self.retry_at = None;
                 let now_ms = self.clock.now_ms();
+                self.note_usage(&planned, now_ms);
                 self.scheduler.committed(planned, &receipt.seqs, receipt.took, now_ms);
             }
             Err(error) => {
@@ -359,7 +387,7 @@ impl Sending {
                 }
                 self.ledger_problem = Some(error.to_string());
                 self.retry_at = Some(Instant::now() + LEDGER_RETRY);
-                self.scheduler.commit_failed(planned);
+                self.scheduler.commit_failed(planned, self.clock.now_ms());
                 self.report(true);
             }
         }
@@ -394,8 +422,9 @@ impl Sending {
             Action::FetchDue(index) => self.fetch_due(index),
             Action::Deliver(lane, batch) => self.deliver(lane, batch),
             Action::ServerFailed(key, failure, count) => {
-                let _ = self.events.send(Event::ServerFailed(key, failure, count));
+                // The count first: whoever has missed the event finds it in the report.
                 self.report(true);
+                let _ = self.events.send(Event::ServerFailed(key, failure, count));
             }
             Action::Close(index) => self.close(index),
         }

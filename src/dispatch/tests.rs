@@ -255,7 +255,7 @@ impl Simulation {
 
     fn commit(&mut self, planned: Planned) {
         if self.draw(100) < self.chances.commit_fails {
-            self.scheduler.commit_failed(planned);
+            self.scheduler.commit_failed(planned, self.now_ms);
             return;
         }
         for ended in &planned.outcomes {
@@ -607,4 +607,32 @@ fn a_deleted_campaign_is_forgotten_though_others_go_on() {
         simulation.step();
     }
     assert!(simulation.scheduler.campaign(index).is_none());
+}
+
+#[test]
+fn a_server_that_failed_and_was_applied_again_is_used_again() {
+    let key = Key::new("default", "a");
+    let mut simulation = Simulation::new(3, Chances { server_failed: 100, ..Chances::default() }, &[("a", 1, &[])], &[("default", "spring", 50)], WhenOutcomeIsUnknown::Skip);
+    while simulation.out_since.is_empty() {
+        simulation.step();
+    }
+    simulation.chances.server_failed = 0;
+    simulation.out_since.clear();
+    let route = simulation.routing.servers.remove(&key).expect("the server");
+    simulation.apply();
+    // The control plane meets it as a new one.
+    let report = simulation.scheduler.report(simulation.now_ms, None);
+    let acknowledged_failures = crate::decide::Observations::default().server_mut(&key, &report).acknowledged_failures;
+    simulation.routing.servers.insert(key, RouteServer { routed: true, acknowledged_failures, ..route });
+    simulation.apply();
+    simulation.run();
+}
+
+#[test]
+fn failed_commits_use_up_no_limit() {
+    let daily = [Rate { messages: 100, per: crate::resources::Duration::from_secs(86_400) }];
+    let chances = Chances { commit_fails: 60, ..Chances::default() };
+    let mut simulation = Simulation::new(3, chances, &[("a", 1, &daily)], &[("default", "spring", 100)], WhenOutcomeIsUnknown::Skip);
+    simulation.run();
+    assert!(simulation.now_ms < START_MS + 60_000);
 }
