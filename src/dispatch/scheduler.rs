@@ -245,6 +245,7 @@ impl Scheduler {
                 campaign.order = order.clone();
                 if changed {
                     campaign.trouble = None;
+                    campaign.try_again_ms = None;
                     campaign.mail_from.clear();
                 }
                 if (changed || order.hold) && campaign.phase == Phase::Feeding {
@@ -361,7 +362,9 @@ impl Scheduler {
     /// A recipient whose template failed.
     pub fn render_failed(&mut self, index: usize, seq: Option<u64>, was_deferred: bool, recipient: Arc<str>, attempt: u32, message: String, now_ms: i64) {
         if let Some(campaign) = self.campaigns[index].as_mut() {
-            campaign.counts.render_failed += 1;
+            // A claim of an earlier process may have been mailed, whatever its template does now.
+            let count = if seq.is_some() && !was_deferred { &mut campaign.counts.unknown } else { &mut campaign.counts.render_failed };
+            *count += 1;
             campaign.unsettled += 1;
             if was_deferred {
                 campaign.counts.deferred = campaign.counts.deferred.saturating_sub(1);
@@ -373,6 +376,7 @@ impl Scheduler {
                     message: format!("The templates of more than {max} recipients failed; the last: {message}. Mend the template or the data, or raise content.maxRenderErrors; the rest is then mailed."),
                     transient: false,
                 });
+                campaign.try_again_ms = None;
             }
         }
         self.note_ended(Ended { campaign: index, seq, recipient, attempt, lane: None, end: End::RenderFailed, reply: Some(message) }, now_ms);
@@ -438,8 +442,8 @@ impl Scheduler {
                         End::Unknown
                     }
                     WhenOutcomeIsUnknown::Resend => {
-                        campaign.counts.resent += 1;
                         let delay = retry::delay(&order.retry, self.ledger_seed, &flight.recipient, flight.attempt, None);
+                        campaign.counts.resent += u64::from(delay.is_some());
                         campaign.defer(&flight, delay, now_ms, true)
                     }
                 };
@@ -608,6 +612,8 @@ impl Scheduler {
             campaign.in_flight += 1;
             if message.was_deferred {
                 campaign.counts.deferred = campaign.counts.deferred.saturating_sub(1);
+            } else if message.seq.is_some() {
+                campaign.counts.resent += 1;
             }
             let mail_from = campaign.mail_from(lane, self.lanes[lane].return_path.as_deref());
             let token = self.free_tokens.pop().unwrap_or_else(|| {

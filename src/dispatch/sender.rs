@@ -23,7 +23,7 @@ use super::{
     scheduler::{Action, DUE_MAX, Planned, Scheduler},
 };
 use crate::{
-    ledger::{AudienceRead, Claim, Commit, CommitReceipt, EndState, Ledger, LedgerError, OutcomeRecord, RunId, RunKey, RunRecord, ServerId, UnknownPolicy},
+    ledger::{AudienceRead, Claim, Commit, CommitReceipt, EndState, Ledger, LedgerError, OutcomeRecord, RunCounts, RunId, RunKey, RunRecord, ServerId, UnknownPolicy},
     providers::{Delivered, Failure, Outgoing},
     resources::{Key, Rate, Reason, campaign::{RecipientCounts, WhenOutcomeIsUnknown}},
 };
@@ -93,12 +93,20 @@ impl Dispatch {
 enum Answer {
     Opened(usize, Result<(RunRecord, Opened), LedgerError>),
     Due(usize, u64, Result<(Vec<crate::ledger::DueMessage>, Option<i64>), LedgerError>),
-    Closed(usize, Result<Option<Option<i64>>, LedgerError>),
+    Closed(usize, Result<Closing, LedgerError>),
     AddedLater(usize, u64),
     /// Claims of an earlier process whose recipient is not in the audience any more: unknown for good.
     Gone(usize, u64),
     Released,
     Reopen(usize),
+}
+
+/// What the ledger says to closing a run.
+enum Closing {
+    /// It is closed, with these counts.
+    Done(RunCounts),
+    /// Messages have no end yet; the next deferred one is due then.
+    Open(Option<i64>),
 }
 
 struct Sending {
@@ -191,6 +199,10 @@ impl Sending {
             if may_commit && let Some(planned) = self.scheduler.plan(now_ms) {
                 committing = true;
                 self.commit(planned, now_ms, commit_sender.clone()).await;
+            } else if may_commit && self.retry_at.is_some() && self.scheduler.unsettled() == 0 {
+                // What could not be written is not wanted any more: nothing is known against the ledger.
+                self.retry_at = None;
+                self.ledger_problem = None;
             }
             for action in self.scheduler.take_actions() {
                 self.act(action);
@@ -370,6 +382,13 @@ impl Sending {
         })
     }
 
+    /// The ledger answered. Whether it can be written as well, only a commit tells once one has failed.
+    fn ledger_works(&mut self) {
+        if self.retry_at.is_none() {
+            self.ledger_problem = None;
+        }
+    }
+
     fn committed(&mut self, planned: Planned, result: Result<CommitReceipt, LedgerError>) {
         match result {
             Ok(receipt) => {
@@ -444,19 +463,12 @@ impl Sending {
                 let counts = ledger.counts(record.id).await?;
                 let opened = Opened {
                     run_id: 0,
-                    accepted: counts.per_server.iter().map(|server| (server.server.clone(), server.accepted)).collect(),
+                    accepted: accepted_by_server(&counts),
                     counts: RecipientCounts {
                         total: record.total,
-                        accepted: counts.accepted,
-                        rejected: counts.rejected,
-                        expired: counts.expired,
-                        unknown: counts.unknown,
-                        resent: counts.resent,
-                        render_failed: counts.render_failed,
-                        deferred: counts.deferred,
-                        sending: 0,
                         duplicates: record.duplicates,
                         bad_rows: record.bad_rows,
+                        ..recipient_counts(&counts)
                     },
                     started_ms: record.started_at_ms,
                     closed_ms: record.closed_at_ms,
@@ -546,13 +558,13 @@ impl Sending {
                 // The ledger has the last word on whether everything has an end.
                 let counts = ledger.counts(run_id).await?;
                 if counts.open() > 0 && counts.claimed == 0 {
-                    return Ok(Some(ledger.next_due(run_id).await?));
+                    return Ok(Closing::Open(ledger.next_due(run_id).await?));
                 }
                 if counts.claimed > 0 {
-                    return Ok(Some(None));
+                    return Ok(Closing::Open(None));
                 }
                 ledger.close_run(run_id, now_ms).await?;
-                Ok(None)
+                Ok(Closing::Done(counts))
             };
             let _ = answers.send(Answer::Closed(index, closed.await));
         });
@@ -562,6 +574,7 @@ impl Sending {
         let now_ms = self.clock.now_ms();
         match answer {
             Answer::Opened(index, Ok((record, opened))) => {
+                self.ledger_works();
                 self.runs.insert(index, record.id);
                 let closed = opened.closed_ms.is_some();
                 self.scheduler.opened(index, opened);
@@ -579,6 +592,7 @@ impl Sending {
                 });
             }
             Answer::Due(index, feeding, Ok((due, next))) if self.scheduler.is_current(index, feeding) => {
+                self.ledger_works();
                 self.scheduler.due_fetched(index, due.len(), next);
                 if let Some(feeder) = self.feeders.get(&index)
                     && !due.is_empty()
@@ -595,11 +609,19 @@ impl Sending {
                     self.releasing = self.releasing.saturating_sub(1);
                 }
             }
-            Answer::Closed(index, Ok(None)) => {
+            Answer::Closed(index, Ok(Closing::Done(counts))) => {
+                self.ledger_works();
+                if let Some(campaign) = self.scheduler.campaign_mut(index) {
+                    // What was on the wire when this campaign was deleted and applied again is counted only there.
+                    let RecipientCounts { total, duplicates, bad_rows, .. } = campaign.counts;
+                    campaign.counts = RecipientCounts { total, duplicates, bad_rows, ..recipient_counts(&counts) };
+                    campaign.accepted_before = accepted_by_server(&counts);
+                    campaign.accepted_by_lane.clear();
+                }
                 self.scheduler.closed(index, now_ms);
                 self.report(true);
             }
-            Answer::Closed(index, Ok(Some(next))) => self.scheduler.not_closed(index, next.or(Some(now_ms + 1000))),
+            Answer::Closed(index, Ok(Closing::Open(next))) => self.scheduler.not_closed(index, next.or(Some(now_ms + 1000))),
             Answer::Closed(index, Err(error)) => {
                 self.ledger_problem = Some(error.to_string());
                 self.scheduler.not_closed(index, Some(now_ms + 1000));
@@ -702,6 +724,24 @@ impl Sending {
             }
             changed
         });
+    }
+}
+
+fn accepted_by_server(counts: &RunCounts) -> BTreeMap<String, u64> {
+    counts.per_server.iter().map(|server| (server.server.clone(), server.accepted)).collect()
+}
+
+/// The ledger's counts as status shows them, without those of the audience.
+fn recipient_counts(counts: &RunCounts) -> RecipientCounts {
+    RecipientCounts {
+        accepted: counts.accepted,
+        rejected: counts.rejected,
+        expired: counts.expired,
+        unknown: counts.unknown,
+        resent: counts.resent,
+        render_failed: counts.render_failed,
+        deferred: counts.deferred,
+        ..RecipientCounts::default()
     }
 }
 

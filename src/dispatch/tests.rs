@@ -62,6 +62,8 @@ struct Simulation {
     /// Every row of the ledger, and whose it is.
     rows: BTreeMap<(usize, u64), String>,
     ended_runs: Vec<usize>,
+    /// Messages that the ledger has as sent again.
+    resent: u64,
     /// Recipients by campaign index.
     audience: BTreeMap<usize, u64>,
     next_seq: u64,
@@ -154,6 +156,7 @@ impl Simulation {
             leased: Vec::new(),
             rows: BTreeMap::new(),
             ended_runs: Vec::new(),
+            resent: 0,
             audience: BTreeMap::new(),
             next_seq: 0,
             wire: Vec::new(),
@@ -264,7 +267,8 @@ impl Simulation {
             assert_eq!(self.claimed.insert(id, false), Some(true), "an outcome without a claim");
             let fate = self.fates.entry((ended.campaign, ended.recipient.to_string())).or_default();
             match &ended.end {
-                End::Deferred { at_ms, .. } => {
+                End::Deferred { at_ms, unknown, .. } => {
+                    self.resent += u64::from(*unknown);
                     self.deferred.insert(id, (*at_ms, ended.attempt, ended.recipient.to_string()));
                 }
                 End::Returned { .. } => {
@@ -468,13 +472,14 @@ fn nobody_is_lost_and_nobody_doubled_whatever_fails() {
 #[test]
 fn resend_loses_nobody_and_counts_what_may_be_double() {
     for seed in 0..10 {
-        let chances = Chances { unknown: 5, ..Chances::default() };
+        let chances = Chances { unknown: 20, ..Chances::default() };
         let mut simulation = Simulation::new(seed, chances, &[("a", 1, &[]), ("b", 1, &[])], &[("default", "spring", 1000)], WhenOutcomeIsUnknown::Resend);
         simulation.run();
         let lost = simulation.fates.values().filter(|fate| fate.taken == 0 && fate.unknown < 4).count();
         let doubled: u32 = simulation.fates.values().map(|fate| fate.taken.saturating_sub(1)).sum();
         let resent = simulation.scheduler.report(simulation.now_ms, None).campaigns.values().map(|campaign| campaign.counts.resent).sum::<u64>();
         assert_eq!(lost, 0, "seed {seed}");
+        assert_eq!(resent, simulation.resent, "seed {seed}: as the ledger has it");
         assert!(u64::from(doubled) <= resent, "seed {seed}: {doubled} doubled, {resent} told");
     }
 }
