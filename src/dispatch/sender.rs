@@ -28,6 +28,9 @@ use crate::{
     resources::{Key, Rate, Reason, campaign::{RecipientCounts, WhenOutcomeIsUnknown}},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Between two reports, unless something of weight happens.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// Before a failed commit is tried again.

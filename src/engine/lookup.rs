@@ -23,6 +23,9 @@ use crate::{
     source::{Origin, SecretStore, Snapshot, Sourced, resolve_path},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The longest body template, bytes.
 const BODY_MAX: u64 = 1 << 20;
 
@@ -55,6 +58,8 @@ pub struct Lookup {
     servers: Handles,
     fingerprints: BTreeMap<Key, u64>,
     works: BTreeMap<Key, Work>,
+    /// Generation and creation time as they were noted last.
+    known: BTreeMap<(&'static str, Key), (i64, i64)>,
     failed: bool,
 }
 
@@ -68,7 +73,7 @@ pub fn hash(text: &str) -> u64 {
 impl Lookup {
     /// Nothing is looked up yet.
     pub fn new(ledger: Ledger, state_dir: PathBuf, dry_run: bool) -> Self {
-        Self { ledger, state_dir, dry_run, servers: BTreeMap::new(), fingerprints: BTreeMap::new(), works: BTreeMap::new(), failed: false }
+        Self { ledger, state_dir, dry_run, servers: BTreeMap::new(), fingerprints: BTreeMap::new(), works: BTreeMap::new(), known: BTreeMap::new(), failed: false }
     }
 
     /// The handle of a server whose spec and secrets are good.
@@ -146,9 +151,14 @@ impl Lookup {
             Err(error) => {
                 tracing::error!(%error, "generations could not be noted in the ledger");
                 self.failed = true;
-                objects.iter().map(|_| (1, now_ms)).collect()
+                // What was handled last, and not a generation that never was: Stopped holds for one.
+                let of_status = |sourced: &Sourced<K>| sourced.previous_status.as_ref()?.get("observedGeneration")?.as_i64();
+                let known = |(key, sourced)| self.known.get(&(K::KIND, Key::clone(key))).copied().unwrap_or_else(|| (of_status(sourced).unwrap_or(1), now_ms));
+                objects.iter().map(known).collect()
             }
         };
+        self.known.retain(|(kind, key), _| *kind != K::KIND || objects.contains_key(key));
+        self.known.extend(objects.keys().zip(&known).map(|(key, known)| ((K::KIND, key.clone()), *known)));
         objects
             .iter()
             .zip(known)

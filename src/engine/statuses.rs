@@ -90,7 +90,9 @@ impl Statuses {
             }
             self.written.remove(&id);
             self.conditions.remove(&id);
-            self.campaigns.remove(&id.1);
+            if id.0 == Campaign::KIND {
+                self.campaigns.remove(&id.1);
+            }
         }
     }
 

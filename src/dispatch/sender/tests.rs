@@ -1,0 +1,149 @@
+//! The data plane with a real ledger, and servers that take everything.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{super::{Order, RouteServer}, *};
+use crate::{
+    audience::Input,
+    ledger::{LedgerOptions, Synchronous},
+    message::{Content, Template},
+    providers::{BoxFuture, Outcome, Server},
+    resources::campaign::{EffectiveRetry, Mailbox},
+};
+
+struct Taker {
+    taken: AtomicU64,
+}
+
+impl Server for Taker {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<(), Failure>>> {
+        Box::pin(async { Some(Ok(())) })
+    }
+
+    fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            for message in batch {
+                self.taken.fetch_add(1, Ordering::Relaxed);
+                let _ = outcomes.send(Delivered { message, outcome: Outcome::Accepted { reply: "250".to_owned() }, round_trip: Some(Duration::from_micros(50)) });
+            }
+        })
+    }
+
+    fn batch_max(&self) -> usize {
+        8
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// A running data plane in a folder of its own, with one server.
+struct Plane {
+    folder: std::path::PathBuf,
+    dispatch: Dispatch,
+    routing: Routing,
+    server: Arc<Taker>,
+}
+
+impl Plane {
+    async fn start(name: &str, rates: &[Rate]) -> Self {
+        let folder = std::env::temp_dir().join(format!("mailfleet-dispatch-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let ledger = Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
+        let dispatch = Dispatch::start(ledger).await.expect("a data plane");
+        let server = Arc::new(Taker { taken: AtomicU64::new(0) });
+        let mut plane = Self { folder, dispatch, routing: Routing::default(), server };
+        plane.limit(rates, 1);
+        plane
+    }
+
+    fn limit(&mut self, rates: &[Rate], limits_fingerprint: u64) {
+        let route = RouteServer {
+            server: Some(self.server.clone()),
+            routed: true,
+            acknowledged_failures: 0,
+            rates: rates.to_vec(),
+            limits_fingerprint,
+            warmup_today: None,
+            connections: 2,
+            return_path: None,
+            stall_after: crate::resources::Duration::from_secs(10),
+        };
+        self.routing.servers.insert(Key::new("default", "relay"), route);
+        self.route();
+    }
+
+    fn campaign(&mut self, name: &str, recipients: u64) {
+        let content = Content {
+            from: Mailbox { name: None, address: "news@example.com".to_owned() },
+            reply_to: None,
+            subject: "Hello".to_owned(),
+            html: None,
+            text: Some("Hi".to_owned()),
+            mjml: None,
+            headers: BTreeMap::new(),
+            unsubscribe_url: None,
+            one_click: false,
+        };
+        let row = |i: u64| BTreeMap::from([("email".to_owned(), serde_json::Value::from(format!("user{i}@example.com")))]);
+        let order = Order {
+            run: "first".to_owned(),
+            fingerprint: 1,
+            hold: false,
+            servers: vec![(Key::new("default", "relay"), 1)],
+            input: Input::Inline((0..recipients).map(row).collect()),
+            template: Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template"))),
+            from_address: "news@example.com".into(),
+            retry: EffectiveRetry { attempts: 4, initial_delay: crate::resources::Duration::from_secs(1) },
+            when_outcome_is_unknown: WhenOutcomeIsUnknown::Skip,
+            max_render_errors: 0,
+            plan_limits: None,
+        };
+        self.routing.campaigns.insert(Key::new("default", name), Arc::new(order));
+        self.route();
+    }
+
+    fn route(&self) {
+        self.dispatch.routing.send_replace(Arc::new(self.routing.clone()));
+    }
+
+    /// Waits for a report; panics after 20 s.
+    async fn until(&mut self, what: &str, mut holds: impl FnMut(&Report) -> bool) -> Arc<Report> {
+        let waited = tokio::time::timeout(Duration::from_secs(20), self.dispatch.report.wait_for(|report| holds(report))).await;
+        waited.unwrap_or_else(|_| panic!("never {what}")).expect("a report").clone()
+    }
+
+    async fn stop(self) {
+        assert!(self.dispatch.stop(Duration::from_secs(10)).await);
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn accepted(report: &Report, name: &str) -> u64 {
+    report.campaigns.get(&Key::new("default", name)).map_or(0, |campaign| campaign.counts.accepted)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_further_campaign_starts_while_the_first_is_busy() {
+    let mut plane = Plane::start("turns", &[]).await;
+    plane.campaign("large", 30_000);
+    plane.until("begun", |report| accepted(report, "large") > 500).await;
+    plane.campaign("small", 20);
+    let report = plane.until("sent", |report| accepted(report, "small") == 20).await;
+    assert!(accepted(&report, "large") < 20_000, "the large one was at {}", accepted(&report, "large"));
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edited_limit_remembers_what_this_process_sent() {
+    let daily = |messages| [Rate { messages, per: crate::resources::Duration::from_secs(86_400) }];
+    let mut plane = Plane::start("limits", &daily(50)).await;
+    plane.campaign("spring", 200);
+    plane.until("used up", |report| accepted(report, "spring") == 50).await;
+    plane.limit(&daily(60), 2);
+    plane.until("used up again", |report| accepted(report, "spring") >= 60).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(plane.server.taken.load(Ordering::Relaxed), 60);
+    plane.stop().await;
+}
