@@ -9,8 +9,6 @@ pub mod observe;
 pub mod plans;
 pub mod servers;
 
-#[cfg(test)]
-mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
