@@ -35,6 +35,8 @@ pub struct Line {
     pub needs_flush: bool,
     /// Whether a transaction may be open, so that RSET is due before the next MAIL.
     pub is_dirty: bool,
+    /// Whether it refused recipients or messages of their own account: a server may hang up on a session for that alone.
+    pub has_refused: bool,
 }
 
 impl Line {
@@ -42,7 +44,7 @@ impl Line {
     #[must_use]
     pub fn new(stream: Stream) -> Self {
         let (replies, extensions) = (Replies::default(), Extensions::default());
-        Self { stream, replies, extensions, messages: 0, out: Vec::new(), sent: 0, written: 0, needs_flush: false, is_dirty: false }
+        Self { stream, replies, extensions, messages: 0, out: Vec::new(), sent: 0, written: 0, needs_flush: false, is_dirty: false, has_refused: false }
     }
 
     /// Writes what waits, as much as goes now. Ready when all is written and flushed, or the line broke.

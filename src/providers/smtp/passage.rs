@@ -61,6 +61,8 @@ pub struct Passage<'a> {
     is_reused: bool,
     /// Hold back contents until the first answer.
     is_cautious: bool,
+    /// The connection has refused recipients or messages of their own account.
+    pub has_refused: bool,
 }
 
 impl<'a> Passage<'a> {
@@ -70,7 +72,7 @@ impl<'a> Passage<'a> {
         (batch.written, batch.marked) = (line.written, 0);
         let (mode, awaited) = (line.extensions.mode(), VecDeque::with_capacity(16));
         let (extensions, writer) = (line.extensions, Writer::Idle);
-        Self { batch, mode, extensions, quota, writer, awaited, stopped: None, is_over: false, is_answered: false, is_reused, is_cautious }
+        Self { batch, mode, extensions, quota, writer, awaited, stopped: None, is_over: false, is_answered: false, is_reused, is_cautious, has_refused: line.has_refused }
     }
 
     /// Whether nothing is left to write or to await.
@@ -258,7 +260,10 @@ impl<'a> Passage<'a> {
     pub fn take(&mut self, reply: Reply<'_>, is_dirty: &mut bool, now: Instant) -> Result<(), Garbage> {
         if reply.code == 421 {
             let failure = verdict::closing(reply, &self.batch.place);
-            self.batch.refuse_all(self.stopped.as_ref().unwrap_or(&failure), self.died_idle());
+            // Servers end a session after so many refused recipients (Postfix: smtpd_hard_error_limit, 20). That says nothing
+            // of the server, and each session gets further by at least one recipient.
+            let retries = self.died_idle() || self.has_refused && self.stopped.is_none();
+            self.batch.refuse_all(self.stopped.as_ref().unwrap_or(&failure), retries);
             (self.stopped, self.is_over) = (None, true);
             return Ok(());
         }
@@ -344,6 +349,7 @@ impl<'a> Passage<'a> {
     }
 
     fn stop_for(&mut self, outcome: &Outcome) {
+        self.has_refused |= matches!(outcome, Outcome::RecipientRejected { .. } | Outcome::Deferred { .. });
         if let Outcome::ServerFailed(failure) = outcome {
             self.stopped.get_or_insert_with(|| failure.clone());
         }

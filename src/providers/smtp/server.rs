@@ -149,6 +149,7 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
                     Err(garbage) => Err(garbage),
                 };
                 line.is_dirty = is_dirty;
+                line.has_refused = passage.has_refused;
                 if let Err(garbage) = taken {
                     return Poll::Ready(Err(Break::Garbage(garbage)));
                 }

@@ -166,6 +166,12 @@ async fn refusals_about_us_fail_the_server() {
 }
 
 #[tokio::test]
+async fn a_421_for_refused_recipients_ends_only_the_session() {
+    let rules = [("RCPT", 1, Say("450 4.2.0 greylisted")), ("MAIL", 2, SayAndClose("421 4.7.0 Error: too many errors"))];
+    check_same(&rules, ["deferred", "accepted", "accepted"]).await;
+}
+
+#[tokio::test]
 async fn a_421_leaves_nothing_unknown() {
     let bye = SayAndClose("421 4.3.2 shutting down");
     let failed = "failed:ServiceNotAvailable";
