@@ -6,13 +6,7 @@
 pub(crate) mod lookup;
 mod statuses;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -100,7 +94,8 @@ pub async fn run(
     view: watch::Sender<View>,
     stop: impl Future<Output = ()>,
 ) -> Result<Ended, EngineError> {
-    let folder = StatusFolder::open(&options.state_dir).map_err(|cause| EngineError::Status { state_dir: options.state_dir.clone(), cause })?;
+    let folder =
+        StatusFolder::open(&options.state_dir).map_err(|cause| EngineError::Status { state_dir: options.state_dir.clone(), cause })?;
     let dispatch = Dispatch::start(ledger.clone()).await?;
     let (probe_sender, mut probes) = mpsc::unbounded_channel();
     let mut engine = Engine {
@@ -351,7 +346,13 @@ fn fingerprint(routing: &Routing) -> String {
         let _ = write!(
             text,
             "{key} {handle:?} {} {} {} {:?} {} {:?} {};",
-            server.routed, server.acknowledged_failures, server.limits_fingerprint, server.warmup_today, server.connections, server.return_path, server.stall_after
+            server.routed,
+            server.acknowledged_failures,
+            server.limits_fingerprint,
+            server.warmup_today,
+            server.connections,
+            server.return_path,
+            server.stall_after
         );
     }
     for (key, order) in &routing.campaigns {
@@ -368,7 +369,10 @@ pub(crate) async fn probe_once(server: Arc<dyn Server>, probe: &EffectiveProbe, 
         Ok(Some(Err(failure))) => ProbeResult::Failed(failure),
         Err(_) => ProbeResult::Failed(Failure {
             reason: Reason::TimedOut,
-            message: format!("Connection failed: {address} gave no answer within {}. Check the host, the port and any firewall between, or raise probe.timeout.", probe.timeout),
+            message: format!(
+                "Connection failed: {address} gave no answer within {}. Check the host, the port and any firewall between, or raise probe.timeout.",
+                probe.timeout
+            ),
             needs_person: false,
         }),
     }

@@ -27,7 +27,9 @@ const RECIPIENTS: u64 = 2000;
 
 /// Shows all of it on this machine: two local SMTP servers and an outbox, one of the servers dies half way.
 #[derive(Args, Debug)]
-#[command(after_help = "Exit codes:\n  0  everybody was mailed exactly once, as the servers themselves counted\n  1  not so\n  2  the demo cannot run here")]
+#[command(
+    after_help = "Exit codes:\n  0  everybody was mailed exactly once, as the servers themselves counted\n  1  not so\n  2  the demo cannot run here"
+)]
 pub struct DemoArgs {
     /// Keep YAML, ledger, status files and mail in this folder (it must be empty or absent); a temporary one when absent.
     #[arg(long, value_name = "DIR")]
@@ -66,7 +68,8 @@ async fn demo(folder: &Path) -> Result<bool, String> {
     let logs = ["amsterdam", "dublin"].map(|name| folder.join(format!("{name}.log")));
     let amsterdam = start_sink(&logs[0]).await?;
     let dublin = start_sink(&logs[1]).await?;
-    write_config(&config, amsterdam.addr().port(), dublin.addr().port()).map_err(|error| format!("{} cannot be written: {error}", config.display()))?;
+    write_config(&config, amsterdam.addr().port(), dublin.addr().port())
+        .map_err(|error| format!("{} cannot be written: {error}", config.display()))?;
     say("Two local SMTP servers (amsterdam, dublin) and an outbox; 2,000 recipients; weights 50, 30 and 20.");
     say("Half way, dublin is shut down: it answers 421, closes its connections and then its port.\n");
 
@@ -75,7 +78,8 @@ async fn demo(folder: &Path) -> Result<bool, String> {
         return Err(fault.to_string());
     }
     let opening = state.clone();
-    let ledger = tokio::task::spawn_blocking(move || Ledger::open(&opening, LedgerOptions::default())).await.map_err(|error| error.to_string())?;
+    let ledger =
+        tokio::task::spawn_blocking(move || Ledger::open(&opening, LedgerOptions::default())).await.map_err(|error| error.to_string())?;
     let ledger = ledger.map_err(|error| error.to_string())?;
     let (view, seen) = watch::channel(View::default());
     let shown = tokio::spawn(progress::show(seen.clone()));
@@ -94,7 +98,9 @@ async fn demo(folder: &Path) -> Result<bool, String> {
 }
 
 async fn start_sink(log: &Path) -> Result<SinkHandle, String> {
-    sink::start(SinkOptions { log: Some(log.to_owned()), ..SinkOptions::default() }).await.map_err(|error| format!("a local SMTP server cannot be started: {error}"))
+    sink::start(SinkOptions { log: Some(log.to_owned()), ..SinkOptions::default() })
+        .await
+        .map_err(|error| format!("a local SMTP server cannot be started: {error}"))
 }
 
 async fn shut_down_half_way(dublin: Arc<SinkHandle>, mut views: watch::Receiver<View>) {
@@ -111,7 +117,9 @@ async fn shut_down_half_way(dublin: Arc<SinkHandle>, mut views: watch::Receiver<
 
 fn write_config(config: &Path, amsterdam: u16, dublin: u16) -> std::io::Result<()> {
     let server = |name: &str, port: u16| {
-        format!("apiVersion: mailfleet.dev/v1alpha1\nkind: SendingServer\nmetadata: {{name: {name}}}\nspec:\n  provider: {{smtp: {{host: 127.0.0.1, port: {port}, encryption: None}}}}\n  limits: {{rates: [{{messages: 300, per: 1s}}]}}\n  probe: {{interval: 5s, timeout: 1s, retryAfter: 500ms, failureThreshold: 3}}\n---\n")
+        format!(
+            "apiVersion: mailfleet.dev/v1alpha1\nkind: SendingServer\nmetadata: {{name: {name}}}\nspec:\n  provider: {{smtp: {{host: 127.0.0.1, port: {port}, encryption: None}}}}\n  limits: {{rates: [{{messages: 300, per: 1s}}]}}\n  probe: {{interval: 5s, timeout: 1s, retryAfter: 500ms, failureThreshold: 3}}\n---\n"
+        )
     };
     let rest = "apiVersion: mailfleet.dev/v1alpha1
 kind: SendingServer

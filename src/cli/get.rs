@@ -22,7 +22,9 @@ use crate::{
 
 /// Shows servers, plans or campaigns as they are.
 #[derive(Args, Debug)]
-#[command(after_help = "Exit codes:\n  0  found\n  1  nothing of that name, or the state cannot be read\n  2  wrong use\n\nExamples:\n  mailfleet get servers -o wide\n  mailfleet get campaigns spring -o markdown      the table of picks, for a pull request\n  mailfleet get campaigns spring --recipients --only Unknown")]
+#[command(
+    after_help = "Exit codes:\n  0  found\n  1  nothing of that name, or the state cannot be read\n  2  wrong use\n\nExamples:\n  mailfleet get servers -o wide\n  mailfleet get campaigns spring -o markdown      the table of picks, for a pull request\n  mailfleet get campaigns spring --recipients --only Unknown"
+)]
 pub struct GetArgs {
     /// servers, plans or campaigns.
     #[arg(value_enum)]
@@ -67,9 +69,10 @@ pub enum GetKind {
 }
 
 fn parse_state(text: &str) -> Result<MessageState, String> {
-    MessageState::ALL.into_iter().find(|state| state.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
-        format!("one of {}", MessageState::ALL.map(MessageState::as_str).join(", "))
-    })
+    MessageState::ALL
+        .into_iter()
+        .find(|state| state.as_str().eq_ignore_ascii_case(text))
+        .ok_or_else(|| format!("one of {}", MessageState::ALL.map(MessageState::as_str).join(", ")))
 }
 
 /// Runs the command.
@@ -117,7 +120,11 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Trouble> {
     }
     match args.output {
         OutputFormat::Json => {
-            let value = if args.name.is_some() && objects.len() == 1 { objects[0].clone() } else { json!({"apiVersion": "v1", "kind": "List", "items": objects}) };
+            let value = if args.name.is_some() && objects.len() == 1 {
+                objects[0].clone()
+            } else {
+                json!({"apiVersion": "v1", "kind": "List", "items": objects})
+            };
             writeln!(out, "{value:#}")?;
         }
         OutputFormat::Yaml => {
@@ -154,7 +161,10 @@ fn show_tables(args: &GetArgs, objects: &[Value], out: &mut impl Write) -> Resul
         }
         writeln!(out)?;
         let conditions = object.pointer("/status/conditions").and_then(Value::as_array).map_or(&[][..], |conditions| &conditions[..]);
-        let rows: Vec<Vec<String>> = conditions.iter().map(|c| ["type", "status", "reason", "message"].iter().map(|field| word(c, &format!("/{field}"))).collect()).collect();
+        let rows: Vec<Vec<String>> = conditions
+            .iter()
+            .map(|c| ["type", "status", "reason", "message"].iter().map(|field| word(c, &format!("/{field}"))).collect())
+            .collect();
         print_form(args.output, out, &["condition", "status", "reason", "message"], &rows, true)?;
     }
     Ok(())
@@ -164,7 +174,11 @@ fn show_tables(args: &GetArgs, objects: &[Value], out: &mut impl Write) -> Resul
 fn print_form(format: OutputFormat, out: &mut impl Write, headings: &[&str], rows: &[Vec<String>], wide: bool) -> io::Result<()> {
     let columns = if wide { headings.len() } else { headings.len() - 1 };
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row[..columns].to_vec()).collect();
-    if format == OutputFormat::Markdown { print_markdown(out, &headings[..columns], &rows) } else { print_table(out, &headings[..columns], &rows) }
+    if format == OutputFormat::Markdown {
+        print_markdown(out, &headings[..columns], &rows)
+    } else {
+        print_table(out, &headings[..columns], &rows)
+    }
 }
 
 const SERVER_HEADINGS: [&str; 6] = ["namespace", "name", "type", "state", "reason", "message"];
@@ -191,14 +205,25 @@ fn plan_row(object: &Value) -> Vec<String> {
 
 fn campaign_row(object: &Value) -> Vec<String> {
     let mut row = named(object);
-    let paths = ["state", "run", "recipients/accepted", "recipients/total", "recipients/rejected", "recipients/expired", "recipients/unknown", "recipients/deferred", "recipients/renderFailed"];
+    let paths = [
+        "state",
+        "run",
+        "recipients/accepted",
+        "recipients/total",
+        "recipients/rejected",
+        "recipients/expired",
+        "recipients/unknown",
+        "recipients/deferred",
+        "recipients/renderFailed",
+    ];
     row.extend(paths.iter().map(|path| word(object, &format!("/status/{path}"))));
     row.extend(ready(object));
     row
 }
 
 fn pick_rows(object: &Value) -> Vec<Vec<String>> {
-    let fields = ["server", "granted", "chosen", "enabled", "active", "weight", "sharePercent", "limitLeft", "warmupLeft", "accepted", "whyNot"];
+    let fields =
+        ["server", "granted", "chosen", "enabled", "active", "weight", "sharePercent", "limitLeft", "warmupLeft", "accepted", "whyNot"];
     let servers = object.pointer("/status/servers").and_then(Value::as_array).map_or(&[][..], |servers| &servers[..]);
     servers.iter().map(|server| fields.iter().map(|field| cell(field, &word(server, &format!("/{field}")))).collect()).collect()
 }
@@ -243,7 +268,8 @@ fn objects(state_dir: &Path, kind: &str, namespace: Option<&str>, name: Option<&
     let mut objects = Vec::new();
     let namespaces = match (namespace, name) {
         (Some(namespace), _) => vec![namespace.to_owned()],
-        (None, _) => names_in(&root)?,
+        (None, Some(_)) => vec![DEFAULT_NAMESPACE.to_owned()],
+        (None, None) => names_in(&root)?,
     };
     for namespace in namespaces {
         let folder = root.join(&namespace).join(kind);
@@ -277,7 +303,8 @@ fn show_ledger(args: &GetArgs, out: &mut impl Write) -> Result<(), Trouble> {
     let name = args.name.clone().unwrap_or_default();
     let namespace = args.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     let run = args.run.clone().unwrap_or_else(|| {
-        let status = objects(&args.state, Campaign::KIND, Some(&namespace), Some(&name)).ok().and_then(|objects| objects.into_iter().next());
+        let status =
+            objects(&args.state, Campaign::KIND, Some(&namespace), Some(&name)).ok().and_then(|objects| objects.into_iter().next());
         status.map(|status| word(&status, "/status/run")).filter(|run| !run.is_empty()).unwrap_or_else(|| "first".to_owned())
     });
     let reader = LedgerReader::open(&args.state).map_err(told)?;
@@ -329,8 +356,10 @@ fn print_rows(format: OutputFormat, out: &mut impl Write, headings: &[&str], row
         OutputFormat::Markdown => print_markdown(out, headings, rows),
         OutputFormat::Json | OutputFormat::Yaml => {
             for row in rows {
-                let object: serde_json::Map<String, Value> = headings.iter().zip(row).map(|(heading, cell)| ((*heading).to_owned(), cell.clone().into())).collect();
-                let line = if format == OutputFormat::Json { Value::Object(object).to_string() } else { format!("- {}", Value::Object(object)) };
+                let object: serde_json::Map<String, Value> =
+                    headings.iter().zip(row).map(|(heading, cell)| ((*heading).to_owned(), cell.clone().into())).collect();
+                let line =
+                    if format == OutputFormat::Json { Value::Object(object).to_string() } else { format!("- {}", Value::Object(object)) };
                 writeln!(out, "{line}")?;
             }
             Ok(())

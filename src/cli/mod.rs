@@ -17,7 +17,12 @@ use clap::{Parser, Subcommand};
 
 /// Declarative email sending over many servers.
 #[derive(Parser, Debug)]
-#[command(name = "mailfleet", version, about, long_about = "Declarative email sending over many servers.\n\nPeople commit SendingServer, Plan and Campaign as YAML. Mailfleet tests every server, sets it Active or Inactive with status conditions, and sends campaigns through the servers that the plan grants, in the configured weights.")]
+#[command(
+    name = "mailfleet",
+    version,
+    about,
+    long_about = "Declarative email sending over many servers.\n\nPeople commit SendingServer, Plan and Campaign as YAML. Mailfleet tests every server, sets it Active or Inactive with status conditions, and sends campaigns through the servers that the plan grants, in the configured weights."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

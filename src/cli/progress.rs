@@ -10,15 +10,17 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    decide::CampaignDecision,
+    decide::{CampaignDecision, ServerDecision},
     engine::View,
-    resources::{Key, campaign::CampaignState, sending_server::ServerState},
+    resources::{ConditionType, Key, Reason, campaign::CampaignState, condition, sending_server::ServerState},
 };
 
 /// Between two pictures on a terminal.
 const PICTURE_EVERY: Duration = Duration::from_millis(250);
 /// Between two plain lines about the same campaign.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Recipients from which on the size of the audience is estimated.
+const ESTIMATE_FROM: u64 = 20_000;
 /// The rate is taken over so long.
 const RATE_OVER: Duration = Duration::from_secs(5);
 
@@ -42,6 +44,7 @@ struct Progress {
     lines_up: usize,
     servers: BTreeMap<Key, (ServerState, String)>,
     campaigns: BTreeMap<Key, Shown>,
+    last_lines: BTreeMap<Key, String>,
 }
 
 /// What was shown of a campaign.
@@ -64,12 +67,14 @@ impl Progress {
             let shown = self.campaigns.get_mut(key);
             let message = ready_message(campaign);
             let fresh = shown.as_ref().is_none_or(|shown| shown.state != campaign.status.state || shown.message != message);
-            let due = shown.as_ref().is_some_and(|shown| shown.line_at.elapsed() >= LINE_EVERY) && campaign.status.state == CampaignState::Sending;
+            let due = shown.as_ref().is_some_and(|shown| shown.line_at.elapsed() >= LINE_EVERY)
+                && campaign.status.state == CampaignState::Sending;
             if self.terminal {
                 let _ = writeln!(picture, "{line}");
                 let _ = write!(picture, "{}", share_lines(campaign));
-            } else if fresh || due || ended {
+            } else if (fresh || due || ended) && self.last_lines.get(key) != Some(&line) && campaign_is_judged(campaign) {
                 let _ = writeln!(out, "{line}");
+                self.last_lines.insert(key.clone(), line);
             }
             if let Some(shown) = shown
                 && (fresh || due)
@@ -95,6 +100,10 @@ impl Progress {
         let mut lines = String::new();
         for (key, server) in &view.decision.servers {
             let now = (server.status.state, server.why_inactive.clone());
+            if is_pending(server) {
+                // A line only once something is known.
+                continue;
+            }
             if self.servers.get(key) != Some(&now) {
                 let why = if now.1.is_empty() { String::new() } else { format!(": {}", now.1) };
                 let _ = writeln!(lines, "server {key} {:?}{why}", now.0);
@@ -126,8 +135,19 @@ impl Progress {
     }
 }
 
+/// Whether the first probe has not ended yet.
+fn is_pending(server: &ServerDecision) -> bool {
+    let ready = condition::find(&server.status.conditions, ConditionType::Ready);
+    ready.is_some_and(|ready| ready.reason == Reason::NotProbedYet)
+}
+
+fn campaign_is_judged(campaign: &CampaignDecision) -> bool {
+    let ready = condition::find(&campaign.status.conditions, ConditionType::Ready);
+    ready.is_none_or(|ready| ready.reason != Reason::NotProbedYet)
+}
+
 fn ready_message(campaign: &CampaignDecision) -> String {
-    let ready = crate::resources::condition::find(&campaign.status.conditions, crate::resources::ConditionType::Ready);
+    let ready = condition::find(&campaign.status.conditions, ConditionType::Ready);
     ready.map(|ready| ready.message.clone()).unwrap_or_default()
 }
 
@@ -140,7 +160,8 @@ fn campaign_line(key: &Key, campaign: &CampaignDecision, view: &View, rate: f64)
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let total = counts.total.map(|total| (total, "")).or_else(|| {
         let report = report?;
-        let progress = report.audience_progress.filter(|progress| *progress > 0.01)?;
+        // A reader buffers: of a short file most is read before much is used.
+        let progress = report.audience_progress.filter(|progress| *progress > 0.01 && report.audience_seen > ESTIMATE_FROM)?;
         Some(((report.audience_seen as f64 / progress) as u64, "about "))
     });
     if let Some((total, about)) = total.filter(|(total, _)| *total > 0) {
@@ -179,7 +200,16 @@ fn share_lines(campaign: &CampaignDecision) -> String {
         let tenths = |part: u64, whole: u64| (part * 1000).checked_div(whole).unwrap_or(0);
         let (share, wanted) = (tenths(server.accepted, total), tenths(u64::from(server.weight), weights));
         let why = if server.why_not.is_empty() { String::new() } else { format!("  {}", server.why_not) };
-        let _ = writeln!(lines, "  {:<32} {:>9}  {:>3}.{}% (weight {}.{}%){why}", server.server, server.accepted, share / 10, share % 10, wanted / 10, wanted % 10);
+        let _ = writeln!(
+            lines,
+            "  {:<32} {:>9}  {:>3}.{}% (weight {}.{}%){why}",
+            server.server,
+            server.accepted,
+            share / 10,
+            share % 10,
+            wanted / 10,
+            wanted % 10
+        );
     }
     lines
 }

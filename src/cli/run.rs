@@ -15,7 +15,9 @@ use crate::{
 
 /// Watches YAML, keeps servers tested, and sends campaigns.
 #[derive(Args, Debug)]
-#[command(after_help = "Exit codes:\n  0  told to stop; with --once: every campaign completed (or is suspended)\n  1  with --once: a campaign stopped or failed; or something was left on the wire\n  2  the configuration, the ledger or the state folder cannot be used; nothing was sent")]
+#[command(
+    after_help = "Exit codes:\n  0  told to stop; with --once: every campaign completed (or is suspended)\n  1  with --once: a campaign stopped or failed; or something was left on the wire\n  2  the configuration, the ledger or the state folder cannot be used; nothing was sent"
+)]
 pub struct RunArgs {
     /// Files or folders with YAML or JSON.
     #[arg(required = true, value_name = "PATH")]
@@ -74,7 +76,8 @@ pub async fn run(args: RunArgs) -> ExitCode {
     }
     let synchronous = if args.synchronous == SynchronousArg::Full { Synchronous::Full } else { Synchronous::Normal };
     let opening = state_dir.clone();
-    let ledger = tokio::task::spawn_blocking(move || Ledger::open(&opening, LedgerOptions { synchronous, ..LedgerOptions::default() })).await;
+    let ledger =
+        tokio::task::spawn_blocking(move || Ledger::open(&opening, LedgerOptions { synchronous, ..LedgerOptions::default() })).await;
     let ledger = match ledger {
         Ok(Ok(ledger)) => ledger,
         Ok(Err(error)) => return refuse(&error.to_string()),

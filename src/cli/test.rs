@@ -19,7 +19,9 @@ use crate::{
 
 /// Tests servers: connect, TLS, log in. Sends nothing unless --send-to is given.
 #[derive(Args, Debug)]
-#[command(after_help = "Exit codes:\n  0  every server passed\n  1  a server failed\n  2  wrong use, or the configuration has faults\n\nA NAME is looked up in the status files below --state; its Secrets then come from --secrets-dir and the environment.")]
+#[command(
+    after_help = "Exit codes:\n  0  every server passed\n  1  a server failed\n  2  wrong use, or the configuration has faults\n\nA NAME is looked up in the status files below --state; its Secrets then come from --secrets-dir and the environment."
+)]
 pub struct TestArgs {
     /// A file or folder with YAML, or the name of a server that `mailfleet run` knows (NAME or NAMESPACE/NAME).
     #[arg(value_name = "PATH|NAME")]
@@ -129,7 +131,10 @@ fn servers(args: &TestArgs) -> Result<Found, String> {
         servers.retain(|(key, _)| key.to_string() == *wanted || key.name == *wanted);
     }
     if servers.is_empty() {
-        return Err(args.server.as_ref().map_or_else(|| format!("there is no SendingServer in {}", args.target), |name| format!("there is no SendingServer {name} in {}", args.target)));
+        return Err(args.server.as_ref().map_or_else(
+            || format!("there is no SendingServer in {}", args.target),
+            |name| format!("there is no SendingServer {name} in {}", args.target),
+        ));
     }
     Ok((servers, secrets))
 }
@@ -139,14 +144,25 @@ fn known_server(args: &TestArgs) -> Result<(Key, SendingServer), String> {
     let (namespace, name) = args.target.split_once('/').unwrap_or((crate::resources::DEFAULT_NAMESPACE, &args.target));
     let path = args.state.join("status").join(namespace).join(SendingServer::KIND).join(format!("{name}.yaml"));
     let text = std::fs::read_to_string(&path).map_err(|_| {
-        format!("{} is neither a path nor a server that is known in {} (no {}). Give a file or folder, or --state.", args.target, args.state.display(), path.display())
+        format!(
+            "{} is neither a path nor a server that is known in {} (no {}). Give a file or folder, or --state.",
+            args.target,
+            args.state.display(),
+            path.display()
+        )
     })?;
     let value: serde_json::Value = serde_saphyr::from_str(&text).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let server: SendingServer = serde_json::from_value(value).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     Ok((server.key(), server))
 }
 
-async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, addresses: Option<&(Address, Address)>, args: &TestArgs) -> Verdict {
+async fn test(
+    key: &Key,
+    server: &SendingServer,
+    secrets: &SecretStore,
+    addresses: Option<&(Address, Address)>,
+    args: &TestArgs,
+) -> Verdict {
     use crate::providers::Provider as _;
     let handle = match lookup::build_server(key, server, secrets, &args.state) {
         Ok(handle) => handle,
@@ -175,13 +191,22 @@ async fn send(key: &Key, server: &dyn Server, from: &Address, to: &Address) -> V
     let (outcomes, mut received) = mpsc::unbounded_channel();
     server.deliver(vec![message], outcomes).await;
     match received.recv().await.map(|delivered| delivered.outcome) {
-        Some(Outcome::Accepted { reply }) => {
-            Verdict { passed: true, reason: "Accepted".to_owned(), message: format!("Connection successful; the message to {} was accepted: {reply}", to.as_str()) }
+        Some(Outcome::Accepted { reply }) => Verdict {
+            passed: true,
+            reason: "Accepted".to_owned(),
+            message: format!("Connection successful; the message to {} was accepted: {reply}", to.as_str()),
+        },
+        Some(Outcome::RecipientRejected { reply }) => {
+            Verdict::failed("RecipientRejected", format!("Connection successful, but the message to {} was refused: {reply}", to.as_str()))
         }
-        Some(Outcome::RecipientRejected { reply }) => Verdict::failed("RecipientRejected", format!("Connection successful, but the message to {} was refused: {reply}", to.as_str())),
-        Some(Outcome::Deferred { reply, .. }) => Verdict::failed("Deferred", format!("Connection successful, but the message to {} was deferred; try again later: {reply}", to.as_str())),
+        Some(Outcome::Deferred { reply, .. }) => Verdict::failed(
+            "Deferred",
+            format!("Connection successful, but the message to {} was deferred; try again later: {reply}", to.as_str()),
+        ),
         Some(Outcome::ServerFailed(failure)) => Verdict::failed(failure.reason, failure.message),
-        Some(Outcome::Unknown(failure)) => Verdict::failed(failure.reason, format!("It is not known whether the message was taken: {}", failure.message)),
+        Some(Outcome::Unknown(failure)) => {
+            Verdict::failed(failure.reason, format!("It is not known whether the message was taken: {}", failure.message))
+        }
         None => Verdict::failed("ProtocolError", "The server gave no outcome."),
     }
 }

@@ -5,16 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{
-    CampaignDecision, CampaignInput, Observations, OrderIntent, Problem, ServerDecision, World,
+    CampaignDecision, CampaignInput, InLedger, Observations, OrderIntent, Problem, ServerDecision, World,
     grants::{self, Ownership},
     servers::{not_in_effect, stall_when_stale},
 };
 use crate::{
-    dispatch::{
-        CampaignReport,
-        campaign::Phase,
-        report::Waiting,
-    },
+    dispatch::{CampaignReport, campaign::Phase, report::Waiting},
     resources::{
         CampaignSpec, Condition, ConditionStatus, ConditionType, Key, Reason,
         campaign::{CampaignServerStatus, CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, WhenNoServerIsActive},
@@ -81,7 +77,10 @@ pub fn decide(
         Ok(candidates) => (candidates, None),
         Err((candidates, problem)) => (candidates, Some(problem)),
     };
-    let usable: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.granted && candidate.chosen && candidate.weight > 0 && candidate.unfit.is_none()).collect();
+    let usable: Vec<&Candidate> = candidates
+        .iter()
+        .filter(|candidate| candidate.granted && candidate.chosen && candidate.weight > 0 && candidate.unfit.is_none())
+        .collect();
     let verdict = judge(key, input, resolved.as_ref(), &usable, servers, report, observed, now_ms);
     let routed: Vec<(Key, u32)> = usable
         .iter()
@@ -113,15 +112,25 @@ fn candidates(key: &Key, spec: &CampaignSpec, world: &World, ownership: &BTreeMa
     let plan = world.plans.get(&plan_key).map(|plan| &plan.object).filter(|plan| grants::allows(plan, &key.namespace, &world.namespaces));
     let Some(plan) = plan else {
         // Foreign plans that exist and those that do not read the same.
-        let message = format!("There is no plan {plan_key} that namespace {} may use. Name another in spec.planRef, or ask the operator to allow the namespace.", key.namespace);
+        let message = format!(
+            "There is no plan {plan_key} that namespace {} may use. Name another in spec.planRef, or ask the operator to allow the namespace.",
+            key.namespace
+        );
         return Err((Vec::new(), Problem::new(Reason::PlanNotFound, message)));
     };
-    let mut pool: BTreeMap<Key, u32> =
-        grants::granted(&plan.spec, &plan_key.namespace, world).into_iter().filter(|(server, _)| world.servers.contains_key(server)).collect();
+    let mut pool: BTreeMap<Key, u32> = grants::granted(&plan.spec, &plan_key.namespace, world)
+        .into_iter()
+        .filter(|(server, _)| world.servers.contains_key(server))
+        .collect();
     let granted = pool.clone();
     let mut own: Vec<Key> = Vec::new();
     if plan.spec.own_servers.is_some() {
-        own.extend(ownership.iter().filter(|(server, owner)| server.namespace == key.namespace && **owner == Ownership::Own).map(|(server, _)| server.clone()));
+        own.extend(
+            ownership
+                .iter()
+                .filter(|(server, owner)| server.namespace == key.namespace && **owner == Ownership::Own)
+                .map(|(server, _)| server.clone()),
+        );
         pool.extend(own.iter().map(|server| (server.clone(), 1)));
     }
     let Some(chosen) = &spec.servers else {
@@ -132,14 +141,18 @@ fn candidates(key: &Key, spec: &CampaignSpec, world: &World, ownership: &BTreeMa
         let all = pool.into_iter().map(|(server, weight)| candidate(server, weight, true, spec, world)).collect::<Vec<_>>();
         return some_weight(all, "the plan's servers");
     };
-    let mut rows: BTreeMap<Key, Candidate> = pool.iter().map(|(server, _)| (server.clone(), candidate(server.clone(), 0, false, spec, world))).collect();
+    let mut rows: BTreeMap<Key, Candidate> =
+        pool.iter().map(|(server, _)| (server.clone(), candidate(server.clone(), 0, false, spec, world))).collect();
     if plan.spec.narrowing() == Narrowing::Forbidden {
-        let message = format!("Plan {plan_key} has narrowing: Forbidden, and the campaign sets spec.servers. Remove spec.servers, or use another plan.");
+        let message = format!(
+            "Plan {plan_key} has narrowing: Forbidden, and the campaign sets spec.servers. Remove spec.servers, or use another plan."
+        );
         return Err((rows.into_values().collect(), Problem::new(Reason::NarrowingForbidden, message)));
     }
     let mut problem = None;
     for (position, choice) in chosen.iter().enumerate() {
-        let fits = |server: &&Key| server.name == choice.name && choice.namespace.as_ref().is_none_or(|namespace| *namespace == server.namespace);
+        let fits =
+            |server: &&Key| server.name == choice.name && choice.namespace.as_ref().is_none_or(|namespace| *namespace == server.namespace);
         let found: Vec<&Key> = pool.keys().filter(fits).collect();
         match found.as_slice() {
             [server] => {
@@ -148,7 +161,8 @@ fn candidates(key: &Key, spec: &CampaignSpec, world: &World, ownership: &BTreeMa
             [] => {
                 let names = granted.keys().chain(&own).map(ToString::to_string).collect::<BTreeSet<_>>();
                 let names = names.into_iter().collect::<Vec<_>>().join(", ");
-                let wanted = choice.namespace.as_ref().map_or_else(|| choice.name.clone(), |namespace| format!("{namespace}/{}", choice.name));
+                let wanted =
+                    choice.namespace.as_ref().map_or_else(|| choice.name.clone(), |namespace| format!("{namespace}/{}", choice.name));
                 let message = format!(
                     "spec.servers[{position}]: plan {plan_key} grants namespace {} no server {wanted}. It may use: {}.",
                     key.namespace,
@@ -156,7 +170,13 @@ fn candidates(key: &Key, spec: &CampaignSpec, world: &World, ownership: &BTreeMa
                 );
                 problem.get_or_insert(Problem::new(Reason::ServerNotGranted, message));
                 let named = Key::new(choice.namespace.as_deref().unwrap_or(&key.namespace), choice.name.as_str());
-                rows.entry(named.clone()).or_insert(Candidate { key: named, weight: choice.weight.unwrap_or(1), granted: false, chosen: true, unfit: None });
+                rows.entry(named.clone()).or_insert(Candidate {
+                    key: named,
+                    weight: choice.weight.unwrap_or(1),
+                    granted: false,
+                    chosen: true,
+                    unfit: None,
+                });
             }
             [_, ..] => {
                 let message = format!(
@@ -178,12 +198,19 @@ fn some_weight(rows: Vec<Candidate>, whose: &str) -> Result<Vec<Candidate>, Unre
     if rows.iter().any(|row| row.chosen && row.weight > 0) {
         return Ok(rows);
     }
-    Err((rows, Problem::new(Reason::NoWeight, format!("All weights of {whose} are 0, so nothing can be sent. Give at least one a weight of 1 or more."))))
+    Err((
+        rows,
+        Problem::new(
+            Reason::NoWeight,
+            format!("All weights of {whose} are 0, so nothing can be sent. Give at least one a weight of 1 or more."),
+        ),
+    ))
 }
 
 fn candidate(key: Key, weight: u32, chosen: bool, spec: &CampaignSpec, world: &World) -> Candidate {
     let domain = spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
-    let domains = world.servers.get(&key).and_then(|server| server.object.spec.identity.as_ref()).map_or(&[][..], |identity| &identity.domains[..]);
+    let domains =
+        world.servers.get(&key).and_then(|server| server.object.spec.identity.as_ref()).map_or(&[][..], |identity| &identity.domains[..]);
     let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| allowed.eq_ignore_ascii_case(&domain)))
         .then(|| format!("its identity.domains do not name {domain}"));
     Candidate { key, weight, granted: true, chosen, unfit }
@@ -203,20 +230,20 @@ fn judge(
     let spec = &input.object.spec;
     let generation = input.object.generation();
     let previous = input.previous.as_ref().filter(|previous| previous.run == spec.run());
-    let begun = input.in_ledger || report.is_some_and(|report| report.started_ms.is_some());
+    let begun = matches!(input.in_ledger, InLedger::Begun | InLedger::Closed) || report.is_some_and(|report| report.started_ms.is_some());
     let resting = if begun { CampaignState::Waiting } else { CampaignState::Scheduled };
     // A run that the dispatcher has opened is kept there, held: its counts stay known, and what is on the wire ends.
     let held = begun.then_some(true);
 
-    let closed = match report {
-        Some(report) if report.phase != Phase::Opening => report.phase == Phase::Closed,
-        // Until the dispatcher has looked, or when it cannot since the audience was deleted after its use, what was decided holds.
-        _ => begun && previous.is_some_and(|previous| previous.state == CampaignState::Completed),
-    };
+    // Whatever became of its plan, its files or its servers since: a run that is over stays over.
+    let closed = input.in_ledger == InLedger::Closed || report.is_some_and(|report| report.phase == Phase::Closed);
     if closed {
         let mut verdict = Verdict::well(CampaignState::Completed, Reason::Completed, "Every recipient has an end.", Some(true));
         if let Some(report) = report.filter(|report| report.added_later > 0) {
-            verdict.message = format!("Every recipient has an end. {} rows were added to the audience later; they are not mailed until spec.run gets a new value.", report.added_later);
+            verdict.message = format!(
+                "Every recipient has an end. {} rows were added to the audience later; they are not mailed until spec.run gets a new value.",
+                report.added_later
+            );
         }
         return verdict;
     }
@@ -226,6 +253,14 @@ fn judge(
         && ready.reason != Reason::LedgerMissing
     {
         return Verdict::stalled(CampaignState::Stopped, ready.reason, ready.message.clone(), held);
+    }
+    if input.in_ledger == InLedger::Unasked && !begun {
+        return Verdict::trying(
+            CampaignState::Waiting,
+            Reason::LedgerUnavailable,
+            "The ledger could not be asked for the run; it is asked again.",
+            None,
+        );
     }
     if previous.is_some_and(|previous| previous.started_at.is_some()) && !begun {
         let message = format!(
@@ -241,7 +276,12 @@ fn judge(
         return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
     }
     if spec.is_suspended() {
-        return Verdict::well(CampaignState::Suspended, Reason::Suspended, "spec.suspend is true; nothing new is sent until it is false.", held);
+        return Verdict::well(
+            CampaignState::Suspended,
+            Reason::Suspended,
+            "spec.suspend is true; nothing new is sent until it is false.",
+            held,
+        );
     }
     // A report from before an edit says nothing of the new spec.
     if let Some(trouble) = report.filter(|report| input.work == Ok(report.fingerprint)).and_then(|report| report.trouble.as_ref()) {
@@ -288,11 +328,18 @@ fn judge_servers(
 ) -> Verdict {
     let decisions: Vec<(&Key, &ServerDecision)> = usable.iter().filter_map(|candidate| servers.get_key_value(&candidate.key)).collect();
     let active = decisions.iter().filter(|(_, server)| server.active).count();
-    let is_pending = |server: &ServerDecision| condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|c| c.reason == Reason::NotProbedYet);
+    let is_pending = |server: &ServerDecision| {
+        condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|c| c.reason == Reason::NotProbedYet)
+    };
     let pending = decisions.iter().any(|(_, server)| is_pending(server));
     if pending && (active == 0 || !(begun || report.is_some())) {
         let message = "Waits for the first test of its servers.";
-        return Verdict::trying(if begun { CampaignState::Waiting } else { CampaignState::Scheduled }, Reason::NotProbedYet, message, begun.then_some(false));
+        return Verdict::trying(
+            if begun { CampaignState::Waiting } else { CampaignState::Scheduled },
+            Reason::NotProbedYet,
+            message,
+            begun.then_some(false),
+        );
     }
     if active == 0 {
         let causes = decisions.iter().map(|(server, decision)| format!("{}: {}", server.name, decision.why_inactive));
@@ -302,12 +349,17 @@ fn judge_servers(
             WhenNoServerIsActive::Stop => Verdict::stalled(
                 CampaignState::Stopped,
                 Reason::NoServerIsActive,
-                format!("None of its servers is Active, and whenNoServerIsActive is Stop. {causes} Nothing was sent elsewhere. Mend a server, then change the spec (or set Wait); only the rest is mailed."),
+                format!(
+                    "None of its servers is Active, and whenNoServerIsActive is Stop. {causes} Nothing was sent elsewhere. Mend a server, then change the spec (or set Wait); only the rest is mailed."
+                ),
                 begun.then_some(true),
             ),
-            WhenNoServerIsActive::Wait => {
-                Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, format!("None of its servers is Active; it waits. {causes}"), Some(false))
-            }
+            WhenNoServerIsActive::Wait => Verdict::trying(
+                CampaignState::Waiting,
+                Reason::WaitingForServer,
+                format!("None of its servers is Active; it waits. {causes}"),
+                Some(false),
+            ),
         };
     }
     let sending = || Verdict::well(CampaignState::Sending, Reason::Sending, "Messages are being sent.", Some(false));
@@ -316,12 +368,14 @@ fn judge_servers(
     match report.waiting {
         Waiting::No => sending(),
         Waiting::ForServer => {
-            let names = decisions.iter().filter(|(_, server)| server.active).map(|(server, _)| server.name.as_str()).collect::<Vec<_>>().join(", ");
+            let names =
+                decisions.iter().filter(|(_, server)| server.active).map(|(server, _)| server.name.as_str()).collect::<Vec<_>>().join(", ");
             let message = format!("Sending through {names} failed; it is tested now, and the campaign goes on when a test succeeds.");
             Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false))
         }
         Waiting::ForLimits(until) => {
-            let message = format!("The limits of its servers or of namespace {} are used up; it goes on at {}.", key.namespace, clock(until));
+            let message =
+                format!("The limits of its servers or of namespace {} are used up; it goes on at {}.", key.namespace, clock(until));
             let mut verdict = Verdict::well(CampaignState::Waiting, Reason::WaitingForLimits, message, Some(false));
             verdict.wake_at_ms = Some(until.max(now_ms + 1));
             verdict
@@ -336,7 +390,12 @@ fn judge_servers(
 }
 
 /// The table of picks: why each server was or was not picked.
-fn rows(candidates: &[Candidate], servers: &BTreeMap<Key, ServerDecision>, report: Option<&CampaignReport>, observed: &Observations) -> Vec<CampaignServerStatus> {
+fn rows(
+    candidates: &[Candidate],
+    servers: &BTreeMap<Key, ServerDecision>,
+    report: Option<&CampaignReport>,
+    observed: &Observations,
+) -> Vec<CampaignServerStatus> {
     let may = |candidate: &Candidate| {
         candidate.granted
             && candidate.chosen
@@ -407,7 +466,10 @@ fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerSt
     let spec = &input.object.spec;
     let previous = input.previous.as_ref().filter(|previous| previous.run == spec.run());
     let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms - ms.rem_euclid(1000)).ok());
-    let recipients = report.map_or_else(|| previous.map_or_else(RecipientCounts::default, |previous| previous.recipients.clone()), |report| report.counts.clone());
+    let recipients = report.map_or_else(
+        || previous.map_or_else(RecipientCounts::default, |previous| previous.recipients.clone()),
+        |report| report.counts.clone(),
+    );
     let mut conditions = Vec::new();
     let ready = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
     conditions.push(Condition::new(ConditionType::Ready, ready, verdict.reason, verdict.message.as_str()));
@@ -416,19 +478,36 @@ fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerSt
     }
     let completed = if verdict.state == CampaignState::Completed { ConditionStatus::True } else { ConditionStatus::False };
     conditions.push(Condition::new(ConditionType::Completed, completed, verdict.reason, completion(&verdict, &recipients)));
-    if recipients.bad_rows > 0 {
-        let message = format!("{} rows of the audience could not be used; `mailfleet get campaigns {} --problems` names them.", recipients.bad_rows, input.object.metadata.name);
+    let added = report.map_or(0, |report| report.added_later);
+    if recipients.bad_rows > 0 && added == 0 {
+        let message = format!(
+            "{} rows of the audience could not be used; `mailfleet get campaigns {} --problems` names them.",
+            recipients.bad_rows, input.object.metadata.name
+        );
         conditions.push(Condition::new(ConditionType::AudienceRead, ConditionStatus::False, Reason::BadRows, message));
     } else if let Some(report) = report.filter(|report| report.added_later > 0) {
-        let message = format!("{} rows were added after the run was completed; they are not mailed until spec.run gets a new value.", report.added_later);
+        let message = format!(
+            "{} rows were added after the run was completed; they are not mailed until spec.run gets a new value.",
+            report.added_later
+        );
         conditions.push(Condition::new(ConditionType::AudienceRead, ConditionStatus::False, Reason::RowsAfterCompletion, message));
     } else if recipients.total.is_some() {
-        conditions.push(Condition::new(ConditionType::AudienceRead, ConditionStatus::True, Reason::Read, "The audience was read to its end."));
+        conditions.push(Condition::new(
+            ConditionType::AudienceRead,
+            ConditionStatus::True,
+            Reason::Read,
+            "The audience was read to its end.",
+        ));
     }
     if spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some() && unsubscribe.url.is_none()) {
         conditions.extend(not_in_effect(&["spec.unsubscribe.oneClick without url (no header is added)"]));
     }
-    conditions.extend(input.stale.as_ref().map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())));
+    conditions.extend(
+        input
+            .stale
+            .as_ref()
+            .map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())),
+    );
     stall_when_stale(&mut conditions, input.stale.as_deref());
     CampaignStatus {
         observed_generation: input.object.generation(),
@@ -454,7 +533,8 @@ fn completion(verdict: &Verdict, counts: &RecipientCounts) -> String {
         return "Not every recipient has an end yet.".to_owned();
     }
     let mut parts = vec![format!("{} accepted", counts.accepted)];
-    let named = [(counts.rejected, "rejected"), (counts.expired, "given up after all tries"), (counts.render_failed, "with a failed template")];
+    let named =
+        [(counts.rejected, "rejected"), (counts.expired, "given up after all tries"), (counts.render_failed, "with a failed template")];
     parts.extend(named.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
     if counts.unknown > 0 {
         parts.push(format!("{} unknown (may or may not have been mailed; not sent again)", counts.unknown));

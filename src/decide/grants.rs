@@ -39,7 +39,8 @@ pub fn allows(plan: &Plan, namespace: &str, namespaces: &BTreeMap<String, BTreeM
 pub fn granted(plan: &PlanSpec, namespace: &str, world: &World) -> BTreeMap<Key, u32> {
     let mut granted: BTreeMap<Key, u32> = BTreeMap::new();
     if let Some(selector) = &plan.server_selector {
-        let selected = world.servers.iter().filter(|(key, server)| key.namespace == namespace && selector.matches(&server.object.metadata.labels));
+        let selected =
+            world.servers.iter().filter(|(key, server)| key.namespace == namespace && selector.matches(&server.object.metadata.labels));
         granted.extend(selected.map(|(key, _)| (key.clone(), 1)));
     }
     granted.extend(plan.servers.iter().map(|server| (Key::new(namespace, server.name.as_str()), server.weight.unwrap_or(1))));
@@ -67,11 +68,16 @@ pub fn ownership(world: &World) -> BTreeMap<Key, Ownership> {
             let verdict = match max {
                 None => Ownership::Refused(Problem::new(
                     Reason::NotAllowedByPlan,
-                    format!("No plan in namespace {namespace} grants this server, and no plan that allows the namespace has ownServers. Name it in a plan's servers, or set ownServers in a plan."),
+                    format!(
+                        "No plan in namespace {namespace} grants this server, and no plan that allows the namespace has ownServers. Name it in a plan's servers, or set ownServers in a plan."
+                    ),
                 )),
                 Some(max) if position >= max as usize => Ownership::Refused(Problem::new(
                     Reason::OverMaximum,
-                    format!("Namespace {namespace} has {} servers of its own, and its plans allow {max}; the oldest count first. Delete one, or raise ownServers.max.", keys.len()),
+                    format!(
+                        "Namespace {namespace} has {} servers of its own, and its plans allow {max}; the oldest count first. Delete one, or raise ownServers.max.",
+                        keys.len()
+                    ),
                 )),
                 Some(_) => Ownership::Own,
             };

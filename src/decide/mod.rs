@@ -9,14 +9,12 @@ pub mod observe;
 pub mod plans;
 pub mod servers;
 
-
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use observe::{Observations, ProbeResult, ServerObservation};
 
 use crate::resources::{
-    Campaign, Key, Plan, Rate, Reason, SendingServer,
-    campaign::CampaignStatus, plan::PlanStatus, sending_server::SendingServerStatus,
+    Campaign, Key, Plan, Rate, Reason, SendingServer, campaign::CampaignStatus, plan::PlanStatus, sending_server::SendingServerStatus,
 };
 
 /// Everything that people want, with what it refers to already looked up.
@@ -68,6 +66,20 @@ pub struct PlanInput {
     pub stale: Option<String>,
 }
 
+/// What the ledger knows of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InLedger {
+    /// It could not be asked.
+    Unasked,
+    /// Nothing.
+    #[default]
+    Absent,
+    /// It has begun.
+    Begun,
+    /// Every recipient has an end.
+    Closed,
+}
+
 /// A campaign and what was looked up for it.
 #[derive(Clone)]
 pub struct CampaignInput {
@@ -77,8 +89,8 @@ pub struct CampaignInput {
     pub work: Result<u64, Problem>,
     /// Why the newest version could not be read, when this is an older one.
     pub stale: Option<String>,
-    /// Whether the ledger knows the run that the spec names.
-    pub in_ledger: bool,
+    /// What the ledger knows of the run that the spec names.
+    pub in_ledger: InLedger,
     /// The status that was written last, by this process or the one before.
     pub previous: Option<CampaignStatus>,
 }

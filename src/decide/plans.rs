@@ -34,12 +34,18 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
     };
     if rows.is_empty() {
         if input.object.spec.own_servers.is_some() {
-            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::NoServers, "The plan grants no server; its namespaces use their own."));
+            conditions.push(Condition::new(
+                ConditionType::Ready,
+                ConditionStatus::True,
+                Reason::NoServers,
+                "The plan grants no server; its namespaces use their own.",
+            ));
         } else {
             not_ready(Reason::NoServers, "The plan grants no server. Name some in spec.servers, or set ownServers.".to_owned(), true);
         }
     } else if count("NotFound") > 0 {
-        let message = format!("Not found in namespace {}: {}. Create them, or take them out of spec.servers.", key.namespace, names("NotFound"));
+        let message =
+            format!("Not found in namespace {}: {}. Create them, or take them out of spec.servers.", key.namespace, names("NotFound"));
         if active > 0 {
             conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message.as_str()));
             conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::ServerNotFound, message));
@@ -47,7 +53,11 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
             not_ready(Reason::ServerNotFound, message, true);
         }
     } else if active == 0 {
-        not_ready(Reason::NoServerActive, format!("None of the granted servers is Active; their own status says why: {}.", names("Inactive")), false);
+        not_ready(
+            Reason::NoServerActive,
+            format!("None of the granted servers is Active; their own status says why: {}.", names("Inactive")),
+            false,
+        );
     } else {
         let message = match count("Inactive") {
             0 => "All granted servers are Active.".to_owned(),
@@ -55,7 +65,12 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         };
         conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message));
     }
-    conditions.extend(input.stale.as_ref().map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())));
+    conditions.extend(
+        input
+            .stale
+            .as_ref()
+            .map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())),
+    );
     stall_when_stale(&mut conditions, input.stale.as_deref());
     let campaigns = world.campaigns.values().filter(|campaign| {
         let plan = &campaign.object.spec.plan_ref;

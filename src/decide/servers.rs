@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Observations, ProbeResult, Problem, ServerDecision, ServerInput,
-    grants::Ownership,
-    observe::ServerObservation,
-};
+use super::{Observations, ProbeResult, Problem, ServerDecision, ServerInput, grants::Ownership, observe::ServerObservation};
 use crate::{
     providers::Provider as _,
     resources::{
@@ -25,7 +21,13 @@ struct Hindrance {
 
 /// Decides on one server.
 #[must_use]
-pub fn decide(key: &Key, input: &ServerInput, ownership: &BTreeMap<Key, Ownership>, observed: &Observations, now_ms: i64) -> ServerDecision {
+pub fn decide(
+    key: &Key,
+    input: &ServerInput,
+    ownership: &BTreeMap<Key, Ownership>,
+    observed: &Observations,
+    now_ms: i64,
+) -> ServerDecision {
     let spec = &input.object.spec;
     let probe = spec.probe();
     let fingerprint = input.built.as_ref().ok().copied();
@@ -49,10 +51,20 @@ pub fn decide(key: &Key, input: &ServerInput, ownership: &BTreeMap<Key, Ownershi
         conditions.push(probed(observation));
     }
     if let Some(failure) = &observation.send_failure {
-        conditions.push(Condition::new(ConditionType::Routed, ConditionStatus::False, failure.failure.reason, failure.failure.message.as_str()));
+        conditions.push(Condition::new(
+            ConditionType::Routed,
+            ConditionStatus::False,
+            failure.failure.reason,
+            failure.failure.message.as_str(),
+        ));
     }
     conditions.extend(no_effect(spec));
-    conditions.extend(input.stale.as_ref().map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())));
+    conditions.extend(
+        input
+            .stale
+            .as_ref()
+            .map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())),
+    );
     match &hindrance {
         None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
         Some(hindrance) => {
@@ -96,7 +108,10 @@ pub(super) fn stall_when_stale(conditions: &mut Vec<Condition>, stale: Option<&s
 
 fn acceptance(spec: &SendingServerSpec, input: &ServerInput, ownership: Option<&Ownership>) -> Result<(), Problem> {
     if !spec.is_enabled() {
-        return Err(Problem::new(Reason::Disabled, "spec.enabled is false: the server is neither tested nor used. Set it to true to use it."));
+        return Err(Problem::new(
+            Reason::Disabled,
+            "spec.enabled is false: the server is neither tested nor used. Set it to true to use it.",
+        ));
     }
     if let Some(Ownership::Refused(problem)) = ownership {
         return Err(problem.clone());

@@ -97,7 +97,12 @@ pub struct FeederSpec {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn start(spec: FeederSpec, ledger: Ledger, runtime: tokio::runtime::Handle, events: UnboundedSender<FeederEvent>) -> std::io::Result<Sender<Request>> {
+pub fn start(
+    spec: FeederSpec,
+    ledger: Ledger,
+    runtime: tokio::runtime::Handle,
+    events: UnboundedSender<FeederEvent>,
+) -> std::io::Result<Sender<Request>> {
     let (requests, receiver) = mpsc::channel();
     std::thread::Builder::new().name(format!("feeder-{}", spec.campaign)).spawn(move || {
         let mut feeder = Feeder { spec, ledger, events, total: 0, duplicates: 0, bad_rows: 0, problems: Vec::new() };
@@ -218,7 +223,13 @@ impl Feeder {
                 Err(message) => {
                     // Asked for and brought, though not as a message.
                     self.send(Fed::Messages(Vec::new(), 1, 0));
-                    self.send(Fed::RenderFailed { seq, was_deferred: false, recipient: recipient.address.as_str().into(), attempt, message });
+                    self.send(Fed::RenderFailed {
+                        seq,
+                        was_deferred: false,
+                        recipient: recipient.address.as_str().into(),
+                        attempt,
+                        message,
+                    });
                 }
             }
             if chunk.len() == CHUNK {
@@ -251,7 +262,13 @@ impl Feeder {
             match rendered {
                 Ok(prepared) => messages.push(prepared),
                 Err(text) => {
-                    self.send(Fed::RenderFailed { seq: Some(message.seq), was_deferred: true, recipient: message.recipient.into(), attempt, message: text });
+                    self.send(Fed::RenderFailed {
+                        seq: Some(message.seq),
+                        was_deferred: true,
+                        recipient: message.recipient.into(),
+                        attempt,
+                        message: text,
+                    });
                 }
             }
         }
@@ -266,7 +283,8 @@ impl Feeder {
             std::borrow::Cow::Owned(wire) => wire.into(),
         };
         let domain = order.from_address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
-        let message_id = message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &order.run, &address, domain);
+        let message_id =
+            message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &order.run, &address, domain);
         let context = RenderContext { message_id: &message_id, date: jiff::Timestamp::now(), campaign: &self.spec.key.name };
         let rendered = order.template.render(recipient, &context).map_err(|error| error.to_string())?;
         Ok(Prepared {

@@ -5,10 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    prepared::Prepared,
-    window::FlightWindow,
-};
+use super::{prepared::Prepared, window::FlightWindow};
 
 /// A server within a scheduler; its name makes the order and the pick stable over restarts.
 #[derive(Clone, Debug)]

@@ -286,7 +286,14 @@ mod tests {
     #[test]
     fn no_stretch_of_a_window_has_more_than_it_allows_and_little_is_wasted() {
         let start = 1_764_000_000_123;
-        for (messages, per, run_ms) in [(14, "1s", 30_000), (1, "1s", 20_000), (1000, "1s", 10_000), (600, "1m", 300_000), (100, "1h", 20_000_000), (7, "10s", 100_000)] {
+        for (messages, per, run_ms) in [
+            (14, "1s", 30_000),
+            (1, "1s", 20_000),
+            (1000, "1s", 10_000),
+            (600, "1m", 300_000),
+            (100, "1h", 20_000_000),
+            (7, "10s", 100_000),
+        ] {
             let mut limiter = Limiter::new(&[rate(messages, per)]);
             let times = drain(&mut limiter, start, start + run_ms);
             let per_ms = rate(messages, per).per.as_millis();

@@ -147,7 +147,8 @@ mod tests {
     fn a_retry_picks_anew_and_a_repeat_does_not() {
         let eligible = EligibleSet::new([("a", 1), ("b", 1)]);
         let seed = RunSeed::new(1, "default", "spring", "first");
-        let at = |attempt| (0..64).map(|i| *pick(seed, &format!("u{i}@example.com"), attempt, &eligible).expect("some")).collect::<String>();
+        let at =
+            |attempt| (0..64).map(|i| *pick(seed, &format!("u{i}@example.com"), attempt, &eligible).expect("some")).collect::<String>();
         assert_eq!(at(1), at(1));
         assert_ne!(at(1), at(2));
     }

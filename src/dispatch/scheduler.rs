@@ -4,20 +4,17 @@
 //! Messages flow: feeder → `prepared` → the queue of the picked server → `plan` (a claim) → `committed` → the wire →
 //! `outcome` → the next `plan`. Nothing leaves before its claim is durable.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+mod commits;
+mod routing;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    Order, RouteServer, Routing,
     campaign::{CampaignRun, Phase, Trouble},
-    lane::{Lane, LaneRef, Turns, batches},
-    limits::{Allowance, Limiter},
+    lane::Lane,
+    limits::Limiter,
     prepared::{End, Ended, InFlight, Prepared},
     retry, route,
-    window::{CLAIMS_MAX, FlightWindow},
 };
 use crate::{
     providers::{Delivered, Failure, Outcome, Outgoing},
@@ -155,113 +152,6 @@ impl Scheduler {
 
     // ── what the control plane wants ──
 
-    /// Takes over a new routing table. `limiter` makes a limiter that remembers the past.
-    pub fn apply(&mut self, routing: &Routing, now_ms: i64, mut limiter: impl FnMut(&str, &[crate::resources::Rate]) -> Limiter) {
-        for (key, route) in &routing.servers {
-            self.apply_server(key, route, now_ms, &mut limiter);
-        }
-        for index in 0..self.lanes.len() {
-            if !routing.servers.contains_key(&self.lane_keys[index]) {
-                self.lanes[index].routed = false;
-            }
-        }
-        let gone: Vec<Key> = self.campaign_index.keys().filter(|key| !routing.campaigns.contains_key(*key)).cloned().collect();
-        for key in gone {
-            self.retire(&key);
-        }
-        for (key, order) in &routing.campaigns {
-            self.apply_order(key, order, &mut limiter);
-        }
-        self.settle_lanes(now_ms);
-    }
-
-    fn apply_server(&mut self, key: &Key, route: &RouteServer, now_ms: i64, limiter: &mut impl FnMut(&str, &[crate::resources::Rate]) -> Limiter) {
-        let index = *self.lane_index.entry(key.clone()).or_insert_with(|| {
-            let id = self.lanes.len();
-            self.lane_keys.push(key.clone());
-            self.lanes.push(Lane {
-                lane: LaneRef { name: key.to_string().into(), id },
-                turns: Turns::default(),
-                window: FlightWindow::default(),
-                connections: 1,
-                return_path: None,
-                routed: false,
-                failures: 0,
-                acknowledged: 0,
-                readmitted_ms: now_ms,
-                exhausted_until: None,
-                not_before_ms: 0,
-                in_flight: 0,
-                deliveries: 0,
-                last_sign_of_life_ms: now_ms,
-                stall_after_ms: 10_000,
-                accepted: 0,
-                users: 0,
-                batch_max: 1,
-                fingerprint: 0,
-            });
-            id
-        });
-        let name = self.lanes[index].lane.name.clone();
-        let known = self.limiters.contains_key(&name);
-        let lane = &mut self.lanes[index];
-        let changed = lane.fingerprint != route.limits_fingerprint || !known;
-        lane.fingerprint = route.limits_fingerprint;
-        lane.connections = route.connections as usize;
-        lane.return_path.clone_from(&route.return_path);
-        lane.stall_after_ms = route.stall_after.as_millis();
-        let was = lane.is_eligible();
-        lane.routed = route.routed;
-        lane.acknowledged = route.acknowledged_failures;
-        if !was && lane.is_eligible() {
-            lane.readmitted_ms = now_ms;
-            lane.last_sign_of_life_ms = now_ms;
-        }
-        if changed {
-            let mut fresh = limiter(&name, &route.rates);
-            fresh.set_warmup(route.warmup_today);
-            self.limiters.insert(name, fresh);
-            self.lanes[index].exhausted_until = None;
-            self.lanes[index].not_before_ms = 0;
-        } else if let Some(limiter) = self.limiters.get_mut(&name)
-            && limiter.set_warmup(route.warmup_today)
-        {
-            self.lanes[index].exhausted_until = None;
-        }
-    }
-
-    fn apply_order(&mut self, key: &Key, order: &Arc<Order>, limiter: &mut impl FnMut(&str, &[crate::resources::Rate]) -> Limiter) {
-        if let Some((name, rates)) = &order.plan_limits
-            && self.limiters.get(name).is_none_or(|known| !known.is_of(rates))
-        {
-            let fresh = limiter(name, rates);
-            self.limiters.insert(name.clone(), fresh);
-        }
-        if let Some(&index) = self.campaign_index.get(key)
-            && let Some(campaign) = &mut self.campaigns[index]
-        {
-            if campaign.order.run == order.run {
-                let changed = campaign.order.fingerprint != order.fingerprint;
-                campaign.order = order.clone();
-                if changed {
-                    campaign.trouble = None;
-                    campaign.try_again_ms = None;
-                    campaign.mail_from.clear();
-                }
-                if (changed || order.hold) && campaign.phase == Phase::Feeding {
-                    self.unfeed(index);
-                }
-                self.feed(index);
-                return;
-            }
-            self.retire(key);
-        }
-        let index = self.campaigns.len();
-        self.campaigns.push(Some(CampaignRun::new(key, order.clone(), self.ledger_seed)));
-        self.campaign_index.insert(key.clone(), index);
-        self.actions.push(Action::Open(index));
-    }
-
     /// The run was found or begun in the ledger.
     pub fn opened(&mut self, index: usize, opened: super::campaign::Opened) {
         if let Some(campaign) = self.campaigns.get_mut(index).and_then(Option::as_mut) {
@@ -322,23 +212,6 @@ impl Scheduler {
         self.actions.push(Action::Unfeed(index, fetching));
     }
 
-    fn retire(&mut self, key: &Key) {
-        if let Some(index) = self.campaign_index.remove(key) {
-            self.unfeed(index);
-            if let Some(campaign) = &mut self.campaigns[index] {
-                campaign.retired = true;
-            }
-            self.forget_retired(index);
-        }
-    }
-
-    /// A retired campaign goes when everything of it is durable; its feeder was stopped before.
-    fn forget_retired(&mut self, index: usize) {
-        if self.campaigns[index].as_ref().is_some_and(|campaign| campaign.retired && campaign.unsettled == 0) {
-            self.campaigns[index] = None;
-        }
-    }
-
     // ── what the feeder brings ──
 
     /// Whether an event of a feeder is of the one that runs now.
@@ -360,7 +233,16 @@ impl Scheduler {
     }
 
     /// A recipient whose template failed.
-    pub fn render_failed(&mut self, index: usize, seq: Option<u64>, was_deferred: bool, recipient: Arc<str>, attempt: u32, message: String, now_ms: i64) {
+    pub fn render_failed(
+        &mut self,
+        index: usize,
+        seq: Option<u64>,
+        was_deferred: bool,
+        recipient: Arc<str>,
+        attempt: u32,
+        message: String,
+        now_ms: i64,
+    ) {
         if let Some(campaign) = self.campaigns[index].as_mut() {
             // A claim of an earlier process may have been mailed, whatever its template does now.
             let count = if seq.is_some() && !was_deferred { &mut campaign.counts.unknown } else { &mut campaign.counts.render_failed };
@@ -373,13 +255,18 @@ impl Scheduler {
             if campaign.counts.render_failed > max && campaign.trouble.is_none() {
                 campaign.trouble = Some(Trouble {
                     reason: Reason::TooManyRenderErrors,
-                    message: format!("The templates of more than {max} recipients failed; the last: {message}. Mend the template or the data, or raise content.maxRenderErrors; the rest is then mailed."),
+                    message: format!(
+                        "The templates of more than {max} recipients failed; the last: {message}. Mend the template or the data, or raise content.maxRenderErrors; the rest is then mailed."
+                    ),
                     transient: false,
                 });
                 campaign.try_again_ms = None;
             }
         }
-        self.note_ended(Ended { campaign: index, seq, recipient, attempt, lane: None, end: End::RenderFailed, reply: Some(message) }, now_ms);
+        self.note_ended(
+            Ended { campaign: index, seq, recipient, attempt, lane: None, end: End::RenderFailed, reply: Some(message) },
+            now_ms,
+        );
         if self.campaign(index).is_some_and(|campaign| campaign.trouble.is_some()) {
             self.unfeed(index);
         }
@@ -429,7 +316,16 @@ impl Scheduler {
             }
             Outcome::Deferred { reply, retry_after } => {
                 let seed = self.ledger_seed;
-                (campaign.defer(&flight, retry::delay(&order.retry, seed, &flight.recipient, flight.attempt, retry_after), now_ms, false), Some(reply), None)
+                (
+                    campaign.defer(
+                        &flight,
+                        retry::delay(&order.retry, seed, &flight.recipient, flight.attempt, retry_after),
+                        now_ms,
+                        false,
+                    ),
+                    Some(reply),
+                    None,
+                )
             }
             Outcome::ServerFailed(failure) => {
                 campaign.counts.deferred += 1;
@@ -456,7 +352,15 @@ impl Scheduler {
             self.fail_lane(flight.lane, failure);
         }
         self.note_ended(
-            Ended { campaign: flight.campaign, seq: Some(flight.seq), recipient: flight.recipient, attempt: flight.attempt, lane: Some(flight.lane), end, reply },
+            Ended {
+                campaign: flight.campaign,
+                seq: Some(flight.seq),
+                recipient: flight.recipient,
+                attempt: flight.attempt,
+                lane: Some(flight.lane),
+                end,
+                reply,
+            },
             now_ms,
         );
     }
@@ -504,187 +408,6 @@ impl Scheduler {
         }
     }
 
-    /// What the next commit holds, or nothing when it is better to wait.
-    pub fn plan(&mut self, now_ms: i64) -> Option<Planned> {
-        let worth = self.pending.len() >= OUTCOMES_WORTH_A_COMMIT
-            || (!self.pending.is_empty() && now_ms - self.pending_since_ms >= OUTCOME_AGE_MAX_MS)
-            || (!self.pending.is_empty() && self.unresolved <= self.pending.len());
-        let mut claims = Vec::new();
-        if !self.stopping && self.may_claim(now_ms) {
-            self.ready_since_ms = None;
-            let mut room = self.claims_max().saturating_sub(self.unresolved - self.pending.iter().filter(|e| e.lane.is_some()).count());
-            let users = self.lanes.iter().filter(|lane| lane.users > 0 && lane.is_eligible()).count().max(1);
-            let share = (CLAIMS_MAX / users).max(1);
-            for step in 0..self.lanes.len() {
-                let index = (self.first_lane + step) % self.lanes.len();
-                self.claim_from(index, share, &mut room, now_ms, &mut claims);
-            }
-            self.first_lane = self.first_lane.wrapping_add(1) % self.lanes.len().max(1);
-        }
-        if claims.is_empty() && !worth {
-            return None;
-        }
-        let outcomes = std::mem::take(&mut self.pending);
-        self.unresolved += claims.len();
-        Some(Planned { outcomes, claims })
-    }
-
-    /// Whether claims should be made now, or wait a moment so that one commit serves more of them.
-    fn may_claim(&mut self, now_ms: i64) -> bool {
-        if self.lanes.iter().all(|lane| lane.turns.is_empty() || !lane.is_eligible() || now_ms < lane.not_before_ms) {
-            self.ready_since_ms = None;
-            return false;
-        }
-        if self.lanes.iter().all(|lane| lane.in_flight == 0) {
-            return true;
-        }
-        now_ms - *self.ready_since_ms.get_or_insert(now_ms) >= CLAIMS_WAIT_MS
-    }
-
-    fn claims_max(&self) -> usize {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let needed: usize = self.lanes.iter().map(|lane| (1.25 * lane.window.needed(self.commit_time)).ceil() as usize).sum();
-        needed.max(CLAIMS_MAX)
-    }
-
-    fn claim_from(&mut self, index: usize, share: usize, room: &mut usize, now_ms: i64, claims: &mut Vec<PlannedClaim>) {
-        let lane = &self.lanes[index];
-        if lane.turns.is_empty() || !lane.is_eligible() || now_ms < lane.not_before_ms {
-            return;
-        }
-        let size = lane.window.size(self.commit_time, share);
-        let free = size.saturating_sub(lane.in_flight);
-        let connections = lane.connections.saturating_sub(lane.deliveries);
-        let wanted = free.min(connections.saturating_mul(lane.batch_max)).min(*room);
-        // Not in dribs and drabs: half a window or a whole batch, unless fewer are left.
-        if wanted == 0 || wanted < lane.batch_max.min((size / 2).max(1)).min(lane.turns.len()) {
-            return;
-        }
-        let name = lane.lane.name.clone();
-        let allowed = match self.limiters.get_mut(&name).map_or(Allowance::Now(u64::MAX), |limiter| limiter.allowance(now_ms)) {
-            Allowance::Now(count) => usize::try_from(count).unwrap_or(usize::MAX),
-            Allowance::At(at) => {
-                self.lanes[index].not_before_ms = at;
-                return;
-            }
-            Allowance::ExhaustedUntil(until) => {
-                self.lanes[index].exhausted_until = Some(until);
-                self.settle_lane(index);
-                return;
-            }
-        };
-        let mut taken = 0;
-        for _ in 0..wanted.min(allowed) {
-            let (campaigns, limiters) = (&self.campaigns, &mut self.limiters);
-            let next = self.lanes[index].turns.pop(|campaign| {
-                campaigns[campaign].as_ref().and_then(|c| c.order.plan_limits.as_ref()).is_none_or(|(key, _)| {
-                    limiters.get_mut(key).is_none_or(|limiter| matches!(limiter.allowance(now_ms), Allowance::Now(_)))
-                })
-            });
-            let Some((campaign, message)) = next else { break };
-            let Some(run) = self.campaigns[campaign].as_mut() else { continue };
-            run.waiting -= 1;
-            run.unsettled += 1;
-            if let Some((key, _)) = &run.order.plan_limits
-                && let Some(limiter) = self.limiters.get_mut(key)
-            {
-                limiter.take(now_ms, 1);
-            }
-            claims.push(PlannedClaim { campaign, feeding: run.feeding, lane: index, message });
-            taken += 1;
-        }
-        *room -= taken;
-        // Counted on the lane at once, so that the same plan cannot overdraw it.
-        self.lanes[index].in_flight += taken;
-        if let Some(limiter) = self.limiters.get_mut(&name) {
-            limiter.take(now_ms, taken as u64);
-        }
-    }
-
-    /// The commit is durable: `seqs` are the rows of the claims. Only now do messages leave.
-    pub fn committed(&mut self, planned: Planned, seqs: &[u64], took: Duration, now_ms: i64) {
-        self.commit_time = (self.commit_time * 7 + took) / 8;
-        self.unresolved -= planned.outcomes.iter().filter(|ended| ended.lane.is_some()).count();
-        let mut by_lane: BTreeMap<usize, Vec<Outgoing>> = BTreeMap::new();
-        for (claim, seq) in planned.claims.into_iter().zip(seqs) {
-            let PlannedClaim { campaign: index, lane, message, .. } = claim;
-            let Some(campaign) = self.campaigns[index].as_mut() else { continue };
-            campaign.in_flight += 1;
-            if message.was_deferred {
-                campaign.counts.deferred = campaign.counts.deferred.saturating_sub(1);
-            } else if message.seq.is_some() {
-                campaign.counts.resent += 1;
-            }
-            let mail_from = campaign.mail_from(lane, self.lanes[lane].return_path.as_deref());
-            let token = self.free_tokens.pop().unwrap_or_else(|| {
-                self.in_flight.push(None);
-                self.in_flight.len() - 1
-            });
-            self.in_flight[token] = Some(InFlight {
-                campaign: index,
-                lane,
-                seq: *seq,
-                attempt: message.attempt,
-                recipient: message.recipient.clone(),
-                fields: message.fields,
-                claimed_ms: now_ms,
-            });
-            by_lane.entry(lane).or_default().push(Outgoing {
-                token: token as u64,
-                mail_from,
-                recipient: message.envelope_to,
-                content: message.content,
-                needs_8bit: message.needs_8bit,
-                needs_smtputf8: message.needs_smtputf8,
-            });
-        }
-        for (index, messages) in by_lane {
-            let lane = &mut self.lanes[index];
-            if lane.in_flight == messages.len() {
-                lane.last_sign_of_life_ms = now_ms;
-            }
-            for batch in batches(messages, lane.batch_max) {
-                lane.deliveries += 1;
-                self.actions.push(Action::Deliver(index, batch));
-            }
-        }
-        for ended in planned.outcomes {
-            let Some(campaign) = self.campaigns[ended.campaign].as_mut() else { continue };
-            campaign.unsettled -= 1;
-            // Only now: the ledger is asked for what is due, and knew nothing of it before.
-            match ended.end {
-                End::Deferred { at_ms, .. } => campaign.note_due(at_ms),
-                End::Returned { .. } => campaign.note_due(now_ms),
-                _ => {}
-            }
-            self.forget_retired(ended.campaign);
-        }
-    }
-
-    /// The commit failed and nothing of it is in the ledger: outcomes wait, and claims go back to the head of their queue.
-    pub fn commit_failed(&mut self, planned: Planned, now_ms: i64) {
-        self.unresolved -= planned.claims.len();
-        let later = std::mem::replace(&mut self.pending, planned.outcomes);
-        self.pending.extend(later);
-        for claim in planned.claims.into_iter().rev() {
-            let lane = &mut self.lanes[claim.lane];
-            lane.in_flight -= 1;
-            let name = &lane.lane.name;
-            let Some(campaign) = self.campaigns[claim.campaign].as_mut() else { continue };
-            campaign.unsettled -= 1;
-            for counted in std::iter::once(name).chain(campaign.order.plan_limits.as_ref().map(|(key, _)| key)) {
-                if let Some(limiter) = self.limiters.get_mut(counted) {
-                    limiter.put_back(now_ms, 1);
-                }
-            }
-            if campaign.feeding == claim.feeding {
-                campaign.waiting += 1;
-                lane.turns.push_front(&campaign.namespace, claim.campaign, claim.message);
-            }
-            self.forget_retired(claim.campaign);
-        }
-    }
-
     // ── time ──
 
     /// What time alone brings: windows that reopen, messages that are due, servers that give no sign of life.
@@ -695,8 +418,11 @@ impl Scheduler {
                 self.settle_lanes(now_ms);
             }
             let lane = &self.lanes[index];
-            if lane.in_flight > 0 && lane.is_eligible() && now_ms - lane.last_sign_of_life_ms > lane.stall_after_ms {
-                let message = format!("Messages handed to {} get no answer. It is tested now, and used again once a test succeeds.", self.lane_keys[index]);
+            if lane.deliveries > 0 && lane.is_eligible() && now_ms - lane.last_sign_of_life_ms > lane.stall_after_ms {
+                let message = format!(
+                    "Messages handed to {} get no answer. It is tested now, and used again once a test succeeds.",
+                    self.lane_keys[index]
+                );
                 self.fail_lane(index, Failure { reason: Reason::Stalling, message, needs_person: false });
             }
         }
@@ -768,7 +494,8 @@ impl Scheduler {
                 wake = wake.min(lane.not_before_ms);
             }
         }
-        for campaign in self.campaigns.iter().flatten().filter(|campaign| campaign.phase == Phase::Feeding && !campaign.eligible.is_empty()) {
+        for campaign in self.campaigns.iter().flatten().filter(|campaign| campaign.phase == Phase::Feeding && !campaign.eligible.is_empty())
+        {
             // What is due already waits for something that happens, not for a time.
             wake = campaign.next_due_ms.filter(|due| *due > now_ms).map_or(wake, |due| wake.min(due));
             if campaign.order.plan_limits.is_some() && campaign.waiting > 0 {
@@ -779,62 +506,6 @@ impl Scheduler {
     }
 
     // ── who may be picked ──
-
-    /// A lane changed: its queue is picked anew where it may not be picked any more.
-    fn settle_lane(&mut self, index: usize) {
-        self.fit_campaigns();
-        if !self.lanes[index].is_eligible() {
-            for (campaign, message) in self.lanes[index].turns.drain(None) {
-                self.place(campaign, message);
-            }
-        }
-    }
-
-    fn settle_lanes(&mut self, _now_ms: i64) {
-        self.fit_campaigns();
-        for index in 0..self.lanes.len() {
-            let moved: Vec<(usize, Prepared)> = if self.lanes[index].is_eligible() {
-                // A campaign may have lost the right to a server that others still use.
-                let lost: Vec<usize> = (0..self.campaigns.len())
-                    .filter(|campaign| self.campaign(*campaign).is_some_and(|c| !c.eligible.servers().iter().any(|(lane, _)| lane.id == index)))
-                    .collect();
-                lost.into_iter().flat_map(|campaign| self.lanes[index].turns.drain(Some(campaign))).collect()
-            } else {
-                self.lanes[index].turns.drain(None)
-            };
-            for (campaign, message) in moved {
-                self.place(campaign, message);
-            }
-        }
-    }
-
-    fn fit_campaigns(&mut self) {
-        for lane in &mut self.lanes {
-            lane.users = 0;
-        }
-        let mut freed: Vec<(usize, VecDeque<Prepared>)> = Vec::new();
-        for (index, campaign) in self.campaigns.iter_mut().enumerate() {
-            let Some(campaign) = campaign else { continue };
-            if campaign.retired || campaign.order.hold {
-                continue;
-            }
-            let lanes = &mut self.lanes;
-            let eligible = campaign.order.servers.iter().filter_map(|(key, weight)| {
-                let lane = &mut lanes[*self.lane_index.get(key)?];
-                lane.users += 1;
-                lane.is_eligible().then(|| (lane.lane.clone(), *weight))
-            });
-            campaign.eligible = route::EligibleSet::new(eligible);
-            if !campaign.eligible.is_empty() && !campaign.unassigned.is_empty() {
-                freed.push((index, std::mem::take(&mut campaign.unassigned)));
-            }
-        }
-        for (index, messages) in freed {
-            for message in messages {
-                self.place(index, message);
-            }
-        }
-    }
 
     /// The campaign of a message on the wire, for the simulation.
     #[cfg(test)]

@@ -1,5 +1,8 @@
 //! The one task that does what the scheduler says: ledger, feeders, servers, time.
 
+mod actions;
+mod commits;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, mpsc::Sender},
@@ -23,9 +26,15 @@ use super::{
     scheduler::{Action, DUE_MAX, Planned, Scheduler},
 };
 use crate::{
-    ledger::{AudienceRead, Claim, Commit, CommitReceipt, EndState, Ledger, LedgerError, OutcomeRecord, RunCounts, RunId, RunKey, RunRecord, ServerId, UnknownPolicy},
+    ledger::{
+        AudienceRead, Claim, Commit, CommitReceipt, EndState, Ledger, LedgerError, OutcomeRecord, RunCounts, RunId, RunKey, RunRecord,
+        ServerId, UnknownPolicy,
+    },
     providers::{Delivered, Failure, Outgoing},
-    resources::{Key, Rate, Reason, campaign::{RecipientCounts, WhenOutcomeIsUnknown}},
+    resources::{
+        Key, Rate, Reason,
+        campaign::{RecipientCounts, WhenOutcomeIsUnknown},
+    },
 };
 
 #[cfg(test)]
@@ -301,277 +310,7 @@ impl Sending {
 
     // ── commits ──
 
-    async fn commit(&mut self, planned: Planned, now_ms: i64, done: mpsc::Sender<CommitResult>) {
-        let mut commit = Commit { outcomes: Vec::with_capacity(planned.outcomes.len()), claims: Vec::with_capacity(planned.claims.len()), now_ms };
-        for ended in &planned.outcomes {
-            if let Some(record) = self.record(ended) {
-                commit.outcomes.push(record);
-            }
-        }
-        for claim in &planned.claims {
-            if !self.server_ids.contains_key(&claim.lane) {
-                let name = self.scheduler.lane_keys[claim.lane].to_string();
-                match self.ledger.server_id(&name).await {
-                    Ok(id) => {
-                        self.server_ids.insert(claim.lane, id);
-                    }
-                    Err(error) => {
-                        let _ = done.send((planned, Err(error))).await;
-                        return;
-                    }
-                }
-            }
-            let (Some(server), Some(run_id)) = (self.server_ids.get(&claim.lane).copied(), self.runs.get(&claim.campaign).copied()) else { continue };
-            let usage_keys = self.usage_keys(claim.campaign, claim.lane);
-            let recipient = claim.message.recipient.clone();
-            commit.claims.push(Claim { run_id, seq: claim.message.seq, recipient, attempt: claim.message.attempt, server, usage_keys });
-        }
-        let ledger = self.ledger.clone();
-        tokio::spawn(async move {
-            let result = ledger.commit(commit).await;
-            let _ = done.send((planned, result)).await;
-        });
-    }
-
-    fn usage_keys(&mut self, campaign: usize, lane: usize) -> Arc<[Arc<str>]> {
-        let plan = self.scheduler.campaign(campaign).and_then(|c| c.order.plan_limits.as_ref()).map(|(key, _)| key.clone());
-        let name = self.scheduler.lanes[lane].lane.name.clone();
-        self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
-    }
-
-    /// Remembers what this process claimed, for limiters that are made anew after an edit.
-    fn note_usage(&mut self, planned: &Planned, now_ms: i64) {
-        let minute = now_ms.div_euclid(60_000);
-        for claim in &planned.claims {
-            for key in self.usage_keys(claim.campaign, claim.lane).iter() {
-                if !self.past.contains_key(&**key) {
-                    self.past.insert(key.to_string(), Vec::new());
-                }
-                match self.past.get_mut(&**key) {
-                    Some(counts) if counts.last().is_some_and(|(last, _)| *last == minute) => {
-                        if let Some((_, count)) = counts.last_mut() {
-                            *count += 1;
-                        }
-                    }
-                    Some(counts) => {
-                        // Once a minute: what no window reaches any more.
-                        counts.retain(|(old, _)| *old > minute - USAGE_MINUTES);
-                        counts.push((minute, 1));
-                    }
-                    None => {}
-                }
-            }
-        }
-    }
-
-    fn record(&self, ended: &Ended) -> Option<OutcomeRecord> {
-        let state = match &ended.end {
-            End::Accepted => EndState::Accepted,
-            End::Rejected => EndState::Rejected,
-            End::Expired => EndState::Expired,
-            End::Unknown => EndState::Unknown,
-            End::RenderFailed => EndState::RenderFailed,
-            End::Deferred { at_ms, fields, unknown: false } => EndState::Deferred { next_attempt_at_ms: *at_ms, fields: fields.to_json() },
-            End::Deferred { at_ms, fields, unknown: true } => EndState::UnknownResend { next_attempt_at_ms: *at_ms, fields: fields.to_json() },
-            End::Returned { fields } => EndState::Returned { fields: fields.to_json() },
-        };
-        Some(OutcomeRecord {
-            run_id: *self.runs.get(&ended.campaign)?,
-            seq: ended.seq,
-            recipient: ended.recipient.clone(),
-            state,
-            server: ended.lane.and_then(|lane| self.server_ids.get(&lane).copied()),
-            reply: ended.reply.clone(),
-        })
-    }
-
-    /// The ledger answered. Whether it can be written as well, only a commit tells once one has failed.
-    fn ledger_works(&mut self) {
-        if self.retry_at.is_none() {
-            self.ledger_problem = None;
-        }
-    }
-
-    fn committed(&mut self, planned: Planned, result: Result<CommitReceipt, LedgerError>) {
-        match result {
-            Ok(receipt) => {
-                if self.ledger_problem.take().is_some() {
-                    tracing::info!("the ledger can be written again; sending goes on");
-                }
-                self.retry_at = None;
-                let now_ms = self.clock.now_ms();
-                self.note_usage(&planned, now_ms);
-                self.scheduler.committed(planned, &receipt.seqs, receipt.took, now_ms);
-            }
-            Err(error) => {
-                if self.ledger_problem.is_none() {
-                    tracing::error!(%error, "the ledger cannot be written; nothing is sent until it can");
-                }
-                self.ledger_problem = Some(error.to_string());
-                self.retry_at = Some(Instant::now() + LEDGER_RETRY);
-                self.scheduler.commit_failed(planned, self.clock.now_ms());
-                self.report(true);
-            }
-        }
-    }
-
     // ── actions ──
-
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Open(index) => self.open(index),
-            Action::Feed(index) => self.to_feed.push(index),
-            Action::More(index, count) => {
-                if let Some(feeder) = self.feeders.get(&index) {
-                    let _ = feeder.send(Request::More(count));
-                }
-            }
-            Action::Unfeed(index, fetching) => {
-                self.feeders.remove(&index);
-                // Until the answer was given back as well.
-                self.releasing += usize::from(fetching);
-                if let Some(run_id) = self.runs.get(&index).copied() {
-                    self.releasing += 1;
-                    let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
-                    tokio::spawn(async move {
-                        if let Err(error) = ledger.release_all(run_id).await {
-                            tracing::warn!(%error, "deferred messages could not be given back; they wait for the next start");
-                        }
-                        let _ = answers.send(Answer::Released);
-                    });
-                }
-            }
-            Action::FetchDue(index) => self.fetch_due(index),
-            Action::Deliver(lane, batch) => self.deliver(lane, batch),
-            Action::ServerFailed(key, failure, count) => {
-                // The count first: whoever has missed the event finds it in the report.
-                self.report(true);
-                let _ = self.events.send(Event::ServerFailed(key, failure, count));
-            }
-            Action::Close(index) => self.close(index),
-        }
-    }
-
-    fn open(&mut self, index: usize) {
-        let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let key = RunKey::new(&campaign.key.namespace, &campaign.key.name, &campaign.order.run);
-        let policy = match campaign.order.when_outcome_is_unknown {
-            WhenOutcomeIsUnknown::Skip => UnknownPolicy::Skip,
-            WhenOutcomeIsUnknown::Resend => UnknownPolicy::Resend,
-        };
-        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
-        tokio::spawn(async move {
-            let opened = async {
-                let record = ledger.begin_run(&key, policy, now_ms).await?;
-                let counts = ledger.counts(record.id).await?;
-                let opened = Opened {
-                    run_id: 0,
-                    accepted: accepted_by_server(&counts),
-                    counts: RecipientCounts {
-                        total: record.total,
-                        duplicates: record.duplicates,
-                        bad_rows: record.bad_rows,
-                        ..recipient_counts(&counts)
-                    },
-                    started_ms: record.started_at_ms,
-                    closed_ms: record.closed_at_ms,
-                    next_due_ms: ledger.next_due(record.id).await?,
-                    unknown_at_start: record.left_without_outcome,
-                };
-                Ok((record, opened))
-            };
-            let _ = answers.send(Answer::Opened(index, opened.await));
-        });
-    }
-
-    fn start_feeders(&mut self) {
-        if self.releasing > 0 {
-            return;
-        }
-        for index in std::mem::take(&mut self.to_feed) {
-            if self.scheduler.may_start_feeder(index) {
-                self.start_feeder(index);
-            } else {
-                self.to_feed.push(index);
-            }
-        }
-    }
-
-    fn start_feeder(&mut self, index: usize) {
-        let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
-        let spec = FeederSpec { campaign: index, feeding: campaign.feeding, key: campaign.key.clone(), run_id, order: campaign.order.clone() };
-        if !self.scheduler.is_current(index, spec.feeding) {
-            return;
-        }
-        match feeder::start(spec, self.ledger.clone(), tokio::runtime::Handle::current(), self.feeder_events.clone()) {
-            Ok(requests) => {
-                self.feeders.insert(index, requests);
-                self.scheduler.feeder_started(index);
-            }
-            Err(error) => {
-                let message = format!("The system gives no thread to read the audience: {error}. It is tried again.");
-                let trouble = Trouble { reason: Reason::AudienceUnreadable, message, transient: true };
-                self.scheduler.feeder_failed(index, trouble, self.clock.now_ms());
-            }
-        }
-    }
-
-    fn fetch_due(&mut self, index: usize) {
-        let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
-        let (ledger, answers, now_ms, feeding) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms(), campaign.feeding);
-        tokio::spawn(async move {
-            let due = async {
-                let due = ledger.due(run_id, now_ms, DUE_MAX).await?;
-                Ok((due, ledger.next_due(run_id).await?))
-            };
-            let _ = answers.send(Answer::Due(index, feeding, due.await));
-        });
-    }
-
-    fn deliver(&self, lane: usize, batch: Vec<Outgoing>) {
-        let server = self.routing.servers.get(&self.scheduler.lane_keys[lane]).and_then(|route| route.server.clone());
-        let (outcomes, deliveries) = (self.outcomes.clone(), self.deliveries.clone());
-        tokio::spawn(async move {
-            let batch_max = match server {
-                Some(server) => {
-                    server.deliver(batch, outcomes).await;
-                    server.batch_max()
-                }
-                None => {
-                    give_back(batch, &outcomes);
-                    1
-                }
-            };
-            let _ = deliveries.send((lane, batch_max));
-        });
-    }
-
-    fn close(&mut self, index: usize) {
-        let (Some(run_id), Some(campaign)) = (self.runs.get(&index).copied(), self.scheduler.campaign(index)) else { return };
-        let counts = &campaign.counts;
-        let read = AudienceRead { total: counts.total.unwrap_or(0), duplicates: counts.duplicates, bad_rows: counts.bad_rows };
-        let not_met = self.not_met.get(&index).cloned().unwrap_or_default();
-        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
-        tokio::spawn(async move {
-            let closed = async {
-                let gone = ledger.audience_read(run_id, read, not_met, now_ms).await?;
-                if gone > 0 {
-                    let _ = answers.send(Answer::Gone(index, gone));
-                }
-                // The ledger has the last word on whether everything has an end.
-                let counts = ledger.counts(run_id).await?;
-                if counts.open() > 0 && counts.claimed == 0 {
-                    return Ok(Closing::Open(ledger.next_due(run_id).await?));
-                }
-                if counts.claimed > 0 {
-                    return Ok(Closing::Open(None));
-                }
-                ledger.close_run(run_id, now_ms).await?;
-                Ok(Closing::Done(counts))
-            };
-            let _ = answers.send(Answer::Closed(index, closed.await));
-        });
-    }
 
     fn answered(&mut self, answer: Answer) {
         let now_ms = self.clock.now_ms();
@@ -643,31 +382,6 @@ impl Sending {
             Answer::Reopen(index) => self.open(index),
             Answer::Released => self.releasing = self.releasing.saturating_sub(1),
         }
-    }
-
-    /// Deferred messages that were fetched for a feeder that was stopped meanwhile.
-    fn give_back_due(&mut self, index: usize, due: &[crate::ledger::DueMessage]) {
-        let seqs: Vec<u64> = due.iter().map(|message| message.seq).collect();
-        let Some(run_id) = self.runs.get(&index).copied() else { return };
-        let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
-        tokio::spawn(async move {
-            if let Err(error) = ledger.release(run_id, seqs).await {
-                tracing::warn!(%error, "deferred messages could not be given back; they wait for the next start");
-            }
-            let _ = answers.send(Answer::Released);
-        });
-    }
-
-    fn count_added(&self, index: usize, run_id: RunId) {
-        let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let (order, ledger, answers) = (campaign.order.clone(), self.ledger.clone(), self.answers.clone());
-        let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || {
-            // An audience that cannot be read any more does not matter to a run that is over.
-            if let Ok(added) = feeder::count_added(&order, &ledger, run_id, &runtime) {
-                let _ = answers.send(Answer::AddedLater(index, added));
-            }
-        });
     }
 
     fn fed(&mut self, event: FeederEvent) {

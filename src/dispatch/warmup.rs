@@ -38,7 +38,10 @@ mod tests {
     #[test]
     fn every_schedule_grows_from_its_first_day_to_its_end() {
         let cases = [
-            ("exponential: {firstDay: 50, growthPercent: 30, target: 200}", vec![Some(50), Some(65), Some(85), Some(111), Some(145), Some(189), None, None]),
+            (
+                "exponential: {firstDay: 50, growthPercent: 30, target: 200}",
+                vec![Some(50), Some(65), Some(85), Some(111), Some(145), Some(189), None, None],
+            ),
             ("linear: {firstDay: 50, dailyIncrease: 50, target: 200}", vec![Some(50), Some(100), Some(150), None, None]),
             ("schedule: [10, 20, 0]", vec![Some(10), Some(20), Some(0), None]),
         ];

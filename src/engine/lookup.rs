@@ -12,7 +12,7 @@ use siphasher::sip::SipHasher13;
 use super::{Handles, statuses::Statuses};
 use crate::{
     audience::{Address, Input, Location},
-    decide::{CampaignInput, PlanInput, Problem, ServerInput, World},
+    decide::{CampaignInput, InLedger, PlanInput, Problem, ServerInput, World},
     ledger::{Ledger, ObservedObject, RunKey},
     message::{Content, Template},
     providers::{Context, Provider as _, Secrets, Server, outbox::Outbox},
@@ -73,7 +73,16 @@ pub fn hash(text: &str) -> u64 {
 impl Lookup {
     /// Nothing is looked up yet.
     pub fn new(ledger: Ledger, state_dir: PathBuf, dry_run: bool) -> Self {
-        Self { ledger, state_dir, dry_run, servers: BTreeMap::new(), fingerprints: BTreeMap::new(), works: BTreeMap::new(), known: BTreeMap::new(), failed: false }
+        Self {
+            ledger,
+            state_dir,
+            dry_run,
+            servers: BTreeMap::new(),
+            fingerprints: BTreeMap::new(),
+            works: BTreeMap::new(),
+            known: BTreeMap::new(),
+            failed: false,
+        }
     }
 
     /// The handle of a server whose spec and secrets are good.
@@ -116,17 +125,21 @@ impl Lookup {
             let work = self.work_of(&key, &object, sourced, snapshot);
             let run = RunKey::new(&key.namespace, &key.name, object.spec.run());
             let in_ledger = match self.ledger.find_run(&run).await {
-                Ok(found) => found.is_some(),
+                Ok(None) => InLedger::Absent,
+                Ok(Some(run)) if run.closed_at_ms.is_some() => InLedger::Closed,
+                Ok(Some(_)) => InLedger::Begun,
                 Err(error) => {
                     tracing::warn!(%error, campaign = %key, "the ledger could not be asked for the run");
                     self.failed = true;
-                    false
+                    InLedger::Unasked
                 }
             };
-            let previous = statuses.campaign(&key).or_else(|| {
-                sourced.previous_status.as_ref().and_then(|status| serde_json::from_value((**status).clone()).ok())
-            });
-            world.campaigns.insert(key, CampaignInput { object: Arc::new(object), work, stale: sourced.stale.clone(), in_ledger, previous });
+            let previous = statuses
+                .campaign(&key)
+                .or_else(|| sourced.previous_status.as_ref().and_then(|status| serde_json::from_value((**status).clone()).ok()));
+            world
+                .campaigns
+                .insert(key, CampaignInput { object: Arc::new(object), work, stale: sourced.stale.clone(), in_ledger, previous });
         }
         self.forget(&world).await;
         world
@@ -144,8 +157,16 @@ impl Lookup {
     }
 
     /// Generation and creation time from the ledger: the files have neither.
-    async fn observe<'a, K: Kind + HasSpec>(&mut self, objects: &'a BTreeMap<Key, Sourced<K>>, now_ms: i64) -> BTreeMap<Key, (K, &'a Sourced<K>)> {
-        let observed = objects.iter().map(|(key, sourced)| ObservedObject { kind: K::KIND.to_owned(), key: key.clone(), spec_hash: hash(&sourced.object.spec_json()) });
+    async fn observe<'a, K: Kind + HasSpec>(
+        &mut self,
+        objects: &'a BTreeMap<Key, Sourced<K>>,
+        now_ms: i64,
+    ) -> BTreeMap<Key, (K, &'a Sourced<K>)> {
+        let observed = objects.iter().map(|(key, sourced)| ObservedObject {
+            kind: K::KIND.to_owned(),
+            key: key.clone(),
+            spec_hash: hash(&sourced.object.spec_json()),
+        });
         let known = match self.ledger.observe_objects(observed.collect(), now_ms).await {
             Ok(known) => known,
             Err(error) => {
@@ -153,7 +174,9 @@ impl Lookup {
                 self.failed = true;
                 // What was handled last, and not a generation that never was: Stopped holds for one.
                 let of_status = |sourced: &Sourced<K>| sourced.previous_status.as_ref()?.get("observedGeneration")?.as_i64();
-                let known = |(key, sourced)| self.known.get(&(K::KIND, Key::clone(key))).copied().unwrap_or_else(|| (of_status(sourced).unwrap_or(1), now_ms));
+                let known = |(key, sourced)| {
+                    self.known.get(&(K::KIND, Key::clone(key))).copied().unwrap_or_else(|| (of_status(sourced).unwrap_or(1), now_ms))
+                };
                 objects.iter().map(known).collect()
             }
         };
@@ -293,7 +316,11 @@ impl Find<'_> {
         };
         let input = self.input(spec)?;
         let retry = spec.retry();
-        let described = format!("{generation} {content:?} {input:?} {retry:?} {:?} {}", spec.when_outcome_is_unknown(), spec.content.max_render_errors());
+        let described = format!(
+            "{generation} {content:?} {input:?} {retry:?} {:?} {}",
+            spec.when_outcome_is_unknown(),
+            spec.content.max_render_errors()
+        );
         let fingerprint = hash(&described);
         let template = match old.filter(|old| old.fingerprint == fingerprint) {
             Some(old) => old.template.clone(),
@@ -338,7 +365,8 @@ impl Find<'_> {
                 (None, None) => return Err(Problem::new(Reason::InvalidSpec, format!("{field}: give a text, a path or a configMapRef."))),
             },
         };
-        let text = String::from_utf8(bytes).map_err(|_| Problem::new(Reason::InvalidContent, format!("{field}: the file is not UTF-8. Save it as UTF-8.")))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Problem::new(Reason::InvalidContent, format!("{field}: the file is not UTF-8. Save it as UTF-8.")))?;
         Ok(Some(text))
     }
 

@@ -36,12 +36,22 @@ pub struct Statuses {
     written: BTreeMap<(&'static str, Key), (u64, u64, i64)>,
     broken: Vec<Broken>,
     wake_at_ms: i64,
+    /// Whether files of objects that went while no process ran were looked for.
+    is_swept: bool,
 }
 
 impl Statuses {
     /// Statuses in a folder.
     pub fn new(folder: StatusFolder) -> Self {
-        Self { folder, conditions: BTreeMap::new(), campaigns: BTreeMap::new(), written: BTreeMap::new(), broken: Vec::new(), wake_at_ms: i64::MAX }
+        Self {
+            folder,
+            conditions: BTreeMap::new(),
+            campaigns: BTreeMap::new(),
+            written: BTreeMap::new(),
+            broken: Vec::new(),
+            wake_at_ms: i64::MAX,
+            is_swept: false,
+        }
     }
 
     /// The status of a campaign as it was decided last.
@@ -83,6 +93,7 @@ impl Statuses {
             .chain(world.campaigns.keys().map(|key| (Campaign::KIND, key.clone())))
             .chain(self.broken.iter().map(|broken| (broken.kind, broken.key.clone())))
             .collect();
+        self.sweep(&kept);
         let gone: Vec<(&'static str, Key)> = self.written.keys().filter(|id| !kept.contains(id)).cloned().collect();
         for id in gone {
             if let Err(error) = self.folder.remove(id.0, &id.1) {
@@ -92,6 +103,24 @@ impl Statuses {
             self.conditions.remove(&id);
             if id.0 == Campaign::KIND {
                 self.campaigns.remove(&id.1);
+            }
+        }
+    }
+
+    /// Removes, once, the files of objects that went while no process ran.
+    fn sweep(&mut self, kept: &BTreeSet<(&'static str, Key)>) {
+        if std::mem::replace(&mut self.is_swept, true) {
+            return;
+        }
+        let there = match self.folder.objects() {
+            Ok(there) => there,
+            Err(error) => return tracing::warn!(%error, "the status folder cannot be read"),
+        };
+        for (kind, key) in there {
+            if !kept.iter().any(|(kept_kind, kept_key)| *kept_kind == kind && *kept_key == key)
+                && let Err(error) = self.folder.remove(&kind, &key)
+            {
+                tracing::warn!(%error, kind, name = %key, "the status of a deleted object could not be removed");
             }
         }
     }
@@ -132,8 +161,15 @@ impl Statuses {
         timed
     }
 
-    fn put<S: Serialize, T>(&mut self, object: &Object<S, T>, key: &Key, status: &impl Serialize, shape: &impl Serialize, now_ms: i64, flush: bool)
-    where
+    fn put<S: Serialize, T>(
+        &mut self,
+        object: &Object<S, T>,
+        key: &Key,
+        status: &impl Serialize,
+        shape: &impl Serialize,
+        now_ms: i64,
+        flush: bool,
+    ) where
         Object<S, T>: Kind,
     {
         let kind = <Object<S, T> as Kind>::KIND;
@@ -166,6 +202,9 @@ impl Statuses {
         let wanted = vec![of(ConditionType::Ready, ConditionStatus::False), of(ConditionType::Stalled, ConditionStatus::True)];
         let conditions = self.timed(broken.kind, &broken.key, wanted, 0, now_ms);
         let mut value = (*broken.document).clone();
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("namespace".to_owned(), broken.key.namespace.as_str().into());
+        }
         if let Some(object) = value.as_object_mut() {
             object.insert("status".to_owned(), json!({"conditions": conditions}));
         }

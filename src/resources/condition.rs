@@ -100,8 +100,6 @@ reasons! {
     ProtocolError,
     /// The server slows us down.
     Throttled,
-    /// The server lacks an extension that the message needs (SMTPUTF8, 8BITMIME, SIZE).
-    ExtensionMissing,
     /// Messages were refused though probes succeed.
     SendFailed,
     /// Messages on the wire get no answer.
@@ -184,8 +182,6 @@ reasons! {
     LedgerMissing,
     /// The ledger cannot be written (full disk, locked); sending waits.
     LedgerUnavailable,
-    /// The previous process ended while messages were on the wire.
-    OutcomeUnknown,
     /// Fields of the spec that have no effect in this version.
     NotYetInEffect,
     /// All is read.

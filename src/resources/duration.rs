@@ -132,7 +132,14 @@ mod tests {
 
     #[test]
     fn reads_and_prints_as_people_write() {
-        for (text, printed, millis) in [("10s", "10s", 10_000), ("1h30m", "1h30m", 5_400_000), ("24h", "24h", 86_400_000), ("7d", "168h", 604_800_000), ("250ms", "250ms", 250), ("0s", "0s", 0)] {
+        for (text, printed, millis) in [
+            ("10s", "10s", 10_000),
+            ("1h30m", "1h30m", 5_400_000),
+            ("24h", "24h", 86_400_000),
+            ("7d", "168h", 604_800_000),
+            ("250ms", "250ms", 250),
+            ("0s", "0s", 0),
+        ] {
             let duration: Duration = text.parse().expect(text);
             assert_eq!((duration.to_string().as_str(), duration.as_millis()), (printed, millis));
         }

@@ -9,7 +9,7 @@ pub mod schema;
 pub mod secret;
 pub mod sending_server;
 
-use std::{borrow::Borrow, collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -229,9 +229,4 @@ impl LabelSelector {
                 }
             })
     }
-}
-
-/// Whether a name is among names; spares every caller the borrow.
-pub(crate) fn contains<T: Borrow<str>>(names: &[T], name: &str) -> bool {
-    names.iter().any(|n| n.borrow() == name)
 }

@@ -93,6 +93,27 @@ impl StatusFolder {
         }
     }
 
+    /// The kinds and names that have a file.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn objects(&self) -> io::Result<Vec<(String, Key)>> {
+        let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let mut objects = Vec::new();
+        for namespace in folders(&self.state_dir.join("status"))? {
+            for kind in folders(&namespace)? {
+                for entry in fs::read_dir(&kind)? {
+                    let path = entry?.path();
+                    let stem = name(&path).and_then(|file| file.strip_suffix(".yaml").map(str::to_owned));
+                    if let (Some(namespace), Some(kind), Some(stem)) = (name(&namespace), name(&kind), stem) {
+                        objects.push((kind, Key::new(namespace, stem)));
+                    }
+                }
+            }
+        }
+        Ok(objects)
+    }
+
     /// Removes the file of an object that is gone. False when there was none.
     ///
     /// # Errors

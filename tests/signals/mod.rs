@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
 use mailfleet::{
-    decide::{self, CampaignInput, Observations, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
+    decide::{self, CampaignInput, InLedger, Observations, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
     providers::Failure,
     resources::{Campaign, Condition, ConditionStatus, ConditionType, Key, Plan, Reason, SendingServer},
 };
@@ -25,8 +25,20 @@ struct Observed {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Probe {
-    Ok(String),
-    Failed { reason: Reason, message: String, #[serde(default)] person: bool },
+    Ok(Succeeded),
+    Failed {
+        reason: Reason,
+        message: String,
+        #[serde(default)]
+        person: bool,
+    },
+}
+
+/// The word for a good probe.
+#[derive(Deserialize)]
+enum Succeeded {
+    #[serde(rename = "ok")]
+    Ok,
 }
 
 struct Case {
@@ -59,7 +71,8 @@ fn case(text: &str) -> Case {
                 let mut object: Campaign = serde_json::from_value(parse(&value)).expect(document);
                 object.metadata.generation = Some(1);
                 object.metadata.creation_timestamp = timestamp;
-                let input = CampaignInput { object: Arc::new(object), work: Ok(1), stale: None, in_ledger: false, previous: None };
+                let input =
+                    CampaignInput { object: Arc::new(object), work: Ok(1), stale: None, in_ledger: InLedger::Absent, previous: None };
                 world.campaigns.insert(input.object.key(), input);
             }
             Some("Namespace") => {
@@ -71,13 +84,17 @@ fn case(text: &str) -> Case {
         }
     }
     for input in world.campaigns.values_mut() {
-        input.in_ledger = observed.ledger_knows_run;
+        if observed.ledger_knows_run {
+            input.in_ledger = InLedger::Begun;
+        }
     }
     let servers = observed.probes.iter().map(|(name, probe)| {
         let (namespace, name) = name.split_once('/').expect("namespace/name");
         let result = match probe {
-            Probe::Ok(_) => ProbeResult::Succeeded,
-            Probe::Failed { reason, message, person } => ProbeResult::Failed(Failure { reason: *reason, message: message.clone(), needs_person: *person }),
+            Probe::Ok(Succeeded::Ok) => ProbeResult::Succeeded,
+            Probe::Failed { reason, message, person } => {
+                ProbeResult::Failed(Failure { reason: *reason, message: message.clone(), needs_person: *person })
+            }
         };
         let mut observation = ServerObservation { fingerprint: 7, ..ServerObservation::default() };
         observation.note_probe(result, 1000, 1010, &world.servers[&Key::new(namespace, name)].object.spec.probe());
@@ -91,7 +108,12 @@ fn told(case: &Case) -> String {
     let decision = decide::decide(&case.world, &case.observed, 2000);
     let mut text = String::new();
     for (key, server) in &decision.servers {
-        let _ = writeln!(text, "SendingServer {key}: {:?}{}", server.status.state, if server.probe_at_ms.is_some() { "" } else { ", not probed" });
+        let _ = writeln!(
+            text,
+            "SendingServer {key}: {:?}{}",
+            server.status.state,
+            if server.probe_at_ms.is_some() { "" } else { ", not probed" }
+        );
         conditions(&mut text, &server.status.conditions);
     }
     for (key, status) in &decision.plans {
@@ -102,8 +124,21 @@ fn told(case: &Case) -> String {
         let _ = writeln!(text, "Campaign {key}: {:?}", campaign.status.state);
         for row in &campaign.status.servers {
             let word = |yes: bool, word: &str| if yes { format!(" {word}") } else { String::new() };
-            let _ = write!(text, "    {}:{}{}{}", row.server, word(row.granted, "granted"), word(row.chosen, "chosen"), word(row.active, "active"));
-            let _ = writeln!(text, ", weight {}, share {}%{}", row.weight, row.share_percent, if row.why_not.is_empty() { String::new() } else { format!(": {}", row.why_not) });
+            let _ = write!(
+                text,
+                "    {}:{}{}{}",
+                row.server,
+                word(row.granted, "granted"),
+                word(row.chosen, "chosen"),
+                word(row.active, "active")
+            );
+            let _ = writeln!(
+                text,
+                ", weight {}, share {}%{}",
+                row.weight,
+                row.share_percent,
+                if row.why_not.is_empty() { String::new() } else { format!(": {}", row.why_not) }
+            );
         }
         conditions(&mut text, &campaign.status.conditions);
         let sends = campaign.order.as_ref().is_some_and(|order| !order.hold);

@@ -11,7 +11,8 @@ use crate::{dispatch::campaign::Trouble, resources::Campaign};
 const NOW_MS: i64 = 1_764_000_000_000;
 
 fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &str) -> T {
-    let yaml = format!("{{apiVersion: mailfleet.dev/v1alpha1, kind: {kind}, metadata: {{name: {name}, namespace: default}}, spec: {spec}}}");
+    let yaml =
+        format!("{{apiVersion: mailfleet.dev/v1alpha1, kind: {kind}, metadata: {{name: {name}, namespace: default}}, spec: {spec}}}");
     serde_saphyr::from_str(&yaml).expect("a good object")
 }
 
@@ -22,13 +23,21 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
     let server = object("SendingServer", "relay", "{provider: {smtp: {host: relay.example.com, encryption: None}}}");
     world.servers.insert(key("relay"), ServerInput { object: Arc::new(server), built: Ok(1), stale: None });
     world.plans.insert(key("basic"), PlanInput { object: Arc::new(object("Plan", "basic", "{servers: [{name: relay}]}")), stale: None });
-    let spec = format!("{{planRef: {{name: basic}}, from: {{address: a@example.com}}, subject: Hi, content: {{text: Hi}}, audience: {{inline: [{{email: b@example.com}}]}}, {spec}}}");
+    let spec = format!(
+        "{{planRef: {{name: basic}}, from: {{address: a@example.com}}, subject: Hi, content: {{text: Hi}}, audience: {{inline: [{{email: b@example.com}}]}}, {spec}}}"
+    );
     let mut campaign: Campaign = object("Campaign", "spring", &spec);
     campaign.metadata.generation = Some(2);
-    world.campaigns.insert(key("spring"), CampaignInput { object: Arc::new(campaign), work: Ok(22), stale: None, in_ledger: true, previous: None });
+    world.campaigns.insert(
+        key("spring"),
+        CampaignInput { object: Arc::new(campaign), work: Ok(22), stale: None, in_ledger: crate::decide::InLedger::Begun, previous: None },
+    );
     let mut observed = Observations::default();
     let good = !matches!(probed, None | Some(ProbeResult::Failed(_)));
-    observed.servers.insert(key("relay"), ServerObservation { fingerprint: 1, last_probe: probed, last_probe_ms: NOW_MS, probes_good: good, ..ServerObservation::default() });
+    observed.servers.insert(
+        key("relay"),
+        ServerObservation { fingerprint: 1, last_probe: probed, last_probe_ms: NOW_MS, probes_good: good, ..ServerObservation::default() },
+    );
     (world, observed)
 }
 
@@ -93,14 +102,17 @@ fn a_completed_campaign_stays_so_over_a_restart_and_without_its_audience() {
     let (mut world, mut observed) = world("", None);
     set_report(&mut observed, report(22, Phase::Closed, None));
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
-    // A restart: no server is probed, no run is opened yet.
+    // A restart: no server is probed, no run is opened yet; the ledger has it closed.
     observed.report = Arc::default();
+    world.campaigns.values_mut().for_each(|input| input.in_ledger = crate::decide::InLedger::Closed);
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
     // The audience is deleted after its use.
     world.campaigns.values_mut().for_each(|input| input.work = Err(Problem::new(Reason::FileNotFound, "gone")));
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
     // The ledger has the last word.
-    world.campaigns.values_mut().for_each(|input| input.work = Ok(22));
+    for input in world.campaigns.values_mut() {
+        (input.work, input.in_ledger) = (Ok(22), crate::decide::InLedger::Begun);
+    }
     set_report(&mut observed, report(22, Phase::Resting, None));
     assert_ne!(turn(&mut world, &observed).status.state, CampaignState::Completed);
 }

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{super::{Order, RouteServer}, *};
+use super::{
+    super::{Order, RouteServer},
+    *,
+};
 use crate::{
     audience::Input,
     ledger::{LedgerOptions, Synchronous},
@@ -24,7 +27,11 @@ impl Server for Taker {
         Box::pin(async move {
             for message in batch {
                 self.taken.fetch_add(1, Ordering::Relaxed);
-                let _ = outcomes.send(Delivered { message, outcome: Outcome::Accepted { reply: "250".to_owned() }, round_trip: Some(Duration::from_micros(50)) });
+                let _ = outcomes.send(Delivered {
+                    message,
+                    outcome: Outcome::Accepted { reply: "250".to_owned() },
+                    round_trip: Some(Duration::from_micros(50)),
+                });
             }
         })
     }
@@ -50,7 +57,8 @@ impl Plane {
     async fn start(name: &str, rates: &[Rate]) -> Self {
         let folder = std::env::temp_dir().join(format!("mailfleet-dispatch-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
-        let ledger = Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
+        let ledger =
+            Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
         let dispatch = Dispatch::start(ledger).await.expect("a data plane");
         let server = Arc::new(Taker { taken: AtomicU64::new(0) });
         let mut plane = Self { folder, dispatch, routing: Routing::default(), server };

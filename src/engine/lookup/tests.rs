@@ -9,9 +9,16 @@ use crate::{
 };
 
 fn server(host: &str) -> Sourced<SendingServer> {
-    let yaml = format!("{{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {{name: relay}}, spec: {{provider: {{smtp: {{host: {host}, encryption: None}}}}}}}}");
+    let yaml = format!(
+        "{{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {{name: relay}}, spec: {{provider: {{smtp: {{host: {host}, encryption: None}}}}}}}}"
+    );
     let origin = Origin { file: "relay.yaml".into(), line: 1, root: ".".into() };
-    Sourced { object: Arc::new(serde_saphyr::from_str(&yaml).expect("a server")), origin: Arc::new(origin), stale: None, previous_status: None }
+    Sourced {
+        object: Arc::new(serde_saphyr::from_str(&yaml).expect("a server")),
+        origin: Arc::new(origin),
+        stale: None,
+        previous_status: None,
+    }
 }
 
 #[tokio::test]

@@ -44,7 +44,18 @@ impl Line {
     #[must_use]
     pub fn new(stream: Stream) -> Self {
         let (replies, extensions) = (Replies::default(), Extensions::default());
-        Self { stream, replies, extensions, messages: 0, out: Vec::new(), sent: 0, written: 0, needs_flush: false, is_dirty: false, has_refused: false }
+        Self {
+            stream,
+            replies,
+            extensions,
+            messages: 0,
+            out: Vec::new(),
+            sent: 0,
+            written: 0,
+            needs_flush: false,
+            is_dirty: false,
+            has_refused: false,
+        }
     }
 
     /// Writes what waits, as much as goes now. Ready when all is written and flushed, or the line broke.

@@ -72,7 +72,20 @@ impl<'a> Passage<'a> {
         (batch.written, batch.marked) = (line.written, 0);
         let (mode, awaited) = (line.extensions.mode(), VecDeque::with_capacity(16));
         let (extensions, writer) = (line.extensions, Writer::Idle);
-        Self { batch, mode, extensions, quota, writer, awaited, stopped: None, is_over: false, is_answered: false, is_reused, is_cautious, has_refused: line.has_refused }
+        Self {
+            batch,
+            mode,
+            extensions,
+            quota,
+            writer,
+            awaited,
+            stopped: None,
+            is_over: false,
+            is_answered: false,
+            is_reused,
+            is_cautious,
+            has_refused: line.has_refused,
+        }
     }
 
     /// Whether nothing is left to write or to await.

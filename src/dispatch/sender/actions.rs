@@ -1,0 +1,187 @@
+//! The scheduler's actions become calls of ledger, feeders and servers, in the background.
+
+use super::*;
+
+impl Sending {
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Open(index) => self.open(index),
+            Action::Feed(index) => self.to_feed.push(index),
+            Action::More(index, count) => {
+                if let Some(feeder) = self.feeders.get(&index) {
+                    let _ = feeder.send(Request::More(count));
+                }
+            }
+            Action::Unfeed(index, fetching) => {
+                self.feeders.remove(&index);
+                // Until the answer was given back as well.
+                self.releasing += usize::from(fetching);
+                if let Some(run_id) = self.runs.get(&index).copied() {
+                    self.releasing += 1;
+                    let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
+                    tokio::spawn(async move {
+                        if let Err(error) = ledger.release_all(run_id).await {
+                            tracing::warn!(%error, "deferred messages could not be given back; they wait for the next start");
+                        }
+                        let _ = answers.send(Answer::Released);
+                    });
+                }
+            }
+            Action::FetchDue(index) => self.fetch_due(index),
+            Action::Deliver(lane, batch) => self.deliver(lane, batch),
+            Action::ServerFailed(key, failure, count) => {
+                // The count first: whoever has missed the event finds it in the report.
+                self.report(true);
+                let _ = self.events.send(Event::ServerFailed(key, failure, count));
+            }
+            Action::Close(index) => self.close(index),
+        }
+    }
+
+    pub(super) fn open(&mut self, index: usize) {
+        let Some(campaign) = self.scheduler.campaign(index) else { return };
+        let key = RunKey::new(&campaign.key.namespace, &campaign.key.name, &campaign.order.run);
+        let policy = match campaign.order.when_outcome_is_unknown {
+            WhenOutcomeIsUnknown::Skip => UnknownPolicy::Skip,
+            WhenOutcomeIsUnknown::Resend => UnknownPolicy::Resend,
+        };
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        tokio::spawn(async move {
+            let opened = async {
+                let record = ledger.begin_run(&key, policy, now_ms).await?;
+                let counts = ledger.counts(record.id).await?;
+                let opened = Opened {
+                    run_id: 0,
+                    accepted: accepted_by_server(&counts),
+                    counts: RecipientCounts {
+                        total: record.total,
+                        duplicates: record.duplicates,
+                        bad_rows: record.bad_rows,
+                        ..recipient_counts(&counts)
+                    },
+                    started_ms: record.started_at_ms,
+                    closed_ms: record.closed_at_ms,
+                    next_due_ms: ledger.next_due(record.id).await?,
+                    unknown_at_start: record.left_without_outcome,
+                };
+                Ok((record, opened))
+            };
+            let _ = answers.send(Answer::Opened(index, opened.await));
+        });
+    }
+
+    pub(super) fn start_feeders(&mut self) {
+        if self.releasing > 0 {
+            return;
+        }
+        for index in std::mem::take(&mut self.to_feed) {
+            if self.scheduler.may_start_feeder(index) {
+                self.start_feeder(index);
+            } else {
+                self.to_feed.push(index);
+            }
+        }
+    }
+
+    pub(super) fn start_feeder(&mut self, index: usize) {
+        let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
+        let spec =
+            FeederSpec { campaign: index, feeding: campaign.feeding, key: campaign.key.clone(), run_id, order: campaign.order.clone() };
+        if !self.scheduler.is_current(index, spec.feeding) {
+            return;
+        }
+        match feeder::start(spec, self.ledger.clone(), tokio::runtime::Handle::current(), self.feeder_events.clone()) {
+            Ok(requests) => {
+                self.feeders.insert(index, requests);
+                self.scheduler.feeder_started(index);
+            }
+            Err(error) => {
+                let message = format!("The system gives no thread to read the audience: {error}. It is tried again.");
+                let trouble = Trouble { reason: Reason::AudienceUnreadable, message, transient: true };
+                self.scheduler.feeder_failed(index, trouble, self.clock.now_ms());
+            }
+        }
+    }
+
+    pub(super) fn fetch_due(&mut self, index: usize) {
+        let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
+        let (ledger, answers, now_ms, feeding) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms(), campaign.feeding);
+        tokio::spawn(async move {
+            let due = async {
+                let due = ledger.due(run_id, now_ms, DUE_MAX).await?;
+                Ok((due, ledger.next_due(run_id).await?))
+            };
+            let _ = answers.send(Answer::Due(index, feeding, due.await));
+        });
+    }
+
+    pub(super) fn deliver(&self, lane: usize, batch: Vec<Outgoing>) {
+        let server = self.routing.servers.get(&self.scheduler.lane_keys[lane]).and_then(|route| route.server.clone());
+        let (outcomes, deliveries) = (self.outcomes.clone(), self.deliveries.clone());
+        tokio::spawn(async move {
+            let batch_max = match server {
+                Some(server) => {
+                    server.deliver(batch, outcomes).await;
+                    server.batch_max()
+                }
+                None => {
+                    give_back(batch, &outcomes);
+                    1
+                }
+            };
+            let _ = deliveries.send((lane, batch_max));
+        });
+    }
+
+    pub(super) fn close(&mut self, index: usize) {
+        let (Some(run_id), Some(campaign)) = (self.runs.get(&index).copied(), self.scheduler.campaign(index)) else { return };
+        let counts = &campaign.counts;
+        let read = AudienceRead { total: counts.total.unwrap_or(0), duplicates: counts.duplicates, bad_rows: counts.bad_rows };
+        let not_met = self.not_met.get(&index).cloned().unwrap_or_default();
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        tokio::spawn(async move {
+            let closed = async {
+                let gone = ledger.audience_read(run_id, read, not_met, now_ms).await?;
+                if gone > 0 {
+                    let _ = answers.send(Answer::Gone(index, gone));
+                }
+                // The ledger has the last word on whether everything has an end.
+                let counts = ledger.counts(run_id).await?;
+                if counts.open() > 0 && counts.claimed == 0 {
+                    return Ok(Closing::Open(ledger.next_due(run_id).await?));
+                }
+                if counts.claimed > 0 {
+                    return Ok(Closing::Open(None));
+                }
+                ledger.close_run(run_id, now_ms).await?;
+                Ok(Closing::Done(counts))
+            };
+            let _ = answers.send(Answer::Closed(index, closed.await));
+        });
+    }
+
+    /// Deferred messages that were fetched for a feeder that was stopped meanwhile.
+    pub(super) fn give_back_due(&mut self, index: usize, due: &[crate::ledger::DueMessage]) {
+        let seqs: Vec<u64> = due.iter().map(|message| message.seq).collect();
+        let Some(run_id) = self.runs.get(&index).copied() else { return };
+        let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
+        tokio::spawn(async move {
+            if let Err(error) = ledger.release(run_id, seqs).await {
+                tracing::warn!(%error, "deferred messages could not be given back; they wait for the next start");
+            }
+            let _ = answers.send(Answer::Released);
+        });
+    }
+
+    pub(super) fn count_added(&self, index: usize, run_id: RunId) {
+        let Some(campaign) = self.scheduler.campaign(index) else { return };
+        let (order, ledger, answers) = (campaign.order.clone(), self.ledger.clone(), self.answers.clone());
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            // An audience that cannot be read any more does not matter to a run that is over.
+            if let Ok(added) = feeder::count_added(&order, &ledger, run_id, &runtime) {
+                let _ = answers.send(Answer::AddedLater(index, added));
+            }
+        });
+    }
+}

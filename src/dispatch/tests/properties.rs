@@ -1,0 +1,262 @@
+//! What must hold whatever fails.
+
+use super::*;
+
+const WILD: Chances = Chances { rejected: 2, deferred: 10, server_failed: 5, unknown: 2, commit_fails: 5 };
+
+#[test]
+fn nobody_is_lost_and_nobody_doubled_whatever_fails() {
+    for seed in 0..25 {
+        let mut simulation = Simulation::new(
+            seed,
+            WILD,
+            &[("a", 3, &[]), ("b", 1, &[])],
+            &[("default", "spring", 1500), ("other", "summer", 500)],
+            WhenOutcomeIsUnknown::Skip,
+        );
+        simulation.run();
+        assert_eq!(simulation.fates.len(), 2000, "seed {seed}: everybody was tried");
+        for ((_, recipient), fate) in &simulation.fates {
+            assert!(fate.ended, "seed {seed}: {recipient} has no end");
+            assert!(fate.taken <= 1, "seed {seed}: {recipient} was mailed {} times", fate.taken);
+        }
+        let report = simulation.scheduler.report(simulation.now_ms, None);
+        let unknown: u64 = report.campaigns.values().map(|campaign| campaign.counts.unknown).sum();
+        assert_eq!(
+            unknown,
+            simulation.fates.values().map(|fate| u64::from(fate.unknown)).sum::<u64>(),
+            "seed {seed}: every unknown is counted"
+        );
+        assert!(
+            report
+                .campaigns
+                .values()
+                .all(|campaign| campaign.phase == Phase::Closed && campaign.counts.deferred == 0 && campaign.counts.sending == 0)
+        );
+        let ended: u64 = report.campaigns.values().map(|campaign| campaign.counts.ended()).sum();
+        assert_eq!(ended, 2000, "seed {seed}: {:?}", report.campaigns);
+        assert!(simulation.most_claimed <= 64, "seed {seed}: {} claims without an outcome", simulation.most_claimed);
+        assert_eq!(simulation.scheduler.unsettled(), 0);
+    }
+}
+
+#[test]
+fn resend_loses_nobody_and_counts_what_may_be_double() {
+    for seed in 0..10 {
+        let chances = Chances { unknown: 20, ..Chances::default() };
+        let mut simulation =
+            Simulation::new(seed, chances, &[("a", 1, &[]), ("b", 1, &[])], &[("default", "spring", 1000)], WhenOutcomeIsUnknown::Resend);
+        simulation.run();
+        let lost = simulation.fates.values().filter(|fate| fate.taken == 0 && fate.unknown < 4).count();
+        let doubled: u32 = simulation.fates.values().map(|fate| fate.taken.saturating_sub(1)).sum();
+        let resent =
+            simulation.scheduler.report(simulation.now_ms, None).campaigns.values().map(|campaign| campaign.counts.resent).sum::<u64>();
+        assert_eq!(lost, 0, "seed {seed}");
+        assert_eq!(resent, simulation.resent, "seed {seed}: as the ledger has it");
+        assert!(u64::from(doubled) <= resent, "seed {seed}: {doubled} doubled, {resent} told");
+    }
+}
+
+#[test]
+fn shares_hold_though_one_server_is_paced() {
+    let slow = [Rate { messages: 50, per: crate::resources::Duration::from_secs(1) }];
+    let mut simulation = Simulation::new(
+        5,
+        Chances::default(),
+        &[("fast", 20, &[]), ("slow", 80, &slow)],
+        &[("default", "spring", 3000)],
+        WhenOutcomeIsUnknown::Skip,
+    );
+    simulation.run();
+    let slow = simulation.by_server["default/slow"];
+    assert!((2300..2500).contains(&slow), "{:?}", simulation.by_server);
+    assert!(simulation.now_ms - START_MS > 45_000, "the slow server paces the whole");
+}
+
+#[test]
+fn an_exhausted_window_passes_its_share_on_and_reopens() {
+    let hourly = [Rate { messages: 100, per: crate::resources::Duration::from_secs(3600) }];
+    let mut simulation = Simulation::new(
+        5,
+        Chances::default(),
+        &[("a", 1, &[]), ("b", 1, &hourly)],
+        &[("default", "spring", 1000)],
+        WhenOutcomeIsUnknown::Skip,
+    );
+    simulation.run();
+    assert_eq!((simulation.by_server["default/a"], simulation.by_server["default/b"]), (900, 100));
+    let mut alone = Simulation::new(5, Chances::default(), &[("b", 1, &hourly)], &[("default", "spring", 150)], WhenOutcomeIsUnknown::Skip);
+    alone.run();
+    assert!(alone.now_ms - START_MS > 3_500_000, "it waits for the hour");
+}
+
+#[test]
+fn namespaces_take_turns_before_campaigns_do() {
+    let paced = [Rate { messages: 100, per: crate::resources::Duration::from_secs(1) }];
+    let campaigns = [("big", "a", 1000), ("big", "b", 1000), ("small", "c", 500)];
+    let mut simulation = Simulation::new(5, Chances::default(), &[("s", 1, &paced)], &campaigns, WhenOutcomeIsUnknown::Skip);
+    for _ in 0..8000 {
+        simulation.step();
+    }
+    let count = |name: &str| simulation.order.iter().filter(|(_, campaign)| campaign == name).count();
+    let (a, b, c) = (count("big/a"), count("big/b"), count("small/c"));
+    assert!(c.abs_diff(a + b) < 40, "half for each namespace: {a} {b} {c}");
+    assert!(a.abs_diff(b) < 40, "half for each campaign of one: {a} {b}");
+}
+
+#[test]
+fn suspended_edited_and_resumed_at_any_moment_everybody_has_one_end() {
+    for seed in 0..25 {
+        let chances = Chances { deferred: 20, server_failed: 5, commit_fails: 10, ..Chances::default() };
+        let mut simulation =
+            Simulation::new(seed, chances, &[("a", 1, &[]), ("b", 1, &[])], &[("default", "spring", 600)], WhenOutcomeIsUnknown::Skip);
+        let key = Key::new("default", "spring");
+        while simulation.closed == 0 {
+            simulation.step();
+            assert!(
+                simulation.now_ms < START_MS + 3_600_000,
+                "seed {seed}: it does not end: {:?}",
+                simulation.scheduler.report(simulation.now_ms, None)
+            );
+            if simulation.now_ms < START_MS + 20_000 && simulation.draw(60) == 0 {
+                let mut order = (*simulation.routing.campaigns[&key]).clone();
+                order.hold = simulation.draw(2) == 0;
+                order.fingerprint += simulation.draw(2);
+                simulation.routing.campaigns.insert(key.clone(), Arc::new(order));
+                simulation.apply();
+            } else if simulation.now_ms == START_MS + 20_000 {
+                let mut order = (*simulation.routing.campaigns[&key]).clone();
+                order.hold = false;
+                simulation.routing.campaigns.insert(key.clone(), Arc::new(order));
+                simulation.apply();
+            }
+        }
+        assert_eq!((simulation.rows.len(), simulation.fates.len()), (600, 600), "seed {seed}: one row each");
+        assert!(simulation.fates.values().all(|fate| fate.ended && fate.taken <= 1), "seed {seed}");
+        let counts = &simulation.scheduler.report(simulation.now_ms, None).campaigns[&key].counts.clone();
+        assert_eq!((counts.ended(), counts.deferred, counts.sending), (600, 0, 0), "seed {seed}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_message_that_moves_does_not_wait_for_the_end_of_the_audience() {
+    for seed in 0..20 {
+        let mut simulation = Simulation::new(
+            seed,
+            Chances::default(),
+            &[("a", 1, &[]), ("b", 1, &[])],
+            &[("default", "spring", 3000)],
+            WhenOutcomeIsUnknown::Skip,
+        );
+        let (mut longest, mut incidents) = (0, 0);
+        while simulation.closed == 0 {
+            // One incident.
+            let failing = simulation.now_ms > START_MS + 100 && incidents == 0;
+            simulation.chances.server_failed = if failing { 100 } else { 0 };
+            simulation.step();
+            incidents += simulation.out_since.len();
+            let oldest = simulation.deferred.values().map(|(at, _, _)| *at).min();
+            longest = oldest.map_or(longest, |at| longest.max(simulation.now_ms - at));
+        }
+        let all = simulation.now_ms - START_MS;
+        assert!(incidents > 0 && longest < 1000 && all > 2500, "seed {seed}: one waited {longest} ms of {all}");
+    }
+}
+
+#[test]
+fn a_run_is_not_closed_while_its_last_claims_are_being_committed() {
+    for seed in 0..200 {
+        let mut simulation = Simulation::new(
+            seed,
+            Chances { commit_fails: 40, ..Chances::default() },
+            &[("a", 1, &[])],
+            &[("default", "spring", 10)],
+            WhenOutcomeIsUnknown::Skip,
+        );
+        simulation.run();
+        assert_eq!(simulation.fates.values().filter(|fate| fate.ended).count(), 10, "seed {seed}");
+        assert!(simulation.now_ms < START_MS + 900, "seed {seed}: it does not wait for nothing: {} ms", simulation.now_ms - START_MS);
+    }
+}
+
+#[test]
+fn a_flood_of_due_messages_stays_in_the_ledger_until_there_is_room() {
+    let paced = [Rate { messages: 50, per: crate::resources::Duration::from_secs(1) }];
+    let mut simulation = Simulation::new(
+        3,
+        Chances { deferred: 100, ..Chances::default() },
+        &[("a", 1, &[])],
+        &[("default", "spring", 1500)],
+        WhenOutcomeIsUnknown::Skip,
+    );
+    for _ in 0..1000 {
+        simulation.step();
+    }
+    // All are deferred and due; now the server is slow.
+    simulation.chances.deferred = 0;
+    if let Some(route) = simulation.routing.servers.get_mut(&Key::new("default", "a")) {
+        (route.rates, route.limits_fingerprint) = (paced.to_vec(), 2);
+    }
+    simulation.apply();
+    let mut most = 0;
+    while simulation.closed == 0 {
+        simulation.step();
+        most = most.max(simulation.scheduler.lanes[0].turns.len());
+    }
+    assert!(most <= 320, "{most} messages in memory");
+}
+
+#[test]
+fn a_deleted_campaign_is_forgotten_though_others_go_on() {
+    let mut simulation = Simulation::new(
+        3,
+        Chances::default(),
+        &[("a", 1, &[])],
+        &[("default", "spring", 100_000), ("default", "summer", 100_000)],
+        WhenOutcomeIsUnknown::Skip,
+    );
+    for _ in 0..500 {
+        simulation.step();
+    }
+    let index = simulation.scheduler.campaign_index[&Key::new("default", "spring")];
+    simulation.routing.campaigns.remove(&Key::new("default", "spring"));
+    simulation.apply();
+    for _ in 0..500 {
+        simulation.step();
+    }
+    assert!(simulation.scheduler.campaign(index).is_none());
+}
+
+#[test]
+fn a_server_that_failed_and_was_applied_again_is_used_again() {
+    let key = Key::new("default", "a");
+    let mut simulation = Simulation::new(
+        3,
+        Chances { server_failed: 100, ..Chances::default() },
+        &[("a", 1, &[])],
+        &[("default", "spring", 50)],
+        WhenOutcomeIsUnknown::Skip,
+    );
+    while simulation.out_since.is_empty() {
+        simulation.step();
+    }
+    simulation.chances.server_failed = 0;
+    simulation.out_since.clear();
+    let route = simulation.routing.servers.remove(&key).expect("the server");
+    simulation.apply();
+    // The control plane meets it as a new one.
+    let report = simulation.scheduler.report(simulation.now_ms, None);
+    let acknowledged_failures = crate::decide::Observations::default().server_mut(&key, &report).acknowledged_failures;
+    simulation.routing.servers.insert(key, RouteServer { routed: true, acknowledged_failures, ..route });
+    simulation.apply();
+    simulation.run();
+}
+
+#[test]
+fn failed_commits_use_up_no_limit() {
+    let daily = [Rate { messages: 100, per: crate::resources::Duration::from_secs(86_400) }];
+    let chances = Chances { commit_fails: 60, ..Chances::default() };
+    let mut simulation = Simulation::new(3, chances, &[("a", 1, &daily)], &[("default", "spring", 100)], WhenOutcomeIsUnknown::Skip);
+    simulation.run();
+    assert!(simulation.now_ms < START_MS + 60_000);
+}
