@@ -32,8 +32,6 @@ const OUTCOME_AGE_MAX_MS: i64 = 3;
 const CLAIMS_WAIT_MS: i64 = 1;
 /// Before a source that failed for now is read again, milliseconds.
 const TRY_AGAIN_MS: i64 = 15_000;
-/// Between two looks at whether a plan's limit lets more through, milliseconds.
-const PLAN_LIMIT_LOOK_MS: i64 = 10;
 /// Deferred messages fetched from the ledger at a time.
 pub const DUE_MAX: usize = 64;
 
@@ -100,6 +98,8 @@ pub struct Scheduler {
     /// Since when claims wait for company.
     ready_since_ms: Option<i64>,
     first_lane: usize,
+    /// When a plan's limit lets a message through that waits for nothing else.
+    plan_reopens_ms: i64,
     /// How long a commit takes.
     pub(super) commit_time: Duration,
     actions: Vec<Action>,
@@ -125,6 +125,7 @@ impl Scheduler {
             pending_since_ms: 0,
             ready_since_ms: None,
             first_lane: 0,
+            plan_reopens_ms: i64::MAX,
             commit_time: Duration::from_millis(1),
             actions: Vec::new(),
             stopping: false,
@@ -481,7 +482,7 @@ impl Scheduler {
     /// When [`Self::tick`] or [`Self::plan`] should be called again, if nothing else happens.
     #[must_use]
     pub fn wake_at(&self, now_ms: i64) -> i64 {
-        let mut wake = now_ms + 1000;
+        let mut wake = self.plan_reopens_ms.min(now_ms + 1000);
         if !self.pending.is_empty() {
             wake = wake.min(self.pending_since_ms + OUTCOME_AGE_MAX_MS);
         }
@@ -498,9 +499,6 @@ impl Scheduler {
         {
             // What is due already waits for something that happens, not for a time.
             wake = campaign.next_due_ms.filter(|due| *due > now_ms).map_or(wake, |due| wake.min(due));
-            if campaign.order.plan_limits.is_some() && campaign.waiting > 0 {
-                wake = wake.min(now_ms + PLAN_LIMIT_LOOK_MS);
-            }
         }
         wake.max(now_ms + 1)
     }

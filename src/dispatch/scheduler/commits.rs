@@ -22,6 +22,7 @@ impl Scheduler {
         let mut claims = Vec::new();
         if !self.stopping && self.may_claim(now_ms) {
             self.ready_since_ms = None;
+            self.plan_reopens_ms = i64::MAX;
             let mut room = self.claims_max().saturating_sub(self.unresolved - self.pending.iter().filter(|e| e.lane.is_some()).count());
             let users = self.lanes.iter().filter(|lane| lane.users > 0 && lane.is_eligible()).count().max(1);
             let share = (CLAIMS_MAX / users).max(1);
@@ -85,11 +86,16 @@ impl Scheduler {
         };
         let mut taken = 0;
         for _ in 0..wanted.min(allowed) {
-            let (campaigns, limiters) = (&self.campaigns, &mut self.limiters);
+            let (campaigns, limiters, reopens_ms) = (&self.campaigns, &mut self.limiters, &mut self.plan_reopens_ms);
             let next = self.lanes[index].turns.pop(|campaign| {
-                campaigns[campaign].as_ref().and_then(|c| c.order.plan_limits.as_ref()).is_none_or(|(key, _)| {
-                    limiters.get_mut(key).is_none_or(|limiter| matches!(limiter.allowance(now_ms), Allowance::Now(_)))
-                })
+                let plan = campaigns[campaign].as_ref().and_then(|c| c.order.plan_limits.as_ref());
+                match plan.and_then(|(key, _)| limiters.get_mut(key)).map(|limiter| limiter.allowance(now_ms)) {
+                    None | Some(Allowance::Now(_)) => true,
+                    Some(Allowance::At(at) | Allowance::ExhaustedUntil(at)) => {
+                        *reopens_ms = at.min(*reopens_ms);
+                        false
+                    }
+                }
             });
             let Some((campaign, message)) = next else { break };
             let Some(run) = self.campaigns[campaign].as_mut() else { continue };

@@ -260,3 +260,21 @@ fn failed_commits_use_up_no_limit() {
     simulation.run();
     assert!(simulation.now_ms < START_MS + 60_000);
 }
+
+#[test]
+fn a_plans_limit_holds_and_is_not_asked_again_before_it_reopens() {
+    let limits = [Rate { messages: 30, per: crate::resources::Duration::from_secs(3600) }];
+    let mut simulation = Simulation::new(3, Chances::default(), &[("a", 1, &[])], &[("default", "spring", 40)], WhenOutcomeIsUnknown::Skip);
+    let key = Key::new("default", "spring");
+    let mut order = (*simulation.routing.campaigns[&key]).clone();
+    order.plan_limits = Some(("plan".into(), limits.to_vec()));
+    simulation.routing.campaigns.insert(key, Arc::new(order));
+    simulation.apply();
+    for _ in 0..2000 {
+        simulation.step();
+    }
+    assert_eq!(simulation.fates.len(), 30);
+    assert!(simulation.scheduler.wake_at(simulation.now_ms) > simulation.now_ms + 500);
+    simulation.run();
+    assert!(simulation.now_ms > START_MS + 3_600_000);
+}
