@@ -53,6 +53,8 @@ pub enum Action {
     Deliver(usize, Vec<Outgoing>),
     /// Tell the control plane that a server failed.
     ServerFailed(Key, Failure, u64),
+    /// A closed run was edited: count the rows that its audience has now and that are not mailed.
+    CountAdded(usize),
     /// Everything of the run has an end: close it in the ledger.
     Close(usize),
 }

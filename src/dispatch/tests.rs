@@ -318,6 +318,7 @@ impl Simulation {
                 self.releasing += usize::from(fetching);
             }
             Action::More(index, count) => self.feed(index, count),
+            Action::CountAdded(_) => {}
             Action::FetchDue(index) => {
                 let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeding);
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);

@@ -120,6 +120,9 @@ impl Scheduler {
                     campaign.trouble = None;
                     campaign.try_again_ms = None;
                     campaign.mail_from.clear();
+                    if campaign.phase == Phase::Closed {
+                        self.actions.push(Action::CountAdded(index));
+                    }
                 }
                 if (changed || order.hold) && campaign.phase == Phase::Feeding {
                     self.unfeed(index);

@@ -34,6 +34,11 @@ impl Sending {
                 self.report(true);
                 let _ = self.events.send(Event::ServerFailed(key, failure, count));
             }
+            Action::CountAdded(index) => {
+                if let Some(run_id) = self.runs.get(&index).copied() {
+                    self.count_added(index, run_id);
+                }
+            }
             Action::Close(index) => self.close(index),
         }
     }

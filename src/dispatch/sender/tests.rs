@@ -97,7 +97,7 @@ impl Plane {
         let row = |i: u64| BTreeMap::from([("email".to_owned(), serde_json::Value::from(format!("user{i}@example.com")))]);
         let order = Order {
             run: "first".to_owned(),
-            fingerprint: 1,
+            fingerprint: recipients,
             hold: false,
             servers: vec![(Key::new("default", "relay"), 1)],
             input: Input::Inline((0..recipients).map(row).collect()),
@@ -153,5 +153,33 @@ async fn an_edited_limit_remembers_what_this_process_sent() {
     plane.until("used up again", |report| accepted(report, "spring") >= 60).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(plane.server.taken.load(Ordering::Relaxed), 60);
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_added_to_a_completed_run_are_told_and_not_mailed() {
+    let mut plane = Plane::start("added", &[]).await;
+    let key = Key::new("default", "spring");
+    plane.campaign("spring", 5);
+    plane.until("completed", |report| report.campaigns.get(&key).is_some_and(|campaign| campaign.completed_ms.is_some())).await;
+    plane.campaign("spring", 7);
+    plane.until("told", |report| report.campaigns[&key].added_later == 2).await;
+    assert_eq!(plane.server.taken.load(Ordering::Relaxed), 5);
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_and_applied_again_in_mid_run_nobody_is_mailed_twice_and_the_counts_are_right() {
+    let mut plane = Plane::start("again", &[]).await;
+    let key = Key::new("default", "spring");
+    for sent in [100, 700, 1300] {
+        plane.campaign("spring", 3000);
+        plane.until("begun", |report| accepted(report, "spring") > sent).await;
+        plane.routing.campaigns.clear();
+        plane.route();
+    }
+    plane.campaign("spring", 3000);
+    let report = plane.until("completed", |report| report.campaigns.get(&key).is_some_and(|campaign| campaign.completed_ms.is_some())).await;
+    assert_eq!((accepted(&report, "spring"), plane.server.taken.load(Ordering::Relaxed)), (3000, 3000));
     plane.stop().await;
 }
