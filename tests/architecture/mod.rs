@@ -158,8 +158,7 @@ fn calm(file: &File) -> Vec<String> {
 
 const LINES_MAX: usize = 600;
 /// Longer files, how long, and why.
-const LONG: &[(&str, usize, &str)] = &[
-];
+const LONG: &[(&str, usize, &str)] = &[];
 
 fn shape(file: &File) -> Vec<String> {
     let mut complaints = Vec::new();

@@ -179,7 +179,8 @@ async fn deleted_and_applied_again_in_mid_run_nobody_is_mailed_twice_and_the_cou
         plane.route();
     }
     plane.campaign("spring", 3000);
-    let report = plane.until("completed", |report| report.campaigns.get(&key).is_some_and(|campaign| campaign.completed_ms.is_some())).await;
+    let report =
+        plane.until("completed", |report| report.campaigns.get(&key).is_some_and(|campaign| campaign.completed_ms.is_some())).await;
     assert_eq!((accepted(&report, "spring"), plane.server.taken.load(Ordering::Relaxed)), (3000, 3000));
     plane.stop().await;
 }
