@@ -341,6 +341,11 @@ fn judge_servers(
             begun.then_some(false),
         );
     }
+    // A run that has begun is not stopped for good by the first probes after a restart, when the network may not be up yet.
+    if active == 0 && begun && decisions.iter().any(|(_, server)| !server.settled) {
+        let message = "None of its servers is Active; they are tested again before that is judged.";
+        return Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false));
+    }
     if active == 0 {
         let causes = decisions.iter().map(|(server, decision)| format!("{}: {}", server.name, decision.why_inactive));
         let unfit = if decisions.is_empty() { vec![format!("no server may send for {}", spec.from.address)] } else { Vec::new() };

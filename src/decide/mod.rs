@@ -119,6 +119,8 @@ pub struct ServerDecision {
     pub routed: bool,
     /// When it is to be probed, milliseconds; never for one that may not be.
     pub probe_at_ms: Option<i64>,
+    /// Whether its probes are as good or bad as they will be: not about to be repeated for the first time.
+    pub settled: bool,
     /// When to decide again: the next probe, or the end of the pause after a send failure.
     pub wake_at_ms: Option<i64>,
     /// What stands in the way of its being Active, in words; empty when nothing does.

@@ -34,6 +34,7 @@ pub fn decide(
     let observation = observed.servers.get(key).filter(|observation| Some(observation.fingerprint) == fingerprint);
     let fresh = ServerObservation::default();
     let observation = observation.unwrap_or(&fresh);
+    let failure_threshold = probe.failure_threshold;
     let accepted = acceptance(spec, input, ownership.get(key));
     let may_probe = accepted.is_ok();
     let hindrance = match &accepted {
@@ -92,6 +93,9 @@ pub fn decide(
         },
         active,
         routed,
+        settled: accepted.is_err()
+            || observation.failures >= failure_threshold
+            || hindrance.as_ref().is_some_and(|hindrance| hindrance.stalled),
         wake_at_ms: probe_at_ms.into_iter().chain(readmit_at_ms).min(),
         probe_at_ms,
         why_inactive: hindrance.map(|hindrance| hindrance.message).unwrap_or_default(),

@@ -106,7 +106,14 @@ pub fn start(
     let (requests, receiver) = mpsc::channel();
     std::thread::Builder::new().name(format!("feeder-{}", spec.campaign)).spawn(move || {
         let mut feeder = Feeder { spec, ledger, events, total: 0, duplicates: 0, bad_rows: 0, problems: Vec::new() };
-        if let Err(trouble) = feeder.work(&receiver, &runtime) {
+        // A panic in a parser must not leave a campaign that seems to send for ever.
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| feeder.work(&receiver, &runtime)));
+        let trouble = worked.unwrap_or_else(|_| {
+            let message =
+                "Reading the audience ended with a fault of Mailfleet itself (see the log). Report it, with the row that it stopped at.";
+            Err(Trouble { reason: Reason::AudienceUnreadable, message: message.to_owned(), transient: false })
+        });
+        if let Err(trouble) = trouble {
             feeder.send(Fed::Failed(trouble));
         }
     })?;

@@ -8,6 +8,7 @@ pub mod campaign;
 pub mod feeder;
 pub mod lane;
 pub mod limits;
+pub mod moves;
 pub mod prepared;
 pub mod report;
 pub mod retry;

@@ -23,6 +23,9 @@ pub struct Report {
     pub commit_micros: u64,
 }
 
+/// A retry that comes sooner than this is no waiting, milliseconds: the state would flip with each small batch.
+const RETRY_SOON_MS: i64 = 3000;
+
 /// What a run waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
@@ -110,7 +113,7 @@ impl Scheduler {
         for (key, &index) in &self.campaign_index {
             let plan = self.campaign(index).and_then(|campaign| campaign.order.plan_limits.clone());
             let plan_until = plan.and_then(|(name, _)| self.limiters.get_mut(&name).and_then(|limiter| limiter.exhausted_until(now_ms)));
-            if let Some(report) = self.campaign_report(index, plan_until) {
+            if let Some(report) = self.campaign_report(index, plan_until, now_ms) {
                 campaigns.insert(key.clone(), report);
             }
         }
@@ -118,7 +121,7 @@ impl Scheduler {
         Report { campaigns, servers, ledger_problem, unresolved: self.unsettled(), commit_micros }
     }
 
-    fn campaign_report(&self, index: usize, plan_until: Option<i64>) -> Option<CampaignReport> {
+    fn campaign_report(&self, index: usize, plan_until: Option<i64>, now_ms: i64) -> Option<CampaignReport> {
         let campaign = self.campaign(index)?;
         let mut accepted: BTreeMap<Key, u64> = BTreeMap::new();
         for (name, count) in &campaign.accepted_before {
@@ -139,7 +142,7 @@ impl Scheduler {
             accepted,
             audience_progress: campaign.audience_progress,
             audience_seen: campaign.audience_seen,
-            waiting: self.waiting(index, plan_until),
+            waiting: self.waiting(index, plan_until, now_ms),
             trouble: campaign.trouble.clone(),
             started_ms: campaign.started_ms,
             completed_ms: campaign.completed_ms,
@@ -148,7 +151,7 @@ impl Scheduler {
         })
     }
 
-    fn waiting(&self, index: usize, plan_until: Option<i64>) -> Waiting {
+    fn waiting(&self, index: usize, plan_until: Option<i64>, now_ms: i64) -> Waiting {
         let Some(campaign) = self.campaign(index) else { return Waiting::No };
         if campaign.phase != Phase::Feeding || campaign.in_flight > 0 {
             return Waiting::No;
@@ -161,7 +164,9 @@ impl Scheduler {
             return lanes.filter_map(|lane| lane.exhausted_until).min().map_or(Waiting::ForServer, Waiting::ForLimits);
         }
         match campaign.next_due_ms {
-            Some(due) if campaign.audience_done && campaign.waiting == 0 && campaign.preparing == 0 => Waiting::ForRetry(due),
+            Some(due) if due > now_ms + RETRY_SOON_MS && campaign.audience_done && campaign.waiting == 0 && campaign.preparing == 0 => {
+                Waiting::ForRetry(due)
+            }
             _ => Waiting::No,
         }
     }

@@ -13,6 +13,7 @@ use super::{
     campaign::{CampaignRun, Phase, Trouble},
     lane::Lane,
     limits::Limiter,
+    moves::Moves,
     prepared::{End, Ended, InFlight, Prepared},
     retry, route,
 };
@@ -100,6 +101,7 @@ pub struct Scheduler {
     /// Since when claims wait for company.
     ready_since_ms: Option<i64>,
     first_lane: usize,
+    moves: Moves,
     /// When a plan's limit lets a message through that waits for nothing else.
     plan_reopens_ms: i64,
     /// How long a commit takes.
@@ -127,6 +129,7 @@ impl Scheduler {
             pending_since_ms: 0,
             ready_since_ms: None,
             first_lane: 0,
+            moves: Moves::default(),
             plan_reopens_ms: i64::MAX,
             commit_time: Duration::from_millis(1),
             actions: Vec::new(),
@@ -329,6 +332,12 @@ impl Scheduler {
                     Some(reply),
                     None,
                 )
+            }
+            Outcome::ServerFailed(failure) if self.moves.note(flight.campaign, flight.seq, failure.reason) => {
+                // It broke line after line: perhaps the message itself is the cause, and must not wander for ever.
+                let delay = retry::delay(&order.retry, self.ledger_seed, &flight.recipient, flight.attempt, None);
+                let end = campaign.defer(&flight, delay, now_ms, false);
+                (end, Some(failure.message.clone()), Some(failure))
             }
             Outcome::ServerFailed(failure) => {
                 campaign.counts.deferred += 1;

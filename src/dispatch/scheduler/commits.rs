@@ -23,7 +23,11 @@ impl Scheduler {
         if !self.stopping && self.may_claim(now_ms) {
             self.ready_since_ms = None;
             self.plan_reopens_ms = i64::MAX;
-            let mut room = self.claims_max().saturating_sub(self.unresolved - self.pending.iter().filter(|e| e.lane.is_some()).count());
+            // What a server that was taken out still holds is not to keep the others from sending until its reply timeout: its
+            // round trip is that long, so the bound is as well.
+            let stuck: usize = self.lanes.iter().filter(|lane| !lane.is_eligible()).map(|lane| lane.in_flight).sum();
+            let mut room =
+                (self.claims_max() + stuck).saturating_sub(self.unresolved - self.pending.iter().filter(|e| e.lane.is_some()).count());
             let users = self.lanes.iter().filter(|lane| lane.users > 0 && lane.is_eligible()).count().max(1);
             let share = (CLAIMS_MAX / users).max(1);
             for step in 0..self.lanes.len() {

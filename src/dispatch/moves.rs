@@ -1,0 +1,47 @@
+//! Messages that moved since the line broke under them. Pure.
+//!
+//! A move does not count as a try. But a message that breaks every line it is sent over would take one server out after
+//! the other, for ever: after a few moves each further one counts.
+
+use std::collections::HashMap;
+
+use crate::resources::Reason;
+
+/// Moves of a message that do not count.
+const FREE_MOVES: u32 = 3;
+/// Messages that are remembered; a large outage may forget, which costs a few moves more.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// The moves of messages, by campaign and row.
+#[derive(Debug, Default)]
+pub struct Moves(HashMap<(usize, u64), u32>);
+
+impl Moves {
+    /// Notes that the server failed under a message; true when the try is to count from now on.
+    pub fn note(&mut self, campaign: usize, seq: u64, reason: Reason) -> bool {
+        // A server that cannot be reached, or refuses us, says nothing of the message.
+        if !matches!(reason, Reason::ConnectionLost | Reason::ProtocolError) {
+            return false;
+        }
+        if self.0.len() >= REMEMBERED_MAX {
+            self.0.clear();
+        }
+        let moves = self.0.entry((campaign, seq)).or_default();
+        *moves += 1;
+        *moves > FREE_MOVES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_message_that_breaks_lines_again_and_again_uses_up_its_tries() {
+        let mut moves = Moves::default();
+        let noted: Vec<bool> = (0..5).map(|_| moves.note(0, 1, Reason::ConnectionLost)).collect();
+        assert_eq!(noted, [false, false, false, true, true]);
+        assert!((0..9).all(|_| !moves.note(0, 2, Reason::ConnectionRefused)));
+        assert!(!moves.note(0, 3, Reason::ConnectionLost));
+    }
+}
