@@ -1,5 +1,8 @@
 //! All integration tests, in one binary.
 
+// A test that cannot go on says so by panicking, in its helpers as well.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
 mod architecture;
 mod signals;
 mod validate;

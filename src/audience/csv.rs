@@ -78,8 +78,8 @@ impl Table {
         names[email] = EMAIL.into();
         let mut sorted: Vec<&str> = names.iter().map(|name| &**name).filter(|name| !name.is_empty()).collect();
         sorted.sort_unstable();
-        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(error(format!("there is more than one column `{}`", twice[0])));
+        if let Some((twice, _)) = sorted.iter().zip(sorted.iter().skip(1)).find(|(one, next)| one == next) {
+            return Err(error(format!("there is more than one column `{twice}`")));
         }
         Ok(Columns { names, email })
     }

@@ -79,8 +79,7 @@ fn parse_state(text: &str) -> Result<MessageState, String> {
 #[must_use]
 pub fn get(args: &GetArgs) -> ExitCode {
     match show(args, &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Trouble::Closed) => ExitCode::SUCCESS,
+        Ok(()) | Err(Trouble::Closed) => ExitCode::SUCCESS,
         Err(Trouble::Told(message)) => {
             text::tell(&message);
             ExitCode::FAILURE

@@ -142,7 +142,7 @@ fn candidates(key: &Key, spec: &CampaignSpec, world: &World, ownership: &BTreeMa
         return some_weight(all, "the plan's servers");
     };
     let mut rows: BTreeMap<Key, Candidate> =
-        pool.iter().map(|(server, _)| (server.clone(), candidate(server.clone(), 0, false, spec, world))).collect();
+        pool.keys().map(|server| (server.clone(), candidate(server.clone(), 0, false, spec, world))).collect();
     if plan.spec.narrowing() == Narrowing::Forbidden {
         let message = format!(
             "Plan {plan_key} has narrowing: Forbidden, and the campaign sets spec.servers. Remove spec.servers, or use another plan."
@@ -415,7 +415,7 @@ fn rows(
             let server = servers.get(&candidate.key);
             let load = observed.report.servers.get(&candidate.key);
             let weight = if may(candidate) { u64::from(candidate.weight) } else { 0 };
-            let tenths = if total == 0 { 0 } else { (weight * 1000 + total / 2) / total };
+            let tenths = (weight * 1000 + total / 2).checked_div(total).unwrap_or(0);
             CampaignServerStatus {
                 server: candidate.key.to_string(),
                 granted: candidate.granted,

@@ -172,7 +172,7 @@ impl ServerObservation {
         let delay = match &self.last_probe {
             Some(ProbeResult::Failed(_)) if self.probes_good => retry,
             Some(ProbeResult::Failed(_)) => {
-                let further = if self.failures > probe.failure_threshold { self.failures - probe.failure_threshold } else { 0 };
+                let further = self.failures.saturating_sub(probe.failure_threshold);
                 spread(doubled(retry, further, probe.interval.as_millis()))
             }
             _ if self.successes < probe.success_threshold && !self.probes_good => retry,

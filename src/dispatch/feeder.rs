@@ -9,7 +9,11 @@ use std::sync::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Order, campaign::Trouble, prepared::Prepared};
+use super::{
+    Order,
+    campaign::Trouble,
+    prepared::{Prepared, RenderFailure},
+};
 use crate::{
     audience::{AudienceError, Reader, Recipient, Row},
     ledger::{DueMessage, Ledger, LedgerError, Problem, RunId, Seen, Sighting},
@@ -37,18 +41,7 @@ pub enum Fed {
     /// Rendered messages: how many of them had been asked for with `More`, and how many with `Due`.
     Messages(Vec<Prepared>, usize, usize),
     /// A recipient whose template failed.
-    RenderFailed {
-        /// Its row, for a deferred one.
-        seq: Option<u64>,
-        /// Whether it was deferred.
-        was_deferred: bool,
-        /// The recipient.
-        recipient: Arc<str>,
-        /// Which try it would have been.
-        attempt: u32,
-        /// What failed.
-        message: String,
-    },
+    RenderFailed(RenderFailure),
     /// How much of the audience is read.
     Progress(Option<f64>, u64),
     /// The audience is read to its end.
@@ -230,13 +223,13 @@ impl Feeder {
                 Err(message) => {
                     // Asked for and brought, though not as a message.
                     self.send(Fed::Messages(Vec::new(), 1, 0));
-                    self.send(Fed::RenderFailed {
+                    self.send(Fed::RenderFailed(RenderFailure {
                         seq,
                         was_deferred: false,
                         recipient: recipient.address.as_str().into(),
                         attempt,
                         message,
-                    });
+                    }));
                 }
             }
             if chunk.len() == CHUNK {
@@ -269,13 +262,13 @@ impl Feeder {
             match rendered {
                 Ok(prepared) => messages.push(prepared),
                 Err(text) => {
-                    self.send(Fed::RenderFailed {
+                    self.send(Fed::RenderFailed(RenderFailure {
                         seq: Some(message.seq),
                         was_deferred: true,
                         recipient: message.recipient.into(),
                         attempt,
                         message: text,
-                    });
+                    }));
                 }
             }
         }

@@ -27,6 +27,21 @@ pub struct Prepared {
     pub needs_smtputf8: bool,
 }
 
+/// A recipient whose template failed.
+#[derive(Debug)]
+pub struct RenderFailure {
+    /// Its row, for one that was claimed before.
+    pub seq: Option<u64>,
+    /// Whether it was deferred.
+    pub was_deferred: bool,
+    /// The recipient.
+    pub recipient: Arc<str>,
+    /// Which try it would have been.
+    pub attempt: u32,
+    /// What failed.
+    pub message: String,
+}
+
 /// A message on the wire: claimed, without an outcome.
 #[derive(Debug)]
 pub struct InFlight {

@@ -14,7 +14,7 @@ use super::{
     lane::Lane,
     limits::Limiter,
     moves::Moves,
-    prepared::{End, Ended, InFlight, Prepared},
+    prepared::{End, Ended, InFlight, Prepared, RenderFailure},
     retry, route,
 };
 use crate::{
@@ -239,16 +239,8 @@ impl Scheduler {
     }
 
     /// A recipient whose template failed.
-    pub fn render_failed(
-        &mut self,
-        index: usize,
-        seq: Option<u64>,
-        was_deferred: bool,
-        recipient: Arc<str>,
-        attempt: u32,
-        message: String,
-        now_ms: i64,
-    ) {
+    pub fn render_failed(&mut self, index: usize, failed: RenderFailure, now_ms: i64) {
+        let RenderFailure { seq, was_deferred, recipient, attempt, message } = failed;
         if let Some(campaign) = self.campaigns[index].as_mut() {
             // A claim of an earlier process may have been mailed, whatever its template does now.
             let count = if seq.is_some() && !was_deferred { &mut campaign.counts.unknown } else { &mut campaign.counts.render_failed };

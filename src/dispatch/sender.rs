@@ -101,10 +101,15 @@ impl Dispatch {
     }
 }
 
+/// The keys that a claim counts for, by server and plan.
+type UsageKeys = BTreeMap<(usize, Option<Arc<str>>), Arc<[Arc<str>]>>;
+/// Deferred messages whose time has come, and when the next is due.
+type Due = (Vec<crate::ledger::DueMessage>, Option<i64>);
+
 /// What the ledger answers to a question that was asked in the background.
 enum Answer {
-    Opened(usize, Result<(RunRecord, Opened), LedgerError>),
-    Due(usize, u64, Result<(Vec<crate::ledger::DueMessage>, Option<i64>), LedgerError>),
+    Opened(usize, Result<Box<(RunRecord, Opened)>, LedgerError>),
+    Due(usize, u64, Result<Due, LedgerError>),
     Closed(usize, Result<Closing, LedgerError>),
     AddedLater(usize, u64),
     /// Claims of an earlier process whose recipient is not in the audience any more: unknown for good.
@@ -132,7 +137,7 @@ struct Sending {
     /// Claims of an earlier process that no row of the audience came for.
     not_met: BTreeMap<usize, Vec<u64>>,
     server_ids: BTreeMap<usize, ServerId>,
-    usage_keys: BTreeMap<(usize, Option<Arc<str>>), Arc<[Arc<str>]>>,
+    usage_keys: UsageKeys,
     feeders: BTreeMap<usize, Sender<Request>>,
     feeder_events: mpsc::UnboundedSender<FeederEvent>,
     feeder_receiver: mpsc::UnboundedReceiver<FeederEvent>,
@@ -315,7 +320,8 @@ impl Sending {
     fn answered(&mut self, answer: Answer) {
         let now_ms = self.clock.now_ms();
         match answer {
-            Answer::Opened(index, Ok((record, opened))) => {
+            Answer::Opened(index, Ok(found)) => {
+                let (record, opened) = *found;
                 self.ledger_works();
                 self.runs.insert(index, record.id);
                 let closed = opened.closed_ms.is_some();
@@ -392,8 +398,8 @@ impl Sending {
         let now_ms = self.clock.now_ms();
         match fed {
             Fed::Messages(messages, requested, due) => self.scheduler.prepared(index, messages, requested, due),
-            Fed::RenderFailed { seq, was_deferred, recipient, attempt, message } => {
-                self.scheduler.render_failed(index, seq, was_deferred, recipient, attempt, message, now_ms);
+            Fed::RenderFailed(failed) => {
+                self.scheduler.render_failed(index, failed, now_ms);
             }
             Fed::Progress(progress, seen) => {
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {

@@ -310,7 +310,7 @@ impl Simulation {
     fn act(&mut self, action: Action) {
         match action {
             Action::Open(index) => {
-                self.scheduler.opened(index, Opened { counts: RecipientCounts::default(), started_ms: self.now_ms, ..Opened::default() })
+                self.scheduler.opened(index, Opened { counts: RecipientCounts::default(), started_ms: self.now_ms, ..Opened::default() });
             }
             Action::Feed(index) => self.to_feed.push(index),
             Action::Unfeed(index, fetching) => {

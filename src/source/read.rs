@@ -120,13 +120,12 @@ fn decoded(json: &Value, field: &str, node: &Node, problems: &mut Vec<Problem>) 
     let mut values = Vec::new();
     for (key, text) in entries(json, field) {
         let packed: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
-        match STANDARD.decode(packed.as_bytes()) {
-            Ok(bytes) => values.push((key.clone(), bytes)),
-            Err(_) => {
-                let path = FieldPath::parse(field).key(key);
-                let instead = if field == "data" { "; encode it, or move it to `stringData` as it is" } else { "; encode it" };
-                problems.push(Problem { at: node.locate(&path), path, message: format!("this is not base64{instead}") });
-            }
+        if let Ok(bytes) = STANDARD.decode(packed.as_bytes()) {
+            values.push((key.clone(), bytes))
+        } else {
+            let path = FieldPath::parse(field).key(key);
+            let instead = if field == "data" { "; encode it, or move it to `stringData` as it is" } else { "; encode it" };
+            problems.push(Problem { at: node.locate(&path), path, message: format!("this is not base64{instead}") });
         }
     }
     values

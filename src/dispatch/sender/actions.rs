@@ -1,6 +1,9 @@
 //! The scheduler's actions become calls of ledger, feeders and servers, in the background.
 
-use super::*;
+use super::{
+    Action, Answer, AudienceRead, Closing, DUE_MAX, Event, FeederSpec, Opened, Outgoing, Reason, RecipientCounts, Request, RunId, RunKey,
+    Sending, Trouble, UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server, feeder, give_back, recipient_counts,
+};
 
 impl Sending {
     pub(super) fn act(&mut self, action: Action) {
@@ -69,7 +72,7 @@ impl Sending {
                     next_due_ms: ledger.next_due(record.id).await?,
                     unknown_at_start: record.left_without_outcome,
                 };
-                Ok((record, opened))
+                Ok(Box::new((record, opened)))
             };
             let _ = answers.send(Answer::Opened(index, opened.await));
         });
@@ -124,15 +127,12 @@ impl Sending {
         let server = self.routing.servers.get(&self.scheduler.lane_keys[lane]).and_then(|route| route.server.clone());
         let (outcomes, deliveries) = (self.outcomes.clone(), self.deliveries.clone());
         tokio::spawn(async move {
-            let batch_max = match server {
-                Some(server) => {
-                    server.deliver(batch, outcomes).await;
-                    server.batch_max()
-                }
-                None => {
-                    give_back(batch, &outcomes);
-                    1
-                }
+            let batch_max = if let Some(server) = server {
+                server.deliver(batch, outcomes).await;
+                server.batch_max()
+            } else {
+                give_back(batch, &outcomes);
+                1
             };
             let _ = deliveries.send((lane, batch_max));
         });

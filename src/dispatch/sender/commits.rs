@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::*;
+use super::{
+    Claim, Commit, CommitReceipt, CommitResult, End, EndState, Ended, Instant, LEDGER_RETRY, LedgerError, OutcomeRecord, Planned, Sending,
+    USAGE_MINUTES, mpsc,
+};
 
 impl Sending {
     pub(super) async fn commit(&mut self, planned: Planned, now_ms: i64, done: mpsc::Sender<CommitResult>) {

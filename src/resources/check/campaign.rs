@@ -120,7 +120,7 @@ fn check_content(content: &Content, faults: &mut Vec<Fault>) {
                 check_exactly_one(&[("path", source.path.is_some()), ("configMapRef", source.config_map_ref.is_some())], &path, faults);
             }
             Some(Body::Inline(text)) if text.trim().is_empty() => {
-                faults.push(Fault::new(path, "this body is empty; write it, or leave the field out"))
+                faults.push(Fault::new(path, "this body is empty; write it, or leave the field out"));
             }
             _ => {}
         }
@@ -152,7 +152,7 @@ fn check_audience(audience: &Audience, faults: &mut Vec<Fault>) {
             Some(serde_json::Value::String(_)) => {}
             Some(_) => faults.push(Fault::new(format!("spec.audience.inline[{index}].email"), "the address must be text")),
             None => {
-                faults.push(Fault::new(format!("spec.audience.inline[{index}]"), "the address is missing; it goes to the field `email`"))
+                faults.push(Fault::new(format!("spec.audience.inline[{index}]"), "the address is missing; it goes to the field `email`"));
             }
         }
     }
