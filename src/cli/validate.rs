@@ -27,7 +27,7 @@ pub struct ValidateArgs {
     /// Files and folders. In folders, .yaml, .yml and .json files are read; hidden names are skipped.
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// A folder of Secrets, as <namespace>/<name>/<key> files.
+    /// A folder of Secrets, as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
     /// The form of the output.
