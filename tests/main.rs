@@ -4,5 +4,6 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod architecture;
+mod inputs;
 mod signals;
 mod validate;
