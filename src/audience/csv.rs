@@ -119,18 +119,28 @@ impl Table {
         self.skip_line_ends()?;
         let line = self.parser.line();
         let (mut written, mut fields) = (0, 0);
+        let mut line_ended = false;
         loop {
-            let block = self.source.fill()?;
+            let mut block = self.source.fill()?;
+            let at_end = block.is_empty();
+            if at_end && !line_ended {
+                // csv-core ends an open quote in silence at the end. A line break it takes for text only within one.
+                block = b"\n";
+            }
             let (result, read, more, ends) = self.parser.read_record(block, &mut self.text[written..], &mut self.ends[fields..]);
-            self.source.consume(read);
+            if !at_end {
+                self.source.consume(read);
+            }
+            let fail = |what: String| AudienceError::unreadable(format!("{}, line {line}: {what}. Mend that row", self.source.place()));
+            let too_long = |what: String| fail(format!("{what}; perhaps a quote is opened there and never closed"));
+            if at_end && !line_ended && read > 0 {
+                line_ended = true;
+                if more > 0 {
+                    return Err(fail("a quote is opened there and never closed, so that all that follows is one row".to_owned()));
+                }
+            }
             written += more;
             fields += ends;
-            let too_long = |what: String| {
-                AudienceError::unreadable(format!(
-                    "{}, line {line}: {what}; perhaps a quote is opened there and never closed. Mend that row",
-                    self.source.place()
-                ))
-            };
             match result {
                 ReadRecordResult::Record => {
                     self.fields = fields;

@@ -146,6 +146,17 @@ fn csv_rows() {
         ),
         ("a character broken over two fields", b"email,a,b\na@x.example,\xc3,\xa9\n", &["line 2: the row is not UTF-8"]),
         ("unnamed columns are not fields", b"email,,\na@x.example,1,2\n", &[r#"a@x.example {"email":"a@x.example"}"#]),
+        (
+            "a quote that is never closed loses nobody in silence",
+            b"email,n\na@x.example,1\nb@x.example,\"2\nc@x.example,3\n",
+            &[
+                r#"a@x.example {"email":"a@x.example","n":"1"}"#,
+                "error: the audience, line 3: a quote is opened there and never closed, so that all that follows is one row. Mend that row",
+            ],
+        ),
+        ("a quote opened by the last byte", b"email,n\na@x.example,\"", &["error: the audience, line 2: a quote is opened there and never closed, so that all that follows is one row. Mend that row"]),
+        ("a quote closed by the last byte", b"email,n\na@x.example,\"1\"", &[r#"a@x.example {"email":"a@x.example","n":"1"}"#]),
+        ("an empty field at the end", b"email,n\na@x.example,", &[r#"a@x.example {"email":"a@x.example","n":""}"#]),
         ("header only", b"email\n", &[]),
         ("empty", b"", &["error: the audience: it is empty; the first line must name the columns, one of them `email`"]),
         ("no such column", b"mail,name\n", &["error: the audience: there is no column `email`; the columns are `mail`, `name`"]),
