@@ -69,6 +69,11 @@ impl Table {
                 {
                     let divider = if divider == '\t' { "tabs".to_owned() } else { format!("`{divider}`") };
                     why = format!("the columns are divided by {divider}; divide them by commas");
+                } else if names.iter().any(|name| Address::parse(name).is_ok()) {
+                    // Nobody's address belongs into a status.
+                    why = "the first line names no columns but is a row already; put a line before it that names them, one of them `email`".to_owned();
+                } else if names[0].starts_with('<') {
+                    why = "it is a page (HTML or XML) and no table; a login or an error page, perhaps".to_owned();
                 }
                 return Err(error(why));
             }
@@ -92,7 +97,8 @@ impl Table {
     fn row(&mut self) -> Result<Recipient, String> {
         let wanted = self.columns.names.len();
         if self.fields != wanted {
-            return Err(format!("the row has {} fields and the header has {wanted}", self.fields));
+            let fields = if self.fields == 1 { "field" } else { "fields" };
+            return Err(format!("the row has {} {fields} and the header has {wanted}", self.fields));
         }
         let not_utf8 = || "the row is not UTF-8".to_owned();
         let text = std::str::from_utf8(&self.text[..self.length()]).map_err(|_| not_utf8())?;

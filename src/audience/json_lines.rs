@@ -64,6 +64,7 @@ fn parse(line: u64, text: &[u8]) -> Row {
     match serde_json::from_str::<Map<String, Value>>(text) {
         Ok(object) => recipient(line, object),
         // The position is within the line; serde_json's own line is always 1.
+        Err(error) if error.is_eof() => bad("the line ends before its JSON object does: put one whole object on each line".to_owned()),
         Err(error) => {
             let message = error.to_string();
             let what = message.rsplit_once(" at line ").map_or(&*message, |(what, _)| what);

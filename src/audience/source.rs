@@ -96,6 +96,7 @@ impl Source {
 fn unreadable(place: &str, transient: bool, error: &io::Error) -> AudienceError {
     let message = match error.kind() {
         io::ErrorKind::UnexpectedEof => format!("{place}: it ends too early; it was cut off on the way, or is still being written"),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => format!("{place}: it is damaged ({error}); make or copy it again"),
         io::ErrorKind::PermissionDenied => format!("{place}: no permission to read it"),
         _ => format!("{place}: it cannot be read: {error}"),
     };
@@ -215,7 +216,8 @@ impl Body {
         let status = response.status();
         if !status.is_success() {
             let transient = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-            return Err(fail(transient, format!("the server answered {status}")));
+            let advice = if transient { "" } else { "; check the URL" };
+            return Err(fail(transient, format!("the server answered {status}{advice}")));
         }
         progress.total.store(response.content_length().unwrap_or(0), Ordering::Relaxed);
         Ok(Self { response, chunk: bytes::Bytes::new(), runtime: runtime.clone() })
@@ -248,22 +250,23 @@ fn shown(url: &Url) -> String {
     url.to_string()
 }
 
-/// An HTTP error with its causes and without its URL.
+/// An HTTP error by its innermost cause, without its URL.
 fn told(error: reqwest::Error) -> String {
     if error.is_timeout() {
         let (connect, read) = (CONNECT_TIMEOUT.as_secs(), READ_TIMEOUT.as_secs());
         return if error.is_connect() { format!("no connection within {connect} s") } else { format!("no byte arrived for {read} s") };
     }
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
     }
-    text
+    // The layers above only say which of them it went through.
+    if error.is_connect() {
+        format!("no connection: {cause}")
+    } else if error.is_request() {
+        format!("no answer: {cause}")
+    } else {
+        cause.to_string()
+    }
 }

@@ -485,8 +485,9 @@ fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerSt
     conditions.push(Condition::new(ConditionType::Completed, completed, verdict.reason, completion(&verdict, &recipients)));
     let added = report.map_or(0, |report| report.added_later);
     if recipients.bad_rows > 0 && added == 0 {
+        let (rows, them) = if recipients.bad_rows == 1 { ("row", "it") } else { ("rows", "them") };
         let message = format!(
-            "{} rows of the audience could not be used; `mailfleet get campaigns {} --problems` names them.",
+            "{} {rows} of the audience could not be used; `mailfleet get campaigns {} --problems` names {them}.",
             recipients.bad_rows, input.object.metadata.name
         );
         conditions.push(Condition::new(ConditionType::AudienceRead, ConditionStatus::False, Reason::BadRows, message));

@@ -145,7 +145,8 @@ fn ledger_trouble(error: &LedgerError) -> Trouble {
 }
 
 fn audience_trouble(error: AudienceError) -> Trouble {
-    Trouble { reason: error.reason, message: error.message, transient: error.transient }
+    let message = if error.transient { format!("{}; it is tried again by itself", error.message) } else { error.message };
+    Trouble { reason: error.reason, message, transient: error.transient }
 }
 
 impl Feeder {

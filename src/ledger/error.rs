@@ -63,7 +63,14 @@ impl LedgerError {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => LedgerErrorKind::NotPermitted,
             _ => LedgerErrorKind::Io,
         };
-        Self::new(kind, told(kind, path, &error.to_string()))
+        let message = match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                format!("{} is no folder, or lies below a file; choose another state folder with --state", path.display())
+            }
+            io::ErrorKind::IsADirectory => format!("{} is a folder where a file should be; move it away", path.display()),
+            _ => told(kind, path, &error.to_string()),
+        };
+        Self::new(kind, message)
     }
 
     /// From an error of SQLite about the file at `path`.

@@ -21,8 +21,8 @@ use std::{
 
 use mailfleet::{
     engine::{self, EngineOptions, View},
-    ledger::{Ledger, LedgerOptions, LedgerReader, MessageState},
-    resources::{Condition, ConditionStatus, ConditionType, campaign::CampaignState},
+    ledger::{Ledger, LedgerErrorKind, LedgerOptions, LedgerReader, MessageState},
+    resources::{Condition, ConditionStatus, ConditionType, Reason},
     source::{Files, Options, Severity},
 };
 use tokio::sync::watch;
@@ -115,6 +115,7 @@ async fn run(case: &Case) -> String {
     if case.after_a_run {
         let first = run_once(&place).await;
         assert!(first.contains("hello: Completed"), "{}: the first run should be good:\n{first}", case.name);
+        wait_until_free(&place.state()).await;
     }
     // A file that holds a lock lives until the case is over.
     if let Some(spoil) = case.spoil {
@@ -129,6 +130,19 @@ async fn run(case: &Case) -> String {
         text = text.replace(from, to);
     }
     text
+}
+
+/// The threads that read an audience may hold the ledger a moment longer than the run; in a process they end with it.
+async fn wait_until_free(state: &Path) {
+    for _ in 0..500 {
+        let state = state.to_owned();
+        let opened = tokio::task::spawn_blocking(move || Ledger::open(&state, LedgerOptions::default()).map(drop));
+        if !opened.await.expect("it ends").is_err_and(|error| error.kind == LedgerErrorKind::InUse) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the ledger of the first run was never given back");
 }
 
 /// What `mailfleet run --once` tells, as text. What tries again for ever is stopped once it says why.
@@ -150,7 +164,8 @@ async fn run_once(place: &Place) -> String {
     };
     let (view, mut seen) = watch::channel(View::default());
     let stop = async move {
-        let is_waiting = |view: &View| view.decision.campaigns.values().any(|campaign| campaign.status.state == CampaignState::Waiting);
+        let tries_again = |condition: &Condition| condition.kind == ConditionType::Reconciling && condition.reason != Reason::NotProbedYet;
+        let is_waiting = |view: &View| view.decision.campaigns.values().any(|campaign| campaign.status.conditions.iter().any(tries_again));
         if seen.wait_for(is_waiting).await.is_err() {
             std::future::pending::<()>().await;
         }
