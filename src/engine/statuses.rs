@@ -34,6 +34,8 @@ pub struct Statuses {
     campaigns: BTreeMap<Key, CampaignStatus>,
     /// What was written last: without counters, and when.
     written: BTreeMap<(&'static str, Key), (u64, u64, i64)>,
+    /// Whose last write failed: told once, however often it is tried.
+    failing: BTreeSet<(&'static str, Key)>,
     broken: Vec<Broken>,
     wake_at_ms: i64,
     /// Whether files of objects that went while no process ran were looked for.
@@ -48,6 +50,7 @@ impl Statuses {
             conditions: BTreeMap::new(),
             campaigns: BTreeMap::new(),
             written: BTreeMap::new(),
+            failing: BTreeSet::new(),
             broken: Vec::new(),
             wake_at_ms: i64::MAX,
             is_swept: false,
@@ -100,6 +103,7 @@ impl Statuses {
                 tracing::warn!(%error, kind = id.0, name = %id.1, "the status of a deleted object could not be removed");
             }
             self.written.remove(&id);
+            self.failing.remove(&id);
             self.conditions.remove(&id);
             if id.0 == Campaign::KIND {
                 self.campaigns.remove(&id.1);
@@ -218,10 +222,14 @@ impl Statuses {
     fn store(&mut self, id: (&'static str, Key), value: &Value, (whole, shape): (u64, u64), now_ms: i64) {
         match self.folder.write(id.0, &id.1, value) {
             Ok(_) => {
+                self.failing.remove(&id);
                 self.written.insert(id, (whole, shape, now_ms));
             }
             Err(error) => {
-                tracing::error!(%error, kind = id.0, name = %id.1, "a status file could not be written; it is tried again");
+                if !self.failing.contains(&id) {
+                    tracing::error!(%error, kind = id.0, name = %id.1, "a status file could not be written; it is tried again until it can");
+                    self.failing.insert(id);
+                }
                 self.wake_at_ms = self.wake_at_ms.min(now_ms + WRITE_AGAIN_MS);
             }
         }
