@@ -5,7 +5,7 @@ PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/mailfleet
 
-.PHONY: help build demo test crash outage memory campaigns real bench lint format setup clean
+.PHONY: help build demo test crash outage ledger memory campaigns real bench lint format setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ test: setup ## everything but the long suites: cargo test, lint, and the suites 
 
 crash: build ## kill -9 at 25 random points of a campaign of 20,000: nobody twice, nobody lost
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/crash.py $(ARGS)
+
+ledger: build ## the ledger's database locked, its disk full, in mid-campaign: it waits, says why, and goes on
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/ledger.py $(ARGS)
 
 outage: build ## one of two servers killed, hung, or answering 421 half way
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/outage.py $(ARGS)
