@@ -63,18 +63,19 @@ impl Table {
         let found: Vec<usize> = names.iter().enumerate().filter(|(_, name)| name.eq_ignore_ascii_case(EMAIL)).map(|(i, _)| i).collect();
         let email = match found[..] {
             [] => {
-                let mut why = format!("there is no column `email`; the columns are {}", list(&names));
-                if let [only] = &names[..]
-                    && let Some(divider) = [';', '\t', '|'].into_iter().find(|divider| only.contains(*divider))
-                {
+                let divider = [';', '\t', '|'].into_iter().find(|divider| names.len() == 1 && names[0].contains(*divider));
+                let why = if let Some(divider) = divider {
                     let divider = if divider == '\t' { "tabs".to_owned() } else { format!("`{divider}`") };
-                    why = format!("the columns are divided by {divider}; divide them by commas");
+                    format!("the columns are divided by {divider}; divide them by commas")
                 } else if names.iter().any(|name| Address::parse(name).is_ok()) {
                     // Nobody's address belongs into a status.
-                    why = "the first line names no columns but is a row already; put a line before it that names them, one of them `email`".to_owned();
+                    "the first line names no columns but is a row already; put a line before it that names them, one of them `email`"
+                        .to_owned()
                 } else if names[0].starts_with('<') {
-                    why = "it is a page (HTML or XML) and no table; a login or an error page, perhaps".to_owned();
-                }
+                    "it is a page (HTML or XML) and no table; a login or an error page, perhaps".to_owned()
+                } else {
+                    format!("there is no column `email`; the columns are {}", list(&names))
+                };
                 return Err(error(why));
             }
             [email] => email,
