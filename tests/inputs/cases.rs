@@ -65,8 +65,8 @@ fn tables() -> Vec<Case> {
         table("csv-wrong-number-of-fields", "email,name\na@example.com\nb@example.com,Bo,extra\nc@example.com,Cy\n"),
         table("csv-bad-addresses", bad_addresses),
         table("csv-duplicates", "email,name\na@example.com,Ann\na@EXAMPLE.com,Ann again\nA@example.com,Another\nb@example.com,Bo\n"),
-        Case { spoil: Some(|state| remove_audience(state)), ..table("csv-missing", "email\na@example.com\n") },
-        Case { spoil: Some(|state| audience_becomes_folder(state)), ..table("csv-is-a-folder", "") },
+        Case { spoil: Some(remove_audience), ..table("csv-missing", "email\na@example.com\n") },
+        Case { spoil: Some(audience_becomes_folder), ..table("csv-is-a-folder", "") },
     ]
 }
 
@@ -163,7 +163,10 @@ fn urls() -> Vec<Case> {
         url("url-503", Some("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")),
         url("url-cut-short", Some("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nemail\na@example.com\n")),
         url("url-not-http", Some("220 mail.example.com ESMTP\r\n")),
-        url("url-a-page", Some("HTTP/1.1 200 OK\r\nContent-Length: 45\r\nConnection: close\r\n\r\n<html><body>Please <b>log in</b></body></html>")),
+        url(
+            "url-a-page",
+            Some("HTTP/1.1 200 OK\r\nContent-Length: 45\r\nConnection: close\r\n\r\n<html><body>Please <b>log in</b></body></html>"),
+        ),
         url("url-redirect-loop", Some("HTTP/1.1 302 Found\r\nLocation: /again.csv\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")),
     ]
 }
@@ -179,7 +182,10 @@ fn contents() -> Vec<Case> {
         case("template-unknown-filter", "subject: 'Hello {{ email | capitalise }}'\n  content: {text: Dear reader}"),
         case("template-unknown-function", "subject: Hello\n  content: {text: 'Dear {{ today() }}'}"),
         case("template-include", "subject: Hello\n  content: {text: '{% include \"/etc/passwd\" %}'}"),
-        Case { audience: named.to_owned(), ..case("template-missing-field-in-one-row", "subject: Hello\n  content: {text: 'Dear {{ name }}'}") },
+        Case {
+            audience: named.to_owned(),
+            ..case("template-missing-field-in-one-row", "subject: Hello\n  content: {text: 'Dear {{ name }}'}")
+        },
         Case {
             audience: format!("{{inline: [{}]}}", many.join(", ")),
             ..case("template-more-failures-than-allowed", "subject: Hello\n  content: {text: 'Dear {{ name }}', maxRenderErrors: 3}")
@@ -191,7 +197,10 @@ fn contents() -> Vec<Case> {
         case("template-subject-too-long", "subject: '{% for a in range(9000) %}too long {% endfor %}'\n  content: {text: Dear reader}"),
         case("mjml-broken", "subject: Hello\n  content: {mjml: '<mjml><mj-body><mj-section><mj-text>Hello</mj-body></mjml>'}"),
         case("mjml-is-html", "subject: Hello\n  content: {mjml: '<html><body>Hello</body></html>'}"),
-        Case { files: vec![("body.html", b"Caf\xe9".to_vec())], ..case("body-not-utf-8", "subject: Hello\n  content: {html: {path: body.html}}") },
+        Case {
+            files: vec![("body.html", b"Caf\xe9".to_vec())],
+            ..case("body-not-utf-8", "subject: Hello\n  content: {html: {path: body.html}}")
+        },
         case("body-missing", "subject: Hello\n  content: {html: {path: body.html}}"),
         Case {
             audience: injecting.to_owned(),
@@ -234,10 +243,13 @@ fn ledgers() -> Vec<Case> {
                 fs::write(database(state), bytes).expect("written");
             })
         },
-        Case { after_a_run: true, ..case("ledger-cut-off", |state| {
-            let bytes = fs::read(database(state)).expect("a ledger");
-            fs::write(database(state), &bytes[..5000]).expect("written");
-        }) },
+        Case {
+            after_a_run: true,
+            ..case("ledger-cut-off", |state| {
+                let bytes = fs::read(database(state)).expect("a ledger");
+                fs::write(database(state), &bytes[..5000]).expect("written");
+            })
+        },
         Case { after_a_run: true, ..case("ledger-newer-version", |state| sql(state, "UPDATE meta SET value = 99 WHERE key = 'schema'")) },
         case("ledger-of-another-program", |state| sql(state, "CREATE TABLE notes (text TEXT)")),
         case("ledger-is-a-folder", |state| fs::create_dir_all(state.join("ledger.db")).expect("a folder")),

@@ -157,7 +157,9 @@ async fn run_once(place: &Place) -> String {
         return text + "nothing is started\n";
     }
     let state = place.state();
-    let opened = tokio::task::spawn_blocking(move || Ledger::open(&state, LedgerOptions { busy_timeout: Duration::from_millis(100), ..LedgerOptions::default() }));
+    let opened = tokio::task::spawn_blocking(move || {
+        Ledger::open(&state, LedgerOptions { busy_timeout: Duration::from_millis(100), ..LedgerOptions::default() })
+    });
     let ledger = match opened.await.expect("it ends") {
         Ok(ledger) => ledger,
         Err(error) => return format!("{text}refused: {error}\n"),
@@ -183,7 +185,13 @@ async fn run_once(place: &Place) -> String {
         let _ = writeln!(text, "Campaign hello: {:?}", campaign.status.state);
         conditions(&mut text, &campaign.status.conditions);
         let counts = serde_json::to_value(&campaign.status.recipients).expect("plain data");
-        let counts: Vec<String> = counts.as_object().expect("an object").iter().filter(|(_, count)| **count != 0).map(|(name, count)| format!("{name} {count}")).collect();
+        let counts: Vec<String> = counts
+            .as_object()
+            .expect("an object")
+            .iter()
+            .filter(|(_, count)| **count != 0)
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
         let _ = writeln!(text, "    recipients: {}", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") });
     }
     text + &kept(&place.state())
@@ -204,7 +212,11 @@ fn kept(state: &Path) -> String {
         let mut recipients = BTreeSet::new();
         reader
             .recipients(run.record.id, &[], |row| {
-                let reply = if row.state == MessageState::Accepted { String::new() } else { row.reply.map(|reply| format!(": {reply}")).unwrap_or_default() };
+                let reply = if row.state == MessageState::Accepted {
+                    String::new()
+                } else {
+                    row.reply.map(|reply| format!(": {reply}")).unwrap_or_default()
+                };
                 recipients.insert(format!("{} {:?}{reply}\n", row.recipient, row.state));
                 ControlFlow::Continue(())
             })
@@ -257,7 +269,8 @@ async fn every_bad_input_of_a_run_has_its_message() {
     let mut running = tokio::task::JoinSet::new();
     for case in cases {
         running.spawn(async move {
-            let told = tokio::time::timeout(CASE_MAX, run(&case)).await.map_err(|_| format!("{}: no end within {CASE_MAX:?}", case.name))?;
+            let told =
+                tokio::time::timeout(CASE_MAX, run(&case)).await.map_err(|_| format!("{}: no end within {CASE_MAX:?}", case.name))?;
             check_golden(case.name, &told)
         });
     }
