@@ -10,6 +10,9 @@ use std::time::Duration;
 pub const CLAIMS_MAX: usize = 64;
 /// The window of a server of which nothing is known yet.
 const START: usize = 4;
+/// What writing, waking and collecting add to a round trip on this side, milliseconds: the trip itself is counted from the
+/// last byte written, and on a fast wire is the smaller part.
+const OWN_TIME_MS: f64 = 1.0;
 /// The rate is taken over stretches of this length, milliseconds.
 const STRETCH_MS: i64 = 100;
 /// A measurement counts for so many stretches.
@@ -66,9 +69,13 @@ impl FlightWindow {
     /// Messages that the round trip and the commit need at the best rate seen.
     #[must_use]
     pub fn needed(&self, commit: Duration) -> f64 {
-        let rate = self.rates.iter().copied().fold(0.0, f64::max);
         let trip = self.trips.iter().copied().fold(f64::INFINITY, f64::min);
-        if trip.is_finite() { rate * (trip + commit.as_secs_f64() * 1000.0) } else { 0.0 }
+        if trip.is_finite() { self.rate() * (trip + commit.as_secs_f64() * 1000.0) } else { 0.0 }
+    }
+
+    /// The best rate seen, messages a millisecond.
+    fn rate(&self) -> f64 {
+        self.rates.iter().copied().fold(0.0, f64::max)
     }
 
     /// The window now, for a server whose fair share of [`CLAIMS_MAX`] is `share`.
@@ -76,7 +83,7 @@ impl FlightWindow {
     pub fn size(&self, commit: Duration, share: usize) -> usize {
         let needed = self.needed(commit);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let (doubled, probing) = ((2.0 * needed).ceil() as usize, (1.25 * needed).ceil() as usize);
+        let (doubled, probing) = ((2.0 * (needed + self.rate() * OWN_TIME_MS)).ceil() as usize, (1.25 * needed).ceil() as usize);
         doubled.min(share).max(probing).max(START.min(share)).max(1)
     }
 }
