@@ -14,9 +14,9 @@ const START: usize = 4;
 /// last byte written, and on a fast wire is the smaller part.
 const OWN_TIME_MS: f64 = 1.0;
 /// The rate is taken over stretches of this length, milliseconds.
-const STRETCH_MS: i64 = 100;
+const STRETCH_MS: i64 = 25;
 /// A measurement counts for so many stretches.
-const REMEMBERED: usize = 30;
+const REMEMBERED: usize = 120;
 
 /// The window of one server, fitted to what it does.
 #[derive(Clone, Debug)]

@@ -145,7 +145,7 @@ fn a_message_that_moves_does_not_wait_for_the_end_of_the_audience() {
             seed,
             Chances::default(),
             &[("a", 1, &[]), ("b", 1, &[])],
-            &[("default", "spring", 3000)],
+            &[("default", "spring", 6000)],
             WhenOutcomeIsUnknown::Skip,
         );
         let (mut longest, mut incidents) = (0, 0);
@@ -159,7 +159,7 @@ fn a_message_that_moves_does_not_wait_for_the_end_of_the_audience() {
             longest = oldest.map_or(longest, |at| longest.max(simulation.now_ms - at));
         }
         let all = simulation.now_ms - START_MS;
-        assert!(incidents > 0 && longest < 1000 && all > 2500, "seed {seed}: one waited {longest} ms of {all}");
+        assert!(incidents > 0 && longest * 3 < all, "seed {seed}: one waited {longest} ms of {all}");
     }
 }
 
