@@ -87,7 +87,10 @@ pub fn decide(
         .filter(|candidate| servers.get(&candidate.key).is_some_and(|server| server.active))
         .map(|candidate| (candidate.key.clone(), candidate.weight))
         .collect();
-    let rows = rows(&candidates, servers, report, observed);
+    // Before the ledger has answered, the dispatcher knows no counts.
+    let report = report.filter(|report| report.phase != Phase::Opening);
+    let accepted = report.map(|report| &report.accepted).or_else(|| input.recorded.as_ref().map(|recorded| &recorded.accepted));
+    let rows = rows(&candidates, servers, accepted, observed);
     let wake_at_ms = verdict.wake_at_ms;
     let order = verdict.order.map(|hold| OrderIntent { hold, servers: routed, plan_limits: plan_limits(key, spec, world) });
     let status = status(input, verdict, rows, report);
@@ -398,7 +401,7 @@ fn judge_servers(
 fn rows(
     candidates: &[Candidate],
     servers: &BTreeMap<Key, ServerDecision>,
-    report: Option<&CampaignReport>,
+    accepted: Option<&BTreeMap<Key, u64>>,
     observed: &Observations,
 ) -> Vec<CampaignServerStatus> {
     let may = |candidate: &Candidate| {
@@ -427,7 +430,7 @@ fn rows(
                 share_percent: format!("{}.{}", tenths / 10, tenths % 10),
                 limit_left: candidate.granted.then(|| load.and_then(|load| load.limit_left)).flatten(),
                 warmup_left: candidate.granted.then(|| load.and_then(|load| load.warmup_left)).flatten(),
-                accepted: report.and_then(|report| report.accepted.get(&candidate.key)).copied().unwrap_or(0),
+                accepted: accepted.and_then(|accepted| accepted.get(&candidate.key)).copied().unwrap_or(0),
                 why_not: why_not(candidate, server, load),
             }
         })
@@ -471,10 +474,11 @@ fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerSt
     let spec = &input.object.spec;
     let previous = input.previous.as_ref().filter(|previous| previous.run == spec.run());
     let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms - ms.rem_euclid(1000)).ok());
-    let recipients = report.map_or_else(
-        || previous.map_or_else(RecipientCounts::default, |previous| previous.recipients.clone()),
-        |report| report.counts.clone(),
-    );
+    let recorded = input.recorded.as_ref();
+    let counts = report.map(|report| &report.counts).or_else(|| recorded.map(|recorded| &recorded.counts));
+    let recipients = counts.or_else(|| previous.map(|previous| &previous.recipients)).cloned().unwrap_or_default();
+    let started_ms = report.and_then(|report| report.started_ms).or_else(|| recorded.map(|recorded| recorded.started_ms));
+    let completed_ms = report.and_then(|report| report.completed_ms).or_else(|| recorded.and_then(|recorded| recorded.closed_ms));
     let mut conditions = Vec::new();
     let ready = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
     conditions.push(Condition::new(ConditionType::Ready, ready, verdict.reason, verdict.message.as_str()));
@@ -519,8 +523,8 @@ fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerSt
         observed_generation: input.object.generation(),
         state: verdict.state,
         run: spec.run().to_owned(),
-        started_at: report.and_then(|report| time(report.started_ms)).or_else(|| previous.and_then(|previous| previous.started_at)),
-        completed_at: report.and_then(|report| time(report.completed_ms)).or_else(|| previous.and_then(|previous| previous.completed_at)),
+        started_at: time(started_ms).or_else(|| previous.and_then(|previous| previous.started_at)),
+        completed_at: time(completed_ms).or_else(|| previous.and_then(|previous| previous.completed_at)),
         recipients,
         servers,
         effective: EffectiveCampaign {

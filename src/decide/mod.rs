@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use observe::{Observations, ProbeResult, ServerObservation};
 
 use crate::resources::{
-    Campaign, Key, Plan, Rate, Reason, SendingServer, campaign::CampaignStatus, plan::PlanStatus, sending_server::SendingServerStatus,
+    Campaign, Key, Plan, Rate, Reason, SendingServer,
+    campaign::{CampaignStatus, RecipientCounts},
+    plan::PlanStatus,
+    sending_server::SendingServerStatus,
 };
 
 /// Everything that people want, with what it refers to already looked up.
@@ -80,6 +83,19 @@ pub enum InLedger {
     Closed,
 }
 
+/// How a closed run ended, as the ledger has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Recipients by what became of them.
+    pub counts: RecipientCounts,
+    /// Messages that each server took.
+    pub accepted: BTreeMap<Key, u64>,
+    /// When the run began, milliseconds.
+    pub started_ms: i64,
+    /// When every recipient had an end, milliseconds.
+    pub closed_ms: Option<i64>,
+}
+
 /// A campaign and what was looked up for it.
 #[derive(Clone)]
 pub struct CampaignInput {
@@ -91,6 +107,8 @@ pub struct CampaignInput {
     pub stale: Option<String>,
     /// What the ledger knows of the run that the spec names.
     pub in_ledger: InLedger,
+    /// How it ended, for a closed run: status must not depend on the dispatcher's having looked.
+    pub recorded: Option<Recorded>,
     /// The status that was written last, by this process or the one before.
     pub previous: Option<CampaignStatus>,
 }

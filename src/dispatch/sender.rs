@@ -455,7 +455,7 @@ fn accepted_by_server(counts: &RunCounts) -> BTreeMap<String, u64> {
 }
 
 /// The ledger's counts as status shows them, without those of the audience.
-fn recipient_counts(counts: &RunCounts) -> RecipientCounts {
+pub(crate) fn recipient_counts(counts: &RunCounts) -> RecipientCounts {
     RecipientCounts {
         accepted: counts.accepted,
         rejected: counts.rejected,

@@ -12,13 +12,14 @@ use siphasher::sip::SipHasher13;
 use super::{Handles, statuses::Statuses};
 use crate::{
     audience::{Address, Input, Location},
-    decide::{CampaignInput, InLedger, PlanInput, Problem, ServerInput, World},
-    ledger::{Ledger, ObservedObject, RunKey},
+    decide::{CampaignInput, InLedger, PlanInput, Problem, Recorded, ServerInput, World},
+    dispatch::sender::recipient_counts,
+    ledger::{Ledger, ObservedObject, RunKey, RunRecord},
     message::{Content, Template},
     providers::{Context, Provider as _, Secrets, Server, outbox::Outbox},
     resources::{
         Campaign, CampaignSpec, Key, Kind, Reason, SendingServer,
-        campaign::{AudienceSource, Body, EffectiveRetry, WhenOutcomeIsUnknown},
+        campaign::{AudienceSource, Body, EffectiveRetry, RecipientCounts, WhenOutcomeIsUnknown},
     },
     source::{Origin, SecretStore, Snapshot, Sourced, resolve_path},
 };
@@ -124,9 +125,13 @@ impl Lookup {
         for (key, (object, sourced)) in campaigns {
             let work = self.work_of(&key, &object, sourced, snapshot);
             let run = RunKey::new(&key.namespace, &key.name, object.spec.run());
+            let mut recorded = None;
             let in_ledger = match self.ledger.find_run(&run).await {
                 Ok(None) => InLedger::Absent,
-                Ok(Some(run)) if run.closed_at_ms.is_some() => InLedger::Closed,
+                Ok(Some(run)) if run.closed_at_ms.is_some() => {
+                    recorded = self.recorded(&run).await;
+                    InLedger::Closed
+                }
                 Ok(Some(_)) => InLedger::Begun,
                 Err(error) => {
                     tracing::warn!(%error, campaign = %key, "the ledger could not be asked for the run");
@@ -139,10 +144,25 @@ impl Lookup {
                 .or_else(|| sourced.previous_status.as_ref().and_then(|status| serde_json::from_value((**status).clone()).ok()));
             world
                 .campaigns
-                .insert(key, CampaignInput { object: Arc::new(object), work, stale: sourced.stale.clone(), in_ledger, previous });
+                .insert(key, CampaignInput { object: Arc::new(object), work, stale: sourced.stale.clone(), in_ledger, recorded, previous });
         }
         self.forget(&world).await;
         world
+    }
+
+    /// How a closed run ended.
+    async fn recorded(&self, run: &RunRecord) -> Option<Recorded> {
+        let counts = self.ledger.counts(run.id).await.ok()?;
+        let accepted = counts.per_server.iter().filter_map(|server| {
+            let (namespace, name) = server.server.split_once('/')?;
+            Some((Key::new(namespace, name), server.accepted))
+        });
+        Some(Recorded {
+            accepted: accepted.collect(),
+            counts: RecipientCounts { total: run.total, duplicates: run.duplicates, bad_rows: run.bad_rows, ..recipient_counts(&counts) },
+            started_ms: run.started_at_ms,
+            closed_ms: run.closed_at_ms,
+        })
     }
 
     async fn forget(&mut self, world: &World) {

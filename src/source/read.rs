@@ -121,7 +121,7 @@ fn decoded(json: &Value, field: &str, node: &Node, problems: &mut Vec<Problem>) 
     for (key, text) in entries(json, field) {
         let packed: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
         if let Ok(bytes) = STANDARD.decode(packed.as_bytes()) {
-            values.push((key.clone(), bytes))
+            values.push((key.clone(), bytes));
         } else {
             let path = FieldPath::parse(field).key(key);
             let instead = if field == "data" { "; encode it, or move it to `stringData` as it is" } else { "; encode it" };

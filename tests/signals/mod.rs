@@ -71,8 +71,14 @@ fn case(text: &str) -> Case {
                 let mut object: Campaign = serde_json::from_value(parse(&value)).expect(document);
                 object.metadata.generation = Some(1);
                 object.metadata.creation_timestamp = timestamp;
-                let input =
-                    CampaignInput { object: Arc::new(object), work: Ok(1), stale: None, in_ledger: InLedger::Absent, previous: None };
+                let input = CampaignInput {
+                    object: Arc::new(object),
+                    work: Ok(1),
+                    stale: None,
+                    in_ledger: InLedger::Absent,
+                    previous: None,
+                    recorded: None,
+                };
                 world.campaigns.insert(input.object.key(), input);
             }
             Some("Namespace") => {

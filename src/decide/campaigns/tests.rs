@@ -30,7 +30,14 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
     campaign.metadata.generation = Some(2);
     world.campaigns.insert(
         key("spring"),
-        CampaignInput { object: Arc::new(campaign), work: Ok(22), stale: None, in_ledger: crate::decide::InLedger::Begun, previous: None },
+        CampaignInput {
+            object: Arc::new(campaign),
+            work: Ok(22),
+            stale: None,
+            in_ledger: crate::decide::InLedger::Begun,
+            previous: None,
+            recorded: None,
+        },
     );
     let mut observed = Observations::default();
     let good = !matches!(probed, None | Some(ProbeResult::Failed(_)));
