@@ -71,6 +71,9 @@ pub async fn run(args: RunArgs) -> ExitCode {
         Ok(snapshots) => snapshots,
         Err(message) => return refuse(&message),
     };
+    for warning in super::validate::renamed(&snapshots.borrow(), &state_dir) {
+        text::tell(&warning.to_string());
+    }
     if !report_findings(&snapshots.borrow(), args.once) {
         return refuse("The configuration has faults, and nothing was sent. Mend them; `mailfleet validate` shows the same.");
     }

@@ -1,8 +1,9 @@
 //! `mailfleet validate`: the verdict on files, offline, with the place of every fault.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -10,7 +11,11 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::output::counted;
-use crate::source::{Files, Finding, Options, Severity, Snapshot};
+use crate::{
+    ledger::LedgerReader,
+    resources::Key,
+    source::{Files, Finding, Options, Severity, Snapshot},
+};
 
 /// Checks files without contacting anything, and tells every fault with file, line, column and field.
 #[derive(Args, Clone, Debug)]
@@ -30,6 +35,9 @@ pub struct ValidateArgs {
     /// A folder of Secrets, as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
+    /// The state folder of `mailfleet run`: then a campaign that may have been renamed is warned of.
+    #[arg(long, value_name = "DIR", env = "MAILFLEET_STATE")]
+    pub state: Option<PathBuf>,
     /// The form of the output.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: ValidateOutput,
@@ -47,7 +55,11 @@ pub enum ValidateOutput {
 /// Runs the command.
 #[must_use]
 pub fn validate(args: &ValidateArgs) -> ExitCode {
-    let snapshot = Files::load_once(&args.paths, &Options::of_process(args.secrets_dir.clone(), None));
+    let mut snapshot = Files::load_once(&args.paths, &Options::of_process(args.secrets_dir.clone(), args.state.clone()));
+    if let Some(state_dir) = &args.state {
+        let renamed = renamed(&snapshot, state_dir);
+        snapshot.findings.extend(renamed);
+    }
     let mut out = io::stdout().lock();
     let printed = match args.output {
         ValidateOutput::Text => print_text(&mut out, &snapshot),
@@ -58,6 +70,29 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
         return ExitCode::from(1);
     }
     ExitCode::from(if snapshot.faults().next().is_some() { 2 } else { 0 })
+}
+
+/// Campaigns of which the ledger knows nothing, in namespaces where it knows campaigns that are not there any more: the
+/// ledger goes by name, so a renamed campaign mails everybody again.
+#[must_use]
+pub fn renamed(snapshot: &Snapshot, state_dir: &Path) -> Vec<Finding> {
+    let Ok(runs) = LedgerReader::open(state_dir).and_then(|reader| reader.runs()) else { return Vec::new() };
+    let known: BTreeSet<Key> = runs.into_iter().map(|run| Key::new(run.record.key.namespace, run.record.key.campaign)).collect();
+    let gone = |namespace: &str| {
+        let gone = known.iter().filter(|key| key.namespace == namespace && !snapshot.campaigns.contains_key(*key));
+        gone.map(|key| key.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let fresh = snapshot.campaigns.iter().filter(|(key, _)| !known.contains(*key));
+    fresh
+        .filter_map(|(key, sourced)| {
+            let gone = gone(&key.namespace);
+            let message = format!(
+                "the ledger knows nothing of this campaign, and knows {gone}, not here any more. If it is one of them renamed, everybody is mailed again; keep the old name to mail only the rest."
+            );
+            let warning = Finding::of_file(Severity::Warning, &sourced.origin.file, message);
+            (!gone.is_empty()).then(|| Finding { line: sourced.origin.line, column: 1, resource: Some(format!("Campaign {key}")), ..warning })
+        })
+        .collect()
 }
 
 /// Prints the findings for people.
