@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     CampaignDecision, CampaignInput, InLedger, Observations, OrderIntent, Problem, ServerDecision, World,
     grants::{self, Ownership},
-    servers::{not_in_effect, stall_when_stale},
+    servers::{not_in_effect, tell_when_stale},
 };
 use crate::{
     dispatch::{CampaignReport, campaign::Phase, report::Waiting},
@@ -512,13 +512,7 @@ fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerSt
     if spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some() && unsubscribe.url.is_none()) {
         conditions.extend(not_in_effect(&["spec.unsubscribe.oneClick without url (no header is added)"]));
     }
-    conditions.extend(
-        input
-            .stale
-            .as_ref()
-            .map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())),
-    );
-    stall_when_stale(&mut conditions, input.stale.as_deref());
+    tell_when_stale(&mut conditions, input.stale.as_deref());
     CampaignStatus {
         observed_generation: input.object.generation(),
         state: verdict.state,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{PlanInput, ServerDecision, World, grants, servers::stall_when_stale};
+use super::{PlanInput, ServerDecision, World, grants, servers::tell_when_stale};
 use crate::resources::{
     Condition, ConditionStatus, ConditionType, Key, Reason,
     plan::{PlanServerStatus, PlanStatus},
@@ -65,13 +65,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         };
         conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message));
     }
-    conditions.extend(
-        input
-            .stale
-            .as_ref()
-            .map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())),
-    );
-    stall_when_stale(&mut conditions, input.stale.as_deref());
+    tell_when_stale(&mut conditions, input.stale.as_deref());
     let campaigns = world.campaigns.values().filter(|campaign| {
         let plan = &campaign.object.spec.plan_ref;
         plan.name == key.name && plan.namespace.as_deref().unwrap_or(campaign.object.namespace()) == key.namespace

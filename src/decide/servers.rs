@@ -60,12 +60,6 @@ pub fn decide(
         ));
     }
     conditions.extend(no_effect(spec));
-    conditions.extend(
-        input
-            .stale
-            .as_ref()
-            .map(|why| Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why.as_str())),
-    );
     match &hindrance {
         None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
         Some(hindrance) => {
@@ -74,7 +68,7 @@ pub fn decide(
             conditions.push(Condition::new(kind, ConditionStatus::True, hindrance.reason, hindrance.message.as_str()));
         }
     }
-    stall_when_stale(&mut conditions, input.stale.as_deref());
+    tell_when_stale(&mut conditions, input.stale.as_deref());
 
     let probe_at_ms = may_probe.then(|| observation.probe_at_ms(&probe, key, observed.seed)).flatten();
     let readmit_at_ms = observation.readmit_at_ms(&probe).map(|at| at.max(now_ms + 1));
@@ -103,10 +97,11 @@ pub fn decide(
 }
 
 /// When the newest version cannot be read, a person has to act, whatever the last good one does.
-pub(super) fn stall_when_stale(conditions: &mut Vec<Condition>, stale: Option<&str>) {
+pub(super) fn tell_when_stale(conditions: &mut Vec<Condition>, stale: Option<&str>) {
     if let Some(why) = stale {
         conditions.retain(|condition| condition.kind != ConditionType::Stalled && condition.kind != ConditionType::Reconciling);
         conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::InvalidFile, why));
+        conditions.push(Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why));
     }
 }
 

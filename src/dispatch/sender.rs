@@ -454,8 +454,13 @@ fn accepted_by_server(counts: &RunCounts) -> BTreeMap<String, u64> {
     counts.per_server.iter().map(|server| (server.server.clone(), server.accepted)).collect()
 }
 
+/// The ledger's counts of a run as status shows them, with those of its audience.
+pub(crate) fn recorded_counts(record: &RunRecord, counts: &RunCounts) -> RecipientCounts {
+    RecipientCounts { total: record.total, duplicates: record.duplicates, bad_rows: record.bad_rows, ..recipient_counts(counts) }
+}
+
 /// The ledger's counts as status shows them, without those of the audience.
-pub(crate) fn recipient_counts(counts: &RunCounts) -> RecipientCounts {
+fn recipient_counts(counts: &RunCounts) -> RecipientCounts {
     RecipientCounts {
         accepted: counts.accepted,
         rejected: counts.rejected,

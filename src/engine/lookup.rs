@@ -13,13 +13,13 @@ use super::{Handles, statuses::Statuses};
 use crate::{
     audience::{Address, Input, Location},
     decide::{CampaignInput, InLedger, PlanInput, Problem, Recorded, ServerInput, World},
-    dispatch::sender::recipient_counts,
+    dispatch::sender::recorded_counts,
     ledger::{Ledger, ObservedObject, RunKey, RunRecord},
     message::{Content, Template},
     providers::{Context, Provider as _, Secrets, Server, outbox::Outbox},
     resources::{
         Campaign, CampaignSpec, Key, Kind, Reason, SendingServer,
-        campaign::{AudienceSource, Body, EffectiveRetry, RecipientCounts, WhenOutcomeIsUnknown},
+        campaign::{AudienceSource, Body, EffectiveRetry, WhenOutcomeIsUnknown},
     },
     source::{Origin, SecretStore, Snapshot, Sourced, resolve_path},
 };
@@ -159,7 +159,7 @@ impl Lookup {
         });
         Some(Recorded {
             accepted: accepted.collect(),
-            counts: RecipientCounts { total: run.total, duplicates: run.duplicates, bad_rows: run.bad_rows, ..recipient_counts(&counts) },
+            counts: recorded_counts(run, &counts),
             started_ms: run.started_at_ms,
             closed_ms: run.closed_at_ms,
         })

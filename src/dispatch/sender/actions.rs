@@ -1,8 +1,8 @@
 //! The scheduler's actions become calls of ledger, feeders and servers, in the background.
 
 use super::{
-    Action, Answer, AudienceRead, Closing, DUE_MAX, Event, FeederSpec, Opened, Outgoing, Reason, RecipientCounts, Request, RunId, RunKey,
-    Sending, Trouble, UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server, feeder, give_back, recipient_counts,
+    Action, Answer, AudienceRead, Closing, DUE_MAX, Event, FeederSpec, Opened, Outgoing, Reason, Request, RunId, RunKey, Sending, Trouble,
+    UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server, feeder, give_back, recorded_counts,
 };
 
 impl Sending {
@@ -61,12 +61,7 @@ impl Sending {
                 let opened = Opened {
                     run_id: 0,
                     accepted: accepted_by_server(&counts),
-                    counts: RecipientCounts {
-                        total: record.total,
-                        duplicates: record.duplicates,
-                        bad_rows: record.bad_rows,
-                        ..recipient_counts(&counts)
-                    },
+                    counts: recorded_counts(&record, &counts),
                     started_ms: record.started_at_ms,
                     closed_ms: record.closed_at_ms,
                     next_due_ms: ledger.next_due(record.id).await?,
