@@ -89,8 +89,9 @@ pub fn renamed(snapshot: &Snapshot, state_dir: &Path) -> Vec<Finding> {
             let message = format!(
                 "the ledger knows nothing of this campaign, and knows {gone}, not here any more. If it is one of them renamed, everybody is mailed again; keep the old name to mail only the rest."
             );
-            let warning = Finding::of_file(Severity::Warning, &sourced.origin.file, message);
-            (!gone.is_empty()).then(|| Finding { line: sourced.origin.line, column: 1, resource: Some(format!("Campaign {key}")), ..warning })
+            let place = sourced.origin.file()?;
+            let warning = Finding::of_file(Severity::Warning, &place.file, message);
+            (!gone.is_empty()).then(|| Finding { line: place.line, column: 1, resource: Some(format!("Campaign {key}")), ..warning })
         })
         .collect()
 }

@@ -298,7 +298,7 @@ fn judge(
         return verdict;
     }
     if let Some(problem) = &observed.report.ledger_problem {
-        return Verdict::trying(CampaignState::Waiting, Reason::LedgerUnavailable, problem.clone(), Some(false));
+        return Verdict::trying(CampaignState::Waiting, Reason::LedgerUnavailable, problem.message.clone(), Some(false));
     }
     judge_servers(key, spec, usable, servers, report, begun, now_ms)
 }

@@ -100,8 +100,8 @@ pub fn decide(
 pub(super) fn tell_when_stale(conditions: &mut Vec<Condition>, stale: Option<&str>) {
     if let Some(why) = stale {
         conditions.retain(|condition| condition.kind != ConditionType::Stalled && condition.kind != ConditionType::Reconciling);
-        conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::InvalidFile, why));
-        conditions.push(Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::InvalidFile, why));
+        conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::Unreadable, why));
+        conditions.push(Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::Unreadable, why));
     }
 }
 

@@ -6,7 +6,10 @@ use super::{
     campaign::{Phase, Trouble},
     scheduler::Scheduler,
 };
-use crate::resources::{Key, campaign::RecipientCounts};
+use crate::{
+    ledger::LedgerError,
+    resources::{Key, campaign::RecipientCounts},
+};
 
 /// The state of the data plane at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,7 +19,7 @@ pub struct Report {
     /// Servers.
     pub servers: BTreeMap<Key, ServerReport>,
     /// Why the ledger cannot be written, while that is so.
-    pub ledger_problem: Option<String>,
+    pub ledger_problem: Option<LedgerError>,
     /// Claims without an outcome.
     pub unresolved: usize,
     /// How long a commit takes, microseconds.
@@ -91,7 +94,7 @@ pub struct ServerReport {
 
 impl Scheduler {
     /// The state now.
-    pub fn report(&mut self, now_ms: i64, ledger_problem: Option<String>) -> Report {
+    pub fn report(&mut self, now_ms: i64, ledger_problem: Option<LedgerError>) -> Report {
         let servers = (0..self.lanes.len())
             .map(|index| {
                 let lane = &self.lanes[index];

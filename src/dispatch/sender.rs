@@ -150,7 +150,7 @@ struct Sending {
     events: mpsc::UnboundedSender<Event>,
     reports: watch::Sender<Arc<Report>>,
     reported_at: Instant,
-    ledger_problem: Option<String>,
+    ledger_problem: Option<LedgerError>,
     /// Feeders that start once no commit is under way: their index of recipients must see every claim.
     to_feed: Vec<usize>,
     /// Runs whose leases are being given back; their feeder starts after that.
@@ -302,14 +302,6 @@ impl Sending {
                 let batch_max = server.batch_max();
                 self.scheduler.set_batch_max(index, batch_max);
             }
-            if !self.server_ids.contains_key(&index) {
-                match self.ledger.server_id(&key.to_string()).await {
-                    Ok(id) => {
-                        self.server_ids.insert(index, id);
-                    }
-                    Err(error) => self.ledger_problem = Some(error.to_string()),
-                }
-            }
         }
     }
 
@@ -332,7 +324,7 @@ impl Sending {
                 self.report(true);
             }
             Answer::Opened(index, Err(error)) => {
-                self.ledger_problem = Some(error.to_string());
+                self.ledger_problem = Some(error);
                 let answers = self.answers.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(LEDGER_RETRY).await;
@@ -350,7 +342,7 @@ impl Sending {
             }
             Answer::Due(index, _, Ok((due, _))) => self.give_back_due(index, &due),
             Answer::Due(index, feeding, Err(error)) => {
-                self.ledger_problem = Some(error.to_string());
+                self.ledger_problem = Some(error);
                 if self.scheduler.is_current(index, feeding) {
                     self.scheduler.due_fetched(index, 0, Some(now_ms + 1000));
                 } else {
@@ -371,7 +363,7 @@ impl Sending {
             }
             Answer::Closed(index, Ok(Closing::Open(next))) => self.scheduler.not_closed(index, next.or(Some(now_ms + 1000))),
             Answer::Closed(index, Err(error)) => {
-                self.ledger_problem = Some(error.to_string());
+                self.ledger_problem = Some(error);
                 self.scheduler.not_closed(index, Some(now_ms + 1000));
             }
             Answer::AddedLater(index, added) => {

@@ -202,7 +202,7 @@ impl Statuses {
 
     fn put_broken(&mut self, broken: &Broken, now_ms: i64) {
         use crate::resources::{ConditionStatus, ConditionType, Reason};
-        let of = |kind, status| Condition::new(kind, status, Reason::InvalidFile, broken.message.as_str());
+        let of = |kind, status| Condition::new(kind, status, Reason::Unreadable, broken.message.as_str());
         let wanted = vec![of(ConditionType::Ready, ConditionStatus::False), of(ConditionType::Stalled, ConditionStatus::True)];
         let conditions = self.timed(broken.kind, &broken.key, wanted, 0, now_ms);
         let mut value = (*broken.document).clone();

@@ -110,8 +110,8 @@ reasons! {
     // What only a person can mend
     /// The spec breaks a rule.
     InvalidSpec,
-    /// The file that holds the object cannot be read; the last good version stays in use.
-    InvalidFile,
+    /// The newest version of the object cannot be read; the last good version, if there was one, stays in use.
+    Unreadable,
     /// A named Secret is not there.
     SecretNotFound,
     /// A Secret lacks a key.

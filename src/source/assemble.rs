@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Broken, ConfigMapStore, Finding, Origin, Severity, Snapshot, Sourced,
+    Broken, ConfigMapStore, FilePlace, Finding, Origin, Severity, Snapshot, Sourced,
     cross::{self, Reference},
     document::{Document, FileContent},
     read::Body,
@@ -24,7 +24,7 @@ pub(super) type Identity = (&'static str, Key);
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     body: Body,
-    origin: Arc<Origin>,
+    origin: Arc<FilePlace>,
     stale: Option<String>,
     previous_status: Option<Arc<Value>>,
     references: Vec<Reference>,
@@ -69,7 +69,7 @@ pub(super) fn assemble(
         }
         let old = last.get(&identity);
         let (source, document) = documents[0];
-        let origin = Arc::new(Origin { file: source.file.clone(), line: document.at.line, root: source.root.clone() });
+        let origin = Arc::new(FilePlace { file: source.file.clone(), line: document.at.line, root: source.root.clone() });
         let broken = match (&document.body, documents.get(1)) {
             (_, Some((other, second))) => Some(format!(
                 "{} is defined twice: {}:{} and {}:{}",
@@ -167,7 +167,7 @@ pub(super) fn snapshot(world: &World) -> (Snapshot, BTreeMap<Key, SecretData>) {
             Body::Broken { message, document } => {
                 let kinds = [SendingServer::KIND, Plan::KIND, Campaign::KIND];
                 if let Some(kind) = kinds.into_iter().find(|known| known == kind) {
-                    let (message, document, origin) = (message.clone(), document.clone(), held.origin.clone());
+                    let (message, document, origin) = (message.clone(), document.clone(), Origin::File(held.origin.clone()));
                     snapshot.broken.push(Broken { kind, key: key.clone(), message, document, origin });
                 }
             }
@@ -191,7 +191,7 @@ impl Held {
     fn sourced<K>(&self, object: &Arc<K>) -> Sourced<K> {
         Sourced {
             object: object.clone(),
-            origin: self.origin.clone(),
+            origin: Origin::File(self.origin.clone()),
             stale: self.stale.clone(),
             previous_status: self.previous_status.clone(),
         }

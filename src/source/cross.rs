@@ -2,7 +2,7 @@
 //!
 //! These are warnings: a Secret may come from elsewhere, a plan may be applied by somebody else. Status is the judge.
 
-use super::{Finding, Origin, PathProblem, Severity, Snapshot, read::Body, resolve_path, yaml::Position};
+use super::{FilePlace, Finding, PathProblem, Severity, Snapshot, read::Body, resolve_beside, yaml::Position};
 use crate::{
     providers::Provider,
     resources::{
@@ -88,7 +88,7 @@ fn add_source(at: &str, path: Option<&String>, config_map: Option<&KeyRef>, add:
 }
 
 /// What is to be said of a reference, against the whole folder.
-pub(super) fn judge(reference: &Reference, key: &Key, resource: &str, origin: &Origin, world: &Snapshot) -> Option<Finding> {
+pub(super) fn judge(reference: &Reference, key: &Key, resource: &str, origin: &FilePlace, world: &Snapshot) -> Option<Finding> {
     let has_server = |key: &Key| world.servers.contains_key(key) || world.broken.iter().any(|b| b.kind == "SendingServer" && b.key == *key);
     let has_plan = |key: &Key| world.plans.contains_key(key) || world.broken.iter().any(|b| b.kind == "Plan" && b.key == *key);
     let (severity, message) = match &reference.target {
@@ -106,7 +106,7 @@ pub(super) fn judge(reference: &Reference, key: &Key, resource: &str, origin: &O
         Target::ConfigMap(KeyRef { name, key: entry }) => {
             (Severity::Warning, world.config_maps.get(&key.namespace, name, entry).err()?.to_string())
         }
-        Target::File(path) => match resolve_path(origin, path).err()? {
+        Target::File(path) => match resolve_beside(origin, path).err()? {
             // No change elsewhere can mend this one.
             problem @ PathProblem::Outside { .. } => (Severity::Fault, problem.to_string()),
             problem => (Severity::Warning, problem.to_string()),

@@ -94,16 +94,51 @@ pub struct Sourced<K> {
     /// The object: the newest good version.
     pub object: Arc<K>,
     /// Where it stands.
-    pub origin: Arc<Origin>,
+    pub origin: Origin,
     /// Present when the newest version is broken and this is the last good one: why, with file and line.
     pub stale: Option<String>,
-    /// The status in the state folder when the object was first seen by this process.
+    /// The status that the object had when it was first seen by this process.
     pub previous_status: Option<Arc<serde_json::Value>>,
 }
 
-/// Where an object stands.
+/// Where an object comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub enum Origin {
+    /// A file.
+    File(Arc<FilePlace>),
+    /// A cluster.
+    Cluster(Arc<ClusterPlace>),
+}
+
+impl Origin {
+    /// The file, in files mode.
+    #[must_use]
+    pub fn file(&self) -> Option<&FilePlace> {
+        match self {
+            Self::File(place) => Some(place),
+            Self::Cluster(_) => None,
+        }
+    }
+
+    /// Whether somebody deletes the object, and it is still there for its finalizers.
+    #[must_use]
+    pub fn is_deleting(&self) -> bool {
+        matches!(self, Self::Cluster(place) if place.deleting)
+    }
+}
+
+/// An object in a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterPlace {
+    /// The object's UID: another one of the same name is another object.
+    pub uid: String,
+    /// Whether it has a deletion timestamp.
+    pub deleting: bool,
+}
+
+/// Where an object stands in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePlace {
     /// The file, as found below the root.
     pub file: PathBuf,
     /// The line of the document, from 1.
@@ -112,7 +147,7 @@ pub struct Origin {
     pub root: PathBuf,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for FilePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
@@ -130,7 +165,7 @@ pub struct Broken {
     /// The document as it stands.
     pub document: Arc<serde_json::Value>,
     /// Where it stands.
-    pub origin: Arc<Origin>,
+    pub origin: Origin,
 }
 
 /// How bad a finding is.
@@ -229,6 +264,12 @@ pub enum PathProblem {
         /// The root folder.
         root: String,
     },
+    /// There are no files in a cluster.
+    #[error("`{path}` is a path, and there are no files in a cluster; put the text into a ConfigMap and name it with configMapRef, or give a url")]
+    InCluster {
+        /// The path as written.
+        path: String,
+    },
     /// It is not a file, or cannot be read.
     #[error("the file `{path}` cannot be used: {cause}")]
     Unusable {
@@ -245,6 +286,14 @@ pub enum PathProblem {
 /// # Errors
 /// When it is not there, is no file, or lies outside.
 pub fn resolve_path(origin: &Origin, path: &str) -> Result<PathBuf, PathProblem> {
+    match origin {
+        Origin::File(place) => resolve_beside(place, path),
+        Origin::Cluster(_) => Err(PathProblem::InCluster { path: path.to_owned() }),
+    }
+}
+
+/// The same for a document of a file.
+pub(crate) fn resolve_beside(origin: &FilePlace, path: &str) -> Result<PathBuf, PathProblem> {
     let outside = || PathProblem::Outside { path: path.to_owned(), root: origin.root.display().to_string() };
     let unusable = |cause: String| PathProblem::Unusable { path: path.to_owned(), cause };
     let root = origin.root.canonicalize().map_err(|error| unusable(io_words(&error)))?;

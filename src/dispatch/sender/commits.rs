@@ -119,7 +119,7 @@ impl Sending {
                 if self.ledger_problem.is_none() {
                     tracing::error!(%error, "the ledger cannot be written; nothing is sent until it can");
                 }
-                self.ledger_problem = Some(error.to_string());
+                self.ledger_problem = Some(error);
                 self.retry_at = Some(Instant::now() + LEDGER_RETRY);
                 self.scheduler.commit_failed(planned, self.clock.now_ms());
                 self.report(true);

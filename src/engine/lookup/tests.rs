@@ -12,10 +12,10 @@ fn server(host: &str) -> Sourced<SendingServer> {
     let yaml = format!(
         "{{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {{name: relay}}, spec: {{provider: {{smtp: {{host: {host}, encryption: None}}}}}}}}"
     );
-    let origin = Origin { file: "relay.yaml".into(), line: 1, root: ".".into() };
+    let origin = Origin::File(std::sync::Arc::new(crate::source::FilePlace { file: "relay.yaml".into(), line: 1, root: ".".into() }));
     Sourced {
         object: Arc::new(serde_saphyr::from_str(&yaml).expect("a server")),
-        origin: Arc::new(origin),
+        origin,
         stale: None,
         previous_status: None,
     }
