@@ -6,7 +6,7 @@
 pub(crate) mod lookup;
 mod statuses;
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -16,18 +16,26 @@ use tokio::{
 use crate::{
     decide::{self, Decision, Observations, ProbeResult, ServerObservation, World},
     dispatch::{Dispatch, Event, Order, Report, RouteServer, Routing, report::SteadyClock, warmup},
-    ledger::{Ledger, LedgerError},
+    ledger::{Ledger, LedgerError, LedgerErrorKind},
     providers::{Failure, Provider as _, Server},
     resources::{Duration as Span, Key, Reason, campaign::CampaignState, sending_server::EffectiveProbe},
-    source::{Snapshot, StatusFolder},
+    source::{Snapshot, StatusSink},
 };
 use lookup::Lookup;
 use statuses::Statuses;
 
+/// For the last statuses.
+const STATUS_GRACE: Duration = Duration::from_secs(5);
 /// Probes at a time.
 const PROBES_MAX: usize = 64;
-/// Between two looks at files that were missing.
+/// Between two looks at files that were missing; the longest pause between two turns.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// After a turn the loop rests for so many times as long as the turn took, within these bounds.
+const REST_FACTOR: u32 = 4;
+const REST_MIN: Duration = Duration::from_millis(5);
+const REST_MAX: Duration = Duration::from_millis(500);
+/// What changes nothing but the time of the next probe waits so long for company.
+const UNHURRIED: Duration = Duration::from_secs(1);
 
 /// How the engine runs.
 #[derive(Clone, Debug)]
@@ -40,6 +48,8 @@ pub struct EngineOptions {
     pub dry_run: bool,
     /// How long what is on the wire may take when the process is told to stop.
     pub grace: Duration,
+    /// In a cluster: the only namespace whose plans count.
+    pub plan_namespace: Option<String>,
 }
 
 /// What can be seen of the engine from outside, for progress.
@@ -49,6 +59,8 @@ pub struct View {
     pub decision: Arc<Decision>,
     /// The newest counts.
     pub report: Arc<Report>,
+    /// When it was decided.
+    pub turned_at: Option<Instant>,
 }
 
 /// How a run ended.
@@ -66,14 +78,6 @@ pub enum EngineError {
     /// The ledger.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
-    /// The folder for status files.
-    #[error("the status folder below {} cannot be used: {cause}. Check its owner and mode, and the space on the disk.", .state_dir.display())]
-    Status {
-        /// The state folder.
-        state_dir: PathBuf,
-        /// Why.
-        cause: io::Error,
-    },
 }
 
 struct ProbeDone {
@@ -86,24 +90,25 @@ struct ProbeDone {
 /// Runs until told to stop, or, with `once`, until every campaign has ended.
 ///
 /// # Errors
-/// When ledger or status folder cannot be used.
+/// When the ledger cannot be used, or another process has taken it over.
 pub async fn run(
     options: EngineOptions,
     ledger: Ledger,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    sink: StatusSink,
     view: watch::Sender<View>,
     stop: impl Future<Output = ()>,
 ) -> Result<Ended, EngineError> {
-    let folder =
-        StatusFolder::open(&options.state_dir).map_err(|cause| EngineError::Status { state_dir: options.state_dir.clone(), cause })?;
     let dispatch = Dispatch::start(ledger.clone()).await?;
     let (probe_sender, mut probes) = mpsc::unbounded_channel();
+    let (once, grace) = (options.once, options.grace);
     let mut engine = Engine {
         clock: SteadyClock::default(),
-        lookup: Lookup::new(ledger.clone(), options.state_dir.clone(), options.dry_run),
+        lookup: Lookup::new(ledger.clone(), options),
+        snapshot: snapshots.borrow_and_update().clone(),
         world: World::default(),
         observed: Observations { seed: ledger.seed(), ..Observations::default() },
-        statuses: Statuses::new(folder),
+        statuses: Statuses::new(sink),
         dispatch,
         probe_sender,
         probe_permits: Arc::new(Semaphore::new(PROBES_MAX)),
@@ -111,44 +116,56 @@ pub async fn run(
         view,
     };
     let mut stop = std::pin::pin!(stop);
-    let mut snapshot = snapshots.borrow_and_update().clone();
-    engine.look_up(&snapshot).await;
-    let mut looked_at = Instant::now();
+    let mut looked_at = None::<Instant>;
     let mut watching = true;
     loop {
+        let began = Instant::now();
+        let look_again = looked_at.is_none_or(|at| at.elapsed() >= LOOK_AGAIN && engine.lookup.wants_another_look());
+        if look_again {
+            engine.look_up().await;
+            looked_at = Some(Instant::now());
+        }
         let decision = engine.turn();
-        if options.once
-            && let Some(failed) = ended(&decision)
-        {
-            let clean = engine.stop(options.grace).await;
+        if once && let Some(failed) = ended(&decision) {
+            let clean = engine.stop(grace).await;
             return Ok(Ended { failed, clean });
         }
-        let wake = decision.wake_at_ms.min(engine.statuses.wake_at_ms()) - engine.clock.now_ms();
-        let sleep = Duration::from_millis(u64::try_from(wake).unwrap_or(0).max(5)).min(LOOK_AGAIN);
-        tokio::select! {
-            biased;
-            () = &mut stop => {
-                let clean = engine.stop(options.grace).await;
-                return Ok(Ended { failed: Vec::new(), clean });
-            }
-            changed = snapshots.changed(), if watching => {
-                watching = changed.is_ok();
-                snapshot = snapshots.borrow_and_update().clone();
-                engine.look_up(&snapshot).await;
-                looked_at = Instant::now();
-            }
-            Some(done) = probes.recv() => engine.probed(done),
-            Some(event) = engine.dispatch.events.recv() => engine.noticed(event),
-            changed = engine.dispatch.report.changed() => {
-                if changed.is_ok() {
-                    engine.reported();
-                }
-            }
-            () = tokio::time::sleep(sleep) => {}
+        if let Some(error) = engine.lost_ledger() {
+            engine.stop(Duration::ZERO).await;
+            return Err(EngineError::Ledger(error));
         }
-        if looked_at.elapsed() >= LOOK_AGAIN && engine.lookup.wants_another_look() {
-            engine.look_up(&snapshot).await;
-            looked_at = Instant::now();
+        let wake = decision.wake_at_ms.min(engine.statuses.wake_at_ms()) - engine.clock.now_ms();
+        let wake = Duration::from_millis(u64::try_from(wake).unwrap_or(0).max(5)).min(LOOK_AGAIN);
+        // A large world takes longer to decide; what happens meanwhile is decided together.
+        let not_before = Instant::now() + (began.elapsed() * REST_FACTOR).clamp(REST_MIN, REST_MAX);
+        let mut turn_at = Instant::now() + wake;
+        while Instant::now() < turn_at.max(not_before) {
+            let soon = tokio::select! {
+                biased;
+                () = &mut stop => {
+                    let clean = engine.stop(grace).await;
+                    return Ok(Ended { failed: Vec::new(), clean });
+                }
+                changed = snapshots.changed(), if watching => {
+                    watching = changed.is_ok();
+                    engine.snapshot = snapshots.borrow_and_update().clone();
+                    looked_at = None;
+                    true
+                }
+                Some(done) = probes.recv() => engine.probed(done),
+                Some(event) = engine.dispatch.events.recv() => {
+                    engine.noticed(event);
+                    true
+                }
+                changed = engine.dispatch.report.changed() => {
+                    if changed.is_ok() {
+                        engine.reported();
+                    }
+                    true
+                }
+                () = tokio::time::sleep_until(turn_at.max(not_before).into()) => false,
+            };
+            turn_at = turn_at.min(Instant::now() + if soon { Duration::ZERO } else { UNHURRIED });
         }
     }
 }
@@ -171,6 +188,7 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
 struct Engine {
     clock: SteadyClock,
     lookup: Lookup,
+    snapshot: Arc<Snapshot>,
     world: World,
     observed: Observations,
     statuses: Statuses,
@@ -183,9 +201,11 @@ struct Engine {
 
 impl Engine {
     /// Looks up what the objects refer to (I/O), and starts the observation of new versions of servers afresh.
-    async fn look_up(&mut self, snapshot: &Snapshot) {
-        self.world = self.lookup.world(snapshot, &self.statuses, self.clock.now_ms()).await;
-        self.statuses.note_objects(snapshot, &self.world);
+    async fn look_up(&mut self) {
+        let snapshot = self.snapshot.clone();
+        self.statuses.forget_replaced(&snapshot);
+        self.world = self.lookup.world(&snapshot, &self.statuses, self.clock.now_ms()).await;
+        self.statuses.note_objects(&snapshot, &self.world);
         self.observed.servers.retain(|key, _| self.world.servers.contains_key(key));
         let report = self.dispatch.report.borrow().clone();
         for (key, input) in &self.world.servers {
@@ -208,8 +228,8 @@ impl Engine {
         let decision = Arc::new(decide::decide(&self.world, &self.observed, now_ms));
         self.start_probes(&decision, now_ms);
         self.hand_over(&decision, now_ms);
-        self.statuses.write(&self.world, &decision, now_ms, false);
-        self.view.send_replace(View { decision: decision.clone(), report: self.observed.report.clone() });
+        self.statuses.write(&self.snapshot, &decision, now_ms, false);
+        self.view.send_replace(View { decision: decision.clone(), report: self.observed.report.clone(), turned_at: Some(Instant::now()) });
         decision
     }
 
@@ -244,16 +264,25 @@ impl Engine {
         }
     }
 
-    fn probed(&mut self, done: ProbeDone) {
-        let Some(input) = self.world.servers.get(&done.key) else { return };
-        let Some(observation) = self.observed.servers.get_mut(&done.key) else { return };
+    /// Takes the result of a probe; whether it says anything new.
+    fn probed(&mut self, done: ProbeDone) -> bool {
+        let Some(input) = self.world.servers.get(&done.key) else { return false };
+        let Some(observation) = self.observed.servers.get_mut(&done.key) else { return false };
         // The end of a probe of an older version says nothing of this one.
-        if observation.fingerprint == done.fingerprint {
-            observation.note_probe(done.result, done.began_ms, self.clock.now_ms(), &input.object.spec.probe());
+        if observation.fingerprint != done.fingerprint {
+            return false;
         }
+        let before = (observation.last_probe.clone(), observation.probes_good, observation.send_failure.is_some());
+        observation.note_probe(done.result, done.began_ms, self.clock.now_ms(), &input.object.spec.probe());
+        before != (observation.last_probe.clone(), observation.probes_good, observation.send_failure.is_some())
     }
 
     // ── the data plane ──
+
+    /// Why nothing can be written to the ledger any more: another process has it.
+    fn lost_ledger(&self) -> Option<LedgerError> {
+        self.observed.report.ledger_problem.clone().filter(|problem| problem.kind == LedgerErrorKind::Superseded)
+    }
 
     fn noticed(&mut self, event: Event) {
         let Event::ServerFailed(key, failure, count) = event;
@@ -322,7 +351,7 @@ impl Engine {
 
     /// Ends the data plane in good order, and writes the last statuses. True when nothing was left on the wire.
     async fn stop(self, grace: Duration) -> bool {
-        let Self { dispatch, mut observed, mut statuses, mut world, lookup, clock, view, .. } = self;
+        let Self { dispatch, snapshot, mut observed, mut statuses, mut world, lookup, clock, view, .. } = self;
         let report = dispatch.report.clone();
         let clean = dispatch.stop(grace).await;
         observed.report = report.borrow().clone();
@@ -330,8 +359,9 @@ impl Engine {
             input.previous = statuses.campaign(key);
         }
         let decision = Arc::new(decide::decide(&world, &observed, clock.now_ms()));
-        statuses.write(&world, &decision, clock.now_ms(), true);
-        view.send_replace(View { decision, report: observed.report.clone() });
+        statuses.write(&snapshot, &decision, clock.now_ms(), true);
+        statuses.flush(STATUS_GRACE).await;
+        view.send_replace(View { decision, report: observed.report.clone(), turned_at: Some(Instant::now()) });
         lookup.close().await;
         clean
     }

@@ -1,38 +1,51 @@
 //! `mailfleet run`: watch, reconcile, dispatch.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+mod kubernetes;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use tokio::sync::watch;
 
 use super::{progress, text};
 use crate::{
-    engine::{self, EngineOptions, View},
-    ledger::{Ledger, LedgerOptions, Synchronous},
+    engine::{self, Ended, EngineError, EngineOptions, View},
+    ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Synchronous},
     resources::Duration as Span,
-    source::{Files, Options, Snapshot},
+    source::{Files, Options, Snapshot, StatusFolder, StatusSink},
 };
 
 /// Watches YAML, keeps servers tested, and sends campaigns.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  told to stop; with --once: every campaign completed (or is suspended)\n  1  with --once: a campaign stopped or failed; or something was left on the wire\n  2  the configuration, the ledger or the state folder cannot be used; nothing was sent"
+    after_help = "Exit codes:\n  0  told to stop; with --once: every campaign completed (or is suspended)\n  1  with --once: a campaign stopped or failed; or something was left on the wire\n  2  the configuration, the ledger or the state folder cannot be used; nothing was sent\n  3  another process has taken the ledger over, or leads; this one sends no more"
 )]
 pub struct RunArgs {
     /// Files or folders with YAML or JSON.
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "kubernetes", conflicts_with = "kubernetes", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Where the ledger and the status files are.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
     pub state: PathBuf,
-    /// End when every campaign has ended. A fault in the configuration then sends nothing.
+    /// Watch the three kinds in a cluster instead of files, as a controller.
     #[arg(long)]
+    pub kubernetes: bool,
+    /// What belongs to --kubernetes.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// End when every campaign has ended. A fault in the configuration then sends nothing.
+    #[arg(long, conflicts_with = "kubernetes")]
     pub once: bool,
     /// Send everything into Maildirs below STATE/dry-run instead; the real ledger is neither read nor written.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "kubernetes")]
     pub dry_run: bool,
     /// Secrets as NAMESPACE/NAME/KEY files.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "kubernetes")]
     pub secrets_dir: Option<PathBuf>,
     /// When a line of the ledger counts as durable: `full` survives a loss of power, `normal` a crash of the process.
     #[arg(long, value_enum, default_value_t = SynchronousArg::Full)]
@@ -43,6 +56,30 @@ pub struct RunArgs {
     /// No progress, only warnings and errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// What belongs to a cluster.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct ClusterArgs {
+    /// The kubeconfig file; absent: KUBECONFIG, ~/.kube/config, or the service account of the pod.
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Watch this namespace only; may be given several times. Absent: the whole cluster.
+    #[arg(long = "namespace", value_name = "NAMESPACE", requires = "kubernetes")]
+    pub namespaces: Vec<String>,
+    /// The only namespace whose plans count; absent: every one.
+    #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
+    pub plan_namespace: Option<String>,
+    /// The namespace of the Lease by which one replica leads; absent: that of the pod, or `default`.
+    #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
+    pub lease_namespace: Option<String>,
+    /// The name of the Lease.
+    #[arg(long, value_name = "NAME", default_value = "mailfleet")]
+    pub lease_name: String,
+    /// How long a leader that died keeps its place: 3s to 5m.
+    #[arg(long, value_name = "DURATION", default_value = "15s")]
+    pub lease_duration: Span,
 }
 
 /// See [`Synchronous`].
@@ -57,8 +94,14 @@ pub enum SynchronousArg {
 /// The exit code for a configuration that cannot be used.
 pub const EXIT_CONFIGURATION: u8 = 2;
 
+/// The exit code of a process that another one replaced.
+pub const EXIT_SUPERSEDED: u8 = 3;
+
 /// Runs the command.
 pub async fn run(args: RunArgs) -> ExitCode {
+    if args.kubernetes {
+        return kubernetes::run(args).await;
+    }
     let (state_dir, removed) = match state_dir(&args) {
         Ok(state_dir) => state_dir,
         Err(message) => return refuse(&message),
@@ -77,26 +120,56 @@ pub async fn run(args: RunArgs) -> ExitCode {
     if !report_findings(&snapshots.borrow(), args.once) {
         return refuse("The configuration has faults, and nothing was sent. Mend them; `mailfleet validate` shows the same.");
     }
-    let synchronous = if args.synchronous == SynchronousArg::Full { Synchronous::Full } else { Synchronous::Normal };
-    let opening = state_dir.clone();
-    let ledger =
-        tokio::task::spawn_blocking(move || Ledger::open(&opening, LedgerOptions { synchronous, ..LedgerOptions::default() })).await;
-    let ledger = match ledger {
-        Ok(Ok(ledger)) => ledger,
-        Ok(Err(error)) => return refuse(&error.to_string()),
+    let sink = match status_folder(&state_dir) {
+        Ok(sink) => sink,
+        Err(message) => return refuse(&message),
+    };
+    let ledger = match open_ledger(&state_dir, args.synchronous).await {
+        Ok(ledger) => ledger,
         Err(error) => return refuse(&error.to_string()),
     };
     let (view, seen) = watch::channel(View::default());
     let shown = (!args.quiet).then(|| tokio::spawn(progress::show(seen)));
-    let engine = EngineOptions { state_dir, once: args.once, dry_run: args.dry_run, grace: args.grace.std() };
-    let result = engine::run(engine, ledger.clone(), snapshots, view, told_to_stop()).await;
+    let engine = EngineOptions { state_dir, once: args.once, dry_run: args.dry_run, grace: args.grace.std(), plan_namespace: None };
+    let result = engine::run(engine, ledger.clone(), snapshots, sink, view, told_to_stop()).await;
     if let Some(shown) = shown {
         // The channel is closed now: the last line comes out, then the task ends.
         let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
     }
-    // The last handle waits for the database.
+    close(ledger).await;
+    finish(result)
+}
+
+/// Opens the ledger of a state folder.
+async fn open_ledger(state_dir: &Path, synchronous: SynchronousArg) -> Result<Ledger, LedgerError> {
+    let synchronous = if synchronous == SynchronousArg::Full { Synchronous::Full } else { Synchronous::Normal };
+    let opening = state_dir.to_owned();
+    let options = LedgerOptions { synchronous, ..LedgerOptions::default() };
+    match tokio::task::spawn_blocking(move || Ledger::open(&opening, options)).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// The last handle waits for the database.
+async fn close(ledger: Ledger) {
     let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;
+}
+
+/// The status files of a state folder.
+pub(crate) fn status_folder(state_dir: &Path) -> Result<StatusSink, String> {
+    StatusFolder::open(state_dir).map(StatusSink::Folder).map_err(|cause| {
+        format!("the status folder below {} cannot be used: {cause}. Check its owner and mode, and the space on the disk.", state_dir.display())
+    })
+}
+
+/// Tells how it ended.
+fn finish(result: Result<Ended, EngineError>) -> ExitCode {
     match result {
+        Err(EngineError::Ledger(error)) if error.kind == LedgerErrorKind::Superseded => {
+            text::tell(&error.to_string());
+            ExitCode::from(EXIT_SUPERSEDED)
+        }
         Err(error) => refuse(&error.to_string()),
         Ok(ended) => {
             for (key, state, why) in &ended.failed {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     dispatch::{CampaignReport, campaign::Phase, report::Waiting},
     resources::{
-        CampaignSpec, Condition, ConditionStatus, ConditionType, Key, Reason,
+        CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
         campaign::{CampaignServerStatus, CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, WhenNoServerIsActive},
         condition,
         plan::Narrowing,
@@ -93,7 +93,7 @@ pub fn decide(
     let rows = rows(&candidates, servers, accepted, observed);
     let wake_at_ms = verdict.wake_at_ms;
     let order = verdict.order.map(|hold| OrderIntent { hold, servers: routed, plan_limits: plan_limits(key, spec, world) });
-    let status = status(input, verdict, rows, report);
+    let status = status(input, verdict, rows, report, now_ms);
     (CampaignDecision { status, order }, wake_at_ms)
 }
 
@@ -112,7 +112,7 @@ type Unresolved = (Vec<Candidate>, Problem);
 /// Every server that the campaign might use, or why the plan and the spec do not fit together.
 fn candidates(key: &Key, spec: &CampaignSpec, world: &World, ownership: &BTreeMap<Key, Ownership>) -> Result<Vec<Candidate>, Unresolved> {
     let plan_key = plan_key(key, spec);
-    let plan = world.plans.get(&plan_key).map(|plan| &plan.object).filter(|plan| grants::allows(plan, &key.namespace, &world.namespaces));
+    let plan = world.plans.get(&plan_key).filter(|_| world.plan_counts(&plan_key)).map(|plan| &plan.object).filter(|plan| grants::allows(plan, &key.namespace, &world.namespaces));
     let Some(plan) = plan else {
         // Foreign plans that exist and those that do not read the same.
         let message = format!(
@@ -277,6 +277,10 @@ fn judge(
     }
     if let Err(problem) = &input.work {
         return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
+    }
+    if input.deleting {
+        let message = "It is being deleted: nothing new is sent, and it goes when what is on the wire has an end.";
+        return Verdict::trying(CampaignState::Waiting, Reason::Deleting, message, held);
     }
     if spec.is_suspended() {
         return Verdict::well(
@@ -470,7 +474,7 @@ fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<
     }
 }
 
-fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerStatus>, report: Option<&CampaignReport>) -> CampaignStatus {
+fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerStatus>, report: Option<&CampaignReport>, now_ms: i64) -> CampaignStatus {
     let spec = &input.object.spec;
     let previous = input.previous.as_ref().filter(|previous| previous.run == spec.run());
     let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms - ms.rem_euclid(1000)).ok());
@@ -519,6 +523,9 @@ fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerSt
         run: spec.run().to_owned(),
         started_at: time(started_ms).or_else(|| previous.and_then(|previous| previous.started_at)),
         completed_at: time(completed_ms).or_else(|| previous.and_then(|previous| previous.completed_at)),
+        sent: format!("{}/{}", recipients.accepted, recipients.total.map_or_else(|| "?".to_owned(), |total| total.to_string())),
+        failed: recipients.rejected + recipients.expired + recipients.render_failed,
+        time_left: (verdict.state == CampaignState::Sending).then(|| time_left(&recipients, started_ms, now_ms)).flatten(),
         recipients,
         servers,
         effective: EffectiveCampaign {
@@ -529,6 +536,18 @@ fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerSt
         },
         conditions,
     }
+}
+
+/// About how long the rest takes at the rate since the run began; no finer than a person needs.
+fn time_left(counts: &RecipientCounts, started_ms: Option<i64>, now_ms: i64) -> Option<Duration> {
+    let took_ms = u64::try_from(now_ms - started_ms?).ok()?;
+    let left = counts.total?.saturating_sub(counts.ended());
+    let secs = (took_ms.saturating_mul(left) / counts.ended().max(1)).div_ceil(1000);
+    (counts.ended() > 0 && took_ms > 1000).then(|| match secs {
+        0..60 => Duration::from_secs(secs),
+        60..7200 => Duration::from_secs(secs.div_ceil(60) * 60),
+        _ => Duration::from_secs(secs.div_ceil(3600) * 3600),
+    })
 }
 
 /// What became of the recipients, in one sentence; unknown ones are never silent.

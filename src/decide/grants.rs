@@ -51,7 +51,7 @@ pub fn granted(plan: &PlanSpec, namespace: &str, world: &World) -> BTreeMap<Key,
 #[must_use]
 pub fn ownership(world: &World) -> BTreeMap<Key, Ownership> {
     let operators: BTreeSet<Key> =
-        world.plans.iter().flat_map(|(key, plan)| granted(&plan.object.spec, &key.namespace, world).into_keys()).collect();
+        world.counting_plans().flat_map(|(key, plan)| granted(&plan.object.spec, &key.namespace, world).into_keys()).collect();
     let mut own: BTreeMap<&str, Vec<&Key>> = BTreeMap::new();
     let mut ownership = BTreeMap::new();
     for key in world.servers.keys() {
@@ -89,6 +89,6 @@ pub fn ownership(world: &World) -> BTreeMap<Key, Ownership> {
 
 /// The largest maximum among the plans that allow a namespace; none when none lets it run servers of its own.
 fn own_servers_max(world: &World, namespace: &str) -> Option<u32> {
-    let plans = world.plans.values().map(|plan| &plan.object).filter(|plan| allows(plan, namespace, &world.namespaces));
+    let plans = world.counting_plans().map(|(_, plan)| &plan.object).filter(|plan| allows(plan, namespace, &world.namespaces));
     plans.filter_map(|plan| plan.spec.own_servers.as_ref()).map(|own| own.max).max()
 }

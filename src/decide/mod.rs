@@ -31,6 +31,21 @@ pub struct World {
     pub campaigns: BTreeMap<Key, CampaignInput>,
     /// The labels of namespaces.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// The only namespace whose plans count; every one when absent.
+    pub plan_namespace: Option<String>,
+}
+
+impl World {
+    /// The plans that count.
+    pub fn counting_plans(&self) -> impl Iterator<Item = (&Key, &PlanInput)> {
+        self.plans.iter().filter(|(key, _)| self.plan_counts(key))
+    }
+
+    /// Whether a plan of this name counts.
+    #[must_use]
+    pub fn plan_counts(&self, key: &Key) -> bool {
+        self.plan_namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
+    }
 }
 
 /// What cannot be used, and what to do.
@@ -111,6 +126,8 @@ pub struct CampaignInput {
     pub recorded: Option<Recorded>,
     /// The status that was written last, by this process or the one before.
     pub previous: Option<CampaignStatus>,
+    /// Somebody deletes it: what is on the wire ends, nothing new is sent.
+    pub deleting: bool,
 }
 
 /// What should be done.

@@ -32,7 +32,10 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         let kind = if stalled { ConditionType::Stalled } else { ConditionType::Reconciling };
         conditions.push(Condition::new(kind, ConditionStatus::True, reason, message));
     };
-    if rows.is_empty() {
+    if let Some(namespace) = world.plan_namespace.as_ref().filter(|namespace| **namespace != key.namespace) {
+        let message = format!("Plans count in namespace {namespace} only, and this one grants nothing. Ask the operator for a plan there.");
+        not_ready(Reason::NotThePlanNamespace, message, true);
+    } else if rows.is_empty() {
         if input.object.spec.own_servers.is_some() {
             conditions.push(Condition::new(
                 ConditionType::Ready,
@@ -72,6 +75,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
     });
     PlanStatus {
         observed_generation: input.object.generation(),
+        active: format!("{active}/{}", rows.len()),
         servers_active: u32::try_from(active).unwrap_or(u32::MAX),
         servers_granted: u32::try_from(rows.len()).unwrap_or(u32::MAX),
         servers: rows,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Observations, ProbeResult, Problem, ServerDecision, ServerInput, grants::Ownership, observe::ServerObservation};
 use crate::{
+    dispatch::limits::PACING_WINDOW_MAX_MS,
     providers::Provider as _,
     resources::{
         Condition, ConditionStatus, ConditionType, Key, Reason, SendingServerSpec,
@@ -78,6 +79,7 @@ pub fn decide(
             state: if active { ServerState::Active } else { ServerState::Inactive },
             provider: spec.provider.type_name().to_owned(),
             address: spec.provider.address(),
+            used: used(spec, observed.report.servers.get(key).and_then(|server| server.used)),
             effective: EffectiveServer {
                 connections: spec.limits().connections(),
                 messages_per_connection: spec.limits().messages_per_connection(),
@@ -153,6 +155,12 @@ fn probed(observation: &ServerObservation) -> Condition {
         Some(ProbeResult::Failed(failure)) => (ConditionStatus::False, failure.reason, failure.message.as_str()),
     };
     Condition::new(ConditionType::Probed, status, reason, message)
+}
+
+/// What of the longest window above one minute is used up.
+fn used(spec: &SendingServerSpec, used: Option<u64>) -> Option<String> {
+    let longest = spec.limits().rates.iter().filter(|rate| rate.per.as_millis() > PACING_WINDOW_MAX_MS).max_by_key(|rate| rate.per).copied()?;
+    Some(format!("{}/{} per {}", used.unwrap_or(0), longest.messages, longest.per))
 }
 
 fn no_effect(spec: &SendingServerSpec) -> Option<Condition> {

@@ -227,6 +227,13 @@ impl Limiter {
         self.long.iter_mut().map(|window| window.left(now_ms)).min()
     }
 
+    /// Messages in the longest of the longer windows; none without such windows.
+    pub fn used(&mut self, now_ms: i64) -> Option<u64> {
+        let longest = self.long.iter_mut().max_by_key(|window| window.per_ms)?;
+        longest.forget(now_ms);
+        Some(longest.used)
+    }
+
     /// Messages left of today's warm-up; none without warm-up.
     pub fn warmup_left(&mut self, now_ms: i64) -> Option<u64> {
         self.roll_day(now_ms);

@@ -78,6 +78,8 @@ pub struct CampaignReport {
 pub struct ServerReport {
     /// Messages left in its longer windows.
     pub limit_left: Option<u64>,
+    /// Messages in its longest window.
+    pub used: Option<u64>,
     /// Messages left of today's warm-up.
     pub warmup_left: Option<u64>,
     /// Its longer windows or warm-up are used up until then, milliseconds.
@@ -99,9 +101,11 @@ impl Scheduler {
             .map(|index| {
                 let lane = &self.lanes[index];
                 let limiter = self.limiters.get_mut(&lane.lane.name);
-                let (limit_left, warmup_left) = limiter.map_or((None, None), |limiter| (limiter.left(now_ms), limiter.warmup_left(now_ms)));
+                let (limit_left, used, warmup_left) = limiter
+                    .map_or((None, None, None), |limiter| (limiter.left(now_ms), limiter.used(now_ms), limiter.warmup_left(now_ms)));
                 let report = ServerReport {
                     limit_left,
+                    used,
                     warmup_left,
                     exhausted_until: lane.exhausted_until,
                     in_flight: lane.in_flight,

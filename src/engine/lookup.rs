@@ -9,7 +9,7 @@ use std::{
 
 use siphasher::sip::SipHasher13;
 
-use super::{Handles, statuses::Statuses};
+use super::{EngineOptions, Handles, statuses::Statuses};
 use crate::{
     audience::{Address, Input, Location},
     decide::{CampaignInput, InLedger, PlanInput, Problem, Recorded, ServerInput, World},
@@ -54,10 +54,10 @@ pub struct Work {
 /// The lookups, and what was found last.
 pub struct Lookup {
     ledger: Ledger,
-    state_dir: PathBuf,
-    dry_run: bool,
+    options: EngineOptions,
     servers: Handles,
-    fingerprints: BTreeMap<Key, u64>,
+    /// What each handle was made from.
+    made_from: BTreeMap<Key, (Arc<SendingServer>, Secrets, u64)>,
     works: BTreeMap<Key, Work>,
     /// Generation and creation time as they were noted last.
     known: BTreeMap<(&'static str, Key), (i64, i64)>,
@@ -73,13 +73,12 @@ pub fn hash(text: &str) -> u64 {
 
 impl Lookup {
     /// Nothing is looked up yet.
-    pub fn new(ledger: Ledger, state_dir: PathBuf, dry_run: bool) -> Self {
+    pub fn new(ledger: Ledger, options: EngineOptions) -> Self {
         Self {
             ledger,
-            state_dir,
-            dry_run,
+            options,
             servers: BTreeMap::new(),
-            fingerprints: BTreeMap::new(),
+            made_from: BTreeMap::new(),
             works: BTreeMap::new(),
             known: BTreeMap::new(),
             failed: false,
@@ -111,40 +110,45 @@ impl Lookup {
     /// The world of a snapshot.
     pub async fn world(&mut self, snapshot: &Snapshot, statuses: &Statuses, now_ms: i64) -> World {
         self.failed = false;
-        let mut world = World { namespaces: snapshot.namespaces.clone(), ..World::default() };
+        let mut world =
+            World { namespaces: snapshot.namespaces.clone(), plan_namespace: self.options.plan_namespace.clone(), ..World::default() };
         let servers = self.observe(&snapshot.servers, now_ms).await;
         let plans = self.observe(&snapshot.plans, now_ms).await;
         let campaigns = self.observe(&snapshot.campaigns, now_ms).await;
         for (key, (object, sourced)) in servers {
             let built = self.build(&key, &object, snapshot).await;
-            world.servers.insert(key, ServerInput { object: Arc::new(object), built, stale: sourced.stale.clone() });
+            world.servers.insert(key, ServerInput { object, built, stale: sourced.stale.clone() });
         }
         for (key, (object, sourced)) in plans {
-            world.plans.insert(key, PlanInput { object: Arc::new(object), stale: sourced.stale.clone() });
+            world.plans.insert(key, PlanInput { object, stale: sourced.stale.clone() });
         }
-        for (key, (object, sourced)) in campaigns {
+        let runs = campaigns.iter().map(|(key, (object, _))| RunKey::new(&key.namespace, &key.name, object.spec.run())).collect();
+        let runs = match self.ledger.find_runs(runs).await {
+            Ok(runs) => runs.into_iter().map(Ok).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "the ledger could not be asked for the runs of campaigns");
+                self.failed = true;
+                vec![Err(()); campaigns.len()]
+            }
+        };
+        for ((key, (object, sourced)), run) in campaigns.into_iter().zip(runs) {
             let work = self.work_of(&key, &object, sourced, snapshot);
-            let run = RunKey::new(&key.namespace, &key.name, object.spec.run());
             let mut recorded = None;
-            let in_ledger = match self.ledger.find_run(&run).await {
+            let in_ledger = match run {
                 Ok(None) => InLedger::Absent,
                 Ok(Some(run)) if run.closed_at_ms.is_some() => {
                     recorded = self.recorded(&run).await;
                     InLedger::Closed
                 }
                 Ok(Some(_)) => InLedger::Begun,
-                Err(error) => {
-                    tracing::warn!(%error, campaign = %key, "the ledger could not be asked for the run");
-                    self.failed = true;
-                    InLedger::Unasked
-                }
+                Err(()) => InLedger::Unasked,
             };
             let previous = statuses
                 .campaign(&key)
                 .or_else(|| sourced.previous_status.as_ref().and_then(|status| serde_json::from_value((**status).clone()).ok()));
             world
                 .campaigns
-                .insert(key, CampaignInput { object: Arc::new(object), work, stale: sourced.stale.clone(), in_ledger, recorded, previous });
+                .insert(key, CampaignInput { object, work, stale: sourced.stale.clone(), in_ledger, recorded, previous, deleting: sourced.origin.is_deleting() });
         }
         self.forget(&world).await;
         world
@@ -171,17 +175,20 @@ impl Lookup {
             if let Some(server) = self.servers.remove(&key) {
                 server.close().await;
             }
-            self.fingerprints.remove(&key);
+            self.made_from.remove(&key);
         }
         self.works.retain(|key, _| world.campaigns.contains_key(key));
     }
 
-    /// Generation and creation time from the ledger: the files have neither.
+    /// The objects with generation and creation time: those of files get them from the ledger, since files have neither.
     async fn observe<'a, K: Kind + HasSpec>(
         &mut self,
         objects: &'a BTreeMap<Key, Sourced<K>>,
         now_ms: i64,
-    ) -> BTreeMap<Key, (K, &'a Sourced<K>)> {
+    ) -> BTreeMap<Key, (Arc<K>, &'a Sourced<K>)> {
+        if objects.values().all(|sourced| sourced.origin.file().is_none()) {
+            return objects.iter().map(|(key, sourced)| (key.clone(), (sourced.object.clone(), sourced))).collect();
+        }
         let observed = objects.iter().map(|(key, sourced)| ObservedObject {
             kind: K::KIND.to_owned(),
             key: key.clone(),
@@ -210,35 +217,37 @@ impl Lookup {
                 let metadata = object.metadata_mut();
                 metadata.generation = Some(generation);
                 metadata.creation_timestamp = jiff::Timestamp::from_millisecond(created_ms - created_ms.rem_euclid(1000)).ok();
-                (key.clone(), (object, sourced))
+                (key.clone(), (Arc::new(object), sourced))
             })
             .collect()
     }
 
-    async fn build(&mut self, key: &Key, object: &SendingServer, snapshot: &Snapshot) -> Result<u64, Problem> {
-        let built = self.build_now(key, object, snapshot);
-        match built {
-            Ok((fingerprint, None)) => Ok(fingerprint),
-            Ok((fingerprint, Some(server))) => {
-                self.fingerprints.insert(key.clone(), fingerprint);
-                if let Some(old) = self.servers.insert(key.clone(), server) {
-                    old.close().await;
-                }
-                Ok(fingerprint)
+    async fn build(&mut self, key: &Key, object: &Arc<SendingServer>, snapshot: &Snapshot) -> Result<u64, Problem> {
+        let made = self.make(key, object, snapshot);
+        let old = match made {
+            Ok((fingerprint, None)) => return Ok(fingerprint),
+            Ok((_, Some(ref server))) => self.servers.insert(key.clone(), server.clone()),
+            Err(_) => {
+                self.made_from.remove(key);
+                self.servers.remove(key)
             }
-            Err(problem) => {
-                self.fingerprints.remove(key);
-                if let Some(old) = self.servers.remove(key) {
-                    old.close().await;
-                }
-                Err(problem)
-            }
+        };
+        if let Some(old) = old {
+            old.close().await;
         }
+        made.map(|(fingerprint, _)| fingerprint)
     }
 
     /// A new handle when spec or secrets changed, and the fingerprint of both.
-    fn build_now(&self, key: &Key, object: &SendingServer, snapshot: &Snapshot) -> Result<(u64, Option<Arc<dyn Server>>), Problem> {
-        let secrets = if self.dry_run { Secrets::new() } else { secrets(key, object, &snapshot.secrets)? };
+    fn make(&mut self, key: &Key, object: &Arc<SendingServer>, snapshot: &Snapshot) -> Result<(u64, Option<Arc<dyn Server>>), Problem> {
+        let secrets = if self.options.dry_run { Secrets::new() } else { secrets(key, object, &snapshot.secrets)? };
+        if let Some((known, old_secrets, fingerprint)) = self.made_from.get_mut(key)
+            && (Arc::ptr_eq(known, object) || known.spec == object.spec)
+            && *old_secrets == secrets
+        {
+            known.clone_from(object);
+            return Ok((*fingerprint, None));
+        }
         let mut hasher = SipHasher13::new();
         hasher.write(object.spec_json().as_bytes());
         for (reference, value) in &secrets {
@@ -246,12 +255,11 @@ impl Lookup {
             hasher.write(value.expose());
         }
         let fingerprint = hasher.finish();
-        if self.fingerprints.get(key) == Some(&fingerprint) {
-            return Ok((fingerprint, None));
-        }
-        let context = context(key, object, secrets, &self.state_dir);
-        let server = if self.dry_run { Ok(Outbox::for_dry_run(&context)) } else { object.spec.provider.build(context) };
-        server.map(|server| (fingerprint, Some(server))).map_err(|failure| Problem::new(failure.reason, failure.message))
+        let context = context(key, object, secrets.clone(), &self.options.state_dir);
+        let server = if self.options.dry_run { Ok(Outbox::for_dry_run(&context)) } else { object.spec.provider.build(context) };
+        let server = server.map_err(|failure| Problem::new(failure.reason, failure.message))?;
+        self.made_from.insert(key.clone(), (object.clone(), secrets, fingerprint));
+        Ok((fingerprint, Some(server)))
     }
 
     fn work_of(&mut self, key: &Key, object: &Campaign, sourced: &Sourced<Campaign>, snapshot: &Snapshot) -> Result<u64, Problem> {

@@ -1,7 +1,6 @@
-//! The statuses as they were written last, and when the next may be written.
+//! The statuses as they were decided and written last, and when the next may be written.
 //!
-//! A change of anything but a counter is written at once; counters alone at most every 5 seconds. The folder itself
-//! writes nothing when the text is the same.
+//! A change of anything but a counter is written at once; counters alone at most every 5 seconds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,17 +8,19 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
 
 use crate::{
     decide::{Decision, World},
     resources::{
-        API_VERSION, Campaign, Condition, Key, Kind, Object, Plan, SendingServer,
-        campaign::{CampaignStatus, RecipientCounts},
+        Campaign, Condition, ConditionStatus, ConditionType, Key, Kind, Object, Plan, Reason, SendingServer,
+        campaign::{CampaignState, CampaignStatus, RecipientCounts},
         condition,
+        plan::PlanStatus,
+        sending_server::SendingServerStatus,
     },
-    source::{Broken, Snapshot, StatusFolder},
+    source::{Broken, Origin, Snapshot, Sourced, StatusSink, StatusWrite},
 };
 
 /// Between two writes of counters alone, milliseconds.
@@ -27,31 +28,107 @@ const COUNTERS_EVERY_MS: i64 = 5000;
 /// Before a failed write is tried again, milliseconds.
 const WRITE_AGAIN_MS: i64 = 5000;
 
+/// What the three statuses have in common.
+trait Status: Clone + PartialEq + Serialize + DeserializeOwned {
+    fn conditions(&self) -> &[Condition];
+    fn conditions_mut(&mut self) -> &mut Vec<Condition>;
+    /// What changes at every message left out.
+    fn without_counters(&self) -> Self;
+}
+
+impl Status for SendingServerStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    fn conditions_mut(&mut self) -> &mut Vec<Condition> {
+        &mut self.conditions
+    }
+
+    fn without_counters(&self) -> Self {
+        Self { used: None, ..self.clone() }
+    }
+}
+
+impl Status for PlanStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    fn conditions_mut(&mut self) -> &mut Vec<Condition> {
+        &mut self.conditions
+    }
+
+    fn without_counters(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Status for CampaignStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    fn conditions_mut(&mut self) -> &mut Vec<Condition> {
+        &mut self.conditions
+    }
+
+    fn without_counters(&self) -> Self {
+        let mut shape =
+            Self { recipients: RecipientCounts::default(), sent: String::new(), failed: 0, time_left: None, ..self.clone() };
+        for server in &mut shape.servers {
+            server.accepted = 0;
+            server.limit_left = None;
+            server.warmup_left = None;
+        }
+        shape
+    }
+}
+
+/// One object.
+struct Kept<K, S> {
+    object: Arc<K>,
+    origin: Origin,
+    /// As decided last; the times of its conditions count.
+    decided: Option<S>,
+    /// As written last, and when, milliseconds.
+    written: Option<(S, i64)>,
+    /// The conditions of an earlier process whose status cannot be read whole.
+    old_conditions: Vec<Condition>,
+    /// Whether the last write failed: told once, however often it is tried.
+    failing: bool,
+}
+
+/// The objects of one kind.
+struct Shelf<K, S>(BTreeMap<Key, Kept<K, S>>);
+
+impl<K, S> Default for Shelf<K, S> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
 /// The statuses.
 pub struct Statuses {
-    folder: StatusFolder,
-    conditions: BTreeMap<(&'static str, Key), Vec<Condition>>,
-    campaigns: BTreeMap<Key, CampaignStatus>,
-    /// What was written last: without counters, and when.
-    written: BTreeMap<(&'static str, Key), (u64, u64, i64)>,
-    /// Whose last write failed: told once, however often it is tried.
-    failing: BTreeSet<(&'static str, Key)>,
-    broken: Vec<Broken>,
+    sink: StatusSink,
+    servers: Shelf<SendingServer, SendingServerStatus>,
+    plans: Shelf<Plan, PlanStatus>,
+    campaigns: Shelf<Campaign, CampaignStatus>,
+    broken: BTreeMap<(&'static str, Key), (Broken, Vec<Condition>, bool)>,
     wake_at_ms: i64,
     /// Whether files of objects that went while no process ran were looked for.
     is_swept: bool,
 }
 
 impl Statuses {
-    /// Statuses in a folder.
-    pub fn new(folder: StatusFolder) -> Self {
+    /// Statuses that go there.
+    pub fn new(sink: StatusSink) -> Self {
         Self {
-            folder,
-            conditions: BTreeMap::new(),
-            campaigns: BTreeMap::new(),
-            written: BTreeMap::new(),
-            failing: BTreeSet::new(),
-            broken: Vec::new(),
+            sink,
+            servers: Shelf::default(),
+            plans: Shelf::default(),
+            campaigns: Shelf::default(),
+            broken: BTreeMap::new(),
             wake_at_ms: i64::MAX,
             is_swept: false,
         }
@@ -59,7 +136,7 @@ impl Statuses {
 
     /// The status of a campaign as it was decided last.
     pub fn campaign(&self, key: &Key) -> Option<CampaignStatus> {
-        self.campaigns.get(key).cloned()
+        self.campaigns.0.get(key).and_then(|kept| kept.decided.clone())
     }
 
     /// When a held-back write is due.
@@ -67,183 +144,234 @@ impl Statuses {
         self.wake_at_ms
     }
 
+    /// Forgets what is known of objects that were deleted and made again under the same name: in a cluster their UID tells.
+    pub fn forget_replaced(&mut self, snapshot: &Snapshot) {
+        forget(&mut self.servers, &snapshot.servers);
+        forget(&mut self.plans, &snapshot.plans);
+        forget(&mut self.campaigns, &snapshot.campaigns);
+    }
+
     /// Takes over the previous statuses of objects seen first, and forgets objects that are gone.
     pub fn note_objects(&mut self, snapshot: &Snapshot, world: &World) {
-        fn previous<K: Kind>(conditions: &mut BTreeMap<(&'static str, Key), Vec<Condition>>, key: &Key, status: Option<&Arc<Value>>) {
-            let old = status.and_then(|status| status.get("conditions")).and_then(|old| serde_json::from_value(old.clone()).ok());
-            if let Some(old) = old {
-                conditions.entry((K::KIND, key.clone())).or_insert(old);
+        let in_cluster = matches!(self.sink, StatusSink::Cluster(_));
+        let mut gone = note(&mut self.servers, snapshot.servers.iter(), |key| world.servers.get(key).map(|i| i.object.clone()), in_cluster);
+        gone.extend(note(&mut self.plans, snapshot.plans.iter(), |key| world.plans.get(key).map(|i| i.object.clone()), in_cluster));
+        let object = |key: &Key| world.campaigns.get(key).map(|input| input.object.clone());
+        gone.extend(note(&mut self.campaigns, snapshot.campaigns.iter(), object, in_cluster));
+        for (key, input) in &world.campaigns {
+            if let (Some(kept), Some(previous)) = (self.campaigns.0.get_mut(key), &input.previous) {
+                kept.decided.get_or_insert_with(|| previous.clone());
             }
         }
-        for (key, sourced) in &snapshot.servers {
-            previous::<SendingServer>(&mut self.conditions, key, sourced.previous_status.as_ref());
+        let mut old = std::mem::take(&mut self.broken);
+        for broken in &snapshot.broken {
+            let id = (broken.kind, broken.key.clone());
+            gone.retain(|gone| *gone != id);
+            let (known, conditions, written) = old.remove(&id).unwrap_or_else(|| (broken.clone(), Vec::new(), false));
+            let is_same = known == *broken;
+            self.broken.insert(id, (broken.clone(), conditions, written && is_same));
         }
-        for (key, sourced) in &snapshot.plans {
-            previous::<Plan>(&mut self.conditions, key, sourced.previous_status.as_ref());
-        }
-        for (key, sourced) in &snapshot.campaigns {
-            previous::<Campaign>(&mut self.conditions, key, sourced.previous_status.as_ref());
-            if let Some(previous) = world.campaigns.get(key).and_then(|input| input.previous.clone()) {
-                self.campaigns.entry(key.clone()).or_insert(previous);
+        let is_known = |servers: &Shelf<_, _>, plans: &Shelf<_, _>, campaigns: &Shelf<_, _>, id: &(&'static str, Key)| match id.0 {
+            SendingServer::KIND => servers.0.contains_key(&id.1),
+            Plan::KIND => plans.0.contains_key(&id.1),
+            _ => campaigns.0.contains_key(&id.1),
+        };
+        gone.extend(old.into_keys().filter(|id| !is_known(&self.servers, &self.plans, &self.campaigns, id)));
+        for (kind, key) in gone {
+            if let Err(error) = self.sink.remove(kind, &key) {
+                tracing::warn!(%error, kind, name = %key, "the status of a deleted object could not be removed");
             }
         }
-        self.broken.clone_from(&snapshot.broken);
-        let kept: BTreeSet<(&'static str, Key)> = world
-            .servers
-            .keys()
-            .map(|key| (SendingServer::KIND, key.clone()))
-            .chain(world.plans.keys().map(|key| (Plan::KIND, key.clone())))
-            .chain(world.campaigns.keys().map(|key| (Campaign::KIND, key.clone())))
-            .chain(self.broken.iter().map(|broken| (broken.kind, broken.key.clone())))
-            .collect();
-        self.sweep(&kept);
-        let gone: Vec<(&'static str, Key)> = self.written.keys().filter(|id| !kept.contains(id)).cloned().collect();
-        for id in gone {
-            if let Err(error) = self.folder.remove(id.0, &id.1) {
-                tracing::warn!(%error, kind = id.0, name = %id.1, "the status of a deleted object could not be removed");
-            }
-            self.written.remove(&id);
-            self.failing.remove(&id);
-            self.conditions.remove(&id);
-            if id.0 == Campaign::KIND {
-                self.campaigns.remove(&id.1);
-            }
-        }
+        self.sweep();
     }
 
     /// Removes, once, the files of objects that went while no process ran.
-    fn sweep(&mut self, kept: &BTreeSet<(&'static str, Key)>) {
+    fn sweep(&mut self) {
         if std::mem::replace(&mut self.is_swept, true) {
             return;
         }
-        let there = match self.folder.objects() {
+        let there = match self.sink.objects() {
             Ok(there) => there,
             Err(error) => return tracing::warn!(%error, "the status folder cannot be read"),
         };
+        let broken: BTreeSet<(&str, &Key)> = self.broken.keys().map(|(kind, key)| (*kind, key)).collect();
         for (kind, key) in there {
-            if !kept.iter().any(|(kept_kind, kept_key)| *kept_kind == kind && *kept_key == key)
-                && let Err(error) = self.folder.remove(&kind, &key)
-            {
+            let is_kept = broken.contains(&(kind.as_str(), &key))
+                || match kind.as_str() {
+                    SendingServer::KIND => self.servers.0.contains_key(&key),
+                    Plan::KIND => self.plans.0.contains_key(&key),
+                    Campaign::KIND => self.campaigns.0.contains_key(&key),
+                    _ => false,
+                };
+            if !is_kept && let Err(error) = self.sink.remove(&kind, &key) {
                 tracing::warn!(%error, kind, name = %key, "the status of a deleted object could not be removed");
             }
         }
     }
 
     /// Writes what changed; `flush` writes counters too, however young the last write.
-    pub fn write(&mut self, world: &World, decision: &Decision, now_ms: i64, flush: bool) {
+    pub fn write(&mut self, snapshot: &Snapshot, decision: &Decision, now_ms: i64, flush: bool) {
         self.wake_at_ms = i64::MAX;
+        let mut turn = Turn { sink: &self.sink, now_ms, flush, wake_at_ms: i64::MAX };
         for (key, server) in &decision.servers {
-            let Some(input) = world.servers.get(key) else { continue };
-            let mut status = server.status.clone();
-            status.conditions = self.timed(SendingServer::KIND, key, status.conditions, input.object.generation(), now_ms);
-            self.put(&*input.object, key, &status, &status, now_ms, flush);
+            turn.put(&mut self.servers, key, server.status.clone(), snapshot.servers.get(key));
         }
         for (key, status) in &decision.plans {
-            let Some(input) = world.plans.get(key) else { continue };
-            let mut status = status.clone();
-            status.conditions = self.timed(Plan::KIND, key, status.conditions, input.object.generation(), now_ms);
-            self.put(&*input.object, key, &status, &status, now_ms, flush);
+            turn.put(&mut self.plans, key, status.clone(), snapshot.plans.get(key));
         }
         for (key, campaign) in &decision.campaigns {
-            let Some(input) = world.campaigns.get(key) else { continue };
-            let mut status = campaign.status.clone();
-            status.conditions = self.timed(Campaign::KIND, key, status.conditions, input.object.generation(), now_ms);
-            self.campaigns.insert(key.clone(), status.clone());
-            let shape = without_counters(&status);
-            self.put(&*input.object, key, &status, &shape, now_ms, flush);
-        }
-        for broken in self.broken.clone() {
-            self.put_broken(&broken, now_ms);
-        }
-    }
-
-    fn timed(&mut self, kind: &'static str, key: &Key, wanted: Vec<Condition>, generation: i64, now_ms: i64) -> Vec<Condition> {
-        let now = Timestamp::from_millisecond(now_ms - now_ms.rem_euclid(1000)).unwrap_or_default();
-        let old = self.conditions.entry((kind, key.clone())).or_default();
-        let timed = condition::merge(old, wanted, generation, now);
-        old.clone_from(&timed);
-        timed
-    }
-
-    fn put<S: Serialize, T>(
-        &mut self,
-        object: &Object<S, T>,
-        key: &Key,
-        status: &impl Serialize,
-        shape: &impl Serialize,
-        now_ms: i64,
-        flush: bool,
-    ) where
-        Object<S, T>: Kind,
-    {
-        let kind = <Object<S, T> as Kind>::KIND;
-        let text = |value: &dyn Fn() -> serde_json::Result<String>| value().unwrap_or_default();
-        let spec = text(&|| serde_json::to_string(&(&object.metadata, &object.spec)));
-        let whole = super::lookup::hash(&(spec.clone() + &text(&|| serde_json::to_string(status))));
-        let shape = super::lookup::hash(&(spec + &text(&|| serde_json::to_string(shape))));
-        let id = (kind, key.clone());
-        if let Some((old_whole, old_shape, at_ms)) = self.written.get(&id) {
-            if *old_whole == whole {
-                return;
-            }
-            let due = at_ms + COUNTERS_EVERY_MS;
-            if *old_shape == shape && due > now_ms && !flush {
-                self.wake_at_ms = self.wake_at_ms.min(due);
-                return;
+            let sourced = snapshot.campaigns.get(key);
+            turn.put(&mut self.campaigns, key, campaign.status.clone(), sourced);
+            if let Some(sourced) = sourced {
+                let status = &campaign.status;
+                let begun = campaign.order.is_some() && status.started_at.is_some();
+                let is_sending = status.recipients.sending > 0
+                    || (begun
+                        && !sourced.origin.is_deleting()
+                        && matches!(status.state, CampaignState::Sending | CampaignState::Waiting));
+                // At the very end nothing is on the wire any more.
+                self.sink.note_sending(key, &sourced.origin, is_sending && !flush);
             }
         }
-        let mut metadata = json!(object.metadata);
-        if let Some(metadata) = metadata.as_object_mut() {
-            metadata.entry("namespace").or_insert_with(|| key.namespace.clone().into());
-        }
-        let value = json!({"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": object.spec, "status": status});
-        self.store(id, &value, (whole, shape), now_ms);
-    }
-
-    fn put_broken(&mut self, broken: &Broken, now_ms: i64) {
-        use crate::resources::{ConditionStatus, ConditionType, Reason};
-        let of = |kind, status| Condition::new(kind, status, Reason::Unreadable, broken.message.as_str());
-        let wanted = vec![of(ConditionType::Ready, ConditionStatus::False), of(ConditionType::Stalled, ConditionStatus::True)];
-        let conditions = self.timed(broken.kind, &broken.key, wanted, 0, now_ms);
-        let mut value = (*broken.document).clone();
-        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("namespace".to_owned(), broken.key.namespace.as_str().into());
-        }
-        if let Some(object) = value.as_object_mut() {
-            object.insert("status".to_owned(), json!({"conditions": conditions}));
-        }
-        let whole = super::lookup::hash(&value.to_string());
-        let id = (broken.kind, broken.key.clone());
-        if self.written.get(&id).is_none_or(|(old, _, _)| *old != whole) {
-            self.store(id, &value, (whole, whole), now_ms);
-        }
-    }
-
-    fn store(&mut self, id: (&'static str, Key), value: &Value, (whole, shape): (u64, u64), now_ms: i64) {
-        match self.folder.write(id.0, &id.1, value) {
-            Ok(_) => {
-                self.failing.remove(&id);
-                self.written.insert(id, (whole, shape, now_ms));
-            }
-            Err(error) => {
-                if !self.failing.contains(&id) {
-                    tracing::error!(%error, kind = id.0, name = %id.1, "a status file could not be written; it is tried again until it can");
-                    self.failing.insert(id);
-                }
-                self.wake_at_ms = self.wake_at_ms.min(now_ms + WRITE_AGAIN_MS);
+        for (broken, conditions, is_written) in self.broken.values_mut() {
+            if !*is_written {
+                *is_written = turn.put_broken(broken, conditions);
             }
         }
+        self.wake_at_ms = turn.wake_at_ms;
+    }
+
+    /// Waits until everything was written, for `grace` at most.
+    pub async fn flush(&self, grace: std::time::Duration) {
+        self.sink.flush(grace).await;
     }
 }
 
-/// A campaign's status with what changes at every message left out.
-fn without_counters(status: &CampaignStatus) -> CampaignStatus {
-    let mut shape = status.clone();
-    shape.recipients = RecipientCounts::default();
-    for server in &mut shape.servers {
-        server.accepted = 0;
-        server.limit_left = None;
-        server.warmup_left = None;
+fn forget<K: Kind, S>(shelf: &mut Shelf<K, S>, objects: &BTreeMap<Key, Sourced<K>>) {
+    shelf.0.retain(|key, kept| objects.get(key).is_none_or(|sourced| kept.origin.is_same_object(&sourced.origin)));
+}
+
+/// Takes over new objects of one kind; the names of those that are gone.
+fn note<'a, K: Kind + PartialEq, S: Status>(
+    shelf: &mut Shelf<K, S>,
+    objects: impl Iterator<Item = (&'a Key, &'a Sourced<K>)>,
+    object: impl Fn(&Key) -> Option<Arc<K>>,
+    in_cluster: bool,
+) -> Vec<(&'static str, Key)> {
+    let mut there = BTreeSet::new();
+    for (key, sourced) in objects {
+        let Some(object) = object(key) else { continue };
+        there.insert(key);
+        match shelf.0.get_mut(key) {
+            Some(kept) => {
+                // A status file shows metadata and spec too.
+                if !in_cluster && !Arc::ptr_eq(&kept.object, &object) && *kept.object != *object {
+                    kept.written = None;
+                }
+                kept.object = object;
+                kept.origin.clone_from(&sourced.origin);
+            }
+            None => {
+                let kept = taken_over(object, sourced, in_cluster);
+                shelf.0.insert(key.clone(), kept);
+            }
+        }
     }
-    shape
+    let gone: Vec<Key> = shelf.0.keys().filter(|key| !there.contains(key)).cloned().collect();
+    gone.into_iter()
+        .map(|key| {
+            shelf.0.remove(&key);
+            (K::KIND, key)
+        })
+        .collect()
+}
+
+fn taken_over<K, S: Status>(object: Arc<K>, sourced: &Sourced<K>, in_cluster: bool) -> Kept<K, S> {
+    let previous = sourced.previous_status.as_deref();
+    let old_conditions =
+        previous.and_then(|status| status.get("conditions")).and_then(|old| serde_json::from_value(old.clone()).ok()).unwrap_or_default();
+    // In a cluster what stands there need not be written again; the folder compares bytes itself.
+    let status = previous.filter(|_| in_cluster).and_then(|status| serde_json::from_value::<S>(status.clone()).ok());
+    Kept { object, origin: sourced.origin.clone(), decided: None, written: status.map(|status| (status, 0)), old_conditions, failing: false }
+}
+
+/// One round of writing.
+struct Turn<'a> {
+    sink: &'a StatusSink,
+    now_ms: i64,
+    flush: bool,
+    wake_at_ms: i64,
+}
+
+impl Turn<'_> {
+    fn timed(&self, old: &[Condition], wanted: Vec<Condition>, generation: i64) -> Vec<Condition> {
+        let now = Timestamp::from_millisecond(self.now_ms - self.now_ms.rem_euclid(1000)).unwrap_or_default();
+        condition::merge(old, wanted, generation, now)
+    }
+
+    fn put<S: Status, P: Serialize + PartialEq>(
+        &mut self,
+        shelf: &mut Shelf<Object<P, S>, S>,
+        key: &Key,
+        mut status: S,
+        sourced: Option<&Sourced<Object<P, S>>>,
+    ) where
+        Object<P, S>: Kind,
+    {
+        let (Some(kept), Some(sourced)) = (shelf.0.get_mut(key), sourced) else { return };
+        let old = kept.decided.as_ref().map_or(kept.old_conditions.as_slice(), Status::conditions);
+        let wanted = std::mem::take(status.conditions_mut());
+        *status.conditions_mut() = self.timed(old, wanted, kept.object.generation());
+        if let Some((written, at_ms)) = &kept.written
+            && !kept.failing
+        {
+            if *written == status {
+                kept.decided = Some(status);
+                return;
+            }
+            let due = at_ms + COUNTERS_EVERY_MS;
+            if due > self.now_ms && !self.flush && written.without_counters() == status.without_counters() {
+                self.wake_at_ms = self.wake_at_ms.min(due);
+                kept.decided = Some(status);
+                return;
+            }
+        }
+        let object = kept.object.clone();
+        let result = self.sink.write(StatusWrite {
+            kind: <Object<P, S> as Kind>::KIND,
+            key,
+            origin: &sourced.origin,
+            metadata: &object.metadata,
+            spec: &|| json!(object.spec),
+            status: json!(status),
+            before: kept.written.as_ref().map(|(written, _)| written.conditions()),
+            now: status.conditions(),
+        });
+        kept.decided = Some(status.clone());
+        kept.written = Some((status, self.now_ms));
+        self.note_result(result, &mut kept.failing, <Object<P, S> as Kind>::KIND, key);
+    }
+
+    fn put_broken(&mut self, broken: &Broken, conditions: &mut Vec<Condition>) -> bool {
+        let of = |kind, status| Condition::new(kind, status, Reason::Unreadable, broken.message.as_str());
+        let wanted = vec![of(ConditionType::Ready, ConditionStatus::False), of(ConditionType::Stalled, ConditionStatus::True)];
+        let now = self.timed(conditions, wanted, 0);
+        let result = self.sink.write_broken(broken, (!conditions.is_empty()).then_some(conditions), &now);
+        *conditions = now;
+        let mut failing = false;
+        self.note_result(result, &mut failing, broken.kind, &broken.key);
+        !failing
+    }
+
+    fn note_result(&mut self, result: std::io::Result<()>, failing: &mut bool, kind: &str, key: &Key) {
+        match result {
+            Ok(()) => *failing = false,
+            Err(error) => {
+                if !std::mem::replace(failing, true) {
+                    tracing::error!(%error, kind, name = %key, "a status file could not be written; it is tried again until it can");
+                }
+                self.wake_at_ms = self.wake_at_ms.min(self.now_ms + WRITE_AGAIN_MS);
+            }
+        }
+    }
 }

@@ -142,6 +142,17 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| runs::find_run(connection, &key))).await
     }
 
+    /// The same for many runs, in one look.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn find_runs(&self, keys: Vec<RunKey>) -> Result<Vec<Option<RunRecord>>, LedgerError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.call(move |writer| writer.book.read(|connection| keys.iter().map(|key| runs::find_run(connection, key)).collect())).await
+    }
+
     /// Begins a run, or goes on with it. Claims that an earlier process left without an outcome become unknown for good
     /// (`Skip`), or are sent again (`Resend`): at once as due messages where their fields are stored, otherwise when
     /// [`Seen::check`] meets their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.

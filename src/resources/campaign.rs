@@ -93,6 +93,16 @@ impl CampaignSpec {
         EffectiveRetry { attempts: retry.attempts.unwrap_or(5), initial_delay: retry.initial_delay.unwrap_or(Duration::from_secs(60)) }
     }
 
+    /// The keys of ConfigMaps that it names.
+    pub fn config_maps(&self) -> impl Iterator<Item = &KeyRef> {
+        let bodies = [&self.content.html, &self.content.text, &self.content.mjml].into_iter().flatten().filter_map(|body| match body {
+            Body::From(source) => source.config_map_ref.as_ref(),
+            Body::Inline(_) => None,
+        });
+        let audiences = [&self.audience.csv, &self.audience.json_lines].into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
+        bodies.chain(audiences)
+    }
+
     /// Whether a person holds it.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
@@ -355,6 +365,15 @@ pub struct CampaignStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub completed_at: Option<Timestamp>,
+    /// Recipients that a server took, and all of them: `1200/2000`; the second is `?` until the audience was read whole.
+    #[serde(default)]
+    pub sent: String,
+    /// Recipients that were refused, given up, or whose template failed.
+    #[serde(default)]
+    pub failed: u64,
+    /// About how long it will still take, at the rate so far; present while it sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_left: Option<Duration>,
     /// The recipients by what became of them.
     pub recipients: RecipientCounts,
     /// Why each server was or was not picked.

@@ -136,6 +136,8 @@ reasons! {
     ServerNotFound,
     /// The plan grants no server.
     NoServers,
+    /// Plans count in another namespace only (`--plan-namespace`).
+    NotThePlanNamespace,
 
     // Campaigns
     /// The plan does not exist, or does not allow this namespace (the two read the same).
@@ -166,6 +168,8 @@ reasons! {
     StartingDeadlineExceeded,
     /// `spec.suspend` is true.
     Suspended,
+    /// Somebody deletes the campaign; what is on the wire ends first.
+    Deleting,
     /// Messages are being sent.
     Sending,
     /// None of the campaign's servers is Active, and it waits for one.

@@ -24,6 +24,8 @@ pub use sending_server::{SendingServer, SendingServerSpec};
 /// The API group of the three kinds.
 pub const GROUP: &str = "mailfleet.dev";
 /// The version of the three kinds.
+pub const VERSION: &str = "v1alpha1";
+/// Group and version.
 pub const API_VERSION: &str = "mailfleet.dev/v1alpha1";
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";

@@ -113,6 +113,9 @@ pub struct PlanLimits {
 pub struct PlanStatus {
     /// The generation that this status is about.
     pub observed_generation: i64,
+    /// Granted servers that are Active, and all of them: `2/3`.
+    #[serde(default)]
+    pub active: String,
     /// Granted servers that are Active.
     pub servers_active: u32,
     /// Granted servers.

@@ -259,6 +259,9 @@ pub struct SendingServerStatus {
     pub provider: String,
     /// Where it is, in words (`smtp.example.com:587, StartTls`).
     pub address: String,
+    /// Messages in the longest window of its limits, as `1200/50000 per 24h`; absent without a window above one minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
     /// The values in force where the spec leaves them open.
     pub effective: EffectiveServer,
     /// Why, in detail.

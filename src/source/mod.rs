@@ -5,6 +5,7 @@
 //! Only this room writes status ([`status::StatusFolder`]).
 
 mod assemble;
+pub mod cluster;
 mod cross;
 mod document;
 mod explain;
@@ -14,6 +15,7 @@ mod path;
 mod read;
 mod scalar;
 mod scan;
+pub mod sink;
 pub mod secrets;
 pub mod status;
 mod watch;
@@ -32,6 +34,7 @@ use crate::resources::{Campaign, Key, Plan, SendingServer};
 
 pub use files::{Files, Options};
 pub use secrets::{ConfigMapStore, SecretMissing, SecretStore, secret_variable};
+pub use sink::{StatusSink, StatusWrite};
 pub use status::StatusFolder;
 
 /// The whole world as the files tell it, at one moment.
@@ -117,6 +120,15 @@ impl Origin {
         match self {
             Self::File(place) => Some(place),
             Self::Cluster(_) => None,
+        }
+    }
+
+    /// Whether the other is the same object, and not one that was made again under the same name. Files go by name alone.
+    #[must_use]
+    pub fn is_same_object(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Cluster(one), Self::Cluster(other)) => one.uid == other.uid,
+            _ => true,
         }
     }
 

@@ -40,6 +40,9 @@ pub struct SecretStore {
     directory: Arc<BTreeMap<Key, SecretData>>,
     documents: Arc<BTreeMap<Key, SecretData>>,
     environment: Arc<BTreeMap<String, SecretValue>>,
+    /// In a cluster: the Secrets that may not be read, and why.
+    forbidden: Arc<BTreeMap<Key, String>>,
+    in_cluster: bool,
 }
 
 impl SecretStore {
@@ -50,7 +53,13 @@ impl SecretStore {
         documents: Arc<BTreeMap<Key, SecretData>>,
         environment: Arc<BTreeMap<String, SecretValue>>,
     ) -> Self {
-        Self { directory, documents, environment }
+        Self { directory, documents, environment, ..Self::default() }
+    }
+
+    /// A store of a cluster's Secrets, and of those that may not be read.
+    #[must_use]
+    pub fn of_cluster(secrets: BTreeMap<Key, SecretData>, forbidden: BTreeMap<Key, String>) -> Self {
+        Self { documents: Arc::new(secrets), forbidden: Arc::new(forbidden), in_cluster: true, ..Self::default() }
     }
 
     /// One value.
@@ -67,7 +76,9 @@ impl SecretStore {
             keys.dedup();
             let prefix = secret_variable(namespace, name, "");
             let secret_exists = listed().next().is_some() || self.environment.keys().any(|name| name.starts_with(&prefix));
-            SecretMissing { namespace: namespace.to_owned(), name: name.to_owned(), key: key.to_owned(), secret_exists, keys }
+            let forbidden = self.forbidden.get(&secret).cloned();
+            let in_cluster = self.in_cluster;
+            SecretMissing { namespace: namespace.to_owned(), name: name.to_owned(), key: key.to_owned(), secret_exists, keys, forbidden, in_cluster }
         })
     }
 }
@@ -85,6 +96,10 @@ pub struct SecretMissing {
     pub secret_exists: bool,
     /// The keys that it has (names only; those of the environment cannot be told).
     pub keys: Vec<String>,
+    /// Why it may not be read, where that is so.
+    pub forbidden: Option<String>,
+    /// Whether it was looked for in a cluster.
+    pub in_cluster: bool,
 }
 
 impl SecretMissing {
@@ -98,6 +113,9 @@ impl SecretMissing {
 impl fmt::Display for SecretMissing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { namespace, name, key, .. } = self;
+        if let Some(why) = &self.forbidden {
+            return write!(f, "the Secret `{name}` cannot be read: {why}");
+        }
         if self.secret_exists {
             write!(f, "the Secret `{name}` in namespace `{namespace}` has no key `{key}`")?;
             if !self.keys.is_empty() {
@@ -105,6 +123,9 @@ impl fmt::Display for SecretMissing {
             }
         } else {
             write!(f, "there is no Secret `{name}` in namespace `{namespace}`; its key `{key}` is needed")?;
+        }
+        if self.in_cluster {
+            return write!(f, ". Add it with kubectl, or with what keeps Secrets in your cluster; it is then seen at once");
         }
         write!(
             f,

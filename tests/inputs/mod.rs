@@ -23,7 +23,7 @@ use mailfleet::{
     engine::{self, EngineOptions, View},
     ledger::{Ledger, LedgerErrorKind, LedgerOptions, LedgerReader, MessageState},
     resources::{Condition, ConditionStatus, ConditionType, Reason},
-    source::{Files, Options, Severity},
+    source::{Files, Options, Severity, StatusFolder, StatusSink},
 };
 use tokio::sync::watch;
 
@@ -174,9 +174,14 @@ async fn run_once(place: &Place) -> String {
         }
     };
     let shown = view.subscribe();
-    let engine_options = EngineOptions { state_dir: place.state(), once: true, dry_run: false, grace: Duration::from_secs(10) };
+    let engine_options =
+        EngineOptions { state_dir: place.state(), once: true, dry_run: false, grace: Duration::from_secs(10), plan_namespace: None };
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
-    let ended = engine::run(engine_options, ledger.clone(), snapshots, view, stop).await;
+    let sink = match StatusFolder::open(&place.state()) {
+        Ok(folder) => StatusSink::Folder(folder),
+        Err(error) => return format!("{text}refused: {error}\n"),
+    };
+    let ended = engine::run(engine_options, ledger.clone(), snapshots, sink, view, stop).await;
     tokio::task::spawn_blocking(move || drop(ledger)).await.expect("it ends");
     if let Err(error) = ended {
         return format!("{text}refused: {error}\n");

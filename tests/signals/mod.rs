@@ -78,6 +78,7 @@ fn case(text: &str) -> Case {
                     in_ledger: InLedger::Absent,
                     previous: None,
                     recorded: None,
+                    deleting: false,
                 };
                 world.campaigns.insert(input.object.key(), input);
             }

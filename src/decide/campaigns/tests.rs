@@ -36,6 +36,7 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
             stale: None,
             in_ledger: crate::decide::InLedger::Begun,
             previous: None,
+            deleting: false,
             recorded: None,
         },
     );

@@ -27,8 +27,15 @@ async fn a_generation_stays_what_it_was_while_the_ledger_cannot_be_written() {
     let _ = std::fs::remove_dir_all(&folder);
     let options = LedgerOptions { synchronous: Synchronous::Normal, busy_timeout: std::time::Duration::from_millis(20) };
     let ledger = Ledger::open(&folder, options).expect("a ledger");
-    let statuses = Statuses::new(StatusFolder::open(&folder).expect("a folder"));
-    let mut lookup = Lookup::new(ledger, folder.clone(), false);
+    let statuses = Statuses::new(crate::source::StatusSink::Folder(StatusFolder::open(&folder).expect("a folder")));
+    let options = EngineOptions {
+        state_dir: folder.clone(),
+        once: false,
+        dry_run: false,
+        grace: std::time::Duration::from_secs(1),
+        plan_namespace: None,
+    };
+    let mut lookup = Lookup::new(ledger, options);
     let key = Key::new("default", "relay");
     let mut generations = Vec::new();
     for (host, locked) in [("a.example.com", false), ("b.example.com", false), ("c.example.com", true), ("c.example.com", false)] {

@@ -1,0 +1,327 @@
+//! What the streams say becomes snapshots.
+//!
+//! An object that names a Secret or ConfigMap is shown once that was fetched, so that no status tells of a Secret that
+//! is there as if it were not. Many changes make one snapshot.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    Scope,
+    objects::{Refers, Seen},
+    references::{Content, Named, References},
+    statuses::ClusterStatuses,
+    watches,
+};
+use crate::{
+    resources::{Campaign, Key, Plan, SendingServer},
+    source::{Broken, ClusterPlace, Origin, Snapshot, Sourced, implied_labels},
+};
+
+/// Changes within this time make one snapshot.
+const TOGETHER: Duration = Duration::from_millis(40);
+
+/// What a stream says.
+pub(super) enum Change {
+    Server(Listing, Option<Seen<SendingServer>>),
+    Plan(Listing, Option<Seen<Plan>>),
+    Campaign(Listing, Option<Seen<Campaign>>),
+    Namespace(Listing, Option<(String, BTreeMap<String, String>)>),
+    Referred(Listing, bool, Option<Named>),
+    Fetched(Named, Content),
+}
+
+/// Where a change stands in its stream.
+pub(super) enum Listing {
+    /// All objects of the namespace (of the cluster) follow.
+    Begin(Option<String>),
+    /// One of them.
+    Listed,
+    /// Those were all.
+    End(Option<String>),
+    /// One was made or changed.
+    Changed,
+    /// One is gone.
+    Gone,
+    /// The only one there is.
+    Sole,
+}
+
+struct Entry<K> {
+    /// What snapshots show.
+    shown: Option<Sourced<K>>,
+    /// A newer version that waits for what it names.
+    held: Option<Sourced<K>>,
+    broken: Option<Broken>,
+    uid: String,
+    named: Vec<Named>,
+}
+
+struct Shelf<K> {
+    entries: BTreeMap<Key, Entry<K>>,
+    listed: BTreeMap<Option<String>, BTreeSet<Key>>,
+}
+
+impl<K> Default for Shelf<K> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), listed: BTreeMap::new() }
+    }
+}
+
+impl<K: Refers + PartialEq> Shelf<K> {
+    /// Takes a change; whether a snapshot shows it, and whether a stream is now complete.
+    fn take(&mut self, listing: Listing, seen: Option<Seen<K>>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
+        match (listing, seen) {
+            (Listing::Begin(scope), _) => {
+                self.listed.insert(scope, BTreeSet::new());
+                Taken::Nothing
+            }
+            (Listing::End(scope), _) => {
+                let listed = self.listed.remove(&scope).unwrap_or_default();
+                let is_in = |key: &Key| scope.as_ref().is_none_or(|namespace| key.namespace == *namespace);
+                let gone: Vec<Key> = self.entries.keys().filter(|key| is_in(key) && !listed.contains(key)).cloned().collect();
+                for key in gone {
+                    self.entries.remove(&key);
+                    statuses.gone(K::KIND, &key);
+                }
+                Taken::Complete
+            }
+            (Listing::Gone, Some(seen)) => {
+                statuses.gone(K::KIND, &seen.key);
+                if self.entries.remove(&seen.key).is_some() { Taken::Shown } else { Taken::Nothing }
+            }
+            (Listing::Listed, Some(seen)) => {
+                for listed in self.listed.values_mut() {
+                    listed.insert(seen.key.clone());
+                }
+                self.put(seen, references, statuses)
+            }
+            (_, Some(seen)) => self.put(seen, references, statuses),
+            (_, None) => Taken::Nothing,
+        }
+    }
+
+    fn put(&mut self, seen: Seen<K>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
+        let Seen { key, uid, resource_version, deleting, has_finalizer, object, status, named } = seen;
+        statuses.seen(K::KIND, &key, &uid, resource_version, status.as_ref(), has_finalizer);
+        let old = self.entries.get_mut(&key).filter(|entry| entry.uid == uid);
+        let origin = Origin::Cluster(Arc::new(ClusterPlace { uid: uid.clone(), deleting }));
+        let newest = old.as_ref().and_then(|entry| entry.held.as_ref().or(entry.shown.as_ref()));
+        // Our own status, or what else changes nothing of what is wanted.
+        if let (Ok(object), Some(newest)) = (&object, newest)
+            && newest.object == *object
+            && newest.origin == origin
+            && newest.stale.is_none()
+        {
+            return Taken::Nothing;
+        }
+        let previous_status = match newest {
+            Some(newest) => newest.previous_status.clone(),
+            None => status.map(Arc::new),
+        };
+        let mut broken = None;
+        let sourced = match object {
+            Ok(object) => Some(Sourced { object, origin, stale: None, previous_status }),
+            Err(why) => match newest.cloned() {
+                Some(good) => Some(Sourced { stale: Some(why), origin, ..good }),
+                None => {
+                    broken = Some(Broken { kind: K::KIND, key: key.clone(), message: why, document: Arc::default(), origin });
+                    None
+                }
+            },
+        };
+        let is_known = references.ask(&named);
+        let entry = match old {
+            Some(entry) => entry,
+            None => {
+                self.entries.insert(key.clone(), Entry { shown: None, held: None, broken: None, uid, named: Vec::new() });
+                let Some(entry) = self.entries.get_mut(&key) else { return Taken::Nothing };
+                entry
+            }
+        };
+        // What a broken version would refer to is not known; the good one still refers to the same.
+        if broken.is_none() && sourced.as_ref().is_some_and(|sourced| sourced.stale.is_none()) {
+            entry.named = named;
+        }
+        entry.broken = broken;
+        if is_known {
+            entry.shown = sourced;
+            entry.held = None;
+            Taken::Shown
+        } else {
+            entry.held = sourced;
+            Taken::Nothing
+        }
+    }
+
+    /// Shows what waited, if all it names is known now.
+    fn release(&mut self, references: &References) {
+        for entry in self.entries.values_mut() {
+            if entry.held.is_some() && references.knows(&entry.named) {
+                entry.shown = entry.held.take();
+            }
+        }
+    }
+
+    fn shown(&self) -> BTreeMap<Key, Sourced<K>> {
+        self.entries.iter().filter_map(|(key, entry)| Some((key.clone(), entry.shown.clone()?))).collect()
+    }
+
+    fn broken(&self) -> impl Iterator<Item = Broken> {
+        self.entries.values().filter_map(|entry| entry.broken.clone())
+    }
+
+    fn named(&self) -> impl Iterator<Item = &Named> {
+        self.entries.values().flat_map(|entry| &entry.named)
+    }
+}
+
+enum Taken {
+    Nothing,
+    Shown,
+    Complete,
+}
+
+struct Collector {
+    servers: Shelf<SendingServer>,
+    plans: Shelf<Plan>,
+    campaigns: Shelf<Campaign>,
+    namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    namespaces_listed: Option<BTreeSet<String>>,
+    references: References,
+    statuses: ClusterStatuses,
+    incomplete: usize,
+}
+
+impl Collector {
+    /// Takes a change; whether the next snapshot differs.
+    fn take(&mut self, change: Change) -> bool {
+        let taken = match change {
+            Change::Server(listing, seen) => self.servers.take(listing, seen, &mut self.references, &self.statuses),
+            Change::Plan(listing, seen) => self.plans.take(listing, seen, &mut self.references, &self.statuses),
+            Change::Campaign(listing, seen) => self.campaigns.take(listing, seen, &mut self.references, &self.statuses),
+            Change::Namespace(listing, namespace) => self.take_namespace(listing, namespace),
+            Change::Referred(listing, is_secret, named) => {
+                match (listing, named) {
+                    // What changed while the watch was broken is not told one by one.
+                    (Listing::End(_), _) => self.references.touched_all(is_secret),
+                    (Listing::Changed | Listing::Gone, Some(named)) => self.references.touched(&named),
+                    _ => {}
+                }
+                Taken::Nothing
+            }
+            Change::Fetched(named, content) => {
+                let is_news = self.references.fetched(&named, content);
+                if is_news {
+                    self.servers.release(&self.references);
+                    self.plans.release(&self.references);
+                    self.campaigns.release(&self.references);
+                }
+                if is_news { Taken::Shown } else { Taken::Nothing }
+            }
+        };
+        if matches!(taken, Taken::Complete) {
+            self.incomplete = self.incomplete.saturating_sub(1);
+        }
+        !matches!(taken, Taken::Nothing)
+    }
+
+    fn take_namespace(&mut self, listing: Listing, namespace: Option<(String, BTreeMap<String, String>)>) -> Taken {
+        match (listing, namespace) {
+            (Listing::Begin(_), _) => self.namespaces_listed = Some(BTreeSet::new()),
+            (Listing::End(_), _) => {
+                let listed = self.namespaces_listed.take().unwrap_or_default();
+                self.namespaces.retain(|name, _| listed.contains(name));
+                return Taken::Complete;
+            }
+            (Listing::Gone, Some((name, _))) => {
+                self.namespaces.remove(&name);
+                return Taken::Shown;
+            }
+            (listing, Some((name, mut labels))) => {
+                labels.extend(implied_labels(&name));
+                if let Some(listed) = &mut self.namespaces_listed {
+                    listed.insert(name.clone());
+                }
+                let is_new = self.namespaces.get(&name) != Some(&labels);
+                let is_first = self.namespaces.insert(name, labels).is_none();
+                if matches!(listing, Listing::Sole) && is_first {
+                    return Taken::Complete;
+                }
+                return if is_new { Taken::Shown } else { Taken::Nothing };
+            }
+            (_, None) => {}
+        }
+        Taken::Nothing
+    }
+
+    /// Whether everything was read once.
+    fn is_complete(&self) -> bool {
+        let waits = |held: bool| held;
+        self.incomplete == 0
+            && !self.servers.entries.values().any(|entry| waits(entry.held.is_some()))
+            && !self.campaigns.entries.values().any(|entry| waits(entry.held.is_some()))
+    }
+
+    fn snapshot(&mut self) -> Arc<Snapshot> {
+        let needed = self.servers.named().chain(self.campaigns.named()).collect();
+        self.references.retain(&needed);
+        let (secrets, config_maps) = self.references.stores();
+        Arc::new(Snapshot {
+            servers: self.servers.shown(),
+            plans: self.plans.shown(),
+            campaigns: self.campaigns.shown(),
+            namespaces: self.namespaces.clone(),
+            secrets,
+            config_maps,
+            broken: self.servers.broken().chain(self.plans.broken()).chain(self.campaigns.broken()).collect(),
+            ..Snapshot::default()
+        })
+    }
+}
+
+/// Collects until the receiver is dropped; returns with the first snapshot of everything.
+pub(super) async fn start(
+    client: Client,
+    scope: &Scope,
+    changes: mpsc::Sender<Change>,
+    mut incoming: mpsc::Receiver<Change>,
+    statuses: ClusterStatuses,
+) -> watch::Receiver<Arc<Snapshot>> {
+    let mut collector = Collector {
+        servers: Shelf::default(),
+        plans: Shelf::default(),
+        campaigns: Shelf::default(),
+        namespaces: BTreeMap::new(),
+        namespaces_listed: None,
+        references: References::new(client, changes),
+        statuses,
+        incomplete: watches::streams(scope),
+    };
+    while !collector.is_complete() {
+        // The references hold a sender: the channel never closes.
+        if let Some(change) = incoming.recv().await {
+            collector.take(change);
+        }
+    }
+    let (sender, receiver) = watch::channel(collector.snapshot());
+    tokio::spawn(async move {
+        while let Some(change) = incoming.recv().await {
+            let mut differs = collector.take(change);
+            let end = tokio::time::Instant::now() + TOGETHER;
+            while let Ok(Some(change)) = tokio::time::timeout_at(end, incoming.recv()).await {
+                differs |= collector.take(change);
+            }
+            if differs && sender.send(collector.snapshot()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

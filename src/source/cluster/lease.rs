@@ -1,0 +1,198 @@
+//! One leader, by a Lease (coordination.k8s.io/v1).
+//!
+//! A replica takes the Lease when its holder has not renewed it for its whole duration, by this replica's own clock. A leader
+//! that cannot reach the API server goes on: what keeps two from sending is the ledger, whose lock and epoch each claim
+//! is checked against. It ends when it sees another holder.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease as LeaseObject, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::{sync::watch, time::Instant};
+
+use super::{REQUEST_TIMEOUT, statuses::jittered};
+
+/// What the Lease is called, and how long it holds.
+#[derive(Clone, Debug)]
+pub struct LeaseOptions {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// How long it holds without being renewed.
+    pub duration: Duration,
+    /// Who we are: different for every process.
+    pub identity: String,
+}
+
+/// The Lease, held.
+pub struct Lease {
+    api: Api<LeaseObject>,
+    options: LeaseOptions,
+    lost: watch::Receiver<Option<String>>,
+}
+
+/// Takes the Lease: waits as long as another holds it.
+pub async fn acquire(client: &Client, options: LeaseOptions) -> Lease {
+    let api: Api<LeaseObject> = Api::namespaced(client.clone(), &options.namespace);
+    let mut candidate = Candidate { api: api.clone(), options: options.clone(), seen: None, told: None };
+    while !candidate.try_acquire().await {
+        tokio::time::sleep(jittered(options.duration / 8)).await;
+    }
+    let (lose, lost) = watch::channel(None);
+    tokio::spawn(renew(api.clone(), options.clone(), lose));
+    Lease { api, options, lost }
+}
+
+impl Lease {
+    /// Waits until another process holds the Lease, and gives its name.
+    pub async fn lost(&self) -> String {
+        let mut lost = self.lost.clone();
+        let holder = lost.wait_for(Option::is_some).await.ok().and_then(|holder| holder.clone());
+        match holder {
+            Some(holder) => holder,
+            // The task that renews ends only with a holder.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives the Lease up, so that another need not wait for its end.
+    pub async fn release(self) {
+        let given_up = async {
+            let Ok(mut lease) = self.api.get(&self.options.name).await else { return };
+            let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.options.identity)) else {
+                return;
+            };
+            spec.holder_identity = None;
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            spec.lease_duration_seconds = Some(1);
+            let _ = self.api.replace(&self.options.name, &PostParams::default(), &lease).await;
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(3), given_up).await;
+    }
+}
+
+struct Candidate {
+    api: Api<LeaseObject>,
+    options: LeaseOptions,
+    /// The version as it was seen last, and since when.
+    seen: Option<(String, Instant)>,
+    told: Option<String>,
+}
+
+impl Candidate {
+    async fn try_acquire(&mut self) -> bool {
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.attempt()).await {
+            Ok(Ok(acquired)) => acquired,
+            Ok(Err(error)) => {
+                // 409: another was quicker; the next look tells.
+                if !matches!(&error, kube::Error::Api(status) if status.code == 409) {
+                    let LeaseOptions { namespace, name, .. } = self.options.clone();
+                    self.tell(format!("the Lease {namespace}/{name} cannot be read or written ({error}); nothing is sent until it can"));
+                }
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    async fn attempt(&mut self) -> kube::Result<bool> {
+        let Some(lease) = self.api.get_opt(&self.options.name).await? else {
+            let lease = LeaseObject {
+                metadata: ObjectMeta { name: Some(self.options.name.clone()), ..ObjectMeta::default() },
+                spec: Some(held(&self.options, None)),
+            };
+            self.api.create(&PostParams::default(), &lease).await?;
+            return Ok(true);
+        };
+        let version = lease.metadata.resource_version.clone().unwrap_or_default();
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty());
+        let since = match &self.seen {
+            Some((seen, since)) if *seen == version => *since,
+            _ => {
+                let now = Instant::now();
+                self.seen = Some((version, now));
+                now
+            }
+        };
+        let duration = Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or(15)).unwrap_or(15));
+        let is_free = holder.as_ref().is_none_or(|holder| *holder == self.options.identity) || since.elapsed() >= duration;
+        if !is_free {
+            let holder = holder.unwrap_or_default();
+            self.tell(format!("{holder} leads; this process stands by"));
+            return Ok(false);
+        }
+        let taken = LeaseObject { spec: Some(held(&self.options, Some(&spec))), metadata: lease.metadata };
+        self.api.replace(&self.options.name, &PostParams::default(), &taken).await?;
+        Ok(true)
+    }
+
+    fn tell(&mut self, words: String) {
+        if self.told.as_ref() != Some(&words) {
+            tracing::warn!("{words}");
+            self.told = Some(words);
+        }
+    }
+}
+
+fn held(options: &LeaseOptions, before: Option<&LeaseSpec>) -> LeaseSpec {
+    let now = MicroTime(Timestamp::now());
+    let is_mine = before.is_some_and(|before| before.holder_identity.as_ref() == Some(&options.identity));
+    LeaseSpec {
+        holder_identity: Some(options.identity.clone()),
+        lease_duration_seconds: Some(i32::try_from(options.duration.as_secs()).unwrap_or(i32::MAX)),
+        acquire_time: before.filter(|_| is_mine).and_then(|before| before.acquire_time.clone()).or_else(|| Some(now.clone())),
+        renew_time: Some(now),
+        lease_transitions: Some(before.and_then(|before| before.lease_transitions).unwrap_or(0) + i32::from(before.is_some() && !is_mine)),
+        ..LeaseSpec::default()
+    }
+}
+
+async fn renew(api: Api<LeaseObject>, options: LeaseOptions, lose: watch::Sender<Option<String>>) {
+    let every = options.duration / 3;
+    let mut is_told = false;
+    loop {
+        tokio::time::sleep(jittered(every)).await;
+        if lose.is_closed() {
+            return;
+        }
+        let renewed = tokio::time::timeout(every.max(Duration::from_secs(2)), renew_once(&api, &options)).await;
+        match renewed {
+            Ok(Ok(None)) => is_told = false,
+            Ok(Ok(Some(holder))) => {
+                let _ = lose.send(Some(holder));
+                return;
+            }
+            _ if std::mem::replace(&mut is_told, true) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the Lease cannot be renewed; sending goes on, since only one process has the ledger"),
+            Err(_) => tracing::warn!("the Lease cannot be renewed in time; sending goes on, since only one process has the ledger"),
+        }
+    }
+}
+
+/// The other holder, if there is one.
+async fn renew_once(api: &Api<LeaseObject>, options: &LeaseOptions) -> kube::Result<Option<String>> {
+    let lease = match api.get_opt(&options.name).await? {
+        Some(lease) => lease,
+        None => {
+            let metadata = ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() };
+            api.create(&PostParams::default(), &LeaseObject { metadata, spec: Some(held(options, None)) }).await?;
+            return Ok(None);
+        }
+    };
+    let spec = lease.spec.clone().unwrap_or_default();
+    if let Some(holder) = spec.holder_identity.clone().filter(|holder| !holder.is_empty() && *holder != options.identity) {
+        return Ok(Some(holder));
+    }
+    let renewed = LeaseObject { spec: Some(held(options, Some(&spec))), metadata: lease.metadata };
+    match api.replace(&options.name, &PostParams::default(), &renewed).await {
+        // Somebody else wrote meanwhile: the next look tells who.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+        other => other.map(|_| None),
+    }
+}

@@ -1,0 +1,115 @@
+//! One object of the API server, read into its type. Pure.
+
+use std::{fmt, sync::Arc};
+
+use jiff::Timestamp;
+use kube::core::{DynamicObject, TypeMeta};
+use serde_json::{Map, Value};
+
+use super::{FINALIZER, references::Named};
+use crate::{
+    providers::Provider as _,
+    resources::{API_VERSION, Campaign, Key, Kind, Metadata, Object, Plan, SendingServer},
+};
+
+/// An object as it came.
+pub(super) struct Seen<K> {
+    pub key: Key,
+    pub uid: String,
+    pub resource_version: u64,
+    pub deleting: bool,
+    pub has_finalizer: bool,
+    /// The object, or all that is wrong with it.
+    pub object: Result<Arc<K>, String>,
+    /// What its status says, and a hash of it.
+    pub status: Option<Value>,
+    /// What it refers to.
+    pub named: Vec<Named>,
+}
+
+impl<K> fmt::Debug for Seen<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.key)
+    }
+}
+
+/// What an object refers to that has to be fetched.
+pub(super) trait Refers: Kind {
+    /// The Secrets and ConfigMaps that it names.
+    fn named(&self) -> Vec<Named>;
+}
+
+impl Refers for SendingServer {
+    fn named(&self) -> Vec<Named> {
+        let mut named: Vec<Named> =
+            self.spec.provider.secrets().into_iter().map(|used| Named::secret(self.namespace(), &used.key.name)).collect();
+        named.dedup();
+        named
+    }
+}
+
+impl Refers for Plan {
+    fn named(&self) -> Vec<Named> {
+        Vec::new()
+    }
+}
+
+impl Refers for Campaign {
+    fn named(&self) -> Vec<Named> {
+        let mut named: Vec<Named> = self.spec.config_maps().map(|map| Named::config_map(self.namespace(), &map.name)).collect();
+        named.sort();
+        named.dedup();
+        named
+    }
+}
+
+/// Reads an object; none when it has no name, which no API server sends.
+pub(super) fn read<S, T>(seen: DynamicObject) -> Option<Seen<Object<S, T>>>
+where
+    Object<S, T>: Refers,
+{
+    let kind = <Object<S, T> as Kind>::KIND;
+    let DynamicObject { metadata, data, .. } = seen;
+    let key = Key::new(metadata.namespace?, metadata.name?);
+    let mut data = if let Value::Object(data) = data { data } else { Map::new() };
+    let status = data.remove("status");
+    let wanted = Metadata {
+        name: key.name.clone(),
+        namespace: Some(key.namespace.clone()),
+        labels: metadata.labels.unwrap_or_default(),
+        generation: metadata.generation,
+        creation_timestamp: metadata.creation_timestamp.and_then(|at| Timestamp::from_second(at.0.as_second()).ok()),
+        ..Metadata::default()
+    };
+    let whole = Map::from_iter([
+        ("apiVersion".to_owned(), Value::from(API_VERSION)),
+        ("kind".to_owned(), Value::from(kind)),
+        ("metadata".to_owned(), serde_json::to_value(&wanted).unwrap_or_default()),
+        ("spec".to_owned(), data.remove("spec").unwrap_or_default()),
+    ]);
+    let object: Result<Arc<Object<S, T>>, String> =
+        serde_path_to_error::deserialize(Value::Object(whole)).map(Arc::new).map_err(|error| unreadable(&error));
+    Some(Seen {
+        uid: metadata.uid.unwrap_or_default(),
+        resource_version: metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or(0),
+        deleting: metadata.deletion_timestamp.is_some(),
+        has_finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
+        named: object.as_ref().map(|object| object.named()).unwrap_or_default(),
+        object,
+        status: status.filter(|status| !status.is_null()),
+        key,
+    })
+}
+
+fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    format!(
+        "{}: {}. This object was accepted under another schema than this version's; write the field as this version wants it, and bring the CRDs up to date (`mailfleet crds`).",
+        error.path(),
+        error.inner()
+    )
+}
+
+/// Kind and version, for requests of untyped objects.
+pub(super) fn type_meta(kind: &str) -> TypeMeta {
+    TypeMeta { api_version: API_VERSION.to_owned(), kind: kind.to_owned() }
+}

@@ -1,0 +1,237 @@
+//! The Secrets and ConfigMaps that objects name: fetched by name, and again when their metadata changes. No others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::AbortHandle,
+};
+
+use super::{REQUEST_TIMEOUT, collector::Change};
+use crate::{
+    resources::{Key, secret::SecretValue},
+    source::secrets::{ConfigMapData, ConfigMapStore, SecretData, SecretStore},
+};
+
+/// Fetches at a time.
+const FETCHES_MAX: usize = 16;
+/// After a failed fetch: doubled with each further one.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// After one that was forbidden: a right may be granted later.
+const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
+
+/// A Secret or a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Named {
+    pub is_secret: bool,
+    pub key: Key,
+}
+
+impl Named {
+    pub fn secret(namespace: &str, name: &str) -> Self {
+        Self { is_secret: true, key: Key::new(namespace, name) }
+    }
+
+    pub fn config_map(namespace: &str, name: &str) -> Self {
+        Self { is_secret: false, key: Key::new(namespace, name) }
+    }
+}
+
+/// What was fetched.
+#[derive(Clone, PartialEq)]
+pub(super) enum Content {
+    Secret(SecretData),
+    ConfigMap(ConfigMapData),
+    /// It is not there.
+    Absent,
+    /// It may not be read: why.
+    Forbidden(String),
+}
+
+/// All that is named.
+pub(super) struct References {
+    client: Client,
+    changes: mpsc::Sender<Change>,
+    permits: Arc<Semaphore>,
+    /// None while the first fetch has not ended.
+    known: BTreeMap<Named, Option<Content>>,
+    fetches: BTreeMap<Named, AbortHandle>,
+    secrets: SecretStore,
+    config_maps: ConfigMapStore,
+    is_stale: bool,
+}
+
+impl References {
+    pub fn new(client: Client, changes: mpsc::Sender<Change>) -> Self {
+        Self {
+            client,
+            changes,
+            permits: Arc::new(Semaphore::new(FETCHES_MAX)),
+            known: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            secrets: SecretStore::of_cluster(BTreeMap::new(), BTreeMap::new()),
+            config_maps: ConfigMapStore::default(),
+            is_stale: false,
+        }
+    }
+
+    /// Whether all of these are known; those that are new are asked for.
+    pub fn ask(&mut self, named: &[Named]) -> bool {
+        let mut is_known = true;
+        for named in named {
+            match self.known.get(named) {
+                Some(content) => is_known &= content.is_some(),
+                None => {
+                    self.known.insert(named.clone(), None);
+                    self.fetch(named);
+                    is_known = false;
+                }
+            }
+        }
+        is_known
+    }
+
+    /// Whether all of these are known.
+    pub fn knows(&self, named: &[Named]) -> bool {
+        named.iter().all(|named| self.known.get(named).is_some_and(Option::is_some))
+    }
+
+    /// Something of this name changed or went.
+    pub fn touched(&mut self, named: &Named) {
+        if self.known.contains_key(named) {
+            self.fetch(named);
+        }
+    }
+
+    /// Everything may have changed: the watch began anew.
+    pub fn touched_all(&mut self, is_secret: bool) {
+        let all: Vec<Named> = self.known.keys().filter(|named| named.is_secret == is_secret).cloned().collect();
+        all.iter().for_each(|named| self.fetch(named));
+    }
+
+    /// Takes what was fetched; whether it is news.
+    pub fn fetched(&mut self, named: &Named, content: Content) -> bool {
+        let Some(known) = self.known.get_mut(named) else { return false };
+        if !matches!(content, Content::Forbidden(_)) {
+            self.fetches.remove(named);
+        }
+        if known.as_ref() == Some(&content) {
+            return false;
+        }
+        // What was read once stays good while it cannot be read.
+        if matches!((&*known, &content), (Some(Content::Secret(_) | Content::ConfigMap(_)), Content::Forbidden(_))) {
+            return false;
+        }
+        *known = Some(content);
+        self.is_stale = true;
+        true
+    }
+
+    /// Forgets what nothing names any more.
+    pub fn retain(&mut self, needed: &BTreeSet<&Named>) {
+        let before = self.known.len();
+        self.known.retain(|named, _| needed.contains(named));
+        self.is_stale |= self.known.len() != before;
+        self.fetches.retain(|named, fetch| {
+            let keep = needed.contains(named);
+            if !keep {
+                fetch.abort();
+            }
+            keep
+        });
+    }
+
+    /// The stores of everything that is known.
+    pub fn stores(&mut self) -> (SecretStore, ConfigMapStore) {
+        if std::mem::take(&mut self.is_stale) {
+            let (mut secrets, mut maps, mut forbidden) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+            for (named, content) in &self.known {
+                match content {
+                    Some(Content::Secret(data)) => {
+                        secrets.insert(named.key.clone(), data.clone());
+                    }
+                    Some(Content::ConfigMap(data)) => {
+                        maps.insert(named.key.clone(), data.clone());
+                    }
+                    Some(Content::Forbidden(why)) if named.is_secret => {
+                        forbidden.insert(named.key.clone(), why.clone());
+                    }
+                    _ => {}
+                }
+            }
+            self.secrets = SecretStore::of_cluster(secrets, forbidden);
+            self.config_maps = ConfigMapStore::new(maps);
+        }
+        (self.secrets.clone(), self.config_maps.clone())
+    }
+
+    fn fetch(&mut self, named: &Named) {
+        let (client, changes, permits, wanted) = (self.client.clone(), self.changes.clone(), self.permits.clone(), named.clone());
+        let task = tokio::spawn(async move {
+            let mut delay = RETRY_FIRST;
+            loop {
+                let result = {
+                    // The permits are never closed.
+                    let _permit = permits.acquire().await;
+                    tokio::time::timeout(REQUEST_TIMEOUT, get(&client, &wanted)).await
+                };
+                match result {
+                    Ok(Ok(content)) => {
+                        let is_final = !matches!(content, Content::Forbidden(_));
+                        if changes.send(Change::Fetched(wanted.clone(), content)).await.is_err() || is_final {
+                            return;
+                        }
+                        tokio::time::sleep(FORBIDDEN_RETRY).await;
+                    }
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, name = %wanted.key, "a Secret or ConfigMap could not be read; it is tried again");
+                        tokio::time::sleep(super::statuses::jittered(delay)).await;
+                        delay = (delay * 2).min(RETRY_MAX);
+                    }
+                    Err(_) => delay = (delay * 2).min(RETRY_MAX),
+                }
+            }
+        });
+        if let Some(old) = self.fetches.insert(named.clone(), task.abort_handle()) {
+            old.abort();
+        }
+    }
+}
+
+async fn get(client: &Client, named: &Named) -> kube::Result<Content> {
+    let (namespace, name) = (&named.key.namespace, &named.key.name);
+    let found = if named.is_secret {
+        let found = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await;
+        found.map(|secret| secret.map(|secret| Content::Secret(values(secret))))
+    } else {
+        let found = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await;
+        found.map(|map| map.map(|map| Content::ConfigMap(texts(map))))
+    };
+    match found {
+        Ok(content) => Ok(content.unwrap_or(Content::Absent)),
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            let kind = if named.is_secret { "Secrets" } else { "ConfigMaps" };
+            Ok(Content::Forbidden(format!(
+                "the service account of Mailfleet may not get {kind} in namespace {namespace}; grant it the verb `get` there (the chart's `namespaces` value)"
+            )))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn values(secret: Secret) -> SecretData {
+    secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, SecretValue::new(value.0))).collect()
+}
+
+fn texts(map: ConfigMap) -> ConfigMapData {
+    let texts = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, Arc::from(text.into_bytes())));
+    let bytes = map.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, Arc::from(value.0)));
+    texts.chain(bytes).collect()
+}

@@ -1,0 +1,469 @@
+//! Statuses, events and finalizers on the objects: written by server-side apply, one object at a time, when the API server
+//! can be reached. Of many statuses of one object only the newest is written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{Hash as _, Hasher as _},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kube::{
+    Client,
+    api::{Patch, PatchParams},
+    core::Request,
+    runtime::events::{Event, Recorder, Reporter},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use siphasher::sip::SipHasher13;
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
+
+use super::{FIELD_MANAGER, FINALIZER, REQUEST_TIMEOUT, events, objects::type_meta};
+use crate::resources::{Campaign, Condition, GROUP, Key, Kind as _, Plan, SendingServer, VERSION};
+
+/// Writes at a time.
+const WRITES_MAX: usize = 8;
+/// After a failed write of an object: doubled with each further one.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// Low, so that statuses catch up soon after the API server is back.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// After a write that the API server refused: only a person or a change mends that.
+const REFUSED_RETRY: Duration = Duration::from_secs(60);
+/// Between two repairs of a status that somebody else wrote.
+const REPAIR_EVERY: Duration = Duration::from_secs(30);
+
+type Id = (&'static str, Key);
+type Requested = http::Request<Vec<u8>>;
+
+/// Writes to the cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct ClusterStatuses {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    recorder: Recorder,
+    desk: Mutex<Desk>,
+    news: Notify,
+    idle: Notify,
+}
+
+#[derive(Default)]
+struct Desk {
+    objects: BTreeMap<Id, Object>,
+    /// Those with something to write.
+    due: BTreeSet<Id>,
+    writing: usize,
+}
+
+#[derive(Default)]
+struct Object {
+    uid: String,
+    /// What the status should be, as bytes of JSON: smaller than the tree.
+    status: Option<Arc<[u8]>>,
+    /// Whether it waits to be written.
+    status_due: bool,
+    events: Vec<Event>,
+    /// Whether the finalizer is there, and whether it should be.
+    has_finalizer: bool,
+    wants_finalizer: bool,
+    is_writing: bool,
+    failures: u32,
+    not_before: Option<Instant>,
+    /// A hash of the status as it was written, and the version of the object then.
+    written: Option<(u64, u64)>,
+    repaired: Option<Instant>,
+}
+
+impl Object {
+    fn is_due(&self) -> bool {
+        !self.is_writing && (self.status_due || !self.events.is_empty() || self.has_finalizer != self.wants_finalizer)
+    }
+}
+
+/// A delay, a fifth longer or shorter by chance.
+pub(super) fn jittered(delay: Duration) -> Duration {
+    let mut byte = [0_u8];
+    // Without chance there is no jitter, and nothing else is lost.
+    let _ = getrandom::fill(&mut byte);
+    delay.mul_f64(0.8 + f64::from(byte[0]) / 255.0 * 0.4)
+}
+
+impl ClusterStatuses {
+    /// Starts to write for this client; `instance` is named in events.
+    #[must_use]
+    pub fn start(client: Client, instance: String) -> Self {
+        let reporter = Reporter { controller: "mailfleet.dev/controller".to_owned(), instance: Some(instance) };
+        let recorder = Recorder::new(client.clone(), reporter);
+        let shared = Arc::new(Shared { client, recorder, desk: Mutex::default(), news: Notify::new(), idle: Notify::new() });
+        tokio::spawn(work(shared.clone()));
+        Self { shared }
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.shared.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new status of an object.
+    pub(crate) fn put(&self, kind: &'static str, key: &Key, uid: &str, status: Value, before: Option<&[Condition]>, now: &[Condition]) {
+        {
+            let mut desk = self.desk();
+            let object = of(&mut desk, kind, key, uid);
+            object.status = serde_json::to_vec(&status).ok().map(Arc::from);
+            object.status_due = true;
+            object.not_before = None;
+            object.events.extend(events::transition(before, now));
+            desk.due.insert((kind, key.clone()));
+        }
+        self.shared.news.notify_one();
+    }
+
+    /// Whether a campaign is being sent.
+    pub(crate) fn note_sending(&self, key: &Key, uid: &str, is_sending: bool) {
+        let is_new = {
+            let mut desk = self.desk();
+            let object = of(&mut desk, Campaign::KIND, key, uid);
+            let is_new = std::mem::replace(&mut object.wants_finalizer, is_sending) != is_sending;
+            if is_new {
+                desk.due.insert((Campaign::KIND, key.clone()));
+            }
+            is_new
+        };
+        if is_new {
+            self.shared.news.notify_one();
+        }
+    }
+
+    /// An object as the API server has it.
+    pub(super) fn seen(&self, kind: &'static str, key: &Key, uid: &str, version: u64, status: Option<&Value>, has_finalizer: bool) {
+        let mut is_due = false;
+        {
+            let mut desk = self.desk();
+            let object = of(&mut desk, kind, key, uid);
+            if !object.is_writing {
+                object.has_finalizer = has_finalizer;
+                is_due = object.has_finalizer != object.wants_finalizer;
+            }
+            // Somebody else wrote the status after us: it is put right, but never in a quick quarrel.
+            if let Some((hash, written)) = object.written
+                && version > written
+                && !object.is_writing
+                && !object.status_due
+                && hash_of(status) != hash
+                && object.repaired.is_none_or(|at| at.elapsed() >= REPAIR_EVERY)
+            {
+                object.repaired = Some(Instant::now());
+                object.status_due = true;
+                is_due = true;
+            }
+            if is_due {
+                desk.due.insert((kind, key.clone()));
+            }
+        }
+        if is_due {
+            self.shared.news.notify_one();
+        }
+    }
+
+    /// An object is gone.
+    pub(super) fn gone(&self, kind: &'static str, key: &Key) {
+        let mut desk = self.desk();
+        desk.objects.remove(&(kind, key.clone()));
+        desk.due.remove(&(kind, key.clone()));
+    }
+
+    /// Waits until nothing is left to be written, for `grace` at most.
+    pub(crate) async fn flush(&self, grace: Duration) {
+        let _ = tokio::time::timeout(grace, async {
+            loop {
+                let idle = self.shared.idle.notified();
+                {
+                    let desk = self.desk();
+                    if desk.writing == 0 && desk.due.is_empty() {
+                        return;
+                    }
+                }
+                // What was left is looked at again, should the signal have come too early.
+                let _ = tokio::time::timeout(Duration::from_millis(100), idle).await;
+            }
+        })
+        .await;
+    }
+}
+
+fn of<'a>(desk: &'a mut Desk, kind: &'static str, key: &Key, uid: &str) -> &'a mut Object {
+    let object = desk.objects.entry((kind, key.clone())).or_default();
+    if object.uid != uid {
+        *object = Object { uid: uid.to_owned(), ..Object::default() };
+    }
+    object
+}
+
+fn hash_of(value: Option<&Value>) -> u64 {
+    fn add(value: &Value, hasher: &mut SipHasher13) {
+        match value {
+            Value::Object(fields) => {
+                // The API server sorts by name.
+                let mut names: Vec<&String> = fields.keys().collect();
+                names.sort();
+                for name in names {
+                    name.hash(hasher);
+                    add(&fields[name], hasher);
+                }
+                1_u8.hash(hasher);
+            }
+            Value::Array(items) => {
+                items.iter().for_each(|item| add(item, hasher));
+                2_u8.hash(hasher);
+            }
+            other => other.to_string().hash(hasher),
+        }
+    }
+    let mut hasher = SipHasher13::new();
+    if let Some(value) = value {
+        add(value, &mut hasher);
+    }
+    hasher.finish()
+}
+
+/// What is written of one object in one go.
+struct Write {
+    id: Id,
+    uid: String,
+    status: Option<Arc<[u8]>>,
+    finalizer: Option<bool>,
+    events: Vec<Event>,
+}
+
+/// What came of it.
+struct Written {
+    id: Id,
+    uid: String,
+    status: Option<(u64, u64)>,
+    finalizer: Option<bool>,
+    result: Result<(), Failed>,
+}
+
+enum Failed {
+    /// It is gone, or another one has its name.
+    Gone,
+    /// Try again.
+    Later(Option<Duration>, String),
+    /// The API server refuses it.
+    Refused(String),
+}
+
+async fn work(shared: Arc<Shared>) {
+    let mut writes: JoinSet<Written> = JoinSet::new();
+    let mut is_told = false;
+    loop {
+        let (due, next) = take_due(&shared, WRITES_MAX - writes.len());
+        for write in due {
+            writes.spawn(perform(shared.clone(), write));
+        }
+        if writes.is_empty() {
+            shared.idle.notify_waiters();
+        }
+        let sleep = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
+        tokio::select! {
+            Some(written) = writes.join_next() => {
+                if let Ok(written) = written {
+                    note(&shared, written, &mut is_told);
+                }
+            }
+            () = shared.news.notified() => {}
+            () = tokio::time::sleep_until(sleep), if writes.len() < WRITES_MAX => {}
+        }
+    }
+}
+
+/// Writes that are due, and when the next one is.
+fn take_due(shared: &Shared, room: usize) -> (Vec<Write>, Option<Instant>) {
+    let mut desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
+    let Desk { objects, due: waiting, writing } = &mut *desk;
+    let now = Instant::now();
+    let (mut due, mut next) = (Vec::new(), None::<Instant>);
+    for id in &*waiting {
+        let Some(object) = objects.get_mut(id).filter(|object| object.is_due()) else { continue };
+        if let Some(at) = object.not_before.filter(|at| *at > now) {
+            next = Some(next.map_or(at, |next| next.min(at)));
+            continue;
+        }
+        if due.len() == room {
+            // The end of a write wakes us.
+            next = None;
+            break;
+        }
+        object.is_writing = true;
+        let status = std::mem::take(&mut object.status_due).then(|| object.status.clone()).flatten();
+        let finalizer = (object.has_finalizer != object.wants_finalizer).then_some(object.wants_finalizer);
+        due.push(Write { id: id.clone(), uid: object.uid.clone(), status, finalizer, events: std::mem::take(&mut object.events) });
+    }
+    for write in &due {
+        waiting.remove(&write.id);
+    }
+    *writing += due.len();
+    (due, next)
+}
+
+fn note(shared: &Shared, written: Written, is_told: &mut bool) {
+    let mut desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
+    desk.writing -= 1;
+    let Desk { objects, due, .. } = &mut *desk;
+    let Some(object) = objects.get_mut(&written.id).filter(|object| object.uid == written.uid) else { return };
+    object.is_writing = false;
+    if let Some(has) = written.finalizer {
+        object.has_finalizer = has;
+    }
+    if written.status.is_some() {
+        object.written = written.status;
+    }
+    let (kind, key) = &written.id;
+    let again = |object: &mut Object, after: Duration| {
+        object.status_due |= written.status.is_none() && object.status.is_some();
+        object.not_before = Some(Instant::now() + jittered(after));
+    };
+    match written.result {
+        Ok(()) => {
+            object.failures = 0;
+            object.not_before = None;
+            if std::mem::take(is_told) {
+                tracing::warn!("statuses can be written again");
+            }
+        }
+        Err(Failed::Gone) => {
+            objects.remove(&written.id);
+            return;
+        }
+        Err(Failed::Later(after, why)) => {
+            object.failures = object.failures.saturating_add(1);
+            let delay = (RETRY_FIRST * 2_u32.saturating_pow(object.failures.min(16) - 1)).min(RETRY_MAX);
+            again(object, after.unwrap_or(delay));
+            if !std::mem::replace(is_told, true) {
+                tracing::warn!(kind, name = %key, why, "a status cannot be written now; it is tried again, and the newest is kept");
+            }
+        }
+        Err(Failed::Refused(why)) => {
+            again(object, REFUSED_RETRY);
+            tracing::error!(kind, name = %key, why, "the API server refuses the status; bring the CRDs and the rights of the service account up to date");
+        }
+    }
+    if object.is_due() {
+        due.insert(written.id);
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    metadata: AnswerMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerMetadata {
+    resource_version: String,
+}
+
+async fn perform(shared: Arc<Shared>, write: Write) -> Written {
+    let Write { id, uid, status, finalizer, events } = write;
+    let mut written = Written { id, uid, status: None, finalizer: None, result: Ok(()) };
+    let (kind, key) = (written.id.0, written.id.1.clone());
+    // The finalizer comes before the status that says so, and goes after the status that says why.
+    if finalizer == Some(true) {
+        match set_finalizer(&shared.client, &key, &written.uid, true).await {
+            Ok(()) => written.finalizer = finalizer,
+            Err(failed) => written.result = Err(failed),
+        }
+    }
+    if let Some(status) = &status {
+        match put_status(&shared.client, kind, &key, &written.uid, status).await {
+            Ok(done) => written.status = Some(done),
+            Err(failed) => written.result = Err(failed),
+        }
+    }
+    if finalizer == Some(false) && written.result.is_ok() {
+        match set_finalizer(&shared.client, &key, &written.uid, false).await {
+            Ok(()) => written.finalizer = finalizer,
+            Err(failed) => written.result = Err(failed),
+        }
+    }
+    // Events are for people and may be lost; a status may not.
+    if !matches!(written.result, Err(Failed::Gone)) {
+        let regarding = events::regarding(kind, &key, &written.uid);
+        for event in &events {
+            let published = tokio::time::timeout(REQUEST_TIMEOUT, shared.recorder.publish(event, &regarding)).await;
+            if let Ok(Err(error)) = published {
+                tracing::debug!(%error, kind, name = %key, "an event could not be written");
+            }
+        }
+    }
+    written
+}
+
+async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, status: &[u8]) -> Result<(u64, u64), Failed> {
+    let status: Value = serde_json::from_slice(status).unwrap_or_default();
+    let body = body(kind, key, uid, json!({}), Some(&status));
+    let request = Request::new(path(kind, &key.namespace)).patch_subresource(
+        "status",
+        &key.name,
+        &PatchParams::apply(FIELD_MANAGER).force(),
+        &Patch::Apply(&body),
+    );
+    let version = send(client, request).await?;
+    Ok((hash_of(Some(&status)), version))
+}
+
+async fn set_finalizer(client: &Client, key: &Key, uid: &str, wanted: bool) -> Result<(), Failed> {
+    let metadata = if wanted { json!({"finalizers": [FINALIZER]}) } else { json!({}) };
+    let body = body(Campaign::KIND, key, uid, metadata, None);
+    let request = Request::new(path(Campaign::KIND, &key.namespace)).patch(
+        &key.name,
+        &PatchParams::apply(FIELD_MANAGER).force(),
+        &Patch::Apply(&body),
+    );
+    send(client, request).await.map(|_| ())
+}
+
+fn body(kind: &str, key: &Key, uid: &str, mut metadata: Value, status: Option<&Value>) -> Value {
+    // With the UID an object that is gone is not made again, and another of the same name is not touched.
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.insert("name".to_owned(), key.name.as_str().into());
+        metadata.insert("namespace".to_owned(), key.namespace.as_str().into());
+        metadata.insert("uid".to_owned(), uid.into());
+    }
+    let types = type_meta(kind);
+    let mut body = json!({"apiVersion": types.api_version, "kind": types.kind, "metadata": metadata});
+    if let (Some(body), Some(status)) = (body.as_object_mut(), status) {
+        body.insert("status".to_owned(), status.clone());
+    }
+    body
+}
+
+fn path(kind: &str, namespace: &str) -> String {
+    let plural = match kind {
+        SendingServer::KIND => SendingServer::PLURAL,
+        Plan::KIND => Plan::PLURAL,
+        _ => Campaign::PLURAL,
+    };
+    format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{plural}")
+}
+
+async fn send(client: &Client, request: Result<Requested, kube::core::request::Error>) -> Result<u64, Failed> {
+    let request = request.map_err(|error| Failed::Refused(error.to_string()))?;
+    match tokio::time::timeout(REQUEST_TIMEOUT, client.request::<Answer>(request)).await {
+        Ok(Ok(answer)) => Ok(answer.metadata.resource_version.parse().unwrap_or(0)),
+        Ok(Err(kube::Error::Api(status))) => {
+            let after = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|secs| *secs > 0);
+            let after = after.map(|secs| Duration::from_secs(u64::from(secs.min(60))));
+            match status.code {
+                404 => Err(Failed::Gone),
+                400 | 403 | 422 => Err(Failed::Refused(status.message.clone())),
+                _ => Err(Failed::Later(after, status.message.clone())),
+            }
+        }
+        Ok(Err(error)) => Err(Failed::Later(None, error.to_string())),
+        Err(_) => Err(Failed::Later(None, "the API server gives no answer".to_owned())),
+    }
+}

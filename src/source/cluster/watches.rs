@@ -1,0 +1,215 @@
+//! The streams of the API server: the three kinds, namespaces, and the metadata of Secrets and ConfigMaps.
+//!
+//! A stream that breaks begins anew with a growing, jittered delay; what was seen stays in use meanwhile.
+
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Namespace, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::ApiResource,
+    core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta},
+    runtime::watcher::{self, Event},
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use super::{
+    Scope,
+    collector::{Change, Listing},
+    objects::{self, Refers, Seen},
+    references::Named,
+    statuses::jittered,
+};
+use crate::resources::{API_VERSION, GROUP, Key, Kind, Object, VERSION};
+
+/// Objects in one answer of a list.
+const PAGE: u32 = 500;
+/// A watch ends after so long and begins anew; a connection that died in silence is noticed then, seconds.
+const WATCH_SECS: u32 = 120;
+/// After a stream broke: doubled with each further time.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// Low, so that status catches up soon after the API server is back.
+const RETRY_MAX: Duration = Duration::from_secs(4);
+/// Between two looks at the labels of a namespace that may not be watched.
+const NAMESPACE_EVERY: Duration = Duration::from_secs(30);
+
+/// How many streams must be complete before the first snapshot.
+pub(super) fn streams(scope: &Scope) -> usize {
+    match scope {
+        Scope::Cluster => 4,
+        Scope::Namespaces(namespaces) => 4 * namespaces.len(),
+    }
+}
+
+/// Starts every stream.
+pub(super) fn start(client: &Client, scope: &Scope, changes: &mpsc::Sender<Change>) {
+    let namespaces: Vec<Option<&str>> = match scope {
+        Scope::Cluster => vec![None],
+        Scope::Namespaces(namespaces) => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
+    };
+    for namespace in namespaces {
+        kind::<_, _>(client, namespace, changes, Change::Server);
+        kind::<_, _>(client, namespace, changes, Change::Plan);
+        kind::<_, _>(client, namespace, changes, Change::Campaign);
+        metadata::<Secret>(client, namespace, changes, true);
+        metadata::<ConfigMap>(client, namespace, changes, false);
+        match namespace {
+            None => all_namespaces(client, changes),
+            Some(namespace) => one_namespace(client, namespace, changes),
+        }
+    }
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE).timeout(WATCH_SECS)
+}
+
+fn kind<S, T>(
+    client: &Client,
+    namespace: Option<&str>,
+    changes: &mpsc::Sender<Change>,
+    change: fn(Listing, Option<Seen<Object<S, T>>>) -> Change,
+) where
+    Object<S, T>: Refers,
+    S: Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    let (kind, plural) = (<Object<S, T> as Kind>::KIND, <Object<S, T> as Kind>::PLURAL);
+    let resource = ApiResource {
+        group: GROUP.to_owned(),
+        version: VERSION.to_owned(),
+        api_version: API_VERSION.to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    };
+    let api: Api<DynamicObject> = match namespace {
+        None => Api::all_with(client.clone(), &resource),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+    };
+    let scope = namespace.map(str::to_owned);
+    let stream = watcher::watcher(api, config());
+    tokio::spawn(follow(stream, changes.clone(), plural, scope, move |listing, object| change(listing, object.and_then(objects::read))));
+}
+
+fn metadata<K>(client: &Client, namespace: Option<&str>, changes: &mpsc::Sender<Change>, is_secret: bool)
+where
+    K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let api: Api<PartialObjectMeta<K>> = match namespace {
+        None => Api::all(client.clone()),
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+    };
+    let stream = watcher::watcher(api, config());
+    let scope = namespace.map(str::to_owned);
+    let plural = if is_secret { "secrets" } else { "configmaps" };
+    tokio::spawn(follow(stream, changes.clone(), plural, scope, move |listing, object| {
+        let key = object.and_then(|object| Some(Key::new(object.metadata.namespace?, object.metadata.name?)));
+        Change::Referred(listing, is_secret, key.map(|key| Named { is_secret, key }))
+    }));
+}
+
+fn all_namespaces(client: &Client, changes: &mpsc::Sender<Change>) {
+    let stream = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config());
+    tokio::spawn(follow(stream, changes.clone(), "namespaces", None, |listing, object| {
+        Change::Namespace(listing, object.map(|object| labels(object.metadata)))
+    }));
+}
+
+fn labels(metadata: ObjectMeta) -> (String, BTreeMap<String, String>) {
+    (metadata.name.unwrap_or_default(), metadata.labels.unwrap_or_default())
+}
+
+/// With `--namespace` the account may see just those namespaces, and a single one cannot be watched with a Role.
+fn one_namespace(client: &Client, namespace: &str, changes: &mpsc::Sender<Change>) {
+    let (api, name, changes) = (Api::<Namespace>::all(client.clone()), namespace.to_owned(), changes.clone());
+    tokio::spawn(async move {
+        let mut is_told = false;
+        loop {
+            let found = api.get_metadata(&name).await;
+            let every = match found {
+                Ok(found) => {
+                    let change = Change::Namespace(Listing::Sole, Some((name.clone(), found.labels().clone())));
+                    if changes.send(change).await.is_err() {
+                        return;
+                    }
+                    NAMESPACE_EVERY
+                }
+                Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(namespace = %name, "its labels cannot be read ({}); it is taken to have none", status.message);
+                    }
+                    if changes.send(Change::Namespace(Listing::Sole, Some((name.clone(), BTreeMap::new())))).await.is_err() {
+                        return;
+                    }
+                    NAMESPACE_EVERY
+                }
+                Err(_) => RETRY_MAX,
+            };
+            tokio::time::sleep(every).await;
+        }
+    });
+}
+
+async fn follow<K: Debug + Clone>(
+    stream: impl Stream<Item = watcher::Result<Event<K>>>,
+    changes: mpsc::Sender<Change>,
+    plural: &'static str,
+    scope: Option<String>,
+    change: impl Fn(Listing, Option<K>) -> Change,
+) {
+    let mut stream = std::pin::pin!(stream);
+    let mut delay = RETRY_FIRST;
+    let mut told = None::<String>;
+    while let Some(event) = stream.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tell(&error, plural, scope.as_deref(), &mut told);
+                tokio::time::sleep(jittered(delay)).await;
+                delay = (delay * 2).min(RETRY_MAX);
+                continue;
+            }
+        };
+        delay = RETRY_FIRST;
+        if told.take().is_some() && !matches!(event, Event::Init) {
+            tracing::warn!(kind = plural, "the API server can be watched again");
+        }
+        let change = match event {
+            Event::Init => change(Listing::Begin(scope.clone()), None),
+            Event::InitApply(object) => change(Listing::Listed, Some(object)),
+            Event::InitDone => change(Listing::End(scope.clone()), None),
+            Event::Apply(object) => change(Listing::Changed, Some(object)),
+            Event::Delete(object) => change(Listing::Gone, Some(object)),
+        };
+        if changes.send(change).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Says once what is wrong, until it is something else.
+fn tell(error: &watcher::Error, plural: &str, scope: Option<&str>, told: &mut Option<String>) {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
+        watcher::Error::WatchError(status) => Some(status),
+        _ => None,
+    };
+    let place = scope.map_or_else(|| "the whole cluster".to_owned(), |namespace| format!("namespace {namespace}"));
+    let words = match status.map(|status| status.code) {
+        // What was asked for is too old: the list is read again, which is no fault.
+        Some(410) => return,
+        Some(403) => format!("the service account may not list and watch {plural} in {place}; grant it these verbs, or give --namespace"),
+        Some(404) => format!("the API server does not know {plural}; install the CRDs: `mailfleet crds | kubectl apply --server-side -f -`"),
+        Some(401) => "the API server refuses the credentials; they may have expired".to_owned(),
+        _ => "the API server cannot be reached; what was read last stays in use, and sending goes on".to_owned(),
+    };
+    if told.as_ref() != Some(&words) {
+        tracing::warn!(kind = plural, %error, "{words}");
+        *told = Some(words);
+    }
+}
