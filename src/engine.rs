@@ -6,7 +6,12 @@
 pub(crate) mod lookup;
 mod statuses;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -163,7 +168,7 @@ pub async fn run(
                     }
                     true
                 }
-                () = tokio::time::sleep_until(turn_at.max(not_before).into()) => false,
+                () = tokio::time::sleep_until(turn_at.max(not_before)) => false,
             };
             turn_at = turn_at.min(Instant::now() + if soon { Duration::ZERO } else { UNHURRIED });
         }
@@ -310,7 +315,13 @@ impl Engine {
     fn routing(&self, decision: &Decision, now_ms: i64) -> Routing {
         let today = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
         let mut routing = Routing::default();
+        let orders = decision.campaigns.values().filter_map(|campaign| campaign.order.as_ref());
+        let used: BTreeSet<&Key> = orders.flat_map(|order| order.servers.iter().map(|(key, _)| key)).collect();
         for (key, server) in &decision.servers {
+            // A server that no campaign has used costs the dispatcher nothing; one that was used keeps its counts.
+            if !used.contains(key) && !self.observed.report.servers.contains_key(key) {
+                continue;
+            }
             let Some(input) = self.world.servers.get(key) else { continue };
             let (spec, limits) = (&input.object.spec, input.object.spec.limits());
             let observation = self.observed.servers.get(key);

@@ -19,7 +19,7 @@ use crate::{
     ledger::{Ledger, LedgerOptions},
     resources::{Key, campaign::CampaignState},
     sink::{self, Behaviour, SinkHandle, SinkOptions},
-    source::{Files, Options},
+    source::{Files, Options, StatusSink},
 };
 
 /// Recipients of the demo.
@@ -85,8 +85,9 @@ async fn demo(folder: &Path) -> Result<bool, String> {
     let shown = tokio::spawn(progress::show(seen.clone()));
     let dublin = Arc::new(dublin);
     let killer = tokio::spawn(shut_down_half_way(dublin.clone(), seen.clone()));
-    let options = EngineOptions { state_dir: state.clone(), once: true, dry_run: false, grace: Duration::from_secs(30), plan_namespace: None };
-    let sink = super::run::status_folder(&state)?;
+    let options =
+        EngineOptions { state_dir: state.clone(), once: true, dry_run: false, grace: Duration::from_secs(30), plan_namespace: None };
+    let sink = StatusSink::open_folder(&state)?;
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
     let result = engine::run(options, ledger.clone(), snapshots, sink, view, super::run::told_to_stop()).await;
     let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;

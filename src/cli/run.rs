@@ -17,7 +17,7 @@ use crate::{
     engine::{self, Ended, EngineError, EngineOptions, View},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Synchronous},
     resources::Duration as Span,
-    source::{Files, Options, Snapshot, StatusFolder, StatusSink},
+    source::{Files, Options, Snapshot, StatusSink},
 };
 
 /// Watches YAML, keeps servers tested, and sends campaigns.
@@ -120,7 +120,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
     if !report_findings(&snapshots.borrow(), args.once) {
         return refuse("The configuration has faults, and nothing was sent. Mend them; `mailfleet validate` shows the same.");
     }
-    let sink = match status_folder(&state_dir) {
+    let sink = match StatusSink::open_folder(&state_dir) {
         Ok(sink) => sink,
         Err(message) => return refuse(&message),
     };
@@ -154,13 +154,6 @@ async fn open_ledger(state_dir: &Path, synchronous: SynchronousArg) -> Result<Le
 /// The last handle waits for the database.
 async fn close(ledger: Ledger) {
     let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;
-}
-
-/// The status files of a state folder.
-pub(crate) fn status_folder(state_dir: &Path) -> Result<StatusSink, String> {
-    StatusFolder::open(state_dir).map(StatusSink::Folder).map_err(|cause| {
-        format!("the status folder below {} cannot be used: {cause}. Check its owner and mode, and the space on the disk.", state_dir.display())
-    })
 }
 
 /// Tells how it ended.

@@ -112,7 +112,12 @@ type Unresolved = (Vec<Candidate>, Problem);
 /// Every server that the campaign might use, or why the plan and the spec do not fit together.
 fn candidates(key: &Key, spec: &CampaignSpec, world: &World, ownership: &BTreeMap<Key, Ownership>) -> Result<Vec<Candidate>, Unresolved> {
     let plan_key = plan_key(key, spec);
-    let plan = world.plans.get(&plan_key).filter(|_| world.plan_counts(&plan_key)).map(|plan| &plan.object).filter(|plan| grants::allows(plan, &key.namespace, &world.namespaces));
+    let plan = world
+        .plans
+        .get(&plan_key)
+        .filter(|_| world.plan_counts(&plan_key))
+        .map(|plan| &plan.object)
+        .filter(|plan| grants::allows(plan, &key.namespace, &world.namespaces));
     let Some(plan) = plan else {
         // Foreign plans that exist and those that do not read the same.
         let message = format!(
@@ -474,7 +479,13 @@ fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<
     }
 }
 
-fn status(input: &CampaignInput, verdict: Verdict, servers: Vec<CampaignServerStatus>, report: Option<&CampaignReport>, now_ms: i64) -> CampaignStatus {
+fn status(
+    input: &CampaignInput,
+    verdict: Verdict,
+    servers: Vec<CampaignServerStatus>,
+    report: Option<&CampaignReport>,
+    now_ms: i64,
+) -> CampaignStatus {
     let spec = &input.object.spec;
     let previous = input.previous.as_ref().filter(|previous| previous.run == spec.run());
     let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms - ms.rem_euclid(1000)).ok());

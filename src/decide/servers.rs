@@ -159,7 +159,8 @@ fn probed(observation: &ServerObservation) -> Condition {
 
 /// What of the longest window above one minute is used up.
 fn used(spec: &SendingServerSpec, used: Option<u64>) -> Option<String> {
-    let longest = spec.limits().rates.iter().filter(|rate| rate.per.as_millis() > PACING_WINDOW_MAX_MS).max_by_key(|rate| rate.per).copied()?;
+    let longest =
+        spec.limits().rates.iter().filter(|rate| rate.per.as_millis() > PACING_WINDOW_MAX_MS).max_by_key(|rate| rate.per).copied()?;
     Some(format!("{}/{} per {}", used.unwrap_or(0), longest.messages, longest.per))
 }
 

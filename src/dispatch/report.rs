@@ -101,8 +101,8 @@ impl Scheduler {
             .map(|index| {
                 let lane = &self.lanes[index];
                 let limiter = self.limiters.get_mut(&lane.lane.name);
-                let (limit_left, used, warmup_left) = limiter
-                    .map_or((None, None, None), |limiter| (limiter.left(now_ms), limiter.used(now_ms), limiter.warmup_left(now_ms)));
+                let (limit_left, used, warmup_left) =
+                    limiter.map_or((None, None, None), |limiter| (limiter.left(now_ms), limiter.used(now_ms), limiter.warmup_left(now_ms)));
                 let report = ServerReport {
                     limit_left,
                     used,

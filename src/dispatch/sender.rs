@@ -265,7 +265,7 @@ impl Sending {
                 changed = routing.changed() => {
                     if changed.is_ok() {
                         let table = routing.borrow_and_update().clone();
-                        self.route(table).await;
+                        self.route(table);
                     }
                 }
                 _ = &mut stopped, if !stopping => {
@@ -284,7 +284,7 @@ impl Sending {
         }
     }
 
-    async fn route(&mut self, table: Arc<Routing>) {
+    fn route(&mut self, table: Arc<Routing>) {
         let now_ms = self.clock.now_ms();
         let past = &self.past;
         let limiter = |key: &str, rates: &[Rate]| {

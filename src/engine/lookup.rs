@@ -146,9 +146,18 @@ impl Lookup {
             let previous = statuses
                 .campaign(&key)
                 .or_else(|| sourced.previous_status.as_ref().and_then(|status| serde_json::from_value((**status).clone()).ok()));
-            world
-                .campaigns
-                .insert(key, CampaignInput { object, work, stale: sourced.stale.clone(), in_ledger, recorded, previous, deleting: sourced.origin.is_deleting() });
+            world.campaigns.insert(
+                key,
+                CampaignInput {
+                    object,
+                    work,
+                    stale: sourced.stale.clone(),
+                    in_ledger,
+                    recorded,
+                    previous,
+                    deleting: sourced.origin.is_deleting(),
+                },
+            );
         }
         self.forget(&world).await;
         world

@@ -74,8 +74,7 @@ impl Status for CampaignStatus {
     }
 
     fn without_counters(&self) -> Self {
-        let mut shape =
-            Self { recipients: RecipientCounts::default(), sent: String::new(), failed: 0, time_left: None, ..self.clone() };
+        let mut shape = Self { recipients: RecipientCounts::default(), sent: String::new(), failed: 0, time_left: None, ..self.clone() };
         for server in &mut shape.servers {
             server.accepted = 0;
             server.limit_left = None;
@@ -90,9 +89,9 @@ struct Kept<K, S> {
     object: Arc<K>,
     origin: Origin,
     /// As decided last; the times of its conditions count.
-    decided: Option<S>,
+    decided: Option<Arc<S>>,
     /// As written last, and when, milliseconds.
-    written: Option<(S, i64)>,
+    written: Option<(Arc<S>, i64)>,
     /// The conditions of an earlier process whose status cannot be read whole.
     old_conditions: Vec<Condition>,
     /// Whether the last write failed: told once, however often it is tried.
@@ -136,7 +135,7 @@ impl Statuses {
 
     /// The status of a campaign as it was decided last.
     pub fn campaign(&self, key: &Key) -> Option<CampaignStatus> {
-        self.campaigns.0.get(key).and_then(|kept| kept.decided.clone())
+        self.campaigns.0.get(key).and_then(|kept| kept.decided.as_deref().cloned())
     }
 
     /// When a held-back write is due.
@@ -160,7 +159,7 @@ impl Statuses {
         gone.extend(note(&mut self.campaigns, snapshot.campaigns.iter(), object, in_cluster));
         for (key, input) in &world.campaigns {
             if let (Some(kept), Some(previous)) = (self.campaigns.0.get_mut(key), &input.previous) {
-                kept.decided.get_or_insert_with(|| previous.clone());
+                kept.decided.get_or_insert_with(|| Arc::new(previous.clone()));
             }
         }
         let mut old = std::mem::take(&mut self.broken);
@@ -226,9 +225,7 @@ impl Statuses {
                 let status = &campaign.status;
                 let begun = campaign.order.is_some() && status.started_at.is_some();
                 let is_sending = status.recipients.sending > 0
-                    || (begun
-                        && !sourced.origin.is_deleting()
-                        && matches!(status.state, CampaignState::Sending | CampaignState::Waiting));
+                    || (begun && !sourced.origin.is_deleting() && matches!(status.state, CampaignState::Sending | CampaignState::Waiting));
                 // At the very end nothing is on the wire any more.
                 self.sink.note_sending(key, &sourced.origin, is_sending && !flush);
             }
@@ -262,19 +259,16 @@ fn note<'a, K: Kind + PartialEq, S: Status>(
     for (key, sourced) in objects {
         let Some(object) = object(key) else { continue };
         there.insert(key);
-        match shelf.0.get_mut(key) {
-            Some(kept) => {
-                // A status file shows metadata and spec too.
-                if !in_cluster && !Arc::ptr_eq(&kept.object, &object) && *kept.object != *object {
-                    kept.written = None;
-                }
-                kept.object = object;
-                kept.origin.clone_from(&sourced.origin);
+        if let Some(kept) = shelf.0.get_mut(key) {
+            // A status file shows metadata and spec too.
+            if !in_cluster && !Arc::ptr_eq(&kept.object, &object) && *kept.object != *object {
+                kept.written = None;
             }
-            None => {
-                let kept = taken_over(object, sourced, in_cluster);
-                shelf.0.insert(key.clone(), kept);
-            }
+            kept.object = object;
+            kept.origin.clone_from(&sourced.origin);
+        } else {
+            let kept = taken_over(object, sourced, in_cluster);
+            shelf.0.insert(key.clone(), kept);
         }
     }
     let gone: Vec<Key> = shelf.0.keys().filter(|key| !there.contains(key)).cloned().collect();
@@ -292,7 +286,14 @@ fn taken_over<K, S: Status>(object: Arc<K>, sourced: &Sourced<K>, in_cluster: bo
         previous.and_then(|status| status.get("conditions")).and_then(|old| serde_json::from_value(old.clone()).ok()).unwrap_or_default();
     // In a cluster what stands there need not be written again; the folder compares bytes itself.
     let status = previous.filter(|_| in_cluster).and_then(|status| serde_json::from_value::<S>(status.clone()).ok());
-    Kept { object, origin: sourced.origin.clone(), decided: None, written: status.map(|status| (status, 0)), old_conditions, failing: false }
+    Kept {
+        object,
+        origin: sourced.origin.clone(),
+        decided: None,
+        written: status.map(|status| (Arc::new(status), 0)),
+        old_conditions,
+        failing: false,
+    }
 }
 
 /// One round of writing.
@@ -319,20 +320,20 @@ impl Turn<'_> {
         Object<P, S>: Kind,
     {
         let (Some(kept), Some(sourced)) = (shelf.0.get_mut(key), sourced) else { return };
-        let old = kept.decided.as_ref().map_or(kept.old_conditions.as_slice(), Status::conditions);
+        let old = kept.decided.as_deref().map_or(kept.old_conditions.as_slice(), Status::conditions);
         let wanted = std::mem::take(status.conditions_mut());
         *status.conditions_mut() = self.timed(old, wanted, kept.object.generation());
         if let Some((written, at_ms)) = &kept.written
             && !kept.failing
         {
-            if *written == status {
-                kept.decided = Some(status);
+            if **written == status {
+                kept.decided = Some(written.clone());
                 return;
             }
             let due = at_ms + COUNTERS_EVERY_MS;
             if due > self.now_ms && !self.flush && written.without_counters() == status.without_counters() {
                 self.wake_at_ms = self.wake_at_ms.min(due);
-                kept.decided = Some(status);
+                kept.decided = Some(Arc::new(status));
                 return;
             }
         }
@@ -347,6 +348,7 @@ impl Turn<'_> {
             before: kept.written.as_ref().map(|(written, _)| written.conditions()),
             now: status.conditions(),
         });
+        let status = Arc::new(status);
         kept.decided = Some(status.clone());
         kept.written = Some((status, self.now_ms));
         self.note_result(result, &mut kept.failing, <Object<P, S> as Kind>::KIND, key);

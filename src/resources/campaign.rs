@@ -99,7 +99,8 @@ impl CampaignSpec {
             Body::From(source) => source.config_map_ref.as_ref(),
             Body::Inline(_) => None,
         });
-        let audiences = [&self.audience.csv, &self.audience.json_lines].into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
+        let audiences =
+            [&self.audience.csv, &self.audience.json_lines].into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
         bodies.chain(audiences)
     }
 

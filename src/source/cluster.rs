@@ -14,7 +14,8 @@ mod watches;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use kube::{Client, Config, config::KubeConfigOptions};
+pub use kube::Client;
+use kube::{Config, config::KubeConfigOptions};
 use tokio::sync::watch;
 
 pub use lease::{Lease, LeaseOptions};

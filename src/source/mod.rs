@@ -15,8 +15,8 @@ mod path;
 mod read;
 mod scalar;
 mod scan;
-pub mod sink;
 pub mod secrets;
+pub mod sink;
 pub mod status;
 mod watch;
 mod yaml;
@@ -277,7 +277,9 @@ pub enum PathProblem {
         root: String,
     },
     /// There are no files in a cluster.
-    #[error("`{path}` is a path, and there are no files in a cluster; put the text into a ConfigMap and name it with configMapRef, or give a url")]
+    #[error(
+        "`{path}` is a path, and there are no files in a cluster; put the text into a ConfigMap and name it with configMapRef, or give a url"
+    )]
     InCluster {
         /// The path as written.
         path: String,

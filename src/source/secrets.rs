@@ -66,7 +66,7 @@ impl SecretStore {
     ///
     /// # Errors
     /// When no source has it: whether the Secret is there at all, and which keys it has.
-    pub fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretMissing> {
+    pub fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, Box<SecretMissing>> {
         let secret = Key::new(namespace, name);
         let listed = || [&self.directory, &self.documents].into_iter().filter_map(|source| source.get(&secret));
         let variable = secret_variable(namespace, name, key);
@@ -78,7 +78,15 @@ impl SecretStore {
             let secret_exists = listed().next().is_some() || self.environment.keys().any(|name| name.starts_with(&prefix));
             let forbidden = self.forbidden.get(&secret).cloned();
             let in_cluster = self.in_cluster;
-            SecretMissing { namespace: namespace.to_owned(), name: name.to_owned(), key: key.to_owned(), secret_exists, keys, forbidden, in_cluster }
+            Box::new(SecretMissing {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                key: key.to_owned(),
+                secret_exists,
+                keys,
+                forbidden,
+                in_cluster,
+            })
         })
     }
 }

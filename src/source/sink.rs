@@ -1,6 +1,6 @@
 //! Where statuses go: files of the state folder, or the objects in a cluster.
 
-use std::io;
+use std::{io, path::Path};
 
 use serde_json::{Value, json};
 
@@ -36,6 +36,17 @@ pub enum StatusSink {
 }
 
 impl StatusSink {
+    /// The status files of a state folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read: what to do.
+    pub fn open_folder(state_dir: &Path) -> Result<Self, String> {
+        StatusFolder::open(state_dir).map(Self::Folder).map_err(|cause| {
+            let state_dir = state_dir.display();
+            format!("the status folder below {state_dir} cannot be used: {cause}. Check its owner and mode, and the space on the disk.")
+        })
+    }
+
     /// Writes a status.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ pub(super) async fn run(args: RunArgs) -> ExitCode {
     code
 }
 
-async fn lead(args: &RunArgs, client: &kube::Client, lease: &Lease, identity: String, mut stop: watch::Receiver<bool>) -> ExitCode {
+async fn lead(args: &RunArgs, client: &cluster::Client, lease: &Lease, identity: String, mut stop: watch::Receiver<bool>) -> ExitCode {
     let ledger = loop {
         match open_ledger(&args.state, args.synchronous).await {
             Ok(ledger) => break ledger,

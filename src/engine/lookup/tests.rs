@@ -13,12 +13,7 @@ fn server(host: &str) -> Sourced<SendingServer> {
         "{{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {{name: relay}}, spec: {{provider: {{smtp: {{host: {host}, encryption: None}}}}}}}}"
     );
     let origin = Origin::File(std::sync::Arc::new(crate::source::FilePlace { file: "relay.yaml".into(), line: 1, root: ".".into() }));
-    Sourced {
-        object: Arc::new(serde_saphyr::from_str(&yaml).expect("a server")),
-        origin,
-        stale: None,
-        previous_status: None,
-    }
+    Sourced { object: Arc::new(serde_saphyr::from_str(&yaml).expect("a server")), origin, stale: None, previous_status: None }
 }
 
 #[tokio::test]

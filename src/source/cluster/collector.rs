@@ -10,7 +10,10 @@ use std::{
 };
 
 use kube::Client;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{
     Scope,
@@ -24,8 +27,10 @@ use crate::{
     source::{Broken, ClusterPlace, Origin, Snapshot, Sourced, implied_labels},
 };
 
-/// Changes within this time make one snapshot.
-const TOGETHER: Duration = Duration::from_millis(40);
+/// Changes that follow each other so soon make one snapshot: what is applied together is seen together.
+const QUIET: Duration = Duration::from_millis(50);
+/// It is not waited longer than this for quiet, nor for Secrets and ConfigMaps that newly seen objects name.
+const TOGETHER_MAX: Duration = Duration::from_millis(400);
 
 /// What a stream says.
 pub(super) enum Change {
@@ -66,11 +71,13 @@ struct Entry<K> {
 struct Shelf<K> {
     entries: BTreeMap<Key, Entry<K>>,
     listed: BTreeMap<Option<String>, BTreeSet<Key>>,
+    /// Objects that wait for what they name.
+    held: usize,
 }
 
 impl<K> Default for Shelf<K> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), listed: BTreeMap::new() }
+        Self { entries: BTreeMap::new(), listed: BTreeMap::new(), held: 0 }
     }
 }
 
@@ -87,14 +94,14 @@ impl<K: Refers + PartialEq> Shelf<K> {
                 let is_in = |key: &Key| scope.as_ref().is_none_or(|namespace| key.namespace == *namespace);
                 let gone: Vec<Key> = self.entries.keys().filter(|key| is_in(key) && !listed.contains(key)).cloned().collect();
                 for key in gone {
-                    self.entries.remove(&key);
+                    self.remove(&key);
                     statuses.gone(K::KIND, &key);
                 }
                 Taken::Complete
             }
             (Listing::Gone, Some(seen)) => {
                 statuses.gone(K::KIND, &seen.key);
-                if self.entries.remove(&seen.key).is_some() { Taken::Shown } else { Taken::Nothing }
+                if self.remove(&seen.key) { Taken::Shown } else { Taken::Nothing }
             }
             (Listing::Listed, Some(seen)) => {
                 for listed in self.listed.values_mut() {
@@ -105,6 +112,12 @@ impl<K: Refers + PartialEq> Shelf<K> {
             (_, Some(seen)) => self.put(seen, references, statuses),
             (_, None) => Taken::Nothing,
         }
+    }
+
+    fn remove(&mut self, key: &Key) -> bool {
+        let removed = self.entries.remove(key);
+        self.held -= usize::from(removed.as_ref().is_some_and(|entry| entry.held.is_some()));
+        removed.is_some()
     }
 
     fn put(&mut self, seen: Seen<K>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
@@ -128,23 +141,21 @@ impl<K: Refers + PartialEq> Shelf<K> {
         let mut broken = None;
         let sourced = match object {
             Ok(object) => Some(Sourced { object, origin, stale: None, previous_status }),
-            Err(why) => match newest.cloned() {
-                Some(good) => Some(Sourced { stale: Some(why), origin, ..good }),
-                None => {
+            Err(why) => {
+                if let Some(good) = newest.cloned() {
+                    Some(Sourced { stale: Some(why), origin, ..good })
+                } else {
                     broken = Some(Broken { kind: K::KIND, key: key.clone(), message: why, document: Arc::default(), origin });
                     None
                 }
-            },
-        };
-        let is_known = references.ask(&named);
-        let entry = match old {
-            Some(entry) => entry,
-            None => {
-                self.entries.insert(key.clone(), Entry { shown: None, held: None, broken: None, uid, named: Vec::new() });
-                let Some(entry) = self.entries.get_mut(&key) else { return Taken::Nothing };
-                entry
             }
         };
+        let is_known = references.ask(&named);
+        if old.is_none() {
+            self.remove(&key);
+        }
+        let entry = self.entries.entry(key).or_insert_with(|| Entry { shown: None, held: None, broken: None, uid, named: Vec::new() });
+        self.held -= usize::from(entry.held.is_some());
         // What a broken version would refer to is not known; the good one still refers to the same.
         if broken.is_none() && sourced.as_ref().is_some_and(|sourced| sourced.stale.is_none()) {
             entry.named = named;
@@ -156,6 +167,7 @@ impl<K: Refers + PartialEq> Shelf<K> {
             Taken::Shown
         } else {
             entry.held = sourced;
+            self.held += usize::from(entry.held.is_some());
             Taken::Nothing
         }
     }
@@ -165,6 +177,7 @@ impl<K: Refers + PartialEq> Shelf<K> {
         for entry in self.entries.values_mut() {
             if entry.held.is_some() && references.knows(&entry.named) {
                 entry.shown = entry.held.take();
+                self.held -= 1;
             }
         }
     }
@@ -263,10 +276,7 @@ impl Collector {
 
     /// Whether everything was read once.
     fn is_complete(&self) -> bool {
-        let waits = |held: bool| held;
-        self.incomplete == 0
-            && !self.servers.entries.values().any(|entry| waits(entry.held.is_some()))
-            && !self.campaigns.entries.values().any(|entry| waits(entry.held.is_some()))
+        self.incomplete == 0 && self.servers.held == 0 && self.campaigns.held == 0
     }
 
     fn snapshot(&mut self) -> Arc<Snapshot> {
@@ -314,9 +324,13 @@ pub(super) async fn start(
     tokio::spawn(async move {
         while let Some(change) = incoming.recv().await {
             let mut differs = collector.take(change);
-            let end = tokio::time::Instant::now() + TOGETHER;
-            while let Ok(Some(change)) = tokio::time::timeout_at(end, incoming.recv()).await {
-                differs |= collector.take(change);
+            let end = Instant::now() + TOGETHER_MAX;
+            loop {
+                let until = if collector.is_complete() { end.min(Instant::now() + QUIET) } else { end };
+                match tokio::time::timeout_at(until, incoming.recv()).await {
+                    Ok(Some(change)) => differs |= collector.take(change),
+                    _ => break,
+                }
             }
             if differs && sender.send(collector.snapshot()).is_err() {
                 return;

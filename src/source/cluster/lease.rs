@@ -177,13 +177,10 @@ async fn renew(api: Api<LeaseObject>, options: LeaseOptions, lose: watch::Sender
 
 /// The other holder, if there is one.
 async fn renew_once(api: &Api<LeaseObject>, options: &LeaseOptions) -> kube::Result<Option<String>> {
-    let lease = match api.get_opt(&options.name).await? {
-        Some(lease) => lease,
-        None => {
-            let metadata = ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() };
-            api.create(&PostParams::default(), &LeaseObject { metadata, spec: Some(held(options, None)) }).await?;
-            return Ok(None);
-        }
+    let Some(lease) = api.get_opt(&options.name).await? else {
+        let metadata = ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() };
+        api.create(&PostParams::default(), &LeaseObject { metadata, spec: Some(held(options, None)) }).await?;
+        return Ok(None);
     };
     let spec = lease.spec.clone().unwrap_or_default();
     if let Some(holder) = spec.holder_identity.clone().filter(|holder| !holder.is_empty() && *holder != options.identity) {

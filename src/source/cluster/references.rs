@@ -86,13 +86,12 @@ impl References {
     pub fn ask(&mut self, named: &[Named]) -> bool {
         let mut is_known = true;
         for named in named {
-            match self.known.get(named) {
-                Some(content) => is_known &= content.is_some(),
-                None => {
-                    self.known.insert(named.clone(), None);
-                    self.fetch(named);
-                    is_known = false;
-                }
+            if let Some(content) = self.known.get(named) {
+                is_known &= content.is_some()
+            } else {
+                self.known.insert(named.clone(), None);
+                self.fetch(named);
+                is_known = false;
             }
         }
         is_known

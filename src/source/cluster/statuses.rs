@@ -19,7 +19,11 @@ use serde_json::{Value, json};
 use siphasher::sip::SipHasher13;
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
-use super::{FIELD_MANAGER, FINALIZER, REQUEST_TIMEOUT, events, objects::type_meta};
+use super::{
+    FIELD_MANAGER, FINALIZER, REQUEST_TIMEOUT,
+    events::{self, Told, When},
+    objects::type_meta,
+};
 use crate::resources::{Campaign, Condition, GROUP, Key, Kind as _, Plan, SendingServer, VERSION};
 
 /// Writes at a time.
@@ -30,6 +34,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// After a write that the API server refused: only a person or a change mends that.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
+/// What another object may still mend is told in an event after so long.
+const LASTING: Duration = Duration::from_secs(30);
 /// Between two repairs of a status that somebody else wrote.
 const REPAIR_EVERY: Duration = Duration::from_secs(30);
 
@@ -55,6 +61,8 @@ struct Desk {
     objects: BTreeMap<Id, Object>,
     /// Those with something to write.
     due: BTreeSet<Id>,
+    /// Those to be looked at later.
+    later: BTreeSet<(Instant, Id)>,
     writing: usize,
 }
 
@@ -66,6 +74,11 @@ struct Object {
     /// Whether it waits to be written.
     status_due: bool,
     events: Vec<Event>,
+    /// What events, or a status before this process, have told.
+    told: Option<Told>,
+    is_known: bool,
+    /// What is told if it lasts: since when.
+    untold: Option<(Told, Event, Instant)>,
     /// Whether the finalizer is there, and whether it should be.
     has_finalizer: bool,
     wants_finalizer: bool,
@@ -80,6 +93,43 @@ struct Object {
 impl Object {
     fn is_due(&self) -> bool {
         !self.is_writing && (self.status_due || !self.events.is_empty() || self.has_finalizer != self.wants_finalizer)
+    }
+}
+
+impl Object {
+    /// Makes an event of what is new, now or later: when to look again.
+    fn note_news(&mut self, before: Option<&[Condition]>, conditions: &[Condition]) -> Option<Instant> {
+        let now = Told::of(conditions)?;
+        if !std::mem::replace(&mut self.is_known, true) {
+            self.told = before.and_then(Told::of);
+        }
+        match events::when(self.told, now) {
+            When::Never => {
+                self.told = Some(now);
+                self.untold = None;
+                None
+            }
+            When::Now => {
+                self.told = Some(now);
+                self.untold = None;
+                self.events.push(events::event(now, conditions));
+                None
+            }
+            When::IfItLasts if self.untold.as_ref().is_some_and(|(told, _, _)| *told == now) => None,
+            When::IfItLasts => {
+                let until = Instant::now() + LASTING;
+                self.untold = Some((now, events::event(now, conditions), until));
+                Some(until)
+            }
+        }
+    }
+
+    /// What has lasted long enough is told.
+    fn tell_what_lasts(&mut self, at: Instant) {
+        if let Some((told, event, _)) = self.untold.take_if(|(_, _, until)| *until <= at) {
+            self.told = Some(told);
+            self.events.push(event);
+        }
     }
 }
 
@@ -114,7 +164,8 @@ impl ClusterStatuses {
             object.status = serde_json::to_vec(&status).ok().map(Arc::from);
             object.status_due = true;
             object.not_before = None;
-            object.events.extend(events::transition(before, now));
+            let until = object.note_news(before, now);
+            desk.later.extend(until.map(|until| (until, (kind, key.clone()))));
             desk.due.insert((kind, key.clone()));
         }
         self.shared.news.notify_one();
@@ -181,7 +232,7 @@ impl ClusterStatuses {
                 let idle = self.shared.idle.notified();
                 {
                     let desk = self.desk();
-                    if desk.writing == 0 && desk.due.is_empty() {
+                    if desk.writing == 0 && !desk.objects.values().any(Object::is_due) {
                         return;
                     }
                 }
@@ -282,30 +333,30 @@ async fn work(shared: Arc<Shared>) {
 /// Writes that are due, and when the next one is.
 fn take_due(shared: &Shared, room: usize) -> (Vec<Write>, Option<Instant>) {
     let mut desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
-    let Desk { objects, due: waiting, writing } = &mut *desk;
+    let Desk { objects, due, later, writing } = &mut *desk;
     let now = Instant::now();
-    let (mut due, mut next) = (Vec::new(), None::<Instant>);
-    for id in &*waiting {
-        let Some(object) = objects.get_mut(id).filter(|object| object.is_due()) else { continue };
-        if let Some(at) = object.not_before.filter(|at| *at > now) {
-            next = Some(next.map_or(at, |next| next.min(at)));
-            continue;
+    while let Some((_, id)) = later.first().filter(|(at, _)| *at <= now).cloned().and_then(|first| later.take(&first)) {
+        if let Some(object) = objects.get_mut(&id) {
+            object.tell_what_lasts(now);
+            due.insert(id);
         }
-        if due.len() == room {
-            // The end of a write wakes us.
-            next = None;
-            break;
+    }
+    let mut writes = Vec::new();
+    while writes.len() < room
+        && let Some(id) = due.pop_first()
+    {
+        let Some(object) = objects.get_mut(&id).filter(|object| object.is_due()) else { continue };
+        if let Some(at) = object.not_before.filter(|at| *at > now) {
+            later.insert((at, id));
+            continue;
         }
         object.is_writing = true;
         let status = std::mem::take(&mut object.status_due).then(|| object.status.clone()).flatten();
         let finalizer = (object.has_finalizer != object.wants_finalizer).then_some(object.wants_finalizer);
-        due.push(Write { id: id.clone(), uid: object.uid.clone(), status, finalizer, events: std::mem::take(&mut object.events) });
+        writes.push(Write { id, uid: object.uid.clone(), status, finalizer, events: std::mem::take(&mut object.events) });
     }
-    for write in &due {
-        waiting.remove(&write.id);
-    }
-    *writing += due.len();
-    (due, next)
+    *writing += writes.len();
+    (writes, later.first().map(|(at, _)| *at))
 }
 
 fn note(shared: &Shared, written: Written, is_told: &mut bool) {

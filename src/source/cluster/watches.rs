@@ -69,12 +69,11 @@ fn config() -> watcher::Config {
     watcher::Config::default().page_size(PAGE).timeout(WATCH_SECS)
 }
 
-fn kind<S, T>(
-    client: &Client,
-    namespace: Option<&str>,
-    changes: &mpsc::Sender<Change>,
-    change: fn(Listing, Option<Seen<Object<S, T>>>) -> Change,
-) where
+/// What a change of a kind is called.
+type ToChange<K> = fn(Listing, Option<Seen<K>>) -> Change;
+
+fn kind<S, T>(client: &Client, namespace: Option<&str>, changes: &mpsc::Sender<Change>, change: ToChange<Object<S, T>>)
+where
     Object<S, T>: Refers,
     S: Send + Sync + 'static,
     T: Send + Sync + 'static,
@@ -195,7 +194,9 @@ async fn follow<K: Debug + Clone>(
 /// Says once what is wrong, until it is something else.
 fn tell(error: &watcher::Error, plural: &str, scope: Option<&str>, told: &mut Option<String>) {
     let status = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            Some(status)
+        }
         watcher::Error::WatchError(status) => Some(status),
         _ => None,
     };
@@ -204,7 +205,9 @@ fn tell(error: &watcher::Error, plural: &str, scope: Option<&str>, told: &mut Op
         // What was asked for is too old: the list is read again, which is no fault.
         Some(410) => return,
         Some(403) => format!("the service account may not list and watch {plural} in {place}; grant it these verbs, or give --namespace"),
-        Some(404) => format!("the API server does not know {plural}; install the CRDs: `mailfleet crds | kubectl apply --server-side -f -`"),
+        Some(404) => {
+            format!("the API server does not know {plural}; install the CRDs: `mailfleet crds | kubectl apply --server-side -f -`")
+        }
         Some(401) => "the API server refuses the credentials; they may have expired".to_owned(),
         _ => "the API server cannot be reached; what was read last stays in use, and sending goes on".to_owned(),
     };
