@@ -87,7 +87,7 @@ impl References {
         let mut is_known = true;
         for named in named {
             if let Some(content) = self.known.get(named) {
-                is_known &= content.is_some()
+                is_known &= content.is_some();
             } else {
                 self.known.insert(named.clone(), None);
                 self.fetch(named);
