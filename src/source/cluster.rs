@@ -101,3 +101,13 @@ pub async fn watch(client: &Client, scope: &Scope, statuses: &ClusterStatuses) -
     watches::start(client, scope, &changes);
     collector::start(client.clone(), scope, changes, incoming, statuses.clone()).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Client, Config};
+
+    /// A client to a port where nothing listens.
+    pub(super) fn client_to_nowhere() -> Client {
+        Client::try_from(Config::new("http://127.0.0.1:1".parse().expect("a URL"))).expect("a client")
+    }
+}

@@ -339,3 +339,7 @@ pub(super) async fn start(
     });
     receiver
 }
+
+#[cfg(test)]
+#[path = "collector_tests.rs"]
+mod tests;

@@ -518,3 +518,7 @@ async fn send(client: &Client, request: Result<Requested, kube::core::request::E
         Err(_) => Err(Failed::Later(None, "the API server gives no answer".to_owned())),
     }
 }
+
+#[cfg(test)]
+#[path = "statuses_tests.rs"]
+mod tests;

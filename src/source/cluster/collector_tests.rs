@@ -1,0 +1,106 @@
+//! The collector, with what an API server would say written out. Nothing answers: every fetch stays open.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::{
+    resources::secret::SecretValue,
+    source::cluster::{objects, tests::client_to_nowhere},
+};
+
+fn collector() -> Collector {
+    let client = client_to_nowhere();
+    let (changes, _) = mpsc::channel(16);
+    Collector {
+        servers: Shelf::default(),
+        plans: Shelf::default(),
+        campaigns: Shelf::default(),
+        namespaces: BTreeMap::new(),
+        namespaces_listed: None,
+        references: References::new(client.clone(), changes),
+        statuses: ClusterStatuses::start(client, "test".to_owned()),
+        incomplete: 0,
+    }
+}
+
+fn server(namespace: &str, name: &str, generation: i64, smtp: Value) -> Change {
+    seen(Listing::Changed, namespace, name, generation, smtp)
+}
+
+fn seen(listing: Listing, namespace: &str, name: &str, generation: i64, smtp: Value) -> Change {
+    let object = json!({
+        "apiVersion": "mailfleet.dev/v1alpha1", "kind": "SendingServer",
+        "metadata": {"name": name, "namespace": namespace, "uid": "u1", "resourceVersion": "7", "generation": generation},
+        "spec": {"provider": {"smtp": smtp}},
+    });
+    Change::Server(listing, objects::read(serde_json::from_value(object).expect("an object")))
+}
+
+fn names(collector: &mut Collector) -> Vec<String> {
+    collector.snapshot().servers.keys().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn an_object_is_shown_once_what_it_names_is_known() {
+    let mut collector = collector();
+    let login = json!({"host": "a.example.com", "auth": {"secretRef": {"name": "login"}}});
+    assert!(!collector.take(server("shop", "a", 1, login.clone())));
+    assert!(!collector.is_complete() && names(&mut collector).is_empty());
+    let named = Named::secret("shop", "login");
+    let secret = Content::Secret(BTreeMap::from([("username".to_owned(), SecretValue::new("ann"))]));
+    assert!(collector.take(Change::Fetched(named.clone(), secret.clone())));
+    assert!(collector.is_complete());
+    assert_eq!(names(&mut collector), ["shop/a"]);
+    assert!(collector.snapshot().secrets.get("shop", "login", "username").is_ok());
+
+    // The same again is no news; neither is our own status.
+    assert!(!collector.take(Change::Fetched(named.clone(), secret)));
+    assert!(!collector.take(server("shop", "a", 1, login.clone())));
+
+    // What may not be read any more stays in use; what is gone does not.
+    assert!(!collector.take(Change::Fetched(named.clone(), Content::Forbidden("no".to_owned()))));
+    assert!(collector.snapshot().secrets.get("shop", "login", "username").is_ok());
+    assert!(collector.take(Change::Fetched(named, Content::Absent)));
+    let missing = collector.snapshot().secrets.get("shop", "login", "username").expect_err("it is gone");
+    assert!(!missing.secret_exists && missing.to_string().contains("kubectl"), "{missing}");
+
+    // A newer version waits for its own Secret, and the old one stays meanwhile.
+    let other = json!({"host": "b.example.com", "auth": {"secretRef": {"name": "other"}}});
+    assert!(!collector.take(server("shop", "a", 2, other)));
+    assert_eq!(collector.snapshot().servers.values().next().expect("a server").object.generation(), 1);
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_keeps_its_last_good_version() {
+    let mut collector = collector();
+    assert!(collector.take(server("shop", "bad", 1, json!({"port": "x"}))));
+    let broken = &collector.snapshot().broken;
+    assert_eq!((broken.len(), broken[0].key.to_string().as_str()), (1, "shop/bad"));
+    assert!(broken[0].message.starts_with("spec.provider"), "{}", broken[0].message);
+
+    assert!(collector.take(server("shop", "bad", 2, json!({"host": "a.example.com"}))));
+    assert!(collector.snapshot().broken.is_empty());
+    assert!(collector.take(server("shop", "bad", 3, json!({"hoist": "a.example.com"}))));
+    let snapshot = collector.snapshot();
+    let kept = snapshot.servers.values().next().expect("the last good version");
+    assert_eq!(kept.object.generation(), 2);
+    assert!(kept.stale.as_ref().is_some_and(|why| why.contains("hoist")), "{:?}", kept.stale);
+}
+
+#[tokio::test]
+async fn a_list_read_anew_removes_what_is_gone_in_its_namespace_only() {
+    let mut collector = collector();
+    let smtp = || json!({"host": "a.example.com"});
+    for (namespace, name) in [("shop", "a"), ("shop", "b"), ("bakery", "c")] {
+        collector.take(server(namespace, name, 1, smtp()));
+    }
+    let scope = || Some("shop".to_owned());
+    collector.take(Change::Server(Listing::Begin(scope()), None));
+    collector.take(seen(Listing::Listed, "shop", "b", 1, smtp()));
+    assert_eq!(names(&mut collector).len(), 3, "nothing goes before the list is whole");
+    collector.take(Change::Server(Listing::End(scope()), None));
+    assert_eq!(names(&mut collector), ["bakery/c", "shop/b"]);
+}

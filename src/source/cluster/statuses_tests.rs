@@ -1,0 +1,104 @@
+//! The desk of writes, without an API server.
+
+use super::*;
+use crate::{
+    resources::{ConditionStatus, ConditionType, Reason},
+    source::cluster::tests::client_to_nowhere,
+};
+
+/// A desk whose own task writes nothing: the tests take what is due.
+fn desk() -> ClusterStatuses {
+    let client = client_to_nowhere();
+    let reporter = Reporter { controller: "test".to_owned(), instance: None };
+    let recorder = Recorder::new(client.clone(), reporter);
+    ClusterStatuses { shared: Arc::new(Shared { client, recorder, desk: Mutex::default(), news: Notify::new(), idle: Notify::new() }) }
+}
+
+fn put(desk: &ClusterStatuses, uid: &str, state: &str, reason: Reason) {
+    let now = [Condition::new(ConditionType::Ready, ConditionStatus::False, reason, "words")];
+    desk.put(SendingServer::KIND, &key(), uid, json!({"state": state}), None, &now);
+}
+
+fn key() -> Key {
+    Key::new("shop", "a")
+}
+
+fn written(write: &Write, status: Option<(u64, u64)>, result: Result<(), Failed>) -> Written {
+    Written { id: write.id.clone(), uid: write.uid.clone(), status, finalizer: None, result }
+}
+
+fn status(write: &Write) -> Value {
+    write.status.as_ref().map(|bytes| serde_json::from_slice(bytes).expect("JSON")).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn only_the_newest_status_is_written_and_a_failed_one_again() {
+    let desk = desk();
+    put(&desk, "u1", "Inactive", Reason::NotProbedYet);
+    put(&desk, "u1", "Active", Reason::NotProbedYet);
+    let (writes, _) = take_due(&desk.shared, 8);
+    assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), [json!({"state": "Active"})]);
+    assert!(take_due(&desk.shared, 8).0.is_empty(), "one write of an object at a time");
+
+    note(&desk.shared, written(&writes[0], None, Err(Failed::Later(None, "away".to_owned()))), &mut false);
+    let (none, next) = take_due(&desk.shared, 8);
+    assert!(none.is_empty() && next.is_some(), "it is tried again later");
+    // Something new is tried at once.
+    put(&desk, "u1", "Stalled", Reason::NotProbedYet);
+    let (writes, _) = take_due(&desk.shared, 8);
+    assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), [json!({"state": "Stalled"})]);
+    note(&desk.shared, written(&writes[0], Some((1, 10)), Ok(())), &mut false);
+    assert!(take_due(&desk.shared, 8).0.is_empty());
+}
+
+#[tokio::test]
+async fn a_foreign_status_is_put_right_once_and_our_own_is_not() {
+    let desk = desk();
+    put(&desk, "u1", "Active", Reason::NotProbedYet);
+    let (writes, _) = take_due(&desk.shared, 8);
+    let own = json!({"state": "Active"});
+    note(&desk.shared, written(&writes[0], Some((hash_of(Some(&own)), 10)), Ok(())), &mut false);
+    let seen = |version, status: &Value| desk.seen(SendingServer::KIND, &key(), "u1", version, Some(status), false);
+    seen(9, &json!({"state": "Old"}));
+    seen(10, &own);
+    seen(12, &own);
+    assert!(take_due(&desk.shared, 8).0.is_empty(), "older versions and our own status are no reason to write");
+    seen(13, &json!({"state": "Foreign"}));
+    assert_eq!(take_due(&desk.shared, 8).0.len(), 1);
+}
+
+#[tokio::test]
+async fn another_object_of_the_same_name_starts_afresh() {
+    let desk = desk();
+    put(&desk, "u1", "Active", Reason::NotProbedYet);
+    put(&desk, "u2", "Inactive", Reason::NotProbedYet);
+    let (writes, _) = take_due(&desk.shared, 8);
+    assert_eq!(writes.iter().map(|write| write.uid.as_str()).collect::<Vec<_>>(), ["u2"]);
+    desk.gone(SendingServer::KIND, &key());
+    note(&desk.shared, written(&writes[0], None, Err(Failed::Gone)), &mut false);
+    assert!(take_due(&desk.shared, 8).0.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_may_mend_is_told_only_when_it_lasts() {
+    let desk = desk();
+    put(&desk, "u1", "Inactive", Reason::NotAllowedByPlan);
+    let (writes, _) = take_due(&desk.shared, 8);
+    assert!(writes[0].events.is_empty());
+    note(&desk.shared, written(&writes[0], Some((1, 1)), Ok(())), &mut false);
+    tokio::time::advance(LASTING).await;
+    let (writes, _) = take_due(&desk.shared, 8);
+    assert_eq!(writes[0].events.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["NotAllowedByPlan"]);
+}
+
+#[tokio::test]
+async fn a_finalizer_is_there_while_it_is_wanted() {
+    let desk = desk();
+    desk.seen(Campaign::KIND, &key(), "u1", 1, None, false);
+    desk.note_sending(&key(), "u1", true);
+    let (writes, _) = take_due(&desk.shared, 8);
+    assert_eq!(writes[0].finalizer, Some(true));
+    note(&desk.shared, Written { finalizer: Some(true), ..written(&writes[0], None, Ok(())) }, &mut false);
+    desk.note_sending(&key(), "u1", false);
+    assert_eq!(take_due(&desk.shared, 8).0[0].finalizer, Some(false));
+}
