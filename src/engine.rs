@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     decide::{self, Decision, Observations, ProbeResult, ServerObservation, World},
     dispatch::{Dispatch, Event, Order, Report, RouteServer, Routing, report::SteadyClock, warmup},
+    egress::Egress,
     ledger::{Ledger, LedgerError, LedgerErrorKind},
     providers::{Failure, Provider as _, Server},
     resources::{Duration as Span, Key, Reason, campaign::CampaignState, sending_server::EffectiveProbe},
@@ -55,6 +56,8 @@ pub struct EngineOptions {
     pub grace: Duration,
     /// In a cluster: the only namespace whose plans count.
     pub plan_namespace: Option<String>,
+    /// Where audiences may be fetched from.
+    pub egress: Egress,
 }
 
 /// What can be seen of the engine from outside, for progress.

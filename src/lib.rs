@@ -8,6 +8,7 @@
 //! - [`engine`]: the loop: snapshot, decide, act, report. Read this first.
 //! - [`providers`]: how a server is spoken to.
 //! - [`audience`]: to whom. Streams.
+//! - [`egress`]: where connections may go.
 //! - [`message`]: what is sent. Pure.
 //! - [`dispatch`]: which server, how fast, what on failure.
 //! - [`ledger`]: who was mailed.
@@ -20,6 +21,7 @@ pub mod audience;
 pub mod cli;
 pub mod decide;
 pub mod dispatch;
+pub mod egress;
 pub mod engine;
 pub mod ledger;
 pub mod message;

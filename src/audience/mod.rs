@@ -7,6 +7,7 @@
 mod address;
 mod csv;
 mod fields;
+mod http;
 mod json_lines;
 mod source;
 
@@ -27,7 +28,7 @@ pub use address::Address;
 pub(crate) use address::is_atext;
 pub use fields::Fields;
 
-use crate::resources::Reason;
+use crate::{egress::Egress, resources::Reason};
 
 /// The longest row, in bytes.
 pub(crate) const ROW_MAX: usize = 1 << 20;
@@ -71,8 +72,8 @@ pub enum Row {
 pub enum Location {
     /// A regular file.
     File(PathBuf),
-    /// An http or https URL.
-    Url(String),
+    /// An http or https URL, and where connections may go.
+    Url(String, Egress),
     /// In memory already.
     Bytes(Arc<[u8]>),
 }
@@ -91,7 +92,7 @@ pub enum Input {
 /// Why an audience cannot be read, or not to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudienceError {
-    /// The condition's reason: `FileNotFound` or `AudienceUnreadable`.
+    /// The condition's reason: `FileNotFound`, `AddressNotAllowed` or `AudienceUnreadable`.
     pub reason: Reason,
     /// Whether it may mend itself (a network error, a server error), so that trying again makes sense.
     pub transient: bool,

@@ -8,23 +8,15 @@ use std::{
     io::{self, BufRead, BufReader, Cursor, Read},
     path::Path,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
-use reqwest::Url;
 use tokio::runtime::Handle;
 
-use super::{AudienceError, Location, Progress};
+use super::{AudienceError, Location, Progress, http};
 use crate::resources::Reason;
 
 /// One read from the source, in bytes.
 const BLOCK: usize = 64 * 1024;
-/// For name lookup, connection and TLS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Without any byte arriving.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// Redirects that are followed.
-const REDIRECTS_MAX: usize = 5;
 /// The largest window of a zstd frame, as a power of two: 32 MiB. `zstd -19` needs 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 
@@ -39,11 +31,8 @@ impl Source {
     pub(super) fn open(location: &Location, runtime: &Handle, progress: &Arc<Progress>) -> Result<Self, AudienceError> {
         let (place, transient, raw): (String, bool, Box<dyn Read + Send>) = match location {
             Location::File(path) => (path.display().to_string(), false, Box::new(open_file(path, progress)?)),
-            Location::Url(url) => {
-                let url =
-                    Url::parse(url).map_err(|error| AudienceError::unreadable(format!("the audience's URL is not a URL: {error}")))?;
-                let place = shown(&url);
-                let body = Body::open(&url, &place, runtime, progress)?;
+            Location::Url(url, egress) => {
+                let (place, body) = http::open(url, *egress, runtime, progress)?;
                 (place, true, Box::new(body))
             }
             Location::Bytes(bytes) => {
@@ -171,102 +160,5 @@ impl Read for Counted {
         let length = self.reader.read(buffer)?;
         self.progress.done.fetch_add(length as u64, Ordering::Relaxed);
         Ok(length)
-    }
-}
-
-/// A response's body, read from a thread that may block.
-struct Body {
-    response: reqwest::Response,
-    chunk: bytes::Bytes,
-    runtime: Handle,
-}
-
-impl Body {
-    fn open(url: &Url, place: &str, runtime: &Handle, progress: &Progress) -> Result<Self, AudienceError> {
-        let fail = |transient: bool, what: String| AudienceError {
-            reason: Reason::AudienceUnreadable,
-            transient,
-            message: format!("{place}: {what}"),
-        };
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(fail(false, "only http and https URLs are read".to_owned()));
-        }
-        let mut client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .user_agent(concat!("mailfleet/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::custom(|attempt| {
-                let downgrade = attempt.previous().iter().any(|url| url.scheme() == "https") && attempt.url().scheme() != "https";
-                if attempt.previous().len() > REDIRECTS_MAX {
-                    attempt.error(format!("it redirects more than {REDIRECTS_MAX} times"))
-                } else if downgrade {
-                    attempt.error("it redirects from https to http")
-                } else {
-                    attempt.follow()
-                }
-            }));
-        if url.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]")) {
-            // A proxy would look for it on its own machine.
-            client = client.no_proxy();
-        }
-        let client = client.build().map_err(|error| fail(false, told(error)))?;
-        // Within the future: the timer of the client needs the runtime from the first call on.
-        let sent = runtime.block_on(async { client.get(url.clone()).send().await });
-        let response = sent.map_err(|error| fail(!error.is_redirect() && !error.is_builder(), told(error)))?;
-        let status = response.status();
-        if !status.is_success() {
-            let transient = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-            let advice = if transient { "" } else { "; check the URL" };
-            return Err(fail(transient, format!("the server answered {status}{advice}")));
-        }
-        progress.total.store(response.content_length().unwrap_or(0), Ordering::Relaxed);
-        Ok(Self { response, chunk: bytes::Bytes::new(), runtime: runtime.clone() })
-    }
-}
-
-impl Read for Body {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() {
-            match self.runtime.block_on(self.response.chunk()) {
-                Ok(Some(chunk)) => self.chunk = chunk,
-                Ok(None) => return Ok(0),
-                Err(error) => return Err(io::Error::other(told(error))),
-            }
-        }
-        let length = buffer.len().min(self.chunk.len());
-        buffer[..length].copy_from_slice(&self.chunk.split_to(length));
-        Ok(length)
-    }
-}
-
-/// A URL for people: without credentials, query and fragment.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Neither can fail for http and https, the only ones that are read.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.set_fragment(None);
-    url.to_string()
-}
-
-/// An HTTP error by its innermost cause, without its URL.
-fn told(error: reqwest::Error) -> String {
-    if error.is_timeout() {
-        let (connect, read) = (CONNECT_TIMEOUT.as_secs(), READ_TIMEOUT.as_secs());
-        return if error.is_connect() { format!("no connection within {connect} s") } else { format!("no byte arrived for {read} s") };
-    }
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    // The layers above only say which of them it went through.
-    if error.is_connect() {
-        format!("no connection: {cause}")
-    } else if error.is_request() {
-        format!("no answer: {cause}")
-    } else {
-        cause.to_string()
     }
 }

@@ -10,7 +10,10 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::{Address, AudienceError, Fields, Input, Location, ROW_MAX, Reader, Recipient, Row};
-use crate::resources::Reason;
+use crate::{
+    egress::{Egress, NotAllowed},
+    resources::Reason,
+};
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
@@ -344,10 +347,11 @@ fn fetch(answers: Vec<Vec<u8>>) -> (Vec<String>, Option<AudienceError>) {
     let base = serve(answers);
     let runtime = runtime();
     let mut rows = Vec::new();
-    let reader = match Reader::open(&Input::Csv(Location::Url(format!("{base}/people.csv?token=secret#x"))), runtime.handle()) {
-        Ok(reader) => reader,
-        Err(error) => return (rows, Some(error)),
-    };
+    let reader =
+        match Reader::open(&Input::Csv(Location::Url(format!("{base}/people.csv?token=secret#x"), Egress::Everywhere)), runtime.handle()) {
+            Ok(reader) => reader,
+            Err(error) => return (rows, Some(error)),
+        };
     for row in reader {
         match row {
             Ok(Row::Recipient(recipient)) => rows.push(recipient.address.to_string()),
@@ -399,7 +403,50 @@ fn urls() {
     for (url, wanted) in
         [("ftp://user:pass@example.com/x", "only http and https"), ("nonsense", "not a URL"), ("http://127.0.0.1:1/x", "onnect")]
     {
-        let error = Reader::open(&Input::Csv(Location::Url(url.to_owned())), runtime.handle()).expect_err(url);
+        let error = Reader::open(&Input::Csv(Location::Url(url.to_owned(), Egress::Everywhere)), runtime.handle()).expect_err(url);
         assert!(error.message.contains(wanted) && !error.message.contains("pass"), "{error}");
+    }
+}
+
+#[test]
+fn urls_that_may_not_be_contacted() {
+    let runtime = runtime();
+    let open = |url: &str| Reader::open(&Input::Csv(Location::Url(url.to_owned(), Egress::PublicOnly)), runtime.handle()).map(|_| ());
+    // Somebody listens there, and nobody may be able to tell.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("set");
+    let port = listener.local_addr().expect("bound").port();
+    let said = |error: AudienceError| (error.reason, error.message.split_once(": the host has ").map(|(_, what)| what.to_owned()));
+    let wanted = said(open("http://10.0.0.1/people.csv").expect_err("private"));
+    assert!(
+        wanted.0 == Reason::AddressNotAllowed && wanted.1.as_ref().is_some_and(|what| what.starts_with("no public address")),
+        "{wanted:?}"
+    );
+    let hosts = ["127.0.0.1", "localhost", "LOCALHOST.", "2130706433", "0x7f.1", "017700000001", "127.1", "[::1]", "[::ffff:127.0.0.1]"];
+    for host in hosts.into_iter().chain(["169.254.169.254", "[fd00:ec2::254]", "0", "no-such-name.invalid"]) {
+        for scheme in ["http", "https"] {
+            let error = open(&format!("{scheme}://user:pass@{host}:{port}/people.csv?token=secret")).expect_err(host);
+            assert!(!error.message.contains("pass") && !error.message.contains("secret"), "{error}");
+            assert_eq!(said(error), wanted, "{host}");
+        }
+    }
+    assert!(listener.accept().is_err(), "somebody was contacted");
+}
+
+#[test]
+fn redirects_that_may_not_be_followed() {
+    let runtime = runtime();
+    let cases = [("http://127.0.0.1:1/", true), ("http://localhost:1/", false), ("http://169.254.169.254/latest/", true)];
+    for (target, is_literal) in cases {
+        let redirect = answer(&format!("302 Found\r\nLocation: {target}\r\nContent-Length: 0"), b"");
+        // The first host plays one with a public address.
+        let base = serve(vec![redirect]).replace("user:pass@127.0.0.1", "people.example");
+        let (host, port) = base.trim_start_matches("http://").split_once(':').expect("host and port");
+        let here = format!("127.0.0.1:{port}").parse().expect("an address");
+        let client = super::http::builder(Egress::PublicOnly, false).resolve(host, here).build().expect("a client");
+        let error = runtime.block_on(async { client.get(&base).send().await }).expect_err(target);
+        assert!(super::http::is_not_allowed(&error), "{target}: {error:?}");
+        assert_eq!(error.is_redirect(), is_literal, "{target}");
+        assert!(!NotAllowed.to_string().contains("127"));
     }
 }

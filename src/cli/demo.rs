@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::{output::print_table, progress, text};
 use crate::{
     decide::Decision,
+    egress::Egress,
     engine::{self, EngineOptions, View},
     ledger::{Ledger, LedgerOptions},
     resources::{Key, campaign::CampaignState},
@@ -85,8 +86,14 @@ async fn demo(folder: &Path) -> Result<bool, String> {
     let shown = tokio::spawn(progress::show(seen.clone()));
     let dublin = Arc::new(dublin);
     let killer = tokio::spawn(shut_down_half_way(dublin.clone(), seen.clone()));
-    let options =
-        EngineOptions { state_dir: state.clone(), once: true, dry_run: false, grace: Duration::from_secs(30), plan_namespace: None };
+    let options = EngineOptions {
+        state_dir: state.clone(),
+        once: true,
+        dry_run: false,
+        grace: Duration::from_secs(30),
+        plan_namespace: None,
+        egress: Egress::Everywhere,
+    };
     let sink = StatusSink::open_folder(&state)?;
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
     let result = engine::run(options, ledger.clone(), snapshots, sink, view, super::run::told_to_stop()).await;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::{progress, text};
 use crate::{
+    egress::Egress,
     engine::{self, Ended, EngineError, EngineOptions, View},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Synchronous},
     resources::Duration as Span,
@@ -50,12 +51,23 @@ pub struct RunArgs {
     /// When a line of the ledger counts as durable: `full` survives a loss of power, `normal` a crash of the process.
     #[arg(long, value_enum, default_value_t = SynchronousArg::Full)]
     pub synchronous: SynchronousArg,
+    /// Fetch audiences from public addresses only: no loopback, private, link-local or other special address, also not by a
+    /// name or a redirect. By default true with --kubernetes, and false without.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub deny_private_networks: Option<bool>,
     /// How long what is on the wire may take when told to stop.
     #[arg(long, default_value = "30s", value_name = "DURATION")]
     pub grace: Span,
     /// No progress, only warnings and errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl RunArgs {
+    /// Where audiences may be fetched from: whoever writes files runs them, and in a cluster others write campaigns.
+    fn egress(&self) -> Egress {
+        if self.deny_private_networks.unwrap_or(self.kubernetes) { Egress::PublicOnly } else { Egress::Everywhere }
+    }
 }
 
 /// What belongs to a cluster.
@@ -130,7 +142,14 @@ pub async fn run(args: RunArgs) -> ExitCode {
     };
     let (view, seen) = watch::channel(View::default());
     let shown = (!args.quiet).then(|| tokio::spawn(progress::show(seen)));
-    let engine = EngineOptions { state_dir, once: args.once, dry_run: args.dry_run, grace: args.grace.std(), plan_namespace: None };
+    let engine = EngineOptions {
+        state_dir,
+        once: args.once,
+        dry_run: args.dry_run,
+        grace: args.grace.std(),
+        plan_namespace: None,
+        egress: args.egress(),
+    };
     let result = engine::run(engine, ledger.clone(), snapshots, sink, view, told_to_stop()).await;
     if let Some(shown) = shown {
         // The channel is closed now: the last line comes out, then the task ends.

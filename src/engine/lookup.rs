@@ -14,6 +14,7 @@ use crate::{
     audience::{Address, Input, Location},
     decide::{CampaignInput, InLedger, PlanInput, Problem, Recorded, ServerInput, World},
     dispatch::sender::recorded_counts,
+    egress::Egress,
     ledger::{Ledger, ObservedObject, RunKey, RunRecord},
     message::{Content, Template},
     providers::{Context, Provider as _, Secrets, Server, outbox::Outbox},
@@ -272,7 +273,7 @@ impl Lookup {
     }
 
     fn work_of(&mut self, key: &Key, object: &Campaign, sourced: &Sourced<Campaign>, snapshot: &Snapshot) -> Result<u64, Problem> {
-        let found = Find { key, origin: &sourced.origin, snapshot };
+        let found = Find { key, origin: &sourced.origin, snapshot, egress: self.options.egress };
         match found.work(&object.spec, object.generation(), self.works.get(key)) {
             Ok(work) => {
                 let fingerprint = work.fingerprint;
@@ -335,6 +336,8 @@ pub(crate) struct Find<'a> {
     pub origin: &'a Origin,
     /// Where Secrets and ConfigMaps are.
     pub snapshot: &'a Snapshot,
+    /// Where an audience may be fetched from.
+    pub egress: Egress,
 }
 
 impl Find<'_> {
@@ -426,7 +429,7 @@ impl Find<'_> {
             return Ok(Location::File(self.path(field, path)?));
         }
         if let Some(url) = &source.url {
-            return Ok(Location::Url(url.clone()));
+            return Ok(Location::Url(url.clone(), self.egress));
         }
         if let Some(reference) = &source.config_map_ref {
             return Ok(Location::Bytes(self.config_map(field, reference)?));

@@ -154,6 +154,8 @@ reasons! {
     InvalidContent,
     /// A file named by the campaign is not there or lies outside the folder.
     FileNotFound,
+    /// The audience's URL leads to an address that may not be contacted (or the host does not exist; the two read the same).
+    AddressNotAllowed,
     /// The audience cannot be read.
     AudienceUnreadable,
     /// Some rows of the audience were not usable.

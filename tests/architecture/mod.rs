@@ -120,6 +120,7 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["ledger"], "only the ledger says who was mailed"),
     ("kube", &["source/cluster"], "Kubernetes' client stays at the border"),
     ("k8s_openapi", &["source/cluster"], "Kubernetes' client stays at the border"),
+    ("lookup_host", &["egress", "providers"], "names are resolved where addresses are judged"),
     ("notify", &["source/watch.rs"], "only the source watches files"),
     ("crate::ledger", &["ledger", "dispatch", "engine", "cli"], "who was mailed is asked of the ledger by dispatch and engine"),
     ("crate::source", &["source", "engine", "cli"], "what the source reads reaches the others as plain data"),

@@ -20,6 +20,7 @@ use std::{
 };
 
 use mailfleet::{
+    egress::Egress,
     engine::{self, EngineOptions, View},
     ledger::{Ledger, LedgerErrorKind, LedgerOptions, LedgerReader, MessageState},
     resources::{Condition, ConditionStatus, ConditionType, Reason},
@@ -174,8 +175,14 @@ async fn run_once(place: &Place) -> String {
         }
     };
     let shown = view.subscribe();
-    let engine_options =
-        EngineOptions { state_dir: place.state(), once: true, dry_run: false, grace: Duration::from_secs(10), plan_namespace: None };
+    let engine_options = EngineOptions {
+        state_dir: place.state(),
+        once: true,
+        dry_run: false,
+        grace: Duration::from_secs(10),
+        plan_namespace: None,
+        egress: Egress::Everywhere,
+    };
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
     let sink = match StatusFolder::open(&place.state()) {
         Ok(folder) => StatusSink::Folder(folder),

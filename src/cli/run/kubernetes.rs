@@ -86,6 +86,7 @@ async fn lead(args: &RunArgs, client: &cluster::Client, lease: &Lease, identity:
         dry_run: false,
         grace: args.grace.std(),
         plan_namespace: args.cluster.plan_namespace.clone(),
+        egress: args.egress(),
     };
     let (lose, mut losing) = watch::channel(None);
     let ended = async {
