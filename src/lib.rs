@@ -12,6 +12,7 @@
 //! - [`message`]: what is sent. Pure.
 //! - [`dispatch`]: which server, how fast, what on failure.
 //! - [`ledger`]: who was mailed.
+//! - [`serve`]: whether the process is well, and figures, over HTTP.
 //! - [`sink`]: a local SMTP server that takes everything, for demo, tests and benchmarks.
 //! - [`cli`]: one file per command.
 
@@ -27,5 +28,6 @@ pub mod ledger;
 pub mod message;
 pub mod providers;
 pub mod resources;
+pub mod serve;
 pub mod sink;
 pub mod source;

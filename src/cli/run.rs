@@ -3,6 +3,7 @@
 mod kubernetes;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -18,6 +19,7 @@ use crate::{
     engine::{self, Ended, EngineError, EngineOptions, View},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Synchronous},
     resources::Duration as Span,
+    serve::{Admin, Health, Phase, admin},
     source::{Files, Options, Snapshot, StatusSink},
 };
 
@@ -55,6 +57,9 @@ pub struct RunArgs {
     /// name or a redirect. By default true with --kubernetes, and false without.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub deny_private_networks: Option<bool>,
+    /// Answer /livez, /readyz and /metrics over HTTP there; without an address on 127.0.0.1:9091. It has no login.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = admin::DEFAULT_ADDRESS)]
+    pub admin_address: Option<SocketAddr>,
     /// How long what is on the wire may take when told to stop.
     #[arg(long, default_value = "30s", value_name = "DURATION")]
     pub grace: Span,
@@ -132,6 +137,11 @@ pub async fn run(args: RunArgs) -> ExitCode {
     if !report_findings(&snapshots.borrow(), args.once) {
         return refuse("The configuration has faults, and nothing was sent. Mend them; `mailfleet validate` shows the same.");
     }
+    let (view, seen) = watch::channel(View::default());
+    let health = match serve_admin(&args, &seen).await {
+        Ok(health) => health,
+        Err(message) => return refuse(&message),
+    };
     let sink = match StatusSink::open_folder(&state_dir) {
         Ok(sink) => sink,
         Err(message) => return refuse(&message),
@@ -140,8 +150,8 @@ pub async fn run(args: RunArgs) -> ExitCode {
         Ok(ledger) => ledger,
         Err(error) => return refuse(&error.to_string()),
     };
-    let (view, seen) = watch::channel(View::default());
     let shown = (!args.quiet).then(|| tokio::spawn(progress::show(seen)));
+    health.enter(Phase::Leading);
     let engine = EngineOptions {
         state_dir,
         once: args.once,
@@ -150,13 +160,30 @@ pub async fn run(args: RunArgs) -> ExitCode {
         plan_namespace: None,
         egress: args.egress(),
     };
-    let result = engine::run(engine, ledger.clone(), snapshots, sink, view, told_to_stop()).await;
+    let stop = async {
+        told_to_stop().await;
+        health.enter(Phase::Stopping);
+    };
+    let result = engine::run(engine, ledger.clone(), snapshots, sink, view, stop).await;
     if let Some(shown) = shown {
         // The channel is closed now: the last line comes out, then the task ends.
         let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
     }
     close(ledger).await;
     finish(result)
+}
+
+/// How the process stands, which the admin endpoint answers when it is wanted.
+async fn serve_admin(args: &RunArgs, seen: &watch::Receiver<View>) -> Result<Health, String> {
+    let health = Health::new(seen.clone());
+    if let Some(address) = args.admin_address {
+        let admin =
+            Admin::bind(address).await.map_err(|error| format!("--admin-address {address} cannot be used: {error}. Give another."))?;
+        let address = admin.address().unwrap_or(address);
+        text::tell(&format!("http://{address} answers /livez, /readyz and /metrics"));
+        tokio::spawn(admin.serve(health.clone()));
+    }
+    Ok(health)
 }
 
 /// Opens the ledger of a state folder.

@@ -112,10 +112,12 @@ fn purity(file: &File) -> Vec<String> {
 /// What may be named only in some rooms.
 const BORDERS: &[(&str, &[&str], &str)] = &[
     ("StatusFolder", &["source", "engine"], "only the source writes status, when the engine says so"),
-    ("TcpStream", &["providers", "sink"], "only providers speak to mail servers; the sink plays one"),
+    ("TcpStream", &["providers", "sink", "serve"], "only providers speak to mail servers; the sink plays one, and serve answers"),
     ("TcpSocket", &["providers", "sink"], "only providers speak to mail servers; the sink plays one"),
     ("UdpSocket", &[], "nothing speaks UDP"),
-    ("TcpListener", &["sink"], "only the sink listens"),
+    ("TcpListener", &["sink", "serve"], "only the sink and the admin endpoint listen"),
+    ("hyper", &["serve"], "only serve answers HTTP"),
+    ("prometheus_client", &["serve"], "figures are made where they are asked for"),
     ("reqwest", &["audience"], "only audiences are fetched by HTTP"),
     ("rusqlite", &["ledger"], "only the ledger says who was mailed"),
     ("kube", &["source/cluster"], "Kubernetes' client stays at the border"),
@@ -124,7 +126,7 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("notify", &["source/watch.rs"], "only the source watches files"),
     ("crate::ledger", &["ledger", "dispatch", "engine", "cli"], "who was mailed is asked of the ledger by dispatch and engine"),
     ("crate::source", &["source", "engine", "cli"], "what the source reads reaches the others as plain data"),
-    ("crate::engine", &["engine", "cli"], "nothing below the engine knows of it"),
+    ("crate::engine", &["engine", "serve", "cli"], "nothing below the engine knows of it"),
     ("crate::cli", &["cli"], "nothing below the command line knows of it"),
 ];
 

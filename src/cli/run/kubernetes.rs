@@ -10,6 +10,7 @@ use crate::{
     engine::{self, EngineOptions, View},
     ledger::LedgerErrorKind,
     resources::Duration as Span,
+    serve::Phase,
     source::{
         StatusSink,
         cluster::{self, ClusterOptions, ClusterStatuses, Lease, LeaseOptions, Scope},
@@ -29,6 +30,11 @@ pub(super) async fn run(args: RunArgs) -> ExitCode {
     if !(LEASE_MIN..=LEASE_MAX).contains(&duration) {
         return refuse(&format!("--lease-duration {duration} is out of range; {LEASE_MIN} to {LEASE_MAX}."));
     }
+    let (view, seen) = watch::channel(View::default());
+    let health = match super::serve_admin(&args, &seen).await {
+        Ok(health) => health,
+        Err(message) => return refuse(&message),
+    };
     let options = ClusterOptions { kubeconfig: args.cluster.kubeconfig.clone(), namespaces: args.cluster.namespaces.clone() };
     let client = match cluster::connect(&options).await {
         Ok(client) => client,
@@ -43,21 +49,31 @@ pub(super) async fn run(args: RunArgs) -> ExitCode {
     };
     // Told once for the whole process: a signal while it stands by ends it too.
     let (stopping, mut stop) = watch::channel(false);
+    let stopped = health.clone();
     tokio::spawn(async move {
         told_to_stop().await;
+        stopped.enter(Phase::Stopping);
         let _ = stopping.send(true);
     });
     let lease = tokio::select! {
-        lease = cluster::lease::acquire(&client, lease) => lease,
+        lease = cluster::lease::acquire(&client, lease, || health.enter(Phase::StandingBy)) => lease,
         _ = stop.wait_for(|stop| *stop) => return ExitCode::SUCCESS,
     };
     text::tell(&format!("{identity} leads"));
-    let code = lead(&args, &client, &lease, identity, stop).await;
+    health.enter(Phase::Leading);
+    let code = lead(&args, &client, &lease, identity, (view, seen), stop).await;
     lease.release().await;
     code
 }
 
-async fn lead(args: &RunArgs, client: &cluster::Client, lease: &Lease, identity: String, mut stop: watch::Receiver<bool>) -> ExitCode {
+async fn lead(
+    args: &RunArgs,
+    client: &cluster::Client,
+    lease: &Lease,
+    identity: String,
+    (view, seen): (watch::Sender<View>, watch::Receiver<View>),
+    mut stop: watch::Receiver<bool>,
+) -> ExitCode {
     let ledger = loop {
         match open_ledger(&args.state, args.synchronous).await {
             Ok(ledger) => break ledger,
@@ -78,7 +94,6 @@ async fn lead(args: &RunArgs, client: &cluster::Client, lease: &Lease, identity:
         _ = stop.wait_for(|stop| *stop) => return ExitCode::SUCCESS,
         holder = lease.lost() => return lost(&holder),
     };
-    let (view, seen) = watch::channel(View::default());
     let shown = (!args.quiet).then(|| tokio::spawn(progress::show(seen)));
     let engine = EngineOptions {
         state_dir: args.state.clone(),

@@ -36,11 +36,14 @@ pub struct Lease {
     lost: watch::Receiver<Option<String>>,
 }
 
-/// Takes the Lease: waits as long as another holds it.
-pub async fn acquire(client: &Client, options: LeaseOptions) -> Lease {
+/// Takes the Lease: waits as long as another holds it, and tells so through `standing_by`.
+pub async fn acquire(client: &Client, options: LeaseOptions, standing_by: impl Fn()) -> Lease {
     let api: Api<LeaseObject> = Api::namespaced(client.clone(), &options.namespace);
-    let mut candidate = Candidate { api: api.clone(), options: options.clone(), seen: None, told: None };
+    let mut candidate = Candidate { api: api.clone(), options: options.clone(), seen: None, is_held: false, told: None };
     while !candidate.try_acquire().await {
+        if candidate.is_held {
+            standing_by();
+        }
         tokio::time::sleep(jittered(options.duration / 8)).await;
     }
     let (lose, lost) = watch::channel(None);
@@ -81,6 +84,8 @@ struct Candidate {
     options: LeaseOptions,
     /// The version as it was seen last, and since when.
     seen: Option<(String, Instant)>,
+    /// Another was seen to hold it.
+    is_held: bool,
     told: Option<String>,
 }
 
@@ -124,6 +129,7 @@ impl Candidate {
         let is_free = holder.as_ref().is_none_or(|holder| *holder == self.options.identity) || since.elapsed() >= duration;
         if !is_free {
             let holder = holder.unwrap_or_default();
+            self.is_held = true;
             self.tell(format!("{holder} leads; this process stands by"));
             return Ok(false);
         }

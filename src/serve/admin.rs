@@ -1,0 +1,130 @@
+//! The admin endpoint: `/livez` and `/readyz` for probes, `/metrics` for Prometheus. Plain HTTP, without a login, read only.
+//!
+//! A connection carries one request, has a time, and its headers have a bound; no more than some are open at once.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::Instant,
+};
+
+use super::{Health, metrics};
+
+/// Where it listens when only asked to.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9091";
+
+/// Connections at a time; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 32;
+/// For a whole connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// The request's head, bytes; hyper takes no less.
+const HEAD_MAX: usize = 8192;
+/// After a connection could not be accepted (no file descriptor is left, for instance).
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+/// What Prometheus knows by this name is the text form of OpenMetrics.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The admin endpoint, bound.
+pub struct Admin {
+    listener: TcpListener,
+}
+
+impl Admin {
+    /// Listens at an address.
+    ///
+    /// # Errors
+    /// When the address is not this machine's, or in use.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await? })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers for as long as the process lives.
+    pub async fn serve(self, health: Health) {
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            // The permits are never closed.
+            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, "the admin endpoint could not accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            let health = health.clone();
+            tokio::spawn(async move {
+                converse(stream, health).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, health: Health) {
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_MAX).keep_alive(false);
+    let connection = server.serve_connection(
+        TokioIo::new(stream),
+        service_fn(move |request: Request<Incoming>| {
+            let answer = answer(request.method(), request.uri().path(), &health);
+            async move { Ok::<_, Infallible>(answer) }
+        }),
+    );
+    // What went wrong is the other side's affair: it went away, or spoke no HTTP.
+    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+}
+
+fn answer(method: &Method, path: &str, health: &Health) -> Response<Full<Bytes>> {
+    if method != Method::GET && method != Method::HEAD {
+        let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered");
+        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    match path {
+        "/livez" => state(health.live(Instant::now())),
+        "/readyz" => state(health.ready()),
+        "/metrics" => match metrics::text(health) {
+            Ok(text) => response(StatusCode::OK, OPEN_METRICS, text),
+            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the figures could not be written"),
+        },
+        "/" => plain(StatusCode::OK, "/livez\n/readyz\n/metrics"),
+        _ => plain(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics"),
+    }
+}
+
+fn state(state: Result<(), impl AsRef<str>>) -> Response<Full<Bytes>> {
+    match state {
+        Ok(()) => plain(StatusCode::OK, "ok"),
+        Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, why.as_ref()),
+    }
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    response(status, "text/plain; charset=utf-8", format!("{text}\n"))
+}
+
+fn response(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,115 @@
+//! How the process stands: for probes, and for figures.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+
+use crate::engine::View;
+
+/// The engine turns every few seconds even when nothing happens; one that has not for so long hangs.
+const TURN_MAX: Duration = Duration::from_secs(60);
+
+/// What the process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It looks for its configuration, its cluster or its ledger.
+    Starting,
+    /// Another process leads; this one takes over when that ends.
+    StandingBy,
+    /// It decides and sends, or is about to.
+    Leading,
+    /// It was told to stop; what is on the wire ends.
+    Stopping,
+}
+
+/// How the process stands. Clones share it.
+#[derive(Clone)]
+pub struct Health {
+    phase: Arc<watch::Sender<Phase>>,
+    view: watch::Receiver<View>,
+}
+
+impl Health {
+    /// Of a process that starts, and whose engine will be seen through `view`.
+    #[must_use]
+    pub fn new(view: watch::Receiver<View>) -> Self {
+        Self { phase: Arc::new(watch::channel(Phase::Starting).0), view }
+    }
+
+    /// The process has come to another phase. Stopping is the last one.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let changes = *now != phase && *now != Phase::Stopping;
+            if changes {
+                *now = phase;
+            }
+            changes
+        });
+    }
+
+    /// What the process is doing.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// The engine as it was seen last.
+    pub(super) fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// Whether a restart would not help.
+    ///
+    /// # Errors
+    /// What hangs, in words.
+    pub fn live(&self, now: Instant) -> Result<(), String> {
+        let turned_at = self.view.borrow().turned_at;
+        match (self.phase(), turned_at) {
+            (Phase::Leading, Some(at)) if now.saturating_duration_since(at) > TURN_MAX => {
+                Err(format!("the engine has not turned for more than {} s", TURN_MAX.as_secs()))
+            }
+            // Before the first turn it waits for an API server or a ledger, and a restart brings neither.
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it does its work, or stands by to do it.
+    ///
+    /// # Errors
+    /// What it waits for, in words.
+    pub fn ready(&self) -> Result<(), &'static str> {
+        match self.phase() {
+            Phase::Starting => Err("starting"),
+            Phase::Leading if self.view.borrow().turned_at.is_none() => Err("leading; the objects are not all read yet"),
+            Phase::StandingBy | Phase::Leading => Ok(()),
+            Phase::Stopping => Err("stopping"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_what_is_well() {
+        let (sender, view) = watch::channel(View::default());
+        let health = Health::new(view);
+        let start = Instant::now();
+        let states = |health: &Health, after: u64| (health.live(start + Duration::from_secs(after)).is_ok(), health.ready().is_ok());
+        assert_eq!(states(&health, 0), (true, false), "starting");
+        health.enter(Phase::StandingBy);
+        assert_eq!(states(&health, 1000), (true, true), "a standby has no turns");
+        health.enter(Phase::Leading);
+        assert_eq!(states(&health, 1000), (true, false), "waits for its first turn");
+        sender.send_replace(View { turned_at: Some(start), ..View::default() });
+        assert_eq!(states(&health, 60), (true, true));
+        assert_eq!(states(&health, 61), (false, true), "hangs");
+        sender.send_replace(View { turned_at: Some(start + Duration::from_secs(50)), ..View::default() });
+        assert_eq!(states(&health, 61), (true, true), "turns again");
+        health.enter(Phase::Stopping);
+        health.enter(Phase::Leading);
+        assert_eq!(health.phase(), Phase::Stopping, "stopping is the last one");
+        assert_eq!(states(&health, 1000), (true, false), "it may take its time to stop");
+    }
+}

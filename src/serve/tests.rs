@@ -1,0 +1,206 @@
+//! The admin endpoint over a real socket.
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::watch,
+    time::Instant,
+};
+
+use super::{Admin, Health, Phase};
+use crate::{
+    decide::{CampaignDecision, CampaignInput, Decision, InLedger, Observations, ServerDecision, ServerInput, World, decide},
+    dispatch::{Report, report::ServerReport},
+    engine::View,
+    resources::{
+        Key,
+        campaign::{CampaignState, RecipientCounts},
+        sending_server::ServerState,
+    },
+};
+
+async fn start(view: watch::Receiver<View>) -> (SocketAddr, Health) {
+    let health = Health::new(view);
+    let admin = Admin::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
+    let address = admin.address().expect("bound");
+    tokio::spawn(admin.serve(health.clone()));
+    (address, health)
+}
+
+/// What comes back for these bytes, until the other side closes.
+async fn exchange(address: SocketAddr, sent: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    // It may close before it has read all of it.
+    let _ = stream.write_all(sent).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).expect("UTF-8")
+}
+
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let answer = exchange(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status"), body.to_owned())
+}
+
+const SERVER: &str =
+    "{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {name: x}, spec: {provider: {smtp: {host: mail.example.com}}}}";
+const CAMPAIGN: &str = "{apiVersion: mailfleet.dev/v1alpha1, kind: Campaign, metadata: {name: x}, spec: {planRef: {name: p}, from: {address: a@example.com}, subject: s, content: {text: t}, audience: {inline: [{email: b@example.com}]}}}";
+
+/// A server and a campaign as they are decided.
+fn decided() -> (ServerDecision, CampaignDecision) {
+    let mut world = World::default();
+    let (server, campaign) = (serde_saphyr::from_str(SERVER).expect("a server"), serde_saphyr::from_str(CAMPAIGN).expect("a campaign"));
+    let key = Key::new("x", "x");
+    world.servers.insert(key.clone(), ServerInput { object: Arc::new(server), built: Ok(1), stale: None });
+    let campaign = CampaignInput {
+        object: Arc::new(campaign),
+        work: Ok(1),
+        stale: None,
+        in_ledger: InLedger::Absent,
+        recorded: None,
+        previous: None,
+        deleting: false,
+    };
+    world.campaigns.insert(key.clone(), campaign);
+    let decision = decide(&world, &Observations::default(), 0);
+    (decision.servers[&key].clone(), decision.campaigns[&key].clone())
+}
+
+fn view(servers: usize, campaigns: usize) -> View {
+    let (mut decision, mut report) = (Decision::default(), Report::default());
+    let (server, campaign) = decided();
+    for i in 0..servers {
+        let key = Key::new("ops", format!("server-{i:05}"));
+        let mut server = server.clone();
+        server.active = i > 0;
+        server.status.state = if server.active { ServerState::Active } else { ServerState::Inactive };
+        decision.servers.insert(key.clone(), server);
+        let (accepted, limit_left) = (10 * i as u64, (i == 1).then_some(7));
+        report.servers.insert(key, ServerReport { accepted, in_flight: i, failures: 1, limit_left, ..ServerReport::default() });
+    }
+    for i in 0..campaigns {
+        let mut campaign = campaign.clone();
+        campaign.status.recipients =
+            RecipientCounts { total: Some(100), accepted: 60, rejected: 1, sending: 4, ..RecipientCounts::default() };
+        // The last one alone has not ended.
+        campaign.status.state = if i + 1 == campaigns { CampaignState::Sending } else { CampaignState::Completed };
+        decision.campaigns.insert(Key::new("shop", format!("campaign-{i:05}")), campaign);
+    }
+    (report.unresolved, report.commit_micros) = (4, 2500);
+    View { decision: Arc::new(decision), report: Arc::new(report), turned_at: Some(Instant::now()) }
+}
+
+#[tokio::test]
+async fn answers_probes_as_the_process_stands() {
+    let (sender, receiver) = watch::channel(View::default());
+    let (address, health) = start(receiver).await;
+    let states = || async { (get(address, "/livez").await.0, get(address, "/readyz").await.0) };
+    assert_eq!(states().await, (200, 503));
+    assert_eq!(get(address, "/readyz").await.1, "starting\n");
+    health.enter(Phase::StandingBy);
+    assert_eq!(states().await, (200, 200));
+    health.enter(Phase::Leading);
+    assert_eq!(states().await, (200, 503));
+    sender.send_replace(View { turned_at: Some(Instant::now()), ..View::default() });
+    assert_eq!(states().await, (200, 200));
+    let past = Instant::now().checked_sub(Duration::from_secs(61)).expect("the machine is up for longer");
+    sender.send_replace(View { turned_at: Some(past), ..View::default() });
+    assert_eq!(states().await, (503, 200));
+    assert_eq!(get(address, "/livez").await.1, "the engine has not turned for more than 60 s\n");
+    health.enter(Phase::Stopping);
+    assert_eq!(states().await, (200, 503));
+}
+
+#[tokio::test]
+async fn tells_figures() {
+    let (_sender, receiver) = watch::channel(view(3, 2));
+    let (address, health) = start(receiver).await;
+    health.enter(Phase::Leading);
+    let (status, text) = get(address, "/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "# TYPE mailfleet_servers gauge",
+        concat!("mailfleet_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        "mailfleet_leader 1",
+        "mailfleet_claims_unresolved 4",
+        "mailfleet_ledger_commit_seconds 0.0025",
+        "mailfleet_ledger_writable 1",
+        r#"mailfleet_servers{state="Active"} 2"#,
+        r#"mailfleet_servers{state="Inactive"} 1"#,
+        r#"mailfleet_campaigns{state="Sending"} 1"#,
+        r#"mailfleet_campaigns{state="Completed"} 1"#,
+        r#"mailfleet_campaigns{state="Stopped"} 0"#,
+        r#"mailfleet_plans{ready="false"} 0"#,
+        r#"mailfleet_server_active{server="ops/server-00000"} 0"#,
+        r#"mailfleet_server_active{server="ops/server-00002"} 1"#,
+        r#"mailfleet_server_accepted_total{server="ops/server-00002"} 20"#,
+        r#"mailfleet_server_failures_total{server="ops/server-00000"} 1"#,
+        r#"mailfleet_server_in_flight{server="ops/server-00002"} 2"#,
+        r#"mailfleet_server_limit_left{server="ops/server-00001"} 7"#,
+        r#"mailfleet_campaign_recipients{campaign="shop/campaign-00001",outcome="Accepted"} 60"#,
+        r#"mailfleet_campaign_recipients{campaign="shop/campaign-00001",outcome="Pending"} 35"#,
+        r#"mailfleet_objects_left_out{kind="servers"} 0"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    assert!(!text.contains("server_limit_left{server=\"ops/server-00000\"}"), "a limit that nobody has set");
+    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "{names:?}");
+}
+
+#[tokio::test]
+async fn the_number_of_series_has_a_bound() {
+    let (_sender, receiver) = watch::channel(view(2500, 800));
+    let (address, _) = start(receiver).await;
+    let text = get(address, "/metrics").await.1;
+    let count = |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();
+    assert_eq!(count("mailfleet_server_active{"), 2000);
+    assert_eq!(count("mailfleet_campaign_recipients{"), 500 * 8);
+    for line in [
+        r#"mailfleet_objects_left_out{kind="servers"} 500"#,
+        r#"mailfleet_objects_left_out{kind="campaigns"} 300"#,
+        r#"mailfleet_servers{state="Active"} 2499"#,
+        // The one that has not ended is shown, though it comes last by name.
+        r#"mailfleet_campaign_recipients{campaign="shop/campaign-00799",outcome="Sending"} 4"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn bad_requests_do_no_harm() {
+    let (_sender, receiver) = watch::channel(view(1, 1));
+    let (address, _) = start(receiver).await;
+    assert_eq!(get(address, "/nothing").await.0, 404);
+    assert_eq!(get(address, "/../../etc/passwd").await.0, 404);
+    assert_eq!(get(address, "/metrics?x=y").await.0, 200);
+    let posted = exchange(address, b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc").await;
+    assert!(posted.starts_with("HTTP/1.1 405 ") && posted.to_lowercase().contains("allow: get, head"), "{posted}");
+    let head = exchange(address, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(head.contains("application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
+    for garbage in [&b"\x16\x03\x01\x00\xa5\r\n\r\n"[..], b"GET\r\n\r\n", &b"a".repeat(20_000)] {
+        let answer = exchange(address, garbage).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    let long = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(20_000));
+    assert!(!exchange(address, long.as_bytes()).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(get(address, "/livez").await.0, 200);
+}
+
+#[tokio::test]
+async fn those_who_say_nothing_are_sent_away() {
+    let (_sender, receiver) = watch::channel(view(1, 1));
+    let (address, _) = start(receiver).await;
+    // More than are taken at a time, and none of them says anything.
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(address).await.expect("it listens"));
+    }
+    let answer = tokio::time::timeout(Duration::from_secs(9), get(address, "/livez")).await;
+    assert_eq!(answer.expect("the silent ones are gone by then").0, 200);
+}
