@@ -5,12 +5,16 @@ import base64
 import contextlib
 import smtplib
 import ssl
+import subprocess
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 
+from parts import cluster, kubeapi, policy, statusyaml
 from parts import fleet as fleets
-from parts import policy, statusyaml
 from parts.certificates import Authority
+from parts.cluster import ControlPlane
 from parts.dovecot import Dovecot
 from parts.mailpit import Mailpit
 from parts.postfix import Postfix
@@ -214,9 +218,58 @@ def status_files() -> str:
     return "every truncation is noticed"
 
 
+def control_plane() -> str:
+    """Up, asked by three users, away and back on the same port with its data, wiped; and a namespace that really ends."""
+    need(cluster.missing())
+    with ControlPlane(folder("selftest"), audit=True, controllers=True) as plane:
+        api = plane.api
+        api.namespace("one")
+        api.apply(kubeapi.config_map("one", "kept", a="b"))
+        require("kept" in plane.kubectl("get", "configmap", "-n", "one", "-o", "name"), "kubectl does not show it")
+        reader = plane.service_account("one", "reader")
+        answer = plane.kubectl("get", "configmap", "-n", "one", kubeconfig=reader, check=False)
+        require("forbidden" in answer, f"a service account without rights reads: {answer}")
+        who = plane.kubectl("auth", "whoami", kubeconfig=plane.impersonating("ann", "people"))
+        require("ann" in who and "people" in who, f"the administrator acts as {who}")
+        refused = [entry for entry in plane.audit() if entry["user"]["username"] == "system:serviceaccount:one:reader"]
+        require(any(entry["responseStatus"]["code"] == 403 for entry in refused), "the audit log does not have the refusal")
+        port = plane.port
+        plane.stop_apiserver()
+        try:
+            api.get("Namespace", "", "one")
+            require(False, "a stopped API server answers")
+        except OSError:
+            pass
+        away = plane.start_apiserver()
+        require(plane.port == port and plane.api.get("ConfigMap", "one", "kept"), "it came back without its data")
+        plane.api.delete("Namespace", "", "one")
+        wait_until(lambda: plane.api.get("Namespace", "", "one") is None, 30, "the end of the namespace")
+        plane.api.namespace("two")
+        plane.wipe()
+        require(plane.port == port and plane.api.get("Namespace", "", "two") is None, "the wiped cluster has its data")
+        processes = [plane.etcd, plane.apiserver, plane.controllers]
+    require(not any(process.running() for process in processes), "something still runs")
+    return f"up in {plane.seconds_to_start:.1f} s, back in {away:.1f} s"
+
+
+def no_orphans() -> str:
+    """A suite that is killed with -9 leaves none of its processes behind."""
+    place = folder("selftest")
+    code = "import sys, time; from pathlib import Path; from parts.process import Process; "
+    code += "print(Process(['sleep', '60'], Path(sys.argv[1])).pid, flush=True); time.sleep(60)"
+    suite = subprocess.Popen([sys.executable, "-c", code, place / "out"], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+    child = int(suite.stdout.readline())
+    require(Path(f"/proc/{child}").exists(), "the child does not run")
+    suite.kill()
+    suite.wait()
+    # A zombie waits for whoever adopts it, and runs no more.
+    ended = lambda: not Path(f"/proc/{child}/exe").exists()  # noqa: E731
+    wait_until(ended, 5, "the child's end")
+
+
 def main():
-    cases = Cases()
-    for case in (status_files, certificates, postfix_with_logins, postfix_with_moods, mailpit, smtp_sink, sink):
+    cases = Cases(sys.argv[1:])
+    for case in (status_files, certificates, postfix_with_logins, postfix_with_moods, mailpit, smtp_sink, sink, no_orphans, control_plane):
         cases.run(case.__name__.replace("_", " "), case)
     cases.end()
 

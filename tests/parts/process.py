@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -68,15 +69,30 @@ def _clean_up():
             shutil.rmtree(path, ignore_errors=True)
 
 
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _end_with_parent():
+    """In a new child: the kernel kills it when the suite dies in whatever way (`prctl(2)`)."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Process:
-    """A child whose output goes to a file."""
+    """A child whose output goes to a file. It does not outlive the thread that started it."""
 
     def __init__(self, command, output: Path, *, group: bool = False, **options):
         self.command = [str(word) for word in command]
         self.output = output
         with open(output, "ab") as file:
             self.child = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=group, **options
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=group,
+                preexec_fn=_end_with_parent,
+                **options,
             )
         self.pid = self.child.pid
         self.code = None
