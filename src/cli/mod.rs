@@ -1,5 +1,6 @@
 //! The command line: one file for each command, and what they share.
 
+pub mod crds;
 pub mod demo;
 pub mod get;
 pub mod output;
@@ -44,6 +45,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// A local SMTP server that takes everything, for tries, tests and benchmarks.
     Sink(sink::SinkArgs),
+    /// Print the CustomResourceDefinitions for Kubernetes.
+    Crds(crds::CrdsArgs),
     /// Print the JSON Schema for editors.
     Schema(schema::SchemaArgs),
 }
@@ -54,6 +57,7 @@ pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Validate(args) => validate::validate(&args),
         Command::Get(args) => get::get(&args),
+        Command::Crds(args) => crds::crds(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Demo(args) => on_runtime(demo::run(args)),
         Command::Test(args) => on_runtime(test::run(args)),

@@ -219,11 +219,11 @@ fn compose(key: &Key, from: &Address, to: &Address) -> Result<Outgoing, String> 
         html: None,
         text: Some(format!("This message was sent by `mailfleet test` through the sending server {key}.\nIt works.\n")),
         mjml: None,
-        headers: std::collections::BTreeMap::new(),
+        headers: Vec::new(),
         unsubscribe_url: None,
         one_click: false,
     };
-    let told = |faults: Vec<crate::resources::check::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let told = |faults: Vec<message::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let template = Template::compile(&content).map_err(told)?;
     let fields = serde_json::json!({"email": to.as_str()}).to_string();
     let recipient = Recipient::from_json(&fields)?;

@@ -98,7 +98,7 @@ fn work() -> Order {
         html: None,
         text: Some("Hi".to_owned()),
         mjml: None,
-        headers: BTreeMap::new(),
+        headers: Vec::new(),
         unsubscribe_url: None,
         one_click: false,
     };

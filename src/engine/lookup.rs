@@ -20,7 +20,7 @@ use crate::{
     providers::{Context, Provider as _, Secrets, Server, outbox::Outbox},
     resources::{
         Campaign, CampaignSpec, Key, Kind, Reason, SendingServer,
-        campaign::{AudienceSource, Body, EffectiveRetry, WhenOutcomeIsUnknown},
+        campaign::{AudienceSource, BodySource, EffectiveRetry, WhenOutcomeIsUnknown},
     },
     source::{Origin, SecretStore, Snapshot, Sourced, resolve_path},
 };
@@ -347,9 +347,9 @@ impl Find<'_> {
             from: spec.from.clone(),
             reply_to: spec.reply_to.clone(),
             subject: spec.subject.clone(),
-            html: self.body("spec.content.html", spec.content.html.as_ref())?,
-            text: self.body("spec.content.text", spec.content.text.as_ref())?,
-            mjml: self.body("spec.content.mjml", spec.content.mjml.as_ref())?,
+            html: self.body("spec.content.htmlFrom", spec.content.html.as_ref(), spec.content.html_from.as_ref())?,
+            text: self.body("spec.content.textFrom", spec.content.text.as_ref(), spec.content.text_from.as_ref())?,
+            mjml: self.body("spec.content.mjmlFrom", spec.content.mjml.as_ref(), spec.content.mjml_from.as_ref())?,
             headers: spec.headers.clone(),
             unsubscribe_url: spec.unsubscribe.as_ref().and_then(|unsubscribe| unsubscribe.url.clone()),
             one_click: spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some()),
@@ -392,17 +392,18 @@ impl Find<'_> {
         })
     }
 
-    fn body(&self, field: &str, body: Option<&Body>) -> Result<Option<String>, Problem> {
-        let bytes = match body {
-            None => return Ok(None),
-            Some(Body::Inline(text)) => return Ok(Some(text.clone())),
-            Some(Body::From(source)) => match (&source.path, &source.config_map_ref) {
+    /// A body that is written in place, or the one that `field` says the place of.
+    fn body(&self, field: &str, text: Option<&String>, source: Option<&BodySource>) -> Result<Option<String>, Problem> {
+        let bytes = match (text, source) {
+            (Some(text), _) => return Ok(Some(text.clone())),
+            (None, None) => return Ok(None),
+            (None, Some(source)) => match (&source.path, &source.config_map_ref) {
                 (Some(path), _) => {
                     let path = self.path(field, path)?;
                     read_bounded(&path).map_err(|cause| Problem::new(Reason::FileNotFound, format!("{field}: {cause}")))?
                 }
                 (None, Some(reference)) => self.config_map(field, reference)?.to_vec(),
-                (None, None) => return Err(Problem::new(Reason::InvalidSpec, format!("{field}: give a text, a path or a configMapRef."))),
+                (None, None) => return Err(Problem::new(Reason::InvalidSpec, format!("{field}: give a path or a configMapRef."))),
             },
         };
         let text = String::from_utf8(bytes)

@@ -10,8 +10,9 @@ use minijinja::{
     value::{Enumerator, Object},
 };
 
+use super::Fault;
 use super::RenderError;
-use crate::{audience::Fields, resources::check::Fault};
+use crate::audience::Fields;
 
 /// What one body may cost: about an instruction, or 64 bytes of output, for each unit.
 const FUEL: u64 = 100_000;

@@ -6,6 +6,7 @@
 mod body;
 mod engine;
 mod entities;
+mod fault;
 mod header;
 mod id;
 mod mjml;
@@ -15,16 +16,16 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, fmt};
 
 use jiff::{Timestamp, tz::Offset};
 use minijinja::Value;
 
 use self::engine::{Engine, Part, Place, Root};
-pub use self::id::message_id;
+pub use self::{fault::Fault, id::message_id};
 use crate::{
     audience::{Address, Recipient},
-    resources::{campaign::Mailbox, check::Fault},
+    resources::campaign::{Header, Mailbox},
 };
 
 /// The longest unsubscribe URL once rendered: a header line ends at 998 characters.
@@ -46,7 +47,7 @@ pub struct Content {
     /// The HTML body as MJML, a template.
     pub mjml: Option<String>,
     /// Further header fields; the values are templates. One that comes out empty is left out.
-    pub headers: BTreeMap<String, String>,
+    pub headers: Vec<Header>,
     /// The List-Unsubscribe URL (RFC 2369), a template; http, https or mailto.
     pub unsubscribe_url: Option<String>,
     /// Whether an https URL takes the POST of RFC 8058.
@@ -289,13 +290,13 @@ fn html(content: &Content, engine: &mut Engine, faults: &mut Vec<Fault>) -> Opti
 
 fn headers(content: &Content, engine: &mut Engine, faults: &mut Vec<Fault>) -> Vec<(String, Part)> {
     let mut headers: Vec<(String, Part)> = Vec::new();
-    for (name, value) in &content.headers {
-        let path = format!("spec.headers.{name}");
+    for (index, Header { name, value }) in content.headers.iter().enumerate() {
+        let path = |field: &str| format!("spec.headers[{index}].{field}");
         if let Err(message) = header::check_name(name) {
-            faults.push(Fault::new(path, message));
+            faults.push(Fault::new(path("name"), message));
         } else if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
-            faults.push(Fault::new(path, "this header is there already, in other capitals"));
-        } else if let Some(part) = keep(faults, engine.add(&path, value.clone(), Place::Header)) {
+            faults.push(Fault::new(path("name"), "this header is there already"));
+        } else if let Some(part) = keep(faults, engine.add(&path("value"), value.clone(), Place::Header)) {
             headers.push((name.clone(), part));
         }
     }

@@ -2,10 +2,11 @@
 
 mod python;
 
-use std::collections::BTreeMap;
-
 use super::{Content, RenderContext, RenderError, Rendered, Template, message_id, mjml, text};
-use crate::{audience::Recipient, resources::campaign::Mailbox};
+use crate::{
+    audience::Recipient,
+    resources::campaign::{Header, Mailbox},
+};
 
 const DATE: i64 = 1_796_112_000;
 const ID: &str = "00112233445566778899aabbccddeeff@news.example.com";
@@ -18,10 +19,14 @@ fn content() -> Content {
         html: None,
         text: None,
         mjml: None,
-        headers: BTreeMap::new(),
+        headers: Vec::new(),
         unsubscribe_url: None,
         one_click: false,
     }
+}
+
+fn header(name: &str, value: &str) -> Header {
+    Header { name: name.to_owned(), value: value.to_owned() }
 }
 
 fn ann() -> Recipient {
@@ -77,10 +82,7 @@ fn a_message_with_everything() {
         reply_to: Some(Mailbox { name: Some("Help, desk".to_owned()), address: "help@news.example.com".to_owned() }),
         subject: "Grüße, {{ name }}".to_owned(),
         html: Some("<p>Grüße, <b>{{ name }}</b>.\n<a href=\"https://x.example/?u={{ email|urlencode }}\">Read</a></p>\n".to_owned()),
-        headers: BTreeMap::from([
-            ("List-Id".to_owned(), "<{{ campaign }}.news.example.com>".to_owned()),
-            ("X-Empty".to_owned(), "{{ missing | default('') }}".to_owned()),
-        ]),
+        headers: vec![header("List-Id", "<{{ campaign }}.news.example.com>"), header("X-Empty", "{{ missing | default('') }}")],
         unsubscribe_url: Some("https://x.example/u?e={{ email|urlencode }}".to_owned()),
         one_click: true,
         ..content()
@@ -138,7 +140,7 @@ fn data_cannot_leave_its_header() {
     let content = Content {
         subject: "{{ x }}".to_owned(),
         text: Some("body".to_owned()),
-        headers: BTreeMap::from([("X-Note".to_owned(), "a {{ x }} b".to_owned())]),
+        headers: vec![header("X-Note", "a {{ x }} b")],
         unsubscribe_url: Some("https://x.example/?{{ x }}".to_owned()),
         one_click: true,
         ..content()
@@ -281,7 +283,7 @@ fn international_addresses() {
 fn faults_of_content() {
     let base = || Content { text: Some("t".to_owned()), ..content() };
     let mailbox = |address: &str| Mailbox { name: None, address: address.to_owned() };
-    let header = |name: &str, value: &str| Content { headers: BTreeMap::from([(name.to_owned(), value.to_owned())]), ..base() };
+    let headed = |name: &str, value: &str| Content { headers: vec![header(name, value)], ..base() };
     let cases = [
         (Content { text: None, ..base() }, "spec.content: there is no body: give `html`, `mjml` or `text`"),
         (
@@ -301,18 +303,18 @@ fn faults_of_content() {
         (Content { text: Some("{{ nofunction() }}".to_owned()), ..base() }, "spec.content.text: line 1: unknown function"),
         (Content { text: Some("{{ name.upper() }}".to_owned()), ..base() }, "spec.content.text: line 1: unknown function"),
         (Content { text: Some("{{ debug() }}".to_owned()), ..base() }, "spec.content.text: line 1: unknown function"),
-        (header("X A", "v"), "spec.headers.X A: a header's name has only visible ASCII characters and no colon"),
-        (header("X:A", "v"), "spec.headers.X:A: a header's name has only visible ASCII characters and no colon"),
-        (header("X\r\nBcc", "v"), "a header's name has only visible ASCII characters"),
-        (header("", "v"), "a header's name has 1 to 60 characters"),
-        (header("bcc", "v"), "spec.headers.bcc: this header cannot be set: every recipient"),
-        (header("content-type", "v"), "this header cannot be set: Mailfleet writes it"),
-        (header("DKIM-Signature", "v"), "this header cannot be set"),
-        (header("List-Unsubscribe", "v"), "this header cannot be set: use `spec.unsubscribe`"),
-        (header("X-A", "{{ a b }}"), "spec.headers.X-A: line 1: syntax error"),
+        (headed("X A", "v"), "spec.headers[0].name: a header's name has only visible ASCII characters and no colon"),
+        (headed("X:A", "v"), "spec.headers[0].name: a header's name has only visible ASCII characters and no colon"),
+        (headed("X\r\nBcc", "v"), "a header's name has only visible ASCII characters"),
+        (headed("", "v"), "a header's name has 1 to 60 characters"),
+        (headed("bcc", "v"), "spec.headers[0].name: this header cannot be set: every recipient"),
+        (headed("content-type", "v"), "this header cannot be set: Mailfleet writes it"),
+        (headed("DKIM-Signature", "v"), "this header cannot be set"),
+        (headed("List-Unsubscribe", "v"), "this header cannot be set: use `spec.unsubscribe`"),
+        (headed("X-A", "{{ a b }}"), "spec.headers[0].value: line 1: syntax error"),
         (
-            Content { headers: ["X-A", "x-a"].map(|name| (name.to_owned(), String::new())).into(), ..base() },
-            "spec.headers.x-a: this header is there already, in other capitals",
+            Content { headers: ["X-A", "x-a"].map(|name| header(name, "")).into(), ..base() },
+            "spec.headers[1].name: this header is there already",
         ),
         (Content { unsubscribe_url: Some("javascript:x".to_owned()), ..base() }, "spec.unsubscribe.url: the URL must start with https://"),
         (
@@ -340,7 +342,7 @@ fn faults_of_content() {
         let faults = Template::compile(&content).expect_err(wanted);
         assert!(faults.iter().any(|fault| fault.to_string().contains(wanted)), "{wanted}: {faults:?}");
     }
-    let many = Content { from: mailbox("x"), subject: "{{".to_owned(), text: Some("{%".to_owned()), ..header("To", "x") };
+    let many = Content { from: mailbox("x"), subject: "{{".to_owned(), text: Some("{%".to_owned()), ..headed("To", "x") };
     assert_eq!(Template::compile(&many).expect_err("faults").len(), 4, "all faults and not only the first");
 }
 

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::resources::{KeyRef, Reason, check::Fault, secret::SecretValue};
+use crate::resources::{KeyRef, Reason, secret::SecretValue};
 
 /// One message, ready to leave.
 #[derive(Debug)]
@@ -136,8 +136,6 @@ pub struct SecretUse {
 
 /// A type of server: its YAML and what follows from it.
 pub trait Provider {
-    /// Rules beyond the schema; paths start with `spec.provider.<type>`.
-    fn check(&self, faults: &mut Vec<Fault>);
     /// The Secrets that it needs.
     fn secrets(&self) -> Vec<SecretUse>;
     /// Where it is, in words: `smtp.example.com:587, StartTls`.
@@ -180,7 +178,7 @@ macro_rules! providers {
                 "Provider".into()
             }
 
-            // By hand instead of `oneOf`: structural, and a fault within a type is told as that type's fault.
+            // By hand instead of `oneOf`: a fault within a type is told as that type's fault.
             fn json_schema(generator: &mut SchemaGenerator) -> Schema {
                 let mut properties = serde_json::Map::new();
                 $(
@@ -188,13 +186,18 @@ macro_rules! providers {
                     schema.insert("description".to_owned(), $about.into());
                     properties.insert(stringify!($key).to_owned(), schema.to_value());
                 )*
+                let types: Vec<&str> = properties.keys().map(String::as_str).collect();
+                let given: Vec<String> = types.iter().map(|name| format!("has(self.{name})")).collect();
+                let rule = serde_json::json!({
+                    "message": format!("exactly one key is needed, which is the server's type: `{}`", types.join("`, `")),
+                    "rule": format!("[{}].exists_one(given, given)", given.join(", ")),
+                });
                 schemars::json_schema!({
                     "type": "object",
                     "description": "How the server is spoken to: exactly one key, which is its type.",
                     "properties": properties,
                     "additionalProperties": false,
-                    "minProperties": 1,
-                    "maxProperties": 1,
+                    "x-kubernetes-validations": [rule],
                 })
             }
         }
@@ -207,10 +210,6 @@ providers! {
 }
 
 impl Provider for ProviderSpec {
-    fn check(&self, faults: &mut Vec<Fault>) {
-        self.provider().check(faults);
-    }
-
     fn secrets(&self) -> Vec<SecretUse> {
         self.provider().secrets()
     }

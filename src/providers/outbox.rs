@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Provider, SecretUse, Server};
-use crate::resources::{Reason, check::Fault};
+use crate::resources::{Reason, pattern};
 
 /// A Maildir: each message becomes a file in `new/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,7 +26,7 @@ use crate::resources::{Reason, check::Fault};
 pub struct Outbox {
     /// The folder, relative to the state folder and inside it; `outbox/<namespace>/<name>` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096))]
+    #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::INNER_PATH))]
     pub path: Option<String>,
 }
 
@@ -49,15 +49,6 @@ fn is_inside(path: &Path) -> bool {
 }
 
 impl Provider for Outbox {
-    fn check(&self, faults: &mut Vec<Fault>) {
-        if let Some(path) = &self.path
-            && (!is_inside(Path::new(path)) || path.contains(char::is_control))
-        {
-            let message = "must be a folder inside the state folder, as in `outbox/preview`: not absolute, and without `.` and `..`";
-            faults.push(Fault::new("spec.provider.outbox.path", message));
-        }
-    }
-
     fn secrets(&self) -> Vec<SecretUse> {
         Vec::new()
     }

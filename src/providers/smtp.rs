@@ -27,20 +27,38 @@ mod write;
 
 use std::sync::Arc;
 
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{auth::Login, failure::Place, open::Target, server::SmtpServer};
 use super::{Context, Failure, Provider, SecretUse, Server};
-use crate::resources::{Duration, KeyRef, LocalRef, Reason, check::Fault};
+use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule};
 
 /// An SMTP relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new(
+        "!has(self.auth) || !has(self.encryption) || self.encryption != 'None' || self.host.matches('^([lL][oO][cC][aA][lL][hH][oO][sS][tT]|127[.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])[.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])[.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])|::1|[[]::1[]])$')",
+        "this would send the password unencrypted; use encryption StartTls or Tls (None only for localhost)",
+    ).at(".auth").forbidden(),
+    Rule::new(
+        "!has(self.caRef) || !has(self.encryption) || self.encryption != 'None'",
+        "this has no effect with encryption None; remove it, or use StartTls or Tls",
+    ).at(".caRef").forbidden(),
+    Rule::new(
+        "!has(self.tlsServerName) || !has(self.encryption) || self.encryption != 'None'",
+        "this has no effect with encryption None; remove it, or use StartTls or Tls",
+    ).at(".tlsServerName").forbidden(),
+    Rule::new(
+        "!has(self.replyTimeout) || duration(self.replyTimeout) >= duration('1s') && duration(self.replyTimeout) <= duration('1h')",
+        "this must be from 1s to 1h",
+    ).at(".replyTimeout"),
+]))]
 pub struct Smtp {
     /// The host name or address.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::HOST))]
     pub host: String,
     /// The port; when absent it follows the encryption: 587 (StartTls), 465 (Tls), 25 (None).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,13 +75,13 @@ pub struct Smtp {
     pub ca_ref: Option<KeyRef>,
     /// The name that the certificate must carry; the host when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::CERTIFICATE_NAME))]
     pub tls_server_name: Option<String>,
     /// The name given with EHLO; this machine's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::HELO))]
     pub helo_name: Option<String>,
-    /// How long to wait for a reply (RFC 5321, 4.5.3.2); 5m when absent, 1s at least.
+    /// How long to wait for a reply (RFC 5321, 4.5.3.2); 1s to 1h, 5m when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_timeout: Option<Duration>,
 }
@@ -210,54 +228,7 @@ impl Smtp {
 const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 const PATH: &str = "spec.provider.smtp";
 
-/// Whether what is sent to the host stays on this machine.
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// Whether it is a host name or an address: letters, digits, dots, hyphens, and colons of IPv6.
-fn is_host(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    if bare.contains(':') {
-        return bare.parse::<std::net::Ipv6Addr>().is_ok();
-    }
-    let is_label =
-        |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    bare.len() <= 253 && bare.strip_suffix('.').unwrap_or(bare).split('.').all(is_label)
-}
-
 impl Provider for Smtp {
-    fn check(&self, faults: &mut Vec<Fault>) {
-        let mut fault = |field: &str, message: &str| faults.push(Fault::new(format!("{PATH}.{field}"), message));
-        if !is_host(&self.host) {
-            fault("host", "is not a host name or address; write it as in `smtp.example.com`, the port apart, other alphabets as `xn--`");
-        }
-        if self.port == Some(0) {
-            fault("port", "must be from 1 to 65535");
-        }
-        if self.helo_name.as_ref().is_some_and(|name| name.is_empty() || name.contains(|c: char| !c.is_ascii_graphic())) {
-            fault("heloName", "must be a host name, as in `mail.example.com`, or an address in brackets");
-        }
-        if self.tls_server_name.as_ref().is_some_and(|name| ServerName::try_from(name.as_str()).is_err()) {
-            fault("tlsServerName", "must be a host name or an address, as it stands in the certificate");
-        }
-        if self.reply_timeout.is_some_and(|timeout| timeout < Duration::from_secs(1)) {
-            fault("replyTimeout", "must be 1s at least");
-        }
-        if self.encryption() == Encryption::None {
-            if self.auth.is_some() && !is_loopback(&self.host) {
-                fault("auth", "would send the password unencrypted; use encryption StartTls or Tls (None only for localhost)");
-            }
-            if self.ca_ref.is_some() {
-                fault("caRef", "has no effect with encryption None; remove it, or use StartTls or Tls");
-            }
-            if self.tls_server_name.is_some() {
-                fault("tlsServerName", "has no effect with encryption None; remove it, or use StartTls or Tls");
-            }
-        }
-    }
-
     fn secrets(&self) -> Vec<SecretUse> {
         let mut uses = Vec::new();
         if let Some(auth) = &self.auth {

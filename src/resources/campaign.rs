@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Duration, KeyRef, Object};
+use super::{Condition, Duration, KeyRef, Object, pattern, rule::Rule};
 
 /// The name of the run when `spec.run` is absent.
 pub const FIRST_RUN: &str = "first";
@@ -17,12 +17,30 @@ pub type Campaign = Object<CampaignSpec, CampaignStatus>;
 /// What is to be sent, to whom, through which servers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new(
+        "!has(self.servers) || self.servers.exists(server, !has(server.weight) || server.weight > 0)",
+        "every weight is 0, so no server would send; give at least one a weight of 1 or more",
+    ).at(".servers"),
+    Rule::new(
+        "!has(self.servers) || self.servers.all(a, self.servers.exists_one(b, a.name == b.name && (has(a.__namespace__) ? a.__namespace__ : '') == (has(b.__namespace__) ? b.__namespace__ : '')))",
+        "a server is named twice; name it once, with its whole weight",
+    ).at(".servers"),
+    Rule::new(
+        "!has(self.headers) || self.headers.all(a, self.headers.exists_one(b, a.name.lowerAscii() == b.name.lowerAscii()))",
+        "a header is given twice (capitals do not count); keep one of them",
+    ).at(".headers"),
+    Rule::new(
+        "!has(self.startingDeadline) || duration(self.startingDeadline) >= duration('1s') && duration(self.startingDeadline) <= duration('8760h')",
+        "this must be from 1s to 8760h (365 days)",
+    ).at(".startingDeadline"),
+]))]
 pub struct CampaignSpec {
     /// The plan that grants the servers.
     pub plan_ref: PlanRef,
     /// Absent: all granted servers. Present: only these, in these weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(length(min = 1, max = 100))]
     pub servers: Option<Vec<CampaignServer>>,
     /// What happens when none of the campaign's servers is Active; `Stop` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,7 +51,7 @@ pub struct CampaignSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Mailbox>,
     /// The subject, a template over the recipient's fields.
-    #[schemars(length(min = 1, max = 998))]
+    #[schemars(length(min = 1, max = 998), regex(pattern = pattern::ONE_LINE))]
     pub subject: String,
     /// The bodies.
     pub content: Content,
@@ -41,7 +59,7 @@ pub struct CampaignSpec {
     pub audience: Audience,
     /// The name of the run; `first` when absent. A new value mails everybody again, on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::RUN))]
     pub run: Option<String>,
     /// What happens to a message that may or may not have gone out; `Skip` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,14 +70,15 @@ pub struct CampaignSpec {
     /// How people leave the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsubscribe: Option<Unsubscribe>,
-    /// Further header fields, for example `List-Id`; values are templates.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// Not before this time (RFC 3339).
+    /// Further header fields, for example `List-Id`; a value that comes out empty leaves its field out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub headers: Vec<Header>,
+    /// Not before this time (RFC 3339); at once when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    #[schemars(with = "Option<String>", length(max = 35), regex(pattern = pattern::TIME), extend("format" = "date-time"))]
     pub start_at: Option<Timestamp>,
-    /// So long after `startAt` (or after it was first seen) it does not start by itself any more.
+    /// So long after `startAt` (or after it was first seen) it does not start by itself any more; 1s to 8760h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline: Option<Duration>,
     /// True holds it: what is on the wire ends, nothing new is sent.
@@ -95,10 +114,8 @@ impl CampaignSpec {
 
     /// The keys of ConfigMaps that it names.
     pub fn config_maps(&self) -> impl Iterator<Item = &KeyRef> {
-        let bodies = [&self.content.html, &self.content.text, &self.content.mjml].into_iter().flatten().filter_map(|body| match body {
-            Body::From(source) => source.config_map_ref.as_ref(),
-            Body::Inline(_) => None,
-        });
+        let sources = [&self.content.html_from, &self.content.text_from, &self.content.mjml_from];
+        let bodies = sources.into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
         let audiences =
             [&self.audience.csv, &self.audience.json_lines].into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
         bodies.chain(audiences)
@@ -116,11 +133,11 @@ impl CampaignSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanRef {
     /// The plan's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
     pub name: String,
     /// The plan's namespace; the campaign's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::NAMESPACE))]
     pub namespace: Option<String>,
 }
 
@@ -129,11 +146,11 @@ pub struct PlanRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CampaignServer {
     /// The server's name: one that the plan grants, or one of the namespace's own.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
     pub name: String,
     /// The server's namespace; only needed where a granted and an own server have the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::NAMESPACE))]
     pub namespace: Option<String>,
     /// Its share is its weight over the sum of the weights of the eligible; 1 when absent, 0 sends nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,26 +182,67 @@ pub enum WhenOutcomeIsUnknown {
 pub struct Mailbox {
     /// The display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 998))]
+    #[schemars(length(max = 998), regex(pattern = pattern::ONE_LINE))]
     pub name: Option<String>,
     /// The address.
-    #[schemars(length(min = 3, max = 320))]
+    #[schemars(length(min = 3, max = 320), regex(pattern = pattern::ADDRESS))]
     pub address: String,
 }
 
-/// The bodies of a message: at least one of `html`, `text` and `mjml`; `html` and `mjml` exclude each other.
+/// A further header field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "!(self.name.lowerAscii() in ['bcc', 'cc', 'date', 'dkim-signature', 'from', 'list-unsubscribe', 'list-unsubscribe-post', 'message-id', 'mime-version', 'received', 'reply-to', 'return-path', 'sender', 'subject', 'to'] || self.name.lowerAscii().startsWith('content-'))",
+    "Mailfleet writes this header itself; remove it here",
+).at(".name").forbidden()]))]
+pub struct Header {
+    /// The name of the field (RFC 5322, 3.6.8); not one that Mailfleet writes itself.
+    #[schemars(length(min = 1, max = 60), regex(pattern = pattern::HEADER_NAME))]
+    pub name: String,
+    /// The value, a template over the recipient's fields, one line.
+    #[schemars(length(max = 998), regex(pattern = pattern::ONE_LINE))]
+    pub value: String,
+}
+
+/// The bodies of a message: at least one of HTML, text and MJML; HTML and MJML exclude each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new(
+        "has(self.html) || has(self.htmlFrom) || has(self.text) || has(self.textFrom) || has(self.mjml) || has(self.mjmlFrom)",
+        "a message needs a body: at least one of `html`, `text` and `mjml`, or of `htmlFrom`, `textFrom` and `mjmlFrom`",
+    ).required(),
+    Rule::new("!(has(self.html) && has(self.htmlFrom))", "the HTML body is given in `html` as well; keep one of the two").at(".htmlFrom").forbidden(),
+    Rule::new("!(has(self.text) && has(self.textFrom))", "the text body is given in `text` as well; keep one of the two").at(".textFrom").forbidden(),
+    Rule::new("!(has(self.mjml) && has(self.mjmlFrom))", "the MJML body is given in `mjml` as well; keep one of the two").at(".mjmlFrom").forbidden(),
+    Rule::new("!has(self.mjml) || !(has(self.html) || has(self.htmlFrom))", "HTML and MJML both make the HTML body; keep one of them")
+        .at(".mjml").forbidden(),
+    Rule::new("!has(self.mjmlFrom) || !(has(self.html) || has(self.htmlFrom))", "HTML and MJML both make the HTML body; keep one of them")
+        .at(".mjmlFrom").forbidden(),
+]))]
 pub struct Content {
-    /// The HTML body.
+    /// The HTML body, a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub html: Option<Body>,
-    /// The plain text body; made from the HTML when absent.
+    #[schemars(length(max = 1_048_576), regex(pattern = pattern::NOT_BLANK))]
+    pub html: Option<String>,
+    /// Where the HTML body is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<Body>,
-    /// The HTML body as MJML.
+    pub html_from: Option<BodySource>,
+    /// The plain text body, a template; made from the HTML when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mjml: Option<Body>,
+    #[schemars(length(max = 1_048_576), regex(pattern = pattern::NOT_BLANK))]
+    pub text: Option<String>,
+    /// Where the plain text body is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_from: Option<BodySource>,
+    /// The HTML body as MJML, a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1_048_576), regex(pattern = pattern::NOT_BLANK))]
+    pub mjml: Option<String>,
+    /// Where the MJML body is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mjml_from: Option<BodySource>,
     /// Recipients whose templates may fail before the campaign stops; 100 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000_000))]
@@ -199,54 +257,30 @@ impl Content {
     }
 }
 
-/// A body: a template written in place, or where it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Body {
-    /// The template itself.
-    Inline(String),
-    /// Where the template is.
-    From(BodySource),
-}
-
 /// Where a template is: exactly one of the two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "[has(self.path), has(self.configMapRef)].exists_one(given, given)",
+    "exactly one of `path` and `configMapRef` is needed",
+)]))]
 pub struct BodySource {
     /// A file, relative to the campaign's own; inside the folder. Files mode only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096))]
+    #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
     pub path: Option<String>,
     /// A key of a ConfigMap in the campaign's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<KeyRef>,
 }
 
-impl JsonSchema for Body {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Body".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        // By hand, so that a fault is told by the one branch that was meant and not as `anyOf`.
-        let source = BodySource::json_schema(generator);
-        let mut schema = schemars::json_schema!({
-            "description": "A template: its text, or where it is (`{path: …}` or `{configMapRef: {name, key}}`).",
-            "type": ["string", "object"],
-            "maxLength": 1_048_576,
-        });
-        for keyword in ["properties", "additionalProperties"] {
-            if let Some(value) = source.get(keyword) {
-                schema.insert(keyword.to_owned(), value.clone());
-            }
-        }
-        schema
-    }
-}
-
 /// To whom: exactly one of the keys. The address is in the column or field `email`; all others are template fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "[has(self.csv), has(self.jsonLines), has(self.sql), has(self.inline)].exists_one(given, given)",
+    "exactly one of `csv`, `jsonLines`, `sql` and `inline` is needed",
+)]))]
 pub struct Audience {
     /// A CSV file with a header line; `.gz` and `.zst` are read as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -259,21 +293,39 @@ pub struct Audience {
     pub sql: Option<SqlAudience>,
     /// The recipients themselves. People's addresses do not belong in git: for tries only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10_000))]
+    #[schemars(schema_with = "inline_recipients")]
     pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
+}
+
+fn inline_recipients(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 10_000,
+        "items": {
+            "type": "object",
+            "description": "A recipient: the address in `email`, and any further fields for the templates.",
+            "properties": {"email": {"type": "string", "maxLength": 998, "description": "The address. One that cannot be mailed is counted as a bad row."}},
+            "required": ["email"],
+            "x-kubernetes-preserve-unknown-fields": true,
+        },
+    })
 }
 
 /// Where a CSV or JSON Lines audience is: exactly one of the keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "[has(self.path), has(self.url), has(self.configMapRef)].exists_one(given, given)",
+    "exactly one of `path`, `url` and `configMapRef` is needed",
+)]))]
 pub struct AudienceSource {
     /// A file, relative to the campaign's own; inside the folder. Files mode only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096))]
+    #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
     pub path: Option<String>,
-    /// An http or https URL.
+    /// An http or https URL, without a login in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 8, max = 4096), regex(pattern = "^https?://"))]
+    #[schemars(length(min = 8, max = 4096), regex(pattern = pattern::URL))]
     pub url: Option<String>,
     /// A key of a ConfigMap in the campaign's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -287,18 +339,23 @@ pub struct SqlAudience {
     /// The database's URL, in a Secret.
     pub url_ref: KeyRef,
     /// The query; a column `email` is needed.
+    #[schemars(length(min = 1, max = 65_536))]
     pub query: String,
 }
 
 /// Further tries for deferred recipients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "!has(self.initialDelay) || duration(self.initialDelay) >= duration('1s') && duration(self.initialDelay) <= duration('24h')",
+    "this must be from 1s to 24h",
+).at(".initialDelay")]))]
 pub struct Retry {
     /// Tries in all, the first one included; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub attempts: Option<u32>,
-    /// Before the second try; it doubles with each further one, up to a day; 1m when absent.
+    /// Before the second try; it doubles with each further one, up to a day, a fifth more or less by chance; 1s to 24h, 1m when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Duration>,
 }
@@ -319,7 +376,7 @@ pub struct EffectiveRetry {
 pub struct Unsubscribe {
     /// Your own page, a template over the recipient's fields; it becomes the List-Unsubscribe header (RFC 2369).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048))]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = pattern::UNSUBSCRIBE_URL))]
     pub url: Option<String>,
     /// With `url`: the page takes the POST of RFC 8058, and the List-Unsubscribe-Post header says so. Without `url` it has no effect in this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]

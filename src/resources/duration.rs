@@ -1,12 +1,16 @@
-//! Durations as people write them in YAML: `10s`, `5m`, `1h30m`, `250ms`, `7d`.
+//! Durations as people write them in YAML: `10s`, `5m`, `1h30m`, `250ms` (GEP-2257).
 
 use std::{fmt, str::FromStr, time::Duration as StdDuration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The longest duration that a field accepts: ten years.
-pub const DURATION_MAX: StdDuration = StdDuration::from_secs(3650 * 24 * 3600);
+use super::pattern;
+
+/// Numbers with units in one duration (GEP-2257).
+const PARTS_MAX: usize = 4;
+/// Digits of each number (GEP-2257).
+const DIGITS_MAX: usize = 5;
 
 /// A span of time, at millisecond resolution.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,32 +52,28 @@ impl FromStr for Duration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let problem = || format!("`{text}` is not a duration; write a number and a unit (ms, s, m, h or d), for example `30s` or `1h30m`");
+        let problem =
+            || format!("`{text}` is not a duration; write a whole number and a unit (h, m, s or ms), for example `30s` or `1h30m`");
         let mut rest = text;
-        let mut total = StdDuration::ZERO;
-        if rest.is_empty() {
-            return Err(problem());
-        }
-        while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(problem)?;
-            let number: u64 = rest[..digits].parse().map_err(|_| problem())?;
-            rest = &rest[digits..];
-            let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-            let millis: u64 = match &rest[..unit] {
+        let mut millis: u64 = 0;
+        for part in 0.. {
+            if part > 0 && rest.is_empty() {
+                break;
+            }
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|digits| (1..=DIGITS_MAX).contains(digits) && part < PARTS_MAX);
+            let (number, after) = rest.split_at(digits.ok_or_else(problem)?);
+            let unit = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+            let size: u64 = match &after[..unit] {
                 "ms" => 1,
                 "s" => 1_000,
                 "m" => 60_000,
                 "h" => 3_600_000,
-                "d" => 86_400_000,
                 _ => return Err(problem()),
             };
-            rest = &rest[unit..];
-            total += StdDuration::from_millis(number.checked_mul(millis).ok_or_else(problem)?);
-            if total > DURATION_MAX {
-                return Err(format!("`{text}` is longer than ten years"));
-            }
+            millis += number.parse::<u64>().map_err(|_| problem())? * size;
+            rest = &after[unit..];
         }
-        Ok(Self(total))
+        Ok(Self(StdDuration::from_millis(millis)))
     }
 }
 
@@ -122,7 +122,7 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^([0-9]{1,10}(ms|s|m|h|d))+$", "maxLength": 32})
+        json_schema!({"type": "string", "pattern": pattern::DURATION, "maxLength": 28})
     }
 }
 
@@ -136,14 +136,15 @@ mod tests {
             ("10s", "10s", 10_000),
             ("1h30m", "1h30m", 5_400_000),
             ("24h", "24h", 86_400_000),
-            ("7d", "168h", 604_800_000),
+            ("168h", "168h", 604_800_000),
+            ("99999h99999h1s1ms", "199998h1s1ms", 719_992_801_001),
             ("250ms", "250ms", 250),
             ("0s", "0s", 0),
         ] {
             let duration: Duration = text.parse().expect(text);
             assert_eq!((duration.to_string().as_str(), duration.as_millis()), (printed, millis));
         }
-        for text in ["", "10", "s", "1x", "-1s", "1.5h", "99999999999d"] {
+        for text in ["", "10", "s", "1x", "-1s", "1.5h", "7d", "100000s", "1s1s1s1s1s", "1", "1h30"] {
             assert!(text.parse::<Duration>().is_err(), "{text}");
         }
     }

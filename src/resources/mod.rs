@@ -1,10 +1,12 @@
 //! What users write: the three kinds as plain data, their schema and their conditions. No I/O.
 
 pub mod campaign;
-pub mod check;
 pub mod condition;
+pub mod crd;
 pub mod duration;
+pub mod pattern;
 pub mod plan;
+pub mod rule;
 pub mod schema;
 pub mod secret;
 pub mod sending_server;
@@ -12,20 +14,21 @@ pub mod sending_server;
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use campaign::{Campaign, CampaignSpec};
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use duration::Duration;
 pub use plan::{Plan, PlanSpec};
+use rule::Rule;
 pub use sending_server::{SendingServer, SendingServerSpec};
 
 /// The API group of the three kinds.
 pub const GROUP: &str = "mailfleet.dev";
 /// The version of the three kinds.
 pub const VERSION: &str = "v1alpha1";
-/// Group and version.
+/// Group and version of the three kinds, as documents name them.
 pub const API_VERSION: &str = "mailfleet.dev/v1alpha1";
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -151,7 +154,7 @@ kinds!(SendingServer "sendingservers", Plan "plans", Campaign "campaigns");
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LocalRef {
     /// The object's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
     pub name: String,
 }
 
@@ -160,21 +163,25 @@ pub struct LocalRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyRef {
     /// The Secret's or ConfigMap's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
     pub name: String,
     /// The key within it.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::KEY))]
     pub key: String,
 }
 
 /// So many messages in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "duration(self.per) >= duration('100ms') && duration(self.per) <= duration('744h')",
+    "this must be from 100ms to 744h (31 days)",
+).at(".per")]))]
 pub struct Rate {
     /// How many messages, at most, in any stretch of `per`.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub messages: u64,
-    /// The length of the window, 100ms to 31d. Up to 1m it paces; a longer window, once used up, takes the server out until it reopens.
+    /// The length of the window, 100ms to 744h (31 days). Up to 1m it paces; a longer window, once used up, takes the server out until it reopens.
     pub per: Duration,
 }
 
@@ -184,22 +191,32 @@ pub struct Rate {
 pub struct LabelSelector {
     /// Labels that must be there with just these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "match_labels")]
     pub match_labels: BTreeMap<String, String>,
     /// Requirements that must all hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub match_expressions: Vec<LabelRequirement>,
 }
 
 /// One requirement of a label selector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("!(self.operator in ['In', 'NotIn']) || has(self.values) && size(self.values) > 0", "the operators In and NotIn need at least one value")
+        .at(".values").required(),
+    Rule::new("self.operator in ['In', 'NotIn'] || !has(self.values) || size(self.values) == 0", "the operators Exists and DoesNotExist take no values; remove them, or use In or NotIn")
+        .at(".values").forbidden(),
+]))]
 pub struct LabelRequirement {
     /// The label.
+    #[schemars(length(min = 1, max = 317))]
     pub key: String,
     /// How it is compared.
     pub operator: LabelOperator,
     /// The values of `In` and `NotIn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 63)))]
     pub values: Vec<String>,
 }
 
@@ -214,6 +231,10 @@ pub enum LabelOperator {
     Exists,
     /// The label is absent.
     DoesNotExist,
+}
+
+fn match_labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "maxProperties": 64, "additionalProperties": {"type": "string", "maxLength": 63}})
 }
 
 impl LabelSelector {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, LabelSelector, Object, Rate};
+use super::{Condition, LabelSelector, Object, Rate, pattern, rule::Rule, sending_server::RATES_DIFFER};
 
 /// The largest weight (Gateway API's bound).
 pub const WEIGHT_MAX: u32 = 1_000_000;
@@ -17,7 +17,7 @@ pub type Plan = Object<PlanSpec, PlanStatus>;
 pub struct PlanSpec {
     /// The granted servers of the plan's own namespace, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub servers: Vec<PlanServer>,
     /// Further servers of the plan's namespace, by label; each counts 1 unless `servers` names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ impl PlanSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanServer {
     /// The server's name, in the plan's namespace.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
     pub name: String,
     /// Its share is its weight over the sum of the weights of the eligible; 1 when absent, 0 sends nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +60,12 @@ pub struct PlanServer {
 /// Which namespaces may use a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("self.from != 'Selector' || has(self.selector)", "`from: Selector` needs a selector, for example {matchLabels: {tier: pro}}")
+        .at(".selector").required(),
+    Rule::new("self.from == 'Selector' || !has(self.selector)", "a selector needs `from: Selector`; change `from`, or remove the selector")
+        .at(".selector").forbidden(),
+]))]
 pub struct AllowedNamespaces {
     /// `Same` (the plan's own), `All`, or `Selector`.
     pub from: NamespacesFrom,
@@ -100,8 +106,9 @@ pub enum Narrowing {
 /// Limits for each namespace on a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [RATES_DIFFER]))]
 pub struct PlanLimits {
-    /// Windows that hold at once.
+    /// Windows that hold at once; each has another length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub rates: Vec<Rate>,

@@ -1,13 +1,11 @@
 //! The JSON Schema of every kind: one form for validation, one for editors.
 //!
-//! Both come from the same types as the CRDs, so that a file has one verdict everywhere. For validation the
-//! schema is inlined, and what schemars writes as `oneOf` and `anyOf` is made plain, so that a fault is told at
-//! the value that is wrong. No default appears in either: defaults live in code and show in status.
+//! Both are made from the structural schema of the CRD, so that a file has one verdict everywhere. What an API
+//! server does beside the schema (unknown fields, metadata, a status that is dropped) is written into the form for validation.
 
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{API_VERSION, Campaign, Kind, Plan, SendingServer};
+use super::{API_VERSION, crd};
 
 /// Where the editors' schema will be found.
 pub const SCHEMA_ID: &str = "https://mailfleet.dev/schemas/mailfleet.schema.json";
@@ -15,101 +13,104 @@ pub const SCHEMA_ID: &str = "https://mailfleet.dev/schemas/mailfleet.schema.json
 /// Every kind that a folder may hold, those of Kubernetes last.
 pub const KINDS: &[&str] = &["SendingServer", "Plan", "Campaign", "Secret", "ConfigMap", "Namespace"];
 
+/// The fields of the metadata that people write.
+const WRITTEN_METADATA: &[&str] = &["name", "namespace", "labels", "annotations"];
+
 /// The schema by which a document of this kind is judged; none for a kind that Mailfleet does not read.
 #[must_use]
 pub fn for_validation(kind: &str) -> Option<Value> {
-    let mut schema = match kind {
-        SendingServer::KIND => inlined::<SendingServer>(),
-        Plan::KIND => inlined::<Plan>(),
-        Campaign::KIND => inlined::<Campaign>(),
-        _ => return kubernetes_kind(kind),
-    };
-    make_plain(&mut schema, true);
-    ignore_status(&mut schema);
+    let Some(mut schema) = crd::structural(kind) else { return kubernetes_kind(kind) };
+    close(&mut schema);
+    let properties = schema.get_mut("properties")?.as_object_mut()?;
+    properties.insert("metadata".to_owned(), object_meta());
+    if let Some(status) = properties.get_mut("status") {
+        keep_names(status);
+    }
+    schema.as_object_mut()?.insert("required".to_owned(), json!(["apiVersion", "kind", "metadata", "spec"]));
     Some(schema)
 }
 
-fn inlined<K: JsonSchema>() -> Value {
-    SchemaSettings::draft2020_12()
-        .with(|settings| settings.inline_subschemas = true)
-        .into_generator()
-        .into_root_schema_for::<K>()
-        .to_value()
-}
-
-/// `status` is Mailfleet's to write, and whatever stands there in a file is ignored.
-fn ignore_status(schema: &mut Value) {
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.insert("status".to_owned(), json!({"description": "Written by Mailfleet; what a file says here is ignored."}));
+/// A field that the schema does not know is refused (`fieldValidation=Strict`, kubectl's own choice).
+fn close(schema: &mut Value) {
+    let Value::Object(object) = schema else { return };
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        properties.values_mut().for_each(close);
+    }
+    for keyword in ["items", "additionalProperties"] {
+        if let Some(below) = object.get_mut(keyword) {
+            close(below);
+        }
+    }
+    let is_open = object.contains_key("additionalProperties") || object.contains_key("x-kubernetes-preserve-unknown-fields");
+    if object.get("type") == Some(&json!("object")) && !is_open {
+        object.insert("additionalProperties".to_owned(), false.into());
+        object.entry("properties").or_insert_with(|| json!({}));
     }
 }
 
-/// Turns `oneOf` of constants into `enum`, and `anyOf` of a schema and null into the schema, with null kept or not.
-fn make_plain(schema: &mut Value, keep_null: bool) {
-    let Value::Object(object) = schema else {
-        if let Value::Array(items) = schema {
-            items.iter_mut().for_each(|item| make_plain(item, keep_null));
+/// A status is dropped on the way in, whatever its values are; only names that are not in the schema are refused.
+fn keep_names(schema: &mut Value) {
+    let Value::Object(object) = schema else { return };
+    object.retain(|keyword, _| ["properties", "items", "additionalProperties", "description"].contains(&keyword.as_str()));
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        properties.values_mut().for_each(keep_names);
+    }
+    for keyword in ["items", "additionalProperties"] {
+        if let Some(below) = object.get_mut(keyword) {
+            keep_names(below);
         }
-        return;
+    }
+}
+
+/// Kubernetes' own object metadata, as its reader takes it: every field may be null. Its further rules are in the verdict.
+fn object_meta() -> Value {
+    let text = |about: &str| json!({"type": ["string", "null"], "description": about});
+    let number = || json!({"type": ["integer", "null"], "description": "Set by the source, never by a person."});
+    let texts =
+        |about: &str| json!({"type": ["object", "null"], "description": about, "additionalProperties": {"type": ["string", "null"]}});
+    let plain = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), json!({"type": ["string", "null"]}))).collect::<Map<_, _>>();
+    let list = |fields: Map<String, Value>| {
+        json!({
+            "type": ["array", "null"],
+            "description": "Kubernetes' own; Mailfleet does not read it.",
+            "items": {"type": ["object", "null"], "properties": fields, "additionalProperties": false},
+        })
     };
-    if let Some(Value::Array(choices)) = object.get("anyOf")
-        && let [choice, Value::Object(null)] = choices.as_slice()
-        && null.get("type") == Some(&json!("null"))
-    {
-        let choice = choice.clone();
-        object.remove("anyOf");
-        for (key, value) in choice.as_object().into_iter().flatten() {
-            // The field's own description is the better one.
-            object.entry(key.clone()).or_insert_with(|| value.clone());
-        }
-        make_plain(schema, keep_null);
-        if keep_null && let Value::Object(object) = schema {
-            allow_null(object);
-        }
-        return;
-    }
-    if keep_null
-        && let Some(Value::Array(choices)) = object.get("oneOf")
-        && let Some(names) = choices.iter().map(|choice| choice.get("const").cloned()).collect::<Option<Vec<_>>>()
-    {
-        object.remove("oneOf");
-        object.insert("enum".to_owned(), Value::Array(names));
-    }
-    if !keep_null && let Some(Value::Array(types)) = object.get_mut("type") {
-        types.retain(|name| name != "null");
-        if let [only] = types.as_slice() {
-            let only = only.clone();
-            object.insert("type".to_owned(), only);
-        }
-    }
-    for value in object.values_mut() {
-        make_plain(value, keep_null);
-    }
-}
-
-fn allow_null(schema: &mut Map<String, Value>) {
-    match schema.get_mut("type") {
-        Some(Value::String(name)) => {
-            let name = name.clone();
-            schema.insert("type".to_owned(), json!([name, "null"]));
-        }
-        Some(Value::Array(types)) if !types.contains(&json!("null")) => types.push(json!("null")),
-        _ => {}
-    }
-    if let Some(Value::Array(names)) = schema.get_mut("enum")
-        && !names.contains(&Value::Null)
-    {
-        names.push(Value::Null);
-    }
+    let mut owner = plain(&["apiVersion", "kind", "name", "uid"]);
+    owner.extend(["controller", "blockOwnerDeletion"].map(|name| (name.to_owned(), json!({"type": ["boolean", "null"]}))));
+    let mut managed = plain(&["apiVersion", "fieldsType", "manager", "operation", "subresource", "time"]);
+    managed.insert("fieldsV1".to_owned(), json!({}));
+    json!({
+        "type": "object",
+        "description": "Name, namespace, labels.",
+        "properties": {
+            "name": text("The name: small letters, digits, `-` and `.` (RFC 1123), 253 characters at most."),
+            "namespace": text("The customer that the object belongs to; `default` when absent."),
+            "labels": texts("Labels, for selectors."),
+            "annotations": texts("Annotations; Mailfleet does not read them."),
+            "generateName": text("Kubernetes' own; Mailfleet does not read it."),
+            "generation": number(),
+            "creationTimestamp": text("When the object was first seen. Set by the source, never by a person."),
+            "deletionTimestamp": text("Kubernetes' own; Mailfleet does not read it."),
+            "deletionGracePeriodSeconds": number(),
+            "resourceVersion": text("Kubernetes' own; Mailfleet does not read it."),
+            "selfLink": text("Kubernetes' own; Mailfleet does not read it."),
+            "uid": text("Kubernetes' own; Mailfleet does not read it."),
+            "finalizers": {
+                "type": ["array", "null"],
+                "description": "Kubernetes' own; Mailfleet does not read it.",
+                "items": {"type": ["string", "null"]},
+            },
+            "ownerReferences": list(owner),
+            "managedFields": list(managed),
+        },
+        "required": ["name"],
+        "additionalProperties": false,
+    })
 }
 
 /// The kinds of Kubernetes itself that a folder may hold beside ours: as much of them as Mailfleet reads.
 fn kubernetes_kind(kind: &str) -> Option<Value> {
-    let metadata = SchemaSettings::draft2020_12()
-        .with(|settings| settings.inline_subschemas = true)
-        .into_generator()
-        .into_root_schema_for::<super::Metadata>()
-        .to_value();
     let texts = |about: &str| json!({"type": ["object", "null"], "description": about, "additionalProperties": {"type": "string"}});
     let own = match kind {
         "Secret" => json!({
@@ -132,15 +133,12 @@ fn kubernetes_kind(kind: &str) -> Option<Value> {
     let mut properties = json!({
         "apiVersion": {"type": "string", "description": "Always `v1`."},
         "kind": {"type": "string", "description": kind},
-        "metadata": metadata,
+        "metadata": object_meta(),
     });
     if let (Some(properties), Value::Object(own)) = (properties.as_object_mut(), own) {
         properties.extend(own);
     }
-    let mut schema =
-        json!({"type": "object", "properties": properties, "required": ["apiVersion", "kind", "metadata"], "additionalProperties": false});
-    make_plain(&mut schema, true);
-    Some(schema)
+    Some(json!({"type": "object", "properties": properties, "required": ["apiVersion", "kind", "metadata"], "additionalProperties": false}))
 }
 
 /// The schema for editors: of one kind, or of any of them, told apart by `kind` so that messages are about that kind.
@@ -150,17 +148,11 @@ pub fn for_editors(kind: Option<&str>) -> Option<Value> {
     if kind.is_some_and(|kind| !KINDS.contains(&kind)) {
         return None;
     }
-    let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let mut definitions = Map::new();
     let kinds: Vec<&str> = KINDS.iter().copied().filter(|name| kind.is_none_or(|kind| kind == *name)).collect();
+    let mut definitions = Map::new();
     for name in &kinds {
-        definitions.insert((*name).to_owned(), editor_kind(name, &mut generator)?);
+        definitions.insert((*name).to_owned(), editor_kind(name)?);
     }
-    for (name, definition) in generator.take_definitions(true) {
-        definitions.entry(name).or_insert(definition);
-    }
-    let mut definitions = Value::Object(definitions);
-    make_plain(&mut definitions, false);
     let body = if let Some(kind) = kind { json!({"$ref": format!("#/$defs/{kind}")}) } else { any_kind(&kinds) };
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -170,13 +162,9 @@ pub fn for_editors(kind: Option<&str>) -> Option<Value> {
     });
     if let (Some(schema), Value::Object(body)) = (schema.as_object_mut(), body) {
         schema.extend(body);
-        schema.insert("$defs".to_owned(), only_used(&body_of(schema), &definitions));
+        schema.insert("$defs".to_owned(), Value::Object(definitions));
     }
     Some(schema)
-}
-
-fn body_of(schema: &Map<String, Value>) -> Value {
-    Value::Object(schema.clone())
 }
 
 fn any_kind(kinds: &[&str]) -> Value {
@@ -196,92 +184,54 @@ fn any_kind(kinds: &[&str]) -> Value {
     })
 }
 
-fn editor_kind(kind: &str, generator: &mut SchemaGenerator) -> Option<Value> {
-    let (mut schema, version, about) = match kind {
-        SendingServer::KIND => (SendingServer::json_schema(generator).to_value(), API_VERSION, "One way to hand messages over."),
-        Plan::KIND => (Plan::json_schema(generator).to_value(), API_VERSION, "Which servers an operator grants, to which namespaces."),
-        Campaign::KIND => {
-            (Campaign::json_schema(generator).to_value(), API_VERSION, "One message to an audience, through the servers of a plan.")
-        }
-        "Secret" => {
-            (kubernetes_kind(kind)?, "v1", "Values that do not belong in git. Mailfleet also reads --secrets-dir and the environment.")
-        }
-        "ConfigMap" => (kubernetes_kind(kind)?, "v1", "Texts that campaigns may refer to."),
-        _ => (kubernetes_kind(kind)?, "v1", "A customer, and the labels that plans select by."),
+fn editor_kind(kind: &str) -> Option<Value> {
+    let (version, about) = match kind {
+        "Secret" => ("v1", "Values that do not belong in git. Mailfleet also reads --secrets-dir and the environment."),
+        "ConfigMap" => ("v1", "Texts that campaigns may refer to."),
+        "Namespace" => ("v1", "A customer, and the labels that plans select by."),
+        _ => (API_VERSION, crd::about(kind)?),
     };
-    ignore_status(&mut schema);
+    let mut schema = for_validation(kind)?;
+    for_people(&mut schema);
     let object = schema.as_object_mut()?;
     object.insert("title".to_owned(), json!(kind));
     object.insert("description".to_owned(), json!(about));
     let properties = object.get_mut("properties")?.as_object_mut()?;
     properties.insert("apiVersion".to_owned(), json!({"const": version, "description": format!("Always `{version}`.")}));
     properties.insert("kind".to_owned(), json!({"const": kind, "description": about}));
+    if let Some(Value::Object(metadata)) = properties.get_mut("metadata") {
+        // Editors offer what people write, and let the rest stand.
+        metadata.shift_remove("additionalProperties");
+        if let Some(Value::Object(fields)) = metadata.get_mut("properties") {
+            fields.retain(|name, _| WRITTEN_METADATA.contains(&name.as_str()));
+        }
+    }
+    if crd::about(kind).is_some() {
+        properties.insert("status".to_owned(), json!({"description": "Written by Mailfleet; what a file says here is ignored."}));
+    }
     Some(schema)
 }
 
-/// The definitions that can be reached from `body`.
-fn only_used(body: &Value, definitions: &Value) -> Value {
-    let mut used = Map::new();
-    let mut open = vec![body.clone()];
-    while let Some(value) = open.pop() {
-        match value {
-            Value::Object(object) => {
-                if let Some(Value::String(reference)) = object.get("$ref")
-                    && let Some(name) = reference.strip_prefix("#/$defs/")
-                    && !used.contains_key(name)
-                    && let Some(definition) = definitions.get(name)
-                {
-                    used.insert(name.to_owned(), definition.clone());
-                    open.push(definition.clone());
-                }
-                open.extend(object.into_iter().map(|(_, value)| value));
+/// Without null, which nobody writes on purpose, and without what only an API server reads.
+fn for_people(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            object.retain(|keyword, _| !keyword.starts_with("x-kubernetes-"));
+            if let Some(Value::Array(types)) = object.get("type")
+                && let Some(only) = types.iter().find(|name| *name != "null").cloned()
+            {
+                object.insert("type".to_owned(), only);
             }
-            Value::Array(items) => open.extend(items),
-            _ => {}
+            object.values_mut().for_each(for_people);
         }
+        Value::Array(items) => items.iter_mut().for_each(for_people),
+        _ => {}
     }
-    used.sort_keys();
-    Value::Object(used)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn keywords(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Object(object) => {
-                for (key, value) in object {
-                    // Fields of the YAML are below `properties`, and may have any name.
-                    if key == "properties" || key == "$defs" {
-                        value.as_object().into_iter().flatten().for_each(|(_, value)| keywords(value, found));
-                    } else {
-                        found.push(key.clone());
-                        keywords(value, found);
-                    }
-                }
-            }
-            Value::Array(items) => items.iter().for_each(|item| keywords(item, found)),
-            _ => {}
-        }
-    }
-
-    #[test]
-    fn no_default_appears_and_validation_is_plain() {
-        for kind in KINDS {
-            let schema = for_validation(kind).expect(kind);
-            let mut found = Vec::new();
-            keywords(&schema, &mut found);
-            for keyword in ["default", "oneOf", "anyOf", "allOf", "$ref"] {
-                assert!(!found.contains(&keyword.to_owned()), "{kind}: {keyword}");
-            }
-            jsonschema::validator_for(&schema).expect(kind);
-        }
-        let mut found = Vec::new();
-        keywords(&for_editors(None).expect("every kind"), &mut found);
-        assert!(!found.contains(&"default".to_owned()));
-        assert!(for_validation("Deployment").is_none() && for_editors(Some("Deployment")).is_none());
-    }
 
     #[test]
     fn editors_are_told_by_the_kind() {
@@ -297,5 +247,6 @@ mod tests {
             validator
                 .is_valid(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"}, "stringData": {"password": "x"}}))
         );
+        assert!(for_validation("Deployment").is_none() && for_editors(Some("Deployment")).is_none());
     }
 }

@@ -4,8 +4,18 @@ use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Duration, KeyRef, Object, Rate};
+use super::{Condition, Duration, KeyRef, Object, Rate, pattern, rule::Rule};
 use crate::providers::ProviderSpec;
+
+/// Two windows of one length are one too many: the smaller limit holds.
+pub(super) const RATES_DIFFER: Rule = Rule::new(
+    "!has(self.rates) || self.rates.all(a, self.rates.exists_one(b, duration(a.per) == duration(b.per)))",
+    "two limits have the same `per`; keep the smaller of them",
+)
+.at(".rates");
+
+const TARGET_IS_ABOVE: Rule =
+    Rule::new("self.target >= self.firstDay", "the target is less than `firstDay`; warm-up grows, so make it at least that").at(".target");
 
 /// A sending server.
 pub type SendingServer = Object<SendingServerSpec, SendingServerStatus>;
@@ -66,8 +76,9 @@ impl SendingServerSpec {
 /// How much a server takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [RATES_DIFFER]))]
 pub struct ServerLimits {
-    /// Windows that hold at once, for example 14 per second and 50,000 per day.
+    /// Windows that hold at once, for example 14 per second and 50,000 per 24h; each has another length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub rates: Vec<Rate>,
@@ -98,9 +109,13 @@ impl ServerLimits {
 /// A daily limit that grows. Days are UTC days, counted from `startDate`; exactly one of the three schedules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "[has(self.exponential), has(self.linear), has(self.schedule)].exists_one(given, given)",
+    "exactly one of `exponential`, `linear` and `schedule` is needed",
+)]))]
 pub struct Warmup {
     /// The first day, UTC. Before it, the first day's limit holds.
-    #[schemars(with = "String", regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
+    #[schemars(with = "String", length(max = 10), regex(pattern = pattern::DATE), extend("format" = "date"))]
     pub start_date: Date,
     /// Each day so many percent more than the day before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,13 +125,14 @@ pub struct Warmup {
     pub linear: Option<LinearWarmup>,
     /// The days' limits written out; after the last one warm-up is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 366))]
+    #[schemars(length(min = 1, max = 366), inner(range(min = 1, max = 1_000_000_000)))]
     pub schedule: Option<Vec<u64>>,
 }
 
 /// Exponential warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [TARGET_IS_ABOVE]))]
 pub struct ExponentialWarmup {
     /// Messages on the first day.
     #[schemars(range(min = 1, max = 1_000_000_000))]
@@ -132,6 +148,7 @@ pub struct ExponentialWarmup {
 /// Linear warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [TARGET_IS_ABOVE]))]
 pub struct LinearWarmup {
     /// Messages on the first day.
     #[schemars(range(min = 1, max = 1_000_000_000))]
@@ -150,14 +167,14 @@ pub struct LinearWarmup {
 pub struct Identity {
     /// The domains of From addresses that it may send for; all when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN)), extend("x-kubernetes-list-type" = "set"))]
     pub domains: Vec<String>,
     /// DKIM signing (RFC 6376).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dkim: Option<Dkim>,
     /// The domain of the envelope sender (MAIL FROM); the From address when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN))]
     pub return_path: Option<String>,
 }
 
@@ -166,7 +183,7 @@ pub struct Identity {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dkim {
     /// The selector: `s1` for `s1._domainkey.example.com`.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::SELECTOR))]
     pub selector: String,
     /// The private key, PEM, in a Secret.
     pub private_key_ref: KeyRef,
@@ -202,14 +219,28 @@ pub struct PauseWhen {
 /// How a server is tested.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new(
+        "!has(self.interval) || duration(self.interval) >= duration('1s') && duration(self.interval) <= duration('744h')",
+        "this must be from 1s to 744h (31 days)",
+    ).at(".interval"),
+    Rule::new(
+        "!has(self.timeout) || duration(self.timeout) >= duration('100ms') && duration(self.timeout) <= duration('10m')",
+        "this must be from 100ms to 10m",
+    ).at(".timeout"),
+    Rule::new(
+        "!has(self.retryAfter) || duration(self.retryAfter) >= duration('100ms') && duration(self.retryAfter) <= duration('24h')",
+        "this must be from 100ms to 24h",
+    ).at(".retryAfter"),
+]))]
 pub struct Probe {
-    /// Between two probes of a healthy server; 5m when absent, 1s at least.
+    /// Between two probes of a healthy server, a tenth more or less by chance; 1s to 744h, 5m when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
-    /// For a whole probe; 10s when absent, 100ms at least.
+    /// For a whole probe; 100ms to 10m, 10s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// After a failed probe; 10s when absent. It doubles with each failure once the server is Inactive, up to `interval`.
+    /// After a failed probe; 100ms to 24h, 10s when absent. It doubles with each failure once the server is Inactive, up to `interval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Duration>,
     /// Failed probes in a row that make an Active server Inactive; 3 when absent.

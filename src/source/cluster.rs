@@ -2,13 +2,15 @@
 //!
 //! - `watches`: the streams of the API server. - `collector`: what they say becomes snapshots. - `objects`: one object, read.
 //! - `references`: the Secrets and ConfigMaps that are named, and no others. - `statuses`: status, events and finalizers,
-//!   written when the API server can be reached. - `lease`: one leader. Only this room knows Kubernetes' client.
+//!   written when the API server can be reached. - `lease`: one leader. - `served`: whether the CRDs are those of this version.
+//!   Only this room knows Kubernetes' client.
 
 mod collector;
 mod events;
 pub mod lease;
 mod objects;
 mod references;
+mod served;
 mod statuses;
 mod watches;
 
@@ -19,6 +21,7 @@ use kube::{Config, config::KubeConfigOptions};
 use tokio::sync::watch;
 
 pub use lease::{Lease, LeaseOptions};
+pub use served::differences;
 pub use statuses::ClusterStatuses;
 
 use super::Snapshot;

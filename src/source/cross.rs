@@ -2,13 +2,10 @@
 //!
 //! These are warnings: a Secret may come from elsewhere, a plan may be applied by somebody else. Status is the judge.
 
-use super::{FilePlace, Finding, PathProblem, Severity, Snapshot, read::Body, resolve_beside, yaml::Position};
+use super::{FilePlace, Finding, Severity, Snapshot, read::Body, resolve_beside, yaml::Position};
 use crate::{
     providers::Provider,
-    resources::{
-        Campaign, Key, KeyRef,
-        campaign::{AudienceSource, Body as Template},
-    },
+    resources::{Campaign, Key, KeyRef, campaign::AudienceSource},
 };
 
 /// A field that names something outside its document.
@@ -66,8 +63,9 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
         let keys = namespaces.into_iter().map(|namespace| Key::new(namespace, &*server.name)).collect();
         add(format!("spec.servers[{index}].name"), Target::OneOfServers(keys));
     }
-    for (name, body) in [("html", &spec.content.html), ("text", &spec.content.text), ("mjml", &spec.content.mjml)] {
-        if let Some(Template::From(source)) = body {
+    let content = &spec.content;
+    for (name, source) in [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)] {
+        if let Some(source) = source {
             add_source(&format!("spec.content.{name}"), source.path.as_ref(), source.config_map_ref.as_ref(), add);
         }
     }
@@ -106,11 +104,7 @@ pub(super) fn judge(reference: &Reference, key: &Key, resource: &str, origin: &F
         Target::ConfigMap(KeyRef { name, key: entry }) => {
             (Severity::Warning, world.config_maps.get(&key.namespace, name, entry).err()?.to_string())
         }
-        Target::File(path) => match resolve_beside(origin, path).err()? {
-            // No change elsewhere can mend this one.
-            problem @ PathProblem::Outside { .. } => (Severity::Fault, problem.to_string()),
-            problem => (Severity::Warning, problem.to_string()),
-        },
+        Target::File(path) => (Severity::Warning, resolve_beside(origin, path).err()?.to_string()),
         _ => return None,
     };
     Some(Finding {

@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::{
     Finding, Severity,
     cross::{self, Reference},
-    explain::{Judge, nearest},
+    explain::nearest,
     parse,
     path::FieldPath,
     read::{self, Body},
+    verdict::Judge,
     yaml::{self, Data, Node, Position, Problem},
 };
 use crate::resources::{API_VERSION, DEFAULT_NAMESPACE, GROUP, Key, schema::KINDS};
@@ -19,25 +20,6 @@ use crate::resources::{API_VERSION, DEFAULT_NAMESPACE, GROUP, Key, schema::KINDS
 const EXCERPT_MAX: usize = 200;
 /// Findings of one document, after which the rest is only counted.
 const DOCUMENT_FINDINGS_MAX: usize = 100;
-
-/// Fields of Kubernetes' object metadata.
-const METADATA_FIELDS: &[&str] = &[
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "labels",
-    "managedFields",
-    "name",
-    "namespace",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -167,10 +149,11 @@ impl Reader<'_> {
         }));
         let mut body = None;
         if !document.is_cut {
-            let judged = Judge::of(kind).map(|judge| judge.faults(root, &json, is_secret)).unwrap_or_default();
-            add_new(&mut problems, judged);
-            problems.extend(metadata_problems(root, kind));
-            body = read::body(kind, &mut json, root, &mut problems);
+            if let Some(judge) = Judge::of(kind) {
+                add_new(&mut problems, judge.judge(kind, root, &mut json, is_secret));
+            }
+            without_what_is_set(&mut json);
+            body = read::body(kind, &json, root, &mut problems);
         }
         problems.sort_by_key(|problem| problem.at);
         problems.dedup();
@@ -317,36 +300,14 @@ fn unknown_kind(kind: &str, is_kubernetes: bool) -> String {
     format!("there is no kind `{kind}` in {API_VERSION}; known are `SendingServer`, `Plan`, `Campaign`{}", near.unwrap_or_default())
 }
 
-/// Metadata is open to Kubernetes' own fields, and to no others.
-fn metadata_problems(root: &Node, kind: &str) -> Vec<Problem> {
-    let path = FieldPath::parse("metadata");
-    let Some(metadata) = root.get("metadata") else { return Vec::new() };
-    let Data::Map(entries) = &metadata.data else { return Vec::new() };
-    let unknown = entries.iter().filter(|entry| !METADATA_FIELDS.contains(&entry.key.as_str()));
-    let mut problems: Vec<Problem> = unknown
-        .map(|entry| {
-            let near = nearest(&entry.key, ["name", "namespace", "labels", "annotations"].into_iter());
-            let hint = near.map_or_else(
-                || "known are `name`, `namespace`, `labels`, `annotations`".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            Problem { at: entry.key_at, path: path.key(&entry.key), message: format!("there is no field `{}` here; {hint}", entry.key) }
-        })
-        .collect();
-    if kind == "Namespace"
-        && let Some(entry) = metadata.entry("namespace")
-        && !matches!(entry.value.data, Data::Null)
-    {
-        let message = "a Namespace lies in no namespace; remove this field".to_owned();
-        problems.push(Problem { at: entry.key_at, path: path.key("namespace"), message });
-    }
-    problems
-}
-
-/// The typed value of a document for a status, without what a file may not say.
-pub(super) fn without_status(json: &mut Value) {
+/// Takes away what a file says of what only the source sets.
+fn without_what_is_set(json: &mut Value) {
     if let Some(object) = json.as_object_mut() {
         object.shift_remove("status");
+    }
+    if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("generation");
+        metadata.shift_remove("creationTimestamp");
     }
 }
 

@@ -1,9 +1,7 @@
 //! Faults of a schema in words for people, at the field that is wrong.
 
-use std::{str::FromStr, sync::LazyLock};
-
 use jsonschema::{
-    JsonType, ValidationError, Validator,
+    JsonType, ValidationError,
     error::{TypeKind, ValidationErrorKind},
 };
 use serde_json::Value;
@@ -13,54 +11,25 @@ use super::{
     secrets::quoted,
     yaml::{Node, Problem},
 };
-use crate::resources::{Duration, schema};
+use crate::{audience::Address, resources::pattern};
 
 /// Characters of a value that a message quotes.
 const QUOTED_MAX: usize = 60;
 
-/// What the patterns of the schemas mean.
-const PATTERNS: &[(&str, &str)] = &[
-    (
-        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-        "is not a name: small letters, digits, `-` and `.`, with a letter or digit at both ends (RFC 1123)",
-    ),
-    (
-        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-        "is not a namespace: small letters, digits and `-`, with a letter or digit at both ends (RFC 1123)",
-    ),
-    (r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", "is not a run: letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
-    (r"^\d{4}-\d{2}-\d{2}$", "is not a date; write it like 2026-12-01"),
-    ("^https?://", "is not a URL; it must begin with https:// or http://"),
-];
-
-/// A kind's schema, ready to judge.
-pub(super) struct Judge {
-    schema: Value,
-    validator: Validator,
+/// A document and the schema that it was judged by.
+pub(super) struct Place<'a> {
+    /// The schema.
+    pub schema: &'a Value,
+    /// The document.
+    pub node: &'a Node,
+    /// Keeps values out of the words.
+    pub is_secret: bool,
 }
 
-impl Judge {
-    fn new(kind: &str) -> Option<Self> {
-        let schema = schema::for_validation(kind)?;
-        let validator = jsonschema::validator_for(&schema).ok()?;
-        Some(Self { schema, validator })
-    }
-
-    /// The judge of a kind, made once. None for kinds that Mailfleet does not read.
-    pub(super) fn of(kind: &str) -> Option<&'static Self> {
-        static JUDGES: LazyLock<Vec<(&'static str, Option<Judge>)>> =
-            LazyLock::new(|| schema::KINDS.iter().map(|kind| (*kind, Judge::new(kind))).collect());
-        JUDGES.iter().find(|(name, _)| *name == kind).and_then(|(_, judge)| judge.as_ref())
-    }
-
-    /// Every fault of a document against the schema. `is_secret` keeps values out of the words.
-    pub(super) fn faults(&self, node: &Node, json: &Value, is_secret: bool) -> Vec<Problem> {
-        let problems: Vec<Problem> = self.validator.iter_errors(json).flat_map(|error| self.explain(&error, node, is_secret)).collect();
-        let is_told_by_another = |problem: &Problem| problems.iter().any(|other| names_missing(other, &problem.path));
-        problems.iter().filter(|problem| problem.path.0.len() < 2 || !is_told_by_another(problem)).cloned().collect()
-    }
-
-    fn explain(&self, error: &ValidationError<'_>, node: &Node, is_secret: bool) -> Vec<Problem> {
+impl Place<'_> {
+    /// One complaint of the schema in words.
+    pub(super) fn explain(&self, error: &ValidationError<'_>) -> Vec<Problem> {
+        let node = self.node;
         let path = node.path_of_pointer(error.instance_path().as_str());
         // The schema of the value: what the keyword stands in.
         let pointer = error.schema_path().as_str();
@@ -75,21 +44,32 @@ impl Judge {
                 .collect(),
             ValidationErrorKind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
+                let path = path.key(name);
                 let about = own.pointer(&format!("/properties/{name}/description")).and_then(Value::as_str);
-                let at = node.locate_key(&path);
                 let about = about.map(|about| format!(". {}", first_sentence(about))).unwrap_or_default();
-                vec![Problem { at, path: path.key(name), message: format!("this field is missing, and must be given{about}") }]
+                // A field that is there is null, which counts as absent.
+                let (at, is) = match node.find(&path) {
+                    Some(_) => (node.locate_key(&path), "the value of this field"),
+                    None => (node.locate_key(&FieldPath(path.0[..path.0.len() - 1].to_vec())), "this field"),
+                };
+                vec![Problem { at, path, message: format!("{is} is missing, and must be given{about}") }]
             }
             kind => {
-                let shown = if is_secret { "this value".to_owned() } else { shown(error.instance()) };
+                let shown = if self.is_secret { "this value".to_owned() } else { shown(error.instance()) };
                 let message = words(kind, own, error.instance(), &shown).unwrap_or_else(|| {
                     let what = error.masked_with("this value").to_string();
                     format!("the schema does not allow this: {what}")
                 });
-                if message.is_empty() { Vec::new() } else { vec![Problem { at: node.locate(&path), path, message }] }
+                vec![Problem { at: node.locate(&path), path, message }]
             }
         }
     }
+}
+
+/// Leaves out fields that are missing only because their name is misspelt, or because they stand elsewhere.
+pub(super) fn drop_told_twice(problems: &mut Vec<Problem>) {
+    let all = problems.clone();
+    problems.retain(|problem| problem.path.0.len() < 2 || !all.iter().any(|other| names_missing(other, &problem.path)));
 }
 
 /// Whether a problem about an unknown field already says that the field at `missing` was meant.
@@ -218,21 +198,8 @@ fn words(kind: &ValidationErrorKind, own: &Value, value: &Value, shown: &str) ->
         ValidationErrorKind::MaxItems { limit } => {
             format!("the list is too long: {} entries, at most {limit}", value.as_array().map_or(0, Vec::len))
         }
-        ValidationErrorKind::MinProperties { .. } => {
-            let known: Vec<&String> = own.get("properties")?.as_object()?.keys().collect();
-            format!("exactly one key is needed, and none is given; known are {}", quoted(&known))
-        }
-        ValidationErrorKind::MaxProperties { limit: 1 } => {
-            let known = own.get("properties")?.as_object()?;
-            let (given, unknown): (Vec<&String>, Vec<&String>) = value.as_object()?.keys().partition(|name| known.contains_key(*name));
-            if given.len() == 1 && !unknown.is_empty() {
-                // The unknown ones are told by themselves.
-                return Some(String::new());
-            }
-            let given = [given, unknown].concat();
-            format!("exactly one key is needed, and {} are given ({}); keep one of them", given.len(), quoted(&given))
-        }
         ValidationErrorKind::Pattern { pattern } => pattern_words(pattern, value.as_str()?, shown)?,
+        ValidationErrorKind::Format { .. } => format!("{shown} is not a day of the calendar"),
         _ => return None,
     })
 }
@@ -249,10 +216,23 @@ fn number_words(number: &Value) -> String {
 }
 
 fn pattern_words(pattern: &str, text: &str, shown: &str) -> Option<String> {
-    if let Some((_, meaning)) = PATTERNS.iter().find(|(known, _)| *known == pattern) {
-        return Some(format!("{shown} {meaning}"));
+    let authority = || text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    match pattern {
+        // Neither value is quoted: the one is empty, and the other holds a password.
+        pattern::NOT_BLANK | pattern::ONE_LINE => pattern::meaning(pattern).map(|meaning| format!("the text {meaning}")),
+        pattern::URL if authority().is_some_and(|authority| authority.contains('@')) => Some(
+            "the URL holds a user name or password, which do not belong in a file like this; use a URL that needs none, a signed one for example".to_owned(),
+        ),
+        pattern::DOMAIN if text.contains('@') => Some(format!(
+            "{shown} is an address; write the domain alone: {}",
+            text.rsplit('@').next().unwrap_or_default()
+        )),
+        pattern::ADDRESS => match Address::parse(text) {
+            Err(why) => Some(format!("{shown} is not an address: {why}")),
+            Ok(_) => pattern::meaning(pattern).map(|meaning| format!("{shown} {meaning}")),
+        },
+        _ => pattern::meaning(pattern).map(|meaning| format!("{shown} {meaning}")),
     }
-    pattern.contains("(ms|s|m|h|d)").then(|| Duration::from_str(text).err()).flatten()
 }
 
 fn wrong_type(kind: &TypeKind, value: &Value, own: &Value, shown: &str) -> String {
@@ -260,7 +240,7 @@ fn wrong_type(kind: &TypeKind, value: &Value, own: &Value, shown: &str) -> Strin
         TypeKind::Single(single) => vec![*single],
         TypeKind::Multiple(several) => several.iter().filter(|kind| *kind != JsonType::Null).collect(),
     };
-    let is_duration = own.get("pattern").and_then(Value::as_str).is_some_and(|pattern| pattern.contains("(ms|s|m|h|d)"));
+    let is_duration = own.get("pattern").and_then(Value::as_str).is_some_and(|pattern| pattern == pattern::DURATION);
     let wanted = match types.as_slice() {
         [JsonType::String] if is_duration => "a duration (like `30s` or `1h30m`)".to_owned(),
         several => several.iter().map(|kind| type_words(*kind)).collect::<Vec<_>>().join(" or "),
@@ -302,22 +282,6 @@ fn type_words(kind: JsonType) -> &'static str {
         JsonType::Object => "a mapping",
         JsonType::String => "text",
     }
-}
-
-/// The words of the typed reader, where they are not for people.
-pub(super) fn reader_words(message: &str, path: &FieldPath) -> String {
-    let field = path.0.last().map(|_| path.to_string()).unwrap_or_default();
-    if message.starts_with("invalid type: floating point") {
-        return "this is written with a decimal point or exponent, and a whole number is needed; write it out in digits".to_owned();
-    }
-    if field.ends_with("startDate") {
-        return "this is not a date of the calendar; write it like 2026-12-01".to_owned();
-    }
-    if field.ends_with("startAt") || field.ends_with("creationTimestamp") {
-        return "this is not a time (RFC 3339); write it like 2026-12-01T08:00:00Z".to_owned();
-    }
-    let end = message.find(" at line ").unwrap_or(message.len());
-    message[..end].to_owned()
 }
 
 #[cfg(test)]

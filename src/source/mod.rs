@@ -18,6 +18,7 @@ mod scan;
 pub mod secrets;
 pub mod sink;
 pub mod status;
+mod verdict;
 mod watch;
 mod yaml;
 

@@ -22,7 +22,9 @@ impl FieldPath {
         self.with(Step::Key(key.to_owned()))
     }
 
-    fn with(&self, step: Step) -> Self {
+    /// The path of one step below this one.
+    #[must_use]
+    pub fn with(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);
         Self(steps)

@@ -1,4 +1,4 @@
-//! A judged document becomes a typed object, and meets the rules beyond its schema.
+//! A judged document becomes a typed object.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,23 +7,14 @@ use serde_json::Value;
 
 use super::{
     NAME_LABEL,
-    document::without_status,
-    explain::reader_words,
-    path::{FieldPath, Step},
+    path::FieldPath,
     secrets::{ConfigMapData, SecretData},
     yaml::{Node, Problem},
 };
-use crate::resources::{
-    Campaign, Kind, Plan, SendingServer,
-    check::{Fault, check_campaign, check_plan, check_server},
-    secret::SecretValue,
-};
+use crate::resources::{Campaign, Kind, Plan, SendingServer, secret::SecretValue};
 
 /// Bytes of all values of a Secret or ConfigMap (Kubernetes' own limit).
 const DATA_MAX: usize = 1024 * 1024;
-
-/// Fields that are left out of one document before the typed reader gives up on it.
-const READER_TURNS_MAX: usize = 100;
 
 /// What a document is.
 #[derive(Clone, Debug)]
@@ -37,13 +28,12 @@ pub(super) enum Body {
     Broken { message: String, document: Arc<Value> },
 }
 
-/// The typed form of a document, and its further problems. None when it cannot be typed at all.
-pub(super) fn body(kind: &str, json: &mut Value, node: &Node, problems: &mut Vec<Problem>) -> Option<Body> {
-    without_status(json);
+/// The typed form of a document, when there is nothing wrong with it.
+pub(super) fn body(kind: &str, json: &Value, node: &Node, problems: &mut Vec<Problem>) -> Option<Body> {
     match kind {
-        SendingServer::KIND => object(json, node, problems, check_server).map(|server| Body::Server(Arc::new(server))),
-        Plan::KIND => object(json, node, problems, check_plan).map(|plan| Body::Plan(Arc::new(plan))),
-        Campaign::KIND => object(json, node, problems, check_campaign).map(|campaign| Body::Campaign(Arc::new(campaign))),
+        SendingServer::KIND => typed(json, node, problems).map(|server| Body::Server(Arc::new(server))),
+        Plan::KIND => typed(json, node, problems).map(|plan| Body::Plan(Arc::new(plan))),
+        Campaign::KIND => typed(json, node, problems).map(|campaign| Body::Campaign(Arc::new(campaign))),
         "Secret" => Some(Body::Secret(secret(json, node, problems))),
         "ConfigMap" => Some(Body::ConfigMap(config_map(json, node, problems))),
         "Namespace" => Some(Body::Namespace(labels(json))),
@@ -51,64 +41,18 @@ pub(super) fn body(kind: &str, json: &mut Value, node: &Node, problems: &mut Vec
     }
 }
 
-fn object<K: Kind>(json: &Value, node: &Node, problems: &mut Vec<Problem>, check: fn(&K, &mut Vec<Fault>)) -> Option<K> {
-    // What the schema does not know is left out, so that the rules can still be tried on the rest.
-    let mut known = json.clone();
-    for problem in problems.iter() {
-        remove(&mut known, &problem.path);
+/// What the verdict accepts, the type reads; a problem here is a difference between the two, and ours to mend.
+fn typed<K: Kind>(json: &Value, node: &Node, problems: &mut Vec<Problem>) -> Option<K> {
+    if !problems.is_empty() {
+        return None;
     }
-    let mut turns = 0;
-    let object = loop {
-        let error = match serde_path_to_error::deserialize::<_, K>(&known) {
-            Ok(object) => break object,
-            Err(error) => error,
-        };
-        let path = FieldPath::parse(&error.path().to_string());
-        let words = error.inner().to_string();
-        // The schema has told what is missing; what is missing besides was left out here.
-        let is_told = overlaps(problems, &path) || (words.starts_with("missing field") && !problems.is_empty());
-        if !is_told {
-            let message = reader_words(&words, &path);
-            problems.push(Problem { at: node.locate(&path), path: path.clone(), message });
+    match serde_path_to_error::deserialize::<_, K>(json) {
+        Ok(object) => Some(object),
+        Err(error) => {
+            let path = FieldPath::parse(&error.path().to_string());
+            problems.push(Problem { at: node.locate(&path), path, message: error.inner().to_string() });
+            None
         }
-        // Once more without the field, for the faults behind it.
-        turns += 1;
-        if turns > READER_TURNS_MAX || !remove(&mut known, &path) {
-            return None;
-        }
-    };
-    let mut faults = Vec::new();
-    check(&object, &mut faults);
-    let already = problems.clone();
-    for fault in faults {
-        let path = FieldPath::parse(&fault.path);
-        // A field that is wrong in itself often breaks a rule with it; one of the two is enough.
-        if !overlaps(&already, &path) {
-            problems.push(Problem { at: node.locate(&path), path, message: fault.message });
-        }
-    }
-    Some(object)
-}
-
-fn overlaps(problems: &[Problem], path: &FieldPath) -> bool {
-    problems.iter().any(|known| !known.path.0.is_empty() && (path.contains(&known.path) || known.path.contains(path)))
-}
-
-/// Removes a field, or the list that it stands in (its other entries would get other numbers). False when nothing was
-/// removed, which is also so for what every document needs.
-fn remove(json: &mut Value, path: &FieldPath) -> bool {
-    let end = path.0.iter().position(|step| matches!(step, Step::Index(_))).unwrap_or(path.0.len());
-    let Some((Step::Key(last), parents)) = path.0[..end].split_last() else { return false };
-    if parents.is_empty() && ["apiVersion", "kind", "metadata", "spec"].contains(&last.as_str()) {
-        return false;
-    }
-    let parent = parents.iter().try_fold(json, |value, step| match step {
-        Step::Key(key) => value.get_mut(key),
-        Step::Index(_) => None,
-    });
-    match parent {
-        Some(Value::Object(object)) => object.shift_remove(last).is_some(),
-        _ => false,
     }
 }
 

@@ -202,9 +202,9 @@ fn contents() -> Vec<Case> {
         case("mjml-is-html", "subject: Hello\n  content: {mjml: '<html><body>Hello</body></html>'}"),
         Case {
             files: vec![("body.html", b"Caf\xe9".to_vec())],
-            ..case("body-not-utf-8", "subject: Hello\n  content: {html: {path: body.html}}")
+            ..case("body-not-utf-8", "subject: Hello\n  content: {htmlFrom: {path: body.html}}")
         },
-        case("body-missing", "subject: Hello\n  content: {html: {path: body.html}}"),
+        case("body-missing", "subject: Hello\n  content: {htmlFrom: {path: body.html}}"),
         Case {
             audience: injecting.to_owned(),
             shown_headers: &["Subject:", "Bcc:", "To:"],

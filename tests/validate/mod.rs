@@ -9,9 +9,11 @@ use std::{
 
 use mailfleet::{
     cli::{
+        crds::crd_text,
         schema::schema_text,
         validate::{print_json, print_text},
     },
+    resources::crd::CUSTOM_KINDS,
     source::{Files, Options, Severity},
 };
 
@@ -73,6 +75,22 @@ fn the_committed_schema_is_the_one_of_the_types() {
         fs::write(path, now).expect("the file");
         panic!("{} was stale and is rewritten; commit it", path.display());
     }
+}
+
+#[test]
+fn the_committed_definitions_are_those_of_the_types() {
+    let mut stale = Vec::new();
+    for kind in CUSTOM_KINDS {
+        let path = format!("crds/{}s.yaml", kind.to_lowercase());
+        let now = crd_text(kind).expect(kind);
+        if fs::read_to_string(&path).unwrap_or_default() != now {
+            fs::create_dir_all("crds").expect("the folder");
+            fs::write(&path, now).expect("the file");
+            stale.push(path);
+        }
+    }
+    assert_eq!(fs::read_dir("crds").expect("the folder").count(), CUSTOM_KINDS.len());
+    assert!(stale.is_empty(), "{stale:?} were stale and are rewritten; commit them");
 }
 
 #[test]

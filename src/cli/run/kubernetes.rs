@@ -94,6 +94,9 @@ async fn lead(
         _ = stop.wait_for(|stop| *stop) => return ExitCode::SUCCESS,
         holder = lease.lost() => return lost(&holder),
     };
+    for difference in cluster::differences(client).await {
+        text::tell(&difference);
+    }
     let shown = (!args.quiet).then(|| tokio::spawn(progress::show(seen)));
     let engine = EngineOptions {
         state_dir: args.state.clone(),

@@ -90,7 +90,7 @@ impl Plane {
             html: None,
             text: Some("Hi".to_owned()),
             mjml: None,
-            headers: BTreeMap::new(),
+            headers: Vec::new(),
             unsubscribe_url: None,
             one_click: false,
         };

@@ -1,7 +1,6 @@
 //! Python's `email` package reads back what was written, for data that no sane person would enter.
 
 use std::{
-    collections::BTreeMap,
     io::Write,
     process::{Command, Stdio},
 };
@@ -184,7 +183,7 @@ fn case(random: &mut Random) -> Value {
         text: text.then(|| "Hello\n{{ body }}".to_owned()),
         html: html.then(|| "<p>{{ body }}</p>".to_owned()),
         mjml: None,
-        headers: BTreeMap::from([("X-Note".to_owned(), "N{{ note }}".to_owned())]),
+        headers: vec![super::header("X-Note", "N{{ note }}")],
         unsubscribe_url: None,
         one_click: false,
     };

@@ -117,13 +117,7 @@ async fn no_symlink_leads_out_of_the_state_folder() {
 
 #[test]
 fn paths_stay_inside() {
-    for (path, is_good) in
-        [("a/b", true), ("a", true), ("/a", false), ("../a", false), ("a/../../b", false), ("", false), (".", false), ("a\nb", false)]
-    {
-        let outbox = Outbox { path: Some(path.to_owned()) };
-        let mut faults = Vec::new();
-        outbox.check(&mut faults);
-        assert_eq!(faults.is_empty(), is_good, "{path}");
+    for path in ["/a", "../a", "a/../../b", "", "."] {
+        assert!(Outbox { path: Some(path.to_owned()) }.build(Folder::new("paths").context()).is_err(), "{path}");
     }
-    assert!(Outbox { path: Some("../x".to_owned()) }.build(Folder::new("paths").context()).is_err());
 }

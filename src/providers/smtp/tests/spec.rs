@@ -16,36 +16,6 @@ fn the_port_follows_the_encryption() {
 }
 
 #[test]
-fn rules_beyond_the_schema() {
-    let auth = "auth: {secretRef: {name: x}}";
-    for (yaml, paths) in [
-        ("{host: smtp.example.com}".to_owned(), &[][..]),
-        ("{host: smtp_1.example.com.}".to_owned(), &[]),
-        (format!("{{host: localhost, encryption: None, {auth}}}"), &[]),
-        (format!("{{host: 127.9.9.9, encryption: None, {auth}}}"), &[]),
-        (format!("{{host: '::1', encryption: None, {auth}}}"), &[]),
-        (format!("{{host: a.example, {auth}}}"), &[]),
-        (format!("{{host: a.example, encryption: None, {auth}}}"), &["auth"]),
-        (format!("{{host: localhost.example, encryption: None, {auth}}}"), &["auth"]),
-        ("{host: ''}".to_owned(), &["host"]),
-        ("{host: 'a b'}".to_owned(), &["host"]),
-        ("{host: 'a.example:25'}".to_owned(), &["host"]),
-        ("{host: 'smtp://a.example'}".to_owned(), &["host"]),
-        ("{host: a.example, port: 0}".to_owned(), &["port"]),
-        ("{host: a.example, heloName: 'a b'}".to_owned(), &["heloName"]),
-        ("{host: a.example, tlsServerName: 'a b'}".to_owned(), &["tlsServerName"]),
-        ("{host: a.example, replyTimeout: 900ms}".to_owned(), &["replyTimeout"]),
-        ("{host: a.example, replyTimeout: 1s}".to_owned(), &[]),
-        ("{host: a.example, encryption: None, caRef: {name: a, key: b}, tlsServerName: b}".to_owned(), &["caRef", "tlsServerName"]),
-    ] {
-        let mut faults = Vec::new();
-        spec(&yaml).check(&mut faults);
-        let found: Vec<_> = faults.iter().map(|fault| fault.path.strip_prefix("spec.provider.smtp.").unwrap()).collect();
-        assert_eq!(found, paths, "{yaml}");
-    }
-}
-
-#[test]
 fn secrets_by_mechanism() {
     for (mechanism, keys) in [
         ("", "username password? token?"),

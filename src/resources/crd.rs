@@ -1,0 +1,239 @@
+//! The CustomResourceDefinitions of the three kinds, made from their types.
+//!
+//! The schema of each is structural: what schemars writes as `anyOf`, `oneOf` and `null` is made plain. It holds no
+//! default (defaults live in code and show in status), and every bound and rule that one object must meet.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::{Campaign, GROUP, Kind, Plan, SendingServer, VERSION};
+
+/// The path of a part of the condition `Ready`.
+macro_rules! ready {
+    ($part:literal) => {
+        concat!(".status.conditions[?(@.type==\"Ready\")].", $part)
+    };
+}
+
+/// A column of `kubectl get`: its heading, where it is read, and whether only `-o wide` shows it.
+struct Column(&'static str, &'static str, bool);
+
+/// What a kind is called, and how it is listed.
+struct Names {
+    singular: &'static str,
+    short: &'static str,
+    about: &'static str,
+    columns: &'static [Column],
+}
+
+/// Our kinds.
+pub const CUSTOM_KINDS: &[&str] = &[SendingServer::KIND, Plan::KIND, Campaign::KIND];
+
+const SERVER: Names = Names {
+    singular: "sendingserver",
+    short: "mfs",
+    about: "One way to hand messages over, with its limits and its probe.",
+    columns: &[
+        Column("Type", ".status.provider", false),
+        Column("State", ".status.state", false),
+        Column("Reason", ready!("reason"), false),
+        Column("Used", ".status.used", false),
+        Column("Address", ".status.address", true),
+        Column("Message", ready!("message"), true),
+    ],
+};
+
+const PLAN: Names = Names {
+    singular: "plan",
+    short: "mfp",
+    about: "Which servers an operator grants, to which namespaces.",
+    columns: &[
+        Column("Active", ".status.active", false),
+        Column("Ready", ready!("status"), false),
+        Column("Reason", ready!("reason"), false),
+        Column("Campaigns", ".status.campaigns", false),
+    ],
+};
+
+const CAMPAIGN: Names = Names {
+    singular: "campaign",
+    short: "mfc",
+    about: "One message to an audience, through the servers that a plan grants.",
+    columns: &[
+        Column("Phase", ".status.state", false),
+        Column("Sent", ".status.sent", false),
+        Column("Failed", ".status.failed", false),
+        Column("Time Left", ".status.timeLeft", false),
+        Column("Reason", ready!("reason"), false),
+        Column("Plan", ".spec.planRef.name", true),
+        Column("Run", ".status.run", true),
+        Column("Message", ready!("message"), true),
+    ],
+};
+
+/// What a kind is for, in a sentence.
+#[must_use]
+pub fn about(kind: &str) -> Option<&'static str> {
+    names(kind).map(|names| names.about)
+}
+
+fn names(kind: &str) -> Option<&'static Names> {
+    match kind {
+        SendingServer::KIND => Some(&SERVER),
+        Plan::KIND => Some(&PLAN),
+        Campaign::KIND => Some(&CAMPAIGN),
+        _ => None,
+    }
+}
+
+/// The structural schema of one of our kinds; none for another.
+#[must_use]
+pub fn structural(kind: &str) -> Option<Value> {
+    let (mut schema, names) = match kind {
+        SendingServer::KIND => (inlined::<SendingServer>(), &SERVER),
+        Plan::KIND => (inlined::<Plan>(), &PLAN),
+        Campaign::KIND => (inlined::<Campaign>(), &CAMPAIGN),
+        _ => return None,
+    };
+    make_plain(&mut schema);
+    let object = schema.as_object_mut()?;
+    object.insert("description".to_owned(), names.about.into());
+    object.insert("required".to_owned(), json!(["spec"]));
+    let properties = object.get_mut("properties")?.as_object_mut()?;
+    // An API server knows the metadata by itself, and allows no word here.
+    properties.insert("metadata".to_owned(), json!({"type": "object"}));
+    if let Some(conditions) = properties.get_mut("status").and_then(|status| status.pointer_mut("/properties/conditions")) {
+        open_conditions(conditions);
+    }
+    Some(schema)
+}
+
+/// Conditions are a map by type, and their words are no part of the schema: a controller may be newer than its CRDs.
+fn open_conditions(conditions: &mut Value) {
+    for field in ["type", "reason"] {
+        let schema = conditions.pointer_mut(&format!("/items/properties/{field}")).and_then(Value::as_object_mut);
+        if let Some(schema) = schema {
+            schema.remove("enum");
+            schema.insert("maxLength".to_owned(), 316.into());
+            if let Some(Value::String(about)) = schema.get_mut("description") {
+                about.truncate(about.find("\n\n").unwrap_or(about.len()));
+            }
+        }
+    }
+    if let Some(conditions) = conditions.as_object_mut() {
+        conditions.insert("x-kubernetes-list-type".to_owned(), "map".into());
+        conditions.insert("x-kubernetes-list-map-keys".to_owned(), json!(["type"]));
+    }
+}
+
+fn inlined<K: JsonSchema>() -> Value {
+    SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<K>()
+        .to_value()
+}
+
+/// Makes a schema structural.
+fn make_plain(schema: &mut Value) {
+    let Value::Object(object) = schema else { return };
+    merge_optional(object);
+    merge_words(object);
+    if let Some(Value::Array(types)) = object.get("type") {
+        let plain = types.iter().find(|name| *name != "null").cloned();
+        object.insert("type".to_owned(), plain.unwrap_or_default());
+    }
+    for keyword in ["$schema", "title", "default"] {
+        object.shift_remove(keyword);
+    }
+    if object.get("additionalProperties") == Some(&Value::Bool(false)) {
+        object.shift_remove("additionalProperties");
+    }
+    match object.get("format").and_then(Value::as_str) {
+        Some("uint8" | "uint16" | "uint32" | "uint64") => {
+            object.insert("format".to_owned(), "int64".into());
+        }
+        Some("date" | "date-time" | "int32" | "int64" | "double") | None => {}
+        Some(_) => {
+            object.shift_remove("format");
+        }
+    }
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        properties.values_mut().for_each(make_plain);
+    }
+    for keyword in ["items", "additionalProperties"] {
+        if let Some(below) = object.get_mut(keyword) {
+            make_plain(below);
+        }
+    }
+}
+
+/// `anyOf` of a schema and null becomes the schema; the field's own description is the better one.
+fn merge_optional(object: &mut Map<String, Value>) {
+    let Some(Value::Array(choices)) = object.get("anyOf") else { return };
+    let Some(choice) = choices.iter().find(|choice| choice.get("type") != Some(&json!("null"))).cloned() else { return };
+    object.shift_remove("anyOf");
+    for (key, value) in choice.as_object().into_iter().flatten() {
+        object.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+}
+
+/// `oneOf` of words becomes `enum`, and what each word means goes into the description.
+fn merge_words(object: &mut Map<String, Value>) {
+    let Some(Value::Array(choices)) = object.get("oneOf") else { return };
+    let Some(words) = choices.iter().map(|choice| choice.get("const").cloned()).collect::<Option<Vec<_>>>() else { return };
+    let meaning = |choice: &Value| Some(format!("- `{}`: {}", choice.get("const")?.as_str()?, choice.get("description")?.as_str()?));
+    let meanings = choices.iter().filter_map(meaning).collect::<Vec<_>>().join("\n");
+    let about = object.get("description").and_then(Value::as_str).unwrap_or_default();
+    let description = format!("{about}\n\n{meanings}");
+    object.shift_remove("oneOf");
+    object.insert("type".to_owned(), "string".into());
+    object.insert("enum".to_owned(), Value::Array(words));
+    object.insert("description".to_owned(), description.into());
+}
+
+/// The whole CustomResourceDefinition of one of our kinds; none for another.
+#[must_use]
+pub fn definition(kind: &str) -> Option<Value> {
+    let names = names(kind)?;
+    let plural = format!("{}s", names.singular);
+    let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
+    let column = |Column(name, path, is_wide): &Column| {
+        // Only a count that is a number in status is one here: the others are texts like 1200/2000.
+        let kind = if *path == ".status.campaigns" { "integer" } else { "string" };
+        let mut column = json!({"name": name, "type": kind, "jsonPath": path});
+        if *is_wide && let Some(column) = column.as_object_mut() {
+            column.insert("priority".to_owned(), 1.into());
+        }
+        column
+    };
+    let columns: Vec<Value> = names.columns.iter().map(column).chain([age]).collect();
+    Some(json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.{GROUP}")},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "categories": ["mailfleet"],
+                "kind": kind,
+                "listKind": format!("{kind}List"),
+                "plural": plural,
+                "shortNames": [names.short],
+                "singular": names.singular,
+            },
+            "scope": "Namespaced",
+            "versions": [{
+                "name": VERSION,
+                "served": true,
+                "storage": true,
+                "subresources": {"status": {}},
+                "additionalPrinterColumns": columns,
+                "schema": {"openAPIV3Schema": structural(kind)?},
+            }],
+        },
+    }))
+}
+
+#[cfg(test)]
+mod tests;

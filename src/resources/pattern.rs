@@ -1,0 +1,101 @@
+//! The shapes of texts, as regular expressions, and what each of them asks for in words.
+//!
+//! They keep to what RE2 (the API server) and Rust's `regex` read alike: ASCII classes written out, no `\d`, no `\s`.
+
+/// A label of a domain name: letters, digits and `-` within (RFC 1123, 2.1), or letters of other alphabets (RFC 5890).
+macro_rules! label {
+    () => {
+        r"[^\x00-\x2F\x3A-\x40\x5B-\x60\x7B-\x7F]([^\x00-\x2C\x2E-\x2F\x3A-\x40\x5B-\x60\x7B-\x7F]*[^\x00-\x2F\x3A-\x40\x5B-\x60\x7B-\x7F])?"
+    };
+}
+macro_rules! domain {
+    () => {
+        concat!(label!(), r"(\.", label!(), ")*")
+    };
+}
+/// Atoms with dots between them (RFC 5321, `Dot-string`, and RFC 6531).
+macro_rules! local {
+    () => {
+        r#"[^\x00-\x20\x7F-\xA0"(),.:;<>@\[\\\]]+(\.[^\x00-\x20\x7F-\xA0"(),.:;<>@\[\\\]]+)*"#
+    };
+}
+/// A name between two slashes that is neither `.` nor `..`, without control characters.
+macro_rules! folder {
+    () => {
+        r"([^./\x00-\x1F\x7F-\x9F][^/\x00-\x1F\x7F-\x9F]*|\.[^./\x00-\x1F\x7F-\x9F][^/\x00-\x1F\x7F-\x9F]*|\.\.[^/\x00-\x1F\x7F-\x9F]+)"
+    };
+}
+
+/// A name of an object (RFC 1123, subdomain).
+pub const NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// A name of a namespace (RFC 1123, label).
+pub const NAMESPACE: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// A key of a Secret or ConfigMap.
+pub const KEY: &str = r"^[-._a-zA-Z0-9]+$";
+/// A name of a run.
+pub const RUN: &str = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+/// A duration (GEP-2257).
+pub const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+/// A day; that the calendar has it is told by the format `date`.
+pub const DATE: &str = r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$";
+/// A time (RFC 3339); that the calendar has its day is told by the format `date-time`.
+pub const TIME: &str =
+    r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])$";
+/// A domain name.
+pub const DOMAIN: &str = concat!("^", domain!(), "$");
+/// A DKIM selector.
+pub const SELECTOR: &str = r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$";
+/// A bare address.
+pub const ADDRESS: &str = concat!("^", local!(), "@", domain!(), "$");
+/// Text that becomes a header field.
+pub const ONE_LINE: &str = r"^[^\x00\r\n]*$";
+/// Text that is more than blanks.
+pub const NOT_BLANK: &str = r"[^ \t\r\n]";
+/// A name of a header field (RFC 5322, 3.6.8).
+pub const HEADER_NAME: &str = r"^[!-9;-~]+$";
+/// An http or https URL with a host and without a login.
+pub const URL: &str = r"^https?://[^/?#@\x00-\x20\x7F]+([/?#][^\x00-\x20\x7F]*)?$";
+/// The URL of an unsubscribe page, a template; it may begin with one.
+pub const UNSUBSCRIBE_URL: &str = r"^(https://|http://|mailto:|\{\{|\{%)[^\x00\r\n]*$";
+/// A host name, an IPv4 address, or an IPv6 address with or without brackets.
+pub const HOST: &str = r"^([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])$";
+/// What may stand after EHLO.
+pub const HELO: &str = r"^[!-~]+$";
+/// A name in a certificate.
+pub const CERTIFICATE_NAME: &str =
+    r"^([A-Za-z0-9_]([-A-Za-z0-9_]{0,62})(\.[A-Za-z0-9_]([-A-Za-z0-9_]{0,62}))*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$";
+/// A relative path without `.` and `..`.
+pub const INNER_PATH: &str = concat!("^", folder!(), "(/", folder!(), ")*$");
+
+/// A path relative to the file that names it.
+pub const RELATIVE_PATH: &str = r"^[^/\x00-\x1F\x7F][^\x00-\x1F\x7F]*$";
+
+/// What each pattern asks for, to stand behind the quoted value.
+pub const MEANINGS: &[(&str, &str)] = &[
+    (NAME, "is not a name: small letters, digits, `-` and `.`, each part with a letter or digit at both ends (RFC 1123)"),
+    (NAMESPACE, "is not a namespace: small letters, digits and `-`, with a letter or digit at both ends (RFC 1123)"),
+    (KEY, "is not a key: letters, digits, `-`, `_` and `.`"),
+    (RUN, "is not a run: letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
+    (DURATION, "is not a duration; write a whole number and a unit (h, m, s or ms), for example `30s` or `1h30m`"),
+    (DATE, "is not a date; write it like 2026-12-01"),
+    (TIME, "is not a time (RFC 3339); write it like 2026-12-01T08:00:00Z"),
+    (DOMAIN, "is not a domain name; write it like news.example.com"),
+    (SELECTOR, "is not a selector; letters, digits and `-`, for example s1"),
+    (ADDRESS, "is not an address; write it like news@example.com, and the display name in `name`"),
+    (ONE_LINE, "has several lines; this becomes a header field, and must be one line"),
+    (NOT_BLANK, "is empty; write it, or leave the field out"),
+    (HEADER_NAME, "is not a header name: letters, digits and `-`, without spaces and colons"),
+    (URL, "is not a URL that can be fetched; write it like https://example.com/subscribers.csv"),
+    (UNSUBSCRIBE_URL, "is not a URL of one line that begins with https://, http:// or mailto:"),
+    (HOST, "is not a host name or address; write it like smtp.example.com, the port apart, other alphabets as `xn--`"),
+    (HELO, "is not a host name like mail.example.com, or an address in brackets"),
+    (CERTIFICATE_NAME, "is not a host name or address as it stands in a certificate"),
+    (RELATIVE_PATH, "is not a relative path; write it as seen from this file, like mails/spring.html"),
+    (INNER_PATH, "is not a folder inside the state folder, like outbox/preview: not absolute, and without `.` and `..`"),
+];
+
+/// What a pattern asks for.
+#[must_use]
+pub fn meaning(pattern: &str) -> Option<&'static str> {
+    MEANINGS.iter().find(|(known, _)| *known == pattern).map(|(_, meaning)| *meaning)
+}

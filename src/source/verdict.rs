@@ -1,0 +1,122 @@
+//! The verdict on a document: accepted or rejected, as an API server with our CRDs would have it.
+//!
+//! The schema is the CRD's, and the rules are the CRD's own CEL. Around them stands what every API server does: `normal`
+//! drops nulls, `metadata` has the rules of Kubernetes' own metadata, `lists` keeps keys of lists unique, `cel` evaluates.
+//! What is accepted here, the types can read.
+
+mod cel;
+mod lists;
+mod metadata;
+mod normal;
+
+use std::sync::LazyLock;
+
+use jiff::civil::Date;
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value;
+
+use self::cel::Rules;
+use super::{
+    explain::{self, Place},
+    path::{FieldPath, Step},
+    yaml::{Node, Problem},
+};
+use crate::resources::schema;
+
+/// A kind's schema and rules, ready to judge.
+pub(super) struct Judge {
+    schema: Value,
+    validator: Validator,
+    rules: Rules,
+}
+
+impl Judge {
+    fn new(kind: &str) -> Option<Self> {
+        let schema = schema::for_validation(kind)?;
+        let validator = jsonschema::options()
+            .with_pattern_options(PatternOptions::regex())
+            .should_validate_formats(true)
+            .with_format("date", is_date)
+            .with_format("date-time", is_date_time)
+            .build(&schema)
+            .ok()?;
+        let rules = Rules::compile(&schema).ok()?;
+        Some(Self { schema, validator, rules })
+    }
+
+    /// The judge of a kind, made once. None for kinds that Mailfleet does not read.
+    pub(super) fn of(kind: &str) -> Option<&'static Self> {
+        static JUDGES: LazyLock<Vec<(&'static str, Option<Judge>)>> =
+            LazyLock::new(|| schema::KINDS.iter().map(|kind| (*kind, Judge::new(kind))).collect());
+        JUDGES.iter().find(|(name, _)| *name == kind).and_then(|(_, judge)| judge.as_ref())
+    }
+
+    /// Every fault of a document, which is made what an API server would keep of it. `node` gives the places; `is_secret`
+    /// keeps values out of the words.
+    pub(super) fn judge(&self, kind: &str, node: &Node, json: &mut Value, is_secret: bool) -> Vec<Problem> {
+        let before = normal::normalise(json, &self.schema);
+        let place = Place { schema: &self.schema, node, is_secret };
+        let mut problems: Vec<Problem> = self.validator.iter_errors(&*json).flat_map(|error| place.explain(&error)).collect();
+        explain::drop_told_twice(&mut problems);
+        problems.extend(metadata::faults(kind, json).into_iter().map(|breach| breach.at(node)));
+        let mut breaches = Vec::new();
+        lists::breaches(&self.schema, json, &FieldPath::default(), &mut breaches);
+        // Where the shape is wrong already, a rule could only complain of the same.
+        let is_shaped = |path: &FieldPath| !problems.iter().any(|problem| path.contains(&problem.path) || problem.path.contains(path));
+        self.rules.breaches(&self.schema, before.as_ref().unwrap_or(json), &FieldPath::default(), &is_shaped, &mut breaches);
+        problems.extend(breaches.into_iter().map(|breach| breach.at(node)));
+        problems
+    }
+}
+
+/// Something that is wrong at a field, before its place in the file is known.
+#[derive(Debug)]
+pub(super) struct Breach {
+    path: FieldPath,
+    message: String,
+    /// It is about the key and not about the value.
+    of_key: bool,
+}
+
+impl Breach {
+    fn new(path: FieldPath, message: impl Into<String>) -> Self {
+        Self { path, message: message.into(), of_key: false }
+    }
+
+    fn of_key(path: FieldPath, message: impl Into<String>) -> Self {
+        Self { path, message: message.into(), of_key: true }
+    }
+
+    fn at(self, node: &Node) -> Problem {
+        let at = if self.of_key { node.locate_key(&self.path) } else { node.locate(&self.path) };
+        Problem { at, path: self.path, message: self.message }
+    }
+}
+
+/// The schemas of the values right below one, and the values.
+fn children<'a>(schema: &'a Value, json: &'a Value, path: &FieldPath) -> Vec<(&'a Value, &'a Value, FieldPath)> {
+    match json {
+        Value::Object(object) => {
+            let of = |name: &str| schema.get("properties").and_then(|p| p.get(name)).or_else(|| schema.get("additionalProperties"));
+            object.iter().filter_map(|(name, value)| Some((of(name)?, value, path.key(name)))).collect()
+        }
+        Value::Array(items) => match schema.get("items") {
+            Some(schema) => items.iter().enumerate().map(|(index, value)| (schema, value, path.with(Step::Index(index)))).collect(),
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// The format `date`, which with its pattern is a day that the calendar has.
+fn is_date(text: &str) -> bool {
+    text.parse::<Date>().is_ok()
+}
+
+/// The format `date-time`: what the pattern leaves open is whether the calendar has the day.
+fn is_date_time(text: &str) -> bool {
+    text.split_once(['T', 't']).is_some_and(|(day, _)| is_date(day))
+}
+
+#[cfg(test)]
+mod tests;
