@@ -82,7 +82,8 @@ impl Lease {
 struct Candidate {
     api: Api<LeaseObject>,
     options: LeaseOptions,
-    /// The version as it was seen last, and since when.
+    /// The version as it was seen last, and since when. Forgotten when the API server cannot be asked: the holder could not
+    /// renew either, and keeps its place if it does so first.
     seen: Option<(String, Instant)>,
     /// Another was seen to hold it.
     is_held: bool,
@@ -96,12 +97,16 @@ impl Candidate {
             Ok(Err(error)) => {
                 // 409: another was quicker; the next look tells.
                 if !matches!(&error, kube::Error::Api(status) if status.code == 409) {
+                    self.seen = None;
                     let LeaseOptions { namespace, name, .. } = self.options.clone();
                     self.tell(format!("the Lease {namespace}/{name} cannot be read or written ({error}); nothing is sent until it can"));
                 }
                 false
             }
-            Err(_) => false,
+            Err(_) => {
+                self.seen = None;
+                false
+            }
         }
     }
 
