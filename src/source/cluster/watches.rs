@@ -1,6 +1,8 @@
 //! The streams of the API server: the three kinds, namespaces, and the metadata of Secrets and ConfigMaps.
 //!
-//! A stream that breaks begins anew with a growing, jittered delay; what was seen stays in use meanwhile.
+//! A stream that breaks goes on with a growing, jittered delay; what was seen stays in use meanwhile. When the API server
+//! was away everything is listed anew: it may come back with another history (a restored or new etcd), and a watch from a
+//! version that this history has not reached would be silent for as long.
 
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
@@ -12,7 +14,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client, ResourceExt as _,
     api::ApiResource,
-    core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta},
+    core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta, Status},
     runtime::watcher::{self, Event},
 };
 use serde::de::DeserializeOwned;
@@ -91,7 +93,7 @@ where
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
     };
     let scope = namespace.map(str::to_owned);
-    let stream = watcher::watcher(api, config());
+    let stream = move || watcher::watcher(api.clone(), config());
     tokio::spawn(follow(stream, changes.clone(), plural, scope, move |listing, object| change(listing, object.and_then(objects::read))));
 }
 
@@ -103,7 +105,7 @@ where
         None => Api::all(client.clone()),
         Some(namespace) => Api::namespaced(client.clone(), namespace),
     };
-    let stream = watcher::watcher(api, config());
+    let stream = move || watcher::watcher(api.clone(), config());
     let scope = namespace.map(str::to_owned);
     let plural = if is_secret { "secrets" } else { "configmaps" };
     tokio::spawn(follow(stream, changes.clone(), plural, scope, move |listing, object| {
@@ -113,7 +115,8 @@ where
 }
 
 fn all_namespaces(client: &Client, changes: &mpsc::Sender<Change>) {
-    let stream = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config());
+    let api = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
+    let stream = move || watcher::watcher(api.clone(), config());
     tokio::spawn(follow(stream, changes.clone(), "namespaces", None, |listing, object| {
         Change::Namespace(listing, object.map(|object| labels(object.metadata)))
     }));
@@ -154,14 +157,14 @@ fn one_namespace(client: &Client, namespace: &str, changes: &mpsc::Sender<Change
     });
 }
 
-async fn follow<K: Debug + Clone>(
-    stream: impl Stream<Item = watcher::Result<Event<K>>>,
+async fn follow<K: Debug + Clone, S: Stream<Item = watcher::Result<Event<K>>>>(
+    begin: impl Fn() -> S,
     changes: mpsc::Sender<Change>,
     plural: &'static str,
     scope: Option<String>,
     change: impl Fn(Listing, Option<K>) -> Change,
 ) {
-    let mut stream = std::pin::pin!(stream);
+    let mut stream = std::pin::pin!(begin());
     let mut delay = RETRY_FIRST;
     let mut told = None::<String>;
     while let Some(event) = stream.next().await {
@@ -169,6 +172,9 @@ async fn follow<K: Debug + Clone>(
             Ok(event) => event,
             Err(error) => {
                 tell(&error, plural, scope.as_deref(), &mut told);
+                if status_of(&error).is_none_or(|status| status.code >= 500) {
+                    stream.set(begin());
+                }
                 tokio::time::sleep(jittered(delay)).await;
                 delay = (delay * 2).min(RETRY_MAX);
                 continue;
@@ -191,17 +197,21 @@ async fn follow<K: Debug + Clone>(
     }
 }
 
-/// Says once what is wrong, until it is something else.
-fn tell(error: &watcher::Error, plural: &str, scope: Option<&str>, told: &mut Option<String>) {
-    let status = match error {
+/// What the API server answered; none when it could not be reached.
+fn status_of(error: &watcher::Error) -> Option<&Status> {
+    match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
             Some(status)
         }
         watcher::Error::WatchError(status) => Some(status),
         _ => None,
-    };
+    }
+}
+
+/// Says once what is wrong, until it is something else.
+fn tell(error: &watcher::Error, plural: &str, scope: Option<&str>, told: &mut Option<String>) {
     let place = scope.map_or_else(|| "the whole cluster".to_owned(), |namespace| format!("namespace {namespace}"));
-    let words = match status.map(|status| status.code) {
+    let words = match status_of(error).map(|status| status.code) {
         // What was asked for is too old: the list is read again, which is no fault.
         Some(410) => return,
         Some(403) => format!("the service account may not list and watch {plural} in {place}; grant it these verbs, or give --namespace"),
