@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use serde_json::{Value, json};
 
 use super::{Origin, StatusFolder, cluster::ClusterStatuses};
-use crate::resources::{API_VERSION, Condition, Key, Metadata};
+use crate::resources::{API_VERSION, Campaign, Condition, Key, Kind as _, Metadata, SendingServer};
 
 /// A status to be written.
 pub struct StatusWrite<'a> {
@@ -77,7 +77,10 @@ impl StatusSink {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_broken(&self, broken: &super::Broken, before: Option<&[Condition]>, now: &[Condition]) -> io::Result<()> {
-        let status = json!({"conditions": now});
+        let mut status = json!({"conditions": now});
+        if let Some(state) = state_of_broken(broken.kind) {
+            status["state"] = json!(state);
+        }
         match (self, &broken.origin) {
             (Self::Folder(folder), _) => {
                 let mut value = (*broken.document).clone();
@@ -131,5 +134,14 @@ impl StatusSink {
         if let Self::Cluster(cluster) = self {
             cluster.flush(grace).await;
         }
+    }
+}
+
+/// The state of an object of which no version was ever good: nothing is done with it. Plans have none.
+fn state_of_broken(kind: &str) -> Option<&'static str> {
+    match kind {
+        SendingServer::KIND => Some("Inactive"),
+        Campaign::KIND => Some("Stopped"),
+        _ => None,
     }
 }
