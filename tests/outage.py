@@ -8,14 +8,13 @@ Inactive, and Active again without a restart. `--quick` for a short turn.
 import argparse
 import sys
 import time
-from collections import Counter
 
 from parts import fleet as fleets
+from parts.judge import everyone_once
 from parts.process import folder, keep_folders, wait_until
 from parts.report import Breach, require, table
 from parts.sinks import Sink
 
-IN_FLIGHT_MAX = 64  # claims without an outcome that a process may hold
 PROBE = {"interval": "5s", "timeout": "1s", "retryAfter": "500ms", "failureThreshold": 3}
 # So slow is a sink that messages are on the wire at every moment, and the campaign outlives the outage.
 DELAY, CONNECTIONS = "3ms", 3
@@ -51,31 +50,11 @@ def outage(program, how: str, recipients: int) -> list:
             MEND[how](victim)
             until_active = fleet.wait_state("SendingServer", "b", "Active", 60)
             watch(finished, 180, "the campaign's end")
-        facts = judge(fleet, [healthy, victim], recipients)
+        facts = everyone_once(fleet.recipients("spring"), [healthy, victim], recipients)
         if how == "421":
             require(facts["unknown"] == 0, f"a 421 left {facts['unknown']} unknown, though it says that nothing was taken")
         taken_after = victim.count()["accepted"] if how == "killed" else victim.log_size() - taken_before
         return [how, recipients, *facts.values(), f"{until_inactive:.1f}", reason, f"{until_active:.1f}", taken_after]
-
-
-def judge(fleet, sinks, recipients: int) -> dict:
-    """What the sinks and the ledger say of everyone."""
-    everyone = {fleets.address(number) for number in range(recipients)}
-    # A message that came whole and got no answer may have been taken by a real server: it counts as mailed.
-    taken = sum((sink.taken() for sink in sinks), Counter())
-    answered = {recipient for sink in sinks for word, recipient, _ in sink.lines() if word == "accepted"}
-    states = fleet.recipients("spring")
-    counts = Counter(states.values())
-    doubles = [recipient for recipient, count in taken.items() if count > 1]
-    require(not doubles, f"{len(doubles)} recipients were mailed twice: {doubles[:3]}")
-    require(set(states) == everyone, f"the ledger names {len(states)} recipients of {recipients}")
-    require(set(counts) <= {"Accepted", "Unknown"}, f"recipients without a proper end: {dict(counts)}")
-    lost = [recipient for recipient, state in states.items() if state == "Accepted" and recipient not in answered]
-    require(not lost, f"{len(lost)} recipients are Accepted in the ledger, and no sink answered for them: {lost[:3]}")
-    unnamed = [recipient for recipient in everyone - answered if states[recipient] != "Unknown"]
-    require(not unnamed, f"{len(unnamed)} recipients got no answer and are not named as unknown: {unnamed[:3]}")
-    require(counts["Unknown"] <= IN_FLIGHT_MAX, f"{counts['Unknown']} unknown, but at most {IN_FLIGHT_MAX} were on the wire")
-    return {"accepted": counts["Accepted"], "unknown": counts["Unknown"], "doubles": len(doubles)}
 
 
 def main():

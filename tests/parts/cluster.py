@@ -151,11 +151,16 @@ class ControlPlane:
         """Takes the API server away; etcd keeps the data."""
         self.apiserver.kill()
 
-    def start_apiserver(self) -> float:
-        """Brings it back on the same port; how long it took until it was ready, seconds."""
+    def start_apiserver(self, meanwhile=lambda: None) -> float:
+        """Brings it back on the same port; how long it took until it was ready, seconds. `meanwhile` is called while it starts."""
         begin = time.monotonic()
         self._spawn_apiserver()
-        wait_until(lambda: not self.apiserver.running() or self._is_ready(), START_SECONDS, "the API server's return", every=0.05)
+
+        def is_decided():
+            meanwhile()
+            return not self.apiserver.running() or self._is_ready()
+
+        wait_until(is_decided, START_SECONDS, "the API server's return", every=0.005)
         if not self.apiserver.running():
             raise RuntimeError(f"kube-apiserver did not come back: {self.apiserver.tail()}")
         return time.monotonic() - begin

@@ -71,12 +71,33 @@ def address(number: int, domain: str = "example.com") -> str:
     return f"person{number}@{domain}"
 
 
-class Fleet:
+class Ledger:
+    """The ledger of a state folder, read beside whoever writes it."""
+
+    def __init__(self, state: Path):
+        self.state = state
+
+    def query(self, sql: str, *values) -> list[tuple]:
+        """Rows of the ledger."""
+        path = self.state / "ledger.db"
+        if not path.exists():
+            return []
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10) as ledger:
+            return ledger.execute(sql, values).fetchall()
+
+    def recipients(self, name: str, run: str = "first", namespace: str = "default") -> dict[str, str]:
+        """Every recipient of a campaign in the ledger, with its state."""
+        sql = "select recipient, state from recipients where namespace = ? and campaign = ? and run = ?"
+        return dict(self.query(sql, namespace, name, run))
+
+
+class Fleet(Ledger):
     """A folder of YAML and a state folder beside it."""
 
     def __init__(self, folder: Path, program: Path, *options: str):
+        super().__init__(folder / "state")
         self.folder, self.program, self.options = folder, program, options
-        self.config, self.state = folder / "config", folder / "state"
+        self.config = folder / "config"
         self.config.mkdir(parents=True, exist_ok=True)
         self.runs = 0
 
@@ -145,15 +166,3 @@ class Fleet:
         begin = time.monotonic()
         wait_until(lambda: self.status(kind, name).get("state") == state, seconds, f"{kind} {name} {state}")
         return time.monotonic() - begin
-
-    def query(self, sql: str, *values) -> list[tuple]:
-        """Rows of the ledger."""
-        path = self.state / "ledger.db"
-        if not path.exists():
-            return []
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10) as ledger:
-            return ledger.execute(sql, values).fetchall()
-
-    def recipients(self, name: str, run: str = "first") -> dict[str, str]:
-        """Every recipient of a campaign in the ledger, with its state."""
-        return dict(self.query("select recipient, state from recipients where campaign = ? and run = ?", name, run))

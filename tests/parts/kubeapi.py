@@ -4,9 +4,11 @@ import base64
 import contextlib
 import http.client
 import json
+import re
 import ssl
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -165,9 +167,14 @@ class KubeApi:
             raise TimeoutError(f"{kind} {namespace}/{name}: {condition} is not {wanted} within {seconds:g} s, but {seen}") from None
         return time.monotonic() - begin
 
-    def metrics(self) -> str:
-        """The API server's own metrics."""
-        return self.raw("GET", "/metrics")[1].decode()
+    def requests(self) -> Counter:
+        """What was asked since the API server's start, by its own metrics: verb, resource and subresource to how often."""
+        found = Counter()
+        for line in self.raw("GET", "/metrics")[1].decode().splitlines():
+            if line.startswith("apiserver_request_total{"):
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+                found[labels["verb"], labels["resource"], labels["subresource"]] += int(float(line.rsplit(" ", 1)[1]))
+        return found
 
 
 def condition_of(status: dict, condition: str) -> dict:

@@ -1,0 +1,1 @@
+"""The cases of tests/kubernetes.py: one file for each theme."""

@@ -1,0 +1,236 @@
+"""What people see: conditions to wait for, columns, explanations, events, rotated Secrets, and objects that do not parse."""
+
+import contextlib
+import copy
+import json
+import time
+
+from parts import fleet as fleets
+from parts.certificates import Authority
+from parts.dovecot import Dovecot
+from parts.kubeapi import condition_of, path_of, secret
+from parts.postfix import Postfix
+from parts.process import wait_until
+from parts.report import need, require
+
+from .place import QUICK_PROBE, Place, people, within
+
+USER, PASSWORD, WRONG = "ann", "correct-horse-7", "wrong-battery-8"
+ROTATED_SECONDS = 2.0
+FINALIZER = "mailfleet.dev/sending"
+
+
+def conditions(place: Place) -> str:
+    """`kubectl wait` on every kind, then what `get`, `describe` and `explain` show."""
+    api, namespace = place.plane.api, place.namespace("basics")
+    kubectl = lambda *words: place.plane.kubectl("-n", namespace, *words)  # noqa: E731
+    with place.sink() as sink, place.controller(namespace).start():
+        api.apply(*within(
+            namespace,
+            fleets.smtp_server("relay", sink.port),
+            fleets.plan("pro", "relay"),
+            fleets.campaign("spring", "pro", people(40)),
+        ))  # fmt: skip
+        begin = time.monotonic()
+        for kind, name in (("sendingserver", "relay"), ("plan", "pro"), ("campaign", "spring")):
+            kubectl("wait", "--for=condition=Ready", f"{kind}/{name}", "--timeout=30s")
+        kubectl("wait", "--for=condition=Completed", "campaign/spring", "--timeout=30s")
+        waited = time.monotonic() - begin
+        require(sorted(sink.taken().values()) == [1] * 40, f"the sink has {sink.taken().total()} messages for 40 people")
+        shown = [line for line in kubectl("get", "mailfleet").splitlines() if line]
+        for words in (("relay", "Active"), ("pro", "1"), ("spring", "Completed", "40/40")):
+            line = next((line for line in shown if words[0] in line.split()[0]), "")
+            require(all(word in line for word in words), f"`kubectl get mailfleet` shows {words[0]} as {line!r}")
+        campaign = api.get("Campaign", namespace, "spring")
+        require(not campaign["metadata"].get("finalizers"), f"a completed campaign keeps {campaign['metadata'].get('finalizers')}")
+        managers = {entry["manager"] for entry in campaign["metadata"]["managedFields"] if entry.get("subresource") == "status"}
+        require(managers == {"mailfleet"}, f"the status is managed by {managers}")
+        for kind, name in (("SendingServer", "relay"), ("Plan", "pro"), ("Campaign", "spring")):
+            obj = api.get(kind, namespace, name)
+            require(obj["status"]["observedGeneration"] == obj["metadata"]["generation"] == 1, f"{kind}: {obj['status']['observedGeneration']}")
+            require(not condition_of(obj["status"], "Stalled"), f"{kind} is stalled: {obj['status']['conditions']}")
+        reasons = [event["reason"] for event in api.list("Event", namespace) if event["regarding"]["name"] == "spring"]
+        require("Completed" in reasons and len(reasons) == len(set(reasons)), f"the campaign's events are {reasons}")
+        described = kubectl("describe", "campaign/spring")
+        require("Completed" in described and "Events:" in described, "`kubectl describe` shows no events")
+    return f"all conditions within {waited:.1f} s of the last apply"
+
+
+def explained(place: Place) -> str:
+    """`kubectl explain` teaches every kind, short names and columns work, and a bad object is refused in words."""
+    fields = 0
+    for plural in ("sendingservers", "plans", "campaigns"):
+        text = place.plane.kubectl("explain", f"{plural}.spec", "--recursive")
+        require("FIELDS" in text, f"{plural}: {text[:200]}")
+        fields += len([line for line in text.splitlines() if "\t<" in line])
+    undescribed = []
+    for crd in place.plane.api.list("CustomResourceDefinition"):
+        spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        undescribed += [f"{crd['spec']['names']['kind']}{path}" for path in fields_without_words(spec, ".spec")]
+        columns = [column["name"] for column in crd["spec"]["versions"][0]["additionalPrinterColumns"]]
+        require("Age" in columns, f"{crd['metadata']['name']} has the columns {columns}")
+        short = crd["spec"]["names"].get("shortNames")
+        require(short, f"{crd['metadata']['name']} has no short name")
+        place.plane.kubectl("get", short[0], "-A")
+    require(not undescribed, f"{len(undescribed)} fields without a description: {undescribed[:5]}")
+    namespace = place.namespace("explained")
+    bad = within(namespace, fleets.smtp_server("bad", 99999))[0]
+    answer = place.plane.kubectl("apply", "-f", "-", stdin=json.dumps(bad), check=False)
+    require("spec.provider.smtp.port" in answer and "65535" in answer, f"a port out of range: {answer}")
+    unknown = within(namespace, fleets.smtp_server("bad", 25, typo=1))[0]
+    answer = place.plane.kubectl("apply", "-f", "-", stdin=json.dumps(unknown), check=False)
+    require('unknown field "spec.typo"' in answer, f"an unknown field: {answer}")
+    return f"{fields} fields"
+
+
+def fields_without_words(schema: dict, path: str):
+    """The fields of a schema that have no description."""
+    for name, field in (schema.get("properties") or {}).items():
+        below = f"{path}.{name}"
+        if not field.get("description"):
+            yield below
+        yield from fields_without_words(field, below)
+        yield from fields_without_words(field.get("items") or {}, f"{below}[]")
+
+
+def rotated_secret(place: Place) -> str:
+    """A wrong password, the right one, the wrong one again, and none: each is tried at once and shown by name only."""
+    need(Postfix.available() or Dovecot.available())
+    api, namespace = place.plane.api, place.namespace("secrets")
+    place.secrets |= {PASSWORD, WRONG}
+    home = place.new("postfix")
+    authority = Authority(home)
+    postfix = Postfix(home, certificate=authority.issue("good"), sasl=Dovecot(home, USER, PASSWORD, mechanisms="plain login"))
+    with postfix, place.controller(namespace).start() as controller:
+        smtp = {"host": "localhost", "encryption": "StartTls", "caRef": {"name": "ca", "key": "ca.pem"}, "auth": {"secretRef": {"name": "relay-login"}}}
+        slow = {"timeout": "5s", "interval": "1h", "retryAfter": "1h"}
+        objects = [fleets.smtp_server("relay", postfix.port, smtp, probe=slow), fleets.plan("pro", "relay")]
+        api.apply(secret(namespace, "ca", **{"ca.pem": authority.certificate.read_text()}))
+        api.apply(*within(namespace, *objects), secret(namespace, "relay-login", username=USER, password=WRONG))
+        api.wait_condition("SendingServer", namespace, "relay", "Probed", seconds=20, status="False", reason="AuthenticationFailed")
+        seconds = []
+        for password, reason in ((PASSWORD, "ProbeSucceeded"), (WRONG, "AuthenticationFailed"), (PASSWORD, "ProbeSucceeded")):
+            api.apply(secret(namespace, "relay-login", username=USER, password=password))
+            seconds.append(api.wait_condition("SendingServer", namespace, "relay", "Probed", seconds=20, reason=reason))
+        api.delete("Secret", namespace, "relay-login")
+        gone = api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=20, status="False", reason="SecretNotFound")
+        ready = api.condition("SendingServer", namespace, "relay", "Ready")
+        require("relay-login" in ready["message"], f"the Secret is not named: {ready}")
+        require(api.status("SendingServer", namespace, "relay")["state"] == "Inactive", "a server without its Secret is not Inactive")
+        api.apply(secret(namespace, "relay-login", username=USER, password=PASSWORD))
+        back = api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=20, status="True")
+        require(max(*seconds, back) <= ROTATED_SECONDS, f"a rotated Secret took {seconds} and {back:.2f} s")
+        require(controller.process.running(), controller.process.tail())
+    return f"tried after {max(seconds):.2f} s at most, gone seen after {gone:.2f} s, back after {back:.2f} s"
+
+
+def unparsable(place: Place) -> str:
+    """An object from an older, looser schema: a condition on that object, and the others go on."""
+    with place.own_plane("loose") as plane, place.sink() as sink:
+        api = plane.api
+        namespace = api.namespace("loose")
+        strict = api.get("CustomResourceDefinition", "", "sendingservers.mailfleet.dev")
+        loose = copy.deepcopy(strict)
+        anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"] = {"spec": anything, "status": anything}
+        replace_crd(api, loose)
+        broken = {
+            "unknown-field": {"provider": {"smtp": {"host": "127.0.0.1", "port": sink.port, "tls": "yes"}}},
+            "wrong-type": {"provider": {"smtp": {"host": "127.0.0.1", "port": "smtp"}}},
+            "two-providers": {"provider": {"smtp": {"host": "127.0.0.1"}, "outbox": {"path": "x"}}},
+            "no-provider": {},
+            "a-list": {"provider": [{"smtp": {"host": "127.0.0.1"}}]},
+        }
+        objects = [fleets.resource("SendingServer", name, spec) for name, spec in broken.items()]
+
+        def put_broken():
+            # The looser schema holds from some moment on; nothing says from which.
+            with contextlib.suppress(Exception):
+                for obj in within(namespace, *objects):
+                    api.request("POST", path_of("SendingServer", namespace) + "?fieldValidation=Ignore", obj)
+            kept = [obj for obj in api.list("SendingServer", namespace) if obj.get("spec") == broken[obj["metadata"]["name"]]]
+            if len(kept) == len(broken):
+                return True
+            for name in broken:
+                api.delete("SendingServer", namespace, name)
+            return False
+
+        wait_until(put_broken, 20, "the looser schema", every=0.3)
+        replace_crd(api, strict)
+        with place.controller(namespace, plane=plane).start() as controller:
+            api.apply(*within(
+                namespace,
+                fleets.smtp_server("relay", sink.port),
+                fleets.plan("pro", "relay", "wrong-type"),
+                fleets.campaign("spring", "pro", people(10)),
+            ))  # fmt: skip
+            api.wait_condition("Campaign", namespace, "spring", "Completed", seconds=30, status="True")
+            for name in broken:
+                api.wait_condition("SendingServer", namespace, name, "Stalled", seconds=10, status="True")
+                ready = api.condition("SendingServer", namespace, name, "Ready")
+                require(ready["status"] == "False" and ready["message"], f"{name}: {ready}")
+                require(api.status("SendingServer", namespace, name)["state"] == "Inactive", f"{name} is not Inactive")
+            # One is mended, and is in use.
+            mended = {"spec": {"provider": {"smtp": {"host": "127.0.0.1", "port": sink.port, "encryption": "None"}}}}
+            api.merge("SendingServer", namespace, "wrong-type", mended)
+            api.wait_condition("SendingServer", namespace, "wrong-type", "Ready", seconds=10, status="True")
+            require(controller.process.running(), controller.process.tail())
+        require(sorted(sink.taken().values()) == [1] * 10, "the good server did not send")
+    return f"{len(broken)} objects, each says why; the others went on"
+
+
+def replace_crd(api, crd: dict):
+    """Puts another schema in the place of the served one."""
+    name = crd["metadata"]["name"]
+    newest = api.get("CustomResourceDefinition", "", name)
+    body = {**newest, "spec": crd["spec"]}
+    api.request("PUT", path_of("CustomResourceDefinition", "", name), body)
+
+
+def same_names(place: Place) -> str:
+    """Campaigns, plans and servers of the same names in two namespaces keep apart, under one controller."""
+    api, numbers = place.plane.api, {}
+    one, two = place.namespace("same"), place.namespace("same")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(place.controller(one, "--namespace", two).start())
+        sinks = {namespace: stack.enter_context(place.sink()) for namespace in (one, two)}
+        for namespace, number in ((one, 30), (two, 50)):
+            objects = [fleets.smtp_server("relay", sinks[namespace].port), fleets.plan("pro", "relay"), fleets.campaign("spring", "pro", people(number))]
+            api.apply(*within(namespace, *objects))
+        for namespace, number in ((one, 30), (two, 50)):
+            api.wait_condition("Campaign", namespace, "spring", "Completed", seconds=30, status="True")
+            numbers[namespace] = len(sinks[namespace].taken())
+            require(numbers[namespace] == number == sinks[namespace].taken().total(), f"{numbers}")
+    return "30 and 50 people"
+
+
+def flapping_server(place: Place) -> str:
+    """A server that goes and comes back: one event for each turn, a status each time, and the plan with it."""
+    api, namespace = place.plane.api, place.namespace("flapping")
+    with place.sink() as sink, place.controller(namespace).start():
+        api.apply(*within(namespace, fleets.smtp_server("relay", sink.port, probe=QUICK_PROBE), fleets.plan("pro", "relay")))
+        api.wait_condition("Plan", namespace, "pro", "Ready", seconds=20, status="True")
+        sink.kill()
+        api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=30, status="False", reason="ConnectionRefused")
+        api.wait_condition("Plan", namespace, "pro", "Ready", seconds=5, status="False", reason="NoServerActive")
+        sink.start()
+        api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=30, status="True")
+        api.wait_condition("Plan", namespace, "pro", "Ready", seconds=5, status="True")
+        reasons = [event["reason"] for event in api.list("Event", namespace) if event["regarding"]["name"] == "relay"]
+        require(sorted(reasons) == ["Active", "ConnectionRefused"], f"the server's events are {reasons}")
+    return "one event each"
+
+
+def no_secret_anywhere(place: Place) -> str:
+    """Looks for every secret value in what was logged, told and written by all cases so far."""
+    need("" if place.secrets else "a case that used Secrets")
+    api, looked = place.plane.api, 0
+    texts = {str(path): path.read_text(errors="replace") for controller in place.controllers for path in controller.outputs}
+    for kind in ("SendingServer", "Plan", "Campaign", "Event", "Lease"):
+        texts[kind] = json.dumps(api.list(kind))
+    require(api.list("Event"), "there are no events to look at")
+    for name, text in texts.items():
+        looked += len(text)
+        found = [f"{value[:3]}…" for value in place.secrets if value in text]
+        require(not found, f"{name} shows {found}")
+    return f"{len(place.secrets)} values in none of {looked // 1024} KiB"

@@ -1,0 +1,267 @@
+"""What goes away in mid-campaign: the leader, the API server, the campaign, its namespace, the whole cluster."""
+
+import json
+import signal
+import time
+from collections import Counter
+
+from parts import fleet as fleets
+from parts.controller import Controller
+from parts.judge import everyone_once, nobody_twice
+from parts.kubeapi import config_map
+from parts.process import wait_until
+from parts.report import require
+
+from .place import QUICK_PROBE, Place, csv, people, wait_state, within
+
+# A sink that takes this long for each message, over so many connections: 200 messages a second for as long as wanted.
+SLOW, CONNECTIONS = "10ms", 2
+RATE = 200
+# Between two messages: while the API server is away, and while its start takes all processors of a small machine.
+GAP_SECONDS, START_GAP_SECONDS = 1.0, 2.0
+CATCH_UP_SECONDS = 10.0
+# The namespace controller looks again only after 8 s when it has met a finalizer.
+GONE_SECONDS = {"Campaign": 5.0, "Namespace": 20.0}
+
+
+def long_campaign(namespace: str, recipients: int, *ports: int, **campaign) -> list[dict]:
+    """Servers on these ports, a plan over them, and a campaign from a ConfigMap."""
+    limits = {"connections": CONNECTIONS}
+    servers = [fleets.smtp_server(f"relay-{number}", port, probe=QUICK_PROBE, limits=limits) for number, port in enumerate(ports)]
+    names = [server["metadata"]["name"] for server in servers]
+    audience = {"csv": {"configMapRef": {"name": "people", "key": "people.csv"}}}
+    objects = [*servers, fleets.plan("pro", *names), fleets.campaign("spring", "pro", audience, **campaign)]
+    return [config_map(namespace, "people", people__csv=csv(recipients)), *within(namespace, *objects)]
+
+
+def accepted(*sinks) -> int:
+    """Messages that the sinks took since they started."""
+    return sum(sink.count()["accepted"] for sink in sinks)
+
+
+def wait_accepted(number: int, *sinks, seconds: float = 60):
+    """Waits until the sinks took so many."""
+    wait_until(lambda: accepted(*sinks) >= number, seconds, f"{number} messages in the sinks", every=0.005)
+
+
+def two_on_one_state(place: Place, namespace: str, plane=None) -> tuple[Controller, Controller]:
+    """A leader, and one that stands by with the same state folder."""
+    leader = place.controller(namespace, plane=plane).start()
+    standby = place.controller(namespace, plane=plane, state=leader.state).start(leads=False)
+    wait_until(lambda: "stands by" in standby.process.text(), 20, "the second standing by")
+    return leader, standby
+
+
+def leader_killed(place: Place) -> str:
+    """kill -9 of the leader: the other takes over, and everybody is mailed once or named as unknown."""
+    api, namespace, recipients = place.plane.api, place.namespace("killed"), 2_000 if place.quick else 10_000
+    with place.sink("--delay", SLOW) as one, place.sink("--delay", SLOW) as two:
+        leader, standby = two_on_one_state(place, namespace)
+        with leader, standby:
+            api.apply(*long_campaign(namespace, recipients, one.port, two.port))
+            wait_accepted(recipients // 3, one, two)
+            leader.kill()
+            begin, at_kill = time.monotonic(), accepted(one, two)
+            standby.wait_leads(30)
+            wait_until(lambda: accepted(one, two) > at_kill + 10, 30, "the other sending")
+            takeover = time.monotonic() - begin
+            wait_state(api, "Campaign", namespace, "spring", "Completed", recipients / RATE + 60)
+            facts = everyone_once(standby.recipients("spring", namespace=namespace), [one, two], recipients)
+            counts = api.status("Campaign", namespace, "spring")["recipients"]
+            require((counts["accepted"], counts["unknown"]) == (facts["accepted"], facts["unknown"]), f"status {counts}, ledger {facts}")
+    return f"killed after {at_kill} of {recipients}; the other sent after {takeover:.1f} s; {facts['unknown']} unknown, 0 twice"
+
+
+def leader_paused(place: Place) -> str:
+    """A leader that hangs for longer than its Lease and wakes up: it sends no more, and nobody gets two."""
+    api, namespace, recipients = place.plane.api, place.namespace("paused"), 1_500 if place.quick else 6_000
+    with place.sink("--delay", SLOW) as sink:
+        leader, standby = two_on_one_state(place, namespace)
+        with leader, standby:
+            api.apply(*long_campaign(namespace, recipients, sink.port))
+            wait_accepted(recipients // 3, sink)
+            leader.process.signal(signal.SIGSTOP)
+            try:
+                standby.wait_leads(30)
+                # Longer than a claim, a batch or a turn: whatever was under way is old when the leader wakes up.
+                time.sleep(3)
+            finally:
+                leader.process.signal(signal.SIGCONT)
+            code = leader.process.wait(40)
+            require(code == 3, f"the woken leader ended with {code} instead of 3: {leader.process.tail()}")
+            wait_state(api, "Campaign", namespace, "spring", "Completed", recipients / RATE * 2 + 60)
+            facts = everyone_once(standby.recipients("spring", namespace=namespace), [sink], recipients)
+    return f"it ended by itself; {facts['unknown']} unknown, 0 twice"
+
+
+class Pulse:
+    """The longest pause between two messages in the sinks, while it is looked at."""
+
+    def __init__(self, *sinks):
+        self.sinks = sinks
+        self.restart()
+
+    def restart(self):
+        """Looks from now on."""
+        self.count, self.at, self.longest = accepted(*self.sinks), time.monotonic(), 0.0
+
+    def look(self):
+        """One look."""
+        count, now = accepted(*self.sinks), time.monotonic()
+        if count != self.count:
+            self.longest, self.count, self.at = max(self.longest, now - self.at), count, now
+        self.longest = max(self.longest, now - self.at)
+
+    def watch(self, seconds: float):
+        """Looks every 5 ms for so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.look()
+            time.sleep(0.005)
+
+
+def api_server_away(place: Place) -> str:
+    """The API server stopped in mid-campaign: sending never pauses, one leader stays, and status is right soon after its return."""
+    away = 15 if place.quick else 60
+    recipients = RATE * (away + 18)
+    with place.own_plane("away") as plane, place.sink("--delay", SLOW) as sink, place.sink("--delay", SLOW) as idle:
+        namespace = plane.api.namespace("away")
+        leader, standby = two_on_one_state(place, namespace, plane)
+        with leader, standby:
+            plane.api.apply(*long_campaign(namespace, recipients, sink.port))
+            # Another server, to fail unseen.
+            plane.api.apply(*within(namespace, fleets.smtp_server("doomed", idle.port, probe=QUICK_PROBE), fleets.plan("other", "doomed")))
+            plane.api.wait_condition("SendingServer", namespace, "doomed", "Ready", seconds=20, status="True")
+            wait_accepted(RATE * 3, sink)
+            pulse = Pulse(sink)
+            pulse.watch(3)
+            before = pulse.longest
+            pulse.restart()
+            plane.stop_apiserver()
+            idle.kill()
+            pulse.watch(away)
+            longest = pulse.longest
+            pulse.restart()
+            plane.start_apiserver(meanwhile=pulse.look)
+            back, at_return = time.monotonic(), accepted(sink)
+
+            def is_right():
+                pulse.look()
+                campaign = plane.api.status("Campaign", namespace, "spring")
+                return (
+                    campaign["recipients"]["accepted"] >= at_return
+                    and plane.api.condition("SendingServer", namespace, "doomed", "Ready").get("reason") == "ConnectionRefused"
+                    and plane.api.condition("Plan", namespace, "other", "Ready").get("reason") == "NoServerActive"
+                )
+
+            wait_until(is_right, 60, "the right statuses")
+            caught_up = time.monotonic() - back
+            pulse.watch(3)
+            require(accepted(sink) < recipients, "the campaign ended too soon: nothing was tested")
+            wait_state(plane.api, "Campaign", namespace, "spring", "Completed", 90)
+            require(leader.process.running() and not standby.leads(), f"the leader changed: {leader.process.tail()} / {standby.process.tail()}")
+            everyone_once(leader.recipients("spring", namespace=namespace), [sink], recipients)
+            require(longest <= GAP_SECONDS, f"sending paused for {longest:.2f} s while it was away")
+            require(pulse.longest <= START_GAP_SECONDS, f"sending paused for {pulse.longest:.2f} s at its return")
+            require(caught_up <= CATCH_UP_SECONDS, f"status was right only {caught_up:.1f} s after the return")
+    gaps = f"{before * 1000:.0f} ms before, {longest * 1000:.0f} ms meanwhile, {pulse.longest * 1000:.0f} ms at its return"
+    return f"away {away} s; longest gap {gaps}; statuses right {caught_up:.1f} s after it"
+
+
+def deleted_while_sending(place: Place) -> str:
+    """A campaign, and then a whole namespace, deleted while they send: gone in seconds, and the ledger is exact."""
+    api, recipients, notes = place.plane.api, 1_500 if place.quick else 6_000, []
+    for what in ("Campaign", "Namespace"):
+        namespace = place.namespace("deleted")
+        with place.sink("--delay", SLOW) as sink, place.controller(namespace).start() as controller:
+            objects = long_campaign(namespace, recipients, sink.port)
+            api.apply(*objects)
+            wait_accepted(recipients // 6, sink)
+            require(api.get("Campaign", namespace, "spring")["metadata"].get("finalizers"), "a campaign that sends has no finalizer")
+            name = "spring" if what == "Campaign" else namespace
+            api.delete(what, namespace, name)
+            begin = time.monotonic()
+            wait_until(lambda: api.get(what, namespace, name) is None, 60, f"the end of the {what}", every=0.02)
+            gone = time.monotonic() - begin
+            count = accepted(sink)
+            time.sleep(1)
+            require(accepted(sink) == count, f"{accepted(sink) - count} messages left after the {what} was gone")
+            states = controller.recipients("spring", namespace=namespace)
+            ends = Counter(states.values())
+            require(set(ends) == {"Accepted"} and ends["Accepted"] == count < recipients, f"the ledger has {dict(ends)}, the sink {count}")
+            nobody_twice(states, [sink])
+            require(gone <= GONE_SECONDS[what], f"the {what} went only after {gone:.1f} s")
+            if what == "Namespace":
+                api.namespace(namespace)
+            # The same again mails the rest.
+            api.apply(*objects)
+            wait_state(api, "Campaign", namespace, "spring", "Completed", recipients / RATE + 60)
+            facts = everyone_once(controller.recipients("spring", namespace=namespace), [sink], recipients)
+            require(facts["unknown"] == 0, f"{facts['unknown']} unknown after an orderly end")
+            notes.append(f"{what} gone after {gone:.2f} s")
+    return ", ".join(notes) + "; applied again, the rest was mailed"
+
+
+def cluster_wiped(place: Place) -> str:
+    """A new and empty cluster, the same YAML and the same ledger: nobody is mailed again, until `run` changes."""
+    recipients = 500
+    with place.own_plane("wiped") as plane, place.sink() as sink:
+        namespace = plane.api.namespace("shop")
+        documents = long_campaign(namespace, recipients, sink.port)
+        # Read into memory, as a large export is not: an audience in place is another way into the run.
+        documents += within(namespace, fleets.campaign("summer", "pro", people(50)))
+
+        def complete():
+            for name in ("spring", "summer"):
+                wait_state(plane.api, "Campaign", namespace, name, "Completed", 60)
+
+        with place.controller(namespace, plane=plane) as controller:
+            controller.start()
+            plane.api.apply(*documents)
+            complete()
+            uid = plane.api.get("Campaign", namespace, "spring")["metadata"]["uid"]
+            seconds = []
+            for is_running in (True, False):
+                if not is_running:
+                    controller.stop()
+                plane.wipe()
+                plane.install_crds()
+                plane.api.namespace(namespace)
+                plane.api.apply(*documents)
+                begin = time.monotonic()
+                if not is_running:
+                    controller.start()
+                complete()
+                seconds.append(time.monotonic() - begin)
+                require(plane.api.get("Campaign", namespace, "spring")["metadata"]["uid"] != uid, "it is the same object")
+                time.sleep(1)
+                require(accepted(sink) == recipients + 50, f"{accepted(sink)} messages for {recipients + 50} people after the wipe")
+            plane.api.merge("Campaign", namespace, "spring", {"spec": {"run": "second"}})
+            plane.api.wait_condition("Campaign", namespace, "spring", "Completed", seconds=5, status="False")
+            complete()
+            taken = sink.taken()
+            twice = sum(taken[fleets.address(number)] >= 2 for number in range(recipients))
+            require(taken.total() == 2 * recipients + 50 and twice == recipients, f"{taken.total()} messages, {twice} people twice")
+    return f"nobody again, with the controller running ({seconds[0]:.1f} s) and restarted ({seconds[1]:.1f} s); a new run mailed all"
+
+
+def statuses_fought_over(place: Place) -> str:
+    """Somebody overwrites a status: it is put right, and a quarrel does not become a storm."""
+    api, namespace = place.plane.api, place.namespace("fight")
+    with place.sink() as sink, place.controller(namespace).start():
+        api.apply(*within(namespace, fleets.smtp_server("relay", sink.port), fleets.plan("pro", "relay")))
+        api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=20, status="True")
+        good = api.status("SendingServer", namespace, "relay")
+        api.merge("SendingServer", namespace, "relay", {"status": {"state": "Inactive"}}, subresource="status")
+        begin = time.monotonic()
+        wait_state(api, "SendingServer", namespace, "relay", "Active", 40)
+        righted = time.monotonic() - begin
+        require(json.dumps(api.status("SendingServer", namespace, "relay"), sort_keys=True) == json.dumps(good, sort_keys=True), "another status")
+        before = api.requests()
+        for _ in range(20):
+            api.merge("SendingServer", namespace, "relay", {"status": {"state": "Inactive"}}, subresource="status")
+            api.merge("SendingServer", namespace, "relay", {"status": {"state": "Active"}}, subresource="status")
+        time.sleep(1)
+        repairs = (api.requests() - before)["APPLY", "sendingservers", "status"]
+        require(repairs <= 1, f"{repairs} writes against 40 of somebody else's")
+    return f"put right after {righted:.1f} s; {repairs} writes against 40 in a row"
