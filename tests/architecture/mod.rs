@@ -3,6 +3,7 @@
 //! A rule is a function from a file to complaints. [`every_rule_can_fail`] feeds each of them what it forbids, so that none
 //! of them is true of everything.
 
+mod chart;
 mod documents;
 mod rust;
 
