@@ -1,0 +1,460 @@
+#!/usr/bin/env python3
+"""The chart against a real API server: linted, rendered, installed, upgraded, uninstalled; and its rights, neither one too few nor one too many.
+
+The rights are proved by the program itself: it runs under the chart's service account, with the chart's arguments, and the API
+server's audit log says what it asked for. A refusal fails, and so does a right that nothing used.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from parts import fleet as fleets
+from parts.controlplane import CRDS, ControlPlane, missing
+from parts.process import Process, folder, free_port, wait_until
+from parts.report import Cases, need, require
+from parts.sinks import Sink
+
+ROOT = Path(__file__).resolve().parents[1]
+CHART = ROOT / "charts/mailfleet"
+RELEASE, NAMESPACE = "mailfleet", "mail-admin"
+
+# The main sets of values; each is linted, rendered and shown to the API server.
+VALUES = {
+    "default": {},
+    "restricted": {"namespaces": ["shop-a", "shop-b"], "planNamespace": "plans"},
+    "paused, without a volume": {"replicas": 0, "persistence": {"enabled": False}, "crds": {"enabled": False}},
+    "a claim and an account of one's own": {
+        "persistence": {"existingClaim": "mine"},
+        "serviceAccount": {"create": False, "name": "mine"},
+        "rbac": {"create": False, "people": {"create": False}},
+        "service": {"enabled": False},
+        "networkPolicy": {"enabled": False},
+    },
+    "everything": {
+        "image": {"repository": "images.example.com/mailfleet", "digest": "sha256:" + "0" * 64},
+        "imagePullSecrets": [{"name": "pull"}],
+        "fullnameOverride": "post",
+        "crds": {"keep": False},
+        "persistence": {"keep": False, "storageClass": "fast", "annotations": {"example.com/a": "b"}},
+        "serviceAccount": {"annotations": {"example.com/a": "b"}},
+        "rbac": {"people": {"aggregate": True}},
+        "service": {"annotations": {"example.com/a": "b"}},
+        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "podDisruptionBudget": {"enabled": True},
+        "networkPolicy": {
+            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+            "egress": [{"ports": [{"port": 587}, {"port": 443}, {"port": 53, "protocol": "UDP"}]}],
+        },
+        "extraArgs": ["--synchronous=normal"],
+        "extraEnv": [{"name": "SSL_CERT_DIR", "value": "/certificates"}],
+        "extraVolumes": [{"name": "certificates", "configMap": {"name": "certificates"}}],
+        "extraVolumeMounts": [{"name": "certificates", "mountPath": "/certificates", "readOnly": True}],
+        "podAnnotations": {"example.com/a": "b"},
+        "podLabels": {"example.com/c": "d"},
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "mail", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "mail", "operator": "Exists"}]}]}}},
+    },
+}
+
+# Values that must be refused, and a word of the complaint.
+REFUSED = [
+    ({"replicas": 2}, "replicas"),
+    ({"replicaCount": 1}, "replicaCount"),
+    ({"namespaces": ["Not_A_Name"]}, "namespaces"),
+    ({"namespaces": ["a", "a"]}, "namespaces"),
+    ({"persistence": {"accessModes": ["ReadWriteMany"]}}, "accessModes"),
+    ({"persistence": {"accessModes": []}}, "accessModes"),
+    ({"admin": {"port": 80}}, "port"),
+    ({"leaseDuration": "15"}, "leaseDuration"),
+    ({"image": {"digest": "sha256:abc"}}, "digest"),
+    ({"denyPrivateNetworks": "no"}, "denyPrivateNetworks"),
+    ({"gracePeriodSeconds": 0}, "gracePeriodSeconds"),
+]
+
+
+def values_file(place: Path, values: dict) -> Path:
+    path = place / "values.json"
+    path.write_text(json.dumps(values))
+    return path
+
+
+def render(plane: ControlPlane, place: Path, values: dict) -> list[dict]:
+    """The objects that the chart makes of these values."""
+    text = plane.helm(
+        "template", RELEASE, CHART, "--namespace", NAMESPACE, "--kube-version", plane.version(), "--values", values_file(place, values)
+    )
+    return plane.objects(text)
+
+
+def one(objects: list[dict], kind: str) -> dict:
+    found = [obj for obj in objects if obj["kind"] == kind]
+    require(len(found) == 1, f"{len(found)} objects of kind {kind}, expected one")
+    return found[0]
+
+
+def lint(plane: ControlPlane) -> str:
+    """No complaint in any set of values; a complaint about bad values, also from a render."""
+    place = folder("chart-lint")
+    for values in VALUES.values():
+        # Helm lints for the version that it was built for; the module's is none.
+        plane.helm("lint", "--strict", "--kube-version", plane.version(), CHART, "--values", values_file(place, values))
+    for values, word in REFUSED:
+        code, output = plane.try_helm(
+            "template", RELEASE, CHART, "--kube-version", plane.version(), "--values", values_file(place, values)
+        )
+        require(code != 0 and word in output, f"{values} was not refused: {output[-300:]}")
+    return f"{len(VALUES)} sets of values, {len(REFUSED)} refused"
+
+
+def coherent(objects: list[dict], values: dict):
+    """What the API server does not compare: names, labels and ports that must fit each other."""
+    deployment = one(objects, "Deployment")
+    spec = deployment["spec"]
+    pod = spec["template"]
+    labels, container = pod["metadata"]["labels"], pod["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+
+    def selects(selector: dict, what: str):
+        require(selector.items() <= labels.items(), f"{what} does not select the pod: {selector} of {labels}")
+
+    selects(spec["selector"]["matchLabels"], "the Deployment")
+    require(spec["strategy"] == {"type": "Recreate"}, "two pods could have the ledger")
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        require(container[probe]["httpGet"]["port"] in ports, f"{probe} asks a port that is not there")
+    for obj in objects:
+        if obj["kind"] == "Service":
+            selects(obj["spec"]["selector"], "the Service")
+            require(all(port["targetPort"] in ports for port in obj["spec"]["ports"]), "the Service leads to no port")
+        elif obj["kind"] == "NetworkPolicy":
+            selects(obj["spec"]["podSelector"]["matchLabels"], "the NetworkPolicy")
+        elif obj["kind"] == "PodDisruptionBudget":
+            selects(obj["spec"]["selector"]["matchLabels"], "the PodDisruptionBudget")
+        elif obj["kind"] == "PodMonitor":
+            selects(obj["spec"]["selector"]["matchLabels"], "the PodMonitor")
+            require(all(end["port"] in ports for end in obj["spec"]["podMetricsEndpoints"]), "the PodMonitor names no port")
+        elif obj["kind"] in ("RoleBinding", "ClusterRoleBinding"):
+            account = pod["spec"]["serviceAccountName"]
+            require(obj["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}], f"{obj['subjects']}")
+        elif obj["kind"] == "CustomResourceDefinition":
+            kept = obj["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
+            require(kept == values.get("crds", {}).get("keep", True), f"{obj['metadata']['name']}: kept {kept}")
+    mounts, volumes = {m["name"] for m in container["volumeMounts"]}, {v["name"] for v in pod["spec"]["volumes"]}
+    require(mounts == volumes, f"mounts {mounts} of volumes {volumes}")
+
+
+def rendered(plane: ControlPlane) -> str:
+    """The API server takes every object, strictly; and the pod where the restricted Pod Security Standard is enforced."""
+    place = folder("chart-render")
+    count = 0
+    strict = ("--dry-run=server", "--validate=strict")
+    for namespace in (NAMESPACE, "shop-a", "shop-b", "plans"):
+        plane.namespace(namespace, **{"pod-security.kubernetes.io/enforce": "restricted"})
+    for name, values in VALUES.items():
+        objects = render(plane, place, values)
+        coherent(objects, values)
+        # Its CRD is the Prometheus operator's, and not here; `coherent` has looked at it.
+        known = [obj for obj in objects if obj["kind"] != "PodMonitor"]
+        plane.apply(*known, options=strict)
+        count += len(known)
+        template = one(objects, "Deployment")["spec"]["template"]
+        metadata = {**template["metadata"], "name": "pod", "namespace": NAMESPACE}
+        # The admission of service accounts looks for this one.
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": template["spec"]["serviceAccountName"], "namespace": NAMESPACE}}
+        plane.apply(account)
+        plane.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}, options=strict)
+        plane.kubectl("delete", "serviceaccount", account["metadata"]["name"], "-n", NAMESPACE)
+        count += 1
+    # A pod that is refused there, so that the admission is known to look.
+    bad = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bad", "namespace": "plans"}, "spec": {"automountServiceAccountToken": False, "containers": [{"name": "a", "image": "a"}]}}
+    code, output = plane.try_kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(bad))
+    require(code != 0 and "restricted" in output, f"a pod without a security context was let in: {output}")
+    return f"{count} objects of {len(VALUES)} sets of values"
+
+
+def lifecycle(plane: ControlPlane) -> str:
+    """Installed, upgraded, uninstalled and installed again: CRDs, objects and the ledger's claim stay; unless told otherwise."""
+    place = folder("chart-install")
+    plane.namespace("shop")
+    release = ("--namespace", NAMESPACE, "--create-namespace")
+    server = fleets.smtp_server("relay", 2525, namespace="shop")
+
+    def present(kind: str, name: str, *where: str) -> bool:
+        return plane.try_kubectl("get", kind, name, *where)[0] == 0
+
+    def crds() -> list[str]:
+        return [crd for crd in CRDS if present("crd", crd)]
+
+    notes = plane.helm("install", RELEASE, CHART, *release)
+    require("may read every Secret of the cluster" in notes and "WARNING" not in notes, f"the notes say {notes}")
+    plane.wait_crds()
+    plane.apply(server)
+    uid = plane.get("sendingserver", "relay", "-n", "shop")["metadata"]["uid"]
+
+    # An older chart: a CRD with one printer column less, as if it came with the release before.
+    old = place / "old"
+    subprocess.run(["cp", "-r", str(CHART), str(old)], check=True)
+    crd = old / "files/crds/sendingservers.yaml"
+    text = crd.read_text()
+    cut = re.sub(r"    additionalPrinterColumns:\n(    - .*\n(?:      .*\n)*)", lambda found: found.group(0).replace(found.group(1), "", 1), text, count=1)
+    require(cut != text, "the CRD has no printer columns")
+    crd.write_text(cut)
+
+    def columns() -> int:
+        return len(plane.get("crd", "sendingservers.mailfleet.dev")["spec"]["versions"][0].get("additionalPrinterColumns") or [])
+
+    whole = columns()
+    plane.helm("upgrade", RELEASE, old, *release)
+    require(columns() < whole, "the older CRD did not come")
+    plane.helm("upgrade", RELEASE, CHART, *release, "--set", "denyPrivateNetworks=false")
+    require(columns() == whole, "an upgrade does not bring the CRDs")
+    arguments = plane.get("deployment", RELEASE, "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]["args"]
+    require("--deny-private-networks=false" in arguments, f"the upgrade did not come: {arguments}")
+
+    plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
+    require(len(crds()) == 3, f"CRDs left: {crds()}")
+    require(plane.get("sendingserver", "relay", "-n", "shop")["metadata"]["uid"] == uid, "the objects did not stay")
+    require(present("pvc", f"{RELEASE}-ledger", "-n", NAMESPACE), "the ledger's claim did not stay")
+    for kind, name in (("deployment", RELEASE), ("clusterrole", RELEASE), ("clusterrole", f"{RELEASE}-customer"), ("serviceaccount", RELEASE)):
+        require(not present(kind, name, "-n", NAMESPACE), f"{kind} {name} was left behind")
+
+    notes = plane.helm("install", RELEASE, CHART, *release, "--set", "crds.keep=false", "--set", "persistence.keep=false")
+    require("WARNING: crds.keep is false" in notes, f"the notes say {notes}")
+    require(plane.get("sendingserver", "relay", "-n", "shop")["metadata"]["uid"] == uid, "the objects did not survive the second install")
+    plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
+    wait_until(lambda: not crds(), 30, "the end of the CRDs")
+    # Its protection ends it, which is the controller manager's.
+    claim = plane.try_kubectl("get", "pvc", f"{RELEASE}-ledger", "-n", NAMESPACE, "-o", "json")
+    require(claim[0] != 0 or "deletionTimestamp" in claim[1], "the claim was kept")
+    notes = plane.helm("install", "try", CHART, "--namespace", "shop", "--set", "persistence.enabled=false", "--set", "crds.keep=false")
+    require("MAILS EVERYBODY AGAIN" in notes, f"the notes say {notes}")
+    plane.helm("uninstall", "try", "--namespace", "shop")
+    wait_until(lambda: not crds(), 30, "the end of the CRDs")
+    return "CRDs upgraded, kept, adopted, and removed when told to"
+
+
+def people(plane: ControlPlane) -> str:
+    """What the roles for people allow, asked of the API server."""
+    plane.namespace("shop-a")
+    plane.namespace("shop-b")
+    plane.helm("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--create-namespace", "--set", "rbac.people.aggregate=true")
+    plane.wait_crds()
+    bindings = [("ann", "customer", "shop-a"), ("vic", "viewer", "shop-a"), ("olga", "operator", NAMESPACE)]
+    for user, role, namespace in bindings:
+        plane.kubectl("create", "rolebinding", user, f"--clusterrole={RELEASE}-{role}", f"--user={user}", "-n", namespace)
+    # Kubernetes' own role, which the customers' is added to.
+    plane.kubectl("create", "rolebinding", "eve", "--clusterrole=edit", "--user=eve", "-n", "shop-a")
+    cases = [
+        ("ann", "create", "campaigns", "shop-a", True),
+        ("ann", "delete", "sendingservers", "shop-a", True),
+        ("ann", "list", "campaigns", "shop-a", True),
+        ("ann", "create", "plans", "shop-a", False),
+        ("ann", "get", "plans", NAMESPACE, False),
+        ("ann", "patch", "campaigns/status", "shop-a", False),
+        ("ann", "create", "campaigns", "shop-b", False),
+        ("ann", "get", "secrets", "shop-a", False),
+        ("vic", "get", "campaigns", "shop-a", True),
+        ("vic", "create", "campaigns", "shop-a", False),
+        ("olga", "create", "plans", NAMESPACE, True),
+        ("olga", "create", "sendingservers", NAMESPACE, True),
+        ("olga", "update", "plans/status", NAMESPACE, False),
+        ("olga", "create", "plans", "shop-a", False),
+        ("eve", "create", "campaigns", "shop-a", True),
+        ("eve", "create", "plans", "shop-a", False),
+    ]
+
+    def allowed(user: str, verb: str, resource: str, namespace: str) -> bool:
+        name, _, part = resource.partition("/")
+        words = [verb, f"{name}.mailfleet.dev" if name != "secrets" else name, *([f"--subresource={part}"] if part else [])]
+        return plane.try_kubectl("auth", "can-i", *words, "-n", namespace, "--as", user)[1].strip() == "yes"
+
+    # Aggregation is the controller manager's work.
+    wait_until(lambda: allowed("eve", "create", "campaigns", "shop-a"), 20, "the aggregated role")
+    for user, verb, resource, namespace, wanted in cases:
+        require(allowed(user, verb, resource, namespace) == wanted, f"{user} may {'not ' if wanted else ''}{verb} {resource} in {namespace}")
+    plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
+    return f"{len(cases)} questions"
+
+
+# ── the rights of the controller ──
+
+
+def granted(objects: list[dict]) -> set[tuple[str, str, str]]:
+    """Each right that the chart binds to its account: group, resource, verb."""
+    roles = {(obj["kind"], obj["metadata"]["name"]): obj["rules"] for obj in objects if obj["kind"] in ("Role", "ClusterRole")}
+    rights = set()
+    for binding in objects:
+        if binding["kind"] in ("RoleBinding", "ClusterRoleBinding"):
+            for rule in roles[(binding["roleRef"]["kind"], binding["roleRef"]["name"])]:
+                rights |= {(group, resource, verb) for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}
+    return rights
+
+
+class Controller:
+    """The program as the chart runs it: its arguments, its service account."""
+
+    def __init__(self, plane: ControlPlane, program: Path, place: Path, objects: list[dict]):
+        self.port = free_port()
+        pod = one(objects, "Deployment")["spec"]["template"]["spec"]
+        kubeconfig = plane.token_kubeconfig(place / "kubeconfig", pod["serviceAccountName"], NAMESPACE)
+        replaced = {"--state": place / "state", "--admin-address": f"127.0.0.1:{self.port}"}
+        words = []
+        for argument in pod["containers"][0]["args"]:
+            name, is_set, _ = argument.partition("=")
+            words.append(f"{name}={replaced[name]}" if is_set and name in replaced else argument)
+        self.process = Process([program, *words, f"--kubeconfig={kubeconfig}"], place / "controller.out")
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """The admin endpoint's answer; 0 while nobody answers."""
+        require(self.process.running(), f"the controller ended: {self.process.tail()}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def stop(self) -> int:
+        self.process.stop(40)
+        return self.process.code
+
+
+def work(plane: ControlPlane, program: Path, sink: Sink, broken: Sink | None, controller: Controller, customers: list[str]):
+    """Everything that a controller does: servers, a plan, campaigns, Secrets, a deletion in mid-campaign, events."""
+
+    def status(kind: str, name: str, namespace: str) -> dict:
+        return plane.get(kind, name, "-n", namespace).get("status") or {}
+
+    def reason(kind: str, name: str, namespace: str, condition: str = "Ready") -> str:
+        conditions = status(kind, name, namespace).get("conditions") or []
+        return next((c["reason"] for c in conditions if c["type"] == condition), "")
+
+    wait_until(lambda: controller.ask("/readyz")[0] == 200, 20, "the controller's readiness")
+    plane.apply(fleets.smtp_server("relay", sink.port, namespace=NAMESPACE))
+    if broken:
+        # Quick to notice, so that it comes and goes in the time of a test.
+        probe = {"interval": "1s", "retryAfter": "1s", "failureThreshold": 1}
+        plane.apply(fleets.smtp_server("moody", broken.port, namespace=NAMESPACE, probe=probe))
+    plan = fleets.plan("pro", "relay", *(["moody"] if broken else []))
+    plan["metadata"]["namespace"] = NAMESPACE
+    plan["spec"].update(allowedNamespaces={"from": "All"}, ownServers={"max": 1})
+    plane.apply(plan)
+    wait_until(lambda: status("sendingserver", "relay", NAMESPACE).get("state") == "Active", 20, "the server's being Active")
+    for namespace in customers:
+        rows = "email,name\n" + "".join(f"person{n}@example.com,Person {n}\n" for n in range(60))
+        plane.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "people", "namespace": namespace}, "data": {"people.csv": rows}})
+        for name, audience, extra in (
+            ("quick", {"inline": [{"email": "ann@example.com", "name": "Ann"}]}, {}),
+            ("long", {"csv": {"configMapRef": {"name": "people", "key": "people.csv"}}}, {"servers": [{"name": "slow"}]}),
+            ("inside", {"csv": {"url": f"http://127.0.0.1:{sink.control_port}/people.csv"}}, {}),
+        ):
+            campaign = fleets.campaign(name, "pro", audience, **extra)
+            campaign["metadata"]["namespace"] = namespace
+            campaign["spec"]["planRef"]["namespace"] = NAMESPACE
+            plane.apply(campaign)
+        # Its Secret comes later, and changes.
+        smtp = {"auth": {"secretRef": {"name": "login"}}}
+        plane.apply(fleets.smtp_server("slow", sink.port, namespace=namespace, limits={"rates": [{"messages": 1, "per": "1s"}]}))
+        wait_until(lambda: status("campaign", "quick", namespace).get("state") == "Completed", 20, "the campaign's end")
+        wait_until(lambda: reason("campaign", "inside", namespace) == "AddressNotAllowed", 20, "the refusal of an address inside")
+        wait_until(lambda: (status("campaign", "long", namespace).get("recipients") or {}).get("accepted", 0) > 0, 30, "a campaign that sends")
+        plane.kubectl("delete", "campaign", "long", "-n", namespace, "--timeout=20s")
+        plane.kubectl("delete", "sendingserver", "slow", "-n", namespace)
+        plane.apply(fleets.smtp_server("own", sink.port, smtp, namespace=namespace))
+        wait_until(lambda: reason("sendingserver", "own", namespace) == "SecretNotFound", 10, "the missing Secret")
+        for turn in ("one", "two"):
+            before = len(plane.audit(f'"secrets","namespace":"{namespace}","name":"login"'))
+            secret = {**fleets.secret("login", username="ann", password=turn)}
+            secret["metadata"]["namespace"] = namespace
+            plane.apply(secret)
+            wait_until(lambda: len(plane.audit(f'"secrets","namespace":"{namespace}","name":"login"')) > before, 10, "a look at the Secret")
+        wait_until(lambda: reason("sendingserver", "own", namespace) == "AuthenticationNotOffered", 20, "the login's being tried")
+    figures = controller.ask("/metrics")[1]
+    require("mailfleet_leader 1" in figures and 'mailfleet_server_active{server="mail-admin/relay"} 1' in figures, f"the figures: {figures[:500]}")
+    if broken:
+
+        def events(wanted: str) -> int:
+            found = plane.get("events.events.k8s.io", "-n", NAMESPACE)["items"]
+            mine = [event for event in found if event["regarding"]["name"] == "moody" and event["reason"] == wanted]
+            return sum((event.get("series") or {}).get("count", 1) for event in mine)
+
+        # The same event twice: it is created, and then counted by a patch.
+        for turn in (1, 2):
+            broken.stop()
+            wait_until(lambda: events("ConnectionRefused") >= turn, 60, "an event about the server", every=1)
+            broken.start()
+            wait_until(lambda: events("Active") >= turn, 60, "an event about its return", every=1)
+
+
+def rights(plane: ControlPlane, program: Path) -> str:
+    """The controller under the chart's account: no refusal, no right that is not used."""
+    used: set[tuple[str, str, str]] = set()
+    bound: set[tuple[str, str, str]] = set()
+    notes = []
+    modes = {"whole cluster": ({}, ["shop-a"]), "restricted": ({"namespaces": ["shop-c", "shop-d"]}, ["shop-c", "shop-d"])}
+    for name in (NAMESPACE, "shop-a", "shop-c", "shop-d", "elsewhere"):
+        plane.namespace(name)
+    for mode, (values, customers) in modes.items():
+        place = folder("chart-rights")
+        plane.helm("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--values", values_file(place, values))
+        plane.wait_crds()
+        objects = plane.objects(plane.helm("get", "manifest", RELEASE, "--namespace", NAMESPACE))
+        user = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
+        begun = len(plane.audit(user))
+        with Sink(program, place) as sink, Sink(program, place, "moody") as moody:
+            controller = Controller(plane, program, place, objects)
+            try:
+                work(plane, program, sink, moody if mode == "whole cluster" else None, controller, customers)
+            finally:
+                code = controller.stop()
+        require(code == 0, f"{mode}: exit {code}: {controller.process.tail()}")
+        entries = plane.audit(user)[begun:]
+        refused = {f"{e['verb']} {e['requestURI']}" for e in entries if e.get("responseStatus", {}).get("code") in (401, 403)}
+        require(not refused, f"{mode}: refused {sorted(refused)}")
+        asked = set()
+        for entry in entries:
+            if reference := entry.get("objectRef"):
+                resource = reference["resource"] + (f"/{reference['subresource']}" if "subresource" in reference else "")
+                asked.add((reference.get("apiGroup", ""), resource, entry["verb"]))
+        if values:
+            outside = {e["objectRef"].get("namespace") for e in entries if "objectRef" in e} - {NAMESPACE, *customers}
+            require(not outside, f"{mode}: it asked for {outside}")
+        used |= asked
+        bound |= granted(objects)
+        notes.append(f"{mode}: {len(entries)} requests, {len(granted(objects))} rights")
+        plane.kubectl("delete", "campaigns,sendingservers,plans", "--all", "--all-namespaces", "--timeout=20s")
+        plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
+    surplus = bound - used
+    require(not surplus, f"granted, and never used: {sorted(surplus)}")
+    return "; ".join(notes)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="all cases; they have one size")
+    parser.add_argument("only", nargs="*", help="only cases whose name contains one of these")
+    options = parser.parse_args()
+    program, cases = fleets.binary(), Cases(options.only)
+    lack = missing()
+    if lack:
+        cases.run("the chart", need, lack)
+        cases.end()
+    with ControlPlane(folder("chart-plane")) as plane:
+        cases.run("lint, and values that are refused", lint, plane)
+        cases.run("every object before the API server", rendered, plane)
+        cases.run("install, upgrade, uninstall", lifecycle, plane)
+        cases.run("roles of people", people, plane)
+        cases.run("rights of the controller", rights, plane, program)
+    cases.end()
+
+
+if __name__ == "__main__":
+    main()
