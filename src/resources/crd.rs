@@ -102,6 +102,10 @@ pub fn structural(kind: &str) -> Option<Value> {
     let properties = object.get_mut("properties")?.as_object_mut()?;
     // An API server knows the metadata by itself, and allows no word here.
     properties.insert("metadata".to_owned(), json!({"type": "object"}));
+    // The status of an object that cannot be read has conditions and little else.
+    if let Some(status) = properties.get_mut("status").and_then(Value::as_object_mut) {
+        status.insert("required".to_owned(), json!(["conditions"]));
+    }
     if let Some(conditions) = properties.get_mut("status").and_then(|status| status.pointer_mut("/properties/conditions")) {
         open_conditions(conditions);
     }
