@@ -5,7 +5,7 @@ PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/mailfleet
 
-.PHONY: help build demo test crash outage ledger memory campaigns real bench lint format setup clean
+.PHONY: help build demo test crash outage ledger memory campaigns real gitops bench lint format setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ memory: build ## the peak of memory for 100,000 and 1,000,000 recipients
 
 real: build ## Postfix with logins, greylisting, 421 and wrong certificates; smtp-sink; mailpit; a Maildir
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/real.py $(ARGS)
+
+gitops: build ## each state of each object as kstatus, Flux and Argo CD see it, by their own code
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/gitops.py $(ARGS)
 
 bench: build ## beside postfix's smtp-source, to the same sinks; and over a line of 20 ms
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/run.py $(ARGS)

@@ -1,0 +1,29 @@
+-- Argo CD's health of a Mailfleet SendingServer: as its conditions say, spec.enabled: false is a person's wish and no fault.
+hs = {status = "Progressing", message = "It has no status yet."}
+if obj.status == nil or obj.status.conditions == nil then
+  return hs
+end
+if obj.status.observedGeneration ~= nil and obj.status.observedGeneration ~= obj.metadata.generation then
+  hs.message = "Its newest version is not handled yet."
+  return hs
+end
+local conditions = {}
+for _, condition in ipairs(obj.status.conditions) do
+  conditions[condition.type] = condition
+end
+local ready = conditions["Ready"]
+if ready == nil then
+  return hs
+end
+hs.message = ready.reason .. ": " .. ready.message
+if ready.reason == "Disabled" then
+  hs.status = "Suspended"
+  return hs
+end
+if conditions["Stalled"] ~= nil and conditions["Stalled"].status == "True" then
+  hs.status = "Degraded"
+  hs.message = conditions["Stalled"].reason .. ": " .. conditions["Stalled"].message
+elseif ready.status == "True" then
+  hs.status = "Healthy"
+end
+return hs
