@@ -7,8 +7,11 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
+/// What is logged when nobody asks for more: Kubernetes' client would tell of each request that failed, and we tell what it means.
+const QUIET: &str = "warn,kube_client=off,kube_runtime=off";
+
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("MAILFLEET_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_env("MAILFLEET_LOG").unwrap_or_else(|_| EnvFilter::new(QUIET));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -300,10 +300,17 @@ struct Written {
 enum Failed {
     /// It is gone, or another one has its name.
     Gone,
-    /// Try again.
-    Later(Option<Duration>, String),
+    /// Try again, after so long where the API server says so.
+    Later { after: Option<Duration>, why: String, is_internal: bool },
     /// The API server refuses it.
     Refused(String),
+}
+
+impl Failed {
+    /// The API server cannot be reached.
+    const fn away(why: String) -> Self {
+        Self::Later { after: None, why, is_internal: false }
+    }
 }
 
 async fn work(shared: Arc<Shared>) {
@@ -388,7 +395,7 @@ fn note(shared: &Shared, written: Written, is_told: &mut bool) {
             objects.remove(&written.id);
             return;
         }
-        Err(Failed::Later(after, why)) => {
+        Err(Failed::Later { after, why, .. }) => {
             object.failures = object.failures.saturating_add(1);
             let delay = (RETRY_FIRST * 2_u32.saturating_pow(object.failures.min(16) - 1)).min(RETRY_MAX);
             again(object, after.unwrap_or(delay));
@@ -456,13 +463,16 @@ async fn perform(shared: Arc<Shared>, write: Write) -> Written {
 async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, status: &[u8]) -> Result<(u64, u64), Failed> {
     let status: Value = serde_json::from_slice(status).unwrap_or_default();
     let body = body(kind, key, uid, json!({}), Some(&status));
-    let request = Request::new(path(kind, &key.namespace)).patch_subresource(
-        "status",
-        &key.name,
-        &PatchParams::apply(FIELD_MANAGER).force(),
-        &Patch::Apply(&body),
-    );
-    let version = send(client, request).await?;
+    let resource = Request::new(path(kind, &key.namespace));
+    let applied = resource.patch_subresource("status", &key.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body));
+    let version = match send(client, applied).await {
+        // An object whose spec does not fit the served schema cannot be applied to; its status can be merged.
+        Err(Failed::Later { is_internal: true, .. }) => {
+            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            send(client, resource.patch_subresource("status", &key.name, &parameters, &Patch::Merge(&body))).await?
+        }
+        sent => sent?,
+    };
     Ok((hash_of(Some(&status)), version))
 }
 
@@ -511,11 +521,11 @@ async fn send(client: &Client, request: Result<Requested, kube::core::request::E
             match status.code {
                 404 => Err(Failed::Gone),
                 400 | 403 | 422 => Err(Failed::Refused(status.message.clone())),
-                _ => Err(Failed::Later(after, status.message.clone())),
+                code => Err(Failed::Later { after, why: status.message.clone(), is_internal: code == 500 }),
             }
         }
-        Ok(Err(error)) => Err(Failed::Later(None, error.to_string())),
-        Err(_) => Err(Failed::Later(None, "the API server gives no answer".to_owned())),
+        Ok(Err(error)) => Err(Failed::away(error.to_string())),
+        Err(_) => Err(Failed::away("the API server gives no answer".to_owned())),
     }
 }
 

@@ -40,7 +40,7 @@ async fn only_the_newest_status_is_written_and_a_failed_one_again() {
     assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), [json!({"state": "Active"})]);
     assert!(take_due(&desk.shared, 8).0.is_empty(), "one write of an object at a time");
 
-    note(&desk.shared, written(&writes[0], None, Err(Failed::Later(None, "away".to_owned()))), &mut false);
+    note(&desk.shared, written(&writes[0], None, Err(Failed::away("away".to_owned()))), &mut false);
     let (none, next) = take_due(&desk.shared, 8);
     assert!(none.is_empty() && next.is_some(), "it is tried again later");
     // Something new is tried at once.
