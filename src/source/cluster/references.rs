@@ -19,6 +19,8 @@ use crate::{
     source::secrets::{ConfigMapData, ConfigMapStore, SecretData, SecretStore},
 };
 
+/// The longest name of an object, bytes.
+const NAME_MAX: usize = 253;
 /// Fetches at a time.
 const FETCHES_MAX: usize = 16;
 /// After a failed fetch: doubled with each further one.
@@ -88,6 +90,8 @@ impl References {
         for named in named {
             if let Some(content) = self.known.get(named) {
                 is_known &= content.is_some();
+            } else if !is_name(&named.key.name) {
+                self.known.insert(named.clone(), Some(Content::Absent));
             } else {
                 self.known.insert(named.clone(), None);
                 self.fetch(named);
@@ -111,7 +115,7 @@ impl References {
 
     /// Everything may have changed: the watch began anew.
     pub fn touched_all(&mut self, is_secret: bool) {
-        let all: Vec<Named> = self.known.keys().filter(|named| named.is_secret == is_secret).cloned().collect();
+        let all: Vec<Named> = self.known.keys().filter(|named| named.is_secret == is_secret && is_name(&named.key.name)).cloned().collect();
         all.iter().for_each(|named| self.fetch(named));
     }
 
@@ -204,6 +208,17 @@ impl References {
     }
 }
 
+/// Whether an object can have this name (RFC 1123, subdomain). Others come through a CRD with fewer rules than ours, and would
+/// be more than a name in the path of a request.
+fn is_name(name: &str) -> bool {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    name.len() <= NAME_MAX
+        && name
+            .split('.')
+            .map(str::as_bytes)
+            .all(|part| is_end(part.first()) && is_end(part.last()) && part.iter().all(|byte| *byte == b'-' || is_end(Some(byte))))
+}
+
 async fn get(client: &Client, named: &Named) -> kube::Result<Content> {
     let (namespace, name) = (&named.key.namespace, &named.key.name);
     let found = if named.is_secret {
@@ -233,4 +248,33 @@ fn texts(map: ConfigMap) -> ConfigMapData {
     let texts = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, Arc::from(text.into_bytes())));
     let bytes = map.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, Arc::from(value.0)));
     texts.chain(bytes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn asks_for_names_only() {
+        for name in ["login", "a", "7", "mail-login.v2", "x".repeat(253).as_str()] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "..",
+            "../../zeta/secrets/login",
+            "a/b",
+            "?limit=1",
+            "a%2fb",
+            "a.",
+            ".a",
+            "-a",
+            "a-",
+            "Login",
+            "ä",
+            "x".repeat(254).as_str(),
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
 }
