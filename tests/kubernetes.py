@@ -7,7 +7,7 @@ N skipped`. Under CI=true a skip is a failure. `--quick` for `make test`; words 
 
 import argparse
 
-from kube import basics, outages
+from kube import basics, outages, scale, tenancy
 from kube.place import Place
 from parts import cluster
 from parts.report import Cases, need
@@ -42,6 +42,8 @@ def main():
             outages.deleted_while_sending,
             outages.cluster_wiped,
             outages.statuses_fought_over,
+            tenancy.strangers,
+            scale.many_objects,
             basics.no_secret_anywhere,
         ):
             run(case)

@@ -1,0 +1,147 @@
+"""What many objects cost: writes to the API server, time, memory, processor; and that nothing is written when nothing happens."""
+
+import contextlib
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from parts import fleet as fleets
+from parts.kubeapi import KubeApi, condition_of
+from parts.process import peak_memory_kib
+from parts.report import require, table
+
+from .place import Place, people, within
+
+SERVERS_A_PLAN = 20
+SINKS = 2
+# So many requests at once, as a GitOps tool sends them.
+HANDS = 4
+SETTLE_MAX_SECONDS = 120
+
+# What the smallest of the sizes may cost.
+WRITES_MAX = 2.0
+SETTLED_SECONDS = 2.0
+PEAK_MIB = 40
+CPU_MS = 2.0
+# Five times the objects may cost, for each of them, so many times as much: it grows in a line.
+LINEAR = 1.3
+# A debug build is four to eight times slower; only a release build is held to memory and time.
+OURS = {"sendingservers", "plans", "campaigns", "events"}
+WRITING = {"APPLY", "PATCH", "PUT", "POST", "DELETE"}
+
+
+@dataclass
+class Cost:
+    """What a size cost."""
+
+    servers: int
+    objects: int
+    created_seconds: float
+    settled_seconds: float
+    writes: float
+    peak_mib: float
+    cpu_ms: float
+    idle_writes: int
+    idle_seconds: int
+
+    def row(self) -> list:
+        """A row of the table."""
+        return [
+            self.servers, self.objects, f"{self.created_seconds:.1f}", f"{self.settled_seconds:.2f}", f"{self.writes:.2f}",
+            f"{self.peak_mib:.1f}", f"{self.cpu_ms:.2f}", f"{self.idle_writes} in {self.idle_seconds} s",
+        ]  # fmt: skip
+
+
+HEAD = ["servers", "objects", "s to create", "s to settle", "writes an object", "peak MiB", "CPU ms an object", "idle writes"]
+
+
+def writes(before: Counter, after: Counter, created: Counter) -> int:
+    """Writes of our kinds and their events between two looks, without those of the test itself."""
+    made = Counter({what: count for what, count in (after - before).items() if what[0] in WRITING and what[1] in OURS})
+    return sum((made - created).values())
+
+
+def measure(place: Place, servers: int, idle_seconds: int) -> Cost:
+    """Creates servers, plans over 20 of them each, and campaigns; waits until all are as they should be; then waits on."""
+    plans, campaigns = servers // SERVERS_A_PLAN, servers // 5
+    with contextlib.ExitStack() as stack:
+        plane = stack.enter_context(place.own_plane(f"scale-{servers}"))
+        api, namespace = plane.api, plane.api.namespace("scale")
+        sinks = [stack.enter_context(place.sink(log=False)) for _ in range(SINKS)]
+        controller = stack.enter_context(place.controller(namespace, plane=plane, kubeconfig=plane.kubeconfig).start())
+        names = [f"s{number:05}" for number in range(servers)]
+        waves = [
+            [fleets.smtp_server(name, sinks[number % SINKS].port) for number, name in enumerate(names)],
+            [fleets.plan(f"p{number:04}", *names[number * SERVERS_A_PLAN :][:SERVERS_A_PLAN]) for number in range(plans)],
+            [fleets.campaign(f"c{number:05}", f"p{number % plans:04}", people(1), suspend=True) for number in range(campaigns)],
+        ]
+        time.sleep(1)
+        before, cpu_before, begin = api.requests(), controller.cpu_seconds(), time.monotonic()
+        with ThreadPoolExecutor(HANDS) as hands:
+            for wave in waves:
+                list(hands.map(api.create, within(namespace, *wave)))
+        created = time.monotonic()
+        unsettled = None
+        while unsettled != 0 and time.monotonic() < created + SETTLE_MAX_SECONDS:
+            unsettled = count_unsettled(api, namespace)
+            settled = time.monotonic()
+        require(unsettled == 0, f"{unsettled} of {servers + plans + campaigns} objects are not settled: {controller.process.tail(4)}")
+        time.sleep(1)
+        by_test = Counter({("POST", plural, ""): len(wave) for plural, wave in zip(("sendingservers", "plans", "campaigns"), waves)})
+        objects = servers + plans + campaigns
+        first = api.requests()
+        cost = Cost(
+            servers=servers,
+            objects=objects,
+            created_seconds=created - begin,
+            settled_seconds=settled - created,
+            writes=writes(before, first, by_test) / objects,
+            peak_mib=peak_memory_kib(controller.process.pid) / 1024,
+            cpu_ms=(controller.cpu_seconds() - cpu_before) * 1000 / objects,
+            idle_writes=0,
+            idle_seconds=idle_seconds,
+        )
+        time.sleep(idle_seconds)
+        cost.idle_writes = writes(first, api.requests(), Counter())
+        for sink in sinks:
+            require(sink.count()["accepted"] == 0, "a suspended campaign was sent")
+    return cost
+
+
+def count_unsettled(api: KubeApi, namespace: str) -> int:
+    """How many objects do not say yet what they will say in the end."""
+    unsettled = 0
+    for kind, reason in (("SendingServer", "Active"), ("Plan", "ServersActive"), ("Campaign", "Suspended")):
+        for obj in api.list(kind, namespace):
+            status = obj.get("status") or {}
+            is_whole = kind != "Plan" or status.get("serversActive") == SERVERS_A_PLAN
+            unsettled += condition_of(status, "Ready").get("reason") != reason or not is_whole
+    return unsettled
+
+
+def many_objects(place: Place) -> str:
+    """1,000 servers, 50 plans and 200 campaigns, and five times as many in the full suite."""
+    idle = 20 if place.quick else 60
+    costs = [measure(place, servers, idle) for servers in ((1_000,) if place.quick else (1_000, 5_000))]
+    print(table(HEAD, [cost.row() for cost in costs]), flush=True)
+    small, wrong = costs[0], []
+
+    def hold(what: str, value: float, most: float):
+        if value > most:
+            wrong.append(f"{what}: {value:.2f}, and {most:g} is the most")
+
+    for cost in costs:
+        hold(f"writes an object at {cost.servers}", cost.writes, WRITES_MAX)
+        hold(f"idle writes at {cost.servers}", cost.idle_writes, 0)
+    if is_release := "release" in place.program.parts or place.program.name.endswith("-release"):
+        hold("seconds to settle", small.settled_seconds, SETTLED_SECONDS)
+        hold("MiB of memory", small.peak_mib, PEAK_MIB)
+        hold("ms of CPU an object", small.cpu_ms, CPU_MS)
+        if len(costs) > 1:
+            hold("ms of CPU an object at five times the size", costs[1].cpu_ms, small.cpu_ms * LINEAR)
+            hold("MiB of memory at five times the size", costs[1].peak_mib, small.peak_mib * 5 * LINEAR)
+            hold("seconds to settle at five times the size", costs[1].settled_seconds, SETTLED_SECONDS * 5)
+    require(not wrong, "; ".join(wrong))
+    note = "" if is_release else "; memory and time count with a release build only"
+    return f"{small.writes:.2f} writes an object, settled {small.settled_seconds:.2f} s after the last, {small.peak_mib:.0f} MiB{note}"
