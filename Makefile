@@ -5,7 +5,7 @@ PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/mailfleet
 
-.PHONY: help build demo test crash outage ledger memory campaigns real gitops bench lint format setup clean
+.PHONY: help build demo test crash outage ledger memory campaigns chart image real gitops bench lint format setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -30,6 +30,12 @@ outage: build ## one of two servers killed, hung, or answering 421 half way
 
 campaigns: build ## deleted and applied again, a copied ledger, a new run, narrowed, weights, a million recipients
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/campaigns.py $(ARGS)
+
+image: build ## the container image as an OCI archive, without a container engine
+	scripts/image --binary $(RELEASE) $(ARGS)
+
+chart: build ## the chart before a real API server: rendered, installed, upgraded, uninstalled; its rights by the audit log
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/chart.py $(ARGS)
 
 memory: build ## the peak of memory for 100,000 and 1,000,000 recipients
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/campaigns.py --memory $(ARGS)

@@ -1,0 +1,27 @@
+# The image by a container engine; scripts/image makes the same files into an archive without one.
+# Both lay them out in one place, scripts/image: the program, its libraries, certificates, and no shell.
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /source
+# SQLite, zstd and aws-lc are built from source by the C compiler that is here (and CMake, where aws-lc asks for it).
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates cmake python3 \
+    && rm -rf /var/lib/apt/lists/*
+COPY . .
+ARG PROFILE=release
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/source/target,sharing=locked \
+    cargo build --locked --profile "$PROFILE" \
+    && scripts/image --binary "target/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")/mailfleet" --root /image
+
+FROM scratch
+COPY --from=build /image /
+# COPY gives everything to root; the ledger's folder is for the user alone.
+COPY --from=build --chown=65532:65532 --chmod=700 /image/var/lib/mailfleet /var/lib/mailfleet
+# A number, so that runAsNonRoot can be checked.
+USER 65532:65532
+WORKDIR /var/lib/mailfleet
+ENV PATH=/usr/bin MAILFLEET_STATE=/var/lib/mailfleet
+EXPOSE 9091
+ENTRYPOINT ["/usr/bin/mailfleet"]
+CMD ["--help"]
