@@ -186,7 +186,7 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
         let stalled = status.conditions.iter().find(|condition| condition.kind == crate::resources::ConditionType::Stalled);
         match (status.state, stalled) {
             (CampaignState::Completed | CampaignState::Suspended, _) => {}
-            (state, Some(condition)) => failed.push((key.clone(), state, condition.message.clone())),
+            (state, Some(condition)) => failed.push((key.clone(), state, condition.message.to_string())),
             _ => return None,
         }
     }

@@ -148,7 +148,7 @@ fn campaign_is_judged(campaign: &CampaignDecision) -> bool {
 
 fn ready_message(campaign: &CampaignDecision) -> String {
     let ready = condition::find(&campaign.status.conditions, ConditionType::Ready);
-    ready.map(|ready| ready.message.clone()).unwrap_or_default()
+    ready.map(|ready| ready.message.to_string()).unwrap_or_default()
 }
 
 /// `campaign default/spring Sending 1,200 of 2,000 (60%), 800/s, 1s left; 3 rejected`.

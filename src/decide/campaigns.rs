@@ -496,9 +496,9 @@ fn status(
     let completed_ms = report.and_then(|report| report.completed_ms).or_else(|| recorded.and_then(|recorded| recorded.closed_ms));
     let mut conditions = Vec::new();
     let ready = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
-    conditions.push(Condition::new(ConditionType::Ready, ready, verdict.reason, verdict.message.as_str()));
+    conditions.push(Condition::new(ConditionType::Ready, ready, verdict.reason, verdict.message.clone()));
     if let Some(kind) = verdict.abnormal {
-        conditions.push(Condition::new(kind, ConditionStatus::True, verdict.reason, verdict.message.as_str()));
+        conditions.push(Condition::new(kind, ConditionStatus::True, verdict.reason, verdict.message.clone()));
     }
     let completed = if verdict.state == CampaignState::Completed { ConditionStatus::True } else { ConditionStatus::False };
     conditions.push(Condition::new(ConditionType::Completed, completed, verdict.reason, completion(&verdict, &recipients)));

@@ -28,7 +28,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
     let active = count("Active");
     let mut conditions = Vec::new();
     let mut not_ready = |reason, message: String, stalled| {
-        conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::False, reason, message.as_str()));
+        conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::False, reason, message.clone()));
         let kind = if stalled { ConditionType::Stalled } else { ConditionType::Reconciling };
         conditions.push(Condition::new(kind, ConditionStatus::True, reason, message));
     };
@@ -50,7 +50,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         let message =
             format!("Not found in namespace {}: {}. Create them, or take them out of spec.servers.", key.namespace, names("NotFound"));
         if active > 0 {
-            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message.as_str()));
+            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message.clone()));
             conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::ServerNotFound, message));
         } else {
             not_ready(Reason::ServerNotFound, message, true);

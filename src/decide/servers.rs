@@ -1,6 +1,6 @@
 //! Active or Inactive, and why. Pure.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{Observations, ProbeResult, Problem, ServerDecision, ServerInput, grants::Ownership, observe::ServerObservation};
 use crate::{
@@ -47,7 +47,7 @@ pub fn decide(
 
     let mut conditions = vec![match &accepted {
         Ok(()) => Condition::new(ConditionType::Accepted, ConditionStatus::True, Reason::Read, "The spec and what it refers to are good."),
-        Err(problem) => Condition::new(ConditionType::Accepted, ConditionStatus::False, problem.reason, problem.message.as_str()),
+        Err(problem) => Condition::new(ConditionType::Accepted, ConditionStatus::False, problem.reason, problem.message.clone()),
     }];
     if may_probe {
         conditions.push(probed(observation));
@@ -57,16 +57,16 @@ pub fn decide(
             ConditionType::Routed,
             ConditionStatus::False,
             failure.failure.reason,
-            failure.failure.message.as_str(),
+            failure.failure.message.clone(),
         ));
     }
     conditions.extend(no_effect(spec));
     match &hindrance {
         None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
         Some(hindrance) => {
-            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::False, hindrance.reason, hindrance.message.as_str()));
+            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::False, hindrance.reason, hindrance.message.clone()));
             let kind = if hindrance.stalled { ConditionType::Stalled } else { ConditionType::Reconciling };
-            conditions.push(Condition::new(kind, ConditionStatus::True, hindrance.reason, hindrance.message.as_str()));
+            conditions.push(Condition::new(kind, ConditionStatus::True, hindrance.reason, hindrance.message.clone()));
         }
     }
     tell_when_stale(&mut conditions, input.stale.as_deref());
@@ -102,8 +102,8 @@ pub fn decide(
 pub(super) fn tell_when_stale(conditions: &mut Vec<Condition>, stale: Option<&str>) {
     if let Some(why) = stale {
         conditions.retain(|condition| condition.kind != ConditionType::Stalled && condition.kind != ConditionType::Reconciling);
-        conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::Unreadable, why));
-        conditions.push(Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::Unreadable, why));
+        conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::Unreadable, why.to_owned()));
+        conditions.push(Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::Unreadable, why.to_owned()));
     }
 }
 
@@ -146,13 +146,15 @@ fn send_hindrance(observation: &ServerObservation, threshold: u32) -> Option<Hin
 }
 
 fn probed(observation: &ServerObservation) -> Condition {
-    let (status, reason, message) = match &observation.last_probe {
-        None => (ConditionStatus::Unknown, Reason::NotProbedYet, "The first test has not ended yet."),
-        Some(ProbeResult::NotProbeable) => {
-            (ConditionStatus::Unknown, Reason::NotProbeable, "This type cannot be tested without sending; it is Active until a send fails.")
-        }
-        Some(ProbeResult::Succeeded) => (ConditionStatus::True, Reason::ProbeSucceeded, "Connection successful."),
-        Some(ProbeResult::Failed(failure)) => (ConditionStatus::False, failure.reason, failure.message.as_str()),
+    let (status, reason, message): (_, _, Cow<'static, str>) = match &observation.last_probe {
+        None => (ConditionStatus::Unknown, Reason::NotProbedYet, "The first test has not ended yet.".into()),
+        Some(ProbeResult::NotProbeable) => (
+            ConditionStatus::Unknown,
+            Reason::NotProbeable,
+            "This type cannot be tested without sending; it is Active until a send fails.".into(),
+        ),
+        Some(ProbeResult::Succeeded) => (ConditionStatus::True, Reason::ProbeSucceeded, "Connection successful.".into()),
+        Some(ProbeResult::Failed(failure)) => (ConditionStatus::False, failure.reason, failure.message.clone().into()),
     };
     Condition::new(ConditionType::Probed, status, reason, message)
 }

@@ -29,7 +29,7 @@ const COUNTERS_EVERY_MS: i64 = 5000;
 const WRITE_AGAIN_MS: i64 = 5000;
 
 /// What the three statuses have in common.
-trait Status: Clone + PartialEq + Serialize + DeserializeOwned {
+trait Status: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
     fn conditions(&self) -> &[Condition];
     fn conditions_mut(&mut self) -> &mut Vec<Condition>;
     /// What changes at every message left out.
@@ -338,24 +338,24 @@ impl Turn<'_> {
             }
         }
         let object = kept.object.clone();
+        let status = Arc::new(status);
         let result = self.sink.write(StatusWrite {
             kind: <Object<P, S> as Kind>::KIND,
             key,
             origin: &sourced.origin,
             metadata: &object.metadata,
             spec: &|| json!(object.spec),
-            status: json!(status),
+            status: status.clone(),
             before: kept.written.as_ref().map(|(written, _)| written.conditions()),
             now: status.conditions(),
         });
-        let status = Arc::new(status);
         kept.decided = Some(status.clone());
         kept.written = Some((status, self.now_ms));
         self.note_result(result, &mut kept.failing, <Object<P, S> as Kind>::KIND, key);
     }
 
     fn put_broken(&mut self, broken: &Broken, conditions: &mut Vec<Condition>) -> bool {
-        let of = |kind, status| Condition::new(kind, status, Reason::Unreadable, broken.message.as_str());
+        let of = |kind, status| Condition::new(kind, status, Reason::Unreadable, broken.message.clone());
         let wanted = vec![of(ConditionType::Ready, ConditionStatus::False), of(ConditionType::Stalled, ConditionStatus::True)];
         let now = self.timed(conditions, wanted, 0);
         let result = self.sink.write_broken(broken, (!conditions.is_empty()).then_some(conditions), &now);

@@ -3,6 +3,8 @@
 //! The contract is that of the Kubernetes API conventions and of kstatus: `Ready` on every kind,
 //! `Reconciling` and `Stalled` only while they are true, reasons from a closed set, stable messages.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -212,7 +214,7 @@ pub struct Condition {
     /// Why, as one word.
     pub reason: Reason,
     /// Why, and what to do, in words.
-    pub message: String,
+    pub message: Cow<'static, str>,
     /// When `status` last changed.
     #[schemars(with = "String")]
     pub last_transition_time: Timestamp,
@@ -224,7 +226,7 @@ pub struct Condition {
 impl Condition {
     /// A condition whose time is filled in by [`merge`].
     #[must_use]
-    pub fn new(kind: ConditionType, status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
+    pub fn new(kind: ConditionType, status: ConditionStatus, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, status, reason, message: message.into(), last_transition_time: Timestamp::UNIX_EPOCH, observed_generation: None }
     }
 }
@@ -254,7 +256,7 @@ mod tests {
     #[test]
     fn a_time_moves_only_when_the_status_flips() {
         let at = |secs| Timestamp::from_second(secs).expect("in range");
-        let wanted = |status, message: &str| vec![Condition::new(ConditionType::Ready, status, Reason::Active, message)];
+        let wanted = |status, message: &'static str| vec![Condition::new(ConditionType::Ready, status, Reason::Active, message)];
         let first = merge(&[], wanted(ConditionStatus::True, "a"), 1, at(10));
         let second = merge(&first, wanted(ConditionStatus::True, "b"), 2, at(20));
         let third = merge(&second, wanted(ConditionStatus::False, "b"), 2, at(30));

@@ -1,11 +1,24 @@
 //! Where statuses go: files of the state folder, or the objects in a cluster.
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Origin, StatusFolder, cluster::ClusterStatuses};
 use crate::resources::{API_VERSION, Campaign, Condition, Key, Kind as _, Metadata, SendingServer};
+
+/// A status that becomes JSON when it is written, and is shared until then.
+pub trait AsJson: Send + Sync {
+    /// As it is written.
+    fn as_json(&self) -> Value;
+}
+
+impl<T: Serialize + Send + Sync> AsJson for T {
+    fn as_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
 
 /// A status to be written.
 pub struct StatusWrite<'a> {
@@ -20,7 +33,7 @@ pub struct StatusWrite<'a> {
     /// Its spec; only files show it again.
     pub spec: &'a dyn Fn() -> Value,
     /// The status.
-    pub status: Value,
+    pub status: Arc<dyn AsJson>,
     /// The conditions as they were written last.
     pub before: Option<&'a [Condition]>,
     /// The conditions now.
@@ -59,7 +72,7 @@ impl StatusSink {
                     metadata.entry("namespace").or_insert_with(|| write.key.namespace.clone().into());
                 }
                 let value = json!({
-                    "apiVersion": API_VERSION, "kind": write.kind, "metadata": metadata, "spec": (write.spec)(), "status": write.status,
+                    "apiVersion": API_VERSION, "kind": write.kind, "metadata": metadata, "spec": (write.spec)(), "status": write.status.as_json(),
                 });
                 folder.write(write.kind, write.key, &value).map(|_| ())
             }
@@ -93,7 +106,7 @@ impl StatusSink {
                 folder.write(broken.kind, &broken.key, &value).map(|_| ())
             }
             (Self::Cluster(cluster), Origin::Cluster(place)) => {
-                cluster.put(broken.kind, &broken.key, &place.uid, status, before, now);
+                cluster.put(broken.kind, &broken.key, &place.uid, Arc::new(status), before, now);
                 Ok(())
             }
             (Self::Cluster(_), Origin::File(_)) => Ok(()),

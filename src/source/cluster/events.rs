@@ -80,7 +80,7 @@ pub(super) fn when(told: Option<Told>, now: Told) -> When {
 
 /// The event of these conditions.
 pub(super) fn event(now: Told, conditions: &[Condition]) -> Event {
-    let message = condition::find(conditions, ConditionType::Ready).map_or("", |ready| ready.message.as_str());
+    let message = condition::find(conditions, ConditionType::Ready).map_or("", |ready| &*ready.message);
     Event {
         type_: if now.is_well() { EventType::Normal } else { EventType::Warning },
         reason: now.reason.as_str().to_owned(),

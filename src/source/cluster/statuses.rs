@@ -24,7 +24,10 @@ use super::{
     events::{self, Told, When},
     objects::type_meta,
 };
-use crate::resources::{Campaign, Condition, GROUP, Key, Kind as _, Plan, SendingServer, VERSION};
+use crate::{
+    resources::{Campaign, Condition, GROUP, Key, Kind as _, Plan, SendingServer, VERSION},
+    source::sink::AsJson,
+};
 
 /// Writes at a time.
 const WRITES_MAX: usize = 8;
@@ -69,8 +72,8 @@ struct Desk {
 #[derive(Default)]
 struct Object {
     uid: String,
-    /// What the status should be, as bytes of JSON: smaller than the tree.
-    status: Option<Arc<[u8]>>,
+    /// What the status should be.
+    status: Option<Arc<dyn AsJson>>,
     /// Whether it waits to be written.
     status_due: bool,
     events: Vec<Event>,
@@ -157,11 +160,19 @@ impl ClusterStatuses {
     }
 
     /// A new status of an object.
-    pub(crate) fn put(&self, kind: &'static str, key: &Key, uid: &str, status: Value, before: Option<&[Condition]>, now: &[Condition]) {
+    pub(crate) fn put(
+        &self,
+        kind: &'static str,
+        key: &Key,
+        uid: &str,
+        status: Arc<dyn AsJson>,
+        before: Option<&[Condition]>,
+        now: &[Condition],
+    ) {
         {
             let mut desk = self.desk();
             let object = of(&mut desk, kind, key, uid);
-            object.status = serde_json::to_vec(&status).ok().map(Arc::from);
+            object.status = Some(status);
             object.status_due = true;
             object.not_before = None;
             let until = object.note_news(before, now);
@@ -283,7 +294,7 @@ fn hash_of(value: Option<&Value>) -> u64 {
 struct Write {
     id: Id,
     uid: String,
-    status: Option<Arc<[u8]>>,
+    status: Option<Arc<dyn AsJson>>,
     finalizer: Option<bool>,
     events: Vec<Event>,
 }
@@ -436,7 +447,7 @@ async fn perform(shared: Arc<Shared>, write: Write) -> Written {
         }
     }
     if let Some(status) = &status {
-        match put_status(&shared.client, kind, &key, &written.uid, status).await {
+        match put_status(&shared.client, kind, &key, &written.uid, &status.as_json()).await {
             Ok(done) => written.status = Some(done),
             Err(failed) => written.result = Err(failed),
         }
@@ -460,9 +471,8 @@ async fn perform(shared: Arc<Shared>, write: Write) -> Written {
     written
 }
 
-async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, status: &[u8]) -> Result<(u64, u64), Failed> {
-    let status: Value = serde_json::from_slice(status).unwrap_or_default();
-    let body = body(kind, key, uid, json!({}), Some(&status));
+async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, status: &Value) -> Result<(u64, u64), Failed> {
+    let body = body(kind, key, uid, json!({}), Some(status));
     let resource = Request::new(path(kind, &key.namespace));
     let applied = resource.patch_subresource("status", &key.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body));
     let version = match send(client, applied).await {
@@ -473,7 +483,7 @@ async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, s
         }
         sent => sent?,
     };
-    Ok((hash_of(Some(&status)), version))
+    Ok((hash_of(Some(status)), version))
 }
 
 async fn set_finalizer(client: &Client, key: &Key, uid: &str, wanted: bool) -> Result<(), Failed> {

@@ -16,7 +16,7 @@ fn desk() -> ClusterStatuses {
 
 fn put(desk: &ClusterStatuses, uid: &str, state: &str, reason: Reason) {
     let now = [Condition::new(ConditionType::Ready, ConditionStatus::False, reason, "words")];
-    desk.put(SendingServer::KIND, &key(), uid, json!({"state": state}), None, &now);
+    desk.put(SendingServer::KIND, &key(), uid, Arc::new(json!({"state": state})), None, &now);
 }
 
 fn key() -> Key {
@@ -28,7 +28,7 @@ fn written(write: &Write, status: Option<(u64, u64)>, result: Result<(), Failed>
 }
 
 fn status(write: &Write) -> Value {
-    write.status.as_ref().map(|bytes| serde_json::from_slice(bytes).expect("JSON")).unwrap_or_default()
+    write.status.as_ref().map(|status| status.as_json()).unwrap_or_default()
 }
 
 #[tokio::test]
