@@ -5,16 +5,20 @@ PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/mailfleet
 
-.PHONY: help build demo test crash outage ledger memory campaigns chart image real gitops bench lint format setup clean
+.PHONY: help build demo test crash outage ledger memory campaigns chart image real gitops bench lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 build: ## the release binary, target/release/mailfleet
 	cargo build --locked --release
 
 demo: ## two local servers, one dies half way, 2,000 recipients, each mailed once; nothing leaves this machine
 	cargo run --locked --quiet -- demo
+
+demo-kubernetes: setup ## a real control plane on this machine, examples/kubernetes, and what kubectl shows of a completed campaign
+	cargo build --locked --quiet
+	MAILFLEET_BINARY=$(TARGET)/debug/mailfleet $(PYTHON) scripts/demo-kubernetes
 
 test: setup ## everything but the long suites: cargo test, lint, and the suites in their quick modes
 	scripts/test
@@ -42,6 +46,9 @@ memory: build ## the peak of memory for 100,000 and 1,000,000 recipients
 
 real: build ## Postfix with logins, greylisting, 421 and wrong certificates; smtp-sink; mailpit; a Maildir
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/real.py $(ARGS)
+
+kubernetes: setup build ## the controller against a real API server: 5,000 servers, outages, takeover, tenancy, a wiped cluster
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/kubernetes.py $(ARGS)
 
 gitops: build ## each state of each object as kstatus, Flux and Argo CD see it, by their own code
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/gitops.py $(ARGS)
