@@ -15,8 +15,9 @@ import urllib.request
 from pathlib import Path
 
 from parts import fleet as fleets
-from parts.controlplane import CRDS, ControlPlane, missing
+from parts.cluster import KUBERNETES, missing
 from parts.process import Process, folder, free_port, wait_until
+from parts.releases import CRDS, HelmPlane
 from parts.report import Cases, need, require
 from parts.sinks import Sink
 
@@ -86,29 +87,21 @@ def values_file(place: Path, values: dict) -> Path:
     return path
 
 
-def render(plane: ControlPlane, place: Path, values: dict) -> list[dict]:
-    """The objects that the chart makes of these values."""
-    text = plane.helm(
-        "template", RELEASE, CHART, "--namespace", NAMESPACE, "--kube-version", plane.version(), "--values", values_file(place, values)
-    )
-    return plane.objects(text)
-
-
 def one(objects: list[dict], kind: str) -> dict:
     found = [obj for obj in objects if obj["kind"] == kind]
     require(len(found) == 1, f"{len(found)} objects of kind {kind}, expected one")
     return found[0]
 
 
-def lint(plane: ControlPlane) -> str:
+def lint(plane: HelmPlane) -> str:
     """No complaint in any set of values; a complaint about bad values, also from a render."""
     place = folder("chart-lint")
     for values in VALUES.values():
         # Helm lints for the version that it was built for; the module's is none.
-        plane.helm("lint", "--strict", "--kube-version", plane.version(), CHART, "--values", values_file(place, values))
+        plane.helm("lint", "--strict", "--kube-version", KUBERNETES, CHART, "--values", values_file(place, values))
     for values, word in REFUSED:
         code, output = plane.try_helm(
-            "template", RELEASE, CHART, "--kube-version", plane.version(), "--values", values_file(place, values)
+            "template", RELEASE, CHART, "--kube-version", KUBERNETES, "--values", values_file(place, values)
         )
         require(code != 0 and word in output, f"{values} was not refused: {output[-300:]}")
     return f"{len(VALUES)} sets of values, {len(REFUSED)} refused"
@@ -150,53 +143,52 @@ def coherent(objects: list[dict], values: dict):
     require(mounts == volumes, f"mounts {mounts} of volumes {volumes}")
 
 
-def rendered(plane: ControlPlane) -> str:
+def rendered(plane: HelmPlane) -> str:
     """The API server takes every object, strictly; and the pod where the restricted Pod Security Standard is enforced."""
     place = folder("chart-render")
     count = 0
-    strict = ("--dry-run=server", "--validate=strict")
     for namespace in (NAMESPACE, "shop-a", "shop-b", "plans"):
-        plane.namespace(namespace, **{"pod-security.kubernetes.io/enforce": "restricted"})
+        plane.api.namespace(namespace, **{"pod-security.kubernetes.io/enforce": "restricted"})
     for name, values in VALUES.items():
-        objects = render(plane, place, values)
+        objects = plane.render(RELEASE, CHART, NAMESPACE, values_file(place, values))
         coherent(objects, values)
         # Its CRD is the Prometheus operator's, and not here; `coherent` has looked at it.
         known = [obj for obj in objects if obj["kind"] != "PodMonitor"]
-        plane.apply(*known, options=strict)
+        plane.dry_run(*known)
         count += len(known)
         template = one(objects, "Deployment")["spec"]["template"]
         metadata = {**template["metadata"], "name": "pod", "namespace": NAMESPACE}
         # The admission of service accounts looks for this one.
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": template["spec"]["serviceAccountName"], "namespace": NAMESPACE}}
-        plane.apply(account)
-        plane.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}, options=strict)
-        plane.kubectl("delete", "serviceaccount", account["metadata"]["name"], "-n", NAMESPACE)
+        plane.api.apply(account)
+        plane.dry_run({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+        plane.api.delete("ServiceAccount", NAMESPACE, account["metadata"]["name"])
         count += 1
     # A pod that is refused there, so that the admission is known to look.
     bad = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bad", "namespace": "plans"}, "spec": {"automountServiceAccountToken": False, "containers": [{"name": "a", "image": "a"}]}}
-    code, output = plane.try_kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(bad))
-    require(code != 0 and "restricted" in output, f"a pod without a security context was let in: {output}")
+    output = plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(bad), check=False)
+    require("violates PodSecurity" in output, f"a pod without a security context was let in: {output}")
     return f"{count} objects of {len(VALUES)} sets of values"
 
 
-def lifecycle(plane: ControlPlane) -> str:
+def lifecycle(plane: HelmPlane) -> str:
     """Installed, upgraded, uninstalled and installed again: CRDs, objects and the ledger's claim stay; unless told otherwise."""
     place = folder("chart-install")
-    plane.namespace("shop")
+    plane.api.namespace("shop")
     release = ("--namespace", NAMESPACE, "--create-namespace")
     server = fleets.smtp_server("relay", 2525, namespace="shop")
 
-    def present(kind: str, name: str, *where: str) -> bool:
-        return plane.try_kubectl("get", kind, name, *where)[0] == 0
-
     def crds() -> list[str]:
-        return [crd for crd in CRDS if present("crd", crd)]
+        return [crd for crd in CRDS if plane.api.get("CustomResourceDefinition", "", crd)]
+
+    def uid() -> str:
+        return (plane.api.get("SendingServer", "shop", "relay") or {"metadata": {"uid": "none"}})["metadata"]["uid"]
 
     notes = plane.helm("install", RELEASE, CHART, *release)
     require("may read every Secret of the cluster" in notes and "WARNING" not in notes, f"the notes say {notes}")
     plane.wait_crds()
-    plane.apply(server)
-    uid = plane.get("sendingserver", "relay", "-n", "shop")["metadata"]["uid"]
+    plane.api.apply(server)
+    first = uid()
 
     # An older chart: a CRD with one printer column less, as if it came with the release before.
     old = place / "old"
@@ -208,31 +200,32 @@ def lifecycle(plane: ControlPlane) -> str:
     crd.write_text(cut)
 
     def columns() -> int:
-        return len(plane.get("crd", "sendingservers.mailfleet.dev")["spec"]["versions"][0].get("additionalPrinterColumns") or [])
+        crd = plane.api.get("CustomResourceDefinition", "", "sendingservers.mailfleet.dev")
+        return len(crd["spec"]["versions"][0].get("additionalPrinterColumns") or [])
 
     whole = columns()
     plane.helm("upgrade", RELEASE, old, *release)
     require(columns() < whole, "the older CRD did not come")
     plane.helm("upgrade", RELEASE, CHART, *release, "--set", "denyPrivateNetworks=false")
     require(columns() == whole, "an upgrade does not bring the CRDs")
-    arguments = plane.get("deployment", RELEASE, "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]["args"]
+    arguments = plane.find("deployment", RELEASE, "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]["args"]
     require("--deny-private-networks=false" in arguments, f"the upgrade did not come: {arguments}")
 
     plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
     require(len(crds()) == 3, f"CRDs left: {crds()}")
-    require(plane.get("sendingserver", "relay", "-n", "shop")["metadata"]["uid"] == uid, "the objects did not stay")
-    require(present("pvc", f"{RELEASE}-ledger", "-n", NAMESPACE), "the ledger's claim did not stay")
+    require(uid() == first, "the objects did not stay")
+    require(plane.find("pvc", f"{RELEASE}-ledger", "-n", NAMESPACE), "the ledger's claim did not stay")
     for kind, name in (("deployment", RELEASE), ("clusterrole", RELEASE), ("clusterrole", f"{RELEASE}-customer"), ("serviceaccount", RELEASE)):
-        require(not present(kind, name, "-n", NAMESPACE), f"{kind} {name} was left behind")
+        require(plane.find(kind, name, "-n", NAMESPACE) is None, f"{kind} {name} was left behind")
 
     notes = plane.helm("install", RELEASE, CHART, *release, "--set", "crds.keep=false", "--set", "persistence.keep=false")
     require("WARNING: crds.keep is false" in notes, f"the notes say {notes}")
-    require(plane.get("sendingserver", "relay", "-n", "shop")["metadata"]["uid"] == uid, "the objects did not survive the second install")
+    require(uid() == first, "the objects did not survive the second install")
     plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
     wait_until(lambda: not crds(), 30, "the end of the CRDs")
     # Its protection ends it, which is the controller manager's.
-    claim = plane.try_kubectl("get", "pvc", f"{RELEASE}-ledger", "-n", NAMESPACE, "-o", "json")
-    require(claim[0] != 0 or "deletionTimestamp" in claim[1], "the claim was kept")
+    claim = plane.find("pvc", f"{RELEASE}-ledger", "-n", NAMESPACE)
+    require(claim is None or "deletionTimestamp" in claim["metadata"], "the claim was kept")
     notes = plane.helm("install", "try", CHART, "--namespace", "shop", "--set", "persistence.enabled=false", "--set", "crds.keep=false")
     require("MAILS EVERYBODY AGAIN" in notes, f"the notes say {notes}")
     plane.helm("uninstall", "try", "--namespace", "shop")
@@ -240,10 +233,10 @@ def lifecycle(plane: ControlPlane) -> str:
     return "CRDs upgraded, kept, adopted, and removed when told to"
 
 
-def people(plane: ControlPlane) -> str:
+def people(plane: HelmPlane) -> str:
     """What the roles for people allow, asked of the API server."""
-    plane.namespace("shop-a")
-    plane.namespace("shop-b")
+    plane.api.namespace("shop-a")
+    plane.api.namespace("shop-b")
     plane.helm("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--create-namespace", "--set", "rbac.people.aggregate=true")
     plane.wait_crds()
     bindings = [("ann", "customer", "shop-a"), ("vic", "viewer", "shop-a"), ("olga", "operator", NAMESPACE)]
@@ -273,7 +266,7 @@ def people(plane: ControlPlane) -> str:
     def allowed(user: str, verb: str, resource: str, namespace: str) -> bool:
         name, _, part = resource.partition("/")
         words = [verb, f"{name}.mailfleet.dev" if name != "secrets" else name, *([f"--subresource={part}"] if part else [])]
-        return plane.try_kubectl("auth", "can-i", *words, "-n", namespace, "--as", user)[1].strip() == "yes"
+        return plane.kubectl("auth", "can-i", *words, "-n", namespace, "--as", user, check=False).splitlines()[-1] == "yes"
 
     # Aggregation is the controller manager's work.
     wait_until(lambda: allowed("eve", "create", "campaigns", "shop-a"), 20, "the aggregated role")
@@ -300,10 +293,10 @@ def granted(objects: list[dict]) -> set[tuple[str, str, str]]:
 class Controller:
     """The program as the chart runs it: its arguments, its service account."""
 
-    def __init__(self, plane: ControlPlane, program: Path, place: Path, objects: list[dict]):
+    def __init__(self, plane: HelmPlane, program: Path, place: Path, objects: list[dict]):
         self.port = free_port()
         pod = one(objects, "Deployment")["spec"]["template"]["spec"]
-        kubeconfig = plane.token_kubeconfig(place / "kubeconfig", pod["serviceAccountName"], NAMESPACE)
+        kubeconfig = plane.service_account(NAMESPACE, pod["serviceAccountName"])
         replaced = {"--state": place / "state", "--admin-address": f"127.0.0.1:{self.port}"}
         words = []
         for argument in pod["containers"][0]["args"]:
@@ -327,62 +320,67 @@ class Controller:
         return self.process.code
 
 
-def work(plane: ControlPlane, program: Path, sink: Sink, broken: Sink | None, controller: Controller, customers: list[str]):
+def work(plane: HelmPlane, program: Path, sink: Sink, broken: Sink | None, controller: Controller, user: str, customers: list[str]):
     """Everything that a controller does: servers, a plan, campaigns, Secrets, a deletion in mid-campaign, events."""
 
-    def status(kind: str, name: str, namespace: str) -> dict:
-        return plane.get(kind, name, "-n", namespace).get("status") or {}
+    def state(kind: str, namespace: str, name: str) -> str:
+        return plane.api.status(kind, namespace, name).get("state", "")
 
-    def reason(kind: str, name: str, namespace: str, condition: str = "Ready") -> str:
-        conditions = status(kind, name, namespace).get("conditions") or []
-        return next((c["reason"] for c in conditions if c["type"] == condition), "")
+    def reason(kind: str, namespace: str, name: str) -> str:
+        return plane.api.condition(kind, namespace, name, "Ready").get("reason", "")
+
+    def looks(namespace: str) -> int:
+        entries = [entry.get("objectRef", {}) for entry in plane.asked(user)]
+        return sum(ref.get("resource") == "secrets" and ref.get("namespace") == namespace and ref.get("name") == "login" for ref in entries)
 
     wait_until(lambda: controller.ask("/readyz")[0] == 200, 20, "the controller's readiness")
-    plane.apply(fleets.smtp_server("relay", sink.port, namespace=NAMESPACE))
+    plane.api.apply(fleets.smtp_server("relay", sink.port, namespace=NAMESPACE))
+    # Slow, so that something is always on its way.
+    plane.api.apply(fleets.smtp_server("slow", sink.port, namespace=NAMESPACE, limits={"rates": [{"messages": 2, "per": "1s"}]}))
     if broken:
         # Quick to notice, so that it comes and goes in the time of a test.
         probe = {"interval": "1s", "retryAfter": "1s", "failureThreshold": 1}
-        plane.apply(fleets.smtp_server("moody", broken.port, namespace=NAMESPACE, probe=probe))
-    plan = fleets.plan("pro", "relay", *(["moody"] if broken else []))
+        plane.api.apply(fleets.smtp_server("moody", broken.port, namespace=NAMESPACE, probe=probe))
+    plan = fleets.plan("pro", "relay", "slow", *(["moody"] if broken else []))
     plan["metadata"]["namespace"] = NAMESPACE
     plan["spec"].update(allowedNamespaces={"from": "All"}, ownServers={"max": 1})
-    plane.apply(plan)
-    wait_until(lambda: status("sendingserver", "relay", NAMESPACE).get("state") == "Active", 20, "the server's being Active")
+    plane.api.apply(plan)
+    wait_until(lambda: state("SendingServer", NAMESPACE, "relay") == "Active", 20, "the server's being Active")
     for namespace in customers:
-        rows = "email,name\n" + "".join(f"person{n}@example.com,Person {n}\n" for n in range(60))
-        plane.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "people", "namespace": namespace}, "data": {"people.csv": rows}})
-        for name, audience, extra in (
-            ("quick", {"inline": [{"email": "ann@example.com", "name": "Ann"}]}, {}),
-            ("long", {"csv": {"configMapRef": {"name": "people", "key": "people.csv"}}}, {"servers": [{"name": "slow"}]}),
-            ("inside", {"csv": {"url": f"http://127.0.0.1:{sink.control_port}/people.csv"}}, {}),
+        rows = "email,name\n" + "".join(f"person{n}@example.com,Person {n}\n" for n in range(1000))
+        plane.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "people", "namespace": namespace}, "data": {"people.csv": rows}})
+        people = {"csv": {"configMapRef": {"name": "people", "key": "people.csv"}}}
+        for name, audience, server in (
+            ("quick", {"inline": [{"email": "ann@example.com", "name": "Ann"}]}, "relay"),
+            ("long", people, "slow"),
+            ("open", people, "slow"),
+            ("inside", {"csv": {"url": f"http://127.0.0.1:{sink.control_port}/people.csv"}}, "relay"),
         ):
-            campaign = fleets.campaign(name, "pro", audience, **extra)
+            campaign = fleets.campaign(name, "pro", audience, servers=[{"name": server}])
             campaign["metadata"]["namespace"] = namespace
             campaign["spec"]["planRef"]["namespace"] = NAMESPACE
-            plane.apply(campaign)
-        # Its Secret comes later, and changes.
-        smtp = {"auth": {"secretRef": {"name": "login"}}}
-        plane.apply(fleets.smtp_server("slow", sink.port, namespace=namespace, limits={"rates": [{"messages": 1, "per": "1s"}]}))
-        wait_until(lambda: status("campaign", "quick", namespace).get("state") == "Completed", 20, "the campaign's end")
-        wait_until(lambda: reason("campaign", "inside", namespace) == "AddressNotAllowed", 20, "the refusal of an address inside")
-        wait_until(lambda: (status("campaign", "long", namespace).get("recipients") or {}).get("accepted", 0) > 0, 30, "a campaign that sends")
+            plane.api.apply(campaign)
+        wait_until(lambda: state("Campaign", namespace, "quick") == "Completed", 20, "the campaign's end")
+        wait_until(lambda: reason("Campaign", namespace, "inside") == "AddressNotAllowed", 20, "the refusal of an address inside")
+        wait_until(lambda: (plane.api.status("Campaign", namespace, "long").get("recipients") or {}).get("accepted", 0) > 0, 30, "a campaign that sends")
+        require(plane.api.get("Campaign", namespace, "long")["metadata"].get("finalizers"), "a campaign that sends has no finalizer")
         plane.kubectl("delete", "campaign", "long", "-n", namespace, "--timeout=20s")
-        plane.kubectl("delete", "sendingserver", "slow", "-n", namespace)
-        plane.apply(fleets.smtp_server("own", sink.port, smtp, namespace=namespace))
-        wait_until(lambda: reason("sendingserver", "own", namespace) == "SecretNotFound", 10, "the missing Secret")
+        # Its Secret comes later, and changes.
+        plane.api.apply(fleets.smtp_server("own", sink.port, {"auth": {"secretRef": {"name": "login"}}}, namespace=namespace))
+        wait_until(lambda: reason("SendingServer", namespace, "own") == "SecretNotFound", 10, "the missing Secret")
         for turn in ("one", "two"):
-            before = len(plane.audit(f'"secrets","namespace":"{namespace}","name":"login"'))
+            before = looks(namespace)
             secret = {**fleets.secret("login", username="ann", password=turn)}
             secret["metadata"]["namespace"] = namespace
-            plane.apply(secret)
-            wait_until(lambda: len(plane.audit(f'"secrets","namespace":"{namespace}","name":"login"')) > before, 10, "a look at the Secret")
-        wait_until(lambda: reason("sendingserver", "own", namespace) == "AuthenticationNotOffered", 20, "the login's being tried")
+            plane.api.apply(secret)
+            wait_until(lambda: looks(namespace) > before, 10, "a look at the Secret")
+        wait_until(lambda: reason("SendingServer", namespace, "own") == "AuthenticationNotOffered", 20, "the login's being tried")
     figures = controller.ask("/metrics")[1]
     require("mailfleet_leader 1" in figures and 'mailfleet_server_active{server="mail-admin/relay"} 1' in figures, f"the figures: {figures[:500]}")
     if broken:
 
         def events(wanted: str) -> int:
-            found = plane.get("events.events.k8s.io", "-n", NAMESPACE)["items"]
+            found = plane.api.list("Event", NAMESPACE)
             mine = [event for event in found if event["regarding"]["name"] == "moody" and event["reason"] == wanted]
             return sum((event.get("series") or {}).get("count", 1) for event in mine)
 
@@ -394,29 +392,36 @@ def work(plane: ControlPlane, program: Path, sink: Sink, broken: Sink | None, co
             wait_until(lambda: events("Active") >= turn, 60, "an event about its return", every=1)
 
 
-def rights(plane: ControlPlane, program: Path) -> str:
+def rights(plane: HelmPlane, program: Path) -> str:
     """The controller under the chart's account: no refusal, no right that is not used."""
     used: set[tuple[str, str, str]] = set()
     bound: set[tuple[str, str, str]] = set()
     notes = []
     modes = {"whole cluster": ({}, ["shop-a"]), "restricted": ({"namespaces": ["shop-c", "shop-d"]}, ["shop-c", "shop-d"])}
     for name in (NAMESPACE, "shop-a", "shop-c", "shop-d", "elsewhere"):
-        plane.namespace(name)
+        plane.api.namespace(name)
     for mode, (values, customers) in modes.items():
         place = folder("chart-rights")
         plane.helm("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--values", values_file(place, values))
         plane.wait_crds()
         objects = plane.objects(plane.helm("get", "manifest", RELEASE, "--namespace", NAMESPACE))
         user = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
-        begun = len(plane.audit(user))
+        begun = len(plane.asked(user))
         with Sink(program, place) as sink, Sink(program, place, "moody") as moody:
             controller = Controller(plane, program, place, objects)
             try:
-                work(plane, program, sink, moody if mode == "whole cluster" else None, controller, customers)
+                work(plane, program, sink, moody if mode == "whole cluster" else None, controller, user, customers)
             finally:
                 code = controller.stop()
         require(code == 0, f"{mode}: exit {code}: {controller.process.tail()}")
-        entries = plane.audit(user)[begun:]
+        # What a good end leaves: nothing that would wait for a controller.
+        for customer in customers:
+            left = plane.api.get("Campaign", customer, "open")
+            accepted, finalizers = left["status"]["recipients"]["accepted"], left["metadata"].get("finalizers")
+            require(0 < accepted < 1000 and not finalizers, f"{mode}: {accepted} accepted, finalizers {finalizers}")
+        holder = plane.api.get("Lease", NAMESPACE, RELEASE)["spec"].get("holderIdentity")
+        require(not holder, f"{mode}: {holder} holds the Lease")
+        entries = plane.asked(user)[begun:]
         refused = {f"{e['verb']} {e['requestURI']}" for e in entries if e.get("responseStatus", {}).get("code") in (401, 403)}
         require(not refused, f"{mode}: refused {sorted(refused)}")
         asked = set()
@@ -439,15 +444,13 @@ def rights(plane: ControlPlane, program: Path) -> str:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="all cases; they have one size")
     parser.add_argument("only", nargs="*", help="only cases whose name contains one of these")
     options = parser.parse_args()
     program, cases = fleets.binary(), Cases(options.only)
-    lack = missing()
-    if lack:
+    if lack := missing("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm"):
         cases.run("the chart", need, lack)
         cases.end()
-    with ControlPlane(folder("chart-plane")) as plane:
+    with HelmPlane(folder("chart-plane")) as plane:
         cases.run("lint, and values that are refused", lint, plane)
         cases.run("every object before the API server", rendered, plane)
         cases.run("install, upgrade, uninstall", lifecycle, plane)

@@ -29,6 +29,7 @@ CONTROLLERS = [
     "replicaset-controller",
     "statefulset-controller",
     "job-controller",
+    "clusterrole-aggregation-controller",
 ]
 # Every answered request, without bodies: who, what, which verb, which code.
 AUDIT_POLICY = """\

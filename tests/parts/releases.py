@@ -1,0 +1,74 @@
+"""Helm before a real API server: releases, what charts make, and what a service account asked for."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from .cluster import KUBERNETES, ControlPlane, environment
+from .process import wait_until
+
+CRDS = ("sendingservers.mailfleet.dev", "plans.mailfleet.dev", "campaigns.mailfleet.dev")
+
+
+class HelmPlane(ControlPlane):
+    """A control plane with an audit log, kube-controller-manager and helm."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder, audit=True, controllers=True)
+
+    def helm(self, *words) -> str:
+        """What helm says; an error when it fails."""
+        code, output = self.try_helm(*words)
+        if code:
+            raise RuntimeError(f"helm {' '.join(map(str, words))}: exit {code}: {output[-2000:]}")
+        return output
+
+    def try_helm(self, *words) -> tuple[int, str]:
+        """Its exit code, and what it says."""
+        place = {f"HELM_{name}_HOME": str(self.folder / "helm" / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
+        command = [str(word) for word in (self.programs / "helm", *words)]
+        env = environment(KUBECONFIG=str(self.kubeconfig), **place)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, env=env)
+        return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
+
+    def render(self, release: str, chart: Path, namespace: str, values: Path) -> list[dict]:
+        """The objects that a chart makes."""
+        # Helm renders for the version that it was built with, unless told another; a module has none.
+        return self.objects(
+            self.helm("template", release, chart, "--namespace", namespace, "--kube-version", KUBERNETES, "--values", values)
+        )
+
+    def objects(self, text: str) -> list[dict]:
+        """YAML of several documents as objects. kubectl reads it, so that no second reader has an opinion of its own."""
+        text = self.kubectl("patch", "--local", "--type=merge", "-p", "{}", "-o", "json", "-f", "-", stdin=text).lstrip()
+        found = []
+        while text:
+            obj, end = json.JSONDecoder().raw_decode(text)
+            found.append(obj)
+            text = text[end:].lstrip()
+        return found
+
+    def dry_run(self, *objects: dict):
+        """The API server judges objects, strictly, and keeps none of them."""
+        items = {"apiVersion": "v1", "kind": "List", "items": objects}
+        strict = ("--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict")
+        self.kubectl("apply", *strict, "-f", "-", stdin=json.dumps(items))
+
+    def find(self, *words) -> dict | None:
+        """An object as kubectl gets it; none when it is not there."""
+        output = self.kubectl("get", *words, "-o", "json", "--ignore-not-found")
+        return json.loads(output) if output.strip() else None
+
+    def wait_crds(self):
+        """Waits until the three kinds are served."""
+        for kind in ("SendingServer", "Plan", "Campaign"):
+            wait_until(lambda kind=kind: self._serves(kind), 30, f"{kind} being served", every=0.05)
+
+    def asked(self, user: str) -> list[dict]:
+        """The entries of the audit log about a user, oldest first."""
+        if not os.path.exists(self.audit_log):
+            return []
+        with open(self.audit_log, encoding="utf-8") as log:
+            # The last line may be half written.
+            return [json.loads(line) for line in log if f'"{user}"' in line and line.endswith("\n")]
