@@ -89,6 +89,11 @@ def judged(program: Path) -> str:
     programs = [entry.name for entry in entries if entry.isfile() and entry.mode & 0o111]
     libraries = [name for name in programs if re.search(r"/[^/]+\.so[.0-9]*$", name)]
     require(sorted(set(programs) - set(libraries)) == ["usr/bin/mailfleet"], f"other programs: {programs}")
+    # Debian's authorities, each whole, and none of this machine's own.
+    bundle = (place / "root/etc/ssl/certs/ca-certificates.crt").read_text()
+    authorities = sorted(path.read_text().strip() for path in Path("/usr/share/ca-certificates/mozilla").glob("*.crt"))
+    found = sorted(f"{part.strip()}\n-----END CERTIFICATE-----" for part in bundle.split("-----END CERTIFICATE-----") if part.strip())
+    require(found == authorities and len(found) > 50, f"{len(found)} authorities, and Debian has {len(authorities)}")
     shutil.rmtree(place)
     return f"{size / 1e6:.1f} MB, {len(libraries)} libraries"
 
