@@ -150,6 +150,8 @@ fn every_figure_is_documented() {
 fn command_fault(line: &str) -> Option<String> {
     let line = line.trim().trim_start_matches("$ ");
     let rest = line.strip_prefix("mailfleet ")?;
+    // What comes behind a pipe is another's.
+    let rest = rest.split(" | ").next().unwrap_or(rest);
     let mut words = rest.split([' ', '|', '\n']).filter(|word| !word.is_empty()).take_while(|word| !word.starts_with('#') && *word != "&&");
     let name = words.next()?;
     let cli = Cli::command();

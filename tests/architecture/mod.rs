@@ -253,6 +253,7 @@ fn texts_hold_nothing_unseen() {
         ("docs", &["md"]),
         ("examples", &["yaml", "html", "csv"]),
         ("schemas", &["json"]),
+        ("charts", &["yaml", "json", "md", "tpl", "txt"]),
     ] {
         check(&files(folder, endings), clean);
     }
