@@ -40,7 +40,7 @@ use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     Rule::new(
-        "!has(self.auth) || !has(self.encryption) || self.encryption != 'None' || self.host.matches('^([lL][oO][cC][aA][lL][hH][oO][sS][tT]|127[.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])[.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])[.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9]))$') || self.host in ['::1', '[::1]']",
+        "!has(self.auth) || !has(self.encryption) || self.encryption != 'None' || self.host.lowerAscii() in ['localhost', '::1', '[::1]'] || self.host.matches('^127([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$')",
         "this would send the password unencrypted; use encryption StartTls or Tls (None only for localhost)",
     ).at(".auth").forbidden(),
     Rule::new(

@@ -76,7 +76,7 @@ pub struct CampaignSpec {
     pub headers: Vec<Header>,
     /// Not before this time (RFC 3339); at once when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(max = 35), regex(pattern = pattern::TIME), extend("format" = "date-time"))]
+    #[schemars(with = "Option<String>", length(max = 35), regex(pattern = pattern::TIME))]
     pub start_at: Option<Timestamp>,
     /// So long after `startAt` (or after it was first seen) it does not start by itself any more; 1s to 8760h.
     #[serde(default, skip_serializing_if = "Option::is_none")]

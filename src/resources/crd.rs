@@ -157,7 +157,7 @@ fn make_plain(schema: &mut Value) {
         Some("uint8" | "uint16" | "uint32" | "uint64") => {
             object.insert("format".to_owned(), "int64".into());
         }
-        Some("date" | "date-time" | "int32" | "int64" | "double") | None => {}
+        Some("int64" | "double") | None => {}
         Some(_) => {
             object.shift_remove("format");
         }

@@ -16,6 +16,9 @@ pub const KINDS: &[&str] = &["SendingServer", "Plan", "Campaign", "Secret", "Con
 /// The fields of the metadata that people write.
 const WRITTEN_METADATA: &[&str] = &["name", "namespace", "labels", "annotations"];
 
+/// The definition of a value in which no field has a name.
+const NAMELESS: &str = "nameless";
+
 /// The schema by which a document of this kind is judged; none for a kind that Mailfleet does not read.
 #[must_use]
 pub fn for_validation(kind: &str) -> Option<Value> {
@@ -26,7 +29,12 @@ pub fn for_validation(kind: &str) -> Option<Value> {
     if let Some(status) = properties.get_mut("status") {
         keep_names(status);
     }
-    schema.as_object_mut()?.insert("required".to_owned(), json!(["apiVersion", "kind", "metadata", "spec"]));
+    let root = schema.as_object_mut()?;
+    root.insert("required".to_owned(), json!(["apiVersion", "kind", "metadata", "spec"]));
+    root.insert(
+        "$defs".to_owned(),
+        json!({NAMELESS: {"properties": {}, "additionalProperties": false, "items": {"$ref": format!("#/$defs/{NAMELESS}")}}}),
+    );
     Some(schema)
 }
 
@@ -60,6 +68,14 @@ fn keep_names(schema: &mut Value) {
             keep_names(below);
         }
     }
+    // Values are looked into whatever their type should be.
+    if !object.contains_key("properties") && !object.contains_key("additionalProperties") {
+        object.insert("properties".to_owned(), json!({}));
+        object.insert("additionalProperties".to_owned(), false.into());
+    } else if object.contains_key("properties") {
+        object.insert("additionalProperties".to_owned(), false.into());
+    }
+    object.entry("items").or_insert_with(|| json!({"$ref": format!("#/$defs/{NAMELESS}")}));
 }
 
 /// Kubernetes' own object metadata, as its reader takes it: every field may be null. Its further rules are in the verdict.
@@ -194,6 +210,7 @@ fn editor_kind(kind: &str) -> Option<Value> {
     let mut schema = for_validation(kind)?;
     for_people(&mut schema);
     let object = schema.as_object_mut()?;
+    object.shift_remove("$defs");
     object.insert("title".to_owned(), json!(kind));
     object.insert("description".to_owned(), json!(about));
     let properties = object.get_mut("properties")?.as_object_mut()?;

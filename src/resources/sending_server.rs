@@ -115,7 +115,7 @@ impl ServerLimits {
 )]))]
 pub struct Warmup {
     /// The first day, UTC. Before it, the first day's limit holds.
-    #[schemars(with = "String", length(max = 10), regex(pattern = pattern::DATE), extend("format" = "date"))]
+    #[schemars(with = "String", length(max = 10), regex(pattern = pattern::DATE))]
     pub start_date: Date,
     /// Each day so many percent more than the day before.
     #[serde(default, skip_serializing_if = "Option::is_none")]

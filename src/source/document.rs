@@ -1,6 +1,6 @@
 //! One file's text becomes documents with their kinds, and findings with their places.
 
-use std::{path::Path, sync::Arc};
+use std::{borrow::Cow, path::Path, sync::Arc};
 
 use serde_json::Value;
 
@@ -75,10 +75,51 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
         reader.syntax(&Problem { at, path: FieldPath::default(), message: format!("this is not JSON: {words}") }, None);
         return reader.content;
     }
-    for document in parse::parse(text) {
+    let text = if is_json { json_as_yaml(text) } else { Cow::Borrowed(text) };
+    for document in parse::parse(&text) {
         reader.document(&document);
     }
     reader.content
+}
+
+/// JSON as a reader of YAML takes it: without pairs of surrogates (`\ud83d\ude00`), and with characters escaped that YAML
+/// wants escaped. Good JSON only.
+fn json_as_yaml(text: &str) -> Cow<'_, str> {
+    let is_refused = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    if !text.contains(is_refused) && !text.contains("\\u") {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c == '\\' || is_refused(c)) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let unit = |at: usize| {
+            let digits = rest.get(at..at + 6)?.strip_prefix("\\u")?;
+            u16::from_str_radix(digits, 16).ok()
+        };
+        let pair = unit(0).zip(unit(6)).and_then(|(high, low)| char::decode_utf16([high, low]).next()?.ok()).filter(|c| c.len_utf16() == 2);
+        let taken = match (pair, rest.starts_with('\\')) {
+            (Some(character), _) => {
+                out.push(character);
+                12
+            }
+            // The character after it is escaped, and may be a backslash too.
+            (None, true) => {
+                let end = rest.char_indices().nth(2).map_or(rest.len(), |(end, _)| end);
+                out.push_str(&rest[..end]);
+                end
+            }
+            (None, false) => {
+                let character = rest.chars().next().unwrap_or_default();
+                out.push_str(&format!("\\u{:04x}", u32::from(character)));
+                character.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 struct Reader<'a> {

@@ -1,5 +1,6 @@
 //! Faults of a schema in words for people, at the field that is wrong.
 
+use jiff::civil::Date;
 use jsonschema::{
     JsonType, ValidationError,
     error::{TypeKind, ValidationErrorKind},
@@ -199,7 +200,6 @@ fn words(kind: &ValidationErrorKind, own: &Value, value: &Value, shown: &str) ->
             format!("the list is too long: {} entries, at most {limit}", value.as_array().map_or(0, Vec::len))
         }
         ValidationErrorKind::Pattern { pattern } => pattern_words(pattern, value.as_str()?, shown)?,
-        ValidationErrorKind::Format { .. } => format!("{shown} is not a day of the calendar"),
         _ => return None,
     })
 }
@@ -227,12 +227,21 @@ fn pattern_words(pattern: &str, text: &str, shown: &str) -> Option<String> {
             "{shown} is an address; write the domain alone: {}",
             text.rsplit('@').next().unwrap_or_default()
         )),
+        // Its form is good, and it is the 30th of February.
+        pattern::DATE | pattern::TIME if has_form_of_day(text) && text.get(..10).is_some_and(|day| day.parse::<Date>().is_err()) => {
+            Some(format!("{shown} is not a day of the calendar"))
+        }
         pattern::ADDRESS => match Address::parse(text) {
             Err(why) => Some(format!("{shown} is not an address: {why}")),
             Ok(_) => pattern::meaning(pattern).map(|meaning| format!("{shown} {meaning}")),
         },
         _ => pattern::meaning(pattern).map(|meaning| format!("{shown} {meaning}")),
     }
+}
+
+fn has_form_of_day(text: &str) -> bool {
+    let form = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    text.len() >= 10 && text.bytes().take(10).enumerate().all(form)
 }
 
 fn wrong_type(kind: &TypeKind, value: &Value, own: &Value, shown: &str) -> String {

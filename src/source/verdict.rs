@@ -11,7 +11,6 @@ mod normal;
 
 use std::sync::LazyLock;
 
-use jiff::civil::Date;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
@@ -33,13 +32,7 @@ pub(super) struct Judge {
 impl Judge {
     fn new(kind: &str) -> Option<Self> {
         let schema = schema::for_validation(kind)?;
-        let validator = jsonschema::options()
-            .with_pattern_options(PatternOptions::regex())
-            .should_validate_formats(true)
-            .with_format("date", is_date)
-            .with_format("date-time", is_date_time)
-            .build(&schema)
-            .ok()?;
+        let validator = jsonschema::options().with_pattern_options(PatternOptions::regex()).build(&schema).ok()?;
         let rules = Rules::compile(&schema).ok()?;
         Some(Self { schema, validator, rules })
     }
@@ -54,7 +47,7 @@ impl Judge {
     /// Every fault of a document, which is made what an API server would keep of it. `node` gives the places; `is_secret`
     /// keeps values out of the words.
     pub(super) fn judge(&self, kind: &str, node: &Node, json: &mut Value, is_secret: bool) -> Vec<Problem> {
-        let before = normal::normalise(json, &self.schema);
+        normal::normalise(json, &self.schema);
         let place = Place { schema: &self.schema, node, is_secret };
         let mut problems: Vec<Problem> = self.validator.iter_errors(&*json).flat_map(|error| place.explain(&error)).collect();
         explain::drop_told_twice(&mut problems);
@@ -63,7 +56,7 @@ impl Judge {
         lists::breaches(&self.schema, json, &FieldPath::default(), &mut breaches);
         // Where the shape is wrong already, a rule could only complain of the same.
         let is_shaped = |path: &FieldPath| !problems.iter().any(|problem| path.contains(&problem.path) || problem.path.contains(path));
-        self.rules.breaches(&self.schema, before.as_ref().unwrap_or(json), &FieldPath::default(), &is_shaped, &mut breaches);
+        self.rules.breaches(&self.schema, json, &FieldPath::default(), &is_shaped, &mut breaches);
         problems.extend(breaches.into_iter().map(|breach| breach.at(node)));
         problems
     }
@@ -106,16 +99,6 @@ fn children<'a>(schema: &'a Value, json: &'a Value, path: &FieldPath) -> Vec<(&'
         },
         _ => Vec::new(),
     }
-}
-
-/// The format `date`, which with its pattern is a day that the calendar has.
-fn is_date(text: &str) -> bool {
-    text.parse::<Date>().is_ok()
-}
-
-/// The format `date-time`: what the pattern leaves open is whether the calendar has the day.
-fn is_date_time(text: &str) -> bool {
-    text.split_once(['T', 't']).is_some_and(|(day, _)| is_date(day))
 }
 
 #[cfg(test)]

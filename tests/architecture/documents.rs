@@ -123,7 +123,7 @@ fn examples_are_good_and_name_the_schema() {
         let named = file.text.lines().next().and_then(|line| line.strip_prefix("# yaml-language-server: $schema="));
         let named = named.unwrap_or_else(|| panic!("{} does not name the schema in its first line", file.path));
         let schema = read(&format!("examples/{named}"));
-        assert_eq!(Some(schema), schema_text(None).ok(), "{}: {named} is not the schema", file.path);
+        assert!(Some(schema) == schema_text(None).ok(), "{}: {named} is not the schema", file.path);
     }
 }
 

@@ -67,6 +67,14 @@ fn complaints(schema: &Value) -> Vec<String> {
         if path.starts_with(".spec") {
             bounds.iter().filter(|bound| !has(bound)).for_each(|bound| complain(format!("no {bound}")));
         }
+        if object.get("type") == Some(&json!("integer")) && object.get("format") != Some(&json!("int64")) {
+            // Without it an API server takes 1.000000001 for an integer.
+            complain("an integer without the format int64".to_owned());
+        }
+        if object.get("type") == Some(&json!("string")) && has("format") {
+            // With one an API server takes a list for a text.
+            complain("a text with a format".to_owned());
+        }
         if path.rsplit('.').next().is_some_and(|name| name.contains("__") || name.contains(['-', '/'])) {
             complain("a name that a rule would have to escape".to_owned());
         }
@@ -101,7 +109,12 @@ fn what_is_wrong_is_found() {
         (json!({"type": "string", "maxLength": 1}), ".spec.a: no description"),
         (json!({"type": "boolean", "description": "x", "default": true}), ".spec.a: the keyword default"),
         (json!({"type": ["string", "null"], "description": "x"}), ".spec.a: the type None"),
-        (json!({"type": "array", "maxItems": 1, "items": {"type": "integer", "minimum": 1}, "description": "x"}), ".spec.a[]: no maximum"),
+        (
+            json!({"type": "array", "maxItems": 1, "items": {"type": "integer", "format": "int64", "minimum": 1}, "description": "x"}),
+            ".spec.a[]: no maximum",
+        ),
+        (json!({"type": "string", "maxLength": 1, "description": "x", "format": "date"}), ".spec.a: a text with a format"),
+        (json!({"type": "integer", "minimum": 1, "maximum": 1}), ".spec.a: an integer without the format int64"),
         (
             json!({"type": "object", "description": "x", "properties": {}, "x-kubernetes-validations": [{"rule": "true", "message": "x", "fieldPath": ".b"}]}),
             ".spec.a: a rule at a field that is not there: b",

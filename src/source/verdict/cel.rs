@@ -200,9 +200,7 @@ fn to_cel(json: &Value, schema: &Value) -> cel::Value {
             let is_float = schema.get("type").is_some_and(|kind| kind == "number");
             match number.as_i64() {
                 Some(whole) if !is_float => cel::Value::Int(whole),
-                _ if is_float => cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-                // An integer that is none can be compared with nothing, which is an error there as here.
-                _ => cel::Value::Null,
+                _ => cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)),
             }
         }
         Value::String(text) => cel::Value::String(Arc::new(text.clone())),

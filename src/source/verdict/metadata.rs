@@ -1,5 +1,6 @@
 //! The rules that Kubernetes has for the metadata of every object, beside its types.
 
+use jiff::civil::Date;
 use serde_json::Value;
 
 use super::Breach;
@@ -28,10 +29,6 @@ pub(super) fn faults(kind: &str, json: &Value) -> Vec<Breach> {
         {
             found.push(Breach::new(path.key(field), "this is not a time (RFC 3339); write it like 2026-12-01T08:00:00Z, or remove it"));
         }
-    }
-    if metadata.get("resourceVersion").is_some_and(|version| version != "") {
-        let message = "this belongs to one stored version of the object, and keeps it from being created; remove it";
-        found.push(Breach::of_key(path.key("resourceVersion"), message));
     }
     found
 }
@@ -114,7 +111,7 @@ fn finalizers(metadata: &Value, path: &FieldPath, found: &mut Vec<Breach>) {
 }
 
 fn owners(metadata: &Value, path: &FieldPath, found: &mut Vec<Breach>) {
-    let mut controllers = 0;
+    let mut controllers: Vec<Value> = Vec::new();
     for (index, owner) in metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let at = path.with(Step::Index(index));
         let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -129,9 +126,17 @@ fn owners(metadata: &Value, path: &FieldPath, found: &mut Vec<Breach>) {
         if group.is_empty() && version == "v1" && text("kind") == "Event" {
             found.push(Breach::new(at.clone(), "an Event cannot own anything"));
         }
-        controllers += usize::from(owner.get("controller") == Some(&Value::Bool(true)));
+        // The same reference twice is taken for one.
+        let mut same = owner.clone();
+        if let Some(same) = same.as_object_mut() {
+            same.retain(|_, value| !value.is_null() && value != "");
+            same.sort_keys();
+        }
+        if owner.get("controller") == Some(&Value::Bool(true)) && !controllers.contains(&same) {
+            controllers.push(same);
+        }
     }
-    if controllers > 1 {
+    if controllers.len() > 1 {
         found.push(Breach::of_key(path.clone(), "only one owner can be the controller"));
     }
 }
@@ -188,5 +193,5 @@ fn is_go_time(text: &str) -> bool {
     let is_clock = matches!(parts.as_slice(), [hour, minute, second] if is_below(hour, 24) && is_below(minute, 60) && is_below(second, 60));
     let is_offset =
         offset.is_none_or(|offset| offset.split_once(':').is_some_and(|(hour, minute)| is_below(hour, 25) && is_below(minute, 61)));
-    day.len() == 10 && super::is_date(day) && is_clock && is_offset && fraction.is_none_or(is_digits)
+    day.len() == 10 && day.parse::<Date>().is_ok() && is_clock && is_offset && fraction.is_none_or(is_digits)
 }

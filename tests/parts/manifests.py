@@ -1,0 +1,500 @@
+"""Manifests that are wrong in every way, made from good ones by a seed. Nothing here knows which of them are good.
+
+`Mutator(random, schemas)` changes a manifest by one named kind; `schemas` are the `openAPIV3Schema` of each kind, as the API
+server has them, so that bounds are tried at and beside their edges.
+"""
+
+import copy
+import json
+from random import Random
+
+API_VERSION = "mailfleet.dev/v1alpha1"
+NAMESPACES = ["default", "shop", "acme", "zeta", "mail-admin"]
+
+# Every field that there is; the verdict test counts them against the schemas.
+FULL = [
+    {
+        "apiVersion": API_VERSION,
+        "kind": "SendingServer",
+        "metadata": {"name": "x", "namespace": "shop", "labels": {"pool": "eu", "example.com/tier": ""}, "annotations": {"a/b": "c"}},
+        "spec": {
+            "enabled": True,
+            "provider": {
+                "smtp": {
+                    "host": "smtp.example.com",
+                    "port": 587,
+                    "encryption": "StartTls",
+                    "auth": {"secretRef": {"name": "login"}, "mechanism": "Plain"},
+                    "caRef": {"name": "ca", "key": "ca.pem"},
+                    "tlsServerName": "mail.example.com",
+                    "heloName": "me.example.com",
+                    "replyTimeout": "5m",
+                }
+            },
+            "limits": {
+                "rates": [{"messages": 14, "per": "1s"}, {"messages": 10000, "per": "1h"}, {"messages": 50000, "per": "24h"}],
+                "connections": 10,
+                "messagesPerConnection": 100,
+            },
+            "warmup": {"startDate": "2026-12-01", "exponential": {"firstDay": 50, "growthPercent": 30, "target": 50000}},
+            "identity": {
+                "domains": ["news.example.com", "bücher.example"],
+                "dkim": {"selector": "s1", "privateKeyRef": {"name": "dkim", "key": "private.pem"}},
+                "returnPath": "bounces.example.com",
+            },
+            "feedback": {"pauseWhen": {"bouncePercent": 5, "complaintPercent": 0.3, "afterMessages": 1000}},
+            "probe": {"interval": "5m", "timeout": "10s", "retryAfter": "10s", "failureThreshold": 3, "successThreshold": 1},
+        },
+    },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "SendingServer",
+        "metadata": {"name": "x"},
+        "spec": {
+            "provider": {"outbox": {"path": "outbox/preview"}},
+            "warmup": {"startDate": "2026-12-01", "linear": {"firstDay": 5, "dailyIncrease": 1, "target": 5}},
+        },
+    },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "SendingServer",
+        "metadata": {"name": "x"},
+        "spec": {
+            "provider": {"smtp": {"host": "127.0.0.1", "encryption": "None", "auth": {"secretRef": {"name": "login"}}}},
+            "warmup": {"startDate": "2028-02-29", "schedule": [50, 100, 200]},
+        },
+    },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "Plan",
+        "metadata": {"name": "x", "namespace": "mail-admin"},
+        "spec": {
+            "servers": [{"name": "a", "weight": 3}, {"name": "b"}, {"name": "c", "weight": 0}],
+            "serverSelector": {
+                "matchLabels": {"pool": "eu"},
+                "matchExpressions": [
+                    {"key": "tier", "operator": "In", "values": ["pro", "free"]},
+                    {"key": "old", "operator": "DoesNotExist"},
+                ],
+            },
+            "allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"tier": "pro"}}},
+            "ownServers": {"max": 2},
+            "narrowing": "Allowed",
+            "limits": {"rates": [{"messages": 100000, "per": "24h"}]},
+        },
+    },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "Campaign",
+        "metadata": {"name": "x", "namespace": "acme"},
+        "spec": {
+            "planRef": {"name": "pro", "namespace": "mail-admin"},
+            "servers": [{"name": "a", "weight": 80}, {"name": "a", "namespace": "acme"}, {"name": "b", "weight": 0}],
+            "whenNoServerIsActive": "Wait",
+            "from": {"name": "Example News", "address": "news@news.example.com"},
+            "replyTo": {"address": "grüße@bücher.example"},
+            "subject": "Hello {{ name }}",
+            "content": {"html": "<p>Hello</p>", "textFrom": {"path": "mails/a.txt"}, "maxRenderErrors": 10},
+            "audience": {"csv": {"path": "people.csv"}},
+            "run": "first",
+            "whenOutcomeIsUnknown": "Resend",
+            "retry": {"attempts": 5, "initialDelay": "1m"},
+            "unsubscribe": {"url": "https://example.com/leave?who={{ email }}", "oneClick": {}},
+            "headers": [{"name": "List-Id", "value": "news.example.com"}, {"name": "X-A", "value": ""}],
+            "startAt": "2026-12-01T08:00:00Z",
+            "startingDeadline": "2h",
+            "suspend": False,
+        },
+    },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "Campaign",
+        "metadata": {"name": "x"},
+        "spec": {
+            "planRef": {"name": "pro"},
+            "from": {"address": "a@example.com"},
+            "subject": "s",
+            "content": {"mjmlFrom": {"configMapRef": {"name": "mails", "key": "a.mjml"}}, "text": "Hello"},
+            "audience": {"jsonLines": {"url": "https://example.com/people.jsonl"}},
+        },
+    },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "Campaign",
+        "metadata": {"name": "x"},
+        "spec": {
+            "planRef": {"name": "pro"},
+            "from": {"address": "a@example.com"},
+            "subject": "s",
+            "content": {"htmlFrom": {"configMapRef": {"name": "mails", "key": "a.html"}}},
+            "audience": {"inline": [{"email": "a@example.com", "name": "Ann", "tags": [1, None, {"a": None}]}, {"email": "b"}]},
+        },
+    },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "Campaign",
+        "metadata": {"name": "x"},
+        "spec": {
+            "planRef": {"name": "pro"},
+            "from": {"address": "a@example.com"},
+            "subject": "s",
+            "content": {"mjml": "<mjml></mjml>"},
+            "audience": {"sql": {"urlRef": {"name": "database", "key": "url"}, "query": "select email from people"}},
+        },
+    },
+]
+
+# As much as a rule ever has to look at: it must stay within the API server's budget.
+FULL.append(
+    {
+        "apiVersion": API_VERSION,
+        "kind": "Campaign",
+        "metadata": {"name": "x"},
+        "spec": {
+            "planRef": {"name": "pro"},
+            "servers": [{"name": "a" * 250 + f"{i % 50:03}", "namespace": "b" * 61 + f"{i // 50:02}"} for i in range(100)],
+            "from": {"address": "a@example.com"},
+            "subject": "s",
+            "content": {"text": "Hello"},
+            "audience": {"inline": [{"email": "a@example.com"}] * 100},
+            "headers": [{"name": "X" * 57 + f"-{i:02}", "value": "a"} for i in range(64)],
+        },
+    }
+)
+
+SOURCES = [{"path": "a/b"}, {"url": "http://example.com:8080/a?b"}, {"configMapRef": {"name": "people", "key": "a.csv"}}]
+FULL += [
+    {
+        "apiVersion": API_VERSION,
+        "kind": "Campaign",
+        "metadata": {"name": "x", "namespace": "zeta"},
+        "spec": {
+            "planRef": {"name": "pro"},
+            "from": {"address": "a@example.com"},
+            "replyTo": {"name": "Help", "address": "help@example.com"},
+            "subject": "s",
+            "content": {"mjmlFrom": {"path": "mails/a.mjml"}},
+            "audience": {kind: source},
+        },
+    }
+    for kind in ("csv", "jsonLines")
+    for source in SOURCES
+]
+
+WRONG = [None, True, False, 0, 1, -1, 1.5, 2.0, 1e3, 10**30, "", "x", "1", "true", [], ["x"], [None], {}, {"x": 1}, [{}]]
+STRANGE = ["\0", "\n", "\r", "\t", " ", "\u00a0", "\u2003", "\x7f", "\x85", "\u2028", "é", "ß", "日", "😀", "\ufeff", "\u200b", "'", '"', "\\", "<", "%", "/", ":", "@", "..", "-", "_"]
+TEXTS = {
+    "per": ["100ms", "99ms", "744h", "745h", "743h59m60s", "744h1ms", "1h60m", "60m", "3600s", "0s", "1d", "1.5h", "99999h", "100000h", "1h1m1s1ms", "1h1m1s1ms1ms", " 1s", "1s ", "1S", "-1s", "+1s", "1", "s", "00001s"],
+    "host": ["localhost", "LOCALHOST", "127.0.0.1", "127.255.255.255", "127.0.0.256", "127.0.0.01", "::1", "[::1]", "[::1", "::2", "a.example.", "a_b.example", "a..b", ".a", "-a-", "a b", "a:25", "smtp://a", "bücher.example", "ſtarttls", "localhoſt", "1:::2", "x" * 63, "x" * 64, ""],
+    "address": ["a@b", "a@b.example", "a.b@c", ".a@b", "a.@b", "a..b@c", "a@@b", "@b", "a@", "a b@c", "a@b c", "a@-b", "a@b-", "a@b_c", "ä@ö", "News <a@b>", "a@b,c@d", "a@[127.0.0.1]", '"a"@b', "a\n@b", "a\u00a0@b", "a\u2003@b", "a@b.", "a@.b", "a+b@c", "x" * 65 + "@b", "a@" + "x" * 64, "a@" + "x." * 150 + "x"],
+    "url": ["http://a", "https://a/b?c#d", "https:///a", "https://", "https://u:p@a/b", "https://a/@b", "ftp://a/bcd", "HTTPS://a/b", "https://a b/c", "https://a/b c", "https://a?x@y", "https://a#", "javascript:x", "mailto:a@b", "{{ url }}", "{% if x %}https://a", "https://a\nb", " https://a/b", "http://[::1]/a", "https://日本/a"],
+    "domain": ["a", "a.b", "A.B", "a.b.", ".a", "a..b", "-a", "a-", "a-b", "a_b", "a b", "a@b", "ä.ö", "日本", "x" * 63, "x" * 64, "1.2", "xn--a", ""],
+    "path": ["a", "a/b", "/a", "./a", "../a", "a/../b", "a/./b", "a//b", "a/", ".", "..", "...", "..a", ".a", "a\nb", "a\x7fb", "a\x80b", "", " ", "ä"],
+    "header": ["X-B", "List-Id", "list-id", "LIST-ID", "x-a", "Subject", "SUBJECT", "bcc", "Content-Type", "content-", "Content", "X Y", "X:Y", "", "Ä", "x" * 60, "x" * 61, "!#$", "~", "Message-ID", "DKIM-Signature", "To", "Too"],
+    "date": ["2026-12-01", "2026-02-29", "2028-02-29", "2026-13-01", "2026-00-10", "2026-01-00", "2026-1-1", "0000-01-01", "0999-01-01", "2999-12-31", "3000-01-01", "2026-12-01T00:00:00Z", "2026-12-01 ", "20261201", "２０２６-12-01", "2026-12-01\n"],
+    "time": ["2026-12-01T08:00:00Z", "2026-12-01T08:00:00.123456789Z", "2026-12-01T08:00:00.1234567890Z", "2026-12-01T08:00:00.Z", "2026-12-01T08:00:00,5Z", "2026-12-01T08:00:00+01:00", "2026-12-01T08:00:00-23:59", "2026-12-01T08:00:00+24:00", "2026-12-01T08:00:00+0100", "2026-12-01T24:00:00Z", "2026-12-01T08:60:00Z", "2026-12-01T08:00:60Z", "2026-02-29T08:00:00Z", "2028-02-29T08:00:00Z", "2026-12-01t08:00:00z", "2026-12-01 08:00:00Z", "2026-12-01T08:00Z", "2026-12-01", "tomorrow", "2026-04-31T00:00:00Z", "2999-12-31T23:59:59-23:59", "1000-01-01T00:00:00+23:59", "2026-12-01T8:00:00Z"],
+    "name": ["a", "a.b", "a-b", "1", "a..b", "a.-b", "-a", "a-", "A", "a_b", "a/b", "../a", "", " a", "a\n", "ä", "x" * 63, "x" * 253, "x" * 254],
+    "key": ["a", "A.b-c_d", "a/b", "..", "", " ", "ä", "x" * 253, "x" * 254],
+    "run": ["first", "2026-12-01", "a b", "-a", "a-", "a_b.c", "ä", "", "x" * 63, "x" * 64],
+    "line": ["", "a", "a\nb", "a\rb", "a\0b", "ä", "\u2028", "x" * 998, "x" * 999, " ", "\t"],
+    "body": ["", " ", "\n", "\t\r\n ", "\u00a0", "\u200b", "a", " a ", "\0"],
+}
+# Which texts are tried in which field, by the end of its name.
+FIELDS = {
+    "per": "per", "interval": "per", "timeout": "per", "retryAfter": "per", "replyTimeout": "per", "initialDelay": "per",
+    "startingDeadline": "per", "host": "host", "tlsServerName": "host", "heloName": "host", "address": "address", "url": "url",
+    "returnPath": "domain", "selector": "domain", "path": "path", "startDate": "date", "startAt": "time", "name": "name",
+    "namespace": "name", "key": "key", "run": "run", "subject": "line", "value": "line", "html": "body", "text": "body", "mjml": "body",
+}
+
+
+def places(value, path=()):
+    """Every place in a value, its root left out."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield path + (key,)
+        yield from places(child, path + (key,))
+
+
+def get(document, path):
+    """The value at a place."""
+    for step in path:
+        document = document[step]
+    return document
+
+
+def put(document, path, value):
+    """Replaces the value at a place, which is there."""
+    get(document, path[:-1])[path[-1]] = value
+
+
+def schema_at(schema, path):
+    """The schema of a place; an empty one where there is none."""
+    for step in path:
+        below = schema.get("items") if isinstance(step, int) else schema.get("properties", {}).get(step, schema.get("additionalProperties"))
+        schema = below if isinstance(below, dict) else {}
+    return schema
+
+
+class Mutator:
+    """Changes manifests, by kind."""
+
+    def __init__(self, random: Random, schemas: dict):
+        self.random, self.schemas = random, schemas
+
+    def schema(self, document, path):
+        """The schema of a place in a manifest."""
+        return schema_at(self.schemas[document["kind"]], path)
+
+    def spec_places(self, document, fits=lambda path, value: True):
+        """Places below the spec that fit."""
+        found = [("spec",) + path for path in places(document["spec"])]
+        return [path for path in found if fits(path, get(document, path))]
+
+    def pick(self, found):
+        """One of these places; LookupError when there is none."""
+        return self.random.choice(found)
+
+    def change(self, name, document):
+        """Changes a manifest by a kind, or by another where that one has nothing to change."""
+        try:
+            getattr(self, name)(document)
+        except LookupError:
+            self.wrong_type(document)
+
+    def wrong_type(self, document):
+        """Any value in any place."""
+        put(document, self.pick([("spec",)] + self.spec_places(document)), copy.deepcopy(self.random.choice(WRONG)))
+
+    def bound(self, document):
+        """A value at the edge of its bounds, or right beside it."""
+        bounds = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties")
+        path = self.pick(self.spec_places(document, lambda path, _: any(bound in self.schema(document, path) for bound in bounds)))
+        schema, old, beside = self.schema(document, path), get(document, path), self.random.choice([-1, 0, 0, 1])
+        name = self.random.choice([bound for bound in bounds if bound in schema])
+        size = schema[name] + beside
+        if name in ("minimum", "maximum"):
+            value = size
+        elif name in ("minLength", "maxLength"):
+            value = (str(old) + "x" * size)[: max(size, 0)] if size < 5000 else "x" * size
+        elif name == "maxProperties":
+            value = {f"k{i}": "v" for i in range(size)}
+        else:
+            value = [self.distinct(old, i) for i in range(max(size, 0))]
+        put(document, path, value)
+
+    def distinct(self, old, index):
+        """An item like those of the list, with another name."""
+        item = copy.deepcopy(old[index % len(old)]) if old and isinstance(old, list) else {}
+        if isinstance(item, dict):
+            item = {key: f"{value}-{index}" if key in ("name", "email") else value for key, value in item.items()}
+        return f"d{index}.example" if isinstance(item, str) else item
+
+    def text(self, document):
+        """A text that looks like what its field is for."""
+        path = self.pick(self.spec_places(document, lambda path, value: isinstance(value, str) and (path[-1] in FIELDS or "domains" in path)))
+        name = "header" if "headers" in path and path[-1] == "name" else "domain" if "domains" in path else FIELDS[path[-1]]
+        name = "line" if path[-1] == "name" and path[-2] in ("from", "replyTo") else name
+        put(document, path, self.random.choice(TEXTS[name]))
+
+    def strange(self, document):
+        """An odd character somewhere in a text."""
+        path = self.pick(self.spec_places(document, lambda path, value: isinstance(value, str)))
+        old, character = get(document, path), self.random.choice(STRANGE)
+        at = self.random.randint(0, len(old))
+        put(document, path, old[:at] + character + old[at:])
+
+    def unknown(self, document):
+        """A field that nobody knows, anywhere."""
+        rows = self.spec_places(document, lambda path, value: "inline" in path and isinstance(value, dict))
+        objects = [("spec",), ("metadata",), ()] + self.spec_places(document, lambda path, value: isinstance(value, dict))
+        path = self.pick(rows if rows and self.random.random() < 0.5 else objects)
+        target = get(document, path)
+        if target and self.random.random() < 0.5:
+            key = self.random.choice(list(target))
+            target[self.random.choice([key + "s", key.upper(), key[:-1], "_" + key])] = target.pop(key)
+        else:
+            target[self.random.choice(["x", "X", "a.b", "", "status", "name", "metadata", "kind"])] = copy.deepcopy(self.random.choice(WRONG))
+
+    def keys(self, document):
+        """Another choice of the fields that go together: none, one, two."""
+        spec = document["spec"]
+        source = lambda: {key: value for key, value in (("path", "a"), ("url", "https://a/b"), ("configMapRef", {"name": "a", "key": "b"})) if self.random.random() < 0.4}
+        some = lambda choices: {key: value for key, value in choices.items() if self.random.random() < 0.4}
+        if document["kind"] == "SendingServer":
+            spec["provider"] = some({"smtp": {"host": "a"}, "outbox": {}})
+            spec["warmup"] = {"startDate": "2026-12-01"} | some(
+                {
+                    "exponential": {"firstDay": self.random.choice([1, 9]), "growthPercent": 1, "target": self.random.choice([1, 5, 9])},
+                    "linear": {"firstDay": self.random.choice([1, 9]), "dailyIncrease": 1, "target": self.random.choice([1, 5, 9])},
+                    "schedule": [1],
+                }
+            )
+            if self.random.random() < 0.4:
+                del spec["warmup"]
+        elif document["kind"] == "Plan":
+            selector = {"matchLabels": {"a": "b"}}
+            spec["allowedNamespaces"] = {"from": self.random.choice(["Same", "All", "Selector", "None"])} | some({"selector": selector})
+        elif self.random.random() < 0.5:
+            body = {key: {k: v for k, v in source().items() if k != "url"} for key in ("htmlFrom", "textFrom", "mjmlFrom")}
+            spec["content"] = {k: v for k, v in ({"html": "a", "text": "b", "mjml": "c"} | body).items() if self.random.random() < 0.25}
+        else:
+            spec["audience"] = some({"csv": source(), "jsonLines": source(), "inline": [{"email": "a"}]})
+
+    def rule(self, document):
+        """What a rule looks at."""
+        spec, random = document["spec"], self.random
+        if document["kind"] == "SendingServer":
+            pers = ["1s", "1000ms", "60s", "1m", "1h", "60m", "0h1m", "99ms", "745h"]
+            smtp = {"host": random.choice(TEXTS["host"][:12]), "encryption": random.choice(["None", "None", "Tls"])}
+            extra = {"auth": {"secretRef": {"name": "a"}}, "caRef": {"name": "a", "key": "b"}, "tlsServerName": "a"}
+            smtp |= {key: value for key, value in extra.items() if random.random() < 0.3}
+            random.choice(
+                [
+                    lambda: spec.update(limits={"rates": [{"messages": 1, "per": random.choice(pers)} for _ in range(random.randint(0, 4))]}),
+                    lambda: spec.update(provider={"smtp": smtp}),
+                    lambda: spec.update(probe={random.choice(["interval", "timeout", "retryAfter"]): random.choice(TEXTS["per"])}),
+                    lambda: spec.update(warmup={"startDate": "2026-12-01", "linear": {"firstDay": random.randint(1, 5), "dailyIncrease": 1, "target": random.choice([1, 3, 3.0, 3.000000001, 5])}}),
+                ]
+            )()
+        elif document["kind"] == "Plan":
+            operator = random.choice(["In", "NotIn", "Exists", "DoesNotExist", "Is"])
+            spec["serverSelector"] = {"matchExpressions": [{"key": "a", "operator": operator} | random.choice([{}, {"values": []}, {"values": ["a"]}, {"values": None}])]}
+        else:
+            weights = [0, 0, 1, 2.0, 1.000000001, None]
+            server = lambda: {"name": random.choice("abc")} | random.choice([{}, {"namespace": random.choice("ab")}]) | random.choice([{}, {"weight": random.choice(weights)}])
+            random.choice(
+                [
+                    lambda: spec.update(servers=[server() for _ in range(random.randint(0, 3))]),
+                    lambda: spec.update(headers=[{"name": random.choice(TEXTS["header"]), "value": "a"} for _ in range(random.randint(1, 3))]),
+                    lambda: spec.update(retry={"initialDelay": random.choice(TEXTS["per"])}, startingDeadline=random.choice(TEXTS["per"])),
+                ]
+            )()
+
+    def null(self, document):
+        """Null in place of a value, or where there was none."""
+        if self.random.random() < 0.7:
+            return put(document, self.pick(self.spec_places(document) + [("metadata", "name"), ("status",)] if "status" in document else self.spec_places(document)), None)
+        path = self.pick(self.spec_places(document, lambda path, value: isinstance(value, dict)))
+        get(document, path)[self.pick(list(self.schema(document, path).get("properties", {"x": 1})))] = None
+
+    def removed(self, document):
+        """A field or an item less."""
+        path = self.pick(self.spec_places(document))
+        del get(document, path[:-1])[path[-1]]
+
+    def word(self, document):
+        """Another word of an enumeration, or one like it."""
+        path = self.pick(self.spec_places(document, lambda path, _: "enum" in self.schema(document, path)))
+        word = self.random.choice(self.schema(document, path)["enum"])
+        put(document, path, self.random.choice([word, word, word.lower(), word + " ", "", None]))
+
+    def number(self, document):
+        """Another form of a number."""
+        path = self.pick(self.spec_places(document, lambda path, value: isinstance(value, (int, float)) and not isinstance(value, bool)))
+        old = get(document, path)
+        put(document, path, self.random.choice([float(old), old + 0.5, old * (1 + 1e-10), old * (1 + 1e-8), -old, -0.0, 1e2, 2**53, 2**63, 2**64, 1e300, str(old)]))
+
+    def date(self, document):
+        """A day or a time."""
+        if document["kind"] == "Plan":
+            return self.text(document)
+        if document["kind"] == "Campaign":
+            document["spec"]["startAt"] = self.random.choice(TEXTS["time"])
+        else:
+            document["spec"]["warmup"] = {"startDate": self.random.choice(TEXTS["date"]), "schedule": [1]}
+
+    def twice(self, document):
+        """An item of a list once more, or one of its fields."""
+        path = self.pick(self.spec_places(document, lambda path, value: isinstance(value, list) and value))
+        items = get(document, path)
+        item = copy.deepcopy(self.random.choice(items))
+        if isinstance(item, dict) and self.random.random() < 0.5:
+            other = self.random.choice([other for other in items if isinstance(other, dict)])
+            item = {key: self.random.choice([item, other]).get(key, value) for key, value in item.items()} | ({"name": "new"} if self.random.random() < 0.4 and "name" in item else {})
+        items.insert(self.random.randint(0, len(items)), item)
+
+    def metadata(self, document):
+        """Kubernetes' own rules."""
+        random, metadata = self.random, document["metadata"]
+        label = random.choice(["a", "a/b", "A.b/c", "a.b/c_d", "/a", "a/", "a/b/c", "", "-a", "a-", "x" * 63, "x" * 64, "ä", "Ab", "a b", "x" * 253 + "/a", "x" * 254 + "/a"])
+        value = random.choice(["", "a", "A_b.c", "-a", "a b", "x" * 63, "x" * 64, "ä", 5, None, True])
+        when = random.choice(TEXTS["time"][:6] + ["2026-02-29T08:00:00Z", "x", None, 5])
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "b", "controller": True}
+        owner |= random.choice([{}, {"name": ""}, {"apiVersion": "a/b/c"}, {"kind": None}, {"x": 1}, {"controller": "yes"}, {"kind": "Event"}, {"blockOwnerDeletion": None}])
+        fault = random.choice(
+            [
+                {"labels": {label: random.choice(["a", value])}},
+                {"annotations": {label: random.choice(["any thing\n", value])}},
+                {"annotations": {"a": "x" * random.choice([262143, 262144])}},
+                {"name": random.choice(["A", "a_b", "-a", "a..b", "a.", "", None, 5, "x" * 254, "a/b", "ä"])},
+                {"name": metadata["name"] + random.choice([".a", ".-a", "x" * 230, "-", ".1.2", "a" * 243])},
+                {"namespace": random.choice(NAMESPACES + ["", None, "A", "a.b", "-a", "x" * 64, 5, ["a"]])},
+                {"generation": random.choice([0, 1, 7, 1.0, 1.5, "1", None])},
+                {"creationTimestamp": when},
+                {"deletionTimestamp": when},
+                {"finalizers": random.choice([[], ["a"], ["a/b"], ["a b"], [""], [None], "a", ["orphan"], ["orphan", "foregroundDeletion"]])},
+                {"ownerReferences": random.choice([[owner], [owner, owner], [], None, [None], owner])},
+                {"managedFields": random.choice([None, [], [{}], [{"x": 1}], "a"])},
+                {random.choice(["uid", "selfLink", "resourceVersion", "generateName"]): random.choice([None, "", 5, "A_b", "7", "0"])},
+                {random.choice(["labels", "annotations"]): random.choice([None, [], "a", 5])},
+                {random.choice(["lables", "Name", "clusterName", "deletionGracePeriodSeconds"]): random.choice([None, 5, "a"])},
+            ]
+        )
+        metadata.update(fault)
+        if random.random() < 0.05:
+            document["metadata"] = random.choice([None, [], "a", {}])
+
+    def status(self, document):
+        """A status, which is dropped, but for names that the schema does not know."""
+        schema = self.schema(document, ("status",))
+        field = self.pick(list(schema["properties"]))
+        document["status"] = self.random.choice(
+            [{field: self.random.choice(WRONG)}, {field + "s": 1}, self.random.choice(WRONG), {"conditions": [{"type": 1, self.random.choice(["reason", "x"]): "a"}]}, {"conditions": {"x": 1}}]
+        )
+
+    def header(self, document):
+        """What tells the kind of a document."""
+        name, value = self.random.choice([("apiVersion", "mailfleet.dev/v1"), ("apiVersion", "mailfleet.dev/v1alpha1 "), ("kind", document["kind"].lower()), ("kind", None), ("apiVersion", None), ("kind", "")])
+        document[name] = value
+
+    def two(self, document):
+        """Two changes at once."""
+        for name in self.random.sample(["bound", "text", "rule", "null", "removed", "word", "number", "twice", "keys", "date"], 2):
+            # The first may have left nothing to change.
+            if isinstance(document.get("spec"), dict) and document["spec"]:
+                self.change(name, document)
+
+    def none(self, document):
+        """The manifest as it is."""
+
+
+# How often each kind is made, of 1,000; `update` and `key twice` are made by the test itself.
+SHARES = {
+    "none": 20, "wrong_type": 90, "bound": 90, "text": 110, "strange": 50, "unknown": 60, "keys": 70, "rule": 100, "null": 60, "removed": 40,
+    "word": 30, "number": 50, "date": 50, "twice": 40, "metadata": 80, "status": 25, "header": 5, "two": 50,
+}
+# Of these nothing can be good.
+NEVER_GOOD = {"header", "key twice"}
+
+
+def key_twice(text: str, random: Random) -> str:
+    """The JSON text with one of its fields once more."""
+    marks = [at for at in range(len(text)) if text.startswith('{"', at)]
+    at = random.choice(marks)
+    key = text[at + 1 : text.index(":", at) + 1]
+    return text[: at + 1] + key + " null, " + text[at + 1 :]
+
+
+def as_sent(value):
+    """The value as every client that is written in Go sends it: a whole number without a point."""
+    if isinstance(value, dict):
+        return {key: as_sent(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [as_sent(child) for child in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
+def text_of(value) -> str:
+    """The value as JSON."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""One verdict: a real API server with our CRDs and `mailfleet validate` judge 1,000 manifests alike.
+
+The manifests are the examples, and documents that use every field, changed in one of many ways by a seed. Each goes to the API
+server (strict field validation, as kubectl asks for), and all of them to `mailfleet validate` in one folder. `--seed` for other
+manifests.
+"""
+
+import argparse
+import base64
+import copy
+import http.client
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from random import Random
+from urllib.parse import quote, urlsplit
+
+from parts import manifests
+from parts.fleet import binary
+from parts.process import folder
+from parts.report import Cases, need, require, table
+
+ROOT = Path(__file__).resolve().parent.parent
+PLURALS = {"SendingServer": "sendingservers", "Plan": "plans", "Campaign": "campaigns"}
+ACCEPTED, REJECTED = "accepted", "rejected"
+
+
+class ApiServer:
+    """Plain requests to an API server, as the user of a kubeconfig."""
+
+    def __init__(self, kubeconfig: str):
+        text = Path(kubeconfig).read_text()
+        value = lambda key: re.search(rf'{key}: "?([^",}}\s]+)', text)[1]
+        context = ssl.create_default_context(cadata=base64.b64decode(value("certificate-authority-data")).decode())
+        with tempfile.NamedTemporaryFile() as pair:
+            pair.write(base64.b64decode(value("client-certificate-data")) + base64.b64decode(value("client-key-data")))
+            pair.flush()
+            context.load_cert_chain(pair.name)
+        self.connection = http.client.HTTPSConnection(urlsplit(value("server")).netloc, context=context, timeout=30)
+        self.warnings = []
+
+    def ask(self, method: str, path: str, body: str | None = None, kind: str = "application/json"):
+        """Status and answer of a request."""
+        headers = {"Content-Type": kind, "Accept": "application/json"}
+        self.connection.request(method, path, body=body.encode() if body is not None else None, headers=headers)
+        answer = self.connection.getresponse()
+        self.warnings += answer.headers.get_all("Warning") or []
+        return answer.status, json.loads(answer.read())
+
+
+def collection(document, namespace: str | None = None) -> str:
+    """The path of the objects beside a document."""
+    metadata = document.get("metadata")
+    given = namespace or (metadata.get("namespace") if isinstance(metadata, dict) else None)
+    return f"/apis/mailfleet.dev/v1alpha1/namespaces/{quote(given, safe='') if given and isinstance(given, str) else 'default'}"
+
+
+def install(server: ApiServer) -> dict:
+    """Applies our CRDs, and gives the schema of each kind."""
+    schemas = {}
+    for file in sorted((ROOT / "crds").glob("*.yaml")):
+        name = f"{file.stem}.mailfleet.dev"
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+        status, answer = server.ask("PATCH", f"{path}?fieldManager=verdict&force=true", file.read_text(), "application/apply-patch+yaml")
+        require(status in (200, 201), f"{file.name} is refused: {answer.get('message')}")
+        schemas[answer["spec"]["names"]["kind"]] = answer["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        wait_for(server, path)
+    require(not server.warnings, f"the CRDs are taken with warnings: {server.warnings}")
+    for name in manifests.NAMESPACES:
+        server.ask("POST", "/api/v1/namespaces", json.dumps({"metadata": {"name": name}}))
+    return schemas
+
+
+def wait_for(server: ApiServer, path: str):
+    """Until the API server serves a kind."""
+    from parts.process import wait_until
+
+    def is_served():
+        conditions = server.ask("GET", path)[1].get("status", {}).get("conditions", [])
+        return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
+
+    wait_until(is_served, 20, f"{path} being served")
+    plural = path.rsplit("/", 1)[1].split(".")[0]
+    wait_until(lambda: server.ask("GET", f"/apis/mailfleet.dev/v1alpha1/{plural}")[0] == 200, 20, f"{plural} being listed")
+
+
+def examples(server: ApiServer) -> list[dict]:
+    """Our kinds among the examples, read from YAML by the API server itself."""
+    found = []
+    for file in sorted((ROOT / "examples").rglob("*.yaml")):
+        for text in re.split(r"^---$", file.read_text(), flags=re.M):
+            kind = re.search(r"^kind: (\w+)$", text, flags=re.M)
+            if kind is None or kind[1] not in PLURALS:
+                continue
+            namespace = re.search(r"namespace: ([a-z-]+)", text.split("spec:")[0])
+            path = f"{collection({}, namespace and namespace[1])}/{PLURALS[kind[1]]}?dryRun=All"
+            status, answer = server.ask("POST", path, text, "application/yaml")
+            require(status == 201, f"{file.name} is refused: {answer.get('message')}")
+            answer["metadata"] = {key: answer["metadata"][key] for key in ("name", "namespace", "labels") if key in answer["metadata"]}
+            found.append(answer)
+    require(len(found) > 8, f"only {len(found)} examples")
+    return found
+
+
+def unused_fields(schemas: dict, documents: list[dict]) -> list[str]:
+    """Fields of the specs that no document uses."""
+
+    def fields(schema, path):
+        for name, below in schema.get("properties", {}).items():
+            yield f"{path}.{name}"
+            yield from fields(below, f"{path}.{name}")
+        if "items" in schema:
+            yield from fields(schema["items"], path)
+
+    used = {".".join([document["kind"], *(str(step) for step in path if not isinstance(step, int))]) for document in documents for path in manifests.places(document)}
+    return [field for kind, schema in schemas.items() for field in fields(schema["properties"]["spec"], f"{kind}.spec") if field not in used]
+
+
+def make(random: Random, schemas: dict, bases: list[dict], count: int):
+    """The manifests: kind of change, base, JSON text for `validate`, JSON text for the API server."""
+    mutator = manifests.Mutator(random, schemas)
+    names, shares = zip(*manifests.SHARES.items())
+    for index in range(count):
+        base = copy.deepcopy(random.choice(bases))
+        base["metadata"]["name"] = f"m{index}"
+        document, change = copy.deepcopy(base), random.choices(names, shares)[0]
+        mutator.change(change, document)
+        # An update keeps the object's place; what tells kind and place is tried by itself.
+        is_update = change not in ("metadata", "header", "none") and random.random() < 0.25
+        text, sent = manifests.text_of(document), manifests.text_of(manifests.as_sent(document))
+        if change == "removed" and random.random() < 0.3:
+            change, is_update = "key twice", False
+            text = sent = manifests.key_twice(manifests.text_of(base), random)
+        yield change, base, document, text, sent, is_update
+
+
+def judged_by_server(server: ApiServer, base, document, sent: str, is_update: bool):
+    """The API server's verdict, and its words."""
+    path = f"{collection(document)}/{PLURALS[base['kind']]}"
+    if is_update:
+        name, place = base["metadata"]["name"], f"{collection(base)}/{PLURALS[base['kind']]}"
+        status, old = server.ask("POST", f"{place}?fieldValidation=Strict", manifests.text_of(manifests.as_sent(base)))
+        require(status == 201, f"a good manifest is refused: {old.get('message')}")
+        sent = sent.replace('"metadata": {', '"metadata": {"resourceVersion": "%s", ' % old["metadata"]["resourceVersion"], 1)
+        status, answer = server.ask("PUT", f"{place}/{name}?fieldValidation=Strict", sent)
+        server.ask("DELETE", f"{place}/{name}")
+    else:
+        status, answer = server.ask("POST", f"{path}?dryRun=All&fieldValidation=Strict", sent)
+    require(status in (200, 201, 400, 404, 422), f"the API server answers {status}: {answer.get('message')}\n{sent[:2000]}")
+    return (ACCEPTED if status < 300 else REJECTED), answer.get("message", "")
+
+
+def judged_by_validate(texts: list[str]) -> dict[int, list[str]]:
+    """What `mailfleet validate` finds wrong, by manifest."""
+    place = folder("verdict")
+    for index, text in enumerate(texts):
+        (place / f"{index:05}.json").write_text(text)
+    done = subprocess.run([binary(), "validate", "-o", "json", place], capture_output=True, text=True, timeout=600)
+    report = json.loads(done.stdout)
+    require(report["files"] == len(texts), f"{report['files']} files were read, of {len(texts)}")
+    faults: dict[int, list[str]] = {}
+    for finding in report["findings"]:
+        if finding["severity"] == "fault":
+            faults.setdefault(int(Path(finding["file"]).stem), []).append(f"{finding['field']}: {finding['message']}")
+    require((done.returncode == 2) == bool(faults), f"it exits with {done.returncode}, and tells {len(faults)} faults")
+    return faults
+
+
+def agree(server: ApiServer, seed: int, count: int):
+    """Judges `count` manifests on both sides."""
+    schemas = install(server)
+    bases = manifests.FULL + examples(server)
+    require(not (unused := unused_fields(schemas, bases)), f"no manifest uses {unused}")
+    made = list(make(Random(seed), schemas, bases, count))
+    faults = judged_by_validate([text for _, _, _, text, _, _ in made])
+    counts, disagreements = Counter(), []
+    for index, (change, base, document, text, sent, is_update) in enumerate(made):
+        verdict, words = judged_by_server(server, base, document, sent, is_update)
+        counts[change, verdict] += 1
+        counts["update" if is_update else "create", verdict] += 1
+        if (verdict == REJECTED) != (index in faults):
+            ours = "; ".join(faults.get(index, [])) or ACCEPTED
+            disagreements.append(f"{change}{' (update)' if is_update else ''}\n  API server: {verdict}: {words}\n  validate: {ours}\n  {text[:3000]}")
+    changes = sorted({change for change, _ in counts})
+    print(table(["change", ACCEPTED, REJECTED], [[change, counts[change, ACCEPTED], counts[change, REJECTED]] for change in changes]))
+    require(not disagreements, f"seed {seed}: {len(disagreements)} disagreements\n" + "\n".join(disagreements))
+    if count >= 1000:
+        one_sided = [change for change in changes if not counts[change, REJECTED] and change != "none" or not counts[change, ACCEPTED] and change not in manifests.NEVER_GOOD]
+        require(not one_sided, f"always the same verdict: {one_sided}")
+    return f"{count} manifests, {sum(counts[kind, ACCEPTED] for kind in ('create', 'update'))} accepted, seed {seed}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="which manifests are made (1)")
+    parser.add_argument("--count", type=int, default=1000, help="how many (1000)")
+    parser.add_argument("--kubeconfig", default=os.environ.get("MAILFLEET_KUBECONFIG"), help="an API server to ask")
+    options = parser.parse_args()
+    cases = Cases()
+
+    def case():
+        need("" if options.kubeconfig else "an API server (--kubeconfig)")
+        return agree(ApiServer(options.kubeconfig), options.seed, options.count)
+
+    cases.run("one verdict", case)
+    cases.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
