@@ -5,5 +5,6 @@
 
 mod architecture;
 mod inputs;
+mod reference;
 mod signals;
 mod validate;

@@ -364,9 +364,9 @@ pub struct Retry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveRetry {
-    /// See [`Retry::attempts`].
+    /// Tries in all, the first one included.
     pub attempts: u32,
-    /// See [`Retry::initial_delay`].
+    /// Before the second try.
     pub initial_delay: Duration,
 }
 
@@ -514,12 +514,12 @@ pub struct CampaignServerStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveCampaign {
-    /// See [`CampaignSpec::when_no_server_is_active`].
+    /// What happens when none of the campaign's servers is Active.
     pub when_no_server_is_active: WhenNoServerIsActive,
-    /// See [`CampaignSpec::when_outcome_is_unknown`].
+    /// What happens to a message that may or may not have gone out.
     pub when_outcome_is_unknown: WhenOutcomeIsUnknown,
     /// The retries.
     pub retry: EffectiveRetry,
-    /// See [`Content::max_render_errors`].
+    /// Recipients whose templates may fail before the campaign stops.
     pub max_render_errors: u64,
 }

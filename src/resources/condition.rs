@@ -64,135 +64,136 @@ macro_rules! reasons {
     };
 }
 
+// What a reason means, and behind it what to do: the documents are made from these words.
 reasons! {
     // Servers
-    /// The server is Active: its last probe succeeded and nothing holds it back.
+    /// The server is Active: its last probe succeeded and nothing holds it back. Nothing to do.
     Active,
-    /// `spec.enabled` is false.
+    /// `spec.enabled` is false. Set it to true to test and use the server.
     Disabled,
-    /// The first probe has not ended yet.
+    /// The first probe has not ended yet. Wait for it.
     NotProbedYet,
-    /// The probe succeeded.
+    /// The probe succeeded. Nothing to do.
     ProbeSucceeded,
-    /// This type of server cannot be probed without sending; it is Active until a send fails.
+    /// This type of server cannot be probed without sending; it is Active until a send fails. Nothing to do.
     NotProbeable,
-    /// The host name has no address.
+    /// The host name has no address. Check the spelling of `host`, and DNS.
     NameNotResolved,
-    /// Nothing listens there.
+    /// Nothing listens there. Check host and port, and that the server runs.
     ConnectionRefused,
-    /// The connection was closed or broken before the conversation ended.
+    /// The connection was closed or broken before the conversation ended. Look into the server's log.
     ConnectionLost,
-    /// No answer within the time allowed.
+    /// No answer within the time allowed. Check firewalls, host, port and encryption, or raise `probe.timeout`.
     TimedOut,
-    /// The network has no way there.
+    /// The network has no way there. Check host, network and firewalls.
     Unreachable,
-    /// TLS could not be set up (certificate, name, version), or is not offered.
+    /// TLS could not be set up (certificate, name, version), or is not offered. Renew the certificate, or set `caRef` or `tlsServerName`; the message says which.
     TlsFailed,
-    /// The server does not offer STARTTLS though the spec asks for it.
+    /// The server does not offer STARTTLS though the spec asks for it. Check the port, or use `encryption: Tls`.
     StartTlsNotOffered,
-    /// The credentials were refused.
+    /// The credentials were refused. Put `username` and `password` (or `token`) right in the Secret.
     AuthenticationFailed,
-    /// The server offers no authentication method that Mailfleet speaks.
+    /// The server offers no authentication method that Mailfleet speaks. Check `auth.mechanism` and `encryption`, or leave `auth` out.
     AuthenticationNotOffered,
-    /// The server refused to talk (a greeting or EHLO other than 2xx, or 421).
+    /// The server refused to talk (a greeting or EHLO other than 2xx, or 421). Wait; if it lasts, ask the server's operator.
     ServiceNotAvailable,
-    /// The server refused the sender address.
+    /// The server refused the sender address. Let the server accept the From address, log in, or let it know this machine.
     SenderRefused,
-    /// The server answered something that is not SMTP.
+    /// The server answered something that is not SMTP. Check host and port.
     ProtocolError,
-    /// The server slows us down.
+    /// The server slows us down. Lower `limits.rates` or `limits.connections`.
     Throttled,
-    /// Messages were refused though probes succeed.
+    /// Messages were refused though probes succeed. Mend what the message quotes.
     SendFailed,
-    /// Messages on the wire get no answer.
+    /// Messages on the wire get no answer. Look at the server's load; it is tested before it is used again.
     Stalling,
-    /// A local file or folder could not be written.
+    /// A local file or folder could not be written. Make room, or check the folder's mode.
     StorageFailed,
 
     // What only a person can mend
-    /// The spec breaks a rule.
+    /// The spec breaks a rule. Mend the field that the message names; `mailfleet validate` names them all.
     InvalidSpec,
-    /// The newest version of the object cannot be read; the last good version, if there was one, stays in use.
+    /// The newest version of the object cannot be read; the last good version, if there was one, stays in use. Mend what the message names; `mailfleet validate` names it too.
     Unreadable,
-    /// A named Secret is not there.
+    /// A named Secret is not there. Create it in the server's namespace.
     SecretNotFound,
-    /// A Secret lacks a key.
+    /// A Secret lacks a key. Add the key.
     SecretKeyNotFound,
-    /// A Secret's value cannot be used as it is (not UTF-8, not a certificate).
+    /// A Secret's value cannot be used as it is (not UTF-8, not a certificate). Put the value right.
     SecretInvalid,
-    /// A named ConfigMap is not there.
+    /// A named ConfigMap is not there. Create it in the campaign's namespace.
     ConfigMapNotFound,
-    /// A ConfigMap lacks a key.
+    /// A ConfigMap lacks a key. Add the key.
     ConfigMapKeyNotFound,
-    /// No plan allows this namespace to run servers of its own.
+    /// No plan allows this namespace to run servers of its own. Name the server in a plan, or set `ownServers` in one.
     NotAllowedByPlan,
-    /// The namespace has more servers of its own than its plans allow.
+    /// The namespace has more servers of its own than its plans allow. Delete one (the oldest count first), or raise `ownServers.max`.
     OverMaximum,
 
     // Plans
-    /// At least one granted server is Active.
+    /// At least one granted server is Active. Nothing to do; the message names those that are not Active.
     ServersActive,
-    /// None of the granted servers is Active.
+    /// None of the granted servers is Active. Ask `mailfleet get servers` why each of them is not.
     NoServerActive,
-    /// A granted server does not exist.
+    /// A granted server does not exist. Create it, or take it out of `servers`.
     ServerNotFound,
-    /// The plan grants no server.
+    /// The plan grants no server. Name some in the plan.
     NoServers,
-    /// Plans count in another namespace only (`--plan-namespace`).
+    /// Plans count in another namespace only (`--plan-namespace`). Put the plan there, or ask the operator to.
     NotThePlanNamespace,
 
     // Campaigns
-    /// The plan does not exist, or does not allow this namespace (the two read the same).
+    /// The plan does not exist, or does not allow this namespace (the two read the same). Name another in `planRef`, or ask the operator.
     PlanNotFound,
-    /// The plan does not let campaigns choose servers.
+    /// The plan does not let campaigns choose servers. Remove `servers`, or use another plan.
     NarrowingForbidden,
-    /// A named server is not granted by the plan and is not the namespace's own.
+    /// A named server is not granted by the plan and is not the namespace's own. Choose one that the message lists, or ask the operator.
     ServerNotGranted,
-    /// A name is both a granted and an own server.
+    /// A name is both a granted and an own server. Add `namespace` to it.
     AmbiguousServer,
-    /// All weights are zero.
+    /// All weights are zero. Give one a weight of 1 or more.
     NoWeight,
-    /// A template, subject or address of the campaign does not work.
+    /// A template, subject or address of the campaign does not work. Mend what the message names.
     InvalidContent,
-    /// A file named by the campaign is not there or lies outside the folder.
+    /// A file named by the campaign is not there or lies outside the folder. Put it there; it is looked for again every 5 s.
     FileNotFound,
-    /// The audience's URL leads to an address that may not be contacted (or the host does not exist; the two read the same).
+    /// The audience's URL leads to an address that may not be contacted (or the host does not exist; the two read the same). Put the file where the public internet finds it, or use a ConfigMap.
     AddressNotAllowed,
-    /// The audience cannot be read.
+    /// The audience cannot be read. Mend what the message names; what a network broke is tried again.
     AudienceUnreadable,
-    /// Some rows of the audience were not usable.
+    /// Some rows of the audience were not usable. Look at them with `mailfleet get campaigns NAME --problems`.
     BadRows,
-    /// Rows were added after the run was completed; they are not mailed.
+    /// Rows were added after the run was completed; they are not mailed. Give `run` a new value to mail everybody, or make a new campaign for the new rows.
     RowsAfterCompletion,
-    /// More recipients failed to render than `content.maxRenderErrors`.
+    /// More recipients failed to render than `content.maxRenderErrors`. Mend the template or the data, or raise the number; the rest is then mailed.
     TooManyRenderErrors,
-    /// Waits for `startAt`.
+    /// Waits for `startAt`. Wait for it.
     Scheduled,
-    /// `startAt` plus `startingDeadline` has passed before the campaign could start.
+    /// `startAt` plus `startingDeadline` has passed before the campaign could start. Set a later `startAt`, or remove `startingDeadline`.
     StartingDeadlineExceeded,
-    /// `spec.suspend` is true.
+    /// `spec.suspend` is true. Set it to false to go on.
     Suspended,
-    /// Somebody deletes the campaign; what is on the wire ends first.
+    /// Somebody deletes the campaign; what is on the wire ends first. Wait some seconds.
     Deleting,
-    /// Messages are being sent.
+    /// Messages are being sent. Nothing to do.
     Sending,
-    /// None of the campaign's servers is Active, and it waits for one.
+    /// None of the campaign's servers is Active, and it waits for one. Ask `mailfleet get servers` why each of them cannot be used.
     WaitingForServer,
-    /// All servers have used up their limits; the message says until when.
+    /// All servers have used up their limits; the message says until when. Wait, or raise `limits` of servers or plan.
     WaitingForLimits,
-    /// Everything left is deferred; the next attempt comes by itself.
+    /// Everything left is deferred; the next attempt comes by itself. Wait for it.
     WaitingForRetry,
-    /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`.
+    /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Mend a server, then change the spec (any change, or `Wait`); only the rest is mailed.
     NoServerIsActive,
-    /// Every recipient has an end.
+    /// Every recipient has an end. Nothing to do.
     Completed,
-    /// Status says that the run began, and the ledger knows nothing of it.
+    /// Status says that the run began, and the ledger knows nothing of it. Bring the ledger back, or give `run` a new value to mail everybody.
     LedgerMissing,
-    /// The ledger cannot be written (full disk, locked); sending waits.
+    /// The ledger cannot be written (full disk, locked); sending waits. Make room, or end what holds it.
     LedgerUnavailable,
-    /// Fields of the spec that have no effect in this version.
+    /// Fields of the spec that have no effect in this version. Remove them, or wait for a version that knows them.
     NotYetInEffect,
-    /// All is read.
+    /// All is read. Nothing to do.
     Read,
 }
 

@@ -257,15 +257,15 @@ pub struct Probe {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveProbe {
-    /// See [`Probe::interval`].
+    /// Between two probes of a healthy server.
     pub interval: Duration,
-    /// See [`Probe::timeout`].
+    /// For a whole probe.
     pub timeout: Duration,
-    /// See [`Probe::retry_after`].
+    /// After a failed probe.
     pub retry_after: Duration,
-    /// See [`Probe::failure_threshold`].
+    /// Failed probes in a row that make an Active server Inactive.
     pub failure_threshold: u32,
-    /// See [`Probe::success_threshold`].
+    /// Good probes in a row that make an Inactive server Active.
     pub success_threshold: u32,
 }
 
@@ -303,9 +303,9 @@ pub struct SendingServerStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveServer {
-    /// See [`ServerLimits::connections`].
+    /// Connections at a time.
     pub connections: u32,
-    /// See [`ServerLimits::messages_per_connection`].
+    /// Messages after which a connection is closed.
     pub messages_per_connection: u32,
     /// The probe.
     pub probe: EffectiveProbe,

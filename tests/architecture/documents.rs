@@ -40,7 +40,8 @@ fn code_of(text: &str) -> Vec<String> {
 
 /// The reference of the three kinds.
 fn reference() -> Vec<String> {
-    ["docs/servers.md", "docs/plans.md", "docs/campaigns.md"].iter().flat_map(|name| code_of(&read(name))).collect()
+    let pages = ["servers", "plans", "campaigns", "api/sendingserver", "api/plan", "api/campaign"];
+    pages.iter().flat_map(|name| code_of(&read(&format!("docs/{name}.md")))).collect()
 }
 
 fn words_of(code: &[String]) -> BTreeSet<&str> {
@@ -107,13 +108,15 @@ fn every_field_and_value_is_documented() {
 
 #[test]
 fn examples_are_good_and_name_the_schema() {
-    let examples = files("examples", &["yaml"]);
+    let mut examples = files("examples", &["yaml"]);
+    // Those are the tools' own objects; tests/gitops.py has them read by the tools.
+    examples.retain(|file| !file.path.starts_with("examples/gitops/"));
     let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let paths = examples.iter().map(|file| Path::new(env!("CARGO_MANIFEST_DIR")).join(&file.path)).chain([whole]);
     for path in paths {
         let snapshot = Files::load_once(std::slice::from_ref(&path), &Options::default());
         assert!(!snapshot.campaigns.is_empty(), "{} has no campaign", path.display());
-        for finding in &snapshot.findings {
+        for finding in snapshot.findings.iter().filter(|finding| finding.severity != Severity::Note) {
             // Passwords are not committed, and that is all that is missing.
             let is_secret = finding.severity == Severity::Warning && finding.message.contains("no Secret");
             assert!(is_secret, "{finding}");
@@ -122,7 +125,8 @@ fn examples_are_good_and_name_the_schema() {
     for file in &examples {
         let named = file.text.lines().next().and_then(|line| line.strip_prefix("# yaml-language-server: $schema="));
         let named = named.unwrap_or_else(|| panic!("{} does not name the schema in its first line", file.path));
-        let schema = read(&format!("examples/{named}"));
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let schema = read(&format!("{folder}/{named}"));
         assert!(Some(schema) == schema_text(None).ok(), "{}: {named} is not the schema", file.path);
     }
 }

@@ -125,6 +125,8 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("k8s_openapi", &["source/cluster"], "Kubernetes' client stays at the border"),
     ("lookup_host", &["egress", "providers"], "names are resolved where addresses are judged"),
     ("notify", &["source/watch.rs"], "only the source watches files"),
+    ("cel", &["source/verdict"], "rules are evaluated where documents are judged"),
+    ("jsonschema", &["source"], "schemas are evaluated where documents are judged"),
     ("crate::ledger", &["ledger", "dispatch", "engine", "cli"], "who was mailed is asked of the ledger by dispatch and engine"),
     ("crate::source", &["source", "engine", "cli"], "what the source reads reaches the others as plain data"),
     ("crate::engine", &["engine", "serve", "cli"], "nothing below the engine knows of it"),
@@ -254,6 +256,7 @@ fn texts_hold_nothing_unseen() {
         ("examples", &["yaml", "html", "csv"]),
         ("schemas", &["json"]),
         ("charts", &["yaml", "json", "md", "tpl", "txt"]),
+        ("crds", &["yaml"]),
     ] {
         check(&files(folder, endings), clean);
     }
