@@ -5,7 +5,7 @@ PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/mailfleet
 
-.PHONY: help build demo test crash outage ledger memory campaigns chart image real gitops bench lint format setup clean demo-kubernetes kubernetes
+.PHONY: help build demo test crash outage ledger memory campaigns chart image real verdict gitops bench lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ real: build ## Postfix with logins, greylisting, 421 and wrong certificates; smt
 
 kubernetes: setup build ## the controller against a real API server: 5,000 servers, outages, takeover, tenancy, a wiped cluster
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/kubernetes.py $(ARGS)
+
+verdict: build ## 1,000 manifests before a real API server and `mailfleet validate`: one verdict
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/verdict.py $(ARGS)
 
 gitops: build ## each state of each object as kstatus, Flux and Argo CD see it, by their own code
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/gitops.py $(ARGS)

@@ -7,24 +7,21 @@ manifests.
 """
 
 import argparse
-import base64
 import copy
 import http.client
 import json
-import os
 import re
-import ssl
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from random import Random
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from parts import manifests
+from parts.cluster import ControlPlane, missing
 from parts.fleet import binary
-from parts.process import folder
+from parts.process import folder, wait_until
 from parts.report import Cases, need, require, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,17 +30,10 @@ ACCEPTED, REJECTED = "accepted", "rejected"
 
 
 class ApiServer:
-    """Plain requests to an API server, as the user of a kubeconfig."""
+    """Plain requests, with the warnings that come with the answers."""
 
-    def __init__(self, kubeconfig: str):
-        text = Path(kubeconfig).read_text()
-        value = lambda key: re.search(rf'{key}: "?([^",}}\s]+)', text)[1]
-        context = ssl.create_default_context(cadata=base64.b64decode(value("certificate-authority-data")).decode())
-        with tempfile.NamedTemporaryFile() as pair:
-            pair.write(base64.b64decode(value("client-certificate-data")) + base64.b64decode(value("client-key-data")))
-            pair.flush()
-            context.load_cert_chain(pair.name)
-        self.connection = http.client.HTTPSConnection(urlsplit(value("server")).netloc, context=context, timeout=30)
+    def __init__(self, plane: ControlPlane):
+        self.connection = http.client.HTTPSConnection("127.0.0.1", plane.port, context=plane.api.context, timeout=30)
         self.warnings = []
 
     def ask(self, method: str, path: str, body: str | None = None, kind: str = "application/json"):
@@ -80,10 +70,8 @@ def install(server: ApiServer) -> dict:
 
 def wait_for(server: ApiServer, path: str):
     """Until the API server serves a kind."""
-    from parts.process import wait_until
-
     def is_served():
-        conditions = server.ask("GET", path)[1].get("status", {}).get("conditions", [])
+        conditions = server.ask("GET", path)[1].get("status", {}).get("conditions") or []
         return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
 
     wait_until(is_served, 20, f"{path} being served")
@@ -201,13 +189,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="which manifests are made (1)")
     parser.add_argument("--count", type=int, default=1000, help="how many (1000)")
-    parser.add_argument("--kubeconfig", default=os.environ.get("MAILFLEET_KUBECONFIG"), help="an API server to ask")
     options = parser.parse_args()
     cases = Cases()
 
     def case():
-        need("" if options.kubeconfig else "an API server (--kubeconfig)")
-        return agree(ApiServer(options.kubeconfig), options.seed, options.count)
+        need(missing("etcd", "kube-apiserver", "kubectl"))
+        with ControlPlane(folder("verdict")) as plane:
+            return agree(ApiServer(plane), options.seed, options.count)
 
     cases.run("one verdict", case)
     cases.end()

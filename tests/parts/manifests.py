@@ -9,7 +9,7 @@ import json
 from random import Random
 
 API_VERSION = "mailfleet.dev/v1alpha1"
-NAMESPACES = ["default", "shop", "acme", "zeta", "mail-admin"]
+NAMESPACES = ["default", "shop", "acme", "zeta", "bakery", "mail-admin"]
 
 # Every field that there is; the verdict test counts them against the schemas.
 FULL = [
