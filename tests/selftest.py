@@ -3,10 +3,13 @@
 
 import base64
 import contextlib
+import itertools
 import smtplib
+import socketserver
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -252,6 +255,28 @@ def control_plane() -> str:
     return f"up in {plane.seconds_to_start:.1f} s, back in {away:.1f} s"
 
 
+def clashes() -> str:
+    """Somebody takes each port between its choice and its use: the plane comes up on others, and keeps what it has."""
+    need(cluster.missing())
+    # In the order of choosing: etcd's port, its second one in the next turn, then the API server's and the controller-manager's.
+    unlucky, asked, chosen = (0, 3, 6, 8), itertools.count(), cluster.free_port
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as there_first:
+        threading.Thread(target=there_first.serve_forever, daemon=True).start()
+        taken = there_first.server_address[1]
+        cluster.free_port = lambda: taken if next(asked) in unlucky else chosen()
+        try:
+            with ControlPlane(folder("selftest"), controllers=True) as plane:
+                require(next(asked) == max(unlucky) + 2, "a taken port was not met")
+                require(all(process.running() for process in (plane.etcd, plane.apiserver, plane.controllers)), "something ended")
+                require((plane.folder / "etcd/member").exists(), "etcd has lost its data")
+                plane.api.namespace("one")
+                require(plane.api.get("Namespace", "", "one"), "the plane keeps nothing")
+        finally:
+            cluster.free_port = chosen
+            there_first.shutdown()
+    return f"{len(unlucky)} ports, up in {plane.seconds_to_start:.1f} s"
+
+
 def no_orphans() -> str:
     """A suite that is killed with -9 leaves none of its processes behind."""
     place = folder("selftest")
@@ -269,7 +294,7 @@ def no_orphans() -> str:
 
 def main():
     cases = Cases(sys.argv[1:])
-    for case in (status_files, certificates, postfix_with_logins, postfix_with_moods, mailpit, smtp_sink, sink, no_orphans, control_plane):
+    for case in (status_files, certificates, postfix_with_logins, postfix_with_moods, mailpit, smtp_sink, sink, no_orphans, control_plane, clashes):
         cases.run(case.__name__.replace("_", " "), case)
     cases.end()
 

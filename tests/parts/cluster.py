@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .certificates import Authority
 from .kubeapi import ApiError, KubeApi
-from .process import Process, answers, free_port, wait_until
+from .process import Process, free_port, listens, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = "1.36.3"
@@ -94,19 +94,25 @@ class ControlPlane:
     # What runs
 
     def _start_etcd(self):
+        """etcd without any data."""
+        data, clients = self.folder / "etcd", 0
+
         def start():
+            nonlocal clients
+            # What one left that met a clash names the ports of its peers.
+            shutil.rmtree(data, ignore_errors=True)
             clients, peers = free_port(), free_port()
             self.etcd_url = f"http://127.0.0.1:{clients}"
             peer = f"http://127.0.0.1:{peers}"
             # No fsync: nobody keeps this data.
-            words = [self.programs / "etcd", "--data-dir", self.folder / "etcd", "--name", "e", "--unsafe-no-fsync", "--log-level", "warn"]
+            words = [self.programs / "etcd", "--data-dir", data, "--name", "e", "--unsafe-no-fsync", "--log-level", "warn"]
             words += ["--listen-client-urls", self.etcd_url, "--advertise-client-urls", self.etcd_url]
             words += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"e={peer}"]
             self.etcd = Process(words, self._log("etcd"), env=environment())
             return self.etcd
 
-        # kube-apiserver asks for etcd by itself; only a clash of ports has to be seen here.
-        self._start_without_clash(start, lambda _: answers(int(self.etcd_url.rsplit(":")[-1])))
+        # kube-apiserver asks for etcd by itself; only a clash of ports has to be seen here. Whoever was there first answers, too.
+        self._start_without_clash(start, lambda etcd: listens(etcd.pid, clients))
 
     def _start_first_apiserver(self):
         def start():
@@ -120,12 +126,11 @@ class ControlPlane:
         """Starts a process on free ports, again on others when somebody took them in between."""
         for turn in range(CLASHES_MAX):
             process = start()
-            wait_until(lambda: not process.running() or ready(process), START_SECONDS, f"the start of {process.command[0]}: {process.tail(3)}", every=0.05)
+            wait_until(lambda: not process.running() or ready(process), START_SECONDS, f"the start of {process.command[0]}, see {process.output}", every=0.05)
             if process.running():
                 return
             if "address already in use" not in process.text() or turn == CLASHES_MAX - 1:
                 raise RuntimeError(f"{process.command[0]} ended with {process.code}: {process.tail()}")
-            shutil.rmtree(self.folder / "etcd", ignore_errors=process is self.etcd)
 
     def _spawn_apiserver(self) -> Process:
         words = [self.programs / "kube-apiserver", "--etcd-servers", self.etcd_url]
@@ -170,7 +175,6 @@ class ControlPlane:
         """A new and empty cluster at the same address: what a disaster leaves."""
         had_controllers = self.controllers is not None
         self.stop()
-        shutil.rmtree(self.folder / "etcd")
         self._start_etcd()
         self.start_apiserver()
         if had_controllers:

@@ -43,6 +43,19 @@ def answers(port: int) -> bool:
     return False
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether this very process listens on the port, and not somebody who was there first: by its sockets in `/proc`."""
+    # It may end, or close a descriptor, in the middle of this.
+    with contextlib.suppress(OSError):
+        lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
+        listening = {f"socket:[{fields[9]}]" for fields in lines if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port}
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(descriptor) in listening:
+                    return True
+    return False
+
+
 def folder(name: str) -> Path:
     """A new temporary folder that other users may pass through (Postfix runs as one)."""
     path = Path(tempfile.mkdtemp(prefix=f"mailfleet-{name}-"))
