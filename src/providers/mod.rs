@@ -136,6 +136,10 @@ pub struct SecretUse {
 
 /// A type of server: its YAML and what follows from it.
 pub trait Provider {
+    /// What every schema accepts and will hardly work: fields, and what is wrong with them. A warning, no fault.
+    fn doubts(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
     /// The Secrets that it needs.
     fn secrets(&self) -> Vec<SecretUse>;
     /// Where it is, in words: `smtp.example.com:587, StartTls`.
@@ -210,6 +214,10 @@ providers! {
 }
 
 impl Provider for ProviderSpec {
+    fn doubts(&self) -> Vec<(String, String)> {
+        self.provider().doubts()
+    }
+
     fn secrets(&self) -> Vec<SecretUse> {
         self.provider().secrets()
     }

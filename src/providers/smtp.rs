@@ -27,7 +27,7 @@ mod write;
 
 use std::sync::Arc;
 
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -229,6 +229,18 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 const PATH: &str = "spec.provider.smtp";
 
 impl Provider for Smtp {
+    fn doubts(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        if bare.contains(':') && bare.parse::<std::net::Ipv6Addr>().is_err() {
+            found.push((format!("{PATH}.host"), format!("`{}` is neither a host name nor an IPv6 address", self.host)));
+        }
+        if let Some(name) = self.tls_server_name.as_ref().filter(|name| ServerName::try_from(name.as_str()).is_err()) {
+            found.push((format!("{PATH}.tlsServerName"), format!("no certificate can carry `{name}`")));
+        }
+        found
+    }
+
     fn secrets(&self) -> Vec<SecretUse> {
         let mut uses = Vec::new();
         if let Some(auth) = &self.auth {

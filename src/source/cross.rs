@@ -4,6 +4,7 @@
 
 use super::{FilePlace, Finding, Severity, Snapshot, read::Body, resolve_beside, yaml::Position};
 use crate::{
+    audience::Address,
     providers::Provider,
     resources::{Campaign, Key, KeyRef, campaign::AudienceSource},
 };
@@ -28,6 +29,8 @@ pub(super) enum Target {
     Secret(KeyRef),
     ConfigMap(KeyRef),
     File(String),
+    /// Nothing: the field is accepted, and will hardly work.
+    Doubt(String),
 }
 
 /// What a document refers to. Places are filled in by the caller.
@@ -36,6 +39,9 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
     let mut add = |path: String, target| found.push(Reference { path, at: Position::default(), excerpt: None, target });
     match body {
         Body::Server(server) => {
+            for (path, words) in server.spec.provider.doubts() {
+                add(path, Target::Doubt(words));
+            }
             for needed in server.spec.provider.secrets().into_iter().filter(|needed| !needed.optional) {
                 add(needed.path, Target::Secret(needed.key));
             }
@@ -58,6 +64,12 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
     let spec = &campaign.spec;
     let plan_namespace = spec.plan_ref.namespace.as_deref().unwrap_or(&key.namespace);
     add("spec.planRef.name".to_owned(), Target::Plan(Key::new(plan_namespace, &*spec.plan_ref.name)));
+    let mailboxes = [("spec.from", Some(&spec.from)), ("spec.replyTo", spec.reply_to.as_ref())];
+    for (field, mailbox) in mailboxes.into_iter().filter_map(|(field, mailbox)| Some((field, mailbox?))) {
+        if let Err(why) = Address::parse(&mailbox.address) {
+            add(format!("{field}.address"), Target::Doubt(format!("`{}` cannot be used: {why}", mailbox.address)));
+        }
+    }
     for (index, server) in spec.servers.iter().flatten().enumerate() {
         let namespaces = server.namespace.as_deref().map_or_else(|| vec![plan_namespace, &key.namespace], |own| vec![own]);
         let keys = namespaces.into_iter().map(|namespace| Key::new(namespace, &*server.name)).collect();
@@ -104,6 +116,7 @@ pub(super) fn judge(reference: &Reference, key: &Key, resource: &str, origin: &F
         Target::ConfigMap(KeyRef { name, key: entry }) => {
             (Severity::Warning, world.config_maps.get(&key.namespace, name, entry).err()?.to_string())
         }
+        Target::Doubt(words) => (Severity::Warning, words.clone()),
         Target::File(path) => (Severity::Warning, resolve_beside(origin, path).err()?.to_string()),
         _ => return None,
     };

@@ -37,6 +37,7 @@ pub use files::{Files, Options};
 pub use secrets::{ConfigMapStore, SecretMissing, SecretStore, secret_variable};
 pub use sink::{StatusSink, StatusWrite};
 pub use status::StatusFolder;
+pub use verdict::object;
 
 /// The whole world as the files tell it, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
