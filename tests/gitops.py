@@ -20,6 +20,28 @@ from parts.report import Cases, need, require
 
 EXAMPLES = ROOT / "examples/gitops"
 SOURCE = ROOT / "tests/gitops"
+DOCUMENT = ROOT / "docs/gitops.md"
+# Kind, name, what kstatus, Flux with our expressions and Argo CD with our scripts say of it, and the document's word for it.
+STATES = [
+    ("SendingServer", "unseen", "Current", "Unknown", "Progressing", "a server without a status"),
+    ("SendingServer", "testing", "InProgress", "InProgress", "Progressing", "a server that is tested for the first time"),
+    ("SendingServer", "active", "Current", "Current", "Healthy", "a server that is Active"),
+    ("SendingServer", "refused", "InProgress", "InProgress", "Progressing", "a server that fails and is tried again"),
+    ("SendingServer", "secretless", "Failed", "Failed", "Degraded", "a server that only a person can mend (no Secret, wrong password)"),
+    ("SendingServer", "off", "Failed", "Current", "Suspended", "a server switched off by `enabled: false`"),
+    ("Plan", "all", "Current", "Current", "Healthy", "a plan with an Active server"),
+    ("Plan", "dark", "InProgress", "InProgress", "Progressing", "a plan without one"),
+    ("Plan", "lacking", "Failed", "Failed", "Degraded", "a plan that names a server that is not there"),
+    ("Campaign", "scheduled", "Current", "InProgress", "Healthy", "a campaign Scheduled"),
+    ("Campaign", "sending", "Current", "InProgress", "Healthy", "a campaign Sending"),
+    ("Campaign", "waiting", "InProgress", "InProgress", "Progressing", "a campaign Waiting for a server"),
+    ("Campaign", "suspended", "Current", "InProgress", "Suspended", "a campaign Suspended"),
+    ("Campaign", "stopped", "Failed", "Failed", "Degraded", "a campaign Stopped"),
+    ("Campaign", "planless", "Failed", "Failed", "Degraded", "a campaign without a plan that allows it"),
+    ("Campaign", "completed", "Current", "Current", "Healthy", "a campaign Completed"),
+    # Made of the one before: its newest version is not handled yet.
+    ("Campaign", "edited", "InProgress", "InProgress", "Progressing", "an edit that is not handled yet"),
+]
 
 
 def judge_program() -> Path:
@@ -63,6 +85,16 @@ def the_same_in_the_config_map(place):
     return "3 scripts"
 
 
+def the_same_in_the_document(place):
+    """docs/gitops.md has a row for each state, and says what the tools say."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in DOCUMENT.read_text().splitlines() if line.startswith("| a")]
+    # What stands behind a colon explains.
+    documented = [(row[0], *(cell.split(":")[0] for cell in row[1:])) for row in cells]
+    expected = [(words, kstatus, flux, argo) for _, _, kstatus, flux, argo, words in STATES]
+    require(documented == expected, f"differs in {[row for row in documented if row not in expected] + [row for row in expected if row not in documented]}")
+    return f"{len(documented)} rows"
+
+
 def each_state(place):
     """Every state of the three kinds."""
     namespace = place.namespace("gitops")
@@ -71,12 +103,7 @@ def each_state(place):
     silent.bind(("127.0.0.1", 0))
     silent.listen(16)
     probe = {"timeout": "60s"}
-    rows: list[tuple[str, str, str, str, str, str]] = []
-    objects: list[dict] = []
-
-    def note(name, kind, obj, kstatus, flux, argo):
-        rows.append((name, kind, obj, kstatus, flux, argo))
-        objects.append(api.get(kind, namespace, obj))
+    objects: dict[str, dict] = {}
 
     with place.sink() as sink:
 
@@ -85,7 +112,7 @@ def each_state(place):
 
         api.apply(*within(namespace, relay("unseen")))
         # No controller has seen it: kstatus takes an object without a status for current, and only the others know better.
-        note("server without status", "SendingServer", "unseen", "Current", "Unknown", "Progressing")
+        objects["unseen"] = api.get("SendingServer", namespace, "unseen")
 
         with place.controller(namespace).start():
             api.apply(*within(
@@ -111,34 +138,20 @@ def each_state(place):
                 ("Campaign", "suspended", "Suspended"), ("Campaign", "stopped", "Stopped"), ("Campaign", "completed", "Completed"),
             ):
                 wait_state(api, kind, namespace, name, state, 30)
-            note("server being tested", "SendingServer", "testing", "InProgress", "InProgress", "Progressing")
-            note("server Active", "SendingServer", "active", "Current", "Current", "Healthy")
-            note("server refused", "SendingServer", "refused", "InProgress", "InProgress", "Progressing")
-            note("server without its Secret", "SendingServer", "secretless", "Failed", "Failed", "Degraded")
-            note("server switched off", "SendingServer", "off", "Failed", "Current", "Suspended")
-            note("plan with active servers", "Plan", "all", "Current", "Current", "Healthy")
-            note("plan without an active server", "Plan", "dark", "InProgress", "InProgress", "Progressing")
-            note("plan that names no server", "Plan", "lacking", "Failed", "Failed", "Degraded")
-            note("campaign Scheduled", "Campaign", "scheduled", "Current", "InProgress", "Healthy")
-            note("campaign Sending", "Campaign", "sending", "Current", "InProgress", "Healthy")
-            note("campaign Waiting for a server", "Campaign", "waiting", "InProgress", "InProgress", "Progressing")
-            note("campaign Suspended", "Campaign", "suspended", "Current", "InProgress", "Suspended")
-            note("campaign Stopped", "Campaign", "stopped", "Failed", "Failed", "Degraded")
-            note("campaign without a plan", "Campaign", "planless", "Failed", "Failed", "Degraded")
-            note("campaign Completed", "Campaign", "completed", "Current", "Current", "Healthy")
-            newer = json.loads(json.dumps(objects[-1]))
-            newer["metadata"]["generation"] += 1
-            rows.append(("campaign just edited", "Campaign", "completed", "InProgress", "InProgress", "Progressing"))
-            objects.append(newer)
+            for kind, name, *_ in STATES:
+                if name not in (*objects, "edited"):
+                    objects[name] = api.get(kind, namespace, name)
+    objects["edited"] = json.loads(json.dumps(objects["completed"]))
+    objects["edited"]["metadata"]["generation"] += 1
     silent.close()
     wrong = []
-    for (name, _, _, kstatus, flux, argo), verdict in zip(rows, judged(objects)):
-        seen = (verdict["kstatus"], verdict.get("flux"), verdict.get("argo"))
-        print(f"  {name:34}{seen[0]:12}{seen[1]:12}{seen[2]}", flush=True)
-        if seen != (kstatus, flux, argo):
-            wrong.append(f"{name}: {seen}, wanted {(kstatus, flux, argo)}: {verdict}")
+    for (_, _, *expected, words), verdict in zip(STATES, judged([objects[name] for _, name, *_ in STATES])):
+        seen = [verdict["kstatus"], verdict.get("flux"), verdict.get("argo")]
+        print(f"  {words:66}{seen[0]:12}{seen[1]:12}{seen[2]}", flush=True)
+        if seen != expected:
+            wrong.append(f"{words}: {seen}, wanted {expected}: {verdict}")
     require(not wrong, "\n".join(wrong))
-    return f"{len(rows)} states, each by kstatus, Flux's expressions and Argo CD's Lua"
+    return f"{len(STATES)} states, each by kstatus, Flux's expressions and Argo CD's Lua"
 
 
 def main():
@@ -146,7 +159,7 @@ def main():
     parser.add_argument("only", nargs="*", help="cases whose name holds one of these words")
     cases = Cases(parser.parse_args().only)
     with Place(quick=True) as place:
-        for case in (the_same_in_the_config_map, each_state):
+        for case in (the_same_in_the_config_map, the_same_in_the_document, each_state):
 
             def guarded(case=case):
                 need(cluster.missing())
