@@ -12,12 +12,13 @@ ARG PROFILE=release
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/source/target,sharing=locked \
     cargo build --locked --profile "$PROFILE" \
-    && scripts/image --binary "target/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")/mailfleet" --root /image
+    && scripts/image --binary "target/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")/mailfleet" --root /image \
+    && mkdir /state && mv /image/var/lib/mailfleet /state/
 
 FROM scratch
 COPY --from=build /image /
-# COPY gives everything to root; the ledger's folder is for the user alone.
-COPY --from=build --chown=65532:65532 --chmod=700 /image/var/lib/mailfleet /var/lib/mailfleet
+# The ledger's folder is the user's. COPY gives an owner to what it creates and not to a folder that is there.
+COPY --from=build --chown=65532:65532 /state /var/lib
 # A number, so that runAsNonRoot can be checked.
 USER 65532:65532
 WORKDIR /var/lib/mailfleet
