@@ -255,7 +255,9 @@ fn judge(
         }
         return verdict;
     }
-    if let Some(stopped) = previous.filter(|previous| previous.state == CampaignState::Stopped && previous.observed_generation == generation)
+    // While the newest version cannot be read, status is of that one, and no edit is in effect that could wake the campaign.
+    let is_of_now = |seen: i64| seen == generation || (input.stale.is_some() && seen > generation);
+    if let Some(stopped) = previous.filter(|previous| previous.state == CampaignState::Stopped && is_of_now(previous.observed_generation))
         && let Some(ready) = condition::find(&stopped.conditions, ConditionType::Ready)
         // A ledger may be brought back without a change of the spec.
         && ready.reason != Reason::LedgerMissing

@@ -32,6 +32,7 @@ const WRITE_AGAIN_MS: i64 = 5000;
 trait Status: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
     fn conditions(&self) -> &[Condition];
     fn conditions_mut(&mut self) -> &mut Vec<Condition>;
+    fn observed_generation_mut(&mut self) -> &mut i64;
     /// What changes at every message left out.
     fn without_counters(&self) -> Self;
 }
@@ -43,6 +44,10 @@ impl Status for SendingServerStatus {
 
     fn conditions_mut(&mut self) -> &mut Vec<Condition> {
         &mut self.conditions
+    }
+
+    fn observed_generation_mut(&mut self) -> &mut i64 {
+        &mut self.observed_generation
     }
 
     fn without_counters(&self) -> Self {
@@ -59,6 +64,10 @@ impl Status for PlanStatus {
         &mut self.conditions
     }
 
+    fn observed_generation_mut(&mut self) -> &mut i64 {
+        &mut self.observed_generation
+    }
+
     fn without_counters(&self) -> Self {
         self.clone()
     }
@@ -71,6 +80,10 @@ impl Status for CampaignStatus {
 
     fn conditions_mut(&mut self) -> &mut Vec<Condition> {
         &mut self.conditions
+    }
+
+    fn observed_generation_mut(&mut self) -> &mut i64 {
+        &mut self.observed_generation
     }
 
     fn without_counters(&self) -> Self {
@@ -323,6 +336,12 @@ impl Turn<'_> {
         let old = kept.decided.as_deref().map_or(kept.old_conditions.as_slice(), Status::conditions);
         let wanted = std::mem::take(status.conditions_mut());
         *status.conditions_mut() = self.timed(old, wanted, kept.object.generation());
+        // A version that cannot be read was judged too. Left out, it would seem to be on its way for ever, and never Failed.
+        if let Origin::Cluster(place) = &sourced.origin
+            && sourced.stale.is_some()
+        {
+            *status.observed_generation_mut() = place.generation;
+        }
         if let Some((written, at_ms)) = &kept.written
             && !kept.failing
         {

@@ -148,6 +148,8 @@ pub struct ClusterPlace {
     pub uid: String,
     /// Whether it has a deletion timestamp.
     pub deleting: bool,
+    /// The generation of its newest version, which may be one that cannot be read.
+    pub generation: i64,
 }
 
 /// Where an object stands in a file.

@@ -98,6 +98,24 @@ fn an_edit_mends_a_stop_though_the_report_is_still_of_the_spec_before() {
 }
 
 #[test]
+fn an_unreadable_edit_does_not_wake_a_stopped_campaign() {
+    let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
+    set_report(&mut observed, report(22, Phase::Resting, too_many_render_errors(false)));
+    turn(&mut world, &observed);
+    set_report(&mut observed, report(22, Phase::Resting, None));
+    // In a cluster the status is then of the version that cannot be read.
+    let refuse = |input: &mut CampaignInput, stale: Option<String>| {
+        input.stale = stale;
+        input.previous.as_mut().expect("a status").observed_generation = input.object.generation() + 1;
+    };
+    world.campaigns.values_mut().for_each(|input| refuse(input, Some("unreadable".to_owned())));
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Stopped);
+    // An edit that can be read is judged afresh.
+    world.campaigns.values_mut().for_each(|input| refuse(input, None));
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Sending);
+}
+
+#[test]
 fn a_suspended_campaign_is_held_whatever_its_source_does() {
     let (mut world, mut observed) = world("suspend: true", Some(ProbeResult::Succeeded));
     set_report(&mut observed, report(22, Phase::Resting, too_many_render_errors(true)));

@@ -121,10 +121,10 @@ impl<K: Refers + PartialEq> Shelf<K> {
     }
 
     fn put(&mut self, seen: Seen<K>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
-        let Seen { key, uid, resource_version, deleting, has_finalizer, object, status, named } = seen;
+        let Seen { key, uid, resource_version, deleting, generation, has_finalizer, object, status, named } = seen;
         statuses.seen(K::KIND, &key, &uid, resource_version, status.as_ref(), has_finalizer);
         let old = self.entries.get_mut(&key).filter(|entry| entry.uid == uid);
-        let origin = Origin::Cluster(Arc::new(ClusterPlace { uid: uid.clone(), deleting }));
+        let origin = Origin::Cluster(Arc::new(ClusterPlace { uid: uid.clone(), deleting, generation }));
         let newest = old.as_ref().and_then(|entry| entry.held.as_ref().or(entry.shown.as_ref()));
         // Our own status, or what else changes nothing of what is wanted.
         if let (Ok(object), Some(newest)) = (&object, newest)

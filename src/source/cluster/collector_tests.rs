@@ -87,6 +87,7 @@ async fn an_object_that_cannot_be_read_keeps_its_last_good_version() {
     let snapshot = collector.snapshot();
     let kept = snapshot.servers.values().next().expect("the last good version");
     assert_eq!(kept.object.generation(), 2);
+    assert!(matches!(&kept.origin, Origin::Cluster(place) if place.generation == 3), "the newest is known: {:?}", kept.origin);
     assert!(kept.stale.as_ref().is_some_and(|why| why.contains("hoist")), "{:?}", kept.stale);
 }
 

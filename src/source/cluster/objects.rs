@@ -18,6 +18,7 @@ pub(super) struct Seen<K> {
     pub uid: String,
     pub resource_version: u64,
     pub deleting: bool,
+    pub generation: i64,
     pub has_finalizer: bool,
     /// The object, or all that is wrong with it.
     pub object: Result<Arc<K>, String>,
@@ -93,6 +94,7 @@ where
         uid: metadata.uid.unwrap_or_default(),
         resource_version: metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or(0),
         deleting: metadata.deletion_timestamp.is_some(),
+        generation: metadata.generation.unwrap_or(0),
         has_finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
         named: object.as_ref().map(|object| object.named()).unwrap_or_default(),
         object,
