@@ -16,9 +16,10 @@ if ready == nil then
   return hs
 end
 hs.message = ready.reason .. ": " .. ready.message
-if conditions["Stalled"] ~= nil and conditions["Stalled"].status == "True" then
+local stalled = conditions["Stalled"]
+if stalled ~= nil and stalled.status == "True" then
   hs.status = "Degraded"
-  hs.message = conditions["Stalled"].reason .. ": " .. conditions["Stalled"].message
+  hs.message = stalled.reason .. ": " .. stalled.message
 elseif ready.status == "True" then
   hs.status = "Healthy"
 end

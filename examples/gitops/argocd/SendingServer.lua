@@ -16,13 +16,12 @@ if ready == nil then
   return hs
 end
 hs.message = ready.reason .. ": " .. ready.message
-if ready.reason == "Disabled" then
-  hs.status = "Suspended"
-  return hs
-end
-if conditions["Stalled"] ~= nil and conditions["Stalled"].status == "True" then
+local stalled = conditions["Stalled"]
+if stalled ~= nil and stalled.status == "True" and stalled.reason ~= "Disabled" then
   hs.status = "Degraded"
-  hs.message = conditions["Stalled"].reason .. ": " .. conditions["Stalled"].message
+  hs.message = stalled.reason .. ": " .. stalled.message
+elseif ready.reason == "Disabled" then
+  hs.status = "Suspended"
 elseif ready.status == "True" then
   hs.status = "Healthy"
 end
