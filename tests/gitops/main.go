@@ -1,5 +1,5 @@
-// Command judge says how GitOps tools see objects: kstatus, as Flux's `wait` and many others use it; Flux's own evaluator
-// of `healthCheckExprs`; and Argo CD's health scripts, run by the Lua interpreter that Argo CD uses.
+// Command judge says how GitOps tools see objects: kstatus, and the copy of it that Flux's `wait` uses; Flux's own reader
+// of `healthCheckExprs`; and Argo CD's health scripts, run by the Lua interpreter that Argo CD uses, in the same bounds.
 //
 // With the word `yaml` it turns YAML into JSON. Otherwise it reads {"objects": [...], "exprs": [Flux's healthCheckExprs], "lua": {"Kind": "script"}} and writes one verdict an object.
 package main
@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
+	fluxstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/fluxcd/pkg/apis/kustomize"
 	fluxcel "github.com/fluxcd/pkg/runtime/cel"
 	lua "github.com/yuin/gopher-lua"
@@ -83,22 +85,25 @@ func judge(object *unstructured.Unstructured, in input) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
+	inFlux, err := fluxstatus.Compute(object)
+	if err != nil {
+		return verdict{}, err
+	}
 	judged := verdict{Kstatus: result.Status.String(), Message: result.Message}
-	for _, check := range in.Exprs {
-		if check.Kind != object.GetKind() || check.APIVersion != object.GetAPIVersion() {
-			continue
-		}
-		evaluator, err := fluxcel.NewStatusEvaluator(&check.HealthCheckExpressions)
+	if inFlux.Status.String() != judged.Kstatus {
+		return verdict{}, fmt.Errorf("kstatus says %s, and Flux's copy of it %s", judged.Kstatus, inFlux.Status)
+	}
+	newReader, err := fluxcel.NewStatusReader(in.Exprs)
+	if err != nil {
+		return verdict{}, err
+	}
+	// Only other resources that an object made would need a mapper and a cluster.
+	if reader := newReader(nil); reader.Supports(object.GroupVersionKind().GroupKind()) {
+		read, err := reader.ReadStatusForObject(context.Background(), nil, object)
 		if err != nil {
 			return verdict{}, err
 		}
-		result, err := evaluator.Evaluate(context.Background(), object)
-		if err != nil {
-			// As Flux's status reader has it: what cannot be evaluated (no status yet) is unknown, and is asked again.
-			judged.Flux, judged.Words = status.UnknownStatus.String(), err.Error()
-			continue
-		}
-		judged.Flux = result.Status.String()
+		judged.Flux = read.Status.String()
 	}
 	if script, there := in.Lua[object.GetKind()]; there {
 		judged.Argo, judged.Words, err = health(script, object)
@@ -106,7 +111,11 @@ func judge(object *unstructured.Unstructured, in input) (verdict, error) {
 	return judged, err
 }
 
-// health runs a script as Argo CD does: no library but these (the one for strings is not among them), the object as the global `obj`, a table with status and message back.
+// The words that Argo CD takes from a script; for any other it shows Unknown.
+var healths = map[string]bool{"Healthy": true, "Progressing": true, "Suspended": true, "Degraded": true, "Missing": true, "Unknown": true}
+
+// health runs a script as Argo CD does: no library of strings, one second, the object as the global `obj`, a table with
+// status and message back.
 func health(script string, object *unstructured.Unstructured) (string, string, error) {
 	state := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer state.Close()
@@ -114,13 +123,15 @@ func health(script string, object *unstructured.Unstructured) (string, string, e
 		name string
 		open lua.LGFunction
 	}{
-		{lua.LoadLibName, lua.OpenPackage}, {lua.BaseLibName, lua.OpenBase},
-		{lua.TabLibName, lua.OpenTable},
+		{lua.LoadLibName, lua.OpenPackage}, {lua.BaseLibName, lua.OpenBase}, {lua.TabLibName, lua.OpenTable},
 	} {
 		if err := state.CallByParam(lua.P{Fn: state.NewFunction(library.open), Protect: true}, lua.LString(library.name)); err != nil {
 			return "", "", err
 		}
 	}
+	bound, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	state.SetContext(bound)
 	state.SetGlobal("obj", value(state, object.Object))
 	if err := state.DoString(script); err != nil {
 		return "", "", err
@@ -129,7 +140,11 @@ func health(script string, object *unstructured.Unstructured) (string, string, e
 	if !ok {
 		return "", "", fmt.Errorf("the script gives no table")
 	}
-	return lua.LVAsString(table.RawGetString("status")), lua.LVAsString(table.RawGetString("message")), nil
+	word := lua.LVAsString(table.RawGetString("status"))
+	if !healths[word] {
+		return "", "", fmt.Errorf("the script gives the status %q, which Argo CD does not know", word)
+	}
+	return word, lua.LVAsString(table.RawGetString("message")), nil
 }
 
 func value(state *lua.LState, from any) lua.LValue {
