@@ -1,6 +1,7 @@
 """What goes away in mid-campaign: the leader, the API server, the campaign, its namespace, the whole cluster."""
 
 import json
+import os
 import signal
 import time
 from collections import Counter
@@ -161,8 +162,10 @@ def api_server_away(place: Place) -> str:
             wait_state(plane.api, "Campaign", namespace, "spring", "Completed", 90)
             require(leader.process.running() and not standby.leads(), f"the leader changed: {leader.process.tail()} / {standby.process.tail()}")
             everyone_once(leader.recipients("spring", namespace=namespace), [sink], recipients)
-            require(longest <= GAP_SECONDS, f"sending paused for {longest:.2f} s while it was away")
-            require(pulse.longest <= START_GAP_SECONDS, f"sending paused for {pulse.longest:.2f} s at its return")
+            # On a machine with much more to do than processors nothing keeps its pace.
+            load = f"the machine's load is {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+            require(longest <= GAP_SECONDS, f"sending paused for {longest:.2f} s while it was away; {load}")
+            require(pulse.longest <= START_GAP_SECONDS, f"sending paused for {pulse.longest:.2f} s at its return; {load}")
             require(caught_up <= CATCH_UP_SECONDS, f"status was right only {caught_up:.1f} s after the return")
     gaps = f"{before * 1000:.0f} ms before, {longest * 1000:.0f} ms meanwhile, {pulse.longest * 1000:.0f} ms at its return"
     return f"away {away} s; longest gap {gaps}; statuses right {caught_up:.1f} s after it"
