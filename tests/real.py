@@ -283,7 +283,7 @@ NEWS = {
         "text": "Liebe/r {{ name }},\n\n.a line with a dot\nFrom the first\n" + "x" * 1200 + "\nunsubscribe?\n",
         "html": "<p>Liebe/r <b>{{ name }}</b> &amp; alle in {{ city }}</p>\n<p>" + "ü" * 600 + "</p>",
     },
-    "headers": {"List-Id": "News for {{ city }} <news.example.com>"},
+    "headers": [{"name": "List-Id", "value": "News for {{ city }} <news.example.com>"}],
     "unsubscribe": {"url": "https://news.example.com/leave?who={{ email|urlencode }}", "oneClick": {}},
 }
 PEOPLE = [

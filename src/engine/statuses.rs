@@ -179,7 +179,8 @@ impl Statuses {
         for broken in &snapshot.broken {
             let id = (broken.kind, broken.key.clone());
             gone.retain(|gone| *gone != id);
-            let (known, conditions, written) = old.remove(&id).unwrap_or_else(|| (broken.clone(), Vec::new(), false));
+            let (known, conditions, written) =
+                old.remove(&id).unwrap_or_else(|| (broken.clone(), conditions_of(broken.previous_status.as_deref()), false));
             let is_same = known == *broken;
             self.broken.insert(id, (broken.clone(), conditions, written && is_same));
         }
@@ -293,10 +294,13 @@ fn note<'a, K: Kind + PartialEq, S: Status>(
         .collect()
 }
 
+fn conditions_of(status: Option<&serde_json::Value>) -> Vec<Condition> {
+    status.and_then(|status| status.get("conditions")).and_then(|old| serde_json::from_value(old.clone()).ok()).unwrap_or_default()
+}
+
 fn taken_over<K, S: Status>(object: Arc<K>, sourced: &Sourced<K>, in_cluster: bool) -> Kept<K, S> {
     let previous = sourced.previous_status.as_deref();
-    let old_conditions =
-        previous.and_then(|status| status.get("conditions")).and_then(|old| serde_json::from_value(old.clone()).ok()).unwrap_or_default();
+    let old_conditions = conditions_of(previous);
     // In a cluster what stands there need not be written again; the folder compares bytes itself.
     let status = previous.filter(|_| in_cluster).and_then(|status| serde_json::from_value::<S>(status.clone()).ok());
     Kept {
@@ -376,7 +380,8 @@ impl Turn<'_> {
     fn put_broken(&mut self, broken: &Broken, conditions: &mut Vec<Condition>) -> bool {
         let of = |kind, status| Condition::new(kind, status, Reason::Unreadable, broken.message.clone());
         let wanted = vec![of(ConditionType::Ready, ConditionStatus::False), of(ConditionType::Stalled, ConditionStatus::True)];
-        let now = self.timed(conditions, wanted, 0);
+        let generation = if let Origin::Cluster(place) = &broken.origin { place.generation } else { 0 };
+        let now = self.timed(conditions, wanted, generation);
         let result = self.sink.write_broken(broken, (!conditions.is_empty()).then_some(conditions), &now);
         *conditions = now;
         let mut failing = false;

@@ -1,7 +1,7 @@
 //! The CustomResourceDefinitions of the three kinds, made from their types.
 //!
-//! The schema of each is structural: what schemars writes as `anyOf`, `oneOf` and `null` is made plain. It holds no
-//! default (defaults live in code and show in status), and every bound and rule that one object must meet.
+//! The schema of each is structural: what schemars writes as `anyOf`, `oneOf` and `null` is made plain. It holds every
+//! bound and rule that one object must meet, and no default of a spec (those live in code and show in status).
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -196,6 +196,21 @@ fn merge_words(object: &mut Map<String, Value>) {
     object.insert("description".to_owned(), description.into());
 }
 
+/// The status that an object has until the controller first writes one, as in the Gateway API: tools that wait for health
+/// take an object without any condition for a healthy one.
+pub const UNSEEN_REASON: &str = "Pending";
+
+fn unseen() -> Value {
+    let ready = json!({
+        "type": "Ready",
+        "status": "Unknown",
+        "reason": UNSEEN_REASON,
+        "message": "No controller has seen this object yet. If this lasts, check that Mailfleet runs and watches this namespace.",
+        "lastTransitionTime": "1970-01-01T00:00:00Z",
+    });
+    json!({"conditions": [ready]})
+}
+
 /// The whole CustomResourceDefinition of one of our kinds; none for another.
 #[must_use]
 pub fn definition(kind: &str) -> Option<Value> {
@@ -212,6 +227,8 @@ pub fn definition(kind: &str) -> Option<Value> {
         column
     };
     let columns: Vec<Value> = names.columns.iter().map(column).chain([age]).collect();
+    let mut schema = structural(kind)?;
+    schema.pointer_mut("/properties/status")?.as_object_mut()?.insert("default".to_owned(), unseen());
     Some(json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -233,7 +250,7 @@ pub fn definition(kind: &str) -> Option<Value> {
                 "storage": true,
                 "subresources": {"status": {}},
                 "additionalPrinterColumns": columns,
-                "schema": {"openAPIV3Schema": structural(kind)?},
+                "schema": {"openAPIV3Schema": schema},
             }],
         },
     }))

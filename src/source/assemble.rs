@@ -168,7 +168,8 @@ pub(super) fn snapshot(world: &World) -> (Snapshot, BTreeMap<Key, SecretData>) {
                 let kinds = [SendingServer::KIND, Plan::KIND, Campaign::KIND];
                 if let Some(kind) = kinds.into_iter().find(|known| known == kind) {
                     let (message, document, origin) = (message.clone(), document.clone(), Origin::File(held.origin.clone()));
-                    snapshot.broken.push(Broken { kind, key: key.clone(), message, document, origin });
+                    let previous_status = held.previous_status.clone();
+                    snapshot.broken.push(Broken { kind, key: key.clone(), message, document, origin, previous_status });
                 }
             }
         }

@@ -13,6 +13,7 @@ mod references;
 mod served;
 mod statuses;
 mod watches;
+mod writes;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -182,6 +182,8 @@ pub struct Broken {
     pub document: Arc<serde_json::Value>,
     /// Where it stands.
     pub origin: Origin,
+    /// Its status before: what was sent under this name stays known.
+    pub previous_status: Option<Arc<serde_json::Value>>,
 }
 
 /// How bad a finding is.

@@ -90,7 +90,14 @@ impl StatusSink {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_broken(&self, broken: &super::Broken, before: Option<&[Condition]>, now: &[Condition]) -> io::Result<()> {
-        let mut status = json!({"conditions": now});
+        let mut status = match broken.previous_status.as_deref() {
+            Some(Value::Object(previous)) => Value::Object(previous.clone()),
+            _ => json!({}),
+        };
+        status["conditions"] = json!(now);
+        if let Origin::Cluster(place) = &broken.origin {
+            status["observedGeneration"] = json!(place.generation);
+        }
         if let Some(state) = state_of_broken(broken.kind) {
             status["state"] = json!(state);
         }

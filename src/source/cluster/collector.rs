@@ -140,12 +140,13 @@ impl<K: Refers + PartialEq> Shelf<K> {
         };
         let mut broken = None;
         let sourced = match object {
-            Ok(object) => Some(Sourced { object, origin, stale: None, previous_status }),
+            Ok(object) => Some(Sourced { object, origin, stale: None, previous_status: previous_status.clone() }),
             Err(why) => {
                 if let Some(good) = newest.cloned() {
                     Some(Sourced { stale: Some(why), origin, ..good })
                 } else {
-                    broken = Some(Broken { kind: K::KIND, key: key.clone(), message: why, document: Arc::default(), origin });
+                    broken =
+                        Some(Broken { kind: K::KIND, key: key.clone(), message: why, document: Arc::default(), origin, previous_status });
                     None
                 }
             }

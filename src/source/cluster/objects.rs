@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{FINALIZER, references::Named};
 use crate::{
     providers::Provider as _,
-    resources::{API_VERSION, Campaign, Key, Kind, Metadata, Object, Plan, SendingServer},
+    resources::{API_VERSION, Campaign, Key, Kind, Metadata, Object, Plan, SendingServer, crd::UNSEEN_REASON},
 };
 
 /// An object as it came.
@@ -98,9 +98,14 @@ where
         has_finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
         named: object.as_ref().map(|object| object.named()).unwrap_or_default(),
         object,
-        status: status.filter(|status| !status.is_null()),
+        status: status.filter(|status| !status.is_null() && !is_unseen(status)),
         key,
     })
+}
+
+/// Whether no controller has written this status: it is the CRD's own.
+fn is_unseen(status: &Value) -> bool {
+    status.pointer("/conditions/0/reason").is_some_and(|reason| reason == UNSEEN_REASON)
 }
 
 fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> String {

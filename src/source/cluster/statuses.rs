@@ -2,30 +2,24 @@
 //! can be reached. Of many statuses of one object only the newest is written.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    hash::{Hash as _, Hasher as _},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use kube::{
     Client,
-    api::{Patch, PatchParams},
-    core::Request,
     runtime::events::{Event, Recorder, Reporter},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
-use siphasher::sip::SipHasher13;
+use serde_json::Value;
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use super::{
-    FIELD_MANAGER, FINALIZER, REQUEST_TIMEOUT,
     events::{self, Told, When},
-    objects::type_meta,
+    writes::{Failed, Id, Write, Written, hash_of, perform},
 };
 use crate::{
-    resources::{Campaign, Condition, GROUP, Key, Kind as _, Plan, SendingServer, VERSION},
+    resources::{Campaign, Condition, ConditionType, Key, Kind as _, condition},
     source::sink::AsJson,
 };
 
@@ -39,11 +33,10 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
 /// What another object may still mend is told in an event after so long.
 const LASTING: Duration = Duration::from_secs(30);
+/// What a new object is at first (`Reconciling`) is not written when its first test ends so soon: half as many writes.
+const PASSING: Duration = Duration::from_secs(2);
 /// Between two repairs of a status that somebody else wrote.
 const REPAIR_EVERY: Duration = Duration::from_secs(30);
-
-type Id = (&'static str, Key);
-type Requested = http::Request<Vec<u8>>;
 
 /// Writes to the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -62,11 +55,21 @@ struct Shared {
 #[derive(Default)]
 struct Desk {
     objects: BTreeMap<Id, Object>,
-    /// Those with something to write.
-    due: BTreeSet<Id>,
+    /// Those with something to write, in the order in which it came.
+    due: VecDeque<Id>,
     /// Those to be looked at later.
     later: BTreeSet<(Instant, Id)>,
     writing: usize,
+}
+
+impl Desk {
+    fn queue(&mut self, id: Id) {
+        if let Some(object) = self.objects.get_mut(&id)
+            && !std::mem::replace(&mut object.is_queued, true)
+        {
+            self.due.push_back(id);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -86,8 +89,12 @@ struct Object {
     has_finalizer: bool,
     wants_finalizer: bool,
     is_writing: bool,
+    /// Whether it stands among those that are due.
+    is_queued: bool,
     failures: u32,
     not_before: Option<Instant>,
+    /// Until when a status that will soon be another is not written.
+    passing: Option<Instant>,
     /// A hash of the status as it was written, and the version of the object then.
     written: Option<(u64, u64)>,
     repaired: Option<Instant>,
@@ -174,10 +181,12 @@ impl ClusterStatuses {
             let object = of(&mut desk, kind, key, uid);
             object.status = Some(status);
             object.status_due = true;
-            object.not_before = None;
+            // Campaigns are told of from the first moment: they are reconciled for as long as they send.
+            object.not_before = (kind != Campaign::KIND && condition::find(now, ConditionType::Reconciling).is_some())
+                .then(|| *object.passing.get_or_insert_with(|| Instant::now() + PASSING));
             let until = object.note_news(before, now);
             desk.later.extend(until.map(|until| (until, (kind, key.clone()))));
-            desk.due.insert((kind, key.clone()));
+            desk.queue((kind, key.clone()));
         }
         self.shared.news.notify_one();
     }
@@ -189,7 +198,7 @@ impl ClusterStatuses {
             let object = of(&mut desk, Campaign::KIND, key, uid);
             let is_new = std::mem::replace(&mut object.wants_finalizer, is_sending) != is_sending;
             if is_new {
-                desk.due.insert((Campaign::KIND, key.clone()));
+                desk.queue((Campaign::KIND, key.clone()));
             }
             is_new
         };
@@ -221,7 +230,7 @@ impl ClusterStatuses {
                 is_due = true;
             }
             if is_due {
-                desk.due.insert((kind, key.clone()));
+                desk.queue((kind, key.clone()));
             }
         }
         if is_due {
@@ -233,7 +242,6 @@ impl ClusterStatuses {
     pub(super) fn gone(&self, kind: &'static str, key: &Key) {
         let mut desk = self.desk();
         desk.objects.remove(&(kind, key.clone()));
-        desk.due.remove(&(kind, key.clone()));
     }
 
     /// Waits until nothing is left to be written, for `grace` at most.
@@ -263,74 +271,13 @@ fn of<'a>(desk: &'a mut Desk, kind: &'static str, key: &Key, uid: &str) -> &'a m
     object
 }
 
-fn hash_of(value: Option<&Value>) -> u64 {
-    fn add(value: &Value, hasher: &mut SipHasher13) {
-        match value {
-            Value::Object(fields) => {
-                // The API server sorts by name.
-                let mut names: Vec<&String> = fields.keys().collect();
-                names.sort();
-                for name in names {
-                    name.hash(hasher);
-                    add(&fields[name], hasher);
-                }
-                1_u8.hash(hasher);
-            }
-            Value::Array(items) => {
-                items.iter().for_each(|item| add(item, hasher));
-                2_u8.hash(hasher);
-            }
-            other => other.to_string().hash(hasher),
-        }
-    }
-    let mut hasher = SipHasher13::new();
-    if let Some(value) = value {
-        add(value, &mut hasher);
-    }
-    hasher.finish()
-}
-
-/// What is written of one object in one go.
-struct Write {
-    id: Id,
-    uid: String,
-    status: Option<Arc<dyn AsJson>>,
-    finalizer: Option<bool>,
-    events: Vec<Event>,
-}
-
-/// What came of it.
-struct Written {
-    id: Id,
-    uid: String,
-    status: Option<(u64, u64)>,
-    finalizer: Option<bool>,
-    result: Result<(), Failed>,
-}
-
-enum Failed {
-    /// It is gone, or another one has its name.
-    Gone,
-    /// Try again, after so long where the API server says so.
-    Later { after: Option<Duration>, why: String, is_internal: bool },
-    /// The API server refuses it.
-    Refused(String),
-}
-
-impl Failed {
-    /// The API server cannot be reached.
-    const fn away(why: String) -> Self {
-        Self::Later { after: None, why, is_internal: false }
-    }
-}
-
 async fn work(shared: Arc<Shared>) {
     let mut writes: JoinSet<Written> = JoinSet::new();
     let mut is_told = false;
     loop {
         let (due, next) = take_due(&shared, WRITES_MAX - writes.len());
         for write in due {
-            writes.spawn(perform(shared.clone(), write));
+            writes.spawn(perform(shared.client.clone(), shared.recorder.clone(), write));
         }
         if writes.is_empty() {
             shared.idle.notify_waiters();
@@ -351,24 +298,31 @@ async fn work(shared: Arc<Shared>) {
 /// Writes that are due, and when the next one is.
 fn take_due(shared: &Shared, room: usize) -> (Vec<Write>, Option<Instant>) {
     let mut desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
-    let Desk { objects, due, later, writing } = &mut *desk;
     let now = Instant::now();
-    while let Some((_, id)) = later.first().filter(|(at, _)| *at <= now).cloned().and_then(|first| later.take(&first)) {
-        if let Some(object) = objects.get_mut(&id) {
+    while desk.later.first().is_some_and(|(at, _)| *at <= now)
+        && let Some((_, id)) = desk.later.pop_first()
+    {
+        if let Some(object) = desk.objects.get_mut(&id) {
             object.tell_what_lasts(now);
-            due.insert(id);
+            desk.queue(id);
         }
     }
+    let Desk { objects, due, later, writing } = &mut *desk;
     let mut writes = Vec::new();
     while writes.len() < room
-        && let Some(id) = due.pop_first()
+        && let Some(id) = due.pop_front()
     {
-        let Some(object) = objects.get_mut(&id).filter(|object| object.is_due()) else { continue };
+        let Some(object) = objects.get_mut(&id) else { continue };
+        object.is_queued = false;
+        if !object.is_due() {
+            continue;
+        }
         if let Some(at) = object.not_before.filter(|at| *at > now) {
             later.insert((at, id));
             continue;
         }
         object.is_writing = true;
+        object.passing = None;
         let status = std::mem::take(&mut object.status_due).then(|| object.status.clone()).flatten();
         let finalizer = (object.has_finalizer != object.wants_finalizer).then_some(object.wants_finalizer);
         writes.push(Write { id, uid: object.uid.clone(), status, finalizer, events: std::mem::take(&mut object.events) });
@@ -380,7 +334,7 @@ fn take_due(shared: &Shared, room: usize) -> (Vec<Write>, Option<Instant>) {
 fn note(shared: &Shared, written: Written, is_told: &mut bool) {
     let mut desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
     desk.writing -= 1;
-    let Desk { objects, due, .. } = &mut *desk;
+    let Desk { objects, .. } = &mut *desk;
     let Some(object) = objects.get_mut(&written.id).filter(|object| object.uid == written.uid) else { return };
     object.is_writing = false;
     if let Some(has) = written.finalizer {
@@ -420,122 +374,7 @@ fn note(shared: &Shared, written: Written, is_told: &mut bool) {
         }
     }
     if object.is_due() {
-        due.insert(written.id);
-    }
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    metadata: AnswerMetadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AnswerMetadata {
-    resource_version: String,
-}
-
-async fn perform(shared: Arc<Shared>, write: Write) -> Written {
-    let Write { id, uid, status, finalizer, events } = write;
-    let mut written = Written { id, uid, status: None, finalizer: None, result: Ok(()) };
-    let (kind, key) = (written.id.0, written.id.1.clone());
-    // The finalizer comes before the status that says so, and goes after the status that says why.
-    if finalizer == Some(true) {
-        match set_finalizer(&shared.client, &key, &written.uid, true).await {
-            Ok(()) => written.finalizer = finalizer,
-            Err(failed) => written.result = Err(failed),
-        }
-    }
-    if let Some(status) = &status {
-        match put_status(&shared.client, kind, &key, &written.uid, &status.as_json()).await {
-            Ok(done) => written.status = Some(done),
-            Err(failed) => written.result = Err(failed),
-        }
-    }
-    if finalizer == Some(false) && written.result.is_ok() {
-        match set_finalizer(&shared.client, &key, &written.uid, false).await {
-            Ok(()) => written.finalizer = finalizer,
-            Err(failed) => written.result = Err(failed),
-        }
-    }
-    // Events are for people and may be lost; a status may not.
-    if !matches!(written.result, Err(Failed::Gone)) {
-        let regarding = events::regarding(kind, &key, &written.uid);
-        for event in &events {
-            let published = tokio::time::timeout(REQUEST_TIMEOUT, shared.recorder.publish(event, &regarding)).await;
-            if let Ok(Err(error)) = published {
-                tracing::debug!(%error, kind, name = %key, "an event could not be written");
-            }
-        }
-    }
-    written
-}
-
-async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, status: &Value) -> Result<(u64, u64), Failed> {
-    let body = body(kind, key, uid, json!({}), Some(status));
-    let resource = Request::new(path(kind, &key.namespace));
-    let applied = resource.patch_subresource("status", &key.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body));
-    let version = match send(client, applied).await {
-        // An object whose spec does not fit the served schema cannot be applied to; its status can be merged.
-        Err(Failed::Later { is_internal: true, .. }) => {
-            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            send(client, resource.patch_subresource("status", &key.name, &parameters, &Patch::Merge(&body))).await?
-        }
-        sent => sent?,
-    };
-    Ok((hash_of(Some(status)), version))
-}
-
-async fn set_finalizer(client: &Client, key: &Key, uid: &str, wanted: bool) -> Result<(), Failed> {
-    let metadata = if wanted { json!({"finalizers": [FINALIZER]}) } else { json!({}) };
-    let body = body(Campaign::KIND, key, uid, metadata, None);
-    let request = Request::new(path(Campaign::KIND, &key.namespace)).patch(
-        &key.name,
-        &PatchParams::apply(FIELD_MANAGER).force(),
-        &Patch::Apply(&body),
-    );
-    send(client, request).await.map(|_| ())
-}
-
-fn body(kind: &str, key: &Key, uid: &str, mut metadata: Value, status: Option<&Value>) -> Value {
-    // With the UID an object that is gone is not made again, and another of the same name is not touched.
-    if let Some(metadata) = metadata.as_object_mut() {
-        metadata.insert("name".to_owned(), key.name.as_str().into());
-        metadata.insert("namespace".to_owned(), key.namespace.as_str().into());
-        metadata.insert("uid".to_owned(), uid.into());
-    }
-    let types = type_meta(kind);
-    let mut body = json!({"apiVersion": types.api_version, "kind": types.kind, "metadata": metadata});
-    if let (Some(body), Some(status)) = (body.as_object_mut(), status) {
-        body.insert("status".to_owned(), status.clone());
-    }
-    body
-}
-
-fn path(kind: &str, namespace: &str) -> String {
-    let plural = match kind {
-        SendingServer::KIND => SendingServer::PLURAL,
-        Plan::KIND => Plan::PLURAL,
-        _ => Campaign::PLURAL,
-    };
-    format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{plural}")
-}
-
-async fn send(client: &Client, request: Result<Requested, kube::core::request::Error>) -> Result<u64, Failed> {
-    let request = request.map_err(|error| Failed::Refused(error.to_string()))?;
-    match tokio::time::timeout(REQUEST_TIMEOUT, client.request::<Answer>(request)).await {
-        Ok(Ok(answer)) => Ok(answer.metadata.resource_version.parse().unwrap_or(0)),
-        Ok(Err(kube::Error::Api(status))) => {
-            let after = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|secs| *secs > 0);
-            let after = after.map(|secs| Duration::from_secs(u64::from(secs.min(60))));
-            match status.code {
-                404 => Err(Failed::Gone),
-                400 | 403 | 422 => Err(Failed::Refused(status.message.clone())),
-                code => Err(Failed::Later { after, why: status.message.clone(), is_internal: code == 500 }),
-            }
-        }
-        Ok(Err(error)) => Err(Failed::away(error.to_string())),
-        Err(_) => Err(Failed::away("the API server gives no answer".to_owned())),
+        desk.queue(written.id);
     }
 }
 

@@ -1,8 +1,10 @@
 //! The desk of writes, without an API server.
 
+use serde_json::json;
+
 use super::*;
 use crate::{
-    resources::{ConditionStatus, ConditionType, Reason},
+    resources::{ConditionStatus, Reason, SendingServer},
     source::cluster::tests::client_to_nowhere,
 };
 
@@ -101,4 +103,30 @@ async fn a_finalizer_is_there_while_it_is_wanted() {
     note(&desk.shared, Written { finalizer: Some(true), ..written(&writes[0], None, Ok(())) }, &mut false);
     desk.note_sending(&key(), "u1", false);
     assert_eq!(take_due(&desk.shared, 8).0[0].finalizer, Some(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_true_for_a_moment_only_is_not_written() {
+    let desk = desk();
+    let put = |state: &str, reconciling: bool| {
+        let kind = if reconciling { ConditionType::Reconciling } else { ConditionType::Ready };
+        let now = [Condition::new(kind, ConditionStatus::True, Reason::NotProbedYet, "words")];
+        desk.put(SendingServer::KIND, &key(), "u1", Arc::new(json!({"state": state})), None, &now);
+    };
+    put("Inactive", true);
+    assert!(take_due(&desk.shared, 8).0.is_empty());
+    put("Active", false);
+    let (writes, _) = take_due(&desk.shared, 8);
+    assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), [json!({"state": "Active"})]);
+    note(&desk.shared, written(&writes[0], Some((1, 10)), Ok(())), &mut false);
+
+    // What lasts is written, however often it is said again meanwhile.
+    put("Inactive", true);
+    assert!(take_due(&desk.shared, 8).0.is_empty());
+    tokio::time::advance(PASSING / 2).await;
+    put("Inactive", true);
+    assert!(take_due(&desk.shared, 8).0.is_empty());
+    tokio::time::advance(PASSING / 2).await;
+    let (writes, _) = take_due(&desk.shared, 8);
+    assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), [json!({"state": "Inactive"})]);
 }
