@@ -34,7 +34,7 @@ impl Told {
     }
 
     /// Something else is not there (yet): what is applied together comes one after the other.
-    const fn waits_for_others(self) -> bool {
+    pub const fn waits_for_others(self) -> bool {
         matches!(
             self.reason,
             Reason::NotAllowedByPlan

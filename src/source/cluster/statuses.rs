@@ -33,8 +33,10 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
 /// What another object may still mend is told in an event after so long.
 const LASTING: Duration = Duration::from_secs(30);
-/// What a new object is at first (`Reconciling`) is not written when its first test ends so soon: half as many writes.
+/// What is true for a moment only (`Reconciling`) is not written when something else follows so soon: half as many writes.
 const PASSING: Duration = Duration::from_secs(2);
+/// What a new object lacks may come with the next ones of the same apply. Said at once, `Stalled` would make Flux give up.
+const COMING: Duration = Duration::from_secs(5);
 /// Between two repairs of a status that somebody else wrote.
 const REPAIR_EVERY: Duration = Duration::from_secs(30);
 
@@ -93,7 +95,7 @@ struct Object {
     is_queued: bool,
     failures: u32,
     not_before: Option<Instant>,
-    /// Until when a status that will soon be another is not written.
+    /// Since when a status that may soon be another one waits.
     passing: Option<Instant>,
     /// A hash of the status as it was written, and the version of the object then.
     written: Option<(u64, u64)>,
@@ -132,6 +134,21 @@ impl Object {
                 Some(until)
             }
         }
+    }
+
+    /// Until when a status that may be another one soon is not written.
+    fn may_pass(&mut self, kind: &str, before: Option<&[Condition]>, now: &[Condition]) -> Option<Instant> {
+        let is_first = before.is_none() && self.written.is_none();
+        let delay = if is_first && Told::of(now).is_some_and(Told::waits_for_others) {
+            COMING
+        } else if kind != Campaign::KIND && condition::find(now, ConditionType::Reconciling).is_some() {
+            // Campaigns are reconciled for as long as they send.
+            PASSING
+        } else {
+            return None;
+        };
+        let since = *self.passing.get_or_insert_with(Instant::now);
+        Some(since + delay)
     }
 
     /// What has lasted long enough is told.
@@ -181,9 +198,7 @@ impl ClusterStatuses {
             let object = of(&mut desk, kind, key, uid);
             object.status = Some(status);
             object.status_due = true;
-            // Campaigns are told of from the first moment: they are reconciled for as long as they send.
-            object.not_before = (kind != Campaign::KIND && condition::find(now, ConditionType::Reconciling).is_some())
-                .then(|| *object.passing.get_or_insert_with(|| Instant::now() + PASSING));
+            object.not_before = object.may_pass(kind, before, now);
             let until = object.note_news(before, now);
             desk.later.extend(until.map(|until| (until, (kind, key.clone()))));
             desk.queue((kind, key.clone()));

@@ -21,6 +21,11 @@ fn put(desk: &ClusterStatuses, uid: &str, state: &str, reason: Reason) {
     desk.put(SendingServer::KIND, &key(), uid, Arc::new(json!({"state": state})), None, &now);
 }
 
+fn put_about(desk: &ClusterStatuses, name: &str, reason: Reason) {
+    let now = [Condition::new(ConditionType::Ready, ConditionStatus::False, reason, "words")];
+    desk.put(SendingServer::KIND, &Key::new("shop", name), "u2", Arc::new(json!({"state": "Inactive"})), None, &now);
+}
+
 fn key() -> Key {
     Key::new("shop", "a")
 }
@@ -119,6 +124,16 @@ async fn what_is_true_for_a_moment_only_is_not_written() {
     let (writes, _) = take_due(&desk.shared, 8);
     assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), [json!({"state": "Active"})]);
     note(&desk.shared, written(&writes[0], Some((1, 10)), Ok(())), &mut false);
+
+    // So may what the next objects bring, but only at first.
+    put_about(&desk, "b", Reason::PlanNotFound);
+    assert!(take_due(&desk.shared, 8).0.is_empty());
+    tokio::time::advance(COMING).await;
+    let (writes, _) = take_due(&desk.shared, 8);
+    assert_eq!(writes.len(), 1);
+    note(&desk.shared, written(&writes[0], Some((1, 10)), Ok(())), &mut false);
+    put_about(&desk, "b", Reason::NoServers);
+    assert_eq!(take_due(&desk.shared, 8).0.len(), 1);
 
     // What lasts is written, however often it is said again meanwhile.
     put("Inactive", true);
