@@ -40,6 +40,7 @@ def main():
             outages.leader_paused,
             outages.api_server_away,
             outages.deleted_while_sending,
+            outages.deleted_when_unfit,
             outages.cluster_wiped,
             outages.statuses_fought_over,
             tenancy.strangers,

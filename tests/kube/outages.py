@@ -5,14 +5,16 @@ import os
 import signal
 import time
 from collections import Counter
+from urllib.parse import urlencode
 
 from parts import fleet as fleets
 from parts.controller import Controller
 from parts.judge import everyone_once, nobody_twice
-from parts.kubeapi import config_map
+from parts.kubeapi import config_map, path_of
 from parts.process import wait_until
 from parts.report import require
 
+from .basics import replace_crd
 from .place import QUICK_PROBE, Place, csv, people, wait_state, within
 
 # A sink that takes this long for each message, over so many connections: 200 messages a second for as long as wanted.
@@ -203,6 +205,36 @@ def deleted_while_sending(place: Place) -> str:
             require(facts["unknown"] == 0, f"{facts['unknown']} unknown after an orderly end")
             notes.append(f"{what} gone after {gone:.2f} s")
     return ", ".join(notes) + "; applied again, the rest was mailed"
+
+
+def deleted_when_unfit(place: Place) -> str:
+    """Another CRD came under a campaign that sends, and its stored object no longer fits: deleted, it still goes."""
+    recipients = 1_500
+    with place.own_plane("unfit") as plane, place.sink("--delay", SLOW) as sink:
+        api, namespace = plane.api, plane.api.namespace("unfit")
+        with place.controller(namespace, plane=plane).start() as controller:
+            api.apply(*long_campaign(namespace, recipients, sink.port))
+            wait_accepted(recipients // 6, sink)
+            require(api.get("Campaign", namespace, "spring")["metadata"].get("finalizers"), "a campaign that sends has no finalizer")
+            crd = api.get("CustomResourceDefinition", "", "campaigns.mailfleet.dev")
+            spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+            spec.pop("x-kubernetes-validations", None)
+            spec["properties"]["planRef"] = {"type": "integer"}
+            replace_crd(api, crd)
+            path = path_of("Campaign", namespace, "spring") + "?" + urlencode({"fieldManager": "nobody", "dryRun": "All"})
+            label = {"apiVersion": crd["spec"]["group"] + "/v1alpha1", "kind": "Campaign", "metadata": {"name": "spring", "labels": {"a": "b"}}}
+            refuses = lambda: api.raw("PATCH", path, label, "application/apply-patch+yaml")[0] == 500  # noqa: E731
+            wait_until(refuses, 20, "an API server that no longer takes an apply to what it has stored", every=0.2)
+            api.delete("Campaign", namespace, "spring")
+            begin = time.monotonic()
+            wait_until(lambda: api.get("Campaign", namespace, "spring") is None, 30, "the end of the campaign", every=0.02)
+            gone, count = time.monotonic() - begin, accepted(sink)
+            time.sleep(1)
+            require(accepted(sink) == count, f"{accepted(sink) - count} messages left after the campaign was gone")
+            ends = Counter(controller.recipients("spring", namespace=namespace).values())
+            require(set(ends) == {"Accepted"} and ends["Accepted"] == count < recipients, f"the ledger has {dict(ends)}, the sink {count}")
+            require(gone <= GONE_SECONDS["Campaign"], f"it went only after {gone:.1f} s")
+    return f"gone after {gone:.2f} s, {count} of {recipients} mailed, as the ledger says"
 
 
 def cluster_wiped(place: Place) -> str:

@@ -90,10 +90,11 @@ async fn another_object_of_the_same_name_starts_afresh() {
 async fn what_others_may_mend_is_told_only_when_it_lasts() {
     let desk = desk();
     put(&desk, "u1", "Inactive", Reason::NotAllowedByPlan);
+    tokio::time::advance(COMING).await;
     let (writes, _) = take_due(&desk.shared, 8);
     assert!(writes[0].events.is_empty());
     note(&desk.shared, written(&writes[0], Some((1, 1)), Ok(())), &mut false);
-    tokio::time::advance(LASTING).await;
+    tokio::time::advance(LASTING.saturating_sub(COMING)).await;
     let (writes, _) = take_due(&desk.shared, 8);
     assert_eq!(writes[0].events.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["NotAllowedByPlan"]);
 }
