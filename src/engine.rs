@@ -39,7 +39,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// After a turn the loop rests for so many times as long as the turn took, within these bounds.
 const REST_FACTOR: u32 = 9;
 const REST_MIN: Duration = Duration::from_millis(5);
-const REST_MAX: Duration = Duration::from_secs(1);
+const REST_MAX: Duration = Duration::from_secs(2);
 /// What changes nothing but the time of the next probe waits so long for company.
 const UNHURRIED: Duration = Duration::from_secs(1);
 

@@ -24,7 +24,8 @@ class Controller(Ledger):
         words = [self.program, "run", "--kubernetes", "--kubeconfig", self.kubeconfig, "--state", self.state, "--quiet", *self.options, *options]
         output = self.folder / f"controller-{len(self.outputs) + 1}-{id(self):x}.out"
         self.outputs.append(output)
-        self.process = Process(words, output, env=environment())
+        # The heap as the image sets it up.
+        self.process = Process(words, output, env=environment() | {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"})
         if leads:
             self.wait_leads(30)
         return self
