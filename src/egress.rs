@@ -4,6 +4,8 @@
 //! are resolved here and only public addresses are handed on, so that a name which answers differently the second time
 //! (DNS rebinding) gains nothing. What is refused and what does not exist read the same.
 
+pub mod client;
+
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

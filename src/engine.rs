@@ -23,7 +23,7 @@ use crate::{
     dispatch::{Dispatch, Event, Order, Report, RouteServer, Routing, report::SteadyClock, warmup},
     egress::Egress,
     ledger::{Ledger, LedgerError, LedgerErrorKind},
-    providers::{Failure, Provider as _, Server},
+    providers::{Failure, Provider as _, Quota, Server},
     resources::{Duration as Span, Key, Reason, campaign::CampaignState, sending_server::EffectiveProbe},
     source::{Snapshot, StatusSink},
 };
@@ -56,8 +56,10 @@ pub struct EngineOptions {
     pub grace: Duration,
     /// In a cluster: the only namespace whose plans count.
     pub plan_namespace: Option<String>,
-    /// Where audiences may be fetched from.
+    /// Where audiences may be fetched from, and where customers' servers may be.
     pub egress: Egress,
+    /// The programs that servers of the operator may run as sendmail.
+    pub allow_sendmail: Arc<[PathBuf]>,
 }
 
 /// What can be seen of the engine from outside, for progress.
@@ -93,6 +95,7 @@ struct ProbeDone {
     fingerprint: u64,
     began_ms: i64,
     result: ProbeResult,
+    quotas: Vec<Quota>,
 }
 
 /// Runs until told to stop, or, with `once`, until every campaign has ended.
@@ -266,8 +269,8 @@ impl Engine {
                 // The permits are never closed.
                 let _permit = permits.acquire_owned().await;
                 let began_ms = clock.now_ms();
-                let result = probe_once(handle, &probe, &address).await;
-                let _ = done.send(ProbeDone { key, fingerprint, began_ms, result });
+                let (result, quotas) = probe_once(handle, &probe, &address).await;
+                let _ = done.send(ProbeDone { key, fingerprint, began_ms, result, quotas });
             });
         }
     }
@@ -280,9 +283,16 @@ impl Engine {
         if observation.fingerprint != done.fingerprint {
             return false;
         }
-        let before = (observation.last_probe.clone(), observation.probes_good, observation.send_failure.is_some());
+        let seen = |observation: &ServerObservation| {
+            (observation.last_probe.clone(), observation.probes_good, observation.send_failure.is_some(), observation.quotas.clone())
+        };
+        let before = seen(observation);
+        if done.result == ProbeResult::Succeeded {
+            let ours = self.observed.report.servers.get(&done.key).and_then(|server| server.used).unwrap_or(0);
+            observation.note_quotas(&done.quotas, ours);
+        }
         observation.note_probe(done.result, done.began_ms, self.clock.now_ms(), &input.object.spec.probe());
-        before != (observation.last_probe.clone(), observation.probes_good, observation.send_failure.is_some())
+        before != seen(observation)
     }
 
     // ── the data plane ──
@@ -334,8 +344,8 @@ impl Engine {
                     server: self.lookup.server(key),
                     routed: server.routed,
                     acknowledged_failures: observation.map_or(0, |observation: &ServerObservation| observation.acknowledged_failures),
-                    limits_fingerprint: lookup::hash(&format!("{:?}", limits.rates)),
-                    rates: limits.rates.clone(),
+                    limits_fingerprint: lookup::hash(&format!("{:?}", server.status.effective.rates)),
+                    rates: server.status.effective.rates.clone(),
                     warmup_today: spec.warmup.as_ref().and_then(|warmup| warmup::limit_on(warmup, today)),
                     connections: limits.connections(),
                     return_path: spec.identity.as_ref().and_then(|identity| identity.return_path.as_deref()).map(Arc::from),
@@ -405,21 +415,21 @@ fn fingerprint(routing: &Routing) -> String {
     text
 }
 
-/// One probe, within its timeout.
-pub(crate) async fn probe_once(server: Arc<dyn Server>, probe: &EffectiveProbe, address: &str) -> ProbeResult {
-    match tokio::time::timeout(probe.timeout.std(), server.probe()).await {
+/// One probe, within its timeout, and the quotas that it found.
+pub(crate) async fn probe_once(server: Arc<dyn Server>, probe: &EffectiveProbe, address: &str) -> (ProbeResult, Vec<Quota>) {
+    let result = match tokio::time::timeout(probe.timeout.std(), server.probe()).await {
         Ok(None) => ProbeResult::NotProbeable,
-        Ok(Some(Ok(()))) => ProbeResult::Succeeded,
+        Ok(Some(Ok(probed))) => return (ProbeResult::Succeeded, probed.quotas),
         Ok(Some(Err(failure))) => ProbeResult::Failed(failure),
-        Err(_) => ProbeResult::Failed(Failure {
-            reason: Reason::TimedOut,
-            message: format!(
+        Err(_) => ProbeResult::Failed(Failure::new(
+            Reason::TimedOut,
+            format!(
                 "Connection failed: {address} gave no answer within {}. Check the host, the port and any firewall between, or raise probe.timeout.",
                 probe.timeout
             ),
-            needs_person: false,
-        }),
-    }
+        )),
+    };
+    (result, Vec::new())
 }
 
 /// Names of servers to their handles.

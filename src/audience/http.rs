@@ -1,25 +1,22 @@
 //! The body of a URL, read from a thread that may block.
 //!
-//! Where it may go is the caller's [`Egress`]: names are resolved by it, literal addresses and each redirect are checked,
-//! and a proxy, which would resolve names by itself, is not used when only public addresses may be contacted.
+//! Where it may go is the caller's [`Egress`]; each redirect is checked.
 
 use std::{
     io::{self, Read},
-    net::{IpAddr, SocketAddr},
     sync::atomic::Ordering,
     time::Duration,
 };
 
 use reqwest::{
-    Client, ClientBuilder, Url,
-    dns::{Addrs, Name, Resolve, Resolving},
+    ClientBuilder, Url,
     redirect::{Attempt, Policy},
 };
 use tokio::runtime::Handle;
 
 use super::{AudienceError, Progress};
 use crate::{
-    egress::{Egress, NotAllowed},
+    egress::{Egress, NotAllowed, client},
     resources::Reason,
 };
 
@@ -45,16 +42,15 @@ pub(super) fn open(url: &str, egress: Egress, runtime: &Handle, progress: &Progr
     if !matches!(url.scheme(), "http" | "https") {
         return Err(fail(Reason::AudienceUnreadable, false, "only http and https URLs are read".to_owned()));
     }
-    if !permits(egress, &url) {
+    if !client::permits_url(egress, &url) {
         return Err(fail(Reason::AddressNotAllowed, false, NotAllowed.to_string()));
     }
-    let is_local = url.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
-    let client = builder(egress, is_local).build().map_err(|error| fail(Reason::AudienceUnreadable, false, told(error)))?;
+    let client = builder(egress, client::is_local(&url)).build().map_err(|error| fail(Reason::AudienceUnreadable, false, told(error)))?;
     // Within the future: the timer of the client needs the runtime from the first call on.
     let sent = runtime.block_on(async { client.get(url.clone()).send().await });
     let response = sent.map_err(|error| {
         let transient = !error.is_redirect() && !error.is_builder();
-        if is_not_allowed(&error) {
+        if client::is_not_allowed(&error) {
             return fail(Reason::AddressNotAllowed, transient, NotAllowed.to_string());
         }
         fail(Reason::AudienceUnreadable, transient, told(error))
@@ -72,17 +68,10 @@ pub(super) fn open(url: &str, egress: Egress, runtime: &Handle, progress: &Progr
 
 /// How URLs are asked for.
 pub(super) fn builder(egress: Egress, is_local: bool) -> ClientBuilder {
-    let client = Client::builder()
+    client::builder(egress, is_local)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
-        .user_agent(concat!("mailfleet/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::custom(move |attempt| redirect(egress, attempt)));
-    match egress {
-        Egress::PublicOnly => client.no_proxy().dns_resolver(Resolver(egress)),
-        // A proxy would look for it on its own machine.
-        Egress::Everywhere if is_local => client.no_proxy(),
-        Egress::Everywhere => client,
-    }
+        .redirect(Policy::custom(move |attempt| redirect(egress, attempt)))
 }
 
 fn redirect(egress: Egress, attempt: Attempt) -> reqwest::redirect::Action {
@@ -91,44 +80,11 @@ fn redirect(egress: Egress, attempt: Attempt) -> reqwest::redirect::Action {
         attempt.error(format!("it redirects more than {REDIRECTS_MAX} times"))
     } else if downgrade {
         attempt.error("it redirects from https to http")
-    } else if !permits(egress, attempt.url()) {
+    } else if !client::permits_url(egress, attempt.url()) {
         attempt.error(NotAllowed)
     } else {
         attempt.follow()
     }
-}
-
-/// Judges literal addresses, which are not resolved; names are left to the [`Resolver`].
-fn permits(egress: Egress, url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    literal.parse::<IpAddr>().map_or(true, |address| egress.permits(address))
-}
-
-/// Hands only those addresses to the connection that may be contacted.
-struct Resolver(Egress);
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let egress = self.0;
-        Box::pin(async move {
-            // The port comes from the URL, later.
-            let found: Vec<SocketAddr> = egress.resolve(name.as_str(), 0).await?;
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// Whether an address that may not be contacted is the cause.
-pub(super) fn is_not_allowed(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if inner.is::<NotAllowed>() {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
 }
 
 impl Read for Body {

@@ -445,7 +445,7 @@ fn redirects_that_may_not_be_followed() {
         let here = format!("127.0.0.1:{port}").parse().expect("an address");
         let client = super::http::builder(Egress::PublicOnly, false).resolve(host, here).build().expect("a client");
         let error = runtime.block_on(async { client.get(&base).send().await }).expect_err(target);
-        assert!(super::http::is_not_allowed(&error), "{target}: {error:?}");
+        assert!(crate::egress::client::is_not_allowed(&error), "{target}: {error:?}");
         assert_eq!(error.is_redirect(), is_literal, "{target}");
         assert!(!NotAllowed.to_string().contains("127"));
     }

@@ -93,6 +93,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
         grace: Duration::from_secs(30),
         plan_namespace: None,
         egress: Egress::Everywhere,
+        allow_sendmail: std::sync::Arc::default(),
     };
     let sink = StatusSink::open_folder(&state)?;
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));

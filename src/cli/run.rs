@@ -53,10 +53,14 @@ pub struct RunArgs {
     /// When a line of the ledger counts as durable: `full` survives a loss of power, `normal` a crash of the process.
     #[arg(long, value_enum, default_value_t = SynchronousArg::Full)]
     pub synchronous: SynchronousArg,
-    /// Fetch audiences from public addresses only: no loopback, private, link-local or other special address, also not by a
-    /// name or a redirect. By default true with --kubernetes, and false without.
+    /// Fetch audiences from public addresses only, and connect customers' servers (those outside --plan-namespace) to such only:
+    /// no loopback, private, link-local or other special address, also not by a name or a redirect. By default true with
+    /// --kubernetes, and false without.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub deny_private_networks: Option<bool>,
+    /// A program that the operator's servers of type sendmail may run; can be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub allow_sendmail: Vec<PathBuf>,
     /// Answer /livez, /readyz and /metrics over HTTP there; without an address on 127.0.0.1:9091. It has no login.
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = admin::DEFAULT_ADDRESS)]
     pub admin_address: Option<SocketAddr>,
@@ -69,7 +73,7 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// Where audiences may be fetched from: whoever writes files runs them, and in a cluster others write campaigns.
+    /// Where audiences and customers' servers may be: whoever writes files runs them, and in a cluster others write campaigns.
     fn egress(&self) -> Egress {
         if self.deny_private_networks.unwrap_or(self.kubernetes) { Egress::PublicOnly } else { Egress::Everywhere }
     }
@@ -159,6 +163,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
         grace: args.grace.std(),
         plan_namespace: None,
         egress: args.egress(),
+        allow_sendmail: args.allow_sendmail.clone().into(),
     };
     let stop = async {
         told_to_stop().await;

@@ -12,7 +12,7 @@ use crate::{
     decide::ProbeResult,
     engine::{lookup, probe_once},
     message::{self, Content, RenderContext, Template},
-    providers::{Outcome, Outgoing, Server},
+    providers::{Outcome, Outgoing, Permissions, Server},
     resources::{Key, Kind as _, SendingServer, campaign::Mailbox},
     source::{Files, Options, SecretStore},
 };
@@ -41,6 +41,9 @@ pub struct TestArgs {
     /// Secrets as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
+    /// A program that servers of type sendmail may run; can be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub allow_sendmail: Vec<PathBuf>,
     /// The form of the output.
     #[arg(long, short, value_enum, default_value_t = TestOutput::Text)]
     pub output: TestOutput,
@@ -164,11 +167,13 @@ async fn test(
     args: &TestArgs,
 ) -> Verdict {
     use crate::providers::Provider as _;
-    let handle = match lookup::build_server(key, server, secrets, &args.state) {
+    // Whoever runs this is the operator of this machine.
+    let permissions = Permissions { ambient_credentials: true, sendmail: args.allow_sendmail.clone().into() };
+    let handle = match lookup::build_server(key, server, secrets, &args.state, permissions) {
         Ok(handle) => handle,
         Err(problem) => return Verdict::failed(problem.reason, problem.message),
     };
-    let probed = probe_once(handle.clone(), &server.spec.probe(), &server.spec.provider.address()).await;
+    let (probed, _) = probe_once(handle.clone(), &server.spec.probe(), &server.spec.provider.address()).await;
     let (reason, message) = match probed {
         ProbeResult::Failed(failure) => return Verdict::failed(failure.reason, failure.message),
         ProbeResult::Succeeded => ("ProbeSucceeded", "Connection successful."),
@@ -239,5 +244,6 @@ fn compose(key: &Key, from: &Address, to: &Address) -> Result<Outgoing, String> 
         content: rendered.content.into(),
         needs_8bit: rendered.needs_8bit,
         needs_smtputf8: rendered.needs_smtputf8,
+        run: Arc::default(),
     })
 }

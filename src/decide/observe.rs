@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     dispatch::{Report, route::jitter},
-    providers::Failure,
-    resources::{Key, sending_server::EffectiveProbe},
+    providers::{Failure, Quota},
+    resources::{Key, Rate, sending_server::EffectiveProbe},
 };
 
 /// Everything that was observed.
@@ -81,6 +81,8 @@ pub struct ServerObservation {
     pub acknowledged_failures: u64,
     /// Probes so far, for jitter.
     pub probes: u64,
+    /// The windows of the vendor's account, less what others have used of them.
+    pub quotas: Vec<Rate>,
 }
 
 impl ServerObservation {
@@ -115,6 +117,13 @@ impl ServerObservation {
         self.last_probe = Some(result);
     }
 
+    /// Notes what the vendor says of the account's windows. What others used of one is not ours to use: `ours` is what we sent
+    /// in the longest window.
+    pub fn note_quotas(&mut self, quotas: &[Quota], ours: u64) {
+        let left = |quota: &Quota| quota.rate.messages.saturating_sub(quota.used.saturating_sub(ours)).max(1);
+        self.quotas = quotas.iter().map(|quota| Rate { messages: left(quota), ..quota.rate }).collect();
+    }
+
     /// Notes that the dispatcher took the server out; `accepted` is what it has taken so far.
     pub fn note_send_failure(&mut self, failure: Failure, count: u64, accepted: u64, now_ms: i64) {
         self.acknowledged_failures = count;
@@ -134,10 +143,12 @@ impl ServerObservation {
             return None;
         }
         let pause = match open.in_a_row {
-            1 if self.last_probe == Some(ProbeResult::Succeeded) => 0,
+            // That it can be reached says nothing of how much it takes.
+            1 if self.last_probe == Some(ProbeResult::Succeeded) && !open.failure.is_pause() => 0,
             count => doubled(probe.retry_after.as_millis(), count.saturating_sub(2), probe.interval.as_millis()),
         };
-        Some(open.at_ms + pause)
+        let asked = open.failure.retry_after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+        Some(open.at_ms.saturating_add(pause.max(asked)))
     }
 
     /// Forgets a send failure whose time has come. True when it did.

@@ -7,7 +7,7 @@ use crate::{
     dispatch::limits::PACING_WINDOW_MAX_MS,
     providers::Provider as _,
     resources::{
-        Condition, ConditionStatus, ConditionType, Key, Reason, SendingServerSpec,
+        Condition, ConditionStatus, ConditionType, Key, Rate, Reason, SendingServerSpec,
         sending_server::{EffectiveServer, SendingServerStatus, ServerState},
     },
 };
@@ -71,6 +71,7 @@ pub fn decide(
     }
     tell_when_stale(&mut conditions, input.stale.as_deref());
 
+    let rates = rates_in_force(spec, &observation.quotas);
     let probe_at_ms = may_probe.then(|| observation.probe_at_ms(&probe, key, observed.seed)).flatten();
     let readmit_at_ms = observation.readmit_at_ms(&probe).map(|at| at.max(now_ms + 1));
     ServerDecision {
@@ -79,10 +80,11 @@ pub fn decide(
             state: if active { ServerState::Active } else { ServerState::Inactive },
             provider: spec.provider.type_name().to_owned(),
             address: spec.provider.address(),
-            used: used(spec, observed.report.servers.get(key).and_then(|server| server.used)),
+            used: used(&rates, observed.report.servers.get(key).and_then(|server| server.used)),
             effective: EffectiveServer {
                 connections: spec.limits().connections(),
                 messages_per_connection: spec.limits().messages_per_connection(),
+                rates,
                 probe,
             },
             conditions,
@@ -137,7 +139,8 @@ fn probe_hindrance(observation: &ServerObservation) -> Option<Hindrance> {
 
 /// A server whose probes succeed and whose sends keep failing is not Active: it cannot send.
 fn send_hindrance(observation: &ServerObservation, threshold: u32) -> Option<Hindrance> {
-    let open = observation.send_failure.as_ref().filter(|open| open.in_a_row >= threshold)?;
+    // One that only takes no more for now is as good as before.
+    let open = observation.send_failure.as_ref().filter(|open| open.in_a_row >= threshold && !open.failure.is_pause())?;
     Some(Hindrance {
         reason: Reason::SendFailed,
         message: format!("Tests succeed, but messages are refused: {}", open.failure.message),
@@ -159,10 +162,22 @@ fn probed(observation: &ServerObservation) -> Condition {
     Condition::new(ConditionType::Probed, status, reason, message)
 }
 
+/// The windows that hold: the spec's, those that the vendor is known to set, and those of the account. Of two that are equally
+/// long the stricter one counts, so that a spec can only be stricter than the vendor.
+fn rates_in_force(spec: &SendingServerSpec, quotas: &[Rate]) -> Vec<Rate> {
+    let mut rates = spec.limits().rates;
+    for other in spec.provider.known_limits().iter().chain(quotas) {
+        match rates.iter_mut().find(|rate| rate.per == other.per) {
+            Some(rate) => rate.messages = rate.messages.min(other.messages),
+            None => rates.push(*other),
+        }
+    }
+    rates
+}
+
 /// What of the longest window above one minute is used up.
-fn used(spec: &SendingServerSpec, used: Option<u64>) -> Option<String> {
-    let longest =
-        spec.limits().rates.iter().filter(|rate| rate.per.as_millis() > PACING_WINDOW_MAX_MS).max_by_key(|rate| rate.per).copied()?;
+fn used(rates: &[Rate], used: Option<u64>) -> Option<String> {
+    let longest = rates.iter().filter(|rate| rate.per.as_millis() > PACING_WINDOW_MAX_MS).max_by_key(|rate| rate.per)?;
     Some(format!("{}/{} per {}", used.unwrap_or(0), longest.messages, longest.per))
 }
 

@@ -12,7 +12,10 @@ use super::{
     prepared::{End, InFlight, Prepared},
     route::{EligibleSet, RunSeed},
 };
-use crate::resources::{Key, Reason, campaign::RecipientCounts};
+use crate::{
+    providers::RunLabel,
+    resources::{Key, Reason, campaign::RecipientCounts},
+};
 
 /// Where a run stands within the dispatcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub struct CampaignRun {
     pub key: Key,
     /// Its namespace, for the turns.
     pub namespace: Arc<str>,
+    /// The campaign and its run, as messages are labelled with them.
+    pub label: Arc<RunLabel>,
     /// What the control plane wants.
     pub order: Arc<Order>,
     /// See [`RunSeed`].
@@ -132,6 +137,7 @@ impl CampaignRun {
         Self {
             key: key.clone(),
             namespace: key.namespace.as_str().into(),
+            label: Arc::new(RunLabel { campaign: key.to_string(), run: order.run.clone() }),
             seed: RunSeed::new(ledger_seed, &key.namespace, &key.name, &order.run),
             order,
             phase: Phase::Opening,

@@ -427,7 +427,7 @@ impl Scheduler {
                     "Messages handed to {} get no answer. It is tested now, and used again once a test succeeds.",
                     self.lane_keys[index]
                 );
-                self.fail_lane(index, Failure { reason: Reason::Stalling, message, needs_person: false });
+                self.fail_lane(index, Failure::new(Reason::Stalling, message));
             }
         }
         if self.stopping {

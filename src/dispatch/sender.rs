@@ -468,11 +468,7 @@ fn recipient_counts(counts: &RunCounts) -> RecipientCounts {
 /// Gives a batch back unsent: the server is not there any more.
 fn give_back(batch: Vec<Outgoing>, outcomes: &mpsc::UnboundedSender<Delivered>) {
     for message in batch {
-        let failure = Failure {
-            reason: Reason::InvalidSpec,
-            message: "The server is not there any more; the message goes to another.".to_owned(),
-            needs_person: false,
-        };
+        let failure = Failure::new(Reason::InvalidSpec, "The server is not there any more; the message goes to another.");
         let _ = outcomes.send(Delivered { message, outcome: crate::providers::Outcome::ServerFailed(failure), round_trip: None });
     }
 }

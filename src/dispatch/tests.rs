@@ -425,7 +425,7 @@ impl Simulation {
         self.order.push((self.now_ms, self.scheduler.campaign(campaign).map(|c| c.key.to_string()).unwrap_or_default()));
         let chances = self.chances;
         let drawn = self.draw(100);
-        let failure = || Failure { reason: Reason::ConnectionLost, message: "lost".to_owned(), needs_person: false };
+        let failure = || Failure::new(Reason::ConnectionLost, "lost".to_owned());
         let mut bound = chances.rejected;
         if drawn < bound {
             return Outcome::RecipientRejected { reply: "550".to_owned() };

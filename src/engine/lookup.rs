@@ -17,7 +17,7 @@ use crate::{
     egress::Egress,
     ledger::{Ledger, ObservedObject, RunKey, RunRecord},
     message::{Content, Template},
-    providers::{Context, Provider as _, Secrets, Server, outbox::Outbox},
+    providers::{Context, Permissions, Provider as _, Secrets, Server, http::Clients, outbox::Outbox},
     resources::{
         Campaign, CampaignSpec, Key, Kind, Reason, SendingServer,
         campaign::{AudienceSource, BodySource, EffectiveRetry, WhenOutcomeIsUnknown},
@@ -63,6 +63,7 @@ pub struct Lookup {
     /// Generation and creation time as they were noted last.
     known: BTreeMap<(&'static str, Key), (i64, i64)>,
     failed: bool,
+    http: Clients,
 }
 
 /// A hash that is the same in every process.
@@ -83,6 +84,7 @@ impl Lookup {
             works: BTreeMap::new(),
             known: BTreeMap::new(),
             failed: false,
+            http: Clients::default(),
         }
     }
 
@@ -265,7 +267,19 @@ impl Lookup {
             hasher.write(value.expose());
         }
         let fingerprint = hasher.finish();
-        let context = context(key, object, secrets.clone(), &self.options.state_dir);
+        // With one namespace for plans, servers in any other are customers'.
+        let is_operators = self.options.plan_namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
+        let surroundings = Surroundings {
+            state_dir: &self.options.state_dir,
+            egress: if is_operators { Egress::Everywhere } else { self.options.egress },
+            permissions: if is_operators {
+                Permissions { ambient_credentials: true, sendmail: self.options.allow_sendmail.clone() }
+            } else {
+                Permissions::default()
+            },
+            http: self.http.clone(),
+        };
+        let context = surroundings.context(key, object, secrets.clone());
         let server = if self.options.dry_run { Ok(Outbox::for_dry_run(&context)) } else { object.spec.provider.build(context) };
         let server = server.map_err(|failure| Problem::new(failure.reason, failure.message))?;
         self.made_from.insert(key.clone(), (object.clone(), secrets, fingerprint));
@@ -293,9 +307,16 @@ impl Lookup {
 ///
 /// # Errors
 /// When a secret is missing or cannot be used.
-pub(crate) fn build_server(key: &Key, object: &SendingServer, store: &SecretStore, state_dir: &Path) -> Result<Arc<dyn Server>, Problem> {
+pub(crate) fn build_server(
+    key: &Key,
+    object: &SendingServer,
+    store: &SecretStore,
+    state_dir: &Path,
+    permissions: Permissions,
+) -> Result<Arc<dyn Server>, Problem> {
     let secrets = secrets(key, object, store)?;
-    object.spec.provider.build(context(key, object, secrets, state_dir)).map_err(|failure| Problem::new(failure.reason, failure.message))
+    let surroundings = Surroundings { state_dir, egress: Egress::Everywhere, permissions, http: Clients::default() };
+    object.spec.provider.build(surroundings.context(key, object, secrets)).map_err(|failure| Problem::new(failure.reason, failure.message))
 }
 
 fn secrets(key: &Key, object: &SendingServer, store: &SecretStore) -> Result<Secrets, Problem> {
@@ -315,16 +336,29 @@ fn secrets(key: &Key, object: &SendingServer, store: &SecretStore) -> Result<Sec
     Ok(secrets)
 }
 
-fn context(key: &Key, object: &SendingServer, secrets: Secrets, state_dir: &Path) -> Context {
-    let limits = object.spec.limits();
-    Context {
-        name: key.to_string(),
-        secrets,
-        connections: limits.connections(),
-        messages_per_connection: limits.messages_per_connection(),
-        // Below the timeout of the whole probe, so that the step that hangs is named.
-        connect_timeout: object.spec.probe().timeout.std().mul_f64(0.8),
-        state_dir: state_dir.to_owned(),
+/// What a server gets from where it runs.
+struct Surroundings<'a> {
+    state_dir: &'a Path,
+    egress: Egress,
+    permissions: Permissions,
+    http: Clients,
+}
+
+impl Surroundings<'_> {
+    fn context(self, key: &Key, object: &SendingServer, secrets: Secrets) -> Context {
+        let limits = object.spec.limits();
+        Context {
+            name: key.to_string(),
+            secrets,
+            connections: limits.connections(),
+            messages_per_connection: limits.messages_per_connection(),
+            // Below the timeout of the whole probe, so that the step that hangs is named.
+            connect_timeout: object.spec.probe().timeout.std().mul_f64(0.8),
+            state_dir: self.state_dir.to_owned(),
+            egress: self.egress,
+            permissions: self.permissions,
+            http: self.http,
+        }
     }
 }
 

@@ -3,13 +3,23 @@
 //! Only this room opens sockets to mail servers. Every type maps its own answers to [`Outcome`] and
 //! [`Failure`]; nothing downstream reads error text. A new type is one file and one line in the table below.
 
-use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+mod api;
+mod envelope;
+pub mod http;
+mod place;
+mod quote;
+mod structured;
+
+use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::resources::{KeyRef, Reason, secret::SecretValue};
+use crate::{
+    egress::Egress,
+    resources::{KeyRef, LocalRef, Rate, Reason, secret::SecretValue},
+};
 
 /// One message, ready to leave.
 #[derive(Debug)]
@@ -26,6 +36,17 @@ pub struct Outgoing {
     pub needs_8bit: bool,
     /// An address or a header field is not ASCII: SMTPUTF8 (RFC 6531) is needed.
     pub needs_smtputf8: bool,
+    /// The run that it belongs to, for a vendor's tags or metadata, so that what comes back can be matched.
+    pub run: Arc<RunLabel>,
+}
+
+/// A campaign's run, as messages are labelled with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunLabel {
+    /// `namespace/name` of the campaign.
+    pub campaign: String,
+    /// The run's name.
+    pub run: String,
 }
 
 /// What became of one message. The five answers to "what happens next".
@@ -63,6 +84,50 @@ pub struct Failure {
     pub message: String,
     /// Whether only a person can mend it (wrong password, bad certificate): the server is Stalled.
     pub needs_person: bool,
+    /// The server's own word on when to try again; it is not used before.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure that may mend itself.
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), needs_person: false, retry_after: None }
+    }
+
+    /// The same, when only a person can mend it.
+    #[must_use]
+    pub fn for_person(self) -> Self {
+        Self { needs_person: true, ..self }
+    }
+
+    /// The same, with the server's own word on when to try again.
+    #[must_use]
+    pub fn after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
+    }
+
+    /// Whether the server is well and only takes no more for now: it rests, and is not held for broken.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        matches!(self.reason, Reason::Throttled | Reason::QuotaExceeded)
+    }
+}
+
+/// What a good probe found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probed {
+    /// The windows that the vendor itself sets for the account, with what is used of them.
+    pub quotas: Vec<Quota>,
+}
+
+/// A window of a vendor's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// So many messages in so long.
+    pub rate: Rate,
+    /// Messages that left in it already, by anybody who uses the account.
+    pub used: u64,
 }
 
 impl fmt::Display for Failure {
@@ -89,7 +154,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Server: Send + Sync {
     /// A real conversation without a message: connect, TLS, authenticate. `None` where that cannot be done without sending.
     /// The caller puts the timeout of `spec.probe` around it.
-    fn probe(&self) -> BoxFuture<'_, Option<Result<(), Failure>>>;
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>>;
 
     /// Sends a batch over one connection and yields each outcome as soon as it is known. Exactly one outcome for each
     /// message, whatever happens; the future ends when all are given.
@@ -117,7 +182,52 @@ pub struct Context {
     /// For each step of a probe and of opening a connection.
     pub connect_timeout: Duration,
     /// The folder that relative paths of the spec start at (files mode), where the state is.
-    pub state_dir: std::path::PathBuf,
+    pub state_dir: PathBuf,
+    /// Where it may connect to.
+    pub egress: Egress,
+    /// What the operator lets this server do.
+    pub permissions: Permissions,
+    /// For types that are spoken to over HTTP.
+    pub http: http::Clients,
+}
+
+/// What an operator lets a server do on the machine that Mailfleet runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// Use the credentials of this machine or pod (an instance's role, the environment) where the spec names no Secret.
+    pub ambient_credentials: bool,
+    /// The programs that it may run as sendmail.
+    pub sendmail: Arc<[PathBuf]>,
+}
+
+impl Context {
+    /// A key of a Secret as one line of text; `address` says for which server.
+    ///
+    /// # Errors
+    /// When it is missing, empty, or more than a line.
+    pub fn secret_text(&self, secret: &LocalRef, key: &str, address: &str) -> Result<SecretValue, Failure> {
+        let reference = KeyRef { name: secret.name.clone(), key: key.to_owned() };
+        match self.secrets.get(&reference) {
+            None => Err(secret_failure(Reason::SecretKeyNotFound, &reference, "is missing", address)),
+            Some(value) => match value.expose_text() {
+                Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => Ok(SecretValue::new(text)),
+                _ => Err(self.secret_unfit(secret, key, address)),
+            },
+        }
+    }
+
+    /// What to say of a key that is no text of one line, or holds characters that cannot be sent.
+    #[must_use]
+    pub fn secret_unfit(&self, secret: &LocalRef, key: &str, address: &str) -> Failure {
+        let reference = KeyRef { name: secret.name.clone(), key: key.to_owned() };
+        secret_failure(Reason::SecretInvalid, &reference, "is empty, or not one line of text", address)
+    }
+}
+
+/// What is wrong with a key of a Secret.
+fn secret_failure(reason: Reason, reference: &KeyRef, what: &str, address: &str) -> Failure {
+    let message = format!("Key `{}` of Secret `{}` {what} ({address}). Put it right in the Secret.", reference.key, reference.name);
+    Failure::new(reason, message).for_person()
 }
 
 /// Secret values by their reference.
@@ -134,6 +244,33 @@ pub struct SecretUse {
     pub optional: bool,
 }
 
+impl SecretUse {
+    /// A key that must be there.
+    #[must_use]
+    pub fn of(path: &str, secret: &LocalRef, key: &str) -> Self {
+        Self { path: path.to_owned(), key: KeyRef { name: secret.name.clone(), key: key.to_owned() }, optional: false }
+    }
+}
+
+/// What a type is, for those who choose one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TypeInfo {
+    /// Vendor and way, for people.
+    pub title: &'static str,
+    /// The keys of its Secret, and what each is.
+    pub secret_keys: &'static [(&'static str, &'static str)],
+    /// What a probe asks.
+    pub probe: &'static str,
+    /// How messages go.
+    pub carries: &'static str,
+}
+
+/// A type of server, known before there is one.
+pub trait ServerType {
+    /// What it is.
+    const INFO: TypeInfo;
+}
+
 /// A type of server: its YAML and what follows from it.
 pub trait Provider {
     /// What every schema accepts and will hardly work: fields, and what is wrong with them. A warning, no fault.
@@ -144,6 +281,10 @@ pub trait Provider {
     fn secrets(&self) -> Vec<SecretUse>;
     /// Where it is, in words: `smtp.example.com:587, StartTls`.
     fn address(&self) -> String;
+    /// Windows that the vendor is known to set, whatever the spec says: the spec can only be stricter.
+    fn known_limits(&self) -> Vec<Rate> {
+        Vec::new()
+    }
     /// A server from the spec and its secrets. Opens nothing yet.
     ///
     /// # Errors
@@ -163,8 +304,9 @@ macro_rules! providers {
         }
 
         impl ProviderSpec {
-            /// Every type and what it is for.
-            pub const TYPES: &'static [(&'static str, &'static str)] = &[$((stringify!($key), $about)),*];
+            /// Every type, what it is for, and what it needs.
+            pub const TYPES: &'static [(&'static str, &'static str, TypeInfo)] =
+                &[$((stringify!($key), $about, <$module::$spec as ServerType>::INFO)),*];
 
             /// The key in the YAML.
             #[must_use]
@@ -210,6 +352,12 @@ macro_rules! providers {
 
 providers! {
     smtp: smtp::Smtp, "Any SMTP relay (RFC 5321), with StartTls, Tls or None.";
+    sendgrid: sendgrid::SendGrid, "SendGrid by its Web API v3.";
+    mailgun: mailgun::Mailgun, "Mailgun by its API.";
+    sparkpost: sparkpost::SparkPost, "SparkPost by its Transmissions API.";
+    elasticEmail: elastic_email::ElasticEmail, "Elastic Email by its API v4.";
+    postmark: postmark::Postmark, "Postmark by its API.";
+    brevo: brevo::Brevo, "Brevo by its API v3.";
     outbox: outbox::Outbox, "A Maildir on this machine: previews and dry runs, nothing is sent.";
 }
 
@@ -224,6 +372,10 @@ impl Provider for ProviderSpec {
 
     fn address(&self) -> String {
         self.provider().address()
+    }
+
+    fn known_limits(&self) -> Vec<Rate> {
+        self.provider().known_limits()
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Provider, SecretUse, Server};
+use super::{BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo};
 use crate::resources::{Reason, pattern};
 
 /// A Maildir: each message becomes a file in `new/`.
@@ -48,6 +48,15 @@ fn is_inside(path: &Path) -> bool {
     components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
+impl ServerType for Outbox {
+    const INFO: TypeInfo = TypeInfo {
+        title: "Outbox, a Maildir",
+        secret_keys: &[],
+        probe: "writes and removes a file",
+        carries: "each message as it is, one a file",
+    };
+}
+
 impl Provider for Outbox {
     fn secrets(&self) -> Vec<SecretUse> {
         Vec::new()
@@ -61,7 +70,7 @@ impl Provider for Outbox {
         let path = self.path.as_ref().map_or_else(|| default_path(&context.name), PathBuf::from);
         if !is_inside(&path) {
             let message = format!("The outbox `{}` is not inside the state folder. Put spec.provider.outbox.path right.", path.display());
-            return Err(Failure { reason: Reason::InvalidSpec, message, needs_person: true });
+            return Err(Failure::new(Reason::InvalidSpec, message).for_person());
         }
         Ok(Arc::new(Maildir::new(context.state_dir, path)))
     }
@@ -90,7 +99,7 @@ impl Maildir {
             "Writing failed: {kind} (folder `{}` in the state folder). Make room there, or let Mailfleet write to it.",
             self.path.display()
         );
-        Failure { reason: Reason::StorageFailed, message, needs_person: false }
+        Failure::new(Reason::StorageFailed, message)
     }
 
     /// Makes the folders, and makes sure that no symlink leads out of the state folder.
@@ -168,18 +177,18 @@ fn unique_name() -> String {
 }
 
 impl Server for Maildir {
-    fn probe(&self) -> BoxFuture<'_, Option<Result<(), Failure>>> {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
         let maildir = self.clone();
         Box::pin(async move {
             let name = maildir.path.clone();
             let tried = tokio::task::spawn_blocking(move || {
                 let tried = maildir.prepare().and_then(|()| maildir.write(&[b"probe"]));
                 let tried = tried.and_then(|name| fs::remove_file(maildir.folder("tmp").join(name)));
-                tried.map_err(|error| maildir.failure(&error))
+                tried.map(|()| Probed::default()).map_err(|error| maildir.failure(&error))
             });
             Some(tried.await.unwrap_or_else(|_| {
                 let message = format!("Writing failed: interrupted (folder `{}` in the state folder). It is tried again.", name.display());
-                Err(Failure { reason: Reason::StorageFailed, message, needs_person: false })
+                Err(Failure::new(Reason::StorageFailed, message))
             }))
         })
     }

@@ -32,7 +32,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{auth::Login, failure::Place, open::Target, server::SmtpServer};
-use super::{Context, Failure, Provider, SecretUse, Server};
+use super::{Context, Failure, Provider, SecretUse, Server, ServerType, TypeInfo};
 use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule};
 
 /// An SMTP relay.
@@ -216,17 +216,23 @@ impl Smtp {
     }
 
     fn secret_failure(&self, reason: Reason, name: &str, key: &str, what: &str) -> Failure {
-        let message = format!(
-            "Key `{key}` of Secret `{name}` {what} ({}). Put it right in the Secret.",
-            Place::new(&self.host, self.port()).as_str()
-        );
-        Failure { reason, message, needs_person: true }
+        let reference = KeyRef { name: name.to_owned(), key: key.to_owned() };
+        super::secret_failure(reason, &reference, what, Place::new(&self.host, self.port()).as_str())
     }
 }
 
 /// How long a reply is waited for when the spec does not say.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 const PATH: &str = "spec.provider.smtp";
+
+impl ServerType for Smtp {
+    const INFO: TypeInfo = TypeInfo {
+        title: "SMTP relay",
+        secret_keys: &[("username", "the user, where the server asks for a login"), ("password", "the password; or `token`, for XOAUTH2")],
+        probe: "connects, TLS, logs in, and says goodbye",
+        carries: "each message as it is, pipelined over kept connections",
+    };
+}
 
 impl Provider for Smtp {
     fn doubts(&self) -> Vec<(String, String)> {
@@ -274,6 +280,7 @@ impl Provider for Smtp {
             helo_name: self.helo_name.clone(),
             login: self.login(&context)?,
             step_timeout: context.connect_timeout,
+            egress: context.egress,
         };
         let reply_timeout = self.reply_timeout().std();
         Ok(Arc::new(SmtpServer::new(target, reply_timeout, context.connections, context.messages_per_connection)))

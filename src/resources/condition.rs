@@ -103,6 +103,18 @@ reasons! {
     ProtocolError,
     /// The server slows us down. Lower `limits.rates` or `limits.connections`.
     Throttled,
+    /// The vendor's quota or the account's credits are used up. Wait until it reopens, or raise it at the vendor; other servers go on meanwhile.
+    QuotaExceeded,
+    /// The key is good, and may not do this. Grant it the permission that the message names.
+    PermissionDenied,
+    /// The vendor has suspended the account. Ask the vendor.
+    AccountSuspended,
+    /// The vendor has paused sending for the account. Look into the vendor's console for why.
+    SendingPaused,
+    /// The account is in the vendor's sandbox and reaches only verified recipients. Ask the vendor for production access.
+    SandboxOnly,
+    /// What the spec names does not exist at the vendor (a domain, a stream, a region). Correct the field that the message names.
+    NotFoundAtVendor,
     /// Messages were refused though probes succeed. Mend what the message quotes.
     SendFailed,
     /// Messages on the wire get no answer. Look at the server's load; it is tested before it is used again.
@@ -127,6 +139,8 @@ reasons! {
     ConfigMapKeyNotFound,
     /// No plan allows this namespace to run servers of its own. Name the server in a plan, or set `ownServers` in one.
     NotAllowedByPlan,
+    /// The operator does not let this server do that: run a program, or use the machine's own credentials. Name a Secret, or ask the operator.
+    NotAllowedByOperator,
     /// The namespace has more servers of its own than its plans allow. Delete one (the oldest count first), or raise `ownServers.max`.
     OverMaximum,
 
@@ -157,7 +171,7 @@ reasons! {
     InvalidContent,
     /// A file named by the campaign is not there or lies outside the folder. Put it there; it is looked for again every 5 s.
     FileNotFound,
-    /// The audience's URL leads to an address that may not be contacted (or the host does not exist; the two read the same). Put the file where the public internet finds it, or use a ConfigMap.
+    /// The host leads to an address that may not be contacted (or does not exist; the two read the same). Use one that the public internet finds (an audience can be a ConfigMap), or ask the operator.
     AddressNotAllowed,
     /// The audience cannot be read. Mend what the message names; what a network broke is tried again.
     AudienceUnreadable,

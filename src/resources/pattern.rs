@@ -66,6 +66,11 @@ pub const NOT_BLANK: &str = r"[^ \t\r\n]";
 pub const HEADER_NAME: &str = r"^[!-9;-~]+$";
 /// An http or https URL with a host and without a login.
 pub const URL: &str = r"^https?://[^/?#@\x00-\x20\x7F]+([/?#][^\x00-\x20\x7F]*)?$";
+/// The base of an API: https, or http on this machine, without a login, a query and a fragment.
+pub const ENDPOINT: &str =
+    r"^(https://[^/?#@\x00-\x20\x7F]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^?#\x00-\x20\x7F]*)?$";
+/// A name at a vendor (a tag, a pool, a stream): letters, digits and some signs.
+pub const LABEL: &str = r"^[A-Za-z0-9][-A-Za-z0-9_. ]*$";
 /// The URL of an unsubscribe page, a template; it may begin with one.
 pub const UNSUBSCRIBE_URL: &str = r"^(https://|http://|mailto:|\{\{|\{%)[^\x00\r\n]*$";
 /// A host name, an IPv4 address, or an IPv6 address with or without brackets.

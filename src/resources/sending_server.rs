@@ -307,6 +307,9 @@ pub struct EffectiveServer {
     pub connections: u32,
     /// Messages after which a connection is closed.
     pub messages_per_connection: u32,
+    /// The windows that hold: the spec's, those that the vendor is known to set, and those of the account there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<Rate>,
     /// The probe.
     pub probe: EffectiveProbe,
 }

@@ -182,6 +182,7 @@ async fn run_once(place: &Place) -> String {
         grace: Duration::from_secs(10),
         plan_namespace: None,
         egress: Egress::Everywhere,
+        allow_sendmail: std::sync::Arc::default(),
     };
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
     let sink = match StatusFolder::open(&place.state()) {

@@ -100,7 +100,7 @@ fn case(text: &str) -> Case {
         let result = match probe {
             Probe::Ok(Succeeded::Ok) => ProbeResult::Succeeded,
             Probe::Failed { reason, message, person } => {
-                ProbeResult::Failed(Failure { reason: *reason, message: message.clone(), needs_person: *person })
+                ProbeResult::Failed(Failure { reason: *reason, message: message.clone(), needs_person: *person, retry_after: None })
             }
         };
         let mut observation = ServerObservation { fingerprint: 7, ..ServerObservation::default() };

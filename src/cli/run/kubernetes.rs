@@ -105,6 +105,7 @@ async fn lead(
         grace: args.grace.std(),
         plan_namespace: args.cluster.plan_namespace.clone(),
         egress: args.egress(),
+        allow_sendmail: args.allow_sendmail.clone().into(),
     };
     let (lose, mut losing) = watch::channel(None);
     let ended = async {

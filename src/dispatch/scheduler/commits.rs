@@ -156,6 +156,7 @@ impl Scheduler {
                 content: message.content,
                 needs_8bit: message.needs_8bit,
                 needs_smtputf8: message.needs_smtputf8,
+                run: campaign.label.clone(),
             });
         }
         for (index, messages) in by_lane {

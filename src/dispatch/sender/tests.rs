@@ -10,7 +10,7 @@ use crate::{
     audience::Input,
     ledger::{LedgerOptions, Synchronous},
     message::{Content, Template},
-    providers::{BoxFuture, Outcome, Server},
+    providers::{BoxFuture, Outcome, Probed, Server},
     resources::campaign::{EffectiveRetry, Mailbox},
 };
 
@@ -19,8 +19,8 @@ struct Taker {
 }
 
 impl Server for Taker {
-    fn probe(&self) -> BoxFuture<'_, Option<Result<(), Failure>>> {
-        Box::pin(async { Some(Ok(())) })
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+        Box::pin(async { Some(Ok(Probed::default())) })
     }
 
     fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {

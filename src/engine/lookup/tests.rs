@@ -30,6 +30,7 @@ async fn a_generation_stays_what_it_was_while_the_ledger_cannot_be_written() {
         grace: std::time::Duration::from_secs(1),
         plan_namespace: None,
         egress: Egress::Everywhere,
+        allow_sendmail: Arc::default(),
     };
     let mut lookup = Lookup::new(ledger, options);
     let key = Key::new("default", "relay");

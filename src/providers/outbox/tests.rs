@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use super::{Outbox, default_path};
 use crate::{
-    providers::{Context, Delivered, Outcome, Outgoing, Provider, Server},
+    providers::{Context, Delivered, Outcome, Outgoing, Probed, Provider, Server},
     resources::Reason,
 };
 
@@ -27,6 +27,9 @@ impl Folder {
             messages_per_connection: 1,
             connect_timeout: Duration::from_secs(1),
             state_dir: self.0.clone(),
+            egress: crate::egress::Egress::Everywhere,
+            permissions: crate::providers::Permissions::default(),
+            http: crate::providers::http::Clients::default(),
         }
     }
 }
@@ -46,6 +49,7 @@ fn message(token: u64, recipient: &str) -> Outgoing {
         content,
         needs_8bit: false,
         needs_smtputf8: false,
+        run: Arc::default(),
     }
 }
 
@@ -66,7 +70,7 @@ async fn writes_each_message_to_a_file_of_its_own() {
         (Outbox::default().build(folder.context()).unwrap(), default_path("ns/box")),
         (Outbox { path: Some("previews".to_owned()) }.build(folder.context()).unwrap(), PathBuf::from("previews")),
     ] {
-        assert_eq!(server.probe().await, Some(Ok(())));
+        assert_eq!(server.probe().await, Some(Ok(Probed::default())));
         assert_eq!(fs::read_dir(folder.0.join(&path).join("tmp")).unwrap().count(), 0, "the probe leaves nothing");
         let delivered = deliver(&*server, &["a@example.com", "b@example.com"]).await;
         assert_eq!(delivered.len(), 2);

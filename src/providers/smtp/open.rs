@@ -21,7 +21,11 @@ use super::{
     line::Line,
     stream::Stream,
 };
-use crate::{providers::Failure, resources::Reason};
+use crate::{
+    egress::{Egress, ResolveError},
+    providers::Failure,
+    resources::Reason,
+};
 
 /// Addresses of a host that are tried.
 const ADDRESSES_MAX: usize = 8;
@@ -47,6 +51,8 @@ pub struct Target {
     pub login: Option<Login>,
     /// For each step.
     pub step_timeout: Duration,
+    /// Where it may be.
+    pub egress: Egress,
 }
 
 /// The TLS set-up that trusts an own authority and no other.
@@ -99,16 +105,21 @@ impl Target {
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let not_allowed = || {
+            let to_do = "Use a host that the public internet finds, or ask the operator (--deny-private-networks).";
+            self.place.connection(Reason::AddressNotAllowed, "the host has no address that may be contacted", to_do)
+        };
         if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, self.port)]);
+            return if self.egress.permits(address) { Ok(vec![SocketAddr::new(address, self.port)]) } else { Err(not_allowed()) };
         }
         let not_resolved = |what: &str| self.place.connection(Reason::NameNotResolved, what, "Check the spelling of host, and DNS.");
-        match tokio::time::timeout(self.step_timeout, tokio::net::lookup_host((host, self.port))).await {
+        match tokio::time::timeout(self.step_timeout, self.egress.resolve(host, self.port)).await {
             Err(_) => Err(not_resolved("the name service gave no answer in time")),
+            Ok(Err(ResolveError::NotAllowed(_))) if self.egress == Egress::PublicOnly => Err(not_allowed()),
             Ok(Err(_)) => Err(not_resolved("the host name has no address")),
-            Ok(Ok(found)) => {
-                let found: Vec<_> = found.take(ADDRESSES_MAX).collect();
-                if found.is_empty() { Err(not_resolved("the host name has no address")) } else { Ok(found) }
+            Ok(Ok(mut found)) => {
+                found.truncate(ADDRESSES_MAX);
+                Ok(found)
             }
         }
     }

@@ -2,14 +2,12 @@
 //!
 //! A reply is borrowed from buffers that are used again, so that the usual `250` costs no allocation.
 
-use std::net::IpAddr;
+use crate::providers::quote::{self, KEPT_CHARS_MAX};
 
 /// The longest line that is read, in bytes, line end included (RFC 5321 asks for 512).
 pub const LINE_BYTES_MAX: usize = 2048;
 /// The most lines of one reply.
 pub const LINES_MAX: usize = 64;
-/// The most characters of a reply that are kept for the ledger.
-pub const KEPT_CHARS_MAX: usize = 250;
 
 const BUFFER_BYTES: usize = 8 * 1024;
 
@@ -72,16 +70,7 @@ impl Reply<'_> {
         if self.text.len() + 4 <= KEPT_CHARS_MAX && self.text.iter().all(|byte| (0x20..0x7f).contains(byte)) {
             kept.push_str(&String::from_utf8_lossy(self.text));
         } else {
-            // Invisible and direction-changing characters would let a server forge what a person reads.
-            kept.extend(
-                String::from_utf8_lossy(self.text)
-                    .chars()
-                    .map(|c| if c == '\n' { ' ' } else { c })
-                    .filter(|c| {
-                        !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-                    })
-                    .take(KEPT_CHARS_MAX - 4),
-            );
+            kept.extend(quote::readable(&String::from_utf8_lossy(self.text)).take(KEPT_CHARS_MAX - 4));
         }
         kept
     }
@@ -89,9 +78,7 @@ impl Reply<'_> {
     /// The same for a condition's message, which must be stable: words that look like ids or times become `…`.
     #[must_use]
     pub fn quoted(&self) -> String {
-        let kept = self.kept();
-        let words = kept.split(' ').filter(|word| !word.is_empty());
-        words.map(|word| if is_ephemeral(word) { "…" } else { word }).collect::<Vec<_>>().join(" ")
+        quote::stable(&self.kept())
     }
 
     /// Whether the text has the word, whatever its case.
@@ -109,14 +96,6 @@ impl Reply<'_> {
         let is_number = |part: Option<&str>| part.is_some_and(|p| (1..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()));
         (is_number(parts.next()) && is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()).then_some(word)
     }
-}
-
-fn is_ephemeral(word: &str) -> bool {
-    let digits = word.bytes().filter(u8::is_ascii_digit).count();
-    let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    let is_address = bare.parse::<IpAddr>().is_ok() || word.contains('@') || word.contains("://");
-    let is_time = digits >= 4 && bare.matches(':').count() == 2;
-    is_time && !bare.contains("::") || digits >= 4 && bare.len() >= 8 && !is_address
 }
 
 /// The bytes that came and were not yet understood, and the reply being put together.

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{batch::Batch, failure::Break, line::Line, open::Target, passage::Passage};
-use crate::providers::{BoxFuture, Delivered, Failure, Outgoing, Server};
+use crate::providers::{BoxFuture, Delivered, Failure, Outgoing, Probed, Server};
 
 /// How long a connection is kept without work.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -229,7 +229,7 @@ async fn sweep(idle: Weak<Mutex<Idle>>) {
 }
 
 impl Server for SmtpServer {
-    fn probe(&self) -> BoxFuture<'_, Option<Result<(), Failure>>> {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
         Box::pin(async move {
             // The probe's own connection must not be the one too many for a server that counts them.
             let spare = {
@@ -243,7 +243,7 @@ impl Server for SmtpServer {
             Some(match self.open().await {
                 Ok(line) => {
                     line.quit().await;
-                    Ok(())
+                    Ok(Probed::default())
                 }
                 Err(failure) => Err(failure),
             })

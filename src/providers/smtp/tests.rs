@@ -52,6 +52,9 @@ fn context(secrets: &[(&str, &str, &str)]) -> Context {
         messages_per_connection: 100,
         connect_timeout: Duration::from_millis(700),
         state_dir: std::env::temp_dir(),
+        egress: crate::egress::Egress::Everywhere,
+        permissions: crate::providers::Permissions::default(),
+        http: crate::providers::http::Clients::default(),
     }
 }
 

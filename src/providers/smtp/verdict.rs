@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use super::{extensions::Extensions, failure::Place, failure::is_throttling, reply::Reply};
 use crate::{
-    providers::{Failure, Outcome, Outgoing},
+    providers::{Failure, Outcome, Outgoing, envelope},
     resources::Reason,
 };
-
-/// The longest address that is sent, in bytes (RFC 5321, 4.5.3.1: 64 and 255, and the sign between).
-pub const ADDRESS_BYTES_MAX: usize = 320;
 
 /// The end of a message that cannot be sent to a server with these extensions; none when it can.
 ///
@@ -18,15 +15,8 @@ pub const ADDRESS_BYTES_MAX: usize = 320;
 #[must_use]
 pub fn unsendable(message: &Outgoing, extensions: &Extensions) -> Option<Outcome> {
     let rejected = |reply: String| Some(Outcome::RecipientRejected { reply });
-    for (address, is_recipient) in [(&message.recipient, true), (&message.mail_from, false)] {
-        let what = if is_recipient { "recipient" } else { "sender" };
-        let has_forbidden = address.bytes().any(|byte| byte < 0x20 || matches!(byte, b'<' | b'>' | 0x7f));
-        if has_forbidden || address.chars().any(char::is_control) || is_recipient && address.is_empty() {
-            return rejected(format!("553 5.1.3 not sent: the {what} is not an address"));
-        }
-        if address.len() > ADDRESS_BYTES_MAX {
-            return rejected(format!("553 5.1.3 not sent: the {what} is longer than {ADDRESS_BYTES_MAX} bytes"));
-        }
+    if let Some(outcome) = envelope::unsendable(message) {
+        return Some(outcome);
     }
     if needs_smtputf8(message) && !extensions.has_smtputf8 {
         return rejected("550 5.6.7 not sent: the address needs SMTPUTF8, which the server does not offer".to_owned());
@@ -119,12 +109,12 @@ pub fn closing(reply: Reply<'_>, place: &Place) -> Failure {
     place.sending(Reason::ServiceNotAvailable, &what, "It is tried again; if this lasts, ask the server's operator.")
 }
 
-fn deferred(reply: Reply<'_>) -> Outcome {
-    Outcome::Deferred { reply: reply.kept(), retry_after: None }
+fn for_person(failure: Failure) -> Failure {
+    failure.for_person()
 }
 
-fn for_person(failure: Failure) -> Failure {
-    Failure { needs_person: true, ..failure }
+fn deferred(reply: Reply<'_>) -> Outcome {
+    Outcome::Deferred { reply: reply.kept(), retry_after: None }
 }
 
 /// Whether the server says, in the words of Postfix, Exim or Sendmail, that it relays for others and not for us.

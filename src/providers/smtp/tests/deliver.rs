@@ -7,7 +7,7 @@ use super::{
     script::{Act, Act::*, Rule, ScriptedServer, Taken},
     server,
 };
-use crate::providers::{Delivered, Outcome, Outgoing, Server};
+use crate::providers::{Delivered, Outcome, Outgoing, Probed, Server};
 
 const MODES: [(&str, &[&str]); 3] = [("chunking", CHUNKING), ("pipelining", PIPELINING), ("plain", PLAIN)];
 
@@ -23,6 +23,7 @@ fn message(token: u64) -> Outgoing {
         content: content(token).into(),
         needs_8bit: false,
         needs_smtputf8: false,
+        run: Arc::default(),
     }
 }
 
@@ -297,7 +298,7 @@ async fn connections_are_kept_and_limited() {
         limited.messages_per_connection = 3;
         let server = server(&yaml(&scripted), limited);
         assert_eq!(server.batch_max(), 1);
-        assert_eq!(server.probe().await, Some(Ok(())));
+        assert_eq!(server.probe().await, Some(Ok(Probed::default())));
         assert_eq!(
             server.batch_max(),
             match mode {

@@ -4,7 +4,7 @@ use super::{
     server,
 };
 use crate::{
-    providers::Failure,
+    providers::{Failure, Probed},
     resources::{Reason, Reason::*},
 };
 
@@ -17,7 +17,7 @@ async fn probe(
     rules: &[Rule],
     yaml: &str,
     secrets: &[(&str, &str, &str)],
-) -> (ScriptedServer, Result<(), Failure>) {
+) -> (ScriptedServer, Result<Probed, Failure>) {
     let scripted = ScriptedServer::start(script(extensions, rules)).await;
     let yaml = format!("{{host: 127.0.0.1, port: {}, {yaml}}}", scripted.address.port());
     let result = server(&yaml, context(secrets)).probe().await.unwrap();
@@ -96,12 +96,12 @@ async fn every_step_has_its_reason() {
 #[tokio::test]
 async fn a_good_server_is_left_in_good_order() {
     let (scripted, result) = probe(CHUNKING, &[], "encryption: None, heloName: me.example.com", &[]).await;
-    assert_eq!(result, Ok(()));
+    assert_eq!(result, Ok(Probed::default()));
     assert_eq!(scripted.seen.lock().unwrap().commands, ["EHLO me.example.com", "QUIT"]);
     assert_eq!(scripted.taken(), []);
     // An old server without EHLO, and one that never answers QUIT.
-    assert_eq!(probe(PLAIN, &[("EHLO", 0, Act::Say("500 what?"))], "encryption: None", &[]).await.1, Ok(()));
-    assert_eq!(probe(PLAIN, &[("QUIT", 0, Act::Close)], "encryption: None", &[]).await.1, Ok(()));
+    assert_eq!(probe(PLAIN, &[("EHLO", 0, Act::Say("500 what?"))], "encryption: None", &[]).await.1, Ok(Probed::default()));
+    assert_eq!(probe(PLAIN, &[("QUIT", 0, Act::Close)], "encryption: None", &[]).await.1, Ok(Probed::default()));
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn every_mechanism_logs_in_and_is_refused() {
     ] {
         for asked in [format!("mechanism: {mechanism}, "), String::new()] {
             let yaml = format!("encryption: None, auth: {{{asked}secretRef: {{name: login}}}}");
-            assert_eq!(probe(&[offers], &[], &yaml, good).await.1, Ok(()), "{mechanism}");
+            assert_eq!(probe(&[offers], &[], &yaml, good).await.1, Ok(Probed::default()), "{mechanism}");
             let failure = probe(&[offers], &[], &yaml, bad).await.1.unwrap_err();
             assert_eq!((failure.reason, failure.needs_person), (AuthenticationFailed, true), "{failure}");
         }
@@ -147,7 +147,7 @@ async fn certificates_are_checked() {
             let secrets = [LOGIN, &[("ca", "ca.crt", ca_pem.as_str())]].concat();
             let result = server(&yaml, context(&secrets)).probe().await.unwrap();
             match words {
-                None => assert_eq!(result, Ok(()), "{yaml}"),
+                None => assert_eq!(result, Ok(Probed::default()), "{yaml}"),
                 Some(words) => {
                     let failure = result.expect_err(words);
                     assert_eq!((failure.reason, failure.needs_person), (TlsFailed, true), "{failure}");

@@ -1,0 +1,346 @@
+//! A server that is an HTTP API: how a batch becomes calls, and how answers become outcomes.
+//!
+//! What differs from vendor to vendor is a [`Vendor`], pure: which request, and what an answer means. Here is the I/O, and the
+//! rule that each message has exactly one end, whatever happens.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use reqwest::Url;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{
+    BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Server, envelope,
+    http::{self, Call, Endpoint, NoAnswer, Purpose, Reply},
+};
+use crate::resources::{Reason, rule::Rule};
+
+/// What is a vendor's own. Pure.
+pub trait Vendor: Send + Sync + 'static {
+    /// A message as its call needs it.
+    type Item: Send;
+
+    /// Where the vendor's words for people stand in an answer: JSON pointers, joined where there are several.
+    const SAID: &'static [&'static str];
+
+    /// Whether the same request, asked again, is taken once only: a lost answer is then asked for again.
+    const IS_IDEMPOTENT: bool = false;
+
+    /// A read that needs the credentials; it sends nothing.
+    fn probe(&self) -> Call;
+
+    /// What the answer to the probe says.
+    ///
+    /// # Errors
+    /// When the server could not send.
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure>;
+
+    /// Messages that one call can carry.
+    fn batch_max(&self) -> usize {
+        1
+    }
+
+    /// Bytes that one call can carry, as [`Vendor::weight`] counts them.
+    fn weight_max(&self) -> usize {
+        usize::MAX
+    }
+
+    /// What a message adds to a call, bytes.
+    fn weight(&self, _item: &Self::Item) -> usize {
+        0
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// Why it can never be sent this way, as a reply for the ledger.
+    fn prepare(&self, message: &Outgoing) -> Result<Self::Item, String>;
+
+    /// Whether a message can share a call with another.
+    fn fits(&self, _first: &Self::Item, _next: &Self::Item) -> bool {
+        true
+    }
+
+    /// The request for messages that fit together; one at least.
+    fn call(&self, items: &[Self::Item]) -> Call;
+
+    /// What the answer means.
+    fn judge(&self, reply: &Reply<'_>, items: &[Self::Item]) -> Judgement;
+}
+
+/// What an answer means for the messages of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// The same for all.
+    All(Outcome),
+    /// One for each, in their order.
+    Each(Vec<Outcome>),
+    /// One of them was at fault and none was taken: each is asked for by itself.
+    Singly,
+}
+
+/// What a refusal means that is the same at every vendor; none where the vendor's own words count. `permission` is what the
+/// key needs for sending.
+#[must_use]
+pub fn usual(reply: &Reply<'_>, permission: &str) -> Option<Outcome> {
+    match reply.status() {
+        413 => Some(Outcome::RecipientRejected { reply: reply.kept() }),
+        _ => reply
+            .usual_failure(permission)
+            .map(|failure| if reply.is_uncertain() { Outcome::Unknown(failure) } else { Outcome::ServerFailed(failure) }),
+    }
+}
+
+/// Why a probe that was answered is no good, where nothing is special about the vendor.
+#[must_use]
+pub fn probe_failure(reply: &Reply<'_>) -> Failure {
+    reply.usual_failure("what the probe reads").unwrap_or_else(|| {
+        reply.fail(Reason::ProtocolError, "Check the endpoint; the vendor's API may have changed, or something stands in between.")
+    })
+}
+
+/// The bounds of `timeout`.
+pub const TIMEOUT_RULE: Rule = Rule::new(
+    "!has(self.timeout) || duration(self.timeout) >= duration('1s') && duration(self.timeout) <= duration('10m')",
+    "this must be from 1s to 10m",
+)
+.at(".timeout");
+
+/// The two regions that several vendors have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Region {
+    /// The United States.
+    #[default]
+    US,
+    /// The European Union.
+    EU,
+}
+
+/// A base URL for people: its host, and the port when it is not the usual one.
+#[must_use]
+pub fn address(base: &str) -> String {
+    Url::parse(base).map_or_else(|_| base.to_owned(), |url| http::place_of(&url))
+}
+
+/// A key that no request has had before: a UUID (RFC 9562, version 4).
+#[must_use]
+pub fn unique() -> String {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        // Unique is enough; nothing is kept secret by it.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        bytes = now.to_be_bytes();
+    }
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// A refusal that nothing is known of. It is not held for the recipient's fault: a mistake in the set-up would end every
+/// recipient of a campaign.
+#[must_use]
+pub fn unforeseen(reply: &Reply<'_>) -> Outcome {
+    Outcome::ServerFailed(reply.fail(Reason::SendFailed, "Mend what it says; messages go to other servers meanwhile."))
+}
+
+/// A server that is an HTTP API.
+pub struct ApiServer<V> {
+    vendor: V,
+    endpoint: Endpoint,
+    connections: Semaphore,
+}
+
+impl<V: Vendor> ApiServer<V> {
+    /// A server to which nothing is open yet.
+    pub fn new(vendor: V, endpoint: Endpoint, context: &Context) -> Self {
+        let connections = usize::try_from(context.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
+        Self { vendor, endpoint, connections: Semaphore::new(connections) }
+    }
+
+    async fn deliver_batch(&self, batch: &mut Batch<V::Item>) {
+        let Ok(_permit) = self.connections.acquire().await else { return };
+        batch.prepare(|message| self.vendor.prepare(message));
+        while batch.take(&self.vendor) {
+            let call = self.vendor.call(&batch.items);
+            batch.is_asked = true;
+            let mut asked_at = Instant::now();
+            let mut answer = self.endpoint.ask(call.clone(), Purpose::Delivery).await;
+            if V::IS_IDEMPOTENT && answer.as_ref().is_err_and(|no_answer| no_answer.may_have_arrived) {
+                asked_at = Instant::now();
+                answer = match self.endpoint.ask(call, Purpose::Delivery).await {
+                    // The first may have arrived, whatever is known of the second.
+                    Err(again) => Err(NoAnswer { may_have_arrived: true, ..again }),
+                    answered => answered,
+                };
+            }
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(no_answer) if no_answer.may_have_arrived => {
+                    batch.settle_all(&Outcome::Unknown(no_answer.failure.clone()), None);
+                    return batch.fail_waiting(&no_answer.failure);
+                }
+                Err(no_answer) => return batch.fail(&no_answer.failure),
+            };
+            let round_trip = Some(asked_at.elapsed());
+            let reply = self.endpoint.read(&answer, Purpose::Delivery, V::SAID);
+            match self.vendor.judge(&reply, &batch.items) {
+                Judgement::All(outcome) => {
+                    batch.settle_all(&outcome, round_trip);
+                    // The next call would fare no better.
+                    if let Outcome::ServerFailed(failure) | Outcome::Unknown(failure) = outcome {
+                        return batch.fail_waiting(&failure);
+                    }
+                }
+                Judgement::Each(outcomes) if outcomes.len() == batch.items.len() => batch.settle_each(outcomes, round_trip),
+                Judgement::Each(_) => {
+                    let what = "the answer does not name each message once";
+                    let failure =
+                        self.endpoint.place.sending(Reason::ProtocolError, what, "The vendor's API has changed, or something in between.");
+                    batch.settle_all(&Outcome::Unknown(failure.clone()), round_trip);
+                    return batch.fail_waiting(&failure);
+                }
+                Judgement::Singly if batch.items.len() == 1 => batch.settle_all(&unforeseen(&reply), round_trip),
+                Judgement::Singly => batch.split(),
+            }
+        }
+    }
+}
+
+impl<V: Vendor> Server for ApiServer<V> {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+        Box::pin(async move {
+            let answer = match self.endpoint.ask(self.vendor.probe(), Purpose::Probe).await {
+                Ok(answer) => answer,
+                Err(no_answer) => return Some(Err(no_answer.failure)),
+            };
+            Some(self.vendor.judge_probe(&self.endpoint.read(&answer, Purpose::Probe, V::SAID)))
+        })
+    }
+
+    fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
+        // Made here and not within the future, so that a future which is never polled gives outcomes as well.
+        let mut batch = Batch::new(batch, outcomes);
+        Box::pin(async move { self.deliver_batch(&mut batch).await })
+    }
+
+    fn batch_max(&self) -> usize {
+        self.vendor.batch_max()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        // Connections are shared, and close by themselves when they are idle.
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The messages of one call of `deliver`; each has exactly one end.
+struct Batch<I> {
+    unread: Vec<Outgoing>,
+    waiting: VecDeque<(Outgoing, I)>,
+    /// The messages of the call that is made, and what it is made of.
+    flying: Vec<Outgoing>,
+    items: Vec<I>,
+    /// Whether the call has begun.
+    is_asked: bool,
+    is_singly: bool,
+    outcomes: mpsc::UnboundedSender<Delivered>,
+}
+
+impl<I> Batch<I> {
+    fn new(unread: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> Self {
+        Self { unread, waiting: VecDeque::new(), flying: Vec::new(), items: Vec::new(), is_asked: false, is_singly: false, outcomes }
+    }
+
+    fn give(&self, message: Outgoing, outcome: Outcome, round_trip: Option<Duration>) {
+        // When nobody listens any more, nobody is left to tell.
+        let _ = self.outcomes.send(Delivered { message, outcome, round_trip });
+    }
+
+    fn prepare(&mut self, prepare: impl Fn(&Outgoing) -> Result<I, String>) {
+        for message in std::mem::take(&mut self.unread) {
+            match envelope::unsendable(&message)
+                .map_or_else(|| prepare(&message).map_err(|reply| Outcome::RecipientRejected { reply }), Err)
+            {
+                Ok(item) => self.waiting.push_back((message, item)),
+                Err(outcome) => self.give(message, outcome, None),
+            }
+        }
+    }
+
+    /// Takes the messages of the next call: the first that waits, and those that fit to it. False when none waits.
+    fn take<V: Vendor<Item = I>>(&mut self, vendor: &V) -> bool {
+        let max = if self.is_singly { 1 } else { vendor.batch_max() };
+        self.is_asked = false;
+        let mut weight = 0;
+        let mut rest = VecDeque::new();
+        for (message, item) in std::mem::take(&mut self.waiting) {
+            let own = vendor.weight(&item);
+            let is_taken = match self.items.first() {
+                None => true,
+                Some(first) => self.items.len() < max && weight + own <= vendor.weight_max() && vendor.fits(first, &item),
+            };
+            if is_taken {
+                weight += own;
+                self.flying.push(message);
+                self.items.push(item);
+            } else {
+                rest.push_back((message, item));
+            }
+        }
+        self.waiting = rest;
+        !self.items.is_empty()
+    }
+
+    /// Puts the messages of the call back to be asked for one by one.
+    fn split(&mut self) {
+        self.is_singly = true;
+        let back = std::mem::take(&mut self.flying).into_iter().zip(std::mem::take(&mut self.items));
+        for pair in back.collect::<Vec<_>>().into_iter().rev() {
+            self.waiting.push_front(pair);
+        }
+    }
+
+    fn settle_all(&mut self, outcome: &Outcome, round_trip: Option<Duration>) {
+        self.items.clear();
+        for message in std::mem::take(&mut self.flying) {
+            self.give(message, outcome.clone(), round_trip);
+        }
+    }
+
+    fn settle_each(&mut self, outcomes: Vec<Outcome>, round_trip: Option<Duration>) {
+        self.items.clear();
+        for (message, outcome) in std::mem::take(&mut self.flying).into_iter().zip(outcomes) {
+            self.give(message, outcome, round_trip);
+        }
+    }
+
+    /// The server failed before it took any of them.
+    fn fail(&mut self, failure: &Failure) {
+        self.settle_all(&Outcome::ServerFailed(failure.clone()), None);
+        self.fail_waiting(failure);
+    }
+
+    fn fail_waiting(&mut self, failure: &Failure) {
+        for message in std::mem::take(&mut self.unread) {
+            self.give(message, Outcome::ServerFailed(failure.clone()), None);
+        }
+        for (message, _) in std::mem::take(&mut self.waiting) {
+            self.give(message, Outcome::ServerFailed(failure.clone()), None);
+        }
+    }
+}
+
+impl<I> Drop for Batch<I> {
+    /// A dropped future still owes every message its end.
+    fn drop(&mut self) {
+        let failure = Failure::new(Reason::Stalling, "The delivery was interrupted; messages that were not sent are tried again.");
+        let end = if self.is_asked { Outcome::Unknown } else { Outcome::ServerFailed };
+        self.settle_all(&end(failure.clone()), None);
+        self.fail_waiting(&failure);
+    }
+}

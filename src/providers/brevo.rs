@@ -1,0 +1,256 @@
+//! Brevo (Sendinblue) by its API v3.
+//!
+//! Takes no MIME, so messages are taken apart. Messages of one sender without files share a call (`messageVersions`).
+//! Brevo's template language is at work in every message, so `{{` and `{%` in HTML go as character references.
+//!
+//! Sources: the vendor's OpenAPI document (`/smtp/email`, `/account`), developers.brevo.com, "Batch send" and "Error codes".
+
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Judgement, Vendor},
+    http::{Call, Endpoint, Reply, sensitive},
+    structured::{Mailbox, Structured},
+};
+use crate::resources::{Duration, LocalRef, Reason, pattern};
+
+/// Brevo by its API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
+pub struct Brevo {
+    /// The Secret with `apiKey`: an API key (not the SMTP key), of a sub-account as well.
+    pub secret_ref: LocalRef,
+    /// Tags of all messages, 9 at most; the campaign's name is added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9), inner(length(min = 1, max = 64), regex(pattern = pattern::LABEL)), extend("x-kubernetes-list-type" = "set"))]
+    pub tags: Vec<String>,
+    /// Messages that share a call; 1 to 500, 50 when absent. What a lost answer leaves unknown is no more than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 500))]
+    pub batch_size: Option<u32>,
+    /// The API's address; Brevo's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
+    pub endpoint: Option<String>,
+    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+impl Brevo {
+    fn base(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or("https://api.brevo.com")
+    }
+}
+
+impl ServerType for Brevo {
+    const INFO: TypeInfo = TypeInfo {
+        title: "Brevo, API",
+        secret_keys: &[("apiKey", "an API key (v3), not the SMTP key")],
+        probe: "GET /v3/account: the account, its credits, and whether it may send (Brevo allows 100 of these an hour)",
+        carries: "JSON; messages of one sender without files share a call, 500 at most",
+    };
+}
+
+impl Provider for Brevo {
+    fn secrets(&self) -> Vec<SecretUse> {
+        vec![SecretUse::of("spec.provider.brevo.secretRef", &self.secret_ref, "apiKey")]
+    }
+
+    fn address(&self) -> String {
+        api::address(self.base())
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let key = context.secret_text(&self.secret_ref, "apiKey", &self.address())?;
+        let header = sensitive(key.expose_text().unwrap_or_default())
+            .map_err(|_| context.secret_unfit(&self.secret_ref, "apiKey", &self.address()))?;
+        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![key])?;
+        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), key: header }, endpoint, &context)))
+    }
+}
+
+struct Sending {
+    spec: Brevo,
+    key: HeaderValue,
+}
+
+/// A message: what a call has once, and what each version has.
+pub struct Item {
+    sender: Value,
+    tags: Vec<String>,
+    files: Vec<Value>,
+    version: Map<String, Value>,
+    size: usize,
+}
+
+impl Sending {
+    fn with_credentials(&self, call: Call) -> Call {
+        call.with(HeaderName::from_static("api-key"), self.key.clone())
+    }
+}
+
+fn mailbox(mailbox: &Mailbox) -> Value {
+    match &mailbox.name {
+        // 70 characters at most.
+        Some(name) => json!({"email": mailbox.address, "name": name.chars().take(70).collect::<String>()}),
+        None => json!({"email": mailbox.address}),
+    }
+}
+
+/// `list-unsubscribe` as `List-Unsubscribe`, the only form that Brevo takes.
+fn title_case(name: &str) -> String {
+    let word = |word: &str| word.chars().enumerate().map(|(at, c)| if at == 0 { c.to_ascii_uppercase() } else { c }).collect::<String>();
+    name.split('-').map(word).collect::<Vec<_>>().join("-")
+}
+
+impl Vendor for Sending {
+    type Item = Item;
+
+    const SAID: &'static [&'static str] = &["/code", "/message"];
+    const IS_IDEMPOTENT: bool = true;
+
+    fn probe(&self) -> Call {
+        self.with_credentials(Call::get("v3/account"))
+    }
+
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+        match reply.status() {
+            200 => {}
+            401 if reply.mentions("ip address") => {
+                return Err(reply
+                    .fail(Reason::PermissionDenied, "Allow this machine's IP address in Brevo (Security, Authorised IPs).")
+                    .for_person());
+            }
+            _ => return Err(api::probe_failure(reply)),
+        }
+        if reply.json.pointer("/relay/enabled").and_then(Value::as_bool) == Some(false) {
+            return Err(reply
+                .fail_with(Reason::SendingPaused, "transactional mail is not enabled for the account", "Ask Brevo to activate it.")
+                .for_person());
+        }
+        Ok(Probed::default())
+    }
+
+    fn batch_max(&self) -> usize {
+        self.spec.batch_size.unwrap_or(50) as usize
+    }
+
+    fn weight_max(&self) -> usize {
+        10 << 20
+    }
+
+    fn weight(&self, item: &Item) -> usize {
+        item.size
+    }
+
+    fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
+        let read = Structured::read(message)?;
+        let mut version = Map::new();
+        version.insert("to".to_owned(), json!([mailbox(&read.to)]));
+        version.insert("subject".to_owned(), read.subject.clone().into());
+        if let Some(reply_to) = read.reply_to.first() {
+            version.insert("replyTo".to_owned(), mailbox(reply_to));
+        }
+        if let Some(html) = &read.html {
+            version.insert("htmlContent".to_owned(), html.replace("{{", "&#123;&#123;").replace("{%", "&#123;%").into());
+        }
+        if let Some(text) = &read.text {
+            version.insert("textContent".to_owned(), text.clone().into());
+        }
+        if read.html.is_none() && read.text.is_none() {
+            return Err("550 5.6.0 not sent: Brevo takes no message without a body".to_owned());
+        }
+        let mut headers: Map<String, Value> = read.headers.iter().map(|(name, value)| (title_case(name), value.clone().into())).collect();
+        let custom = json!({"campaign": message.run.campaign, "run": message.run.run, "messageId": read.message_id});
+        headers.insert("X-Mailin-Custom".to_owned(), custom.to_string().into());
+        if !read.message_id.is_empty() {
+            headers.insert("Message-Id".to_owned(), format!("<{}>", read.message_id).into());
+        }
+        version.insert("headers".to_owned(), headers.into());
+        let mut tags = self.spec.tags.clone();
+        if !message.run.campaign.is_empty() {
+            tags.push(message.run.campaign.clone());
+        }
+        let files = read.attachments.iter().map(|file| json!({"name": file.name, "content": STANDARD.encode(&file.content)})).collect();
+        Ok(Item { sender: mailbox(&read.from), tags, files, version, size: message.content.len() * 2 })
+    }
+
+    fn fits(&self, first: &Item, next: &Item) -> bool {
+        let shape = |item: &Item| (item.version.contains_key("htmlContent"), item.version.contains_key("textContent"));
+        first.sender == next.sender
+            && first.tags == next.tags
+            && first.files.is_empty()
+            && next.files.is_empty()
+            && shape(first) == shape(next)
+    }
+
+    fn call(&self, items: &[Item]) -> Call {
+        let Some(first) = items.first() else { return Call::get("v3/smtp/email") };
+        let mut body = Map::new();
+        body.insert("sender".to_owned(), first.sender.clone());
+        if !first.tags.is_empty() {
+            body.insert("tags".to_owned(), first.tags.clone().into());
+        }
+        if let [only] = items {
+            body.extend(only.version.clone());
+            if !only.files.is_empty() {
+                body.insert("attachment".to_owned(), only.files.clone().into());
+            }
+        } else {
+            // What a version changes has to be there once for all.
+            for name in ["subject", "htmlContent", "textContent"] {
+                body.extend(first.version.get(name).map(|value| (name.to_owned(), value.clone())));
+            }
+            body.insert("headers".to_owned(), json!({}));
+            body.insert("messageVersions".to_owned(), items.iter().map(|item| Value::from(item.version.clone())).collect());
+        }
+        let mut body = Value::from(body);
+        // A request with a known key is taken no second time, for at least 15 minutes.
+        body["headers"]["idempotencyKey"] = api::unique().into();
+        self.with_credentials(Call::post_json("v3/smtp/email", &body))
+    }
+
+    fn judge(&self, reply: &Reply<'_>, items: &[Item]) -> Judgement {
+        let for_person = |reason, to_do| Judgement::All(Outcome::ServerFailed(reply.fail(reason, to_do).for_person()));
+        let code = reply.text("/code").unwrap_or_default();
+        match (reply.status(), code.as_str()) {
+            (200..=202, _) => {
+                let ids = reply.json.pointer("/messageIds").and_then(Value::as_array);
+                match ids.filter(|ids| ids.len() == items.len() && items.len() > 1) {
+                    Some(ids) => Judgement::Each(ids.iter().map(|id| reply.accepted(id.as_str().map(str::to_owned))).collect()),
+                    None => Judgement::All(reply.accepted(reply.text("/messageId").or_else(|| reply.text("/messageIds/0")))),
+                }
+            }
+            (401, _) if reply.mentions("ip address") => {
+                for_person(Reason::PermissionDenied, "Allow this machine's IP address in Brevo (Security, Authorised IPs).")
+            }
+            (402, _) | (_, "not_enough_credits") => {
+                Judgement::All(Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Buy credits at Brevo, or wait for the next day.")))
+            }
+            (_, "account_under_validation") => {
+                for_person(Reason::AccountSuspended, "Brevo still looks at the account: wait for it, or ask.")
+            }
+            (403, _) if reply.mentions("not yet activated") => {
+                for_person(Reason::SendingPaused, "Ask Brevo to activate transactional mail.")
+            }
+            (400 | 409, _) if reply.mentions("idempotency") || code == "duplicate_request" => {
+                Judgement::All(reply.accepted(Some("taken before".to_owned())))
+            }
+            (400, _) if reply.mentions("sender") => {
+                for_person(Reason::SenderRefused, "Verify the From address or its domain at Brevo (Senders).")
+            }
+            (400, _) if items.len() > 1 => Judgement::Singly,
+            (400, "invalid_parameter" | "missing_parameter") => Judgement::All(Outcome::RecipientRejected { reply: reply.kept() }),
+            _ => Judgement::All(api::usual(reply, "the right to send").unwrap_or_else(|| api::unforeseen(reply))),
+        }
+    }
+}

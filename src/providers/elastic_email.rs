@@ -1,0 +1,194 @@
+//! Elastic Email by its API v4.
+//!
+//! Takes no MIME, so messages are taken apart. Its bulk call shares one content between recipients; ours differ, so each has a
+//! call of its own.
+//!
+//! Sources: the vendor's OpenAPI document (`/emails/transactional`, `/domains`), help.elasticemail.com.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Judgement, Vendor},
+    http::{Call, Endpoint, Reply, sensitive},
+    structured::Structured,
+};
+use crate::resources::{Duration, LocalRef, Reason, pattern};
+
+/// Elastic Email by its API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
+pub struct ElasticEmail {
+    /// The Secret with `apiKey`: an API key (of a subaccount as well) that may send and view domains.
+    pub secret_ref: LocalRef,
+    /// The channel, the vendor's label for reports; the campaign's name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
+    pub channel: Option<String>,
+    /// The pool of own IP addresses to send from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
+    pub ip_pool: Option<String>,
+    /// Whether opens are tracked; as the account is set when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track_opens: Option<bool>,
+    /// Whether links are rewritten to track clicks; as the account is set when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track_clicks: Option<bool>,
+    /// The API's address; Elastic Email's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
+    pub endpoint: Option<String>,
+    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+impl ElasticEmail {
+    fn base(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or("https://api.elasticemail.com")
+    }
+}
+
+impl ServerType for ElasticEmail {
+    const INFO: TypeInfo = TypeInfo {
+        title: "Elastic Email, API",
+        secret_keys: &[("apiKey", "an API key that may send and view domains")],
+        probe: "GET /v4/domains: the account's domains",
+        carries: "JSON, one message a call",
+    };
+}
+
+impl Provider for ElasticEmail {
+    fn secrets(&self) -> Vec<SecretUse> {
+        vec![SecretUse::of("spec.provider.elasticEmail.secretRef", &self.secret_ref, "apiKey")]
+    }
+
+    fn address(&self) -> String {
+        api::address(self.base())
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let key = context.secret_text(&self.secret_ref, "apiKey", &self.address())?;
+        let header = sensitive(key.expose_text().unwrap_or_default())
+            .map_err(|_| context.secret_unfit(&self.secret_ref, "apiKey", &self.address()))?;
+        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![key])?;
+        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), key: header }, endpoint, &context)))
+    }
+}
+
+struct Sending {
+    spec: ElasticEmail,
+    key: HeaderValue,
+}
+
+impl Sending {
+    fn with_credentials(&self, call: Call) -> Call {
+        call.with(HeaderName::from_static("x-elasticemail-apikey"), self.key.clone())
+    }
+}
+
+impl Vendor for Sending {
+    type Item = Value;
+
+    const SAID: &'static [&'static str] = &["/Error", "/error", "/title"];
+
+    fn probe(&self) -> Call {
+        self.with_credentials(Call::get("v4/domains"))
+    }
+
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+        match reply.status() {
+            200 => Ok(Probed::default()),
+            _ if reply.mentions("access denied") || reply.status() == 403 => Err(reply
+                .fail(Reason::PermissionDenied, "Let the API key view domains as well, so that it can be tested without sending.")
+                .for_person()),
+            _ => Err(api::probe_failure(reply)),
+        }
+    }
+
+    fn prepare(&self, message: &Outgoing) -> Result<Value, String> {
+        let read = Structured::read(message)?;
+        let bodies = [("HTML", &read.html), ("PlainText", &read.text)];
+        let bodies: Vec<Value> = bodies
+            .iter()
+            .filter_map(|(kind, body)| body.as_ref().map(|body| json!({"ContentType": kind, "Content": body, "Charset": "utf-8"})))
+            .collect();
+        if bodies.is_empty() {
+            return Err("550 5.6.0 not sent: Elastic Email takes no message without a body".to_owned());
+        }
+        let mut headers: Map<String, Value> = read.headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+        if !read.message_id.is_empty() {
+            headers.insert("Message-ID".to_owned(), format!("<{}>", read.message_id).into());
+        }
+        let mut content = json!({
+            "Body": bodies,
+            "From": Structured::full(&read.from),
+            "Subject": read.subject,
+            "Headers": headers,
+            // Comes back with events.
+            "Postback": format!("{} {} {}", message.run.campaign, message.run.run, read.message_id).trim(),
+        });
+        if let Some(reply_to) = read.reply_to.first() {
+            content["ReplyTo"] = Structured::full(reply_to).into();
+        }
+        if !read.attachments.is_empty() {
+            let files = read.attachments.iter();
+            content["Attachments"] = files
+                .map(|file| json!({"BinaryContent": STANDARD.encode(&file.content), "Name": file.name, "ContentType": file.content_type}))
+                .collect();
+        }
+        let mut options = Map::new();
+        let channel = self.spec.channel.as_ref().unwrap_or(&message.run.campaign);
+        if !channel.is_empty() {
+            options.insert("ChannelName".to_owned(), channel.clone().into());
+        }
+        options.extend(self.spec.ip_pool.clone().map(|pool| ("PoolName".to_owned(), pool.into())));
+        options.extend(self.spec.track_opens.map(|track| ("TrackOpens".to_owned(), track.into())));
+        options.extend(self.spec.track_clicks.map(|track| ("TrackClicks".to_owned(), track.into())));
+        Ok(json!({"Recipients": {"To": [Structured::full(&read.to)]}, "Content": content, "Options": options}))
+    }
+
+    fn call(&self, items: &[Value]) -> Call {
+        self.with_credentials(Call::post_json("v4/emails/transactional", items.first().unwrap_or(&Value::Null)))
+    }
+
+    fn judge(&self, reply: &Reply<'_>, _items: &[Value]) -> Judgement {
+        let for_person = |reason, to_do| Outcome::ServerFailed(reply.fail(reason, to_do).for_person());
+        Judgement::All(match reply.status() {
+            200 => reply.accepted(reply.text("/MessageID").or_else(|| reply.text("/TransactionID"))),
+            // The vendor answers most refusals with 400, and says in words what they are.
+            400 | 422 if reply.mentions("apikey") || reply.mentions("api key") => {
+                for_person(Reason::AuthenticationFailed, "Put apiKey in the Secret right; it may have been revoked.")
+            }
+            400 | 403 if reply.mentions("access denied") || reply.mentions("permission") => {
+                for_person(Reason::PermissionDenied, "Let the API key send by HTTP.")
+            }
+            400 | 402 | 422 if reply.mentions("credit") || reply.mentions("limit") => {
+                Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Buy credits or raise the limit at Elastic Email, or wait."))
+            }
+            400 | 403 | 422
+                if reply.mentions("suspended")
+                    || reply.mentions("not active")
+                    || reply.mentions("under review")
+                    || reply.mentions("disabled") =>
+            {
+                for_person(Reason::AccountSuspended, "Ask Elastic Email why the account may not send.")
+            }
+            400 | 422 if reply.mentions("sender") || reply.mentions("from") || reply.mentions("domain") => {
+                for_person(Reason::SenderRefused, "Verify the From address's domain at Elastic Email.")
+            }
+            400 | 422 if reply.mentions("recipient") || reply.mentions("email address") || reply.mentions("suppress") => {
+                Outcome::RecipientRejected { reply: reply.kept() }
+            }
+            _ => api::usual(reply, "the right to send by HTTP").unwrap_or_else(|| api::unforeseen(reply)),
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! What no server of any type is asked to take. Pure.
+
+use super::{Outcome, Outgoing};
+
+/// The longest address that is sent, in bytes (RFC 5321, 4.5.3.1: 64 and 255, and the sign between).
+pub const ADDRESS_BYTES_MAX: usize = 320;
+
+/// The end of a message whose envelope cannot be meant; none when it can be sent.
+#[must_use]
+pub fn unsendable(message: &Outgoing) -> Option<Outcome> {
+    let rejected = |reply: String| Some(Outcome::RecipientRejected { reply });
+    for (address, is_recipient) in [(&message.recipient, true), (&message.mail_from, false)] {
+        let what = if is_recipient { "recipient" } else { "sender" };
+        let has_forbidden = address.bytes().any(|byte| byte < 0x20 || matches!(byte, b'<' | b'>' | 0x7f));
+        if has_forbidden || address.chars().any(char::is_control) || is_recipient && address.is_empty() {
+            return rejected(format!("553 5.1.3 not sent: the {what} is not an address"));
+        }
+        if address.len() > ADDRESS_BYTES_MAX {
+            return rejected(format!("553 5.1.3 not sent: the {what} is longer than {ADDRESS_BYTES_MAX} bytes"));
+        }
+    }
+    None
+}

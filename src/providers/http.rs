@@ -1,0 +1,443 @@
+//! Calls of a vendor's HTTP API: timed, bounded, never redirected, and honest about whether the request may have arrived.
+
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use reqwest::{Client, Url, redirect::Policy};
+use serde_json::Value;
+
+use super::{Context, Failure, place::Place, quote};
+use crate::{
+    egress::{Egress, client},
+    resources::{Duration as Span, Reason, secret::SecretValue},
+};
+
+/// For name lookup, connection and TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection without work is closed after so long: before the vendor closes it, lest a request meets the closing.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+/// What is read of an answer, bytes.
+const ANSWER_MAX: usize = 1 << 20;
+/// The longest pause that a vendor may ask for with Retry-After.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long an answer to a delivery is waited for when the spec does not say.
+pub const TIMEOUT: Span = Span::from_secs(60);
+
+/// The clients of a process: one for each way out, made when first asked for, so that a thousand servers share connections.
+#[derive(Clone, Debug, Default)]
+pub struct Clients(Arc<[OnceLock<Client>; 3]>);
+
+impl Clients {
+    /// The client for a URL.
+    ///
+    /// # Errors
+    /// When this machine's TLS set-up does not allow one.
+    pub fn get(&self, egress: Egress, url: &Url) -> Result<Client, String> {
+        let slot = match egress {
+            Egress::PublicOnly => 0,
+            Egress::Everywhere if client::is_local(url) => 1,
+            Egress::Everywhere => 2,
+        };
+        if let Some(client) = self.0[slot].get() {
+            return Ok(client.clone());
+        }
+        let made = own_client(egress, url, |builder| builder)?;
+        Ok(self.0[slot].get_or_init(|| made).clone())
+    }
+}
+
+/// A client of its own, for what cannot be shared.
+///
+/// # Errors
+/// When this machine's TLS set-up does not allow one.
+pub fn own_client(
+    egress: Egress,
+    url: &Url,
+    change: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<Client, String> {
+    let builder = client::builder(egress, client::is_local(url))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_MAX)
+        .tcp_nodelay(true)
+        // Credentials would go along.
+        .redirect(Policy::none());
+    change(builder).build().map_err(|error| innermost(&error).to_string())
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// GET or POST.
+    pub method: Method,
+    /// The path below the API's base, with its query: `v3/mail/send`.
+    pub path: String,
+    /// Headers, credentials among them (marked sensitive).
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The type of the body, and the body.
+    pub body: Option<(HeaderValue, Bytes)>,
+}
+
+impl Call {
+    /// A read.
+    #[must_use]
+    pub fn get(path: impl Into<String>) -> Self {
+        Self { method: Method::GET, path: path.into(), headers: Vec::new(), body: None }
+    }
+
+    /// A request with a JSON body.
+    #[must_use]
+    pub fn post_json(path: impl Into<String>, body: &Value) -> Self {
+        Self::post(path, HeaderValue::from_static("application/json"), body.to_string().into())
+    }
+
+    /// A request with any body.
+    #[must_use]
+    pub fn post(path: impl Into<String>, content_type: HeaderValue, body: Bytes) -> Self {
+        Self { method: Method::POST, path: path.into(), headers: Vec::new(), body: Some((content_type, body)) }
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, 1 MiB at most.
+    pub body: Bytes,
+}
+
+/// A call without an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoAnswer {
+    /// Why.
+    pub failure: Failure,
+    /// Whether the request may have arrived: what it asked for may be done.
+    pub may_have_arrived: bool,
+}
+
+/// What a call is for: it makes the first words of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A test.
+    Probe,
+    /// Sending.
+    Delivery,
+}
+
+/// A vendor's API as one server uses it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    base: Url,
+    client: Client,
+    timeout: Duration,
+    probe_timeout: Duration,
+    hidden: Vec<SecretValue>,
+    /// Where it is, for people.
+    pub place: Place,
+}
+
+impl Endpoint {
+    /// An API at `base`, which ends in `/`; `hidden` is struck out of what is quoted.
+    ///
+    /// # Errors
+    /// When the base is no URL that may be called.
+    pub fn new(context: &Context, base: &str, timeout: Option<Span>, hidden: Vec<SecretValue>) -> Result<Self, Failure> {
+        let unfit = |why: String| Failure::new(Reason::InvalidSpec, format!("The endpoint `{base}` cannot be called: {why}.")).for_person();
+        let base_url = if base.ends_with('/') { base.to_owned() } else { format!("{base}/") };
+        let url = Url::parse(&base_url).map_err(|error| unfit(error.to_string()))?;
+        let client =
+            context.http.get(context.egress, &url).map_err(|error| unfit(format!("this machine's TLS cannot be used: {error}")))?;
+        Self::with_client(context, url, client, timeout, hidden)
+    }
+
+    /// The same with a client of its own.
+    ///
+    /// # Errors
+    /// When the address may not be contacted, or would get credentials without encryption.
+    pub fn with_client(
+        context: &Context,
+        base: Url,
+        client: Client,
+        timeout: Option<Span>,
+        hidden: Vec<SecretValue>,
+    ) -> Result<Self, Failure> {
+        let place = Place::named(place_of(&base));
+        if !client::permits_url(context.egress, &base) {
+            return Err(place.connection(Reason::AddressNotAllowed, "it may not be contacted", NOT_ALLOWED).for_person());
+        }
+        if base.scheme() != "https" && !(base.scheme() == "http" && client::is_local(&base)) {
+            let what = "this would send the credentials unencrypted";
+            return Err(place.connection(Reason::InvalidSpec, what, "Use https (http only for localhost).").for_person());
+        }
+        Ok(Self { base, client, timeout: timeout.unwrap_or(TIMEOUT).std(), probe_timeout: context.connect_timeout, hidden, place })
+    }
+
+    /// Asks, and reads the whole answer.
+    ///
+    /// # Errors
+    /// When no answer came.
+    pub async fn ask(&self, call: Call, purpose: Purpose) -> Result<Answer, NoAnswer> {
+        let timeout = if purpose == Purpose::Probe { self.probe_timeout } else { self.timeout };
+        let url = self.base.join(&call.path).map_err(|error| NoAnswer {
+            failure: Failure::new(Reason::InvalidSpec, format!("`{}` is no path of the API: {error}.", call.path)).for_person(),
+            may_have_arrived: false,
+        })?;
+        let mut request = self.client.request(call.method, url).timeout(timeout);
+        for (name, value) in call.headers {
+            request = request.header(name, value);
+        }
+        if let Some((content_type, body)) = call.body {
+            request = request.header(header::CONTENT_TYPE, content_type).body(body);
+        }
+        let mut response = request.send().await.map_err(|error| self.no_answer(error, timeout, purpose))?;
+        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() < ANSWER_MAX => body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_MAX - body.len())]),
+                Ok(_) => break,
+                // A refusal is one without its words as well; what was taken has to be said in whole.
+                Err(_) if status >= 400 => break,
+                Err(error) => return Err(self.no_answer(error, timeout, purpose)),
+            }
+        }
+        Ok(Answer { status, headers, body: body.into() })
+    }
+
+    /// What an answer says.
+    #[must_use]
+    pub fn read<'a>(&'a self, answer: &'a Answer, purpose: Purpose, said: &'static [&'static str]) -> Reply<'a> {
+        let json = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        Reply { answer, json, said, endpoint: self, purpose }
+    }
+
+    fn no_answer(&self, error: reqwest::Error, timeout: Duration, purpose: Purpose) -> NoAnswer {
+        let may_have_arrived = !(error.is_connect() || error.is_builder());
+        NoAnswer { failure: self.transport_failure(&error, timeout, purpose), may_have_arrived }
+    }
+
+    fn transport_failure(&self, error: &reqwest::Error, timeout: Duration, purpose: Purpose) -> Failure {
+        let fail = |reason: Reason, what: &str, to_do: &str| self.fail(purpose, reason, what, to_do);
+        if client::is_not_allowed(error) {
+            return fail(Reason::AddressNotAllowed, "it may not be contacted", NOT_ALLOWED);
+        }
+        if error.is_timeout() {
+            let limit = if error.is_connect() { timeout.min(CONNECT_TIMEOUT) } else { timeout };
+            let limit = Span::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+            let what = format!("the vendor gave no answer within {limit}");
+            return fail(Reason::TimedOut, &what, "Check the network and firewalls in between, or raise the timeout.");
+        }
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(inner) = cause {
+            if inner.to_string() == "dns error" {
+                return fail(Reason::NameNotResolved, "the host name has no address", "Check the spelling of the endpoint, and DNS.");
+            }
+            if let Some(io) = inner.downcast_ref::<io::Error>() {
+                if io.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
+                    return self.place.tls(io, self.base.host_str().unwrap_or_default());
+                }
+                if error.is_connect() {
+                    return self.place.not_connected(io);
+                }
+            }
+            cause = inner.source();
+        }
+        fail(Reason::ConnectionLost, "the connection was lost before the answer came", "Check the network in between.")
+    }
+
+    fn fail(&self, purpose: Purpose, reason: Reason, what: &str, to_do: &str) -> Failure {
+        match purpose {
+            Purpose::Probe => self.place.connection(reason, what, to_do),
+            Purpose::Delivery => self.place.sending(reason, what, to_do),
+        }
+    }
+
+    fn scrubbed(&self, text: &str) -> String {
+        let hidden = self.hidden.iter().filter_map(SecretValue::expose_text).filter(|secret| secret.len() > 3);
+        hidden.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+}
+
+/// An answer, ready to be judged.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    answer: &'a Answer,
+    /// The body; null when it is no JSON.
+    pub json: Value,
+    said: &'static [&'static str],
+    endpoint: &'a Endpoint,
+    purpose: Purpose,
+}
+
+impl Reply<'_> {
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.answer.status
+    }
+
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.answer.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// A text in the body, by JSON pointer (RFC 6901); numbers as well.
+    #[must_use]
+    pub fn text(&self, pointer: &str) -> Option<String> {
+        match self.json.pointer(pointer)? {
+            Value::String(text) if !text.is_empty() => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The vendor's own words, or the start of the body when it is plain text; in one line, without our secrets.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let own = self.said.iter().filter_map(|pointer| self.text(pointer)).collect::<Vec<_>>().join(": ");
+        let body = || match std::str::from_utf8(&self.answer.body) {
+            Ok(text) if self.json.is_null() && !text.trim_start().starts_with('<') => text.trim().to_owned(),
+            _ => String::new(),
+        };
+        let words = if own.is_empty() { body() } else { own };
+        quote::readable(&self.endpoint.scrubbed(&words)).take(quote::KEPT_CHARS_MAX - 8).collect()
+    }
+
+    /// Whether the vendor's words hold this, whatever the case.
+    #[must_use]
+    pub fn mentions(&self, words: &str) -> bool {
+        self.words().to_ascii_lowercase().contains(&words.to_ascii_lowercase())
+    }
+
+    /// Status and words, as the ledger keeps them: `422 Inactive recipient`.
+    #[must_use]
+    pub fn kept(&self) -> String {
+        let words = self.words();
+        if words.is_empty() {
+            let name = http::StatusCode::from_u16(self.status()).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
+            return format!("{} {name}", self.status()).trim_end().to_owned();
+        }
+        format!("{} {words}", self.status())
+    }
+
+    /// A message that was taken, with the vendor's name for it.
+    #[must_use]
+    pub fn accepted(&self, id: Option<String>) -> super::Outcome {
+        let id: String = id.map(|id| quote::readable(&id).take(200).collect()).unwrap_or_default();
+        super::Outcome::Accepted { reply: format!("{} {}", self.status(), if id.is_empty() { "accepted" } else { &id }) }
+    }
+
+    /// How long the vendor asks us to wait (RFC 9110, 10.2.3), a day at most; dates are not read.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.header("retry-after")?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+    }
+
+    /// A failure of the server, with the vendor's words and what to do.
+    #[must_use]
+    pub fn fail(&self, reason: Reason, to_do: &str) -> Failure {
+        let what = format!("the vendor answered `{}`", quote::stable(&self.kept()));
+        let failure = self.endpoint.fail(self.purpose, reason, &what, to_do);
+        if failure.is_pause() { failure.after(self.retry_after()) } else { failure }
+    }
+
+    /// The same with other words on what went wrong.
+    #[must_use]
+    pub fn fail_with(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
+        self.endpoint.fail(self.purpose, reason, what, to_do)
+    }
+
+    /// Words of the vendor as they may be shown: in one line, without our secrets.
+    #[must_use]
+    pub fn shown(&self, words: &str) -> String {
+        quote::readable(&self.endpoint.scrubbed(words)).take(quote::KEPT_CHARS_MAX - 8).collect()
+    }
+
+    /// The same for a condition's message, the same on every try.
+    #[must_use]
+    pub fn stable(&self, words: &str) -> String {
+        quote::stable(&self.shown(words))
+    }
+
+    /// The failure that a status means at every vendor; none for those whose meaning is the vendor's. `permission` is what the
+    /// key needs.
+    #[must_use]
+    pub fn usual_failure(&self, permission: &str) -> Option<Failure> {
+        let mentions = |words: &[&str]| words.iter().any(|word| self.mentions(word));
+        Some(match self.status() {
+            300..=399 => {
+                self.fail(Reason::ProtocolError, "It redirects, which is not followed with credentials: check the endpoint.").for_person()
+            }
+            401..=403 if mentions(&["suspended", "deactivated", "disabled", "terminated", "banned", "under review"]) => {
+                self.fail(Reason::AccountSuspended, "Ask the vendor why the account may not send.").for_person()
+            }
+            402 => self.fail(Reason::QuotaExceeded, "Pay or raise the limit at the vendor, or wait."),
+            401 | 403 if mentions(&["credits", "quota", "limit exceeded"]) => {
+                self.fail(Reason::QuotaExceeded, "Raise the limit at the vendor, or wait.")
+            }
+            401 => self.fail(Reason::AuthenticationFailed, "Put the key in the Secret right; it may have been revoked.").for_person(),
+            403 => self.fail(Reason::PermissionDenied, &format!("Give the key {permission}.")).for_person(),
+            404 | 405 => self.fail(Reason::NotFoundAtVendor, "Check region and endpoint.").for_person(),
+            429 => self.fail(Reason::Throttled, "Lower limits.rates or limits.connections."),
+            408 | 500..=599 => {
+                self.fail(Reason::ServiceNotAvailable, "It is tried again; if this lasts, look at the vendor's status page.")
+            }
+            _ => return None,
+        })
+    }
+
+    /// What a status of 500 and above means for a message: the vendor's own refusal, or, from a gateway in between, nothing
+    /// that is certain.
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        match self.status() {
+            503 => false,
+            500 => self.json.is_null(),
+            501..=599 => true,
+            _ => false,
+        }
+    }
+}
+
+const NOT_ALLOWED: &str = "Only public addresses may be contacted: check the endpoint's spelling, or ask the operator.";
+
+/// A header's value that must not be shown.
+///
+/// # Errors
+/// When it cannot stand in a header.
+pub fn sensitive(text: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    let mut value = HeaderValue::from_str(text)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Host and port of a URL, the port only when it is not the usual one.
+#[must_use]
+pub fn place_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn innermost(error: &reqwest::Error) -> &dyn std::error::Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause
+}

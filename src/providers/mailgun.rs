@@ -1,0 +1,239 @@
+//! Mailgun by its API: each message as it is (`messages.mime`).
+//!
+//! Its batch call shares one MIME message between recipients and fills in variables; ours are whole already, so each has a
+//! call of its own, and `limits.connections` says how many at a time.
+//!
+//! Sources: the vendor's OpenAPI document, documentation.mailgun.com "Sending messages" and "Errors".
+
+use std::{sync::Arc, time::Duration as StdDuration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderName, HeaderValue, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Judgement, Vendor},
+    http::{Call, Endpoint, Reply, sensitive},
+    structured,
+};
+use crate::resources::{Duration, LocalRef, Reason, pattern};
+
+/// Mailgun by its API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
+pub struct Mailgun {
+    /// The Secret with `apiKey`: an account's key, or a sending key of the domain (which cannot be tested without sending).
+    pub secret_ref: LocalRef,
+    /// The domain at Mailgun that sends.
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN))]
+    pub domain: String,
+    /// Where the domain was made; `US` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<api::Region>,
+    /// The id of the subaccount in whose name mail is sent, with a parent account's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
+    pub subaccount: Option<String>,
+    /// Tags of all messages, 9 at most; the campaign's name is added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9), inner(length(min = 1, max = 128), regex(pattern = pattern::LABEL)), extend("x-kubernetes-list-type" = "set"))]
+    pub tags: Vec<String>,
+    /// The pool of own IP addresses to send from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
+    pub ip_pool: Option<String>,
+    /// Whether opens are tracked; as the domain is set when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track_opens: Option<bool>,
+    /// Whether links are rewritten to track clicks; as the domain is set when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track_clicks: Option<bool>,
+    /// Whether Mailgun hands messages over by TLS or not at all; as it can when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_tls: Option<bool>,
+    /// The API's address; the region's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
+    pub endpoint: Option<String>,
+    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+impl Mailgun {
+    fn base(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or(match self.region.unwrap_or_default() {
+            api::Region::US => "https://api.mailgun.net",
+            api::Region::EU => "https://api.eu.mailgun.net",
+        })
+    }
+}
+
+impl ServerType for Mailgun {
+    const INFO: TypeInfo = TypeInfo {
+        title: "Mailgun, API",
+        secret_keys: &[("apiKey", "an API key of the account")],
+        probe: "GET /v4/domains/DOMAIN: the domain, and whether it is active",
+        carries: "each message as it is (MIME), one a call",
+    };
+}
+
+impl Provider for Mailgun {
+    fn secrets(&self) -> Vec<SecretUse> {
+        vec![SecretUse::of("spec.provider.mailgun.secretRef", &self.secret_ref, "apiKey")]
+    }
+
+    fn address(&self) -> String {
+        format!("{}, {}", api::address(self.base()), self.domain)
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let key = context.secret_text(&self.secret_ref, "apiKey", &self.address())?;
+        let login = STANDARD.encode(format!("api:{}", key.expose_text().unwrap_or_default()));
+        let authorization =
+            sensitive(&format!("Basic {login}")).map_err(|_| context.secret_unfit(&self.secret_ref, "apiKey", &self.address()))?;
+        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![key])?;
+        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), authorization }, endpoint, &context)))
+    }
+}
+
+struct Sending {
+    spec: Mailgun,
+    authorization: HeaderValue,
+}
+
+/// A message, and the form's fields.
+pub struct Item {
+    content: Arc<[u8]>,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Sending {
+    fn with_credentials(&self, call: Call) -> Call {
+        let call = call.with(header::AUTHORIZATION, self.authorization.clone());
+        match self.spec.subaccount.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
+            Some(id) => call.with(HeaderName::from_static("x-mailgun-on-behalf-of"), id),
+            None => call,
+        }
+    }
+}
+
+impl Vendor for Sending {
+    type Item = Item;
+
+    const SAID: &'static [&'static str] = &["/message", "/Error"];
+
+    fn probe(&self) -> Call {
+        self.with_credentials(Call::get(format!("v4/domains/{}", self.spec.domain)))
+    }
+
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+        match reply.status() {
+            200 => {}
+            404 => return Err(reply.fail(Reason::NotFoundAtVendor, "Check domain and region: a domain is in US or in EU.").for_person()),
+            403 => {
+                return Err(reply
+                    .fail(
+                        Reason::PermissionDenied,
+                        "Use an API key of the account: a domain's sending key cannot be tested without sending.",
+                    )
+                    .for_person());
+            }
+            _ => return Err(api::probe_failure(reply)),
+        }
+        let state = reply.text("/domain/state").unwrap_or_default();
+        match state.as_str() {
+            "disabled" => {
+                Err(reply.fail_with(Reason::AccountSuspended, "Mailgun has disabled the domain", "Ask Mailgun why.").for_person())
+            }
+            "unverified" => Err(reply
+                .fail_with(Reason::SenderRefused, "the domain is not verified", "Set the DNS records that Mailgun's console shows for it.")
+                .for_person()),
+            _ => Ok(Probed::default()),
+        }
+    }
+
+    fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
+        let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        let mut fields = vec![("to", message.recipient.to_string())];
+        fields.extend(self.spec.tags.iter().map(|tag| ("o:tag", tag.clone())));
+        if !message.run.campaign.is_empty() {
+            fields.push(("o:tag", message.run.campaign.chars().take(128).collect()));
+        }
+        fields.extend(self.spec.track_opens.map(|track| ("o:tracking-opens", yes_no(track))));
+        fields.extend(self.spec.track_clicks.map(|track| ("o:tracking-clicks", yes_no(track))));
+        fields.extend(self.spec.require_tls.map(|required| ("o:require-tls", yes_no(required))));
+        fields.extend(self.spec.ip_pool.clone().map(|pool| ("o:sending-ip-pool", pool)));
+        fields.push(("v:mailfleet_campaign", message.run.campaign.clone()));
+        fields.push(("v:mailfleet_run", message.run.run.clone()));
+        fields.push(("v:mailfleet_message_id", structured::message_id(&message.content)));
+        Ok(Item { content: message.content.clone(), fields })
+    }
+
+    fn call(&self, items: &[Item]) -> Call {
+        let path = format!("v3/{}/messages.mime", self.spec.domain);
+        let Some(item) = items.first() else { return Call::get(path) };
+        let (boundary, body) = form(&item.fields, &item.content);
+        let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"));
+        self.with_credentials(Call::post(path, content_type.unwrap_or(HeaderValue::from_static("multipart/form-data")), body.into()))
+    }
+
+    fn judge(&self, reply: &Reply<'_>, _items: &[Item]) -> Judgement {
+        let failed = |failure| Judgement::All(Outcome::ServerFailed(failure));
+        let for_person = |reason, to_do| failed(reply.fail(reason, to_do).for_person());
+        let wait = try_again_after(&reply.words());
+        Judgement::All(match reply.status() {
+            200 => reply.accepted(reply.text("/id")),
+            _ if reply.mentions("for test purposes only") => {
+                return for_person(Reason::SandboxOnly, "Use a domain of your own, and upgrade the account.");
+            }
+            400 | 401 | 402 | 403 | 429 if reply.mentions("limit exceeded") || reply.mentions("limit reached") => {
+                Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Wait, or raise the limit at Mailgun.").after(wait))
+            }
+            400 | 403 if reply.mentions("'from'") || reply.mentions("unverified") => {
+                return for_person(Reason::SenderRefused, "Verify the domain at Mailgun, and send from it.");
+            }
+            400 if reply.mentions("'to'") || reply.mentions("recipient") || reply.mentions("address") => {
+                Outcome::RecipientRejected { reply: reply.kept() }
+            }
+            400 if reply.mentions("too big") || reply.mentions("too large") => Outcome::RecipientRejected { reply: reply.kept() },
+            404 => return for_person(Reason::NotFoundAtVendor, "Check domain and region: a domain is in US or in EU."),
+            429 => Outcome::ServerFailed(
+                reply.fail(Reason::Throttled, "Lower limits.rates or limits.connections.").after(reply.retry_after().or(wait)),
+            ),
+            _ => api::usual(reply, "a role that may send").unwrap_or_else(|| api::unforeseen(reply)),
+        })
+    }
+}
+
+/// `try again after 120 seconds`.
+fn try_again_after(words: &str) -> Option<StdDuration> {
+    let (_, rest) = words.split_once("try again after ")?;
+    let seconds = rest.split(' ').next()?.parse().ok()?;
+    Some(StdDuration::from_secs(seconds))
+}
+
+/// A form with a file (RFC 7578): its boundary, which nothing in it contains, and its bytes.
+fn form(fields: &[(&'static str, String)], message: &[u8]) -> (String, Vec<u8>) {
+    let is_within = |boundary: &str| {
+        memchr::memmem::find(message, boundary.as_bytes()).is_some() || fields.iter().any(|(_, value)| value.contains(boundary))
+    };
+    let mut number = 0_u32;
+    let mut boundary = "mailfleet-0".to_owned();
+    while is_within(&boundary) {
+        number += 1;
+        boundary = format!("mailfleet-{number}");
+    }
+    let mut body = Vec::with_capacity(message.len() + 1024);
+    for (name, value) in fields {
+        body.extend_from_slice(format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").as_bytes());
+    }
+    let head = "Content-Disposition: form-data; name=\"message\"; filename=\"message.eml\"\r\nContent-Type: message/rfc822";
+    body.extend_from_slice(format!("--{boundary}\r\n{head}\r\n\r\n").as_bytes());
+    body.extend_from_slice(message);
+    body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    (boundary, body)
+}

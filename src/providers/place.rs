@@ -1,0 +1,139 @@
+//! Where a server is, and what went wrong on the way there, in words for people: what, where, what to do.
+//!
+//! The words are stable from try to try, since they become a condition's message: no ephemeral port, id or time.
+
+use std::io;
+
+use rustls::CertificateError;
+
+use super::Failure;
+use crate::resources::Reason;
+
+/// Where the server is, as the spec names it: `smtp.example.com:587`.
+#[derive(Clone, Debug)]
+pub struct Place(String);
+
+impl Place {
+    /// Host and port of the spec.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Self {
+        Self(if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+    }
+
+    /// A place in other words: a URL without its secrets, a program.
+    #[must_use]
+    pub fn named(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+
+    /// `host:port`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A connection that could not be set up, where trying again may help.
+    #[must_use]
+    pub fn connection(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
+        Failure::new(reason, format!("Connection failed: {what} ({}). {to_do}", self.0))
+    }
+
+    /// A connection that could not be set up, and which only a person can mend.
+    #[must_use]
+    pub fn connection_for_person(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
+        self.connection(reason, what, to_do).for_person()
+    }
+
+    /// A message that could not be sent through the server.
+    #[must_use]
+    pub fn sending(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
+        Failure::new(reason, format!("Sending failed: {what} ({}). {to_do}", self.0))
+    }
+
+    /// A TCP connection that did not come about.
+    #[must_use]
+    pub fn not_connected(&self, error: &io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => self.connection(
+                Reason::ConnectionRefused,
+                "nothing listens there (connection refused)",
+                "Check host and port, and that the server runs.",
+            ),
+            io::ErrorKind::TimedOut => {
+                self.connection(Reason::TimedOut, "the network gave no answer", "Check host and port, and firewalls in between.")
+            }
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => self.connection(
+                Reason::ConnectionLost,
+                "the connection was reset as soon as it was made",
+                "Check the port, and that the server accepts this machine.",
+            ),
+            kind => self.connection(
+                Reason::Unreachable,
+                &format!("the network has no way there ({kind})"),
+                "Check the host, this machine's network and firewalls.",
+            ),
+        }
+    }
+
+    /// A TLS handshake that failed.
+    #[must_use]
+    pub fn tls(&self, error: &io::Error, name: &str) -> Failure {
+        let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+            return match error.kind() {
+                io::ErrorKind::UnexpectedEof => self.connection(
+                    Reason::ConnectionLost,
+                    "the server closed the connection during the TLS handshake",
+                    "Its log may say why.",
+                ),
+                _ => self.connection(
+                    Reason::ConnectionLost,
+                    "the connection was lost during the TLS handshake",
+                    "Check the server and the network in between.",
+                ),
+            };
+        };
+        let (what, to_do) = match error {
+            rustls::Error::InvalidCertificate(certificate) => certificate_words(certificate, name),
+            rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. } => (
+                "the server did not answer with TLS".to_owned(),
+                "Check port and encryption: Tls is usual on port 465, StartTls on 587.".to_owned(),
+            ),
+            rustls::Error::PeerIncompatible(_) | rustls::Error::AlertReceived(_) => (
+                format!("the TLS handshake failed: {error}"),
+                "The server must speak TLS 1.2 or 1.3 with a current cipher suite.".to_owned(),
+            ),
+            other => (format!("the TLS handshake failed: {other}"), "Check the server's TLS set-up.".to_owned()),
+        };
+        self.connection_for_person(Reason::TlsFailed, &what, &to_do)
+    }
+}
+
+fn certificate_words(error: &CertificateError, name: &str) -> (String, String) {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            ("the server's certificate has expired".to_owned(), "Renew it, and check this machine's clock.".to_owned())
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            ("the server's certificate is not valid yet".to_owned(), "Check this machine's clock and the certificate.".to_owned())
+        }
+        // The latter two: an authority of the same name, with another key.
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            "the server's certificate is not signed by an authority that is trusted here".to_owned(),
+            "Use a certificate of a public authority, or name your own with caRef.".to_owned(),
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+            format!("the server's certificate is not for `{name}`"),
+            "Write the certificate's name as host, or as tlsServerName.".to_owned(),
+        ),
+        CertificateError::Revoked => ("the server's certificate has been revoked".to_owned(), "Renew it.".to_owned()),
+        other => {
+            let words: String = other.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
+            (
+                format!("the server's certificate cannot be used: {words}"),
+                "Replace the certificate, or name its authority with caRef.".to_owned(),
+            )
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Postmark by its API.
+//!
+//! Takes no MIME, so messages are taken apart. Any 500 messages share a call (`/email/batch`), and each gets its own answer.
+//!
+//! Sources: the vendor's OpenAPI document, postmarkapp.com/developer "Email API" and "API error codes".
+
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderName, HeaderValue, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Judgement, Vendor},
+    http::{Call, Endpoint, Reply, sensitive},
+    structured::{Attachment, Structured},
+};
+use crate::resources::{Duration, LocalRef, Reason, pattern};
+
+/// Postmark by its API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
+pub struct Postmark {
+    /// The Secret with `serverToken`: the API token of a Postmark server.
+    pub secret_ref: LocalRef,
+    /// The message stream; `outbound` (transactional) when absent. Campaigns belong into one of broadcasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
+    pub message_stream: Option<String>,
+    /// Whether opens are tracked; as the Postmark server is set when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track_opens: Option<bool>,
+    /// Whether links are rewritten to track clicks; as the Postmark server is set when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track_clicks: Option<bool>,
+    /// Whether a sandbox server, which delivers nothing, is good enough; false when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_sandbox: Option<bool>,
+    /// Messages that share a call; 1 to 500, 100 when absent. What a lost answer leaves unknown is no more than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 500))]
+    pub batch_size: Option<u32>,
+    /// The API's address; Postmark's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
+    pub endpoint: Option<String>,
+    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+impl Postmark {
+    fn base(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or("https://api.postmarkapp.com")
+    }
+}
+
+impl ServerType for Postmark {
+    const INFO: TypeInfo = TypeInfo {
+        title: "Postmark, API",
+        secret_keys: &[("serverToken", "the API token of a Postmark server")],
+        probe: "GET /server: the token's server, and whether it is a sandbox",
+        carries: "JSON; any messages share a call, 500 at most, each with an answer of its own",
+    };
+}
+
+impl Provider for Postmark {
+    fn secrets(&self) -> Vec<SecretUse> {
+        vec![SecretUse::of("spec.provider.postmark.secretRef", &self.secret_ref, "serverToken")]
+    }
+
+    fn address(&self) -> String {
+        api::address(self.base())
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let token = context.secret_text(&self.secret_ref, "serverToken", &self.address())?;
+        let header = sensitive(token.expose_text().unwrap_or_default())
+            .map_err(|_| context.secret_unfit(&self.secret_ref, "serverToken", &self.address()))?;
+        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![token])?;
+        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), token: header }, endpoint, &context)))
+    }
+}
+
+struct Sending {
+    spec: Postmark,
+    token: HeaderValue,
+}
+
+/// A message as the API takes it.
+pub struct Item {
+    message: Value,
+    size: usize,
+}
+
+impl Sending {
+    fn with_credentials(&self, call: Call) -> Call {
+        call.with(HeaderName::from_static("x-postmark-server-token"), self.token.clone())
+            .with(header::ACCEPT, HeaderValue::from_static("application/json"))
+    }
+
+    /// What one message's answer means.
+    fn outcome(code: u64, words: &str, id: Option<String>, reply: &Reply<'_>) -> Outcome {
+        let kept = || format!("{code} {}", reply.shown(words));
+        let failed = |reason, to_do: &str| reply.fail_with(reason, &format!("the vendor answered `{code} {}`", reply.stable(words)), to_do);
+        let for_person = |reason, to_do: &str| Outcome::ServerFailed(failed(reason, to_do).for_person());
+        match code {
+            0 => reply.accepted(id),
+            10 => for_person(Reason::AuthenticationFailed, "Put serverToken in the Secret right; it may have been revoked."),
+            100 => Outcome::ServerFailed(failed(Reason::ServiceNotAvailable, "It is tried again; look at Postmark's status page.")),
+            300 if words.contains("'From'") => for_person(Reason::SenderRefused, "Correct the campaign's from.address."),
+            300 | 403 | 406 | 409 => Outcome::RecipientRejected { reply: kept() },
+            400..=402 => for_person(Reason::SenderRefused, "Verify the From address or its domain in Postmark (Sender Signatures)."),
+            405 => Outcome::ServerFailed(failed(Reason::QuotaExceeded, "Buy credits, or wait for the next month.")),
+            412 => for_person(Reason::SandboxOnly, "The account waits for approval, and reaches only its own domain: ask Postmark for it."),
+            413 => for_person(Reason::AccountSuspended, "Ask Postmark why the account may not send."),
+            429 => Outcome::ServerFailed(failed(Reason::Throttled, "Lower limits.rates or limits.connections.").after(reply.retry_after())),
+            1220..=1240 => for_person(Reason::NotFoundAtVendor, "Correct messageStream."),
+            _ => Outcome::ServerFailed(failed(Reason::SendFailed, "Mend what it says; messages go to other servers meanwhile.")),
+        }
+    }
+}
+
+fn attachment(file: &Attachment) -> Value {
+    let mut value = json!({"Name": file.name, "Content": STANDARD.encode(&file.content), "ContentType": file.content_type});
+    if let Some(id) = &file.content_id {
+        value["ContentID"] = format!("cid:{id}").into();
+    }
+    value
+}
+
+impl Vendor for Sending {
+    type Item = Item;
+
+    const SAID: &'static [&'static str] = &["/Message"];
+
+    fn probe(&self) -> Call {
+        self.with_credentials(Call::get("server"))
+    }
+
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+        if reply.status() != 200 {
+            return Err(api::probe_failure(reply));
+        }
+        if reply.text("/DeliveryType").is_some_and(|kind| kind == "Sandbox") && self.spec.allow_sandbox != Some(true) {
+            return Err(reply
+                .fail_with(
+                    Reason::SandboxOnly,
+                    "the token is that of a sandbox server, which delivers nothing",
+                    "Use a live server's token, or set allowSandbox.",
+                )
+                .for_person());
+        }
+        Ok(Probed::default())
+    }
+
+    fn batch_max(&self) -> usize {
+        self.spec.batch_size.unwrap_or(100) as usize
+    }
+
+    fn weight_max(&self) -> usize {
+        // 50 MB a call; JSON and base64 are in it.
+        30 << 20
+    }
+
+    fn weight(&self, item: &Item) -> usize {
+        item.size
+    }
+
+    fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
+        let read = Structured::read(message)?;
+        if read.text.is_none() && read.html.is_none() {
+            return Err("550 5.6.0 not sent: Postmark takes no message without a body".to_owned());
+        }
+        let mut headers: Vec<Value> = read.headers.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect();
+        if !read.message_id.is_empty() {
+            headers.push(json!({"Name": "Message-ID", "Value": format!("<{}>", read.message_id)}));
+            // Without it Postmark writes its own.
+            headers.push(json!({"Name": "X-PM-KeepID", "Value": "true"}));
+        }
+        let mut value = json!({
+            "From": Structured::full(&read.from),
+            "To": Structured::full(&read.to),
+            "Subject": read.subject,
+            "Headers": headers,
+            // Names of 20 characters and values of 80 at most.
+            "Metadata": {"mailfleet_campaign": cut(&message.run.campaign), "mailfleet_run": cut(&message.run.run)},
+            "MessageStream": self.spec.message_stream.as_deref().unwrap_or("outbound"),
+        });
+        if !read.reply_to.is_empty() {
+            value["ReplyTo"] = read.reply_to.iter().map(Structured::full).collect::<Vec<_>>().join(", ").into();
+        }
+        if let Some(text) = &read.text {
+            value["TextBody"] = text.clone().into();
+        }
+        if let Some(html) = &read.html {
+            value["HtmlBody"] = html.clone().into();
+        }
+        if !read.attachments.is_empty() {
+            value["Attachments"] = read.attachments.iter().map(attachment).collect();
+        }
+        if let Some(track) = self.spec.track_opens {
+            value["TrackOpens"] = track.into();
+        }
+        if let Some(track) = self.spec.track_clicks {
+            value["TrackLinks"] = if track { "HtmlAndText" } else { "None" }.into();
+        }
+        Ok(Item { message: value, size: message.content.len() * 2 })
+    }
+
+    fn call(&self, items: &[Item]) -> Call {
+        let call = match items {
+            [one] => Call::post_json("email", &one.message),
+            several => Call::post_json("email/batch", &several.iter().map(|item| item.message.clone()).collect()),
+        };
+        self.with_credentials(call)
+    }
+
+    fn judge(&self, reply: &Reply<'_>, items: &[Item]) -> Judgement {
+        let one = |answer: &Value| {
+            let code = answer.get("ErrorCode")?.as_u64()?;
+            let words = answer.get("Message").and_then(Value::as_str).unwrap_or_default();
+            Some(Self::outcome(code, words, answer.get("MessageID").and_then(Value::as_str).map(str::to_owned), reply))
+        };
+        match (reply.status(), &reply.json) {
+            (200, Value::Array(answers)) => Judgement::Each(answers.iter().filter_map(one).collect()),
+            (413, _) if items.len() > 1 => Judgement::Singly,
+            (200 | 422, answer) => one(answer).map_or_else(|| Judgement::All(api::unforeseen(reply)), Judgement::All),
+            _ => Judgement::All(api::usual(reply, "the right to send").unwrap_or_else(|| api::unforeseen(reply))),
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
+}

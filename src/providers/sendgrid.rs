@@ -1,0 +1,293 @@
+//! Twilio SendGrid by its Web API v3.
+//!
+//! Takes no MIME, so messages are taken apart. Messages with equal bodies share a call (`personalizations`, 1,000 at most);
+//! each of them keeps its subject, fields and custom arguments.
+//!
+//! Sources: the vendor's OpenAPI document (`/v3/mail/send`, `/v3/scopes`), docs.sendgrid.com "Errors" and "Rate limits".
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderName, HeaderValue, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Judgement, Vendor},
+    http::{Call, Endpoint, Reply, sensitive},
+    structured::{Attachment, Mailbox, Structured},
+};
+use crate::resources::{Duration, LocalRef, Reason, pattern};
+
+/// SendGrid by its API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
+pub struct SendGrid {
+    /// The Secret with `apiKey`: an API key with the permission Mail Send.
+    pub secret_ref: LocalRef,
+    /// Where the account's data is; `Global` when absent. `EU` is for subusers in the EU region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
+    /// The subuser in whose name mail is sent, with a parent account's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
+    pub subuser: Option<String>,
+    /// Categories of all messages, 9 at most; the campaign's name is added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9), inner(length(min = 1, max = 255), regex(pattern = pattern::LABEL)), extend("x-kubernetes-list-type" = "set"))]
+    pub categories: Vec<String>,
+    /// The pool of own IP addresses to send from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 64), regex(pattern = pattern::LABEL))]
+    pub ip_pool: Option<String>,
+    /// Whether opens are tracked; as the account is set when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track_opens: Option<bool>,
+    /// Whether links are rewritten to track clicks; as the account is set when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track_clicks: Option<bool>,
+    /// Messages with equal bodies that share a call; 1 to 1,000, 100 when absent. What a lost answer leaves unknown is no more than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub batch_size: Option<u32>,
+    /// The API's address; the region's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
+    pub endpoint: Option<String>,
+    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+/// Where SendGrid keeps the account's data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Region {
+    /// api.sendgrid.com.
+    #[default]
+    Global,
+    /// api.eu.sendgrid.com.
+    EU,
+}
+
+impl SendGrid {
+    fn base(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or(match self.region.unwrap_or_default() {
+            Region::Global => "https://api.sendgrid.com",
+            Region::EU => "https://api.eu.sendgrid.com",
+        })
+    }
+}
+
+impl ServerType for SendGrid {
+    const INFO: TypeInfo = TypeInfo {
+        title: "SendGrid, Web API",
+        secret_keys: &[("apiKey", "an API key with the permission Mail Send")],
+        probe: "GET /v3/scopes: the key's permissions, `mail.send` among them",
+        carries: "JSON; equal bodies share a call, 1,000 messages at most",
+    };
+}
+
+impl Provider for SendGrid {
+    fn secrets(&self) -> Vec<SecretUse> {
+        vec![SecretUse::of("spec.provider.sendgrid.secretRef", &self.secret_ref, "apiKey")]
+    }
+
+    fn address(&self) -> String {
+        api::address(self.base())
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let key = context.secret_text(&self.secret_ref, "apiKey", &self.address())?;
+        let authorization = sensitive(&format!("Bearer {}", key.expose_text().unwrap_or_default()))
+            .map_err(|_| context.secret_unfit(&self.secret_ref, "apiKey", &self.address()))?;
+        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![key])?;
+        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), authorization }, endpoint, &context)))
+    }
+}
+
+struct Sending {
+    spec: SendGrid,
+    authorization: HeaderValue,
+}
+
+/// A message: what may be shared with others, and what is its own.
+pub struct Item {
+    shared: Value,
+    own: Value,
+    size: usize,
+}
+
+impl Sending {
+    fn with_credentials(&self, call: Call) -> Call {
+        let call = call.with(header::AUTHORIZATION, self.authorization.clone());
+        match self.spec.subuser.as_deref().and_then(|subuser| HeaderValue::from_str(subuser).ok()) {
+            Some(subuser) => call.with(HeaderName::from_static("on-behalf-of"), subuser),
+            None => call,
+        }
+    }
+
+    fn shared(&self, message: &Structured, campaign: &str) -> Value {
+        let mut shared = Map::new();
+        shared.insert("from".to_owned(), mailbox(&message.from));
+        match &message.reply_to[..] {
+            [] => {}
+            [one] => _ = shared.insert("reply_to".to_owned(), mailbox(one)),
+            several => _ = shared.insert("reply_to_list".to_owned(), several.iter().map(mailbox).collect()),
+        }
+        // In the order that the vendor asks for: text first.
+        let bodies = [("text/plain", &message.text), ("text/html", &message.html)];
+        let content = bodies.iter().filter_map(|(kind, body)| body.as_ref().map(|body| json!({"type": kind, "value": body})));
+        shared.insert("content".to_owned(), content.collect());
+        if !message.attachments.is_empty() {
+            shared.insert("attachments".to_owned(), message.attachments.iter().map(attachment).collect());
+        }
+        let mut categories = self.spec.categories.clone();
+        // Some campaigns are no campaign: a test by hand.
+        if !campaign.is_empty() && !categories.iter().any(|known| known == campaign) {
+            categories.push(campaign.chars().take(255).collect());
+        }
+        if !categories.is_empty() {
+            shared.insert("categories".to_owned(), categories.into());
+        }
+        if let Some(pool) = &self.spec.ip_pool {
+            shared.insert("ip_pool_name".to_owned(), pool.clone().into());
+        }
+        let mut tracking = Map::new();
+        if let Some(enable) = self.spec.track_opens {
+            tracking.insert("open_tracking".to_owned(), json!({"enable": enable}));
+        }
+        if let Some(enable) = self.spec.track_clicks {
+            tracking.insert("click_tracking".to_owned(), json!({"enable": enable, "enable_text": enable}));
+        }
+        if !tracking.is_empty() {
+            shared.insert("tracking_settings".to_owned(), tracking.into());
+        }
+        shared.into()
+    }
+}
+
+fn mailbox(mailbox: &Mailbox) -> Value {
+    match &mailbox.name {
+        Some(name) => json!({"email": mailbox.address, "name": name}),
+        None => json!({"email": mailbox.address}),
+    }
+}
+
+fn attachment(file: &Attachment) -> Value {
+    let mut value = json!({
+        "content": STANDARD.encode(&file.content),
+        "type": file.content_type,
+        "filename": file.name,
+        "disposition": if file.is_inline { "inline" } else { "attachment" },
+    });
+    if let Some(id) = &file.content_id {
+        value["content_id"] = id.clone().into();
+    }
+    value
+}
+
+impl Vendor for Sending {
+    type Item = Item;
+
+    const SAID: &'static [&'static str] = &["/errors/0/field", "/errors/0/message"];
+
+    fn probe(&self) -> Call {
+        self.with_credentials(Call::get("v3/scopes"))
+    }
+
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+        match reply.status() {
+            200 => {}
+            403 => {
+                return Err(reply
+                    .fail(Reason::PermissionDenied, "Give the API key the permission Mail Send, and check subuser.")
+                    .for_person());
+            }
+            _ => return Err(api::probe_failure(reply)),
+        }
+        let may_send =
+            reply.json.pointer("/scopes").and_then(Value::as_array).is_some_and(|scopes| scopes.iter().any(|scope| scope == "mail.send"));
+        if may_send {
+            return Ok(Probed::default());
+        }
+        Err(reply
+            .fail_with(
+                Reason::PermissionDenied,
+                "the API key has no permission `mail.send`",
+                "Give it Mail Send in SendGrid's settings, API Keys.",
+            )
+            .for_person())
+    }
+
+    fn batch_max(&self) -> usize {
+        self.spec.batch_size.unwrap_or(100) as usize
+    }
+
+    fn weight_max(&self) -> usize {
+        // 30 MB with all attachments (docs.sendgrid.com, "Limitations"); JSON and base64 are in it.
+        20 << 20
+    }
+
+    fn weight(&self, item: &Item) -> usize {
+        item.size
+    }
+
+    fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
+        let read = Structured::read(message)?;
+        if read.text.is_none() && read.html.is_none() {
+            return Err("550 5.6.0 not sent: SendGrid takes no message without a body".to_owned());
+        }
+        let mut own = json!({"to": [mailbox(&read.to)], "subject": read.subject});
+        // A field that is there twice would be one in JSON: joined, as RFC 9110 joins lists.
+        let mut fields: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in &read.headers {
+            fields.entry(name.clone()).and_modify(|known| *known = format!("{known}, {value}")).or_insert_with(|| value.clone());
+        }
+        if !read.message_id.is_empty() {
+            fields.insert("Message-ID".to_owned(), format!("<{}>", read.message_id));
+        }
+        own["headers"] = json!(fields);
+        own["custom_args"] =
+            json!({"mailfleet_campaign": message.run.campaign, "mailfleet_run": message.run.run, "mailfleet_message_id": read.message_id});
+        Ok(Item { shared: self.shared(&read, &message.run.campaign), own, size: message.content.len() * 2 })
+    }
+
+    fn fits(&self, first: &Item, next: &Item) -> bool {
+        first.shared == next.shared
+    }
+
+    fn call(&self, items: &[Item]) -> Call {
+        let mut body = items.first().map(|item| item.shared.clone()).unwrap_or_default();
+        body["personalizations"] = items.iter().map(|item| item.own.clone()).collect();
+        self.with_credentials(Call::post_json("v3/mail/send", &body))
+    }
+
+    fn judge(&self, reply: &Reply<'_>, items: &[Item]) -> Judgement {
+        if matches!(reply.status(), 200 | 202) {
+            return Judgement::All(reply.accepted(reply.header("x-message-id").map(str::to_owned)));
+        }
+        let field = reply.text("/errors/0/field").unwrap_or_default();
+        let is_sender = field.starts_with("from") || reply.mentions("sender identity");
+        let failed = |failure| Judgement::All(Outcome::ServerFailed(failure));
+        match reply.status() {
+            400 | 403 if is_sender => failed(
+                reply
+                    .fail(Reason::SenderRefused, "Verify the From address or its domain in SendGrid (Sender Authentication).")
+                    .for_person(),
+            ),
+            400 if reply.mentions("subuser") => failed(reply.fail(Reason::NotFoundAtVendor, "Correct subuser.").for_person()),
+            400 if items.len() > 1 => Judgement::Singly,
+            400 if field.starts_with("personalizations")
+                || field.starts_with("content")
+                || field.starts_with("attachments")
+                || field.starts_with("subject") =>
+            {
+                Judgement::All(Outcome::RecipientRejected { reply: reply.kept() })
+            }
+            _ => Judgement::All(api::usual(reply, "the permission Mail Send").unwrap_or_else(|| api::unforeseen(reply))),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! SparkPost (Bird) by its Transmissions API: each message as it is (`email_rfc822`).
+//!
+//! A transmission shares one content between recipients; ours differ, so each has a call of its own. Substitutions are off:
+//! otherwise `{{` in a message would be rewritten.
+//!
+//! Sources: the vendor's API Blueprint (`transmissions`, `account`), support docs "SMTP and REST API performance".
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Context, Failure, Outcome, Outgoing, Probed, Provider, Quota, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Judgement, Vendor},
+    http::{Call, Endpoint, Reply, sensitive},
+    structured,
+};
+use crate::resources::{Duration, LocalRef, Rate, Reason, pattern};
+
+/// SparkPost by its API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
+pub struct SparkPost {
+    /// The Secret with `apiKey`: an API key with Transmissions: Read/Write and Account: Read.
+    pub secret_ref: LocalRef,
+    /// Where the account was made; `US` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<api::Region>,
+    /// The number of the subaccount in whose name mail is sent, with a parent account's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub subaccount: Option<u32>,
+    /// The pool of own IP addresses to send from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
+    pub ip_pool: Option<String>,
+    /// Whether messages are transactional, for the vendor's suppression list; false when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactional: Option<bool>,
+    /// Whether opens are tracked; false when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track_opens: Option<bool>,
+    /// Whether links are rewritten to track clicks; false when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track_clicks: Option<bool>,
+    /// The API's address; the region's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
+    pub endpoint: Option<String>,
+    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+impl SparkPost {
+    fn base(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or(match self.region.unwrap_or_default() {
+            api::Region::US => "https://api.sparkpost.com",
+            api::Region::EU => "https://api.eu.sparkpost.com",
+        })
+    }
+}
+
+impl ServerType for SparkPost {
+    const INFO: TypeInfo = TypeInfo {
+        title: "SparkPost, Transmissions API",
+        secret_keys: &[("apiKey", "an API key with Transmissions: Read/Write and Account: Read")],
+        probe: "GET /api/v1/account?include=usage: the account, its state and the day's limit",
+        carries: "each message as it is (MIME), one a call",
+    };
+}
+
+impl Provider for SparkPost {
+    fn secrets(&self) -> Vec<SecretUse> {
+        vec![SecretUse::of("spec.provider.sparkpost.secretRef", &self.secret_ref, "apiKey")]
+    }
+
+    fn address(&self) -> String {
+        api::address(self.base())
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let key = context.secret_text(&self.secret_ref, "apiKey", &self.address())?;
+        let authorization = sensitive(key.expose_text().unwrap_or_default())
+            .map_err(|_| context.secret_unfit(&self.secret_ref, "apiKey", &self.address()))?;
+        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![key])?;
+        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), authorization }, endpoint, &context)))
+    }
+}
+
+struct Sending {
+    spec: SparkPost,
+    authorization: HeaderValue,
+}
+
+impl Vendor for Sending {
+    type Item = Value;
+
+    const SAID: &'static [&'static str] = &["/errors/0/code", "/errors/0/message", "/errors/0/description"];
+
+    fn probe(&self) -> Call {
+        Call::get("api/v1/account?include=usage").with(header::AUTHORIZATION, self.authorization.clone())
+    }
+
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+        match reply.status() {
+            200 => {}
+            403 => {
+                return Err(reply
+                    .fail(Reason::PermissionDenied, "Give the API key Account: Read as well, so that it can be tested without sending.")
+                    .for_person());
+            }
+            _ => return Err(api::probe_failure(reply)),
+        }
+        if let Some(status) = reply.text("/results/status").filter(|status| status != "active") {
+            return Err(reply
+                .fail_with(Reason::AccountSuspended, &format!("the account is {}", reply.stable(&status)), "Ask SparkPost why.")
+                .for_person());
+        }
+        let number = |pointer: &str| reply.json.pointer(pointer).and_then(Value::as_u64);
+        let day = number("/results/usage/day/limit").filter(|limit| *limit > 0).map(|messages| Quota {
+            rate: Rate { messages, per: Duration::from_secs(24 * 3600) },
+            used: number("/results/usage/day/used").unwrap_or(0),
+        });
+        Ok(Probed { quotas: day.into_iter().collect() })
+    }
+
+    fn prepare(&self, message: &Outgoing) -> Result<Value, String> {
+        let content = std::str::from_utf8(&message.content)
+            .map_err(|_| "550 5.6.0 not sent: SparkPost takes messages in ASCII or UTF-8 only".to_owned())?;
+        let metadata = json!({
+            "mailfleet_campaign": message.run.campaign, "mailfleet_run": message.run.run,
+            "mailfleet_message_id": structured::message_id(&message.content),
+        });
+        let mut options = json!({
+            "perform_substitutions": false,
+            "open_tracking": self.spec.track_opens.unwrap_or(false),
+            "click_tracking": self.spec.track_clicks.unwrap_or(false),
+            "transactional": self.spec.transactional.unwrap_or(false),
+        });
+        if let Some(pool) = &self.spec.ip_pool {
+            options["ip_pool"] = pool.clone().into();
+        }
+        let mut body = json!({
+            "options": options,
+            "metadata": metadata,
+            "recipients": [{"address": {"email": *message.recipient}}],
+            "content": {"email_rfc822": content},
+        });
+        if !message.run.campaign.is_empty() {
+            // 64 bytes at most.
+            body["campaign_id"] = message.run.campaign.chars().take(64).collect::<String>().into();
+        }
+        Ok(body)
+    }
+
+    fn call(&self, items: &[Value]) -> Call {
+        let body = items.first().cloned().unwrap_or_default();
+        let call = Call::post_json("api/v1/transmissions", &body).with(header::AUTHORIZATION, self.authorization.clone());
+        match self.spec.subaccount {
+            Some(number) => call.with(HeaderName::from_static("x-msys-subaccount"), HeaderValue::from(number)),
+            None => call,
+        }
+    }
+
+    fn judge(&self, reply: &Reply<'_>, _items: &[Value]) -> Judgement {
+        let for_person = |reason, to_do| Outcome::ServerFailed(reply.fail(reason, to_do).for_person());
+        let code = reply.text("/errors/0/code").unwrap_or_default();
+        let accepted = reply.json.pointer("/results/total_accepted_recipients").and_then(Value::as_u64);
+        Judgement::All(match (reply.status(), code.as_str()) {
+            (200, _) if accepted == Some(0) => Outcome::RecipientRejected { reply: reply.kept() },
+            (200, _) => reply.accepted(reply.text("/results/id")),
+            (420, _) | (_, "2101" | "2102") => {
+                Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Wait for the next day or hour, or raise the limit at SparkPost."))
+            }
+            (400 | 403 | 422, "7001" | "7002") => {
+                for_person(Reason::SenderRefused, "Set up and verify the From address's domain at SparkPost (Sending Domains).")
+            }
+            (400 | 422, "5001" | "5002") => Outcome::RecipientRejected { reply: reply.kept() },
+            (400 | 403 | 422, _) if reply.mentions("suppress") || reply.mentions("recipient") => {
+                Outcome::RecipientRejected { reply: reply.kept() }
+            }
+            (400 | 403 | 422, _) if reply.mentions("subaccount") => for_person(Reason::NotFoundAtVendor, "Correct subaccount."),
+            (400 | 422, _) if reply.mentions("ip_pool") || reply.mentions("ip pool") => {
+                for_person(Reason::NotFoundAtVendor, "Correct ipPool.")
+            }
+            (400 | 422, "1300" | "1902") if reply.mentions("email_rfc822") || reply.mentions("content") => {
+                Outcome::RecipientRejected { reply: reply.kept() }
+            }
+            _ => api::usual(reply, "Transmissions: Read/Write").unwrap_or_else(|| api::unforeseen(reply)),
+        })
+    }
+}
