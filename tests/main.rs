@@ -3,6 +3,7 @@
 // A test that cannot go on says so by panicking, in its helpers as well.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod answers;
 mod architecture;
 mod inputs;
 mod reference;

@@ -102,6 +102,8 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (NOT_BLANK, "is empty; write it, or leave the field out"),
     (HEADER_NAME, "is not a header name: letters, digits and `-`, without spaces and colons"),
     (URL, "is not a URL that can be fetched; write it like https://example.com/subscribers.csv"),
+    (ENDPOINT, "is not the address of an API; write it like https://api.example.com (http only for localhost)"),
+    (LABEL, "is not a name at a vendor: letters, digits, `-`, `_`, `.` and spaces, with a letter or digit first"),
     (UNSUBSCRIBE_URL, "is not a URL of one line that begins with https://, http:// or mailto:"),
     (HOST, "is not a host name or address; write it like smtp.example.com, the port apart, other alphabets as `xn--`"),
     (HELO, "is not a host name like mail.example.com, or an address in brackets"),

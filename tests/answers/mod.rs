@@ -1,0 +1,230 @@
+//! What vendors answer, and what it means: every table `TYPE.yaml` is played by an HTTP server on loopback to the real client.
+//!
+//! The same tables are printed in docs/providers.md.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use mailfleet::{
+    egress::Egress,
+    providers::{Context, Failure, Outcome, Outgoing, Permissions, Provider as _, ProviderSpec, RunLabel, http::Clients},
+    resources::secret::SecretValue,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::mpsc,
+};
+
+/// The table of a type.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// Where the vendor says what it answers.
+    pub sources: Vec<String>,
+    /// The spec, without secretRef and endpoint.
+    #[serde(default)]
+    pub spec: BTreeMap<String, Value>,
+    /// Answers to a delivery.
+    pub deliver: Vec<Row>,
+    /// Answers to a probe.
+    pub probe: Vec<Row>,
+}
+
+/// One answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// When the vendor answers so, in words.
+    pub when: String,
+    /// The status; none: the connection is closed without an answer.
+    pub status: Option<u16>,
+    /// Headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The body: JSON, or text as it is.
+    #[serde(default)]
+    pub body: Value,
+    /// The outcome; `Good` or `Failed` for a probe.
+    pub outcome: String,
+    /// The reason, of a failure.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Whether only a person can mend it.
+    #[serde(default)]
+    pub person: bool,
+    /// The pause that the vendor asks for, seconds.
+    #[serde(default)]
+    pub after: Option<u64>,
+    /// What the words for people must hold.
+    #[serde(default)]
+    pub says: Option<String>,
+}
+
+/// Every table, by type.
+pub fn tables() -> BTreeMap<String, Table> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/answers");
+    let mut tables = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let text = std::fs::read_to_string(&path).expect("text");
+            let table = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            tables.insert(path.file_stem().expect("a name").to_string_lossy().into_owned(), table);
+        }
+    }
+    tables
+}
+
+const SECRET: &str = "hunter2-secret-of-the-table";
+
+/// An HTTP server that gives one answer to every request.
+async fn serve(row: Row) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let row = row.clone();
+            tokio::spawn(async move {
+                let mut got = Vec::new();
+                let mut buffer = [0; 4096];
+                // The whole head, then as much as it announces.
+                loop {
+                    let count = stream.read(&mut buffer).await.unwrap_or(0);
+                    got.extend_from_slice(&buffer[..count]);
+                    let text = String::from_utf8_lossy(&got).to_ascii_lowercase();
+                    let Some((head, _)) = text.split_once("\r\n\r\n") else {
+                        if count == 0 {
+                            return;
+                        }
+                        continue;
+                    };
+                    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok()).unwrap_or(0);
+                    if count == 0 || got.len() >= head.len() + 4 + length {
+                        break;
+                    }
+                }
+                let Some(status) = row.status else { return };
+                // A vendor that repeats what it was sent shows the secret; nobody else may.
+                let body = match &row.body {
+                    Value::Null => String::new(),
+                    Value::String(text) => text.clone(),
+                    json => json.to_string(),
+                };
+                let body = body.replace("SECRET", SECRET);
+                let mut head = format!("HTTP/1.1 {status} Status\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+                for (name, value) in &row.headers {
+                    head.push_str(&format!("{name}: {value}\r\n"));
+                }
+                let _ = stream.write_all(format!("{head}\r\n{body}").as_bytes()).await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    port
+}
+
+fn message() -> Outgoing {
+    let content = "From: Ann <ann@shop.example>\r\nTo: Bob <bob@example.com>\r\nSubject: Hello\r\nMessage-ID: <1@shop.example>\r\n\
+                   Date: Wed, 25 Nov 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nHello\r\n";
+    Outgoing {
+        token: 1,
+        mail_from: "ann@shop.example".into(),
+        recipient: "bob@example.com".into(),
+        content: content.as_bytes().into(),
+        needs_8bit: false,
+        needs_smtputf8: false,
+        run: Arc::new(RunLabel { campaign: "shop/spring".to_owned(), run: "first".to_owned() }),
+    }
+}
+
+fn failure_of(row: &Row, failure: &Failure) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if Some(failure.reason.as_str()) != row.reason.as_deref() || failure.needs_person != row.person {
+        wrong.push(format!("{} (person: {}): {}", failure.reason, failure.needs_person, failure.message));
+    }
+    if row.after.is_some() && failure.retry_after != row.after.map(Duration::from_secs) {
+        wrong.push(format!("asked to wait {:?}", failure.retry_after));
+    }
+    if failure.message.contains(SECRET) {
+        wrong.push(format!("the secret is shown: {}", failure.message));
+    }
+    if !failure.message.ends_with('.') || failure.message.matches(". ").count() < 1 {
+        wrong.push(format!("it says not what to do: {}", failure.message));
+    }
+    wrong.extend(row.says.iter().filter(|says| !failure.message.contains(*says)).map(|says| format!("not `{says}` but {}", failure.message)));
+    wrong
+}
+
+async fn play(kind: &str, table: &Table, row: &Row, is_probe: bool) -> Vec<String> {
+    let port = serve(row.clone()).await;
+    let mut spec = serde_json::Map::new();
+    spec.extend(table.spec.clone());
+    let address = if kind == "plugin" { "url" } else { "endpoint" };
+    spec.insert(address.to_owned(), format!("http://127.0.0.1:{port}").into());
+    spec.entry("secretRef").or_insert_with(|| serde_json::json!({"name": "key"}));
+    let mut object = serde_json::Map::new();
+    object.insert(kind.to_owned(), spec.into());
+    let provider: ProviderSpec = serde_json::from_value(object.into()).expect("a spec");
+    let context = Context {
+        name: "shop/server".to_owned(),
+        secrets: provider.secrets().into_iter().map(|needed| (needed.key, SecretValue::new(SECRET))).collect(),
+        connections: 2,
+        messages_per_connection: 100,
+        connect_timeout: Duration::from_secs(5),
+        state_dir: std::env::temp_dir(),
+        egress: Egress::Everywhere,
+        permissions: Permissions::default(),
+        http: Clients::default(),
+    };
+    let server = provider.build(context).unwrap_or_else(|failure| panic!("{kind}: {failure}"));
+    if is_probe {
+        return match server.probe().await {
+            Some(Ok(_)) if row.outcome == "Good" => Vec::new(),
+            Some(Err(failure)) if row.outcome == "Failed" => failure_of(row, &failure),
+            other => vec![format!("{other:?}")],
+        };
+    }
+    let (sender, mut outcomes) = mpsc::unbounded_channel();
+    server.deliver(vec![message()], sender).await;
+    let outcome = outcomes.recv().await.expect("an outcome").outcome;
+    let mut wrong = Vec::new();
+    if outcomes.recv().await.is_some() {
+        wrong.push("two outcomes".to_owned());
+    }
+    let (name, failure, reply) = match outcome {
+        Outcome::Accepted { reply } => ("Accepted", None, reply),
+        Outcome::RecipientRejected { reply } => ("RecipientRejected", None, reply),
+        Outcome::Deferred { reply, .. } => ("Deferred", None, reply),
+        Outcome::ServerFailed(failure) => ("ServerFailed", Some(failure), String::new()),
+        Outcome::Unknown(failure) => ("Unknown", Some(failure), String::new()),
+    };
+    if name != row.outcome {
+        wrong.push(format!("{name} {reply} {}", failure.as_ref().map(ToString::to_string).unwrap_or_default()));
+    } else if let Some(failure) = failure {
+        wrong.extend(failure_of(row, &failure));
+    } else if reply.contains(SECRET) || row.says.as_ref().is_some_and(|says| !reply.contains(says)) {
+        wrong.push(format!("the reply is `{reply}`"));
+    }
+    wrong
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_of_every_vendor_means_what_the_table_says() {
+    let mut wrong = Vec::new();
+    for (kind, table) in tables() {
+        let rows = table.deliver.iter().map(|row| (row, false)).chain(table.probe.iter().map(|row| (row, true)));
+        let refusals = table.deliver.iter().chain(&table.probe).filter(|row| !matches!(row.outcome.as_str(), "Accepted" | "Good")).count();
+        assert!(refusals >= 8, "{kind} has only {refusals} refusals");
+        let mut count = 0;
+        for (row, is_probe) in rows {
+            count += 1;
+            let found = play(&kind, &table, row, is_probe).await;
+            let what = if is_probe { "probe" } else { "deliver" };
+            wrong.extend(found.into_iter().map(|found| format!("{kind}, {what}, {}: wanted {} {:?}, got {found}", row.when, row.outcome, row.reason)));
+        }
+        println!("{kind}: {count} answers");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
