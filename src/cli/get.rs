@@ -10,6 +10,8 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+mod types;
+
 use super::{
     output::{OutputFormat, print_markdown, print_table},
     text,
@@ -20,13 +22,13 @@ use crate::{
     source::status,
 };
 
-/// Shows servers, plans or campaigns as they are.
+/// Shows servers, plans or campaigns as they are, or the types of servers that there are.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  found\n  1  nothing of that name, or the state cannot be read\n  2  wrong use\n\nExamples:\n  mailfleet get servers -o wide\n  mailfleet get campaigns spring -o markdown      the table of picks, for a pull request\n  mailfleet get campaigns spring --recipients --only Unknown"
+    after_help = "Exit codes:\n  0  found\n  1  nothing of that name, or the state cannot be read\n  2  wrong use\n\nExamples:\n  mailfleet get servers -o wide\n  mailfleet get campaigns spring -o markdown      the table of picks, for a pull request\n  mailfleet get campaigns spring --recipients --only Unknown\n  mailfleet get types                             the types of servers, and what each needs"
 )]
 pub struct GetArgs {
-    /// servers, plans or campaigns.
+    /// servers, plans or campaigns; or types, of sending servers.
     #[arg(value_enum)]
     pub kind: GetKind,
     /// The name; all when absent.
@@ -66,6 +68,9 @@ pub enum GetKind {
     /// Campaigns.
     #[value(alias = "campaign")]
     Campaigns,
+    /// The types of sending servers that there are, and what each needs.
+    #[value(alias = "type")]
+    Types,
 }
 
 fn parse_state(text: &str) -> Result<MessageState, String> {
@@ -104,6 +109,7 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Trouble> {
         GetKind::Servers => SendingServer::KIND,
         GetKind::Plans => Plan::KIND,
         GetKind::Campaigns => Campaign::KIND,
+        GetKind::Types => return types::show(args.name.as_deref(), args.output, out),
     };
     if args.recipients || args.problems {
         if args.kind != GetKind::Campaigns {
@@ -144,7 +150,7 @@ fn show_tables(args: &GetArgs, objects: &[Value], out: &mut impl Write) -> Resul
     let (headings, rows): (Vec<&str>, Vec<Vec<String>>) = match args.kind {
         GetKind::Servers => (SERVER_HEADINGS.to_vec(), objects.iter().map(server_row).collect()),
         GetKind::Plans => (PLAN_HEADINGS.to_vec(), objects.iter().map(plan_row).collect()),
-        GetKind::Campaigns => (CAMPAIGN_HEADINGS.to_vec(), objects.iter().map(campaign_row).collect()),
+        GetKind::Campaigns | GetKind::Types => (CAMPAIGN_HEADINGS.to_vec(), objects.iter().map(campaign_row).collect()),
     };
     print_form(args.output, out, &headings, &rows, wide)?;
     // A single campaign or plan comes with the table of its servers: why each was or was not picked.
@@ -152,7 +158,7 @@ fn show_tables(args: &GetArgs, objects: &[Value], out: &mut impl Write) -> Resul
         let details = match args.kind {
             GetKind::Campaigns => Some((&PICK_HEADINGS[..], pick_rows(object))),
             GetKind::Plans => Some((&GRANT_HEADINGS[..], grant_rows(object))),
-            GetKind::Servers => None,
+            GetKind::Servers | GetKind::Types => None,
         };
         if let Some((headings, rows)) = details.filter(|(_, rows)| !rows.is_empty()) {
             writeln!(out)?;

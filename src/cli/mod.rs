@@ -39,7 +39,7 @@ pub enum Command {
     Validate(validate::ValidateArgs),
     /// Test servers by hand: connect, TLS, log in; one real message on request.
     Test(test::TestArgs),
-    /// Show servers, plans or campaigns as they are.
+    /// Show servers, plans or campaigns as they are, or the types of servers.
     Get(get::GetArgs),
     /// All of it in one minute, on this machine; nothing leaves it.
     Demo(demo::DemoArgs),

@@ -29,12 +29,15 @@ pub struct TestArgs {
     /// Only this server (NAME or NAMESPACE/NAME).
     #[arg(long, value_name = "NAME")]
     pub server: Option<String>,
-    /// Send one real message to this address through each tested server.
+    /// Send one real message to this address through each tested server; several are sent in one go.
     #[arg(long, value_name = "ADDRESS")]
-    pub send_to: Option<String>,
-    /// The sender of that message; the receiver's own address when absent.
+    pub send_to: Vec<String>,
+    /// The sender of that message; when absent, that of the --message, or the receiver's own address.
     #[arg(long, value_name = "ADDRESS", requires = "send_to")]
     pub from: Option<String>,
+    /// Send this file, a whole message (RFC 5322), as it is; of several, each goes to each address.
+    #[arg(long, value_name = "FILE", requires = "send_to")]
+    pub message: Vec<PathBuf>,
     /// Where the status files are.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
     pub state: PathBuf,
@@ -68,21 +71,64 @@ pub async fn run(args: TestArgs) -> ExitCode {
         Ok(found) => found,
         Err(message) => return refuse(&message),
     };
-    let addresses = match (parse_address(args.send_to.as_deref()), parse_address(args.from.as_deref())) {
-        (Ok(to), Ok(from)) => to.map(|to| (from.unwrap_or_else(|| to.clone()), to)),
-        (Err(why), _) | (_, Err(why)) => return refuse(&why),
+    let letters = match letters(&args) {
+        Ok(letters) => letters,
+        Err(why) => return refuse(&why),
     };
     let mut all_passed = true;
     for (key, server) in servers {
-        let verdict = test(&key, &server, &secrets, addresses.as_ref(), &args).await;
+        let verdict = test(&key, &server, &secrets, &letters, &args).await;
         all_passed &= verdict.passed;
         print(&key, &server, &verdict, args.output);
     }
     if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn parse_address(text: Option<&str>) -> Result<Option<Address>, String> {
-    text.map(Address::parse).transpose()
+/// A message to be sent: to whom, from whom, and its bytes; written for the server when there are none.
+struct Letter {
+    from: Address,
+    to: Address,
+    content: Option<Arc<[u8]>>,
+}
+
+/// The largest message that is read from a file, bytes.
+const MESSAGE_MAX: u64 = 64 << 20;
+
+fn letters(args: &TestArgs) -> Result<Vec<Letter>, String> {
+    let from = args.from.as_deref().map(Address::parse).transpose()?;
+    let to = args.send_to.iter().map(|to| Address::parse(to)).collect::<Result<Vec<_>, _>>()?;
+    if args.message.is_empty() {
+        return Ok(to.into_iter().map(|to| Letter { from: from.clone().unwrap_or_else(|| to.clone()), to, content: None }).collect());
+    }
+    let mut letters = Vec::new();
+    for path in &args.message {
+        let cannot = |why: &dyn std::fmt::Display| format!("{} cannot be sent: {why}", path.display());
+        let length = std::fs::metadata(path).map_err(|error| cannot(&error))?.len();
+        if length > MESSAGE_MAX {
+            return Err(cannot(&"it is larger than 64 MiB"));
+        }
+        let text = std::fs::read(path).map_err(|error| cannot(&error))?;
+        let content = with_crlf(&text);
+        let sender = mail_parser::MessageParser::default().parse_headers(&content[..]).and_then(|message| {
+            let first = message.from()?.first()?.address.as_deref().map(Address::parse);
+            first?.ok()
+        });
+        let from = from.clone().or(sender).ok_or_else(|| cannot(&"it has no From address; give --from"))?;
+        let content: Arc<[u8]> = content.into();
+        letters.extend(to.iter().map(|to| Letter { from: from.clone(), to: to.clone(), content: Some(content.clone()) }));
+    }
+    Ok(letters)
+}
+
+/// Lines ended by CRLF, whatever ended them in the file.
+fn with_crlf(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + text.len() / 32);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let bare = line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
+        out.extend_from_slice(bare);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
 }
 
 /// What a test found.
@@ -90,11 +136,17 @@ struct Verdict {
     passed: bool,
     reason: String,
     message: String,
+    /// Of each message that was sent: to whom, and what became of it.
+    outcomes: Vec<serde_json::Value>,
 }
 
 impl Verdict {
     fn failed(reason: impl ToString, message: impl Into<String>) -> Self {
-        Self { passed: false, reason: reason.to_string(), message: message.into() }
+        Self::of(false, reason, message)
+    }
+
+    fn of(passed: bool, reason: impl ToString, message: impl Into<String>) -> Self {
+        Self { passed, reason: reason.to_string(), message: message.into(), outcomes: Vec::new() }
     }
 }
 
@@ -108,7 +160,11 @@ fn print(key: &Key, server: &SendingServer, verdict: &Verdict, output: TestOutpu
             format!("{word}  {key} ({}, {}): {}", provider.type_name(), provider.address(), verdict.message)
         }
         TestOutput::Json => {
-            json!({"server": key.to_string(), "type": provider.type_name(), "address": provider.address(), "passed": verdict.passed, "reason": verdict.reason, "message": verdict.message}).to_string()
+            let mut line = json!({"server": key.to_string(), "type": provider.type_name(), "address": provider.address(), "passed": verdict.passed, "reason": verdict.reason, "message": verdict.message});
+            if !verdict.outcomes.is_empty() {
+                line["outcomes"] = verdict.outcomes.clone().into();
+            }
+            line.to_string()
         }
     };
     let _ = writeln!(std::io::stdout().lock(), "{line}");
@@ -159,13 +215,7 @@ fn known_server(args: &TestArgs) -> Result<(Key, SendingServer), String> {
     Ok((server.key(), server))
 }
 
-async fn test(
-    key: &Key,
-    server: &SendingServer,
-    secrets: &SecretStore,
-    addresses: Option<&(Address, Address)>,
-    args: &TestArgs,
-) -> Verdict {
+async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, letters: &[Letter], args: &TestArgs) -> Verdict {
     use crate::providers::Provider as _;
     // Whoever runs this is the operator of this machine.
     let permissions = Permissions { ambient_credentials: true, sendmail: args.allow_sendmail.clone().into() };
@@ -179,44 +229,83 @@ async fn test(
         ProbeResult::Succeeded => ("ProbeSucceeded", "Connection successful."),
         ProbeResult::NotProbeable => ("NotProbeable", "This type cannot be tested without sending."),
     };
-    let verdict = match addresses {
-        None => Verdict { passed: true, reason: reason.to_owned(), message: message.to_owned() },
-        Some((from, to)) => send(key, handle.as_ref(), from, to).await,
-    };
+    let verdict = if letters.is_empty() { Verdict::of(true, reason, message) } else { send(key, handle.as_ref(), letters).await };
     handle.close().await;
     verdict
 }
 
-/// One real message.
-async fn send(key: &Key, server: &dyn Server, from: &Address, to: &Address) -> Verdict {
-    let message = match compose(key, from, to) {
-        Ok(message) => message,
-        Err(why) => return Verdict::failed("InvalidContent", why),
-    };
-    let (outcomes, mut received) = mpsc::unbounded_channel();
-    server.deliver(vec![message], outcomes).await;
-    match received.recv().await.map(|delivered| delivered.outcome) {
-        Some(Outcome::Accepted { reply }) => Verdict {
-            passed: true,
-            reason: "Accepted".to_owned(),
-            message: format!("Connection successful; the message to {} was accepted: {reply}", to.as_str()),
-        },
-        Some(Outcome::RecipientRejected { reply }) => {
-            Verdict::failed("RecipientRejected", format!("Connection successful, but the message to {} was refused: {reply}", to.as_str()))
+/// Real messages, in one go.
+async fn send(key: &Key, server: &dyn Server, letters: &[Letter]) -> Verdict {
+    let mut batch = Vec::new();
+    for (token, letter) in (0..).zip(letters) {
+        match compose(key, letter) {
+            Ok(message) => batch.push(Outgoing { token, ..message }),
+            Err(why) => return Verdict::failed("InvalidContent", why),
         }
-        Some(Outcome::Deferred { reply, .. }) => Verdict::failed(
-            "Deferred",
-            format!("Connection successful, but the message to {} was deferred; try again later: {reply}", to.as_str()),
-        ),
-        Some(Outcome::ServerFailed(failure)) => Verdict::failed(failure.reason, failure.message),
-        Some(Outcome::Unknown(failure)) => {
+    }
+    let (outcomes, mut received) = mpsc::unbounded_channel();
+    // As the dispatcher does: no more at once than the server can use well.
+    let mut rest = batch.into_iter().peekable();
+    while rest.peek().is_some() {
+        server.deliver(rest.by_ref().take(server.batch_max().max(1)).collect(), outcomes.clone()).await;
+    }
+    drop(outcomes);
+    let mut verdicts = Vec::new();
+    while let Some(delivered) = received.recv().await {
+        let Some(letter) = usize::try_from(delivered.message.token).ok().and_then(|token| letters.get(token)) else { continue };
+        verdicts.push((delivered.message.token, judge(letter.to.as_str(), delivered.outcome)));
+    }
+    verdicts.sort_by_key(|(token, _)| *token);
+    if verdicts.len() != letters.len() {
+        return Verdict::failed("ProtocolError", format!("The server gave {} outcomes of {} messages.", verdicts.len(), letters.len()));
+    }
+    let outcomes: Vec<_> = verdicts
+        .iter()
+        .zip(letters)
+        .map(|((_, verdict), letter)| json!({"to": letter.to.as_str(), "reason": verdict.reason, "message": verdict.message}))
+        .collect();
+    let passed = verdicts.iter().filter(|(_, verdict)| verdict.passed).count();
+    let mut told = verdicts.into_iter().map(|(_, verdict)| verdict);
+    let first = if passed == letters.len() { told.next() } else { told.find(|verdict| !verdict.passed) };
+    let Some(first) = first else { return Verdict::failed("ProtocolError", "The server gave no outcome.") };
+    let message = match letters.len() {
+        1 => first.message,
+        all => format!("{passed} of {all} messages were accepted. {}", first.message),
+    };
+    Verdict { message, outcomes, ..first }
+}
+
+fn judge(to: &str, outcome: Outcome) -> Verdict {
+    match outcome {
+        Outcome::Accepted { reply } => {
+            Verdict::of(true, "Accepted", format!("Connection successful; the message to {to} was accepted: {reply}"))
+        }
+        Outcome::RecipientRejected { reply } => {
+            Verdict::failed("RecipientRejected", format!("Connection successful, but the message to {to} was refused: {reply}"))
+        }
+        Outcome::Deferred { reply, .. } => {
+            Verdict::failed("Deferred", format!("Connection successful, but the message to {to} was deferred; try again later: {reply}"))
+        }
+        Outcome::ServerFailed(failure) => Verdict::failed(failure.reason, failure.message),
+        Outcome::Unknown(failure) => {
             Verdict::failed(failure.reason, format!("It is not known whether the message was taken: {}", failure.message))
         }
-        None => Verdict::failed("ProtocolError", "The server gave no outcome."),
     }
 }
 
-fn compose(key: &Key, from: &Address, to: &Address) -> Result<Outgoing, String> {
+fn compose(key: &Key, letter: &Letter) -> Result<Outgoing, String> {
+    let Letter { from, to, content } = letter;
+    if let Some(content) = content {
+        return Ok(Outgoing {
+            token: 0,
+            mail_from: Arc::from(from.to_wire()),
+            recipient: Arc::from(to.to_wire()),
+            needs_8bit: !content.is_ascii(),
+            needs_smtputf8: false,
+            content: content.clone(),
+            run: Arc::default(),
+        });
+    }
     let content = Content {
         from: Mailbox { name: Some("Mailfleet".to_owned()), address: from.as_str().to_owned() },
         reply_to: None,

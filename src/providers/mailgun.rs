@@ -167,9 +167,12 @@ impl Vendor for Sending {
         fields.extend(self.spec.track_clicks.map(|track| ("o:tracking-clicks", yes_no(track))));
         fields.extend(self.spec.require_tls.map(|required| ("o:require-tls", yes_no(required))));
         fields.extend(self.spec.ip_pool.clone().map(|pool| ("o:sending-ip-pool", pool)));
-        fields.push(("v:mailfleet_campaign", message.run.campaign.clone()));
-        fields.push(("v:mailfleet_run", message.run.run.clone()));
-        fields.push(("v:mailfleet_message_id", structured::message_id(&message.content)));
+        let variables = [
+            ("v:mailfleet_campaign", message.run.campaign.clone()),
+            ("v:mailfleet_run", message.run.run.clone()),
+            ("v:mailfleet_message_id", structured::message_id(&message.content)),
+        ];
+        fields.extend(variables.into_iter().filter(|(_, value)| !value.is_empty()));
         Ok(Item { content: message.content.clone(), fields })
     }
 

@@ -134,7 +134,15 @@ fn mailboxes(address: Option<&Address<'_>>) -> Vec<Mailbox> {
 fn other_headers(message: &Message<'_>) -> Vec<(String, String)> {
     let is_other = |name: &str| !OWN.contains(&name.to_ascii_lowercase().as_str()) && !name.to_ascii_lowercase().starts_with("content-");
     let unfolded = |value: &str| value.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    message.headers_raw().filter(|(name, _)| is_other(name)).map(|(name, value)| (name.to_owned(), unfolded(value))).collect()
+    // As they are written: the parser has its own spelling of names that it knows.
+    let raw = |from: u32, to: u32| {
+        let bytes = message.raw_message().get(from as usize..to as usize).unwrap_or_default();
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let fields =
+        message.headers().iter().map(|field| (raw(field.offset_field, field.offset_start), raw(field.offset_start, field.offset_end)));
+    let fields = fields.map(|(name, value)| (name.trim_end_matches([':', ' ', '\t']).to_owned(), unfolded(&value)));
+    fields.filter(|(name, _)| is_other(name)).collect()
 }
 
 fn attachment(part: &MessagePart<'_>, number: usize) -> Attachment {

@@ -100,7 +100,8 @@ async fn serve(row: Row) -> u16 {
                         }
                         continue;
                     };
-                    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok()).unwrap_or(0);
+                    let length: usize =
+                        head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok()).unwrap_or(0);
                     if count == 0 || got.len() >= head.len() + 4 + length {
                         break;
                     }
@@ -153,7 +154,9 @@ fn failure_of(row: &Row, failure: &Failure) -> Vec<String> {
     if !failure.message.ends_with('.') || failure.message.matches(". ").count() < 1 {
         wrong.push(format!("it says not what to do: {}", failure.message));
     }
-    wrong.extend(row.says.iter().filter(|says| !failure.message.contains(*says)).map(|says| format!("not `{says}` but {}", failure.message)));
+    wrong.extend(
+        row.says.iter().filter(|says| !failure.message.contains(*says)).map(|says| format!("not `{says}` but {}", failure.message)),
+    );
     wrong
 }
 
@@ -222,7 +225,11 @@ async fn every_answer_of_every_vendor_means_what_the_table_says() {
             count += 1;
             let found = play(&kind, &table, row, is_probe).await;
             let what = if is_probe { "probe" } else { "deliver" };
-            wrong.extend(found.into_iter().map(|found| format!("{kind}, {what}, {}: wanted {} {:?}, got {found}", row.when, row.outcome, row.reason)));
+            wrong.extend(
+                found
+                    .into_iter()
+                    .map(|found| format!("{kind}, {what}, {}: wanted {} {:?}, got {found}", row.when, row.outcome, row.reason)),
+            );
         }
         println!("{kind}: {count} answers");
     }

@@ -119,7 +119,7 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("TcpListener", &["sink", "serve"], "only the sink and the admin endpoint listen"),
     ("hyper", &["serve"], "only serve answers HTTP"),
     ("prometheus_client", &["serve"], "figures are made where they are asked for"),
-    ("reqwest", &["audience"], "only audiences are fetched by HTTP"),
+    ("reqwest", &["audience", "egress", "providers"], "audiences are fetched and vendors asked by HTTP, and egress says where"),
     ("rusqlite", &["ledger"], "only the ledger says who was mailed"),
     ("kube", &["source/cluster"], "Kubernetes' client stays at the border"),
     ("k8s_openapi", &["source/cluster"], "Kubernetes' client stays at the border"),

@@ -1,5 +1,7 @@
 //! The reference pages, `docs/api/*.md`: made from the types, committed, and never stale.
 
+mod providers;
+
 use std::{fmt::Write as _, fs, path::Path};
 
 use mailfleet::resources::{ConditionType, Reason, crd, pattern};

@@ -1,0 +1,164 @@
+"""Vendors' APIs on loopback, as far as a sender sees them: they check the key, take messages and count recipients.
+
+What they answer is the vendor's form; what they ask for is no more than a test needs. Whether requests are right is for Prism
+and the vendors' own SDKs to say (tests/providers.py).
+"""
+
+import base64
+import email
+import email.policy
+import json
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+def form_fields(headers, body: bytes) -> dict[str, list[bytes]]:
+    """The fields of a multipart form, by Python's own parser."""
+    head = b"Content-Type: " + headers["content-type"].encode() + b"\r\n\r\n"
+    fields: dict[str, list[bytes]] = {}
+    for part in email.message_from_bytes(head + body, policy=email.policy.HTTP).iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        if part.get_content_type() == "message/rfc822":
+            value = part.get_payload(0).as_bytes(policy=email.policy.SMTP)
+        else:
+            value = part.get_payload(decode=True)
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+def bare(address: str) -> str:
+    """The address of `"Name" <address>`."""
+    return address.rsplit("<", 1)[-1].rstrip(">")
+
+
+# Each: how the key comes, the answer to the probe, and who is mailed by a request with the answer to it.
+def _sendgrid(path, headers, body):
+    if path == "/v3/scopes":
+        return 200, {"scopes": ["mail.send"]}, []
+    message = json.loads(body)
+    return 202, None, [to["email"] for one in message["personalizations"] for to in one["to"]]
+
+
+def _mailgun(path, headers, body):
+    if path.startswith("/v4/domains/"):
+        return 200, {"domain": {"name": path.rsplit("/", 1)[-1], "state": "active"}}, []
+    return 200, {"id": "<1@mg>", "message": "Queued. Thank you."}, [to.decode() for to in form_fields(headers, body)["to"]]
+
+
+def _sparkpost(path, headers, body):
+    if path.startswith("/api/v1/account"):
+        return 200, {"results": {"status": "active"}}, []
+    to = [one["address"]["email"] for one in json.loads(body)["recipients"]]
+    return 200, {"results": {"total_rejected_recipients": 0, "total_accepted_recipients": len(to), "id": "1"}}, to
+
+
+def _elastic_email(path, headers, body):
+    if path == "/v4/domains":
+        return 200, [], []
+    return 200, {"TransactionID": "t", "MessageID": "m"}, [bare(to) for to in json.loads(body)["Recipients"]["To"]]
+
+
+def _postmark(path, headers, body):
+    if path == "/server":
+        return 200, {"ID": 1, "Name": "Shop", "DeliveryType": "Live"}, []
+    messages = json.loads(body)
+    to = [bare(one["To"]) for one in (messages if isinstance(messages, list) else [messages])]
+    answers = [{"To": one, "MessageID": f"id-{one}", "ErrorCode": 0, "Message": "OK"} for one in to]
+    return 200, answers if isinstance(messages, list) else answers[0], to
+
+
+def _brevo(path, headers, body):
+    if path == "/v3/account":
+        return 200, {"email": "a@b.example", "relay": {"enabled": True}}, []
+    message = json.loads(body)
+    versions = message.get("messageVersions") or [message]
+    to = [one["email"] for version in versions for one in version["to"]]
+    ids = [f"<{one}>" for one in to]
+    return 201, {"messageIds": ids} if len(ids) > 1 else {"messageId": ids[0]}, to
+
+
+def _basic(key):
+    return "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
+
+
+# Type: the header of the key, what stands in it, and the answers; the Secret's key; the refusal of a wrong key.
+VENDORS = {
+    "sendgrid": ("authorization", lambda key: f"Bearer {key}", _sendgrid, "apiKey", {"errors": [{"message": "The provided authorization grant is invalid, expired, or revoked", "field": None}]}),
+    "mailgun": ("authorization", _basic, _mailgun, "apiKey", {"message": "Invalid private key"}),
+    "sparkpost": ("authorization", lambda key: key, _sparkpost, "apiKey", {"errors": [{"message": "Unauthorized."}]}),
+    "elasticEmail": ("x-elasticemail-apikey", lambda key: key, _elastic_email, "apiKey", {"Error": "APIKey Expired"}),
+    "postmark": ("x-postmark-server-token", lambda key: key, _postmark, "serverToken", {"ErrorCode": 10, "Message": "Bad or missing Server API token."}),
+    "brevo": ("api-key", lambda key: key, _brevo, "apiKey", {"code": "unauthorized", "message": "Key not found"}),
+}
+# What a spec needs beside secretRef and endpoint.
+SPEC = {"mailgun": {"domain": "mg.shop.example"}}
+
+
+class Vendor:
+    """One vendor's API on a port of this machine."""
+
+    def __init__(self, kind: str, key: str = "key-0123456789"):
+        self.kind, self.key, self.is_revoked = kind, key, False
+        self.requests: list[tuple[str, str, dict, bytes]] = []
+        self.taken: Counter = Counter()
+        self.refused = 0
+        # Called with each request before it is answered.
+        self.watch = None
+        self.lock = threading.Lock()
+        vendor = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def log_message(self, *_):
+                pass
+
+            def answer(self):
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                status, value = vendor.handle(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+                text = b"" if value is None else json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                if status == 202:
+                    self.send_header("X-Message-Id", "id-1")
+                self.end_headers()
+                self.wfile.write(text)
+
+            do_GET = do_POST = answer
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+
+    def handle(self, method: str, path: str, headers: dict, body: bytes) -> tuple[int, object]:
+        """Checks the key, takes what is sent, and answers."""
+        name, form, answers, _, refusal = VENDORS[self.kind]
+        with self.lock:
+            self.requests.append((method, path, headers, body))
+            if self.watch:
+                self.watch(method, path, headers, body)
+            if self.is_revoked or headers.get(name) != form(self.key):
+                self.refused += 1
+                return 401, refusal
+            status, value, to = answers(path, headers, body)
+            self.taken.update(to)
+            return status, value
+
+    def spec(self, **more) -> dict:
+        """The provider of a SendingServer that speaks to it."""
+        return {self.kind: {"secretRef": {"name": self.kind.lower()}, "endpoint": f"http://127.0.0.1:{self.port}", **SPEC.get(self.kind, {}), **more}}
+
+    def secret(self) -> dict:
+        """The Secret of that server."""
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.kind.lower()}, "stringData": {VENDORS[self.kind][3]: self.key}}
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
