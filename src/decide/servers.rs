@@ -1,5 +1,8 @@
 //! Active or Inactive, and why. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{Observations, ProbeResult, Problem, ServerDecision, ServerInput, grants::Ownership, observe::ServerObservation};

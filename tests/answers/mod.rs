@@ -2,6 +2,8 @@
 //!
 //! The same tables are printed in docs/providers.md.
 
+mod batches;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use mailfleet::{

@@ -1,0 +1,71 @@
+use std::time::Duration as StdDuration;
+
+use super::*;
+use crate::{
+    providers::{Failure, Quota},
+    resources::Duration,
+};
+
+fn rate(messages: u64, per_seconds: u64) -> Rate {
+    Rate { messages, per: Duration::from_secs(per_seconds) }
+}
+
+fn spec(yaml: &str) -> SendingServerSpec {
+    serde_saphyr::from_str(yaml).expect("a spec")
+}
+
+const DAY: u64 = 24 * 3600;
+
+#[test]
+fn a_spec_can_only_be_stricter_than_the_vendor() {
+    let spec = spec("{provider: {outbox: {}}, limits: {rates: [{messages: 14, per: 1s}, {messages: 90000, per: 24h}]}}");
+    let quotas = [rate(50_000, DAY), rate(20, 1), rate(7, 3600)];
+    assert_eq!(rates_in_force(&spec, &quotas), [rate(14, 1), rate(50_000, DAY), rate(7, 3600)]);
+    assert_eq!(rates_in_force(&spec, &[]), [rate(14, 1), rate(90_000, DAY)]);
+}
+
+#[test]
+fn what_others_used_of_an_account_is_not_ours_to_use() {
+    let quota = |messages, used| Quota { rate: rate(messages, DAY), used };
+    for (quota, ours, wanted) in [
+        (quota(50_000, 0), 0, 50_000),
+        // 1,200 by others.
+        (quota(50_000, 1_500), 300, 48_800),
+        // The vendor counts later than we do.
+        (quota(50_000, 100), 300, 50_000),
+        // Nothing is left: the vendor says so to the one that is tried.
+        (quota(50_000, 60_000), 0, 1),
+    ] {
+        let mut observation = ServerObservation::default();
+        observation.note_quotas(&[quota], ours);
+        assert_eq!(observation.quotas, [rate(wanted, DAY)], "{quota:?}, {ours} ours");
+    }
+}
+
+fn failed(failure: Failure, times: u32) -> ServerObservation {
+    let mut observation = ServerObservation {
+        probes_good: true,
+        last_probe: Some(ProbeResult::Succeeded),
+        last_probe_began_ms: 2_000,
+        ..ServerObservation::default()
+    };
+    for _ in 0..times {
+        observation.note_send_failure(failure.clone(), 1, 0, 1_000);
+    }
+    observation
+}
+
+#[test]
+fn a_server_that_takes_no_more_for_now_rests_and_stays_active() {
+    let probe = spec("{provider: {outbox: {}}}").probe();
+    let broken = failed(Failure::new(Reason::ConnectionLost, "lost"), 1);
+    assert_eq!(broken.readmit_at_ms(&probe), Some(1_000), "a server that answers again is used at once");
+    assert!(send_hindrance(&failed(Failure::new(Reason::ConnectionLost, "lost"), 3), 3).is_some());
+
+    let throttled = Failure::new(Reason::Throttled, "too fast");
+    assert_eq!(failed(throttled.clone(), 1).readmit_at_ms(&probe), Some(11_000), "it would be asked again at once");
+    let asked = throttled.after(Some(StdDuration::from_secs(120)));
+    assert_eq!(failed(asked.clone(), 1).readmit_at_ms(&probe), Some(121_000));
+    assert!(send_hindrance(&failed(asked, 9), 3).is_none(), "it is not broken");
+    assert!(send_hindrance(&failed(Failure::new(Reason::QuotaExceeded, "used up"), 9), 3).is_none());
+}
