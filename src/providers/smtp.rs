@@ -16,6 +16,7 @@ mod failure;
 mod line;
 mod open;
 mod passage;
+mod preset;
 mod reply;
 mod scram;
 mod server;
@@ -31,16 +32,30 @@ use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::preset::Preset;
 use self::{auth::Login, failure::Place, open::Target, server::SmtpServer};
 use super::{Context, Failure, Provider, SecretUse, Server, ServerType, TypeInfo};
-use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule};
+use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule, secret::SecretValue};
 
 /// An SMTP relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("has(self.host) || has(self.preset)", "this is missing; or name a vendor with `preset`").at(".host").required(),
     Rule::new(
-        "!has(self.auth) || !has(self.encryption) || self.encryption != 'None' || self.host.lowerAscii() in ['localhost', '::1', '[::1]'] || self.host.matches('^127([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$')",
+        "!has(self.preset) || has(self.auth)",
+        "this is missing: a vendor asks for a login; name the Secret",
+    ).at(".auth").required(),
+    Rule::new(
+        "has(self.preset) && self.preset == 'Ses' ? has(self.host) || has(self.region) && self.region.matches('^[a-z]{2}(-[a-z]+)+-[0-9]$') : true",
+        "SES is in one region, like eu-west-1; name it",
+    ).at(".region"),
+    Rule::new(
+        "!has(self.region) || has(self.preset) && (self.preset == 'Ses' || self.preset in ['Mailgun', 'SparkPost'] && self.region in ['US', 'EU'])",
+        "this is for the presets Ses (like eu-west-1), Mailgun and SparkPost (US or EU)",
+    ).at(".region"),
+    Rule::new(
+        "!has(self.auth) || !has(self.encryption) || self.encryption != 'None' || has(self.host) && (self.host.lowerAscii() in ['localhost', '::1', '[::1]'] || self.host.matches('^127([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$'))",
         "this would send the password unencrypted; use encryption StartTls or Tls (None only for localhost)",
     ).at(".auth").forbidden(),
     Rule::new(
@@ -57,9 +72,17 @@ use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule};
     ).at(".replyTimeout"),
 ]))]
 pub struct Smtp {
-    /// The host name or address.
+    /// A vendor's SMTP entrance: host, port, user name and more are the vendor's, and each can be given all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// The vendor's region, with a preset that has some: `eu-west-1` for Ses, `US` (when absent) or `EU` for Mailgun and SparkPost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = pattern::LABEL))]
+    pub region: Option<String>,
+    /// The host name or address; the vendor's with a preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::HOST))]
-    pub host: String,
+    pub host: Option<String>,
     /// The port; when absent it follows the encryption: 587 (StartTls), 465 (Tls), 25 (None).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
@@ -159,6 +182,17 @@ impl Encryption {
 }
 
 impl Smtp {
+    /// The host in force; empty where neither it nor a preset is given, which no schema lets through.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let of_preset = || self.preset.map(|preset| preset.host(self.region.as_deref())).unwrap_or_default();
+        self.host.clone().unwrap_or_else(of_preset)
+    }
+
+    fn place(&self) -> Place {
+        Place::new(&self.host(), self.port())
+    }
+
     /// The encryption in force.
     #[must_use]
     pub fn encryption(&self) -> Encryption {
@@ -188,6 +222,10 @@ impl Smtp {
             },
         };
         let missing = |key: &str| self.secret_failure(Reason::SecretKeyNotFound, &auth.secret_ref.name, key, "is missing");
+        if let Some(preset) = self.preset {
+            let get = |key: &str| text(key).map(|found| found.map(|(_, text)| SecretValue::new(text)));
+            return preset.login(self.region.as_deref(), auth.mechanism, get, missing).map(Some);
+        }
         let (_, username) = text("username")?.ok_or_else(|| missing("username"))?;
         let token = if matches!(auth.mechanism, None | Some(Mechanism::XOAuth2)) { text("token")? } else { None };
         let (secret, is_token) = match (token, auth.mechanism) {
@@ -217,7 +255,7 @@ impl Smtp {
 
     fn secret_failure(&self, reason: Reason, name: &str, key: &str, what: &str) -> Failure {
         let reference = KeyRef { name: name.to_owned(), key: key.to_owned() };
-        super::secret_failure(reason, &reference, what, Place::new(&self.host, self.port()).as_str())
+        super::secret_failure(reason, &reference, what, self.place().as_str())
     }
 }
 
@@ -228,7 +266,10 @@ const PATH: &str = "spec.provider.smtp";
 impl ServerType for Smtp {
     const INFO: TypeInfo = TypeInfo {
         title: "SMTP relay",
-        secret_keys: &[("username", "the user, where the server asks for a login"), ("password", "the password; or `token`, for XOAUTH2")],
+        secret_keys: &[
+            ("username", "the user, where the server asks for a login"),
+            ("password", "the password; or `token`, for XOAUTH2; with a preset the vendor's own, as the preset says"),
+        ],
         probe: "connects, TLS, logs in, and says goodbye",
         carries: "each message as it is, pipelined over kept connections",
     };
@@ -237,9 +278,10 @@ impl ServerType for Smtp {
 impl Provider for Smtp {
     fn doubts(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        let host = self.host();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
         if bare.contains(':') && bare.parse::<std::net::Ipv6Addr>().is_err() {
-            found.push((format!("{PATH}.host"), format!("`{}` is neither a host name nor an IPv6 address", self.host)));
+            found.push((format!("{PATH}.host"), format!("`{host}` is neither a host name nor an IPv6 address")));
         }
         if let Some(name) = self.tls_server_name.as_ref().filter(|name| ServerName::try_from(name.as_str()).is_err()) {
             found.push((format!("{PATH}.tlsServerName"), format!("no certificate can carry `{name}`")));
@@ -251,6 +293,7 @@ impl Provider for Smtp {
         let mut uses = Vec::new();
         if let Some(auth) = &self.auth {
             let keys: &[(&str, bool)] = match auth.mechanism {
+                _ if self.preset.is_some() => self.preset.map_or(&[], Preset::secret_keys),
                 None => &[("username", false), ("password", true), ("token", true)],
                 Some(Mechanism::XOAuth2) => &[("username", false), ("token", false)],
                 Some(_) => &[("username", false), ("password", false)],
@@ -266,16 +309,16 @@ impl Provider for Smtp {
     }
 
     fn address(&self) -> String {
-        format!("{}, {}", Place::new(&self.host, self.port()).as_str(), self.encryption().as_str())
+        format!("{}, {}", self.place().as_str(), self.encryption().as_str())
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
         let target = Target {
-            host: self.host.clone(),
+            host: self.host(),
             port: self.port(),
-            place: Place::new(&self.host, self.port()),
+            place: self.place(),
             encryption: self.encryption(),
-            tls_name: self.tls_server_name.clone().unwrap_or_else(|| self.host.trim_matches(['[', ']']).trim_end_matches('.').to_owned()),
+            tls_name: self.tls_server_name.clone().unwrap_or_else(|| self.host().trim_matches(['[', ']']).trim_end_matches('.').to_owned()),
             own_tls: self.own_tls(&context)?,
             helo_name: self.helo_name.clone(),
             login: self.login(&context)?,
@@ -283,6 +326,8 @@ impl Provider for Smtp {
             egress: context.egress,
         };
         let reply_timeout = self.reply_timeout().std();
-        Ok(Arc::new(SmtpServer::new(target, reply_timeout, context.connections, context.messages_per_connection)))
+        let of_vendor = self.preset.and_then(Preset::messages_per_connection);
+        let messages_per_connection = of_vendor.map_or(context.messages_per_connection, |max| context.messages_per_connection.min(max));
+        Ok(Arc::new(SmtpServer::new(target, reply_timeout, context.connections, messages_per_connection)))
     }
 }

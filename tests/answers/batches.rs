@@ -44,7 +44,7 @@ async fn fake(script: Script) -> Fake {
             let (script, seen) = (script.clone(), seen.clone());
             tokio::spawn(async move {
                 let mut got = Vec::new();
-                let mut buffer = [0; 65536];
+                let mut buffer = vec![0; 65536];
                 let body = loop {
                     let count = stream.read(&mut buffer).await.unwrap_or(0);
                     got.extend_from_slice(&buffer[..count]);

@@ -11,6 +11,31 @@ from random import Random
 API_VERSION = "mailfleet.dev/v1alpha1"
 NAMESPACES = ["default", "shop", "acme", "zeta", "bakery", "mail-admin"]
 
+# Every type of server with all of its fields.
+TYPES = {
+    "sendgrid": {
+        "secretRef": {"name": "key"}, "region": "EU", "subuser": "shop", "categories": ["news", "spring 1"], "ipPool": "warm", "trackOpens": True,
+        "trackClicks": False, "batchSize": 100, "endpoint": "https://api.example.com/x", "timeout": "30s",
+    },
+    "mailgun": {
+        "secretRef": {"name": "key"}, "domain": "mg.example.com", "region": "US", "subaccount": "65e8", "tags": ["news"], "ipPool": "warm",
+        "trackOpens": True, "trackClicks": False, "requireTls": True, "endpoint": "http://127.0.0.1:8080", "timeout": "10m",
+    },
+    "sparkpost": {
+        "secretRef": {"name": "key"}, "region": "EU", "subaccount": 42, "ipPool": "warm", "transactional": True, "trackOpens": False,
+        "trackClicks": False, "endpoint": "http://localhost", "timeout": "1s",
+    },
+    "elasticEmail": {
+        "secretRef": {"name": "key"}, "channel": "news", "ipPool": "warm", "trackOpens": True, "trackClicks": True,
+        "endpoint": "https://api.example.com", "timeout": "1m",
+    },
+    "postmark": {
+        "secretRef": {"name": "key"}, "messageStream": "broadcasts", "trackOpens": True, "trackClicks": True, "allowSandbox": False,
+        "batchSize": 500, "endpoint": "https://api.example.com", "timeout": "1m",
+    },
+    "brevo": {"secretRef": {"name": "key"}, "tags": ["news"], "batchSize": 50, "endpoint": "https://api.example.com", "timeout": "1m"},
+}  # fmt: skip
+
 # Every field that there is; the verdict test counts them against the schemas.
 FULL = [
     {
@@ -64,6 +89,22 @@ FULL = [
             "warmup": {"startDate": "2028-02-29", "schedule": [50, 100, 200]},
         },
     },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "SendingServer",
+        "metadata": {"name": "x"},
+        "spec": {"provider": {"smtp": {"preset": "Ses", "region": "eu-west-1", "auth": {"secretRef": {"name": "ses"}}}}},
+    },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "SendingServer",
+        "metadata": {"name": "x"},
+        "spec": {"provider": {"smtp": {"preset": "Mailgun", "region": "EU", "auth": {"secretRef": {"name": "mailgun"}}}}},
+    },
+    *(
+        {"apiVersion": API_VERSION, "kind": "SendingServer", "metadata": {"name": "x"}, "spec": {"provider": {kind: spec}}}
+        for kind, spec in TYPES.items()
+    ),
     {
         "apiVersion": API_VERSION,
         "kind": "Plan",
