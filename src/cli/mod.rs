@@ -4,6 +4,7 @@ pub mod crds;
 pub mod demo;
 pub mod get;
 pub mod output;
+pub mod plugin;
 pub mod progress;
 pub mod run;
 pub mod schema;
@@ -45,6 +46,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// A local SMTP server that takes everything, for tries, tests and benchmarks.
     Sink(sink::SinkArgs),
+    /// Test whether a plugin keeps the contract.
+    Plugin(plugin::PluginArgs),
     /// Print the CustomResourceDefinitions for Kubernetes.
     Crds(crds::CrdsArgs),
     /// Print the JSON Schema for editors.
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => on_runtime(demo::run(args)),
         Command::Test(args) => on_runtime(test::run(args)),
         Command::Sink(args) => on_runtime(sink::run(args)),
+        Command::Plugin(args) => on_runtime(plugin::run(args)),
         Command::Run(args) => on_runtime(run::run(args)),
     }
 }

@@ -1,17 +1,20 @@
 //! Calls of a vendor's HTTP API: timed, bounded, never redirected, and honest about whether the request may have arrived.
 
 use std::{
+    collections::BTreeMap,
     io,
+    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, Method, header};
+pub use http::{HeaderName, HeaderValue};
 use reqwest::{Client, Url, redirect::Policy};
 use serde_json::Value;
 
-use super::{Context, Failure, place::Place, quote};
+use super::{Context, Failure, Permissions, place::Place, quote};
 use crate::{
     egress::{Egress, client},
     resources::{Duration as Span, Reason, secret::SecretValue},
@@ -184,6 +187,32 @@ impl Endpoint {
             return Err(place.connection(Reason::InvalidSpec, what, "Use https (http only for localhost).").for_person());
         }
         Ok(Self { base, client, timeout: timeout.unwrap_or(TIMEOUT).std(), probe_timeout: context.connect_timeout, hidden, place })
+    }
+
+    /// An API as a command of the command line asks it.
+    ///
+    /// # Errors
+    /// When the base is no URL that may be called.
+    pub fn for_command(
+        clients: &Clients,
+        egress: Egress,
+        base: &str,
+        timeout: Duration,
+        hidden: Vec<SecretValue>,
+    ) -> Result<Self, Failure> {
+        let context = Context {
+            name: String::new(),
+            secrets: BTreeMap::new(),
+            connections: 1,
+            messages_per_connection: 1,
+            connect_timeout: timeout,
+            state_dir: PathBuf::new(),
+            egress,
+            permissions: Permissions::default(),
+            http: clients.clone(),
+        };
+        let span = Span::from_millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        Self::new(&context, base, Some(span), hidden)
     }
 
     /// Asks, and reads the whole answer.

@@ -10,6 +10,8 @@ mod place;
 mod quote;
 mod structured;
 
+pub use api::unique;
+
 use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -358,6 +360,8 @@ providers! {
     elasticEmail: elastic_email::ElasticEmail, "Elastic Email by its API v4.";
     postmark: postmark::Postmark, "Postmark by its API.";
     brevo: brevo::Brevo, "Brevo by its API v3.";
+    sendmail: sendmail::Sendmail, "A local program in the manner of sendmail, where the operator allows it.";
+    plugin: plugin::Plugin, "Any other provider, as an HTTP service that keeps our contract.";
     outbox: outbox::Outbox, "A Maildir on this machine: previews and dry runs, nothing is sent.";
 }
 

@@ -80,6 +80,8 @@ pub const HELO: &str = r"^[!-~]+$";
 /// A name in a certificate.
 pub const CERTIFICATE_NAME: &str =
     r"^([A-Za-z0-9_]([-A-Za-z0-9_]{0,62})(\.[A-Za-z0-9_]([-A-Za-z0-9_]{0,62}))*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$";
+/// The absolute path of a program, without `.` and `..`.
+pub const PROGRAM: &str = concat!("^(/", folder!(), ")+$");
 /// A relative path without `.` and `..`.
 pub const INNER_PATH: &str = concat!("^", folder!(), "(/", folder!(), ")*$");
 
@@ -108,6 +110,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (HOST, "is not a host name or address; write it like smtp.example.com, the port apart, other alphabets as `xn--`"),
     (HELO, "is not a host name like mail.example.com, or an address in brackets"),
     (CERTIFICATE_NAME, "is not a host name or address as it stands in a certificate"),
+    (PROGRAM, "is not the path of a program; write it from the root, like /usr/sbin/sendmail"),
     (RELATIVE_PATH, "is not a relative path; write it as seen from this file, like mails/spring.html"),
     (INNER_PATH, "is not a folder inside the state folder, like outbox/preview: not absolute, and without `.` and `..`"),
 ];

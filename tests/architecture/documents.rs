@@ -164,7 +164,12 @@ fn command_fault(line: &str) -> Option<String> {
     if name.starts_with('-') {
         return None;
     }
-    let Some(command) = cli.find_subcommand(name) else { return Some(format!("`{line}`: there is no command {name}")) };
+    let Some(mut command) = cli.find_subcommand(name) else { return Some(format!("`{line}`: there is no command {name}")) };
+    if command.has_subcommands() {
+        let within = words.next().unwrap_or_default();
+        let Some(found) = command.find_subcommand(within) else { return Some(format!("`{line}`: {name} has no command {within}")) };
+        command = found;
+    }
     for word in words {
         let Some(flag) = word.strip_prefix("--").map(|flag| flag.split('=').next().unwrap_or(flag)) else { continue };
         let flag = flag.trim_end_matches([',', ']', '.', ')']);
@@ -188,6 +193,7 @@ fn documents_name_commands_that_exist() {
     assert!(commands > 20, "only {commands} commands");
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
     assert!(command_fault("mailfleet send x").is_some() && command_fault("$ mailfleet run x --onse").is_some());
+    assert!(command_fault("mailfleet plugin mend x").is_some() && command_fault("mailfleet plugin check x --tokenfile y").is_some());
     assert_eq!(command_fault("$ mailfleet run x --once --state s  # --nothing"), None);
 }
 

@@ -33,6 +33,11 @@ TYPES = {
         "secretRef": {"name": "key"}, "messageStream": "broadcasts", "trackOpens": True, "trackClicks": True, "allowSandbox": False,
         "batchSize": 500, "endpoint": "https://api.example.com", "timeout": "1m",
     },
+    "plugin": {
+        "url": "https://plugin.example.com/mail", "secretRef": {"name": "plugin"}, "caRef": {"name": "ca", "key": "ca.pem"},
+        "config": {"relay": "mail.example.com:25", "x": ""}, "batchSize": 50, "timeout": "30s",
+    },
+    "sendmail": {"path": "/usr/sbin/sendmail", "timeout": "30s"},
     "brevo": {"secretRef": {"name": "key"}, "tags": ["news"], "batchSize": 50, "endpoint": "https://api.example.com", "timeout": "1m"},
 }  # fmt: skip
 

@@ -39,10 +39,11 @@ def sdk(vendor: str, base: str, key: str, message: dict):
 class Prism:
     """Prism for one document."""
 
-    def __init__(self, place: Path, spec: str):
+    def __init__(self, place: Path, spec: str | Path):
         self.port = free_port()
+        # One of the vendors', or a whole path.
         words = [folder() / "node_modules/.bin/prism", "mock", "-h", "127.0.0.1", "-p", str(self.port), SPECS / spec]
-        self.process = Process(words, place / f"prism-{spec}.out")
+        self.process = Process(words, place / f"prism-{Path(spec).stem}.out")
 
     def violations(self, method: str, path: str, headers: dict, body: bytes) -> list[dict]:
         """What of a request is not as the document asks; a path that it does not know is one as well."""

@@ -1,0 +1,253 @@
+//! Any other provider, as a small HTTP service that somebody writes: the contract is docs/plugin/openapi.yaml.
+//!
+//! The contract asks a plugin to take a request with a known `Idempotency-Key` no second time, so a lost answer is asked for
+//! again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration as StdDuration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderName, HeaderValue, header};
+use reqwest::{Certificate, Url};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Context, Failure, Outcome, Outgoing, Probed, Provider, Quota, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Judgement, Vendor},
+    http::{Call, Endpoint, Reply, own_client, sensitive},
+    structured,
+};
+use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern};
+
+/// The version of the contract.
+pub const CONTRACT: &str = "v1";
+
+/// A plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
+pub struct Plugin {
+    /// Where it listens; `/probe` and `/deliver` are added. https, or http on this machine (a plugin beside Mailfleet in a pod).
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
+    pub url: String,
+    /// The Secret with `token`, which is sent as a bearer token (RFC 6750); none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalRef>,
+    /// An own certificate authority (PEM), in a Secret; the system's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<KeyRef>,
+    /// What the plugin wants to know, 64 entries at most; it is sent with each request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "config_schema")]
+    pub config: BTreeMap<String, String>,
+    /// Messages that share a request; 1 to 1,000, 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub batch_size: Option<u32>,
+    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+fn config_schema(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 4096},
+    })
+}
+
+impl ServerType for Plugin {
+    const INFO: TypeInfo = TypeInfo {
+        title: "Plugin, an HTTP service",
+        secret_keys: &[("token", "what the plugin asks for as a bearer token, where it asks")],
+        probe: "POST /probe: what the plugin says of itself",
+        carries: "each message as it is (MIME, in base64), as many a request as batchSize says",
+    };
+}
+
+impl Provider for Plugin {
+    fn secrets(&self) -> Vec<SecretUse> {
+        let token = self.secret_ref.iter().map(|secret| SecretUse::of("spec.provider.plugin.secretRef", secret, "token"));
+        let ca =
+            self.ca_ref.iter().map(|key| SecretUse { path: "spec.provider.plugin.caRef".to_owned(), key: key.clone(), optional: false });
+        token.chain(ca).collect()
+    }
+
+    fn address(&self) -> String {
+        api::address(&self.url)
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let token = self.secret_ref.as_ref().map(|secret| context.secret_text(secret, "token", &self.address())).transpose()?;
+        let authorization = match (&token, &self.secret_ref) {
+            (Some(token), Some(secret)) => Some(
+                sensitive(&format!("Bearer {}", token.expose_text().unwrap_or_default()))
+                    .map_err(|_| context.secret_unfit(secret, "token", &self.address()))?,
+            ),
+            _ => None,
+        };
+        let hidden = token.into_iter().collect();
+        let endpoint = match &self.ca_ref {
+            None => Endpoint::new(&context, &self.url, self.timeout, hidden)?,
+            Some(reference) => self.with_own_authority(&context, reference, hidden)?,
+        };
+        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), name: context.name.clone(), authorization }, endpoint, &context)))
+    }
+}
+
+impl Plugin {
+    fn with_own_authority(
+        &self,
+        context: &Context,
+        reference: &KeyRef,
+        hidden: Vec<crate::resources::secret::SecretValue>,
+    ) -> Result<Endpoint, Failure> {
+        let unfit = |what: &str| super::secret_failure(Reason::SecretInvalid, reference, what, &self.address());
+        let pem = context
+            .secrets
+            .get(reference)
+            .ok_or_else(|| super::secret_failure(Reason::SecretKeyNotFound, reference, "is missing", &self.address()))?;
+        let found = Certificate::from_pem_bundle(pem.expose()).map_err(|_| unfit("is not a certificate in PEM"))?;
+        if found.is_empty() {
+            return Err(unfit("holds no certificate in PEM"));
+        }
+        let invalid =
+            |why: String| Failure::new(Reason::InvalidSpec, format!("The url `{}` cannot be called: {why}.", self.url)).for_person();
+        let url = Url::parse(&format!("{}/", self.url.trim_end_matches('/'))).map_err(|error| invalid(error.to_string()))?;
+        let client = own_client(context.egress, &url, |builder| builder.tls_certs_only(found)).map_err(invalid)?;
+        Endpoint::with_client(context, url, client, self.timeout, hidden)
+    }
+}
+
+struct Sending {
+    spec: Plugin,
+    name: String,
+    authorization: Option<HeaderValue>,
+}
+
+/// A message as the contract has it.
+pub struct Item {
+    id: String,
+    message: Value,
+    size: usize,
+}
+
+impl Sending {
+    fn call(&self, path: &str, mut body: Value) -> Call {
+        body["contract"] = CONTRACT.into();
+        body["server"] = self.name.clone().into();
+        body["config"] = json!(self.spec.config);
+        let call = Call::post_json(path, &body);
+        match &self.authorization {
+            Some(authorization) => call.with(header::AUTHORIZATION, authorization.clone()),
+            None => call,
+        }
+    }
+}
+
+/// The failure that a plugin names, in the contract's words.
+fn failure(said: &Value, reply: &Reply<'_>) -> Failure {
+    let reason = match said["reason"].as_str().unwrap_or_default() {
+        "AuthenticationFailed" => Reason::AuthenticationFailed,
+        "PermissionDenied" => Reason::PermissionDenied,
+        "AccountSuspended" => Reason::AccountSuspended,
+        "QuotaExceeded" => Reason::QuotaExceeded,
+        "Throttled" => Reason::Throttled,
+        "SenderRefused" => Reason::SenderRefused,
+        "NotFoundAtVendor" => Reason::NotFoundAtVendor,
+        "ServiceNotAvailable" => Reason::ServiceNotAvailable,
+        _ => Reason::SendFailed,
+    };
+    let what = format!("the plugin says `{}`", reply.stable(said["message"].as_str().unwrap_or("nothing more")));
+    let after = said["retryAfterSeconds"].as_u64().map(|seconds| StdDuration::from_secs(seconds.min(24 * 3600)));
+    let failure = reply.fail_with(reason, &what, "What to do is the plugin's to say; its log may know more.").after(after);
+    if said["needsPerson"].as_bool() == Some(true) { failure.for_person() } else { failure }
+}
+
+impl Vendor for Sending {
+    type Item = Item;
+
+    const SAID: &'static [&'static str] = &["/error/message", "/error"];
+    const IS_IDEMPOTENT: bool = true;
+
+    fn probe(&self) -> Call {
+        self.call("probe", json!({}))
+    }
+
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+        match (reply.status(), reply.json["ready"].as_bool()) {
+            (200, Some(true)) => {}
+            (200, Some(false)) => return Err(failure(&reply.json["failure"], reply)),
+            (200, None) => {
+                let what = "the answer does not say whether the plugin is ready";
+                return Err(reply
+                    .fail_with(Reason::ProtocolError, what, "Check url, and the plugin with `mailfleet plugin check`.")
+                    .for_person());
+            }
+            _ => return Err(api::probe_failure(reply)),
+        }
+        let quota = |said: &Value| {
+            let number = |name: &str| said[name].as_u64();
+            let (messages, seconds) = (number("messages")?, number("perSeconds")?);
+            let rate = Rate { messages: messages.clamp(1, 1_000_000_000), per: Duration::from_secs(seconds.clamp(1, 744 * 3600)) };
+            Some(Quota { rate, used: number("used").unwrap_or(0) })
+        };
+        let quotas = reply.json["quotas"].as_array().into_iter().flatten().take(8).filter_map(quota).collect();
+        Ok(Probed { quotas })
+    }
+
+    fn batch_max(&self) -> usize {
+        self.spec.batch_size.unwrap_or(1) as usize
+    }
+
+    fn weight_max(&self) -> usize {
+        // The contract's bound of a request is 64 MiB.
+        60 << 20
+    }
+
+    fn weight(&self, item: &Item) -> usize {
+        item.size
+    }
+
+    fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
+        let (id, content) = (message.token.to_string(), STANDARD.encode(&message.content));
+        let size = content.len() + 1024;
+        let value = json!({
+            "id": id, "mailFrom": &*message.mail_from, "recipient": &*message.recipient, "content": content,
+            "campaign": message.run.campaign, "run": message.run.run, "messageId": structured::message_id(&message.content),
+        });
+        Ok(Item { id, message: value, size })
+    }
+
+    fn call(&self, items: &[Item]) -> Call {
+        let messages: Vec<Value> = items.iter().map(|item| item.message.clone()).collect();
+        let key = HeaderValue::from_str(&api::unique()).unwrap_or(HeaderValue::from_static("none"));
+        self.call("deliver", json!({"messages": messages, "dryRun": false})).with(HeaderName::from_static("idempotency-key"), key)
+    }
+
+    fn judge(&self, reply: &Reply<'_>, items: &[Item]) -> Judgement {
+        if reply.status() != 200 {
+            return Judgement::All(api::usual(reply, "what it asks for").unwrap_or_else(|| api::unforeseen(reply)));
+        }
+        let none = Vec::new();
+        let said = reply.json["outcomes"].as_array().unwrap_or(&none);
+        let outcome = |item: &Item| {
+            // Named once, or not at all.
+            let mut named = said.iter().filter(|one| one["id"].as_str() == Some(&item.id));
+            let one = named.next().filter(|_| named.next().is_none())?;
+            let text = || format!("200 {}", reply.shown(one["reply"].as_str().unwrap_or_default())).trim_end().to_owned();
+            let after = one["retryAfterSeconds"].as_u64().map(|seconds| StdDuration::from_secs(seconds.min(24 * 3600)));
+            Some(match one["outcome"].as_str()? {
+                "accepted" => Outcome::Accepted { reply: text() },
+                "rejected" => Outcome::RecipientRejected { reply: text() },
+                "deferred" => Outcome::Deferred { reply: text(), retry_after: after },
+                "failed" => Outcome::ServerFailed(failure(&one["failure"], reply)),
+                "unknown" => Outcome::Unknown(failure(&one["failure"], reply)),
+                _ => return None,
+            })
+        };
+        Judgement::Each(items.iter().filter_map(outcome).collect())
+    }
+}

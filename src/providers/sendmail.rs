@@ -1,0 +1,335 @@
+//! A local program in the manner of sendmail: Postfix's, Exim's, msmtp, nullmailer.
+//!
+//! It runs on the machine of Mailfleet, so it is refused unless the operator allows the very program (`--allow-sendmail`), and
+//! never for customers. Arguments go without a shell, and an address can be no option.
+//!
+//! Sources: sendmail(8), sendmail(1) of Postfix, `sysexits.h`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::{Duration as StdDuration, Instant},
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::Command,
+    sync::{Semaphore, mpsc},
+};
+
+use super::{
+    BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, envelope,
+    place::Place, quote,
+};
+use crate::resources::{Duration, Reason, pattern, rule::Rule};
+
+#[cfg(test)]
+mod tests;
+
+const PATH: &str = "/usr/sbin/sendmail";
+/// How long the program may take for a message when the spec does not say.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// What is read of its words, bytes.
+const WORDS_MAX: u64 = 4096;
+
+/// A local program in the manner of sendmail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "!has(self.timeout) || duration(self.timeout) >= duration('1s') && duration(self.timeout) <= duration('10m')",
+    "this must be from 1s to 10m",
+).at(".timeout")]))]
+pub struct Sendmail {
+    /// The program, which the operator allows with `--allow-sendmail`; `/usr/sbin/sendmail` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 4096), regex(pattern = pattern::PROGRAM))]
+    pub path: Option<String>,
+    /// How long it may take for a message; 1s to 10m, 60s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+impl Sendmail {
+    fn path(&self) -> &Path {
+        Path::new(self.path.as_deref().unwrap_or(PATH))
+    }
+}
+
+impl ServerType for Sendmail {
+    const INFO: TypeInfo = TypeInfo {
+        title: "sendmail, a program of this machine",
+        secret_keys: &[],
+        probe: "whether the program is there and allowed; more cannot be told without sending, so it is Active until a send fails",
+        carries: "each message as it is, one a run of the program",
+    };
+}
+
+impl Provider for Sendmail {
+    fn secrets(&self) -> Vec<SecretUse> {
+        Vec::new()
+    }
+
+    fn address(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let place = Place::named(self.address());
+        // What the path leads to counts, so that no link is put in the place of what was allowed.
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let is_allowed = context.permissions.sendmail.iter().any(|allowed| real(allowed) == real(self.path()));
+        if !is_allowed {
+            let to_do = format!(
+                "The operator allows it with --allow-sendmail {}; for customers' servers it cannot be allowed.",
+                self.path().display()
+            );
+            return Err(place.connection(Reason::NotAllowedByOperator, "this program may not be run", &to_do).for_person());
+        }
+        Ok(Arc::new(Program {
+            path: self.path().to_owned(),
+            place,
+            timeout: self.timeout.unwrap_or(TIMEOUT).std(),
+            runs: Semaphore::new(usize::try_from(context.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS)),
+        }))
+    }
+}
+
+struct Program {
+    path: PathBuf,
+    place: Place,
+    timeout: StdDuration,
+    runs: Semaphore,
+}
+
+/// How a run of the program ended.
+enum End {
+    /// It could not be started.
+    NotStarted(std::io::Error),
+    /// It took too long and was killed.
+    TimedOut,
+    /// Its exit code, none when a signal ended it; and its words.
+    Exited(Option<i32>, String),
+}
+
+impl Program {
+    async fn run(&self, message: &Outgoing) -> End {
+        let mut command = Command::new(&self.path);
+        // Nothing of our environment, where secrets may stand.
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C").current_dir("/");
+        // `-i`: a line of one dot does not end the message. Behind `--` nothing is an option.
+        let sender: &str = if message.mail_from.is_empty() { "<>" } else { &message.mail_from };
+        command.args(["-i", "-f", sender, "--", &message.recipient]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return End::NotStarted(error),
+        };
+        let (input, errors) = (child.stdin.take(), child.stderr.take());
+        let content = with_lf(&message.content);
+        let talk = async {
+            let write = async {
+                if let Some(mut input) = input {
+                    // A program that does not read to the end says with its exit code why.
+                    let _ = input.write_all(&content).await;
+                    let _ = input.shutdown().await;
+                }
+            };
+            let read = async {
+                let mut words = Vec::new();
+                if let Some(errors) = errors {
+                    let mut errors = errors;
+                    let _ = (&mut errors).take(WORDS_MAX).read_to_end(&mut words).await;
+                    // The rest is read and thrown away, so that the program is not held up.
+                    let _ = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;
+                }
+                words
+            };
+            let ((), words, status) = tokio::join!(write, read, child.wait());
+            (words, status)
+        };
+        match tokio::time::timeout(self.timeout, talk).await {
+            Err(_) => End::TimedOut,
+            Ok((words, status)) => {
+                let words: String = quote::readable(String::from_utf8_lossy(&words).trim()).take(quote::KEPT_CHARS_MAX - 8).collect();
+                End::Exited(status.ok().and_then(|status| status.code()), words)
+            }
+        }
+    }
+
+    fn judge(&self, end: End) -> Outcome {
+        match end {
+            End::NotStarted(error) => Outcome::ServerFailed(self.not_started(&error)),
+            End::TimedOut => {
+                let limit = Duration::from_millis(u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX));
+                let what = format!("the program took longer than {limit} and was killed");
+                Outcome::Unknown(self.place.sending(Reason::TimedOut, &what, "See what holds it up, or raise timeout."))
+            }
+            End::Exited(None, _) => {
+                let what = "the program was killed by a signal";
+                Outcome::Unknown(self.place.sending(
+                    Reason::ConnectionLost,
+                    what,
+                    "The system's log says who killed it, perhaps for lack of memory.",
+                ))
+            }
+            End::Exited(Some(code), words) => self.outcome(code, &words),
+        }
+    }
+
+    /// What an exit code means (`sysexits.h`). EX_USAGE is not the recipient's fault: a program that does not know an option
+    /// would end every recipient of a campaign.
+    fn outcome(&self, code: i32, words: &str) -> Outcome {
+        let kept = || format!("{code} {} {words}", name_of(code)).trim_end().to_owned();
+        let failed = |reason: Reason, to_do: &str| {
+            let what = format!("the program ended with {code} {}", quote::stable(&format!("({}) `{words}`", name_of(code))));
+            self.place.sending(reason, &what, to_do)
+        };
+        match code {
+            0 => Outcome::Accepted { reply: "0 taken".to_owned() },
+            // EX_DATAERR, EX_NOUSER, EX_NOHOST: the message or the recipient.
+            65 | 67 | 68 => Outcome::RecipientRejected { reply: kept() },
+            // EX_TEMPFAIL.
+            75 => Outcome::Deferred { reply: kept(), retry_after: None },
+            69 | 70 | 71 | 74 | 76 => Outcome::ServerFailed(failed(
+                Reason::ServiceNotAvailable,
+                "It is tried again; if this lasts, look into the mail system's log.",
+            )),
+            72 | 73 | 66 => Outcome::ServerFailed(failed(Reason::StorageFailed, "Make room, or let the program write into its queue.")),
+            77 => Outcome::ServerFailed(failed(Reason::PermissionDenied, "Let this user send by the program.").for_person()),
+            64 | 78 => Outcome::ServerFailed(
+                failed(Reason::ProtocolError, "Set the mail system right, or allow a program that takes -i, -f and --.").for_person(),
+            ),
+            126 | 127 => Outcome::ServerFailed(failed(Reason::ProtocolError, "The program, or what it calls, cannot be run.").for_person()),
+            _ => Outcome::ServerFailed(failed(Reason::SendFailed, "Mend what it says; messages go to other servers meanwhile.")),
+        }
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> Failure {
+        let what = format!("the program cannot be started ({})", error.kind());
+        let failure =
+            self.place.connection(Reason::NotFoundAtVendor, &what, "Install the mail system, or correct path and the program's mode.");
+        if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) {
+            failure.for_person()
+        } else {
+            failure
+        }
+    }
+}
+
+fn name_of(code: i32) -> &'static str {
+    match code {
+        64 => "EX_USAGE",
+        65 => "EX_DATAERR",
+        66 => "EX_NOINPUT",
+        67 => "EX_NOUSER",
+        68 => "EX_NOHOST",
+        69 => "EX_UNAVAILABLE",
+        70 => "EX_SOFTWARE",
+        71 => "EX_OSERR",
+        72 => "EX_OSFILE",
+        73 => "EX_CANTCREAT",
+        74 => "EX_IOERR",
+        75 => "EX_TEMPFAIL",
+        76 => "EX_PROTOCOL",
+        77 => "EX_NOPERM",
+        78 => "EX_CONFIG",
+        _ => "no code of sysexits.h",
+    }
+}
+
+/// Lines ended by LF, as a local program takes them.
+fn with_lf(content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(content.len());
+    for line in content.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_suffix(b"\r\n") {
+            Some(bare) => {
+                out.extend_from_slice(bare);
+                out.push(b'\n');
+            }
+            None => out.extend_from_slice(line),
+        }
+    }
+    out
+}
+
+/// The messages that still have no end; each gets one when the delivery is dropped.
+struct Waiting {
+    under_way: Option<Outgoing>,
+    rest: std::vec::IntoIter<Outgoing>,
+    outcomes: mpsc::UnboundedSender<Delivered>,
+}
+
+impl Waiting {
+    fn give(&self, message: Outgoing, outcome: Outcome, round_trip: Option<StdDuration>) {
+        // When nobody listens any more, nobody is left to tell.
+        let _ = self.outcomes.send(Delivered { message, outcome, round_trip });
+    }
+
+    fn fail_rest(&mut self, failure: &Failure) {
+        while let Some(message) = self.rest.next() {
+            self.give(message, Outcome::ServerFailed(failure.clone()), None);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let failure = Failure::new(Reason::Stalling, "The delivery was interrupted; messages that were not sent are tried again.");
+        if let Some(message) = self.under_way.take() {
+            self.give(message, Outcome::Unknown(failure.clone()), None);
+        }
+        self.fail_rest(&failure);
+    }
+}
+
+impl Server for Program {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+        Box::pin(async move {
+            use std::os::unix::fs::PermissionsExt as _;
+            let failed = match tokio::fs::metadata(&self.path).await {
+                Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => return None,
+                Ok(_) => std::io::ErrorKind::PermissionDenied.into(),
+                Err(error) => error,
+            };
+            Some(Err(self.not_started(&failed)))
+        })
+    }
+
+    fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
+        // Made here and not within the future, so that a future which is never polled gives outcomes as well.
+        let mut waiting = Waiting { under_way: None, rest: batch.into_iter(), outcomes };
+        Box::pin(async move {
+            let Ok(_permit) = self.runs.acquire().await else { return };
+            while let Some(message) = waiting.rest.next() {
+                if let Some(outcome) = envelope::unsendable(&message) {
+                    waiting.give(message, outcome, None);
+                    continue;
+                }
+                let begun = Instant::now();
+                let message = waiting.under_way.insert(message);
+                let outcome = self.judge(self.run(message).await);
+                let failed = match &outcome {
+                    Outcome::ServerFailed(failure) | Outcome::Unknown(failure) => Some(failure.clone()),
+                    _ => None,
+                };
+                if let Some(message) = waiting.under_way.take() {
+                    waiting.give(message, outcome, Some(begun.elapsed()));
+                }
+                if let Some(failure) = failed {
+                    waiting.fail_rest(&failure);
+                }
+            }
+        })
+    }
+
+    fn batch_max(&self) -> usize {
+        1
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
