@@ -374,7 +374,8 @@ def work(plane: HelmPlane, program: Path, sink: Sink, broken: Sink | None, contr
             secret["metadata"]["namespace"] = namespace
             plane.api.apply(secret)
             wait_until(lambda: looks(namespace) > before, 10, "a look at the Secret")
-        wait_until(lambda: reason("SendingServer", namespace, "own") == "AuthenticationNotOffered", 20, "the login's being tried")
+        # A customer's server is reached at public addresses only.
+        wait_until(lambda: reason("SendingServer", namespace, "own") == "AddressNotAllowed", 20, "the refusal of a server inside")
     figures = controller.ask("/metrics")[1]
     require("mailfleet_leader 1" in figures and 'mailfleet_server_active{server="mail-admin/relay"} 1' in figures, f"the figures: {figures[:500]}")
     if broken:
