@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use ::http::header::AUTHORIZATION;
 use reqwest::Url;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,9 +16,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Server, envelope,
-    http::{self, Call, Endpoint, NoAnswer, Purpose, Reply},
+    http::{self, Answer, Call, Endpoint, NoAnswer, Purpose, Reply},
 };
-use crate::resources::{Reason, rule::Rule};
+use crate::resources::{Reason, rule::Rule, secret::SecretValue};
 
 /// What is a vendor's own. Pure.
 pub trait Vendor: Send + Sync + 'static {
@@ -29,6 +30,14 @@ pub trait Vendor: Send + Sync + 'static {
 
     /// Whether the same request, asked again, is taken once only: a lost answer is then asked for again.
     const IS_IDEMPOTENT: bool = false;
+
+    /// A bearer token for the next call, where the vendor's credentials are tokens that end; another one than was `refused`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn token<'a>(&'a self, _refused: Option<&'a SecretValue>, _purpose: Purpose) -> BoxFuture<'a, Result<Option<SecretValue>, Failure>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// A read that needs the credentials; it sends nothing.
     fn probe(&self) -> Call;
@@ -162,6 +171,24 @@ impl<V: Vendor> ApiServer<V> {
         Self { vendor, endpoint, connections: Semaphore::new(connections) }
     }
 
+    /// One call, with a token where one is needed; one that is refused is replaced once.
+    async fn ask(&self, call: Call, purpose: Purpose) -> Result<Answer, NoAnswer> {
+        let not_sent = |failure| NoAnswer { failure, may_have_arrived: false };
+        let Some(token) = self.vendor.token(None, purpose).await.map_err(not_sent)? else { return self.endpoint.ask(call, purpose).await };
+        let with = |token: &SecretValue| {
+            let bearer = http::sensitive(&format!("Bearer {}", token.expose_text().unwrap_or_default()));
+            bearer.map_or_else(|_| call.clone(), |bearer| call.clone().with(AUTHORIZATION, bearer))
+        };
+        let answer = self.endpoint.ask(with(&token), purpose).await?;
+        if answer.status != 401 {
+            return Ok(answer.without(&token));
+        }
+        match self.vendor.token(Some(&token), purpose).await.map_err(not_sent)? {
+            Some(fresh) if fresh != token => Ok(self.endpoint.ask(with(&fresh), purpose).await?.without(&fresh)),
+            _ => Ok(answer.without(&token)),
+        }
+    }
+
     async fn deliver_batch(&self, batch: &mut Batch<V::Item>) {
         let Ok(_permit) = self.connections.acquire().await else { return };
         batch.prepare(|message| self.vendor.prepare(message));
@@ -169,10 +196,10 @@ impl<V: Vendor> ApiServer<V> {
             let call = self.vendor.call(&batch.items);
             batch.is_asked = true;
             let mut asked_at = Instant::now();
-            let mut answer = self.endpoint.ask(call.clone(), Purpose::Delivery).await;
+            let mut answer = self.ask(call.clone(), Purpose::Delivery).await;
             if V::IS_IDEMPOTENT && answer.as_ref().is_err_and(|no_answer| no_answer.may_have_arrived) {
                 asked_at = Instant::now();
-                answer = match self.endpoint.ask(call, Purpose::Delivery).await {
+                answer = match self.ask(call, Purpose::Delivery).await {
                     // The first may have arrived, whatever is known of the second.
                     Err(again) => Err(NoAnswer { may_have_arrived: true, ..again }),
                     answered => answered,
@@ -214,7 +241,7 @@ impl<V: Vendor> ApiServer<V> {
 impl<V: Vendor> Server for ApiServer<V> {
     fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
         Box::pin(async move {
-            let answer = match self.endpoint.ask(self.vendor.probe(), Purpose::Probe).await {
+            let answer = match self.ask(self.vendor.probe(), Purpose::Probe).await {
                 Ok(answer) => answer,
                 Err(no_answer) => return Some(Err(no_answer.failure)),
             };

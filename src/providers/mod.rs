@@ -9,6 +9,7 @@ pub mod http;
 mod place;
 mod quote;
 mod structured;
+mod token;
 
 pub use api::unique;
 
@@ -360,6 +361,7 @@ providers! {
     elasticEmail: elastic_email::ElasticEmail, "Elastic Email by its API v4.";
     postmark: postmark::Postmark, "Postmark by its API.";
     brevo: brevo::Brevo, "Brevo by its API v3.";
+    gmail: gmail::Gmail, "Gmail and Google Workspace with OAuth 2.0, by SMTP or the Gmail API.";
     sendmail: sendmail::Sendmail, "A local program in the manner of sendmail, where the operator allows it.";
     plugin: plugin::Plugin, "Any other provider, as an HTTP service that keeps our contract.";
     outbox: outbox::Outbox, "A Maildir on this machine: previews and dry runs, nothing is sent.";

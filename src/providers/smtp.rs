@@ -33,8 +33,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::preset::Preset;
-use self::{auth::Login, failure::Place, open::Target, server::SmtpServer};
-use super::{Context, Failure, Provider, SecretUse, Server, ServerType, TypeInfo};
+use self::{
+    auth::Login,
+    failure::Place,
+    open::{Credentials, Target},
+    server::SmtpServer,
+};
+use super::{Context, Failure, Provider, SecretUse, Server, ServerType, TypeInfo, token::Tokens};
 use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule, secret::SecretValue};
 
 /// An SMTP relay.
@@ -313,15 +318,40 @@ impl Provider for Smtp {
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let login = self.login(&context)?.map_or(Credentials::None, Credentials::Fixed);
+        self.build_with(&context, login)
+    }
+}
+
+impl Smtp {
+    /// A server where this user logs in by XOAUTH2, with tokens that end.
+    ///
+    /// # Errors
+    /// When a secret cannot be used as it is, or the token would go unencrypted.
+    pub(super) fn build_with_tokens(&self, context: &Context, user: &str, tokens: Arc<Tokens>) -> Result<Arc<dyn Server>, Failure> {
+        let host = self.host();
+        let is_local =
+            host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if self.encryption() == Encryption::None && !is_local {
+            let what = "this would send the token unencrypted";
+            return Err(self
+                .place()
+                .connection(Reason::InvalidSpec, what, "Use encryption StartTls or Tls (None only for localhost).")
+                .for_person());
+        }
+        self.build_with(context, Credentials::Tokens(user.to_owned(), tokens))
+    }
+
+    fn build_with(&self, context: &Context, login: Credentials) -> Result<Arc<dyn Server>, Failure> {
         let target = Target {
             host: self.host(),
             port: self.port(),
             place: self.place(),
             encryption: self.encryption(),
             tls_name: self.tls_server_name.clone().unwrap_or_else(|| self.host().trim_matches(['[', ']']).trim_end_matches('.').to_owned()),
-            own_tls: self.own_tls(&context)?,
+            own_tls: self.own_tls(context)?,
             helo_name: self.helo_name.clone(),
-            login: self.login(&context)?,
+            login,
             step_timeout: context.connect_timeout,
             egress: context.egress,
         };

@@ -91,15 +91,15 @@ reasons! {
     TlsFailed,
     /// The server does not offer STARTTLS though the spec asks for it. Check the port, or use `encryption: Tls`.
     StartTlsNotOffered,
-    /// The credentials were refused. Put `username` and `password` (or `token`) right in the Secret.
+    /// The credentials were refused. Put the key, or `username` and `password` (or `token`), right in the Secret.
     AuthenticationFailed,
     /// The server offers no authentication method that Mailfleet speaks. Check `auth.mechanism` and `encryption`, or leave `auth` out.
     AuthenticationNotOffered,
-    /// The server refused to talk (a greeting or EHLO other than 2xx, or 421). Wait; if it lasts, ask the server's operator.
+    /// The server refused to talk (a greeting or EHLO other than 2xx, 421, or 5xx of an API). Wait; if it lasts, ask the server's operator.
     ServiceNotAvailable,
-    /// The server refused the sender address. Let the server accept the From address, log in, or let it know this machine.
+    /// The server refused the sender address. Let the server accept the From address (vendors verify it or its domain), log in, or let it know this machine.
     SenderRefused,
-    /// The server answered something that is not SMTP. Check host and port.
+    /// The server answered something that does not fit the protocol. Check host and port, or the endpoint.
     ProtocolError,
     /// The server slows us down. Lower `limits.rates` or `limits.connections`.
     Throttled,

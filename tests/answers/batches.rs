@@ -290,3 +290,28 @@ async fn what_cannot_be_sent_this_way_is_told_without_a_call() {
     assert!(is_accepted(&found[&3]));
     assert_eq!(fake.bodies.lock().expect("nobody panics").len(), 1);
 }
+
+#[tokio::test]
+async fn without_a_token_nothing_was_sent() {
+    for (status, body, reason, person) in [
+        (200, json!({"x": 1}), Reason::ProtocolError, false),
+        (200, json!("<html></html>"), Reason::ProtocolError, false),
+        (200, json!({"access_token": "two words"}), Reason::ProtocolError, false),
+        (500, json!({"error": "internal_failure"}), Reason::ServiceNotAvailable, false),
+        (429, json!({"error": "rate"}), Reason::Throttled, false),
+        (400, json!({"error": "strange"}), Reason::ServiceNotAvailable, false),
+        (400, json!({"error": "invalid_grant"}), Reason::AuthenticationFailed, true),
+        (401, json!({"error": "invalid_client"}), Reason::AuthenticationFailed, true),
+        (401, json!({"error": "unauthorized_client"}), Reason::AuthenticationFailed, true),
+    ] {
+        let answer = body.clone();
+        let fake = fake(Arc::new(move |_, _| Act::Answer(status, answer.clone()))).await;
+        let token_url = format!("http://127.0.0.1:{}/token", fake.port);
+        let server = server("gmail", fake.port, json!({"user": "ann@shop.example", "via": "Api", "tokenUrl": token_url}));
+        let probed = server.probe().await.expect("it can be tested").expect_err("there is no token");
+        assert_eq!((probed.reason, probed.needs_person), (reason, person), "{status} {body}: {probed}");
+        let found = deliver(&server, vec![message(1, "a", "Hi"), message(2, "b", "Hi")]).await;
+        let is_it = |outcome: &Outcome| matches!(outcome, Outcome::ServerFailed(failure) if failure.reason == reason);
+        assert!(found.values().all(is_it), "{status} {body}: {found:?}");
+    }
+}

@@ -108,6 +108,13 @@ async fn serve(row: Row) -> u16 {
                         break;
                     }
                 }
+                // Whoever has tokens that end gets one first.
+                if got.starts_with(b"POST /token ") {
+                    let token = r#"{"access_token": "hunter2-secret-of-the-table", "expires_in": 3600}"#;
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", token.len());
+                    let _ = stream.write_all(format!("{head}{token}").as_bytes()).await;
+                    return;
+                }
                 let Some(status) = row.status else { return };
                 // A vendor that repeats what it was sent shows the secret; nobody else may.
                 let body = match &row.body {
@@ -168,6 +175,9 @@ async fn play(kind: &str, table: &Table, row: &Row, is_probe: bool) -> Vec<Strin
     spec.extend(table.spec.clone());
     let address = if kind == "plugin" { "url" } else { "endpoint" };
     spec.insert(address.to_owned(), format!("http://127.0.0.1:{port}").into());
+    if kind == "gmail" {
+        spec.insert("tokenUrl".to_owned(), format!("http://127.0.0.1:{port}/token").into());
+    }
     spec.entry("secretRef").or_insert_with(|| serde_json::json!({"name": "key"}));
     let mut object = serde_json::Map::new();
     object.insert(kind.to_owned(), spec.into());

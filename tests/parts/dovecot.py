@@ -62,6 +62,8 @@ class Tokens:
     """Says whom a bearer token belongs to, as Google's tokeninfo does."""
 
     def __init__(self, owners: dict[str, str]):
+        self.owners = owners
+
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)

@@ -37,6 +37,11 @@ TYPES = {
         "url": "https://plugin.example.com/mail", "secretRef": {"name": "plugin"}, "caRef": {"name": "ca", "key": "ca.pem"},
         "config": {"relay": "mail.example.com:25", "x": ""}, "batchSize": 50, "timeout": "30s",
     },
+    "gmail": {
+        "user": "news@shop.example", "secretRef": {"name": "gmail"}, "via": "Api", "account": "Consumer", "tokenUrl": "https://t.example.com/token",
+        "endpoint": "https://api.example.com", "host": "smtp.example.com", "port": 465, "encryption": "Tls", "caRef": {"name": "ca", "key": "ca.pem"},
+        "timeout": "30s",
+    },
     "sendmail": {"path": "/usr/sbin/sendmail", "timeout": "30s"},
     "brevo": {"secretRef": {"name": "key"}, "tags": ["news"], "batchSize": 50, "endpoint": "https://api.example.com", "timeout": "1m"},
 }  # fmt: skip

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Encryption,
+    Encryption, Mechanism,
     auth::{self, Login},
     extensions::Extensions,
     failure::{Break, Place},
@@ -23,15 +23,24 @@ use super::{
 };
 use crate::{
     egress::{Egress, ResolveError},
-    providers::Failure,
-    resources::Reason,
+    providers::{Failure, http::Purpose, token::Tokens},
+    resources::{Reason, secret::SecretValue},
 };
 
 /// Addresses of a host that are tried.
 const ADDRESSES_MAX: usize = 8;
 
+/// How to log in, if at all.
+pub enum Credentials {
+    /// Not at all.
+    None,
+    /// With what does not end.
+    Fixed(Login),
+    /// This user, by XOAUTH2, with access tokens that end.
+    Tokens(String, Arc<Tokens>),
+}
+
 /// Everything that is needed to open a connection.
-#[derive(Debug)]
 pub struct Target {
     /// The host, a name or an address.
     pub host: String,
@@ -48,7 +57,7 @@ pub struct Target {
     /// The name for EHLO; this machine's when absent.
     pub helo_name: Option<String>,
     /// How to log in.
-    pub login: Option<Login>,
+    pub login: Credentials,
     /// For each step.
     pub step_timeout: Duration,
     /// Where it may be.
@@ -97,10 +106,30 @@ impl Target {
             // What was offered before TLS may have been said by anybody (RFC 3207, 4.2).
             self.ehlo(&mut line, &helo).await?;
         }
-        if let Some(login) = &self.login {
-            auth::log_in(&mut line, login, &self.place, self.step_timeout).await?;
+        match &self.login {
+            Credentials::None => {}
+            Credentials::Fixed(login) => auth::log_in(&mut line, login, &self.place, self.step_timeout).await?,
+            Credentials::Tokens(user, tokens) => self.log_in_with_token(&mut line, user, tokens).await?,
         }
         Ok(line)
+    }
+
+    /// Logs in with a token; one that is refused may have ended, and is replaced once.
+    async fn log_in_with_token(&self, line: &mut Line, user: &str, tokens: &Tokens) -> Result<(), Failure> {
+        let login = |token: &SecretValue| Login {
+            username: user.to_owned(),
+            secret: token.clone(),
+            is_token: true,
+            mechanism: Some(Mechanism::XOAuth2),
+        };
+        let token = tokens.token(None, Purpose::Probe).await?;
+        match auth::log_in(line, &login(&token), &self.place, self.step_timeout).await {
+            Err(failure) if failure.reason == Reason::AuthenticationFailed && failure.needs_person => {
+                let fresh = tokens.token(Some(&token), Purpose::Probe).await?;
+                if fresh == token { Err(failure) } else { auth::log_in(line, &login(&fresh), &self.place, self.step_timeout).await }
+            }
+            ended => ended,
+        }
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
@@ -156,7 +185,7 @@ impl Target {
             return Ok(());
         }
         // A server from before EHLO has neither TLS nor AUTH.
-        if !reply.is_permanent() || self.encryption != Encryption::None || self.login.is_some() {
+        if !reply.is_permanent() || self.encryption != Encryption::None || !matches!(self.login, Credentials::None) {
             return Err(self.place.not_available(reply, "EHLO"));
         }
         let reply = line.command(&format!("HELO {name}"), self.step_timeout).await.map_err(broken)?;

@@ -65,6 +65,7 @@ pub fn mail(reply: Reply<'_>, place: &Place) -> Outcome {
 pub fn recipient(reply: Reply<'_>, address: &str, place: &Place) -> Outcome {
     let what = || format!("the server answered RCPT TO with `{}`", reply.quoted());
     match reply.code {
+        _ if is_used_up(reply) => Outcome::ServerFailed(place.sending(Reason::QuotaExceeded, &what(), USED_UP)),
         400..=499 => deferred(reply),
         500 | 502 | 503 => {
             Outcome::ServerFailed(place.sending(Reason::ProtocolError, &what(), "The server does not follow SMTP; ask its operator."))
@@ -90,6 +91,10 @@ pub fn recipient(reply: Reply<'_>, address: &str, place: &Place) -> Outcome {
 #[must_use]
 pub fn content(reply: Reply<'_>, place: &Place) -> Outcome {
     match reply.code {
+        _ if is_used_up(reply) => {
+            let what = format!("the server answered the content with `{}`", reply.quoted());
+            Outcome::ServerFailed(place.sending(Reason::QuotaExceeded, &what, USED_UP))
+        }
         400..=499 => deferred(reply),
         500..=504 => {
             let what = format!("the server answered the content with `{}`", reply.quoted());
@@ -107,6 +112,14 @@ pub fn closing(reply: Reply<'_>, place: &Place) -> Failure {
         return place.sending(Reason::Throttled, &what, "Lower limits.rates, limits.connections or limits.messagesPerConnection.");
     }
     place.sending(Reason::ServiceNotAvailable, &what, "It is tried again; if this lasts, ask the server's operator.")
+}
+
+const USED_UP: &str = "Wait until the account may send again, or raise its limit.";
+
+/// Whether the account's quota is used up, as Gmail and Amazon SES say it. That is neither the recipient's fault nor gone by
+/// the next attempt.
+fn is_used_up(reply: Reply<'_>) -> bool {
+    reply.mentions("sending limit exceeded") || reply.mentions("sending quota exceeded") || reply.mentions("daily message quota exceeded")
 }
 
 fn for_person(failure: Failure) -> Failure {

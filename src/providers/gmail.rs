@@ -1,0 +1,246 @@
+//! Gmail and Google Workspace with OAuth 2.0, by SMTP or by the Gmail API.
+//!
+//! Sources: developers.google.com/gmail/imap/xoauth2-protocol, the vendor's discovery document (`gmail.v1`), "Resolve errors",
+//! support.google.com/a/answer/166852 (limits).
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Judgement, Vendor},
+    http::{Call, Endpoint, Purpose, Reply},
+    smtp::{Encryption, Smtp},
+    token::{Grant, Tokens},
+};
+use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
+
+/// Gmail or Google Workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
+pub struct Gmail {
+    /// The mailbox that sends.
+    #[schemars(length(min = 3, max = 254), regex(pattern = pattern::ADDRESS))]
+    pub user: String,
+    /// The Secret: `clientId`, `clientSecret` and `refreshToken` of what a person allowed, or `serviceAccount`, the JSON key file of one with domain-wide delegation.
+    pub secret_ref: LocalRef,
+    /// `Smtp` when absent (scope `https://mail.google.com/`); `Api` needs the scopes gmail.send and gmail.metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
+    /// What the account is, which says how much it may send: 2,000 messages in 24h for `Workspace` (when absent), 500 for `Consumer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
+    /// Where access tokens are had; Google's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
+    pub token_url: Option<String>,
+    /// The API's address; Google's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
+    pub endpoint: Option<String>,
+    /// The SMTP server; smtp.gmail.com when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::HOST))]
+    pub host: Option<String>,
+    /// Its port; 465 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+    /// Its encryption; `Tls` when absent. `None` is for this machine only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+    /// Its certificate authority (PEM), in a Secret; the system's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<KeyRef>,
+    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+/// How messages are handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Via {
+    /// SMTP with XOAUTH2.
+    #[default]
+    Smtp,
+    /// The Gmail API.
+    Api,
+}
+
+/// What kind of account it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Account {
+    /// Google Workspace.
+    #[default]
+    Workspace,
+    /// An account at gmail.com.
+    Consumer,
+}
+
+const PATH: &str = "spec.provider.gmail";
+const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
+const KEYS: [&str; 4] = ["clientId", "clientSecret", "refreshToken", "serviceAccount"];
+
+impl Gmail {
+    fn via(&self) -> Via {
+        self.via.unwrap_or_default()
+    }
+
+    fn base(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or("https://gmail.googleapis.com")
+    }
+
+    fn smtp(&self) -> Smtp {
+        Smtp {
+            preset: None,
+            region: None,
+            host: Some(self.host.clone().unwrap_or_else(|| "smtp.gmail.com".to_owned())),
+            port: self.port,
+            encryption: Some(self.encryption.unwrap_or(Encryption::Tls)),
+            auth: None,
+            ca_ref: self.ca_ref.clone(),
+            tls_server_name: None,
+            helo_name: None,
+            reply_timeout: self.timeout,
+        }
+    }
+
+    fn tokens(&self, context: &Context) -> Result<Tokens, Failure> {
+        let address = self.address();
+        let has = |key: &str| context.secrets.contains_key(&KeyRef { name: self.secret_ref.name.clone(), key: key.to_owned() });
+        let text = |key: &str| context.secret_text(&self.secret_ref, key, &address);
+        let url = self.token_url.as_deref().unwrap_or(TOKEN_URL);
+        if has("serviceAccount") && !has("refreshToken") {
+            // A whole file, of many lines.
+            let reference = KeyRef { name: self.secret_ref.name.clone(), key: "serviceAccount".to_owned() };
+            let file = context.secrets.get(&reference).and_then(SecretValue::expose_text).unwrap_or_default();
+            let scope = match self.via() {
+                Via::Smtp => "https://mail.google.com/",
+                Via::Api => "https://www.googleapis.com/auth/gmail.send https://www.googleapis.com/auth/gmail.metadata",
+            };
+            let grant = Grant::of_service_account(file, &self.user, scope)
+                .map_err(|what| super::secret_failure(Reason::SecretInvalid, &reference, what, &address))?;
+            return Tokens::new(context, url, grant, Vec::new());
+        }
+        let (client_id, client_secret, refresh_token) = (text("clientId")?, text("clientSecret")?, text("refreshToken")?);
+        let hidden = vec![client_secret.clone(), refresh_token.clone()];
+        let client_id = client_id.expose_text().unwrap_or_default().to_owned();
+        Tokens::new(context, url, Grant::Refresh { client_id, client_secret, refresh_token }, hidden)
+    }
+}
+
+impl ServerType for Gmail {
+    const INFO: TypeInfo = TypeInfo {
+        title: "Gmail and Google Workspace, OAuth 2.0",
+        secret_keys: &[
+            ("clientId", "the OAuth client's id, with `clientSecret` and `refreshToken`"),
+            ("serviceAccount", "or instead of the three: the JSON key file of a service account with domain-wide delegation"),
+        ],
+        probe: "fetches an access token, and logs in by SMTP, or reads the mailbox's profile by the API",
+        carries: "each message as it is (MIME)",
+    };
+}
+
+impl Provider for Gmail {
+    fn secrets(&self) -> Vec<SecretUse> {
+        let keys =
+            KEYS.iter().map(|key| SecretUse { optional: true, ..SecretUse::of(&format!("{PATH}.secretRef"), &self.secret_ref, key) });
+        let ca = self.ca_ref.iter().map(|key| SecretUse { path: format!("{PATH}.caRef"), key: key.clone(), optional: false });
+        keys.chain(ca).collect()
+    }
+
+    fn address(&self) -> String {
+        match self.via() {
+            Via::Smtp => format!("{}, {}", self.smtp().address(), self.user),
+            Via::Api => format!("{}, {}", api::address(self.base()), self.user),
+        }
+    }
+
+    fn known_limits(&self) -> Vec<Rate> {
+        let messages = if self.account == Some(Account::Consumer) { 500 } else { 2000 };
+        let mut limits = vec![Rate { messages, per: Duration::from_secs(24 * 3600) }];
+        if self.via() == Via::Api {
+            // A send costs 100 units of the 15,000 that a user has in a minute.
+            limits.push(Rate { messages: 150, per: Duration::from_secs(60) });
+        }
+        limits
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let tokens = Arc::new(self.tokens(&context)?);
+        if self.via() == Via::Smtp {
+            return self.smtp().build_with_tokens(&context, &self.user, tokens);
+        }
+        let endpoint = Endpoint::new(&context, self.base(), self.timeout, Vec::new())?;
+        Ok(Arc::new(ApiServer::new(Sending { tokens }, endpoint, &context)))
+    }
+}
+
+struct Sending {
+    tokens: Arc<Tokens>,
+}
+
+impl Vendor for Sending {
+    type Item = Arc<[u8]>;
+
+    const SAID: &'static [&'static str] = &["/error/message"];
+
+    fn token<'a>(&'a self, refused: Option<&'a SecretValue>, purpose: Purpose) -> BoxFuture<'a, Result<Option<SecretValue>, Failure>> {
+        Box::pin(async move { self.tokens.token(refused, purpose).await.map(Some) })
+    }
+
+    fn probe(&self) -> Call {
+        Call::get("gmail/v1/users/me/profile")
+    }
+
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+        match reply.status() {
+            200 => Ok(Probed::default()),
+            403 if reply.mentions("scope") => Err(reply
+                .fail(Reason::PermissionDenied, "Grant gmail.metadata beside gmail.send, so that it can be tested without sending.")
+                .for_person()),
+            403 if reply.mentions("has not been used") || reply.mentions("disabled") => {
+                Err(reply.fail(Reason::PermissionDenied, "Enable the Gmail API for the project in Google's console.").for_person())
+            }
+            _ => Err(api::probe_failure(reply)),
+        }
+    }
+
+    fn prepare(&self, message: &Outgoing) -> Result<Arc<[u8]>, String> {
+        Ok(message.content.clone())
+    }
+
+    fn call(&self, items: &[Arc<[u8]>]) -> Call {
+        let content = items.first().map(|content| content.to_vec()).unwrap_or_default();
+        Call::post("upload/gmail/v1/users/me/messages/send?uploadType=media", HeaderValue::from_static("message/rfc822"), content.into())
+    }
+
+    fn judge(&self, reply: &Reply<'_>, _items: &[Arc<[u8]>]) -> Judgement {
+        let for_person = |reason, to_do| Outcome::ServerFailed(reply.fail(reason, to_do).for_person());
+        let reason = reply.text("/error/errors/0/reason").unwrap_or_default();
+        Judgement::All(match (reply.status(), reason.as_str()) {
+            (200, _) => reply.accepted(reply.text("/id")),
+            (403 | 429, "dailyLimitExceeded" | "quotaExceeded") => Outcome::ServerFailed(
+                reply.fail(Reason::QuotaExceeded, "Google counts over 24 hours: wait, or send through other servers."),
+            ),
+            (400 | 403 | 429, _) if reply.mentions("sending limit") => Outcome::ServerFailed(
+                reply.fail(Reason::QuotaExceeded, "Google counts over 24 hours: wait, or send through other servers."),
+            ),
+            (403 | 429, "rateLimitExceeded" | "userRateLimitExceeded") => {
+                Outcome::ServerFailed(reply.fail(Reason::Throttled, "Lower limits.rates or limits.connections."))
+            }
+            (403, _) if reply.mentions("scope") || reason == "insufficientPermissions" => {
+                for_person(Reason::PermissionDenied, "Grant the scope gmail.send.")
+            }
+            (400, "failedPrecondition") => {
+                for_person(Reason::AccountSuspended, "Gmail is not enabled for this user: check the Workspace, and user.")
+            }
+            (400, _) if reply.mentions("recipient") || reply.mentions("to header") => Outcome::RecipientRejected { reply: reply.kept() },
+            _ => api::usual(reply, "the scope gmail.send").unwrap_or_else(|| api::unforeseen(reply)),
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! Access tokens of OAuth 2.0, fetched before they are needed and kept until shortly before they end.
+//!
+//! Two grants: a refresh token (RFC 6749, 6), and an assertion signed by a service account (RFC 7523, as Google has it in
+//! developers.google.com/identity/protocols/oauth2/service-account).
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::{rand::SystemRandom, signature};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::HeaderValue;
+use reqwest::Url;
+use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::{
+    Context, Failure,
+    http::{Call, Endpoint, Purpose},
+};
+use crate::resources::{Duration as Span, Reason, secret::SecretValue};
+
+/// A token is not used in its last minute: a request may take as long.
+const SPARE: Duration = Duration::from_secs(60);
+/// How long a token lives when the answer does not say (RFC 6749 leaves it open), and the longest that is believed.
+const LIFE: Duration = Duration::from_secs(300);
+const LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long an assertion is good for, seconds; an hour is what Google takes at most.
+const ASSERTION_SECONDS: u64 = 3600;
+const TIMEOUT: Span = Span::from_secs(20);
+
+/// By what right a token is asked for.
+pub enum Grant {
+    /// What a person allowed.
+    Refresh {
+        /// The client's id.
+        client_id: String,
+        /// The client's secret.
+        client_secret: SecretValue,
+        /// The refresh token.
+        refresh_token: SecretValue,
+    },
+    /// A service account acts for somebody.
+    Assertion {
+        /// Who signs.
+        issuer: String,
+        /// For whom.
+        subject: String,
+        /// What for.
+        scope: String,
+        /// With what.
+        key: Box<signature::RsaKeyPair>,
+    },
+}
+
+impl Grant {
+    /// The grant of a service account, from its key file in JSON. Where the file says that tokens are had is not read: a
+    /// Secret's content must not choose where a signed assertion goes.
+    ///
+    /// # Errors
+    /// What is wrong with the file, in words after "it".
+    pub fn of_service_account(file: &str, subject: &str, scope: &str) -> Result<Self, &'static str> {
+        let file: Value = serde_json::from_str(file).map_err(|_| "is not the JSON key file of a service account")?;
+        let text = |name: &str| file[name].as_str().filter(|text| !text.is_empty());
+        let issuer = text("client_email").ok_or("has no `client_email`")?.to_owned();
+        let pem = text("private_key").ok_or("has no `private_key`")?;
+        let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| "has a `private_key` that is not PKCS #8 in PEM")?;
+        let key = signature::RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| "has a `private_key` that is no RSA key")?;
+        Ok(Self::Assertion { issuer, subject: subject.to_owned(), scope: scope.to_owned(), key: Box::new(key) })
+    }
+
+    /// The form that asks for a token.
+    fn form(&self, audience: &str) -> Result<String, Failure> {
+        // Only its query is used: it is encoded as a form is.
+        let unsigned = || {
+            Failure::new(
+                Reason::SecretInvalid,
+                "The assertion cannot be signed with the service account's key. Put another into the Secret.",
+            )
+            .for_person()
+        };
+        let mut url = Url::parse("https://form.invalid/").map_err(|_| unsigned())?;
+        {
+            let mut pairs = url.query_pairs_mut();
+            match self {
+                Self::Refresh { client_id, client_secret, refresh_token } => {
+                    pairs.append_pair("grant_type", "refresh_token");
+                    pairs.append_pair("client_id", client_id);
+                    pairs.append_pair("client_secret", client_secret.expose_text().unwrap_or_default());
+                    pairs.append_pair("refresh_token", refresh_token.expose_text().unwrap_or_default());
+                }
+                Self::Assertion { issuer, subject, scope, key } => {
+                    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                    let claims =
+                        json!({"iss": issuer, "sub": subject, "scope": scope, "aud": audience, "iat": now, "exp": now + ASSERTION_SECONDS});
+                    let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT"}"#);
+                    let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+                    let mut by = vec![0; key.public_modulus_len()];
+                    key.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut by).map_err(|_| unsigned())?;
+                    pairs.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+                    pairs.append_pair("assertion", &format!("{signed}.{}", URL_SAFE_NO_PAD.encode(by)));
+                }
+            }
+        }
+        Ok(url.query().unwrap_or_default().to_owned())
+    }
+}
+
+struct Kept {
+    token: SecretValue,
+    until: Instant,
+}
+
+/// Access tokens of one account.
+pub struct Tokens {
+    endpoint: Endpoint,
+    path: String,
+    url: String,
+    grant: Grant,
+    kept: Mutex<Option<Kept>>,
+}
+
+impl Tokens {
+    /// Tokens from `url`. None is fetched yet.
+    ///
+    /// # Errors
+    /// When the URL cannot be called.
+    pub fn new(context: &Context, url: &str, grant: Grant, hidden: Vec<SecretValue>) -> Result<Self, Failure> {
+        let (base, path) = url.rsplit_once('/').unwrap_or((url, ""));
+        let endpoint = Endpoint::new(context, base, Some(TIMEOUT), hidden)?;
+        Ok(Self { endpoint, path: path.to_owned(), url: url.to_owned(), grant, kept: Mutex::new(None) })
+    }
+
+    /// A token; a new one when the last is about to end, or is the one that was `refused`. Who asks meanwhile waits and gets the same.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn token(&self, refused: Option<&SecretValue>, purpose: Purpose) -> Result<SecretValue, Failure> {
+        let mut kept = self.kept.lock().await;
+        if let Some(kept) = kept.as_ref()
+            && kept.until > Instant::now()
+            && refused != Some(&kept.token)
+        {
+            return Ok(kept.token.clone());
+        }
+        let body = self.grant.form(&self.url)?;
+        let call = Call::post(&self.path, HeaderValue::from_static("application/x-www-form-urlencoded"), body.into());
+        let asked = Instant::now();
+        let answer = self.endpoint.ask(call, purpose).await.map_err(|no_answer| no_answer.failure)?;
+        let reply = self.endpoint.read(&answer, purpose, &["/error", "/error_description"]);
+        let error = reply.text("/error").unwrap_or_default();
+        let for_person = |to_do: &str| Err(reply.fail(Reason::AuthenticationFailed, to_do).for_person());
+        match (reply.status(), error.as_str()) {
+            (200, _) => {}
+            (_, "invalid_grant") => {
+                return for_person(match self.grant {
+                    Grant::Refresh { .. } => {
+                        "The refresh token was revoked or has ended: authorise again, and put the new one into the Secret."
+                    }
+                    Grant::Assertion { .. } => "Check user, this machine's clock, and the service account's domain-wide delegation.",
+                });
+            }
+            (_, "invalid_client") => return for_person("Put clientId and clientSecret (or serviceAccount) in the Secret right."),
+            (_, "unauthorized_client" | "access_denied" | "invalid_scope") => {
+                return for_person(
+                    "Grant the scope: on the consent screen, or by domain-wide delegation in the Workspace's admin console.",
+                );
+            }
+            _ => {
+                let unforeseen = || reply.fail(Reason::ServiceNotAvailable, "It is tried again; if this lasts, check tokenUrl.");
+                return Err(reply.usual_failure("the scope that it asks for").unwrap_or_else(unforeseen));
+            }
+        }
+        let Some(token) = reply.text("/access_token").filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic())) else {
+            return Err(reply.fail_with(Reason::ProtocolError, "the answer holds no access token", "Check tokenUrl."));
+        };
+        let life = reply.json["expires_in"].as_u64().map_or(LIFE, Duration::from_secs).min(LIFE_MAX);
+        // A token of a short life is used for half of it.
+        let until = asked + life.saturating_sub(SPARE).max(life / 2);
+        let token = SecretValue::new(token);
+        *kept = Some(Kept { token: token.clone(), until });
+        Ok(token)
+    }
+}
