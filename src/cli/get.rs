@@ -105,12 +105,13 @@ impl From<io::Error> for Trouble {
 }
 
 fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Trouble> {
-    let kind = match args.kind {
-        GetKind::Servers => SendingServer::KIND,
-        GetKind::Plans => Plan::KIND,
-        GetKind::Campaigns => Campaign::KIND,
+    let view = match args.kind {
+        GetKind::Servers => SERVERS,
+        GetKind::Plans => PLANS,
+        GetKind::Campaigns => CAMPAIGNS,
         GetKind::Types => return types::show(args.name.as_deref(), args.output, out),
     };
+    let kind = view.kind;
     if args.recipients || args.problems {
         if args.kind != GetKind::Campaigns {
             return Err(Trouble::Told("--recipients and --problems are of campaigns".to_owned()));
@@ -140,26 +141,18 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Trouble> {
                 write!(out, "{}", status::to_yaml(object)?)?;
             }
         }
-        OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => show_tables(args, &objects, out)?,
+        OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => show_tables(args, &view, &objects, out)?,
     }
     Ok(())
 }
 
-fn show_tables(args: &GetArgs, objects: &[Value], out: &mut impl Write) -> Result<(), Trouble> {
+fn show_tables(args: &GetArgs, view: &View, objects: &[Value], out: &mut impl Write) -> Result<(), Trouble> {
     let wide = args.output != OutputFormat::Table;
-    let (headings, rows): (Vec<&str>, Vec<Vec<String>>) = match args.kind {
-        GetKind::Servers => (SERVER_HEADINGS.to_vec(), objects.iter().map(server_row).collect()),
-        GetKind::Plans => (PLAN_HEADINGS.to_vec(), objects.iter().map(plan_row).collect()),
-        GetKind::Campaigns | GetKind::Types => (CAMPAIGN_HEADINGS.to_vec(), objects.iter().map(campaign_row).collect()),
-    };
-    print_form(args.output, out, &headings, &rows, wide)?;
+    let rows: Vec<Vec<String>> = objects.iter().map(view.row).collect();
+    print_form(args.output, out, view.headings, &rows, wide)?;
     // A single campaign or plan comes with the table of its servers: why each was or was not picked.
     if let ([object], true) = (objects, args.name.is_some()) {
-        let details = match args.kind {
-            GetKind::Campaigns => Some((&PICK_HEADINGS[..], pick_rows(object))),
-            GetKind::Plans => Some((&GRANT_HEADINGS[..], grant_rows(object))),
-            GetKind::Servers | GetKind::Types => None,
-        };
+        let details = view.details.map(|(headings, rows)| (headings, rows(object)));
         if let Some((headings, rows)) = details.filter(|(_, rows)| !rows.is_empty()) {
             writeln!(out)?;
             print_form(args.output, out, headings, &rows, true)?;
@@ -186,13 +179,53 @@ fn print_form(format: OutputFormat, out: &mut impl Write, headings: &[&str], row
     }
 }
 
-const SERVER_HEADINGS: [&str; 6] = ["namespace", "name", "type", "state", "reason", "message"];
-const PLAN_HEADINGS: [&str; 7] = ["namespace", "name", "active", "granted", "campaigns", "reason", "message"];
-const CAMPAIGN_HEADINGS: [&str; 13] =
-    ["namespace", "name", "state", "run", "accepted", "total", "rejected", "expired", "unknown", "deferred", "failed", "reason", "message"];
-const PICK_HEADINGS: [&str; 11] =
-    ["server", "granted", "chosen", "enabled", "active", "weight", "share", "limit left", "warm-up left", "accepted", "why not"];
-const GRANT_HEADINGS: [&str; 3] = ["server", "weight", "state"];
+/// How objects of a kind are shown in tables.
+struct View {
+    kind: &'static str,
+    headings: &'static [&'static str],
+    row: fn(&Value) -> Vec<String>,
+    /// What a single one is followed by.
+    details: Option<Details>,
+}
+
+/// Headings, and rows from an object.
+type Details = (&'static [&'static str], fn(&Value) -> Vec<Vec<String>>);
+
+const SERVERS: View = View {
+    kind: SendingServer::KIND,
+    headings: &["namespace", "name", "type", "state", "reason", "message"],
+    row: server_row,
+    details: None,
+};
+const PLANS: View = View {
+    kind: Plan::KIND,
+    headings: &["namespace", "name", "active", "granted", "campaigns", "reason", "message"],
+    row: plan_row,
+    details: Some((&["server", "weight", "state"], grant_rows)),
+};
+const CAMPAIGNS: View = View {
+    kind: Campaign::KIND,
+    headings: &[
+        "namespace",
+        "name",
+        "state",
+        "run",
+        "accepted",
+        "total",
+        "rejected",
+        "expired",
+        "unknown",
+        "deferred",
+        "failed",
+        "reason",
+        "message",
+    ],
+    row: campaign_row,
+    details: Some((
+        &["server", "granted", "chosen", "enabled", "active", "weight", "share", "limit left", "warm-up left", "accepted", "why not"],
+        pick_rows,
+    )),
+};
 
 fn server_row(object: &Value) -> Vec<String> {
     let mut row = named(object);

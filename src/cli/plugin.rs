@@ -4,7 +4,6 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -13,12 +12,12 @@ use serde_json::{Value, json};
 
 use super::{output::counted, text};
 use crate::{
-    egress::Egress,
     providers::{
-        http::{Answer, Call, Clients, Endpoint, HeaderName, HeaderValue, Purpose, sensitive},
+        Context,
+        http::{Answer, Call, Endpoint, HeaderName, HeaderValue, Purpose, sensitive},
         plugin::CONTRACT,
     },
-    resources::secret::SecretValue,
+    resources::{Duration, secret::SecretValue},
 };
 
 /// Plugins: servers that somebody writes as an HTTP service.
@@ -80,12 +79,14 @@ pub async fn run(args: PluginArgs) -> ExitCode {
             return ExitCode::from(super::run::EXIT_CONFIGURATION);
         }
     };
-    let first = checker.probe(json!({}), true).await;
-    if let Err(why) = &first {
-        text::tell(why);
-        return ExitCode::from(super::run::EXIT_CONFIGURATION);
-    }
-    let checks = checker.all().await;
+    let probed = match checker.probe(json!({}), true).await {
+        Ok(answer) => answer,
+        Err(why) => {
+            text::tell(&why);
+            return ExitCode::from(super::run::EXIT_CONFIGURATION);
+        }
+    };
+    let checks = checker.all(&probed).await;
     let failed = checks.iter().filter(|check| check.found.is_err()).count();
     let written = print(&checks, failed, args.output);
     if failed == 0 && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -135,8 +136,8 @@ impl Checker {
             }
         };
         let hidden = token.iter().map(|token: &String| SecretValue::new(token.as_str())).collect();
-        let endpoint = Endpoint::for_command(&Clients::default(), Egress::Everywhere, &args.url, TIMEOUT, hidden)
-            .map_err(|failure| failure.message)?;
+        let context = Context::new("check/check");
+        let endpoint = Endpoint::new(&context, &args.url, Some(TIMEOUT), hidden).map_err(|failure| failure.message)?;
         let token = token
             .map(|token| sensitive(&format!("Bearer {token}")))
             .transpose()
@@ -146,10 +147,7 @@ impl Checker {
     }
 
     async fn ask(&self, call: Call, with_token: bool) -> Result<Answer, String> {
-        let call = match &self.token {
-            Some(token) if with_token => call.with(http::header::AUTHORIZATION, token.clone()),
-            _ => call,
-        };
+        let call = call.with_some(http::header::AUTHORIZATION, self.token.clone().filter(|_| with_token));
         self.endpoint.ask(call, Purpose::Delivery).await.map_err(|no_answer| no_answer.failure.message)
     }
 
@@ -199,11 +197,11 @@ impl Checker {
         }
     }
 
-    async fn all(&self) -> Vec<Check> {
+    async fn all(&self, probed: &Answer) -> Vec<Check> {
         let message = |id: &str| letter(id, "bob@example.com", "Hello\r\n");
         let mut checks = Vec::new();
         let mut add = |name, asks, found| checks.push(Check { name, asks, found });
-        add("a probe says whether the plugin is ready", "200 and `ready`", self.check_probe().await);
+        add("a probe says whether the plugin is ready", "200 and `ready`", check_probe(probed));
         if self.token.is_some() {
             let answered = self.probe(json!({}), false).await;
             add("a probe without the token is refused", "401", answered.and_then(|answer| status(&answer, &[401, 403])));
@@ -235,19 +233,6 @@ impl Checker {
         checks
     }
 
-    async fn check_probe(&self) -> Result<(), String> {
-        let answer = self.probe(json!({}), true).await?;
-        let said = json_of(&answer, 200)?;
-        match said["ready"].as_bool() {
-            Some(true) => Ok(()),
-            Some(false) if said["failure"]["reason"].is_string() && said["failure"]["message"].is_string() => {
-                Err(format!("it is not ready: {}", said["failure"]["message"].as_str().unwrap_or_default()))
-            }
-            Some(false) => Err("it is not ready, and does not say why in `failure`".to_owned()),
-            None => Err("there is no `ready`".to_owned()),
-        }
-    }
-
     async fn check_again(&self) -> Result<(), String> {
         let key = crate::providers::unique();
         let first = self.deliver(vec![letter("a", "bob@example.com", "Hello\r\n")], &key).await?;
@@ -260,6 +245,18 @@ impl Checker {
         let calls =
             (0..8).map(|number| self.deliver_as(vec![letter(&format!("together-{number}"), "bob@example.com", "Hello\r\n")], "accepted"));
         futures::future::join_all(calls).await.into_iter().collect()
+    }
+}
+
+fn check_probe(answer: &Answer) -> Result<(), String> {
+    let said = json_of(answer, 200)?;
+    match said["ready"].as_bool() {
+        Some(true) => Ok(()),
+        Some(false) if said["failure"]["reason"].is_string() && said["failure"]["message"].is_string() => {
+            Err(format!("it is not ready: {}", said["failure"]["message"].as_str().unwrap_or_default()))
+        }
+        Some(false) => Err("it is not ready, and does not say why in `failure`".to_owned()),
+        None => Err("there is no `ready`".to_owned()),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -18,7 +19,7 @@ use super::{
     BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Server, envelope,
     http::{self, Answer, Call, Endpoint, NoAnswer, Purpose, Reply},
 };
-use crate::resources::{Reason, rule::Rule, secret::SecretValue};
+use crate::resources::{Duration as Span, Reason, rule::Rule, secret::SecretValue};
 
 /// What is a vendor's own. Pure.
 pub trait Vendor: Send + Sync + 'static {
@@ -165,10 +166,23 @@ pub struct ApiServer<V> {
 }
 
 impl<V: Vendor> ApiServer<V> {
-    /// A server to which nothing is open yet.
-    pub fn new(vendor: V, endpoint: Endpoint, context: &Context) -> Self {
-        let connections = usize::try_from(context.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
-        Self { vendor, endpoint, connections: Semaphore::new(connections) }
+    /// A server at `base`, to which nothing is open yet; `hidden` is struck out of what is quoted.
+    ///
+    /// # Errors
+    /// When the base is no URL that may be called.
+    pub fn open(
+        vendor: V,
+        context: &Context,
+        base: &str,
+        timeout: Option<Span>,
+        hidden: Vec<SecretValue>,
+    ) -> Result<Arc<dyn Server>, Failure> {
+        Ok(Self::at(vendor, context, Endpoint::new(context, base, timeout, hidden)?))
+    }
+
+    /// A server behind an endpoint of its own.
+    pub fn at(vendor: V, context: &Context, endpoint: Endpoint) -> Arc<dyn Server> {
+        Arc::new(Self { vendor, endpoint, connections: context.permits() })
     }
 
     /// One call, with a token where one is needed; one that is refused is replaced once.

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Judgement, Vendor},
-    http::{Call, Endpoint, Reply, sensitive},
+    http::{Call, Reply},
     structured::{Mailbox, Structured},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
@@ -70,11 +70,8 @@ impl Provider for Brevo {
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
-        let key = context.secret_text(&self.secret_ref, "apiKey", &self.address())?;
-        let header = sensitive(key.expose_text().unwrap_or_default())
-            .map_err(|_| context.secret_unfit(&self.secret_ref, "apiKey", &self.address()))?;
-        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![key])?;
-        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), key: header }, endpoint, &context)))
+        let (key, header) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
+        ApiServer::open(Sending { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
     }
 }
 
@@ -153,7 +150,7 @@ impl Vendor for Sending {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
-        let read = Structured::read(message)?;
+        let read = Structured::with_body(message, "Brevo")?;
         let mut version = Map::new();
         version.insert("to".to_owned(), json!([mailbox(&read.to)]));
         version.insert("subject".to_owned(), read.subject.clone().into());
@@ -165,9 +162,6 @@ impl Vendor for Sending {
         }
         if let Some(text) = &read.text {
             version.insert("textContent".to_owned(), text.clone().into());
-        }
-        if read.html.is_none() && read.text.is_none() {
-            return Err("550 5.6.0 not sent: Brevo takes no message without a body".to_owned());
         }
         let mut headers: Map<String, Value> = read.headers.iter().map(|(name, value)| (title_case(name), value.clone().into())).collect();
         let custom = json!({"campaign": message.run.campaign, "run": message.run.run, "messageId": read.message_id});

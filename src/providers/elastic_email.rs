@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Judgement, Vendor},
-    http::{Call, Endpoint, Reply, sensitive},
+    http::{Call, Reply},
     structured::Structured,
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
@@ -76,11 +76,8 @@ impl Provider for ElasticEmail {
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
-        let key = context.secret_text(&self.secret_ref, "apiKey", &self.address())?;
-        let header = sensitive(key.expose_text().unwrap_or_default())
-            .map_err(|_| context.secret_unfit(&self.secret_ref, "apiKey", &self.address()))?;
-        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![key])?;
-        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), key: header }, endpoint, &context)))
+        let (key, header) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
+        ApiServer::open(Sending { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
     }
 }
 
@@ -115,15 +112,12 @@ impl Vendor for Sending {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Value, String> {
-        let read = Structured::read(message)?;
+        let read = Structured::with_body(message, "Elastic Email")?;
         let bodies = [("HTML", &read.html), ("PlainText", &read.text)];
         let bodies: Vec<Value> = bodies
             .iter()
             .filter_map(|(kind, body)| body.as_ref().map(|body| json!({"ContentType": kind, "Content": body, "Charset": "utf-8"})))
             .collect();
-        if bodies.is_empty() {
-            return Err("550 5.6.0 not sent: Elastic Email takes no message without a body".to_owned());
-        }
         let mut headers: Map<String, Value> = read.headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
         if !read.message_id.is_empty() {
             headers.insert("Message-ID".to_owned(), format!("<{}>", read.message_id).into());

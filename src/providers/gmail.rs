@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Judgement, Vendor},
-    http::{Call, Endpoint, Purpose, Reply},
+    http::{Call, Purpose, Reply},
     smtp::{Encryption, Smtp},
     token::{Grant, Tokens},
 };
@@ -175,8 +175,7 @@ impl Provider for Gmail {
         if self.via() == Via::Smtp {
             return self.smtp().build_with_tokens(&context, &self.user, tokens);
         }
-        let endpoint = Endpoint::new(&context, self.base(), self.timeout, Vec::new())?;
-        Ok(Arc::new(ApiServer::new(Sending { tokens }, endpoint, &context)))
+        ApiServer::open(Sending { tokens }, &context, self.base(), self.timeout, Vec::new())
     }
 }
 

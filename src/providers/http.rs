@@ -1,9 +1,9 @@
 //! Calls of a vendor's HTTP API: timed, bounded, never redirected, and honest about whether the request may have arrived.
 
+mod reply;
+
 use std::{
-    collections::BTreeMap,
     io,
-    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -11,10 +11,11 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 pub use http::{HeaderName, HeaderValue};
-use reqwest::{Client, Url, redirect::Policy};
+use reqwest::{Client, Request, Url, redirect::Policy};
 use serde_json::Value;
 
-use super::{Context, Failure, Permissions, place::Place, quote};
+pub use self::reply::Reply;
+use super::{Context, Failure, place::Place};
 use crate::{
     egress::{Egress, client},
     resources::{Duration as Span, Reason, secret::SecretValue},
@@ -26,8 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_MAX: Duration = Duration::from_secs(4);
 /// What is read of an answer, bytes.
 const ANSWER_MAX: usize = 1 << 20;
-/// The longest pause that a vendor may ask for with Retry-After.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The longest pause that a vendor may ask for.
+const PAUSE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long an answer to a delivery is waited for when the spec does not say.
 pub const TIMEOUT: Span = Span::from_secs(60);
 
@@ -106,8 +107,14 @@ impl Call {
 
     /// The same with one more header.
     #[must_use]
-    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+    pub fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.with_some(name, Some(value))
+    }
+
+    /// The same with one more header, where it has a value.
+    #[must_use]
+    pub fn with_some(mut self, name: HeaderName, value: Option<HeaderValue>) -> Self {
+        self.headers.extend(value.map(|value| (name, value)));
         self
     }
 }
@@ -203,69 +210,41 @@ impl Endpoint {
         Ok(Self { base, client, timeout: timeout.unwrap_or(TIMEOUT).std(), probe_timeout: context.connect_timeout, hidden, place })
     }
 
-    /// An API as a command of the command line asks it.
-    ///
-    /// # Errors
-    /// When the base is no URL that may be called.
-    pub fn for_command(
-        clients: &Clients,
-        egress: Egress,
-        base: &str,
-        timeout: Duration,
-        hidden: Vec<SecretValue>,
-    ) -> Result<Self, Failure> {
-        let context = Context {
-            name: String::new(),
-            secrets: BTreeMap::new(),
-            connections: 1,
-            messages_per_connection: 1,
-            connect_timeout: timeout,
-            state_dir: PathBuf::new(),
-            egress,
-            permissions: Permissions::default(),
-            http: clients.clone(),
-        };
-        let span = Span::from_millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        Self::new(&context, base, Some(span), hidden)
-    }
-
     /// Asks, and reads the whole answer.
     ///
     /// # Errors
     /// When no answer came.
     pub async fn ask(&self, call: Call, purpose: Purpose) -> Result<Answer, NoAnswer> {
-        let timeout = if purpose == Purpose::Probe { self.probe_timeout } else { self.timeout };
-        let url = self.base.join(&call.path).map_err(|error| NoAnswer {
-            failure: Failure::new(Reason::InvalidSpec, format!("`{}` is no path of the API: {error}.", call.path)).for_person(),
+        let unfit = |why: String| NoAnswer {
+            failure: Failure::new(Reason::InvalidSpec, format!("`{}` is no path of the API: {why}.", call.path)).for_person(),
             may_have_arrived: false,
-        })?;
-        let mut request = self.client.request(call.method, url).timeout(timeout);
+        };
+        let url = self.base.join(&call.path).map_err(|error| unfit(error.to_string()))?;
+        let mut request = Request::new(call.method, url);
         for (name, value) in call.headers {
-            request = request.header(name, value);
+            request.headers_mut().append(name, value);
         }
         if let Some((content_type, body)) = call.body {
-            request = request.header(header::CONTENT_TYPE, content_type).body(body);
+            request.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            *request.body_mut() = Some(body.into());
         }
-        let mut response = request.send().await.map_err(|error| self.no_answer(error, timeout, purpose))?;
-        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() < ANSWER_MAX => body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_MAX - body.len())]),
-                Ok(_) => break,
-                // A refusal is one without its words as well; what was taken has to be said in whole.
-                Err(_) if status >= 400 => break,
-                Err(error) => return Err(self.no_answer(error, timeout, purpose)),
-            }
-        }
-        Ok(Answer { status, headers, body: body.into() })
+        self.send(request, purpose).await
+    }
+
+    /// Sends a request that is complete, to the API's host, and reads the whole answer.
+    ///
+    /// # Errors
+    /// When no answer came.
+    pub async fn send(&self, request: Request, purpose: Purpose) -> Result<Answer, NoAnswer> {
+        let timeout = if purpose == Purpose::Probe { self.probe_timeout } else { self.timeout };
+        fetch(&self.client, request, timeout).await.map_err(|error| self.no_answer(error, timeout, purpose))
     }
 
     /// What an answer says.
     #[must_use]
     pub fn read<'a>(&'a self, answer: &'a Answer, purpose: Purpose, said: &'static [&'static str]) -> Reply<'a> {
         let json = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-        Reply { answer, json, said, endpoint: self, purpose }
+        Reply::new(answer, json, said, self, purpose)
     }
 
     fn no_answer(&self, error: reqwest::Error, timeout: Duration, purpose: Purpose) -> NoAnswer {
@@ -315,150 +294,34 @@ impl Endpoint {
     }
 }
 
-/// An answer, ready to be judged.
-#[derive(Debug)]
-pub struct Reply<'a> {
-    answer: &'a Answer,
-    /// The body; null when it is no JSON.
-    pub json: Value,
-    said: &'static [&'static str],
-    endpoint: &'a Endpoint,
-    purpose: Purpose,
-}
-
-impl Reply<'_> {
-    /// The status code.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.answer.status
-    }
-
-    /// A header's value.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.answer.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    /// A text in the body, by JSON pointer (RFC 6901); numbers as well.
-    #[must_use]
-    pub fn text(&self, pointer: &str) -> Option<String> {
-        match self.json.pointer(pointer)? {
-            Value::String(text) if !text.is_empty() => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        }
-    }
-
-    /// The vendor's own words, or the start of the body when it is plain text; in one line, without our secrets.
-    #[must_use]
-    pub fn words(&self) -> String {
-        let own = self.said.iter().filter_map(|pointer| self.text(pointer)).collect::<Vec<_>>().join(": ");
-        let body = || match std::str::from_utf8(&self.answer.body) {
-            Ok(text) if self.json.is_null() && !text.trim_start().starts_with('<') => text.trim().to_owned(),
-            _ => String::new(),
-        };
-        let words = if own.is_empty() { body() } else { own };
-        quote::readable(&self.endpoint.scrubbed(&words)).take(quote::KEPT_CHARS_MAX - 8).collect()
-    }
-
-    /// Whether the vendor's words hold this, whatever the case.
-    #[must_use]
-    pub fn mentions(&self, words: &str) -> bool {
-        self.words().to_ascii_lowercase().contains(&words.to_ascii_lowercase())
-    }
-
-    /// Status and words, as the ledger keeps them: `422 Inactive recipient`.
-    #[must_use]
-    pub fn kept(&self) -> String {
-        let words = self.words();
-        if words.is_empty() {
-            let name = http::StatusCode::from_u16(self.status()).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
-            return format!("{} {name}", self.status()).trim_end().to_owned();
-        }
-        format!("{} {words}", self.status())
-    }
-
-    /// A message that was taken, with the vendor's name for it.
-    #[must_use]
-    pub fn accepted(&self, id: Option<String>) -> super::Outcome {
-        let id: String = id.map(|id| quote::readable(&id).take(200).collect()).unwrap_or_default();
-        super::Outcome::Accepted { reply: format!("{} {}", self.status(), if id.is_empty() { "accepted" } else { &id }) }
-    }
-
-    /// How long the vendor asks us to wait (RFC 9110, 10.2.3), a day at most; dates are not read.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.header("retry-after")?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-    }
-
-    /// A failure of the server, with the vendor's words and what to do.
-    #[must_use]
-    pub fn fail(&self, reason: Reason, to_do: &str) -> Failure {
-        let what = format!("the vendor answered `{}`", quote::stable(&self.kept()));
-        let failure = self.endpoint.fail(self.purpose, reason, &what, to_do);
-        if failure.is_pause() { failure.after(self.retry_after()) } else { failure }
-    }
-
-    /// The same with other words on what went wrong.
-    #[must_use]
-    pub fn fail_with(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
-        self.endpoint.fail(self.purpose, reason, what, to_do)
-    }
-
-    /// Words of the vendor as they may be shown: in one line, without our secrets.
-    #[must_use]
-    pub fn shown(&self, words: &str) -> String {
-        quote::readable(&self.endpoint.scrubbed(words)).take(quote::KEPT_CHARS_MAX - 8).collect()
-    }
-
-    /// The same for a condition's message, the same on every try.
-    #[must_use]
-    pub fn stable(&self, words: &str) -> String {
-        quote::stable(&self.shown(words))
-    }
-
-    /// The failure that a status means at every vendor; none for those whose meaning is the vendor's. `permission` is what the
-    /// key needs.
-    #[must_use]
-    pub fn usual_failure(&self, permission: &str) -> Option<Failure> {
-        let mentions = |words: &[&str]| words.iter().any(|word| self.mentions(word));
-        Some(match self.status() {
-            300..=399 => {
-                self.fail(Reason::ProtocolError, "It redirects, which is not followed with credentials: check the endpoint.").for_person()
-            }
-            401..=403 if mentions(&["suspended", "deactivated", "disabled", "terminated", "banned", "under review"]) => {
-                self.fail(Reason::AccountSuspended, "Ask the vendor why the account may not send.").for_person()
-            }
-            402 => self.fail(Reason::QuotaExceeded, "Pay or raise the limit at the vendor, or wait."),
-            401 | 403 if mentions(&["credits", "quota", "limit exceeded"]) => {
-                self.fail(Reason::QuotaExceeded, "Raise the limit at the vendor, or wait.")
-            }
-            401 => self.fail(Reason::AuthenticationFailed, "Put the key in the Secret right; it may have been revoked.").for_person(),
-            403 => self.fail(Reason::PermissionDenied, &format!("Give the key {permission}.")).for_person(),
-            404 | 405 => self.fail(Reason::NotFoundAtVendor, "Check region and endpoint.").for_person(),
-            429 => self.fail(Reason::Throttled, "Lower limits.rates or limits.connections."),
-            408 | 500..=599 => {
-                self.fail(Reason::ServiceNotAvailable, "It is tried again; if this lasts, look at the vendor's status page.")
-            }
-            _ => return None,
-        })
-    }
-
-    /// What a status of 500 and above means for a message: the vendor's own refusal, or, from a gateway in between, nothing
-    /// that is certain.
-    #[must_use]
-    pub fn is_uncertain(&self) -> bool {
-        match self.status() {
-            503 => false,
-            500 => self.json.is_null(),
-            501..=599 => true,
-            _ => false,
-        }
-    }
+/// A pause that a vendor asks for, a day at most.
+#[must_use]
+pub fn pause(seconds: u64) -> Duration {
+    Duration::from_secs(seconds).min(PAUSE_MAX)
 }
 
 const NOT_ALLOWED: &str = "Only public addresses may be contacted: check the endpoint's spelling, or ask the operator.";
+
+/// Sends a request, and reads the whole answer, 1 MiB at most.
+///
+/// # Errors
+/// When no answer came.
+pub async fn fetch(client: &Client, mut request: Request, timeout: Duration) -> Result<Answer, reqwest::Error> {
+    *request.timeout_mut() = Some(timeout);
+    let mut response = client.execute(request).await?;
+    let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() < ANSWER_MAX => body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_MAX - body.len())]),
+            Ok(_) => break,
+            // A refusal is one without its words as well; what was taken has to be said in whole.
+            Err(_) if status >= 400 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Answer { status, headers, body: body.into() })
+}
 
 /// A header's value that must not be shown.
 ///

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Judgement, Vendor},
-    http::{Call, Endpoint, Reply, sensitive},
+    http::{Call, Reply, pause},
     structured,
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
@@ -91,12 +91,9 @@ impl Provider for Mailgun {
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
-        let key = context.secret_text(&self.secret_ref, "apiKey", &self.address())?;
-        let login = STANDARD.encode(format!("api:{}", key.expose_text().unwrap_or_default()));
-        let authorization =
-            sensitive(&format!("Basic {login}")).map_err(|_| context.secret_unfit(&self.secret_ref, "apiKey", &self.address()))?;
-        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![key])?;
-        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), authorization }, endpoint, &context)))
+        let (key, authorization) = context
+            .secret_header(&self.secret_ref, "apiKey", &self.address(), |key| format!("Basic {}", STANDARD.encode(format!("api:{key}"))))?;
+        ApiServer::open(Sending { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
     }
 }
 
@@ -113,11 +110,9 @@ pub struct Item {
 
 impl Sending {
     fn with_credentials(&self, call: Call) -> Call {
-        let call = call.with(header::AUTHORIZATION, self.authorization.clone());
-        match self.spec.subaccount.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
-            Some(id) => call.with(HeaderName::from_static("x-mailgun-on-behalf-of"), id),
-            None => call,
-        }
+        let subaccount = self.spec.subaccount.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
+        call.with(header::AUTHORIZATION, self.authorization.clone())
+            .with_some(HeaderName::from_static("x-mailgun-on-behalf-of"), subaccount)
     }
 }
 
@@ -187,7 +182,7 @@ impl Vendor for Sending {
     fn judge(&self, reply: &Reply<'_>, _items: &[Item]) -> Judgement {
         let failed = |failure| Judgement::All(Outcome::ServerFailed(failure));
         let for_person = |reason, to_do| failed(reply.fail(reason, to_do).for_person());
-        let wait = try_again_after(&reply.words());
+        let wait = try_again_after(reply.words());
         Judgement::All(match reply.status() {
             200 => reply.accepted(reply.text("/id")),
             _ if reply.mentions("for test purposes only") => {
@@ -215,8 +210,7 @@ impl Vendor for Sending {
 /// `try again after 120 seconds`.
 fn try_again_after(words: &str) -> Option<StdDuration> {
     let (_, rest) = words.split_once("try again after ")?;
-    let seconds = rest.split(' ').next()?.parse().ok()?;
-    Some(StdDuration::from_secs(seconds))
+    rest.split(' ').next()?.parse().ok().map(pause)
 }
 
 /// A form with a file (RFC 7578): its boundary, which nothing in it contains, and its bytes.

@@ -8,6 +8,7 @@ mod envelope;
 pub mod http;
 mod place;
 mod quote;
+mod single;
 mod structured;
 mod token;
 
@@ -15,9 +16,10 @@ pub use api::unique;
 
 use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
+use ::http::HeaderValue;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     egress::Egress,
@@ -204,6 +206,44 @@ pub struct Permissions {
 }
 
 impl Context {
+    /// A server on its own: no Secrets, one connection, 10 seconds a step, everywhere, and nothing that an operator permits.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            secrets: Secrets::new(),
+            connections: 1,
+            messages_per_connection: 100,
+            connect_timeout: Duration::from_secs(10),
+            state_dir: PathBuf::new(),
+            egress: Egress::Everywhere,
+            permissions: Permissions::default(),
+            http: http::Clients::default(),
+        }
+    }
+
+    /// How many things may go on at a time.
+    fn permits(&self) -> Semaphore {
+        Semaphore::new(usize::try_from(self.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS))
+    }
+
+    /// A header that holds a key of a Secret in some form, not to be shown; and the key, to be struck out of what is quoted.
+    ///
+    /// # Errors
+    /// When the key is missing, or cannot be sent.
+    fn secret_header(
+        &self,
+        secret: &LocalRef,
+        key: &str,
+        address: &str,
+        form: impl FnOnce(&str) -> String,
+    ) -> Result<(SecretValue, HeaderValue), Failure> {
+        let text = self.secret_text(secret, key, address)?;
+        let header = http::sensitive(&form(text.expose_text().unwrap_or_default()));
+        let reference = KeyRef { name: secret.name.clone(), key: key.to_owned() };
+        Ok((text, header.map_err(|_| secret_failure(Reason::SecretInvalid, &reference, UNFIT, address))?))
+    }
+
     /// A key of a Secret as one line of text; `address` says for which server.
     ///
     /// # Errors
@@ -214,18 +254,14 @@ impl Context {
             None => Err(secret_failure(Reason::SecretKeyNotFound, &reference, "is missing", address)),
             Some(value) => match value.expose_text() {
                 Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => Ok(SecretValue::new(text)),
-                _ => Err(self.secret_unfit(secret, key, address)),
+                _ => Err(secret_failure(Reason::SecretInvalid, &reference, UNFIT, address)),
             },
         }
     }
-
-    /// What to say of a key that is no text of one line, or holds characters that cannot be sent.
-    #[must_use]
-    pub fn secret_unfit(&self, secret: &LocalRef, key: &str, address: &str) -> Failure {
-        let reference = KeyRef { name: secret.name.clone(), key: key.to_owned() };
-        secret_failure(Reason::SecretInvalid, &reference, "is empty, or not one line of text", address)
-    }
 }
+
+/// Of a key that holds what cannot be sent.
+const UNFIT: &str = "is empty, or not one line of text";
 
 /// What is wrong with a key of a Secret.
 fn secret_failure(reason: Reason, reference: &KeyRef, what: &str, address: &str) -> Failure {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Context, Failure, Outcome, Outgoing, Probed, Provider, Quota, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Judgement, Vendor},
-    http::{Call, Endpoint, Reply, own_client, sensitive},
+    http::{Call, Endpoint, Reply, own_client, pause},
     structured,
 };
 use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern};
@@ -80,20 +80,14 @@ impl Provider for Plugin {
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
-        let token = self.secret_ref.as_ref().map(|secret| context.secret_text(secret, "token", &self.address())).transpose()?;
-        let authorization = match (&token, &self.secret_ref) {
-            (Some(token), Some(secret)) => Some(
-                sensitive(&format!("Bearer {}", token.expose_text().unwrap_or_default()))
-                    .map_err(|_| context.secret_unfit(secret, "token", &self.address()))?,
-            ),
-            _ => None,
-        };
+        let bearer = |secret| context.secret_header(secret, "token", &self.address(), |token| format!("Bearer {token}"));
+        let (token, authorization) = self.secret_ref.as_ref().map(bearer).transpose()?.unzip();
         let hidden = token.into_iter().collect();
         let endpoint = match &self.ca_ref {
             None => Endpoint::new(&context, &self.url, self.timeout, hidden)?,
             Some(reference) => self.with_own_authority(&context, reference, hidden)?,
         };
-        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), name: context.name.clone(), authorization }, endpoint, &context)))
+        Ok(ApiServer::at(Sending { spec: self.clone(), name: context.name.clone(), authorization }, &context, endpoint))
     }
 }
 
@@ -139,12 +133,13 @@ impl Sending {
         body["contract"] = CONTRACT.into();
         body["server"] = self.name.clone().into();
         body["config"] = json!(self.spec.config);
-        let call = Call::post_json(path, &body);
-        match &self.authorization {
-            Some(authorization) => call.with(header::AUTHORIZATION, authorization.clone()),
-            None => call,
-        }
+        Call::post_json(path, &body).with_some(header::AUTHORIZATION, self.authorization.clone())
     }
+}
+
+/// The pause that a plugin asks for.
+fn pause_of(said: &Value) -> Option<StdDuration> {
+    said["retryAfterSeconds"].as_u64().map(pause)
 }
 
 /// The failure that a plugin names, in the contract's words.
@@ -161,8 +156,7 @@ fn failure(said: &Value, reply: &Reply<'_>) -> Failure {
         _ => Reason::SendFailed,
     };
     let what = format!("the plugin says `{}`", reply.stable(said["message"].as_str().unwrap_or("nothing more")));
-    let after = said["retryAfterSeconds"].as_u64().map(|seconds| StdDuration::from_secs(seconds.min(24 * 3600)));
-    let failure = reply.fail_with(reason, &what, "What to do is the plugin's to say; its log may know more.").after(after);
+    let failure = reply.fail_with(reason, &what, "What to do is the plugin's to say; its log may know more.").after(pause_of(said));
     if said["needsPerson"].as_bool() == Some(true) { failure.for_person() } else { failure }
 }
 
@@ -238,11 +232,10 @@ impl Vendor for Sending {
             let mut named = said.iter().filter(|one| one["id"].as_str() == Some(&item.id));
             let one = named.next().filter(|_| named.next().is_none())?;
             let text = || format!("200 {}", reply.shown(one["reply"].as_str().unwrap_or_default())).trim_end().to_owned();
-            let after = one["retryAfterSeconds"].as_u64().map(|seconds| StdDuration::from_secs(seconds.min(24 * 3600)));
             Some(match one["outcome"].as_str()? {
                 "accepted" => Outcome::Accepted { reply: text() },
                 "rejected" => Outcome::RecipientRejected { reply: text() },
-                "deferred" => Outcome::Deferred { reply: text(), retry_after: after },
+                "deferred" => Outcome::Deferred { reply: text(), retry_after: pause_of(one) },
                 "failed" => Outcome::ServerFailed(failure(&one["failure"], reply)),
                 "unknown" => Outcome::Unknown(failure(&one["failure"], reply)),
                 _ => return None,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Judgement, Vendor},
-    http::{Call, Endpoint, Reply, sensitive},
+    http::{Call, Reply},
     structured::{Attachment, Structured},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
@@ -78,11 +78,8 @@ impl Provider for Postmark {
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
-        let token = context.secret_text(&self.secret_ref, "serverToken", &self.address())?;
-        let header = sensitive(token.expose_text().unwrap_or_default())
-            .map_err(|_| context.secret_unfit(&self.secret_ref, "serverToken", &self.address()))?;
-        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![token])?;
-        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), token: header }, endpoint, &context)))
+        let (token, header) = context.secret_header(&self.secret_ref, "serverToken", &self.address(), str::to_owned)?;
+        ApiServer::open(Sending { spec: self.clone(), token: header }, &context, self.base(), self.timeout, vec![token])
     }
 }
 
@@ -172,10 +169,7 @@ impl Vendor for Sending {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
-        let read = Structured::read(message)?;
-        if read.text.is_none() && read.html.is_none() {
-            return Err("550 5.6.0 not sent: Postmark takes no message without a body".to_owned());
-        }
+        let read = Structured::with_body(message, "Postmark")?;
         let mut headers: Vec<Value> = read.headers.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect();
         if !read.message_id.is_empty() {
             headers.push(json!({"Name": "Message-ID", "Value": format!("<{}>", read.message_id)}));

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Judgement, Vendor},
-    http::{Call, Endpoint, Reply, sensitive},
+    http::{Call, Reply},
     structured::{Attachment, Mailbox, Structured},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
@@ -100,11 +100,8 @@ impl Provider for SendGrid {
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
-        let key = context.secret_text(&self.secret_ref, "apiKey", &self.address())?;
-        let authorization = sensitive(&format!("Bearer {}", key.expose_text().unwrap_or_default()))
-            .map_err(|_| context.secret_unfit(&self.secret_ref, "apiKey", &self.address()))?;
-        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![key])?;
-        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), authorization }, endpoint, &context)))
+        let (key, authorization) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), |key| format!("Bearer {key}"))?;
+        ApiServer::open(Sending { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
     }
 }
 
@@ -122,11 +119,8 @@ pub struct Item {
 
 impl Sending {
     fn with_credentials(&self, call: Call) -> Call {
-        let call = call.with(header::AUTHORIZATION, self.authorization.clone());
-        match self.spec.subuser.as_deref().and_then(|subuser| HeaderValue::from_str(subuser).ok()) {
-            Some(subuser) => call.with(HeaderName::from_static("on-behalf-of"), subuser),
-            None => call,
-        }
+        let subuser = self.spec.subuser.as_deref().and_then(|subuser| HeaderValue::from_str(subuser).ok());
+        call.with(header::AUTHORIZATION, self.authorization.clone()).with_some(HeaderName::from_static("on-behalf-of"), subuser)
     }
 
     fn shared(&self, message: &Structured, campaign: &str) -> Value {
@@ -236,10 +230,7 @@ impl Vendor for Sending {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
-        let read = Structured::read(message)?;
-        if read.text.is_none() && read.html.is_none() {
-            return Err("550 5.6.0 not sent: SendGrid takes no message without a body".to_owned());
-        }
+        let read = Structured::with_body(message, "SendGrid")?;
         let mut own = json!({"to": [mailbox(&read.to)], "subject": read.subject});
         // A field that is there twice would be one in JSON: joined, as RFC 9110 joins lists.
         let mut fields: BTreeMap<String, String> = BTreeMap::new();

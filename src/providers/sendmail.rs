@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
-    time::{Duration as StdDuration, Instant},
+    time::Duration as StdDuration,
 };
 
 use schemars::JsonSchema;
@@ -17,14 +17,15 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::Command,
-    sync::{Semaphore, mpsc},
 };
 
 use super::{
-    BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, envelope,
-    place::Place, quote,
+    BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, api,
+    place::Place,
+    quote,
+    single::{Single, SingleServer},
 };
-use crate::resources::{Duration, Reason, pattern, rule::Rule};
+use crate::resources::{Duration, Reason, pattern};
 
 #[cfg(test)]
 mod tests;
@@ -38,10 +39,7 @@ const WORDS_MAX: u64 = 4096;
 /// A local program in the manner of sendmail.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [Rule::new(
-    "!has(self.timeout) || duration(self.timeout) >= duration('1s') && duration(self.timeout) <= duration('10m')",
-    "this must be from 1s to 10m",
-).at(".timeout")]))]
+#[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
 pub struct Sendmail {
     /// The program, which the operator allows with `--allow-sendmail`; `/usr/sbin/sendmail` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,12 +86,8 @@ impl Provider for Sendmail {
             );
             return Err(place.connection(Reason::NotAllowedByOperator, "this program may not be run", &to_do).for_person());
         }
-        Ok(Arc::new(Program {
-            path: self.path().to_owned(),
-            place,
-            timeout: self.timeout.unwrap_or(TIMEOUT).std(),
-            runs: Semaphore::new(usize::try_from(context.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS)),
-        }))
+        let program = Program { path: self.path().to_owned(), place, timeout: self.timeout.unwrap_or(TIMEOUT).std() };
+        Ok(SingleServer::open(program, &context))
     }
 }
 
@@ -101,7 +95,6 @@ struct Program {
     path: PathBuf,
     place: Place,
     timeout: StdDuration,
-    runs: Semaphore,
 }
 
 /// How a run of the program ended.
@@ -255,37 +248,7 @@ fn with_lf(content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The messages that still have no end; each gets one when the delivery is dropped.
-struct Waiting {
-    under_way: Option<Outgoing>,
-    rest: std::vec::IntoIter<Outgoing>,
-    outcomes: mpsc::UnboundedSender<Delivered>,
-}
-
-impl Waiting {
-    fn give(&self, message: Outgoing, outcome: Outcome, round_trip: Option<StdDuration>) {
-        // When nobody listens any more, nobody is left to tell.
-        let _ = self.outcomes.send(Delivered { message, outcome, round_trip });
-    }
-
-    fn fail_rest(&mut self, failure: &Failure) {
-        while let Some(message) = self.rest.next() {
-            self.give(message, Outcome::ServerFailed(failure.clone()), None);
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let failure = Failure::new(Reason::Stalling, "The delivery was interrupted; messages that were not sent are tried again.");
-        if let Some(message) = self.under_way.take() {
-            self.give(message, Outcome::Unknown(failure.clone()), None);
-        }
-        self.fail_rest(&failure);
-    }
-}
-
-impl Server for Program {
+impl Single for Program {
     fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
         Box::pin(async move {
             use std::os::unix::fs::PermissionsExt as _;
@@ -298,38 +261,7 @@ impl Server for Program {
         })
     }
 
-    fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
-        // Made here and not within the future, so that a future which is never polled gives outcomes as well.
-        let mut waiting = Waiting { under_way: None, rest: batch.into_iter(), outcomes };
-        Box::pin(async move {
-            let Ok(_permit) = self.runs.acquire().await else { return };
-            while let Some(message) = waiting.rest.next() {
-                if let Some(outcome) = envelope::unsendable(&message) {
-                    waiting.give(message, outcome, None);
-                    continue;
-                }
-                let begun = Instant::now();
-                let message = waiting.under_way.insert(message);
-                let outcome = self.judge(self.run(message).await);
-                let failed = match &outcome {
-                    Outcome::ServerFailed(failure) | Outcome::Unknown(failure) => Some(failure.clone()),
-                    _ => None,
-                };
-                if let Some(message) = waiting.under_way.take() {
-                    waiting.give(message, outcome, Some(begun.elapsed()));
-                }
-                if let Some(failure) = failed {
-                    waiting.fail_rest(&failure);
-                }
-            }
-        })
-    }
-
-    fn batch_max(&self) -> usize {
-        1
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
+    fn send<'a>(&'a self, message: &'a Outgoing) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move { self.judge(self.run(message).await) })
     }
 }

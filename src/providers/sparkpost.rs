@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Context, Failure, Outcome, Outgoing, Probed, Provider, Quota, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Judgement, Vendor},
-    http::{Call, Endpoint, Reply, sensitive},
+    http::{Call, Reply},
     structured,
 };
 use crate::resources::{Duration, LocalRef, Rate, Reason, pattern};
@@ -84,11 +84,8 @@ impl Provider for SparkPost {
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
-        let key = context.secret_text(&self.secret_ref, "apiKey", &self.address())?;
-        let authorization = sensitive(key.expose_text().unwrap_or_default())
-            .map_err(|_| context.secret_unfit(&self.secret_ref, "apiKey", &self.address()))?;
-        let endpoint = Endpoint::new(&context, self.base(), self.timeout, vec![key])?;
-        Ok(Arc::new(ApiServer::new(Sending { spec: self.clone(), authorization }, endpoint, &context)))
+        let (key, authorization) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
+        ApiServer::open(Sending { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
     }
 }
 
@@ -160,11 +157,9 @@ impl Vendor for Sending {
 
     fn call(&self, items: &[Value]) -> Call {
         let body = items.first().cloned().unwrap_or_default();
-        let call = Call::post_json("api/v1/transmissions", &body).with(header::AUTHORIZATION, self.authorization.clone());
-        match self.spec.subaccount {
-            Some(number) => call.with(HeaderName::from_static("x-msys-subaccount"), HeaderValue::from(number)),
-            None => call,
-        }
+        Call::post_json("api/v1/transmissions", &body)
+            .with(header::AUTHORIZATION, self.authorization.clone())
+            .with_some(HeaderName::from_static("x-msys-subaccount"), self.spec.subaccount.map(HeaderValue::from))
     }
 
     fn judge(&self, reply: &Reply<'_>, _items: &[Value]) -> Judgement {

@@ -88,6 +88,18 @@ impl Structured {
         })
     }
 
+    /// The same for a vendor that takes no message without a body.
+    ///
+    /// # Errors
+    /// Why it cannot be sent, as a reply for the ledger.
+    pub fn with_body(outgoing: &Outgoing, vendor: &str) -> Result<Self, String> {
+        let read = Self::read(outgoing)?;
+        if read.text.is_none() && read.html.is_none() {
+            return Err(format!("550 5.6.0 not sent: {vendor} takes no message without a body"));
+        }
+        Ok(read)
+    }
+
     /// A name and an address as one field of a header (RFC 5322), for vendors that take them so; the name is not encoded.
     #[must_use]
     pub fn full(mailbox: &Mailbox) -> String {

@@ -8,15 +8,13 @@ use std::{
 
 use mailfleet::{
     egress::Egress,
-    providers::{Context, Delivered, Outcome, Outgoing, Permissions, Provider as _, ProviderSpec, RunLabel, Server, http::Clients},
+    providers::{Context, Delivered, Outcome, Outgoing, Provider as _, ProviderSpec, Server},
     resources::{Reason, secret::SecretValue},
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-    sync::mpsc,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::mpsc};
+
+use super::{Request, message};
 
 /// What the server does with a request; the number counts them from 0.
 type Script = Arc<dyn Fn(usize, &Value) -> Act + Send + Sync>;
@@ -43,24 +41,8 @@ async fn fake(script: Script) -> Fake {
         while let Ok((mut stream, _)) = listener.accept().await {
             let (script, seen) = (script.clone(), seen.clone());
             tokio::spawn(async move {
-                let mut got = Vec::new();
-                let mut buffer = vec![0; 65536];
-                let body = loop {
-                    let count = stream.read(&mut buffer).await.unwrap_or(0);
-                    got.extend_from_slice(&buffer[..count]);
-                    let Some(at) = got.windows(4).position(|window| window == b"\r\n\r\n") else {
-                        if count == 0 {
-                            return;
-                        }
-                        continue;
-                    };
-                    let head = String::from_utf8_lossy(&got[..at]).to_ascii_lowercase();
-                    let length: usize =
-                        head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok()).unwrap_or(0);
-                    if got.len() >= at + 4 + length {
-                        break serde_json::from_slice(&got[at + 4..]).unwrap_or(Value::Null);
-                    }
-                };
+                let Some(request) = Request::read(&mut stream).await else { return };
+                let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
                 let number = {
                     let mut seen = seen.lock().expect("nobody panics");
                     seen.push(body.clone());
@@ -84,17 +66,8 @@ async fn fake(script: Script) -> Fake {
 }
 
 fn context(egress: Egress, provider: &ProviderSpec) -> Context {
-    Context {
-        name: "shop/server".to_owned(),
-        secrets: provider.secrets().into_iter().map(|needed| (needed.key, SecretValue::new("a-secret-key"))).collect(),
-        connections: 2,
-        messages_per_connection: 100,
-        connect_timeout: Duration::from_secs(2),
-        state_dir: std::env::temp_dir(),
-        egress,
-        permissions: Permissions::default(),
-        http: Clients::default(),
-    }
+    let secrets = provider.secrets().into_iter().map(|needed| (needed.key, SecretValue::new("a-secret-key"))).collect();
+    Context { secrets, connections: 2, connect_timeout: Duration::from_secs(2), egress, ..Context::new("shop/server") }
 }
 
 fn server(kind: &str, port: u16, more: Value) -> Arc<dyn Server> {
@@ -103,23 +76,6 @@ fn server(kind: &str, port: u16, more: Value) -> Arc<dyn Server> {
     let provider: ProviderSpec = serde_json::from_value(json!({kind: spec})).expect("a spec");
     let context = context(Egress::Everywhere, &provider);
     provider.build(context).unwrap_or_else(|failure| panic!("{failure}"))
-}
-
-/// A message to `name@example.com` with a body that is the same for all unless it says otherwise.
-fn message(token: u64, name: &str, text: &str) -> Outgoing {
-    let content = format!(
-        "From: Ann <ann@shop.example>\r\nTo: {name}@example.com\r\nSubject: Hello {name}\r\nMessage-ID: <{name}@shop.example>\r\n\
-         List-Unsubscribe: <https://shop.example/u/{name}>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n"
-    );
-    Outgoing {
-        token,
-        mail_from: "ann@shop.example".into(),
-        recipient: format!("{name}@example.com").into(),
-        content: content.into_bytes().into(),
-        needs_8bit: false,
-        needs_smtputf8: false,
-        run: Arc::new(RunLabel { campaign: "shop/spring".to_owned(), run: "first".to_owned() }),
-    }
 }
 
 async fn deliver(server: &Arc<dyn Server>, batch: Vec<Outgoing>) -> BTreeMap<u64, Outcome> {

@@ -7,15 +7,14 @@ mod batches;
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use mailfleet::{
-    egress::Egress,
-    providers::{Context, Failure, Outcome, Outgoing, Permissions, Provider as _, ProviderSpec, RunLabel, http::Clients},
+    providers::{Context, Failure, Outcome, Outgoing, Provider as _, ProviderSpec, RunLabel},
     resources::secret::SecretValue,
 };
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::mpsc,
 };
 
@@ -81,6 +80,35 @@ pub fn tables() -> BTreeMap<String, Table> {
 
 const SECRET: &str = "hunter2-secret-of-the-table";
 
+/// A whole request.
+struct Request {
+    /// The line of the request and the headers, in small letters.
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// The whole head, then as much as it announces; none when the client goes away before.
+    async fn read(stream: &mut TcpStream) -> Option<Self> {
+        let mut got = Vec::new();
+        let mut buffer = vec![0; 65536];
+        loop {
+            let count = stream.read(&mut buffer).await.unwrap_or(0);
+            got.extend_from_slice(&buffer[..count]);
+            if let Some(at) = got.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&got[..at]).to_ascii_lowercase();
+                let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok()).unwrap_or(0);
+                if got.len() >= at + 4 + length {
+                    return Some(Self { head, body: got.split_off(at + 4) });
+                }
+            }
+            if count == 0 {
+                return None;
+            }
+        }
+    }
+}
+
 /// An HTTP server that gives one answer to every request.
 async fn serve(row: Row) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -89,27 +117,9 @@ async fn serve(row: Row) -> u16 {
         while let Ok((mut stream, _)) = listener.accept().await {
             let row = row.clone();
             tokio::spawn(async move {
-                let mut got = Vec::new();
-                let mut buffer = [0; 4096];
-                // The whole head, then as much as it announces.
-                loop {
-                    let count = stream.read(&mut buffer).await.unwrap_or(0);
-                    got.extend_from_slice(&buffer[..count]);
-                    let text = String::from_utf8_lossy(&got).to_ascii_lowercase();
-                    let Some((head, _)) = text.split_once("\r\n\r\n") else {
-                        if count == 0 {
-                            return;
-                        }
-                        continue;
-                    };
-                    let length: usize =
-                        head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok()).unwrap_or(0);
-                    if count == 0 || got.len() >= head.len() + 4 + length {
-                        break;
-                    }
-                }
+                let Some(request) = Request::read(&mut stream).await else { return };
                 // Whoever has tokens that end gets one first.
-                if got.starts_with(b"POST /token ") {
+                if request.head.starts_with("post /token ") {
                     let token = r#"{"access_token": "hunter2-secret-of-the-table", "expires_in": 3600}"#;
                     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", token.len());
                     let _ = stream.write_all(format!("{head}{token}").as_bytes()).await;
@@ -135,14 +145,18 @@ async fn serve(row: Row) -> u16 {
     port
 }
 
-fn message() -> Outgoing {
-    let content = "From: Ann <ann@shop.example>\r\nTo: Bob <bob@example.com>\r\nSubject: Hello\r\nMessage-ID: <1@shop.example>\r\n\
-                   Date: Wed, 25 Nov 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nHello\r\n";
+/// A message to `name@example.com`.
+fn message(token: u64, name: &str, text: &str) -> Outgoing {
+    let content = format!(
+        "From: Ann <ann@shop.example>\r\nTo: {name}@example.com\r\nSubject: Hello {name}\r\nMessage-ID: <{name}@shop.example>\r\n\
+         List-Unsubscribe: <https://shop.example/u/{name}>\r\nDate: Wed, 25 Nov 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\n\
+         Content-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n"
+    );
     Outgoing {
-        token: 1,
+        token,
         mail_from: "ann@shop.example".into(),
-        recipient: "bob@example.com".into(),
-        content: content.as_bytes().into(),
+        recipient: format!("{name}@example.com").into(),
+        content: content.into_bytes().into(),
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::new(RunLabel { campaign: "shop/spring".to_owned(), run: "first".to_owned() }),
@@ -182,17 +196,8 @@ async fn play(kind: &str, table: &Table, row: &Row, is_probe: bool) -> Vec<Strin
     let mut object = serde_json::Map::new();
     object.insert(kind.to_owned(), spec.into());
     let provider: ProviderSpec = serde_json::from_value(object.into()).expect("a spec");
-    let context = Context {
-        name: "shop/server".to_owned(),
-        secrets: provider.secrets().into_iter().map(|needed| (needed.key, SecretValue::new(SECRET))).collect(),
-        connections: 2,
-        messages_per_connection: 100,
-        connect_timeout: Duration::from_secs(5),
-        state_dir: std::env::temp_dir(),
-        egress: Egress::Everywhere,
-        permissions: Permissions::default(),
-        http: Clients::default(),
-    };
+    let secrets = provider.secrets().into_iter().map(|needed| (needed.key, SecretValue::new(SECRET))).collect();
+    let context = Context { secrets, connect_timeout: Duration::from_secs(5), ..Context::new("shop/server") };
     let server = provider.build(context).unwrap_or_else(|failure| panic!("{kind}: {failure}"));
     if is_probe {
         return match server.probe().await {
@@ -202,7 +207,7 @@ async fn play(kind: &str, table: &Table, row: &Row, is_probe: bool) -> Vec<Strin
         };
     }
     let (sender, mut outcomes) = mpsc::unbounded_channel();
-    server.deliver(vec![message()], sender).await;
+    server.deliver(vec![message(1, "bob", "Hello")], sender).await;
     let outcome = outcomes.recv().await.expect("an outcome").outcome;
     let mut wrong = Vec::new();
     if outcomes.recv().await.is_some() {

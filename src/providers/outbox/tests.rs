@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use tokio::sync::mpsc;
 
@@ -20,17 +20,7 @@ impl Folder {
     }
 
     fn context(&self) -> Context {
-        Context {
-            name: "ns/box".to_owned(),
-            secrets: BTreeMap::new(),
-            connections: 1,
-            messages_per_connection: 1,
-            connect_timeout: Duration::from_secs(1),
-            state_dir: self.0.clone(),
-            egress: crate::egress::Egress::Everywhere,
-            permissions: crate::providers::Permissions::default(),
-            http: crate::providers::http::Clients::default(),
-        }
+        Context { state_dir: self.0.clone(), ..Context::new("ns/box") }
     }
 }
 

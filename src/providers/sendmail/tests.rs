@@ -1,12 +1,11 @@
 //! Small scripts in the place of sendmail.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use tokio::sync::mpsc;
 
 use super::*;
-use crate::{
-    egress::Egress,
-    providers::{Permissions, http::Clients},
-};
+use crate::providers::Permissions;
 
 /// A script of its own, in a folder of its own.
 fn script(name: &str, body: &str) -> PathBuf {
@@ -20,17 +19,8 @@ fn script(name: &str, body: &str) -> PathBuf {
 }
 
 fn context(allowed: &[PathBuf]) -> Context {
-    Context {
-        name: "shop/local".to_owned(),
-        secrets: BTreeMap::new(),
-        connections: 2,
-        messages_per_connection: 100,
-        connect_timeout: StdDuration::from_secs(2),
-        state_dir: std::env::temp_dir(),
-        egress: Egress::Everywhere,
-        permissions: Permissions { ambient_credentials: true, sendmail: allowed.into() },
-        http: Clients::default(),
-    }
+    let permissions = Permissions { sendmail: allowed.into(), ..Permissions::default() };
+    Context { connections: 2, permissions, ..Context::new("shop/local") }
 }
 
 fn server(path: &Path, timeout: &str) -> Arc<dyn Server> {

@@ -45,17 +45,7 @@ fn certificate(names: &[&str]) -> (TlsAcceptor, String) {
 fn context(secrets: &[(&str, &str, &str)]) -> Context {
     let key = |name: &str, key: &str| KeyRef { name: name.to_owned(), key: key.to_owned() };
     let secrets: BTreeMap<_, _> = secrets.iter().map(|(name, k, value)| (key(name, k), SecretValue::new(*value))).collect();
-    Context {
-        name: "ns/test".to_owned(),
-        secrets,
-        connections: 2,
-        messages_per_connection: 100,
-        connect_timeout: Duration::from_millis(700),
-        state_dir: std::env::temp_dir(),
-        egress: crate::egress::Egress::Everywhere,
-        permissions: crate::providers::Permissions::default(),
-        http: crate::providers::http::Clients::default(),
-    }
+    Context { secrets, connections: 2, connect_timeout: Duration::from_millis(700), ..Context::new("ns/test") }
 }
 
 fn server(yaml: &str, context: Context) -> Arc<dyn Server> {
