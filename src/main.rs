@@ -7,8 +7,9 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-/// What is logged when nobody asks for more: Kubernetes' client would tell of each request that failed, and we tell what it means.
-const QUIET: &str = "warn,kube_client=off,kube_runtime=off";
+/// What is logged when nobody asks for more: the clients of Kubernetes and AWS (all crates that begin so) would tell of each
+/// request that failed, and we tell what it means.
+const QUIET: &str = "warn,kube_client=off,kube_runtime=off,aws_=off";
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("MAILFLEET_LOG").unwrap_or_else(|_| EnvFilter::new(QUIET));

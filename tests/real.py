@@ -9,6 +9,8 @@ import argparse
 import contextlib
 import email
 import email.policy
+import shutil
+import subprocess
 from collections import Counter
 
 from parts import fleet as fleets
@@ -293,6 +295,34 @@ PEOPLE = [
 ]
 
 
+def sendmail(place) -> str:
+    """Postfix's own sendmail: each message is in its queue, also while Postfix is down; and nothing runs that is not allowed."""
+    need(Postfix.available())
+    home = place.new("sendmail")
+    with Postfix(home) as postfix:
+        # The program is to use this Postfix and not the system's.
+        program = home / "sendmail"
+        program.write_text(f'#!/bin/sh\nMAIL_CONFIG={home}/etc exec {shutil.which("sendmail", path="/usr/sbin:/usr/lib:/usr/bin")} "$@"\n')
+        program.chmod(0o755)
+        server = fleets.resource("SendingServer", "relay", {"provider": {"sendmail": {"path": str(program)}}, "probe": QUICK_PROBE})
+        people = [fleets.address(number) for number in range(100)] + ["\"a, b\"@example.com", "o'neil+x@example.com"]
+        refused = fleets.Fleet(home / "refused", place.program)
+        refused.write("all.yaml", server)
+        code, text = refused.command("test", refused.config)
+        require(code == 1 and "--allow-sendmail" in text, text)
+        fleet = fleets.Fleet(home / "fleet", place.program, "--allow-sendmail", str(program))
+        require_sent(fleet, send(fleet, [server], recipients=people), {"Accepted": len(people)})
+        require_delivered(postfix, people)
+        subprocess.run(["postfix", "-c", str(home / "etc"), "stop"], check=True, capture_output=True, timeout=60)
+        later = [fleets.address(number, "later.example") for number in range(30)]
+        again = fleets.Fleet(home / "again", place.program, "--allow-sendmail", str(program))
+        require_sent(again, send(again, [server], recipients=later), {"Accepted": len(later)})
+        require(not set(later) & set(postfix.delivered()), "delivered by a Postfix that is down")
+        subprocess.run(["postfix", "-c", str(home / "etc"), "start"], check=True, capture_output=True, timeout=60)
+        require_delivered(postfix, later)
+    return f"{len(people)} people once, {len(later)} more from the queue once Postfix was up"
+
+
 def news_fleet(place, name, server):
     fleet = place.fleet(name)
     campaign = fleets.campaign("spring", "pro", {"inline": PEOPLE}, **NEWS)
@@ -415,6 +445,7 @@ def main():
     cases.run("larger than SIZE", oversized, place)
     cases.run("smtp-sink", to_smtp_sink, place)
     cases.run("mailfleet test --send-to", send_to, place)
+    cases.run("sendmail of Postfix", sendmail, place)
     cases.run("read back through mailpit", read_back, place)
     cases.run("outbox Maildir", maildir, place)
     cases.run("dry run", dry_run, place)

@@ -111,7 +111,7 @@ impl Gmail {
 
     fn tokens(&self, context: &Context) -> Result<Tokens, Failure> {
         let address = self.address();
-        let has = |key: &str| context.secrets.contains_key(&KeyRef { name: self.secret_ref.name.clone(), key: key.to_owned() });
+        let has = |key: &str| context.has_secret(&self.secret_ref, key);
         let text = |key: &str| context.secret_text(&self.secret_ref, key, &address);
         let url = self.token_url.as_deref().unwrap_or(TOKEN_URL);
         if has("serviceAccount") && !has("refreshToken") {

@@ -15,7 +15,7 @@ use reqwest::{Client, Request, Url, redirect::Policy};
 use serde_json::Value;
 
 pub use self::reply::Reply;
-use super::{Context, Failure, place::Place};
+use super::{Context, Failure, place::Place, quote};
 use crate::{
     egress::{Egress, client},
     resources::{Duration as Span, Reason, secret::SecretValue},
@@ -281,11 +281,19 @@ impl Endpoint {
         fail(Reason::ConnectionLost, "the connection was lost before the answer came", "Check the network in between.")
     }
 
-    fn fail(&self, purpose: Purpose, reason: Reason, what: &str, to_do: &str) -> Failure {
+    /// A failure in the words that fit the call's purpose.
+    #[must_use]
+    pub fn fail(&self, purpose: Purpose, reason: Reason, what: &str, to_do: &str) -> Failure {
         match purpose {
             Purpose::Probe => self.place.connection(reason, what, to_do),
             Purpose::Delivery => self.place.sending(reason, what, to_do),
         }
+    }
+
+    /// Words from elsewhere as they may be shown: in one line, without our secrets, bounded.
+    #[must_use]
+    pub fn shown(&self, words: &str) -> String {
+        quote::readable(&self.scrubbed(words)).take(quote::KEPT_CHARS_MAX - 8).collect()
     }
 
     fn scrubbed(&self, text: &str) -> String {

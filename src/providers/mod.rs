@@ -227,6 +227,11 @@ impl Context {
         Semaphore::new(usize::try_from(self.connections.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS))
     }
 
+    /// Whether a Secret has a key that need not be there.
+    fn has_secret(&self, secret: &LocalRef, key: &str) -> bool {
+        self.secrets.contains_key(&KeyRef { name: secret.name.clone(), key: key.to_owned() })
+    }
+
     /// A header that holds a key of a Secret in some form, not to be shown; and the key, to be struck out of what is quoted.
     ///
     /// # Errors
@@ -391,6 +396,7 @@ macro_rules! providers {
 
 providers! {
     smtp: smtp::Smtp, "Any SMTP relay (RFC 5321), with StartTls, Tls or None.";
+    ses: ses::Ses, "Amazon SES by its API v2.";
     sendgrid: sendgrid::SendGrid, "SendGrid by its Web API v3.";
     mailgun: mailgun::Mailgun, "Mailgun by its API.";
     sparkpost: sparkpost::SparkPost, "SparkPost by its Transmissions API.";

@@ -212,6 +212,27 @@ impl Program {
     }
 }
 
+/// Whether an argument is one mailbox to every program: they read it as a list (RFC 5322, 3.4), so that `a b@example.com` would
+/// be mailed to two.
+fn is_one_address(address: &str) -> bool {
+    let Some((local, domain)) = address.rsplit_once('@') else { return false };
+    let is_plain = |part: &str, also: &[char]| {
+        let separates = |c: char| (c.is_whitespace() || ",;:()<>\"\\".contains(c)) && !also.contains(&c);
+        !part.is_empty() && !part.contains(separates)
+    };
+    let is_quoted = |inner: &str| {
+        let mut is_escaped = false;
+        let is_within = inner.chars().all(|c| {
+            let ends = c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            !ends
+        });
+        is_within && !is_escaped
+    };
+    let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    quoted.map_or_else(|| is_plain(local, &[]), is_quoted) && is_plain(domain, if domain.starts_with('[') { &[':'] } else { &[] })
+}
+
 fn name_of(code: i32) -> &'static str {
     match code {
         64 => "EX_USAGE",
@@ -262,6 +283,13 @@ impl Single for Program {
     }
 
     fn send<'a>(&'a self, message: &'a Outgoing) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move { self.judge(self.run(message).await) })
+        Box::pin(async move {
+            if !is_one_address(&message.recipient) || !message.mail_from.is_empty() && !is_one_address(&message.mail_from) {
+                return Outcome::RecipientRejected {
+                    reply: "553 5.1.3 not sent: the program could take an address for several".to_owned(),
+                };
+            }
+            self.judge(self.run(message).await)
+        })
     }
 }

@@ -71,6 +71,12 @@ pub const ENDPOINT: &str =
     r"^(https://[^/?#@\x00-\x20\x7F]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^?#\x00-\x20\x7F]*)?$";
 /// A name at a vendor (a tag, a pool, a stream): letters, digits and some signs.
 pub const LABEL: &str = r"^[A-Za-z0-9][-A-Za-z0-9_. ]*$";
+/// A region of AWS.
+pub const AWS_REGION: &str = r"^[a-z]{2}(-[a-z]+)+-[0-9]$";
+/// A name that AWS gives out for its own things.
+pub const AWS_NAME: &str = r"^[A-Za-z0-9_-]+$";
+/// The ARN of an identity that sends.
+pub const AWS_IDENTITY: &str = r"^arn:aws[a-z-]*:ses:[a-z0-9-]+:[0-9]{12}:identity/[^/\x00-\x20\x7F]+$";
 /// The URL of an unsubscribe page, a template; it may begin with one.
 pub const UNSUBSCRIBE_URL: &str = r"^(https://|http://|mailto:|\{\{|\{%)[^\x00\r\n]*$";
 /// A host name, an IPv4 address, or an IPv6 address with or without brackets.
@@ -106,6 +112,9 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (URL, "is not a URL that can be fetched; write it like https://example.com/subscribers.csv"),
     (ENDPOINT, "is not the address of an API; write it like https://api.example.com (http only for localhost)"),
     (LABEL, "is not a name at a vendor: letters, digits, `-`, `_`, `.` and spaces, with a letter or digit first"),
+    (AWS_REGION, "is not a region of AWS; write it like eu-west-1"),
+    (AWS_NAME, "is not a name at AWS: letters, digits, `-` and `_`"),
+    (AWS_IDENTITY, "is not the ARN of an identity; write it like arn:aws:ses:eu-west-1:123456789012:identity/shop.example"),
     (UNSUBSCRIBE_URL, "is not a URL of one line that begins with https://, http:// or mailto:"),
     (HOST, "is not a host name or address; write it like smtp.example.com, the port apart, other alphabets as `xn--`"),
     (HELO, "is not a host name like mail.example.com, or an address in brackets"),

@@ -8,7 +8,7 @@ use std::{
 
 use mailfleet::{
     egress::Egress,
-    providers::{Context, Delivered, Outcome, Outgoing, Provider as _, ProviderSpec, Server},
+    providers::{Context, Delivered, Outcome, Outgoing, Permissions, Provider as _, ProviderSpec, Server},
     resources::{Reason, secret::SecretValue},
 };
 use serde_json::{Value, json};
@@ -270,4 +270,17 @@ async fn without_a_token_nothing_was_sent() {
         let is_it = |outcome: &Outcome| matches!(outcome, Outcome::ServerFailed(failure) if failure.reason == reason);
         assert!(found.values().all(is_it), "{status} {body}: {found:?}");
     }
+}
+
+#[test]
+fn the_machines_credentials_are_the_operators_to_allow() {
+    let provider: ProviderSpec = serde_json::from_value(json!({"ses": {"region": "eu-west-1"}})).expect("a spec");
+    let context = |ambient_credentials| Context {
+        permissions: Permissions { ambient_credentials, ..Permissions::default() },
+        ..context(Egress::Everywhere, &provider)
+    };
+    let failure = provider.build(context(false)).err().expect("it is refused");
+    assert_eq!((failure.reason, failure.needs_person), (Reason::NotAllowedByOperator, true));
+    assert!(failure.message.contains("secretRef"), "{failure}");
+    assert!(provider.build(context(true)).is_ok());
 }

@@ -123,10 +123,10 @@ class Fleet(Ledger):
             process.kill()
         return process.code, process.text()
 
-    def command(self, *words, seconds: float = 60) -> tuple[int, str]:
+    def command(self, *words, seconds: float = 60, environment: dict[str, str] | None = None) -> tuple[int, str]:
         """Another command, its exit code and output."""
         words = [str(word) for word in (self.program, *words)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, env=environment)
         return done.returncode, done.stdout + done.stderr
 
     def status_path(self, kind: str, name: str, namespace: str = "default") -> Path:

@@ -13,6 +13,10 @@ NAMESPACES = ["default", "shop", "acme", "zeta", "bakery", "mail-admin"]
 
 # Every type of server with all of its fields.
 TYPES = {
+    "ses": {
+        "region": "eu-west-1", "secretRef": {"name": "ses"}, "configurationSet": "news_1", "allowSandbox": True,
+        "identityArn": "arn:aws:ses:eu-west-1:123456789012:identity/shop.example", "endpoint": "https://api.example.com", "timeout": "30s",
+    },
     "sendgrid": {
         "secretRef": {"name": "key"}, "region": "EU", "subuser": "shop", "categories": ["news", "spring 1"], "ipPool": "warm", "trackOpens": True,
         "trackClicks": False, "batchSize": 100, "endpoint": "https://api.example.com/x", "timeout": "30s",
@@ -527,6 +531,8 @@ SHARES = {
 }
 # Of these nothing can be good.
 NEVER_GOOD = {"header", "key twice"}
+# Of these only what happens to land in a free map is.
+SELDOM_GOOD = {"unknown"}
 
 
 def key_twice(text: str, random: Random) -> str:

@@ -68,6 +68,26 @@ def _postmark(path, headers, body):
     return 200, answers if isinstance(messages, list) else answers[0], to
 
 
+def _ses(path, headers, body):
+    if path == "/v2/email/account":
+        quota = {"Max24HourSend": 50_000.0, "MaxSendRate": 5_000.0, "SentLast24Hours": 0.0}
+        return 200, {"SendingEnabled": True, "ProductionAccessEnabled": True, "EnforcementStatus": "HEALTHY", "SendQuota": quota}, []
+    return 200, {"MessageId": "1"}, json.loads(body)["Destination"]["ToAddresses"]
+
+
+def _gmail(path, headers, body):
+    if path.startswith("/gmail/v1/users/me/profile"):
+        return 200, {"emailAddress": "ann@shop.example"}, []
+    return 200, {"id": "1", "threadId": "1"}, [bare(email.message_from_bytes(body)["To"])]
+
+
+def _plugin(path, headers, body):
+    if path == "/probe":
+        return 200, {"ready": True}, []
+    messages = json.loads(body)["messages"]
+    return 200, {"outcomes": [{"id": one["id"], "outcome": "accepted"} for one in messages]}, [one["recipient"] for one in messages]
+
+
 def _brevo(path, headers, body):
     if path == "/v3/account":
         return 200, {"email": "a@b.example", "relay": {"enabled": True}}, []
@@ -91,8 +111,14 @@ VENDORS = {
     "postmark": ("x-postmark-server-token", lambda key: key, _postmark, "serverToken", {"ErrorCode": 10, "Message": "Bad or missing Server API token."}),
     "brevo": ("api-key", lambda key: key, _brevo, "apiKey", {"code": "unauthorized", "message": "Key not found"}),
 }
+# Those that have judges of their own, as far as a campaign over many types needs them.
+MORE = {
+    "ses": ("authorization", lambda key: f"AWS4-HMAC-SHA256 Credential={key}/", _ses, "accessKeyId secretAccessKey", {"message": "The security token included in the request is invalid."}),
+    "gmail": ("authorization", lambda key: f"Bearer {key}", _gmail, "clientId clientSecret refreshToken", {"error": {"code": 401, "message": "Invalid Credentials"}}),
+    "plugin": ("authorization", lambda key: f"Bearer {key}", _plugin, "token", {"error": "unknown token"}),
+}
 # What a spec needs beside secretRef and endpoint.
-SPEC = {"mailgun": {"domain": "mg.shop.example"}}
+SPEC = {"mailgun": {"domain": "mg.shop.example"}, "ses": {"region": "eu-west-1"}, "gmail": {"user": "ann@shop.example", "via": "Api"}}
 
 
 class Vendor:
@@ -135,12 +161,16 @@ class Vendor:
 
     def handle(self, method: str, path: str, headers: dict, body: bytes) -> tuple[int, object]:
         """Checks the key, takes what is sent, and answers."""
-        name, form, answers, _, refusal = VENDORS[self.kind]
+        name, form, answers, _, refusal = (VENDORS | MORE)[self.kind]
+        if path == "/token":
+            return 200, {"access_token": self.key, "expires_in": 3600}
         with self.lock:
             self.requests.append((method, path, headers, body))
             if self.watch:
                 self.watch(method, path, headers, body)
-            if self.is_revoked or headers.get(name) != form(self.key):
+            # A signature follows the key's name; elsewhere the key is all.
+            known = headers.get(name, "")[: len(form(self.key)) if self.kind == "ses" else None]
+            if self.is_revoked or known != form(self.key):
                 self.refused += 1
                 return 401, refusal
             status, value, to = answers(path, headers, body)
@@ -149,11 +179,16 @@ class Vendor:
 
     def spec(self, **more) -> dict:
         """The provider of a SendingServer that speaks to it."""
-        return {self.kind: {"secretRef": {"name": self.kind.lower()}, "endpoint": f"http://127.0.0.1:{self.port}", **SPEC.get(self.kind, {}), **more}}
+        base = f"http://127.0.0.1:{self.port}"
+        address = {"url": base} if self.kind == "plugin" else {"endpoint": base}
+        if self.kind == "gmail":
+            address["tokenUrl"] = f"{base}/token"
+        return {self.kind: {"secretRef": {"name": self.kind.lower()}, **address, **SPEC.get(self.kind, {}), **more}}
 
     def secret(self) -> dict:
         """The Secret of that server."""
-        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.kind.lower()}, "stringData": {VENDORS[self.kind][3]: self.key}}
+        values = {name: self.key for name in (VENDORS | MORE)[self.kind][3].split()}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.kind.lower()}, "stringData": values}
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()

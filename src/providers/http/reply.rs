@@ -109,7 +109,7 @@ impl<'a> Reply<'a> {
     /// Words of the vendor as they may be shown: in one line, without our secrets.
     #[must_use]
     pub fn shown(&self, words: &str) -> String {
-        quote::readable(&self.endpoint.scrubbed(words)).take(quote::KEPT_CHARS_MAX - 8).collect()
+        self.endpoint.shown(words)
     }
 
     /// The same for a condition's message, the same on every try.

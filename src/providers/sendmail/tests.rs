@@ -94,7 +94,7 @@ async fn an_address_is_never_an_option_and_never_a_shells() {
     let path = script("arguments", "for word in \"$@\"; do printf '%s\\n' \"$word\" >>words; done; cat >message; env >environment");
     let server = server(&path, "5s");
     let folder = path.parent().unwrap();
-    for recipient in ["-oQ/tmp@example.com", "a b@example.com", "\"quoted\"@example.com", "$(touch x)@example.com", "`id`;&|@example.com"] {
+    for recipient in ["-oQ/tmp@example.com", "\"a b\"@example.com", "\"$(touch x)\"@example.com", "`touch${IFS}x`&|@example.com"] {
         let _ = fs::remove_file(folder.join("words"));
         assert!(matches!(deliver(&server, vec![message(1, recipient)]).await[..], [Outcome::Accepted { .. }]), "{recipient}");
         let words = fs::read_to_string(folder.join("words")).unwrap();
@@ -159,4 +159,31 @@ async fn only_what_the_operator_allows_is_run() {
     assert!(server.probe().await.is_some_and(|probed| probed.is_err()));
     let found = deliver(&server, vec![message(1, "a@example.com")]).await;
     assert!(matches!(&found[..], [Outcome::ServerFailed(failure)] if failure.needs_person), "{found:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_a_program_could_split_is_not_handed_over() {
+    let path = script("split", "echo \"$5\" >>seen; cat >/dev/null");
+    let server = server(&path, "5s");
+    let several = [
+        "a b@example.com",
+        "a@example.com,b@example.com",
+        "a@example.com;b",
+        "x:a@example.com;",
+        "(b@c)a@example.com",
+        "bob",
+        "\"a\"b@c\"@d.example",
+        "\"a\\\"@b.example",
+    ];
+    for address in several {
+        let outcomes = deliver(&server, vec![message(1, address)]).await;
+        assert!(matches!(&outcomes[..], [Outcome::RecipientRejected { .. }]), "{address}: {outcomes:?}");
+    }
+    let single =
+        ["bob+x@example.com", "\"a, b\"@example.com", "\"a\\\"b\"@example.com", "grüße@example.com", "a@[IPv6:::1]", "-x@example.com"];
+    for address in single {
+        let outcomes = deliver(&server, vec![message(1, address)]).await;
+        assert!(matches!(&outcomes[..], [Outcome::Accepted { .. }]), "{address}: {outcomes:?}");
+    }
+    assert_eq!(fs::read_to_string(path.with_file_name("seen")).unwrap().lines().collect::<Vec<_>>(), single);
 }

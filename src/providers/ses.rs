@@ -1,0 +1,224 @@
+//! Amazon SES by its API v2: each message as it is (`Content.Raw`).
+//!
+//! The vendor's SDK signs, serialises and finds credentials; requests leave by our own client (`sdk`), so that egress,
+//! timeouts and bounds hold as for every other type. The SDK's retries are off: whether a message is tried again is the
+//! dispatcher's to say, and SES knows no idempotency key.
+//!
+//! Sources: the vendor's service model (`sesv2`), docs.aws.amazon.com/ses "Managing your sending limits", "Errors related to
+//! the sending quotas", "API error codes", and "Common Error Types" of the API reference.
+
+mod answer;
+mod sdk;
+
+use std::sync::Arc;
+
+use aws_sdk_sesv2::{
+    Client,
+    config::{
+        AppName, BehaviorVersion, Config, Credentials, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
+        retry::{ReconnectMode, RetryConfig},
+    },
+    primitives::Blob,
+    types::{Destination, EmailContent, MessageTag, RawMessage},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+
+use self::sdk::{Chain, Way};
+use super::{
+    BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, api,
+    http::{Endpoint, Purpose},
+    single::{Single, SingleServer},
+    structured,
+};
+use crate::resources::{Duration, LocalRef, Reason, pattern, secret::SecretValue};
+
+/// Amazon SES by its API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
+pub struct Ses {
+    /// The Secret: `accessKeyId` and `secretAccessKey`, and `sessionToken` of temporary ones. When absent, the credentials of the machine or pod are used (web identity, container's or instance's role, environment), where the operator lets this server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalRef>,
+    /// The region whose identities, quota and reputation send, like `eu-west-1`.
+    #[schemars(length(min = 9, max = 32), regex(pattern = pattern::AWS_REGION))]
+    pub region: String,
+    /// The configuration set, which says where events go; the identity's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = pattern::AWS_NAME))]
+    pub configuration_set: Option<String>,
+    /// The ARN of the identity that sends, where another account owns it and lets this one (sending authorization).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 20, max = 512), regex(pattern = pattern::AWS_IDENTITY))]
+    pub identity_arn: Option<String>,
+    /// Whether an account in the sandbox is good enough, which reaches verified addresses only; false when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_sandbox: Option<bool>,
+    /// The API's address; the region's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
+    pub endpoint: Option<String>,
+    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+impl Ses {
+    fn base(&self) -> String {
+        let of_china = if self.region.starts_with("cn-") { ".cn" } else { "" };
+        self.endpoint.clone().unwrap_or_else(|| format!("https://email.{}.amazonaws.com{of_china}", self.region))
+    }
+
+    /// Keys of the Secret, with what of them must not be shown; none for those of the machine.
+    fn keys(&self, context: &Context) -> Result<(Option<Credentials>, Vec<SecretValue>), Failure> {
+        let address = self.address();
+        let Some(secret) = &self.secret_ref else {
+            if context.permissions.ambient_credentials {
+                return Ok((None, Vec::new()));
+            }
+            let what = format!("No Secret is named, and this server may not use the credentials of the machine ({address}).");
+            let to_do = "Name a Secret with accessKeyId and secretAccessKey in secretRef.";
+            return Err(Failure::new(Reason::NotAllowedByOperator, format!("{what} {to_do}")).for_person());
+        };
+        let text = |key: &str| context.secret_text(secret, key, &address);
+        let (id, key) = (text("accessKeyId")?, text("secretAccessKey")?);
+        let token = if context.has_secret(secret, "sessionToken") { Some(text("sessionToken")?) } else { None };
+        let words = |value: &SecretValue| value.expose_text().unwrap_or_default().to_owned();
+        let credentials = Credentials::new(words(&id), words(&key), token.as_ref().map(words), None, "Secret");
+        Ok((Some(credentials), [Some(key), token].into_iter().flatten().collect()))
+    }
+}
+
+impl ServerType for Ses {
+    const INFO: TypeInfo = TypeInfo {
+        title: "Amazon SES, API v2",
+        secret_keys: &[
+            ("accessKeyId", "of a user or role that may ses:SendEmail, ses:SendRawEmail and ses:GetAccount"),
+            ("secretAccessKey", "its secret; without a Secret the machine's or pod's role is used, where the operator allows it"),
+            ("sessionToken", "of temporary credentials, or left out"),
+        ],
+        probe: "GetAccount: whether sending is enabled, and the quotas of the account, which then hold beside limits.rates",
+        carries: "each message as it is (MIME), one a call; SES writes Message-ID and Date anew",
+    };
+}
+
+impl Provider for Ses {
+    fn secrets(&self) -> Vec<SecretUse> {
+        let used = |key: &str, optional: bool| {
+            self.secret_ref
+                .iter()
+                .map(move |secret| SecretUse { optional, ..SecretUse::of("spec.provider.ses.secretRef", secret, key) })
+                .collect::<Vec<_>>()
+        };
+        [used("accessKeyId", false), used("secretAccessKey", false), used("sessionToken", true)].concat()
+    }
+
+    fn address(&self) -> String {
+        api::address(&self.base())
+    }
+
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+        let (credentials, hidden) = self.keys(&context)?;
+        let endpoint = Endpoint::new(&context, &self.base(), self.timeout, hidden)?;
+        let chain = Chain(context.http.clone());
+        Ok(SingleServer::open(Sending { spec: self.clone(), endpoint, credentials, chain, client: OnceCell::new() }, &context))
+    }
+}
+
+struct Sending {
+    spec: Ses,
+    endpoint: Endpoint,
+    /// Of the Secret.
+    credentials: Option<Credentials>,
+    /// How those of the machine are fetched.
+    chain: Chain,
+    client: OnceCell<Client>,
+}
+
+impl Sending {
+    /// The SDK's client; the machine's credentials are looked for when they are first needed.
+    async fn client(&self) -> &Client {
+        self.client
+            .get_or_init(|| async {
+                let region = Region::new(self.spec.region.clone());
+                let credentials = match &self.credentials {
+                    Some(credentials) => Some(SharedCredentialsProvider::new(credentials.clone())),
+                    None => sdk::of_the_machine(region.clone(), self.chain.clone()).await,
+                };
+                let mut config = Config::builder()
+                    .behavior_version(BehaviorVersion::latest())
+                    .region(region)
+                    .endpoint_url(self.spec.base())
+                    .http_client(Way { endpoint: self.endpoint.clone(), purpose: Purpose::Delivery })
+                    .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
+                    .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+                config.set_app_name(AppName::new("mailfleet").ok()).set_credentials_provider(credentials);
+                Client::from_conf(config.build())
+            })
+            .await
+    }
+
+    async fn ask_account(&self) -> Result<Probed, Failure> {
+        let way = Way { endpoint: self.endpoint.clone(), purpose: Purpose::Probe };
+        let asked = self.client().await.get_account().customize().config_override(Config::builder().http_client(way)).send().await;
+        match asked {
+            Ok(account) => answer::of_account(&account, self.spec.allow_sandbox == Some(true), &self.endpoint.place),
+            Err(error) => match sdk::answer(error, &self.endpoint, Purpose::Probe) {
+                Ok(answer) => Err(answer::of_probe(&self.endpoint.read(&answer, Purpose::Probe, answer::SAID))),
+                Err(no_answer) => Err(answer::of_region(no_answer.failure, &self.endpoint.place)),
+            },
+        }
+    }
+
+    async fn send_message(&self, message: &Outgoing) -> Outcome {
+        let unfit = |what: String| Outcome::RecipientRejected { reply: format!("550 5.6.0 not sent: {what}") };
+        let raw = match RawMessage::builder().data(Blob::new(&message.content[..])).build() {
+            Ok(raw) => raw,
+            Err(error) => return unfit(error.to_string()),
+        };
+        let labels = [
+            ("mailfleet_campaign", message.run.campaign.as_str()),
+            ("mailfleet_run", &message.run.run),
+            ("mailfleet_message_id", &structured::message_id(&message.content)),
+        ];
+        let tags = labels.into_iter().filter(|(_, value)| !value.is_empty());
+        let tags = tags.filter_map(|(name, value)| MessageTag::builder().name(name).value(tag_value(value)).build().ok());
+        let sent = self
+            .client()
+            .await
+            .send_email()
+            // What the envelope says; the fields of the message are left as they are.
+            .destination(Destination::builder().to_addresses(&*message.recipient).build())
+            .content(EmailContent::builder().raw(raw).build())
+            .set_configuration_set_name(self.spec.configuration_set.clone())
+            .set_from_email_address_identity_arn(self.spec.identity_arn.clone())
+            .set_email_tags(Some(tags.collect()))
+            .send()
+            .await;
+        match sent {
+            Ok(output) => answer::accepted(output.message_id()),
+            Err(error) => match sdk::answer(error, &self.endpoint, Purpose::Delivery) {
+                Ok(answer) => answer::of_message(&self.endpoint.read(&answer, Purpose::Delivery, answer::SAID), &message.recipient),
+                Err(no_answer) if no_answer.may_have_arrived => Outcome::Unknown(no_answer.failure),
+                Err(no_answer) => Outcome::ServerFailed(answer::of_region(no_answer.failure, &self.endpoint.place)),
+            },
+        }
+    }
+}
+
+/// A tag's value takes ASCII letters, digits, `_` and `-`, 256 at most (the service model, `MessageTagValue`).
+fn tag_value(value: &str) -> String {
+    value.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(256).collect()
+}
+
+impl Single for Sending {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+        Box::pin(async move { Some(self.ask_account().await) })
+    }
+
+    fn send<'a>(&'a self, message: &'a Outgoing) -> BoxFuture<'a, Outcome> {
+        Box::pin(self.send_message(message))
+    }
+}

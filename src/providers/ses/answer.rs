@@ -1,0 +1,183 @@
+//! What SES's answers mean. Pure.
+
+use aws_sdk_sesv2::operation::get_account::GetAccountOutput;
+
+use crate::{
+    providers::{Failure, Outcome, Probed, Quota, api, http::Reply, place::Place},
+    resources::{Duration, Rate, Reason},
+};
+
+/// Where the words for people stand; services before SES write them with a capital.
+pub const SAID: &[&str] = &["/message", "/Message"];
+
+/// A message that was taken.
+pub fn accepted(id: Option<&str>) -> Outcome {
+    Outcome::Accepted { reply: format!("200 {}", id.map_or("accepted".to_owned(), |id| id.chars().take(200).collect())) }
+}
+
+/// The type of an error: a header, or a field of the body; without the namespace before and the URL behind it.
+fn kind(reply: &Reply<'_>) -> String {
+    let said = reply.header("x-amzn-errortype").map(str::to_owned).or_else(|| reply.text("/__type")).or_else(|| reply.text("/code"));
+    let said = said.unwrap_or_default();
+    said.split(':').next().unwrap_or_default().rsplit('#').next().unwrap_or_default().to_owned()
+}
+
+/// What is wrong with the key, the account or the quota; none where the message or the operation is at fault. `actions` are
+/// what the policy must allow.
+fn of_account_at_large(reply: &Reply<'_>, kind: &str, actions: &str) -> Option<Failure> {
+    let for_person = |reason, to_do: &str| Some(reply.fail(reason, to_do).for_person());
+    match kind {
+        "RequestExpired" | "RequestTimeTooSkewed" => for_person(Reason::AuthenticationFailed, CLOCK),
+        "SignatureDoesNotMatch" | "InvalidSignatureException"
+            if ["expired", "not yet current", "skew"].iter().any(|word| reply.mentions(word)) =>
+        {
+            for_person(Reason::AuthenticationFailed, CLOCK)
+        }
+        "ExpiredToken" | "ExpiredTokenException" => {
+            for_person(Reason::AuthenticationFailed, "The session token has ended: put new temporary credentials into the Secret.")
+        }
+        "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
+        | "InvalidAccessKeyId"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException" => for_person(
+            Reason::AuthenticationFailed,
+            "Put accessKeyId and secretAccessKey in the Secret right; the key may have been deleted.",
+        ),
+        "AccessDenied" | "AccessDeniedException" | "NotAuthorized" => {
+            for_person(Reason::PermissionDenied, &format!("Allow {actions} in a policy of the key's user or role."))
+        }
+        "AccountSuspendedException" => {
+            for_person(Reason::AccountSuspended, "Ask AWS why the account may not send, in the console's Support Center.")
+        }
+        "SendingPausedException" | "AccountSendingPausedException" | "ConfigurationSetSendingPausedException" => {
+            for_person(Reason::SendingPaused, "Enable sending again for the account or the configuration set, in SES's console.")
+        }
+        "OptInRequired" | "SubscriptionRequiredException" => {
+            for_person(Reason::PermissionDenied, "Activate SES for the account in the console.")
+        }
+        "LimitExceededException" => Some(reply.fail(Reason::QuotaExceeded, "Raise the quota in the console's Service Quotas, or wait.")),
+        "TooManyRequestsException" | "ThrottlingException" | "Throttling" if reply.mentions("daily") || reply.mentions("quota") => {
+            Some(reply.fail(Reason::QuotaExceeded, "SES counts over 24 hours: wait, or raise the quota in the console."))
+        }
+        "TooManyRequestsException" | "ThrottlingException" | "Throttling" => {
+            Some(reply.fail(Reason::Throttled, "Lower limits.rates or limits.connections, or raise the sending rate in the console."))
+        }
+        _ => None,
+    }
+}
+
+const CLOCK: &str = "The signature's time is wrong: set this machine's clock right.";
+
+/// What an answer to a message means.
+pub fn of_message(reply: &Reply<'_>, recipient: &str) -> Outcome {
+    let kind = kind(reply);
+    if let Some(failure) = of_account_at_large(reply, &kind, "ses:SendEmail and ses:SendRawEmail") {
+        return Outcome::ServerFailed(failure);
+    }
+    let for_person = |reason, to_do| Outcome::ServerFailed(reply.fail(reason, to_do).for_person());
+    match (reply.status(), kind.as_str()) {
+        // An answer that cannot be read. The message may be taken.
+        (200..=299, _) => Outcome::Unknown(reply.fail_with(
+            Reason::ProtocolError,
+            "the answer is not SES's",
+            "Check endpoint; something may stand in between.",
+        )),
+        (_, "MessageRejected" | "MessageRejectedException") if reply.mentions("not verified") || reply.mentions("authority") => {
+            // The words name the identities that failed; in the sandbox that can be the recipient's.
+            if reply.mentions(&format!(" {recipient}")) {
+                for_person(
+                    Reason::SandboxOnly,
+                    "The account is in the sandbox, and reaches verified addresses only: ask AWS for production access.",
+                )
+            } else {
+                for_person(Reason::SenderRefused, "Verify the From address or its domain in this region (SES's console, Identities).")
+            }
+        }
+        (_, "MessageRejected" | "MessageRejectedException") if reply.mentions("paused") || reply.mentions("shut down") => {
+            for_person(Reason::SendingPaused, "Enable sending again for the account, in SES's console.")
+        }
+        (_, "MessageRejected" | "MessageRejectedException")
+            if ["virus", "content", "illegal", "attachment", "address"].iter().any(|word| reply.mentions(word)) =>
+        {
+            Outcome::RecipientRejected { reply: reply.kept() }
+        }
+        (_, "MailFromDomainNotVerifiedException") => {
+            for_person(Reason::SenderRefused, "Set the MX record of the custom MAIL FROM domain, or remove it from the identity.")
+        }
+        (404, _) => for_person(Reason::NotFoundAtVendor, "Check configurationSet, identityArn and region."),
+        (400, "BadRequestException" | "InvalidParameterValue" | "ValidationException")
+            if ["address", "domain", "local part", "header", "message length", "too long", "size"]
+                .iter()
+                .any(|word| reply.mentions(word)) =>
+        {
+            Outcome::RecipientRejected { reply: reply.kept() }
+        }
+        _ => api::usual(reply, "ses:SendEmail and ses:SendRawEmail").unwrap_or_else(|| api::unforeseen(reply)),
+    }
+}
+
+/// Why a probe that was answered is no good.
+pub fn of_probe(reply: &Reply<'_>) -> Failure {
+    of_account_at_large(reply, &kind(reply), "ses:GetAccount").unwrap_or_else(|| api::probe_failure(reply))
+}
+
+/// What the account says of itself.
+pub fn of_account(account: &GetAccountOutput, allow_sandbox: bool, place: &Place) -> Result<Probed, Failure> {
+    let failed = |reason, what: &str, to_do: &str| Err(place.connection(reason, what, to_do).for_person());
+    if account.enforcement_status() == Some("SHUTDOWN") {
+        return failed(Reason::AccountSuspended, "AWS has shut down sending for the account", "See the console's Support Center for why.");
+    }
+    if !account.sending_enabled() {
+        return failed(Reason::SendingPaused, "sending is paused for the account in this region", "Enable it in SES's console.");
+    }
+    if !account.production_access_enabled() && !allow_sandbox {
+        let to_do = "Ask AWS for production access, or set allowSandbox.";
+        return failed(Reason::SandboxOnly, "the account is in the sandbox of this region, and reaches verified addresses only", to_do);
+    }
+    Ok(Probed {
+        quotas: account
+            .send_quota()
+            .map(|quota| quotas(quota.max24_hour_send(), quota.max_send_rate(), quota.sent_last24_hours()))
+            .unwrap_or_default(),
+    })
+}
+
+/// The windows of a quota; -1 is none.
+fn quotas(per_day: f64, per_second: f64, sent: f64) -> Vec<Quota> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded, and whole numbers are meant")]
+    let window = |most: f64, per: Duration, used: f64| {
+        (most >= 1.0).then(|| Quota { rate: Rate { messages: most.min(1e9) as u64, per }, used: used.clamp(0.0, 1e9) as u64 })
+    };
+    [window(per_day, Duration::from_secs(24 * 3600), sent), window(per_second, Duration::from_secs(1), 0.0)].into_iter().flatten().collect()
+}
+
+/// A host that the name service does not know is a region without SES.
+pub fn of_region(failure: Failure, place: &Place) -> Failure {
+    if failure.reason == Reason::NameNotResolved {
+        return place.connection(
+            Reason::NameNotResolved,
+            "the host name has no address",
+            "Check region (SES is not in every one), endpoint and DNS.",
+        );
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_of_minus_one_is_none_and_fractions_of_a_message_do_not_count() {
+        let day = Quota { rate: Rate { messages: 50_000, per: Duration::from_secs(86400) }, used: 49_999 };
+        let second = Quota { rate: Rate { messages: 14, per: Duration::from_secs(1) }, used: 0 };
+        assert_eq!(quotas(50_000.0, 14.7, 49_999.0), [day, second]);
+        assert_eq!(quotas(-1.0, 14.0, 12.0), [second]);
+        assert_eq!(quotas(0.0, 0.0, 0.0), []);
+    }
+}
