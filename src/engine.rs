@@ -288,8 +288,8 @@ impl Engine {
         };
         let before = seen(observation);
         if done.result == ProbeResult::Succeeded {
-            let ours = self.observed.report.servers.get(&done.key).and_then(|server| server.used).unwrap_or(0);
-            observation.note_quotas(&done.quotas, ours);
+            let report = self.observed.report.servers.get(&done.key);
+            observation.note_quotas(&done.quotas, |per| report.map_or(0, |server| server.used_in(per)));
         }
         observation.note_probe(done.result, done.began_ms, self.clock.now_ms(), &input.object.spec.probe());
         before != seen(observation)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     dispatch::{Report, route::jitter},
     providers::{Failure, Quota},
-    resources::{Key, Rate, sending_server::EffectiveProbe},
+    resources::{Duration, Key, Rate, sending_server::EffectiveProbe},
 };
 
 /// Everything that was observed.
@@ -117,10 +117,10 @@ impl ServerObservation {
         self.last_probe = Some(result);
     }
 
-    /// Notes what the vendor says of the account's windows. What others used of one is not ours to use: `ours` is what we sent
-    /// in the longest window.
-    pub fn note_quotas(&mut self, quotas: &[Quota], ours: u64) {
-        let left = |quota: &Quota| quota.rate.messages.saturating_sub(quota.used.saturating_sub(ours)).max(1);
+    /// Notes what the vendor says of the account's windows. What others used of one is not ours to use: `ours` says what we
+    /// sent in a window of a length.
+    pub fn note_quotas(&mut self, quotas: &[Quota], ours: impl Fn(Duration) -> u64) {
+        let left = |quota: &Quota| quota.rate.messages.saturating_sub(quota.used.saturating_sub(ours(quota.rate.per))).max(1);
         self.quotas = quotas.iter().map(|quota| Rate { messages: left(quota), ..quota.rate }).collect();
     }
 

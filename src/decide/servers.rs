@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{Observations, ProbeResult, Problem, ServerDecision, ServerInput, grants::Ownership, observe::ServerObservation};
 use crate::{
-    dispatch::limits::PACING_WINDOW_MAX_MS,
+    dispatch::{ServerReport, limits::PACING_WINDOW_MAX_MS},
     providers::Provider as _,
     resources::{
         Condition, ConditionStatus, ConditionType, Key, Rate, Reason, SendingServerSpec,
@@ -83,7 +83,7 @@ pub fn decide(
             state: if active { ServerState::Active } else { ServerState::Inactive },
             provider: spec.provider.type_name().to_owned(),
             address: spec.provider.address(),
-            used: used(&rates, observed.report.servers.get(key).and_then(|server| server.used)),
+            used: used(&rates, observed.report.servers.get(key)),
             effective: EffectiveServer {
                 connections: spec.limits().connections(),
                 messages_per_connection: spec.limits().messages_per_connection(),
@@ -179,9 +179,10 @@ fn rates_in_force(spec: &SendingServerSpec, quotas: &[Rate]) -> Vec<Rate> {
 }
 
 /// What of the longest window above one minute is used up.
-fn used(rates: &[Rate], used: Option<u64>) -> Option<String> {
+fn used(rates: &[Rate], report: Option<&ServerReport>) -> Option<String> {
     let longest = rates.iter().filter(|rate| rate.per.as_millis() > PACING_WINDOW_MAX_MS).max_by_key(|rate| rate.per)?;
-    Some(format!("{}/{} per {}", used.unwrap_or(0), longest.messages, longest.per))
+    let used = report.map_or(0, |server| server.used_in(longest.per));
+    Some(format!("{used}/{} per {}", longest.messages, longest.per))
 }
 
 fn no_effect(spec: &SendingServerSpec) -> Option<Condition> {

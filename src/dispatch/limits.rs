@@ -227,11 +227,13 @@ impl Limiter {
         self.long.iter_mut().map(|window| window.left(now_ms)).min()
     }
 
-    /// Messages in the longest of the longer windows; none without such windows.
-    pub fn used(&mut self, now_ms: i64) -> Option<u64> {
-        let longest = self.long.iter_mut().max_by_key(|window| window.per_ms)?;
-        longest.forget(now_ms);
-        Some(longest.used)
+    /// Messages in each of the longer windows, by its length in milliseconds.
+    pub fn used(&mut self, now_ms: i64) -> Vec<(i64, u64)> {
+        let used = |window: &mut Window| {
+            window.forget(now_ms);
+            (window.per_ms, window.used)
+        };
+        self.long.iter_mut().map(used).collect()
     }
 
     /// Messages left of today's warm-up; none without warm-up.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ledger::LedgerError,
-    resources::{Key, campaign::RecipientCounts},
+    resources::{Duration, Key, campaign::RecipientCounts},
 };
 
 /// The state of the data plane at one moment.
@@ -78,8 +78,8 @@ pub struct CampaignReport {
 pub struct ServerReport {
     /// Messages left in its longer windows.
     pub limit_left: Option<u64>,
-    /// Messages in its longest window.
-    pub used: Option<u64>,
+    /// Messages in each of its longer windows, by the window's length in milliseconds.
+    pub used: Vec<(i64, u64)>,
     /// Messages left of today's warm-up.
     pub warmup_left: Option<u64>,
     /// Its longer windows or warm-up are used up until then, milliseconds.
@@ -94,6 +94,14 @@ pub struct ServerReport {
     pub failures: u64,
 }
 
+impl ServerReport {
+    /// Messages in the window of this length, one of the longer ones; 0 in one that does not count yet.
+    #[must_use]
+    pub fn used_in(&self, per: Duration) -> u64 {
+        self.used.iter().find(|(per_ms, _)| *per_ms == per.as_millis()).map_or(0, |(_, used)| *used)
+    }
+}
+
 impl Scheduler {
     /// The state now.
     pub fn report(&mut self, now_ms: i64, ledger_problem: Option<LedgerError>) -> Report {
@@ -101,8 +109,8 @@ impl Scheduler {
             .map(|index| {
                 let lane = &self.lanes[index];
                 let limiter = self.limiters.get_mut(&lane.lane.name);
-                let (limit_left, used, warmup_left) =
-                    limiter.map_or((None, None, None), |limiter| (limiter.left(now_ms), limiter.used(now_ms), limiter.warmup_left(now_ms)));
+                let (limit_left, used, warmup_left) = limiter
+                    .map_or((None, Vec::new(), None), |limiter| (limiter.left(now_ms), limiter.used(now_ms), limiter.warmup_left(now_ms)));
                 let report = ServerReport {
                     limit_left,
                     used,

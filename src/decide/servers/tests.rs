@@ -37,9 +37,17 @@ fn what_others_used_of_an_account_is_not_ours_to_use() {
         (quota(50_000, 60_000), 0, 1),
     ] {
         let mut observation = ServerObservation::default();
-        observation.note_quotas(&[quota], ours);
+        observation.note_quotas(&[quota], |_| ours);
         assert_eq!(observation.quotas, [rate(wanted, DAY)], "{quota:?}, {ours} ours");
     }
+    // What we sent in a longer window is not what we sent in this one.
+    let month = Duration::from_secs(744 * 3600);
+    let report = ServerReport { used: vec![(rate(1, DAY).per.as_millis(), 300), (month.as_millis(), 40_000)], ..ServerReport::default() };
+    let mut observation = ServerObservation::default();
+    observation.note_quotas(&[quota(50_000, 1_500), Quota { rate: Rate { messages: 1_000_000, per: month }, used: 50_000 }], |per| {
+        report.used_in(per)
+    });
+    assert_eq!(observation.quotas, [rate(48_800, DAY), Rate { messages: 990_000, per: month }]);
 }
 
 fn failed(failure: Failure, times: u32) -> ServerObservation {
