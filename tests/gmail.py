@@ -14,11 +14,11 @@ import threading
 import time
 import urllib.parse
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from parts import fleet as fleets
 from parts.dovecot import Dovecot
+from parts.loopback import JsonServer
 from parts.postfix import Postfix
 from parts.process import folder
 from parts.report import Cases, need, require
@@ -29,7 +29,7 @@ LIFE = 2.0
 API = ("gmail",)
 
 
-class Google:
+class Google(JsonServer):
     """A token endpoint and the two calls of the Gmail API; tokens live for two seconds."""
 
     def __init__(self, public_key: Path | None = None):
@@ -40,29 +40,7 @@ class Google:
         self.is_revoked = False
         self.public_key, self.taken = public_key, Counter()
         self.lock = threading.Lock()
-        google = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def answer(self):
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                status, value = google.handle(self.command, self.path, self.headers, body)
-                text = json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = answer
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.base = f"http://127.0.0.1:{self.server.server_address[1]}"
+        super().__init__()
 
     def handle(self, method, path, headers, body):
         with self.lock:
@@ -109,14 +87,6 @@ class Google:
         (place / "signed").write_text(signed)
         words = ["openssl", "dgst", "-sha256", "-verify", self.public_key, "-signature", place / "signature", place / "signed"]
         return subprocess.run(words, capture_output=True, timeout=20).returncode == 0
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def write(fleet, provider: dict, values: dict, recipients: int, rate: int):

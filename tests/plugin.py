@@ -12,10 +12,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from http.server import ThreadingHTTPServer
 
 from parts import fleet as fleets
 from parts import prism
+from parts.loopback import Loopback
 from parts.process import Process, answers, folder, free_port, wait_until
 from parts.report import Cases, need, require
 
@@ -32,7 +32,7 @@ def example():
     return module
 
 
-class Served:
+class Served(Loopback):
     """A plugin in a thread of this process; `change` breaks it."""
 
     def __init__(self, home, change=None):
@@ -41,17 +41,8 @@ class Served:
         handler = module.handler(self.plugin)
         if change:
             handler = change(module, self.plugin, handler) or handler
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(handler)
+        self.url = self.base
 
 
 def check(program, home, url) -> tuple[int, str]:

@@ -47,17 +47,23 @@ def nothing_wrong(ses: aws.Ses, judge: str):
     require(judged and not wrong, "\n".join(wrong) or "nothing was judged")
 
 
+def send_letters(ses: aws.Ses, fleet: fleets.Fleet, home):
+    """Sends a message of each kind; its name and what it was, each time it is sent."""
+    fleet.write("all.yaml", *server(ses, configurationSet="news"))
+    for name in LETTERS:
+        file, raw = home / f"{name}.eml", letter(name)
+        file.write_bytes(raw)
+        test(fleet, "--message", file, "--send-to", PERSON)
+        yield name, raw
+
+
 def requests(program) -> str:
     """Messages of every kind and a campaign's: each signature and each parameter judged, and the content is as it was."""
     need(aws.missing())
     home = folder("ses-requests")
     with aws.Ses(home) as ses:
         fleet = fleets.Fleet(home / "fleet", program)
-        fleet.write("all.yaml", *server(ses, configurationSet="news"))
-        for name in LETTERS:
-            file, raw = home / f"{name}.eml", letter(name)
-            file.write_bytes(raw)
-            test(fleet, "--message", file, "--send-to", PERSON)
+        for name, raw in send_letters(ses, fleet, home):
             parameters, content = ses.sent()[-1]
             require(content == raw, f"{name} was changed on the way")
             require(parameters["Destination"] == {"ToAddresses": [PERSON]} and parameters["ConfigurationSetName"] == "news", f"{parameters}")
@@ -78,11 +84,7 @@ def by_boto3(program) -> str:
     home, compared = folder("ses-boto3"), 0
     with aws.Ses(home) as ses:
         fleet = fleets.Fleet(home / "fleet", program)
-        fleet.write("all.yaml", *server(ses, configurationSet="news"))
-        for name in LETTERS:
-            file, raw = home / f"{name}.eml", letter(name)
-            file.write_bytes(raw)
-            test(fleet, "--message", file, "--send-to", PERSON)
+        for name, raw in send_letters(ses, fleet, home):
             ours = ses.judged()[-1]
             parameters = json.loads(ours["body"])
             tags = {one["Name"]: one["Value"] for one in parameters.get("EmailTags", [])}

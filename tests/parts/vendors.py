@@ -10,7 +10,8 @@ import email.policy
 import json
 import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from .loopback import JsonServer
 
 
 def form_fields(headers, body: bytes) -> dict[str, list[bytes]]:
@@ -121,7 +122,7 @@ MORE = {
 SPEC = {"mailgun": {"domain": "mg.shop.example"}, "ses": {"region": "eu-west-1"}, "gmail": {"user": "ann@shop.example", "via": "Api"}}
 
 
-class Vendor:
+class Vendor(JsonServer):
     """One vendor's API on a port of this machine."""
 
     def __init__(self, kind: str, key: str = "key-0123456789"):
@@ -132,32 +133,11 @@ class Vendor:
         # Called with each request before it is answered.
         self.watch = None
         self.lock = threading.Lock()
-        vendor = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_):
-                pass
-
-            def answer(self):
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                status, value = vendor.handle(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
-                text = b"" if value is None else json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                if status == 202:
-                    self.send_header("X-Message-Id", "id-1")
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = answer
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
+    def fields(self, status: int) -> dict[str, str]:
+        """SendGrid says a message's name in a header."""
+        return {"X-Message-Id": "id-1"} if status == 202 else {}
 
     def handle(self, method: str, path: str, headers: dict, body: bytes) -> tuple[int, object]:
         """Checks the key, takes what is sent, and answers."""
@@ -179,21 +159,12 @@ class Vendor:
 
     def spec(self, **more) -> dict:
         """The provider of a SendingServer that speaks to it."""
-        base = f"http://127.0.0.1:{self.port}"
-        address = {"url": base} if self.kind == "plugin" else {"endpoint": base}
+        address = {"url": self.base} if self.kind == "plugin" else {"endpoint": self.base}
         if self.kind == "gmail":
-            address["tokenUrl"] = f"{base}/token"
+            address["tokenUrl"] = f"{self.base}/token"
         return {self.kind: {"secretRef": {"name": self.kind.lower()}, **address, **SPEC.get(self.kind, {}), **more}}
 
     def secret(self) -> dict:
         """The Secret of that server."""
         values = {name: self.key for name in (VENDORS | MORE)[self.kind][3].split()}
         return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.kind.lower()}, "stringData": values}
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
