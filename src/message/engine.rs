@@ -3,7 +3,10 @@
 //! A name that a recipient does not have is a failure and never an empty string: a letter to "Dear ," is worse than
 //! none. `{{ name | default("friend") }}` and `{% if name %}` say that it may be missing.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value,
@@ -21,10 +24,18 @@ const BODY_MAX: usize = 5 << 20;
 /// The largest rendered header value, in bytes.
 const HEADER_MAX: usize = 16 << 10;
 
-/// All templates of a campaign; each is named by the path of its field.
+/// All templates of a campaign while they are judged; each is named by the path of its field.
+pub(super) struct Compiler {
+    environment: Environment<'static>,
+    sources: Vec<(String, String)>,
+}
+
+/// The good templates of a campaign. They are compiled anew for the first recipient: most campaigns of a fleet wait or are
+/// done, and what is compiled is many times larger than its text.
 #[derive(Debug)]
 pub(super) struct Engine {
-    environment: Environment<'static>,
+    environment: OnceLock<Environment<'static>>,
+    sources: Vec<(String, String)>,
 }
 
 /// One template of the campaign.
@@ -47,16 +58,20 @@ pub(super) enum Place {
     Html,
 }
 
-impl Engine {
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    environment.set_fuel(Some(FUEL));
+    environment.set_debug(true);
+    environment.set_auto_escape_callback(|name| if is_html(name) { AutoEscape::Html } else { AutoEscape::None });
+    // It prints all that there is, which no letter wants.
+    environment.remove_global("debug");
+    environment
+}
+
+impl Compiler {
     pub(super) fn new() -> Self {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-        environment.set_fuel(Some(FUEL));
-        environment.set_debug(true);
-        environment.set_auto_escape_callback(|name| if is_html(name) { AutoEscape::Html } else { AutoEscape::None });
-        // It prints all that there is, which no letter wants.
-        environment.remove_global("debug");
-        Self { environment }
+        Self { environment: environment(), sources: Vec::new() }
     }
 
     /// Compiles a template and tries it once, so that an unknown filter is known before the first recipient.
@@ -67,14 +82,33 @@ impl Engine {
             return Ok(Part { path: path.to_owned(), constant: Some(source), length_max });
         }
         let fault = |error: &Error| Fault::new(path, told(error));
-        self.environment.add_template_owned(path.to_owned(), source).map_err(|error| fault(&error))?;
+        self.environment.add_template_owned(path.to_owned(), source.clone()).map_err(|error| fault(&error))?;
         let template = self.environment.get_template(path).map_err(|error| fault(&error))?;
         if let Err(error) = template.render(Value::from_object(Anything(4)))
             && let Some(error) = unknown(&error)
         {
             return Err(fault(error));
         }
+        self.sources.push((path.to_owned(), source));
         Ok(Part { path: path.to_owned(), constant: None, length_max })
+    }
+
+    /// What is needed for recipients.
+    pub(super) fn finish(self) -> Engine {
+        Engine { environment: OnceLock::new(), sources: self.sources }
+    }
+}
+
+impl Engine {
+    fn environment(&self) -> &Environment<'static> {
+        self.environment.get_or_init(|| {
+            let mut environment = environment();
+            for (path, source) in &self.sources {
+                // It was compiled before; if it could not be, rendering would say so.
+                let _ = environment.add_template_owned(path.clone(), source.clone());
+            }
+            environment
+        })
     }
 
     /// Prints a template for one recipient.
@@ -82,7 +116,7 @@ impl Engine {
         if let Some(constant) = &part.constant {
             return Ok(constant.clone());
         }
-        let rendered = self.environment.get_template(&part.path).and_then(|template| template.render(root.clone()));
+        let rendered = self.environment().get_template(&part.path).and_then(|template| template.render(root.clone()));
         let text = rendered.map_err(|error| RenderError::new(&part.path, told(&error)))?;
         if text.len() > part.length_max {
             return Err(RenderError::new(&part.path, format!("it came out longer than {} bytes", part.length_max)));

@@ -21,7 +21,7 @@ use std::{borrow::Cow, fmt};
 use jiff::{Timestamp, tz::Offset};
 use minijinja::Value;
 
-use self::engine::{Engine, Part, Place, Root};
+use self::engine::{Compiler, Engine, Part, Place, Root};
 pub use self::{fault::Fault, id::message_id};
 use crate::{
     audience::{Address, Recipient},
@@ -132,14 +132,14 @@ impl Template {
     /// Every fault, each with the path of its field.
     pub fn compile(content: &Content) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
-        let mut engine = Engine::new();
+        let mut compiler = Compiler::new();
         let head = head(content, &mut faults);
-        let subject = keep(&mut faults, engine.add("spec.subject", content.subject.clone(), Place::Header));
-        let html = html(content, &mut engine, &mut faults);
+        let subject = keep(&mut faults, compiler.add("spec.subject", content.subject.clone(), Place::Header));
+        let html = html(content, &mut compiler, &mut faults);
         let text = match (&content.text, &html) {
-            (Some(text), _) => keep(&mut faults, engine.add("spec.content.text", text.clone(), Place::Text)).map(Text::Own),
+            (Some(text), _) => keep(&mut faults, compiler.add("spec.content.text", text.clone(), Place::Text)).map(Text::Own),
             (None, Some((_, source))) => {
-                let derived = text::from_template(source).and_then(|text| engine.add(DERIVED, text, Place::Text).ok());
+                let derived = text::from_template(source).and_then(|text| compiler.add(DERIVED, text, Place::Text).ok());
                 Some(derived.map_or(Text::FromRendered, Text::Derived))
             }
             (None, None) => {
@@ -149,7 +149,7 @@ impl Template {
                 None
             }
         };
-        let headers = headers(content, &mut engine, &mut faults);
+        let headers = headers(content, &mut compiler, &mut faults);
         let unsubscribe = content.unsubscribe_url.as_ref().and_then(|url| {
             // What stands before the first tag tells, unless the tag itself prints the start.
             let start = url.split('{').next().unwrap_or_default();
@@ -158,11 +158,11 @@ impl Template {
                 faults.push(Fault::new(UNSUBSCRIBE, "the URL must start with https://, http:// or mailto:"));
                 return None;
             }
-            keep(&mut faults, engine.add(UNSUBSCRIBE, url.clone(), Place::Header))
+            keep(&mut faults, compiler.add(UNSUBSCRIBE, url.clone(), Place::Header))
         });
         match (subject, text) {
             (Some(subject), Some(text)) if faults.is_empty() => Ok(Self {
-                engine,
+                engine: compiler.finish(),
                 head_is_ascii: head.is_ascii(),
                 head,
                 subject,
@@ -269,7 +269,7 @@ fn head(content: &Content, faults: &mut Vec<Fault>) -> Vec<u8> {
 }
 
 /// The HTML part and its template.
-fn html(content: &Content, engine: &mut Engine, faults: &mut Vec<Fault>) -> Option<(Part, String)> {
+fn html(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Option<(Part, String)> {
     let (path, source) = match (&content.html, &content.mjml) {
         (Some(_), Some(_)) => {
             faults.push(Fault::new("spec.content", "`html` and `mjml` exclude each other"));
@@ -278,17 +278,17 @@ fn html(content: &Content, engine: &mut Engine, faults: &mut Vec<Fault>) -> Opti
         (Some(html), None) => ("spec.content.html", html.clone()),
         (None, Some(mjml)) => {
             // First as it is written, so that a fault of a tag has the line of the MJML.
-            keep(faults, engine.add("spec.content.mjml", mjml.clone(), Place::Html))?;
+            keep(faults, compiler.add("spec.content.mjml", mjml.clone(), Place::Html))?;
             let html = mjml::to_html(mjml).map_err(|message| Fault::new("spec.content.mjml", message));
             ("spec.content.mjml", keep(faults, html)?)
         }
         (None, None) => return None,
     };
-    let part = keep(faults, engine.add(path, source.clone(), Place::Html))?;
+    let part = keep(faults, compiler.add(path, source.clone(), Place::Html))?;
     Some((part, source))
 }
 
-fn headers(content: &Content, engine: &mut Engine, faults: &mut Vec<Fault>) -> Vec<(String, Part)> {
+fn headers(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Vec<(String, Part)> {
     let mut headers: Vec<(String, Part)> = Vec::new();
     for (index, Header { name, value }) in content.headers.iter().enumerate() {
         let path = |field: &str| format!("spec.headers[{index}].{field}");
@@ -296,7 +296,7 @@ fn headers(content: &Content, engine: &mut Engine, faults: &mut Vec<Fault>) -> V
             faults.push(Fault::new(path("name"), message));
         } else if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
             faults.push(Fault::new(path("name"), "this header is there already"));
-        } else if let Some(part) = keep(faults, engine.add(&path("value"), value.clone(), Place::Header)) {
+        } else if let Some(part) = keep(faults, compiler.add(&path("value"), value.clone(), Place::Header)) {
             headers.push((name.clone(), part));
         }
     }
