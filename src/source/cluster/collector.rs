@@ -326,11 +326,21 @@ pub(super) async fn start(
         while let Some(change) = incoming.recv().await {
             let mut differs = collector.take(change);
             let end = Instant::now() + TOGETHER_MAX;
+            let mut quiet = Instant::now() + QUIET;
             loop {
-                let until = if collector.is_complete() { end.min(Instant::now() + QUIET) } else { end };
+                let until = if collector.is_complete() { end.min(quiet) } else { end };
                 match tokio::time::timeout_at(until, incoming.recv()).await {
-                    Ok(Some(change)) => differs |= collector.take(change),
+                    Ok(Some(change)) => {
+                        // Our own statuses come back as well, and are no news.
+                        if collector.take(change) {
+                            (differs, quiet) = (true, Instant::now() + QUIET);
+                        }
+                    }
                     _ => break,
+                }
+                // A stream without a gap does not time out.
+                if Instant::now() >= until {
+                    break;
                 }
             }
             if differs && sender.send(collector.snapshot()).is_err() {
