@@ -187,7 +187,7 @@ fn servers(args: &TestArgs) -> Result<Found, String> {
         (vec![known_server(args)?], snapshot.secrets.clone())
     };
     if let Some(wanted) = &args.server {
-        servers.retain(|(key, _)| key.to_string() == *wanted || key.name == *wanted);
+        servers.retain(|(key, _)| key.to_string() == *wanted || *key.name == **wanted);
     }
     if servers.is_empty() {
         return Err(args.server.as_ref().map_or_else(

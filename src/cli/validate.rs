@@ -79,8 +79,8 @@ pub fn renamed(snapshot: &Snapshot, state_dir: &Path) -> Vec<Finding> {
     let Ok(runs) = LedgerReader::open(state_dir).and_then(|reader| reader.runs()) else { return Vec::new() };
     let known: BTreeSet<Key> = runs.into_iter().map(|run| Key::new(run.record.key.namespace, run.record.key.campaign)).collect();
     let gone = |namespace: &str| {
-        let gone = known.iter().filter(|key| key.namespace == namespace && !snapshot.campaigns.contains_key(*key));
-        gone.map(|key| key.name.as_str()).collect::<Vec<_>>().join(", ")
+        let gone = known.iter().filter(|key| *key.namespace == *namespace && !snapshot.campaigns.contains_key(*key));
+        gone.map(|key| &*key.name).collect::<Vec<_>>().join(", ")
     };
     let fresh = snapshot.campaigns.iter().filter(|(key, _)| !known.contains(*key));
     fresh

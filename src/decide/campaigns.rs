@@ -159,8 +159,9 @@ fn candidates(key: &Key, spec: &CampaignSpec, world: &World, ownership: &BTreeMa
     }
     let mut problem = None;
     for (position, choice) in chosen.iter().enumerate() {
-        let fits =
-            |server: &&Key| server.name == choice.name && choice.namespace.as_ref().is_none_or(|namespace| *namespace == server.namespace);
+        let fits = |server: &&Key| {
+            *server.name == *choice.name && choice.namespace.as_ref().is_none_or(|namespace| **namespace == *server.namespace)
+        };
         let found: Vec<&Key> = pool.keys().filter(fits).collect();
         match found.as_slice() {
             [server] => {
@@ -388,7 +389,7 @@ fn judge_servers(
         Waiting::No => sending(),
         Waiting::ForServer => {
             let names =
-                decisions.iter().filter(|(_, server)| server.active).map(|(server, _)| server.name.as_str()).collect::<Vec<_>>().join(", ");
+                decisions.iter().filter(|(_, server)| server.active).map(|(server, _)| &*server.name).collect::<Vec<_>>().join(", ");
             let message = format!("Sending through {names} failed; it is tested now, and the campaign goes on when a test succeeds.");
             Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false))
         }

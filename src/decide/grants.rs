@@ -40,7 +40,7 @@ pub fn granted(plan: &PlanSpec, namespace: &str, world: &World) -> BTreeMap<Key,
     let mut granted: BTreeMap<Key, u32> = BTreeMap::new();
     if let Some(selector) = &plan.server_selector {
         let selected =
-            world.servers.iter().filter(|(key, server)| key.namespace == namespace && selector.matches(&server.object.metadata.labels));
+            world.servers.iter().filter(|(key, server)| *key.namespace == *namespace && selector.matches(&server.object.metadata.labels));
         granted.extend(selected.map(|(key, _)| (key.clone(), 1)));
     }
     granted.extend(plan.servers.iter().map(|server| (Key::new(namespace, server.name.as_str()), server.weight.unwrap_or(1))));
@@ -58,7 +58,7 @@ pub fn ownership(world: &World) -> BTreeMap<Key, Ownership> {
         if operators.contains(key) {
             ownership.insert(key.clone(), Ownership::Operator);
         } else {
-            own.entry(key.namespace.as_str()).or_default().push(key);
+            own.entry(&*key.namespace).or_default().push(key);
         }
     }
     for (namespace, mut keys) in own {

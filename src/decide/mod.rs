@@ -44,7 +44,7 @@ impl World {
     /// Whether a plan of this name counts.
     #[must_use]
     pub fn plan_counts(&self, key: &Key) -> bool {
-        self.plan_namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
+        self.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace)
     }
 }
 

@@ -20,7 +20,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
                 Some(_) => "Inactive",
                 None => "NotFound",
             };
-            PlanServerStatus { name: server.name.clone(), weight: *weight, state: state.to_owned() }
+            PlanServerStatus { name: server.name.to_string(), weight: *weight, state: state.to_owned() }
         })
         .collect();
     let count = |state: &str| rows.iter().filter(|row| row.state == state).count();
@@ -32,7 +32,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         let kind = if stalled { ConditionType::Stalled } else { ConditionType::Reconciling };
         conditions.push(Condition::new(kind, ConditionStatus::True, reason, message));
     };
-    if let Some(namespace) = world.plan_namespace.as_ref().filter(|namespace| **namespace != key.namespace) {
+    if let Some(namespace) = world.plan_namespace.as_ref().filter(|namespace| ***namespace != *key.namespace) {
         let message = format!("Plans count in namespace {namespace} only, and this one grants nothing. Ask the operator for a plan there.");
         not_ready(Reason::NotThePlanNamespace, message, true);
     } else if rows.is_empty() {
@@ -71,7 +71,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
     tell_when_stale(&mut conditions, input.stale.as_deref());
     let campaigns = world.campaigns.values().filter(|campaign| {
         let plan = &campaign.object.spec.plan_ref;
-        plan.name == key.name && plan.namespace.as_deref().unwrap_or(campaign.object.namespace()) == key.namespace
+        *plan.name == *key.name && *plan.namespace.as_deref().unwrap_or(campaign.object.namespace()) == *key.namespace
     });
     PlanStatus {
         observed_generation: input.object.generation(),

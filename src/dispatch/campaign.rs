@@ -136,7 +136,7 @@ impl CampaignRun {
     pub fn new(key: &Key, order: Arc<Order>, ledger_seed: u64) -> Self {
         Self {
             key: key.clone(),
-            namespace: key.namespace.as_str().into(),
+            namespace: key.namespace.clone(),
             label: Arc::new(RunLabel { campaign: key.to_string(), run: order.run.clone() }),
             seed: RunSeed::new(ledger_seed, &key.namespace, &key.name, &order.run),
             order,

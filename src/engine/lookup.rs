@@ -125,7 +125,7 @@ impl Lookup {
         for (key, (object, sourced)) in plans {
             world.plans.insert(key, PlanInput { object, stale: sourced.stale.clone() });
         }
-        let runs = campaigns.iter().map(|(key, (object, _))| RunKey::new(&key.namespace, &key.name, object.spec.run())).collect();
+        let runs = campaigns.iter().map(|(key, (object, _))| RunKey::new(&*key.namespace, &*key.name, object.spec.run())).collect();
         let runs = match self.ledger.find_runs(runs).await {
             Ok(runs) => runs.into_iter().map(Ok).collect(),
             Err(error) => {
@@ -268,7 +268,7 @@ impl Lookup {
         }
         let fingerprint = hasher.finish();
         // With one namespace for plans, servers in any other are customers'.
-        let is_operators = self.options.plan_namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
+        let is_operators = self.options.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace);
         let surroundings = Surroundings {
             state_dir: &self.options.state_dir,
             egress: if is_operators { Egress::Everywhere } else { self.options.egress },

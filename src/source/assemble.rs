@@ -163,7 +163,7 @@ pub(super) fn snapshot(world: &World) -> (Snapshot, BTreeMap<Key, SecretData>) {
             Body::Campaign(object) => drop(snapshot.campaigns.insert(key.clone(), held.sourced(object))),
             Body::Secret(data) => drop(secrets.insert(key.clone(), data.clone())),
             Body::ConfigMap(data) => drop(config_maps.insert(key.clone(), data.clone())),
-            Body::Namespace(labels) => drop(snapshot.namespaces.insert(key.name.clone(), labels.clone())),
+            Body::Namespace(labels) => drop(snapshot.namespaces.insert(key.name.to_string(), labels.clone())),
             Body::Broken { message, document } => {
                 let kinds = [SendingServer::KIND, Plan::KIND, Campaign::KIND];
                 if let Some(kind) = kinds.into_iter().find(|known| known == kind) {

@@ -24,7 +24,7 @@ fn server(name: &str, connections: u32) -> String {
 
 fn connections(snapshot: &Snapshot) -> BTreeMap<String, u32> {
     let limit = |sourced: &crate::source::Sourced<crate::resources::SendingServer>| sourced.object.spec.limits().connections();
-    snapshot.servers.iter().map(|(key, sourced)| (key.name.clone(), limit(sourced))).collect()
+    snapshot.servers.iter().map(|(key, sourced)| (key.name.to_string(), limit(sourced))).collect()
 }
 
 fn stale(snapshot: &Snapshot, name: &str) -> Option<String> {

@@ -69,7 +69,7 @@ impl StatusSink {
             Self::Folder(folder) => {
                 let mut metadata = json!(write.metadata);
                 if let Some(metadata) = metadata.as_object_mut() {
-                    metadata.entry("namespace").or_insert_with(|| write.key.namespace.clone().into());
+                    metadata.entry("namespace").or_insert_with(|| (&*write.key.namespace).into());
                 }
                 let value = json!({
                     "apiVersion": API_VERSION, "kind": write.kind, "metadata": metadata, "spec": (write.spec)(), "status": write.status.as_json(),
@@ -105,7 +105,7 @@ impl StatusSink {
             (Self::Folder(folder), _) => {
                 let mut value = (*broken.document).clone();
                 if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-                    metadata.insert("namespace".to_owned(), broken.key.namespace.as_str().into());
+                    metadata.insert("namespace".to_owned(), (&*broken.key.namespace).into());
                 }
                 if let Some(object) = value.as_object_mut() {
                     object.insert("status".to_owned(), status);

@@ -154,7 +154,7 @@ fn status_path(state_dir: &Path, kind: &str, key: &Key) -> io::Result<PathBuf> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{part}` cannot be part of a file name")));
         }
     }
-    Ok(state_dir.join("status").join(&key.namespace).join(kind).join(format!("{}.yaml", key.name)))
+    Ok(state_dir.join("status").join(&*key.namespace).join(kind).join(format!("{}.yaml", key.name)))
 }
 
 fn read(path: &Path) -> io::Result<Option<Value>> {

@@ -48,7 +48,7 @@ impl Sending {
 
     pub(super) fn open(&mut self, index: usize) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let key = RunKey::new(&campaign.key.namespace, &campaign.key.name, &campaign.order.run);
+        let key = RunKey::new(&*campaign.key.namespace, &*campaign.key.name, &campaign.order.run);
         let policy = match campaign.order.when_outcome_is_unknown {
             WhenOutcomeIsUnknown::Skip => UnknownPolicy::Skip,
             WhenOutcomeIsUnknown::Resend => UnknownPolicy::Resend,

@@ -91,7 +91,7 @@ impl<K: Refers + PartialEq> Shelf<K> {
             }
             (Listing::End(scope), _) => {
                 let listed = self.listed.remove(&scope).unwrap_or_default();
-                let is_in = |key: &Key| scope.as_ref().is_none_or(|namespace| key.namespace == *namespace);
+                let is_in = |key: &Key| scope.as_ref().is_none_or(|namespace| *key.namespace == **namespace);
                 let gone: Vec<Key> = self.entries.keys().filter(|key| is_in(key) && !listed.contains(key)).cloned().collect();
                 for key in gone {
                     self.remove(&key);

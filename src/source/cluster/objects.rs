@@ -75,8 +75,8 @@ where
     let mut data = if let Value::Object(data) = data { data } else { Map::new() };
     let status = data.remove("status");
     let wanted = Metadata {
-        name: key.name.clone(),
-        namespace: Some(key.namespace.clone()),
+        name: key.name.to_string(),
+        namespace: Some(key.namespace.to_string()),
         labels: metadata.labels.unwrap_or_default(),
         generation: metadata.generation,
         creation_timestamp: metadata.creation_timestamp.and_then(|at| Timestamp::from_second(at.0.as_second()).ok()),

@@ -158,8 +158,8 @@ async fn merge_finalizers(client: &Client, resource: &Request, key: &Key, uid: &
 fn body(kind: &str, key: &Key, uid: &str, mut metadata: Value, status: Option<&Value>) -> Value {
     // With the UID an object that is gone is not made again, and another of the same name is not touched.
     if let Some(metadata) = metadata.as_object_mut() {
-        metadata.insert("name".to_owned(), key.name.as_str().into());
-        metadata.insert("namespace".to_owned(), key.namespace.as_str().into());
+        metadata.insert("name".to_owned(), (&*key.name).into());
+        metadata.insert("namespace".to_owned(), (&*key.namespace).into());
         metadata.insert("uid".to_owned(), uid.into());
     }
     let types = type_meta(kind);
