@@ -8,6 +8,7 @@ Assertions of a service account are verified by openssl. One line a case; the la
 import argparse
 import base64
 import email
+import fnmatch
 import json
 import subprocess
 import threading
@@ -27,6 +28,24 @@ USER = "news@shop.example"
 CLIENT = {"clientId": "client-1", "clientSecret": "client-secret-0123", "refreshToken": "refresh-token-0123"}
 LIFE = 2.0
 API = ("gmail",)
+# The vendor's own description of its API.
+DISCOVERY = fleets.ROOT.parent / "shared/specs/gmail.v1.json"
+
+
+def violations(method: str, path: str, headers: dict, body: bytes) -> list[str]:
+    """What of a request is not as Google's discovery document has it."""
+    document = json.loads(DISCOVERY.read_text())
+    users = document["resources"]["users"]
+    path, _, query = path.partition("?")
+    found = [f"{name} is no parameter" for name, _ in urllib.parse.parse_qsl(query) if name not in document["parameters"]]
+    upload = users["resources"]["messages"]["methods"]["send"]["mediaUpload"]
+    if method == "GET":
+        known = "/" + users["methods"]["getProfile"]["path"].replace("{userId}", "me")
+        return found + ([] if path == known and not body else [f"{path}, not {known}"])
+    known = upload["protocols"]["simple"]["path"].replace("{userId}", "me")
+    found += [] if path == known and "uploadType=media" in query else [f"{path}?{query}, not {known}"]
+    found += [] if any(fnmatch.fnmatch(headers.get("content-type", ""), kind) for kind in upload["accept"]) else [f"{headers.get('content-type')}"]
+    return found + ([] if len(body) <= int(upload["maxSize"]) else [f"{len(body)} bytes"])
 
 
 class Google(JsonServer):
@@ -36,7 +55,8 @@ class Google(JsonServer):
         # Token: until when it is good; `owners` is what Dovecot asks about.
         self.until: dict[str, float] = {}
         self.owners: dict[str, str] = {}
-        self.issued = self.refused = 0
+        self.issued = self.refused = self.judged = 0
+        self.violations: list[str] = []
         self.is_revoked = False
         self.public_key, self.taken = public_key, Counter()
         self.lock = threading.Lock()
@@ -47,6 +67,9 @@ class Google(JsonServer):
             self.forget()
             if path == "/token":
                 return self.token(dict(urllib.parse.parse_qsl(body.decode())))
+            if DISCOVERY.exists():
+                self.judged += 1
+                self.violations += violations(method, path, headers, body)
             token = (headers.get("authorization") or "").removeprefix("Bearer ")
             if token not in self.until:
                 self.refused += 1
@@ -151,6 +174,7 @@ def service_account(program) -> str:
 def by_the_api(program) -> str:
     """The Gmail API: tokens that end in mid-campaign, and once one that is refused before its time."""
     # Google's limit of 150 a minute holds for the API: 2.5 a second.
+    need("" if DISCOVERY.exists() else f"{DISCOVERY}")
     home, recipients = folder("gmail-api"), 40
     fleet = fleets.Fleet(home, program)
     with Google() as google:
@@ -166,7 +190,9 @@ def by_the_api(program) -> str:
         everyone(fleet, recipients)
         require(len(google.taken) == recipients and set(google.taken.values()) == {1}, f"{len(google.taken)} people, {Counter(google.taken.values())}")
         require(google.issued >= 3 and google.refused >= 1, f"{google.issued} tokens, {google.refused} refused")
-    return f"{recipients} people once, {google.issued} tokens, {google.refused} refused and replaced"
+        require(google.judged > recipients and not google.violations, f"{google.judged} judged, {google.violations[:3]}")
+        require(violations("POST", "/gmail/v1/users/me/messages/send?uploadType=media", {"content-type": "text/plain"}, b""), "the judge says yes to all")
+    return f"{recipients} people once, {google.issued} tokens, {google.refused} refused and replaced; {google.judged} requests as the discovery document has them"
 
 
 def main():

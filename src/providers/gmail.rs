@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
+use mail_parser::MessageParser;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +142,7 @@ impl ServerType for Gmail {
             ("serviceAccount", "or instead of the three: the JSON key file of a service account with domain-wide delegation"),
         ],
         probe: "fetches an access token, and logs in by SMTP, or reads the mailbox's profile by the API",
-        carries: "each message as it is (MIME)",
+        carries: "each message as it is (MIME); Google writes From anew unless it is the user or an alias of theirs",
     };
 }
 
@@ -210,7 +211,17 @@ impl Vendor for Sending {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Arc<[u8]>, String> {
-        Ok(message.content.clone())
+        // Google sends to whom the fields name and knows no envelope: a message that was made for others would go to them.
+        let read = MessageParser::default().parse_headers(&message.content[..]);
+        let fields = read.iter().flat_map(|read| [read.to(), read.cc(), read.bcc()]).flatten();
+        let named: Vec<String> = fields.flat_map(|field| field.iter()).map(|one| one.address().unwrap_or_default().to_owned()).collect();
+        match &named[..] {
+            [one] if one.eq_ignore_ascii_case(&message.recipient) => Ok(message.content.clone()),
+            _ => {
+                Err("550 5.6.0 not sent: by its API Gmail sends to whom To, Cc and Bcc name, and that is not the recipient alone"
+                    .to_owned())
+            }
+        }
     }
 
     fn call(&self, items: &[Arc<[u8]>]) -> Call {

@@ -272,6 +272,33 @@ async fn without_a_token_nothing_was_sent() {
     }
 }
 
+#[tokio::test]
+async fn gmail_sends_to_whom_the_message_names_so_that_must_be_the_recipient() {
+    let fake = fake(Arc::new(|number, _| {
+        Act::Answer(200, if number == 0 { json!({"access_token": "token-of-the-test"}) } else { json!({"id": "1"}) })
+    }))
+    .await;
+    let token_url = format!("http://127.0.0.1:{}/token", fake.port);
+    let server = server("gmail", fake.port, json!({"user": "ann@shop.example", "via": "Api", "tokenUrl": token_url}));
+    let with = |token: u64, recipient: &str, fields: &str| {
+        let content = format!("From: Ann <ann@shop.example>\r\n{fields}Subject: Hello\r\n\r\nHi\r\n");
+        Outgoing { recipient: recipient.into(), content: content.into_bytes().into(), ..message(token, "bob", "Hi") }
+    };
+    let batch = vec![
+        with(1, "bob@example.com", "To: \"Bob, of us\" <BOB@example.com>\r\n"),
+        with(2, "bob@example.com", "To: customer@example.net\r\n"),
+        with(3, "bob@example.com", "To: bob@example.com\r\nCc: carol@example.com\r\n"),
+        with(4, "bob@example.com", "To: bob@example.com\r\nBcc: carol@example.com\r\n"),
+        with(5, "bob@example.com", "To: bob@example.com\r\nTo: carol@example.com\r\n"),
+        with(6, "bob@example.com", "To: Us: bob@example.com, carol@example.com;\r\n"),
+        with(7, "bob@example.com", ""),
+    ];
+    let outcomes = deliver(&server, batch).await;
+    assert!(is_accepted(&outcomes[&1]), "{outcomes:?}");
+    let refused = |token: u64| matches!(&outcomes[&token], Outcome::RecipientRejected { reply } if reply.contains("To, Cc and Bcc"));
+    assert!((2..=7).all(refused), "{outcomes:?}");
+}
+
 #[test]
 fn the_machines_credentials_are_the_operators_to_allow() {
     let provider: ProviderSpec = serde_json::from_value(json!({"ses": {"region": "eu-west-1"}})).expect("a spec");
