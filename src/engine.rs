@@ -37,7 +37,7 @@ const PROBES_MAX: usize = 64;
 /// Between two looks at files that were missing; the longest pause between two turns.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// After a turn the loop rests for so many times as long as the turn took, within these bounds.
-const REST_FACTOR: u32 = 9;
+const REST_FACTOR: u32 = 14;
 const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(2);
 /// What changes nothing but the time of the next probe waits so long for company.
