@@ -231,15 +231,14 @@ impl Vendor for Sending {
 
     fn judge(&self, reply: &Reply<'_>, _items: &[Arc<[u8]>]) -> Judgement {
         let for_person = |reason, to_do| Outcome::ServerFailed(reply.fail(reason, to_do).for_person());
+        let used_up = || {
+            Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Google counts over 24 hours: wait, or send through other servers."))
+        };
         let reason = reply.text("/error/errors/0/reason").unwrap_or_default();
         Judgement::All(match (reply.status(), reason.as_str()) {
             (200, _) => reply.accepted(reply.text("/id")),
-            (403 | 429, "dailyLimitExceeded" | "quotaExceeded") => Outcome::ServerFailed(
-                reply.fail(Reason::QuotaExceeded, "Google counts over 24 hours: wait, or send through other servers."),
-            ),
-            (400 | 403 | 429, _) if reply.mentions("sending limit") => Outcome::ServerFailed(
-                reply.fail(Reason::QuotaExceeded, "Google counts over 24 hours: wait, or send through other servers."),
-            ),
+            (403 | 429, "dailyLimitExceeded" | "quotaExceeded") => used_up(),
+            (400 | 403 | 429, _) if reply.mentions("sending limit") => used_up(),
             (403 | 429, "rateLimitExceeded" | "userRateLimitExceeded") => {
                 Outcome::ServerFailed(reply.fail(Reason::Throttled, "Lower limits.rates or limits.connections."))
             }

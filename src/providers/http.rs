@@ -14,7 +14,7 @@ pub use http::{HeaderName, HeaderValue};
 use reqwest::{Client, Request, Url, redirect::Policy};
 use serde_json::Value;
 
-pub use self::reply::Reply;
+pub use self::reply::{Reply, accepted};
 use super::{Context, Failure, place::Place, quote};
 use crate::{
     egress::{Egress, client},

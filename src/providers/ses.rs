@@ -28,7 +28,7 @@ use tokio::sync::OnceCell;
 use self::sdk::{Chain, Way};
 use super::{
     BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, api,
-    http::{Endpoint, Purpose},
+    http::{Endpoint, Purpose, accepted},
     single::{Single, SingleServer},
     structured,
 };
@@ -198,7 +198,7 @@ impl Sending {
             .send()
             .await;
         match sent {
-            Ok(output) => answer::accepted(output.message_id()),
+            Ok(output) => accepted(200, output.message_id()),
             Err(error) => match sdk::answer(error, &self.endpoint, Purpose::Delivery) {
                 Ok(answer) => answer::of_message(&self.endpoint.read(&answer, Purpose::Delivery, answer::SAID), &message.recipient),
                 Err(no_answer) if no_answer.may_have_arrived => Outcome::Unknown(no_answer.failure),

@@ -1,6 +1,6 @@
 """Amazon SES as others see it: moto takes messages and checks signatures, botocore judges requests by the vendor's model.
 
-`serve FOLDER` runs moto, makes a user, a role, identities and a configuration set, and listens in front of moto: each request's
+`serve FOLDER PORT` runs moto on that port, makes a user, a role, identities and a configuration set, and listens in front of moto: each request's
 signature is computed again by botocore, a message's parameters are validated, and GetAccount, which moto lacks, is answered from
 FOLDER/account.json. One line of JSON says where it is and with which keys; FOLDER/judged.jsonl has a line a request.
 
@@ -165,9 +165,8 @@ class Front:
         return status, fields, answer
 
 
-def serve(place: Path):
+def serve(place: Path, moto_port: int):
     """Until standard input ends."""
-    front_port, moto_port = free_ports(2)
     moto = Moto(place, moto_port)
     front = Front(place, moto)
 
@@ -191,25 +190,14 @@ def serve(place: Path):
 
         do_GET = do_POST = do_PUT = answer
 
-    server = ThreadingHTTPServer(("127.0.0.1", front_port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     key = {name: moto.key[name] for name in ("AccessKeyId", "SecretAccessKey")}
-    print(json.dumps({"url": f"http://127.0.0.1:{front_port}", "moto": moto.url, "role": moto.role, **key}), flush=True)
+    print(json.dumps({"url": f"http://127.0.0.1:{server.server_address[1]}", "role": moto.role, **key}), flush=True)
     sys.stdin.read()
     moto.process.terminate()
     moto.process.wait(10)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses."""
-    import socket
-
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def send(url: str):
@@ -226,6 +214,6 @@ def send(url: str):
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(Path(sys.argv[2]))
+        serve(Path(sys.argv[2]), int(sys.argv[3]))
     else:
         send(sys.argv[2])

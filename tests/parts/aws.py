@@ -1,13 +1,14 @@
 """Amazon SES on loopback: moto with its check of signatures, and botocore's judgement before it (tests/judges/aws.py)."""
 
 import base64
-import hashlib
 import json
 import os
 import subprocess
 from pathlib import Path
 
+from .cache import judges
 from .fleet import ROOT
+from .process import free_port
 
 SCRIPT = ROOT / "tests/judges/aws.py"
 # An account that may send without a bound worth naming.
@@ -21,9 +22,7 @@ FOREIGN = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 def python() -> Path:
     """The interpreter of the environment that scripts/setup makes: the folder's name follows the list of what is in it."""
-    cache = Path(os.environ.get("MAILFLEET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailfleet")
-    text = (ROOT / "tests/judges/requirements.txt").read_bytes()
-    return cache / f"judges-python-{hashlib.sha256(text).hexdigest()[:12]}" / "bin/python"
+    return judges("python", ROOT / "tests/judges/requirements.txt") / "bin/python"
 
 
 def missing() -> str:
@@ -45,13 +44,13 @@ class Ses:
         self.place = place
         self.account(ACCOUNT)
         log = (place / "aws.log").open("w")
-        words = [python(), SCRIPT, "serve", place]
+        words = [python(), SCRIPT, "serve", place, str(free_port())]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
         line = self.process.stdout.readline()
         if not line:
             raise AssertionError(f"moto does not start: {(place / 'aws.log').read_text()[-2000:]}")
         said = json.loads(line)
-        self.url, self.moto, self.role = said["url"], said["moto"], said["role"]
+        self.url, self.role = said["url"], said["role"]
         self.key = {name: said[name] for name in ("AccessKeyId", "SecretAccessKey")}
 
     def account(self, account: dict):

@@ -12,6 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from .cache import cache
 from .certificates import Authority
 from .kubeapi import ApiError, KubeApi
 from .process import Process, free_port, listens, wait_until
@@ -44,8 +45,7 @@ rules:
 
 def folder_of_programs() -> Path:
     """Where scripts/setup puts what it builds."""
-    cache = os.environ.get("MAILFLEET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailfleet"
-    return Path(cache) / f"kubernetes-{KUBERNETES}" / "bin"
+    return cache() / f"kubernetes-{KUBERNETES}" / "bin"
 
 
 def missing(*programs: str) -> str:

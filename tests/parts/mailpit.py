@@ -1,11 +1,11 @@
 """Mailpit: takes messages and gives them back as a mail client sees them. Built by scripts/setup into the cache folder."""
 
 import json
-import os
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from .cache import cache
 from .process import Process, answers, free_port, wait_until
 
 VERSION = "1.27.11"
@@ -13,8 +13,7 @@ VERSION = "1.27.11"
 
 def binary() -> Path:
     """Where scripts/setup puts it."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get("MAILFLEET_CACHE") or f"{cache}/mailfleet") / f"mailpit-{VERSION}" / "mailpit"
+    return cache() / f"mailpit-{VERSION}" / "mailpit"
 
 
 class Mailpit:

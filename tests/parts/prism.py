@@ -1,12 +1,12 @@
 """Prism (npm @stoplight/prism-cli): whether a request is what a vendor's OpenAPI document asks for."""
 
-import hashlib
 import http.client
 import json
 import os
 import subprocess
 from pathlib import Path
 
+from .cache import judges
 from .fleet import ROOT
 from .process import Process, answers, free_port, wait_until
 
@@ -15,9 +15,7 @@ SPECS = ROOT.parent / "shared/specs"
 
 def folder() -> Path:
     """Where scripts/setup installs the judges of npm: the folder's name follows their list."""
-    cache = Path(os.environ.get("MAILFLEET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailfleet")
-    text = (ROOT / "tests/judges/package.json").read_bytes()
-    return cache / f"judges-npm-{hashlib.sha256(text).hexdigest()[:12]}"
+    return judges("npm", ROOT / "tests/judges/package.json")
 
 
 def missing() -> str:

@@ -10,6 +10,13 @@ use crate::{
     resources::Reason,
 };
 
+/// A message that was taken by an answer of this status, with the vendor's name for it.
+#[must_use]
+pub fn accepted(status: u16, id: Option<&str>) -> Outcome {
+    let id: String = id.map(|id| quote::readable(id).take(200).collect()).unwrap_or_default();
+    Outcome::Accepted { reply: format!("{status} {}", if id.is_empty() { "accepted" } else { &id }) }
+}
+
 /// An answer, ready to be judged.
 #[derive(Debug)]
 pub struct Reply<'a> {
@@ -82,8 +89,7 @@ impl<'a> Reply<'a> {
     /// A message that was taken, with the vendor's name for it.
     #[must_use]
     pub fn accepted(&self, id: Option<String>) -> Outcome {
-        let id: String = id.map(|id| quote::readable(&id).take(200).collect()).unwrap_or_default();
-        Outcome::Accepted { reply: format!("{} {}", self.status(), if id.is_empty() { "accepted" } else { &id }) }
+        accepted(self.status(), id.as_deref())
     }
 
     /// How long the vendor asks us to wait (RFC 9110, 10.2.3), a day at most; dates are not read.

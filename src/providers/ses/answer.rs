@@ -10,11 +10,6 @@ use crate::{
 /// Where the words for people stand; services before SES write them with a capital.
 pub const SAID: &[&str] = &["/message", "/Message"];
 
-/// A message that was taken.
-pub fn accepted(id: Option<&str>) -> Outcome {
-    Outcome::Accepted { reply: format!("200 {}", id.map_or("accepted".to_owned(), |id| id.chars().take(200).collect())) }
-}
-
 /// The type of an error: a header, or a field of the body; without the namespace before and the URL behind it.
 fn kind(reply: &Reply<'_>) -> String {
     let said = reply.header("x-amzn-errortype").map(str::to_owned).or_else(|| reply.text("/__type")).or_else(|| reply.text("/code"));
