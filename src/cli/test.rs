@@ -280,11 +280,16 @@ fn judge(to: &str, outcome: Outcome) -> Verdict {
         Outcome::Accepted { reply } => {
             Verdict::of(true, "Accepted", format!("Connection successful; the message to {to} was accepted: {reply}"))
         }
-        Outcome::RecipientRejected { reply } => {
-            Verdict::failed("RecipientRejected", format!("Connection successful, but the message to {to} was refused: {reply}"))
+        Outcome::Refused(refusal) if refusal.is_permanent => {
+            let reply = &refusal.reply;
+            Verdict::failed(refusal.name(), format!("Connection successful, but the message to {to} was refused: {reply}"))
         }
-        Outcome::Deferred { reply, .. } => {
-            Verdict::failed("Deferred", format!("Connection successful, but the message to {to} was deferred; try again later: {reply}"))
+        Outcome::Refused(refusal) => {
+            let reply = &refusal.reply;
+            Verdict::failed(
+                refusal.name(),
+                format!("Connection successful, but the message to {to} was deferred; try again later: {reply}"),
+            )
         }
         Outcome::ServerFailed(failure) => Verdict::failed(failure.reason, failure.message),
         Outcome::Unknown(failure) => {

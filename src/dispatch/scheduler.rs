@@ -308,22 +308,13 @@ impl Scheduler {
                 lane.accepted += 1;
                 (End::Accepted, Some(reply), None)
             }
-            Outcome::RecipientRejected { reply } => {
+            Outcome::Refused(refusal) if refusal.is_permanent => {
                 campaign.counts.rejected += 1;
-                (End::Rejected, Some(reply), None)
+                (End::Rejected, Some(refusal.reply), None)
             }
-            Outcome::Deferred { reply, retry_after } => {
-                let seed = self.ledger_seed;
-                (
-                    campaign.defer(
-                        &flight,
-                        retry::delay(&order.retry, seed, &flight.recipient, flight.attempt, retry_after),
-                        now_ms,
-                        false,
-                    ),
-                    Some(reply),
-                    None,
-                )
+            Outcome::Refused(refusal) => {
+                let delay = retry::delay(&order.retry, self.ledger_seed, &flight.recipient, flight.attempt, refusal.retry_after);
+                (campaign.defer(&flight, delay, now_ms, false), Some(refusal.reply), None)
             }
             Outcome::ServerFailed(failure) if self.moves.note(flight.campaign, flight.seq, failure.reason) => {
                 // It broke line after line: perhaps the message itself is the cause, and must not wander for ever.

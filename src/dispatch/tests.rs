@@ -428,11 +428,11 @@ impl Simulation {
         let failure = || Failure::new(Reason::ConnectionLost, "lost".to_owned());
         let mut bound = chances.rejected;
         if drawn < bound {
-            return Outcome::RecipientRejected { reply: "550".to_owned() };
+            return Outcome::rejected("550".to_owned());
         }
         bound += chances.deferred;
         if drawn < bound {
-            return Outcome::Deferred { reply: "450".to_owned(), retry_after: None };
+            return Outcome::deferred("450".to_owned(), None);
         }
         bound += chances.server_failed;
         if drawn < bound {

@@ -98,7 +98,7 @@ pub enum Judgement {
 #[must_use]
 pub fn usual(reply: &Reply<'_>, permission: &str) -> Option<Outcome> {
     match reply.status() {
-        413 => Some(Outcome::RecipientRejected { reply: reply.kept() }),
+        413 => Some(Outcome::rejected(reply.kept())),
         _ => reply
             .usual_failure(permission)
             .map(|failure| if reply.is_uncertain() { Outcome::Unknown(failure) } else { Outcome::ServerFailed(failure) }),
@@ -304,9 +304,7 @@ impl<I> Batch<I> {
 
     fn prepare(&mut self, prepare: impl Fn(&Outgoing) -> Result<I, String>) {
         for message in std::mem::take(&mut self.unread) {
-            match envelope::unsendable(&message)
-                .map_or_else(|| prepare(&message).map_err(|reply| Outcome::RecipientRejected { reply }), Err)
-            {
+            match envelope::unsendable(&message).map_or_else(|| prepare(&message).map_err(Outcome::rejected), Err) {
                 Ok(item) => self.waiting.push_back((message, item)),
                 Err(outcome) => self.give(message, outcome, None),
             }

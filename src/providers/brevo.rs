@@ -243,7 +243,7 @@ impl Vendor for Sending {
                 for_person(Reason::SenderRefused, "Verify the From address or its domain at Brevo (Senders).")
             }
             (400, _) if items.len() > 1 => Judgement::Singly,
-            (400, "invalid_parameter" | "missing_parameter") => Judgement::All(Outcome::RecipientRejected { reply: reply.kept() }),
+            (400, "invalid_parameter" | "missing_parameter") => Judgement::All(Outcome::rejected(reply.kept())),
             _ => Judgement::All(api::usual(reply, "the right to send").unwrap_or_else(|| api::unforeseen(reply))),
         }
     }

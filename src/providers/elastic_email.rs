@@ -180,7 +180,7 @@ impl Vendor for Sending {
                 for_person(Reason::SenderRefused, "Verify the From address's domain at Elastic Email.")
             }
             400 | 422 if reply.mentions("recipient") || reply.mentions("email address") || reply.mentions("suppress") => {
-                Outcome::RecipientRejected { reply: reply.kept() }
+                Outcome::rejected(reply.kept())
             }
             _ => api::usual(reply, "the right to send by HTTP").unwrap_or_else(|| api::unforeseen(reply)),
         })

@@ -8,7 +8,7 @@ pub const ADDRESS_BYTES_MAX: usize = 320;
 /// The end of a message whose envelope cannot be meant; none when it can be sent.
 #[must_use]
 pub fn unsendable(message: &Outgoing) -> Option<Outcome> {
-    let rejected = |reply: String| Some(Outcome::RecipientRejected { reply });
+    let rejected = |reply: String| Some(Outcome::rejected(reply));
     for (address, is_recipient) in [(&message.recipient, true), (&message.mail_from, false)] {
         let what = if is_recipient { "recipient" } else { "sender" };
         let has_forbidden = address.bytes().any(|byte| byte < 0x20 || matches!(byte, b'<' | b'>' | 0x7f));

@@ -248,7 +248,7 @@ impl Vendor for Sending {
             (400, "failedPrecondition") => {
                 for_person(Reason::AccountSuspended, "Gmail is not enabled for this user: check the Workspace, and user.")
             }
-            (400, _) if reply.mentions("recipient") || reply.mentions("to header") => Outcome::RecipientRejected { reply: reply.kept() },
+            (400, _) if reply.mentions("recipient") || reply.mentions("to header") => Outcome::rejected(reply.kept()),
             _ => api::usual(reply, "the scope gmail.send").unwrap_or_else(|| api::unforeseen(reply)),
         })
     }

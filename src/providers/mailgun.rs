@@ -194,10 +194,8 @@ impl Vendor for Sending {
             400 | 403 if reply.mentions("'from'") || reply.mentions("unverified") => {
                 return for_person(Reason::SenderRefused, "Verify the domain at Mailgun, and send from it.");
             }
-            400 if reply.mentions("'to'") || reply.mentions("recipient") || reply.mentions("address") => {
-                Outcome::RecipientRejected { reply: reply.kept() }
-            }
-            400 if reply.mentions("too big") || reply.mentions("too large") => Outcome::RecipientRejected { reply: reply.kept() },
+            400 if reply.mentions("'to'") || reply.mentions("recipient") || reply.mentions("address") => Outcome::rejected(reply.kept()),
+            400 if reply.mentions("too big") || reply.mentions("too large") => Outcome::rejected(reply.kept()),
             404 => return for_person(Reason::NotFoundAtVendor, "Check domain and region: a domain is in US or in EU."),
             429 => Outcome::ServerFailed(
                 reply.fail(Reason::Throttled, "Lower limits.rates or limits.connections.").after(reply.retry_after().or(wait)),

@@ -8,11 +8,13 @@ mod envelope;
 pub mod http;
 mod place;
 mod quote;
+mod refusal;
 mod single;
 mod structured;
 mod token;
 
 pub use api::unique;
+pub use refusal::{Answer, Fault, Meaning, Refusal, Scope, Stage, meaning};
 
 use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
@@ -54,7 +56,7 @@ pub struct RunLabel {
     pub run: String,
 }
 
-/// What became of one message. The five answers to "what happens next".
+/// What became of one message. The four answers to "what happens next".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The server has taken it. The reply is kept in the ledger (250 characters at most).
@@ -62,18 +64,8 @@ pub enum Outcome {
         /// The server's reply, for example `250 2.0.0 Ok: queued as 4F1`.
         reply: String,
     },
-    /// The server refuses this recipient or message for good.
-    RecipientRejected {
-        /// The server's reply.
-        reply: String,
-    },
-    /// The server refuses this recipient or message for now.
-    Deferred {
-        /// The server's reply.
-        reply: String,
-        /// The server's own word on when to try again.
-        retry_after: Option<Duration>,
-    },
+    /// The server refuses the message, which was certainly not taken, and is itself well.
+    Refused(Box<Refusal>),
     /// The server itself failed, and the message was certainly not taken: it may move to another server.
     ServerFailed(Failure),
     /// The message was wholly written and the answer never came: it may have been taken.

@@ -133,7 +133,7 @@ impl Maildir {
     fn deliver_one(&self, message: &Outgoing) -> io::Result<Outcome> {
         for (address, what) in [(&message.recipient, "recipient"), (&message.mail_from, "sender")] {
             if address.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
-                return Ok(Outcome::RecipientRejected { reply: format!("553 5.1.3 not written: the {what} is not an address") });
+                return Ok(Outcome::rejected(format!("553 5.1.3 not written: the {what} is not an address")));
             }
         }
         let envelope = format!("Return-Path: <{}>\r\nDelivered-To: {}\r\n", message.mail_from, message.recipient);

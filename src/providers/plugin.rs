@@ -234,8 +234,8 @@ impl Vendor for Sending {
             let text = || format!("200 {}", reply.shown(one["reply"].as_str().unwrap_or_default())).trim_end().to_owned();
             Some(match one["outcome"].as_str()? {
                 "accepted" => Outcome::Accepted { reply: text() },
-                "rejected" => Outcome::RecipientRejected { reply: text() },
-                "deferred" => Outcome::Deferred { reply: text(), retry_after: pause_of(one) },
+                "rejected" => Outcome::rejected(text()),
+                "deferred" => Outcome::deferred(text(), pause_of(one)),
                 "failed" => Outcome::ServerFailed(failure(&one["failure"], reply)),
                 "unknown" => Outcome::Unknown(failure(&one["failure"], reply)),
                 _ => return None,

@@ -110,7 +110,7 @@ impl Sending {
             10 => for_person(Reason::AuthenticationFailed, "Put serverToken in the Secret right; it may have been revoked."),
             100 => Outcome::ServerFailed(failed(Reason::ServiceNotAvailable, "It is tried again; look at Postmark's status page.")),
             300 if words.contains("'From'") => for_person(Reason::SenderRefused, "Correct the campaign's from.address."),
-            300 | 403 | 406 | 409 => Outcome::RecipientRejected { reply: kept() },
+            300 | 403 | 406 | 409 => Outcome::rejected(kept()),
             400..=402 => for_person(Reason::SenderRefused, "Verify the From address or its domain in Postmark (Sender Signatures)."),
             405 => Outcome::ServerFailed(failed(Reason::QuotaExceeded, "Buy credits, or wait for the next month.")),
             412 => for_person(Reason::SandboxOnly, "The account waits for approval, and reaches only its own domain: ask Postmark for it."),

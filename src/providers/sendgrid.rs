@@ -276,7 +276,7 @@ impl Vendor for Sending {
                 || field.starts_with("attachments")
                 || field.starts_with("subject") =>
             {
-                Judgement::All(Outcome::RecipientRejected { reply: reply.kept() })
+                Judgement::All(Outcome::rejected(reply.kept()))
             }
             _ => Judgement::All(api::usual(reply, "the permission Mail Send").unwrap_or_else(|| api::unforeseen(reply))),
         }

@@ -183,9 +183,9 @@ impl Program {
         match code {
             0 => Outcome::Accepted { reply: "0 taken".to_owned() },
             // EX_DATAERR, EX_NOUSER, EX_NOHOST: the message or the recipient.
-            65 | 67 | 68 => Outcome::RecipientRejected { reply: kept() },
+            65 | 67 | 68 => Outcome::rejected(kept()),
             // EX_TEMPFAIL.
-            75 => Outcome::Deferred { reply: kept(), retry_after: None },
+            75 => Outcome::deferred(kept(), None),
             69 | 70 | 71 | 74 | 76 => Outcome::ServerFailed(failed(
                 Reason::ServiceNotAvailable,
                 "It is tried again; if this lasts, look into the mail system's log.",
@@ -285,9 +285,7 @@ impl Single for Program {
     fn send<'a>(&'a self, message: &'a Outgoing) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             if !is_one_address(&message.recipient) || !message.mail_from.is_empty() && !is_one_address(&message.mail_from) {
-                return Outcome::RecipientRejected {
-                    reply: "553 5.1.3 not sent: the program could take an address for several".to_owned(),
-                };
+                return Outcome::rejected("553 5.1.3 not sent: the program could take an address for several");
             }
             self.judge(self.run(message).await)
         })

@@ -173,7 +173,7 @@ impl Sending {
     }
 
     async fn send_message(&self, message: &Outgoing) -> Outcome {
-        let unfit = |what: String| Outcome::RecipientRejected { reply: format!("550 5.6.0 not sent: {what}") };
+        let unfit = |what: String| Outcome::rejected(format!("550 5.6.0 not sent: {what}"));
         let raw = match RawMessage::builder().data(Blob::new(&message.content[..])).build() {
             Ok(raw) => raw,
             Err(error) => return unfit(error.to_string()),

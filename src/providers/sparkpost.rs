@@ -167,7 +167,7 @@ impl Vendor for Sending {
         let code = reply.text("/errors/0/code").unwrap_or_default();
         let accepted = reply.json.pointer("/results/total_accepted_recipients").and_then(Value::as_u64);
         Judgement::All(match (reply.status(), code.as_str()) {
-            (200, _) if accepted == Some(0) => Outcome::RecipientRejected { reply: reply.kept() },
+            (200, _) if accepted == Some(0) => Outcome::rejected(reply.kept()),
             (200, _) => reply.accepted(reply.text("/results/id")),
             (420, _) | (_, "2101" | "2102") => {
                 Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Wait for the next day or hour, or raise the limit at SparkPost."))
@@ -175,17 +175,13 @@ impl Vendor for Sending {
             (400 | 403 | 422, "7001" | "7002") => {
                 for_person(Reason::SenderRefused, "Set up and verify the From address's domain at SparkPost (Sending Domains).")
             }
-            (400 | 422, "5001" | "5002") => Outcome::RecipientRejected { reply: reply.kept() },
-            (400 | 403 | 422, _) if reply.mentions("suppress") || reply.mentions("recipient") => {
-                Outcome::RecipientRejected { reply: reply.kept() }
-            }
+            (400 | 422, "5001" | "5002") => Outcome::rejected(reply.kept()),
+            (400 | 403 | 422, _) if reply.mentions("suppress") || reply.mentions("recipient") => Outcome::rejected(reply.kept()),
             (400 | 403 | 422, _) if reply.mentions("subaccount") => for_person(Reason::NotFoundAtVendor, "Correct subaccount."),
             (400 | 422, _) if reply.mentions("ip_pool") || reply.mentions("ip pool") => {
                 for_person(Reason::NotFoundAtVendor, "Correct ipPool.")
             }
-            (400 | 422, "1300" | "1902") if reply.mentions("email_rfc822") || reply.mentions("content") => {
-                Outcome::RecipientRejected { reply: reply.kept() }
-            }
+            (400 | 422, "1300" | "1902") if reply.mentions("email_rfc822") || reply.mentions("content") => Outcome::rejected(reply.kept()),
             _ => api::usual(reply, "Transmissions: Read/Write").unwrap_or_else(|| api::unforeseen(reply)),
         })
     }

@@ -129,7 +129,7 @@ async fn a_refused_call_is_asked_for_one_by_one() {
     let server = server("sendgrid", fake.port, json!({}));
     let found = deliver(&server, vec![message(1, "a", "Hi"), message(2, "bad", "Hi"), message(3, "c", "Hi")]).await;
     assert!(is_accepted(&found[&1]) && is_accepted(&found[&3]), "{found:?}");
-    assert!(matches!(found[&2], Outcome::RecipientRejected { .. }), "{found:?}");
+    assert!(matches!(found[&2], Outcome::Refused(_)), "{found:?}");
     assert_eq!(fake.bodies.lock().expect("nobody panics").len(), 4);
 }
 
@@ -147,7 +147,7 @@ async fn each_of_a_batch_has_its_own_answer() {
     let server = server("postmark", fake.port, json!({"batchSize": 3}));
     let found = deliver(&server, (1..=3).map(|token| message(token, &format!("p{token}"), &format!("Hi {token}"))).collect()).await;
     assert_eq!(found[&1], Outcome::Accepted { reply: "200 id-0".to_owned() });
-    assert!(matches!(found[&2], Outcome::RecipientRejected { .. }));
+    assert!(matches!(found[&2], Outcome::Refused(_)));
     assert!(matches!(&found[&3], Outcome::ServerFailed(failure) if failure.reason == Reason::AuthenticationFailed && failure.needs_person));
     assert_eq!(server.batch_max(), 3);
 }
@@ -241,8 +241,8 @@ async fn what_cannot_be_sent_this_way_is_told_without_a_call() {
     let empty = Outgoing { content: b"From: a@b.example\r\nTo: c@d.example\r\n\r\n".as_slice().into(), ..message(1, "a", "") };
     let forged = Outgoing { recipient: "a@example.com\r\nBcc: b@example.com".into(), ..message(2, "a", "Hi") };
     let found = deliver(&server, vec![empty, forged, message(3, "c", "Hi")]).await;
-    assert!(matches!(found[&1], Outcome::RecipientRejected { .. }), "{found:?}");
-    assert!(matches!(found[&2], Outcome::RecipientRejected { .. }), "{found:?}");
+    assert!(matches!(found[&1], Outcome::Refused(_)), "{found:?}");
+    assert!(matches!(found[&2], Outcome::Refused(_)), "{found:?}");
     assert!(is_accepted(&found[&3]));
     assert_eq!(fake.bodies.lock().expect("nobody panics").len(), 1);
 }
@@ -295,7 +295,7 @@ async fn gmail_sends_to_whom_the_message_names_so_that_must_be_the_recipient() {
     ];
     let outcomes = deliver(&server, batch).await;
     assert!(is_accepted(&outcomes[&1]), "{outcomes:?}");
-    let refused = |token: u64| matches!(&outcomes[&token], Outcome::RecipientRejected { reply } if reply.contains("To, Cc and Bcc"));
+    let refused = |token: u64| matches!(&outcomes[&token], Outcome::Refused(refusal) if refusal.reply.contains("To, Cc and Bcc"));
     assert!((2..=7).all(refused), "{outcomes:?}");
 }
 

@@ -215,8 +215,7 @@ async fn play(kind: &str, table: &Table, row: &Row, is_probe: bool) -> Vec<Strin
     }
     let (name, failure, reply) = match outcome {
         Outcome::Accepted { reply } => ("Accepted", None, reply),
-        Outcome::RecipientRejected { reply } => ("RecipientRejected", None, reply),
-        Outcome::Deferred { reply, .. } => ("Deferred", None, reply),
+        Outcome::Refused(refusal) => (refusal.name(), refusal.cause, refusal.reply),
         Outcome::ServerFailed(failure) => ("ServerFailed", Some(failure), String::new()),
         Outcome::Unknown(failure) => ("Unknown", Some(failure), String::new()),
     };

@@ -85,11 +85,14 @@ fn page() -> String {
     }
     out.push_str(
         "\n## What an answer becomes\n\n\
-         Every type maps what its vendor answers to one of five outcomes, and nothing else is read of it.\n\n\
+         Every type maps what its vendor answers to one outcome, and nothing else is read of it.\n\n\
          | outcome | what happens next |\n|---|---|\n\
          | Accepted | The vendor has the message. Its name for it is in the ledger. |\n\
-         | RecipientRejected | The recipient or the message is refused for good; it is counted, and the campaign goes on. |\n\
-         | Deferred | It is tried again later, and counts as a try. |\n\
+         | RecipientRejected | The recipient is refused for good; it is counted, and the campaign goes on. |\n\
+         | RecipientDeferred | It is tried again later, and counts as a try. |\n\
+         | MessageRejected | The vendor cannot take this message (its size, its form): it goes to a server that can. |\n\
+         | ContentRejected, SenderRejected | The vendor refuses the campaign's content or From address: the campaign goes on through its other servers, and a condition says why. |\n\
+         | UnclearRejected | A refusal that is in no table: it counts against the server for this campaign, and ends nobody by itself. |\n\
          | ServerFailed | The message was certainly not taken: it goes to another server at once, and this one is tested. With a pause that the vendor asks for (Retry-After), or for `Throttled` and `QuotaExceeded`, the server rests and stays Active. |\n\
          | Unknown | The request may have arrived, and no certain answer came: `whenOutcomeIsUnknown` decides, and it is counted. |\n\n\
          A refusal that no table knows is held for the server's and not for the recipient's fault: a mistake in the set-up must not end every recipient of a campaign.\n\

@@ -79,8 +79,7 @@ async fn every_exit_code_has_its_outcome() {
             .into_iter()
             .map(|outcome| match outcome {
                 Outcome::Accepted { .. } => "Accepted".to_owned(),
-                Outcome::RecipientRejected { .. } => "Rejected".to_owned(),
-                Outcome::Deferred { .. } => "Deferred".to_owned(),
+                Outcome::Refused(refusal) => if refusal.is_permanent { "Rejected" } else { "Deferred" }.to_owned(),
                 Outcome::ServerFailed(failure) => format!("{}{}", failure.reason, if failure.needs_person { ", person" } else { "" }),
                 Outcome::Unknown(failure) => format!("unknown: {failure}"),
             })
@@ -135,7 +134,7 @@ async fn many_words_and_no_reading_hold_nothing_up() {
     let path = script("words", "head -c 5000000 /dev/zero | tr '\\0' x >&2; exit 65");
     let large = Outgoing { content: vec![b'x'; 5_000_000].into(), ..message(1, "a@example.com") };
     let found = deliver(&server(&path, "20s"), vec![large]).await;
-    assert!(matches!(&found[..], [Outcome::RecipientRejected { reply }] if reply.len() < 300), "{found:?}");
+    assert!(matches!(&found[..], [Outcome::Refused(refusal)] if refusal.is_permanent && refusal.reply.len() < 300), "{found:?}");
 }
 
 #[tokio::test]
@@ -177,7 +176,7 @@ async fn an_address_that_a_program_could_split_is_not_handed_over() {
     ];
     for address in several {
         let outcomes = deliver(&server, vec![message(1, address)]).await;
-        assert!(matches!(&outcomes[..], [Outcome::RecipientRejected { .. }]), "{address}: {outcomes:?}");
+        assert!(matches!(&outcomes[..], [Outcome::Refused(refusal)] if refusal.is_permanent), "{address}: {outcomes:?}");
     }
     let single =
         ["bob+x@example.com", "\"a, b\"@example.com", "\"a\\\"b\"@example.com", "grüße@example.com", "a@[IPv6:::1]", "-x@example.com"];

@@ -99,7 +99,7 @@ pub fn of_message(reply: &Reply<'_>, recipient: &str) -> Outcome {
         (_, "MessageRejected" | "MessageRejectedException")
             if ["virus", "content", "illegal", "attachment", "address"].iter().any(|word| reply.mentions(word)) =>
         {
-            Outcome::RecipientRejected { reply: reply.kept() }
+            Outcome::rejected(reply.kept())
         }
         (_, "MailFromDomainNotVerifiedException") => {
             for_person(Reason::SenderRefused, "Set the MX record of the custom MAIL FROM domain, or remove it from the identity.")
@@ -110,7 +110,7 @@ pub fn of_message(reply: &Reply<'_>, recipient: &str) -> Outcome {
                 .iter()
                 .any(|word| reply.mentions(word)) =>
         {
-            Outcome::RecipientRejected { reply: reply.kept() }
+            Outcome::rejected(reply.kept())
         }
         _ => api::usual(reply, "ses:SendEmail and ses:SendRawEmail").unwrap_or_else(|| api::unforeseen(reply)),
     }

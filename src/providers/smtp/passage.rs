@@ -362,7 +362,7 @@ impl<'a> Passage<'a> {
     }
 
     fn stop_for(&mut self, outcome: &Outcome) {
-        self.has_refused |= matches!(outcome, Outcome::RecipientRejected { .. } | Outcome::Deferred { .. });
+        self.has_refused |= matches!(outcome, Outcome::Refused(_));
         if let Outcome::ServerFailed(failure) = outcome {
             self.stopped.get_or_insert_with(|| failure.clone());
         }

@@ -14,7 +14,7 @@ use crate::{
 /// and the server itself is not at fault.
 #[must_use]
 pub fn unsendable(message: &Outgoing, extensions: &Extensions) -> Option<Outcome> {
-    let rejected = |reply: String| Some(Outcome::RecipientRejected { reply });
+    let rejected = |reply: String| Some(Outcome::rejected(reply));
     if let Some(outcome) = envelope::unsendable(message) {
         return Some(outcome);
     }
@@ -23,7 +23,7 @@ pub fn unsendable(message: &Outgoing, extensions: &Extensions) -> Option<Outcome
     }
     if message.needs_8bit && !extensions.has_8bitmime {
         let reply = "451 5.6.3 not sent: the content needs 8BITMIME, which the server does not offer".to_owned();
-        return Some(Outcome::Deferred { reply, retry_after: Some(Duration::ZERO) });
+        return Some(Outcome::deferred(reply, Some(Duration::ZERO)));
     }
     match extensions.size_max {
         Some(max) if message.content.len() as u64 > max => {
@@ -43,7 +43,7 @@ pub fn needs_smtputf8(message: &Outgoing) -> bool {
 #[must_use]
 pub fn mail(reply: Reply<'_>, place: &Place) -> Outcome {
     if reply.code == 552 || reply.enhanced() == Some("5.3.4") {
-        return Outcome::RecipientRejected { reply: reply.kept() };
+        return Outcome::rejected(reply.kept());
     }
     let what = format!("the server answered MAIL FROM with `{}`", reply.quoted());
     Outcome::ServerFailed(match reply.code {
@@ -83,7 +83,7 @@ pub fn recipient(reply: Reply<'_>, address: &str, place: &Place) -> Outcome {
                 "Log in (auth), or let the server know this machine.",
             )))
         }
-        _ => Outcome::RecipientRejected { reply: reply.kept() },
+        _ => Outcome::rejected(reply.kept()),
     }
 }
 
@@ -100,7 +100,7 @@ pub fn content(reply: Reply<'_>, place: &Place) -> Outcome {
             let what = format!("the server answered the content with `{}`", reply.quoted());
             Outcome::ServerFailed(place.sending(Reason::ProtocolError, &what, "The server does not follow SMTP; ask its operator."))
         }
-        _ => Outcome::RecipientRejected { reply: reply.kept() },
+        _ => Outcome::rejected(reply.kept()),
     }
 }
 
@@ -127,7 +127,7 @@ fn for_person(failure: Failure) -> Failure {
 }
 
 fn deferred(reply: Reply<'_>) -> Outcome {
-    Outcome::Deferred { reply: reply.kept(), retry_after: None }
+    Outcome::deferred(reply.kept(), None)
 }
 
 /// Whether the server says, in the words of Postfix, Exim or Sendmail, that it relays for others and not for us.

@@ -35,8 +35,7 @@ fn words(all: &[Delivered]) -> Vec<String> {
 fn word(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Accepted { .. } => "accepted".to_owned(),
-        Outcome::RecipientRejected { .. } => "rejected".to_owned(),
-        Outcome::Deferred { .. } => "deferred".to_owned(),
+        Outcome::Refused(refusal) => if refusal.is_permanent { "rejected" } else { "deferred" }.to_owned(),
         Outcome::ServerFailed(failure) => format!("failed:{}", failure.reason),
         Outcome::Unknown(failure) => format!("unknown:{}", failure.reason),
     }

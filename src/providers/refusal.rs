@@ -1,0 +1,163 @@
+//! Whom a refusal is about, and what an answer that we know means. Pure.
+
+use std::time::Duration;
+
+use super::{Failure, Outcome};
+use crate::resources::Reason;
+
+/// Whom a refusal is about. The server itself is not among them: that is [`Outcome::ServerFailed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// This recipient (5.1.1, a full mailbox, greylisting): no other server would do better.
+    Recipient,
+    /// This message needs what the server does not have (SMTPUTF8, 8BITMIME, its size): another server may take it.
+    Message,
+    /// The content of the campaign at this server (spam, policy).
+    Content,
+    /// The From address or reverse-path at this server.
+    Sender,
+    /// Nobody knows: a refusal with words that are in no table.
+    Unclear,
+}
+
+/// A message that was certainly not taken, while the server itself is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whom it is about.
+    pub scope: Scope,
+    /// Refused for good (5yz), and not for now (4yz).
+    pub is_permanent: bool,
+    /// The server's reply, as the ledger keeps it (250 characters at most).
+    pub reply: String,
+    /// For [`Scope::Content`] and [`Scope::Sender`]: reason and words for the campaign's condition, with what to do.
+    pub cause: Option<Failure>,
+    /// The server's own word on when to try again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal for good.
+    #[must_use]
+    pub fn permanent(scope: Scope, reply: impl Into<String>) -> Self {
+        Self { scope, is_permanent: true, reply: reply.into(), cause: None, retry_after: None }
+    }
+
+    /// A refusal for now.
+    #[must_use]
+    pub fn transient(scope: Scope, reply: impl Into<String>) -> Self {
+        Self { is_permanent: false, ..Self::permanent(scope, reply) }
+    }
+
+    /// Scope and finality in one word, for tables: `RecipientRejected`, `SenderDeferred`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match (self.scope, self.is_permanent) {
+            (Scope::Recipient, true) => "RecipientRejected",
+            (Scope::Recipient, false) => "RecipientDeferred",
+            (Scope::Message, true) => "MessageRejected",
+            (Scope::Message, false) => "MessageDeferred",
+            (Scope::Content, true) => "ContentRejected",
+            (Scope::Content, false) => "ContentDeferred",
+            (Scope::Sender, true) => "SenderRejected",
+            (Scope::Sender, false) => "SenderDeferred",
+            (Scope::Unclear, true) => "UnclearRejected",
+            (Scope::Unclear, false) => "UnclearDeferred",
+        }
+    }
+
+    /// The same with the reason and the words for a condition.
+    #[must_use]
+    pub fn because(self, cause: Failure) -> Self {
+        Self { cause: Some(cause), ..self }
+    }
+
+    /// The same with the server's own word on when to try again.
+    #[must_use]
+    pub fn after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
+    }
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl Outcome {
+    /// This recipient is refused for good.
+    #[must_use]
+    pub fn rejected(reply: impl Into<String>) -> Self {
+        Refusal::permanent(Scope::Recipient, reply).into()
+    }
+
+    /// This recipient is refused for now.
+    #[must_use]
+    pub fn deferred(reply: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        Refusal::transient(Scope::Recipient, reply).after(retry_after).into()
+    }
+}
+
+/// When in a conversation an answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// The greeting.
+    Greeting,
+    /// EHLO or HELO.
+    Hello,
+    /// AUTH.
+    Login,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Recipient,
+    /// DATA, BDAT or the content.
+    Content,
+    /// A vendor's HTTP API, which judges all at once.
+    Api,
+}
+
+/// An answer to be understood.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// When it came.
+    pub stage: Stage,
+    /// The SMTP code, 400 to 599; 0 where there is none (a vendor's API).
+    pub code: u16,
+    /// The enhanced status code (RFC 3463), where the answer has one.
+    pub enhanced: Option<&'a str>,
+    /// The words, lines joined by spaces.
+    pub words: &'a str,
+    /// The reverse-path or From address of the message, which servers quote.
+    pub sender: &'a str,
+    /// The recipient of the message, which servers quote.
+    pub recipient: &'a str,
+}
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The message is refused, and the server is well.
+    Refused(Scope),
+    /// The server: login, our EHLO name or address, quota, rate, connections, outage.
+    Server,
+}
+
+/// What a known answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    /// Whose fault it is.
+    pub fault: Fault,
+    /// The condition's reason.
+    pub reason: Reason,
+    /// What to do, as a sentence; it names the cause.
+    pub advice: &'static str,
+    /// Only a person can fix it.
+    pub needs_person: bool,
+}
+
+/// What an answer means, where its code or its words are known.
+#[must_use]
+pub fn meaning(_answer: &Answer<'_>) -> Option<Meaning> {
+    None
+}
