@@ -22,9 +22,14 @@ use crate::{
     decide::{self, Decision, Observations, ProbeResult, ServerObservation, World},
     dispatch::{Dispatch, Event, Order, Report, RouteServer, Routing, report::SteadyClock, warmup},
     egress::Egress,
-    ledger::{Ledger, LedgerError, LedgerErrorKind},
+    ledger::{HeldFate, Ledger, LedgerError, LedgerErrorKind, Resumption},
     providers::{Failure, Provider as _, Quota, Server},
-    resources::{Duration as Span, Key, Reason, campaign::CampaignState, sending_server::EffectiveProbe},
+    resources::{
+        Duration as Span, Key, Reason,
+        campaign::CampaignState,
+        resume::{Resume, ResumeHeld},
+        sending_server::EffectiveProbe,
+    },
     source::{Snapshot, StatusSink},
 };
 use lookup::Lookup;
@@ -131,7 +136,8 @@ pub async fn run(
     let mut watching = true;
     loop {
         let began = Instant::now();
-        let look_again = looked_at.is_none_or(|at| at.elapsed() >= LOOK_AGAIN && engine.lookup.wants_another_look());
+        let look_again =
+            looked_at.is_none_or(|at| at.elapsed() >= LOOK_AGAIN && engine.lookup.wants_another_look()) || engine.lookup.has_new_requests();
         if look_again {
             engine.look_up().await;
             looked_at = Some(Instant::now());
@@ -188,7 +194,7 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
         let status = &campaign.status;
         let stalled = status.conditions.iter().find(|condition| condition.kind == crate::resources::ConditionType::Stalled);
         match (status.state, stalled) {
-            (CampaignState::Completed | CampaignState::Suspended, _) => {}
+            (CampaignState::Completed, None) | (CampaignState::Suspended, _) => {}
             (state, Some(condition)) => failed.push((key.clone(), state, condition.message.to_string())),
             _ => return None,
         }
@@ -343,6 +349,8 @@ impl Engine {
                 RouteServer {
                     server: self.lookup.server(key),
                     routed: server.routed,
+                    is_on_trial: server.on_trial,
+                    host: host_of(&spec.provider.address()).into(),
                     acknowledged_failures: observation.map_or(0, |observation: &ServerObservation| observation.acknowledged_failures),
                     limits_fingerprint: lookup::hash(&format!("{:?}", server.status.effective.rates)),
                     rates: server.status.effective.rates.clone(),
@@ -360,6 +368,8 @@ impl Engine {
                 fingerprint: work.fingerprint,
                 hold: intent.hold,
                 servers: intent.servers.clone(),
+                candidates: intent.candidates.clone(),
+                resume: intent.resume.as_ref().map(resumption),
                 input: work.input.clone(),
                 template: work.template.clone(),
                 from_address: work.from_address.clone(),
@@ -391,6 +401,20 @@ impl Engine {
     }
 }
 
+/// The host of an address for people: `smtp.example.com` of `smtp.example.com:587, StartTls`.
+fn host_of(address: &str) -> &str {
+    let host = address.split([',', ' ', '/']).next().unwrap_or(address);
+    host.rsplit_once(':').map_or(host, |(host, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { address })
+}
+
+fn resumption(resume: &Resume) -> Resumption {
+    let held = match resume.held {
+        ResumeHeld::Retry => HeldFate::Retry,
+        ResumeHeld::Reject => HeldFate::Reject,
+    };
+    Resumption { token: Some(resume.token.clone()), held, resends_unknown: resume.resends_unknown }
+}
+
 /// What of a routing table the dispatcher has to know of.
 fn fingerprint(routing: &Routing) -> String {
     use std::fmt::Write as _;
@@ -399,8 +423,10 @@ fn fingerprint(routing: &Routing) -> String {
         let handle = server.server.as_ref().map(|server| Arc::as_ptr(server).cast::<()>() as usize);
         let _ = write!(
             text,
-            "{key} {handle:?} {} {} {} {:?} {} {:?} {};",
+            "{key} {handle:?} {} {} {} {} {} {:?} {} {:?} {};",
             server.routed,
+            server.is_on_trial,
+            server.host,
             server.acknowledged_failures,
             server.limits_fingerprint,
             server.warmup_today,
@@ -410,7 +436,8 @@ fn fingerprint(routing: &Routing) -> String {
         );
     }
     for (key, order) in &routing.campaigns {
-        let _ = write!(text, "{key} {} {} {} {:?} {:?};", order.run, order.fingerprint, order.hold, order.servers, order.plan_limits);
+        let _ = write!(text, "{key} {} {} {} {:?} {:?}", order.run, order.fingerprint, order.hold, order.servers, order.plan_limits);
+        let _ = write!(text, " {:?} {:?};", order.candidates, order.resume);
     }
     text
 }

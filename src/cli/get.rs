@@ -17,8 +17,8 @@ use super::{
     text,
 };
 use crate::{
-    ledger::{LedgerReader, MessageState, RunKey},
-    resources::{Campaign, DEFAULT_NAMESPACE, Kind, Plan, SendingServer},
+    ledger::{LedgerReader, RunKey},
+    resources::{Campaign, DEFAULT_NAMESPACE, Kind, Plan, SendingServer, fate::Fate},
     source::status,
 };
 
@@ -47,7 +47,7 @@ pub struct GetArgs {
     pub recipients: bool,
     /// With --recipients: only those in this state.
     #[arg(long, value_name = "STATE", requires = "recipients", value_parser = parse_state)]
-    pub only: Option<MessageState>,
+    pub only: Option<Fate>,
     /// A campaign's unusable audience rows, from the ledger.
     #[arg(long, requires = "name", conflicts_with = "recipients")]
     pub problems: bool,
@@ -73,11 +73,11 @@ pub enum GetKind {
     Types,
 }
 
-fn parse_state(text: &str) -> Result<MessageState, String> {
-    MessageState::ALL
+fn parse_state(text: &str) -> Result<Fate, String> {
+    Fate::ALL
         .into_iter()
         .find(|state| state.as_str().eq_ignore_ascii_case(text))
-        .ok_or_else(|| format!("one of {}", MessageState::ALL.map(MessageState::as_str).join(", ")))
+        .ok_or_else(|| format!("one of {}", Fate::ALL.map(Fate::as_str).join(", ")))
 }
 
 /// Runs the command.
@@ -216,6 +216,8 @@ const CAMPAIGNS: View = View {
         "expired",
         "unknown",
         "deferred",
+        "held",
+        "withdrawn",
         "failed",
         "reason",
         "message",
@@ -252,6 +254,8 @@ fn campaign_row(object: &Value) -> Vec<String> {
         "recipients/expired",
         "recipients/unknown",
         "recipients/deferred",
+        "recipients/held",
+        "recipients/withdrawn",
         "recipients/renderFailed",
     ];
     row.extend(paths.iter().map(|path| word(object, &format!("/status/{path}"))));
@@ -366,7 +370,7 @@ fn show_ledger(args: &GetArgs, out: &mut impl Write) -> Result<(), Trouble> {
         .recipients(summary.record.id, args.only.as_slice(), |row| {
             let cells = vec![
                 row.recipient.clone(),
-                row.state.to_string(),
+                row.fate.to_string(),
                 row.attempt.to_string(),
                 row.server.clone().unwrap_or_default(),
                 jiff::Timestamp::from_millisecond(row.updated_at_ms).map(|at| at.to_string()).unwrap_or_default(),

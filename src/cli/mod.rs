@@ -6,6 +6,7 @@ pub mod get;
 pub mod output;
 pub mod plugin;
 pub mod progress;
+pub mod resume;
 pub mod run;
 pub mod schema;
 pub mod sink;
@@ -42,6 +43,8 @@ pub enum Command {
     Test(test::TestArgs),
     /// Show servers, plans or campaigns as they are, or the types of servers.
     Get(get::GetArgs),
+    /// Let a campaign that was stopped go on, or mail recipients of unknown outcome again.
+    Resume(resume::ResumeArgs),
     /// All of it in one minute, on this machine; nothing leaves it.
     Demo(demo::DemoArgs),
     /// A local SMTP server that takes everything, for tries, tests and benchmarks.
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Get(args) => get::get(&args),
         Command::Crds(args) => crds::crds(&args),
         Command::Schema(args) => schema::schema(&args),
+        Command::Resume(args) => on_runtime(resume::run(args)),
         Command::Demo(args) => on_runtime(demo::run(args)),
         Command::Test(args) => on_runtime(test::run(args)),
         Command::Sink(args) => on_runtime(sink::run(args)),

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::{
     decide::{CampaignDecision, ServerDecision},
     engine::View,
-    resources::{ConditionType, Key, Reason, campaign::CampaignState, condition, sending_server::ServerState},
+    resources::{ConditionType, Key, Reason, campaign::CampaignState, condition, fate::Fate, sending_server::ServerState},
 };
 
 /// Between two pictures on a terminal.
@@ -172,17 +172,10 @@ fn campaign_line(key: &Key, campaign: &CampaignDecision, view: &View, rate: f64)
             let _ = write!(line, ", {rate:.0}/s, {} left", crate::resources::Duration::from_secs(left));
         }
     }
-    let parts = [
-        (counts.rejected, "rejected"),
-        (counts.expired, "given up"),
-        (counts.unknown, "unknown"),
-        (counts.resent, "resent"),
-        (counts.render_failed, "with a failed template"),
-        (counts.deferred, "deferred"),
-        (counts.bad_rows, "bad rows"),
-        (counts.duplicates, "duplicates"),
-    ];
-    for (count, what) in parts.iter().filter(|(count, _)| *count > 0) {
+    let shown = |fate: &Fate| !matches!(fate, Fate::Accepted | Fate::Claimed | Fate::Unknown);
+    let fates = Fate::ALL.into_iter().filter(shown).map(|fate| (counts.of(fate), fate.in_words()));
+    let others = [(counts.unknown, "unknown"), (counts.resent, "resent"), (counts.bad_rows, "bad rows"), (counts.duplicates, "duplicates")];
+    for (count, what) in fates.chain(others).filter(|(count, _)| *count > 0) {
         let _ = write!(line, "; {count} {what}");
     }
     if !matches!(campaign.status.state, CampaignState::Sending | CampaignState::Completed) {

@@ -10,17 +10,24 @@ use super::{
     servers::{not_in_effect, tell_when_stale},
 };
 use crate::{
-    dispatch::{CampaignReport, campaign::Phase, report::Waiting},
+    dispatch::{CampaignReport, campaign::Phase, refusals::Bar, report::Waiting},
     resources::{
         CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
         campaign::{CampaignServerStatus, CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, WhenNoServerIsActive},
         condition,
+        fate::Fate,
         plan::Narrowing,
+        resume::Resume,
     },
 };
 
 #[cfg(test)]
 mod tests;
+
+/// So many refused and nobody accepted is told as a failure: the audience or the server is not the right one.
+const NOBODY_FROM: u64 = 10;
+/// Servers whose refusal a condition tells.
+const BARS_TOLD_MAX: usize = 10;
 
 /// A server that a campaign might use.
 #[derive(Clone, Debug)]
@@ -31,6 +38,8 @@ struct Candidate {
     chosen: bool,
     /// Why it may not carry this campaign though it is granted and chosen.
     unfit: Option<String>,
+    /// Why it refuses the campaign, until a person acts.
+    bar: Option<Bar>,
 }
 
 /// What follows from everything that was looked at: the state, and the conditions that say why.
@@ -73,18 +82,22 @@ pub fn decide(
 ) -> (CampaignDecision, Option<i64>) {
     let spec = &input.object.spec;
     let report = observed.report.campaigns.get(key).filter(|report| report.run == spec.run());
-    let (candidates, resolved) = match candidates(key, spec, world, ownership) {
+    let (mut candidates, resolved) = match candidates(key, spec, world, ownership) {
         Ok(candidates) => (candidates, None),
         Err((candidates, problem)) => (candidates, Some(problem)),
     };
+    for candidate in &mut candidates {
+        candidate.bar = report.and_then(|report| report.bars.get(&candidate.key)).cloned();
+    }
     let usable: Vec<&Candidate> = candidates
         .iter()
         .filter(|candidate| candidate.granted && candidate.chosen && candidate.weight > 0 && candidate.unfit.is_none())
         .collect();
-    let verdict = judge(key, input, resolved.as_ref(), &usable, servers, report, observed, now_ms);
+    let resume = Asked::of(input, report);
+    let verdict = judge(key, input, resolved.as_ref(), &usable, servers, report, &resume, observed, now_ms);
     let routed: Vec<(Key, u32)> = usable
         .iter()
-        .filter(|candidate| servers.get(&candidate.key).is_some_and(|server| server.active))
+        .filter(|candidate| servers.get(&candidate.key).is_some_and(|server| server.active || server.on_trial))
         .map(|candidate| (candidate.key.clone(), candidate.weight))
         .collect();
     // Before the ledger has answered, the dispatcher knows no counts.
@@ -92,9 +105,36 @@ pub fn decide(
     let accepted = report.map(|report| &report.accepted).or_else(|| input.recorded.as_ref().map(|recorded| &recorded.accepted));
     let rows = rows(&candidates, servers, accepted, observed);
     let wake_at_ms = verdict.wake_at_ms;
-    let order = verdict.order.map(|hold| OrderIntent { hold, servers: routed, plan_limits: plan_limits(key, spec, world) });
-    let status = status(input, verdict, rows, report, now_ms);
+    let order = verdict.order.map(|hold| OrderIntent {
+        hold,
+        servers: routed,
+        candidates: usable.iter().map(|candidate| candidate.key.clone()).collect(),
+        resume: resume.wanted.clone(),
+        plan_limits: plan_limits(key, spec, world),
+    });
+    let status = status(input, verdict, rows, report, resume.handled, now_ms);
     (CampaignDecision { status, order }, wake_at_ms)
+}
+
+/// What a person asks of the run, and what was carried out before.
+struct Asked {
+    /// Not carried out yet.
+    wanted: Option<Resume>,
+    /// What cannot be understood.
+    fault: Option<String>,
+    /// Carried out last.
+    handled: Option<String>,
+}
+
+impl Asked {
+    fn of(input: &CampaignInput, report: Option<&CampaignReport>) -> Self {
+        let opened = report.filter(|report| report.phase != Phase::Opening);
+        let handled = opened.map_or_else(|| input.resume_handled.clone(), |report| report.resume_handled.clone());
+        let parsed = input.resume.as_deref().map(Resume::parse);
+        let fault = parsed.as_ref().and_then(|parsed| parsed.as_ref().err().cloned());
+        let wanted = parsed.and_then(Result::ok).filter(|resume| handled.as_ref() != Some(&resume.token));
+        Self { wanted, fault, handled }
+    }
 }
 
 fn plan_limits(key: &Key, spec: &CampaignSpec, world: &World) -> Option<(String, Vec<crate::resources::Rate>)> {
@@ -185,6 +225,7 @@ fn candidates(key: &Key, spec: &CampaignSpec, world: &World, ownership: &BTreeMa
                     granted: false,
                     chosen: true,
                     unfit: None,
+                    bar: None,
                 });
             }
             [_, ..] => {
@@ -222,7 +263,7 @@ fn candidate(key: Key, weight: u32, chosen: bool, spec: &CampaignSpec, world: &W
         world.servers.get(&key).and_then(|server| server.object.spec.identity.as_ref()).map_or(&[][..], |identity| &identity.domains[..]);
     let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| allowed.eq_ignore_ascii_case(&domain)))
         .then(|| format!("its identity.domains do not name {domain}"));
-    Candidate { key, weight, granted: true, chosen, unfit }
+    Candidate { key, weight, granted: true, chosen, unfit, bar: None }
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -233,6 +274,7 @@ fn judge(
     usable: &[&Candidate],
     servers: &BTreeMap<Key, ServerDecision>,
     report: Option<&CampaignReport>,
+    asked: &Asked,
     observed: &Observations,
     now_ms: i64,
 ) -> Verdict {
@@ -245,12 +287,22 @@ fn judge(
     let held = begun.then_some(true);
 
     // Whatever became of its plan, its files or its servers since: a run that is over stays over.
-    let closed = input.in_ledger == InLedger::Closed || report.is_some_and(|report| report.phase == Phase::Closed);
+    // What the dispatcher has opened it knows best: a closed run may have been resumed.
+    let opened = report.filter(|report| report.phase != Phase::Opening);
+    let closed = opened.map_or(input.in_ledger == InLedger::Closed, |report| report.phase == Phase::Closed);
     if closed {
-        let mut verdict = Verdict::well(CampaignState::Completed, Reason::Completed, "Every recipient has an end.", Some(true));
+        let counts = opened.map(|report| &report.counts).or_else(|| input.recorded.as_ref().map(|recorded| &recorded.counts));
+        if let Some(counts) = counts.filter(|counts| counts.accepted == 0 && counts.rejected >= NOBODY_FROM) {
+            let message = format!(
+                "Nobody was accepted, and {} recipients were refused; `mailfleet get campaigns {} --recipients` has the replies. Is this the right audience, and the right server? A new spec.run mails everybody again.",
+                counts.rejected, key.name
+            );
+            return Verdict::stalled(CampaignState::Completed, Reason::NobodyAccepted, message, Some(true));
+        }
+        let mut verdict = Verdict::well(CampaignState::Completed, Reason::Completed, "Every recipient has a final outcome.", Some(true));
         if let Some(report) = report.filter(|report| report.added_later > 0) {
             verdict.message = format!(
-                "Every recipient has an end. {} rows were added to the audience later; they are not mailed until spec.run gets a new value.",
+                "Every recipient has a final outcome. {} rows were added to the audience later; they are not mailed until spec.run gets a new value.",
                 report.added_later
             );
         }
@@ -262,8 +314,17 @@ fn judge(
         && let Some(ready) = condition::find(&stopped.conditions, ConditionType::Ready)
         // A ledger may be brought back without a change of the spec.
         && ready.reason != Reason::LedgerMissing
+        // A person asks for it, or has asked since.
+        && !(begun && asked.wanted.is_some())
+        && stopped.last_handled_resume == asked.handled
     {
-        return Verdict::stalled(CampaignState::Stopped, ready.reason, ready.message.clone(), held);
+        let mut verdict = Verdict::stalled(CampaignState::Stopped, ready.reason, ready.message.clone(), held);
+        if let Some(fault) = &asked.fault
+            && !verdict.message.ends_with(fault.as_str())
+        {
+            verdict.message = format!("{} {fault}", verdict.message);
+        }
+        return verdict;
     }
     if input.in_ledger == InLedger::Unasked && !begun {
         return Verdict::trying(
@@ -299,7 +360,8 @@ fn judge(
         );
     }
     // A report from before an edit says nothing of the new spec.
-    if let Some(trouble) = report.filter(|report| input.work == Ok(report.fingerprint)).and_then(|report| report.trouble.as_ref()) {
+    let trouble = report.filter(|report| input.work == Ok(report.fingerprint)).and_then(|report| report.trouble.as_ref());
+    if let Some(trouble) = trouble.filter(|_| asked.wanted.is_none()) {
         return if trouble.transient {
             Verdict::trying(CampaignState::Waiting, trouble.reason, trouble.message.clone(), Some(false))
         } else {
@@ -341,7 +403,15 @@ fn judge_servers(
     begun: bool,
     now_ms: i64,
 ) -> Verdict {
-    let decisions: Vec<(&Key, &ServerDecision)> = usable.iter().filter_map(|candidate| servers.get_key_value(&candidate.key)).collect();
+    let is_barred = |candidate: &&&Candidate| candidate.bar.is_some();
+    let decisions: Vec<(&Key, &ServerDecision)> =
+        usable.iter().filter(|candidate| !is_barred(candidate)).filter_map(|candidate| servers.get_key_value(&candidate.key)).collect();
+    if decisions.is_empty() && usable.iter().any(|candidate| is_barred(&candidate)) {
+        // The dispatcher is about to stop it, or to resume it.
+        let told =
+            usable.iter().filter_map(|candidate| candidate.bar.as_ref()).map(|bar| bar.message.as_str()).collect::<Vec<_>>().join(" ");
+        return Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, told, Some(false));
+    }
     let active = decisions.iter().filter(|(_, server)| server.active).count();
     let is_pending = |server: &ServerDecision| {
         condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|c| c.reason == Reason::NotProbedYet)
@@ -387,6 +457,12 @@ fn judge_servers(
     let clock = |ms: i64| Timestamp::from_millisecond(ms).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default();
     match report.waiting {
         Waiting::No => sending(),
+        Waiting::ForRefusal(ref message) => Verdict::trying(
+            CampaignState::Waiting,
+            Reason::WaitingForServer,
+            format!("{message} It is tried again by itself."),
+            Some(false),
+        ),
         Waiting::ForServer => {
             let names =
                 decisions.iter().filter(|(_, server)| server.active).map(|(server, _)| &*server.name).collect::<Vec<_>>().join(", ");
@@ -420,6 +496,7 @@ fn rows(
         candidate.granted
             && candidate.chosen
             && candidate.unfit.is_none()
+            && candidate.bar.is_none()
             && servers.get(&candidate.key).is_some_and(|server| server.routed)
             && observed.report.servers.get(&candidate.key).is_none_or(|server| server.exhausted_until.is_none())
     };
@@ -466,6 +543,9 @@ fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<
     if let Some(unfit) = &candidate.unfit {
         return unfit.clone();
     }
+    if let Some(bar) = &candidate.bar {
+        return format!("it refuses this campaign: {}", bar.reason);
+    }
     let Some(server) = server else { return "it does not exist".to_owned() };
     if !server.active {
         return format!("Inactive: {}", server.why_inactive);
@@ -487,6 +567,7 @@ fn status(
     verdict: Verdict,
     servers: Vec<CampaignServerStatus>,
     report: Option<&CampaignReport>,
+    handled: Option<String>,
     now_ms: i64,
 ) -> CampaignStatus {
     let spec = &input.object.spec;
@@ -503,8 +584,12 @@ fn status(
     if let Some(kind) = verdict.abnormal {
         conditions.push(Condition::new(kind, ConditionStatus::True, verdict.reason, verdict.message.clone()));
     }
-    let completed = if verdict.state == CampaignState::Completed { ConditionStatus::True } else { ConditionStatus::False };
-    conditions.push(Condition::new(ConditionType::Completed, completed, verdict.reason, completion(&verdict, &recipients)));
+    let (completed, why) = match verdict.state {
+        CampaignState::Completed => (ConditionStatus::True, Reason::Completed),
+        _ => (ConditionStatus::False, verdict.reason),
+    };
+    conditions.push(Condition::new(ConditionType::Completed, completed, why, completion(&verdict, &recipients)));
+    conditions.extend(refused_by_servers(&verdict, report));
     let added = report.map_or(0, |report| report.added_later);
     if recipients.bad_rows > 0 && added == 0 {
         let (rows, them) = if recipients.bad_rows == 1 { ("row", "it") } else { ("rows", "them") };
@@ -535,6 +620,7 @@ fn status(
         observed_generation: input.object.generation(),
         state: verdict.state,
         run: spec.run().to_owned(),
+        last_handled_resume: handled,
         started_at: time(started_ms).or_else(|| previous.and_then(|previous| previous.started_at)),
         completed_at: time(completed_ms).or_else(|| previous.and_then(|previous| previous.completed_at)),
         sent: format!("{}/{}", recipients.accepted, recipients.total.map_or_else(|| "?".to_owned(), |total| total.to_string())),
@@ -564,20 +650,27 @@ fn time_left(counts: &RecipientCounts, started_ms: Option<i64>, now_ms: i64) -> 
     })
 }
 
+/// The condition that names the servers that refuse the campaign, while it goes on through others or is stopped.
+fn refused_by_servers(verdict: &Verdict, report: Option<&CampaignReport>) -> Option<Condition> {
+    let bars = &report?.bars;
+    let first = bars.values().next().filter(|_| verdict.state != CampaignState::Completed)?;
+    let mut told = bars.values().take(BARS_TOLD_MAX).map(|bar| bar.message.as_str()).collect::<Vec<_>>().join(" ");
+    if bars.len() > BARS_TOLD_MAX {
+        told.push_str(&format!(" {} more servers refuse it.", bars.len() - BARS_TOLD_MAX));
+    }
+    Some(Condition::new(ConditionType::RefusedByServer, ConditionStatus::True, first.reason, told))
+}
+
 /// What became of the recipients, in one sentence; unknown ones are never silent.
 fn completion(verdict: &Verdict, counts: &RecipientCounts) -> String {
     if verdict.state != CampaignState::Completed {
-        return "Not every recipient has an end yet.".to_owned();
+        return "Not every recipient has a final outcome yet.".to_owned();
     }
     let mut parts = vec![format!("{} accepted", counts.accepted)];
-    let named =
-        [(counts.rejected, "rejected"), (counts.expired, "given up after all tries"), (counts.render_failed, "with a failed template")];
-    parts.extend(named.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
-    if counts.unknown > 0 {
-        parts.push(format!("{} unknown (may or may not have been mailed; not sent again)", counts.unknown));
-    }
+    let others = Fate::ALL.into_iter().filter(|fate| fate.is_final() && *fate != Fate::Accepted && counts.of(*fate) > 0);
+    parts.extend(others.map(|fate| format!("{} {}", counts.of(fate), fate.in_words())));
     if counts.resent > 0 {
         parts.push(format!("{} sent again after an unknown outcome", counts.resent));
     }
-    format!("Every recipient has an end: {}.", parts.join(", "))
+    format!("Every recipient has a final outcome: {}.", parts.join(", "))
 }

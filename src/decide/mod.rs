@@ -17,6 +17,7 @@ use crate::resources::{
     Campaign, Key, Plan, Rate, Reason, SendingServer,
     campaign::{CampaignStatus, RecipientCounts},
     plan::PlanStatus,
+    resume::Resume,
     sending_server::SendingServerStatus,
 };
 
@@ -126,6 +127,10 @@ pub struct CampaignInput {
     pub recorded: Option<Recorded>,
     /// The status that was written last, by this process or the one before.
     pub previous: Option<CampaignStatus>,
+    /// What a person asks, as the value of the annotation or as the command line left it.
+    pub resume: Option<String>,
+    /// The last such value that the ledger has as carried out.
+    pub resume_handled: Option<String>,
     /// Somebody deletes it: what is on the wire ends, nothing new is sent.
     pub deleting: bool,
 }
@@ -154,6 +159,8 @@ pub struct ServerDecision {
     pub routed: bool,
     /// When it is to be probed, milliseconds; never for one that may not be.
     pub probe_at_ms: Option<i64>,
+    /// Whether it is Inactive since its sends fail, and may be tried with one message.
+    pub on_trial: bool,
     /// Whether its probes are as good or bad as they will be: not about to be repeated for the first time.
     pub settled: bool,
     /// When to decide again: the next probe, or the end of the pause after a send failure.
@@ -178,6 +185,10 @@ pub struct OrderIntent {
     pub hold: bool,
     /// The servers that are granted, chosen and Active, with their weights.
     pub servers: Vec<(Key, u32)>,
+    /// The servers that are granted and chosen, Active or not.
+    pub candidates: Vec<Key>,
+    /// What a person asks of the run, and is not carried out yet.
+    pub resume: Option<Resume>,
     /// The key and windows of the plan's limits for this namespace.
     pub plan_limits: Option<(String, Vec<Rate>)>,
 }

@@ -75,8 +75,8 @@ pub struct ServerObservation {
     pub probes_good: bool,
     /// A failure at sending that is not mended yet.
     pub send_failure: Option<SendFailure>,
-    /// The last mended failure: its count, and the messages taken by then.
-    pub mended: Option<(u32, u64)>,
+    /// The last failure after which it was used again, until a message is taken.
+    pub mended: Option<SendFailure>,
     /// Failures that the dispatcher counted, as far as they are handled.
     pub acknowledged_failures: u64,
     /// Probes so far, for jitter.
@@ -98,7 +98,7 @@ impl ServerObservation {
         self.probes += 1;
         self.last_probe_ms = now_ms;
         self.last_probe_began_ms = began_ms;
-        match result {
+        match &result {
             ProbeResult::Succeeded | ProbeResult::NotProbeable => {
                 self.failures = 0;
                 self.successes = self.successes.saturating_add(1);
@@ -106,6 +106,8 @@ impl ServerObservation {
                     self.probes_good = true;
                 }
             }
+            // It talks, and takes no more for now.
+            ProbeResult::Failed(failure) if failure.is_pause() && self.probes_good => {}
             ProbeResult::Failed(_) => {
                 self.successes = 0;
                 self.failures = self.failures.saturating_add(1);
@@ -127,9 +129,9 @@ impl ServerObservation {
     /// Notes that the dispatcher took the server out; `accepted` is what it has taken so far.
     pub fn note_send_failure(&mut self, failure: Failure, count: u64, accepted: u64, now_ms: i64) {
         self.acknowledged_failures = count;
-        let before = match (&self.send_failure, self.mended) {
+        let before = match (&self.send_failure, &self.mended) {
             (Some(open), _) => open.in_a_row,
-            (None, Some((in_a_row, accepted_then))) if accepted_then == accepted => in_a_row,
+            (None, Some(mended)) if mended.accepted_before == accepted => mended.in_a_row,
             _ => 0,
         };
         self.send_failure = Some(SendFailure { at_ms: now_ms, failure, in_a_row: before + 1, accepted_before: accepted });
@@ -144,7 +146,7 @@ impl ServerObservation {
         }
         let pause = match open.in_a_row {
             // That it can be reached says nothing of how much it takes.
-            1 if self.last_probe == Some(ProbeResult::Succeeded) && !open.failure.is_pause() => 0,
+            1 if self.last_probe == Some(ProbeResult::Succeeded) && (!open.failure.is_pause() || open.failure.retry_after.is_some()) => 0,
             count => doubled(probe.retry_after.as_millis(), count.saturating_sub(2), probe.interval.as_millis()),
         };
         let asked = open.failure.retry_after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
@@ -157,9 +159,18 @@ impl ServerObservation {
             return false;
         }
         if let Some(open) = self.send_failure.take() {
-            self.mended = Some((open.in_a_row, accepted));
+            self.mended = Some(SendFailure { accepted_before: accepted, ..open });
         }
         true
+    }
+
+    /// The failure that keeps it Inactive though its probes succeed: sends failed too often in a row, and none has succeeded
+    /// since. One message may show that they do again.
+    #[must_use]
+    pub fn unproven(&self, probe: &EffectiveProbe, accepted: u64) -> Option<&SendFailure> {
+        let failed = self.send_failure.as_ref().or_else(|| self.mended.as_ref().filter(|mended| mended.accepted_before == accepted))?;
+        // One that only takes no more for now is as good as before.
+        (failed.in_a_row >= probe.failure_threshold && !failed.failure.is_pause()).then_some(failed)
     }
 
     /// When the next probe is due, milliseconds.

@@ -5,7 +5,11 @@ mod tests;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::{Observations, ProbeResult, Problem, ServerDecision, ServerInput, grants::Ownership, observe::ServerObservation};
+use super::{
+    Observations, ProbeResult, Problem, ServerDecision, ServerInput,
+    grants::Ownership,
+    observe::{SendFailure, ServerObservation},
+};
 use crate::{
     dispatch::{ServerReport, limits::PACING_WINDOW_MAX_MS},
     providers::Provider as _,
@@ -41,12 +45,14 @@ pub fn decide(
     let failure_threshold = probe.failure_threshold;
     let accepted = acceptance(spec, input, ownership.get(key));
     let may_probe = accepted.is_ok();
+    let taken = observed.report.servers.get(key).map_or(0, |server| server.accepted);
     let hindrance = match &accepted {
         Err(problem) => Some(Hindrance { reason: problem.reason, message: problem.message.clone(), stalled: true }),
-        Ok(()) => probe_hindrance(observation).or_else(|| send_hindrance(observation, probe.failure_threshold)),
+        Ok(()) => probe_hindrance(observation).or_else(|| send_hindrance(observation.unproven(&probe, taken))),
     };
     let active = hindrance.is_none();
-    let routed = active && observation.send_failure.is_none();
+    let on_trial = accepted.is_ok() && observation.probes_good && observation.unproven(&probe, taken).is_some();
+    let routed = (active || on_trial) && observation.send_failure.is_none();
 
     let mut conditions = vec![match &accepted {
         Ok(()) => Condition::new(ConditionType::Accepted, ConditionStatus::True, Reason::Read, "The spec and what it refers to are good."),
@@ -94,7 +100,9 @@ pub fn decide(
         },
         active,
         routed,
+        on_trial,
         settled: accepted.is_err()
+            || on_trial
             || observation.failures >= failure_threshold
             || hindrance.as_ref().is_some_and(|hindrance| hindrance.stalled),
         wake_at_ms: probe_at_ms.into_iter().chain(readmit_at_ms).min(),
@@ -141,13 +149,12 @@ fn probe_hindrance(observation: &ServerObservation) -> Option<Hindrance> {
 }
 
 /// A server whose probes succeed and whose sends keep failing is not Active: it cannot send.
-fn send_hindrance(observation: &ServerObservation, threshold: u32) -> Option<Hindrance> {
-    // One that only takes no more for now is as good as before.
-    let open = observation.send_failure.as_ref().filter(|open| open.in_a_row >= threshold && !open.failure.is_pause())?;
+fn send_hindrance(failed: Option<&SendFailure>) -> Option<Hindrance> {
+    let failed = failed?;
     Some(Hindrance {
         reason: Reason::SendFailed,
-        message: format!("Tests succeed, but messages are refused: {}", open.failure.message),
-        stalled: open.failure.needs_person,
+        message: format!("Probes succeed, but messages are refused: {}", failed.failure.message),
+        stalled: failed.failure.needs_person,
     })
 }
 

@@ -8,11 +8,14 @@ use std::{
 
 use super::{
     Order,
+    guard::Guard,
     lane::LaneRef,
     prepared::{End, InFlight, Prepared},
+    refusals::{Bar, Refusals},
     route::{EligibleSet, RunSeed},
 };
 use crate::{
+    ledger::HeldMessage,
     providers::RunLabel,
     resources::{Key, Reason, campaign::RecipientCounts},
 };
@@ -39,25 +42,54 @@ pub struct Trouble {
     pub message: String,
     /// Whether it is tried again by itself; otherwise the spec has to change.
     pub transient: bool,
+    /// When it is tried again, milliseconds from now, where that is not as usual.
+    pub try_again_ms: Option<i64>,
+}
+
+impl Trouble {
+    /// A trouble that is tried again by itself.
+    pub fn transient(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), transient: true, try_again_ms: None }
+    }
+
+    /// A trouble that lasts until a person acts.
+    pub fn lasting(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), transient: false, try_again_ms: None }
+    }
 }
 
 /// What the ledger knew of the run when it was opened.
 #[derive(Clone, Debug, Default)]
 pub struct Opened {
-    /// The run's number in the ledger.
-    pub run_id: i64,
     /// Recipients by what became of them.
     pub counts: RecipientCounts,
     /// Messages that each server took, by name.
-    pub accepted: BTreeMap<String, u64>,
+    pub accepted: BTreeMap<Arc<str>, u64>,
     /// When the run began, milliseconds.
     pub started_ms: i64,
     /// When it was closed, milliseconds.
     pub closed_ms: Option<i64>,
     /// When the next deferred message is due, milliseconds.
     pub next_due_ms: Option<i64>,
-    /// Claims of an earlier process whose outcome is not known.
-    pub unknown_at_start: u64,
+    /// It was closed before and resumed: nobody is added.
+    pub is_reopened: bool,
+    /// The last request to resume that was carried out.
+    pub resume_handled: Option<String>,
+    /// Servers that may not be used for it, by name.
+    pub bars: BTreeMap<Arc<str>, Bar>,
+    /// What is held.
+    pub held: Vec<HeldMessage>,
+}
+
+/// A message that is held.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The recipient.
+    pub recipient: Arc<str>,
+    /// The server that refused it last.
+    pub lane: Option<usize>,
+    /// All that refused it.
+    pub refusals: Refusals,
 }
 
 /// One run.
@@ -76,8 +108,6 @@ pub struct CampaignRun {
     pub phase: Phase,
     /// Counts the feeders, so that what a stopped one still brings is known as such.
     pub feeding: u64,
-    /// The run's number in the ledger.
-    pub run_id: i64,
     /// The servers that may be picked now.
     pub eligible: EligibleSet<LaneRef>,
     /// Rendered messages for which no server is eligible.
@@ -90,6 +120,8 @@ pub struct CampaignRun {
     pub preparing: usize,
     /// Whether its feeder runs: nothing is asked for before.
     pub has_feeder: bool,
+    /// Whether the feeder looks for a recipient of another domain.
+    pub is_seeking: bool,
     /// Whether deferred messages are being fetched.
     pub fetching: bool,
     /// When the next deferred message is due.
@@ -106,10 +138,24 @@ pub struct CampaignRun {
     pub audience_seen: u64,
     /// Recipients by what became of them.
     pub counts: RecipientCounts,
-    /// Messages that each server took in this process, by index.
-    pub accepted_by_lane: BTreeMap<usize, u64>,
-    /// Messages that each server took before, by name.
-    pub accepted_before: BTreeMap<String, u64>,
+    /// Messages that each server took, by name.
+    pub accepted: BTreeMap<Arc<str>, u64>,
+    /// What is known of each server's view of this campaign, by index.
+    pub guards: BTreeMap<usize, Guard>,
+    /// Bars of servers that the routing does not have (yet), by name.
+    pub bars_elsewhere: BTreeMap<Arc<str>, Bar>,
+    /// Messages that are held, by row.
+    pub held: BTreeMap<u64, Held>,
+    /// The last refusal for now of the whole campaign, for status.
+    pub last_refusal: Option<(Reason, String)>,
+    /// Recipients whose template failed and who are not in the ledger yet.
+    pub render_failures: u64,
+    /// It was closed before and resumed: nobody is added.
+    pub is_reopened: bool,
+    /// The last request to resume that was carried out.
+    pub resume_handled: Option<String>,
+    /// The ledger is being asked to resume it.
+    pub is_resuming: bool,
     /// What stops it, if anything.
     pub trouble: Option<Trouble>,
     /// When a transient trouble is tried again, milliseconds.
@@ -120,8 +166,6 @@ pub struct CampaignRun {
     pub completed_ms: Option<i64>,
     /// Rows that were added after completion.
     pub added_later: u64,
-    /// Claims of an earlier process whose outcome is not known.
-    pub unknown_at_start: u64,
     /// The ledger is being asked to close it.
     pub closing: bool,
     /// The control plane has no such campaign any more.
@@ -142,13 +186,13 @@ impl CampaignRun {
             order,
             phase: Phase::Opening,
             feeding: 0,
-            run_id: 0,
             eligible: EligibleSet::new([]),
             unassigned: VecDeque::new(),
             waiting: 0,
             requested: 0,
             preparing: 0,
             has_feeder: false,
+            is_seeking: false,
             fetching: false,
             next_due_ms: None,
             in_flight: 0,
@@ -157,49 +201,76 @@ impl CampaignRun {
             audience_progress: None,
             audience_seen: 0,
             counts: RecipientCounts::default(),
-            accepted_by_lane: BTreeMap::new(),
-            accepted_before: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            guards: BTreeMap::new(),
+            bars_elsewhere: BTreeMap::new(),
+            held: BTreeMap::new(),
+            last_refusal: None,
+            render_failures: 0,
+            is_reopened: false,
+            resume_handled: None,
+            is_resuming: false,
             trouble: None,
             try_again_ms: None,
             started_ms: None,
             completed_ms: None,
             added_later: 0,
-            unknown_at_start: 0,
             closing: false,
             retired: false,
             mail_from: BTreeMap::new(),
         }
     }
 
-    /// Takes over what the ledger knows.
-    pub fn open(&mut self, opened: Opened) {
-        self.run_id = opened.run_id;
+    /// Takes over what the ledger knows; `lane_of` finds a server by its name.
+    pub fn open(&mut self, opened: Opened, lane_of: impl Fn(&str) -> Option<usize>) {
         self.counts = opened.counts;
-        self.accepted_before = opened.accepted;
         self.started_ms = Some(opened.started_ms);
         self.completed_ms = opened.closed_ms;
         self.next_due_ms = opened.next_due_ms;
-        self.unknown_at_start = opened.unknown_at_start;
+        self.is_reopened = opened.is_reopened;
+        self.resume_handled = opened.resume_handled;
+        for (name, count) in &opened.accepted {
+            if let Some(lane) = lane_of(name) {
+                self.guards.entry(lane).or_default().has_accepted = *count > 0;
+            }
+        }
+        self.accepted = opened.accepted;
+        for (name, bar) in opened.bars {
+            match lane_of(&name) {
+                Some(lane) => self.guards.entry(lane).or_default().bar = Some(bar),
+                None => drop(self.bars_elsewhere.insert(name, bar)),
+            }
+        }
+        for HeldMessage { seq, recipient, refusals } in opened.held {
+            let refusals = Refusals::from_json(Some(&refusals));
+            let lane = refusals.last().and_then(|refused| lane_of(&refused.server));
+            self.held.insert(seq, Held { recipient: recipient.into(), lane, refusals });
+        }
         self.phase = if opened.closed_ms.is_some() { Phase::Closed } else { Phase::Resting };
     }
 
-    /// The end of a try that is to be repeated after `delay`, or that was the last.
-    pub fn defer(&mut self, flight: &InFlight, delay: Option<Duration>, now_ms: i64, unknown: bool) -> End {
-        match delay {
-            Some(delay) => {
-                let at_ms = now_ms + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2);
-                self.counts.deferred += 1;
-                End::Deferred { at_ms, fields: flight.fields.clone(), unknown }
-            }
-            None if unknown => {
-                self.counts.unknown += 1;
-                End::Unknown
-            }
-            None => {
-                self.counts.expired += 1;
-                End::Expired
-            }
+    /// What becomes of a try that is to be repeated after `delay`, or that was the last.
+    #[must_use]
+    pub fn defer(flight: &InFlight, delay: Option<Duration>, now_ms: i64, is_unknown: bool) -> End {
+        let fields = flight.fields.clone();
+        match delay.map(|delay| now_ms + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2)) {
+            Some(at_ms) if is_unknown => End::Resend { at_ms, fields },
+            Some(at_ms) => End::Deferred { at_ms, fields },
+            None if is_unknown => End::Unknown,
+            None => End::Expired,
         }
+    }
+
+    /// Whether a server may be picked for this campaign now.
+    #[must_use]
+    pub fn is_open_at(&self, lane: usize, now_ms: i64) -> bool {
+        self.guards.get(&lane).is_none_or(|guard| guard.is_open(now_ms))
+    }
+
+    /// Why a server may not be used for it, if a person has to act.
+    #[must_use]
+    pub fn bar_at(&self, lane: usize) -> Option<&Bar> {
+        self.guards.get(&lane).and_then(|guard| guard.bar.as_ref())
     }
 
     /// A deferred message is due at this time.
@@ -207,7 +278,7 @@ impl CampaignRun {
         self.next_due_ms = Some(self.next_due_ms.map_or(at_ms, |due| due.min(at_ms)));
     }
 
-    /// Whether nothing of it is left anywhere in memory, and the ledger has nothing deferred.
+    /// Whether nothing of it is left anywhere in memory but what is held, and the ledger has nothing deferred.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.phase == Phase::Feeding

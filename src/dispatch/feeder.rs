@@ -2,9 +2,12 @@
 //!
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
-use std::sync::{
-    Arc,
-    mpsc::{self, Receiver, Sender},
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
 };
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -12,7 +15,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     Order,
     campaign::Trouble,
+    guard::domain_of,
     prepared::{Prepared, RenderFailure},
+    refusals::Refusals,
 };
 use crate::{
     audience::{AudienceError, Reader, Recipient, Row},
@@ -25,6 +30,12 @@ use crate::{
 const CHUNK: usize = 32;
 /// Bad rows that are named; all are counted.
 const PROBLEMS_MAX: usize = 1000;
+/// Recipients that are kept in memory while somebody of another domain is looked for.
+const AHEAD_MAX: usize = 10_000;
+/// Rows that are read for that.
+const SEEK_ROWS_MAX: usize = 1_000_000;
+/// Deferred messages that wait in memory for their row; no more are fetched then.
+const PARKED_MAX: usize = 10_000;
 
 /// What the feeder is asked for.
 #[derive(Debug)]
@@ -33,6 +44,8 @@ pub enum Request {
     More(usize),
     /// Render these deferred messages again.
     Due(Vec<DueMessage>),
+    /// One recipient of another domain than this, out of turn.
+    Seek(Arc<str>),
 }
 
 /// What the feeder brings.
@@ -42,6 +55,10 @@ pub enum Fed {
     Messages(Vec<Prepared>, usize, usize),
     /// A recipient whose template failed.
     RenderFailed(RenderFailure),
+    /// A deferred recipient is gone from the audience: the row, and the address.
+    Withdrawn(u64, Arc<str>),
+    /// Nobody of another domain was found; or somebody, who comes as a message that was not asked for.
+    Sought(bool),
     /// How much of the audience is read.
     Progress(Option<f64>, u64),
     /// The audience is read to its end.
@@ -84,6 +101,8 @@ pub struct FeederSpec {
     pub run_id: RunId,
     /// What is sent, and to whom.
     pub order: Arc<Order>,
+    /// The run was closed before: who is not in the ledger is not mailed.
+    pub adds_nobody: bool,
 }
 
 /// Starts the thread. It ends when the sender of requests is dropped.
@@ -98,13 +117,24 @@ pub fn start(
 ) -> std::io::Result<Sender<Request>> {
     let (requests, receiver) = mpsc::channel();
     std::thread::Builder::new().name(format!("feeder-{}", spec.campaign)).spawn(move || {
-        let mut feeder = Feeder { spec, ledger, events, total: 0, duplicates: 0, bad_rows: 0, problems: Vec::new() };
+        let mut feeder = Feeder {
+            spec,
+            ledger,
+            events,
+            total: 0,
+            duplicates: 0,
+            bad_rows: 0,
+            problems: Vec::new(),
+            ahead: VecDeque::new(),
+            parked: HashMap::new(),
+            owed: 0,
+        };
         // A panic in a parser must not leave a campaign that seems to send for ever.
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| feeder.work(&receiver, &runtime)));
         let trouble = worked.unwrap_or_else(|_| {
             let message =
                 "Reading the audience ended with a fault of Mailfleet itself (see the log). Report it, with the row that it stopped at.";
-            Err(Trouble { reason: Reason::AudienceUnreadable, message: message.to_owned(), transient: false })
+            Err(Trouble::lasting(Reason::AudienceUnreadable, message))
         });
         if let Err(trouble) = trouble {
             feeder.send(Fed::Failed(trouble));
@@ -138,15 +168,43 @@ struct Feeder {
     duplicates: u64,
     bad_rows: u64,
     problems: Vec<Problem>,
+    /// Recipients that were read ahead, in the order of the audience.
+    ahead: VecDeque<Met>,
+    /// Deferred messages whose recipient has not come by in this pass, by person.
+    parked: HashMap<String, DueMessage>,
+    /// Deferred messages that the scheduler is not told of yet, so that it hands over no more.
+    owed: usize,
+}
+
+/// A recipient who is to be mailed.
+struct Met {
+    recipient: Recipient,
+    seq: Option<u64>,
+    attempt: u32,
+}
+
+/// What reading one more row of the audience brought.
+enum Step {
+    /// Somebody to be mailed.
+    Met(Box<Met>),
+    /// Nobody to be mailed.
+    Nobody,
+    /// The audience is read.
+    End,
+}
+
+/// What two addresses of one person have in common.
+fn person(address: &str) -> String {
+    address.to_lowercase()
 }
 
 fn ledger_trouble(error: &LedgerError) -> Trouble {
-    Trouble { reason: Reason::LedgerUnavailable, message: error.to_string(), transient: true }
+    Trouble::transient(Reason::LedgerUnavailable, error.to_string())
 }
 
 fn audience_trouble(error: AudienceError) -> Trouble {
     let message = if error.transient { format!("{}; it is tried again by itself", error.message) } else { error.message };
-    Trouble { reason: error.reason, message, transient: error.transient }
+    Trouble { reason: error.reason, message, transient: error.transient, try_again_ms: None }
 }
 
 impl Feeder {
@@ -160,86 +218,171 @@ impl Feeder {
         let mut audience = Some(Reader::open(&self.spec.order.input, runtime).map_err(audience_trouble)?);
         while let Ok(request) = requests.recv() {
             match request {
-                Request::Due(due) => self.render_due(due),
-                Request::More(count) => {
-                    if let Some(reader) = &mut audience {
-                        let ended = self.read(reader, &mut seen, count)?;
-                        if ended {
-                            audience = None;
-                            self.end(seen.not_met());
-                        }
-                    }
-                }
+                Request::Due(due) => self.take_due(due, &seen, audience.is_none())?,
+                Request::Seek(domain) => self.seek(&domain, &mut audience, &mut seen)?,
+                Request::More(count) => self.read(count, &mut audience, &mut seen)?,
             }
         }
         Ok(())
     }
 
-    fn end(&mut self, not_met: Vec<u64>) {
+    fn end(&mut self, seen: &Seen) {
+        for (_, message) in std::mem::take(&mut self.parked) {
+            self.withdraw(&message);
+        }
+        let owed = std::mem::take(&mut self.owed);
+        self.render_due(Vec::new(), owed);
         let problems = std::mem::take(&mut self.problems);
+        let not_met = seen.not_met();
         self.send(Fed::AudienceEnd { total: self.total, duplicates: self.duplicates, bad_rows: self.bad_rows, not_met, problems });
     }
 
-    /// Reads on until `count` recipients were found that are to be mailed; true at the end of the audience.
-    fn read(&mut self, reader: &mut Reader, seen: &mut Seen, count: usize) -> Result<bool, Trouble> {
-        let mut found = 0;
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let mut skipped = 0_u32;
-        while found < count {
-            let Some(row) = reader.next() else {
-                self.flush(&mut chunk);
-                return Ok(true);
-            };
-            let recipient = match row.map_err(audience_trouble)? {
-                Row::Recipient(recipient) => recipient,
-                Row::Bad { line, why } => {
-                    self.bad_rows += 1;
-                    if self.problems.len() < PROBLEMS_MAX {
-                        self.problems.push(Problem { line, what: why });
-                    }
-                    continue;
-                }
-            };
-            let (seq, attempt) = match seen.check(recipient.address.as_str()).map_err(|e| ledger_trouble(&e))? {
-                Sighting::Duplicate => {
-                    self.duplicates += 1;
-                    continue;
-                }
-                Sighting::AlreadyClaimed => {
-                    self.total += 1;
-                    skipped += 1;
-                    // A long way over those already mailed is shown as progress too.
-                    if skipped.is_multiple_of(10_000) {
-                        self.send(Fed::Progress(reader.progress(), self.total));
-                    }
-                    continue;
-                }
-                Sighting::Resend { seq, attempt } => (Some(seq), attempt + 1),
-                Sighting::New => (None, 1),
-            };
-            self.total += 1;
-            found += 1;
-            match self.render(&recipient, seq, false, attempt) {
-                Ok(message) => chunk.push(message),
-                Err(message) => {
-                    // Asked for and brought, though not as a message.
-                    self.send(Fed::Messages(Vec::new(), 1, 0));
-                    self.send(Fed::RenderFailed(RenderFailure {
-                        seq,
-                        was_deferred: false,
-                        recipient: recipient.address.as_str().into(),
-                        attempt,
-                        message,
-                    }));
-                }
+    fn withdraw(&self, message: &DueMessage) {
+        self.send(Fed::Withdrawn(message.seq, message.recipient.as_str().into()));
+    }
+
+    /// Whose row has come by in this pass is rendered; whose has not waits for it, and is withdrawn when none came.
+    fn take_due(&mut self, due: Vec<DueMessage>, seen: &Seen, is_read: bool) -> Result<(), Trouble> {
+        let count = due.len();
+        let mut met = Vec::with_capacity(count);
+        for message in due {
+            if seen.has_met(&message.recipient).map_err(|e| ledger_trouble(&e))? == Some(true) {
+                met.push(message);
+            } else if is_read {
+                self.withdraw(&message);
+            } else {
+                self.parked.insert(person(&message.recipient), message);
             }
+        }
+        let done = if self.parked.len() < PARKED_MAX { count } else { met.len() };
+        self.owed += count - done;
+        self.render_due(met, done);
+        Ok(())
+    }
+
+    /// Renders what was waiting for this row.
+    fn unpark(&mut self, address: &str) {
+        if !self.parked.is_empty()
+            && let Some(message) = self.parked.remove(&person(address))
+        {
+            let owed = std::mem::take(&mut self.owed);
+            self.render_due(vec![message], owed);
+        }
+    }
+
+    /// Brings `count` recipients that are to be mailed, or as many as there are.
+    fn read(&mut self, count: usize, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<(), Trouble> {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut found = 0;
+        let mut is_over = false;
+        while found < count && !is_over {
+            let met = match self.ahead.pop_front() {
+                Some(met) => met,
+                None => match self.step(audience, seen)? {
+                    Step::Met(met) => *met,
+                    Step::Nobody => continue,
+                    Step::End => {
+                        is_over = true;
+                        continue;
+                    }
+                },
+            };
+            found += 1;
+            self.bring(met, &mut chunk);
             if chunk.len() == CHUNK {
                 self.flush(&mut chunk);
             }
         }
         self.flush(&mut chunk);
-        self.send(Fed::Progress(reader.progress(), self.total));
-        Ok(false)
+        if is_over {
+            self.end(seen);
+        } else {
+            self.send(Fed::Progress(audience.as_ref().and_then(Reader::progress), self.total));
+        }
+        Ok(())
+    }
+
+    /// Looks through the audience for somebody of another domain than `domain`, and keeps whom it passes.
+    fn seek(&mut self, domain: &str, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<(), Trouble> {
+        let is_other = |met: &Met| *domain_of(met.recipient.address.as_str()) != *domain;
+        let mut found = self.ahead.iter().position(is_other).and_then(|at| self.ahead.remove(at));
+        let mut steps = 0;
+        while found.is_none() && self.ahead.len() < AHEAD_MAX && steps < SEEK_ROWS_MAX {
+            steps += 1;
+            match self.step(audience, seen)? {
+                Step::Met(met) if is_other(&met) => found = Some(*met),
+                Step::Met(met) => self.ahead.push_back(*met),
+                Step::Nobody => {}
+                Step::End => break,
+            }
+        }
+        self.send(Fed::Sought(found.is_some()));
+        if let Some(met) = found {
+            let mut chunk = Vec::new();
+            match self.render(&met.recipient, met.seq, false, met.attempt, Refusals::default()) {
+                Ok(message) => chunk.push(message),
+                Err(message) => self.failed(&met, message),
+            }
+            self.send(Fed::Messages(chunk, 0, 0));
+        }
+        Ok(())
+    }
+
+    fn bring(&self, met: Met, chunk: &mut Vec<Prepared>) {
+        match self.render(&met.recipient, met.seq, false, met.attempt, Refusals::default()) {
+            Ok(message) => chunk.push(message),
+            Err(message) => {
+                // Asked for and brought, though not as a message.
+                self.send(Fed::Messages(Vec::new(), 1, 0));
+                self.failed(&met, message);
+            }
+        }
+    }
+
+    fn failed(&self, met: &Met, message: String) {
+        let recipient = met.recipient.address.as_str().into();
+        self.send(Fed::RenderFailed(RenderFailure { seq: met.seq, was_deferred: false, recipient, message }));
+    }
+
+    /// One row of the audience.
+    fn step(&mut self, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<Step, Trouble> {
+        let Some(reader) = audience else { return Ok(Step::End) };
+        let Some(row) = reader.next() else {
+            *audience = None;
+            return Ok(Step::End);
+        };
+        let recipient = match row.map_err(audience_trouble)? {
+            Row::Recipient(recipient) => recipient,
+            Row::Bad { line, why } => {
+                self.bad_rows += 1;
+                if self.problems.len() < PROBLEMS_MAX {
+                    self.problems.push(Problem { line, what: why });
+                }
+                return Ok(Step::Nobody);
+            }
+        };
+        let (seq, attempt) = match seen.check(recipient.address.as_str()).map_err(|e| ledger_trouble(&e))? {
+            Sighting::Duplicate => {
+                self.duplicates += 1;
+                return Ok(Step::Nobody);
+            }
+            Sighting::AlreadyClaimed => {
+                self.total += 1;
+                // A long way over those already mailed is shown as progress too.
+                if self.total.is_multiple_of(10_000) {
+                    self.send(Fed::Progress(reader.progress(), self.total));
+                }
+                self.unpark(recipient.address.as_str());
+                return Ok(Step::Nobody);
+            }
+            Sighting::New if self.spec.adds_nobody => {
+                return Ok(Step::Nobody);
+            }
+            Sighting::Resend { seq, attempt } => (Some(seq), attempt + 1),
+            Sighting::New => (None, 1),
+        };
+        self.total += 1;
+        Ok(Step::Met(Box::new(Met { recipient, seq, attempt })))
     }
 
     fn flush(&self, chunk: &mut Vec<Prepared>) {
@@ -250,13 +393,15 @@ impl Feeder {
         }
     }
 
-    fn render_due(&self, due: Vec<DueMessage>) {
-        let count = due.len();
-        let mut messages = Vec::with_capacity(count);
+    /// `count` of the messages that were handed over are done with.
+    fn render_due(&self, due: Vec<DueMessage>, count: usize) {
+        let mut messages = Vec::with_capacity(due.len());
         for message in due {
             let attempt = message.attempt + 1;
             let rendered = match message.fields.as_deref().map(Recipient::from_json) {
-                Some(Ok(recipient)) => self.render(&recipient, Some(message.seq), true, attempt),
+                Some(Ok(recipient)) => {
+                    self.render(&recipient, Some(message.seq), true, attempt, Refusals::from_json(message.refusals.as_deref()))
+                }
                 Some(Err(error)) => Err(format!("the fields kept in the ledger cannot be read: {error}")),
                 None => Err("the ledger kept no fields for this recipient".to_owned()),
             };
@@ -267,7 +412,6 @@ impl Feeder {
                         seq: Some(message.seq),
                         was_deferred: true,
                         recipient: message.recipient.into(),
-                        attempt,
                         message: text,
                     }));
                 }
@@ -276,7 +420,14 @@ impl Feeder {
         self.send(Fed::Messages(messages, 0, count));
     }
 
-    fn render(&self, recipient: &Recipient, seq: Option<u64>, was_deferred: bool, attempt: u32) -> Result<Prepared, String> {
+    fn render(
+        &self,
+        recipient: &Recipient,
+        seq: Option<u64>,
+        was_deferred: bool,
+        attempt: u32,
+        refusals: Refusals,
+    ) -> Result<Prepared, String> {
         let order = &self.spec.order;
         let address: Arc<str> = recipient.address.as_str().into();
         let envelope_to = match recipient.address.to_wire() {
@@ -295,6 +446,7 @@ impl Feeder {
             recipient: address.clone(),
             envelope_to,
             fields: recipient.fields.clone(),
+            refusals,
             content: rendered.content.into(),
             needs_8bit: rendered.needs_8bit,
             needs_smtputf8: rendered.needs_smtputf8,

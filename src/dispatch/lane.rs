@@ -1,11 +1,9 @@
 //! One server as the scheduler sees it: who waits for it, whose turn it is, and how much it may take now. Pure.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{prepared::Prepared, window::FlightWindow};
+use crate::resources::Key;
 
 /// A server within a scheduler; its name makes the order and the pick stable over restarts.
 #[derive(Clone, Debug)]
@@ -90,14 +88,20 @@ impl Turns {
         &mut queues[at].messages
     }
 
-    /// The next message whose campaign `may` send now; the turn passes to the next namespace.
-    pub fn pop(&mut self, mut may: impl FnMut(usize) -> bool) -> Option<(usize, Prepared)> {
+    /// The next message that `may` go now, by its campaign and by itself; the turn passes to the next namespace.
+    pub fn pop(&mut self, mut may: impl FnMut(usize) -> bool, fits: impl Fn(usize, &Prepared) -> bool) -> Option<(usize, Prepared)> {
         for at in 0..self.namespaces.len() {
             let queues = &mut self.namespaces[at].1;
-            let Some(turn) = queues.iter().position(|queue| may(queue.campaign)) else { continue };
+            let found = queues.iter().enumerate().find_map(|(turn, queue)| {
+                may(queue.campaign)
+                    .then(|| queue.messages.iter().position(|message| fits(queue.campaign, message)))
+                    .flatten()
+                    .map(|m| (turn, m))
+            });
+            let Some((turn, position)) = found else { continue };
             let Some(mut queue) = queues.remove(turn) else { continue };
             let campaign = queue.campaign;
-            let message = queue.messages.pop_front();
+            let message = if position == 0 { queue.messages.pop_front() } else { queue.messages.remove(position) };
             if !queue.messages.is_empty() {
                 queues.push_back(queue);
             }
@@ -112,6 +116,18 @@ impl Turns {
             }
         }
         None
+    }
+
+    /// Whether a message of a campaign waits that fits.
+    #[must_use]
+    pub fn has(&self, campaign: usize, fits: impl Fn(&Prepared) -> bool) -> bool {
+        let mut queues = self.namespaces.iter().flat_map(|(_, queues)| queues);
+        queues.any(|queue| queue.campaign == campaign && queue.messages.iter().any(&fits))
+    }
+
+    /// Campaigns whose messages wait.
+    pub fn campaigns(&self) -> impl Iterator<Item = usize> + '_ {
+        self.namespaces.iter().flat_map(|(_, queues)| queues).map(|queue| queue.campaign)
     }
 
     /// Takes all messages, or those of one campaign.
@@ -134,8 +150,12 @@ impl Turns {
 
 /// A server within the scheduler.
 pub struct Lane {
+    /// The server's key.
+    pub key: Key,
     /// Its name and index.
     pub lane: LaneRef,
+    /// The host behind it: two servers of one host are one opinion of a recipient.
+    pub host: Arc<str>,
     /// Who waits for it.
     pub turns: Turns,
     /// How many messages it may have on the wire.
@@ -146,6 +166,10 @@ pub struct Lane {
     pub return_path: Option<Arc<str>>,
     /// Whether the control plane routes through it.
     pub routed: bool,
+    /// The control plane has no such server any more: it goes when its wire is empty.
+    pub is_gone: bool,
+    /// It is Inactive since its sends fail, and one message alone is to show whether they still do.
+    pub is_on_trial: bool,
     /// Failures that the dispatcher saw, and how many of them the control plane knew of when it last routed.
     pub failures: u64,
     /// See `failures`.
@@ -156,6 +180,10 @@ pub struct Lane {
     pub exhausted_until: Option<i64>,
     /// Pacing: nothing before this time.
     pub not_before_ms: i64,
+    /// Since an outcome was unknown, until one is known again.
+    pub caution: Option<Caution>,
+    /// Fewer connections than configured, since the server refused more.
+    pub connections_known: Option<KnownConnections>,
     /// Messages on the wire.
     pub in_flight: usize,
     /// Calls of `deliver` under way.
@@ -174,11 +202,137 @@ pub struct Lane {
     pub fingerprint: u64,
 }
 
+/// After an unknown outcome a server rests, and is then tried with one message alone: each answer that nobody can read costs a
+/// recipient, who may or may not have been mailed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caution {
+    /// It rests until then, milliseconds; none once that is over.
+    pub until_ms: Option<i64>,
+    /// How long it rests, milliseconds: doubled each time.
+    pub rest_ms: i64,
+}
+
+/// The first rest after an unknown outcome, and the longest, milliseconds.
+const CAUTION_MS: i64 = 10_000;
+const CAUTION_MAX_MS: i64 = 300_000;
+
+/// Connections that a server took when it refused one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownConnections {
+    /// So many.
+    pub count: usize,
+    /// When one more is tried, milliseconds.
+    pub more_at_ms: i64,
+}
+
+/// Between two tries whether a server takes one more connection than it did, milliseconds.
+const MORE_CONNECTIONS_MS: i64 = 60_000;
+
 impl Lane {
+    /// A server of which nothing is known.
+    #[must_use]
+    pub fn new(key: &Key, id: usize, now_ms: i64) -> Self {
+        Self {
+            key: key.clone(),
+            lane: LaneRef { name: key.to_string().into(), id },
+            host: "".into(),
+            turns: Turns::default(),
+            window: FlightWindow::default(),
+            connections: 1,
+            return_path: None,
+            routed: false,
+            is_gone: false,
+            is_on_trial: false,
+            failures: 0,
+            acknowledged: 0,
+            readmitted_ms: now_ms,
+            exhausted_until: None,
+            not_before_ms: 0,
+            caution: None,
+            connections_known: None,
+            in_flight: 0,
+            deliveries: 0,
+            last_sign_of_life_ms: now_ms,
+            stall_after_ms: 10_000,
+            accepted: 0,
+            users: 0,
+            batch_max: 1,
+            fingerprint: 0,
+        }
+    }
+
     /// Whether it may be picked.
     #[must_use]
     pub fn is_eligible(&self) -> bool {
-        self.routed && self.acknowledged == self.failures && self.exhausted_until.is_none()
+        self.routed && self.acknowledged == self.failures && self.exhausted_until.is_none() && self.resting_until().is_none()
+    }
+
+    /// Whether one message alone is to show that it works.
+    #[must_use]
+    pub fn is_careful(&self) -> bool {
+        self.caution.is_some() || self.is_on_trial
+    }
+
+    /// Until when it rests since an outcome was unknown; the end is noticed by [`Lane::wake`].
+    fn resting_until(&self) -> Option<i64> {
+        self.caution.and_then(|caution| caution.until_ms)
+    }
+
+    /// An outcome is unknown: it rests, whatever probes say.
+    pub fn note_unknown(&mut self, asked_ms: i64, now_ms: i64) {
+        let rest_ms = match self.caution {
+            // One incident, of which the rest of the wire follows.
+            Some(Caution { until_ms: Some(until), .. }) if until > now_ms => return,
+            Some(Caution { rest_ms, .. }) => (rest_ms * 2).min(CAUTION_MAX_MS),
+            None => CAUTION_MS,
+        };
+        self.caution = Some(Caution { until_ms: Some(now_ms + rest_ms.max(asked_ms)), rest_ms });
+    }
+
+    /// A rest that is over at this time; true when there was one.
+    pub fn wake(&mut self, now_ms: i64) -> bool {
+        match &mut self.caution {
+            Some(caution) if caution.until_ms.is_some_and(|until| until <= now_ms) => {
+                caution.until_ms = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// When a rest ends.
+    #[must_use]
+    pub fn wakes_at_ms(&self) -> Option<i64> {
+        self.resting_until()
+    }
+
+    /// Connections that it may have at a time now.
+    #[must_use]
+    pub fn connections_now(&self) -> usize {
+        self.connections_known.map_or(self.connections, |known| known.count.min(self.connections))
+    }
+
+    /// The server refused one connection more than are open. False when none was.
+    pub fn note_too_many_connections(&mut self, now_ms: i64) -> bool {
+        // The one that was refused is among them.
+        let open = self.deliveries.saturating_sub(1).min(self.connections_now());
+        if open == 0 {
+            return false;
+        }
+        self.connections_known = Some(KnownConnections { count: open, more_at_ms: now_ms + MORE_CONNECTIONS_MS });
+        true
+    }
+
+    /// Tries one connection more, after a while.
+    pub fn try_more_connections(&mut self, now_ms: i64) {
+        if let Some(known) = &mut self.connections_known
+            && known.more_at_ms <= now_ms
+        {
+            *known = KnownConnections { count: known.count + 1, more_at_ms: now_ms + MORE_CONNECTIONS_MS };
+            if known.count >= self.connections {
+                self.connections_known = None;
+            }
+        }
     }
 }
 
@@ -195,6 +349,3 @@ pub fn batches<T>(mut messages: Vec<T>, batch_max: usize) -> Vec<Vec<T>> {
     }
     batches
 }
-
-/// Counts by name, for reports.
-pub type Tally = BTreeMap<Arc<str>, u64>;

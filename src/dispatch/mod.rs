@@ -1,15 +1,18 @@
 //! Which server, how fast, what on failure.
 //!
-//! The data plane. `route`, `limits`, `warmup`, `retry`, `window` and `scheduler` are pure; `feeder` reads the audience and
+//! The data plane. `route`, `limits`, `warmup`, `retry`, `guard`, `window` and `scheduler` are pure; `feeder` reads the audience and
 //! renders on a thread of its own; `sender` is the one task that ties them to the ledger and to the servers. The control
 //! plane hands in a [`Routing`] and reads a [`Report`].
 
 pub mod campaign;
 pub mod feeder;
+pub mod guard;
 pub mod lane;
+pub mod likeness;
 pub mod limits;
 pub mod moves;
 pub mod prepared;
+pub mod refusals;
 pub mod report;
 pub mod retry;
 pub mod route;
@@ -28,6 +31,7 @@ pub use sender::{Dispatch, Event};
 
 use crate::{
     audience::Input,
+    ledger::Resumption,
     message::Template,
     providers::Server,
     resources::{
@@ -54,6 +58,10 @@ pub struct RouteServer {
     pub routed: bool,
     /// The failures that the control plane knew of when it routed.
     pub acknowledged_failures: u64,
+    /// It is Inactive since its sends fail, and is tried with one message alone.
+    pub is_on_trial: bool,
+    /// The host behind it: two servers of one host are one opinion of a recipient.
+    pub host: Arc<str>,
     /// Its windows.
     pub rates: Vec<Rate>,
     /// Changes when the windows do.
@@ -77,8 +85,12 @@ pub struct Order {
     pub fingerprint: u64,
     /// True: nothing new is sent (suspended, stopped, no server); what is on the wire ends.
     pub hold: bool,
-    /// The servers that it may use, with their weights.
+    /// The servers that it may use now, with their weights.
     pub servers: Vec<(Key, u32)>,
+    /// The servers that are granted and chosen, Active or not: whoever one of them may yet take is not given up.
+    pub candidates: Vec<Key>,
+    /// What a person asks of a run that was stopped.
+    pub resume: Option<Resumption>,
     /// To whom.
     pub input: Input,
     /// What.

@@ -30,6 +30,11 @@ impl Moves {
         *moves += 1;
         *moves > FREE_MOVES
     }
+
+    /// Forgets a campaign that is over.
+    pub fn forget(&mut self, campaign: usize) {
+        self.0.retain(|(of, _), _| *of != campaign);
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::audience::Fields;
+use super::refusals::Refusals;
+use crate::{audience::Fields, ledger::Disposition};
 
 /// A rendered message that waits to be claimed.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Prepared {
     pub envelope_to: Arc<str>,
     /// The template fields, to be kept in the ledger while the message is deferred.
     pub fields: Fields,
+    /// The servers that refused it.
+    pub refusals: Refusals,
     /// The message.
     pub content: Arc<[u8]>,
     /// See [`crate::providers::Outgoing::needs_8bit`].
@@ -36,8 +39,6 @@ pub struct RenderFailure {
     pub was_deferred: bool,
     /// The recipient.
     pub recipient: Arc<str>,
-    /// Which try it would have been.
-    pub attempt: u32,
     /// What failed.
     pub message: String,
 }
@@ -57,6 +58,8 @@ pub struct InFlight {
     pub recipient: Arc<str>,
     /// The template fields.
     pub fields: Fields,
+    /// The servers that refused it.
+    pub refusals: Refusals,
     /// When it was claimed, milliseconds.
     pub claimed_ms: i64,
 }
@@ -70,41 +73,15 @@ pub struct Ended {
     pub seq: Option<u64>,
     /// The recipient.
     pub recipient: Arc<str>,
-    /// Which try it was, from 1.
-    pub attempt: u32,
-    /// The server's index.
+    /// The server's index; none for what no server's answer led to.
     pub lane: Option<usize>,
+    /// Whether it ends a claim, which counts as one without an outcome until this is durable.
+    pub is_of_claim: bool,
     /// What became of it.
     pub end: End,
     /// The server's reply, or what went wrong.
     pub reply: Option<String>,
 }
 
-/// The ways in which a try ends.
-#[derive(Debug)]
-pub enum End {
-    /// A server has it.
-    Accepted,
-    /// A server refused it for good.
-    Rejected,
-    /// No try is left.
-    Expired,
-    /// It may have been mailed, and is not sent again.
-    Unknown,
-    /// Its template failed.
-    RenderFailed,
-    /// Another try comes.
-    Deferred {
-        /// When, milliseconds.
-        at_ms: i64,
-        /// Kept for then.
-        fields: Fields,
-        /// Whether it may have been mailed already (`Resend`).
-        unknown: bool,
-    },
-    /// It was certainly not sent, and goes to another server at once; the try does not count.
-    Returned {
-        /// Kept for then.
-        fields: Fields,
-    },
-}
+/// What becomes of a message, with its fields as they are in memory.
+pub type End = Disposition<Fields>;

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{
-    campaign::{Phase, Trouble},
+    campaign::{CampaignRun, Phase, Trouble},
+    refusals::Bar,
     scheduler::Scheduler,
 };
 use crate::{
@@ -30,7 +31,7 @@ pub struct Report {
 const RETRY_SOON_MS: i64 = 3000;
 
 /// What a run waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// Nothing: it sends.
     No,
@@ -40,6 +41,8 @@ pub enum Waiting {
     ForLimits(i64),
     /// All that is left is deferred until then, milliseconds.
     ForRetry(i64),
+    /// Its servers refuse it for now, in these words.
+    ForRefusal(String),
 }
 
 /// A run of a campaign.
@@ -69,8 +72,10 @@ pub struct CampaignReport {
     pub completed_ms: Option<i64>,
     /// Rows that were added after completion.
     pub added_later: u64,
-    /// Claims of an earlier process whose outcome is not known.
-    pub unknown_at_start: u64,
+    /// Servers that may not be used for it until a person acts, and why.
+    pub bars: BTreeMap<Key, Bar>,
+    /// The last request to resume that was carried out.
+    pub resume_handled: Option<String>,
 }
 
 /// A server.
@@ -105,9 +110,10 @@ impl ServerReport {
 impl Scheduler {
     /// The state now.
     pub fn report(&mut self, now_ms: i64, ledger_problem: Option<LedgerError>) -> Report {
-        let servers = (0..self.lanes.len())
-            .map(|index| {
-                let lane = &self.lanes[index];
+        let servers = self
+            .lanes
+            .values()
+            .map(|lane| {
                 let limiter = self.limiters.get_mut(&lane.lane.name);
                 let (limit_left, used, warmup_left) = limiter
                     .map_or((None, Vec::new(), None), |limiter| (limiter.left(now_ms), limiter.used(now_ms), limiter.warmup_left(now_ms)));
@@ -121,7 +127,7 @@ impl Scheduler {
                     eligible: lane.is_eligible(),
                     failures: lane.failures,
                 };
-                (self.lane_keys[index].clone(), report)
+                (lane.key.clone(), report)
             })
             .collect();
         let mut campaigns = BTreeMap::new();
@@ -138,15 +144,7 @@ impl Scheduler {
 
     fn campaign_report(&self, index: usize, plan_until: Option<i64>, now_ms: i64) -> Option<CampaignReport> {
         let campaign = self.campaign(index)?;
-        let mut accepted: BTreeMap<Key, u64> = BTreeMap::new();
-        for (name, count) in &campaign.accepted_before {
-            if let Some((namespace, name)) = name.split_once('/') {
-                *accepted.entry(Key::new(namespace, name)).or_default() += count;
-            }
-        }
-        for (lane, count) in &campaign.accepted_by_lane {
-            *accepted.entry(self.lane_keys[*lane].clone()).or_default() += count;
-        }
+        let accepted = campaign.accepted.iter().filter_map(|(name, count)| Some((key_of(name)?, *count))).collect();
         let mut counts = campaign.counts.clone();
         counts.sending = campaign.in_flight as u64;
         Some(CampaignReport {
@@ -162,8 +160,15 @@ impl Scheduler {
             started_ms: campaign.started_ms,
             completed_ms: campaign.completed_ms,
             added_later: campaign.added_later,
-            unknown_at_start: campaign.unknown_at_start,
+            bars: self.bars(campaign),
+            resume_handled: campaign.resume_handled.clone(),
         })
+    }
+
+    fn bars(&self, campaign: &CampaignRun) -> BTreeMap<Key, Bar> {
+        let here = campaign.guards.iter().filter_map(|(lane, guard)| Some((self.lanes.get(lane)?.key.clone(), guard.bar.clone()?)));
+        let elsewhere = campaign.bars_elsewhere.iter().filter_map(|(name, bar)| Some((key_of(name)?, bar.clone())));
+        here.chain(elsewhere).collect()
     }
 
     fn waiting(&self, index: usize, plan_until: Option<i64>, now_ms: i64) -> Waiting {
@@ -175,8 +180,22 @@ impl Scheduler {
             return Waiting::ForLimits(until);
         }
         if campaign.eligible.is_empty() {
-            let lanes = campaign.order.servers.iter().filter_map(|(key, _)| self.lane_index.get(key)).map(|lane| &self.lanes[*lane]);
-            return lanes.filter_map(|lane| lane.exhausted_until).min().map_or(Waiting::ForServer, Waiting::ForLimits);
+            let usable = campaign
+                .order
+                .servers
+                .iter()
+                .filter_map(|(key, _)| self.lane_index.get(key))
+                .filter(|lane| campaign.bar_at(**lane).is_none());
+            let lanes: Vec<_> = usable.filter_map(|index| Some((index, self.lanes.get(index)?))).collect();
+            if let Some(until) = lanes.iter().filter_map(|(_, lane)| lane.exhausted_until).min() {
+                return Waiting::ForLimits(until);
+            }
+            if let Some((_, message)) =
+                campaign.last_refusal.as_ref().filter(|_| lanes.iter().any(|(lane, _)| !campaign.is_open_at(**lane, now_ms)))
+            {
+                return Waiting::ForRefusal(message.clone());
+            }
+            return Waiting::ForServer;
         }
         match campaign.next_due_ms {
             Some(due) if due > now_ms + RETRY_SOON_MS && campaign.audience_done && campaign.waiting == 0 && campaign.preparing == 0 => {
@@ -185,6 +204,11 @@ impl Scheduler {
             _ => Waiting::No,
         }
     }
+}
+
+/// The key of a server's name in the ledger.
+fn key_of(name: &str) -> Option<Key> {
+    name.split_once('/').map(|(namespace, name)| Key::new(namespace, name))
 }
 
 /// A clock that never steps back: wall time at the start, then the steady clock.

@@ -3,23 +3,30 @@
 //! What happens arrives as a call; what is to be done is left in [`Scheduler::take_actions`] and [`Scheduler::plan`].
 //! Messages flow: feeder → `prepared` → the queue of the picked server → `plan` (a claim) → `committed` → the wire →
 //! `outcome` → the next `plan`. Nothing leaves before its claim is durable.
+//!
+//! Campaigns and servers have numbers that are never used again in a process, so that a late answer finds nobody else.
 
 mod commits;
+mod held;
+mod outcomes;
 mod routing;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    campaign::{CampaignRun, Phase, Trouble},
-    lane::Lane,
+    campaign::{CampaignRun, Opened, Phase, Trouble},
+    guard::domain_of,
+    lane::{Lane, LaneRef},
     limits::Limiter,
     moves::Moves,
     prepared::{End, Ended, InFlight, Prepared, RenderFailure},
-    retry, route,
+    refusals::Bar,
+    route::{self, EligibleSet},
 };
 use crate::{
-    providers::{Delivered, Failure, Outcome, Outgoing},
-    resources::{Key, Reason, campaign::WhenOutcomeIsUnknown},
+    ledger::Resumption,
+    providers::{Failure, Outgoing},
+    resources::{Key, Reason, fate::Fate},
 };
 
 /// Messages of a campaign that wait, rendered, for a server: enough to keep the wire busy, little enough to hold in memory.
@@ -45,6 +52,8 @@ pub enum Action {
     Feed(usize),
     /// Ask the feeder for so many more messages.
     More(usize, usize),
+    /// Ask the feeder for one recipient of another domain, out of turn.
+    Seek(usize, Arc<str>),
     /// Stop the feeder, and give back what it had leased from the ledger. True: deferred messages are being fetched for it,
     /// and these are to be given back as well. No feeder may start before.
     Unfeed(usize, bool),
@@ -56,8 +65,14 @@ pub enum Action {
     ServerFailed(Key, Failure, u64),
     /// A closed run was edited: count the rows that its audience has now and that are not mailed.
     CountAdded(usize),
-    /// Everything of the run has an end: close it in the ledger.
+    /// Everything of the run has a final outcome: close it in the ledger.
     Close(usize),
+    /// Carry out what a person asked of the run, then call [`Scheduler::resumed`].
+    Resume(usize, Resumption),
+    /// The run is gone from here: forget what is kept for it.
+    Forget(usize),
+    /// The server is gone from here: forget what is kept for it.
+    ForgetServer(usize),
 }
 
 /// A claim to be committed.
@@ -80,26 +95,39 @@ pub struct Planned {
     pub outcomes: Vec<Ended>,
     /// Then claims.
     pub claims: Vec<PlannedClaim>,
+    /// Servers that are out of use for a campaign: campaign, server, why.
+    pub bars: Vec<(usize, usize, Bar)>,
+}
+
+/// What a write to the ledger changed in the counts of campaigns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CountChanges {
+    /// Campaign, fate, the server for a final outcome that has one, and so many more or less.
+    pub fates: Vec<(usize, Fate, Option<usize>, i64)>,
+    /// Campaign, and messages sent again though the outcome of the try before is unknown.
+    pub resent: Vec<(usize, i64)>,
 }
 
 /// The state machine.
 pub struct Scheduler {
     ledger_seed: u64,
-    /// Campaign runs by index; none where one was retired.
-    pub(super) campaigns: Vec<Option<CampaignRun>>,
+    pub(super) campaigns: BTreeMap<usize, CampaignRun>,
     pub(super) campaign_index: BTreeMap<Key, usize>,
-    pub(super) lanes: Vec<Lane>,
-    pub(super) lane_keys: Vec<Key>,
+    pub(super) lanes: BTreeMap<usize, Lane>,
     pub(super) lane_index: BTreeMap<Key, usize>,
+    /// The next number of a campaign or server.
+    next_index: usize,
     pub(super) limiters: BTreeMap<Arc<str>, Limiter>,
     in_flight: Vec<Option<InFlight>>,
     free_tokens: Vec<usize>,
     /// Claims whose outcome is not durable yet.
     unresolved: usize,
     pending: Vec<Ended>,
+    pending_bars: Vec<(usize, usize, Bar)>,
     pending_since_ms: i64,
     /// Since when claims wait for company.
     ready_since_ms: Option<i64>,
+    /// Whose turn it is to claim first.
     first_lane: usize,
     moves: Moves,
     /// When a plan's limit lets a message through that waits for nothing else.
@@ -111,21 +139,22 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// An empty scheduler. `usage` is what left in past minutes, by limiter key.
+    /// An empty scheduler.
     #[must_use]
     pub fn new(ledger_seed: u64) -> Self {
         Self {
             ledger_seed,
-            campaigns: Vec::new(),
+            campaigns: BTreeMap::new(),
             campaign_index: BTreeMap::new(),
-            lanes: Vec::new(),
-            lane_keys: Vec::new(),
+            lanes: BTreeMap::new(),
             lane_index: BTreeMap::new(),
+            next_index: 0,
             limiters: BTreeMap::new(),
             in_flight: Vec::new(),
             free_tokens: Vec::new(),
             unresolved: 0,
             pending: Vec::new(),
+            pending_bars: Vec::new(),
             pending_since_ms: 0,
             ready_since_ms: None,
             first_lane: 0,
@@ -151,7 +180,8 @@ impl Scheduler {
     /// Nothing new is claimed from now on; what is on the wire ends.
     pub fn stop(&mut self) {
         self.stopping = true;
-        for index in 0..self.campaigns.len() {
+        let indices: Vec<usize> = self.campaigns.keys().copied().collect();
+        for index in indices {
             self.unfeed(index);
         }
     }
@@ -159,10 +189,15 @@ impl Scheduler {
     // ── what the control plane wants ──
 
     /// The run was found or begun in the ledger.
-    pub fn opened(&mut self, index: usize, opened: super::campaign::Opened) {
-        if let Some(campaign) = self.campaigns.get_mut(index).and_then(Option::as_mut) {
-            campaign.open(opened);
-        }
+    pub fn opened(&mut self, index: usize, opened: Opened, now_ms: i64) {
+        let lanes = &self.lane_index;
+        let lane_of = |name: &str| name.split_once('/').and_then(|(namespace, name)| lanes.get(&Key::new(namespace, name)).copied());
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        campaign.open(opened, lane_of);
+        self.judge_held_anew(index, now_ms);
+        self.stop_if_barred(index, now_ms);
+        self.fit_campaigns(now_ms);
+        self.resume_if_asked(index);
         self.feed(index);
     }
 
@@ -170,11 +205,12 @@ impl Scheduler {
         if self.stopping {
             return;
         }
-        if let Some(campaign) = self.campaigns[index].as_mut()
+        if let Some(campaign) = self.campaigns.get_mut(&index)
             && campaign.phase == Phase::Resting
             && !campaign.order.hold
             && campaign.trouble.is_none()
             && !campaign.retired
+            && !campaign.is_resuming
         {
             campaign.phase = Phase::Feeding;
             campaign.feeding += 1;
@@ -196,13 +232,13 @@ impl Scheduler {
 
     /// The feeder runs and can be asked.
     pub fn feeder_started(&mut self, index: usize) {
-        if let Some(campaign) = self.campaigns[index].as_mut() {
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.has_feeder = campaign.phase == Phase::Feeding;
         }
     }
 
     fn unfeed(&mut self, index: usize) {
-        let Some(campaign) = self.campaigns[index].as_mut() else { return };
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         if campaign.phase != Phase::Feeding {
             return;
         }
@@ -211,11 +247,21 @@ impl Scheduler {
         campaign.unassigned.clear();
         campaign.waiting = 0;
         campaign.has_feeder = false;
+        campaign.is_seeking = false;
         let fetching = std::mem::take(&mut campaign.fetching);
-        for lane in &mut self.lanes {
+        for lane in self.lanes.values_mut() {
             drop(lane.turns.drain(Some(index)));
         }
         self.actions.push(Action::Unfeed(index, fetching));
+    }
+
+    /// A trouble stops the campaign, or makes it wait.
+    fn stop_for(&mut self, index: usize, trouble: Trouble, now_ms: i64) {
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
+            campaign.try_again_ms = trouble.transient.then_some(now_ms + trouble.try_again_ms.unwrap_or(TRY_AGAIN_MS));
+            campaign.trouble = Some(trouble);
+        }
+        self.unfeed(index);
     }
 
     // ── what the feeder brings ──
@@ -226,149 +272,83 @@ impl Scheduler {
         self.campaign(index).is_some_and(|campaign| campaign.feeding == feeding && campaign.phase == Phase::Feeding)
     }
 
-    /// Rendered messages; `requested` of them had been asked for with [`Action::More`].
-    pub fn prepared(&mut self, index: usize, messages: Vec<Prepared>, requested: usize, due: usize) {
-        if let Some(campaign) = self.campaigns[index].as_mut() {
+    /// Rendered messages; `requested` of them had been asked for with [`Action::More`], `due` deferred ones were handled.
+    pub fn prepared(&mut self, index: usize, messages: Vec<Prepared>, requested: usize, due: usize, now_ms: i64) {
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.requested = campaign.requested.saturating_sub(requested);
             campaign.preparing = campaign.preparing.saturating_sub(due);
             campaign.waiting += messages.len();
         }
         for message in messages {
-            self.place(index, message);
+            self.place(index, message, now_ms);
         }
     }
 
     /// A recipient whose template failed.
     pub fn render_failed(&mut self, index: usize, failed: RenderFailure, now_ms: i64) {
-        let RenderFailure { seq, was_deferred, recipient, attempt, message } = failed;
-        if let Some(campaign) = self.campaigns[index].as_mut() {
-            // A claim of an earlier process may have been mailed, whatever its template does now.
-            let count = if seq.is_some() && !was_deferred { &mut campaign.counts.unknown } else { &mut campaign.counts.render_failed };
-            *count += 1;
+        let RenderFailure { seq, was_deferred, recipient, message } = failed;
+        let mut trouble = None;
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.unsettled += 1;
-            if was_deferred {
-                campaign.counts.deferred = campaign.counts.deferred.saturating_sub(1);
+            // A claim of an earlier process may have been mailed, whatever its template does now.
+            if seq.is_none() || was_deferred {
+                campaign.render_failures += 1;
             }
             let max = campaign.order.max_render_errors;
-            if campaign.counts.render_failed > max && campaign.trouble.is_none() {
-                campaign.trouble = Some(Trouble {
-                    reason: Reason::TooManyRenderErrors,
-                    message: format!(
-                        "The templates of more than {max} recipients failed; the last: {message}. Mend the template or the data, or raise content.maxRenderErrors; the rest is then mailed."
+            if campaign.counts.render_failed + campaign.render_failures > max && campaign.trouble.is_none() {
+                trouble = Some(Trouble::lasting(
+                    Reason::TooManyRenderErrors,
+                    format!(
+                        "The templates of more than {max} recipients failed; the last: {message}. Fix the template or the data, or raise content.maxRenderErrors; the rest is then mailed."
                     ),
-                    transient: false,
-                });
-                campaign.try_again_ms = None;
+                ));
             }
         }
-        self.note_ended(
-            Ended { campaign: index, seq, recipient, attempt, lane: None, end: End::RenderFailed, reply: Some(message) },
-            now_ms,
-        );
-        if self.campaign(index).is_some_and(|campaign| campaign.trouble.is_some()) {
-            self.unfeed(index);
+        let ended = Ended { campaign: index, seq, recipient, lane: None, is_of_claim: false, end: End::RenderFailed, reply: Some(message) };
+        self.note_ended(ended, now_ms);
+        if let Some(trouble) = trouble {
+            self.stop_for(index, trouble, now_ms);
         }
+    }
+
+    /// A deferred recipient is gone from the audience.
+    pub fn withdrawn(&mut self, index: usize, seq: u64, recipient: Arc<str>, now_ms: i64) {
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
+            campaign.unsettled += 1;
+        }
+        let ended = Ended { campaign: index, seq: Some(seq), recipient, lane: None, is_of_claim: false, end: End::Withdrawn, reply: None };
+        self.note_ended(ended, now_ms);
     }
 
     /// The audience cannot be read on.
     pub fn feeder_failed(&mut self, index: usize, trouble: Trouble, now_ms: i64) {
-        if let Some(campaign) = self.campaigns[index].as_mut() {
-            campaign.try_again_ms = trouble.transient.then_some(now_ms + TRY_AGAIN_MS);
-            campaign.trouble = Some(trouble);
-        }
-        self.unfeed(index);
+        self.stop_for(index, trouble, now_ms);
     }
 
-    fn place(&mut self, index: usize, message: Prepared) {
-        let Some(campaign) = self.campaigns[index].as_mut() else { return };
-        match route::pick(campaign.seed, &message.recipient, message.attempt, &campaign.eligible) {
-            Some(lane) => self.lanes[lane.id].turns.push(&campaign.namespace, index, message),
-            None => campaign.unassigned.push_back(message),
+    /// Puts a message into the queue of a server.
+    fn place(&mut self, index: usize, message: Prepared, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        if let Some(lane) = campaign.lane_on_trial(&message) {
+            let namespace = campaign.namespace.clone();
+            if let Some(lane) = self.lanes.get_mut(&lane).filter(|lane| lane.is_eligible()) {
+                lane.turns.push_front(&namespace, index, message);
+                return;
+            }
         }
-    }
-
-    // ── what the wire brings ──
-
-    /// The outcome of one message.
-    pub fn outcome(&mut self, delivered: Delivered, now_ms: i64) {
-        let token = usize::try_from(delivered.message.token).unwrap_or(usize::MAX);
-        let Some(flight) = self.in_flight.get_mut(token).and_then(Option::take) else { return };
-        self.free_tokens.push(token);
-        let lane = &mut self.lanes[flight.lane];
-        lane.in_flight -= 1;
-        lane.last_sign_of_life_ms = now_ms;
-        lane.window.note(now_ms, delivered.round_trip);
-        let Some(campaign) = self.campaigns[flight.campaign].as_mut() else { return };
-        campaign.in_flight -= 1;
-        let order = campaign.order.clone();
-        let (end, reply, failure) = match delivered.outcome {
-            Outcome::Accepted { reply } => {
-                campaign.counts.accepted += 1;
-                *campaign.accepted_by_lane.entry(flight.lane).or_default() += 1;
-                lane.accepted += 1;
-                (End::Accepted, Some(reply), None)
-            }
-            Outcome::Refused(refusal) if refusal.is_permanent => {
-                campaign.counts.rejected += 1;
-                (End::Rejected, Some(refusal.reply), None)
-            }
-            Outcome::Refused(refusal) => {
-                let delay = retry::delay(&order.retry, self.ledger_seed, &flight.recipient, flight.attempt, refusal.retry_after);
-                (campaign.defer(&flight, delay, now_ms, false), Some(refusal.reply), None)
-            }
-            Outcome::ServerFailed(failure) if self.moves.note(flight.campaign, flight.seq, failure.reason) => {
-                // It broke line after line: perhaps the message itself is the cause, and must not wander for ever.
-                let delay = retry::delay(&order.retry, self.ledger_seed, &flight.recipient, flight.attempt, None);
-                let end = campaign.defer(&flight, delay, now_ms, false);
-                (end, Some(failure.message.clone()), Some(failure))
-            }
-            Outcome::ServerFailed(failure) => {
-                campaign.counts.deferred += 1;
-                (End::Returned { fields: flight.fields.clone() }, Some(failure.message.clone()), Some(failure))
-            }
-            Outcome::Unknown(failure) => {
-                let end = match order.when_outcome_is_unknown {
-                    WhenOutcomeIsUnknown::Skip => {
-                        campaign.counts.unknown += 1;
-                        End::Unknown
-                    }
-                    WhenOutcomeIsUnknown::Resend => {
-                        let delay = retry::delay(&order.retry, self.ledger_seed, &flight.recipient, flight.attempt, None);
-                        campaign.counts.resent += u64::from(delay.is_some());
-                        campaign.defer(&flight, delay, now_ms, true)
-                    }
-                };
-                (end, Some(failure.message.clone()), Some(failure))
+        let picked = if message.refusals.is_empty() {
+            route::pick(campaign.seed, &message.recipient, message.attempt, &campaign.eligible).map(|lane| lane.id)
+        } else {
+            let others = campaign.eligible.servers().iter().filter(|(lane, _)| !message.refusals.names(&lane.name));
+            let others: EligibleSet<LaneRef> = EligibleSet::new(others.cloned());
+            match route::pick(campaign.seed, &message.recipient, message.attempt, &others).map(|lane| lane.id) {
+                Some(lane) => Some(lane),
+                None => return self.put_back(index, message, now_ms),
             }
         };
-        if let Some(failure) = failure
-            && flight.claimed_ms >= lane.readmitted_ms
-        {
-            self.fail_lane(flight.lane, failure);
+        match picked.and_then(|lane| self.lanes.get_mut(&lane)) {
+            Some(lane) => lane.turns.push(&campaign.namespace, index, message),
+            None => campaign.unassigned.push_back(message),
         }
-        self.note_ended(
-            Ended {
-                campaign: flight.campaign,
-                seq: Some(flight.seq),
-                recipient: flight.recipient,
-                attempt: flight.attempt,
-                lane: Some(flight.lane),
-                end,
-                reply,
-            },
-            now_ms,
-        );
-    }
-
-    /// A call of `deliver` ended, and its connection is free.
-    pub fn delivery_ended(&mut self, lane: usize, batch_max: usize) {
-        self.lanes[lane].deliveries -= 1;
-        self.lanes[lane].batch_max = batch_max.max(1);
-    }
-
-    /// How many messages a server takes in one go, as its extensions tell.
-    pub fn set_batch_max(&mut self, lane: usize, batch_max: usize) {
-        self.lanes[lane].batch_max = batch_max.max(1);
     }
 
     fn note_ended(&mut self, ended: Ended, now_ms: i64) {
@@ -378,22 +358,31 @@ impl Scheduler {
         self.pending.push(ended);
     }
 
-    fn fail_lane(&mut self, index: usize, failure: Failure) {
-        let lane = &mut self.lanes[index];
-        // One incident is told once: the rest of the wire may follow.
-        if lane.acknowledged == lane.failures {
-            lane.failures += 1;
-            let failures = lane.failures;
-            self.actions.push(Action::ServerFailed(self.lane_keys[index].clone(), failure, failures));
-            self.settle_lane(index);
+    // ── the ledger ──
+
+    /// What a write changed: the only way in which counts change.
+    pub fn apply_changes(&mut self, changes: &CountChanges) {
+        for &(index, fate, lane, by) in &changes.fates {
+            let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
+            let count = campaign.counts.of_mut(fate);
+            *count = count.saturating_add_signed(by);
+            if fate == Fate::Accepted
+                && let Some(lane) = lane.and_then(|lane| self.lanes.get(&lane))
+            {
+                let accepted = campaign.accepted.entry(lane.lane.name.clone()).or_default();
+                *accepted = accepted.saturating_add_signed(by);
+            }
+        }
+        for (index, by) in &changes.resent {
+            if let Some(campaign) = self.campaigns.get_mut(index) {
+                campaign.counts.resent = campaign.counts.resent.saturating_add_signed(*by);
+            }
         }
     }
 
-    // ── the ledger ──
-
     /// Deferred messages were fetched (`count` of them are being prepared); `next_due_ms` is when the next one is due.
     pub fn due_fetched(&mut self, index: usize, count: usize, next_due_ms: Option<i64>) {
-        if let Some(campaign) = self.campaigns[index].as_mut() {
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.fetching = false;
             campaign.preparing += count;
             campaign.next_due_ms = match (campaign.next_due_ms, next_due_ms) {
@@ -403,62 +392,9 @@ impl Scheduler {
         }
     }
 
-    // ── time ──
-
-    /// What time alone brings: windows that reopen, messages that are due, servers that give no sign of life.
-    pub fn tick(&mut self, now_ms: i64) {
-        for index in 0..self.lanes.len() {
-            if self.lanes[index].exhausted_until.is_some_and(|until| until <= now_ms) {
-                self.lanes[index].exhausted_until = None;
-                self.settle_lanes(now_ms);
-            }
-            let lane = &self.lanes[index];
-            if lane.deliveries > 0 && lane.is_eligible() && now_ms - lane.last_sign_of_life_ms > lane.stall_after_ms {
-                let message = format!(
-                    "Messages handed to {} get no answer. It is tested now, and used again once a test succeeds.",
-                    self.lane_keys[index]
-                );
-                self.fail_lane(index, Failure::new(Reason::Stalling, message));
-            }
-        }
-        if self.stopping {
-            return;
-        }
-        for index in 0..self.campaigns.len() {
-            let Some(campaign) = self.campaigns[index].as_mut() else { continue };
-            if campaign.try_again_ms.is_some_and(|at| at <= now_ms) {
-                campaign.try_again_ms = None;
-                campaign.trouble = None;
-                self.feed(index);
-                continue;
-            }
-            if campaign.phase != Phase::Feeding || !campaign.has_feeder {
-                continue;
-            }
-            let can_send = !campaign.eligible.is_empty();
-            let held = campaign.waiting + campaign.requested;
-            let is_due = campaign.next_due_ms.is_some_and(|due| due <= now_ms);
-            // However many are due: no more in memory than the audience may have there.
-            if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && campaign.waiting <= WAITING_MAX {
-                campaign.fetching = true;
-                campaign.next_due_ms = None;
-                self.actions.push(Action::FetchDue(index));
-            }
-            if can_send && !campaign.audience_done && held <= WAITING_MAX / 2 {
-                let more = WAITING_MAX - held;
-                campaign.requested += more;
-                self.actions.push(Action::More(index, more));
-            }
-            if campaign.is_drained() && !campaign.closing {
-                campaign.closing = true;
-                self.actions.push(Action::Close(index));
-            }
-        }
-    }
-
     /// The run could not be closed after all: messages are still deferred.
     pub fn not_closed(&mut self, index: usize, next_due_ms: Option<i64>) {
-        if let Some(campaign) = self.campaigns[index].as_mut() {
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.closing = false;
             campaign.next_due_ms = campaign.next_due_ms.or(next_due_ms);
         }
@@ -467,9 +403,98 @@ impl Scheduler {
     /// The run is closed in the ledger.
     pub fn closed(&mut self, index: usize, now_ms: i64) {
         self.unfeed(index);
-        if let Some(campaign) = self.campaigns[index].as_mut() {
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.phase = Phase::Closed;
+            campaign.closing = false;
             campaign.completed_ms = Some(now_ms);
+        }
+        self.resume_if_asked(index);
+    }
+
+    // ── time ──
+
+    /// What time alone brings: windows that reopen, messages that are due, servers that give no sign of life.
+    pub fn tick(&mut self, now_ms: i64) {
+        let mut has_woken = false;
+        let mut stalled = Vec::new();
+        for (index, lane) in &mut self.lanes {
+            if lane.exhausted_until.is_some_and(|until| until <= now_ms) {
+                lane.exhausted_until = None;
+                has_woken = true;
+            }
+            has_woken |= lane.wake(now_ms);
+            lane.try_more_connections(now_ms);
+            if lane.deliveries > 0 && lane.is_eligible() && now_ms - lane.last_sign_of_life_ms > lane.stall_after_ms {
+                stalled.push(*index);
+            }
+        }
+        has_woken |= self.campaigns.values_mut().any(CampaignRun::has_rested(now_ms));
+        if has_woken {
+            self.settle_lanes(now_ms);
+        }
+        for index in stalled {
+            let Some(lane) = self.lanes.get(&index) else { continue };
+            let message =
+                format!("Messages handed to {} get no answer. It is being probed, and will be used again once a probe succeeds.", lane.key);
+            self.fail_lane(index, Failure::new(Reason::Stalling, message), now_ms);
+        }
+        if self.stopping {
+            return;
+        }
+        let indices: Vec<usize> = self.campaigns.keys().copied().collect();
+        for index in indices {
+            self.tick_campaign(index, now_ms);
+        }
+    }
+
+    fn tick_campaign(&mut self, index: usize, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        if campaign.try_again_ms.is_some_and(|at| at <= now_ms) {
+            campaign.try_again_ms = None;
+            campaign.trouble = None;
+            self.feed(index);
+            return;
+        }
+        if campaign.phase != Phase::Feeding || !campaign.has_feeder {
+            return;
+        }
+        let on_trial: Vec<_> = campaign
+            .guards
+            .iter()
+            .filter(|(_, guard)| guard.in_flight == 0 && guard.is_on_trial())
+            .filter_map(|(lane, guard)| Some((*lane, guard.trial_domain()?)))
+            .collect();
+        for (lane, domain) in on_trial {
+            self.seek(index, lane, domain, now_ms);
+        }
+        self.request_more(index, now_ms);
+    }
+
+    /// Asks the feeder for what may be sent, and closes a run of which nothing is left.
+    fn request_more(&mut self, index: usize, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.phase == Phase::Feeding) else { return };
+        let can_send = !campaign.eligible.is_empty();
+        let held = campaign.waiting + campaign.requested;
+        let is_due = campaign.next_due_ms.is_some_and(|due| due <= now_ms);
+        // However many are due: no more in memory than the audience may have there.
+        if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && campaign.waiting <= WAITING_MAX {
+            campaign.fetching = true;
+            campaign.next_due_ms = None;
+            self.actions.push(Action::FetchDue(index));
+        }
+        if can_send && !campaign.audience_done && held <= WAITING_MAX / 2 {
+            let more = WAITING_MAX - held;
+            campaign.requested += more;
+            self.actions.push(Action::More(index, more));
+        }
+        if campaign.is_drained() && !campaign.closing {
+            // What is held and may go nowhere else waits for a person.
+            if self.settle_held(index, now_ms) {
+                return;
+            }
+            let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+            campaign.closing = true;
+            self.actions.push(Action::Close(index));
         }
     }
 
@@ -483,21 +508,19 @@ impl Scheduler {
         if self.ready_since_ms.is_some() {
             wake = wake.min(now_ms + CLAIMS_WAIT_MS);
         }
-        for lane in &self.lanes {
-            wake = lane.exhausted_until.map_or(wake, |until| wake.min(until));
+        for lane in self.lanes.values() {
+            wake = lane.exhausted_until.into_iter().chain(lane.wakes_at_ms()).fold(wake, i64::min);
             if !lane.turns.is_empty() && lane.not_before_ms > now_ms {
                 wake = wake.min(lane.not_before_ms);
             }
         }
-        for campaign in self.campaigns.iter().flatten().filter(|campaign| campaign.phase == Phase::Feeding && !campaign.eligible.is_empty())
-        {
+        let feeding = self.campaigns.values().filter(|campaign| campaign.phase == Phase::Feeding && !campaign.eligible.is_empty());
+        for campaign in feeding {
             // What is due already waits for something that happens, not for a time.
             wake = campaign.next_due_ms.filter(|due| *due > now_ms).map_or(wake, |due| wake.min(due));
         }
         wake.max(now_ms + 1)
     }
-
-    // ── who may be picked ──
 
     /// The campaign of a message on the wire, for the simulation.
     #[cfg(test)]
@@ -505,11 +528,18 @@ impl Scheduler {
         usize::try_from(token).ok().and_then(|token| self.in_flight[token].as_ref()).map_or(usize::MAX, |flight| flight.campaign)
     }
 
+    /// The messages of a campaign on the wire, for the simulation.
+    #[cfg(test)]
+    pub(super) fn tokens_of(&self, campaign: usize) -> Vec<u64> {
+        let flights = (0..).zip(&self.in_flight);
+        flights.filter(|(_, flight)| flight.as_ref().is_some_and(|flight| flight.campaign == campaign)).map(|(token, _)| token).collect()
+    }
+
     pub(super) fn campaign(&self, index: usize) -> Option<&CampaignRun> {
-        self.campaigns.get(index).and_then(Option::as_ref)
+        self.campaigns.get(&index)
     }
 
     pub(super) fn campaign_mut(&mut self, index: usize) -> Option<&mut CampaignRun> {
-        self.campaigns.get_mut(index).and_then(Option::as_mut)
+        self.campaigns.get_mut(&index)
     }
 }

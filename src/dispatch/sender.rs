@@ -21,19 +21,21 @@ use super::{
     campaign::Trouble,
     feeder::{self, Fed, FeederEvent, FeederSpec, Request},
     limits::Limiter,
-    prepared::{End, Ended},
+    prepared::Ended,
+    refusals::Bar,
     report::{Report, SteadyClock},
-    scheduler::{Action, DUE_MAX, Planned, Scheduler},
+    scheduler::{Action, CountChanges, DUE_MAX, Planned, Scheduler},
 };
 use crate::{
     ledger::{
-        AudienceRead, Claim, Commit, CommitReceipt, EndState, Ledger, LedgerError, OutcomeRecord, RunCounts, RunId, RunKey, RunRecord,
-        ServerId, UnknownPolicy,
+        AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunCounts, RunId,
+        RunKey, RunRecord, ServerId, UnknownPolicy,
     },
     providers::{Delivered, Failure, Outgoing},
     resources::{
         Key, Rate, Reason,
         campaign::{RecipientCounts, WhenOutcomeIsUnknown},
+        fate::Fate,
     },
 };
 
@@ -112,8 +114,12 @@ enum Answer {
     Due(usize, u64, Result<Due, LedgerError>),
     Closed(usize, Result<Closing, LedgerError>),
     AddedLater(usize, u64),
-    /// Claims of an earlier process whose recipient is not in the audience any more: unknown for good.
-    Gone(usize, u64),
+    /// What a write beside the commits changed.
+    Changed(Changes),
+    /// What a person asked was carried out, or could not be; whether something of the run is open now.
+    Resumed(usize, Resumption, Result<(Changes, bool), LedgerError>),
+    /// Ask again, after a while.
+    ResumeAgain(usize),
     Released,
     Reopen(usize),
 }
@@ -121,7 +127,7 @@ enum Answer {
 /// What the ledger says to closing a run.
 enum Closing {
     /// It is closed, with these counts.
-    Done(RunCounts),
+    Done(RecipientCounts),
     /// Messages have no end yet; the next deferred one is due then.
     Open(Option<i64>),
 }
@@ -134,9 +140,13 @@ struct Sending {
     scheduler: Scheduler,
     routing: Arc<Routing>,
     runs: BTreeMap<usize, RunId>,
+    /// The same the other way about; a campaign that was applied again has the run of the one before.
+    campaigns: BTreeMap<RunId, Vec<usize>>,
     /// Claims of an earlier process that no row of the audience came for.
     not_met: BTreeMap<usize, Vec<u64>>,
     server_ids: BTreeMap<usize, ServerId>,
+    /// The same the other way about.
+    lanes: BTreeMap<ServerId, usize>,
     usage_keys: UsageKeys,
     feeders: BTreeMap<usize, Sender<Request>>,
     feeder_events: mpsc::UnboundedSender<FeederEvent>,
@@ -179,8 +189,10 @@ impl Sending {
             past,
             routing: Arc::default(),
             runs: BTreeMap::new(),
+            campaigns: BTreeMap::new(),
             not_met: BTreeMap::new(),
             server_ids: BTreeMap::new(),
+            lanes: BTreeMap::new(),
             usage_keys: BTreeMap::new(),
             feeders: BTreeMap::new(),
             feeder_events,
@@ -296,18 +308,14 @@ impl Sending {
         };
         self.scheduler.apply(&table, now_ms, limiter);
         self.routing = table;
-        for index in 0..self.scheduler.lanes.len() {
-            let key = self.scheduler.lane_keys[index].clone();
+        let lanes: Vec<(usize, Key)> = self.scheduler.lanes.iter().map(|(index, lane)| (*index, lane.key.clone())).collect();
+        for (index, key) in lanes {
             if let Some(server) = self.routing.servers.get(&key).and_then(|route| route.server.as_ref()) {
                 let batch_max = server.batch_max();
                 self.scheduler.set_batch_max(index, batch_max);
             }
         }
     }
-
-    // ── commits ──
-
-    // ── actions ──
 
     fn answered(&mut self, answer: Answer) {
         let now_ms = self.clock.now_ms();
@@ -316,8 +324,9 @@ impl Sending {
                 let (record, opened) = *found;
                 self.ledger_works();
                 self.runs.insert(index, record.id);
+                self.campaigns.entry(record.id).or_default().push(index);
                 let closed = opened.closed_ms.is_some();
-                self.scheduler.opened(index, opened);
+                self.scheduler.opened(index, opened, now_ms);
                 if closed {
                     self.count_added(index, record.id);
                 }
@@ -352,11 +361,8 @@ impl Sending {
             Answer::Closed(index, Ok(Closing::Done(counts))) => {
                 self.ledger_works();
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    // What was on the wire when this campaign was deleted and applied again is counted only there.
-                    let RecipientCounts { total, duplicates, bad_rows, .. } = campaign.counts;
-                    campaign.counts = RecipientCounts { total, duplicates, bad_rows, ..recipient_counts(&counts) };
-                    campaign.accepted_before = accepted_by_server(&counts);
-                    campaign.accepted_by_lane.clear();
+                    // What was on the wire when this campaign was deleted and applied again may have been counted before it was opened.
+                    campaign.counts = counts;
                 }
                 self.scheduler.closed(index, now_ms);
                 self.report(true);
@@ -372,11 +378,26 @@ impl Sending {
                 }
                 self.report(true);
             }
-            Answer::Gone(index, count) => {
-                if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.counts.unknown += count;
-                }
+            Answer::Changed(changes) => {
+                let changes = self.translate(&changes);
+                self.scheduler.apply_changes(&changes);
             }
+            Answer::Resumed(index, resumption, Ok((changes, is_open))) => {
+                self.ledger_works();
+                let changes = self.translate(&changes);
+                self.scheduler.apply_changes(&changes);
+                self.scheduler.resumed(index, &resumption, is_open, now_ms);
+                self.report(true);
+            }
+            Answer::Resumed(index, _, Err(error)) => {
+                self.ledger_problem = Some(error);
+                let answers = self.answers.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(LEDGER_RETRY).await;
+                    let _ = answers.send(Answer::ResumeAgain(index));
+                });
+            }
+            Answer::ResumeAgain(index) => self.scheduler.not_resumed(index),
             Answer::Reopen(index) => self.open(index),
             Answer::Released => self.releasing = self.releasing.saturating_sub(1),
         }
@@ -389,10 +410,13 @@ impl Sending {
         }
         let now_ms = self.clock.now_ms();
         match fed {
-            Fed::Messages(messages, requested, due) => self.scheduler.prepared(index, messages, requested, due),
+            Fed::Messages(messages, requested, due) => self.scheduler.prepared(index, messages, requested, due, now_ms),
             Fed::RenderFailed(failed) => {
                 self.scheduler.render_failed(index, failed, now_ms);
             }
+            Fed::Withdrawn(seq, recipient) => self.scheduler.withdrawn(index, seq, recipient, now_ms),
+            Fed::Sought(true) => self.scheduler.sought(index),
+            Fed::Sought(false) => self.scheduler.nobody_else(index, now_ms),
             Fed::Progress(progress, seen) => {
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     campaign.audience_progress = progress;
@@ -442,8 +466,9 @@ impl Sending {
     }
 }
 
-fn accepted_by_server(counts: &RunCounts) -> BTreeMap<String, u64> {
-    counts.per_server.iter().map(|server| (server.server.clone(), server.accepted)).collect()
+fn accepted_by_server(counts: &RunCounts) -> BTreeMap<Arc<str>, u64> {
+    let accepted = counts.per_server.iter().map(|server| (server.server.as_str().into(), server.fates[Fate::Accepted]));
+    accepted.filter(|(_, count)| *count > 0).collect()
 }
 
 /// The ledger's counts of a run as status shows them, with those of its audience.
@@ -453,16 +478,11 @@ pub(crate) fn recorded_counts(record: &RunRecord, counts: &RunCounts) -> Recipie
 
 /// The ledger's counts as status shows them, without those of the audience.
 fn recipient_counts(counts: &RunCounts) -> RecipientCounts {
-    RecipientCounts {
-        accepted: counts.accepted,
-        rejected: counts.rejected,
-        expired: counts.expired,
-        unknown: counts.unknown,
-        resent: counts.resent,
-        render_failed: counts.render_failed,
-        deferred: counts.deferred,
-        ..RecipientCounts::default()
+    let mut shown = RecipientCounts { resent: counts.resent, ..RecipientCounts::default() };
+    for fate in Fate::ALL {
+        *shown.of_mut(fate) = counts.fates[fate];
     }
+    shown
 }
 
 /// Gives a batch back unsent: the server is not there any more.

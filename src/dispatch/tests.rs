@@ -1,6 +1,7 @@
 //! The scheduler in a simulated world: a seed decides how servers fail, how the ledger fails, and when; time is simulated.
 
 mod properties;
+mod refusals;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,18 +12,22 @@ use std::{
 use super::{
     Order, RouteServer, Routing,
     campaign::{Opened, Phase},
+    guard::domain_of,
     limits::Limiter,
     prepared::{End, Prepared},
+    refusals::Refusals,
     route::jitter,
-    scheduler::{Action, Planned, Scheduler},
+    scheduler::{Action, CountChanges, Planned, Scheduler},
 };
 use crate::{
     audience::{Input, Recipient},
+    ledger::{HeldFate, HeldMessage, Resumption},
     message::{Content, Template},
-    providers::{Delivered, Failure, Outcome, Outgoing},
+    providers::{Delivered, Failure, Outcome, Outgoing, Refusal, Scope},
     resources::{
         Key, Rate, Reason,
-        campaign::{EffectiveRetry, Mailbox, RecipientCounts, WhenOutcomeIsUnknown},
+        campaign::{EffectiveRetry, Mailbox, WhenOutcomeIsUnknown},
+        fate::Fate as RowFate,
     },
 };
 
@@ -46,6 +51,16 @@ struct Chances {
     commit_fails: u64,
 }
 
+/// A row of the simulated ledger.
+#[derive(Clone, Debug)]
+struct Row {
+    recipient: String,
+    fate: RowFate,
+    attempt: u32,
+    at_ms: i64,
+    refusals: Option<String>,
+}
+
 struct Simulation {
     seed: u64,
     draws: u64,
@@ -57,13 +72,16 @@ struct Simulation {
     left: BTreeMap<usize, VecDeque<u64>>,
     fates: BTreeMap<(usize, String), Fate>,
     by_server: BTreeMap<String, u64>,
-    /// The ledger: state by (campaign, seq); `true` while claimed.
-    claimed: BTreeMap<(usize, u64), bool>,
-    deferred: BTreeMap<(usize, u64), (i64, u32, String)>,
+    /// The ledger: every row by (campaign, seq).
+    rows: BTreeMap<(usize, u64), Row>,
     leased: Vec<(usize, u64)>,
-    /// Every row of the ledger, and whose it is.
-    rows: BTreeMap<(usize, u64), String>,
+    /// Servers that the ledger has as out of use, by campaign.
+    bars: BTreeMap<(usize, String), super::refusals::Bar>,
     ended_runs: Vec<usize>,
+    /// The outcome of a message that the test decides on: server, recipient.
+    decides: Option<Box<dyn FnMut(&str, &str, i64) -> Option<Outcome>>>,
+    /// Addresses of the audience, where they are not `userN@example.com`.
+    addresses: Vec<String>,
     /// Messages that the ledger has as sent again.
     resent: u64,
     /// Recipients by campaign index.
@@ -107,6 +125,8 @@ fn work() -> Order {
         fingerprint: 1,
         hold: false,
         servers: Vec::new(),
+        candidates: Vec::new(),
+        resume: None,
         input: Input::Inline(Vec::new()),
         template: Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template"))),
         from_address: "news@example.com".into(),
@@ -121,6 +141,8 @@ fn server(rates: &[Rate]) -> RouteServer {
     RouteServer {
         server: None,
         routed: true,
+        is_on_trial: false,
+        host: "relay.example".into(),
         acknowledged_failures: 0,
         rates: rates.to_vec(),
         limits_fingerprint: 1,
@@ -141,12 +163,13 @@ impl Simulation {
     ) -> Self {
         let mut routing = Routing::default();
         for (name, _, rates) in servers {
-            routing.servers.insert(Key::new("default", *name), server(rates));
+            routing.servers.insert(Key::new("default", *name), RouteServer { host: format!("{name}.example").into(), ..server(rates) });
         }
         for (namespace, name, _) in campaigns {
             let mut order = work();
             order.when_outcome_is_unknown = policy;
             order.servers = servers.iter().map(|(name, weight, _)| (Key::new("default", *name), *weight)).collect();
+            order.candidates = order.servers.iter().map(|(key, _)| key.clone()).collect();
             routing.campaigns.insert(Key::new(*namespace, *name), Arc::new(order));
         }
         let mut simulation = Self {
@@ -159,11 +182,12 @@ impl Simulation {
             left: BTreeMap::new(),
             fates: BTreeMap::new(),
             by_server: BTreeMap::new(),
-            claimed: BTreeMap::new(),
-            deferred: BTreeMap::new(),
-            leased: Vec::new(),
             rows: BTreeMap::new(),
+            leased: Vec::new(),
+            bars: BTreeMap::new(),
             ended_runs: Vec::new(),
+            decides: None,
+            addresses: Vec::new(),
             resent: 0,
             audience: BTreeMap::new(),
             next_seq: 0,
@@ -228,6 +252,18 @@ impl Simulation {
         self.now_ms += 1;
     }
 
+    /// Passes over the time in which nothing happens.
+    fn skip_idle(&mut self, until: i64) {
+        let on_wire = self.wire.iter().map(|(at, _, _)| *at);
+        let asked = self.fetches.iter().map(|(at, _, _)| *at).chain(self.closes.iter().map(|(at, _)| *at));
+        let back = self.out_since.values().map(|since| since + 201);
+        let commit = self.committing.as_ref().map(|(at, _)| *at);
+        let next = on_wire.chain(asked).chain(back).chain(commit).fold(self.scheduler.wake_at(self.now_ms), i64::min);
+        if self.to_feed.is_empty() {
+            self.now_ms = self.now_ms.max(next.min(until));
+        }
+    }
+
     fn start_feeders(&mut self) {
         if self.releasing > 0 {
             return;
@@ -239,9 +275,9 @@ impl Simulation {
             }
             // A feeder reads the audience anew and leaves out who is in the ledger.
             let claimed: std::collections::BTreeSet<&String> =
-                self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, who)| who).collect();
+                self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, row)| &row.recipient).collect();
             let count = self.audience.get(&index).copied().unwrap_or(0);
-            let left = (0..count).filter(|i| !claimed.contains(&address(*i))).collect();
+            let left = (0..count).filter(|i| !claimed.contains(&self.address(*i))).collect();
             self.left.insert(index, left);
             self.scheduler.feeder_started(index);
         }
@@ -270,24 +306,41 @@ impl Simulation {
             self.scheduler.commit_failed(planned, self.now_ms);
             return;
         }
+        let mut changes = CountChanges::default();
         for ended in &planned.outcomes {
             let Some(seq) = ended.seq else { continue };
             let id = (ended.campaign, seq);
-            assert_eq!(self.claimed.insert(id, false), Some(true), "an outcome without a claim");
-            let fate = self.fates.entry((ended.campaign, ended.recipient.to_string())).or_default();
+            let row = self.rows.get_mut(&id).expect("an outcome without a row");
+            assert!(ended.end.may_follow(row.fate), "{:?} of a message that is {}", ended.end, row.fate);
+            let fate = ended.end.fate();
+            changes.fates.push((ended.campaign, row.fate, None, -1));
+            changes.fates.push((ended.campaign, fate, ended.lane, 1));
+            let was = std::mem::replace(&mut row.fate, fate);
             match &ended.end {
-                End::Deferred { at_ms, unknown, .. } => {
-                    self.resent += u64::from(*unknown);
-                    self.deferred.insert(id, (*at_ms, ended.attempt, ended.recipient.to_string()));
+                End::Deferred { at_ms, .. } => row.at_ms = *at_ms,
+                End::Resend { at_ms, .. } => {
+                    row.at_ms = *at_ms;
+                    self.resent += 1;
+                    changes.resent.push((ended.campaign, 1));
                 }
-                End::Returned { .. } => {
-                    self.deferred.insert(id, (self.now_ms, ended.attempt - 1, ended.recipient.to_string()));
+                End::Returned { at_ms, refusals, .. } => {
+                    row.at_ms = *at_ms;
+                    row.attempt -= u32::from(was == RowFate::Claimed);
+                    row.refusals.clone_from(refusals);
                 }
-                _ => {
-                    assert!(!fate.ended, "two ends for {}", ended.recipient);
-                    fate.ended = true;
+                End::Held { refusals, .. } => {
+                    row.attempt -= u32::from(was == RowFate::Claimed);
+                    row.refusals = Some(refusals.clone());
                 }
+                End::Released => row.at_ms = self.now_ms,
+                _ => {}
             }
+            if fate.is_final() {
+                let told = self.fates.entry((ended.campaign, ended.recipient.to_string())).or_default();
+                assert!(!told.ended, "two ends for {}", ended.recipient);
+                told.ended = true;
+            }
+            self.leased.retain(|leased| *leased != id);
         }
         let mut seqs = Vec::new();
         for claim in &planned.claims {
@@ -296,21 +349,99 @@ impl Simulation {
                 self.next_seq
             });
             let id = (claim.campaign, seq);
-            assert_ne!(self.claimed.insert(id, true), Some(true), "claimed twice");
+            let recipient = claim.message.recipient.to_string();
+            let old = self.rows.get(&id).map(|row| row.fate);
+            assert!(matches!(old, None | Some(RowFate::Deferred)), "a claim of a message that is {old:?}");
             assert!(!self.ended_runs.contains(&claim.campaign), "claimed in a closed run");
-            self.rows.insert(id, claim.message.recipient.to_string());
-            self.deferred.remove(&id);
+            if old.is_some() {
+                changes.fates.push((claim.campaign, RowFate::Deferred, None, -1));
+            }
+            changes.fates.push((claim.campaign, RowFate::Claimed, None, 1));
+            let refusals = claim.message.refusals.to_json();
+            self.rows.insert(id, Row { recipient, fate: RowFate::Claimed, attempt: claim.message.attempt, at_ms: 0, refusals });
             self.leased.retain(|leased| *leased != id);
             seqs.push(seq);
         }
-        self.most_claimed = self.most_claimed.max(self.claimed.values().filter(|claimed| **claimed).count());
-        self.scheduler.committed(planned, &seqs, Duration::from_millis(1), self.now_ms);
+        for (campaign, lane, bar) in &planned.bars {
+            let name = self.scheduler.lanes[lane].lane.name.to_string();
+            self.bars.insert((*campaign, name), bar.clone());
+        }
+        self.most_claimed = self.most_claimed.max(self.rows.values().filter(|row| row.fate == RowFate::Claimed).count());
+        self.scheduler.committed(planned, &seqs, &changes, Duration::from_millis(1), self.now_ms);
+    }
+
+    /// How many rows have a fate.
+    fn count(&self, fate: RowFate) -> usize {
+        self.rows.values().filter(|row| row.fate == fate).count()
+    }
+
+    fn address(&self, number: u64) -> String {
+        usize::try_from(number).ok().and_then(|at| self.addresses.get(at).cloned()).unwrap_or_else(|| address(number))
+    }
+
+    /// The process is killed and starts again: what it knew is gone, the ledger is not.
+    fn restart(&mut self) {
+        let mut scheduler = Scheduler::new(self.seed);
+        std::mem::swap(&mut self.scheduler, &mut scheduler);
+        let old: BTreeMap<Key, usize> = scheduler.campaign_index.clone();
+        (self.wire, self.committing, self.to_feed, self.fetches, self.closes) = (Vec::new(), None, Vec::new(), Vec::new(), Vec::new());
+        (self.leased, self.releasing) = (Vec::new(), 0);
+        for row in self.rows.values_mut().filter(|row| row.fate == RowFate::Claimed) {
+            row.fate = RowFate::Unknown;
+        }
+        self.apply();
+        for (key, was) in old {
+            let is = self.scheduler.campaign_index[&key];
+            let moved = |(index, rest): (usize, u64)| (if index == was { is } else { index }, rest);
+            self.rows = std::mem::take(&mut self.rows).into_iter().map(|(id, row)| (moved(id), row)).collect();
+            self.fates =
+                std::mem::take(&mut self.fates).into_iter().map(|((i, who), fate)| ((if i == was { is } else { i }, who), fate)).collect();
+            self.bars =
+                std::mem::take(&mut self.bars).into_iter().map(|((i, name), bar)| ((if i == was { is } else { i }, name), bar)).collect();
+            if let Some(count) = self.audience.remove(&was) {
+                self.audience.insert(is, count);
+            }
+        }
+    }
+
+    fn opened(&self, index: usize) -> Opened {
+        let mut opened = Opened { started_ms: START_MS, ..Opened::default() };
+        for ((campaign, seq), row) in self.rows.iter().filter(|((campaign, _), _)| *campaign == index) {
+            debug_assert_eq!(*campaign, index);
+            *opened.counts.of_mut(row.fate) += 1;
+            if row.fate == RowFate::Held {
+                let refusals = row.refusals.clone().unwrap_or_default();
+                opened.held.push(HeldMessage { seq: *seq, recipient: row.recipient.clone(), refusals });
+            }
+        }
+        let due = self.rows.iter().filter(|((campaign, _), row)| *campaign == index && row.fate == RowFate::Deferred);
+        opened.next_due_ms = due.map(|(_, row)| row.at_ms).min();
+        opened.bars = self
+            .bars
+            .iter()
+            .filter(|((campaign, _), _)| *campaign == index)
+            .map(|((_, name), bar)| (name.as_str().into(), bar.clone()))
+            .collect();
+        opened
+    }
+
+    fn resume(&mut self, index: usize, resumption: &Resumption) {
+        let mut changes = CountChanges::default();
+        for ((campaign, _), row) in self.rows.iter_mut().filter(|((campaign, _), row)| *campaign == index && row.fate == RowFate::Held) {
+            row.fate = if resumption.held == HeldFate::Retry { RowFate::Deferred } else { RowFate::Rejected };
+            (row.at_ms, row.refusals) = (self.now_ms, None);
+            changes.fates.extend([(*campaign, RowFate::Held, None, -1), (*campaign, row.fate, None, 1)]);
+        }
+        self.bars.retain(|(campaign, _), _| *campaign != index);
+        self.scheduler.apply_changes(&changes);
+        self.scheduler.resumed(index, resumption, true, self.now_ms);
     }
 
     fn act(&mut self, action: Action) {
         match action {
             Action::Open(index) => {
-                self.scheduler.opened(index, Opened { counts: RecipientCounts::default(), started_ms: self.now_ms, ..Opened::default() });
+                let opened = self.opened(index);
+                self.scheduler.opened(index, opened, self.now_ms);
             }
             Action::Feed(index) => self.to_feed.push(index),
             Action::Unfeed(index, fetching) => {
@@ -318,7 +449,9 @@ impl Simulation {
                 self.releasing += usize::from(fetching);
             }
             Action::More(index, count) => self.feed(index, count),
-            Action::CountAdded(_) => {}
+            Action::CountAdded(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
+            Action::Seek(index, domain) => self.seek(index, &domain),
+            Action::Resume(index, resumption) => self.resume(index, &resumption),
             Action::FetchDue(index) => {
                 let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeding);
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
@@ -344,9 +477,9 @@ impl Simulation {
     }
 
     fn close(&mut self, index: usize) {
-        let open = self.claimed.iter().any(|((campaign, _), claimed)| *campaign == index && *claimed);
-        let due = self.deferred.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, (at, _, _))| *at).min();
-        if open || due.is_some() {
+        let of_run = || self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, row)| row);
+        let due = of_run().filter(|row| row.fate == RowFate::Deferred).map(|row| row.at_ms).min();
+        if of_run().any(|row| !row.fate.is_final()) {
             self.scheduler.not_closed(index, due.or(Some(self.now_ms + 1000)));
         } else {
             self.scheduler.closed(index, self.now_ms);
@@ -355,7 +488,22 @@ impl Simulation {
         }
     }
 
-    fn prepare(recipient: &str, seq: Option<u64>, attempt: u32) -> Prepared {
+    /// Somebody of another domain, out of turn.
+    fn seek(&mut self, index: usize, domain: &str) {
+        let addresses: Vec<(u64, String)> = self.left[&index].iter().map(|i| (*i, self.address(*i))).collect();
+        let found = addresses.iter().position(|(_, address)| *domain_of(address) != *domain);
+        match found {
+            Some(at) => {
+                self.left.get_mut(&index).expect("a campaign").remove(at);
+                self.scheduler.sought(index);
+                let message = Self::prepare(&addresses[at].1, None, 1, None);
+                self.scheduler.prepared(index, vec![message], 0, 0, self.now_ms);
+            }
+            None => self.scheduler.nobody_else(index, self.now_ms),
+        }
+    }
+
+    fn prepare(recipient: &str, seq: Option<u64>, attempt: u32, refusals: Option<&str>) -> Prepared {
         let fields = Recipient::from_json(&format!("{{\"email\":\"{recipient}\"}}")).expect("good fields").fields;
         Prepared {
             seq,
@@ -364,6 +512,7 @@ impl Simulation {
             recipient: recipient.into(),
             envelope_to: recipient.into(),
             fields,
+            refusals: Refusals::from_json(refusals),
             content: Arc::from(&b"x"[..]),
             needs_8bit: false,
             needs_smtputf8: false,
@@ -372,10 +521,10 @@ impl Simulation {
 
     fn feed(&mut self, index: usize, count: usize) {
         let left = self.left.get_mut(&index).expect("a campaign");
-        let take = count.min(left.len());
-        let messages: Vec<Prepared> = left.drain(..take).map(|i| Self::prepare(&address(i), None, 1)).collect();
+        let taken: Vec<u64> = left.drain(..count.min(left.len())).collect();
         let end = left.is_empty();
-        self.scheduler.prepared(index, messages, take, 0);
+        let messages: Vec<Prepared> = taken.iter().map(|i| Self::prepare(&self.address(*i), None, 1, None)).collect();
+        self.scheduler.prepared(index, messages, taken.len(), 0, self.now_ms);
         if end && let Some(campaign) = self.scheduler.campaign_mut(index) {
             campaign.audience_done = true;
             campaign.requested = 0;
@@ -388,18 +537,19 @@ impl Simulation {
             return;
         }
         let now_ms = self.now_ms;
-        let free: Vec<(u64, i64, u32, String)> = self
-            .deferred
+        let free: Vec<(u64, Row)> = self
+            .rows
             .iter()
-            .filter(|(id, _)| id.0 == index && !self.leased.contains(id))
-            .map(|((_, seq), (at, attempt, recipient))| (*seq, *at, *attempt, recipient.clone()))
+            .filter(|(id, row)| id.0 == index && row.fate == RowFate::Deferred && !self.leased.contains(id))
+            .map(|((_, seq), row)| (*seq, row.clone()))
             .collect();
-        let due: Vec<_> = free.iter().filter(|(_, at, _, _)| *at <= now_ms).take(64).cloned().collect();
-        let next = free.iter().filter(|(seq, _, _, _)| !due.iter().any(|(taken, _, _, _)| taken == seq)).map(|(_, at, _, _)| *at).min();
-        self.leased.extend(due.iter().map(|(seq, _, _, _)| (index, *seq)));
+        let due: Vec<_> = free.iter().filter(|(_, row)| row.at_ms <= now_ms).take(64).cloned().collect();
+        let next = free.iter().filter(|(seq, _)| !due.iter().any(|(taken, _)| taken == seq)).map(|(_, row)| row.at_ms).min();
+        self.leased.extend(due.iter().map(|(seq, _)| (index, *seq)));
         self.scheduler.due_fetched(index, due.len(), next);
-        let messages = due.iter().map(|(seq, _, attempt, recipient)| Self::prepare(recipient, Some(*seq), attempt + 1)).collect();
-        self.scheduler.prepared(index, messages, 0, due.len());
+        let messages =
+            due.iter().map(|(seq, row)| Self::prepare(&row.recipient, Some(*seq), row.attempt + 1, row.refusals.as_deref())).collect();
+        self.scheduler.prepared(index, messages, 0, due.len(), now_ms);
     }
 
     fn arrive(&mut self) {
@@ -419,10 +569,23 @@ impl Simulation {
     }
 
     fn outcome(&mut self, lane: usize, message: &Outgoing) -> Outcome {
-        let name = self.scheduler.lanes[lane].lane.name.to_string();
+        let name = self.scheduler.lanes[&lane].lane.name.to_string();
         let campaign = self.scheduler.in_flight_campaign(message.token);
         let fate_key = (campaign, message.recipient.to_string());
         self.order.push((self.now_ms, self.scheduler.campaign(campaign).map(|c| c.key.to_string()).unwrap_or_default()));
+        let now_ms = self.now_ms;
+        if let Some(outcome) = self.decides.as_mut().and_then(|decides| decides(&name, &message.recipient, now_ms)) {
+            let fate = self.fates.entry(fate_key).or_default();
+            match &outcome {
+                Outcome::Accepted { .. } => {
+                    fate.taken += 1;
+                    *self.by_server.entry(name).or_default() += 1;
+                }
+                Outcome::Unknown(_) => fate.unknown += 1,
+                _ => {}
+            }
+            return outcome;
+        }
         let chances = self.chances;
         let drawn = self.draw(100);
         let failure = || Failure::new(Reason::ConnectionLost, "lost".to_owned());
@@ -446,7 +609,8 @@ impl Simulation {
             fate.taken += taken;
             return Outcome::Unknown(failure());
         }
-        self.fates.entry(fate_key).or_default().taken += 1;
+        let fate = self.fates.entry(fate_key).or_default();
+        fate.taken += 1;
         *self.by_server.entry(name).or_default() += 1;
         Outcome::Accepted { reply: "250".to_owned() }
     }

@@ -21,8 +21,13 @@ use crate::{
     resources::{
         Campaign, CampaignSpec, Key, Kind, Reason, SendingServer,
         campaign::{AudienceSource, BodySource, EffectiveRetry, WhenOutcomeIsUnknown},
+        fate::Fate,
+        resume::ANNOTATION,
     },
-    source::{Origin, SecretStore, Snapshot, Sourced, resolve_path},
+    source::{
+        Origin, SecretStore, Snapshot, Sourced, resolve_path,
+        resume::{self, Requests},
+    },
 };
 
 #[cfg(test)]
@@ -64,6 +69,8 @@ pub struct Lookup {
     known: BTreeMap<(&'static str, Key), (i64, i64)>,
     failed: bool,
     http: Clients,
+    requests: Requests,
+    requests_changed_at: Option<std::time::SystemTime>,
 }
 
 /// A hash that is the same in every process.
@@ -85,6 +92,8 @@ impl Lookup {
             known: BTreeMap::new(),
             failed: false,
             http: Clients::default(),
+            requests: Requests::new(),
+            requests_changed_at: None,
         }
     }
 
@@ -113,6 +122,8 @@ impl Lookup {
     /// The world of a snapshot.
     pub async fn world(&mut self, snapshot: &Snapshot, statuses: &Statuses, now_ms: i64) -> World {
         self.failed = false;
+        self.requests_changed_at = resume::changed_at(&self.options.state_dir);
+        self.requests = resume::read(&self.options.state_dir);
         let mut world =
             World { namespaces: snapshot.namespaces.clone(), plan_namespace: self.options.plan_namespace.clone(), ..World::default() };
         let servers = self.observe(&snapshot.servers, now_ms).await;
@@ -137,6 +148,8 @@ impl Lookup {
         for ((key, (object, sourced)), run) in campaigns.into_iter().zip(runs) {
             let work = self.work_of(&key, &object, sourced, snapshot);
             let mut recorded = None;
+            let resume_handled = run.as_ref().ok().and_then(|run| run.as_ref()?.resume_handled.clone());
+            let resume = self.resume_of(&key, &object, resume_handled.as_deref());
             let in_ledger = match run {
                 Ok(None) => InLedger::Absent,
                 Ok(Some(run)) if run.closed_at_ms.is_some() => {
@@ -158,6 +171,8 @@ impl Lookup {
                     in_ledger,
                     recorded,
                     previous,
+                    resume,
+                    resume_handled,
                     deleting: sourced.origin.is_deleting(),
                 },
             );
@@ -166,12 +181,28 @@ impl Lookup {
         world
     }
 
+    /// What a person asks of a campaign: by the command line, or by the object's annotation.
+    fn resume_of(&self, key: &Key, object: &Campaign, handled: Option<&str>) -> Option<String> {
+        if let Some((value, path)) = self.requests.get(key) {
+            if handled != Some(value.trim()) {
+                return Some(value.clone());
+            }
+            resume::remove(path);
+        }
+        object.metadata.annotations.get(ANNOTATION).cloned()
+    }
+
+    /// Whether the command line has left a request since the last look.
+    pub fn has_new_requests(&self) -> bool {
+        resume::changed_at(&self.options.state_dir) != self.requests_changed_at
+    }
+
     /// How a closed run ended.
     async fn recorded(&self, run: &RunRecord) -> Option<Recorded> {
         let counts = self.ledger.counts(run.id).await.ok()?;
         let accepted = counts.per_server.iter().filter_map(|server| {
             let (namespace, name) = server.server.split_once('/')?;
-            Some((Key::new(namespace, name), server.accepted))
+            Some((Key::new(namespace, name), server.fates[Fate::Accepted]))
         });
         Some(Recorded {
             accepted: accepted.collect(),

@@ -8,58 +8,57 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::{
-    Claim, Commit, CommitReceipt, EndState, MessageState, OutcomeRecord, RunId,
+    Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, Guard, OutcomeRecord, RunId, ServerId,
     error::{Fault, LedgerError},
     writer::{RunState, Writer, not_begun},
 };
+use crate::resources::fate::Fate;
 
 /// Characters of a server's reply that are kept.
 const REPLY_CHARS: usize = 250;
 
-const APPEND: &str = "INSERT INTO messages (run_id, seq, recipient, state, attempt, server_id, updated_at_ms, unknowns, reply, boot)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)";
+const APPEND: &str = "INSERT INTO messages
+    (run_id, partition, seq, recipient, state, attempt, server_id, updated_at_ms, unknowns, reply, boot)
+    VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)";
 const END_CLAIMED: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = ?6, fields = ?7,
-    server_id = ?8, unknowns = unknowns + ?9, attempt = max(attempt - ?10, 0) WHERE run_id = ?1 AND seq = ?2 AND state = 0";
-const END_DEFERRED: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = ?6, fields = ?7
-    WHERE run_id = ?1 AND seq = ?2 AND state = 2";
+    server_id = ?8, unknowns = unknowns + ?9, attempt = max(attempt - ?10, 0), refusals = iif(?7 IS NULL, NULL, coalesce(?11, refusals))
+    WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 0";
+const END_WAITING: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = coalesce(?6, reply),
+    fields = ?7, refusals = iif(?7 IS NULL, NULL, coalesce(?9, refusals)) WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = ?8";
+const RELEASE: &str = "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3
+    WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 7";
 const RECLAIM: &str = "UPDATE messages SET state = 0, attempt = ?3, server_id = ?4, updated_at_ms = ?5, next_attempt_at_ms = NULL,
-    unknowns = unknowns + ?6, boot = ?7 WHERE run_id = ?1 AND seq = ?2";
-const ROW: &str = "SELECT state, server_id, boot FROM messages WHERE run_id = ?1 AND seq = ?2";
+    unknowns = unknowns + ?6, boot = ?7 WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
+const ROW: &str = "SELECT state, server_id, boot FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
 
-/// Changes of the table `counts`, summed up.
-#[derive(Default)]
-pub(super) struct Tally {
-    changes: Vec<(RunId, MessageState, i64, i64)>,
-    resent: Vec<(RunId, i64)>,
-}
-
-impl Tally {
-    /// Adds `change` messages in a state; the server counts only for an end.
-    pub(super) fn add(&mut self, run: RunId, state: MessageState, server: Option<i64>, change: i64) {
-        let server = if state.is_end() { server.unwrap_or(0) } else { 0 };
-        match self.changes.iter_mut().find(|c| c.0 == run && c.1 == state && c.2 == server) {
-            Some(found) => found.3 += change,
-            None => self.changes.push((run, state, server, change)),
+impl Changes {
+    /// Adds `by` messages of a fate; the server counts only for a final one.
+    pub(super) fn add(&mut self, run_id: RunId, fate: Fate, server: Option<i64>, by: i64) {
+        let server = server.filter(|_| fate.is_final()).map(ServerId);
+        match self.counts.iter_mut().find(|c| c.run_id == run_id && c.fate == fate && c.server == server) {
+            Some(found) => found.by += by,
+            None => self.counts.push(CountChange { run_id, fate, server, by }),
         }
     }
 
-    /// Adds one message that is sent again though its outcome is unknown.
-    pub(super) fn add_resent(&mut self, run: RunId) {
+    /// Adds messages that are sent again though their outcome is unknown.
+    pub(super) fn add_resent(&mut self, run: RunId, by: i64) {
         match self.resent.iter_mut().find(|r| r.0 == run) {
-            Some(found) => found.1 += 1,
-            None => self.resent.push((run, 1)),
+            Some(found) => found.1 += by,
+            None => self.resent.push((run, by)),
         }
     }
 
     /// Writes the sums.
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.changes.iter().any(|c| c.3 != 0) {
+        if self.counts.iter().any(|c| c.by != 0) {
             let mut statement = connection.prepare_cached(
                 "INSERT INTO counts (run_id, state, server_id, count) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (run_id, state, server_id) DO UPDATE SET count = count + excluded.count",
             )?;
-            for (run, state, server, change) in self.changes.iter().filter(|c| c.3 != 0) {
-                statement.execute(params![run.0, state.number(), server, change])?;
+            for change in self.counts.iter().filter(|c| c.by != 0) {
+                let server = change.server.map_or(0, |server| server.0);
+                statement.execute(params![change.run_id.0, change.fate.number(), server, change.by])?;
             }
         }
         for (run, count) in &self.resent {
@@ -77,7 +76,7 @@ struct Page<'a> {
     runs: &'a mut HashMap<RunId, RunState>,
     epoch: i64,
     now_ms: i64,
-    tally: Tally,
+    changes: Changes,
     seqs: Vec<u64>,
     /// Messages that are not leased and not waiting for their recipient any more once this is durable.
     taken_up: Vec<(RunId, u64)>,
@@ -92,25 +91,26 @@ impl Writer {
             runs: &mut self.runs,
             epoch: self.book.epoch,
             now_ms: commit.now_ms,
-            tally: Tally::default(),
+            changes: Changes::default(),
             seqs: Vec::with_capacity(commit.claims.len()),
             taken_up: Vec::new(),
         };
         self.book.transaction(|connection| {
             page.write_outcomes(connection, &commit.outcomes)?;
             page.write_claims(connection, &commit.claims)?;
-            page.tally.write(connection)?;
+            page.changes.write(connection)?;
+            write_guards(connection, &commit.guards, commit.now_ms)?;
             write_usage(connection, &commit.claims, commit.now_ms.div_euclid(60_000))?;
             Ok(())
         })?;
-        let Page { seqs, taken_up, .. } = page;
+        let Page { seqs, taken_up, changes, .. } = page;
         for (run, seq) in taken_up {
             if let Some(state) = self.runs.get_mut(&run) {
                 state.leased.remove(&seq);
                 state.to_resend.remove(&seq);
             }
         }
-        Ok(CommitReceipt { seqs, took: started.elapsed() })
+        Ok(CommitReceipt { seqs, changes, took: started.elapsed() })
     }
 }
 
@@ -149,50 +149,37 @@ impl Page<'_> {
         seq: u64,
     ) -> Result<(), Fault> {
         let run = outcome.run_id;
-        let mut state = outcome.state.state();
+        let mut fate = outcome.disposition.fate();
         let to_resend = &self.run(run)?.to_resend;
-        if state == MessageState::RenderFailed && !to_resend.is_empty() && to_resend.contains(&seq) {
-            // An earlier process may have sent it: that its template fails now does not change that.
-            state = MessageState::Unknown;
+        if fate == Fate::RenderFailed && !to_resend.is_empty() && to_resend.contains(&seq) {
+            // It may have been mailed: that its template fails now does not change that.
+            fate = Fate::Unknown;
         }
-        let (next_attempt, fields, unknowns, uncounted) = match &outcome.state {
-            EndState::Deferred { next_attempt_at_ms, fields } => (Some(*next_attempt_at_ms), Some(fields.as_str()), 0, 0),
-            EndState::UnknownResend { next_attempt_at_ms, fields } => (Some(*next_attempt_at_ms), Some(fields.as_str()), 1, 0),
-            EndState::Returned { fields } => (Some(self.now_ms), Some(fields.as_str()), 0, 1),
-            _ => (None, None, 0, 0),
-        };
+        let columns = Columns::of(&outcome.disposition, self.now_ms);
         let server = match outcome.server {
             Some(server) => Some(server.0),
             None => row(connection, run, seq)?.and_then(|row| row.server),
         };
         let reply = outcome.reply.as_deref().map(|reply| shortened(reply, REPLY_CHARS));
-        let (number, now) = (state.number(), self.now_ms);
-        let ended = end_claimed.execute(params![
-            run.0,
-            seq.cast_signed(),
-            number,
-            now,
-            next_attempt,
-            reply,
-            fields,
-            server,
-            unknowns,
-            uncounted
-        ])?;
-        if ended == 1 {
-            self.tally.add(run, MessageState::Claimed, None, -1);
-        } else {
-            let possible =
-                matches!(outcome.state, EndState::Deferred { .. } | EndState::Returned { .. } | EndState::Expired | EndState::RenderFailed);
-            let mut end_deferred = connection.prepare_cached(END_DEFERRED)?;
-            if !possible || end_deferred.execute(params![run.0, seq.cast_signed(), number, now, next_attempt, reply, fields])? != 1 {
-                return Err(refused(connection, run, seq, &format!("to end as {state}")));
-            }
-            self.tally.add(run, MessageState::Deferred, None, -1);
-        }
-        self.tally.add(run, state, server, 1);
-        if unknowns > 0 {
-            self.tally.add_resent(run);
+        let ended = outcome.disposition.may_follow(Fate::Claimed)
+            && end_claimed.execute(params![
+                run.0,
+                seq.cast_signed(),
+                fate.number(),
+                self.now_ms,
+                columns.at_ms,
+                reply,
+                columns.fields,
+                server,
+                columns.unknowns,
+                columns.uncounted,
+                columns.refusals
+            ])? == 1;
+        let from = if ended { Fate::Claimed } else { self.end_waiting(connection, outcome, seq, fate)? };
+        self.changes.add(run, from, None, -1);
+        self.changes.add(run, fate, server, 1);
+        if columns.unknowns > 0 {
+            self.changes.add_resent(run, 1);
         }
         if !self.run(run)?.is_idle() {
             self.taken_up.push((run, seq));
@@ -200,27 +187,46 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// What becomes of a message that was deferred or held; gives which of the two.
+    fn end_waiting(&self, connection: &Connection, outcome: &OutcomeRecord, seq: u64, fate: Fate) -> Result<Fate, Fault> {
+        let (run, id) = (outcome.run_id, seq.cast_signed());
+        let found = row(connection, run, seq)?.map(|row| row.fate);
+        let Some(from) = found.filter(|from| *from != Fate::Claimed && outcome.disposition.may_follow(*from)) else {
+            return Err(refused(connection, run, seq, &format!("to end as {fate}")));
+        };
+        if outcome.disposition == Disposition::Released {
+            connection.prepare_cached(RELEASE)?.execute(params![run.0, id, self.now_ms])?;
+            return Ok(from);
+        }
+        let columns = Columns::of(&outcome.disposition, self.now_ms);
+        let reply = outcome.reply.as_deref().map(|reply| shortened(reply, REPLY_CHARS));
+        let mut end = connection.prepare_cached(END_WAITING)?;
+        let (number, now) = (fate.number(), self.now_ms);
+        end.execute(params![run.0, id, number, now, columns.at_ms, reply, columns.fields, from.number(), columns.refusals])?;
+        Ok(from)
+    }
+
     /// A recipient whose template failed before anything was claimed.
     fn append_failed(&mut self, connection: &Connection, outcome: &OutcomeRecord) -> Result<(), Fault> {
-        if outcome.state != EndState::RenderFailed {
+        if outcome.disposition != Disposition::RenderFailed {
             return Err(Fault::conflict(format_args!("run {}: a message that was never claimed cannot end this way", outcome.run_id.0)));
         }
         let seq = self.next_seq(outcome.run_id)?;
-        let state = MessageState::RenderFailed;
+        let fate = Fate::RenderFailed;
         let server = outcome.server.map(|server| server.0);
         let reply = outcome.reply.as_deref().map(|reply| shortened(reply, REPLY_CHARS));
         connection.prepare_cached(APPEND)?.execute(params![
             outcome.run_id.0,
             seq.cast_signed(),
             outcome.recipient.as_ref(),
-            state.number(),
+            fate.number(),
             0,
             server,
             self.now_ms,
             reply,
             self.epoch
         ])?;
-        self.tally.add(outcome.run_id, state, server, 1);
+        self.changes.add(outcome.run_id, fate, server, 1);
         Ok(())
     }
 
@@ -239,14 +245,14 @@ impl Page<'_> {
                     claim.run_id.0,
                     seq.cast_signed(),
                     claim.recipient.as_ref(),
-                    MessageState::Claimed.number(),
+                    Fate::Claimed.number(),
                     claim.attempt,
                     claim.server.0,
                     self.now_ms,
                     None::<&str>,
                     self.epoch
                 ])?;
-                self.tally.add(claim.run_id, MessageState::Claimed, None, 1);
+                self.changes.add(claim.run_id, Fate::Claimed, None, 1);
                 seq
             };
             self.seqs.push(seq);
@@ -260,16 +266,16 @@ impl Page<'_> {
         self.run(run)?;
         let row = row(connection, run, seq)?;
         let resent = match row {
-            Some(Row { state: MessageState::Deferred, .. }) => {
-                self.tally.add(run, MessageState::Deferred, None, -1);
-                self.tally.add(run, MessageState::Claimed, None, 1);
+            Some(Row { fate: Fate::Deferred, .. }) => {
+                self.changes.add(run, Fate::Deferred, None, -1);
+                self.changes.add(run, Fate::Claimed, None, 1);
                 false
             }
-            Some(Row { state: MessageState::Claimed, boot, .. }) => boot != self.epoch,
+            Some(Row { fate: Fate::Claimed, boot, .. }) => boot != self.epoch,
             _ => return Err(refused(connection, run, seq, "to be claimed again")),
         };
         if resent {
-            self.tally.add_resent(run);
+            self.changes.add_resent(run, 1);
         }
         connection.prepare_cached(RECLAIM)?.execute(params![
             run.0,
@@ -292,7 +298,7 @@ impl RunState {
 }
 
 struct Row {
-    state: MessageState,
+    fate: Fate,
     server: Option<i64>,
     boot: i64,
 }
@@ -304,16 +310,53 @@ fn row(connection: &Connection, run: RunId, seq: u64) -> Result<Option<Row>, Fau
             Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
         })
         .optional()?;
-    Ok(found.and_then(|(state, server, boot)| Some(Row { state: MessageState::from_number(state)?, server, boot })))
+    Ok(found.and_then(|(number, server, boot)| Some(Row { fate: Fate::from_number(number)?, server, boot })))
 }
 
 fn refused(connection: &Connection, run: RunId, seq: u64, what: &str) -> Fault {
     let state = match row(connection, run, seq) {
-        Ok(Some(row)) => row.state.as_str(),
+        Ok(Some(row)) => row.fate.as_str(),
         Ok(None) => "not there",
         Err(fault) => return fault,
     };
     Fault::conflict(format_args!("message {seq} of run {} is {state} and was {what}", run.0))
+}
+
+/// What a disposition writes beside the fate.
+#[derive(Default)]
+struct Columns<'a> {
+    at_ms: Option<i64>,
+    fields: Option<&'a str>,
+    refusals: Option<&'a str>,
+    unknowns: i64,
+    /// Tries that do not count after all.
+    uncounted: i64,
+}
+
+impl<'a> Columns<'a> {
+    fn of(disposition: &'a Disposition, now_ms: i64) -> Self {
+        match disposition {
+            Disposition::Deferred { at_ms, fields } => Self { at_ms: Some(*at_ms), fields: Some(fields), ..Self::default() },
+            Disposition::Resend { at_ms, fields } => Self { at_ms: Some(*at_ms), fields: Some(fields), unknowns: 1, ..Self::default() },
+            Disposition::Returned { at_ms, fields, refusals } => {
+                let at_ms = Some((*at_ms).max(now_ms));
+                Self { at_ms, fields: Some(fields), refusals: refusals.as_deref(), uncounted: 1, ..Self::default() }
+            }
+            Disposition::Held { fields, refusals } => {
+                Self { fields: Some(fields), refusals: Some(refusals), uncounted: 1, ..Self::default() }
+            }
+            _ => Self::default(),
+        }
+    }
+}
+
+fn write_guards(connection: &Connection, guards: &[Guard], now_ms: i64) -> Result<(), Fault> {
+    for guard in guards {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO guards (run_id, server_id, reason, message, since_ms) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![guard.run_id.0, guard.server.0, guard.reason, guard.message, now_ms])?;
+    }
+    Ok(())
 }
 
 fn write_usage(connection: &Connection, claims: &[Claim], minute: i64) -> Result<(), Fault> {

@@ -31,6 +31,8 @@ pub enum LedgerErrorKind {
     InUse,
     /// A newer version of Mailfleet wrote it.
     NewerVersion,
+    /// An older version wrote it, and whoever only reads cannot migrate it.
+    OlderVersion,
     /// Another process has taken the ledger over: this one must stop sending.
     Superseded,
     /// The request contradicts what the ledger says (a second end of one message, a run that was not begun).

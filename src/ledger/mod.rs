@@ -7,6 +7,8 @@
 
 mod commit;
 mod error;
+mod held;
+mod migrations;
 mod reader;
 mod records;
 mod runs;
@@ -30,8 +32,9 @@ use tokio::sync::{mpsc, oneshot};
 pub use error::{LedgerError, LedgerErrorKind};
 pub use reader::{LedgerReader, RecipientRow, RunSummary};
 pub use records::{
-    AudienceRead, Claim, Commit, CommitReceipt, DueMessage, EndState, MessageState, ObservedObject, OutcomeRecord, Problem, RunCounts,
-    RunId, RunKey, RunRecord, ServerCounts, ServerId, Sighting, Stopped, UnknownPolicy,
+    AudienceRead, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Guard, HeldFate, HeldMessage, KnownGuard,
+    ObservedObject, OutcomeRecord, Problem, Resumption, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, Sighting,
+    UnknownPolicy,
 };
 pub use seen::Seen;
 use writer::{Job, Writer};
@@ -156,12 +159,19 @@ impl Ledger {
     /// Begins a run, or goes on with it. Claims that an earlier process left without an outcome become unknown for good
     /// (`Skip`), or are sent again (`Resend`): at once as due messages where their fields are stored, otherwise when
     /// [`Seen::check`] meets their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.
+    /// `resume` is a request to resume that was there before the run: it is not carried out.
     ///
     /// # Errors
     /// Nothing was changed then; see [`LedgerError::is_transient`].
-    pub async fn begin_run(&self, key: &RunKey, policy: UnknownPolicy, now_ms: i64) -> Result<RunRecord, LedgerError> {
+    pub async fn begin_run(
+        &self,
+        key: &RunKey,
+        policy: UnknownPolicy,
+        resume: Option<String>,
+        now_ms: i64,
+    ) -> Result<RunRecord, LedgerError> {
         let key = key.clone();
-        self.call(move |writer| writer.begin_run(&key, policy, now_ms)).await
+        self.call(move |writer| writer.begin_run(&key, policy, resume.as_deref(), now_ms)).await
     }
 
     /// Writes a group commit: durable when this returns, or nothing of it was applied and the same commit may be tried again
@@ -220,11 +230,11 @@ impl Ledger {
     }
 
     /// Notes that the audience was read to its end. Of `not_met` (what [`Seen::not_met`] gives then), claims of an earlier
-    /// process, nobody knows the outcome and nobody asks for a further try: they are unknown for good. Gives their number.
+    /// process, nobody knows the outcome and nobody asks for a further try: they are unknown for good.
     ///
     /// # Errors
     /// Nothing was changed then; see [`LedgerError::is_transient`].
-    pub async fn audience_read(&self, run: RunId, read: AudienceRead, not_met: Vec<u64>, now_ms: i64) -> Result<u64, LedgerError> {
+    pub async fn audience_read(&self, run: RunId, read: AudienceRead, not_met: Vec<u64>, now_ms: i64) -> Result<Changes, LedgerError> {
         self.call(move |writer| writer.audience_read(run, read, &not_met, now_ms)).await
     }
 
@@ -236,12 +246,29 @@ impl Ledger {
         self.call(move |writer| writer.close_run(run, now_ms)).await
     }
 
-    /// Notes that a run was stopped and why, or that it goes on.
+    /// Lifts guards, lets held messages go again or rejects them, and has messages of unknown outcome sent again, as a person
+    /// asked. A closed run is opened again when anything of it has to be mailed; nobody is added to it.
     ///
     /// # Errors
-    /// Nothing was changed then; see [`LedgerError::is_transient`].
-    pub async fn set_stopped(&self, run: RunId, stopped: Option<Stopped>) -> Result<(), LedgerError> {
-        self.call(move |writer| writer.set_stopped(run, stopped.as_ref())).await
+    /// `Conflict` when the run was not begun; nothing was changed then; see [`LedgerError::is_transient`].
+    pub async fn resume(&self, run: RunId, resumption: Resumption, now_ms: i64) -> Result<Changes, LedgerError> {
+        self.call(move |writer| writer.resume(run, &resumption, now_ms)).await
+    }
+
+    /// The servers that are out of use for a run, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn guards(&self, run: RunId) -> Result<Vec<KnownGuard>, LedgerError> {
+        self.call(move |writer| writer.book.read(|connection| held::guards(connection, run))).await
+    }
+
+    /// Messages of a run that are held, in the order of claiming, `limit` at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn held(&self, run: RunId, limit: usize) -> Result<Vec<HeldMessage>, LedgerError> {
+        self.call(move |writer| writer.book.read(|connection| held::held(connection, run, limit))).await
     }
 
     /// How many messages of a run are where. Cheap: the sums are kept beside the messages.

@@ -8,10 +8,11 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::{
-    MessageState, Problem, RunCounts, RunId, RunKey, RunRecord,
+    Problem, RunCounts, RunId, RunKey, RunRecord,
     error::{Fault, LedgerError},
     runs, schema,
 };
+use crate::resources::fate::Fate;
 
 /// Rows that are read at a time: a slow reader must not hold up the merging of the writer's log.
 const ROWS_AT_A_TIME: i64 = 4096;
@@ -39,8 +40,8 @@ pub struct RecipientRow {
     pub seq: u64,
     /// The address.
     pub recipient: String,
-    /// Where it is.
-    pub state: MessageState,
+    /// What became of it.
+    pub fate: Fate,
     /// Tries made so far.
     pub attempt: u32,
     /// `namespace/name` of the last server.
@@ -81,19 +82,14 @@ impl LedgerReader {
         self.read(|connection| runs::find_run(connection, key)?.map(|record| summary(connection, record)).transpose())
     }
 
-    /// Hands each recipient of a run to `each`, in order, until that breaks; only those in `states` unless it is empty.
+    /// Hands each recipient of a run to `each`, in order, until that breaks; only those of `fates` unless it is empty.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn recipients(
-        &self,
-        run: RunId,
-        states: &[MessageState],
-        mut each: impl FnMut(RecipientRow) -> ControlFlow<()>,
-    ) -> Result<(), LedgerError> {
-        let states = states.iter().fold(0_i64, |bits, state| bits | 1 << state.number());
+    pub fn recipients(&self, run: RunId, fates: &[Fate], mut each: impl FnMut(RecipientRow) -> ControlFlow<()>) -> Result<(), LedgerError> {
+        let fates = fates.iter().fold(0_i64, |bits, fate| bits | 1 << fate.number());
         let mut after = 0;
-        while let Some(last) = self.read(|connection| stretch(connection, run, states, after, &mut each))? {
+        while let Some(last) = self.read(|connection| stretch(connection, run, fates, after, &mut each))? {
             after = last;
         }
         Ok(())
@@ -126,28 +122,28 @@ fn summary(connection: &Connection, record: RunRecord) -> Result<RunSummary, Fau
 fn stretch(
     connection: &Connection,
     run: RunId,
-    states: i64,
+    fates: i64,
     after: i64,
     each: &mut impl FnMut(RecipientRow) -> ControlFlow<()>,
 ) -> Result<Option<i64>, Fault> {
-    // The states are judged here and not in the query, so that a stretch is short however few rows are wanted.
+    // The fates are judged here and not in the query, so that a stretch is short however few rows are wanted.
     let mut statement = connection.prepare_cached(
         "SELECT m.seq, m.state, m.recipient, m.attempt, s.name, m.updated_at_ms, m.next_attempt_at_ms, m.unknowns, m.reply
-         FROM messages m LEFT JOIN servers s ON s.id = m.server_id WHERE m.run_id = ?1 AND m.seq > ?2 ORDER BY m.seq LIMIT ?3",
+         FROM messages m LEFT JOIN servers s ON s.id = m.server_id WHERE m.run_id = ?1 AND m.partition = 0 AND m.seq > ?2 ORDER BY m.seq LIMIT ?3",
     )?;
     let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;
     let mut last = None;
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
         last = Some(seq);
-        let Some(state) = MessageState::from_number(row.get(1)?) else { continue };
-        if states != 0 && states & 1 << state.number() == 0 {
+        let Some(fate) = Fate::from_number(row.get(1)?) else { continue };
+        if fates != 0 && fates & 1 << fate.number() == 0 {
             continue;
         }
         let found = RecipientRow {
             seq: seq.cast_unsigned(),
             recipient: row.get(2)?,
-            state,
+            fate,
             attempt: row.get(3)?,
             server: row.get(4)?,
             updated_at_ms: row.get(5)?,

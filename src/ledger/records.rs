@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::resources::Key;
+use crate::resources::{
+    Key,
+    fate::{Fate, FateCounts},
+};
 
 /// A run in this ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,82 +65,14 @@ pub struct RunRecord {
     pub duplicates: u64,
     /// Rows that could not be used.
     pub bad_rows: u64,
-    /// When every recipient had an end and the run was closed.
+    /// When every recipient had a final outcome and the run was closed.
     pub closed_at_ms: Option<i64>,
-    /// Why it was stopped, if it is.
-    pub stopped: Option<Stopped>,
+    /// Whether it was closed once and resumed for its unknown recipients: nobody is added to it.
+    pub is_reopened: bool,
+    /// The last request to resume that was carried out, or that the run began with.
+    pub resume_handled: Option<String>,
     /// Claims of an earlier process without an outcome that this `begin_run` found: now unknown (Skip) or to be sent again (Resend).
     pub left_without_outcome: u64,
-}
-
-/// Why a run was stopped: final until the campaign's generation is another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stopped {
-    /// The campaign's generation that it was judged for.
-    pub generation: i64,
-    /// The condition's reason.
-    pub reason: String,
-    /// The condition's message.
-    pub message: String,
-}
-
-/// The state of one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MessageState {
-    /// It may leave, or has left; no outcome yet.
-    Claimed = 0,
-    /// A server took it.
-    Accepted = 1,
-    /// It waits for a further try.
-    Deferred = 2,
-    /// It was refused for good.
-    Rejected = 3,
-    /// All tries are used up.
-    Expired = 4,
-    /// It may or may not have gone out, and is not sent again.
-    Unknown = 5,
-    /// Its template failed.
-    RenderFailed = 6,
-}
-
-impl MessageState {
-    /// All states, by their number.
-    pub const ALL: [Self; 7] =
-        [Self::Claimed, Self::Accepted, Self::Deferred, Self::Rejected, Self::Expired, Self::Unknown, Self::RenderFailed];
-
-    /// The number in the database.
-    #[must_use]
-    pub const fn number(self) -> i64 {
-        self as i64
-    }
-
-    /// The word in views and tables.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Claimed => "Claimed",
-            Self::Accepted => "Accepted",
-            Self::Deferred => "Deferred",
-            Self::Rejected => "Rejected",
-            Self::Expired => "Expired",
-            Self::Unknown => "Unknown",
-            Self::RenderFailed => "RenderFailed",
-        }
-    }
-
-    pub(super) fn from_number(number: i64) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.number() == number)
-    }
-
-    pub(super) const fn is_end(self) -> bool {
-        !matches!(self, Self::Claimed | Self::Deferred)
-    }
-}
-
-impl fmt::Display for MessageState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// One group commit: the outcomes that became known and the claims that come next. All of it or nothing.
@@ -147,6 +82,8 @@ pub struct Commit {
     pub outcomes: Vec<OutcomeRecord>,
     /// Written after the outcomes.
     pub claims: Vec<Claim>,
+    /// Servers that are out of use for a run from now on.
+    pub guards: Vec<Guard>,
     /// The time, in milliseconds since 1970.
     pub now_ms: i64,
 }
@@ -168,26 +105,26 @@ pub struct Claim {
     pub usage_keys: Arc<[Arc<str>]>,
 }
 
-/// What became of one claimed or deferred message.
+/// What became of one message that was claimed, deferred or held.
 #[derive(Clone, Debug)]
 pub struct OutcomeRecord {
     /// The run, begun in this process.
     pub run_id: RunId,
-    /// None only with [`EndState::RenderFailed`], for a recipient who was never claimed: a row is added.
+    /// None only with [`Disposition::RenderFailed`], for a recipient who was never claimed: a row is added.
     pub seq: Option<u64>,
     /// The address; read only when `seq` is None.
     pub recipient: Arc<str>,
     /// What became of it.
-    pub state: EndState,
+    pub disposition: Disposition,
     /// The server; None keeps that of the claim.
     pub server: Option<ServerId>,
-    /// The server's words; 250 characters are kept.
+    /// The server's words; 250 characters are kept. None keeps those of before.
     pub reply: Option<String>,
 }
 
-/// What became of a message.
+/// What becomes of a message. `F` is how its template fields are held: as JSON in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EndState {
+pub enum Disposition<F = String> {
     /// A server took it.
     Accepted,
     /// It was refused for good.
@@ -198,38 +135,165 @@ pub enum EndState {
     Unknown,
     /// Its template failed; the reply says why.
     RenderFailed,
+    /// It is gone from the audience.
+    Withdrawn,
     /// Refused for now: a further try at this time.
     Deferred {
         /// When to try again, in milliseconds since 1970.
-        next_attempt_at_ms: i64,
-        /// The recipient's template fields, kept until its end.
-        fields: String,
+        at_ms: i64,
+        /// The recipient's template fields, kept until its final outcome.
+        fields: F,
     },
     /// It may or may not have gone out, and is sent again (`whenOutcomeIsUnknown: Resend`).
-    UnknownResend {
+    Resend {
         /// When to try again, in milliseconds since 1970.
-        next_attempt_at_ms: i64,
-        /// The recipient's template fields, kept until its end.
-        fields: String,
+        at_ms: i64,
+        /// The recipient's template fields, kept until its final outcome.
+        fields: F,
     },
-    /// Certainly not sent, and waits again: the try does not count.
+    /// Certainly not taken, and waits again: the try does not count.
     Returned {
-        /// The recipient's template fields, kept until its end.
-        fields: String,
+        /// From when on it may go, in milliseconds since 1970.
+        at_ms: i64,
+        /// The recipient's template fields, kept until its final outcome.
+        fields: F,
+        /// The servers that refused it, where there are any.
+        refusals: Option<String>,
     },
+    /// Refused by a server that seems to refuse the whole campaign. Waits for what is found out, or for a person.
+    Held {
+        /// The recipient's template fields, kept until its final outcome.
+        fields: F,
+        /// The servers that refused it.
+        refusals: String,
+    },
+    /// Held no more: it goes to another server at once.
+    Released,
 }
 
-impl EndState {
-    pub(super) const fn state(&self) -> MessageState {
+impl<F> Disposition<F> {
+    /// Where the message is afterwards.
+    #[must_use]
+    pub const fn fate(&self) -> Fate {
         match self {
-            Self::Accepted => MessageState::Accepted,
-            Self::Rejected => MessageState::Rejected,
-            Self::Expired => MessageState::Expired,
-            Self::Unknown => MessageState::Unknown,
-            Self::RenderFailed => MessageState::RenderFailed,
-            Self::Deferred { .. } | Self::UnknownResend { .. } | Self::Returned { .. } => MessageState::Deferred,
+            Self::Accepted => Fate::Accepted,
+            Self::Rejected => Fate::Rejected,
+            Self::Expired => Fate::Expired,
+            Self::Unknown => Fate::Unknown,
+            Self::RenderFailed => Fate::RenderFailed,
+            Self::Withdrawn => Fate::Withdrawn,
+            Self::Deferred { .. } | Self::Resend { .. } | Self::Returned { .. } | Self::Released => Fate::Deferred,
+            Self::Held { .. } => Fate::Held,
         }
     }
+
+    /// Whether a message of this fate may take it.
+    #[must_use]
+    pub const fn may_follow(&self, from: Fate) -> bool {
+        match from {
+            Fate::Claimed => !matches!(self, Self::Withdrawn | Self::Released),
+            Fate::Deferred => !matches!(self, Self::Accepted | Self::Unknown | Self::Resend { .. } | Self::Released),
+            Fate::Held => matches!(self, Self::Rejected | Self::Released),
+            _ => false,
+        }
+    }
+
+    /// The same with its fields held in another way.
+    pub fn map<G>(&self, fields_of: impl FnOnce(&F) -> G) -> Disposition<G> {
+        match self {
+            Self::Accepted => Disposition::Accepted,
+            Self::Rejected => Disposition::Rejected,
+            Self::Expired => Disposition::Expired,
+            Self::Unknown => Disposition::Unknown,
+            Self::RenderFailed => Disposition::RenderFailed,
+            Self::Withdrawn => Disposition::Withdrawn,
+            Self::Deferred { at_ms, fields } => Disposition::Deferred { at_ms: *at_ms, fields: fields_of(fields) },
+            Self::Resend { at_ms, fields } => Disposition::Resend { at_ms: *at_ms, fields: fields_of(fields) },
+            Self::Returned { at_ms, fields, refusals } => {
+                Disposition::Returned { at_ms: *at_ms, fields: fields_of(fields), refusals: refusals.clone() }
+            }
+            Self::Held { fields, refusals } => Disposition::Held { fields: fields_of(fields), refusals: refusals.clone() },
+            Self::Released => Disposition::Released,
+        }
+    }
+}
+
+/// A server that is out of use for a run, whoever the recipient is, until a person resumes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The run, begun in this process.
+    pub run_id: RunId,
+    /// The server.
+    pub server: ServerId,
+    /// The condition's reason.
+    pub reason: String,
+    /// The condition's message.
+    pub message: String,
+}
+
+/// A guard as it is found again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownGuard {
+    /// `namespace/name` of the server.
+    pub server: String,
+    /// The condition's reason.
+    pub reason: String,
+    /// The condition's message.
+    pub message: String,
+}
+
+/// A message that is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldMessage {
+    /// Its number in the run.
+    pub seq: u64,
+    /// The address.
+    pub recipient: String,
+    /// The servers that refused it, as they were written.
+    pub refusals: String,
+}
+
+/// What a person asks of a run that was stopped, or that has recipients of unknown outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// The request itself, which is carried out once; none: a change of the spec, which can be.
+    pub token: Option<String>,
+    /// What becomes of held messages.
+    pub held: HeldFate,
+    /// Whether messages of unknown outcome are mailed again.
+    pub resends_unknown: bool,
+}
+
+/// What becomes of held messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeldFate {
+    /// They are tried again.
+    #[default]
+    Retry,
+    /// They are rejected.
+    Reject,
+}
+
+/// A change of the number of messages of one fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountChange {
+    /// The run.
+    pub run_id: RunId,
+    /// The fate.
+    pub fate: Fate,
+    /// The server, for a final outcome that has one.
+    pub server: Option<ServerId>,
+    /// So many more, or less.
+    pub by: i64,
+}
+
+/// What a write changed: the only way in which counts change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// By run, fate and server.
+    pub counts: Vec<CountChange>,
+    /// Messages that are sent again though the outcome of the try before is unknown.
+    pub resent: Vec<(RunId, i64)>,
 }
 
 /// What a commit gave.
@@ -237,6 +301,8 @@ impl EndState {
 pub struct CommitReceipt {
     /// The numbers of the claims, in their order.
     pub seqs: Vec<u64>,
+    /// What it changed.
+    pub changes: Changes,
     /// How long writing and fsync took, for the size of the window in flight.
     pub took: Duration,
 }
@@ -252,28 +318,18 @@ pub struct DueMessage {
     pub attempt: u32,
     /// The template fields that were kept.
     pub fields: Option<String>,
+    /// The servers that refused it, as they were written.
+    pub refusals: Option<String>,
 }
 
-/// How many messages of a run are where.
+/// How many messages of a run have which fate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunCounts {
-    /// On the wire, or left without an outcome and to be sent again.
-    pub claimed: u64,
-    /// Taken by a server.
-    pub accepted: u64,
-    /// Waiting for a further try.
-    pub deferred: u64,
-    /// Refused for good.
-    pub rejected: u64,
-    /// All tries used up.
-    pub expired: u64,
-    /// May or may not have gone out, not sent again.
-    pub unknown: u64,
-    /// Template failed.
-    pub render_failed: u64,
+    /// All of them.
+    pub fates: FateCounts,
     /// How often a message was sent again though the outcome of the try before is unknown.
     pub resent: u64,
-    /// By server, in the order of names; servers without an end are absent.
+    /// Those with a final outcome by server, in the order of names; servers without any are absent.
     pub per_server: Vec<ServerCounts>,
 }
 
@@ -282,26 +338,8 @@ pub struct RunCounts {
 pub struct ServerCounts {
     /// `namespace/name`.
     pub server: String,
-    /// Taken by the server.
-    pub accepted: u64,
-    /// Refused for good.
-    pub rejected: u64,
-    /// May or may not have gone out, not sent again.
-    pub unknown: u64,
-}
-
-impl RunCounts {
-    /// Messages that have an end.
-    #[must_use]
-    pub fn ended(&self) -> u64 {
-        self.accepted + self.rejected + self.expired + self.unknown + self.render_failed
-    }
-
-    /// Messages that have none yet.
-    #[must_use]
-    pub fn open(&self) -> u64 {
-        self.claimed + self.deferred
-    }
+    /// Its final outcomes.
+    pub fates: FateCounts,
 }
 
 /// What an audience held, read to its end.
@@ -342,7 +380,7 @@ pub enum Sighting {
     New,
     /// In the ledger, and first seen in this pass: nothing to do.
     AlreadyClaimed,
-    /// Claimed by an earlier process, outcome unknown, policy Resend: to be sent again now.
+    /// Its outcome is unknown (of an earlier process with policy Resend, or a person resumed it): to be sent again now.
     Resend {
         /// Its number in the run, for the claim.
         seq: u64,

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    AudienceRead, DueMessage, MessageState, ObservedObject, Problem, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, Stopped,
-    UnknownPolicy,
-    commit::{Tally, shortened},
+    AudienceRead, Changes, DueMessage, ObservedObject, Problem, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, UnknownPolicy,
+    commit::shortened,
     error::{Fault, LedgerError},
     writer::{RunState, Writer},
 };
+use crate::resources::fate::Fate;
 
 /// Problems of a run that are kept.
 const PROBLEMS_MAX: i64 = 1000;
@@ -20,7 +20,7 @@ const PROBLEM_CHARS: usize = 500;
 const LEFT: &str = "Mailfleet ended before the server's answer arrived";
 
 const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audience_read_at_ms, total, duplicates, bad_rows, closed_at_ms,
-    stopped_generation, stopped_reason, stopped_message FROM runs";
+    reopened_at_ms IS NOT NULL, resume_handled FROM runs";
 
 impl Writer {
     /// See [`super::Ledger::observe_objects`].
@@ -67,18 +67,28 @@ impl Writer {
     }
 
     /// See [`super::Ledger::begin_run`].
-    pub(super) fn begin_run(&mut self, key: &RunKey, policy: UnknownPolicy, now_ms: i64) -> Result<RunRecord, LedgerError> {
+    pub(super) fn begin_run(
+        &mut self,
+        key: &RunKey,
+        policy: UnknownPolicy,
+        resume: Option<&str>,
+        now_ms: i64,
+    ) -> Result<RunRecord, LedgerError> {
         let epoch = self.book.epoch;
         let (record, state) = self.book.transaction(|connection| {
             connection
-                .prepare_cached("INSERT OR IGNORE INTO runs (namespace, campaign, run, started_at_ms) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![key.namespace, key.campaign, key.run, now_ms])?;
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO runs (namespace, campaign, run, started_at_ms, resume_handled) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![key.namespace, key.campaign, key.run, now_ms, resume])?;
             let mut record = find_run(connection, key)?.ok_or_else(|| Fault::conflict(format_args!("{key} is not there")))?;
             let left = left_claims(connection, record.id, epoch)?;
             record.left_without_outcome = left.len() as u64;
-            let to_resend = resolve(connection, record.id, policy, &left, now_ms)?;
-            let last: Option<i64> =
-                connection.prepare_cached("SELECT max(seq) FROM messages WHERE run_id = ?1")?.query_row([record.id.0], |row| row.get(0))?;
+            let mut to_resend = resolve(connection, record.id, policy, &left, now_ms)?;
+            to_resend.extend(super::held::awaiting_their_row(connection, record.id)?);
+            let last: Option<i64> = connection
+                .prepare_cached("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0")?
+                .query_row([record.id.0], |row| row.get(0))?;
             let next_seq = last.unwrap_or(0).cast_unsigned() + 1;
             Ok((record, RunState { next_seq, leased: HashSet::new(), to_resend }))
         })?;
@@ -87,49 +97,43 @@ impl Writer {
     }
 
     /// See [`super::Ledger::audience_read`].
-    pub(super) fn audience_read(&mut self, run: RunId, read: AudienceRead, not_met: &[u64], now_ms: i64) -> Result<u64, LedgerError> {
+    pub(super) fn audience_read(&mut self, run: RunId, read: AudienceRead, not_met: &[u64], now_ms: i64) -> Result<Changes, LedgerError> {
         let state = self.run(run)?;
         // One that was met after all, or claimed, is left alone.
         let gone: Vec<u64> = not_met.iter().copied().filter(|seq| state.to_resend.contains(seq)).collect();
-        self.book.transaction(|connection| {
+        let changes = self.book.transaction(|connection| {
             connection
                 .prepare_cached("UPDATE runs SET audience_read_at_ms = ?2, total = ?3, duplicates = ?4, bad_rows = ?5 WHERE id = ?1")?
                 .execute([run.0, now_ms, read.total.cast_signed(), read.duplicates.cast_signed(), read.bad_rows.cast_signed()])?;
-            let mut tally = Tally::default();
+            let mut changes = Changes::default();
             for seq in &gone {
-                let server: Option<i64> = connection
-                    .prepare_cached("SELECT server_id FROM messages WHERE run_id = ?1 AND seq = ?2")?
-                    .query_row([run.0, seq.cast_signed()], |row| row.get(0))?;
-                end_as_unknown(connection, &mut tally, run, *seq, server, now_ms)?;
+                let (from, server): (i64, Option<i64>) = connection
+                    .prepare_cached("SELECT state, server_id FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2")?
+                    .query_row([run.0, seq.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let from = Fate::from_number(from).unwrap_or(Fate::Claimed);
+                end_as_unknown(connection, &mut changes, (run, *seq), from, server, now_ms)?;
             }
-            Ok(tally.write(connection)?)
+            changes.write(connection)?;
+            Ok(changes)
         })?;
         let state = self.run(run)?;
         for seq in &gone {
             state.to_resend.remove(seq);
         }
-        Ok(gone.len() as u64)
+        Ok(changes)
     }
 
     /// See [`super::Ledger::close_run`].
     pub(super) fn close_run(&mut self, run: RunId, now_ms: i64) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
-            let open = counts(connection, run)?.open();
+            let open = counts(connection, run)?.fates.open();
             if open > 0 {
-                return Err(Fault::conflict(format_args!("run {} was to be closed while {open} of its messages have no end", run.0)));
+                return Err(Fault::conflict(format_args!(
+                    "run {} was to be closed while {open} of its messages have no final outcome",
+                    run.0
+                )));
             }
             connection.execute("UPDATE runs SET closed_at_ms = coalesce(closed_at_ms, ?2) WHERE id = ?1", [run.0, now_ms])?;
-            Ok(())
-        })
-    }
-
-    /// See [`super::Ledger::set_stopped`].
-    pub(super) fn set_stopped(&mut self, run: RunId, stopped: Option<&Stopped>) -> Result<(), LedgerError> {
-        self.book.transaction(|connection| {
-            connection.execute(
-                "UPDATE runs SET stopped_generation = ?2, stopped_reason = ?3, stopped_message = ?4 WHERE id = ?1",
-                params![run.0, stopped.map(|s| s.generation), stopped.map(|s| &s.reason), stopped.map(|s| &s.message)],
-            )?;
             Ok(())
         })
     }
@@ -139,15 +143,15 @@ impl Writer {
         let state = self.runs.get_mut(&run).ok_or_else(|| super::writer::not_begun(run))?;
         let due = self.book.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT seq, recipient, attempt, fields FROM messages
-                 WHERE run_id = ?1 AND state = 2 AND next_attempt_at_ms <= ?2 ORDER BY next_attempt_at_ms, seq LIMIT ?3",
+                "SELECT seq, recipient, attempt, fields, refusals FROM messages
+                 WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms <= ?2 ORDER BY next_attempt_at_ms, seq LIMIT ?3",
             )?;
             let mut rows = statement.query([run.0, now_ms, count(limit + state.leased.len())])?;
             let mut due = Vec::new();
             while let Some(row) = rows.next()? {
                 let seq = row.get::<_, i64>(0)?.cast_unsigned();
                 if due.len() < limit && !state.leased.contains(&seq) {
-                    due.push(DueMessage { seq, recipient: row.get(1)?, attempt: row.get(2)?, fields: row.get(3)? });
+                    due.push(DueMessage { seq, recipient: row.get(1)?, attempt: row.get(2)?, fields: row.get(3)?, refusals: row.get(4)? });
                 }
             }
             Ok(due)
@@ -161,7 +165,8 @@ impl Writer {
         let state = self.runs.get(&run).ok_or_else(|| super::writer::not_begun(run))?;
         self.book.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT seq, next_attempt_at_ms FROM messages WHERE run_id = ?1 AND state = 2 ORDER BY next_attempt_at_ms, seq LIMIT ?2",
+                "SELECT seq, next_attempt_at_ms FROM messages
+                 WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NOT NULL ORDER BY next_attempt_at_ms, seq LIMIT ?2",
             )?;
             let mut rows = statement.query([run.0, count(state.leased.len() + 1)])?;
             while let Some(row) = rows.next()? {
@@ -210,13 +215,13 @@ struct LeftClaim {
 
 /// Claims are at most as many as fit in flight, and mostly the newest: the search goes backwards and ends with the last one.
 fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<LeftClaim>, Fault> {
-    let mut open = counts(connection, run)?.claimed;
+    let mut open = counts(connection, run)?.fates[Fate::Claimed];
     let mut left = Vec::new();
     if open == 0 {
         return Ok(left);
     }
     let mut statement = connection.prepare_cached(
-        "SELECT seq, fields IS NOT NULL, server_id, boot FROM messages WHERE run_id = ?1 AND state = 0 ORDER BY seq DESC",
+        "SELECT seq, fields IS NOT NULL, server_id, boot FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 0 ORDER BY seq DESC",
     )?;
     let mut rows = statement.query([run.0])?;
     while open > 0
@@ -232,37 +237,47 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
 
 /// Ends or defers what was left; gives those that wait for their recipient to come by in the audience.
 fn resolve(connection: &Connection, run: RunId, policy: UnknownPolicy, left: &[LeftClaim], now_ms: i64) -> Result<HashSet<u64>, Fault> {
-    let mut tally = Tally::default();
+    let mut changes = Changes::default();
     let mut to_resend = HashSet::new();
     for claim in left {
         match policy {
-            UnknownPolicy::Skip => end_as_unknown(connection, &mut tally, run, claim.seq, claim.server, now_ms)?,
+            UnknownPolicy::Skip => end_as_unknown(connection, &mut changes, (run, claim.seq), Fate::Claimed, claim.server, now_ms)?,
             UnknownPolicy::Resend if claim.has_fields => {
                 connection
                     .prepare_cached(
                         "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3, unknowns = unknowns + 1
-                         WHERE run_id = ?1 AND seq = ?2",
+                         WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
                     )?
                     .execute([run.0, claim.seq.cast_signed(), now_ms])?;
-                tally.add(run, MessageState::Claimed, None, -1);
-                tally.add(run, MessageState::Deferred, None, 1);
-                tally.add_resent(run);
+                changes.add(run, Fate::Claimed, None, -1);
+                changes.add(run, Fate::Deferred, None, 1);
+                changes.add_resent(run, 1);
             }
             UnknownPolicy::Resend => {
                 to_resend.insert(claim.seq);
             }
         }
     }
-    tally.write(connection)?;
+    changes.write(connection)?;
     Ok(to_resend)
 }
 
-fn end_as_unknown(connection: &Connection, tally: &mut Tally, run: RunId, seq: u64, server: Option<i64>, now_ms: i64) -> Result<(), Fault> {
+fn end_as_unknown(
+    connection: &Connection,
+    changes: &mut Changes,
+    (run, seq): (RunId, u64),
+    from: Fate,
+    server: Option<i64>,
+    now_ms: i64,
+) -> Result<(), Fault> {
     connection
-        .prepare_cached("UPDATE messages SET state = 5, updated_at_ms = ?3, reply = ?4, fields = NULL WHERE run_id = ?1 AND seq = ?2")?
+        .prepare_cached(
+            "UPDATE messages SET state = 5, updated_at_ms = ?3, reply = coalesce(reply, ?4), fields = NULL, refusals = NULL
+             WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
+        )?
         .execute(params![run.0, seq.cast_signed(), now_ms, LEFT])?;
-    tally.add(run, MessageState::Claimed, None, -1);
-    tally.add(run, MessageState::Unknown, server, 1);
+    changes.add(run, from, None, -1);
+    changes.add(run, Fate::Unknown, server, 1);
     Ok(())
 }
 
@@ -281,14 +296,6 @@ pub(super) fn all_runs(connection: &Connection) -> Result<Vec<RunRecord>, Fault>
 
 fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     let number = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.cast_unsigned());
-    let stopped = match row.get(11)? {
-        Some(reason) => Some(Stopped {
-            generation: row.get::<_, Option<i64>>(10)?.unwrap_or(0),
-            reason,
-            message: row.get::<_, Option<String>>(12)?.unwrap_or_default(),
-        }),
-        None => None,
-    };
     Ok(RunRecord {
         id: RunId(row.get(0)?),
         key: RunKey { namespace: row.get(1)?, campaign: row.get(2)?, run: row.get(3)? },
@@ -298,7 +305,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         duplicates: number(7)?,
         bad_rows: number(8)?,
         closed_at_ms: row.get(9)?,
-        stopped,
+        is_reopened: row.get(10)?,
+        resume_handled: row.get(11)?,
         left_without_outcome: 0,
     })
 }
@@ -314,36 +322,17 @@ pub(super) fn counts(connection: &Connection, run: RunId) -> Result<RunCounts, F
     let mut rows = statement.query([run.0])?;
     while let Some(row) = rows.next()? {
         let number: u64 = row.get::<_, i64>(1)?.cast_unsigned();
-        let Some(state) = MessageState::from_number(row.get(0)?) else { continue };
-        *counts.of_mut(state) += number;
+        let Some(fate) = Fate::from_number(row.get(0)?) else { continue };
+        counts.fates[fate] += number;
         let Some(server) = row.get::<_, Option<String>>(2)? else { continue };
         if counts.per_server.last().is_none_or(|last| last.server != server) {
             counts.per_server.push(ServerCounts { server, ..ServerCounts::default() });
         }
         if let Some(last) = counts.per_server.last_mut() {
-            match state {
-                MessageState::Accepted => last.accepted += number,
-                MessageState::Rejected => last.rejected += number,
-                MessageState::Unknown => last.unknown += number,
-                _ => {}
-            }
+            last.fates[fate] += number;
         }
     }
     Ok(counts)
-}
-
-impl RunCounts {
-    fn of_mut(&mut self, state: MessageState) -> &mut u64 {
-        match state {
-            MessageState::Claimed => &mut self.claimed,
-            MessageState::Accepted => &mut self.accepted,
-            MessageState::Deferred => &mut self.deferred,
-            MessageState::Rejected => &mut self.rejected,
-            MessageState::Expired => &mut self.expired,
-            MessageState::Unknown => &mut self.unknown,
-            MessageState::RenderFailed => &mut self.render_failed,
-        }
-    }
 }
 
 /// A count as SQLite knows numbers; what does not fit is as good as no bound.

@@ -12,10 +12,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::{
     LedgerOptions, Synchronous,
     error::{Fault, LedgerError, LedgerErrorKind},
+    migrations,
 };
+use crate::resources::fate::Fate;
 
 /// The version of `schema.sql`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// Marks the file as a ledger ("MFlt").
 const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.
@@ -77,7 +79,7 @@ pub(super) fn open_writer(path: &Path, options: LedgerOptions) -> Result<Connect
 fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(), Fault> {
     connection.busy_timeout(options.busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(64);
-    let empty = check_version(connection)?;
+    let found = check_version(connection)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(LedgerError::new(
@@ -95,28 +97,65 @@ fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(),
     connection.execute_batch(&format!(
         "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;"
     ))?;
-    if empty {
-        let seed = i64::from_ne_bytes(random()?);
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        // Another process may have been first, between the look and the lock.
-        if is_empty(connection)? {
-            connection.execute_batch(SCHEMA)?;
-            connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
-            connection.execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('seed', ?2), ('epoch', 0)", [VERSION, seed])?;
-        }
-        connection.execute_batch("COMMIT")?;
+    match found {
+        Some(version) if version < VERSION => migrations::migrate(connection, version)?,
+        Some(_) => {}
+        None => make(connection)?,
     }
     Ok(())
+}
+
+fn make(connection: &Connection) -> Result<(), Fault> {
+    let seed = i64::from_ne_bytes(random()?);
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    // Another process may have been first, between the look and the lock.
+    if is_empty(connection)? {
+        connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(&views())?;
+        connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
+        connection.execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('seed', ?2), ('epoch', 0)", [VERSION, seed])?;
+    }
+    connection.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+/// The views that people read, with a word and a sum for each fate.
+pub(super) fn views() -> String {
+    let words: String = Fate::ALL.iter().map(|fate| format!(" WHEN {} THEN '{fate}'", fate.number())).collect();
+    let sums: String = Fate::ALL
+        .iter()
+        .map(|fate| format!("    coalesce(sum(c.count) FILTER (WHERE c.state = {}), 0) AS {},\n", fate.number(), fate.column()))
+        .collect();
+    format!(
+        "CREATE VIEW recipients AS
+SELECT r.namespace, r.campaign, r.run, m.recipient, CASE m.state{words} END AS state, m.attempt, s.name AS server,
+    strftime('%Y-%m-%dT%H:%M:%fZ', m.updated_at_ms / 1000.0, 'unixepoch') AS time,
+    strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at_ms / 1000.0, 'unixepoch') AS next_attempt,
+    m.unknowns AS resent, m.reply
+FROM messages m
+JOIN runs r ON r.id = m.run_id
+LEFT JOIN servers s ON s.id = m.server_id;
+
+CREATE VIEW campaigns AS
+SELECT r.namespace, r.campaign, r.run, CASE WHEN r.closed_at_ms IS NULL THEN 'Open' ELSE 'Completed' END AS state,
+{sums}    r.resent, r.total, r.duplicates, r.bad_rows,
+    strftime('%Y-%m-%dT%H:%M:%fZ', r.started_at_ms / 1000.0, 'unixepoch') AS started,
+    strftime('%Y-%m-%dT%H:%M:%fZ', r.closed_at_ms / 1000.0, 'unixepoch') AS completed
+FROM runs r
+LEFT JOIN counts c ON c.run_id = r.id
+GROUP BY r.id;
+"
+    )
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
 }
 
-/// Whether the database is empty; an error when it is not a ledger that this version can use.
-pub(super) fn check_version(connection: &Connection) -> Result<bool, Fault> {
+/// The version of the schema, none of an empty database; an error when it is not a ledger that this version can use.
+pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Fault> {
     if is_empty(connection)? {
-        return Ok(true);
+        return Ok(None);
     }
     let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let name = connection.path().unwrap_or(DATABASE).to_owned();
@@ -135,7 +174,7 @@ pub(super) fn check_version(connection: &Connection) -> Result<bool, Fault> {
         )
         .into());
     }
-    Ok(false)
+    Ok(Some(version))
 }
 
 /// A number from `meta`.
@@ -206,14 +245,21 @@ pub(super) fn open_immutable(path: &Path) -> Result<Connection, LedgerError> {
 fn try_reader(open: &Path, path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(open, flags).map_err(|e| LedgerError::from_sql(path, &e))?;
-    let ready = || -> Result<bool, Fault> {
+    let ready = || -> Result<Option<i64>, Fault> {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         check_version(&connection)
     };
-    if ready().map_err(|fault| fault.at(path))? {
-        return Err(LedgerError::new(LedgerErrorKind::Missing, format!("{} is empty: nothing was sent from it yet", path.display())));
+    match ready().map_err(|fault| fault.at(path))? {
+        Some(VERSION) => Ok(connection),
+        Some(version) => Err(LedgerError::new(
+            LedgerErrorKind::OlderVersion,
+            format!(
+                "{} is of an older version of Mailfleet (schema {version}, this one reads {VERSION}); `mailfleet run` with this state folder migrates it",
+                path.display()
+            ),
+        )),
+        None => Err(LedgerError::new(LedgerErrorKind::Missing, format!("{} is empty: nothing was sent from it yet", path.display()))),
     }
-    Ok(connection)
 }
 
 /// A path as it stands in a `file:` URI (RFC 3986, 2.1).

@@ -1,4 +1,5 @@
--- The ledger's schema, version 1. docs/ledger.md explains it; times are milliseconds since 1970-01-01 UTC.
+-- The ledger's tables, version 2; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
+-- times are milliseconds since 1970-01-01 UTC.
 
 -- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send.
 CREATE TABLE meta (
@@ -23,7 +24,9 @@ CREATE TABLE servers (
     name TEXT NOT NULL UNIQUE
 );
 
--- A campaign sent once to its audience. closed_at_ms: every recipient has an end, nobody is added any more.
+-- A campaign sent once to its audience. closed_at_ms: every recipient has a final outcome, nobody is added any more.
+-- reopened_at_ms: closed once, and resumed for its unknown recipients: nobody is added all the same.
+-- resume_handled: the last request to resume that was carried out, or that the run began with.
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL,
@@ -36,18 +39,20 @@ CREATE TABLE runs (
     bad_rows INTEGER NOT NULL DEFAULT 0,
     resent INTEGER NOT NULL DEFAULT 0,
     closed_at_ms INTEGER,
-    stopped_generation INTEGER,
-    stopped_reason TEXT,
-    stopped_message TEXT,
+    reopened_at_ms INTEGER,
+    resume_handled TEXT,
     UNIQUE (namespace, campaign, run)
 );
 
--- One row for each recipient of a run, in the order of claiming.
--- state: 0 claimed, 1 accepted, 2 deferred, 3 rejected, 4 expired, 5 unknown, 6 render failed.
+-- One row for each recipient of a run, in the order of claiming. state: the number of a fate.
+-- partition: always 0; many senders of one run will each have their own, with its own order of claiming.
 -- unknowns: how often it was sent again though the outcome of the try before is unknown.
--- fields: the recipient's template fields, only while a further try is ahead. boot: the epoch of the process that claimed it.
+-- fields: the recipient's template fields, only while a further try is ahead; absent in one that waits for its row in the audience.
+-- refusals: the servers that refused it and what they said (JSON), only while a further try is ahead.
+-- boot: the epoch of the process that claimed it.
 CREATE TABLE messages (
     run_id INTEGER NOT NULL,
+    partition INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     recipient TEXT NOT NULL,
     state INTEGER NOT NULL,
@@ -58,14 +63,26 @@ CREATE TABLE messages (
     unknowns INTEGER NOT NULL,
     reply TEXT,
     fields TEXT,
+    refusals TEXT,
     boot INTEGER NOT NULL,
-    PRIMARY KEY (run_id, seq)
+    PRIMARY KEY (run_id, partition, seq)
 ) WITHOUT ROWID;
 
-CREATE INDEX messages_due ON messages (run_id, next_attempt_at_ms) WHERE state = 2;
+CREATE INDEX messages_due ON messages (run_id, partition, next_attempt_at_ms) WHERE state = 2;
+CREATE INDEX messages_held ON messages (run_id, partition) WHERE state = 7;
+
+-- Servers that refuse a campaign whatever the recipient: out of use for this run until a person resumes it.
+CREATE TABLE guards (
+    run_id INTEGER NOT NULL,
+    server_id INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    since_ms INTEGER NOT NULL,
+    PRIMARY KEY (run_id, server_id)
+) WITHOUT ROWID;
 
 -- How many messages of a run are in which state, kept in the same transactions as the messages.
--- server_id is 0 while a message has no end.
+-- server_id is 0 while a message has no final outcome.
 CREATE TABLE counts (
     run_id INTEGER NOT NULL,
     state INTEGER NOT NULL,
@@ -89,32 +106,3 @@ CREATE TABLE problems (
     what TEXT NOT NULL,
     PRIMARY KEY (run_id, line, what)
 ) WITHOUT ROWID;
-
-CREATE VIEW recipients AS
-SELECT r.namespace, r.campaign, r.run, m.recipient,
-    CASE m.state WHEN 0 THEN 'Claimed' WHEN 1 THEN 'Accepted' WHEN 2 THEN 'Deferred' WHEN 3 THEN 'Rejected'
-        WHEN 4 THEN 'Expired' WHEN 5 THEN 'Unknown' WHEN 6 THEN 'RenderFailed' END AS state,
-    m.attempt, s.name AS server,
-    strftime('%Y-%m-%dT%H:%M:%fZ', m.updated_at_ms / 1000.0, 'unixepoch') AS time,
-    strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at_ms / 1000.0, 'unixepoch') AS next_attempt,
-    m.unknowns AS resent, m.reply
-FROM messages m
-JOIN runs r ON r.id = m.run_id
-LEFT JOIN servers s ON s.id = m.server_id;
-
-CREATE VIEW campaigns AS
-SELECT r.namespace, r.campaign, r.run,
-    CASE WHEN r.closed_at_ms IS NOT NULL THEN 'Completed' WHEN r.stopped_reason IS NOT NULL THEN 'Stopped' ELSE 'Open' END AS state,
-    coalesce(sum(c.count) FILTER (WHERE c.state = 1), 0) AS accepted,
-    coalesce(sum(c.count) FILTER (WHERE c.state = 3), 0) AS rejected,
-    coalesce(sum(c.count) FILTER (WHERE c.state = 4), 0) AS expired,
-    coalesce(sum(c.count) FILTER (WHERE c.state = 5), 0) AS unknown,
-    coalesce(sum(c.count) FILTER (WHERE c.state = 6), 0) AS render_failed,
-    coalesce(sum(c.count) FILTER (WHERE c.state = 2), 0) AS deferred,
-    coalesce(sum(c.count) FILTER (WHERE c.state = 0), 0) AS claimed,
-    r.resent, r.total, r.duplicates, r.bad_rows,
-    strftime('%Y-%m-%dT%H:%M:%fZ', r.started_at_ms / 1000.0, 'unixepoch') AS started,
-    strftime('%Y-%m-%dT%H:%M:%fZ', r.closed_at_ms / 1000.0, 'unixepoch') AS completed
-FROM runs r
-LEFT JOIN counts c ON c.run_id = r.id
-GROUP BY r.id;

@@ -16,10 +16,11 @@ use rusqlite::{Connection, params};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{
-    MessageState, RunId, Sighting,
+    RunId, Sighting,
     error::{Fault, LedgerError},
     schema,
 };
+use crate::resources::fate::Fate;
 
 const SLOT: usize = 16;
 const BUCKET_SLOTS: usize = 16;
@@ -76,7 +77,7 @@ impl Seen {
         let (low, high) = key.split_at(8);
         let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
         let last: Option<i64> = ledger
-            .query_row("SELECT max(seq) FROM messages WHERE run_id = ?1", [run.0], |row| row.get(0))
+            .query_row("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0", [run.0], |row| row.get(0))
             .map_err(|e| LedgerError::from_sql(&database, &e))?;
         let mut seen = Self {
             path: state_dir.join(format!("{PREFIX}{}-{:016x}{SUFFIX}", run.0, number(low))),
@@ -95,7 +96,8 @@ impl Seen {
     /// One stretch of messages; the last number read, None at the end.
     fn load(&mut self, ledger: &Connection, run: RunId, epoch: i64, after: i64) -> Result<Option<i64>, Fault> {
         let mut statement = ledger.prepare_cached(
-            "SELECT seq, recipient, state, boot, attempt FROM messages WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+            "SELECT seq, recipient, state, boot, attempt, next_attempt_at_ms IS NULL FROM messages
+             WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
         )?;
         let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;
         let mut last = None;
@@ -107,7 +109,13 @@ impl Seen {
                 .as_str()
                 .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e)))?;
             let hash = self.hash(recipient);
-            if row.get::<_, i64>(2)? == MessageState::Claimed.number() && row.get::<_, i64>(3)? != epoch {
+            let is_left = match Fate::from_number(row.get(2)?) {
+                Some(Fate::Claimed) => row.get::<_, i64>(3)? != epoch,
+                // A person had it sent again, and its fields were not kept.
+                Some(Fate::Deferred) => row.get(5)?,
+                _ => false,
+            };
+            if is_left {
                 self.to_resend.insert(hash, (seq.cast_unsigned(), row.get(4)?));
             }
             // Not sorted first, though neighbours would share pages: the system would then read ahead in large folios, and Linux
@@ -136,6 +144,17 @@ impl Seen {
                 Ok(self.to_resend.remove(&hash).map_or(Sighting::AlreadyClaimed, |(seq, attempt)| Sighting::Resend { seq, attempt }))
             }
         }
+    }
+
+    /// Whether a recipient came by in this pass; none when this index does not know it at all.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn has_met(&self, recipient: &str) -> Result<Option<bool>, LedgerError> {
+        Ok(match self.find(self.hash(recipient))? {
+            Place::Found { tag, .. } => Some(tag == SEEN),
+            Place::Free { .. } => None,
+        })
     }
 
     /// Claims that are to be sent again and whose recipient did not come by: for [`super::Ledger::audience_read`], at the end of

@@ -1,6 +1,8 @@
 //! Tests of the ledger's rules: what they share.
 
 mod failures;
+mod held;
+mod migrations;
 mod random;
 mod reading;
 mod rules;
@@ -13,6 +15,7 @@ use std::{
 };
 
 use super::*;
+use crate::resources::fate::{Fate, FateCounts};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -80,7 +83,7 @@ fn key() -> RunKey {
 }
 
 async fn begin(ledger: &Ledger, policy: UnknownPolicy) -> RunRecord {
-    ledger.begin_run(&key(), policy, 1_000).await.expect("the run begins")
+    ledger.begin_run(&key(), policy, None, 1_000).await.expect("the run begins")
 }
 
 fn claim(run_id: RunId, server: ServerId, recipient: &str) -> Claim {
@@ -91,8 +94,8 @@ fn again(run_id: RunId, server: ServerId, seq: u64, attempt: u32) -> Claim {
     Claim { seq: Some(seq), attempt, ..claim(run_id, server, "") }
 }
 
-fn outcome(run_id: RunId, seq: u64, state: EndState) -> OutcomeRecord {
-    OutcomeRecord { run_id, seq: Some(seq), recipient: "".into(), state, server: None, reply: None }
+fn outcome(run_id: RunId, seq: u64, disposition: Disposition) -> OutcomeRecord {
+    OutcomeRecord { run_id, seq: Some(seq), recipient: "".into(), disposition, server: None, reply: None }
 }
 
 fn claims(claims: Vec<Claim>) -> Commit {

@@ -14,6 +14,7 @@ mod structured;
 mod token;
 
 pub use api::unique;
+pub use quote::stable;
 pub use refusal::{Answer, Fault, Meaning, Refusal, Scope, Stage, meaning};
 
 use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
@@ -104,10 +105,16 @@ impl Failure {
         Self { retry_after, ..self }
     }
 
+    /// Whether the server takes no further connection while others are open.
+    #[must_use]
+    pub fn is_connection_limit(&self) -> bool {
+        self.reason == Reason::TooManyConnections
+    }
+
     /// Whether the server is well and only takes no more for now: it rests, and is not held for broken.
     #[must_use]
     pub fn is_pause(&self) -> bool {
-        matches!(self.reason, Reason::Throttled | Reason::QuotaExceeded)
+        matches!(self.reason, Reason::Throttled | Reason::QuotaExceeded | Reason::TooManyConnections)
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Duration, KeyRef, Object, pattern, rule::Rule};
+use super::{Condition, Duration, KeyRef, Object, fate::Fate, pattern, rule::Rule};
 
 /// The name of the run when `spec.run` is absent.
 pub const FIRST_RUN: &str = "first";
@@ -415,11 +415,14 @@ pub struct CampaignStatus {
     pub state: CampaignState,
     /// The run that the counts are about.
     pub run: String,
+    /// The value of the annotation `mailfleet.dev/resume` that was carried out last; a restored object with this value resumes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_resume: Option<String>,
     /// When the run's first message was claimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub started_at: Option<Timestamp>,
-    /// When every recipient had an end.
+    /// When every recipient had a final outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub completed_at: Option<Timestamp>,
@@ -442,7 +445,7 @@ pub struct CampaignStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Recipients by what became of them. The sum of the ends is `total` once the campaign is completed.
+/// Recipients by what became of them. The sum of those with a final outcome is `total` once the campaign is completed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecipientCounts {
@@ -463,6 +466,12 @@ pub struct RecipientCounts {
     pub render_failed: u64,
     /// Waiting for the next attempt.
     pub deferred: u64,
+    /// Refused by a server that seems to refuse the whole campaign; not mailed. They go to its other servers, or wait for `mailfleet resume`.
+    #[serde(default)]
+    pub held: u64,
+    /// Gone from the audience before they could be tried again; not mailed.
+    #[serde(default)]
+    pub withdrawn: u64,
     /// On the wire.
     pub sending: u64,
     /// Rows that repeat an address.
@@ -472,10 +481,32 @@ pub struct RecipientCounts {
 }
 
 impl RecipientCounts {
-    /// Recipients that have an end.
+    /// The count of a fate.
     #[must_use]
-    pub const fn ended(&self) -> u64 {
-        self.accepted + self.rejected + self.expired + self.unknown + self.render_failed
+    pub fn of(&self, fate: Fate) -> u64 {
+        // A copy of so few numbers costs nothing, and there is one list of fields.
+        *self.clone().of_mut(fate)
+    }
+
+    /// The count of a fate, to be changed.
+    pub const fn of_mut(&mut self, fate: Fate) -> &mut u64 {
+        match fate {
+            Fate::Claimed => &mut self.sending,
+            Fate::Accepted => &mut self.accepted,
+            Fate::Deferred => &mut self.deferred,
+            Fate::Rejected => &mut self.rejected,
+            Fate::Expired => &mut self.expired,
+            Fate::Unknown => &mut self.unknown,
+            Fate::RenderFailed => &mut self.render_failed,
+            Fate::Held => &mut self.held,
+            Fate::Withdrawn => &mut self.withdrawn,
+        }
+    }
+
+    /// Recipients with a final outcome.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        Fate::ALL.into_iter().filter(|fate| fate.is_final()).map(|fate| self.of(fate)).sum()
     }
 }
 

@@ -30,6 +30,8 @@ pub enum ConditionType {
     FieldsInEffect,
     /// A campaign: the audience was read without bad rows.
     AudienceRead,
+    /// A campaign: a server that it may use refuses it, whoever the recipient is, and is not used for this run until a person acts.
+    RefusedByServer,
     /// Files: the newest version of the object's file could not be read; the last good one is in use.
     SourceRead,
 }
@@ -59,6 +61,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Reason::$name => stringify!($name)),* }
+            }
+
+            /// The reason of this word.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
             }
         }
     };
@@ -103,6 +111,8 @@ reasons! {
     ProtocolError,
     /// The server slows us down. Lower `limits.rates` or `limits.connections`.
     Throttled,
+    /// The server takes no further connection. Lower `limits.connections`; Mailfleet uses fewer by itself meanwhile.
+    TooManyConnections,
     /// The vendor's quota or the account's credits are used up. Wait until it reopens, or raise it at the vendor; other servers go on meanwhile.
     QuotaExceeded,
     /// The key is good, and may not do this. Grant it the permission that the message names.
@@ -199,7 +209,11 @@ reasons! {
     WaitingForRetry,
     /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Mend a server, then change the spec (any change, or `Wait`); only the rest is mailed.
     NoServerIsActive,
-    /// Every recipient has an end. Nothing to do.
+    /// A server refused so many recipients of the campaign alike that it must mean all of them; they are held, and nobody was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).
+    RefusedAlike,
+    /// Ten or more recipients were refused and nobody was accepted. Look at the replies (`mailfleet get campaigns NAME --recipients`): is this the right audience, and the right server? A new `run` mails everybody again.
+    NobodyAccepted,
+    /// Every recipient has a final outcome. Nothing to do.
     Completed,
     /// Status says that the run began, and the ledger knows nothing of it. Bring the ledger back, or give `run` a new value to mail everybody.
     LedgerMissing,

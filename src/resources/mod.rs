@@ -4,8 +4,10 @@ pub mod campaign;
 pub mod condition;
 pub mod crd;
 pub mod duration;
+pub mod fate;
 pub mod pattern;
 pub mod plan;
+pub mod resume;
 pub mod rule;
 pub mod schema;
 pub mod secret;
@@ -75,7 +77,7 @@ pub struct Metadata {
     /// Labels, for selectors.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations; Mailfleet does not read them.
+    /// Annotations; Mailfleet reads `mailfleet.dev/resume` of a campaign.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Counts the changes of the spec, from 1. Set by the source, never by a person.

@@ -103,7 +103,7 @@ fn object_meta() -> Value {
             "name": text("The name: small letters, digits, `-` and `.` (RFC 1123), 253 characters at most."),
             "namespace": text("The customer that the object belongs to; `default` when absent."),
             "labels": texts("Labels, for selectors."),
-            "annotations": texts("Annotations; Mailfleet does not read them."),
+            "annotations": texts("Annotations; Mailfleet reads `mailfleet.dev/resume` of a campaign."),
             "generateName": text("Kubernetes' own; Mailfleet does not read it."),
             "generation": number(),
             "creationTimestamp": text("When the object was first seen. Set by the source, never by a person."),

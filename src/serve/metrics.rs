@@ -18,6 +18,7 @@ use crate::{
         ConditionStatus, ConditionType, Key,
         campaign::{CampaignState, RecipientCounts},
         condition,
+        fate::Fate,
         sending_server::ServerState,
     },
 };
@@ -181,19 +182,10 @@ impl Figures {
     }
 }
 
-/// Ends and what has none yet; together they are the total, once the audience was read.
+/// Every fate, and who has none yet; together they are the total, once the audience was read.
 fn outcomes(counts: &RecipientCounts) -> impl Iterator<Item = (&'static str, u64)> {
-    let known = counts.ended() + counts.deferred + counts.sending;
+    let known: u64 = Fate::ALL.into_iter().map(|fate| counts.of(fate)).sum();
     let pending = counts.total.map(|total| ("Pending", total.saturating_sub(known)));
-    [
-        ("Accepted", counts.accepted),
-        ("Rejected", counts.rejected),
-        ("Expired", counts.expired),
-        ("Unknown", counts.unknown),
-        ("RenderFailed", counts.render_failed),
-        ("Deferred", counts.deferred),
-        ("Sending", counts.sending),
-    ]
-    .into_iter()
-    .chain(pending)
+    let name = |fate: Fate| if fate == Fate::Claimed { "Sending" } else { fate.as_str() };
+    Fate::ALL.into_iter().map(move |fate| (name(fate), counts.of(fate))).chain(pending)
 }

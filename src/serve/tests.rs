@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{Admin, Health, Phase};
+use crate::resources::fate::Fate;
 use crate::{
     decide::{CampaignDecision, CampaignInput, Decision, InLedger, Observations, ServerDecision, ServerInput, World, decide},
     dispatch::{Report, report::ServerReport},
@@ -62,6 +63,8 @@ fn decided() -> (ServerDecision, CampaignDecision) {
         in_ledger: InLedger::Absent,
         recorded: None,
         previous: None,
+        resume: None,
+        resume_handled: None,
         deleting: false,
     };
     world.campaigns.insert(key.clone(), campaign);
@@ -159,7 +162,7 @@ async fn the_number_of_series_has_a_bound() {
     let text = get(address, "/metrics").await.1;
     let count = |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();
     assert_eq!(count("mailfleet_server_active{"), 2000);
-    assert_eq!(count("mailfleet_campaign_recipients{"), 500 * 8);
+    assert_eq!(count("mailfleet_campaign_recipients{"), 500 * (Fate::ALL.len() + 1), "every fate, and who has none yet");
     for line in [
         r#"mailfleet_objects_left_out{kind="servers"} 500"#,
         r#"mailfleet_objects_left_out{kind="campaigns"} 300"#,

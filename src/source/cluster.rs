@@ -24,6 +24,7 @@ use tokio::sync::watch;
 pub use lease::{Lease, LeaseOptions};
 pub use served::differences;
 pub use statuses::ClusterStatuses;
+pub use writes::annotate_campaign;
 
 use super::Snapshot;
 

@@ -13,6 +13,7 @@ pub mod files;
 mod parse;
 mod path;
 mod read;
+pub mod resume;
 mod scalar;
 mod scan;
 pub mod secrets;

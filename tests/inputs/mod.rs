@@ -22,7 +22,7 @@ use std::{
 use mailfleet::{
     egress::Egress,
     engine::{self, EngineOptions, View},
-    ledger::{Ledger, LedgerErrorKind, LedgerOptions, LedgerReader, MessageState},
+    ledger::{Ledger, LedgerErrorKind, LedgerOptions, LedgerReader},
     resources::{Condition, ConditionStatus, ConditionType, Reason},
     source::{Files, Options, Severity, StatusFolder, StatusSink},
 };
@@ -226,12 +226,12 @@ fn kept(state: &Path) -> String {
         let mut recipients = BTreeSet::new();
         reader
             .recipients(run.record.id, &[], |row| {
-                let reply = if row.state == MessageState::Accepted {
+                let reply = if row.fate == mailfleet::resources::fate::Fate::Accepted {
                     String::new()
                 } else {
                     row.reply.map(|reply| format!(": {reply}")).unwrap_or_default()
                 };
-                recipients.insert(format!("{} {:?}{reply}\n", row.recipient, row.state));
+                recipients.insert(format!("{} {:?}{reply}\n", row.recipient, row.fate));
                 ControlFlow::Continue(())
             })
             .expect("recipients");

@@ -78,6 +78,8 @@ fn case(text: &str) -> Case {
                     in_ledger: InLedger::Absent,
                     previous: None,
                     recorded: None,
+                    resume: None,
+                    resume_handled: None,
                     deleting: false,
                 };
                 world.campaigns.insert(input.object.key(), input);

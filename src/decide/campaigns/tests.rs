@@ -36,6 +36,8 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
             stale: None,
             in_ledger: crate::decide::InLedger::Begun,
             previous: None,
+            resume: None,
+            resume_handled: None,
             deleting: false,
             recorded: None,
         },
@@ -63,7 +65,8 @@ fn report(fingerprint: u64, phase: Phase, trouble: Option<Trouble>) -> CampaignR
         started_ms: Some(NOW_MS),
         completed_ms: None,
         added_later: 0,
-        unknown_at_start: 0,
+        bars: BTreeMap::new(),
+        resume_handled: None,
     }
 }
 
@@ -80,7 +83,7 @@ fn turn(world: &mut World, observed: &Observations) -> CampaignDecision {
 }
 
 fn too_many_render_errors(transient: bool) -> Option<Trouble> {
-    Some(Trouble { reason: Reason::TooManyRenderErrors, message: "too many".to_owned(), transient })
+    Some(Trouble { transient, ..Trouble::lasting(Reason::TooManyRenderErrors, "too many") })
 }
 
 #[test]

@@ -1,83 +1,81 @@
 //! What the control plane wants: servers and campaigns come, change and go; who may be picked follows from it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use super::{Action, Scheduler};
 use crate::{
     dispatch::{
         Order, RouteServer, Routing,
         campaign::{CampaignRun, Phase},
-        lane::{Lane, LaneRef, Turns},
+        lane::Lane,
         limits::Limiter,
         prepared::Prepared,
         route,
-        window::FlightWindow,
     },
-    resources::Key,
+    resources::{Key, Rate},
 };
 
 impl Scheduler {
     /// Takes over a new routing table. `limiter` makes a limiter that remembers the past.
-    pub fn apply(&mut self, routing: &Routing, now_ms: i64, mut limiter: impl FnMut(&str, &[crate::resources::Rate]) -> Limiter) {
+    pub fn apply(&mut self, routing: &Routing, now_ms: i64, mut limiter: impl FnMut(&str, &[Rate]) -> Limiter) {
         for (key, route) in &routing.servers {
             self.apply_server(key, route, now_ms, &mut limiter);
         }
-        for index in 0..self.lanes.len() {
-            if !routing.servers.contains_key(&self.lane_keys[index]) {
-                self.lanes[index].routed = false;
+        let gone: Vec<usize> =
+            self.lanes.iter().filter(|(_, lane)| !routing.servers.contains_key(&lane.key)).map(|(index, _)| *index).collect();
+        for index in &gone {
+            if let Some(lane) = self.lanes.get_mut(index) {
+                lane.routed = false;
+                lane.is_gone = true;
             }
         }
-        let gone: Vec<Key> = self.campaign_index.keys().filter(|key| !routing.campaigns.contains_key(*key)).cloned().collect();
-        for key in gone {
+        let retired: Vec<Key> = self.campaign_index.keys().filter(|key| !routing.campaigns.contains_key(*key)).cloned().collect();
+        for key in retired {
             self.retire(&key);
         }
         for (key, order) in &routing.campaigns {
             self.apply_order(key, order, &mut limiter);
         }
         self.settle_lanes(now_ms);
+        for index in gone {
+            self.forget_gone_lane(index);
+        }
+        self.forget_limiters(routing);
     }
 
-    pub(super) fn apply_server(
-        &mut self,
-        key: &Key,
-        route: &RouteServer,
-        now_ms: i64,
-        limiter: &mut impl FnMut(&str, &[crate::resources::Rate]) -> Limiter,
-    ) {
+    fn apply_server(&mut self, key: &Key, route: &RouteServer, now_ms: i64, limiter: &mut impl FnMut(&str, &[Rate]) -> Limiter) {
+        let next = &mut self.next_index;
         let index = *self.lane_index.entry(key.clone()).or_insert_with(|| {
-            let id = self.lanes.len();
-            self.lane_keys.push(key.clone());
-            self.lanes.push(Lane {
-                lane: LaneRef { name: key.to_string().into(), id },
-                turns: Turns::default(),
-                window: FlightWindow::default(),
-                connections: 1,
-                return_path: None,
-                routed: false,
-                failures: 0,
-                acknowledged: 0,
-                readmitted_ms: now_ms,
-                exhausted_until: None,
-                not_before_ms: 0,
-                in_flight: 0,
-                deliveries: 0,
-                last_sign_of_life_ms: now_ms,
-                stall_after_ms: 10_000,
-                accepted: 0,
-                users: 0,
-                batch_max: 1,
-                fingerprint: 0,
-            });
-            id
+            *next += 1;
+            *next
         });
-        let name = self.lanes[index].lane.name.clone();
+        let lane = self.lanes.entry(index).or_insert_with(|| {
+            let mut lane = Lane::new(key, index, now_ms);
+            // One that was deleted and applied again: what the control plane knew of the one before is known.
+            lane.failures = route.acknowledged_failures;
+            for campaign in self.campaigns.values_mut() {
+                let bar = campaign.bars_elsewhere.remove(&lane.lane.name);
+                let has_accepted = campaign.accepted.get(&lane.lane.name).is_some_and(|count| *count > 0);
+                if bar.is_some() || has_accepted {
+                    let guard = campaign.guards.entry(index).or_default();
+                    (guard.bar, guard.has_accepted) = (bar, has_accepted);
+                }
+            }
+            lane
+        });
+        let name = lane.lane.name.clone();
         let known = self.limiters.contains_key(&name);
-        let lane = &mut self.lanes[index];
         let changed = lane.fingerprint != route.limits_fingerprint || !known;
         lane.fingerprint = route.limits_fingerprint;
         lane.connections = route.connections as usize;
         lane.return_path.clone_from(&route.return_path);
+        lane.host.clone_from(&route.host);
         lane.stall_after_ms = route.stall_after.as_millis();
+        lane.is_on_trial = route.is_on_trial;
+        lane.is_gone = false;
         let was = lane.is_eligible();
         lane.routed = route.routed;
         lane.acknowledged = route.acknowledged_failures;
@@ -89,21 +87,16 @@ impl Scheduler {
             let mut fresh = limiter(&name, &route.rates);
             fresh.set_warmup(route.warmup_today);
             self.limiters.insert(name, fresh);
-            self.lanes[index].exhausted_until = None;
-            self.lanes[index].not_before_ms = 0;
+            lane.exhausted_until = None;
+            lane.not_before_ms = 0;
         } else if let Some(limiter) = self.limiters.get_mut(&name)
             && limiter.set_warmup(route.warmup_today)
         {
-            self.lanes[index].exhausted_until = None;
+            lane.exhausted_until = None;
         }
     }
 
-    pub(super) fn apply_order(
-        &mut self,
-        key: &Key,
-        order: &Arc<Order>,
-        limiter: &mut impl FnMut(&str, &[crate::resources::Rate]) -> Limiter,
-    ) {
+    fn apply_order(&mut self, key: &Key, order: &Arc<Order>, limiter: &mut impl FnMut(&str, &[Rate]) -> Limiter) {
         if let Some((name, rates)) = &order.plan_limits
             && self.limiters.get(name).is_none_or(|known| !known.is_of(rates))
         {
@@ -111,7 +104,7 @@ impl Scheduler {
             self.limiters.insert(name.clone(), fresh);
         }
         if let Some(&index) = self.campaign_index.get(key)
-            && let Some(campaign) = &mut self.campaigns[index]
+            && let Some(campaign) = self.campaigns.get_mut(&index)
         {
             if campaign.order.run == order.run {
                 let changed = campaign.order.fingerprint != order.fingerprint;
@@ -127,21 +120,26 @@ impl Scheduler {
                 if (changed || order.hold) && campaign.phase == Phase::Feeding {
                     self.unfeed(index);
                 }
+                if changed {
+                    self.resume_after_edit(index);
+                }
+                self.resume_if_asked(index);
                 self.feed(index);
                 return;
             }
             self.retire(key);
         }
-        let index = self.campaigns.len();
-        self.campaigns.push(Some(CampaignRun::new(key, order.clone(), self.ledger_seed)));
+        self.next_index += 1;
+        let index = self.next_index;
+        self.campaigns.insert(index, CampaignRun::new(key, order.clone(), self.ledger_seed));
         self.campaign_index.insert(key.clone(), index);
         self.actions.push(Action::Open(index));
     }
 
-    pub(super) fn retire(&mut self, key: &Key) {
+    fn retire(&mut self, key: &Key) {
         if let Some(index) = self.campaign_index.remove(key) {
             self.unfeed(index);
-            if let Some(campaign) = &mut self.campaigns[index] {
+            if let Some(campaign) = self.campaigns.get_mut(&index) {
                 campaign.retired = true;
             }
             self.forget_retired(index);
@@ -150,65 +148,98 @@ impl Scheduler {
 
     /// A retired campaign goes when everything of it is durable; its feeder was stopped before.
     pub(super) fn forget_retired(&mut self, index: usize) {
-        if self.campaigns[index].as_ref().is_some_and(|campaign| campaign.retired && campaign.unsettled == 0) {
-            self.campaigns[index] = None;
+        if self.campaigns.get(&index).is_some_and(|campaign| campaign.retired && campaign.unsettled == 0) {
+            self.campaigns.remove(&index);
+            self.moves.forget(index);
+            self.pending_bars.retain(|(campaign, _, _)| *campaign != index);
+            self.actions.push(Action::Forget(index));
         }
+    }
+
+    /// A server that the control plane has no more goes when nothing of it is on the wire.
+    pub(super) fn forget_gone_lane(&mut self, index: usize) {
+        let is_over = |lane: &&Lane| lane.is_gone && lane.deliveries == 0 && lane.in_flight == 0;
+        let Some(key) = self.lanes.get(&index).filter(is_over).map(|lane| lane.key.clone()) else { return };
+        self.lanes.remove(&index);
+        self.lane_index.remove(&key);
+        for campaign in self.campaigns.values_mut() {
+            campaign.mail_from.remove(&index);
+            if let Some(bar) = campaign.guards.remove(&index).and_then(|guard| guard.bar) {
+                campaign.bars_elsewhere.insert(key.to_string().into(), bar);
+            }
+        }
+        self.actions.push(Action::ForgetServer(index));
+    }
+
+    /// Limiters of servers and plans that nobody has any more.
+    fn forget_limiters(&mut self, routing: &Routing) {
+        let plans: BTreeSet<&Arc<str>> =
+            routing.campaigns.values().filter_map(|order| order.plan_limits.as_ref()).map(|(key, _)| key).collect();
+        let lanes: BTreeSet<&Arc<str>> = self.lanes.values().map(|lane| &lane.lane.name).collect();
+        self.limiters.retain(|key, _| plans.contains(key) || lanes.contains(key));
     }
 
     /// A lane changed: its queue is picked anew where it may not be picked any more.
-    pub(super) fn settle_lane(&mut self, index: usize) {
-        self.fit_campaigns();
-        if !self.lanes[index].is_eligible() {
-            for (campaign, message) in self.lanes[index].turns.drain(None) {
-                self.place(campaign, message);
-            }
+    pub(super) fn settle_lane(&mut self, index: usize, now_ms: i64) {
+        self.fit_campaigns(now_ms);
+        let moved = match self.lanes.get_mut(&index) {
+            Some(lane) if !lane.is_eligible() => lane.turns.drain(None),
+            _ => return,
+        };
+        for (campaign, message) in moved {
+            self.place(campaign, message, now_ms);
         }
     }
 
-    pub(super) fn settle_lanes(&mut self, _now_ms: i64) {
-        self.fit_campaigns();
-        for index in 0..self.lanes.len() {
-            let moved: Vec<(usize, Prepared)> = if self.lanes[index].is_eligible() {
-                // A campaign may have lost the right to a server that others still use.
-                let lost: Vec<usize> = (0..self.campaigns.len())
-                    .filter(|campaign| {
-                        self.campaign(*campaign).is_some_and(|c| !c.eligible.servers().iter().any(|(lane, _)| lane.id == index))
-                    })
-                    .collect();
-                lost.into_iter().flat_map(|campaign| self.lanes[index].turns.drain(Some(campaign))).collect()
-            } else {
-                self.lanes[index].turns.drain(None)
-            };
-            for (campaign, message) in moved {
-                self.place(campaign, message);
+    pub(super) fn settle_lanes(&mut self, now_ms: i64) {
+        self.fit_campaigns(now_ms);
+        let mut moved: Vec<(usize, Prepared)> = Vec::new();
+        let campaigns = &self.campaigns;
+        for (index, lane) in &mut self.lanes {
+            if lane.turns.is_empty() {
+                continue;
             }
+            if !lane.is_eligible() {
+                moved.extend(lane.turns.drain(None));
+                continue;
+            }
+            // A campaign may have lost the right to a server that others still use.
+            let keeps = |campaign: &CampaignRun| campaign.eligible.servers().iter().any(|(lane, _)| lane.id == *index);
+            let lost: Vec<usize> = lane.turns.campaigns().filter(|campaign| campaigns.get(campaign).is_some_and(|c| !keeps(c))).collect();
+            for campaign in lost {
+                moved.extend(lane.turns.drain(Some(campaign)));
+            }
+        }
+        for (campaign, message) in moved {
+            self.place(campaign, message, now_ms);
         }
     }
 
-    pub(super) fn fit_campaigns(&mut self) {
-        for lane in &mut self.lanes {
+    pub(super) fn fit_campaigns(&mut self, now_ms: i64) {
+        for lane in self.lanes.values_mut() {
             lane.users = 0;
         }
         let mut freed: Vec<(usize, VecDeque<Prepared>)> = Vec::new();
-        for (index, campaign) in self.campaigns.iter_mut().enumerate() {
-            let Some(campaign) = campaign else { continue };
+        for (index, campaign) in &mut self.campaigns {
             if campaign.retired || campaign.order.hold {
                 continue;
             }
-            let lanes = &mut self.lanes;
+            let (lanes, guards) = (&mut self.lanes, &campaign.guards);
             let eligible = campaign.order.servers.iter().filter_map(|(key, weight)| {
-                let lane = &mut lanes[*self.lane_index.get(key)?];
+                let index = self.lane_index.get(key)?;
+                let lane = lanes.get_mut(index)?;
                 lane.users += 1;
-                lane.is_eligible().then(|| (lane.lane.clone(), *weight))
+                let is_open = guards.get(index).is_none_or(|guard| guard.is_open(now_ms));
+                (lane.is_eligible() && is_open).then(|| (lane.lane.clone(), *weight))
             });
             campaign.eligible = route::EligibleSet::new(eligible);
             if !campaign.eligible.is_empty() && !campaign.unassigned.is_empty() {
-                freed.push((index, std::mem::take(&mut campaign.unassigned)));
+                freed.push((*index, std::mem::take(&mut campaign.unassigned)));
             }
         }
         for (index, messages) in freed {
             for message in messages {
-                self.place(index, message);
+                self.place(index, message, now_ms);
             }
         }
     }

@@ -1,9 +1,15 @@
 //! The scheduler's actions become calls of ledger, feeders and servers, in the background.
 
+use std::sync::Arc;
+
 use super::{
-    Action, Answer, AudienceRead, Closing, DUE_MAX, Event, FeederSpec, Opened, Outgoing, Reason, Request, RunId, RunKey, Sending, Trouble,
-    UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server, feeder, give_back, recorded_counts,
+    Action, Answer, AudienceRead, Bar, Closing, DUE_MAX, Event, Fate, FeederSpec, Opened, Outgoing, Reason, RecipientCounts, Request,
+    Resumption, RunId, RunKey, Sending, Trouble, UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server, feeder, give_back,
+    recipient_counts, recorded_counts,
 };
+
+/// Held messages of a run that are looked at one by one; what is beyond waits for a person.
+const HELD_MAX: usize = 10_000;
 
 impl Sending {
     pub(super) fn act(&mut self, action: Action) {
@@ -13,6 +19,11 @@ impl Sending {
             Action::More(index, count) => {
                 if let Some(feeder) = self.feeders.get(&index) {
                     let _ = feeder.send(Request::More(count));
+                }
+            }
+            Action::Seek(index, domain) => {
+                if let Some(feeder) = self.feeders.get(&index) {
+                    let _ = feeder.send(Request::Seek(domain));
                 }
             }
             Action::Unfeed(index, fetching) => {
@@ -43,6 +54,26 @@ impl Sending {
                 }
             }
             Action::Close(index) => self.close(index),
+            Action::Resume(index, resumption) => self.resume(index, resumption),
+            Action::Forget(index) => {
+                self.feeders.remove(&index);
+                if let Some(run) = self.runs.remove(&index)
+                    && let Some(campaigns) = self.campaigns.get_mut(&run)
+                {
+                    campaigns.retain(|campaign| *campaign != index);
+                    if campaigns.is_empty() {
+                        self.campaigns.remove(&run);
+                    }
+                }
+                self.not_met.remove(&index);
+                self.to_feed.retain(|waiting| *waiting != index);
+            }
+            Action::ForgetServer(lane) => {
+                self.usage_keys.retain(|(of, _), _| *of != lane);
+                if let Some(id) = self.server_ids.remove(&lane) {
+                    self.lanes.remove(&id);
+                }
+            }
         }
     }
 
@@ -53,19 +84,26 @@ impl Sending {
             WhenOutcomeIsUnknown::Skip => UnknownPolicy::Skip,
             WhenOutcomeIsUnknown::Resend => UnknownPolicy::Resend,
         };
+        let resume = campaign.order.resume.as_ref().and_then(|resume| resume.token.clone());
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
             let opened = async {
-                let record = ledger.begin_run(&key, policy, now_ms).await?;
+                let record = ledger.begin_run(&key, policy, resume, now_ms).await?;
                 let counts = ledger.counts(record.id).await?;
+                let bars = ledger.guards(record.id).await?.into_iter().map(|guard| {
+                    let reason = Reason::from_name(&guard.reason).unwrap_or(Reason::RefusedAlike);
+                    (Arc::from(guard.server.as_str()), Bar { reason, message: guard.message })
+                });
                 let opened = Opened {
-                    run_id: 0,
+                    bars: bars.collect(),
+                    held: ledger.held(record.id, HELD_MAX).await?,
+                    is_reopened: record.is_reopened,
+                    resume_handled: record.resume_handled.clone(),
                     accepted: accepted_by_server(&counts),
                     counts: recorded_counts(&record, &counts),
                     started_ms: record.started_at_ms,
                     closed_ms: record.closed_at_ms,
                     next_due_ms: ledger.next_due(record.id).await?,
-                    unknown_at_start: record.left_without_outcome,
                 };
                 Ok(Box::new((record, opened)))
             };
@@ -88,8 +126,14 @@ impl Sending {
 
     pub(super) fn start_feeder(&mut self, index: usize) {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
-        let spec =
-            FeederSpec { campaign: index, feeding: campaign.feeding, key: campaign.key.clone(), run_id, order: campaign.order.clone() };
+        let spec = FeederSpec {
+            campaign: index,
+            feeding: campaign.feeding,
+            key: campaign.key.clone(),
+            run_id,
+            order: campaign.order.clone(),
+            adds_nobody: campaign.is_reopened,
+        };
         if !self.scheduler.is_current(index, spec.feeding) {
             return;
         }
@@ -100,7 +144,7 @@ impl Sending {
             }
             Err(error) => {
                 let message = format!("The system gives no thread to read the audience: {error}. It is tried again.");
-                let trouble = Trouble { reason: Reason::AudienceUnreadable, message, transient: true };
+                let trouble = Trouble::transient(Reason::AudienceUnreadable, message);
                 self.scheduler.feeder_failed(index, trouble, self.clock.now_ms());
             }
         }
@@ -119,7 +163,8 @@ impl Sending {
     }
 
     pub(super) fn deliver(&self, lane: usize, batch: Vec<Outgoing>) {
-        let server = self.routing.servers.get(&self.scheduler.lane_keys[lane]).and_then(|route| route.server.clone());
+        let key = self.scheduler.lanes.get(&lane).map(|lane| &lane.key);
+        let server = key.and_then(|key| self.routing.servers.get(key)).and_then(|route| route.server.clone());
         let (outcomes, deliveries) = (self.outcomes.clone(), self.deliveries.clone());
         tokio::spawn(async move {
             let batch_max = if let Some(server) = server {
@@ -141,22 +186,34 @@ impl Sending {
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
             let closed = async {
-                let gone = ledger.audience_read(run_id, read, not_met, now_ms).await?;
-                if gone > 0 {
-                    let _ = answers.send(Answer::Gone(index, gone));
-                }
-                // The ledger has the last word on whether everything has an end.
+                let changes = ledger.audience_read(run_id, read, not_met, now_ms).await?;
+                let _ = answers.send(Answer::Changed(changes));
+                // The ledger has the last word on whether everything has a final outcome.
                 let counts = ledger.counts(run_id).await?;
-                if counts.open() > 0 && counts.claimed == 0 {
-                    return Ok(Closing::Open(ledger.next_due(run_id).await?));
-                }
-                if counts.claimed > 0 {
+                if counts.fates[Fate::Claimed] > 0 {
                     return Ok(Closing::Open(None));
                 }
+                if counts.fates.open() > 0 {
+                    return Ok(Closing::Open(ledger.next_due(run_id).await?));
+                }
                 ledger.close_run(run_id, now_ms).await?;
-                Ok(Closing::Done(counts))
+                let (total, duplicates, bad_rows) = (Some(read.total), read.duplicates, read.bad_rows);
+                Ok(Closing::Done(RecipientCounts { total, duplicates, bad_rows, ..recipient_counts(&counts) }))
             };
             let _ = answers.send(Answer::Closed(index, closed.await));
+        });
+    }
+
+    fn resume(&self, index: usize, resumption: Resumption) {
+        let Some(run_id) = self.runs.get(&index).copied() else { return };
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        tokio::spawn(async move {
+            let resumed = async {
+                let changes = ledger.resume(run_id, resumption.clone(), now_ms).await?;
+                Ok((changes, ledger.counts(run_id).await?.fates.open() > 0))
+            };
+            let resumed = resumed.await;
+            let _ = answers.send(Answer::Resumed(index, resumption, resumed));
         });
     }
 

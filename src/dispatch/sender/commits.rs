@@ -3,32 +3,35 @@
 use std::sync::Arc;
 
 use super::{
-    Claim, Commit, CommitReceipt, CommitResult, End, EndState, Ended, Instant, LEDGER_RETRY, LedgerError, OutcomeRecord, Planned, Sending,
-    USAGE_MINUTES, mpsc,
+    Changes, Claim, Commit, CommitReceipt, CommitResult, CountChanges, Ended, Guard, Instant, LEDGER_RETRY, LedgerError, OutcomeRecord,
+    Planned, RunId, Sending, USAGE_MINUTES, mpsc,
 };
 
 impl Sending {
     pub(super) async fn commit(&mut self, planned: Planned, now_ms: i64, done: mpsc::Sender<CommitResult>) {
-        let mut commit =
-            Commit { outcomes: Vec::with_capacity(planned.outcomes.len()), claims: Vec::with_capacity(planned.claims.len()), now_ms };
+        let lanes = planned.claims.iter().map(|claim| claim.lane).chain(planned.bars.iter().map(|(_, lane, _)| *lane));
+        for lane in lanes.collect::<std::collections::BTreeSet<_>>() {
+            if let Err(error) = self.know_server(lane).await {
+                let _ = done.send((planned, Err(error))).await;
+                return;
+            }
+        }
+        let mut commit = Commit {
+            outcomes: Vec::with_capacity(planned.outcomes.len()),
+            claims: Vec::with_capacity(planned.claims.len()),
+            now_ms,
+            ..Commit::default()
+        };
+        for (campaign, lane, bar) in &planned.bars {
+            let (Some(run_id), Some(server)) = (self.runs.get(campaign).copied(), self.server_ids.get(lane).copied()) else { continue };
+            commit.guards.push(Guard { run_id, server, reason: bar.reason.to_string(), message: bar.message.clone() });
+        }
         for ended in &planned.outcomes {
             if let Some(record) = self.record(ended) {
                 commit.outcomes.push(record);
             }
         }
         for claim in &planned.claims {
-            if !self.server_ids.contains_key(&claim.lane) {
-                let name = self.scheduler.lane_keys[claim.lane].to_string();
-                match self.ledger.server_id(&name).await {
-                    Ok(id) => {
-                        self.server_ids.insert(claim.lane, id);
-                    }
-                    Err(error) => {
-                        let _ = done.send((planned, Err(error))).await;
-                        return;
-                    }
-                }
-            }
             let (Some(server), Some(run_id)) = (self.server_ids.get(&claim.lane).copied(), self.runs.get(&claim.campaign).copied()) else {
                 continue;
             };
@@ -43,9 +46,32 @@ impl Sending {
         });
     }
 
+    /// The number of a server in the ledger is known from here on.
+    async fn know_server(&mut self, lane: usize) -> Result<(), LedgerError> {
+        if self.server_ids.contains_key(&lane) {
+            return Ok(());
+        }
+        let Some(name) = self.scheduler.lanes.get(&lane).map(|lane| lane.lane.name.clone()) else { return Ok(()) };
+        let id = self.ledger.server_id(&name).await?;
+        self.server_ids.insert(lane, id);
+        self.lanes.insert(id, lane);
+        Ok(())
+    }
+
+    /// What a write changed, in the scheduler's numbers.
+    pub(super) fn translate(&self, changes: &Changes) -> CountChanges {
+        let campaign = |run: RunId| self.campaigns.get(&run).into_iter().flatten().copied();
+        let fates = changes.counts.iter().flat_map(|change| {
+            let lane = change.server.and_then(|server| self.lanes.get(&server).copied());
+            campaign(change.run_id).map(move |index| (index, change.fate, lane, change.by))
+        });
+        let resent = changes.resent.iter().flat_map(|(run, by)| campaign(*run).map(move |index| (index, *by)));
+        CountChanges { fates: fates.collect(), resent: resent.collect() }
+    }
+
     pub(super) fn usage_keys(&mut self, campaign: usize, lane: usize) -> Arc<[Arc<str>]> {
         let plan = self.scheduler.campaign(campaign).and_then(|c| c.order.plan_limits.as_ref()).map(|(key, _)| key.clone());
-        let name = self.scheduler.lanes[lane].lane.name.clone();
+        let name = self.scheduler.lanes.get(&lane).map(|lane| lane.lane.name.clone()).unwrap_or_default();
         self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
     }
 
@@ -75,23 +101,11 @@ impl Sending {
     }
 
     pub(super) fn record(&self, ended: &Ended) -> Option<OutcomeRecord> {
-        let state = match &ended.end {
-            End::Accepted => EndState::Accepted,
-            End::Rejected => EndState::Rejected,
-            End::Expired => EndState::Expired,
-            End::Unknown => EndState::Unknown,
-            End::RenderFailed => EndState::RenderFailed,
-            End::Deferred { at_ms, fields, unknown: false } => EndState::Deferred { next_attempt_at_ms: *at_ms, fields: fields.to_json() },
-            End::Deferred { at_ms, fields, unknown: true } => {
-                EndState::UnknownResend { next_attempt_at_ms: *at_ms, fields: fields.to_json() }
-            }
-            End::Returned { fields } => EndState::Returned { fields: fields.to_json() },
-        };
         Some(OutcomeRecord {
             run_id: *self.runs.get(&ended.campaign)?,
             seq: ended.seq,
             recipient: ended.recipient.clone(),
-            state,
+            disposition: ended.end.map(crate::audience::Fields::to_json),
             server: ended.lane.and_then(|lane| self.server_ids.get(&lane).copied()),
             reply: ended.reply.clone(),
         })
@@ -113,7 +127,8 @@ impl Sending {
                 self.retry_at = None;
                 let now_ms = self.clock.now_ms();
                 self.note_usage(&planned, now_ms);
-                self.scheduler.committed(planned, &receipt.seqs, receipt.took, now_ms);
+                let changes = self.translate(&receipt.changes);
+                self.scheduler.committed(planned, &receipt.seqs, &changes, receipt.took, now_ms);
             }
             Err(error) => {
                 if self.ledger_problem.is_none() {

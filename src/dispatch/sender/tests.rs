@@ -70,6 +70,8 @@ impl Plane {
         let route = RouteServer {
             server: Some(self.server.clone()),
             routed: true,
+            is_on_trial: false,
+            host: "relay.example".into(),
             acknowledged_failures: 0,
             rates: rates.to_vec(),
             limits_fingerprint,
@@ -100,6 +102,8 @@ impl Plane {
             fingerprint: recipients,
             hold: false,
             servers: vec![(Key::new("default", "relay"), 1)],
+            candidates: vec![Key::new("default", "relay")],
+            resume: None,
             input: Input::Inline((0..recipients).map(row).collect()),
             template: Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template"))),
             from_address: "news@example.com".into(),

@@ -9,8 +9,12 @@ async fn started(ledger: &Ledger) -> (RunId, Arc<Commit>) {
     let run = begin(ledger, UnknownPolicy::Skip).await.id;
     let seqs = claim_all(ledger, run, &["a@x.org"]).await;
     let server = ledger.server_id("shop/one").await.expect("a server");
-    let commit =
-        Commit { outcomes: vec![outcome(run, seqs[0], EndState::Accepted)], claims: vec![claim(run, server, "b@x.org")], now_ms: 120_000 };
+    let commit = Commit {
+        outcomes: vec![outcome(run, seqs[0], Disposition::Accepted)],
+        claims: vec![claim(run, server, "b@x.org")],
+        now_ms: 120_000,
+        ..Commit::default()
+    };
     (run, Arc::new(commit))
 }
 
@@ -57,7 +61,7 @@ async fn a_full_disk_fails_and_the_same_commit_works_when_there_is_room() {
     let receipt = ledger.commit(large).await.expect("it works");
     assert_eq!(receipt.seqs.len(), 500);
     let counts = ledger.counts(run).await.expect("counts");
-    assert_eq!((counts.accepted, counts.claimed), (1, 500));
+    assert_eq!((counts.fates[Fate::Accepted], counts.fates[Fate::Claimed]), (1, 500));
 }
 
 #[tokio::test]
@@ -69,9 +73,10 @@ async fn after_a_kill_everything_that_was_promised_is_there() {
     let mut last = Vec::new();
     for round in 0..40_usize {
         let commit = Commit {
-            outcomes: last.iter().map(|seq| outcome(run, *seq, EndState::Accepted)).collect(),
+            outcomes: last.iter().map(|seq| outcome(run, *seq, Disposition::Accepted)).collect(),
             claims: (0..8).map(|n| claim(run, server, &format!("r{round}n{n}@x.org"))).collect(),
             now_ms: 1,
+            ..Commit::default()
         };
         last = ledger.commit(commit).await.expect("a commit").seqs;
         if round % 8 != 7 {
@@ -81,7 +86,11 @@ async fn after_a_kill_everything_that_was_promised_is_there() {
         let other = copy.open();
         assert_eq!(begin(&other, UnknownPolicy::Skip).await.left_without_outcome, 8, "round {round}");
         let counts = other.counts(run).await.expect("counts");
-        assert_eq!((counts.accepted, counts.unknown, counts.open()), (round as u64 * 8, 8, 0), "round {round}");
+        assert_eq!(
+            (counts.fates[Fate::Accepted], counts.fates[Fate::Unknown], counts.fates.open()),
+            (round as u64 * 8, 8, 0),
+            "round {round}"
+        );
         let mut seen = other.seen(run).expect("an index");
         for earlier in 0..=round + 1 {
             let expected = if earlier <= round { Sighting::AlreadyClaimed } else { Sighting::New };
@@ -149,7 +158,7 @@ async fn whoever_was_taken_over_writes_no_more() {
     folder.ask("UPDATE meta SET value = value + 1 WHERE key = 'epoch'");
     let error = ledger.commit(commit).await.expect_err("it is taken over");
     assert_eq!((error.kind, error.is_transient()), (LedgerErrorKind::Superseded, false));
-    assert_eq!(kind(ledger.begin_run(&key(), UnknownPolicy::Skip, 1).await), Some(LedgerErrorKind::Superseded));
+    assert_eq!(kind(ledger.begin_run(&key(), UnknownPolicy::Skip, None, 1).await), Some(LedgerErrorKind::Superseded));
     assert_eq!(states(&folder), BEFORE);
 }
 
@@ -177,25 +186,27 @@ async fn what_contradicts_the_ledger_is_refused_whole() {
     let (run, good) = started(&ledger).await;
     let server = ledger.server_id("shop/one").await.expect("a server");
     ledger.commit(Arc::clone(&good)).await.expect("it works");
-    let with_outcome = |outcome| Commit { outcomes: vec![outcome], claims: vec![claim(run, server, "c@x.org")], now_ms: 1 };
-    let with_claim = |wrong| Commit { outcomes: vec![], claims: vec![claim(run, server, "c@x.org"), wrong], now_ms: 1 };
+    let with_outcome =
+        |outcome| Commit { outcomes: vec![outcome], claims: vec![claim(run, server, "c@x.org")], now_ms: 1, ..Commit::default() };
+    let with_claim =
+        |wrong| Commit { outcomes: vec![], claims: vec![claim(run, server, "c@x.org"), wrong], now_ms: 1, ..Commit::default() };
     let unknown_run = RunId(99);
-    let never = OutcomeRecord { seq: None, ..outcome(run, 0, EndState::Accepted) };
+    let never = OutcomeRecord { seq: None, ..outcome(run, 0, Disposition::Accepted) };
     let cases = [
-        ("a second end", with_outcome(outcome(run, 1, EndState::Unknown))),
-        ("a message that was never claimed", with_outcome(outcome(run, 77, EndState::Accepted))),
+        ("a second end", with_outcome(outcome(run, 1, Disposition::Unknown))),
+        ("a message that was never claimed", with_outcome(outcome(run, 77, Disposition::Accepted))),
         ("an end without a claim", with_outcome(never)),
         ("a claim of one that has its end", with_claim(again(run, server, 1, 2))),
         ("a further try of nobody", with_claim(again(run, server, 77, 2))),
         ("a run that did not begin", with_claim(claim(unknown_run, server, "d@x.org"))),
-        ("an end of a run that did not begin", with_outcome(outcome(unknown_run, 1, EndState::Accepted))),
+        ("an end of a run that did not begin", with_outcome(outcome(unknown_run, 1, Disposition::Accepted))),
     ];
     for (what, commit) in cases {
         let error = ledger.commit(commit).await.expect_err(what);
         assert_eq!((error.kind, error.is_transient()), (LedgerErrorKind::Conflict, false), "{what}: {error}");
         assert_eq!(states(&folder), AFTER, "{what}");
     }
-    assert_eq!(ledger.counts(run).await.expect("counts").claimed, 1);
+    assert_eq!(ledger.counts(run).await.expect("counts").fates[Fate::Claimed], 1);
 }
 
 #[test]
@@ -220,7 +231,7 @@ fn bad_files_are_told_in_words() {
         ("a damaged page", garbage, Corrupt, "restore it from a backup"),
         ("another program's", with_sql("PRAGMA application_id = 77"), Corrupt, "a database of another program"),
         ("no version", with_sql("DELETE FROM meta"), Corrupt, "lacks `schema`"),
-        ("a newer one", with_sql("UPDATE meta SET value = 2 WHERE key = 'schema'"), NewerVersion, "(schema 2, this one knows 1)"),
+        ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 2)"),
     ];
     for (what, bytes, kind, words) in cases {
         let folder = Folder::new();

@@ -18,7 +18,7 @@ impl Dice {
 
 #[derive(Clone, Debug, PartialEq)]
 struct Modelled {
-    state: MessageState,
+    fate: Fate,
     attempt: u32,
     resent: u32,
     fields: bool,
@@ -41,16 +41,18 @@ async fn live(seed: u64, policy: UnknownPolicy) {
         let run = begin(&ledger, policy).await.id;
         let servers = [ledger.server_id("shop/one").await.expect("a server"), ledger.server_id("shop/two").await.expect("a server")];
         let mut resend = Vec::new();
-        for (seq, message) in model.values_mut().filter(|m| m.1.state == MessageState::Claimed) {
+        for (seq, message) in model.values_mut().filter(|m| m.1.fate == Fate::Claimed) {
             match policy {
-                UnknownPolicy::Skip => *message = Modelled { state: MessageState::Unknown, fields: false, ..message.clone() },
+                UnknownPolicy::Skip => *message = Modelled { fate: Fate::Unknown, fields: false, ..message.clone() },
                 UnknownPolicy::Resend if message.fields => {
-                    *message = Modelled { state: MessageState::Deferred, resent: message.resent + 1, ..message.clone() };
+                    *message = Modelled { fate: Fate::Deferred, resent: message.resent + 1, ..message.clone() };
                 }
                 UnknownPolicy::Resend => resend.push(*seq),
             }
         }
         let mut seen = ledger.seen(run).expect("an index");
+        // What receipts say of a run is all that is needed to know its counts.
+        let mut kept = ledger.counts(run).await.expect("counts").fates;
         for _ in 0..40 {
             let mut commit = Commit { now_ms: 1_000, ..Commit::default() };
             let mut claimed = Vec::new();
@@ -58,40 +60,53 @@ async fn live(seed: u64, policy: UnknownPolicy) {
             for (name, seq, message) in open {
                 let server = servers[usize::try_from(dice.roll(2)).expect("small")];
                 let entry = &mut model.get_mut(&name).expect("it is there").1;
-                match message.state {
-                    MessageState::Claimed if !resend.contains(&seq) && dice.roll(3) == 0 => {
+                match message.fate {
+                    Fate::Claimed if !resend.contains(&seq) && dice.roll(3) == 0 => {
                         let fields = "{}".to_owned();
-                        let (end, next) = match dice.roll(7) {
-                            0 => (EndState::Rejected, Modelled { state: MessageState::Rejected, fields: false, ..message }),
-                            1 => (
-                                EndState::Deferred { next_attempt_at_ms: 1, fields },
-                                Modelled { state: MessageState::Deferred, fields: true, ..message },
+                        let (end, next) = match dice.roll(8) {
+                            5 => (
+                                Disposition::Held { fields, refusals: "[]".to_owned() },
+                                Modelled { fate: Fate::Held, fields: true, attempt: message.attempt - 1, ..message },
                             ),
+                            0 => (Disposition::Rejected, Modelled { fate: Fate::Rejected, fields: false, ..message }),
+                            1 => (Disposition::Deferred { at_ms: 1, fields }, Modelled { fate: Fate::Deferred, fields: true, ..message }),
                             2 => (
-                                EndState::Returned { fields },
-                                Modelled { state: MessageState::Deferred, fields: true, attempt: message.attempt - 1, ..message },
+                                Disposition::Returned { at_ms: 0, fields, refusals: None },
+                                Modelled { fate: Fate::Deferred, fields: true, attempt: message.attempt - 1, ..message },
                             ),
                             3 => (
-                                EndState::UnknownResend { next_attempt_at_ms: 1, fields },
-                                Modelled { state: MessageState::Deferred, fields: true, resent: message.resent + 1, ..message },
+                                Disposition::Resend { at_ms: 1, fields },
+                                Modelled { fate: Fate::Deferred, fields: true, resent: message.resent + 1, ..message },
                             ),
-                            4 => (EndState::Unknown, Modelled { state: MessageState::Unknown, fields: false, ..message }),
-                            _ => (EndState::Accepted, Modelled { state: MessageState::Accepted, fields: false, ..message }),
+                            4 => (Disposition::Unknown, Modelled { fate: Fate::Unknown, fields: false, ..message }),
+                            _ => (Disposition::Accepted, Modelled { fate: Fate::Accepted, fields: false, ..message }),
                         };
                         commit.outcomes.push(OutcomeRecord { server: (dice.roll(2) == 0).then_some(server), ..outcome(run, seq, end) });
                         *entry = next;
                     }
-                    MessageState::Claimed if resend.contains(&seq) && dice.roll(4) == 0 => {
+                    Fate::Claimed if resend.contains(&seq) && dice.roll(4) == 0 => {
                         assert_eq!(seen.check(&name), Ok(Sighting::Resend { seq, attempt: message.attempt }), "seed {seed} boot {boot}");
                         commit.claims.push(again(run, server, seq, message.attempt));
                         claimed.push(name);
                         *entry = Modelled { resent: message.resent + 1, ..message };
                         resend.retain(|other| *other != seq);
                     }
-                    MessageState::Deferred if dice.roll(4) == 0 => {
+                    Fate::Held if dice.roll(3) == 0 => {
+                        let (end, next) = match dice.roll(2) {
+                            0 => (Disposition::Released, Modelled { fate: Fate::Deferred, ..message }),
+                            _ => (Disposition::Rejected, Modelled { fate: Fate::Rejected, fields: false, ..message }),
+                        };
+                        commit.outcomes.push(outcome(run, seq, end));
+                        *entry = next;
+                    }
+                    Fate::Deferred if dice.roll(9) == 0 => {
+                        commit.outcomes.push(outcome(run, seq, Disposition::Withdrawn));
+                        *entry = Modelled { fate: Fate::Withdrawn, fields: false, ..message };
+                    }
+                    Fate::Deferred if dice.roll(4) == 0 => {
                         commit.claims.push(again(run, server, seq, message.attempt + 1));
                         claimed.push(name);
-                        *entry = Modelled { state: MessageState::Claimed, attempt: message.attempt + 1, ..message };
+                        *entry = Modelled { fate: Fate::Claimed, attempt: message.attempt + 1, ..message };
                     }
                     _ => {}
                 }
@@ -106,15 +121,19 @@ async fn live(seed: u64, policy: UnknownPolicy) {
                 assert_eq!(sighting == Sighting::New, !model.contains_key(&name), "seed {seed} boot {boot}: {name} {sighting:?}");
                 if sighting == Sighting::New {
                     commit.claims.push(claim(run, servers[0], &name));
-                    model.insert(name.clone(), (0, Modelled { state: MessageState::Claimed, attempt: 1, resent: 0, fields: false }));
+                    model.insert(name.clone(), (0, Modelled { fate: Fate::Claimed, attempt: 1, resent: 0, fields: false }));
                     claimed.push(name);
                 }
             }
             let receipt = ledger.commit(commit).await.expect("a commit");
+            for change in &receipt.changes.counts {
+                kept.change(change.fate, change.by);
+            }
             for (name, seq) in claimed.iter().zip(receipt.seqs) {
                 model.get_mut(name).expect("it is there").0 = seq;
             }
         }
+        assert_eq!(kept, ledger.counts(run).await.expect("counts").fates, "seed {seed} boot {boot}");
         compare(&folder, &ledger, run, &model, seed).await;
     }
 }
@@ -122,15 +141,15 @@ async fn live(seed: u64, policy: UnknownPolicy) {
 async fn compare(folder: &Folder, ledger: &Ledger, run: RunId, model: &BTreeMap<String, (u64, Modelled)>, seed: u64) {
     let mut rows = folder.ask("SELECT recipient, state, attempt, resent FROM recipients");
     rows.sort();
-    let mut expected: Vec<_> = model.iter().map(|(name, (_, m))| format!("{name} {} {} {}", m.state, m.attempt, m.resent)).collect();
+    let mut expected: Vec<_> = model.iter().map(|(name, (_, m))| format!("{name} {} {} {}", m.fate, m.attempt, m.resent)).collect();
     expected.sort();
     assert_eq!(rows, expected, "seed {seed}");
     let by_scan = folder.ask(
-        "SELECT state, CASE WHEN state IN (0, 2) THEN 0 ELSE coalesce(server_id, 0) END AS server, count(*) FROM messages GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT state, CASE WHEN state IN (0, 2, 7) THEN 0 ELSE coalesce(server_id, 0) END AS server, count(*) FROM messages GROUP BY 1, 2 ORDER BY 1, 2",
     );
     assert_eq!(folder.ask("SELECT state, server_id, count FROM counts WHERE count <> 0 ORDER BY 1, 2"), by_scan, "seed {seed}");
     let counts = ledger.counts(run).await.expect("counts");
-    assert_eq!(counts.ended() + counts.open(), model.len() as u64, "seed {seed}");
+    assert_eq!(counts.fates.ended() + counts.fates.open(), model.len() as u64, "seed {seed}");
     assert_eq!(counts.resent, model.values().map(|m| u64::from(m.1.resent)).sum::<u64>(), "seed {seed}");
-    assert_eq!(folder.ask("SELECT count(*) FROM messages WHERE fields IS NOT NULL AND state NOT IN (0, 2)"), ["0"], "seed {seed}");
+    assert_eq!(folder.ask("SELECT count(*) FROM messages WHERE fields IS NOT NULL AND state NOT IN (0, 2, 7)"), ["0"], "seed {seed}");
 }

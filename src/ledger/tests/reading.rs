@@ -10,13 +10,13 @@ async fn filled(folder: &Folder, messages: usize) -> Ledger {
     let names: Vec<_> = (0..messages).map(|n| format!("p{n}@x.org")).collect();
     let seqs = claim_all(&ledger, run, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let ends = |seqs: &[u64]| {
-        seqs.iter().map(|seq| OutcomeRecord { reply: Some("250 Ok".to_owned()), ..outcome(run, *seq, EndState::Accepted) }).collect()
+        seqs.iter().map(|seq| OutcomeRecord { reply: Some("250 Ok".to_owned()), ..outcome(run, *seq, Disposition::Accepted) }).collect()
     };
     ledger.commit(outcomes(ends(&seqs[1..]))).await.expect("outcomes");
     ledger
 }
 
-fn read(reader: &LedgerReader, states: &[MessageState]) -> Vec<RecipientRow> {
+fn read(reader: &LedgerReader, states: &[Fate]) -> Vec<RecipientRow> {
     let mut rows = Vec::new();
     let run = reader.run(&key()).expect("a read").expect("a run");
     reader
@@ -34,15 +34,15 @@ async fn a_reader_works_beside_a_writer_and_sees_what_comes() {
     let ledger = filled(&folder, 9_000).await;
     let reader = LedgerReader::open(&folder.0).expect("it opens");
     let runs = reader.runs().expect("a read");
-    assert_eq!(runs.iter().map(|run| (run.record.key.clone(), run.counts.accepted)).collect::<Vec<_>>(), [(key(), 8_999)]);
+    assert_eq!(runs.iter().map(|run| (run.record.key.clone(), run.counts.fates[Fate::Accepted])).collect::<Vec<_>>(), [(key(), 8_999)]);
     let rows = read(&reader, &[]);
     assert!(rows.iter().map(|row| row.seq).eq(1..=9_000), "all of them, in order, over several stretches");
     assert_eq!(
-        read(&reader, &[MessageState::Claimed, MessageState::Unknown]),
+        read(&reader, &[Fate::Claimed, Fate::Unknown]),
         [RecipientRow {
             seq: 1,
             recipient: "p0@x.org".to_owned(),
-            state: MessageState::Claimed,
+            fate: Fate::Claimed,
             attempt: 1,
             server: Some("shop/one".to_owned()),
             updated_at_ms: 60_000,
@@ -53,9 +53,9 @@ async fn a_reader_works_beside_a_writer_and_sees_what_comes() {
     );
     let run = runs[0].record.id;
     ledger.problems(run, vec![Problem { line: 3, what: "no address".to_owned() }]).await.expect("kept");
-    ledger.commit(outcomes(vec![outcome(run, 1, EndState::Rejected)])).await.expect("an end");
+    ledger.commit(outcomes(vec![outcome(run, 1, Disposition::Rejected)])).await.expect("an end");
     assert_eq!(reader.problems(run).expect("a read"), [Problem { line: 3, what: "no address".to_owned() }]);
-    assert_eq!(read(&reader, &[MessageState::Rejected]).len(), 1);
+    assert_eq!(read(&reader, &[Fate::Rejected]).len(), 1);
     let mut handed = 0;
     let enough = |_| {
         handed += 1;
@@ -78,7 +78,7 @@ async fn a_reader_works_without_a_writer_and_on_copies() {
         // Reading does not stop the next process from sending.
         let ledger = place.open();
         assert_eq!(begin(&ledger, UnknownPolicy::Skip).await.left_without_outcome, 1, "{what}");
-        assert_eq!(read(&reader, &[MessageState::Unknown]).len(), 1, "{what}");
+        assert_eq!(read(&reader, &[Fate::Unknown]).len(), 1, "{what}");
     }
 }
 
@@ -111,7 +111,7 @@ async fn the_documentation_holds() {
     let folder = Folder::new();
     let ledger = filled(&folder, 4).await;
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
-    ledger.commit(outcomes(vec![outcome(run, 1, EndState::Rejected)])).await.expect("an end");
+    ledger.commit(outcomes(vec![outcome(run, 1, Disposition::Rejected)])).await.expect("an end");
     ledger.close_run(run, 1).await.expect("closed");
     for name in folder.ask("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')") {
         assert!(documentation.contains(&format!("`{name}`")), "{name} is not told of");
@@ -121,7 +121,7 @@ async fn the_documentation_holds() {
     {
         assert!(documentation.contains(&format!("`{column}`")), "{column} is not told of");
     }
-    for state in MessageState::ALL {
+    for state in Fate::ALL {
         assert!(documentation.contains(&format!("| `{state}` | {} |", state.number())), "{state}");
     }
     drop(ledger);

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn deferred(next_attempt_at_ms: i64) -> EndState {
-    EndState::Deferred { next_attempt_at_ms, fields: "{\"name\":\"Ann\"}".to_owned() }
+fn deferred(next_attempt_at_ms: i64) -> Disposition {
+    Disposition::Deferred { at_ms: next_attempt_at_ms, fields: "{\"name\":\"Ann\"}".to_owned() }
 }
 
 #[tokio::test]
@@ -16,11 +16,11 @@ async fn people_can_read_what_happened() {
     let names = ["a@x.org", "b@x.org", "c@x.org", "d@x.org", "e@x.org", "f@x.org"];
     let seqs = ledger.commit(claims(names.iter().map(|name| claim(run, one, name)).collect())).await.expect("claims").seqs;
     let ends = [
-        (EndState::Accepted, Some(two), Some("250 Ok")),
-        (EndState::Rejected, None, Some("550 No such user")),
+        (Disposition::Accepted, Some(two), Some("250 Ok")),
+        (Disposition::Rejected, None, Some("550 No such user")),
         (deferred(3_600_000), None, Some("451 Later")),
-        (EndState::Expired, None, Some("451 Later")),
-        (EndState::Unknown, None, None),
+        (Disposition::Expired, None, Some("451 Later")),
+        (Disposition::Unknown, None, None),
     ];
     let mut commit = outcomes(vec![]);
     for (seq, (state, server, reply)) in seqs.iter().zip(ends) {
@@ -30,7 +30,7 @@ async fn people_can_read_what_happened() {
         seq: None,
         recipient: "g@x.org".into(),
         reply: Some("no `name`".to_owned()),
-        ..outcome(run, 0, EndState::RenderFailed)
+        ..outcome(run, 0, Disposition::RenderFailed)
     };
     commit.outcomes.push(failed);
     ledger.commit(commit).await.expect("outcomes");
@@ -52,9 +52,16 @@ async fn people_can_read_what_happened() {
         ["Open 1 1 1 1 1 1 1 0 1970-01-01T00:00:01.000Z"]
     );
     let counts = ledger.counts(run).await.expect("counts");
-    assert_eq!((counts.ended(), counts.open()), (5, 2));
-    let server = |server: &str, accepted, rejected, unknown| ServerCounts { server: server.to_owned(), accepted, rejected, unknown };
-    assert_eq!(counts.per_server, [server("shop/one", 0, 1, 1), server("shop/two", 1, 0, 0)]);
+    assert_eq!((counts.fates.ended(), counts.fates.open()), (5, 2));
+    let server = |server: &str, of: &[Fate]| {
+        let mut fates = FateCounts::default();
+        of.iter().for_each(|fate| fates.change(*fate, 1));
+        ServerCounts { server: server.to_owned(), fates }
+    };
+    assert_eq!(
+        counts.per_server,
+        [server("shop/one", &[Fate::Rejected, Fate::Expired, Fate::Unknown]), server("shop/two", &[Fate::Accepted])]
+    );
 }
 
 #[tokio::test]
@@ -63,7 +70,7 @@ async fn nobody_is_new_after_a_restart() {
     let ledger = folder.open();
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org"]).await;
-    ledger.commit(outcomes(vec![outcome(run, seqs[0], EndState::Accepted)])).await.expect("outcomes");
+    ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("outcomes");
     drop(ledger);
 
     let ledger = folder.open();
@@ -87,7 +94,7 @@ async fn nobody_is_new_after_a_restart() {
         folder.ask("SELECT recipient, state, server FROM recipients"),
         ["a@x.org Accepted shop/one", "b@x.org Unknown shop/one", "c@x.org Claimed shop/one"]
     );
-    let late = ledger.commit(outcomes(vec![outcome(run, seqs[1], EndState::Accepted)])).await;
+    let late = ledger.commit(outcomes(vec![outcome(run, seqs[1], Disposition::Accepted)])).await;
     assert_eq!(kind(late), Some(LedgerErrorKind::Conflict));
 }
 
@@ -103,7 +110,7 @@ async fn the_same_name_is_the_same_run_and_another_is_not() {
         (RunKey::new("bank", "news", "first"), false),
     ] {
         assert_eq!(ledger.find_run(&other).await.expect("a read").is_some(), same, "{other}");
-        assert_eq!(ledger.begin_run(&other, UnknownPolicy::Skip, 2).await.expect("a run").id == run, same, "{other}");
+        assert_eq!(ledger.begin_run(&other, UnknownPolicy::Skip, None, 2).await.expect("a run").id == run, same, "{other}");
     }
 }
 
@@ -125,17 +132,17 @@ async fn resend_sends_what_was_left_and_counts_it() {
     assert_eq!(record.left_without_outcome, 5);
     let due = ledger.due(run, 1_000, 10).await.expect("due");
     let fields = Some("{\"name\":\"Ann\"}".to_owned());
-    assert_eq!(due, [DueMessage { seq: seqs[1], recipient: "b@x.org".to_owned(), attempt: 2, fields }]);
+    assert_eq!(due, [DueMessage { seq: seqs[1], recipient: "b@x.org".to_owned(), attempt: 2, fields, refusals: None }]);
     let mut seen = ledger.seen(run).expect("an index");
     assert_eq!(seen.check("a@x.org"), Ok(Sighting::Resend { seq: seqs[0], attempt: 1 }));
     assert_eq!(seen.check("a@x.org"), Ok(Sighting::Duplicate));
     assert_eq!(seen.check("b@x.org"), Ok(Sighting::AlreadyClaimed));
     ledger.commit(claims(vec![again(run, server, seqs[0], 1), again(run, server, seqs[1], 3)])).await.expect("again");
     ledger
-        .commit(outcomes(vec![outcome(run, seqs[0], EndState::Accepted), outcome(run, seqs[1], EndState::Accepted)]))
+        .commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted), outcome(run, seqs[1], Disposition::Accepted)]))
         .await
         .expect("ends");
-    ledger.commit(outcomes(vec![outcome(run, seqs[3], EndState::RenderFailed)])).await.expect("a failed template");
+    ledger.commit(outcomes(vec![outcome(run, seqs[3], Disposition::RenderFailed)])).await.expect("a failed template");
     drop(ledger);
 
     let ledger = folder.open();
@@ -145,15 +152,18 @@ async fn resend_sends_what_was_left_and_counts_it() {
     assert_eq!(seen.check("e@x.org"), Ok(Sighting::Resend { seq: seqs[4], attempt: 1 }));
     // The audience ends while e, which was met, still waits to be claimed: only c is gone.
     assert_eq!(seen.not_met(), [seqs[2]]);
-    assert_eq!(ledger.audience_read(run, AudienceRead::default(), seen.not_met(), 9).await, Ok(1));
+    let changes = ledger.audience_read(run, AudienceRead::default(), seen.not_met(), 9).await.expect("noted");
+    let server = ledger.server_id("shop/one").await.expect("a server");
+    let change = |fate, server, by| CountChange { run_id: run, fate, server, by };
+    assert_eq!(changes.counts, [change(Fate::Claimed, None, -1), change(Fate::Unknown, Some(server), 1)]);
     ledger.commit(claims(vec![again(run, server, seqs[4], 1)])).await.expect("again");
-    assert_eq!(ledger.audience_read(run, AudienceRead::default(), seqs.clone(), 9).await, Ok(0), "nobody else is left");
+    assert_eq!(ledger.audience_read(run, AudienceRead::default(), seqs.clone(), 9).await, Ok(Changes::default()), "nobody else is left");
     assert_eq!(
         folder.ask("SELECT recipient, state, resent FROM recipients"),
         ["a@x.org Accepted 1", "b@x.org Accepted 1", "c@x.org Unknown 0", "d@x.org Unknown 0", "e@x.org Claimed 1"]
     );
     let counts = ledger.counts(run).await.expect("counts");
-    assert_eq!((counts.resent, counts.unknown, counts.claimed), (3, 2, 1));
+    assert_eq!((counts.resent, counts.fates[Fate::Unknown], counts.fates[Fate::Claimed]), (3, 2, 1));
 }
 
 #[tokio::test]
@@ -164,7 +174,7 @@ async fn beginning_again_leaves_what_this_process_has_in_flight() {
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
     assert_eq!(begin(&ledger, UnknownPolicy::Skip).await.left_without_outcome, 0);
     assert_eq!(ledger.seen(run).expect("an index").check("a@x.org"), Ok(Sighting::AlreadyClaimed));
-    ledger.commit(outcomes(vec![outcome(run, seqs[0], EndState::Accepted)])).await.expect("the outcome arrives");
+    ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("the outcome arrives");
 }
 
 #[tokio::test]
@@ -195,7 +205,7 @@ async fn what_is_due_is_given_once() {
     ledger.commit(outcomes(vec![outcome(run, seqs[1], deferred(240))])).await.expect("deferred");
     assert_eq!(due(250, 9).await, ["b@x.org"]);
     // A lease ends also when a message goes back without having been claimed, or ends.
-    ledger.commit(outcomes(vec![outcome(run, seqs[1], deferred(245)), outcome(run, seqs[2], EndState::Expired)])).await.expect("back");
+    ledger.commit(outcomes(vec![outcome(run, seqs[1], deferred(245)), outcome(run, seqs[2], Disposition::Expired)])).await.expect("back");
     assert_eq!(due(250, 9).await, ["b@x.org"]);
     assert_eq!(ledger.next_due(run).await, Ok(Some(300)));
 }
@@ -211,8 +221,8 @@ async fn a_try_that_was_not_made_does_not_count() {
     // a moves to another server, b was not sent and waits, c is unknown and is to be sent again.
     ledger.commit(claims(vec![again(run, server, seqs[0], 1)])).await.expect("moved");
     let back = vec![
-        outcome(run, seqs[1], EndState::Returned { fields: fields() }),
-        outcome(run, seqs[2], EndState::UnknownResend { next_attempt_at_ms: 5, fields: fields() }),
+        outcome(run, seqs[1], Disposition::Returned { at_ms: 0, fields: fields(), refusals: None }),
+        outcome(run, seqs[2], Disposition::Resend { at_ms: 5, fields: fields() }),
     ];
     ledger.commit(outcomes(back)).await.expect("back");
     let due = ledger.due(run, 120_000, 10).await.expect("due");
@@ -228,13 +238,13 @@ async fn fields_are_kept_only_while_a_try_is_ahead() {
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
     let cases = [
-        (EndState::Accepted, true),
-        (EndState::Rejected, true),
-        (EndState::Expired, true),
-        (EndState::Unknown, true),
-        (EndState::RenderFailed, true),
-        (EndState::Expired, false),
-        (EndState::RenderFailed, false),
+        (Disposition::Accepted, true),
+        (Disposition::Rejected, true),
+        (Disposition::Expired, true),
+        (Disposition::Unknown, true),
+        (Disposition::RenderFailed, true),
+        (Disposition::Expired, false),
+        (Disposition::RenderFailed, false),
     ];
     for (end, tried_again) in cases {
         let seq = claim_all(&ledger, run, &["a@x.org"]).await[0];
@@ -278,7 +288,7 @@ async fn usage_is_kept_by_minute_and_later_by_hour() {
     let keys: Arc<[Arc<str>]> = Arc::from([Arc::from("server/shop/one"), Arc::from("plan/shop/pro/shop")]);
     let send = |minute: i64, messages: usize| {
         let claims = (0..messages).map(|_| Claim { usage_keys: Arc::clone(&keys), ..claim(run, server, "a@x.org") }).collect();
-        ledger.commit(Commit { claims, outcomes: vec![], now_ms: minute * 60_000 + 1 })
+        ledger.commit(Commit { claims, now_ms: minute * 60_000 + 1, ..Commit::default() })
     };
     let day = 24 * 60;
     for (minute, messages) in [(100, 2), (100, 1), (101, 4), (119, 1), (day, 8)] {
@@ -306,12 +316,8 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
     assert_eq!(kind(ledger.close_run(run, 5).await), Some(LedgerErrorKind::Conflict));
-    ledger.commit(outcomes(vec![outcome(run, seqs[0], EndState::Accepted)])).await.expect("an end");
+    ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("an end");
     ledger.audience_read(run, AudienceRead { total: 1, duplicates: 2, bad_rows: 3 }, vec![], 4).await.expect("noted");
-    let stopped = Stopped { generation: 7, reason: "NoServerIsActive".to_owned(), message: "all Inactive".to_owned() };
-    ledger.set_stopped(run, Some(stopped.clone())).await.expect("noted");
-    assert_eq!(ledger.find_run(&key()).await.expect("a read").and_then(|record| record.stopped), Some(stopped));
-    ledger.set_stopped(run, None).await.expect("noted");
     ledger.close_run(run, 5).await.expect("closed");
     ledger.close_run(run, 6).await.expect("closed already");
     drop(ledger);
@@ -325,7 +331,8 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
         duplicates: 2,
         bad_rows: 3,
         closed_at_ms: Some(5),
-        stopped: None,
+        is_reopened: false,
+        resume_handled: None,
         left_without_outcome: 0,
     };
     assert_eq!(record, expected);
@@ -338,7 +345,7 @@ async fn long_texts_are_cut_and_problems_bounded() {
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
     let reply = Some("ä".repeat(300));
-    ledger.commit(outcomes(vec![OutcomeRecord { reply, ..outcome(run, seqs[0], EndState::Rejected) }])).await.expect("an end");
+    ledger.commit(outcomes(vec![OutcomeRecord { reply, ..outcome(run, seqs[0], Disposition::Rejected) }])).await.expect("an end");
     assert_eq!(folder.ask("SELECT length(reply) FROM messages"), ["250"]);
     let problems: Vec<_> = (1..=1_500).map(|line| Problem { line, what: "no address".to_owned() }).collect();
     // Read twice, as after a restart.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{FINALIZER, references::Named};
 use crate::{
     providers::Provider as _,
-    resources::{API_VERSION, Campaign, Key, Kind, Metadata, Object, Plan, SendingServer, crd::UNSEEN_REASON},
+    resources::{API_VERSION, Campaign, Key, Kind, Metadata, Object, Plan, SendingServer, crd::UNSEEN_REASON, resume::ANNOTATION},
 };
 
 /// An object as it came.
@@ -78,6 +78,8 @@ where
         name: key.name.to_string(),
         namespace: Some(key.namespace.to_string()),
         labels: metadata.labels.unwrap_or_default(),
+        // Of the others (kubectl keeps the whole object in one) nothing is read.
+        annotations: metadata.annotations.unwrap_or_default().into_iter().filter(|(name, _)| name == ANNOTATION).collect(),
         generation: metadata.generation,
         creation_timestamp: metadata.creation_timestamp.and_then(|at| Timestamp::from_second(at.0.as_second()).ok()),
         ..Metadata::default()

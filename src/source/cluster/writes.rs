@@ -112,6 +112,20 @@ pub(super) async fn perform(client: Client, recorder: Recorder, write: Write) ->
     written
 }
 
+/// Sets an annotation of a campaign.
+///
+/// # Errors
+/// In words for people, when the object is not there or the API server refuses it.
+pub async fn annotate_campaign(client: &Client, key: &Key, name: &str, value: &str) -> Result<(), String> {
+    let merge = json!({"metadata": {"annotations": {name: value}}});
+    let resource = Request::new(path(Campaign::KIND, &key.namespace));
+    match send(client, resource.patch(&key.name, &PatchParams::default(), &Patch::Merge(&merge))).await {
+        Ok(_) => Ok(()),
+        Err(Failed::Gone) => Err(format!("there is no campaign {key} in the cluster; --namespace chooses another")),
+        Err(Failed::Refused(why) | Failed::Later { why, .. }) => Err(format!("campaign {key} cannot be annotated: {why}")),
+    }
+}
+
 async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, status: &Value) -> Result<(u64, u64), Failed> {
     let body = body(kind, key, uid, json!({}), Some(status));
     let resource = Request::new(path(kind, &key.namespace));

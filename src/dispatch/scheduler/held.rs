@@ -1,0 +1,312 @@
+//! Who is held, which servers a campaign may not use, and how that ends.
+
+use std::sync::Arc;
+
+use super::{Action, End, Ended, Phase, Prepared, Reason, Scheduler, Trouble};
+use crate::{
+    dispatch::{
+        campaign::CampaignRun,
+        guard::{Suspect, domain_of},
+        likeness::Likeness,
+        refusals::{Bar, Ground},
+    },
+    ledger::{HeldFate, Resumption},
+};
+
+/// Before what no server may take now is looked at again, milliseconds.
+const LOOK_AGAIN_MS: i64 = 30_000;
+
+impl CampaignRun {
+    /// The server that waits for a recipient of another domain, if this message is for one.
+    pub(super) fn lane_on_trial(&self, message: &Prepared) -> Option<usize> {
+        if self.guards.values().all(|guard| !guard.is_on_trial()) {
+            return None;
+        }
+        let domain = domain_of(&message.recipient);
+        let is_usable =
+            |lane: usize| self.eligible.servers().iter().any(|(known, _)| known.id == lane && !message.refusals.names(&known.name));
+        let mut waiting = self.guards.iter().filter(|(_, guard)| guard.is_on_trial() && guard.takes(&domain) && guard.in_flight == 0);
+        waiting.find(|(lane, _)| is_usable(**lane)).map(|(lane, _)| *lane)
+    }
+
+    /// Whether a rest of the campaign at a server is over, so that servers have to be picked anew.
+    pub(super) fn has_rested(now_ms: i64) -> impl FnMut(&mut Self) -> bool {
+        move |campaign| {
+            let mut is_over = false;
+            for guard in campaign.guards.values_mut().filter(|guard| guard.rests_until_ms > 0 && guard.rests_until_ms <= now_ms) {
+                guard.rests_until_ms = 0;
+                is_over = true;
+            }
+            is_over
+        }
+    }
+}
+
+impl Scheduler {
+    /// The server is out of use for the campaign until a person acts. Its held messages go to others, where there are any.
+    pub(super) fn bar(&mut self, index: usize, lane: usize, bar: Bar, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        let guard = campaign.guards.entry(lane).or_default();
+        guard.clear();
+        if guard.bar.is_some() {
+            return;
+        }
+        guard.bar = Some(bar.clone());
+        self.pending_bars.push((index, lane, bar));
+        if self.pending.is_empty() {
+            self.pending_since_ms = now_ms;
+        }
+        self.settle_lanes(now_ms);
+        self.judge_held_anew(index, now_ms);
+        self.stop_if_barred(index, now_ms);
+    }
+
+    /// Whether a server that the campaign may use has not refused a held message yet, and is not out of use.
+    fn has_another(&self, index: usize, seq: u64) -> bool {
+        let Some((campaign, held)) = self.campaign(index).and_then(|campaign| Some((campaign, campaign.held.get(&seq)?))) else {
+            return false;
+        };
+        campaign.order.candidates.iter().any(|candidate| {
+            let is_barred = self.lane_index.get(candidate).is_some_and(|lane| campaign.bar_at(*lane).is_some());
+            !is_barred && !held.refusals.names(&candidate.to_string())
+        })
+    }
+
+    /// After a start, or when a server went out of use: what is held and may go elsewhere goes there; the rest are suspects
+    /// of a server that is still used, or wait for a person.
+    pub(super) fn judge_held_anew(&mut self, index: usize, now_ms: i64) {
+        let Some(campaign) = self.campaign(index) else { return };
+        let mut released = Vec::new();
+        let mut suspects = Vec::new();
+        for (seq, held) in &campaign.held {
+            let is_barred = held.lane.is_none_or(|lane| campaign.bar_at(lane).is_some());
+            let last = held.refusals.last();
+            match (is_barred, held.lane, last) {
+                (false, Some(lane), Some(refused)) if refused.ground == Ground::Unclear => {
+                    let likeness = Likeness::of(&refused.reply, &held.recipient);
+                    suspects.push((lane, Suspect { seq: *seq, domain: domain_of(&held.recipient), likeness }));
+                }
+                _ if self.has_another(index, *seq) => released.push(*seq),
+                _ => {}
+            }
+        }
+        for seq in released {
+            self.end_held(index, seq, End::Released, now_ms);
+        }
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        for (lane, suspect) in suspects {
+            campaign.guards.entry(lane).or_default().know(suspect);
+        }
+    }
+
+    pub(super) fn reject_held(&mut self, index: usize, seqs: &[u64], now_ms: i64) {
+        for seq in seqs {
+            self.end_held(index, *seq, End::Rejected, now_ms);
+        }
+    }
+
+    fn end_held(&mut self, index: usize, seq: u64, end: End, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        let Some(held) = campaign.held.remove(&seq) else { return };
+        campaign.unsettled += 1;
+        let ended =
+            Ended { campaign: index, seq: Some(seq), recipient: held.recipient, lane: held.lane, is_of_claim: false, end, reply: None };
+        self.note_ended(ended, now_ms);
+    }
+
+    /// Everything else of the run has a final outcome: suspects are judged. True when something is still to come.
+    pub(super) fn settle_held(&mut self, index: usize, now_ms: i64) -> bool {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return false };
+        if campaign.held.is_empty() {
+            return false;
+        }
+        let mut suspects = Vec::new();
+        for guard in campaign.guards.values_mut() {
+            let has_accepted = guard.has_accepted;
+            suspects.extend(guard.clear().into_iter().map(|seq| (seq, has_accepted)));
+        }
+        for (seq, has_accepted) in &suspects {
+            // A server that took nobody has said nothing of the recipient: another one may know better.
+            let end = if !has_accepted && self.has_another(index, *seq) { End::Released } else { End::Rejected };
+            self.end_held(index, *seq, end, now_ms);
+        }
+        if suspects.is_empty() {
+            self.stop_held(index, now_ms);
+        }
+        true
+    }
+
+    /// Stops a campaign whose every server is out of use for it.
+    pub(super) fn stop_if_barred(&mut self, index: usize, now_ms: i64) {
+        let Some(campaign) = self.campaign(index) else { return };
+        let candidates = &campaign.order.candidates;
+        let is_barred = |key: &crate::resources::Key| self.lane_index.get(key).is_some_and(|lane| campaign.bar_at(*lane).is_some());
+        if candidates.is_empty() || !candidates.iter().all(is_barred) {
+            return;
+        }
+        self.stop_held(index, now_ms);
+    }
+
+    fn stop_held(&mut self, index: usize, now_ms: i64) {
+        let Some(campaign) = self.campaign(index) else { return };
+        let bars: Vec<&Bar> =
+            campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values()).collect();
+        let reason = bars.first().map_or(Reason::RefusedAlike, |bar| bar.reason);
+        let told = bars.iter().map(|bar| bar.message.as_str()).collect::<Vec<_>>().join(" ");
+        let name = &campaign.key.name;
+        let message = format!(
+            "No server is left that takes this campaign; nobody was given up for it. {told} Then run `mailfleet resume {name} --held Retry` (or --held Reject); a change of the spec retries too."
+        );
+        self.stop_for(index, Trouble::lasting(reason, message), now_ms);
+    }
+
+    /// Nobody may take this message now: it waits in the ledger, or is given up when nobody ever may.
+    pub(super) fn put_back(&mut self, index: usize, message: Prepared, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        campaign.waiting = campaign.waiting.saturating_sub(1);
+        campaign.unsettled += 1;
+        let open: Vec<_> = campaign.order.candidates.iter().filter(|candidate| !message.refusals.names(&candidate.to_string())).collect();
+        let is_barred = |key: &&crate::resources::Key| self.lane_index.get(*key).is_some_and(|lane| campaign.bar_at(*lane).is_some());
+        let refusals = message.refusals.to_json();
+        let (end, reply) = match refusals {
+            _ if open.is_empty() && message.refusals.are_all_of_the_message() => (End::Rejected, Some(message.refusals.told())),
+            Some(refusals) if open.iter().all(is_barred) => {
+                let lane = message
+                    .refusals
+                    .last()
+                    .and_then(|refused| refused.server.split_once('/'))
+                    .and_then(|(namespace, name)| self.lane_index.get(&crate::resources::Key::new(namespace, name)).copied());
+                if let Some(seq) = message.seq {
+                    let held =
+                        crate::dispatch::campaign::Held { recipient: message.recipient.clone(), lane, refusals: message.refusals.clone() };
+                    campaign.held.insert(seq, held);
+                }
+                (End::Held { fields: message.fields.clone(), refusals }, None)
+            }
+            refusals => (End::Returned { at_ms: now_ms + LOOK_AGAIN_MS, fields: message.fields.clone(), refusals }, None),
+        };
+        let ended = Ended { campaign: index, seq: message.seq, recipient: message.recipient, lane: None, is_of_claim: false, end, reply };
+        self.note_ended(ended, now_ms);
+    }
+
+    // ── a recipient of another domain ──
+
+    /// Somebody of another domain than `domain` is wanted at a server: from those that wait, or from further on in the audience.
+    pub(super) fn seek(&mut self, index: usize, lane_id: usize, domain: Arc<str>, now_ms: i64) {
+        let is_other = |message: &Prepared| domain_of(&message.recipient) != domain;
+        let Some(lane) = self.lanes.get(&lane_id) else { return };
+        let Some(campaign) = self.campaigns.get(&index) else { return };
+        // On its way, and judged when it comes.
+        if lane.turns.has(index, is_other) || campaign.phase != Phase::Feeding {
+            return;
+        }
+        let elsewhere = self.lanes.iter().find(|(_, lane)| lane.turns.has(index, is_other)).map(|(id, _)| *id);
+        if let Some(elsewhere) = elsewhere {
+            let found = self
+                .lanes
+                .get_mut(&elsewhere)
+                .and_then(|lane| lane.turns.pop(|campaign| campaign == index, |_, message| is_other(message)));
+            if let Some((_, message)) = found {
+                self.place(index, message, now_ms);
+            }
+            return;
+        }
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        if let Some(at) = campaign.unassigned.iter().position(is_other)
+            && let Some(message) = campaign.unassigned.remove(at)
+        {
+            self.place(index, message, now_ms);
+        } else if campaign.audience_done && campaign.requested == 0 {
+            self.nobody_else(index, now_ms);
+        } else if !campaign.is_seeking {
+            campaign.is_seeking = true;
+            self.actions.push(Action::Seek(index, domain));
+        }
+    }
+
+    /// The audience, as far as it was looked through, has nobody of another domain.
+    pub fn nobody_else(&mut self, index: usize, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        campaign.is_seeking = false;
+        let judged: Vec<_> = campaign
+            .guards
+            .iter_mut()
+            .filter(|(_, guard)| guard.is_on_trial())
+            .map(|(lane, guard)| (*lane, guard.nobody_else(), guard.last_seq()))
+            .collect();
+        for (lane, judgement, last) in judged {
+            let reply = last.and_then(|seq| self.campaign(index)?.held.get(&seq)?.refusals.last().map(|refused| refused.reply.clone()));
+            self.follow(index, lane, judgement, None, &reply.unwrap_or_default(), now_ms);
+        }
+    }
+
+    /// The feeder brought somebody of another domain; the message itself comes by [`Scheduler::prepared`].
+    pub fn sought(&mut self, index: usize) {
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
+            campaign.is_seeking = false;
+        }
+    }
+
+    // ── what a person asks ──
+
+    /// Carries out what a person asked, unless it was carried out already.
+    pub(super) fn resume_if_asked(&mut self, index: usize) {
+        let Some(campaign) = self.campaigns.get(&index) else { return };
+        let Some(resumption) = &campaign.order.resume else { return };
+        if campaign.phase == Phase::Opening || campaign.is_resuming || resumption.token == campaign.resume_handled {
+            return;
+        }
+        self.resume(index, resumption.clone());
+    }
+
+    /// A change of the spec lifts what held the campaign up.
+    pub(super) fn resume_after_edit(&mut self, index: usize) {
+        let Some(campaign) = self.campaigns.get(&index) else { return };
+        let is_barred = campaign.guards.values().any(|guard| guard.bar.is_some()) || !campaign.bars_elsewhere.is_empty();
+        if is_barred || !campaign.held.is_empty() {
+            self.resume(index, Resumption { token: None, held: HeldFate::Retry, resends_unknown: false });
+        }
+    }
+
+    fn resume(&mut self, index: usize, resumption: Resumption) {
+        self.unfeed(index);
+        if let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.phase != Phase::Opening && !campaign.is_resuming)
+        {
+            campaign.is_resuming = true;
+            self.actions.push(Action::Resume(index, resumption));
+        }
+    }
+
+    /// The ledger has carried it out. `is_open`: something of the run is to be mailed.
+    pub fn resumed(&mut self, index: usize, resumption: &Resumption, is_open: bool, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        campaign.is_resuming = false;
+        if resumption.token.is_some() {
+            campaign.resume_handled.clone_from(&resumption.token);
+        }
+        campaign.held.clear();
+        campaign.bars_elsewhere.clear();
+        for guard in campaign.guards.values_mut() {
+            guard.clear();
+            guard.bar = None;
+            guard.rests_until_ms = 0;
+        }
+        campaign.trouble = None;
+        campaign.try_again_ms = None;
+        if campaign.phase == Phase::Closed && is_open {
+            campaign.phase = Phase::Resting;
+            campaign.is_reopened = true;
+            campaign.completed_ms = None;
+        }
+        self.settle_lanes(now_ms);
+        self.feed(index);
+    }
+
+    /// It could not be carried out; it is asked for again.
+    pub fn not_resumed(&mut self, index: usize) {
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
+            campaign.is_resuming = false;
+        }
+        self.resume_if_asked(index);
+    }
+}

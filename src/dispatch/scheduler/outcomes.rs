@@ -1,0 +1,250 @@
+//! What the wire brings: the outcome of each message, and what follows for the recipient, the campaign and the server.
+
+use super::{End, Ended, Failure, InFlight, Reason, Scheduler, domain_of};
+use crate::{
+    dispatch::{
+        campaign::{CampaignRun, Held},
+        guard::{Judgement, Suspect},
+        likeness::Likeness,
+        refusals::{Bar, Ground, RefusedBy},
+        retry,
+    },
+    providers::{Delivered, Outcome, Refusal, Scope},
+    resources::campaign::WhenOutcomeIsUnknown,
+};
+
+impl Scheduler {
+    /// The outcome of one message.
+    pub fn outcome(&mut self, delivered: Delivered, now_ms: i64) {
+        let token = usize::try_from(delivered.message.token).unwrap_or(usize::MAX);
+        let Some(flight) = self.in_flight.get_mut(token).and_then(Option::take) else { return };
+        self.free_tokens.push(token);
+        if let Some(lane) = self.lanes.get_mut(&flight.lane) {
+            lane.in_flight -= 1;
+            lane.last_sign_of_life_ms = now_ms;
+            lane.window.note(now_ms, delivered.round_trip);
+        }
+        if let Some(campaign) = self.campaigns.get_mut(&flight.campaign) {
+            campaign.in_flight -= 1;
+            if let Some(guard) = campaign.guards.get_mut(&flight.lane) {
+                guard.in_flight = guard.in_flight.saturating_sub(1);
+            }
+        }
+        match delivered.outcome {
+            Outcome::Accepted { reply } => self.accepted(flight, reply, now_ms),
+            Outcome::Refused(refusal) => self.refused(flight, *refusal, now_ms),
+            Outcome::ServerFailed(failure) => self.server_failed(flight, failure, now_ms),
+            Outcome::Unknown(failure) => self.unknown(flight, failure, now_ms),
+        }
+    }
+
+    fn end_flight(&mut self, flight: InFlight, end: End, reply: Option<String>, now_ms: i64) {
+        let ended = Ended {
+            campaign: flight.campaign,
+            seq: Some(flight.seq),
+            recipient: flight.recipient,
+            lane: Some(flight.lane),
+            is_of_claim: true,
+            end,
+            reply,
+        };
+        self.note_ended(ended, now_ms);
+    }
+
+    fn accepted(&mut self, flight: InFlight, reply: String, now_ms: i64) {
+        let (index, lane_id) = (flight.campaign, flight.lane);
+        if let Some(lane) = self.lanes.get_mut(&lane_id) {
+            lane.accepted += 1;
+            lane.caution = None;
+            lane.is_on_trial = false;
+        }
+        self.end_flight(flight, End::Accepted, Some(reply), now_ms);
+        let Some(guard) = self.campaigns.get_mut(&index).and_then(|campaign| campaign.guards.get_mut(&lane_id)) else { return };
+        if guard.has_accepted && guard.suspects() == 0 && !guard.is_on_trial() {
+            return;
+        }
+        let suspects = guard.accepted();
+        self.reject_held(index, &suspects, now_ms);
+    }
+
+    /// The server is well, and does not take this message.
+    fn refused(&mut self, flight: InFlight, refusal: Refusal, now_ms: i64) {
+        if let Some(lane) = self.lanes.get_mut(&flight.lane) {
+            lane.caution = None;
+        }
+        match (refusal.scope, refusal.is_permanent) {
+            (Scope::Recipient, true) => self.end_flight(flight, End::Rejected, Some(refusal.reply), now_ms),
+            (Scope::Message, _) => self.refused_message(flight, refusal, now_ms),
+            (Scope::Sender | Scope::Content, false) => {
+                let asked_ms = millis(refusal.retry_after);
+                if let Some(campaign) = self.campaigns.get_mut(&flight.campaign) {
+                    campaign.guards.entry(flight.lane).or_default().rest(asked_ms, now_ms);
+                    campaign.last_refusal = refusal.cause.as_ref().map(|cause| (cause.reason, cause.message.clone()));
+                }
+                self.return_flight(flight, refusal.reply, now_ms);
+                self.settle_lanes(now_ms);
+            }
+            (Scope::Recipient | Scope::Unclear, false) => {
+                let end = self.deferred(&flight, refusal.retry_after, now_ms, false);
+                self.end_flight(flight, end, Some(refusal.reply), now_ms);
+            }
+            (Scope::Sender | Scope::Content | Scope::Unclear, true) => self.refused_campaign(flight, refusal, now_ms),
+        }
+    }
+
+    /// What one server cannot take goes to one that can.
+    fn refused_message(&mut self, mut flight: InFlight, refusal: Refusal, now_ms: i64) {
+        let Some(refused) = self.refused_by(&flight, &refusal) else { return };
+        flight.refusals.add(refused);
+        let has_other = self
+            .campaign(flight.campaign)
+            .is_some_and(|campaign| campaign.order.candidates.iter().any(|candidate| !flight.refusals.names(&candidate.to_string())));
+        if has_other {
+            self.return_flight(flight, refusal.reply, now_ms);
+        } else {
+            let told = flight.refusals.told();
+            self.end_flight(flight, End::Rejected, Some(told), now_ms);
+        }
+    }
+
+    fn refused_by(&self, flight: &InFlight, refusal: &Refusal) -> Option<RefusedBy> {
+        let lane = self.lanes.get(&flight.lane)?;
+        Some(RefusedBy {
+            server: lane.lane.name.to_string(),
+            host: lane.host.to_string(),
+            ground: Ground::of(refusal.scope),
+            reply: refusal.reply.clone(),
+        })
+    }
+
+    /// Refused for good, and perhaps not for the recipient's sake.
+    fn refused_campaign(&mut self, mut flight: InFlight, refusal: Refusal, now_ms: i64) {
+        let Some(refused) = self.refused_by(&flight, &refusal) else { return };
+        flight.refusals.add(refused);
+        let (index, lane_id, seq) = (flight.campaign, flight.lane, flight.seq);
+        let recipient = flight.recipient.clone();
+        let refusals = flight.refusals.clone();
+        let domain = domain_of(&recipient);
+        let is_over = refusals.are_two_opinions();
+        let guard = self.campaigns.get_mut(&index).map(|campaign| campaign.guards.entry(lane_id).or_default());
+        let Some(guard) = guard else { return };
+        let is_known = guard.bar.is_some();
+        let end = if is_over || (refusal.scope == Scope::Unclear && !is_known && guard.is_settled(&domain)) {
+            End::Rejected
+        } else {
+            End::Held { fields: flight.fields.clone(), refusals: refusals.to_json().unwrap_or_default() }
+        };
+        let is_held = end.fate() == crate::resources::fate::Fate::Held;
+        let judgement = match refusal.scope {
+            _ if is_known => Judgement::Waits,
+            Scope::Sender => Judgement::Refuses(1),
+            _ if guard.is_settled(&domain) => Judgement::Waits,
+            _ => guard.refused(Suspect { seq, domain, likeness: Likeness::of(&refusal.reply, &recipient) }),
+        };
+        if is_held && let Some(campaign) = self.campaigns.get_mut(&index) {
+            campaign.held.insert(seq, Held { recipient, lane: Some(lane_id), refusals });
+        }
+        self.end_flight(flight, end, Some(refusal.reply.clone()), now_ms);
+        if is_known && is_held {
+            self.judge_held_anew(index, now_ms);
+        }
+        self.follow(index, lane_id, judgement, refusal.cause, &refusal.reply, now_ms);
+    }
+
+    /// What a judgement of the guard leads to.
+    pub(super) fn follow(&mut self, index: usize, lane: usize, judgement: Judgement, cause: Option<Failure>, reply: &str, now_ms: i64) {
+        match judgement {
+            Judgement::Waits => {}
+            Judgement::Wants(domain) => self.seek(index, lane, domain, now_ms),
+            Judgement::Refuses(count) => {
+                let Some(server) = self.lanes.get(&lane).map(|lane| lane.key.to_string()) else { return };
+                let bar = match cause {
+                    Some(cause) => Bar { reason: cause.reason, message: cause.message },
+                    None => Bar {
+                        reason: Reason::RefusedAlike,
+                        message: format!(
+                            "Server {server} refused {count} recipients of this campaign alike: `{}`. It is not used for this run until a person has looked: fix what it says, then `mailfleet resume` the campaign with --held Retry, or with --held Reject when the recipients are at fault.",
+                            crate::providers::stable(reply)
+                        ),
+                    },
+                };
+                self.bar(index, lane, bar, now_ms);
+            }
+        }
+    }
+
+    fn deferred(&mut self, flight: &InFlight, asked: Option<std::time::Duration>, now_ms: i64, is_unknown: bool) -> End {
+        let seed = self.ledger_seed;
+        let delay = self
+            .campaign(flight.campaign)
+            .and_then(|campaign| retry::delay(&campaign.order.retry, seed, &flight.recipient, flight.attempt, asked));
+        CampaignRun::defer(flight, delay, now_ms, is_unknown)
+    }
+
+    /// It was certainly not taken, and goes to another server: the try does not count.
+    fn return_flight(&mut self, flight: InFlight, reply: String, now_ms: i64) {
+        let end = End::Returned { at_ms: now_ms, fields: flight.fields.clone(), refusals: flight.refusals.to_json() };
+        self.end_flight(flight, end, Some(reply), now_ms);
+    }
+
+    fn server_failed(&mut self, flight: InFlight, failure: Failure, now_ms: i64) {
+        let (lane_id, claimed_ms) = (flight.lane, flight.claimed_ms);
+        if self.moves.note(flight.campaign, flight.seq, failure.reason) {
+            // It broke line after line: perhaps the message itself is the cause, and must not wander for ever.
+            let end = self.deferred(&flight, None, now_ms, false);
+            self.end_flight(flight, end, Some(failure.message.clone()), now_ms);
+        } else {
+            self.return_flight(flight, failure.message.clone(), now_ms);
+        }
+        let is_fewer =
+            failure.is_connection_limit() && self.lanes.get_mut(&lane_id).is_some_and(|lane| lane.note_too_many_connections(now_ms));
+        if !is_fewer && self.lanes.get(&lane_id).is_some_and(|lane| claimed_ms >= lane.readmitted_ms) {
+            self.fail_lane(lane_id, failure, now_ms);
+        }
+    }
+
+    fn unknown(&mut self, flight: InFlight, failure: Failure, now_ms: i64) {
+        let (lane_id, claimed_ms) = (flight.lane, flight.claimed_ms);
+        let skips = self.campaign(flight.campaign).is_none_or(|c| c.order.when_outcome_is_unknown == WhenOutcomeIsUnknown::Skip);
+        let end = if skips { End::Unknown } else { self.deferred(&flight, None, now_ms, true) };
+        self.end_flight(flight, end, Some(failure.message.clone()), now_ms);
+        if let Some(lane) = self.lanes.get_mut(&lane_id) {
+            lane.note_unknown(millis(failure.retry_after), now_ms);
+        }
+        self.settle_lane(lane_id, now_ms);
+        if self.lanes.get(&lane_id).is_some_and(|lane| claimed_ms >= lane.readmitted_ms) {
+            self.fail_lane(lane_id, failure, now_ms);
+        }
+    }
+
+    /// A call of `deliver` ended, and its connection is free.
+    pub fn delivery_ended(&mut self, lane: usize, batch_max: usize) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.deliveries -= 1;
+            lane.batch_max = batch_max.max(1);
+        }
+        self.forget_gone_lane(lane);
+    }
+
+    /// How many messages a server takes in one go, as its extensions tell.
+    pub fn set_batch_max(&mut self, lane: usize, batch_max: usize) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.batch_max = batch_max.max(1);
+        }
+    }
+
+    pub(super) fn fail_lane(&mut self, index: usize, failure: Failure, now_ms: i64) {
+        let Some(lane) = self.lanes.get_mut(&index) else { return };
+        // One incident is told once: the rest of the wire may follow.
+        if lane.acknowledged == lane.failures {
+            lane.failures += 1;
+            let action = super::Action::ServerFailed(lane.key.clone(), failure, lane.failures);
+            self.actions.push(action);
+            self.settle_lane(index, now_ms);
+        }
+    }
+}
+
+fn millis(duration: Option<std::time::Duration>) -> i64 {
+    duration.map_or(0, |duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4))
+}

@@ -1,0 +1,113 @@
+//! What is held, which servers are out of use for a run, and how a person resumes it.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, params};
+
+use super::{
+    Changes, HeldFate, HeldMessage, KnownGuard, Resumption, RunId,
+    error::{Fault, LedgerError},
+    writer::Writer,
+};
+use crate::resources::fate::Fate;
+
+impl Writer {
+    /// See [`super::Ledger::resume`].
+    pub(super) fn resume(&mut self, run: RunId, resumption: &Resumption, now_ms: i64) -> Result<Changes, LedgerError> {
+        self.run(run)?;
+        let (changes, awaiting) = self.book.transaction(|connection| {
+            let mut changes = Changes::default();
+            connection.execute("DELETE FROM guards WHERE run_id = ?1", [run.0])?;
+            end_held(connection, &mut changes, run, resumption.held, now_ms)?;
+            if resumption.resends_unknown {
+                resend_unknown(connection, &mut changes, run, now_ms)?;
+            }
+            if let Some(token) = &resumption.token {
+                connection.execute("UPDATE runs SET resume_handled = ?2 WHERE id = ?1", params![run.0, token])?;
+            }
+            if super::runs::counts(connection, run)?.fates.open() > 0 || changes.counts.iter().any(|c| !c.fate.is_final() && c.by > 0) {
+                connection.execute(
+                    "UPDATE runs SET closed_at_ms = NULL, reopened_at_ms = ?2 WHERE id = ?1 AND closed_at_ms IS NOT NULL",
+                    [run.0, now_ms],
+                )?;
+            }
+            changes.write(connection)?;
+            Ok((changes, awaiting_their_row(connection, run)?))
+        })?;
+        self.run(run)?.to_resend.extend(awaiting);
+        Ok(changes)
+    }
+}
+
+/// Held messages go again by any server, or are rejected.
+fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: HeldFate, now_ms: i64) -> Result<(), Fault> {
+    let mut statement =
+        connection.prepare("SELECT server_id, count(*) FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 7 GROUP BY 1")?;
+    let by_server: Vec<(Option<i64>, i64)> =
+        statement.query_map([run.0], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    for (server, count) in by_server {
+        changes.add(run, Fate::Held, None, -count);
+        match held {
+            HeldFate::Retry => changes.add(run, Fate::Deferred, None, count),
+            HeldFate::Reject => changes.add(run, Fate::Rejected, server, count),
+        }
+    }
+    let sql = match held {
+        HeldFate::Retry => {
+            "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = ?2, refusals = NULL
+             WHERE run_id = ?1 AND partition = 0 AND state = 7"
+        }
+        HeldFate::Reject => {
+            "UPDATE messages SET state = 3, updated_at_ms = ?2, fields = NULL, refusals = NULL
+             WHERE run_id = ?1 AND partition = 0 AND state = 7"
+        }
+    };
+    connection.execute(sql, [run.0, now_ms])?;
+    Ok(())
+}
+
+/// Messages of unknown outcome wait for their row of the audience, since their fields were not kept.
+fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, now_ms: i64) -> Result<(), Fault> {
+    let mut statement = connection.prepare("SELECT server_id, count FROM counts WHERE run_id = ?1 AND state = ?2 AND count <> 0")?;
+    let by_server: Vec<(i64, i64)> =
+        statement.query_map([run.0, Fate::Unknown.number()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    for (server, count) in by_server {
+        changes.add(run, Fate::Unknown, (server != 0).then_some(server), -count);
+        changes.add(run, Fate::Deferred, None, count);
+        changes.add_resent(run, count);
+    }
+    connection.execute(
+        "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = NULL, fields = NULL, attempt = 0, unknowns = unknowns + 1
+         WHERE run_id = ?1 AND partition = 0 AND state = 5",
+        [run.0, now_ms],
+    )?;
+    Ok(())
+}
+
+/// Messages that a person had sent again, until their row of the audience comes by.
+pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<HashSet<u64>, Fault> {
+    let mut statement = connection
+        .prepare_cached("SELECT seq FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NULL")?;
+    let seqs = statement.query_map([run.0], |row| row.get::<_, i64>(0))?;
+    Ok(seqs.map(|seq| seq.map(i64::cast_unsigned)).collect::<Result<_, _>>()?)
+}
+
+/// See [`super::Ledger::guards`].
+pub(super) fn guards(connection: &Connection, run: RunId) -> Result<Vec<KnownGuard>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT s.name, g.reason, g.message FROM guards g JOIN servers s ON s.id = g.server_id WHERE g.run_id = ?1 ORDER BY s.name",
+    )?;
+    let guards = statement.query_map([run.0], |row| Ok(KnownGuard { server: row.get(0)?, reason: row.get(1)?, message: row.get(2)? }))?;
+    Ok(guards.collect::<Result<_, _>>()?)
+}
+
+/// See [`super::Ledger::held`].
+pub(super) fn held(connection: &Connection, run: RunId, limit: usize) -> Result<Vec<HeldMessage>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, recipient, coalesce(refusals, '') FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 7 ORDER BY seq LIMIT ?2",
+    )?;
+    let held = statement.query_map(params![run.0, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        Ok(HeldMessage { seq: row.get::<_, i64>(0)?.cast_unsigned(), recipient: row.get(1)?, refusals: row.get(2)? })
+    })?;
+    Ok(held.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,86 @@
+//! From the schema of an older version to this one's, step by step. Each step is one transaction: it is whole, or did not happen.
+
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use super::{
+    error::Fault,
+    schema::{VERSION, views},
+};
+
+/// The step that leads away from each version, the first from version 1.
+const STEPS: [&str; 1] = [
+    // The key of messages gets the partition; held messages, guards and resuming come in. `stopped_*` was never written.
+    "DROP VIEW recipients;
+    DROP VIEW campaigns;
+    DROP INDEX messages_due;
+    ALTER TABLE messages RENAME TO messages_1;
+    CREATE TABLE messages (
+        run_id INTEGER NOT NULL,
+        partition INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        recipient TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        server_id INTEGER,
+        updated_at_ms INTEGER NOT NULL,
+        next_attempt_at_ms INTEGER,
+        unknowns INTEGER NOT NULL,
+        reply TEXT,
+        fields TEXT,
+        refusals TEXT,
+        boot INTEGER NOT NULL,
+        PRIMARY KEY (run_id, partition, seq)
+    ) WITHOUT ROWID;
+    INSERT INTO messages SELECT run_id, 0, seq, recipient, state, attempt, server_id, updated_at_ms, next_attempt_at_ms, unknowns,
+        reply, fields, NULL, boot FROM messages_1 ORDER BY run_id, seq;
+    DROP TABLE messages_1;
+    CREATE INDEX messages_due ON messages (run_id, partition, next_attempt_at_ms) WHERE state = 2;
+    CREATE INDEX messages_held ON messages (run_id, partition) WHERE state = 7;
+    CREATE TABLE guards (
+        run_id INTEGER NOT NULL,
+        server_id INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        message TEXT NOT NULL,
+        since_ms INTEGER NOT NULL,
+        PRIMARY KEY (run_id, server_id)
+    ) WITHOUT ROWID;
+    ALTER TABLE runs DROP COLUMN stopped_generation;
+    ALTER TABLE runs DROP COLUMN stopped_reason;
+    ALTER TABLE runs DROP COLUMN stopped_message;
+    ALTER TABLE runs ADD COLUMN reopened_at_ms INTEGER;
+    ALTER TABLE runs ADD COLUMN resume_handled TEXT;",
+];
+
+const _: () = assert!(STEPS.len() as i64 + 1 == VERSION, "a version needs the step that leads to it");
+
+/// Brings the database from `version` to this one's.
+pub(super) fn migrate(connection: &Connection, version: i64) -> Result<(), Fault> {
+    for from in version..VERSION {
+        let Some(step) = usize::try_from(from - 1).ok().and_then(|at| STEPS.get(at)) else { continue };
+        let began = Instant::now();
+        tracing::info!("the ledger is of schema {from}; it is being migrated to {}, which takes some seconds a million messages", from + 1);
+        let applied = apply(connection, step, from);
+        if applied.is_err() && !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK")?;
+        }
+        applied?;
+        tracing::info!("the ledger was migrated in {:.1} s", began.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+fn apply(connection: &Connection, step: &str, from: i64) -> Result<(), Fault> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    // Another process may have been first, between the look and the lock.
+    if super::schema::meta(connection, "schema")? == from {
+        connection.execute_batch(step)?;
+        connection.execute("UPDATE meta SET value = ?1 WHERE key = 'schema'", [from + 1])?;
+        if from + 1 == VERSION {
+            connection.execute_batch(&views())?;
+        }
+    }
+    connection.execute_batch("COMMIT")?;
+    Ok(())
+}

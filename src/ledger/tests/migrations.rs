@@ -1,0 +1,64 @@
+//! A ledger of each version before is migrated: counts are equal, and nobody is mailed again.
+//!
+//! `tests/ledgers/schema-N.sql` are dumps of ledgers that those versions wrote.
+
+use super::*;
+
+fn of_version_1() -> Folder {
+    let folder = Folder::new();
+    let connection = rusqlite::Connection::open(folder.database()).expect("a database");
+    connection.execute_batch(include_str!("../../../tests/ledgers/schema-1.sql")).expect("the dump");
+    connection.execute_batch("PRAGMA application_id = 1296460916; PRAGMA journal_mode = WAL;").expect("a mark");
+    folder
+}
+
+#[tokio::test]
+async fn a_ledger_of_version_1_is_migrated() {
+    let folder = of_version_1();
+    let rows = "SELECT namespace, campaign, run, recipient, state, attempt, server, next_attempt, resent, reply FROM recipients ORDER BY 1, 2, 3, 4";
+    let sums = "SELECT namespace, campaign, run, state, accepted, rejected, expired, unknown, render_failed, deferred, claimed, resent,
+        total, duplicates, bad_rows, started, completed FROM campaigns ORDER BY 1, 2, 3";
+    let (rows_before, sums_before) = (folder.ask(rows), folder.ask(sums));
+    assert!(rows_before.len() > 50, "the dump holds something");
+    let reader = LedgerReader::open(&folder.0).expect_err("whoever only reads cannot migrate");
+    assert_eq!(reader.kind, LedgerErrorKind::OlderVersion);
+
+    let ledger = folder.open();
+    assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [schema::VERSION.to_string()]);
+    assert_eq!((folder.ask(rows), folder.ask(sums)), (rows_before.clone(), sums_before), "the views say the same");
+    assert_eq!(LedgerReader::open(&folder.0).expect("it opens").runs().expect("a read").len(), folder.ask("SELECT id FROM runs").len());
+    for row in folder.ask("SELECT namespace, campaign, run FROM runs") {
+        let parts: Vec<&str> = row.split(' ').collect();
+        let key = RunKey::new(parts[0], parts[1], parts[2]);
+        let record = ledger.begin_run(&key, UnknownPolicy::Skip, None, 1_000).await.expect("it goes on");
+        let mut seen = ledger.seen(record.id).expect("an index");
+        for recipient in
+            folder.ask(&format!("SELECT recipient FROM messages WHERE run_id = (SELECT id FROM runs WHERE campaign = '{}')", parts[1]))
+        {
+            assert_eq!(seen.check(&recipient), Ok(Sighting::AlreadyClaimed), "{recipient} of {key}");
+        }
+    }
+    drop(ledger);
+    // The tables are those of a new ledger.
+    let fresh = Folder::new();
+    drop(fresh.open());
+    let columns = "SELECT m.name, p.name, p.type, p.\"notnull\", p.pk FROM sqlite_schema m JOIN pragma_table_info(m.name) p WHERE m.type IN ('table', 'view') ORDER BY 1, 2";
+    assert_eq!(folder.ask(columns), fresh.ask(columns));
+    let indices = "SELECT name, tbl_name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY 1";
+    assert_eq!(folder.ask(indices), fresh.ask(indices));
+}
+
+#[tokio::test]
+async fn a_migration_that_breaks_off_has_not_happened() {
+    let folder = of_version_1();
+    let connection = rusqlite::Connection::open(folder.database()).expect("a database");
+    // In the way of the second half of the step.
+    connection.execute_batch("CREATE TABLE guards (x)").expect("in the way");
+    drop(connection);
+    assert!(folder.try_open().is_err());
+    assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), ["1"]);
+    assert!(folder.ask("SELECT count(*) FROM recipients")[0].parse::<u32>().is_ok_and(|count| count > 50), "all is as before");
+    rusqlite::Connection::open(folder.database()).expect("a database").execute_batch("DROP TABLE guards").expect("out of the way");
+    drop(folder.open());
+    assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [schema::VERSION.to_string()]);
+}
