@@ -1,0 +1,160 @@
+//! Which servers a campaign might use, and why not others. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::{
+    Problem, World,
+    grants::{self, Ownership},
+};
+use crate::{
+    dispatch::refusals::Bar,
+    resources::{CampaignSpec, Key, Rate, Reason, plan::Narrowing},
+};
+
+/// A server that a campaign might use.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub key: Key,
+    pub weight: u32,
+    pub granted: bool,
+    pub chosen: bool,
+    /// Why it may not carry this campaign though it is granted and chosen.
+    pub unfit: Option<String>,
+    /// Why it refuses the campaign, until a person acts.
+    pub bar: Option<Bar>,
+}
+
+/// The key and windows of the plan's limits for the campaign's namespace.
+pub(super) fn plan_limits(key: &Key, spec: &CampaignSpec, world: &World) -> Option<(String, Vec<Rate>)> {
+    let plan_key = plan_key(key, spec);
+    let rates = world.plans.get(&plan_key)?.object.spec.limits.as_ref()?.rates.clone();
+    (!rates.is_empty()).then(|| (format!("plan {plan_key} for {}", key.namespace), rates))
+}
+
+fn plan_key(key: &Key, spec: &CampaignSpec) -> Key {
+    Key::new(spec.plan_ref.namespace.as_deref().unwrap_or(&key.namespace), spec.plan_ref.name.as_str())
+}
+
+type Unresolved = (Vec<Candidate>, Problem);
+
+/// Every server that the campaign might use, or why the plan and the spec do not fit together.
+pub(super) fn candidates(
+    key: &Key,
+    spec: &CampaignSpec,
+    world: &World,
+    ownership: &BTreeMap<Key, Ownership>,
+) -> Result<Vec<Candidate>, Unresolved> {
+    let plan_key = plan_key(key, spec);
+    let plan = world
+        .plans
+        .get(&plan_key)
+        .filter(|_| world.plan_counts(&plan_key))
+        .map(|plan| &plan.object)
+        .filter(|plan| grants::allows(plan, &key.namespace, &world.namespaces));
+    let Some(plan) = plan else {
+        // Foreign plans that exist and those that do not read the same.
+        let message = format!(
+            "There is no plan {plan_key} that namespace {} may use. Name another in spec.planRef, or ask the operator to allow the namespace.",
+            key.namespace
+        );
+        return Err((Vec::new(), Problem::new(Reason::PlanNotFound, message)));
+    };
+    let mut pool: BTreeMap<Key, u32> = grants::granted(&plan.spec, &plan_key.namespace, world)
+        .into_iter()
+        .filter(|(server, _)| world.servers.contains_key(server))
+        .collect();
+    let granted = pool.clone();
+    let mut own: Vec<Key> = Vec::new();
+    if plan.spec.own_servers.is_some() {
+        own.extend(
+            ownership
+                .iter()
+                .filter(|(server, owner)| server.namespace == key.namespace && **owner == Ownership::Own)
+                .map(|(server, _)| server.clone()),
+        );
+        pool.extend(own.iter().map(|server| (server.clone(), 1)));
+    }
+    let Some(chosen) = &spec.servers else {
+        if pool.is_empty() {
+            let message = format!("Plan {plan_key} grants no server that exists. Add one to the plan.");
+            return Err((Vec::new(), Problem::new(Reason::NoServers, message)));
+        }
+        let all = pool.into_iter().map(|(server, weight)| candidate(server, weight, true, spec, world)).collect::<Vec<_>>();
+        return some_weight(all, "the plan's servers");
+    };
+    let mut rows: BTreeMap<Key, Candidate> =
+        pool.keys().map(|server| (server.clone(), candidate(server.clone(), 0, false, spec, world))).collect();
+    if plan.spec.narrowing() == Narrowing::Forbidden {
+        let message = format!(
+            "Plan {plan_key} has narrowing: Forbidden, and the campaign sets spec.servers. Remove spec.servers, or use another plan."
+        );
+        return Err((rows.into_values().collect(), Problem::new(Reason::NarrowingForbidden, message)));
+    }
+    let mut problem = None;
+    for (position, choice) in chosen.iter().enumerate() {
+        let fits = |server: &&Key| {
+            *server.name == *choice.name && choice.namespace.as_ref().is_none_or(|namespace| **namespace == *server.namespace)
+        };
+        let found: Vec<&Key> = pool.keys().filter(fits).collect();
+        match found.as_slice() {
+            [server] => {
+                rows.insert((*server).clone(), candidate((*server).clone(), choice.weight.unwrap_or(1), true, spec, world));
+            }
+            [] => {
+                let names = granted.keys().chain(&own).map(ToString::to_string).collect::<BTreeSet<_>>();
+                let names = names.into_iter().collect::<Vec<_>>().join(", ");
+                let wanted =
+                    choice.namespace.as_ref().map_or_else(|| choice.name.clone(), |namespace| format!("{namespace}/{}", choice.name));
+                let message = format!(
+                    "spec.servers[{position}]: plan {plan_key} grants namespace {} no server {wanted}. It may use: {}.",
+                    key.namespace,
+                    if names.is_empty() { "none" } else { &names }
+                );
+                problem.get_or_insert(Problem::new(Reason::ServerNotGranted, message));
+                let named = Key::new(choice.namespace.as_deref().unwrap_or(&key.namespace), choice.name.as_str());
+                rows.entry(named.clone()).or_insert(Candidate {
+                    key: named,
+                    weight: choice.weight.unwrap_or(1),
+                    granted: false,
+                    chosen: true,
+                    unfit: None,
+                    bar: None,
+                });
+            }
+            [_, ..] => {
+                let message = format!(
+                    "spec.servers[{position}]: {} is both a server of the plan and one of the namespace's own. Say which with spec.servers[{position}].namespace: {} or {}.",
+                    choice.name, plan_key.namespace, key.namespace
+                );
+                problem.get_or_insert(Problem::new(Reason::AmbiguousServer, message));
+            }
+        }
+    }
+    let rows: Vec<Candidate> = rows.into_values().collect();
+    match problem {
+        Some(problem) => Err((rows, problem)),
+        None => some_weight(rows, "spec.servers"),
+    }
+}
+
+fn some_weight(rows: Vec<Candidate>, whose: &str) -> Result<Vec<Candidate>, Unresolved> {
+    if rows.iter().any(|row| row.chosen && row.weight > 0) {
+        return Ok(rows);
+    }
+    Err((
+        rows,
+        Problem::new(
+            Reason::NoWeight,
+            format!("All weights of {whose} are 0, so nothing can be sent. Give at least one a weight of 1 or more."),
+        ),
+    ))
+}
+
+fn candidate(key: Key, weight: u32, chosen: bool, spec: &CampaignSpec, world: &World) -> Candidate {
+    let domain = spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
+    let domains =
+        world.servers.get(&key).and_then(|server| server.object.spec.identity.as_ref()).map_or(&[][..], |identity| &identity.domains[..]);
+    let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| allowed.eq_ignore_ascii_case(&domain)))
+        .then(|| format!("its identity.domains do not name {domain}"));
+    Candidate { key, weight, granted: true, chosen, unfit, bar: None }
+}

@@ -1,0 +1,88 @@
+//! The table of picks: why each server was or was not picked. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    super::{Observations, ServerDecision},
+    candidates::Candidate,
+};
+use crate::resources::{Key, Reason, campaign::CampaignServerStatus, condition, condition::ConditionType};
+
+/// The table of picks: why each server was or was not picked.
+pub(super) fn rows(
+    candidates: &[Candidate],
+    servers: &BTreeMap<Key, ServerDecision>,
+    accepted: Option<&BTreeMap<Key, u64>>,
+    observed: &Observations,
+) -> Vec<CampaignServerStatus> {
+    let may = |candidate: &Candidate| {
+        candidate.granted
+            && candidate.chosen
+            && candidate.unfit.is_none()
+            && candidate.bar.is_none()
+            && servers.get(&candidate.key).is_some_and(|server| server.routed)
+            && observed.report.servers.get(&candidate.key).is_none_or(|server| server.exhausted_until.is_none())
+    };
+    let total: u64 = candidates.iter().filter(|candidate| may(candidate)).map(|candidate| u64::from(candidate.weight)).sum();
+    candidates
+        .iter()
+        .map(|candidate| {
+            let server = servers.get(&candidate.key);
+            let load = observed.report.servers.get(&candidate.key);
+            let weight = if may(candidate) { u64::from(candidate.weight) } else { 0 };
+            let tenths = (weight * 1000 + total / 2).checked_div(total).unwrap_or(0);
+            CampaignServerStatus {
+                server: candidate.key.to_string(),
+                granted: candidate.granted,
+                chosen: candidate.chosen && candidate.weight > 0,
+                // What a foreign namespace may not use reads as if it did not exist.
+                enabled: candidate.granted && server.is_some_and(|server| !has_reason(server, Reason::Disabled)),
+                active: candidate.granted && server.is_some_and(|server| server.active),
+                weight: candidate.weight,
+                share_percent: format!("{}.{}", tenths / 10, tenths % 10),
+                limit_left: candidate.granted.then(|| load.and_then(|load| load.limit_left)).flatten(),
+                warmup_left: candidate.granted.then(|| load.and_then(|load| load.warmup_left)).flatten(),
+                accepted: accepted.and_then(|accepted| accepted.get(&candidate.key)).copied().unwrap_or(0),
+                why_not: why_not(candidate, server, load),
+            }
+        })
+        .collect()
+}
+
+fn has_reason(server: &ServerDecision, reason: Reason) -> bool {
+    condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|ready| ready.reason == reason)
+}
+
+fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<&crate::dispatch::ServerReport>) -> String {
+    if !candidate.granted {
+        return "not granted by the plan, and not an own server".to_owned();
+    }
+    if !candidate.chosen {
+        return "not named in spec.servers".to_owned();
+    }
+    if candidate.weight == 0 {
+        return "its weight is 0".to_owned();
+    }
+    if let Some(unfit) = &candidate.unfit {
+        return unfit.clone();
+    }
+    if let Some(bar) = &candidate.bar {
+        return format!("it refuses this campaign: {}", bar.reason);
+    }
+    let Some(server) = server else { return "it does not exist".to_owned() };
+    if !server.active {
+        return format!("Inactive: {}", server.why_inactive);
+    }
+    if !server.routed {
+        return "a send failed; it is tested before it is used again".to_owned();
+    }
+    match load.and_then(|load| load.exhausted_until) {
+        Some(until) => {
+            let until = Timestamp::from_millisecond(until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default();
+            format!("its limit is used up until {until}")
+        }
+        None => String::new(),
+    }
+}

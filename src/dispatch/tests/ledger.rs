@@ -1,0 +1,153 @@
+//! The ledger of the simulation: the same rules as the real one's, in memory.
+
+use super::*;
+
+impl Simulation {
+    pub(super) fn commit(&mut self, planned: Planned) {
+        if self.draw(100) < self.chances.commit_fails {
+            self.scheduler.commit_failed(planned, self.now_ms);
+            return;
+        }
+        let mut changes = CountChanges::default();
+        for ended in &planned.outcomes {
+            let Some(seq) = ended.seq else { continue };
+            let id = (ended.campaign, seq);
+            let row = self.rows.get_mut(&id).expect("an outcome without a row");
+            assert!(ended.end.may_follow(row.fate), "{:?} of a message that is {}", ended.end, row.fate);
+            let fate = ended.end.fate();
+            changes.fates.push((ended.campaign, row.fate, None, -1));
+            changes.fates.push((ended.campaign, fate, ended.lane, 1));
+            let was = std::mem::replace(&mut row.fate, fate);
+            match &ended.end {
+                End::Deferred { at_ms, .. } => row.at_ms = *at_ms,
+                End::Resend { at_ms, .. } => {
+                    row.at_ms = *at_ms;
+                    self.resent += 1;
+                    changes.resent.push((ended.campaign, 1));
+                }
+                End::Returned { at_ms, refusals, .. } => {
+                    row.at_ms = *at_ms;
+                    row.attempt -= u32::from(was == RowFate::Claimed);
+                    row.refusals.clone_from(refusals);
+                }
+                End::Held { refusals, .. } => {
+                    row.attempt -= u32::from(was == RowFate::Claimed);
+                    row.refusals = Some(refusals.clone());
+                }
+                End::Released => row.at_ms = self.now_ms,
+                _ => {}
+            }
+            if fate.is_final() {
+                let told = self.fates.entry((ended.campaign, ended.recipient.to_string())).or_default();
+                assert!(!told.ended, "two ends for {}", ended.recipient);
+                told.ended = true;
+            }
+            self.leased.retain(|leased| *leased != id);
+        }
+        let mut seqs = Vec::new();
+        for claim in &planned.claims {
+            let seq = claim.message.seq.unwrap_or_else(|| {
+                self.next_seq += 1;
+                self.next_seq
+            });
+            let id = (claim.campaign, seq);
+            let recipient = claim.message.recipient.to_string();
+            let old = self.rows.get(&id).map(|row| row.fate);
+            assert!(matches!(old, None | Some(RowFate::Deferred)), "a claim of a message that is {old:?}");
+            assert!(!self.ended_runs.contains(&claim.campaign), "claimed in a closed run");
+            if old.is_some() {
+                changes.fates.push((claim.campaign, RowFate::Deferred, None, -1));
+            }
+            changes.fates.push((claim.campaign, RowFate::Claimed, None, 1));
+            let refusals = claim.message.refusals.to_json();
+            self.rows.insert(id, Row { recipient, fate: RowFate::Claimed, attempt: claim.message.attempt, at_ms: 0, refusals });
+            self.leased.retain(|leased| *leased != id);
+            seqs.push(seq);
+        }
+        for (campaign, lane, bar) in &planned.bars {
+            let name = self.scheduler.lanes[lane].lane.name.to_string();
+            self.bars.insert((*campaign, name), bar.clone());
+        }
+        self.most_claimed = self.most_claimed.max(self.rows.values().filter(|row| row.fate == RowFate::Claimed).count());
+        self.scheduler.committed(planned, &seqs, &changes, Duration::from_millis(1), self.now_ms);
+    }
+
+    /// How many rows have a fate.
+    pub(super) fn count(&self, fate: RowFate) -> usize {
+        self.rows.values().filter(|row| row.fate == fate).count()
+    }
+
+    pub(super) fn address(&self, number: u64) -> String {
+        usize::try_from(number).ok().and_then(|at| self.addresses.get(at).cloned()).unwrap_or_else(|| address(number))
+    }
+
+    /// The process is killed and starts again: what it knew is gone, the ledger is not.
+    pub(super) fn restart(&mut self) {
+        let mut scheduler = Scheduler::new(self.seed);
+        std::mem::swap(&mut self.scheduler, &mut scheduler);
+        let old: BTreeMap<Key, usize> = scheduler.campaign_index.clone();
+        (self.wire, self.committing, self.to_feed, self.fetches, self.closes) = (Vec::new(), None, Vec::new(), Vec::new(), Vec::new());
+        (self.leased, self.releasing) = (Vec::new(), 0);
+        for row in self.rows.values_mut().filter(|row| row.fate == RowFate::Claimed) {
+            row.fate = RowFate::Unknown;
+        }
+        self.apply();
+        for (key, was) in old {
+            let is = self.scheduler.campaign_index[&key];
+            let moved = |(index, rest): (usize, u64)| (if index == was { is } else { index }, rest);
+            self.rows = std::mem::take(&mut self.rows).into_iter().map(|(id, row)| (moved(id), row)).collect();
+            self.fates =
+                std::mem::take(&mut self.fates).into_iter().map(|((i, who), fate)| ((if i == was { is } else { i }, who), fate)).collect();
+            self.bars =
+                std::mem::take(&mut self.bars).into_iter().map(|((i, name), bar)| ((if i == was { is } else { i }, name), bar)).collect();
+            if let Some(count) = self.audience.remove(&was) {
+                self.audience.insert(is, count);
+            }
+        }
+    }
+
+    pub(super) fn opened(&self, index: usize) -> Opened {
+        let mut opened = Opened { started_ms: START_MS, ..Opened::default() };
+        for ((campaign, seq), row) in self.rows.iter().filter(|((campaign, _), _)| *campaign == index) {
+            debug_assert_eq!(*campaign, index);
+            *opened.counts.of_mut(row.fate) += 1;
+            if row.fate == RowFate::Held {
+                let refusals = row.refusals.clone().unwrap_or_default();
+                opened.held.push(HeldMessage { seq: *seq, recipient: row.recipient.clone(), refusals });
+            }
+        }
+        let due = self.rows.iter().filter(|((campaign, _), row)| *campaign == index && row.fate == RowFate::Deferred);
+        opened.next_due_ms = due.map(|(_, row)| row.at_ms).min();
+        opened.bars = self
+            .bars
+            .iter()
+            .filter(|((campaign, _), _)| *campaign == index)
+            .map(|((_, name), bar)| (name.as_str().into(), bar.clone()))
+            .collect();
+        opened
+    }
+
+    pub(super) fn resume(&mut self, index: usize, resumption: &Resumption) {
+        let mut changes = CountChanges::default();
+        for ((campaign, _), row) in self.rows.iter_mut().filter(|((campaign, _), row)| *campaign == index && row.fate == RowFate::Held) {
+            row.fate = if resumption.held == HeldFate::Retry { RowFate::Deferred } else { RowFate::Rejected };
+            (row.at_ms, row.refusals) = (self.now_ms, None);
+            changes.fates.extend([(*campaign, RowFate::Held, None, -1), (*campaign, row.fate, None, 1)]);
+        }
+        self.bars.retain(|(campaign, _), _| *campaign != index);
+        self.scheduler.apply_changes(&changes);
+        self.scheduler.resumed(index, resumption, true, self.now_ms);
+    }
+
+    pub(super) fn close(&mut self, index: usize) {
+        let of_run = || self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, row)| row);
+        let due = of_run().filter(|row| row.fate == RowFate::Deferred).map(|row| row.at_ms).min();
+        if of_run().any(|row| !row.fate.is_final()) {
+            self.scheduler.not_closed(index, due.or(Some(self.now_ms + 1000)));
+        } else {
+            self.scheduler.closed(index, self.now_ms);
+            self.ended_runs.push(index);
+            self.closed += 1;
+        }
+    }
+}
