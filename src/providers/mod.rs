@@ -9,13 +9,15 @@ pub mod http;
 mod place;
 mod quote;
 mod refusal;
+pub mod replies;
 mod single;
 mod structured;
 mod token;
 
 pub use api::unique;
 pub use quote::stable;
-pub use refusal::{Answer, Fault, Meaning, Refusal, Scope, Stage, meaning};
+pub use refusal::{Answer, Fault, Meaning, Refusal, Scope, Stage};
+pub use replies::meaning;
 
 use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
@@ -114,7 +116,7 @@ impl Failure {
     /// Whether the server is well and only takes no more for now: it rests, and is not held for broken.
     #[must_use]
     pub fn is_pause(&self) -> bool {
-        matches!(self.reason, Reason::Throttled | Reason::QuotaExceeded | Reason::TooManyConnections)
+        matches!(self.reason, Reason::Throttled | Reason::TooManyConnections | Reason::QuotaExceeded)
     }
 }
 

@@ -154,10 +154,8 @@ pub struct Meaning {
     pub advice: &'static str,
     /// Only a person can fix it.
     pub needs_person: bool,
-}
-
-/// What an answer means, where its code or its words are known.
-#[must_use]
-pub fn meaning(_answer: &Answer<'_>) -> Option<Meaning> {
-    None
+    /// When to try again, where that is known of all such answers.
+    pub retry_after: Option<Duration>,
+    /// The connection is used up (RFC 5321, 4.5.3.1.10): a fresh one may be taken, if this one has taken anything.
+    pub ends_session: bool,
 }

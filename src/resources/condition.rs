@@ -105,13 +105,23 @@ reasons! {
     AuthenticationNotOffered,
     /// The server refused to talk (a greeting or EHLO other than 2xx, 421, or 5xx of an API). Wait; if it lasts, ask the server's operator.
     ServiceNotAvailable,
+    /// The server takes nothing over an open line. Set `encryption` to StartTls, or to Tls with port 465.
+    StartTlsRequired,
     /// The server refused the sender address. Let the server accept the From address (vendors verify it or its domain), log in, or let it know this machine.
     SenderRefused,
+    /// The server refused the campaign's content (spam, viruses, policy, SPF and DKIM that do not fit the From address). Change what the message quotes; other servers go on meanwhile.
+    ContentRefused,
+    /// The server refused the name that we gave with EHLO. Set `heloName` to a full host name that resolves in DNS.
+    HeloRefused,
+    /// The server refused this machine's address (a block list, its reputation, no name in DNS, no entry). Do what the message says, log in, or send through a relay.
+    ClientRefused,
+    /// The server does not relay for us. Log in (`auth`), or let the server know this machine.
+    RelayDenied,
     /// The server answered something that does not fit the protocol. Check host and port, or the endpoint.
     ProtocolError,
     /// The server slows us down. Lower `limits.rates` or `limits.connections`.
     Throttled,
-    /// The server takes no further connection. Lower `limits.connections`; Mailfleet uses fewer by itself meanwhile.
+    /// The server allows fewer connections at a time. Lower `limits.connections`; what is open goes on meanwhile.
     TooManyConnections,
     /// The vendor's quota or the account's credits are used up. Wait until it reopens, or raise it at the vendor; other servers go on meanwhile.
     QuotaExceeded,
