@@ -154,10 +154,15 @@ def judged_by_validate(texts: list[str]) -> dict[int, list[str]]:
     report = json.loads(done.stdout)
     require(report["files"] == len(texts), f"{report['files']} files were read, of {len(texts)}")
     faults: dict[int, list[str]] = {}
+    unsendable = 0
     for finding in report["findings"]:
         if finding["severity"] == "fault":
+            # Of templates and their like an API server knows nothing.
+            if finding["message"].startswith("it cannot be sent: "):
+                unsendable += 1
+                continue
             faults.setdefault(int(Path(finding["file"]).stem), []).append(f"{finding['field']}: {finding['message']}")
-    require((done.returncode == 2) == bool(faults), f"it exits with {done.returncode}, and tells {len(faults)} faults")
+    require((done.returncode == 2) == bool(faults or unsendable), f"it exits with {done.returncode}, and tells {len(faults)} faults")
     return faults
 
 

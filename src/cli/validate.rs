@@ -12,9 +12,12 @@ use serde_json::json;
 
 use super::output::counted;
 use crate::{
+    egress::Egress,
+    engine::lookup::Find,
     ledger::LedgerReader,
-    resources::Key,
-    source::{Files, Finding, Options, Severity, Snapshot},
+    message::{Fault, Template},
+    resources::{Campaign, Key},
+    source::{Files, Finding, Options, Severity, Snapshot, Sourced},
 };
 
 /// Checks files without contacting anything, and tells every fault with file, line, column and field.
@@ -22,7 +25,7 @@ use crate::{
 #[command(after_help = "\
 Exit status: 0 when there is no fault (warnings and notes do not count), 2 when there is one.
 
-A fault means that the document is not used. A warning means that it is used and is probably not what was meant:
+A fault means that the document is not used, or that the campaign cannot be sent. A warning means that it is used and is probably not what was meant:
 a plan, server, Secret or file that is named and not to be found offline. A note tells of documents that are not
 Mailfleet's.
 
@@ -56,6 +59,8 @@ pub enum ValidateOutput {
 #[must_use]
 pub fn validate(args: &ValidateArgs) -> ExitCode {
     let mut snapshot = Files::load_once(&args.paths, &Options::of_process(args.secrets_dir.clone(), args.state.clone()));
+    let unsendable = content_faults(&snapshot);
+    snapshot.findings.extend(unsendable);
     if let Some(state_dir) = &args.state {
         let renamed = renamed(&snapshot, state_dir);
         snapshot.findings.extend(renamed);
@@ -71,6 +76,35 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
     }
     ExitCode::from(if snapshot.faults().next().is_some() { 2 } else { 0 })
 }
+
+/// Content that cannot be sent, whoever gets it: templates that are none, MJML with a mistake, headers that are not well-formed.
+#[must_use]
+pub fn content_faults(snapshot: &Snapshot) -> Vec<Finding> {
+    let of_campaign = |(key, sourced): (&Key, &Sourced<Campaign>)| {
+        let place = sourced.origin.file()?;
+        let spec = &sourced.object.spec;
+        // What cannot be read has been told of already.
+        let content = Find { key, origin: &sourced.origin, snapshot, egress: Egress::PublicOnly }.content(spec).ok()?;
+        let faults = Template::compile(&content).err()?;
+        let finding = |fault: Fault| {
+            let bodies = [("html", &spec.content.html_from), ("text", &spec.content.text_from), ("mjml", &spec.content.mjml_from)];
+            let from = bodies.iter().find(|(name, from)| from.is_some() && fault.path == format!("spec.content.{name}"));
+            let field = from.map_or_else(|| fault.path.clone(), |(name, _)| format!("spec.content.{name}From"));
+            Finding {
+                line: place.line,
+                column: 1,
+                resource: Some(format!("Campaign {key}")),
+                field: Some(field),
+                ..Finding::of_file(Severity::Fault, &place.file, format!("{UNSENDABLE}{}", fault.message))
+            }
+        };
+        Some(faults.into_iter().map(finding).collect::<Vec<_>>())
+    };
+    snapshot.campaigns.iter().filter_map(of_campaign).flatten().collect()
+}
+
+/// What begins the message of a fault in content, of which an API server knows nothing.
+const UNSENDABLE: &str = "it cannot be sent: ";
 
 /// Campaigns of which the ledger knows nothing, in namespaces where it knows campaigns that are not there any more: the
 /// ledger goes by name, so a renamed campaign mails everybody again.

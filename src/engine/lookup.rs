@@ -406,9 +406,9 @@ pub(crate) struct Find<'a> {
 }
 
 impl Find<'_> {
-    /// What the campaign's messages are made of, for one generation (every edit is a new try); an unchanged template is taken over from `old`.
-    pub fn work(&self, spec: &CampaignSpec, generation: i64, old: Option<&Work>) -> Result<Work, Problem> {
-        let content = Content {
+    /// The content with the bodies that lie elsewhere.
+    pub fn content(&self, spec: &CampaignSpec) -> Result<Content, Problem> {
+        Ok(Content {
             from: spec.from.clone(),
             reply_to: spec.reply_to.clone(),
             subject: spec.subject.clone(),
@@ -418,7 +418,12 @@ impl Find<'_> {
             headers: spec.headers.clone(),
             unsubscribe_url: spec.unsubscribe.as_ref().and_then(|unsubscribe| unsubscribe.url.clone()),
             one_click: spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some()),
-        };
+        })
+    }
+
+    /// What the campaign's messages are made of, for one generation (every edit is a new try); an unchanged template is taken over from `old`.
+    pub fn work(&self, spec: &CampaignSpec, generation: i64, old: Option<&Work>) -> Result<Work, Problem> {
+        let content = self.content(spec)?;
         let input = self.input(spec)?;
         let retry = spec.retry();
         let described = format!(

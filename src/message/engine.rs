@@ -4,17 +4,18 @@
 //! none. `{{ name | default("friend") }}` and `{% if name %}` say that it may be missing.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::{Arc, OnceLock},
 };
 
 use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value,
-    value::{Enumerator, Object},
+    AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter,
+    value::{Enumerator, Kwargs, Object, Rest, ValueKind},
 };
+use minijinja_contrib::{filters, pycompat};
 
-use super::Fault;
-use super::RenderError;
+use super::{Fault, RenderError, words};
 use crate::audience::Fields;
 
 /// What one body may cost: about an instruction, or 64 bytes of output, for each unit.
@@ -41,10 +42,18 @@ pub(super) struct Engine {
 /// One template of the campaign.
 #[derive(Debug)]
 pub(super) struct Part {
-    path: String,
+    /// The field's.
+    pub(super) path: String,
     /// The text itself, when nothing in it is a tag.
     constant: Option<String>,
     length_max: usize,
+}
+
+impl Part {
+    /// The text, when it is the same for everybody.
+    pub(super) fn constant(&self) -> Option<&str> {
+        self.constant.as_deref()
+    }
 }
 
 /// What is printed where: decides on escaping and on the size.
@@ -64,9 +73,82 @@ fn environment() -> Environment<'static> {
     environment.set_fuel(Some(FUEL));
     environment.set_debug(true);
     environment.set_auto_escape_callback(|name| if is_html(name) { AutoEscape::Html } else { AutoEscape::None });
+    environment.set_formatter(format);
+    environment.add_filter("escape", escape);
+    environment.add_filter("e", escape);
+    // What Jinja has beyond the engine's own.
+    environment.add_filter("truncate", truncate);
+    environment.add_filter("striptags", filters::striptags);
+    environment.add_filter("wordwrap", wordwrap);
+    environment.add_filter("filesizeformat", filters::filesizeformat);
+    environment.add_filter("pluralize", filters::pluralize);
+    environment.add_filter("dateformat", |state: &mut State<'_, '_>, value: Value, rest: Rest<Value>, named: Kwargs| {
+        filters::dateformat(state, value, by_name(&rest, &named, &["format"])?)
+    });
+    environment.add_filter("timeformat", |state: &mut State<'_, '_>, value: Value, rest: Rest<Value>, named: Kwargs| {
+        filters::timeformat(state, value, by_name(&rest, &named, &["format"])?)
+    });
+    environment.add_filter("datetimeformat", |state: &mut State<'_, '_>, value: Value, rest: Rest<Value>, named: Kwargs| {
+        filters::datetimeformat(state, value, by_name(&rest, &named, &["format"])?)
+    });
+    environment.set_unknown_method_callback(pycompat::unknown_method_callback);
     // It prints all that there is, which no letter wants.
     environment.remove_global("debug");
     environment
+}
+
+/// Prints a value. The engine's own way writes `/` as `&#x2f;` into HTML, which makes links unreadable and saves nobody.
+fn format(out: &mut Output, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    let is_plain = matches!(value.kind(), ValueKind::Undefined | ValueKind::None | ValueKind::Bool | ValueKind::Number);
+    if is_plain || value.is_safe() || !matches!(state.auto_escape(), AutoEscape::Html) {
+        return escape_formatter(out, state, value);
+    }
+    let text = value.as_str().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed);
+    let mut rest = &*text;
+    while let Some(at) = rest.find(['<', '>', '&', '"', '\'']) {
+        let entity = match rest.as_bytes()[at] {
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'&' => "&amp;",
+            b'"' => "&quot;",
+            _ => "&#x27;",
+        };
+        out.write_str(&rest[..at])?;
+        out.write_str(entity)?;
+        rest = &rest[at + 1..];
+    }
+    Ok(out.write_str(rest)?)
+}
+
+/// Arguments by their names, of which Jinja also takes the first without.
+fn by_name(plain: &[Value], named: &Kwargs, names: &[&'static str]) -> Result<Kwargs, Error> {
+    if plain.len() > names.len() {
+        return Err(Error::from(ErrorKind::TooManyArguments));
+    }
+    let mut pairs: Vec<(String, Value)> = names.iter().map(|name| (*name).to_owned()).zip(plain.iter().cloned()).collect();
+    for name in named.args() {
+        pairs.push((name.to_owned(), named.get(name)?));
+    }
+    Ok(pairs.into_iter().collect())
+}
+
+fn truncate(state: &mut State<'_, '_>, value: Value, rest: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    filters::truncate(state, &value, by_name(&rest, &named, &["length", "killwords", "end", "leeway"])?)
+}
+
+fn wordwrap(value: Value, rest: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    filters::wordwrap(&value, by_name(&rest, &named, &["width", "break_long_words", "wrapstring", "break_on_hyphens"])?)
+}
+
+/// The filter that escapes for HTML, also where nothing is escaped by itself.
+fn escape(value: &Value) -> Value {
+    if value.is_safe() {
+        return value.clone();
+    }
+    let text = value.to_string();
+    Value::from_safe_string(
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#x27;"),
+    )
 }
 
 impl Compiler {
@@ -78,11 +160,17 @@ impl Compiler {
     pub(super) fn add(&mut self, path: &str, source: String, place: Place) -> Result<Part, Fault> {
         debug_assert_eq!(is_html(path), place == Place::Html);
         let length_max = if place == Place::Header { HEADER_MAX } else { BODY_MAX };
-        if !["{{", "{%", "{#"].iter().any(|open| source.contains(open)) {
+        if !is_template(&source) {
             return Ok(Part { path: path.to_owned(), constant: Some(source), length_max });
+        }
+        if let Some(message) = words::comment_fault(&source) {
+            return Err(Fault::new(path, message));
         }
         let fault = |error: &Error| Fault::new(path, told(error));
         self.environment.add_template_owned(path.to_owned(), source.clone()).map_err(|error| fault(&error))?;
+        if let Some(message) = words::unknown(&source, &|expression| self.environment.compile_expression(expression)?.eval(())) {
+            return Err(Fault::new(path, message));
+        }
         let template = self.environment.get_template(path).map_err(|error| fault(&error))?;
         if let Err(error) = template.render(Value::from_object(Anything(4)))
             && let Some(error) = unknown(&error)
@@ -123,6 +211,11 @@ impl Engine {
         }
         Ok(text)
     }
+}
+
+/// Whether anything in it is for the engine.
+pub(super) fn is_template(source: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|open| source.contains(open))
 }
 
 fn is_html(path: &str) -> bool {
@@ -209,6 +302,15 @@ impl Object for Anything {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Values(vec![Value::from("sample")])
+    }
+
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, name: &str, _: &[Value]) -> Result<Value, Error> {
+        let sample = || self.0.checked_sub(1).map_or_else(|| Value::from("sample"), |levels| Value::from_object(Self(levels)));
+        match name {
+            "items" => Ok(Value::from(vec![Value::from(vec![Value::from("sample"), sample()])])),
+            _ if words::METHODS.contains(&name) => Ok(sample()),
+            _ => Err(Error::new(ErrorKind::UnknownMethod, format!("there is no method `{name}`"))),
+        }
     }
 
     // No field is a function.

@@ -1,29 +1,78 @@
-//! Character references of HTML: numbers, and the names that people use in mail.
+//! Character references of HTML (HTML, 13.2.5.72): numbers, and all the names that HTML knows.
 
-/// The character of an entity at the start, and the length of its source; of an unknown one only the `&`.
-pub(super) fn entity(text: &str) -> (Option<char>, usize) {
-    let Some(end) = text.bytes().take(12).position(|byte| byte == b';') else { return (None, 1) };
-    let name = &text[1..end];
-    let decoded = if let Some(number) = name.strip_prefix('#') {
-        let code = number.strip_prefix(['x', 'X']).map_or_else(|| number.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok());
-        code.and_then(char::from_u32).filter(|character| !character.is_control())
-    } else {
-        ENTITIES.iter().find(|(entity, _)| *entity == name).map(|(_, character)| *character)
-    };
-    if decoded.is_some() { (decoded, end + 1) } else { (None, 1) }
+use mail_parser::decoders::html::add_html_token;
+
+/// The longest name of an entity is `CounterClockwiseContourIntegral`.
+const NAME_MAX: usize = 32;
+
+/// The text of an entity at the start, and the length of its source; of an unknown one only the `&`. In an attribute a
+/// name without `;` is part of a URL such as `?a=1&copy=2`.
+pub(super) fn entity(text: &str, is_attribute: bool) -> (Option<char>, usize) {
+    let bytes = text.as_bytes();
+    if bytes.get(1) == Some(&b'#') {
+        return number(text);
+    }
+    let length = bytes[1..].iter().take(NAME_MAX).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    if bytes.get(1 + length) == Some(&b';')
+        && let Some(character) = named(&text[1..=length])
+    {
+        return (Some(character), length + 2);
+    }
+    // Names of the first days of the web work without the `;`, and the longest that fits is meant.
+    let old = (2..=length.min(6)).rev().find(|length| OLD.contains(&&text[1..=*length]));
+    let next = |length: usize| bytes.get(1 + length).is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'=');
+    match old.filter(|length| !is_attribute || !next(*length)) {
+        Some(length) => (named(&text[1..=length]), length + 1),
+        None => (None, 1),
+    }
 }
 
-/// The named characters that mail uses.
+/// A number after `&#`, the `;` behind it left out or not.
+fn number(text: &str) -> (Option<char>, usize) {
+    let (start, radix) = if text[2..].starts_with(['x', 'X']) { (3, 16) } else { (2, 10) };
+    let digits = text[start..].chars().take_while(|c| c.is_digit(radix)).count();
+    let Ok(code) = u32::from_str_radix(&text[start..start + digits], radix) else { return (None, 1) };
+    // Numbers of Windows' own characters are meant as such (HTML, 13.2.5.80).
+    let code = match code {
+        0x80..=0x9f => WINDOWS[(code - 0x80) as usize],
+        _ => code,
+    };
+    let end = start + digits + usize::from(text[start + digits..].starts_with(';'));
+    match char::from_u32(code) {
+        Some('\t' | '\n' | '\r' | '\u{c}') => (Some(' '), end),
+        Some(character) if !character.is_control() => (Some(character), end),
+        _ => (None, 1),
+    }
+}
+
+/// The character of a name, from the table of the library that reads mail.
+fn named(name: &str) -> Option<char> {
+    let mut text = String::new();
+    add_html_token(&mut text, format!("&{name};").as_bytes(), false);
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some('\t' | '\n'), None) => Some(' '),
+        (Some(character), None) => Some(character),
+        // It is not known, and came back as it was.
+        _ => None,
+    }
+}
+
+/// What the numbers 128 to 159 mean (HTML, 13.2.5.80).
+const WINDOWS: [u32; 32] = [
+    0x20ac, 0x81, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039, 0x152, 0x8d, 0x17d, 0x8f, 0x90, 0x2018,
+    0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc, 0x2122, 0x161, 0x203a, 0x153, 0x9d, 0x17e, 0x178,
+];
+
+/// Names that work without `;` (HTML, 13.5).
 #[rustfmt::skip]
-const ENTITIES: &[(&str, char)] = &[
-    ("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("nbsp", '\u{a0}'), ("copy", '©'), ("reg", '®'), ("trade", '™'),
-    ("hellip", '…'), ("mdash", '—'), ("ndash", '–'), ("lsquo", '‘'), ("rsquo", '’'), ("ldquo", '“'), ("rdquo", '”'), ("sbquo", '‚'),
-    ("bdquo", '„'), ("laquo", '«'), ("raquo", '»'), ("lsaquo", '‹'), ("rsaquo", '›'), ("bull", '•'), ("middot", '·'), ("euro", '€'),
-    ("pound", '£'), ("yen", '¥'), ("cent", '¢'), ("sect", '§'), ("para", '¶'), ("deg", '°'), ("plusmn", '±'), ("times", '×'), ("divide", '÷'),
-    ("frac12", '½'), ("sup2", '²'), ("rarr", '→'), ("larr", '←'), ("uarr", '↑'), ("darr", '↓'), ("check", '✓'), ("hearts", '♥'),
-    ("zwnj", '\u{200c}'), ("zwj", '\u{200d}'), ("shy", '\u{ad}'), ("ensp", ' '), ("emsp", ' '), ("thinsp", ' '), ("iexcl", '¡'),
-    ("iquest", '¿'), ("szlig", 'ß'), ("auml", 'ä'), ("ouml", 'ö'), ("uuml", 'ü'), ("Auml", 'Ä'), ("Ouml", 'Ö'), ("Uuml", 'Ü'), ("aacute", 'á'),
-    ("eacute", 'é'), ("iacute", 'í'), ("oacute", 'ó'), ("uacute", 'ú'), ("Eacute", 'É'), ("agrave", 'à'), ("egrave", 'è'), ("igrave", 'ì'),
-    ("ograve", 'ò'), ("ugrave", 'ù'), ("acirc", 'â'), ("ecirc", 'ê'), ("icirc", 'î'), ("ocirc", 'ô'), ("ucirc", 'û'), ("euml", 'ë'), ("iuml", 'ï'),
-    ("ntilde", 'ñ'), ("atilde", 'ã'), ("otilde", 'õ'), ("ccedil", 'ç'), ("aring", 'å'), ("aelig", 'æ'), ("oslash", 'ø'), ("oelig", 'œ'),
+const OLD: &[&str] = &[
+    "AElig", "AMP", "Aacute", "Acirc", "Agrave", "Aring", "Atilde", "Auml", "COPY", "Ccedil", "ETH", "Eacute", "Ecirc", "Egrave", "Euml",
+    "GT", "Iacute", "Icirc", "Igrave", "Iuml", "LT", "Ntilde", "Oacute", "Ocirc", "Ograve", "Oslash", "Otilde", "Ouml", "QUOT", "REG",
+    "THORN", "Uacute", "Ucirc", "Ugrave", "Uuml", "Yacute", "aacute", "acirc", "acute", "aelig", "agrave", "amp", "aring", "atilde",
+    "auml", "brvbar", "ccedil", "cedil", "cent", "copy", "curren", "deg", "divide", "eacute", "ecirc", "egrave", "eth", "euml", "frac12",
+    "frac14", "frac34", "gt", "iacute", "icirc", "iexcl", "igrave", "iquest", "iuml", "laquo", "lt", "macr", "micro", "middot", "nbsp",
+    "not", "ntilde", "oacute", "ocirc", "ograve", "ordf", "ordm", "oslash", "otilde", "ouml", "para", "plusmn", "pound", "quot", "raquo",
+    "reg", "sect", "shy", "sup1", "sup2", "sup3", "szlig", "thorn", "times", "uacute", "ucirc", "ugrave", "uml", "uuml", "yacute", "yen",
+    "yuml",
 ];

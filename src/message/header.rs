@@ -10,8 +10,10 @@ use crate::audience::{Address, Recipient, is_atext};
 
 /// Where lines are folded (RFC 5322, 2.1.1).
 const LINE: usize = 78;
+/// The longest line with an encoded word (RFC 2047, 2).
+const ENCODED_LINE: usize = 76;
 /// A word longer than this is encoded, so that no line reaches 998.
-const WORD_MAX: usize = 900;
+pub(super) const WORD_MAX: usize = 900;
 /// The longest encoded word (RFC 2047, 2).
 const ENCODED_WORD_MAX: usize = 75;
 /// A display name of data that is longer is left out.
@@ -94,6 +96,16 @@ pub(super) fn mailbox(out: &mut Vec<u8>, column: usize, name: &str, address: &st
         return;
     }
     let start = out.len();
+    phrase(out, column, name);
+    let line = out[start..].iter().rev().position(|byte| *byte == b'\n').unwrap_or(column + out.len() - start);
+    let line_max = if out[start..].ends_with(b"?=") { ENCODED_LINE } else { LINE };
+    out.extend_from_slice(if line + address.len() + 3 > line_max { b"\r\n <" } else { b" <" });
+    out.extend_from_slice(address.as_bytes());
+    out.push(b'>');
+}
+
+/// Writes a phrase (RFC 5322, 3.2.5): atoms, a quoted string, or encoded words. It must be clean.
+pub(super) fn phrase(out: &mut Vec<u8>, column: usize, name: &str) {
     if !name.is_ascii() || name.len() > LINE - 14 || name.contains("=?") {
         encoded_words(out, column, name);
     } else if name.bytes().all(|byte| is_atext(byte) || byte == b' ') {
@@ -108,10 +120,6 @@ pub(super) fn mailbox(out: &mut Vec<u8>, column: usize, name: &str, address: &st
         }
         out.push(b'"');
     }
-    let line = out[start..].iter().rev().position(|byte| *byte == b'\n').unwrap_or(column + out.len() - start);
-    out.extend_from_slice(if line + address.len() + 3 > LINE { b"\r\n <" } else { b" <" });
-    out.extend_from_slice(address.as_bytes());
-    out.push(b'>');
 }
 
 /// Writes a field with one mailbox. `name` must be clean.
@@ -152,7 +160,7 @@ fn is_plain(value: &str) -> bool {
 }
 
 /// Writes words, each with the space before it, and breaks lines between them.
-fn fold(out: &mut Vec<u8>, start: usize, value: &str) {
+pub(super) fn fold(out: &mut Vec<u8>, start: usize, value: &str) {
     if value.is_empty() {
         return;
     }
@@ -184,14 +192,14 @@ fn fold(out: &mut Vec<u8>, start: usize, value: &str) {
 }
 
 /// Writes encoded words, one a line, in the encoding that suits. No character is torn.
-fn encoded_words(out: &mut Vec<u8>, column: usize, value: &str) {
+pub(super) fn encoded_words(out: &mut Vec<u8>, column: usize, value: &str) {
     let quoted: usize = value.bytes().map(q_length).sum();
     let base64 = value.len().div_ceil(3) * 4;
     // The Q encoding can be read in the source, and filters mistrust a needless base64: so it may be a bit longer.
     let quoted = quoted * 2 <= base64 * 3;
     // `=?utf-8?Q?` and `?=`.
     let overhead = 12;
-    let mut room = ENCODED_WORD_MAX.min(LINE.saturating_sub(column)).saturating_sub(overhead);
+    let mut room = ENCODED_WORD_MAX.min(ENCODED_LINE.saturating_sub(column)).saturating_sub(overhead);
     if room < 16 {
         out.extend_from_slice(b"\r\n ");
         room = ENCODED_WORD_MAX - overhead;

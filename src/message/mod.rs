@@ -10,18 +10,20 @@ mod fault;
 mod header;
 mod id;
 mod mjml;
+mod structured;
 mod tags;
 mod text;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use jiff::{Timestamp, tz::Offset};
 use minijinja::Value;
 
-use self::engine::{Compiler, Engine, Part, Place, Root};
+use self::engine::{Compiler, Engine, Part, Place, Root, is_template};
 pub use self::{fault::Fault, id::message_id};
 use crate::{
     audience::{Address, Recipient},
@@ -103,8 +105,8 @@ impl std::error::Error for RenderError {}
 #[derive(Debug)]
 pub struct Template {
     engine: Engine,
-    /// From and Reply-To.
-    head: Vec<u8>,
+    head: Head,
+    /// From and Reply-To have no byte above 127, whatever their names print.
     head_is_ascii: bool,
     subject: Part,
     html: Option<Part>,
@@ -112,6 +114,15 @@ pub struct Template {
     headers: Vec<(String, Part)>,
     unsubscribe: Option<Part>,
     one_click: bool,
+}
+
+/// From and Reply-To.
+#[derive(Debug)]
+enum Head {
+    /// The same for everybody, with their line ends.
+    Constant(Vec<u8>),
+    /// Each field with its name and address; a name is made for each recipient.
+    Rendered(Vec<(&'static str, Part, Address)>),
 }
 
 /// Where the text body comes from.
@@ -133,11 +144,11 @@ impl Template {
     pub fn compile(content: &Content) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut compiler = Compiler::new();
-        let head = head(content, &mut faults);
+        let (head, head_is_ascii) = head(content, &mut compiler, &mut faults);
         let subject = keep(&mut faults, compiler.add("spec.subject", content.subject.clone(), Place::Header));
         let html = html(content, &mut compiler, &mut faults);
         let text = match (&content.text, &html) {
-            (Some(text), _) => keep(&mut faults, compiler.add("spec.content.text", text.clone(), Place::Text)).map(Text::Own),
+            (Some(text), _) => keep(&mut faults, compiler.add("spec.content.text", unmarked(text), Place::Text)).map(Text::Own),
             (None, Some((_, source))) => {
                 let derived = text::from_template(source).and_then(|text| compiler.add(DERIVED, text, Place::Text).ok());
                 Some(derived.map_or(Text::FromRendered, Text::Derived))
@@ -163,8 +174,8 @@ impl Template {
         match (subject, text) {
             (Some(subject), Some(text)) if faults.is_empty() => Ok(Self {
                 engine: compiler.finish(),
-                head_is_ascii: head.is_ascii(),
                 head,
+                head_is_ascii,
                 subject,
                 html: html.map(|(part, _)| part),
                 text,
@@ -191,8 +202,15 @@ impl Template {
         };
 
         let body_length = text.len() + html.as_ref().map_or(0, String::len);
-        let mut out = Vec::with_capacity(self.head.len() + body_length + body_length / 8 + 1536);
-        out.extend_from_slice(&self.head);
+        let mut out = Vec::with_capacity(body_length + body_length / 8 + 2048);
+        match &self.head {
+            Head::Constant(head) => out.extend_from_slice(head),
+            Head::Rendered(mailboxes) => {
+                for (field, name, address) in mailboxes {
+                    header::mailbox_field(&mut out, field, &header::clean_name(&print(name)?), address);
+                }
+            }
+        }
         let address = recipient.address.to_wire();
         header::to(&mut out, recipient, &address);
         header::unstructured(&mut out, "Subject", &header::clean(&print(&self.subject)?));
@@ -207,7 +225,7 @@ impl Template {
             let value = print(part)?;
             let value = header::clean(&value);
             if !value.is_empty() {
-                header::unstructured(&mut out, name, &value);
+                structured::field(&mut out, name, &value).map_err(|why| RenderError::new(&part.path, why))?;
             }
         }
         out.extend_from_slice(b"MIME-Version: 1.0\r\n");
@@ -251,21 +269,36 @@ fn scheme(url: &str) -> Option<&'static str> {
     })
 }
 
-fn head(content: &Content, faults: &mut Vec<Fault>) -> Vec<u8> {
-    let mut head = Vec::new();
-    for (field, path, mailbox) in
-        [("From", "spec.from.address", Some(&content.from)), ("Reply-To", "spec.replyTo.address", content.reply_to.as_ref())]
-    {
+/// From and Reply-To, and whether they are ASCII.
+fn head(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> (Head, bool) {
+    let mut mailboxes = Vec::new();
+    for (field, path, mailbox) in [("From", "spec.from", Some(&content.from)), ("Reply-To", "spec.replyTo", content.reply_to.as_ref())] {
         let Some(mailbox) = mailbox else { continue };
-        match Address::parse(&mailbox.address) {
-            Ok(address) => {
-                let name = mailbox.name.as_deref().map_or(Cow::Borrowed(""), header::clean_name);
-                header::mailbox_field(&mut head, field, &name, &address);
-            }
-            Err(why) => faults.push(Fault::new(path, why)),
-        }
+        let name = mailbox.name.clone().unwrap_or_default();
+        let name = keep(faults, compiler.add(&format!("{path}.name"), name, Place::Header));
+        let address = if is_template(&mailbox.address) {
+            Err("the address is the same for everybody and cannot be a template; the name can be one".to_owned())
+        } else {
+            Address::parse(&mailbox.address)
+        };
+        let address = keep(faults, address.map_err(|why| Fault::new(format!("{path}.address"), why)));
+        mailboxes.extend(name.zip(address).map(|(name, address)| (field, name, address)));
     }
-    head
+    let is_ascii = mailboxes.iter().all(|(_, _, address)| address.to_wire().is_ascii());
+    let constant = mailboxes.iter().map(|(field, name, address)| Some((*field, name.constant()?, address))).collect::<Option<Vec<_>>>();
+    let constant = constant.map(|mailboxes| {
+        let mut head = Vec::new();
+        for (field, name, address) in mailboxes {
+            header::mailbox_field(&mut head, field, &header::clean_name(name), address);
+        }
+        head
+    });
+    (constant.map_or(Head::Rendered(mailboxes), Head::Constant), is_ascii)
+}
+
+/// A body without the byte order mark that editors put before it.
+fn unmarked(body: &str) -> String {
+    body.strip_prefix('\u{feff}').unwrap_or(body).to_owned()
 }
 
 /// The HTML part and its template.
@@ -275,11 +308,12 @@ fn html(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> 
             faults.push(Fault::new("spec.content", "`html` and `mjml` exclude each other"));
             return None;
         }
-        (Some(html), None) => ("spec.content.html", html.clone()),
+        (Some(html), None) => ("spec.content.html", words::free_ids(&unmarked(html)).into_owned()),
         (None, Some(mjml)) => {
+            let mjml = words::free_ids(&unmarked(mjml)).into_owned();
             // First as it is written, so that a fault of a tag has the line of the MJML.
             keep(faults, compiler.add("spec.content.mjml", mjml.clone(), Place::Html))?;
-            let html = mjml::to_html(mjml).map_err(|message| Fault::new("spec.content.mjml", message));
+            let html = mjml::to_html(&mjml).map_err(|message| Fault::new("spec.content.mjml", message));
             ("spec.content.mjml", keep(faults, html)?)
         }
         (None, None) => return None,
@@ -297,6 +331,11 @@ fn headers(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) 
         } else if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
             faults.push(Fault::new(path("name"), "this header is there already"));
         } else if let Some(part) = keep(faults, compiler.add(&path("value"), value.clone(), Place::Header)) {
+            // What is the same for everybody is known to be wrong before anybody gets it.
+            let written = part.constant().map(|value| structured::field(&mut Vec::new(), name, &header::clean(value)));
+            if let Some(Err(why)) = written {
+                faults.push(Fault::new(path("value"), why));
+            }
             headers.push((name.clone(), part));
         }
     }

@@ -4,18 +4,17 @@
 //! renders as fast as one that a person wrote. Where that cannot be done with certainty it says so by `None`, and the
 //! text is made from each rendered body.
 
-use super::{
-    entities::entity,
-    tags::{self, Kind},
-};
+mod writer;
+
+use self::writer::{List, Writer, words};
+use super::tags::{self, Kind};
 
 /// Between these a blank line.
-const PARAGRAPHS: [&str; 13] = ["p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "pre", "dl"];
+const PARAGRAPHS: [&str; 10] = ["p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "blockquote", "dl"];
 /// Before and after these a new line.
-const BLOCKS: [&str; 19] = [
+const BLOCKS: [&str; 18] = [
     "div",
     "tr",
-    "li",
     "section",
     "article",
     "header",
@@ -97,6 +96,12 @@ fn convert(html: &str, template: bool) -> Option<String> {
                 position = end;
                 continue;
             }
+            // Lines that stay, numbers and depths are known only of what is printed: a loop may stand within.
+            let depends_on_data =
+                matches!(&*element.name, "pre" | "ol") || (!writer.lists.is_empty() && element.name == "ul" && !element.closes);
+            if template && depends_on_data {
+                return None;
+            }
             element_text(&mut writer, &mut links, &element);
         } else {
             let stop = |c: char| c == '<' || (template && c == '{');
@@ -106,7 +111,11 @@ fn convert(html: &str, template: bool) -> Option<String> {
             if template && rest[..length].ends_with('{') {
                 return None;
             }
-            words(&mut writer, &rest[..length], template)?;
+            if writer.pre > 0 {
+                writer.verbatim(&rest[..length]);
+            } else {
+                words(&mut writer, &rest[..length], template)?;
+            }
             position += length;
         }
     }
@@ -152,15 +161,34 @@ fn element_text(writer: &mut Writer, links: &mut Vec<(String, usize)>, element: 
             let href = if href.starts_with('#') || href.starts_with("javascript:") { "" } else { href };
             links.push((href.to_owned(), writer.text.len()));
         }
-        name if PARAGRAPHS.contains(&name) => writer.break_line(2),
-        name if BLOCKS.contains(&name) => {
+        "ul" | "ol" => list(writer, element),
+        "li" => {
+            writer.is_marked &= !element.closes;
             writer.break_line(1);
-            if name == "li" && !element.closes {
-                writer.push("-");
-                writer.space = true;
+            if !element.closes {
+                writer.item();
             }
         }
+        "pre" => {
+            writer.break_line(2);
+            writer.pre = if element.closes { writer.pre.saturating_sub(1) } else { writer.pre + 1 };
+            writer.pre_starts = !element.closes;
+        }
+        name if PARAGRAPHS.contains(&name) => writer.break_line(2),
+        name if BLOCKS.contains(&name) => writer.break_line(1),
         _ => {}
+    }
+}
+
+fn list(writer: &mut Writer, element: &Element) {
+    let is_outer = writer.lists.len() <= usize::from(element.closes);
+    writer.is_marked &= !element.closes;
+    writer.break_line(if is_outer { 2 } else { 1 });
+    if element.closes {
+        writer.lists.pop();
+    } else {
+        let number = element.start.as_deref().and_then(|start| start.trim().parse().ok()).unwrap_or(1);
+        writer.lists.push(List { next: (element.name == "ol").then_some(number), is_begun: false });
     }
 }
 
@@ -203,6 +231,8 @@ struct Element {
     href: Option<String>,
     alt: Option<String>,
     style: Option<String>,
+    /// Of a numbered list.
+    start: Option<String>,
     hidden: bool,
     end: usize,
 }
@@ -260,6 +290,7 @@ impl Element {
             "href" => &mut self.href,
             "alt" => &mut self.alt,
             "style" => &mut self.style,
+            "start" if self.name == "ol" => &mut self.start,
             "hidden" => {
                 self.hidden = true;
                 return Some(());
@@ -311,77 +342,4 @@ fn attribute_value<'a>(html: &'a str, position: &mut usize, template: bool) -> &
     }
     *position = (at + usize::from(quote.is_some())).min(bytes.len());
     &html[start..at]
-}
-
-/// Collects the text; white space is held back until something follows it.
-#[derive(Default)]
-struct Writer {
-    text: String,
-    space: bool,
-    newlines: usize,
-    keep_spaces: bool,
-}
-
-impl Writer {
-    fn break_line(&mut self, newlines: usize) {
-        self.space = false;
-        self.newlines = self.newlines.max(newlines);
-    }
-
-    fn push(&mut self, text: &str) {
-        if text.is_empty() {
-            return;
-        }
-        self.flush();
-        self.text.push_str(text);
-    }
-
-    /// What steers prints nothing, and what stands before it stays before it.
-    fn push_mark(&mut self, mark: &str) {
-        self.flush();
-        self.text.push_str(mark);
-    }
-
-    fn flush(&mut self) {
-        if !self.text.is_empty() {
-            if self.newlines > 0 {
-                self.text.extend(std::iter::repeat_n('\n', self.newlines));
-            } else if self.space {
-                self.text.push(' ');
-            }
-        }
-        (self.space, self.newlines) = (false, 0);
-    }
-}
-
-/// Writes text with its entities decoded and its white space collapsed. `None` when it would read as a template tag.
-fn words(writer: &mut Writer, text: &str, template: bool) -> Option<()> {
-    let mut position = 0;
-    while position < text.len() {
-        let rest = &text[position..];
-        let length = rest.bytes().take_while(|byte| *byte != b'&' && !byte.is_ascii_whitespace()).count();
-        if length > 0 {
-            writer.push(&rest[..length]);
-            position += length;
-        } else if rest.starts_with('&') {
-            let (decoded, length) = entity(rest);
-            match decoded {
-                Some('\u{a0}') if !writer.keep_spaces => writer.space = true,
-                // Marks that only shape the HTML.
-                Some('\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{34f}' | '\u{feff}') => {}
-                Some('{' | '}' | '%' | '#') if template => return None,
-                Some(character) => writer.push(character.encode_utf8(&mut [0; 4])),
-                None => writer.push(&rest[..length]),
-            }
-            position += length;
-        } else {
-            if writer.keep_spaces {
-                writer.text.push(' ');
-            } else {
-                writer.space |= writer.newlines == 0;
-            }
-            position += 1;
-        }
-    }
-    Some(())
 }

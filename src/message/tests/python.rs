@@ -163,7 +163,7 @@ fn lines(text: &str) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    let pairs = [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&quot;"), ("'", "&#x27;"), ("/", "&#x2f;")];
+    let pairs = [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&quot;"), ("'", "&#x27;")];
     pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
@@ -173,12 +173,12 @@ fn case(random: &mut Random) -> Value {
     let domain = ["example.com", "xn--bcher-kva.example", "localhost"][random.next(3)];
     let local = ["ann", "o'hara+x", "\"a b\"", "\"a@\\\"b,\""][random.next(4)];
     let address = format!("{local}@{domain}");
-    let fields = json!({"email": address, "name": name, "subject": subject, "note": note, "body": body});
+    let fields = json!({"email": address, "name": name, "subject": subject, "note": note, "body": body, "from": from, "reply": reply});
     let recipient = Recipient::from_json(&fields.to_string()).expect("good");
     let (text, html) = [(true, false), (false, true), (true, true)][random.next(3)];
     let content = Content {
-        from: Mailbox { name: Some(from.clone()), address: "news@example.com".to_owned() },
-        reply_to: Some(Mailbox { name: Some(reply.clone()), address: "help@example.com".to_owned() }),
+        from: Mailbox { name: Some("{{ from }}".to_owned()), address: "news@example.com".to_owned() },
+        reply_to: Some(Mailbox { name: Some("{{ reply }}".to_owned()), address: "help@example.com".to_owned() }),
         subject: "S{{ subject }}".to_owned(),
         text: text.then(|| "Hello\n{{ body }}".to_owned()),
         html: html.then(|| "<p>{{ body }}</p>".to_owned()),

@@ -1,0 +1,142 @@
+//! Collects the text of HTML: what separates words and lines is held back until something follows.
+
+use super::super::entities::entity;
+
+/// Collects the text; white space is held back until something follows it.
+#[derive(Default)]
+pub(super) struct Writer {
+    pub(super) text: String,
+    pub(super) space: bool,
+    pub(super) newlines: usize,
+    pub(super) keep_spaces: bool,
+    /// Open lists.
+    pub(super) lists: Vec<List>,
+    /// The mark of a list's item stands there, and its text comes on the same line.
+    pub(super) is_marked: bool,
+    /// How many `<pre>` are open.
+    pub(super) pre: usize,
+    /// Nothing of the `<pre>` has come yet: a line break there is not part of it (HTML, 13.2.6.4.7).
+    pub(super) pre_starts: bool,
+}
+
+/// An open list.
+#[derive(Debug)]
+pub(super) struct List {
+    /// The number of its next item, of a list that has numbers.
+    pub(super) next: Option<i64>,
+    pub(super) is_begun: bool,
+}
+
+impl Writer {
+    pub(super) fn break_line(&mut self, newlines: usize) {
+        if self.is_marked {
+            return;
+        }
+        self.space = false;
+        self.newlines = self.newlines.max(newlines);
+    }
+
+    /// The mark of a list's item, on a line of its own.
+    pub(super) fn item(&mut self) {
+        self.is_marked = false;
+        self.newlines = self.newlines.max(1);
+        let depth = self.lists.len();
+        let mark = match self.lists.last_mut() {
+            Some(list) => {
+                // What the items before have in them is no reason for a blank line.
+                self.newlines = if list.is_begun { 1 } else { self.newlines };
+                list.is_begun = true;
+                list.next.as_mut().map(|next| {
+                    *next = next.saturating_add(1);
+                    format!("{}.", next.saturating_sub(1))
+                })
+            }
+            None => None,
+        };
+        self.push(&"  ".repeat(depth.saturating_sub(1).min(8)));
+        self.push(mark.as_deref().unwrap_or("-"));
+        self.space = true;
+        self.is_marked = true;
+    }
+
+    /// Writes text as it stands, with its entities decoded.
+    pub(super) fn verbatim(&mut self, text: &str) {
+        let text = text.replace("\r\n", "\n");
+        let text = if std::mem::take(&mut self.pre_starts) { text.strip_prefix('\n').unwrap_or(&text) } else { &text };
+        let mut rest = text;
+        while let Some(at) = rest.find('&') {
+            self.push(&rest[..at]);
+            let (decoded, length) = entity(&rest[at..], false);
+            match decoded {
+                Some(character) => self.push(character.encode_utf8(&mut [0; 4])),
+                None => self.push(&rest[at..at + length]),
+            }
+            rest = &rest[at + length..];
+        }
+        self.push(rest);
+        // A line break at the end of it is the end of the block.
+        if self.text.ends_with('\n') {
+            let line = self.text.trim_end_matches('\n').len();
+            self.newlines = self.newlines.max(self.text.len() - line);
+            self.text.truncate(line);
+        }
+    }
+
+    pub(super) fn push(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.flush();
+        self.is_marked = false;
+        self.text.push_str(text);
+    }
+
+    /// What steers prints nothing, and what stands before it stays before it.
+    pub(super) fn push_mark(&mut self, mark: &str) {
+        self.flush();
+        self.text.push_str(mark);
+    }
+
+    pub(super) fn flush(&mut self) {
+        if !self.text.is_empty() {
+            if self.newlines > 0 {
+                self.text.extend(std::iter::repeat_n('\n', self.newlines));
+            } else if self.space {
+                self.text.push(' ');
+            }
+        }
+        (self.space, self.newlines) = (false, 0);
+    }
+}
+
+/// Writes text with its entities decoded and its white space collapsed. `None` when it would read as a template tag.
+pub(super) fn words(writer: &mut Writer, text: &str, template: bool) -> Option<()> {
+    let mut position = 0;
+    while position < text.len() {
+        let rest = &text[position..];
+        let length = rest.bytes().take_while(|byte| *byte != b'&' && !byte.is_ascii_whitespace()).count();
+        if length > 0 {
+            writer.push(&rest[..length]);
+            position += length;
+        } else if rest.starts_with('&') {
+            let (decoded, length) = entity(rest, writer.keep_spaces);
+            match decoded {
+                Some('\u{a0}' | ' ') if !writer.keep_spaces => writer.space = true,
+                // Marks that only shape the HTML.
+                Some('\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{34f}' | '\u{feff}') => {}
+                Some('{' | '}' | '%' | '#') if template => return None,
+                Some(character) => writer.push(character.encode_utf8(&mut [0; 4])),
+                None => writer.push(&rest[..length]),
+            }
+            position += length;
+        } else {
+            if writer.keep_spaces {
+                writer.text.push(' ');
+            } else {
+                writer.space |= writer.newlines == 0;
+            }
+            position += 1;
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,180 @@
+//! What can be told of a template from its source alone: comments that are none, and words that the engine does not know.
+
+use std::{borrow::Cow, collections::BTreeSet};
+
+use minijinja::{Error, ErrorKind, Value};
+
+use super::tags::{self, Kind};
+
+/// Methods that values have; the first rows are Python's, the last are of loops and of what the engine makes.
+pub(super) const METHODS: &[&str] = &[
+    "upper",
+    "lower",
+    "islower",
+    "isupper",
+    "isspace",
+    "isdigit",
+    "isnumeric",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "strip",
+    "lstrip",
+    "rstrip",
+    "replace",
+    "title",
+    "split",
+    "splitlines",
+    "capitalize",
+    "count",
+    "find",
+    "format",
+    "rfind",
+    "startswith",
+    "endswith",
+    "join",
+    "keys",
+    "values",
+    "items",
+    "get", // texts, maps and lists
+    "cycle",
+    "changed", // loop
+];
+
+fn line_at(source: &str, position: usize) -> usize {
+    memchr::memchr_iter(b'\n', &source.as_bytes()[..position]).count() + 1
+}
+
+/// A comment that nothing ends, or that has the start of another within: text would be missing from the mail, without a
+/// word.
+pub(super) fn comment_fault(source: &str) -> Option<String> {
+    let mut position = 0;
+    while let Some(tag) = tags::next(source, position) {
+        position = tag.end;
+        if tag.kind != Kind::Comment {
+            continue;
+        }
+        let text = &source[tag.start..tag.end];
+        let line = line_at(source, tag.start);
+        if !text.ends_with("#}") || text.len() < 4 {
+            return Some(format!(
+                "line {line}: `{{#` begins a comment, and no `#}}` ends it; where it is CSS or plain text write `{{ #`, with a space"
+            ));
+        }
+        if let Some(at) = text[2..].find("{#") {
+            let other = line_at(source, tag.start + 2 + at);
+            return Some(format!(
+                "line {line}: `{{#` begins a comment, and another `{{#` stands within it, in line {other}; where it is CSS or plain text write `{{ #`, with a space"
+            ));
+        }
+    }
+    None
+}
+
+/// How many ids of CSS are told from comments; each costs a look at what follows.
+const FREED_MAX: usize = 10_000;
+
+/// The source with `{#` of style sheets as `{ #`: what the engine would take for a comment is an id in a nested block, as
+/// in `@media screen{#outlook a{padding:0}}`.
+pub(super) fn free_ids(source: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let (mut written, mut freed) = (0, 0);
+    let mut position = 0;
+    while let Some((start, end)) = style(source, position) {
+        position = end;
+        let mut at = start;
+        while let Some(tag) = tags::next(source, at).filter(|tag| tag.start < end) {
+            at = tag.end;
+            if tag.kind == Kind::Comment && freed < FREED_MAX && is_id(&source[tag.start..tag.end.min(end)]) {
+                out.push_str(&source[written..=tag.start]);
+                out.push(' ');
+                written = tag.start + 1;
+                freed += 1;
+                at = tag.start + 2;
+            }
+        }
+    }
+    if written == 0 {
+        return Cow::Borrowed(source);
+    }
+    out.push_str(&source[written..]);
+    Cow::Owned(out)
+}
+
+/// Whether what begins with `{#` is CSS: a name follows at once, and a block opens or the style sheet ends before a `#}`.
+fn is_id(text: &str) -> bool {
+    let name = text[2..].trim_start_matches('-');
+    let first = name.chars().next();
+    first.is_some_and(|c| c.is_alphabetic() || matches!(c, '_' | '\\')) && (!text.ends_with("#}") || text[2..].contains('{'))
+}
+
+/// Where the content of the next style sheet is.
+fn style(source: &str, from: usize) -> Option<(usize, usize)> {
+    let bytes = source.as_bytes();
+    let opens = |at: usize, name: &&str| {
+        let rest = &bytes[at + 1..];
+        rest.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()))
+            && rest.get(name.len()).is_none_or(|next| next.is_ascii_whitespace() || matches!(next, b'>' | b'/'))
+    };
+    let mut candidates = memchr::memchr_iter(b'<', bytes.get(from..)?).map(|at| from + at);
+    let (at, name) = candidates.find_map(|at| Some((at, ["style", "mj-style"].into_iter().find(|name| opens(at, name))?)))?;
+    let start = at + memchr::memchr(b'>', &bytes[at..])? + 1;
+    let end = memchr::memmem::find_iter(&bytes[start..], b"</")
+        .map(|end| start + end)
+        .find(|end| bytes.get(end + 2..end + 2 + name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes())));
+    // One that is never closed reaches to the end.
+    Some((start, end.unwrap_or(bytes.len())))
+}
+
+/// A filter, test or method that the engine does not know, with its line. `evaluate` asks the engine.
+pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Error>) -> Option<String> {
+    let mut known: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut position = 0;
+    while let Some(tag) = tags::next(source, position) {
+        position = tag.end;
+        if !matches!(tag.kind, Kind::Expression | Kind::Statement) {
+            continue;
+        }
+        for (offset, kind, word) in marked(&source[tag.start..tag.end]) {
+            if !known.insert((kind, word)) {
+                continue;
+            }
+            let is_unknown = match kind {
+                "method" => !METHODS.contains(&word),
+                "filter" => evaluate(&format!("''|{word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownFilter),
+                _ => evaluate(&format!("'' is {word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownTest),
+            };
+            if is_unknown {
+                let line = line_at(source, tag.start + offset);
+                return Some(format!("line {line}: unknown {kind} `{word}`"));
+            }
+        }
+    }
+    None
+}
+
+/// The names of filters, tests and methods in a tag, outside its strings.
+fn marked(tag: &str) -> Vec<(usize, &'static str, &str)> {
+    let mut found = Vec::new();
+    let mut before: Option<&str> = None;
+    for word in tags::words(tag) {
+        let start = word.as_ptr() as usize - tag.as_ptr() as usize;
+        let end = start + word.len();
+        let mark = tag[..start].trim_end();
+        let calls = tag[end..].trim_start().starts_with('(');
+        if mark.ends_with('|') {
+            found.push((start, "filter", word));
+        } else if mark.ends_with('.') && calls {
+            found.push((start, "method", word));
+        } else if before == Some("is") && word != "not" || before == Some("is not") {
+            found.push((start, "test", word));
+        }
+        before = match word {
+            "not" if before == Some("is") => Some("is not"),
+            // A field of that name.
+            "is" if mark.ends_with('.') => None,
+            _ => Some(word),
+        };
+    }
+    found
+}

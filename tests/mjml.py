@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""MJML: what Mailfleet sends is what npm's mjml makes of it, element for element, or a fault says what to do.
+
+Every document is a campaign of its own; all are sent into an outbox in one run, and Python's email package reads them.
+`--seed` and `--documents` choose those by chance. One line a case; the last line is `N passed, N failed, N skipped`.
+"""
+
+import argparse
+import email
+import email.policy
+import html
+import itertools
+import json
+import os
+import re
+import subprocess
+
+from parts import fleet as fleets
+from parts import prism
+from parts.mails import Mails
+from parts.page import Page
+from parts.process import folder
+from parts.report import Cases, need, require
+
+TEMPLATES = fleets.ROOT / "tests/mjml"
+NAME = "Ann"
+
+# As they stand in an attribute between double quotes: ten scripts, and what is special in HTML, URLs and CSS.
+VALUES = [
+    "plain", "two words", "I ❤️ you", "👩‍👩‍👧‍👦 family", "☎︎ text style", "☎️ emoji style", "🇨🇭🏴󠁧󠁢󠁥󠁮󠁧󠁿", "e\u0301 composed of two",
+    "é of one", "नमस्ते दुनिया", "क्षत्रिय", "হ্যালো", "ನಮಸ್ಕಾರ", "வணக்கம்", "สวัสดีครับ", "ສະບາຍດີ", "你好，世界", "繁體中文", "こんにちは", "ｶﾀｶﾅ",
+    "안녕하세요", "\u1112\u1161\u11ab", "مرحبا بالعالم", "‏עם סימן כיוון", "שלום", "Привет, мир", "Γειά σου", "გამარჯობა", "Բարեւ", "አማርኛ",
+    "Grüße aus Zürich", "Þórr &amp; Loki", "naïve café", "ß ẞ ſ", "a\u200bb\u200dc", "a\u00a0b\u202fc", "soft\u00adhyphen", "\u202eright to left",
+    "say &quot;hi&quot;", "it's", "a &amp; b", "a & b", "&copy; &eacute; &#8364;", "&unknown; &", "1 < 2", "3 > 2", "&lt;b&gt;", "</mj-text>",
+    "tab\there", "two\nlines", " spaces ", "back\\slash \\n \\u{fe0f}", "100% {0} {{0}}".replace("{{0}}", "{ 0 }"), "#hash ?query=1&b=2",
+    "https://x.example/ä?q=日本&r=ü#ß", "https://x.example/?a[]=1&b={c}|d", "mailto:a@x.example?subject=Grüße%20%C3%A4", "javascript:void(0)",
+    "a;b:c;d", "url('x.png')", "𝒳 outside the plane 😀", "�",
+]  # fmt: skip
+
+
+def column(inner: str) -> str:
+    return f"<mjml><mj-body><mj-section><mj-column>{inner}</mj-column></mj-section></mj-body></mjml>"
+
+
+def with_value(value: str) -> str:
+    """A document with a value wherever text may stand."""
+    apostrophes = value.replace("'", "&#39;")
+    return column(
+        f'<mj-image src="https://x.example/a.png?v={value}" href="https://x.example/{value}" alt="{value}" title="{value}" name="{value}" rel="{value}" />'
+        f'<mj-button href="{value}" title="{value}" target="{value}" css-class="{value}" font-family="{value}">{html.escape(html.unescape(value))}</mj-button>'
+        f'<mj-text><p title="{value}" style="color:red;\n font-family:\'{apostrophes.replace(chr(10), " ")}\'">x</p><img alt=\'{apostrophes}\' src="{value}"></mj-text>'
+        f'<mj-table><tr><td data-v="{value}" width=50>x</td></tr></mj-table><mj-raw><tr title="{value}"><td><p>a<p>b</td></tr></mj-raw>'
+        f'<mj-social><mj-social-element name="web" href="https://x.example/{value}" alt="{value}">x</mj-social-element></mj-social>'
+        f'<mj-navbar base-url="https://x.example"><mj-navbar-link href="/{value}" rel="{value}">x</mj-navbar-link></mj-navbar>'
+        f'<mj-carousel><mj-carousel-image src="https://x.example/{value}" alt="{value}" title="{value}" /></mj-carousel>'
+        f'<mj-accordion icon-wrapped-alt="{value}"><mj-accordion-element><mj-accordion-title>x</mj-accordion-title><mj-accordion-text>y</mj-accordion-text></mj-accordion-element></mj-accordion>'
+    )
+
+
+def by_npm(script: str, given) -> list | dict:
+    """What a script makes of JSON, with npm's judges at hand."""
+    environment = {**os.environ, "NODE_PATH": str(prism.folder() / "node_modules")}
+    words = ["node", str(fleets.ROOT / "tests/judges" / script)]
+    done = subprocess.run(words, input=json.dumps(given), capture_output=True, text=True, timeout=600, env=environment)
+    require(done.returncode == 0, f"{script}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def sent(place, documents: list[str]) -> list[str]:
+    """The HTML of each document as its recipient gets it, and what is said where there is none."""
+    fleet = fleets.Fleet(place, fleets.binary())
+    server = fleets.resource("SendingServer", "box", {"provider": {"outbox": {}}})
+    audience = {"inline": [{"email": "ann@example.com", "name": NAME}]}
+    campaigns = []
+    for index, document in enumerate(documents):
+        (fleet.config / f"{index}.mjml").write_text(document, encoding="utf-8")
+        campaigns.append(fleets.campaign(f"c{index}", "plan", audience, subject=f"document {index}", content={"mjmlFrom": {"path": f"{index}.mjml"}}))
+    fleet.write("all.yaml", server, fleets.plan("plan", "box"), *campaigns)
+    _, said = fleet.run_once(seconds=600)
+    pages = [""] * len(documents)
+    for path in (fleet.state / "outbox/default/box/new").iterdir():
+        message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+        pages[int(message["Subject"].split()[1])] = message.get_body(("html",)).get_content()
+    for index, page in enumerate(pages):
+        if not page:
+            conditions = fleet.status("campaigns", f"c{index}").get("conditions", [])
+            pages[index] = "; ".join(str(one.get("message")) for one in conditions) or said[-500:]
+    return pages
+
+
+def compare(documents: dict[str, str], lost: float = 0) -> str:
+    """Every document looks as npm's does; at most a share of `lost` is beyond npm's own."""
+    need(prism.missing())
+    theirs = by_npm("mjml.js", list(documents.values()))
+    # Divided by no room at all.
+    good = [bool(page.get("html")) and not re.search(r"\b(NaN|Infinity)", page["html"]) for page in theirs]
+    require(good.count(False) <= lost * len(documents), f"npm's mjml fails at {good.count(False)} of {len(documents)}")
+    documents = {name: text for (name, text), is_good in zip(documents.items(), good) if is_good}
+    theirs = [page for page, is_good in zip(theirs, good) if is_good]
+    ours = sent(folder("mjml"), list(documents.values()))
+    refused = [page for page in ours if "leave no room" in page]
+    require(len(refused) <= lost * len(documents), f"{len(refused)} of {len(documents)} are refused: {refused[:1]}")
+    different = []
+    for name, wanted, got in zip(documents, theirs, ours):
+        if got in refused:
+            continue
+        # Npm's knows no templates.
+        wanted = wanted["html"].replace("{{ name }}", NAME).replace('{% if name == "Ann" %}', "").replace("{% endif %}", "")
+        pairs = itertools.zip_longest(Page(wanted).items, Page(got).items)
+        if first := next(((one, other) for one, other in pairs if one != other), None):
+            different.append(f"{name}: npm has {first[0]!r}, Mailfleet {first[1]!r}" if "<html" in got else f"{name}: {got}")
+    require(not different, f"{len(different)} of {len(documents)}\n" + "\n".join(different[:5]))
+    return f"{len(documents)} documents, {sum(len(Page(page).items) for page in ours)} tags and texts"
+
+
+def templates() -> str:
+    """Our own templates, which have every element."""
+    found = {path.stem: path.read_text(encoding="utf-8") for path in sorted(TEMPLATES.glob("*.mjml"))}
+    require(len(found) >= 25, f"{len(found)} templates")
+    return compare(found)
+
+
+def values() -> str:
+    """Values in many scripts, wherever text may stand."""
+    return compare({repr(value): with_value(value) for value in VALUES})
+
+
+def by_chance(seed: int, many: int) -> str:
+    """Documents by chance, with every attribute that npm's mjml allows."""
+    need(prism.missing())
+    mails = Mails(by_npm("mjml-elements.js", None), seed)
+    return compare({f"seed {seed}, document {index}": mails.mail() for index in range(many)}, lost=0.05) + f", seed {seed}"
+
+
+def quotes() -> str:
+    """A double quote in an attribute stays in it, where npm's ends it."""
+    cases = [
+        ("<mj-image src='x' alt='say \"hi\"' />", "alt", 'say "hi"'),
+        ("<mj-text font-family='\"Open Sans\", Arial'>x</mj-text>", "style", ("font-family", "'Open Sans', Arial")),
+    ]
+    for (_, attribute, wanted), page in zip(cases, sent(folder("mjml-quotes"), [column(inner) for inner, _, _ in cases])):
+        found = [dict(item[2]).get(attribute, "") for item in Page(page).items if item[0] == "tag"]
+        require(any(wanted == value or isinstance(value, list) and wanted in value for value in found), f"{wanted!r} is not in {found}")
+    return f"{len(cases)} attributes"
+
+
+def faults() -> str:
+    """What cannot be sent is told by `validate`, with its line and what to do."""
+    cases = {
+        "<mjml></mjml>": "there is no <mj-body>, so the mail would be empty",
+        column("\n\n<mj-nothing />"): "line 3: MJML has no element `mj-nothing`",
+        column("\n<p>x</p>"): "HTML stands in <mj-text>",
+        column('<mj-image src="x" width="{{ w }}" />'): "`width` of <mj-image> is computed with",
+        column("<mj-text>x").replace("<mj-body>", '<mj-head>\n<mj-style inline="inline">a:hover{color:red}</mj-style></mj-head><mj-body>').replace("x</mj-column>", "x</mj-text></mj-column>"): "line 2: `a:hover` cannot be inlined",
+        column("<mj-text>{# never"): "`{#` begins a comment",
+        column("<mj-text>{{ name | nofilter }}</mj-text>"): "unknown filter",
+    }  # fmt: skip
+    place = folder("mjml-faults")
+    fleet = fleets.Fleet(place, fleets.binary())
+    audience = {"inline": [{"email": "ann@example.com", "name": NAME}]}
+    server = fleets.resource("SendingServer", "box", {"provider": {"outbox": {}}})
+    for index, (document, words) in enumerate(cases.items()):
+        fleet.write("all.yaml", server, fleets.plan("plan", "box"), fleets.campaign("c", "plan", audience, content={"mjml": document}))
+        code, said = fleet.command("validate", fleet.config)
+        require(code == 2 and "spec.content.mjml" in said and words in said, f"{document}: exit {code}: {said}")
+    return f"{len(cases)} faults"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--documents", type=int, default=150)
+    parser.add_argument("only", nargs="*", help="words of the cases to run")
+    options = parser.parse_args()
+    cases = Cases(options.only)
+    cases.run("templates as npm's mjml renders them", templates)
+    cases.run("attribute values in many scripts", values)
+    cases.run("documents by chance", by_chance, options.seed, options.documents)
+    cases.run("double quotes", quotes)
+    cases.run("faults", faults)
+    cases.end()
+
+
+if __name__ == "__main__":
+    main()
