@@ -335,7 +335,7 @@ impl Engine {
         let today = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
         let mut routing = Routing::default();
         let orders = decision.campaigns.values().filter_map(|campaign| campaign.order.as_ref());
-        let used: BTreeSet<&Key> = orders.flat_map(|order| order.servers.iter().map(|(key, _)| key)).collect();
+        let used: BTreeSet<&Key> = orders.flat_map(|order| &order.candidates).collect();
         for (key, server) in &decision.servers {
             // A server that no campaign has used costs the dispatcher nothing; one that was used keeps its counts.
             if !used.contains(key) && !self.observed.report.servers.contains_key(key) {

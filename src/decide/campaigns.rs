@@ -153,6 +153,10 @@ fn judge(
     // What the dispatcher has opened it knows best: a closed run may have been resumed.
     let opened = report.filter(|report| report.phase != Phase::Opening);
     let closed = opened.map_or(input.in_ledger == InLedger::Closed, |report| report.phase == Phase::Closed);
+    if closed && asked.wanted.is_some() {
+        let message = "A person asked to resume the run; that is being carried out.";
+        return Verdict::trying(CampaignState::Waiting, Reason::Resuming, message, Some(true));
+    }
     if closed {
         let counts = opened.map(|report| &report.counts).or_else(|| input.recorded.as_ref().map(|recorded| &recorded.counts));
         if let Some(counts) = counts.filter(|counts| counts.accepted == 0 && counts.rejected >= NOBODY_FROM) {
@@ -375,7 +379,7 @@ fn status(
         _ => (ConditionStatus::False, verdict.reason),
     };
     conditions.push(Condition::new(ConditionType::Completed, completed, why, completion(&verdict, &recipients)));
-    conditions.extend(refused_by_servers(&verdict, report));
+    conditions.extend(refused_by_servers(report));
     let added = report.map_or(0, |report| report.added_later);
     if recipients.bad_rows > 0 && added == 0 {
         let (rows, them) = if recipients.bad_rows == 1 { ("row", "it") } else { ("rows", "them") };
@@ -436,10 +440,10 @@ fn time_left(counts: &RecipientCounts, started_ms: Option<i64>, now_ms: i64) -> 
     })
 }
 
-/// The condition that names the servers that refuse the campaign, while it goes on through others or is stopped.
-fn refused_by_servers(verdict: &Verdict, report: Option<&CampaignReport>) -> Option<Condition> {
+/// The condition that names the servers that refuse the campaign: it goes on through others, or is stopped.
+fn refused_by_servers(report: Option<&CampaignReport>) -> Option<Condition> {
     let bars = &report?.bars;
-    let first = bars.values().next().filter(|_| verdict.state != CampaignState::Completed)?;
+    let first = bars.values().next()?;
     let mut told = bars.values().take(BARS_TOLD_MAX).map(|bar| bar.message.as_str()).collect::<Vec<_>>().join(" ");
     if bars.len() > BARS_TOLD_MAX {
         told.push_str(&format!(" {} more servers refuse it.", bars.len() - BARS_TOLD_MAX));

@@ -122,6 +122,8 @@ pub struct Bar {
     pub reason: Reason,
     /// The condition's message.
     pub message: String,
+    /// The fingerprint of what was sent: a change of the spec lifts it.
+    pub fingerprint: u64,
 }
 
 #[cfg(test)]

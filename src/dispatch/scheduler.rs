@@ -197,6 +197,7 @@ impl Scheduler {
         self.judge_held_anew(index, now_ms);
         self.stop_if_barred(index, now_ms);
         self.fit_campaigns(now_ms);
+        self.resume_after_edit(index);
         self.resume_if_asked(index);
         self.feed(index);
     }

@@ -109,7 +109,7 @@ impl Lookup {
 
     /// Whether something was missing that may appear without a change of any object.
     pub fn wants_another_look(&self) -> bool {
-        self.failed
+        self.failed || !self.requests.is_empty()
     }
 
     /// Closes idle connections.

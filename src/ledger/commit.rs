@@ -353,8 +353,10 @@ impl<'a> Columns<'a> {
 fn write_guards(connection: &Connection, guards: &[Guard], now_ms: i64) -> Result<(), Fault> {
     for guard in guards {
         connection
-            .prepare_cached("INSERT OR REPLACE INTO guards (run_id, server_id, reason, message, since_ms) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![guard.run_id.0, guard.server.0, guard.reason, guard.message, now_ms])?;
+            .prepare_cached(
+                "INSERT OR REPLACE INTO guards (run_id, server_id, reason, message, spec_hash, since_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![guard.run_id.0, guard.server.0, guard.reason, guard.message, guard.spec_hash.cast_signed(), now_ms])?;
     }
     Ok(())
 }

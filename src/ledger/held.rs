@@ -95,9 +95,12 @@ pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<
 /// See [`super::Ledger::guards`].
 pub(super) fn guards(connection: &Connection, run: RunId) -> Result<Vec<KnownGuard>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT s.name, g.reason, g.message FROM guards g JOIN servers s ON s.id = g.server_id WHERE g.run_id = ?1 ORDER BY s.name",
+        "SELECT s.name, g.reason, g.message, g.spec_hash FROM guards g JOIN servers s ON s.id = g.server_id WHERE g.run_id = ?1 ORDER BY s.name",
     )?;
-    let guards = statement.query_map([run.0], |row| Ok(KnownGuard { server: row.get(0)?, reason: row.get(1)?, message: row.get(2)? }))?;
+    let guards = statement.query_map([run.0], |row| {
+        let spec_hash = row.get::<_, i64>(3)?.cast_unsigned();
+        Ok(KnownGuard { server: row.get(0)?, reason: row.get(1)?, message: row.get(2)?, spec_hash })
+    })?;
     Ok(guards.collect::<Result<_, _>>()?)
 }
 

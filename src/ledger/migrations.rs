@@ -43,6 +43,7 @@ const STEPS: [&str; 1] = [
         server_id INTEGER NOT NULL,
         reason TEXT NOT NULL,
         message TEXT NOT NULL,
+        spec_hash INTEGER NOT NULL,
         since_ms INTEGER NOT NULL,
         PRIMARY KEY (run_id, server_id)
     ) WITHOUT ROWID;

@@ -229,6 +229,8 @@ pub struct Guard {
     pub reason: String,
     /// The condition's message.
     pub message: String,
+    /// A hash of what was sent: another spec may fare better.
+    pub spec_hash: u64,
 }
 
 /// A guard as it is found again.
@@ -240,6 +242,8 @@ pub struct KnownGuard {
     pub reason: String,
     /// The condition's message.
     pub message: String,
+    /// A hash of what was sent.
+    pub spec_hash: u64,
 }
 
 /// A message that is held.

@@ -71,12 +71,14 @@ CREATE TABLE messages (
 CREATE INDEX messages_due ON messages (run_id, partition, next_attempt_at_ms) WHERE state = 2;
 CREATE INDEX messages_held ON messages (run_id, partition) WHERE state = 7;
 
--- Servers that refuse a campaign whatever the recipient: out of use for this run until a person resumes it.
+-- Servers that refuse a campaign whatever the recipient: out of use for this run until a person resumes it,
+-- or changes the spec (spec_hash is that of what was sent).
 CREATE TABLE guards (
     run_id INTEGER NOT NULL,
     server_id INTEGER NOT NULL,
     reason TEXT NOT NULL,
     message TEXT NOT NULL,
+    spec_hash INTEGER NOT NULL,
     since_ms INTEGER NOT NULL,
     PRIMARY KEY (run_id, server_id)
 ) WITHOUT ROWID;

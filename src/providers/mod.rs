@@ -17,7 +17,7 @@ mod token;
 pub use api::unique;
 pub use quote::stable;
 pub use refusal::{Answer, Fault, Meaning, Refusal, Scope, Stage};
-pub use replies::meaning;
+pub use replies::{meaning, unknown_of_mail};
 
 use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 

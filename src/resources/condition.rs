@@ -221,6 +221,8 @@ reasons! {
     NoServerIsActive,
     /// A server refused so many recipients of the campaign alike that it must mean all of them; they are held, and nobody was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).
     RefusedAlike,
+    /// A person asked to resume the run (`mailfleet resume`, or the annotation `mailfleet.dev/resume`), and that is being carried out. Wait some seconds.
+    Resuming,
     /// Ten or more recipients were refused and nobody was accepted. Look at the replies (`mailfleet get campaigns NAME --recipients`): is this the right audience, and the right server? A new `run` mails everybody again.
     NobodyAccepted,
     /// Every recipient has a final outcome. Nothing to do.

@@ -11,6 +11,7 @@ use crate::{
         refusals::{Bar, Ground},
     },
     ledger::{HeldFate, Resumption},
+    resources::Key,
 };
 
 /// Before what no server may take now is looked at again, milliseconds.
@@ -61,15 +62,24 @@ impl Scheduler {
         self.stop_if_barred(index, now_ms);
     }
 
+    /// Whether a server may not be used for the campaign until a person acts.
+    fn is_barred(&self, campaign: &CampaignRun, server: &Key) -> bool {
+        match self.lane_index.get(server) {
+            Some(lane) => campaign.bar_at(*lane).is_some(),
+            None => campaign.bars_elsewhere.contains_key(server.to_string().as_str()),
+        }
+    }
+
     /// Whether a server that the campaign may use has not refused a held message yet, and is not out of use.
     fn has_another(&self, index: usize, seq: u64) -> bool {
         let Some((campaign, held)) = self.campaign(index).and_then(|campaign| Some((campaign, campaign.held.get(&seq)?))) else {
             return false;
         };
-        campaign.order.candidates.iter().any(|candidate| {
-            let is_barred = self.lane_index.get(candidate).is_some_and(|lane| campaign.bar_at(*lane).is_some());
-            !is_barred && !held.refusals.names(&candidate.to_string())
-        })
+        campaign
+            .order
+            .candidates
+            .iter()
+            .any(|candidate| !self.is_barred(campaign, candidate) && !held.refusals.names(&candidate.to_string()))
     }
 
     /// After a start, or when a server went out of use: what is held and may go elsewhere goes there; the rest are suspects
@@ -140,8 +150,7 @@ impl Scheduler {
     pub(super) fn stop_if_barred(&mut self, index: usize, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
         let candidates = &campaign.order.candidates;
-        let is_barred = |key: &crate::resources::Key| self.lane_index.get(key).is_some_and(|lane| campaign.bar_at(*lane).is_some());
-        if candidates.is_empty() || !candidates.iter().all(is_barred) {
+        if candidates.is_empty() || !candidates.iter().all(|candidate| self.is_barred(campaign, candidate)) {
             return;
         }
         self.stop_held(index, now_ms);
@@ -162,20 +171,22 @@ impl Scheduler {
 
     /// Nobody may take this message now: it waits in the ledger, or is given up when nobody ever may.
     pub(super) fn put_back(&mut self, index: usize, message: Prepared, now_ms: i64) {
+        let Some(campaign) = self.campaign(index) else { return };
+        let open: Vec<&Key> =
+            campaign.order.candidates.iter().filter(|candidate| !message.refusals.names(&candidate.to_string())).collect();
+        let (has_none, are_barred) = (open.is_empty(), open.iter().all(|candidate| self.is_barred(campaign, candidate)));
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         campaign.waiting = campaign.waiting.saturating_sub(1);
         campaign.unsettled += 1;
-        let open: Vec<_> = campaign.order.candidates.iter().filter(|candidate| !message.refusals.names(&candidate.to_string())).collect();
-        let is_barred = |key: &&crate::resources::Key| self.lane_index.get(*key).is_some_and(|lane| campaign.bar_at(*lane).is_some());
         let refusals = message.refusals.to_json();
         let (end, reply) = match refusals {
-            _ if open.is_empty() && message.refusals.are_all_of_the_message() => (End::Rejected, Some(message.refusals.told())),
-            Some(refusals) if open.iter().all(is_barred) => {
+            _ if has_none && message.refusals.are_all_of_the_message() => (End::Rejected, Some(message.refusals.told())),
+            Some(refusals) if are_barred => {
                 let lane = message
                     .refusals
                     .last()
                     .and_then(|refused| refused.server.split_once('/'))
-                    .and_then(|(namespace, name)| self.lane_index.get(&crate::resources::Key::new(namespace, name)).copied());
+                    .and_then(|(namespace, name)| self.lane_index.get(&Key::new(namespace, name)).copied());
                 if let Some(seq) = message.seq {
                     let held =
                         crate::dispatch::campaign::Held { recipient: message.recipient.clone(), lane, refusals: message.refusals.clone() };
@@ -187,6 +198,7 @@ impl Scheduler {
         };
         let ended = Ended { campaign: index, seq: message.seq, recipient: message.recipient, lane: None, is_of_claim: false, end, reply };
         self.note_ended(ended, now_ms);
+        self.stop_if_barred(index, now_ms);
     }
 
     // ── a recipient of another domain ──
@@ -262,8 +274,8 @@ impl Scheduler {
     /// A change of the spec lifts what held the campaign up.
     pub(super) fn resume_after_edit(&mut self, index: usize) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
-        let is_barred = campaign.guards.values().any(|guard| guard.bar.is_some()) || !campaign.bars_elsewhere.is_empty();
-        if is_barred || !campaign.held.is_empty() {
+        let mut bars = campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values());
+        if bars.any(|bar| bar.fingerprint != campaign.order.fingerprint) {
             self.resume(index, Resumption { token: None, held: HeldFate::Retry, resends_unknown: false });
         }
     }

@@ -158,14 +158,16 @@ impl Scheduler {
             Judgement::Wants(domain) => self.seek(index, lane, domain, now_ms),
             Judgement::Refuses(count) => {
                 let Some(server) = self.lanes.get(&lane).map(|lane| lane.key.to_string()) else { return };
+                let Some(fingerprint) = self.campaign(index).map(|campaign| campaign.order.fingerprint) else { return };
                 let bar = match cause {
-                    Some(cause) => Bar { reason: cause.reason, message: cause.message },
+                    Some(cause) => Bar { reason: cause.reason, message: cause.message, fingerprint },
                     None => Bar {
                         reason: Reason::RefusedAlike,
                         message: format!(
                             "Server {server} refused {count} recipients of this campaign alike: `{}`. It is not used for this run until a person has looked: fix what it says, then `mailfleet resume` the campaign with --held Retry, or with --held Reject when the recipients are at fault.",
                             crate::providers::stable(reply)
                         ),
+                        fingerprint,
                     },
                 };
                 self.bar(index, lane, bar, now_ms);

@@ -92,7 +92,7 @@ impl Sending {
                 let counts = ledger.counts(record.id).await?;
                 let bars = ledger.guards(record.id).await?.into_iter().map(|guard| {
                     let reason = Reason::from_name(&guard.reason).unwrap_or(Reason::RefusedAlike);
-                    (Arc::from(guard.server.as_str()), Bar { reason, message: guard.message })
+                    (Arc::from(guard.server.as_str()), Bar { reason, message: guard.message, fingerprint: guard.spec_hash })
                 });
                 let opened = Opened {
                     bars: bars.collect(),

@@ -24,7 +24,13 @@ impl Sending {
         };
         for (campaign, lane, bar) in &planned.bars {
             let (Some(run_id), Some(server)) = (self.runs.get(campaign).copied(), self.server_ids.get(lane).copied()) else { continue };
-            commit.guards.push(Guard { run_id, server, reason: bar.reason.to_string(), message: bar.message.clone() });
+            commit.guards.push(Guard {
+                run_id,
+                server,
+                reason: bar.reason.to_string(),
+                message: bar.message.clone(),
+                spec_hash: bar.fingerprint,
+            });
         }
         for ended in &planned.outcomes {
             if let Some(record) = self.record(ended) {

@@ -14,14 +14,14 @@ async fn what_is_held_is_not_final_and_outlives_a_kill() {
     let server = ledger.server_id("shop/one").await.expect("a server");
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org"]).await;
     let mut commit = outcomes(seqs[..2].iter().map(|seq| outcome(run, *seq, held("[1]"))).collect());
-    commit.guards.push(Guard { run_id: run, server, reason: "RefusedAlike".to_owned(), message: "no".to_owned() });
+    commit.guards.push(Guard { run_id: run, server, reason: "RefusedAlike".to_owned(), message: "no".to_owned(), spec_hash: 7 });
     commit.outcomes.push(outcome(run, seqs[2], Disposition::Accepted));
     ledger.commit(commit).await.expect("held");
     assert_eq!(kind(ledger.close_run(run, 5).await), Some(LedgerErrorKind::Conflict), "two have no final outcome");
     let killed = folder.killed_copy();
     let again = killed.open();
     begin(&again, UnknownPolicy::Skip).await;
-    let guard = KnownGuard { server: "shop/one".to_owned(), reason: "RefusedAlike".to_owned(), message: "no".to_owned() };
+    let guard = KnownGuard { server: "shop/one".to_owned(), reason: "RefusedAlike".to_owned(), message: "no".to_owned(), spec_hash: 7 };
     assert_eq!(again.guards(run).await, Ok(vec![guard]));
     let found = again.held(run, 10).await.expect("held");
     assert_eq!(
@@ -56,7 +56,7 @@ async fn a_person_retries_or_rejects_what_is_held_once() {
         let server = ledger.server_id("shop/one").await.expect("a server");
         let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
         let mut commit = outcomes(vec![outcome(run, seqs[0], held("[1]"))]);
-        commit.guards.push(Guard { run_id: run, server, reason: "RefusedAlike".to_owned(), message: "no".to_owned() });
+        commit.guards.push(Guard { run_id: run, server, reason: "RefusedAlike".to_owned(), message: "no".to_owned(), spec_hash: 7 });
         ledger.commit(commit).await.expect("held");
         let resumption = Resumption { token: Some("t1".to_owned()), held: fate, resends_unknown: false };
         let changes = ledger.resume(run, resumption, 9).await.expect("resumed");

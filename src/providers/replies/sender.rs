@@ -1,6 +1,6 @@
 //! What is about the From address or reverse-path at this server.
 
-use super::line::{Cause, DELIVERY, Line, MESSAGE, SMTP, coded, said};
+use super::line::{Cause, DELIVERY, Line, MESSAGE, coded, said};
 use crate::providers::Stage;
 
 /// The server looked for the sender as for a recipient, and did not find it.

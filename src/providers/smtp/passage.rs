@@ -290,8 +290,10 @@ impl<'a> Passage<'a> {
         match awaited {
             Awaited::Reset => {}
             Awaited::Mail => {
-                if !reply.is_positive() {
-                    let refusal = verdict::mail(reply, &self.batch.place);
+                if !reply.is_positive()
+                    && let Some(front) = self.batch.flying.front()
+                {
+                    let refusal = verdict::mail(reply, &front.message, &self.batch.place);
                     self.refuse_front(refusal, now);
                 }
             }
@@ -301,7 +303,7 @@ impl<'a> Passage<'a> {
                         front.is_recipient_accepted = true;
                     }
                 } else if let Some(front) = self.batch.flying.front() {
-                    let refusal = verdict::recipient(reply, &front.message.recipient, &self.batch.place);
+                    let refusal = verdict::recipient(reply, &front.message, &self.batch.place);
                     self.refuse_front(refusal, now);
                 }
             }
@@ -328,7 +330,7 @@ impl<'a> Passage<'a> {
         let Some(front) = self.batch.flying.front_mut() else { return Err(Garbage::OutOfTurn) };
         self.writer = Writer::Idle;
         if !is_go {
-            let verdict = front.verdict.take().unwrap_or_else(|| verdict::content(reply, &self.batch.place));
+            let verdict = front.verdict.take().unwrap_or_else(|| verdict::content(reply, &front.message, &self.batch.place));
             self.stop_for(&verdict);
             self.batch.settle(verdict, now);
             return Ok(());
@@ -354,7 +356,7 @@ impl<'a> Passage<'a> {
             None if reply.is_positive() && !is_written => return Err(Garbage::OutOfTurn),
             _ if reply.is_positive() && is_written && front.is_recipient_accepted => Outcome::Accepted { reply: reply.kept() },
             Some(verdict) => verdict,
-            None => verdict::content(reply, &self.batch.place),
+            None => verdict::content(reply, &front.message, &self.batch.place),
         };
         self.stop_for(&outcome);
         self.batch.settle(outcome, now);

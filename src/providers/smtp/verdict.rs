@@ -1,33 +1,28 @@
-//! What a reply to MAIL, RCPT or the content means for the message and for the server. Pure.
+//! What a reply means for the message and for the server: the table of replies, and what holds where it has no line. Pure.
 
-use std::time::Duration;
-
-use super::{extensions::Extensions, failure::Place, failure::is_throttling, reply::Reply};
+use super::{extensions::Extensions, failure::Place, reply::Reply};
 use crate::{
-    providers::{Failure, Outcome, Outgoing, envelope},
+    providers::{Answer, Failure, Fault, Meaning, Outcome, Outgoing, Refusal, Scope, Stage, envelope, meaning, unknown_of_mail},
     resources::Reason,
 };
 
-/// The end of a message that cannot be sent to a server with these extensions; none when it can.
-///
-/// Content that needs 8BITMIME is deferred where a server lacks it: the pick that follows may find one that has it,
-/// and the server itself is not at fault.
+/// The refusal of a message that cannot be sent to a server with these extensions; none when it can. Another server may have
+/// what it needs, and this one is not at fault.
 #[must_use]
 pub fn unsendable(message: &Outgoing, extensions: &Extensions) -> Option<Outcome> {
-    let rejected = |reply: String| Some(Outcome::rejected(reply));
     if let Some(outcome) = envelope::unsendable(message) {
         return Some(outcome);
     }
+    let lacks = |reply: String| Some(Refusal::permanent(Scope::Message, reply).into());
     if needs_smtputf8(message) && !extensions.has_smtputf8 {
-        return rejected("550 5.6.7 not sent: the address needs SMTPUTF8, which the server does not offer".to_owned());
+        return lacks("550 5.6.7 not sent: the address needs SMTPUTF8, which the server does not offer".to_owned());
     }
     if message.needs_8bit && !extensions.has_8bitmime {
-        let reply = "451 5.6.3 not sent: the content needs 8BITMIME, which the server does not offer".to_owned();
-        return Some(Outcome::deferred(reply, Some(Duration::ZERO)));
+        return lacks("550 5.6.3 not sent: the content needs 8BITMIME, which the server does not offer".to_owned());
     }
     match extensions.size_max {
         Some(max) if message.content.len() as u64 > max => {
-            rejected(format!("552 5.3.4 not sent: {} bytes, and the server takes {max} at most", message.content.len()))
+            lacks(format!("552 5.3.4 not sent: {} bytes, and the server takes {max} at most", message.content.len()))
         }
         _ => None,
     }
@@ -39,110 +34,104 @@ pub fn needs_smtputf8(message: &Outgoing) -> bool {
     message.needs_smtputf8 || !message.recipient.is_ascii() || !message.mail_from.is_ascii()
 }
 
-/// MAIL was refused: that is about us, unless it is about the message's size.
+/// MAIL was refused: without better knowledge that is about the sender.
 #[must_use]
-pub fn mail(reply: Reply<'_>, place: &Place) -> Outcome {
-    if reply.code == 552 || reply.enhanced() == Some("5.3.4") {
-        return Outcome::rejected(reply.kept());
-    }
-    let what = format!("the server answered MAIL FROM with `{}`", reply.quoted());
-    Outcome::ServerFailed(match reply.code {
-        400..=499 => place.sending(Reason::Throttled, &what, "It is tried again; if this lasts, lower limits.rates."),
-        500..=504 | 555 => place.sending(Reason::ProtocolError, &what, "The server does not follow SMTP; ask its operator."),
-        530 | 534 | 535 | 538 => {
-            for_person(place.sending(Reason::AuthenticationFailed, &what, "Give auth with a Secret that the server accepts."))
-        }
-        _ => for_person(place.sending(
-            Reason::SenderRefused,
-            &what,
-            "Let the server accept the campaign's from.address (or identity.returnPath).",
-        )),
-    })
+pub fn mail(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Outcome {
+    let meaning = meaning_of(reply, Stage::Mail, message).unwrap_or_else(|| match reply.code {
+        400..=499 => service(Reason::ServiceNotAvailable, "It is tried again; if this lasts, ask the server's operator."),
+        500..=504 | 555 => protocol(),
+        552 => refused(Scope::Message),
+        _ => unknown_of_mail(),
+    });
+    outcome(reply, "MAIL FROM", meaning, place)
 }
 
-/// RCPT was refused: that is about the recipient, unless the server says that it does not know us.
+/// RCPT was refused: that may be about anything that the server knew before, and did not say.
 #[must_use]
-pub fn recipient(reply: Reply<'_>, address: &str, place: &Place) -> Outcome {
-    let what = || format!("the server answered RCPT TO with `{}`", reply.quoted());
-    match reply.code {
-        _ if is_used_up(reply) => Outcome::ServerFailed(place.sending(Reason::QuotaExceeded, &what(), USED_UP)),
-        400..=499 => deferred(reply),
-        500 | 502 | 503 => {
-            Outcome::ServerFailed(place.sending(Reason::ProtocolError, &what(), "The server does not follow SMTP; ask its operator."))
-        }
-        530 | 534 | 535 | 538 => Outcome::ServerFailed(for_person(place.sending(
-            Reason::AuthenticationFailed,
-            &what(),
-            "Give auth with a Secret that the server accepts.",
-        ))),
-        _ if refuses_relay(reply, address) => {
-            let what = "the server does not relay for us: it refused a recipient with `Relay access denied` or the like";
-            Outcome::ServerFailed(for_person(place.sending(
-                Reason::SenderRefused,
-                what,
-                "Log in (auth), or let the server know this machine.",
-            )))
-        }
-        _ => Outcome::rejected(reply.kept()),
-    }
+pub fn recipient(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Outcome {
+    let meaning = meaning_of(reply, Stage::Recipient, message).unwrap_or_else(|| match reply.code {
+        400..=499 => refused(Scope::Recipient),
+        500 | 502 | 503 => protocol(),
+        530 | 534 | 535 | 538 => login(),
+        552 => refused(Scope::Recipient),
+        _ => refused(Scope::Unclear),
+    });
+    outcome(reply, "RCPT TO", meaning, place)
 }
 
-/// DATA, BDAT or the content was refused: that is about the message, unless the server does not know the command.
+/// DATA, BDAT or the content was refused.
 #[must_use]
-pub fn content(reply: Reply<'_>, place: &Place) -> Outcome {
-    match reply.code {
-        _ if is_used_up(reply) => {
-            let what = format!("the server answered the content with `{}`", reply.quoted());
-            Outcome::ServerFailed(place.sending(Reason::QuotaExceeded, &what, USED_UP))
-        }
-        400..=499 => deferred(reply),
-        500..=504 => {
-            let what = format!("the server answered the content with `{}`", reply.quoted());
-            Outcome::ServerFailed(place.sending(Reason::ProtocolError, &what, "The server does not follow SMTP; ask its operator."))
-        }
-        _ => Outcome::rejected(reply.kept()),
-    }
+pub fn content(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Outcome {
+    let meaning = meaning_of(reply, Stage::Content, message).unwrap_or_else(|| match reply.code {
+        400..=499 => refused(Scope::Recipient),
+        500..=504 => protocol(),
+        530 | 534 | 535 | 538 => login(),
+        552 => refused(Scope::Message),
+        _ => refused(Scope::Unclear),
+    });
+    outcome(reply, "the content", meaning, place)
 }
 
 /// 421: the server closes the connection, and takes nothing that it has not accepted (RFC 5321, 3.8).
 #[must_use]
 pub fn closing(reply: Reply<'_>, place: &Place) -> Failure {
     let what = format!("the server closed the session with `{}`", reply.quoted());
-    if is_throttling(reply) {
-        return place.sending(Reason::Throttled, &what, "Lower limits.rates, limits.connections or limits.messagesPerConnection.");
+    let meaning = meaning(&answer(&reply, Stage::Greeting, "", "", &words(reply))).filter(|meaning| meaning.fault == Fault::Server);
+    let meaning =
+        meaning.unwrap_or_else(|| service(Reason::ServiceNotAvailable, "It is tried again; if this lasts, ask the server's operator."));
+    failure(&meaning, &what, place)
+}
+
+fn outcome(reply: Reply<'_>, step: &str, meaning: Meaning, place: &Place) -> Outcome {
+    let what = || format!("the server answered {step} with `{}`", reply.quoted());
+    let scope = match meaning.fault {
+        Fault::Server => return Outcome::ServerFailed(failure(&meaning, &what(), place)),
+        Fault::Refused(scope) => scope,
+    };
+    let refusal = if reply.is_permanent() { Refusal::permanent(scope, reply.kept()) } else { Refusal::transient(scope, reply.kept()) };
+    let refusal = refusal.after(meaning.retry_after);
+    match scope {
+        Scope::Sender | Scope::Content => refusal.because(failure(&meaning, &what(), place)).into(),
+        Scope::Recipient | Scope::Message | Scope::Unclear => refusal.into(),
     }
-    place.sending(Reason::ServiceNotAvailable, &what, "It is tried again; if this lasts, ask the server's operator.")
 }
 
-const USED_UP: &str = "Wait until the account may send again, or raise its limit.";
-
-/// Whether the account's quota is used up, as Gmail and Amazon SES say it. That is neither the recipient's fault nor gone by
-/// the next attempt.
-fn is_used_up(reply: Reply<'_>) -> bool {
-    reply.mentions("sending limit exceeded") || reply.mentions("sending quota exceeded") || reply.mentions("daily message quota exceeded")
+fn failure(meaning: &Meaning, what: &str, place: &Place) -> Failure {
+    let failure = place.sending(meaning.reason, what, meaning.advice).after(meaning.retry_after);
+    if meaning.needs_person { failure.for_person() } else { failure }
 }
 
-fn for_person(failure: Failure) -> Failure {
-    failure.for_person()
+fn meaning_of(reply: Reply<'_>, stage: Stage, message: &Outgoing) -> Option<Meaning> {
+    meaning(&answer(&reply, stage, &message.mail_from, &message.recipient, &words(reply)))
 }
 
-fn deferred(reply: Reply<'_>) -> Outcome {
-    Outcome::deferred(reply.kept(), None)
+fn words(reply: Reply<'_>) -> String {
+    String::from_utf8_lossy(reply.text).replace('\n', " ")
 }
 
-/// Whether the server says, in the words of Postfix, Exim or Sendmail, that it relays for others and not for us.
-/// Taken for the recipient's fault it would end every recipient of a campaign. Only the start of the text counts: a
-/// verification of one recipient at a next server is quoted further on.
-fn refuses_relay(reply: Reply<'_>, address: &str) -> bool {
-    let text = String::from_utf8_lossy(reply.text);
-    let mut text = text.trim_start();
-    if let Some(code) = reply.enhanced() {
-        text = text.trim_start_matches(code).trim_start();
+fn answer<'a>(reply: &'a Reply<'_>, stage: Stage, sender: &'a str, recipient: &'a str, words: &'a str) -> Answer<'a> {
+    Answer { stage, code: reply.code, enhanced: reply.enhanced(), words, sender, recipient }
+}
+
+const fn refused(scope: Scope) -> Meaning {
+    Meaning {
+        fault: Fault::Refused(scope),
+        reason: Reason::SendFailed,
+        advice: "",
+        needs_person: false,
+        retry_after: None,
+        ends_session: false,
     }
-    if let Some(rest) = text.strip_prefix('<').and_then(|rest| rest.strip_prefix(address)).and_then(|rest| rest.strip_prefix('>')) {
-        text = rest.trim_start_matches([':', '.', ' ']);
-    }
-    let text = text.to_ascii_lowercase();
-    reply.is_permanent()
-        && ["relay access denied", "relay not permitted", "relaying denied", "relaying not allowed"].iter().any(|w| text.starts_with(w))
+}
+
+const fn service(reason: Reason, advice: &'static str) -> Meaning {
+    Meaning { fault: Fault::Server, reason, advice, needs_person: false, retry_after: None, ends_session: false }
+}
+
+const fn protocol() -> Meaning {
+    service(Reason::ProtocolError, "The server does not follow SMTP; ask its operator.")
+}
+
+const fn login() -> Meaning {
+    Meaning { needs_person: true, ..service(Reason::AuthenticationFailed, "Give auth with a Secret that the server accepts.") }
 }
