@@ -7,7 +7,7 @@ use super::{
     script::{Act, Act::*, Rule, ScriptedServer, Taken},
     server,
 };
-use crate::providers::{Delivered, Outcome, Outgoing, Probed, Server};
+use crate::providers::{Delivered, Outcome, Outgoing, Probed, Scope, Server};
 
 const MODES: [(&str, &[&str]); 3] = [("chunking", CHUNKING), ("pipelining", PIPELINING), ("plain", PLAIN)];
 
@@ -31,10 +31,12 @@ fn words(all: &[Delivered]) -> Vec<String> {
     all.iter().map(|delivered| word(&delivered.outcome)).collect()
 }
 
-/// An outcome in one word: `accepted`, `rejected`, `deferred`, `failed:<reason>`, `unknown:<reason>`.
+/// An outcome in one word: `accepted`, `rejected` or `deferred` (the recipient), `SenderRejected` and the like, `failed:<reason>`,
+/// `unknown:<reason>`.
 fn word(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Accepted { .. } => "accepted".to_owned(),
+        Outcome::Refused(refusal) if refusal.scope != Scope::Recipient => refusal.name().to_owned(),
         Outcome::Refused(refusal) => if refusal.is_permanent { "rejected" } else { "deferred" }.to_owned(),
         Outcome::ServerFailed(failure) => format!("failed:{}", failure.reason),
         Outcome::Unknown(failure) => format!("unknown:{}", failure.reason),
