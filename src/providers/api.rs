@@ -16,13 +16,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
-    BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Server, envelope,
+    BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Refusal, Scope, Server, envelope,
     http::{self, Answer, Call, Endpoint, NoAnswer, Purpose, Reply},
+    verdict::{self, Judge, Verdict},
 };
 use crate::resources::{Duration as Span, Reason, rule::Rule, secret::SecretValue};
 
-/// What is a vendor's own. Pure.
-pub trait Vendor: Send + Sync + 'static {
+/// What is a vendor's own. Pure. What its answers to deliveries mean is a [`Judge`]'s.
+pub trait Vendor: Judge + Send + Sync + 'static {
     /// A message as its call needs it.
     type Item: Send;
 
@@ -67,7 +68,7 @@ pub trait Vendor: Send + Sync + 'static {
     /// Reads a message.
     ///
     /// # Errors
-    /// Why it can never be sent this way, as a reply for the ledger.
+    /// Why it can never be sent this way, as a reply for the ledger; another server may send it.
     fn prepare(&self, message: &Outgoing) -> Result<Self::Item, String>;
 
     /// Whether a message can share a call with another.
@@ -77,32 +78,6 @@ pub trait Vendor: Send + Sync + 'static {
 
     /// The request for messages that fit together; one at least.
     fn call(&self, items: &[Self::Item]) -> Call;
-
-    /// What the answer means.
-    fn judge(&self, reply: &Reply<'_>, items: &[Self::Item]) -> Judgement;
-}
-
-/// What an answer means for the messages of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Judgement {
-    /// The same for all.
-    All(Outcome),
-    /// One for each, in their order.
-    Each(Vec<Outcome>),
-    /// One of them was at fault and none was taken: each is asked for by itself.
-    Singly,
-}
-
-/// What a refusal means that is the same at every vendor; none where the vendor's own words count. `permission` is what the
-/// key needs for sending.
-#[must_use]
-pub fn usual(reply: &Reply<'_>, permission: &str) -> Option<Outcome> {
-    match reply.status() {
-        413 => Some(Outcome::rejected(reply.kept())),
-        _ => reply
-            .usual_failure(permission)
-            .map(|failure| if reply.is_uncertain() { Outcome::Unknown(failure) } else { Outcome::ServerFailed(failure) }),
-    }
 }
 
 /// Why a probe that was answered is no good, where nothing is special about the vendor.
@@ -149,13 +124,6 @@ pub fn unique() -> String {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-/// A refusal that nothing is known of. It is not held for the recipient's fault: a mistake in the set-up would end every
-/// recipient of a campaign.
-#[must_use]
-pub fn unforeseen(reply: &Reply<'_>) -> Outcome {
-    Outcome::ServerFailed(reply.fail(Reason::SendFailed, "Mend what it says; messages go to other servers meanwhile."))
 }
 
 /// A server that is an HTTP API.
@@ -211,17 +179,15 @@ impl<V: Vendor> ApiServer<V> {
             batch.is_asked = true;
             let mut asked_at = Instant::now();
             let mut answer = self.ask(call.clone(), Purpose::Delivery).await;
-            if V::IS_IDEMPOTENT && answer.as_ref().is_err_and(|no_answer| no_answer.may_have_arrived) {
+            // From here on an earlier request with the same key may have arrived, whatever is known of the last.
+            let is_again = V::IS_IDEMPOTENT && answer.as_ref().is_err_and(|no_answer| no_answer.may_have_arrived);
+            if is_again {
                 asked_at = Instant::now();
-                answer = match self.ask(call, Purpose::Delivery).await {
-                    // The first may have arrived, whatever is known of the second.
-                    Err(again) => Err(NoAnswer { may_have_arrived: true, ..again }),
-                    answered => answered,
-                };
+                answer = self.ask(call, Purpose::Delivery).await;
             }
             let answer = match answer {
                 Ok(answer) => answer,
-                Err(no_answer) if no_answer.may_have_arrived => {
+                Err(no_answer) if no_answer.may_have_arrived || is_again => {
                     batch.settle_all(&Outcome::Unknown(no_answer.failure.clone()), None);
                     return batch.fail_waiting(&no_answer.failure);
                 }
@@ -229,27 +195,36 @@ impl<V: Vendor> ApiServer<V> {
             };
             let round_trip = Some(asked_at.elapsed());
             let reply = self.endpoint.read(&answer, Purpose::Delivery, V::SAID);
-            match self.vendor.judge(&reply, &batch.items) {
-                Judgement::All(outcome) => {
+            // The next call would fare no better after a failure.
+            let failed = match verdict::judge(&self.vendor, &reply, &batch.flying, is_again) {
+                Verdict::All(outcome) => {
+                    let failed = failure_of([&outcome]);
                     batch.settle_all(&outcome, round_trip);
-                    // The next call would fare no better.
-                    if let Outcome::ServerFailed(failure) | Outcome::Unknown(failure) = outcome {
-                        return batch.fail_waiting(&failure);
-                    }
+                    failed
                 }
-                Judgement::Each(outcomes) if outcomes.len() == batch.items.len() => batch.settle_each(outcomes, round_trip),
-                Judgement::Each(_) => {
-                    let what = "the answer does not name each message once";
-                    let failure =
-                        self.endpoint.place.sending(Reason::ProtocolError, what, "The vendor's API has changed, or something in between.");
-                    batch.settle_all(&Outcome::Unknown(failure.clone()), round_trip);
-                    return batch.fail_waiting(&failure);
+                Verdict::Each(outcomes) => {
+                    let failed = failure_of(&outcomes);
+                    batch.settle_each(outcomes, round_trip);
+                    failed
                 }
-                Judgement::Singly if batch.items.len() == 1 => batch.settle_all(&unforeseen(&reply), round_trip),
-                Judgement::Singly => batch.split(),
+                Verdict::Singly => {
+                    batch.split();
+                    None
+                }
+            };
+            if let Some(failure) = failed {
+                return batch.fail_waiting(&failure);
             }
         }
     }
+}
+
+/// The first failure among outcomes.
+fn failure_of<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<Failure> {
+    outcomes.into_iter().find_map(|outcome| match outcome {
+        Outcome::ServerFailed(failure) | Outcome::Unknown(failure) => Some(failure.clone()),
+        _ => None,
+    })
 }
 
 impl<V: Vendor> Server for ApiServer<V> {
@@ -304,7 +279,8 @@ impl<I> Batch<I> {
 
     fn prepare(&mut self, prepare: impl Fn(&Outgoing) -> Result<I, String>) {
         for message in std::mem::take(&mut self.unread) {
-            match envelope::unsendable(&message).map_or_else(|| prepare(&message).map_err(Outcome::rejected), Err) {
+            let refused = |reply| Refusal::permanent(Scope::Message, reply).into();
+            match envelope::unsendable(&message).map_or_else(|| prepare(&message).map_err(refused), Err) {
                 Ok(item) => self.waiting.push_back((message, item)),
                 Err(outcome) => self.give(message, outcome, None),
             }

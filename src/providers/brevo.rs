@@ -1,7 +1,7 @@
 //! Brevo (Sendinblue) by its API v3.
 //!
 //! Takes no MIME, so messages are taken apart. Messages of one sender without files share a call (`messageVersions`).
-//! Brevo's template language is at work in every message, so `{{` and `{%` in HTML go as character references.
+//! Brevo's template language is at work in every message (help.brevo.com, "Brevo Template Language"): see `literal`.
 //!
 //! Sources: the vendor's OpenAPI document (`/smtp/email`, `/account`), developers.brevo.com, "Batch send" and "Error codes".
 
@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
-    api::{self, ApiServer, Judgement, Vendor},
+    Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Vendor},
     http::{Call, Reply},
+    literal::Language,
     structured::{Mailbox, Structured},
+    verdict::{Judge, NotTaken, Said, Taken, Word},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
@@ -74,6 +76,10 @@ impl Provider for Brevo {
         ApiServer::open(Sending { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
     }
 }
+
+/// Brevo reads its template language, which is Django's, in every message: `{{ x }}`, `{% x %}` and `{# x #}`.
+pub(super) const LANGUAGE: Language =
+    Language { vendor: "Brevo", reads: |text| ["{{", "{%", "{#"].iter().any(|open| text.starts_with(open)) };
 
 struct Sending {
     spec: Brevo,
@@ -150,7 +156,8 @@ impl Vendor for Sending {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
-        let read = Structured::with_body(message, "Brevo")?;
+        let mut read = Structured::with_body(message, "Brevo")?;
+        LANGUAGE.guard(&mut read)?;
         let mut version = Map::new();
         version.insert("to".to_owned(), json!([mailbox(&read.to)]));
         version.insert("subject".to_owned(), read.subject.clone().into());
@@ -158,7 +165,7 @@ impl Vendor for Sending {
             version.insert("replyTo".to_owned(), mailbox(reply_to));
         }
         if let Some(html) = &read.html {
-            version.insert("htmlContent".to_owned(), html.replace("{{", "&#123;&#123;").replace("{%", "&#123;%").into());
+            version.insert("htmlContent".to_owned(), html.clone().into());
         }
         if let Some(text) = &read.text {
             version.insert("textContent".to_owned(), text.clone().into());
@@ -208,43 +215,73 @@ impl Vendor for Sending {
             body.insert("messageVersions".to_owned(), items.iter().map(|item| Value::from(item.version.clone())).collect());
         }
         let mut body = Value::from(body);
-        // A request with a known key is taken no second time, for at least 15 minutes.
+        // A request with a known key is taken no second time, for 30 minutes (developers.brevo.com, "Batch email idempotency").
         body["headers"]["idempotencyKey"] = api::unique().into();
         self.with_credentials(Call::post_json("v3/smtp/email", &body))
     }
+}
 
-    fn judge(&self, reply: &Reply<'_>, items: &[Item]) -> Judgement {
-        let for_person = |reason, to_do| Judgement::All(Outcome::ServerFailed(reply.fail(reason, to_do).for_person()));
-        let code = reply.text("/code").unwrap_or_default();
-        match (reply.status(), code.as_str()) {
-            (200..=202, _) => {
-                let ids = reply.json.pointer("/messageIds").and_then(Value::as_array);
-                match ids.filter(|ids| ids.len() == items.len() && items.len() > 1) {
-                    Some(ids) => Judgement::Each(ids.iter().map(|id| reply.accepted(id.as_str().map(str::to_owned))).collect()),
-                    None => Judgement::All(reply.accepted(reply.text("/messageId").or_else(|| reply.text("/messageIds/0")))),
-                }
+impl Judge for Sending {
+    const PERMISSION: &'static str = "the right to send";
+
+    fn taken(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<Word> {
+        let ids = reply.json.get("messageIds").and_then(Value::as_array);
+        match (ids, asked) {
+            (None, [_]) => reply.taken_as("/messageId").map(Word::Together),
+            (None, _) => None,
+            // A version has one recipient, and so one id.
+            (Some(ids), _) => {
+                let said = ids.iter().map(|id| Taken::named(reply.status(), id.as_str()?).map(Said::Taken));
+                said.collect::<Option<Vec<Said>>>().map(Word::Each)
             }
-            (401, _) if reply.mentions("ip address") => {
-                for_person(Reason::PermissionDenied, "Allow this machine's IP address in Brevo (Security, Authorised IPs).")
-            }
-            (402, _) | (_, "not_enough_credits") => {
-                Judgement::All(Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Buy credits at Brevo, or wait for the next day.")))
-            }
-            (_, "account_under_validation") => {
-                for_person(Reason::AccountSuspended, "Brevo still looks at the account: wait for it, or ask.")
-            }
-            (403, _) if reply.mentions("not yet activated") => {
-                for_person(Reason::SendingPaused, "Ask Brevo to activate transactional mail.")
-            }
-            (400 | 409, _) if reply.mentions("idempotency") || code == "duplicate_request" => {
-                Judgement::All(reply.accepted(Some("taken before".to_owned())))
-            }
-            (400, _) if reply.mentions("sender") => {
-                for_person(Reason::SenderRefused, "Verify the From address or its domain at Brevo (Senders).")
-            }
-            (400, _) if items.len() > 1 => Judgement::Singly,
-            (400, "invalid_parameter" | "missing_parameter") => Judgement::All(Outcome::rejected(reply.kept())),
-            _ => Judgement::All(api::usual(reply, "the right to send").unwrap_or_else(|| api::unforeseen(reply))),
         }
     }
+
+    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+        let code = reply.text("/code").unwrap_or_default();
+        match (reply.status(), code.as_str()) {
+            (401, _) if reply.mentions("ip address") => {
+                reply.failed_for_person(Reason::PermissionDenied, "Allow this machine's IP address in Brevo (Security, Authorised IPs).")
+            }
+            (402, _) | (_, "not_enough_credits") => {
+                reply.failed(Reason::QuotaExceeded, "Buy credits at Brevo, or wait for the next day.")
+            }
+            (_, "account_under_validation") => {
+                reply.failed_for_person(Reason::AccountSuspended, "Brevo still looks at the account: wait for it, or ask.")
+            }
+            (403, _) if reply.mentions("not yet activated") => {
+                reply.failed_for_person(Reason::SendingPaused, "Ask Brevo to activate transactional mail.")
+            }
+            (400, _) if reply.mentions("sender") => {
+                Some(reply.refuse_sender("Verify the From address or its domain at Brevo (Senders)."))
+            }
+            (400, _) if reply.mentions_any(&["replyto", "reply_to", "reply to"]) => {
+                Some(reply.refuse_sender("Correct the campaign's replyTo."))
+            }
+            (400, "invalid_parameter") if is_about_to(reply.words()) || reply.names_recipient(asked) => {
+                Some(reply.refuse(Scope::Recipient))
+            }
+            (400, "invalid_parameter" | "missing_parameter")
+                if reply.mentions_any(&["subject", "content", "headers", "attachment", "too large"]) =>
+            {
+                Some(reply.refuse(Scope::Message))
+            }
+            _ => None,
+        }
+    }
+
+    fn is_own_error(&self, reply: &Reply<'_>) -> bool {
+        reply.json["code"].is_string() && reply.json["message"].is_string()
+    }
+
+    fn is_duplicate(&self, reply: &Reply<'_>) -> bool {
+        matches!(reply.json["code"].as_str(), Some("duplicate_parameter" | "duplicate_request"))
+            || reply.mentions("idempotency") && reply.mentions_any(&["duplicate", "already", "taken", "in use", "used"])
+    }
+}
+
+/// Whether words are about the field `to`: `email is not valid in to`, `to is not valid`.
+fn is_about_to(words: &str) -> bool {
+    let lower = words.to_ascii_lowercase();
+    lower.ends_with(" in to") || lower.contains(" in to ") || lower.contains(": to ") || lower.contains("to.email")
 }

@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
-    api::{self, ApiServer, Judgement, Vendor},
+    Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Vendor},
     http::{Call, Reply},
+    literal::Language,
     structured::Structured,
+    verdict::{Judge, NotTaken, Word},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
@@ -81,6 +83,15 @@ impl Provider for ElasticEmail {
     }
 }
 
+/// Elastic Email reads `{firstname}` as a merge field in every message.
+pub(super) const LANGUAGE: Language = Language { vendor: "Elastic Email", reads: is_field };
+
+/// Whether a merge field stands at the start: a name in braces, on one line.
+fn is_field(text: &str) -> bool {
+    let Some(inner) = text.strip_prefix('{').and_then(|rest| rest.split(['{', '}', '\r', '\n']).next()) else { return false };
+    text[1 + inner.len()..].starts_with('}') && inner.trim_start().starts_with(|c: char| c.is_alphanumeric() || c == '_')
+}
+
 struct Sending {
     spec: ElasticEmail,
     key: HeaderValue,
@@ -112,7 +123,8 @@ impl Vendor for Sending {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Value, String> {
-        let read = Structured::with_body(message, "Elastic Email")?;
+        let mut read = Structured::with_body(message, "Elastic Email")?;
+        LANGUAGE.guard(&mut read)?;
         let bodies = [("HTML", &read.html), ("PlainText", &read.text)];
         let bodies: Vec<Value> = bodies
             .iter()
@@ -153,36 +165,45 @@ impl Vendor for Sending {
     fn call(&self, items: &[Value]) -> Call {
         self.with_credentials(Call::post_json("v4/emails/transactional", items.first().unwrap_or(&Value::Null)))
     }
+}
 
-    fn judge(&self, reply: &Reply<'_>, _items: &[Value]) -> Judgement {
-        let for_person = |reason, to_do| Outcome::ServerFailed(reply.fail(reason, to_do).for_person());
-        Judgement::All(match reply.status() {
-            200 => reply.accepted(reply.text("/MessageID").or_else(|| reply.text("/TransactionID"))),
-            // The vendor answers most refusals with 400, and says in words what they are.
-            400 | 422 if reply.mentions("apikey") || reply.mentions("api key") => {
-                for_person(Reason::AuthenticationFailed, "Put apiKey in the Secret right; it may have been revoked.")
+impl Judge for Sending {
+    const PERMISSION: &'static str = "the right to send by HTTP";
+
+    fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
+        if reply.json.get("Error").is_some_and(|error| !error.is_null()) {
+            return None;
+        }
+        reply.taken_as("/MessageID").or_else(|| reply.taken_as("/TransactionID")).map(Word::Together)
+    }
+
+    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+        // The vendor answers most refusals with 400, and says in words what they are.
+        match reply.status() {
+            400 | 422 if reply.mentions_any(&["apikey", "api key"]) => {
+                reply.failed_for_person(Reason::AuthenticationFailed, "Put apiKey in the Secret right; it may have been revoked.")
             }
-            400 | 403 if reply.mentions("access denied") || reply.mentions("permission") => {
-                for_person(Reason::PermissionDenied, "Let the API key send by HTTP.")
+            400 | 403 if reply.mentions_any(&["access denied", "permission"]) => {
+                reply.failed_for_person(Reason::PermissionDenied, "Let the API key send by HTTP.")
             }
-            400 | 402 | 422 if reply.mentions("credit") || reply.mentions("limit") => {
-                Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Buy credits or raise the limit at Elastic Email, or wait."))
+            400 | 402 | 422 if reply.mentions_any(&["credit", "limit"]) => {
+                reply.failed(Reason::QuotaExceeded, "Buy credits or raise the limit at Elastic Email, or wait.")
             }
-            400 | 403 | 422
-                if reply.mentions("suspended")
-                    || reply.mentions("not active")
-                    || reply.mentions("under review")
-                    || reply.mentions("disabled") =>
-            {
-                for_person(Reason::AccountSuspended, "Ask Elastic Email why the account may not send.")
+            400 | 403 | 422 if reply.mentions_any(&["suspended", "not active", "under review", "disabled"]) => {
+                reply.failed_for_person(Reason::AccountSuspended, "Ask Elastic Email why the account may not send.")
             }
-            400 | 422 if reply.mentions("sender") || reply.mentions("from") || reply.mentions("domain") => {
-                for_person(Reason::SenderRefused, "Verify the From address's domain at Elastic Email.")
+            400 | 422 if reply.mentions_any(&["recipient email", "recipient address", "invalid recipient", "suppress"]) => {
+                Some(reply.refuse(Scope::Recipient))
             }
-            400 | 422 if reply.mentions("recipient") || reply.mentions("email address") || reply.mentions("suppress") => {
-                Outcome::rejected(reply.kept())
+            400 | 422 if reply.mentions_any(&["sender", "from", "domain", "reply"]) => {
+                Some(reply.refuse_sender("Verify the From address's domain at Elastic Email, and correct from.address and replyTo."))
             }
-            _ => api::usual(reply, "the right to send by HTTP").unwrap_or_else(|| api::unforeseen(reply)),
-        })
+            400 | 422 if reply.names_recipient(asked) => Some(reply.refuse(Scope::Recipient)),
+            _ => None,
+        }
+    }
+
+    fn is_own_error(&self, reply: &Reply<'_>) -> bool {
+        reply.json["Error"].is_string() || reply.json["error"].is_string()
     }
 }

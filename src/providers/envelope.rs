@@ -1,6 +1,7 @@
 //! What no server of any type is asked to take. Pure.
 
-use super::{Outcome, Outgoing};
+use super::{Failure, Outcome, Outgoing, Refusal, Scope};
+use crate::resources::Reason;
 
 /// The longest address that is sent, in bytes (RFC 5321, 4.5.3.1: 64 and 255, and the sign between).
 pub const ADDRESS_BYTES_MAX: usize = 320;
@@ -8,9 +9,17 @@ pub const ADDRESS_BYTES_MAX: usize = 320;
 /// The end of a message whose envelope cannot be meant; none when it can be sent.
 #[must_use]
 pub fn unsendable(message: &Outgoing) -> Option<Outcome> {
-    let rejected = |reply: String| Some(Outcome::rejected(reply));
     for (address, is_recipient) in [(&message.recipient, true), (&message.mail_from, false)] {
         let what = if is_recipient { "recipient" } else { "sender" };
+        let rejected = |reply: String| {
+            if is_recipient {
+                return Some(Outcome::rejected(reply));
+            }
+            // The same for all recipients: it must end none of them.
+            let cause = format!("Sending failed: {}. Correct the campaign's from.address.", reply.trim_start_matches("553 5.1.3 not sent: "));
+            let cause = Failure::new(Reason::SenderRefused, cause).for_person();
+            Some(Refusal::permanent(Scope::Sender, reply).because(cause).into())
+        };
         let has_forbidden = address.bytes().any(|byte| byte < 0x20 || matches!(byte, b'<' | b'>' | 0x7f));
         if has_forbidden || address.chars().any(char::is_control) || is_recipient && address.is_empty() {
             return rejected(format!("553 5.1.3 not sent: the {what} is not an address"));

@@ -11,11 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
-    api::{self, ApiServer, Judgement, Vendor},
+    BoxFuture, Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Vendor},
     http::{Call, Purpose, Reply},
     smtp::{Encryption, Smtp},
     token::{Grant, Tokens},
+    verdict::{Judge, NotTaken, Word},
 };
 use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
 
@@ -228,28 +229,58 @@ impl Vendor for Sending {
         let content = items.first().map(|content| content.to_vec()).unwrap_or_default();
         Call::post("upload/gmail/v1/users/me/messages/send?uploadType=media", HeaderValue::from_static("message/rfc822"), content.into())
     }
+}
 
-    fn judge(&self, reply: &Reply<'_>, _items: &[Arc<[u8]>]) -> Judgement {
-        let for_person = |reason, to_do| Outcome::ServerFailed(reply.fail(reason, to_do).for_person());
-        let used_up = || {
-            Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Google counts over 24 hours: wait, or send through other servers."))
-        };
+impl Judge for Sending {
+    const PERMISSION: &'static str = "the scope gmail.send";
+
+    fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
+        if reply.json.get("error").is_some() {
+            return None;
+        }
+        reply.taken_as("/id").map(Word::Together)
+    }
+
+    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+        let used_up = || reply.failed(Reason::QuotaExceeded, "Google counts over 24 hours: wait, or send through other servers.");
         let reason = reply.text("/error/errors/0/reason").unwrap_or_default();
-        Judgement::All(match (reply.status(), reason.as_str()) {
-            (200, _) => reply.accepted(reply.text("/id")),
+        match (reply.status(), reason.as_str()) {
             (403 | 429, "dailyLimitExceeded" | "quotaExceeded") => used_up(),
             (400 | 403 | 429, _) if reply.mentions("sending limit") => used_up(),
             (403 | 429, "rateLimitExceeded" | "userRateLimitExceeded") => {
-                Outcome::ServerFailed(reply.fail(Reason::Throttled, "Lower limits.rates or limits.connections."))
+                reply.failed(Reason::Throttled, "Lower limits.rates or limits.connections.")
             }
             (403, _) if reply.mentions("scope") || reason == "insufficientPermissions" => {
-                for_person(Reason::PermissionDenied, "Grant the scope gmail.send.")
+                reply.failed_for_person(Reason::PermissionDenied, "Grant the scope gmail.send.")
             }
             (400, "failedPrecondition") => {
-                for_person(Reason::AccountSuspended, "Gmail is not enabled for this user: check the Workspace, and user.")
+                reply.failed_for_person(Reason::AccountSuspended, "Gmail is not enabled for this user: check the Workspace, and user.")
             }
-            (400, _) if reply.mentions("recipient") || reply.mentions("to header") => Outcome::rejected(reply.kept()),
-            _ => api::usual(reply, "the scope gmail.send").unwrap_or_else(|| api::unforeseen(reply)),
-        })
+            (400, _) if reply.mentions_any(&["from header", "reply-to header", "sender"]) => {
+                Some(reply.refuse_sender("Correct the campaign's from.address and replyTo."))
+            }
+            (400, _) if reply.mentions_any(&["invalid to header", "invalid recipient"]) || reply.names_recipient(asked) => {
+                Some(reply.refuse(Scope::Recipient))
+            }
+            _ => None,
+        }
+    }
+
+    fn is_own_error(&self, reply: &Reply<'_>) -> bool {
+        reply.json["error"]["code"].as_u64() == Some(u64::from(reply.status())) && reply.json["error"]["message"].is_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probe_parse() {
+        for to in ["\"a,b\"@example.com", "Bob <\"a,b\"@example.com>", "\"a b\"@example.com", "<\"a\\\"b\"@example.com>", "\"x@y\"@example.com", "\"Bob\" <\"a,b\"@example.com>"] {
+            let content = format!("From: a@b.example\r\nTo: {to}\r\n\r\nHi\r\n");
+            let read = MessageParser::default().parse_headers(content.as_bytes());
+            println!("{to}: {:?}", read.as_ref().and_then(|r| r.to()));
+        }
     }
 }

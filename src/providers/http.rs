@@ -1,6 +1,8 @@
 //! Calls of a vendor's HTTP API: timed, bounded, never redirected, and honest about whether the request may have arrived.
 
+mod pause;
 mod reply;
+mod wire;
 
 use std::{
     io,
@@ -9,12 +11,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
+use http::{Method, header};
 pub use http::{HeaderName, HeaderValue};
 use reqwest::{Client, Request, Url, redirect::Policy};
 use serde_json::Value;
 
-pub use self::reply::{Reply, accepted};
+pub use self::{
+    pause::of_seconds as pause,
+    reply::Reply,
+    wire::{Answer, Lost, fetch},
+};
 use super::{Context, Failure, place::Place, quote};
 use crate::{
     egress::{Egress, client},
@@ -25,10 +31,6 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection without work is closed after so long: before the vendor closes it, lest a request meets the closing.
 const IDLE_MAX: Duration = Duration::from_secs(4);
-/// What is read of an answer, bytes.
-const ANSWER_MAX: usize = 1 << 20;
-/// The longest pause that a vendor may ask for.
-const PAUSE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long an answer to a delivery is waited for when the spec does not say.
 pub const TIMEOUT: Span = Span::from_secs(60);
 
@@ -117,17 +119,6 @@ impl Call {
         self.headers.extend(value.map(|value| (name, value)));
         self
     }
-}
-
-/// A whole answer.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status code.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body, 1 MiB at most.
-    pub body: Bytes,
 }
 
 impl Answer {
@@ -224,35 +215,36 @@ impl Endpoint {
         for (name, value) in call.headers {
             request.headers_mut().append(name, value);
         }
-        if let Some((content_type, body)) = call.body {
+        let body = call.body.map(|(content_type, body)| {
             request.headers_mut().insert(header::CONTENT_TYPE, content_type);
-            *request.body_mut() = Some(body.into());
-        }
-        self.send(request, purpose).await
+            body
+        });
+        self.send(request, body, purpose).await
     }
 
-    /// Sends a request that is complete, to the API's host, and reads the whole answer.
+    /// Sends a request that is complete but for its body, to the API's host, and reads the whole answer.
     ///
     /// # Errors
     /// When no answer came.
-    pub async fn send(&self, request: Request, purpose: Purpose) -> Result<Answer, NoAnswer> {
+    pub async fn send(&self, request: Request, body: Option<Bytes>, purpose: Purpose) -> Result<Answer, NoAnswer> {
         let timeout = if purpose == Purpose::Probe { self.probe_timeout } else { self.timeout };
-        fetch(&self.client, request, timeout).await.map_err(|error| self.no_answer(error, timeout, purpose))
+        fetch(&self.client, request, body, timeout).await.map_err(|lost| NoAnswer {
+            failure: self.transport_failure(&lost, timeout, purpose),
+            may_have_arrived: lost.may_have_arrived,
+        })
     }
 
     /// What an answer says.
     #[must_use]
     pub fn read<'a>(&'a self, answer: &'a Answer, purpose: Purpose, said: &'static [&'static str]) -> Reply<'a> {
-        let json = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        // Some servers begin with a byte order mark, which is no JSON.
+        let body = answer.body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&answer.body);
+        let json = serde_json::from_slice(body).unwrap_or(Value::Null);
         Reply::new(answer, json, said, self, purpose)
     }
 
-    fn no_answer(&self, error: reqwest::Error, timeout: Duration, purpose: Purpose) -> NoAnswer {
-        let may_have_arrived = !(error.is_connect() || error.is_builder());
-        NoAnswer { failure: self.transport_failure(&error, timeout, purpose), may_have_arrived }
-    }
-
-    fn transport_failure(&self, error: &reqwest::Error, timeout: Duration, purpose: Purpose) -> Failure {
+    fn transport_failure(&self, lost: &Lost, timeout: Duration, purpose: Purpose) -> Failure {
+        let error = &lost.error;
         let fail = |reason: Reason, what: &str, to_do: &str| self.fail(purpose, reason, what, to_do);
         if client::is_not_allowed(error) {
             return fail(Reason::AddressNotAllowed, "it may not be contacted", NOT_ALLOWED);
@@ -260,7 +252,8 @@ impl Endpoint {
         if error.is_timeout() {
             let limit = if error.is_connect() { timeout.min(CONNECT_TIMEOUT) } else { timeout };
             let limit = Span::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-            let what = format!("the vendor gave no answer within {limit}");
+            let what = if lost.may_have_arrived { "the vendor gave no answer" } else { "no connection came about" };
+            let what = format!("{what} within {limit}");
             return fail(Reason::TimedOut, &what, "Check the network and firewalls in between, or raise the timeout.");
         }
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -302,34 +295,7 @@ impl Endpoint {
     }
 }
 
-/// A pause that a vendor asks for, a day at most.
-#[must_use]
-pub fn pause(seconds: u64) -> Duration {
-    Duration::from_secs(seconds).min(PAUSE_MAX)
-}
-
 const NOT_ALLOWED: &str = "Only public addresses may be contacted: check the endpoint's spelling, or ask the operator.";
-
-/// Sends a request, and reads the whole answer, 1 MiB at most.
-///
-/// # Errors
-/// When no answer came.
-pub async fn fetch(client: &Client, mut request: Request, timeout: Duration) -> Result<Answer, reqwest::Error> {
-    *request.timeout_mut() = Some(timeout);
-    let mut response = client.execute(request).await?;
-    let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() < ANSWER_MAX => body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_MAX - body.len())]),
-            Ok(_) => break,
-            // A refusal is one without its words as well; what was taken has to be said in whole.
-            Err(_) if status >= 400 => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Answer { status, headers, body: body.into() })
-}
 
 /// A header's value that must not be shown.
 ///

@@ -5,7 +5,7 @@
 //!
 //! Sources: the vendor's OpenAPI document, documentation.mailgun.com "Sending messages" and "Errors".
 
-use std::{sync::Arc, time::Duration as StdDuration};
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header};
@@ -13,10 +13,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
-    api::{self, ApiServer, Judgement, Vendor},
-    http::{Call, Reply, pause},
+    Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Vendor},
+    http::{Call, Reply},
     structured,
+    verdict::{Judge, NotTaken, Word},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
@@ -178,37 +179,42 @@ impl Vendor for Sending {
         let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"));
         self.with_credentials(Call::post(path, content_type.unwrap_or(HeaderValue::from_static("multipart/form-data")), body.into()))
     }
-
-    fn judge(&self, reply: &Reply<'_>, _items: &[Item]) -> Judgement {
-        let failed = |failure| Judgement::All(Outcome::ServerFailed(failure));
-        let for_person = |reason, to_do| failed(reply.fail(reason, to_do).for_person());
-        let wait = try_again_after(reply.words());
-        Judgement::All(match reply.status() {
-            200 => reply.accepted(reply.text("/id")),
-            _ if reply.mentions("for test purposes only") => {
-                return for_person(Reason::SandboxOnly, "Use a domain of your own, and upgrade the account.");
-            }
-            400 | 401 | 402 | 403 | 429 if reply.mentions("limit exceeded") || reply.mentions("limit reached") => {
-                Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Wait, or raise the limit at Mailgun.").after(wait))
-            }
-            400 | 403 if reply.mentions("'from'") || reply.mentions("unverified") => {
-                return for_person(Reason::SenderRefused, "Verify the domain at Mailgun, and send from it.");
-            }
-            400 if reply.mentions("'to'") || reply.mentions("recipient") || reply.mentions("address") => Outcome::rejected(reply.kept()),
-            400 if reply.mentions("too big") || reply.mentions("too large") => Outcome::rejected(reply.kept()),
-            404 => return for_person(Reason::NotFoundAtVendor, "Check domain and region: a domain is in US or in EU."),
-            429 => Outcome::ServerFailed(
-                reply.fail(Reason::Throttled, "Lower limits.rates or limits.connections.").after(reply.retry_after().or(wait)),
-            ),
-            _ => api::usual(reply, "a role that may send").unwrap_or_else(|| api::unforeseen(reply)),
-        })
-    }
 }
 
-/// `try again after 120 seconds`.
-fn try_again_after(words: &str) -> Option<StdDuration> {
-    let (_, rest) = words.split_once("try again after ")?;
-    rest.split(' ').next()?.parse().ok().map(pause)
+impl Judge for Sending {
+    const PERMISSION: &'static str = "a role that may send";
+
+    fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
+        reply.taken_as("/id").map(Word::Together)
+    }
+
+    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+        match reply.status() {
+            _ if reply.mentions("for test purposes only") => {
+                reply.failed_for_person(Reason::SandboxOnly, "Use a domain of your own, and upgrade the account.")
+            }
+            400 | 401 | 402 | 403 | 429 if reply.mentions_any(&["limit exceeded", "limit reached"]) => {
+                reply.failed(Reason::QuotaExceeded, "Wait, or raise the limit at Mailgun.")
+            }
+            // The domain is the server's own, whoever sends.
+            400 | 403 if reply.mentions_any(&["unverified", "not verified"]) => {
+                reply.failed_for_person(Reason::SenderRefused, "Verify the domain at Mailgun, and send from it.")
+            }
+            400 | 403 if reply.mentions_any(&["'from'", "from parameter", "from address", "reply-to", "sender"]) => {
+                Some(reply.refuse_sender("Correct the campaign's from.address and replyTo; the address must be one of Mailgun's domain."))
+            }
+            400 if reply.mentions("'to'") || reply.words().starts_with("to parameter") || reply.names_recipient(asked) => {
+                Some(reply.refuse(Scope::Recipient))
+            }
+            400 if reply.mentions_any(&["too big", "too large"]) => Some(reply.refuse(Scope::Message)),
+            404 => reply.failed_for_person(Reason::NotFoundAtVendor, "Check domain and region: a domain is in US or in EU."),
+            _ => None,
+        }
+    }
+
+    fn is_own_error(&self, reply: &Reply<'_>) -> bool {
+        reply.json["message"].is_string() && reply.json.get("id").is_none()
+    }
 }
 
 /// A form with a file (RFC 7578): its boundary, which nothing in it contains, and its bytes.

@@ -6,6 +6,7 @@
 mod api;
 mod envelope;
 pub mod http;
+mod literal;
 mod place;
 mod quote;
 mod refusal;
@@ -13,6 +14,7 @@ pub mod replies;
 mod single;
 mod structured;
 mod token;
+mod verdict;
 
 pub use api::unique;
 pub use quote::stable;
@@ -113,10 +115,12 @@ impl Failure {
         self.reason == Reason::TooManyConnections
     }
 
-    /// Whether the server is well and only takes no more for now: it rests, and is not held for broken.
+    /// Whether the server is well and only takes no more for now, by its reason or since it says when to come again: it rests,
+    /// and is not held for broken.
     #[must_use]
     pub fn is_pause(&self) -> bool {
         matches!(self.reason, Reason::Throttled | Reason::TooManyConnections | Reason::QuotaExceeded)
+            || self.retry_after.is_some() && !self.needs_person
     }
 }
 

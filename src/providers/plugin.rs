@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Failure, Outcome, Outgoing, Probed, Provider, Quota, SecretUse, Server, ServerType, TypeInfo,
-    api::{self, ApiServer, Judgement, Vendor},
+    Context, Failure, Outgoing, Probed, Provider, Quota, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Vendor},
     http::{Call, Endpoint, Reply, own_client, pause},
     structured,
+    verdict::{Judge, NotTaken, Said, Taken, Word},
 };
 use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern};
 
@@ -123,7 +124,6 @@ struct Sending {
 
 /// A message as the contract has it.
 pub struct Item {
-    id: String,
     message: Value,
     size: usize,
 }
@@ -206,13 +206,13 @@ impl Vendor for Sending {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
-        let (id, content) = (message.token.to_string(), STANDARD.encode(&message.content));
+        let content = STANDARD.encode(&message.content);
         let size = content.len() + 1024;
         let value = json!({
-            "id": id, "mailFrom": &*message.mail_from, "recipient": &*message.recipient, "content": content,
+            "id": message.token.to_string(), "mailFrom": &*message.mail_from, "recipient": &*message.recipient, "content": content,
             "campaign": message.run.campaign, "run": message.run.run, "messageId": structured::message_id(&message.content),
         });
-        Ok(Item { id, message: value, size })
+        Ok(Item { message: value, size })
     }
 
     fn call(&self, items: &[Item]) -> Call {
@@ -220,27 +220,44 @@ impl Vendor for Sending {
         let key = HeaderValue::from_str(&api::unique()).unwrap_or(HeaderValue::from_static("none"));
         self.call("deliver", json!({"messages": messages, "dryRun": false})).with(HeaderName::from_static("idempotency-key"), key)
     }
+}
 
-    fn judge(&self, reply: &Reply<'_>, items: &[Item]) -> Judgement {
-        if reply.status() != 200 {
-            return Judgement::All(api::usual(reply, "what it asks for").unwrap_or_else(|| api::unforeseen(reply)));
-        }
-        let none = Vec::new();
-        let said = reply.json["outcomes"].as_array().unwrap_or(&none);
-        let outcome = |item: &Item| {
-            // Named once, or not at all.
-            let mut named = said.iter().filter(|one| one["id"].as_str() == Some(&item.id));
-            let one = named.next().filter(|_| named.next().is_none())?;
-            let text = || format!("200 {}", reply.shown(one["reply"].as_str().unwrap_or_default())).trim_end().to_owned();
+impl Judge for Sending {
+    const PERMISSION: &'static str = "what it asks for";
+
+    fn taken(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<Word> {
+        let said = reply.json["outcomes"].as_array().filter(|said| said.len() == asked.len())?;
+        let one = |message: &Outgoing| {
+            let id = message.token.to_string();
+            // As many as were asked for, so none is named twice when each is there.
+            let one = said.iter().find(|one| one["id"].as_str() == Some(&id))?;
+            let words = one["reply"].as_str().unwrap_or_default();
+            let kept = || format!("{} {}", reply.status(), reply.shown(words)).trim_end().to_owned();
             Some(match one["outcome"].as_str()? {
-                "accepted" => Outcome::Accepted { reply: text() },
-                "rejected" => Outcome::rejected(text()),
-                "deferred" => Outcome::deferred(text(), pause_of(one)),
-                "failed" => Outcome::ServerFailed(failure(&one["failure"], reply)),
-                "unknown" => Outcome::Unknown(failure(&one["failure"], reply)),
+                "accepted" => Said::Taken(Taken::answered(reply, one["id"].as_str(), message, words)?),
+                "rejected" => Said::NotTaken(NotTaken::Refused(Refusal::permanent(Scope::Recipient, kept()))),
+                "deferred" => Said::NotTaken(NotTaken::Refused(Refusal::transient(Scope::Recipient, kept()).after(pause_of(one)))),
+                "failed" => Said::NotTaken(match failure(&one["failure"], reply) {
+                    // The campaign's address, and not the server.
+                    cause if cause.reason == Reason::SenderRefused => {
+                        let words = reply.shown(one["failure"]["message"].as_str().unwrap_or_default());
+                        let kept = format!("{} {words}", reply.status());
+                        NotTaken::Refused(Refusal::permanent(Scope::Sender, kept).because(cause))
+                    }
+                    failure => NotTaken::Failed(failure),
+                }),
+                "unknown" => Said::Unknown(failure(&one["failure"], reply)),
                 _ => return None,
             })
         };
-        Judgement::Each(items.iter().filter_map(outcome).collect())
+        asked.iter().map(one).collect::<Option<Vec<Said>>>().map(Word::Each)
+    }
+
+    fn refused(&self, _reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<NotTaken> {
+        None
+    }
+
+    fn is_own_error(&self, reply: &Reply<'_>) -> bool {
+        reply.json["error"]["message"].is_string() || reply.json["error"].is_string()
     }
 }

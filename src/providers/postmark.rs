@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
-    api::{self, ApiServer, Judgement, Vendor},
+    Context, Failure, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     structured::{Attachment, Structured},
+    verdict::{self, Judge, NotTaken, Said, Taken, Word},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
@@ -100,26 +101,39 @@ impl Sending {
             .with(header::ACCEPT, HeaderValue::from_static("application/json"))
     }
 
-    /// What one message's answer means.
-    fn outcome(code: u64, words: &str, id: Option<String>, reply: &Reply<'_>) -> Outcome {
-        let kept = || format!("{code} {}", reply.shown(words));
-        let failed = |reason, to_do: &str| reply.fail_with(reason, &format!("the vendor answered `{code} {}`", reply.stable(words)), to_do);
-        let for_person = |reason, to_do: &str| Outcome::ServerFailed(failed(reason, to_do).for_person());
+    /// Why one message was not taken, by Postmark's code and words.
+    fn not_taken(code: u64, words: &str, reply: &Reply<'_>, asked: &[Outgoing]) -> NotTaken {
+        let kept = format!("{code} {}", reply.shown(words));
+        let failure = |reason, to_do: &str| reply.fail_saying(&kept, reason, to_do);
+        let failed = |reason, to_do: &str| NotTaken::Failed(failure(reason, to_do));
+        let for_person = |reason, to_do: &str| NotTaken::Failed(failure(reason, to_do).for_person());
+        let refused = |scope| NotTaken::Refused(Refusal::permanent(scope, kept.clone()));
+        let sender = |to_do: &str| {
+            let cause = failure(Reason::SenderRefused, to_do).for_person();
+            NotTaken::Refused(Refusal::permanent(Scope::Sender, kept.clone()).because(cause))
+        };
         match code {
-            0 => reply.accepted(id),
             10 => for_person(Reason::AuthenticationFailed, "Put serverToken in the Secret right; it may have been revoked."),
-            100 => Outcome::ServerFailed(failed(Reason::ServiceNotAvailable, "It is tried again; look at Postmark's status page.")),
-            300 if words.contains("'From'") => for_person(Reason::SenderRefused, "Correct the campaign's from.address."),
-            300 | 403 | 406 | 409 => Outcome::rejected(kept()),
-            400..=402 => for_person(Reason::SenderRefused, "Verify the From address or its domain in Postmark (Sender Signatures)."),
-            405 => Outcome::ServerFailed(failed(Reason::QuotaExceeded, "Buy credits, or wait for the next month.")),
+            100 => failed(Reason::ServiceNotAvailable, "It is tried again; look at Postmark's status page."),
+            300 if words.contains("'From'") => sender("Correct the campaign's from.address."),
+            300 if words.contains("'ReplyTo'") => sender("Correct the campaign's replyTo."),
+            300 if words.contains("'To'") => refused(Scope::Recipient),
+            400 | 401 => sender("Verify the From address or its domain in Postmark (Sender Signatures)."),
+            405 => failed(Reason::QuotaExceeded, "Buy credits, or wait for the next month."),
+            406 => refused(Scope::Recipient),
+            411 => refused(Scope::Message),
             412 => for_person(Reason::SandboxOnly, "The account waits for approval, and reaches only its own domain: ask Postmark for it."),
             413 => for_person(Reason::AccountSuspended, "Ask Postmark why the account may not send."),
-            429 => Outcome::ServerFailed(failed(Reason::Throttled, "Lower limits.rates or limits.connections.").after(reply.retry_after())),
+            429 => failed(Reason::Throttled, "Lower limits.rates or limits.connections."),
             1220..=1240 => for_person(Reason::NotFoundAtVendor, "Correct messageStream."),
-            _ => Outcome::ServerFailed(failed(Reason::SendFailed, "Mend what it says; messages go to other servers meanwhile.")),
+            _ => verdict::known(reply, words, &kept, asked).unwrap_or_else(|| verdict::unclear(reply, words, kept.clone())),
         }
     }
+}
+
+/// Code and words of an answer in Postmark's form.
+fn code_of(answer: &Value) -> Option<(u64, &str)> {
+    Some((answer.get("ErrorCode")?.as_u64()?, answer.get("Message").and_then(Value::as_str).unwrap_or_default()))
 }
 
 fn attachment(file: &Attachment) -> Value {
@@ -213,19 +227,35 @@ impl Vendor for Sending {
         };
         self.with_credentials(call)
     }
+}
 
-    fn judge(&self, reply: &Reply<'_>, items: &[Item]) -> Judgement {
-        let one = |answer: &Value| {
-            let code = answer.get("ErrorCode")?.as_u64()?;
-            let words = answer.get("Message").and_then(Value::as_str).unwrap_or_default();
-            Some(Self::outcome(code, words, answer.get("MessageID").and_then(Value::as_str).map(str::to_owned), reply))
+impl Judge for Sending {
+    const PERMISSION: &'static str = "the right to send";
+
+    fn taken(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<Word> {
+        let said = |answer: &Value, message: &[Outgoing]| match code_of(answer)? {
+            (0, _) => Taken::named(reply.status(), answer.get("MessageID")?.as_str()?).map(Said::Taken),
+            (code, words) => Some(Said::NotTaken(Self::not_taken(code, words, reply, message))),
         };
-        match (reply.status(), &reply.json) {
-            (200, Value::Array(answers)) => Judgement::Each(answers.iter().filter_map(one).collect()),
-            (413, _) if items.len() > 1 => Judgement::Singly,
-            (200 | 422, answer) => one(answer).map_or_else(|| Judgement::All(api::unforeseen(reply)), Judgement::All),
-            _ => Judgement::All(api::usual(reply, "the right to send").unwrap_or_else(|| api::unforeseen(reply))),
-        }
+        let said: Option<Vec<Said>> = match (&reply.json, asked) {
+            (Value::Array(answers), _) if answers.len() == asked.len() => {
+                answers.iter().zip(asked.chunks(1)).map(|(answer, message)| said(answer, message)).collect()
+            }
+            (answer @ Value::Object(_), [_]) => said(answer, asked).map(|one| vec![one]),
+            _ => None,
+        };
+        said.map(Word::Each)
+    }
+
+    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+        let (code, words) = code_of(&reply.json).filter(|(code, _)| *code != 0)?;
+        // What no code tells, the status may.
+        let not_taken = Self::not_taken(code, words, reply, asked);
+        Some(not_taken).filter(|found| reply.status() == 422 || !matches!(found, NotTaken::Refused(refusal) if refusal.scope == Scope::Unclear))
+    }
+
+    fn is_own_error(&self, reply: &Reply<'_>) -> bool {
+        code_of(&reply.json).is_some_and(|(code, _)| code != 0) && reply.json["Message"].is_string()
     }
 }
 

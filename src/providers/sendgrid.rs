@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
-    api::{self, ApiServer, Judgement, Vendor},
+    Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     structured::{Attachment, Mailbox, Structured},
+    verdict::{Judge, NotTaken, Taken, Word},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
@@ -255,30 +256,48 @@ impl Vendor for Sending {
         body["personalizations"] = items.iter().map(|item| item.own.clone()).collect();
         self.with_credentials(Call::post_json("v3/mail/send", &body))
     }
+}
 
-    fn judge(&self, reply: &Reply<'_>, items: &[Item]) -> Judgement {
-        if matches!(reply.status(), 200 | 202) {
-            return Judgement::All(reply.accepted(reply.header("x-message-id").map(str::to_owned)));
+impl Judge for Sending {
+    const PERMISSION: &'static str = "the permission Mail Send";
+
+    fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
+        if reply.json.get("errors").is_some() {
+            return None;
         }
-        let field = reply.text("/errors/0/field").unwrap_or_default();
-        let is_sender = field.starts_with("from") || reply.mentions("sender identity");
-        let failed = |failure| Judgement::All(Outcome::ServerFailed(failure));
+        // One name for all; the OpenAPI document has a 202 without any.
+        let named = reply.header("x-message-id").and_then(|id| Taken::named(reply.status(), id));
+        named.or_else(|| Taken::bare(reply)).map(Word::Together)
+    }
+
+    fn refused(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<NotTaken> {
+        if !matches!(reply.status(), 400 | 403) {
+            return None;
+        }
+        let errors = reply.json["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let fields: Vec<&str> = errors.iter().filter_map(|error| error["field"].as_str()).collect();
+        let is_about = |names: &[&str]| fields.iter().any(|field| names.iter().any(|name| field.starts_with(name)));
+        if is_about(&["from"]) || reply.mentions("sender identity") {
+            return Some(reply.refuse_sender("Verify the From address or its domain in SendGrid (Sender Authentication)."));
+        }
+        if is_about(&["reply_to"]) {
+            return Some(reply.refuse_sender("Correct the campaign's replyTo."));
+        }
+        if reply.mentions("subuser") {
+            return reply.failed_for_person(Reason::NotFoundAtVendor, "Correct subuser.");
+        }
+        if is_about(&["ip_pool"]) {
+            return reply.failed_for_person(Reason::NotFoundAtVendor, "Correct ipPool.");
+        }
+        let is_recipient = fields.iter().any(|field| field.starts_with("personalizations") && field.contains(".to"));
         match reply.status() {
-            400 | 403 if is_sender => failed(
-                reply
-                    .fail(Reason::SenderRefused, "Verify the From address or its domain in SendGrid (Sender Authentication).")
-                    .for_person(),
-            ),
-            400 if reply.mentions("subuser") => failed(reply.fail(Reason::NotFoundAtVendor, "Correct subuser.").for_person()),
-            400 if items.len() > 1 => Judgement::Singly,
-            400 if field.starts_with("personalizations")
-                || field.starts_with("content")
-                || field.starts_with("attachments")
-                || field.starts_with("subject") =>
-            {
-                Judgement::All(Outcome::rejected(reply.kept()))
-            }
-            _ => Judgement::All(api::usual(reply, "the permission Mail Send").unwrap_or_else(|| api::unforeseen(reply))),
+            400 if is_recipient => Some(reply.refuse(Scope::Recipient)),
+            400 if is_about(&["personalizations.", "content", "attachments", "subject", "headers"]) => Some(reply.refuse(Scope::Message)),
+            _ => None,
         }
+    }
+
+    fn is_own_error(&self, reply: &Reply<'_>) -> bool {
+        reply.json["errors"][0]["message"].is_string()
     }
 }

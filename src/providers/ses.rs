@@ -27,10 +27,11 @@ use tokio::sync::OnceCell;
 
 use self::sdk::{Chain, Way};
 use super::{
-    BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, api,
-    http::{Endpoint, Purpose, accepted},
+    BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo, api,
+    http::{Endpoint, Purpose},
     single::{Single, SingleServer},
     structured,
+    verdict::{self, Said, Taken, Verdict},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern, secret::SecretValue};
 
@@ -173,7 +174,7 @@ impl Sending {
     }
 
     async fn send_message(&self, message: &Outgoing) -> Outcome {
-        let unfit = |what: String| Outcome::rejected(format!("550 5.6.0 not sent: {what}"));
+        let unfit = |what: String| Refusal::permanent(Scope::Message, format!("550 5.6.0 not sent: {what}")).into();
         let raw = match RawMessage::builder().data(Blob::new(&message.content[..])).build() {
             Ok(raw) => raw,
             Err(error) => return unfit(error.to_string()),
@@ -198,9 +199,24 @@ impl Sending {
             .send()
             .await;
         match sent {
-            Ok(output) => accepted(200, output.message_id()),
+            Ok(output) => output.message_id().and_then(|id| Taken::named(200, id)).map_or_else(
+                || {
+                    let failure = self.endpoint.place.sending(Reason::ProtocolError, answer::NOT_OURS, answer::BETWEEN);
+                    Outcome::Unknown(failure)
+                },
+                |taken| Said::Taken(taken).into(),
+            ),
             Err(error) => match sdk::answer(error, &self.endpoint, Purpose::Delivery) {
-                Ok(answer) => answer::of_message(&self.endpoint.read(&answer, Purpose::Delivery, answer::SAID), &message.recipient),
+                Ok(answer) => {
+                    let reply = self.endpoint.read(&answer, Purpose::Delivery, answer::SAID);
+                    let answers = answer::Answers { allow_sandbox: self.spec.allow_sandbox == Some(true) };
+                    match verdict::judge(&answers, &reply, std::slice::from_ref(message), false) {
+                        Verdict::All(outcome) => outcome,
+                        Verdict::Each(_) | Verdict::Singly => {
+                            Outcome::Unknown(reply.fail_with(Reason::ProtocolError, answer::NOT_OURS, answer::BETWEEN))
+                        }
+                    }
+                }
                 Err(no_answer) if no_answer.may_have_arrived => Outcome::Unknown(no_answer.failure),
                 Err(no_answer) => Outcome::ServerFailed(answer::of_region(no_answer.failure, &self.endpoint.place)),
             },

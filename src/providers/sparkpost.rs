@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Failure, Outcome, Outgoing, Probed, Provider, Quota, SecretUse, Server, ServerType, TypeInfo,
-    api::{self, ApiServer, Judgement, Vendor},
+    Context, Failure, Outgoing, Probed, Provider, Quota, Scope, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     structured,
+    verdict::{Judge, NotTaken, Said, Word},
 };
 use crate::resources::{Duration, LocalRef, Rate, Reason, pattern};
 
@@ -161,28 +162,51 @@ impl Vendor for Sending {
             .with(header::AUTHORIZATION, self.authorization.clone())
             .with_some(HeaderName::from_static("x-msys-subaccount"), self.spec.subaccount.map(HeaderValue::from))
     }
+}
 
-    fn judge(&self, reply: &Reply<'_>, _items: &[Value]) -> Judgement {
-        let for_person = |reason, to_do| Outcome::ServerFailed(reply.fail(reason, to_do).for_person());
+impl Judge for Sending {
+    const PERMISSION: &'static str = "Transmissions: Read/Write";
+
+    fn taken(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<Word> {
+        let count = |name: &str| reply.json["results"][name].as_u64();
+        let named = reply.taken_as("/results/id")?;
+        let one = u64::try_from(asked.len()).ok();
+        match (count("total_accepted_recipients"), count("total_rejected_recipients")) {
+            (accepted, Some(0)) if accepted == one => Some(Word::Together(named)),
+            (Some(0), rejected) if rejected == one => Some(Word::Each(vec![Said::NotTaken(reply.refuse(Scope::Recipient))])),
+            _ => None,
+        }
+    }
+
+    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
         let code = reply.text("/errors/0/code").unwrap_or_default();
-        let accepted = reply.json.pointer("/results/total_accepted_recipients").and_then(Value::as_u64);
-        Judgement::All(match (reply.status(), code.as_str()) {
-            (200, _) if accepted == Some(0) => Outcome::rejected(reply.kept()),
-            (200, _) => reply.accepted(reply.text("/results/id")),
+        match (reply.status(), code.as_str()) {
             (420, _) | (_, "2101" | "2102") => {
-                Outcome::ServerFailed(reply.fail(Reason::QuotaExceeded, "Wait for the next day or hour, or raise the limit at SparkPost."))
+                reply.failed(Reason::QuotaExceeded, "Wait for the next day or hour, or raise the limit at SparkPost.")
             }
             (400 | 403 | 422, "7001" | "7002") => {
-                for_person(Reason::SenderRefused, "Set up and verify the From address's domain at SparkPost (Sending Domains).")
+                Some(reply.refuse_sender("Set up and verify the From address's domain at SparkPost (Sending Domains)."))
             }
-            (400 | 422, "5001" | "5002") => Outcome::rejected(reply.kept()),
-            (400 | 403 | 422, _) if reply.mentions("suppress") || reply.mentions("recipient") => Outcome::rejected(reply.kept()),
-            (400 | 403 | 422, _) if reply.mentions("subaccount") => for_person(Reason::NotFoundAtVendor, "Correct subaccount."),
-            (400 | 422, _) if reply.mentions("ip_pool") || reply.mentions("ip pool") => {
-                for_person(Reason::NotFoundAtVendor, "Correct ipPool.")
+            (400 | 403 | 422, _) if reply.mentions("sending domain") => {
+                Some(reply.refuse_sender("Set up and verify the From address's domain at SparkPost (Sending Domains)."))
             }
-            (400 | 422, "1300" | "1902") if reply.mentions("email_rfc822") || reply.mentions("content") => Outcome::rejected(reply.kept()),
-            _ => api::usual(reply, "Transmissions: Read/Write").unwrap_or_else(|| api::unforeseen(reply)),
-        })
+            (400 | 403 | 422, _) if reply.mentions("subaccount") => {
+                reply.failed_for_person(Reason::NotFoundAtVendor, "Correct subaccount.")
+            }
+            (400 | 422, _) if reply.mentions_any(&["ip_pool", "ip pool"]) => {
+                reply.failed_for_person(Reason::NotFoundAtVendor, "Correct ipPool.")
+            }
+            (400 | 403 | 422, _)
+                if reply.mentions_any(&["suppress", "recipient address", "invalid recipient"]) || reply.names_recipient(asked) =>
+            {
+                Some(reply.refuse(Scope::Recipient))
+            }
+            (400 | 422, "1300" | "1902") if reply.mentions_any(&["email_rfc822", "content"]) => Some(reply.refuse(Scope::Message)),
+            _ => None,
+        }
+    }
+
+    fn is_own_error(&self, reply: &Reply<'_>) -> bool {
+        reply.json["errors"][0]["message"].is_string()
     }
 }

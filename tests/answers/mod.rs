@@ -3,11 +3,12 @@
 //! The same tables are printed in docs/providers.md.
 
 mod batches;
+mod matrix;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use mailfleet::{
-    providers::{Context, Failure, Outcome, Outgoing, Provider as _, ProviderSpec, RunLabel},
+    providers::{Context, Failure, Outcome, Outgoing, Provider as _, ProviderSpec, RunLabel, Server},
     resources::secret::SecretValue,
 };
 use serde::Deserialize;
@@ -183,22 +184,28 @@ fn failure_of(row: &Row, failure: &Failure) -> Vec<String> {
     wrong
 }
 
-async fn play(kind: &str, table: &Table, row: &Row, is_probe: bool) -> Vec<String> {
-    let port = serve(row.clone()).await;
+/// A server of a type at a port on loopback.
+fn provider_of(kind: &str, fields: &BTreeMap<String, Value>, port: u16, timeout: &str) -> Arc<dyn Server> {
     let mut spec = serde_json::Map::new();
-    spec.extend(table.spec.clone());
+    spec.extend(fields.clone());
     let address = if kind == "plugin" { "url" } else { "endpoint" };
     spec.insert(address.to_owned(), format!("http://127.0.0.1:{port}").into());
     if kind == "gmail" {
         spec.insert("tokenUrl".to_owned(), format!("http://127.0.0.1:{port}/token").into());
     }
     spec.entry("secretRef").or_insert_with(|| serde_json::json!({"name": "key"}));
+    spec.entry("timeout").or_insert_with(|| timeout.into());
     let mut object = serde_json::Map::new();
     object.insert(kind.to_owned(), spec.into());
     let provider: ProviderSpec = serde_json::from_value(object.into()).expect("a spec");
     let secrets = provider.secrets().into_iter().map(|needed| (needed.key, SecretValue::new(SECRET))).collect();
     let context = Context { secrets, connect_timeout: Duration::from_secs(5), ..Context::new("shop/server") };
-    let server = provider.build(context).unwrap_or_else(|failure| panic!("{kind}: {failure}"));
+    provider.build(context).unwrap_or_else(|failure| panic!("{kind}: {failure}"))
+}
+
+async fn play(kind: &str, table: &Table, row: &Row, is_probe: bool) -> Vec<String> {
+    let port = serve(row.clone()).await;
+    let server = provider_of(kind, &table.spec, port, "60s");
     if is_probe {
         return match server.probe().await {
             Some(Ok(_)) if row.outcome == "Good" => Vec::new(),

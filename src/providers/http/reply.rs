@@ -2,20 +2,24 @@
 
 use std::{cell::OnceCell, time::Duration};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Answer, Endpoint, Purpose, pause};
 use crate::{
-    providers::{Failure, Outcome, quote},
+    providers::{
+        Failure, Outgoing, quote,
+        refusal::{Refusal, Scope},
+        verdict::{NotTaken, Taken},
+    },
     resources::Reason,
 };
 
-/// A message that was taken by an answer of this status, with the vendor's name for it.
-#[must_use]
-pub fn accepted(status: u16, id: Option<&str>) -> Outcome {
-    let id: String = id.map(|id| quote::readable(id).take(200).collect()).unwrap_or_default();
-    Outcome::Accepted { reply: format!("{status} {}", if id.is_empty() { "accepted" } else { &id }) }
-}
+/// Headers that tell when a limit opens again, beside `Retry-After`: of SendGrid and Mailgun, of Brevo, of the IETF's drafts, and
+/// of services written in .NET.
+const RESETS: &[&str] = &["x-ratelimit-reset", "x-sib-ratelimit-reset", "ratelimit-reset", "x-rate-limit-reset"];
+/// Headers with a pause in milliseconds: of AWS, and of others.
+const MILLIS: &[&str] = &["x-amz-retry-after", "retry-after-ms"];
 
 /// An answer, ready to be judged.
 #[derive(Debug)]
@@ -75,6 +79,31 @@ impl<'a> Reply<'a> {
         self.words().to_ascii_lowercase().contains(&words.to_ascii_lowercase())
     }
 
+    /// Whether they hold one of these.
+    #[must_use]
+    pub fn mentions_any(&self, words: &[&str]) -> bool {
+        words.iter().any(|words| self.mentions(words))
+    }
+
+    /// Whether they name the recipient, who is the only one that was asked for and not the sender as well.
+    #[must_use]
+    pub fn names_recipient(&self, asked: &[Outgoing]) -> bool {
+        let [only] = asked else { return false };
+        let (words, address) = (self.words().to_lowercase(), only.recipient.to_lowercase());
+        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '+' | '@');
+        let is_alone = |at: usize| {
+            let (before, after) = (&words[..at], &words[at + address.len()..]);
+            let mut after = after.chars();
+            // A full stop ends a sentence, or goes on with a name.
+            let goes_on = match after.next() {
+                Some('.') => after.next().is_some_and(is_part),
+                next => next.is_some_and(is_part),
+            };
+            !goes_on && !before.ends_with(|c: char| is_part(c) || c == '.')
+        };
+        !only.recipient.eq_ignore_ascii_case(&only.mail_from) && words.match_indices(&address).any(|(at, _)| is_alone(at))
+    }
+
     /// Status and words, as the ledger keeps them: `422 Inactive recipient`.
     #[must_use]
     pub fn kept(&self) -> String {
@@ -86,24 +115,79 @@ impl<'a> Reply<'a> {
         format!("{} {words}", self.status())
     }
 
-    /// A message that was taken, with the vendor's name for it.
+    /// Whether the body is all that was to come.
     #[must_use]
-    pub fn accepted(&self, id: Option<String>) -> Outcome {
-        accepted(self.status(), id.as_deref())
+    pub fn is_whole(&self) -> bool {
+        self.answer.is_whole
     }
 
-    /// How long the vendor asks us to wait (RFC 9110, 10.2.3), a day at most; dates are not read.
+    /// Whether there is no body.
     #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.header("retry-after")?.trim().parse().ok().map(pause)
+    pub fn is_empty(&self) -> bool {
+        self.answer.body.is_empty()
+    }
+
+    /// A message that was taken under the vendor's name for it, which is a text in the body at this JSON pointer; none where that
+    /// is missing.
+    #[must_use]
+    pub fn taken_as(&self, pointer: &str) -> Option<Taken> {
+        Taken::named(self.status(), self.json.pointer(pointer)?.as_str()?)
+    }
+
+    /// The message is refused.
+    #[must_use]
+    pub fn refuse(&self, scope: Scope) -> NotTaken {
+        NotTaken::Refused(Refusal::permanent(scope, self.kept()))
+    }
+
+    /// The From address, or what else the campaign says of its sender, is refused.
+    #[must_use]
+    pub fn refuse_sender(&self, to_do: &str) -> NotTaken {
+        let cause = self.fail(Reason::SenderRefused, to_do).for_person();
+        NotTaken::Refused(Refusal::permanent(Scope::Sender, self.kept()).because(cause))
+    }
+
+    /// The content is refused.
+    #[must_use]
+    pub fn refuse_content(&self, to_do: &str) -> NotTaken {
+        let cause = self.fail(Reason::ContentRefused, to_do);
+        NotTaken::Refused(Refusal::permanent(Scope::Content, self.kept()).because(cause))
+    }
+
+    /// The server failed, and it may fix itself.
+    #[must_use]
+    pub fn failed(&self, reason: Reason, to_do: &str) -> Option<NotTaken> {
+        Some(NotTaken::Failed(self.fail(reason, to_do)))
+    }
+
+    /// The server failed, and only a person can fix it.
+    #[must_use]
+    pub fn failed_for_person(&self, reason: Reason, to_do: &str) -> Option<NotTaken> {
+        Some(NotTaken::Failed(self.fail(reason, to_do).for_person()))
+    }
+
+    /// How long the vendor asks us to wait, by a header or in its words; a day at most.
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
+        let now = Timestamp::now();
+        let asked = self.header("retry-after").and_then(|value| pause::of_retry_after(value, now));
+        let asked = asked.or_else(|| MILLIS.iter().find_map(|name| pause::of_millis(self.header(name)?)));
+        // Vendors tell it with every answer: it is meant where a limit is the cause.
+        let reset = || RESETS.iter().find_map(|name| pause::of_reset(self.header(name)?, now)).filter(|_| self.status() != 503);
+        asked.or_else(|| pause::in_words(self.words(), now)).or_else(reset)
     }
 
     /// A failure of the server, with the vendor's words and what to do.
     #[must_use]
     pub fn fail(&self, reason: Reason, to_do: &str) -> Failure {
-        let what = format!("the vendor answered `{}`", quote::stable(&self.kept()));
-        let failure = self.fail_with(reason, &what, to_do);
-        if failure.is_pause() { failure.after(self.retry_after()) } else { failure }
+        self.fail_saying(&self.kept(), reason, to_do)
+    }
+
+    /// The same with one of several words of the vendor.
+    #[must_use]
+    pub fn fail_saying(&self, said: &str, reason: Reason, to_do: &str) -> Failure {
+        let failure = self.fail_with(reason, &format!("the vendor answered `{}`", quote::stable(said)), to_do);
+        if failure.is_pause() || matches!(self.status(), 429 | 503) { failure.after(self.pause()) } else { failure }
     }
 
     /// The same with other words on what went wrong.
@@ -149,17 +233,5 @@ impl<'a> Reply<'a> {
             }
             _ => return None,
         })
-    }
-
-    /// What a status of 500 and above means for a message: the vendor's own refusal, or, from a gateway in between, nothing
-    /// that is certain.
-    #[must_use]
-    pub fn is_uncertain(&self) -> bool {
-        match self.status() {
-            503 => false,
-            500 => self.json.is_null(),
-            501..=599 => true,
-            _ => false,
-        }
     }
 }

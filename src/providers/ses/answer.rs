@@ -3,7 +3,12 @@
 use aws_sdk_sesv2::operation::get_account::GetAccountOutput;
 
 use crate::{
-    providers::{Failure, Outcome, Probed, Quota, api, http::Reply, place::Place},
+    providers::{
+        Failure, Outgoing, Probed, Quota, Scope, api,
+        http::Reply,
+        place::Place,
+        verdict::{Judge, NotTaken, Word},
+    },
     resources::{Duration, Rate, Reason},
 };
 
@@ -66,53 +71,82 @@ fn of_account_at_large(reply: &Reply<'_>, kind: &str, actions: &str) -> Option<F
     }
 }
 
+/// Of an answer that has not SES's form.
+pub const NOT_OURS: &str = "the answer is not SES's";
+/// What to do about it.
+pub const BETWEEN: &str = "Check endpoint; something may stand in between.";
+
 const CLOCK: &str = "The signature's time is wrong: set this machine's clock right.";
 
-/// What an answer to a message means.
-pub fn of_message(reply: &Reply<'_>, recipient: &str) -> Outcome {
-    let kind = kind(reply);
-    if let Some(failure) = of_account_at_large(reply, &kind, "ses:SendEmail and ses:SendRawEmail") {
-        return Outcome::ServerFailed(failure);
+/// What answers to messages mean.
+pub struct Answers {
+    /// Whether the account may be in the sandbox, which reaches verified recipients only.
+    pub allow_sandbox: bool,
+}
+
+impl Judge for Answers {
+    const PERMISSION: &'static str = "ses:SendEmail and ses:SendRawEmail";
+
+    fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
+        reply.taken_as("/MessageId").map(Word::Together)
     }
-    let for_person = |reason, to_do| Outcome::ServerFailed(reply.fail(reason, to_do).for_person());
-    match (reply.status(), kind.as_str()) {
-        // An answer that cannot be read. The message may be taken.
-        (200..=299, _) => Outcome::Unknown(reply.fail_with(
-            Reason::ProtocolError,
-            "the answer is not SES's",
-            "Check endpoint; something may stand in between.",
-        )),
-        (_, "MessageRejected" | "MessageRejectedException") if reply.mentions("not verified") || reply.mentions("authority") => {
+
+    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+        let kind = kind(reply);
+        if let Some(failure) = of_account_at_large(reply, &kind, Self::PERMISSION) {
+            return Some(NotTaken::Failed(failure));
+        }
+        match (reply.status(), kind.as_str()) {
+            (_, "MessageRejected" | "MessageRejectedException") => self.rejected(reply, asked),
+            (_, "MailFromDomainNotVerifiedException") => {
+                Some(reply.refuse_sender("Set the MX record of the custom MAIL FROM domain, or remove it from the identity."))
+            }
+            (404, _) => reply.failed_for_person(Reason::NotFoundAtVendor, "Check configurationSet, identityArn and region."),
+            (400, "BadRequestException" | "InvalidParameterValue" | "ValidationException") => {
+                // An address of which it does not say whose it is may be the sender's, and then it is everybody's fault.
+                if reply.names_recipient(asked) {
+                    Some(reply.refuse(Scope::Recipient))
+                } else if reply.mentions_any(&["header", "message length", "too long", "size"]) {
+                    Some(reply.refuse(Scope::Message))
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn is_own_error(&self, reply: &Reply<'_>) -> bool {
+        !kind(reply).is_empty() && reply.json.is_object()
+    }
+}
+
+impl Answers {
+    /// `MessageRejected`, which is said of the account, the sender, the recipient and the content alike.
+    fn rejected(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+        if reply.mentions("suspended") {
+            return reply.failed_for_person(Reason::AccountSuspended, "Ask AWS why the account may not send, in the console's Support Center.");
+        }
+        if reply.mentions_any(&["paused", "shut down"]) {
+            return reply.failed_for_person(Reason::SendingPaused, "Enable sending again for the account, in SES's console.");
+        }
+        if reply.mentions_any(&["not verified", "authority"]) {
             // The words name the identities that failed; in the sandbox that can be the recipient's.
-            if reply.mentions(&format!(" {recipient}")) {
-                for_person(
+            return match (reply.names_recipient(asked), self.allow_sandbox) {
+                (true, true) => Some(reply.refuse(Scope::Recipient)),
+                (true, false) => reply.failed_for_person(
                     Reason::SandboxOnly,
                     "The account is in the sandbox, and reaches verified addresses only: ask AWS for production access.",
-                )
-            } else {
-                for_person(Reason::SenderRefused, "Verify the From address or its domain in this region (SES's console, Identities).")
-            }
+                ),
+                (false, _) => {
+                    Some(reply.refuse_sender("Verify the From address or its domain in this region (SES's console, Identities)."))
+                }
+            };
         }
-        (_, "MessageRejected" | "MessageRejectedException") if reply.mentions("paused") || reply.mentions("shut down") => {
-            for_person(Reason::SendingPaused, "Enable sending again for the account, in SES's console.")
+        if reply.mentions_any(&["virus", "content", "illegal", "attachment"]) {
+            return Some(reply.refuse_content("Look at the campaign's content and files; other servers may take it."));
         }
-        (_, "MessageRejected" | "MessageRejectedException")
-            if ["virus", "content", "illegal", "attachment", "address"].iter().any(|word| reply.mentions(word)) =>
-        {
-            Outcome::rejected(reply.kept())
-        }
-        (_, "MailFromDomainNotVerifiedException") => {
-            for_person(Reason::SenderRefused, "Set the MX record of the custom MAIL FROM domain, or remove it from the identity.")
-        }
-        (404, _) => for_person(Reason::NotFoundAtVendor, "Check configurationSet, identityArn and region."),
-        (400, "BadRequestException" | "InvalidParameterValue" | "ValidationException")
-            if ["address", "domain", "local part", "header", "message length", "too long", "size"]
-                .iter()
-                .any(|word| reply.mentions(word)) =>
-        {
-            Outcome::rejected(reply.kept())
-        }
-        _ => api::usual(reply, "ses:SendEmail and ses:SendRawEmail").unwrap_or_else(|| api::unforeseen(reply)),
+        reply.names_recipient(asked).then(|| reply.refuse(Scope::Recipient))
     }
 }
 

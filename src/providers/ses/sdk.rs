@@ -52,8 +52,8 @@ impl HttpConnector for Way {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let way = self.clone();
         HttpConnectorFuture::new(async move {
-            let request = outgoing(request)?;
-            let answer = way.endpoint.send(request, way.purpose).await;
+            let (request, body) = outgoing(request)?;
+            let answer = way.endpoint.send(request, Some(body), way.purpose).await;
             answer.map_or_else(|no_answer| Err(ConnectorError::other(Box::new(Lost(no_answer)), None)), incoming)
         })
     }
@@ -75,21 +75,23 @@ impl HttpConnector for Link {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let (clients, timeout) = (self.clients.clone(), self.timeout);
         HttpConnectorFuture::new(async move {
-            let request = outgoing(request)?;
+            let (request, body) = outgoing(request)?;
             let client = clients.get(Egress::Everywhere, request.url()).map_err(|why| ConnectorError::user(why.into()))?;
             // As a failure of the network: the chain goes on to its next link.
-            let answer = fetch(&client, request, timeout).await.map_err(|error| ConnectorError::io(Box::new(error)))?;
+            let answer = fetch(&client, request, Some(body), timeout).await.map_err(|lost| ConnectorError::io(Box::new(lost.error)))?;
             incoming(answer)
         })
     }
 }
 
-fn outgoing(request: HttpRequest) -> Result<Request, ConnectorError> {
+/// The request without its body, and the body.
+fn outgoing(request: HttpRequest) -> Result<(Request, Bytes), ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(Box::new(error)))?;
     let (head, body) = request.into_parts();
     // All that is sent is in memory.
     let body = Bytes::copy_from_slice(body.bytes().unwrap_or_default());
-    Request::try_from(http::Request::from_parts(head, body)).map_err(|error| ConnectorError::user(Box::new(error)))
+    let request = Request::try_from(http::Request::from_parts(head, Bytes::new()));
+    Ok((request.map_err(|error| ConnectorError::user(Box::new(error)))?, body))
 }
 
 fn incoming(answer: Answer) -> Result<HttpResponse, ConnectorError> {
@@ -132,7 +134,7 @@ where
         let field = |(name, value): (&str, &str)| Some((HeaderName::try_from(name).ok()?, HeaderValue::from_str(value).ok()?));
         let headers: HeaderMap = raw.headers().iter().filter_map(field).collect();
         let body = Bytes::copy_from_slice(raw.body().bytes().unwrap_or_default());
-        return Ok(Answer { status: raw.status().as_u16(), headers, body });
+        return Ok(Answer { status: raw.status().as_u16(), headers, body, is_whole: true });
     }
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(inner) = cause {
