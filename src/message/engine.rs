@@ -105,7 +105,7 @@ fn format(out: &mut Output, state: &mut State<'_, '_>, value: &Value) -> Result<
     }
     let text = value.as_str().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed);
     let mut rest = &*text;
-    while let Some(at) = rest.find(['<', '>', '&', '"', '\'']) {
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'')) {
         let entity = match rest.as_bytes()[at] {
             b'<' => "&lt;",
             b'>' => "&gt;",
@@ -167,7 +167,10 @@ impl Compiler {
             return Err(Fault::new(path, message));
         }
         let fault = |error: &Error| Fault::new(path, told(error));
-        self.environment.add_template_owned(path.to_owned(), source.clone()).map_err(|error| fault(&error))?;
+        self.environment.add_template_owned(path.to_owned(), source.clone()).map_err(|error| {
+            let position = error.range().map_or(source.len(), |range| range.start);
+            Fault::new(path, format!("{}{}", told(&error), words::hint(&source, position)))
+        })?;
         if let Some(message) = words::unknown(&source, &|expression| self.environment.compile_expression(expression)?.eval(())) {
             return Err(Fault::new(path, message));
         }

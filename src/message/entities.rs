@@ -47,6 +47,15 @@ fn number(text: &str) -> (Option<char>, usize) {
 
 /// The character of a name, from the table of the library that reads mail.
 fn named(name: &str) -> Option<char> {
+    // What every mail has.
+    match name {
+        "nbsp" => return Some('\u{a0}'),
+        "amp" => return Some('&'),
+        "lt" => return Some('<'),
+        "gt" => return Some('>'),
+        "quot" => return Some('"'),
+        _ => {}
+    }
     let mut text = String::new();
     add_html_token(&mut text, format!("&{name};").as_bytes(), false);
     let mut characters = text.chars();

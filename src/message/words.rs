@@ -126,6 +126,22 @@ fn style(source: &str, from: usize) -> Option<(usize, usize)> {
     Some((start, end.unwrap_or(bytes.len())))
 }
 
+/// What more can be said where the engine does not understand a tag that ends after `position`.
+pub(super) fn hint(source: &str, position: usize) -> &'static str {
+    let before = source.get(..position).unwrap_or(source);
+    let last = |word: &str| before.to_ascii_lowercase().rfind(word);
+    let opens = ["<style", "<mj-style", "<script"].into_iter().filter_map(last).max();
+    if opens > ["</style", "</mj-style", "</script"].into_iter().filter_map(last).max() {
+        return "; what is CSS or JavaScript and no template has a space between the two signs, as in `{ {` and `{ %`";
+    }
+    let start = before.rfind("{{").map(|at| before[..at].trim_end_matches('{').len());
+    let next = start.and_then(|at| source[at + 2..].chars().next());
+    if next.is_some_and(|next| matches!(next, '#' | '/' | '>' | '^' | '&' | '{')) {
+        return "; it looks like Handlebars or Mustache, and templates here are Jinja's: `{% if x %}`, `{% for x in list %}`, `{{ x }}`";
+    }
+    ""
+}
+
 /// A filter, test or method that the engine does not know, with its line. `evaluate` asks the engine.
 pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Error>) -> Option<String> {
     let mut known: BTreeSet<(&str, &str)> = BTreeSet::new();

@@ -60,6 +60,26 @@ fn unknown_words_are_told_before_anybody_is_mailed() {
 }
 
 #[test]
+fn what_is_no_template_is_told_apart() {
+    let cases = [
+        ("<style>a{%b}</style>", "what is CSS or JavaScript and no template has a space between the two signs"),
+        ("<p>x</p><script>var a={{b:1}}</script>", "what is CSS or JavaScript"),
+        ("<style>a{}</style>{{#if x}}a{{/if}}", "it looks like Handlebars or Mustache"),
+        ("{{{name}}}", "it looks like Handlebars or Mustache"),
+        ("{{> part}}", "it looks like Handlebars or Mustache"),
+    ];
+    for (source, wanted) in cases {
+        let faults = Template::compile(&Content { html: Some(source.to_owned()), ..content() }).expect_err(wanted);
+        assert!(faults[0].message.contains(wanted), "{source}: {faults:?}");
+    }
+    let plain = Template::compile(&Content { html: Some("<style>a{}</style>{{ x".to_owned()), ..content() }).expect_err("not closed");
+    assert!(plain[0].message.ends_with("at `x`"), "{plain:?}");
+    for fine in ["<script>{\"a\":{\"b\":1}}</script>", "@media x{a{width:100%}}", "{ {", "}}%}#}"] {
+        assert!(Template::compile(&Content { html: Some(fine.to_owned()), ..content() }).is_ok(), "{fine}");
+    }
+}
+
+#[test]
 fn nothing_vanishes_in_a_comment() {
     let cases = [
         ("a\n{# never closed", "line 2: `{#` begins a comment, and no `#}` ends it; where it is CSS or plain text write `{ #`"),
