@@ -91,7 +91,12 @@ fn environment() -> Environment<'static> {
     environment.add_filter("datetimeformat", |state: &mut State<'_, '_>, value: Value, rest: Rest<Value>, named: Kwargs| {
         filters::datetimeformat(state, value, by_name(&rest, &named, &["format"])?)
     });
-    environment.set_unknown_method_callback(pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(|state, value, name, arguments| {
+        if !words::METHODS.contains(&name) {
+            return Err(Error::new(ErrorKind::UnknownMethod, format!("there is no method `{name}`")));
+        }
+        pycompat::unknown_method_callback(state, value, name, arguments)
+    });
     // It prints all that there is, which no letter wants.
     environment.remove_global("debug");
     environment

@@ -6,7 +6,7 @@ use minijinja::{Error, ErrorKind, Value};
 
 use super::tags::{self, Kind};
 
-/// Methods that values have; the first rows are Python's, the last are of loops and of what the engine makes.
+/// Methods that values have, without Python's `format`, whose widths are not bounded; the first rows are Python's, the last are of loops and of what the engine makes.
 pub(super) const METHODS: &[&str] = &[
     "upper",
     "lower",
@@ -28,7 +28,6 @@ pub(super) const METHODS: &[&str] = &[
     "capitalize",
     "count",
     "find",
-    "format",
     "rfind",
     "startswith",
     "endswith",

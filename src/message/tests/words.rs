@@ -48,6 +48,8 @@ fn unknown_words_are_told_before_anybody_is_mailed() {
         ("{{ name.casefold() }}", "line 1: unknown method"),
         ("{{ name | round }}\n{{ name.casefold() }}", "line 2: unknown method `casefold`"),
         ("{{ name | round }}{{ (name).format_map(x) }}", "line 1: unknown method `format_map`"),
+        // It would print as much as one likes.
+        ("{{ '{:>900000000}'.format('x') }}", "line 1: unknown method `format`"),
         ("{{ now() }}", "unknown function"),
     ];
     for (template, wanted) in cases {
