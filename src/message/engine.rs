@@ -230,12 +230,20 @@ fn is_html(path: &str) -> bool {
     matches!(path, "spec.content.html" | "spec.content.mjml")
 }
 
-/// The error itself or its cause, when it is about a word that the engine does not know.
+/// The error itself or its cause, when it is about a word that the engine does not know, or arguments that it does not take.
 fn unknown(error: &Error) -> Option<&Error> {
     let mut current = Some(error);
     while let Some(error) = current {
-        if matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction | ErrorKind::UnknownMethod)
-        {
+        let is_of_the_template = matches!(
+            error.kind(),
+            ErrorKind::UnknownFilter
+                | ErrorKind::UnknownTest
+                | ErrorKind::UnknownFunction
+                | ErrorKind::UnknownMethod
+                | ErrorKind::TooManyArguments
+                | ErrorKind::MissingArgument
+        );
+        if is_of_the_template {
             return Some(error);
         }
         current = std::error::Error::source(error).and_then(|source| source.downcast_ref());

@@ -166,7 +166,7 @@ fn element_text(writer: &mut Writer, links: &mut Vec<(String, usize)>, element: 
             writer.is_marked &= !element.closes;
             writer.break_line(1);
             if !element.closes {
-                writer.item();
+                writer.item(element.start.as_deref().and_then(|number| number.trim().parse().ok()));
             }
         }
         "pre" => {
@@ -231,7 +231,7 @@ struct Element {
     href: Option<String>,
     alt: Option<String>,
     style: Option<String>,
-    /// Of a numbered list.
+    /// The first number of a list, or an item's own.
     start: Option<String>,
     hidden: bool,
     end: usize,
@@ -291,6 +291,7 @@ impl Element {
             "alt" => &mut self.alt,
             "style" => &mut self.style,
             "start" if self.name == "ol" => &mut self.start,
+            "value" if self.name == "li" => &mut self.start,
             "hidden" => {
                 self.hidden = true;
                 return Some(());

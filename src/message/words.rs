@@ -141,7 +141,13 @@ pub(super) fn hint(source: &str, position: usize) -> &'static str {
     ""
 }
 
-/// A filter, test or method that the engine does not know, with its line. `evaluate` asks the engine.
+/// What can be called without a value before it.
+const FUNCTIONS: &[&str] = &["range", "dict", "namespace"];
+/// Words before a parenthesis that call nothing.
+const KEYWORDS: &[&str] =
+    &["if", "elif", "in", "and", "or", "not", "else", "is", "set", "call", "with", "do", "for", "filter", "autoescape"];
+
+/// A filter, test, method or function that the engine does not know, with its line. `evaluate` asks the engine.
 pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Error>) -> Option<String> {
     let mut known: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut position = 0;
@@ -156,6 +162,8 @@ pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Err
             }
             let is_unknown = match kind {
                 "method" => !METHODS.contains(&word),
+                // A macro may be handed on under any name.
+                "function" => !FUNCTIONS.contains(&word) && !KEYWORDS.contains(&word) && !source.contains("macro"),
                 "filter" => evaluate(&format!("''|{word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownFilter),
                 _ => evaluate(&format!("'' is {word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownTest),
             };
@@ -168,7 +176,7 @@ pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Err
     None
 }
 
-/// The names of filters, tests and methods in a tag, outside its strings.
+/// The names of filters, tests, methods and functions in a tag, outside its strings.
 fn marked(tag: &str) -> Vec<(usize, &'static str, &str)> {
     let mut found = Vec::new();
     let mut before: Option<&str> = None;
@@ -177,12 +185,14 @@ fn marked(tag: &str) -> Vec<(usize, &'static str, &str)> {
         let end = start + word.len();
         let mark = tag[..start].trim_end();
         let calls = tag[end..].trim_start().starts_with('(');
-        if mark.ends_with('|') {
+        if mark.ends_with('|') || before == Some("filter") {
             found.push((start, "filter", word));
         } else if mark.ends_with('.') && calls {
             found.push((start, "method", word));
         } else if before == Some("is") && word != "not" || before == Some("is not") {
             found.push((start, "test", word));
+        } else if calls && !mark.ends_with('.') {
+            found.push((start, "function", word));
         }
         before = match word {
             "not" if before == Some("is") => Some("is not"),

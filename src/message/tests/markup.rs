@@ -7,6 +7,7 @@ fn lists_and_lines() {
     let cases = [
         ("<ol><li>one</li><li>two</li></ol>end", "1. one\n2. two\n\nend"),
         ("<ol start=\"9\"><li>nine</li><li>ten</li></ol>", "9. nine\n10. ten"),
+        ("<ol><li value=5>five</li><li>six</li><li value=x>seven</li></ol>", "5. five\n6. six\n7. seven"),
         ("<ul><li><p>one</p></li><li><p>two</p></li></ul>end", "- one\n- two\n\nend"),
         ("<ul>\n <li>\n  <p>one</p>\n  <p>more</p>\n </li>\n <li>two</li>\n</ul>", "- one\n\nmore\n- two"),
         ("a<ol><li>one<ul><li>x</li><li>y</li></ul></li><li>two</li></ol>b", "a\n\n1. one\n  - x\n  - y\n2. two\n\nb"),

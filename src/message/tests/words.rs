@@ -50,13 +50,24 @@ fn unknown_words_are_told_before_anybody_is_mailed() {
         ("{{ name | round }}{{ (name).format_map(x) }}", "line 1: unknown method `format_map`"),
         // It would print as much as one likes.
         ("{{ '{:>900000000}'.format('x') }}", "line 1: unknown method `format`"),
-        ("{{ now() }}", "unknown function"),
+        ("{{ now() }}", "line 1: unknown function `now`"),
+        ("{{ name | round }}\n{{ cycler('a', 'b') }}", "line 2: unknown function `cycler`"),
+        ("{% filter nofilter %}x{% endfilter %}", "line 1: unknown filter `nofilter`"),
+        ("{{ 'x' | upper(1) }}", "line 1: too many arguments"),
+        ("{{ 'x' | replace }}", "line 1: missing argument"),
     ];
     for (template, wanted) in cases {
         let faults = Template::compile(&Content { text: Some(template.to_owned()), ..content() }).expect_err(wanted);
         assert!(faults[0].to_string().contains(wanted), "{template}: {faults:?}");
     }
-    for good in ["{{ 'a | nofilter is nosuch' }}{# | nofilter #}", "{{ x.is.b }}", "{% if x is defined and x is not none %}{% endif %}"] {
+    for good in [
+        "{{ 'a | nofilter is nosuch' }}{# | nofilter #}",
+        "{{ x.is.b }}",
+        "{% if x is defined and x is not none %}{% endif %}",
+        "{% if (x) and not (y) or z in (1, 2) %}{% endif %}",
+        "{% macro f(a) %}{{ a }}{% if caller %}{{ caller() }}{% endif %}{% endmacro %}{{ f(1) }}{% call f(2) %}x{% endcall %}",
+        "{% for i in range(3) %}{% endfor %}{{ dict(a=1) }}",
+    ] {
         assert!(Template::compile(&Content { text: Some(good.to_owned()), ..content() }).is_ok(), "{good}");
     }
 }

@@ -37,7 +37,7 @@ impl Writer {
     }
 
     /// The mark of a list's item, on a line of its own.
-    pub(super) fn item(&mut self) {
+    pub(super) fn item(&mut self, number: Option<i64>) {
         self.is_marked = false;
         self.newlines = self.newlines.max(1);
         let depth = self.lists.len();
@@ -47,6 +47,7 @@ impl Writer {
                 self.newlines = if list.is_begun { 1 } else { self.newlines };
                 list.is_begun = true;
                 list.next.as_mut().map(|next| {
+                    *next = number.unwrap_or(*next);
                     *next = next.saturating_add(1);
                     format!("{}.", next.saturating_sub(1))
                 })
