@@ -91,9 +91,9 @@ fn convert(html: &str, template: bool) -> Option<String> {
         } else if rest.starts_with('<') && rest[1..].starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) {
             let element = Element::read(html, position, template)?;
             position = element.end;
-            if !element.closes && !element.is_empty && element.is_hidden() {
-                let end = skip(html, &element, template)?;
-                position = end;
+            if !element.closes && element.is_hidden() {
+                // An image that is hidden shows no text either.
+                position = if element.is_empty { position } else { skip(html, &element, template)? };
                 continue;
             }
             // Lines that stay, numbers and depths are known only of what is printed: a loop may stand within.

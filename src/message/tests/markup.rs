@@ -15,6 +15,7 @@ fn lists_and_lines() {
         ("<li>alone</li>", "- alone"),
         ("<p>a</p><pre>\nx\n  y &lt; 1\n\n\nz  <b>w</b>\n</pre><p>b</p>", "a\n\nx\n  y < 1\n\n\nz  w\n\nb"),
         ("<pre>a\r\nb</pre>", "a\nb"),
+        ("a<img alt=x style=\"display:none\" />b<img alt=y hidden>c", "abc"),
     ];
     for (html, wanted) in cases {
         assert_eq!(text::from_html(html), wanted, "{html}");
