@@ -12,6 +12,7 @@ fn what_jinja_knows() {
     let json = r#"{"email":"a@x.example","name":"ann Lee","map":{"z":1,"a":2},"list":["x","y","z"],"day":"2026-12-01","html":"<b>a</b> &amp; b","link":"a/b"}"#;
     let cases = [
         ("{% for k, v in map.items() %}{{ k }}{{ v }}{% endfor %}", "z1a2"),
+        ("{% for k, v in fields.items() %}{{ k }} {% endfor %}", "email name map list day html link"),
         ("{% for k in map %}{{ k }}{% endfor %}{{ map.keys()|list }}", "za['z', 'a']"),
         ("{{ name.upper() }} {{ name.title() }} {{ name.replace('ann', 'Bo') }} {{ name.split(' ')[1] }}", "ANN LEE Ann Lee Bo Lee Lee"),
         ("{% if name.startswith('ann') %}yes{% endif %}{{ ', '.join(list) }}{{ map.get('q', 7) }}", "yesx, y, z7"),
