@@ -27,6 +27,7 @@ fn entities_are_decoded() {
     let cases = [
         ("&Oslash; &Aring; &Agrave; &scaron; &Scaron; &yuml;", "Ø Å À š Š ÿ"),
         ("&alpha;&le;&infin;&CounterClockwiseContourIntegral;", "α≤∞∳"),
+        ("&NotEqualTilde; &bne; &fjlig; &nvlt;", "≂\u{338} =\u{20e5} fj <\u{20d2}"),
         ("&copy 2026 &eacutex &notit; &ampamp", "© 2026 éx ¬it; &amp"),
         ("&#150;&#146;&#8211 &#x2014", "–’– —"),
         ("a&Tab;b&#9;c", "a b c"),

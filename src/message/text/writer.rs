@@ -1,6 +1,6 @@
 //! Collects the text of HTML: what separates words and lines is held back until something follows.
 
-use super::super::entities::entity;
+use super::super::entities::{entity, second};
 
 /// Collects the text; white space is held back until something follows it.
 #[derive(Default)]
@@ -60,6 +60,14 @@ impl Writer {
         self.is_marked = true;
     }
 
+    /// Writes what an entity stands for.
+    fn character(&mut self, character: char, source: &str) {
+        self.push(character.encode_utf8(&mut [0; 4]));
+        if !matches!(source, "&amp;" | "&lt;" | "&gt;" | "&quot;") && !source.starts_with("&#") {
+            self.text.extend(second(source));
+        }
+    }
+
     /// Writes text as it stands, with its entities decoded.
     pub(super) fn verbatim(&mut self, text: &str) {
         let text = text.replace("\r\n", "\n");
@@ -69,7 +77,7 @@ impl Writer {
             self.push(&rest[..at]);
             let (decoded, length) = entity(&rest[at..], false);
             match decoded {
-                Some(character) => self.push(character.encode_utf8(&mut [0; 4])),
+                Some(character) => self.character(character, &rest[at..at + length]),
                 None => self.push(&rest[at..at + length]),
             }
             rest = &rest[at + length..];
@@ -126,7 +134,7 @@ pub(super) fn words(writer: &mut Writer, text: &str, template: bool) -> Option<(
                 // Marks that only shape the HTML.
                 Some('\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{34f}' | '\u{feff}') => {}
                 Some('{' | '}' | '%' | '#') if template => return None,
-                Some(character) => writer.push(character.encode_utf8(&mut [0; 4])),
+                Some(character) => writer.character(character, &rest[..length]),
                 None => writer.push(&rest[..length]),
             }
             position += length;
