@@ -28,6 +28,8 @@ fn entities_are_decoded() {
         ("&Oslash; &Aring; &Agrave; &scaron; &Scaron; &yuml;", "Ø Å À š Š ÿ"),
         ("&alpha;&le;&infin;&CounterClockwiseContourIntegral;", "α≤∞∳"),
         ("&NotEqualTilde; &bne; &fjlig; &nvlt;", "≂\u{338} =\u{20e5} fj <\u{20d2}"),
+        ("می&zwnj;خواهم 👩&zwj;💻 &#x1f469;&zwj;&#x1f4bb;", "می\u{200c}خواهم 👩\u{200d}💻 👩\u{200d}💻"),
+        ("a&zwnj;&nbsp;&zwnj;&nbsp;&zwj;b&shy;c&zwnj;", "a bc"),
         ("&copy 2026 &eacutex &notit; &ampamp", "© 2026 éx ¬it; &amp"),
         ("&#150;&#146;&#8211 &#x2014", "–’– —"),
         ("a&Tab;b&#9;c", "a b c"),

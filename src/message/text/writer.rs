@@ -131,6 +131,10 @@ pub(super) fn words(writer: &mut Writer, text: &str, template: bool) -> Option<(
             let (decoded, length) = entity(rest, writer.keep_spaces);
             match decoded {
                 Some('\u{a0}' | ' ') if !writer.keep_spaces => writer.space = true,
+                // Joiners are letters' own where they stand between two (Persian, Hindi, families of emoji).
+                Some(joiner @ ('\u{200c}' | '\u{200d}')) if !writer.space && writer.newlines == 0 && is_joined(&rest[length..]) => {
+                    writer.push(joiner.encode_utf8(&mut [0; 4]));
+                }
                 // Marks that only shape the HTML.
                 Some('\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{34f}' | '\u{feff}') => {}
                 Some('{' | '}' | '%' | '#') if template => return None,
@@ -148,4 +152,12 @@ pub(super) fn words(writer: &mut Writer, text: &str, template: bool) -> Option<(
         }
     }
     Some(())
+}
+
+/// Whether what follows a joiner can be joined.
+fn is_joined(rest: &str) -> bool {
+    let next = if rest.starts_with('&') { entity(rest, false).0 } else { rest.chars().next() };
+    next.is_some_and(|next| {
+        !next.is_ascii() && !next.is_whitespace() && !matches!(next, '\u{ad}' | '\u{34f}' | '\u{200b}'..='\u{200d}' | '\u{feff}')
+    })
 }
