@@ -80,7 +80,7 @@ def sent(place, documents: list[str]) -> list[str]:
     pages = [""] * len(documents)
     for path in (fleet.state / "outbox/default/box/new").iterdir():
         message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-        pages[int(message["Subject"].split()[1])] = message.get_body(("html",)).get_content()
+        pages[int(message["Subject"].split()[1])] = message.get_body(("html",)).get_content().replace("\r\n", "\n")
     for index, page in enumerate(pages):
         if not page:
             conditions = fleet.status("campaigns", f"c{index}").get("conditions", [])

@@ -16,7 +16,7 @@ use crate::{
     engine::lookup::Find,
     ledger::LedgerReader,
     message::{Fault, Template},
-    resources::{Campaign, Key},
+    resources::{Campaign, Key, condition::Reason},
     source::{Files, Finding, Options, Severity, Snapshot, Sourced},
 };
 
@@ -83,22 +83,25 @@ pub fn content_faults(snapshot: &Snapshot) -> Vec<Finding> {
     let of_campaign = |(key, sourced): (&Key, &Sourced<Campaign>)| {
         let place = sourced.origin.file()?;
         let spec = &sourced.object.spec;
-        // What cannot be read has been told of already.
-        let content = Find { key, origin: &sourced.origin, snapshot, egress: Egress::PublicOnly }.content(spec).ok()?;
-        let faults = Template::compile(&content).err()?;
-        let finding = |fault: Fault| {
+        let finding = |field: Option<String>, message: String| Finding {
+            line: place.line,
+            column: 1,
+            resource: Some(format!("Campaign {key}")),
+            field,
+            ..Finding::of_file(Severity::Fault, &place.file, format!("{UNSENDABLE}{message}"))
+        };
+        let content = match (Find { key, origin: &sourced.origin, snapshot, egress: Egress::PublicOnly }).content(spec) {
+            Ok(content) => content,
+            Err(problem) if problem.reason == Reason::InvalidContent => return Some(vec![finding(None, problem.message)]),
+            // What cannot be read has been told of already.
+            Err(_) => return None,
+        };
+        let told = |fault: Fault| {
             let bodies = [("html", &spec.content.html_from), ("text", &spec.content.text_from), ("mjml", &spec.content.mjml_from)];
             let from = bodies.iter().find(|(name, from)| from.is_some() && fault.path == format!("spec.content.{name}"));
-            let field = from.map_or_else(|| fault.path.clone(), |(name, _)| format!("spec.content.{name}From"));
-            Finding {
-                line: place.line,
-                column: 1,
-                resource: Some(format!("Campaign {key}")),
-                field: Some(field),
-                ..Finding::of_file(Severity::Fault, &place.file, format!("{UNSENDABLE}{}", fault.message))
-            }
+            finding(Some(from.map_or(fault.path.clone(), |(name, _)| format!("spec.content.{name}From"))), fault.message)
         };
-        Some(faults.into_iter().map(finding).collect::<Vec<_>>())
+        Some(Template::compile(&content).err()?.into_iter().map(told).collect::<Vec<_>>())
     };
     snapshot.campaigns.iter().filter_map(of_campaign).flatten().collect()
 }

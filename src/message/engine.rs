@@ -91,7 +91,12 @@ fn environment() -> Environment<'static> {
     environment.add_filter("datetimeformat", |state: &mut State<'_, '_>, value: Value, rest: Rest<Value>, named: Kwargs| {
         filters::datetimeformat(state, value, by_name(&rest, &named, &["format"])?)
     });
-    environment.set_unknown_method_callback(pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(|state, value, name, arguments| {
+        if !words::METHODS.contains(&name) {
+            return Err(Error::new(ErrorKind::UnknownMethod, format!("there is no method `{name}`")));
+        }
+        pycompat::unknown_method_callback(state, value, name, arguments)
+    });
     // It prints all that there is, which no letter wants.
     environment.remove_global("debug");
     environment
@@ -105,7 +110,7 @@ fn format(out: &mut Output, state: &mut State<'_, '_>, value: &Value) -> Result<
     }
     let text = value.as_str().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed);
     let mut rest = &*text;
-    while let Some(at) = rest.find(['<', '>', '&', '"', '\'']) {
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'')) {
         let entity = match rest.as_bytes()[at] {
             b'<' => "&lt;",
             b'>' => "&gt;",
@@ -167,7 +172,10 @@ impl Compiler {
             return Err(Fault::new(path, message));
         }
         let fault = |error: &Error| Fault::new(path, told(error));
-        self.environment.add_template_owned(path.to_owned(), source.clone()).map_err(|error| fault(&error))?;
+        self.environment.add_template_owned(path.to_owned(), source.clone()).map_err(|error| {
+            let position = error.range().map_or(source.len(), |range| range.start);
+            Fault::new(path, format!("{}{}", told(&error), words::hint(&source, position)))
+        })?;
         if let Some(message) = words::unknown(&source, &|expression| self.environment.compile_expression(expression)?.eval(())) {
             return Err(Fault::new(path, message));
         }
@@ -222,12 +230,20 @@ fn is_html(path: &str) -> bool {
     matches!(path, "spec.content.html" | "spec.content.mjml")
 }
 
-/// The error itself or its cause, when it is about a word that the engine does not know.
+/// The error itself or its cause, when it is about a word that the engine does not know, or arguments that it does not take.
 fn unknown(error: &Error) -> Option<&Error> {
     let mut current = Some(error);
     while let Some(error) = current {
-        if matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction | ErrorKind::UnknownMethod)
-        {
+        let is_of_the_template = matches!(
+            error.kind(),
+            ErrorKind::UnknownFilter
+                | ErrorKind::UnknownTest
+                | ErrorKind::UnknownFunction
+                | ErrorKind::UnknownMethod
+                | ErrorKind::TooManyArguments
+                | ErrorKind::MissingArgument
+        );
+        if is_of_the_template {
             return Some(error);
         }
         current = std::error::Error::source(error).and_then(|source| source.downcast_ref());

@@ -27,6 +27,12 @@ pub(super) fn entity(text: &str, is_attribute: bool) -> (Option<char>, usize) {
     }
 }
 
+/// The second character of an entity that is two.
+pub(super) fn second(source: &str) -> Option<char> {
+    let name = source.strip_prefix('&')?.strip_suffix(';')?;
+    PAIRS.iter().find(|(_, names)| names.split(' ').any(|other| other == name)).map(|(second, _)| *second)
+}
+
 /// A number after `&#`, the `;` behind it left out or not.
 fn number(text: &str) -> (Option<char>, usize) {
     let (start, radix) = if text[2..].starts_with(['x', 'X']) { (3, 16) } else { (2, 10) };
@@ -47,6 +53,15 @@ fn number(text: &str) -> (Option<char>, usize) {
 
 /// The character of a name, from the table of the library that reads mail.
 fn named(name: &str) -> Option<char> {
+    // What every mail has.
+    match name {
+        "nbsp" => return Some('\u{a0}'),
+        "amp" => return Some('&'),
+        "lt" => return Some('<'),
+        "gt" => return Some('>'),
+        "quot" => return Some('"'),
+        _ => {}
+    }
     let mut text = String::new();
     add_html_token(&mut text, format!("&{name};").as_bytes(), false);
     let mut characters = text.chars();
@@ -62,6 +77,24 @@ fn named(name: &str) -> Option<char> {
 const WINDOWS: [u32; 32] = [
     0x20ac, 0x81, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039, 0x152, 0x8d, 0x17d, 0x8f, 0x90, 0x2018,
     0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc, 0x2122, 0x161, 0x203a, 0x153, 0x9d, 0x17e, 0x178,
+];
+
+/// Names of two characters, by the second: the table has the first alone.
+#[rustfmt::skip]
+const PAIRS: &[(char, &str)] = &[
+    ('j', "fjlig"),
+    ('\u{331}', "race"),
+    ('\u{333}', "acE"),
+    ('\u{338}', "NotEqualTilde NotGreaterFullEqual NotGreaterGreater NotGreaterSlantEqual NotHumpDownHump NotHumpEqual \
+        NotLeftTriangleBar NotLessLess NotLessSlantEqual NotNestedGreaterGreater NotNestedLessLess NotPrecedesEqual \
+        NotRightTriangleBar NotSquareSubset NotSquareSuperset NotSucceedsEqual NotSucceedsTilde nGg nGtv nLl nLtv napE \
+        napid nbump nbumpe ncongdot nedot nesim ngE ngeqq ngeqslant nges nlE nleqq nleqslant nles notinE notindot \
+        npart npre npreceq nrarrc nrarrw nsce nsubE nsubseteqq nsucceq nsupE nsupseteqq"),
+    ('\u{200a}', "ThickSpace"),
+    ('\u{20d2}', "NotSubset NotSuperset nGt nLt nang nsubset nsupset nvap nvge nvgt nvle nvlt nvltrie nvrtrie nvsim vnsub vnsup"),
+    ('\u{20e5}', "bne bnequiv nparsl"),
+    ('\u{fe00}', "caps cups gesl gvertneqq gvnE lates lesg lvertneqq lvnE smtes sqcaps sqcups varsubsetneq varsubsetneqq \
+        varsupsetneq varsupsetneqq vsubnE vsubne vsupnE vsupne"),
 ];
 
 /// Names that work without `;` (HTML, 13.5).

@@ -23,7 +23,10 @@ use std::fmt;
 use jiff::{Timestamp, tz::Offset};
 use minijinja::Value;
 
-use self::engine::{Compiler, Engine, Part, Place, Root, is_template};
+use self::{
+    engine::{Compiler, Engine, Part, Place, Root, is_template},
+    structured::Grammar,
+};
 pub use self::{fault::Fault, id::message_id};
 use crate::{
     audience::{Address, Recipient},
@@ -111,7 +114,7 @@ pub struct Template {
     subject: Part,
     html: Option<Part>,
     text: Text,
-    headers: Vec<(String, Part)>,
+    headers: Vec<(String, Grammar, Part)>,
     unsubscribe: Option<Part>,
     one_click: bool,
 }
@@ -221,11 +224,11 @@ impl Template {
         if let Some(part) = &self.unsubscribe {
             self.unsubscribe(&mut out, &print(part)?)?;
         }
-        for (name, part) in &self.headers {
+        for (name, grammar, part) in &self.headers {
             let value = print(part)?;
             let value = header::clean(&value);
             if !value.is_empty() {
-                structured::field(&mut out, name, &value).map_err(|why| RenderError::new(&part.path, why))?;
+                structured::field(&mut out, name, *grammar, &value).map_err(|why| RenderError::new(&part.path, why))?;
             }
         }
         out.extend_from_slice(b"MIME-Version: 1.0\r\n");
@@ -322,21 +325,22 @@ fn html(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> 
     Some((part, source))
 }
 
-fn headers(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Vec<(String, Part)> {
-    let mut headers: Vec<(String, Part)> = Vec::new();
+fn headers(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Vec<(String, Grammar, Part)> {
+    let mut headers: Vec<(String, Grammar, Part)> = Vec::new();
     for (index, Header { name, value }) in content.headers.iter().enumerate() {
         let path = |field: &str| format!("spec.headers[{index}].{field}");
         if let Err(message) = header::check_name(name) {
             faults.push(Fault::new(path("name"), message));
-        } else if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+        } else if headers.iter().any(|(other, ..)| other.eq_ignore_ascii_case(name)) {
             faults.push(Fault::new(path("name"), "this header is there already"));
         } else if let Some(part) = keep(faults, compiler.add(&path("value"), value.clone(), Place::Header)) {
             // What is the same for everybody is known to be wrong before anybody gets it.
-            let written = part.constant().map(|value| structured::field(&mut Vec::new(), name, &header::clean(value)));
+            let grammar = structured::grammar(name);
+            let written = part.constant().map(|value| structured::field(&mut Vec::new(), name, grammar, &header::clean(value)));
             if let Some(Err(why)) = written {
                 faults.push(Fault::new(path("value"), why));
             }
-            headers.push((name.clone(), part));
+            headers.push((name.clone(), grammar, part));
         }
     }
     headers

@@ -6,7 +6,7 @@ use crate::audience::Address;
 
 /// What a field's value is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Grammar {
+pub(super) enum Grammar {
     /// Plain text (RFC 5322, 2.2.1).
     Text,
     /// A phrase and an id in angle brackets (RFC 2919, 3).
@@ -22,7 +22,7 @@ enum Grammar {
 }
 
 /// The grammar of a field. What no standard knows is plain text.
-fn grammar(name: &str) -> Grammar {
+pub(super) fn grammar(name: &str) -> Grammar {
     match &*name.to_ascii_lowercase() {
         "list-id" => Grammar::ListId,
         "list-help" | "list-subscribe" | "list-post" | "list-owner" | "list-archive" | "archived-at" => Grammar::Urls,
@@ -79,8 +79,7 @@ fn grammar(name: &str) -> Grammar {
 ///
 /// # Errors
 /// What of the value has no place in such a field.
-pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), String> {
-    let grammar = grammar(name);
+pub(super) fn field(out: &mut Vec<u8>, name: &str, grammar: Grammar, value: &str) -> Result<(), String> {
     if grammar == Grammar::Text {
         header::unstructured(out, name, value);
         return Ok(());

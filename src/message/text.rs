@@ -91,9 +91,9 @@ fn convert(html: &str, template: bool) -> Option<String> {
         } else if rest.starts_with('<') && rest[1..].starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) {
             let element = Element::read(html, position, template)?;
             position = element.end;
-            if !element.closes && !element.is_empty && element.is_hidden() {
-                let end = skip(html, &element, template)?;
-                position = end;
+            if !element.closes && element.is_hidden() {
+                // An image that is hidden shows no text either.
+                position = if element.is_empty { position } else { skip(html, &element, template)? };
                 continue;
             }
             // Lines that stay, numbers and depths are known only of what is printed: a loop may stand within.
@@ -166,7 +166,7 @@ fn element_text(writer: &mut Writer, links: &mut Vec<(String, usize)>, element: 
             writer.is_marked &= !element.closes;
             writer.break_line(1);
             if !element.closes {
-                writer.item();
+                writer.item(element.start.as_deref().and_then(|number| number.trim().parse().ok()));
             }
         }
         "pre" => {
@@ -231,7 +231,7 @@ struct Element {
     href: Option<String>,
     alt: Option<String>,
     style: Option<String>,
-    /// Of a numbered list.
+    /// The first number of a list, or an item's own.
     start: Option<String>,
     hidden: bool,
     end: usize,
@@ -291,6 +291,7 @@ impl Element {
             "alt" => &mut self.alt,
             "style" => &mut self.style,
             "start" if self.name == "ol" => &mut self.start,
+            "value" if self.name == "li" => &mut self.start,
             "hidden" => {
                 self.hidden = true;
                 return Some(());

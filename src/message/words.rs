@@ -6,7 +6,7 @@ use minijinja::{Error, ErrorKind, Value};
 
 use super::tags::{self, Kind};
 
-/// Methods that values have; the first rows are Python's, the last are of loops and of what the engine makes.
+/// Methods that values have, without Python's `format`, whose widths are not bounded; the first rows are Python's, the last are of loops and of what the engine makes.
 pub(super) const METHODS: &[&str] = &[
     "upper",
     "lower",
@@ -28,7 +28,6 @@ pub(super) const METHODS: &[&str] = &[
     "capitalize",
     "count",
     "find",
-    "format",
     "rfind",
     "startswith",
     "endswith",
@@ -126,7 +125,29 @@ fn style(source: &str, from: usize) -> Option<(usize, usize)> {
     Some((start, end.unwrap_or(bytes.len())))
 }
 
-/// A filter, test or method that the engine does not know, with its line. `evaluate` asks the engine.
+/// What more can be said where the engine does not understand a tag that ends after `position`.
+pub(super) fn hint(source: &str, position: usize) -> &'static str {
+    let before = source.get(..position).unwrap_or(source);
+    let last = |word: &str| before.to_ascii_lowercase().rfind(word);
+    let opens = ["<style", "<mj-style", "<script"].into_iter().filter_map(last).max();
+    if opens > ["</style", "</mj-style", "</script"].into_iter().filter_map(last).max() {
+        return "; what is CSS or JavaScript and no template has a space between the two signs, as in `{ {` and `{ %`";
+    }
+    let start = before.rfind("{{").map(|at| before[..at].trim_end_matches('{').len());
+    let next = start.and_then(|at| source[at + 2..].chars().next());
+    if next.is_some_and(|next| matches!(next, '#' | '/' | '>' | '^' | '&' | '{')) {
+        return "; it looks like Handlebars or Mustache, and templates here are Jinja's: `{% if x %}`, `{% for x in list %}`, `{{ x }}`";
+    }
+    ""
+}
+
+/// What can be called without a value before it.
+const FUNCTIONS: &[&str] = &["range", "dict", "namespace"];
+/// Words before a parenthesis that call nothing.
+const KEYWORDS: &[&str] =
+    &["if", "elif", "in", "and", "or", "not", "else", "is", "set", "call", "with", "do", "for", "filter", "autoescape"];
+
+/// A filter, test, method or function that the engine does not know, with its line. `evaluate` asks the engine.
 pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Error>) -> Option<String> {
     let mut known: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut position = 0;
@@ -141,6 +162,8 @@ pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Err
             }
             let is_unknown = match kind {
                 "method" => !METHODS.contains(&word),
+                // A macro may be handed on under any name.
+                "function" => !FUNCTIONS.contains(&word) && !KEYWORDS.contains(&word) && !source.contains("macro"),
                 "filter" => evaluate(&format!("''|{word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownFilter),
                 _ => evaluate(&format!("'' is {word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownTest),
             };
@@ -153,7 +176,7 @@ pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Err
     None
 }
 
-/// The names of filters, tests and methods in a tag, outside its strings.
+/// The names of filters, tests, methods and functions in a tag, outside its strings.
 fn marked(tag: &str) -> Vec<(usize, &'static str, &str)> {
     let mut found = Vec::new();
     let mut before: Option<&str> = None;
@@ -162,12 +185,14 @@ fn marked(tag: &str) -> Vec<(usize, &'static str, &str)> {
         let end = start + word.len();
         let mark = tag[..start].trim_end();
         let calls = tag[end..].trim_start().starts_with('(');
-        if mark.ends_with('|') {
+        if mark.ends_with('|') || before == Some("filter") {
             found.push((start, "filter", word));
         } else if mark.ends_with('.') && calls {
             found.push((start, "method", word));
         } else if before == Some("is") && word != "not" || before == Some("is not") {
             found.push((start, "test", word));
+        } else if calls && !mark.ends_with('.') {
+            found.push((start, "function", word));
         }
         before = match word {
             "not" if before == Some("is") => Some("is not"),

@@ -180,11 +180,11 @@ pub enum WhenOutcomeIsUnknown {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Mailbox {
-    /// The display name.
+    /// The display name, a template over the recipient's fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 998), regex(pattern = pattern::ONE_LINE))]
     pub name: Option<String>,
-    /// The address.
+    /// The address; the same for everybody, and no template.
     #[schemars(length(min = 3, max = 320), regex(pattern = pattern::ADDRESS))]
     pub address: String,
 }
@@ -200,7 +200,7 @@ pub struct Header {
     /// The name of the field (RFC 5322, 3.6.8); not one that Mailfleet writes itself.
     #[schemars(length(min = 1, max = 60), regex(pattern = pattern::HEADER_NAME))]
     pub name: String,
-    /// The value, a template over the recipient's fields, one line.
+    /// The value, a template over the recipient's fields, one line. Outside ASCII are only text, phrases and comments.
     #[schemars(length(max = 998), regex(pattern = pattern::ONE_LINE))]
     pub value: String,
 }

@@ -150,3 +150,57 @@ fn a_campaign_that_may_have_been_renamed_is_warned_of() {
     drop(ledger);
     std::fs::remove_dir_all(&folder).expect("removed");
 }
+
+#[test]
+fn content_that_cannot_be_sent_is_a_fault() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("unsendable-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("latin1.html"), b"<p>Gr\xfc\xdfe</p>").expect("a file");
+    std::fs::write(folder.join("marked.html"), "\u{feff}<p>Hi</p>").expect("a file");
+    std::fs::write(folder.join("wrong.mjml"), "<mjml>\n<mj-body>\n<mj-nothing/></mj-body></mjml>").expect("a file");
+    let faults = |from: &str, more: &str| {
+        let spec = format!("{{planRef: {{name: p}}, from: {from}, subject: Hi, audience: {{inline: [{{email: b@example.com}}]}}, {more}}}");
+        let text = format!("apiVersion: mailfleet.dev/v1alpha1\nkind: Campaign\nmetadata: {{name: spring}}\nspec: {spec}\n");
+        std::fs::write(folder.join("campaign.yaml"), text).expect("a file");
+        let snapshot = Files::load_once(std::slice::from_ref(&folder), &Options::default());
+        assert_eq!(snapshot.faults().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new(), "{from}, {more}");
+        let found = mailfleet::cli::validate::content_faults(&snapshot);
+        assert!(found.iter().all(|finding| finding.severity == Severity::Fault && finding.line > 0));
+        found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let sender = "{name: News, address: a@example.com}";
+    for good in ["content: {text: 'Hi {{ name }}'}", "content: {htmlFrom: {path: marked.html}}", "content: {htmlFrom: {path: absent.html}}"]
+    {
+        assert_eq!(faults(sender, good), "", "{good}");
+    }
+    assert_eq!(faults("{name: '{{ agent }} at Example', address: a@example.com}", "content: {text: Hi}"), "");
+    let cases = [
+        (
+            sender,
+            "content: {text: '{{ name | nofilter }}'}",
+            "Campaign default/spring: spec.content.text: it cannot be sent: line 1: unknown filter",
+        ),
+        (
+            sender,
+            "content: {mjmlFrom: {path: wrong.mjml}}",
+            "spec.content.mjmlFrom: it cannot be sent: line 3: MJML has no element `mj-nothing`",
+        ),
+        (sender, "content: {htmlFrom: {path: latin1.html}}", "it cannot be sent: spec.content.htmlFrom: the file is not UTF-8"),
+        (
+            sender,
+            "content: {text: Hi}, headers: [{name: References, value: <ä@b>}]",
+            "spec.headers[0].value: it cannot be sent: `References` has no place",
+        ),
+        ("{name: '{{ agent', address: a@example.com}", "content: {text: Hi}", "spec.from.name: it cannot be sent: line 1: syntax error"),
+        (
+            "{address: '{{x}}@example.com'}",
+            "content: {text: Hi}",
+            "spec.from.address: it cannot be sent: the address is the same for everybody",
+        ),
+    ];
+    for (from, more, wanted) in cases {
+        let found = faults(from, more);
+        assert!(found.contains(wanted), "{more}: {found}");
+    }
+    std::fs::remove_dir_all(&folder).expect("removed");
+}

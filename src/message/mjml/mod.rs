@@ -1,6 +1,6 @@
 //! MJML to HTML, once for a campaign. Template tags stay where they are, in attributes as in text.
 //!
-//! What comes out is what the npm package `mjml` 5.4.1 makes of it (MIT licence; tests/mjml.py compares them), with three
+//! What comes out is what the npm package `mjml` 5.4.1 makes of it (LICENSE beside this file; tests/mjml.py compares them), with three
 //! differences: a mistake by which something would be missing from the mail is a fault, a double quote in an attribute
 //! stays in it, and the ids of a mail are the same every time.
 

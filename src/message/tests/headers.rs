@@ -123,3 +123,53 @@ fn lines_with_encoded_words_are_short() {
         }
     }
 }
+
+/// Whatever people and data write, a header is refused, or is ASCII on lines that hold.
+#[test]
+fn any_value_is_survived() {
+    let pieces = [
+        "<",
+        ">",
+        "(",
+        ")",
+        "\"",
+        "\\",
+        ",",
+        " ",
+        "a",
+        "ü",
+        "日本",
+        "a@x.example",
+        "b@bücher.example",
+        "https://x.example/ä",
+        "=?",
+        "?=",
+        ":",
+        ";",
+        "NO",
+    ];
+    let mut state = 7_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % below
+    };
+    let names = ["List-Id", "List-Help", "Errors-To", "Keywords", "References", "X-Note"];
+    let mut written = 0;
+    for _ in 0..20_000 {
+        let value: String = (0..random(12)).map(|_| pieces[random(pieces.len())]).collect();
+        let name = names[random(names.len())];
+        let mut out = Vec::new();
+        let result = crate::message::structured::field(&mut out, name, crate::message::structured::grammar(name), value.trim());
+        if result.is_err() {
+            assert!(out.is_empty(), "{name}: {value}");
+            continue;
+        }
+        written += 1;
+        let text = String::from_utf8(out).unwrap_or_else(|_| panic!("{name}: {value}: not UTF-8"));
+        assert!(text.is_ascii() && text.ends_with("\r\n"), "{name}: {value}: {text}");
+        for (index, line) in text.trim_end().split("\r\n").enumerate() {
+            assert!(line.len() <= 998 && !line.contains(['\r', '\n']) && (index == 0) != line.starts_with(' '), "{name}: {value}: {text}");
+        }
+    }
+    assert!(written > 5_000, "{written}");
+}

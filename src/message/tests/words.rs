@@ -12,6 +12,7 @@ fn what_jinja_knows() {
     let json = r#"{"email":"a@x.example","name":"ann Lee","map":{"z":1,"a":2},"list":["x","y","z"],"day":"2026-12-01","html":"<b>a</b> &amp; b","link":"a/b"}"#;
     let cases = [
         ("{% for k, v in map.items() %}{{ k }}{{ v }}{% endfor %}", "z1a2"),
+        ("{% for k, v in fields.items() %}{{ k }} {% endfor %}", "email name map list day html link"),
         ("{% for k in map %}{{ k }}{% endfor %}{{ map.keys()|list }}", "za['z', 'a']"),
         ("{{ name.upper() }} {{ name.title() }} {{ name.replace('ann', 'Bo') }} {{ name.split(' ')[1] }}", "ANN LEE Ann Lee Bo Lee Lee"),
         ("{% if name.startswith('ann') %}yes{% endif %}{{ ', '.join(list) }}{{ map.get('q', 7) }}", "yesx, y, z7"),
@@ -48,14 +49,47 @@ fn unknown_words_are_told_before_anybody_is_mailed() {
         ("{{ name.casefold() }}", "line 1: unknown method"),
         ("{{ name | round }}\n{{ name.casefold() }}", "line 2: unknown method `casefold`"),
         ("{{ name | round }}{{ (name).format_map(x) }}", "line 1: unknown method `format_map`"),
-        ("{{ now() }}", "unknown function"),
+        // It would print as much as one likes.
+        ("{{ '{:>900000000}'.format('x') }}", "line 1: unknown method `format`"),
+        ("{{ now() }}", "line 1: unknown function `now`"),
+        ("{{ name | round }}\n{{ cycler('a', 'b') }}", "line 2: unknown function `cycler`"),
+        ("{% filter nofilter %}x{% endfilter %}", "line 1: unknown filter `nofilter`"),
+        ("{{ 'x' | upper(1) }}", "line 1: too many arguments"),
+        ("{{ 'x' | replace }}", "line 1: missing argument"),
     ];
     for (template, wanted) in cases {
         let faults = Template::compile(&Content { text: Some(template.to_owned()), ..content() }).expect_err(wanted);
         assert!(faults[0].to_string().contains(wanted), "{template}: {faults:?}");
     }
-    for good in ["{{ 'a | nofilter is nosuch' }}{# | nofilter #}", "{{ x.is.b }}", "{% if x is defined and x is not none %}{% endif %}"] {
+    for good in [
+        "{{ 'a | nofilter is nosuch' }}{# | nofilter #}",
+        "{{ x.is.b }}",
+        "{% if x is defined and x is not none %}{% endif %}",
+        "{% if (x) and not (y) or z in (1, 2) %}{% endif %}",
+        "{% macro f(a) %}{{ a }}{% if caller %}{{ caller() }}{% endif %}{% endmacro %}{{ f(1) }}{% call f(2) %}x{% endcall %}",
+        "{% for i in range(3) %}{% endfor %}{{ dict(a=1) }}",
+    ] {
         assert!(Template::compile(&Content { text: Some(good.to_owned()), ..content() }).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn what_is_no_template_is_told_apart() {
+    let cases = [
+        ("<style>a{%b}</style>", "what is CSS or JavaScript and no template has a space between the two signs"),
+        ("<p>x</p><script>var a={{b:1}}</script>", "what is CSS or JavaScript"),
+        ("<style>a{}</style>{{#if x}}a{{/if}}", "it looks like Handlebars or Mustache"),
+        ("{{{name}}}", "it looks like Handlebars or Mustache"),
+        ("{{> part}}", "it looks like Handlebars or Mustache"),
+    ];
+    for (source, wanted) in cases {
+        let faults = Template::compile(&Content { html: Some(source.to_owned()), ..content() }).expect_err(wanted);
+        assert!(faults[0].message.contains(wanted), "{source}: {faults:?}");
+    }
+    let plain = Template::compile(&Content { html: Some("<style>a{}</style>{{ x".to_owned()), ..content() }).expect_err("not closed");
+    assert!(plain[0].message.ends_with("at `x`"), "{plain:?}");
+    for fine in ["<script>{\"a\":{\"b\":1}}</script>", "@media x{a{width:100%}}", "{ {", "}}%}#}"] {
+        assert!(Template::compile(&Content { html: Some(fine.to_owned()), ..content() }).is_ok(), "{fine}");
     }
 }
 

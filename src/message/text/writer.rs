@@ -1,6 +1,6 @@
 //! Collects the text of HTML: what separates words and lines is held back until something follows.
 
-use super::super::entities::entity;
+use super::super::entities::{entity, second};
 
 /// Collects the text; white space is held back until something follows it.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Writer {
     }
 
     /// The mark of a list's item, on a line of its own.
-    pub(super) fn item(&mut self) {
+    pub(super) fn item(&mut self, number: Option<i64>) {
         self.is_marked = false;
         self.newlines = self.newlines.max(1);
         let depth = self.lists.len();
@@ -47,6 +47,7 @@ impl Writer {
                 self.newlines = if list.is_begun { 1 } else { self.newlines };
                 list.is_begun = true;
                 list.next.as_mut().map(|next| {
+                    *next = number.unwrap_or(*next);
                     *next = next.saturating_add(1);
                     format!("{}.", next.saturating_sub(1))
                 })
@@ -59,6 +60,14 @@ impl Writer {
         self.is_marked = true;
     }
 
+    /// Writes what an entity stands for.
+    fn character(&mut self, character: char, source: &str) {
+        self.push(character.encode_utf8(&mut [0; 4]));
+        if !matches!(source, "&amp;" | "&lt;" | "&gt;" | "&quot;") && !source.starts_with("&#") {
+            self.text.extend(second(source));
+        }
+    }
+
     /// Writes text as it stands, with its entities decoded.
     pub(super) fn verbatim(&mut self, text: &str) {
         let text = text.replace("\r\n", "\n");
@@ -68,7 +77,7 @@ impl Writer {
             self.push(&rest[..at]);
             let (decoded, length) = entity(&rest[at..], false);
             match decoded {
-                Some(character) => self.push(character.encode_utf8(&mut [0; 4])),
+                Some(character) => self.character(character, &rest[at..at + length]),
                 None => self.push(&rest[at..at + length]),
             }
             rest = &rest[at + length..];
@@ -122,10 +131,14 @@ pub(super) fn words(writer: &mut Writer, text: &str, template: bool) -> Option<(
             let (decoded, length) = entity(rest, writer.keep_spaces);
             match decoded {
                 Some('\u{a0}' | ' ') if !writer.keep_spaces => writer.space = true,
+                // Joiners are letters' own where they stand between two (Persian, Hindi, families of emoji).
+                Some(joiner @ ('\u{200c}' | '\u{200d}')) if !writer.space && writer.newlines == 0 && is_joined(&rest[length..]) => {
+                    writer.push(joiner.encode_utf8(&mut [0; 4]));
+                }
                 // Marks that only shape the HTML.
                 Some('\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{34f}' | '\u{feff}') => {}
                 Some('{' | '}' | '%' | '#') if template => return None,
-                Some(character) => writer.push(character.encode_utf8(&mut [0; 4])),
+                Some(character) => writer.character(character, &rest[..length]),
                 None => writer.push(&rest[..length]),
             }
             position += length;
@@ -139,4 +152,12 @@ pub(super) fn words(writer: &mut Writer, text: &str, template: bool) -> Option<(
         }
     }
     Some(())
+}
+
+/// Whether what follows a joiner can be joined.
+fn is_joined(rest: &str) -> bool {
+    let next = if rest.starts_with('&') { entity(rest, false).0 } else { rest.chars().next() };
+    next.is_some_and(|next| {
+        !next.is_ascii() && !next.is_whitespace() && !matches!(next, '\u{ad}' | '\u{34f}' | '\u{200b}'..='\u{200d}' | '\u{feff}')
+    })
 }
