@@ -5,10 +5,14 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
+use icu_normalizer::ComposingNormalizerBorrowed;
+
 /// The longest local part, in octets (RFC 5321, 4.5.3.1.1).
 const LOCAL_MAX: usize = 64;
-/// The longest domain, in octets (RFC 5321, 4.5.3.1.2).
-const DOMAIN_MAX: usize = 255;
+/// The longest domain, in octets: 255 in the DNS (RFC 1035, 2.3.4), where the lengths of labels and the root count as well.
+const DOMAIN_MAX: usize = 253;
+/// The longest address, in octets: a path has 256, with its angle brackets (RFC 5321, 4.5.3.1.3).
+const ADDRESS_MAX: usize = 254;
 /// The longest label of a domain, in octets (RFC 1035, 2.3.4).
 const LABEL_MAX: usize = 63;
 
@@ -25,8 +29,9 @@ impl Address {
         if text.is_empty() {
             return Err("the address is empty".to_owned());
         }
-        if text.len() > LOCAL_MAX + 1 + DOMAIN_MAX {
-            return Err(format!("the address is longer than {} bytes", LOCAL_MAX + 1 + DOMAIN_MAX));
+        // In its own script a domain may be longer than on the wire, which is judged below.
+        if text.len() > 4 * ADDRESS_MAX || text.is_ascii() && text.len() > ADDRESS_MAX {
+            return Err(format!("the address is longer than {ADDRESS_MAX} bytes"));
         }
         if text.ends_with('>') && text.contains('<') {
             return Err("put only the address here, without a name and angle brackets".to_owned());
@@ -35,7 +40,10 @@ impl Address {
         let Some(at) = memchr::memrchr(b'@', text.as_bytes()) else { return Err("there is no `@` in it".to_owned()) };
         let (local, domain) = (&text[..at], &text[at + 1..]);
         check_local(local)?;
-        check_domain(domain)?;
+        let wire = check_domain(domain)?;
+        if local.len() + 1 + wire > ADDRESS_MAX {
+            return Err(format!("the address is longer than {ADDRESS_MAX} bytes"));
+        }
         if domain.bytes().any(|byte| byte.is_ascii_uppercase() || byte >= 0x80) {
             return Ok(Self(format!("{local}@{}", domain.to_lowercase()).into()));
         }
@@ -145,11 +153,12 @@ fn check_quoted(quoted: &str) -> Result<(), String> {
     if escaped { Err(open()) } else { Ok(()) }
 }
 
-fn check_domain(domain: &str) -> Result<(), String> {
+/// Checks a domain, and gives its length on the wire.
+fn check_domain(domain: &str) -> Result<usize, String> {
     if domain.is_empty() {
         return Err("the domain after the `@` is missing".to_owned());
     }
-    if domain.len() > DOMAIN_MAX {
+    if domain.is_ascii() && domain.len() > DOMAIN_MAX {
         return Err(format!("the domain is longer than {DOMAIN_MAX} bytes"));
     }
     if domain.starts_with('[') {
@@ -159,11 +168,8 @@ fn check_domain(domain: &str) -> Result<(), String> {
         if label.is_empty() {
             return Err("the domain has an empty part: a dot stands first, last or twice in a row".to_owned());
         }
-        if label.len() > LABEL_MAX {
-            return Err(format!("a part of the domain is longer than {LABEL_MAX} bytes"));
-        }
-        if label.starts_with('-') || label.ends_with('-') {
-            return Err("a part of the domain starts or ends with a hyphen".to_owned());
+        if label.is_ascii() {
+            check_label(label)?;
         }
         let bad = |character: &char| {
             if character.is_ascii() { !character.is_ascii_alphanumeric() && *character != '-' } else { !is_visible(*character) }
@@ -174,15 +180,66 @@ fn check_domain(domain: &str) -> Result<(), String> {
     }
     if !domain.is_ascii() {
         let ascii = idna::domain_to_ascii(domain).map_err(|_| "the international domain is not a valid one (RFC 5891)".to_owned())?;
-        // Mapping may yield what the ASCII rules refuse (a full-width `@` becomes `@`).
+        // Mapping may yield what the ASCII rules refuse (a full-width `@` becomes `@`, a full-width hyphen a hyphen).
         if ascii.len() > DOMAIN_MAX || ascii.split('.').any(|label| label.is_empty() || label.len() > LABEL_MAX) {
             return Err("the international domain is too long".to_owned());
         }
+        ascii.split('.').try_for_each(check_label)?;
         if let Some(character) = ascii.chars().find(|character| !character.is_ascii_alphanumeric() && !matches!(character, '-' | '.')) {
             return Err(refused(character));
         }
+        return Ok(ascii.len());
+    }
+    Ok(domain.len())
+}
+
+/// A label of a domain on the wire (RFC 1123, 2.1).
+fn check_label(label: &str) -> Result<(), String> {
+    if label.len() > LABEL_MAX {
+        return Err(format!("a part of the domain is longer than {LABEL_MAX} bytes"));
+    }
+    if label.starts_with('-') || label.ends_with('-') {
+        return Err("a part of the domain starts or ends with a hyphen".to_owned());
     }
     Ok(())
+}
+
+/// What all ways to write one person's address have in common: the key under which a person is mailed once.
+///
+/// The local part is in Unicode's form NFC and in lower case, and unquoted where quoting is needless (RFC 5321, 4.1.2: a quoted
+/// string and its dot-string are equivalent); the domain is in A-labels (RFC 5891, 4), in lower case. Servers may tell local
+/// parts apart by case, and hardly any does (RFC 5321, 2.4): mail goes to the address as it was written.
+#[must_use]
+pub fn canonical(address: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase() && !matches!(byte, b'"' | b'\\');
+    if address.bytes().all(is_plain) {
+        return Cow::Borrowed(address);
+    }
+    let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+    let nfc = ComposingNormalizerBorrowed::new_nfc();
+    let lower = nfc.normalize(local).to_lowercase();
+    let local = nfc.normalize(&unquoted(&lower)).into_owned();
+    let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase());
+    Cow::Owned(format!("{local}@{domain}"))
+}
+
+/// A quoted local part without needless quotes and backslashes.
+fn unquoted(local: &str) -> Cow<'_, str> {
+    let Some(quoted) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return Cow::Borrowed(local) };
+    let mut content = String::with_capacity(quoted.len());
+    let mut is_escaped = false;
+    for character in quoted.chars() {
+        if character == '\\' && !is_escaped {
+            is_escaped = true;
+        } else {
+            content.push(character);
+            is_escaped = false;
+        }
+    }
+    if check_local(&content).is_ok() && !content.starts_with('"') {
+        return Cow::Owned(content);
+    }
+    Cow::Owned(format!("\"{}\"", content.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
 /// Outside ASCII: no spaces, no control characters and none of the marks which nobody sees.
@@ -202,5 +259,50 @@ fn refused(character: char) -> String {
             format!("`{character}` may not stand there")
         }
         _ => format!("there is a character in it that cannot be seen (U+{:04X})", u32::from(character)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_ways_to_write_a_person_have_one_key() {
+        for (key, ways) in [
+            (
+                "ann@xn--mnchen-3ya.example",
+                &["ann@münchen.example", "Ann@MÜNCHEN.example", "ann@mu\u{308}nchen.example", "ann@XN--MNCHEN-3YA.example"][..],
+            ),
+            ("ann@example.com", &["\"ann\"@example.com", "\"a\\n\\n\"@Example.COM", "ANN@example.com", "ann@ｅｘａｍｐｌｅ。com"]),
+            ("rené@example.com", &["rene\u{301}@example.com", "RENÉ@example.com", "\"rené\"@example.com"]),
+            ("\"a b\"@example.com", &["\"A b\"@example.com", "\"a\\ b\"@example.com"]),
+            ("\"a,\\\"b\"@example.com", &["\"a,\\\"b\"@EXAMPLE.com"]),
+        ] {
+            assert_eq!(canonical(key), key, "a key is its own key");
+            for way in ways {
+                assert_eq!(canonical(way), key, "{way}");
+            }
+        }
+        assert!(matches!(canonical("ann.b+c@example.com"), Cow::Borrowed(_)), "the usual one costs nothing");
+        assert_ne!(canonical("a.nn@example.com"), canonical("ann@example.com"));
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_wire() {
+        let domain = |labels: usize, last: usize| format!("{}{}", format!("{}.", "d".repeat(63)).repeat(labels), "e".repeat(last));
+        for (address, is_good) in [
+            (format!("{}@{}", "a".repeat(64), domain(2, 61)), true),
+            (format!("{}@{}", "a".repeat(64), domain(2, 62)), false),
+            (format!("a@{}", domain(3, 60)), true),
+            (format!("a@{}", domain(3, 61)), false),
+            (format!("a@{}.com", "d".repeat(64)), false),
+            (format!("a@{}.com", "ü".repeat(50)), true),
+            (format!("a@{}.com", "ü".repeat(70)), false),
+            ("me@－lead.com".to_owned(), false),
+            ("me@lead－.com".to_owned(), false),
+            ("me@le－ad.com".to_owned(), true),
+        ] {
+            assert_eq!(Address::parse(&address).is_ok(), is_good, "{address}: {:?}", Address::parse(&address));
+        }
     }
 }

@@ -10,7 +10,7 @@ use csv_core::ReadRecordResult;
 use super::{
     Address, AudienceError, Fields, ROW_MAX, Recipient, Row,
     fields::{Columns, EMAIL},
-    source::Source,
+    source::{FileVersion, Source},
 };
 
 /// The most fields in a row.
@@ -27,6 +27,10 @@ pub(super) struct Table {
     ends: Vec<usize>,
     fields: usize,
     short_ends: Vec<u32>,
+    /// The line that is read now, from 1: by LF, CRLF or CR.
+    line: u64,
+    /// The last byte was a CR: an LF that follows belongs to it.
+    is_after_cr: bool,
 }
 
 impl Table {
@@ -40,9 +44,16 @@ impl Table {
             ends: vec![0; FIELDS_MAX],
             fields: 0,
             short_ends: Vec::new(),
+            line: 1,
+            is_after_cr: false,
         };
         table.columns = Arc::new(table.header()?);
         Ok(table)
+    }
+
+    /// The version of the file, where it is one.
+    pub(super) const fn version(&self) -> Option<FileVersion> {
+        self.source.version()
     }
 
     fn header(&mut self) -> Result<Columns, AudienceError> {
@@ -97,6 +108,10 @@ impl Table {
 
     fn row(&mut self) -> Result<Recipient, String> {
         let wanted = self.columns.names.len();
+        // What follows the last comma, in a file whose rows all end with one.
+        while self.fields > wanted && self.ends[self.fields - 1] == self.ends[self.fields - 2] {
+            self.fields -= 1;
+        }
         if self.fields != wanted {
             let fields = if self.fields == 1 { "field" } else { "fields" };
             return Err(format!("the row has {} {fields} and the header has {wanted}", self.fields));
@@ -124,7 +139,7 @@ impl Table {
     /// Reads the next row that is not blank into `text` and `ends`, and gives the line where it starts.
     fn read_record(&mut self) -> Result<Option<u64>, AudienceError> {
         self.skip_line_ends()?;
-        let line = self.parser.line();
+        let line = self.line;
         let (mut written, mut fields) = (0, 0);
         let mut line_ended = false;
         loop {
@@ -136,6 +151,7 @@ impl Table {
             }
             let (result, read, more, ends) = self.parser.read_record(block, &mut self.text[written..], &mut self.ends[fields..]);
             if !at_end {
+                count_lines(&block[..read], &mut self.line, &mut self.is_after_cr);
                 self.source.consume(read);
             }
             let fail = |what: String| AudienceError::unreadable(format!("{}, line {line}: {what}. Mend that row", self.source.place()));
@@ -169,14 +185,24 @@ impl Table {
         loop {
             let block = self.source.fill()?;
             let length = block.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            let lines = memchr::memchr_iter(b'\n', &block[..length]).count() as u64;
             let more = length > 0 && length == block.len();
+            count_lines(&block[..length], &mut self.line, &mut self.is_after_cr);
             self.source.consume(length);
-            self.parser.set_line(self.parser.line() + lines);
             if !more {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Counts the ends of lines, whichever of the three a file has.
+fn count_lines(bytes: &[u8], line: &mut u64, is_after_cr: &mut bool) {
+    for at in memchr::memchr2_iter(b'\r', b'\n', bytes) {
+        let belongs_to_cr = bytes[at] == b'\n' && if at == 0 { *is_after_cr } else { bytes[at - 1] == b'\r' };
+        *line += u64::from(!belongs_to_cr);
+    }
+    if let Some(last) = bytes.last() {
+        *is_after_cr = *last == b'\r';
     }
 }
 

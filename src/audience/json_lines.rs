@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{Address, AudienceError, Fields, ROW_MAX, Recipient, Row, fields::EMAIL, source::Source};
+use super::{
+    Address, AudienceError, Fields, ROW_MAX, Recipient, Row,
+    fields::EMAIL,
+    source::{FileVersion, Source},
+};
 
 /// The lines of a source.
 pub(super) struct Lines {
@@ -15,6 +19,11 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) const fn new(source: Source) -> Self {
         Self { source, line: 0, buffer: Vec::new() }
+    }
+
+    /// The version of the file, where it is one.
+    pub(super) const fn version(&self) -> Option<FileVersion> {
+        self.source.version()
     }
 
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, AudienceError> {
@@ -74,7 +83,17 @@ fn parse(line: u64, text: &[u8]) -> Row {
 }
 
 /// The recipient of a JSON object.
-pub(super) fn recipient(line: u64, object: Map<String, Value>) -> Row {
+pub(super) fn recipient(line: u64, mut object: Map<String, Value>) -> Row {
+    // As in a table, whatever its case.
+    if !object.contains_key(EMAIL) {
+        let names: Vec<&String> = object.keys().filter(|name| name.eq_ignore_ascii_case(EMAIL)).collect();
+        if let [name] = names[..] {
+            let name = name.clone();
+            if let Some(value) = object.remove(&name) {
+                object.insert(EMAIL.to_owned(), value);
+            }
+        }
+    }
     let address = match object.get(EMAIL) {
         Some(Value::String(text)) => Address::parse(text.trim_ascii()),
         Some(_) => Err("`email` is not a string".to_owned()),

@@ -17,16 +17,18 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-pub use address::Address;
 pub(crate) use address::is_atext;
+pub use address::{Address, canonical};
 pub use fields::Fields;
+pub use source::FileVersion;
+pub(crate) use source::changed;
 
 use crate::{egress::Egress, resources::Reason};
 
@@ -92,7 +94,7 @@ pub enum Input {
 /// Why an audience cannot be read, or not to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudienceError {
-    /// The condition's reason: `FileNotFound`, `AddressNotAllowed` or `AudienceUnreadable`.
+    /// The condition's reason: `AudienceChanged`, `FileNotFound`, `AddressNotAllowed` or `AudienceUnreadable`.
     pub reason: Reason,
     /// Whether it may mend itself (a network error, a server error), so that trying again makes sense.
     pub transient: bool,
@@ -103,6 +105,17 @@ pub struct AudienceError {
 impl AudienceError {
     fn unreadable(message: impl Into<String>) -> Self {
         Self { reason: Reason::AudienceUnreadable, transient: false, message: message.into() }
+    }
+}
+
+impl Input {
+    /// The file that it is read from, where it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Csv(Location::File(path)) | Self::JsonLines(Location::File(path)) => Some(path),
+            _ => None,
+        }
     }
 }
 
@@ -151,6 +164,16 @@ impl Reader {
             }
         };
         Ok(Self { rows, progress, ended: false })
+    }
+
+    /// The version of the file that is read, where it is one.
+    #[must_use]
+    pub fn version(&self) -> Option<FileVersion> {
+        match &self.rows {
+            Rows::Csv(table) => table.version(),
+            Rows::JsonLines(lines) => lines.version(),
+            Rows::Inline(_) => None,
+        }
     }
 
     /// How much of the source is read, from 0 to 1, by its stored (compressed) size; `None` when the size is not known.

@@ -4,10 +4,12 @@
 //! and a zstd frame that is cut off are errors.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, BufRead, BufReader, Cursor, Read},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::runtime::Handle;
@@ -15,6 +17,8 @@ use tokio::runtime::Handle;
 use super::{AudienceError, Location, Progress, http};
 use crate::resources::Reason;
 
+/// Two edits within such a time may leave a file with the same times.
+const CLOCK_TICK: Duration = Duration::from_millis(20);
 /// One read from the source, in bytes.
 const BLOCK: usize = 64 * 1024;
 /// The largest window of a zstd frame, as a power of two: 32 MiB. `zstd -19` needs 8 MiB.
@@ -25,12 +29,18 @@ pub(super) struct Source {
     reader: Box<dyn BufRead + Send>,
     place: String,
     transient: bool,
+    version: Option<FileVersion>,
 }
 
 impl Source {
     pub(super) fn open(location: &Location, runtime: &Handle, progress: &Arc<Progress>) -> Result<Self, AudienceError> {
+        let mut version = None;
         let (place, transient, raw): (String, bool, Box<dyn Read + Send>) = match location {
-            Location::File(path) => (path.display().to_string(), false, Box::new(open_file(path, progress)?)),
+            Location::File(path) => {
+                let file = open_file(path, progress)?;
+                version = Some(file.version);
+                (path.display().to_string(), false, Box::new(file))
+            }
             Location::Url(url, egress) => {
                 let (place, body) = http::open(url, *egress, runtime, progress)?;
                 (place, true, Box::new(body))
@@ -42,7 +52,7 @@ impl Source {
         };
         let counted = Counted { reader: raw, progress: Arc::clone(progress) };
         let reader = unpack(counted).map_err(|error| unreadable(&place, transient, &error))?;
-        let mut source = Self { reader, place, transient };
+        let mut source = Self { reader, place, transient, version };
         source.pass_byte_order_mark()?;
         Ok(source)
     }
@@ -50,6 +60,11 @@ impl Source {
     /// Where it comes from, in words, without credentials.
     pub(super) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// The version of the file, where it is one.
+    pub(super) const fn version(&self) -> Option<FileVersion> {
+        self.version
     }
 
     /// The next bytes; empty at the end.
@@ -82,7 +97,81 @@ impl Source {
     }
 }
 
+/// Which version of a file it is: an edit in place gives another one, and so does a file that took its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileVersion {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified_ns: i128,
+    changed_ns: i128,
+}
+
+impl FileVersion {
+    /// The version that a path has now; none when there is no such file.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|metadata| Self::from_metadata(&metadata))
+    }
+
+    fn from_metadata(metadata: &Metadata) -> Self {
+        let ns = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether a further edit could leave the same times, since clocks of file systems tick slowly.
+    fn is_fresh(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        (i128::try_from(now).unwrap_or(i128::MAX) - self.changed_ns) < CLOCK_TICK.as_nanos().cast_signed()
+    }
+}
+
+/// A file of which one version is read: whatever is read after an edit is an error, and no data.
+struct OneVersion {
+    file: File,
+    version: FileVersion,
+}
+
+impl Read for OneVersion {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        // After the reading: what an edit left in the buffer is not handed on. At the end as well.
+        if FileVersion::from_metadata(&self.file.metadata()?) == self.version {
+            return Ok(length);
+        }
+        Err(io::Error::other(Changed))
+    }
+}
+
+/// The file was edited while it was read.
+#[derive(Debug)]
+struct Changed;
+
+impl std::fmt::Display for Changed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it changed while it was read")
+    }
+}
+
+impl std::error::Error for Changed {}
+
+/// The error of an audience that is another one than was read.
+pub(crate) fn changed(place: impl std::fmt::Display) -> AudienceError {
+    let message =
+        format!("{place}: it changed while it was in use; it is read again from its start, and who was mailed is not mailed again");
+    AudienceError { reason: Reason::AudienceChanged, transient: true, message }
+}
+
 fn unreadable(place: &str, transient: bool, error: &io::Error) -> AudienceError {
+    if error.get_ref().is_some_and(|inner| inner.is::<Changed>()) {
+        return changed(place);
+    }
     let message = match error.kind() {
         io::ErrorKind::UnexpectedEof => format!("{place}: it ends too early; it was cut off on the way, or is still being written"),
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => format!("{place}: it is damaged ({error}); make or copy it again"),
@@ -92,7 +181,7 @@ fn unreadable(place: &str, transient: bool, error: &io::Error) -> AudienceError 
     AudienceError { reason: Reason::AudienceUnreadable, transient, message }
 }
 
-fn open_file(path: &Path, progress: &Progress) -> Result<File, AudienceError> {
+fn open_file(path: &Path, progress: &Progress) -> Result<OneVersion, AudienceError> {
     let fail = |error: &io::Error| {
         if error.kind() == io::ErrorKind::NotFound {
             return AudienceError {
@@ -109,7 +198,14 @@ fn open_file(path: &Path, progress: &Progress) -> Result<File, AudienceError> {
         return Err(AudienceError::unreadable(format!("{}: it is not a file", path.display())));
     }
     progress.total.store(metadata.len(), Ordering::Relaxed);
-    File::open(path).map_err(|error| fail(&error))
+    let file = File::open(path).map_err(|error| fail(&error))?;
+    let version = |file: &File| file.metadata().map(|metadata| FileVersion::from_metadata(&metadata)).map_err(|error| fail(&error));
+    let mut now = version(&file)?;
+    if now.is_fresh() {
+        std::thread::sleep(CLOCK_TICK);
+        now = version(&file)?;
+    }
+    Ok(OneVersion { file, version: now })
 }
 
 fn unpack(mut raw: Counted) -> io::Result<Box<dyn BufRead + Send>> {

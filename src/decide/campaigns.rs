@@ -179,8 +179,8 @@ fn judge(
     let is_of_now = |seen: i64| seen == generation || (input.stale.is_some() && seen > generation);
     if let Some(stopped) = previous.filter(|previous| previous.state == CampaignState::Stopped && is_of_now(previous.observed_generation))
         && let Some(ready) = condition::find(&stopped.conditions, ConditionType::Ready)
-        // A ledger may be brought back without a change of the spec.
-        && ready.reason != Reason::LedgerMissing
+        // A ledger may be brought back, and an audience fixed, without a change of the spec.
+        && !matches!(ready.reason, Reason::LedgerMissing | Reason::AudienceUnreadable | Reason::FileNotFound)
         // A person asks for it, or has asked since.
         && !(begun && asked.wanted.is_some())
         && stopped.last_handled_resume == asked.handled

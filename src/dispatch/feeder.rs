@@ -20,7 +20,7 @@ use super::{
     refusals::Refusals,
 };
 use crate::{
-    audience::{AudienceError, Reader, Recipient, Row},
+    audience::{AudienceError, FileVersion, Reader, Recipient, Row, canonical, changed},
     ledger::{DueMessage, Ledger, LedgerError, Problem, RunId, Seen, Sighting},
     message::{self, RenderContext},
     resources::{Key, Reason},
@@ -32,6 +32,8 @@ const CHUNK: usize = 32;
 const PROBLEMS_MAX: usize = 1000;
 /// Recipients that are kept in memory while somebody of another domain is looked for.
 const AHEAD_MAX: usize = 10_000;
+/// Before an audience that changed while it was read is read again, milliseconds.
+const CHANGED_AGAIN_MS: i64 = 200;
 /// Rows that are read for that.
 const SEEK_ROWS_MAX: usize = 1_000_000;
 /// Deferred messages that wait in memory for their row; no more are fetched then.
@@ -71,11 +73,11 @@ pub enum Fed {
         bad_rows: u64,
         /// Claims of an earlier process that no row came for.
         not_met: Vec<u64>,
-        /// The first bad rows, by line.
-        problems: Vec<Problem>,
     },
-    /// It cannot go on.
-    Failed(Trouble),
+    /// Rows that cannot be used, by line.
+    Problems(Vec<Problem>),
+    /// It cannot go on; and the version of the audience's file, where it is one and was opened.
+    Failed(Trouble, Option<FileVersion>),
 }
 
 /// An event of a feeder.
@@ -128,6 +130,7 @@ pub fn start(
             ahead: VecDeque::new(),
             parked: HashMap::new(),
             owed: 0,
+            version: None,
         };
         // A panic in a parser must not leave a campaign that seems to send for ever.
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| feeder.work(&receiver, &runtime)));
@@ -137,7 +140,8 @@ pub fn start(
             Err(Trouble::lasting(Reason::AudienceUnreadable, message))
         });
         if let Err(trouble) = trouble {
-            feeder.send(Fed::Failed(trouble));
+            let version = feeder.version;
+            feeder.send(Fed::Failed(trouble, version));
         }
     })?;
     Ok(requests)
@@ -172,6 +176,8 @@ struct Feeder {
     ahead: VecDeque<Met>,
     /// Deferred messages whose recipient has not come by in this pass, by person.
     parked: HashMap<String, DueMessage>,
+    /// The version of the file that is read.
+    version: Option<FileVersion>,
     /// Deferred messages that the scheduler is not told of yet, so that it hands over no more.
     owed: usize,
 }
@@ -193,18 +199,14 @@ enum Step {
     End,
 }
 
-/// What two addresses of one person have in common.
-fn person(address: &str) -> String {
-    address.to_lowercase()
-}
-
 fn ledger_trouble(error: &LedgerError) -> Trouble {
     Trouble::transient(Reason::LedgerUnavailable, error.to_string())
 }
 
 fn audience_trouble(error: AudienceError) -> Trouble {
     let message = if error.transient { format!("{}; it is tried again by itself", error.message) } else { error.message };
-    Trouble { reason: error.reason, message, transient: error.transient, try_again_ms: None }
+    let try_again_ms = (error.reason == Reason::AudienceChanged).then_some(CHANGED_AGAIN_MS);
+    Trouble { reason: error.reason, message, transient: error.transient, try_again_ms }
 }
 
 impl Feeder {
@@ -215,7 +217,10 @@ impl Feeder {
 
     fn work(&mut self, requests: &Receiver<Request>, runtime: &tokio::runtime::Handle) -> Result<(), Trouble> {
         let mut seen = self.ledger.seen(self.spec.run_id).map_err(|e| ledger_trouble(&e))?;
-        let mut audience = Some(Reader::open(&self.spec.order.input, runtime).map_err(audience_trouble)?);
+        self.version = self.spec.order.input.file().and_then(FileVersion::of);
+        let reader = Reader::open(&self.spec.order.input, runtime).map_err(audience_trouble)?;
+        self.version = reader.version();
+        let mut audience = Some(reader);
         while let Ok(request) = requests.recv() {
             match request {
                 Request::Due(due) => self.take_due(due, &seen, audience.is_none())?,
@@ -226,15 +231,30 @@ impl Feeder {
         Ok(())
     }
 
-    fn end(&mut self, seen: &Seen) {
+    /// The audience is read. One without anybody in it is a mistake, and withdraws nobody.
+    fn end(&mut self, seen: &Seen) -> Result<(), Trouble> {
+        let problems = std::mem::take(&mut self.problems);
+        let first = problems.first().map(|problem| format!("; the first, line {}: {}", problem.line, problem.what));
+        if !problems.is_empty() {
+            self.send(Fed::Problems(problems));
+        }
+        if self.total == 0 && self.duplicates == 0 && !self.spec.adds_nobody {
+            let place = self.spec.order.input.file().map_or_else(|| "the audience".to_owned(), |path| path.display().to_string());
+            let why = match self.bad_rows {
+                0 => "it has no rows".to_owned(),
+                count => format!("none of its {count} rows can be used{}", first.unwrap_or_default()),
+            };
+            let message = format!("{place}: {why}. Fix it; it is read again as soon as it changes.");
+            return Err(Trouble::lasting(Reason::AudienceUnreadable, message));
+        }
         for (_, message) in std::mem::take(&mut self.parked) {
             self.withdraw(&message);
         }
         let owed = std::mem::take(&mut self.owed);
         self.render_due(Vec::new(), owed);
-        let problems = std::mem::take(&mut self.problems);
         let not_met = seen.not_met();
-        self.send(Fed::AudienceEnd { total: self.total, duplicates: self.duplicates, bad_rows: self.bad_rows, not_met, problems });
+        self.send(Fed::AudienceEnd { total: self.total, duplicates: self.duplicates, bad_rows: self.bad_rows, not_met });
+        Ok(())
     }
 
     fn withdraw(&self, message: &DueMessage) {
@@ -245,13 +265,20 @@ impl Feeder {
     fn take_due(&mut self, due: Vec<DueMessage>, seen: &Seen, is_read: bool) -> Result<(), Trouble> {
         let count = due.len();
         let mut met = Vec::with_capacity(count);
+        // Somebody may have left since it was read: the file decides, in a new pass.
+        if is_read
+            && let Some(path) = self.spec.order.input.file()
+            && FileVersion::of(path) != self.version
+        {
+            return Err(audience_trouble(changed(path.display())));
+        }
         for message in due {
             if seen.has_met(&message.recipient).map_err(|e| ledger_trouble(&e))? == Some(true) {
                 met.push(message);
             } else if is_read {
                 self.withdraw(&message);
             } else {
-                self.parked.insert(person(&message.recipient), message);
+                self.parked.insert(canonical(&message.recipient).into_owned(), message);
             }
         }
         let done = if self.parked.len() < PARKED_MAX { count } else { met.len() };
@@ -263,7 +290,7 @@ impl Feeder {
     /// Renders what was waiting for this row.
     fn unpark(&mut self, address: &str) {
         if !self.parked.is_empty()
-            && let Some(message) = self.parked.remove(&person(address))
+            && let Some(message) = self.parked.remove(&*canonical(address))
         {
             let owed = std::mem::take(&mut self.owed);
             self.render_due(vec![message], owed);
@@ -295,7 +322,7 @@ impl Feeder {
         }
         self.flush(&mut chunk);
         if is_over {
-            self.end(seen);
+            self.end(seen)?;
         } else {
             self.send(Fed::Progress(audience.as_ref().and_then(Reader::progress), self.total));
         }

@@ -326,6 +326,16 @@ impl Scheduler {
         self.stop_for(index, trouble, now_ms);
     }
 
+    /// The audience that could not be read by this feeder is another one now.
+    pub fn audience_touched(&mut self, index: usize, feeding: u64) {
+        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeding == feeding) else { return };
+        let is_of_audience = |trouble: &Trouble| matches!(trouble.reason, Reason::AudienceUnreadable | Reason::FileNotFound);
+        if campaign.trouble.as_ref().is_some_and(is_of_audience) {
+            campaign.trouble = None;
+            self.feed(index);
+        }
+    }
+
     /// Puts a message into the queue of a server.
     fn place(&mut self, index: usize, message: Prepared, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };

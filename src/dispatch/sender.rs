@@ -120,6 +120,8 @@ enum Answer {
     Resumed(usize, Resumption, Result<(Changes, bool), LedgerError>),
     /// Ask again, after a while.
     ResumeAgain(usize),
+    /// The audience's file is another one than could not be read: the run, and the feeding that failed.
+    AudienceTouched(usize, u64),
     Released,
     Reopen(usize),
 }
@@ -166,6 +168,8 @@ struct Sending {
     /// Runs whose leases are being given back; their feeder starts after that.
     releasing: usize,
     retry_at: Option<Instant>,
+    /// Looks at files that could not be read as audiences, by campaign.
+    file_watches: BTreeMap<usize, tokio::task::AbortHandle>,
 }
 
 type CommitResult = (Planned, Result<CommitReceipt, LedgerError>);
@@ -210,6 +214,7 @@ impl Sending {
             to_feed: Vec::new(),
             releasing: 0,
             retry_at: None,
+            file_watches: BTreeMap::new(),
         }
     }
 
@@ -397,6 +402,7 @@ impl Sending {
                     let _ = answers.send(Answer::ResumeAgain(index));
                 });
             }
+            Answer::AudienceTouched(index, feeding) => self.scheduler.audience_touched(index, feeding),
             Answer::ResumeAgain(index) => self.scheduler.not_resumed(index),
             Answer::Reopen(index) => self.open(index),
             Answer::Released => self.releasing = self.releasing.saturating_sub(1),
@@ -423,7 +429,7 @@ impl Sending {
                     campaign.audience_seen = seen;
                 }
             }
-            Fed::AudienceEnd { total, duplicates, bad_rows, problems, not_met } => {
+            Fed::AudienceEnd { total, duplicates, bad_rows, not_met } => {
                 self.not_met.insert(index, not_met);
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     campaign.audience_done = true;
@@ -434,7 +440,9 @@ impl Sending {
                     campaign.counts.duplicates = duplicates;
                     campaign.counts.bad_rows = bad_rows;
                 }
-                if let Some(run_id) = self.runs.get(&index).copied().filter(|_| !problems.is_empty()) {
+            }
+            Fed::Problems(problems) => {
+                if let Some(run_id) = self.runs.get(&index).copied() {
                     let ledger = self.ledger.clone();
                     tokio::spawn(async move {
                         if let Err(error) = ledger.problems(run_id, problems).await {
@@ -443,8 +451,12 @@ impl Sending {
                     });
                 }
             }
-            Fed::Failed(trouble) => {
+            Fed::Failed(trouble, version) => {
+                let waits = !trouble.transient;
                 self.scheduler.feeder_failed(index, trouble, now_ms);
+                if waits {
+                    self.await_another_version(index, version);
+                }
                 self.report(true);
             }
         }

@@ -20,7 +20,7 @@ use super::{
     error::{Fault, LedgerError},
     schema,
 };
-use crate::resources::fate::Fate;
+use crate::{audience::canonical, resources::fate::Fate};
 
 const SLOT: usize = 16;
 const BUCKET_SLOTS: usize = 16;
@@ -127,7 +127,7 @@ impl Seen {
         Ok(last)
     }
 
-    /// What is to be done with a row of the audience. Addresses are compared as mail systems do: the domain without case.
+    /// What is to be done with a row of the audience. Persons are compared, by [`canonical`], and not addresses as they were written.
     ///
     /// # Errors
     /// When the file cannot be read or written. Nothing has changed then, and the same call may be repeated.
@@ -169,16 +169,7 @@ impl Seen {
     /// The low byte is left free for the tag; 120 bits of a keyed hash do not collide.
     fn hash(&self, recipient: &str) -> u128 {
         let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
-        let (local, domain) = recipient.rsplit_once('@').unwrap_or((recipient, ""));
-        hasher.write(local.as_bytes());
-        hasher.write_u8(b'@');
-        if domain.is_ascii() {
-            for byte in domain.bytes() {
-                hasher.write_u8(byte.to_ascii_lowercase());
-            }
-        } else {
-            hasher.write(domain.to_lowercase().as_bytes());
-        }
+        hasher.write(canonical(recipient).as_bytes());
         hasher.finish128().as_u128() & !0xff
     }
 

@@ -195,6 +195,8 @@ reasons! {
     AddressNotAllowed,
     /// The audience cannot be read. Mend what the message names; what a network broke is tried again.
     AudienceUnreadable,
+    /// The audience's file was edited while it was in use; it is read again from its start, and whoever was mailed is not mailed again. Wait; if it lasts, something writes to the file all the time: replace it by renaming instead.
+    AudienceChanged,
     /// Some rows of the audience were not usable. Look at them with `mailfleet get campaigns NAME --problems`.
     BadRows,
     /// Rows were added after the run was completed; they are not mailed. Give `run` a new value to mail everybody, or make a new campaign for the new rows.

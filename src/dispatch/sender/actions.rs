@@ -1,6 +1,6 @@
 //! The scheduler's actions become calls of ledger, feeders and servers, in the background.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Action, Answer, AudienceRead, Bar, Closing, DUE_MAX, Event, Fate, FeederSpec, Opened, Outgoing, Reason, RecipientCounts, Request,
@@ -8,6 +8,10 @@ use super::{
     recipient_counts, recorded_counts,
 };
 
+use crate::audience::FileVersion;
+
+/// Between two looks at a file that could not be read as an audience.
+const LOOK_AT_FILE_EVERY: Duration = Duration::from_millis(200);
 /// Held messages of a run that are looked at one by one; what is beyond waits for a person.
 const HELD_MAX: usize = 10_000;
 
@@ -66,6 +70,9 @@ impl Sending {
                     }
                 }
                 self.not_met.remove(&index);
+                if let Some(watch) = self.file_watches.remove(&index) {
+                    watch.abort();
+                }
                 self.to_feed.retain(|waiting| *waiting != index);
             }
             Action::ForgetServer(lane) => {
@@ -202,6 +209,27 @@ impl Sending {
             };
             let _ = answers.send(Answer::Closed(index, closed.await));
         });
+    }
+
+    /// An audience that a person has to fix is read again as soon as its file is another one.
+    pub(super) fn await_another_version(&mut self, index: usize, version: Option<FileVersion>) {
+        let Some(campaign) = self.scheduler.campaign(index) else { return };
+        let (feeding, answers) = (campaign.feeding, self.answers.clone());
+        let Some(path) = campaign.order.input.file().map(std::path::Path::to_owned) else { return };
+        let watch = tokio::spawn(async move {
+            while !answers.is_closed() {
+                tokio::time::sleep(LOOK_AT_FILE_EVERY).await;
+                let asked = path.clone();
+                let now = tokio::task::spawn_blocking(move || FileVersion::of(&asked)).await;
+                if now.is_ok_and(|now| now.is_some() && now != version) {
+                    let _ = answers.send(Answer::AudienceTouched(index, feeding));
+                    return;
+                }
+            }
+        });
+        if let Some(old) = self.file_watches.insert(index, watch.abort_handle()) {
+            old.abort();
+        }
     }
 
     fn resume(&self, index: usize, resumption: Resumption) {

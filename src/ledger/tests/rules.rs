@@ -84,7 +84,10 @@ async fn nobody_is_new_after_a_restart() {
         ("b@x.org", Sighting::Duplicate),
         ("c@x.org", Sighting::New),
         ("c@x.Org", Sighting::Duplicate),
-        ("C@x.org", Sighting::New),
+        ("C@x.org", Sighting::Duplicate),
+        ("\"c\"@x.org", Sighting::Duplicate),
+        ("ann@münchen.example", Sighting::New),
+        ("ann@xn--mnchen-3ya.example", Sighting::Duplicate),
     ] {
         assert_eq!(seen.check(recipient).expect("a look"), sighting, "{recipient}");
     }
