@@ -169,7 +169,7 @@ pub(crate) fn changed(place: impl std::fmt::Display) -> AudienceError {
 }
 
 fn unreadable(place: &str, transient: bool, error: &io::Error) -> AudienceError {
-    if error.get_ref().is_some_and(|inner| inner.is::<Changed>()) {
+    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Changed>) {
         return changed(place);
     }
     let message = match error.kind() {

@@ -90,7 +90,7 @@ fn is_particular(word: &str, local: &str, domain: &str) -> bool {
     word.contains('@')
         || word == local
         || word == domain
-        || word.chars().any(|c| c.is_numeric())
+        || word.chars().any(char::is_numeric)
         || word.contains("//")
         || (word.contains('.') && !word.ends_with('.') && word.split('.').all(|part| !part.is_empty()))
         || is_consonants()

@@ -62,6 +62,9 @@ struct Row {
     refusals: Option<String>,
 }
 
+/// What a test says of a message: by server, recipient and time.
+type Decides = Box<dyn FnMut(&str, &str, i64) -> Option<Outcome>>;
+
 struct Simulation {
     seed: u64,
     draws: u64,
@@ -80,7 +83,7 @@ struct Simulation {
     bars: BTreeMap<(usize, String), super::refusals::Bar>,
     ended_runs: Vec<usize>,
     /// The outcome of a message that the test decides on: server, recipient.
-    decides: Option<Box<dyn FnMut(&str, &str, i64) -> Option<Outcome>>>,
+    decides: Option<Decides>,
     /// Addresses of the audience, where they are not `userN@example.com`.
     addresses: Vec<String>,
     /// Messages that the ledger has as sent again.

@@ -78,6 +78,10 @@ fn ask(database: &Path, sql: &str) -> Vec<String> {
     rows.expect("rows").collect::<Result<_, _>>().expect("rows")
 }
 
+fn migrations_of_the_ledger() -> &'static [&'static str] {
+    &crate::ledger::migrations::STEPS
+}
+
 fn key() -> RunKey {
     RunKey::new("shop", "news", "first")
 }

@@ -189,7 +189,7 @@ fn fault(kind: &str, status: u16, holds: Holds, how: How, outcome: &Outcome) -> 
         Outcome::Refused(refusal) if refusal.scope == Scope::Recipient && holds != Holds::OwnError => {
             Some("the recipient is given up without the vendor's word")
         }
-        Outcome::Refused(_) | Outcome::ServerFailed(_) if !is_definite && !((500..=503).contains(&status) && holds == Holds::OwnError) => {
+        Outcome::Refused(_) | Outcome::ServerFailed(_) if !(is_definite || (500..=503).contains(&status) && holds == Holds::OwnError) => {
             Some("it may have been taken, and is called not taken")
         }
         Outcome::Unknown(_) if is_definite => Some("it was refused, and is called unknown"),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Action, CLAIMS_WAIT_MS, CountChanges, OUTCOME_AGE_MAX_MS, OUTCOMES_WORTH_A_COMMIT, Planned, PlannedClaim, Scheduler};
 use crate::{
     dispatch::{
-        guard::domain_of,
+        guard::{Guard, domain_of},
         lane::batches,
         limits::Allowance,
         prepared::{End, InFlight},
@@ -134,7 +134,7 @@ impl Scheduler {
             |campaign| {
                 let run = campaigns.get(&campaign);
                 let guard = run.and_then(|run| run.guards.get(&index));
-                if guard.is_some_and(|guard| guard.room() == 0) || (batches_left == 0 && guard.is_none_or(|guard| guard.is_careful())) {
+                if guard.is_some_and(|guard| guard.room() == 0) || (batches_left == 0 && guard.is_none_or(Guard::is_careful)) {
                     return false;
                 }
                 let plan = run.and_then(|run| run.order.plan_limits.as_ref());
@@ -163,7 +163,7 @@ impl Scheduler {
             let PlannedClaim { campaign: index, lane, message, .. } = claim;
             let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
             campaign.in_flight += 1;
-            let goes_alone = campaign.guards.get(&lane).is_some_and(crate::dispatch::guard::Guard::is_careful);
+            let goes_alone = campaign.guards.get(&lane).is_some_and(Guard::is_careful);
             let return_path = self.lanes.get(&lane).and_then(|lane| lane.return_path.clone());
             let mail_from = campaign.mail_from(lane, return_path.as_deref());
             let token = self.free_tokens.pop().unwrap_or_else(|| {

@@ -62,3 +62,8 @@ async fn a_migration_that_breaks_off_has_not_happened() {
     drop(folder.open());
     assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [schema::VERSION.to_string()]);
 }
+
+#[test]
+fn every_version_has_the_step_that_leads_to_it() {
+    assert_eq!(i64::try_from(super::migrations_of_the_ledger().len()), Ok(schema::VERSION - 1));
+}

@@ -82,7 +82,6 @@ where
         annotations: metadata.annotations.unwrap_or_default().into_iter().filter(|(name, _)| name == ANNOTATION).collect(),
         generation: metadata.generation,
         creation_timestamp: metadata.creation_timestamp.and_then(|at| Timestamp::from_second(at.0.as_second()).ok()),
-        ..Metadata::default()
     };
     let whole = Map::from_iter([
         ("apiVersion".to_owned(), Value::from(API_VERSION)),
