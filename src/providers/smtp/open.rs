@@ -185,11 +185,14 @@ impl Target {
             line.extensions = Extensions::read(reply.text);
             return Ok(());
         }
-        // A server from before EHLO has neither TLS nor AUTH.
-        if !reply.is_permanent() || self.encryption != Encryption::None || !matches!(self.login, Credentials::None) {
-            return Err(verdict::opening(reply, Stage::Hello, "EHLO", &self.place));
+        let refused = verdict::opening(reply, Stage::Hello, "EHLO", &self.place);
+        // A server from before EHLO has neither TLS nor AUTH, and does not know what it is asked.
+        let needs_ehlo = self.encryption != Encryption::None || !matches!(self.login, Credentials::None);
+        if needs_ehlo || !reply.is_permanent() || verdict::of_server(reply, Stage::Hello).is_some() {
+            return Err(refused);
         }
-        let reply = line.command(&format!("HELO {name}"), self.step_timeout).await.map_err(broken)?;
+        // Where the server hangs up, what it said of EHLO says more.
+        let Ok(reply) = line.command(&format!("HELO {name}"), self.step_timeout).await else { return Err(refused) };
         if reply.is_positive() { Ok(()) } else { Err(verdict::opening(reply, Stage::Hello, "HELO", &self.place)) }
     }
 

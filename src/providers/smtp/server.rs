@@ -31,7 +31,6 @@ pub struct SmtpServer {
     /// The spec's, or what the server turned out to take over a connection.
     messages_per_connection: AtomicU32,
     connections: Semaphore,
-    connections_max: usize,
     batch_max: AtomicUsize,
     /// Connections over which messages are being sent.
     open: AtomicUsize,
@@ -61,7 +60,6 @@ impl SmtpServer {
             reply_timeout,
             messages_per_connection: AtomicU32::new(messages_per_connection.max(1)),
             connections: Semaphore::new(connections_max),
-            connections_max,
             batch_max: AtomicUsize::new(1),
             open: AtomicUsize::new(0),
             idle: Arc::default(),

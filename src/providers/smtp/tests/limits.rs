@@ -37,6 +37,10 @@ async fn a_connection_that_is_used_up_is_followed_by_a_fresh_one() {
         Say("451 4.3.0 Too many messages on this connection"),
     ] {
         for (mode, extensions) in MODES {
+            // What was wholly written before the line broke without 421 may have been taken.
+            if mode == "chunking" && matches!(act, SayAndClose(text) if !text.starts_with("421")) {
+                continue;
+            }
             let scripted = start(extensions, Some((10, act)), 0).await;
             let server = smtp(&scripted, 1);
             let all = deliver_all(&*server, (0..25).map(message).collect()).await;
