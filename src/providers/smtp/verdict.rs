@@ -102,10 +102,11 @@ pub fn opening(reply: Reply<'_>, stage: Stage, step: &str, place: &Place) -> Fai
     connection(&meaning, &what, place)
 }
 
-/// What a reply outside of messages means, where it is known and about the server.
+/// What a reply outside of messages means, where it is known and about the server or the account.
 #[must_use]
 pub fn of_server(reply: Reply<'_>, stage: Stage) -> Option<Meaning> {
-    meaning(&answer(&reply, stage, "", "", &words(reply))).filter(|meaning| meaning.fault == Fault::Server)
+    let is_about_it = |fault: Fault| matches!(fault, Fault::Server | Fault::Refused(Scope::Unclear));
+    meaning(&answer(&reply, stage, "", "", &words(reply))).filter(|meaning| is_about_it(meaning.fault))
 }
 
 /// A connection that could not be set up, for a reason that the table knows.
