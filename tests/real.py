@@ -260,6 +260,21 @@ def oversized(place) -> str:
         require(not postfix.delivered(), "it was sent")
 
 
+def few_connections(place) -> str:
+    """A server that takes 3 connections at a time, while 10 may be opened: all are sent once, and the server stays Active."""
+    need(Postfix.available())
+    fleet = place.fleet("few-connections")
+    # Without PIPELINING each connection carries one message at a time, so that more are wanted.
+    limit = "smtpd_client_connection_count_limit = 3\nsmtpd_client_event_limit_exceptions =\n"
+    with Postfix(place.new("postfix"), without="chunking,pipelining", extra=limit) as postfix:
+        server = fleets.smtp_server("relay", postfix.port, probe=QUICK_PROBE, limits={"connections": 10})
+        require_sent(fleet, send(fleet, [server], 2000), {"Accepted": 2000})
+        require_delivered(postfix, [fleets.address(number) for number in range(2000)])
+        refused = postfix.log().count("Connection concurrency limit exceeded")
+        require(refused > 0, "Postfix refused no connection")
+    return f"Postfix refused {refused} connections"
+
+
 def to_smtp_sink(place) -> str:
     """1,000 messages into postfix's smtp-sink."""
     need("" if SmtpSink.available else "smtp-sink (Debian: postfix)")
@@ -443,6 +458,7 @@ def main():
     cases.run("421 in the greeting", busy_from_the_start, place)
     cases.run("550 for half of the recipients, these first", unknown_users, place)
     cases.run("larger than SIZE", oversized, place)
+    cases.run("fewer connections than limits.connections", few_connections, place)
     cases.run("smtp-sink", to_smtp_sink, place)
     cases.run("mailfleet test --send-to", send_to, place)
     cases.run("sendmail of Postfix", sendmail, place)

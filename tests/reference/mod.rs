@@ -1,6 +1,7 @@
 //! The reference pages, `docs/api/*.md`: made from the types, committed, and never stale.
 
 mod providers;
+mod replies;
 
 use std::{fmt::Write as _, fs, path::Path};
 

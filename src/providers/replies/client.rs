@@ -190,7 +190,8 @@ pub const CAUSES: &[Cause] = &[
         Reason::ClientRefused,
         ACCESS,
         &[
-            said(&["client host rejected"], "Postfix, check_client_access; submission without a login").at(SMTP),
+            said(&["client host rejected"], "Postfix, check_client_access; submission without a login").at(SMTP).with(&[5]),
+            said(&["client host rejected", "access denied"], "Postfix, check_client_access").at(SMTP),
             said(&["client", "is not authorized"], "OpenSMTPD, Exchange").at(SMTP),
             said(&["your host is not allowed"], "common wording").at(SMTP),
             said(&["host not permitted"], "common wording").at(SMTP),

@@ -115,6 +115,7 @@ pub const CAUSES: &[Cause] = &[
             said(&["duplicate header*"], "Gmail, SES").at(&[Stage::Content]),
             said(&["multiple", "headers"], "Gmail, 5.7.1").at(&[Stage::Content]),
             said(&["lines longer than"], "Exim").at(&[Stage::Content]),
+            said(&["maximum allowed line length"], "Exim, example configuration").at(&[Stage::Content]),
             said(&["line too long"], "Sendmail, Exim").at(&[Stage::Content]),
             said(&["bare lf"], "Postfix, smtpd_forbid_bare_newline").at(&[Stage::Content]),
             said(&["bare <lf>"], "Postfix, smtpd_forbid_bare_newline").at(&[Stage::Content]),

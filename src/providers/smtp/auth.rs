@@ -10,10 +10,10 @@ use super::{
     failure::{Break, Place},
     line::Line,
     reply::Reply,
-    scram,
+    scram, verdict,
 };
 use crate::{
-    providers::Failure,
+    providers::{Failure, Meaning, Stage},
     resources::{Reason, secret::SecretValue},
 };
 
@@ -34,14 +34,15 @@ pub struct Login {
 }
 
 impl Login {
-    /// The mechanism to use with a server: the one asked for, else the strongest.
-    fn choose(&self, extensions: &Extensions) -> Option<Mechanism> {
-        let wanted: &[Mechanism] = match (&self.mechanism, self.is_token) {
-            (Some(mechanism), _) => std::slice::from_ref(mechanism),
-            (None, true) => &[Mechanism::XOAuth2],
-            (None, false) => &[Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login],
+    /// The mechanisms to use with a server: the one asked for, else all that it offers, the strongest first.
+    fn choose(&self, extensions: &Extensions) -> impl Iterator<Item = Mechanism> + use<> {
+        let extensions = *extensions;
+        let wanted: [Option<Mechanism>; 3] = match (self.mechanism, self.is_token) {
+            (Some(mechanism), _) => [Some(mechanism), None, None],
+            (None, true) => [Some(Mechanism::XOAuth2), None, None],
+            (None, false) => [Some(Mechanism::ScramSha256), Some(Mechanism::Plain), Some(Mechanism::Login)],
         };
-        wanted.iter().copied().find(|&mechanism| extensions.offers(mechanism))
+        wanted.into_iter().flatten().filter(move |&mechanism| extensions.offers(mechanism))
     }
 
     fn secret(&self) -> &str {
@@ -71,8 +72,8 @@ impl Login {
 /// How an exchange failed before it became a [`Failure`].
 enum Fault {
     Broken(Break),
-    /// The server's reply: its code and its words, scrubbed.
-    Refused(u16, String, bool),
+    /// The server's reply: its code, its words, scrubbed, and what it means where that is known.
+    Refused(u16, String, Option<Meaning>),
     /// What the server sent makes no sense, in words after "the server".
     Unfit(&'static str),
 }
@@ -88,47 +89,72 @@ impl From<Break> for Fault {
 /// # Errors
 /// When the server offers no fitting mechanism, refuses, or breaks off.
 pub async fn log_in(line: &mut Line, login: &Login, place: &Place, timeout: Duration) -> Result<(), Failure> {
-    let Some(mechanism) = login.choose(&line.extensions) else {
+    let mut mechanisms = login.choose(&line.extensions);
+    let Some(mut mechanism) = mechanisms.next() else {
         let wanted = match (login.mechanism, login.is_token) {
             (Some(mechanism), _) => mechanism.keyword(),
             (None, true) => "XOAUTH2",
             (None, false) => "SCRAM-SHA-256, PLAIN or LOGIN",
         };
-        return Err(place.connection_for_person(
-            Reason::AuthenticationNotOffered,
-            &format!("the server does not offer to log in by {wanted}"),
-            "Check auth.mechanism and encryption, or leave auth out if the server knows this machine by its address.",
-        ));
+        return Err(not_offered(place, &format!("the server does not offer to log in by {wanted}")));
     };
-    let ended = match mechanism {
-        Mechanism::Plain => plain(line, login, timeout).await,
-        Mechanism::Login => login_in_steps(line, login, timeout).await,
-        Mechanism::ScramSha256 => scram_sha_256(line, login, timeout).await,
-        Mechanism::XOAuth2 => xoauth2(line, login, timeout).await,
-    };
-    ended.map_err(|fault| match fault {
+    loop {
+        let ended = match mechanism {
+            Mechanism::Plain => plain(line, login, timeout).await,
+            Mechanism::Login => login_in_steps(line, login, timeout).await,
+            Mechanism::ScramSha256 => scram_sha_256(line, login, timeout).await,
+            Mechanism::XOAuth2 => xoauth2(line, login, timeout).await,
+        };
+        match (ended, mechanisms.next()) {
+            (Ok(()), _) => return Ok(()),
+            // What was offered and is not there after all: nobody has judged the login yet.
+            (Err(Fault::Refused(code, ..)), Some(next)) if is_unknown_mechanism(code) => mechanism = next,
+            (Err(fault), _) => return Err(failure(fault, mechanism, login, place)),
+        }
+    }
+}
+
+/// Whether the mechanism was refused, and not the login (RFC 4954, 4; RFC 5321, 4.2.4).
+fn is_unknown_mechanism(code: u16) -> bool {
+    matches!(code, 500..=502 | 504)
+}
+
+fn not_offered(place: &Place, what: &str) -> Failure {
+    let advice = "Check auth.mechanism and encryption, or leave auth out if the server knows this machine by its address.";
+    place.connection_for_person(Reason::AuthenticationNotOffered, what, advice)
+}
+
+fn failure(fault: Fault, mechanism: Mechanism, login: &Login, place: &Place) -> Failure {
+    let keyword = mechanism.keyword();
+    match fault {
         Fault::Broken(broken) => place.broken_connection(broken, "AUTH"),
         Fault::Unfit(words) => place.connection_for_person(
             Reason::AuthenticationFailed,
             &format!("the server {words}"),
             "Check host and port; with `mechanism: Plain` the server need not know SCRAM.",
         ),
-        Fault::Refused(421, words, is_throttling) => place.connection(
-            if is_throttling { Reason::Throttled } else { Reason::ServiceNotAvailable },
-            &format!("the server answered AUTH {} with `{words}`", mechanism.keyword()),
+        Fault::Refused(_, words, Some(meaning)) => {
+            verdict::connection(&meaning, &format!("the server answered AUTH {keyword} with `{words}`"), place)
+        }
+        Fault::Refused(421, words, None) => place.connection(
+            Reason::ServiceNotAvailable,
+            &format!("the server answered AUTH {keyword} with `{words}`"),
             "It is tried again; if this lasts, ask the server's operator.",
         ),
-        Fault::Refused(code, words, _) if code / 100 == 4 => place.connection(
+        Fault::Refused(code, words, None) if code / 100 == 4 => place.connection(
             Reason::AuthenticationFailed,
             &format!("the server cannot check the login now: `{words}`"),
             "It is tried again; if this lasts, ask the server's operator.",
         ),
-        Fault::Refused(_, words, _) => place.connection_for_person(
+        Fault::Refused(code, words, None) if is_unknown_mechanism(code) => {
+            not_offered(place, &format!("the server offers to log in by {keyword}, and answered it with `{words}`"))
+        }
+        Fault::Refused(_, words, None) => place.connection_for_person(
             Reason::AuthenticationFailed,
-            &format!("the server refused the login by {}: `{words}`", mechanism.keyword()),
+            &format!("the server refused the login by {keyword}: `{words}`"),
             if login.is_token { "Renew username and token in the Secret." } else { "Check username and password in the Secret." },
         ),
-    })
+    }
 }
 
 /// The challenge of a 334 reply, or what the reply says instead.
@@ -148,7 +174,7 @@ fn refused(reply: Reply<'_>, login: &Login) -> Fault {
     if reply.code / 100 < 4 {
         return Fault::Unfit("answered AUTH with something unexpected");
     }
-    Fault::Refused(reply.code, login.quoted(reply), super::failure::is_throttling(reply))
+    Fault::Refused(reply.code, login.quoted(reply), verdict::of_server(reply, Stage::Login))
 }
 
 async fn plain(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {

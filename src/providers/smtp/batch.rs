@@ -39,6 +39,8 @@ pub(super) struct Flying {
     pub(super) is_recipient_accepted: bool,
     /// Decided by a refusal before the last reply.
     pub(super) verdict: Option<Outcome>,
+    /// Refused because the connection is used up: it waits for a fresh one.
+    pub(super) waits_again: bool,
 }
 
 impl Batch {
@@ -67,6 +69,7 @@ impl Batch {
         for flying in std::mem::take(&mut self.flying) {
             let is_written = flying.end_at.is_some_and(|end| end <= self.written);
             match flying.verdict {
+                _ if flying.waits_again => back.push_back(flying.message),
                 Some(verdict) => self.give(flying.message, verdict, None),
                 None if is_written => self.give(flying.message, Outcome::Unknown(failure.clone()), None),
                 None if retries => back.push_back(flying.message),
@@ -87,10 +90,14 @@ impl Batch {
         self.break_off(failure, retries);
     }
 
-    /// Ends the message at the front, whose last reply came.
+    /// Ends the message at the front, whose last reply came; or lets it wait again.
     pub(super) fn settle(&mut self, outcome: Outcome, now: Instant) {
         if let Some(flying) = self.flying.pop_front() {
             self.marked = self.marked.saturating_sub(1);
+            if flying.waits_again {
+                self.waiting.push_back(flying.message);
+                return;
+            }
             let round_trip = flying.written_at.map(|at| now.saturating_duration_since(at));
             self.give(flying.message, outcome, round_trip);
         }

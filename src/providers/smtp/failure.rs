@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reply::{Garbage, Reply};
+use super::reply::Garbage;
 pub use crate::providers::place::Place;
 use crate::{
     providers::Failure,
@@ -36,27 +36,6 @@ impl Place {
         let (reason, what, to_do) = broken_words(broken);
         self.sending(reason, &what, to_do)
     }
-
-    /// A greeting, EHLO or other command that the server does not want now.
-    #[must_use]
-    pub fn not_available(&self, reply: Reply<'_>, step: &str) -> Failure {
-        let what = format!("the server answered {step} with `{}`", reply.quoted());
-        if reply.code / 100 == 4 && is_throttling(reply) {
-            return self.connection(Reason::Throttled, &what, "It limits connections or rate: lower limits.connections or limits.rates.");
-        }
-        let to_do = if reply.is_permanent() {
-            "It refuses this machine: check that it may connect there, and heloName."
-        } else {
-            "It is tried again; if this lasts, ask the server's operator."
-        };
-        self.connection(Reason::ServiceNotAvailable, &what, to_do)
-    }
-}
-
-/// Whether the server says that we are too many or too fast.
-#[must_use]
-pub fn is_throttling(reply: Reply<'_>) -> bool {
-    ["too many", "too fast", "rate", "throttl", "concurren"].iter().any(|word| reply.mentions(word))
 }
 
 fn broken_words(broken: Break) -> (Reason, String, &'static str) {

@@ -25,6 +25,8 @@ pub struct Line {
     pub extensions: Extensions,
     /// Messages begun over it.
     pub messages: u32,
+    /// Messages that the server took over it.
+    pub taken: u32,
     /// What is to be written, from `sent` on.
     pub out: Vec<u8>,
     /// How much of `out` is written.
@@ -49,6 +51,7 @@ impl Line {
             replies,
             extensions,
             messages: 0,
+            taken: 0,
             out: Vec::new(),
             sent: 0,
             written: 0,

@@ -20,10 +20,11 @@ use super::{
     failure::{Break, Place},
     line::Line,
     stream::Stream,
+    verdict,
 };
 use crate::{
     egress::{Egress, ResolveError},
-    providers::{Failure, http::Purpose, token::Tokens},
+    providers::{Failure, Stage, http::Purpose, token::Tokens},
     resources::{Reason, secret::SecretValue},
 };
 
@@ -174,7 +175,7 @@ impl Target {
 
     async fn greet(&self, line: &mut Line) -> Result<(), Failure> {
         let greeting = line.reply(self.step_timeout).await.map_err(|broken| self.place.broken_connection(broken, "the greeting"))?;
-        if greeting.code == 220 { Ok(()) } else { Err(self.place.not_available(greeting, "the connection")) }
+        if greeting.code == 220 { Ok(()) } else { Err(verdict::opening(greeting, Stage::Greeting, "the connection", &self.place)) }
     }
 
     async fn ehlo(&self, line: &mut Line, name: &str) -> Result<(), Failure> {
@@ -184,12 +185,15 @@ impl Target {
             line.extensions = Extensions::read(reply.text);
             return Ok(());
         }
-        // A server from before EHLO has neither TLS nor AUTH.
-        if !reply.is_permanent() || self.encryption != Encryption::None || !matches!(self.login, Credentials::None) {
-            return Err(self.place.not_available(reply, "EHLO"));
+        let refused = verdict::opening(reply, Stage::Hello, "EHLO", &self.place);
+        // A server from before EHLO has neither TLS nor AUTH, and does not know what it is asked.
+        let needs_ehlo = self.encryption != Encryption::None || !matches!(self.login, Credentials::None);
+        if needs_ehlo || !reply.is_permanent() || verdict::of_server(reply, Stage::Hello).is_some() {
+            return Err(refused);
         }
-        let reply = line.command(&format!("HELO {name}"), self.step_timeout).await.map_err(broken)?;
-        if reply.is_positive() { Ok(()) } else { Err(self.place.not_available(reply, "HELO")) }
+        // Where the server hangs up, what it said of EHLO says more.
+        let Ok(reply) = line.command(&format!("HELO {name}"), self.step_timeout).await else { return Err(refused) };
+        if reply.is_positive() { Ok(()) } else { Err(verdict::opening(reply, Stage::Hello, "HELO", &self.place)) }
     }
 
     async fn start_tls(&self, mut line: Line) -> Result<Line, Failure> {

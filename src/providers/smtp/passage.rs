@@ -9,7 +9,7 @@ use super::{
     extensions::{Extensions, Mode},
     line::Line,
     reply::{Garbage, Reply},
-    verdict,
+    verdict::{self, Verdict},
     write::{write_dot_stuffed, write_mail, write_number},
 };
 use crate::providers::{Failure, Outcome};
@@ -63,6 +63,12 @@ pub struct Passage<'a> {
     is_cautious: bool,
     /// The connection has refused recipients or messages of their own account.
     pub has_refused: bool,
+    /// Messages begun over the connection, in all passages.
+    begun: u32,
+    /// Messages that the connection has taken, in all passages.
+    pub taken: u32,
+    /// The connection is used up, and took so many messages before it was.
+    used_up_at: Option<u32>,
 }
 
 impl<'a> Passage<'a> {
@@ -85,6 +91,9 @@ impl<'a> Passage<'a> {
             is_reused,
             is_cautious,
             has_refused: line.has_refused,
+            begun: line.messages,
+            taken: line.taken,
+            used_up_at: None,
         }
     }
 
@@ -98,13 +107,19 @@ impl<'a> Passage<'a> {
     /// Whether the connection can be used again.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
-        !self.is_over && self.stopped.is_none()
+        !self.is_over && self.stopped.is_none() && self.used_up_at.is_none()
     }
 
     /// Whether what was certainly not taken may be tried on a fresh connection: this one died while it was idle.
     #[must_use]
     pub fn died_idle(&self) -> bool {
         self.is_reused && !self.is_answered
+    }
+
+    /// How many messages a connection can carry, where this one was used up before its quota was.
+    #[must_use]
+    pub fn used_up_at(&self) -> Option<u32> {
+        self.used_up_at
     }
 
     /// Ends what may not be begun any more.
@@ -116,7 +131,7 @@ impl<'a> Passage<'a> {
 
     /// The line broke.
     pub fn break_off(self, failure: &Failure) {
-        let retries = self.died_idle();
+        let retries = self.died_idle() || self.used_up_at.is_some();
         self.batch.break_off(failure, retries);
     }
 
@@ -202,10 +217,18 @@ impl<'a> Passage<'a> {
             return true;
         }
         self.quota -= 1;
+        self.begun += 1;
         line.messages += 1;
         write_mail(&mut line.out, &message, &self.extensions);
         self.awaited.push_back(Awaited::Mail);
-        self.batch.flying.push_back(Flying { message, end_at: None, written_at: None, is_recipient_accepted: false, verdict: None });
+        self.batch.flying.push_back(Flying {
+            message,
+            end_at: None,
+            written_at: None,
+            is_recipient_accepted: false,
+            verdict: None,
+            waits_again: false,
+        });
         match self.mode {
             Mode::Plain => self.writer = Writer::Recipient,
             Mode::Pipelining => {
@@ -272,10 +295,12 @@ impl<'a> Passage<'a> {
     /// When it does not fit what was asked.
     pub fn take(&mut self, reply: Reply<'_>, is_dirty: &mut bool, now: Instant) -> Result<(), Garbage> {
         if reply.code == 421 {
-            let failure = verdict::closing(reply, &self.batch.place);
+            let (failure, ends_session) = verdict::closing(reply, &self.batch.place);
             // Servers end a session after so many refused recipients (Postfix: smtpd_hard_error_limit, 20). That says nothing
             // of the server, and each session gets further by at least one recipient.
-            let retries = self.died_idle() || self.has_refused && self.stopped.is_none();
+            // The same holds for one that ends a session after so many messages.
+            let is_used_up = ends_session && self.use_up();
+            let retries = self.died_idle() || (self.has_refused || is_used_up) && self.stopped.is_none();
             self.batch.refuse_all(self.stopped.as_ref().unwrap_or(&failure), retries);
             (self.stopped, self.is_over) = (None, true);
             return Ok(());
@@ -293,8 +318,9 @@ impl<'a> Passage<'a> {
                 if !reply.is_positive()
                     && let Some(front) = self.batch.flying.front()
                 {
-                    let refusal = verdict::mail(reply, &front.message, &self.batch.place);
-                    self.refuse_front(refusal, now);
+                    let verdict = verdict::mail(reply, &front.message, &self.batch.place);
+                    let outcome = self.judge(verdict);
+                    self.refuse_front(outcome, now);
                 }
             }
             Awaited::Recipient => {
@@ -303,8 +329,9 @@ impl<'a> Passage<'a> {
                         front.is_recipient_accepted = true;
                     }
                 } else if let Some(front) = self.batch.flying.front() {
-                    let refusal = verdict::recipient(reply, &front.message, &self.batch.place);
-                    self.refuse_front(refusal, now);
+                    let verdict = verdict::recipient(reply, &front.message, &self.batch.place);
+                    let outcome = self.judge(verdict);
+                    self.refuse_front(outcome, now);
                 }
             }
             Awaited::Data => self.take_go(reply, is_go, now)?,
@@ -318,7 +345,9 @@ impl<'a> Passage<'a> {
         let Some(front) = self.batch.flying.front_mut() else { return };
         // RCPT after a refused MAIL is refused as a matter of course.
         let verdict = front.verdict.get_or_insert(refusal).clone();
-        self.stop_for(&verdict);
+        if !front.waits_again {
+            self.stop_for(&verdict);
+        }
         if self.mode == Mode::Plain {
             self.writer = Writer::Idle;
             self.batch.settle(verdict, now);
@@ -330,9 +359,14 @@ impl<'a> Passage<'a> {
         let Some(front) = self.batch.flying.front_mut() else { return Err(Garbage::OutOfTurn) };
         self.writer = Writer::Idle;
         if !is_go {
-            let verdict = front.verdict.take().unwrap_or_else(|| verdict::content(reply, &front.message, &self.batch.place));
-            self.stop_for(&verdict);
-            self.batch.settle(verdict, now);
+            let outcome = match front.verdict.take() {
+                Some(outcome) => outcome,
+                None => {
+                    let verdict = verdict::content(reply, &front.message, &self.batch.place);
+                    self.judge(verdict)
+                }
+            };
+            self.settle_front(outcome, now);
             return Ok(());
         }
         let content = match front.verdict {
@@ -354,13 +388,48 @@ impl<'a> Passage<'a> {
         let outcome = match front.verdict.take() {
             // Nobody can have taken a message whose end was not written.
             None if reply.is_positive() && !is_written => return Err(Garbage::OutOfTurn),
-            _ if reply.is_positive() && is_written && front.is_recipient_accepted => Outcome::Accepted { reply: reply.kept() },
-            Some(verdict) => verdict,
-            None => verdict::content(reply, &front.message, &self.batch.place),
+            _ if reply.is_positive() && is_written && front.is_recipient_accepted => {
+                self.taken += 1;
+                front.waits_again = false;
+                Outcome::Accepted { reply: reply.kept() }
+            }
+            Some(outcome) => outcome,
+            None => {
+                let verdict = verdict::content(reply, &front.message, &self.batch.place);
+                self.judge(verdict)
+            }
         };
-        self.stop_for(&outcome);
-        self.batch.settle(outcome, now);
+        self.settle_front(outcome, now);
         Ok(())
+    }
+
+    fn settle_front(&mut self, outcome: Outcome, now: Instant) {
+        if self.batch.flying.front().is_some_and(|front| !front.waits_again) {
+            self.stop_for(&outcome);
+        }
+        self.batch.settle(outcome, now);
+    }
+
+    /// The outcome of the message at the front; it waits for a fresh connection if this one is used up.
+    fn judge(&mut self, verdict: Verdict) -> Outcome {
+        if verdict.ends_session
+            && self.use_up()
+            && let Some(front) = self.batch.flying.front_mut().filter(|front| front.verdict.is_none())
+        {
+            front.waits_again = true;
+        }
+        verdict.outcome
+    }
+
+    /// Begins nothing more, if the connection has taken anything: each connection gets further by one message at least.
+    fn use_up(&mut self) -> bool {
+        if self.taken == 0 {
+            return false;
+        }
+        let before = self.begun.saturating_sub(u32::try_from(self.batch.flying.len()).unwrap_or(u32::MAX));
+        self.used_up_at.get_or_insert(before.max(1));
+        self.quota = 0;
+        true
     }
 
     fn stop_for(&mut self, outcome: &Outcome) {

@@ -81,12 +81,6 @@ impl Reply<'_> {
         quote::stable(&self.kept())
     }
 
-    /// Whether the text has the word, whatever its case.
-    #[must_use]
-    pub fn mentions(&self, word: &str) -> bool {
-        self.text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
-    }
-
     /// The enhanced status code (RFC 3463) at the start of the text, if there is one: `5.7.1`.
     #[must_use]
     pub fn enhanced(&self) -> Option<&str> {

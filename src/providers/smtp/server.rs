@@ -6,7 +6,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     task::Poll,
     time::{Duration, Instant},
@@ -28,10 +28,12 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct SmtpServer {
     target: Target,
     reply_timeout: Duration,
-    messages_per_connection: u32,
+    /// The spec's, or what the server turned out to take over a connection.
+    messages_per_connection: AtomicU32,
     connections: Semaphore,
-    connections_max: usize,
     batch_max: AtomicUsize,
+    /// Connections over which messages are being sent.
+    open: AtomicUsize,
     idle: Arc<Mutex<Idle>>,
 }
 
@@ -56,10 +58,10 @@ impl SmtpServer {
         Self {
             target,
             reply_timeout,
-            messages_per_connection: messages_per_connection.max(1),
+            messages_per_connection: AtomicU32::new(messages_per_connection.max(1)),
             connections: Semaphore::new(connections_max),
-            connections_max,
             batch_max: AtomicUsize::new(1),
+            open: AtomicUsize::new(0),
             idle: Arc::default(),
         }
     }
@@ -86,7 +88,7 @@ impl SmtpServer {
     async fn keep(&self, line: Line) {
         let rest = {
             let mut idle = lock(&self.idle);
-            if idle.is_closed || line.messages >= self.messages_per_connection {
+            if idle.is_closed || line.messages >= self.messages_per_connection.load(Ordering::Relaxed) {
                 Some(line)
             } else {
                 idle.lines.push_back((line, Instant::now()));
@@ -101,33 +103,71 @@ impl SmtpServer {
         }
     }
 
+    /// A connection for a batch, and how long it was idle; a fresh one was not.
+    async fn take(&self, needs_fresh: bool) -> Result<(Line, Option<Duration>), Failure> {
+        let idle = || self.take_idle().map(|(line, idle_for)| (line, Some(idle_for)));
+        if !needs_fresh && let Some(taken) = idle() {
+            return Ok(taken);
+        }
+        match self.open().await {
+            Ok(line) => Ok((line, None)),
+            // Another batch may have ended in the meantime, and what it leaves is as good.
+            Err(failure) if failure.is_connection_limit() => idle().ok_or(failure),
+            Err(failure) => Err(failure),
+        }
+    }
+
     async fn deliver_batch(&self, batch: &mut Batch) {
         let Ok(_permit) = self.connections.acquire().await else { return };
         let mut needs_fresh = false;
         while !batch.is_empty() {
-            let (mut line, idle_for) = match if needs_fresh { None } else { self.take_idle() } {
-                Some((line, idle_for)) => (line, Some(idle_for)),
-                None => match self.open().await {
-                    Ok(line) => (line, None),
-                    Err(failure) => return batch.fail_waiting(&failure),
-                },
+            let (mut line, idle_for) = match self.take(needs_fresh).await {
+                Ok(taken) => taken,
+                Err(failure) => return batch.fail_waiting(&failure),
             };
-            let quota = self.messages_per_connection.saturating_sub(line.messages);
+            let _in_use = InUse::new(&self.open);
+            let quota = self.messages_per_connection.load(Ordering::Relaxed).saturating_sub(line.messages);
             let is_cautious = idle_for.is_some_and(|idle_for| idle_for > TRUSTED_IDLE_MAX);
             let mut passage = Passage::new(batch, &line, quota, idle_for.is_some(), is_cautious);
+            // Where one connection died while it was idle, the others have as well.
             match carry(&mut line, &mut passage, self.reply_timeout).await {
                 Ok(()) => {
+                    needs_fresh = passage.died_idle();
                     let is_reusable = passage.is_reusable() && line.replies.is_empty();
+                    let used_up_at = passage.used_up_at();
                     passage.close();
-                    if is_reusable {
+                    if let Some(most) = used_up_at {
+                        self.messages_per_connection.fetch_min(most, Ordering::Relaxed);
+                        line.quit().await;
+                    } else if is_reusable {
                         self.keep(line).await;
                     }
                 }
-                Err(broken) => passage.break_off(&self.target.place.broken_sending(broken)),
+                Err(broken) => {
+                    needs_fresh = passage.died_idle();
+                    if let Some(most) = passage.used_up_at() {
+                        self.messages_per_connection.fetch_min(most, Ordering::Relaxed);
+                    }
+                    passage.break_off(&self.target.place.broken_sending(broken));
+                }
             }
-            // Where one connection died while it was idle, the others have as well.
-            needs_fresh = true;
         }
+    }
+}
+
+/// Counts a connection while messages are sent over it.
+struct InUse<'a>(&'a AtomicUsize);
+
+impl<'a> InUse<'a> {
+    fn new(open: &'a AtomicUsize) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(open)
+    }
+}
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -149,7 +189,7 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
                     Err(garbage) => Err(garbage),
                 };
                 line.is_dirty = is_dirty;
-                line.has_refused = passage.has_refused;
+                (line.has_refused, line.taken) = (passage.has_refused, passage.taken);
                 if let Err(garbage) = taken {
                     return Poll::Ready(Err(Break::Garbage(garbage)));
                 }
@@ -231,20 +271,26 @@ async fn sweep(idle: Weak<Mutex<Idle>>) {
 impl Server for SmtpServer {
     fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
         Box::pin(async move {
-            // The probe's own connection must not be the one too many for a server that counts them.
-            let spare = {
-                let mut idle = lock(&self.idle);
-                let in_use = self.connections_max - self.connections.available_permits().min(self.connections_max);
-                if idle.lines.len() + in_use >= self.connections_max { idle.lines.pop_front() } else { None }
-            };
+            // The probe's own connection must not be the one too many for a server that counts them: it takes the place of one
+            // that has no work, and leaves its own there.
+            let spare = lock(&self.idle).lines.pop_front();
+            let is_in_place = spare.is_some();
             if let Some((line, _)) = spare {
                 line.quit().await;
             }
+            let has_others = || is_in_place || self.open.load(Ordering::Relaxed) > 0 || !lock(&self.idle).lines.is_empty();
+            let had_others = has_others();
             Some(match self.open().await {
+                Ok(line) if is_in_place => {
+                    self.keep(line).await;
+                    Ok(Probed::default())
+                }
                 Ok(line) => {
                     line.quit().await;
                     Ok(Probed::default())
                 }
+                // The server is well: it has as many connections of ours as it wants.
+                Err(failure) if failure.is_connection_limit() && (had_others || has_others()) => Ok(Probed::default()),
                 Err(failure) => Err(failure),
             })
         })

@@ -2,7 +2,9 @@
 
 mod delay;
 mod deliver;
+mod limits;
 mod probe;
+mod replies;
 mod script;
 mod spec;
 
@@ -22,7 +24,7 @@ const PIPELINING: &[&str] = &["PIPELINING", "SIZE 100000", "8BITMIME"];
 const PLAIN: &[&str] = &["SIZE"];
 
 fn script(extensions: &[&'static str], rules: &[script::Rule]) -> Script {
-    Script { extensions: extensions.to_vec(), rules: rules.to_vec(), tls: None, is_implicit_tls: false, is_nagling: false }
+    Script { extensions: extensions.to_vec(), rules: rules.to_vec(), ..Script::default() }
 }
 
 fn spec(yaml: &str) -> Smtp {

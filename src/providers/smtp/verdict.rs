@@ -6,6 +6,8 @@ use crate::{
     resources::Reason,
 };
 
+const LATER: &str = "It is tried again; if this lasts, ask the server's operator.";
+
 /// The refusal of a message that cannot be sent to a server with these extensions; none when it can. Another server may have
 /// what it needs, and this one is not at fault.
 #[must_use]
@@ -34,21 +36,29 @@ pub fn needs_smtputf8(message: &Outgoing) -> bool {
     message.needs_smtputf8 || !message.recipient.is_ascii() || !message.mail_from.is_ascii()
 }
 
+/// What became of a message that was refused.
+pub struct Verdict {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The connection is used up: if it has taken anything, the message may go over a fresh one.
+    pub ends_session: bool,
+}
+
 /// MAIL was refused: without better knowledge that is about the sender.
 #[must_use]
-pub fn mail(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Outcome {
+pub fn mail(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Verdict {
     let meaning = meaning_of(reply, Stage::Mail, message).unwrap_or_else(|| match reply.code {
-        400..=499 => service(Reason::ServiceNotAvailable, "It is tried again; if this lasts, ask the server's operator."),
+        400..=499 => service(Reason::ServiceNotAvailable, LATER),
         500..=504 | 555 => protocol(),
         552 => refused(Scope::Message),
         _ => unknown_of_mail(),
     });
-    outcome(reply, "MAIL FROM", meaning, place)
+    verdict(reply, "MAIL FROM", meaning, place)
 }
 
 /// RCPT was refused: that may be about anything that the server knew before, and did not say.
 #[must_use]
-pub fn recipient(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Outcome {
+pub fn recipient(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Verdict {
     let meaning = meaning_of(reply, Stage::Recipient, message).unwrap_or_else(|| match reply.code {
         400..=499 => refused(Scope::Recipient),
         500 | 502 | 503 => protocol(),
@@ -56,12 +66,12 @@ pub fn recipient(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Outcome
         552 => refused(Scope::Recipient),
         _ => refused(Scope::Unclear),
     });
-    outcome(reply, "RCPT TO", meaning, place)
+    verdict(reply, "RCPT TO", meaning, place)
 }
 
 /// DATA, BDAT or the content was refused.
 #[must_use]
-pub fn content(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Outcome {
+pub fn content(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Verdict {
     let meaning = meaning_of(reply, Stage::Content, message).unwrap_or_else(|| match reply.code {
         400..=499 => refused(Scope::Recipient),
         500..=504 => protocol(),
@@ -69,17 +79,45 @@ pub fn content(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Outcome {
         552 => refused(Scope::Message),
         _ => refused(Scope::Unclear),
     });
-    outcome(reply, "the content", meaning, place)
+    verdict(reply, "the content", meaning, place)
 }
 
-/// 421: the server closes the connection, and takes nothing that it has not accepted (RFC 5321, 3.8).
+/// 421: the server closes the connection, and takes nothing that it has not accepted (RFC 5321, 3.8). Also whether it does so
+/// because the connection is used up.
 #[must_use]
-pub fn closing(reply: Reply<'_>, place: &Place) -> Failure {
+pub fn closing(reply: Reply<'_>, place: &Place) -> (Failure, bool) {
     let what = format!("the server closed the session with `{}`", reply.quoted());
-    let meaning = meaning(&answer(&reply, Stage::Greeting, "", "", &words(reply))).filter(|meaning| meaning.fault == Fault::Server);
-    let meaning =
-        meaning.unwrap_or_else(|| service(Reason::ServiceNotAvailable, "It is tried again; if this lasts, ask the server's operator."));
-    failure(&meaning, &what, place)
+    let meaning = of_server(reply, Stage::Greeting).unwrap_or_else(|| service(Reason::ServiceNotAvailable, LATER));
+    (failure(&meaning, &what, place), meaning.ends_session)
+}
+
+/// The greeting, EHLO or HELO was refused; `step` says which.
+#[must_use]
+pub fn opening(reply: Reply<'_>, stage: Stage, step: &str, place: &Place) -> Failure {
+    let what = format!("the server answered {step} with `{}`", reply.quoted());
+    let meaning = of_server(reply, stage).unwrap_or_else(|| {
+        let refuses = "It refuses this machine: check that it may connect there, and heloName.";
+        service(Reason::ServiceNotAvailable, if reply.is_permanent() { refuses } else { LATER })
+    });
+    connection(&meaning, &what, place)
+}
+
+/// What a reply outside of messages means, where it is known and about the server or the account.
+#[must_use]
+pub fn of_server(reply: Reply<'_>, stage: Stage) -> Option<Meaning> {
+    let is_about_it = |fault: Fault| matches!(fault, Fault::Server | Fault::Refused(Scope::Unclear));
+    meaning(&answer(&reply, stage, "", "", &words(reply))).filter(|meaning| is_about_it(meaning.fault))
+}
+
+/// A connection that could not be set up, for a reason that the table knows.
+#[must_use]
+pub fn connection(meaning: &Meaning, what: &str, place: &Place) -> Failure {
+    let failure = place.connection(meaning.reason, what, meaning.advice).after(meaning.retry_after);
+    if meaning.needs_person { failure.for_person() } else { failure }
+}
+
+fn verdict(reply: Reply<'_>, step: &str, meaning: Meaning, place: &Place) -> Verdict {
+    Verdict { outcome: outcome(reply, step, meaning, place), ends_session: meaning.ends_session }
 }
 
 fn outcome(reply: Reply<'_>, step: &str, meaning: Meaning, place: &Place) -> Outcome {

@@ -46,7 +46,14 @@ async fn every_step_has_its_reason() {
     let cases: &[Case] = &[
         (PLAIN, &[("CONNECT", 0, Act::SayAndClose("554 5.7.1 go away"))], none, ServiceNotAvailable, false, "`554 5.7.1 go away`"),
         (PLAIN, &[("CONNECT", 0, Act::SayAndClose("421 4.3.2 down"))], none, ServiceNotAvailable, false, "421"),
-        (PLAIN, &[("CONNECT", 0, Act::SayAndClose("421 4.7.0 too many connections"))], none, Throttled, false, "limits.connections"),
+        (
+            PLAIN,
+            &[("CONNECT", 0, Act::SayAndClose("421 4.7.0 too many connections"))],
+            none,
+            TooManyConnections,
+            false,
+            "limits.connections",
+        ),
         (PLAIN, &[("CONNECT", 0, Act::Close)], none, ConnectionLost, false, "greeting"),
         (PLAIN, &[("CONNECT", 0, Act::Hang)], none, TimedOut, false, "700ms"),
         (PLAIN, &[("CONNECT", 0, Act::Say("SSH-2.0-OpenSSH_9"))], none, ProtocolError, false, "not SMTP"),
@@ -170,4 +177,31 @@ async fn what_is_not_there_is_told_apart() {
         assert_eq!((failure.reason, failure.needs_person), (reason, false), "{failure}");
         assert!(failure.message.contains(words) && failure.message.contains(&format!("({host}:{port})")), "{failure}");
     }
+}
+
+#[tokio::test]
+async fn a_mechanism_that_is_offered_and_unknown_is_followed_by_the_next() {
+    let auth = "encryption: None, auth: {secretRef: {name: login}}";
+    let bad = &[("login", "username", "user"), ("login", "password", "hunter3")][..];
+    let unknown = Act::Say("504 5.7.4 Unrecognized authentication type");
+    let offers = &["AUTH PLAIN LOGIN"][..];
+    let (scripted, result) = probe(offers, &[("AUTH", 1, unknown)], auth, LOGIN).await;
+    assert_eq!((result, scripted.count("AUTH PLAIN"), scripted.count("AUTH LOGIN")), (Ok(Probed::default()), 1, 1));
+    let all = &["AUTH LOGIN PLAIN SCRAM-SHA-256"][..];
+    let (scripted, result) = probe(all, &[("AUTH", 1, unknown), ("AUTH", 2, Act::Say("500 5.5.1 what?"))], auth, LOGIN).await;
+    assert_eq!((result, scripted.count("AUTH")), (Ok(Probed::default()), 3));
+    // Each once, and then there is none.
+    let (scripted, result) = probe(all, &[("AUTH", 0, unknown)], auth, LOGIN).await;
+    let failure = result.unwrap_err();
+    assert_eq!((failure.reason, failure.needs_person, scripted.count("AUTH")), (AuthenticationNotOffered, true, 3), "{failure}");
+    assert!(failure.message.contains("LOGIN") && failure.message.contains("auth.mechanism"), "{failure}");
+    // The one that was asked for, and no other.
+    let asked = "encryption: None, auth: {mechanism: Plain, secretRef: {name: login}}";
+    let (scripted, result) = probe(offers, &[("AUTH", 1, unknown)], asked, LOGIN).await;
+    assert_eq!((result.unwrap_err().reason, scripted.count("AUTH")), (AuthenticationNotOffered, 1));
+    // A refused login is not tried again: servers count them.
+    let (scripted, result) = probe(all, &[], auth, bad).await;
+    assert_eq!((result.unwrap_err().reason, scripted.count("AUTH")), (AuthenticationFailed, 1));
+    let (scripted, result) = probe(offers, &[("AUTH", 1, unknown)], auth, bad).await;
+    assert_eq!((result.unwrap_err().reason, scripted.count("AUTH")), (AuthenticationFailed, 2));
 }

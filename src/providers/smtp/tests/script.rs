@@ -43,7 +43,7 @@ pub enum Act {
 pub type Rule = (&'static str, usize, Act);
 
 /// How the server is set up.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Script {
     pub extensions: Vec<&'static str>,
     pub rules: Vec<Rule>,
@@ -52,6 +52,10 @@ pub struct Script {
     /// As Postfix: without TCP_NODELAY, so that a reply waits for the acknowledgement of the one before, and with a
     /// little work on each command.
     pub is_nagling: bool,
+    /// So many connections at a time; one more is greeted with 421. Any number when 0.
+    pub connections_max: usize,
+    /// So many recipients over a connection, and what every one more is answered. Any number when absent.
+    pub recipients_max: Option<(usize, Act)>,
 }
 
 /// A message that the server took.
@@ -67,7 +71,9 @@ pub struct Seen {
     pub commands: Vec<String>,
     pub taken: Vec<Taken>,
     pub connections: usize,
+    pub refused_connections: usize,
     counts: BTreeMap<&'static str, usize>,
+    open: usize,
 }
 
 pub struct ScriptedServer {
@@ -97,9 +103,12 @@ impl ScriptedServer {
             while let Ok((socket, _)) = listener.accept().await {
                 socket.set_nodelay(!script.is_nagling).unwrap();
                 shared.lock().unwrap().connections += 1;
-                let session = Session { script: script.clone(), seen: Arc::clone(&shared), is_mute: false };
+                let session = Session { script: script.clone(), seen: Arc::clone(&shared), is_mute: false, recipients: 0 };
+                let shared = Arc::clone(&shared);
                 sessions.spawn(async move {
+                    shared.lock().unwrap().open += 1;
                     let _ = session.run(Box::new(socket)).await;
+                    shared.lock().unwrap().open -= 1;
                 });
             }
         });
@@ -119,6 +128,7 @@ struct Session {
     script: Script,
     seen: Arc<Mutex<Seen>>,
     is_mute: bool,
+    recipients: usize,
 }
 
 /// Why a session ends.
@@ -152,7 +162,12 @@ impl Session {
 
     /// Does what a rule says at an event; true when the usual is to be left out.
     async fn bent(&mut self, wire: &mut Wire, event: &'static str) -> io::Result<bool> {
-        match self.rule(event) {
+        let act = self.rule(event);
+        self.act(wire, act).await
+    }
+
+    async fn act(&mut self, wire: &mut Wire, act: Option<Act>) -> io::Result<bool> {
+        match act {
             None => Ok(false),
             Some(Act::Say(text) | Act::SayEarly(text)) => self.say(wire, text).await.map(|()| true),
             Some(Act::Before(text)) => self.say(wire, text).await.map(|()| false),
@@ -190,6 +205,16 @@ impl Session {
         let mut wire = BufReader::new(socket);
         if self.script.is_implicit_tls {
             wire = self.encrypt(wire).await?;
+        }
+        let is_one_too_many = {
+            let mut seen = self.seen.lock().unwrap();
+            let is_one_too_many = self.script.connections_max > 0 && seen.open > self.script.connections_max;
+            seen.refused_connections += usize::from(is_one_too_many);
+            is_one_too_many
+        };
+        if is_one_too_many {
+            let words = "421 4.7.0 Too many concurrent SMTP connections; please try again later.";
+            self.act(&mut wire, Some(Act::SayAndClose(words))).await?;
         }
         if !self.bent(&mut wire, "CONNECT").await? {
             self.say(&mut wire, "220 test ESMTP").await?;
@@ -237,7 +262,9 @@ impl Session {
                     }
                 }
                 "RCPT" => {
-                    if !self.bent(&mut wire, "RCPT").await? {
+                    self.recipients += 1;
+                    let over = self.script.recipients_max.filter(|(most, _)| self.recipients > *most).map(|(_, act)| act);
+                    if !self.act(&mut wire, over).await? && !self.bent(&mut wire, "RCPT").await? {
                         if from.is_none() {
                             self.say(&mut wire, "503 5.5.1 need MAIL").await?;
                         } else {
