@@ -27,6 +27,8 @@ pub struct Suspect {
     pub domain: Arc<str>,
     /// The refusal.
     pub likeness: Likeness,
+    /// When it came, milliseconds.
+    pub refused_ms: i64,
 }
 
 /// Whether a recipient of another domain is being looked for.
@@ -61,6 +63,8 @@ pub struct Guard {
     pub in_flight: usize,
     /// Refused since the last acceptance.
     suspects: Vec<Suspect>,
+    /// Refused before an acceptance that was already on its way: only one that left later says that they were at fault.
+    passed: Vec<Suspect>,
     trial: Trial,
     /// Domains whose people were refused while others were accepted.
     settled: BTreeSet<Arc<str>>,
@@ -118,32 +122,35 @@ impl Guard {
         self.bar.is_none() && self.rests_until_ms <= now_ms
     }
 
-    /// Recipients whose refusal is not judged yet.
+    /// Whether nobody waits for a judgement, and the server is known to accept.
     #[must_use]
-    pub fn suspects(&self) -> usize {
-        self.suspects.len()
+    pub fn is_at_rest(&self) -> bool {
+        self.has_accepted && self.suspects.is_empty() && self.passed.is_empty() && self.trial == Trial::None && self.rest_ms == 0
     }
 
-    /// Somebody was accepted. Gives the suspects: they were at fault themselves.
-    pub fn accepted(&mut self) -> Vec<u64> {
+    /// Somebody was accepted, whose message left at `claimed_ms`. Gives the suspects of before that: they were at fault
+    /// themselves.
+    pub fn accepted(&mut self, claimed_ms: i64) -> Vec<u64> {
         self.has_accepted = true;
         self.rest_ms = 0;
         self.trial = Trial::None;
-        if self.suspects.is_empty() {
-            return Vec::new();
-        }
         let of_one = |suspect: &&Suspect| self.suspects.iter().filter(|other| other.domain == suspect.domain).count() >= ALIKE_MAX;
         let settled: Vec<Arc<str>> = self.suspects.iter().filter(of_one).map(|suspect| suspect.domain.clone()).collect();
         if self.settled.len() < SETTLED_MAX {
             self.settled.extend(settled);
         }
-        self.clear()
+        self.passed.append(&mut self.suspects);
+        let (at_fault, later) = std::mem::take(&mut self.passed).into_iter().partition(|suspect| suspect.refused_ms < claimed_ms);
+        self.passed = later;
+        let at_fault: Vec<Suspect> = at_fault;
+        at_fault.into_iter().map(|suspect| suspect.seq).collect()
     }
 
     /// Gives the suspects up.
     pub fn clear(&mut self) -> Vec<u64> {
         self.trial = Trial::None;
-        std::mem::take(&mut self.suspects).into_iter().map(|suspect| suspect.seq).collect()
+        let all = std::mem::take(&mut self.suspects).into_iter().chain(std::mem::take(&mut self.passed));
+        all.map(|suspect| suspect.seq).collect()
     }
 
     /// Whether the people of this domain are known to be refused for themselves.
@@ -218,7 +225,7 @@ mod tests {
 
     fn suspect(seq: u64, domain: &str, reply: &str) -> Suspect {
         let recipient = format!("u{seq}@{domain}");
-        Suspect { seq, domain: domain.into(), likeness: Likeness::of(&reply.replace("WHO", &recipient), &recipient) }
+        Suspect { seq, domain: domain.into(), likeness: Likeness::of(&reply.replace("WHO", &recipient), &recipient), refused_ms: 5 }
     }
 
     #[test]
@@ -242,7 +249,8 @@ mod tests {
         assert_eq!((guard.room(), guard.takes("a.example"), guard.takes("b.example")), (1, false, true));
         let mut accepts = Guard { has_accepted: false, ..Guard::default() };
         std::mem::swap(&mut accepts, &mut guard);
-        assert_eq!(accepts.accepted(), (0..10).collect::<Vec<_>>(), "the others were at fault themselves");
+        assert_eq!(accepts.accepted(5), [0; 0], "that one had left before they were refused");
+        assert_eq!(accepts.accepted(6), (0..10).collect::<Vec<_>>(), "the others were at fault themselves");
         assert!(accepts.is_settled("a.example") && accepts.takes("a.example") && accepts.room() == usize::MAX);
     }
 
@@ -281,7 +289,7 @@ mod tests {
             now = guard.rests_until_ms;
         }
         assert_eq!(rests, [10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000]);
-        guard.accepted();
+        guard.accepted(now);
         guard.rest(60_000, now);
         assert_eq!(guard.rests_until_ms - now, 60_000, "the server's own word, where it is longer");
     }

@@ -215,7 +215,7 @@ impl Vendor for Sending {
         // Google sends to whom the fields name and knows no envelope: a message that was made for others would go to them.
         let read = MessageParser::default().parse_headers(&message.content[..]);
         let fields = read.iter().flat_map(|read| [read.to(), read.cc(), read.bcc()]).flatten();
-        let named: Vec<String> = fields.flat_map(|field| field.iter()).map(|one| one.address().unwrap_or_default().to_owned()).collect();
+        let named: Vec<String> = fields.flat_map(|field| field.iter()).map(whole_address).collect();
         match &named[..] {
             [one] if one.eq_ignore_ascii_case(&message.recipient) => Ok(message.content.clone()),
             _ => {
@@ -271,16 +271,25 @@ impl Judge for Sending {
     }
 }
 
+/// An address as the message has it. The parser takes a quoted local part that stands outside angle brackets for a name.
+fn whole_address(one: &mail_parser::Addr<'_>) -> String {
+    match (one.address().unwrap_or_default(), one.name()) {
+        (domain, Some(local)) if domain.starts_with('@') => format!("\"{local}\"{domain}"),
+        (address, _) => address.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn probe_parse() {
-        for to in ["\"a,b\"@example.com", "Bob <\"a,b\"@example.com>", "\"a b\"@example.com", "<\"a\\\"b\"@example.com>", "\"x@y\"@example.com", "\"Bob\" <\"a,b\"@example.com>"] {
+    fn a_quoted_local_part_is_the_address_that_it_is() {
+        for to in ["\"a,b\"@example.com", "Bob <\"a,b\"@example.com>", "\"Bob\" <\"a,b\"@example.com>"] {
             let content = format!("From: a@b.example\r\nTo: {to}\r\n\r\nHi\r\n");
-            let read = MessageParser::default().parse_headers(content.as_bytes());
-            println!("{to}: {:?}", read.as_ref().and_then(|r| r.to()));
+            let read = MessageParser::default().parse_headers(content.as_bytes()).expect("a message");
+            let named: Vec<String> = read.to().into_iter().flat_map(mail_parser::Address::iter).map(whole_address).collect();
+            assert_eq!(named, ["\"a,b\"@example.com"], "{to}");
         }
     }
 }

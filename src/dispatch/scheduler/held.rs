@@ -94,7 +94,7 @@ impl Scheduler {
             match (is_barred, held.lane, last) {
                 (false, Some(lane), Some(refused)) if refused.ground == Ground::Unclear => {
                     let likeness = Likeness::of(&refused.reply, &held.recipient);
-                    suspects.push((lane, Suspect { seq: *seq, domain: domain_of(&held.recipient), likeness }));
+                    suspects.push((lane, Suspect { seq: *seq, domain: domain_of(&held.recipient), likeness, refused_ms: 0 }));
                 }
                 _ if self.has_another(index, *seq) => released.push(*seq),
                 _ => {}

@@ -52,7 +52,7 @@ impl Scheduler {
     }
 
     fn accepted(&mut self, flight: InFlight, reply: String, now_ms: i64) {
-        let (index, lane_id) = (flight.campaign, flight.lane);
+        let (index, lane_id, claimed_ms) = (flight.campaign, flight.lane, flight.claimed_ms);
         if let Some(lane) = self.lanes.get_mut(&lane_id) {
             lane.accepted += 1;
             lane.caution = None;
@@ -60,10 +60,10 @@ impl Scheduler {
         }
         self.end_flight(flight, End::Accepted, Some(reply), now_ms);
         let Some(guard) = self.campaigns.get_mut(&index).and_then(|campaign| campaign.guards.get_mut(&lane_id)) else { return };
-        if guard.has_accepted && guard.suspects() == 0 && !guard.is_on_trial() {
+        if guard.is_at_rest() {
             return;
         }
-        let suspects = guard.accepted();
+        let suspects = guard.accepted(claimed_ms);
         self.reject_held(index, &suspects, now_ms);
     }
 
@@ -139,7 +139,7 @@ impl Scheduler {
             _ if is_known => Judgement::Waits,
             Scope::Sender => Judgement::Refuses(1),
             _ if guard.is_settled(&domain) => Judgement::Waits,
-            _ => guard.refused(Suspect { seq, domain, likeness: Likeness::of(&refusal.reply, &recipient) }),
+            _ => guard.refused(Suspect { seq, domain, likeness: Likeness::of(&refusal.reply, &recipient), refused_ms: now_ms }),
         };
         if is_held && let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.held.insert(seq, Held { recipient, lane: Some(lane_id), refusals });
