@@ -31,7 +31,9 @@ impl Words {
         // Lines of one reply each begin with the enhanced code.
         let is_code = |word: &str| code.as_deref() == Some(word);
         let mut words: Vec<&str> = text.split_whitespace().filter(|word| !is_code(word)).collect();
-        if matches!(answer.code, 220 | 421) && words.get(1).is_some_and(|word| matches!(*word, "service" | "error:" | "closing")) {
+        if matches!(answer.code, 220 | 421)
+            && matches!(words.get(1..3), Some(["service", "not" | "closing" | "ready"] | ["error:", _] | ["closing", _]))
+        {
             // RFC 5321, 4.2.3: the server's own name comes first.
             words.remove(0);
         }
@@ -94,9 +96,9 @@ fn replace(text: &str, address: &str, sign: &str) -> String {
         // Signs are words, whatever they touched (`address=u@example.com`).
         let starts_before = before.is_some_and(|c| is_of_address(c) || c == '.');
         if goes_on || starts_before {
-            out.push_str(address)
+            out.push_str(address);
         } else {
-            out.extend([" ", sign, " "])
+            out.extend([" ", sign, " "]);
         }
         before = address.chars().next_back();
         rest = behind;
@@ -123,7 +125,7 @@ fn is_name(word: &str) -> bool {
     // `STOREDRV.Submission.Exception:...` is none.
     let is_whole = bare(word).len() == host.len() || bare(word)[host.len()..].starts_with(['[', '/', '(']) || ends_with_port(bare(word));
     let mut labels = host.rsplit('.');
-    let is_top = |label: &str| label.len() > 1 && label.chars().all(|c| c.is_alphanumeric()) && !label.chars().all(|c| c.is_ascii_digit());
+    let is_top = |label: &str| label.len() > 1 && label.chars().all(char::is_alphanumeric) && !label.chars().all(|c| c.is_ascii_digit());
     is_whole && host.contains('.') && labels.next().is_some_and(is_top) && labels.all(is_label)
 }
 

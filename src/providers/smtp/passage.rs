@@ -359,12 +359,11 @@ impl<'a> Passage<'a> {
         let Some(front) = self.batch.flying.front_mut() else { return Err(Garbage::OutOfTurn) };
         self.writer = Writer::Idle;
         if !is_go {
-            let outcome = match front.verdict.take() {
-                Some(outcome) => outcome,
-                None => {
-                    let verdict = verdict::content(reply, &front.message, &self.batch.place);
-                    self.judge(verdict)
-                }
+            let outcome = if let Some(outcome) = front.verdict.take() {
+                outcome
+            } else {
+                let verdict = verdict::content(reply, &front.message, &self.batch.place);
+                self.judge(verdict)
             };
             self.settle_front(outcome, now);
             return Ok(());

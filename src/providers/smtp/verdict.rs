@@ -60,10 +60,9 @@ pub fn mail(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Verdict {
 #[must_use]
 pub fn recipient(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Verdict {
     let meaning = meaning_of(reply, Stage::Recipient, message).unwrap_or_else(|| match reply.code {
-        400..=499 => refused(Scope::Recipient),
+        400..=499 | 552 => refused(Scope::Recipient),
         500 | 502 | 503 => protocol(),
         530 | 534 | 535 | 538 => login(),
-        552 => refused(Scope::Recipient),
         _ => refused(Scope::Unclear),
     });
     verdict(reply, "RCPT TO", meaning, place)
