@@ -130,10 +130,6 @@ def comparable(kind: str, headers: dict, body: bytes):
         fields = form_fields(headers, body)
         return {name: [value.decode().strip() for value in values] for name, values in fields.items()}
     value = json.loads(body)
-    for name in ("htmlContent",):
-        # Template braces go as character references, on purpose.
-        if isinstance(value, dict) and name in value:
-            value[name] = value[name].replace("&#123;&#123;", "{{")
     if kind == "sendgrid" and "headers" in value:
         # The same to the vendor: for all, or for each.
         for one in value["personalizations"]:

@@ -19,6 +19,8 @@ use crate::resources::Reason;
 
 /// Two edits within such a time may leave a file with the same times.
 const CLOCK_TICK: Duration = Duration::from_millis(20);
+/// A file that was edited in each of so many ticks is being written (one second).
+const EDITED_TICKS_MAX: u32 = 50;
 /// One read from the source, in bytes.
 const BLOCK: usize = 64 * 1024;
 /// The largest window of a zstd frame, as a power of two: 32 MiB. `zstd -19` needs 8 MiB.
@@ -201,9 +203,18 @@ fn open_file(path: &Path, progress: &Progress) -> Result<OneVersion, AudienceErr
     let file = File::open(path).map_err(|error| fail(&error))?;
     let version = |file: &File| file.metadata().map(|metadata| FileVersion::from_metadata(&metadata)).map_err(|error| fail(&error));
     let mut now = version(&file)?;
-    if now.is_fresh() {
+    let mut ticks = 0;
+    while now.is_fresh() {
         std::thread::sleep(CLOCK_TICK);
-        now = version(&file)?;
+        let later = version(&file)?;
+        if later == now {
+            break;
+        }
+        now = later;
+        ticks += 1;
+        if ticks == EDITED_TICKS_MAX {
+            return Err(changed(path.display()));
+        }
     }
     Ok(OneVersion { file, version: now })
 }

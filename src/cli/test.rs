@@ -281,8 +281,12 @@ fn judge(to: &str, outcome: Outcome) -> Verdict {
             Verdict::of(true, "Accepted", format!("Connection successful; the message to {to} was accepted: {reply}"))
         }
         Outcome::Refused(refusal) if refusal.is_permanent => {
-            let reply = &refusal.reply;
-            Verdict::failed(refusal.name(), format!("Connection successful, but the message to {to} was refused: {reply}"))
+            let reason = refusal.name();
+            match refusal.cause {
+                // It names the reply, and says what to do.
+                Some(failure) => Verdict::failed(failure.reason, failure.message),
+                None => Verdict::failed(reason, format!("Connection successful, but the message to {to} was refused: {}", refusal.reply)),
+            }
         }
         Outcome::Refused(refusal) => {
             let reply = &refusal.reply;

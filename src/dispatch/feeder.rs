@@ -129,6 +129,7 @@ pub fn start(
             problems: Vec::new(),
             ahead: VecDeque::new(),
             parked: HashMap::new(),
+            not_added: 0,
             owed: 0,
             version: None,
         };
@@ -174,8 +175,10 @@ struct Feeder {
     problems: Vec<Problem>,
     /// Recipients that were read ahead, in the order of the audience.
     ahead: VecDeque<Met>,
-    /// Deferred messages whose recipient has not come by in this pass, by person.
-    parked: HashMap<String, DueMessage>,
+    /// Deferred messages whose recipient has not come by in this pass, by person: in older ledgers one may have several.
+    parked: HashMap<String, Vec<DueMessage>>,
+    /// Rows of people who are not in the ledger of a run that adds nobody.
+    not_added: u64,
     /// The version of the file that is read.
     version: Option<FileVersion>,
     /// Deferred messages that the scheduler is not told of yet, so that it hands over no more.
@@ -238,7 +241,7 @@ impl Feeder {
         if !problems.is_empty() {
             self.send(Fed::Problems(problems));
         }
-        if self.total == 0 && self.duplicates == 0 && !self.spec.adds_nobody {
+        if self.total == 0 && self.duplicates == 0 && self.not_added == 0 {
             let place = self.spec.order.input.file().map_or_else(|| "the audience".to_owned(), |path| path.display().to_string());
             let why = match self.bad_rows {
                 0 => "it has no rows".to_owned(),
@@ -247,14 +250,26 @@ impl Feeder {
             let message = format!("{place}: {why}. Fix it; it is read again as soon as it changes.");
             return Err(Trouble::lasting(Reason::AudienceUnreadable, message));
         }
-        for (_, message) in std::mem::take(&mut self.parked) {
+        let not_met = seen.not_met();
+        if !self.parked.is_empty() || !not_met.is_empty() {
+            // They may stand in the file that has taken this one's place.
+            self.check_version()?;
+        }
+        for message in std::mem::take(&mut self.parked).into_values().flatten() {
             self.withdraw(&message);
         }
         let owed = std::mem::take(&mut self.owed);
         self.render_due(Vec::new(), owed);
-        let not_met = seen.not_met();
         self.send(Fed::AudienceEnd { total: self.total, duplicates: self.duplicates, bad_rows: self.bad_rows, not_met });
         Ok(())
+    }
+
+    /// The file is still the one that is, or was, read.
+    fn check_version(&self) -> Result<(), Trouble> {
+        match self.spec.order.input.file() {
+            Some(path) if FileVersion::of(path) != self.version => Err(audience_trouble(changed(path.display()))),
+            _ => Ok(()),
+        }
     }
 
     fn withdraw(&self, message: &DueMessage) {
@@ -266,11 +281,8 @@ impl Feeder {
         let count = due.len();
         let mut met = Vec::with_capacity(count);
         // Somebody may have left since it was read: the file decides, in a new pass.
-        if is_read
-            && let Some(path) = self.spec.order.input.file()
-            && FileVersion::of(path) != self.version
-        {
-            return Err(audience_trouble(changed(path.display())));
+        if is_read {
+            self.check_version()?;
         }
         for message in due {
             if seen.has_met(&message.recipient).map_err(|e| ledger_trouble(&e))? == Some(true) {
@@ -278,7 +290,7 @@ impl Feeder {
             } else if is_read {
                 self.withdraw(&message);
             } else {
-                self.parked.insert(canonical(&message.recipient).into_owned(), message);
+                self.parked.entry(canonical(&message.recipient).into_owned()).or_default().push(message);
             }
         }
         let done = if self.parked.len() < PARKED_MAX { count } else { met.len() };
@@ -290,10 +302,10 @@ impl Feeder {
     /// Renders what was waiting for this row.
     fn unpark(&mut self, address: &str) {
         if !self.parked.is_empty()
-            && let Some(message) = self.parked.remove(&*canonical(address))
+            && let Some(messages) = self.parked.remove(&*canonical(address))
         {
             let owed = std::mem::take(&mut self.owed);
-            self.render_due(vec![message], owed);
+            self.render_due(messages, owed);
         }
     }
 
@@ -403,6 +415,7 @@ impl Feeder {
                 return Ok(Step::Nobody);
             }
             Sighting::New if self.spec.adds_nobody => {
+                self.not_added += 1;
                 return Ok(Step::Nobody);
             }
             Sighting::Resend { seq, attempt } => (Some(seq), attempt + 1),

@@ -52,7 +52,8 @@ pub struct Seen {
     /// The newest, and largest, is the last; new recipients go there.
     tables: Vec<Table>,
     /// Claims of an earlier process that are to be sent again and were not met yet: no more than were once in flight.
-    to_resend: HashMap<u128, (u64, u32)>,
+    /// Older ledgers may hold a person more than once, in several spellings: the first is sent, and the others are not met.
+    to_resend: HashMap<u128, Vec<(u64, u32)>>,
 }
 
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl Seen {
                 _ => false,
             };
             if is_left {
-                self.to_resend.insert(hash, (seq.cast_unsigned(), row.get(4)?));
+                self.to_resend.entry(hash).or_default().push((seq.cast_unsigned(), row.get(4)?));
             }
             // Not sorted first, though neighbours would share pages: the system would then read ahead in large folios, and Linux
             // walks over a whole folio at each small write (measured: four times the cost of every look-up that follows).
@@ -141,9 +142,14 @@ impl Seen {
             Place::Found { tag: SEEN, .. } => Ok(Sighting::Duplicate),
             Place::Found { table, offset, .. } => {
                 self.write(table, offset, hash, SEEN)?;
-                Ok(self.to_resend.remove(&hash).map_or(Sighting::AlreadyClaimed, |(seq, attempt)| Sighting::Resend { seq, attempt }))
+                Ok(self.take_claim(hash).map_or(Sighting::AlreadyClaimed, |(seq, attempt)| Sighting::Resend { seq, attempt }))
             }
         }
+    }
+
+    fn take_claim(&mut self, hash: u128) -> Option<(u64, u32)> {
+        let claims = self.to_resend.get_mut(&hash)?;
+        (!claims.is_empty()).then(|| claims.remove(0))
     }
 
     /// Whether a recipient came by in this pass; none when this index does not know it at all.
@@ -161,7 +167,7 @@ impl Seen {
     /// the audience.
     #[must_use]
     pub fn not_met(&self) -> Vec<u64> {
-        let mut seqs: Vec<u64> = self.to_resend.values().map(|&(seq, _)| seq).collect();
+        let mut seqs: Vec<u64> = self.to_resend.values().flatten().map(|&(seq, _)| seq).collect();
         seqs.sort_unstable();
         seqs
     }

@@ -16,7 +16,8 @@ pub fn unsendable(message: &Outgoing) -> Option<Outcome> {
                 return Some(Outcome::rejected(reply));
             }
             // The same for all recipients: it must end none of them.
-            let cause = format!("Sending failed: {}. Correct the campaign's from.address.", reply.trim_start_matches("553 5.1.3 not sent: "));
+            let cause =
+                format!("Sending failed: {}. Correct the campaign's from.address.", reply.trim_start_matches("553 5.1.3 not sent: "));
             let cause = Failure::new(Reason::SenderRefused, cause).for_person();
             Some(Refusal::permanent(Scope::Sender, reply).because(cause).into())
         };

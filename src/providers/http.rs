@@ -11,8 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, header};
 pub use http::{HeaderName, HeaderValue};
+use http::{Method, header};
 use reqwest::{Client, Request, Url, redirect::Policy};
 use serde_json::Value;
 
@@ -228,10 +228,9 @@ impl Endpoint {
     /// When no answer came.
     pub async fn send(&self, request: Request, body: Option<Bytes>, purpose: Purpose) -> Result<Answer, NoAnswer> {
         let timeout = if purpose == Purpose::Probe { self.probe_timeout } else { self.timeout };
-        fetch(&self.client, request, body, timeout).await.map_err(|lost| NoAnswer {
-            failure: self.transport_failure(&lost, timeout, purpose),
-            may_have_arrived: lost.may_have_arrived,
-        })
+        fetch(&self.client, request, body, timeout)
+            .await
+            .map_err(|lost| NoAnswer { failure: self.transport_failure(&lost, timeout, purpose), may_have_arrived: lost.may_have_arrived })
     }
 
     /// What an answer says.

@@ -172,7 +172,7 @@ pub enum WhenNoServerIsActive {
 pub enum WhenOutcomeIsUnknown {
     /// It is not sent again (at most once), and counted as unknown.
     Skip,
-    /// It is sent again (at least once), and counted as unknown.
+    /// It is sent again (at least once), and its outcome is that of the second sending; `resent` counts these.
     Resend,
 }
 

@@ -18,6 +18,7 @@ mod scalar;
 mod scan;
 pub mod secrets;
 pub mod sink;
+mod spacing;
 pub mod status;
 mod verdict;
 mod watch;

@@ -10,6 +10,7 @@ use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, Tag}
 use super::{
     path::{FieldPath, Step},
     scalar::resolve_plain,
+    spacing::Spacing,
     yaml::{DEPTH_MAX, Data, Document, Entry, Node, Position, Problem, VALUES_MAX, head},
 };
 
@@ -51,7 +52,14 @@ pub fn parse(text: &str) -> Vec<Document> {
 fn parse_until_error(text: &str, lines_before: usize, documents: &mut Vec<Document>) -> Option<usize> {
     let options = granit_parser::options! { emit_comments: false };
     let mut builder = Builder { lines_before, ..Builder::default() };
+    let mut spacing = Spacing::of(text);
     for event in Parser::new_from_str_with_options(text, options) {
+        if let (Some(spacing), Ok((event, span))) = (&mut spacing, &event) {
+            for (line, column, message) in spacing.event(event, span) {
+                let at = Position { line: lines_before + line, column: column + 1 };
+                builder.problems.push(Problem { at, path: FieldPath::default(), message: message.to_owned() });
+            }
+        }
         match event {
             Ok((Event::DocumentEnd, _)) => documents.extend(std::mem::take(&mut builder).finish(None)),
             Ok((event, span)) => {

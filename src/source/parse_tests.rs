@@ -114,3 +114,43 @@ fn what_aliases_expand_to_is_bounded() {
         assert!(started.elapsed().as_secs() < 10, "{name}");
     }
 }
+
+/// Each was given to kubectl 1.36 too, which takes the first ones and refuses the others.
+#[test]
+fn what_kubectl_refuses_is_a_fault() {
+    // Some of them are no YAML 1.2 either.
+    let faults = |text: &str| {
+        let document = one(text);
+        problems(&document).iter().filter(|problem| problem.contains("kubectl")).count() + usize::from(document.syntax.is_some())
+    };
+    for good in [
+        "b: |\n  foo\n  \tbar\n  \t\n",
+        "b: |2\n  \tfoo\n",
+        "a:\n  b: x\n   \ty\n",
+        "a: x\t\nb:\tz\t# why\n",
+        "b: \"a\n\tb\n\t\n c\"\n",
+        "b: \"a\\\\/b\"\n",
+        "b: |\n  - a:\tb\n     -\tc\n",
+        "{\"a\":\t\"b\\/c\",\n\t\"d\": \"\\ud83d\\ude00\"}\n",
+    ] {
+        assert_eq!(faults(good), 0, "{good:?}");
+    }
+    for bad in [
+        "b: |\n  foo\n\t\n  bar\n",
+        "b: |\n  \tfoo\n",
+        "b: |\n  \t\n  foo\n",
+        "b: >\n  foo\n \t\nc: d\n",
+        "a:\n\t\n  b: x\n",
+        "b: \"x\"\n\t# why\nc: d\n",
+        "a:\n  b: x\n  \ty\n",
+        "a:\n  b: x\n\t\n    y\n",
+        "b:\n- \tx\n",
+        "b: \"a\\/b\"\n",
+        "b: \"\\ud83d\\ude00\"\n",
+    ] {
+        assert_eq!(faults(bad), 1, "{bad:?}");
+    }
+    let document = one("a: 1\nb: \"x\n  y\\/z\"\nc: |\n  \td\n");
+    let at: Vec<_> = document.problems.iter().map(|problem| (problem.at.line, problem.at.column)).collect();
+    assert_eq!(at, [(3, 4), (5, 3)]);
+}

@@ -23,42 +23,69 @@ pub(super) fn resolve_plain(text: &str, is_key: bool) -> Result<Value, String> {
 }
 
 fn read_otherwise(text: &str, is_key: bool) -> Option<String> {
+    if is_key {
+        return key_read_otherwise(text);
+    }
     let boolean = match text {
-        "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some("true"),
-        "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some("false"),
-        // `y` is a fair name for a field, and readers of YAML 1.1 disagree on it.
-        "y" | "Y" if !is_key => Some("true"),
-        "n" | "N" if !is_key => Some("false"),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some("true"),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some("false"),
         _ => None,
     };
-    if is_key && boolean.is_some() {
-        return Some(format!("the key `{text}` is a boolean to some tools and text to others (YAML 1.1 and 1.2); quote it: \"{text}\""));
-    }
     if let Some(boolean) = boolean {
         return Some(format!(
             "`{text}` is {boolean} to some tools and text to others (YAML 1.1 and 1.2); write {boolean}, or quote it: \"{text}\""
         ));
     }
-    let digits = text.trim_start_matches(['+', '-']);
-    if text.len() - digits.len() > 1 || !digits.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
+    number_read_otherwise(text)
+}
+
+/// kubectl turns a key that is not text into what it means: `y` into `true`, `0x1F` into `31`, `1.50` into `1.5`.
+fn key_read_otherwise(text: &str) -> Option<String> {
+    let quote =
+        |what: &str| Some(format!("the key `{text}` is {what} to some tools and text to others (YAML 1.1 and 1.2); quote it: \"{text}\""));
+    match text {
+        "true" | "false" => return None,
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "True" | "TRUE" => return quote("a boolean"),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "False" | "FALSE" => return quote("a boolean"),
+        _ => {}
     }
+    let is_as_written = match number(text) {
+        Ok(Some(number)) => number.as_i64().map_or_else(
+            // Fractions are read with single precision, and large ones written with an exponent.
+            || number.as_f64().is_some_and(|value| (1e-4..1e6).contains(&value.abs()) && (value as f32).to_string() == text),
+            |whole| whole.to_string() == text,
+        ),
+        Ok(None) => number_read_otherwise(text).is_none(),
+        Err(_) => false,
+    };
+    if is_as_written { None } else { quote("another number") }
+}
+
+fn number_read_otherwise(text: &str) -> Option<String> {
     let all = |text: &str, allowed: fn(char) -> bool| !text.is_empty() && text.chars().all(allowed);
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.len() > 1 && digits.starts_with('0') && all(digits, |c| c.is_ascii_digit()) {
         return Some(format!(
             "`{text}` is octal to some tools and decimal to others; write the number without the leading 0, or quote it: \"{text}\""
         ));
     }
-    if digits.contains('_') && all(digits, |c| c.is_ascii_digit() || matches!(c, '_' | '.')) {
-        return Some(format!(
-            "`{text}` is a number to some tools and text to others; write {}, or quote it: \"{text}\"",
-            text.replace('_', "")
-        ));
-    }
-    if digits.strip_prefix("0b").is_some_and(|bits| all(bits, |c| matches!(c, '0' | '1' | '_'))) {
+    // Readers of YAML 1.1 leave out every `_` first, behind the sign and within a prefix too.
+    let plain = digits.replace('_', "");
+    let is_prefixed = |prefixes: [&str; 2], allowed: fn(char) -> bool| {
+        prefixes.iter().any(|prefix| plain.strip_prefix(prefix).is_some_and(|digits| all(digits, allowed)))
+    };
+    if is_prefixed(["0b", "0B"], |c| matches!(c, '0' | '1')) {
         return Some(format!("`{text}` is a binary number to some tools and text to others; write it in decimal, or quote it: \"{text}\""));
     }
-    let mut parts = digits.split(':');
+    let has_base = is_prefixed(["0x", "0X"], |c| c.is_ascii_hexdigit()) || is_prefixed(["0o", "0O"], |c| matches!(c, '0'..='7'));
+    if has_base && !matches!(number(text), Ok(Some(_)) | Err(_)) {
+        return Some(format!("`{text}` is a number to some tools and text to others; write it in decimal, or quote it: \"{text}\""));
+    }
+    if digits.contains('_') && matches!(number(&plain), Ok(Some(_)) | Err(_)) {
+        let written = text.replace('_', "");
+        return Some(format!("`{text}` is a number to some tools and text to others; write {written}, or quote it: \"{text}\""));
+    }
+    let mut parts = plain.split(':');
     let first = parts.next().unwrap_or_default();
     let rest: Vec<&str> = parts.collect();
     let is_sixty = |part: &str| part.len() <= 2 && all(part, |c| c.is_ascii_digit()) && part.parse::<u8>().is_ok_and(|n| n < 60);
@@ -142,12 +169,61 @@ mod tests {
         for (text, value) in good {
             assert_eq!(resolve_plain(text, false).as_ref(), Ok(value), "{text}");
         }
-        for text in
-            ["yes", "No", "ON", "off", "y", "0777", "-012", "1_000", "1_000.5", "12:30", "190:20:30", "0b11", ".nan", "-.inf", "1e999"]
-        {
+        for text in [
+            "yes",
+            "No",
+            "ON",
+            "off",
+            "y",
+            "0777",
+            "-012",
+            "1_000",
+            "1_000.5",
+            "12:30",
+            "190:20:30",
+            "0b11",
+            ".nan",
+            "-.inf",
+            "1e999",
+            "-0x1F",
+            "+0x1F",
+            "0X1F",
+            "-0o17",
+            "0O17",
+            "0x_1F",
+            "0B11",
+            "+0b1",
+            "1_0e3",
+            "1e1_0",
+            "-_1",
+            "1_",
+            ".5_0",
+            "1_0:30",
+        ] {
             assert!(resolve_plain(text, false).is_err(), "{text}");
         }
-        assert_eq!(resolve_plain("y", true), Ok(json!("y")));
-        assert!(resolve_plain("on", true).is_err());
+        for key in [
+            "y",
+            "N",
+            "on",
+            "True",
+            "FALSE",
+            "0x1F",
+            "0o17",
+            "-0x1F",
+            ".5",
+            "1.50",
+            "1e3",
+            "+5",
+            "1_0",
+            "007",
+            "18446744073709551615",
+            "1234567.5",
+        ] {
+            assert!(resolve_plain(key, true).is_err(), "{key}");
+        }
+        for key in ["true", "8080", "-3", "0", "1.5", "0.25", "yesterday", "a:b", "10s"] {
+            assert!(resolve_plain(key, true).is_ok(), "{key}");
+        }
     }
 }

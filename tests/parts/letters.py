@@ -22,7 +22,7 @@ def letter(kind: str) -> bytes:
         message["X-Other"] = "Ünicode"
         message["Precedence"] = "bulk"
         message["Auto-Submitted"] = "auto-generated"
-    text = "Grüße, 日本語 and {{ braces }}\n" if kind == "utf-8" else "Hello\n"
+    text = "Grüße, 日本語 and more\n" if kind == "utf-8" else "Hello\n"
     message.set_content(text)
     message.add_alternative(f"<p>{text.strip()}</p>", subtype="html")
     if kind == "attachments":

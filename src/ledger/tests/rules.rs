@@ -117,6 +117,27 @@ async fn the_same_name_is_the_same_run_and_another_is_not() {
     }
 }
 
+/// Ledgers from before persons were compared may hold one in two spellings: one is sent again, the other is not forgotten.
+#[tokio::test]
+async fn a_person_in_two_spellings_is_sent_again_once() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Resend).await.id;
+    let seqs = claim_all(&ledger, run, &["Ann@x.org", "ann@X.org", "ben@x.org"]).await;
+    drop(ledger);
+
+    let ledger = folder.open();
+    assert_eq!(begin(&ledger, UnknownPolicy::Resend).await.left_without_outcome, 3);
+    let mut seen = ledger.seen(run).expect("an index");
+    assert_eq!(seen.not_met(), seqs);
+    assert_eq!(seen.check("ann@x.org"), Ok(Sighting::Resend { seq: seqs[0], attempt: 1 }));
+    assert_eq!(seen.check("Ann@x.org"), Ok(Sighting::Duplicate));
+    assert_eq!(seen.check("ben@x.org"), Ok(Sighting::Resend { seq: seqs[2], attempt: 1 }));
+    assert_eq!(seen.not_met(), [seqs[1]]);
+    let changes = ledger.audience_read(run, AudienceRead::default(), seen.not_met(), 9).await.expect("noted");
+    assert!(changes.counts.iter().any(|change| change.fate == Fate::Unknown && change.by == 1), "{changes:?}");
+}
+
 #[tokio::test]
 async fn resend_sends_what_was_left_and_counts_it() {
     let folder = Folder::new();
