@@ -40,8 +40,10 @@ async def vendor(port: int, counted: Path):
                 else:
                     many = body.count(b'"To":')
                     total += many
-                    one = b'{"ErrorCode":0,"Message":"OK","MessageID":"0a129aee-e1cd-480d-b08d-4f48548ff48d"}'
-                    value = b"[" + b",".join([one] * many) + b"]" if b"/batch" in head.split(b"\r\n", 1)[0] else one
+                    # An id each: one that comes twice is no vendor's word.
+                    ids = (f"0a129aee-e1cd-480d-b08d-{number:012x}" for number in range(total - many, total))
+                    each = [b'{"ErrorCode":0,"Message":"OK","MessageID":"%s"}' % one.encode() for one in ids]
+                    value = b"[" + b",".join(each) + b"]" if b"/batch" in head.split(b"\r\n", 1)[0] else each[0]
                     counted.write_text(str(total))
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(value) + value)
                 await writer.drain()
