@@ -243,18 +243,14 @@ impl Judge for Sending {
             (401, _) if reply.mentions("ip address") => {
                 reply.failed_for_person(Reason::PermissionDenied, "Allow this machine's IP address in Brevo (Security, Authorised IPs).")
             }
-            (402, _) | (_, "not_enough_credits") => {
-                reply.failed(Reason::QuotaExceeded, "Buy credits at Brevo, or wait for the next day.")
-            }
+            (402, _) | (_, "not_enough_credits") => reply.failed(Reason::QuotaExceeded, "Buy credits at Brevo, or wait for the next day."),
             (_, "account_under_validation") => {
                 reply.failed_for_person(Reason::AccountSuspended, "Brevo still looks at the account: wait for it, or ask.")
             }
             (403, _) if reply.mentions("not yet activated") => {
                 reply.failed_for_person(Reason::SendingPaused, "Ask Brevo to activate transactional mail.")
             }
-            (400, _) if reply.mentions("sender") => {
-                Some(reply.refuse_sender("Verify the From address or its domain at Brevo (Senders)."))
-            }
+            (400, _) if reply.mentions("sender") => Some(reply.refuse_sender("Verify the From address or its domain at Brevo (Senders).")),
             (400, _) if reply.mentions_any(&["replyto", "reply_to", "reply to"]) => {
                 Some(reply.refuse_sender("Correct the campaign's replyTo."))
             }

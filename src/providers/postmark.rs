@@ -251,7 +251,8 @@ impl Judge for Sending {
         let (code, words) = code_of(&reply.json).filter(|(code, _)| *code != 0)?;
         // What no code tells, the status may.
         let not_taken = Self::not_taken(code, words, reply, asked);
-        Some(not_taken).filter(|found| reply.status() == 422 || !matches!(found, NotTaken::Refused(refusal) if refusal.scope == Scope::Unclear))
+        Some(not_taken)
+            .filter(|found| reply.status() == 422 || !matches!(found, NotTaken::Refused(refusal) if refusal.scope == Scope::Unclear))
     }
 
     fn is_own_error(&self, reply: &Reply<'_>) -> bool {

@@ -45,14 +45,17 @@ fn key_read_otherwise(text: &str) -> Option<String> {
         |what: &str| Some(format!("the key `{text}` is {what} to some tools and text to others (YAML 1.1 and 1.2); quote it: \"{text}\""));
     match text {
         "true" | "false" => return None,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "True" | "TRUE" => return quote("a boolean"),
-        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "False" | "FALSE" => return quote("a boolean"),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "True" | "TRUE" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off"
+        | "OFF" | "False" | "FALSE" => return quote("a boolean"),
         _ => {}
     }
     let is_as_written = match number(text) {
         Ok(Some(number)) => number.as_i64().map_or_else(
             // Fractions are read with single precision, and large ones written with an exponent.
-            || number.as_f64().is_some_and(|value| (1e-4..1e6).contains(&value.abs()) && (value as f32).to_string() == text),
+            || {
+                number.as_f64().is_some_and(|value| (1e-4..1e6).contains(&value.abs()))
+                    && text.parse::<f32>().is_ok_and(|value| value.to_string() == text)
+            },
             |whole| whole.to_string() == text,
         ),
         Ok(None) => number_read_otherwise(text).is_none(),

@@ -32,7 +32,7 @@ impl Words {
         let is_code = |word: &str| code.as_deref() == Some(word);
         let mut words: Vec<&str> = text.split_whitespace().filter(|word| !is_code(word)).collect();
         if matches!(answer.code, 220 | 421)
-            && matches!(words.get(1..3), Some(["service", "not" | "closing" | "ready"] | ["error:", _] | ["closing", _]))
+            && matches!(words.get(1..3), Some(["service", "not" | "closing" | "ready"] | ["error:" | "closing", _]))
         {
             // RFC 5321, 4.2.3: the server's own name comes first.
             words.remove(0);

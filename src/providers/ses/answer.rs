@@ -125,7 +125,8 @@ impl Answers {
     /// `MessageRejected`, which is said of the account, the sender, the recipient and the content alike.
     fn rejected(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
         if reply.mentions("suspended") {
-            return reply.failed_for_person(Reason::AccountSuspended, "Ask AWS why the account may not send, in the console's Support Center.");
+            return reply
+                .failed_for_person(Reason::AccountSuspended, "Ask AWS why the account may not send, in the console's Support Center.");
         }
         if reply.mentions_any(&["paused", "shut down"]) {
             return reply.failed_for_person(Reason::SendingPaused, "Enable sending again for the account, in SES's console.");
