@@ -146,9 +146,9 @@ class Fleet(Ledger):
         return next((c for c in conditions if c["type"] == condition), {})
 
     def broken_status_files(self) -> list[str]:
-        """Status files that are not whole: the fault of each."""
+        """Status files that are not whole: the fault of each. What a kill left before its renaming is none yet."""
         broken = []
-        for path in self.state.glob("status/*/*/*.yaml"):
+        for path in self.state.glob("status/*/*/[!.]*.yaml"):
             try:
                 value = statusyaml.read(path.read_text(encoding="utf-8"))
                 if value["kind"] != path.parent.name or value["metadata"]["name"] != path.stem:
