@@ -355,7 +355,8 @@ impl Engine {
                     limits_fingerprint: lookup::hash(&format!("{:?}", server.status.effective.rates)),
                     rates: server.status.effective.rates.clone(),
                     warmup_today: spec.warmup.as_ref().and_then(|warmup| warmup::limit_on(warmup, today)),
-                    connections: limits.connections(),
+                    connections: limits.connections,
+                    in_flight_max: limits.in_flight,
                     return_path: spec.identity.as_ref().and_then(|identity| identity.return_path.as_deref()).map(Arc::from),
                     stall_after: Span::from_millis(u64::try_from(spec.probe().timeout.as_millis().max(1000)).unwrap_or(10_000)),
                 },
@@ -423,7 +424,7 @@ fn fingerprint(routing: &Routing) -> String {
         let handle = server.server.as_ref().map(|server| Arc::as_ptr(server).cast::<()>() as usize);
         let _ = write!(
             text,
-            "{key} {handle:?} {} {} {} {} {} {:?} {} {:?} {};",
+            "{key} {handle:?} {} {} {} {} {} {:?} {:?} {:?} {:?} {};",
             server.routed,
             server.is_on_trial,
             server.host,
@@ -431,6 +432,7 @@ fn fingerprint(routing: &Routing) -> String {
             server.limits_fingerprint,
             server.warmup_today,
             server.connections,
+            server.in_flight_max,
             server.return_path,
             server.stall_after
         );

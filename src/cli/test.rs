@@ -247,7 +247,7 @@ async fn send(key: &Key, server: &dyn Server, letters: &[Letter]) -> Verdict {
     // As the dispatcher does: no more at once than the server can use well.
     let mut rest = batch.into_iter().peekable();
     while rest.peek().is_some() {
-        server.deliver(rest.by_ref().take(server.batch_max().max(1)).collect(), outcomes.clone()).await;
+        server.deliver(rest.by_ref().take(server.carriage().batch.max(1)).collect(), outcomes.clone()).await;
     }
     drop(outcomes);
     let mut verdicts = Vec::new();

@@ -15,7 +15,7 @@ use crate::{
     providers::Provider as _,
     resources::{
         Condition, ConditionStatus, ConditionType, Key, Rate, Reason, SendingServerSpec,
-        sending_server::{EffectiveServer, SendingServerStatus, ServerState},
+        sending_server::{CONNECTIONS_AT_FIRST, EffectiveServer, SendingServerStatus, ServerState},
     },
 };
 
@@ -80,6 +80,9 @@ pub fn decide(
     }
     tell_when_stale(&mut conditions, input.stale.as_deref());
 
+    let report = observed.report.servers.get(key);
+    let connections = report
+        .map_or_else(|| spec.limits().connections.unwrap_or(CONNECTIONS_AT_FIRST), |report| report.connections);
     let rates = rates_in_force(spec, &observation.quotas);
     let probe_at_ms = may_probe.then(|| observation.probe_at_ms(&probe, key, observed.seed)).flatten();
     let readmit_at_ms = observation.readmit_at_ms(&probe).map(|at| at.max(now_ms + 1));
@@ -89,9 +92,13 @@ pub fn decide(
             state: if active { ServerState::Active } else { ServerState::Inactive },
             provider: spec.provider.type_name().to_owned(),
             address: spec.provider.address(),
-            used: used(&rates, observed.report.servers.get(key)),
+            used: used(&rates, report),
             effective: EffectiveServer {
-                connections: spec.limits().connections(),
+                connections,
+                in_flight: report.map_or_else(
+                    || spec.limits().in_flight.map_or(connections, |most| most.min(connections)),
+                    |report| report.in_flight_max,
+                ),
                 messages_per_connection: spec.limits().messages_per_connection(),
                 rates,
                 probe,

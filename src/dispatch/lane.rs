@@ -1,9 +1,9 @@
 //! One server as the scheduler sees it: who waits for it, whose turn it is, and how much it may take now. Pure.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use super::{prepared::Prepared, window::FlightWindow};
-use crate::resources::Key;
+use super::{calls::Calls, connections::Connections, turns::Turns, window::{CLAIMS_MAX, FlightWindow}};
+use crate::{providers::Carriage, resources::Key};
 
 /// A server within a scheduler; its name makes the order and the pick stable over restarts.
 #[derive(Clone, Debug)]
@@ -36,118 +36,6 @@ impl std::fmt::Display for LaneRef {
     }
 }
 
-/// The queue of one campaign at a server.
-#[derive(Debug)]
-struct CampaignQueue {
-    campaign: usize,
-    messages: VecDeque<Prepared>,
-}
-
-/// Messages that wait for a server, taken in turn: by namespace, and within it by campaign.
-#[derive(Debug, Default)]
-pub struct Turns {
-    namespaces: VecDeque<(Arc<str>, VecDeque<CampaignQueue>)>,
-    len: usize,
-}
-
-impl Turns {
-    /// Messages that wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether nothing waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Adds a message at the end of its campaign's queue.
-    pub fn push(&mut self, namespace: &Arc<str>, campaign: usize, message: Prepared) {
-        self.queue(namespace, campaign).push_back(message);
-        self.len += 1;
-    }
-
-    /// Puts a message back at the front of its campaign's queue.
-    pub fn push_front(&mut self, namespace: &Arc<str>, campaign: usize, message: Prepared) {
-        self.queue(namespace, campaign).push_front(message);
-        self.len += 1;
-    }
-
-    fn queue(&mut self, namespace: &Arc<str>, campaign: usize) -> &mut VecDeque<Prepared> {
-        let at = self.namespaces.iter().position(|(name, _)| name == namespace).unwrap_or_else(|| {
-            self.namespaces.push_back((namespace.clone(), VecDeque::new()));
-            self.namespaces.len() - 1
-        });
-        let queues = &mut self.namespaces[at].1;
-        let at = queues.iter().position(|queue| queue.campaign == campaign).unwrap_or_else(|| {
-            queues.push_back(CampaignQueue { campaign, messages: VecDeque::new() });
-            queues.len() - 1
-        });
-        &mut queues[at].messages
-    }
-
-    /// The next message that `may` go now, by its campaign and by itself; the turn passes to the next namespace.
-    pub fn pop(&mut self, mut may: impl FnMut(usize) -> bool, fits: impl Fn(usize, &Prepared) -> bool) -> Option<(usize, Prepared)> {
-        for at in 0..self.namespaces.len() {
-            let queues = &mut self.namespaces[at].1;
-            let found = queues.iter().enumerate().find_map(|(turn, queue)| {
-                may(queue.campaign)
-                    .then(|| queue.messages.iter().position(|message| fits(queue.campaign, message)))
-                    .flatten()
-                    .map(|m| (turn, m))
-            });
-            let Some((turn, position)) = found else { continue };
-            let Some(mut queue) = queues.remove(turn) else { continue };
-            let campaign = queue.campaign;
-            let message = if position == 0 { queue.messages.pop_front() } else { queue.messages.remove(position) };
-            if !queue.messages.is_empty() {
-                queues.push_back(queue);
-            }
-            if let Some(namespace) = self.namespaces.remove(at)
-                && !namespace.1.is_empty()
-            {
-                self.namespaces.push_back(namespace);
-            }
-            if let Some(message) = message {
-                self.len -= 1;
-                return Some((campaign, message));
-            }
-        }
-        None
-    }
-
-    /// Whether a message of a campaign waits that fits.
-    #[must_use]
-    pub fn has(&self, campaign: usize, fits: impl Fn(&Prepared) -> bool) -> bool {
-        let mut queues = self.namespaces.iter().flat_map(|(_, queues)| queues);
-        queues.any(|queue| queue.campaign == campaign && queue.messages.iter().any(&fits))
-    }
-
-    /// Campaigns whose messages wait.
-    pub fn campaigns(&self) -> impl Iterator<Item = usize> + '_ {
-        self.namespaces.iter().flat_map(|(_, queues)| queues).map(|queue| queue.campaign)
-    }
-
-    /// Takes all messages, or those of one campaign.
-    pub fn drain(&mut self, only: Option<usize>) -> Vec<(usize, Prepared)> {
-        let mut taken = Vec::new();
-        for (_, queues) in &mut self.namespaces {
-            queues.retain_mut(|queue| {
-                let take = only.is_none_or(|campaign| campaign == queue.campaign);
-                if take {
-                    taken.extend(queue.messages.drain(..).map(|message| (queue.campaign, message)));
-                }
-                !take
-            });
-        }
-        self.namespaces.retain(|(_, queues)| !queues.is_empty());
-        self.len -= taken.len();
-        taken
-    }
-}
-
 /// A server within the scheduler.
 pub struct Lane {
     /// The server's key.
@@ -161,7 +49,7 @@ pub struct Lane {
     /// How many messages it may have on the wire.
     pub window: FlightWindow,
     /// Connections at a time.
-    pub connections: usize,
+    pub connections: Connections,
     /// The domain of the envelope sender, when the server asks for its own.
     pub return_path: Option<Arc<str>>,
     /// Whether the control plane routes through it.
@@ -182,12 +70,12 @@ pub struct Lane {
     pub not_before_ms: i64,
     /// Since an outcome was unknown, until one is known again.
     pub caution: Option<Caution>,
-    /// Fewer connections than configured, since the server refused more.
-    pub connections_known: Option<KnownConnections>,
-    /// Messages on the wire.
+    /// Messages claimed for it that have no outcome.
     pub in_flight: usize,
+    /// The most of them at a time, where the spec bounds them.
+    pub in_flight_max: usize,
     /// Calls of `deliver` under way.
-    pub deliveries: usize,
+    pub calls: Calls,
     /// When the last outcome came, or the wire was last empty.
     pub last_sign_of_life_ms: i64,
     /// After so long without a sign of life it is suspected.
@@ -196,8 +84,8 @@ pub struct Lane {
     pub accepted: u64,
     /// Campaigns that may use it now.
     pub users: usize,
-    /// Messages that one call of `deliver` uses well.
-    pub batch_max: usize,
+    /// How messages are handed over.
+    pub carriage: Carriage,
     /// Of its rates; a change makes a new limiter.
     pub fingerprint: u64,
 }
@@ -216,18 +104,6 @@ pub struct Caution {
 const CAUTION_MS: i64 = 10_000;
 const CAUTION_MAX_MS: i64 = 300_000;
 
-/// Connections that a server took when it refused one more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KnownConnections {
-    /// So many.
-    pub count: usize,
-    /// When one more is tried, milliseconds.
-    pub more_at_ms: i64,
-}
-
-/// Between two tries whether a server takes one more connection than it did, milliseconds.
-const MORE_CONNECTIONS_MS: i64 = 60_000;
-
 impl Lane {
     /// A server of which nothing is known.
     #[must_use]
@@ -238,7 +114,7 @@ impl Lane {
             host: "".into(),
             turns: Turns::default(),
             window: FlightWindow::default(),
-            connections: 1,
+            connections: Connections::default(),
             return_path: None,
             routed: false,
             is_gone: false,
@@ -249,14 +125,14 @@ impl Lane {
             exhausted_until: None,
             not_before_ms: 0,
             caution: None,
-            connections_known: None,
             in_flight: 0,
-            deliveries: 0,
+            in_flight_max: usize::MAX,
+            calls: Calls::default(),
             last_sign_of_life_ms: now_ms,
             stall_after_ms: 10_000,
             accepted: 0,
             users: 0,
-            batch_max: 1,
+            carriage: Carriage::default(),
             fingerprint: 0,
         }
     }
@@ -306,46 +182,29 @@ impl Lane {
         self.resting_until()
     }
 
-    /// Connections that it may have at a time now.
+    /// Messages that it may have without an outcome, where its fair share of the windows is `share`.
     #[must_use]
-    pub fn connections_now(&self) -> usize {
-        self.connections_known.map_or(self.connections, |known| known.count.min(self.connections))
-    }
-
-    /// The server refused one connection more than are open. False when none was.
-    pub fn note_too_many_connections(&mut self, now_ms: i64) -> bool {
-        // The one that was refused is among them.
-        let open = self.deliveries.saturating_sub(1).min(self.connections_now());
-        if open == 0 {
-            return false;
-        }
-        self.connections_known = Some(KnownConnections { count: open, more_at_ms: now_ms + MORE_CONNECTIONS_MS });
-        true
-    }
-
-    /// Tries one connection more, after a while.
-    pub fn try_more_connections(&mut self, now_ms: i64) {
-        if let Some(known) = &mut self.connections_known
-            && known.more_at_ms <= now_ms
-        {
-            *known = KnownConnections { count: known.count + 1, more_at_ms: now_ms + MORE_CONNECTIONS_MS };
-            if known.count >= self.connections {
-                self.connections_known = None;
-            }
+    pub fn window_size(&self, commit: Duration, share: usize) -> usize {
+        if self.is_careful() {
+            1
+        } else if self.carriage.is_windowed {
+            self.window.size(commit, share).min(self.in_flight_max)
+        } else {
+            self.in_flight_max
         }
     }
-}
 
-/// Splits so many messages into batches for the free connections: few and large, for pipelining.
-#[must_use]
-pub fn batches<T>(mut messages: Vec<T>, batch_max: usize) -> Vec<Vec<T>> {
-    let mut batches = Vec::new();
-    while messages.len() > batch_max {
-        let rest = messages.split_off(batch_max);
-        batches.push(std::mem::replace(&mut messages, rest));
+    /// The most messages that it has without an outcome at a time, for people: what a crash may leave unknown. Where it follows
+    /// what is measured, it is rounded up so that it does not change all the time.
+    #[must_use]
+    pub fn bound(&self, commit: Duration) -> usize {
+        let carried = if self.carriage.is_windowed {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let needed = (1.25 * self.window.needed(commit)).ceil() as usize;
+            needed.max(CLAIMS_MAX).next_power_of_two()
+        } else {
+            self.connections.now().saturating_mul(self.carriage.batch + self.carriage.ahead)
+        };
+        carried.min(self.in_flight_max)
     }
-    if !messages.is_empty() {
-        batches.push(messages);
-    }
-    batches
 }

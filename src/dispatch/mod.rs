@@ -4,7 +4,9 @@
 //! renders on a thread of its own; `sender` is the one task that ties them to the ledger and to the servers. The control
 //! plane hands in a [`Routing`] and reads a [`Report`].
 
+pub mod calls;
 pub mod campaign;
+pub mod connections;
 pub mod feeder;
 pub mod guard;
 pub mod lane;
@@ -18,6 +20,7 @@ pub mod retry;
 pub mod route;
 pub mod scheduler;
 pub mod sender;
+pub mod turns;
 pub mod warmup;
 pub mod window;
 
@@ -68,8 +71,10 @@ pub struct RouteServer {
     pub limits_fingerprint: u64,
     /// Today's warm-up limit.
     pub warmup_today: Option<u64>,
-    /// Connections at a time.
-    pub connections: u32,
+    /// Connections at a time; none: as many as make it faster.
+    pub connections: Option<u32>,
+    /// Messages without an outcome at a time, where that is bounded.
+    pub in_flight_max: Option<u32>,
     /// The domain of the envelope sender.
     pub return_path: Option<Arc<str>>,
     /// After so long without any answer the server is suspected.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::refusals::Refusals;
+use super::{calls::CallId, refusals::Refusals};
 use crate::{audience::Fields, ledger::Disposition};
 
 /// A rendered message that waits to be claimed.
@@ -50,6 +50,8 @@ pub struct InFlight {
     pub campaign: usize,
     /// The server's index.
     pub lane: usize,
+    /// The call of `deliver` that it went with.
+    pub call: CallId,
     /// Its row in the ledger.
     pub seq: u64,
     /// Which try this is, from 1.

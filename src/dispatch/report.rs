@@ -91,6 +91,10 @@ pub struct ServerReport {
     pub exhausted_until: Option<i64>,
     /// Messages on the wire.
     pub in_flight: usize,
+    /// Connections at a time now.
+    pub connections: u32,
+    /// The most messages on the wire at a time, steady enough to be shown.
+    pub in_flight_max: u32,
     /// Messages that it took since the process began.
     pub accepted: u64,
     /// Whether the dispatcher picks it.
@@ -110,6 +114,8 @@ impl ServerReport {
 impl Scheduler {
     /// The state now.
     pub fn report(&mut self, now_ms: i64, ledger_problem: Option<LedgerError>) -> Report {
+        let commit_time = self.commit_time;
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let servers = self
             .lanes
             .values()
@@ -123,6 +129,8 @@ impl Scheduler {
                     warmup_left,
                     exhausted_until: lane.exhausted_until,
                     in_flight: lane.in_flight,
+                    connections: count(lane.connections.now()),
+                    in_flight_max: count(lane.bound(commit_time)),
                     accepted: lane.accepted,
                     eligible: lane.is_eligible(),
                     failures: lane.failures,

@@ -14,6 +14,7 @@ mod routing;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
+    calls::CallId,
     campaign::{CampaignRun, Opened, Phase, Trouble},
     guard::domain_of,
     lane::{Lane, LaneRef},
@@ -59,8 +60,10 @@ pub enum Action {
     Unfeed(usize, bool),
     /// Fetch deferred messages that are due.
     FetchDue(usize),
-    /// Hand a batch to a server.
-    Deliver(usize, Vec<Outgoing>),
+    /// Hand a batch to a server, as a call of this number.
+    Deliver(usize, CallId, Vec<Outgoing>),
+    /// Hand a message to a call that is under way at a server.
+    Ahead(usize, CallId, Outgoing),
     /// Tell the control plane that a server failed.
     ServerFailed(Key, Failure, u64),
     /// A closed run was edited: count the rows that its audience has now and that are not mailed.
@@ -434,8 +437,8 @@ impl Scheduler {
                 has_woken = true;
             }
             has_woken |= lane.wake(now_ms);
-            lane.try_more_connections(now_ms);
-            if lane.deliveries > 0 && lane.is_eligible() && now_ms - lane.last_sign_of_life_ms > lane.stall_after_ms {
+            lane.connections.wake(now_ms);
+            if !lane.calls.is_empty() && lane.is_eligible() && now_ms - lane.last_sign_of_life_ms > lane.stall_after_ms {
                 stalled.push(*index);
             }
         }

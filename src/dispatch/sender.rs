@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     Routing,
+    calls::CallId,
     campaign::Opened,
     campaign::Trouble,
     feeder::{self, Fed, FeederEvent, FeederSpec, Request},
@@ -31,7 +32,7 @@ use crate::{
         AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunCounts, RunId,
         RunKey, RunRecord, ServerId, UnknownPolicy,
     },
-    providers::{Delivered, Failure, Outgoing},
+    providers::{Delivered, Failure, Outgoing, Server},
     resources::{
         Key, Rate, Reason,
         campaign::{RecipientCounts, WhenOutcomeIsUnknown},
@@ -134,6 +135,19 @@ enum Closing {
     Open(Option<i64>),
 }
 
+/// A call of `deliver` under way.
+struct CallUnderWay {
+    /// The server as it was spoken to when the call began.
+    server: Option<Arc<dyn Server>>,
+    /// Where messages are put that go over the same connection.
+    more: mpsc::UnboundedSender<Outgoing>,
+    /// A call that was over when a message came for it is begun again under its number.
+    begun: u64,
+}
+
+/// A call of `deliver` is over: the server, its number, and which beginning of it.
+type CallEnded = (usize, CallId, u64);
+
 struct Sending {
     ledger: Ledger,
     clock: SteadyClock,
@@ -141,6 +155,8 @@ struct Sending {
     past: BTreeMap<String, Vec<(i64, u64)>>,
     scheduler: Scheduler,
     routing: Arc<Routing>,
+    /// How servers are spoken to, by index.
+    servers: BTreeMap<usize, Arc<dyn Server>>,
     runs: BTreeMap<usize, RunId>,
     /// The same the other way about; a campaign that was applied again has the run of the one before.
     campaigns: BTreeMap<RunId, Vec<usize>>,
@@ -155,8 +171,10 @@ struct Sending {
     feeder_receiver: mpsc::UnboundedReceiver<FeederEvent>,
     outcomes: mpsc::UnboundedSender<Delivered>,
     outcome_receiver: mpsc::UnboundedReceiver<Delivered>,
-    deliveries: mpsc::UnboundedSender<(usize, usize)>,
-    delivery_receiver: mpsc::UnboundedReceiver<(usize, usize)>,
+    /// Calls of `deliver` under way.
+    calls: BTreeMap<(usize, CallId), CallUnderWay>,
+    ended_calls: mpsc::UnboundedSender<CallEnded>,
+    ended_call_receiver: mpsc::UnboundedReceiver<CallEnded>,
     answers: mpsc::UnboundedSender<Answer>,
     answer_receiver: mpsc::UnboundedReceiver<Answer>,
     events: mpsc::UnboundedSender<Event>,
@@ -184,7 +202,7 @@ impl Sending {
     ) -> Self {
         let (feeder_events, feeder_receiver) = mpsc::unbounded_channel();
         let (outcomes, outcome_receiver) = mpsc::unbounded_channel();
-        let (deliveries, delivery_receiver) = mpsc::unbounded_channel();
+        let (ended_calls, ended_call_receiver) = mpsc::unbounded_channel();
         let (answers, answer_receiver) = mpsc::unbounded_channel();
         Self {
             scheduler: Scheduler::new(ledger.seed()),
@@ -192,6 +210,7 @@ impl Sending {
             clock,
             past,
             routing: Arc::default(),
+            servers: BTreeMap::new(),
             runs: BTreeMap::new(),
             campaigns: BTreeMap::new(),
             not_met: BTreeMap::new(),
@@ -203,8 +222,9 @@ impl Sending {
             feeder_receiver,
             outcomes,
             outcome_receiver,
-            deliveries,
-            delivery_receiver,
+            calls: BTreeMap::new(),
+            ended_calls,
+            ended_call_receiver,
             answers,
             answer_receiver,
             events,
@@ -266,11 +286,11 @@ impl Sending {
                     while let Ok(delivered) = self.outcome_receiver.try_recv() {
                         self.scheduler.outcome(delivered, now_ms);
                     }
-                    self.drain_deliveries();
+                    self.drain_ended_calls();
                 }
-                Some((lane, batch_max)) = self.delivery_receiver.recv() => {
-                    self.scheduler.delivery_ended(lane, batch_max);
-                    self.drain_deliveries();
+                Some(ended) = self.ended_call_receiver.recv() => {
+                    self.call_ended(ended);
+                    self.drain_ended_calls();
                 }
                 Some(event) = self.feeder_receiver.recv() => {
                     self.fed(event);
@@ -295,10 +315,11 @@ impl Sending {
         }
     }
 
-    fn drain_deliveries(&mut self) {
-        while let Ok((lane, batch_max)) = self.delivery_receiver.try_recv() {
-            self.scheduler.delivery_ended(lane, batch_max);
+    fn drain_ended_calls(&mut self) {
+        while let Ok(ended) = self.ended_call_receiver.try_recv() {
+            self.call_ended(ended);
         }
+        self.follow_carriages();
     }
 
     fn route(&mut self, table: Arc<Routing>) {
@@ -313,12 +334,16 @@ impl Sending {
         };
         self.scheduler.apply(&table, now_ms, limiter);
         self.routing = table;
-        let lanes: Vec<(usize, Key)> = self.scheduler.lanes.iter().map(|(index, lane)| (*index, lane.key.clone())).collect();
-        for (index, key) in lanes {
-            if let Some(server) = self.routing.servers.get(&key).and_then(|route| route.server.as_ref()) {
-                let batch_max = server.batch_max();
-                self.scheduler.set_batch_max(index, batch_max);
-            }
+        let handle = |key: &Key| self.routing.servers.get(key).and_then(|route| route.server.clone());
+        let lanes = self.scheduler.lanes.iter();
+        self.servers = lanes.filter_map(|(index, lane)| Some((*index, handle(&lane.key)?))).collect();
+        self.follow_carriages();
+    }
+
+    /// What servers offer shows once a connection is open.
+    fn follow_carriages(&mut self) {
+        for (lane, server) in &self.servers {
+            self.scheduler.set_carriage(*lane, server.carriage());
         }
     }
 

@@ -5,13 +5,14 @@ mod properties;
 mod refusals;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use super::{
     Order, RouteServer, Routing,
+    calls::CallId,
     campaign::{Opened, Phase},
     guard::domain_of,
     limits::Limiter,
@@ -24,7 +25,7 @@ use crate::{
     audience::{Input, Recipient},
     ledger::{HeldFate, HeldMessage, Resumption},
     message::{Content, Template},
-    providers::{Delivered, Failure, Outcome, Outgoing, Refusal, Scope},
+    providers::{Carriage, Delivered, Failure, Outcome, Outgoing, Refusal, Scope},
     resources::{
         Key, Rate, Reason,
         campaign::{EffectiveRetry, Mailbox, WhenOutcomeIsUnknown},
@@ -33,6 +34,14 @@ use crate::{
 };
 
 const START_MS: i64 = 1_764_000_000_000;
+
+/// Plain SMTP, PIPELINING, CHUNKING, and a vendor's batch call.
+const CARRIAGES: [Carriage; 4] = [
+    Carriage { batch: 1, ahead: 0, is_windowed: false },
+    Carriage { batch: 1, ahead: 1, is_windowed: false },
+    Carriage { batch: 32, ahead: 0, is_windowed: true },
+    Carriage { batch: 8, ahead: 0, is_windowed: false },
+];
 
 /// What the world has done with a recipient.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,7 +100,10 @@ struct Simulation {
     /// Recipients by campaign index.
     audience: BTreeMap<usize, u64>,
     next_seq: u64,
-    wire: Vec<(i64, usize, Vec<Outgoing>)>,
+    /// What is on the wire: when it is answered, the server, the call, and the messages.
+    wire: Vec<(i64, usize, CallId, Vec<Outgoing>)>,
+    /// How messages are handed to servers.
+    carriage: Carriage,
     /// A commit under way, and when it is durable.
     committing: Option<(i64, Planned)>,
     /// Feeders that start once no commit is under way.
@@ -151,7 +163,8 @@ fn server(rates: &[Rate]) -> RouteServer {
         rates: rates.to_vec(),
         limits_fingerprint: 1,
         warmup_today: None,
-        connections: 4,
+        connections: Some(4),
+        in_flight_max: None,
         return_path: None,
         stall_after: crate::resources::Duration::from_secs(10),
     }
@@ -196,6 +209,7 @@ impl Simulation {
             audience: BTreeMap::new(),
             next_seq: 0,
             wire: Vec::new(),
+            carriage: CARRIAGES[usize::try_from(seed % 4).unwrap_or(0)],
             committing: None,
             to_feed: Vec::new(),
             fetches: Vec::new(),
@@ -224,6 +238,9 @@ impl Simulation {
     fn apply(&mut self) {
         let routing = self.routing.clone();
         self.scheduler.apply(&routing, self.now_ms, |_, rates| Limiter::new(rates));
+        for lane in self.scheduler.lanes.keys().copied().collect::<Vec<_>>() {
+            self.scheduler.set_carriage(lane, self.carriage);
+        }
     }
 
     /// Runs until every campaign is closed; panics when that takes a simulated day.
@@ -258,7 +275,7 @@ impl Simulation {
 
     /// Passes over the time in which nothing happens.
     fn skip_idle(&mut self, until: i64) {
-        let on_wire = self.wire.iter().map(|(at, _, _)| *at);
+        let on_wire = self.wire.iter().map(|(at, ..)| *at);
         let asked = self.fetches.iter().map(|(at, _, _)| *at).chain(self.closes.iter().map(|(at, _)| *at));
         let back = self.out_since.values().map(|since| since + 201);
         let commit = self.committing.as_ref().map(|(at, _)| *at);
@@ -278,7 +295,7 @@ impl Simulation {
                 continue;
             }
             // A feeder reads the audience anew and leaves out who is in the ledger.
-            let claimed: std::collections::BTreeSet<&String> =
+            let claimed: BTreeSet<&String> =
                 self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, row)| &row.recipient).collect();
             let count = self.audience.get(&index).copied().unwrap_or(0);
             let left = (0..count).filter(|i| !claimed.contains(&self.address(*i))).collect();
@@ -325,9 +342,15 @@ impl Simulation {
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
                 self.fetches.push((at, index, feeding));
             }
-            Action::Deliver(lane, batch) => {
+            Action::Deliver(lane, call, batch) => {
                 let trip = 1 + i64::try_from(self.draw(20)).unwrap_or(0);
-                self.wire.push((self.now_ms + trip, lane, batch));
+                self.wire.push((self.now_ms + trip, lane, call, batch));
+            }
+            Action::Ahead(lane, call, message) => {
+                // It is answered after what was there before it.
+                let before = self.wire.iter().filter(|(_, of, on, _)| (*of, *on) == (lane, call)).map(|(at, ..)| *at).max();
+                let trip = 1 + i64::try_from(self.draw(20)).unwrap_or(0);
+                self.wire.push((before.unwrap_or(self.now_ms) + trip, lane, call, vec![message]));
             }
             Action::ServerFailed(key, _, count) => {
                 if let Some(route) = self.routing.servers.get_mut(&key) {
@@ -410,18 +433,24 @@ impl Simulation {
 
     fn arrive(&mut self) {
         let mut waiting = Vec::new();
-        for (at, lane, batch) in std::mem::take(&mut self.wire) {
+        let mut ended = BTreeSet::new();
+        for (at, lane, call, batch) in std::mem::take(&mut self.wire) {
             if at > self.now_ms {
-                waiting.push((at, lane, batch));
+                waiting.push((at, lane, call, batch));
                 continue;
             }
+            ended.insert((lane, call));
             for message in batch {
                 let outcome = self.outcome(lane, &message);
                 self.scheduler.outcome(Delivered { message, outcome, round_trip: Some(Duration::from_millis(5)) }, self.now_ms);
             }
-            self.scheduler.delivery_ended(lane, 8);
         }
         self.wire.extend(waiting);
+        for (lane, call) in ended {
+            if !self.wire.iter().any(|(_, of, on, _)| (*of, *on) == (lane, call)) {
+                self.scheduler.call_ended(lane, call);
+            }
+        }
     }
 
     fn outcome(&mut self, lane: usize, message: &Outgoing) -> Outcome {

@@ -381,7 +381,7 @@ impl Surroundings<'_> {
         Context {
             name: key.to_string(),
             secrets,
-            connections: limits.connections(),
+            connections: limits.connections_max(),
             messages_per_connection: limits.messages_per_connection(),
             // Below the timeout of the whole probe, so that the step that hangs is named.
             connect_timeout: object.spec.probe().timeout.std().mul_f64(0.8),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
-    BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Refusal, Scope, Server, envelope,
+    BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Refusal, Scope, Server, envelope,
     http::{self, Answer, Call, Endpoint, NoAnswer, Purpose, Reply},
     verdict::{self, Judge, Verdict},
 };
@@ -244,8 +244,8 @@ impl<V: Vendor> Server for ApiServer<V> {
         Box::pin(async move { self.deliver_batch(&mut batch).await })
     }
 
-    fn batch_max(&self) -> usize {
-        self.vendor.batch_max()
+    fn carriage(&self) -> Carriage {
+        Carriage::batches(self.vendor.batch_max())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -157,6 +157,33 @@ pub struct Delivered {
     pub round_trip: Option<Duration>,
 }
 
+/// How messages are handed to a server: how many a connection carries at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carriage {
+    /// Messages that one call of `deliver` uses well, 1 at least.
+    pub batch: usize,
+    /// Messages that a call under way takes beside those it has: their envelope goes with the content before it.
+    pub ahead: usize,
+    /// A batch is on the wire all at once, so that what is in flight is bounded by the measured rate and round trip, and not by
+    /// the connections.
+    pub is_windowed: bool,
+}
+
+impl Carriage {
+    /// A call carries so many, and is then over.
+    #[must_use]
+    pub const fn batches(batch: usize) -> Self {
+        Self { batch, ahead: 0, is_windowed: false }
+    }
+}
+
+impl Default for Carriage {
+    /// One message at a time.
+    fn default() -> Self {
+        Self::batches(1)
+    }
+}
+
 /// A boxed future, since a server is a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -170,9 +197,21 @@ pub trait Server: Send + Sync {
     /// message, whatever happens; the future ends when all are given.
     fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()>;
 
-    /// How many messages one call of `deliver` can use well: what a connection takes in one go. It may grow once the
-    /// server's extensions are known. 1 where nothing is pipelined.
-    fn batch_max(&self) -> usize;
+    /// The same, and takes the messages of `more` over the same connection while the call lasts. What cannot be put there any
+    /// more comes back to whoever tried; what can has exactly one outcome as well. For those whose [`Carriage::ahead`] is 0
+    /// nothing is put there.
+    fn deliver_with(
+        &self,
+        batch: Vec<Outgoing>,
+        more: mpsc::UnboundedReceiver<Outgoing>,
+        outcomes: mpsc::UnboundedSender<Delivered>,
+    ) -> BoxFuture<'_, ()> {
+        drop(more);
+        self.deliver(batch, outcomes)
+    }
+
+    /// How messages are handed over. It may change once the server's extensions are known.
+    fn carriage(&self) -> Carriage;
 
     /// Closes idle connections in good order.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo};
+use super::{BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo};
 use crate::resources::{Reason, pattern};
 
 /// A Maildir: each message becomes a file in `new/`.
@@ -201,8 +201,8 @@ impl Server for Maildir {
         })
     }
 
-    fn batch_max(&self) -> usize {
-        32
+    fn carriage(&self) -> Carriage {
+        Carriage::batches(32)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

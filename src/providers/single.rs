@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{BoxFuture, Context, Delivered, Failure, Outcome, Outgoing, Probed, Server, envelope};
+use super::{BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Server, envelope};
 use crate::resources::Reason;
 
 /// What is a type's own.
@@ -61,8 +61,8 @@ impl<S: Single> Server for SingleServer<S> {
         })
     }
 
-    fn batch_max(&self) -> usize {
-        1
+    fn carriage(&self) -> Carriage {
+        Carriage::default()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -73,6 +73,11 @@ impl SendingServerSpec {
     }
 }
 
+/// The most connections at a time where the spec says nothing.
+pub const CONNECTIONS_MAX: u32 = 20;
+/// Connections that a server begins with where the spec says nothing.
+pub const CONNECTIONS_AT_FIRST: u32 = 4;
+
 /// How much a server takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -82,10 +87,15 @@ pub struct ServerLimits {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub rates: Vec<Rate>,
-    /// Connections at a time; 10 when absent.
+    /// Connections at a time. When absent the number adapts: it grows while that makes the server faster, up to 20, and shrinks
+    /// when the server refuses more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub connections: Option<u32>,
+    /// Messages on their way at a time, whose outcome a crash would leave unknown. When absent, as many as the connections carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub in_flight: Option<u32>,
     /// Messages after which a connection is closed; 1,000 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -93,10 +103,10 @@ pub struct ServerLimits {
 }
 
 impl ServerLimits {
-    /// Connections at a time.
+    /// The most connections at a time.
     #[must_use]
-    pub fn connections(&self) -> u32 {
-        self.connections.unwrap_or(10)
+    pub fn connections_max(&self) -> u32 {
+        self.connections.unwrap_or(CONNECTIONS_MAX)
     }
 
     /// Messages after which a connection is closed.
@@ -303,8 +313,10 @@ pub struct SendingServerStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveServer {
-    /// Connections at a time.
+    /// Connections at a time: as the spec says, or as many as make the server faster; fewer when it refuses more.
     pub connections: u32,
+    /// The most messages on their way at a time, whose outcome a crash would leave unknown.
+    pub in_flight: u32,
     /// Messages after which a connection is closed.
     pub messages_per_connection: u32,
     /// The windows that hold: the spec's, those that the vendor is known to set, and those of the account there.

@@ -23,7 +23,7 @@ fn server(name: &str, connections: u32) -> String {
 }
 
 fn connections(snapshot: &Snapshot) -> BTreeMap<String, u32> {
-    let limit = |sourced: &crate::source::Sourced<crate::resources::SendingServer>| sourced.object.spec.limits().connections();
+    let limit = |sourced: &crate::source::Sourced<crate::resources::SendingServer>| sourced.object.spec.limits().connections_max();
     snapshot.servers.iter().map(|(key, sourced)| (key.name.to_string(), limit(sourced))).collect()
 }
 

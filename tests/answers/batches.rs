@@ -150,7 +150,7 @@ async fn each_of_a_batch_has_its_own_answer() {
     assert_eq!(found[&1], Outcome::Accepted { reply: "200 id-0".to_owned() });
     assert!(matches!(found[&2], Outcome::Refused(_)));
     assert!(matches!(&found[&3], Outcome::ServerFailed(failure) if failure.reason == Reason::AuthenticationFailed && failure.needs_person));
-    assert_eq!(server.batch_max(), 3);
+    assert_eq!(server.carriage().batch, 3);
 }
 
 #[tokio::test]

@@ -5,14 +5,41 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Action, CLAIMS_WAIT_MS, CountChanges, OUTCOME_AGE_MAX_MS, OUTCOMES_WORTH_A_COMMIT, Planned, PlannedClaim, Scheduler};
 use crate::{
     dispatch::{
+        calls::Handover,
         guard::{Guard, domain_of},
-        lane::batches,
+        lane::Lane,
         limits::Allowance,
         prepared::{End, InFlight},
         window::CLAIMS_MAX,
     },
-    providers::Outgoing,
+    providers::{Carriage, Outgoing},
 };
+
+/// What one plan takes of a server's connections.
+struct Seats {
+    /// Connections without a call.
+    free: usize,
+    carriage: Carriage,
+    /// Messages that go alone, each on a connection of its own.
+    alone: usize,
+    /// Messages that may share one.
+    together: usize,
+}
+
+impl Seats {
+    fn has_one(&self) -> bool {
+        self.free > self.alone + self.together.div_ceil(self.carriage.batch)
+    }
+
+    /// What is taken, in messages that could have gone together.
+    fn taken(&self) -> usize {
+        self.together + self.alone * (self.carriage.batch + self.carriage.ahead)
+    }
+
+    fn note(&mut self, goes_alone: bool) {
+        *(if goes_alone { &mut self.alone } else { &mut self.together }) += 1;
+    }
+}
 
 impl Scheduler {
     /// What the next commit holds, or nothing when it is better to wait.
@@ -25,12 +52,9 @@ impl Scheduler {
         if !self.stopping && self.may_claim(now_ms) {
             self.ready_since_ms = None;
             self.plan_reopens_ms = i64::MAX;
-            // What a server that was taken out still holds is not to keep the others from sending until its reply timeout: its
-            // round trip is that long, so the bound is as well.
-            let stuck: usize = self.lanes.values().filter(|lane| !lane.is_eligible()).map(|lane| lane.in_flight).sum();
-            let ended = self.pending.iter().filter(|ended| ended.is_of_claim).count();
-            let mut room = (self.claims_max() + stuck).saturating_sub(self.unresolved - ended);
-            let users = self.lanes.values().filter(|lane| lane.users > 0 && lane.is_eligible()).count().max(1);
+            let mut room = self.window_room();
+            let is_windowed = |lane: &&Lane| lane.users > 0 && lane.is_eligible() && lane.carriage.is_windowed;
+            let users = self.lanes.values().filter(is_windowed).count().max(1);
             let share = (CLAIMS_MAX / users).max(1);
             let turns: Vec<usize> =
                 self.lanes.range(self.first_lane..).chain(self.lanes.range(..self.first_lane)).map(|(id, _)| *id).collect();
@@ -60,25 +84,39 @@ impl Scheduler {
         now_ms - *self.ready_since_ms.get_or_insert(now_ms) >= CLAIMS_WAIT_MS
     }
 
-    pub(super) fn claims_max(&self) -> usize {
+    /// Claims that may be made for servers whose messages are on the wire all at once. What a server that was taken out still
+    /// holds does not count: it is not to keep the others from sending until its reply timeout, and its own window bounds it.
+    fn window_room(&self) -> usize {
+        let windowed = || self.lanes.values().filter(|lane| lane.carriage.is_windowed);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let needed: usize = self.lanes.values().map(|lane| (1.25 * lane.window.needed(self.commit_time)).ceil() as usize).sum();
-        needed.max(CLAIMS_MAX)
+        let needed: usize = windowed().map(|lane| (1.25 * lane.window.needed(self.commit_time)).ceil() as usize).sum();
+        let out: usize = windowed().filter(|lane| lane.is_eligible()).map(|lane| lane.in_flight).sum();
+        needed.max(CLAIMS_MAX).saturating_sub(out)
     }
 
     pub(super) fn claim_from(&mut self, index: usize, share: usize, room: &mut usize, now_ms: i64, claims: &mut Vec<PlannedClaim>) {
-        let Some(lane) = self.lanes.get(&index) else { return };
+        let Some(lane) = self.lanes.get_mut(&index) else { return };
         if lane.turns.is_empty() || !lane.is_eligible() || now_ms < lane.not_before_ms {
+            lane.connections.look(false, now_ms);
             return;
         }
-        let size = if lane.is_careful() { 1 } else { lane.window.size(self.commit_time, share) };
+        let (carriage, connections) = (lane.carriage, lane.connections.now());
+        let size = lane.window_size(self.commit_time, share);
         let free = size.saturating_sub(lane.in_flight);
-        let connections = lane.connections_now().saturating_sub(lane.deliveries);
-        let wanted = free.min(connections.saturating_mul(lane.batch_max)).min(*room);
-        // Not in dribs and drabs: half a window or a whole batch, unless fewer are left.
-        if wanted == 0 || wanted < lane.batch_max.min((size / 2).max(1)).min(lane.turns.len()) {
+        let in_calls = lane.calls.room(carriage, connections);
+        lane.connections.look(in_calls == 0, now_ms);
+        let mut wanted = free.min(in_calls);
+        if carriage.is_windowed {
+            wanted = wanted.min(*room);
+            // Not in dribs and drabs: half a window or a whole batch, unless fewer are left.
+            if wanted < carriage.batch.min((size / 2).max(1)).min(lane.turns.len()) {
+                return;
+            }
+        }
+        if wanted == 0 {
             return;
         }
+        let mut seats = Seats { free: connections.saturating_sub(lane.calls.len()), carriage, alone: 0, together: 0 };
         let name = lane.lane.name.clone();
         let allowed = match self.limiters.get_mut(&name).map_or(Allowance::Now(u64::MAX), |limiter| limiter.allowance(now_ms)) {
             Allowance::Now(count) => usize::try_from(count).unwrap_or(usize::MAX),
@@ -96,18 +134,15 @@ impl Scheduler {
                 return;
             }
         };
-        let (mut taken, mut batches_left) = (0, connections);
-        for _ in 0..wanted.min(allowed) {
-            let Some((campaign, message)) = self.next_of(index, now_ms, batches_left) else { break };
+        let mut taken = 0;
+        while taken < wanted.min(allowed) && seats.taken() < in_calls {
+            let Some((campaign, message)) = self.next_of(index, now_ms, seats.has_one()) else { break };
             let Some(run) = self.campaigns.get_mut(&campaign) else { continue };
             run.waiting -= 1;
             run.unsettled += 1;
             let guard = run.guards.entry(index).or_default();
             guard.in_flight += 1;
-            if guard.is_careful() {
-                // It goes alone, on a connection of its own.
-                batches_left = batches_left.saturating_sub(1);
-            }
+            seats.note(guard.is_careful());
             if let Some((key, _)) = &run.order.plan_limits
                 && let Some(limiter) = self.limiters.get_mut(key)
             {
@@ -116,7 +151,9 @@ impl Scheduler {
             claims.push(PlannedClaim { campaign, feeding: run.feeding, lane: index, message });
             taken += 1;
         }
-        *room -= taken;
+        if carriage.is_windowed {
+            *room -= taken;
+        }
         // Counted on the lane at once, so that the same plan cannot overdraw it.
         if let Some(lane) = self.lanes.get_mut(&index) {
             lane.in_flight += taken;
@@ -127,14 +164,14 @@ impl Scheduler {
     }
 
     /// The next message that a server may have: of a campaign with room in its plan's limits and with this server.
-    fn next_of(&mut self, index: usize, now_ms: i64, batches_left: usize) -> Option<(usize, crate::dispatch::prepared::Prepared)> {
+    fn next_of(&mut self, index: usize, now_ms: i64, has_seat: bool) -> Option<(usize, crate::dispatch::prepared::Prepared)> {
         let (campaigns, limiters, reopens_ms) = (&self.campaigns, &mut self.limiters, &mut self.plan_reopens_ms);
         let lane = self.lanes.get_mut(&index)?;
         lane.turns.pop(
             |campaign| {
                 let run = campaigns.get(&campaign);
                 let guard = run.and_then(|run| run.guards.get(&index));
-                if guard.is_some_and(|guard| guard.room() == 0) || (batches_left == 0 && guard.is_none_or(Guard::is_careful)) {
+                if guard.is_some_and(|guard| guard.room() == 0) || (!has_seat && guard.is_none_or(Guard::is_careful)) {
                     return false;
                 }
                 let plan = run.and_then(|run| run.order.plan_limits.as_ref());
@@ -158,21 +195,23 @@ impl Scheduler {
         self.commit_time = (self.commit_time * 7 + took) / 8;
         self.unresolved -= planned.outcomes.iter().filter(|ended| ended.is_of_claim).count();
         self.apply_changes(changes);
-        let mut by_lane: BTreeMap<(usize, bool), Vec<Outgoing>> = BTreeMap::new();
+        let mut by_lane: BTreeMap<usize, [Vec<Outgoing>; 2]> = BTreeMap::new();
         for (claim, seq) in planned.claims.into_iter().zip(seqs) {
-            let PlannedClaim { campaign: index, lane, message, .. } = claim;
+            let PlannedClaim { campaign: index, lane: lane_id, message, .. } = claim;
             let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
             campaign.in_flight += 1;
-            let goes_alone = campaign.guards.get(&lane).is_some_and(Guard::is_careful);
-            let return_path = self.lanes.get(&lane).and_then(|lane| lane.return_path.clone());
-            let mail_from = campaign.mail_from(lane, return_path.as_deref());
+            let lane = self.lanes.get(&lane_id);
+            let goes_alone =
+                campaign.guards.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(|lane| lane.is_careful());
+            let mail_from = campaign.mail_from(lane_id, lane.and_then(|lane| lane.return_path.as_deref()));
             let token = self.free_tokens.pop().unwrap_or_else(|| {
                 self.in_flight.push(None);
                 self.in_flight.len() - 1
             });
             self.in_flight[token] = Some(InFlight {
                 campaign: index,
-                lane,
+                lane: lane_id,
+                call: 0,
                 seq: *seq,
                 attempt: message.attempt,
                 recipient: message.recipient.clone(),
@@ -180,7 +219,7 @@ impl Scheduler {
                 refusals: message.refusals,
                 claimed_ms: now_ms,
             });
-            by_lane.entry((lane, goes_alone)).or_default().push(Outgoing {
+            by_lane.entry(lane_id).or_default()[usize::from(goes_alone)].push(Outgoing {
                 token: token as u64,
                 mail_from,
                 recipient: message.envelope_to,
@@ -190,16 +229,8 @@ impl Scheduler {
                 run: campaign.label.clone(),
             });
         }
-        for ((index, goes_alone), messages) in by_lane {
-            let Some(lane) = self.lanes.get_mut(&index) else { continue };
-            // Claims that waited for the ledger were not on the wire.
-            if lane.deliveries == 0 {
-                lane.last_sign_of_life_ms = now_ms;
-            }
-            for batch in batches(messages, if goes_alone { 1 } else { lane.batch_max }) {
-                lane.deliveries += 1;
-                self.actions.push(Action::Deliver(index, batch));
-            }
+        for (index, [together, alone]) in by_lane {
+            self.hand_over(index, together, alone, now_ms);
         }
         for ended in planned.outcomes {
             let Some(campaign) = self.campaigns.get_mut(&ended.campaign) else { continue };
@@ -212,6 +243,30 @@ impl Scheduler {
                 _ => {}
             }
             self.forget_retired(ended.campaign);
+        }
+    }
+
+    /// Durable claims leave.
+    fn hand_over(&mut self, index: usize, together: Vec<Outgoing>, alone: Vec<Outgoing>, now_ms: i64) {
+        let Some(lane) = self.lanes.get_mut(&index) else { return };
+        // Claims that waited for the ledger were not on the wire.
+        if lane.calls.is_empty() {
+            lane.last_sign_of_life_ms = now_ms;
+        }
+        for handover in lane.calls.hand_over(alone, together, lane.carriage, lane.connections.now()) {
+            let (call, messages) = match &handover {
+                Handover::Begin(call, batch) => (*call, &batch[..]),
+                Handover::Ahead(call, message) => (*call, std::slice::from_ref(message)),
+            };
+            for message in messages {
+                if let Some(flight) = usize::try_from(message.token).ok().and_then(|token| self.in_flight[token].as_mut()) {
+                    flight.call = call;
+                }
+            }
+            self.actions.push(match handover {
+                Handover::Begin(call, batch) => Action::Deliver(index, call, batch),
+                Handover::Ahead(call, message) => Action::Ahead(index, call, message),
+            });
         }
     }
 

@@ -3,13 +3,14 @@
 use super::{End, Ended, Failure, InFlight, Reason, Scheduler, domain_of};
 use crate::{
     dispatch::{
+        calls::CallId,
         campaign::{CampaignRun, Held},
         guard::{Judgement, Suspect},
         likeness::Likeness,
         refusals::{Bar, Ground, RefusedBy},
         retry,
     },
-    providers::{Delivered, Outcome, Refusal, Scope},
+    providers::{Carriage, Delivered, Outcome, Refusal, Scope},
     resources::campaign::WhenOutcomeIsUnknown,
 };
 
@@ -23,6 +24,8 @@ impl Scheduler {
             lane.in_flight -= 1;
             lane.last_sign_of_life_ms = now_ms;
             lane.window.note(now_ms, delivered.round_trip);
+            lane.calls.answered(flight.call);
+            lane.connections.answered();
         }
         if let Some(campaign) = self.campaigns.get_mut(&flight.campaign) {
             campaign.in_flight -= 1;
@@ -199,7 +202,10 @@ impl Scheduler {
             self.return_flight(flight, failure.message.clone(), now_ms);
         }
         let is_fewer =
-            failure.is_connection_limit() && self.lanes.get_mut(&lane_id).is_some_and(|lane| lane.note_too_many_connections(now_ms));
+            failure.is_connection_limit() && self.lanes.get_mut(&lane_id).is_some_and(|lane| {
+                // The one that was refused is among them.
+                lane.connections.refused(lane.calls.len().saturating_sub(1), now_ms)
+            });
         if !is_fewer && self.lanes.get(&lane_id).is_some_and(|lane| claimed_ms >= lane.readmitted_ms) {
             self.fail_lane(lane_id, failure, now_ms);
         }
@@ -220,18 +226,17 @@ impl Scheduler {
     }
 
     /// A call of `deliver` ended, and its connection is free.
-    pub fn delivery_ended(&mut self, lane: usize, batch_max: usize) {
+    pub fn call_ended(&mut self, lane: usize, call: CallId) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.deliveries -= 1;
-            lane.batch_max = batch_max.max(1);
+            lane.calls.ended(call);
         }
         self.forget_gone_lane(lane);
     }
 
-    /// How many messages a server takes in one go, as its extensions tell.
-    pub fn set_batch_max(&mut self, lane: usize, batch_max: usize) {
+    /// How messages are handed to a server, as its extensions tell.
+    pub fn set_carriage(&mut self, lane: usize, carriage: Carriage) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.batch_max = batch_max.max(1);
+            lane.carriage = carriage;
         }
     }
 

@@ -70,7 +70,8 @@ impl Scheduler {
         let known = self.limiters.contains_key(&name);
         let changed = lane.fingerprint != route.limits_fingerprint || !known;
         lane.fingerprint = route.limits_fingerprint;
-        lane.connections = route.connections as usize;
+        lane.connections.set(route.connections.map(|count| count as usize));
+        lane.in_flight_max = route.in_flight_max.map_or(usize::MAX, |count| count as usize);
         lane.return_path.clone_from(&route.return_path);
         lane.host.clone_from(&route.host);
         lane.stall_after_ms = route.stall_after.as_millis();
@@ -158,7 +159,7 @@ impl Scheduler {
 
     /// A server that the control plane has no more goes when nothing of it is on the wire.
     pub(super) fn forget_gone_lane(&mut self, index: usize) {
-        let is_over = |lane: &&Lane| lane.is_gone && lane.deliveries == 0 && lane.in_flight == 0;
+        let is_over = |lane: &&Lane| lane.is_gone && lane.calls.is_empty() && lane.in_flight == 0;
         let Some(key) = self.lanes.get(&index).filter(is_over).map(|lane| lane.key.clone()) else { return };
         self.lanes.remove(&index);
         self.lane_index.remove(&key);

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Action, Answer, AudienceRead, Bar, Closing, DUE_MAX, Event, Fate, FeederSpec, Opened, Outgoing, Reason, RecipientCounts, Request,
-    Resumption, RunId, RunKey, Sending, Trouble, UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server, feeder, give_back,
-    recipient_counts, recorded_counts,
+    Action, Answer, AudienceRead, Bar, CallEnded, CallId, CallUnderWay, Closing, DUE_MAX, Event, Fate, FeederSpec, Opened, Outgoing, Reason, RecipientCounts, Request,
+    Resumption, RunId, RunKey, Sending, Server, Trouble, UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server, feeder, give_back,
+    recipient_counts, recorded_counts, mpsc,
 };
 
 use crate::audience::FileVersion;
@@ -46,7 +46,8 @@ impl Sending {
                 }
             }
             Action::FetchDue(index) => self.fetch_due(index),
-            Action::Deliver(lane, batch) => self.deliver(lane, batch),
+            Action::Deliver(lane, call, batch) => self.deliver(lane, call, batch),
+            Action::Ahead(lane, call, message) => self.hand_ahead(lane, call, message),
             Action::ServerFailed(key, failure, count) => {
                 // The count first: whoever has missed the event finds it in the report.
                 self.report(true);
@@ -169,20 +170,40 @@ impl Sending {
         });
     }
 
-    pub(super) fn deliver(&self, lane: usize, batch: Vec<Outgoing>) {
-        let key = self.scheduler.lanes.get(&lane).map(|lane| &lane.key);
-        let server = key.and_then(|key| self.routing.servers.get(key)).and_then(|route| route.server.clone());
-        let (outcomes, deliveries) = (self.outcomes.clone(), self.deliveries.clone());
+    pub(super) fn deliver(&mut self, lane: usize, call: CallId, batch: Vec<Outgoing>) {
+        let server = self.servers.get(&lane).cloned();
+        let (outcomes, ended) = (self.outcomes.clone(), self.ended_calls.clone());
+        let (more, more_receiver) = mpsc::unbounded_channel();
+        let begun = self.calls.get(&(lane, call)).map_or(0, |under_way| under_way.begun + 1);
+        self.calls.insert((lane, call), CallUnderWay { server: server.clone(), more, begun });
         tokio::spawn(async move {
-            let batch_max = if let Some(server) = server {
-                server.deliver(batch, outcomes).await;
-                server.batch_max()
+            if let Some(server) = server {
+                server.deliver_with(batch, more_receiver, outcomes).await;
             } else {
                 give_back(batch, &outcomes);
-                1
-            };
-            let _ = deliveries.send((lane, batch_max));
+            }
+            let _ = ended.send((lane, call, begun));
         });
+    }
+
+    /// A message for a connection that waits for an answer. Where the call is over by now, or the server is spoken to otherwise,
+    /// it is begun again.
+    fn hand_ahead(&mut self, lane: usize, call: CallId, message: Outgoing) {
+        let is_same = |server: &Arc<dyn Server>| self.servers.get(&lane).is_some_and(|now| Arc::ptr_eq(now, server));
+        let refused = match self.calls.get(&(lane, call)) {
+            Some(CallUnderWay { server: Some(server), more, .. }) if is_same(server) => more.send(message).err().map(|refused| refused.0),
+            _ => Some(message),
+        };
+        if let Some(message) = refused {
+            self.deliver(lane, call, vec![message]);
+        }
+    }
+
+    pub(super) fn call_ended(&mut self, (lane, call, begun): CallEnded) {
+        if self.calls.get(&(lane, call)).is_some_and(|under_way| under_way.begun == begun) {
+            self.calls.remove(&(lane, call));
+            self.scheduler.call_ended(lane, call);
+        }
     }
 
     pub(super) fn close(&mut self, index: usize) {

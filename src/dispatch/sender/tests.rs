@@ -10,7 +10,7 @@ use crate::{
     audience::Input,
     ledger::{LedgerOptions, Synchronous},
     message::{Content, Template},
-    providers::{BoxFuture, Outcome, Probed, Server},
+    providers::{BoxFuture, Carriage, Outcome, Probed, Server},
     resources::campaign::{EffectiveRetry, Mailbox},
 };
 
@@ -36,8 +36,8 @@ impl Server for Taker {
         })
     }
 
-    fn batch_max(&self) -> usize {
-        8
+    fn carriage(&self) -> Carriage {
+        Carriage::batches(8)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -76,7 +76,8 @@ impl Plane {
             rates: rates.to_vec(),
             limits_fingerprint,
             warmup_today: None,
-            connections: 2,
+            connections: Some(2),
+            in_flight_max: None,
             return_path: None,
             stall_after: crate::resources::Duration::from_secs(10),
         };

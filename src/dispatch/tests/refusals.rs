@@ -234,7 +234,7 @@ fn a_refused_sender_leaves_other_campaigns_alone() {
     for _ in 0..20_000 {
         simulation.step();
         // Whatever of the campaign is on the wire is refused for its sender.
-        for (_, _, batch) in &mut simulation.wire {
+        for (.., batch) in &mut simulation.wire {
             batch.retain(|message| {
                 let is_refused = simulation.scheduler.in_flight_campaign(message.token) == spring;
                 refused += usize::from(is_refused);
@@ -318,7 +318,7 @@ fn an_hour_of_pages_costs_what_was_on_the_wire_and_some_twenty() {
 #[test]
 fn fewer_connections_are_no_failure() {
     let mut simulation = simulation(2, &["a"], 2000);
-    simulation.routing.servers.values_mut().for_each(|server| server.connections = 10);
+    simulation.routing.servers.values_mut().for_each(|server| server.connections = Some(10));
     simulation.apply();
     let mut count = 0;
     simulation.decides = Some(Box::new(move |_, _, _| {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -27,6 +28,8 @@ pub struct Batch {
     /// How many of `flying`, from the front, are known to be wholly written.
     pub(super) marked: usize,
     pub(super) place: Place,
+    /// Messages that come while the batch is on its way.
+    more: Option<mpsc::UnboundedReceiver<Outgoing>>,
     outcomes: mpsc::UnboundedSender<Delivered>,
 }
 
@@ -47,12 +50,42 @@ impl Batch {
     /// A batch of which nothing is begun.
     #[must_use]
     pub fn new(messages: Vec<Outgoing>, place: Place, outcomes: mpsc::UnboundedSender<Delivered>) -> Self {
-        Self { waiting: messages.into(), flying: VecDeque::new(), written: 0, marked: 0, place, outcomes }
+        Self { waiting: messages.into(), flying: VecDeque::new(), written: 0, marked: 0, place, more: None, outcomes }
     }
 
-    /// Whether every message has its end.
+    /// The same, with messages that come while it is on its way.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub fn with_more(mut self, more: mpsc::UnboundedReceiver<Outgoing>) -> Self {
+        self.more = Some(more);
+        self
+    }
+
+    /// Takes over what has come; wakes the task when more comes.
+    pub fn take_more(&mut self, cx: &mut Context<'_>) {
+        while let Some(more) = &mut self.more {
+            match more.poll_recv(cx) {
+                Poll::Ready(Some(message)) => self.waiting.push_back(message),
+                Poll::Ready(None) => self.more = None,
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Whether a message has no end yet. When none is left, none is taken over any more: what comes goes back to the sender.
+    pub async fn has_more(&mut self) -> bool {
+        if self.is_empty()
+            && let Some(mut more) = self.more.take()
+        {
+            more.close();
+            // Not `try_recv`: what is just being sent counts as well.
+            while let Some(message) = more.recv().await {
+                self.waiting.push_back(message);
+            }
+        }
+        !self.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.flying.is_empty()
     }
 
@@ -112,6 +145,12 @@ impl Batch {
 impl Drop for Batch {
     /// A dropped future still owes every message its end.
     fn drop(&mut self) {
+        if let Some(mut more) = self.more.take() {
+            more.close();
+            while let Ok(message) = more.try_recv() {
+                self.waiting.push_back(message);
+            }
+        }
         if !self.is_empty() {
             let failure =
                 self.place.sending(Reason::Stalling, "the delivery was interrupted", "Messages that were not sent are tried again.");

@@ -1,6 +1,7 @@
 //! What a server offers in its answer to EHLO (RFC 5321, 4.1.1.1).
 
 use super::Mechanism;
+use crate::providers::Carriage;
 
 /// The extensions that matter to us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,13 +79,13 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// How many messages of a batch are well used.
+    /// How messages are handed over.
     #[must_use]
-    pub const fn batch_max(self) -> usize {
+    pub const fn carriage(self) -> Carriage {
         match self {
-            Self::Chunking => 32,
-            Self::Pipelining => 8,
-            Self::Plain => 1,
+            Self::Chunking => Carriage { batch: 32, ahead: 0, is_windowed: true },
+            Self::Pipelining => Carriage { batch: 1, ahead: 1, is_windowed: false },
+            Self::Plain => Carriage { batch: 1, ahead: 0, is_windowed: false },
         }
     }
 }

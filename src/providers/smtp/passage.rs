@@ -2,7 +2,7 @@
 //!
 //! Replies come in the order of commands, so a queue of what is awaited is all that ties them together.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, task::Context, time::Instant};
 
 use super::{
     batch::{Batch, Flying},
@@ -95,6 +95,11 @@ impl<'a> Passage<'a> {
             taken: line.taken,
             used_up_at: None,
         }
+    }
+
+    /// Takes over the messages that came while it was under way.
+    pub fn take_more(&mut self, cx: &mut Context<'_>) {
+        self.batch.take_more(cx);
     }
 
     /// Whether nothing is left to write or to await.

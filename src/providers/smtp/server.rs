@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{batch::Batch, failure::Break, line::Line, open::Target, passage::Passage};
-use crate::providers::{BoxFuture, Delivered, Failure, Outgoing, Probed, Server};
+use crate::providers::{BoxFuture, Carriage, Delivered, Failure, Outgoing, Probed, Server};
 
 /// How long a connection is kept without work.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -31,7 +31,8 @@ pub struct SmtpServer {
     /// The spec's, or what the server turned out to take over a connection.
     messages_per_connection: AtomicU32,
     connections: Semaphore,
-    batch_max: AtomicUsize,
+    /// As the last connection offered it.
+    carriage: Mutex<Carriage>,
     /// Connections over which messages are being sent.
     open: AtomicUsize,
     idle: Arc<Mutex<Idle>>,
@@ -45,9 +46,9 @@ struct Idle {
     is_closed: bool,
 }
 
-fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
+fn lock<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
     // A list of connections is whole whatever happened to its last holder.
-    idle.lock().unwrap_or_else(PoisonError::into_inner)
+    guarded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SmtpServer {
@@ -60,7 +61,7 @@ impl SmtpServer {
             reply_timeout,
             messages_per_connection: AtomicU32::new(messages_per_connection.max(1)),
             connections: Semaphore::new(connections_max),
-            batch_max: AtomicUsize::new(1),
+            carriage: Mutex::default(),
             open: AtomicUsize::new(0),
             idle: Arc::default(),
         }
@@ -68,7 +69,7 @@ impl SmtpServer {
 
     async fn open(&self) -> Result<Line, Failure> {
         let line = self.target.open().await?;
-        self.batch_max.store(line.extensions.mode().batch_max(), Ordering::Relaxed);
+        *lock(&self.carriage) = line.extensions.mode().carriage();
         Ok(line)
     }
 
@@ -120,7 +121,7 @@ impl SmtpServer {
     async fn deliver_batch(&self, batch: &mut Batch) {
         let Ok(_permit) = self.connections.acquire().await else { return };
         let mut needs_fresh = false;
-        while !batch.is_empty() {
+        while batch.has_more().await {
             let (mut line, idle_for) = match self.take(needs_fresh).await {
                 Ok(taken) => taken,
                 Err(failure) => return batch.fail_waiting(&failure),
@@ -195,6 +196,7 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
                 }
                 has_moved = true;
             }
+            passage.take_more(cx);
             if passage.is_done(line) {
                 return Poll::Ready(Ok(()));
             }
@@ -302,8 +304,18 @@ impl Server for SmtpServer {
         Box::pin(async move { self.deliver_batch(&mut batch).await })
     }
 
-    fn batch_max(&self) -> usize {
-        self.batch_max.load(Ordering::Relaxed)
+    fn deliver_with(
+        &self,
+        batch: Vec<Outgoing>,
+        more: mpsc::UnboundedReceiver<Outgoing>,
+        outcomes: mpsc::UnboundedSender<Delivered>,
+    ) -> BoxFuture<'_, ()> {
+        let mut batch = Batch::new(batch, self.target.place.clone(), outcomes).with_more(more);
+        Box::pin(async move { self.deliver_batch(&mut batch).await })
+    }
+
+    fn carriage(&self) -> Carriage {
+        *lock(&self.carriage)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -7,7 +7,7 @@ use super::{
     script::{Act, Act::*, Rule, ScriptedServer, Taken},
     server,
 };
-use crate::providers::{Delivered, Outcome, Outgoing, Probed, Scope, Server};
+use crate::providers::{Carriage, Delivered, Outcome, Outgoing, Probed, Scope, Server};
 
 const MODES: [(&str, &[&str]); 3] = [("chunking", CHUNKING), ("pipelining", PIPELINING), ("plain", PLAIN)];
 
@@ -299,14 +299,14 @@ async fn connections_are_kept_and_limited() {
         let mut limited = context(&[]);
         limited.messages_per_connection = 3;
         let server = server(&yaml(&scripted), limited);
-        assert_eq!(server.batch_max(), 1);
+        assert_eq!(server.carriage(), Carriage::default());
         assert_eq!(server.probe().await, Some(Ok(Probed::default())));
         assert_eq!(
-            server.batch_max(),
+            server.carriage(),
             match mode {
-                "chunking" => 32,
-                "pipelining" => 8,
-                _ => 1,
+                "chunking" => Carriage { is_windowed: true, ..Carriage::batches(32) },
+                "pipelining" => Carriage { ahead: 1, ..Carriage::default() },
+                _ => Carriage::default(),
             }
         );
         for token in 1..=2 {

@@ -1,0 +1,117 @@
+//! Messages that wait for a server, and whose turn it is. Pure.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::prepared::Prepared;
+
+/// The queue of one campaign at a server.
+#[derive(Debug)]
+struct CampaignQueue {
+    campaign: usize,
+    messages: VecDeque<Prepared>,
+}
+
+/// Messages that wait for a server, taken in turn: by namespace, and within it by campaign.
+#[derive(Debug, Default)]
+pub struct Turns {
+    namespaces: VecDeque<(Arc<str>, VecDeque<CampaignQueue>)>,
+    len: usize,
+}
+
+impl Turns {
+    /// Messages that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a message at the end of its campaign's queue.
+    pub fn push(&mut self, namespace: &Arc<str>, campaign: usize, message: Prepared) {
+        self.queue(namespace, campaign).push_back(message);
+        self.len += 1;
+    }
+
+    /// Puts a message back at the front of its campaign's queue.
+    pub fn push_front(&mut self, namespace: &Arc<str>, campaign: usize, message: Prepared) {
+        self.queue(namespace, campaign).push_front(message);
+        self.len += 1;
+    }
+
+    fn queue(&mut self, namespace: &Arc<str>, campaign: usize) -> &mut VecDeque<Prepared> {
+        let at = self.namespaces.iter().position(|(name, _)| name == namespace).unwrap_or_else(|| {
+            self.namespaces.push_back((namespace.clone(), VecDeque::new()));
+            self.namespaces.len() - 1
+        });
+        let queues = &mut self.namespaces[at].1;
+        let at = queues.iter().position(|queue| queue.campaign == campaign).unwrap_or_else(|| {
+            queues.push_back(CampaignQueue { campaign, messages: VecDeque::new() });
+            queues.len() - 1
+        });
+        &mut queues[at].messages
+    }
+
+    /// The next message that `may` go now, by its campaign and by itself; the turn passes to the next namespace.
+    pub fn pop(&mut self, mut may: impl FnMut(usize) -> bool, fits: impl Fn(usize, &Prepared) -> bool) -> Option<(usize, Prepared)> {
+        for at in 0..self.namespaces.len() {
+            let queues = &mut self.namespaces[at].1;
+            let found = queues.iter().enumerate().find_map(|(turn, queue)| {
+                may(queue.campaign)
+                    .then(|| queue.messages.iter().position(|message| fits(queue.campaign, message)))
+                    .flatten()
+                    .map(|m| (turn, m))
+            });
+            let Some((turn, position)) = found else { continue };
+            let Some(mut queue) = queues.remove(turn) else { continue };
+            let campaign = queue.campaign;
+            let message = if position == 0 { queue.messages.pop_front() } else { queue.messages.remove(position) };
+            if !queue.messages.is_empty() {
+                queues.push_back(queue);
+            }
+            if let Some(namespace) = self.namespaces.remove(at)
+                && !namespace.1.is_empty()
+            {
+                self.namespaces.push_back(namespace);
+            }
+            if let Some(message) = message {
+                self.len -= 1;
+                return Some((campaign, message));
+            }
+        }
+        None
+    }
+
+    /// Whether a message of a campaign waits that fits.
+    #[must_use]
+    pub fn has(&self, campaign: usize, fits: impl Fn(&Prepared) -> bool) -> bool {
+        let mut queues = self.namespaces.iter().flat_map(|(_, queues)| queues);
+        queues.any(|queue| queue.campaign == campaign && queue.messages.iter().any(&fits))
+    }
+
+    /// Campaigns whose messages wait.
+    pub fn campaigns(&self) -> impl Iterator<Item = usize> + '_ {
+        self.namespaces.iter().flat_map(|(_, queues)| queues).map(|queue| queue.campaign)
+    }
+
+    /// Takes all messages, or those of one campaign.
+    pub fn drain(&mut self, only: Option<usize>) -> Vec<(usize, Prepared)> {
+        let mut taken = Vec::new();
+        for (_, queues) in &mut self.namespaces {
+            queues.retain_mut(|queue| {
+                let take = only.is_none_or(|campaign| campaign == queue.campaign);
+                if take {
+                    taken.extend(queue.messages.drain(..).map(|message| (queue.campaign, message)));
+                }
+                !take
+            });
+        }
+        self.namespaces.retain(|(_, queues)| !queues.is_empty());
+        self.len -= taken.len();
+        taken
+    }
+}
