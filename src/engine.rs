@@ -369,6 +369,7 @@ impl Engine {
                 fingerprint: work.fingerprint,
                 hold: intent.hold,
                 servers: intent.servers.clone(),
+                weighting: intent.weighting,
                 candidates: intent.candidates.clone(),
                 resume: intent.resume.as_ref().map(resumption),
                 input: work.input.clone(),
@@ -439,7 +440,7 @@ fn fingerprint(routing: &Routing) -> String {
     }
     for (key, order) in &routing.campaigns {
         let _ = write!(text, "{key} {} {} {} {:?} {:?}", order.run, order.fingerprint, order.hold, order.servers, order.plan_limits);
-        let _ = write!(text, " {:?} {:?};", order.candidates, order.resume);
+        let _ = write!(text, " {:?} {:?} {:?};", order.candidates, order.resume, order.weighting);
     }
     text
 }

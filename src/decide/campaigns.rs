@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use self::{
-    candidates::{Candidate, candidates, plan_limits},
+    candidates::{Candidate, candidates, plan_limits, weighting},
     table::rows,
 };
 use super::{
@@ -17,7 +17,9 @@ use crate::{
     dispatch::{CampaignReport, campaign::Phase, report::Waiting},
     resources::{
         CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
-        campaign::{CampaignServerStatus, CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, WhenNoServerIsActive},
+        campaign::{
+            CampaignServerStatus, CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting, WhenNoServerIsActive,
+        },
         condition,
         fate::Fate,
         resume::Resume,
@@ -97,14 +99,16 @@ pub fn decide(
     let accepted = report.map(|report| &report.accepted).or_else(|| input.recorded.as_ref().map(|recorded| &recorded.accepted));
     let rows = rows(&candidates, servers, accepted, observed);
     let wake_at_ms = verdict.wake_at_ms;
+    let weighting = weighting(key, spec, world);
     let order = verdict.order.map(|hold| OrderIntent {
         hold,
         servers: routed,
+        weighting,
         candidates: usable.iter().map(|candidate| candidate.key.clone()).collect(),
         resume: resume.wanted.clone(),
         plan_limits: plan_limits(key, spec, world),
     });
-    let status = status(input, verdict, rows, report, resume.handled, now_ms);
+    let status = status(input, verdict, rows, report, resume.handled, weighting, now_ms);
     (CampaignDecision { status, order }, wake_at_ms)
 }
 
@@ -358,6 +362,7 @@ fn status(
     servers: Vec<CampaignServerStatus>,
     report: Option<&CampaignReport>,
     handled: Option<String>,
+    weighting: Weighting,
     now_ms: i64,
 ) -> CampaignStatus {
     let spec = &input.object.spec;
@@ -419,6 +424,7 @@ fn status(
         recipients,
         servers,
         effective: EffectiveCampaign {
+            weighting,
             when_no_server_is_active: spec.when_no_server_is_active(),
             when_outcome_is_unknown: spec.when_outcome_is_unknown(),
             retry: spec.retry(),

@@ -15,7 +15,7 @@ pub use observe::{Observations, ProbeResult, ServerObservation};
 
 use crate::resources::{
     Campaign, Key, Plan, Rate, Reason, SendingServer,
-    campaign::{CampaignStatus, RecipientCounts},
+    campaign::{CampaignStatus, RecipientCounts, Weighting},
     plan::PlanStatus,
     resume::Resume,
     sending_server::SendingServerStatus,
@@ -185,6 +185,8 @@ pub struct OrderIntent {
     pub hold: bool,
     /// The servers that are granted, chosen and Active, with their weights.
     pub servers: Vec<(Key, u32)>,
+    /// Whether shares are kept.
+    pub weighting: Weighting,
     /// The servers that are granted and chosen, Active or not.
     pub candidates: Vec<Key>,
     /// What a person asks of the run, and is not carried out yet.

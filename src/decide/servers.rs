@@ -81,8 +81,7 @@ pub fn decide(
     tell_when_stale(&mut conditions, input.stale.as_deref());
 
     let report = observed.report.servers.get(key);
-    let connections = report
-        .map_or_else(|| spec.limits().connections.unwrap_or(CONNECTIONS_AT_FIRST), |report| report.connections);
+    let connections = report.map_or_else(|| spec.limits().connections.unwrap_or(CONNECTIONS_AT_FIRST), |report| report.connections);
     let rates = rates_in_force(spec, &observation.quotas);
     let probe_at_ms = may_probe.then(|| observation.probe_at_ms(&probe, key, observed.seed)).flatten();
     let readmit_at_ms = observation.readmit_at_ms(&probe).map(|at| at.max(now_ms + 1));

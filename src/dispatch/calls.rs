@@ -129,12 +129,7 @@ mod tests {
         let all = calls.hand_over(vec![], vec!['a', 'b', 'c', 'd'], PIPELINING, 3);
         assert_eq!(
             all,
-            [
-                Handover::Begin(1, vec!['a']),
-                Handover::Begin(2, vec!['b']),
-                Handover::Begin(3, vec!['c']),
-                Handover::Ahead(1, 'd')
-            ]
+            [Handover::Begin(1, vec!['a']), Handover::Begin(2, vec!['b']), Handover::Begin(3, vec!['c']), Handover::Ahead(1, 'd')]
         );
         assert_eq!(calls.room(PIPELINING, 3), 2);
         calls.answered(3);
@@ -164,6 +159,9 @@ mod tests {
         calls.ended(1);
         assert_eq!(calls.room(Carriage::batches(8), 5), 32);
         let batches = calls.hand_over(vec![], (0..20).collect(), Carriage::batches(8), 5);
-        assert_eq!(batches.iter().map(|handover| if let Handover::Begin(_, batch) = handover { batch.len() } else { 0 }).collect::<Vec<_>>(), [8, 8, 4]);
+        assert_eq!(
+            batches.iter().map(|handover| if let Handover::Begin(_, batch) = handover { batch.len() } else { 0 }).collect::<Vec<_>>(),
+            [8, 8, 4]
+        );
     }
 }

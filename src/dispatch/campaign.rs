@@ -1,10 +1,6 @@
 //! One run of a campaign as the scheduler sees it. Pure.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     Order,
@@ -12,13 +8,30 @@ use super::{
     lane::LaneRef,
     prepared::{End, InFlight, Prepared},
     refusals::{Bar, Refusals},
-    route::{EligibleSet, RunSeed},
+    route::{self, EligibleSet, RunSeed},
 };
 use crate::{
     ledger::HeldMessage,
     providers::RunLabel,
-    resources::{Key, Reason, campaign::RecipientCounts},
+    resources::{
+        Key, Reason,
+        campaign::{RecipientCounts, Weighting},
+    },
 };
+
+/// Sets of servers with room in their limits that are kept.
+const SETS_MAX: usize = 256;
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// To this server.
+    Server(usize),
+    /// Nowhere now.
+    Waits,
+    /// Nowhere: all that may be picked have refused it.
+    Nobody,
+}
 
 /// Where a run stands within the dispatcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +123,8 @@ pub struct CampaignRun {
     pub feeding: u64,
     /// The servers that may be picked now.
     pub eligible: EligibleSet<LaneRef>,
-    /// Rendered messages for which no server is eligible.
-    pub unassigned: VecDeque<Prepared>,
+    /// Those of them whose limits have room, by those whose limits have none.
+    pub with_headroom: BTreeMap<Vec<usize>, EligibleSet<LaneRef>>,
     /// Rendered messages that are not claimed yet.
     pub waiting: usize,
     /// Messages that the feeder was asked for and has not brought.
@@ -187,7 +200,7 @@ impl CampaignRun {
             phase: Phase::Opening,
             feeding: 0,
             eligible: EligibleSet::new([]),
-            unassigned: VecDeque::new(),
+            with_headroom: BTreeMap::new(),
             waiting: 0,
             requested: 0,
             preparing: 0,
@@ -276,6 +289,42 @@ impl CampaignRun {
     /// A deferred message is due at this time.
     pub fn note_due(&mut self, at_ms: i64) {
         self.next_due_ms = Some(self.next_due_ms.map_or(at_ms, |due| due.min(at_ms)));
+    }
+
+    /// The server that a message is for: one of those that may be picked and have not refused it, and, unless shares are strict, whose
+    /// limits have room, as `has_headroom` says of each.
+    pub fn pick(&mut self, message: &Prepared, has_headroom: impl Fn(usize) -> bool) -> Pick {
+        let picked = |set: &EligibleSet<LaneRef>, seed| route::pick(seed, &message.recipient, message.attempt, set).map(|lane| lane.id);
+        let refused: EligibleSet<LaneRef>;
+        let open = if message.refusals.is_empty() {
+            &self.eligible
+        } else {
+            let others = self.eligible.servers().iter().filter(|(lane, _)| !message.refusals.names(&lane.name));
+            refused = EligibleSet::new(others.cloned());
+            &refused
+        };
+        if open.is_empty() {
+            return if self.eligible.is_empty() { Pick::Waits } else { Pick::Nobody };
+        }
+        if self.order.weighting == Weighting::Strict {
+            return picked(open, self.seed).map_or(Pick::Waits, Pick::Server);
+        }
+        let full: Vec<usize> = open.servers().iter().map(|(lane, _)| lane.id).filter(|lane| !has_headroom(*lane)).collect();
+        if full.is_empty() {
+            return picked(open, self.seed).map_or(Pick::Waits, Pick::Server);
+        }
+        let without = |full: &[usize]| EligibleSet::new(open.servers().iter().filter(|(lane, _)| !full.contains(&lane.id)).cloned());
+        if !message.refusals.is_empty() {
+            return picked(&without(&full), self.seed).map_or(Pick::Waits, Pick::Server);
+        }
+        if !self.with_headroom.contains_key(&full) {
+            if self.with_headroom.len() >= SETS_MAX {
+                self.with_headroom.clear();
+            }
+            let set = without(&full);
+            self.with_headroom.insert(full.clone(), set);
+        }
+        self.with_headroom.get(&full).and_then(|set| picked(set, self.seed)).map_or(Pick::Waits, Pick::Server)
     }
 
     /// Whether nothing of it is left anywhere in memory but what is held, and the ledger has nothing deferred.

@@ -2,7 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{calls::Calls, connections::Connections, turns::Turns, window::{CLAIMS_MAX, FlightWindow}};
+use super::{
+    calls::Calls,
+    connections::Connections,
+    limits::Limiter,
+    pace::Pace,
+    turns::Turns,
+    window::{CLAIMS_MAX, FlightWindow},
+};
 use crate::{providers::Carriage, resources::Key};
 
 /// A server within a scheduler; its name makes the order and the pick stable over restarts.
@@ -64,9 +71,13 @@ pub struct Lane {
     pub acknowledged: u64,
     /// When it was last put back into routing; failures of older messages do not take it out again.
     pub readmitted_ms: i64,
-    /// Its longer windows or warm-up are used up until then.
-    pub exhausted_until: Option<i64>,
-    /// Pacing: nothing before this time.
+    /// Its windows.
+    pub limiter: Limiter,
+    /// What it turned out to take.
+    pub pace: Pace,
+    /// Messages that its limits have room for beside those that wait for it, as they were looked at last.
+    pub headroom: u64,
+    /// Nothing before this time, since a window or the pace says so.
     pub not_before_ms: i64,
     /// Since an outcome was unknown, until one is known again.
     pub caution: Option<Caution>,
@@ -87,7 +98,7 @@ pub struct Lane {
     /// How messages are handed over.
     pub carriage: Carriage,
     /// Of its rates; a change makes a new limiter.
-    pub fingerprint: u64,
+    pub fingerprint: Option<u64>,
 }
 
 /// After an unknown outcome a server rests, and is then tried with one message alone: each answer that nobody can read costs a
@@ -122,7 +133,9 @@ impl Lane {
             failures: 0,
             acknowledged: 0,
             readmitted_ms: now_ms,
-            exhausted_until: None,
+            limiter: Limiter::default(),
+            pace: Pace::default(),
+            headroom: u64::MAX,
             not_before_ms: 0,
             caution: None,
             in_flight: 0,
@@ -133,20 +146,41 @@ impl Lane {
             accepted: 0,
             users: 0,
             carriage: Carriage::default(),
-            fingerprint: 0,
+            fingerprint: None,
         }
     }
 
-    /// Whether it may be picked.
+    /// Whether it may be picked, as far as limits do not say otherwise.
     #[must_use]
     pub fn is_eligible(&self) -> bool {
-        self.routed && self.acknowledged == self.failures && self.exhausted_until.is_none() && self.resting_until().is_none()
+        self.routed && self.acknowledged == self.failures && self.resting_until().is_none()
+    }
+
+    /// Looks at its limits: how many messages may wait for it beside those that do.
+    pub fn look_at_limits(&mut self, now_ms: i64) {
+        self.headroom = if self.pace.rests_until_ms().is_some() {
+            0
+        } else if self.limiter.is_limiting() || self.pace.rate().is_some() {
+            self.limiter.headroom(now_ms).min(self.pace.headroom()).saturating_sub(self.turns.len() as u64)
+        } else {
+            u64::MAX
+        };
+    }
+
+    /// When a limit lets a message wait for it again; none where all do.
+    pub fn reopens_at_ms(&mut self, now_ms: i64) -> Option<i64> {
+        self.limiter.reopens_at(now_ms).max(self.pace.rests_until_ms())
+    }
+
+    /// Until when it takes nothing, for people: a longer window or warm-up is used up, or it asked for a rest.
+    pub fn exhausted_until_ms(&mut self, now_ms: i64) -> Option<i64> {
+        self.limiter.exhausted_until(now_ms).max(self.pace.rests_until_ms())
     }
 
     /// Whether one message alone is to show that it works.
     #[must_use]
     pub fn is_careful(&self) -> bool {
-        self.caution.is_some() || self.is_on_trial
+        self.caution.is_some() || self.is_on_trial || self.pace.is_trying()
     }
 
     /// Until when it rests since an outcome was unknown; the end is noticed by [`Lane::wake`].
@@ -167,19 +201,20 @@ impl Lane {
 
     /// A rest that is over at this time; true when there was one.
     pub fn wake(&mut self, now_ms: i64) -> bool {
+        let has_slept = self.pace.wake(now_ms);
         match &mut self.caution {
             Some(caution) if caution.until_ms.is_some_and(|until| until <= now_ms) => {
                 caution.until_ms = None;
                 true
             }
-            _ => false,
+            _ => has_slept,
         }
     }
 
     /// When a rest ends.
     #[must_use]
     pub fn wakes_at_ms(&self) -> Option<i64> {
-        self.resting_until()
+        self.resting_until().into_iter().chain(self.pace.rests_until_ms()).min()
     }
 
     /// Messages that it may have without an outcome, where its fair share of the windows is `share`.

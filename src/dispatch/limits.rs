@@ -1,16 +1,20 @@
 //! Limits: how many messages may leave now. Pure: the time is an argument, in milliseconds since 1970.
 //!
-//! Every window is strict: in no stretch of its length do more than `messages` leave. Windows up to a minute pace
-//! (the message waits); a longer one, once used up, takes the server out until it reopens.
+//! Every window is strict: in no stretch of its length do more than `messages` leave. A message counts from its claim. In a
+//! window of more than ten seconds its time is that of its last byte written, and now while that is not known, so that a slow
+//! server makes it slower and never exceeds it; in a shorter one it is the time of the claim.
+//! Windows up to a minute also pace: what may leave is spread over them.
 
 use std::collections::VecDeque;
 
 use crate::resources::Rate;
 
-/// Windows up to this length pace; longer ones take the server out, milliseconds.
+/// Windows up to this length pace, milliseconds.
 pub const PACING_WINDOW_MAX_MS: i64 = 60_000;
+/// Windows above this length count what is not known to be written as written now, milliseconds.
+const CLAIM_WINDOW_MAX_MS: i64 = 10_000;
 /// A window counts in so many parts; it reopens in steps of that grain.
-const PARTS: i64 = 64;
+const PARTS: i64 = 1024;
 /// How much of a pacing window may leave in one go, as time: bursts stay short.
 const BURST_MS: i64 = 20;
 const DAY_MS: i64 = 86_400_000;
@@ -23,12 +27,18 @@ struct Window {
     part_ms: i64,
     parts: VecDeque<(i64, u64)>,
     used: u64,
+    /// Claimed, and not known to be written.
+    unwritten: u64,
 }
 
 impl Window {
     fn new(rate: Rate) -> Self {
         let per_ms = rate.per.as_millis().max(1);
-        Self { messages: rate.messages, per_ms, part_ms: (per_ms / PARTS).max(1), parts: VecDeque::new(), used: 0 }
+        Self { messages: rate.messages, per_ms, part_ms: (per_ms / PARTS).max(1), parts: VecDeque::new(), used: 0, unwritten: 0 }
+    }
+
+    fn awaits_writing(&self) -> bool {
+        self.per_ms > CLAIM_WINDOW_MAX_MS
     }
 
     /// The time at which a part's last possible message has left the window.
@@ -48,21 +58,54 @@ impl Window {
 
     fn left(&mut self, now_ms: i64) -> u64 {
         self.forget(now_ms);
-        self.messages.saturating_sub(self.used)
+        self.messages.saturating_sub(self.used + self.unwritten)
     }
 
-    fn take(&mut self, at_ms: i64, count: u64) {
-        let start = at_ms.div_euclid(self.part_ms) * self.part_ms;
-        self.used += count;
-        match self.parts.back_mut() {
-            // A clock that steps back is counted in the newest part: the window never forgets early.
-            Some((last, counted)) if *last >= start => *counted += count,
-            _ => self.parts.push_back((start, count)),
+    fn claim(&mut self, now_ms: i64, count: u64) {
+        if self.awaits_writing() {
+            self.unwritten += count;
+        } else {
+            self.count(now_ms, count);
         }
     }
 
-    /// Takes back what was counted last and did not leave.
-    fn put_back(&mut self, mut count: u64) {
+    /// Counts what left at this time, which may be a while ago.
+    fn count(&mut self, at_ms: i64, count: u64) {
+        let start = at_ms.div_euclid(self.part_ms) * self.part_ms;
+        self.used += count;
+        // Most often the newest part, or a little before.
+        let later = self.parts.iter().rev().take_while(|(other, _)| *other > start).count();
+        let position = self.parts.len() - later;
+        match position.checked_sub(1).and_then(|before| self.parts.get_mut(before)) {
+            Some((same, counted)) if *same == start => *counted += count,
+            _ => self.parts.insert(position, (start, count)),
+        }
+    }
+
+    /// A claimed message was written at this time, or certainly was not.
+    fn settle(&mut self, written_ms: Option<i64>, now_ms: i64) {
+        if self.awaits_writing() {
+            // A limiter that was made anew has counted it by its claim.
+            let Some(left) = self.unwritten.checked_sub(1) else { return };
+            self.unwritten = left;
+            if let Some(at_ms) = written_ms {
+                self.count(at_ms.min(now_ms), 1);
+            }
+        } else if written_ms.is_none() {
+            self.take_back(1);
+        }
+    }
+
+    /// Takes back what was claimed last and did not leave.
+    fn put_back(&mut self, count: u64) {
+        if self.awaits_writing() {
+            self.unwritten = self.unwritten.saturating_sub(count);
+        } else {
+            self.take_back(count);
+        }
+    }
+
+    fn take_back(&mut self, mut count: u64) {
         while let Some((_, counted)) = self.parts.back_mut() {
             let taken = count.min(*counted);
             *counted -= taken;
@@ -75,19 +118,19 @@ impl Window {
         }
     }
 
-    /// When at least one message may leave again.
-    fn reopens_at(&self) -> i64 {
-        let mut excess = (self.used + 1).saturating_sub(self.messages);
+    /// When at least one message may leave again, if nothing that is not written is given up before.
+    fn reopens_at(&self, now_ms: i64) -> i64 {
+        let mut excess = (self.used + self.unwritten + 1).saturating_sub(self.messages);
+        if excess == 0 {
+            return i64::MIN;
+        }
         for &(start, count) in &self.parts {
-            if excess == 0 {
-                break;
-            }
             excess = excess.saturating_sub(count);
             if excess == 0 {
                 return self.expiry(start);
             }
         }
-        i64::MIN
+        now_ms + self.per_ms
     }
 }
 
@@ -98,7 +141,7 @@ pub enum Allowance {
     Now(u64),
     /// The next may leave at this time: wait.
     At(i64),
-    /// A longer window or warm-up is used up until this time: pick another.
+    /// A longer window or warm-up is used up until this time.
     ExhaustedUntil(i64),
 }
 
@@ -133,21 +176,35 @@ impl Limiter {
         self.rates == rates
     }
 
-    /// Sets today's warm-up limit; `None` when warm-up is over or not asked for. True when that is a change.
-    pub fn set_warmup(&mut self, limit: Option<u64>) -> bool {
-        std::mem::replace(&mut self.warmup_limit, limit) != limit
+    /// Sets today's warm-up limit; `None` when warm-up is over or not asked for.
+    pub fn set_warmup(&mut self, limit: Option<u64>) {
+        self.warmup_limit = limit;
+    }
+
+    fn windows(&mut self) -> impl Iterator<Item = &mut Window> {
+        self.pacing.iter_mut().chain(&mut self.long)
     }
 
     /// Counts what left in a minute before this process began, at the latest moment that it can have left.
     pub fn remember(&mut self, minute: i64, count: u64, now_ms: i64) {
         let at_ms = (minute * 60_000 + 59_999).min(now_ms);
-        for window in self.pacing.iter_mut().chain(&mut self.long) {
-            window.take(at_ms, count);
-        }
+        self.windows().for_each(|window| window.count(at_ms, count));
         self.roll_day(now_ms);
         if at_ms.div_euclid(DAY_MS) == self.day {
             self.used_today += count;
         }
+    }
+
+    /// Whether anything is limited.
+    #[must_use]
+    pub fn is_limiting(&self) -> bool {
+        self.warmup_limit.is_some() || !self.pacing.is_empty() || !self.long.is_empty()
+    }
+
+    /// Messages that every window has room for, however they are paced.
+    pub fn headroom(&mut self, now_ms: i64) -> u64 {
+        let warmup = self.warmup_left(now_ms).unwrap_or(u64::MAX);
+        self.windows().map(|window| window.left(now_ms)).fold(warmup, u64::min)
     }
 
     /// What may leave now.
@@ -161,7 +218,7 @@ impl Limiter {
         }
         for window in &mut self.pacing {
             match window.left(now_ms) {
-                0 => return Allowance::At(window.reopens_at()),
+                0 => return Allowance::At(window.reopens_at(now_ms)),
                 free => left = left.min(free),
             }
         }
@@ -180,13 +237,20 @@ impl Limiter {
         Allowance::Now(left.max(1))
     }
 
+    /// When a window that has no room now has some again; none where all have.
+    pub fn reopens_at(&mut self, now_ms: i64) -> Option<i64> {
+        let warmup = (self.warmup_left(now_ms) == Some(0)).then_some((self.day + 1) * DAY_MS);
+        let windows = self.windows().filter_map(|window| (window.left(now_ms) == 0).then(|| window.reopens_at(now_ms)));
+        windows.chain(warmup).max()
+    }
+
     /// The time until which a longer window or warm-up is used up, if one is.
     pub fn exhausted_until(&mut self, now_ms: i64) -> Option<i64> {
         self.roll_day(now_ms);
         let mut until = None;
         for window in &mut self.long {
             if window.left(now_ms) == 0 {
-                until = until.max(Some(window.reopens_at()));
+                until = until.max(Some(window.reopens_at(now_ms)));
             }
         }
         if self.warmup_limit.is_some_and(|limit| self.used_today >= limit) {
@@ -195,13 +259,11 @@ impl Limiter {
         until
     }
 
-    /// Counts messages that leave now.
-    pub fn take(&mut self, now_ms: i64, count: u64) {
+    /// Counts messages that are claimed now.
+    pub fn claim(&mut self, now_ms: i64, count: u64) {
         self.roll_day(now_ms);
         self.used_today += count;
-        for window in self.pacing.iter_mut().chain(&mut self.long) {
-            window.take(now_ms, count);
-        }
+        self.windows().for_each(|window| window.claim(now_ms, count));
         #[allow(clippy::cast_precision_loss)]
         {
             let start = self.scheduled_ms.max((now_ms - BURST_MS) as f64);
@@ -209,13 +271,20 @@ impl Limiter {
         }
     }
 
-    /// Takes back messages that were counted last and did not leave.
+    /// A claimed message was written at this time; none: certainly nothing of its content was.
+    pub fn settle(&mut self, written_ms: Option<i64>, now_ms: i64) {
+        self.roll_day(now_ms);
+        if written_ms.is_none() {
+            self.used_today = self.used_today.saturating_sub(1);
+        }
+        self.windows().for_each(|window| window.settle(written_ms, now_ms));
+    }
+
+    /// Takes back messages that were claimed last and did not leave.
     pub fn put_back(&mut self, now_ms: i64, count: u64) {
         self.roll_day(now_ms);
         self.used_today = self.used_today.saturating_sub(count);
-        for window in self.pacing.iter_mut().chain(&mut self.long) {
-            window.put_back(count);
-        }
+        self.windows().for_each(|window| window.put_back(count));
         #[allow(clippy::cast_precision_loss)]
         {
             self.scheduled_ms -= self.gap_ms * count as f64;
@@ -231,7 +300,7 @@ impl Limiter {
     pub fn used(&mut self, now_ms: i64) -> Vec<(i64, u64)> {
         let used = |window: &mut Window| {
             window.forget(now_ms);
-            (window.per_ms, window.used)
+            (window.per_ms, window.used + window.unwritten)
         };
         self.long.iter_mut().map(used).collect()
     }
@@ -260,6 +329,11 @@ mod tests {
         Rate { messages, per: per.parse::<Duration>().expect("a duration") }
     }
 
+    fn claim_and_write(limiter: &mut Limiter, now_ms: i64, count: u64) {
+        limiter.claim(now_ms, count);
+        (0..count).for_each(|_| limiter.settle(Some(now_ms), now_ms));
+    }
+
     /// Sends as fast as the limiter lets, and returns the times.
     fn drain(limiter: &mut Limiter, from_ms: i64, to_ms: i64) -> Vec<i64> {
         let mut now = from_ms;
@@ -267,7 +341,7 @@ mod tests {
         while now < to_ms {
             match limiter.allowance(now) {
                 Allowance::Now(count) => {
-                    limiter.take(now, count);
+                    claim_and_write(limiter, now, count);
                     times.extend((0..count).map(|_| now));
                 }
                 Allowance::At(at) | Allowance::ExhaustedUntil(at) => {
@@ -336,10 +410,10 @@ mod tests {
     fn what_did_not_leave_is_not_counted() {
         let start = 1_764_000_000_000;
         let mut limiter = Limiter::new(&[rate(10, "1m"), rate(50, "24h")]);
-        assert!(limiter.set_warmup(Some(30)) && !limiter.set_warmup(Some(30)));
-        limiter.take(start, 4);
+        limiter.set_warmup(Some(30));
+        claim_and_write(&mut limiter, start, 4);
         for now in (start + 10..start + 60_000).step_by(1000) {
-            limiter.take(now, 3);
+            limiter.claim(now, 3);
             limiter.put_back(now, 3);
         }
         assert_eq!((limiter.left(start + 60_000), limiter.warmup_left(start + 60_000)), (Some(46), Some(26)));
@@ -355,5 +429,41 @@ mod tests {
         assert_eq!((times.len(), limiter.warmup_left(midnight + 3000)), (50, Some(0)));
         assert_eq!(limiter.allowance(midnight + 3000), Allowance::ExhaustedUntil(midnight + DAY_MS));
         assert_eq!(limiter.warmup_left(midnight + DAY_MS), Some(50));
+    }
+
+    /// A server that holds each message for a while before it is written.
+    #[test]
+    fn a_slow_server_makes_it_slower_and_never_exceeds() {
+        let start = 1_764_000_000_000;
+        for hold_ms in [10, 5_000, 62_000, 200_000] {
+            let mut limiter = Limiter::new(&[rate(5, "61s")]);
+            let (mut times, mut held) = (Vec::new(), VecDeque::new());
+            for now in (start..start + 2_000_000).step_by(10) {
+                while held.front().is_some_and(|at: &i64| *at <= now) {
+                    held.pop_front();
+                    times.push(now);
+                    limiter.settle(Some(now), now);
+                }
+                if let Allowance::Now(count) = limiter.allowance(now) {
+                    limiter.claim(now, count);
+                    held.extend((0..count).map(|_| now + hold_ms));
+                }
+            }
+            assert!(most_in_any(&times, 61_000) <= 5, "{hold_ms}: {}", most_in_any(&times, 61_000));
+            assert!(times.len() as i64 >= 4 * 2_000_000 / (61_000 + hold_ms), "{hold_ms}: {}", times.len());
+        }
+    }
+
+    #[test]
+    fn what_was_certainly_not_written_is_given_back() {
+        let start = 1_764_000_000_000;
+        for per in ["1s", "1h"] {
+            let mut limiter = Limiter::new(&[rate(10, per)]);
+            limiter.claim(start, 10);
+            assert_eq!((limiter.headroom(start), limiter.reopens_at(start).is_some()), (0, true), "{per}");
+            limiter.settle(None, start + 5);
+            limiter.settle(Some(start), start + 5);
+            assert_eq!((limiter.headroom(start + 5), limiter.reopens_at(start + 5)), (1, None), "{per}");
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod lane;
 pub mod likeness;
 pub mod limits;
 pub mod moves;
+pub mod pace;
 pub mod prepared;
 pub mod refusals;
 pub mod report;
@@ -39,7 +40,7 @@ use crate::{
     providers::Server,
     resources::{
         Duration, Key, Rate,
-        campaign::{EffectiveRetry, WhenOutcomeIsUnknown},
+        campaign::{EffectiveRetry, Weighting, WhenOutcomeIsUnknown},
     },
 };
 
@@ -92,6 +93,8 @@ pub struct Order {
     pub hold: bool,
     /// The servers that it may use now, with their weights.
     pub servers: Vec<(Key, u32)>,
+    /// Whether what a server's limits do not let it take goes to the others.
+    pub weighting: Weighting,
     /// The servers that are granted and chosen, Active or not: whoever one of them may yet take is not given up.
     pub candidates: Vec<Key>,
     /// What a person asks of a run that was stopped.

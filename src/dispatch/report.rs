@@ -79,7 +79,7 @@ pub struct CampaignReport {
 }
 
 /// A server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerReport {
     /// Messages left in its longer windows.
     pub limit_left: Option<u64>,
@@ -87,8 +87,12 @@ pub struct ServerReport {
     pub used: Vec<(i64, u64)>,
     /// Messages left of today's warm-up.
     pub warmup_left: Option<u64>,
-    /// Its longer windows or warm-up are used up until then, milliseconds.
+    /// Its longer windows or warm-up are used up until then, or it asked for a rest, milliseconds.
     pub exhausted_until: Option<i64>,
+    /// Whether it rests since it was given too much.
+    pub rests: bool,
+    /// The messages a second that it is given, since it said that it was given too much.
+    pub slowed_to: Option<f64>,
     /// Messages on the wire.
     pub in_flight: usize,
     /// Connections at a time now.
@@ -118,16 +122,15 @@ impl Scheduler {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let servers = self
             .lanes
-            .values()
+            .values_mut()
             .map(|lane| {
-                let limiter = self.limiters.get_mut(&lane.lane.name);
-                let (limit_left, used, warmup_left) = limiter
-                    .map_or((None, Vec::new(), None), |limiter| (limiter.left(now_ms), limiter.used(now_ms), limiter.warmup_left(now_ms)));
                 let report = ServerReport {
-                    limit_left,
-                    used,
-                    warmup_left,
-                    exhausted_until: lane.exhausted_until,
+                    limit_left: lane.limiter.left(now_ms),
+                    used: lane.limiter.used(now_ms),
+                    warmup_left: lane.limiter.warmup_left(now_ms),
+                    exhausted_until: lane.exhausted_until_ms(now_ms),
+                    rests: lane.pace.rests_until_ms().is_some(),
+                    slowed_to: lane.pace.rate(),
                     in_flight: lane.in_flight,
                     connections: count(lane.connections.now()),
                     in_flight_max: count(lane.bound(commit_time)),
@@ -139,18 +142,20 @@ impl Scheduler {
             })
             .collect();
         let mut campaigns = BTreeMap::new();
-        for (key, &index) in &self.campaign_index {
+        for (key, index) in self.campaign_index.clone() {
             let plan = self.campaign(index).and_then(|campaign| campaign.order.plan_limits.clone());
-            let plan_until = plan.and_then(|(name, _)| self.limiters.get_mut(&name).and_then(|limiter| limiter.exhausted_until(now_ms)));
+            let plan_until =
+                plan.and_then(|(name, _)| self.plan_limiters.get_mut(&name).and_then(|limiter| limiter.exhausted_until(now_ms)));
             if let Some(report) = self.campaign_report(index, plan_until, now_ms) {
-                campaigns.insert(key.clone(), report);
+                campaigns.insert(key, report);
             }
         }
         let commit_micros = u64::try_from(self.commit_time.as_micros()).unwrap_or(u64::MAX);
         Report { campaigns, servers, ledger_problem, unresolved: self.unsettled(), commit_micros }
     }
 
-    fn campaign_report(&self, index: usize, plan_until: Option<i64>, now_ms: i64) -> Option<CampaignReport> {
+    fn campaign_report(&mut self, index: usize, plan_until: Option<i64>, now_ms: i64) -> Option<CampaignReport> {
+        let waiting = self.waiting(index, plan_until, now_ms);
         let campaign = self.campaign(index)?;
         let accepted = campaign.accepted.iter().filter_map(|(name, count)| Some((key_of(name)?, *count))).collect();
         let mut counts = campaign.counts.clone();
@@ -163,7 +168,7 @@ impl Scheduler {
             accepted,
             audience_progress: campaign.audience_progress,
             audience_seen: campaign.audience_seen,
-            waiting: self.waiting(index, plan_until, now_ms),
+            waiting,
             trouble: campaign.trouble.clone(),
             started_ms: campaign.started_ms,
             completed_ms: campaign.completed_ms,
@@ -179,8 +184,8 @@ impl Scheduler {
         here.chain(elsewhere).collect()
     }
 
-    fn waiting(&self, index: usize, plan_until: Option<i64>, now_ms: i64) -> Waiting {
-        let Some(campaign) = self.campaign(index) else { return Waiting::No };
+    fn waiting(&mut self, index: usize, plan_until: Option<i64>, now_ms: i64) -> Waiting {
+        let Some(campaign) = self.campaigns.get(&index) else { return Waiting::No };
         if campaign.phase != Phase::Feeding || campaign.in_flight > 0 {
             return Waiting::No;
         }
@@ -194,16 +199,23 @@ impl Scheduler {
                 .iter()
                 .filter_map(|(key, _)| self.lane_index.get(key))
                 .filter(|lane| campaign.bar_at(**lane).is_none());
-            let lanes: Vec<_> = usable.filter_map(|index| Some((index, self.lanes.get(index)?))).collect();
-            if let Some(until) = lanes.iter().filter_map(|(_, lane)| lane.exhausted_until).min() {
-                return Waiting::ForLimits(until);
-            }
+            let lanes: Vec<_> = usable.filter(|index| self.lanes.contains_key(index)).collect();
             if let Some((_, message)) =
-                campaign.last_refusal.as_ref().filter(|_| lanes.iter().any(|(lane, _)| !campaign.is_open_at(**lane, now_ms)))
+                campaign.last_refusal.as_ref().filter(|_| lanes.iter().any(|lane| !campaign.is_open_at(**lane, now_ms)))
             {
                 return Waiting::ForRefusal(message.clone());
             }
             return Waiting::ForServer;
+        }
+        // Only where none takes anything: what one cannot take goes to the others.
+        let until: Option<Vec<i64>> = campaign
+            .eligible
+            .servers()
+            .iter()
+            .map(|(lane, _)| self.lanes.get_mut(&lane.id).and_then(|lane| lane.exhausted_until_ms(now_ms)))
+            .collect();
+        if let Some(until) = until.and_then(|until| until.into_iter().min()).filter(|until| *until > now_ms + RETRY_SOON_MS) {
+            return Waiting::ForLimits(until);
         }
         match campaign.next_due_ms {
             Some(due) if due > now_ms + RETRY_SOON_MS && campaign.audience_done && campaign.waiting == 0 && campaign.preparing == 0 => {

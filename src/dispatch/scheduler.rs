@@ -15,19 +15,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     calls::CallId,
-    campaign::{CampaignRun, Opened, Phase, Trouble},
+    campaign::{CampaignRun, Opened, Phase, Pick, Trouble},
     guard::domain_of,
     lane::{Lane, LaneRef},
     limits::Limiter,
     moves::Moves,
     prepared::{End, Ended, InFlight, Prepared, RenderFailure},
     refusals::Bar,
-    route::{self, EligibleSet},
+    turns::Turns,
 };
 use crate::{
     ledger::Resumption,
     providers::{Failure, Outgoing},
-    resources::{Key, Reason, fate::Fate},
+    resources::{Key, Reason, campaign::Weighting, fate::Fate},
 };
 
 /// Messages of a campaign that wait, rendered, for a server: enough to keep the wire busy, little enough to hold in memory.
@@ -120,7 +120,10 @@ pub struct Scheduler {
     pub(super) lane_index: BTreeMap<Key, usize>,
     /// The next number of a campaign or server.
     next_index: usize,
-    pub(super) limiters: BTreeMap<Arc<str>, Limiter>,
+    /// Of namespaces on their plans, by key.
+    pub(super) plan_limiters: BTreeMap<Arc<str>, Limiter>,
+    /// Rendered messages for which no server is eligible, or none whose limits have room.
+    unplaced: Turns,
     in_flight: Vec<Option<InFlight>>,
     free_tokens: Vec<usize>,
     /// Claims whose outcome is not durable yet.
@@ -152,7 +155,8 @@ impl Scheduler {
             lanes: BTreeMap::new(),
             lane_index: BTreeMap::new(),
             next_index: 0,
-            limiters: BTreeMap::new(),
+            plan_limiters: BTreeMap::new(),
+            unplaced: Turns::default(),
             in_flight: Vec::new(),
             free_tokens: Vec::new(),
             unresolved: 0,
@@ -248,11 +252,11 @@ impl Scheduler {
         }
         campaign.phase = Phase::Resting;
         campaign.feeding += 1;
-        campaign.unassigned.clear();
         campaign.waiting = 0;
         campaign.has_feeder = false;
         campaign.is_seeking = false;
         let fetching = std::mem::take(&mut campaign.fetching);
+        drop(self.unplaced.drain(Some(index)));
         for lane in self.lanes.values_mut() {
             drop(lane.turns.drain(Some(index)));
         }
@@ -349,19 +353,48 @@ impl Scheduler {
                 return;
             }
         }
-        let picked = if message.refusals.is_empty() {
-            route::pick(campaign.seed, &message.recipient, message.attempt, &campaign.eligible).map(|lane| lane.id)
-        } else {
-            let others = campaign.eligible.servers().iter().filter(|(lane, _)| !message.refusals.names(&lane.name));
-            let others: EligibleSet<LaneRef> = EligibleSet::new(others.cloned());
-            match route::pick(campaign.seed, &message.recipient, message.attempt, &others).map(|lane| lane.id) {
-                Some(lane) => Some(lane),
-                None => return self.put_back(index, message, now_ms),
+        let lanes = &self.lanes;
+        match campaign.pick(&message, |lane| lanes.get(&lane).is_some_and(|lane| lane.headroom > 0)) {
+            Pick::Server(lane) => {
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.headroom = lane.headroom.saturating_sub(u64::from(lane.headroom != u64::MAX));
+                    lane.turns.push(&campaign.namespace, index, message);
+                }
             }
-        };
-        match picked.and_then(|lane| self.lanes.get_mut(&lane)) {
-            Some(lane) => lane.turns.push(&campaign.namespace, index, message),
-            None => campaign.unassigned.push_back(message),
+            Pick::Waits => self.unplaced.push(&campaign.namespace, index, message),
+            Pick::Nobody => self.put_back(index, message, now_ms),
+        }
+    }
+
+    /// Places what waits where there is room now: by turns of namespaces, then of campaigns.
+    pub(super) fn place_waiting(&mut self, now_ms: i64) {
+        if self.unplaced.is_empty() {
+            return;
+        }
+        for lane in self.lanes.values_mut() {
+            lane.look_at_limits(now_ms);
+        }
+        loop {
+            let (lanes, campaigns) = (&self.lanes, &self.campaigns);
+            let has_room = |lane: &LaneRef| lanes.get(&lane.id).is_some_and(|lane| lane.headroom > 0);
+            let is_strict = |campaign: &CampaignRun| campaign.order.weighting == Weighting::Strict;
+            let found = self.unplaced.pop(
+                |campaign| {
+                    campaigns
+                        .get(&campaign)
+                        .is_some_and(|campaign| campaign.eligible.servers().iter().any(|(lane, _)| is_strict(campaign) || has_room(lane)))
+                },
+                |campaign, message| {
+                    campaigns.get(&campaign).is_some_and(|campaign| {
+                        let open = || campaign.eligible.servers().iter().filter(|(lane, _)| !message.refusals.names(&lane.name));
+                        message.refusals.is_empty()
+                            || open().next().is_none()
+                            || open().any(|(lane, _)| is_strict(campaign) || has_room(lane))
+                    })
+                },
+            );
+            let Some((index, message)) = found else { return };
+            self.place(index, message, now_ms);
         }
     }
 
@@ -432,10 +465,6 @@ impl Scheduler {
         let mut has_woken = false;
         let mut stalled = Vec::new();
         for (index, lane) in &mut self.lanes {
-            if lane.exhausted_until.is_some_and(|until| until <= now_ms) {
-                lane.exhausted_until = None;
-                has_woken = true;
-            }
             has_woken |= lane.wake(now_ms);
             lane.connections.wake(now_ms);
             if !lane.calls.is_empty() && lane.is_eligible() && now_ms - lane.last_sign_of_life_ms > lane.stall_after_ms {
@@ -514,7 +543,7 @@ impl Scheduler {
 
     /// When [`Self::tick`] or [`Self::plan`] should be called again, if nothing else happens.
     #[must_use]
-    pub fn wake_at(&self, now_ms: i64) -> i64 {
+    pub fn wake_at(&mut self, now_ms: i64) -> i64 {
         let mut wake = self.plan_reopens_ms.min(now_ms + 1000);
         if !self.pending.is_empty() {
             wake = wake.min(self.pending_since_ms + OUTCOME_AGE_MAX_MS);
@@ -522,10 +551,14 @@ impl Scheduler {
         if self.ready_since_ms.is_some() {
             wake = wake.min(now_ms + CLAIMS_WAIT_MS);
         }
-        for lane in self.lanes.values() {
-            wake = lane.exhausted_until.into_iter().chain(lane.wakes_at_ms()).fold(wake, i64::min);
+        let has_unplaced = !self.unplaced.is_empty();
+        for lane in self.lanes.values_mut() {
+            wake = lane.wakes_at_ms().into_iter().fold(wake, i64::min);
             if !lane.turns.is_empty() && lane.not_before_ms > now_ms {
                 wake = wake.min(lane.not_before_ms);
+            }
+            if has_unplaced && lane.is_eligible() {
+                wake = lane.reopens_at_ms(now_ms).into_iter().fold(wake, i64::min);
             }
         }
         let feeding = self.campaigns.values().filter(|campaign| campaign.phase == Phase::Feeding && !campaign.eligible.is_empty());

@@ -42,6 +42,9 @@ pub struct CampaignSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub servers: Option<Vec<CampaignServer>>,
+    /// Whether a server that may send no more for now passes its share on; as the plan says when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weighting: Option<Weighting>,
     /// What happens when none of the campaign's servers is Active; `Stop` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_no_server_is_active: Option<WhenNoServerIsActive>,
@@ -156,6 +159,16 @@ pub struct CampaignServer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub weight: Option<u32>,
+}
+
+/// Whether a server that may send no more for now passes its share on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Weighting {
+    /// What its limits do not let a server take goes to the others at once: limits add up.
+    #[default]
+    Overflow,
+    /// Shares are kept: what a server's limits do not let it take waits for it.
+    Strict,
 }
 
 /// What happens when none of the campaign's servers is Active.
@@ -545,6 +558,8 @@ pub struct CampaignServerStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveCampaign {
+    /// Whether a server that may send no more for now passes its share on.
+    pub weighting: Weighting,
     /// What happens when none of the campaign's servers is Active.
     pub when_no_server_is_active: WhenNoServerIsActive,
     /// What happens to a message that may or may not have gone out.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, LabelSelector, Object, Rate, pattern, rule::Rule, sending_server::RATES_DIFFER};
+use super::{Condition, LabelSelector, Object, Rate, campaign::Weighting, pattern, rule::Rule, sending_server::RATES_DIFFER};
 
 /// The largest weight (Gateway API's bound).
 pub const WEIGHT_MAX: u32 = 1_000_000;
@@ -31,6 +31,9 @@ pub struct PlanSpec {
     /// Whether a campaign may choose among the servers; `Allowed` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowing: Option<Narrowing>,
+    /// Whether a server that may send no more for now passes its share on, for campaigns that do not say; `Overflow` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weighting: Option<Weighting>,
     /// Limits for each namespace on the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<PlanLimits>,

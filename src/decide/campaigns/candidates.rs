@@ -8,7 +8,7 @@ use super::super::{
 };
 use crate::{
     dispatch::refusals::Bar,
-    resources::{CampaignSpec, Key, Rate, Reason, plan::Narrowing},
+    resources::{CampaignSpec, Key, Rate, Reason, campaign::Weighting, plan::Narrowing},
 };
 
 /// A server that a campaign might use.
@@ -29,6 +29,12 @@ pub(super) fn plan_limits(key: &Key, spec: &CampaignSpec, world: &World) -> Opti
     let plan_key = plan_key(key, spec);
     let rates = world.plans.get(&plan_key)?.object.spec.limits.as_ref()?.rates.clone();
     (!rates.is_empty()).then(|| (format!("plan {plan_key} for {}", key.namespace), rates))
+}
+
+/// Whether shares are kept: as the campaign says, else as its plan does.
+pub(super) fn weighting(key: &Key, spec: &CampaignSpec, world: &World) -> Weighting {
+    let of_plan = || world.plans.get(&plan_key(key, spec)).and_then(|plan| plan.object.spec.weighting);
+    spec.weighting.or_else(of_plan).unwrap_or_default()
 }
 
 fn plan_key(key: &Key, spec: &CampaignSpec) -> Key {

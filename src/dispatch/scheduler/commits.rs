@@ -13,6 +13,7 @@ use crate::{
         window::CLAIMS_MAX,
     },
     providers::{Carriage, Outgoing},
+    resources::campaign::Weighting,
 };
 
 /// What one plan takes of a server's connections.
@@ -49,6 +50,9 @@ impl Scheduler {
             || (!self.pending.is_empty() && self.unresolved <= self.pending.len())
             || !self.pending_bars.is_empty();
         let mut claims = Vec::new();
+        if !self.stopping {
+            self.place_waiting(now_ms);
+        }
         if !self.stopping && self.may_claim(now_ms) {
             self.ready_since_ms = None;
             self.plan_reopens_ms = i64::MAX;
@@ -117,21 +121,14 @@ impl Scheduler {
             return;
         }
         let mut seats = Seats { free: connections.saturating_sub(lane.calls.len()), carriage, alone: 0, together: 0 };
-        let name = lane.lane.name.clone();
-        let allowed = match self.limiters.get_mut(&name).map_or(Allowance::Now(u64::MAX), |limiter| limiter.allowance(now_ms)) {
-            Allowance::Now(count) => usize::try_from(count).unwrap_or(usize::MAX),
-            Allowance::At(at) => {
-                if let Some(lane) = self.lanes.get_mut(&index) {
-                    lane.not_before_ms = at;
-                }
-                return;
-            }
-            Allowance::ExhaustedUntil(until) => {
-                if let Some(lane) = self.lanes.get_mut(&index) {
-                    lane.exhausted_until = Some(until);
-                }
-                self.settle_lane(index, now_ms);
-                return;
+        let allowed = match (lane.limiter.allowance(now_ms), lane.pace.allowance(now_ms)) {
+            (Allowance::Now(count), Ok(paced)) => usize::try_from(count.min(paced)).unwrap_or(usize::MAX),
+            (Allowance::Now(_), Err(at)) => return lane.not_before_ms = at,
+            (Allowance::At(at), paced) => return lane.not_before_ms = at.max(paced.err().unwrap_or(at)),
+            (Allowance::ExhaustedUntil(at), _) => {
+                lane.not_before_ms = at;
+                // An edit made the window smaller, or what did not leave was put back: others take what waits for it.
+                return self.move_on(index, now_ms);
             }
         };
         let mut taken = 0;
@@ -144,9 +141,9 @@ impl Scheduler {
             guard.in_flight += 1;
             seats.note(guard.is_careful());
             if let Some((key, _)) = &run.order.plan_limits
-                && let Some(limiter) = self.limiters.get_mut(key)
+                && let Some(limiter) = self.plan_limiters.get_mut(key)
             {
-                limiter.take(now_ms, 1);
+                limiter.claim(now_ms, 1);
             }
             claims.push(PlannedClaim { campaign, feeding: run.feeding, lane: index, message });
             taken += 1;
@@ -157,15 +154,27 @@ impl Scheduler {
         // Counted on the lane at once, so that the same plan cannot overdraw it.
         if let Some(lane) = self.lanes.get_mut(&index) {
             lane.in_flight += taken;
+            lane.limiter.claim(now_ms, taken as u64);
+            lane.pace.claim(now_ms, taken);
         }
-        if let Some(limiter) = self.limiters.get_mut(&name) {
-            limiter.take(now_ms, taken as u64);
+    }
+
+    /// What waits for a server without room in its limits goes to others, unless shares are strict.
+    pub(super) fn move_on(&mut self, index: usize, now_ms: i64) {
+        let Some(lane) = self.lanes.get_mut(&index) else { return };
+        lane.headroom = 0;
+        let campaigns = &self.campaigns;
+        let is_strict = |campaign: &usize| campaigns.get(campaign).is_some_and(|run| run.order.weighting == Weighting::Strict);
+        let moving: Vec<usize> = lane.turns.campaigns().filter(|campaign| !is_strict(campaign)).collect();
+        let moved: Vec<_> = moving.into_iter().flat_map(|campaign| lane.turns.drain(Some(campaign))).collect();
+        for (campaign, message) in moved {
+            self.place(campaign, message, now_ms);
         }
     }
 
     /// The next message that a server may have: of a campaign with room in its plan's limits and with this server.
     fn next_of(&mut self, index: usize, now_ms: i64, has_seat: bool) -> Option<(usize, crate::dispatch::prepared::Prepared)> {
-        let (campaigns, limiters, reopens_ms) = (&self.campaigns, &mut self.limiters, &mut self.plan_reopens_ms);
+        let (campaigns, limiters, reopens_ms) = (&self.campaigns, &mut self.plan_limiters, &mut self.plan_reopens_ms);
         let lane = self.lanes.get_mut(&index)?;
         lane.turns.pop(
             |campaign| {
@@ -201,8 +210,7 @@ impl Scheduler {
             let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
             campaign.in_flight += 1;
             let lane = self.lanes.get(&lane_id);
-            let goes_alone =
-                campaign.guards.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(|lane| lane.is_careful());
+            let goes_alone = campaign.guards.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(|lane| lane.is_careful());
             let mail_from = campaign.mail_from(lane_id, lane.and_then(|lane| lane.return_path.as_deref()));
             let token = self.free_tokens.pop().unwrap_or_else(|| {
                 self.in_flight.push(None);
@@ -280,16 +288,14 @@ impl Scheduler {
         for claim in planned.claims.into_iter().rev() {
             let Some(lane) = self.lanes.get_mut(&claim.lane) else { continue };
             lane.in_flight -= 1;
-            let name = lane.lane.name.clone();
+            lane.limiter.put_back(now_ms, 1);
             let Some(campaign) = self.campaigns.get_mut(&claim.campaign) else { continue };
             campaign.unsettled -= 1;
             if let Some(guard) = campaign.guards.get_mut(&claim.lane) {
                 guard.in_flight = guard.in_flight.saturating_sub(1);
             }
-            for counted in std::iter::once(&name).chain(campaign.order.plan_limits.as_ref().map(|(key, _)| key)) {
-                if let Some(limiter) = self.limiters.get_mut(counted) {
-                    limiter.put_back(now_ms, 1);
-                }
+            if let Some(limiter) = campaign.order.plan_limits.as_ref().and_then(|(key, _)| self.plan_limiters.get_mut(key)) {
+                limiter.put_back(now_ms, 1);
             }
             if campaign.feeding == claim.feeding {
                 campaign.waiting += 1;

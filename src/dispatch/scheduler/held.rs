@@ -223,12 +223,11 @@ impl Scheduler {
             }
             return;
         }
+        if let Some((_, message)) = self.unplaced.pop(|campaign| campaign == index, |_, message| is_other(message)) {
+            return self.place(index, message, now_ms);
+        }
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        if let Some(at) = campaign.unassigned.iter().position(is_other)
-            && let Some(message) = campaign.unassigned.remove(at)
-        {
-            self.place(index, message, now_ms);
-        } else if campaign.audience_done && campaign.requested == 0 {
+        if campaign.audience_done && campaign.requested == 0 {
             self.nobody_else(index, now_ms);
         } else if !campaign.is_seeking {
             campaign.is_seeking = true;

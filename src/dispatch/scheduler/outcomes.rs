@@ -25,12 +25,16 @@ impl Scheduler {
             lane.last_sign_of_life_ms = now_ms;
             lane.window.note(now_ms, delivered.round_trip);
             lane.calls.answered(flight.call);
+            lane.limiter.settle(written_ms(&delivered, now_ms), now_ms);
             lane.connections.answered();
         }
         if let Some(campaign) = self.campaigns.get_mut(&flight.campaign) {
             campaign.in_flight -= 1;
             if let Some(guard) = campaign.guards.get_mut(&flight.lane) {
                 guard.in_flight = guard.in_flight.saturating_sub(1);
+            }
+            if let Some(limiter) = campaign.order.plan_limits.as_ref().and_then(|(key, _)| self.plan_limiters.get_mut(key)) {
+                limiter.settle(written_ms(&delivered, now_ms), now_ms);
             }
         }
         match delivered.outcome {
@@ -58,6 +62,7 @@ impl Scheduler {
         let (index, lane_id, claimed_ms) = (flight.campaign, flight.lane, flight.claimed_ms);
         if let Some(lane) = self.lanes.get_mut(&lane_id) {
             lane.accepted += 1;
+            lane.pace.accepted(now_ms);
             lane.caution = None;
             lane.is_on_trial = false;
         }
@@ -194,6 +199,9 @@ impl Scheduler {
 
     fn server_failed(&mut self, flight: InFlight, failure: Failure, now_ms: i64) {
         let (lane_id, claimed_ms) = (flight.lane, flight.claimed_ms);
+        if failure.reason == Reason::Throttled {
+            return self.throttled(flight, failure, now_ms);
+        }
         if self.moves.note(flight.campaign, flight.seq, failure.reason) {
             // It broke line after line: perhaps the message itself is the cause, and must not wander for ever.
             let end = self.deferred(&flight, None, now_ms, false);
@@ -201,13 +209,23 @@ impl Scheduler {
         } else {
             self.return_flight(flight, failure.message.clone(), now_ms);
         }
-        let is_fewer =
-            failure.is_connection_limit() && self.lanes.get_mut(&lane_id).is_some_and(|lane| {
+        let is_fewer = failure.is_connection_limit()
+            && self.lanes.get_mut(&lane_id).is_some_and(|lane| {
                 // The one that was refused is among them.
                 lane.connections.refused(lane.calls.len().saturating_sub(1), now_ms)
             });
         if !is_fewer && self.lanes.get(&lane_id).is_some_and(|lane| claimed_ms >= lane.readmitted_ms) {
             self.fail_lane(lane_id, failure, now_ms);
+        }
+    }
+
+    /// The server is well, and is given too much: it rests, and is then given what it takes. That costs nobody a try.
+    fn throttled(&mut self, flight: InFlight, failure: Failure, now_ms: i64) {
+        let (lane_id, claimed_ms) = (flight.lane, flight.claimed_ms);
+        self.return_flight(flight, failure.message, now_ms);
+        if let Some(lane) = self.lanes.get_mut(&lane_id) {
+            lane.pace.throttled(millis(failure.retry_after), claimed_ms, now_ms);
+            self.move_on(lane_id, now_ms);
         }
     }
 
@@ -249,6 +267,14 @@ impl Scheduler {
             self.actions.push(action);
             self.settle_lane(index, now_ms);
         }
+    }
+}
+
+/// When the last byte of a message was written, for windows; none where certainly nothing of it was.
+fn written_ms(delivered: &Delivered, now_ms: i64) -> Option<i64> {
+    match (&delivered.outcome, delivered.round_trip) {
+        (Outcome::ServerFailed(_), None) => None,
+        (_, round_trip) => Some(now_ms - millis(round_trip)),
     }
 }
 

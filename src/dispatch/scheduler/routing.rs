@@ -1,9 +1,6 @@
 //! What the control plane wants: servers and campaigns come, change and go; who may be picked follows from it.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Action, Scheduler};
 use crate::{
@@ -67,9 +64,8 @@ impl Scheduler {
             lane
         });
         let name = lane.lane.name.clone();
-        let known = self.limiters.contains_key(&name);
-        let changed = lane.fingerprint != route.limits_fingerprint || !known;
-        lane.fingerprint = route.limits_fingerprint;
+        let changed = lane.fingerprint != Some(route.limits_fingerprint);
+        lane.fingerprint = Some(route.limits_fingerprint);
         lane.connections.set(route.connections.map(|count| count as usize));
         lane.in_flight_max = route.in_flight_max.map_or(usize::MAX, |count| count as usize);
         lane.return_path.clone_from(&route.return_path);
@@ -85,24 +81,18 @@ impl Scheduler {
             lane.last_sign_of_life_ms = now_ms;
         }
         if changed {
-            let mut fresh = limiter(&name, &route.rates);
-            fresh.set_warmup(route.warmup_today);
-            self.limiters.insert(name, fresh);
-            lane.exhausted_until = None;
-            lane.not_before_ms = 0;
-        } else if let Some(limiter) = self.limiters.get_mut(&name)
-            && limiter.set_warmup(route.warmup_today)
-        {
-            lane.exhausted_until = None;
+            lane.limiter = limiter(&name, &route.rates);
         }
+        lane.limiter.set_warmup(route.warmup_today);
+        lane.not_before_ms = 0;
     }
 
     fn apply_order(&mut self, key: &Key, order: &Arc<Order>, limiter: &mut impl FnMut(&str, &[Rate]) -> Limiter) {
         if let Some((name, rates)) = &order.plan_limits
-            && self.limiters.get(name).is_none_or(|known| !known.is_of(rates))
+            && self.plan_limiters.get(name).is_none_or(|known| !known.is_of(rates))
         {
             let fresh = limiter(name, rates);
-            self.limiters.insert(name.clone(), fresh);
+            self.plan_limiters.insert(name.clone(), fresh);
         }
         if let Some(&index) = self.campaign_index.get(key)
             && let Some(campaign) = self.campaigns.get_mut(&index)
@@ -172,12 +162,11 @@ impl Scheduler {
         self.actions.push(Action::ForgetServer(index));
     }
 
-    /// Limiters of servers and plans that nobody has any more.
+    /// Limiters of plans that nobody has any more.
     fn forget_limiters(&mut self, routing: &Routing) {
         let plans: BTreeSet<&Arc<str>> =
             routing.campaigns.values().filter_map(|order| order.plan_limits.as_ref()).map(|(key, _)| key).collect();
-        let lanes: BTreeSet<&Arc<str>> = self.lanes.values().map(|lane| &lane.lane.name).collect();
-        self.limiters.retain(|key, _| plans.contains(key) || lanes.contains(key));
+        self.plan_limiters.retain(|key, _| plans.contains(key));
     }
 
     /// A lane changed: its queue is picked anew where it may not be picked any more.
@@ -220,8 +209,7 @@ impl Scheduler {
         for lane in self.lanes.values_mut() {
             lane.users = 0;
         }
-        let mut freed: Vec<(usize, VecDeque<Prepared>)> = Vec::new();
-        for (index, campaign) in &mut self.campaigns {
+        for campaign in self.campaigns.values_mut() {
             if campaign.retired || campaign.order.hold {
                 continue;
             }
@@ -234,14 +222,8 @@ impl Scheduler {
                 (lane.is_eligible() && is_open).then(|| (lane.lane.clone(), *weight))
             });
             campaign.eligible = route::EligibleSet::new(eligible);
-            if !campaign.eligible.is_empty() && !campaign.unassigned.is_empty() {
-                freed.push((*index, std::mem::take(&mut campaign.unassigned)));
-            }
+            campaign.with_headroom.clear();
         }
-        for (index, messages) in freed {
-            for message in messages {
-                self.place(index, message, now_ms);
-            }
-        }
+        self.place_waiting(now_ms);
     }
 }

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Action, Answer, AudienceRead, Bar, CallEnded, CallId, CallUnderWay, Closing, DUE_MAX, Event, Fate, FeederSpec, Opened, Outgoing, Reason, RecipientCounts, Request,
-    Resumption, RunId, RunKey, Sending, Server, Trouble, UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server, feeder, give_back,
-    recipient_counts, recorded_counts, mpsc,
+    Action, Answer, AudienceRead, Bar, CallEnded, CallId, CallUnderWay, Closing, DUE_MAX, Event, Fate, FeederSpec, Opened, Outgoing,
+    Reason, RecipientCounts, Request, Resumption, RunId, RunKey, Sending, Server, Trouble, UnknownPolicy, WhenOutcomeIsUnknown,
+    accepted_by_server, feeder, give_back, mpsc, recipient_counts, recorded_counts,
 };
 
 use crate::audience::FileVersion;
