@@ -161,7 +161,8 @@ impl Lane {
         self.headroom = if self.pace.rests_until_ms().is_some() {
             0
         } else if self.limiter.is_limiting() || self.pace.rate().is_some() {
-            self.limiter.headroom(now_ms).min(self.pace.headroom()).saturating_sub(self.turns.len() as u64)
+            let most = self.limiter.headroom(now_ms).min(self.limiter.queue_max()).min(self.pace.queue_max());
+            most.saturating_sub(self.turns.len() as u64)
         } else {
             u64::MAX
         };

@@ -17,6 +17,8 @@ const CLAIM_WINDOW_MAX_MS: i64 = 10_000;
 const PARTS: i64 = 1024;
 /// How much of a pacing window may leave in one go, as time: bursts stay short.
 const BURST_MS: i64 = 20;
+/// No more wait for a paced server than leave in this time, so that campaigns take turns: milliseconds.
+pub(super) const QUEUE_MS: f64 = 250.0;
 const DAY_MS: i64 = 86_400_000;
 
 /// A sliding window over counted parts.
@@ -205,6 +207,13 @@ impl Limiter {
     pub fn headroom(&mut self, now_ms: i64) -> u64 {
         let warmup = self.warmup_left(now_ms).unwrap_or(u64::MAX);
         self.windows().map(|window| window.left(now_ms)).fold(warmup, u64::min)
+    }
+
+    /// Messages that may wait for it: what leaves in a quarter of a second, and two at least.
+    #[must_use]
+    pub fn queue_max(&self) -> u64 {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        if self.gap_ms > 0.0 { ((QUEUE_MS / self.gap_ms) as u64).max(2) } else { u64::MAX }
     }
 
     /// What may leave now.

@@ -1,6 +1,8 @@
 //! What a server turns out to take: it rests when it says that it is given too much, is then given what it took, and after a
 //! while a little more. Pure.
 
+use super::limits::QUEUE_MS;
+
 /// The rest after a server has said so, where it names none: doubled while nothing is accepted in between, milliseconds.
 const REST_MS: i64 = 1_000;
 const REST_MAX_MS: i64 = 300_000;
@@ -122,11 +124,11 @@ impl Pace {
         self.limit.map(|limit| limit.rate * 1000.0)
     }
 
-    /// Messages that may wait for it: what it takes in a second.
+    /// Messages that may wait for it: what it takes in a quarter of a second, and two at least.
     #[must_use]
-    pub fn headroom(&self) -> u64 {
+    pub fn queue_max(&self) -> u64 {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        self.limit.map_or(u64::MAX, |limit| ((limit.rate * 1000.0) as u64).max(1))
+        self.limit.map_or(u64::MAX, |limit| ((limit.rate * QUEUE_MS) as u64).max(2))
     }
 
     /// How many may leave now, or when the next may.

@@ -287,6 +287,7 @@ impl Scheduler {
             campaign.preparing = campaign.preparing.saturating_sub(due);
             campaign.waiting += messages.len();
         }
+        self.look_at_limits(now_ms);
         for message in messages {
             self.place(index, message, now_ms);
         }
@@ -366,14 +367,16 @@ impl Scheduler {
         }
     }
 
+    fn look_at_limits(&mut self, now_ms: i64) {
+        self.lanes.values_mut().for_each(|lane| lane.look_at_limits(now_ms));
+    }
+
     /// Places what waits where there is room now: by turns of namespaces, then of campaigns.
     pub(super) fn place_waiting(&mut self, now_ms: i64) {
         if self.unplaced.is_empty() {
             return;
         }
-        for lane in self.lanes.values_mut() {
-            lane.look_at_limits(now_ms);
-        }
+        self.look_at_limits(now_ms);
         loop {
             let (lanes, campaigns) = (&self.lanes, &self.campaigns);
             let has_room = |lane: &LaneRef| lanes.get(&lane.id).is_some_and(|lane| lane.headroom > 0);

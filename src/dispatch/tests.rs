@@ -1,5 +1,6 @@
 //! The scheduler in a simulated world: a seed decides how servers fail, how the ledger fails, and when; time is simulated.
 
+mod headroom;
 mod ledger;
 mod properties;
 mod refusals;
@@ -28,7 +29,7 @@ use crate::{
     providers::{Carriage, Delivered, Failure, Outcome, Outgoing, Refusal, Scope},
     resources::{
         Key, Rate, Reason,
-        campaign::{EffectiveRetry, Mailbox, WhenOutcomeIsUnknown},
+        campaign::{EffectiveRetry, Mailbox, Weighting, WhenOutcomeIsUnknown},
         fate::Fate as RowFate,
     },
 };
@@ -141,6 +142,7 @@ fn work() -> Order {
         fingerprint: 1,
         hold: false,
         servers: Vec::new(),
+        weighting: Weighting::Overflow,
         candidates: Vec::new(),
         resume: None,
         input: Input::Inline(Vec::new()),

@@ -224,6 +224,7 @@ impl Scheduler {
             campaign.eligible = route::EligibleSet::new(eligible);
             campaign.with_headroom.clear();
         }
+        self.look_at_limits(now_ms);
         self.place_waiting(now_ms);
     }
 }

@@ -103,6 +103,7 @@ impl Plane {
             fingerprint: recipients,
             hold: false,
             servers: vec![(Key::new("default", "relay"), 1)],
+            weighting: crate::resources::campaign::Weighting::Overflow,
             candidates: vec![Key::new("default", "relay")],
             resume: None,
             input: Input::Inline((0..recipients).map(row).collect()),

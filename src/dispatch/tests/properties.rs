@@ -58,22 +58,6 @@ fn resend_loses_nobody_and_counts_what_may_be_double() {
 }
 
 #[test]
-fn shares_hold_though_one_server_is_paced() {
-    let slow = [Rate { messages: 50, per: crate::resources::Duration::from_secs(1) }];
-    let mut simulation = Simulation::new(
-        5,
-        Chances::default(),
-        &[("fast", 20, &[]), ("slow", 80, &slow)],
-        &[("default", "spring", 3000)],
-        WhenOutcomeIsUnknown::Skip,
-    );
-    simulation.run();
-    let slow = simulation.by_server["default/slow"];
-    assert!((2300..2500).contains(&slow), "{:?}", simulation.by_server);
-    assert!(simulation.now_ms - START_MS > 45_000, "the slow server paces the whole");
-}
-
-#[test]
 fn an_exhausted_window_passes_its_share_on_and_reopens() {
     let hourly = [Rate { messages: 100, per: crate::resources::Duration::from_secs(3600) }];
     let mut simulation = Simulation::new(
