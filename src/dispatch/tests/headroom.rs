@@ -1,0 +1,116 @@
+//! Limits add up, and shares hold where nothing limits.
+
+use super::*;
+
+fn rate(messages: u64, secs: u64) -> Rate {
+    Rate { messages, per: crate::resources::Duration::from_secs(secs) }
+}
+
+impl Simulation {
+    /// The same with shares that are kept.
+    fn strict(mut self) -> Self {
+        for order in self.routing.campaigns.values_mut() {
+            let mut strict = (**order).clone();
+            strict.weighting = Weighting::Strict;
+            *order = Arc::new(strict);
+        }
+        self.apply();
+        self
+    }
+
+    fn run_for(&mut self, ms: i64) -> u64 {
+        let taken = |simulation: &Self| simulation.by_server.values().sum::<u64>();
+        let before = taken(self);
+        for _ in 0..ms {
+            self.step();
+        }
+        taken(self) - before
+    }
+}
+
+/// All carriages in turn.
+fn world(seed: u64, servers: &[(&str, u32, &[Rate])]) -> Simulation {
+    Simulation::new(seed, Chances::default(), servers, &[("default", "spring", 1_000_000)], WhenOutcomeIsUnknown::Skip)
+}
+
+#[test]
+fn a_pool_sends_the_sum_of_what_each_may_take() {
+    for seed in 0..4 {
+        let mut simulation = world(seed, &[("fast", 1, &[rate(100, 1)]), ("slow", 1, &[rate(5, 1)])]);
+        simulation.run_for(3_000);
+        let taken = simulation.run_for(20_000);
+        assert!((2040..=2110).contains(&taken), "seed {seed}: {taken} in 20 s of 105 a second, {:?}", simulation.by_server);
+    }
+}
+
+#[test]
+fn pools_of_all_sizes_lose_little() {
+    for seed in 0..8_u64 {
+        let count = 2 + usize::try_from(seed).expect("small") * 2;
+        let rates: Vec<Vec<Rate>> = (0..count)
+            .map(|at| match at % 3 {
+                0 => vec![rate(20 + 7 * at as u64, 1)],
+                1 => vec![rate(10 + at as u64, 1), rate(10_000, 3600)],
+                _ => vec![rate(60 * (3 + at as u64), 60)],
+            })
+            .collect();
+        let names: Vec<String> = (0..count).map(|at| format!("s{at:02}")).collect();
+        let servers: Vec<(&str, u32, &[Rate])> =
+            names.iter().zip(&rates).zip(1..).map(|((name, rates), at)| (name.as_str(), 1 + at % 5, &rates[..])).collect();
+        let mut simulation = world(seed, &servers);
+        // Every message takes some ten milliseconds: that many connections carry what the limits allow.
+        simulation.routing.servers.values_mut().for_each(|server| server.connections = Some(20));
+        simulation.apply();
+        #[allow(clippy::cast_precision_loss)]
+        let possible: f64 = rates.iter().map(|rates| rates[0].messages as f64 * 1000.0 / rates[0].per.as_millis() as f64).sum();
+        simulation.run_for(3_000);
+        #[allow(clippy::cast_precision_loss)]
+        let taken = simulation.run_for(20_000) as f64 / 20.0;
+        assert!(taken > 0.97 * possible && taken < 1.01 * possible, "seed {seed}: {taken} of {possible} with {count} servers");
+    }
+}
+
+#[test]
+fn strict_shares_hold_though_one_server_is_paced() {
+    let servers: [(&str, u32, &[Rate]); 2] = [("fast", 20, &[]), ("slow", 80, &[rate(50, 1)])];
+    for seed in 4..8 {
+        let mut simulation =
+            Simulation::new(seed, Chances::default(), &servers, &[("default", "spring", 3000)], WhenOutcomeIsUnknown::Skip).strict();
+        simulation.run();
+        let slow = simulation.by_server["default/slow"];
+        assert!((2300..2500).contains(&slow), "seed {seed}: {:?}", simulation.by_server);
+        assert!(simulation.now_ms - START_MS > 45_000, "the slow server paces the whole");
+    }
+}
+
+#[test]
+fn full_connections_pass_nothing_on() {
+    for seed in 0..4 {
+        let mut simulation =
+            Simulation::new(seed, Chances::default(), &[("fast", 20, &[]), ("slow", 80, &[])], &[("default", "spring", 4000)], WhenOutcomeIsUnknown::Skip);
+        if let Some(slow) = simulation.routing.servers.get_mut(&Key::new("default", "slow")) {
+            slow.connections = Some(1);
+        }
+        simulation.apply();
+        simulation.run();
+        #[allow(clippy::cast_precision_loss)]
+        let slow = simulation.by_server["default/slow"] as f64;
+        let chi_square = (slow - 3200.0).powi(2) / 3200.0 + (800.0 - (4000.0 - slow)).powi(2) / 800.0;
+        assert!(chi_square < 10.828, "seed {seed}: {slow} of 4000");
+    }
+}
+
+#[test]
+fn a_resting_server_passes_its_share_on_and_comes_back() {
+    let mut simulation = world(1, &[("a", 1, &[]), ("b", 1, &[])]);
+    let until = START_MS + 5_000;
+    simulation.decides = Some(Box::new(move |server, _, now_ms| {
+        let failure = Failure::new(Reason::Throttled, "450 too fast").after(Some(Duration::from_secs(5)));
+        (server == "default/a" && now_ms < until).then_some(Outcome::ServerFailed(failure))
+    }));
+    simulation.run_for(4_000);
+    let early = simulation.by_server.get("default/a").copied().unwrap_or(0);
+    assert!(early == 0 && simulation.by_server["default/b"] > 500 && simulation.out_since.is_empty(), "{:?}", simulation.by_server);
+    simulation.run_for(10_000);
+    assert!(simulation.by_server["default/a"] > 500, "{:?}", simulation.by_server);
+}
