@@ -410,6 +410,14 @@ fn status(
     if spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some() && unsubscribe.url.is_none()) {
         conditions.extend(not_in_effect(&["spec.unsubscribe.oneClick without url (no header is added)"]));
     }
+    if weighting == Weighting::Overflow
+        && let Some(told) = table::overflow(&servers)
+    {
+        let message = format!(
+            "The limits of other servers were used up, so that {told}. Raise their limits, or set weighting to Strict to keep the shares and wait."
+        );
+        conditions.push(Condition::new(ConditionType::WeightsKept, ConditionStatus::False, Reason::LimitsUsedUp, message));
+    }
     tell_when_stale(&mut conditions, input.stale.as_deref());
     CampaignStatus {
         observed_generation: input.object.generation(),

@@ -69,6 +69,14 @@ pub fn decide(
             failure.failure.message.clone(),
         ));
     }
+    if observation.send_failure.is_none() && active && observed.report.servers.get(key).is_some_and(|report| report.rests) {
+        conditions.push(Condition::new(
+            ConditionType::Routed,
+            ConditionStatus::False,
+            Reason::Throttled,
+            "The server says that it is given too much. It rests, and is then given what it took; other servers take its share meanwhile. If this lasts, lower limits.rates or limits.connections.",
+        ));
+    }
     conditions.extend(no_effect(spec));
     match &hindrance {
         None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
@@ -92,6 +100,7 @@ pub fn decide(
             provider: spec.provider.type_name().to_owned(),
             address: spec.provider.address(),
             used: used(&rates, report),
+            slowed_to: report.and_then(|report| report.slowed_to).map(rounded),
             effective: EffectiveServer {
                 connections,
                 in_flight: report.map_or_else(
@@ -137,6 +146,17 @@ fn acceptance(spec: &SendingServerSpec, input: &ServerInput, ownership: Option<&
         return Err(problem.clone());
     }
     input.built.clone().map(|_| ())
+}
+
+/// A rate in words, to two digits, so that it does not change all the time.
+fn rounded(per_second: f64) -> String {
+    let (count, unit) = match per_second {
+        1.0.. => (per_second, "second"),
+        _ if per_second * 60.0 >= 1.0 => (per_second * 60.0, "minute"),
+        _ => (per_second * 3600.0, "hour"),
+    };
+    let digits = 10_f64.powf((count.max(1.0).log10().floor() - 1.0).max(0.0));
+    format!("about {} a {unit}", (count / digits).round() * digits)
 }
 
 fn probe_hindrance(observation: &ServerObservation) -> Option<Hindrance> {

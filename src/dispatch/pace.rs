@@ -6,6 +6,8 @@ use super::limits::QUEUE_MS;
 /// The rest after a server has said so, where it names none: doubled while nothing is accepted in between, milliseconds.
 const REST_MS: i64 = 1_000;
 const REST_MAX_MS: i64 = 300_000;
+/// A rest that people should see, milliseconds.
+const LONG_REST_MS: i64 = 10_000;
 /// What is given, of what it took.
 const SHARE: f64 = 0.95;
 /// More is tried after this time, milliseconds: doubled while the server takes no more than before, up to the longest.
@@ -110,6 +112,12 @@ impl Pace {
     #[must_use]
     pub fn rests_until_ms(&self) -> Option<i64> {
         self.rests_until_ms
+    }
+
+    /// Whether it rests for so long that people should see it: ten seconds or more.
+    #[must_use]
+    pub fn rests_long(&self) -> bool {
+        self.rests_until_ms.is_some_and(|until| until - self.told_ms >= LONG_REST_MS)
     }
 
     /// Whether one message alone is to show that it takes any.

@@ -89,7 +89,7 @@ pub struct ServerReport {
     pub warmup_left: Option<u64>,
     /// Its longer windows or warm-up are used up until then, or it asked for a rest, milliseconds.
     pub exhausted_until: Option<i64>,
-    /// Whether it rests since it was given too much.
+    /// Whether it rests for ten seconds or more since it was given too much.
     pub rests: bool,
     /// The messages a second that it is given, since it said that it was given too much.
     pub slowed_to: Option<f64>,
@@ -129,7 +129,7 @@ impl Scheduler {
                     used: lane.limiter.used(now_ms),
                     warmup_left: lane.limiter.warmup_left(now_ms),
                     exhausted_until: lane.exhausted_until_ms(now_ms),
-                    rests: lane.pace.rests_until_ms().is_some(),
+                    rests: lane.pace.rests_long(),
                     slowed_to: lane.pace.rate(),
                     in_flight: lane.in_flight,
                     connections: count(lane.connections.now()),

@@ -32,6 +32,8 @@ pub enum ConditionType {
     AudienceRead,
     /// A campaign: a server that it may use refuses it, whoever the recipient is, and is not used for this run until a person acts.
     RefusedByServer,
+    /// A campaign, only while false: a server took more than twice the share of its weight, since the limits of others were used up.
+    WeightsKept,
     /// Files: the newest version of the object's file could not be read; the last good one is in use.
     SourceRead,
 }
@@ -217,6 +219,8 @@ reasons! {
     WaitingForServer,
     /// All servers have used up their limits; the message says until when. Wait, or raise `limits` of servers or plan.
     WaitingForLimits,
+    /// The limits of other servers were used up, and their share went elsewhere. Raise them, or set `weighting: Strict`.
+    LimitsUsedUp,
     /// Everything left is deferred; the next attempt comes by itself. Wait for it.
     WaitingForRetry,
     /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Mend a server, then change the spec (any change, or `Wait`); only the rest is mailed.

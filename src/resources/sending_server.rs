@@ -303,6 +303,10 @@ pub struct SendingServerStatus {
     /// Messages in the longest window of its limits, as `1200/50000 per 24h`; absent without a window above one minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<String>,
+    /// The rate that it is given since it said that it was given too much, as `about 130 a second`: what it took, and a little more
+    /// after a while; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowed_to: Option<String>,
     /// The values in force where the spec leaves them open.
     pub effective: EffectiveServer,
     /// Why, in detail.

@@ -51,6 +51,29 @@ pub(super) fn rows(
         .collect()
 }
 
+/// Messages of a run from which on shares are compared with weights.
+const TELLING_MIN: u64 = 500;
+
+/// The servers whose share of a run is more than twice that of their weight since the limits of others were used up, in words; none
+/// where shares are kept.
+pub(super) fn overflow(rows: &[CampaignServerStatus]) -> Option<String> {
+    let used = || rows.iter().filter(|row| row.granted && row.chosen);
+    let (weights, accepted): (u64, u64) = used().fold((0, 0), |(w, a), row| (w + u64::from(row.weight), a + row.accepted));
+    if accepted < TELLING_MIN || used().any(|row| !row.active) {
+        return None;
+    }
+    // In steps of five, so that the words do not change all the time.
+    let percent = |part: u64, whole: u64| (part * 20 + whole / 2) / whole.max(1) * 5;
+    let told: Vec<String> = used()
+        .filter(|row| u128::from(row.accepted) * u128::from(weights) > 2 * u128::from(row.weight) * u128::from(accepted))
+        .map(|row| {
+            let (took, should) = (percent(row.accepted, accepted), percent(u64::from(row.weight), weights));
+            format!("{} took {took}% where its weight is {should}%", row.server)
+        })
+        .collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
 fn has_reason(server: &ServerDecision, reason: Reason) -> bool {
     condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|ready| ready.reason == reason)
 }
@@ -79,6 +102,7 @@ fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<
         return "a send failed; it is tested before it is used again".to_owned();
     }
     match load.and_then(|load| load.exhausted_until) {
+        Some(_) if load.is_some_and(|load| load.rests) => "it says that it is given too much, and rests".to_owned(),
         Some(until) => {
             let until = Timestamp::from_millisecond(until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default();
             format!("its limit is used up until {until}")

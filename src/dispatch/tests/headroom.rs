@@ -86,8 +86,13 @@ fn strict_shares_hold_though_one_server_is_paced() {
 #[test]
 fn full_connections_pass_nothing_on() {
     for seed in 0..4 {
-        let mut simulation =
-            Simulation::new(seed, Chances::default(), &[("fast", 20, &[]), ("slow", 80, &[])], &[("default", "spring", 4000)], WhenOutcomeIsUnknown::Skip);
+        let mut simulation = Simulation::new(
+            seed,
+            Chances::default(),
+            &[("fast", 20, &[]), ("slow", 80, &[])],
+            &[("default", "spring", 4000)],
+            WhenOutcomeIsUnknown::Skip,
+        );
         if let Some(slow) = simulation.routing.servers.get_mut(&Key::new("default", "slow")) {
             slow.connections = Some(1);
         }
