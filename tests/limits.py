@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""How much a server is given: limits that add up, servers that say "too fast", windows, and turns. Counted by the servers.
+
+One line a case; the last line is `N passed, N failed, N skipped`. `--quick` for a short turn.
+"""
+
+import argparse
+import threading
+import time
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+
+from parts import fleet as fleets
+from parts.process import folder, wait_until
+from parts.report import Cases, require
+from parts.scripted import Scripted
+
+# What servers say to a sender that is too fast: stage and words.
+TOO_FAST = {
+    "Amazon SES": ("content", "454 Throttling failure: Maximum sending rate exceeded."),
+    "Postfix": ("rcpt", "450 4.7.1 Error: too many recipients from 127.0.0.1"),
+    "Gmail": (
+        "content",
+        "421 4.7.28 Our system has detected an unusual rate of unsolicited mail originating from your IP address. "
+        "To protect our users from spam, mail sent from your IP address has been temporarily rate limited.",
+    ),
+    "rspamd": ("content", "451 4.7.1 Ratelimit exceeded"),
+}
+
+
+class Paced:
+    """A script that takes so many messages in any second, and says `words` at a stage to all others."""
+
+    def __init__(self, per_second: int, stage: str, words: str):
+        self.per_second, self.stage, self.words = per_second, stage, words
+        self.recent, self.refused = deque(), 0
+        self.lock = threading.Lock()
+
+    def __call__(self, stage, session):
+        if stage != self.stage:
+            return None
+        now = time.monotonic()
+        with self.lock:
+            while self.recent and self.recent[0] <= now - 1:
+                self.recent.popleft()
+            if len(self.recent) < self.per_second:
+                self.recent.append(now)
+                return None
+            self.refused += 1
+        return self.words
+
+
+class Times:
+    """A script that notes when each message came."""
+
+    def __init__(self):
+        self.at, self.lock = [], threading.Lock()
+
+    def __call__(self, stage, session):
+        if stage == "content":
+            with self.lock:
+                self.at.append((time.monotonic(), session.recipient))
+        return None
+
+    def between(self, begin: float, end: float) -> int:
+        return sum(begin <= at < end for at, _ in self.at)
+
+    def most_in(self, seconds: float) -> int:
+        """The most messages in any stretch of that length."""
+        at = sorted(at for at, _ in self.at)
+        first = most = 0
+        for last, now in enumerate(at):
+            while now - at[first] >= seconds:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+
+def throttled(place, recipients: int) -> str:
+    """A server that takes 140 a second, of which nobody has told us."""
+
+    def one(vendor: str) -> str:
+        stage, words = TOO_FAST[vendor]
+        script = Paced(140, stage, words)
+        fleet = place.fleet(f"throttled-{vendor.split()[-1]}")
+        with Scripted(script) as relay:
+            fleets.write_csv(fleet.config / "people.csv", recipients)
+            campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, retry={"attempts": 3})
+            fleet.write("all.yaml", fleets.smtp_server("relay", relay.port), fleets.plan("pro", "relay"), campaign)
+            begin = time.monotonic()
+            code, output = fleet.run_once(seconds=600)
+            took = time.monotonic() - begin
+            require(code == 0, f"{vendor}: exit {code}: {output[-600:]}")
+            states = Counter(fleet.recipients("spring").values())
+            require(states == {"Accepted": recipients}, f"{vendor}: {states}")
+            require(all(count == 1 for count in relay.taken.values()), f"{vendor}: somebody was mailed twice")
+        times = took / (recipients / 140)
+        require(script.refused < recipients / 20, f"{vendor}: {script.refused} refused")
+        require(times < (1.3 if recipients >= 5000 else 2), f"{vendor}: {took:.1f} s, {times:.2f} times the ideal time")
+        return f"{vendor} {times:.2f} times the ideal time, {script.refused} refused"
+
+    with ThreadPoolExecutor() as pool:
+        return "; ".join(pool.map(one, TOO_FAST))
+
+
+def pool(place, quick: bool) -> str:
+    """100 a second and 5 a second send 105, and no second has more than its window allows."""
+    fleet = place.fleet("pool")
+    fast, slow = Times(), Times()
+    seconds = 6 if quick else 20
+    with Scripted(fast) as relay_a, Scripted(slow) as relay_b:
+        fleets.write_csv(fleet.config / "people.csv", 105 * (seconds + 8))
+        servers = [
+            fleets.smtp_server("fast", relay_a.port, limits={"rates": [{"messages": 100, "per": "1s"}]}),
+            fleets.smtp_server("slow", relay_b.port, limits={"rates": [{"messages": 5, "per": "1s"}]}),
+        ]
+        fleet.write("all.yaml", *servers, fleets.plan("pro", "fast", "slow"), fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}))
+        process = fleet.start()
+        wait_until(lambda: len(fast.at) > 100, 30, "the first second")
+        begin = time.monotonic()
+        time.sleep(seconds)
+        end = time.monotonic()
+        process.kill()
+    rates = [times.between(begin, end) / (end - begin) for times in (fast, slow)]
+    most = [times.most_in(1.0) for times in (fast, slow)]
+    require(sum(rates) > 0.97 * 105, f"only {rates} a second")
+    require(most[0] <= 101 and most[1] <= 6, f"{most} in a second")
+    return f"{rates[0]:.1f} and {rates[1]:.1f} a second; at most {most[0]} and {most[1]} in any second"
+
+
+def strict(place) -> str:
+    """With Strict the shares are kept, and the slow server sets the pace."""
+    fleet = place.fleet("strict")
+    fast, slow = Times(), Times()
+    with Scripted(fast) as relay_a, Scripted(slow) as relay_b:
+        fleets.write_csv(fleet.config / "people.csv", 400)
+        servers = [
+            fleets.smtp_server("fast", relay_a.port),
+            fleets.smtp_server("slow", relay_b.port, limits={"rates": [{"messages": 50, "per": "1s"}]}),
+        ]
+        campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, weighting="Strict")
+        fleet.write("all.yaml", *servers, fleets.plan("pro", "fast", "slow"), campaign)
+        code, output = fleet.run_once()
+        require(code == 0, output[-600:])
+    require(160 <= len(slow.at) <= 240, f"{len(fast.at)} and {len(slow.at)}")
+    return f"{len(fast.at)} and {len(slow.at)} of 400"
+
+
+def turns(place, quick: bool) -> str:
+    """Two customers with 1 and 100 campaigns, one server for both: half each."""
+    fleet = place.fleet("turns")
+    times = Times()
+    seconds = 5 if quick else 15
+    with Scripted(times) as relay:
+        count = 200 * (seconds + 5)
+        who = lambda name, number: [{"email": f"{name}{index}@example.com", "name": name} for index in range(number)]  # noqa: E731
+        server = fleets.smtp_server("relay", relay.port, namespace="operator", limits={"rates": [{"messages": 200, "per": "1s"}]})
+        plan = fleets.resource("Plan", "pro", {"servers": [{"name": "relay"}], "allowedNamespaces": {"from": "All"}}, "operator")
+        campaigns = []
+        for namespace, number in (("one", 1), ("many", 100)):
+            for index in range(number):
+                audience = {"inline": who(f"{namespace}-{index}-", min(1000, count // number))} if number > 1 else {"csv": {"path": "one.csv"}}
+                campaign = fleets.campaign(f"c{index}", "pro", audience, planRef={"name": "pro", "namespace": "operator"})
+                campaign["metadata"]["namespace"] = namespace
+                campaigns.append(campaign)
+        with open(fleet.config / "one.csv", "w", encoding="utf-8") as file:
+            file.write("email,name\n" + "".join(f"one-0-{index}@example.com,One\n" for index in range(count)))
+        fleet.write("all.yaml", server, plan, *campaigns)
+        process = fleet.start()
+        wait_until(lambda: len(times.at) > 200, 60, "the first second")
+        begin = time.monotonic()
+        time.sleep(seconds)
+        process.kill()
+    by = Counter(recipient.split("-")[0] for at, recipient in times.at if at >= begin)
+    share = by["one"] / sum(by.values())
+    require(0.47 < share < 0.53, f"{dict(by)}")
+    return f"{by['one']} and {by['many']} of {sum(by.values())}"
+
+
+class Place:
+    """A folder of the run's own, and fleets in it."""
+
+    def __init__(self):
+        self.program, self.path = fleets.binary(), folder("limits")
+
+    def fleet(self, name: str) -> fleets.Fleet:
+        return fleets.Fleet(self.path / name, self.program)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer people and shorter times")
+    parser.add_argument("only", nargs="*", help="words of the cases to run")
+    options = parser.parse_args()
+    place, cases = Place(), Cases(options.only)
+    cases.run("a server that takes 140 a second", throttled, place, 1000 if options.quick else 5000)
+    cases.run("limits add up", pool, place, options.quick)
+    cases.run("strict shares are kept", strict, place)
+    cases.run("customers take turns", turns, place, options.quick)
+    cases.end()
+
+
+if __name__ == "__main__":
+    main()
