@@ -2,17 +2,18 @@
 //!
 //! Every window is strict: in no stretch of its length do more than `messages` leave. A message counts from its claim. In a
 //! window of more than ten seconds its time is that of its last byte written, and now while that is not known, so that a slow
-//! server makes it slower and never exceeds it; in a shorter one it is the time of the claim.
+//! server makes it slower and never exceeds it; in a shorter one it is the time of the claim, and the gate of the connections
+//! ([`crate::providers::gate`]) keeps the window by what is written.
 //! Windows up to a minute also pace: what may leave is spread over them.
 
 use std::collections::VecDeque;
 
-use crate::resources::Rate;
+use crate::{providers::gate::GATED_MAX, resources::Rate};
 
 /// Windows up to this length pace, milliseconds.
 pub const PACING_WINDOW_MAX_MS: i64 = 60_000;
-/// Windows above this length count what is not known to be written as written now, milliseconds.
-const CLAIM_WINDOW_MAX_MS: i64 = 10_000;
+/// A window of claims is longer by this part of its length than it is said to be.
+const MARGIN: i64 = 64;
 /// A window counts in so many parts; it reopens in steps of that grain.
 const PARTS: i64 = 1024;
 /// How much of a pacing window may leave in one go, as time: bursts stay short.
@@ -25,6 +26,8 @@ const DAY_MS: i64 = 86_400_000;
 #[derive(Clone, Debug)]
 struct Window {
     messages: u64,
+    /// What is claimed counts when it is written, and until then as written now; otherwise when it is claimed.
+    awaits_writing: bool,
     per_ms: i64,
     part_ms: i64,
     parts: VecDeque<(i64, u64)>,
@@ -35,12 +38,12 @@ struct Window {
 
 impl Window {
     fn new(rate: Rate) -> Self {
-        let per_ms = rate.per.as_millis().max(1);
-        Self { messages: rate.messages, per_ms, part_ms: (per_ms / PARTS).max(1), parts: VecDeque::new(), used: 0, unwritten: 0 }
-    }
-
-    fn awaits_writing(&self) -> bool {
-        self.per_ms > CLAIM_WINDOW_MAX_MS
+        let said_ms = rate.per.as_millis().max(1);
+        // A little longer where claims are counted, so that contents do not have to wait for the gate behind.
+        let awaits_writing = rate.per.std() > GATED_MAX;
+        let per_ms = if awaits_writing { said_ms } else { said_ms + said_ms / MARGIN };
+        let part_ms = (per_ms / PARTS).max(1);
+        Self { messages: rate.messages, awaits_writing, per_ms, part_ms, parts: VecDeque::new(), used: 0, unwritten: 0 }
     }
 
     /// The time at which a part's last possible message has left the window.
@@ -64,7 +67,7 @@ impl Window {
     }
 
     fn claim(&mut self, now_ms: i64, count: u64) {
-        if self.awaits_writing() {
+        if self.awaits_writing {
             self.unwritten += count;
         } else {
             self.count(now_ms, count);
@@ -86,7 +89,7 @@ impl Window {
 
     /// A claimed message was written at this time, or certainly was not.
     fn settle(&mut self, written_ms: Option<i64>, now_ms: i64) {
-        if self.awaits_writing() {
+        if self.awaits_writing {
             // A limiter that was made anew has counted it by its claim.
             let Some(left) = self.unwritten.checked_sub(1) else { return };
             self.unwritten = left;
@@ -100,7 +103,7 @@ impl Window {
 
     /// Takes back what was claimed last and did not leave.
     fn put_back(&mut self, count: u64) {
-        if self.awaits_writing() {
+        if self.awaits_writing {
             self.unwritten = self.unwritten.saturating_sub(count);
         } else {
             self.take_back(count);

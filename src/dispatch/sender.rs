@@ -32,7 +32,7 @@ use crate::{
         AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunCounts, RunId,
         RunKey, RunRecord, ServerId, UnknownPolicy,
     },
-    providers::{Delivered, Failure, Outgoing, Server},
+    providers::{Along, Delivered, Failure, Gate, Outgoing, Server},
     resources::{
         Key, Rate, Reason,
         campaign::{RecipientCounts, WhenOutcomeIsUnknown},
@@ -157,6 +157,8 @@ struct Sending {
     routing: Arc<Routing>,
     /// How servers are spoken to, by index.
     servers: BTreeMap<usize, Arc<dyn Server>>,
+    /// Their short windows, by index.
+    gates: BTreeMap<usize, Arc<Gate>>,
     runs: BTreeMap<usize, RunId>,
     /// The same the other way about; a campaign that was applied again has the run of the one before.
     campaigns: BTreeMap<RunId, Vec<usize>>,
@@ -211,6 +213,7 @@ impl Sending {
             past,
             routing: Arc::default(),
             servers: BTreeMap::new(),
+            gates: BTreeMap::new(),
             runs: BTreeMap::new(),
             campaigns: BTreeMap::new(),
             not_met: BTreeMap::new(),
@@ -337,6 +340,13 @@ impl Sending {
         let handle = |key: &Key| self.routing.servers.get(key).and_then(|route| route.server.clone());
         let lanes = self.scheduler.lanes.iter();
         self.servers = lanes.filter_map(|(index, lane)| Some((*index, handle(&lane.key)?))).collect();
+        let lanes: BTreeMap<usize, Key> = self.scheduler.lanes.iter().map(|(index, lane)| (*index, lane.key.clone())).collect();
+        self.gates.retain(|index, _| lanes.contains_key(index));
+        for (index, key) in lanes {
+            if let Some(route) = self.routing.servers.get(&key) {
+                self.gates.entry(index).or_default().set(&route.rates);
+            }
+        }
         self.follow_carriages();
     }
 

@@ -5,6 +5,7 @@
 
 mod api;
 mod envelope;
+pub mod gate;
 pub mod http;
 mod literal;
 mod place;
@@ -17,11 +18,20 @@ mod token;
 mod verdict;
 
 pub use api::unique;
+pub use gate::Gate;
 pub use quote::stable;
 pub use refusal::{Answer, Fault, Meaning, Refusal, Scope, Stage};
 pub use replies::{meaning, unknown_of_mail};
 
-use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ::http::HeaderValue;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -184,6 +194,16 @@ impl Default for Carriage {
     }
 }
 
+/// What comes along with a batch.
+#[derive(Debug)]
+pub struct Along {
+    /// Messages that come while the call lasts. What cannot be put there any more comes back to whoever tried; what can has exactly
+    /// one outcome as well. For servers whose [`Carriage::ahead`] is 0 nothing is put there.
+    pub more: mpsc::UnboundedReceiver<Outgoing>,
+    /// Lets contents pass; none where nothing holds them back.
+    pub gate: Option<Arc<Gate>>,
+}
+
 /// A boxed future, since a server is a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -197,17 +217,18 @@ pub trait Server: Send + Sync {
     /// message, whatever happens; the future ends when all are given.
     fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()>;
 
-    /// The same, and takes the messages of `more` over the same connection while the call lasts. What cannot be put there any
-    /// more comes back to whoever tried; what can has exactly one outcome as well. For those whose [`Carriage::ahead`] is 0
-    /// nothing is put there.
-    fn deliver_with(
-        &self,
-        batch: Vec<Outgoing>,
-        more: mpsc::UnboundedReceiver<Outgoing>,
-        outcomes: mpsc::UnboundedSender<Delivered>,
-    ) -> BoxFuture<'_, ()> {
-        drop(more);
-        self.deliver(batch, outcomes)
+    /// The same, with what comes along: contents are written as the gate lets them pass, and messages that come while the call
+    /// lasts go over the same connection.
+    fn deliver_with(&self, batch: Vec<Outgoing>, along: Along, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
+        let count = batch.len();
+        // Made here, so that a future which is never polled gives outcomes as well.
+        let delivery = self.deliver(batch, outcomes);
+        Box::pin(async move {
+            if let Some(gate) = along.gate {
+                gate.pass(count).await.written(Instant::now());
+            }
+            delivery.await;
+        })
     }
 
     /// How messages are handed over. It may change once the server's extensions are known.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Action, Answer, AudienceRead, Bar, CallEnded, CallId, CallUnderWay, Closing, DUE_MAX, Event, Fate, FeederSpec, Opened, Outgoing,
+    Action, Along, Answer, AudienceRead, Bar, CallEnded, CallId, CallUnderWay, Closing, DUE_MAX, Event, Fate, FeederSpec, Opened, Outgoing,
     Reason, RecipientCounts, Request, Resumption, RunId, RunKey, Sending, Server, Trouble, UnknownPolicy, WhenOutcomeIsUnknown,
     accepted_by_server, feeder, give_back, mpsc, recipient_counts, recorded_counts,
 };
@@ -174,11 +174,12 @@ impl Sending {
         let server = self.servers.get(&lane).cloned();
         let (outcomes, ended) = (self.outcomes.clone(), self.ended_calls.clone());
         let (more, more_receiver) = mpsc::unbounded_channel();
+        let gate = self.gates.get(&lane).filter(|gate| !gate.is_open()).cloned();
         let begun = self.calls.get(&(lane, call)).map_or(0, |under_way| under_way.begun + 1);
         self.calls.insert((lane, call), CallUnderWay { server: server.clone(), more, begun });
         tokio::spawn(async move {
             if let Some(server) = server {
-                server.deliver_with(batch, more_receiver, outcomes).await;
+                server.deliver_with(batch, Along { more: more_receiver, gate }, outcomes).await;
             } else {
                 give_back(batch, &outcomes);
             }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -13,7 +14,10 @@ use tokio::sync::mpsc;
 
 use super::failure::Place;
 use crate::{
-    providers::{Delivered, Failure, Outcome, Outgoing},
+    providers::{
+        Along, Delivered, Failure, Outcome, Outgoing,
+        gate::{Gate, Pass},
+    },
     resources::Reason,
 };
 
@@ -30,6 +34,8 @@ pub struct Batch {
     pub(super) place: Place,
     /// Messages that come while the batch is on its way.
     more: Option<mpsc::UnboundedReceiver<Outgoing>>,
+    /// Lets contents pass; none where nothing holds them back.
+    pub(super) gate: Option<Arc<Gate>>,
     outcomes: mpsc::UnboundedSender<Delivered>,
 }
 
@@ -39,6 +45,8 @@ pub(super) struct Flying {
     /// The line's count of bytes at which the message is wholly written; none while its end is not yet gathered.
     pub(super) end_at: Option<u64>,
     pub(super) written_at: Option<Instant>,
+    /// Its content may be written.
+    pub(super) pass: Option<Pass>,
     pub(super) is_recipient_accepted: bool,
     /// Decided by a refusal before the last reply.
     pub(super) verdict: Option<Outcome>,
@@ -50,13 +58,13 @@ impl Batch {
     /// A batch of which nothing is begun.
     #[must_use]
     pub fn new(messages: Vec<Outgoing>, place: Place, outcomes: mpsc::UnboundedSender<Delivered>) -> Self {
-        Self { waiting: messages.into(), flying: VecDeque::new(), written: 0, marked: 0, place, more: None, outcomes }
+        Self { waiting: messages.into(), flying: VecDeque::new(), written: 0, marked: 0, place, more: None, gate: None, outcomes }
     }
 
-    /// The same, with messages that come while it is on its way.
+    /// The same, with what comes along.
     #[must_use]
-    pub fn with_more(mut self, more: mpsc::UnboundedReceiver<Outgoing>) -> Self {
-        self.more = Some(more);
+    pub fn with(mut self, along: Along) -> Self {
+        (self.more, self.gate) = (Some(along.more), along.gate);
         self
     }
 

@@ -29,6 +29,8 @@ enum Writer {
     AwaitsGo,
     /// BDAT, once anything is answered: a connection that was idle for long may be dead.
     Held,
+    /// BDAT, or the content that DATA asked for, once the gate lets it pass.
+    Gated(Option<Arc<[u8]>>),
     /// The rest of a content, which may outlive its message when the server refuses early.
     Content(Arc<[u8]>, usize),
 }
@@ -67,6 +69,8 @@ pub struct Passage<'a> {
     begun: u32,
     /// Messages that the connection has taken, in all passages.
     pub taken: u32,
+    /// When to ask the gate again.
+    gate_opens_at: Option<Instant>,
     /// The connection is used up, and took so many messages before it was.
     used_up_at: Option<u32>,
 }
@@ -93,6 +97,7 @@ impl<'a> Passage<'a> {
             has_refused: line.has_refused,
             begun: line.messages,
             taken: line.taken,
+            gate_opens_at: None,
             used_up_at: None,
         }
     }
@@ -147,6 +152,9 @@ impl<'a> Passage<'a> {
             && flying.end_at.is_some_and(|end| end <= written)
         {
             flying.written_at = Some(now);
+            if let Some(pass) = flying.pass.take() {
+                pass.written(now);
+            }
             self.batch.marked += 1;
         }
     }
@@ -162,7 +170,7 @@ impl<'a> Passage<'a> {
 
     fn gather_one(&mut self, line: &mut Line) -> bool {
         // Plain: one command at a time, and each answer first. The content is begun by DATA's answer.
-        if self.mode == Mode::Plain && !self.awaited.is_empty() && !matches!(self.writer, Writer::Content(..)) {
+        if self.mode == Mode::Plain && !self.awaited.is_empty() && !matches!(self.writer, Writer::Content(..) | Writer::Gated(_)) {
             return false;
         }
         match std::mem::replace(&mut self.writer, Writer::Idle) {
@@ -186,8 +194,17 @@ impl<'a> Passage<'a> {
                 self.writer = Writer::Held;
                 false
             }
-            Writer::Held => {
+            Writer::Held => self.write_bdat_when_let(line),
+            Writer::Gated(content) if !self.may_pass() => {
+                self.writer = Writer::Gated(content);
+                false
+            }
+            Writer::Gated(None) => {
                 self.write_bdat(line);
+                true
+            }
+            Writer::Gated(Some(content)) => {
+                self.write_content(line, content, 0);
                 true
             }
             Writer::Content(content, offset) => {
@@ -230,6 +247,7 @@ impl<'a> Passage<'a> {
             message,
             end_at: None,
             written_at: None,
+            pass: None,
             is_recipient_accepted: false,
             verdict: None,
             waits_again: false,
@@ -244,7 +262,11 @@ impl<'a> Passage<'a> {
             }
             Mode::Chunking => {
                 self.write_recipient(line);
-                if self.is_cautious && !self.is_answered { self.writer = Writer::Held } else { self.write_bdat(line) }
+                if self.is_cautious && !self.is_answered {
+                    self.writer = Writer::Held;
+                } else {
+                    self.write_bdat_when_let(line);
+                }
             }
         }
         true
@@ -257,6 +279,40 @@ impl<'a> Passage<'a> {
             line.out.extend_from_slice(b">\r\n");
             self.awaited.push_back(Awaited::Recipient);
         }
+    }
+
+    /// Whether the content of the message that was begun last may be written now.
+    fn may_pass(&mut self) -> bool {
+        self.gate_opens_at = None;
+        let Some(gate) = &self.batch.gate else { return true };
+        match gate.try_pass(1, Instant::now()) {
+            Ok(pass) => {
+                if let Some(flying) = self.batch.flying.back_mut() {
+                    flying.pass = Some(pass);
+                }
+                true
+            }
+            Err(at) => {
+                self.gate_opens_at = Some(at);
+                false
+            }
+        }
+    }
+
+    /// When to ask the gate again; none while nothing is held back.
+    #[must_use]
+    pub fn gate_opens_at(&self) -> Option<Instant> {
+        self.gate_opens_at
+    }
+
+    fn write_bdat_when_let(&mut self, line: &mut Line) -> bool {
+        let may_pass = self.may_pass();
+        if may_pass {
+            self.write_bdat(line);
+        } else {
+            self.writer = Writer::Gated(None);
+        }
+        may_pass
     }
 
     fn write_bdat(&mut self, line: &mut Line) {
@@ -381,7 +437,8 @@ impl<'a> Passage<'a> {
             Some(_) => Arc::from([]),
         };
         self.awaited.push_back(Awaited::Content);
-        self.writer = Writer::Content(content, 0);
+        // An empty one ends what the server asked for, and is no message.
+        self.writer = if content.is_empty() { Writer::Content(content, 0) } else { Writer::Gated(Some(content)) };
         Ok(())
     }
 

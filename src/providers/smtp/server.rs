@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{batch::Batch, failure::Break, line::Line, open::Target, passage::Passage};
-use crate::providers::{BoxFuture, Carriage, Delivered, Failure, Outgoing, Probed, Server};
+use crate::providers::{Along, BoxFuture, Carriage, Delivered, Failure, Outgoing, Probed, Server};
 
 /// How long a connection is kept without work.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -178,6 +178,7 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
     let mut timer = pin!(tokio::time::sleep(reply_timeout));
     let mut moved_at = Instant::now();
     let mut write_broken: Option<Break> = None;
+    let mut gate_opens = None;
     poll_fn(|cx| {
         loop {
             let now = Instant::now();
@@ -227,6 +228,14 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
                 continue;
             }
             line.stream.acknowledge_at_once();
+            if let Some(at) = passage.gate_opens_at().filter(|_| write_broken.is_none()) {
+                // It is we who keep the server waiting.
+                moved_at = now;
+                let opens = gate_opens.insert(Box::pin(tokio::time::sleep_until(at.into())));
+                if opens.as_mut().poll(cx).is_ready() {
+                    continue;
+                }
+            }
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -304,13 +313,8 @@ impl Server for SmtpServer {
         Box::pin(async move { self.deliver_batch(&mut batch).await })
     }
 
-    fn deliver_with(
-        &self,
-        batch: Vec<Outgoing>,
-        more: mpsc::UnboundedReceiver<Outgoing>,
-        outcomes: mpsc::UnboundedSender<Delivered>,
-    ) -> BoxFuture<'_, ()> {
-        let mut batch = Batch::new(batch, self.target.place.clone(), outcomes).with_more(more);
+    fn deliver_with(&self, batch: Vec<Outgoing>, along: Along, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
+        let mut batch = Batch::new(batch, self.target.place.clone(), outcomes).with(along);
         Box::pin(async move { self.deliver_batch(&mut batch).await })
     }
 
