@@ -1,6 +1,6 @@
 //! Which message goes where, and when: the state machine of the data plane. Pure: no I/O, the time is an argument.
 //!
-//! What happens arrives as a call; what is to be done is left in [`Scheduler::take_actions`] and [`Scheduler::plan`].
+//! What happens arrives as a call; what is to be done, and in which order, [`Scheduler::step`] says.
 //! Messages flow: feeder → `prepared` → the queue of the picked server → `plan` (a claim) → `committed` → the wire →
 //! `outcome` → the next `plan`. Nothing leaves before its claim is durable.
 //!
@@ -10,6 +10,7 @@ mod commits;
 mod held;
 mod outcomes;
 mod routing;
+mod session;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -41,6 +42,8 @@ const OUTCOME_AGE_MAX_MS: i64 = 3;
 const CLAIMS_WAIT_MS: i64 = 1;
 /// Before a source that failed for now is read again, milliseconds.
 const TRY_AGAIN_MS: i64 = 15_000;
+/// Before a failed commit is tried again, milliseconds.
+const LEDGER_RETRY_MS: i64 = 1_000;
 /// Deferred messages fetched from the ledger at a time.
 pub const DUE_MAX: usize = 64;
 
@@ -49,15 +52,17 @@ pub const DUE_MAX: usize = 64;
 pub enum Action {
     /// Find or begin the run in the ledger, then call [`Scheduler::opened`].
     Open(usize),
-    /// Start a feeder thread for the campaign (once [`Scheduler::may_start_feeder`]), then call [`Scheduler::feeder_started`].
+    /// Start a feeder thread for the campaign, before what comes next, then call [`Scheduler::feeder_started`].
     Feed(usize),
+    /// Write this to the ledger in one transaction, then call [`Scheduler::committed`] or [`Scheduler::commit_failed`].
+    Commit(Planned),
     /// Ask the feeder for so many more messages.
     More(usize, usize),
     /// Ask the feeder for one recipient of another domain, out of turn.
     Seek(usize, Arc<str>),
-    /// Stop the feeder, and give back what it had leased from the ledger. True: deferred messages are being fetched for it,
-    /// and these are to be given back as well. No feeder may start before.
-    Unfeed(usize, bool),
+    /// Stop the feeder, and give back what it had leased from the ledger, then call [`Scheduler::released`]. What is being fetched for
+    /// it is to be given back as well when it comes, with a call of its own.
+    Unfeed(usize),
     /// Fetch deferred messages that are due.
     FetchDue(usize),
     /// Hand a batch to a server, as a call of this number.
@@ -141,6 +146,13 @@ pub struct Scheduler {
     /// How long a commit takes.
     pub(super) commit_time: Duration,
     actions: Vec<Action>,
+    /// Campaigns whose feeder is to start.
+    feeds: Vec<usize>,
+    /// What is being given back to the ledger; no feeder starts before.
+    releasing: usize,
+    is_committing: bool,
+    /// When a failed commit is tried again, milliseconds.
+    commit_again_ms: Option<i64>,
     stopping: bool,
 }
 
@@ -169,13 +181,12 @@ impl Scheduler {
             plan_reopens_ms: i64::MAX,
             commit_time: Duration::from_millis(1),
             actions: Vec::new(),
+            feeds: Vec::new(),
+            releasing: 0,
+            is_committing: false,
+            commit_again_ms: None,
             stopping: false,
         }
-    }
-
-    /// What is to be done since the last call.
-    pub fn take_actions(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.actions)
     }
 
     /// Claims and outcomes that are not durable yet, and messages on the wire.
@@ -227,15 +238,8 @@ impl Scheduler {
             campaign.preparing = 0;
             // What was fetched and not sent was given back, and may be due already.
             campaign.next_due_ms = (campaign.counts.deferred > 0).then_some(0);
-            self.actions.push(Action::Feed(index));
+            self.want_feeder(index);
         }
-    }
-
-    /// Whether what a feeder reads from the ledger is all there: a recipient whose template failed and who is not
-    /// written yet would be met again as a new one. (The caller sees to it that no commit is under way.)
-    #[must_use]
-    pub fn may_start_feeder(&self, index: usize) -> bool {
-        !self.pending.iter().any(|ended| ended.campaign == index && ended.seq.is_none())
     }
 
     /// The feeder runs and can be asked.
@@ -260,7 +264,8 @@ impl Scheduler {
         for lane in self.lanes.values_mut() {
             drop(lane.turns.drain(Some(index)));
         }
-        self.actions.push(Action::Unfeed(index, fetching));
+        self.releasing += 1 + usize::from(fetching);
+        self.actions.push(Action::Unfeed(index));
     }
 
     /// A trouble stops the campaign, or makes it wait.
@@ -464,7 +469,7 @@ impl Scheduler {
     // ── time ──
 
     /// What time alone brings: windows that reopen, messages that are due, servers that give no sign of life.
-    pub fn tick(&mut self, now_ms: i64) {
+    fn tick(&mut self, now_ms: i64) {
         let mut has_woken = false;
         let mut stalled = Vec::new();
         for (index, lane) in &mut self.lanes {
@@ -544,10 +549,14 @@ impl Scheduler {
         }
     }
 
-    /// When [`Self::tick`] or [`Self::plan`] should be called again, if nothing else happens.
+    /// When [`Self::step`] should be called again, if nothing else happens.
     #[must_use]
     pub fn wake_at(&mut self, now_ms: i64) -> i64 {
+        if let Some(at) = self.commit_again_ms.filter(|at| *at > now_ms) {
+            return at;
+        }
         let mut wake = self.plan_reopens_ms.min(now_ms + 1000);
+        wake = self.step_at(now_ms).into_iter().fold(wake, i64::min);
         if !self.pending.is_empty() {
             wake = wake.min(self.pending_since_ms + OUTCOME_AGE_MAX_MS);
         }

@@ -183,11 +183,6 @@ struct Sending {
     reports: watch::Sender<Arc<Report>>,
     reported_at: Instant,
     ledger_problem: Option<LedgerError>,
-    /// Feeders that start once no commit is under way: their index of recipients must see every claim.
-    to_feed: Vec<usize>,
-    /// Runs whose leases are being given back; their feeder starts after that.
-    releasing: usize,
-    retry_at: Option<Instant>,
     /// Looks at files that could not be read as audiences, by campaign.
     file_watches: BTreeMap<usize, tokio::task::AbortHandle>,
 }
@@ -234,55 +229,31 @@ impl Sending {
             reports,
             reported_at: Instant::now(),
             ledger_problem: None,
-            to_feed: Vec::new(),
-            releasing: 0,
-            retry_at: None,
             file_watches: BTreeMap::new(),
         }
     }
 
     async fn run(mut self, mut routing: watch::Receiver<Arc<Routing>>, mut stopped: oneshot::Receiver<()>) {
         let (commit_sender, mut commits) = mpsc::channel::<CommitResult>(1);
-        let mut committing = false;
         let mut stopping = false;
         loop {
             let now_ms = self.clock.now_ms();
-            self.scheduler.tick(now_ms);
-            if !committing {
-                // Before the next commit: under load there is always one, and a further campaign would never start.
-                self.start_feeders();
-            }
-            let may_commit = !committing && self.retry_at.is_none_or(|at| at <= Instant::now());
-            if may_commit && let Some(planned) = self.scheduler.plan(now_ms) {
-                committing = true;
-                self.commit(planned, now_ms, commit_sender.clone()).await;
-            } else if may_commit && self.retry_at.is_some() && self.scheduler.unsettled() == 0 {
-                // What could not be written is not wanted any more: nothing is known against the ledger.
-                self.retry_at = None;
-                self.ledger_problem = None;
-            }
-            for action in self.scheduler.take_actions() {
-                self.act(action);
-            }
-            if !committing {
-                self.start_feeders();
+            for action in self.scheduler.step(now_ms) {
+                match action {
+                    Action::Commit(planned) => self.commit(planned, now_ms, commit_sender.clone()).await,
+                    action => self.act(action),
+                }
             }
             self.report(false);
-            if stopping && self.scheduler.unsettled() == 0 && !committing {
+            if self.scheduler.is_over() {
                 self.report(true);
                 return;
             }
             let wake = self.scheduler.wake_at(now_ms) - now_ms;
-            let mut sleep = Duration::from_millis(u64::try_from(wake).unwrap_or(1));
-            if let Some(at) = self.retry_at {
-                sleep = sleep.max(at.saturating_duration_since(Instant::now()));
-            }
+            let sleep = Duration::from_millis(u64::try_from(wake).unwrap_or(1));
             tokio::select! {
                 biased;
-                Some((planned, result)) = commits.recv() => {
-                    committing = false;
-                    self.committed(planned, result);
-                }
+                Some((planned, result)) = commits.recv() => self.committed(planned, result),
                 Some(delivered) = self.outcome_receiver.recv() => {
                     let now_ms = self.clock.now_ms();
                     self.scheduler.outcome(delivered, now_ms);
@@ -395,7 +366,7 @@ impl Sending {
                 if self.scheduler.is_current(index, feeding) {
                     self.scheduler.due_fetched(index, 0, Some(now_ms + 1000));
                 } else {
-                    self.releasing = self.releasing.saturating_sub(1);
+                    self.scheduler.released();
                 }
             }
             Answer::Closed(index, Ok(Closing::Done(counts))) => {
@@ -440,7 +411,7 @@ impl Sending {
             Answer::AudienceTouched(index, feeding) => self.scheduler.audience_touched(index, feeding),
             Answer::ResumeAgain(index) => self.scheduler.not_resumed(index),
             Answer::Reopen(index) => self.open(index),
-            Answer::Released => self.releasing = self.releasing.saturating_sub(1),
+            Answer::Released => self.scheduler.released(),
         }
     }
 

@@ -107,17 +107,16 @@ struct Simulation {
     carriage: Carriage,
     /// A commit under way, and when it is durable.
     committing: Option<(i64, Planned)>,
-    /// Feeders that start once no commit is under way.
-    to_feed: Vec<usize>,
     /// Fetches under way: when they are answered, the campaign and the feeding they are for.
     fetches: Vec<(i64, usize, u64)>,
     /// Looks at whether a run can be closed, under way.
     closes: Vec<(i64, usize)>,
-    /// Answers that have to be given back before a feeder starts.
-    releasing: usize,
+    /// Leases that are being given back, and when that is done.
+    releases: Vec<i64>,
     out_since: BTreeMap<Key, i64>,
     closed: usize,
     most_claimed: usize,
+    failed_commits: i64,
     order: Vec<(i64, String)>,
 }
 
@@ -213,13 +212,13 @@ impl Simulation {
             wire: Vec::new(),
             carriage: CARRIAGES[usize::try_from(seed % 4).unwrap_or(0)],
             committing: None,
-            to_feed: Vec::new(),
             fetches: Vec::new(),
             closes: Vec::new(),
-            releasing: 0,
+            releases: Vec::new(),
             out_since: BTreeMap::new(),
             closed: 0,
             most_claimed: 0,
+            failed_commits: 0,
             order: Vec::new(),
         };
         simulation.apply();
@@ -254,19 +253,12 @@ impl Simulation {
     }
 
     fn step(&mut self) {
-        self.scheduler.tick(self.now_ms);
         if self.committing.as_ref().is_some_and(|(at, _)| *at <= self.now_ms)
             && let Some((_, planned)) = self.committing.take()
         {
             self.commit(planned);
         }
-        if self.committing.is_none() {
-            self.start_feeders();
-            if let Some(planned) = self.scheduler.plan(self.now_ms) {
-                self.committing = Some((self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0), planned));
-            }
-        }
-        for action in self.scheduler.take_actions() {
+        for action in self.scheduler.step(self.now_ms) {
             self.act(action);
         }
         self.answer();
@@ -282,28 +274,19 @@ impl Simulation {
         let back = self.out_since.values().map(|since| since + 201);
         let commit = self.committing.as_ref().map(|(at, _)| *at);
         let next = on_wire.chain(asked).chain(back).chain(commit).fold(self.scheduler.wake_at(self.now_ms), i64::min);
-        if self.to_feed.is_empty() {
-            self.now_ms = self.now_ms.max(next.min(until));
-        }
+        let next = self.releases.iter().copied().fold(next, i64::min);
+        self.now_ms = self.now_ms.max(next.min(until));
     }
 
-    fn start_feeders(&mut self) {
-        if self.releasing > 0 {
-            return;
-        }
-        for index in std::mem::take(&mut self.to_feed) {
-            if !self.scheduler.may_start_feeder(index) {
-                self.to_feed.push(index);
-                continue;
-            }
-            // A feeder reads the audience anew and leaves out who is in the ledger.
-            let claimed: BTreeSet<&String> =
-                self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, row)| &row.recipient).collect();
-            let count = self.audience.get(&index).copied().unwrap_or(0);
-            let left = (0..count).filter(|i| !claimed.contains(&self.address(*i))).collect();
-            self.left.insert(index, left);
-            self.scheduler.feeder_started(index);
-        }
+    /// A feeder reads the audience anew and leaves out who is in the ledger.
+    fn start_feeder(&mut self, index: usize) {
+        assert!(self.committing.is_none() && self.releases.is_empty(), "a feeder reads what is not all there");
+        let claimed: BTreeSet<&String> =
+            self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, row)| &row.recipient).collect();
+        let count = self.audience.get(&index).copied().unwrap_or(0);
+        let left = (0..count).filter(|i| !claimed.contains(&self.address(*i))).collect();
+        self.left.insert(index, left);
+        self.scheduler.feeder_started(index);
     }
 
     /// What the ledger was asked for in the background.
@@ -313,6 +296,13 @@ impl Simulation {
                 self.fetches.push((at, index, feeding));
             } else {
                 self.fetch_due(index, feeding);
+            }
+        }
+        for at in std::mem::take(&mut self.releases) {
+            if at > self.now_ms {
+                self.releases.push(at);
+            } else {
+                self.scheduler.released();
             }
         }
         for (at, index) in std::mem::take(&mut self.closes) {
@@ -330,10 +320,15 @@ impl Simulation {
                 let opened = self.opened(index);
                 self.scheduler.opened(index, opened, self.now_ms);
             }
-            Action::Feed(index) => self.to_feed.push(index),
-            Action::Unfeed(index, fetching) => {
+            Action::Feed(index) => self.start_feeder(index),
+            Action::Commit(planned) => {
+                assert!(self.committing.is_none(), "two commits at a time");
+                self.committing = Some((self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0), planned));
+            }
+            Action::Unfeed(index) => {
                 self.leased.retain(|(campaign, _)| *campaign != index);
-                self.releasing += usize::from(fetching);
+                let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
+                self.releases.push(at);
             }
             Action::More(index, count) => self.feed(index, count),
             Action::CountAdded(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
@@ -414,7 +409,7 @@ impl Simulation {
 
     fn fetch_due(&mut self, index: usize, feeding: u64) {
         if !self.scheduler.is_current(index, feeding) {
-            self.releasing -= 1;
+            self.scheduler.released();
             return;
         }
         let now_ms = self.now_ms;

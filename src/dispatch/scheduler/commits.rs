@@ -44,7 +44,7 @@ impl Seats {
 
 impl Scheduler {
     /// What the next commit holds, or nothing when it is better to wait.
-    pub fn plan(&mut self, now_ms: i64) -> Option<Planned> {
+    pub(super) fn plan(&mut self, now_ms: i64) -> Option<Planned> {
         let worth = self.pending.len() >= OUTCOMES_WORTH_A_COMMIT
             || (!self.pending.is_empty() && now_ms - self.pending_since_ms >= OUTCOME_AGE_MAX_MS)
             || (!self.pending.is_empty() && self.unresolved <= self.pending.len())
@@ -201,6 +201,7 @@ impl Scheduler {
 
     /// The commit is durable: `seqs` are the rows of the claims, `changes` what it changed. Only now do messages leave.
     pub fn committed(&mut self, planned: Planned, seqs: &[u64], changes: &CountChanges, took: Duration, now_ms: i64) {
+        self.commit_ended(true, now_ms);
         self.commit_time = (self.commit_time * 7 + took) / 8;
         self.unresolved -= planned.outcomes.iter().filter(|ended| ended.is_of_claim).count();
         self.apply_changes(changes);
@@ -280,6 +281,7 @@ impl Scheduler {
 
     /// The commit failed and nothing of it is in the ledger: outcomes wait, and claims go back to the head of their queue.
     pub fn commit_failed(&mut self, planned: Planned, now_ms: i64) {
+        self.commit_ended(false, now_ms);
         self.unresolved -= planned.claims.len();
         let later = std::mem::replace(&mut self.pending, planned.outcomes);
         self.pending.extend(later);

@@ -142,6 +142,7 @@ impl Scheduler {
         if self.campaigns.get(&index).is_some_and(|campaign| campaign.retired && campaign.unsettled == 0) {
             self.campaigns.remove(&index);
             self.moves.forget(index);
+            self.forget_feeder(index);
             self.pending_bars.retain(|(campaign, _, _)| *campaign != index);
             self.actions.push(Action::Forget(index));
         }

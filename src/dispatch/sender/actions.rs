@@ -19,7 +19,9 @@ impl Sending {
     pub(super) fn act(&mut self, action: Action) {
         match action {
             Action::Open(index) => self.open(index),
-            Action::Feed(index) => self.to_feed.push(index),
+            Action::Feed(index) => self.start_feeder(index),
+            // Done before, since it awaits the ledger.
+            Action::Commit(_) => {}
             Action::More(index, count) => {
                 if let Some(feeder) = self.feeders.get(&index) {
                     let _ = feeder.send(Request::More(count));
@@ -30,20 +32,18 @@ impl Sending {
                     let _ = feeder.send(Request::Seek(domain));
                 }
             }
-            Action::Unfeed(index, fetching) => {
+            Action::Unfeed(index) => {
                 self.feeders.remove(&index);
-                // Until the answer was given back as well.
-                self.releasing += usize::from(fetching);
-                if let Some(run_id) = self.runs.get(&index).copied() {
-                    self.releasing += 1;
-                    let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
-                    tokio::spawn(async move {
-                        if let Err(error) = ledger.release_all(run_id).await {
-                            tracing::warn!(%error, "deferred messages could not be given back; they wait for the next start");
-                        }
-                        let _ = answers.send(Answer::Released);
-                    });
-                }
+                let run_id = self.runs.get(&index).copied();
+                let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
+                tokio::spawn(async move {
+                    if let Some(run_id) = run_id
+                        && let Err(error) = ledger.release_all(run_id).await
+                    {
+                        tracing::warn!(%error, "deferred messages could not be given back; they wait for the next start");
+                    }
+                    let _ = answers.send(Answer::Released);
+                });
             }
             Action::FetchDue(index) => self.fetch_due(index),
             Action::Deliver(lane, call, batch) => self.deliver(lane, call, batch),
@@ -74,7 +74,6 @@ impl Sending {
                 if let Some(watch) = self.file_watches.remove(&index) {
                     watch.abort();
                 }
-                self.to_feed.retain(|waiting| *waiting != index);
             }
             Action::ForgetServer(lane) => {
                 self.usage_keys.retain(|(of, _), _| *of != lane);
@@ -117,19 +116,6 @@ impl Sending {
             };
             let _ = answers.send(Answer::Opened(index, opened.await));
         });
-    }
-
-    pub(super) fn start_feeders(&mut self) {
-        if self.releasing > 0 {
-            return;
-        }
-        for index in std::mem::take(&mut self.to_feed) {
-            if self.scheduler.may_start_feeder(index) {
-                self.start_feeder(index);
-            } else {
-                self.to_feed.push(index);
-            }
-        }
     }
 
     pub(super) fn start_feeder(&mut self, index: usize) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Changes, Claim, Commit, CommitReceipt, CommitResult, CountChanges, Ended, Guard, Instant, LEDGER_RETRY, LedgerError, OutcomeRecord,
+    Changes, Claim, Commit, CommitReceipt, CommitResult, CountChanges, Ended, Guard, LedgerError, OutcomeRecord,
     Planned, RunId, Sending, USAGE_MINUTES, mpsc,
 };
 
@@ -119,7 +119,7 @@ impl Sending {
 
     /// The ledger answered. Whether it can be written as well, only a commit tells once one has failed.
     pub(super) fn ledger_works(&mut self) {
-        if self.retry_at.is_none() {
+        if !self.scheduler.is_ledger_failing() {
             self.ledger_problem = None;
         }
     }
@@ -130,7 +130,6 @@ impl Sending {
                 if self.ledger_problem.take().is_some() {
                     tracing::info!("the ledger can be written again; sending goes on");
                 }
-                self.retry_at = None;
                 let now_ms = self.clock.now_ms();
                 self.note_usage(&planned, now_ms);
                 let changes = self.translate(&receipt.changes);
@@ -141,7 +140,6 @@ impl Sending {
                     tracing::error!(%error, "the ledger cannot be written; nothing is sent until it can");
                 }
                 self.ledger_problem = Some(error);
-                self.retry_at = Some(Instant::now() + LEDGER_RETRY);
                 self.scheduler.commit_failed(planned, self.clock.now_ms());
                 self.report(true);
             }

@@ -5,6 +5,7 @@ use super::*;
 impl Simulation {
     pub(super) fn commit(&mut self, planned: Planned) {
         if self.draw(100) < self.chances.commit_fails {
+            self.failed_commits += 1;
             self.scheduler.commit_failed(planned, self.now_ms);
             return;
         }
@@ -86,8 +87,8 @@ impl Simulation {
         let mut scheduler = Scheduler::new(self.seed);
         std::mem::swap(&mut self.scheduler, &mut scheduler);
         let old: BTreeMap<Key, usize> = scheduler.campaign_index.clone();
-        (self.wire, self.committing, self.to_feed, self.fetches, self.closes) = (Vec::new(), None, Vec::new(), Vec::new(), Vec::new());
-        (self.leased, self.releasing) = (Vec::new(), 0);
+        (self.wire, self.committing, self.fetches, self.closes) = (Vec::new(), None, Vec::new(), Vec::new());
+        (self.leased, self.releases) = (Vec::new(), Vec::new());
         for row in self.rows.values_mut().filter(|row| row.fate == RowFate::Claimed) {
             row.fate = RowFate::Unknown;
         }

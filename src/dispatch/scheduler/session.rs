@@ -1,0 +1,80 @@
+//! The order of things: what is done when, and what waits for what. Whoever does it only reports back.
+
+use super::{Action, LEDGER_RETRY_MS, Phase, Scheduler};
+
+impl Scheduler {
+    /// What is to be done now, in this order.
+    pub fn step(&mut self, now_ms: i64) -> Vec<Action> {
+        self.tick(now_ms);
+        // Before the next commit: under load there is always one, and a further campaign would never start.
+        self.start_feeders();
+        if !self.is_committing && self.commit_again_ms.is_none_or(|at| at <= now_ms) {
+            if let Some(planned) = self.plan(now_ms) {
+                self.is_committing = true;
+                self.actions.push(Action::Commit(planned));
+            } else if self.unsettled() == 0 {
+                // What could not be written is not wanted any more: nothing is known against the ledger.
+                self.commit_again_ms = None;
+            }
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// A feeder reads from the ledger who is in the run, so it starts while no commit is under way, and when everything that was
+    /// leased to the one before is given back. A recipient whose template failed and who is not written yet would be met again as
+    /// a new one.
+    fn start_feeders(&mut self) {
+        if self.is_committing || self.releasing > 0 {
+            return;
+        }
+        for index in std::mem::take(&mut self.feeds) {
+            if self.campaign(index).is_none_or(|campaign| campaign.phase != Phase::Feeding) {
+                continue;
+            }
+            if self.pending.iter().any(|ended| ended.campaign == index && ended.seq.is_none()) {
+                self.feeds.push(index);
+            } else {
+                self.actions.push(Action::Feed(index));
+            }
+        }
+    }
+
+    /// A feeder is wanted as soon as one may start.
+    pub(super) fn want_feeder(&mut self, index: usize) {
+        if !self.feeds.contains(&index) {
+            self.feeds.push(index);
+        }
+    }
+
+    /// What was leased from the ledger, or fetched too late, is given back.
+    pub fn released(&mut self) {
+        self.releasing = self.releasing.saturating_sub(1);
+    }
+
+    /// The last commit failed, and none has succeeded since.
+    #[must_use]
+    pub fn is_ledger_failing(&self) -> bool {
+        self.commit_again_ms.is_some()
+    }
+
+    /// Whether it was stopped, and nothing of it is on its way any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.stopping && self.unsettled() == 0 && !self.is_committing
+    }
+
+    /// When the next step is due, as far as the order of things says; none: when something happens.
+    pub(super) fn step_at(&self, now_ms: i64) -> Option<i64> {
+        let may_feed = !self.feeds.is_empty() && !self.is_committing && self.releasing == 0;
+        may_feed.then_some(now_ms).into_iter().chain(self.commit_again_ms).min()
+    }
+
+    pub(super) fn commit_ended(&mut self, is_durable: bool, now_ms: i64) {
+        self.is_committing = false;
+        self.commit_again_ms = (!is_durable).then_some(now_ms + LEDGER_RETRY_MS);
+    }
+
+    pub(super) fn forget_feeder(&mut self, index: usize) {
+        self.feeds.retain(|waiting| *waiting != index);
+    }
+}
