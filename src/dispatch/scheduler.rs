@@ -154,6 +154,25 @@ pub struct Scheduler {
     /// When a failed commit is tried again, milliseconds.
     commit_again_ms: Option<i64>,
     stopping: bool,
+    /// A mistake on purpose, which the simulation has to find.
+    #[cfg(test)]
+    pub(super) mutant: Option<Mutant>,
+}
+
+/// Mistakes on purpose.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mutant {
+    /// A message is handed over before its claim is durable.
+    ContentBeforeCommit,
+    /// What is given back to the ledger once counts as given back twice.
+    LeaseGivenBackTwice,
+    /// What a commit changed is counted twice.
+    CountAppliedTwice,
+    /// A window does not count what is claimed and not known to be written.
+    WindowForgetsInFlight,
+    /// What limits do not let a server take goes to others though shares are strict.
+    OverflowIgnoresStrict,
 }
 
 impl Scheduler {
@@ -186,6 +205,8 @@ impl Scheduler {
             is_committing: false,
             commit_again_ms: None,
             stopping: false,
+            #[cfg(test)]
+            mutant: None,
         }
     }
 
@@ -585,6 +606,13 @@ impl Scheduler {
     #[cfg(test)]
     pub(super) fn in_flight_campaign(&self, token: u64) -> usize {
         usize::try_from(token).ok().and_then(|token| self.in_flight[token].as_ref()).map_or(usize::MAX, |flight| flight.campaign)
+    }
+
+    /// The campaign and row of a message on the wire, for the simulation.
+    #[cfg(test)]
+    pub(super) fn in_flight_row(&self, token: u64) -> Option<(usize, u64)> {
+        let flight = usize::try_from(token).ok().and_then(|token| self.in_flight.get(token)?.as_ref())?;
+        Some((flight.campaign, flight.seq))
     }
 
     /// The messages of a campaign on the wire, for the simulation.

@@ -85,6 +85,10 @@ impl Dispatch {
         for (key, minute, count) in usage {
             past.entry(key).or_default().push((minute, count));
         }
+        // What was on the wire when the process before ended is counted by its claim, and may have been written just now.
+        for (key, count) in ledger.left_by_server().await? {
+            past.entry(key).or_default().push((clock.now_ms() / 60_000, count));
+        }
         let sender = Sending::new(ledger, clock, past, event_sender, report_sender);
         let task = tokio::spawn(sender.run(routing_receiver, stopped));
         Ok(Self { routing, report, events, stop: Some(stop), task })

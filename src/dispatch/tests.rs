@@ -4,6 +4,7 @@ mod headroom;
 mod ledger;
 mod properties;
 mod refusals;
+mod storm;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -20,7 +21,7 @@ use super::{
     prepared::{End, Prepared},
     refusals::Refusals,
     route::jitter,
-    scheduler::{Action, CountChanges, Planned, Scheduler},
+    scheduler::{Action, CountChanges, Mutant, Planned, Scheduler},
 };
 use crate::{
     audience::{Input, Recipient},
@@ -115,6 +116,14 @@ struct Simulation {
     releases: Vec<i64>,
     out_since: BTreeMap<Key, i64>,
     closed: usize,
+    /// The way there and back, milliseconds; by chance where it is 0.
+    latency_ms: i64,
+    /// How long servers hold messages before they let their content be written, at most, milliseconds.
+    hold_ms: u64,
+    /// When contents were written, by server.
+    written: BTreeMap<String, Vec<i64>>,
+    /// Claims by server and minute, as the ledger keeps them.
+    usage: BTreeMap<String, BTreeMap<i64, u64>>,
     most_claimed: usize,
     failed_commits: i64,
     order: Vec<(i64, String)>,
@@ -217,6 +226,10 @@ impl Simulation {
             releases: Vec::new(),
             out_since: BTreeMap::new(),
             closed: 0,
+            latency_ms: 0,
+            hold_ms: 0,
+            written: BTreeMap::new(),
+            usage: BTreeMap::new(),
             most_claimed: 0,
             failed_commits: 0,
             order: Vec::new(),
@@ -238,7 +251,13 @@ impl Simulation {
 
     fn apply(&mut self) {
         let routing = self.routing.clone();
-        self.scheduler.apply(&routing, self.now_ms, |_, rates| Limiter::new(rates));
+        let (usage, now_ms) = (&self.usage, self.now_ms);
+        self.scheduler.apply(&routing, now_ms, |name, rates| {
+            let mut limiter = Limiter::new(rates);
+            let minutes = usage.get(name).into_iter().flatten();
+            minutes.for_each(|(minute, count)| limiter.remember(*minute, *count, now_ms));
+            limiter
+        });
         for lane in self.scheduler.lanes.keys().copied().collect::<Vec<_>>() {
             self.scheduler.set_carriage(lane, self.carriage);
         }
@@ -340,13 +359,15 @@ impl Simulation {
                 self.fetches.push((at, index, feeding));
             }
             Action::Deliver(lane, call, batch) => {
-                let trip = 1 + i64::try_from(self.draw(20)).unwrap_or(0);
+                self.assert_claimed(&batch);
+                let trip = self.trip();
                 self.wire.push((self.now_ms + trip, lane, call, batch));
             }
             Action::Ahead(lane, call, message) => {
+                self.assert_claimed(std::slice::from_ref(&message));
                 // It is answered after what was there before it.
                 let before = self.wire.iter().filter(|(_, of, on, _)| (*of, *on) == (lane, call)).map(|(at, ..)| *at).max();
-                let trip = 1 + i64::try_from(self.draw(20)).unwrap_or(0);
+                let trip = self.trip();
                 self.wire.push((before.unwrap_or(self.now_ms) + trip, lane, call, vec![message]));
             }
             Action::ServerFailed(key, _, count) => {
@@ -361,6 +382,23 @@ impl Simulation {
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
                 self.closes.push((at, index));
             }
+        }
+    }
+
+    fn trip(&mut self) -> i64 {
+        let held = if self.hold_ms > 0 { i64::try_from(self.draw(self.hold_ms)).unwrap_or(0) } else { 0 };
+        held + if self.latency_ms > 0 { self.latency_ms } else { 1 + i64::try_from(self.draw(20)).unwrap_or(0) }
+    }
+
+    /// Nothing leaves before its claim is durable.
+    fn assert_claimed(&self, messages: &[Outgoing]) {
+        for message in messages {
+            let row = self.scheduler.in_flight_row(message.token).and_then(|id| self.rows.get(&id));
+            assert!(
+                row.is_some_and(|row| *row.recipient == *message.recipient && row.fate == RowFate::Claimed),
+                "{} leaves before its claim is durable",
+                message.recipient
+            );
         }
     }
 
@@ -439,7 +477,11 @@ impl Simulation {
             ended.insert((lane, call));
             for message in batch {
                 let outcome = self.outcome(lane, &message);
-                self.scheduler.outcome(Delivered { message, outcome, round_trip: Some(Duration::from_millis(5)) }, self.now_ms);
+                let back = if self.latency_ms > 0 { self.latency_ms } else { 5 };
+                let name = self.scheduler.lanes[&lane].lane.name.to_string();
+                self.written.entry(name).or_default().push(at - back);
+                let round_trip = Some(Duration::from_millis(back.unsigned_abs()));
+                self.scheduler.outcome(Delivered { message, outcome, round_trip }, self.now_ms);
             }
         }
         self.wire.extend(waiting);

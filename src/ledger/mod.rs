@@ -295,6 +295,14 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| runs::usage_since(connection, minute))).await
     }
 
+    /// Claims of an earlier process that have no outcome, by server: they may have been written until it ended.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn left_by_server(&self) -> Result<Vec<(String, u64)>, LedgerError> {
+        self.call(|writer| writer.book.read(runs::left_by_server)).await
+    }
+
     /// The index of who was seen, for one pass over the audience of a run that was begun. Blocking: about a second for a
     /// million messages. Whoever an earlier pass found `New` or `Resend` must have been claimed or dropped by then: the
     /// index knows only what is in the ledger.

@@ -341,6 +341,18 @@ fn count(number: usize) -> i64 {
 }
 
 /// See [`super::Ledger::usage_since`].
+/// Claims of runs that are not closed which have no outcome, by the name of their server.
+pub(super) fn left_by_server(connection: &Connection) -> Result<Vec<(String, u64)>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT servers.name, count(*) FROM runs
+         JOIN messages ON messages.run_id = runs.id AND messages.partition = 0 AND messages.state = 0
+         JOIN servers ON servers.id = messages.server_id
+         WHERE runs.closed_at_ms IS NULL GROUP BY servers.name",
+    )?;
+    let left = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+    Ok(left.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn usage_since(connection: &Connection, minute: i64) -> Result<Vec<(String, i64, u64)>, Fault> {
     let mut statement = connection.prepare_cached("SELECT key, minute, count FROM usage WHERE minute >= ?1 ORDER BY minute, key")?;
     let usage = statement.query_map([minute], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned())))?;

@@ -70,6 +70,15 @@ impl Scheduler {
         if claims.is_empty() && !worth {
             return None;
         }
+        #[cfg(test)]
+        if self.mutant == Some(super::Mutant::ContentBeforeCommit)
+            && let Some(PlannedClaim { lane, message, .. }) = claims.first()
+        {
+            let (recipient, content) = (message.envelope_to.clone(), message.content.clone());
+            let (mail_from, run) = (recipient.clone(), std::sync::Arc::default());
+            let early = Outgoing { token: u64::MAX, mail_from, recipient, content, needs_8bit: false, needs_smtputf8: false, run };
+            self.actions.push(Action::Deliver(*lane, 0, vec![early]));
+        }
         let outcomes = std::mem::take(&mut self.pending);
         let bars = std::mem::take(&mut self.pending_bars);
         self.unresolved += claims.len();
@@ -155,6 +164,8 @@ impl Scheduler {
         if let Some(lane) = self.lanes.get_mut(&index) {
             lane.in_flight += taken;
             lane.limiter.claim(now_ms, taken as u64);
+            #[cfg(test)]
+            lane.limiter.set_forgets_in_flight(self.mutant == Some(super::Mutant::WindowForgetsInFlight));
             lane.pace.claim(now_ms, taken);
         }
     }
@@ -205,6 +216,10 @@ impl Scheduler {
         self.commit_time = (self.commit_time * 7 + took) / 8;
         self.unresolved -= planned.outcomes.iter().filter(|ended| ended.is_of_claim).count();
         self.apply_changes(changes);
+        #[cfg(test)]
+        if self.mutant == Some(super::Mutant::CountAppliedTwice) {
+            self.apply_changes(changes);
+        }
         let mut by_lane: BTreeMap<usize, [Vec<Outgoing>; 2]> = BTreeMap::new();
         for (claim, seq) in planned.claims.into_iter().zip(seqs) {
             let PlannedClaim { campaign: index, lane: lane_id, message, .. } = claim;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Changes, Claim, Commit, CommitReceipt, CommitResult, CountChanges, Ended, Guard, LedgerError, OutcomeRecord,
-    Planned, RunId, Sending, USAGE_MINUTES, mpsc,
+    Changes, Claim, Commit, CommitReceipt, CommitResult, CountChanges, Ended, Guard, LedgerError, OutcomeRecord, Planned, RunId, Sending,
+    USAGE_MINUTES, mpsc,
 };
 
 impl Sending {

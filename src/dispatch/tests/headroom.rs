@@ -8,7 +8,7 @@ fn rate(messages: u64, secs: u64) -> Rate {
 
 impl Simulation {
     /// The same with shares that are kept.
-    fn strict(mut self) -> Self {
+    pub(super) fn strict(mut self) -> Self {
         for order in self.routing.campaigns.values_mut() {
             let mut strict = (**order).clone();
             strict.weighting = Weighting::Strict;

@@ -63,6 +63,8 @@ impl Simulation {
             let refusals = claim.message.refusals.to_json();
             self.rows.insert(id, Row { recipient, fate: RowFate::Claimed, attempt: claim.message.attempt, at_ms: 0, refusals });
             self.leased.retain(|leased| *leased != id);
+            let name = self.scheduler.lanes[&claim.lane].lane.name.to_string();
+            *self.usage.entry(name).or_default().entry(self.now_ms.div_euclid(60_000)).or_default() += 1;
             seqs.push(seq);
         }
         for (campaign, lane, bar) in &planned.bars {
@@ -85,7 +87,22 @@ impl Simulation {
     /// The process is killed and starts again: what it knew is gone, the ledger is not.
     pub(super) fn restart(&mut self) {
         let mut scheduler = Scheduler::new(self.seed);
+        scheduler.mutant = self.scheduler.mutant;
         std::mem::swap(&mut self.scheduler, &mut scheduler);
+        // What was on the wire may have been written until now: it counts anew, and as the world has it.
+        let back = if self.latency_ms > 0 { self.latency_ms } else { 5 };
+        for (at, lane, _, batch) in &self.wire {
+            let name = scheduler.lanes[lane].lane.name.to_string();
+            let minute = self.now_ms.div_euclid(60_000);
+            *self.usage.entry(name.clone()).or_default().entry(minute).or_default() += batch.len() as u64;
+            if at - back <= self.now_ms {
+                self.written.entry(name).or_default().extend(batch.iter().map(|_| at - back));
+                for message in batch {
+                    let campaign = scheduler.in_flight_campaign(message.token);
+                    self.fates.entry((campaign, message.recipient.to_string())).or_default().taken += 1;
+                }
+            }
+        }
         let old: BTreeMap<Key, usize> = scheduler.campaign_index.clone();
         (self.wire, self.committing, self.fetches, self.closes) = (Vec::new(), None, Vec::new(), Vec::new());
         (self.leased, self.releases) = (Vec::new(), Vec::new());
@@ -101,6 +118,7 @@ impl Simulation {
                 std::mem::take(&mut self.fates).into_iter().map(|((i, who), fate)| ((if i == was { is } else { i }, who), fate)).collect();
             self.bars =
                 std::mem::take(&mut self.bars).into_iter().map(|((i, name), bar)| ((if i == was { is } else { i }, name), bar)).collect();
+            self.ended_runs.iter_mut().filter(|index| **index == was).for_each(|index| *index = is);
             if let Some(count) = self.audience.remove(&was) {
                 self.audience.insert(is, count);
             }
@@ -108,7 +126,8 @@ impl Simulation {
     }
 
     pub(super) fn opened(&self, index: usize) -> Opened {
-        let mut opened = Opened { started_ms: START_MS, ..Opened::default() };
+        let closed_ms = self.ended_runs.contains(&index).then_some(self.now_ms);
+        let mut opened = Opened { started_ms: START_MS, closed_ms, ..Opened::default() };
         for ((campaign, seq), row) in self.rows.iter().filter(|((campaign, _), _)| *campaign == index) {
             debug_assert_eq!(*campaign, index);
             *opened.counts.of_mut(row.fate) += 1;
