@@ -5,7 +5,7 @@ PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/mailfleet
 
-.PHONY: help build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-api providers lint format setup clean demo-kubernetes kubernetes
+.PHONY: help build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api limits providers lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -58,6 +58,12 @@ gitops: build ## each state of each object as kstatus, Flux and Argo CD see it, 
 
 bench: build ## beside postfix's smtp-source, to the same sinks; and over a line of 20 ms
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/run.py $(ARGS)
+
+bench-line: build ## what lines of 20 and 80 ms let through, beside what they could, by extensions, connections and servers
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/line.py $(ARGS)
+
+limits: build ## limits that add up, servers that say "too fast", windows, and customers in turn
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/limits.py $(ARGS)
 
 bench-api: build ## a vendor's API over a line of 20 ms, with and without its batch call
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/api.py $(ARGS)
