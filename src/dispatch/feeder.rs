@@ -446,7 +446,7 @@ impl Feeder {
                 None => Err("the ledger kept no fields for this recipient".to_owned()),
             };
             match rendered {
-                Ok(prepared) => messages.push(prepared),
+                Ok(prepared) => messages.push(Prepared { since_ms: message.since_ms, ..prepared }),
                 Err(text) => {
                     self.send(Fed::RenderFailed(RenderFailure {
                         seq: Some(message.seq),
@@ -485,6 +485,7 @@ impl Feeder {
             attempt,
             recipient: address.clone(),
             envelope_to,
+            since_ms: None,
             fields: recipient.fields.clone(),
             refusals,
             content: rendered.content.into(),

@@ -18,6 +18,8 @@ pub struct Prepared {
     pub recipient: Arc<str>,
     /// The same for the envelope: an international domain in its ASCII form.
     pub envelope_to: Arc<str>,
+    /// When it was claimed first, milliseconds; none for one that was not, or whose first try is not known to have failed.
+    pub since_ms: Option<i64>,
     /// The template fields, to be kept in the ledger while the message is deferred.
     pub fields: Fields,
     /// The servers that refused it.
@@ -64,6 +66,8 @@ pub struct InFlight {
     pub refusals: Refusals,
     /// When it was claimed, milliseconds.
     pub claimed_ms: i64,
+    /// When it was claimed first, milliseconds.
+    pub since_ms: i64,
 }
 
 /// What became of a message, to be written to the ledger.

@@ -26,7 +26,11 @@ mod tests {
 
     #[test]
     fn it_doubles_spreads_and_ends() {
-        let retry = EffectiveRetry { attempts: 4, initial_delay: crate::resources::Duration::from_secs(60) };
+        let retry = EffectiveRetry {
+            attempts: 4,
+            initial_delay: crate::resources::Duration::from_secs(60),
+            deadline: crate::resources::Duration::from_secs(432_000),
+        };
         for (attempt, center) in [(1, 60.0), (2, 120.0), (3, 240.0)] {
             let delay = delay(&retry, 7, "a@example.com", attempt, None).expect("a further try").as_secs_f64();
             assert!((center * 0.8..=center * 1.2).contains(&delay), "{attempt}: {delay}");

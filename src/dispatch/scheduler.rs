@@ -370,8 +370,16 @@ impl Scheduler {
         }
     }
 
+    /// Whether a message that was claimed first at `since_ms` is to be given up at this time (RFC 5321, 4.5.4.1).
+    pub(super) fn is_overdue(&self, index: usize, since_ms: i64, at_ms: i64) -> bool {
+        self.campaign(index).is_some_and(|campaign| at_ms - since_ms > campaign.order.retry.deadline.as_millis())
+    }
+
     /// Puts a message into the queue of a server.
     fn place(&mut self, index: usize, message: Prepared, now_ms: i64) {
+        if message.seq.is_some() && message.since_ms.is_some_and(|since| self.is_overdue(index, since, now_ms)) {
+            return self.expire(index, message, now_ms);
+        }
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         if let Some(lane) = campaign.lane_on_trial(&message) {
             let namespace = campaign.namespace.clone();
@@ -425,6 +433,16 @@ impl Scheduler {
             let Some((index, message)) = found else { return };
             self.place(index, message, now_ms);
         }
+    }
+
+    /// A message that nobody could be made to take in time is given up.
+    fn expire(&mut self, index: usize, message: Prepared, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        campaign.waiting = campaign.waiting.saturating_sub(1);
+        campaign.unsettled += 1;
+        let (seq, recipient) = (message.seq, message.recipient);
+        let ended = Ended { campaign: index, seq, recipient, lane: None, is_of_claim: false, end: End::Expired, reply: None };
+        self.note_ended(ended, now_ms);
     }
 
     fn note_ended(&mut self, ended: Ended, now_ms: i64) {

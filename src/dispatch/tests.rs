@@ -71,6 +71,8 @@ struct Row {
     attempt: u32,
     at_ms: i64,
     refusals: Option<String>,
+    claimed_ms: i64,
+    since_ms: Option<i64>,
 }
 
 /// What a test says of a message: by server, recipient and time.
@@ -156,7 +158,11 @@ fn work() -> Order {
         input: Input::Inline(Vec::new()),
         template: Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template"))),
         from_address: "news@example.com".into(),
-        retry: EffectiveRetry { attempts: 4, initial_delay: crate::resources::Duration::from_secs(1) },
+        retry: EffectiveRetry {
+            attempts: 4,
+            initial_delay: crate::resources::Duration::from_secs(1),
+            deadline: crate::resources::Duration::from_secs(432_000),
+        },
         when_outcome_is_unknown: WhenOutcomeIsUnknown::Skip,
         max_render_errors: 100,
         plan_limits: None,
@@ -425,6 +431,7 @@ impl Simulation {
             attempt,
             recipient: recipient.into(),
             envelope_to: recipient.into(),
+            since_ms: None,
             fields,
             refusals: Refusals::from_json(refusals),
             content: Arc::from(&b"x"[..]),
@@ -461,8 +468,13 @@ impl Simulation {
         let next = free.iter().filter(|(seq, _)| !due.iter().any(|(taken, _)| taken == seq)).map(|(_, row)| row.at_ms).min();
         self.leased.extend(due.iter().map(|(seq, _)| (index, *seq)));
         self.scheduler.due_fetched(index, due.len(), next);
-        let messages =
-            due.iter().map(|(seq, row)| Self::prepare(&row.recipient, Some(*seq), row.attempt + 1, row.refusals.as_deref())).collect();
+        let messages = due
+            .iter()
+            .map(|(seq, row)| {
+                let prepared = Self::prepare(&row.recipient, Some(*seq), row.attempt + 1, row.refusals.as_deref());
+                Prepared { since_ms: row.since_ms, ..prepared }
+            })
+            .collect();
         self.scheduler.prepared(index, messages, 0, due.len(), now_ms);
     }
 

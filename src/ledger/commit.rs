@@ -21,7 +21,8 @@ const APPEND: &str = "INSERT INTO messages
     (run_id, partition, seq, recipient, state, attempt, server_id, updated_at_ms, unknowns, reply, boot)
     VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)";
 const END_CLAIMED: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = ?6, fields = ?7,
-    server_id = ?8, unknowns = unknowns + ?9, attempt = max(attempt - ?10, 0), refusals = iif(?7 IS NULL, NULL, coalesce(?11, refusals))
+    server_id = ?8, unknowns = unknowns + ?9, attempt = max(attempt - ?10, 0), refusals = iif(?7 IS NULL, NULL, coalesce(?11, refusals)),
+    since_ms = iif(?7 IS NULL, since_ms, coalesce(since_ms, updated_at_ms))
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 0";
 const END_WAITING: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = coalesce(?6, reply),
     fields = ?7, refusals = iif(?7 IS NULL, NULL, coalesce(?9, refusals)) WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = ?8";

@@ -54,7 +54,7 @@ fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: He
     }
     let sql = match held {
         HeldFate::Retry => {
-            "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = ?2, refusals = NULL
+            "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = ?2, refusals = NULL, since_ms = ?2
              WHERE run_id = ?1 AND partition = 0 AND state = 7"
         }
         HeldFate::Reject => {
@@ -77,7 +77,8 @@ fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, no
         changes.add_resent(run, count);
     }
     connection.execute(
-        "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = NULL, fields = NULL, attempt = 0, unknowns = unknowns + 1
+        "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = NULL, fields = NULL, attempt = 0, unknowns = unknowns + 1,
+            since_ms = ?2
          WHERE run_id = ?1 AND partition = 0 AND state = 5",
         [run.0, now_ms],
     )?;

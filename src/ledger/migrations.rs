@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The step that leads away from each version, the first from version 1.
-pub(super) const STEPS: [&str; 1] = [
+pub(super) const STEPS: [&str; 2] = [
     // The key of messages gets the partition; held messages, guards and resuming come in. `stopped_*` was never written.
     "DROP VIEW recipients;
     DROP VIEW campaigns;
@@ -52,6 +52,11 @@ pub(super) const STEPS: [&str; 1] = [
     ALTER TABLE runs DROP COLUMN stopped_message;
     ALTER TABLE runs ADD COLUMN reopened_at_ms INTEGER;
     ALTER TABLE runs ADD COLUMN resume_handled TEXT;",
+    // What is tried again has a deadline, which counts from its first claim. For what waits already it begins now.
+    "DROP VIEW IF EXISTS recipients;
+    DROP VIEW IF EXISTS campaigns;
+    ALTER TABLE messages ADD COLUMN since_ms INTEGER;
+    UPDATE messages SET since_ms = CAST(strftime('%s', 'now') AS INTEGER) * 1000 WHERE state = 2;",
 ];
 
 /// Brings the database from `version` to this one's.

@@ -324,6 +324,8 @@ pub struct DueMessage {
     pub fields: Option<String>,
     /// The servers that refused it, as they were written.
     pub refusals: Option<String>,
+    /// When it was claimed first, milliseconds.
+    pub since_ms: Option<i64>,
 }
 
 /// How many messages of a run have which fate.

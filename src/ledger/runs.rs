@@ -143,7 +143,7 @@ impl Writer {
         let state = self.runs.get_mut(&run).ok_or_else(|| super::writer::not_begun(run))?;
         let due = self.book.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT seq, recipient, attempt, fields, refusals FROM messages
+                "SELECT seq, recipient, attempt, fields, refusals, since_ms FROM messages
                  WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms <= ?2 ORDER BY next_attempt_at_ms, seq LIMIT ?3",
             )?;
             let mut rows = statement.query([run.0, now_ms, count(limit + state.leased.len())])?;
@@ -151,7 +151,8 @@ impl Writer {
             while let Some(row) = rows.next()? {
                 let seq = row.get::<_, i64>(0)?.cast_unsigned();
                 if due.len() < limit && !state.leased.contains(&seq) {
-                    due.push(DueMessage { seq, recipient: row.get(1)?, attempt: row.get(2)?, fields: row.get(3)?, refusals: row.get(4)? });
+                    let (fields, refusals) = (row.get(3)?, row.get(4)?);
+                    due.push(DueMessage { seq, recipient: row.get(1)?, attempt: row.get(2)?, fields, refusals, since_ms: row.get(5)? });
                 }
             }
             Ok(due)

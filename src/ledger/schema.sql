@@ -1,4 +1,4 @@
--- The ledger's tables, version 2; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
+-- The ledger's tables, version 3; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
 -- times are milliseconds since 1970-01-01 UTC.
 
 -- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send.
@@ -50,6 +50,7 @@ CREATE TABLE runs (
 -- fields: the recipient's template fields, only while a further try is ahead; absent in one that waits for its row in the audience.
 -- refusals: the servers that refused it and what they said (JSON), only while a further try is ahead.
 -- boot: the epoch of the process that claimed it.
+-- since_ms: when it was claimed first, once a try has not ended it.
 CREATE TABLE messages (
     run_id INTEGER NOT NULL,
     partition INTEGER NOT NULL,
@@ -65,6 +66,7 @@ CREATE TABLE messages (
     fields TEXT,
     refusals TEXT,
     boot INTEGER NOT NULL,
+    since_ms INTEGER,
     PRIMARY KEY (run_id, partition, seq)
 ) WITHOUT ROWID;
 

@@ -112,7 +112,11 @@ impl CampaignSpec {
     #[must_use]
     pub fn retry(&self) -> EffectiveRetry {
         let retry = self.retry.clone().unwrap_or_default();
-        EffectiveRetry { attempts: retry.attempts.unwrap_or(5), initial_delay: retry.initial_delay.unwrap_or(Duration::from_secs(60)) }
+        EffectiveRetry {
+            attempts: retry.attempts.unwrap_or(5),
+            initial_delay: retry.initial_delay.unwrap_or(Duration::from_secs(60)),
+            deadline: retry.deadline.unwrap_or(Duration::from_secs(120 * 3600)),
+        }
     }
 
     /// The keys of ConfigMaps that it names.
@@ -359,10 +363,16 @@ pub struct SqlAudience {
 /// Further tries for deferred recipients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [Rule::new(
-    "!has(self.initialDelay) || duration(self.initialDelay) >= duration('1s') && duration(self.initialDelay) <= duration('24h')",
-    "this must be from 1s to 24h",
-).at(".initialDelay")]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new(
+        "!has(self.initialDelay) || duration(self.initialDelay) >= duration('1s') && duration(self.initialDelay) <= duration('24h')",
+        "this must be from 1s to 24h",
+    ).at(".initialDelay"),
+    Rule::new(
+        "!has(self.deadline) || duration(self.deadline) >= duration('1m') && duration(self.deadline) <= duration('720h')",
+        "this must be from 1m to 720h (30 days)",
+    ).at(".deadline"),
+]))]
 pub struct Retry {
     /// Tries in all, the first one included; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -371,6 +381,10 @@ pub struct Retry {
     /// Before the second try; it doubles with each further one, up to a day, a fifth more or less by chance; 1s to 24h, 1m when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Duration>,
+    /// So long after its first try a message is given up, whatever kept it from being taken, and however few tries that were; 1m to
+    /// 720h, 120h when absent (RFC 5321, 4.5.4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
 }
 
 /// Retries with all defaults filled in.
@@ -381,6 +395,8 @@ pub struct EffectiveRetry {
     pub attempts: u32,
     /// Before the second try.
     pub initial_delay: Duration,
+    /// So long after its first try a message is given up.
+    pub deadline: Duration,
 }
 
 /// How people leave the list.

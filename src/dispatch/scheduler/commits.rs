@@ -242,6 +242,7 @@ impl Scheduler {
                 fields: message.fields,
                 refusals: message.refusals,
                 claimed_ms: now_ms,
+                since_ms: message.since_ms.unwrap_or(now_ms),
             });
             by_lane.entry(lane_id).or_default()[usize::from(goes_alone)].push(Outgoing {
                 token: token as u64,

@@ -187,12 +187,16 @@ impl Scheduler {
         let seed = self.ledger_seed;
         let delay = self
             .campaign(flight.campaign)
-            .and_then(|campaign| retry::delay(&campaign.order.retry, seed, &flight.recipient, flight.attempt, asked));
+            .and_then(|campaign| retry::delay(&campaign.order.retry, seed, &flight.recipient, flight.attempt, asked))
+            .filter(|delay| !self.is_overdue(flight.campaign, flight.since_ms, now_ms + millis(Some(*delay))));
         CampaignRun::defer(flight, delay, now_ms, is_unknown)
     }
 
     /// It was certainly not taken, and goes to another server: the try does not count.
     fn return_flight(&mut self, flight: InFlight, reply: String, now_ms: i64) {
+        if self.is_overdue(flight.campaign, flight.since_ms, now_ms) {
+            return self.end_flight(flight, End::Expired, Some(reply), now_ms);
+        }
         let end = End::Returned { at_ms: now_ms, fields: flight.fields.clone(), refusals: flight.refusals.to_json() };
         self.end_flight(flight, end, Some(reply), now_ms);
     }

@@ -109,7 +109,11 @@ impl Plane {
             input: Input::Inline((0..recipients).map(row).collect()),
             template: Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template"))),
             from_address: "news@example.com".into(),
-            retry: EffectiveRetry { attempts: 4, initial_delay: crate::resources::Duration::from_secs(1) },
+            retry: EffectiveRetry {
+                attempts: 4,
+                initial_delay: crate::resources::Duration::from_secs(1),
+                deadline: crate::resources::Duration::from_secs(432_000),
+            },
             when_outcome_is_unknown: WhenOutcomeIsUnknown::Skip,
             max_render_errors: 0,
             plan_limits: None,

@@ -119,3 +119,28 @@ fn a_resting_server_passes_its_share_on_and_comes_back() {
     simulation.run_for(10_000);
     assert!(simulation.by_server["default/a"] > 500, "{:?}", simulation.by_server);
 }
+
+#[test]
+fn what_nobody_takes_is_given_up_at_its_deadline_and_not_before() {
+    let mut simulation = Simulation::new(3, Chances::default(), &[("a", 1, &[])], &[("default", "spring", 20)], WhenOutcomeIsUnknown::Skip);
+    for order in simulation.routing.campaigns.values_mut() {
+        let mut short = (**order).clone();
+        short.retry.deadline = crate::resources::Duration::from_secs(3600);
+        *order = Arc::new(short);
+    }
+    simulation.apply();
+    // The first few are taken, so that the server is known to take the campaign.
+    simulation.decides = Some(Box::new(|_, recipient, _| {
+        let is_taken = recipient.len() == "user0@example.com".len();
+        (!is_taken).then(|| Outcome::ServerFailed(Failure::new(Reason::Throttled, "450 too fast")))
+    }));
+    let mut first = None;
+    while simulation.closed == 0 {
+        simulation.step();
+        let until = simulation.now_ms + 10_000;
+        simulation.skip_idle(until);
+        first = first.or((simulation.count(RowFate::Expired) > 0).then_some(simulation.now_ms));
+    }
+    assert_eq!((simulation.count(RowFate::Accepted), simulation.count(RowFate::Expired)), (10, 10));
+    assert!(first.is_some_and(|at| at > START_MS + 3_600_000 && at < START_MS + 4_200_000), "{first:?}");
+}

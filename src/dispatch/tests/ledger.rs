@@ -19,6 +19,9 @@ impl Simulation {
             changes.fates.push((ended.campaign, row.fate, None, -1));
             changes.fates.push((ended.campaign, fate, ended.lane, 1));
             let was = std::mem::replace(&mut row.fate, fate);
+            if !fate.is_final() {
+                row.since_ms.get_or_insert(row.claimed_ms);
+            }
             match &ended.end {
                 End::Deferred { at_ms, .. } => row.at_ms = *at_ms,
                 End::Resend { at_ms, .. } => {
@@ -60,8 +63,16 @@ impl Simulation {
                 changes.fates.push((claim.campaign, RowFate::Deferred, None, -1));
             }
             changes.fates.push((claim.campaign, RowFate::Claimed, None, 1));
-            let refusals = claim.message.refusals.to_json();
-            self.rows.insert(id, Row { recipient, fate: RowFate::Claimed, attempt: claim.message.attempt, at_ms: 0, refusals });
+            let row = Row {
+                recipient,
+                fate: RowFate::Claimed,
+                attempt: claim.message.attempt,
+                at_ms: 0,
+                refusals: claim.message.refusals.to_json(),
+                claimed_ms: self.now_ms,
+                since_ms: claim.message.since_ms,
+            };
+            self.rows.insert(id, row);
             self.leased.retain(|leased| *leased != id);
             let name = self.scheduler.lanes[&claim.lane].lane.name.to_string();
             *self.usage.entry(name).or_default().entry(self.now_ms.div_euclid(60_000)).or_default() += 1;

@@ -231,7 +231,7 @@ fn bad_files_are_told_in_words() {
         ("a damaged page", garbage, Corrupt, "restore it from a backup"),
         ("another program's", with_sql("PRAGMA application_id = 77"), Corrupt, "a database of another program"),
         ("no version", with_sql("DELETE FROM meta"), Corrupt, "lacks `schema`"),
-        ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 2)"),
+        ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 3)"),
     ];
     for (what, bytes, kind, words) in cases {
         let folder = Folder::new();

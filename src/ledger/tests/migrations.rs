@@ -4,17 +4,27 @@
 
 use super::*;
 
-fn of_version_1() -> Folder {
+/// What each version before wrote, from version 1 on.
+const DUMPS: [&str; 2] = [include_str!("../../../tests/ledgers/schema-1.sql"), include_str!("../../../tests/ledgers/schema-2.sql")];
+
+fn of_dump(dump: &str) -> Folder {
     let folder = Folder::new();
     let connection = rusqlite::Connection::open(folder.database()).expect("a database");
-    connection.execute_batch(include_str!("../../../tests/ledgers/schema-1.sql")).expect("the dump");
+    connection.execute_batch(dump).expect("the dump");
     connection.execute_batch("PRAGMA application_id = 1296460916; PRAGMA journal_mode = WAL;").expect("a mark");
     folder
 }
 
 #[tokio::test]
-async fn a_ledger_of_version_1_is_migrated() {
-    let folder = of_version_1();
+async fn a_ledger_of_each_version_before_is_migrated() {
+    for (dump, version) in DUMPS.into_iter().zip(1..) {
+        is_migrated(dump, version).await;
+    }
+}
+
+async fn is_migrated(dump: &str, version: i64) {
+    let folder = of_dump(dump);
+    assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [version.to_string()]);
     let rows = "SELECT namespace, campaign, run, recipient, state, attempt, server, next_attempt, resent, reply FROM recipients ORDER BY 1, 2, 3, 4";
     let sums = "SELECT namespace, campaign, run, state, accepted, rejected, expired, unknown, render_failed, deferred, claimed, resent,
         total, duplicates, bad_rows, started, completed FROM campaigns ORDER BY 1, 2, 3";
@@ -39,6 +49,9 @@ async fn a_ledger_of_version_1_is_migrated() {
         }
     }
     drop(ledger);
+    // What waits has its deadline from now on.
+    let without = folder.ask("SELECT count(*) FROM messages WHERE state = 2 AND since_ms IS NULL");
+    assert_eq!(without, ["0"], "version {version}");
     // The tables are those of a new ledger.
     let fresh = Folder::new();
     drop(fresh.open());
@@ -50,7 +63,7 @@ async fn a_ledger_of_version_1_is_migrated() {
 
 #[tokio::test]
 async fn a_migration_that_breaks_off_has_not_happened() {
-    let folder = of_version_1();
+    let folder = of_dump(DUMPS[0]);
     let connection = rusqlite::Connection::open(folder.database()).expect("a database");
     // In the way of the second half of the step.
     connection.execute_batch("CREATE TABLE guards (x)").expect("in the way");
@@ -65,5 +78,6 @@ async fn a_migration_that_breaks_off_has_not_happened() {
 
 #[test]
 fn every_version_has_the_step_that_leads_to_it() {
+    assert_eq!(super::migrations_of_the_ledger().len(), DUMPS.len(), "a dump for each");
     assert_eq!(i64::try_from(super::migrations_of_the_ledger().len()), Ok(schema::VERSION - 1));
 }

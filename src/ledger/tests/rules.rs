@@ -156,7 +156,10 @@ async fn resend_sends_what_was_left_and_counts_it() {
     assert_eq!(record.left_without_outcome, 5);
     let due = ledger.due(run, 1_000, 10).await.expect("due");
     let fields = Some("{\"name\":\"Ann\"}".to_owned());
-    assert_eq!(due, [DueMessage { seq: seqs[1], recipient: "b@x.org".to_owned(), attempt: 2, fields, refusals: None }]);
+    assert_eq!(
+        due,
+        [DueMessage { seq: seqs[1], recipient: "b@x.org".to_owned(), attempt: 2, fields, refusals: None, since_ms: due[0].since_ms }]
+    );
     let mut seen = ledger.seen(run).expect("an index");
     assert_eq!(seen.check("a@x.org"), Ok(Sighting::Resend { seq: seqs[0], attempt: 1 }));
     assert_eq!(seen.check("a@x.org"), Ok(Sighting::Duplicate));
