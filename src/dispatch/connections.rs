@@ -12,7 +12,7 @@ const ANSWERS_EACH: u64 = 3;
 const PERIOD_MIN_MS: i64 = 100;
 const PERIOD_MAX_MS: i64 = 10_000;
 /// The part of the gain that more connections could bring, for them to be kept.
-const GAIN_MIN: f64 = 0.25;
+const GAIN_MIN: f64 = 0.1;
 /// Before more connections are tried again after they brought nothing, or were refused, milliseconds.
 const TRY_MORE_MS: i64 = 60_000;
 
@@ -182,9 +182,9 @@ mod tests {
     fn it_grows_while_that_makes_the_server_faster() {
         assert_eq!(settle(&mut Connections::default(), 1e9, 99, 4_000), [4, 8, 16, 20]);
         let seen = settle(&mut Connections::default(), 60.0, 99, 30_000);
-        assert_eq!(seen, [4, 8, 4], "60 a second need five connections, and eight bring too little");
+        assert_eq!(seen, [4, 8, 16, 8], "60 a second need five connections, and sixteen bring nothing");
         let seen = settle(&mut Connections::default(), 120.0, 99, 30_000);
-        assert_eq!(seen, [4, 8, 16, 8]);
+        assert_eq!(seen, [4, 8, 16, 20, 16]);
     }
 
     #[test]
