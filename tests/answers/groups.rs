@@ -1,0 +1,101 @@
+//! Several messages in one call, to the vendors that take that: every status with every kind of body, a call that is refused and
+//! asked for one by one, and answers that name too few, too many or others.
+
+use super::{
+    matrix::{Case, STATUSES, play},
+    wire::{Answer, Holds, How, Ids, Stage},
+};
+use mailfleet::providers::Outcome;
+
+const KINDS: [&str; 4] = ["sendgrid", "postmark", "brevo", "plugin"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_to_a_batch_is_judged_safely() {
+    let mut cases = Vec::new();
+    for kind in KINDS {
+        let mut add = |answer: Answer| cases.push(Case { kind, people: 3, script: vec![answer], asked: None });
+        for status in STATUSES {
+            for holds in [Holds::Taken, Holds::OwnError, Holds::Page, Holds::NamedPage, Holds::Nothing, Holds::JsonList, Holds::JsonObject]
+            {
+                add(Answer::new(status, holds, How::Whole));
+            }
+            for how in [How::Gzip, How::GzipUnsaid, How::GzipCut, How::CutInBody, How::CutInHead, How::Closed] {
+                add(Answer::new(status, Holds::Taken, how));
+                add(Answer::new(status, Holds::Page, how));
+            }
+        }
+        add(Answer::new(200, Holds::Taken, How::Late));
+    }
+    play(cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_too_large_is_asked_for_one_by_one() {
+    // What each by itself is answered.
+    let answers = [
+        Answer::new(200, Holds::Taken, How::Whole),
+        Answer::new(202, Holds::Taken, How::Gzip),
+        Answer::new(200, Holds::Page, How::Whole),
+        Answer::new(302, Holds::Page, How::Whole),
+        Answer::new(400, Holds::OwnError, How::Whole),
+        Answer::new(401, Holds::Page, How::Whole),
+        Answer::new(409, Holds::OwnError, How::Whole),
+        Answer::new(413, Holds::Page, How::Whole),
+        Answer::new(429, Holds::OwnError, How::Whole),
+        Answer::new(500, Holds::OwnError, How::Whole),
+        Answer::new(503, Holds::Page, How::Whole),
+        Answer::new(200, Holds::Taken, How::CutInBody),
+        Answer::new(200, Holds::Taken, How::Closed),
+    ];
+    let late = Answer::new(200, Holds::Taken, How::Late);
+    let taken = Answer::new(200, Holds::Taken, How::Whole);
+    let mut cases = Vec::new();
+    for kind in KINDS {
+        for too_large in [Answer::new(413, Holds::Page, How::Whole), Answer::new(413, Holds::Nothing, How::CutInBody)] {
+            let mut add = |singly: &[Answer]| {
+                cases.push(Case { kind, people: 3, script: [&[too_large], singly].concat(), asked: None });
+            };
+            answers.iter().for_each(|first| answers.iter().for_each(|second| add(&[*first, *second, taken])));
+            [[late, taken, taken], [taken, late, taken], [taken, taken, late]].iter().for_each(|singly| add(singly));
+        }
+    }
+    play(cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_whose_answer_was_lost_is_no_other_batch() {
+    let mut cases = Vec::new();
+    for kind in KINDS {
+        for first in [How::Closed, How::CutInHead, How::CutInBody] {
+            for status in [200, 201, 202, 302, 400, 401, 403, 408, 409, 413, 422, 429, 500, 502, 503] {
+                for holds in [Holds::Taken, Holds::OwnError, Holds::Page, Holds::Duplicate] {
+                    let script = vec![Answer::new(200, Holds::Taken, first), Answer::new(status, holds, How::Whole)];
+                    // Whatever the second says, nobody is asked for by himself.
+                    let asked = Some(if matches!(kind, "brevo" | "plugin") { 2 } else { 1 });
+                    cases.push(Case { kind, people: 3, script, asked });
+                }
+            }
+        }
+    }
+    play(cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_does_not_name_each_message_once_leaves_them_unknown() {
+    let faults =
+        [Ids::Missing, Ids::Empty, Ids::Blank, Ids::Null, Ids::Number, Ids::Foreign, Ids::Repeated, Ids::TooFew, Ids::TooMany, Ids::None];
+    let stage = Stage::open().await;
+    for kind in KINDS {
+        // What a foreign name is, Brevo and SendGrid leave nobody to tell; SendGrid's 202 alone is its word.
+        let tellable = faults.iter().filter(|ids| match kind {
+            "sendgrid" => matches!(ids, Ids::Missing | Ids::Blank),
+            "brevo" => **ids != Ids::Foreign,
+            _ => true,
+        });
+        for ids in tellable {
+            let told = stage.deliver(kind, 3, &[Answer::new(200, Holds::Misnamed(*ids), How::Whole)]).await;
+            assert_eq!(told.asked.len(), 1, "{kind}: {ids:?}");
+            assert!(told.outcomes.values().all(|outcome| matches!(outcome, Outcome::Unknown(_))), "{kind}: {ids:?}: {:?}", told.outcomes);
+        }
+    }
+}
