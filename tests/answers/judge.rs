@@ -23,7 +23,7 @@ fn is_refusal(kind: &str, asked: &Asked) -> bool {
 }
 
 /// Whether an answer is the vendor's word that its messages are taken.
-fn is_acceptance(kind: &str, answer: Answer) -> bool {
+pub fn is_acceptance(kind: &str, answer: Answer) -> bool {
     let Answer { status, holds, how } = answer;
     if answer.is_lost() || !(200..300).contains(&status) {
         return false;
