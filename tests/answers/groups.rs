@@ -4,9 +4,9 @@
 use super::{
     judge,
     matrix::{Case, STATUSES, play},
-    wire::{Answer, Holds, How, Ids, Stage},
+    wire::{Answer, Holds, How, Ids, Own, Stage},
 };
-use mailfleet::providers::Outcome;
+use mailfleet::providers::{Failure, Outcome};
 
 const KINDS: [&str; 4] = ["sendgrid", "postmark", "brevo", "plugin"];
 
@@ -120,4 +120,43 @@ async fn an_answer_that_does_not_name_each_message_once_leaves_them_unknown() {
             assert!(told.outcomes.values().all(|outcome| matches!(outcome, Outcome::Unknown(_))), "{kind}: {ids:?}: {:?}", told.outcomes);
         }
     }
+}
+
+/// The name of an outcome and the reason of its failure, as tables have them.
+fn names(outcome: &Outcome) -> (&'static str, Option<&'static str>) {
+    let reason = |failure: &Failure| Some(failure.reason.as_str());
+    match outcome {
+        Outcome::Accepted { .. } => ("Accepted", None),
+        Outcome::Refused(refusal) => (refusal.name(), refusal.cause.as_ref().and_then(reason)),
+        Outcome::ServerFailed(failure) => ("ServerFailed", reason(failure)),
+        Outcome::Unknown(failure) => ("Unknown", reason(failure)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_of_the_set_up_ends_nobody_of_a_batch() {
+    let (stage, mut wrong, mut count) = (Stage::open().await, Vec::new(), 0);
+    for kind in KINDS {
+        for (number, row) in Own::of_kind(kind).lines.iter().enumerate() {
+            let Some(status) = row.status.filter(|status| *status >= 300) else { continue };
+            if row.outcome.starts_with("Recipient") {
+                continue;
+            }
+            let for_each = (kind == "postmark" && status < 500 && row.body.is_object())
+                .then(|| Answer::new(200, Holds::LineForEach(number), How::Whole));
+            for answer in [Answer::new(status, Holds::Line(number), How::Whole)].into_iter().chain(for_each) {
+                count += 1;
+                let told = stage.deliver(kind, 3, &[answer]).await;
+                // A message or a content is one's own: each is asked for by itself.
+                let is_own = ["Message", "Content", "Unclear"].iter().any(|scope| row.outcome.starts_with(scope));
+                let asked = if is_own && answer.status >= 300 { 4 } else { 1 };
+                let found: Vec<_> = told.outcomes.values().map(names).collect();
+                if told.asked.len() != asked || found.iter().any(|found| *found != (row.outcome.as_str(), row.reason.as_deref())) {
+                    wrong.push(format!("{kind}, {}, {answer:?}: asked {} times, {found:?}", row.when, told.asked.len()));
+                }
+            }
+        }
+    }
+    assert!(count > 50, "only {count} answers were tried");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

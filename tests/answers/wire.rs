@@ -43,6 +43,10 @@ pub enum Holds {
     OwnError,
     /// What the vendor answers when it knows the key of the request.
     Duplicate,
+    /// What stands in a line of its table.
+    Line(usize),
+    /// The same for each message of a call, where it has an answer for each.
+    LineForEach(usize),
     Page,
     /// A page behind the headers of a message that is taken.
     NamedPage,
@@ -116,6 +120,8 @@ pub struct Own {
     taken: Row,
     error: Row,
     duplicate: Option<Row>,
+    /// All answers to deliveries.
+    pub lines: Vec<Row>,
 }
 
 static OWN: LazyLock<BTreeMap<String, Own>> = LazyLock::new(|| tables().into_iter().map(|(kind, table)| (kind, Own::of(table))).collect());
@@ -126,7 +132,7 @@ impl Own {
         let is_error = |row: &&Row| row.status.is_some_and(|status| (400..500).contains(&status) && status != 413) && row.body.is_object();
         let error = table.deliver.iter().find(is_error).expect("one that is refused").clone();
         let duplicate = table.deliver.iter().find(|row| row.when.contains("same request")).cloned();
-        Self { spec: table.spec, taken, error, duplicate }
+        Self { spec: table.spec, taken, error, duplicate, lines: table.deliver }
     }
 
     /// Of a type.
@@ -162,6 +168,11 @@ impl Own {
             Holds::Misnamed(ids) => misnamed(kind, &self.taken, path, people, ids),
             Holds::OwnError => of(&self.error),
             Holds::Duplicate => of(self.duplicate.as_ref().unwrap_or(&self.error)),
+            Holds::Line(number) => match &self.lines[number].body {
+                Value::String(page) => (self.lines[number].headers.clone(), page.clone().into_bytes()),
+                _ => of(&self.lines[number]),
+            },
+            Holds::LineForEach(number) => (BTreeMap::new(), text(&people.iter().map(|_| self.lines[number].body.clone()).collect())),
             Holds::Page => bare(PAGE),
             Holds::NamedPage => (self.taken.headers.clone(), PAGE.to_vec()),
             Holds::Words => bare(b"Mailgun Magnificent API"),
