@@ -23,7 +23,7 @@ demo-kubernetes: setup ## a real control plane on this machine, examples/kuberne
 test: setup ## everything but the long suites: cargo test, lint, and the suites in their quick modes
 	scripts/test
 
-crash: build ## kill -9 at 25 random points of a campaign of 20,000: nobody twice, nobody lost
+crash: build ## kill -9 at 25 random points of a campaign of 20,000, over SMTP and over APIs: nobody twice, nobody lost
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/crash.py $(ARGS)
 
 ledger: build ## the ledger's database locked, its disk full, in mid-campaign: it waits, says why, and goes on

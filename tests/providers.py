@@ -20,7 +20,7 @@ from parts.letters import LETTERS, letter
 from parts.process import folder
 from parts.report import Cases, need, require, table
 from parts.sinks import Sink
-from parts.vendors import MORE, VENDORS, Vendor, form_fields
+from parts.vendors import MORE, VENDORS, Vendor, form_fields, name_of
 
 # Type: the vendor's document, and the part of our path that stands in its server's address.
 DOCUMENTS = {
@@ -224,6 +224,11 @@ def one_campaign(place: Place) -> str:
         require(len(taken) == recipients, f"{len(taken)} of {recipients} were mailed")
         states = Counter(fleet.recipients("spring").values())
         require(states == {"Accepted": recipients}, f"the ledger says {dict(states)}")
+        # What the ledger keeps is the vendor's own name for the message.
+        for kind, vendor in vendors.items():
+            kept = dict(fleet.query("select recipient, reply from recipients where server = ?", f"default/{kind.lower()}"))
+            wrong = [(to, reply) for to, reply in kept.items() if not reply.partition(" ")[2].startswith("id-" if kind == "sendgrid" else name_of(to))]
+            require(set(kept) == set(vendor.taken) and not wrong, f"{kind}: {len(kept)} of {len(vendor.taken)} replies, wrong are {wrong[:3]}")
         reason = fleet.condition("SendingServer", "sendgrid", "Ready").get("reason")
         require(vendors["sendgrid"].is_revoked and vendors["sendgrid"].refused > 0, "the key was not revoked in time")
         require(reason == "AuthenticationFailed", f"sendgrid is Ready={reason}")

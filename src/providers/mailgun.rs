@@ -193,6 +193,9 @@ impl Judge for Sending {
             _ if reply.mentions("for test purposes only") => {
                 reply.failed_for_person(Reason::SandboxOnly, "Use a domain of your own, and upgrade the account.")
             }
+            400 | 401 | 403 if reply.mentions("activate your mailgun account") => {
+                reply.failed_for_person(Reason::SendingPaused, "Activate the account: Mailgun's mail, or its console, says how.")
+            }
             400 | 401 | 402 | 403 | 429 if reply.mentions_any(&["limit exceeded", "limit reached"]) => {
                 reply.failed(Reason::QuotaExceeded, "Wait, or raise the limit at Mailgun.")
             }

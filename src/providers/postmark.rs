@@ -136,6 +136,14 @@ fn code_of(answer: &Value) -> Option<(u64, &str)> {
     Some((answer.get("ErrorCode")?.as_u64()?, answer.get("Message").and_then(Value::as_str).unwrap_or_default()))
 }
 
+/// Whether an answer is about another message of the call: they come in the order of the messages, and say to whom each was.
+fn is_of_another(answer: &Value, message: &Outgoing, asked: &[Outgoing]) -> bool {
+    let to = answer["To"].as_str().unwrap_or_default();
+    let address = to.rsplit_once('<').map_or(to, |(_, address)| address.trim_end_matches('>'));
+    let is_to = |one: &Outgoing| one.recipient.eq_ignore_ascii_case(address);
+    !is_to(message) && asked.iter().any(is_to)
+}
+
 fn attachment(file: &Attachment) -> Value {
     let mut value = json!({"Name": file.name, "Content": STANDARD.encode(&file.content), "ContentType": file.content_type});
     if let Some(id) = &file.content_id {
@@ -239,6 +247,9 @@ impl Judge for Sending {
         };
         let said: Option<Vec<Said>> = match (&reply.json, asked) {
             (Value::Array(answers), _) if answers.len() == asked.len() => {
+                if answers.iter().zip(asked).any(|(answer, message)| is_of_another(answer, message, asked)) {
+                    return None;
+                }
                 answers.iter().zip(asked.chunks(1)).map(|(answer, message)| said(answer, message)).collect()
             }
             (answer @ Value::Object(_), [_]) => said(answer, asked).map(|one| vec![one]),

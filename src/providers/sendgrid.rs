@@ -262,7 +262,8 @@ impl Judge for Sending {
     const PERMISSION: &'static str = "the permission Mail Send";
 
     fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
-        if reply.json.get("errors").is_some() {
+        // A page is nothing of SendGrid's, whatever stands in its head.
+        if reply.json.get("errors").is_some() || !(reply.is_empty() || reply.json.is_object()) {
             return None;
         }
         // One name for all; the OpenAPI document has a 202 without any.

@@ -136,7 +136,7 @@ pub fn judge<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[Outgoing], is_agai
     let verdict = match reply.status() {
         200..=299 => taken(judge, reply, asked),
         408 | 409 | 499 => uncertain(reply),
-        400..=499 if judge.is_duplicate(reply) => Verdict::All(Outcome::Unknown(reply.fail_with(
+        400.. if judge.is_duplicate(reply) => Verdict::All(Outcome::Unknown(reply.fail_with(
             Reason::ConnectionLost,
             &format!("the vendor has seen the request before (`{}`)", quote::stable(&reply.kept())),
             "Its log says what became of it.",
@@ -151,7 +151,8 @@ pub fn judge<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[Outgoing], is_agai
 }
 
 fn taken<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[Outgoing]) -> Verdict {
-    match judge.taken(reply, asked) {
+    // What was taken has to be said in whole, also where a header says it.
+    match judge.taken(reply, asked).filter(|_| reply.is_whole()) {
         Some(Word::Together(taken)) => Verdict::All(Said::Taken(taken).into()),
         Some(Word::Each(said)) if is_each_once(&said, asked.len()) => Verdict::Each(said.into_iter().map(Outcome::from).collect()),
         Some(Word::Each(_)) => Verdict::All(Outcome::Unknown(reply.fail_with(

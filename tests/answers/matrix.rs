@@ -1,302 +1,245 @@
-//! Every status with every kind of body, and every way in which an answer can go wrong, to the real client of every vendor.
-//!
-//! What the vendor may have taken is never "certainly not taken", and what has not the vendor's own form is never "accepted";
-//! the other end counts how often it was asked.
+//! Every status with every kind of body, and every way in which an answer can go wrong, to the real client of every vendor: for one
+//! message, alone and in pairs.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::time::Duration;
+
+use futures::{StreamExt as _, future::join_all, stream, stream::FuturesUnordered};
+use mailfleet::{providers::Outcome, resources::Reason};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
-use flate2::{Compression, write::GzEncoder};
-use mailfleet::providers::{Outcome, Scope, Server};
-use std::io::Write as _;
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::mpsc};
+use super::{
+    Request, SECRET, Spot, judge,
+    wire::{Answer, Holds, How, Own, Stage, deliver},
+};
 
-use super::{Request, Row, SECRET, message, provider_of, tables};
-
-/// How an answer comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    Whole,
-    Gzip,
-    GzipUnsaid,
-    CutInHead,
-    CutInBody,
-    Late,
-    Closed,
-}
-
-/// What an answer holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holds {
-    /// What the vendor answers when it takes a message.
-    Taken,
-    /// What the vendor answers when it refuses one.
-    OwnError,
-    Page,
-    Words,
-    Nothing,
-    JsonNull,
-    JsonList,
-    JsonObject,
-}
-
-const HOLDS: [Holds; 8] =
-    [Holds::Taken, Holds::OwnError, Holds::Page, Holds::Words, Holds::Nothing, Holds::JsonNull, Holds::JsonList, Holds::JsonObject];
-const STATUSES: [u16; 36] = [
+pub const STATUSES: [u16; 36] = [
     200, 201, 202, 203, 204, 206, 207, 226, 300, 301, 302, 304, 307, 308, 400, 401, 402, 403, 404, 405, 408, 409, 410, 413, 415, 422, 429,
     451, 499, 500, 501, 502, 503, 504, 520, 599,
 ];
-
-#[derive(Clone, Debug)]
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    how: How,
-}
-
-impl Answer {
-    fn bytes(&self) -> Vec<u8> {
-        let body = match self.how {
-            How::Gzip | How::GzipUnsaid => {
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-                encoder.write_all(&self.body).expect("memory");
-                encoder.finish().expect("memory")
-            }
-            _ => self.body.clone(),
-        };
-        let mut head = format!("HTTP/1.1 {} Status\r\nConnection: close\r\n", self.status);
-        if self.how == How::Gzip {
-            head.push_str("Content-Encoding: gzip\r\n");
-        }
-        for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        if self.how == How::CutInHead {
-            return head.into_bytes();
-        }
-        // These have no body (RFC 9110, 6.4.1).
-        let has_body = !matches!(self.status, 204 | 304);
-        let length = body.len() + if self.how == How::CutInBody { 100 } else { 0 };
-        if has_body {
-            head.push_str(&format!("Content-Length: {length}\r\n"));
-        }
-        let mut bytes = format!("{head}\r\n").into_bytes();
-        if has_body {
-            bytes.extend(body);
-        }
-        bytes
-    }
-}
-
-/// A server that gives the answers in turn, the last for ever, and counts requests that it read whole.
-async fn serve(answers: Vec<Answer>) -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let (answers, count) = (answers.clone(), count.clone());
-            tokio::spawn(async move {
-                let Some(request) = Request::read(&mut stream).await else { return };
-                if request.head.starts_with("post /token ") {
-                    let token = format!(r#"{{"access_token": "{SECRET}", "expires_in": 3600}}"#);
-                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", token.len());
-                    let _ = stream.write_all(format!("{head}{token}").as_bytes()).await;
-                    return;
-                }
-                let number = count.fetch_add(1, Ordering::SeqCst);
-                let answer = &answers[number.min(answers.len() - 1)];
-                match answer.how {
-                    How::Closed => return,
-                    How::Late => tokio::time::sleep(std::time::Duration::from_secs(3)).await,
-                    _ => {}
-                }
-                let _ = stream.write_all(&answer.bytes()).await;
-                let _ = stream.shutdown().await;
-            });
-        }
-    });
-    (port, asked)
-}
-
-/// What a vendor answers by its own documents.
-struct Own {
-    taken: Row,
-    error: Row,
-}
-
-fn own(kind: &str) -> Own {
-    let table = &tables()[kind];
-    let taken = table.deliver.iter().find(|row| row.outcome == "Accepted").expect("one that is taken").clone();
-    let is_error = |row: &&Row| row.status.is_some_and(|status| (400..500).contains(&status) && status != 413) && row.body.is_object();
-    let error = table.deliver.iter().find(is_error).expect("one that is refused").clone();
-    Own { taken, error }
-}
-
-impl Own {
-    fn answer(&self, status: u16, holds: Holds, how: How) -> Answer {
-        let row = match holds {
-            Holds::Taken => Some(&self.taken),
-            Holds::OwnError => Some(&self.error),
-            _ => None,
-        };
-        let body = match (holds, row) {
-            (_, Some(row)) if row.body.is_null() => Vec::new(),
-            (_, Some(row)) => row.body.to_string().into_bytes(),
-            (Holds::Page, _) => b"<html><body><h1>503 first byte timeout</h1></body></html>".to_vec(),
-            (Holds::Words, _) => b"Mailgun Magnificent API".to_vec(),
-            (Holds::JsonNull, _) => b"null".to_vec(),
-            (Holds::JsonList, _) => b"[]".to_vec(),
-            (Holds::JsonObject, _) => b"{\"x\":1}".to_vec(),
-            _ => Vec::new(),
-        };
-        let headers = row.map(|row| row.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect()).unwrap_or_default();
-        Answer { status, headers, body, how }
-    }
-}
-
-async fn ask(kind: &str, answers: Vec<Answer>) -> (Outcome, usize) {
-    let (port, asked) = serve(answers).await;
-    let server: Arc<dyn Server> = provider_of(kind, &tables()[kind].spec, port, "1s");
-    let (sender, mut outcomes) = mpsc::unbounded_channel();
-    server.deliver(vec![message(1, "bob", "Hello")], sender).await;
-    let outcome = outcomes.recv().await.expect("an outcome").outcome;
-    assert!(outcomes.recv().await.is_none(), "{kind}: two outcomes");
-    // Whatever was still on its way is counted as well.
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    (outcome, asked.load(Ordering::SeqCst))
-}
-
-/// What is wrong with an outcome of one message whose first request got this answer; none when it is right.
-fn fault(kind: &str, status: u16, holds: Holds, how: How, outcome: &Outcome) -> Option<&'static str> {
-    // What SendGrid documents of a message that it takes is this status alone.
-    let is_bare = kind == "sendgrid" && status == 202 && holds == Holds::Nothing;
-    // Postmark says "no" with a status of success as well, in its own form and with its own code.
-    let is_own_no = kind == "postmark" && (200..300).contains(&status) && holds == Holds::OwnError;
-    let is_definite =
-        (400..500).contains(&status) && !matches!(status, 408 | 409 | 499) && !matches!(how, How::Closed | How::Late | How::CutInHead);
-    match outcome {
-        Outcome::Accepted { .. } if is_bare && how != How::CutInBody => None,
-        Outcome::Refused(_) if is_own_no => None,
-        Outcome::Accepted { .. } if holds != Holds::Taken || !(200..300).contains(&status) => Some("accepted without the vendor's word"),
-        Outcome::Accepted { .. } if matches!(how, How::Closed | How::Late | How::CutInHead | How::CutInBody) => {
-            Some("accepted by half an answer")
-        }
-        Outcome::Refused(refusal) if refusal.scope == Scope::Recipient && holds != Holds::OwnError => {
-            Some("the recipient is given up without the vendor's word")
-        }
-        Outcome::Refused(_) | Outcome::ServerFailed(_) if !(is_definite || (500..=503).contains(&status) && holds == Holds::OwnError) => {
-            Some("it may have been taken, and is called not taken")
-        }
-        Outcome::Unknown(_) if is_definite => Some("it was refused, and is called unknown"),
-        _ => None,
-    }
-}
-
-/// Requests that may be made for one message: a token that was refused is replaced once, a lost answer is asked for again where
-/// the vendor knows the key.
-fn asked_max(kind: &str, status: u16, how: How) -> usize {
-    let is_lost = matches!(how, How::Closed | How::Late | How::CutInHead | How::CutInBody);
-    match kind {
-        "gmail" if status == 401 => 2,
-        "brevo" | "plugin" if is_lost || status == 200 => 2,
-        _ => 1,
-    }
-}
-
+const HOLDS: [Holds; 9] = [
+    Holds::Taken,
+    Holds::OwnError,
+    Holds::Page,
+    Holds::NamedPage,
+    Holds::Words,
+    Holds::Nothing,
+    Holds::JsonNull,
+    Holds::JsonList,
+    Holds::JsonObject,
+];
 const KINDS: [&str; 9] = ["ses", "sendgrid", "mailgun", "sparkpost", "elasticEmail", "postmark", "brevo", "gmail", "plugin"];
+/// Those who take a request with a known key no second time.
+const WITH_KEYS: [&str; 2] = ["brevo", "plugin"];
+
+/// A delivery of some messages, and what it is answered.
+pub struct Case {
+    pub kind: &'static str,
+    pub people: u64,
+    pub script: Vec<Answer>,
+    /// Requests that are made, exactly.
+    pub asked: Option<usize>,
+}
+
+/// Plays cases, many at a time, and says what is wrong with each.
+pub async fn play(cases: Vec<Case>) {
+    let (stage, count) = (Stage::open().await, cases.len());
+    let (late, soon): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.script.iter().any(|answer| answer.how == How::Late));
+    let judged = |case: Case, after: Duration| {
+        let stage = stage.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let told = stage.deliver(case.kind, case.people, &case.script).await;
+            let mut faults = judge::faults(case.kind, &told);
+            let asked = told.asked.len();
+            faults.extend(case.asked.filter(|wanted| *wanted != asked).map(|wanted| format!("asked {asked} times, not {wanted}")));
+            faults.into_iter().map(|fault| format!("{}: {} x {:?}: {fault}", case.kind, case.people, case.script)).collect::<Vec<_>>()
+        })
+    };
+    let soon = stream::iter(soon).map(|case| judged(case, Duration::ZERO)).buffer_unordered(16);
+    // Those that wait for their time to end wait together, yet do not all go on in one moment.
+    let late = late.into_iter().zip(0_u32..).map(|(case, number)| judged(case, number * Duration::from_millis(10)));
+    let late = late.collect::<FuturesUnordered<_>>();
+    let (soon, late): (Vec<_>, Vec<_>) = tokio::join!(soon.collect(), late.collect());
+    let wrong: Vec<String> = soon.into_iter().chain(late).flat_map(|found| found.expect("no panic")).collect();
+    assert!(wrong.is_empty(), "{} faults in {count} cases:\n{}", wrong.len(), wrong.join("\n"));
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_that_could_come_is_judged_safely() {
-    let mut wrong = Vec::new();
-    let mut count = 0;
+    let mut cases = Vec::new();
     for kind in KINDS {
-        let own = own(kind);
-        let hows = |status: u16| {
-            let odd = [How::Gzip, How::GzipUnsaid, How::CutInHead, How::CutInBody, How::Closed];
-            let is_sampled = matches!(status, 200 | 202 | 400 | 429 | 500 | 503);
-            std::iter::once(How::Whole).chain(odd.into_iter().filter(move |_| is_sampled))
+        let mut add = |answer: Answer| {
+            // A second request gets the same answer.
+            cases.push(Case { kind, people: 1, script: vec![answer], asked: Some(judge::times_asked(kind, answer)) });
         };
         for status in STATUSES {
-            for holds in HOLDS {
-                for how in hows(status) {
-                    let (outcome, asked) = ask(kind, vec![own.answer(status, holds, how)]).await;
-                    count += 1;
-                    if let Some(fault) = fault(kind, status, holds, how, &outcome) {
-                        wrong.push(format!("{kind}: {status} {holds:?} {how:?}: {fault}: {outcome:?}"));
-                    }
-                    if asked > asked_max(kind, status, how) {
-                        wrong.push(format!("{kind}: {status} {holds:?} {how:?}: asked {asked} times"));
-                    }
+            let odd: &[How] = match status {
+                200 | 202 | 400 | 401 | 429 | 500 | 503 => {
+                    &[How::Whole, How::Gzip, How::GzipUnsaid, How::GzipCut, How::CutInHead, How::CutInBody, How::Closed]
                 }
+                _ => &[How::Whole],
+            };
+            for holds in HOLDS {
+                odd.iter().for_each(|how| add(Answer::new(status, holds, *how)));
             }
         }
-        let (outcome, _) = ask(kind, vec![own.answer(200, Holds::Taken, How::Late)]).await;
-        if !matches!(outcome, Outcome::Unknown(_)) {
-            wrong.push(format!("{kind}: late: {outcome:?}"));
-        }
-        let status = own.taken.status.expect("a status");
-        let (outcome, _) = ask(kind, vec![own.answer(status, Holds::Taken, How::Whole)]).await;
-        if !matches!(outcome, Outcome::Accepted { .. }) {
-            wrong.push(format!("{kind}: the vendor's own word is not believed: {outcome:?}"));
+        add(Answer::new(200, Holds::Taken, How::Late));
+        if Own::of_kind(kind).has_duplicate() {
+            STATUSES.iter().for_each(|status| add(Answer::new(*status, Holds::Duplicate, How::Whole)));
         }
     }
-    println!("{count} answers");
-    assert!(wrong.is_empty(), "{} of {count} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    play(cases).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_answer_says_nothing_of_the_first_request() {
-    let mut wrong = Vec::new();
-    for kind in ["brevo", "plugin"] {
-        let own = own(kind);
-        for first in [How::Closed, How::CutInHead] {
-            for status in STATUSES {
-                for holds in HOLDS {
-                    let answers = vec![own.answer(200, Holds::Taken, first), own.answer(status, holds, How::Whole)];
-                    let (outcome, asked) = ask(kind, answers).await;
-                    let is_right = match &outcome {
-                        Outcome::Accepted { .. } => holds == Holds::Taken && (200..300).contains(&status),
-                        Outcome::Unknown(_) => true,
-                        _ => false,
-                    };
-                    if !is_right || asked > 2 {
-                        wrong.push(format!("{kind}: {first:?}, then {status} {holds:?}: asked {asked} times: {outcome:?}"));
-                    }
+    let mut cases = Vec::new();
+    for kind in KINDS {
+        let mut add = |first: How, second: Answer| {
+            let first = Answer::new(200, Holds::Taken, first);
+            cases.push(Case { kind, people: 1, script: vec![first, second], asked: Some(judge::times_asked(kind, first)) });
+        };
+        let is_asked_again = WITH_KEYS.contains(&kind);
+        for first in [How::Closed, How::CutInHead, How::CutInBody, How::Late] {
+            // One late answer costs a second: of its followers only each kind.
+            let (statuses, holds): (&[u16], &[Holds]) = match (is_asked_again, first) {
+                (true, How::Late) => (&[200, 201, 302, 400, 401, 409, 413, 429, 500, 503], &[Holds::Taken, Holds::OwnError, Holds::Page]),
+                (true, _) => (&STATUSES, &HOLDS),
+                // The second is never asked for.
+                (false, _) => (&[200], &[Holds::Taken]),
+            };
+            statuses.iter().for_each(|status| holds.iter().for_each(|holds| add(first, Answer::new(*status, *holds, How::Whole))));
+            if is_asked_again {
+                for how in [How::Gzip, How::GzipUnsaid, How::GzipCut, How::CutInHead, How::CutInBody, How::Closed, How::Late] {
+                    [200, 400, 503].iter().for_each(|status| add(first, Answer::new(*status, Holds::Taken, how)));
                 }
+            }
+            if Own::of_kind(kind).has_duplicate() {
+                [400, 409, 422].iter().for_each(|status| add(first, Answer::new(*status, Holds::Duplicate, How::Whole)));
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    play(cases).await;
 }
 
 #[tokio::test]
-async fn where_nothing_listens_nothing_was_taken() {
+async fn the_same_request_keeps_its_key_and_a_new_one_has_another() {
+    let stage = Stage::open().await;
+    let firsts = [How::Closed, How::CutInHead, How::CutInBody, How::Late];
+    join_all(WITH_KEYS.iter().flat_map(|kind| firsts.map(|first| (*kind, first))).map(|(kind, first)| {
+        let stage = stage.clone();
+        async move {
+            let (lost, taken) = (Answer::new(200, Holds::Taken, first), Answer::new(200, Holds::Taken, How::Whole));
+            // Lost and made again; refused for now; and the same message once more.
+            let throttled = Answer::new(429, Holds::OwnError, How::Whole);
+            let told = stage.deliver_often(kind, 1, &[lost, throttled, throttled, taken], 3).await;
+            let keys: Vec<&str> = told.asked.iter().map(|asked| asked.key.as_deref().expect("a key")).collect();
+            assert_eq!(keys.len(), 4, "{kind}, {first:?}");
+            assert!(keys[0] == keys[1] && keys[1] != keys[2] && keys[2] != keys[3] && keys[1] != keys[3], "{kind}, {first:?}: {keys:?}");
+            assert_eq!(told.asked[0].body, told.asked[1].body, "{kind}, {first:?}");
+            assert!(matches!(told.outcomes[&1], Outcome::Accepted { .. }), "{kind}, {first:?}: {:?}", told.outcomes);
+        }
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn the_ledgers_reply_has_the_vendors_name_for_the_message() {
+    let stage = Stage::open().await;
     for kind in KINDS {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
-        let server = provider_of(kind, &tables()[kind].spec, port, "1s");
-        let (sender, mut outcomes) = mpsc::unbounded_channel();
-        server.deliver(vec![message(1, "bob", "Hello")], sender).await;
-        let outcome = outcomes.recv().await.expect("an outcome").outcome;
+        let (status, name) = Own::of_kind(kind).acceptance(kind);
+        let told = stage.deliver(kind, 1, &[Answer::new(status, Holds::Taken, How::Whole)]).await;
+        let Outcome::Accepted { reply } = &told.outcomes[&1] else { panic!("{kind}: {:?}", told.outcomes) };
+        assert!(reply.starts_with(&format!("{status} ")) && reply.contains(&name), "{kind}: `{reply}`, and not `{name}`");
+    }
+}
+
+/// What nobody listens at, and what is silent from the first packet on.
+fn nothing_was_taken(kind: &str, outcomes: impl IntoIterator<Item = Outcome>) {
+    for outcome in outcomes {
         assert!(matches!(outcome, Outcome::ServerFailed(_)), "{kind}: {outcome:?}");
     }
 }
 
-#[test]
-fn the_judge_can_say_no() {
-    let failure = || mailfleet::providers::Failure::new(mailfleet::resources::Reason::SendFailed, "no");
-    let accepted = Outcome::Accepted { reply: "200 ok".to_owned() };
-    assert!(fault("ses", 200, Holds::Page, How::Whole, &accepted).is_some());
-    assert!(fault("ses", 200, Holds::Taken, How::CutInBody, &accepted).is_some());
-    assert!(fault("ses", 200, Holds::Page, How::Whole, &Outcome::ServerFailed(failure())).is_some());
-    assert!(fault("ses", 503, Holds::Page, How::Whole, &Outcome::ServerFailed(failure())).is_some());
-    assert!(fault("ses", 400, Holds::Page, How::Whole, &Outcome::Unknown(failure())).is_some());
-    assert!(fault("ses", 400, Holds::Page, How::Whole, &Outcome::rejected("400")).is_some());
-    assert!(fault("ses", 200, Holds::Taken, How::Whole, &accepted).is_none());
+#[tokio::test]
+async fn where_nothing_listens_nothing_was_taken() {
+    let stage = Stage::open().await;
+    for kind in KINDS {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let server = stage.server(kind, &Spot::at(port));
+        nothing_was_taken(kind, deliver(&server, 3).await.into_values());
+    }
+}
+
+/// A port of this machine whose queue is full, so that Linux drops every further SYN; what fills it.
+#[cfg(target_os = "linux")]
+async fn silent_port() -> (u16, TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    // Nobody accepts.
+    let listener = socket.listen(1).expect("it listens");
+    let port = listener.local_addr().expect("an address").port();
+    let mut queued = Vec::new();
+    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(400), TcpStream::connect(("127.0.0.1", port))).await {
+        queued.push(stream.expect("it is queued"));
+        assert!(queued.len() < 16, "the queue is never full");
+    }
+    (port, listener, queued)
+}
+
+/// A place where tokens are had.
+async fn tokens() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let Some(_) = Request::read(&mut stream).await else { continue };
+            let token = format!(r#"{{"access_token": "{SECRET}", "expires_in": 3600}}"#);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", token.len());
+            let _ = stream.write_all(format!("{head}{token}").as_bytes()).await;
+        }
+    });
+    port
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_never_answers_a_connection_has_taken_nothing() {
+    let (port, _listener, _queued) = silent_port().await;
+    let (stage, token_port) = (Stage::open().await, tokens().await);
+    let asked = KINDS.map(|kind| {
+        // More than have connections at a time, as when a campaign runs.
+        let server = stage.server(kind, &Spot { timeout: "2s", batch: (kind == "plugin").then_some(3), token_port, ..Spot::at(port) });
+        async move {
+            let begin = std::time::Instant::now();
+            let (first, second) = tokio::join!(deliver(&server, 3), deliver(&server, 3));
+            (kind, begin.elapsed(), first.into_values().chain(second.into_values()).collect::<Vec<_>>())
+        }
+    });
+    for (kind, took, outcomes) in join_all(asked).await {
+        let is_timeout = |outcome: &Outcome| matches!(outcome, Outcome::ServerFailed(failure) if failure.reason == Reason::TimedOut);
+        assert!(outcomes.iter().all(is_timeout), "{kind}: {outcomes:?}");
+        // The second waits for the first one's connection.
+        assert!(took >= Duration::from_secs(4) && took < Duration::from_secs(20), "{kind}: {took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_never_greets_by_tls_has_taken_nothing() {
+    // The kernel takes the connections, and nobody reads them.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (stage, token_port) = (Stage::open().await, tokens().await);
+    let asked = KINDS.map(|kind| {
+        let server = stage.server(kind, &Spot { scheme: "https", timeout: "1s", token_port, ..Spot::at(port) });
+        async move { (kind, deliver(&server, 1).await) }
+    });
+    for (kind, outcomes) in join_all(asked).await {
+        nothing_was_taken(kind, outcomes.into_values());
+    }
 }

@@ -3,12 +3,15 @@
 //! The same tables are printed in docs/providers.md.
 
 mod batches;
+mod groups;
+mod judge;
 mod matrix;
+mod wire;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use mailfleet::{
-    providers::{Context, Failure, Outcome, Outgoing, Provider as _, ProviderSpec, RunLabel, Server},
+    providers::{Context, Failure, Outcome, Outgoing, Provider as _, ProviderSpec, RunLabel, Server, http::Clients},
     resources::secret::SecretValue,
 };
 use serde::Deserialize;
@@ -184,28 +187,50 @@ fn failure_of(row: &Row, failure: &Failure) -> Vec<String> {
     wrong
 }
 
-/// A server of a type at a port on loopback.
-fn provider_of(kind: &str, fields: &BTreeMap<String, Value>, port: u16, timeout: &str) -> Arc<dyn Server> {
+/// Where a server is, and how patient Mailfleet is with it.
+struct Spot<'a> {
+    /// `http`, or `https`.
+    scheme: &'a str,
+    port: u16,
+    /// The path below which its API is.
+    path: String,
+    /// Where tokens are had, for those who need one.
+    token_port: u16,
+    timeout: &'a str,
+    /// Messages that share a call, where that is one unless it is said.
+    batch: Option<u64>,
+}
+
+impl Spot<'_> {
+    /// At a port of this machine.
+    fn at(port: u16) -> Self {
+        Self { scheme: "http", port, path: String::new(), token_port: port, timeout: "60s", batch: None }
+    }
+}
+
+/// A server of a type on loopback.
+fn provider_of(kind: &str, fields: &BTreeMap<String, Value>, spot: &Spot<'_>, http: Clients) -> Arc<dyn Server> {
     let mut spec = serde_json::Map::new();
     spec.extend(fields.clone());
     let address = if kind == "plugin" { "url" } else { "endpoint" };
-    spec.insert(address.to_owned(), format!("http://127.0.0.1:{port}").into());
+    spec.insert(address.to_owned(), format!("{}://127.0.0.1:{}{}", spot.scheme, spot.port, spot.path).into());
     if kind == "gmail" {
-        spec.insert("tokenUrl".to_owned(), format!("http://127.0.0.1:{port}/token").into());
+        spec.insert("tokenUrl".to_owned(), format!("http://127.0.0.1:{}{}/token", spot.token_port, spot.path).into());
     }
+    spec.extend(spot.batch.map(|batch| ("batchSize".to_owned(), batch.into())));
     spec.entry("secretRef").or_insert_with(|| serde_json::json!({"name": "key"}));
-    spec.entry("timeout").or_insert_with(|| timeout.into());
+    spec.entry("timeout").or_insert_with(|| spot.timeout.into());
     let mut object = serde_json::Map::new();
     object.insert(kind.to_owned(), spec.into());
     let provider: ProviderSpec = serde_json::from_value(object.into()).expect("a spec");
     let secrets = provider.secrets().into_iter().map(|needed| (needed.key, SecretValue::new(SECRET))).collect();
-    let context = Context { secrets, connect_timeout: Duration::from_secs(5), ..Context::new("shop/server") };
+    let context = Context { secrets, http, connect_timeout: Duration::from_secs(5), ..Context::new("shop/server") };
     provider.build(context).unwrap_or_else(|failure| panic!("{kind}: {failure}"))
 }
 
-async fn play(kind: &str, table: &Table, row: &Row, is_probe: bool) -> Vec<String> {
+async fn play(kind: &str, table: &Table, row: &Row, is_probe: bool, http: Clients) -> Vec<String> {
     let port = serve(row.clone()).await;
-    let server = provider_of(kind, &table.spec, port, "60s");
+    let server = provider_of(kind, &table.spec, &Spot::at(port), http);
     if is_probe {
         return match server.probe().await {
             Some(Ok(_)) if row.outcome == "Good" => Vec::new(),
@@ -239,6 +264,7 @@ async fn play(kind: &str, table: &Table, row: &Row, is_probe: bool) -> Vec<Strin
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_of_every_vendor_means_what_the_table_says() {
     let mut wrong = Vec::new();
+    let http = Clients::default();
     for (kind, table) in tables() {
         let rows = table.deliver.iter().map(|row| (row, false)).chain(table.probe.iter().map(|row| (row, true)));
         let refusals = table.deliver.iter().chain(&table.probe).filter(|row| !matches!(row.outcome.as_str(), "Accepted" | "Good")).count();
@@ -246,7 +272,7 @@ async fn every_answer_of_every_vendor_means_what_the_table_says() {
         let mut count = 0;
         for (row, is_probe) in rows {
             count += 1;
-            let found = play(&kind, &table, row, is_probe).await;
+            let found = play(&kind, &table, row, is_probe, http.clone()).await;
             let what = if is_probe { "probe" } else { "deliver" };
             wrong.extend(
                 found

@@ -1,15 +1,23 @@
 """HTTP servers on loopback that tests play themselves."""
 
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Whoever asked may be gone, killed by a test; any other fault is told."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Loopback:
     """An HTTP server on a port of its own, while a `with` lasts."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]):
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server = _Server(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         self.base = f"http://127.0.0.1:{self.port}"
@@ -37,7 +45,10 @@ class JsonServer(Loopback):
                 pass
 
             def answer(self):
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                length = int(self.headers.get("content-length") or 0)
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    raise ConnectionResetError("half a request")
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status, value = json_server.handle(self.command, self.path, headers, body)
                 text = b"" if value is None else json.dumps(value).encode()

@@ -33,6 +33,11 @@ def bare(address: str) -> str:
     return address.rsplit("<", 1)[-1].rstrip(">")
 
 
+def name_of(to: str) -> str:
+    """What a vendor calls the message to an address. SendGrid has one name for a call: that of its first."""
+    return f"id-{to}"
+
+
 # Each: how the key comes, the answer to the probe, and who is mailed by a request with the answer to it.
 def _sendgrid(path, headers, body):
     if path == "/v3/scopes":
@@ -44,20 +49,22 @@ def _sendgrid(path, headers, body):
 def _mailgun(path, headers, body):
     if path.startswith("/v4/domains/"):
         return 200, {"domain": {"name": path.rsplit("/", 1)[-1], "state": "active"}}, []
-    return 200, {"id": "<1@mg>", "message": "Queued. Thank you."}, [to.decode() for to in form_fields(headers, body)["to"]]
+    to = [one.decode() for one in form_fields(headers, body)["to"]]
+    return 200, {"id": name_of(to[0]), "message": "Queued. Thank you."}, to
 
 
 def _sparkpost(path, headers, body):
     if path.startswith("/api/v1/account"):
         return 200, {"results": {"status": "active"}}, []
     to = [one["address"]["email"] for one in json.loads(body)["recipients"]]
-    return 200, {"results": {"total_rejected_recipients": 0, "total_accepted_recipients": len(to), "id": "1"}}, to
+    return 200, {"results": {"total_rejected_recipients": 0, "total_accepted_recipients": len(to), "id": name_of(to[0])}}, to
 
 
 def _elastic_email(path, headers, body):
     if path == "/v4/domains":
         return 200, [], []
-    return 200, {"TransactionID": "t", "MessageID": "m"}, [bare(to) for to in json.loads(body)["Recipients"]["To"]]
+    to = [bare(one) for one in json.loads(body)["Recipients"]["To"]]
+    return 200, {"TransactionID": "t", "MessageID": name_of(to[0])}, to
 
 
 def _postmark(path, headers, body):
@@ -65,7 +72,7 @@ def _postmark(path, headers, body):
         return 200, {"ID": 1, "Name": "Shop", "DeliveryType": "Live"}, []
     messages = json.loads(body)
     to = [bare(one["To"]) for one in (messages if isinstance(messages, list) else [messages])]
-    answers = [{"To": one, "MessageID": f"id-{one}", "ErrorCode": 0, "Message": "OK"} for one in to]
+    answers = [{"To": one, "MessageID": name_of(one), "ErrorCode": 0, "Message": "OK"} for one in to]
     return 200, answers if isinstance(messages, list) else answers[0], to
 
 
@@ -73,20 +80,23 @@ def _ses(path, headers, body):
     if path == "/v2/email/account":
         quota = {"Max24HourSend": 50_000.0, "MaxSendRate": 5_000.0, "SentLast24Hours": 0.0}
         return 200, {"SendingEnabled": True, "ProductionAccessEnabled": True, "EnforcementStatus": "HEALTHY", "SendQuota": quota}, []
-    return 200, {"MessageId": "1"}, json.loads(body)["Destination"]["ToAddresses"]
+    to = json.loads(body)["Destination"]["ToAddresses"]
+    return 200, {"MessageId": name_of(to[0])}, to
 
 
 def _gmail(path, headers, body):
     if path.startswith("/gmail/v1/users/me/profile"):
         return 200, {"emailAddress": "ann@shop.example"}, []
-    return 200, {"id": "1", "threadId": "1"}, [bare(email.message_from_bytes(body)["To"])]
+    to = bare(email.message_from_bytes(body)["To"])
+    return 200, {"id": name_of(to), "threadId": "1"}, [to]
 
 
 def _plugin(path, headers, body):
     if path == "/probe":
         return 200, {"ready": True}, []
     messages = json.loads(body)["messages"]
-    return 200, {"outcomes": [{"id": one["id"], "outcome": "accepted"} for one in messages]}, [one["recipient"] for one in messages]
+    outcomes = [{"id": one["id"], "outcome": "accepted", "reply": name_of(one["recipient"])} for one in messages]
+    return 200, {"outcomes": outcomes}, [one["recipient"] for one in messages]
 
 
 def _brevo(path, headers, body):
@@ -95,7 +105,7 @@ def _brevo(path, headers, body):
     message = json.loads(body)
     versions = message.get("messageVersions") or [message]
     to = [one["email"] for version in versions for one in version["to"]]
-    ids = [f"<{one}>" for one in to]
+    ids = [name_of(one) for one in to]
     return 201, {"messageIds": ids} if len(ids) > 1 else {"messageId": ids[0]}, to
 
 
@@ -133,11 +143,12 @@ class Vendor(JsonServer):
         # Called with each request before it is answered.
         self.watch = None
         self.lock = threading.Lock()
+        self.call = threading.local()
         super().__init__()
 
     def fields(self, status: int) -> dict[str, str]:
         """SendGrid says a message's name in a header."""
-        return {"X-Message-Id": "id-1"} if status == 202 else {}
+        return {"X-Message-Id": name_of(self.call.to[0])} if status == 202 else {}
 
     def handle(self, method: str, path: str, headers: dict, body: bytes) -> tuple[int, object]:
         """Checks the key, takes what is sent, and answers."""
@@ -154,8 +165,17 @@ class Vendor(JsonServer):
                 self.refused += 1
                 return 401, refusal
             status, value, to = answers(path, headers, body)
-            self.taken.update(to)
+            self.call.to = to
+            self.took(to)
             return status, value
+
+    def took(self, to: list[str]):
+        """Called before the answer, for one request at a time, with whom it mails."""
+        self.taken.update(to)
+
+    def names(self, to: list[str]) -> list[str]:
+        """What the messages of a call are called."""
+        return [name_of(to[0] if self.kind == "sendgrid" else one) for one in to]
 
     def spec(self, **more) -> dict:
         """The provider of a SendingServer that speaks to it."""
