@@ -17,6 +17,8 @@ class Sink:
         self.binary, self.folder, self.name, self.options = binary, folder, name, options
         self.log = folder / f"{name}.log" if log else None
         self.port, self.control_port = free_port(), free_port()
+        # A line that leads here, and ends with it.
+        self.line = None
         self.process = None
         self.start()
 
@@ -68,6 +70,8 @@ class Sink:
 
     def stop(self):
         self.process.stop()
+        if self.line:
+            self.line.stop()
 
     def __enter__(self):
         return self
