@@ -27,6 +27,8 @@ MESSAGE_BYTES = 5_000
 
 # What is promised, and printed beside what was measured.
 RATE_MIN, CPU_MAX = 1.0, 1.5
+# To smtp-sinks, which do not offer CHUNKING: a message for each connection, as smtp-source sends them (it neither renders nor fsyncs).
+SINKS_RATE_MIN, SINKS_CPU_MAX = 0.9, 1.3
 CHUNKING_MIN, PIPELINING_MIN = 30.0, 3.0
 
 
@@ -119,8 +121,9 @@ def throughput(place: Path, program: Path, messages: int, rounds: int) -> list[R
     """The first table."""
     with contextlib.ExitStack() as stack:
         fast = stack.enter_context(Sink(program, place, "fast", log=False))
+        piped = stack.enter_context(Sink(program, place, "piped", "--no-chunking", log=False))
         judges = [stack.enter_context(SmtpSink(place)) for _ in range(2)] if SmtpSink.available else []
-        targets = [("the fast sink", [fast.port])] + ([("two smtp-sinks", [judge.port for judge in judges])] if judges else [])
+        targets = [("the fast sink", [fast.port]), ("the same, no CHUNKING", [piped.port])] + ([("two smtp-sinks", [judge.port for judge in judges])] if judges else [])
         rows = []
         for target, ports in targets:
             if SmtpSink.available:
@@ -211,14 +214,14 @@ def main():
         [row.name, row.target, f"{row.rate():,.0f}", f"{min(row.rates):,.0f}", f"{max(row.rates):,.0f}", f"{row.cpu_per_1000():.4f}"] for row in rows
     ]))  # fmt: skip
     judged = []
-    references = [row for row in rows if row.name.startswith("smtp-source") and row.target == "the fast sink"]
-    if references:
-        reference = max(references, key=Row.rate)
+    for target, least, most in (("the fast sink", RATE_MIN, CPU_MAX), ("two smtp-sinks", SINKS_RATE_MIN, SINKS_CPU_MAX)):
+        references = [row for row in rows if row.name.startswith("smtp-source") and row.target == target]
+        reference = max(references, key=Row.rate, default=None)
         for row in rows:
-            if row.name.startswith("mailfleet") and row.target == "the fast sink":
+            if reference and row.name.startswith("mailfleet") and row.target == target:
                 rate, cpu = row.rate() / reference.rate(), row.cpu_per_1000() / reference.cpu_per_1000()
-                judged.append([f"{row.name}: rate of {reference.name}", f"{rate:.2f}", f">= {RATE_MIN}", verdict(rate >= RATE_MIN)])
-                judged.append([f"{row.name}: CPU of {reference.name}", f"{cpu:.2f}", f"<= {CPU_MAX}", verdict(cpu <= CPU_MAX)])
+                judged.append([f"{row.name} to {target}: rate of {reference.name}", f"{rate:.2f}", f">= {least}", verdict(rate >= least)])
+                judged.append([f"{row.name} to {target}: CPU of {reference.name}", f"{cpu:.2f}", f"<= {most}", verdict(cpu <= most)])
     print("\n20 ms of round trip, one connection\n")
     plain = late[-1].rate()
     print(table(["the server offers", "messages/s", "times the last"], [[row.name, f"{row.rate():,.1f}", f"{row.rate() / plain:.1f}"] for row in late]))

@@ -118,7 +118,8 @@ impl Scheduler {
         let size = lane.window_size(self.commit_time, share);
         let free = size.saturating_sub(lane.in_flight);
         let in_calls = lane.calls.room(carriage, connections);
-        lane.connections.look(in_calls == 0, now_ms);
+        // Busy once this plan is made: there is a message for every place, and nothing else that bounds them.
+        lane.connections.look(lane.turns.len() >= in_calls && free >= in_calls, now_ms);
         let mut wanted = free.min(in_calls);
         if carriage.is_windowed {
             wanted = wanted.min(*room);
