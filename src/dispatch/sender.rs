@@ -32,7 +32,7 @@ use crate::{
         AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunCounts, RunId,
         RunKey, RunRecord, ServerId, UnknownPolicy,
     },
-    providers::{Along, Delivered, Failure, Gate, Outgoing, Server},
+    providers::{Along, BoxFuture, Delivered, Failure, Gate, Outgoing, Server},
     resources::{
         Key, Rate, Reason,
         campaign::{RecipientCounts, WhenOutcomeIsUnknown},
@@ -192,6 +192,17 @@ struct Sending {
 }
 
 type CommitResult = (Planned, Result<CommitReceipt, LedgerError>);
+/// A commit under way. It is awaited where its result is needed: each thread and channel in between would be a part of the time in
+/// which connections wait for their next message.
+type Committing = BoxFuture<'static, CommitResult>;
+
+/// The result of the commit under way; never where there is none.
+async fn result_of(committing: &mut Option<Committing>) -> CommitResult {
+    match committing {
+        Some(commit) => commit.await,
+        None => std::future::pending().await,
+    }
+}
 
 impl Sending {
     fn new(
@@ -238,13 +249,13 @@ impl Sending {
     }
 
     async fn run(mut self, mut routing: watch::Receiver<Arc<Routing>>, mut stopped: oneshot::Receiver<()>) {
-        let (commit_sender, mut commits) = mpsc::channel::<CommitResult>(1);
+        let mut committing: Option<Committing> = None;
         let mut stopping = false;
         loop {
             let now_ms = self.clock.now_ms();
             for action in self.scheduler.step(now_ms) {
                 match action {
-                    Action::Commit(planned) => self.commit(planned, now_ms, commit_sender.clone()).await,
+                    Action::Commit(planned) => committing = Some(self.commit(planned, now_ms).await),
                     action => self.act(action),
                 }
             }
@@ -257,7 +268,10 @@ impl Sending {
             let sleep = Duration::from_millis(u64::try_from(wake).unwrap_or(1));
             tokio::select! {
                 biased;
-                Some((planned, result)) = commits.recv() => self.committed(planned, result),
+                (planned, result) = result_of(&mut committing) => {
+                    committing = None;
+                    self.committed(planned, result);
+                }
                 Some(delivered) = self.outcome_receiver.recv() => {
                     let now_ms = self.clock.now_ms();
                     self.scheduler.outcome(delivered, now_ms);

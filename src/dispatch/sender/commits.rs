@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    Changes, Claim, Commit, CommitReceipt, CommitResult, CountChanges, Ended, Guard, LedgerError, OutcomeRecord, Planned, RunId, Sending,
-    USAGE_MINUTES, mpsc,
+    Changes, Claim, Commit, CommitReceipt, Committing, CountChanges, Ended, Guard, LedgerError, OutcomeRecord, Planned, RunId, Sending,
+    USAGE_MINUTES,
 };
 
 impl Sending {
-    pub(super) async fn commit(&mut self, planned: Planned, now_ms: i64, done: mpsc::Sender<CommitResult>) {
+    pub(super) async fn commit(&mut self, planned: Planned, now_ms: i64) -> Committing {
         let lanes = planned.claims.iter().map(|claim| claim.lane).chain(planned.bars.iter().map(|(_, lane, _)| *lane));
         for lane in lanes.collect::<std::collections::BTreeSet<_>>() {
             if let Err(error) = self.know_server(lane).await {
-                let _ = done.send((planned, Err(error))).await;
-                return;
+                return Box::pin(std::future::ready((planned, Err(error))));
             }
         }
         let mut commit = Commit {
@@ -46,10 +45,7 @@ impl Sending {
             commit.claims.push(Claim { run_id, seq: claim.message.seq, recipient, attempt: claim.message.attempt, server, usage_keys });
         }
         let ledger = self.ledger.clone();
-        tokio::spawn(async move {
-            let result = ledger.commit(commit).await;
-            let _ = done.send((planned, result)).await;
-        });
+        Box::pin(async move { (planned, ledger.commit(commit).await) })
     }
 
     /// The number of a server in the ledger is known from here on.
