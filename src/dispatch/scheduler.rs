@@ -7,8 +7,10 @@
 //! Campaigns and servers have numbers that are never used again in a process, so that a late answer finds nobody else.
 
 mod commits;
+mod feeding;
 mod held;
 mod outcomes;
+mod placing;
 mod routing;
 mod session;
 
@@ -225,226 +227,6 @@ impl Scheduler {
         }
     }
 
-    // ── what the control plane wants ──
-
-    /// The run was found or begun in the ledger.
-    pub fn opened(&mut self, index: usize, opened: Opened, now_ms: i64) {
-        let lanes = &self.lane_index;
-        let lane_of = |name: &str| name.split_once('/').and_then(|(namespace, name)| lanes.get(&Key::new(namespace, name)).copied());
-        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        campaign.open(opened, lane_of);
-        self.judge_held_anew(index, now_ms);
-        self.stop_if_barred(index, now_ms);
-        self.fit_campaigns(now_ms);
-        self.resume_after_edit(index);
-        self.resume_if_asked(index);
-        self.feed(index);
-    }
-
-    fn feed(&mut self, index: usize) {
-        if self.stopping {
-            return;
-        }
-        if let Some(campaign) = self.campaigns.get_mut(&index)
-            && campaign.phase == Phase::Resting
-            && !campaign.order.hold
-            && campaign.trouble.is_none()
-            && !campaign.retired
-            && !campaign.is_resuming
-        {
-            campaign.phase = Phase::Feeding;
-            campaign.feeding += 1;
-            campaign.audience_done = false;
-            campaign.requested = 0;
-            campaign.preparing = 0;
-            // What was fetched and not sent was given back, and may be due already.
-            campaign.next_due_ms = (campaign.counts.deferred > 0).then_some(0);
-            self.want_feeder(index);
-        }
-    }
-
-    /// The feeder runs and can be asked.
-    pub fn feeder_started(&mut self, index: usize) {
-        if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.has_feeder = campaign.phase == Phase::Feeding;
-        }
-    }
-
-    fn unfeed(&mut self, index: usize) {
-        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        if campaign.phase != Phase::Feeding {
-            return;
-        }
-        campaign.phase = Phase::Resting;
-        campaign.feeding += 1;
-        campaign.waiting = 0;
-        campaign.has_feeder = false;
-        campaign.is_seeking = false;
-        let fetching = std::mem::take(&mut campaign.fetching);
-        drop(self.unplaced.drain(Some(index)));
-        for lane in self.lanes.values_mut() {
-            drop(lane.turns.drain(Some(index)));
-        }
-        self.releasing += 1 + usize::from(fetching);
-        self.actions.push(Action::Unfeed(index));
-    }
-
-    /// A trouble stops the campaign, or makes it wait.
-    fn stop_for(&mut self, index: usize, trouble: Trouble, now_ms: i64) {
-        if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.try_again_ms = trouble.transient.then_some(now_ms + trouble.try_again_ms.unwrap_or(TRY_AGAIN_MS));
-            campaign.trouble = Some(trouble);
-        }
-        self.unfeed(index);
-    }
-
-    // ── what the feeder brings ──
-
-    /// Whether an event of a feeder is of the one that runs now.
-    #[must_use]
-    pub fn is_current(&self, index: usize, feeding: u64) -> bool {
-        self.campaign(index).is_some_and(|campaign| campaign.feeding == feeding && campaign.phase == Phase::Feeding)
-    }
-
-    /// Rendered messages; `requested` of them had been asked for with [`Action::More`], `due` deferred ones were handled.
-    pub fn prepared(&mut self, index: usize, messages: Vec<Prepared>, requested: usize, due: usize, now_ms: i64) {
-        if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.requested = campaign.requested.saturating_sub(requested);
-            campaign.preparing = campaign.preparing.saturating_sub(due);
-            campaign.waiting += messages.len();
-        }
-        self.look_at_limits(now_ms);
-        for message in messages {
-            self.place(index, message, now_ms);
-        }
-    }
-
-    /// A recipient whose template failed.
-    pub fn render_failed(&mut self, index: usize, failed: RenderFailure, now_ms: i64) {
-        let RenderFailure { seq, was_deferred, recipient, message } = failed;
-        let mut trouble = None;
-        if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.unsettled += 1;
-            // A claim of an earlier process may have been mailed, whatever its template does now.
-            if seq.is_none() || was_deferred {
-                campaign.render_failures += 1;
-            }
-            let max = campaign.order.max_render_errors;
-            if campaign.counts.render_failed + campaign.render_failures > max && campaign.trouble.is_none() {
-                trouble = Some(Trouble::lasting(
-                    Reason::TooManyRenderErrors,
-                    format!(
-                        "The templates of more than {max} recipients failed; the last: {message}. Fix the template or the data, or raise content.maxRenderErrors; the rest is then mailed."
-                    ),
-                ));
-            }
-        }
-        let ended = Ended { campaign: index, seq, recipient, lane: None, is_of_claim: false, end: End::RenderFailed, reply: Some(message) };
-        self.note_ended(ended, now_ms);
-        if let Some(trouble) = trouble {
-            self.stop_for(index, trouble, now_ms);
-        }
-    }
-
-    /// A deferred recipient is gone from the audience.
-    pub fn withdrawn(&mut self, index: usize, seq: u64, recipient: Arc<str>, now_ms: i64) {
-        if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.unsettled += 1;
-        }
-        let ended = Ended { campaign: index, seq: Some(seq), recipient, lane: None, is_of_claim: false, end: End::Withdrawn, reply: None };
-        self.note_ended(ended, now_ms);
-    }
-
-    /// The audience cannot be read on.
-    pub fn feeder_failed(&mut self, index: usize, trouble: Trouble, now_ms: i64) {
-        self.stop_for(index, trouble, now_ms);
-    }
-
-    /// The audience that could not be read by this feeder is another one now.
-    pub fn audience_touched(&mut self, index: usize, feeding: u64) {
-        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeding == feeding) else { return };
-        let is_of_audience = |trouble: &Trouble| matches!(trouble.reason, Reason::AudienceUnreadable | Reason::FileNotFound);
-        if campaign.trouble.as_ref().is_some_and(is_of_audience) {
-            campaign.trouble = None;
-            self.feed(index);
-        }
-    }
-
-    /// Whether a message that was claimed first at `since_ms` is to be given up at this time (RFC 5321, 4.5.4.1).
-    pub(super) fn is_overdue(&self, index: usize, since_ms: i64, at_ms: i64) -> bool {
-        self.campaign(index).is_some_and(|campaign| at_ms - since_ms > campaign.order.retry.deadline.as_millis())
-    }
-
-    /// Puts a message into the queue of a server.
-    fn place(&mut self, index: usize, message: Prepared, now_ms: i64) {
-        if message.seq.is_some() && message.since_ms.is_some_and(|since| self.is_overdue(index, since, now_ms)) {
-            return self.expire(index, message, now_ms);
-        }
-        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        if let Some(lane) = campaign.lane_on_trial(&message) {
-            let namespace = campaign.namespace.clone();
-            if let Some(lane) = self.lanes.get_mut(&lane).filter(|lane| lane.is_eligible()) {
-                lane.turns.push_front(&namespace, index, message);
-                return;
-            }
-        }
-        let lanes = &self.lanes;
-        match campaign.pick(&message, |lane| lanes.get(&lane).is_some_and(|lane| lane.headroom > 0)) {
-            Pick::Server(lane) => {
-                if let Some(lane) = self.lanes.get_mut(&lane) {
-                    lane.headroom = lane.headroom.saturating_sub(u64::from(lane.headroom != u64::MAX));
-                    lane.turns.push(&campaign.namespace, index, message);
-                }
-            }
-            Pick::Waits => self.unplaced.push(&campaign.namespace, index, message),
-            Pick::Nobody => self.put_back(index, message, now_ms),
-        }
-    }
-
-    fn look_at_limits(&mut self, now_ms: i64) {
-        self.lanes.values_mut().for_each(|lane| lane.look_at_limits(now_ms));
-    }
-
-    /// Places what waits where there is room now: by turns of namespaces, then of campaigns.
-    pub(super) fn place_waiting(&mut self, now_ms: i64) {
-        if self.unplaced.is_empty() {
-            return;
-        }
-        self.look_at_limits(now_ms);
-        loop {
-            let (lanes, campaigns) = (&self.lanes, &self.campaigns);
-            let has_room = |lane: &LaneRef| lanes.get(&lane.id).is_some_and(|lane| lane.headroom > 0);
-            let is_strict = |campaign: &CampaignRun| campaign.order.weighting == Weighting::Strict;
-            let found = self.unplaced.pop(
-                |campaign| {
-                    campaigns
-                        .get(&campaign)
-                        .is_some_and(|campaign| campaign.eligible.servers().iter().any(|(lane, _)| is_strict(campaign) || has_room(lane)))
-                },
-                |campaign, message| {
-                    campaigns.get(&campaign).is_some_and(|campaign| {
-                        let open = || campaign.eligible.servers().iter().filter(|(lane, _)| !message.refusals.names(&lane.name));
-                        message.refusals.is_empty()
-                            || open().next().is_none()
-                            || open().any(|(lane, _)| is_strict(campaign) || has_room(lane))
-                    })
-                },
-            );
-            let Some((index, message)) = found else { return };
-            self.place(index, message, now_ms);
-        }
-    }
-
-    /// A message that nobody could be made to take in time is given up.
-    fn expire(&mut self, index: usize, message: Prepared, now_ms: i64) {
-        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        campaign.waiting = campaign.waiting.saturating_sub(1);
-        campaign.unsettled += 1;
-        let (seq, recipient) = (message.seq, message.recipient);
-        let ended = Ended { campaign: index, seq, recipient, lane: None, is_of_claim: false, end: End::Expired, reply: None };
-        self.note_ended(ended, now_ms);
-    }
-
     fn note_ended(&mut self, ended: Ended, now_ms: i64) {
         if self.pending.is_empty() {
             self.pending_since_ms = now_ms;
@@ -471,18 +253,6 @@ impl Scheduler {
             if let Some(campaign) = self.campaigns.get_mut(index) {
                 campaign.counts.resent = campaign.counts.resent.saturating_add_signed(*by);
             }
-        }
-    }
-
-    /// Deferred messages were fetched (`count` of them are being prepared); `next_due_ms` is when the next one is due.
-    pub fn due_fetched(&mut self, index: usize, count: usize, next_due_ms: Option<i64>) {
-        if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.fetching = false;
-            campaign.preparing += count;
-            campaign.next_due_ms = match (campaign.next_due_ms, next_due_ms) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
         }
     }
 
@@ -558,34 +328,6 @@ impl Scheduler {
             self.seek(index, lane, domain, now_ms);
         }
         self.request_more(index, now_ms);
-    }
-
-    /// Asks the feeder for what may be sent, and closes a run of which nothing is left.
-    fn request_more(&mut self, index: usize, now_ms: i64) {
-        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.phase == Phase::Feeding) else { return };
-        let can_send = !campaign.eligible.is_empty();
-        let held = campaign.waiting + campaign.requested;
-        let is_due = campaign.next_due_ms.is_some_and(|due| due <= now_ms);
-        // However many are due: no more in memory than the audience may have there.
-        if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && campaign.waiting <= WAITING_MAX {
-            campaign.fetching = true;
-            campaign.next_due_ms = None;
-            self.actions.push(Action::FetchDue(index));
-        }
-        if can_send && !campaign.audience_done && held <= WAITING_MAX / 2 {
-            let more = WAITING_MAX - held;
-            campaign.requested += more;
-            self.actions.push(Action::More(index, more));
-        }
-        if campaign.is_drained() && !campaign.closing {
-            // What is held and may go nowhere else waits for a person.
-            if self.settle_held(index, now_ms) {
-                return;
-            }
-            let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-            campaign.closing = true;
-            self.actions.push(Action::Close(index));
-        }
     }
 
     /// When [`Self::step`] should be called again, if nothing else happens.

@@ -69,6 +69,8 @@ pub struct Passage<'a> {
     begun: u32,
     /// Messages that the connection has taken, in all passages.
     pub taken: u32,
+    /// When something was last gathered.
+    now: Option<Instant>,
     /// When to ask the gate again.
     gate_opens_at: Option<Instant>,
     /// The connection is used up, and took so many messages before it was.
@@ -97,6 +99,7 @@ impl<'a> Passage<'a> {
             has_refused: line.has_refused,
             begun: line.messages,
             taken: line.taken,
+            now: None,
             gate_opens_at: None,
             used_up_at: None,
         }
@@ -160,7 +163,8 @@ impl<'a> Passage<'a> {
     }
 
     /// Gathers what can be written now; whether there was anything.
-    pub fn gather(&mut self, line: &mut Line) -> bool {
+    pub fn gather(&mut self, line: &mut Line, now: Instant) -> bool {
+        self.now = Some(now);
         let mut has_gathered = false;
         while line.out.len() < OUT_BYTES_MAX && self.gather_one(line) {
             has_gathered = true;
@@ -285,7 +289,8 @@ impl<'a> Passage<'a> {
     fn may_pass(&mut self) -> bool {
         self.gate_opens_at = None;
         let Some(gate) = &self.batch.gate else { return true };
-        match gate.try_pass(1, Instant::now()) {
+        let Some(now) = self.now else { return false };
+        match gate.try_pass(1, now) {
             Ok(pass) => {
                 if let Some(flying) = self.batch.flying.back_mut() {
                     flying.pass = Some(pass);

@@ -202,7 +202,7 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
                 return Poll::Ready(Ok(()));
             }
             if write_broken.is_none() {
-                let gathered = passage.gather(line);
+                let gathered = passage.gather(line, now);
                 let before = line.written;
                 match line.poll_write_out(cx) {
                     Poll::Ready(Ok(())) => has_moved |= gathered,

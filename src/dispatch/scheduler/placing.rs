@@ -1,0 +1,80 @@
+//! Which server a message waits for: picked among those whose limits have room, and again when that changes.
+
+use super::{CampaignRun, End, Ended, LaneRef, Pick, Prepared, Scheduler, Weighting};
+
+impl Scheduler {
+    /// Whether a message that was claimed first at `since_ms` is to be given up at this time (RFC 5321, 4.5.4.1).
+    pub(super) fn is_overdue(&self, index: usize, since_ms: i64, at_ms: i64) -> bool {
+        self.campaign(index).is_some_and(|campaign| at_ms - since_ms > campaign.order.retry.deadline.as_millis())
+    }
+
+    /// Puts a message into the queue of a server.
+    pub(super) fn place(&mut self, index: usize, message: Prepared, now_ms: i64) {
+        if message.seq.is_some() && message.since_ms.is_some_and(|since| self.is_overdue(index, since, now_ms)) {
+            return self.expire(index, message, now_ms);
+        }
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        if let Some(lane) = campaign.lane_on_trial(&message) {
+            let namespace = campaign.namespace.clone();
+            if let Some(lane) = self.lanes.get_mut(&lane).filter(|lane| lane.is_eligible()) {
+                lane.turns.push_front(&namespace, index, message);
+                return;
+            }
+        }
+        let lanes = &self.lanes;
+        match campaign.pick(&message, |lane| lanes.get(&lane).is_some_and(|lane| lane.headroom > 0)) {
+            Pick::Server(lane) => {
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.headroom = lane.headroom.saturating_sub(u64::from(lane.headroom != u64::MAX));
+                    lane.turns.push(&campaign.namespace, index, message);
+                }
+            }
+            Pick::Waits => self.unplaced.push(&campaign.namespace, index, message),
+            Pick::Nobody => self.put_back(index, message, now_ms),
+        }
+    }
+
+    pub(super) fn look_at_limits(&mut self, now_ms: i64) {
+        self.lanes.values_mut().for_each(|lane| lane.look_at_limits(now_ms));
+    }
+
+    /// Places what waits where there is room now: by turns of namespaces, then of campaigns.
+    pub(super) fn place_waiting(&mut self, now_ms: i64) {
+        if self.unplaced.is_empty() {
+            return;
+        }
+        self.look_at_limits(now_ms);
+        loop {
+            let (lanes, campaigns) = (&self.lanes, &self.campaigns);
+            let has_room = |lane: &LaneRef| lanes.get(&lane.id).is_some_and(|lane| lane.headroom > 0);
+            let is_strict = |campaign: &CampaignRun| campaign.order.weighting == Weighting::Strict;
+            let found = self.unplaced.pop(
+                |campaign| {
+                    campaigns
+                        .get(&campaign)
+                        .is_some_and(|campaign| campaign.eligible.servers().iter().any(|(lane, _)| is_strict(campaign) || has_room(lane)))
+                },
+                |campaign, message| {
+                    campaigns.get(&campaign).is_some_and(|campaign| {
+                        let open = || campaign.eligible.servers().iter().filter(|(lane, _)| !message.refusals.names(&lane.name));
+                        message.refusals.is_empty()
+                            || open().next().is_none()
+                            || open().any(|(lane, _)| is_strict(campaign) || has_room(lane))
+                    })
+                },
+            );
+            let Some((index, message)) = found else { return };
+            self.place(index, message, now_ms);
+        }
+    }
+
+    /// A message that nobody could be made to take in time is given up.
+    fn expire(&mut self, index: usize, message: Prepared, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        campaign.waiting = campaign.waiting.saturating_sub(1);
+        campaign.unsettled += 1;
+        let (seq, recipient) = (message.seq, message.recipient);
+        let ended = Ended { campaign: index, seq, recipient, lane: None, is_of_claim: false, end: End::Expired, reply: None };
+        self.note_ended(ended, now_ms);
+    }
+}
