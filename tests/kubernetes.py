@@ -36,6 +36,7 @@ def main():
             basics.unparsable,
             basics.same_names,
             basics.flapping_server,
+            basics.resumed_by_annotation,
             outages.leader_killed,
             outages.leader_paused,
             outages.api_server_away,

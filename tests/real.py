@@ -249,6 +249,56 @@ def unknown_users(place) -> str:
     return f"Postfix hung up {hung_up} times"
 
 
+SENDER = "news@news.example.com"
+# What a person who sets Postfix up may get wrong: its lines, and the lines that are right. All are told to whoever asks for a recipient.
+SETUPS = {
+    "the sender belongs to another login": (
+        f"smtpd_sender_restrictions = reject_sender_login_mismatch\nsmtpd_sender_login_maps = inline:{{{{{SENDER}=bob}}}}\n",
+        f"smtpd_sender_restrictions = reject_sender_login_mismatch\nsmtpd_sender_login_maps = inline:{{{{{SENDER}={USER}}}}}\n",
+    ),
+    "554 relay access denied": (
+        "mynetworks = 192.0.2.0/24\nsmtpd_recipient_restrictions =\nsmtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n",
+        "",
+    ),
+    "454 relay access denied": (
+        "mynetworks = 192.0.2.0/24\nsmtpd_recipient_restrictions =\nsmtpd_relay_restrictions = permit_mynetworks, defer_unauth_destination\n",
+        "",
+    ),
+    "HELO is not fully qualified": ("smtpd_helo_restrictions = reject_non_fqdn_helo_hostname\n", None),
+}
+
+
+def wrong_setup(place, how: str, reason: str, refusal: str) -> str:
+    """Nobody is given up for it, the campaign says what is wrong, and once it is mended and resumed everybody is mailed once."""
+    need(Postfix.available() or Dovecot.available())
+    home, fleet = place.new("postfix"), place.fleet("wrong-setup")
+    people = [fleets.address(number, "example.com" if number % 2 else "example.org") for number in range(40)]
+    wrong, right = SETUPS[how]
+    has_login = "login" in wrong
+    sasl = Dovecot(home, USER, PASSWORD) if has_login else None
+    with Postfix(home, certificate=place.good if has_login else None, sasl=sasl, extra=wrong) as postfix:
+        documents = [place.ca(), fleets.secret("login", username=USER, password=PASSWORD)] if has_login else []
+        smtp = starttls(auth={"secretRef": {"name": "login"}}) if has_login else {}
+        server = lambda helo: fleets.smtp_server("relay", postfix.port, {**smtp, "heloName": helo}, probe=QUICK_PROBE)  # noqa: E731
+        code, output = send(fleet, [*documents, server("mailer" if right is None else "mailer.example.com")], recipients=people)
+        require(code == 1, f"exit {code} instead of 1: {output[-600:]}")
+        ends = Counter(fleet.recipients("spring").values())
+        require(not ends.keys() - {"Held", "Deferred"} and ends.total() <= 10, f"somebody was given up, or many were tried: {dict(ends)}")
+        stalled = fleet.condition("Campaign", "spring", "Stalled")
+        # What is about the sender is about the campaign; the rest is about the server, which says it and is told by the campaign.
+        judged = stalled if reason == "SenderRefused" else fleet.condition("SendingServer", "relay", "Routed")
+        require(judged.get("reason") == reason and refusal in judged["message"], f"{judged}, and the campaign {stalled}")
+        require(refusal in stalled.get("message", ""), f"the campaign does not say it: {stalled}")
+        require(refusal in postfix.log() and not postfix.delivered(), "Postfix saw something else")
+        if right is not None:
+            postfix.reconfigure(right)
+        code, output = fleet.command("resume", "spring", "--state", fleet.state)
+        require(code == 0, f"resume: exit {code}: {output}")
+        require_sent(fleet, send(fleet, [*documents, server("mailer.example.com")], recipients=people), {"Accepted": len(people)})
+        require_delivered(postfix, people)
+    return f"{ends.total()} tried, {judged['reason']}; mended, all {len(people)} once"
+
+
 def oversized(place) -> str:
     """A message larger than the server's SIZE is not sent in vain."""
     need(Postfix.available())
@@ -461,6 +511,13 @@ def main():
     cases.run("421 to every recipient", busy, place)
     cases.run("421 in the greeting", busy_from_the_start, place)
     cases.run("550 for half of the recipients, these first", unknown_users, place)
+    for how, reason, refusal in (
+        ("the sender belongs to another login", "SenderRefused", "553 5.7.1"),
+        ("554 relay access denied", "RelayDenied", "554 5.7.1"),
+        ("454 relay access denied", "RelayDenied", "454 4.7.1"),
+        ("HELO is not fully qualified", "HeloRefused", "504 5.5.2"),
+    ):
+        cases.run(f"set-up: {how}", wrong_setup, place, how, reason, refusal)
     cases.run("larger than SIZE", oversized, place)
     cases.run("fewer connections than limits.connections", few_connections, place)
     cases.run("smtp-sink", to_smtp_sink, place)

@@ -45,7 +45,9 @@ impl Address {
             return Err(format!("the address is longer than {ADDRESS_MAX} bytes"));
         }
         if domain.bytes().any(|byte| byte.is_ascii_uppercase() || byte >= 0x80) {
-            return Ok(Self(format!("{local}@{}", domain.to_lowercase()).into()));
+            // Letter by letter, as UTS 46 does: a `Σ` at the end of a word is not the final sigma, which is another domain.
+            let domain: String = domain.chars().flat_map(char::to_lowercase).collect();
+            return Ok(Self(format!("{local}@{domain}").into()));
         }
         Ok(Self(text.into()))
     }
@@ -161,8 +163,8 @@ fn check_domain(domain: &str) -> Result<usize, String> {
     if domain.is_ascii() && domain.len() > DOMAIN_MAX {
         return Err(format!("the domain is longer than {DOMAIN_MAX} bytes"));
     }
-    if domain.starts_with('[') {
-        return Err("an IP address instead of a domain is not accepted".to_owned());
+    if domain.starts_with('[') || domain.parse::<std::net::Ipv4Addr>().is_ok() {
+        return Err("an address literal (an IP address after the `@`) is not supported: put a domain there".to_owned());
     }
     for label in domain.split('.') {
         if label.is_empty() {
@@ -201,7 +203,16 @@ fn check_label(label: &str) -> Result<(), String> {
     if label.starts_with('-') || label.ends_with('-') {
         return Err("a part of the domain starts or ends with a hyphen".to_owned());
     }
+    if label.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("xn--")) && !is_a_label(label) {
+        return Err("a part of the domain starts with `xn--` and encodes no name (RFC 5891): write the domain in its own script".to_owned());
+    }
     Ok(())
+}
+
+/// Whether what starts with `xn--` is the one encoding of a name that may be encoded (RFC 5891, 5.4).
+fn is_a_label(label: &str) -> bool {
+    let (name, decoded) = idna::domain_to_unicode(label);
+    decoded.is_ok() && !name.is_ascii() && idna::domain_to_ascii(&name).is_ok_and(|encoded| encoded.eq_ignore_ascii_case(label))
 }
 
 /// What all ways to write one person's address have in common: the key under which a person is mailed once.
@@ -209,23 +220,21 @@ fn check_label(label: &str) -> Result<(), String> {
 /// The local part is in Unicode's form NFC and in lower case, and unquoted where quoting is needless (RFC 5321, 4.1.2: a quoted
 /// string and its dot-string are equivalent); the domain is in A-labels (RFC 5891, 4), in lower case. Servers may tell local
 /// parts apart by case, and hardly any does (RFC 5321, 2.4): mail goes to the address as it was written.
+/// The key of a key is the key itself, also for what is no address.
 #[must_use]
 pub fn canonical(address: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase() && !matches!(byte, b'"' | b'\\');
     if address.bytes().all(is_plain) {
         return Cow::Borrowed(address);
     }
-    let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-    let nfc = ComposingNormalizerBorrowed::new_nfc();
-    let lower = nfc.normalize(local).to_lowercase();
-    let local = nfc.normalize(&unquoted(&lower)).into_owned();
-    let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase());
-    Cow::Owned(format!("{local}@{domain}"))
+    Cow::Owned(match address.rsplit_once('@') {
+        Some((local, domain)) => format!("{}@{}", canonical_local(local), canonical_domain(domain)),
+        None => canonical_local(address),
+    })
 }
 
-/// A quoted local part without needless quotes and backslashes.
-fn unquoted(local: &str) -> Cow<'_, str> {
-    let Some(quoted) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return Cow::Borrowed(local) };
+fn canonical_local(local: &str) -> String {
+    let Some(quoted) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return folded(local) };
     let mut content = String::with_capacity(quoted.len());
     let mut is_escaped = false;
     for character in quoted.chars() {
@@ -236,10 +245,30 @@ fn unquoted(local: &str) -> Cow<'_, str> {
             is_escaped = false;
         }
     }
+    // Before it is judged: both the length and what stands side by side are those of the key.
+    let content = folded(&content);
     if check_local(&content).is_ok() && !content.starts_with('"') {
-        return Cow::Owned(content);
+        return content;
     }
-    Cow::Owned(format!("\"{}\"", content.replace('\\', "\\\\").replace('"', "\\\"")))
+    format!("\"{}\"", content.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// In lower case and in NFC, which either alone may undo. Letter by letter, and with one small sigma: which of the two a word has
+/// depends on what follows, and its capital is the same.
+fn folded(text: &str) -> String {
+    let nfc = ComposingNormalizerBorrowed::new_nfc();
+    let lower: String =
+        nfc.normalize(text).chars().flat_map(char::to_lowercase).map(|letter| if letter == 'ς' { 'σ' } else { letter }).collect();
+    nfc.normalize(&lower).into_owned()
+}
+
+fn canonical_domain(domain: &str) -> String {
+    // A full-width `@` would divide the key elsewhere.
+    let to_ascii = |domain: &str| idna::domain_to_ascii(domain).ok().filter(|ascii| !ascii.contains('@'));
+    to_ascii(domain).unwrap_or_else(|| {
+        let lower = domain.to_lowercase();
+        to_ascii(&lower).unwrap_or(lower)
+    })
 }
 
 /// Outside ASCII: no spaces, no control characters and none of the marks which nobody sees.
@@ -263,46 +292,4 @@ fn refused(character: char) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_ways_to_write_a_person_have_one_key() {
-        for (key, ways) in [
-            (
-                "ann@xn--mnchen-3ya.example",
-                &["ann@münchen.example", "Ann@MÜNCHEN.example", "ann@mu\u{308}nchen.example", "ann@XN--MNCHEN-3YA.example"][..],
-            ),
-            ("ann@example.com", &["\"ann\"@example.com", "\"a\\n\\n\"@Example.COM", "ANN@example.com", "ann@ｅｘａｍｐｌｅ。com"]),
-            ("rené@example.com", &["rene\u{301}@example.com", "RENÉ@example.com", "\"rené\"@example.com"]),
-            ("\"a b\"@example.com", &["\"A b\"@example.com", "\"a\\ b\"@example.com"]),
-            ("\"a,\\\"b\"@example.com", &["\"a,\\\"b\"@EXAMPLE.com"]),
-        ] {
-            assert_eq!(canonical(key), key, "a key is its own key");
-            for way in ways {
-                assert_eq!(canonical(way), key, "{way}");
-            }
-        }
-        assert!(matches!(canonical("ann.b+c@example.com"), Cow::Borrowed(_)), "the usual one costs nothing");
-        assert_ne!(canonical("a.nn@example.com"), canonical("ann@example.com"));
-    }
-
-    #[test]
-    fn lengths_are_those_of_the_wire() {
-        let domain = |labels: usize, last: usize| format!("{}{}", format!("{}.", "d".repeat(63)).repeat(labels), "e".repeat(last));
-        for (address, is_good) in [
-            (format!("{}@{}", "a".repeat(64), domain(2, 61)), true),
-            (format!("{}@{}", "a".repeat(64), domain(2, 62)), false),
-            (format!("a@{}", domain(3, 60)), true),
-            (format!("a@{}", domain(3, 61)), false),
-            (format!("a@{}.com", "d".repeat(64)), false),
-            (format!("a@{}.com", "ü".repeat(50)), true),
-            (format!("a@{}.com", "ü".repeat(70)), false),
-            ("me@－lead.com".to_owned(), false),
-            ("me@lead－.com".to_owned(), false),
-            ("me@le－ad.com".to_owned(), true),
-        ] {
-            assert_eq!(Address::parse(&address).is_ok(), is_good, "{address}: {:?}", Address::parse(&address));
-        }
-    }
-}
+mod tests;

@@ -112,6 +112,13 @@ impl Table {
         while self.fields > wanted && self.ends[self.fields - 1] == self.ends[self.fields - 2] {
             self.fields -= 1;
         }
+        // Nor has a row to have what the header only divides and does not name.
+        let named = self.columns.names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+        if (named..wanted).contains(&self.fields) {
+            let length = self.length();
+            self.ends[self.fields..wanted].fill(length);
+            self.fields = wanted;
+        }
         if self.fields != wanted {
             let fields = if self.fields == 1 { "field" } else { "fields" };
             return Err(format!("the row has {} {fields} and the header has {wanted}", self.fields));

@@ -335,9 +335,26 @@ fn judge_servers(
             Some(false),
         ),
         Waiting::ForServer => {
-            let names =
-                decisions.iter().filter(|(_, server)| server.active).map(|(server, _)| &*server.name).collect::<Vec<_>>().join(", ");
-            let message = format!("Sending through {names} failed; it is tested now, and the campaign goes on when a test succeeds.");
+            let rests = |server: &ServerDecision| {
+                condition::find(&server.status.conditions, ConditionType::Routed).is_some_and(|c| c.reason == Reason::OutcomeUnknown)
+            };
+            let (resting, failed): (Vec<_>, Vec<_>) =
+                decisions.iter().filter(|(_, server)| server.active).partition(|(_, server)| rests(server));
+            let names = |of: &[&(&Key, &ServerDecision)]| of.iter().map(|(server, _)| &*server.name).collect::<Vec<_>>().join(", ");
+            let mut told = Vec::new();
+            if !failed.is_empty() {
+                told.push(format!(
+                    "Sending through {} failed; it is tested now, and the campaign goes on when a test succeeds.",
+                    names(&failed)
+                ));
+            }
+            if !resting.is_empty() {
+                told.push(format!(
+                    "What became of a message through {} is unknown; it rests, and one message alone is tried then.",
+                    names(&resting)
+                ));
+            }
+            let message = told.join(" ");
             Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false))
         }
         Waiting::ForLimits(until) => {

@@ -69,7 +69,16 @@ pub fn decide(
             failure.failure.message.clone(),
         ));
     }
-    if observation.send_failure.is_none() && active && observed.report.servers.get(key).is_some_and(|report| report.rests) {
+    let report = observed.report.servers.get(key);
+    let at_rest = report.filter(|_| observation.send_failure.is_none() && active);
+    if let Some(cause) = at_rest.and_then(|report| report.rests_since.as_ref()) {
+        conditions.push(Condition::new(
+            ConditionType::Routed,
+            ConditionStatus::False,
+            Reason::OutcomeUnknown,
+            format!("What became of a message is unknown. The server rests, up to five minutes, and one message alone is tried then; other servers take its share meanwhile. {cause}"),
+        ));
+    } else if at_rest.is_some_and(|report| report.rests) {
         conditions.push(Condition::new(
             ConditionType::Routed,
             ConditionStatus::False,
@@ -88,7 +97,6 @@ pub fn decide(
     }
     tell_when_stale(&mut conditions, input.stale.as_deref());
 
-    let report = observed.report.servers.get(key);
     let connections = report.map_or_else(|| spec.limits().connections.unwrap_or(CONNECTIONS_AT_FIRST), |report| report.connections);
     let rates = rates_in_force(spec, &observation.quotas);
     let probe_at_ms = may_probe.then(|| observation.probe_at_ms(&probe, key, observed.seed)).flatten();

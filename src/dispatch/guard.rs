@@ -7,6 +7,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{likeness::Likeness, refusals::Bar};
+use crate::audience::canonical;
 
 /// Recipients that may be refused alike before the server is out of use; the most that are out at one that has accepted nobody.
 pub const ALIKE_MAX: usize = 10;
@@ -23,7 +24,7 @@ const REST_MAX_MS: i64 = 300_000;
 pub struct Suspect {
     /// The row in the ledger.
     pub seq: u64,
-    /// The recipient's domain, in small letters.
+    /// The recipient's domain, as [`domain_of`] gives it.
     pub domain: Arc<str>,
     /// The refusal.
     pub likeness: Likeness,
@@ -213,10 +214,10 @@ impl Guard {
     }
 }
 
-/// The domain of an address, for [`Suspect::domain`].
+/// The domain of an address, for [`Suspect::domain`]: one domain in its own script and in A-labels is the same.
 #[must_use]
 pub fn domain_of(address: &str) -> Arc<str> {
-    address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase().into()
+    canonical(address).rsplit_once('@').map_or("", |(_, domain)| domain).into()
 }
 
 #[cfg(test)]
@@ -237,6 +238,15 @@ mod tests {
         }
         assert_eq!(guard.refused(suspect(9, "a.example", "550 WHO njet")), Judgement::Refuses(10));
         assert_eq!(guard.clear().len(), 10);
+    }
+
+    #[test]
+    fn a_domain_is_one_however_it_is_written() {
+        for address in ["a@münchen.example", "b@MÜNCHEN.example", "c@mu\u{308}nchen.example", "d@XN--mnchen-3ya.example"] {
+            assert_eq!(&*domain_of(address), "xn--mnchen-3ya.example", "{address}");
+        }
+        assert_eq!(&*domain_of("\"a@b\"@Example.com"), "example.com");
+        assert_eq!(&*domain_of("nobody"), "");
     }
 
     #[test]

@@ -103,12 +103,14 @@ pub struct Lane {
 
 /// After an unknown outcome a server rests, and is then tried with one message alone: each answer that nobody can read costs a
 /// recipient, who may or may not have been mailed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caution {
     /// It rests until then, milliseconds; none once that is over.
     pub until_ms: Option<i64>,
     /// How long it rests, milliseconds: doubled each time.
     pub rest_ms: i64,
+    /// What came instead of an answer, for people.
+    pub cause: Arc<str>,
 }
 
 /// The first rest after an unknown outcome, and the longest, milliseconds.
@@ -186,18 +188,24 @@ impl Lane {
 
     /// Until when it rests since an outcome was unknown; the end is noticed by [`Lane::wake`].
     fn resting_until(&self) -> Option<i64> {
-        self.caution.and_then(|caution| caution.until_ms)
+        self.caution.as_ref().and_then(|caution| caution.until_ms)
     }
 
-    /// An outcome is unknown: it rests, whatever probes say.
-    pub fn note_unknown(&mut self, asked_ms: i64, now_ms: i64) {
+    /// Why it rests since an outcome was unknown, while it does.
+    #[must_use]
+    pub fn rests_since(&self) -> Option<Arc<str>> {
+        self.caution.as_ref().filter(|caution| caution.until_ms.is_some()).map(|caution| caution.cause.clone())
+    }
+
+    /// An outcome is unknown, since this came instead of an answer: it rests, whatever probes say.
+    pub fn note_unknown(&mut self, asked_ms: i64, cause: &str, now_ms: i64) {
         let rest_ms = match self.caution {
             // One incident, of which the rest of the wire follows.
             Some(Caution { until_ms: Some(until), .. }) if until > now_ms => return,
             Some(Caution { rest_ms, .. }) => (rest_ms * 2).min(CAUTION_MAX_MS),
             None => CAUTION_MS,
         };
-        self.caution = Some(Caution { until_ms: Some(now_ms + rest_ms.max(asked_ms)), rest_ms });
+        self.caution = Some(Caution { until_ms: Some(now_ms + rest_ms.max(asked_ms)), rest_ms, cause: cause.into() });
     }
 
     /// A rest that is over at this time; true when there was one.

@@ -1,6 +1,6 @@
 //! What the data plane tells the control plane: counts, and why something waits.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{
     campaign::{CampaignRun, Phase, Trouble},
@@ -91,6 +91,8 @@ pub struct ServerReport {
     pub exhausted_until: Option<i64>,
     /// Whether it rests for ten seconds or more since it was given too much.
     pub rests: bool,
+    /// Why it rests, in words, when it does since an outcome was unknown.
+    pub rests_since: Option<Arc<str>>,
     /// The messages a second that it is given, since it said that it was given too much.
     pub slowed_to: Option<f64>,
     /// Messages on the wire.
@@ -130,6 +132,7 @@ impl Scheduler {
                     warmup_left: lane.limiter.warmup_left(now_ms),
                     exhausted_until: lane.exhausted_until_ms(now_ms),
                     rests: lane.pace.rests_long(),
+                    rests_since: lane.rests_since(),
                     slowed_to: lane.pace.rate(),
                     in_flight: lane.in_flight,
                     connections: count(lane.connections.now()),

@@ -141,6 +141,8 @@ reasons! {
     SendFailed,
     /// Messages on the wire get no answer. Look at the server's load; it is tested before it is used again.
     Stalling,
+    /// What became of a message is unknown, since no answer came that can be read; the server rests, and is then tried with one message alone. Look at what the message quotes, and at the server.
+    OutcomeUnknown,
     /// A local file or folder could not be written. Make room, or check the folder's mode.
     StorageFailed,
 

@@ -6,7 +6,11 @@ use super::{FilePlace, Finding, Severity, Snapshot, read::Body, resolve_beside, 
 use crate::{
     audience::Address,
     providers::Provider,
-    resources::{Campaign, Key, KeyRef, campaign::AudienceSource},
+    resources::{
+        Campaign, Key, KeyRef,
+        campaign::AudienceSource,
+        resume::{ANNOTATION, Resume},
+    },
 };
 
 /// A field that names something outside its document.
@@ -61,6 +65,9 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
 }
 
 fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(String, Target)) {
+    if let Some(Err(why)) = campaign.metadata.annotations.get(ANNOTATION).map(|value| Resume::parse(value)) {
+        add(format!("metadata.annotations[\"{ANNOTATION}\"]"), Target::Doubt(format!("it resumes nothing: {why}")));
+    }
     let spec = &campaign.spec;
     let plan_namespace = spec.plan_ref.namespace.as_deref().unwrap_or(&key.namespace);
     add("spec.planRef.name".to_owned(), Target::Plan(Key::new(plan_namespace, &*spec.plan_ref.name)));

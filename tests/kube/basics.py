@@ -12,6 +12,7 @@ from parts.kubeapi import condition_of, path_of, secret
 from parts.postfix import Postfix
 from parts.process import wait_until
 from parts.report import need, require
+from parts.scripted import Scripted, always
 
 from .place import QUICK_PROBE, Place, people, within
 
@@ -222,6 +223,52 @@ def flapping_server(place: Place) -> str:
         reasons = [event["reason"] for event in api.list("Event", namespace) if event["regarding"]["name"] == "relay"]
         require(sorted(reasons) == ["Active", "ConnectionRefused"], f"the server's events are {reasons}")
     return "one event each"
+
+
+def resumed_by_annotation(place: Place) -> str:
+    """Stopped by the guard, resumed by `kubectl annotate`: each value once, also when the object is applied again from an export."""
+    api, namespace, recipients = place.plane.api, place.namespace("resumed"), 60
+    kubectl = lambda *words, **more: place.plane.kubectl("-n", namespace, *words, **more)  # noqa: E731
+    status = lambda: api.status("Campaign", namespace, "spring")  # noqa: E731
+    first, second, wrong = "2026-11-28T09:30:00Z", "2026-11-28T09:45:00Z held=Retry", "2026-11-28T09:40:00Z held=Rejct"
+    with Scripted(always("rcpt", "550 Kunde gesperrt")) as server, place.controller(namespace).start() as controller:
+        asked = lambda: sum(server.asked.values())  # noqa: E731
+
+        def wait_stopped(handled: str | None, tried: int):
+            """It is stopped once more, and rests there."""
+
+            def is_stopped() -> bool:
+                found = status()
+                held = sum(state == "Held" for state in controller.recipients("spring", namespace=namespace).values())
+                stalled = condition_of(found, "Stalled").get("reason") == "RefusedAlike" and found["state"] == "Stopped"
+                return stalled and found.get("lastHandledResume") == handled and held == 10 and asked() == tried
+
+            wait_until(is_stopped, 40, f"a stop after {tried} tries and the request {handled}", every=0.1)
+            time.sleep(3)
+            require(is_stopped(), f"{asked()} tries instead of {tried}, and {status()}")
+
+        audience = {"inline": [{"email": fleets.address(number, f"{number % 2}.example.com"), "name": "Somebody"} for number in range(recipients)]}
+        api.apply(*within(namespace, fleets.smtp_server("relay", server.port), fleets.plan("pro", "relay"), fleets.campaign("spring", "pro", audience)))
+        wait_stopped(None, 10)
+        # The server still refuses: the ten are tried again, once.
+        kubectl("annotate", "campaign/spring", f"mailfleet.dev/resume={first}")
+        wait_stopped(first, 20)
+        exported = kubectl("get", "campaign/spring", "-o", "yaml")
+        require(first in exported, "the annotation is not in the export")
+        kubectl("delete", "campaign/spring", "--timeout=30s")
+        kubectl("apply", "-f", "-", stdin=exported)
+        wait_stopped(first, 20)
+        kubectl("annotate", "--overwrite", "campaign/spring", f"mailfleet.dev/resume={wrong}")
+        wait_until(lambda: "held=Rejct" in json.dumps(status()["conditions"]), 20, "a word about a value that is not known")
+        require(asked() == 20, "a value that is not known resumed it")
+        server.script = lambda stage, session: None
+        kubectl("annotate", "--overwrite", "campaign/spring", f"mailfleet.dev/resume={second}")
+        kubectl("wait", "--for=condition=Completed", "campaign/spring", "--timeout=30s")
+        require(status().get("lastHandledResume") == second, f"lastHandledResume is {status().get('lastHandledResume')}")
+        require(sorted(server.taken.values()) == [1] * recipients, f"{server.taken.total()} messages for {recipients} people")
+        states = set(controller.recipients("spring", namespace=namespace).values())
+        require(states == {"Accepted"}, f"the ledger has {states}")
+    return f"10 held, 10 tried again, none after an export was applied again; mended, {recipients} of {recipients} once"
 
 
 def no_secret_anywhere(place: Place) -> str:

@@ -105,7 +105,8 @@ class Postfix:
         master = f"127.0.0.1:{self.port} inet n - n - 100 smtpd{keywords}\n"
         if certificate:
             master += f"127.0.0.1:{self.tls_port} inet n - n - 100 smtpd -o smtpd_tls_wrappermode=yes{keywords}\n"
-        self._write(main + extra, master + MASTER)
+        self.main, self.master = main, master + MASTER
+        self._write(main + extra, self.master)
         self._postfix("start")
         wait_until(lambda: answers(self.port), 20, "Postfix's start")
 
@@ -132,6 +133,11 @@ class Postfix:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise RuntimeError(f"postfix {word}: {done.stderr or done.stdout or self.log()[-2000:]}")
+
+    def reconfigure(self, extra: str):
+        """Other lines at the end of its configuration than it was started with; the next connection meets them."""
+        self._write(self.main + extra, self.master)
+        self._postfix("reload")
 
     def log(self) -> str:
         """Its mail log."""

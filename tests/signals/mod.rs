@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
 use mailfleet::{
     decide::{self, CampaignInput, InLedger, Observations, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
+    dispatch::{Report, ServerReport},
     providers::Failure,
     resources::{Campaign, Condition, ConditionStatus, ConditionType, Key, Plan, Reason, SendingServer},
 };
@@ -20,6 +21,9 @@ struct Observed {
     probes: BTreeMap<String, Probe>,
     #[serde(default)]
     ledger_knows_run: bool,
+    /// Servers that rest since an outcome was unknown, with what came instead of an answer.
+    #[serde(default)]
+    resting: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -110,7 +114,12 @@ fn case(text: &str) -> Case {
         (Key::new(namespace, name), observation)
     });
     let servers = servers.collect();
-    Case { observed: Observations { servers, ..Observations::default() }, world }
+    let resting = observed.resting.iter().map(|(name, cause)| {
+        let (namespace, name) = name.split_once('/').expect("namespace/name");
+        (Key::new(namespace, name), ServerReport { rests_since: Some(cause.as_str().into()), ..ServerReport::default() })
+    });
+    let report = Arc::new(Report { servers: resting.collect(), ..Report::default() });
+    Case { observed: Observations { servers, report, ..Observations::default() }, world }
 }
 
 fn told(case: &Case) -> String {
@@ -156,11 +165,13 @@ fn told(case: &Case) -> String {
     text
 }
 
-/// Ready, and what stands beside it; the rest would only repeat.
+/// Ready, Routed, and what stands beside them; the rest would only repeat.
 fn conditions(text: &mut String, conditions: &[Condition]) {
     for condition in conditions {
         if matches!(condition.kind, ConditionType::Ready) {
             let _ = writeln!(text, "    Ready={:?} {}: {}", condition.status, condition.reason, condition.message);
+        } else if condition.kind == ConditionType::Routed {
+            let _ = writeln!(text, "    Routed={:?} {}: {}", condition.status, condition.reason, condition.message);
         } else if matches!(condition.kind, ConditionType::Stalled | ConditionType::Reconciling) {
             assert_eq!(condition.status, ConditionStatus::True, "present only while true");
             let _ = writeln!(text, "    {:?}", condition.kind);

@@ -23,7 +23,11 @@ pub(super) fn rows(
             && candidate.unfit.is_none()
             && candidate.bar.is_none()
             && servers.get(&candidate.key).is_some_and(|server| server.routed)
-            && observed.report.servers.get(&candidate.key).is_none_or(|server| server.exhausted_until.is_none())
+            && observed
+                .report
+                .servers
+                .get(&candidate.key)
+                .is_none_or(|server| server.exhausted_until.is_none() && server.rests_since.is_none())
     };
     let total: u64 = candidates.iter().filter(|candidate| may(candidate)).map(|candidate| u64::from(candidate.weight)).sum();
     candidates
@@ -100,6 +104,9 @@ fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<
     }
     if !server.routed {
         return "a send failed; it is tested before it is used again".to_owned();
+    }
+    if load.is_some_and(|load| load.rests_since.is_some()) {
+        return "what became of a message is unknown; it rests, and one message alone is tried then".to_owned();
     }
     match load.and_then(|load| load.exhausted_until) {
         Some(_) if load.is_some_and(|load| load.rests) => "it says that it is given too much, and rests".to_owned(),

@@ -145,3 +145,22 @@ fn a_completed_campaign_stays_so_over_a_restart_and_without_its_audience() {
     set_report(&mut observed, report(22, Phase::Resting, None));
     assert_ne!(turn(&mut world, &observed).status.state, CampaignState::Completed);
 }
+
+#[test]
+fn a_campaign_whose_only_server_rests_says_so_and_not_that_it_is_tested() {
+    let (mut world, mut observed) = world("suspend: false", Some(ProbeResult::Succeeded));
+    let mut waiting = report(22, Phase::Feeding, None);
+    waiting.waiting = Waiting::ForServer;
+    set_report(&mut observed, waiting);
+    let message = |decision: CampaignDecision| {
+        let ready = condition::find(&decision.status.conditions, ConditionType::Ready).expect("Ready");
+        (ready.reason, ready.message.clone())
+    };
+    let (reason, told) = message(turn(&mut world, &observed));
+    assert_eq!((reason, told.starts_with("Sending through relay failed; it is tested now")), (Reason::WaitingForServer, true), "{told}");
+    let resting = crate::dispatch::ServerReport { rests_since: Some("No answer came.".into()), ..Default::default() };
+    Arc::make_mut(&mut observed.report).servers.insert(Key::new("default", "relay"), resting);
+    let (reason, told) = message(turn(&mut world, &observed));
+    let wanted = "What became of a message through relay is unknown; it rests, and one message alone is tried then.";
+    assert_eq!((reason, &*told), (Reason::WaitingForServer, wanted));
+}

@@ -239,7 +239,7 @@ impl Scheduler {
         let end = if skips { End::Unknown } else { self.deferred(&flight, None, now_ms, true) };
         self.end_flight(flight, end, Some(failure.message.clone()), now_ms);
         if let Some(lane) = self.lanes.get_mut(&lane_id) {
-            lane.note_unknown(millis(failure.retry_after), now_ms);
+            lane.note_unknown(millis(failure.retry_after), &failure.message, now_ms);
         }
         self.settle_lane(lane_id, now_ms);
         if self.lanes.get(&lane_id).is_some_and(|lane| claimed_ms >= lane.readmitted_ms) {

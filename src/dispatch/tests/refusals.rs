@@ -308,11 +308,16 @@ fn an_hour_of_pages_costs_what_was_on_the_wire_and_some_twenty() {
     simulation.decides = Some(Box::new(move |_, _, now| {
         Some(if now < until { Outcome::Unknown(Failure::new(Reason::ServiceNotAvailable, "a gateway's page")) } else { accepted() })
     }));
-    run_for(&mut simulation, 3_600_000);
+    run_for(&mut simulation, 60_000);
+    let mut cause = || simulation.scheduler.report(simulation.now_ms, None).servers[&Key::new("default", "a")].rests_since.clone();
+    assert_eq!(cause().as_deref(), Some("a gateway's page"), "people are told why it rests");
+    run_for(&mut simulation, 3_540_000);
     let unknown = simulation.count(RowFate::Unknown);
     assert!((10..=10 + 25).contains(&unknown), "{unknown} unknown in an hour");
     run_for(&mut simulation, 600_000);
     assert_eq!((simulation.closed, simulation.count(RowFate::Accepted)), (1, 5000 - simulation.count(RowFate::Unknown)));
+    let report = simulation.scheduler.report(simulation.now_ms, None);
+    assert_eq!(report.servers[&Key::new("default", "a")].rests_since, None);
 }
 
 #[test]
