@@ -5,7 +5,11 @@ One line a case; the last line is `N passed, N failed, N skipped`.
 """
 
 import argparse
+import contextlib
+import json
 import os
+import sqlite3
+import threading
 import time
 
 from parts import fleet as fleets
@@ -14,11 +18,21 @@ from parts.report import Cases, require
 from parts.scripted import Scripted
 
 
+# What status and log say of `AudienceChanged`.
+CHANGED = "it changed while it was in use; it is read again from its start"
+
+
+def replace(path, text: str):
+    """As it ought to be done: the new file takes the old one's name."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, path)
+
+
 def edited_in_place(program) -> str:
     """A typo is fixed in place, three bytes fewer, while a paced run reads: one version, or read again; nobody else, nobody left out."""
     rows, turns = 16_000, 3
     people = [f"person{number:05}@example.com" for number in range(rows)]
-    again = 0
     for turn in range(turns):
         fleet = fleets.Fleet(folder("audience-edited"), program)
         server = Scripted(extensions=("PIPELINING", "CHUNKING"))
@@ -32,8 +46,9 @@ def edited_in_place(program) -> str:
             fleets.plan("plan", "relay"),
             fleets.campaign("spring", "plan", {"csv": {"path": "people.csv"}}),
         )
-        process = fleet.start("-q")
+        process = fleet.start()
         wait_until(lambda: sum(server.taken.values()) > 2000 * (turn + 1), 60, "it sends")
+        require(CHANGED not in process.text(), "it was told before the edit")
         # As an editor does that writes into the same file.
         with open(path, "r+", encoding="utf-8") as file:
             file.write(after)
@@ -44,8 +59,8 @@ def edited_in_place(program) -> str:
         require(taken <= {"short@example.com", *people}, f"mailed, and in no version: {sorted(taken - set(people))[:3]}")
         require(len(taken) == rows + 1, f"left out: {sorted({'short@example.com', *people} - taken)[:3]}")
         require(max(server.taken.values()) == 1, "somebody got two")
-        again += 1
-    return f"{again} edits of {rows} rows: everybody once"
+        require(CHANGED in process.text(), f"nobody is told that the audience changed: {process.tail()}")
+    return f"{turns} edits of {rows} rows: told, and everybody once"
 
 
 def fixed_within_a_second(program) -> str:
@@ -96,9 +111,7 @@ def gone_while_it_runs(program) -> str:
     fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port), fleets.plan("plan", "relay"), spring)
     process = fleet.start("-q")
     wait_until(lambda: server.asked["late1@example.com"] and server.asked["late2@example.com"] and server.taken["ann@example.com"], 30, "two are deferred")
-    new = path.with_suffix(".new")
-    new.write_text("email,name\nann@example.com,A\nlate2@example.com,M\n")
-    os.replace(new, path)
+    replace(path, "email,name\nann@example.com,A\nlate2@example.com,M\n")
     server.script = lambda stage, session: None
     process.wait(60)
     require(process.code == 0, f"exit {process.code}: {process.tail()}")
@@ -106,6 +119,157 @@ def gone_while_it_runs(program) -> str:
     require(found == {"late1@example.com": "Withdrawn", "ann@example.com": "Accepted", "late2@example.com": "Accepted"}, f"{found}")
     require(server.taken["late1@example.com"] == 0 and max(server.taken.values()) == 1, f"{server.taken}")
     return "1 withdrawn, the others mailed once"
+
+
+class Silent:
+    """A script of a server that never answers to the content of some people, until the process that asks is gone."""
+
+    def __init__(self, *silent: str):
+        self.silent, self.reached, self.gone = set(silent), set(), threading.Event()
+
+    def __call__(self, stage, session):
+        if stage != "content" or session.recipient not in self.silent or self.gone.is_set():
+            return None
+        self.reached.add(session.recipient)
+        self.gone.wait(60)
+        return "421 too late"
+
+    def kill(self, process, seconds: float = 30):
+        """kill -9 once all of them wait for an answer, so that nobody knows what became of them."""
+        wait_until(lambda: self.reached == self.silent, seconds, f"{self.silent} on the wire")
+        process.kill()
+        self.gone.set()
+
+
+def emptied_while_resumed(program) -> str:
+    """A closed run is resumed for those of unknown outcome, and its audience emptied meanwhile: nobody is withdrawn, and status says why."""
+    fleet = fleets.Fleet(folder("audience-emptied"), program)
+    silent = Silent("lost1@example.com", "lost2@example.com")
+    server = Scripted(silent, extensions=("8BITMIME",))
+    path = fleet.config / "people.csv"
+    whole = "email,name\nlost1@example.com,L\nann@example.com,A\nbob@example.com,B\nlost2@example.com,M\n"
+    path.write_text(whole)
+    spring = fleets.campaign("spring", "plan", {"csv": {"path": "people.csv"}}, retry={"attempts": 20, "initialDelay": "1s"})
+    fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port, limits={"connections": 4}), fleets.plan("plan", "relay"), spring)
+    process = fleet.start("-q")
+    wait_until(lambda: server.taken["ann@example.com"] and server.taken["bob@example.com"], 30, "two are mailed")
+    silent.kill(process)
+    code, text = fleet.run_once("-q")
+    unknown = {who for who, state in fleet.recipients("spring").items() if state == "Unknown"}
+    require(code == 0 and unknown == silent.silent, f"exit {code}, unknown: {unknown}: {text[-300:]}")
+    server.script = lambda stage, s: "450 4.2.0 come back" if stage == "rcpt" and s.recipient.startswith("lost") else None
+    asked = dict(server.asked)
+    # Emptied while the feeder reads nothing and the retry waits; and emptied before it is resumed, after a restart.
+    process = fleet.start("-q", once=False)
+    fleet.command("resume", "spring", "--state", fleet.state, "--unknown", "Resend")
+    wait_until(lambda: all(server.asked[who] > asked[who] for who in unknown), 30, "they are tried again")
+    for turn in ("while it runs", "after a restart"):
+        if turn == "after a restart":
+            process.kill()
+            process = fleet.start("-q", once=False)
+        replace(path, "email,name\n")
+        wait_until(lambda: fleet.condition("Campaign", "spring", "Stalled").get("reason") == "AudienceUnreadable", 30, f"{turn}, status says it")
+        require("people.csv: it has no rows" in fleet.condition("Campaign", "spring", "Stalled")["message"], fleet.condition("Campaign", "spring", "Stalled"))
+        found = fleet.recipients("spring")
+        require({found[who] for who in unknown} == {"Deferred"} and "Withdrawn" not in found.values(), f"{turn}: {found}")
+        if turn == "while it runs":
+            replace(path, whole)
+            wait_until(lambda: not fleet.condition("Campaign", "spring", "Stalled"), 30, "it goes on with the file as it was")
+    server.script = lambda stage, session: None
+    replace(path, whole + "new@example.com,N\n")
+    wait_until(lambda: fleet.status("Campaign", "spring").get("state") == "Completed", 30, "it is completed")
+    process.kill()
+    require(set(fleet.recipients("spring").values()) == {"Accepted"}, f"{fleet.recipients('spring')}")
+    require(dict(server.taken) == {f"{name}@example.com": 1 for name in ("ann", "bob", "lost1", "lost2")}, f"{dict(server.taken)}")
+    return "emptied twice: nobody withdrawn; then the two were mailed, and nobody was added"
+
+
+def replaced_while_some_wait(program) -> str:
+    """Replaced while it is read, with retries that wait for their row and claims of a killed process: everybody of the new file once."""
+    fleet = fleets.Fleet(folder("audience-replaced"), program)
+    lost = [f"lost{number}@example.com" for number in range(4)]
+    late = [f"late{number}@example.com" for number in range(6)]
+    silent = Silent(*lost)
+    server = Scripted(extensions=("8BITMIME",))
+    is_greylisting = True
+
+    def script(stage, session):
+        if is_greylisting and stage == "rcpt" and session.recipient in late:
+            return "450 4.2.0 come back"
+        return silent(stage, session)
+
+    server.script = script
+    path = fleet.config / "people.csv"
+    crowd = [f"person{number:05}@example.com" for number in range(4000)]
+    file = lambda people: "email,name\n" + "".join(f"{who},Somebody\n" for who in people)  # noqa: E731
+    path.write_text(file(lost + late + crowd))
+    limits = {"rates": [{"messages": 800, "per": "1s"}], "connections": 20}
+    retry = {"attempts": 20, "initialDelay": "1s"}
+    spring = fleets.campaign("spring", "plan", {"csv": {"path": "people.csv"}}, retry=retry, whenOutcomeIsUnknown="Resend")
+    fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port, limits=limits), fleets.plan("plan", "relay"), spring)
+    process = fleet.start("-q")
+    wait_until(lambda: all(server.asked[who] for who in late), 30, "some are deferred")
+    silent.kill(process)
+    # With Resend these may get two: the server may have taken what it could tell nobody.
+    on_the_wire = {who for who, state in fleet.recipients("spring").items() if state == "Claimed"}
+    require(on_the_wire >= set(lost), f"on the wire: {on_the_wire}")
+    begun = sum(server.taken.values())
+    # Now they stand at the end, so that retries and claims wait for their rows; then in another file, without two of them.
+    path.write_text(file(crowd + lost + late))
+    is_greylisting = False
+    process = fleet.start()
+    wait_until(lambda: sum(server.taken.values()) > begun + 600, 60, "it sends")
+    require(not any(server.taken[who] for who in lost + late), "the last of the file were met before its end")
+    gone = {lost[1]: "Unknown", late[2]: "Withdrawn"}
+    people = [who for who in [*crowd[3000:], *late, *lost, *crowd[:3000], "new@example.com"] if who not in gone]
+    replace(path, file(people))
+    process.wait(120)
+    require(process.code == 0, f"exit {process.code}: {process.tail()}")
+    require(CHANGED in process.text(), f"the change was not noticed: {process.tail()}")
+    taken = set(server.taken)
+    require(taken == set(people), f"left out: {sorted(set(people) - taken)[:3]}; mailed, and in no version: {sorted(taken - set(people))[:3]}")
+    twice = {who for who, count in server.taken.items() if count > 1}
+    require(twice <= on_the_wire - set(lost) and max(server.taken.values()) <= 2, f"twice: {sorted(twice)[:3]}")
+    found = fleet.recipients("spring")
+    require({who: found[who] for who in gone} == gone, f"who is gone: { {who: found.get(who) for who in gone} }")
+    require({found[who] for who in people} == {"Accepted"}, "the ledger says otherwise")
+    return f"{len(people)} once, of them {len(lost) - 1} left on the wire and {len(late) - 1} deferred; 2 gone"
+
+
+def spellings_of_an_old_ledger(program) -> str:
+    """A ledger of the first version that has people in several spellings, deferred: each person gets one message more, or none."""
+    fleet = fleets.Fleet(folder("audience-spellings"), program)
+    server = Scripted()
+    people = {
+        # The spellings and their states in the ledger; whether one is mailed.
+        ("ann@münchen.example", "ann@xn--mnchen-3ya.example"): ((2, 2), True),
+        ("Bob@example.com", "bob@example.com"): ((2, 1), False),
+        ('"cy"@example.com', "cy@example.com"): ((1, 2), False),
+        ("rené@example.com", "rene\u0301@example.com", "RENÉ@example.com"): ((2, 2, 2), True),
+    }
+    fleet.state.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(fleet.state / "ledger.db")) as ledger:
+        ledger.executescript((fleets.ROOT / "tests/ledgers/schema-1.sql").read_text())
+        ledger.execute("insert into runs (id, namespace, campaign, run, started_at_ms) values (77, 'default', 'spellings', 'first', 1)")
+        rows = [(who, state) for spellings, (states, _) in people.items() for who, state in zip(spellings, states)]
+        for seq, (who, state) in enumerate(rows, 1):
+            fields, due = (json.dumps({"email": who, "name": "X"}), 5) if state == 2 else (None, None)
+            ledger.execute("insert into messages values (77, ?, ?, ?, 1, 1, 1, ?, 0, '450 later', ?, 1)", (seq, who, state, due, fields))
+            ledger.execute("insert into counts values (77, ?, ?, 1) on conflict do update set count = count + 1", (state, 0 if state == 2 else 1))
+        ledger.commit()
+        ledger.execute("pragma application_id = 1296460916")
+    who = [{"email": spelling, "name": "X"} for spellings in people for spelling in spellings]
+    fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port), fleets.plan("plan", "relay"), fleets.campaign("spellings", "plan", {"inline": who}))
+    for turn in ("migrated", "again"):
+        code, text = fleet.run_once("-q")
+        require(code == 0, f"{turn}: exit {code}: {text[-400:]}")
+        for spellings, (_, is_mailed) in people.items():
+            # On the wire a domain is in A-labels.
+            count = sum(server.taken[spelling] for spelling in {one.replace("münchen", "xn--mnchen-3ya") for one in spellings})
+            require(count == is_mailed, f"{turn}: {spellings[0]} got {count}")
+    counts = fleet.status("Campaign", "spellings")["recipients"]
+    require((counts["accepted"], counts["withdrawn"], counts["total"]) == (4, 5, 4), f"{counts}")
+    return f"{len(rows)} spellings of {len(people)} people: 2 mailed, 2 had been"
 
 
 def one_person_one_message(program) -> str:
@@ -151,7 +315,7 @@ def main():
     arguments.add_argument("only", nargs="*", help="words of the cases to run")
     cases = Cases(arguments.parse_args().only)
     program = fleets.binary()
-    for case in (edited_in_place, fixed_within_a_second, gone_while_it_runs, one_person_one_message, surplus_commas_and_capitals):
+    for case in (edited_in_place, fixed_within_a_second, gone_while_it_runs, emptied_while_resumed, replaced_while_some_wait, spellings_of_an_old_ledger, one_person_one_message, surplus_commas_and_capitals):
         cases.run(case.__name__.replace("_", " "), case, program)
     cases.end()
 

@@ -175,8 +175,8 @@ struct Feeder {
     problems: Vec<Problem>,
     /// Recipients that were read ahead, in the order of the audience.
     ahead: VecDeque<Met>,
-    /// Deferred messages whose recipient has not come by in this pass, by person: in older ledgers one may have several.
-    parked: HashMap<String, Vec<DueMessage>>,
+    /// Deferred messages whose recipient has not come by in this pass, by person.
+    parked: HashMap<String, DueMessage>,
     /// Rows of people who are not in the ledger of a run that adds nobody.
     not_added: u64,
     /// The version of the file that is read.
@@ -255,7 +255,7 @@ impl Feeder {
             // They may stand in the file that has taken this one's place.
             self.check_version()?;
         }
-        for message in std::mem::take(&mut self.parked).into_values().flatten() {
+        for message in std::mem::take(&mut self.parked).into_values() {
             self.withdraw(&message);
         }
         let owed = std::mem::take(&mut self.owed);
@@ -276,7 +276,8 @@ impl Feeder {
         self.send(Fed::Withdrawn(message.seq, message.recipient.as_str().into()));
     }
 
-    /// Whose row has come by in this pass is rendered; whose has not waits for it, and is withdrawn when none came.
+    /// Whose row has come by in this pass is rendered; whose has not waits for it, and is withdrawn when none came. So is one more
+    /// message of somebody who has another.
     fn take_due(&mut self, due: Vec<DueMessage>, seen: &Seen, is_read: bool) -> Result<(), Trouble> {
         let count = due.len();
         let mut met = Vec::with_capacity(count);
@@ -285,12 +286,14 @@ impl Feeder {
             self.check_version()?;
         }
         for message in due {
-            if seen.has_met(&message.recipient).map_err(|e| ledger_trouble(&e))? == Some(true) {
+            if seen.is_further(message.seq) {
+                self.withdraw(&message);
+            } else if seen.has_met(&message.recipient).map_err(|e| ledger_trouble(&e))? == Some(true) {
                 met.push(message);
             } else if is_read {
                 self.withdraw(&message);
             } else {
-                self.parked.entry(canonical(&message.recipient).into_owned()).or_default().push(message);
+                self.parked.insert(canonical(&message.recipient).into_owned(), message);
             }
         }
         let done = if self.parked.len() < PARKED_MAX { count } else { met.len() };
@@ -302,10 +305,10 @@ impl Feeder {
     /// Renders what was waiting for this row.
     fn unpark(&mut self, address: &str) {
         if !self.parked.is_empty()
-            && let Some(messages) = self.parked.remove(&*canonical(address))
+            && let Some(message) = self.parked.remove(&*canonical(address))
         {
             let owed = std::mem::take(&mut self.owed);
-            self.render_due(messages, owed);
+            self.render_due(vec![message], owed);
         }
     }
 

@@ -5,7 +5,7 @@
 //! as much, and one without a journal could not go on after a full disk; here a failed write changes nothing.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet, hash_map::Entry},
     fs::{self, File, OpenOptions},
     hash::Hasher,
     os::unix::fs::{FileExt, OpenOptionsExt},
@@ -52,8 +52,11 @@ pub struct Seen {
     /// The newest, and largest, is the last; new recipients go there.
     tables: Vec<Table>,
     /// Claims of an earlier process that are to be sent again and were not met yet: no more than were once in flight.
-    /// Older ledgers may hold a person more than once, in several spellings: the first is sent, and the others are not met.
-    to_resend: HashMap<u128, Vec<(u64, u32)>>,
+    to_resend: HashMap<u128, (u64, u32)>,
+    /// Messages of people who have another one, in another spelling, as only older ledgers hold them: they are not sent.
+    further: HashSet<u64>,
+    /// Those of them that would have been sent again.
+    further_left: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,15 @@ struct Table {
     file: File,
     bits: u32,
     used: u64,
+}
+
+/// The messages of one person.
+#[derive(Debug, Default)]
+struct Messages {
+    /// One was sent, or given up.
+    is_decided: bool,
+    /// Those that have no end, in the order of claiming.
+    open: Vec<u64>,
 }
 
 /// Where a hash is, or where it would go in the last table.
@@ -85,17 +97,29 @@ impl Seen {
             keys: (number(low), number(high)),
             tables: Vec::new(),
             to_resend: HashMap::new(),
+            further: HashSet::new(),
+            further_left: Vec::new(),
         };
         seen.add_table(last.unwrap_or(0).cast_unsigned())?;
-        let mut after = 0;
-        while let Some(read) = seen.load(&ledger, run, epoch, after).map_err(|fault| fault.at(&database))? {
+        let (mut after, mut several) = (0, HashMap::new());
+        while let Some(read) = seen.load(&ledger, run, epoch, after, &mut several).map_err(|fault| fault.at(&database))? {
             after = read;
+        }
+        if !several.is_empty() {
+            seen.choose(&ledger, run, epoch, several).map_err(|fault| fault.at(&database))?;
         }
         Ok(seen)
     }
 
-    /// One stretch of messages; the last number read, None at the end.
-    fn load(&mut self, ledger: &Connection, run: RunId, epoch: i64, after: i64) -> Result<Option<i64>, Fault> {
+    /// One stretch of messages; the last number read, None at the end. People of several messages go into `several`.
+    fn load(
+        &mut self,
+        ledger: &Connection,
+        run: RunId,
+        epoch: i64,
+        after: i64,
+        several: &mut HashMap<u128, Messages>,
+    ) -> Result<Option<i64>, Fault> {
         let mut statement = ledger.prepare_cached(
             "SELECT seq, recipient, state, boot, attempt, next_attempt_at_ms IS NULL FROM messages
              WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
@@ -117,15 +141,55 @@ impl Seen {
                 _ => false,
             };
             if is_left {
-                self.to_resend.entry(hash).or_default().push((seq.cast_unsigned(), row.get(4)?));
+                match self.to_resend.entry(hash) {
+                    Entry::Vacant(entry) => _ = entry.insert((seq.cast_unsigned(), row.get(4)?)),
+                    Entry::Occupied(_) => self.further_left.push(seq.cast_unsigned()),
+                }
             }
             // Not sorted first, though neighbours would share pages: the system would then read ahead in large folios, and Linux
             // walks over a whole folio at each small write (measured: four times the cost of every look-up that follows).
-            if let Place::Free { offset } = self.find(hash)? {
-                self.add(hash, offset, IN_LEDGER)?;
+            match self.find(hash)? {
+                Place::Free { offset } => self.add(hash, offset, IN_LEDGER)?,
+                Place::Found { .. } => _ = several.entry(hash).or_default(),
             }
         }
         Ok(last)
+    }
+
+    /// Of people who have several messages one alone is still sent, and none where one was: older ledgers knew an address by its
+    /// spelling. Reads the messages once more, which a newer ledger never needs.
+    fn choose(&mut self, ledger: &Connection, run: RunId, epoch: i64, mut several: HashMap<u128, Messages>) -> Result<(), Fault> {
+        let mut after: i64 = 0;
+        loop {
+            let mut statement = ledger.prepare_cached(
+                "SELECT seq, recipient, state, boot FROM messages WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
+            )?;
+            let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;
+            let before = after;
+            while let Some(row) = rows.next()? {
+                after = row.get(0)?;
+                let Some(messages) = several.get_mut(&self.hash(&row.get::<_, String>(1)?)) else { continue };
+                match Fate::from_number(row.get(2)?) {
+                    Some(Fate::Claimed) if row.get::<_, i64>(3)? == epoch => messages.is_decided = true,
+                    Some(Fate::Claimed | Fate::Deferred | Fate::Held) => messages.open.push(after.cast_unsigned()),
+                    // Nobody was mailed by these.
+                    Some(Fate::Withdrawn | Fate::RenderFailed) | None => {}
+                    Some(_) => messages.is_decided = true,
+                }
+            }
+            if after == before {
+                break;
+            }
+        }
+        for (hash, messages) in several {
+            self.further.extend(messages.open.iter().skip(usize::from(!messages.is_decided)));
+            let Some((seq, _)) = self.to_resend.get(&hash) else { continue };
+            if self.further.contains(seq) {
+                self.further_left.push(*seq);
+                self.to_resend.remove(&hash);
+            }
+        }
+        Ok(())
     }
 
     /// What is to be done with a row of the audience. Persons are compared, by [`canonical`], and not addresses as they were written.
@@ -142,14 +206,15 @@ impl Seen {
             Place::Found { tag: SEEN, .. } => Ok(Sighting::Duplicate),
             Place::Found { table, offset, .. } => {
                 self.write(table, offset, hash, SEEN)?;
-                Ok(self.take_claim(hash).map_or(Sighting::AlreadyClaimed, |(seq, attempt)| Sighting::Resend { seq, attempt }))
+                Ok(self.to_resend.remove(&hash).map_or(Sighting::AlreadyClaimed, |(seq, attempt)| Sighting::Resend { seq, attempt }))
             }
         }
     }
 
-    fn take_claim(&mut self, hash: u128) -> Option<(u64, u32)> {
-        let claims = self.to_resend.get_mut(&hash)?;
-        (!claims.is_empty()).then(|| claims.remove(0))
+    /// Whether this message is one more of somebody who has another, and is not to be sent.
+    #[must_use]
+    pub fn is_further(&self, seq: u64) -> bool {
+        self.further.contains(&seq)
     }
 
     /// Whether a recipient came by in this pass; none when this index does not know it at all.
@@ -167,7 +232,7 @@ impl Seen {
     /// the audience.
     #[must_use]
     pub fn not_met(&self) -> Vec<u64> {
-        let mut seqs: Vec<u64> = self.to_resend.values().flatten().map(|&(seq, _)| seq).collect();
+        let mut seqs: Vec<u64> = self.to_resend.values().map(|&(seq, _)| seq).chain(self.further_left.iter().copied()).collect();
         seqs.sort_unstable();
         seqs
     }

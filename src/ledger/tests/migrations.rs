@@ -81,3 +81,63 @@ fn every_version_has_the_step_that_leads_to_it() {
     assert_eq!(super::migrations_of_the_ledger().len(), DUMPS.len(), "a dump for each");
     assert_eq!(i64::try_from(super::migrations_of_the_ledger().len()), Ok(schema::VERSION - 1));
 }
+
+/// People as older versions wrote them, each spelling a message: what is known of it, and whether it is still to be sent.
+const SPELLINGS: &[(&str, Fate, bool)] = &[
+    ("ann@münchen.example", Fate::Deferred, true),
+    ("ann@xn--mnchen-3ya.example", Fate::Deferred, false),
+    ("Ann@example.com", Fate::Deferred, false),
+    ("ann@example.com", Fate::Accepted, false),
+    ("\"bob\"@example.com", Fate::Accepted, false),
+    ("bob@example.com", Fate::Deferred, false),
+    ("Cy@example.com", Fate::Claimed, true),
+    ("cy@example.com", Fate::Claimed, false),
+    ("CY@example.com", Fate::Deferred, false),
+    ("Di@example.com", Fate::Expired, false),
+    ("di@example.com", Fate::Claimed, false),
+    ("Eve@example.com", Fate::RenderFailed, false),
+    ("eve@example.com", Fate::Deferred, true),
+    ("fay@example.com", Fate::Deferred, true),
+];
+
+#[tokio::test]
+async fn of_a_person_in_several_spellings_one_message_is_sent() {
+    let folder = of_version_1();
+    let connection = rusqlite::Connection::open(folder.database()).expect("a database");
+    let run = "INSERT INTO runs (id, namespace, campaign, run, started_at_ms) VALUES (77, 'default', 'spellings', 'first', 1)";
+    connection.execute_batch(run).expect("a run");
+    for (seq, (recipient, fate, _)) in (1_i64..).zip(SPELLINGS) {
+        let due = (*fate == Fate::Deferred).then_some(5);
+        connection
+            .execute(
+                "INSERT INTO messages VALUES (77, ?1, ?2, ?3, 1, 1, 1, ?4, 0, NULL, CASE ?3 WHEN 2 THEN '{}' END, 1)",
+                rusqlite::params![seq, recipient, fate.number(), due],
+            )
+            .expect("a message");
+        let count = "INSERT INTO counts VALUES (77, ?1, 1, 1) ON CONFLICT DO UPDATE SET count = count + 1";
+        connection.execute(count, [fate.number()]).expect("counted");
+    }
+    drop(connection);
+    let ledger = folder.open();
+    let run = ledger.begin_run(&RunKey::new("default", "spellings", "first"), UnknownPolicy::Resend, None, 10).await.expect("a run").id;
+    let due = ledger.due(run, 100, 50).await.expect("due");
+    // In either order: which spelling the audience has does not matter.
+    for is_reversed in [false, true] {
+        let mut seen = ledger.seen(run).expect("an index");
+        let mut sent: Vec<u64> = due.iter().filter(|message| !seen.is_further(message.seq)).map(|message| message.seq).collect();
+        let mut order: Vec<&str> = SPELLINGS.iter().map(|(recipient, ..)| *recipient).collect();
+        if is_reversed {
+            order.reverse();
+        }
+        for recipient in order {
+            if let Sighting::Resend { seq, .. } = seen.check(recipient).expect("checked") {
+                sent.push(seq);
+            }
+        }
+        sent.sort_unstable();
+        let wanted: Vec<u64> = (1..).zip(SPELLINGS).filter(|(_, (.., is_sent))| *is_sent).map(|(seq, _)| seq).collect();
+        assert_eq!(sent, wanted, "reversed: {is_reversed}");
+        // These have an end when the audience was read.
+        assert_eq!(seen.not_met(), [8, 11], "claims of people who have another message");
+    }
+}
