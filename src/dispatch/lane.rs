@@ -226,13 +226,13 @@ impl Lane {
         self.resting_until().into_iter().chain(self.pace.rests_until_ms()).min()
     }
 
-    /// Whether half of what its connections carry is free for messages that wait: a commit for so many need not wait for more.
+    /// Whether most of what its connections carry is free for messages that wait: a commit for so many need not wait for more.
     #[must_use]
-    pub fn is_half_idle(&self, now_ms: i64) -> bool {
+    pub fn is_mostly_idle(&self, now_ms: i64) -> bool {
         let Carriage { batch: 1, ahead, is_windowed: false } = self.carriage else { return false };
         let carried = self.connections.now().saturating_mul(1 + ahead).min(self.in_flight_max);
         let free = carried.saturating_sub(self.in_flight);
-        free * 2 >= carried && self.turns.len() >= free && now_ms >= self.not_before_ms && self.is_eligible()
+        free * 4 >= carried * 3 && self.turns.len() >= free && now_ms >= self.not_before_ms && self.is_eligible()
     }
 
     /// Messages that it may have without an outcome, where its fair share of the windows is `share`.

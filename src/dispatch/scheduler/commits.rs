@@ -91,7 +91,7 @@ impl Scheduler {
             self.ready_since_ms = None;
             return false;
         }
-        if self.lanes.values().all(|lane| lane.in_flight == 0) || self.lanes.values().any(|lane| lane.is_half_idle(now_ms)) {
+        if self.lanes.values().all(|lane| lane.in_flight == 0) || self.lanes.values().any(|lane| lane.is_mostly_idle(now_ms)) {
             self.ready_since_ms = None;
             return true;
         }
