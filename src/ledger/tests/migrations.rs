@@ -102,7 +102,7 @@ const SPELLINGS: &[(&str, Fate, bool)] = &[
 
 #[tokio::test]
 async fn of_a_person_in_several_spellings_one_message_is_sent() {
-    let folder = of_version_1();
+    let folder = of_dump(DUMPS[0]);
     let connection = rusqlite::Connection::open(folder.database()).expect("a database");
     let run = "INSERT INTO runs (id, namespace, campaign, run, started_at_ms) VALUES (77, 'default', 'spellings', 'first', 1)";
     connection.execute_batch(run).expect("a run");
