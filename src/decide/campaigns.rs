@@ -22,7 +22,7 @@ use crate::{
         },
         condition,
         fate::Fate,
-        resume::Resume,
+        resume::{Handled, Resume},
     },
 };
 
@@ -108,7 +108,7 @@ pub fn decide(
         resume: resume.wanted.clone(),
         plan_limits: plan_limits(key, spec, world),
     });
-    let status = status(input, verdict, rows, report, resume.handled, weighting, now_ms);
+    let status = status(input, verdict, rows, report, resume.handled.newest().map(str::to_owned), weighting, now_ms);
     (CampaignDecision { status, order }, wake_at_ms)
 }
 
@@ -118,8 +118,8 @@ struct Asked {
     wanted: Option<Resume>,
     /// What cannot be understood.
     fault: Option<String>,
-    /// Carried out last.
-    handled: Option<String>,
+    /// Carried out.
+    handled: Handled,
 }
 
 impl Asked {
@@ -128,7 +128,7 @@ impl Asked {
         let handled = opened.map_or_else(|| input.resume_handled.clone(), |report| report.resume_handled.clone());
         let parsed = input.resume.as_deref().map(Resume::parse);
         let fault = parsed.as_ref().and_then(|parsed| parsed.as_ref().err().cloned());
-        let wanted = parsed.and_then(Result::ok).filter(|resume| handled.as_ref() != Some(&resume.token));
+        let wanted = parsed.and_then(Result::ok).filter(|resume| !handled.has(&resume.token));
         Self { wanted, fault, handled }
     }
 }
@@ -187,7 +187,7 @@ fn judge(
         && !matches!(ready.reason, Reason::LedgerMissing | Reason::AudienceUnreadable | Reason::FileNotFound)
         // A person asks for it, or has asked since.
         && !(begun && asked.wanted.is_some())
-        && stopped.last_handled_resume == asked.handled
+        && stopped.last_handled_resume.as_deref() == asked.handled.newest()
     {
         let mut verdict = Verdict::stalled(CampaignState::Stopped, ready.reason, ready.message.clone(), held);
         if let Some(fault) = &asked.fault

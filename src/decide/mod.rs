@@ -17,6 +17,7 @@ use crate::resources::{
     Campaign, Key, Plan, Rate, Reason, SendingServer,
     campaign::{CampaignStatus, RecipientCounts, Weighting},
     plan::PlanStatus,
+    resume::Handled,
     resume::Resume,
     sending_server::SendingServerStatus,
 };
@@ -129,8 +130,8 @@ pub struct CampaignInput {
     pub previous: Option<CampaignStatus>,
     /// What a person asks, as the value of the annotation or as the command line left it.
     pub resume: Option<String>,
-    /// The last such value that the ledger has as carried out.
-    pub resume_handled: Option<String>,
+    /// Such values that the ledger has as carried out.
+    pub resume_handled: Handled,
     /// Somebody deletes it: what is on the wire ends, nothing new is sent.
     pub deleting: bool,
 }

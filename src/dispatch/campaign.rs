@@ -16,6 +16,7 @@ use crate::{
     resources::{
         Key, Reason,
         campaign::{RecipientCounts, Weighting},
+        resume::Handled,
     },
 };
 
@@ -86,8 +87,8 @@ pub struct Opened {
     pub next_due_ms: Option<i64>,
     /// It was closed before and resumed: nobody is added.
     pub is_reopened: bool,
-    /// The last request to resume that was carried out.
-    pub resume_handled: Option<String>,
+    /// The requests to resume that were carried out.
+    pub resume_handled: Handled,
     /// Servers that may not be used for it, by name.
     pub bars: BTreeMap<Arc<str>, Bar>,
     /// What is held.
@@ -165,8 +166,8 @@ pub struct CampaignRun {
     pub render_failures: u64,
     /// It was closed before and resumed: nobody is added.
     pub is_reopened: bool,
-    /// The last request to resume that was carried out.
-    pub resume_handled: Option<String>,
+    /// The requests to resume that were carried out.
+    pub resume_handled: Handled,
     /// The ledger is being asked to resume it.
     pub is_resuming: bool,
     /// What stops it, if anything.
@@ -221,7 +222,7 @@ impl CampaignRun {
             last_refusal: None,
             render_failures: 0,
             is_reopened: false,
-            resume_handled: None,
+            resume_handled: Handled::default(),
             is_resuming: false,
             trouble: None,
             try_again_ms: None,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ledger::LedgerError,
-    resources::{Duration, Key, campaign::RecipientCounts},
+    resources::{Duration, Key, campaign::RecipientCounts, resume::Handled},
 };
 
 /// The state of the data plane at one moment.
@@ -74,8 +74,8 @@ pub struct CampaignReport {
     pub added_later: u64,
     /// Servers that may not be used for it until a person acts, and why.
     pub bars: BTreeMap<Key, Bar>,
-    /// The last request to resume that was carried out.
-    pub resume_handled: Option<String>,
+    /// The requests to resume that were carried out.
+    pub resume_handled: Handled,
 }
 
 /// A server.

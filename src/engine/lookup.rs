@@ -22,7 +22,7 @@ use crate::{
         Campaign, CampaignSpec, Key, Kind, Reason, SendingServer,
         campaign::{AudienceSource, BodySource, EffectiveRetry, WhenOutcomeIsUnknown},
         fate::Fate,
-        resume::ANNOTATION,
+        resume::{ANNOTATION, Handled},
     },
     source::{
         Origin, SecretStore, Snapshot, Sourced, resolve_path,
@@ -148,8 +148,8 @@ impl Lookup {
         for ((key, (object, sourced)), run) in campaigns.into_iter().zip(runs) {
             let work = self.work_of(&key, &object, sourced, snapshot);
             let mut recorded = None;
-            let resume_handled = run.as_ref().ok().and_then(|run| run.as_ref()?.resume_handled.clone());
-            let resume = self.resume_of(&key, &object, resume_handled.as_deref());
+            let resume_handled = run.as_ref().ok().and_then(|run| Some(run.as_ref()?.resume_handled.clone())).unwrap_or_default();
+            let resume = self.resume_of(&key, &object, &resume_handled);
             let in_ledger = match run {
                 Ok(None) => InLedger::Absent,
                 Ok(Some(run)) if run.closed_at_ms.is_some() => {
@@ -182,9 +182,9 @@ impl Lookup {
     }
 
     /// What a person asks of a campaign: by the command line, or by the object's annotation.
-    fn resume_of(&self, key: &Key, object: &Campaign, handled: Option<&str>) -> Option<String> {
+    fn resume_of(&self, key: &Key, object: &Campaign, handled: &Handled) -> Option<String> {
         if let Some((value, path)) = self.requests.get(key) {
-            if handled != Some(value.trim()) {
+            if !handled.has(value) {
                 return Some(value.clone());
             }
             resume::remove(path);

@@ -9,7 +9,7 @@ use super::{
     error::{Fault, LedgerError},
     writer::Writer,
 };
-use crate::resources::fate::Fate;
+use crate::resources::{fate::Fate, resume::Handled};
 
 impl Writer {
     /// See [`super::Ledger::resume`].
@@ -23,7 +23,11 @@ impl Writer {
                 resend_unknown(connection, &mut changes, run, now_ms)?;
             }
             if let Some(token) = &resumption.token {
-                connection.execute("UPDATE runs SET resume_handled = ?2 WHERE id = ?1", params![run.0, token])?;
+                let known: Option<String> =
+                    connection.query_row("SELECT resume_handled FROM runs WHERE id = ?1", [run.0], |row| row.get(0))?;
+                let mut handled = Handled::read(known.as_deref().unwrap_or_default());
+                handled.note(token);
+                connection.execute("UPDATE runs SET resume_handled = ?2 WHERE id = ?1", params![run.0, handled.text()])?;
             }
             if super::runs::counts(connection, run)?.fates.open() > 0 || changes.counts.iter().any(|c| !c.fate.is_final() && c.by > 0) {
                 connection.execute(

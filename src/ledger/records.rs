@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::resources::{
     Key,
     fate::{Fate, FateCounts},
+    resume::Handled,
 };
 
 /// A run in this ledger.
@@ -69,8 +70,8 @@ pub struct RunRecord {
     pub closed_at_ms: Option<i64>,
     /// Whether it was closed once and resumed for its unknown recipients: nobody is added to it.
     pub is_reopened: bool,
-    /// The last request to resume that was carried out, or that the run began with.
-    pub resume_handled: Option<String>,
+    /// Requests to resume that were carried out, or that the run began with.
+    pub resume_handled: Handled,
     /// Claims of an earlier process without an outcome that this `begin_run` found: now unknown (Skip) or to be sent again (Resend).
     pub left_without_outcome: u64,
 }

@@ -10,7 +10,7 @@ use super::{
     error::{Fault, LedgerError},
     writer::{RunState, Writer},
 };
-use crate::resources::fate::Fate;
+use crate::resources::{fate::Fate, resume::Handled};
 
 /// Problems of a run that are kept.
 const PROBLEMS_MAX: i64 = 1000;
@@ -307,7 +307,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         bad_rows: number(8)?,
         closed_at_ms: row.get(9)?,
         is_reopened: row.get(10)?,
-        resume_handled: row.get(11)?,
+        resume_handled: row.get::<_, Option<String>>(11)?.as_deref().map(Handled::read).unwrap_or_default(),
         left_without_outcome: 0,
     })
 }

@@ -26,7 +26,7 @@ CREATE TABLE servers (
 
 -- A campaign sent once to its audience. closed_at_ms: every recipient has a final outcome, nobody is added any more.
 -- reopened_at_ms: closed once, and resumed for its unknown recipients: nobody is added all the same.
--- resume_handled: the last request to resume that was carried out, or that the run began with.
+-- resume_handled: requests to resume that were carried out, or that the run began with: one a line, the newest first.
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL,

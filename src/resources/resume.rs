@@ -21,7 +21,7 @@ pub enum ResumeHeld {
 /// makes the value a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
-    /// The whole value.
+    /// The whole value, its words parted by one space.
     pub token: String,
     /// What becomes of held recipients.
     pub held: ResumeHeld,
@@ -35,7 +35,7 @@ impl Resume {
     /// # Errors
     /// What cannot be understood in it.
     pub fn parse(value: &str) -> Result<Self, String> {
-        let mut resume = Self { token: value.trim().to_owned(), held: ResumeHeld::Retry, resends_unknown: false };
+        let mut resume = Self { token: token(value), held: ResumeHeld::Retry, resends_unknown: false };
         if resume.token.is_empty() {
             return Err(format!("{ANNOTATION} is empty; give it a value that it has not had, such as the time"));
         }
@@ -61,6 +61,55 @@ impl fmt::Display for Resume {
     }
 }
 
+/// A value with its words parted by one space: the same words are the same request, and it fits into a line.
+fn token(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Requests of a run that are remembered: more than people make by hand.
+const REMEMBERED_MAX: usize = 100;
+
+/// Requests that were carried out for a run, or that it began with, the newest first.
+///
+/// The annotation and the command line ask beside each other, and a repository may be behind: a request of before that is seen
+/// again is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handled(Vec<String>);
+
+impl Handled {
+    /// Reads what [`Handled::text`] wrote.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        Self(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// One a line, as the ledger keeps them.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.0.join("\n")
+    }
+
+    /// The request that was carried out last.
+    #[must_use]
+    pub fn newest(&self) -> Option<&str> {
+        self.0.first().map(String::as_str)
+    }
+
+    /// Whether this value was carried out.
+    #[must_use]
+    pub fn has(&self, value: &str) -> bool {
+        self.0.contains(&token(value))
+    }
+
+    /// This value was carried out. Beyond the hundredth the oldest is forgotten.
+    pub fn note(&mut self, value: &str) {
+        let token = token(value);
+        self.0.retain(|known| *known != token);
+        self.0.insert(0, token);
+        self.0.truncate(REMEMBERED_MAX);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +122,18 @@ mod tests {
         assert_eq!(resume("1 held=Retry unknown=Resend"), Ok((ResumeHeld::Retry, true)));
         assert!(resume("1 held=Rejct").is_err_and(|error| error.contains("held=Rejct")));
         assert!(resume("").is_err());
+    }
+
+    #[test]
+    fn what_was_carried_out_is_remembered_beyond_the_last() {
+        let mut handled = Handled::default();
+        assert_eq!((handled.newest(), handled.has("a")), (None, false));
+        handled.note(" a\n held=Retry ");
+        handled.note("b");
+        let read = Handled::read(&handled.text());
+        assert_eq!((&read, read.newest()), (&handled, Some("b")));
+        assert!(read.has("a held=Retry") && read.has("b") && !read.has("a"));
+        (0..REMEMBERED_MAX).for_each(|number| handled.note(&number.to_string()));
+        assert!(handled.has("0") && !handled.has("b"), "bounded");
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     resources::{
         Key,
         campaign::{CampaignState, RecipientCounts},
+        resume::Handled,
         sending_server::ServerState,
     },
 };
@@ -64,7 +65,7 @@ fn decided() -> (ServerDecision, CampaignDecision) {
         recorded: None,
         previous: None,
         resume: None,
-        resume_handled: None,
+        resume_handled: Handled::default(),
         deleting: false,
     };
     world.campaigns.insert(key.clone(), campaign);

@@ -8,7 +8,7 @@ use mailfleet::{
     decide::{self, CampaignInput, InLedger, Observations, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
     dispatch::{Report, ServerReport},
     providers::Failure,
-    resources::{Campaign, Condition, ConditionStatus, ConditionType, Key, Plan, Reason, SendingServer},
+    resources::{Campaign, Condition, ConditionStatus, ConditionType, Key, Plan, Reason, SendingServer, resume::Handled},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -83,7 +83,7 @@ fn case(text: &str) -> Case {
                     previous: None,
                     recorded: None,
                     resume: None,
-                    resume_handled: None,
+                    resume_handled: Handled::default(),
                     deleting: false,
                 };
                 world.campaigns.insert(input.object.key(), input);

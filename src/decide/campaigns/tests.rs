@@ -6,7 +6,10 @@ use super::{
     super::{Decision, PlanInput, ProbeResult, ServerInput, ServerObservation},
     *,
 };
-use crate::{dispatch::campaign::Trouble, resources::Campaign};
+use crate::{
+    dispatch::campaign::Trouble,
+    resources::{Campaign, resume::Handled},
+};
 
 const NOW_MS: i64 = 1_764_000_000_000;
 
@@ -37,7 +40,7 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
             in_ledger: crate::decide::InLedger::Begun,
             previous: None,
             resume: None,
-            resume_handled: None,
+            resume_handled: Handled::default(),
             deleting: false,
             recorded: None,
         },
@@ -66,7 +69,7 @@ fn report(fingerprint: u64, phase: Phase, trouble: Option<Trouble>) -> CampaignR
         completed_ms: None,
         added_later: 0,
         bars: BTreeMap::new(),
-        resume_handled: None,
+        resume_handled: Handled::default(),
     }
 }
 
@@ -163,4 +166,26 @@ fn a_campaign_whose_only_server_rests_says_so_and_not_that_it_is_tested() {
     let (reason, told) = message(turn(&mut world, &observed));
     let wanted = "What became of a message through relay is unknown; it rests, and one message alone is tried then.";
     assert_eq!((reason, &*told), (Reason::WaitingForServer, wanted));
+}
+
+#[test]
+fn a_request_of_before_that_comes_back_is_none() {
+    let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
+    let mut handled = Handled::default();
+    ["a held=Retry", "b"].iter().for_each(|value| handled.note(value));
+    let asked = |world: &mut World, observed: &Observations, value: &str| {
+        world.campaigns.values_mut().for_each(|input| input.resume = Some(value.to_owned()));
+        turn(world, observed).order.and_then(|order| order.resume).map(|resume| resume.token)
+    };
+    for source in ["the ledger", "the dispatcher"] {
+        if source == "the ledger" {
+            world.campaigns.values_mut().for_each(|input| input.resume_handled = handled.clone());
+        } else {
+            set_report(&mut observed, CampaignReport { resume_handled: handled.clone(), ..report(22, Phase::Resting, None) });
+        }
+        for (value, wanted) in [("b", None), (" a  held=Retry", None), ("a held=Reject", Some("a held=Reject")), ("c", Some("c"))] {
+            assert_eq!(asked(&mut world, &observed, value).as_deref(), wanted, "{value}, as {source} knows it");
+        }
+        assert_eq!(turn(&mut world, &observed).status.last_handled_resume.as_deref(), Some("b"));
+    }
 }

@@ -264,7 +264,10 @@ impl Scheduler {
     pub(super) fn resume_if_asked(&mut self, index: usize) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
         let Some(resumption) = &campaign.order.resume else { return };
-        if campaign.phase == Phase::Opening || campaign.is_resuming || resumption.token == campaign.resume_handled {
+        if campaign.phase == Phase::Opening
+            || campaign.is_resuming
+            || resumption.token.as_ref().is_none_or(|token| campaign.resume_handled.has(token))
+        {
             return;
         }
         self.resume(index, resumption.clone());
@@ -292,8 +295,8 @@ impl Scheduler {
     pub fn resumed(&mut self, index: usize, resumption: &Resumption, is_open: bool, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         campaign.is_resuming = false;
-        if resumption.token.is_some() {
-            campaign.resume_handled.clone_from(&resumption.token);
+        if let Some(token) = &resumption.token {
+            campaign.resume_handled.note(token);
         }
         campaign.held.clear();
         campaign.bars_elsewhere.clear();

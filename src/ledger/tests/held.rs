@@ -64,7 +64,11 @@ async fn a_person_retries_or_rejects_what_is_held_once() {
         assert_eq!(folder.ask("SELECT state FROM recipients"), [expected]);
         assert_eq!(ledger.guards(run).await, Ok(vec![]));
         let record = begin(&ledger, UnknownPolicy::Skip).await;
-        assert_eq!((record.resume_handled.as_deref(), record.is_reopened), (Some("t1"), false));
+        assert_eq!((record.resume_handled.newest(), record.is_reopened), (Some("t1"), false));
+        let again = Resumption { token: Some("t2".to_owned()), held: fate, resends_unknown: false };
+        ledger.resume(run, again, 9).await.expect("resumed again");
+        let handled = begin(&ledger, UnknownPolicy::Skip).await.resume_handled;
+        assert_eq!((handled.newest(), handled.has("t1")), (Some("t2"), true), "those of before are remembered");
         let due = ledger.due(run, 10, 9).await.expect("due");
         assert_eq!(due.iter().map(|m| m.refusals.clone()).collect::<Vec<_>>(), vec![None; due.len()], "every server may be tried");
     }
@@ -109,9 +113,9 @@ async fn a_run_begins_with_its_request_as_carried_out() {
     let folder = Folder::new();
     let ledger = folder.open();
     let record = ledger.begin_run(&key(), UnknownPolicy::Skip, Some("old".to_owned()), 1).await.expect("begun");
-    assert_eq!(record.resume_handled.as_deref(), Some("old"), "a restored object resumes nothing");
+    assert_eq!(record.resume_handled.newest(), Some("old"), "a restored object resumes nothing");
     let record = ledger.begin_run(&key(), UnknownPolicy::Skip, Some("new".to_owned()), 2).await.expect("begun before");
-    assert_eq!(record.resume_handled.as_deref(), Some("old"), "a new one is still to be carried out");
+    assert_eq!(record.resume_handled.newest(), Some("old"), "a new one is still to be carried out");
 }
 
 #[tokio::test]

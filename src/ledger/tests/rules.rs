@@ -359,7 +359,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
         bad_rows: 3,
         closed_at_ms: Some(5),
         is_reopened: false,
-        resume_handled: None,
+        resume_handled: crate::resources::resume::Handled::default(),
         left_without_outcome: 0,
     };
     assert_eq!(record, expected);
