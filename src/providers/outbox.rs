@@ -17,7 +17,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo};
+use super::{
+    BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+};
 use crate::resources::{Reason, pattern};
 
 /// A Maildir: each message becomes a file in `new/`.

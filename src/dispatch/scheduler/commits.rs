@@ -228,7 +228,7 @@ impl Scheduler {
             let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
             campaign.in_flight += 1;
             let lane = self.lanes.get(&lane_id);
-            let goes_alone = campaign.guards.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(|lane| lane.is_careful());
+            let goes_alone = campaign.guards.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(Lane::is_careful);
             let mail_from = campaign.mail_from(lane_id, lane.and_then(|lane| lane.return_path.as_deref()));
             let token = self.free_tokens.pop().unwrap_or_else(|| {
                 self.in_flight.push(None);
