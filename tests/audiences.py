@@ -153,6 +153,8 @@ def emptied_while_resumed(program) -> str:
     fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port, limits={"connections": 4}), fleets.plan("plan", "relay"), spring)
     process = fleet.start("-q")
     wait_until(lambda: server.taken["ann@example.com"] and server.taken["bob@example.com"], 30, "two are mailed")
+    # A kill before that is written would make them unknown too.
+    wait_until(lambda: list(fleet.recipients("spring").values()).count("Accepted") == 2, 30, "the ledger says so")
     silent.kill(process)
     code, text = fleet.run_once("-q")
     unknown = {who for who, state in fleet.recipients("spring").items() if state == "Unknown"}
@@ -208,7 +210,8 @@ def replaced_while_some_wait(program) -> str:
     spring = fleets.campaign("spring", "plan", {"csv": {"path": "people.csv"}}, retry=retry, whenOutcomeIsUnknown="Resend")
     fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port, limits=limits), fleets.plan("plan", "relay"), spring)
     process = fleet.start("-q")
-    wait_until(lambda: all(server.asked[who] for who in late), 30, "some are deferred")
+    wait_until(lambda: all(server.asked[who] for who in late), 30, "some are tried")
+    wait_until(lambda: {fleet.recipients("spring").get(who) for who in late} == {"Deferred"}, 30, "they are deferred in the ledger")
     silent.kill(process)
     # With Resend these may get two: the server may have taken what it could tell nobody.
     on_the_wire = {who for who, state in fleet.recipients("spring").items() if state == "Claimed"}

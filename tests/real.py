@@ -283,7 +283,7 @@ def wrong_setup(place, how: str, reason: str, refusal: str) -> str:
         code, output = send(fleet, [*documents, server("mailer" if right is None else "mailer.example.com")], recipients=people)
         require(code == 1, f"exit {code} instead of 1: {output[-600:]}")
         ends = Counter(fleet.recipients("spring").values())
-        require(not ends.keys() - {"Held", "Deferred"} and ends.total() <= 10, f"somebody was given up, or many were tried: {dict(ends)}")
+        require(not ends.keys() - {"Held", "Deferred"} and ends.total() <= 20, f"somebody was given up, or many were tried: {dict(ends)}")
         stalled = fleet.condition("Campaign", "spring", "Stalled")
         # What is about the sender is about the campaign; the rest is about the server, which says it and is told by the campaign.
         judged = stalled if reason == "SenderRefused" else fleet.condition("SendingServer", "relay", "Routed")

@@ -476,6 +476,12 @@ impl Sending {
                 }
             }
             Fed::Failed(trouble, version) => {
+                if trouble.reason == Reason::AudienceChanged
+                    && let Some(campaign) = self.scheduler.campaign(index)
+                {
+                    // It lasts so short a time that status may never show it.
+                    tracing::info!(campaign = %campaign.key, "{}", trouble.message);
+                }
                 let waits = !trouble.transient;
                 self.scheduler.feeder_failed(index, trouble, now_ms);
                 if waits {
