@@ -222,14 +222,14 @@ def lifecycle(plane: HelmPlane) -> str:
     require("WARNING: crds.keep is false" in notes, f"the notes say {notes}")
     require(uid() == first, "the objects did not survive the second install")
     plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
-    wait_until(lambda: not crds(), 30, "the end of the CRDs")
+    wait_until(lambda: not crds(), 120, "the end of the CRDs")
     # Its protection ends it, which is the controller manager's.
     claim = plane.find("pvc", f"{RELEASE}-ledger", "-n", NAMESPACE)
     require(claim is None or "deletionTimestamp" in claim["metadata"], "the claim was kept")
     notes = plane.helm("install", "try", CHART, "--namespace", "shop", "--set", "persistence.enabled=false", "--set", "crds.keep=false")
     require("MAILS EVERYBODY AGAIN" in notes, f"the notes say {notes}")
     plane.helm("uninstall", "try", "--namespace", "shop")
-    wait_until(lambda: not crds(), 30, "the end of the CRDs")
+    wait_until(lambda: not crds(), 120, "the end of the CRDs")
     return "CRDs upgraded, kept, adopted, and removed when told to"
 
 

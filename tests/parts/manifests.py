@@ -73,6 +73,7 @@ FULL = [
             "limits": {
                 "rates": [{"messages": 14, "per": "1s"}, {"messages": 10000, "per": "1h"}, {"messages": 50000, "per": "24h"}],
                 "connections": 10,
+                "inFlight": 40,
                 "messagesPerConnection": 100,
             },
             "warmup": {"startDate": "2026-12-01", "exponential": {"firstDay": 50, "growthPercent": 30, "target": 50000}},
@@ -135,6 +136,7 @@ FULL = [
             "allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"tier": "pro"}}},
             "ownServers": {"max": 2},
             "narrowing": "Allowed",
+            "weighting": "Strict",
             "limits": {"rates": [{"messages": 100000, "per": "24h"}]},
         },
     },
@@ -153,7 +155,8 @@ FULL = [
             "audience": {"csv": {"path": "people.csv"}},
             "run": "first",
             "whenOutcomeIsUnknown": "Resend",
-            "retry": {"attempts": 5, "initialDelay": "1m"},
+            "retry": {"attempts": 5, "initialDelay": "1m", "deadline": "120h"},
+            "weighting": "Overflow",
             "unsubscribe": {"url": "https://example.com/leave?who={{ email }}", "oneClick": {}},
             "headers": [{"name": "List-Id", "value": "news.example.com"}, {"name": "X-A", "value": ""}],
             "startAt": "2026-12-01T08:00:00Z",
@@ -256,7 +259,7 @@ TEXTS = {
 }
 # Which texts are tried in which field, by the end of its name.
 FIELDS = {
-    "per": "per", "interval": "per", "timeout": "per", "retryAfter": "per", "replyTimeout": "per", "initialDelay": "per",
+    "per": "per", "interval": "per", "timeout": "per", "retryAfter": "per", "replyTimeout": "per", "initialDelay": "per", "deadline": "per",
     "startingDeadline": "per", "host": "host", "tlsServerName": "host", "heloName": "host", "address": "address", "url": "url",
     "returnPath": "domain", "selector": "domain", "path": "path", "startDate": "date", "startAt": "time", "name": "name",
     "namespace": "name", "key": "key", "run": "run", "subject": "line", "value": "line", "html": "body", "text": "body", "mjml": "body",
@@ -422,7 +425,7 @@ class Mutator:
                 [
                     lambda: spec.update(servers=[server() for _ in range(random.randint(0, 3))]),
                     lambda: spec.update(headers=[{"name": random.choice(TEXTS["header"]), "value": "a"} for _ in range(random.randint(1, 3))]),
-                    lambda: spec.update(retry={"initialDelay": random.choice(TEXTS["per"])}, startingDeadline=random.choice(TEXTS["per"])),
+                    lambda: spec.update(retry={random.choice(["initialDelay", "deadline"]): random.choice(TEXTS["per"])}, startingDeadline=random.choice(TEXTS["per"])),
                 ]
             )()
 
