@@ -142,6 +142,7 @@ kind: Plan
 metadata: {name: pro}
 spec:
   servers: [{name: amsterdam, weight: 50}, {name: dublin, weight: 30}, {name: preview, weight: 20}]
+  weighting: Strict
 ---
 apiVersion: mailfleet.dev/v1alpha1
 kind: Campaign
