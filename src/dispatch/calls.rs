@@ -51,7 +51,7 @@ impl Calls {
     /// Messages that can be handed over now, over so many connections.
     #[must_use]
     pub fn room(&self, carriage: Carriage, connections: usize) -> usize {
-        let each = carriage.batch + carriage.ahead;
+        let each = carriage.each();
         let fresh = connections.saturating_sub(self.open.len()).saturating_mul(each);
         if carriage.ahead == 0 {
             return fresh;

@@ -307,10 +307,8 @@ impl CampaignRun {
         if open.is_empty() {
             return if self.eligible.is_empty() { Pick::Waits } else { Pick::Nobody };
         }
-        if self.order.weighting == Weighting::Strict {
-            return picked(open, self.seed).map_or(Pick::Waits, Pick::Server);
-        }
-        let full: Vec<usize> = open.servers().iter().map(|(lane, _)| lane.id).filter(|lane| !has_headroom(*lane)).collect();
+        let is_strict = self.order.weighting == Weighting::Strict;
+        let full: Vec<usize> = open.servers().iter().map(|(lane, _)| lane.id).filter(|lane| !is_strict && !has_headroom(*lane)).collect();
         if full.is_empty() {
             return picked(open, self.seed).map_or(Pick::Waits, Pick::Server);
         }

@@ -229,8 +229,10 @@ impl Lane {
     /// Whether most of what its connections carry is free for messages that wait: a commit for so many need not wait for more.
     #[must_use]
     pub fn is_mostly_idle(&self, now_ms: i64) -> bool {
-        let Carriage { batch: 1, ahead, is_windowed: false } = self.carriage else { return false };
-        let carried = self.connections.now().saturating_mul(1 + ahead).min(self.in_flight_max);
+        if self.carriage.is_windowed || self.carriage.batch > 1 {
+            return false;
+        }
+        let carried = self.carried();
         let free = carried.saturating_sub(self.in_flight);
         free * 4 >= carried * 3 && self.turns.len() >= free && now_ms >= self.not_before_ms && self.is_eligible()
     }
@@ -251,13 +253,15 @@ impl Lane {
     /// what is measured, it is rounded up so that it does not change all the time.
     #[must_use]
     pub fn bound(&self, commit: Duration) -> usize {
-        let carried = if self.carriage.is_windowed {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let needed = (1.25 * self.window.needed(commit)).ceil() as usize;
-            needed.max(CLAIMS_MAX).next_power_of_two()
+        if self.carriage.is_windowed {
+            self.window.probing(commit).max(CLAIMS_MAX).next_power_of_two().min(self.in_flight_max)
         } else {
-            self.connections.now().saturating_mul(self.carriage.batch + self.carriage.ahead)
-        };
-        carried.min(self.in_flight_max)
+            self.carried()
+        }
+    }
+
+    /// Messages that its connections carry at a time.
+    fn carried(&self) -> usize {
+        self.connections.now().saturating_mul(self.carriage.each()).min(self.in_flight_max)
     }
 }

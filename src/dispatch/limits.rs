@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use super::schedule::{self, Schedule};
 use crate::{providers::gate::GATED_MAX, resources::Rate};
 
 /// Windows up to this length pace, milliseconds.
@@ -16,10 +17,6 @@ pub const PACING_WINDOW_MAX_MS: i64 = 60_000;
 const MARGIN: i64 = 64;
 /// A window counts in so many parts; it reopens in steps of that grain.
 const PARTS: i64 = 1024;
-/// How much of a pacing window may leave in one go, as time: bursts stay short.
-const BURST_MS: i64 = 20;
-/// No more wait for a paced server than leave in this time, so that campaigns take turns: milliseconds.
-pub(super) const QUEUE_MS: f64 = 250.0;
 const DAY_MS: i64 = 86_400_000;
 
 /// A sliding window over counted parts.
@@ -173,9 +170,9 @@ pub struct Limiter {
     rates: Vec<Rate>,
     pacing: Vec<Window>,
     long: Vec<Window>,
-    /// The smallest gap between messages that the pacing windows ask for, and the time the schedule has run up to.
+    /// The smallest gap between messages that the pacing windows ask for.
     gap_ms: f64,
-    scheduled_ms: f64,
+    schedule: Schedule,
     warmup_limit: Option<u64>,
     day: i64,
     used_today: u64,
@@ -237,8 +234,7 @@ impl Limiter {
     /// Messages that may wait for it: what leaves in a quarter of a second, and two at least.
     #[must_use]
     pub fn queue_max(&self) -> u64 {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        if self.gap_ms > 0.0 { ((QUEUE_MS / self.gap_ms) as u64).max(2) } else { u64::MAX }
+        if self.gap_ms > 0.0 { schedule::queue_max(self.gap_ms) } else { u64::MAX }
     }
 
     /// What may leave now.
@@ -257,15 +253,9 @@ impl Limiter {
             }
         }
         if self.gap_ms > 0.0 {
-            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            {
-                let ahead = self.scheduled_ms - now_ms as f64;
-                if ahead > 0.0 {
-                    return Allowance::At(now_ms + (ahead.ceil() as i64).max(1));
-                }
-                // What the schedule has fallen behind, but never more than a short burst.
-                let behind = (-ahead).min(BURST_MS as f64);
-                left = left.min((behind / self.gap_ms) as u64 + 1);
+            match self.schedule.allowance(self.gap_ms, now_ms) {
+                Err(at) => return Allowance::At(at),
+                Ok(paced) => left = left.min(paced),
             }
         }
         Allowance::Now(left.max(1))
@@ -298,11 +288,7 @@ impl Limiter {
         self.roll_day(now_ms);
         self.used_today += count;
         self.windows().for_each(|window| window.claim(now_ms, count));
-        #[allow(clippy::cast_precision_loss)]
-        {
-            let start = self.scheduled_ms.max((now_ms - BURST_MS) as f64);
-            self.scheduled_ms = start + self.gap_ms * count as f64;
-        }
+        self.schedule.claim(self.gap_ms, now_ms, count);
     }
 
     /// A claimed message was written at this time; none: certainly nothing of its content was.
@@ -319,10 +305,7 @@ impl Limiter {
         self.roll_day(now_ms);
         self.used_today = self.used_today.saturating_sub(count);
         self.windows().for_each(|window| window.put_back(count));
-        #[allow(clippy::cast_precision_loss)]
-        {
-            self.scheduled_ms -= self.gap_ms * count as f64;
-        }
+        self.schedule.put_back(self.gap_ms, count);
     }
 
     /// Messages left in the longer windows; none without such windows.

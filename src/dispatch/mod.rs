@@ -19,6 +19,7 @@ pub mod refusals;
 pub mod report;
 pub mod retry;
 pub mod route;
+pub mod schedule;
 pub mod scheduler;
 pub mod sender;
 pub mod turns;

@@ -1,7 +1,7 @@
 //! What a server turns out to take: it rests when it says that it is given too much, is then given what it took, and after a
 //! while a little more. Pure.
 
-use super::limits::QUEUE_MS;
+use super::schedule::{self, Schedule};
 
 /// The rest after a server has said so, where it names none: doubled while nothing is accepted in between, milliseconds.
 const REST_MS: i64 = 1_000;
@@ -19,8 +19,6 @@ const MORE: f64 = 1.1;
 const ALIKE: f64 = 1.15;
 /// When it takes so much more than it did, nothing is known against it any more.
 const FORGET_AT: f64 = 4.0;
-/// What may leave in one go, as time: bursts stay short, milliseconds.
-const BURST_MS: f64 = 20.0;
 /// The shortest time that a rate is taken over, milliseconds.
 const MEASURE_MIN_MS: i64 = 1_000;
 
@@ -50,8 +48,7 @@ struct Limit {
     took: f64,
     hold_ms: i64,
     more_at_ms: i64,
-    /// The time that its schedule has run up to, milliseconds.
-    scheduled_ms: f64,
+    schedule: Schedule,
 }
 
 impl Pace {
@@ -89,7 +86,7 @@ impl Pace {
                 Some(limit) if took < limit.took * ALIKE && took > limit.took / ALIKE => (limit.hold_ms * 2).min(HOLD_MAX_MS),
                 _ => HOLD_MS,
             };
-            self.limit = Some(Limit { rate: took * SHARE, took, hold_ms, more_at_ms: now_ms + hold_ms, scheduled_ms: 0.0 });
+            self.limit = Some(Limit { rate: took * SHARE, took, hold_ms, more_at_ms: now_ms + hold_ms, schedule: Schedule::default() });
             (self.accepted, self.since_ms) = (0, now_ms);
         }
     }
@@ -135,8 +132,7 @@ impl Pace {
     /// Messages that may wait for it: what it takes in a quarter of a second, and two at least.
     #[must_use]
     pub fn queue_max(&self) -> u64 {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        self.limit.map_or(u64::MAX, |limit| ((limit.rate * QUEUE_MS) as u64).max(2))
+        self.limit.map_or(u64::MAX, |limit| schedule::queue_max(limit.gap_ms()))
     }
 
     /// How many may leave now, or when the next may.
@@ -144,25 +140,20 @@ impl Pace {
     /// # Errors
     /// The time at which the next may leave.
     pub fn allowance(&self, now_ms: i64) -> Result<u64, i64> {
-        let Some(limit) = self.limit else { return Ok(u64::MAX) };
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        {
-            let ahead = limit.scheduled_ms - now_ms as f64;
-            if ahead > 0.0 {
-                return Err(now_ms + (ahead.ceil() as i64).max(1));
-            }
-            Ok(((-ahead).min(BURST_MS) * limit.rate) as u64 + 1)
-        }
+        self.limit.map_or(Ok(u64::MAX), |limit| limit.schedule.allowance(limit.gap_ms(), now_ms))
     }
 
     /// Counts messages that are claimed now.
-    pub fn claim(&mut self, now_ms: i64, count: usize) {
+    pub fn claim(&mut self, now_ms: i64, count: u64) {
         if let Some(limit) = &mut self.limit {
-            #[allow(clippy::cast_precision_loss)]
-            {
-                limit.scheduled_ms = limit.scheduled_ms.max(now_ms as f64 - BURST_MS) + count as f64 / limit.rate;
-            }
+            limit.schedule.claim(limit.gap_ms(), now_ms, count);
         }
+    }
+}
+
+impl Limit {
+    fn gap_ms(&self) -> f64 {
+        1.0 / self.rate
     }
 }
 

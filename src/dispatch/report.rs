@@ -122,15 +122,19 @@ impl Scheduler {
     pub fn report(&mut self, now_ms: i64, ledger_problem: Option<LedgerError>) -> Report {
         let commit_time = self.commit_time;
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        // Of each server once, though many campaigns ask.
+        let mut exhausted = BTreeMap::new();
         let servers = self
             .lanes
-            .values_mut()
-            .map(|lane| {
+            .iter_mut()
+            .map(|(index, lane)| {
+                let exhausted_until = lane.exhausted_until_ms(now_ms);
+                exhausted.extend(exhausted_until.map(|until| (*index, until)));
                 let report = ServerReport {
                     limit_left: lane.limiter.left(now_ms),
                     used: lane.limiter.used(now_ms),
                     warmup_left: lane.limiter.warmup_left(now_ms),
-                    exhausted_until: lane.exhausted_until_ms(now_ms),
+                    exhausted_until,
                     rests: lane.pace.rests_long(),
                     rests_since: lane.rests_since(),
                     slowed_to: lane.pace.rate(),
@@ -145,20 +149,25 @@ impl Scheduler {
             })
             .collect();
         let mut campaigns = BTreeMap::new();
-        for (key, index) in self.campaign_index.clone() {
+        for (key, &index) in &self.campaign_index {
             let plan = self.campaign(index).and_then(|campaign| campaign.order.plan_limits.clone());
             let plan_until =
                 plan.and_then(|(name, _)| self.plan_limiters.get_mut(&name).and_then(|limiter| limiter.exhausted_until(now_ms)));
-            if let Some(report) = self.campaign_report(index, plan_until, now_ms) {
-                campaigns.insert(key, report);
+            if let Some(report) = self.campaign_report(index, plan_until, &exhausted, now_ms) {
+                campaigns.insert(key.clone(), report);
             }
         }
         let commit_micros = u64::try_from(self.commit_time.as_micros()).unwrap_or(u64::MAX);
         Report { campaigns, servers, ledger_problem, unresolved: self.unsettled(), commit_micros }
     }
 
-    fn campaign_report(&mut self, index: usize, plan_until: Option<i64>, now_ms: i64) -> Option<CampaignReport> {
-        let waiting = self.waiting(index, plan_until, now_ms);
+    fn campaign_report(
+        &self,
+        index: usize,
+        plan_until: Option<i64>,
+        exhausted: &BTreeMap<usize, i64>,
+        now_ms: i64,
+    ) -> Option<CampaignReport> {
         let campaign = self.campaign(index)?;
         let accepted = campaign.accepted.iter().filter_map(|(name, count)| Some((key_of(name)?, *count))).collect();
         let mut counts = campaign.counts.clone();
@@ -171,7 +180,7 @@ impl Scheduler {
             accepted,
             audience_progress: campaign.audience_progress,
             audience_seen: campaign.audience_seen,
-            waiting,
+            waiting: self.waiting(index, plan_until, exhausted, now_ms),
             trouble: campaign.trouble.clone(),
             started_ms: campaign.started_ms,
             completed_ms: campaign.completed_ms,
@@ -187,8 +196,8 @@ impl Scheduler {
         here.chain(elsewhere).collect()
     }
 
-    fn waiting(&mut self, index: usize, plan_until: Option<i64>, now_ms: i64) -> Waiting {
-        let Some(campaign) = self.campaigns.get(&index) else { return Waiting::No };
+    fn waiting(&self, index: usize, plan_until: Option<i64>, exhausted: &BTreeMap<usize, i64>, now_ms: i64) -> Waiting {
+        let Some(campaign) = self.campaign(index) else { return Waiting::No };
         if campaign.phase != Phase::Feeding || campaign.in_flight > 0 {
             return Waiting::No;
         }
@@ -211,12 +220,7 @@ impl Scheduler {
             return Waiting::ForServer;
         }
         // Only where none takes anything: what one cannot take goes to the others.
-        let until: Option<Vec<i64>> = campaign
-            .eligible
-            .servers()
-            .iter()
-            .map(|(lane, _)| self.lanes.get_mut(&lane.id).and_then(|lane| lane.exhausted_until_ms(now_ms)))
-            .collect();
+        let until: Option<Vec<i64>> = campaign.eligible.servers().iter().map(|(lane, _)| exhausted.get(&lane.id).copied()).collect();
         if let Some(until) = until.and_then(|until| until.into_iter().min()).filter(|until| *until > now_ms + RETRY_SOON_MS) {
             return Waiting::ForLimits(until);
         }

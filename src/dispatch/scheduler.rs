@@ -337,7 +337,9 @@ impl Scheduler {
             return at;
         }
         let mut wake = self.plan_reopens_ms.min(now_ms + 1000);
-        wake = self.step_at(now_ms).into_iter().fold(wake, i64::min);
+        if self.may_feed() {
+            wake = now_ms;
+        }
         if !self.pending.is_empty() {
             wake = wake.min(self.pending_since_ms + OUTCOME_AGE_MAX_MS);
         }

@@ -326,15 +326,13 @@ impl Sending {
         };
         self.scheduler.apply(&table, now_ms, limiter);
         self.routing = table;
-        let handle = |key: &Key| self.routing.servers.get(key).and_then(|route| route.server.clone());
-        let lanes = self.scheduler.lanes.iter();
-        self.servers = lanes.filter_map(|(index, lane)| Some((*index, handle(&lane.key)?))).collect();
-        let lanes: BTreeMap<usize, Key> = self.scheduler.lanes.iter().map(|(index, lane)| (*index, lane.key.clone())).collect();
+        let lanes = &self.scheduler.lanes;
+        self.servers.clear();
         self.gates.retain(|index, _| lanes.contains_key(index));
-        for (index, key) in lanes {
-            if let Some(route) = self.routing.servers.get(&key) {
-                self.gates.entry(index).or_default().set(&route.rates);
-            }
+        for (index, lane) in lanes {
+            let Some(route) = self.routing.servers.get(&lane.key) else { continue };
+            self.gates.entry(*index).or_default().set(&route.rates);
+            self.servers.extend(route.server.clone().map(|server| (*index, server)));
         }
         self.follow_carriages();
     }

@@ -393,7 +393,14 @@ impl Simulation {
 
     fn trip(&mut self) -> i64 {
         let held = if self.hold_ms > 0 { i64::try_from(self.draw(self.hold_ms)).unwrap_or(0) } else { 0 };
-        held + if self.latency_ms > 0 { self.latency_ms } else { 1 + i64::try_from(self.draw(20)).unwrap_or(0) }
+        let more = if self.latency_ms > 0 { 0 } else { i64::try_from(self.draw(16)).unwrap_or(0) };
+        held + self.answer_ms() + more
+    }
+
+    /// How long a server takes from the last byte of a message to its answer. No message is answered sooner after it was handed
+    /// over, or it would be written before.
+    fn answer_ms(&self) -> i64 {
+        if self.latency_ms > 0 { self.latency_ms } else { 5 }
     }
 
     /// Nothing leaves before its claim is durable.
@@ -489,7 +496,7 @@ impl Simulation {
             ended.insert((lane, call));
             for message in batch {
                 let outcome = self.outcome(lane, &message);
-                let back = if self.latency_ms > 0 { self.latency_ms } else { 5 };
+                let back = self.answer_ms();
                 let name = self.scheduler.lanes[&lane].lane.name.to_string();
                 self.written.entry(name).or_default().push(at - back);
                 let round_trip = Some(Duration::from_millis(back.unsigned_abs()));

@@ -83,8 +83,16 @@ impl FlightWindow {
     pub fn size(&self, commit: Duration, share: usize) -> usize {
         let needed = self.needed(commit);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let (doubled, probing) = ((2.0 * (needed + self.rate() * OWN_TIME_MS)).ceil() as usize, (1.25 * needed).ceil() as usize);
-        doubled.min(share).max(probing).max(START.min(share)).max(1)
+        let doubled = (2.0 * (needed + self.rate() * OWN_TIME_MS)).ceil() as usize;
+        doubled.min(share).max(self.probing(commit)).max(START.min(share)).max(1)
+    }
+
+    /// What is needed, and a quarter more to find out whether it could be faster.
+    #[must_use]
+    pub fn probing(&self, commit: Duration) -> usize {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let probing = (1.25 * self.needed(commit)).ceil() as usize;
+        probing
     }
 }
 

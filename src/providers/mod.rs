@@ -185,6 +185,12 @@ impl Carriage {
     pub const fn batches(batch: usize) -> Self {
         Self { batch, ahead: 0, is_windowed: false }
     }
+
+    /// Messages that a connection carries at a time.
+    #[must_use]
+    pub const fn each(self) -> usize {
+        self.batch + self.ahead
+    }
 }
 
 impl Default for Carriage {

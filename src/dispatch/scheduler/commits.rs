@@ -34,7 +34,7 @@ impl Seats {
 
     /// What is taken, in messages that could have gone together.
     fn taken(&self) -> usize {
-        self.together + self.alone * (self.carriage.batch + self.carriage.ahead)
+        self.together + self.alone * self.carriage.each()
     }
 
     fn note(&mut self, goes_alone: bool) {
@@ -102,8 +102,7 @@ impl Scheduler {
     /// holds does not count: it is not to keep the others from sending until its reply timeout, and its own window bounds it.
     fn window_room(&self) -> usize {
         let windowed = || self.lanes.values().filter(|lane| lane.carriage.is_windowed);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let needed: usize = windowed().map(|lane| (1.25 * lane.window.needed(self.commit_time)).ceil() as usize).sum();
+        let needed: usize = windowed().map(|lane| lane.window.probing(self.commit_time)).sum();
         let out: usize = windowed().filter(|lane| lane.is_eligible()).map(|lane| lane.in_flight).sum();
         needed.max(CLAIMS_MAX).saturating_sub(out)
     }
@@ -168,7 +167,7 @@ impl Scheduler {
             lane.limiter.claim(now_ms, taken as u64);
             #[cfg(test)]
             lane.limiter.set_forgets_in_flight(self.mutant == Some(super::Mutant::WindowForgetsInFlight));
-            lane.pace.claim(now_ms, taken);
+            lane.pace.claim(now_ms, taken as u64);
         }
     }
 

@@ -24,7 +24,7 @@ impl Scheduler {
     /// leased to the one before is given back. A recipient whose template failed and who is not written yet would be met again as
     /// a new one.
     fn start_feeders(&mut self) {
-        if self.is_committing || self.releasing > 0 {
+        if !self.may_feed() {
             return;
         }
         for index in std::mem::take(&mut self.feeds) {
@@ -67,10 +67,9 @@ impl Scheduler {
         self.stopping && self.unsettled() == 0 && !self.is_committing
     }
 
-    /// When the next step is due, as far as the order of things says; none: when something happens.
-    pub(super) fn step_at(&self, now_ms: i64) -> Option<i64> {
-        let may_feed = !self.feeds.is_empty() && !self.is_committing && self.releasing == 0;
-        may_feed.then_some(now_ms).into_iter().chain(self.commit_again_ms).min()
+    /// Whether a feeder waits for the next step alone, and not for something to happen.
+    pub(super) fn may_feed(&self) -> bool {
+        !self.feeds.is_empty() && !self.is_committing && self.releasing == 0
     }
 
     pub(super) fn commit_ended(&mut self, is_durable: bool, now_ms: i64) {

@@ -101,7 +101,7 @@ impl Simulation {
         scheduler.mutant = self.scheduler.mutant;
         std::mem::swap(&mut self.scheduler, &mut scheduler);
         // What was on the wire may have been written until now: it counts anew, and as the world has it.
-        let back = if self.latency_ms > 0 { self.latency_ms } else { 5 };
+        let back = self.answer_ms();
         for (at, lane, _, batch) in &self.wire {
             let name = scheduler.lanes[lane].lane.name.to_string();
             let minute = self.now_ms.div_euclid(60_000);

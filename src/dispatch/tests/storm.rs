@@ -69,7 +69,8 @@ fn storm(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
         if simulation.now_ms > START_MS + 40 * 3_600_000 {
             return Err(format!("it does not end: {:?}", simulation.scheduler.report(simulation.now_ms, None)));
         }
-        if killed < kills && simulation.draw(400) == 0 {
+        let is_over = simulation.closed == simulation.audience.len();
+        if !is_over && killed < kills && simulation.draw(400) == 0 {
             simulation.restart();
             killed += 1;
         } else if simulation.draw(500) == 0 {
