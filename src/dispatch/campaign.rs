@@ -93,6 +93,8 @@ pub struct Opened {
     pub bars: BTreeMap<Arc<str>, Bar>,
     /// What is held.
     pub held: Vec<HeldMessage>,
+    /// Claims that an earlier process left without an outcome: they may have been written until now.
+    pub left: u64,
 }
 
 /// A message that is held.

@@ -107,6 +107,23 @@ pub struct Planned {
     pub claims: Vec<PlannedClaim>,
     /// Servers that are out of use for a campaign: campaign, server, why.
     pub bars: Vec<(usize, usize, Bar)>,
+    /// Messages that were written in another minute than that of their claim, or were not.
+    pub usage_moves: Vec<UsageMove>,
+    /// When this was decided, milliseconds: the time of the claims.
+    pub at_ms: i64,
+}
+
+/// A message counts for limits in the minute of its claim until it is known when it was written.
+#[derive(Clone, Copy, Debug)]
+pub struct UsageMove {
+    /// The campaign's index.
+    pub campaign: usize,
+    /// The server's index.
+    pub lane: usize,
+    /// The minute of its claim, since 1970.
+    pub from_minute: i64,
+    /// The minute of its last byte written; none: certainly nothing of its content was.
+    pub to_minute: Option<i64>,
 }
 
 /// What a write to the ledger changed in the counts of campaigns.
@@ -137,6 +154,7 @@ pub struct Scheduler {
     unresolved: usize,
     pending: Vec<Ended>,
     pending_bars: Vec<(usize, usize, Bar)>,
+    pending_usage: Vec<UsageMove>,
     pending_since_ms: i64,
     /// Since when claims wait for company.
     ready_since_ms: Option<i64>,
@@ -173,6 +191,8 @@ pub(super) enum Mutant {
     CountAppliedTwice,
     /// A window does not count what is claimed and not known to be written.
     WindowForgetsInFlight,
+    /// What is kept for the next start counts by its claim, whenever it was written.
+    UsageStaysAtItsClaim,
     /// What limits do not let a server take goes to others though shares are strict.
     OverflowIgnoresStrict,
 }
@@ -195,6 +215,7 @@ impl Scheduler {
             unresolved: 0,
             pending: Vec::new(),
             pending_bars: Vec::new(),
+            pending_usage: Vec::new(),
             pending_since_ms: 0,
             ready_since_ms: None,
             first_lane: 0,

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     ledger::{
         AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunCounts, RunId,
-        RunKey, RunRecord, ServerId, UnknownPolicy,
+        RunKey, RunRecord, ServerId, UnknownPolicy, UsageMove,
     },
     providers::{Along, BoxFuture, Delivered, Failure, Gate, Outgoing, Server},
     resources::{
@@ -81,13 +81,13 @@ impl Dispatch {
         let (stop, stopped) = oneshot::channel();
         let clock = SteadyClock::default();
         let usage = ledger.usage_since(clock.now_ms() / 60_000 - USAGE_MINUTES).await?;
-        let mut past: BTreeMap<String, Vec<(i64, u64)>> = BTreeMap::new();
+        let mut past = Past::new();
         for (key, minute, count) in usage {
             past.entry(key).or_default().push((minute, count));
         }
-        // What was on the wire when the process before ended is counted by its claim, and may have been written just now.
+        // What was on the wire when the process before ended may have been written just now. The ledger counts it so when its run begins.
         for (key, count) in ledger.left_by_server().await? {
-            past.entry(key).or_default().push((clock.now_ms() / 60_000, count));
+            commits::add_usage(&mut past, &key, clock.now_ms() / 60_000, count.cast_signed());
         }
         let sender = Sending::new(ledger, clock, past, event_sender, report_sender);
         let task = tokio::spawn(sender.run(routing_receiver, stopped));
@@ -108,6 +108,8 @@ impl Dispatch {
     }
 }
 
+/// Messages that count for limits, by key and minute.
+type Past = BTreeMap<String, Vec<(i64, u64)>>;
 /// The keys that a claim counts for, by server and plan.
 type UsageKeys = BTreeMap<(usize, Option<Arc<str>>), Arc<[Arc<str>]>>;
 /// Deferred messages whose time has come, and when the next is due.
@@ -156,7 +158,7 @@ struct Sending {
     ledger: Ledger,
     clock: SteadyClock,
     /// Claims by limiter key and minute, of this process and those before.
-    past: BTreeMap<String, Vec<(i64, u64)>>,
+    past: Past,
     scheduler: Scheduler,
     routing: Arc<Routing>,
     /// How servers are spoken to, by index.
@@ -208,7 +210,7 @@ impl Sending {
     fn new(
         ledger: Ledger,
         clock: SteadyClock,
-        past: BTreeMap<String, Vec<(i64, u64)>>,
+        past: Past,
         events: mpsc::UnboundedSender<Event>,
         reports: watch::Sender<Arc<Report>>,
     ) -> Self {
@@ -255,7 +257,7 @@ impl Sending {
             let now_ms = self.clock.now_ms();
             for action in self.scheduler.step(now_ms) {
                 match action {
-                    Action::Commit(planned) => committing = Some(self.commit(planned, now_ms).await),
+                    Action::Commit(planned) => committing = Some(self.commit(planned).await),
                     action => self.act(action),
                 }
             }
@@ -353,6 +355,12 @@ impl Sending {
                 self.runs.insert(index, record.id);
                 self.campaigns.entry(record.id).or_default().push(index);
                 let closed = opened.closed_ms.is_some();
+                if let Some(key) =
+                    self.scheduler.campaign(index).and_then(|campaign| campaign.order.plan_limits.as_ref()).map(|plan| &plan.0)
+                {
+                    // Those of the servers are known since the start.
+                    commits::add_usage(&mut self.past, key, now_ms.div_euclid(60_000), opened.left.cast_signed());
+                }
                 self.scheduler.opened(index, opened, now_ms);
                 if closed {
                     self.count_added(index, record.id);

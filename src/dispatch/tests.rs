@@ -73,6 +73,7 @@ struct Row {
     refusals: Option<String>,
     claimed_ms: i64,
     since_ms: Option<i64>,
+    server: String,
 }
 
 /// What a test says of a message: by server, recipient and time.
@@ -124,7 +125,7 @@ struct Simulation {
     hold_ms: u64,
     /// When contents were written, by server.
     written: BTreeMap<String, Vec<i64>>,
-    /// Claims by server and minute, as the ledger keeps them.
+    /// Messages by server and minute, as the ledger keeps them.
     usage: BTreeMap<String, BTreeMap<i64, u64>>,
     most_claimed: usize,
     failed_commits: i64,

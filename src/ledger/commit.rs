@@ -69,8 +69,8 @@ impl Changes {
     }
 }
 
-/// One list of usage keys and how many claims of a commit count for it.
-type UsageCount<'a> = (&'a Arc<[Arc<str>]>, i64);
+/// One list of usage keys, a minute, and how many messages a commit adds to it.
+type UsageCount<'a> = (&'a Arc<[Arc<str>]>, i64, i64);
 
 /// A group commit while it is written.
 struct Page<'a> {
@@ -101,7 +101,7 @@ impl Writer {
             page.write_claims(connection, &commit.claims)?;
             page.changes.write(connection)?;
             write_guards(connection, &commit.guards, commit.now_ms)?;
-            write_usage(connection, &commit.claims, commit.now_ms.div_euclid(60_000))?;
+            write_usage(connection, commit)?;
             Ok(())
         })?;
         let Page { seqs, taken_up, changes, .. } = page;
@@ -362,25 +362,36 @@ fn write_guards(connection: &Connection, guards: &[Guard], now_ms: i64) -> Resul
     Ok(())
 }
 
-fn write_usage(connection: &Connection, claims: &[Claim], minute: i64) -> Result<(), Fault> {
-    let mut lists: Vec<UsageCount<'_>> = Vec::new();
-    for claim in claims.iter().filter(|claim| !claim.usage_keys.is_empty()) {
-        match lists.iter_mut().find(|list| Arc::ptr_eq(list.0, &claim.usage_keys)) {
-            Some(list) => list.1 += 1,
-            None => lists.push((&claim.usage_keys, 1)),
+fn write_usage(connection: &Connection, commit: &Commit) -> Result<(), Fault> {
+    let minute = commit.now_ms.div_euclid(60_000);
+    let claimed = commit.claims.iter().map(|claim| (&claim.usage_keys, minute, 1));
+    let moved = commit.usage_moves.iter().flat_map(|moved| {
+        let away = (&moved.usage_keys, moved.from_minute, -1);
+        std::iter::once(away).chain(moved.to_minute.map(|to| (&moved.usage_keys, to, 1)))
+    });
+    let mut sums: Vec<UsageCount<'_>> = Vec::new();
+    for (keys, minute, by) in claimed.chain(moved).filter(|(keys, ..)| !keys.is_empty()) {
+        match sums.iter_mut().find(|sum| Arc::ptr_eq(sum.0, keys) && sum.1 == minute) {
+            Some(sum) => sum.2 += by,
+            None => sums.push((keys, minute, by)),
         }
     }
-    if lists.is_empty() {
-        return Ok(());
-    }
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO usage (minute, key, count) VALUES (?1, ?2, ?3) ON CONFLICT (minute, key) DO UPDATE SET count = count + excluded.count",
-    )?;
-    for (keys, count) in lists {
+    for (keys, minute, by) in sums.into_iter().filter(|(.., by)| *by != 0) {
         for key in keys.iter() {
-            statement.execute(params![minute, key.as_ref(), count])?;
+            add_usage(connection, key, minute, by)?;
         }
     }
+    Ok(())
+}
+
+/// Adds to what counts for a key in a minute.
+pub(super) fn add_usage(connection: &Connection, key: &str, minute: i64, by: i64) -> Result<(), Fault> {
+    connection
+        .prepare_cached(
+            "INSERT INTO usage (minute, key, count) VALUES (?1, ?2, ?3)
+             ON CONFLICT (minute, key) DO UPDATE SET count = count + excluded.count",
+        )?
+        .execute(params![minute, key, by])?;
     Ok(())
 }
 

@@ -34,7 +34,7 @@ pub use reader::{LedgerReader, RecipientRow, RunSummary};
 pub use records::{
     AudienceRead, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Guard, HeldFate, HeldMessage, KnownGuard,
     ObservedObject, OutcomeRecord, Problem, Resumption, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, Sighting,
-    UnknownPolicy,
+    UnknownPolicy, UsageMove,
 };
 pub use seen::Seen;
 use writer::{Job, Writer};
@@ -159,7 +159,8 @@ impl Ledger {
     /// Begins a run, or goes on with it. Claims that an earlier process left without an outcome become unknown for good
     /// (`Skip`), or are sent again (`Resend`): at once as due messages where their fields are stored, otherwise when
     /// [`Seen::check`] meets their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.
-    /// `resume` is a request to resume that was there before the run: it is not carried out.
+    /// `resume` is a request to resume that was there before the run: it is not carried out. What was left without an outcome counts
+    /// as written now, for its server and for `plan`, the key of the plan's limits.
     ///
     /// # Errors
     /// Nothing was changed then; see [`LedgerError::is_transient`].
@@ -168,10 +169,11 @@ impl Ledger {
         key: &RunKey,
         policy: UnknownPolicy,
         resume: Option<String>,
+        plan: Option<Arc<str>>,
         now_ms: i64,
     ) -> Result<RunRecord, LedgerError> {
         let key = key.clone();
-        self.call(move |writer| writer.begin_run(&key, policy, resume.as_deref(), now_ms)).await
+        self.call(move |writer| writer.begin_run(&key, policy, resume.as_deref(), plan.as_deref(), now_ms)).await
     }
 
     /// Writes a group commit: durable when this returns, or nothing of it was applied and the same commit may be tried again
@@ -287,7 +289,7 @@ impl Ledger {
         self.call(move |writer| writer.problems(run, &problems)).await
     }
 
-    /// Claims by key and minute (since 1970), from `minute` on. What is older than two days stands at the last minute of its hour.
+    /// Messages by key and minute (since 1970) in which they were written, or claimed while that is not known, from `minute` on. What is older than two days stands at the last minute of its hour.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -85,8 +85,21 @@ pub struct Commit {
     pub claims: Vec<Claim>,
     /// Servers that are out of use for a run from now on.
     pub guards: Vec<Guard>,
+    /// Messages that count for limits in another minute than that of their claim.
+    pub usage_moves: Vec<UsageMove>,
     /// The time, in milliseconds since 1970.
     pub now_ms: i64,
+}
+
+/// A message counts for limits in the minute of its claim, until it is known when it was written.
+#[derive(Clone, Debug)]
+pub struct UsageMove {
+    /// The keys of its claim.
+    pub usage_keys: Arc<[Arc<str>]>,
+    /// The minute of its claim, since 1970.
+    pub from_minute: i64,
+    /// The minute of its last byte written; none: certainly nothing of its content was.
+    pub to_minute: Option<i64>,
 }
 
 /// The right to send one message once. It must be durable before the message leaves.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     AudienceRead, Changes, DueMessage, ObservedObject, Problem, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, UnknownPolicy,
-    commit::shortened,
+    commit::{add_usage, shortened},
     error::{Fault, LedgerError},
     writer::{RunState, Writer},
 };
@@ -72,6 +72,7 @@ impl Writer {
         key: &RunKey,
         policy: UnknownPolicy,
         resume: Option<&str>,
+        plan: Option<&str>,
         now_ms: i64,
     ) -> Result<RunRecord, LedgerError> {
         let epoch = self.book.epoch;
@@ -84,6 +85,7 @@ impl Writer {
             let mut record = find_run(connection, key)?.ok_or_else(|| Fault::conflict(format_args!("{key} is not there")))?;
             let left = left_claims(connection, record.id, epoch)?;
             record.left_without_outcome = left.len() as u64;
+            count_as_written(connection, record.id, &left, plan, now_ms)?;
             let mut to_resend = resolve(connection, record.id, policy, &left, now_ms)?;
             to_resend.extend(super::held::awaiting_their_row(connection, record.id)?);
             let last: Option<i64> = connection
@@ -212,6 +214,7 @@ struct LeftClaim {
     seq: u64,
     has_fields: bool,
     server: Option<i64>,
+    claimed_ms: i64,
 }
 
 /// Claims are at most as many as fit in flight, and mostly the newest: the search goes backwards and ends with the last one.
@@ -222,7 +225,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
         return Ok(left);
     }
     let mut statement = connection.prepare_cached(
-        "SELECT seq, fields IS NOT NULL, server_id, boot FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 0 ORDER BY seq DESC",
+        "SELECT seq, fields IS NOT NULL, server_id, boot, updated_at_ms FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 0 ORDER BY seq DESC",
     )?;
     let mut rows = statement.query([run.0])?;
     while open > 0
@@ -230,10 +233,33 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
     {
         open -= 1;
         if row.get::<_, i64>(3)? != epoch {
-            left.push(LeftClaim { seq: row.get::<_, i64>(0)?.cast_unsigned(), has_fields: row.get(1)?, server: row.get(2)? });
+            left.push(LeftClaim {
+                seq: row.get::<_, i64>(0)?.cast_unsigned(),
+                has_fields: row.get(1)?,
+                server: row.get(2)?,
+                claimed_ms: row.get(4)?,
+            });
         }
     }
     Ok(left)
+}
+
+/// What was on the wire may have been written until just now, whenever it was claimed.
+fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], plan: Option<&str>, now_ms: i64) -> Result<(), Fault> {
+    let to = now_ms.div_euclid(60_000);
+    for claim in left {
+        let name: Option<String> =
+            connection.prepare_cached("SELECT name FROM servers WHERE id = ?1")?.query_row([claim.server], |row| row.get(0)).optional()?;
+        for key in name.as_deref().into_iter().chain(plan) {
+            add_usage(connection, key, claim.claimed_ms.div_euclid(60_000), -1)?;
+            add_usage(connection, key, to, 1)?;
+        }
+        // Where it waits for its recipient to come by, it is counted from here the next time.
+        connection
+            .prepare_cached("UPDATE messages SET updated_at_ms = ?3 WHERE run_id = ?1 AND partition = 0 AND seq = ?2")?
+            .execute(params![run.0, claim.seq.cast_signed(), now_ms])?;
+    }
+    Ok(())
 }
 
 /// Ends or defers what was left; gives those that wait for their recipient to come by in the audience.
@@ -341,7 +367,6 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// See [`super::Ledger::usage_since`].
 /// Claims of runs that are not closed which have no outcome, by the name of their server.
 pub(super) fn left_by_server(connection: &Connection) -> Result<Vec<(String, u64)>, Fault> {
     let mut statement = connection.prepare_cached(
@@ -354,8 +379,9 @@ pub(super) fn left_by_server(connection: &Connection) -> Result<Vec<(String, u64
     Ok(left.collect::<Result<_, _>>()?)
 }
 
+/// See [`super::Ledger::usage_since`].
 pub(super) fn usage_since(connection: &Connection, minute: i64) -> Result<Vec<(String, i64, u64)>, Fault> {
     let mut statement = connection.prepare_cached("SELECT key, minute, count FROM usage WHERE minute >= ?1 ORDER BY minute, key")?;
-    let usage = statement.query_map([minute], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned())))?;
+    let usage = statement.query_map([minute], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.max(0).cast_unsigned())))?;
     Ok(usage.collect::<Result<_, _>>()?)
 }

@@ -82,7 +82,8 @@ impl Scheduler {
         let outcomes = std::mem::take(&mut self.pending);
         let bars = std::mem::take(&mut self.pending_bars);
         self.unresolved += claims.len();
-        Some(Planned { outcomes, claims, bars })
+        let usage_moves = std::mem::take(&mut self.pending_usage);
+        Some(Planned { outcomes, claims, bars, usage_moves, at_ms: now_ms })
     }
 
     /// Whether claims should be made now, or wait a moment so that one commit serves more of them.
@@ -242,8 +243,8 @@ impl Scheduler {
                 recipient: message.recipient.clone(),
                 fields: message.fields,
                 refusals: message.refusals,
-                claimed_ms: now_ms,
-                since_ms: message.since_ms.unwrap_or(now_ms),
+                claimed_ms: planned.at_ms,
+                since_ms: message.since_ms.unwrap_or(planned.at_ms),
             });
             by_lane.entry(lane_id).or_default()[usize::from(goes_alone)].push(Outgoing {
                 token: token as u64,
@@ -304,6 +305,7 @@ impl Scheduler {
         self.pending.extend(later);
         let later = std::mem::replace(&mut self.pending_bars, planned.bars);
         self.pending_bars.extend(later);
+        self.pending_usage.extend(planned.usage_moves);
         for claim in planned.claims.into_iter().rev() {
             let Some(lane) = self.lanes.get_mut(&claim.lane) else { continue };
             lane.in_flight -= 1;

@@ -11,6 +11,10 @@ impl Scheduler {
         let lanes = &self.lane_index;
         let lane_of = |name: &str| name.split_once('/').and_then(|(namespace, name)| lanes.get(&Key::new(namespace, name)).copied());
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        if let Some(limiter) = campaign.order.plan_limits.as_ref().and_then(|(key, _)| self.plan_limiters.get_mut(key)) {
+            // Those of the servers are counted since the start.
+            limiter.remember(now_ms.div_euclid(60_000), opened.left, now_ms);
+        }
         campaign.open(opened, lane_of);
         self.judge_held_anew(index, now_ms);
         self.stop_if_barred(index, now_ms);

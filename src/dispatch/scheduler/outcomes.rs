@@ -1,6 +1,6 @@
 //! What the wire brings: the outcome of each message, and what follows for the recipient, the campaign and the server.
 
-use super::{End, Ended, Failure, InFlight, Reason, Scheduler, domain_of};
+use super::{End, Ended, Failure, InFlight, Reason, Scheduler, UsageMove, domain_of};
 use crate::{
     dispatch::{
         calls::CallId,
@@ -20,12 +20,19 @@ impl Scheduler {
         let token = usize::try_from(delivered.message.token).unwrap_or(usize::MAX);
         let Some(flight) = self.in_flight.get_mut(token).and_then(Option::take) else { return };
         self.free_tokens.push(token);
+        let written_ms = written_ms(&delivered, now_ms);
+        let (from_minute, to_minute) = (flight.claimed_ms.div_euclid(60_000), written_ms.map(|at| at.div_euclid(60_000)));
+        #[cfg(test)]
+        let to_minute = if self.mutant == Some(super::Mutant::UsageStaysAtItsClaim) { Some(from_minute) } else { to_minute };
+        if to_minute != Some(from_minute) {
+            self.pending_usage.push(UsageMove { campaign: flight.campaign, lane: flight.lane, from_minute, to_minute });
+        }
         if let Some(lane) = self.lanes.get_mut(&flight.lane) {
             lane.in_flight -= 1;
             lane.last_sign_of_life_ms = now_ms;
             lane.window.note(now_ms, delivered.round_trip);
             lane.calls.answered(flight.call);
-            lane.limiter.settle(written_ms(&delivered, now_ms), now_ms);
+            lane.limiter.settle(written_ms, now_ms);
             lane.connections.answered();
         }
         if let Some(campaign) = self.campaigns.get_mut(&flight.campaign) {
@@ -34,7 +41,7 @@ impl Scheduler {
                 guard.in_flight = guard.in_flight.saturating_sub(1);
             }
             if let Some(limiter) = campaign.order.plan_limits.as_ref().and_then(|(key, _)| self.plan_limiters.get_mut(key)) {
-                limiter.settle(written_ms(&delivered, now_ms), now_ms);
+                limiter.settle(written_ms, now_ms);
             }
         }
         match delivered.outcome {

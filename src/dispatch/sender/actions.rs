@@ -92,10 +92,11 @@ impl Sending {
             WhenOutcomeIsUnknown::Resend => UnknownPolicy::Resend,
         };
         let resume = campaign.order.resume.as_ref().and_then(|resume| resume.token.clone());
+        let plan = campaign.order.plan_limits.as_ref().map(|(key, _)| key.clone());
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
             let opened = async {
-                let record = ledger.begin_run(&key, policy, resume, now_ms).await?;
+                let record = ledger.begin_run(&key, policy, resume, plan, now_ms).await?;
                 let counts = ledger.counts(record.id).await?;
                 let bars = ledger.guards(record.id).await?.into_iter().map(|guard| {
                     let reason = Reason::from_name(&guard.reason).unwrap_or(Reason::RefusedAlike);
@@ -111,6 +112,7 @@ impl Sending {
                     started_ms: record.started_at_ms,
                     closed_ms: record.closed_at_ms,
                     next_due_ms: ledger.next_due(record.id).await?,
+                    left: record.left_without_outcome,
                 };
                 Ok(Box::new((record, opened)))
             };

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Changes, Claim, Commit, CommitReceipt, Committing, CountChanges, Ended, Guard, LedgerError, OutcomeRecord, Planned, RunId, Sending,
-    USAGE_MINUTES,
+    Changes, Claim, Commit, CommitReceipt, Committing, CountChanges, Ended, Guard, LedgerError, OutcomeRecord, Past, Planned, RunId,
+    Sending, USAGE_MINUTES, UsageMove,
 };
 
 impl Sending {
-    pub(super) async fn commit(&mut self, planned: Planned, now_ms: i64) -> Committing {
+    pub(super) async fn commit(&mut self, planned: Planned) -> Committing {
         let lanes = planned.claims.iter().map(|claim| claim.lane).chain(planned.bars.iter().map(|(_, lane, _)| *lane));
         for lane in lanes.collect::<std::collections::BTreeSet<_>>() {
             if let Err(error) = self.know_server(lane).await {
@@ -18,7 +18,7 @@ impl Sending {
         let mut commit = Commit {
             outcomes: Vec::with_capacity(planned.outcomes.len()),
             claims: Vec::with_capacity(planned.claims.len()),
-            now_ms,
+            now_ms: planned.at_ms,
             ..Commit::default()
         };
         for (campaign, lane, bar) in &planned.bars {
@@ -43,6 +43,10 @@ impl Sending {
             let usage_keys = self.usage_keys(claim.campaign, claim.lane);
             let recipient = claim.message.recipient.clone();
             commit.claims.push(Claim { run_id, seq: claim.message.seq, recipient, attempt: claim.message.attempt, server, usage_keys });
+        }
+        for moved in &planned.usage_moves {
+            let usage_keys = self.usage_keys(moved.campaign, moved.lane);
+            commit.usage_moves.push(UsageMove { usage_keys, from_minute: moved.from_minute, to_minute: moved.to_minute });
         }
         let ledger = self.ledger.clone();
         Box::pin(async move { (planned, ledger.commit(commit).await) })
@@ -77,27 +81,18 @@ impl Sending {
         self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
     }
 
-    /// Remembers what this process claimed, for limiters that are made anew after an edit.
-    pub(super) fn note_usage(&mut self, planned: &Planned, now_ms: i64) {
-        let minute = now_ms.div_euclid(60_000);
-        for claim in &planned.claims {
-            for key in self.usage_keys(claim.campaign, claim.lane).iter() {
-                if !self.past.contains_key(&**key) {
-                    self.past.insert(key.to_string(), Vec::new());
-                }
-                match self.past.get_mut(&**key) {
-                    Some(counts) if counts.last().is_some_and(|(last, _)| *last == minute) => {
-                        if let Some((_, count)) = counts.last_mut() {
-                            *count += 1;
-                        }
-                    }
-                    Some(counts) => {
-                        // Once a minute: what no window reaches any more.
-                        counts.retain(|(old, _)| *old > minute - USAGE_MINUTES);
-                        counts.push((minute, 1));
-                    }
-                    None => {}
-                }
+    /// Remembers what this process sent and when, for limiters that are made anew after an edit.
+    pub(super) fn note_usage(&mut self, planned: &Planned) {
+        let minute = planned.at_ms.div_euclid(60_000);
+        let mut changes: Vec<(usize, usize, i64, i64)> = Vec::new();
+        changes.extend(planned.claims.iter().map(|claim| (claim.campaign, claim.lane, minute, 1)));
+        for moved in &planned.usage_moves {
+            changes.push((moved.campaign, moved.lane, moved.from_minute, -1));
+            changes.extend(moved.to_minute.map(|to| (moved.campaign, moved.lane, to, 1)));
+        }
+        for (campaign, lane, minute, by) in changes {
+            for key in self.usage_keys(campaign, lane).iter() {
+                add_usage(&mut self.past, key, minute, by);
             }
         }
     }
@@ -127,7 +122,7 @@ impl Sending {
                     tracing::info!("the ledger can be written again; sending goes on");
                 }
                 let now_ms = self.clock.now_ms();
-                self.note_usage(&planned, now_ms);
+                self.note_usage(&planned);
                 let changes = self.translate(&receipt.changes);
                 self.scheduler.committed(planned, &receipt.seqs, &changes, receipt.took, now_ms);
             }
@@ -140,5 +135,20 @@ impl Sending {
                 self.report(true);
             }
         }
+    }
+}
+
+/// Adds to what is known of a key, which is in the order of minutes but for what was written before; the least is 0.
+pub(super) fn add_usage(past: &mut Past, key: &str, minute: i64, by: i64) {
+    if !past.contains_key(key) {
+        past.insert(key.to_owned(), Vec::new());
+    }
+    let Some(counts) = past.get_mut(key) else { return };
+    if let Some((_, count)) = counts.iter_mut().rev().find(|(known, _)| *known == minute) {
+        *count = count.saturating_add_signed(by);
+    } else if by > 0 {
+        // Once a minute: what no window reaches any more.
+        counts.retain(|(old, _)| *old > minute - USAGE_MINUTES);
+        counts.push((minute, by.unsigned_abs()));
     }
 }

@@ -26,6 +26,15 @@ impl Simulation {
         }
         taken(self) - before
     }
+
+    /// The same without counting, and faster where little happens.
+    fn pass(&mut self, ms: i64) {
+        let until = self.now_ms + ms;
+        while self.now_ms < until {
+            self.step();
+            self.skip_idle(until);
+        }
+    }
 }
 
 /// All carriages in turn.
@@ -143,4 +152,37 @@ fn what_nobody_takes_is_given_up_at_its_deadline_and_not_before() {
     }
     assert_eq!((simulation.count(RowFate::Accepted), simulation.count(RowFate::Expired)), (10, 10));
     assert!(first.is_some_and(|at| at > START_MS + 3_600_000 && at < START_MS + 4_200_000), "{first:?}");
+}
+
+/// The most that a server was sent in a stretch of so many milliseconds.
+fn most_in(written: &[i64], per_ms: i64) -> usize {
+    let mut written = written.to_vec();
+    written.sort_unstable();
+    (0..written.len()).map(|first| written[first..].iter().take_while(|at| **at < written[first] + per_ms).count()).max().unwrap_or(0)
+}
+
+/// A server that holds messages for longer than a minute, and then, after a kill or two, no longer: what was claimed long before
+/// it was written is in the window all the same.
+fn hold_and_kill(seed: u64, mutant: Option<Mutant>) -> usize {
+    let mut simulation = world(seed, &[("slow", 1, &[rate(10, 70)])]);
+    simulation.scheduler.mutant = mutant;
+    (simulation.latency_ms, simulation.hold_ms) = (20, 80_000);
+    simulation.pass(81_000 + 200 * i64::try_from(seed).expect("small"));
+    for _ in 0..2 {
+        simulation.restart();
+        simulation.hold_ms = 0;
+        simulation.pass(100);
+    }
+    simulation.pass(150_000);
+    most_in(&simulation.written["default/slow"], 70_000)
+}
+
+#[test]
+fn a_window_holds_over_kills_whatever_was_held() {
+    for seed in 0..60 {
+        let most = hold_and_kill(seed, None);
+        assert!(most <= 10, "seed {seed}: {most} in a window of 10");
+    }
+    let found = (0..60).find(|seed| hold_and_kill(*seed, Some(Mutant::UsageStaysAtItsClaim)) > 10);
+    assert!(found.is_some(), "the mistake on purpose was not found");
 }

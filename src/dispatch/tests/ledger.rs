@@ -69,14 +69,22 @@ impl Simulation {
                 attempt: claim.message.attempt,
                 at_ms: 0,
                 refusals: claim.message.refusals.to_json(),
-                claimed_ms: self.now_ms,
+                claimed_ms: planned.at_ms,
                 since_ms: claim.message.since_ms,
+                server: self.scheduler.lanes[&claim.lane].lane.name.to_string(),
             };
             self.rows.insert(id, row);
             self.leased.retain(|leased| *leased != id);
             let name = self.scheduler.lanes[&claim.lane].lane.name.to_string();
-            *self.usage.entry(name).or_default().entry(self.now_ms.div_euclid(60_000)).or_default() += 1;
+            self.add_usage(name, planned.at_ms.div_euclid(60_000), 1);
             seqs.push(seq);
+        }
+        for moved in &planned.usage_moves {
+            let Some(name) = self.scheduler.lanes.get(&moved.lane).map(|lane| lane.lane.name.to_string()) else { continue };
+            self.add_usage(name.clone(), moved.from_minute, -1);
+            if let Some(to) = moved.to_minute {
+                self.add_usage(name, to, 1);
+            }
         }
         for (campaign, lane, bar) in &planned.bars {
             let name = self.scheduler.lanes[lane].lane.name.to_string();
@@ -84,6 +92,11 @@ impl Simulation {
         }
         self.most_claimed = self.most_claimed.max(self.rows.values().filter(|row| row.fate == RowFate::Claimed).count());
         self.scheduler.committed(planned, &seqs, &changes, Duration::from_millis(1), self.now_ms);
+    }
+
+    fn add_usage(&mut self, server: String, minute: i64, by: i64) {
+        let count = self.usage.entry(server).or_default().entry(minute).or_default();
+        *count = count.saturating_add_signed(by);
     }
 
     /// How many rows have a fate.
@@ -100,12 +113,16 @@ impl Simulation {
         let mut scheduler = Scheduler::new(self.seed);
         scheduler.mutant = self.scheduler.mutant;
         std::mem::swap(&mut self.scheduler, &mut scheduler);
-        // What was on the wire may have been written until now: it counts anew, and as the world has it.
+        // What was claimed may have been written until now, and counts so; what the world has of it is written.
+        let claimed: Vec<(String, i64)> =
+            self.rows.values().filter(|row| row.fate == RowFate::Claimed).map(|row| (row.server.clone(), row.claimed_ms)).collect();
+        for (server, claimed_ms) in claimed {
+            self.add_usage(server.clone(), claimed_ms.div_euclid(60_000), -1);
+            self.add_usage(server, self.now_ms.div_euclid(60_000), 1);
+        }
         let back = self.answer_ms();
         for (at, lane, _, batch) in &self.wire {
             let name = scheduler.lanes[lane].lane.name.to_string();
-            let minute = self.now_ms.div_euclid(60_000);
-            *self.usage.entry(name.clone()).or_default().entry(minute).or_default() += batch.len() as u64;
             if at - back <= self.now_ms {
                 self.written.entry(name).or_default().extend(batch.iter().map(|_| at - back));
                 for message in batch {

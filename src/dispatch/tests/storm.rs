@@ -59,7 +59,7 @@ fn world(seed: u64, mutant: Option<Mutant>) -> Simulation {
 fn storm(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
     let mut simulation = world(seed, mutant);
     let audience: u64 = simulation.audience.values().sum();
-    let kills = simulation.draw(3);
+    let kills = [0, 0, 1, 2, 4][usize::try_from(simulation.draw(5)).expect("small")];
     let mut killed = 0;
     let key = Key::new("default", "spring");
     while simulation.closed < simulation.audience.len() {
@@ -70,7 +70,7 @@ fn storm(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
             return Err(format!("it does not end: {:?}", simulation.scheduler.report(simulation.now_ms, None)));
         }
         let is_over = simulation.closed == simulation.audience.len();
-        if !is_over && killed < kills && simulation.draw(400) == 0 {
+        if !is_over && killed < kills && simulation.draw(300) == 0 {
             simulation.restart();
             killed += 1;
         } else if simulation.draw(500) == 0 {

@@ -158,7 +158,7 @@ async fn whoever_was_taken_over_writes_no_more() {
     folder.ask("UPDATE meta SET value = value + 1 WHERE key = 'epoch'");
     let error = ledger.commit(commit).await.expect_err("it is taken over");
     assert_eq!((error.kind, error.is_transient()), (LedgerErrorKind::Superseded, false));
-    assert_eq!(kind(ledger.begin_run(&key(), UnknownPolicy::Skip, None, 1).await), Some(LedgerErrorKind::Superseded));
+    assert_eq!(kind(ledger.begin_run(&key(), UnknownPolicy::Skip, None, None, 1).await), Some(LedgerErrorKind::Superseded));
     assert_eq!(states(&folder), BEFORE);
 }
 

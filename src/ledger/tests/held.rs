@@ -112,9 +112,9 @@ async fn unknown_recipients_are_mailed_again_on_purpose_and_nobody_else() {
 async fn a_run_begins_with_its_request_as_carried_out() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let record = ledger.begin_run(&key(), UnknownPolicy::Skip, Some("old".to_owned()), 1).await.expect("begun");
+    let record = ledger.begin_run(&key(), UnknownPolicy::Skip, Some("old".to_owned()), None, 1).await.expect("begun");
     assert_eq!(record.resume_handled.newest(), Some("old"), "a restored object resumes nothing");
-    let record = ledger.begin_run(&key(), UnknownPolicy::Skip, Some("new".to_owned()), 2).await.expect("begun before");
+    let record = ledger.begin_run(&key(), UnknownPolicy::Skip, Some("new".to_owned()), None, 2).await.expect("begun before");
     assert_eq!(record.resume_handled.newest(), Some("old"), "a new one is still to be carried out");
 }
 

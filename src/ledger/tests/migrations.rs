@@ -40,7 +40,7 @@ async fn is_migrated(dump: &str, version: i64) {
     for row in folder.ask("SELECT namespace, campaign, run FROM runs") {
         let parts: Vec<&str> = row.split(' ').collect();
         let key = RunKey::new(parts[0], parts[1], parts[2]);
-        let record = ledger.begin_run(&key, UnknownPolicy::Skip, None, 1_000).await.expect("it goes on");
+        let record = ledger.begin_run(&key, UnknownPolicy::Skip, None, None, 1_000).await.expect("it goes on");
         let mut seen = ledger.seen(record.id).expect("an index");
         for recipient in
             folder.ask(&format!("SELECT recipient FROM messages WHERE run_id = (SELECT id FROM runs WHERE campaign = '{}')", parts[1]))
@@ -119,7 +119,8 @@ async fn of_a_person_in_several_spellings_one_message_is_sent() {
     }
     drop(connection);
     let ledger = folder.open();
-    let run = ledger.begin_run(&RunKey::new("default", "spellings", "first"), UnknownPolicy::Resend, None, 10).await.expect("a run").id;
+    let run =
+        ledger.begin_run(&RunKey::new("default", "spellings", "first"), UnknownPolicy::Resend, None, None, 10).await.expect("a run").id;
     let due = ledger.due(run, 100, 50).await.expect("due");
     // In either order: which spelling the audience has does not matter.
     for is_reversed in [false, true] {

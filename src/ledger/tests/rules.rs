@@ -113,7 +113,7 @@ async fn the_same_name_is_the_same_run_and_another_is_not() {
         (RunKey::new("bank", "news", "first"), false),
     ] {
         assert_eq!(ledger.find_run(&other).await.expect("a read").is_some(), same, "{other}");
-        assert_eq!(ledger.begin_run(&other, UnknownPolicy::Skip, None, 2).await.expect("a run").id == run, same, "{other}");
+        assert_eq!(ledger.begin_run(&other, UnknownPolicy::Skip, None, None, 2).await.expect("a run").id == run, same, "{other}");
     }
 }
 
@@ -334,6 +334,37 @@ async fn usage_is_kept_by_minute_and_later_by_hour() {
     assert_eq!(of_server().await, [(119, 8), (day, 8), (3 * day, 1)], "what left the two days stands at the end of its hour");
     send(33 * day, 1).await.expect("claims");
     assert_eq!(of_server().await, [(3 * day + 59, 1), (33 * day, 1)], "what left the longest window is gone");
+}
+
+#[tokio::test]
+async fn usage_follows_what_was_written_and_what_a_kill_left() {
+    let folder = Folder::new();
+    let (server, plan): (Arc<str>, Arc<str>) = ("shop/one".into(), "plan/shop/pro/shop".into());
+    let keys: Arc<[Arc<str>]> = Arc::from([server.clone(), plan.clone()]);
+    let minute = 60_000;
+    {
+        let ledger = folder.open();
+        let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+        let id = ledger.server_id(&server).await.expect("a server");
+        let claims = ["a@x.org", "b@x.org", "c@x.org"].map(|who| Claim { usage_keys: Arc::clone(&keys), ..claim(run, id, who) });
+        ledger.commit(Commit { claims: claims.to_vec(), now_ms: 100 * minute, ..Commit::default() }).await.expect("claims");
+        // One was written two minutes later, one was not written at all, and one is left without an outcome.
+        let usage_moves = [Some(102), None].map(|to_minute| UsageMove { usage_keys: Arc::clone(&keys), from_minute: 100, to_minute });
+        let commit = Commit { usage_moves: usage_moves.to_vec(), now_ms: 102 * minute, ..Commit::default() };
+        ledger.commit(commit).await.expect("moved");
+        let of = |key: &Arc<str>| (key.to_string(), 100, 1);
+        let usage = ledger.usage_since(0).await.expect("usage");
+        assert_eq!(usage.iter().filter(|u| u.1 == 100).cloned().collect::<Vec<_>>(), [of(&plan), of(&server)]);
+        assert_eq!(usage.iter().filter(|u| u.1 == 102).count(), 2);
+    }
+    for now in [105, 107] {
+        // Those without an outcome were claimed in minute 100 and may have been written until now; they are counted so once.
+        let ledger = folder.open();
+        ledger.begin_run(&key(), UnknownPolicy::Skip, None, Some(plan.clone()), now * minute).await.expect("it goes on");
+        let usage: Vec<_> = ledger.usage_since(0).await.expect("usage").into_iter().filter(|u| u.0 == *server && u.2 > 0).collect();
+        let sum: u64 = usage.iter().map(|u| u.2).sum();
+        assert_eq!((sum, usage.iter().any(|u| u.1 == 105), usage.iter().any(|u| u.1 == 107)), (4, true, false), "{usage:?}");
+    }
 }
 
 #[tokio::test]
