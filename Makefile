@@ -56,7 +56,8 @@ verdict: build ## 1,000 manifests before a real API server and `mailfleet valida
 gitops: build ## each state of each object as kstatus, Flux and Argo CD see it, by their own code
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/gitops.py $(ARGS)
 
-bench: build ## beside postfix's smtp-source, to the same sinks; and over a line of 20 ms
+bench: build ## beside postfix's smtp-source and lettre's pool, to the same sinks, at 0, 20 and 80 ms
+	cargo build --locked --release --example lettre-pool
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/run.py $(ARGS)
 
 bench-line: build ## what lines of 20 and 80 ms let through, beside what they could, by extensions, connections and servers

@@ -27,15 +27,20 @@ const RATE_OVER: Duration = Duration::from_secs(5);
 /// Shows progress until the engine ends.
 pub async fn show(mut views: watch::Receiver<View>) {
     let mut progress = Progress { terminal: std::io::stderr().is_terminal(), ..Progress::default() };
+    let mut ended = tokio::time::timeout(PICTURE_EVERY, views.changed()).await.is_ok_and(|changed| changed.is_err());
     loop {
-        let ended = tokio::time::timeout(PICTURE_EVERY, views.changed()).await.is_ok_and(|changed| changed.is_err());
         let view = views.borrow_and_update().clone();
         progress.show(&view, ended);
         if ended {
             return;
         }
-        tokio::time::sleep(PICTURE_EVERY).await;
+        // The last picture comes at once.
+        ended = tokio::time::timeout(PICTURE_EVERY, closed(&mut views)).await.is_ok();
     }
+}
+
+async fn closed(views: &mut watch::Receiver<View>) {
+    while views.changed().await.is_ok() {}
 }
 
 #[derive(Default)]

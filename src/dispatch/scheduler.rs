@@ -171,6 +171,8 @@ pub struct Scheduler {
     /// What is being given back to the ledger; no feeder starts before.
     releasing: usize,
     is_committing: bool,
+    /// What the last step led to is to be followed by another.
+    has_more_to_do: bool,
     /// When a failed commit is tried again, milliseconds.
     commit_again_ms: Option<i64>,
     stopping: bool,
@@ -226,6 +228,7 @@ impl Scheduler {
             feeds: Vec::new(),
             releasing: 0,
             is_committing: false,
+            has_more_to_do: false,
             commit_again_ms: None,
             stopping: false,
             #[cfg(test)]
@@ -354,6 +357,9 @@ impl Scheduler {
     /// When [`Self::step`] should be called again, if nothing else happens.
     #[must_use]
     pub fn wake_at(&mut self, now_ms: i64) -> i64 {
+        if self.has_more_to_do {
+            return now_ms;
+        }
         if let Some(at) = self.commit_again_ms.filter(|at| *at > now_ms) {
             return at;
         }

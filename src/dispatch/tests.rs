@@ -129,6 +129,8 @@ struct Simulation {
     usage: BTreeMap<String, BTreeMap<i64, u64>>,
     most_claimed: usize,
     failed_commits: i64,
+    /// Something happened in the last millisecond after the scheduler was asked.
+    has_news: bool,
     order: Vec<(i64, String)>,
 }
 
@@ -239,6 +241,7 @@ impl Simulation {
             usage: BTreeMap::new(),
             most_claimed: 0,
             failed_commits: 0,
+            has_news: false,
             order: Vec::new(),
         };
         simulation.apply();
@@ -287,14 +290,20 @@ impl Simulation {
         for action in self.scheduler.step(self.now_ms) {
             self.act(action);
         }
+        let waiting = |world: &Self| world.fetches.len() + world.releases.len() + world.closes.len() + world.wire.len() + world.out_since.len();
+        let before = waiting(self);
         self.answer();
         self.arrive();
         self.mend();
+        self.has_news |= waiting(self) != before;
         self.now_ms += 1;
     }
 
     /// Passes over the time in which nothing happens.
     fn skip_idle(&mut self, until: i64) {
+        if std::mem::take(&mut self.has_news) {
+            return;
+        }
         let on_wire = self.wire.iter().map(|(at, ..)| *at);
         let asked = self.fetches.iter().map(|(at, _, _)| *at).chain(self.closes.iter().map(|(at, _)| *at));
         let back = self.out_since.values().map(|since| since + 201);
@@ -343,6 +352,7 @@ impl Simulation {
     fn act(&mut self, action: Action) {
         match action {
             Action::Open(index) => {
+                self.has_news = true;
                 let opened = self.opened(index);
                 self.scheduler.opened(index, opened, self.now_ms);
             }
@@ -356,7 +366,10 @@ impl Simulation {
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
                 self.releases.push(at);
             }
-            Action::More(index, count) => self.feed(index, count),
+            Action::More(index, count) => {
+                self.has_news = true;
+                self.feed(index, count);
+            }
             Action::CountAdded(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
             Action::Seek(index, domain) => self.seek(index, &domain),
             Action::Resume(index, resumption) => self.resume(index, &resumption),

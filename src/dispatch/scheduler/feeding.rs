@@ -50,6 +50,7 @@ impl Scheduler {
     pub fn feeder_started(&mut self, index: usize) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.has_feeder = campaign.phase == Phase::Feeding;
+            self.has_more_to_do = true;
         }
     }
 

@@ -5,6 +5,7 @@ use super::{Action, LEDGER_RETRY_MS, Phase, Scheduler};
 impl Scheduler {
     /// What is to be done now, in this order.
     pub fn step(&mut self, now_ms: i64) -> Vec<Action> {
+        self.has_more_to_do = false;
         self.tick(now_ms);
         // Before the next commit: under load there is always one, and a further campaign would never start.
         self.start_feeders();

@@ -264,3 +264,18 @@ fn a_plans_limit_holds_and_is_not_asked_again_before_it_reopens() {
     simulation.run();
     assert!(simulation.now_ms > START_MS + 3_600_000);
 }
+
+/// The time passes only to what the scheduler asks to be woken at: whatever it forgets to ask for waits for a whole second.
+#[test]
+fn a_campaign_begins_and_ends_at_once() {
+    for seed in 0..8 {
+        let mut simulation = Simulation::new(seed, Chances::default(), &[("a", 1, &[])], &[("default", "spring", 20)], WhenOutcomeIsUnknown::Skip);
+        while simulation.closed < 1 {
+            simulation.step();
+            let until = simulation.now_ms + 5_000;
+            simulation.skip_idle(until);
+        }
+        let took = simulation.now_ms - START_MS;
+        assert!(took < 300, "seed {seed}: 20 messages took {took} ms");
+    }
+}
