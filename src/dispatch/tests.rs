@@ -290,7 +290,8 @@ impl Simulation {
         for action in self.scheduler.step(self.now_ms) {
             self.act(action);
         }
-        let waiting = |world: &Self| world.fetches.len() + world.releases.len() + world.closes.len() + world.wire.len() + world.out_since.len();
+        let waiting =
+            |world: &Self| world.fetches.len() + world.releases.len() + world.closes.len() + world.wire.len() + world.out_since.len();
         let before = waiting(self);
         self.answer();
         self.arrive();

@@ -1,8 +1,8 @@
 //! The admin endpoint: `/livez` and `/readyz` for probes, `/metrics` for Prometheus. Plain HTTP, without a login, read only.
 //!
-//! A connection carries one request, has a time, and its headers have a bound; no more than some are open at once.
+//! A connection carries one request, has a time, and its headers have a bound; no more than some are open at once: the one that is silent for longest makes room.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -11,7 +11,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::AbortHandle,
     time::Instant,
 };
 
@@ -20,7 +20,7 @@ use super::{Health, metrics};
 /// Where it listens when only asked to.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9091";
 
-/// Connections at a time; more wait to be accepted.
+/// Connections at a time; for one more, the oldest is closed.
 const CONNECTIONS_MAX: usize = 32;
 /// For a whole connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,10 +57,8 @@ impl Admin {
 
     /// Answers for as long as the process lives.
     pub async fn serve(self, health: Health) {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut open: VecDeque<AbortHandle> = VecDeque::new();
         loop {
-            // The permits are never closed.
-            let Ok(permit) = permits.clone().acquire_owned().await else { return };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -69,11 +67,14 @@ impl Admin {
                     continue;
                 }
             };
-            let health = health.clone();
-            tokio::spawn(async move {
-                converse(stream, health).await;
-                drop(permit);
-            });
+            open.retain(|connection| !connection.is_finished());
+            // An answer takes no time: whoever is there for longest is one who says nothing.
+            if open.len() >= CONNECTIONS_MAX
+                && let Some(longest) = open.pop_front()
+            {
+                longest.abort();
+            }
+            open.push_back(tokio::spawn(converse(stream, health.clone())).abort_handle());
         }
     }
 }

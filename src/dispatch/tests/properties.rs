@@ -269,7 +269,8 @@ fn a_plans_limit_holds_and_is_not_asked_again_before_it_reopens() {
 #[test]
 fn a_campaign_begins_and_ends_at_once() {
     for seed in 0..8 {
-        let mut simulation = Simulation::new(seed, Chances::default(), &[("a", 1, &[])], &[("default", "spring", 20)], WhenOutcomeIsUnknown::Skip);
+        let mut simulation =
+            Simulation::new(seed, Chances::default(), &[("a", 1, &[])], &[("default", "spring", 20)], WhenOutcomeIsUnknown::Skip);
         while simulation.closed < 1 {
             simulation.step();
             let until = simulation.now_ms + 5_000;

@@ -218,13 +218,16 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
                     moved_at = now;
                 }
             }
-            match line.poll_read_in(cx) {
-                Poll::Ready(Ok(())) => has_moved = true,
+            let has_read = match line.poll_read_in(cx) {
+                Poll::Ready(Ok(())) => true,
                 Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
-                Poll::Pending => {}
-            }
+                Poll::Pending => false,
+            };
             if has_moved {
                 moved_at = now;
+            }
+            // Bytes alone are no progress: a whole reply has one bound, however slowly it comes.
+            if has_moved || has_read {
                 continue;
             }
             line.stream.acknowledge_at_once();

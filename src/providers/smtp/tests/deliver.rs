@@ -205,10 +205,13 @@ async fn a_broken_line_is_judged_by_what_was_written() {
 #[tokio::test]
 async fn silence_is_judged_by_what_was_written() {
     let (unknown, failed) = ("unknown:TimedOut", "failed:TimedOut");
-    for act in [Hang, Mute] {
+    // A reply that comes byte by byte is awaited no longer than one that does not come.
+    for act in [Hang, Mute, Drip("250 2.1.0 a reply that takes its time")] {
         check(&[("MAIL", 2, act)], [["accepted", unknown, unknown], ["accepted", failed, failed], ["accepted", failed, failed]]).await;
     }
-    check(&[("TAKEN", 2, Hang)], [["accepted", unknown, unknown], ["accepted", unknown, failed], ["accepted", unknown, failed]]).await;
+    for act in [Hang, Drip("250 2.0.0 Ok: queued, and more of it")] {
+        check(&[("TAKEN", 2, act)], [["accepted", unknown, unknown], ["accepted", unknown, failed], ["accepted", unknown, failed]]).await;
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ pub enum Act {
     CloseInContent(usize),
     /// Reads on, and never answers anything more.
     Mute,
+    /// Says this, one byte after the other with 100 ms between them.
+    Drip(&'static str),
     /// Says this now without reading the content, then reads it (at `BDAT`).
     SayEarly(&'static str),
 }
@@ -185,6 +187,14 @@ impl Session {
             }
             Some(Act::Close | Act::CloseInContent(_)) => Err(end()),
             Some(Act::Hang) => std::future::pending().await,
+            Some(Act::Drip(text)) => {
+                for byte in text.bytes() {
+                    wire.write_all(&[byte]).await?;
+                    wire.flush().await?;
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                self.say(wire, "").await.map(|()| true)
+            }
             Some(Act::Mute) => {
                 self.is_mute = true;
                 Ok(true)
