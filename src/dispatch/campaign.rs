@@ -130,6 +130,8 @@ pub struct CampaignRun {
     pub with_headroom: BTreeMap<Vec<usize>, EligibleSet<LaneRef>>,
     /// Rendered messages that are not claimed yet.
     pub waiting: usize,
+    /// The largest of the messages that were rendered last, bytes; 0 while none was.
+    pub message_bytes: usize,
     /// Messages that the feeder was asked for and has not brought.
     pub requested: usize,
     /// Deferred messages that the feeder renders.
@@ -205,6 +207,7 @@ impl CampaignRun {
             eligible: EligibleSet::new([]),
             with_headroom: BTreeMap::new(),
             waiting: 0,
+            message_bytes: 0,
             requested: 0,
             preparing: 0,
             has_feeder: false,

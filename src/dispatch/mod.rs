@@ -16,6 +16,7 @@ pub mod moves;
 pub mod pace;
 pub mod prepared;
 pub mod refusals;
+pub mod rendered;
 pub mod report;
 pub mod retry;
 pub mod route;

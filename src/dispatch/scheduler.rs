@@ -25,6 +25,7 @@ use super::{
     moves::Moves,
     prepared::{End, Ended, InFlight, Prepared, RenderFailure},
     refusals::Bar,
+    rendered::Rendered,
     turns::Turns,
 };
 use crate::{
@@ -33,8 +34,6 @@ use crate::{
     resources::{Key, Reason, campaign::Weighting, fate::Fate},
 };
 
-/// Messages of a campaign that wait, rendered, for a server: enough to keep the wire busy, little enough to hold in memory.
-const WAITING_MAX: usize = 256;
 /// Outcomes that are worth a commit of their own.
 const OUTCOMES_WORTH_A_COMMIT: usize = 64;
 /// Outcomes wait no longer than this for company, milliseconds.
@@ -47,7 +46,7 @@ const TRY_AGAIN_MS: i64 = 15_000;
 /// Before a failed commit is tried again, milliseconds.
 const LEDGER_RETRY_MS: i64 = 1_000;
 /// Deferred messages fetched from the ledger at a time.
-pub const DUE_MAX: usize = 64;
+const DUE_MAX: usize = 64;
 
 /// What the scheduler wants done.
 #[derive(Debug)]
@@ -65,8 +64,8 @@ pub enum Action {
     /// Stop the feeder, and give back what it had leased from the ledger, then call [`Scheduler::released`]. What is being fetched for
     /// it is to be given back as well when it comes, with a call of its own.
     Unfeed(usize),
-    /// Fetch deferred messages that are due.
-    FetchDue(usize),
+    /// Fetch so many deferred messages that are due, at most.
+    FetchDue(usize, usize),
     /// Hand a batch to a server, as a call of this number.
     Deliver(usize, CallId, Vec<Outgoing>),
     /// Hand a message to a call that is under way at a server.
@@ -161,6 +160,8 @@ pub struct Scheduler {
     /// Whose turn it is to claim first.
     first_lane: usize,
     moves: Moves,
+    /// What waits, rendered, of all campaigns.
+    rendered: Rendered,
     /// When a plan's limit lets a message through that waits for nothing else.
     plan_reopens_ms: i64,
     /// How long a commit takes.
@@ -222,6 +223,7 @@ impl Scheduler {
             ready_since_ms: None,
             first_lane: 0,
             moves: Moves::default(),
+            rendered: Rendered::default(),
             plan_reopens_ms: i64::MAX,
             commit_time: Duration::from_millis(1),
             actions: Vec::new(),
@@ -326,6 +328,11 @@ impl Scheduler {
             return;
         }
         let indices: Vec<usize> = self.campaigns.keys().copied().collect();
+        self.rendered = Rendered::default();
+        for campaign in self.campaigns.values().filter(|campaign| campaign.has_feeder) {
+            let messages = campaign.waiting + campaign.requested + campaign.preparing;
+            self.rendered.note(&campaign.namespace, messages, campaign.message_bytes);
+        }
         for index in indices {
             self.tick_campaign(index, now_ms);
         }

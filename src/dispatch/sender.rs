@@ -25,7 +25,7 @@ use super::{
     prepared::Ended,
     refusals::Bar,
     report::{Report, SteadyClock},
-    scheduler::{Action, CountChanges, DUE_MAX, Planned, Scheduler},
+    scheduler::{Action, CountChanges, Planned, Scheduler},
 };
 use crate::{
     ledger::{

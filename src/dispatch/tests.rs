@@ -112,7 +112,7 @@ struct Simulation {
     /// A commit under way, and when it is durable.
     committing: Option<(i64, Planned)>,
     /// Fetches under way: when they are answered, the campaign and the feeding they are for.
-    fetches: Vec<(i64, usize, u64)>,
+    fetches: Vec<(i64, usize, u64, usize)>,
     /// Looks at whether a run can be closed, under way.
     closes: Vec<(i64, usize)>,
     /// Leases that are being given back, and when that is done.
@@ -306,7 +306,7 @@ impl Simulation {
             return;
         }
         let on_wire = self.wire.iter().map(|(at, ..)| *at);
-        let asked = self.fetches.iter().map(|(at, _, _)| *at).chain(self.closes.iter().map(|(at, _)| *at));
+        let asked = self.fetches.iter().map(|(at, ..)| *at).chain(self.closes.iter().map(|(at, _)| *at));
         let back = self.out_since.values().map(|since| since + 201);
         let commit = self.committing.as_ref().map(|(at, _)| *at);
         let next = on_wire.chain(asked).chain(back).chain(commit).fold(self.scheduler.wake_at(self.now_ms), i64::min);
@@ -327,11 +327,11 @@ impl Simulation {
 
     /// What the ledger was asked for in the background.
     fn answer(&mut self) {
-        for (at, index, feeding) in std::mem::take(&mut self.fetches) {
+        for (at, index, feeding, most) in std::mem::take(&mut self.fetches) {
             if at > self.now_ms {
-                self.fetches.push((at, index, feeding));
+                self.fetches.push((at, index, feeding, most));
             } else {
-                self.fetch_due(index, feeding);
+                self.fetch_due(index, feeding, most);
             }
         }
         for at in std::mem::take(&mut self.releases) {
@@ -374,10 +374,10 @@ impl Simulation {
             Action::CountAdded(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
             Action::Seek(index, domain) => self.seek(index, &domain),
             Action::Resume(index, resumption) => self.resume(index, &resumption),
-            Action::FetchDue(index) => {
+            Action::FetchDue(index, most) => {
                 let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeding);
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
-                self.fetches.push((at, index, feeding));
+                self.fetches.push((at, index, feeding, most));
             }
             Action::Deliver(lane, call, batch) => {
                 self.assert_claimed(&batch);
@@ -474,7 +474,7 @@ impl Simulation {
         }
     }
 
-    fn fetch_due(&mut self, index: usize, feeding: u64) {
+    fn fetch_due(&mut self, index: usize, feeding: u64, most: usize) {
         if !self.scheduler.is_current(index, feeding) {
             self.scheduler.released();
             return;
@@ -486,7 +486,7 @@ impl Simulation {
             .filter(|(id, row)| id.0 == index && row.fate == RowFate::Deferred && !self.leased.contains(id))
             .map(|((_, seq), row)| (*seq, row.clone()))
             .collect();
-        let due: Vec<_> = free.iter().filter(|(_, row)| row.at_ms <= now_ms).take(64).cloned().collect();
+        let due: Vec<_> = free.iter().filter(|(_, row)| row.at_ms <= now_ms).take(most).cloned().collect();
         let next = free.iter().filter(|(seq, _)| !due.iter().any(|(taken, _)| taken == seq)).map(|(_, row)| row.at_ms).min();
         self.leased.extend(due.iter().map(|(seq, _)| (index, *seq)));
         self.scheduler.due_fetched(index, due.len(), next);

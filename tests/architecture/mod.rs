@@ -72,6 +72,7 @@ const PURE: &[&str] = &[
     "dispatch/limits.rs",
     "dispatch/pace.rs",
     "dispatch/schedule.rs",
+    "dispatch/rendered.rs",
     "dispatch/calls.rs",
     "dispatch/connections.rs",
     "dispatch/turns.rs",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, End, Ended, Opened, Phase, Prepared, RenderFailure, Scheduler, TRY_AGAIN_MS, Trouble, WAITING_MAX};
+use super::{Action, DUE_MAX, End, Ended, Opened, Phase, Prepared, RenderFailure, Scheduler, TRY_AGAIN_MS, Trouble};
 use crate::resources::{Key, Reason};
 
 impl Scheduler {
@@ -94,6 +94,7 @@ impl Scheduler {
             campaign.requested = campaign.requested.saturating_sub(requested);
             campaign.preparing = campaign.preparing.saturating_sub(due);
             campaign.waiting += messages.len();
+            campaign.message_bytes = messages.iter().map(|message| message.content.len()).max().unwrap_or(campaign.message_bytes);
         }
         self.look_at_limits(now_ms);
         for message in messages {
@@ -170,14 +171,15 @@ impl Scheduler {
         let can_send = !campaign.eligible.is_empty();
         let held = campaign.waiting + campaign.requested;
         let is_due = campaign.next_due_ms.is_some_and(|due| due <= now_ms);
+        let most = self.rendered.most(&campaign.namespace, held, campaign.message_bytes);
         // However many are due: no more in memory than the audience may have there.
-        if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && campaign.waiting <= WAITING_MAX {
+        if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && most > 0 && campaign.waiting <= most {
             campaign.fetching = true;
             campaign.next_due_ms = None;
-            self.actions.push(Action::FetchDue(index));
+            self.actions.push(Action::FetchDue(index, most.min(DUE_MAX)));
         }
-        if can_send && !campaign.audience_done && held <= WAITING_MAX / 2 {
-            let more = WAITING_MAX - held;
+        if can_send && !campaign.audience_done && most > 0 && held <= most / 2 {
+            let more = most - held;
             campaign.requested += more;
             self.actions.push(Action::More(index, more));
         }

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Action, Along, Answer, AudienceRead, Bar, CallEnded, CallId, CallUnderWay, Closing, DUE_MAX, Event, Fate, FeederSpec, Opened, Outgoing,
-    Reason, RecipientCounts, Request, Resumption, RunId, RunKey, Sending, Server, Trouble, UnknownPolicy, WhenOutcomeIsUnknown,
-    accepted_by_server, feeder, give_back, mpsc, recipient_counts, recorded_counts,
+    Action, Along, Answer, AudienceRead, Bar, CallEnded, CallId, CallUnderWay, Closing, Event, Fate, FeederSpec, Opened, Outgoing, Reason,
+    RecipientCounts, Request, Resumption, RunId, RunKey, Sending, Server, Trouble, UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server,
+    feeder, give_back, mpsc, recipient_counts, recorded_counts,
 };
 
 use crate::audience::FileVersion;
@@ -45,7 +45,7 @@ impl Sending {
                     let _ = answers.send(Answer::Released);
                 });
             }
-            Action::FetchDue(index) => self.fetch_due(index),
+            Action::FetchDue(index, most) => self.fetch_due(index, most),
             Action::Deliver(lane, call, batch) => self.deliver(lane, call, batch),
             Action::Ahead(lane, call, message) => self.hand_ahead(lane, call, message),
             Action::ServerFailed(key, failure, count) => {
@@ -146,12 +146,12 @@ impl Sending {
         }
     }
 
-    pub(super) fn fetch_due(&mut self, index: usize) {
+    pub(super) fn fetch_due(&mut self, index: usize, most: usize) {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
         let (ledger, answers, now_ms, feeding) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms(), campaign.feeding);
         tokio::spawn(async move {
             let due = async {
-                let due = ledger.due(run_id, now_ms, DUE_MAX).await?;
+                let due = ledger.due(run_id, now_ms, most).await?;
                 Ok((due, ledger.next_due(run_id).await?))
             };
             let _ = answers.send(Answer::Due(index, feeding, due.await));
