@@ -177,6 +177,41 @@ def turns(place, quick: bool) -> str:
     return f"{by['one']} and {by['many']} of {sum(by.values())}"
 
 
+class Slow(Times):
+    """A server that takes seconds to greet whom it does not know yet, as those that look senders up do."""
+
+    def __call__(self, stage, session):
+        if stage == "greeting":
+            time.sleep(3)
+        return super().__call__(stage, session)
+
+
+def edited(place) -> str:
+    """Limits that are edited while it sends hold at once, and nobody waits for a probe: the server goes on."""
+    fleet = place.fleet("edited")
+    script = Slow()
+    with Scripted(script) as relay:
+        fleets.write_csv(fleet.config / "people.csv", 3000)
+
+        def server(per_second: int) -> dict:
+            return fleets.smtp_server("relay", relay.port, limits={"rates": [{"messages": per_second, "per": "1s"}]})
+
+        fleet.write("server.yaml", server(50))
+        fleet.write("all.yaml", fleets.plan("pro", "relay"), fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}))
+        process = fleet.start(once=False)
+        wait_until(lambda: len(script.at) > 100, 60, "the first seconds")
+        begin = time.monotonic()
+        for number in range(20):
+            fleet.write("server.yaml", server(100 + number % 2))
+            time.sleep(0.3)
+        end = time.monotonic()
+        process.kill()
+        sessions = relay.sessions
+    rate = script.between(begin + 1, end) / (end - begin - 1)
+    require(rate > 60, f"{rate:.0f} a second while its limits, which allow 100, were edited; {sessions} sessions")
+    return f"{rate:.0f} a second while a limit of 50 became one of 100, edited 20 times; {sessions} sessions"
+
+
 class Place:
     """A folder of the run's own, and fleets in it."""
 
@@ -196,6 +231,7 @@ def main():
     cases.run("a server that takes 140 a second", throttled, place, 1000 if options.quick else 5000)
     cases.run("limits add up", pool, place, options.quick)
     cases.run("strict shares are kept", strict, place)
+    cases.run("limits are edited", edited, place)
     cases.run("customers take turns", turns, place, options.quick)
     cases.end()
 

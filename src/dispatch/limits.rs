@@ -189,6 +189,33 @@ impl Limiter {
         Self { rates: rates.to_vec(), pacing, long, gap_ms, ..Self::default() }
     }
 
+    /// A limiter of these windows that knows what left before: by minutes, and finer what the one before it has counted. An edit
+    /// would otherwise count all of the minute as sent just now.
+    #[must_use]
+    pub fn renewed(rates: &[Rate], minutes: &[(i64, u64)], before: &Self, now_ms: i64) -> Self {
+        let mut limiter = Self::new(rates);
+        let finest = before.pacing.iter().chain(&before.long).max_by_key(|window| window.per_ms);
+        let since_ms = finest.map_or(i64::MAX, |window| now_ms - window.per_ms);
+        for &(minute, count) in minutes {
+            let (begin_ms, end_ms) = (minute * 60_000, minute * 60_000 + 60_000);
+            if begin_ms < since_ms {
+                let finer: u64 =
+                    finest.into_iter().flat_map(|window| &window.parts).filter(|part| part.0 < end_ms).map(|part| part.1).sum();
+                limiter.remember(minute, count.saturating_sub(finer), since_ms.min(now_ms));
+            }
+        }
+        if let Some(finest) = finest {
+            for &(start, count) in &finest.parts {
+                let at_ms = (start + finest.part_ms - 1).min(now_ms);
+                limiter.windows().for_each(|window| window.count(at_ms, count));
+            }
+            let unwritten = before.long.iter().map(|window| window.unwritten).max().unwrap_or(0);
+            limiter.windows().filter(|window| window.awaits_writing).for_each(|window| window.unwritten = unwritten);
+            (limiter.schedule, limiter.day, limiter.used_today) = (before.schedule, before.day, before.used_today);
+        }
+        limiter
+    }
+
     /// Whether it is of these windows.
     #[must_use]
     pub fn is_of(&self, rates: &[Rate]) -> bool {
@@ -421,6 +448,31 @@ mod tests {
         limiter.remember(now / 60_000 - 300, 39, now);
         assert!(matches!(limiter.allowance(now), Allowance::At(at) if at >= now + 60_000));
         assert_eq!(limiter.left(now), Some(1));
+    }
+
+    #[test]
+    fn an_edit_forgets_nothing_and_invents_nothing() {
+        let start = 1_764_000_000_000;
+        let mut limiter = Limiter::new(&[rate(50, "1s")]);
+        let mut times = Vec::new();
+        let mut minutes: Vec<(i64, u64)> = Vec::new();
+        // Each third of a second another one, in 90 s that lie in several minutes.
+        for (number, now) in (start..start + 90_000).step_by(300).enumerate() {
+            let sent = drain(&mut limiter, now, now + 300);
+            for at in &sent {
+                match minutes.last_mut() {
+                    Some((minute, count)) if *minute == at / 60_000 => *count += 1,
+                    _ => minutes.push((at / 60_000, 1)),
+                }
+            }
+            times.extend(sent);
+            limiter = Limiter::renewed(&[rate(50 - number as u64 % 2, "1s")], &minutes, &limiter, now + 300);
+        }
+        assert!(most_in_any(&times, 1000) <= 50, "{}", most_in_any(&times, 1000));
+        assert!(times.len() > 90 * 45, "only {} of {}", times.len(), 90 * 50);
+        let now = start + 90_000;
+        let hour = Limiter::renewed(&[rate(10_000, "1h")], &minutes, &limiter, now).left(now).expect("a long window");
+        assert_eq!(hour, 10_000 - times.len() as u64);
     }
 
     #[test]

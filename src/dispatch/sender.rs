@@ -21,7 +21,6 @@ use super::{
     campaign::Opened,
     campaign::Trouble,
     feeder::{self, Fed, FeederEvent, FeederSpec, Request},
-    limits::Limiter,
     prepared::Ended,
     refusals::Bar,
     report::{Report, SteadyClock},
@@ -319,14 +318,7 @@ impl Sending {
     fn route(&mut self, table: Arc<Routing>) {
         let now_ms = self.clock.now_ms();
         let past = &self.past;
-        let limiter = |key: &str, rates: &[Rate]| {
-            let mut limiter = Limiter::new(rates);
-            for (minute, count) in past.get(key).into_iter().flatten() {
-                limiter.remember(*minute, *count, now_ms);
-            }
-            limiter
-        };
-        self.scheduler.apply(&table, now_ms, limiter);
+        self.scheduler.apply(&table, now_ms, |key| past.get(key).cloned().unwrap_or_default());
         self.routing = table;
         let lanes = &self.scheduler.lanes;
         self.servers.clear();

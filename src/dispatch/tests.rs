@@ -17,7 +17,6 @@ use super::{
     calls::CallId,
     campaign::{Opened, Phase},
     guard::domain_of,
-    limits::Limiter,
     prepared::{End, Prepared},
     refusals::Refusals,
     route::jitter,
@@ -262,12 +261,8 @@ impl Simulation {
     fn apply(&mut self) {
         let routing = self.routing.clone();
         let (usage, now_ms) = (&self.usage, self.now_ms);
-        self.scheduler.apply(&routing, now_ms, |name, rates| {
-            let mut limiter = Limiter::new(rates);
-            let minutes = usage.get(name).into_iter().flatten();
-            minutes.for_each(|(minute, count)| limiter.remember(*minute, *count, now_ms));
-            limiter
-        });
+        self.scheduler
+            .apply(&routing, now_ms, |name| usage.get(name).into_iter().flatten().map(|(minute, count)| (*minute, *count)).collect());
         for lane in self.scheduler.lanes.keys().copied().collect::<Vec<_>>() {
             self.scheduler.set_carriage(lane, self.carriage);
         }

@@ -23,6 +23,7 @@ use crate::{
         campaign::{AudienceSource, BodySource, EffectiveRetry, WhenOutcomeIsUnknown},
         fate::Fate,
         resume::{ANNOTATION, Handled},
+        sending_server::SendingServerSpec,
     },
     source::{
         Origin, SecretStore, Snapshot, Sourced, resolve_path,
@@ -281,18 +282,20 @@ impl Lookup {
         made.map(|(fingerprint, _)| fingerprint)
     }
 
-    /// A new handle when spec or secrets changed, and the fingerprint of both.
+    /// A new handle when spec or secrets changed, and the fingerprint of what a probe says something of. An edit of limits changes
+    /// neither: the server goes on with its connections, and is not probed anew.
     fn make(&mut self, key: &Key, object: &Arc<SendingServer>, snapshot: &Snapshot) -> Result<(u64, Option<Arc<dyn Server>>), Problem> {
         let secrets = if self.options.dry_run { Secrets::new() } else { secrets(key, object, &snapshot.secrets)? };
         if let Some((known, old_secrets, fingerprint)) = self.made_from.get_mut(key)
-            && (Arc::ptr_eq(known, object) || known.spec == object.spec)
+            && (Arc::ptr_eq(known, object) || known.spec == object.spec || without_rates(&known.spec) == without_rates(&object.spec))
             && *old_secrets == secrets
         {
             known.clone_from(object);
             return Ok((*fingerprint, None));
         }
         let mut hasher = SipHasher13::new();
-        hasher.write(object.spec_json().as_bytes());
+        let probed = SendingServerSpec { limits: None, ..without_rates(&object.spec) };
+        hasher.write(serde_json::to_string(&probed).unwrap_or_default().as_bytes());
         for (reference, value) in &secrets {
             hasher.write(reference.key.as_bytes());
             hasher.write(value.expose());
@@ -332,6 +335,15 @@ impl Lookup {
             }
         }
     }
+}
+
+/// What a handle is made of: a server's spec without what only the dispatcher looks at.
+fn without_rates(spec: &SendingServerSpec) -> SendingServerSpec {
+    let mut spec = SendingServerSpec { warmup: None, ..spec.clone() };
+    if let Some(limits) = &mut spec.limits {
+        (limits.rates, limits.in_flight) = (Vec::new(), None);
+    }
+    spec
 }
 
 /// A server from its spec and its secrets.

@@ -12,14 +12,14 @@ use crate::{
         prepared::Prepared,
         route,
     },
-    resources::{Key, Rate},
+    resources::Key,
 };
 
 impl Scheduler {
-    /// Takes over a new routing table. `limiter` makes a limiter that remembers the past.
-    pub fn apply(&mut self, routing: &Routing, now_ms: i64, mut limiter: impl FnMut(&str, &[Rate]) -> Limiter) {
+    /// Takes over a new routing table. `past` gives what was sent in each minute, by the key of a limit.
+    pub fn apply(&mut self, routing: &Routing, now_ms: i64, past: impl Fn(&str) -> Vec<(i64, u64)>) {
         for (key, route) in &routing.servers {
-            self.apply_server(key, route, now_ms, &mut limiter);
+            self.apply_server(key, route, now_ms, &past);
         }
         let gone: Vec<usize> =
             self.lanes.iter().filter(|(_, lane)| !routing.servers.contains_key(&lane.key)).map(|(index, _)| *index).collect();
@@ -38,7 +38,7 @@ impl Scheduler {
             let overflowing = Arc::new(Order { weighting: crate::resources::campaign::Weighting::Overflow, ..(**order).clone() });
             #[cfg(test)]
             let order = if self.mutant == Some(super::Mutant::OverflowIgnoresStrict) { &overflowing } else { order };
-            self.apply_order(key, order, &mut limiter);
+            self.apply_order(key, order, now_ms, &past);
         }
         self.settle_lanes(now_ms);
         for index in gone {
@@ -47,7 +47,7 @@ impl Scheduler {
         self.forget_limiters(routing);
     }
 
-    fn apply_server(&mut self, key: &Key, route: &RouteServer, now_ms: i64, limiter: &mut impl FnMut(&str, &[Rate]) -> Limiter) {
+    fn apply_server(&mut self, key: &Key, route: &RouteServer, now_ms: i64, past: &impl Fn(&str) -> Vec<(i64, u64)>) {
         let next = &mut self.next_index;
         let index = *self.lane_index.entry(key.clone()).or_insert_with(|| {
             *next += 1;
@@ -85,18 +85,18 @@ impl Scheduler {
             lane.last_sign_of_life_ms = now_ms;
         }
         if changed {
-            lane.limiter = limiter(&name, &route.rates);
+            lane.limiter = Limiter::renewed(&route.rates, &past(&name), &lane.limiter, now_ms);
         }
         lane.limiter.set_warmup(route.warmup_today);
         lane.not_before_ms = 0;
     }
 
-    fn apply_order(&mut self, key: &Key, order: &Arc<Order>, limiter: &mut impl FnMut(&str, &[Rate]) -> Limiter) {
+    fn apply_order(&mut self, key: &Key, order: &Arc<Order>, now_ms: i64, past: &impl Fn(&str) -> Vec<(i64, u64)>) {
         if let Some((name, rates)) = &order.plan_limits
             && self.plan_limiters.get(name).is_none_or(|known| !known.is_of(rates))
         {
-            let fresh = limiter(name, rates);
-            self.plan_limiters.insert(name.clone(), fresh);
+            let before = self.plan_limiters.remove(name).unwrap_or_default();
+            self.plan_limiters.insert(name.clone(), Limiter::renewed(rates, &past(name), &before, now_ms));
         }
         if let Some(&index) = self.campaign_index.get(key)
             && let Some(campaign) = self.campaigns.get_mut(&index)
