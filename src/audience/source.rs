@@ -22,7 +22,7 @@ const CLOCK_TICK: Duration = Duration::from_millis(20);
 /// A file that was edited in each of so many ticks is being written (one second).
 const EDITED_TICKS_MAX: u32 = 50;
 /// One read from the source, in bytes.
-const BLOCK: usize = 64 * 1024;
+const BLOCK: usize = 16 * 1024;
 /// The largest window of a zstd frame, as a power of two: 32 MiB. `zstd -19` needs 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 

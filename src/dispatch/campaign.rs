@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// Sets of servers with room in their limits that are kept.
-const SETS_MAX: usize = 256;
+/// Servers in all sets of those with room in their limits that are kept: with many servers there are fewer sets.
+const IN_SETS_MAX: usize = 4096;
 
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,7 +322,7 @@ impl CampaignRun {
             return picked(&without(&full), self.seed).map_or(Pick::Waits, Pick::Server);
         }
         if !self.with_headroom.contains_key(&full) {
-            if self.with_headroom.len() >= SETS_MAX {
+            if (self.with_headroom.len() + 1) * self.eligible.servers().len() > IN_SETS_MAX {
                 self.with_headroom.clear();
             }
             let set = without(&full);

@@ -43,7 +43,7 @@ impl Rendered {
             return usize::from(held == 0 && is_below_its_share);
         }
         if message_bytes == 0 {
-            return FIRST;
+            return (WAITING_MAX / self.feeding.max(1)).clamp(LEAST, FIRST);
         }
         (BYTES_SHARED / self.feeding.max(1) / message_bytes).clamp(LEAST, WAITING_MAX)
     }
@@ -63,6 +63,7 @@ mod tests {
     fn campaigns_share_the_budget_evenly() {
         let one = "one".into();
         assert_eq!(rendered(1, 0, 0).most(&one, 0, 0), FIRST, "its size is not known");
+        assert_eq!(rendered(2000, 0, 0).most(&one, 0, 0), LEAST);
         assert_eq!(rendered(1, 0, 10_000).most(&one, 0, 10_000), WAITING_MAX);
         assert_eq!(rendered(1, 0, 5 << 20).most(&one, 0, 5 << 20), 6);
         assert_eq!(rendered(100, 10, 10_000).most(&one, 0, 10_000), 33);

@@ -33,7 +33,7 @@ use crate::{
     },
     providers::{Along, BoxFuture, Delivered, Failure, Gate, Outgoing, Server},
     resources::{
-        Key, Rate, Reason,
+        Key, Reason,
         campaign::{RecipientCounts, WhenOutcomeIsUnknown},
         fate::Fate,
     },
@@ -44,6 +44,8 @@ mod tests;
 
 /// Between two reports, unless something of weight happens.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
+/// What many campaigns bring at once is reported together, after this time.
+const REPORT_SOON: Duration = Duration::from_millis(20);
 /// Before a failed commit is tried again.
 const LEDGER_RETRY: Duration = Duration::from_secs(1);
 /// The longest window that a rate may have: 31 days, and a minute.
@@ -187,6 +189,8 @@ struct Sending {
     events: mpsc::UnboundedSender<Event>,
     reports: watch::Sender<Arc<Report>>,
     reported_at: Instant,
+    /// Something happened that people wait for.
+    wants_report: bool,
     ledger_problem: Option<LedgerError>,
     /// Looks at files that could not be read as audiences, by campaign.
     file_watches: BTreeMap<usize, tokio::task::AbortHandle>,
@@ -244,6 +248,7 @@ impl Sending {
             events,
             reports,
             reported_at: Instant::now(),
+            wants_report: false,
             ledger_problem: None,
             file_watches: BTreeMap::new(),
         }
@@ -260,13 +265,14 @@ impl Sending {
                     action => self.act(action),
                 }
             }
-            self.report(false);
+            self.report(self.wants_report && self.reported_at.elapsed() >= REPORT_SOON);
             if self.scheduler.is_over() {
                 self.report(true);
                 return;
             }
             let wake = self.scheduler.wake_at(now_ms) - now_ms;
             let sleep = Duration::from_millis(u64::try_from(wake).unwrap_or(1));
+            let sleep = if self.wants_report { sleep.min(REPORT_SOON) } else { sleep };
             tokio::select! {
                 biased;
                 (planned, result) = result_of(&mut committing) => {
@@ -291,7 +297,12 @@ impl Sending {
                         self.fed(event);
                     }
                 }
-                Some(answer) = self.answer_receiver.recv() => self.answered(answer),
+                Some(answer) = self.answer_receiver.recv() => {
+                    self.answered(answer);
+                    while let Ok(answer) = self.answer_receiver.try_recv() {
+                        self.answered(answer);
+                    }
+                }
                 changed = routing.changed() => {
                     if changed.is_ok() {
                         let table = routing.borrow_and_update().clone();
@@ -357,7 +368,7 @@ impl Sending {
                 if closed {
                     self.count_added(index, record.id);
                 }
-                self.report(true);
+                self.wants_report = true;
             }
             Answer::Opened(index, Err(error)) => {
                 self.ledger_problem = Some(error);
@@ -495,6 +506,7 @@ impl Sending {
             return;
         }
         self.reported_at = Instant::now();
+        self.wants_report = false;
         let report = self.scheduler.report(self.clock.now_ms(), self.ledger_problem.clone());
         self.reports.send_if_modified(|old| {
             let changed = **old != report;

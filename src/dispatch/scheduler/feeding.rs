@@ -18,7 +18,8 @@ impl Scheduler {
         campaign.open(opened, lane_of);
         self.judge_held_anew(index, now_ms);
         self.stop_if_barred(index, now_ms);
-        self.fit_campaigns(now_ms);
+        // It alone: two thousand that are opened do not each fit all others.
+        self.fit_campaign(index, now_ms);
         self.resume_after_edit(index);
         self.resume_if_asked(index);
         self.feed(index);

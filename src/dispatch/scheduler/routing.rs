@@ -214,22 +214,32 @@ impl Scheduler {
         for lane in self.lanes.values_mut() {
             lane.users = 0;
         }
-        for campaign in self.campaigns.values_mut() {
-            if campaign.retired || campaign.order.hold {
-                continue;
+        for campaign in self.campaigns.values().filter(|campaign| !campaign.retired && !campaign.order.hold) {
+            for index in campaign.order.servers.iter().filter_map(|(key, _)| self.lane_index.get(key)) {
+                if let Some(lane) = self.lanes.get_mut(index) {
+                    lane.users += 1;
+                }
             }
-            let (lanes, guards) = (&mut self.lanes, &campaign.guards);
-            let eligible = campaign.order.servers.iter().filter_map(|(key, weight)| {
-                let index = self.lane_index.get(key)?;
-                let lane = lanes.get_mut(index)?;
-                lane.users += 1;
-                let is_open = guards.get(index).is_none_or(|guard| guard.is_open(now_ms));
-                (lane.is_eligible() && is_open).then(|| (lane.lane.clone(), *weight))
-            });
-            campaign.eligible = route::EligibleSet::new(eligible);
-            campaign.with_headroom.clear();
+        }
+        let indices: Vec<usize> = self.campaigns.keys().copied().collect();
+        for index in indices {
+            self.fit_campaign(index, now_ms);
         }
         self.look_at_limits(now_ms);
         self.place_waiting(now_ms);
+    }
+
+    /// The servers that one campaign may use now.
+    pub(super) fn fit_campaign(&mut self, index: usize, now_ms: i64) {
+        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| !campaign.retired && !campaign.order.hold) else { return };
+        let (lanes, guards) = (&self.lanes, &campaign.guards);
+        let eligible = campaign.order.servers.iter().filter_map(|(key, weight)| {
+            let index = self.lane_index.get(key)?;
+            let lane = lanes.get(index)?;
+            let is_open = guards.get(index).is_none_or(|guard| guard.is_open(now_ms));
+            (lane.is_eligible() && is_open).then(|| (lane.lane.clone(), *weight))
+        });
+        campaign.eligible = route::EligibleSet::new(eligible);
+        campaign.with_headroom.clear();
     }
 }

@@ -11,7 +11,10 @@ use crate::{
     ledger::{LedgerOptions, Synchronous},
     message::{Content, Template},
     providers::{BoxFuture, Carriage, Outcome, Probed, Server},
-    resources::campaign::{EffectiveRetry, Mailbox},
+    resources::{
+        Rate,
+        campaign::{EffectiveRetry, Mailbox},
+    },
 };
 
 struct Taker {

@@ -186,3 +186,19 @@ fn a_window_holds_over_kills_whatever_was_held() {
     let found = (0..60).find(|seed| hold_and_kill(*seed, Some(Mutant::UsageStaysAtItsClaim)) > 10);
     assert!(found.is_some(), "the mistake on purpose was not found");
 }
+
+/// Each campaign has few messages in memory, and every server is used all the same.
+#[test]
+fn many_campaigns_use_every_server() {
+    let rates = [rate(1, 20)];
+    let names: Vec<String> = (0..60).map(|at| format!("s{at:02}")).collect();
+    let servers: Vec<(&str, u32, &[Rate])> = names.iter().map(|name| (name.as_str(), 1, &rates[..])).collect();
+    let campaigns: Vec<String> = (0..300).map(|at| format!("c{at:03}")).collect();
+    let campaigns: Vec<(&str, &str, u64)> = campaigns.iter().map(|name| ("default", name.as_str(), 40)).collect();
+    let mut simulation = Simulation::new(2, Chances::default(), &servers, &campaigns, WhenOutcomeIsUnknown::Skip);
+    for (at, used) in [(2_000, 60), (21_000, 120), (21_000, 180)] {
+        simulation.pass(at);
+        let taken: u64 = simulation.by_server.values().sum();
+        assert!(taken >= used, "{taken} of {used}, {} servers", simulation.by_server.len());
+    }
+}
