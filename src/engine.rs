@@ -136,13 +136,17 @@ pub async fn run(
     let mut watching = true;
     loop {
         let began = Instant::now();
-        let look_again =
-            looked_at.is_none_or(|at| at.elapsed() >= LOOK_AGAIN && engine.lookup.wants_another_look()) || engine.lookup.has_new_requests();
+        let is_due = |at: Instant| engine.lookup.looks_again_after().is_some_and(|pause| at.elapsed() >= pause);
+        let look_again = looked_at.is_none_or(is_due) || engine.lookup.has_new_requests();
         if look_again {
             engine.look_up().await;
             looked_at = Some(Instant::now());
         }
         let decision = engine.turn();
+        if once && let Some(error) = engine.ledger_problem().filter(|error| !error.is_transient()) {
+            engine.stop(Duration::ZERO).await;
+            return Err(EngineError::Ledger(error));
+        }
         if once && let Some(failed) = ended(&decision) {
             let clean = engine.stop(grace).await;
             return Ok(Ended { failed, clean });
@@ -152,7 +156,8 @@ pub async fn run(
             return Err(EngineError::Ledger(error));
         }
         let wake = decision.wake_at_ms.min(engine.statuses.wake_at_ms()) - engine.clock.now_ms();
-        let wake = Duration::from_millis(u64::try_from(wake).unwrap_or(0).max(5)).min(LOOK_AGAIN);
+        let wake =
+            Duration::from_millis(u64::try_from(wake).unwrap_or(0).max(5)).min(engine.lookup.looks_again_after().unwrap_or(LOOK_AGAIN));
         // A large world takes longer to decide; what happens meanwhile is decided together.
         let not_before = Instant::now() + (began.elapsed() * REST_FACTOR).clamp(REST_MIN, REST_MAX);
         let mut turn_at = Instant::now() + wake;
@@ -306,6 +311,11 @@ impl Engine {
     /// Why nothing can be written to the ledger any more: another process has it.
     fn lost_ledger(&self) -> Option<LedgerError> {
         self.observed.report.ledger_problem.clone().filter(|problem| problem.kind == LedgerErrorKind::Superseded)
+    }
+
+    /// Why the ledger cannot be asked or written now.
+    fn ledger_problem(&self) -> Option<LedgerError> {
+        self.lookup.ledger_problem().or(self.observed.report.ledger_problem.as_ref()).cloned()
     }
 
     fn noticed(&mut self, event: Event) {

@@ -197,6 +197,10 @@ fn judge(
         }
         return verdict;
     }
+    let at_writing = observed.report.ledger_problem.as_ref().filter(|problem| !problem.is_transient()).map(|problem| &problem.message);
+    if let Some(problem) = input.ledger_problem.as_ref().or(at_writing) {
+        return Verdict::stalled(resting, Reason::LedgerUnavailable, problem.clone(), held);
+    }
     if input.in_ledger == InLedger::Unasked && !begun {
         return Verdict::trying(
             CampaignState::Waiting,
@@ -214,6 +218,11 @@ fn judge(
     }
     if let Some(problem) = unresolved {
         return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
+    }
+    if let Err(problem) = input.work.as_ref()
+        && problem.is_passing
+    {
+        return Verdict::trying(resting, problem.reason, problem.message.clone(), held);
     }
     if let Err(problem) = &input.work {
         return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);

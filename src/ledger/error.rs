@@ -23,6 +23,8 @@ pub enum LedgerErrorKind {
     Locked,
     /// Reading or writing failed, or the file was moved away.
     Io,
+    /// Its log was moved, replaced or deleted while it was open: only a new start helps.
+    LogLost,
     /// The file is not a ledger, or is damaged.
     Corrupt,
     /// No right to open or to write the file or its folder.
@@ -70,6 +72,10 @@ impl LedgerError {
                 format!("{} is no folder, or lies below a file; choose another state folder with --state", path.display())
             }
             io::ErrorKind::IsADirectory => format!("{} is a folder where a file should be; move it away", path.display()),
+            io::ErrorKind::FileTooLarge => format!(
+                "{} is as large as this process may write, or as its file system allows ({error}); raise `ulimit -f`, or choose another state folder with --state",
+                path.display()
+            ),
             _ => told(kind, path, &error.to_string()),
         };
         Self::new(kind, message)

@@ -8,9 +8,10 @@ use super::{
     Finding, Severity,
     cross::{self, Reference},
     explain::nearest,
-    parse,
+    listed, parse,
     path::FieldPath,
     read::{self, Body},
+    size::{self, bounded},
     verdict::Judge,
     yaml::{self, Data, Node, Position, Problem},
 };
@@ -20,7 +21,6 @@ use crate::resources::{API_VERSION, DEFAULT_NAMESPACE, GROUP, Key, schema::KINDS
 const EXCERPT_MAX: usize = 200;
 /// Findings of one document, after which the rest is only counted.
 const DOCUMENT_FINDINGS_MAX: usize = 100;
-
 /// What a file holds.
 #[derive(Debug, Default)]
 pub(super) struct FileContent {
@@ -28,6 +28,8 @@ pub(super) struct FileContent {
     pub findings: Vec<Finding>,
     /// Documents in all, those that are ignored included.
     pub count: usize,
+    /// It has the word apiVersion, as whatever is meant to be an object does.
+    pub mentions_objects: bool,
     /// A document is broken so that it cannot be told which object it is: the place, in words.
     pub unnamed: Option<String>,
 }
@@ -64,17 +66,20 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
         lines: text.strip_prefix('\u{feff}').unwrap_or(text).lines().collect(),
         // A syntax error may put a Secret's line under the wrong document.
         may_hold_secrets: text.contains("Secret"),
-        content: FileContent::default(),
+        content: FileContent { mentions_objects: text.contains("apiVersion"), ..FileContent::default() },
     };
-    let is_json = file.extension().is_some_and(|extension| extension == "json");
-    if is_json && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+    let is_named_json = file.extension().is_some_and(|extension| extension == "json");
+    if is_named_json && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
         let words = error.to_string();
         let words = words.split(" at line ").next().unwrap_or(&words);
         let at = Position { line: error.line(), column: error.column().max(1) };
         reader.content.count = 1;
-        reader.syntax(&Problem { at, path: FieldPath::default(), message: format!("this is not JSON: {words}") }, None);
+        let message = format!("this is not JSON: {words}; fix it, or leave the file out with --exclude or a .mailfleetignore");
+        reader.syntax(&Problem { at, path: FieldPath::default(), message }, None);
         return reader.content;
     }
+    // JSON in a file of another name, or from a pipe.
+    let is_json = is_named_json || (text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
     let text = if is_json { json_as_yaml(text) } else { Cow::Borrowed(text) };
     for document in parse::parse(&text) {
         reader.document(&document);
@@ -138,16 +143,31 @@ impl Reader<'_> {
     fn finding(&mut self, severity: Severity, problem: &Problem, resource: Option<String>, is_secret: bool) {
         let field = (!problem.path.0.is_empty()).then(|| problem.path.to_string());
         let excerpt = if is_secret { None } else { self.excerpt(problem.at) };
-        let (Position { line, column }, message) = (problem.at, problem.message.clone());
+        let (Position { line, column }, message) = (problem.at, bounded(&problem.message));
+        let (field, resource) = (field.map(|field| bounded(&field)), resource.map(|resource| bounded(&resource)));
         self.content.findings.push(Finding { severity, file: self.file.to_owned(), line, column, resource, field, message, excerpt });
     }
 
     fn syntax(&mut self, problem: &Problem, resource: Option<String>) {
         self.finding(Severity::Fault, problem, resource, self.may_hold_secrets);
-        self.content.unnamed = Some(format!("{}:{}: {}", self.file.display(), problem.at.line, problem.message));
+        self.content.unnamed = Some(format!("{}:{}: {}", self.file.display(), problem.at.line, bounded(&problem.message)));
     }
 
     fn document(&mut self, document: &yaml::Document) {
+        let Some(list) = listed::items(document) else { return self.object(document) };
+        let kind = document.root.get("kind").and_then(|node| node.text()).map(str::to_owned);
+        for problem in &list.problems {
+            self.finding(Severity::Fault, problem, kind.clone(), true);
+        }
+        if let Some(first) = list.problems.first() {
+            self.content.unnamed = Some(self.broken_words(first, list.problems.len()));
+        }
+        for item in &list.items {
+            self.object(item);
+        }
+    }
+
+    fn object(&mut self, document: &yaml::Document) {
         let root = &document.root;
         let header = Header::of(root);
         let resource = header.kind.map(|kind| resource_words(kind, header.key().as_ref()));
@@ -169,7 +189,7 @@ impl Reader<'_> {
                 for problem in &problems {
                     self.finding(Severity::Fault, problem, resource.clone(), header.kind == Some("Secret"));
                 }
-                let place = problems.first().map(|p| format!("{}:{}: {}", self.file.display(), p.at.line, p.message));
+                let place = problems.first().map(|p| format!("{}:{}: {}", self.file.display(), p.at.line, bounded(&p.message)));
                 self.content.unnamed = place;
                 return;
             }
@@ -189,9 +209,20 @@ impl Reader<'_> {
             problem
         }));
         let mut body = None;
-        if !document.is_cut {
+        let sops = root.entry("sops").filter(|entry| ["mac", "version"].iter().any(|field| entry.value.get(field).is_some()));
+        if let Some(sops) = sops {
+            let message = "SOPS has encrypted this document, and its values cannot be read. Decrypt it (`sops decrypt FILE | mailfleet validate -`), or leave the file out with --exclude or a .mailfleetignore";
+            problems = vec![Problem { at: sops.key_at, path: FieldPath::default().key("sops"), message: message.to_owned() }];
+        } else if !document.is_cut {
             if let Some(judge) = Judge::of(kind) {
                 add_new(&mut problems, judge.judge(kind, root, &mut json, is_secret));
+            }
+            let judged =
+                size::judge(&json).map(|(severity, message)| (severity, Problem { at: root.at, path: FieldPath::default(), message }));
+            match judged {
+                Some((Severity::Fault, problem)) => problems.push(problem),
+                Some((severity, problem)) => self.finding(severity, &problem, resource.clone(), true),
+                None => {}
             }
             without_what_is_set(&mut json);
             body = read::body(kind, &json, root, &mut problems);
@@ -230,7 +261,7 @@ impl Reader<'_> {
     fn broken_words(&self, first: &Problem, count: usize) -> String {
         let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
         let field = if first.path.0.is_empty() { String::new() } else { format!("{}: ", first.path) };
-        format!("{}:{}: {field}{}{more}", self.file.display(), first.at.line, first.message)
+        format!("{}:{}: {field}{}{more}", self.file.display(), first.at.line, bounded(&first.message))
     }
 }
 
