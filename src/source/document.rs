@@ -21,6 +21,10 @@ use crate::resources::{API_VERSION, DEFAULT_NAMESPACE, GROUP, Key, schema::KINDS
 const EXCERPT_MAX: usize = 200;
 /// Findings of one document, after which the rest is only counted.
 const DOCUMENT_FINDINGS_MAX: usize = 100;
+/// Files of tools that people keep beside their objects, and that need not say what they are.
+const FILES_OF_OTHERS: [&str; 6] =
+    ["kustomization.yaml", "kustomization.yml", "Chart.yaml", "values.yaml", "package.json", "tsconfig.json"];
+
 /// What a file holds.
 #[derive(Debug, Default)]
 pub(super) struct FileContent {
@@ -169,7 +173,8 @@ impl Reader<'_> {
 
     fn object(&mut self, document: &yaml::Document) {
         let root = &document.root;
-        let header = Header::of(root);
+        let is_of_others = self.file.file_name().and_then(|name| name.to_str()).is_some_and(|name| FILES_OF_OTHERS.contains(&name));
+        let header = Header::of(root, if is_of_others { Severity::Note } else { Severity::Warning });
         let resource = header.kind.map(|kind| resource_words(kind, header.key().as_ref()));
         if let Some(syntax) = &document.syntax {
             self.content.count += 1;
@@ -279,6 +284,8 @@ struct Header<'a> {
     root: &'a Node,
     version: Option<&'a str>,
     kind: Option<&'a str>,
+    /// How bad it is when neither is there.
+    unnamed: Severity,
 }
 
 enum Judgement {
@@ -288,9 +295,9 @@ enum Judgement {
 }
 
 impl<'a> Header<'a> {
-    fn of(root: &'a Node) -> Self {
+    fn of(root: &'a Node, unnamed: Severity) -> Self {
         let text = |key: &str| root.get(key).and_then(|node| node.text());
-        Self { root, version: text("apiVersion"), kind: text("kind") }
+        Self { root, version: text("apiVersion"), kind: text("kind"), unnamed }
     }
 
     /// The key, when the name and namespace are ones that an object can have.
@@ -354,7 +361,7 @@ impl<'a> Header<'a> {
             (None, Some(kind)) if kubernetes_kind.is_some() => {
                 Judgement::Faults(vec![self.fault("apiVersion", format!("this field is missing, and must be given: a {kind} has v1"))])
             }
-            _ => Judgement::Foreign(Severity::Warning, "this document has no apiVersion and kind, and is ignored".to_owned()),
+            _ => Judgement::Foreign(self.unnamed, "this document has no apiVersion and kind, and is ignored".to_owned()),
         }
     }
 }

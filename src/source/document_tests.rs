@@ -117,6 +117,9 @@ fn hints_for_what_lies_beside_the_objects() {
         );
     }
     assert!(told("tsconfig.json", "{\n  // a comment\n  \"a\": 1\n}").contains("leave the file out with --exclude"));
+    for (file, word) in [("kustomization.yaml", "note"), ("Chart.yaml", "note"), ("fleet.yaml", "warning")] {
+        assert!(told(file, "resources: [a.yaml]\n").contains(&format!("{word}: this document has no apiVersion and kind")), "{file}");
+    }
     let sops = "apiVersion: v1\nkind: Secret\nmetadata: {name: login}\nstringData: {password: \"ENC[AES256_GCM,data:abc]\"}\nsops: {mac: \"ENC[x]\", version: 3.9.0}\n";
     let found = told("secret.yaml", sops);
     assert!(

@@ -66,6 +66,8 @@ pub struct Files {
     used: BTreeMap<PathBuf, Arc<FileContent>>,
     /// Files that were written for longer than anybody waits, and have not settled since.
     restless: BTreeSet<PathBuf>,
+    /// The longest wait for files that are being written.
+    hold_max: Duration,
     world: World,
     secrets_dir: Arc<BTreeMap<Key, SecretData>>,
     folders: BTreeSet<PathBuf>,
@@ -81,6 +83,7 @@ impl Files {
             read: BTreeMap::new(),
             used: BTreeMap::new(),
             restless: BTreeSet::new(),
+            hold_max: HOLD_MAX,
             world: World::new(),
             secrets_dir: Arc::default(),
             folders: BTreeSet::new(),
@@ -109,14 +112,14 @@ impl Files {
         loop {
             let mut scan = scan::scan(&self.paths, &self.options);
             self.load_secrets(&mut scan);
-            let written: BTreeMap<PathBuf, SystemTime> =
-                scan.files.iter().filter_map(|scanned| Some((scanned.file.clone(), scanned.written_at?))).collect();
+            let mut written = std::mem::take(&mut scan.others);
+            written.extend(scan.files.iter().filter_map(|scanned| Some((scanned.file.clone(), scanned.written_at?))));
             let sources = self.read_files(&mut scan);
             let unsettled = if self.options.settles { unsettled(&sources, &written) } else { BTreeMap::new() };
             self.restless.retain(|file| unsettled.contains_key(file));
             let wait = unsettled.iter().filter(|(file, _)| !self.restless.contains(*file)).map(|(_, left)| *left).max();
             match wait {
-                Some(left) if began.elapsed() < HOLD_MAX => std::thread::sleep(left),
+                Some(left) if began.elapsed() < self.hold_max => std::thread::sleep(left),
                 _ => {
                     self.restless.extend(unsettled.into_keys());
                     return self.assemble(scan, sources);

@@ -358,6 +358,36 @@ fn a_file_that_is_being_written_is_not_used_half() {
 }
 
 #[test]
+fn a_file_that_is_written_all_the_time_holds_up_nobody_for_ever() {
+    let folder = Folder::new();
+    folder.write("a.yaml", server("a", 1));
+    let mut files = Files::new(&[folder.path().to_owned()], &Options { settles: true, ..Options::default() });
+    files.hold_max = Duration::from_millis(1500);
+    assert_eq!(connections(&files.load()), expected(&[("a", 1)]));
+    let writer = write_slowly(folder.at("a.yaml"), (2..50).map(|n| format!("---\n{}", server(&format!("a{n}"), n))).collect());
+    folder.write("b.yaml", server("b", 1));
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    let snapshot = files.load();
+    assert!(began.elapsed() < Duration::from_millis(3000), "{:?}", began.elapsed());
+    assert_eq!(connections(&snapshot), expected(&[("a", 1), ("b", 1)]), "as it was used last, and what else there is");
+    assert!(
+        faults(&snapshot).iter().any(|fault| fault.contains("a.yaml: fault: this file is being written all the time")),
+        "{:?}",
+        faults(&snapshot)
+    );
+    folder.write("b.yaml", server("b", 2));
+    let began = Instant::now();
+    assert_eq!(connections(&files.load()), expected(&[("a", 1), ("b", 2)]));
+    assert!(began.elapsed() < Duration::from_millis(1500), "it is waited for again: {:?}", began.elapsed());
+    assert!(!writer.is_finished(), "this shows nothing");
+    writer.join().expect("written");
+    std::thread::sleep(Duration::from_millis(1100));
+    let snapshot = files.load();
+    assert_eq!((connections(&snapshot).len(), faults(&snapshot)), (49, vec![]));
+}
+
+#[test]
 fn people_in_a_json_file_are_no_objects() {
     let folder = Folder::new();
     let campaign = |name: &str, audience: &str| {

@@ -13,7 +13,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{Finding, Options, Severity, ignored::Ignored, io_words, secrets::SecretData};
+use super::{
+    Finding, Options, Severity,
+    ignored::{IGNORE_FILE, Ignored},
+    io_words,
+    secrets::SecretData,
+};
 use crate::resources::{Key, secret::SecretValue};
 
 /// Bytes of one YAML or JSON file.
@@ -64,6 +69,8 @@ pub(super) struct Scan {
     pub folders: BTreeSet<PathBuf>,
     /// Paths below which nothing could be read, and why: what was there stays.
     pub unreadable: Vec<(PathBuf, String)>,
+    /// Files that were read and are no source of objects, and when they were written.
+    pub others: BTreeMap<PathBuf, SystemTime>,
     seen: BTreeSet<PathBuf>,
 }
 
@@ -166,6 +173,8 @@ impl Walk<'_> {
                 return self.unreadable(folder, format!("this folder cannot be read: {}", io_words(&error)));
             }
         };
+        let patterns = folder.join(IGNORE_FILE);
+        self.scan.others.extend(written_at(&patterns).map(|at| (patterns, at)));
         if let Err(words) = self.ignored.enter(folder, &mut self.scan.findings) {
             return self.unreadable(folder, format!("nothing in this folder is read: {words}"));
         }
@@ -307,6 +316,7 @@ fn secret_files(folder: &Path, keys: Vec<String>, scan: &mut Scan) -> SecretData
         if path.is_dir() {
             continue;
         }
+        scan.others.extend(written_at(&path).map(|at| (path.clone(), at)));
         match read_bounded(&path, SECRET_FILE_MAX) {
             Ok(Some(bytes)) => {
                 data.insert(key, SecretValue::new(bytes));

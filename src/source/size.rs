@@ -7,7 +7,7 @@ use super::Severity;
 /// Characters of a finding's message, and of its field: a file may hold a number of a million digits.
 const MESSAGE_MAX: usize = 1000;
 /// Bytes of an object as JSON that an API server stores: etcd takes 1.5 MiB, with what the API server adds to the object.
-const OBJECT_MAX: usize = 1536 * 1024 - 8 * 1024;
+const OBJECT_MAX: usize = 1536 * 1024 - 4 * 1024;
 /// Bytes of annotations that an API server takes; `kubectl apply` puts the whole object into one.
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 /// The name of that annotation.

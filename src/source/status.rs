@@ -203,11 +203,16 @@ fn status_path(state_dir: &Path, kind: &str, key: &Key) -> io::Result<PathBuf> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{part}` cannot be part of a file name")));
         }
     }
-    let file = match key.name.get(..NAME_KEPT) {
-        Some(kept) if key.name.len() > NAME_MAX => format!("{kept}{HASHED}{:032x}.yaml", hash(key.name.as_bytes())),
-        _ => format!("{}.yaml", key.name),
-    };
-    Ok(state_dir.join("status").join(&*key.namespace).join(kind).join(file))
+    Ok(state_dir.join("status").join(&*key.namespace).join(kind).join(file_name(&key.name)))
+}
+
+/// The name of the file of an object: the object's own, as far as it fits.
+#[must_use]
+pub fn file_name(name: &str) -> String {
+    match name.get(..NAME_KEPT) {
+        Some(kept) if name.len() > NAME_MAX => format!("{kept}{HASHED}{:032x}.yaml", hash(name.as_bytes())),
+        _ => format!("{name}.yaml"),
+    }
 }
 
 /// A file that is written and not in its place yet.
