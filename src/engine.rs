@@ -25,7 +25,7 @@ use crate::{
     ledger::{HeldFate, Ledger, LedgerError, LedgerErrorKind, Resumption},
     providers::{Failure, Provider as _, Quota, Server},
     resources::{
-        Duration as Span, Key, Reason,
+        Condition, ConditionType, Duration as Span, Key, Reason,
         campaign::CampaignState,
         resume::{Resume, ResumeHeld},
         sending_server::EffectiveProbe,
@@ -93,6 +93,9 @@ pub enum EngineError {
     /// The ledger.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
+    /// The ledger, as a campaign met it: in words.
+    #[error("{0}")]
+    LedgerUnusable(String),
 }
 
 struct ProbeDone {
@@ -143,13 +146,16 @@ pub async fn run(
             looked_at = Some(Instant::now());
         }
         let decision = engine.turn();
-        if once && let Some(error) = engine.ledger_problem().filter(|error| !error.is_transient()) {
+        if once && let Some(error) = engine.ledger_problem().filter(LedgerError::needs_person) {
             engine.stop(Duration::ZERO).await;
             return Err(EngineError::Ledger(error));
         }
         if once && let Some(failed) = ended(&decision) {
             let clean = engine.stop(grace).await;
-            return Ok(Ended { failed, clean });
+            return match without_ledger(&decision) {
+                Some(message) => Err(EngineError::LedgerUnusable(message)),
+                None => Ok(Ended { failed, clean }),
+            };
         }
         if let Some(error) = engine.lost_ledger() {
             engine.stop(Duration::ZERO).await;
@@ -197,7 +203,7 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
     let mut failed = Vec::new();
     for (key, campaign) in &decision.campaigns {
         let status = &campaign.status;
-        let stalled = status.conditions.iter().find(|condition| condition.kind == crate::resources::ConditionType::Stalled);
+        let stalled = status.conditions.iter().find(|condition| condition.kind == ConditionType::Stalled);
         match (status.state, stalled) {
             (CampaignState::Completed, None) | (CampaignState::Suspended, _) => {}
             (state, Some(condition)) => failed.push((key.clone(), state, condition.message.to_string())),
@@ -205,6 +211,13 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
         }
     }
     Some(failed)
+}
+
+/// What a campaign says that only the ledger stops.
+fn without_ledger(decision: &Decision) -> Option<String> {
+    let mut conditions = decision.campaigns.values().flat_map(|campaign| &campaign.status.conditions);
+    let is_it = |condition: &&Condition| condition.kind == ConditionType::Stalled && condition.reason == Reason::LedgerUnavailable;
+    conditions.find(is_it).map(|condition| condition.message.to_string())
 }
 
 struct Engine {

@@ -316,7 +316,7 @@ fn objects(state_dir: &Path, kind: &str, namespace: Option<&str>, name: Option<&
     for namespace in namespaces {
         let folder = root.join(&namespace).join(kind);
         for file in names_in(&folder)? {
-            if !file.ends_with(".yaml") || name.is_some_and(|name| file != status::file_name(name)) {
+            if file.strip_suffix(".yaml").is_none() || name.is_some_and(|name| file != status::file_name(name)) {
                 continue;
             }
             let path = folder.join(&file);

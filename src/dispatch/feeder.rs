@@ -206,7 +206,8 @@ enum Step {
 }
 
 fn ledger_trouble(error: &LedgerError) -> Trouble {
-    Trouble::transient(Reason::LedgerUnavailable, error.to_string())
+    let (reason, message) = (Reason::LedgerUnavailable, error.to_string());
+    if error.needs_person() { Trouble::lasting(reason, message) } else { Trouble::transient(reason, message) }
 }
 
 fn audience_trouble(error: AudienceError) -> Trouble {

@@ -160,7 +160,7 @@ impl Lookup {
                 vec![Err(()); campaigns.len()]
             }
         };
-        let lasting = self.ledger_problem.as_ref().filter(|problem| !problem.is_transient()).map(|problem| problem.message.clone());
+        let lasting = self.ledger_problem.as_ref().filter(|problem| problem.needs_person()).map(|problem| problem.message.clone());
         for ((key, (object, sourced)), run) in campaigns.into_iter().zip(runs) {
             let work = self.work_of(&key, &object, sourced, snapshot);
             let mut recorded = None;

@@ -60,6 +60,13 @@ impl LedgerError {
         matches!(self.kind, LedgerErrorKind::Full | LedgerErrorKind::Locked | LedgerErrorKind::Io | LedgerErrorKind::NotPermitted)
     }
 
+    /// Whether only a person can mend it. Another process that has the ledger is no such case: that one tells how things are.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        use LedgerErrorKind as Kind;
+        !self.is_transient() && !matches!(self.kind, Kind::Superseded | Kind::Closed | Kind::InUse)
+    }
+
     /// From an error of the file system at `path`.
     pub(super) fn from_io(path: &Path, error: &io::Error) -> Self {
         let kind = match error.kind() {
