@@ -46,7 +46,11 @@ impl Outbox {
         let own = Path::new("outbox").join(namespace);
         let is_below = is_inside(path) && path.strip_prefix(&own).is_ok_and(|below| below.components().next().is_some());
         (!is_below).then(|| {
-            format!("the outbox `{}` is not below `{}`; write a folder there, or leave spec.provider.outbox.path out", path.display(), own.display())
+            format!(
+                "the outbox `{}` is not below `{}`; write a folder there, or leave spec.provider.outbox.path out",
+                path.display(),
+                own.display()
+            )
         })
     }
 }

@@ -111,7 +111,19 @@ async fn no_symlink_leads_out_of_the_state_folder() {
 
 #[test]
 fn paths_stay_inside() {
-    for path in ["/a", "../a", "a/../../b", "", ".", "previews", "outbox/ns", "outbox/other/x", "status/ns/Plan", "outbox/nsx/a", "outbox/ns/../other"] {
+    for path in [
+        "/a",
+        "../a",
+        "a/../../b",
+        "",
+        ".",
+        "previews",
+        "outbox/ns",
+        "outbox/other/x",
+        "status/ns/Plan",
+        "outbox/nsx/a",
+        "outbox/ns/../other",
+    ] {
         assert!(Outbox { path: Some(path.to_owned()) }.build(Folder::new("paths").context()).is_err(), "{path}");
     }
 }
