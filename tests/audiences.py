@@ -338,6 +338,7 @@ def one_person_one_message(program) -> str:
         ("ann@münchen.example", "ann@xn--mnchen-3ya.example", "Ann@MÜNCHEN.example", "ann@mu\u0308nchen.example"),
         ('"bob"@example.com', "bob@example.com", "BOB@example.com", "bob@ｅｘａｍｐｌｅ.com"),
         ("rené@example.com", "rene\u0301@example.com"),
+        ("cy@bücher.example", "cy@xn--bcher-kva.example", "cy@bu\u0308cher.example", "cy@bücher．example", "cy@bücher。example", "cy@BÜCHER｡example"),
     ]
     fleet = fleets.Fleet(folder("audience-person"), program)
     server = Scripted()

@@ -78,7 +78,8 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
         let words = words.split(" at line ").next().unwrap_or(&words);
         let at = Position { line: error.line(), column: error.column().max(1) };
         reader.content.count = 1;
-        let message = format!("this is not JSON: {words}; fix it, or leave the file out with --exclude or a .mailfleetignore");
+        let people = if words == "trailing characters" { ", or call it .jsonl if it holds people as JSON Lines" } else { "" };
+        let message = format!("this is not JSON: {words}; fix it, or leave the file out with --exclude or a .mailfleetignore{people}");
         reader.syntax(&Problem { at, path: FieldPath::default(), message }, None);
         return reader.content;
     }

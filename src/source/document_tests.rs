@@ -117,6 +117,7 @@ fn hints_for_what_lies_beside_the_objects() {
         );
     }
     assert!(told("tsconfig.json", "{\n  // a comment\n  \"a\": 1\n}").contains("leave the file out with --exclude"));
+    assert!(told("people.json", "{\"email\": \"a@example.com\"}\n{}\n").contains("or call it .jsonl if it holds people"));
     for (file, word) in [("kustomization.yaml", "note"), ("Chart.yaml", "note"), ("fleet.yaml", "warning")] {
         assert!(told(file, "resources: [a.yaml]\n").contains(&format!("{word}: this document has no apiVersion and kind")), "{file}");
     }
