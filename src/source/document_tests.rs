@@ -183,3 +183,24 @@ fn objects_too_large_for_an_api_server_are_faults() {
         told(&of("<b>", 400_000), "t")
     );
 }
+
+/// Each of these once took a time that grows with the square of its size.
+#[test]
+fn large_texts_are_read_in_the_time_that_their_size_needs() {
+    let head = "apiVersion: v1\nkind: List\nitems:\n";
+    let metadata = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {t: ";
+    for text in [
+        head.to_owned() + &"- {a: 1, a: 2}\n".repeat(60_000),
+        head.to_owned() + &"- {kind: yes}\n".repeat(60_000),
+        format!("{metadata}\"{}\"}}\n", "\u{2028}".repeat(400_000)),
+        format!("{metadata}\"{}\"}}\n", "a\u{2028}".repeat(300_000)),
+        format!("{metadata}\"{}\"}}\n", "\u{85} \n ".repeat(200_000)),
+        "a: 1\n...\n".repeat(100_000),
+        "---\n...\n".repeat(100_000),
+        "--- {\n".repeat(100_000),
+    ] {
+        let began = std::time::Instant::now();
+        let content = read_text(Path::new("a.yaml"), &text);
+        assert!(content.count > 0 && began.elapsed().as_secs() < 20, "{:?}: {:?}", &text[..60], began.elapsed());
+    }
+}

@@ -1,6 +1,6 @@
 //! Lists as kubectl prints and takes them: `kind: List`, and `SendingServerList` and its like. Each item is a document.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     path::{FieldPath, Step},
@@ -47,6 +47,9 @@ pub(super) fn items(document: &Document) -> Option<Listed> {
             &[]
         }
     };
+    let (mut problems, of_list) = by_item(&document.problems, values.len());
+    let (mut scalars, scalars_of_list) = by_item(&document.scalars, values.len());
+    listed.problems.extend(of_list.into_iter().chain(scalars_of_list));
     for (index, value) in values.iter().enumerate() {
         let place = path.with(Step::Index(index));
         let kind = value.get("kind").and_then(|node| node.text()).unwrap_or_default();
@@ -59,26 +62,31 @@ pub(super) fn items(document: &Document) -> Option<Listed> {
             listed.problems.push(Problem { at: value.at, path: place, message: message.to_owned() });
             continue;
         }
-        let own = |problems: &[Problem]| {
-            let own = problems.iter().filter(|problem| place.contains(&problem.path));
-            own.map(|problem| Problem { path: FieldPath(problem.path.0[place.0.len()..].to_vec()), ..problem.clone() }).collect()
-        };
         listed.items.push(Document {
             root: with_header(value, version, item_kind),
-            problems: own(&document.problems),
-            scalars: own(&document.scalars),
+            problems: problems.remove(&index).unwrap_or_default(),
+            scalars: scalars.remove(&index).unwrap_or_default(),
             is_cut: false,
             syntax: None,
         });
     }
-    let count = values.len();
-    let is_of_list = |problem: &&Problem| match problem.path.0.as_slice() {
-        [Step::Key(field), Step::Index(index), ..] => field != "items" || *index >= count,
-        _ => true,
-    };
-    listed.problems.extend(document.problems.iter().chain(&document.scalars).filter(is_of_list).cloned());
     listed.problems.sort_by_key(|problem| problem.at);
     Some(listed)
+}
+
+/// Problems by the item that they are in, with their paths within it; and those of the list itself.
+fn by_item(problems: &[Problem], items: usize) -> (BTreeMap<usize, Vec<Problem>>, Vec<Problem>) {
+    let mut of_items: BTreeMap<usize, Vec<Problem>> = BTreeMap::new();
+    let mut of_list = Vec::new();
+    for problem in problems {
+        match problem.path.0.as_slice() {
+            [Step::Key(field), Step::Index(index), within @ ..] if field == "items" && *index < items => {
+                of_items.entry(*index).or_default().push(Problem { path: FieldPath(within.to_vec()), ..problem.clone() });
+            }
+            _ => of_list.push(problem.clone()),
+        }
+    }
+    (of_items, of_list)
 }
 
 /// An item that does not say what it is, is what the list is a list of.

@@ -11,7 +11,11 @@ const SHOWN_MAX: usize = 60;
 /// What a plain scalar is, or why it must not stand as it does.
 pub(super) fn resolve_plain(text: &str, is_key: bool) -> Result<Value, String> {
     resolve(text, is_key).map_err(|message| match text.char_indices().nth(SHOWN_MAX) {
-        Some((end, _)) => message.replace(text, &format!("{}…", &text[..end])).replace(&text.replace('_', ""), "it without `_`"),
+        Some((end, _)) => {
+            let message = message.replace(text, &format!("{}…", &text[..end]));
+            let plain = text.replace('_', "");
+            if plain.len() > SHOWN_MAX { message.replace(&plain, "it without `_`") } else { message }
+        }
         None => message,
     })
 }

@@ -14,6 +14,9 @@ const LINE_END: &str = "kubectl takes this invisible character (U+0085, U+2028 o
 /// Ends of lines to YAML 1.1, and characters like any other to YAML 1.2.
 const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
+/// So many of those are told of a document; each costs a look at all that stands before it.
+const LINE_ENDS_TOLD_MAX: usize = 100;
+
 /// Reads along with the parser, over one text. Lines count from 1, columns from 0.
 pub(super) struct Spacing<'a> {
     text: &'a str,
@@ -26,7 +29,7 @@ pub(super) struct Spacing<'a> {
     found: Vec<(usize, usize, &'static str)>,
     /// The first line of the document.
     first: usize,
-    /// Where a quoted value keeps a line separator as it is, in bytes.
+    /// Where a quoted value keeps a line separator as it is, in bytes, in order.
     kept: Vec<usize>,
     /// Up to here line ends were judged, in bytes.
     judged: usize,
@@ -138,7 +141,10 @@ impl<'a> Spacing<'a> {
         let text = self.text.get(self.judged..end).unwrap_or_default();
         for (at, _) in text.match_indices(LINE_ENDS) {
             let at = self.judged + at;
-            if !self.kept.contains(&at) {
+            if self.found.len() > LINE_ENDS_TOLD_MAX {
+                break;
+            }
+            if self.kept.binary_search(&at).is_err() {
                 let before = &self.text[..at];
                 let column = before.rsplit(['\n', '\r']).next().map_or(0, |line| line.chars().count());
                 self.found.push((1 + before.matches('\n').count(), column, LINE_END));
