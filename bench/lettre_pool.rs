@@ -2,6 +2,8 @@
 //! It renders each recipient's text into a message of the same size, keeps no ledger, and asks for no more than its pool does by
 //! itself: a task for each connection sends one message after the other.
 
+#![allow(clippy::print_stderr)] // a program of its own, which says what went wrong
+
 use std::{
     process::ExitCode,
     sync::{

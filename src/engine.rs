@@ -25,7 +25,7 @@ use crate::{
     ledger::{HeldFate, Ledger, LedgerError, LedgerErrorKind, Resumption},
     providers::{Failure, Provider as _, Quota, Server},
     resources::{
-        Duration as Span, Key, Reason,
+        Condition, ConditionType, Duration as Span, Key, Reason,
         campaign::CampaignState,
         resume::{Resume, ResumeHeld},
         sending_server::EffectiveProbe,
@@ -93,6 +93,9 @@ pub enum EngineError {
     /// The ledger.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
+    /// The ledger, as a campaign met it: in words.
+    #[error("{0}")]
+    LedgerUnusable(String),
 }
 
 struct ProbeDone {
@@ -136,23 +139,31 @@ pub async fn run(
     let mut watching = true;
     loop {
         let began = Instant::now();
-        let look_again =
-            looked_at.is_none_or(|at| at.elapsed() >= LOOK_AGAIN && engine.lookup.wants_another_look()) || engine.lookup.has_new_requests();
+        let is_due = |at: Instant| engine.lookup.looks_again_after().is_some_and(|pause| at.elapsed() >= pause);
+        let look_again = looked_at.is_none_or(is_due) || engine.lookup.has_new_requests();
         if look_again {
             engine.look_up().await;
             looked_at = Some(Instant::now());
         }
         let decision = engine.turn();
+        if once && let Some(error) = engine.ledger_problem().filter(LedgerError::needs_person) {
+            engine.stop(Duration::ZERO).await;
+            return Err(EngineError::Ledger(error));
+        }
         if once && let Some(failed) = ended(&decision) {
             let clean = engine.stop(grace).await;
-            return Ok(Ended { failed, clean });
+            return match without_ledger(&decision) {
+                Some(message) => Err(EngineError::LedgerUnusable(message)),
+                None => Ok(Ended { failed, clean }),
+            };
         }
         if let Some(error) = engine.lost_ledger() {
             engine.stop(Duration::ZERO).await;
             return Err(EngineError::Ledger(error));
         }
         let wake = decision.wake_at_ms.min(engine.statuses.wake_at_ms()) - engine.clock.now_ms();
-        let wake = Duration::from_millis(u64::try_from(wake).unwrap_or(0).max(5)).min(LOOK_AGAIN);
+        let wake =
+            Duration::from_millis(u64::try_from(wake).unwrap_or(0).max(5)).min(engine.lookup.looks_again_after().unwrap_or(LOOK_AGAIN));
         // A large world takes longer to decide; what happens meanwhile is decided together.
         let not_before = Instant::now() + (began.elapsed() * REST_FACTOR).clamp(REST_MIN, REST_MAX);
         let mut turn_at = Instant::now() + wake;
@@ -192,7 +203,7 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
     let mut failed = Vec::new();
     for (key, campaign) in &decision.campaigns {
         let status = &campaign.status;
-        let stalled = status.conditions.iter().find(|condition| condition.kind == crate::resources::ConditionType::Stalled);
+        let stalled = status.conditions.iter().find(|condition| condition.kind == ConditionType::Stalled);
         match (status.state, stalled) {
             (CampaignState::Completed, None) | (CampaignState::Suspended, _) => {}
             (state, Some(condition)) => failed.push((key.clone(), state, condition.message.to_string())),
@@ -200,6 +211,13 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
         }
     }
     Some(failed)
+}
+
+/// What a campaign says that only the ledger stops.
+fn without_ledger(decision: &Decision) -> Option<String> {
+    let mut conditions = decision.campaigns.values().flat_map(|campaign| &campaign.status.conditions);
+    let is_it = |condition: &&Condition| condition.kind == ConditionType::Stalled && condition.reason == Reason::LedgerUnavailable;
+    conditions.find(is_it).map(|condition| condition.message.to_string())
 }
 
 struct Engine {
@@ -306,6 +324,11 @@ impl Engine {
     /// Why nothing can be written to the ledger any more: another process has it.
     fn lost_ledger(&self) -> Option<LedgerError> {
         self.observed.report.ledger_problem.clone().filter(|problem| problem.kind == LedgerErrorKind::Superseded)
+    }
+
+    /// Why the ledger cannot be asked or written now.
+    fn ledger_problem(&self) -> Option<LedgerError> {
+        self.lookup.ledger_problem().or(self.observed.report.ledger_problem.as_ref()).cloned()
     }
 
     fn noticed(&mut self, event: Event) {

@@ -239,6 +239,63 @@ def replaced_while_some_wait(program) -> str:
     return f"{len(people)} once, of them {len(lost) - 1} left on the wire and {len(late) - 1} deferred; 2 gone"
 
 
+def swapped_behind_a_symlink(program) -> str:
+    """The audience lies behind a symlink that is swapped while it is read, as mounts of ConfigMaps and git-sync do: of the folder, of the root, and of the file."""
+    noted = []
+    for way in ("a mount of a ConfigMap", "git-sync", "a symlink of its own"):
+        place = folder("audience-swapped")
+        fleet = fleets.Fleet(place, program)
+        server = Scripted(extensions=("PIPELINING", "CHUNKING"))
+        people = [f"person{number:05}@example.com" for number in range(4000)]
+        limits = {"rates": [{"messages": 1500, "per": "1s"}], "connections": 4}
+        objects = [fleets.smtp_server("relay", server.port, limits=limits), fleets.plan("plan", "relay"), fleets.campaign("spring", "plan", {"csv": {"path": "people.csv"}})]
+        text = "".join(f"---\n{json.dumps(one)}\n" for one in objects)
+
+        def version(name: str, rows: list[str]):
+            made = place / "versions" / name
+            made.mkdir(parents=True)
+            (made / "people.csv").write_text("email,name\n" + "".join(f"{who},Somebody\n" for who in rows))
+            (made / "fleet.yaml").write_text(text)
+            return made
+
+        def swap(link, target):
+            new = link.with_name(f".{link.name}.new")
+            new.symlink_to(target)
+            os.replace(new, link)
+
+        # Who leaves was mailed already; who joins stands where the old version has been read for long.
+        rows = [people, ["first@example.com", *people[100:2000], "middle@example.com", *people[2000:], "last@example.com"]]
+        if way == "a mount of a ConfigMap":
+            for number in (0, 1):
+                version(str(number), rows[number]).rename(fleet.config / f"..{number}")
+            swap(fleet.config / "..data", "..0")
+            for name in ("people.csv", "fleet.yaml"):
+                (fleet.config / name).symlink_to(f"..data/{name}")
+            link, target = fleet.config / "..data", "..1"
+        elif way == "git-sync":
+            fleet.config.rmdir()
+            made = [version(str(number), rows[number]) for number in (0, 1)]
+            fleet.config.symlink_to(made[0])
+            link, target = fleet.config, made[1]
+        else:
+            (fleet.config / "fleet.yaml").write_text(text)
+            for number in (0, 1):
+                version(str(number), rows[number]).joinpath("people.csv").rename(fleet.config / f"{number}.csv")
+            (fleet.config / "people.csv").symlink_to("0.csv")
+            link, target = fleet.config / "people.csv", "1.csv"
+        process = fleet.start()
+        wait_until(lambda: sum(server.taken.values()) > 1000, 60, "it sends")
+        swap(link, target)
+        process.wait(120)
+        require(process.code == 0, f"{way}: exit {process.code}: {process.tail()}")
+        left_out = set(rows[1]) - set(server.taken)
+        require(not left_out, f"{way}: {len(left_out)} of the new version left out: {sorted(left_out)[:3]}")
+        require(set(server.taken) <= set(rows[0] + rows[1]) and max(server.taken.values()) == 1, f"{way}: somebody twice, or of no version")
+        require(CHANGED in process.text(), f"{way}: nobody is told: {process.tail()}")
+        noted.append(way)
+    return f"{', '.join(noted)}: told, nobody left out, nobody twice"
+
+
 def spellings_of_an_old_ledger(program) -> str:
     """A ledger of the first version that has people in several spellings, deferred: each person gets one message more, or none."""
     fleet = fleets.Fleet(folder("audience-spellings"), program)
@@ -281,6 +338,7 @@ def one_person_one_message(program) -> str:
         ("ann@münchen.example", "ann@xn--mnchen-3ya.example", "Ann@MÜNCHEN.example", "ann@mu\u0308nchen.example"),
         ('"bob"@example.com', "bob@example.com", "BOB@example.com", "bob@ｅｘａｍｐｌｅ.com"),
         ("rené@example.com", "rene\u0301@example.com"),
+        ("cy@bücher.example", "cy@xn--bcher-kva.example", "cy@bu\u0308cher.example", "cy@bücher．example", "cy@bücher。example", "cy@BÜCHER｡example"),
     ]
     fleet = fleets.Fleet(folder("audience-person"), program)
     server = Scripted()
@@ -318,7 +376,7 @@ def main():
     arguments.add_argument("only", nargs="*", help="words of the cases to run")
     cases = Cases(arguments.parse_args().only)
     program = fleets.binary()
-    for case in (edited_in_place, fixed_within_a_second, gone_while_it_runs, emptied_while_resumed, replaced_while_some_wait, spellings_of_an_old_ledger, one_person_one_message, surplus_commas_and_capitals):
+    for case in (edited_in_place, fixed_within_a_second, gone_while_it_runs, emptied_while_resumed, replaced_while_some_wait, swapped_behind_a_symlink, spellings_of_an_old_ledger, one_person_one_message, surplus_commas_and_capitals):
         cases.run(case.__name__.replace("_", " "), case, program)
     cases.end()
 

@@ -215,12 +215,12 @@ def status_writes(program, kills: int, servers: int, chance: random.Random) -> s
         enabled, changed, files = True, 0, 0
         for turn in range(kills):
             before = {path: path.stat().st_mtime_ns for path in fleet.state.glob("status/*/*/*.yaml")}
+            enabled = not enabled
+            write(enabled)
+            # A file is used when it has not been written for a second: every status changes soon after the start.
+            time.sleep(1.1)
             process = fleet.start(group=True, once=False)
-            end = time.monotonic() + chance.uniform(0.3, 1.5)
-            while time.monotonic() < end:
-                enabled = not enabled
-                write(enabled)
-                time.sleep(0.05)
+            time.sleep(3 if turn + 1 == kills else chance.uniform(0.05, 0.6))
             require(process.running(), f"mailfleet run ended by itself: {process.tail()}")
             process.kill(group=True)
             broken = fleet.broken_status_files()

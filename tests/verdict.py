@@ -192,6 +192,45 @@ def agree(server: ApiServer, seed: int, count: int):
     return f"{count} manifests, {sum(counts[kind, ACCEPTED] for kind in ('create', 'update'))} accepted, seed {seed}"
 
 
+def large(server: ApiServer, plane: ControlPlane):
+    """Objects at both sides of what an API server stores, and of what `kubectl apply` takes without --server-side."""
+    install(server)
+    place = folder("verdict-large")
+    kubectl = [plane.programs / "kubectl", "--kubeconfig", plane.kubeconfig]
+    base = next(document for document in manifests.FULL if document["kind"] == "Campaign")
+    noted = []
+    for sign in ("x", "<", "\u00e9", "\n"):
+        # As Go writes JSON; the bound leaves 4 KiB for what the API server adds.
+        width = {"<": 6, "\n": 2, "\u00e9": 2}.get(sign, 1)
+        for size, wanted in ((1_400_000, ACCEPTED), (1_568_000, ACCEPTED), (1_577_500, REJECTED), (2_000_000, REJECTED)):
+            document = copy.deepcopy(base)
+            document["metadata"] = {"name": "large", "namespace": "default"}
+            document["spec"]["content"] = {"html": "h", "text": "t"}
+            left = (size - 4_000 - len(json.dumps(document))) // width
+            document["spec"]["content"] = {"html": "h" + sign * min(left, 1_000_000), "text": "t" + "x" * max(0, (left - 1_000_000) * width)}
+            path = f"{collection(document)}/campaigns?fieldManager=kubectl&fieldValidation=Strict"
+            text = json.dumps(document, ensure_ascii=False)
+            status, answer = server.ask("POST", path, text)
+            require(status in (201, 413, 422, 500), f"{status}: {answer}")
+            if status == 201:
+                server.ask("DELETE", f"{collection(document)}/campaigns/large")
+            by_server = ACCEPTED if status == 201 else REJECTED
+            by_us = REJECTED if 0 in judged_by_validate([text]) else ACCEPTED
+            require(by_us == by_server == wanted, f"{size} bytes of {sign!r}: server {status} {str(answer.get('message'))[:200]}, we {by_us}")
+            noted.append(f"{size} of {sign!r}")
+    for size, needs in ((250_000, False), (275_000, True)):
+        document = copy.deepcopy(base)
+        document["metadata"] = {"name": "applied", "namespace": "default"}
+        document["spec"]["content"] = {"text": "x" * size}
+        (place / "a.json").write_text(json.dumps(document))
+        done = subprocess.run([*kubectl, "apply", "-f", place / "a.json"], capture_output=True, text=True, timeout=60)
+        ours = subprocess.run([binary(), "validate", place], capture_output=True, text=True, timeout=60)
+        require((done.returncode != 0) == needs == ("--server-side" in ours.stdout), f"{size}: {done.stderr[-300:]} {ours.stdout[-500:]}")
+        done = subprocess.run([*kubectl, "apply", "--server-side", "-f", place / "a.json"], capture_output=True, text=True, timeout=60)
+        require(done.returncode == 0 or not needs, f"{size} with --server-side: {done.stderr[-300:]}")
+    return f"{len(noted)} sizes judged alike; `kubectl apply` refuses what needs --server-side"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="which manifests are made (1)")
@@ -204,6 +243,12 @@ def main():
         with ControlPlane(folder("verdict")) as plane:
             return agree(ApiServer(plane), options.seed, options.count)
 
+    def large_case():
+        need(missing("etcd", "kube-apiserver", "kubectl"))
+        with ControlPlane(folder("verdict")) as plane:
+            return large(ApiServer(plane), plane)
+
+    cases.run("large objects", large_case)
     cases.run("one verdict", case)
     cases.end()
 

@@ -51,6 +51,11 @@ impl Table {
         Ok(table)
     }
 
+    /// Where the bytes come from.
+    pub(super) const fn source(&mut self) -> &mut Source {
+        &mut self.source
+    }
+
     /// The version of the file, where it is one.
     pub(super) const fn version(&self) -> Option<FileVersion> {
         self.source.version()

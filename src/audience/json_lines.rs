@@ -21,6 +21,11 @@ impl Lines {
         Self { source, line: 0, buffer: Vec::new() }
     }
 
+    /// Where the bytes come from.
+    pub(super) const fn source(&mut self) -> &mut Source {
+        &mut self.source
+    }
+
     /// The version of the file, where it is one.
     pub(super) const fn version(&self) -> Option<FileVersion> {
         self.source.version()

@@ -69,11 +69,46 @@ pub enum Row {
     },
 }
 
+/// A file by the name that a campaign gives it. Symlinks on the way may be swapped at any time, as mounts of ConfigMaps and git-sync
+/// do, so the name is resolved anew at each look, by whoever made it.
+#[derive(Clone)]
+pub struct NamedFile {
+    name: PathBuf,
+    resolve: Arc<dyn Fn() -> Result<PathBuf, AudienceError> + Send + Sync>,
+}
+
+impl NamedFile {
+    /// A file that people know as `name`; `resolve` tells where it is now, or why it must not be read.
+    pub fn new(name: PathBuf, resolve: impl Fn() -> Result<PathBuf, AudienceError> + Send + Sync + 'static) -> Self {
+        Self { name, resolve: Arc::new(resolve) }
+    }
+
+    /// The name, for people.
+    #[must_use]
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
+    /// Where it is now.
+    ///
+    /// # Errors
+    /// When it is not there, or must not be read.
+    pub fn resolve(&self) -> Result<PathBuf, AudienceError> {
+        (self.resolve)()
+    }
+}
+
+impl fmt::Debug for NamedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NamedFile").field(&self.name).finish()
+    }
+}
+
 /// Where the bytes are.
 #[derive(Clone, Debug)]
 pub enum Location {
     /// A regular file.
-    File(PathBuf),
+    File(NamedFile),
     /// An http or https URL, and where connections may go.
     Url(String, Egress),
     /// In memory already.
@@ -111,9 +146,9 @@ impl AudienceError {
 impl Input {
     /// The file that it is read from, where it is one.
     #[must_use]
-    pub fn file(&self) -> Option<&Path> {
+    pub fn file(&self) -> Option<&NamedFile> {
         match self {
-            Self::Csv(Location::File(path)) | Self::JsonLines(Location::File(path)) => Some(path),
+            Self::Csv(Location::File(file)) | Self::JsonLines(Location::File(file)) => Some(file),
             _ => None,
         }
     }
@@ -132,6 +167,42 @@ pub struct Reader {
     rows: Rows,
     progress: Arc<Progress>,
     ended: bool,
+    useless: Useless,
+}
+
+/// Rows that bring nobody new. Beyond a bound they end the reading: an audience without an end would otherwise be read for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Useless {
+    useful: u64,
+    useless: u64,
+}
+
+impl Useless {
+    /// Rows without use that any audience may have.
+    const MAX: u64 = 1_000_000;
+    /// Longer ones count as several of so many bytes.
+    const ROW: u64 = 1024;
+    /// Beyond those, so many for each row of use.
+    const FOR_EACH: u64 = 100;
+
+    /// Counts a row of use.
+    pub(crate) const fn useful(&mut self) {
+        self.useful += 1;
+    }
+
+    /// Counts a row without use and its bytes; whether there are too many.
+    pub(crate) const fn is_too_much(&mut self, bytes: u64) -> bool {
+        self.useless += 1 + bytes / Self::ROW;
+        self.useless > Self::MAX && self.useless / Self::FOR_EACH > self.useful
+    }
+}
+
+/// The error of an audience that brings hardly anybody; `what` says what its rows are.
+pub(crate) fn endless(place: impl fmt::Display, what: &str) -> AudienceError {
+    AudienceError::unreadable(format!(
+        "{place}: more than {} rows {what}, and hardly any is of use; fix it, it is not read any further",
+        Useless::MAX
+    ))
 }
 
 enum Rows {
@@ -163,7 +234,7 @@ impl Reader {
                 Rows::Inline(rows.clone().into_iter().enumerate())
             }
         };
-        Ok(Self { rows, progress, ended: false })
+        Ok(Self { rows, progress, ended: false, useless: Useless::default() })
     }
 
     /// The version of the file that is read, where it is one.
@@ -182,6 +253,15 @@ impl Reader {
         let total = self.progress.total.load(Ordering::Relaxed);
         #[allow(clippy::cast_precision_loss)]
         (total > 0).then(|| (self.progress.done.load(Ordering::Relaxed) as f64 / total as f64).min(1.0))
+    }
+
+    /// The source of the rows; a list in place has none.
+    const fn source(&mut self) -> Option<&mut source::Source> {
+        match &mut self.rows {
+            Rows::Csv(table) => Some(table.source()),
+            Rows::JsonLines(lines) => Some(lines.source()),
+            Rows::Inline(_) => None,
+        }
     }
 
     fn next_row(&mut self) -> Result<Option<Row>, AudienceError> {
@@ -204,7 +284,17 @@ impl Iterator for Reader {
         if self.ended {
             return None;
         }
-        let row = self.next_row().transpose();
+        let mut row = self.next_row().transpose();
+        let bytes = self.source().map_or(0, source::Source::end_row);
+        match &row {
+            Some(Ok(Row::Recipient(_))) => self.useless.useful(),
+            Some(Ok(Row::Bad { line, why })) if self.useless.is_too_much(bytes) => {
+                let what = format!("cannot be used (the last, line {line}: {why})");
+                let place = self.source().map_or("the audience", |source| source.place());
+                row = Some(Err(endless(place, &what)));
+            }
+            _ => {}
+        }
         // After an error nothing that follows can be trusted.
         self.ended = !matches!(row, Some(Ok(_)));
         row

@@ -7,20 +7,21 @@ use std::{
     fs::{File, Metadata},
     io::{self, BufRead, BufReader, Cursor, Read},
     os::unix::fs::MetadataExt as _,
-    path::Path,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::runtime::Handle;
 
-use super::{AudienceError, Location, Progress, http};
+use super::{AudienceError, Location, NamedFile, Progress, http};
 use crate::resources::Reason;
 
-/// Two edits within such a time may leave a file with the same times.
-const CLOCK_TICK: Duration = Duration::from_millis(20);
-/// A file that was edited in each of so many ticks is being written (one second).
-const EDITED_TICKS_MAX: u32 = 50;
+/// A file that was written so recently may be half of itself, or be written again within one tick of its clock.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+/// The longest wait for that.
+const SETTLE_MAX: Duration = Duration::from_secs(30);
+/// Unpacked bytes without a row.
+const WITHOUT_ROW_MAX: u64 = 64 * 1024 * 1024;
 /// One read from the source, in bytes.
 const BLOCK: usize = 16 * 1024;
 /// The largest window of a zstd frame, as a power of two: 32 MiB. `zstd -19` needs 8 MiB.
@@ -32,16 +33,18 @@ pub(super) struct Source {
     place: String,
     transient: bool,
     version: Option<FileVersion>,
+    /// Bytes since the last row.
+    of_row: u64,
 }
 
 impl Source {
     pub(super) fn open(location: &Location, runtime: &Handle, progress: &Arc<Progress>) -> Result<Self, AudienceError> {
         let mut version = None;
         let (place, transient, raw): (String, bool, Box<dyn Read + Send>) = match location {
-            Location::File(path) => {
-                let file = open_file(path, progress)?;
+            Location::File(named) => {
+                let file = open_file(named, progress)?;
                 version = Some(file.version);
-                (path.display().to_string(), false, Box::new(file))
+                (named.name().display().to_string(), false, Box::new(file))
             }
             Location::Url(url, egress) => {
                 let (place, body) = http::open(url, *egress, runtime, progress)?;
@@ -54,7 +57,7 @@ impl Source {
         };
         let counted = Counted { reader: raw, progress: Arc::clone(progress) };
         let reader = unpack(counted).map_err(|error| unreadable(&place, transient, &error))?;
-        let mut source = Self { reader, place, transient, version };
+        let mut source = Self { reader, place, transient, version, of_row: 0 };
         source.pass_byte_order_mark()?;
         Ok(source)
     }
@@ -69,8 +72,20 @@ impl Source {
         self.version
     }
 
+    /// A row ends here: its bytes, with the blank lines before it.
+    pub(super) const fn end_row(&mut self) -> u64 {
+        std::mem::replace(&mut self.of_row, 0)
+    }
+
     /// The next bytes; empty at the end.
     pub(super) fn fill(&mut self) -> Result<&[u8], AudienceError> {
+        if self.of_row > WITHOUT_ROW_MAX {
+            let mib = WITHOUT_ROW_MAX / 1024 / 1024;
+            return Err(AudienceError::unreadable(format!(
+                "{}: {mib} MiB in a row are blank or one line; it is not read any further",
+                self.place
+            )));
+        }
         loop {
             // Twice, because the borrow of a loop's result would outlive the retry.
             match self.reader.fill_buf() {
@@ -85,6 +100,7 @@ impl Source {
     /// Passes bytes of the last [`Source::fill`].
     pub(super) fn consume(&mut self, length: usize) {
         self.reader.consume(length);
+        self.of_row += length as u64;
     }
 
     fn pass_byte_order_mark(&mut self) -> Result<(), AudienceError> {
@@ -110,10 +126,10 @@ pub struct FileVersion {
 }
 
 impl FileVersion {
-    /// The version that a path has now; none when there is no such file.
+    /// The version that has the name now; none when there is no such file.
     #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
-        std::fs::metadata(path).ok().map(|metadata| Self::from_metadata(&metadata))
+    pub fn of(file: &NamedFile) -> Option<Self> {
+        std::fs::metadata(file.resolve().ok()?).ok().map(|metadata| Self::from_metadata(&metadata))
     }
 
     fn from_metadata(metadata: &Metadata) -> Self {
@@ -127,10 +143,12 @@ impl FileVersion {
         }
     }
 
-    /// Whether a further edit could leave the same times, since clocks of file systems tick slowly.
-    fn is_fresh(&self) -> bool {
+    /// How long it has to stay as it is before it is read; none when it is whole. A time in the future tells nothing.
+    fn settles_in(&self) -> Option<Duration> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        (i128::try_from(now).unwrap_or(i128::MAX) - self.changed_ns) < CLOCK_TICK.as_nanos().cast_signed()
+        let age = i128::try_from(now).unwrap_or(i128::MAX) - self.changed_ns;
+        let left = SETTLED_AFTER.as_nanos().cast_signed() - age.max(0);
+        (left > 0 && age > -SETTLED_AFTER.as_nanos().cast_signed()).then(|| Duration::from_nanos(u64::try_from(left).unwrap_or(0)))
     }
 }
 
@@ -183,40 +201,34 @@ fn unreadable(place: &str, transient: bool, error: &io::Error) -> AudienceError 
     AudienceError { reason: Reason::AudienceUnreadable, transient, message }
 }
 
-fn open_file(path: &Path, progress: &Progress) -> Result<OneVersion, AudienceError> {
+fn open_file(named: &NamedFile, progress: &Progress) -> Result<OneVersion, AudienceError> {
+    let name = named.name().display();
     let fail = |error: &io::Error| {
         if error.kind() == io::ErrorKind::NotFound {
-            return AudienceError {
-                reason: Reason::FileNotFound,
-                transient: false,
-                message: format!("{}: there is no such file", path.display()),
-            };
+            return AudienceError { reason: Reason::FileNotFound, transient: false, message: format!("{name}: there is no such file") };
         }
-        unreadable(&path.display().to_string(), false, error)
+        unreadable(&name.to_string(), false, error)
     };
-    // Asked before it is opened: a named pipe would block for ever.
-    let metadata = std::fs::metadata(path).map_err(|error| fail(&error))?;
-    if !metadata.is_file() {
-        return Err(AudienceError::unreadable(format!("{}: it is not a file", path.display())));
-    }
-    progress.total.store(metadata.len(), Ordering::Relaxed);
-    let file = File::open(path).map_err(|error| fail(&error))?;
-    let version = |file: &File| file.metadata().map(|metadata| FileVersion::from_metadata(&metadata)).map_err(|error| fail(&error));
-    let mut now = version(&file)?;
-    let mut ticks = 0;
-    while now.is_fresh() {
-        std::thread::sleep(CLOCK_TICK);
-        let later = version(&file)?;
-        if later == now {
-            break;
+    let began = Instant::now();
+    loop {
+        let path = named.resolve()?;
+        // Asked before it is opened: a named pipe would block for ever.
+        let metadata = std::fs::metadata(&path).map_err(|error| fail(&error))?;
+        if !metadata.is_file() {
+            return Err(AudienceError::unreadable(format!("{name}: it is not a file")));
         }
-        now = later;
-        ticks += 1;
-        if ticks == EDITED_TICKS_MAX {
-            return Err(changed(path.display()));
+        let file = File::open(&path).map_err(|error| fail(&error))?;
+        let metadata = file.metadata().map_err(|error| fail(&error))?;
+        let version = FileVersion::from_metadata(&metadata);
+        match version.settles_in() {
+            None => {
+                progress.total.store(metadata.len(), Ordering::Relaxed);
+                return Ok(OneVersion { file, version });
+            }
+            Some(_) if began.elapsed() > SETTLE_MAX => return Err(changed(name)),
+            Some(left) => std::thread::sleep(left),
         }
     }
-    Ok(OneVersion { file, version: now })
 }
 
 fn unpack(mut raw: Counted) -> io::Result<Box<dyn BufRead + Send>> {

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::{Address, AudienceError, Fields, Input, Location, ROW_MAX, Reader, Recipient, Row};
+use super::{Address, AudienceError, Fields, Input, Location, NamedFile, ROW_MAX, Reader, Recipient, Row};
 use crate::{
     egress::{Egress, NotAllowed},
     resources::Reason,
@@ -359,14 +359,57 @@ fn files() {
     std::fs::create_dir_all(&folder).expect("a folder");
     let file = folder.join("people.csv");
     std::fs::write(&file, gzip(b"email\na@x.example\n")).expect("a file");
-    assert_eq!(told(&Input::Csv(Location::File(file))), [r#"a@x.example {"email":"a@x.example"}"#]);
+    let named = |path: std::path::PathBuf| Location::File(NamedFile::new(path.clone(), move || Ok(path.clone())));
+    assert_eq!(told(&Input::Csv(named(file))), [r#"a@x.example {"email":"a@x.example"}"#]);
     let runtime = runtime();
-    let open = |path| Reader::open(&Input::Csv(Location::File(path)), runtime.handle()).expect_err("fails");
+    let open = |path| Reader::open(&Input::Csv(named(path)), runtime.handle()).expect_err("fails");
     let missing = open(folder.join("missing.csv"));
     assert_eq!((missing.reason, missing.transient), (Reason::FileNotFound, false));
     assert!(missing.message.ends_with("missing.csv: there is no such file"), "{missing}");
     assert!(open(folder.clone()).message.ends_with(": it is not a file"));
     std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+/// Repeats a text without an end, and counts what was read.
+struct Endless(&'static [u8], usize);
+
+impl std::io::Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        for (index, byte) in buffer.iter_mut().enumerate() {
+            *byte = self.0[(self.1 + index) % self.0.len()];
+        }
+        self.1 += buffer.len();
+        assert!(self.1 < 4 << 30, "it is read for ever");
+        Ok(buffer.len())
+    }
+}
+
+#[test]
+fn what_has_no_end_and_no_use_is_not_read_for_ever() {
+    let packed = |text: &'static [u8], bytes: u64| {
+        let mut out = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("an encoder");
+        out.write_all(b"email\n").expect("written");
+        std::io::copy(&mut std::io::Read::take(Endless(text, 0), bytes), &mut out).expect("written");
+        Location::Bytes(out.finish().expect("packed").into())
+    };
+    let runtime = runtime();
+    for (input, words) in [
+        (Input::Csv(packed(b"nobody\n", 12 << 20)), "more than 1000000 rows cannot be used (the last, line"),
+        (Input::JsonLines(packed(b"{}\n", 12 << 20)), "more than 1000000 rows cannot be used"),
+        (Input::Csv(packed(b"\n", 70 << 20)), "64 MiB in a row are blank or one line"),
+        (Input::JsonLines(packed(b"x", 70 << 20)), "64 MiB in a row are blank or one line"),
+        (Input::JsonLines(packed(b" \n", 70 << 20)), "64 MiB in a row are blank or one line"),
+    ] {
+        let reader = Reader::open(&input, runtime.handle()).expect("it opens");
+        let error = reader.last().expect("an end").expect_err("an error");
+        assert!(error.message.contains(words) && !error.transient && error.message.len() < 400, "{error}");
+    }
+    let mut useless = super::Useless::default();
+    for _ in 0..12_000 {
+        useless.useful();
+    }
+    assert!((0..1_200_000).all(|_| !useless.is_too_much(10)), "a large list may have many");
+    assert!((0..200).any(|_| useless.is_too_much(10)));
 }
 
 /// Answers each connection with the next of `answers`, and gives the base URL.

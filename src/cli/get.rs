@@ -316,8 +316,7 @@ fn objects(state_dir: &Path, kind: &str, namespace: Option<&str>, name: Option<&
     for namespace in namespaces {
         let folder = root.join(&namespace).join(kind);
         for file in names_in(&folder)? {
-            let Some(stem) = file.strip_suffix(".yaml") else { continue };
-            if name.is_some_and(|name| name != stem) {
+            if file.strip_suffix(".yaml").is_none() || name.is_some_and(|name| file != status::file_name(name)) {
                 continue;
             }
             let path = folder.join(&file);

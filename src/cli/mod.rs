@@ -17,6 +17,10 @@ pub mod validate;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The number of the signal of a file beyond the process's limit, on Linux and macOS.
+const SIGXFSZ: i32 = 25;
 
 /// Declarative email sending over many servers.
 #[derive(Parser, Debug)]
@@ -77,6 +81,14 @@ pub fn run(cli: Cli) -> ExitCode {
 fn on_runtime(command: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
+            {
+                let _guard = runtime.enter();
+                // A handler stays when its receiver goes. Without it, a file that grows beyond the limit of the process (`ulimit -f`) ends
+                // it at once; with it, the write fails, and says so.
+                if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
+                    text::tell(&format!("a file that is too large may end the process: its signal cannot be handled: {error}"));
+                }
+            }
             let code = runtime.block_on(command);
             // A feeder that waits for a slow URL must not hold the process.
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));

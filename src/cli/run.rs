@@ -29,9 +29,12 @@ use crate::{
     after_help = "Exit codes:\n  0  told to stop; with --once: every campaign completed (or is suspended)\n  1  with --once: a campaign stopped or failed; or something was left on the wire\n  2  the configuration, the ledger or the state folder cannot be used; nothing was sent\n  3  another process has taken the ledger over, or leads; this one sends no more"
 )]
 pub struct RunArgs {
-    /// Files or folders with YAML or JSON.
+    /// Files or folders with YAML or JSON. In folders, hidden names are skipped, and so is what a .mailfleetignore leaves out.
     #[arg(required_unless_present = "kubernetes", conflicts_with = "kubernetes", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Leave out of the folders what this pattern of gitignore fits; may be given several times.
+    #[arg(long, value_name = "PATTERN", conflicts_with = "kubernetes")]
+    pub exclude: Vec<String>,
     /// Where the ledger and the status files are.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
     pub state: PathBuf,
@@ -130,7 +133,8 @@ pub async fn run(args: RunArgs) -> ExitCode {
     if removed {
         text::tell("the messages of the last dry run were removed");
     }
-    let options = Options::of_process(args.secrets_dir.clone(), Some(state_dir.clone()));
+    let options =
+        Options { exclude: args.exclude.clone(), settles: true, ..Options::of_process(args.secrets_dir.clone(), Some(state_dir.clone())) };
     let snapshots = match snapshots(&args, &options) {
         Ok(snapshots) => snapshots,
         Err(message) => return refuse(&message),

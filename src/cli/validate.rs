@@ -32,9 +32,13 @@ Mailfleet's.
 Secrets are looked for below --secrets-dir, then in the documents, then in the environment, as
 MAILFLEET_SECRET__<NAMESPACE>__<NAME>__<KEY> with `_` for every character that is no letter or digit.")]
 pub struct ValidateArgs {
-    /// Files and folders. In folders, .yaml, .yml and .json files are read; hidden names are skipped.
+    /// Files and folders; `-` is standard input, and a pipe is read as a file is. In folders, .yaml, .yml and .json files are read;
+    /// hidden names are skipped, and so is what a .mailfleetignore leaves out.
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Leave out of the folders what this pattern of gitignore fits; may be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
     /// A folder of Secrets, as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
@@ -58,7 +62,9 @@ pub enum ValidateOutput {
 /// Runs the command.
 #[must_use]
 pub fn validate(args: &ValidateArgs) -> ExitCode {
-    let mut snapshot = Files::load_once(&args.paths, &Options::of_process(args.secrets_dir.clone(), args.state.clone()));
+    let options =
+        Options { exclude: args.exclude.clone(), pipes: true, ..Options::of_process(args.secrets_dir.clone(), args.state.clone()) };
+    let mut snapshot = Files::load_once(&args.paths, &options);
     let unsendable = content_faults(&snapshot);
     snapshot.findings.extend(unsendable);
     if let Some(state_dir) = &args.state {

@@ -184,7 +184,7 @@ fn judge(
     if let Some(stopped) = previous.filter(|previous| previous.state == CampaignState::Stopped && is_of_now(previous.observed_generation))
         && let Some(ready) = condition::find(&stopped.conditions, ConditionType::Ready)
         // A ledger may be brought back, and an audience fixed, without a change of the spec.
-        && !matches!(ready.reason, Reason::LedgerMissing | Reason::AudienceUnreadable | Reason::FileNotFound)
+        && !matches!(ready.reason, Reason::LedgerMissing | Reason::LedgerUnavailable | Reason::AudienceUnreadable | Reason::FileNotFound)
         // A person asks for it, or has asked since.
         && !(begun && asked.wanted.is_some())
         && stopped.last_handled_resume.as_deref() == asked.handled.newest()
@@ -196,6 +196,10 @@ fn judge(
             verdict.message = format!("{} {fault}", verdict.message);
         }
         return verdict;
+    }
+    let at_writing = observed.report.ledger_problem.as_ref().filter(|problem| problem.needs_person()).map(|problem| &problem.message);
+    if let Some(problem) = input.ledger_problem.as_ref().or(at_writing) {
+        return Verdict::stalled(resting, Reason::LedgerUnavailable, problem.clone(), held);
     }
     if input.in_ledger == InLedger::Unasked && !begun {
         return Verdict::trying(
@@ -214,6 +218,11 @@ fn judge(
     }
     if let Some(problem) = unresolved {
         return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
+    }
+    if let Err(problem) = input.work.as_ref()
+        && problem.is_passing
+    {
+        return Verdict::trying(resting, problem.reason, problem.message.clone(), held);
     }
     if let Err(problem) = &input.work {
         return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);

@@ -57,12 +57,19 @@ pub struct Problem {
     pub reason: Reason,
     /// The condition's message.
     pub message: String,
+    /// It is over in a moment, by itself.
+    pub is_passing: bool,
 }
 
 impl Problem {
-    /// A problem.
+    /// A problem that somebody has to mend.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), is_passing: false }
+    }
+
+    /// A problem that is over in a moment, by itself.
+    pub fn passing(reason: Reason, message: impl Into<String>) -> Self {
+        Self { is_passing: true, ..Self::new(reason, message) }
     }
 }
 
@@ -124,6 +131,8 @@ pub struct CampaignInput {
     pub stale: Option<String>,
     /// What the ledger knows of the run that the spec names.
     pub in_ledger: InLedger,
+    /// Why the ledger cannot be asked, and will not mend itself.
+    pub ledger_problem: Option<String>,
     /// How it ended, for a closed run: status must not depend on the dispatcher's having looked.
     pub recorded: Option<Recorded>,
     /// The status that was written last, by this process or the one before.

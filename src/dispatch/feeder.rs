@@ -20,7 +20,7 @@ use super::{
     refusals::Refusals,
 };
 use crate::{
-    audience::{AudienceError, FileVersion, Reader, Recipient, Row, canonical, changed},
+    audience::{AudienceError, FileVersion, Reader, Recipient, Row, Useless, canonical, changed, endless},
     ledger::{DueMessage, Ledger, LedgerError, Problem, RunId, Seen, Sighting},
     message::{self, RenderContext},
     resources::{Key, Reason},
@@ -132,6 +132,7 @@ pub fn start(
             not_added: 0,
             owed: 0,
             version: None,
+            useless: Useless::default(),
         };
         // A panic in a parser must not leave a campaign that seems to send for ever.
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| feeder.work(&receiver, &runtime)));
@@ -181,6 +182,8 @@ struct Feeder {
     not_added: u64,
     /// The version of the file that is read.
     version: Option<FileVersion>,
+    /// Rows that repeat an address, beside those that do not.
+    useless: Useless,
     /// Deferred messages that the scheduler is not told of yet, so that it hands over no more.
     owed: usize,
 }
@@ -203,7 +206,8 @@ enum Step {
 }
 
 fn ledger_trouble(error: &LedgerError) -> Trouble {
-    Trouble::transient(Reason::LedgerUnavailable, error.to_string())
+    let (reason, message) = (Reason::LedgerUnavailable, error.to_string());
+    if error.needs_person() { Trouble::lasting(reason, message) } else { Trouble::transient(reason, message) }
 }
 
 fn audience_trouble(error: AudienceError) -> Trouble {
@@ -242,7 +246,7 @@ impl Feeder {
             self.send(Fed::Problems(problems));
         }
         if self.total == 0 && self.duplicates == 0 && self.not_added == 0 {
-            let place = self.spec.order.input.file().map_or_else(|| "the audience".to_owned(), |path| path.display().to_string());
+            let place = self.spec.order.input.file().map_or_else(|| "the audience".to_owned(), |path| path.name().display().to_string());
             let why = match self.bad_rows {
                 0 => "it has no rows".to_owned(),
                 count => format!("none of its {count} rows can be used{}", first.unwrap_or_default()),
@@ -251,10 +255,8 @@ impl Feeder {
             return Err(Trouble::lasting(Reason::AudienceUnreadable, message));
         }
         let not_met = seen.not_met();
-        if !self.parked.is_empty() || !not_met.is_empty() {
-            // They may stand in the file that has taken this one's place.
-            self.check_version()?;
-        }
+        // Another file may have taken this one's place, which was read to its end all the same: with people whom only it has.
+        self.check_version()?;
         for message in std::mem::take(&mut self.parked).into_values() {
             self.withdraw(&message);
         }
@@ -267,7 +269,7 @@ impl Feeder {
     /// The file is still the one that is, or was, read.
     fn check_version(&self) -> Result<(), Trouble> {
         match self.spec.order.input.file() {
-            Some(path) if FileVersion::of(path) != self.version => Err(audience_trouble(changed(path.display()))),
+            Some(file) if FileVersion::of(file) != self.version => Err(audience_trouble(changed(file.name().display()))),
             _ => Ok(()),
         }
     }
@@ -406,10 +408,16 @@ impl Feeder {
         let (seq, attempt) = match seen.check(recipient.address.as_str()).map_err(|e| ledger_trouble(&e))? {
             Sighting::Duplicate => {
                 self.duplicates += 1;
+                if self.useless.is_too_much(0) {
+                    let place =
+                        self.spec.order.input.file().map_or_else(|| "the audience".to_owned(), |file| file.name().display().to_string());
+                    return Err(audience_trouble(endless(place, "repeat an address")));
+                }
                 return Ok(Step::Nobody);
             }
             Sighting::AlreadyClaimed => {
                 self.total += 1;
+                self.useless.useful();
                 // A long way over those already mailed is shown as progress too.
                 if self.total.is_multiple_of(10_000) {
                     self.send(Fed::Progress(reader.progress(), self.total));
@@ -419,12 +427,14 @@ impl Feeder {
             }
             Sighting::New if self.spec.adds_nobody => {
                 self.not_added += 1;
+                self.useless.useful();
                 return Ok(Step::Nobody);
             }
             Sighting::Resend { seq, attempt } => (Some(seq), attempt + 1),
             Sighting::New => (None, 1),
         };
         self.total += 1;
+        self.useless.useful();
         Ok(Step::Met(Box::new(Met { recipient, seq, attempt })))
     }
 

@@ -5,17 +5,18 @@ use std::{
     hash::Hasher as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use siphasher::sip::SipHasher13;
 
-use super::{EngineOptions, Handles, statuses::Statuses};
+use super::{EngineOptions, Handles, LOOK_AGAIN, statuses::Statuses};
 use crate::{
-    audience::{Address, Input, Location},
+    audience::{Address, AudienceError, Input, Location, NamedFile},
     decide::{CampaignInput, InLedger, PlanInput, Problem, Recorded, ServerInput, World},
     dispatch::sender::recorded_counts,
     egress::Egress,
-    ledger::{Ledger, ObservedObject, RunKey, RunRecord},
+    ledger::{Ledger, LedgerError, ObservedObject, RunKey, RunRecord},
     message::{Content, Template},
     providers::{Context, Permissions, Provider as _, Secrets, Server, http::Clients, outbox::Outbox},
     resources::{
@@ -26,8 +27,9 @@ use crate::{
         sending_server::SendingServerSpec,
     },
     source::{
-        Origin, SecretStore, Snapshot, Sourced, resolve_path,
+        Origin, Purpose, SETTLED_AFTER, SecretStore, Snapshot, Sourced, read_bounded, resolve_path,
         resume::{self, Requests},
+        settles_in, written_at,
     },
 };
 
@@ -69,6 +71,10 @@ pub struct Lookup {
     /// Generation and creation time as they were noted last.
     known: BTreeMap<(&'static str, Key), (i64, i64)>,
     failed: bool,
+    /// Whether a file is being written that is read in a moment.
+    is_waiting: bool,
+    /// Why the ledger could not be asked at the last look.
+    ledger_problem: Option<LedgerError>,
     http: Clients,
     requests: Requests,
     requests_changed_at: Option<std::time::SystemTime>,
@@ -92,6 +98,8 @@ impl Lookup {
             works: BTreeMap::new(),
             known: BTreeMap::new(),
             failed: false,
+            is_waiting: false,
+            ledger_problem: None,
             http: Clients::default(),
             requests: Requests::new(),
             requests_changed_at: None,
@@ -108,9 +116,14 @@ impl Lookup {
         self.works.get(key)
     }
 
-    /// Whether something was missing that may appear without a change of any object.
-    pub fn wants_another_look(&self) -> bool {
-        self.failed || !self.requests.is_empty()
+    /// Why the ledger could not be asked at the last look.
+    pub fn ledger_problem(&self) -> Option<&LedgerError> {
+        self.ledger_problem.as_ref()
+    }
+
+    /// How long after the last look it is worth another one without a change of any object: something was missing that may appear.
+    pub fn looks_again_after(&self) -> Option<Duration> {
+        if self.is_waiting { Some(SETTLED_AFTER) } else { (self.failed || !self.requests.is_empty()).then_some(LOOK_AGAIN) }
     }
 
     /// Closes idle connections.
@@ -122,7 +135,8 @@ impl Lookup {
 
     /// The world of a snapshot.
     pub async fn world(&mut self, snapshot: &Snapshot, statuses: &Statuses, now_ms: i64) -> World {
-        self.failed = false;
+        (self.failed, self.is_waiting) = (false, false);
+        self.ledger_problem = None;
         self.requests_changed_at = resume::changed_at(&self.options.state_dir);
         self.requests = resume::read(&self.options.state_dir);
         let mut world =
@@ -143,9 +157,11 @@ impl Lookup {
             Err(error) => {
                 tracing::warn!(%error, "the ledger could not be asked for the runs of campaigns");
                 self.failed = true;
+                self.ledger_problem = Some(error);
                 vec![Err(()); campaigns.len()]
             }
         };
+        let lasting = self.ledger_problem.as_ref().filter(|problem| problem.needs_person()).map(|problem| problem.message.clone());
         for ((key, (object, sourced)), run) in campaigns.into_iter().zip(runs) {
             let work = self.work_of(&key, &object, sourced, snapshot);
             let mut recorded = None;
@@ -170,6 +186,7 @@ impl Lookup {
                     work,
                     stale: sourced.stale.clone(),
                     in_ledger,
+                    ledger_problem: lasting.clone(),
                     recorded,
                     previous,
                     resume,
@@ -243,6 +260,7 @@ impl Lookup {
             Err(error) => {
                 tracing::error!(%error, "generations could not be noted in the ledger");
                 self.failed = true;
+                self.ledger_problem = Some(error);
                 // What was handled last, and not a generation that never was: Stopped holds for one.
                 let of_status = |sourced: &Sourced<K>| sourced.previous_status.as_ref()?.get("observedGeneration")?.as_i64();
                 let known = |(key, sourced)| {
@@ -322,6 +340,11 @@ impl Lookup {
 
     fn work_of(&mut self, key: &Key, object: &Campaign, sourced: &Sourced<Campaign>, snapshot: &Snapshot) -> Result<u64, Problem> {
         let found = Find { key, origin: &sourced.origin, snapshot, egress: self.options.egress };
+        if let Some(problem) = found.being_written(&object.spec) {
+            self.is_waiting = true;
+            // What was read whole before holds until then.
+            return self.works.get(key).map(|work| work.fingerprint).ok_or(problem);
+        }
         match found.work(&object.spec, object.generation(), self.works.get(key)) {
             Ok(work) => {
                 let fingerprint = work.fingerprint;
@@ -463,8 +486,38 @@ impl Find<'_> {
         })
     }
 
-    fn path(&self, field: &str, path: &str) -> Result<PathBuf, Problem> {
-        resolve_path(self.origin, path).map_err(|problem| Problem::new(Reason::FileNotFound, format!("{field}: {problem}.")))
+    fn path(&self, field: &str, path: &str, purpose: Purpose) -> Result<PathBuf, Problem> {
+        resolve_path(self.origin, path, purpose).map_err(|problem| Problem::new(Reason::FileNotFound, format!("{field}: {problem}.")))
+    }
+
+    /// A file under the name that it has beside its document, so that it is found anew when a symlink on the way is swapped.
+    fn named_file(&self, field: &str, path: &str, purpose: Purpose) -> Result<NamedFile, Problem> {
+        self.path(field, path, purpose)?;
+        let beside = self.origin.file().and_then(|place| place.file.parent()).unwrap_or(Path::new(""));
+        let (origin, field, path) = (self.origin.clone(), field.to_owned(), path.to_owned());
+        Ok(NamedFile::new(beside.join(&path), move || {
+            resolve_path(&origin, &path, purpose).map_err(|problem| AudienceError {
+                reason: Reason::FileNotFound,
+                transient: false,
+                message: format!("{field}: {problem}"),
+            })
+        }))
+    }
+
+    /// A body whose file is being written now: half of it would be mailed.
+    fn being_written(&self, spec: &CampaignSpec) -> Option<Problem> {
+        let content = &spec.content;
+        let bodies = [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)];
+        bodies.into_iter().find_map(|(name, from)| {
+            let path = from.as_ref()?.path.as_ref()?;
+            let file = resolve_path(self.origin, path, Purpose::Body).ok()?;
+            settles_in(written_at(&file)?)?;
+            let message = format!(
+                "spec.content.{name}: `{path}` is being written; it is read when nobody has written it for {} s.",
+                SETTLED_AFTER.as_secs()
+            );
+            Some(Problem::passing(Reason::FileNotFound, message))
+        })
     }
 
     fn config_map(&self, field: &str, reference: &crate::resources::KeyRef) -> Result<Arc<[u8]>, Problem> {
@@ -481,8 +534,8 @@ impl Find<'_> {
             (None, None) => return Ok(None),
             (None, Some(source)) => match (&source.path, &source.config_map_ref) {
                 (Some(path), _) => {
-                    let path = self.path(field, path)?;
-                    read_bounded(&path).map_err(|cause| Problem::new(Reason::FileNotFound, format!("{field}: {cause}")))?
+                    let path = self.path(field, path, Purpose::Body)?;
+                    body_of(&path).map_err(|cause| Problem::new(Reason::FileNotFound, format!("{field}: {cause}")))?
                 }
                 (None, Some(reference)) => self.config_map(field, reference)?.to_vec(),
                 (None, None) => return Err(Problem::new(Reason::InvalidSpec, format!("{field}: give a path or a configMapRef."))),
@@ -499,17 +552,17 @@ impl Find<'_> {
             return Ok(Input::Inline(rows.clone()));
         }
         if let Some(csv) = &audience.csv {
-            return Ok(Input::Csv(self.location("spec.audience.csv", csv)?));
+            return Ok(Input::Csv(self.location("spec.audience.csv", csv, Purpose::Csv)?));
         }
         if let Some(json_lines) = &audience.json_lines {
-            return Ok(Input::JsonLines(self.location("spec.audience.jsonLines", json_lines)?));
+            return Ok(Input::JsonLines(self.location("spec.audience.jsonLines", json_lines, Purpose::JsonLines)?));
         }
         Err(Problem::new(Reason::AudienceUnreadable, "spec.audience.sql has no effect in this version. Use csv, jsonLines or inline."))
     }
 
-    fn location(&self, field: &str, source: &AudienceSource) -> Result<Location, Problem> {
+    fn location(&self, field: &str, source: &AudienceSource, purpose: Purpose) -> Result<Location, Problem> {
         if let Some(path) = &source.path {
-            return Ok(Location::File(self.path(field, path)?));
+            return Ok(Location::File(self.named_file(field, path, purpose)?));
         }
         if let Some(url) = &source.url {
             return Ok(Location::Url(url.clone(), self.egress));
@@ -527,15 +580,9 @@ fn from_address(text: &str) -> Result<Arc<str>, Problem> {
     Ok(Arc::from(address.to_wire()))
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
-    file.take(BODY_MAX + 1).read_to_end(&mut bytes).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
-    if bytes.len() as u64 > BODY_MAX {
-        return Err(format!("{} is larger than 1 MiB.", path.display()));
-    }
-    Ok(bytes)
+fn body_of(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = read_bounded(path, BODY_MAX).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
+    bytes.ok_or_else(|| format!("{} is larger than 1 MiB.", path.display()))
 }
 
 /// Objects whose spec can be hashed.

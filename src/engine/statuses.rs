@@ -25,8 +25,6 @@ use crate::{
 
 /// Between two writes of counters alone, milliseconds.
 const COUNTERS_EVERY_MS: i64 = 5000;
-/// Before a failed write is tried again, milliseconds.
-const WRITE_AGAIN_MS: i64 = 5000;
 
 /// What the three statuses have in common.
 trait Status: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -107,8 +105,6 @@ struct Kept<K, S> {
     written: Option<(Arc<S>, i64)>,
     /// The conditions of an earlier process whose status cannot be read whole.
     old_conditions: Vec<Condition>,
-    /// Whether the last write failed: told once, however often it is tried.
-    failing: bool,
 }
 
 /// The objects of one kind.
@@ -191,9 +187,7 @@ impl Statuses {
         };
         gone.extend(old.into_keys().filter(|id| !is_known(&self.servers, &self.plans, &self.campaigns, id)));
         for (kind, key) in gone {
-            if let Err(error) = self.sink.remove(kind, &key) {
-                tracing::warn!(%error, kind, name = %key, "the status of a deleted object could not be removed");
-            }
+            self.sink.remove(kind, &key);
         }
         self.sweep();
     }
@@ -209,15 +203,16 @@ impl Statuses {
         };
         let broken: BTreeSet<(&str, &Key)> = self.broken.keys().map(|(kind, key)| (*kind, key)).collect();
         for (kind, key) in there {
-            let is_kept = broken.contains(&(kind.as_str(), &key))
-                || match kind.as_str() {
+            let kinds = [SendingServer::KIND, Plan::KIND, Campaign::KIND];
+            let Some(kind) = kinds.into_iter().find(|known| *known == kind) else { continue };
+            let is_kept = broken.contains(&(kind, &key))
+                || match kind {
                     SendingServer::KIND => self.servers.0.contains_key(&key),
                     Plan::KIND => self.plans.0.contains_key(&key),
-                    Campaign::KIND => self.campaigns.0.contains_key(&key),
-                    _ => false,
+                    _ => self.campaigns.0.contains_key(&key),
                 };
-            if !is_kept && let Err(error) = self.sink.remove(&kind, &key) {
-                tracing::warn!(%error, kind, name = %key, "the status of a deleted object could not be removed");
+            if !is_kept {
+                self.sink.remove(kind, &key);
             }
         }
     }
@@ -245,8 +240,8 @@ impl Statuses {
             }
         }
         for (broken, conditions, is_written) in self.broken.values_mut() {
-            if !*is_written {
-                *is_written = turn.put_broken(broken, conditions);
+            if !std::mem::replace(is_written, true) {
+                turn.put_broken(broken, conditions);
             }
         }
         self.wake_at_ms = turn.wake_at_ms;
@@ -303,14 +298,7 @@ fn taken_over<K, S: Status>(object: Arc<K>, sourced: &Sourced<K>, in_cluster: bo
     let old_conditions = conditions_of(previous);
     // In a cluster what stands there need not be written again; the folder compares bytes itself.
     let status = previous.filter(|_| in_cluster).and_then(|status| serde_json::from_value::<S>(status.clone()).ok());
-    Kept {
-        object,
-        origin: sourced.origin.clone(),
-        decided: None,
-        written: status.map(|status| (Arc::new(status), 0)),
-        old_conditions,
-        failing: false,
-    }
+    Kept { object, origin: sourced.origin.clone(), decided: None, written: status.map(|status| (Arc::new(status), 0)), old_conditions }
 }
 
 /// One round of writing.
@@ -346,9 +334,7 @@ impl Turn<'_> {
         {
             *status.observed_generation_mut() = place.generation;
         }
-        if let Some((written, at_ms)) = &kept.written
-            && !kept.failing
-        {
+        if let Some((written, at_ms)) = &kept.written {
             if **written == status {
                 kept.decided = Some(written.clone());
                 return;
@@ -362,42 +348,27 @@ impl Turn<'_> {
         }
         let object = kept.object.clone();
         let status = Arc::new(status);
-        let result = self.sink.write(StatusWrite {
+        let shown = object.clone();
+        self.sink.write(StatusWrite {
             kind: <Object<P, S> as Kind>::KIND,
             key,
             origin: &sourced.origin,
             metadata: &object.metadata,
-            spec: &|| json!(object.spec),
+            spec: Box::new(move || json!(shown.spec)),
             status: status.clone(),
             before: kept.written.as_ref().map(|(written, _)| written.conditions()),
             now: status.conditions(),
         });
         kept.decided = Some(status.clone());
         kept.written = Some((status, self.now_ms));
-        self.note_result(result, &mut kept.failing, <Object<P, S> as Kind>::KIND, key);
     }
 
-    fn put_broken(&mut self, broken: &Broken, conditions: &mut Vec<Condition>) -> bool {
+    fn put_broken(&self, broken: &Broken, conditions: &mut Vec<Condition>) {
         let of = |kind, status| Condition::new(kind, status, Reason::Unreadable, broken.message.clone());
         let wanted = vec![of(ConditionType::Ready, ConditionStatus::False), of(ConditionType::Stalled, ConditionStatus::True)];
         let generation = if let Origin::Cluster(place) = &broken.origin { place.generation } else { 0 };
         let now = self.timed(conditions, wanted, generation);
-        let result = self.sink.write_broken(broken, (!conditions.is_empty()).then_some(conditions), &now);
+        self.sink.write_broken(broken, (!conditions.is_empty()).then_some(conditions), &now);
         *conditions = now;
-        let mut failing = false;
-        self.note_result(result, &mut failing, broken.kind, &broken.key);
-        !failing
-    }
-
-    fn note_result(&mut self, result: std::io::Result<()>, failing: &mut bool, kind: &str, key: &Key) {
-        match result {
-            Ok(()) => *failing = false,
-            Err(error) => {
-                if !std::mem::replace(failing, true) {
-                    tracing::error!(%error, kind, name = %key, "a status file could not be written; it is tried again until it can");
-                }
-                self.wake_at_ms = self.wake_at_ms.min(self.now_ms + WRITE_AGAIN_MS);
-            }
-        }
     }
 }

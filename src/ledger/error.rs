@@ -23,6 +23,8 @@ pub enum LedgerErrorKind {
     Locked,
     /// Reading or writing failed, or the file was moved away.
     Io,
+    /// Its log was moved, replaced or deleted while it was open: only a new start helps.
+    LogLost,
     /// The file is not a ledger, or is damaged.
     Corrupt,
     /// No right to open or to write the file or its folder.
@@ -58,6 +60,13 @@ impl LedgerError {
         matches!(self.kind, LedgerErrorKind::Full | LedgerErrorKind::Locked | LedgerErrorKind::Io | LedgerErrorKind::NotPermitted)
     }
 
+    /// Whether only a person can mend it. Another process that has the ledger is no such case: that one tells how things are.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        use LedgerErrorKind as Kind;
+        !self.is_transient() && !matches!(self.kind, Kind::Superseded | Kind::Closed | Kind::InUse)
+    }
+
     /// From an error of the file system at `path`.
     pub(super) fn from_io(path: &Path, error: &io::Error) -> Self {
         let kind = match error.kind() {
@@ -70,6 +79,10 @@ impl LedgerError {
                 format!("{} is no folder, or lies below a file; choose another state folder with --state", path.display())
             }
             io::ErrorKind::IsADirectory => format!("{} is a folder where a file should be; move it away", path.display()),
+            io::ErrorKind::FileTooLarge => format!(
+                "{} is as large as this process may write, or as its file system allows ({error}); raise `ulimit -f`, or choose another state folder with --state",
+                path.display()
+            ),
             _ => told(kind, path, &error.to_string()),
         };
         Self::new(kind, message)

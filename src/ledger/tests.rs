@@ -43,7 +43,7 @@ impl Folder {
     /// What a machine finds after a kill: the database and its log, not the shared memory.
     fn killed_copy(&self) -> Self {
         let copy = Self::new();
-        for name in ["ledger.db", "ledger.db-wal"] {
+        for name in ["ledger.db", "ledger.db-wal"].into_iter().filter(|name| self.0.join(name).exists()) {
             fs::copy(self.0.join(name), copy.0.join(name)).expect("a copy");
         }
         copy

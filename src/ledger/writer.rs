@@ -33,6 +33,8 @@ pub(super) struct Book {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     identity: (u64, u64),
+    /// The same of the log and of its index, which SQLite keeps beside the database.
+    log: [(PathBuf, (u64, u64)); 2],
     pub(super) epoch: i64,
 }
 
@@ -68,7 +70,14 @@ impl Writer {
         let epoch = schema::take_over(&connection).map_err(|fault| fault.at(&path))?;
         schema::sync_dir(state_dir)?;
         let identity = schema::identity(&path)?;
-        let book = Book { connection, path, identity, epoch };
+        let beside = |ending: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(ending);
+            let name = PathBuf::from(name);
+            schema::identity(&name).map(|identity| (name, identity))
+        };
+        let log = [beside("-wal")?, beside("-shm")?];
+        let book = Book { connection, path, identity, log, epoch };
         Ok(Self { book, runs: HashMap::new(), now_ms: 0, jobs: 0, rolled_hour: 0, _lock: lock })
     }
 
@@ -138,15 +147,31 @@ impl Book {
         run().map(|_| ()).map_err(|e| LedgerError::from_sql(&self.path, &e))
     }
 
-    /// Whoever deletes or replaces the file would otherwise let us write into one that nobody finds after a restart.
+    /// Whoever deletes or replaces the file, or its log, would otherwise let us write into one that nobody finds after a restart.
     fn check_in_place(&self) -> Result<(), LedgerError> {
-        if schema::identity(&self.path).is_ok_and(|identity| identity == self.identity) {
-            return Ok(());
+        let is_in_place = |path: &Path, known: (u64, u64)| schema::identity(path).is_ok_and(|identity| identity == known);
+        if !is_in_place(&self.path, self.identity) {
+            return Err(LedgerError::new(
+                LedgerErrorKind::Io,
+                format!("{} was moved, replaced or deleted while it is in use; put it back, or start again", self.path.display()),
+            ));
         }
-        Err(LedgerError::new(
-            LedgerErrorKind::Io,
-            format!("{} was moved, replaced or deleted while it is in use; put it back, or start again", self.path.display()),
-        ))
+        let Some((lost, _)) = self.log.iter().find(|(path, identity)| !is_in_place(path, *identity)) else { return Ok(()) };
+        // What the log holds is still there for this process, and must not end with it.
+        let saved =
+            self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?));
+        let lost = lost.display();
+        let message = match saved {
+            Ok(true) => format!(
+                "{lost} was moved, replaced or deleted while it is in use; what it held was saved into {}. Start Mailfleet again; nothing is sent until then.",
+                self.path.display()
+            ),
+            _ => format!(
+                "{lost} was moved, replaced or deleted while it is in use, and what it held cannot be saved; put it back, copy {} and its log to a safe place, and start Mailfleet again. Nothing is sent until then.",
+                self.path.display()
+            ),
+        };
+        Err(LedgerError::new(LedgerErrorKind::LogLost, message))
     }
 
     fn check_epoch(&self) -> Result<(), Fault> {

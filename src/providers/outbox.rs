@@ -26,7 +26,7 @@ use crate::resources::{Reason, pattern};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Outbox {
-    /// The folder, relative to the state folder and inside it; `outbox/<namespace>/<name>` when absent.
+    /// The folder, relative to the state folder and below `outbox/<namespace>`; `outbox/<namespace>/<name>` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::INNER_PATH))]
     pub path: Option<String>,
@@ -37,6 +37,21 @@ impl Outbox {
     #[must_use]
     pub fn for_dry_run(context: &Context) -> Arc<dyn Server> {
         Arc::new(Maildir::new(context.state_dir.clone(), default_path(&context.name)))
+    }
+
+    /// Why the path cannot be used in a namespace: anywhere else it could be another customer's outbox, or the status files.
+    #[must_use]
+    pub fn misplaced(&self, namespace: &str) -> Option<String> {
+        let path = Path::new(self.path.as_ref()?);
+        let own = Path::new("outbox").join(namespace);
+        let is_below = is_inside(path) && path.strip_prefix(&own).is_ok_and(|below| below.components().next().is_some());
+        (!is_below).then(|| {
+            format!(
+                "the outbox `{}` is not below `{}`; write a folder there, or leave spec.provider.outbox.path out",
+                path.display(),
+                own.display()
+            )
+        })
     }
 }
 
@@ -70,9 +85,9 @@ impl Provider for Outbox {
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
         let path = self.path.as_ref().map_or_else(|| default_path(&context.name), PathBuf::from);
-        if !is_inside(&path) {
-            let message = format!("The outbox `{}` is not inside the state folder. Put spec.provider.outbox.path right.", path.display());
-            return Err(Failure::new(Reason::InvalidSpec, message).for_person());
+        let namespace = context.name.split('/').next().unwrap_or_default();
+        if let Some(why) = self.misplaced(namespace) {
+            return Err(Failure::new(Reason::InvalidSpec, format!("{}{}.", why[..1].to_uppercase(), &why[1..])).for_person());
         }
         Ok(Arc::new(Maildir::new(context.state_dir, path)))
     }

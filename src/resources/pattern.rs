@@ -121,7 +121,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (CERTIFICATE_NAME, "is not a host name or address as it stands in a certificate"),
     (PROGRAM, "is not the path of a program; write it from the root, like /usr/sbin/sendmail"),
     (RELATIVE_PATH, "is not a relative path; write it as seen from this file, like mails/spring.html"),
-    (INNER_PATH, "is not a folder inside the state folder, like outbox/preview: not absolute, and without `.` and `..`"),
+    (INNER_PATH, "is not a folder inside the state folder, like outbox/shop/preview: not absolute, and without `.` and `..`"),
 ];
 
 /// What a pattern asks for.

@@ -62,6 +62,7 @@ fn decided() -> (ServerDecision, CampaignDecision) {
         work: Ok(1),
         stale: None,
         in_ledger: InLedger::Absent,
+        ledger_problem: None,
         recorded: None,
         previous: None,
         resume: None,

@@ -38,8 +38,17 @@ pub(super) type World = BTreeMap<Identity, Held>;
 pub(super) struct Source {
     pub file: PathBuf,
     pub root: PathBuf,
+    /// What its documents may not name.
+    pub closed: Arc<[PathBuf]>,
     /// The content, or why there is none.
     pub content: Result<Arc<FileContent>, String>,
+}
+
+impl Source {
+    /// Where a document of it stands.
+    pub fn place(&self, document: &Document) -> FilePlace {
+        FilePlace { file: self.file.clone(), line: document.at.line, root: self.root.clone(), closed: self.closed.clone() }
+    }
 }
 
 /// The objects in use from now on, and the findings that only all files together give.
@@ -69,7 +78,7 @@ pub(super) fn assemble(
         }
         let old = last.get(&identity);
         let (source, document) = documents[0];
-        let origin = Arc::new(FilePlace { file: source.file.clone(), line: document.at.line, root: source.root.clone() });
+        let origin = Arc::new(source.place(document));
         let broken = match (&document.body, documents.get(1)) {
             (_, Some((other, second))) => Some(format!(
                 "{} is defined twice: {}:{} and {}:{}",
@@ -145,7 +154,10 @@ fn duplicates(documents: &[(&Source, &Document)]) -> Vec<Finding> {
             column: document.at.column,
             resource: Some(document.resource()),
             field: None,
-            message: format!("this name is taken by the document at {}; rename or remove one of them", place(other)),
+            message: format!(
+                "this name is taken by the document at {}; rename or remove one of them, or leave one out with --exclude or a .mailfleetignore",
+                place(other)
+            ),
             excerpt: document.excerpt.clone(),
         })
     };
@@ -189,6 +201,11 @@ pub(super) fn cross_findings(world: &World, snapshot: &Snapshot) -> Vec<Finding>
 }
 
 impl Held {
+    /// Whether it stands in this file.
+    pub fn is_of(&self, file: &Path) -> bool {
+        self.origin.file == file
+    }
+
     fn sourced<K>(&self, object: &Arc<K>) -> Sourced<K> {
         Sourced {
             object: object.clone(),

@@ -2,10 +2,10 @@
 //!
 //! These are warnings: a Secret may come from elsewhere, a plan may be applied by somebody else. Status is the judge.
 
-use super::{FilePlace, Finding, Severity, Snapshot, read::Body, resolve_beside, yaml::Position};
+use super::{FilePlace, Finding, Purpose, Severity, Snapshot, read::Body, resolve_beside, yaml::Position};
 use crate::{
     audience::Address,
-    providers::Provider,
+    providers::{Provider, ProviderSpec},
     resources::{
         Campaign, Key, KeyRef,
         campaign::AudienceSource,
@@ -32,7 +32,7 @@ pub(super) enum Target {
     OneOfServers(Vec<Key>),
     Secret(KeyRef),
     ConfigMap(KeyRef),
-    File(String),
+    File(String, Purpose),
     /// Nothing: the field is accepted, and will hardly work.
     Doubt(String),
 }
@@ -45,6 +45,11 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
         Body::Server(server) => {
             for (path, words) in server.spec.provider.doubts() {
                 add(path, Target::Doubt(words));
+            }
+            if let ProviderSpec::outbox(outbox) = &server.spec.provider
+                && let Some(words) = outbox.misplaced(&key.namespace)
+            {
+                add("spec.provider.outbox.path".to_owned(), Target::Doubt(words));
             }
             for needed in server.spec.provider.secrets().into_iter().filter(|needed| !needed.optional) {
                 add(needed.path, Target::Secret(needed.key));
@@ -85,19 +90,20 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
     let content = &spec.content;
     for (name, source) in [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)] {
         if let Some(source) = source {
-            add_source(&format!("spec.content.{name}"), source.path.as_ref(), source.config_map_ref.as_ref(), add);
+            add_source(&format!("spec.content.{name}"), Purpose::Body, source.path.as_ref(), source.config_map_ref.as_ref(), add);
         }
     }
-    for (name, source) in [("csv", &spec.audience.csv), ("jsonLines", &spec.audience.json_lines)] {
+    let audiences = [("csv", Purpose::Csv, &spec.audience.csv), ("jsonLines", Purpose::JsonLines, &spec.audience.json_lines)];
+    for (name, purpose, source) in audiences {
         if let Some(AudienceSource { path, config_map_ref, .. }) = source {
-            add_source(&format!("spec.audience.{name}"), path.as_ref(), config_map_ref.as_ref(), add);
+            add_source(&format!("spec.audience.{name}"), purpose, path.as_ref(), config_map_ref.as_ref(), add);
         }
     }
 }
 
-fn add_source(at: &str, path: Option<&String>, config_map: Option<&KeyRef>, add: &mut impl FnMut(String, Target)) {
+fn add_source(at: &str, purpose: Purpose, path: Option<&String>, config_map: Option<&KeyRef>, add: &mut impl FnMut(String, Target)) {
     if let Some(path) = path {
-        add(format!("{at}.path"), Target::File(path.clone()));
+        add(format!("{at}.path"), Target::File(path.clone(), purpose));
     }
     if let Some(reference) = config_map {
         add(format!("{at}.configMapRef"), Target::ConfigMap(reference.clone()));
@@ -124,7 +130,7 @@ pub(super) fn judge(reference: &Reference, key: &Key, resource: &str, origin: &F
             (Severity::Warning, world.config_maps.get(&key.namespace, name, entry).err()?.to_string())
         }
         Target::Doubt(words) => (Severity::Warning, words.clone()),
-        Target::File(path) => (Severity::Warning, resolve_beside(origin, path).err()?.to_string()),
+        Target::File(path, purpose) => (Severity::Warning, resolve_beside(origin, path, *purpose).err()?.to_string()),
         _ => return None,
     };
     Some(Finding {

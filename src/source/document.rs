@@ -8,9 +8,10 @@ use super::{
     Finding, Severity,
     cross::{self, Reference},
     explain::nearest,
-    parse,
+    listed, parse,
     path::FieldPath,
     read::{self, Body},
+    size::{self, bounded},
     verdict::Judge,
     yaml::{self, Data, Node, Position, Problem},
 };
@@ -20,6 +21,9 @@ use crate::resources::{API_VERSION, DEFAULT_NAMESPACE, GROUP, Key, schema::KINDS
 const EXCERPT_MAX: usize = 200;
 /// Findings of one document, after which the rest is only counted.
 const DOCUMENT_FINDINGS_MAX: usize = 100;
+/// Files of tools that people keep beside their objects, and that need not say what they are.
+const FILES_OF_OTHERS: [&str; 6] =
+    ["kustomization.yaml", "kustomization.yml", "Chart.yaml", "values.yaml", "package.json", "tsconfig.json"];
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -28,6 +32,8 @@ pub(super) struct FileContent {
     pub findings: Vec<Finding>,
     /// Documents in all, those that are ignored included.
     pub count: usize,
+    /// It has the word apiVersion, as whatever is meant to be an object does.
+    pub mentions_objects: bool,
     /// A document is broken so that it cannot be told which object it is: the place, in words.
     pub unnamed: Option<String>,
 }
@@ -64,17 +70,21 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
         lines: text.strip_prefix('\u{feff}').unwrap_or(text).lines().collect(),
         // A syntax error may put a Secret's line under the wrong document.
         may_hold_secrets: text.contains("Secret"),
-        content: FileContent::default(),
+        content: FileContent { mentions_objects: text.contains("apiVersion"), ..FileContent::default() },
     };
-    let is_json = file.extension().is_some_and(|extension| extension == "json");
-    if is_json && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+    let is_named_json = file.extension().is_some_and(|extension| extension == "json");
+    if is_named_json && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
         let words = error.to_string();
         let words = words.split(" at line ").next().unwrap_or(&words);
         let at = Position { line: error.line(), column: error.column().max(1) };
         reader.content.count = 1;
-        reader.syntax(&Problem { at, path: FieldPath::default(), message: format!("this is not JSON: {words}") }, None);
+        let people = if words == "trailing characters" { ", or call it .jsonl if it holds people as JSON Lines" } else { "" };
+        let message = format!("this is not JSON: {words}; fix it, or leave the file out with --exclude or a .mailfleetignore{people}");
+        reader.syntax(&Problem { at, path: FieldPath::default(), message }, None);
         return reader.content;
     }
+    // JSON in a file of another name, or from a pipe.
+    let is_json = is_named_json || (text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
     let text = if is_json { json_as_yaml(text) } else { Cow::Borrowed(text) };
     for document in parse::parse(&text) {
         reader.document(&document);
@@ -138,18 +148,34 @@ impl Reader<'_> {
     fn finding(&mut self, severity: Severity, problem: &Problem, resource: Option<String>, is_secret: bool) {
         let field = (!problem.path.0.is_empty()).then(|| problem.path.to_string());
         let excerpt = if is_secret { None } else { self.excerpt(problem.at) };
-        let (Position { line, column }, message) = (problem.at, problem.message.clone());
+        let (Position { line, column }, message) = (problem.at, bounded(&problem.message));
+        let (field, resource) = (field.map(|field| bounded(&field)), resource.map(|resource| bounded(&resource)));
         self.content.findings.push(Finding { severity, file: self.file.to_owned(), line, column, resource, field, message, excerpt });
     }
 
     fn syntax(&mut self, problem: &Problem, resource: Option<String>) {
         self.finding(Severity::Fault, problem, resource, self.may_hold_secrets);
-        self.content.unnamed = Some(format!("{}:{}: {}", self.file.display(), problem.at.line, problem.message));
+        self.content.unnamed = Some(format!("{}:{}: {}", self.file.display(), problem.at.line, bounded(&problem.message)));
     }
 
     fn document(&mut self, document: &yaml::Document) {
+        let Some(list) = listed::items(document) else { return self.object(document) };
+        let kind = document.root.get("kind").and_then(|node| node.text()).map(str::to_owned);
+        for problem in &list.problems {
+            self.finding(Severity::Fault, problem, kind.clone(), true);
+        }
+        if let Some(first) = list.problems.first() {
+            self.content.unnamed = Some(self.broken_words(first, list.problems.len()));
+        }
+        for item in &list.items {
+            self.object(item);
+        }
+    }
+
+    fn object(&mut self, document: &yaml::Document) {
         let root = &document.root;
-        let header = Header::of(root);
+        let is_of_others = self.file.file_name().and_then(|name| name.to_str()).is_some_and(|name| FILES_OF_OTHERS.contains(&name));
+        let header = Header::of(root, if is_of_others { Severity::Note } else { Severity::Warning });
         let resource = header.kind.map(|kind| resource_words(kind, header.key().as_ref()));
         if let Some(syntax) = &document.syntax {
             self.content.count += 1;
@@ -169,7 +195,7 @@ impl Reader<'_> {
                 for problem in &problems {
                     self.finding(Severity::Fault, problem, resource.clone(), header.kind == Some("Secret"));
                 }
-                let place = problems.first().map(|p| format!("{}:{}: {}", self.file.display(), p.at.line, p.message));
+                let place = problems.first().map(|p| format!("{}:{}: {}", self.file.display(), p.at.line, bounded(&p.message)));
                 self.content.unnamed = place;
                 return;
             }
@@ -189,9 +215,20 @@ impl Reader<'_> {
             problem
         }));
         let mut body = None;
-        if !document.is_cut {
+        let sops = root.entry("sops").filter(|entry| ["mac", "version"].iter().any(|field| entry.value.get(field).is_some()));
+        if let Some(sops) = sops {
+            let message = "SOPS has encrypted this document, and its values cannot be read. Decrypt it (`sops decrypt FILE | mailfleet validate -`), or leave the file out with --exclude or a .mailfleetignore";
+            problems = vec![Problem { at: sops.key_at, path: FieldPath::default().key("sops"), message: message.to_owned() }];
+        } else if !document.is_cut {
             if let Some(judge) = Judge::of(kind) {
                 add_new(&mut problems, judge.judge(kind, root, &mut json, is_secret));
+            }
+            let judged =
+                size::judge(&json).map(|(severity, message)| (severity, Problem { at: root.at, path: FieldPath::default(), message }));
+            match judged {
+                Some((Severity::Fault, problem)) => problems.push(problem),
+                Some((severity, problem)) => self.finding(severity, &problem, resource.clone(), true),
+                None => {}
             }
             without_what_is_set(&mut json);
             body = read::body(kind, &json, root, &mut problems);
@@ -230,7 +267,7 @@ impl Reader<'_> {
     fn broken_words(&self, first: &Problem, count: usize) -> String {
         let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
         let field = if first.path.0.is_empty() { String::new() } else { format!("{}: ", first.path) };
-        format!("{}:{}: {field}{}{more}", self.file.display(), first.at.line, first.message)
+        format!("{}:{}: {field}{}{more}", self.file.display(), first.at.line, bounded(&first.message))
     }
 }
 
@@ -248,6 +285,8 @@ struct Header<'a> {
     root: &'a Node,
     version: Option<&'a str>,
     kind: Option<&'a str>,
+    /// How bad it is when neither is there.
+    unnamed: Severity,
 }
 
 enum Judgement {
@@ -257,9 +296,9 @@ enum Judgement {
 }
 
 impl<'a> Header<'a> {
-    fn of(root: &'a Node) -> Self {
+    fn of(root: &'a Node, unnamed: Severity) -> Self {
         let text = |key: &str| root.get(key).and_then(|node| node.text());
-        Self { root, version: text("apiVersion"), kind: text("kind") }
+        Self { root, version: text("apiVersion"), kind: text("kind"), unnamed }
     }
 
     /// The key, when the name and namespace are ones that an object can have.
@@ -323,7 +362,7 @@ impl<'a> Header<'a> {
             (None, Some(kind)) if kubernetes_kind.is_some() => {
                 Judgement::Faults(vec![self.fault("apiVersion", format!("this field is missing, and must be given: a {kind} has v1"))])
             }
-            _ => Judgement::Foreign(Severity::Warning, "this document has no apiVersion and kind, and is ignored".to_owned()),
+            _ => Judgement::Foreign(self.unnamed, "this document has no apiVersion and kind, and is ignored".to_owned()),
         }
     }
 }

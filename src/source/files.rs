@@ -6,20 +6,29 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 use tokio::sync::watch;
 
 use super::{
-    Counts, Finding, SecretStore, Severity, Snapshot,
+    Counts, Finding, Purpose, SecretStore, Severity, Snapshot,
     assemble::{self, Source, World},
+    cross::Target,
     document::{self, FileContent},
+    resolve_beside,
     scan::{self, Scan},
     secrets::{self, SecretData},
     status,
 };
 use crate::resources::{Key, secret::SecretValue};
+
+/// A file that nobody has written or renamed for so long is whole. Whoever writes one for longer without a pause of that length is
+/// waited for, and whoever pauses longer writes beside it and renames.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(1);
+/// The longest wait for files that are being written; after that those are held back, and everything else is used.
+const HOLD_MAX: Duration = Duration::from_secs(30);
 
 /// What is read beside the paths.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +37,12 @@ pub struct Options {
     pub secrets_dir: Option<PathBuf>,
     /// The state folder: never read as a source, and asked for the previous status of objects seen first.
     pub state_dir: Option<PathBuf>,
+    /// Patterns of gitignore: what is left out of the folders.
+    pub exclude: Vec<String>,
+    /// `-` is standard input, and pipes are read as files are.
+    pub pipes: bool,
+    /// A file is used only when it is whole: not written for [`SETTLED_AFTER`].
+    pub settles: bool,
     /// The variables that may hold Secrets; [`Options::of_process`] takes those of this process.
     pub environment: Arc<BTreeMap<String, SecretValue>>,
 }
@@ -36,7 +51,7 @@ impl Options {
     /// Options with the variables of this process.
     #[must_use]
     pub fn of_process(secrets_dir: Option<PathBuf>, state_dir: Option<PathBuf>) -> Self {
-        Self { secrets_dir, state_dir, environment: Arc::new(secrets::variables_of_process()) }
+        Self { secrets_dir, state_dir, environment: Arc::new(secrets::variables_of_process()), ..Self::default() }
     }
 }
 
@@ -47,6 +62,12 @@ pub struct Files {
     options: Options,
     /// Files by path: the hash of their text, and what it says.
     read: BTreeMap<PathBuf, (u128, Arc<FileContent>)>,
+    /// What each file said when it was used last.
+    used: BTreeMap<PathBuf, Arc<FileContent>>,
+    /// Files that were written for longer than anybody waits, and have not settled since.
+    restless: BTreeSet<PathBuf>,
+    /// The longest wait for files that are being written.
+    hold_max: Duration,
     world: World,
     secrets_dir: Arc<BTreeMap<Key, SecretData>>,
     folders: BTreeSet<PathBuf>,
@@ -60,6 +81,9 @@ impl Files {
             paths: paths.to_vec(),
             options: options.clone(),
             read: BTreeMap::new(),
+            used: BTreeMap::new(),
+            restless: BTreeSet::new(),
+            hold_max: HOLD_MAX,
             world: World::new(),
             secrets_dir: Arc::default(),
             folders: BTreeSet::new(),
@@ -81,11 +105,32 @@ impl Files {
         super::watch::start(Self::new(paths, options))
     }
 
-    /// Reads everything again. Files whose text is the same are not parsed again.
+    /// Reads everything again, waiting for files that are being written when the options say so. Files whose text is the same are not
+    /// parsed again.
     pub fn load(&mut self) -> Snapshot {
-        let mut scan = scan::scan(&self.paths, self.options.state_dir.as_deref());
-        self.load_secrets(&mut scan);
-        let sources = self.read_files(&mut scan);
+        let began = Instant::now();
+        loop {
+            let mut scan = scan::scan(&self.paths, &self.options);
+            self.load_secrets(&mut scan);
+            let mut written = std::mem::take(&mut scan.others);
+            written.extend(scan.files.iter().filter_map(|scanned| Some((scanned.file.clone(), scanned.written_at?))));
+            let sources = self.read_files(&mut scan);
+            let unsettled = if self.options.settles { unsettled(&sources, &written) } else { BTreeMap::new() };
+            self.restless.retain(|file| unsettled.contains_key(file));
+            let wait = unsettled.iter().filter(|(file, _)| !self.restless.contains(*file)).map(|(_, left)| *left).max();
+            match wait {
+                Some(left) if began.elapsed() < self.hold_max => std::thread::sleep(left),
+                _ => {
+                    self.restless.extend(unsettled.into_keys());
+                    return self.assemble(scan, sources);
+                }
+            }
+        }
+    }
+
+    fn assemble(&mut self, mut scan: Scan, sources: Vec<Source>) -> Snapshot {
+        let sources = self.without_files_of_people(self.without_restless(sources, &mut scan));
+        self.used = sources.iter().filter_map(|source| Some((source.file.clone(), source.content.as_ref().ok()?.clone()))).collect();
         let state_dir = self.options.state_dir.as_deref();
         let previous = |kind: &str, key: &Key| state_dir.and_then(|state_dir| status::read_previous_status(state_dir, kind, key));
         let (world, mut findings) = assemble::assemble(&sources, &scan.unreadable, &self.world, previous);
@@ -109,6 +154,33 @@ impl Files {
         snapshot
     }
 
+    /// Files that never settle count as they were used last.
+    fn without_restless(&self, sources: Vec<Source>, scan: &mut Scan) -> Vec<Source> {
+        let held = |mut source: Source| {
+            if self.restless.contains(&source.file) {
+                let message = format!(
+                    "this file is being written all the time, and what it says now is not used; write it elsewhere and rename it into place, or leave it alone for {} s",
+                    SETTLED_AFTER.as_secs()
+                );
+                scan.findings.push(Finding::of_file(Severity::Fault, &source.file, message));
+                source.content = Ok(self.used.get(&source.file)?.clone());
+            }
+            Some(source)
+        };
+        sources.into_iter().filter_map(held).collect()
+    }
+
+    /// A file in JSON that a campaign names as its audience is one of people and not of objects, unless it ever held some.
+    fn without_files_of_people(&self, sources: Vec<Source>) -> Vec<Source> {
+        let named: BTreeSet<PathBuf> = files_named(&sources, |purpose| purpose == Purpose::JsonLines).collect();
+        let holds_objects = |source: &Source| {
+            source.content.as_ref().is_ok_and(|content| content.mentions_objects)
+                || self.world.values().any(|held| held.is_of(&source.file))
+        };
+        let is_of_people = |source: &Source| source.file.canonicalize().is_ok_and(|real| named.contains(&real)) && !holds_objects(source);
+        if named.is_empty() { sources } else { sources.into_iter().filter(|source| !is_of_people(source)).collect() }
+    }
+
     fn load_secrets(&mut self, scan: &mut Scan) {
         let Some(dir) = &self.options.secrets_dir else { return };
         match scan::scan_secrets(dir, scan) {
@@ -120,7 +192,7 @@ impl Files {
 
     fn read_files(&mut self, scan: &mut Scan) -> Vec<Source> {
         let mut read = BTreeMap::new();
-        let sources = std::mem::take(&mut scan.files).into_iter().map(|scanned| {
+        let files = std::mem::take(&mut scan.files).into_iter().map(|scanned| {
             let content = scanned.text.map(|text| {
                 let hash = hash(text.as_bytes());
                 let content = match self.read.get(&scanned.file) {
@@ -130,11 +202,15 @@ impl Files {
                 read.insert(scanned.file.clone(), (hash, content.clone()));
                 content
             });
-            Source { file: scanned.file, root: scanned.root, content }
+            (scanned.file, scanned.root, content)
         });
-        let sources = sources.collect();
+        let files: Vec<_> = files.collect();
         self.read = read;
-        sources
+        let holds_objects = |path: &&PathBuf| self.read.get(*path).is_some_and(|(_, content)| content.mentions_objects);
+        let by_name = self.paths.iter().filter(holds_objects);
+        let closed = self.options.secrets_dir.iter().chain(by_name);
+        let closed: Arc<[PathBuf]> = closed.filter_map(|path| path.canonicalize().ok()).collect();
+        files.into_iter().map(|(file, root, content)| Source { file, root, closed: closed.clone(), content }).collect()
     }
 
     /// The folders whose changes matter, as of the last look.
@@ -146,6 +222,38 @@ impl Files {
     pub(super) fn state_dir(&self) -> Option<&Path> {
         self.options.state_dir.as_deref()
     }
+}
+
+/// How long files have to stay as they are before they are used: those of objects, and the bodies that campaigns name.
+fn unsettled(sources: &[Source], written: &BTreeMap<PathBuf, SystemTime>) -> BTreeMap<PathBuf, Duration> {
+    let left = |file: &Path, at: SystemTime| Some((file.to_owned(), settles_in(at)?));
+    let mut found: BTreeMap<PathBuf, Duration> = written.iter().filter_map(|(file, at)| left(file, *at)).collect();
+    let bodies = files_named(sources, |purpose| purpose == Purpose::Body);
+    found.extend(bodies.filter_map(|file| left(&file, scan::written_at(&file)?)));
+    found
+}
+
+/// How long a file that was written at that time has to stay as it is; none when it is whole. A time in the future tells nothing.
+pub(crate) fn settles_in(written_at: SystemTime) -> Option<Duration> {
+    let now = SystemTime::now();
+    match now.duration_since(written_at) {
+        Ok(age) => SETTLED_AFTER.checked_sub(age).filter(|left| !left.is_zero()),
+        Err(ahead) => (ahead.duration() < SETTLED_AFTER).then_some(SETTLED_AFTER),
+    }
+}
+
+/// The files that campaigns name for a purpose, symlinks resolved.
+fn files_named(sources: &[Source], is_wanted: impl Fn(Purpose) -> bool) -> impl Iterator<Item = PathBuf> {
+    let documents = sources.iter().filter_map(|source| Some((source, source.content.as_ref().ok()?)));
+    let documents = documents.flat_map(|(source, content)| content.documents.iter().map(move |document| (source, document)));
+    documents.flat_map(move |(source, document)| {
+        let is_wanted = &is_wanted;
+        let named = document.references.iter().filter_map(move |reference| match &reference.target {
+            Target::File(path, purpose) if is_wanted(*purpose) => resolve_beside(&source.place(document), path, *purpose).ok(),
+            _ => None,
+        });
+        named.collect::<Vec<_>>()
+    })
 }
 
 /// A hash that tells two texts apart; not a secret one.

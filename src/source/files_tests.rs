@@ -279,3 +279,187 @@ fn nothing_is_sent_when_nothing_changed() {
     folder.write("root/a.yaml", server("a", 2));
     wait_for(&mut receiver, &[("a", 2)]);
 }
+
+#[test]
+fn what_gitignore_patterns_fit_is_left_out() {
+    let folder = Folder::new();
+    for name in ["a", "b", "tsconfig", "charts/x/templates/t", "charts/y/t", "overlays/prod/p", "deep/keep/k", "deep/drop/d"] {
+        folder.write(&format!("{name}.yaml"), server(name.rsplit('/').next().expect("a name"), 1));
+    }
+    let names = |exclude: &[&str]| {
+        let options = Options { exclude: exclude.iter().map(|pattern| (*pattern).to_owned()).collect(), ..Options::default() };
+        let snapshot = Files::load_once(&[folder.path().to_owned()], &options);
+        let findings: Vec<_> = snapshot.findings.iter().map(ToString::to_string).collect();
+        (connections(&snapshot).into_keys().collect::<Vec<_>>().join(" "), findings)
+    };
+    let all = names(&[]);
+    // `t` is there twice, so that one of them has to be left out.
+    assert!(all.0 == "a b d k p tsconfig" && all.1.len() == 2 && all.1[0].contains("or leave one out with --exclude"), "{all:?}");
+    assert_eq!(names(&["charts/"]), ("a b d k p tsconfig".to_owned(), vec![]));
+    assert_eq!(names(&["/charts/x", "deep/*", "!deep/keep"]), ("a b k p t tsconfig".to_owned(), vec![]));
+    folder.write(".mailfleetignore", "# what others read\ncharts/\r\ntsconfig.*\n/overlays\n!overlays/prod/p.yaml\nb.yaml\n");
+    folder.write("deep/.mailfleetignore", "*.yaml\n!/keep/*.yaml\n");
+    assert_eq!(names(&[]), ("a k".to_owned(), vec![]));
+    assert_eq!(names(&["!b.yaml"]), ("a b k".to_owned(), vec![]), "the command line comes first");
+    let options = Options::default();
+    let snapshot = Files::load_once(&[folder.at("tsconfig.yaml")], &options);
+    assert_eq!(connections(&snapshot), expected(&[("tsconfig", 1)]), "what is named is meant");
+    // Nobody knows then what is left out.
+    fs::remove_file(folder.at(".mailfleetignore")).expect("removed");
+    let mut files = Files::new(&[folder.path().to_owned()], &Options { exclude: vec!["charts".to_owned()], ..options });
+    let good = connections(&files.load());
+    assert!(good.contains_key("a"));
+    fs::create_dir(folder.at(".mailfleetignore")).expect("a folder");
+    let snapshot = files.load();
+    assert!(faults(&snapshot).iter().any(|fault| fault.contains(".mailfleetignore cannot be read")), "{:?}", faults(&snapshot));
+    assert_eq!(connections(&snapshot), good, "what was there stays");
+}
+
+/// A file that somebody writes for a while, a piece each 100 ms.
+fn write_slowly(path: std::path::PathBuf, pieces: Vec<String>) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        use std::io::Write as _;
+        let mut file = fs::File::create(path).expect("a file");
+        for piece in pieces {
+            file.write_all(piece.as_bytes()).expect("written");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    })
+}
+
+#[test]
+fn a_file_that_is_being_written_is_not_used_half() {
+    let folder = Folder::new();
+    folder.write("a.yaml", server("a", 1));
+    let options = Options { settles: true, ..Options::default() };
+    let mut files = Files::new(&[folder.path().to_owned()], &options);
+    let began = Instant::now();
+    assert_eq!(connections(&files.load()), expected(&[("a", 1)]));
+    let waited = began.elapsed();
+    assert!(waited > Duration::from_millis(500) && waited < Duration::from_millis(1500), "{waited:?}");
+    let began = Instant::now();
+    files.load();
+    assert!(began.elapsed() < Duration::from_millis(500), "what is old is not waited for: {:?}", began.elapsed());
+    // Whole documents at each moment, and never whole before the end. The other file changes too, and waits with it.
+    let writer = write_slowly(folder.at("b.yaml"), (0..20).map(|n| format!("---\n{}", server(&format!("b{n}"), 1))).collect());
+    std::thread::sleep(Duration::from_millis(300));
+    folder.write("a.yaml", server("a", 2));
+    let snapshot = files.load();
+    writer.join().expect("written");
+    assert_eq!((connections(&snapshot).len(), connections(&snapshot)["a"]), (21, 2));
+    // A body is a part of its campaign.
+    let spec = "{planRef: {name: p}, from: {address: a@example.com}, subject: Hi, content: {textFrom: {path: body.txt}}, audience: {inline: [{email: b@example.com}]}}";
+    folder.write("c.yaml", format!("apiVersion: mailfleet.dev/v1alpha1\nkind: Campaign\nmetadata: {{name: c}}\nspec: {spec}\n"));
+    let writer = write_slowly(folder.at("body.txt"), vec!["x".to_owned(); 20]);
+    std::thread::sleep(Duration::from_millis(150));
+    files.load();
+    assert!(writer.is_finished(), "half a body would be mailed");
+    assert_eq!(fs::read_to_string(folder.at("body.txt")).expect("a file").len(), 20);
+}
+
+#[test]
+fn a_file_that_is_written_all_the_time_holds_up_nobody_for_ever() {
+    let folder = Folder::new();
+    folder.write("a.yaml", server("a", 1));
+    let mut files = Files::new(&[folder.path().to_owned()], &Options { settles: true, ..Options::default() });
+    files.hold_max = Duration::from_millis(1500);
+    assert_eq!(connections(&files.load()), expected(&[("a", 1)]));
+    let writer = write_slowly(folder.at("a.yaml"), (2..50).map(|n| format!("---\n{}", server(&format!("a{n}"), n))).collect());
+    folder.write("b.yaml", server("b", 1));
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    let snapshot = files.load();
+    assert!(began.elapsed() < Duration::from_millis(3000), "{:?}", began.elapsed());
+    assert_eq!(connections(&snapshot), expected(&[("a", 1), ("b", 1)]), "as it was used last, and what else there is");
+    assert!(
+        faults(&snapshot).iter().any(|fault| fault.contains("a.yaml: fault: this file is being written all the time")),
+        "{:?}",
+        faults(&snapshot)
+    );
+    folder.write("b.yaml", server("b", 2));
+    let began = Instant::now();
+    assert_eq!(connections(&files.load()), expected(&[("a", 1), ("b", 2)]));
+    assert!(began.elapsed() < Duration::from_millis(1500), "it is waited for again: {:?}", began.elapsed());
+    assert!(!writer.is_finished(), "this shows nothing");
+    writer.join().expect("written");
+    std::thread::sleep(Duration::from_millis(1100));
+    let snapshot = files.load();
+    assert_eq!((connections(&snapshot).len(), faults(&snapshot)), (49, vec![]));
+}
+
+#[test]
+fn people_in_a_json_file_are_no_objects() {
+    let folder = Folder::new();
+    let campaign = |name: &str, audience: &str| {
+        let spec =
+            format!("{{planRef: {{name: p}}, from: {{address: a@example.com}}, subject: Hi, content: {{text: Hi}}, audience: {audience}}}");
+        format!("apiVersion: mailfleet.dev/v1alpha1\nkind: Campaign\nmetadata: {{name: {name}}}\nspec: {spec}\n")
+    };
+    folder.write("people.json", "{\"email\": \"a@example.com\"}\n{\"email\": \"b@example.com\"}\n");
+    folder.write("c.yaml", campaign("c", "{inline: [{email: b@example.com}]}"));
+    let load = || Files::load_once(&[folder.path().to_owned()], &Options::default());
+    assert_eq!(faults(&load()).len(), 1, "nobody says that it is no JSON");
+    folder.write("c.yaml", campaign("c", "{jsonLines: {path: people.json}}"));
+    assert_eq!((faults(&load()), load().counts.files), (vec![], 1));
+    // Nobody makes objects vanish by calling them people.
+    folder.write("a.json", serde_json::to_string(&serde_json::json!({"apiVersion": "mailfleet.dev/v1alpha1", "kind": "Plan", "metadata": {"name": "p"}, "spec": {"servers": [{"name": "x"}]}})).expect("JSON"));
+    folder.write("d.yaml", campaign("d", "{jsonLines: {path: a.json}}"));
+    assert_eq!(load().plans.len(), 1);
+}
+
+#[test]
+fn what_is_not_for_others_is_neither_body_nor_audience() {
+    let folder = Folder::new();
+    for name in [
+        "fleet/secret.yaml",
+        "fleet/secret.json",
+        "fleet/.git/config",
+        "fleet/.env",
+        "fleet/state/status/x.txt",
+        "fleet/keys/default/login/password",
+        "fleet/people.json",
+        "fleet/body.txt",
+    ] {
+        folder.write(name, "password");
+    }
+    folder.write("fleet/state/.mailfleet-state", "");
+    symlink("secret.yaml", folder.at("fleet/innocent.txt")).expect("a symlink");
+    symlink(".git/config", folder.at("fleet/harmless.txt")).expect("a symlink");
+    folder.write("fleet/..2026/mounted.txt", "text");
+    symlink("..2026/mounted.txt", folder.at("fleet/mounted.txt")).expect("a symlink");
+    folder.write("git/.worktrees/one/c.yaml", "");
+    folder.write("git/.worktrees/one/body.txt", "");
+    symlink(".worktrees/one", folder.at("git/current")).expect("a symlink");
+    let place = |file: &str, root: &str| crate::source::FilePlace {
+        file: folder.at(file),
+        line: 1,
+        root: folder.at(root),
+        closed: Arc::from([folder.at("fleet/keys").canonicalize().expect("it is there")]),
+    };
+    let judged = |path: &str, purpose| {
+        crate::source::resolve_beside(&place("fleet/c.yaml", "fleet"), path, purpose).map_err(|problem| problem.to_string())
+    };
+    use crate::source::Purpose::{Body, Csv, JsonLines};
+    for purpose in [Body, Csv, JsonLines] {
+        for path in [
+            "secret.yaml",
+            "innocent.txt",
+            "harmless.txt",
+            ".git/config",
+            ".env",
+            ".nothing",
+            "state/status/x.txt",
+            "keys/default/login/password",
+        ] {
+            let told = judged(path, purpose).expect_err(path);
+            assert!(told.contains("mailed") && !told.contains("password,"), "{path}: {told}");
+        }
+        for path in ["body.txt", "mounted.txt"] {
+            assert!(judged(path, purpose).is_ok(), "{path}");
+        }
+    }
+    assert!(judged("secret.json", Body).is_err() && judged("people.json", Csv).is_err() && judged("people.json", JsonLines).is_ok());
+    // Where the documents lie behind a symlink, as git-sync has it, their neighbours do too.
+    assert!(crate::source::resolve_beside(&place("git/current/c.yaml", "git"), "body.txt", Body).is_ok());
+    assert!(crate::source::resolve_beside(&place("git/c.yaml", "git"), "current/body.txt", Body).is_err());
+}

@@ -5,12 +5,16 @@
 //! Only this room writes status ([`status::StatusFolder`]).
 
 mod assemble;
+mod beside;
 pub mod cluster;
 mod cross;
 mod document;
 mod explain;
 pub mod files;
+mod ignored;
+mod listed;
 mod parse;
+mod parting;
 mod path;
 mod read;
 pub mod resume;
@@ -18,8 +22,10 @@ mod scalar;
 mod scan;
 pub mod secrets;
 pub mod sink;
+mod size;
 mod spacing;
 pub mod status;
+mod status_writer;
 mod verdict;
 mod watch;
 mod yaml;
@@ -27,7 +33,7 @@ mod yaml;
 use std::{
     collections::BTreeMap,
     fmt, io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -35,7 +41,12 @@ use serde::{Serialize, Serializer};
 
 use crate::resources::{Campaign, Key, Plan, SendingServer};
 
-pub use files::{Files, Options};
+pub(crate) use beside::resolve_beside;
+pub use beside::{PathProblem, Purpose, resolve_path};
+pub(crate) use files::settles_in;
+pub use files::{Files, Options, SETTLED_AFTER};
+pub use ignored::IGNORE_FILE;
+pub(crate) use scan::{read_bounded, written_at};
 pub use secrets::{ConfigMapStore, SecretMissing, SecretStore, secret_variable};
 pub use sink::{StatusSink, StatusWrite};
 pub use status::StatusFolder;
@@ -163,6 +174,9 @@ pub struct FilePlace {
     pub line: usize,
     /// The folder given on the command line, or the folder of the file given there.
     pub root: PathBuf,
+    /// Files and folders that no document may name, symlinks resolved: the folder of Secrets, and files of objects that were given by
+    /// name. State folders are known by their marker.
+    pub closed: Arc<[PathBuf]>,
 }
 
 impl fmt::Display for FilePlace {
@@ -261,100 +275,6 @@ impl fmt::Display for Finding {
         }
         f.write_str(&self.message)
     }
-}
-
-/// Why a path in a document cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PathProblem {
-    /// It is not there.
-    #[error("the file `{path}` is not there; it is looked for beside {beside}")]
-    NotFound {
-        /// The path as written.
-        path: String,
-        /// The folder that it is relative to.
-        beside: String,
-    },
-    /// It lies outside the root folder.
-    #[error(
-        "the file `{path}` lies outside the folder {root}; move it into the folder, or give the common parent folder on the command line"
-    )]
-    Outside {
-        /// The path as written.
-        path: String,
-        /// The root folder.
-        root: String,
-    },
-    /// There are no files in a cluster.
-    #[error(
-        "`{path}` is a path, and there are no files in a cluster; put the text into a ConfigMap and name it with configMapRef, or give a url"
-    )]
-    InCluster {
-        /// The path as written.
-        path: String,
-    },
-    /// It is not a file, or cannot be read.
-    #[error("the file `{path}` cannot be used: {cause}")]
-    Unusable {
-        /// The path as written.
-        path: String,
-        /// Why.
-        cause: String,
-    },
-}
-
-/// The file that a document means with `path`: relative to the document's own file, and with all symlinks
-/// resolved inside the root folder.
-///
-/// # Errors
-/// When it is not there, is no file, or lies outside.
-pub fn resolve_path(origin: &Origin, path: &str) -> Result<PathBuf, PathProblem> {
-    match origin {
-        Origin::File(place) => resolve_beside(place, path),
-        Origin::Cluster(_) => Err(PathProblem::InCluster { path: path.to_owned() }),
-    }
-}
-
-/// The same for a document of a file.
-pub(crate) fn resolve_beside(origin: &FilePlace, path: &str) -> Result<PathBuf, PathProblem> {
-    let outside = || PathProblem::Outside { path: path.to_owned(), root: origin.root.display().to_string() };
-    let unusable = |cause: String| PathProblem::Unusable { path: path.to_owned(), cause };
-    let root = origin.root.canonicalize().map_err(|error| unusable(io_words(&error)))?;
-    let folder = origin.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Told apart before the file system is asked, so that the answer does not tell what exists outside.
-    let depth = folder.strip_prefix(&origin.root).map_or(0, |below| below.components().count());
-    if climbs_above(Path::new(path), depth) {
-        return Err(outside());
-    }
-    let resolved = match folder.join(path).canonicalize() {
-        Ok(resolved) => resolved,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(PathProblem::NotFound { path: path.to_owned(), beside: origin.file.display().to_string() });
-        }
-        Err(error) => return Err(unusable(io_words(&error))),
-    };
-    if !resolved.starts_with(&root) {
-        return Err(outside());
-    }
-    if !resolved.is_file() {
-        return Err(unusable("it is not a regular file".to_owned()));
-    }
-    Ok(resolved)
-}
-
-fn climbs_above(path: &Path, depth: usize) -> bool {
-    let mut level = Some(depth);
-    for component in path.components() {
-        level = match component {
-            Component::Normal(_) => level.map(|level| level + 1),
-            Component::ParentDir => level.and_then(|level| level.checked_sub(1)),
-            Component::CurDir => level,
-            Component::RootDir | Component::Prefix(_) => None,
-        };
-        if level.is_none() {
-            return true;
-        }
-    }
-    false
 }
 
 /// An I/O error in words that are the same on every machine.

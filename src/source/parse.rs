@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::{
+    parting::{Part, parts},
     path::{FieldPath, Step},
     scalar::resolve_plain,
     spacing::Spacing,
@@ -21,35 +22,45 @@ fn position(marker: &Marker, lines_before: usize) -> Position {
     Position { line: marker.line() + lines_before, column: marker.col() + 1 }
 }
 
-/// Reads every document of a text. After a syntax error it goes on at the next `---`.
+/// Reads every document of a text, parted as kubectl parts them: at each line that begins with `---`, whatever stands around it.
+/// After a syntax error it goes on at the next one.
 #[must_use]
 pub fn parse(text: &str) -> Vec<Document> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
-    let (mut rest, mut lines_before, mut errors) = (text, 0, 0);
-    loop {
-        let Some(line) = parse_until_error(rest, lines_before, &mut documents) else { return documents };
-        errors += 1;
-        // The error's line is the earliest where the next document can begin: it may itself be the `---` that came too soon.
-        let mut offset = 0;
-        let next = rest.split_inclusive('\n').enumerate().find_map(|(index, content)| {
-            let start = offset;
-            offset += content.len();
-            let is_marker = content.starts_with("---") && content[3..].chars().next().is_none_or(char::is_whitespace);
-            (index > 0 && lines_before + index + 1 >= line && is_marker).then_some((index, start))
-        });
-        match next {
-            Some((index, start)) if errors < SYNTAX_ERRORS_MAX => {
-                lines_before += index;
-                rest = &rest[start..];
-            }
-            _ => return documents,
+    let mut errors = 0;
+    for part in parts(text) {
+        errors += usize::from(parse_part(&part, &mut documents));
+        if errors == SYNTAX_ERRORS_MAX {
+            break;
         }
     }
+    documents
 }
 
-/// Reads documents up to the first syntax error, and gives its line.
-fn parse_until_error(text: &str, lines_before: usize, documents: &mut Vec<Document>) -> Option<usize> {
+/// Reads one part; whether it has a syntax error. To kubectl each part is a text of its own, of which it reads one document.
+fn parse_part(part: &Part<'_>, documents: &mut Vec<Document>) -> bool {
+    let first = documents.len();
+    let mut has_error = parse_until_error(part.text, part.lines_before, documents);
+    let refused = part.refused();
+    if let Some((number, message)) = refused {
+        let at = Position { line: part.lines_before + number + 1, column: 1 };
+        if documents.len() == first {
+            let root = Node::new(Data::Null, at).into();
+            documents.push(Document { root, problems: Vec::new(), scalars: Vec::new(), is_cut: false, syntax: None });
+        }
+        documents[first].syntax = Some(Problem { at, path: FieldPath::default(), message: message.to_owned() });
+        has_error = true;
+    }
+    for unread in documents.iter_mut().skip(first + 1).filter(|document| document.syntax.is_none()) {
+        let message = "kubectl does not read this document: it reads nothing behind `...`. Put a line `---` before it".to_owned();
+        unread.syntax = Some(Problem { at: unread.root.at, path: FieldPath::default(), message });
+        has_error = true;
+    }
+    has_error
+}
+
+/// Reads documents up to the first syntax error; whether there is one.
+fn parse_until_error(text: &str, lines_before: usize, documents: &mut Vec<Document>) -> bool {
     let options = granit_parser::options! { emit_comments: false };
     let mut builder = Builder { lines_before, ..Builder::default() };
     let mut spacing = Spacing::of(text);
@@ -72,16 +83,18 @@ fn parse_until_error(text: &str, lines_before: usize, documents: &mut Vec<Docume
                 let problem = Problem { at, path: builder.path(), message: syntax_words(&error.info(), line, at) };
                 builder.lines_before = lines_before;
                 documents.extend(builder.finish(Some(problem)));
-                return Some(at.line);
+                return true;
             }
         }
     }
-    None
+    false
 }
 
 /// The parser's own words, and a hint where they do not say what to do.
 fn syntax_words(info: &str, line: &str, at: Position) -> String {
-    let hint = if line.trim_start_matches(' ').starts_with('\t') || info.contains("tab") {
+    let hint = if line.contains("{{") {
+        "; quote a value that begins with `{{`, and leave Helm's templates out with --exclude or a .mailfleetignore"
+    } else if line.trim_start_matches(' ').starts_with('\t') || info.contains("tab") {
         "; indent with spaces, not tabs"
     } else if info.contains("mapping values are not allowed") {
         "; quote a value that contains `: `, and check the indentation"
@@ -203,7 +216,17 @@ impl Builder {
             return;
         }
         if self.expects_key() {
-            self.problem(at, "a key must be text; a list or a mapping cannot be one");
+            let is_within = |around: &Position| around.line == at.line && around.column + 1 == at.column;
+            let is_braced =
+                matches!((self.frames.last(), &frame), (Some(Frame::Map { at: around, .. }), Frame::Map { .. }) if is_within(around));
+            self.problem(
+                at,
+                if is_braced {
+                    "`{{` begins two mappings of YAML here; quote the value, like \"{{ name }}\""
+                } else {
+                    "a key must be text; a list or a mapping cannot be one"
+                },
+            );
             self.set_pending(Pending { key: String::new(), at, kind: PendingKind::OpenKey });
             self.frames.push(frame);
             return;

@@ -32,7 +32,6 @@ fn values_are_those_of_the_core_schema() {
         ("{\"a\":1,\"b\":[true,null]}", json!({"a": 1, "b": [true, null]})),
         ("\"\": a\n", json!({"": "a"})),
         ("a:\n- b\n-\n", json!({"a": ["b", null]})),
-        ("# nothing\n---\n...\n", Value::Null),
     ] {
         let document = one(text);
         assert_eq!(document.root.to_json(), expected, "{text}");
@@ -153,4 +152,74 @@ fn what_kubectl_refuses_is_a_fault() {
     let document = one("a: 1\nb: \"x\n  y\\/z\"\nc: |\n  \td\n");
     let at: Vec<_> = document.problems.iter().map(|problem| (problem.at.line, problem.at.column)).collect();
     assert_eq!(at, [(3, 4), (5, 3)]);
+}
+
+/// What kubectl makes of each is in tests/files.py.
+#[test]
+fn documents_are_parted_as_kubectl_parts_them() {
+    let roots = |text: &str| {
+        let documents = parse(text);
+        let told = |document: &Document| match &document.syntax {
+            Some(problem) => Value::from(format!("{}: {}", problem.at.line, problem.message)),
+            None => document.root.to_json(),
+        };
+        documents.iter().map(told).filter(|told| !told.is_null()).collect::<Vec<_>>()
+    };
+    let (a, b) = (json!({"a": 1}), json!({"b": 2}));
+    for good in [
+        "a: 1\n---\nb: 2\n",
+        "---\n---\na: 1\n--- # comment\nb: 2\n---\n",
+        "a: 1\n---\n\u{feff}b: 2\n",
+        "a: 1\r\n---\r\nb: 2\r\n",
+        "a: 1\n...\n---\nb: 2\n...\n# end\n",
+        "---\t\na: 1\n---\u{a0}\nb: 2",
+    ] {
+        assert_eq!(roots(good), [a.clone(), b.clone()], "{good:?}");
+    }
+    for (text, expected) in [
+        ("--- {a: 1}\n", vec![json!("1: kubectl takes nothing but a comment behind `---`; begin the document on the next line")]),
+        (
+            "a: 1\n---b\n",
+            vec![a.clone(), json!("2: kubectl takes nothing but a comment behind `---`; begin the document on the next line")],
+        ),
+        ("%YAML 1.1\n---\na: 1\n", vec![json!("1: kubectl refuses directives; remove this line"), a.clone()]),
+        ("# c\n%TAG ! tag:x,2000:\n---\na: 1\n", vec![json!("2: kubectl refuses directives; remove this line"), a.clone()]),
+        (
+            "a: 1\n...\nb: 2\n",
+            vec![a.clone(), json!("3: kubectl does not read this document: it reads nothing behind `...`. Put a line `---` before it")],
+        ),
+        (
+            "a: 1\r---\rb: 2\r",
+            vec![a.clone(), json!("3: kubectl does not read this document: it reads nothing behind `...`. Put a line `---` before it")],
+        ),
+        ("a: 1\n---\n...\n", vec![a.clone(), json!("3: kubectl refuses `...` where no document stands before it; remove this line")]),
+    ] {
+        assert_eq!(roots(text), expected, "{text:?}");
+    }
+    let text = "a: [\n---\nb: 2\n---\n@\n---\na: 1\n";
+    let documents = parse(text);
+    let faults: Vec<_> = documents.iter().map(|document| document.syntax.as_ref().map(|problem| problem.at.line)).collect();
+    assert_eq!((documents.len(), faults[1], faults[3]), (4, None, None), "{faults:?}");
+    assert_eq!((documents[1].root.to_json(), documents[3].root.to_json()), (b, a));
+}
+
+#[test]
+fn line_separators_of_unicode_are_judged_as_kubectl_judges_them() {
+    for good in
+        ["t: \"a\u{2028}b\"\n", "t: 'a\u{2029}b'\n", "t: [\"\u{2028}\"]\n", "t: \"a\\u2028 b\\u0085\"\n", "{\"t\": \"a\u{2028} b\"}"]
+    {
+        assert_eq!(problems(&one(good)), Vec::<String>::new(), "{good:?}");
+    }
+    for (bad, place) in [
+        ("t: a\u{2028}b\n", "1:5"),
+        ("x: 1\nt: \"a\u{85}b\"\n", "2:6"),
+        ("t: \"a\u{2028} b\"\n", "1:6"),
+        ("t: \"a\u{2029}\n  b\"\n", "1:6"),
+        ("t: |\n  a\u{2028}b\n", "2:4"),
+        ("t: x # c\u{2028}  u: d\n", "1:9"),
+        ("\"t\u{2028}u\": x\n", "1:3"),
+    ] {
+        let found = problems(&one(bad));
+        assert!(found.len() == 1 && found[0].starts_with(place) && found[0].contains("end of a line"), "{bad:?}: {found:?}");
+    }
 }

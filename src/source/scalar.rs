@@ -5,8 +5,22 @@
 
 use serde_json::{Number, Value};
 
+/// Characters of a scalar that a message shows.
+const SHOWN_MAX: usize = 60;
+
 /// What a plain scalar is, or why it must not stand as it does.
 pub(super) fn resolve_plain(text: &str, is_key: bool) -> Result<Value, String> {
+    resolve(text, is_key).map_err(|message| match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => {
+            let message = message.replace(text, &format!("{}…", &text[..end]));
+            let plain = text.replace('_', "");
+            if plain.len() > SHOWN_MAX { message.replace(&plain, "it without `_`") } else { message }
+        }
+        None => message,
+    })
+}
+
+fn resolve(text: &str, is_key: bool) -> Result<Value, String> {
     if let Some(problem) = read_otherwise(text, is_key) {
         return Err(problem);
     }
@@ -224,6 +238,10 @@ mod tests {
             "1234567.5",
         ] {
             assert!(resolve_plain(key, true).is_err(), "{key}");
+        }
+        for long in ["9".repeat(1_000_000), "1_0".repeat(300_000), format!("0x{}", "f".repeat(1_000_000))] {
+            let words = resolve_plain(&long, false).expect_err("too large");
+            assert!(words.len() < 300 && words.contains('…'), "{}", words.len());
         }
         for key in ["true", "8080", "-3", "0", "1.5", "0.25", "yesterday", "a:b", "10s"] {
             assert!(resolve_plain(key, true).is_ok(), "{key}");

@@ -5,17 +5,26 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{Finding, Severity, io_words, secrets::SecretData};
+use super::{
+    Finding, Options, Severity,
+    ignored::{IGNORE_FILE, Ignored},
+    io_words,
+    secrets::SecretData,
+};
 use crate::resources::{Key, secret::SecretValue};
 
 /// Bytes of one YAML or JSON file.
 pub const FILE_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of standard input or a pipe: what a tool prints of a whole folder.
+pub const PIPE_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes of one file of `--secrets-dir`.
 pub const SECRET_FILE_MAX: u64 = 1024 * 1024;
 /// Levels of folders.
@@ -34,6 +43,21 @@ pub(super) struct Scanned {
     pub root: PathBuf,
     /// The text, or why there is none.
     pub text: Result<String, String>,
+    /// When the file was written last, where it is one.
+    pub written_at: Option<SystemTime>,
+}
+
+impl Scanned {
+    fn new(file: &Path, root: &Path, text: Result<String, String>) -> Self {
+        Self { file: file.to_owned(), root: root.to_owned(), text, written_at: written_at(file) }
+    }
+}
+
+/// When a file was written or renamed last: nobody can set this time, as tools that copy set the other one.
+pub(crate) fn written_at(file: &Path) -> Option<SystemTime> {
+    let metadata = fs::metadata(file).ok()?;
+    let since = Duration::new(u64::try_from(metadata.ctime()).ok()?, u32::try_from(metadata.ctime_nsec()).ok()?);
+    Some(UNIX_EPOCH + since)
 }
 
 /// What a scan found.
@@ -45,37 +69,61 @@ pub(super) struct Scan {
     pub folders: BTreeSet<PathBuf>,
     /// Paths below which nothing could be read, and why: what was there stays.
     pub unreadable: Vec<(PathBuf, String)>,
+    /// Files that were read and are no source of objects, and when they were written.
+    pub others: BTreeMap<PathBuf, SystemTime>,
     seen: BTreeSet<PathBuf>,
 }
 
 /// Walks the paths given on the command line.
-pub(super) fn scan(paths: &[PathBuf], state_dir: Option<&Path>) -> Scan {
+pub(super) fn scan(paths: &[PathBuf], options: &Options) -> Scan {
     let mut scan = Scan::default();
-    let state_dir = state_dir.and_then(|state_dir| state_dir.canonicalize().ok());
+    let state_dir = options.state_dir.as_deref().and_then(|state_dir| state_dir.canonicalize().ok());
     for path in paths {
+        if options.pipes && path == Path::new("-") {
+            scan.pipe(Path::new("standard input"), &mut io::stdin().lock());
+            continue;
+        }
         watch_links(path, &mut scan.folders);
-        match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => {
-                let Ok(real_root) = path.canonicalize() else { continue };
-                Walk { root: path, real_root: &real_root, state_dir: state_dir.as_deref(), scan: &mut scan }.folder(path, 0);
-            }
-            Ok(_) => {
+        let found = fs::metadata(path).and_then(|metadata| {
+            if options.pipes && !metadata.is_dir() && !metadata.is_file() {
+                scan.pipe(path, &mut File::open(path)?);
+            } else if metadata.is_dir() {
+                let real_root = path.canonicalize()?;
+                let ignored = Ignored::new(path, &options.exclude, &mut scan.findings);
+                Walk { root: path, real_root: &real_root, state_dir: state_dir.as_deref(), ignored, scan: &mut scan }.folder(path, 0);
+            } else {
                 let root = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                if let Ok(real) = path.canonicalize()
-                    && scan.seen.insert(real.clone())
-                {
-                    let text = read_text(&real);
-                    scan.files.push(Scanned { file: path.clone(), root: root.to_owned(), text });
+                let real = path.canonicalize()?;
+                if scan.seen.insert(real.clone()) {
+                    scan.files.push(Scanned::new(path, root, read_text(&real)));
                 }
             }
-            Err(error) => {
-                let words = format!("this path cannot be read: {}", io_words(&error));
-                scan.findings.push(Finding::of_file(Severity::Fault, path, words.clone()));
-                scan.unreadable.push((path.clone(), format!("{}: {words}", path.display())));
-            }
+            Ok(())
+        });
+        if let Err(error) = found {
+            let words = format!("this path cannot be read: {}", io_words(&error));
+            scan.findings.push(Finding::of_file(Severity::Fault, path, words.clone()));
+            scan.unreadable.push((path.clone(), format!("{}: {words}", path.display())));
         }
     }
     scan
+}
+
+impl Scan {
+    /// Reads what comes out of a pipe, to its end.
+    fn pipe(&mut self, name: &Path, from: &mut impl Read) {
+        if !self.seen.insert(name.to_owned()) {
+            return;
+        }
+        let mut bytes = Vec::new();
+        let text = match from.take(PIPE_MAX + 1).read_to_end(&mut bytes) {
+            Ok(length) if length as u64 > PIPE_MAX => Err(format!("this is more than {} MiB; give it in parts", PIPE_MAX / 1024 / 1024)),
+            Ok(_) => as_text(bytes),
+            Err(error) => Err(format!("this cannot be read: {}", io_words(&error))),
+        };
+        let root = Path::new(".").to_owned();
+        self.files.push(Scanned { file: name.to_owned(), root, text, written_at: None });
+    }
 }
 
 /// The folders in which a path, or a symlink that it leads through, may be swapped.
@@ -97,6 +145,7 @@ struct Walk<'a> {
     root: &'a Path,
     real_root: &'a Path,
     state_dir: Option<&'a Path>,
+    ignored: Ignored,
     scan: &'a mut Scan,
 }
 
@@ -121,27 +170,36 @@ impl Walk<'_> {
         let mut names = match names {
             Ok(names) => names,
             Err(error) => {
-                let words = format!("this folder cannot be read: {}", io_words(&error));
-                self.scan.unreadable.push((folder.to_owned(), format!("{}: {words}", folder.display())));
-                self.scan.findings.push(Finding::of_file(Severity::Fault, folder, words));
-                return;
+                return self.unreadable(folder, format!("this folder cannot be read: {}", io_words(&error)));
             }
         };
+        let patterns = folder.join(IGNORE_FILE);
+        self.scan.others.extend(written_at(&patterns).map(|at| (patterns, at)));
+        if let Err(words) = self.ignored.enter(folder, &mut self.scan.findings) {
+            return self.unreadable(folder, format!("nothing in this folder is read: {words}"));
+        }
         names.sort();
         for name in names.iter().filter(|name| !name.as_encoded_bytes().starts_with(b".")) {
             let path = folder.join(name);
             let is_wanted = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json");
             match fs::metadata(&path) {
+                found if (is_wanted || found.is_ok()) && self.ignored.has(&path, found.as_ref().is_ok_and(Metadata::is_dir)) => {}
                 Ok(metadata) if metadata.is_dir() => self.folder(&path, depth + 1),
                 Ok(metadata) if is_wanted && metadata.is_file() => self.file(&path),
                 Err(error) if is_wanted => {
                     let cause = if path.is_symlink() { "the symlink leads nowhere".to_owned() } else { io_words(&error) };
                     let text = Err(format!("this file cannot be read: {cause}"));
-                    self.scan.files.push(Scanned { file: path, root: self.root.to_owned(), text });
+                    self.scan.files.push(Scanned::new(&path, self.root, text));
                 }
                 _ => {}
             }
         }
+        self.ignored.leave();
+    }
+
+    fn unreadable(&mut self, folder: &Path, words: String) {
+        self.scan.unreadable.push((folder.to_owned(), format!("{}: {words}", folder.display())));
+        self.scan.findings.push(Finding::of_file(Severity::Fault, folder, words));
     }
 
     fn may_enter(&mut self, path: &Path, real: &Path) -> bool {
@@ -165,11 +223,11 @@ impl Walk<'_> {
         if self.scan.files.len() >= FILES_MAX {
             if self.scan.files.len() == FILES_MAX {
                 let words = format!("there are more than {FILES_MAX} files; this one and those after it are not read");
-                self.scan.files.push(Scanned { file: path.to_owned(), root: self.root.to_owned(), text: Err(words) });
+                self.scan.files.push(Scanned::new(path, self.root, Err(words)));
             }
             return;
         }
-        self.scan.files.push(Scanned { file: path.to_owned(), root: self.root.to_owned(), text: read_text(path) });
+        self.scan.files.push(Scanned::new(path, self.root, read_text(path)));
     }
 }
 
@@ -177,6 +235,10 @@ fn read_text(path: &Path) -> Result<String, String> {
     let bytes = read_bounded(path, FILE_MAX)
         .map_err(|error| format!("this file cannot be read: {}", io_words(&error)))?
         .ok_or_else(|| format!("this file is larger than {} MiB; split it", FILE_MAX / 1024 / 1024))?;
+    as_text(bytes)
+}
+
+fn as_text(bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -184,16 +246,27 @@ fn read_text(path: &Path) -> Result<String, String> {
     })
 }
 
-/// The bytes of a file; none when there are more than `max`.
-fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
-    // Asked before opening: opening a pipe would wait for a writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+/// Reads of a file that changes meanwhile.
+const READS_MAX: usize = 5;
+
+/// The bytes of one version of a file; none when there are more than `max`.
+pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+    for _ in 0..READS_MAX {
+        // Asked before opening: opening a pipe would wait for a writer.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let file = File::open(path)?;
+        let version =
+            |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec());
+        let before = version(&file.metadata()?);
+        let mut bytes = Vec::new();
+        (&file).take(max + 1).read_to_end(&mut bytes)?;
+        if version(&file.metadata()?) == before {
+            return Ok((bytes.len() as u64 <= max).then_some(bytes));
+        }
     }
-    let file = File::open(path)?;
-    let mut bytes = Vec::new();
-    file.take(max + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= max).then_some(bytes))
+    Err(io::Error::other("it changes all the time"))
 }
 
 /// Reads `<namespace>/<name>/<key>` below `--secrets-dir`.
@@ -243,6 +316,7 @@ fn secret_files(folder: &Path, keys: Vec<String>, scan: &mut Scan) -> SecretData
         if path.is_dir() {
             continue;
         }
+        scan.others.extend(written_at(&path).map(|at| (path.clone(), at)));
         match read_bounded(&path, SECRET_FILE_MAX) {
             Ok(Some(bytes)) => {
                 data.insert(key, SecretValue::new(bytes));

@@ -5,7 +5,7 @@ use std::{io, path::Path, sync::Arc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Origin, StatusFolder, cluster::ClusterStatuses};
+use super::{Origin, cluster::ClusterStatuses, status_writer::StatusWriter};
 use crate::resources::{API_VERSION, Campaign, Condition, Key, Kind as _, Metadata, SendingServer};
 
 /// A status that becomes JSON when it is written, and is shared until then.
@@ -31,7 +31,7 @@ pub struct StatusWrite<'a> {
     /// Its metadata; only files show it again.
     pub metadata: &'a Metadata,
     /// Its spec; only files show it again.
-    pub spec: &'a dyn Fn() -> Value,
+    pub spec: Box<dyn FnOnce() -> Value + Send>,
     /// The status.
     pub status: Arc<dyn AsJson>,
     /// The conditions as they were written last.
@@ -42,8 +42,8 @@ pub struct StatusWrite<'a> {
 
 /// Where statuses go.
 pub enum StatusSink {
-    /// Files mode.
-    Folder(StatusFolder),
+    /// Files mode. Writes wait for the disk elsewhere, and never fail here.
+    Folder(StatusWriter),
     /// A cluster. Writes wait for the API server elsewhere, and never fail here.
     Cluster(ClusterStatuses),
 }
@@ -54,42 +54,37 @@ impl StatusSink {
     /// # Errors
     /// When the folder cannot be made or read: what to do.
     pub fn open_folder(state_dir: &Path) -> Result<Self, String> {
-        StatusFolder::open(state_dir).map(Self::Folder).map_err(|cause| {
+        StatusWriter::start(state_dir).map(Self::Folder).map_err(|cause| {
             let state_dir = state_dir.display();
             format!("the status folder below {state_dir} cannot be used: {cause}. Check its owner and mode, and the space on the disk.")
         })
     }
 
-    /// Writes a status.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, write: StatusWrite<'_>) -> io::Result<()> {
+    /// Has a status written.
+    pub fn write(&self, write: StatusWrite<'_>) {
         match self {
             Self::Folder(folder) => {
-                let mut metadata = json!(write.metadata);
-                if let Some(metadata) = metadata.as_object_mut() {
-                    metadata.entry("namespace").or_insert_with(|| (&*write.key.namespace).into());
-                }
-                let value = json!({
-                    "apiVersion": API_VERSION, "kind": write.kind, "metadata": metadata, "spec": (write.spec)(), "status": write.status.as_json(),
-                });
-                folder.write(write.kind, write.key, &value).map(|_| ())
+                let StatusWrite { kind, key, spec, status, .. } = write;
+                let (metadata, namespace) = (write.metadata.clone(), key.namespace.clone());
+                let make = move || {
+                    let mut metadata = json!(metadata);
+                    if let Some(metadata) = metadata.as_object_mut() {
+                        metadata.entry("namespace").or_insert_with(|| (&*namespace).into());
+                    }
+                    json!({"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec(), "status": status.as_json()})
+                };
+                folder.write(kind, key, Box::new(make));
             }
             Self::Cluster(cluster) => {
                 if let Origin::Cluster(place) = write.origin {
                     cluster.put(write.kind, write.key, &place.uid, write.status, write.before, write.now);
                 }
-                Ok(())
             }
         }
     }
 
-    /// Writes the status of an object that never had a good version; in files mode the document is shown as it stands.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write_broken(&self, broken: &super::Broken, before: Option<&[Condition]>, now: &[Condition]) -> io::Result<()> {
+    /// Has the status of an object that never had a good version written; in files mode the document is shown as it stands.
+    pub fn write_broken(&self, broken: &super::Broken, before: Option<&[Condition]>, now: &[Condition]) {
         let mut status = match broken.previous_status.as_deref() {
             Some(Value::Object(previous)) => Value::Object(previous.clone()),
             _ => json!({}),
@@ -110,13 +105,12 @@ impl StatusSink {
                 if let Some(object) = value.as_object_mut() {
                     object.insert("status".to_owned(), status);
                 }
-                folder.write(broken.kind, &broken.key, &value).map(|_| ())
+                folder.write(broken.kind, &broken.key, Box::new(move || value));
             }
             (Self::Cluster(cluster), Origin::Cluster(place)) => {
                 cluster.put(broken.kind, &broken.key, &place.uid, Arc::new(status), before, now);
-                Ok(())
             }
-            (Self::Cluster(_), Origin::File(_)) => Ok(()),
+            (Self::Cluster(_), Origin::File(_)) => {}
         }
     }
 
@@ -128,13 +122,9 @@ impl StatusSink {
     }
 
     /// Forgets an object that is gone; its file goes too.
-    ///
-    /// # Errors
-    /// When the file cannot be removed.
-    pub fn remove(&self, kind: &str, key: &Key) -> io::Result<()> {
-        match self {
-            Self::Folder(folder) => folder.remove(kind, key).map(|_| ()),
-            Self::Cluster(_) => Ok(()),
+    pub fn remove(&self, kind: &'static str, key: &Key) {
+        if let Self::Folder(folder) = self {
+            folder.remove(kind, key);
         }
     }
 
@@ -144,15 +134,16 @@ impl StatusSink {
     /// When the folder cannot be read.
     pub fn objects(&self) -> io::Result<Vec<(String, Key)>> {
         match self {
-            Self::Folder(folder) => folder.objects(),
+            Self::Folder(folder) => folder.folder().objects(),
             Self::Cluster(_) => Ok(Vec::new()),
         }
     }
 
     /// Waits until everything was written, for `grace` at most.
     pub async fn flush(&self, grace: std::time::Duration) {
-        if let Self::Cluster(cluster) = self {
-            cluster.flush(grace).await;
+        match self {
+            Self::Folder(folder) => folder.flush(grace).await,
+            Self::Cluster(cluster) => cluster.flush(grace).await,
         }
     }
 }

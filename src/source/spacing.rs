@@ -1,5 +1,5 @@
-//! What YAML 1.2 takes and kubectl's reader (libyaml's rules, YAML 1.1) refuses: tabs where indentation stands, `\/` and
-//! surrogates in quotes.
+//! What YAML 1.2 takes and kubectl's reader (libyaml's rules, YAML 1.1) refuses or reads otherwise: tabs where indentation
+//! stands, `\/` and surrogates in quotes, and Unicode's own ends of lines.
 //!
 //! A file must not be good here and broken there. The events tell what a line is in; the text tells where its tabs are.
 
@@ -10,6 +10,12 @@ const TAB: &str = "kubectl refuses a tab here, where only spaces may stand; writ
 const SLASH: &str = "kubectl does not know the escape `\\/`; write `/`";
 const SURROGATE: &str =
     "kubectl refuses half a character (`\\ud800` to `\\udfff`) in YAML; write the character itself, or `\\U` and its eight digits";
+const LINE_END: &str = "kubectl takes this invisible character (U+0085, U+2028 or U+2029) for the end of a line; remove it, or write it as `\\u2028` in double quotes";
+/// Ends of lines to YAML 1.1, and characters like any other to YAML 1.2.
+const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+
+/// So many of those are told of a document; each costs a look at all that stands before it.
+const LINE_ENDS_TOLD_MAX: usize = 100;
 
 /// Reads along with the parser, over one text. Lines count from 1, columns from 0.
 pub(super) struct Spacing<'a> {
@@ -23,12 +29,16 @@ pub(super) struct Spacing<'a> {
     found: Vec<(usize, usize, &'static str)>,
     /// The first line of the document.
     first: usize,
+    /// Where a quoted value keeps a line separator as it is, in bytes, in order.
+    kept: Vec<usize>,
+    /// Up to here line ends were judged, in bytes.
+    judged: usize,
 }
 
 impl<'a> Spacing<'a> {
     /// None when the text has nothing that kubectl could refuse; JSON it reads by another reader.
     pub(super) fn of(text: &'a str) -> Option<Self> {
-        let is_suspect = text.contains('\t') || text.contains("\\/") || text.contains("\\u");
+        let is_suspect = text.contains('\t') || text.contains("\\/") || text.contains("\\u") || text.contains(LINE_ENDS);
         let is_json = || text.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok();
         (is_suspect && !is_json()).then(|| Self {
             text,
@@ -37,6 +47,8 @@ impl<'a> Spacing<'a> {
             within: Vec::new(),
             found: Vec::new(),
             first: 1,
+            kept: Vec::new(),
+            judged: 0,
         })
     }
 
@@ -56,13 +68,20 @@ impl<'a> Spacing<'a> {
                 ScalarStyle::Literal | ScalarStyle::Folded => self.block_scalar(span, value.trim().is_empty()),
                 ScalarStyle::DoubleQuoted | ScalarStyle::SingleQuoted => {
                     self.within.push((start + 1, end));
+                    self.keep_line_ends(span);
                     if *style == ScalarStyle::DoubleQuoted {
                         self.escapes(span);
                     }
                 }
                 ScalarStyle::Plain => self.plain(span),
             },
-            Event::DocumentEnd => return self.document(end),
+            Event::DocumentEnd => {
+                // What stands behind the last document is judged with it.
+                let rest = self.text.get(span.start.byte_offset().unwrap_or(0)..).unwrap_or_default();
+                let end_of_text = if rest.trim_start().starts_with("---") { self.text.len() - rest.len() } else { self.text.len() };
+                self.line_ends(end_of_text);
+                return self.document(end);
+            }
             _ => {}
         }
         Vec::new()
@@ -101,6 +120,37 @@ impl<'a> Spacing<'a> {
                 ));
             }
         }
+    }
+
+    /// Within a quoted value U+2028 and U+2029 mean themselves, unless there is space around that would be folded with them.
+    fn keep_line_ends(&mut self, span: &Span) {
+        let Some(range) = span.byte_range() else { return };
+        let Some(quoted) = self.text.get(range.clone()) else { return };
+        let is_key = self.text.get(range.end..).is_some_and(|behind| behind.trim_start_matches([' ', '\t']).starts_with(':'));
+        let is_space = |c: Option<char>| c.is_some_and(|c| matches!(c, ' ' | '\t' | '\r' | '\n') || LINE_ENDS.contains(&c));
+        for (at, separator) in quoted.match_indices(['\u{2028}', '\u{2029}']) {
+            let (before, behind) = (quoted[..at].chars().next_back(), quoted[at + separator.len()..].chars().next());
+            if !is_key && !is_space(before) && !is_space(behind) {
+                self.kept.push(range.start + at);
+            }
+        }
+    }
+
+    /// Up to the end of a document.
+    fn line_ends(&mut self, end: usize) {
+        let text = self.text.get(self.judged..end).unwrap_or_default();
+        for (at, _) in text.match_indices(LINE_ENDS) {
+            let at = self.judged + at;
+            if self.found.len() > LINE_ENDS_TOLD_MAX {
+                break;
+            }
+            if self.kept.binary_search(&at).is_err() {
+                let before = &self.text[..at];
+                let column = before.rsplit(['\n', '\r']).next().map_or(0, |line| line.chars().count());
+                self.found.push((1 + before.matches('\n').count(), column, LINE_END));
+            }
+        }
+        self.judged = end.max(self.judged);
     }
 
     /// A plain scalar ends for libyaml where the next token begins, so that what stands between is judged as its continuation.

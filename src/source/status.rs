@@ -2,7 +2,7 @@
 //!
 //! `<state>/status/<namespace>/<Kind>/<name>.yaml`. A file is replaced whole, and only when its bytes differ:
 //! the caller keeps times stable (a time moves only when a status flips), so comparing bytes is enough for
-//! "nothing is written when nothing but a time changed".
+//! "nothing is written when nothing but a time changed". Many files are made durable together, which costs as much as one.
 
 use std::{
     collections::HashMap,
@@ -19,6 +19,14 @@ use crate::resources::Key;
 
 /// Begins the names of files that are being written.
 const TEMPORARY: &str = ".tmp-";
+/// Names of objects that are longer do not fit into a file name (255 bytes) with its ending; a hash takes the place of their end.
+const NAME_MAX: usize = 240;
+/// What stays of them, in bytes.
+const NAME_KEPT: usize = 200;
+/// Stands before the hash; no object has it in its name.
+const HASHED: char = '~';
+/// From so many files on, the whole file system is made durable once, instead of each file by itself.
+const SYNC_TOGETHER: usize = 8;
 /// Bytes of a status file that are read back.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
 /// The order of an object's parts.
@@ -62,18 +70,55 @@ impl StatusFolder {
     /// # Errors
     /// When it cannot be written; the old file is then still there whole.
     pub fn write(&self, kind: &str, key: &Key, object: &Value) -> io::Result<bool> {
+        self.write_all(&[(kind, key, object)]).pop().unwrap_or(Ok(false))
+    }
+
+    /// Writes many objects, and tells of each what [`StatusFolder::write`] tells.
+    pub fn write_all(&self, objects: &[(&str, &Key, &Value)]) -> Vec<io::Result<bool>> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun: Vec<io::Result<Option<Begun>>> =
+            objects.iter().map(|(kind, key, object)| self.begin(&mut written, kind, key, object)).collect();
+        let count = begun.iter().filter(|begun| matches!(begun, Ok(Some(_)))).count();
+        let synced = if count >= SYNC_TOGETHER { sync_together(&self.state_dir) } else { None };
+        let end = |begun: io::Result<Option<Begun>>| {
+            let Some(begun) = begun? else { return Ok(false) };
+            let is_durable = match &synced {
+                Some(Ok(())) => Ok(()),
+                Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+                None => begun.file.sync_all(),
+            };
+            let result = is_durable.and_then(|()| fs::rename(&begun.temporary, &begun.path));
+            if result.is_err() {
+                let _ = fs::remove_file(&begun.temporary);
+            }
+            result?;
+            written.insert(begun.path, begun.hash);
+            Ok(true)
+        };
+        begun.into_iter().map(end).collect()
+    }
+
+    /// Writes the new file beside the old one; none when that says just this.
+    fn begin(&self, written: &mut HashMap<PathBuf, u128>, kind: &str, key: &Key, object: &Value) -> io::Result<Option<Begun>> {
         let path = status_path(&self.state_dir, kind, key)?;
         let text = to_yaml(object)?;
         let new = hash(text.as_bytes());
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let known = written.get(&path).copied().or_else(|| fs::read(&path).ok().map(|bytes| hash(&bytes)));
         if known == Some(new) {
             written.insert(path, new);
-            return Ok(false);
+            return Ok(None);
         }
-        replace(&path, text.as_bytes())?;
-        written.insert(path, new);
-        Ok(true)
+        let Some(folder) = path.parent() else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let temporary = folder.join(format!("{TEMPORARY}{:032x}", hash(path.as_os_str().as_encoded_bytes())));
+        let create = || File::create(&temporary);
+        let created = create().or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => fs::create_dir_all(folder).and_then(|()| create()),
+            _ => Err(error),
+        });
+        let file = created.and_then(|mut file| file.write_all(text.as_bytes()).map(|()| file)).inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })?;
+        Ok(Some(Begun { path, temporary, file, hash: new }))
     }
 
     /// The object as it was last written. A file that cannot be read is put aside, with a warning in the log.
@@ -104,7 +149,11 @@ impl StatusFolder {
             for kind in folders(&namespace)? {
                 for entry in fs::read_dir(&kind)? {
                     let path = entry?.path();
-                    let stem = name(&path).and_then(|file| file.strip_suffix(".yaml").map(str::to_owned));
+                    let mut stem = name(&path).and_then(|file| file.strip_suffix(".yaml").map(str::to_owned));
+                    if stem.as_ref().is_some_and(|stem| stem.contains(HASHED)) {
+                        let object = read(&path).ok().flatten();
+                        stem = object.and_then(|object| Some(object.pointer("/metadata/name")?.as_str()?.to_owned()));
+                    }
                     if let (Some(namespace), Some(kind), Some(stem)) = (name(&namespace), name(&kind), stem) {
                         objects.push((kind, Key::new(namespace, stem)));
                     }
@@ -154,7 +203,35 @@ fn status_path(state_dir: &Path, kind: &str, key: &Key) -> io::Result<PathBuf> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{part}` cannot be part of a file name")));
         }
     }
-    Ok(state_dir.join("status").join(&*key.namespace).join(kind).join(format!("{}.yaml", key.name)))
+    Ok(state_dir.join("status").join(&*key.namespace).join(kind).join(file_name(&key.name)))
+}
+
+/// The name of the file of an object: the object's own, as far as it fits.
+#[must_use]
+pub fn file_name(name: &str) -> String {
+    match name.get(..NAME_KEPT) {
+        Some(kept) if name.len() > NAME_MAX => format!("{kept}{HASHED}{:032x}.yaml", hash(name.as_bytes())),
+        _ => format!("{name}.yaml"),
+    }
+}
+
+/// A file that is written and not in its place yet.
+struct Begun {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: File,
+    hash: u128,
+}
+
+/// Makes all that was written durable, where the system can do that at once.
+fn sync_together(folder: &Path) -> Option<io::Result<()>> {
+    #[cfg(target_os = "linux")]
+    return Some(File::open(folder).and_then(|folder| rustix::fs::syncfs(folder).map_err(io::Error::from)));
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        None
+    }
 }
 
 fn read(path: &Path) -> io::Result<Option<Value>> {
@@ -166,23 +243,6 @@ fn read(path: &Path) -> io::Result<Option<Value>> {
     let text = fs::read_to_string(path)?;
     let object: Value = serde_saphyr::from_str(&text).map_err(|error| io::Error::other(error.to_string()))?;
     if object.is_object() { Ok(Some(object)) } else { Err(io::Error::other("it holds no object")) }
-}
-
-/// Puts a file in place whole: written beside, synced, renamed.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::InvalidInput.into()) };
-    fs::create_dir_all(folder)?;
-    let temporary = folder.join(format!("{TEMPORARY}{}", name.display()));
-    let result = File::create(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, path));
-    if result.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    result
 }
 
 /// An object as YAML, its parts in the order that people know.

@@ -170,3 +170,27 @@ fn nasty_texts_come_back_in_python() {
     let back: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(back, object);
 }
+
+#[test]
+fn the_longest_names_have_a_file_too() {
+    let folder = Folder::new();
+    let status = StatusFolder::open(folder.path()).expect("it opens");
+    let mut expected = Vec::new();
+    for length in [240, 241, 246, 250, 251, 253] {
+        for end in ["a", "b"] {
+            let key = Key::new("acme", format!("{}{end}", "n".repeat(length - 1)));
+            let object = json!({"kind": "Plan", "metadata": {"name": &*key.name}, "status": {"state": end}});
+            assert!(status.write("Plan", &key, &object).unwrap_or_else(|error| panic!("{length}: {error}")));
+            assert_eq!(read_previous_status(folder.path(), "Plan", &key), Some(json!({"state": end})), "{length}");
+            expected.push(("Plan".to_owned(), key));
+        }
+    }
+    let mut found = status.objects().expect("they are listed");
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    for (kind, key) in &found {
+        assert!(status.remove(kind, key).expect("removed"));
+    }
+    assert_eq!(status.objects().expect("none"), Vec::new());
+}

@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::{FilePlace, Origin, PathProblem, resolve_path};
+use super::{FilePlace, Origin, PathProblem, Purpose, resolve_path};
 
 /// A folder of a test's own, removed at its end.
 pub(super) struct Folder(PathBuf);
@@ -66,7 +66,12 @@ fn a_named_path_stays_inside_the_root() {
     folder.write("outside.txt", "");
     symlink(folder.at("outside.txt"), folder.at("root/a/link.txt")).expect("a symlink");
     symlink("../shared/body.html", folder.at("root/a/body.html")).expect("a symlink");
-    let origin = Origin::File(std::sync::Arc::new(FilePlace { file: folder.at("root/a/campaign.yaml"), line: 1, root: folder.at("root") }));
+    let origin = Origin::File(std::sync::Arc::new(FilePlace {
+        file: folder.at("root/a/campaign.yaml"),
+        line: 1,
+        root: folder.at("root"),
+        closed: std::sync::Arc::default(),
+    }));
     let absolute = folder.at("root/a/people.csv").display().to_string();
     for (path, expected) in [
         ("people.csv", Ok("root/a/people.csv")),
@@ -81,7 +86,7 @@ fn a_named_path_stays_inside_the_root() {
         ("/etc/passwd", Err("outside")),
         (absolute.as_str(), Err("outside")),
     ] {
-        let found = resolve_path(&origin, path);
+        let found = resolve_path(&origin, path, Purpose::Csv);
         match expected {
             Ok(expected) => assert_eq!(found, Ok(folder.at(expected)), "{path}"),
             Err(words) => {

@@ -24,7 +24,7 @@ use mailfleet::{
     engine::{self, EngineOptions, View},
     ledger::{Ledger, LedgerErrorKind, LedgerOptions, LedgerReader},
     resources::{Condition, ConditionStatus, ConditionType, Reason},
-    source::{Files, Options, Severity, StatusFolder, StatusSink},
+    source::{Files, Options, Severity, StatusSink},
 };
 use tokio::sync::watch;
 
@@ -150,7 +150,7 @@ async fn wait_until_free(state: &Path) {
 /// What `mailfleet run --once` tells, as text. What tries again for ever is stopped once it says why.
 async fn run_once(place: &Place) -> String {
     let mut text = String::new();
-    let options = Options { state_dir: Some(place.state()), ..Options::default() };
+    let options = Options { state_dir: Some(place.state()), settles: true, ..Options::default() };
     let snapshot = Files::load_once(&[place.config()], &options);
     for finding in snapshot.findings.iter().filter(|finding| finding.severity != Severity::Note) {
         let _ = writeln!(text, "{finding}");
@@ -185,8 +185,8 @@ async fn run_once(place: &Place) -> String {
         allow_sendmail: std::sync::Arc::default(),
     };
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
-    let sink = match StatusFolder::open(&place.state()) {
-        Ok(folder) => StatusSink::Folder(folder),
+    let sink = match StatusSink::open_folder(&place.state()) {
+        Ok(sink) => sink,
         Err(error) => return format!("{text}refused: {error}\n"),
     };
     let ended = engine::run(engine_options, ledger.clone(), snapshots, sink, view, stop).await;

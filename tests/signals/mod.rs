@@ -80,6 +80,7 @@ fn case(text: &str) -> Case {
                     work: Ok(1),
                     stale: None,
                     in_ledger: InLedger::Absent,
+                    ledger_problem: None,
                     previous: None,
                     recorded: None,
                     resume: None,

@@ -38,6 +38,7 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
             work: Ok(22),
             stale: None,
             in_ledger: crate::decide::InLedger::Begun,
+            ledger_problem: None,
             previous: None,
             resume: None,
             resume_handled: Handled::default(),

@@ -225,11 +225,11 @@ impl Sending {
     pub(super) fn await_another_version(&mut self, index: usize, version: Option<FileVersion>) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeding, answers) = (campaign.feeding, self.answers.clone());
-        let Some(path) = campaign.order.input.file().map(std::path::Path::to_owned) else { return };
+        let Some(file) = campaign.order.input.file().cloned() else { return };
         let watch = tokio::spawn(async move {
             while !answers.is_closed() {
                 tokio::time::sleep(LOOK_AT_FILE_EVERY).await;
-                let asked = path.clone();
+                let asked = file.clone();
                 let now = tokio::task::spawn_blocking(move || FileVersion::of(&asked)).await;
                 if now.is_ok_and(|now| now.is_some() && now != version) {
                     let _ = answers.send(Answer::AudienceTouched(index, feeding));

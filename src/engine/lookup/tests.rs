@@ -3,16 +3,18 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::{
-    ledger::{LedgerOptions, Synchronous},
-    source::StatusFolder,
-};
+use crate::ledger::{LedgerOptions, Synchronous};
 
 fn server(host: &str) -> Sourced<SendingServer> {
     let yaml = format!(
         "{{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {{name: relay}}, spec: {{provider: {{smtp: {{host: {host}, encryption: None}}}}}}}}"
     );
-    let origin = Origin::File(std::sync::Arc::new(crate::source::FilePlace { file: "relay.yaml".into(), line: 1, root: ".".into() }));
+    let origin = Origin::File(std::sync::Arc::new(crate::source::FilePlace {
+        file: "relay.yaml".into(),
+        line: 1,
+        root: ".".into(),
+        closed: std::sync::Arc::default(),
+    }));
     Sourced { object: Arc::new(serde_saphyr::from_str(&yaml).expect("a server")), origin, stale: None, previous_status: None }
 }
 
@@ -22,7 +24,7 @@ async fn a_generation_stays_what_it_was_while_the_ledger_cannot_be_written() {
     let _ = std::fs::remove_dir_all(&folder);
     let options = LedgerOptions { synchronous: Synchronous::Normal, busy_timeout: std::time::Duration::from_millis(20) };
     let ledger = Ledger::open(&folder, options).expect("a ledger");
-    let statuses = Statuses::new(crate::source::StatusSink::Folder(StatusFolder::open(&folder).expect("a folder")));
+    let statuses = Statuses::new(crate::source::StatusSink::open_folder(&folder).expect("a folder"));
     let options = EngineOptions {
         state_dir: folder.clone(),
         once: false,
@@ -42,7 +44,7 @@ async fn a_generation_stays_what_it_was_while_the_ledger_cannot_be_written() {
             other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
         }
         let world = lookup.world(&snapshot, &statuses, 1_764_000_000_000).await;
-        generations.push((world.servers[&key].object.generation(), lookup.wants_another_look()));
+        generations.push((world.servers[&key].object.generation(), lookup.looks_again_after().is_some()));
     }
     assert_eq!(generations, [(1, false), (2, false), (2, true), (3, false)]);
     let _ = std::fs::remove_dir_all(&folder);

@@ -268,3 +268,28 @@ async fn the_ledger_is_private() {
         assert_eq!(mode & 0o777, rights, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_log_that_is_deleted_while_it_is_used_is_noticed_and_loses_nobody() {
+    for name in ["ledger.db-wal", "ledger.db-shm"] {
+        for is_replaced in [false, true] {
+            let folder = Folder::new();
+            let ledger = folder.open();
+            let (run, commit) = started(&ledger).await;
+            ledger.commit(commit).await.expect("it works");
+            fs::remove_file(folder.0.join(name)).expect("there is one");
+            if is_replaced {
+                fs::write(folder.0.join(name), "").expect("written");
+            }
+            let server = ledger.server_id("shop/one").await.expect("known");
+            let further = Commit { claims: vec![claim(run, server, "c@x.org")], ..Commit::default() };
+            for _ in 0..2 {
+                let error = ledger.commit(further.clone()).await.expect_err("it is noticed before anything more is claimed");
+                assert_eq!((error.kind, error.is_transient()), (LedgerErrorKind::LogLost, false), "{name}");
+                assert!(error.message.contains(name) && error.message.contains("was saved"), "{error}");
+            }
+            // As after kill -9: of the files, only what the folder shows is left.
+            assert_eq!(states(&folder.killed_copy()), AFTER, "{name}");
+        }
+    }
+}

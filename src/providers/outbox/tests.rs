@@ -58,7 +58,7 @@ async fn writes_each_message_to_a_file_of_its_own() {
     let folder = Folder::new("writes");
     for (server, path) in [
         (Outbox::default().build(folder.context()).unwrap(), default_path("ns/box")),
-        (Outbox { path: Some("previews".to_owned()) }.build(folder.context()).unwrap(), PathBuf::from("previews")),
+        (Outbox { path: Some("outbox/ns/previews".to_owned()) }.build(folder.context()).unwrap(), PathBuf::from("outbox/ns/previews")),
     ] {
         assert_eq!(server.probe().await, Some(Ok(Probed::default())));
         assert_eq!(fs::read_dir(folder.0.join(&path).join("tmp")).unwrap().count(), 0, "the probe leaves nothing");
@@ -111,7 +111,19 @@ async fn no_symlink_leads_out_of_the_state_folder() {
 
 #[test]
 fn paths_stay_inside() {
-    for path in ["/a", "../a", "a/../../b", "", "."] {
+    for path in [
+        "/a",
+        "../a",
+        "a/../../b",
+        "",
+        ".",
+        "previews",
+        "outbox/ns",
+        "outbox/other/x",
+        "status/ns/Plan",
+        "outbox/nsx/a",
+        "outbox/ns/../other",
+    ] {
         assert!(Outbox { path: Some(path.to_owned()) }.build(Folder::new("paths").context()).is_err(), "{path}");
     }
 }

@@ -1,0 +1,51 @@
+//! Where a text is parted into documents, by kubectl's rules: at each line that begins with `---`, before any of it is read as YAML.
+//!
+//! kubectl reads one document of each part. What stands behind that, and what it refuses in a part, must not be good to us.
+
+/// What stands between two lines that begin with `---`.
+pub(super) struct Part<'a> {
+    /// Without its `---`, unless something stands behind it on the line, and without a byte order mark.
+    pub text: &'a str,
+    /// Lines of the whole text before it.
+    pub lines_before: usize,
+    /// Something that is no comment stands behind its `---`.
+    is_crowded: bool,
+}
+
+/// The parts of a text.
+pub(super) fn parts(text: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let (mut start, mut part) = (0, Part { text: "", lines_before: 0, is_crowded: false });
+    let mut offset = 0;
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if let Some(behind) = line.strip_prefix("---") {
+            parts.push(Part { text: without_mark(&text[start..offset]), ..part });
+            let behind = behind.trim();
+            let is_crowded = !behind.is_empty() && !behind.starts_with('#');
+            start = if is_crowded { offset } else { offset + line.len() };
+            part = Part { text: "", lines_before: number + usize::from(!is_crowded), is_crowded };
+        }
+        offset += line.len();
+    }
+    parts.push(Part { text: without_mark(&text[start..]), ..part });
+    parts
+}
+
+/// Within YAML the mark would be read as part of a key.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+impl Part<'_> {
+    /// What kubectl refuses about a part whatever its YAML: the line within it, from 0, and words.
+    pub(super) fn refused(&self) -> Option<(usize, &'static str)> {
+        if self.is_crowded {
+            return Some((0, "kubectl takes nothing but a comment behind `---`; begin the document on the next line"));
+        }
+        let (number, line) = self.text.lines().enumerate().find(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))?;
+        if line.starts_with("...") {
+            return Some((number, "kubectl refuses `...` where no document stands before it; remove this line"));
+        }
+        line.starts_with('%').then_some((number, "kubectl refuses directives; remove this line"))
+    }
+}
