@@ -30,7 +30,8 @@ a plan, server, Secret or file that is named and not to be found offline. A note
 Mailfleet's.
 
 Secrets are looked for below --secrets-dir, then in the documents, then in the environment, as
-MAILFLEET_SECRET__<NAMESPACE>__<NAME>__<KEY> with `_` for every character that is no letter or digit.")]
+MAILFLEET_SECRET__<NAMESPACE>__<NAME>__<KEY> in capitals, with `_` for `-`, and in a key for `.` as well. A namespace or name with
+two hyphens together or with a dot has no variable, since it could be taken for another's.")]
 pub struct ValidateArgs {
     /// Files and folders. In folders, .yaml, .yml and .json files are read; hidden names are skipped.
     #[arg(required = true, value_name = "PATH")]
