@@ -102,11 +102,7 @@ impl Scrubber {
             (window, window.floor_char_boundary(window.len().saturating_sub(longest)))
         };
         let mut found: Vec<Range<usize>> = Vec::new();
-        for view in View::all_of(text) {
-            for needles in needles() {
-                needles.find(&view, text, &mut found);
-            }
-        }
+        View::each(text, |view| needles().for_each(|needles| needles.find(view, text, &mut found)));
         if found.is_empty() {
             return Cow::Borrowed(&text[..limit]);
         }

@@ -11,6 +11,7 @@ const SECRETS: &[&str] = &[
     "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLE==",
     "пароль-Größe42",
     "abcd efgh ijkl mnop",
+    "w\\rd&<42>%x=41\\u0041",
     "k3y!",
 ];
 

@@ -40,22 +40,35 @@ type Mapped = Vec<(u8, (u32, u32))>;
 
 /// How often escapes are resolved: an escape of an escape is one as well.
 const DEPTH_MAX: usize = 3;
+/// Readings of one text. More of them only a text has that mixes all kinds of escapes.
+const VIEWS_MAX: usize = 24;
 
 impl View {
-    /// The text as it stands, and with its escapes resolved once and again where it has some.
-    pub fn all_of(text: &str) -> Vec<Self> {
+    /// Calls `look` with the text as it stands, and with its escapes resolved, each kind by itself: what is one for JSON can be a
+    /// letter of a secret that is written in HTML.
+    pub fn each(text: &str, mut look: impl FnMut(&Self)) {
         let mut mapped: Mapped = Vec::with_capacity(text.len());
         for (start, c) in text.char_indices() {
             let span = (narrow(start), narrow(start + c.len_utf8()));
             mapped.extend(c.encode_utf8(&mut [0; 4]).bytes().map(|byte| (byte, span)));
         }
-        let mut views = vec![Self::of(&mapped)];
+        look(&Self::of(&mapped));
+        let (mut seen, mut level) = (1, vec![mapped]);
         for _ in 0..DEPTH_MAX {
-            let Some(resolved) = resolved(&mapped) else { break };
-            views.push(Self::of(&resolved));
-            mapped = resolved;
+            let mut next: Vec<Mapped> = Vec::new();
+            for mapped in &level {
+                let further = Escapes::ALL.into_iter().filter_map(|kind| resolved(mapped, kind));
+                for resolved in further.take(VIEWS_MAX.saturating_sub(seen)) {
+                    if next.contains(&resolved) {
+                        continue;
+                    }
+                    seen += 1;
+                    look(&Self::of(&resolved));
+                    next.push(resolved);
+                }
+            }
+            level = next;
         }
-        views
     }
 
     fn of(mapped: &Mapped) -> Self {
@@ -128,8 +141,12 @@ fn dense(mapped: &Mapped) -> Mapped {
     while at < mapped.len() {
         let (byte, _) = mapped[at];
         let length = if byte.is_ascii() { 1 } else { width(byte).min(mapped.len() - at) };
-        let one: Vec<u8> = mapped[at..at + length].iter().map(|(byte, _)| *byte).collect();
-        let is_dropped = std::str::from_utf8(&one).is_ok_and(|one| one.chars().all(is_ignored));
+        let is_dropped = if byte.is_ascii() {
+            is_ignored(char::from(byte))
+        } else {
+            let one: Vec<u8> = mapped[at..at + length].iter().map(|(byte, _)| *byte).collect();
+            std::str::from_utf8(&one).is_ok_and(|one| one.chars().all(is_ignored))
+        };
         if !is_dropped {
             dense.extend_from_slice(&mapped[at..at + length]);
         }
@@ -165,15 +182,41 @@ fn enhanced_code(mapped: &[(u8, (u32, u32))]) -> usize {
     at
 }
 
-/// The bytes with their escapes resolved; none when there is no escape.
-fn resolved(mapped: &Mapped) -> Option<Mapped> {
-    if !mapped.iter().any(|(byte, _)| matches!(byte, b'%' | b'\\' | b'=' | b'&')) {
+/// A kind of escape.
+#[derive(Clone, Copy)]
+enum Escapes {
+    /// Of URLs (RFC 3986, 2.1).
+    Percent,
+    /// Of JSON and C.
+    Backslash,
+    /// Of HTML.
+    Entity,
+    /// Of quoted-printable (RFC 2045, 6.7).
+    Equals,
+}
+
+impl Escapes {
+    const ALL: [Self; 4] = [Self::Percent, Self::Backslash, Self::Entity, Self::Equals];
+
+    const fn sign(self) -> u8 {
+        match self {
+            Self::Percent => b'%',
+            Self::Backslash => b'\\',
+            Self::Entity => b'&',
+            Self::Equals => b'=',
+        }
+    }
+}
+
+/// The bytes with their escapes of a kind resolved; none when there is none.
+fn resolved(mapped: &Mapped, kind: Escapes) -> Option<Mapped> {
+    if !mapped.iter().any(|(byte, _)| *byte == kind.sign()) {
         return None;
     }
     let mut out = Mapped::with_capacity(mapped.len());
     let (mut at, mut has_some) = (0, false);
     while at < mapped.len() {
-        let Some((c, length)) = escape(&mapped[at..]) else {
+        let Some((c, length)) = Some(mapped[at].0).filter(|byte| *byte == kind.sign()).and_then(|_| escape(&mapped[at..])) else {
             out.push(mapped[at]);
             at += 1;
             continue;
@@ -181,6 +224,7 @@ fn resolved(mapped: &Mapped) -> Option<Mapped> {
         has_some = true;
         let span = (mapped[at].1.0, mapped[at + length - 1].1.1);
         match c {
+            Escaped::Nothing => {}
             Escaped::Byte(byte) => out.push((byte, span)),
             Escaped::Char(c) => out.extend(c.encode_utf8(&mut [0; 4]).bytes().map(|byte| (byte, span))),
         }
@@ -190,6 +234,7 @@ fn resolved(mapped: &Mapped) -> Option<Mapped> {
 }
 
 enum Escaped {
+    Nothing,
     Byte(u8),
     Char(char),
 }
@@ -203,6 +248,9 @@ fn escape(mapped: &[(u8, (u32, u32))]) -> Option<(Escaped, usize)> {
     };
     let one = |at: usize| digits(at, 2).and_then(|value| u8::try_from(value).ok()).map(Escaped::Byte);
     match (byte(0)?, byte(1)?) {
+        // A line that goes on.
+        (b'=', b'\r') if byte(2) == Some(b'\n') => Some((Escaped::Nothing, 3)),
+        (b'=', b'\n') => Some((Escaped::Nothing, 2)),
         (b'%' | b'=', _) => Some((one(1)?, 3)),
         (b'\\', b'x') => Some((one(2)?, 4)),
         (b'\\', b'u') => {
@@ -215,7 +263,7 @@ fn escape(mapped: &[(u8, (u32, u32))]) -> Option<(Escaped, usize)> {
             Some((Escaped::Char(c), 12))
         }
         // Of a line end and the like nothing is left, as of the characters themselves.
-        (b'\\', b'n' | b'r' | b't' | b'b' | b'f') => Some((Escaped::Byte(b' '), 2)),
+        (b'\\', b'n' | b'r' | b't' | b'b' | b'f') => Some((Escaped::Nothing, 2)),
         (b'\\', other) if other.is_ascii_punctuation() => Some((Escaped::Byte(other), 2)),
         (b'&', _) => entity(mapped),
         _ => None,
