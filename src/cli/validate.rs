@@ -42,6 +42,9 @@ pub struct ValidateArgs {
     /// The state folder of `mailfleet run`: then a campaign that may have been renamed is warned of.
     #[arg(long, value_name = "DIR", env = "MAILFLEET_STATE")]
     pub state: Option<PathBuf>,
+    /// The namespace of the operator's plans, as `mailfleet run` has it: campaigns of any other may be sent from granted domains only.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub plan_namespace: Option<String>,
     /// The form of the output.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: ValidateOutput,
@@ -59,7 +62,8 @@ pub enum ValidateOutput {
 /// Runs the command.
 #[must_use]
 pub fn validate(args: &ValidateArgs) -> ExitCode {
-    let mut snapshot = Files::load_once(&args.paths, &Options::of_process(args.secrets_dir.clone(), args.state.clone()));
+    let options = Options::of_process(args.secrets_dir.clone(), args.state.clone());
+    let mut snapshot = Files::load_once(&args.paths, &Options { plan_namespace: args.plan_namespace.clone(), ..options });
     let unsendable = content_faults(&snapshot);
     snapshot.findings.extend(unsendable);
     if let Some(state_dir) = &args.state {

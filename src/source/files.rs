@@ -26,6 +26,8 @@ use crate::resources::{Key, secret::SecretValue};
 pub struct Options {
     /// Secrets as `<namespace>/<name>/<key>` files.
     pub secrets_dir: Option<PathBuf>,
+    /// The only namespace whose plans count, where that is known.
+    pub plan_namespace: Option<String>,
     /// The state folder: never read as a source, and asked for the previous status of objects seen first.
     pub state_dir: Option<PathBuf>,
     /// The variables that may hold Secrets; [`Options::of_process`] takes those of this process.
@@ -36,7 +38,7 @@ impl Options {
     /// Options with the variables of this process.
     #[must_use]
     pub fn of_process(secrets_dir: Option<PathBuf>, state_dir: Option<PathBuf>) -> Self {
-        Self { secrets_dir, state_dir, environment: Arc::new(secrets::variables_of_process()) }
+        Self { secrets_dir, state_dir, environment: Arc::new(secrets::variables_of_process()), plan_namespace: None }
     }
 }
 
@@ -101,7 +103,7 @@ impl Files {
             }
         }
         findings.append(&mut scan.findings);
-        findings.extend(assemble::cross_findings(&world, &snapshot));
+        findings.extend(assemble::cross_findings(&world, &snapshot, self.options.plan_namespace.as_deref()));
         findings.sort_by(|a, b| (&a.file, a.line, a.column, a.severity, &a.field).cmp(&(&b.file, b.line, b.column, b.severity, &b.field)));
         snapshot.findings = findings;
         self.world = world;

@@ -135,6 +135,10 @@ FULL = [
             },
             "allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"tier": "pro"}}},
             "ownServers": {"max": 2},
+            "senderDomains": [
+                {"domains": ["shop.example", "news.shop.example"], "namespaces": ["shop", "acme"]},
+                {"domains": ["zeta.example"], "namespaceSelector": {"matchLabels": {"tier": "pro"}}},
+            ],
             "narrowing": "Allowed",
             "weighting": "Strict",
             "limits": {"rates": [{"messages": 100000, "per": "24h"}]},

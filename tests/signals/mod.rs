@@ -24,6 +24,9 @@ struct Observed {
     /// Servers that rest since an outcome was unknown, with what came instead of an answer.
     #[serde(default)]
     resting: BTreeMap<String, String>,
+    /// The only namespace whose plans count.
+    #[serde(default)]
+    plan_namespace: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +99,7 @@ fn case(text: &str) -> Case {
             other => panic!("{other:?}"),
         }
     }
+    world.plan_namespace.clone_from(&observed.plan_namespace);
     for input in world.campaigns.values_mut() {
         if observed.ledger_knows_run {
             input.in_ledger = InLedger::Begun;
