@@ -176,6 +176,8 @@ fn conditions(text: &mut String, conditions: &[Condition]) {
             let _ = writeln!(text, "    Ready={:?} {}: {}", condition.status, condition.reason, condition.message);
         } else if condition.kind == ConditionType::Routed {
             let _ = writeln!(text, "    Routed={:?} {}: {}", condition.status, condition.reason, condition.message);
+        } else if condition.kind == ConditionType::SenderAllowed {
+            let _ = writeln!(text, "    SenderAllowed={:?} {}: {}", condition.status, condition.reason, condition.message);
         } else if matches!(condition.kind, ConditionType::Stalled | ConditionType::Reconciling) {
             assert_eq!(condition.status, ConditionStatus::True, "present only while true");
             let _ = writeln!(text, "    {:?}", condition.kind);
