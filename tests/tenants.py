@@ -218,6 +218,31 @@ def a_grant_comes_and_goes(program) -> str:
     return f"{taken} messages while it was granted"
 
 
+def a_grant_that_templates_need(program) -> str:
+    """What a template prints is judged by what is granted now, and not when the campaign began."""
+    fleet = fleets.Fleet(folder("tenants-templates"), program, "--plan-namespace", OPERATOR)
+    server = Scripted()
+    server.mails = []
+    slow = {"limits": {"rates": [{"messages": 50, "per": "1s"}]}}
+    partner = [{"domains": ["alpha.example", "partner.example"], "namespaces": ["alpha"]}]
+    place(fleet, server, senderDomains=partner, **slow)
+    who = [{"email": f"u{n}@example.com", "name": "ann@partner.example"} for n in range(500)]
+    campaign = fleets.campaign("spring", "pro", {"inline": who}, content={"text": "Hi", "maxRenderErrors": 1000})
+    campaign["spec"] |= {"planRef": {"name": "pro", "namespace": OPERATOR}, "from": {"address": "ann@alpha.example", "name": "{{ name }}"}}
+    fleet.write("alpha.yaml", *within("alpha", campaign))
+    process = fleet.start("-q", once=False)
+    try:
+        wait_until(lambda: len(server.mails) > 20, 20, "it sends")
+        place(fleet, server, senderDomains=GRANTS[:1], **slow)
+        wait_until(lambda: fleet.status("Campaign", "spring", "alpha").get("state") == "Completed", 30, "all have an end")
+        taken = len(server.mails)
+        states = list(fleet.recipients("spring", namespace="alpha").values())
+        require(states.count("RenderFailed") == len(who) - taken and taken < len(who) // 2, f"{taken} were sent, of {len(states)}")
+    finally:
+        process.kill()
+    return f"{taken} of {len(who)} while it was granted"
+
+
 def without_a_plan_namespace(program) -> str:
     """Where everybody may write plans it is told, by validate and by a condition, and sent."""
     fleet = fleets.Fleet(folder("tenants-open"), program)
@@ -248,6 +273,7 @@ def main():
     cases = Cases(options.only)
     cases.run("each tries the other's From", each_others_from, program)
     cases.run("a grant comes and goes", a_grant_comes_and_goes, program)
+    cases.run("a grant that templates need", a_grant_that_templates_need, program)
     cases.run("without a plan namespace", without_a_plan_namespace, program)
     cases.end()
 

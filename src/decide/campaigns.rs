@@ -116,9 +116,9 @@ pub fn decide(
     let warning = senders::warning(key, spec, &plan_key, world, &candidates);
     let mut status = status(input, verdict, rows, report, resume.handled.newest().map(str::to_owned), weighting, now_ms);
     let told = warning.filter(|_| status.state != CampaignState::Completed);
-    status.conditions.extend(told.map(|words| {
-        Condition::new(ConditionType::SenderAllowed, ConditionStatus::False, Reason::SenderNotAllowed, words)
-    }));
+    status
+        .conditions
+        .extend(told.map(|words| Condition::new(ConditionType::SenderAllowed, ConditionStatus::False, Reason::SenderNotAllowed, words)));
     (CampaignDecision { status, order }, wake_at_ms)
 }
 

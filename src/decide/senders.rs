@@ -26,7 +26,14 @@ fn granted(key: &Key, plan_key: &Key, plan: &Plan, world: &World) -> Senders {
 
 /// Why the campaign may not be sent, if it names a domain that is not granted. What its templates print is judged when they are
 /// rendered.
-pub fn problem(key: &Key, spec: &CampaignSpec, plan_key: &Key, plan: &Plan, world: &World, candidates: &mut [Candidate]) -> Option<Problem> {
+pub fn problem(
+    key: &Key,
+    spec: &CampaignSpec,
+    plan_key: &Key,
+    plan: &Plan,
+    world: &World,
+    candidates: &mut [Candidate],
+) -> Option<Problem> {
     if !is_held(key, world, candidates) {
         return None;
     }

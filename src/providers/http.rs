@@ -184,7 +184,14 @@ impl Endpoint {
             let what = "this would send the credentials unencrypted";
             return Err(place.connection(Reason::InvalidSpec, what, "Use https (http only for localhost).").for_person());
         }
-        Ok(Self { base, client, timeout: timeout.unwrap_or(TIMEOUT).std(), probe_timeout: context.connect_timeout, scrubber: hidden.into(), place })
+        Ok(Self {
+            base,
+            client,
+            timeout: timeout.unwrap_or(TIMEOUT).std(),
+            probe_timeout: context.connect_timeout,
+            scrubber: hidden.into(),
+            place,
+        })
     }
 
     /// Asks, and reads the whole answer.

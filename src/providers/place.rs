@@ -102,7 +102,9 @@ impl Place {
                 format!("the TLS handshake failed: {}", scrubber.scrub(&error.to_string())),
                 "The server must speak TLS 1.2 or 1.3 with a current cipher suite.".to_owned(),
             ),
-            other => (format!("the TLS handshake failed: {}", scrubber.scrub(&other.to_string())), "Check the server's TLS set-up.".to_owned()),
+            other => {
+                (format!("the TLS handshake failed: {}", scrubber.scrub(&other.to_string())), "Check the server's TLS set-up.".to_owned())
+            }
         };
         self.connection_for_person(Reason::TlsFailed, &what, &to_do)
     }

@@ -33,7 +33,7 @@ const BARE_MIN: usize = 8;
 /// From so many characters on a part of base64 is found whatever its case.
 const CASELESS_MIN: usize = 6;
 /// Bytes of a text that are looked at; what is kept of it is far less.
-const TEXT_MAX: usize = 64 * 1024;
+const TEXT_MAX: usize = 16 * 1024;
 /// The longest secret that is looked for, bytes: the longest that fits into a header.
 const SECRET_MAX: usize = 16 * 1024;
 /// Secrets that are remembered beside the first ones: access tokens, which follow each other every hour.
@@ -85,7 +85,7 @@ impl Scrubber {
         learned.push_back((secret.clone(), Arc::new(needles)));
     }
 
-    /// The text with `***` in the place of every secret. Of a text of more than 64 KiB the start alone is given.
+    /// The text with `***` in the place of every secret. Of a text of more than 16 KiB the start alone is given.
     #[must_use]
     pub fn scrub<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let learned: Vec<Arc<Needles>> = {
@@ -94,6 +94,10 @@ impl Scrubber {
         };
         let needles = || self.0.own.iter().chain(learned.iter().map(|needles| &**needles));
         let Some(longest) = needles().map(|needles| needles.reach).max() else { return Cow::Borrowed(text) };
+        // Most replies are shorter than most secrets.
+        if needles().all(|needles| text.len() < needles.shortest) {
+            return Cow::Borrowed(text);
+        }
         let (text, limit) = if text.len() <= TEXT_MAX {
             (text, text.len())
         } else {
@@ -137,13 +141,16 @@ struct Needles {
     hex: Vec<Finder<'static>>,
     /// The most bytes that the secret takes in any form.
     reach: usize,
+    /// The fewest bytes that it is found in.
+    shortest: usize,
 }
 
 impl Needles {
     /// None for what is too short to be looked for, or is no text.
     fn of(secret: &SecretValue) -> Option<Self> {
         let secret = secret.expose_text().filter(|secret| secret.len() <= SECRET_MAX)?;
-        let mut needles = Self { plain: Vec::new(), bare: Vec::new(), base64: Vec::new(), hex: Vec::new(), reach: secret.len() * 12 + 64 };
+        let mut needles =
+            Self { plain: Vec::new(), bare: Vec::new(), base64: Vec::new(), hex: Vec::new(), reach: secret.len() * 12 + 64, shortest: 0 };
         for form in [secret.to_owned(), secret.to_lowercase(), secret.to_uppercase(), secret.replace(' ', "+")] {
             let (normal, bare) = (view::normal(&form), view::bare(&form));
             if normal.len() < SECRET_MIN {
@@ -171,6 +178,8 @@ impl Needles {
             let part = if is_caseless { part.to_ascii_lowercase() } else { part };
             needles.base64.push((finder(&part), is_caseless));
         }
+        let all = needles.plain.iter().chain(&needles.bare).chain(&needles.hex).chain(needles.base64.iter().map(|(part, _)| part));
+        needles.shortest = all.map(|finder| finder.needle().len()).min().unwrap_or(0);
         Some(needles)
     }
 

@@ -279,11 +279,37 @@ mod tests {
 
     /// Names that are close to each other once they are capitals and `_`.
     const HARD: &[&str] = &[
-        "a", "b", "a-b", "a--b", "a.b", "a-.b", "a.-b", "ab", "b-a", "a-b-a", "a--b--a", "a-b--a", "a--b-a", "b--a", "a---b", "a----b", "a0",
-        "0", "shop", "shop--eu", "shop-eu", "eu--relay-login", "relay-login", "eu-relay-login", "eu", "shop--eu--relay-login", "eu.relay.login",
+        "a",
+        "b",
+        "a-b",
+        "a--b",
+        "a.b",
+        "a-.b",
+        "a.-b",
+        "ab",
+        "b-a",
+        "a-b-a",
+        "a--b--a",
+        "a-b--a",
+        "a--b-a",
+        "b--a",
+        "a---b",
+        "a----b",
+        "a0",
+        "0",
+        "shop",
+        "shop--eu",
+        "shop-eu",
+        "eu--relay-login",
+        "relay-login",
+        "eu-relay-login",
+        "eu",
+        "shop--eu--relay-login",
+        "eu.relay.login",
     ];
     /// Keys that look like more than a key.
-    const KEYS: &[&str] = &["password", "b__password", "__password", "_a__b", "-a--b", "relay-login__password", "a.b", "eu__relay_login__password"];
+    const KEYS: &[&str] =
+        &["password", "b__password", "__password", "_a__b", "-a--b", "relay-login__password", "a.b", "eu__relay_login__password"];
 
     #[test]
     fn no_two_secrets_share_a_variable() {

@@ -215,7 +215,10 @@ class EchoApi(Loopback):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 name, _, path = self.path.lstrip("/").partition("/")
                 echo.asked[name] = echo.asked.get(name, 0) + 1
-                status, headers, text = cases[name](self.command, "/" + path, body)
+                try:
+                    status, headers, text = cases[name](self.command, "/" + path, body)
+                except ValueError:
+                    status, headers, text = 400, {}, b"this is no JSON"
                 self.send_response(status)
                 for field, value in headers.items():
                     self.send_header(field, value)

@@ -9,12 +9,7 @@ use super::super::{
 };
 use crate::{
     dispatch::refusals::Bar,
-    resources::{
-        CampaignSpec, Key, Plan, Rate, Reason,
-        campaign::Weighting,
-        plan::Narrowing,
-        senders::canonical,
-    },
+    resources::{CampaignSpec, Key, Plan, Rate, Reason, campaign::Weighting, plan::Narrowing, senders::canonical},
 };
 
 /// A server that a campaign might use.
