@@ -93,12 +93,7 @@ impl Provider for Plugin {
 }
 
 impl Plugin {
-    fn with_own_authority(
-        &self,
-        context: &Context,
-        reference: &KeyRef,
-        hidden: Vec<SecretValue>,
-    ) -> Result<Endpoint, Failure> {
+    fn with_own_authority(&self, context: &Context, reference: &KeyRef, hidden: Vec<SecretValue>) -> Result<Endpoint, Failure> {
         let unfit = |what: &str| super::secret_failure(Reason::SecretInvalid, reference, what, &self.address());
         let pem = context
             .secrets

@@ -33,6 +33,7 @@ pub struct Candidate {
 
 impl Candidate {
     /// Whether the campaign is meant to go through it.
+    #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.granted && self.chosen && self.weight > 0
     }

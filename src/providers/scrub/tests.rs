@@ -134,7 +134,7 @@ fn a_cut_leaves_no_part_of_a_secret() {
 fn learns_tokens_and_forgets_the_oldest() {
     let scrubber = Scrubber::default();
     let same = scrubber.clone();
-    for count in 0..LEARNED_MAX + 1 {
+    for count in 0..=LEARNED_MAX {
         scrubber.learn(&SecretValue::new(format!("token-number-{count:04}")));
     }
     assert_eq!(same.scrub("token-number-0000 token-number-0001 token-number-0008"), "token-number-0000 *** ***");

@@ -248,9 +248,9 @@ fn escape(mapped: &[(u8, (u32, u32))]) -> Option<(Escaped, usize)> {
     };
     let one = |at: usize| digits(at, 2).and_then(|value| u8::try_from(value).ok()).map(Escaped::Byte);
     match (byte(0)?, byte(1)?) {
-        // A line that goes on.
+        // A line that goes on; and a line end and the like, of which nothing is left, as of the characters themselves.
         (b'=', b'\r') if byte(2) == Some(b'\n') => Some((Escaped::Nothing, 3)),
-        (b'=', b'\n') => Some((Escaped::Nothing, 2)),
+        (b'=', b'\n') | (b'\\', b'n' | b'r' | b't' | b'b' | b'f') => Some((Escaped::Nothing, 2)),
         (b'%' | b'=', _) => Some((one(1)?, 3)),
         (b'\\', b'x') => Some((one(2)?, 4)),
         (b'\\', b'u') => {
@@ -262,8 +262,6 @@ fn escape(mapped: &[(u8, (u32, u32))]) -> Option<(Escaped, usize)> {
             let c = char::decode_utf16([u16::try_from(first).ok()?, u16::try_from(second).ok()?]).next()?.ok()?;
             Some((Escaped::Char(c), 12))
         }
-        // Of a line end and the like nothing is left, as of the characters themselves.
-        (b'\\', b'n' | b'r' | b't' | b'b' | b'f') => Some((Escaped::Nothing, 2)),
         (b'\\', other) if other.is_ascii_punctuation() => Some((Escaped::Byte(other), 2)),
         (b'&', _) => entity(mapped),
         _ => None,
