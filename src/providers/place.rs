@@ -139,3 +139,26 @@ fn certificate_words(error: &CertificateError, name: &str, scrubber: &Scrubber) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::secret::SecretValue;
+
+    #[test]
+    fn a_certificate_does_not_give_the_login_back() {
+        let place = Place::new("smtp.example.com", 465);
+        let scrubber = Scrubber::from(vec![SecretValue::new("correct-Horse7")]);
+        for error in [
+            rustls::Error::General("no correct-Horse7 here".to_owned()),
+            rustls::Error::PeerIncompatible(rustls::PeerIncompatible::EcPointsExtensionRequired),
+            rustls::Error::InvalidCertificate(CertificateError::InvalidOcspResponse),
+            rustls::Error::InvalidCertificate(CertificateError::Other(rustls::OtherError(std::sync::Arc::new(io::Error::other(
+                "for Y29ycmVjdC1Ib3JzZTc= alone",
+            ))))),
+        ] {
+            let told = place.tls(&io::Error::other(error), "smtp.example.com", &scrubber).message;
+            assert!(told.contains("smtp.example.com") && !told.contains("Horse") && !told.contains("Y29y"), "{told}");
+        }
+    }
+}
