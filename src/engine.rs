@@ -402,6 +402,7 @@ impl Engine {
                 when_outcome_is_unknown: work.when_outcome_is_unknown,
                 max_render_errors: work.max_render_errors,
                 plan_limits: intent.plan_limits.as_ref().map(|(key, rates)| (Arc::from(key.as_str()), rates.clone())),
+                senders: intent.senders.clone(),
             };
             routing.campaigns.insert(key.clone(), Arc::new(order));
         }
@@ -463,7 +464,7 @@ fn fingerprint(routing: &Routing) -> String {
     }
     for (key, order) in &routing.campaigns {
         let _ = write!(text, "{key} {} {} {} {:?} {:?}", order.run, order.fingerprint, order.hold, order.servers, order.plan_limits);
-        let _ = write!(text, " {:?} {:?} {:?};", order.candidates, order.resume, order.weighting);
+        let _ = write!(text, " {:?} {:?} {:?} {:?};", order.candidates, order.resume, order.weighting, order.senders);
     }
     text
 }

@@ -11,8 +11,12 @@ use tracing_subscriber::EnvFilter;
 /// request that failed, and we tell what it means.
 const QUIET: &str = "warn,kube_client=off,kube_runtime=off,aws_=off";
 
+/// What is never logged unless it is named in full: AWS's client prints whole answers, and a server can answer with our login.
+const NEVER: &str = "aws_=off";
+
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("MAILFLEET_LOG").unwrap_or_else(|_| EnvFilter::new(QUIET));
+    let asked = std::env::var("MAILFLEET_LOG").ok().and_then(|asked| EnvFilter::try_new(format!("{asked},{NEVER}")).ok());
+    let filter = asked.unwrap_or_else(|| EnvFilter::new(QUIET));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

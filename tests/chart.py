@@ -343,7 +343,7 @@ def work(plane: HelmPlane, program: Path, sink: Sink, broken: Sink | None, contr
         plane.api.apply(fleets.smtp_server("moody", broken.port, namespace=NAMESPACE, probe=probe))
     plan = fleets.plan("pro", "relay", "slow", *(["moody"] if broken else []))
     plan["metadata"]["namespace"] = NAMESPACE
-    plan["spec"].update(allowedNamespaces={"from": "All"}, ownServers={"max": 1})
+    plan["spec"].update(allowedNamespaces={"from": "All"}, ownServers={"max": 1}, senderDomains=[{"domains": ["news.example.com"], "namespaceSelector": {}}])
     plane.api.apply(plan)
     wait_until(lambda: state("SendingServer", NAMESPACE, "relay") == "Active", 20, "the server's being Active")
     for namespace in customers:

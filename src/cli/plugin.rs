@@ -135,7 +135,7 @@ impl Checker {
                     .into()
             }
         };
-        let hidden = token.iter().map(|token: &String| SecretValue::new(token.as_str())).collect();
+        let hidden: Vec<SecretValue> = token.iter().map(|token: &String| SecretValue::new(token.as_str())).collect();
         let context = Context::new("check/check");
         let endpoint = Endpoint::new(&context, &args.url, Some(TIMEOUT), hidden).map_err(|failure| failure.message)?;
         let token = token
@@ -193,7 +193,7 @@ impl Checker {
         let found = self.outcomes(messages, &crate::providers::unique()).await?;
         match found.iter().find(|outcome| *outcome != wanted) {
             None => Ok(()),
-            Some(other) => Err(format!("an outcome is `{other}`, and not `{wanted}`")),
+            Some(other) => Err(self.endpoint.shown(&format!("an outcome is `{other}`, and not `{wanted}`"))),
         }
     }
 
@@ -201,7 +201,9 @@ impl Checker {
         let message = |id: &str| letter(id, "bob@example.com", "Hello\r\n");
         let mut checks = Vec::new();
         let mut add = |name, asks, found| checks.push(Check { name, asks, found });
-        add("a probe says whether the plugin is ready", "200 and `ready`", check_probe(probed));
+        // The plugin's words, which may hold the token.
+        let found = check_probe(probed).map_err(|words| self.endpoint.shown(&words));
+        add("a probe says whether the plugin is ready", "200 and `ready`", found);
         if self.token.is_some() {
             let answered = self.probe(json!({}), false).await;
             add("a probe without the token is refused", "401", answered.and_then(|answer| status(&answer, &[401, 403])));

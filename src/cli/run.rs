@@ -67,6 +67,9 @@ pub struct RunArgs {
     /// Answer /livez, /readyz and /metrics over HTTP there; without an address on 127.0.0.1:9091. It has no login.
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = admin::DEFAULT_ADDRESS)]
     pub admin_address: Option<SocketAddr>,
+    /// The only namespace whose plans count; absent: every one. Campaigns and servers of any other are customers'.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub plan_namespace: Option<String>,
     /// How long what is on the wire may take when told to stop.
     #[arg(long, default_value = "30s", value_name = "DURATION")]
     pub grace: Span,
@@ -92,9 +95,6 @@ pub struct ClusterArgs {
     /// Watch this namespace only; may be given several times. Absent: the whole cluster.
     #[arg(long = "namespace", value_name = "NAMESPACE", requires = "kubernetes")]
     pub namespaces: Vec<String>,
-    /// The only namespace whose plans count; absent: every one.
-    #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
-    pub plan_namespace: Option<String>,
     /// The namespace of the Lease by which one replica leads; absent: that of the pod, or `default`.
     #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
     pub lease_namespace: Option<String>,
@@ -133,8 +133,12 @@ pub async fn run(args: RunArgs) -> ExitCode {
     if removed {
         text::tell("the messages of the last dry run were removed");
     }
-    let options =
-        Options { exclude: args.exclude.clone(), settles: true, ..Options::of_process(args.secrets_dir.clone(), Some(state_dir.clone())) };
+    let options = Options {
+        exclude: args.exclude.clone(),
+        settles: true,
+        plan_namespace: args.plan_namespace.clone(),
+        ..Options::of_process(args.secrets_dir.clone(), Some(state_dir.clone()))
+    };
     let snapshots = match snapshots(&args, &options) {
         Ok(snapshots) => snapshots,
         Err(message) => return refuse(&message),
@@ -165,7 +169,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
         once: args.once,
         dry_run: args.dry_run,
         grace: args.grace.std(),
-        plan_namespace: None,
+        plan_namespace: args.plan_namespace.clone(),
         egress: args.egress(),
         allow_sendmail: args.allow_sendmail.clone().into(),
     };

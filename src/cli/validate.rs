@@ -30,7 +30,8 @@ a plan, server, Secret or file that is named and not to be found offline. A note
 Mailfleet's.
 
 Secrets are looked for below --secrets-dir, then in the documents, then in the environment, as
-MAILFLEET_SECRET__<NAMESPACE>__<NAME>__<KEY> with `_` for every character that is no letter or digit.")]
+MAILFLEET_SECRET__<NAMESPACE>__<NAME>__<KEY> in capitals, with `_` for `-`, and in a key for `.` as well. A namespace or name with
+two hyphens together or with a dot has no variable, since it could be taken for another's.")]
 pub struct ValidateArgs {
     /// Files and folders; `-` is standard input, and a pipe is read as a file is. In folders, .yaml, .yml and .json files are read;
     /// hidden names are skipped, and so is what a .mailfleetignore leaves out.
@@ -45,6 +46,9 @@ pub struct ValidateArgs {
     /// The state folder of `mailfleet run`: then a campaign that may have been renamed is warned of.
     #[arg(long, value_name = "DIR", env = "MAILFLEET_STATE")]
     pub state: Option<PathBuf>,
+    /// The namespace of the operator's plans, as `mailfleet run` has it: campaigns of any other may be sent from granted domains only.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub plan_namespace: Option<String>,
     /// The form of the output.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: ValidateOutput,
@@ -62,8 +66,12 @@ pub enum ValidateOutput {
 /// Runs the command.
 #[must_use]
 pub fn validate(args: &ValidateArgs) -> ExitCode {
-    let options =
-        Options { exclude: args.exclude.clone(), pipes: true, ..Options::of_process(args.secrets_dir.clone(), args.state.clone()) };
+    let options = Options {
+        exclude: args.exclude.clone(),
+        pipes: true,
+        plan_namespace: args.plan_namespace.clone(),
+        ..Options::of_process(args.secrets_dir.clone(), args.state.clone())
+    };
     let mut snapshot = Files::load_once(&args.paths, &options);
     let unsendable = content_faults(&snapshot);
     snapshot.findings.extend(unsendable);

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use self::{
-    candidates::{Candidate, candidates, plan_limits, weighting},
+    candidates::{candidates, plan_key, plan_limits, weighting},
     table::rows,
 };
 use super::{
     CampaignDecision, CampaignInput, InLedger, Observations, OrderIntent, Problem, ServerDecision, World,
     grants::Ownership,
+    senders,
     servers::{not_in_effect, tell_when_stale},
 };
 use crate::{
@@ -30,6 +31,8 @@ mod candidates;
 mod table;
 #[cfg(test)]
 mod tests;
+
+pub use candidates::Candidate;
 
 /// So many refused and nobody accepted is told as a failure: the audience or the server is not the right one.
 const NOBODY_FROM: u64 = 10;
@@ -100,6 +103,7 @@ pub fn decide(
     let rows = rows(&candidates, servers, accepted, observed);
     let wake_at_ms = verdict.wake_at_ms;
     let weighting = weighting(key, spec, world);
+    let plan_key = plan_key(key, spec);
     let order = verdict.order.map(|hold| OrderIntent {
         hold,
         servers: routed,
@@ -107,8 +111,14 @@ pub fn decide(
         candidates: usable.iter().map(|candidate| candidate.key.clone()).collect(),
         resume: resume.wanted.clone(),
         plan_limits: plan_limits(key, spec, world),
+        senders: senders::held_to(key, &plan_key, world, &candidates),
     });
-    let status = status(input, verdict, rows, report, resume.handled.newest().map(str::to_owned), weighting, now_ms);
+    let warning = senders::warning(key, spec, &plan_key, world, &candidates);
+    let mut status = status(input, verdict, rows, report, resume.handled.newest().map(str::to_owned), weighting, now_ms);
+    let told = warning.filter(|_| status.state != CampaignState::Completed);
+    status
+        .conditions
+        .extend(told.map(|words| Condition::new(ConditionType::SenderAllowed, ConditionStatus::False, Reason::SenderNotAllowed, words)));
     (CampaignDecision { status, order }, wake_at_ms)
 }
 

@@ -25,12 +25,7 @@ pub fn allows(plan: &Plan, namespace: &str, namespaces: &BTreeMap<String, BTreeM
     match plan.spec.allowed_namespaces.as_ref().map(|allowed| (allowed.from, allowed.selector.as_ref())) {
         None | Some((NamespacesFrom::Same, _)) => plan.namespace() == namespace,
         Some((NamespacesFrom::All, _)) => true,
-        Some((NamespacesFrom::Selector, selector)) => selector.is_some_and(|selector| {
-            let mut labels = namespaces.get(namespace).cloned().unwrap_or_default();
-            // As in Kubernetes, every namespace has this label.
-            labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
-            selector.matches(&labels)
-        }),
+        Some((NamespacesFrom::Selector, selector)) => selector.is_some_and(|selector| selector.matches_namespace(namespace, namespaces)),
     }
 }
 

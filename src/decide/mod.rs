@@ -7,6 +7,7 @@ pub mod campaigns;
 pub mod grants;
 pub mod observe;
 pub mod plans;
+mod senders;
 pub mod servers;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,6 +20,7 @@ use crate::resources::{
     plan::PlanStatus,
     resume::Handled,
     resume::Resume,
+    senders::Senders,
     sending_server::SendingServerStatus,
 };
 
@@ -203,6 +205,8 @@ pub struct OrderIntent {
     pub resume: Option<Resume>,
     /// The key and windows of the plan's limits for this namespace.
     pub plan_limits: Option<(String, Vec<Rate>)>,
+    /// The domains that it may be sent from; all when absent.
+    pub senders: Option<Senders>,
 }
 
 /// Decides over the whole world.

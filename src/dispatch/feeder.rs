@@ -490,7 +490,12 @@ impl Feeder {
         let domain = order.from_address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let message_id =
             message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &order.run, &address, domain);
-        let context = RenderContext { message_id: &message_id, date: jiff::Timestamp::now(), campaign: &self.spec.key.name };
+        let context = RenderContext {
+            message_id: &message_id,
+            date: jiff::Timestamp::now(),
+            campaign: &self.spec.key.name,
+            senders: order.senders.as_ref(),
+        };
         let rendered = order.template.render(recipient, &context).map_err(|error| error.to_string())?;
         Ok(Prepared {
             seq,

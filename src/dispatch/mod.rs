@@ -43,6 +43,7 @@ use crate::{
     resources::{
         Duration, Key, Rate,
         campaign::{EffectiveRetry, Weighting, WhenOutcomeIsUnknown},
+        senders::Senders,
     },
 };
 
@@ -115,4 +116,6 @@ pub struct Order {
     pub max_render_errors: u64,
     /// Limits of the namespace on its plan: the key under which they are counted, and the windows.
     pub plan_limits: Option<(Arc<str>, Vec<Rate>)>,
+    /// The domains that it may be sent from; all when absent.
+    pub senders: Option<Senders>,
 }

@@ -168,6 +168,7 @@ fn work() -> Order {
         when_outcome_is_unknown: WhenOutcomeIsUnknown::Skip,
         max_render_errors: 100,
         plan_limits: None,
+        senders: None,
     }
 }
 

@@ -30,7 +30,10 @@ use self::{
 pub use self::{fault::Fault, id::message_id};
 use crate::{
     audience::{Address, Recipient},
-    resources::campaign::{Header, Mailbox},
+    resources::{
+        campaign::{Header, Mailbox},
+        senders::{Says, Senders, is_of_sender},
+    },
 };
 
 /// The longest unsubscribe URL once rendered: a header line ends at 998 characters.
@@ -68,6 +71,8 @@ pub struct RenderContext<'a> {
     pub date: Timestamp,
     /// The campaign's name; templates may print it as `campaign`.
     pub campaign: &'a str,
+    /// The domains that it may be sent from, for what templates print; all when absent.
+    pub senders: Option<&'a Senders>,
 }
 
 /// A message, ready to leave.
@@ -122,8 +127,8 @@ pub struct Template {
 /// From and Reply-To.
 #[derive(Debug)]
 enum Head {
-    /// The same for everybody, with their line ends.
-    Constant(Vec<u8>),
+    /// The same for everybody, with their line ends; and the names in them by the paths of their fields.
+    Constant(Vec<u8>, Vec<(String, String)>),
     /// Each field with its name and address; a name is made for each recipient.
     Rendered(Vec<(&'static str, Part, Address)>),
 }
@@ -207,10 +212,18 @@ impl Template {
         let body_length = text.len() + html.as_ref().map_or(0, String::len);
         let mut out = Vec::with_capacity(body_length + body_length / 8 + 2048);
         match &self.head {
-            Head::Constant(head) => out.extend_from_slice(head),
+            Head::Constant(head, names) => {
+                for (path, name) in names {
+                    permitted(path, name, Says::Name, context.senders)?;
+                }
+                out.extend_from_slice(head);
+            }
             Head::Rendered(mailboxes) => {
-                for (field, name, address) in mailboxes {
-                    header::mailbox_field(&mut out, field, &header::clean_name(&print(name)?), address);
+                for (field, part, address) in mailboxes {
+                    let name = print(part)?;
+                    let name = header::clean_name(&name);
+                    permitted(&part.path, &name, Says::Name, context.senders)?;
+                    header::mailbox_field(&mut out, field, &name, address);
                 }
             }
         }
@@ -228,6 +241,9 @@ impl Template {
             let value = print(part)?;
             let value = header::clean(&value);
             if !value.is_empty() {
+                if is_of_sender(name) {
+                    permitted(&part.path, &value, Says::Mailboxes, context.senders)?;
+                }
                 structured::field(&mut out, name, *grammar, &value).map_err(|why| RenderError::new(&part.path, why))?;
             }
         }
@@ -254,6 +270,11 @@ impl Template {
         }
         Ok(())
     }
+}
+
+/// Refuses what says that another sends than may.
+fn permitted(path: &str, value: &str, says: Says, senders: Option<&Senders>) -> Result<(), RenderError> {
+    senders.and_then(|senders| senders.fault(value, says)).map_or(Ok(()), |why| Err(RenderError::new(path, why)))
 }
 
 const UNSUBSCRIBE: &str = "spec.unsubscribe.url";
@@ -289,14 +310,15 @@ fn head(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> 
     }
     let is_ascii = mailboxes.iter().all(|(_, _, address)| address.to_wire().is_ascii());
     let constant = mailboxes.iter().map(|(field, name, address)| Some((*field, name.constant()?, address))).collect::<Option<Vec<_>>>();
-    let constant = constant.map(|mailboxes| {
+    let constant = constant.map(|found| {
         let mut head = Vec::new();
-        for (field, name, address) in mailboxes {
+        for (field, name, address) in found {
             header::mailbox_field(&mut head, field, &header::clean_name(name), address);
         }
-        head
+        let names = mailboxes.iter().filter_map(|(_, name, _)| Some((name.path.clone(), name.constant()?.to_owned())));
+        (head, names.collect())
     });
-    (constant.map_or(Head::Rendered(mailboxes), Head::Constant), is_ascii)
+    (constant.map_or(Head::Rendered(mailboxes), |(head, names)| Head::Constant(head, names)), is_ascii)
 }
 
 /// A body without the byte order mark that editors put before it.

@@ -40,7 +40,7 @@ fn ann() -> Recipient {
 fn try_render(content: &Content, recipient: &Recipient) -> Result<Rendered, RenderError> {
     let template = Template::compile(content).unwrap_or_else(|faults| panic!("{faults:?}"));
     let date = jiff::Timestamp::from_second(DATE).expect("in range");
-    template.render(recipient, &RenderContext { message_id: ID, date, campaign: "spring" })
+    template.render(recipient, &RenderContext { message_id: ID, date, campaign: "spring", senders: None })
 }
 
 fn render(content: &Content, recipient: &Recipient) -> String {

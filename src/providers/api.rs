@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::{
     BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Refusal, Scope, Server, envelope,
     http::{self, Answer, Call, Endpoint, NoAnswer, Purpose, Reply},
+    scrub::Scrubber,
     verdict::{self, Judge, Verdict},
 };
 use crate::resources::{Duration as Span, Reason, rule::Rule, secret::SecretValue};
@@ -33,7 +34,8 @@ pub trait Vendor: Judge + Send + Sync + 'static {
     /// Whether the same request, asked again, is taken once only: a lost answer is then asked for again.
     const IS_IDEMPOTENT: bool = false;
 
-    /// A bearer token for the next call, where the vendor's credentials are tokens that end; another one than was `refused`.
+    /// A bearer token for the next call, where the vendor's credentials are tokens that end; another one than was `refused`. The
+    /// endpoint's scrubber knows it.
     ///
     /// # Errors
     /// Why there is none.
@@ -143,7 +145,7 @@ impl<V: Vendor> ApiServer<V> {
         context: &Context,
         base: &str,
         timeout: Option<Span>,
-        hidden: Vec<SecretValue>,
+        hidden: impl Into<Scrubber>,
     ) -> Result<Arc<dyn Server>, Failure> {
         Ok(Self::at(vendor, context, Endpoint::new(context, base, timeout, hidden)?))
     }
@@ -163,11 +165,11 @@ impl<V: Vendor> ApiServer<V> {
         };
         let answer = self.endpoint.ask(with(&token), purpose).await?;
         if answer.status != 401 {
-            return Ok(answer.without(&token));
+            return Ok(answer);
         }
         match self.vendor.token(Some(&token), purpose).await.map_err(not_sent)? {
-            Some(fresh) if fresh != token => Ok(self.endpoint.ask(with(&fresh), purpose).await?.without(&fresh)),
-            _ => Ok(answer.without(&token)),
+            Some(fresh) if fresh != token => self.endpoint.ask(with(&fresh), purpose).await,
+            _ => Ok(answer),
         }
     }
 

@@ -19,7 +19,7 @@ use super::{
     http::{Call, Reply},
     literal::Language,
     structured::{Mailbox, Structured},
-    verdict::{Judge, NotTaken, Said, Taken, Word},
+    verdict::{Judge, NotTaken, Said, Word},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
@@ -231,7 +231,7 @@ impl Judge for Sending {
             (None, _) => None,
             // A version has one recipient, and so one id.
             (Some(ids), _) => {
-                let said = ids.iter().map(|id| Taken::named(reply.status(), id.as_str()?).map(Said::Taken));
+                let said = ids.iter().map(|id| reply.taken_under(id.as_str()?).map(Said::Taken));
                 said.collect::<Option<Vec<Said>>>().map(Word::Each)
             }
         }

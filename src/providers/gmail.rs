@@ -15,7 +15,7 @@ use super::{
     api::{self, ApiServer, Vendor},
     http::{Call, Purpose, Reply},
     smtp::{Encryption, Smtp},
-    token::{Grant, Tokens},
+    token::{self, Grant, Tokens},
     verdict::{Judge, NotTaken, Word},
 };
 use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
@@ -126,7 +126,7 @@ impl Gmail {
             };
             let grant = Grant::of_service_account(file, &self.user, scope)
                 .map_err(|what| super::secret_failure(Reason::SecretInvalid, &reference, what, &address))?;
-            return Tokens::new(context, url, grant, Vec::new());
+            return Tokens::new(context, url, grant, token::private_keys(file));
         }
         let (client_id, client_secret, refresh_token) = (text("clientId")?, text("clientSecret")?, text("refreshToken")?);
         let hidden = vec![client_secret.clone(), refresh_token.clone()];
@@ -177,7 +177,8 @@ impl Provider for Gmail {
         if self.via() == Via::Smtp {
             return self.smtp().build_with_tokens(&context, &self.user, tokens);
         }
-        ApiServer::open(Sending { tokens }, &context, self.base(), self.timeout, Vec::new())
+        let scrubber = tokens.scrubber().clone();
+        ApiServer::open(Sending { tokens }, &context, self.base(), self.timeout, scrubber)
     }
 }
 

@@ -21,10 +21,10 @@ pub use self::{
     reply::Reply,
     wire::{Answer, Lost, fetch},
 };
-use super::{Context, Failure, place::Place, quote};
+use super::{Context, Failure, place::Place, quote, scrub::Scrubber};
 use crate::{
     egress::{Egress, client},
-    resources::{Duration as Span, Reason, secret::SecretValue},
+    resources::{Duration as Span, Reason},
 };
 
 /// For name lookup, connection and TLS.
@@ -121,20 +121,6 @@ impl Call {
     }
 }
 
-impl Answer {
-    /// The same, with a secret struck out that was not known when the endpoint was made.
-    #[must_use]
-    pub fn without(self, secret: &SecretValue) -> Self {
-        match (std::str::from_utf8(&self.body), secret.expose_text()) {
-            (Ok(text), Some(secret)) if secret.len() > 3 && text.contains(secret) => {
-                let body = text.replace(secret, "***");
-                Self { body: body.into(), ..self }
-            }
-            _ => self,
-        }
-    }
-}
-
 /// A call without an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoAnswer {
@@ -160,7 +146,7 @@ pub struct Endpoint {
     client: Client,
     timeout: Duration,
     probe_timeout: Duration,
-    hidden: Vec<SecretValue>,
+    scrubber: Scrubber,
     /// Where it is, for people.
     pub place: Place,
 }
@@ -170,7 +156,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// When the base is no URL that may be called.
-    pub fn new(context: &Context, base: &str, timeout: Option<Span>, hidden: Vec<SecretValue>) -> Result<Self, Failure> {
+    pub fn new(context: &Context, base: &str, timeout: Option<Span>, hidden: impl Into<Scrubber>) -> Result<Self, Failure> {
         let unfit = |why: String| Failure::new(Reason::InvalidSpec, format!("The endpoint `{base}` cannot be called: {why}.")).for_person();
         let base_url = if base.ends_with('/') { base.to_owned() } else { format!("{base}/") };
         let url = Url::parse(&base_url).map_err(|error| unfit(error.to_string()))?;
@@ -188,7 +174,7 @@ impl Endpoint {
         base: Url,
         client: Client,
         timeout: Option<Span>,
-        hidden: Vec<SecretValue>,
+        hidden: impl Into<Scrubber>,
     ) -> Result<Self, Failure> {
         let place = Place::named(place_of(&base));
         if !client::permits_url(context.egress, &base) {
@@ -198,7 +184,14 @@ impl Endpoint {
             let what = "this would send the credentials unencrypted";
             return Err(place.connection(Reason::InvalidSpec, what, "Use https (http only for localhost).").for_person());
         }
-        Ok(Self { base, client, timeout: timeout.unwrap_or(TIMEOUT).std(), probe_timeout: context.connect_timeout, hidden, place })
+        Ok(Self {
+            base,
+            client,
+            timeout: timeout.unwrap_or(TIMEOUT).std(),
+            probe_timeout: context.connect_timeout,
+            scrubber: hidden.into(),
+            place,
+        })
     }
 
     /// Asks, and reads the whole answer.
@@ -262,7 +255,7 @@ impl Endpoint {
             }
             if let Some(io) = inner.downcast_ref::<io::Error>() {
                 if io.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
-                    return self.place.tls(io, self.base.host_str().unwrap_or_default());
+                    return self.place.tls(io, self.base.host_str().unwrap_or_default(), &self.scrubber);
                 }
                 if error.is_connect() {
                     return self.place.not_connected(io);
@@ -285,12 +278,13 @@ impl Endpoint {
     /// Words from elsewhere as they may be shown: in one line, without our secrets, bounded.
     #[must_use]
     pub fn shown(&self, words: &str) -> String {
-        quote::readable(&self.scrubbed(words)).take(quote::KEPT_CHARS_MAX - 8).collect()
+        quote::readable(&self.scrubber.scrub(words)).take(quote::KEPT_CHARS_MAX - 8).collect()
     }
 
-    fn scrubbed(&self, text: &str) -> String {
-        let hidden = self.hidden.iter().filter_map(SecretValue::expose_text).filter(|secret| secret.len() > 3);
-        hidden.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    /// What keeps the session's secrets out of what is quoted.
+    #[must_use]
+    pub fn scrubber(&self) -> &Scrubber {
+        &self.scrubber
     }
 }
 

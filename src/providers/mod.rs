@@ -12,6 +12,7 @@ mod place;
 mod quote;
 mod refusal;
 pub mod replies;
+mod scrub;
 mod single;
 mod structured;
 mod token;

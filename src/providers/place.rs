@@ -6,7 +6,7 @@ use std::io;
 
 use rustls::CertificateError;
 
-use super::Failure;
+use super::{Failure, quote, scrub::Scrubber};
 use crate::resources::Reason;
 
 /// Where the server is, as the spec names it: `smtp.example.com:587`.
@@ -75,9 +75,9 @@ impl Place {
         }
     }
 
-    /// A TLS handshake that failed.
+    /// A TLS handshake that failed. A certificate is the other side's word as well.
     #[must_use]
-    pub fn tls(&self, error: &io::Error, name: &str) -> Failure {
+    pub fn tls(&self, error: &io::Error, name: &str, scrubber: &Scrubber) -> Failure {
         let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
             return match error.kind() {
                 io::ErrorKind::UnexpectedEof => self.connection(
@@ -93,22 +93,24 @@ impl Place {
             };
         };
         let (what, to_do) = match error {
-            rustls::Error::InvalidCertificate(certificate) => certificate_words(certificate, name),
+            rustls::Error::InvalidCertificate(certificate) => certificate_words(certificate, name, scrubber),
             rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. } => (
                 "the server did not answer with TLS".to_owned(),
                 "Check port and encryption: Tls is usual on port 465, StartTls on 587.".to_owned(),
             ),
             rustls::Error::PeerIncompatible(_) | rustls::Error::AlertReceived(_) => (
-                format!("the TLS handshake failed: {error}"),
+                format!("the TLS handshake failed: {}", scrubber.scrub(&error.to_string())),
                 "The server must speak TLS 1.2 or 1.3 with a current cipher suite.".to_owned(),
             ),
-            other => (format!("the TLS handshake failed: {other}"), "Check the server's TLS set-up.".to_owned()),
+            other => {
+                (format!("the TLS handshake failed: {}", scrubber.scrub(&other.to_string())), "Check the server's TLS set-up.".to_owned())
+            }
         };
         self.connection_for_person(Reason::TlsFailed, &what, &to_do)
     }
 }
 
-fn certificate_words(error: &CertificateError, name: &str) -> (String, String) {
+fn certificate_words(error: &CertificateError, name: &str, scrubber: &Scrubber) -> (String, String) {
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             ("the server's certificate has expired".to_owned(), "Renew it, and check this machine's clock.".to_owned())
@@ -129,11 +131,34 @@ fn certificate_words(error: &CertificateError, name: &str) -> (String, String) {
         ),
         CertificateError::Revoked => ("the server's certificate has been revoked".to_owned(), "Renew it.".to_owned()),
         other => {
-            let words: String = other.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
+            let words: String = quote::readable(&scrubber.scrub(&other.to_string())).take(200).collect();
             (
                 format!("the server's certificate cannot be used: {words}"),
                 "Replace the certificate, or name its authority with caRef.".to_owned(),
             )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::secret::SecretValue;
+
+    #[test]
+    fn a_certificate_does_not_give_the_login_back() {
+        let place = Place::new("smtp.example.com", 465);
+        let scrubber = Scrubber::from(vec![SecretValue::new("correct-Horse7")]);
+        for error in [
+            rustls::Error::General("no correct-Horse7 here".to_owned()),
+            rustls::Error::PeerIncompatible(rustls::PeerIncompatible::EcPointsExtensionRequired),
+            rustls::Error::InvalidCertificate(CertificateError::InvalidOcspResponse),
+            rustls::Error::InvalidCertificate(CertificateError::Other(rustls::OtherError(std::sync::Arc::new(io::Error::other(
+                "for Y29ycmVjdC1Ib3JzZTc= alone",
+            ))))),
+        ] {
+            let told = place.tls(&io::Error::other(error), "smtp.example.com", &scrubber).message;
+            assert!(told.contains("smtp.example.com") && !told.contains("Horse") && !told.contains("Y29y"), "{told}");
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
     structured,
     verdict::{Judge, NotTaken, Said, Taken, Word},
 };
-use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern};
+use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
 
 /// The version of the contract.
 pub const CONTRACT: &str = "v1";
@@ -83,7 +83,7 @@ impl Provider for Plugin {
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
         let bearer = |secret| context.secret_header(secret, "token", &self.address(), |token| format!("Bearer {token}"));
         let (token, authorization) = self.secret_ref.as_ref().map(bearer).transpose()?.unzip();
-        let hidden = token.into_iter().collect();
+        let hidden: Vec<SecretValue> = token.into_iter().collect();
         let endpoint = match &self.ca_ref {
             None => Endpoint::new(&context, &self.url, self.timeout, hidden)?,
             Some(reference) => self.with_own_authority(&context, reference, hidden)?,
@@ -93,12 +93,7 @@ impl Provider for Plugin {
 }
 
 impl Plugin {
-    fn with_own_authority(
-        &self,
-        context: &Context,
-        reference: &KeyRef,
-        hidden: Vec<crate::resources::secret::SecretValue>,
-    ) -> Result<Endpoint, Failure> {
+    fn with_own_authority(&self, context: &Context, reference: &KeyRef, hidden: Vec<SecretValue>) -> Result<Endpoint, Failure> {
         let unfit = |what: &str| super::secret_failure(Reason::SecretInvalid, reference, what, &self.address());
         let pem = context
             .secrets

@@ -17,7 +17,7 @@ use super::{
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     structured::{Attachment, Structured},
-    verdict::{self, Judge, NotTaken, Said, Taken, Word},
+    verdict::{self, Judge, NotTaken, Said, Word},
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
@@ -242,7 +242,7 @@ impl Judge for Sending {
 
     fn taken(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<Word> {
         let said = |answer: &Value, message: &[Outgoing]| match code_of(answer)? {
-            (0, _) => Taken::named(reply.status(), answer.get("MessageID")?.as_str()?).map(Said::Taken),
+            (0, _) => reply.taken_under(answer.get("MessageID")?.as_str()?).map(Said::Taken),
             (code, words) => Some(Said::NotTaken(Self::not_taken(code, words, reply, message))),
         };
         let said: Option<Vec<Said>> = match (&reply.json, asked) {

@@ -267,7 +267,7 @@ impl Judge for Sending {
             return None;
         }
         // One name for all; the OpenAPI document has a 202 without any.
-        let named = reply.header("x-message-id").and_then(|id| Taken::named(reply.status(), id));
+        let named = reply.header("x-message-id").and_then(|id| reply.taken_under(id));
         named.or_else(|| Taken::bare(reply)).map(Word::Together)
     }
 

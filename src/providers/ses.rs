@@ -199,7 +199,7 @@ impl Sending {
             .send()
             .await;
         match sent {
-            Ok(output) => output.message_id().and_then(|id| Taken::named(200, id)).map_or_else(
+            Ok(output) => output.message_id().and_then(|id| Taken::named(200, id, &self.endpoint.shown(id))).map_or_else(
                 || {
                     let failure = self.endpoint.place.sending(Reason::ProtocolError, answer::NOT_OURS, answer::BETWEEN);
                     Outcome::Unknown(failure)

@@ -351,6 +351,7 @@ impl Smtp {
             tls_name: self.tls_server_name.clone().unwrap_or_else(|| self.host().trim_matches(['[', ']']).trim_end_matches('.').to_owned()),
             own_tls: self.own_tls(context)?,
             helo_name: self.helo_name.clone(),
+            scrubber: login.scrubber(),
             login,
             step_timeout: context.connect_timeout,
             egress: context.egress,

@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use super::{
     Context, Failure,
     http::{Call, Endpoint, Purpose},
+    scrub::Scrubber,
 };
 use crate::resources::{Duration as Span, Reason, secret::SecretValue};
 
@@ -68,8 +69,8 @@ impl Grant {
         Ok(Self::Assertion { issuer, subject: subject.to_owned(), scope: scope.to_owned(), key: Box::new(key) })
     }
 
-    /// The form that asks for a token.
-    fn form(&self, audience: &str) -> Result<String, Failure> {
+    /// The form that asks for a token, and the assertion in it, which is as good as a token for an hour.
+    fn form(&self, audience: &str) -> Result<(String, Option<SecretValue>), Failure> {
         // Only its query is used: it is encoded as a form is.
         let unsigned = || {
             Failure::new(
@@ -79,6 +80,7 @@ impl Grant {
             .for_person()
         };
         let mut url = Url::parse("https://form.invalid/").map_err(|_| unsigned())?;
+        let mut made = None;
         {
             let mut pairs = url.query_pairs_mut();
             match self {
@@ -97,12 +99,22 @@ impl Grant {
                     let mut by = vec![0; key.public_modulus_len()];
                     key.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut by).map_err(|_| unsigned())?;
                     pairs.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
-                    pairs.append_pair("assertion", &format!("{signed}.{}", URL_SAFE_NO_PAD.encode(by)));
+                    let assertion = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(by));
+                    pairs.append_pair("assertion", &assertion);
+                    made = Some(SecretValue::new(assertion));
                 }
             }
         }
-        Ok(url.query().unwrap_or_default().to_owned())
+        Ok((url.query().unwrap_or_default().to_owned(), made))
     }
+}
+
+/// What of a service account's key file must not be shown: the key, as the file has it.
+#[must_use]
+pub fn private_keys(file: &str) -> Vec<SecretValue> {
+    let file: Value = serde_json::from_str(file).unwrap_or_default();
+    let body = |pem: &str| pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>();
+    file["private_key"].as_str().map(|pem| SecretValue::new(body(pem))).into_iter().collect()
 }
 
 struct Kept {
@@ -124,10 +136,16 @@ impl Tokens {
     ///
     /// # Errors
     /// When the URL cannot be called.
-    pub fn new(context: &Context, url: &str, grant: Grant, hidden: Vec<SecretValue>) -> Result<Self, Failure> {
+    pub fn new(context: &Context, url: &str, grant: Grant, hidden: impl Into<Scrubber>) -> Result<Self, Failure> {
         let (base, path) = url.rsplit_once('/').unwrap_or((url, ""));
         let endpoint = Endpoint::new(context, base, Some(TIMEOUT), hidden)?;
         Ok(Self { endpoint, path: path.to_owned(), url: url.to_owned(), grant, kept: Mutex::new(None) })
+    }
+
+    /// What keeps the grant and its tokens out of what is quoted, here and wherever the tokens are used.
+    #[must_use]
+    pub fn scrubber(&self) -> &Scrubber {
+        self.endpoint.scrubber()
     }
 
     /// A token; a new one when the last is about to end, or is the one that was `refused`. Who asks meanwhile waits and gets the same.
@@ -142,7 +160,8 @@ impl Tokens {
         {
             return Ok(kept.token.clone());
         }
-        let body = self.grant.form(&self.url)?;
+        let (body, assertion) = self.grant.form(&self.url)?;
+        assertion.iter().for_each(|assertion| self.scrubber().learn(assertion));
         let call = Call::post(&self.path, HeaderValue::from_static("application/x-www-form-urlencoded"), body.into());
         let asked = Instant::now();
         let answer = self.endpoint.ask(call, purpose).await.map_err(|no_answer| no_answer.failure)?;
@@ -177,6 +196,7 @@ impl Tokens {
         // A token of a short life is used for half of it.
         let until = asked + life.saturating_sub(SPARE).max(life / 2);
         let token = SecretValue::new(token);
+        self.scrubber().learn(&token);
         *kept = Some(Kept { token: token.clone(), until });
         Ok(token)
     }

@@ -48,11 +48,12 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// By an answer of this status, and the vendor's name for the message; none when either is missing.
+    /// By an answer of this status, and the vendor's name for the message, as it is and as it may be shown; none when it has none.
     #[must_use]
-    pub fn named(status: u16, id: &str) -> Option<Self> {
-        let id: String = quote::readable(id.trim()).take(200).collect();
-        ((200..300).contains(&status) && !id.is_empty()).then(|| Self { reply: format!("{status} {id}"), id })
+    pub fn named(status: u16, id: &str, shown: &str) -> Option<Self> {
+        let shown: String = quote::readable(shown.trim()).take(200).collect();
+        let is_taken = (200..300).contains(&status) && !shown.is_empty();
+        is_taken.then(|| Self { id: id.trim().to_owned(), reply: format!("{status} {shown}") })
     }
 
     /// By a bare 202 without a body, for vendors that document no more than that.

@@ -34,6 +34,8 @@ pub enum ConditionType {
     RefusedByServer,
     /// A campaign, only while false: a server took more than twice the share of its weight, since the limits of others were used up.
     WeightsKept,
+    /// A campaign, only while false: it is sent from a domain that its plan does not grant the namespace, which is told and not refused.
+    SenderAllowed,
     /// Files: the newest version of the object's file could not be read; the last good one is in use.
     SourceRead,
 }
@@ -189,6 +191,8 @@ reasons! {
     ServerNotGranted,
     /// A name is both a granted and an own server. Add `namespace` to it.
     AmbiguousServer,
+    /// The plan does not let the namespace send from a domain that From, Reply-To or another field of the sender names. Use a domain that the message lists, or ask the operator to add it to the plan's `senderDomains`.
+    SenderNotAllowed,
     /// All weights are zero. Give one a weight of 1 or more.
     NoWeight,
     /// A template, subject or address of the campaign does not work. Mend what the message names.

@@ -11,6 +11,7 @@ pub mod resume;
 pub mod rule;
 pub mod schema;
 pub mod secret;
+pub mod senders;
 pub mod sending_server;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -240,6 +241,14 @@ fn match_labels(_: &mut SchemaGenerator) -> Schema {
 }
 
 impl LabelSelector {
+    /// Whether it selects a namespace, by its labels and the one that every namespace has in Kubernetes.
+    #[must_use]
+    pub fn matches_namespace(&self, namespace: &str, namespaces: &BTreeMap<String, BTreeMap<String, String>>) -> bool {
+        let mut labels = namespaces.get(namespace).cloned().unwrap_or_default();
+        labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+        self.matches(&labels)
+    }
+
     /// Whether it selects an object with these labels.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {

@@ -1,9 +1,13 @@
 //! `Plan`: which servers an operator grants, to which namespaces.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, LabelSelector, Object, Rate, campaign::Weighting, pattern, rule::Rule, sending_server::RATES_DIFFER};
+use super::{
+    Condition, Key, LabelSelector, Object, Rate, campaign::Weighting, pattern, rule::Rule, senders::Senders, sending_server::RATES_DIFFER,
+};
 
 /// The largest weight (Gateway API's bound).
 pub const WEIGHT_MAX: u32 = 1_000_000;
@@ -28,6 +32,10 @@ pub struct PlanSpec {
     /// Present: these namespaces may run servers of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_servers: Option<OwnServers>,
+    /// The domains that namespaces may send from through the granted servers: of From, of Reply-To, and of header fields that say who sent. With `--plan-namespace` a campaign of another namespace keeps to them (none when absent); without it, and in that namespace itself, it is warned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub sender_domains: Vec<SenderDomains>,
     /// Whether a campaign may choose among the servers; `Allowed` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowing: Option<Narrowing>,
@@ -44,6 +52,16 @@ impl PlanSpec {
     #[must_use]
     pub fn narrowing(&self) -> Narrowing {
         self.narrowing.unwrap_or(Narrowing::Allowed)
+    }
+
+    /// The domains that a namespace may send from by this plan, whose name is `plan`; `namespaces` has the labels of all.
+    #[must_use]
+    pub fn senders(&self, plan: &Key, namespace: &str, namespaces: &BTreeMap<String, BTreeMap<String, String>>) -> Senders {
+        let entries = self.sender_domains.iter().filter(|entry| {
+            let is_selected = |selector: &LabelSelector| selector.matches_namespace(namespace, namespaces);
+            entry.namespaces.iter().any(|named| named == namespace) || entry.namespace_selector.as_ref().is_some_and(is_selected)
+        });
+        Senders::new(plan.clone(), namespace, entries.flat_map(|entry| &entry.domains))
     }
 }
 
@@ -75,6 +93,26 @@ pub struct AllowedNamespaces {
     /// With `from: Selector`: labels of the namespaces. A namespace always has the label `kubernetes.io/metadata.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
+}
+
+/// Domains that namespaces may send from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "[has(self.namespaces), has(self.namespaceSelector)].exists_one(given, given)",
+    "exactly one of `namespaces` and `namespaceSelector` is needed",
+)]))]
+pub struct SenderDomains {
+    /// The domains; each is itself alone, without what is below it.
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN)), extend("x-kubernetes-list-type" = "set"))]
+    pub domains: Vec<String>,
+    /// The namespaces, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 63), regex(pattern = pattern::NAMESPACE)), extend("x-kubernetes-list-type" = "set"))]
+    pub namespaces: Vec<String>,
+    /// The namespaces, by label; an empty selector is all of them. A namespace always has the label `kubernetes.io/metadata.name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
 }
 
 /// The three ways of Gateway API.

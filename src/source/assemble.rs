@@ -191,11 +191,12 @@ pub(super) fn snapshot(world: &World) -> (Snapshot, BTreeMap<Key, SecretData>) {
 }
 
 /// Findings about references between objects, once the snapshot has everything else.
-pub(super) fn cross_findings(world: &World, snapshot: &Snapshot) -> Vec<Finding> {
+pub(super) fn cross_findings(world: &World, snapshot: &Snapshot, plan_namespace: Option<&str>) -> Vec<Finding> {
     let fresh = world.iter().filter(|(_, held)| held.stale.is_none());
     fresh
         .flat_map(|((_, key), held)| {
-            held.references.iter().filter_map(|reference| cross::judge(reference, key, &held.resource, &held.origin, snapshot))
+            let judge = |reference| cross::judge(reference, key, &held.resource, &held.origin, snapshot, plan_namespace);
+            held.references.iter().filter_map(judge)
         })
         .collect()
 }

@@ -10,6 +10,7 @@ use crate::{
         Campaign, Key, KeyRef,
         campaign::AudienceSource,
         resume::{ANNOTATION, Resume},
+        senders::{self, Says},
     },
 };
 
@@ -33,6 +34,8 @@ pub(super) enum Target {
     Secret(KeyRef),
     ConfigMap(KeyRef),
     File(String, Purpose),
+    /// What a campaign says of its sender, which the plan grants.
+    Sender(Key, String, Says),
     /// Nothing: the field is accepted, and will hardly work.
     Doubt(String),
 }
@@ -82,6 +85,9 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
             add(format!("{field}.address"), Target::Doubt(format!("`{}` cannot be used: {why}", mailbox.address)));
         }
     }
+    for (field, value, says) in senders::said(spec) {
+        add(field, Target::Sender(Key::new(plan_namespace, &*spec.plan_ref.name), value.to_owned(), says));
+    }
     for (index, server) in spec.servers.iter().flatten().enumerate() {
         let namespaces = server.namespace.as_deref().map_or_else(|| vec![plan_namespace, &key.namespace], |own| vec![own]);
         let keys = namespaces.into_iter().map(|namespace| Key::new(namespace, &*server.name)).collect();
@@ -111,7 +117,14 @@ fn add_source(at: &str, purpose: Purpose, path: Option<&String>, config_map: Opt
 }
 
 /// What is to be said of a reference, against the whole folder.
-pub(super) fn judge(reference: &Reference, key: &Key, resource: &str, origin: &FilePlace, world: &Snapshot) -> Option<Finding> {
+pub(super) fn judge(
+    reference: &Reference,
+    key: &Key,
+    resource: &str,
+    origin: &FilePlace,
+    world: &Snapshot,
+    plan_namespace: Option<&str>,
+) -> Option<Finding> {
     let has_server = |key: &Key| world.servers.contains_key(key) || world.broken.iter().any(|b| b.kind == "SendingServer" && b.key == *key);
     let has_plan = |key: &Key| world.plans.contains_key(key) || world.broken.iter().any(|b| b.kind == "Plan" && b.key == *key);
     let (severity, message) = match &reference.target {
@@ -129,6 +142,7 @@ pub(super) fn judge(reference: &Reference, key: &Key, resource: &str, origin: &F
         Target::ConfigMap(KeyRef { name, key: entry }) => {
             (Severity::Warning, world.config_maps.get(&key.namespace, name, entry).err()?.to_string())
         }
+        Target::Sender(plan, value, says) => (Severity::Warning, sender_words(plan, value, *says, key, world, plan_namespace)?),
         Target::Doubt(words) => (Severity::Warning, words.clone()),
         Target::File(path, purpose) => (Severity::Warning, resolve_beside(origin, path, *purpose).err()?.to_string()),
         _ => return None,
@@ -143,4 +157,17 @@ pub(super) fn judge(reference: &Reference, key: &Key, resource: &str, origin: &F
         message,
         excerpt: reference.excerpt.clone(),
     })
+}
+
+/// What is to be said of a sender that the plan does not grant: where the plan grants some, or is known to be the operator's.
+fn sender_words(plan: &Key, value: &str, says: Says, campaign: &Key, world: &Snapshot, plan_namespace: Option<&str>) -> Option<String> {
+    let spec = &world.plans.get(plan)?.object.spec;
+    let is_held = plan_namespace.is_some_and(|namespace| *plan.namespace == *namespace && *campaign.namespace != *namespace);
+    // Through its own servers alone it may send as whom they let it.
+    let chosen = world.campaigns.get(campaign).and_then(|campaign| campaign.object.spec.servers.as_ref());
+    let is_own = |name: &str| campaign.namespace != plan.namespace && world.servers.contains_key(&Key::new(&*campaign.namespace, name));
+    if spec.sender_domains.is_empty() && !is_held || chosen.is_some_and(|chosen| chosen.iter().all(|server| is_own(&server.name))) {
+        return None;
+    }
+    spec.senders(plan, &campaign.namespace, &world.namespaces).fault(value, says)
 }

@@ -35,6 +35,8 @@ const HOLD_MAX: Duration = Duration::from_secs(30);
 pub struct Options {
     /// Secrets as `<namespace>/<name>/<key>` files.
     pub secrets_dir: Option<PathBuf>,
+    /// The only namespace whose plans count, where that is known.
+    pub plan_namespace: Option<String>,
     /// The state folder: never read as a source, and asked for the previous status of objects seen first.
     pub state_dir: Option<PathBuf>,
     /// Patterns of gitignore: what is left out of the folders.
@@ -146,7 +148,7 @@ impl Files {
             }
         }
         findings.append(&mut scan.findings);
-        findings.extend(assemble::cross_findings(&world, &snapshot));
+        findings.extend(assemble::cross_findings(&world, &snapshot, self.options.plan_namespace.as_deref()));
         findings.sort_by(|a, b| (&a.file, a.line, a.column, a.severity, &a.field).cmp(&(&b.file, b.line, b.column, b.severity, &b.field)));
         snapshot.findings = findings;
         self.world = world;

@@ -10,11 +10,36 @@ use crate::resources::{Key, secret::SecretValue};
 /// What every variable of a Secret's key begins with.
 pub const VARIABLE_PREFIX: &str = "MAILFLEET_SECRET__";
 
-/// The variable that holds a Secret's key: `MAILFLEET_SECRET__<namespace>__<name>__<key>`, each part in upper case
-/// and with `_` for every character outside `A-Z` and `0-9`. Several Secrets may thus share a variable.
-#[must_use]
-pub fn secret_variable(namespace: &str, name: &str, key: &str) -> String {
-    format!("{VARIABLE_PREFIX}{}__{}__{}", variable_part(namespace), variable_part(name), variable_part(key))
+/// The variable that holds a Secret's key: `MAILFLEET_SECRET__<namespace>__<name>__<key>`, each part in upper case, and with `_`
+/// for `-` (in a key for `.` as well).
+///
+/// No two Secrets share a variable, since one customer would then read another's: what joins the parts stands within no
+/// namespace and no name that has a variable.
+///
+/// # Errors
+/// When the Secret has none, in words on why and what to do.
+pub fn secret_variable(namespace: &str, name: &str, key: &str) -> Result<String, String> {
+    let unfit = [("namespace", namespace), ("Secret", name)].into_iter().find(|(_, text)| !has_variable(text));
+    if let Some((what, text)) = unfit {
+        return Err(format!(
+            "the {what} `{text}` cannot be given in the environment, where it could be taken for another: only a name of small letters, digits and single hyphens can"
+        ));
+    }
+    if key.is_empty() {
+        return Err("a key has one character at least".to_owned());
+    }
+    Ok(format!("{}{}", variable_prefix(namespace, name), variable_part(key)))
+}
+
+/// What the variables of one Secret begin with.
+fn variable_prefix(namespace: &str, name: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}__{}__", variable_part(namespace), variable_part(name))
+}
+
+/// Whether a name can be read back from a variable: small letters, digits, and single hyphens between them.
+fn has_variable(name: &str) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    name.split('-').all(is_word)
 }
 
 fn variable_part(text: &str) -> String {
@@ -70,12 +95,14 @@ impl SecretStore {
         let secret = Key::new(namespace, name);
         let listed = || [&self.directory, &self.documents].into_iter().filter_map(|source| source.get(&secret));
         let variable = secret_variable(namespace, name, key);
-        listed().find_map(|data| data.get(key)).or_else(|| self.environment.get(&variable)).cloned().ok_or_else(|| {
+        let of_environment = || variable.as_ref().ok().and_then(|variable| self.environment.get(variable));
+        listed().find_map(|data| data.get(key)).or_else(of_environment).cloned().ok_or_else(|| {
             let mut keys: Vec<String> = listed().flat_map(|data| data.keys().cloned()).collect();
             keys.sort();
             keys.dedup();
-            let prefix = secret_variable(namespace, name, "");
-            let secret_exists = listed().next().is_some() || self.environment.keys().any(|name| name.starts_with(&prefix));
+            let prefix = variable.is_ok().then(|| variable_prefix(namespace, name));
+            let is_of_environment = prefix.is_some_and(|prefix| self.environment.keys().any(|name| name.starts_with(&prefix)));
+            let secret_exists = listed().next().is_some() || is_of_environment;
             let forbidden = self.forbidden.get(&secret).cloned();
             let in_cluster = self.in_cluster;
             Box::new(SecretMissing {
@@ -112,8 +139,10 @@ pub struct SecretMissing {
 
 impl SecretMissing {
     /// The variable that would give the value.
-    #[must_use]
-    pub fn variable(&self) -> String {
+    ///
+    /// # Errors
+    /// When it has none, in words.
+    pub fn variable(&self) -> Result<String, String> {
         secret_variable(&self.namespace, &self.name, &self.key)
     }
 }
@@ -135,11 +164,11 @@ impl fmt::Display for SecretMissing {
         if self.in_cluster {
             return write!(f, ". Add it with kubectl, or with what keeps Secrets in your cluster; it is then seen at once");
         }
-        write!(
-            f,
-            ". Add it as a `kind: Secret`, as {namespace}/{name}/{key} below --secrets-dir, or as {} in the environment",
-            self.variable()
-        )
+        let (document, file) = ("as a `kind: Secret`", format!("as {namespace}/{name}/{key} below --secrets-dir"));
+        match self.variable() {
+            Ok(variable) => write!(f, ". Add it {document}, {file}, or as {variable} in the environment"),
+            Err(why) => write!(f, ". Add it {document}, or {file}; {why}"),
+        }
     }
 }
 
@@ -246,5 +275,76 @@ mod tests {
         assert!(!missing.secret_exists);
         assert!(missing.to_string().contains("MAILFLEET_SECRET__DEFAULT__SMTP_LOGIN__A"), "{missing}");
         assert!(!format!("{store:?}").contains("folder"));
+    }
+
+    /// Names that are close to each other once they are capitals and `_`.
+    const HARD: &[&str] = &[
+        "a",
+        "b",
+        "a-b",
+        "a--b",
+        "a.b",
+        "a-.b",
+        "a.-b",
+        "ab",
+        "b-a",
+        "a-b-a",
+        "a--b--a",
+        "a-b--a",
+        "a--b-a",
+        "b--a",
+        "a---b",
+        "a----b",
+        "a0",
+        "0",
+        "shop",
+        "shop--eu",
+        "shop-eu",
+        "eu--relay-login",
+        "relay-login",
+        "eu-relay-login",
+        "eu",
+        "shop--eu--relay-login",
+        "eu.relay.login",
+    ];
+    /// Keys that look like more than a key.
+    const KEYS: &[&str] =
+        &["password", "b__password", "__password", "_a__b", "-a--b", "relay-login__password", "a.b", "eu__relay_login__password"];
+
+    #[test]
+    fn no_two_secrets_share_a_variable() {
+        let mut known: BTreeMap<String, (&str, &str, String)> = BTreeMap::new();
+        let mut count = 0;
+        for (namespace, name, key) in
+            HARD.iter().flat_map(|namespace| HARD.iter().flat_map(move |name| KEYS.iter().map(move |key| (*namespace, *name, *key))))
+        {
+            let Ok(variable) = secret_variable(namespace, name, key) else { continue };
+            count += 1;
+            let own = (namespace, name, variable_part(key));
+            let other = known.entry(variable.clone()).or_insert_with(|| own.clone());
+            assert_eq!(*other, own, "{variable}");
+            for (other_namespace, other_name) in HARD.iter().flat_map(|a| HARD.iter().map(move |b| (*a, *b))) {
+                let is_itself = (other_namespace, other_name) == (namespace, name);
+                let is_read = has_variable(other_namespace) && has_variable(other_name);
+                let is_below = is_read && variable.starts_with(&variable_prefix(other_namespace, other_name));
+                assert_eq!(is_below, is_itself, "{variable} and {other_namespace}/{other_name}");
+            }
+        }
+        assert!(count > 1000, "{count}");
+    }
+
+    #[test]
+    fn a_name_without_a_variable_reads_nobody_elses_secret_and_says_what_to_do() {
+        let environment = data(&[("MAILFLEET_SECRET__SHOP__EU__RELAY_LOGIN__PASSWORD", "of shop--eu, or of shop")]);
+        let store = SecretStore::new(Arc::default(), Arc::default(), Arc::new(environment));
+        for (namespace, name) in [("shop", "eu--relay-login"), ("shop--eu", "relay-login"), ("shop", "eu..relay-login"), ("shop", "EU")] {
+            let missing = store.get(namespace, name, "password").expect_err("nobody's");
+            assert!(!missing.secret_exists, "{namespace}/{name}");
+            let words = missing.to_string();
+            assert!(words.contains("cannot be given in the environment") && words.contains("single hyphens"), "{words}");
+            assert!(words.contains("`kind: Secret`") && !words.contains("MAILFLEET_SECRET"), "{words}");
+        }
+        // The key of `shop/eu` that has that very variable is its own.
+        assert!(store.get("shop", "eu", "relay_login__password").is_ok());
     }
 }

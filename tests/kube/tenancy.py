@@ -120,6 +120,10 @@ def tries(honeypot: int, api_server: int, sink: int) -> list[Try]:
         Try("a ConfigMap that is not there", "ConfigMapNotFound", text_from(configMapRef={"name": "absent", "key": "a.txt"}), reads_like="map"),
         Try("the operator's ConfigMap as text", "ConfigMapNotFound", text_from(configMapRef={"name": "letters", "key": "a.txt"}), reads_like="map"),
         Try("another customer's audience", "ConfigMapNotFound", audience(configMapRef={"name": "zeta-people", "key": "people.csv"})),
+        Try("another customer's From", "SenderNotAllowed", {"from": {"address": "news@zeta.example"}}),
+        Try("another customer's Reply-To", "SenderNotAllowed", {"replyTo": {"address": "news@zeta.example"}}),
+        Try("another customer's address as a name", "SenderNotAllowed", {"from": {"name": "news@zeta.example", "address": "news@news.example.com"}}),
+        Try("another customer's Resent-From", "SenderNotAllowed", {"headers": [{"name": "Resent-From", "value": "news@zeta.example"}]}),
         Try("a ConfigMap by path", f"ConfigMapNotFound {REFUSED}", audience(configMapRef={"name": "../../zeta/configmaps/zeta-people", "key": "people.csv"})),
         Try("a relative file as audience", "FileNotFound", audience(path="people.csv"), reads_like="file"),
         Try("/etc/passwd as audience", f"FileNotFound {REFUSED}", audience(path="/etc/passwd"), reads_like="file"),
@@ -146,7 +150,7 @@ def strangers(place: Place) -> str:
         place.secrets.add(ZETA_PASSWORD)
         for namespace, tier in (("mail-admin", "operator"), ("acme", "pro"), ("zeta", "pro")):
             api.namespace(namespace, tier=tier)
-        allowed = lambda tier: {"allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"tier": tier}}}, "ownServers": {"max": 5}}  # noqa: E731
+        allowed = lambda tier: {"allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"tier": tier}}}, "ownServers": {"max": 5}, "senderDomains": [{"domains": ["news.example.com"], "namespaces": ["acme"]}, {"domains": ["zeta.example"], "namespaces": ["zeta"]}]}  # noqa: E731
         pro, gold = fleets.plan("pro", "pool"), fleets.plan("gold", "pool", "reserve")
         pro["spec"] |= allowed("pro")
         gold["spec"] |= allowed("gold")

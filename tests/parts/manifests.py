@@ -135,6 +135,13 @@ FULL = [
             },
             "allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"tier": "pro"}}},
             "ownServers": {"max": 2},
+            "senderDomains": [
+                {"domains": ["shop.example", "news.shop.example"], "namespaces": ["shop", "acme"]},
+                {
+                    "domains": ["zeta.example"],
+                    "namespaceSelector": {"matchLabels": {"tier": "pro"}, "matchExpressions": [{"key": "team", "operator": "In", "values": ["a"]}]},
+                },
+            ],
             "narrowing": "Allowed",
             "weighting": "Strict",
             "limits": {"rates": [{"messages": 100000, "per": "24h"}]},
@@ -393,6 +400,7 @@ class Mutator:
         elif document["kind"] == "Plan":
             selector = {"matchLabels": {"a": "b"}}
             spec["allowedNamespaces"] = {"from": self.random.choice(["Same", "All", "Selector", "None"])} | some({"selector": selector})
+            spec["senderDomains"] = [{"domains": ["a.example"]} | some({"namespaces": ["a"], "namespaceSelector": selector})]
         elif self.random.random() < 0.5:
             body = {key: {k: v for k, v in source().items() if k != "url"} for key in ("htmlFrom", "textFrom", "mjmlFrom")}
             spec["content"] = {k: v for k, v in ({"html": "a", "text": "b", "mjml": "c"} | body).items() if self.random.random() < 0.25}

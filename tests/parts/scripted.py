@@ -14,6 +14,7 @@ class Session:
     def __init__(self, number: int):
         self.number = number
         self.sender = self.recipient = ""
+        self.content = b""
         self.accepted = 0
 
 
@@ -24,6 +25,8 @@ class Scripted:
         self.script = script or (lambda stage, session: None)
         self.extensions = extensions
         self.taken, self.asked = Counter(), Counter()
+        # Sender, recipient and content of each accepted message, where somebody wants to see them.
+        self.mails: list[tuple[str, str, bytes]] | None = None
         self.open = self.most_open = self.sessions = 0
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -104,12 +107,13 @@ class Scripted:
                     continue
                 if not answer("data", "354 go ahead").startswith("3"):
                     continue
+                session.content = b""
                 while (line := reader.readline()) not in (b".\r\n", b""):
-                    pass
+                    session.content += line.removeprefix(b".")
                 if not line or not self._end(answer, session):
                     return
             elif word == "BDAT":
-                reader.read(int(command.split(" ")[1]))
+                session.content = reader.read(int(command.split(" ")[1]))
                 if not is_recipient_good:
                     connection.sendall(b"503 5.5.1 no valid recipients\r\n")
                 elif not self._end(answer, session):
@@ -131,6 +135,8 @@ class Scripted:
             session.accepted += 1
             with self._lock:
                 self.taken[session.recipient] += 1
+                if self.mails is not None:
+                    self.mails.append((session.sender, session.recipient, session.content))
         return not reply.startswith("421")
 
 

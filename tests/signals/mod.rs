@@ -24,6 +24,9 @@ struct Observed {
     /// Servers that rest since an outcome was unknown, with what came instead of an answer.
     #[serde(default)]
     resting: BTreeMap<String, String>,
+    /// The only namespace whose plans count.
+    #[serde(default)]
+    plan_namespace: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +100,7 @@ fn case(text: &str) -> Case {
             other => panic!("{other:?}"),
         }
     }
+    world.plan_namespace.clone_from(&observed.plan_namespace);
     for input in world.campaigns.values_mut() {
         if observed.ledger_knows_run {
             input.in_ledger = InLedger::Begun;
@@ -173,6 +177,8 @@ fn conditions(text: &mut String, conditions: &[Condition]) {
             let _ = writeln!(text, "    Ready={:?} {}: {}", condition.status, condition.reason, condition.message);
         } else if condition.kind == ConditionType::Routed {
             let _ = writeln!(text, "    Routed={:?} {}: {}", condition.status, condition.reason, condition.message);
+        } else if condition.kind == ConditionType::SenderAllowed {
+            let _ = writeln!(text, "    SenderAllowed={:?} {}: {}", condition.status, condition.reason, condition.message);
         } else if matches!(condition.kind, ConditionType::Stalled | ConditionType::Reconciling) {
             assert_eq!(condition.status, ConditionStatus::True, "present only while true");
             let _ = writeln!(text, "    {:?}", condition.kind);

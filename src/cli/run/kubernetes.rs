@@ -88,7 +88,7 @@ async fn lead(
         }
     };
     let statuses = ClusterStatuses::start(client.clone(), identity);
-    let scope = Scope::new(&args.cluster.namespaces, args.cluster.plan_namespace.as_deref());
+    let scope = Scope::new(&args.cluster.namespaces, args.plan_namespace.as_deref());
     let snapshots = tokio::select! {
         snapshots = cluster::watch(client, &scope, &statuses) => snapshots,
         _ = stop.wait_for(|stop| *stop) => return ExitCode::SUCCESS,
@@ -103,7 +103,7 @@ async fn lead(
         once: false,
         dry_run: false,
         grace: args.grace.std(),
-        plan_namespace: args.cluster.plan_namespace.clone(),
+        plan_namespace: args.plan_namespace.clone(),
         egress: args.egress(),
         allow_sendmail: args.allow_sendmail.clone().into(),
     };

@@ -5,23 +5,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::{
     Problem, World,
     grants::{self, Ownership},
+    senders,
 };
 use crate::{
     dispatch::refusals::Bar,
-    resources::{CampaignSpec, Key, Rate, Reason, campaign::Weighting, plan::Narrowing},
+    resources::{CampaignSpec, Key, Plan, Rate, Reason, campaign::Weighting, plan::Narrowing, senders::canonical},
 };
 
 /// A server that a campaign might use.
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
+pub struct Candidate {
+    /// Its name.
     pub key: Key,
+    /// Its weight.
     pub weight: u32,
+    /// Whether the plan grants it, or it is the namespace's own and the plan lets it be used.
     pub granted: bool,
+    /// Whether the campaign means it.
     pub chosen: bool,
     /// Why it may not carry this campaign though it is granted and chosen.
     pub unfit: Option<String>,
     /// Why it refuses the campaign, until a person acts.
     pub bar: Option<Bar>,
+    /// Whether the plan grants it, and it is not the namespace's own.
+    pub is_of_plan: bool,
+}
+
+impl Candidate {
+    /// Whether the campaign is meant to go through it.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.granted && self.chosen && self.weight > 0
+    }
 }
 
 /// The key and windows of the plan's limits for the campaign's namespace.
@@ -37,7 +52,7 @@ pub(super) fn weighting(key: &Key, spec: &CampaignSpec, world: &World) -> Weight
     spec.weighting.or_else(of_plan).unwrap_or_default()
 }
 
-fn plan_key(key: &Key, spec: &CampaignSpec) -> Key {
+pub(super) fn plan_key(key: &Key, spec: &CampaignSpec) -> Key {
     Key::new(spec.plan_ref.namespace.as_deref().unwrap_or(&key.namespace), spec.plan_ref.name.as_str())
 }
 
@@ -65,6 +80,27 @@ pub(super) fn candidates(
         );
         return Err((Vec::new(), Problem::new(Reason::PlanNotFound, message)));
     };
+    let of_plan = grants::granted(&plan.spec, &plan_key.namespace, world);
+    let mark = |mut rows: Vec<Candidate>| {
+        rows.iter_mut().for_each(|row| row.is_of_plan = row.granted && of_plan.contains_key(&row.key));
+        rows
+    };
+    let mut rows = named(key, spec, world, ownership, &plan_key, plan).map(mark)?;
+    match senders::problem(key, spec, &plan_key, plan, world, &mut rows) {
+        Some(problem) => Err((rows, problem)),
+        None => Ok(rows),
+    }
+}
+
+/// Every server that the campaign might use by a plan that allows its namespace.
+fn named(
+    key: &Key,
+    spec: &CampaignSpec,
+    world: &World,
+    ownership: &BTreeMap<Key, Ownership>,
+    plan_key: &Key,
+    plan: &Plan,
+) -> Result<Vec<Candidate>, Unresolved> {
     let mut pool: BTreeMap<Key, u32> = grants::granted(&plan.spec, &plan_key.namespace, world)
         .into_iter()
         .filter(|(server, _)| world.servers.contains_key(server))
@@ -125,6 +161,7 @@ pub(super) fn candidates(
                     chosen: true,
                     unfit: None,
                     bar: None,
+                    is_of_plan: false,
                 });
             }
             [_, ..] => {
@@ -157,10 +194,10 @@ fn some_weight(rows: Vec<Candidate>, whose: &str) -> Result<Vec<Candidate>, Unre
 }
 
 fn candidate(key: Key, weight: u32, chosen: bool, spec: &CampaignSpec, world: &World) -> Candidate {
-    let domain = spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
+    let domain = spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase();
     let domains =
         world.servers.get(&key).and_then(|server| server.object.spec.identity.as_ref()).map_or(&[][..], |identity| &identity.domains[..]);
-    let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| allowed.eq_ignore_ascii_case(&domain)))
+    let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| canonical(allowed) == canonical(&domain)))
         .then(|| format!("its identity.domains do not name {domain}"));
-    Candidate { key, weight, granted: true, chosen, unfit, bar: None }
+    Candidate { key, weight, granted: true, chosen, unfit, bar: None, is_of_plan: false }
 }

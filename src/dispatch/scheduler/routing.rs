@@ -103,6 +103,8 @@ impl Scheduler {
         {
             if campaign.order.run == order.run {
                 let changed = campaign.order.fingerprint != order.fingerprint;
+                // What is rendered already was judged by what was granted then.
+                let has_other_senders = campaign.order.senders != order.senders;
                 campaign.order = order.clone();
                 if changed {
                     campaign.trouble = None;
@@ -112,7 +114,7 @@ impl Scheduler {
                         self.actions.push(Action::CountAdded(index));
                     }
                 }
-                if (changed || order.hold) && campaign.phase == Phase::Feeding {
+                if (changed || has_other_senders || order.hold) && campaign.phase == Phase::Feeding {
                     self.unfeed(index);
                 }
                 if changed {

@@ -120,6 +120,7 @@ impl Plane {
             when_outcome_is_unknown: WhenOutcomeIsUnknown::Skip,
             max_render_errors: 0,
             plan_limits: None,
+            senders: None,
         };
         self.routing.campaigns.insert(Key::new("default", name), Arc::new(order));
         self.route();

@@ -192,6 +192,7 @@ fn case(random: &mut Random) -> Value {
         message_id: "abc@example.com",
         date: jiff::Timestamp::from_second(1_700_000_000).expect("in range"),
         campaign: "c",
+        senders: None,
     };
     let rendered = template.render(&recipient, &context).unwrap_or_else(|error| panic!("{error}"));
     let shown = |name: &str| if name.len() > 256 { String::new() } else { clean_name(name).into_owned() };

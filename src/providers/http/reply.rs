@@ -131,7 +131,13 @@ impl<'a> Reply<'a> {
     /// is missing.
     #[must_use]
     pub fn taken_as(&self, pointer: &str) -> Option<Taken> {
-        Taken::named(self.status(), self.json.pointer(pointer)?.as_str()?)
+        self.taken_under(self.json.pointer(pointer)?.as_str()?)
+    }
+
+    /// The same with a name that stands elsewhere.
+    #[must_use]
+    pub fn taken_under(&self, id: &str) -> Option<Taken> {
+        Taken::named(self.status(), id, &self.shown(id))
     }
 
     /// The message is refused.

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use reqwest::Request;
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         http::{Answer, Clients, Endpoint, NoAnswer, Purpose, fetch},
         quote,
     },
-    resources::Reason,
+    resources::{Reason, secret::SecretValue},
 };
 
 /// To SES itself: by the server's endpoint, with its egress, bounds and timeouts.
@@ -39,6 +39,9 @@ pub struct Way {
 #[derive(Clone, Debug)]
 pub struct Chain(pub Clients);
 
+/// The header with the token of temporary credentials.
+const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+
 /// For a request of the chain that sets no timeout itself.
 const CHAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,6 +56,9 @@ impl HttpConnector for Way {
         let way = self.clone();
         HttpConnectorFuture::new(async move {
             let (request, body) = outgoing(request)?;
+            // That of the machine's credentials is not known before.
+            let token = request.headers().get(TOKEN).and_then(|value| value.to_str().ok());
+            token.into_iter().for_each(|token| way.endpoint.scrubber().learn(&SecretValue::new(token)));
             let answer = way.endpoint.send(request, Some(body), way.purpose).await;
             answer.map_or_else(|no_answer| Err(ConnectorError::other(Box::new(Lost(no_answer)), None)), incoming)
         })
@@ -91,7 +97,12 @@ fn outgoing(request: HttpRequest) -> Result<(Request, Bytes), ConnectorError> {
     // All that is sent is in memory.
     let body = Bytes::copy_from_slice(body.bytes().unwrap_or_default());
     let request = Request::try_from(http::Request::from_parts(head, Bytes::new()));
-    Ok((request.map_err(|error| ConnectorError::user(Box::new(error)))?, body))
+    let mut request = request.map_err(|error| ConnectorError::user(Box::new(error)))?;
+    for (_, value) in request.headers_mut().iter_mut().filter(|(name, _)| [AUTHORIZATION, TOKEN].contains(*name)) {
+        // No log of the transport shows it.
+        value.set_sensitive(true);
+    }
+    Ok((request, body))
 }
 
 fn incoming(answer: Answer) -> Result<HttpResponse, ConnectorError> {

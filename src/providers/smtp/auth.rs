@@ -49,17 +49,6 @@ impl Login {
         self.secret.expose_text().unwrap_or_default()
     }
 
-    /// A server's words, quoted without our secret in them, plain or in base64 as it was sent.
-    fn quoted(&self, reply: Reply<'_>) -> String {
-        let secret = self.secret();
-        let sent = [STANDARD.encode(self.plain()), STANDARD.encode(self.bearer()), STANDARD.encode(secret), secret.to_owned()];
-        // Before anything is cut off, so that no half of it remains. Striking out a word of three letters would show it.
-        let text = String::from_utf8_lossy(reply.text).into_owned();
-        let hidden = sent.iter().filter(|hidden| hidden.len() > 3);
-        let text = hidden.fold(text, |text, hidden| text.replace(hidden.as_str(), "***"));
-        Reply { code: reply.code, text: text.as_bytes() }.quoted()
-    }
-
     fn bearer(&self) -> String {
         format!("user={}\x01auth=Bearer {}\x01\x01", self.username, self.secret())
     }
@@ -158,39 +147,39 @@ fn failure(fault: Fault, mechanism: Mechanism, login: &Login, place: &Place) -> 
 }
 
 /// The challenge of a 334 reply, or what the reply says instead.
-fn challenge(reply: Reply<'_>, login: &Login) -> Result<Vec<u8>, Fault> {
+fn challenge(reply: Reply<'_>) -> Result<Vec<u8>, Fault> {
     if reply.code != 334 {
-        return Err(refused(reply, login));
+        return Err(refused(reply));
     }
     // LOGIN's prompts need not be base64; where it matters the exchange fails later.
     Ok(STANDARD.decode(reply.text.trim_ascii()).unwrap_or_default())
 }
 
-fn success(reply: Reply<'_>, login: &Login) -> Result<(), Fault> {
-    if reply.is_positive() { Ok(()) } else { Err(refused(reply, login)) }
+fn success(reply: Reply<'_>) -> Result<(), Fault> {
+    if reply.is_positive() { Ok(()) } else { Err(refused(reply)) }
 }
 
-fn refused(reply: Reply<'_>, login: &Login) -> Fault {
+fn refused(reply: Reply<'_>) -> Fault {
     if reply.code / 100 < 4 {
         return Fault::Unfit("answered AUTH with something unexpected");
     }
-    Fault::Refused(reply.code, login.quoted(reply), verdict::of_server(reply, Stage::Login))
+    Fault::Refused(reply.code, reply.quoted(), verdict::of_server(reply, Stage::Login))
 }
 
 async fn plain(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
     let response = STANDARD.encode(login.plain());
     let command = format!("AUTH PLAIN {response}");
     if command.len() <= COMMAND_CHARS_MAX {
-        return success(line.command(&command, timeout).await?, login);
+        return success(line.command(&command, timeout).await?);
     }
-    challenge(line.command("AUTH PLAIN", timeout).await?, login)?;
-    success(line.command(&response, timeout).await?, login)
+    challenge(line.command("AUTH PLAIN", timeout).await?)?;
+    success(line.command(&response, timeout).await?)
 }
 
 async fn login_in_steps(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
-    challenge(line.command("AUTH LOGIN", timeout).await?, login)?;
-    challenge(line.command(&STANDARD.encode(&login.username), timeout).await?, login)?;
-    success(line.command(&STANDARD.encode(login.secret()), timeout).await?, login)
+    challenge(line.command("AUTH LOGIN", timeout).await?)?;
+    challenge(line.command(&STANDARD.encode(&login.username), timeout).await?)?;
+    success(line.command(&STANDARD.encode(login.secret()), timeout).await?)
 }
 
 async fn scram_sha_256(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
@@ -198,7 +187,7 @@ async fn scram_sha_256(line: &mut Line, login: &Login, timeout: Duration) -> Res
     getrandom::fill(&mut random).map_err(|_| Fault::Unfit("cannot be logged in to: this machine gives no random numbers"))?;
     let nonce = STANDARD.encode(random);
     let first = STANDARD.encode(scram::first(&login.username, &nonce));
-    let server_first = challenge(line.command(&format!("AUTH SCRAM-SHA-256 {first}"), timeout).await?, login)?;
+    let server_first = challenge(line.command(&format!("AUTH SCRAM-SHA-256 {first}"), timeout).await?)?;
     let server_first = String::from_utf8(server_first).map_err(|_| Fault::Unfit("sent a malformed SCRAM challenge"))?;
     let own = login.clone();
     let proof = tokio::task::spawn_blocking(move || scram::last(&own.username, own.secret().as_bytes(), &nonce, &server_first));
@@ -207,19 +196,19 @@ async fn scram_sha_256(line: &mut Line, login: &Login, timeout: Duration) -> Res
         .map_err(|_| Break::TimedOut(timeout))?
         .map_err(|_| Fault::Unfit("cannot be logged in to: the proof was interrupted"))?
         .map_err(|unfit| Fault::Unfit(unfit.0))?;
-    let server_last = challenge(line.command(&STANDARD.encode(last), timeout).await?, login)?;
+    let server_last = challenge(line.command(&STANDARD.encode(last), timeout).await?)?;
     if !scram::is_proven(&expected, &String::from_utf8_lossy(&server_last)) {
         return Err(Fault::Unfit("could not prove that it knows the password"));
     }
-    success(line.command("", timeout).await?, login)
+    success(line.command("", timeout).await?)
 }
 
 async fn xoauth2(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
     let response = STANDARD.encode(login.bearer());
     let reply = line.command(&format!("AUTH XOAUTH2 {response}"), timeout).await?;
     if reply.code != 334 {
-        return success(reply, login);
+        return success(reply);
     }
     // The challenge is the error, in JSON; an empty line asks for the final refusal.
-    success(line.command("", timeout).await?, login)
+    success(line.command("", timeout).await?)
 }

@@ -13,6 +13,7 @@ use super::{
     reply::{Replies, Reply},
     stream::Stream,
 };
+use crate::providers::scrub::Scrubber;
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -42,10 +43,10 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line over a stream on which nothing has been said.
+    /// A line over a stream on which nothing has been said; what comes is quoted as `scrubber` leaves it.
     #[must_use]
-    pub fn new(stream: Stream) -> Self {
-        let (replies, extensions) = (Replies::default(), Extensions::default());
+    pub fn new(stream: Stream, scrubber: Scrubber) -> Self {
+        let (replies, extensions) = (Replies::new(scrubber), Extensions::default());
         Self {
             stream,
             replies,

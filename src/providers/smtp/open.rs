@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     egress::{Egress, ResolveError},
-    providers::{Failure, Stage, http::Purpose, token::Tokens},
+    providers::{Failure, Stage, http::Purpose, scrub::Scrubber, token::Tokens},
     resources::{Reason, secret::SecretValue},
 };
 
@@ -59,6 +59,8 @@ pub struct Target {
     pub helo_name: Option<String>,
     /// How to log in.
     pub login: Credentials,
+    /// Keeps the login out of what the server says.
+    pub scrubber: Scrubber,
     /// For each step.
     pub step_timeout: Duration,
     /// Where it may be.
@@ -89,6 +91,18 @@ fn system_tls() -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(config.with_no_client_auth()))))
 }
 
+impl Credentials {
+    /// What keeps them out of what a server says.
+    #[must_use]
+    pub fn scrubber(&self) -> Scrubber {
+        match self {
+            Self::None => Scrubber::default(),
+            Self::Fixed(login) => vec![login.secret.clone()].into(),
+            Self::Tokens(_, tokens) => tokens.scrubber().clone(),
+        }
+    }
+}
+
 impl Target {
     /// Opens a connection, ready for messages.
     ///
@@ -99,7 +113,8 @@ impl Target {
         // Every write is complete in itself: waiting for more would cost a delayed acknowledgement a message.
         tcp.set_nodelay(true).map_err(|error| self.place.not_connected(&error))?;
         let helo = self.helo(&tcp);
-        let mut line = if self.encryption == Encryption::Tls { Line::new(self.encrypt(tcp).await?) } else { Line::new(Stream::Plain(tcp)) };
+        let stream = if self.encryption == Encryption::Tls { self.encrypt(tcp).await? } else { Stream::Plain(tcp) };
+        let mut line = Line::new(stream, self.scrubber.clone());
         self.greet(&mut line).await?;
         self.ehlo(&mut line, &helo).await?;
         if self.encryption == Encryption::StartTls {
@@ -223,7 +238,7 @@ impl Target {
             ));
         }
         let Stream::Plain(tcp) = line.stream else { return Err(broken(Break::Lost)) };
-        Ok(Line::new(self.encrypt(tcp).await?))
+        Ok(Line::new(self.encrypt(tcp).await?, self.scrubber.clone()))
     }
 
     async fn encrypt(&self, tcp: TcpStream) -> Result<Stream, Failure> {
@@ -242,7 +257,7 @@ impl Target {
         })?;
         match tokio::time::timeout(self.step_timeout, TlsConnector::from(config).connect(name, tcp)).await {
             Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
-            Ok(Err(error)) => Err(self.place.tls(&error, &self.tls_name)),
+            Ok(Err(error)) => Err(self.place.tls(&error, &self.tls_name, &self.scrubber)),
             Err(_) => Err(self.place.broken_connection(Break::TimedOut(self.step_timeout), "the TLS handshake")),
         }
     }

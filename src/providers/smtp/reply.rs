@@ -2,7 +2,10 @@
 //!
 //! A reply is borrowed from buffers that are used again, so that the usual `250` costs no allocation.
 
-use crate::providers::quote::{self, KEPT_CHARS_MAX};
+use crate::providers::{
+    quote::{self, KEPT_CHARS_MAX},
+    scrub::Scrubber,
+};
 
 /// The longest line that is read, in bytes, line end included (RFC 5321 asks for 512).
 pub const LINE_BYTES_MAX: usize = 2048;
@@ -38,12 +41,15 @@ impl Garbage {
 }
 
 /// One whole reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {
     /// 200 to 599.
     pub code: u16,
-    /// The lines without their codes, joined by `\n`.
+    /// The lines without their codes, joined by `\n`: to be judged. What is told to anybody is [`Reply::kept`] or
+    /// [`Reply::quoted`].
     pub text: &'a [u8],
+    /// Keeps the session's secrets out of what is told.
+    pub scrubber: &'a Scrubber,
 }
 
 impl Reply<'_> {
@@ -59,7 +65,7 @@ impl Reply<'_> {
         self.code / 100 == 5
     }
 
-    /// The code and the lines, joined by spaces, without control characters, [`KEPT_CHARS_MAX`] characters at most.
+    /// The code and the lines, joined by spaces, without our secrets and control characters, [`KEPT_CHARS_MAX`] characters at most.
     #[must_use]
     pub fn kept(&self) -> String {
         let mut kept = String::with_capacity(4 + self.text.len().min(KEPT_CHARS_MAX));
@@ -67,10 +73,12 @@ impl Reply<'_> {
         if !self.text.is_empty() {
             kept.push(' ');
         }
-        if self.text.len() + 4 <= KEPT_CHARS_MAX && self.text.iter().all(|byte| (0x20..0x7f).contains(byte)) {
-            kept.push_str(&String::from_utf8_lossy(self.text));
+        let text = String::from_utf8_lossy(self.text);
+        let text = self.scrubber.scrub(&text);
+        if text.len() + 4 <= KEPT_CHARS_MAX && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+            kept.push_str(&text);
         } else {
-            kept.extend(quote::readable(&String::from_utf8_lossy(self.text)).take(KEPT_CHARS_MAX - 4));
+            kept.extend(quote::readable(&text).take(KEPT_CHARS_MAX - 4));
         }
         kept
     }
@@ -104,16 +112,17 @@ pub struct Replies {
     is_whole: bool,
     /// What [`Replies::has_reply`] found and was not yet taken.
     ready: Option<Result<u16, Garbage>>,
-}
-
-impl Default for Replies {
-    fn default() -> Self {
-        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
-        Self { buffer, start: 0, end: 0, code: 0, lines: 0, text: Vec::new(), is_whole: true, ready: None }
-    }
+    scrubber: Scrubber,
 }
 
 impl Replies {
+    /// Nothing has come yet.
+    #[must_use]
+    pub fn new(scrubber: Scrubber) -> Self {
+        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
+        Self { buffer, start: 0, end: 0, code: 0, lines: 0, text: Vec::new(), is_whole: true, ready: None, scrubber }
+    }
+
     /// Where the next bytes go; never empty after [`Replies::next_reply`] gave none.
     pub fn space(&mut self) -> &mut [u8] {
         if self.start == self.end {
@@ -151,7 +160,7 @@ impl Replies {
             Some(ready) => Some(ready?),
             None => self.advance()?,
         };
-        Ok(ready.map(|code| Reply { code, text: &self.text }))
+        Ok(ready.map(|code| Reply { code, text: &self.text, scrubber: &self.scrubber }))
     }
 
     fn advance(&mut self) -> Result<Option<u16>, Garbage> {
@@ -201,11 +210,11 @@ fn split(line: &[u8]) -> Option<(u16, bool, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Garbage, LINE_BYTES_MAX, Replies, Reply};
+    use super::{Garbage, LINE_BYTES_MAX, Replies, Reply, Scrubber};
 
     /// Feeds the input in pieces of each size and gives the replies as `code text`.
     fn read(input: &[u8], piece: usize) -> Result<Vec<(u16, String)>, Garbage> {
-        let (mut replies, mut read) = (Replies::default(), Vec::new());
+        let (mut replies, mut read) = (Replies::new(Scrubber::default()), Vec::new());
         for bytes in input.chunks(piece) {
             replies.space()[..bytes.len()].copy_from_slice(bytes);
             replies.filled(bytes.len());
@@ -247,7 +256,7 @@ mod tests {
 
     #[test]
     fn keeps_a_bounded_clean_text() {
-        let kept = |text: &str| Reply { code: 250, text: text.as_bytes() }.kept();
+        let kept = |text: &str| Reply { code: 250, text: text.as_bytes(), scrubber: Scrubber::none() }.kept();
         assert_eq!(kept("2.0.0 Ok: queued as 4F1"), "250 2.0.0 Ok: queued as 4F1");
         assert_eq!(kept("a\x1b[31m\nb\u{202e}é"), "250 a[31m bé");
         assert_eq!(kept(&"é".repeat(400)).chars().count(), 250);
@@ -264,7 +273,7 @@ mod tests {
             ("4.7.0 [192.168.100.200] too many from 2001:db8::1234:5678", "535 4.7.0 [192.168.100.200] too many from 2001:db8::1234:5678"),
             ("closing at 12:04:55 for user1234@example.com", "535 closing at … for user1234@example.com"),
         ] {
-            assert_eq!(Reply { code: 535, text: text.as_bytes() }.quoted(), quoted);
+            assert_eq!(Reply { code: 535, text: text.as_bytes(), scrubber: Scrubber::none() }.quoted(), quoted);
         }
     }
 
@@ -273,7 +282,7 @@ mod tests {
         for (text, enhanced) in
             [("5.7.1 no", Some("5.7.1")), ("no 5.7.1", None), ("1.2.3.4 x", None), ("4.2.10\nx", Some("4.2.10")), ("", None)]
         {
-            assert_eq!(Reply { code: 550, text: text.as_bytes() }.enhanced(), enhanced);
+            assert_eq!(Reply { code: 550, text: text.as_bytes(), scrubber: Scrubber::none() }.enhanced(), enhanced);
         }
     }
 }

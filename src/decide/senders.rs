@@ -1,0 +1,61 @@
+//! Whether a campaign may be sent from the domains that it names: its plan grants them. Pure.
+//!
+//! With one namespace for plans a customer is held to what the plan grants: whoever is granted a server could sign as anybody
+//! otherwise. Where everybody may write plans, and for campaigns in that namespace itself, a grant is told of and no more: whoever
+//! writes the campaign may write the grant as well. A namespace's own servers are between it and them.
+
+use super::{Problem, World, campaigns::Candidate};
+use crate::resources::{
+    CampaignSpec, Key, Plan, Reason,
+    senders::{Senders, foreign},
+};
+
+/// Whether a campaign is held to the grants of a plan: it is a customer's, and goes through servers of the plan.
+fn is_held(key: &Key, world: &World, candidates: &[Candidate]) -> bool {
+    world.plan_namespace.as_ref().is_some_and(|plans| **plans != *key.namespace) && goes_through_plan(candidates)
+}
+
+fn goes_through_plan(candidates: &[Candidate]) -> bool {
+    candidates.iter().any(|candidate| candidate.is_of_plan && candidate.is_wanted())
+}
+
+/// What the plan of this name grants a campaign.
+fn granted(key: &Key, plan_key: &Key, plan: &Plan, world: &World) -> Senders {
+    plan.spec.senders(plan_key, &key.namespace, &world.namespaces)
+}
+
+/// Why the campaign may not be sent, if it names a domain that is not granted. What its templates print is judged when they are
+/// rendered.
+pub fn problem(
+    key: &Key,
+    spec: &CampaignSpec,
+    plan_key: &Key,
+    plan: &Plan,
+    world: &World,
+    candidates: &mut [Candidate],
+) -> Option<Problem> {
+    if !is_held(key, world, candidates) {
+        return None;
+    }
+    let (field, words) = foreign(spec, &granted(key, plan_key, plan, world))?;
+    for candidate in candidates.iter_mut().filter(|candidate| candidate.is_of_plan) {
+        candidate.unfit = Some(format!("plan {plan_key} does not let the campaign send from the domain in {field}"));
+    }
+    Some(Problem::new(Reason::SenderNotAllowed, format!("{field}: {words}")))
+}
+
+/// The domains that the campaign is held to; none when it is not.
+pub fn held_to(key: &Key, plan_key: &Key, world: &World, candidates: &[Candidate]) -> Option<Senders> {
+    let plan = world.plans.get(plan_key).filter(|_| is_held(key, world, candidates))?;
+    Some(granted(key, plan_key, &plan.object, world))
+}
+
+/// What is told of a campaign that is not held to the domains that its plan grants, and is sent from another.
+pub fn warning(key: &Key, spec: &CampaignSpec, plan_key: &Key, world: &World, candidates: &[Candidate]) -> Option<String> {
+    let plan = world.plans.get(plan_key).filter(|plan| !plan.object.spec.sender_domains.is_empty())?;
+    if is_held(key, world, candidates) || !goes_through_plan(candidates) {
+        return None;
+    }
+    let (field, words) = foreign(spec, &granted(key, plan_key, &plan.object, world))?;
+    Some(format!("{field}: {words}"))
+}

@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""Two customers on one server: each tries to send from the other's domain, by every field and by templates.
+
+What is refused is told, and never is on the wire. One line a case; the last line is `N passed, N failed, N skipped`.
+"""
+
+import argparse
+import email
+import email.policy
+import json
+import sqlite3
+import time
+
+from parts import fleet as fleets
+from parts.process import folder, wait_until
+from parts.report import Cases, require
+from parts.scripted import Scripted
+
+# Each customer with its own domain; the other's is what it tries.
+CUSTOMERS = {"alpha": "alpha.example", "beta": "beta.example"}
+OPERATOR = "ops"
+PEOPLE = 3
+# Header fields that say who sent, or where answers and reports go.
+FIELDS = [
+    "Resent-From", "Resent-Sender", "Resent-Reply-To", "Errors-To", "Return-Receipt-To", "Disposition-Notification-To", "Mail-Reply-To",
+    "Mail-Followup-To", "X-Sender", "X-From", "X-Original-From", "X-Envelope-From",
+]  # fmt: skip
+
+
+def tries(own: str, other: str) -> dict[str, tuple[dict, str]]:
+    """What a customer tries: the campaign's fields, and what becomes of it: the reason of its condition, or `fault` where the
+    spec is refused, or `render` where each message is."""
+    good = {"name": "Ann", "address": f"ann@{own}"}
+    who = [{"email": f"u{n}@example.com", "name": f"ceo@{other}", "word": other} for n in range(PEOPLE)]
+    stalled, rendered = "SenderNotAllowed", "render"
+    found = {
+        "its From": ({"from": {"address": f"ceo@{other}"}}, stalled),
+        "its From in capitals": ({"from": {"address": f"ceo@{other.upper()}"}}, stalled),
+        "a domain below its own": ({"from": {"address": f"ceo@news.{own}"}}, stalled),
+        "a domain above its own": ({"from": {"address": "ceo@example"}}, stalled),
+        "a domain that looks alike": ({"from": {"address": f"ceo@{own.replace('a', chr(0x430), 1)}"}}, stalled),
+        "a From that is a template": ({"from": {"address": "{{word}}@" + other}}, stalled),
+        "a From whose first part is a template": ({"from": {"address": "{{word}}@" + own}}, "InvalidContent"),
+        "a From whose domain is a template": ({"from": {"address": "ceo@{{word}}"}}, "fault InvalidContent SenderNotAllowed"),
+        "a name that is an address": ({"from": {**good, "name": f"ceo@{other}"}}, stalled),
+        "a name with an address": ({"from": {**good, "name": f"The Board <ceo@{other}>"}}, stalled),
+        "a name of a template": ({"from": {**good, "name": "{{ name }}"}}, rendered),
+        "a name made of pieces": ({"from": {**good, "name": "ceo{{ '@' }}{{ word }}"}}, rendered),
+        "a name made without data": ({"from": {**good, "name": f"{{{{ 'ceo' ~ '@' ~ '{other}' }}}}"}}, rendered),
+        "a name made by a loop": ({"from": {**good, "name": "{% for c in name %}{{ c }}{% endfor %}"}}, rendered),
+        "a name in full width": ({"from": {**good, "name": f"ceo\uff20{other}"}}, stalled),
+        "its Reply-To": ({"from": good, "replyTo": {"address": f"ceo@{other}"}}, stalled),
+        "the name of Reply-To": ({"from": good, "replyTo": {**good, "name": f"ceo@{other}"}}, stalled),
+        "the name of Reply-To by template": ({"from": good, "replyTo": {**good, "name": "{{ name }}"}}, rendered),
+        "a second From": ({"from": good, "headers": [{"name": "From", "value": f"ceo@{other}"}]}, "fault"),
+        "a second from in small letters": ({"from": good, "headers": [{"name": "from", "value": f"ceo@{other}"}]}, "fault"),
+        "a Sender": ({"from": good, "headers": [{"name": "Sender", "value": f"ceo@{other}"}]}, "fault"),
+        "a Return-Path": ({"from": good, "headers": [{"name": "Return-Path", "value": f"<ceo@{other}>"}]}, "fault"),
+    }
+    for field in FIELDS:
+        found[f"{field}"] = ({"from": good, "headers": [{"name": field, "value": f"ceo@{other}"}]}, stalled)
+        found[f"{field} by template"] = ({"from": good, "headers": [{"name": field, "value": "{{ name }}"}]}, rendered)
+    for what, value in {
+        "behind its own": f"ann@{own}, ceo@{other}",
+        "behind a comment": f"ceo@(of {own}) {other}",
+        "as a route": f"<@{own}:ceo@{other}>",
+        "in a quoted name": f'"ceo@{other}" <ann@{own}>',
+        "behind a quoted name": f'"ann@{own}" <ceo@{other}>',
+        "as an encoded word": f"=?utf-8?Q?ceo=40{other}?= <ann@{own}>",
+    }.items():
+        found[f"X-Sender {what}"] = ({"from": good, "headers": [{"name": "X-Sender", "value": value}]}, stalled)
+    # Data that would end its header: it stays in it, and says nothing.
+    ending = [{**one, "name": f"Ann\r\nFrom: ceo@{other}\r\nX: "} for one in who]
+    found["a header that ends early"] = ({"from": good, "subject": "{{ name }}", "audience": {"inline": ending}}, "sent")
+    found["a header value that ends early"] = (
+        {"from": good, "headers": [{"name": "X-Note", "value": "{{ name }}"}], "audience": {"inline": ending}},
+        "sent",
+    )
+    found["its own domain"] = ({"from": {**good, "name": "{{ word }}"}, "replyTo": good}, "sent")
+    found["its own domain otherwise written"] = ({"from": {"address": f"ann@{own.upper()}", "name": f"Ann (ann@{own})"}}, "sent")
+    return {what: ({"audience": {"inline": who}, **spec}, then) for what, (spec, then) in found.items()}
+
+
+def within(namespace: str, *objects: dict) -> list[dict]:
+    """The objects in a namespace."""
+    for obj in objects:
+        obj["metadata"]["namespace"] = namespace
+    return list(objects)
+
+
+def place(fleet, server: Scripted, **plan) -> dict:
+    """The operator's namespace and the customers', with a plan that is yet to be written."""
+    namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"tenant": name}}} for name in CUSTOMERS]
+    fleet.write("namespaces.yaml", *namespaces)
+    pro = fleets.plan("pro", "relay")
+    pro["spec"] |= {"allowedNamespaces": {"from": "All"}, "ownServers": {"max": 1}, **plan}
+    fleet.write("ops.yaml", *within(OPERATOR, fleets.smtp_server("relay", server.port), pro))
+    return pro
+
+
+GRANTS = [
+    {"domains": ["alpha.example"], "namespaces": ["alpha"]},
+    {"domains": ["beta.example", "other.example"], "namespaceSelector": {"matchLabels": {"tenant": "beta"}}},
+]
+
+
+def signs_as(mail: bytes, sender: str) -> set[str]:
+    """Everything in a message that says who sent it."""
+    message = email.message_from_bytes(mail, policy=email.policy.default)
+    fields = ["From", "Reply-To", "Sender", "Return-Path", *FIELDS]
+    return {sender} | {str(value) for field in fields for value in message.get_all(field, [])}
+
+
+def each_others_from(program) -> str:
+    """Every try of both, all at once, and what is on the wire."""
+    fleet = fleets.Fleet(folder("tenants"), program, "--plan-namespace", OPERATOR)
+    server = Scripted()
+    server.mails = []
+    place(fleet, server, senderDomains=GRANTS)
+    wanted: dict[tuple[str, str], tuple[str, str]] = {}
+    for customer, own in CUSTOMERS.items():
+        (other,) = (domain for name, domain in CUSTOMERS.items() if name != customer)
+        for number, (what, (spec, then)) in enumerate(tries(own, other).items()):
+            campaign = fleets.campaign(f"try-{number}", "pro", {})
+            campaign["spec"] |= {"planRef": {"name": "pro", "namespace": OPERATOR}, **spec}
+            fleet.write(f"{customer}-{number}.yaml", *within(customer, campaign))
+            wanted[customer, f"try-{number}"] = (what, then)
+    process = fleet.start("-q", once=False)
+    wrong = []
+    try:
+        for (customer, name), (what, then) in wanted.items():
+            try:
+                wait_until(lambda: outcome(fleet, customer, name, then), 20, what)  # noqa: B023
+            except TimeoutError:
+                wrong.append(f"{customer}, {what}: not {then} but {fleet.condition('Campaign', name, 'Ready', customer)}")
+        time.sleep(1)
+    finally:
+        process.kill()
+    require(not wrong, "; ".join(wrong))
+    # What is on the wire: nobody signs as the other, or as anything but what is granted.
+    sent = {customer: 0 for customer in CUSTOMERS}
+    for sender, recipient, mail in server.mails:
+        domain = sender.rsplit("@", 1)[1].lower()
+        customer = next(name for name, own in CUSTOMERS.items() if own == domain)
+        sent[customer] += 1
+        (other,) = (domain for name, domain in CUSTOMERS.items() if name != customer)
+        signed = signs_as(mail, sender)
+        # The word alone, in a name, is no address.
+        require(not [text for text in signed if f"@{other}" in text.lower()], f"{customer} signed as {signed}")
+    good = sum(then == "sent" for _, then in wanted.values()) // len(CUSTOMERS)
+    require(all(count == good * PEOPLE for count in sent.values()), f"{sent}, {good} campaigns of {PEOPLE} each are good")
+    # A render error is in the ledger with its words, and status and the table of picks tell of the rest.
+    code, text = fleet.command("get", "campaigns", "try-0", "-n", "alpha", "-o", "markdown", "--state", fleet.state)
+    require(code == 0 and "does not let the campaign send from the domain in spec.from.address" in text, text)
+    code, text = fleet.command("validate", fleet.config, "--plan-namespace", OPERATOR, "-o", "json")
+    told = {(one["resource"], one["field"]) for one in json.loads(text)["findings"] if "does not let namespace" in one["message"]}
+    stalled = [key for key, (_, then) in wanted.items() if then == "SenderNotAllowed"]
+    missing = [f"{customer}/{name}" for customer, name in stalled if f"Campaign {customer}/{name}" not in {resource for resource, _ in told}]
+    require(not missing, f"validate says nothing of {missing}")
+    return f"{len(wanted)} tries, {len(server.mails)} messages"
+
+
+def outcome(fleet, namespace: str, name: str, then: str) -> str:
+    """The words of what was to be, once it is; empty before."""
+    ready = fleet.condition("Campaign", name, "Ready", namespace)
+    match then.split():
+        case ["sent"]:
+            return "Completed" if fleet.status("Campaign", name, namespace).get("recipients", {}).get("accepted") == PEOPLE else ""
+        case ["render"]:
+            words = [reply or "" for (reply,) in replies(fleet, namespace, name)]
+            is_told = len(words) == PEOPLE and all("does not let namespace" in text for text in words)
+            return words[0] if is_told else ""
+        case [*reasons]:
+            known = {reason.replace("fault", "Unreadable") for reason in reasons}
+            return ready["message"] if ready.get("status") == "False" and ready.get("reason") in known else ""
+
+
+def replies(fleet, namespace: str, name: str) -> list[tuple]:
+    """What the ledger says of those whose message was not made."""
+    sql = "select reply from recipients where namespace = ? and campaign = ? and state = 'RenderFailed'"
+    try:
+        return fleet.query(sql, namespace, name)
+    except sqlite3.OperationalError:
+        # The ledger is being made.
+        return []
+
+
+def a_grant_comes_and_goes(program) -> str:
+    """Without grants nobody sends; a grant lets the campaign go on by itself; one that is taken away stops it at once."""
+    fleet = fleets.Fleet(folder("tenants-grants"), program, "--plan-namespace", OPERATOR)
+    server = Scripted()
+    server.mails = []
+    place(fleet, server)
+    who = [{"email": f"u{n}@example.com", "name": "Ann"} for n in range(2000)]
+    campaign = fleets.campaign("spring", "pro", {"inline": who})
+    campaign["spec"] |= {"planRef": {"name": "pro", "namespace": OPERATOR}, "from": {"address": "ann@alpha.example", "name": "{{ name }}"}}
+    own = fleets.campaign("own", "pro", {"inline": who[:2]}, servers=[{"name": "mine"}])
+    own["spec"]["planRef"] = campaign["spec"]["planRef"]
+    fleet.write("alpha.yaml", *within("alpha", campaign, own, fleets.smtp_server("mine", server.port)))
+    process = fleet.start("-q", once=False)
+    try:
+        stalled = lambda: fleet.condition("Campaign", "spring", "Stalled", "alpha").get("reason") == "SenderNotAllowed"  # noqa: E731
+        wait_until(stalled, 20, "the campaign is stalled")
+        require("granted: none" in fleet.condition("Campaign", "spring", "Stalled", "alpha")["message"], "it says that nothing is granted")
+        # What goes through its own server is between it and that server.
+        wait_until(lambda: fleet.status("Campaign", "own", "alpha").get("state") == "Completed", 20, "the own server sends")
+        server.mails.clear()
+        slow = {"limits": {"rates": [{"messages": 50, "per": "1s"}]}}
+        place(fleet, server, senderDomains=GRANTS[:1], **slow)
+        wait_until(lambda: len(server.mails) > 20, 20, "it goes on by itself")
+        place(fleet, server, senderDomains=GRANTS[1:], **slow)
+        wait_until(stalled, 20, "the campaign is stalled again")
+        taken = len(server.mails)
+        time.sleep(2)
+        require(len(server.mails) <= taken + 1 < 2000, f"{taken} became {len(server.mails)} after the grant was gone")
+    finally:
+        process.kill()
+    return f"{taken} messages while it was granted"
+
+
+def a_grant_that_templates_need(program) -> str:
+    """What a template prints is judged by what is granted now, and not when the campaign began."""
+    fleet = fleets.Fleet(folder("tenants-templates"), program, "--plan-namespace", OPERATOR)
+    server = Scripted()
+    server.mails = []
+    slow = {"limits": {"rates": [{"messages": 50, "per": "1s"}]}}
+    partner = [{"domains": ["alpha.example", "partner.example"], "namespaces": ["alpha"]}]
+    place(fleet, server, senderDomains=partner, **slow)
+    who = [{"email": f"u{n}@example.com", "name": "ann@partner.example"} for n in range(500)]
+    campaign = fleets.campaign("spring", "pro", {"inline": who}, content={"text": "Hi", "maxRenderErrors": 1000})
+    campaign["spec"] |= {"planRef": {"name": "pro", "namespace": OPERATOR}, "from": {"address": "ann@alpha.example", "name": "{{ name }}"}}
+    fleet.write("alpha.yaml", *within("alpha", campaign))
+    process = fleet.start("-q", once=False)
+    try:
+        wait_until(lambda: len(server.mails) > 20, 20, "it sends")
+        place(fleet, server, senderDomains=GRANTS[:1], **slow)
+        wait_until(lambda: fleet.status("Campaign", "spring", "alpha").get("state") == "Completed", 30, "all have an end")
+        taken = len(server.mails)
+        states = list(fleet.recipients("spring", namespace="alpha").values())
+        require(states.count("RenderFailed") == len(who) - taken and taken < len(who) // 2, f"{taken} were sent, of {len(states)}")
+    finally:
+        process.kill()
+    return f"{taken} of {len(who)} while it was granted"
+
+
+def without_a_plan_namespace(program) -> str:
+    """Where everybody may write plans it is told, by validate and by a condition, and sent."""
+    fleet = fleets.Fleet(folder("tenants-open"), program)
+    server = Scripted()
+    place(fleet, server, senderDomains=GRANTS)
+    campaign = fleets.campaign("spring", "pro", {"inline": [{"email": "u@example.com", "name": "Ann"}]})
+    campaign["spec"] |= {"planRef": {"name": "pro", "namespace": OPERATOR}, "from": {"address": "ann@beta.example"}, "startAt": "2999-01-01T00:00:00Z"}
+    fleet.write("alpha.yaml", *within("alpha", campaign))
+    process = fleet.start("-q", once=False)
+    try:
+        told = wait_until(lambda: fleet.condition("Campaign", "spring", "SenderAllowed", "alpha"), 20, "the condition")
+        require(told["status"] == "False" and told["reason"] == "SenderNotAllowed" and "spec.from.address" in told["message"], f"{told}")
+        del campaign["spec"]["startAt"]
+        fleet.write("alpha.yaml", *within("alpha", campaign))
+        wait_until(lambda: server.taken["u@example.com"] == 1, 20, "it is sent all the same")
+    finally:
+        process.kill()
+    code, text = fleet.command("validate", fleet.config)
+    require(code == 0 and "warning" in text and "`beta.example`; granted: alpha.example." in text, text)
+    return ""
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("only", nargs="*", help="run only cases with one of these words in their name")
+    options = arguments.parse_args()
+    program = fleets.binary()
+    cases = Cases(options.only)
+    cases.run("each tries the other's From", each_others_from, program)
+    cases.run("a grant comes and goes", a_grant_comes_and_goes, program)
+    cases.run("a grant that templates need", a_grant_that_templates_need, program)
+    cases.run("without a plan namespace", without_a_plan_namespace, program)
+    cases.end()
+
+
+if __name__ == "__main__":
+    main()
