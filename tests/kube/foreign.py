@@ -1,5 +1,6 @@
 """What others leave in the cluster: exports with our finalizer, restored statuses, proxies, missing CRDs and rights, a second controller."""
 
+import contextlib
 import copy
 import json
 import time
@@ -7,7 +8,7 @@ import time
 from parts import fleet as fleets
 from parts.cluster import ControlPlane
 from parts.controller import Controller
-from parts.kubeapi import condition_of
+from parts.kubeapi import ApiError, condition_of
 from parts.process import free_port, wait_until
 from parts.proxy import ConnectProxy
 from parts.report import require
@@ -238,6 +239,42 @@ def long_texts(place: Place) -> str:
     return f"names of {', '.join(map(str, names))} characters; {len(message)} characters about {servers} servers, after {ready:.1f} s"
 
 
+def large_objects(place: Place) -> str:
+    """What the documents say of sizes: `--server-side` above 262,144 bytes, nothing above 1.5 MiB; a large letter is sent, and an object that leaves its status no room is told once."""
+    api, namespace = place.plane.api, place.namespace("large")
+    kubectl = lambda *words, **more: place.plane.kubectl("-n", namespace, *words, **more)  # noqa: E731
+    letter = lambda size: "<p>" + "spring " * (size // 7) + "</p>"  # noqa: E731
+
+    def one(name: str, **content) -> str:
+        return json.dumps(within(namespace, fleets.campaign(name, "pro", people(2), content=content))[0])
+
+    with place.sink() as sink, place.controller(namespace).start() as controller:
+        api.apply(*within(namespace, fleets.smtp_server("relay", sink.port), fleets.plan("pro", "relay")))
+        large = one("large", html=letter(300_000))
+        answer = kubectl("apply", "-f", "-", stdin=large, check=False)
+        require("Too long" in answer and "262144" in answer, f"a client-side apply of 300 KB: {answer[:300]}")
+        kubectl("apply", "--server-side", "-f", "-", stdin=large)
+        wait_state(api, "Campaign", namespace, "large", "Completed", 30)
+        answer = kubectl("apply", "--server-side", "-f", "-", stdin=one("huge", html=letter(1_000_000), text=letter(1_000_000)), check=False)
+        require("too large" in answer.lower(), f"an apply of 2 MB: {answer[:300]}")
+        require(api.get("Campaign", namespace, "huge") is None, "an object of 2 MB was stored")
+        # It is stored, and its status no longer fits.
+        for spare in range(1_200, 6_000, 60):
+            with contextlib.suppress(ApiError):
+                api.create(json.loads(one("full", html="x" * 1_000_000, text="y" * (1_572_864 - 1_000_000 - spare))))
+                break
+        require(api.get("Campaign", namespace, "full"), "no object at the limit was stored")
+        wait_until(lambda: sink.taken().total() >= 4, 30, "the messages of a campaign whose status has no room")
+        time.sleep(3)
+        told = [line for line in controller.process.text().splitlines() if "too large" in line]
+        require(len(told) <= 2, f"{len(told)} lines: {told[:3]}")
+        gone(api, "Campaign", namespace, "full", GONE_SECONDS)
+        # Others' statuses are written meanwhile and afterwards.
+        api.apply(*within(namespace, fleets.campaign("small", "pro", people(2))))
+        wait_state(api, "Campaign", namespace, "small", "Completed", 30)
+    return f"300 KB server-side, 2 MB refused; {len(told)} lines about a status without room"
+
+
 def two_installations(place: Place) -> str:
     """Two controllers of the whole cluster, each with a Lease and a ledger of its own: the second says so and does nothing, and the first goes on."""
     with place.own_plane("two") as plane, place.sink("--delay", "10ms") as sink:
@@ -271,4 +308,4 @@ def two_installations(place: Place) -> str:
     return f"1,200 people once, {written} statuses; either takes the other's place when that ends or dies"
 
 
-CASES = (finalizers_of_exports, restored_statuses, overwritten_again, proxies, quiet_log, long_texts, two_installations)
+CASES = (finalizers_of_exports, restored_statuses, overwritten_again, proxies, quiet_log, long_texts, large_objects, two_installations)

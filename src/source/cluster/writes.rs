@@ -118,10 +118,12 @@ pub(super) async fn perform(client: Client, publisher: Publisher, write: Write) 
             Err(failed) => written.result = Err(failed),
         }
     }
-    if finalizer == Some(false) && written.result.is_ok() {
+    // It goes all the same when the status cannot be written (too large, refused): nothing else would ever take it off.
+    if finalizer == Some(false) && !matches!(written.result, Err(Failed::Gone)) {
         match set_finalizer(&client, &key, &written.uid, false).await {
             Ok(()) => written.finalizer = finalizer,
-            Err(failed) => written.result = Err(failed),
+            Err(failed) if written.result.is_ok() => written.result = Err(failed),
+            Err(_) => {}
         }
     }
     // Events are for people and may be lost; a status may not.
