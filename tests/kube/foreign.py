@@ -13,6 +13,7 @@ from parts.process import free_port, wait_until
 from parts.proxy import ConnectProxy
 from parts.report import require
 
+from .basics import replace_crd
 from .outages import accepted, long_campaign, wait_accepted
 from .place import LEASE, QUICK_PROBE, Place, people, wait_state, within
 
@@ -125,6 +126,57 @@ def restored_statuses(place: Place) -> str:
             number += 1
     require(slowest <= RIGHTED_SECONDS, f"put right after {slowest:.1f} s")
     return f"{number} managers, put right after {slowest:.1f} s at most"
+
+
+def invalid_statuses(place: Place) -> str:
+    """What a looser CRD let into a status and this one forbids: put right, though no apply can be made to it."""
+    invalid = {
+        "enum": {"conditions": [{"type": "Foreign", "status": "Perhaps", "reason": "x", "message": "x", "lastTransitionTime": "x"}]},
+        "lacking": {"conditions": [{"type": "Foreign", "status": "True"}]},
+        "type": {"state": 7, "conditions": []},
+        "twice": {"conditions": [{"type": "Ready", "status": "True", "reason": "x", "message": "x", "lastTransitionTime": "x"}] * 2},
+        "no-list": {"conditions": {"Ready": "True"}},
+        "unknown": {"colour": "red", "conditions": []},
+    }
+    with place.own_plane("invalid") as plane, place.sink() as sink:
+        api, namespace = plane.api, plane.api.namespace("shop")
+        strict = api.get("CustomResourceDefinition", "", "sendingservers.mailfleet.dev")
+        loose = copy.deepcopy(strict)
+        anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"] = {"spec": anything, "status": anything}
+        api.apply(*within(namespace, *(fleets.smtp_server(name, sink.port) for name in invalid), fleets.plan("pro", *invalid)))
+        replace_crd(api, loose)
+
+        def put(name: str) -> bool:
+            with contextlib.suppress(ApiError):
+                obj = api.get("SendingServer", namespace, name)
+                path = f"/apis/mailfleet.dev/v1alpha1/namespaces/{namespace}/sendingservers/{name}/status?fieldManager=velero"
+                api.request("PUT", path, {**obj, "status": invalid[name]})
+            return api.status("SendingServer", namespace, name) == invalid[name]
+
+        for name in invalid:
+            wait_until(lambda: put(name), 20, f"the invalid status {name}", every=0.3)  # noqa: B023
+        replace_crd(api, strict)
+        with place.controller(namespace, plane=plane).start() as controller:
+            for name in invalid:
+                try:
+                    api.wait_condition("SendingServer", namespace, name, "Ready", seconds=20, status="True", reason="Active")
+                except TimeoutError as late:
+                    raise TimeoutError(f"{name}: {late}; {controller.process.tail(3)}") from None
+
+                def is_ours(name=name) -> bool:
+                    status = api.status("SendingServer", namespace, name)
+                    kinds = [condition["type"] for condition in status["conditions"]]
+                    return "Foreign" not in kinds and len(kinds) == len(set(kinds)) and "colour" not in status
+
+                # What was there goes with the write after the apply.
+                wait_until(is_ours, 2, f"the end of what was there in {name}: {api.status('SendingServer', namespace, name)}")
+            # And the next one, too.
+            sink.kill()
+            for name in invalid:
+                api.merge("SendingServer", namespace, name, {"spec": {"enabled": False}})
+                api.wait_condition("SendingServer", namespace, name, "Ready", seconds=20, status="False", reason="Disabled")
+    return f"{len(invalid)} statuses"
 
 
 def overwritten_again(place: Place) -> str:
@@ -308,4 +360,4 @@ def two_installations(place: Place) -> str:
     return f"1,200 people once, {written} statuses; either takes the other's place when that ends or dies"
 
 
-CASES = (finalizers_of_exports, restored_statuses, overwritten_again, proxies, quiet_log, long_texts, large_objects, two_installations)
+CASES = (finalizers_of_exports, restored_statuses, invalid_statuses, overwritten_again, proxies, quiet_log, long_texts, large_objects, two_installations)
