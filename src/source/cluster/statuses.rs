@@ -13,7 +13,7 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use super::{
     events::{self, Publisher, Told, When},
-    repeated::{Repeated, Said},
+    repeated::{Said, Troubles},
     writes::{Failed, Id, Write, Written, hash_of, perform},
 };
 use crate::{
@@ -106,8 +106,6 @@ struct Object {
     seen: Option<(u64, u64)>,
     /// When a foreign status was put right last, and how often in this quarrel.
     repaired: Option<(Instant, u32)>,
-    /// What the API server refuses, so that it is told once.
-    refused: Repeated,
 }
 
 impl Object {
@@ -324,7 +322,7 @@ fn of<'a>(desk: &'a mut Desk, kind: &'static str, key: &Key, uid: &str) -> &'a m
 
 async fn work(shared: Arc<Shared>) {
     let mut writes: JoinSet<Written> = JoinSet::new();
-    let mut trouble = Repeated::default();
+    let mut troubles = Troubles::default();
     loop {
         let (due, next) = take_due(&shared, WRITES_MAX - writes.len());
         for write in due {
@@ -337,7 +335,7 @@ async fn work(shared: Arc<Shared>) {
         tokio::select! {
             Some(written) = writes.join_next() => {
                 if let Ok(written) = written {
-                    note(&shared, written, &mut trouble);
+                    note(&shared, written, &mut troubles);
                 }
             }
             () = shared.news.notified() => {}
@@ -382,7 +380,7 @@ fn take_due(shared: &Shared, room: usize) -> (Vec<Write>, Option<Instant>) {
     (writes, later.first().map(|(at, _)| *at))
 }
 
-fn note(shared: &Shared, written: Written, trouble: &mut Repeated) {
+fn note(shared: &Shared, written: Written, troubles: &mut Troubles) {
     let mut desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
     desk.writing -= 1;
     let Desk { objects, .. } = &mut *desk;
@@ -403,14 +401,10 @@ fn note(shared: &Shared, written: Written, trouble: &mut Repeated) {
         Ok(()) => {
             object.failures = 0;
             object.not_before = None;
-            object.refused = Repeated::default();
             object.repair();
             // One that goes well says nothing of another that does not.
-            if trouble.is_open()
-                && objects.values().all(|object| object.failures == 0)
-                && let Some(times) = trouble.over()
-            {
-                tracing::warn!(times, "statuses can be written again");
+            if troubles.are_open() && objects.values().all(|object| object.failures == 0) {
+                troubles.over();
             }
         }
         Err(Failed::Gone) => {
@@ -422,13 +416,14 @@ fn note(shared: &Shared, written: Written, trouble: &mut Repeated) {
             let delay = (RETRY_FIRST * 2_u32.saturating_pow(object.failures.min(16) - 1)).min(RETRY_MAX);
             again(object, after.unwrap_or(delay));
             // Whatever the cause of each: statuses cannot be written.
-            if let Said::Now { times } = trouble.say("statuses", Instant::now()) {
+            if let Said::Now { times } = troubles.away.say("statuses", Instant::now()) {
                 tracing::warn!(kind, name = %key, why, times, "a status cannot be written now; it is tried again, and the newest is kept");
             }
         }
         Err(Failed::Refused { why, .. }) => {
+            object.failures = object.failures.saturating_add(1);
             again(object, REFUSED_RETRY);
-            if let Said::Now { times } = object.refused.say(&why, Instant::now()) {
+            if let Said::Now { times } = troubles.refusal(kind, key, &why) {
                 tracing::error!(kind, name = %key, why, times, "the API server refuses the status; bring the CRDs and the rights of the service account up to date");
             }
         }
