@@ -16,18 +16,22 @@ use super::{
     lease::LeaseOptions,
     repeated::{Repeated, Said},
 };
+use crate::resources::bound::bounded;
 
 /// On every Lease by which a controller leads.
 const LABEL: &str = "mailfleet.dev/controller";
 /// On the same: which namespaces are watched.
 const WATCHES: &str = "mailfleet.dev/watches";
+/// The longest of these, bytes; all annotations of an object have 256 KiB.
+const WATCHES_MAX: usize = 32 * 1024;
 /// Leases in one answer; there are as many as installations.
 const LEASES_MAX: u32 = 500;
 
 /// Marks our own Lease.
 pub(super) fn mark(metadata: &mut ObjectMeta, scope: &Scope) {
     metadata.labels.get_or_insert_default().insert(LABEL.to_owned(), "true".to_owned());
-    metadata.annotations.get_or_insert_default().insert(WATCHES.to_owned(), scope.as_annotation());
+    let watches = bounded(scope.as_annotation().into(), WATCHES_MAX).into_owned();
+    metadata.annotations.get_or_insert_default().insert(WATCHES.to_owned(), watches);
 }
 
 /// Another installation that is at work.
