@@ -16,6 +16,7 @@ from pathlib import Path
 
 from parts import fleet as fleets
 from parts.cluster import KUBERNETES, missing
+from parts.differs import absent, argocd, flux
 from parts.process import Process, folder, free_port, wait_until
 from parts.releases import CRDS, HelmPlane
 from parts.report import Cases, need, require
@@ -171,6 +172,92 @@ def rendered(plane: HelmPlane) -> str:
     return f"{count} objects of {len(VALUES)} sets of values"
 
 
+def without_crds(plane: HelmPlane, case) -> str:
+    """A case that leaves CRDs which are not a release's."""
+    try:
+        return case(plane)
+    finally:
+        plane.kubectl("delete", "crd", "--ignore-not-found", *CRDS)
+        wait_until(lambda: not any(plane.api.get("CustomResourceDefinition", "", crd) for crd in CRDS), 60, "the end of the CRDs")
+
+
+def undiffed(plane: HelmPlane) -> str:
+    """Nobody sees a difference after an apply of each set of values: kubectl diff, Argo CD's diff, Flux's dry run."""
+    need(absent())
+    place = folder("chart-diff")
+    compared = 0
+    for name in ("shop-a", "shop-b", "plans"):
+        plane.api.namespace(name)
+    for number, (name, values) in enumerate(VALUES.items()):
+        # A claim that is deleted is protected for a while.
+        namespace = plane.api.namespace(f"diff-{number}")
+        objects = [obj for obj in plane.render("compared", CHART, namespace, values_file(place, values)) if obj["kind"] != "PodMonitor"]
+        path = place / f"{number}.json"
+        path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        for side in ((), ("--server-side", "--force-conflicts")):
+            plane.kubectl("apply", *side, "-f", path)
+            # It ends with 1 when there is a difference.
+            output = plane.kubectl("diff", *side, "-f", path, check=False)
+            require(not output.strip(), f"{name}, {side or 'client-side'}: {output[:2000]}")
+            differences = argocd(plane, objects)
+            require(not differences, f"{name}, Argo CD after {side or 'client-side'}: {json.dumps(differences)[:2000]}")
+            compared += len(objects)
+        flux(plane, objects, apply=True)
+        differences = flux(plane, objects, apply=False)
+        require(not differences, f"{name}, Flux: {json.dumps(differences)[:2000]}")
+        # The CRDs stay for the next.
+        others = [obj for obj in objects if obj["kind"] != "CustomResourceDefinition"]
+        plane.kubectl("delete", "--wait=false", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": others}))
+    return f"{compared} objects compared"
+
+
+def umbrella(plane: HelmPlane) -> str:
+    """The chart as a dependency with a condition, a global value and an alias: linted, rendered, switched off."""
+    parent = folder("chart-umbrella") / "parent"
+    (parent / "charts").mkdir(parents=True)
+    subprocess.run(["cp", "-r", str(CHART), str(parent / "charts/mailfleet")], check=True)
+    version = re.search(r"^version: (\S+)$", (CHART / "Chart.yaml").read_text(), re.M).group(1)
+    dependency = {"name": "mailfleet", "version": version, "condition": "mailfleet.enabled", "tags": ["mail"]}
+    (parent / "Chart.yaml").write_text(json.dumps({"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency]}))
+    (parent / "templates").mkdir()
+    counts = []
+    for values in (
+        {"mailfleet": {"enabled": True, "logLevel": "info"}, "global": {"imageRegistry": "images.example.com"}, "tags": {"mail": True}},
+        {"mailfleet": {"enabled": False}},
+    ):
+        (parent / "values.yaml").write_text(json.dumps(values))
+        plane.helm("lint", "--strict", "--kube-version", KUBERNETES, parent)
+        code, text = plane.try_helm("template", "all", parent, "--namespace", NAMESPACE, "--kube-version", KUBERNETES)
+        require(code == 0, text[-500:])
+        counts.append(len(plane.objects(text)) if text.strip() else 0)
+    require(counts[0] > 10 and counts[1] == 0, f"{counts} objects")
+    # A key that is nobody's is still refused.
+    (parent / "values.yaml").write_text(json.dumps({"mailfleet": {"enabeld": True}}))
+    code, text = plane.try_helm("template", "all", parent, "--kube-version", KUBERNETES)
+    require(code != 0 and "enabeld" in text, text[-300:])
+    return f"{counts[0]} objects, none when it is switched off"
+
+
+def taken_over(plane: HelmPlane) -> str:
+    """CRDs that kubectl brought: refused by helm as the documents say, and taken over with --take-ownership; the objects stay."""
+    plane.install_crds()
+    plane.api.namespace("shop")
+    plane.api.apply(fleets.smtp_server("relay", 2525, namespace="shop"))
+    uid = lambda: plane.api.get("SendingServer", "shop", "relay")["metadata"]["uid"]  # noqa: E731
+    first = uid()
+    words = ("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--create-namespace")
+    code, output = plane.try_helm(*words)
+    require(code != 0 and "invalid ownership metadata" in output, f"helm took what was not its own: {output[-300:]}")
+    plane.helm(*words, "--take-ownership")
+    require(uid() == first, "the objects did not stay")
+    owner = plane.api.get("CustomResourceDefinition", "", CRDS[0])["metadata"]["annotations"].get("meta.helm.sh/release-name")
+    require(owner == RELEASE, f"the CRDs are {owner}'s")
+    plane.helm(*words)
+    plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
+    require(uid() == first, "the objects did not survive the release")
+    return "taken over, kept"
+
+
 def lifecycle(plane: HelmPlane) -> str:
     """Installed, upgraded, uninstalled and installed again: CRDs, objects and the ledger's claim stay; unless told otherwise."""
     place = folder("chart-install")
@@ -249,6 +336,9 @@ def people(plane: HelmPlane) -> str:
         ("ann", "delete", "sendingservers", "shop-a", True),
         ("ann", "list", "campaigns", "shop-a", True),
         ("ann", "create", "plans", "shop-a", False),
+        ("ann", "list", "plans", "shop-a", True),
+        ("vic", "watch", "plans", "shop-a", True),
+        ("eve", "patch", "plans", "shop-a", False),
         ("ann", "get", "plans", NAMESPACE, False),
         ("ann", "patch", "campaigns/status", "shop-a", False),
         ("ann", "create", "campaigns", "shop-b", False),
@@ -272,8 +362,16 @@ def people(plane: HelmPlane) -> str:
     wait_until(lambda: allowed("eve", "create", "campaigns", "shop-a"), 20, "the aggregated role")
     for user, verb, resource, namespace, wanted in cases:
         require(allowed(user, verb, resource, namespace) == wanted, f"{user} may {'not ' if wanted else ''}{verb} {resource} in {namespace}")
+    # What the README tells them to type, word for word; kubectl ends with 1 when one of the kinds is forbidden.
+    plane.api.apply(fleets.smtp_server("relay", 2525, namespace="shop-a"))
+    shown = []
+    for user, namespace in (("ann", "shop-a"), ("vic", "shop-a"), ("olga", NAMESPACE), ("eve", "shop-a")):
+        for words in (("get", "mailfleet"), ("get", "mailfleet", "-o", "wide")):
+            shown.append(plane.kubectl(*words, "-n", namespace, "--as", user))
+    require(sum("relay" in text for text in shown) == 6, f"{shown}")
+    plane.api.delete("SendingServer", "shop-a", "relay")
     plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
-    return f"{len(cases)} questions"
+    return f"{len(cases)} questions, and `kubectl get mailfleet` of each"
 
 
 # ── the rights of the controller ──
@@ -436,7 +534,7 @@ def rights(plane: HelmPlane, program: Path) -> str:
         used |= asked
         bound |= granted(objects)
         notes.append(f"{mode}: {len(entries)} requests, {len(granted(objects))} rights")
-        plane.kubectl("delete", "campaigns,sendingservers,plans", "--all", "--all-namespaces", "--timeout=20s")
+        plane.kubectl("delete", "campaigns.mailfleet.dev,sendingservers.mailfleet.dev,plans.mailfleet.dev", "--all", "--all-namespaces", "--timeout=20s")
         plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
     surplus = bound - used
     require(not surplus, f"granted, and never used: {sorted(surplus)}")
@@ -454,6 +552,9 @@ def main():
     with HelmPlane(folder("chart-plane")) as plane:
         cases.run("lint, and values that are refused", lint, plane)
         cases.run("every object before the API server", rendered, plane)
+        cases.run("no difference after an apply", without_crds, plane, undiffed)
+        cases.run("a part of another chart", umbrella, plane)
+        cases.run("CRDs of kubectl taken over", without_crds, plane, taken_over)
         cases.run("install, upgrade, uninstall", lifecycle, plane)
         cases.run("roles of people", people, plane)
         cases.run("rights of the controller", rights, plane, program)

@@ -6,7 +6,6 @@ state; the last line is `N passed, N failed, N skipped`.
 """
 
 import argparse
-import hashlib
 import json
 import socket
 import subprocess
@@ -14,8 +13,9 @@ from pathlib import Path
 
 from kube.basics import replace_crd
 from kube.place import Place, people, wait_state, within
-from parts import cluster
+from parts import cluster, manifests
 from parts.certificates import Authority
+from parts.differs import absent, argocd, flux, judge_program
 from parts.dovecot import Dovecot
 from parts.fleet import ROOT, campaign, plan, smtp_server
 from parts.kubeapi import secret
@@ -24,7 +24,6 @@ from parts.process import free_port, wait_until
 from parts.report import Cases, need, require
 
 EXAMPLES = ROOT / "examples/gitops"
-SOURCE = ROOT / "tests/gitops"
 DOCUMENT = ROOT / "docs/gitops.md"
 # Kind, name, what kstatus, Flux with our expressions and Argo CD with our scripts say of it, and the document's word for it.
 STATES = [
@@ -53,12 +52,6 @@ JUST_EDITED = [(kind, name, "InProgress", "InProgress", "Progressing", "an edit 
 WRONG_PASSWORD = ("Failed", "Failed", "Degraded", "a server that only a person can mend (no Secret, wrong password)")
 ACTIVE = ("Current", "Current", "Healthy", "a server that is Active")
 UNREADABLE = ("Failed", "Failed", "Degraded", "an edit that cannot be read (older, looser CRDs let it through)")
-
-
-def judge_program() -> Path:
-    """The judge, where scripts/setup builds it: the folder's name follows its source."""
-    text = b"".join((SOURCE / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
-    return cluster.folder_of_programs().parent.parent / f"gitops-judge-{hashlib.sha256(text).hexdigest()[:12]}" / "judge"
 
 
 def from_yaml(path: Path) -> dict:
@@ -271,12 +264,102 @@ def unreadable_edits(place):
     return states.end()
 
 
+def every_field(namespace: str) -> list[dict]:
+    """Objects that set every field; nothing of them is tested or sent."""
+    objects = []
+    for number, document in enumerate(manifests.FULL):
+        if document["kind"] not in ("SendingServer", "Plan", "Campaign"):
+            continue
+        idle = {"SendingServer": {"enabled": False}, "Plan": {}, "Campaign": {"suspend": True}}[document["kind"]]
+        metadata = {"name": f"full-{number}", "namespace": namespace}
+        objects.append({**document, "metadata": metadata, "spec": {**document["spec"], **idle}})
+    return objects
+
+
+def no_difference(place):
+    """After each kind of apply nobody sees a difference, while the controller writes: kubectl diff, Flux's dry run, Argo CD's diff."""
+    need(absent())
+    namespace = place.namespace("difference")
+    api, notes = place.plane.api, []
+    kubectl = lambda *words, **more: place.plane.kubectl("-n", namespace, *words, **more)  # noqa: E731
+    with place.sink() as sink, place.controller(namespace).start():
+        limits = {"rates": [{"messages": 2, "per": "1s"}]}
+        sends = within(namespace, smtp_server("relay", sink.port, limits=limits), plan("pro", "relay"), campaign("spring", "pro", people(500)))
+        objects = [*sends, *every_field(namespace)]
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+
+        for way in ("client-side", "server-side", "Flux"):
+            side = ("--server-side", "--force-conflicts") if way == "server-side" else ()
+            if way == "Flux":
+                flux(place.plane, objects, apply=True)
+            else:
+                kubectl("apply", *side, "-f", "-", stdin=text)
+            # Statuses, and the finalizer of the one that sends, are written.
+            wait_until(lambda: api.get("Campaign", namespace, "spring")["metadata"].get("finalizers"), 20, "a campaign that sends")
+            for obj in objects:
+                kind, name = obj["kind"], obj["metadata"]["name"]
+                wait_until(lambda: api.status(kind, namespace, name).get("observedGeneration") == api.get(kind, namespace, name)["metadata"]["generation"], 20, f"the status of {kind} {name}")  # noqa: B023
+            if way != "Flux":
+                output = kubectl("diff", *side, "-f", "-", stdin=text, check=False)
+                require(not output.strip(), f"{way}: {output[:2000]}")
+            else:
+                differences = flux(place.plane, objects, apply=False)
+                require(not differences, f"{way}: {json.dumps(differences)[:2000]}")
+            differences = argocd(place.plane, objects)
+            require(not differences, f"Argo CD after {way}: {json.dumps(differences)[:2000]}")
+            notes.append(way)
+            for obj in objects:
+                api.delete(obj["kind"], namespace, obj["metadata"]["name"])
+            wait_until(lambda: not api.list("Campaign", namespace), 20, "the campaigns' end")
+        # The dry run can tell one.
+        kubectl("apply", "--server-side", "-f", "-", stdin=text)
+        api.merge("Campaign", namespace, "spring", {"spec": {"subject": "another"}})
+        told = [each["object"] for each in flux(place.plane, objects, apply=False) if each["action"] == "configured"]
+        require(f"Campaign/{namespace}/spring" in told, f"a changed subject is no difference to Flux: {told}")
+        told = [each["object"] for each in argocd(place.plane, objects)]
+        require(told == ["Campaign/spring"], f"a changed subject is no difference to Argo CD: {told}")
+    return f"{len(objects)} objects, applied by {', '.join(notes)}"
+
+
+def references(schema: dict, path: str = "spec"):
+    """The paths of the fields that name another object."""
+    for name, field in (schema.get("properties") or {}).items():
+        here = f"{path}/{name}"
+        if name.endswith("Ref") or here == "spec/servers":
+            yield f"{here}/name"
+        yield from references(field, here)
+        yield from references(field.get("items") or {}, here)
+
+
+def kustomized(place):
+    """The example of Kustomize: every reference follows a prefix and generated names, and the campaign is sent."""
+    folder = EXAMPLES / "kustomize"
+    known = {(field["kind"], field["path"]) for target in from_yaml(folder / "mailfleet.yaml")["nameReference"] for field in target["fieldSpecs"]}
+    wanted = set()
+    for crd in place.plane.api.list("CustomResourceDefinition"):
+        spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        wanted |= {(crd["spec"]["names"]["kind"], path) for path in references(spec)}
+    require(known == wanted, f"mailfleet.yaml lacks {sorted(wanted - known)}, and has {sorted(known - wanted)}")
+    built = place.plane.kubectl("kustomize", folder)
+    namespace = place.plane.api.namespace("shop")
+    with place.sink() as sink, place.controller(namespace).start():
+        require("port: 2525" in built, "the example has another port")
+        place.plane.kubectl("apply", "-f", "-", stdin=built.replace("port: 2525", f"port: {sink.port}").replace("host: smtp.example.com", "host: 127.0.0.1"))
+        wait_state(place.plane.api, "Campaign", namespace, "spring-letter", "Completed", 30)
+        require(sorted(sink.taken().values()) == [1, 1], f"{sink.taken()}")
+        # The Secret is found by its generated name: what is wrong with the server is only that nobody answers there.
+        place.plane.api.wait_condition("SendingServer", namespace, "spring-relay", "Accepted", seconds=20, status="True", reason="Read")
+        names = [obj["metadata"]["name"] for kind in ("SendingServer", "Plan", "Campaign") for obj in place.plane.api.list(kind, namespace)]
+        require(len(names) == 4 and all(name.startswith("spring-") for name in names), f"{names}")
+    return f"{len(known)} references, {len(names)} objects"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="*", help="cases whose name holds one of these words")
     cases = Cases(parser.parse_args().only)
     with Place(quick=True) as place:
-        for case in (the_same_in_the_config_map, the_same_in_the_document, each_state, a_wrong_password, unreadable_edits):
+        for case in (the_same_in_the_config_map, the_same_in_the_document, each_state, a_wrong_password, unreadable_edits, no_difference, kustomized):
 
             def guarded(case=case):
                 need(cluster.missing())

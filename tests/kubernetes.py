@@ -7,7 +7,7 @@ N skipped`. Under CI=true a skip is a failure. `--quick` for `make test`; words 
 
 import argparse
 
-from kube import basics, outages, scale, tenancy
+from kube import basics, foreign, outages, scale, tenancy
 from kube.place import Place
 from parts import cluster
 from parts.report import Cases, need
@@ -44,6 +44,7 @@ def main():
             outages.deleted_when_unfit,
             outages.cluster_wiped,
             outages.statuses_fought_over,
+            *foreign.CASES,
             tenancy.strangers,
             scale.many_objects,
             basics.no_secret_anywhere,

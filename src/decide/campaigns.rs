@@ -18,6 +18,7 @@ use crate::{
     dispatch::{CampaignReport, campaign::Phase, report::Waiting},
     resources::{
         CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
+        bound::{listed, told},
         campaign::{
             CampaignServerStatus, CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting, WhenNoServerIsActive,
         },
@@ -36,8 +37,6 @@ pub use candidates::Candidate;
 
 /// So many refused and nobody accepted is told as a failure: the audience or the server is not the right one.
 const NOBODY_FROM: u64 = 10;
-/// Servers whose refusal a condition tells.
-const BARS_TOLD_MAX: usize = 10;
 
 /// What follows from everything that was looked at: the state, and the conditions that say why.
 struct Verdict {
@@ -298,9 +297,9 @@ fn judge_servers(
         usable.iter().filter(|candidate| !is_barred(candidate)).filter_map(|candidate| servers.get_key_value(&candidate.key)).collect();
     if decisions.is_empty() && usable.iter().any(|candidate| is_barred(&candidate)) {
         // The dispatcher is about to stop it, or to resume it.
-        let told =
-            usable.iter().filter_map(|candidate| candidate.bar.as_ref()).map(|bar| bar.message.as_str()).collect::<Vec<_>>().join(" ");
-        return Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, told, Some(false));
+        let bars = usable.iter().filter_map(|candidate| candidate.bar.as_ref());
+        let message = told(bars.map(|bar| bar.message.clone()), "servers");
+        return Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false));
     }
     let active = decisions.iter().filter(|(_, server)| server.active).count();
     let is_pending = |server: &ServerDecision| {
@@ -324,7 +323,7 @@ fn judge_servers(
     if active == 0 {
         let causes = decisions.iter().map(|(server, decision)| format!("{}: {}", server.name, decision.why_inactive));
         let unfit = if decisions.is_empty() { vec![format!("no server may send for {}", spec.from.address)] } else { Vec::new() };
-        let causes = causes.chain(unfit).collect::<Vec<_>>().join(" ");
+        let causes = told(causes.chain(unfit), "servers");
         return match spec.when_no_server_is_active() {
             WhenNoServerIsActive::Stop => Verdict::stalled(
                 CampaignState::Stopped,
@@ -359,21 +358,21 @@ fn judge_servers(
             };
             let (resting, failed): (Vec<_>, Vec<_>) =
                 decisions.iter().filter(|(_, server)| server.active).partition(|(_, server)| rests(server));
-            let names = |of: &[&(&Key, &ServerDecision)]| of.iter().map(|(server, _)| &*server.name).collect::<Vec<_>>().join(", ");
-            let mut told = Vec::new();
+            let names = |of: &[&(&Key, &ServerDecision)]| listed(of.iter().map(|(server, _)| &*server.name));
+            let mut words = Vec::new();
             if !failed.is_empty() {
-                told.push(format!(
+                words.push(format!(
                     "Sending through {} failed; it is tested now, and the campaign goes on when a test succeeds.",
                     names(&failed)
                 ));
             }
             if !resting.is_empty() {
-                told.push(format!(
+                words.push(format!(
                     "What became of a message through {} is unknown; it rests, and one message alone is tried then.",
                     names(&resting)
                 ));
             }
-            let message = told.join(" ");
+            let message = words.join(" ");
             Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false))
         }
         Waiting::ForLimits(until) => {
@@ -494,11 +493,8 @@ fn time_left(counts: &RecipientCounts, started_ms: Option<i64>, now_ms: i64) -> 
 fn refused_by_servers(report: Option<&CampaignReport>) -> Option<Condition> {
     let bars = &report?.bars;
     let first = bars.values().next()?;
-    let mut told = bars.values().take(BARS_TOLD_MAX).map(|bar| bar.message.as_str()).collect::<Vec<_>>().join(" ");
-    if bars.len() > BARS_TOLD_MAX {
-        told.push_str(&format!(" {} more servers refuse it.", bars.len() - BARS_TOLD_MAX));
-    }
-    Some(Condition::new(ConditionType::RefusedByServer, ConditionStatus::True, first.reason, told))
+    let message = told(bars.values().map(|bar| bar.message.clone()), "servers");
+    Some(Condition::new(ConditionType::RefusedByServer, ConditionStatus::True, first.reason, message))
 }
 
 /// What became of the recipients, in one sentence; unknown ones are never silent.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{PlanInput, ServerDecision, World, grants, servers::tell_when_stale};
 use crate::resources::{
     Condition, ConditionStatus, ConditionType, Key, Reason,
+    bound::listed,
     plan::{PlanServerStatus, PlanStatus},
 };
 
@@ -24,7 +25,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         })
         .collect();
     let count = |state: &str| rows.iter().filter(|row| row.state == state).count();
-    let names = |state: &str| rows.iter().filter(|row| row.state == state).map(|row| row.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = |state: &str| listed(rows.iter().filter(|row| row.state == state).map(|row| row.name.as_str()));
     let active = count("Active");
     let mut conditions = Vec::new();
     let mut not_ready = |reason, message: String, stalled| {

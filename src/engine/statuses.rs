@@ -101,7 +101,7 @@ struct Kept<K, S> {
     origin: Origin,
     /// As decided last; the times of its conditions count.
     decided: Option<Arc<S>>,
-    /// As written last, and when, milliseconds.
+    /// As written last, and when, milliseconds: 0 when an earlier process wrote it.
     written: Option<(Arc<S>, i64)>,
     /// The conditions of an earlier process whose status cannot be read whole.
     old_conditions: Vec<Condition>,
@@ -334,12 +334,17 @@ impl Turn<'_> {
         {
             *status.observed_generation_mut() = place.generation;
         }
-        if let Some((written, at_ms)) = &kept.written {
+        if let Some((written, at_ms)) = &mut kept.written {
             if **written == status {
+                if *at_ms == 0 {
+                    // Only once; counters may be written as soon as they change.
+                    *at_ms = 1;
+                    self.sink.note_standing(<Object<P, S> as Kind>::KIND, key, &sourced.origin, written.clone());
+                }
                 kept.decided = Some(written.clone());
                 return;
             }
-            let due = at_ms + COUNTERS_EVERY_MS;
+            let due = *at_ms + COUNTERS_EVERY_MS;
             if due > self.now_ms && !self.flush && written.without_counters() == status.without_counters() {
                 self.wake_at_ms = self.wake_at_ms.min(due);
                 kept.decided = Some(Arc::new(status));

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bound::{MESSAGE_MAX, bounded};
+
 /// What a condition is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionType {
@@ -277,10 +279,11 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// A condition whose time is filled in by [`merge`].
+    /// A condition whose time is filled in by [`merge`]. Its message is cut at [`MESSAGE_MAX`].
     #[must_use]
     pub fn new(kind: ConditionType, status: ConditionStatus, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, status, reason, message: message.into(), last_transition_time: Timestamp::UNIX_EPOCH, observed_generation: None }
+        let message = bounded(message.into(), MESSAGE_MAX);
+        Self { kind, status, reason, message, last_transition_time: Timestamp::UNIX_EPOCH, observed_generation: None }
     }
 }
 
@@ -305,6 +308,12 @@ pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_message_is_longer_than_an_api_server_takes() {
+        let long = Condition::new(ConditionType::Ready, ConditionStatus::False, Reason::NoServerActive, "ä".repeat(MESSAGE_MAX));
+        assert_eq!(long.message.len(), MESSAGE_MAX - 1, "a cut falls between characters");
+    }
 
     #[test]
     fn a_time_moves_only_when_the_status_flips() {

@@ -1,5 +1,6 @@
 //! What users write: the three kinds as plain data, their schema and their conditions. No I/O.
 
+pub mod bound;
 pub mod campaign;
 pub mod condition;
 pub mod crd;

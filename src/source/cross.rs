@@ -2,7 +2,7 @@
 //!
 //! These are warnings: a Secret may come from elsewhere, a plan may be applied by somebody else. Status is the judge.
 
-use super::{FilePlace, Finding, Purpose, Severity, Snapshot, read::Body, resolve_beside, yaml::Position};
+use super::{FilePlace, Finding, Purpose, Severity, Snapshot, cluster::FINALIZER, read::Body, resolve_beside, yaml::Position};
 use crate::{
     audience::Address,
     providers::{Provider, ProviderSpec},
@@ -70,6 +70,14 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
         _ => {}
     }
     found
+}
+
+/// What is to be said of a document that carries the finalizer of a controller.
+pub(super) fn exported_finalizer() -> Reference {
+    let words = format!(
+        "`{FINALIZER}` is the controller's, on a campaign while it sends, and came here with an export; remove it, or the object cannot be deleted while no controller runs"
+    );
+    Reference { path: "metadata.finalizers".to_owned(), at: Position::default(), excerpt: None, target: Target::Doubt(words) }
 }
 
 fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(String, Target)) {

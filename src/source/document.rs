@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Finding, Severity,
+    cluster::FINALIZER,
     cross::{self, Reference},
     explain::nearest,
     listed, parse,
@@ -248,6 +249,8 @@ impl Reader<'_> {
             self.content.unnamed = words.or_else(|| Some(format!("{}:{}", self.file.display(), root.at.line)));
             return;
         };
+        let has_our_finalizer =
+            json.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == FINALIZER));
         let body = match (body, words) {
             (Some(body), None) => body,
             // A Secret that is broken is remembered without its values.
@@ -256,6 +259,9 @@ impl Reader<'_> {
             }
         };
         let mut references = cross::references(&body, &key);
+        if has_our_finalizer {
+            references.push(cross::exported_finalizer());
+        }
         for reference in &mut references {
             reference.at = root.locate(&FieldPath::parse(&reference.path));
             reference.excerpt = self.excerpt(reference.at);

@@ -114,6 +114,14 @@ impl StatusSink {
         }
     }
 
+    /// A status that stands there already, from before this process, and is as it should be: it is put right when somebody
+    /// else overwrites it.
+    pub fn note_standing(&self, kind: &'static str, key: &Key, origin: &Origin, status: Arc<dyn AsJson>) {
+        if let (Self::Cluster(cluster), Origin::Cluster(place)) = (self, origin) {
+            cluster.note_standing(kind, key, &place.uid, status);
+        }
+    }
+
     /// Whether the campaign is being sent: in a cluster it then has a finalizer, so that a deletion waits for what is on the wire.
     pub fn note_sending(&self, key: &Key, origin: &Origin, is_sending: bool) {
         if let (Self::Cluster(cluster), Origin::Cluster(place)) = (self, origin) {

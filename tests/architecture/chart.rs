@@ -87,7 +87,7 @@ fn values(path: &str, default: &Value, schema: &Value, found: &mut Vec<(String, 
         let schema = inner.get(name).unwrap_or_else(|| panic!("{path} is not in values.schema.json"));
         values(&path, default, schema, found);
     }
-    for name in inner.keys().filter(|name| *name != "global") {
+    for name in inner.keys().filter(|name| !["global", "enabled"].contains(&name.as_str())) {
         assert!(defaults.contains_key(name), "{path}.{name} is in values.schema.json and not in values.yaml");
     }
 }

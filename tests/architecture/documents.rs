@@ -121,7 +121,10 @@ fn examples_are_good_and_name_the_schema() {
         for finding in snapshot.findings.iter().filter(|finding| finding.severity != Severity::Note) {
             // Passwords are not committed, and that is all that is missing.
             let is_secret = finding.severity == Severity::Warning && finding.message.contains("no Secret");
-            assert!(is_secret, "{finding}");
+            // What Kustomize makes of files is not there before, and its configuration is no object.
+            let is_kustomize = finding.to_string().contains("examples/gitops/kustomize/")
+                && ["no ConfigMap", "no apiVersion and kind"].iter().any(|words| finding.message.contains(words));
+            assert!(is_secret || is_kustomize, "{finding}");
         }
     }
     for file in &examples {
@@ -195,6 +198,55 @@ fn documents_name_commands_that_exist() {
     assert!(command_fault("mailfleet send x").is_some() && command_fault("$ mailfleet run x --onse").is_some());
     assert!(command_fault("mailfleet plugin mend x").is_some() && command_fault("mailfleet plugin check x --tokenfile y").is_some());
     assert_eq!(command_fault("$ mailfleet run x --once --state s  # --nothing"), None);
+}
+
+/// What `kubectl` would take for another operator's kind: our plurals, singulars and short names without the group.
+fn short_kinds(line: &str) -> Vec<String> {
+    let Some((_, command)) = line.split_once("kubectl ") else { return Vec::new() };
+    // What stands behind a pipe, a code's end or a comment is no argument.
+    let command = command.split(['|', '`', '#']).next().unwrap_or_default();
+    let is_ours =
+        |word: &&str| ["campaign", "campaigns", "mfc", "sendingserver", "sendingservers", "mfs", "plan", "plans", "mfp"].contains(word);
+    let mut found = Vec::new();
+    for word in command.split(' ').filter(|word| !word.starts_with('-') && !word.contains('=')) {
+        // `campaign/spring`, `campaigns,plans`, `campaigns`.
+        let kinds = word.split('/').next().unwrap_or(word);
+        found.extend(
+            kinds
+                .split(',')
+                .filter(is_ours)
+                .map(|kind| format!("`{line}`: {kind} may be another operator's; write {kind}.mailfleet.dev with the plural")),
+        );
+    }
+    found
+}
+
+#[test]
+fn commands_of_kubectl_name_kinds_in_full() {
+    let mut commands = 0;
+    let mut faults = Vec::new();
+    let texts = at_the_root().into_iter().chain(files("docs", &["md"])).chain(files("charts", &["md", "txt", "tpl", "yaml"]));
+    for file in texts.chain(files("examples", &["md", "yaml"])).chain(files("src", &["rs", "tpl"])) {
+        for line in file.text.lines().filter(|line| line.contains("kubectl ")) {
+            commands += 1;
+            faults.extend(short_kinds(line.trim()).into_iter().map(|fault| format!("{}: {fault}", file.path)));
+        }
+    }
+    assert!(commands > 20, "only {commands} commands");
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    for bad in [
+        "$ kubectl delete campaigns,plans --all",
+        "kubectl -n a get mfs",
+        "see `kubectl wait campaign/spring`",
+        "kubectl describe plan pro",
+    ] {
+        assert!(!short_kinds(bad).is_empty(), "{bad}");
+    }
+    for good in
+        ["kubectl get mailfleet", "kubectl delete plans.mailfleet.dev --all", "kubectl apply -f plans.yaml", "`kubectl get` shows plans"]
+    {
+        assert_eq!(short_kinds(good), Vec::<String>::new());
+    }
 }
 
 /// What is wrong with the links of a document to files.

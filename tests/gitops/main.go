@@ -1,7 +1,8 @@
 // Command judge says how GitOps tools see objects: kstatus, and the copy of it that Flux's `wait` uses; Flux's own reader
 // of `healthCheckExprs`; and Argo CD's health scripts, run by the Lua interpreter that Argo CD uses, in the same bounds.
 //
-// With the word `yaml` it turns YAML into JSON. Otherwise it reads {"objects": [...], "exprs": [Flux's healthCheckExprs], "lua": {"Kind": "script"}} and writes one verdict an object.
+// With the word `yaml` it turns YAML into JSON. With `drift KUBECONFIG` it reads {"apply": bool, "objects": [...]}, applies
+// them as Flux's kustomize-controller does where it is asked to, and writes what its next dry run would change. Otherwise it reads {"objects": [...], "exprs": [Flux's healthCheckExprs], "lua": {"Kind": "script"}} and writes one verdict an object.
 package main
 
 import (
@@ -15,9 +16,12 @@ import (
 	fluxstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/fluxcd/pkg/apis/kustomize"
 	fluxcel "github.com/fluxcd/pkg/runtime/cel"
+	"github.com/fluxcd/pkg/ssa"
 	lua "github.com/yuin/gopher-lua"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 )
 
@@ -46,6 +50,9 @@ func run() error {
 	if len(os.Args) == 2 && os.Args[1] == "yaml" {
 		return asJSON()
 	}
+	if len(os.Args) == 3 && os.Args[1] == "drift" {
+		return drift(os.Args[2])
+	}
 	var in input
 	if err := json.NewDecoder(os.Stdin).Decode(&in); err != nil {
 		return err
@@ -64,6 +71,64 @@ func run() error {
 		verdicts = append(verdicts, judged)
 	}
 	return json.NewEncoder(os.Stdout).Encode(verdicts)
+}
+
+// drift asks Flux's own server-side dry run of each object for a difference.
+func drift(kubeconfig string) error {
+	var in struct {
+		Apply   bool              `json:"apply"`
+		Objects []json.RawMessage `json:"objects"`
+	}
+	if err := json.NewDecoder(os.Stdin).Decode(&in); err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	cluster, err := client.New(config, client.Options{})
+	if err != nil {
+		return err
+	}
+	owner := ssa.Owner{Field: "kustomize-controller", Group: "kustomize.toolkit.fluxcd.io"}
+	manager := ssa.NewResourceManager(cluster, nil, owner)
+	objects := []*unstructured.Unstructured{}
+	for _, raw := range in.Objects {
+		object := &unstructured.Unstructured{}
+		if err := object.UnmarshalJSON(raw); err != nil {
+			return err
+		}
+		objects = append(objects, object)
+	}
+	bound, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if in.Apply {
+		if _, err := manager.ApplyAll(bound, objects, ssa.DefaultApplyOptions()); err != nil {
+			return err
+		}
+	}
+	type difference struct {
+		Object string `json:"object"`
+		Action string `json:"action"`
+		Live   any    `json:"live,omitempty"`
+		Merged any    `json:"merged,omitempty"`
+	}
+	differences := []difference{}
+	for _, object := range objects {
+		entry, live, merged, err := manager.Diff(bound, object, ssa.DefaultDiffOptions())
+		if err != nil {
+			return err
+		}
+		if entry.Action == ssa.UnchangedAction {
+			continue
+		}
+		found := difference{Object: entry.Subject, Action: string(entry.Action)}
+		if live != nil && merged != nil {
+			found.Live, found.Merged = live.Object, merged.Object
+		}
+		differences = append(differences, found)
+	}
+	return json.NewEncoder(os.Stdout).Encode(differences)
 }
 
 // asJSON turns the YAML of standard input into JSON, as the tools read it.

@@ -12,8 +12,10 @@ from .process import Process, wait_until
 class Controller(Ledger):
     """One state folder and the process that leads with it; another with the same folder stands by."""
 
-    def __init__(self, program: Path, plane: ControlPlane, folder: Path, *options, kubeconfig: Path | None = None, state: Path | None = None):
+    def __init__(self, program: Path, plane: ControlPlane, folder: Path, *options, kubeconfig: Path | None = None, state: Path | None = None, variables: dict | None = None):
         super().__init__(state or folder / "state")
+        # More of the environment.
+        self.variables = variables or {}
         self.program, self.plane, self.folder, self.options = program, plane, folder, options
         self.kubeconfig = kubeconfig or plane.kubeconfig
         self.process: Process | None = None
@@ -25,7 +27,7 @@ class Controller(Ledger):
         output = self.folder / f"controller-{len(self.outputs) + 1}-{id(self):x}.out"
         self.outputs.append(output)
         # The heap as the image sets it up.
-        self.process = Process(words, output, env=environment() | {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"})
+        self.process = Process(words, output, env=environment() | {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"} | self.variables)
         if leads:
             self.wait_leads(30)
         return self

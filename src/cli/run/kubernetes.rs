@@ -46,6 +46,7 @@ pub(super) async fn run(args: RunArgs) -> ExitCode {
         name: args.cluster.lease_name.clone(),
         duration: duration.std(),
         identity: identity.clone(),
+        scope: Scope::new(&args.cluster.namespaces, args.plan_namespace.as_deref()),
     };
     // Told once for the whole process: a signal while it stands by ends it too.
     let (stopping, mut stop) = watch::channel(false);
@@ -74,11 +75,17 @@ async fn lead(
     (view, seen): (watch::Sender<View>, watch::Receiver<View>),
     mut stop: watch::Receiver<bool>,
 ) -> ExitCode {
+    let mut told = None;
     let ledger = loop {
         match open_ledger(&args.state, args.synchronous).await {
             Ok(ledger) => break ledger,
             // The leader before may still be ending.
-            Err(error) if error.kind == LedgerErrorKind::InUse => text::tell(&error.to_string()),
+            Err(error) if error.kind == LedgerErrorKind::InUse => {
+                let words = error.to_string();
+                if told.replace(words.clone()) != Some(words) {
+                    text::tell(&error.to_string());
+                }
+            }
             Err(error) => return refuse(&error.to_string()),
         }
         tokio::select! {
@@ -87,7 +94,7 @@ async fn lead(
             holder = lease.lost() => return lost(&holder),
         }
     };
-    let statuses = ClusterStatuses::start(client.clone(), identity);
+    let statuses = ClusterStatuses::start(client.clone(), &identity);
     let scope = Scope::new(&args.cluster.namespaces, args.plan_namespace.as_deref());
     let snapshots = tokio::select! {
         snapshots = cluster::watch(client, &scope, &statuses) => snapshots,

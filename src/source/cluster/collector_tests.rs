@@ -21,7 +21,7 @@ fn collector() -> Collector {
         namespaces: BTreeMap::new(),
         namespaces_listed: None,
         references: References::new(client.clone(), changes),
-        statuses: ClusterStatuses::start(client, "test".to_owned()),
+        statuses: ClusterStatuses::start(client, "test"),
         incomplete: 0,
     }
 }

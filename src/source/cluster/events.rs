@@ -1,12 +1,40 @@
 //! Events for people (`kubectl describe`): one for each transition, none for what stays as it is.
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use crate::resources::{API_VERSION, Condition, ConditionStatus, ConditionType, Key, Reason, condition};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        core::v1::ObjectReference,
+        events::v1::{Event as EventObject, EventSeries},
+    },
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+    runtime::events::{Event, EventType},
+};
+use serde_json::json;
+use tokio::time::Instant;
 
-/// The longest note that the API server takes, bytes.
-const NOTE_MAX: usize = 1024;
+use super::REQUEST_TIMEOUT;
+use crate::resources::{
+    API_VERSION, Condition, ConditionStatus, ConditionType, Key, Reason,
+    bound::{EVENT_WORD_MAX, NOTE_MAX, bounded},
+    condition,
+};
+
+/// Who reports.
+const CONTROLLER: &str = "mailfleet.dev/controller";
+/// The same of one object within so long is one event with a count, as in client-go.
+const SERIES: Duration = Duration::from_secs(6 * 60);
+/// The longest name of an object, bytes.
+const NAME_MAX: usize = 253;
 
 /// What an event can be about: whether the object is ready and why, and whether only a person can mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,21 +112,117 @@ pub(super) fn event(now: Told, conditions: &[Condition]) -> Event {
     Event {
         type_: if now.is_well() { EventType::Normal } else { EventType::Warning },
         reason: now.reason.as_str().to_owned(),
-        note: Some(cut(message)),
+        note: Some(message.to_owned()),
         action: "Reconcile".to_owned(),
         secondary: None,
     }
 }
 
-fn cut(text: &str) -> String {
-    if text.len() <= NOTE_MAX {
-        return text.to_owned();
+/// What was told of an object, and by which event.
+#[derive(PartialEq, Eq, Hash)]
+struct Series {
+    uid: String,
+    reason: String,
+    is_warning: bool,
+}
+
+struct Counted {
+    name: String,
+    count: i32,
+    at: Instant,
+}
+
+/// Writes events. kube's own recorder names an event by the object's whole name and more, which is too long for one of 237
+/// characters, and such an object then has no events.
+#[derive(Clone)]
+pub(super) struct Publisher {
+    client: Client,
+    instance: String,
+    told: Arc<Mutex<HashMap<Series, Counted>>>,
+}
+
+impl Publisher {
+    /// A publisher; `instance` is named in its events.
+    pub fn new(client: Client, instance: &str) -> Self {
+        Self { client, instance: bounded(instance.into(), EVENT_WORD_MAX).into_owned(), told: Arc::default() }
     }
-    let mut end = NOTE_MAX - 4;
-    while !text.is_char_boundary(end) {
-        end -= 1;
+
+    /// Writes an event, or counts it when the same was written a while ago.
+    ///
+    /// # Errors
+    /// In words, when the API server does not take it.
+    pub async fn publish(&self, event: &Event, regarding: &ObjectReference) -> Result<(), String> {
+        let namespace = regarding.namespace.as_deref().unwrap_or("default");
+        let api = Api::<EventObject>::namespaced(self.client.clone(), namespace);
+        let is_warning = matches!(event.type_, EventType::Warning);
+        let series = Series { uid: regarding.uid.clone().unwrap_or_default(), reason: event.reason.clone(), is_warning };
+        let now = Timestamp::now();
+        let again = {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.retain(|_, counted| counted.at.elapsed() < SERIES);
+            told.get(&series).map(|counted| (counted.name.clone(), counted.count + 1))
+        };
+        if let Some((name, count)) = again {
+            let patch = json!({"note": note(event), "series": {"count": count, "lastObservedTime": MicroTime(now)}});
+            let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+            // Where somebody deleted it, another is made.
+            if bounded_by_time(api.patch(&name, &parameters, &patch)).await.is_ok() {
+                self.note_told(series, name, count);
+                return Ok(());
+            }
+        }
+        let created = self.object(event, regarding, now);
+        bounded_by_time(api.create(&PostParams::default(), &created)).await?;
+        self.note_told(series, created.metadata.name.unwrap_or_default(), 1);
+        Ok(())
     }
-    format!("{}…", &text[..end])
+
+    fn note_told(&self, series: Series, name: String, count: i32) {
+        let counted = Counted { name, count, at: Instant::now() };
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(series, counted);
+    }
+
+    fn object(&self, event: &Event, regarding: &ObjectReference, now: Timestamp) -> EventObject {
+        let word = |text: &str| Some(bounded(text.into(), EVENT_WORD_MAX).into_owned());
+        EventObject {
+            action: word(&event.action),
+            event_time: Some(MicroTime(now)),
+            metadata: ObjectMeta {
+                name: Some(event_name(regarding.name.as_deref().unwrap_or_default(), now)),
+                namespace: regarding.namespace.clone(),
+                ..ObjectMeta::default()
+            },
+            note: Some(note(event)),
+            reason: word(&event.reason),
+            regarding: Some(regarding.clone()),
+            reporting_controller: Some(CONTROLLER.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            series: None::<EventSeries>,
+            type_: Some(if matches!(event.type_, EventType::Warning) { "Warning" } else { "Normal" }.to_owned()),
+            ..EventObject::default()
+        }
+    }
+}
+
+async fn bounded_by_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<(), String> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the API server gives no answer".to_owned()),
+    }
+}
+
+fn note(event: &Event) -> String {
+    bounded(event.note.as_deref().unwrap_or_default().into(), NOTE_MAX).into_owned()
+}
+
+/// The name of an event: its object's, as far as there is room, and the time, as others do it.
+fn event_name(object: &str, now: Timestamp) -> String {
+    let time = format!("{:x}", now.as_nanosecond());
+    let room = NAME_MAX.saturating_sub(time.len() + 1);
+    // Names of objects are ASCII; a part of one must not end in a sign.
+    let prefix = object.get(..room.min(object.len())).unwrap_or_default().trim_end_matches(['.', '-']);
+    format!("{prefix}.{time}")
 }
 
 /// What an event is about.
@@ -146,6 +270,28 @@ mod tests {
             assert_eq!(when(before.map(of), of(now)), wanted, "{before:?} {now:?}");
         }
         assert_eq!(event(Told::of(&refused).expect("a condition"), &refused).type_, EventType::Warning);
-        assert!(cut(&"ä".repeat(2000)).len() <= NOTE_MAX);
+    }
+
+    #[test]
+    fn every_text_of_an_event_is_bounded() {
+        let now = Timestamp::from_second(1_800_000_000).expect("in range");
+        for name in
+            ["a".repeat(253), format!("{}.{}", "a".repeat(234), "b".repeat(18)), format!("{}-c", "a".repeat(251)), "short".to_owned()]
+        {
+            let named = event_name(&name, now);
+            let (prefix, time) = named.rsplit_once('.').expect("two parts");
+            assert!(named.len() <= NAME_MAX && name.starts_with(prefix) && !time.is_empty(), "{named}");
+            assert!(prefix.ends_with(|last: char| last.is_ascii_alphanumeric()), "{named}");
+        }
+        assert!(event_name("short", now).starts_with("short."));
+        let event = |note: &str| Event {
+            type_: EventType::Normal,
+            reason: String::new(),
+            note: Some(note.to_owned()),
+            action: String::new(),
+            secondary: None,
+        };
+        assert!(note(&event(&"ä".repeat(2000))).len() <= NOTE_MAX);
+        assert_eq!(note(&event("as it is")), "as it is");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A replica takes the Lease when its holder has not renewed it for its whole duration, by this replica's own clock. A leader
 //! that cannot reach the API server goes on: what keeps two from sending is the ledger, whose lock and epoch each claim
-//! is checked against. It ends when it sees another holder.
+//! is checked against. It ends when it sees another holder. Another installation has another Lease: see `others`.
 
 use std::time::Duration;
 
@@ -14,7 +14,12 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use tokio::{sync::watch, time::Instant};
 
-use super::{REQUEST_TIMEOUT, statuses::jittered};
+use super::{
+    REQUEST_TIMEOUT, Scope,
+    others::{self, Others},
+    repeated::{Repeated, Said},
+    statuses::jittered,
+};
 
 /// What the Lease is called, and how long it holds.
 #[derive(Clone, Debug)]
@@ -27,6 +32,8 @@ pub struct LeaseOptions {
     pub duration: Duration,
     /// Who we are: different for every process.
     pub identity: String,
+    /// What is watched.
+    pub scope: Scope,
 }
 
 /// The Lease, held.
@@ -36,19 +43,49 @@ pub struct Lease {
     lost: watch::Receiver<Option<String>>,
 }
 
-/// Takes the Lease: waits as long as another holds it, and tells so through `standing_by`.
+/// Takes the Lease: waits as long as another holds it, or another installation watches the same, and tells so through
+/// `standing_by`.
 pub async fn acquire(client: &Client, options: LeaseOptions, standing_by: impl Fn()) -> Lease {
     let api: Api<LeaseObject> = Api::namespaced(client.clone(), &options.namespace);
-    let mut candidate = Candidate { api: api.clone(), options: options.clone(), seen: None, is_held: false, told: None };
-    while !candidate.try_acquire().await {
-        if candidate.is_held {
-            standing_by();
+    let mut candidate =
+        Candidate { api: api.clone(), options: options.clone(), seen: None, acquired: None, is_held: false, told: Repeated::default() };
+    let mut others = Others::new(client, &options);
+    loop {
+        match others.rival().await {
+            Ok(None) if candidate.try_acquire().await => {
+                // Another may have looked, and begun, at the same time.
+                match others.rival().await {
+                    Ok(Some(rival)) if others.was_first(&rival, candidate.acquired) => give_up(&api, &options).await,
+                    _ => break,
+                }
+            }
+            Ok(None) if candidate.is_held => standing_by(),
+            Ok(None) => {}
+            Ok(Some(rival)) => {
+                others.tell(&rival);
+                standing_by();
+            }
+            Err(error) => candidate.tell(&format!("the API server cannot be asked for Leases ({error}); nothing is sent until it can")),
         }
         tokio::time::sleep(jittered(options.duration / 8)).await;
     }
     let (lose, lost) = watch::channel(None);
     tokio::spawn(renew(api.clone(), options.clone(), lose));
     Lease { api, options, lost }
+}
+
+async fn give_up(api: &Api<LeaseObject>, options: &LeaseOptions) {
+    let given_up = async {
+        let Ok(mut lease) = api.get(&options.name).await else { return };
+        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&options.identity)) else {
+            return;
+        };
+        spec.holder_identity = None;
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        spec.lease_duration_seconds = Some(1);
+        let _ = api.replace(&options.name, &PostParams::default(), &lease).await;
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(3), given_up).await;
 }
 
 impl Lease {
@@ -65,17 +102,7 @@ impl Lease {
 
     /// Gives the Lease up, so that another need not wait for its end.
     pub async fn release(self) {
-        let given_up = async {
-            let Ok(mut lease) = self.api.get(&self.options.name).await else { return };
-            let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.options.identity)) else {
-                return;
-            };
-            spec.holder_identity = None;
-            spec.renew_time = Some(MicroTime(Timestamp::now()));
-            spec.lease_duration_seconds = Some(1);
-            let _ = self.api.replace(&self.options.name, &PostParams::default(), &lease).await;
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(3), given_up).await;
+        give_up(&self.api, &self.options).await;
     }
 }
 
@@ -85,9 +112,11 @@ struct Candidate {
     /// The version as it was seen last, and since when. Forgotten when the API server cannot be asked: the holder could not
     /// renew either, and keeps its place if it does so first.
     seen: Option<(String, Instant)>,
+    /// When it was taken.
+    acquired: Option<Timestamp>,
     /// Another was seen to hold it.
     is_held: bool,
-    told: Option<String>,
+    told: Repeated,
 }
 
 impl Candidate {
@@ -99,7 +128,7 @@ impl Candidate {
                 if !matches!(&error, kube::Error::Api(status) if status.code == 409) {
                     self.seen = None;
                     let LeaseOptions { namespace, name, .. } = self.options.clone();
-                    self.tell(format!("the Lease {namespace}/{name} cannot be read or written ({error}); nothing is sent until it can"));
+                    self.tell(&format!("the Lease {namespace}/{name} cannot be read or written ({error}); nothing is sent until it can"));
                 }
                 false
             }
@@ -112,10 +141,8 @@ impl Candidate {
 
     async fn attempt(&mut self) -> kube::Result<bool> {
         let Some(lease) = self.api.get_opt(&self.options.name).await? else {
-            let lease = LeaseObject {
-                metadata: ObjectMeta { name: Some(self.options.name.clone()), ..ObjectMeta::default() },
-                spec: Some(held(&self.options, None)),
-            };
+            let lease = LeaseObject { metadata: metadata(&self.options), spec: Some(held(&self.options, None)) };
+            self.acquired = acquired(&lease);
             self.api.create(&PostParams::default(), &lease).await?;
             return Ok(true);
         };
@@ -135,20 +162,31 @@ impl Candidate {
         if !is_free {
             let holder = holder.unwrap_or_default();
             self.is_held = true;
-            self.tell(format!("{holder} leads; this process stands by"));
+            self.tell(&format!("{holder} leads; this process stands by"));
             return Ok(false);
         }
-        let taken = LeaseObject { spec: Some(held(&self.options, Some(&spec))), metadata: lease.metadata };
+        let mut taken = LeaseObject { spec: Some(held(&self.options, Some(&spec))), metadata: lease.metadata };
+        others::mark(&mut taken.metadata, &self.options.scope);
+        self.acquired = acquired(&taken);
         self.api.replace(&self.options.name, &PostParams::default(), &taken).await?;
         Ok(true)
     }
 
-    fn tell(&mut self, words: String) {
-        if self.told.as_ref() != Some(&words) {
-            tracing::warn!("{words}");
-            self.told = Some(words);
+    fn tell(&mut self, words: &str) {
+        if let Said::Now { times } = self.told.say(words, Instant::now()) {
+            tracing::warn!(times, "{words}");
         }
     }
+}
+
+fn metadata(options: &LeaseOptions) -> ObjectMeta {
+    let mut metadata = ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() };
+    others::mark(&mut metadata, &options.scope);
+    metadata
+}
+
+fn acquired(lease: &LeaseObject) -> Option<Timestamp> {
+    lease.spec.as_ref()?.acquire_time.as_ref().map(|time| time.0)
 }
 
 fn held(options: &LeaseOptions, before: Option<&LeaseSpec>) -> LeaseSpec {
@@ -189,8 +227,8 @@ async fn renew(api: Api<LeaseObject>, options: LeaseOptions, lose: watch::Sender
 /// The other holder, if there is one.
 async fn renew_once(api: &Api<LeaseObject>, options: &LeaseOptions) -> kube::Result<Option<String>> {
     let Some(lease) = api.get_opt(&options.name).await? else {
-        let metadata = ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() };
-        api.create(&PostParams::default(), &LeaseObject { metadata, spec: Some(held(options, None)) }).await?;
+        let lease = LeaseObject { metadata: metadata(options), spec: Some(held(options, None)) };
+        api.create(&PostParams::default(), &lease).await?;
         return Ok(None);
     };
     let spec = lease.spec.clone().unwrap_or_default();

@@ -7,15 +7,13 @@ use std::{
     time::Duration,
 };
 
-use kube::{
-    Client,
-    runtime::events::{Event, Recorder, Reporter},
-};
+use kube::{Client, runtime::events::Event};
 use serde_json::Value;
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use super::{
-    events::{self, Told, When},
+    events::{self, Publisher, Told, When},
+    repeated::{Said, Troubles},
     writes::{Failed, Id, Write, Written, hash_of, perform},
 };
 use crate::{
@@ -37,8 +35,13 @@ const LASTING: Duration = Duration::from_secs(30);
 const PASSING: Duration = Duration::from_secs(2);
 /// What a new object lacks may come with the next ones of the same apply. Said at once, `Stalled` would make Flux give up.
 const COMING: Duration = Duration::from_secs(5);
-/// Between two repairs of a status that somebody else wrote.
-const REPAIR_EVERY: Duration = Duration::from_secs(30);
+/// Before a status that somebody else wrote is put right once more: doubled each time, so that no quarrel becomes a storm.
+/// The first time it is put right at once.
+const REPAIR_FIRST: Duration = Duration::from_secs(2);
+/// The longest that a foreign status stands.
+const REPAIR_MAX: Duration = Duration::from_secs(30);
+/// A quarrel is over when nobody else wrote for so long.
+const QUARREL: Duration = Duration::from_secs(60);
 
 /// Writes to the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -48,7 +51,7 @@ pub struct ClusterStatuses {
 
 struct Shared {
     client: Client,
-    recorder: Recorder,
+    publisher: Publisher,
     desk: Mutex<Desk>,
     news: Notify,
     idle: Notify,
@@ -99,10 +102,32 @@ struct Object {
     passing: Option<Instant>,
     /// A hash of the status as it was written, and the version of the object then.
     written: Option<(u64, u64)>,
-    repaired: Option<Instant>,
+    /// The same as it was seen last: by the time a write is known to be done, somebody else may have written after it.
+    seen: Option<(u64, u64)>,
+    /// When a foreign status was put right last, and how often in this quarrel.
+    repaired: Option<(Instant, u32)>,
 }
 
 impl Object {
+    /// Puts a status right that somebody else wrote after us, soon; whether there is one.
+    fn repair(&mut self) -> bool {
+        let is_overwritten = matches!((self.seen, self.written), (Some((seen, at)), Some((written, ours))) if at > ours && seen != written);
+        if !is_overwritten || self.is_writing || self.status_due || self.status.is_none() {
+            return false;
+        }
+        let now = Instant::now();
+        let (at, turn) = match self.repaired {
+            Some((last, turns)) if last + QUARREL > now => {
+                (now.max(last + (REPAIR_FIRST * 2_u32.saturating_pow(turns.min(16))).min(REPAIR_MAX)), turns.saturating_add(1))
+            }
+            _ => (now, 0),
+        };
+        self.repaired = Some((at, turn));
+        self.status_due = true;
+        self.not_before = Some(at);
+        true
+    }
+
     fn is_due(&self) -> bool {
         !self.is_writing && (self.status_due || !self.events.is_empty() || self.has_finalizer != self.wants_finalizer)
     }
@@ -171,10 +196,9 @@ pub(super) fn jittered(delay: Duration) -> Duration {
 impl ClusterStatuses {
     /// Starts to write for this client; `instance` is named in events.
     #[must_use]
-    pub fn start(client: Client, instance: String) -> Self {
-        let reporter = Reporter { controller: "mailfleet.dev/controller".to_owned(), instance: Some(instance) };
-        let recorder = Recorder::new(client.clone(), reporter);
-        let shared = Arc::new(Shared { client, recorder, desk: Mutex::default(), news: Notify::new(), idle: Notify::new() });
+    pub fn start(client: Client, instance: &str) -> Self {
+        let publisher = Publisher::new(client.clone(), instance);
+        let shared = Arc::new(Shared { client, publisher, desk: Mutex::default(), news: Notify::new(), idle: Notify::new() });
         tokio::spawn(work(shared.clone()));
         Self { shared }
     }
@@ -206,6 +230,25 @@ impl ClusterStatuses {
         self.shared.news.notify_one();
     }
 
+    /// A status that an earlier process wrote, and that is right as it stands.
+    pub(crate) fn note_standing(&self, kind: &'static str, key: &Key, uid: &str, status: Arc<dyn AsJson>) {
+        let is_due = {
+            let mut desk = self.desk();
+            let object = of(&mut desk, kind, key, uid);
+            // Written before any version that is seen now.
+            object.written = Some((hash_of(Some(&status.as_json())), 0));
+            object.status = Some(status);
+            let is_due = object.repair();
+            if is_due {
+                desk.queue((kind, key.clone()));
+            }
+            is_due
+        };
+        if is_due {
+            self.shared.news.notify_one();
+        }
+    }
+
     /// Whether a campaign is being sent.
     pub(crate) fn note_sending(&self, key: &Key, uid: &str, is_sending: bool) {
         let is_new = {
@@ -229,21 +272,12 @@ impl ClusterStatuses {
             let mut desk = self.desk();
             let object = of(&mut desk, kind, key, uid);
             if !object.is_writing {
-                object.has_finalizer = has_finalizer;
+                // Only campaigns get it from us; on another kind it is somebody else's.
+                object.has_finalizer = has_finalizer && kind == Campaign::KIND;
                 is_due = object.has_finalizer != object.wants_finalizer;
             }
-            // Somebody else wrote the status after us: it is put right, but never in a quick quarrel.
-            if let Some((hash, written)) = object.written
-                && version > written
-                && !object.is_writing
-                && !object.status_due
-                && hash_of(status) != hash
-                && object.repaired.is_none_or(|at| at.elapsed() >= REPAIR_EVERY)
-            {
-                object.repaired = Some(Instant::now());
-                object.status_due = true;
-                is_due = true;
-            }
+            object.seen = Some((hash_of(status), version));
+            is_due |= object.repair();
             if is_due {
                 desk.queue((kind, key.clone()));
             }
@@ -288,11 +322,11 @@ fn of<'a>(desk: &'a mut Desk, kind: &'static str, key: &Key, uid: &str) -> &'a m
 
 async fn work(shared: Arc<Shared>) {
     let mut writes: JoinSet<Written> = JoinSet::new();
-    let mut is_told = false;
+    let mut troubles = Troubles::default();
     loop {
         let (due, next) = take_due(&shared, WRITES_MAX - writes.len());
         for write in due {
-            writes.spawn(perform(shared.client.clone(), shared.recorder.clone(), write));
+            writes.spawn(perform(shared.client.clone(), shared.publisher.clone(), write));
         }
         if writes.is_empty() {
             shared.idle.notify_waiters();
@@ -301,7 +335,7 @@ async fn work(shared: Arc<Shared>) {
         tokio::select! {
             Some(written) = writes.join_next() => {
                 if let Ok(written) = written {
-                    note(&shared, written, &mut is_told);
+                    note(&shared, written, &mut troubles);
                 }
             }
             () = shared.news.notified() => {}
@@ -346,7 +380,7 @@ fn take_due(shared: &Shared, room: usize) -> (Vec<Write>, Option<Instant>) {
     (writes, later.first().map(|(at, _)| *at))
 }
 
-fn note(shared: &Shared, written: Written, is_told: &mut bool) {
+fn note(shared: &Shared, written: Written, troubles: &mut Troubles) {
     let mut desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
     desk.writing -= 1;
     let Desk { objects, .. } = &mut *desk;
@@ -367,8 +401,10 @@ fn note(shared: &Shared, written: Written, is_told: &mut bool) {
         Ok(()) => {
             object.failures = 0;
             object.not_before = None;
-            if std::mem::take(is_told) {
-                tracing::warn!("statuses can be written again");
+            object.repair();
+            // One that goes well says nothing of another that does not.
+            if troubles.are_open() && objects.values().all(|object| object.failures == 0) {
+                troubles.over();
             }
         }
         Err(Failed::Gone) => {
@@ -379,16 +415,20 @@ fn note(shared: &Shared, written: Written, is_told: &mut bool) {
             object.failures = object.failures.saturating_add(1);
             let delay = (RETRY_FIRST * 2_u32.saturating_pow(object.failures.min(16) - 1)).min(RETRY_MAX);
             again(object, after.unwrap_or(delay));
-            if !std::mem::replace(is_told, true) {
-                tracing::warn!(kind, name = %key, why, "a status cannot be written now; it is tried again, and the newest is kept");
+            // Whatever the cause of each: statuses cannot be written.
+            if let Said::Now { times } = troubles.away.say("statuses", Instant::now()) {
+                tracing::warn!(kind, name = %key, why, times, "a status cannot be written now; it is tried again, and the newest is kept");
             }
         }
-        Err(Failed::Refused(why)) => {
+        Err(Failed::Refused { why, .. }) => {
+            object.failures = object.failures.saturating_add(1);
             again(object, REFUSED_RETRY);
-            tracing::error!(kind, name = %key, why, "the API server refuses the status; bring the CRDs and the rights of the service account up to date");
+            if let Said::Now { times } = troubles.refusal(kind, key, &why) {
+                tracing::error!(kind, name = %key, why, times, "the API server refuses the status; bring the CRDs and the rights of the service account up to date");
+            }
         }
     }
-    if object.is_due() {
+    if objects.get(&written.id).is_some_and(Object::is_due) {
         desk.queue(written.id);
     }
 }

@@ -11,9 +11,8 @@ use crate::{
 /// A desk whose own task writes nothing: the tests take what is due.
 fn desk() -> ClusterStatuses {
     let client = client_to_nowhere();
-    let reporter = Reporter { controller: "test".to_owned(), instance: None };
-    let recorder = Recorder::new(client.clone(), reporter);
-    ClusterStatuses { shared: Arc::new(Shared { client, recorder, desk: Mutex::default(), news: Notify::new(), idle: Notify::new() }) }
+    let publisher = Publisher::new(client.clone(), "test");
+    ClusterStatuses { shared: Arc::new(Shared { client, publisher, desk: Mutex::default(), news: Notify::new(), idle: Notify::new() }) }
 }
 
 fn put(desk: &ClusterStatuses, uid: &str, state: &str, reason: Reason) {
@@ -47,14 +46,14 @@ async fn only_the_newest_status_is_written_and_a_failed_one_again() {
     assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), [json!({"state": "Active"})]);
     assert!(take_due(&desk.shared, 8).0.is_empty(), "one write of an object at a time");
 
-    note(&desk.shared, written(&writes[0], None, Err(Failed::away("away".to_owned()))), &mut false);
+    note(&desk.shared, written(&writes[0], None, Err(Failed::away("away".to_owned()))), &mut Troubles::default());
     let (none, next) = take_due(&desk.shared, 8);
     assert!(none.is_empty() && next.is_some(), "it is tried again later");
     // Something new is tried at once.
     put(&desk, "u1", "Stalled", Reason::NotProbedYet);
     let (writes, _) = take_due(&desk.shared, 8);
     assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), [json!({"state": "Stalled"})]);
-    note(&desk.shared, written(&writes[0], Some((1, 10)), Ok(())), &mut false);
+    note(&desk.shared, written(&writes[0], Some((1, 10)), Ok(())), &mut Troubles::default());
     assert!(take_due(&desk.shared, 8).0.is_empty());
 }
 
@@ -64,7 +63,7 @@ async fn a_foreign_status_is_put_right_once_and_our_own_is_not() {
     put(&desk, "u1", "Active", Reason::NotProbedYet);
     let (writes, _) = take_due(&desk.shared, 8);
     let own = json!({"state": "Active"});
-    note(&desk.shared, written(&writes[0], Some((hash_of(Some(&own)), 10)), Ok(())), &mut false);
+    note(&desk.shared, written(&writes[0], Some((hash_of(Some(&own)), 10)), Ok(())), &mut Troubles::default());
     let seen = |version, status: &Value| desk.seen(SendingServer::KIND, &key(), "u1", version, Some(status), false);
     seen(9, &json!({"state": "Old"}));
     seen(10, &own);
@@ -72,6 +71,58 @@ async fn a_foreign_status_is_put_right_once_and_our_own_is_not() {
     assert!(take_due(&desk.shared, 8).0.is_empty(), "older versions and our own status are no reason to write");
     seen(13, &json!({"state": "Foreign"}));
     assert_eq!(take_due(&desk.shared, 8).0.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarrel_is_answered_each_time_and_ever_more_slowly() {
+    let desk = desk();
+    put(&desk, "u1", "Active", Reason::NotProbedYet);
+    let (own, foreign) = (json!({"state": "Active"}), json!({"state": "Foreign"}));
+    let hash = hash_of(Some(&own));
+    let (writes, _) = take_due(&desk.shared, 8);
+    note(&desk.shared, written(&writes[0], Some((hash, 10)), Ok(())), &mut Troubles::default());
+    let mut version = 10;
+    for delay in [0, 2, 4, 8, 16, 30, 30] {
+        version += 1;
+        desk.seen(SendingServer::KIND, &key(), "u1", version, Some(&foreign), false);
+        if delay > 0 {
+            tokio::time::advance(Duration::from_millis(delay * 1000 - 200)).await;
+            assert!(take_due(&desk.shared, 8).0.is_empty(), "before {delay} s");
+            tokio::time::advance(Duration::from_millis(200)).await;
+        }
+        let (writes, _) = take_due(&desk.shared, 8);
+        assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), std::slice::from_ref(&own), "after {delay} s");
+        version += 1;
+        note(&desk.shared, written(&writes[0], Some((hash, version)), Ok(())), &mut Troubles::default());
+    }
+    tokio::time::advance(QUARREL).await;
+    desk.seen(SendingServer::KIND, &key(), "u1", version + 1, Some(&foreign), false);
+    assert_eq!(take_due(&desk.shared, 8).0.len(), 1, "the next quarrel begins afresh");
+}
+
+#[tokio::test]
+async fn what_was_overwritten_while_it_was_written_is_put_right() {
+    let desk = desk();
+    put(&desk, "u1", "Active", Reason::NotProbedYet);
+    let (writes, _) = take_due(&desk.shared, 8);
+    // Somebody wrote after us, and that is seen before our own write is known to be done.
+    desk.seen(SendingServer::KIND, &key(), "u1", 11, Some(&json!({"state": "Foreign"})), false);
+    assert!(take_due(&desk.shared, 8).0.is_empty());
+    let hash = hash_of(Some(&json!({"state": "Active"})));
+    note(&desk.shared, written(&writes[0], Some((hash, 10)), Ok(())), &mut Troubles::default());
+    assert_eq!(take_due(&desk.shared, 8).0.len(), 1);
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_wrote_is_put_right_too() {
+    let desk = desk();
+    let own = json!({"state": "Active"});
+    desk.seen(SendingServer::KIND, &key(), "u1", 7, Some(&own), false);
+    desk.note_standing(SendingServer::KIND, &key(), "u1", Arc::new(own.clone()));
+    assert!(take_due(&desk.shared, 8).0.is_empty(), "what is right is not written");
+    desk.seen(SendingServer::KIND, &key(), "u1", 8, Some(&json!({"state": "Foreign"})), false);
+    let (writes, _) = take_due(&desk.shared, 8);
+    assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), [own]);
 }
 
 #[tokio::test]
@@ -82,7 +133,7 @@ async fn another_object_of_the_same_name_starts_afresh() {
     let (writes, _) = take_due(&desk.shared, 8);
     assert_eq!(writes.iter().map(|write| write.uid.as_str()).collect::<Vec<_>>(), ["u2"]);
     desk.gone(SendingServer::KIND, &key());
-    note(&desk.shared, written(&writes[0], None, Err(Failed::Gone)), &mut false);
+    note(&desk.shared, written(&writes[0], None, Err(Failed::Gone)), &mut Troubles::default());
     assert!(take_due(&desk.shared, 8).0.is_empty());
 }
 
@@ -93,10 +144,20 @@ async fn what_others_may_mend_is_told_only_when_it_lasts() {
     tokio::time::advance(COMING).await;
     let (writes, _) = take_due(&desk.shared, 8);
     assert!(writes[0].events.is_empty());
-    note(&desk.shared, written(&writes[0], Some((1, 1)), Ok(())), &mut false);
+    note(&desk.shared, written(&writes[0], Some((1, 1)), Ok(())), &mut Troubles::default());
     tokio::time::advance(LASTING.saturating_sub(COMING)).await;
     let (writes, _) = take_due(&desk.shared, 8);
     assert_eq!(writes[0].events.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["NotAllowedByPlan"]);
+}
+
+#[tokio::test]
+async fn a_finalizer_on_another_kind_is_somebody_elses() {
+    let desk = desk();
+    desk.seen(SendingServer::KIND, &key(), "u1", 1, None, true);
+    assert!(take_due(&desk.shared, 8).0.is_empty());
+    // On a campaign that does not send it came out of an export.
+    desk.seen(Campaign::KIND, &key(), "u1", 1, None, true);
+    assert_eq!(take_due(&desk.shared, 8).0[0].finalizer, Some(false));
 }
 
 #[tokio::test]
@@ -106,7 +167,7 @@ async fn a_finalizer_is_there_while_it_is_wanted() {
     desk.note_sending(&key(), "u1", true);
     let (writes, _) = take_due(&desk.shared, 8);
     assert_eq!(writes[0].finalizer, Some(true));
-    note(&desk.shared, Written { finalizer: Some(true), ..written(&writes[0], None, Ok(())) }, &mut false);
+    note(&desk.shared, Written { finalizer: Some(true), ..written(&writes[0], None, Ok(())) }, &mut Troubles::default());
     desk.note_sending(&key(), "u1", false);
     assert_eq!(take_due(&desk.shared, 8).0[0].finalizer, Some(false));
 }
@@ -124,7 +185,7 @@ async fn what_is_true_for_a_moment_only_is_not_written() {
     put("Active", false);
     let (writes, _) = take_due(&desk.shared, 8);
     assert_eq!(writes.iter().map(status).collect::<Vec<_>>(), [json!({"state": "Active"})]);
-    note(&desk.shared, written(&writes[0], Some((1, 10)), Ok(())), &mut false);
+    note(&desk.shared, written(&writes[0], Some((1, 10)), Ok(())), &mut Troubles::default());
 
     // So may what the next objects bring, but only at first.
     put_about(&desk, "b", Reason::PlanNotFound);
@@ -132,7 +193,7 @@ async fn what_is_true_for_a_moment_only_is_not_written() {
     tokio::time::advance(COMING).await;
     let (writes, _) = take_due(&desk.shared, 8);
     assert_eq!(writes.len(), 1);
-    note(&desk.shared, written(&writes[0], Some((1, 10)), Ok(())), &mut false);
+    note(&desk.shared, written(&writes[0], Some((1, 10)), Ok(())), &mut Troubles::default());
     put_about(&desk, "b", Reason::NoServers);
     assert_eq!(take_due(&desk.shared, 8).0.len(), 1);
 

@@ -18,13 +18,14 @@ use kube::{
     runtime::watcher::{self, Event},
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Scope,
     collector::{Change, Listing},
     objects::{self, Refers, Seen},
     references::Named,
+    repeated::{Repeated, Said},
     statuses::jittered,
 };
 use crate::resources::{API_VERSION, GROUP, Key, Kind, Object, VERSION};
@@ -166,12 +167,12 @@ async fn follow<K: Debug + Clone, S: Stream<Item = watcher::Result<Event<K>>>>(
 ) {
     let mut stream = std::pin::pin!(begin());
     let mut delay = RETRY_FIRST;
-    let mut told = None::<String>;
+    let mut trouble = Repeated::default();
     while let Some(event) = stream.next().await {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                tell(&error, plural, scope.as_deref(), &mut told);
+                tell(&error, plural, scope.as_deref(), &mut trouble);
                 if status_of(&error).is_none_or(|status| status.code >= 500) {
                     stream.set(begin());
                 }
@@ -180,9 +181,12 @@ async fn follow<K: Debug + Clone, S: Stream<Item = watcher::Result<Event<K>>>>(
                 continue;
             }
         };
-        delay = RETRY_FIRST;
-        if told.take().is_some() && !matches!(event, Event::Init) {
-            tracing::warn!(kind = plural, "the API server can be watched again");
+        // A list that begins says nothing: the API server has not been asked yet.
+        if !matches!(event, Event::Init) {
+            delay = RETRY_FIRST;
+            if let Some(times) = trouble.over() {
+                tracing::warn!(kind = plural, times, "the API server can be watched again");
+            }
         }
         let change = match event {
             Event::Init => change(Listing::Begin(scope.clone()), None),
@@ -208,8 +212,8 @@ fn status_of(error: &watcher::Error) -> Option<&Status> {
     }
 }
 
-/// Says once what is wrong, until it is something else.
-fn tell(error: &watcher::Error, plural: &str, scope: Option<&str>, told: &mut Option<String>) {
+/// Says once what is wrong, until it is something else, and counts it.
+fn tell(error: &watcher::Error, plural: &str, scope: Option<&str>, trouble: &mut Repeated) {
     let place = scope.map_or_else(|| "the whole cluster".to_owned(), |namespace| format!("namespace {namespace}"));
     let words = match status_of(error).map(|status| status.code) {
         // What was asked for is too old: the list is read again, which is no fault.
@@ -221,8 +225,7 @@ fn tell(error: &watcher::Error, plural: &str, scope: Option<&str>, told: &mut Op
         Some(401) => "the API server refuses the credentials; they may have expired".to_owned(),
         _ => "the API server cannot be reached; what was read last stays in use, and sending goes on".to_owned(),
     };
-    if told.as_ref() != Some(&words) {
-        tracing::warn!(kind = plural, %error, "{words}");
-        *told = Some(words);
+    if let Said::Now { times } = trouble.say(&words, Instant::now()) {
+        tracing::warn!(kind = plural, %error, times, "{words}");
     }
 }

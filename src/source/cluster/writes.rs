@@ -1,4 +1,7 @@
 //! One write: finalizer, status and events of one object, by requests to the API server.
+//!
+//! Status is server-side apply. What another manager owns beside it an apply leaves there: a condition out of a restored
+//! status, a finalizer out of an export. So what is there afterwards is compared with what was wanted, and put right.
 
 use std::{
     hash::{Hash as _, Hasher as _},
@@ -6,17 +9,22 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderValue, header::CONTENT_TYPE};
 use kube::{
     Client,
-    api::{GetParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
     core::Request,
-    runtime::events::{Event, Recorder},
+    runtime::events::Event,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use siphasher::sip::SipHasher13;
 
-use super::{FIELD_MANAGER, FINALIZER, REQUEST_TIMEOUT, events, objects::type_meta};
+use super::{
+    FIELD_MANAGER, FINALIZER, REQUEST_TIMEOUT,
+    events::{self, Publisher},
+    objects::type_meta,
+};
 use crate::{
     resources::{Campaign, GROUP, Key, Kind as _, Plan, SendingServer, VERSION},
     source::sink::AsJson,
@@ -51,7 +59,7 @@ pub(super) enum Failed {
     /// Try again, after so long where the API server says so.
     Later { after: Option<Duration>, why: String, is_internal: bool },
     /// The API server refuses it.
-    Refused(String),
+    Refused { why: String, is_invalid: bool },
 }
 
 impl Failed {
@@ -64,6 +72,8 @@ impl Failed {
 #[derive(Deserialize)]
 struct Answer {
     metadata: AnswerMetadata,
+    #[serde(default)]
+    status: Value,
 }
 
 #[derive(Deserialize)]
@@ -75,8 +85,23 @@ struct AnswerMetadata {
     finalizers: Vec<String>,
 }
 
+#[derive(Deserialize)]
+struct Found {
+    items: Vec<Answer>,
+}
+
+impl AnswerMetadata {
+    fn version(&self) -> u64 {
+        self.resource_version.parse().unwrap_or(0)
+    }
+
+    fn has_finalizer(&self) -> bool {
+        self.finalizers.iter().any(|finalizer| finalizer == FINALIZER)
+    }
+}
+
 /// Writes what is due of one object.
-pub(super) async fn perform(client: Client, recorder: Recorder, write: Write) -> Written {
+pub(super) async fn perform(client: Client, publisher: Publisher, write: Write) -> Written {
     let Write { id, uid, status, finalizer, events } = write;
     let mut written = Written { id, uid, status: None, finalizer: None, result: Ok(()) };
     let (kind, key) = (written.id.0, written.id.1.clone());
@@ -93,19 +118,20 @@ pub(super) async fn perform(client: Client, recorder: Recorder, write: Write) ->
             Err(failed) => written.result = Err(failed),
         }
     }
-    if finalizer == Some(false) && written.result.is_ok() {
+    // It goes all the same when the status cannot be written (too large, refused): nothing else would ever take it off.
+    if finalizer == Some(false) && !matches!(written.result, Err(Failed::Gone)) {
         match set_finalizer(&client, &key, &written.uid, false).await {
             Ok(()) => written.finalizer = finalizer,
-            Err(failed) => written.result = Err(failed),
+            Err(failed) if written.result.is_ok() => written.result = Err(failed),
+            Err(_) => {}
         }
     }
     // Events are for people and may be lost; a status may not.
     if !matches!(written.result, Err(Failed::Gone)) {
         let regarding = events::regarding(kind, &key, &written.uid);
         for event in &events {
-            let published = tokio::time::timeout(REQUEST_TIMEOUT, recorder.publish(event, &regarding)).await;
-            if let Ok(Err(error)) = published {
-                tracing::debug!(%error, kind, name = %key, "an event could not be written");
+            if let Err(error) = publisher.publish(event, &regarding).await {
+                tracing::debug!(error, kind, name = %key, "an event could not be written");
             }
         }
     }
@@ -119,10 +145,10 @@ pub(super) async fn perform(client: Client, recorder: Recorder, write: Write) ->
 pub async fn annotate_campaign(client: &Client, key: &Key, name: &str, value: &str) -> Result<(), String> {
     let merge = json!({"metadata": {"annotations": {name: value}}});
     let resource = Request::new(path(Campaign::KIND, &key.namespace));
-    match send(client, resource.patch(&key.name, &PatchParams::default(), &Patch::Merge(&merge))).await {
+    match ask::<Answer>(client, resource.patch(&key.name, &PatchParams::default(), &Patch::Merge(&merge))).await {
         Ok(_) => Ok(()),
         Err(Failed::Gone) => Err(format!("there is no campaign {key} in the cluster; --namespace chooses another")),
-        Err(Failed::Refused(why) | Failed::Later { why, .. }) => Err(format!("campaign {key} cannot be annotated: {why}")),
+        Err(Failed::Refused { why, .. } | Failed::Later { why, .. }) => Err(format!("campaign {key} cannot be annotated: {why}")),
     }
 }
 
@@ -130,15 +156,41 @@ async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, s
     let body = body(kind, key, uid, json!({}), Some(status));
     let resource = Request::new(path(kind, &key.namespace));
     let applied = resource.patch_subresource("status", &key.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body));
-    let version = match send(client, applied).await {
-        // An object whose spec does not fit the served schema cannot be applied to; its status can be merged.
-        Err(Failed::Later { is_internal: true, .. }) => {
-            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            send(client, resource.patch_subresource("status", &key.name, &parameters, &Patch::Merge(&body))).await?
+    let answer = match ask::<Answer>(client, applied).await {
+        Ok(answer) if !has_more(&answer.status, status) => answer,
+        // What others own there was left, or what stays there is refused together with ours; an object whose spec does not fit
+        // the served schema cannot be applied to at all. Its status can be replaced whole.
+        Ok(_) | Err(Failed::Later { is_internal: true, .. } | Failed::Refused { is_invalid: true, .. }) => {
+            ask(client, replacement(&resource, key, uid, status)).await?
         }
-        sent => sent?,
+        Err(failed) => return Err(failed),
     };
-    Ok((hash_of(Some(status)), version))
+    Ok((hash_of(Some(status)), answer.metadata.version()))
+}
+
+/// Replaces a status by what is wanted, whoever owns what is there: what it removes belongs to nobody afterwards.
+fn replacement(resource: &Request, key: &Key, uid: &str, status: &Value) -> Result<Requested, kube::core::request::Error> {
+    // With another UID the API server answers 409, as for any write to an object that is gone.
+    let operations = json!([{"op": "replace", "path": "/metadata/uid", "value": uid}, {"op": "add", "path": "/status", "value": status}]);
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let mut request = resource.patch_subresource("status", &key.name, &parameters, &Patch::Merge(&operations))?;
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json-patch+json"));
+    Ok(request)
+}
+
+/// Whether something stands there that is not wanted, or in another order. What the API server dropped of ours is not more:
+/// older CRDs do that, and no second write mends it.
+fn has_more(there: &Value, wanted: &Value) -> bool {
+    match (there, wanted) {
+        (Value::Object(there), Value::Object(wanted)) => {
+            there.iter().any(|(name, value)| wanted.get(name).is_none_or(|wanted| has_more(value, wanted)))
+        }
+        (Value::Array(there), Value::Array(wanted)) => {
+            there.len() != wanted.len() || there.iter().zip(wanted).any(|(there, wanted)| has_more(there, wanted))
+        }
+        (Value::Null, _) => false,
+        (there, wanted) => there != wanted && there.as_f64().is_none_or(|there| Some(there) != wanted.as_f64()),
+    }
 }
 
 async fn set_finalizer(client: &Client, key: &Key, uid: &str, wanted: bool) -> Result<(), Failed> {
@@ -146,18 +198,37 @@ async fn set_finalizer(client: &Client, key: &Key, uid: &str, wanted: bool) -> R
     let body = body(Campaign::KIND, key, uid, metadata, None);
     let resource = Request::new(path(Campaign::KIND, &key.namespace));
     let applied = resource.patch(&key.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body));
-    match send(client, applied).await {
+    match ask::<Answer>(client, applied).await {
+        // Who applied an export owns it too, and an apply of ours leaves it (kubernetes#99003).
+        Ok(answer) if answer.metadata.has_finalizer() == wanted => Ok(()),
+        Ok(answer) => merge_finalizers(client, &resource, key, uid, wanted, answer.metadata).await,
         // An object whose spec does not fit the served schema cannot be applied to; its metadata can be merged.
-        Err(Failed::Later { is_internal: true, .. }) => merge_finalizers(client, &resource, key, uid, wanted).await,
-        sent => sent.map(|_| ()),
+        Err(Failed::Later { is_internal: true, .. } | Failed::Refused { is_invalid: true, .. }) => {
+            let there = look(client, &resource, &key.name).await?;
+            merge_finalizers(client, &resource, key, uid, wanted, there).await
+        }
+        Err(failed) => Err(failed),
     }
 }
 
+/// The metadata of an object; by a list, for which we have the right.
+async fn look(client: &Client, resource: &Request, name: &str) -> Result<AnswerMetadata, Failed> {
+    let request = resource.list(&ListParams::default().fields(&format!("metadata.name={name}")));
+    let found: Found = ask(client, request).await?;
+    found.items.into_iter().next().map(|answer| answer.metadata).ok_or(Failed::Gone)
+}
+
 /// A merge replaces the whole list: it holds only for the version that was read.
-async fn merge_finalizers(client: &Client, resource: &Request, key: &Key, uid: &str, wanted: bool) -> Result<(), Failed> {
-    let AnswerMetadata { uid: there, resource_version, mut finalizers } =
-        ask(client, resource.get(&key.name, &GetParams::default())).await?;
-    if there != uid {
+async fn merge_finalizers(
+    client: &Client,
+    resource: &Request,
+    key: &Key,
+    uid: &str,
+    wanted: bool,
+    there: AnswerMetadata,
+) -> Result<(), Failed> {
+    let AnswerMetadata { uid: found, resource_version, mut finalizers } = there;
+    if found != uid {
         return Err(Failed::Gone);
     }
     finalizers.retain(|finalizer| finalizer != FINALIZER);
@@ -166,7 +237,7 @@ async fn merge_finalizers(client: &Client, resource: &Request, key: &Key, uid: &
     }
     let merge = json!({"metadata": {"uid": uid, "resourceVersion": resource_version, "finalizers": finalizers}});
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    send(client, resource.patch(&key.name, &parameters, &Patch::Merge(&merge))).await.map(|_| ())
+    ask::<Answer>(client, resource.patch(&key.name, &parameters, &Patch::Merge(&merge))).await.map(|_| ())
 }
 
 fn body(kind: &str, key: &Key, uid: &str, mut metadata: Value, status: Option<&Value>) -> Value {
@@ -193,21 +264,17 @@ fn path(kind: &str, namespace: &str) -> String {
     format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{plural}")
 }
 
-/// Sends a request; the version of the object that it made.
-async fn send(client: &Client, request: Result<Requested, kube::core::request::Error>) -> Result<u64, Failed> {
-    Ok(ask(client, request).await?.resource_version.parse().unwrap_or(0))
-}
-
-async fn ask(client: &Client, request: Result<Requested, kube::core::request::Error>) -> Result<AnswerMetadata, Failed> {
-    let request = request.map_err(|error| Failed::Refused(error.to_string()))?;
-    match tokio::time::timeout(REQUEST_TIMEOUT, client.request::<Answer>(request)).await {
-        Ok(Ok(answer)) => Ok(answer.metadata),
+/// Sends a request; what came back.
+async fn ask<T: DeserializeOwned>(client: &Client, request: Result<Requested, kube::core::request::Error>) -> Result<T, Failed> {
+    let request = request.map_err(|error| Failed::Refused { why: error.to_string(), is_invalid: false })?;
+    match tokio::time::timeout(REQUEST_TIMEOUT, client.request::<T>(request)).await {
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(kube::Error::Api(status))) => {
             let after = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|secs| *secs > 0);
             let after = after.map(|secs| Duration::from_secs(u64::from(secs.min(60))));
             match status.code {
                 404 => Err(Failed::Gone),
-                400 | 403 | 422 => Err(Failed::Refused(status.message.clone())),
+                code @ (400 | 403 | 422) => Err(Failed::Refused { why: status.message.clone(), is_invalid: code == 422 }),
                 code => Err(Failed::Later { after, why: status.message.clone(), is_internal: code == 500 }),
             }
         }
@@ -242,4 +309,31 @@ pub(super) fn hash_of(value: Option<&Value>) -> u64 {
         add(value, &mut hasher);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_too_much_is_more() {
+        let wanted = json!({"state": "Active", "count": 2.0, "conditions": [{"type": "Ready", "status": "True"}, {"type": "Probed", "status": "True"}]});
+        for there in [
+            wanted.clone(),
+            json!({"state": "Active", "count": 2}),
+            json!({"conditions": [{"type": "Ready"}, {"type": "Probed"}]}),
+            Value::Null,
+        ] {
+            assert!(!has_more(&there, &wanted), "{there}");
+        }
+        for there in [
+            json!({"state": "Inactive"}),
+            json!({"state": "Active", "colour": "red"}),
+            json!({"count": 3}),
+            json!({"conditions": [{"type": "Ready", "status": "True"}, {"type": "Probed", "status": "True"}, {"type": "Stalled", "status": "True"}]}),
+            json!({"conditions": [{"type": "Probed", "status": "True"}, {"type": "Ready", "status": "True"}]}),
+        ] {
+            assert!(has_more(&there, &wanted), "{there}");
+        }
+    }
 }

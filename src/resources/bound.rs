@@ -1,0 +1,79 @@
+//! How long texts for people may be: the one place that cuts them. Pure.
+//!
+//! An API server refuses what is longer, and with it the whole status or Event.
+
+use std::borrow::Cow;
+
+/// A condition's message, bytes: what Kubernetes allows in `metav1.Condition`, counted there in characters.
+pub const MESSAGE_MAX: usize = 32_768;
+/// The note of an Event, bytes.
+pub const NOTE_MAX: usize = 1024;
+/// Reason, action and reporting instance of an Event, bytes.
+pub const EVENT_WORD_MAX: usize = 128;
+/// Names that one sentence lists, and sentences in one message; the others are counted.
+pub const LISTED_MAX: usize = 10;
+
+/// What stands where something was left out.
+const MORE: char = '…';
+
+/// The text, or as much of it as fits into `max` bytes, with an ellipsis at its end.
+#[must_use]
+pub fn bounded(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return text;
+    }
+    let mut end = max.saturating_sub(MORE.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Cow::Owned(format!("{}{MORE}", &text[..end]))
+}
+
+/// Names for a sentence: `a, b and 1490 more`.
+#[must_use]
+pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut names = names.into_iter();
+    let shown = names.by_ref().take(LISTED_MAX).collect::<Vec<_>>().join(", ");
+    match names.count() {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Sentences for one message, each about one of several: the first ones, and how many more `what` there are.
+#[must_use]
+pub fn told(sentences: impl IntoIterator<Item = String>, what: &str) -> String {
+    let mut sentences = sentences.into_iter();
+    let mut told = sentences.by_ref().take(LISTED_MAX).collect::<Vec<_>>().join(" ");
+    match sentences.count() {
+        0 => {}
+        more => told.push_str(&format!(" The same or another cause holds for {more} more {what}.")),
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(bounded("short".into(), 5), "short");
+        assert_eq!(bounded("longer".into(), 5), "lo…");
+        for max in 3..40 {
+            let cut = bounded("ä€😀".repeat(9).into(), max);
+            assert!(cut.len() <= max && cut.ends_with(MORE), "{max}: {cut}");
+        }
+    }
+
+    #[test]
+    fn many_names_and_sentences_are_counted() {
+        let names: Vec<String> = (0..1500).map(|number| format!("relay-{number}")).collect();
+        assert_eq!(listed(["a", "b"]), "a, b");
+        assert_eq!(told(["One.".to_owned(), "Two.".to_owned()], "servers"), "One. Two.");
+        let causes = told(names.iter().map(|name| format!("{name}: no.")), "servers");
+        assert!(causes.ends_with("relay-9: no. The same or another cause holds for 1490 more servers."), "{causes}");
+        assert!(listed(names.iter().map(String::as_str)).ends_with("relay-9 and 1490 more"));
+        assert_eq!(listed(names.iter().take(LISTED_MAX).map(String::as_str)).matches("relay").count(), LISTED_MAX);
+    }
+}

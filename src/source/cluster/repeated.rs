@@ -1,0 +1,136 @@
+//! What is logged again and again is told once, and then counted.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::resources::Key;
+
+/// What lasts is told again after so long, with its count.
+const REMIND: Duration = Duration::from_secs(3600);
+/// What was over and comes back within so long is the same trouble, and only counted.
+const FLAPPING: Duration = Duration::from_secs(60);
+/// Different refusals that are remembered, so that each is told once.
+const CAUSES_MAX: usize = 64;
+
+/// One trouble, and how often it came.
+#[derive(Debug, Default)]
+pub(super) struct Repeated {
+    words: String,
+    told_at: Option<Instant>,
+    times: u32,
+    is_open: bool,
+}
+
+/// Whether a line is written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It is, and names how often this happened since the line before.
+    Now { times: u32 },
+    /// It was said already, and is counted.
+    Before,
+}
+
+impl Repeated {
+    /// Something is wrong, in these words.
+    pub fn say(&mut self, words: &str, now: Instant) -> Said {
+        let is_same = self.words == words;
+        self.times = if is_same { self.times.saturating_add(1) } else { 1 };
+        let quiet = if self.is_open { REMIND } else { FLAPPING };
+        if is_same && self.told_at.is_some_and(|at| now < at + quiet) {
+            return Said::Before;
+        }
+        words.clone_into(&mut self.words);
+        self.told_at = Some(now);
+        self.is_open = true;
+        Said::Now { times: std::mem::take(&mut self.times) }
+    }
+
+    /// Whether it was told and is not over.
+    pub const fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// It is over: how often it came since it was told, where that is to be said.
+    pub fn over(&mut self) -> Option<u32> {
+        std::mem::take(&mut self.is_open).then(|| std::mem::take(&mut self.times))
+    }
+}
+
+/// What was told of writes that failed.
+#[derive(Default)]
+pub(super) struct Troubles {
+    /// The API server cannot be reached, or has other troubles.
+    pub away: Repeated,
+    /// Its refusals, by kind and cause: a missing right is one cause for thousands of objects.
+    refused: BTreeMap<String, Repeated>,
+}
+
+impl Troubles {
+    /// The API server refuses a status.
+    pub fn refusal(&mut self, kind: &str, key: &Key, why: &str) -> Said {
+        if self.refused.len() >= CAUSES_MAX {
+            self.refused.clear();
+        }
+        let cause = format!("{kind} {}", why.replace(&*key.name, "…").replace(&*key.namespace, "…"));
+        self.refused.entry(cause.clone()).or_default().say(&cause, Instant::now())
+    }
+
+    /// Whether something was told and is not over.
+    pub fn are_open(&self) -> bool {
+        self.away.is_open() || !self.refused.is_empty()
+    }
+
+    /// Everything can be written again.
+    pub fn over(&mut self) {
+        self.refused.clear();
+        if let Some(times) = self.away.over() {
+            tracing::warn!(times, "statuses can be written again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_once_and_counted() {
+        let (mut trouble, begin) = (Repeated::default(), Instant::now());
+        let at = |secs: u64| begin + Duration::from_secs(secs);
+        assert_eq!(trouble.over(), None);
+        assert_eq!(trouble.say("away", at(0)), Said::Now { times: 1 });
+        for secs in 1..3600 {
+            assert_eq!(trouble.say("away", at(secs)), Said::Before);
+        }
+        assert_eq!(trouble.say("away", at(3600)), Said::Now { times: 3600 });
+        assert_eq!(trouble.say("forbidden", at(3601)), Said::Now { times: 1 }, "another trouble is news");
+        assert_eq!(trouble.say("forbidden", at(3602)), Said::Before);
+        assert_eq!(trouble.over(), Some(1));
+        assert_eq!(trouble.over(), None, "its end is told once");
+        // It comes back at once, and goes, and comes: no line for any of it.
+        assert_eq!((trouble.say("forbidden", at(3603)), trouble.over()), (Said::Before, None));
+        assert_eq!(trouble.say("forbidden", at(3663)), Said::Now { times: 2 });
+    }
+
+    #[test]
+    fn one_cause_is_told_once_for_all_objects() {
+        let mut troubles = Troubles::default();
+        let why = |name: &str| {
+            format!("sendingservers.mailfleet.dev \"{name}\" is forbidden: User \"mailfleet\" cannot patch it in the namespace \"shop\"")
+        };
+        let mut say = |name: &str, why: &str| troubles.refusal("SendingServer", &Key::new("shop", name), why);
+        assert_eq!(say("relay-0", &why("relay-0")), Said::Now { times: 1 });
+        for number in 1..5000 {
+            let name = format!("relay-{number}");
+            assert_eq!(say(&name, &why(&name)), Said::Before);
+        }
+        assert_eq!(say("relay-0", "another cause"), Said::Now { times: 1 });
+        for number in 0..200 {
+            say("relay-0", &format!("cause {number}"));
+        }
+        assert!(troubles.are_open() && troubles.refused.len() <= CAUSES_MAX);
+        troubles.over();
+        assert!(!troubles.are_open());
+    }
+}
