@@ -1,6 +1,7 @@
 //! What comes out for which content and which data: golden messages, attacks, faults, and Python as a second reader.
 
 mod headers;
+mod hostile;
 mod markup;
 mod mjml;
 mod python;
