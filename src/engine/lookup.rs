@@ -446,9 +446,8 @@ impl Find<'_> {
             Some(old) => old.template.clone(),
             None => match unsendable.get(self.key).filter(|(known, _)| *known == fingerprint) {
                 Some((_, problem)) => return Err(problem.clone()),
-                None => compiled(content).await.map_err(|problem| {
+                None => compiled(content).await.inspect_err(|problem| {
                     unsendable.insert(self.key.clone(), (fingerprint, problem.clone()));
-                    problem
                 })?,
             },
         };

@@ -11,7 +11,7 @@ use std::{
 
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter,
-    value::{Enumerator, Kwargs, Object, Rest, ValueKind},
+    value::{Enumerator, Kwargs, Object, Rest, StringInput, ValueKind},
 };
 use minijinja_contrib::{filters, pycompat};
 
@@ -129,15 +129,29 @@ fn add_comparisons(environment: &mut Environment<'static>) {
     for (names, compare) in comparisons {
         for name in names {
             environment.add_test(*name, move |state: &mut State<'_, '_>, a: Value, b: Value| {
-                Ok::<_, Error>(compare(&measure::measured(state, a)?, &measure::measured(state, b)?))
+                Ok::<_, Error>(compare(&measure::tested(state, a)?, &measure::tested(state, b)?))
             });
         }
     }
     environment.add_test("in", |state: &mut State<'_, '_>, value: Value, container: Value| {
-        let value = measure::measured(state, value)?;
-        let container = measure::measured(state, container)?;
+        let (value, container) = (measure::tested(state, value)?, measure::tested(state, container)?);
         minijinja::tests::is_in(state, &value, &container)
     });
+    environment.add_test("lower", |state: &mut State<'_, '_>, value: Value| {
+        Ok::<_, Error>(minijinja::tests::is_lower(&measure::tested(state, value)?))
+    });
+    environment.add_test("upper", |state: &mut State<'_, '_>, value: Value| {
+        Ok::<_, Error>(minijinja::tests::is_upper(&measure::tested(state, value)?))
+    });
+    // Lists are written out for these.
+    let parts: [(&str, fn(&str, &str) -> bool); 2] =
+        [("startingwith", |text, part| text.starts_with(part)), ("endingwith", |text, part| text.ends_with(part))];
+    for (name, has) in parts {
+        environment.add_test(name, move |state: &mut State<'_, '_>, text: Value, part: Value| {
+            let (text, part) = (measure::tested(state, text)?, measure::tested(state, part)?);
+            Ok::<_, Error>(has(StringInput::new(state, &text)?.as_str(), StringInput::new(state, &part)?.as_str()))
+        });
+    }
 }
 
 /// Prints a value. The engine's own way writes `/` as `&#x2f;` into HTML, which makes links unreadable and saves nobody.

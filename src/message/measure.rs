@@ -40,16 +40,21 @@ pub(super) fn measured(state: &State<'_, '_>, value: Value) -> Result<Value, Err
     Ok(Value::from(elements))
 }
 
+/// What a test looks into. The engine charges for a text that a filter reads, and for none that a test does.
+pub(super) fn tested(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
+    if let Some(text) = value.as_str().filter(|text| text.len() >= 64) {
+        state.consume_fuel(text.len() as u64 / BYTES)?;
+    }
+    measured(state, value)
+}
+
 /// The filter behind what may be no list and no map.
 pub(super) fn single(value: Value) -> Result<Value, Error> {
-    match value.as_object() {
-        None => Ok(value),
-        Some(_) => {
-            let what =
-                "a list or a map can neither be multiplied nor be an attribute of a namespace; use a text or a number, or `{% for %}`";
-            Err(Error::new(ErrorKind::InvalidOperation, what))
-        }
+    if value.as_object().is_none() {
+        return Ok(value);
     }
+    let what = "a list or a map can neither be multiplied nor be an attribute of a namespace; use a text or a number, or `{% for %}`";
+    Err(Error::new(ErrorKind::InvalidOperation, what))
 }
 
 struct Measure<'a, 't, 'e> {
@@ -80,7 +85,6 @@ impl Measure<'_, '_, '_> {
             return Err(Error::new(ErrorKind::InvalidOperation, what));
         }
         match object.repr() {
-            ObjectRepr::Plain => {}
             ObjectRepr::Map => {
                 for (key, value) in object.try_iter_pairs().into_iter().flatten() {
                     self.value(&key, depth + 1)?;
@@ -92,6 +96,7 @@ impl Measure<'_, '_, '_> {
                     self.value(&value, depth + 1)?;
                 }
             }
+            // A macro or a function.
             _ => {}
         }
         if depth == 0 { self.settle() } else { Ok(()) }

@@ -145,7 +145,7 @@ pub(super) fn hint(source: &str, position: usize) -> &'static str {
 }
 
 /// What can be called without a value before it.
-const FUNCTIONS: &[&str] = &["range", "dict", "namespace"];
+const FUNCTIONS: &[&str] = &["range", "dict", "namespace", "loop"];
 /// Words before a parenthesis that call nothing.
 const KEYWORDS: &[&str] =
     &["if", "elif", "in", "and", "or", "not", "else", "is", "set", "call", "with", "do", "for", "filter", "autoescape"];

@@ -294,12 +294,12 @@ impl Chance {
             0 => format!("{{% if {expression} %}}x{{% endif %}}"),
             1 => format!("{{% for x in {expression} %}}{{{{ x }}}}{{% endfor %}}"),
             2 => format!("{{% for x in range(9999) %}}{{% if {expression} %}}{{% endif %}}{{% endfor %}}"),
-            3 => format!("{{% for x in a recursive %}}{{{{ x }}}}{{{{ loop(a) }}}}{{% endfor %}}"),
+            3 => "{% for x in a recursive %}{{ x }}{{ loop(a) }}{% endfor %}".to_owned(),
             4 => format!("{{% set c = {expression} %}}{{{{ c == a }}}}{{{{ c }}}}"),
             5 => format!(
                 "{{% macro m(x, n) %}}{{% if n %}}{{{{ m([x, x], n - 1) }}}}{{% else %}}{{% set a = x %}}{{{{ {expression} }}}}{{% endif %}}{{% endmacro %}}{{{{ m(a, 40) }}}}"
             ),
-            6 => format!("{{% macro m(x) %}}{{{{ m([x, x]) }}}}{{% endmacro %}}{{{{ m(a) }}}}"),
+            6 => "{% macro m(x) %}{{ m([x, x]) }}{% endmacro %}{{ m(a) }}".to_owned(),
             7 => format!(
                 "{{% set ns = namespace(v=a) %}}{{% for i in range(9999) %}}{{% set ns.v = {expression} %}}{{% set a = [ns.v, ns.v] %}}{{% endfor %}}{{{{ ns.v }}}}"
             ),
