@@ -118,6 +118,7 @@ fn environment() -> Environment<'static> {
 /// The tests that look into what they compare. Their operand may stand without brackets, where no filter fits.
 fn add_comparisons(environment: &mut Environment<'static>) {
     type Compare = fn(&Value, &Value) -> bool;
+    type Has = fn(&str, &str) -> bool;
     let comparisons: [(&[&str], Compare); 6] = [
         (&["eq", "equalto", "=="], |a, b| a == b),
         (&["ne", "!="], |a, b| a != b),
@@ -144,7 +145,7 @@ fn add_comparisons(environment: &mut Environment<'static>) {
         Ok::<_, Error>(minijinja::tests::is_upper(&measure::tested(state, value)?))
     });
     // Lists are written out for these.
-    let parts: [(&str, fn(&str, &str) -> bool); 2] =
+    let parts: [(&str, Has); 2] =
         [("startingwith", |text, part| text.starts_with(part)), ("endingwith", |text, part| text.ends_with(part))];
     for (name, has) in parts {
         environment.add_test(name, move |state: &mut State<'_, '_>, text: Value, part: Value| {
