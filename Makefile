@@ -65,6 +65,7 @@ bench-line: build ## what lines of 20 and 80 ms let through, beside what they co
 
 limits: build ## limits that add up, servers that say "too fast", windows, and customers in turn
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/limits.py $(ARGS)
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/pools.py
 
 bench-api: build ## a vendor's API over a line of 20 ms, with and without its batch call
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/api.py $(ARGS)

@@ -17,7 +17,7 @@ use crate::{
     dispatch::sender::recorded_counts,
     egress::Egress,
     ledger::{Ledger, LedgerError, ObservedObject, RunKey, RunRecord},
-    message::{Content, Template},
+    message::{Content, Fault, Template},
     providers::{Context, Permissions, Provider as _, Secrets, Server, http::Clients, outbox::Outbox},
     resources::{
         Campaign, CampaignSpec, Key, Kind, Reason, SendingServer,
@@ -68,6 +68,8 @@ pub struct Lookup {
     /// What each handle was made from.
     made_from: BTreeMap<Key, (Arc<SendingServer>, Secrets, u64)>,
     works: BTreeMap<Key, Work>,
+    /// What content cannot be sent, by its fingerprint: it is not compiled again until it changes.
+    unsendable: BTreeMap<Key, (u64, Problem)>,
     /// Generation and creation time as they were noted last.
     known: BTreeMap<(&'static str, Key), (i64, i64)>,
     failed: bool,
@@ -96,6 +98,7 @@ impl Lookup {
             servers: BTreeMap::new(),
             made_from: BTreeMap::new(),
             works: BTreeMap::new(),
+            unsendable: BTreeMap::new(),
             known: BTreeMap::new(),
             failed: false,
             is_waiting: false,
@@ -163,7 +166,7 @@ impl Lookup {
         };
         let lasting = self.ledger_problem.as_ref().filter(|problem| problem.needs_person()).map(|problem| problem.message.clone());
         for ((key, (object, sourced)), run) in campaigns.into_iter().zip(runs) {
-            let work = self.work_of(&key, &object, sourced, snapshot);
+            let work = self.work_of(&key, &object, sourced, snapshot).await;
             let mut recorded = None;
             let resume_handled = run.as_ref().ok().and_then(|run| Some(run.as_ref()?.resume_handled.clone())).unwrap_or_default();
             let resume = self.resume_of(&key, &object, &resume_handled);
@@ -239,6 +242,7 @@ impl Lookup {
             self.made_from.remove(&key);
         }
         self.works.retain(|key, _| world.campaigns.contains_key(key));
+        self.unsendable.retain(|key, _| world.campaigns.contains_key(key));
     }
 
     /// The objects with generation and creation time: those of files get them from the ledger, since files have neither.
@@ -338,14 +342,14 @@ impl Lookup {
         Ok((fingerprint, Some(server)))
     }
 
-    fn work_of(&mut self, key: &Key, object: &Campaign, sourced: &Sourced<Campaign>, snapshot: &Snapshot) -> Result<u64, Problem> {
+    async fn work_of(&mut self, key: &Key, object: &Campaign, sourced: &Sourced<Campaign>, snapshot: &Snapshot) -> Result<u64, Problem> {
         let found = Find { key, origin: &sourced.origin, snapshot, egress: self.options.egress };
         if let Some(problem) = found.being_written(&object.spec) {
             self.is_waiting = true;
             // What was read whole before holds until then.
             return self.works.get(key).map(|work| work.fingerprint).ok_or(problem);
         }
-        match found.work(&object.spec, object.generation(), self.works.get(key)) {
+        match found.work(&object.spec, object.generation(), self.works.get(key), &mut self.unsendable).await {
             Ok(work) => {
                 let fingerprint = work.fingerprint;
                 self.works.insert(key.clone(), work);
@@ -457,7 +461,13 @@ impl Find<'_> {
     }
 
     /// What the campaign's messages are made of, for one generation (every edit is a new try); an unchanged template is taken over from `old`.
-    pub fn work(&self, spec: &CampaignSpec, generation: i64, old: Option<&Work>) -> Result<Work, Problem> {
+    pub async fn work(
+        &self,
+        spec: &CampaignSpec,
+        generation: i64,
+        old: Option<&Work>,
+        unsendable: &mut BTreeMap<Key, (u64, Problem)>,
+    ) -> Result<Work, Problem> {
         let content = self.content(spec)?;
         let input = self.input(spec)?;
         let retry = spec.retry();
@@ -469,11 +479,14 @@ impl Find<'_> {
         let fingerprint = hash(&described);
         let template = match old.filter(|old| old.fingerprint == fingerprint) {
             Some(old) => old.template.clone(),
-            None => Arc::new(Template::compile(&content).map_err(|faults| {
-                let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                Problem::new(Reason::InvalidContent, faults)
-            })?),
+            None => match unsendable.get(self.key).filter(|(known, _)| *known == fingerprint) {
+                Some((_, problem)) => return Err(problem.clone()),
+                None => compiled(content).await.inspect_err(|problem| {
+                    unsendable.insert(self.key.clone(), (fingerprint, problem.clone()));
+                })?,
+            },
         };
+        unsendable.remove(self.key);
         Ok(Work {
             run: spec.run().to_owned(),
             fingerprint,
@@ -571,6 +584,21 @@ impl Find<'_> {
             return Ok(Location::Bytes(self.config_map(field, reference)?));
         }
         Err(Problem::new(Reason::InvalidSpec, format!("{field}: give a path, a url or a configMapRef.")))
+    }
+}
+
+/// A customer's templates, compiled where nothing else waits for it.
+async fn compiled(content: Content) -> Result<Arc<Template>, Problem> {
+    let compiled = tokio::task::spawn_blocking(move || Template::compile(&content)).await;
+    let told = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    match compiled {
+        Ok(compiled) => compiled.map(Arc::new).map_err(|faults| Problem::new(Reason::InvalidContent, told(faults))),
+        Err(error) => Err(Problem::new(
+            Reason::InvalidContent,
+            format!(
+                "spec.content: compiling it ended with a fault of Mailfleet itself ({error}; see the log). Report it, with the template."
+            ),
+        )),
     }
 }
 

@@ -11,19 +11,28 @@ use std::{
 
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter,
-    value::{Enumerator, Kwargs, Object, Rest, ValueKind},
+    value::{Enumerator, Kwargs, Object, Rest, StringInput, ValueKind},
 };
 use minijinja_contrib::{filters, pycompat};
 
-use super::{Fault, RenderError, words};
+use super::{Fault, RenderError, guard, measure, words};
 use crate::audience::Fields;
 
 /// What one body may cost: about an instruction, or 64 bytes of output, for each unit.
 const FUEL: u64 = 100_000;
+/// What the first try of a template may cost, which looks for words that the engine does not know.
+const TRIAL_FUEL: u64 = 20_000;
 /// The largest rendered body, in bytes.
 const BODY_MAX: usize = 5 << 20;
+/// The most that an element of JSON is set in by, in characters.
+const INDENT_MAX: i64 = 16;
 /// The largest rendered header value, in bytes.
 const HEADER_MAX: usize = 16 << 10;
+
+/// How much of a template is shown in a fault, in characters.
+const SHOWN_MAX: usize = 80;
+/// How much of what the engine says is shown, in characters.
+const DETAIL_MAX: usize = 300;
 
 /// All templates of a campaign while they are judged; each is named by the path of its field.
 pub(super) struct Compiler {
@@ -77,6 +86,7 @@ fn environment() -> Environment<'static> {
     environment.add_filter("escape", escape);
     environment.add_filter("e", escape);
     // What Jinja has beyond the engine's own.
+    environment.add_filter("tojson", tojson);
     environment.add_filter("truncate", truncate);
     environment.add_filter("striptags", filters::striptags);
     environment.add_filter("wordwrap", wordwrap);
@@ -95,16 +105,63 @@ fn environment() -> Environment<'static> {
         if !words::METHODS.contains(&name) {
             return Err(Error::new(ErrorKind::UnknownMethod, format!("there is no method `{name}`")));
         }
+        measure::charge(state, value)?;
         pycompat::unknown_method_callback(state, value, name, arguments)
     });
+    environment.add_filter(guard::MEASURED, measure::measured);
+    environment.add_filter(guard::SINGLE, measure::single);
+    add_comparisons(&mut environment);
     // It prints all that there is, which no letter wants.
     environment.remove_global("debug");
+    // Maps that it joins are looked through once for each way that leads to them, and Jinja does not know it.
+    environment.remove_filter("chain");
     environment
+}
+
+/// The tests that look into what they compare. Their operand may stand without brackets, where no filter fits.
+fn add_comparisons(environment: &mut Environment<'static>) {
+    type Compare = fn(&Value, &Value) -> bool;
+    type Has = fn(&str, &str) -> bool;
+    let comparisons: [(&[&str], Compare); 6] = [
+        (&["eq", "equalto", "=="], |a, b| a == b),
+        (&["ne", "!="], |a, b| a != b),
+        (&["lt", "lessthan", "<"], |a, b| a < b),
+        (&["le", "<="], |a, b| a <= b),
+        (&["gt", "greaterthan", ">"], |a, b| a > b),
+        (&["ge", ">="], |a, b| a >= b),
+    ];
+    for (names, compare) in comparisons {
+        for name in names {
+            environment.add_test(*name, move |state: &mut State<'_, '_>, a: Value, b: Value| {
+                Ok::<_, Error>(compare(&measure::tested(state, a)?, &measure::tested(state, b)?))
+            });
+        }
+    }
+    environment.add_test("in", |state: &mut State<'_, '_>, value: Value, container: Value| {
+        let (value, container) = (measure::tested(state, value)?, measure::tested(state, container)?);
+        minijinja::tests::is_in(state, &value, &container)
+    });
+    environment.add_test("lower", |state: &mut State<'_, '_>, value: Value| {
+        Ok::<_, Error>(minijinja::tests::is_lower(&measure::tested(state, value)?))
+    });
+    environment.add_test("upper", |state: &mut State<'_, '_>, value: Value| {
+        Ok::<_, Error>(minijinja::tests::is_upper(&measure::tested(state, value)?))
+    });
+    // Lists are written out for these.
+    let parts: [(&str, Has); 2] =
+        [("startingwith", |text, part| text.starts_with(part)), ("endingwith", |text, part| text.ends_with(part))];
+    for (name, has) in parts {
+        environment.add_test(name, move |state: &mut State<'_, '_>, text: Value, part: Value| {
+            let (text, part) = (measure::tested(state, text)?, measure::tested(state, part)?);
+            Ok::<_, Error>(has(StringInput::new(state, &text)?.as_str(), StringInput::new(state, &part)?.as_str()))
+        });
+    }
 }
 
 /// Prints a value. The engine's own way writes `/` as `&#x2f;` into HTML, which makes links unreadable and saves nobody.
 fn format(out: &mut Output, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     let is_plain = matches!(value.kind(), ValueKind::Undefined | ValueKind::None | ValueKind::Bool | ValueKind::Number);
+    measure::charge(state, value)?;
     if is_plain || value.is_safe() || !matches!(state.auto_escape(), AutoEscape::Html) {
         return escape_formatter(out, state, value);
     }
@@ -137,6 +194,22 @@ fn by_name(plain: &[Value], named: &Kwargs, names: &[&'static str]) -> Result<Kw
     Ok(pairs.into_iter().collect())
 }
 
+/// The engine's own bounds what it writes once it is written: each element may be set in by as much as is asked for.
+fn tojson(state: &mut State<'_, '_>, value: &Value, indent: Option<Value>, named: Kwargs) -> Result<Value, Error> {
+    let asked = match &indent {
+        Some(indent) => Some(indent.clone()),
+        None => named.peek::<Option<Value>>("indent").unwrap_or_default(),
+    };
+    let width = asked.filter(|asked| asked.kind() == ValueKind::Number).and_then(|asked| i64::try_from(asked).ok());
+    if width.is_some_and(|width| width > INDENT_MAX) {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("`tojson` sets in by {INDENT_MAX} at most")));
+    }
+    measure::charge(state, value)?;
+    let json = minijinja::filters::tojson(value, indent, named)?;
+    state.consume_fuel(json.as_str().map_or(0, str::len) as u64 / 64)?;
+    Ok(json)
+}
+
 fn truncate(state: &mut State<'_, '_>, value: Value, rest: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
     filters::truncate(state, &value, by_name(&rest, &named, &["length", "killwords", "end", "leeway"])?)
 }
@@ -146,23 +219,37 @@ fn wordwrap(value: Value, rest: Rest<Value>, named: Kwargs) -> Result<Value, Err
 }
 
 /// The filter that escapes for HTML, also where nothing is escaped by itself.
-fn escape(value: &Value) -> Value {
+fn escape(state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
     if value.is_safe() {
-        return value.clone();
+        return Ok(value.clone());
     }
+    measure::charge(state, value)?;
     let text = value.to_string();
-    Value::from_safe_string(
+    Ok(Value::from_safe_string(
         text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#x27;"),
-    )
+    ))
 }
 
 impl Compiler {
     pub(super) fn new() -> Self {
-        Self { environment: environment(), sources: Vec::new() }
+        let mut environment = environment();
+        environment.set_fuel(Some(TRIAL_FUEL));
+        Self { environment, sources: Vec::new() }
     }
 
-    /// Compiles a template and tries it once, so that an unknown filter is known before the first recipient.
+    /// Compiles a template and tries it once, so that an unknown filter is known before the first recipient. What panics in the engine
+    /// is a fault of this template.
     pub(super) fn add(&mut self, path: &str, source: String, place: Place) -> Result<Part, Fault> {
+        let added = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.try_add(path, source, place)));
+        added.unwrap_or_else(|_| {
+            Err(Fault::new(
+                path,
+                "the template engine broke off at a mistake in it; look for one in a very long line or a very long number",
+            ))
+        })
+    }
+
+    fn try_add(&mut self, path: &str, source: String, place: Place) -> Result<Part, Fault> {
         debug_assert_eq!(is_html(path), place == Place::Html);
         let length_max = if place == Place::Header { HEADER_MAX } else { BODY_MAX };
         if !is_template(&source) {
@@ -172,6 +259,8 @@ impl Compiler {
             return Err(Fault::new(path, message));
         }
         let fault = |error: &Error| Fault::new(path, told(error));
+        let run = guard::guarded(&source).map_err(|message| Fault::new(path, message))?;
+        // First as it is written, so that a mistake is shown as it is written.
         self.environment.add_template_owned(path.to_owned(), source.clone()).map_err(|error| {
             let position = error.range().map_or(source.len(), |range| range.start);
             Fault::new(path, format!("{}{}", told(&error), words::hint(&source, position)))
@@ -179,13 +268,16 @@ impl Compiler {
         if let Some(message) = words::unknown(&source, &|expression| self.environment.compile_expression(expression)?.eval(())) {
             return Err(Fault::new(path, message));
         }
+        if run != source {
+            self.environment.add_template_owned(path.to_owned(), run.clone()).map_err(|error| fault(&error))?;
+        }
         let template = self.environment.get_template(path).map_err(|error| fault(&error))?;
         if let Err(error) = template.render(Value::from_object(Anything(4)))
             && let Some(error) = unknown(&error)
         {
             return Err(fault(error));
         }
-        self.sources.push((path.to_owned(), source));
+        self.sources.push((path.to_owned(), run));
         Ok(Part { path: path.to_owned(), constant: None, length_max })
     }
 
@@ -255,8 +347,10 @@ fn unknown(error: &Error) -> Option<&Error> {
 fn told(error: &Error) -> String {
     let source =
         error.template_source().zip(error.range()).and_then(|(source, range)| source.get(range)).map(str::trim).filter(|s| !s.is_empty());
-    let shown = source.map(|source| source.chars().take(80).collect::<String>());
-    let detail = || error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
+    let written = |text: &str, length: usize| guard::as_written(text).chars().take(length).collect::<String>();
+    let shown = source.map(|source| written(source, SHOWN_MAX)).filter(|shown| !shown.is_empty());
+    let detail =
+        || error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {}", error.kind(), written(detail, DETAIL_MAX)));
     let what = match (error.kind(), shown) {
         (ErrorKind::UndefinedError, Some(shown)) => {
             format!(

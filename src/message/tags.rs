@@ -93,8 +93,13 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
 /// After the `{% endraw %}`.
 fn raw_end(source: &str, from: usize) -> usize {
     let bytes = source.as_bytes();
+    let ends = |start: usize| {
+        // Only what is one is read to its end: the text may have as many starts of tags as bytes.
+        let word = source[start + 2..].trim_start_matches(['-', '+']).trim_ascii_start();
+        word.strip_prefix("endraw").is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+    };
     memchr::memmem::find_iter(&bytes[from..], b"{%")
-        .map(|offset| (from + offset, close(bytes, from + offset + 2, b'%')))
-        .find(|(start, end)| words(&source[*start..*end]).next() == Some("endraw"))
-        .map_or(bytes.len(), |(_, end)| end)
+        .map(|offset| from + offset)
+        .find(|start| ends(*start))
+        .map_or(bytes.len(), |start| close(bytes, start + 2, b'%'))
 }

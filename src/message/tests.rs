@@ -1,6 +1,8 @@
 //! What comes out for which content and which data: golden messages, attacks, faults, and Python as a second reader.
 
+mod guard;
 mod headers;
+mod hostile;
 mod markup;
 mod mjml;
 mod python;

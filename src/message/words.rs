@@ -4,7 +4,10 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use minijinja::{Error, ErrorKind, Value};
 
-use super::tags::{self, Kind};
+use super::{
+    guard,
+    tags::{self, Kind},
+};
 
 /// Methods that values have, without Python's `format`, whose widths are not bounded; the first rows are Python's, the last are of loops and of what the engine makes.
 pub(super) const METHODS: &[&str] = &[
@@ -142,7 +145,7 @@ pub(super) fn hint(source: &str, position: usize) -> &'static str {
 }
 
 /// What can be called without a value before it.
-const FUNCTIONS: &[&str] = &["range", "dict", "namespace"];
+const FUNCTIONS: &[&str] = &["range", "dict", "namespace", "loop"];
 /// Words before a parenthesis that call nothing.
 const KEYWORDS: &[&str] =
     &["if", "elif", "in", "and", "or", "not", "else", "is", "set", "call", "with", "do", "for", "filter", "autoescape"];
@@ -150,6 +153,7 @@ const KEYWORDS: &[&str] =
 /// A filter, test, method or function that the engine does not know, with its line. `evaluate` asks the engine.
 pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Error>) -> Option<String> {
     let mut known: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let has_macros = source.contains("macro");
     let mut position = 0;
     while let Some(tag) = tags::next(source, position) {
         position = tag.end;
@@ -163,7 +167,8 @@ pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Err
             let is_unknown = match kind {
                 "method" => !METHODS.contains(&word),
                 // A macro may be handed on under any name.
-                "function" => !FUNCTIONS.contains(&word) && !KEYWORDS.contains(&word) && !source.contains("macro"),
+                "function" => !FUNCTIONS.contains(&word) && !KEYWORDS.contains(&word) && !has_macros,
+                "filter" if [guard::MEASURED, guard::SINGLE].contains(&word) => true,
                 "filter" => evaluate(&format!("''|{word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownFilter),
                 _ => evaluate(&format!("'' is {word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownTest),
             };
