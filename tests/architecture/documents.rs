@@ -265,3 +265,35 @@ fn links_lead_somewhere() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
     assert_eq!(link_faults(&File::new("docs/x.md", "[a](ledger.md) [b](nowhere.md)")).len(), 1);
 }
+
+/// Each bound in the table of ARCHITECTURE.md is there, and so is the test that reaches it.
+#[test]
+fn bounds_of_the_table_are_reached_by_their_tests() {
+    let sources = files("src", &["rs"]);
+    let of_suites = files("tests", &["rs"]);
+    let tests: String = sources.iter().chain(&of_suites).map(|file| file.text.as_str()).collect();
+    let rows = read("ARCHITECTURE.md");
+    let rows: Vec<Vec<String>> = rows
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains("_MAX`") || line.contains("`FUEL`"))
+        .map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+        .collect();
+    let mut problems = Vec::new();
+    if rows.len() < 20 {
+        problems.push(format!("only {} bounds are in the table", rows.len()));
+    }
+    for row in rows {
+        let [place, constant, test] = &row[..] else {
+            problems.push(format!("{row:?} is not a place, a constant and a test"));
+            continue;
+        };
+        let is_there = sources.iter().any(|file| file.path.ends_with(place.as_str()) && file.text.contains(&format!("const {constant}: ")));
+        if !is_there {
+            problems.push(format!("{place} has no {constant}"));
+        }
+        if !tests.contains(&format!("fn {test}()")) {
+            problems.push(format!("there is no test {test} for {constant}"));
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+}

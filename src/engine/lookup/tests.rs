@@ -3,7 +3,10 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::ledger::{LedgerOptions, Synchronous};
+use crate::{
+    ledger::{LedgerOptions, Synchronous},
+    source::Origin,
+};
 
 fn server(host: &str) -> Sourced<SendingServer> {
     let yaml = format!(

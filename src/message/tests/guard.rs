@@ -105,7 +105,10 @@ fn what_is_shared_or_cyclic_fails_for_its_recipients() {
             "{{ [[1], [2]]|tojson(indent=1000000) }}".to_owned(),
             "spec.content.text: line 1: invalid operation: `tojson` sets in by 16 at most, at `tojson(indent=1000000)`",
         ),
-        ("{{ [1]|tojson(17) }}".to_owned(), "spec.content.text: line 1: invalid operation: `tojson` sets in by 16 at most, at `tojson(17)`"),
+        (
+            "{{ [1]|tojson(17) }}".to_owned(),
+            "spec.content.text: line 1: invalid operation: `tojson` sets in by 16 at most, at `tojson(17)`",
+        ),
         ("{{ 1000000000 * list }}".to_owned(), single),
         (
             format!("{{% set a = [1] %}}{}{{{{ a }}}}", "{% set a = [a] %}".repeat(70)),
