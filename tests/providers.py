@@ -191,7 +191,7 @@ def one_campaign(place: Place) -> str:
         servers = [fleets.resource("SendingServer", kind.lower(), {"provider": vendor.spec(), "probe": probe}) for kind, vendor in vendors.items()]
         servers += [
             fleets.smtp_server("smtp", sink.port),
-            fleets.resource("SendingServer", "outbox", {"provider": {"outbox": {"path": "outbox/many"}}}),
+            fleets.resource("SendingServer", "outbox", {"provider": {"outbox": {"path": "outbox/default/many"}}}),
             fleets.resource("SendingServer", "sendmail", {"provider": {"sendmail": {"path": str(program)}}}),
         ]
         names = [server["metadata"]["name"] for server in servers]
@@ -216,7 +216,7 @@ def one_campaign(place: Place) -> str:
         taken = sum((vendor.taken for vendor in vendors.values()), Counter()) + sink.taken()
         by_sendmail = seen.read_text().split()
         taken.update(by_sendmail)
-        files = list((fleet.state / "outbox/many/new").iterdir())
+        files = list((fleet.state / "outbox/default/many/new").iterdir())
         for path in files:
             message = email.message_from_bytes(path.read_bytes())
             taken[message["Delivered-To"].strip("<>")] += 1

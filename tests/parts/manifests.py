@@ -91,7 +91,7 @@ FULL = [
         "kind": "SendingServer",
         "metadata": {"name": "x"},
         "spec": {
-            "provider": {"outbox": {"path": "outbox/preview"}},
+            "provider": {"outbox": {"path": "outbox/default/preview"}},
             "warmup": {"startDate": "2026-12-01", "linear": {"firstDay": 5, "dailyIncrease": 1, "target": 5}},
         },
     },
