@@ -246,7 +246,7 @@ impl Feeder {
             self.send(Fed::Problems(problems));
         }
         if self.total == 0 && self.duplicates == 0 && self.not_added == 0 {
-            let place = self.spec.order.input.file().map_or_else(|| "the audience".to_owned(), |path| path.name().display().to_string());
+            let place = self.place();
             let why = match self.bad_rows {
                 0 => "it has no rows".to_owned(),
                 count => format!("none of its {count} rows can be used{}", first.unwrap_or_default()),
@@ -264,6 +264,11 @@ impl Feeder {
         self.render_due(Vec::new(), owed);
         self.send(Fed::AudienceEnd { total: self.total, duplicates: self.duplicates, bad_rows: self.bad_rows, not_met });
         Ok(())
+    }
+
+    /// What is read, for people.
+    fn place(&self) -> String {
+        self.spec.order.input.file().map_or_else(|| "the audience".to_owned(), |file| file.name().display().to_string())
     }
 
     /// The file is still the one that is, or was, read.
@@ -409,9 +414,7 @@ impl Feeder {
             Sighting::Duplicate => {
                 self.duplicates += 1;
                 if self.useless.is_too_much(0) {
-                    let place =
-                        self.spec.order.input.file().map_or_else(|| "the audience".to_owned(), |file| file.name().display().to_string());
-                    return Err(audience_trouble(endless(place, "repeat an address")));
+                    return Err(audience_trouble(endless(self.place(), "repeat an address")));
                 }
                 return Ok(Step::Nobody);
             }
