@@ -80,6 +80,16 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
+def each_once(main: str) -> str:
+    """main.cf with the last line of each parameter only.
+
+    Every program of Postfix warns of a parameter that stands twice. So does postlogd, to its own socket: when ten
+    lines wait there already it waits for itself, and with it whatever else wants to write a line, for ever.
+    """
+    lines = [line for line in main.splitlines() if line.strip() and not line.startswith("#")]
+    return "".join(f"{line}\n" for line in {line.split("=", 1)[0].strip(): line for line in lines}.values())
+
+
 class Postfix:
     """The relay. `port` offers STARTTLS when there is a certificate, `tls_port` is TLS from the first byte."""
 
@@ -121,7 +131,7 @@ class Postfix:
         for name in ("etc", "queue", "data", "log"):
             (self.folder / name).mkdir(exist_ok=True)
         shutil.chown(self.folder / "data", "postfix")
-        (self.folder / "etc/main.cf").write_text(main)
+        (self.folder / "etc/main.cf").write_text(each_once(main))
         (self.folder / "etc/master.cf").write_text(master)
         # Postfix reads these beside main.cf even when no map of theirs is used.
         for name in ("dynamicmaps.cf", "postfix-files"):
