@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use super::index::LaneIx;
 use super::{
     Order,
     guard::Guard,
@@ -27,7 +28,7 @@ const IN_SETS_MAX: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
     /// To this server.
-    Server(usize),
+    Server(LaneIx),
     /// Nowhere now.
     Waits,
     /// Nowhere: all that may be picked have refused it.
@@ -103,7 +104,7 @@ pub struct Held {
     /// The recipient.
     pub recipient: Arc<str>,
     /// The server that refused it last.
-    pub lane: Option<usize>,
+    pub lane: Option<LaneIx>,
     /// All that refused it.
     pub refusals: Refusals,
 }
@@ -127,7 +128,7 @@ pub struct CampaignRun {
     /// The servers that may be picked now.
     pub eligible: EligibleSet<LaneRef>,
     /// Those of them whose limits have room, by those whose limits have none.
-    pub with_headroom: BTreeMap<Vec<usize>, EligibleSet<LaneRef>>,
+    pub with_headroom: BTreeMap<Vec<LaneIx>, EligibleSet<LaneRef>>,
     /// Rendered messages that are not claimed yet.
     pub waiting: usize,
     /// The largest of the messages that were rendered last, bytes; 0 while none was.
@@ -159,7 +160,7 @@ pub struct CampaignRun {
     /// Messages that each server took, by name.
     pub accepted: BTreeMap<Arc<str>, u64>,
     /// What is known of each server's view of this campaign, by index.
-    pub guards: BTreeMap<usize, Guard>,
+    pub guards: BTreeMap<LaneIx, Guard>,
     /// Bars of servers that the routing does not have (yet), by name.
     pub bars_elsewhere: BTreeMap<Arc<str>, Bar>,
     /// Messages that are held, by row.
@@ -189,7 +190,7 @@ pub struct CampaignRun {
     /// The control plane has no such campaign any more.
     pub retired: bool,
     /// The envelope sender by server.
-    pub mail_from: BTreeMap<usize, Arc<str>>,
+    pub mail_from: BTreeMap<LaneIx, Arc<str>>,
 }
 
 impl CampaignRun {
@@ -241,7 +242,7 @@ impl CampaignRun {
     }
 
     /// Takes over what the ledger knows; `lane_of` finds a server by its name.
-    pub fn open(&mut self, opened: Opened, lane_of: impl Fn(&str) -> Option<usize>) {
+    pub fn open(&mut self, opened: Opened, lane_of: impl Fn(&str) -> Option<LaneIx>) {
         self.counts = opened.counts;
         self.started_ms = Some(opened.started_ms);
         self.completed_ms = opened.closed_ms;
@@ -282,13 +283,13 @@ impl CampaignRun {
 
     /// Whether a server may be picked for this campaign now.
     #[must_use]
-    pub fn is_open_at(&self, lane: usize, now_ms: i64) -> bool {
+    pub fn is_open_at(&self, lane: LaneIx, now_ms: i64) -> bool {
         self.guards.get(&lane).is_none_or(|guard| guard.is_open(now_ms))
     }
 
     /// Why a server may not be used for it, if a person has to act.
     #[must_use]
-    pub fn bar_at(&self, lane: usize) -> Option<&Bar> {
+    pub fn bar_at(&self, lane: LaneIx) -> Option<&Bar> {
         self.guards.get(&lane).and_then(|guard| guard.bar.as_ref())
     }
 
@@ -299,7 +300,7 @@ impl CampaignRun {
 
     /// The server that a message is for: one of those that may be picked and have not refused it, and, unless shares are strict, whose
     /// limits have room, as `has_headroom` says of each.
-    pub fn pick(&mut self, message: &Prepared, has_headroom: impl Fn(usize) -> bool) -> Pick {
+    pub fn pick(&mut self, message: &Prepared, has_headroom: impl Fn(LaneIx) -> bool) -> Pick {
         let picked = |set: &EligibleSet<LaneRef>, seed| route::pick(seed, &message.recipient, message.attempt, set).map(|lane| lane.id);
         let refused: EligibleSet<LaneRef>;
         let open = if message.refusals.is_empty() {
@@ -313,11 +314,11 @@ impl CampaignRun {
             return if self.eligible.is_empty() { Pick::Waits } else { Pick::Nobody };
         }
         let is_strict = self.order.weighting == Weighting::Strict;
-        let full: Vec<usize> = open.servers().iter().map(|(lane, _)| lane.id).filter(|lane| !is_strict && !has_headroom(*lane)).collect();
+        let full: Vec<LaneIx> = open.servers().iter().map(|(lane, _)| lane.id).filter(|lane| !is_strict && !has_headroom(*lane)).collect();
         if full.is_empty() {
             return picked(open, self.seed).map_or(Pick::Waits, Pick::Server);
         }
-        let without = |full: &[usize]| EligibleSet::new(open.servers().iter().filter(|(lane, _)| !full.contains(&lane.id)).cloned());
+        let without = |full: &[LaneIx]| EligibleSet::new(open.servers().iter().filter(|(lane, _)| !full.contains(&lane.id)).cloned());
         if !message.refusals.is_empty() {
             return picked(&without(&full), self.seed).map_or(Pick::Waits, Pick::Server);
         }
@@ -345,7 +346,7 @@ impl CampaignRun {
     }
 
     /// The envelope sender: the From address, at the server's own return path where it has one.
-    pub fn mail_from(&mut self, lane: usize, return_path: Option<&str>) -> Arc<str> {
+    pub fn mail_from(&mut self, lane: LaneIx, return_path: Option<&str>) -> Arc<str> {
         let from = &self.order.from_address;
         self.mail_from
             .entry(lane)

@@ -12,6 +12,7 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::index::CampaignIx;
 use super::{
     Order,
     campaign::Trouble,
@@ -84,7 +85,7 @@ pub enum Fed {
 #[derive(Debug)]
 pub struct FeederEvent {
     /// The campaign's index.
-    pub campaign: usize,
+    pub campaign: CampaignIx,
     /// Which feeder it is.
     pub feeding: u64,
     /// What it brings.
@@ -94,7 +95,7 @@ pub struct FeederEvent {
 /// What a feeder needs to know of its campaign.
 pub struct FeederSpec {
     /// The campaign's index.
-    pub campaign: usize,
+    pub campaign: CampaignIx,
     /// Which feeder it is.
     pub feeding: u64,
     /// The campaign's key.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::index::LaneIx;
 use super::{
     calls::Calls,
     connections::Connections,
@@ -18,7 +19,7 @@ pub struct LaneRef {
     /// `namespace/name`.
     pub name: Arc<str>,
     /// The index in this process.
-    pub id: usize,
+    pub id: LaneIx,
 }
 
 impl PartialEq for LaneRef {
@@ -120,7 +121,7 @@ const CAUTION_MAX_MS: i64 = 300_000;
 impl Lane {
     /// A server of which nothing is known.
     #[must_use]
-    pub fn new(key: &Key, id: usize, now_ms: i64) -> Self {
+    pub fn new(key: &Key, id: LaneIx, now_ms: i64) -> Self {
         Self {
             key: key.clone(),
             lane: LaneRef { name: key.to_string().into(), id },

@@ -9,6 +9,7 @@ pub mod campaign;
 pub mod connections;
 pub mod feeder;
 pub mod guard;
+pub mod index;
 pub mod lane;
 pub mod likeness;
 pub mod limits;

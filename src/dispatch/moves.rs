@@ -3,6 +3,7 @@
 //! A move does not count as a try. But a message that breaks every line it is sent over would take one server out after
 //! the other, for ever: after a few moves each further one counts.
 
+use super::index::CampaignIx;
 use std::collections::HashMap;
 
 use crate::resources::Reason;
@@ -14,11 +15,11 @@ const REMEMBERED_MAX: usize = 10_000;
 
 /// The moves of messages, by campaign and row.
 #[derive(Debug, Default)]
-pub struct Moves(HashMap<(usize, u64), u32>);
+pub struct Moves(HashMap<(CampaignIx, u64), u32>);
 
 impl Moves {
     /// Notes that the server failed under a message; true when the try is to count from now on.
-    pub fn note(&mut self, campaign: usize, seq: u64, reason: Reason) -> bool {
+    pub fn note(&mut self, campaign: CampaignIx, seq: u64, reason: Reason) -> bool {
         // A server that cannot be reached, or refuses us, says nothing of the message.
         if !matches!(reason, Reason::ConnectionLost | Reason::ProtocolError) {
             return false;
@@ -32,7 +33,7 @@ impl Moves {
     }
 
     /// Forgets a campaign that is over.
-    pub fn forget(&mut self, campaign: usize) {
+    pub fn forget(&mut self, campaign: CampaignIx) {
         self.0.retain(|(of, _), _| *of != campaign);
     }
 }
@@ -44,9 +45,9 @@ mod tests {
     #[test]
     fn only_a_message_that_breaks_lines_again_and_again_uses_up_its_tries() {
         let mut moves = Moves::default();
-        let noted: Vec<bool> = (0..5).map(|_| moves.note(0, 1, Reason::ConnectionLost)).collect();
+        let noted: Vec<bool> = (0..5).map(|_| moves.note(CampaignIx::new(0), 1, Reason::ConnectionLost)).collect();
         assert_eq!(noted, [false, false, false, true, true]);
-        assert!((0..9).all(|_| !moves.note(0, 2, Reason::ConnectionRefused)));
-        assert!(!moves.note(0, 3, Reason::ConnectionLost));
+        assert!((0..9).all(|_| !moves.note(CampaignIx::new(0), 2, Reason::ConnectionRefused)));
+        assert!(!moves.note(CampaignIx::new(0), 3, Reason::ConnectionLost));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::index::{CampaignIx, LaneIx};
 use super::{calls::CallId, refusals::Refusals};
 use crate::{audience::Fields, ledger::Disposition};
 
@@ -49,9 +50,9 @@ pub struct RenderFailure {
 #[derive(Debug)]
 pub struct InFlight {
     /// The campaign's index.
-    pub campaign: usize,
+    pub campaign: CampaignIx,
     /// The server's index.
-    pub lane: usize,
+    pub lane: LaneIx,
     /// The call of `deliver` that it went with.
     pub call: CallId,
     /// Its row in the ledger.
@@ -74,13 +75,13 @@ pub struct InFlight {
 #[derive(Debug)]
 pub struct Ended {
     /// The campaign's index.
-    pub campaign: usize,
+    pub campaign: CampaignIx,
     /// Its row; none for a recipient that never was claimed.
     pub seq: Option<u64>,
     /// The recipient.
     pub recipient: Arc<str>,
     /// The server's index; none for what no server's answer led to.
-    pub lane: Option<usize>,
+    pub lane: Option<LaneIx>,
     /// Whether it ends a claim, which counts as one without an outcome until this is durable.
     pub is_of_claim: bool,
     /// What became of it.

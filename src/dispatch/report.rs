@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use super::index::{CampaignIx, LaneIx};
 use super::{
     campaign::{CampaignRun, Phase, Trouble},
     refusals::Bar,
@@ -163,9 +164,9 @@ impl Scheduler {
 
     fn campaign_report(
         &self,
-        index: usize,
+        index: CampaignIx,
         plan_until: Option<i64>,
-        exhausted: &BTreeMap<usize, i64>,
+        exhausted: &BTreeMap<LaneIx, i64>,
         now_ms: i64,
     ) -> Option<CampaignReport> {
         let campaign = self.campaign(index)?;
@@ -196,7 +197,7 @@ impl Scheduler {
         here.chain(elsewhere).collect()
     }
 
-    fn waiting(&self, index: usize, plan_until: Option<i64>, exhausted: &BTreeMap<usize, i64>, now_ms: i64) -> Waiting {
+    fn waiting(&self, index: CampaignIx, plan_until: Option<i64>, exhausted: &BTreeMap<LaneIx, i64>, now_ms: i64) -> Waiting {
         let Some(campaign) = self.campaign(index) else { return Waiting::No };
         if campaign.phase != Phase::Feeding || campaign.in_flight > 0 {
             return Waiting::No;

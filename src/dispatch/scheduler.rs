@@ -16,6 +16,7 @@ mod session;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use super::index::{CampaignIx, LaneIx};
 use super::{
     calls::CallId,
     campaign::{CampaignRun, Opened, Phase, Pick, Trouble},
@@ -52,47 +53,57 @@ const DUE_MAX: usize = 64;
 #[derive(Debug)]
 pub enum Action {
     /// Find or begin the run in the ledger, then call [`Scheduler::opened`].
-    Open(usize),
+    Open(CampaignIx),
     /// Start a feeder thread for the campaign, before what comes next, then call [`Scheduler::feeder_started`].
-    Feed(usize),
+    Feed(CampaignIx),
     /// Write this to the ledger in one transaction, then call [`Scheduler::committed`] or [`Scheduler::commit_failed`].
     Commit(Planned),
-    /// Ask the feeder for so many more messages.
-    More(usize, usize),
+    /// Ask the feeder for more messages.
+    More {
+        /// Whose feeder.
+        campaign: CampaignIx,
+        /// So many.
+        count: usize,
+    },
     /// Ask the feeder for one recipient of another domain, out of turn.
-    Seek(usize, Arc<str>),
+    Seek(CampaignIx, Arc<str>),
     /// Stop the feeder, and give back what it had leased from the ledger, then call [`Scheduler::released`]. What is being fetched for
     /// it is to be given back as well when it comes, with a call of its own.
-    Unfeed(usize),
-    /// Fetch so many deferred messages that are due, at most.
-    FetchDue(usize, usize),
+    Unfeed(CampaignIx),
+    /// Fetch deferred messages that are due.
+    FetchDue {
+        /// Of which run.
+        campaign: CampaignIx,
+        /// So many at most.
+        most: usize,
+    },
     /// Hand a batch to a server, as a call of this number.
-    Deliver(usize, CallId, Vec<Outgoing>),
+    Deliver(LaneIx, CallId, Vec<Outgoing>),
     /// Hand a message to a call that is under way at a server.
-    Ahead(usize, CallId, Outgoing),
+    Ahead(LaneIx, CallId, Outgoing),
     /// Tell the control plane that a server failed.
     ServerFailed(Key, Failure, u64),
     /// A closed run was edited: count the rows that its audience has now and that are not mailed.
-    CountAdded(usize),
+    CountAdded(CampaignIx),
     /// Everything of the run has a final outcome: close it in the ledger.
-    Close(usize),
+    Close(CampaignIx),
     /// Carry out what a person asked of the run, then call [`Scheduler::resumed`].
-    Resume(usize, Resumption),
+    Resume(CampaignIx, Resumption),
     /// The run is gone from here: forget what is kept for it.
-    Forget(usize),
+    Forget(CampaignIx),
     /// The server is gone from here: forget what is kept for it.
-    ForgetServer(usize),
+    ForgetServer(LaneIx),
 }
 
 /// A claim to be committed.
 #[derive(Debug)]
 pub struct PlannedClaim {
     /// The campaign's index.
-    pub campaign: usize,
+    pub campaign: CampaignIx,
     /// The feeder that it came from.
     pub feeding: u64,
     /// The server's index.
-    pub lane: usize,
+    pub lane: LaneIx,
     /// The message.
     pub message: Prepared,
 }
@@ -105,7 +116,7 @@ pub struct Planned {
     /// Then claims.
     pub claims: Vec<PlannedClaim>,
     /// Servers that are out of use for a campaign: campaign, server, why.
-    pub bars: Vec<(usize, usize, Bar)>,
+    pub bars: Vec<(CampaignIx, LaneIx, Bar)>,
     /// Messages that were written in another minute than that of their claim, or were not.
     pub usage_moves: Vec<UsageMove>,
     /// When this was decided, milliseconds: the time of the claims.
@@ -116,9 +127,9 @@ pub struct Planned {
 #[derive(Clone, Copy, Debug)]
 pub struct UsageMove {
     /// The campaign's index.
-    pub campaign: usize,
+    pub campaign: CampaignIx,
     /// The server's index.
-    pub lane: usize,
+    pub lane: LaneIx,
     /// The minute of its claim, since 1970.
     pub from_minute: i64,
     /// The minute of its last byte written; none: certainly nothing of its content was.
@@ -129,20 +140,20 @@ pub struct UsageMove {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CountChanges {
     /// Campaign, fate, the server for a final outcome that has one, and so many more or less.
-    pub fates: Vec<(usize, Fate, Option<usize>, i64)>,
+    pub fates: Vec<(CampaignIx, Fate, Option<LaneIx>, i64)>,
     /// Campaign, and messages sent again though the outcome of the try before is unknown.
-    pub resent: Vec<(usize, i64)>,
+    pub resent: Vec<(CampaignIx, i64)>,
 }
 
 /// The state machine.
 pub struct Scheduler {
     ledger_seed: u64,
-    pub(super) campaigns: BTreeMap<usize, CampaignRun>,
-    pub(super) campaign_index: BTreeMap<Key, usize>,
-    pub(super) lanes: BTreeMap<usize, Lane>,
-    pub(super) lane_index: BTreeMap<Key, usize>,
+    pub(super) campaigns: BTreeMap<CampaignIx, CampaignRun>,
+    pub(super) campaign_index: BTreeMap<Key, CampaignIx>,
+    pub(super) lanes: BTreeMap<LaneIx, Lane>,
+    pub(super) lane_index: BTreeMap<Key, LaneIx>,
     /// The next number of a campaign or server.
-    next_index: usize,
+    next_index: u64,
     /// Of namespaces on their plans, by key.
     pub(super) plan_limiters: BTreeMap<Arc<str>, Limiter>,
     /// Rendered messages for which no server is eligible, or none whose limits have room.
@@ -152,13 +163,13 @@ pub struct Scheduler {
     /// Claims whose outcome is not durable yet.
     unresolved: usize,
     pending: Vec<Ended>,
-    pending_bars: Vec<(usize, usize, Bar)>,
+    pending_bars: Vec<(CampaignIx, LaneIx, Bar)>,
     pending_usage: Vec<UsageMove>,
     pending_since_ms: i64,
     /// Since when claims wait for company.
     ready_since_ms: Option<i64>,
     /// Whose turn it is to claim first.
-    first_lane: usize,
+    first_lane: LaneIx,
     moves: Moves,
     /// What waits, rendered, of all campaigns.
     rendered: Rendered,
@@ -168,7 +179,7 @@ pub struct Scheduler {
     pub(super) commit_time: Duration,
     actions: Vec<Action>,
     /// Campaigns whose feeder is to start.
-    feeds: Vec<usize>,
+    feeds: Vec<CampaignIx>,
     /// What is being given back to the ledger; no feeder starts before.
     releasing: usize,
     is_committing: bool,
@@ -221,7 +232,7 @@ impl Scheduler {
             pending_usage: Vec::new(),
             pending_since_ms: 0,
             ready_since_ms: None,
-            first_lane: 0,
+            first_lane: LaneIx::FIRST,
             moves: Moves::default(),
             rendered: Rendered::default(),
             plan_reopens_ms: i64::MAX,
@@ -247,7 +258,7 @@ impl Scheduler {
     /// Nothing new is claimed from now on; what is on the wire ends.
     pub fn stop(&mut self) {
         self.stopping = true;
-        let indices: Vec<usize> = self.campaigns.keys().copied().collect();
+        let indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
         for index in indices {
             self.unfeed(index);
         }
@@ -283,7 +294,7 @@ impl Scheduler {
     }
 
     /// The run could not be closed after all: messages are still deferred.
-    pub fn not_closed(&mut self, index: usize, next_due_ms: Option<i64>) {
+    pub fn not_closed(&mut self, index: CampaignIx, next_due_ms: Option<i64>) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.closing = false;
             campaign.next_due_ms = campaign.next_due_ms.or(next_due_ms);
@@ -291,7 +302,7 @@ impl Scheduler {
     }
 
     /// The run is closed in the ledger.
-    pub fn closed(&mut self, index: usize, now_ms: i64) {
+    pub fn closed(&mut self, index: CampaignIx, now_ms: i64) {
         self.unfeed(index);
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.phase = Phase::Closed;
@@ -327,7 +338,7 @@ impl Scheduler {
         if self.stopping {
             return;
         }
-        let indices: Vec<usize> = self.campaigns.keys().copied().collect();
+        let indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
         self.rendered = Rendered::default();
         for campaign in self.campaigns.values().filter(|campaign| campaign.has_feeder) {
             let messages = campaign.waiting + campaign.requested + campaign.preparing;
@@ -338,7 +349,7 @@ impl Scheduler {
         }
     }
 
-    fn tick_campaign(&mut self, index: usize, now_ms: i64) {
+    fn tick_campaign(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         if campaign.try_again_ms.is_some_and(|at| at <= now_ms) {
             campaign.try_again_ms = None;
@@ -400,29 +411,32 @@ impl Scheduler {
 
     /// The campaign of a message on the wire, for the simulation.
     #[cfg(test)]
-    pub(super) fn in_flight_campaign(&self, token: u64) -> usize {
-        usize::try_from(token).ok().and_then(|token| self.in_flight[token].as_ref()).map_or(usize::MAX, |flight| flight.campaign)
+    pub(super) fn in_flight_campaign(&self, token: u64) -> CampaignIx {
+        usize::try_from(token)
+            .ok()
+            .and_then(|token| self.in_flight[token].as_ref())
+            .map_or(CampaignIx::new(u64::MAX), |flight| flight.campaign)
     }
 
     /// The campaign and row of a message on the wire, for the simulation.
     #[cfg(test)]
-    pub(super) fn in_flight_row(&self, token: u64) -> Option<(usize, u64)> {
+    pub(super) fn in_flight_row(&self, token: u64) -> Option<(CampaignIx, u64)> {
         let flight = usize::try_from(token).ok().and_then(|token| self.in_flight.get(token)?.as_ref())?;
         Some((flight.campaign, flight.seq))
     }
 
     /// The messages of a campaign on the wire, for the simulation.
     #[cfg(test)]
-    pub(super) fn tokens_of(&self, campaign: usize) -> Vec<u64> {
+    pub(super) fn tokens_of(&self, campaign: CampaignIx) -> Vec<u64> {
         let flights = (0..).zip(&self.in_flight);
         flights.filter(|(_, flight)| flight.as_ref().is_some_and(|flight| flight.campaign == campaign)).map(|(token, _)| token).collect()
     }
 
-    pub(super) fn campaign(&self, index: usize) -> Option<&CampaignRun> {
+    pub(super) fn campaign(&self, index: CampaignIx) -> Option<&CampaignRun> {
         self.campaigns.get(&index)
     }
 
-    pub(super) fn campaign_mut(&mut self, index: usize) -> Option<&mut CampaignRun> {
+    pub(super) fn campaign_mut(&mut self, index: CampaignIx) -> Option<&mut CampaignRun> {
         self.campaigns.get_mut(&index)
     }
 }

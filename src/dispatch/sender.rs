@@ -15,6 +15,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::index::{CampaignIx, LaneIx};
 use super::{
     Routing,
     calls::CallId,
@@ -112,26 +113,26 @@ impl Dispatch {
 /// Messages that count for limits, by key and minute.
 type Past = BTreeMap<String, Vec<(i64, u64)>>;
 /// The keys that a claim counts for, by server and plan.
-type UsageKeys = BTreeMap<(usize, Option<Arc<str>>), Arc<[Arc<str>]>>;
+type UsageKeys = BTreeMap<(LaneIx, Option<Arc<str>>), Arc<[Arc<str>]>>;
 /// Deferred messages whose time has come, and when the next is due.
 type Due = (Vec<crate::ledger::DueMessage>, Option<i64>);
 
 /// What the ledger answers to a question that was asked in the background.
 enum Answer {
-    Opened(usize, Result<Box<(RunRecord, Opened)>, LedgerError>),
-    Due(usize, u64, Result<Due, LedgerError>),
-    Closed(usize, Result<Closing, LedgerError>),
-    AddedLater(usize, u64),
+    Opened(CampaignIx, Result<Box<(RunRecord, Opened)>, LedgerError>),
+    Due(CampaignIx, u64, Result<Due, LedgerError>),
+    Closed(CampaignIx, Result<Closing, LedgerError>),
+    AddedLater(CampaignIx, u64),
     /// What a write beside the commits changed.
     Changed(Changes),
     /// What a person asked was carried out, or could not be; whether something of the run is open now.
-    Resumed(usize, Resumption, Result<(Changes, bool), LedgerError>),
+    Resumed(CampaignIx, Resumption, Result<(Changes, bool), LedgerError>),
     /// Ask again, after a while.
-    ResumeAgain(usize),
+    ResumeAgain(CampaignIx),
     /// The audience's file is another one than could not be read: the run, and the feeding that failed.
-    AudienceTouched(usize, u64),
+    AudienceTouched(CampaignIx, u64),
     Released,
-    Reopen(usize),
+    Reopen(CampaignIx),
 }
 
 /// What the ledger says to closing a run.
@@ -153,7 +154,7 @@ struct CallUnderWay {
 }
 
 /// A call of `deliver` is over: the server, its number, and which beginning of it.
-type CallEnded = (usize, CallId, u64);
+type CallEnded = (LaneIx, CallId, u64);
 
 struct Sending {
     ledger: Ledger,
@@ -163,25 +164,25 @@ struct Sending {
     scheduler: Scheduler,
     routing: Arc<Routing>,
     /// How servers are spoken to, by index.
-    servers: BTreeMap<usize, Arc<dyn Server>>,
+    servers: BTreeMap<LaneIx, Arc<dyn Server>>,
     /// Their short windows, by index.
-    gates: BTreeMap<usize, Arc<Gate>>,
-    runs: BTreeMap<usize, RunId>,
+    gates: BTreeMap<LaneIx, Arc<Gate>>,
+    runs: BTreeMap<CampaignIx, RunId>,
     /// The same the other way about; a campaign that was applied again has the run of the one before.
-    campaigns: BTreeMap<RunId, Vec<usize>>,
+    campaigns: BTreeMap<RunId, Vec<CampaignIx>>,
     /// Claims of an earlier process that no row of the audience came for.
-    not_met: BTreeMap<usize, Vec<u64>>,
-    server_ids: BTreeMap<usize, ServerId>,
+    not_met: BTreeMap<CampaignIx, Vec<u64>>,
+    server_ids: BTreeMap<LaneIx, ServerId>,
     /// The same the other way about.
-    lanes: BTreeMap<ServerId, usize>,
+    lanes: BTreeMap<ServerId, LaneIx>,
     usage_keys: UsageKeys,
-    feeders: BTreeMap<usize, Sender<Request>>,
+    feeders: BTreeMap<CampaignIx, Sender<Request>>,
     feeder_events: mpsc::UnboundedSender<FeederEvent>,
     feeder_receiver: mpsc::UnboundedReceiver<FeederEvent>,
     outcomes: mpsc::UnboundedSender<Delivered>,
     outcome_receiver: mpsc::UnboundedReceiver<Delivered>,
     /// Calls of `deliver` under way.
-    calls: BTreeMap<(usize, CallId), CallUnderWay>,
+    calls: BTreeMap<(LaneIx, CallId), CallUnderWay>,
     ended_calls: mpsc::UnboundedSender<CallEnded>,
     ended_call_receiver: mpsc::UnboundedReceiver<CallEnded>,
     answers: mpsc::UnboundedSender<Answer>,
@@ -193,7 +194,7 @@ struct Sending {
     wants_report: bool,
     ledger_problem: Option<LedgerError>,
     /// Looks at files that could not be read as audiences, by campaign.
-    file_watches: BTreeMap<usize, tokio::task::AbortHandle>,
+    file_watches: BTreeMap<CampaignIx, tokio::task::AbortHandle>,
 }
 
 type CommitResult = (Planned, Result<CommitReceipt, LedgerError>);

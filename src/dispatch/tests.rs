@@ -17,6 +17,7 @@ use super::{
     calls::CallId,
     campaign::{Opened, Phase},
     guard::domain_of,
+    index::{CampaignIx, LaneIx},
     prepared::{End, Prepared},
     refusals::Refusals,
     route::jitter,
@@ -86,15 +87,15 @@ struct Simulation {
     scheduler: Scheduler,
     routing: Routing,
     /// The audience that is not fed yet, by campaign index.
-    left: BTreeMap<usize, VecDeque<u64>>,
-    fates: BTreeMap<(usize, String), Fate>,
+    left: BTreeMap<CampaignIx, VecDeque<u64>>,
+    fates: BTreeMap<(CampaignIx, String), Fate>,
     by_server: BTreeMap<String, u64>,
     /// The ledger: every row by (campaign, seq).
-    rows: BTreeMap<(usize, u64), Row>,
-    leased: Vec<(usize, u64)>,
+    rows: BTreeMap<(CampaignIx, u64), Row>,
+    leased: Vec<(CampaignIx, u64)>,
     /// Servers that the ledger has as out of use, by campaign.
-    bars: BTreeMap<(usize, String), super::refusals::Bar>,
-    ended_runs: Vec<usize>,
+    bars: BTreeMap<(CampaignIx, String), super::refusals::Bar>,
+    ended_runs: Vec<CampaignIx>,
     /// The outcome of a message that the test decides on: server, recipient.
     decides: Option<Decides>,
     /// Addresses of the audience, where they are not `userN@example.com`.
@@ -102,18 +103,18 @@ struct Simulation {
     /// Messages that the ledger has as sent again.
     resent: u64,
     /// Recipients by campaign index.
-    audience: BTreeMap<usize, u64>,
+    audience: BTreeMap<CampaignIx, u64>,
     next_seq: u64,
     /// What is on the wire: when it is answered, the server, the call, and the messages.
-    wire: Vec<(i64, usize, CallId, Vec<Outgoing>)>,
+    wire: Vec<(i64, LaneIx, CallId, Vec<Outgoing>)>,
     /// How messages are handed to servers.
     carriage: Carriage,
     /// A commit under way, and when it is durable.
     committing: Option<(i64, Planned)>,
     /// Fetches under way: when they are answered, the campaign and the feeding they are for.
-    fetches: Vec<(i64, usize, u64, usize)>,
+    fetches: Vec<(i64, CampaignIx, u64, usize)>,
     /// Looks at whether a run can be closed, under way.
-    closes: Vec<(i64, usize)>,
+    closes: Vec<(i64, CampaignIx)>,
     /// Leases that are being given back, and when that is done.
     releases: Vec<i64>,
     out_since: BTreeMap<Key, i64>,
@@ -311,7 +312,7 @@ impl Simulation {
     }
 
     /// A feeder reads the audience anew and leaves out who is in the ledger.
-    fn start_feeder(&mut self, index: usize) {
+    fn start_feeder(&mut self, index: CampaignIx) {
         assert!(self.committing.is_none() && self.releases.is_empty(), "a feeder reads what is not all there");
         let claimed: BTreeSet<&String> =
             self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, row)| &row.recipient).collect();
@@ -363,14 +364,14 @@ impl Simulation {
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
                 self.releases.push(at);
             }
-            Action::More(index, count) => {
+            Action::More { campaign: index, count } => {
                 self.has_news = true;
                 self.feed(index, count);
             }
             Action::CountAdded(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
             Action::Seek(index, domain) => self.seek(index, &domain),
             Action::Resume(index, resumption) => self.resume(index, &resumption),
-            Action::FetchDue(index, most) => {
+            Action::FetchDue { campaign: index, most } => {
                 let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeding);
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
                 self.fetches.push((at, index, feeding, most));
@@ -427,7 +428,7 @@ impl Simulation {
     }
 
     /// Somebody of another domain, out of turn.
-    fn seek(&mut self, index: usize, domain: &str) {
+    fn seek(&mut self, index: CampaignIx, domain: &str) {
         let addresses: Vec<(u64, String)> = self.left[&index].iter().map(|i| (*i, self.address(*i))).collect();
         let found = addresses.iter().position(|(_, address)| *domain_of(address) != *domain);
         match found {
@@ -458,7 +459,7 @@ impl Simulation {
         }
     }
 
-    fn feed(&mut self, index: usize, count: usize) {
+    fn feed(&mut self, index: CampaignIx, count: usize) {
         let left = self.left.get_mut(&index).expect("a campaign");
         let taken: Vec<u64> = left.drain(..count.min(left.len())).collect();
         let end = left.is_empty();
@@ -470,7 +471,7 @@ impl Simulation {
         }
     }
 
-    fn fetch_due(&mut self, index: usize, feeding: u64, most: usize) {
+    fn fetch_due(&mut self, index: CampaignIx, feeding: u64, most: usize) {
         if !self.scheduler.is_current(index, feeding) {
             self.scheduler.released();
             return;
@@ -522,7 +523,7 @@ impl Simulation {
         }
     }
 
-    fn outcome(&mut self, lane: usize, message: &Outgoing) -> Outcome {
+    fn outcome(&mut self, lane: LaneIx, message: &Outgoing) -> Outcome {
         let name = self.scheduler.lanes[&lane].lane.name.to_string();
         let campaign = self.scheduler.in_flight_campaign(message.token);
         let fate_key = (campaign, message.recipient.to_string());

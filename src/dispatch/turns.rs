@@ -2,12 +2,13 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use super::index::CampaignIx;
 use super::prepared::Prepared;
 
 /// The queue of one campaign at a server.
 #[derive(Debug)]
 struct CampaignQueue {
-    campaign: usize,
+    campaign: CampaignIx,
     messages: VecDeque<Prepared>,
 }
 
@@ -32,18 +33,18 @@ impl Turns {
     }
 
     /// Adds a message at the end of its campaign's queue.
-    pub fn push(&mut self, namespace: &Arc<str>, campaign: usize, message: Prepared) {
+    pub fn push(&mut self, namespace: &Arc<str>, campaign: CampaignIx, message: Prepared) {
         self.queue(namespace, campaign).push_back(message);
         self.len += 1;
     }
 
     /// Puts a message back at the front of its campaign's queue.
-    pub fn push_front(&mut self, namespace: &Arc<str>, campaign: usize, message: Prepared) {
+    pub fn push_front(&mut self, namespace: &Arc<str>, campaign: CampaignIx, message: Prepared) {
         self.queue(namespace, campaign).push_front(message);
         self.len += 1;
     }
 
-    fn queue(&mut self, namespace: &Arc<str>, campaign: usize) -> &mut VecDeque<Prepared> {
+    fn queue(&mut self, namespace: &Arc<str>, campaign: CampaignIx) -> &mut VecDeque<Prepared> {
         let at = self.namespaces.iter().position(|(name, _)| name == namespace).unwrap_or_else(|| {
             self.namespaces.push_back((namespace.clone(), VecDeque::new()));
             self.namespaces.len() - 1
@@ -57,7 +58,11 @@ impl Turns {
     }
 
     /// The next message that `may` go now, by its campaign and by itself; the turn passes to the next namespace.
-    pub fn pop(&mut self, mut may: impl FnMut(usize) -> bool, fits: impl Fn(usize, &Prepared) -> bool) -> Option<(usize, Prepared)> {
+    pub fn pop(
+        &mut self,
+        mut may: impl FnMut(CampaignIx) -> bool,
+        fits: impl Fn(CampaignIx, &Prepared) -> bool,
+    ) -> Option<(CampaignIx, Prepared)> {
         for at in 0..self.namespaces.len() {
             let queues = &mut self.namespaces[at].1;
             let found = queues.iter().enumerate().find_map(|(turn, queue)| {
@@ -88,18 +93,18 @@ impl Turns {
 
     /// Whether a message of a campaign waits that fits.
     #[must_use]
-    pub fn has(&self, campaign: usize, fits: impl Fn(&Prepared) -> bool) -> bool {
+    pub fn has(&self, campaign: CampaignIx, fits: impl Fn(&Prepared) -> bool) -> bool {
         let mut queues = self.namespaces.iter().flat_map(|(_, queues)| queues);
         queues.any(|queue| queue.campaign == campaign && queue.messages.iter().any(&fits))
     }
 
     /// Campaigns whose messages wait.
-    pub fn campaigns(&self) -> impl Iterator<Item = usize> + '_ {
+    pub fn campaigns(&self) -> impl Iterator<Item = CampaignIx> + '_ {
         self.namespaces.iter().flat_map(|(_, queues)| queues).map(|queue| queue.campaign)
     }
 
     /// Takes all messages, or those of one campaign.
-    pub fn drain(&mut self, only: Option<usize>) -> Vec<(usize, Prepared)> {
+    pub fn drain(&mut self, only: Option<CampaignIx>) -> Vec<(CampaignIx, Prepared)> {
         let mut taken = Vec::new();
         for (_, queues) in &mut self.namespaces {
             queues.retain_mut(|queue| {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Action, CLAIMS_WAIT_MS, CountChanges, OUTCOME_AGE_MAX_MS, OUTCOMES_WORTH_A_COMMIT, Planned, PlannedClaim, Scheduler};
+use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
         calls::Handover,
@@ -60,12 +61,12 @@ impl Scheduler {
             let is_windowed = |lane: &&Lane| lane.users > 0 && lane.is_eligible() && lane.carriage.is_windowed;
             let users = self.lanes.values().filter(is_windowed).count().max(1);
             let share = (CLAIMS_MAX / users).max(1);
-            let turns: Vec<usize> =
+            let turns: Vec<LaneIx> =
                 self.lanes.range(self.first_lane..).chain(self.lanes.range(..self.first_lane)).map(|(id, _)| *id).collect();
             for index in &turns {
                 self.claim_from(*index, share, &mut room, now_ms, &mut claims);
             }
-            self.first_lane = turns.get(1).copied().unwrap_or(0);
+            self.first_lane = turns.get(1).copied().unwrap_or(LaneIx::FIRST);
         }
         if claims.is_empty() && !worth {
             return None;
@@ -108,7 +109,7 @@ impl Scheduler {
         needed.max(CLAIMS_MAX).saturating_sub(out)
     }
 
-    pub(super) fn claim_from(&mut self, index: usize, share: usize, room: &mut usize, now_ms: i64, claims: &mut Vec<PlannedClaim>) {
+    pub(super) fn claim_from(&mut self, index: LaneIx, share: usize, room: &mut usize, now_ms: i64, claims: &mut Vec<PlannedClaim>) {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
         if lane.turns.is_empty() || !lane.is_eligible() || now_ms < lane.not_before_ms {
             lane.connections.look(false, now_ms);
@@ -173,12 +174,12 @@ impl Scheduler {
     }
 
     /// What waits for a server without room in its limits goes to others, unless shares are strict.
-    pub(super) fn move_on(&mut self, index: usize, now_ms: i64) {
+    pub(super) fn move_on(&mut self, index: LaneIx, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
         lane.headroom = 0;
         let campaigns = &self.campaigns;
-        let is_strict = |campaign: &usize| campaigns.get(campaign).is_some_and(|run| run.order.weighting == Weighting::Strict);
-        let moving: Vec<usize> = lane.turns.campaigns().filter(|campaign| !is_strict(campaign)).collect();
+        let is_strict = |campaign: &CampaignIx| campaigns.get(campaign).is_some_and(|run| run.order.weighting == Weighting::Strict);
+        let moving: Vec<CampaignIx> = lane.turns.campaigns().filter(|campaign| !is_strict(campaign)).collect();
         let moved: Vec<_> = moving.into_iter().flat_map(|campaign| lane.turns.drain(Some(campaign))).collect();
         for (campaign, message) in moved {
             self.place(campaign, message, now_ms);
@@ -186,7 +187,7 @@ impl Scheduler {
     }
 
     /// The next message that a server may have: of a campaign with room in its plan's limits and with this server.
-    fn next_of(&mut self, index: usize, now_ms: i64, has_seat: bool) -> Option<(usize, crate::dispatch::prepared::Prepared)> {
+    fn next_of(&mut self, index: LaneIx, now_ms: i64, has_seat: bool) -> Option<(CampaignIx, crate::dispatch::prepared::Prepared)> {
         let (campaigns, limiters, reopens_ms) = (&self.campaigns, &mut self.plan_limiters, &mut self.plan_reopens_ms);
         let lane = self.lanes.get_mut(&index)?;
         lane.turns.pop(
@@ -222,7 +223,7 @@ impl Scheduler {
         if self.mutant == Some(super::Mutant::CountAppliedTwice) {
             self.apply_changes(changes);
         }
-        let mut by_lane: BTreeMap<usize, [Vec<Outgoing>; 2]> = BTreeMap::new();
+        let mut by_lane: BTreeMap<LaneIx, [Vec<Outgoing>; 2]> = BTreeMap::new();
         for (claim, seq) in planned.claims.into_iter().zip(seqs) {
             let PlannedClaim { campaign: index, lane: lane_id, message, .. } = claim;
             let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
@@ -274,7 +275,7 @@ impl Scheduler {
     }
 
     /// Durable claims leave.
-    fn hand_over(&mut self, index: usize, together: Vec<Outgoing>, alone: Vec<Outgoing>, now_ms: i64) {
+    fn hand_over(&mut self, index: LaneIx, together: Vec<Outgoing>, alone: Vec<Outgoing>, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
         // Claims that waited for the ledger were not on the wire.
         if lane.calls.is_empty() {

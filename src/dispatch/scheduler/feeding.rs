@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{Action, DUE_MAX, End, Ended, Opened, Phase, Prepared, RenderFailure, Scheduler, TRY_AGAIN_MS, Trouble};
+use crate::dispatch::index::CampaignIx;
 use crate::resources::{Key, Reason};
 
 impl Scheduler {
     /// The run was found or begun in the ledger.
-    pub fn opened(&mut self, index: usize, opened: Opened, now_ms: i64) {
+    pub fn opened(&mut self, index: CampaignIx, opened: Opened, now_ms: i64) {
         let lanes = &self.lane_index;
         let lane_of = |name: &str| name.split_once('/').and_then(|(namespace, name)| lanes.get(&Key::new(namespace, name)).copied());
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
@@ -25,7 +26,7 @@ impl Scheduler {
         self.feed(index);
     }
 
-    pub(super) fn feed(&mut self, index: usize) {
+    pub(super) fn feed(&mut self, index: CampaignIx) {
         if self.stopping {
             return;
         }
@@ -48,14 +49,14 @@ impl Scheduler {
     }
 
     /// The feeder runs and can be asked.
-    pub fn feeder_started(&mut self, index: usize) {
+    pub fn feeder_started(&mut self, index: CampaignIx) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.has_feeder = campaign.phase == Phase::Feeding;
             self.has_more_to_do = true;
         }
     }
 
-    pub(super) fn unfeed(&mut self, index: usize) {
+    pub(super) fn unfeed(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         if campaign.phase != Phase::Feeding {
             return;
@@ -75,7 +76,7 @@ impl Scheduler {
     }
 
     /// A trouble stops the campaign, or makes it wait.
-    pub(super) fn stop_for(&mut self, index: usize, trouble: Trouble, now_ms: i64) {
+    pub(super) fn stop_for(&mut self, index: CampaignIx, trouble: Trouble, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.try_again_ms = trouble.transient.then_some(now_ms + trouble.try_again_ms.unwrap_or(TRY_AGAIN_MS));
             campaign.trouble = Some(trouble);
@@ -85,12 +86,12 @@ impl Scheduler {
 
     /// Whether an event of a feeder is of the one that runs now.
     #[must_use]
-    pub fn is_current(&self, index: usize, feeding: u64) -> bool {
+    pub fn is_current(&self, index: CampaignIx, feeding: u64) -> bool {
         self.campaign(index).is_some_and(|campaign| campaign.feeding == feeding && campaign.phase == Phase::Feeding)
     }
 
     /// Rendered messages; `requested` of them had been asked for with [`Action::More`], `due` deferred ones were handled.
-    pub fn prepared(&mut self, index: usize, messages: Vec<Prepared>, requested: usize, due: usize, now_ms: i64) {
+    pub fn prepared(&mut self, index: CampaignIx, messages: Vec<Prepared>, requested: usize, due: usize, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.requested = campaign.requested.saturating_sub(requested);
             campaign.preparing = campaign.preparing.saturating_sub(due);
@@ -104,7 +105,7 @@ impl Scheduler {
     }
 
     /// A recipient whose template failed.
-    pub fn render_failed(&mut self, index: usize, failed: RenderFailure, now_ms: i64) {
+    pub fn render_failed(&mut self, index: CampaignIx, failed: RenderFailure, now_ms: i64) {
         let RenderFailure { seq, was_deferred, recipient, message } = failed;
         let mut trouble = None;
         if let Some(campaign) = self.campaigns.get_mut(&index) {
@@ -131,7 +132,7 @@ impl Scheduler {
     }
 
     /// A deferred recipient is gone from the audience.
-    pub fn withdrawn(&mut self, index: usize, seq: u64, recipient: Arc<str>, now_ms: i64) {
+    pub fn withdrawn(&mut self, index: CampaignIx, seq: u64, recipient: Arc<str>, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.unsettled += 1;
         }
@@ -140,12 +141,12 @@ impl Scheduler {
     }
 
     /// The audience cannot be read on.
-    pub fn feeder_failed(&mut self, index: usize, trouble: Trouble, now_ms: i64) {
+    pub fn feeder_failed(&mut self, index: CampaignIx, trouble: Trouble, now_ms: i64) {
         self.stop_for(index, trouble, now_ms);
     }
 
     /// The audience that could not be read by this feeder is another one now.
-    pub fn audience_touched(&mut self, index: usize, feeding: u64) {
+    pub fn audience_touched(&mut self, index: CampaignIx, feeding: u64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeding == feeding) else { return };
         let is_of_audience = |trouble: &Trouble| matches!(trouble.reason, Reason::AudienceUnreadable | Reason::FileNotFound);
         if campaign.trouble.as_ref().is_some_and(is_of_audience) {
@@ -155,7 +156,7 @@ impl Scheduler {
     }
 
     /// Deferred messages were fetched (`count` of them are being prepared); `next_due_ms` is when the next one is due.
-    pub fn due_fetched(&mut self, index: usize, count: usize, next_due_ms: Option<i64>) {
+    pub fn due_fetched(&mut self, index: CampaignIx, count: usize, next_due_ms: Option<i64>) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.fetching = false;
             campaign.preparing += count;
@@ -167,7 +168,7 @@ impl Scheduler {
     }
 
     /// Asks the feeder for what may be sent, and closes a run of which nothing is left.
-    pub(super) fn request_more(&mut self, index: usize, now_ms: i64) {
+    pub(super) fn request_more(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.phase == Phase::Feeding) else { return };
         let can_send = !campaign.eligible.is_empty();
         let held = campaign.waiting + campaign.requested;
@@ -177,12 +178,12 @@ impl Scheduler {
         if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && most > 0 && campaign.waiting <= most {
             campaign.fetching = true;
             campaign.next_due_ms = None;
-            self.actions.push(Action::FetchDue(index, most.min(DUE_MAX)));
+            self.actions.push(Action::FetchDue { campaign: index, most: most.min(DUE_MAX) });
         }
         if can_send && !campaign.audience_done && most > 0 && held <= most / 2 {
             let more = most - held;
             campaign.requested += more;
-            self.actions.push(Action::More(index, more));
+            self.actions.push(Action::More { campaign: index, count: more });
         }
         if campaign.is_drained() && !campaign.closing {
             // What is held and may go nowhere else waits for a person.

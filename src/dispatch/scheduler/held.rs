@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Action, End, Ended, Phase, Prepared, Reason, Scheduler, Trouble};
+use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
         campaign::CampaignRun,
@@ -19,13 +20,13 @@ const LOOK_AGAIN_MS: i64 = 30_000;
 
 impl CampaignRun {
     /// The server that waits for a recipient of another domain, if this message is for one.
-    pub(super) fn lane_on_trial(&self, message: &Prepared) -> Option<usize> {
+    pub(super) fn lane_on_trial(&self, message: &Prepared) -> Option<LaneIx> {
         if self.guards.values().all(|guard| !guard.is_on_trial()) {
             return None;
         }
         let domain = domain_of(&message.recipient);
         let is_usable =
-            |lane: usize| self.eligible.servers().iter().any(|(known, _)| known.id == lane && !message.refusals.names(&known.name));
+            |lane: LaneIx| self.eligible.servers().iter().any(|(known, _)| known.id == lane && !message.refusals.names(&known.name));
         let mut waiting = self.guards.iter().filter(|(_, guard)| guard.is_on_trial() && guard.takes(&domain) && guard.in_flight == 0);
         waiting.find(|(lane, _)| is_usable(**lane)).map(|(lane, _)| *lane)
     }
@@ -45,7 +46,7 @@ impl CampaignRun {
 
 impl Scheduler {
     /// The server is out of use for the campaign until a person acts. Its held messages go to others, where there are any.
-    pub(super) fn bar(&mut self, index: usize, lane: usize, bar: Bar, now_ms: i64) {
+    pub(super) fn bar(&mut self, index: CampaignIx, lane: LaneIx, bar: Bar, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         let guard = campaign.guards.entry(lane).or_default();
         guard.clear();
@@ -71,7 +72,7 @@ impl Scheduler {
     }
 
     /// Whether a server that the campaign may use has not refused a held message yet, and is not out of use.
-    fn has_another(&self, index: usize, seq: u64) -> bool {
+    fn has_another(&self, index: CampaignIx, seq: u64) -> bool {
         let Some((campaign, held)) = self.campaign(index).and_then(|campaign| Some((campaign, campaign.held.get(&seq)?))) else {
             return false;
         };
@@ -84,7 +85,7 @@ impl Scheduler {
 
     /// After a start, or when a server went out of use: what is held and may go elsewhere goes there; the rest are suspects
     /// of a server that is still used, or wait for a person.
-    pub(super) fn judge_held_anew(&mut self, index: usize, now_ms: i64) {
+    pub(super) fn judge_held_anew(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
         let mut released = Vec::new();
         let mut suspects = Vec::new();
@@ -109,13 +110,13 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn reject_held(&mut self, index: usize, seqs: &[u64], now_ms: i64) {
+    pub(super) fn reject_held(&mut self, index: CampaignIx, seqs: &[u64], now_ms: i64) {
         for seq in seqs {
             self.end_held(index, *seq, End::Rejected, now_ms);
         }
     }
 
-    fn end_held(&mut self, index: usize, seq: u64, end: End, now_ms: i64) {
+    fn end_held(&mut self, index: CampaignIx, seq: u64, end: End, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         let Some(held) = campaign.held.remove(&seq) else { return };
         campaign.unsettled += 1;
@@ -125,7 +126,7 @@ impl Scheduler {
     }
 
     /// Everything else of the run has a final outcome: suspects are judged. True when something is still to come.
-    pub(super) fn settle_held(&mut self, index: usize, now_ms: i64) -> bool {
+    pub(super) fn settle_held(&mut self, index: CampaignIx, now_ms: i64) -> bool {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return false };
         if campaign.held.is_empty() {
             return false;
@@ -147,7 +148,7 @@ impl Scheduler {
     }
 
     /// Stops a campaign whose every server is out of use for it.
-    pub(super) fn stop_if_barred(&mut self, index: usize, now_ms: i64) {
+    pub(super) fn stop_if_barred(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
         let candidates = &campaign.order.candidates;
         if candidates.is_empty() || !candidates.iter().all(|candidate| self.is_barred(campaign, candidate)) {
@@ -156,7 +157,7 @@ impl Scheduler {
         self.stop_held(index, now_ms);
     }
 
-    fn stop_held(&mut self, index: usize, now_ms: i64) {
+    fn stop_held(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
         let bars: Vec<&Bar> =
             campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values()).collect();
@@ -170,7 +171,7 @@ impl Scheduler {
     }
 
     /// Nobody may take this message now: it waits in the ledger, or is given up when nobody ever may.
-    pub(super) fn put_back(&mut self, index: usize, message: Prepared, now_ms: i64) {
+    pub(super) fn put_back(&mut self, index: CampaignIx, message: Prepared, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
         let open: Vec<&Key> =
             campaign.order.candidates.iter().filter(|candidate| !message.refusals.names(&candidate.to_string())).collect();
@@ -204,7 +205,7 @@ impl Scheduler {
     // ── a recipient of another domain ──
 
     /// Somebody of another domain than `domain` is wanted at a server: from those that wait, or from further on in the audience.
-    pub(super) fn seek(&mut self, index: usize, lane_id: usize, domain: Arc<str>, now_ms: i64) {
+    pub(super) fn seek(&mut self, index: CampaignIx, lane_id: LaneIx, domain: Arc<str>, now_ms: i64) {
         let is_other = |message: &Prepared| domain_of(&message.recipient) != domain;
         let Some(lane) = self.lanes.get(&lane_id) else { return };
         let Some(campaign) = self.campaigns.get(&index) else { return };
@@ -236,7 +237,7 @@ impl Scheduler {
     }
 
     /// The audience, as far as it was looked through, has nobody of another domain.
-    pub fn nobody_else(&mut self, index: usize, now_ms: i64) {
+    pub fn nobody_else(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         campaign.is_seeking = false;
         let judged: Vec<_> = campaign
@@ -252,7 +253,7 @@ impl Scheduler {
     }
 
     /// The feeder brought somebody of another domain; the message itself comes by [`Scheduler::prepared`].
-    pub fn sought(&mut self, index: usize) {
+    pub fn sought(&mut self, index: CampaignIx) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.is_seeking = false;
         }
@@ -261,7 +262,7 @@ impl Scheduler {
     // ── what a person asks ──
 
     /// Carries out what a person asked, unless it was carried out already.
-    pub(super) fn resume_if_asked(&mut self, index: usize) {
+    pub(super) fn resume_if_asked(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
         let Some(resumption) = &campaign.order.resume else { return };
         if campaign.phase == Phase::Opening
@@ -274,7 +275,7 @@ impl Scheduler {
     }
 
     /// A change of the spec lifts what held the campaign up.
-    pub(super) fn resume_after_edit(&mut self, index: usize) {
+    pub(super) fn resume_after_edit(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
         let mut bars = campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values());
         if bars.any(|bar| bar.fingerprint != campaign.order.fingerprint) {
@@ -282,7 +283,7 @@ impl Scheduler {
         }
     }
 
-    fn resume(&mut self, index: usize, resumption: Resumption) {
+    fn resume(&mut self, index: CampaignIx, resumption: Resumption) {
         self.unfeed(index);
         if let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.phase != Phase::Opening && !campaign.is_resuming)
         {
@@ -292,7 +293,7 @@ impl Scheduler {
     }
 
     /// The ledger has carried it out. `is_open`: something of the run is to be mailed.
-    pub fn resumed(&mut self, index: usize, resumption: &Resumption, is_open: bool, now_ms: i64) {
+    pub fn resumed(&mut self, index: CampaignIx, resumption: &Resumption, is_open: bool, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         campaign.is_resuming = false;
         if let Some(token) = &resumption.token {
@@ -317,7 +318,7 @@ impl Scheduler {
     }
 
     /// It could not be carried out; it is asked for again.
-    pub fn not_resumed(&mut self, index: usize) {
+    pub fn not_resumed(&mut self, index: CampaignIx) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.is_resuming = false;
         }

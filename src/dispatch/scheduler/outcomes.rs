@@ -1,6 +1,7 @@
 //! What the wire brings: the outcome of each message, and what follows for the recipient, the campaign and the server.
 
 use super::{End, Ended, Failure, InFlight, Reason, Scheduler, UsageMove, domain_of};
+use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
         calls::CallId,
@@ -167,7 +168,15 @@ impl Scheduler {
     }
 
     /// What a judgement of the guard leads to.
-    pub(super) fn follow(&mut self, index: usize, lane: usize, judgement: Judgement, cause: Option<Failure>, reply: &str, now_ms: i64) {
+    pub(super) fn follow(
+        &mut self,
+        index: CampaignIx,
+        lane: LaneIx,
+        judgement: Judgement,
+        cause: Option<Failure>,
+        reply: &str,
+        now_ms: i64,
+    ) {
         match judgement {
             Judgement::Waits => {}
             Judgement::Wants(domain) => self.seek(index, lane, domain, now_ms),
@@ -255,7 +264,7 @@ impl Scheduler {
     }
 
     /// A call of `deliver` ended, and its connection is free.
-    pub fn call_ended(&mut self, lane: usize, call: CallId) {
+    pub fn call_ended(&mut self, lane: LaneIx, call: CallId) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.calls.ended(call);
         }
@@ -263,13 +272,13 @@ impl Scheduler {
     }
 
     /// How messages are handed to a server, as its extensions tell.
-    pub fn set_carriage(&mut self, lane: usize, carriage: Carriage) {
+    pub fn set_carriage(&mut self, lane: LaneIx, carriage: Carriage) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.carriage = carriage;
         }
     }
 
-    pub(super) fn fail_lane(&mut self, index: usize, failure: Failure, now_ms: i64) {
+    pub(super) fn fail_lane(&mut self, index: LaneIx, failure: Failure, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
         // One incident is told once: the rest of the wire may follow.
         if lane.acknowledged == lane.failures {

@@ -1,15 +1,16 @@
 //! Which server a message waits for: picked among those whose limits have room, and again when that changes.
 
 use super::{CampaignRun, End, Ended, LaneRef, Pick, Prepared, Scheduler, Weighting};
+use crate::dispatch::index::CampaignIx;
 
 impl Scheduler {
     /// Whether a message that was claimed first at `since_ms` is to be given up at this time (RFC 5321, 4.5.4.1).
-    pub(super) fn is_overdue(&self, index: usize, since_ms: i64, at_ms: i64) -> bool {
+    pub(super) fn is_overdue(&self, index: CampaignIx, since_ms: i64, at_ms: i64) -> bool {
         self.campaign(index).is_some_and(|campaign| at_ms - since_ms > campaign.order.retry.deadline.as_millis())
     }
 
     /// Puts a message into the queue of a server.
-    pub(super) fn place(&mut self, index: usize, message: Prepared, now_ms: i64) {
+    pub(super) fn place(&mut self, index: CampaignIx, message: Prepared, now_ms: i64) {
         if message.seq.is_some() && message.since_ms.is_some_and(|since| self.is_overdue(index, since, now_ms)) {
             return self.expire(index, message, now_ms);
         }
@@ -69,7 +70,7 @@ impl Scheduler {
     }
 
     /// A message that nobody could be made to take in time is given up.
-    fn expire(&mut self, index: usize, message: Prepared, now_ms: i64) {
+    fn expire(&mut self, index: CampaignIx, message: Prepared, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         campaign.waiting = campaign.waiting.saturating_sub(1);
         campaign.unsettled += 1;

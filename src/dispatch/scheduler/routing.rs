@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Action, Scheduler};
+use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
         Order, RouteServer, Routing,
@@ -21,7 +22,7 @@ impl Scheduler {
         for (key, route) in &routing.servers {
             self.apply_server(key, route, now_ms, &past);
         }
-        let gone: Vec<usize> =
+        let gone: Vec<LaneIx> =
             self.lanes.iter().filter(|(_, lane)| !routing.servers.contains_key(&lane.key)).map(|(index, _)| *index).collect();
         for index in &gone {
             if let Some(lane) = self.lanes.get_mut(index) {
@@ -51,7 +52,7 @@ impl Scheduler {
         let next = &mut self.next_index;
         let index = *self.lane_index.entry(key.clone()).or_insert_with(|| {
             *next += 1;
-            *next
+            LaneIx::new(*next)
         });
         let lane = self.lanes.entry(index).or_insert_with(|| {
             let mut lane = Lane::new(key, index, now_ms);
@@ -127,7 +128,7 @@ impl Scheduler {
             self.retire(key);
         }
         self.next_index += 1;
-        let index = self.next_index;
+        let index = CampaignIx::new(self.next_index);
         self.campaigns.insert(index, CampaignRun::new(key, order.clone(), self.ledger_seed));
         self.campaign_index.insert(key.clone(), index);
         self.actions.push(Action::Open(index));
@@ -144,7 +145,7 @@ impl Scheduler {
     }
 
     /// A retired campaign goes when everything of it is durable; its feeder was stopped before.
-    pub(super) fn forget_retired(&mut self, index: usize) {
+    pub(super) fn forget_retired(&mut self, index: CampaignIx) {
         if self.campaigns.get(&index).is_some_and(|campaign| campaign.retired && campaign.unsettled == 0) {
             self.campaigns.remove(&index);
             self.moves.forget(index);
@@ -155,7 +156,7 @@ impl Scheduler {
     }
 
     /// A server that the control plane has no more goes when nothing of it is on the wire.
-    pub(super) fn forget_gone_lane(&mut self, index: usize) {
+    pub(super) fn forget_gone_lane(&mut self, index: LaneIx) {
         let is_over = |lane: &&Lane| lane.is_gone && lane.calls.is_empty() && lane.in_flight == 0;
         let Some(key) = self.lanes.get(&index).filter(is_over).map(|lane| lane.key.clone()) else { return };
         self.lanes.remove(&index);
@@ -177,7 +178,7 @@ impl Scheduler {
     }
 
     /// A lane changed: its queue is picked anew where it may not be picked any more.
-    pub(super) fn settle_lane(&mut self, index: usize, now_ms: i64) {
+    pub(super) fn settle_lane(&mut self, index: LaneIx, now_ms: i64) {
         self.fit_campaigns(now_ms);
         let moved = match self.lanes.get_mut(&index) {
             Some(lane) if !lane.is_eligible() => lane.turns.drain(None),
@@ -190,7 +191,7 @@ impl Scheduler {
 
     pub(super) fn settle_lanes(&mut self, now_ms: i64) {
         self.fit_campaigns(now_ms);
-        let mut moved: Vec<(usize, Prepared)> = Vec::new();
+        let mut moved: Vec<(CampaignIx, Prepared)> = Vec::new();
         let campaigns = &self.campaigns;
         for (index, lane) in &mut self.lanes {
             if lane.turns.is_empty() {
@@ -202,7 +203,8 @@ impl Scheduler {
             }
             // A campaign may have lost the right to a server that others still use.
             let keeps = |campaign: &CampaignRun| campaign.eligible.servers().iter().any(|(lane, _)| lane.id == *index);
-            let lost: Vec<usize> = lane.turns.campaigns().filter(|campaign| campaigns.get(campaign).is_some_and(|c| !keeps(c))).collect();
+            let lost: Vec<CampaignIx> =
+                lane.turns.campaigns().filter(|campaign| campaigns.get(campaign).is_some_and(|c| !keeps(c))).collect();
             for campaign in lost {
                 moved.extend(lane.turns.drain(Some(campaign)));
             }
@@ -223,7 +225,7 @@ impl Scheduler {
                 }
             }
         }
-        let indices: Vec<usize> = self.campaigns.keys().copied().collect();
+        let indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
         for index in indices {
             self.fit_campaign(index, now_ms);
         }
@@ -232,7 +234,7 @@ impl Scheduler {
     }
 
     /// The servers that one campaign may use now.
-    pub(super) fn fit_campaign(&mut self, index: usize, now_ms: i64) {
+    pub(super) fn fit_campaign(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| !campaign.retired && !campaign.order.hold) else { return };
         let (lanes, guards) = (&self.lanes, &campaign.guards);
         let eligible = campaign.order.servers.iter().filter_map(|(key, weight)| {

@@ -1,6 +1,7 @@
 //! The order of things: what is done when, and what waits for what. Whoever does it only reports back.
 
 use super::{Action, LEDGER_RETRY_MS, Phase, Scheduler};
+use crate::dispatch::index::CampaignIx;
 
 impl Scheduler {
     /// What is to be done now, in this order.
@@ -41,7 +42,7 @@ impl Scheduler {
     }
 
     /// A feeder is wanted as soon as one may start.
-    pub(super) fn want_feeder(&mut self, index: usize) {
+    pub(super) fn want_feeder(&mut self, index: CampaignIx) {
         if !self.feeds.contains(&index) {
             self.feeds.push(index);
         }
@@ -78,7 +79,7 @@ impl Scheduler {
         self.commit_again_ms = (!is_durable).then_some(now_ms + LEDGER_RETRY_MS);
     }
 
-    pub(super) fn forget_feeder(&mut self, index: usize) {
+    pub(super) fn forget_feeder(&mut self, index: CampaignIx) {
         self.feeds.retain(|waiting| *waiting != index);
     }
 }

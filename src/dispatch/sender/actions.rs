@@ -7,6 +7,7 @@ use super::{
     RecipientCounts, Request, Resumption, RunId, RunKey, Sending, Server, Trouble, UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server,
     feeder, give_back, mpsc, recipient_counts, recorded_counts,
 };
+use crate::dispatch::index::{CampaignIx, LaneIx};
 
 use crate::audience::FileVersion;
 
@@ -22,7 +23,7 @@ impl Sending {
             Action::Feed(index) => self.start_feeder(index),
             // Done before, since it awaits the ledger.
             Action::Commit(_) => {}
-            Action::More(index, count) => {
+            Action::More { campaign: index, count } => {
                 if let Some(feeder) = self.feeders.get(&index) {
                     let _ = feeder.send(Request::More(count));
                 }
@@ -45,7 +46,7 @@ impl Sending {
                     let _ = answers.send(Answer::Released);
                 });
             }
-            Action::FetchDue(index, most) => self.fetch_due(index, most),
+            Action::FetchDue { campaign: index, most } => self.fetch_due(index, most),
             Action::Deliver(lane, call, batch) => self.deliver(lane, call, batch),
             Action::Ahead(lane, call, message) => self.hand_ahead(lane, call, message),
             Action::ServerFailed(key, failure, count) => {
@@ -84,7 +85,7 @@ impl Sending {
         }
     }
 
-    pub(super) fn open(&mut self, index: usize) {
+    pub(super) fn open(&mut self, index: CampaignIx) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let key = RunKey::new(&*campaign.key.namespace, &*campaign.key.name, &campaign.order.run);
         let policy = match campaign.order.when_outcome_is_unknown {
@@ -120,7 +121,7 @@ impl Sending {
         });
     }
 
-    pub(super) fn start_feeder(&mut self, index: usize) {
+    pub(super) fn start_feeder(&mut self, index: CampaignIx) {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
         let spec = FeederSpec {
             campaign: index,
@@ -146,7 +147,7 @@ impl Sending {
         }
     }
 
-    pub(super) fn fetch_due(&mut self, index: usize, most: usize) {
+    pub(super) fn fetch_due(&mut self, index: CampaignIx, most: usize) {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
         let (ledger, answers, now_ms, feeding) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms(), campaign.feeding);
         tokio::spawn(async move {
@@ -158,7 +159,7 @@ impl Sending {
         });
     }
 
-    pub(super) fn deliver(&mut self, lane: usize, call: CallId, batch: Vec<Outgoing>) {
+    pub(super) fn deliver(&mut self, lane: LaneIx, call: CallId, batch: Vec<Outgoing>) {
         let server = self.servers.get(&lane).cloned();
         let (outcomes, ended) = (self.outcomes.clone(), self.ended_calls.clone());
         let (more, more_receiver) = mpsc::unbounded_channel();
@@ -177,7 +178,7 @@ impl Sending {
 
     /// A message for a connection that waits for an answer. Where the call is over by now, or the server is spoken to otherwise,
     /// it is begun again.
-    fn hand_ahead(&mut self, lane: usize, call: CallId, message: Outgoing) {
+    fn hand_ahead(&mut self, lane: LaneIx, call: CallId, message: Outgoing) {
         let is_same = |server: &Arc<dyn Server>| self.servers.get(&lane).is_some_and(|now| Arc::ptr_eq(now, server));
         let refused = match self.calls.get(&(lane, call)) {
             Some(CallUnderWay { server: Some(server), more, .. }) if is_same(server) => more.send(message).err().map(|refused| refused.0),
@@ -195,7 +196,7 @@ impl Sending {
         }
     }
 
-    pub(super) fn close(&mut self, index: usize) {
+    pub(super) fn close(&mut self, index: CampaignIx) {
         let (Some(run_id), Some(campaign)) = (self.runs.get(&index).copied(), self.scheduler.campaign(index)) else { return };
         let counts = &campaign.counts;
         let read = AudienceRead { total: counts.total.unwrap_or(0), duplicates: counts.duplicates, bad_rows: counts.bad_rows };
@@ -222,7 +223,7 @@ impl Sending {
     }
 
     /// An audience that a person has to fix is read again as soon as its file is another one.
-    pub(super) fn await_another_version(&mut self, index: usize, version: Option<FileVersion>) {
+    pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<FileVersion>) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeding, answers) = (campaign.feeding, self.answers.clone());
         let Some(file) = campaign.order.input.file().cloned() else { return };
@@ -242,7 +243,7 @@ impl Sending {
         }
     }
 
-    fn resume(&self, index: usize, resumption: Resumption) {
+    fn resume(&self, index: CampaignIx, resumption: Resumption) {
         let Some(run_id) = self.runs.get(&index).copied() else { return };
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
@@ -256,7 +257,7 @@ impl Sending {
     }
 
     /// Deferred messages that were fetched for a feeder that was stopped meanwhile.
-    pub(super) fn give_back_due(&mut self, index: usize, due: &[crate::ledger::DueMessage]) {
+    pub(super) fn give_back_due(&mut self, index: CampaignIx, due: &[crate::ledger::DueMessage]) {
         let seqs: Vec<u64> = due.iter().map(|message| message.seq).collect();
         let Some(run_id) = self.runs.get(&index).copied() else { return };
         let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
@@ -268,7 +269,7 @@ impl Sending {
         });
     }
 
-    pub(super) fn count_added(&self, index: usize, run_id: RunId) {
+    pub(super) fn count_added(&self, index: CampaignIx, run_id: RunId) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (order, ledger, answers) = (campaign.order.clone(), self.ledger.clone(), self.answers.clone());
         let runtime = tokio::runtime::Handle::current();

@@ -6,6 +6,7 @@ use super::{
     Changes, Claim, Commit, CommitReceipt, Committing, CountChanges, Ended, Guard, LedgerError, OutcomeRecord, Past, Planned, RunId,
     Sending, USAGE_MINUTES, UsageMove,
 };
+use crate::dispatch::index::{CampaignIx, LaneIx};
 
 impl Sending {
     pub(super) async fn commit(&mut self, planned: Planned) -> Committing {
@@ -53,7 +54,7 @@ impl Sending {
     }
 
     /// The number of a server in the ledger is known from here on.
-    async fn know_server(&mut self, lane: usize) -> Result<(), LedgerError> {
+    async fn know_server(&mut self, lane: LaneIx) -> Result<(), LedgerError> {
         if self.server_ids.contains_key(&lane) {
             return Ok(());
         }
@@ -75,7 +76,7 @@ impl Sending {
         CountChanges { fates: fates.collect(), resent: resent.collect() }
     }
 
-    pub(super) fn usage_keys(&mut self, campaign: usize, lane: usize) -> Arc<[Arc<str>]> {
+    pub(super) fn usage_keys(&mut self, campaign: CampaignIx, lane: LaneIx) -> Arc<[Arc<str>]> {
         let plan = self.scheduler.campaign(campaign).and_then(|c| c.order.plan_limits.as_ref()).map(|(key, _)| key.clone());
         let name = self.scheduler.lanes.get(&lane).map(|lane| lane.lane.name.clone()).unwrap_or_default();
         self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
@@ -84,7 +85,7 @@ impl Sending {
     /// Remembers what this process sent and when, for limiters that are made anew after an edit.
     pub(super) fn note_usage(&mut self, planned: &Planned) {
         let minute = planned.at_ms.div_euclid(60_000);
-        let mut changes: Vec<(usize, usize, i64, i64)> = Vec::new();
+        let mut changes: Vec<(CampaignIx, LaneIx, i64, i64)> = Vec::new();
         changes.extend(planned.claims.iter().map(|claim| (claim.campaign, claim.lane, minute, 1)));
         for moved in &planned.usage_moves {
             changes.push((moved.campaign, moved.lane, moved.from_minute, -1));

@@ -131,7 +131,7 @@ impl Simulation {
                 }
             }
         }
-        let old: BTreeMap<Key, usize> = scheduler.campaign_index.clone();
+        let old: BTreeMap<Key, CampaignIx> = scheduler.campaign_index.clone();
         (self.wire, self.committing, self.fetches, self.closes) = (Vec::new(), None, Vec::new(), Vec::new());
         (self.leased, self.releases) = (Vec::new(), Vec::new());
         for row in self.rows.values_mut().filter(|row| row.fate == RowFate::Claimed) {
@@ -140,7 +140,7 @@ impl Simulation {
         self.apply();
         for (key, was) in old {
             let is = self.scheduler.campaign_index[&key];
-            let moved = |(index, rest): (usize, u64)| (if index == was { is } else { index }, rest);
+            let moved = |(index, rest): (CampaignIx, u64)| (if index == was { is } else { index }, rest);
             self.rows = std::mem::take(&mut self.rows).into_iter().map(|(id, row)| (moved(id), row)).collect();
             self.fates =
                 std::mem::take(&mut self.fates).into_iter().map(|((i, who), fate)| ((if i == was { is } else { i }, who), fate)).collect();
@@ -153,7 +153,7 @@ impl Simulation {
         }
     }
 
-    pub(super) fn opened(&self, index: usize) -> Opened {
+    pub(super) fn opened(&self, index: CampaignIx) -> Opened {
         let closed_ms = self.ended_runs.contains(&index).then_some(self.now_ms);
         let mut opened = Opened { started_ms: START_MS, closed_ms, ..Opened::default() };
         for ((campaign, seq), row) in self.rows.iter().filter(|((campaign, _), _)| *campaign == index) {
@@ -175,7 +175,7 @@ impl Simulation {
         opened
     }
 
-    pub(super) fn resume(&mut self, index: usize, resumption: &Resumption) {
+    pub(super) fn resume(&mut self, index: CampaignIx, resumption: &Resumption) {
         let mut changes = CountChanges::default();
         for ((campaign, _), row) in self.rows.iter_mut().filter(|((campaign, _), row)| *campaign == index && row.fate == RowFate::Held) {
             row.fate = if resumption.held == HeldFate::Retry { RowFate::Deferred } else { RowFate::Rejected };
@@ -187,7 +187,7 @@ impl Simulation {
         self.scheduler.resumed(index, resumption, true, self.now_ms);
     }
 
-    pub(super) fn close(&mut self, index: usize) {
+    pub(super) fn close(&mut self, index: CampaignIx) {
         let of_run = || self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, row)| row);
         let due = of_run().filter(|row| row.fate == RowFate::Deferred).map(|row| row.at_ms).min();
         if of_run().any(|row| !row.fate.is_final()) {
