@@ -117,6 +117,8 @@ pub struct Caution {
 /// The first rest after an unknown outcome, and the longest, milliseconds.
 const CAUTION_MS: i64 = 10_000;
 const CAUTION_MAX_MS: i64 = 300_000;
+/// Messages that may wait for a server to which one alone goes.
+const CAREFUL_QUEUE: u64 = 1;
 
 impl Lane {
     /// A server of which nothing is known.
@@ -163,6 +165,9 @@ impl Lane {
     pub fn look_at_limits(&mut self, now_ms: i64) {
         self.headroom = if self.pace.rests_until_ms().is_some() {
             0
+        } else if self.is_careful() {
+            // One alone goes to it, and one is ready behind: more would wait here for what others could take.
+            CAREFUL_QUEUE.saturating_sub(self.turns.len() as u64)
         } else if self.limiter.is_limiting() || self.pace.rate().is_some() {
             let most = self.limiter.headroom(now_ms).min(self.limiter.queue_max()).min(self.pace.queue_max());
             most.saturating_sub(self.turns.len() as u64)

@@ -12,8 +12,10 @@ use crate::resources::Rate;
 
 /// Windows up to this length are kept here; longer ones by what is claimed.
 pub const GATED_MAX: Duration = Duration::from_secs(10);
-/// A window is longer by this part of its length than it is said to be: what is on its way does not arrive evenly.
+/// A window is longer by this part of its length than it is said to be, and by no more than this: what is on its way does not
+/// arrive evenly.
 const MARGIN: u32 = 128;
+const MARGIN_MAX: Duration = Duration::from_millis(10);
 /// How soon it is asked again while contents are being written and nobody knows when they are.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -61,7 +63,7 @@ impl Gate {
             .filter(|rate| rate.per.std() <= GATED_MAX)
             .map(|rate| Window {
                 messages: usize::try_from(rate.messages).unwrap_or(usize::MAX),
-                per: rate.per.std() + rate.per.std() / MARGIN,
+                per: rate.per.std() + (rate.per.std() / MARGIN).min(MARGIN_MAX),
                 written: last.clone(),
                 writing,
             })

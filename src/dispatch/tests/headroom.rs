@@ -115,6 +115,23 @@ fn full_connections_pass_nothing_on() {
 }
 
 #[test]
+fn a_server_that_is_tried_now_and_then_keeps_nothing_from_the_others() {
+    for seed in 0..4 {
+        let mut simulation = world(seed, &[("paced", 1, &[rate(9, 1)]), ("too-fast", 1, &[])]);
+        simulation.latency_ms = 400;
+        simulation.routing.servers.values_mut().for_each(|server| server.connections = Some(20));
+        simulation.apply();
+        simulation.decides = Some(Box::new(move |server, _, _| {
+            let failure = Failure::new(Reason::Throttled, "451 4.7.1 Ratelimit exceeded");
+            (server == "default/too-fast").then_some(Outcome::ServerFailed(failure))
+        }));
+        simulation.run_for(3_000);
+        let taken = simulation.run_for(20_000);
+        assert!(taken > 97 * 9 * 20 / 100, "seed {seed}: {taken} of {}", 9 * 20);
+    }
+}
+
+#[test]
 fn a_resting_server_passes_its_share_on_and_comes_back() {
     let mut simulation = world(1, &[("a", 1, &[]), ("b", 1, &[])]);
     let until = START_MS + 5_000;
