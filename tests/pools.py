@@ -36,6 +36,7 @@ def pool(place: Place, number: int, seconds: float, rate_min: float) -> str:
     fleet = place.fleet(f"pool-{number}")
     servers, times, expected, capped, judged = [], [], 0.0, 0, []
     with contextlib.ExitStack() as stack:
+        lateness = stack.enter_context(Lateness())
         for index in range(count):
             name, limits, extra, script = f"s{index:02}", {}, {}, Times()
             kind = "paced" if index < 2 else chance.choice(("paced", "minute", "day", "warmup"))
@@ -85,8 +86,14 @@ def pool(place: Place, number: int, seconds: float, rate_min: float) -> str:
     shares = [f"{script.between(begin, end) / (end - begin):.1f} of {messages}/{per}s" for script, messages, per in judged if per <= 60]
     require(rate >= rate_min * expected, f"{told}; {', '.join(shares)}")
     for script, messages, per in judged:
-        require(script.most_in(per) <= messages + 1, f"{script.most_in(per)} in {per} s of {messages}")
+        most = script.most_in(seen_within(per, lateness))
+        require(most <= messages + 1, f"{most} in {per} s of {messages}, seen up to {lateness.most:.3f} s late")
     return told
+
+
+def seen_within(per: float, lateness) -> float:
+    """The length of a stretch that holds no more than the window, whatever was seen late: that and others that were not make a stretch seem fuller than it was."""
+    return max(per / 2, per - lateness.most)
 
 
 class Lateness:
@@ -166,8 +173,7 @@ def window(place: Place, seed: int) -> tuple[int, int, float, str]:
             process.kill()
             killed.append(time.monotonic())
     for script, messages, per in judged:
-        # A message that was seen late and others that were not make a stretch seem fuller than it was.
-        stretch = max(per / 2, per - lateness.most)
+        stretch = seen_within(per, lateness)
         worst = max(worst, script.most_in(stretch) - messages)
         if script.most_in(stretch) > messages + 1:
             told.append(f"{script.fullest(stretch)} of {messages} in {per} s, seen up to {lateness.most:.3f} s late, killed at {[f'{at:.2f}' for at in killed]}")

@@ -69,6 +69,15 @@ def tries(own: str, other: str) -> dict[str, tuple[dict, str]]:
         "as an encoded word": f"=?utf-8?Q?ceo=40{other}?= <ann@{own}>",
     }.items():
         found[f"X-Sender {what}"] = ({"from": good, "headers": [{"name": "X-Sender", "value": value}]}, stalled)
+    for field, value in {
+        "X-SMTPAPI": f'{{"to": ["u0@example.com", "ceo@{other}"]}}',
+        "x-mc-signingdomain": other,
+        "X-Mailgun-Secondary-DKIM": f"{other}/s1",
+        "X-SES-SOURCE-ARN": f"arn:aws:ses:us-east-1:123456789012:identity/{other}",
+        "X-MSYS-API": "{{ word }}",
+    }.items():
+        found[f"an order by {field}"] = ({"from": good, "headers": [{"name": field, "value": value}]}, stalled)
+    found["a label for a vendor"] = ({"from": good, "headers": [{"name": "X-PM-Tag", "value": "spring"}]}, "sent")
     # Data that would end its header: it stays in it, and says nothing.
     ending = [{**one, "name": f"Ann\r\nFrom: ceo@{other}\r\nX: "} for one in who]
     found["a header that ends early"] = ({"from": good, "subject": "{{ name }}", "audience": {"inline": ending}}, "sent")

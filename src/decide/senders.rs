@@ -7,7 +7,7 @@
 use super::{Problem, World, campaigns::Candidate};
 use crate::resources::{
     CampaignSpec, Key, Plan, Reason,
-    senders::{Senders, foreign},
+    senders::{Says, Senders, foreign},
 };
 
 /// Whether a campaign is held to the grants of a plan: it is a customer's, and goes through servers of the plan.
@@ -24,8 +24,8 @@ fn granted(key: &Key, plan_key: &Key, plan: &Plan, world: &World) -> Senders {
     plan.spec.senders(plan_key, &key.namespace, &world.namespaces)
 }
 
-/// Why the campaign may not be sent, if it names a domain that is not granted. What its templates print is judged when they are
-/// rendered.
+/// Why the campaign may not be sent, if it names a domain that is not granted, or would give orders to a vendor of the plan's
+/// servers. What its templates print is judged when they are rendered.
 pub fn problem(
     key: &Key,
     spec: &CampaignSpec,
@@ -37,9 +37,11 @@ pub fn problem(
     if !is_held(key, world, candidates) {
         return None;
     }
-    let (field, words) = foreign(spec, &granted(key, plan_key, plan, world))?;
+    let senders = granted(key, plan_key, plan, world);
+    let (field, says, words) = foreign(spec, &senders)?;
+    let not_let = if says == Says::Order { "give a vendor orders by" } else { "send from the domain in" };
     for candidate in candidates.iter_mut().filter(|candidate| candidate.is_of_plan) {
-        candidate.unfit = Some(format!("plan {plan_key} does not let the campaign send from the domain in {field}"));
+        candidate.unfit = Some(format!("plan {plan_key} does not let the campaign {not_let} {field}"));
     }
     Some(Problem::new(Reason::SenderNotAllowed, format!("{field}: {words}")))
 }
@@ -56,6 +58,7 @@ pub fn warning(key: &Key, spec: &CampaignSpec, plan_key: &Key, world: &World, ca
     if is_held(key, world, candidates) || !goes_through_plan(candidates) {
         return None;
     }
-    let (field, words) = foreign(spec, &granted(key, plan_key, &plan.object, world))?;
-    Some(format!("{field}: {words}"))
+    let (field, says, words) = foreign(spec, &granted(key, plan_key, &plan.object, world))?;
+    // Whoever writes the campaign of an operator may give orders to the operator's vendor.
+    (says != Says::Order).then(|| format!("{field}: {words}"))
 }

@@ -193,7 +193,7 @@ reasons! {
     ServerNotGranted,
     /// A name is both a granted and an own server. Add `namespace` to it.
     AmbiguousServer,
-    /// The plan does not let the namespace send from a domain that From, Reply-To or another field of the sender names. Use a domain that the message lists, or ask the operator to add it to the plan's `senderDomains`.
+    /// The plan does not let the namespace send from a domain that From, Reply-To or another field of the sender names, or a header would give orders to the vendor of the plan's servers. Use a domain that the message lists, or ask the operator to add it to the plan's `senderDomains`; take such a header out.
     SenderNotAllowed,
     /// All weights are zero. Give one a weight of 1 or more.
     NoWeight,

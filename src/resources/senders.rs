@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{CampaignSpec, Key};
+use super::{CampaignSpec, Key, vendor_fields};
 
 /// Domains that are named in one message.
 const TOLD_MAX: usize = 10;
@@ -47,6 +47,8 @@ pub enum Says {
     Name,
     /// Mailboxes, as a header field has them.
     Mailboxes,
+    /// The name of a header field that gives the vendor of a server orders.
+    Order,
 }
 
 /// What a campaign says of its sender: each field, its value, and what it is. What a template will print is not among it.
@@ -62,13 +64,16 @@ pub fn said(spec: &CampaignSpec) -> Vec<(String, &str, Says)> {
     let headers = spec.headers.iter().enumerate().filter(|(_, header)| is_of_sender(&header.name));
     said.extend(headers.map(|(index, header)| (format!("spec.headers[{index}].value"), &*header.value, Says::Mailboxes)));
     said.retain(|(_, value, says)| *says == Says::Address || is_fixed(value));
+    let orders = spec.headers.iter().enumerate().filter(|(_, header)| vendor_fields::gives_orders_to(&header.name).is_some());
+    said.extend(orders.map(|(index, header)| (format!("spec.headers[{index}].name"), &*header.name, Says::Order)));
     said
 }
 
-/// The first field by which a campaign would be sent from a domain that is not granted, and what is wrong with it.
+/// The first field by which a campaign would be sent from a domain that is not granted, or give a vendor orders; what it says,
+/// and what is wrong with it.
 #[must_use]
-pub fn foreign(spec: &CampaignSpec, senders: &Senders) -> Option<(String, String)> {
-    said(spec).into_iter().find_map(|(field, value, says)| Some((field, senders.fault(value, says)?)))
+pub fn foreign(spec: &CampaignSpec, senders: &Senders) -> Option<(String, Says, String)> {
+    said(spec).into_iter().find_map(|(field, value, says)| Some((field, says, senders.fault(value, says)?)))
 }
 
 /// A domain as it is compared: in A-labels (RFC 5890) and small letters, without a dot at its end.
@@ -131,8 +136,19 @@ impl Senders {
             Says::Address => self.foreign_address(value),
             Says::Name => self.foreign_name(value),
             Says::Mailboxes => self.foreign_mailboxes(value),
+            Says::Order => return vendor_fields::gives_orders_to(value).map(|vendor| self.no_orders(value, vendor)),
         };
         foreign.map(|domain| self.refusal(&domain))
+    }
+
+    /// Why a header field that gives orders is refused, and what to do, behind the name of the field.
+    fn no_orders(&self, field: &str, vendor: &str) -> String {
+        format!(
+            "`{}` tells {vendor} what to do with a message, such as whom to send it to or in whose name to sign it; plan {} does not let namespace {} do that through its servers. Take the header out, or send through servers of your own alone.",
+            shown(field),
+            self.plan,
+            self.namespace
+        )
     }
 
     /// What is wrong with a domain, and what to do, behind the name of the field.

@@ -174,7 +174,8 @@ fn sender_words(plan: &Key, value: &str, says: Says, campaign: &Key, world: &Sna
     // Through its own servers alone it may send as whom they let it.
     let chosen = world.campaigns.get(campaign).and_then(|campaign| campaign.object.spec.servers.as_ref());
     let is_own = |name: &str| campaign.namespace != plan.namespace && world.servers.contains_key(&Key::new(&*campaign.namespace, name));
-    if spec.sender_domains.is_empty() && !is_held || chosen.is_some_and(|chosen| chosen.iter().all(|server| is_own(&server.name))) {
+    let is_told = is_held || !spec.sender_domains.is_empty() && says != Says::Order;
+    if !is_told || chosen.is_some_and(|chosen| chosen.iter().all(|server| is_own(&server.name))) {
         return None;
     }
     spec.senders(plan, &campaign.namespace, &world.namespaces).fault(value, says)
