@@ -1,6 +1,6 @@
 //! One file's text becomes documents with their kinds, and findings with their places.
 
-use std::{borrow::Cow, path::Path, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use serde_json::Value;
 
@@ -22,6 +22,8 @@ use crate::resources::{API_VERSION, DEFAULT_NAMESPACE, GROUP, Key, schema::KINDS
 const EXCERPT_MAX: usize = 200;
 /// Findings of one document, after which the rest is only counted.
 const DOCUMENT_FINDINGS_MAX: usize = 100;
+/// Findings of one file that are equally bad, after which the rest is only counted.
+const FILE_FINDINGS_MAX: usize = 1000;
 /// Files of tools that people keep beside their objects, and that need not say what they are.
 const FILES_OF_OTHERS: [&str; 6] =
     ["kustomization.yaml", "kustomization.yml", "Chart.yaml", "values.yaml", "package.json", "tsconfig.json"];
@@ -72,6 +74,7 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
         // A syntax error may put a Secret's line under the wrong document.
         may_hold_secrets: text.contains("Secret"),
         content: FileContent { mentions_objects: text.contains("apiVersion"), ..FileContent::default() },
+        found: BTreeMap::new(),
     };
     let is_named_json = file.extension().is_some_and(|extension| extension == "json");
     if is_named_json && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
@@ -90,6 +93,7 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
     for document in parse::parse(&text) {
         reader.document(&document);
     }
+    reader.tell_left_out();
     reader.content
 }
 
@@ -138,6 +142,8 @@ struct Reader<'a> {
     lines: Vec<&'a str>,
     may_hold_secrets: bool,
     content: FileContent,
+    /// How many findings there are, by how bad they are.
+    found: BTreeMap<Severity, usize>,
 }
 
 impl Reader<'_> {
@@ -147,11 +153,26 @@ impl Reader<'_> {
     }
 
     fn finding(&mut self, severity: Severity, problem: &Problem, resource: Option<String>, is_secret: bool) {
+        let found = self.found.entry(severity).or_default();
+        *found += 1;
+        if *found > FILE_FINDINGS_MAX {
+            return;
+        }
         let field = (!problem.path.0.is_empty()).then(|| problem.path.to_string());
         let excerpt = if is_secret { None } else { self.excerpt(problem.at) };
         let (Position { line, column }, message) = (problem.at, bounded(&problem.message));
         let (field, resource) = (field.map(|field| bounded(&field)), resource.map(|resource| bounded(&resource)));
         self.content.findings.push(Finding { severity, file: self.file.to_owned(), line, column, resource, field, message, excerpt });
+    }
+
+    /// Says how many findings are not listed.
+    fn tell_left_out(&mut self) {
+        for (severity, found) in &self.found {
+            if let Some(more @ 1..) = found.checked_sub(FILE_FINDINGS_MAX) {
+                let words = format!("{more} more {severity}s in this file are not listed; look at the listed ones first");
+                self.content.findings.push(Finding::of_file(*severity, self.file, words));
+            }
+        }
     }
 
     fn syntax(&mut self, problem: &Problem, resource: Option<String>) {

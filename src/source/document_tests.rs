@@ -204,3 +204,15 @@ fn large_texts_are_read_in_the_time_that_their_size_needs() {
         assert!(content.count > 0 && began.elapsed().as_secs() < 20, "{:?}: {:?}", &text[..60], began.elapsed());
     }
 }
+
+#[test]
+fn of_a_file_with_many_faults_some_are_listed_and_the_rest_is_counted() {
+    let other = "---\napiVersion: apps/v1\nkind: Deployment\n".repeat(3_000);
+    let broken = "---\napiVersion: mailfleet.dev/v1alpha1\nkind: Plan\nmetadata: {name: pro}\nspec: {server: []}\n".repeat(2_000);
+    let content = read_text(Path::new("a.yaml"), &format!("{other}{broken}"));
+    let count = |severity: &str| content.findings.iter().filter(|finding| finding.severity.to_string() == severity).count();
+    assert_eq!((count("note"), count("fault")), (1_001, 1_001), "a thousand of each, and the rest in one");
+    let of_file: Vec<String> = content.findings.iter().filter(|finding| finding.line == 0).map(ToString::to_string).collect();
+    assert!(of_file[0].contains("more faults in this file are not listed") && of_file[1].contains("2000 more notes"), "{of_file:?}");
+    assert_eq!(content.documents.len(), 2_000, "all are known as broken");
+}
