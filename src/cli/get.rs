@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 mod types;
 
 use super::{
-    output::{OutputFormat, print_markdown, print_table},
+    output::{LongTable, OutputFormat, print_markdown, print_table},
     text,
 };
 use crate::{
@@ -353,31 +353,27 @@ fn show_ledger(args: &GetArgs, out: &mut impl Write) -> Result<(), Trouble> {
     let Some(summary) = reader.run(&key).map_err(told)? else {
         return Err(Trouble::Told(format!("the ledger knows no {key}. --run and --namespace choose others.")));
     };
-    let (headings, mut rows): (&[&str], Vec<Vec<String>>) = if args.problems {
-        let problems = reader.problems(summary.record.id).map_err(told)?;
-        (&["line", "problem"], problems.into_iter().map(|problem| vec![problem.line.to_string(), problem.what]).collect())
-    } else {
-        (&["recipient", "state", "tries", "server", "time", "reply"], Vec::new())
-    };
     if args.problems {
-        print_rows(args.output, out, headings, &rows)?;
-        return Ok(());
+        let problems = reader.problems(summary.record.id).map_err(told)?;
+        let rows: Vec<Vec<Value>> = problems.into_iter().map(|problem| vec![problem.line.into(), problem.what.into()]).collect();
+        return Ok(LongTable::new(args.output, &["line", "problem"]).print(out, &rows)?);
     }
     // A million recipients are not held in memory: they go out by the thousand.
-    let mut failed = None;
+    let mut table = LongTable::new(args.output, &["recipient", "state", "tries", "server", "time", "reply"]);
+    let (mut rows, mut failed) = (Vec::new(), None);
     reader
         .recipients(summary.record.id, args.only.as_slice(), |row| {
-            let cells = vec![
-                row.recipient.clone(),
-                row.fate.to_string(),
-                row.attempt.to_string(),
-                row.server.clone().unwrap_or_default(),
-                jiff::Timestamp::from_millisecond(row.updated_at_ms).map(|at| at.to_string()).unwrap_or_default(),
-                row.reply.clone().unwrap_or_default(),
-            ];
-            rows.push(cells);
+            let at = jiff::Timestamp::from_millisecond(row.updated_at_ms).map(|at| at.to_string()).unwrap_or_default();
+            rows.push(vec![
+                row.recipient.clone().into(),
+                row.fate.to_string().into(),
+                row.attempt.into(),
+                row.server.clone().unwrap_or_default().into(),
+                at.into(),
+                row.reply.clone().unwrap_or_default().into(),
+            ]);
             if rows.len() >= 1000 {
-                failed = print_rows(args.output, out, headings, &rows).err();
+                failed = table.print(out, &rows).err();
                 rows.clear();
             }
             if failed.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -386,24 +382,6 @@ fn show_ledger(args: &GetArgs, out: &mut impl Write) -> Result<(), Trouble> {
     if let Some(error) = failed {
         return Err(error.into());
     }
-    print_rows(args.output, out, headings, &rows)?;
+    table.print(out, &rows)?;
     Ok(())
-}
-
-/// Rows of the ledger: tables for people, one JSON object a line for machines.
-fn print_rows(format: OutputFormat, out: &mut impl Write, headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    match format {
-        OutputFormat::Table | OutputFormat::Wide => print_table(out, headings, rows),
-        OutputFormat::Markdown => print_markdown(out, headings, rows),
-        OutputFormat::Json | OutputFormat::Yaml => {
-            for row in rows {
-                let object: serde_json::Map<String, Value> =
-                    headings.iter().zip(row).map(|(heading, cell)| ((*heading).to_owned(), cell.clone().into())).collect();
-                let line =
-                    if format == OutputFormat::Json { Value::Object(object).to_string() } else { format!("- {}", Value::Object(object)) };
-                writeln!(out, "{line}")?;
-            }
-            Ok(())
-        }
-    }
 }

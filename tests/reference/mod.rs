@@ -96,7 +96,9 @@ fn type_of(schema: &Value) -> String {
 }
 
 fn plural(noun: &str) -> String {
-    if noun == "text" { "texts".to_owned() } else { format!("{noun}s") }
+    // What qualifies it stands behind: names at a vendor.
+    let (head, rest) = noun.find(" at ").map_or((noun, ""), |at| noun.split_at(at));
+    format!("{head}s{rest}")
 }
 
 fn bounds_of(schema: &Value) -> String {
