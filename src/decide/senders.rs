@@ -24,24 +24,13 @@ fn granted(key: &Key, plan_key: &Key, plan: &Plan, world: &World) -> Senders {
     plan.spec.senders(plan_key, &key.namespace, &world.namespaces)
 }
 
-/// Why the campaign may not be sent, if it names a domain that is not granted. What its templates print is judged when they are
-/// rendered.
-pub fn problem(
-    key: &Key,
-    spec: &CampaignSpec,
-    plan_key: &Key,
-    plan: &Plan,
-    world: &World,
-    candidates: &mut [Candidate],
-) -> Option<Problem> {
-    if !is_held(key, world, candidates) {
-        return None;
-    }
-    let (field, words) = foreign(spec, &granted(key, plan_key, plan, world))?;
-    for candidate in candidates.iter_mut().filter(|candidate| candidate.is_of_plan) {
-        candidate.unfit = Some(format!("plan {plan_key} does not let the campaign send from the domain in {field}"));
-    }
-    Some(Problem::new(Reason::SenderNotAllowed, format!("{field}: {words}")))
+/// Why the campaign may not be sent, if it names a domain that is not granted: what makes the plan's servers unfit for it, and the
+/// problem. What its templates print is judged when they are rendered.
+pub fn problem(key: &Key, spec: &CampaignSpec, plan_key: &Key, world: &World, candidates: &[Candidate]) -> Option<(String, Problem)> {
+    let senders = held_to(key, plan_key, world, candidates)?;
+    let (field, words) = foreign(spec, &senders)?;
+    let unfit = format!("plan {plan_key} does not let the campaign send from the domain in {field}");
+    Some((unfit, Problem::new(Reason::SenderNotAllowed, format!("{field}: {words}"))))
 }
 
 /// The domains that the campaign is held to; none when it is not.

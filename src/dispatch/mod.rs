@@ -95,11 +95,11 @@ pub struct Order {
     /// True: nothing new is sent (suspended, stopped, no server); what is on the wire ends.
     pub hold: bool,
     /// The servers that it may use now, with their weights.
-    pub servers: Vec<(Key, u32)>,
+    pub servers: Arc<[(Key, u32)]>,
     /// Whether what a server's limits do not let it take goes to the others.
     pub weighting: Weighting,
     /// The servers that are granted and chosen, Active or not: whoever one of them may yet take is not given up.
-    pub candidates: Vec<Key>,
+    pub candidates: Arc<[Key]>,
     /// What a person asks of a run that was stopped.
     pub resume: Option<Resumption>,
     /// To whom.

@@ -14,6 +14,7 @@ pub mod schema;
 pub mod secret;
 pub mod senders;
 pub mod sending_server;
+pub mod server_table;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
