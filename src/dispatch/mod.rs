@@ -1,13 +1,14 @@
 //! Which server, how fast, what on failure.
 //!
 //! The data plane. `route`, `limits`, `warmup`, `retry`, `guard`, `window` and `scheduler` are pure; `feeder` reads the audience and
-//! renders on a thread of its own; `sender` is the one task that ties them to the ledger and to the servers. The control
+//! renders, on the threads of `feeders`; `sender` is the one task that ties them to the ledger and to the servers. The control
 //! plane hands in a [`Routing`] and reads a [`Report`].
 
 pub mod calls;
 pub mod campaign;
 pub mod connections;
 pub mod feeder;
+pub mod feeders;
 pub mod guard;
 pub mod lane;
 pub mod likeness;

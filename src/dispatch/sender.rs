@@ -3,11 +3,7 @@
 mod actions;
 mod commits;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, mpsc::Sender},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -20,7 +16,8 @@ use super::{
     calls::CallId,
     campaign::Opened,
     campaign::Trouble,
-    feeder::{self, Fed, FeederEvent, FeederSpec, Request},
+    feeder::{self, Fed, Feeder, FeederEvent, FeederSpec, Request},
+    feeders::{self, Asking, Threads},
     prepared::Ended,
     refusals::Bar,
     report::{Report, SteadyClock},
@@ -175,7 +172,9 @@ struct Sending {
     /// The same the other way about.
     lanes: BTreeMap<ServerId, usize>,
     usage_keys: UsageKeys,
-    feeders: BTreeMap<usize, Sender<Request>>,
+    feeders: BTreeMap<usize, Asking<Feeder>>,
+    /// What they work on.
+    threads: Threads,
     feeder_events: mpsc::UnboundedSender<FeederEvent>,
     feeder_receiver: mpsc::UnboundedReceiver<FeederEvent>,
     outcomes: mpsc::UnboundedSender<Delivered>,
@@ -236,6 +235,7 @@ impl Sending {
             lanes: BTreeMap::new(),
             usage_keys: BTreeMap::new(),
             feeders: BTreeMap::new(),
+            threads: Threads::new(feeders::THREADS, tokio::runtime::Handle::current()),
             feeder_events,
             feeder_receiver,
             outcomes,
@@ -384,7 +384,7 @@ impl Sending {
                 if let Some(feeder) = self.feeders.get(&index)
                     && !due.is_empty()
                 {
-                    let _ = feeder.send(Request::Due(due));
+                    feeder.ask(Request::Due(due));
                 }
             }
             Answer::Due(index, _, Ok((due, _))) => self.give_back_due(index, &due),
