@@ -131,7 +131,7 @@ pub async fn run(
         dispatch,
         probe_sender,
         probe_permits: Arc::new(Semaphore::new(PROBES_MAX)),
-        routing_fingerprint: String::new(),
+        routing: None,
         view,
     };
     let mut stop = std::pin::pin!(stop);
@@ -230,7 +230,8 @@ struct Engine {
     dispatch: Dispatch,
     probe_sender: mpsc::UnboundedSender<ProbeDone>,
     probe_permits: Arc<Semaphore>,
-    routing_fingerprint: String,
+    /// What the dispatcher was told last.
+    routing: Option<Arc<Routing>>,
     view: watch::Sender<View>,
 }
 
@@ -347,10 +348,10 @@ impl Engine {
     fn hand_over(&mut self, decision: &Decision, now_ms: i64) {
         let routing = self.routing(decision, now_ms);
         // The dispatcher is woken only by a change.
-        let fingerprint = fingerprint(&routing);
-        if fingerprint != self.routing_fingerprint {
-            self.routing_fingerprint = fingerprint;
-            self.dispatch.routing.send_replace(Arc::new(routing));
+        if self.routing.as_ref().is_none_or(|told| !is_same(told, &routing)) {
+            let routing = Arc::new(routing);
+            self.routing = Some(routing.clone());
+            self.dispatch.routing.send_replace(routing);
         }
     }
 
@@ -358,7 +359,9 @@ impl Engine {
         let today = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
         let mut routing = Routing::default();
         let orders = decision.campaigns.values().filter_map(|campaign| campaign.order.as_ref());
-        let used: BTreeSet<&Key> = orders.flat_map(|order| &order.candidates).collect();
+        // Campaigns of one plan have one list.
+        let lists: BTreeMap<*const Key, &[Key]> = orders.map(|order| (order.candidates.as_ptr(), &*order.candidates)).collect();
+        let used: BTreeSet<&Key> = lists.into_values().flatten().collect();
         for (key, server) in &decision.servers {
             // A server that no campaign has used costs the dispatcher nothing; one that was used keeps its counts.
             if !used.contains(key) && !self.observed.report.servers.contains_key(key) {
@@ -441,32 +444,26 @@ fn resumption(resume: &Resume) -> Resumption {
     Resumption { token: Some(resume.token.clone()), held, resends_unknown: resume.resends_unknown }
 }
 
-/// What of a routing table the dispatcher has to know of.
-fn fingerprint(routing: &Routing) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for (key, server) in &routing.servers {
-        let handle = server.server.as_ref().map(|server| Arc::as_ptr(server).cast::<()>() as usize);
-        let _ = write!(
-            text,
-            "{key} {handle:?} {} {} {} {} {} {:?} {:?} {:?} {:?} {};",
-            server.routed,
-            server.is_on_trial,
-            server.host,
-            server.acknowledged_failures,
-            server.limits_fingerprint,
-            server.warmup_today,
-            server.connections,
-            server.in_flight_max,
-            server.return_path,
-            server.stall_after
-        );
-    }
-    for (key, order) in &routing.campaigns {
-        let _ = write!(text, "{key} {} {} {} {:?} {:?}", order.run, order.fingerprint, order.hold, order.servers, order.plan_limits);
-        let _ = write!(text, " {:?} {:?} {:?} {:?};", order.candidates, order.resume, order.weighting, order.senders);
-    }
-    text
+/// Whether a routing table says nothing new to the dispatcher.
+fn is_same(old: &Routing, new: &Routing) -> bool {
+    let handle = |server: &RouteServer| server.server.as_ref().map(|server| Arc::as_ptr(server).cast::<()>() as usize);
+    // The windows are in their fingerprint, and what messages are made of is in that of the order.
+    let of_server = |server: &RouteServer| {
+        (
+            (handle(server), server.routed, server.is_on_trial, server.host.clone(), server.acknowledged_failures),
+            (server.limits_fingerprint, server.warmup_today, server.connections, server.in_flight_max),
+            (server.return_path.clone(), server.stall_after),
+        )
+    };
+    let is_same_order = |old: &Order, new: &Order| {
+        (&old.run, old.fingerprint, old.hold, &old.plan_limits) == (&new.run, new.fingerprint, new.hold, &new.plan_limits)
+            && (&old.resume, old.weighting, &old.senders) == (&new.resume, new.weighting, &new.senders)
+            && (&old.servers, &old.candidates) == (&new.servers, &new.candidates)
+    };
+    old.servers.len() == new.servers.len()
+        && old.campaigns.len() == new.campaigns.len()
+        && old.servers.iter().zip(&new.servers).all(|(old, new)| old.0 == new.0 && of_server(old.1) == of_server(new.1))
+        && old.campaigns.iter().zip(&new.campaigns).all(|(old, new)| old.0 == new.0 && is_same_order(old.1, new.1))
 }
 
 /// One probe, within its timeout, and the quotas that it found.

@@ -15,6 +15,8 @@ use super::{
 
 /// The most fields in a row.
 const FIELDS_MAX: usize = 4096;
+/// Fields that there is room for at first: there are many tables, and most have few columns.
+const FIELDS_FIRST: usize = 32;
 
 /// A table that is being read.
 pub(super) struct Table {
@@ -40,8 +42,8 @@ impl Table {
             source,
             parser: csv_core::Reader::new(),
             columns: Arc::new(Columns { names: Vec::new(), email: 0 }),
-            text: vec![0; 4096],
-            ends: vec![0; FIELDS_MAX],
+            text: vec![0; 1024],
+            ends: vec![0; FIELDS_FIRST],
             fields: 0,
             short_ends: Vec::new(),
             line: 1,
@@ -187,7 +189,10 @@ impl Table {
                     return Err(too_long(format!("the row is longer than {ROW_MAX} bytes")));
                 }
                 ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
-                ReadRecordResult::OutputEndsFull => return Err(too_long(format!("the row has more than {FIELDS_MAX} fields"))),
+                ReadRecordResult::OutputEndsFull if self.ends.len() >= FIELDS_MAX => {
+                    return Err(too_long(format!("the row has more than {FIELDS_MAX} fields")));
+                }
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
             }
         }
     }

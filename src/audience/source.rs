@@ -22,8 +22,8 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 /// Unpacked bytes without a row.
 const WITHOUT_ROW_MAX: u64 = 64 * 1024 * 1024;
-/// One read from the source, in bytes.
-const BLOCK: usize = 16 * 1024;
+/// One read from the source, in bytes: a page, since each of many feeders holds one.
+const BLOCK: usize = 4 * 1024;
 /// The largest window of a zstd frame, as a power of two: 32 MiB. `zstd -19` needs 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 

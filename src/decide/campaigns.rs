@@ -1,17 +1,13 @@
 //! Whether a campaign may send, through which servers, and what its status says. Pure.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use self::{
-    candidates::{candidates, plan_key, plan_limits, weighting},
-    table::rows,
+    candidates::{plan_limits, weighting},
+    choices::Servers,
 };
 use super::{
-    CampaignDecision, CampaignInput, InLedger, Observations, OrderIntent, Problem, ServerDecision, World,
-    grants::Ownership,
-    senders,
+    CampaignDecision, CampaignInput, InLedger, Observations, OrderIntent, ServerDecision, senders,
     servers::{not_in_effect, tell_when_stale},
 };
 use crate::{
@@ -19,21 +15,22 @@ use crate::{
     resources::{
         CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
         bound::{listed, told},
-        campaign::{
-            CampaignServerStatus, CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting, WhenNoServerIsActive,
-        },
+        campaign::{CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting, WhenNoServerIsActive},
         condition,
         fate::Fate,
         resume::{Handled, Resume},
+        server_table::ServerTable,
     },
 };
 
 mod candidates;
+mod choices;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use candidates::Candidate;
+pub use choices::Choices;
 
 /// So many refused and nobody accepted is told as a failure: the audience or the server is not the right one.
 const NOBODY_FROM: u64 = 10;
@@ -67,53 +64,33 @@ impl Verdict {
 
 /// Decides on one campaign; the second value is when to decide again.
 #[must_use]
-pub fn decide(
-    key: &Key,
-    input: &CampaignInput,
-    world: &World,
-    ownership: &BTreeMap<Key, Ownership>,
-    servers: &BTreeMap<Key, ServerDecision>,
-    observed: &Observations,
-    now_ms: i64,
-) -> (CampaignDecision, Option<i64>) {
+pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<'a>, now_ms: i64) -> (CampaignDecision, Option<i64>) {
     let spec = &input.object.spec;
+    let (world, observed) = (choices.world, choices.observed);
     let report = observed.report.campaigns.get(key).filter(|report| report.run == spec.run());
-    let (mut candidates, resolved) = match candidates(key, spec, world, ownership) {
-        Ok(candidates) => (candidates, None),
-        Err((candidates, problem)) => (candidates, Some(problem)),
-    };
-    for candidate in &mut candidates {
-        candidate.bar = report.and_then(|report| report.bars.get(&candidate.key)).cloned();
-    }
-    let usable: Vec<&Candidate> = candidates
-        .iter()
-        .filter(|candidate| candidate.granted && candidate.chosen && candidate.weight > 0 && candidate.unfit.is_none())
-        .collect();
+    let (servers, plan_key) = choices.servers_of(key, input, report);
     let resume = Asked::of(input, report);
-    let verdict = judge(key, input, resolved.as_ref(), &usable, servers, report, &resume, observed, now_ms);
-    let routed: Vec<(Key, u32)> = usable
-        .iter()
-        .filter(|candidate| servers.get(&candidate.key).is_some_and(|server| server.active || server.on_trial))
-        .map(|candidate| (candidate.key.clone(), candidate.weight))
-        .collect();
+    let verdict = judge(key, input, &servers, report, &resume, observed, now_ms);
     // Before the ledger has answered, the dispatcher knows no counts.
     let report = report.filter(|report| report.phase != Phase::Opening);
     let accepted = report.map(|report| &report.accepted).or_else(|| input.recorded.as_ref().map(|recorded| &recorded.accepted));
-    let rows = rows(&candidates, servers, accepted, observed);
+    let mut table = ServerTable::new(servers.rows.clone(), table::counts(&servers.candidates, accepted));
+    if let Some(previous) = &input.previous {
+        table = table.keeping_counts_of(&previous.servers);
+    }
     let wake_at_ms = verdict.wake_at_ms;
-    let weighting = weighting(key, spec, world);
-    let plan_key = plan_key(key, spec);
+    let weighting = weighting(spec, &plan_key, world);
     let order = verdict.order.map(|hold| OrderIntent {
         hold,
-        servers: routed,
+        servers: servers.routed.clone(),
         weighting,
-        candidates: usable.iter().map(|candidate| candidate.key.clone()).collect(),
+        candidates: servers.usable.clone(),
         resume: resume.wanted.clone(),
-        plan_limits: plan_limits(key, spec, world),
-        senders: senders::held_to(key, &plan_key, world, &candidates),
+        plan_limits: plan_limits(key, &plan_key, world),
+        senders: senders::held_to(key, &plan_key, world, &servers.candidates),
     });
-    let warning = senders::warning(key, spec, &plan_key, world, &candidates);
-    let mut status = status(input, verdict, rows, report, resume.handled.newest().map(str::to_owned), weighting, now_ms);
+    let warning = senders::warning(key, spec, &plan_key, world, &servers.candidates);
+    let mut status = status(input, verdict, table, report, resume.handled.newest().map(str::to_owned), weighting, now_ms);
     let told = warning.filter(|_| status.state != CampaignState::Completed);
     status
         .conditions
@@ -142,13 +119,10 @@ impl Asked {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
 fn judge(
     key: &Key,
     input: &CampaignInput,
-    unresolved: Option<&Problem>,
-    usable: &[&Candidate],
-    servers: &BTreeMap<Key, ServerDecision>,
+    servers: &Servers<'_>,
     report: Option<&CampaignReport>,
     asked: &Asked,
     observed: &Observations,
@@ -156,7 +130,7 @@ fn judge(
 ) -> Verdict {
     let spec = &input.object.spec;
     let generation = input.object.generation();
-    let previous = input.previous.as_ref().filter(|previous| previous.run == spec.run());
+    let previous = input.previous.as_deref().filter(|previous| previous.run == spec.run());
     let begun = matches!(input.in_ledger, InLedger::Begun | InLedger::Closed) || report.is_some_and(|report| report.started_ms.is_some());
     let resting = if begun { CampaignState::Waiting } else { CampaignState::Scheduled };
     // A run that the dispatcher has opened is kept there, held: its counts stay known, and what is on the wire ends.
@@ -225,7 +199,7 @@ fn judge(
         );
         return Verdict::stalled(CampaignState::Stopped, Reason::LedgerMissing, message, None);
     }
-    if let Some(problem) = unresolved {
+    if let Some(problem) = &servers.unresolved {
         return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
     }
     if let Err(problem) = input.work.as_ref()
@@ -263,7 +237,7 @@ fn judge(
     if let Some(problem) = &observed.report.ledger_problem {
         return Verdict::trying(CampaignState::Waiting, Reason::LedgerUnavailable, problem.message.clone(), Some(false));
     }
-    judge_servers(key, spec, usable, servers, report, begun, now_ms)
+    judge_servers(key, spec, servers, report, begun, now_ms)
 }
 
 /// Before its time, or too late.
@@ -286,27 +260,19 @@ fn not_yet(spec: &CampaignSpec, first_seen: Option<Timestamp>, now_ms: i64) -> O
 fn judge_servers(
     key: &Key,
     spec: &CampaignSpec,
-    usable: &[&Candidate],
-    servers: &BTreeMap<Key, ServerDecision>,
+    servers: &Servers<'_>,
     report: Option<&CampaignReport>,
     begun: bool,
     now_ms: i64,
 ) -> Verdict {
-    let is_barred = |candidate: &&&Candidate| candidate.bar.is_some();
-    let decisions: Vec<(&Key, &ServerDecision)> =
-        usable.iter().filter(|candidate| !is_barred(candidate)).filter_map(|candidate| servers.get_key_value(&candidate.key)).collect();
-    if decisions.is_empty() && usable.iter().any(|candidate| is_barred(&candidate)) {
+    let (decisions, active) = (&servers.open, servers.active);
+    if decisions.is_empty() && servers.usable().any(|candidate| candidate.bar.is_some()) {
         // The dispatcher is about to stop it, or to resume it.
-        let bars = usable.iter().filter_map(|candidate| candidate.bar.as_ref());
+        let bars = servers.usable().filter_map(|candidate| candidate.bar.as_ref());
         let message = told(bars.map(|bar| bar.message.clone()), "servers");
         return Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false));
     }
-    let active = decisions.iter().filter(|(_, server)| server.active).count();
-    let is_pending = |server: &ServerDecision| {
-        condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|c| c.reason == Reason::NotProbedYet)
-    };
-    let pending = decisions.iter().any(|(_, server)| is_pending(server));
-    if pending && (active == 0 || !(begun || report.is_some())) {
+    if servers.is_pending && (active == 0 || !(begun || report.is_some())) {
         let message = "Waits for the first test of its servers.";
         return Verdict::trying(
             if begun { CampaignState::Waiting } else { CampaignState::Scheduled },
@@ -394,14 +360,14 @@ fn judge_servers(
 fn status(
     input: &CampaignInput,
     verdict: Verdict,
-    servers: Vec<CampaignServerStatus>,
+    servers: ServerTable,
     report: Option<&CampaignReport>,
     handled: Option<String>,
     weighting: Weighting,
     now_ms: i64,
 ) -> CampaignStatus {
     let spec = &input.object.spec;
-    let previous = input.previous.as_ref().filter(|previous| previous.run == spec.run());
+    let previous = input.previous.as_deref().filter(|previous| previous.run == spec.run());
     let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms - ms.rem_euclid(1000)).ok());
     let recorded = input.recorded.as_ref();
     let counts = report.map(|report| &report.counts).or_else(|| recorded.map(|recorded| &recorded.counts));

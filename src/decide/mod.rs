@@ -138,7 +138,7 @@ pub struct CampaignInput {
     /// How it ended, for a closed run: status must not depend on the dispatcher's having looked.
     pub recorded: Option<Recorded>,
     /// The status that was written last, by this process or the one before.
-    pub previous: Option<CampaignStatus>,
+    pub previous: Option<Arc<CampaignStatus>>,
     /// What a person asks, as the value of the annotation or as the command line left it.
     pub resume: Option<String>,
     /// Such values that the ledger has as carried out.
@@ -196,11 +196,11 @@ pub struct OrderIntent {
     /// Nothing new is sent.
     pub hold: bool,
     /// The servers that are granted, chosen and Active, with their weights.
-    pub servers: Vec<(Key, u32)>,
+    pub servers: Arc<[(Key, u32)]>,
     /// Whether shares are kept.
     pub weighting: Weighting,
     /// The servers that are granted and chosen, Active or not.
-    pub candidates: Vec<Key>,
+    pub candidates: Arc<[Key]>,
     /// What a person asks of the run, and is not carried out yet.
     pub resume: Option<Resume>,
     /// The key and windows of the plan's limits for this namespace.
@@ -219,8 +219,9 @@ pub fn decide(world: &World, observed: &Observations, now_ms: i64) -> Decision {
         decision.wake_at_ms = server.wake_at_ms.map_or(decision.wake_at_ms, |at| decision.wake_at_ms.min(at));
         decision.servers.insert(key.clone(), server);
     }
+    let mut choices = campaigns::Choices::new(world, &ownership, &decision.servers, observed);
     for (key, input) in &world.campaigns {
-        let (campaign, wake_at_ms) = campaigns::decide(key, input, world, &ownership, &decision.servers, observed, now_ms);
+        let (campaign, wake_at_ms) = campaigns::decide(key, input, &mut choices, now_ms);
         decision.wake_at_ms = wake_at_ms.map_or(decision.wake_at_ms, |at| decision.wake_at_ms.min(at));
         decision.campaigns.insert(key.clone(), campaign);
     }

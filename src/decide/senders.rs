@@ -25,25 +25,13 @@ fn granted(key: &Key, plan_key: &Key, plan: &Plan, world: &World) -> Senders {
 }
 
 /// Why the campaign may not be sent, if it names a domain that is not granted, or would give orders to a vendor of the plan's
-/// servers. What its templates print is judged when they are rendered.
-pub fn problem(
-    key: &Key,
-    spec: &CampaignSpec,
-    plan_key: &Key,
-    plan: &Plan,
-    world: &World,
-    candidates: &mut [Candidate],
-) -> Option<Problem> {
-    if !is_held(key, world, candidates) {
-        return None;
-    }
-    let senders = granted(key, plan_key, plan, world);
+/// servers: what makes those servers unfit for it, and the problem. What its templates print is judged when they are rendered.
+pub fn problem(key: &Key, spec: &CampaignSpec, plan_key: &Key, world: &World, candidates: &[Candidate]) -> Option<(String, Problem)> {
+    let senders = held_to(key, plan_key, world, candidates)?;
     let (field, says, words) = foreign(spec, &senders)?;
     let not_let = if says == Says::Order { "give a vendor orders by" } else { "send from the domain in" };
-    for candidate in candidates.iter_mut().filter(|candidate| candidate.is_of_plan) {
-        candidate.unfit = Some(format!("plan {plan_key} does not let the campaign {not_let} {field}"));
-    }
-    Some(Problem::new(Reason::SenderNotAllowed, format!("{field}: {words}")))
+    let unfit = format!("plan {plan_key} does not let the campaign {not_let} {field}");
+    Some((unfit, Problem::new(Reason::SenderNotAllowed, format!("{field}: {words}"))))
 }
 
 /// The domains that the campaign is held to; none when it is not.

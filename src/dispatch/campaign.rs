@@ -22,7 +22,37 @@ use crate::{
 };
 
 /// Servers in all sets of those with room in their limits that are kept: with many servers there are fewer sets.
-const IN_SETS_MAX: usize = 4096;
+const IN_SETS_MAX: usize = 65_536;
+
+/// The sets of servers whose limits have room, by all that may be picked and those of them whose limits have none: made once for all
+/// campaigns.
+#[derive(Debug, Default)]
+pub struct WithHeadroom {
+    sets: BTreeMap<(u64, Vec<LaneIx>), EligibleSet<LaneRef>>,
+    servers: usize,
+}
+
+impl WithHeadroom {
+    /// The servers of `open` without those that are `full`.
+    fn of(&mut self, open: &EligibleSet<LaneRef>, full: Vec<LaneIx>) -> &EligibleSet<LaneRef> {
+        if self.servers > IN_SETS_MAX {
+            self.clear();
+        }
+        self.sets.entry((open.fingerprint(), full)).or_insert_with_key(|(_, full)| {
+            self.servers += open.servers().len();
+            without(open, full)
+        })
+    }
+
+    /// Forgets them all: servers have come or gone.
+    pub fn clear(&mut self) {
+        (self.sets, self.servers) = (BTreeMap::new(), 0);
+    }
+}
+
+fn without(open: &EligibleSet<LaneRef>, full: &[LaneIx]) -> EligibleSet<LaneRef> {
+    EligibleSet::new(open.servers().iter().filter(|(lane, _)| !full.contains(&lane.id)).cloned())
+}
 
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +157,6 @@ pub struct CampaignRun {
     pub feeding: u64,
     /// The servers that may be picked now.
     pub eligible: EligibleSet<LaneRef>,
-    /// Those of them whose limits have room, by those whose limits have none.
-    pub with_headroom: BTreeMap<Vec<LaneIx>, EligibleSet<LaneRef>>,
     /// Rendered messages that are not claimed yet.
     pub waiting: usize,
     /// The largest of the messages that were rendered last, bytes; 0 while none was.
@@ -206,7 +234,6 @@ impl CampaignRun {
             phase: Phase::Opening,
             feeding: 0,
             eligible: EligibleSet::new([]),
-            with_headroom: BTreeMap::new(),
             waiting: 0,
             message_bytes: 0,
             requested: 0,
@@ -300,7 +327,7 @@ impl CampaignRun {
 
     /// The server that a message is for: one of those that may be picked and have not refused it, and, unless shares are strict, whose
     /// limits have room, as `has_headroom` says of each.
-    pub fn pick(&mut self, message: &Prepared, has_headroom: impl Fn(LaneIx) -> bool) -> Pick {
+    pub fn pick(&self, message: &Prepared, with_headroom: &mut WithHeadroom, has_headroom: impl Fn(LaneIx) -> bool) -> Pick {
         let picked = |set: &EligibleSet<LaneRef>, seed| route::pick(seed, &message.recipient, message.attempt, set).map(|lane| lane.id);
         let refused: EligibleSet<LaneRef>;
         let open = if message.refusals.is_empty() {
@@ -318,18 +345,12 @@ impl CampaignRun {
         if full.is_empty() {
             return picked(open, self.seed).map_or(Pick::Waits, Pick::Server);
         }
-        let without = |full: &[LaneIx]| EligibleSet::new(open.servers().iter().filter(|(lane, _)| !full.contains(&lane.id)).cloned());
-        if !message.refusals.is_empty() {
-            return picked(&without(&full), self.seed).map_or(Pick::Waits, Pick::Server);
-        }
-        if !self.with_headroom.contains_key(&full) {
-            if (self.with_headroom.len() + 1) * self.eligible.servers().len() > IN_SETS_MAX {
-                self.with_headroom.clear();
-            }
-            let set = without(&full);
-            self.with_headroom.insert(full.clone(), set);
-        }
-        self.with_headroom.get(&full).and_then(|set| picked(set, self.seed)).map_or(Pick::Waits, Pick::Server)
+        let found = if message.refusals.is_empty() {
+            picked(with_headroom.of(open, full), self.seed)
+        } else {
+            picked(&without(open, &full), self.seed)
+        };
+        found.map_or(Pick::Waits, Pick::Server)
     }
 
     /// Whether nothing of it is left anywhere in memory but what is held, and the ledger has nothing deferred.
@@ -355,5 +376,32 @@ impl CampaignRun {
                 _ => from.clone(),
             })
             .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn campaigns_with_the_same_servers_share_their_sets() {
+        let lane = |id: u64| (LaneRef { name: format!("ops/s{id:03}").into(), id: LaneIx::new(id) }, 1);
+        let (open, alike) = (EligibleSet::new((0..200).map(lane)), EligibleSet::new((0..200).map(lane)));
+        let mut sets = WithHeadroom::default();
+        let first = sets.of(&open, vec![LaneIx::new(7)]).servers().as_ptr();
+        assert!(
+            sets.of(&alike, vec![LaneIx::new(7)]).servers().as_ptr() == first
+                && sets.of(&alike, vec![LaneIx::new(7)]).servers().len() == 199
+        );
+        assert!(sets.of(&open, vec![LaneIx::new(8)]).servers().iter().all(|(lane, _)| lane.id != LaneIx::new(8)));
+        for full in 0..200 * 199 {
+            sets.of(&open, vec![LaneIx::new(full / 200), LaneIx::new(full % 200)]);
+            let kept: usize = sets.sets.values().map(|set| set.servers().len()).sum();
+            assert!(kept <= IN_SETS_MAX + 200, "{kept} after {full}");
+            if sets.sets.len() == 1 {
+                return;
+            }
+        }
+        panic!("nothing was ever forgotten");
     }
 }

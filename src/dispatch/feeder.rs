@@ -1,13 +1,10 @@
-//! The thread of a campaign that reads its audience, leaves out who is in the ledger, and renders.
+//! Reads the audience of a campaign, leaves out who is in the ledger, and renders: on the threads of `feeders`.
 //!
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, Sender},
-    },
+    sync::Arc,
 };
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -16,6 +13,7 @@ use super::index::CampaignIx;
 use super::{
     Order,
     campaign::Trouble,
+    feeders::{Asked, Asking, Threads},
     guard::domain_of,
     prepared::{Prepared, RenderFailure},
     refusals::Refusals,
@@ -43,6 +41,8 @@ const PARKED_MAX: usize = 10_000;
 /// What the feeder is asked for.
 #[derive(Debug)]
 pub enum Request {
+    /// Begin to read: comes first, and once.
+    Open,
     /// So many more recipients of the audience.
     More(usize),
     /// Render these deferred messages again.
@@ -108,7 +108,7 @@ pub struct FeederSpec {
     pub adds_nobody: bool,
 }
 
-/// Starts the thread. It ends when the sender of requests is dropped.
+/// Starts a feeder. It ends when the handle is dropped.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -117,37 +117,29 @@ pub fn start(
     ledger: Ledger,
     runtime: tokio::runtime::Handle,
     events: UnboundedSender<FeederEvent>,
-) -> std::io::Result<Sender<Request>> {
-    let (requests, receiver) = mpsc::channel();
-    std::thread::Builder::new().name(format!("feeder-{}", spec.campaign)).spawn(move || {
-        let mut feeder = Feeder {
-            spec,
-            ledger,
-            events,
-            total: 0,
-            duplicates: 0,
-            bad_rows: 0,
-            problems: Vec::new(),
-            ahead: VecDeque::new(),
-            parked: HashMap::new(),
-            not_added: 0,
-            owed: 0,
-            version: None,
-            useless: Useless::default(),
-        };
-        // A panic in a parser must not leave a campaign that seems to send for ever.
-        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| feeder.work(&receiver, &runtime)));
-        let trouble = worked.unwrap_or_else(|_| {
-            let message =
-                "Reading the audience ended with a fault of Mailfleet itself (see the log). Report it, with the row that it stopped at.";
-            Err(Trouble::lasting(Reason::AudienceUnreadable, message))
-        });
-        if let Err(trouble) = trouble {
-            let version = feeder.version;
-            feeder.send(Fed::Failed(trouble, version));
-        }
-    })?;
-    Ok(requests)
+    threads: &Threads,
+) -> std::io::Result<Asking<Feeder>> {
+    let feeder = Feeder {
+        spec,
+        ledger,
+        runtime,
+        events,
+        pass: None,
+        total: 0,
+        duplicates: 0,
+        bad_rows: 0,
+        problems: Vec::new(),
+        ahead: VecDeque::new(),
+        parked: HashMap::new(),
+        not_added: 0,
+        owed: 0,
+        version: None,
+        useless: Useless::default(),
+    };
+    threads.ensure()?;
+    let asking = Asking::new(feeder, threads.clone());
+    asking.ask(Request::Open);
+    Ok(asking)
 }
 
 /// Counts the recipients of a closed run's audience who are not in the ledger: rows added later.
@@ -167,10 +159,14 @@ pub fn count_added(order: &Order, ledger: &Ledger, run_id: RunId, runtime: &toki
     Ok(added)
 }
 
-struct Feeder {
+/// What reads and renders for one campaign.
+pub struct Feeder {
     spec: FeederSpec,
     ledger: Ledger,
+    runtime: tokio::runtime::Handle,
     events: UnboundedSender<FeederEvent>,
+    /// The index of recipients, and the audience while it is read; none before it is begun.
+    pass: Option<(Seen, Option<Reader>)>,
     total: u64,
     duplicates: u64,
     bad_rows: u64,
@@ -217,26 +213,50 @@ fn audience_trouble(error: AudienceError) -> Trouble {
     Trouble { reason: error.reason, message, transient: error.transient, try_again_ms }
 }
 
+impl Asked for Feeder {
+    type Request = Request;
+
+    fn answer(&mut self, request: Request) -> bool {
+        // A panic in a parser must not leave a campaign that seems to send for ever.
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(request)));
+        let trouble = worked.unwrap_or_else(|_| {
+            let message =
+                "Reading the audience ended with a fault of Mailfleet itself (see the log). Report it, with the row that it stopped at.";
+            Err(Trouble::lasting(Reason::AudienceUnreadable, message))
+        });
+        let Err(trouble) = trouble else { return true };
+        self.send(Fed::Failed(trouble, self.version));
+        false
+    }
+}
+
 impl Feeder {
     fn send(&self, fed: Fed) {
         // A closed channel means that the process is going down.
         let _ = self.events.send(FeederEvent { campaign: self.spec.campaign, feeding: self.spec.feeding, fed });
     }
 
-    fn work(&mut self, requests: &Receiver<Request>, runtime: &tokio::runtime::Handle) -> Result<(), Trouble> {
-        let mut seen = self.ledger.seen(self.spec.run_id).map_err(|e| ledger_trouble(&e))?;
-        self.version = self.spec.order.input.file().and_then(FileVersion::of);
-        let reader = Reader::open(&self.spec.order.input, runtime).map_err(audience_trouble)?;
-        self.version = reader.version();
-        let mut audience = Some(reader);
-        while let Ok(request) = requests.recv() {
-            match request {
-                Request::Due(due) => self.take_due(due, &seen, audience.is_none())?,
-                Request::Seek(domain) => self.seek(&domain, &mut audience, &mut seen)?,
-                Request::More(count) => self.read(count, &mut audience, &mut seen)?,
-            }
+    fn work(&mut self, request: Request) -> Result<(), Trouble> {
+        let (mut seen, mut audience) = match self.pass.take() {
+            Some(pass) => pass,
+            None => self.open()?,
+        };
+        match request {
+            Request::Open => {}
+            Request::Due(due) => self.take_due(due, &seen, audience.is_none())?,
+            Request::Seek(domain) => self.seek(&domain, &mut audience, &mut seen)?,
+            Request::More(count) => self.read(count, &mut audience, &mut seen)?,
         }
+        self.pass = Some((seen, audience));
         Ok(())
+    }
+
+    fn open(&mut self) -> Result<(Seen, Option<Reader>), Trouble> {
+        let seen = self.ledger.seen(self.spec.run_id).map_err(|e| ledger_trouble(&e))?;
+        self.version = self.spec.order.input.file().and_then(FileVersion::of);
+        let reader = Reader::open(&self.spec.order.input, &self.runtime).map_err(audience_trouble)?;
+        self.version = reader.version();
+        Ok((seen, Some(reader)))
     }
 
     /// The audience is read. One without anybody in it is a mistake, and withdraws nobody.

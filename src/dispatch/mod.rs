@@ -1,13 +1,14 @@
 //! Which server, how fast, what on failure.
 //!
 //! The data plane. `route`, `limits`, `warmup`, `retry`, `guard`, `window` and `scheduler` are pure; `feeder` reads the audience and
-//! renders on a thread of its own; `sender` is the one task that ties them to the ledger and to the servers. The control
+//! renders, on the threads of `feeders`; `sender` is the one task that ties them to the ledger and to the servers. The control
 //! plane hands in a [`Routing`] and reads a [`Report`].
 
 pub mod calls;
 pub mod campaign;
 pub mod connections;
 pub mod feeder;
+pub mod feeders;
 pub mod guard;
 pub mod index;
 pub mod lane;
@@ -96,11 +97,11 @@ pub struct Order {
     /// True: nothing new is sent (suspended, stopped, no server); what is on the wire ends.
     pub hold: bool,
     /// The servers that it may use now, with their weights.
-    pub servers: Vec<(Key, u32)>,
+    pub servers: Arc<[(Key, u32)]>,
     /// Whether what a server's limits do not let it take goes to the others.
     pub weighting: Weighting,
     /// The servers that are granted and chosen, Active or not: whoever one of them may yet take is not given up.
-    pub candidates: Vec<Key>,
+    pub candidates: Arc<[Key]>,
     /// What a person asks of a run that was stopped.
     pub resume: Option<Resumption>,
     /// To whom.

@@ -2,14 +2,14 @@
 //!
 //! Weights are Gateway API's: an integer from 0 to 1,000,000, and the share is the weight over the sum of the eligible.
 
-use std::hash::Hasher;
+use std::{hash::Hasher, sync::Arc};
 
 use siphasher::sip::SipHasher13;
 
-/// The servers that may be picked now, with their weights. Servers of weight 0 are left out.
+/// The servers that may be picked now, with their weights. Servers of weight 0 are left out. A copy shares them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EligibleSet<S> {
-    servers: Vec<(S, u32)>,
+    servers: Arc<[(S, u32)]>,
     total: u64,
     fingerprint: u64,
 }
@@ -24,13 +24,19 @@ impl<S: Clone + Ord + std::fmt::Display> EligibleSet<S> {
             write_part(&mut hasher, server.to_string().as_bytes());
             hasher.write_u32(*weight);
         }
-        Self { total: servers.iter().map(|(_, weight)| u64::from(*weight)).sum(), fingerprint: hasher.finish(), servers }
+        Self { total: servers.iter().map(|(_, weight)| u64::from(*weight)).sum(), fingerprint: hasher.finish(), servers: servers.into() }
     }
 
     /// Whether nothing can be picked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty()
+    }
+
+    /// Tells sets of other servers or weights apart.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// The servers and their weights, in order.
@@ -80,7 +86,7 @@ pub fn pick<'a, S>(seed: RunSeed, recipient: &str, attempt: u32, eligible: &'a E
     hasher.write(recipient.as_bytes());
     // The sum is at most 10^9, so the bias of the remainder is below 10^-10.
     let mut ticket = hasher.finish() % eligible.total;
-    for (server, weight) in &eligible.servers {
+    for (server, weight) in &*eligible.servers {
         let weight = u64::from(*weight);
         if ticket < weight {
             return Some(server);

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::index::{CampaignIx, LaneIx};
 use super::{
     calls::CallId,
-    campaign::{CampaignRun, Opened, Phase, Pick, Trouble},
+    campaign::{CampaignRun, Opened, Phase, Pick, Trouble, WithHeadroom},
     guard::domain_of,
     lane::{Lane, LaneRef},
     limits::Limiter,
@@ -158,6 +158,8 @@ pub struct Scheduler {
     pub(super) plan_limiters: BTreeMap<Arc<str>, Limiter>,
     /// Rendered messages for which no server is eligible, or none whose limits have room.
     unplaced: Turns,
+    /// The servers whose limits have room, for all campaigns.
+    with_headroom: WithHeadroom,
     in_flight: Vec<Option<InFlight>>,
     free_tokens: Vec<usize>,
     /// Claims whose outcome is not durable yet.
@@ -224,6 +226,7 @@ impl Scheduler {
             next_index: 0,
             plan_limiters: BTreeMap::new(),
             unplaced: Turns::default(),
+            with_headroom: WithHeadroom::default(),
             in_flight: Vec::new(),
             free_tokens: Vec::new(),
             unresolved: 0,

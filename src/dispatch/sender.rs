@@ -3,11 +3,7 @@
 mod actions;
 mod commits;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, mpsc::Sender},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -21,7 +17,8 @@ use super::{
     calls::CallId,
     campaign::Opened,
     campaign::Trouble,
-    feeder::{self, Fed, FeederEvent, FeederSpec, Request},
+    feeder::{self, Fed, Feeder, FeederEvent, FeederSpec, Request},
+    feeders::{self, Asking, Threads},
     prepared::Ended,
     refusals::Bar,
     report::{Report, SteadyClock},
@@ -176,7 +173,9 @@ struct Sending {
     /// The same the other way about.
     lanes: BTreeMap<ServerId, LaneIx>,
     usage_keys: UsageKeys,
-    feeders: BTreeMap<CampaignIx, Sender<Request>>,
+    feeders: BTreeMap<CampaignIx, Asking<Feeder>>,
+    /// What they work on.
+    threads: Threads,
     feeder_events: mpsc::UnboundedSender<FeederEvent>,
     feeder_receiver: mpsc::UnboundedReceiver<FeederEvent>,
     outcomes: mpsc::UnboundedSender<Delivered>,
@@ -237,6 +236,7 @@ impl Sending {
             lanes: BTreeMap::new(),
             usage_keys: BTreeMap::new(),
             feeders: BTreeMap::new(),
+            threads: Threads::new(feeders::THREADS, tokio::runtime::Handle::current()),
             feeder_events,
             feeder_receiver,
             outcomes,
@@ -385,7 +385,7 @@ impl Sending {
                 if let Some(feeder) = self.feeders.get(&index)
                     && !due.is_empty()
                 {
-                    let _ = feeder.send(Request::Due(due));
+                    feeder.ask(Request::Due(due));
                 }
             }
             Answer::Due(index, _, Ok((due, _))) => self.give_back_due(index, &due),

@@ -152,9 +152,9 @@ impl Lookup {
                 Ok(Some(_)) => InLedger::Begun,
                 Err(()) => InLedger::Unasked,
             };
-            let previous = statuses
-                .campaign(&key)
-                .or_else(|| sourced.previous_status.as_ref().and_then(|status| serde_json::from_value((**status).clone()).ok()));
+            let previous = statuses.campaign(&key).or_else(|| {
+                sourced.previous_status.as_ref().and_then(|status| serde_json::from_value((**status).clone()).ok().map(Arc::new))
+            });
             world.campaigns.insert(
                 key,
                 CampaignInput {

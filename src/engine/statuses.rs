@@ -19,6 +19,7 @@ use crate::{
         condition,
         plan::PlanStatus,
         sending_server::SendingServerStatus,
+        server_table::ServerTable,
     },
     source::{Broken, Origin, Snapshot, Sourced, StatusSink, StatusWrite},
 };
@@ -31,8 +32,8 @@ trait Status: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + '
     fn conditions(&self) -> &[Condition];
     fn conditions_mut(&mut self) -> &mut Vec<Condition>;
     fn observed_generation_mut(&mut self) -> &mut i64;
-    /// What changes at every message left out.
-    fn without_counters(&self) -> Self;
+    /// Whether the other says the same but for what changes at every message.
+    fn is_same_but_for_counters(&self, other: &Self) -> bool;
 }
 
 impl Status for SendingServerStatus {
@@ -48,8 +49,9 @@ impl Status for SendingServerStatus {
         &mut self.observed_generation
     }
 
-    fn without_counters(&self) -> Self {
-        Self { used: None, ..self.clone() }
+    fn is_same_but_for_counters(&self, other: &Self) -> bool {
+        let shape = |status: &Self| Self { used: None, ..status.clone() };
+        shape(self) == shape(other)
     }
 }
 
@@ -66,8 +68,8 @@ impl Status for PlanStatus {
         &mut self.observed_generation
     }
 
-    fn without_counters(&self) -> Self {
-        self.clone()
+    fn is_same_but_for_counters(&self, other: &Self) -> bool {
+        self == other
     }
 }
 
@@ -84,14 +86,16 @@ impl Status for CampaignStatus {
         &mut self.observed_generation
     }
 
-    fn without_counters(&self) -> Self {
-        let mut shape = Self { recipients: RecipientCounts::default(), sent: String::new(), failed: 0, time_left: None, ..self.clone() };
-        for server in &mut shape.servers {
-            server.accepted = 0;
-            server.limit_left = None;
-            server.warmup_left = None;
-        }
-        shape
+    fn is_same_but_for_counters(&self, other: &Self) -> bool {
+        let shape = |status: &Self| Self {
+            recipients: RecipientCounts::default(),
+            sent: String::new(),
+            failed: 0,
+            time_left: None,
+            servers: ServerTable::default(),
+            ..status.clone()
+        };
+        self.servers.is_same_but_for_counters(&other.servers) && shape(self) == shape(other)
     }
 }
 
@@ -143,8 +147,8 @@ impl Statuses {
     }
 
     /// The status of a campaign as it was decided last.
-    pub fn campaign(&self, key: &Key) -> Option<CampaignStatus> {
-        self.campaigns.0.get(key).and_then(|kept| kept.decided.as_deref().cloned())
+    pub fn campaign(&self, key: &Key) -> Option<Arc<CampaignStatus>> {
+        self.campaigns.0.get(key).and_then(|kept| kept.decided.clone())
     }
 
     /// When a held-back write is due.
@@ -168,7 +172,7 @@ impl Statuses {
         gone.extend(note(&mut self.campaigns, snapshot.campaigns.iter(), object, in_cluster));
         for (key, input) in &world.campaigns {
             if let (Some(kept), Some(previous)) = (self.campaigns.0.get_mut(key), &input.previous) {
-                kept.decided.get_or_insert_with(|| Arc::new(previous.clone()));
+                kept.decided.get_or_insert_with(|| previous.clone());
             }
         }
         let mut old = std::mem::take(&mut self.broken);
@@ -345,7 +349,7 @@ impl Turn<'_> {
                 return;
             }
             let due = *at_ms + COUNTERS_EVERY_MS;
-            if due > self.now_ms && !self.flush && written.without_counters() == status.without_counters() {
+            if due > self.now_ms && !self.flush && written.is_same_but_for_counters(&status) {
                 self.wake_at_ms = self.wake_at_ms.min(due);
                 kept.decided = Some(Arc::new(status));
                 return;

@@ -36,6 +36,7 @@ pub use records::{
     ObservedObject, OutcomeRecord, Problem, Resumption, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, Sighting,
     UnknownPolicy, UsageMove,
 };
+use seen::Builders;
 pub use seen::Seen;
 use writer::{Job, Writer};
 
@@ -84,6 +85,7 @@ struct Shared {
     seed: u64,
     epoch: i64,
     servers: RwLock<HashMap<Arc<str>, ServerId>>,
+    builders: Builders,
 }
 
 impl Ledger {
@@ -102,7 +104,15 @@ impl Ledger {
             .spawn(move || writer.work(waiting))
             .map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the ledger's thread could not be started ({e})")))?;
         let state_dir = state_dir.to_owned();
-        let shared = Shared { jobs: Some(jobs), thread: Some(thread), state_dir, seed, epoch, servers: RwLock::default() };
+        let shared = Shared {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            state_dir,
+            seed,
+            epoch,
+            servers: RwLock::default(),
+            builders: Builders::default(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -312,7 +322,7 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read or the index cannot be written.
     pub fn seen(&self, run: RunId) -> Result<Seen, LedgerError> {
-        Seen::build(&self.shared.state_dir, run, self.shared.epoch)
+        Seen::build(&self.shared.state_dir, run, self.shared.epoch, &self.shared.builders)
     }
 
     async fn call<T: Send + 'static>(

@@ -10,6 +10,7 @@ use std::{
     hash::Hasher,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::{Condvar, Mutex, PoisonError},
 };
 
 use rusqlite::{Connection, params};
@@ -35,6 +36,9 @@ const MAX_BITS: u32 = 28;
 /// Rows that are read from the ledger at a time, so that no long reading holds up the merging of its log.
 const ROWS_AT_A_TIME: i64 = 50_000;
 
+/// Indices that are built at a time: each has a connection to the ledger until then, which takes some 150 KB.
+const BUILT_AT_A_TIME: usize = 8;
+
 /// How the file's name begins and ends, for the moment that it has one.
 const PREFIX: &str = "seen-";
 const SUFFIX: &str = ".tmp";
@@ -57,6 +61,33 @@ pub struct Seen {
     further: HashSet<u64>,
     /// Those of them that would have been sent again.
     further_left: Vec<u64>,
+}
+
+/// Bounds how many indices are built at a time.
+#[derive(Debug, Default)]
+pub(super) struct Builders {
+    busy: Mutex<usize>,
+    is_free: Condvar,
+}
+
+impl Builders {
+    /// Waits for a place, and takes it.
+    fn enter(&self) -> Builder<'_> {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = self.is_free.wait_while(busy, |busy| *busy >= BUILT_AT_A_TIME).unwrap_or_else(PoisonError::into_inner);
+        *busy += 1;
+        Builder(self)
+    }
+}
+
+/// A place among those who build; it is free again when this is dropped.
+struct Builder<'a>(&'a Builders);
+
+impl Drop for Builder<'_> {
+    fn drop(&mut self) {
+        *self.0.busy.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.is_free.notify_one();
+    }
 }
 
 #[derive(Debug)]
@@ -82,8 +113,9 @@ enum Place {
 }
 
 impl Seen {
-    /// Builds the index anew from the messages of the run.
-    pub(super) fn build(state_dir: &Path, run: RunId, epoch: i64) -> Result<Self, LedgerError> {
+    /// Builds the index anew from the messages of the run, when it is its turn.
+    pub(super) fn build(state_dir: &Path, run: RunId, epoch: i64, builders: &Builders) -> Result<Self, LedgerError> {
+        let _builder = builders.enter();
         let database = schema::database(state_dir);
         let ledger = schema::open_reader(&database)?;
         let key: [u8; 16] = schema::random()?;

@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
 };
 
 use minijinja::{
@@ -45,7 +45,8 @@ pub(super) struct Compiler {
 #[derive(Debug)]
 pub(super) struct Engine {
     environment: OnceLock<Environment<'static>>,
-    sources: Vec<(String, String)>,
+    /// Empty once they are compiled: what is compiled has the text in it.
+    sources: Mutex<Vec<(String, String)>>,
 }
 
 /// One template of the campaign.
@@ -76,7 +77,13 @@ pub(super) enum Place {
     Html,
 }
 
+/// An environment without a template. Filters, tests and functions are the same for all campaigns, and are held once.
 fn environment() -> Environment<'static> {
+    static EMPTY: LazyLock<Environment<'static>> = LazyLock::new(made_environment);
+    EMPTY.clone()
+}
+
+fn made_environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_fuel(Some(FUEL));
@@ -283,7 +290,7 @@ impl Compiler {
 
     /// What is needed for recipients.
     pub(super) fn finish(self) -> Engine {
-        Engine { environment: OnceLock::new(), sources: self.sources }
+        Engine { environment: OnceLock::new(), sources: Mutex::new(self.sources) }
     }
 }
 
@@ -291,9 +298,9 @@ impl Engine {
     fn environment(&self) -> &Environment<'static> {
         self.environment.get_or_init(|| {
             let mut environment = environment();
-            for (path, source) in &self.sources {
+            for (path, source) in std::mem::take(&mut *self.sources.lock().unwrap_or_else(PoisonError::into_inner)) {
                 // It was compiled before; if it could not be, rendering would say so.
-                let _ = environment.add_template_owned(path.clone(), source.clone());
+                let _ = environment.add_template_owned(path, source);
             }
             environment
         })

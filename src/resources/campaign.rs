@@ -1,12 +1,12 @@
 //! `Campaign`: one message to an audience, through the servers that a plan grants.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Duration, KeyRef, Object, fate::Fate, pattern, rule::Rule};
+use super::{Condition, Duration, KeyRef, Object, fate::Fate, pattern, rule::Rule, server_table::ServerTable};
 
 /// The name of the run when `spec.run` is absent.
 pub const FIRST_RUN: &str = "first";
@@ -149,7 +149,7 @@ pub struct PlanRef {
 }
 
 /// A server that a campaign chooses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CampaignServer {
     /// The server's name: one that the plan grants, or one of the namespace's own.
@@ -242,21 +242,21 @@ pub struct Content {
     /// The HTML body, a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1_048_576), regex(pattern = pattern::NOT_BLANK))]
-    pub html: Option<String>,
+    pub html: Option<Arc<str>>,
     /// Where the HTML body is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub html_from: Option<BodySource>,
     /// The plain text body, a template; made from the HTML when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1_048_576), regex(pattern = pattern::NOT_BLANK))]
-    pub text: Option<String>,
+    pub text: Option<Arc<str>>,
     /// Where the plain text body is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_from: Option<BodySource>,
     /// The HTML body as MJML, a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1_048_576), regex(pattern = pattern::NOT_BLANK))]
-    pub mjml: Option<String>,
+    pub mjml: Option<Arc<str>>,
     /// Where the MJML body is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mjml_from: Option<BodySource>,
@@ -467,7 +467,7 @@ pub struct CampaignStatus {
     /// The recipients by what became of them.
     pub recipients: RecipientCounts,
     /// Why each server was or was not picked.
-    pub servers: Vec<CampaignServerStatus>,
+    pub servers: ServerTable,
     /// The values in force where the spec leaves them open.
     pub effective: EffectiveCampaign,
     /// Why, in detail.
@@ -537,37 +537,6 @@ impl RecipientCounts {
     pub fn ended(&self) -> u64 {
         Fate::ALL.into_iter().filter(|fate| fate.is_final()).map(|fate| self.of(fate)).sum()
     }
-}
-
-/// Why a server was or was not picked: one row of the table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CampaignServerStatus {
-    /// The server's namespace and name.
-    pub server: String,
-    /// Whether the plan grants it, or it is the namespace's own and allowed.
-    pub granted: bool,
-    /// Whether the campaign uses it (named in `spec.servers`, or no server is named), with a weight above 0.
-    pub chosen: bool,
-    /// `spec.enabled`.
-    pub enabled: bool,
-    /// Whether it is Active.
-    pub active: bool,
-    /// Its weight.
-    pub weight: u32,
-    /// Its share of the next messages in percent, one decimal.
-    pub share_percent: String,
-    /// Messages left in its longer windows; absent without such limits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit_left: Option<u64>,
-    /// Messages left of today's warm-up; absent without warm-up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warmup_left: Option<u64>,
-    /// Messages of this run that it took.
-    pub accepted: u64,
-    /// Why it gets no message now, in words; empty when it does.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub why_not: String,
 }
 
 /// A campaign's values in force.

@@ -14,6 +14,7 @@ pub mod schema;
 pub mod secret;
 pub mod senders;
 pub mod sending_server;
+pub mod server_table;
 pub mod vendor_fields;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};

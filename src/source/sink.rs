@@ -31,7 +31,7 @@ pub struct StatusWrite<'a> {
     /// Its metadata; only files show it again.
     pub metadata: &'a Metadata,
     /// Its spec; only files show it again.
-    pub spec: Box<dyn FnOnce() -> Value + Send>,
+    pub spec: Box<dyn Fn() -> Value + Send>,
     /// The status.
     pub status: Arc<dyn AsJson>,
     /// The conditions as they were written last.
@@ -105,7 +105,7 @@ impl StatusSink {
                 if let Some(object) = value.as_object_mut() {
                     object.insert("status".to_owned(), status);
                 }
-                folder.write(broken.kind, &broken.key, Box::new(move || value));
+                folder.write(broken.kind, &broken.key, Box::new(move || value.clone()));
             }
             (Self::Cluster(cluster), Origin::Cluster(place)) => {
                 cluster.put(broken.kind, &broken.key, &place.uid, Arc::new(status), before, now);

@@ -5,6 +5,7 @@
 //! "nothing is written when nothing but a time changed". Many files are made durable together, which costs as much as one.
 
 use std::{
+    borrow::Borrow,
     collections::HashMap,
     fs::{self, File},
     io::{self, Write},
@@ -70,14 +71,14 @@ impl StatusFolder {
     /// # Errors
     /// When it cannot be written; the old file is then still there whole.
     pub fn write(&self, kind: &str, key: &Key, object: &Value) -> io::Result<bool> {
-        self.write_all(&[(kind, key, object)]).pop().unwrap_or(Ok(false))
+        self.write_all([(kind, key, object)]).pop().unwrap_or(Ok(false))
     }
 
-    /// Writes many objects, and tells of each what [`StatusFolder::write`] tells.
-    pub fn write_all(&self, objects: &[(&str, &Key, &Value)]) -> Vec<io::Result<bool>> {
+    /// Writes many objects, and tells of each what [`StatusFolder::write`] tells. No more than one of them is held at a time.
+    pub fn write_all<'a, V: Borrow<Value>>(&self, objects: impl IntoIterator<Item = (&'a str, &'a Key, V)>) -> Vec<io::Result<bool>> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let begun: Vec<io::Result<Option<Begun>>> =
-            objects.iter().map(|(kind, key, object)| self.begin(&mut written, kind, key, object)).collect();
+            objects.into_iter().map(|(kind, key, object)| self.begin(&mut written, kind, key, object.borrow())).collect();
         let count = begun.iter().filter(|begun| matches!(begun, Ok(Some(_)))).count();
         let synced = if count >= SYNC_TOGETHER { sync_together(&self.state_dir) } else { None };
         let end = |begun: io::Result<Option<Begun>>| {

@@ -16,22 +16,21 @@ use crate::resources::Key;
 
 /// Before a write that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Objects that are written together: as many as there are in a large world, and a bound for the memory of their texts.
-const BATCH_MAX: usize = 4096;
+/// Objects that are written together: one wait for the disk is for many, and each has its file open until then.
+const BATCH_MAX: usize = 512;
 /// Between two looks at whether everything is written.
 const IDLE_CHECK: Duration = Duration::from_millis(5);
 /// At the end of the process, for a slow disk.
 const FLUSH_MIN: Duration = Duration::from_secs(30);
 
-/// Makes the object that a file shows; called on the thread.
-pub(super) type Make = Box<dyn FnOnce() -> Value + Send>;
+/// Makes the object that a file shows; called on the thread, for one object after the other, since one can be many times larger than
+/// what it is made of.
+pub(super) type Make = Box<dyn Fn() -> Value + Send>;
 
 /// What is to become of a file.
 enum Wanted {
     /// It shows this.
     Made(Make),
-    /// The same, made already.
-    Object(Value),
     /// It goes.
     Removed,
 }
@@ -174,7 +173,7 @@ fn next(shared: &Shared) -> Option<Batch> {
 /// Writes and removes; what failed, and why.
 fn write_batch(folder: &StatusFolder, batch: Batch) -> Vec<((&'static str, Key), Wanted, io::Error)> {
     let mut failed = Vec::new();
-    let mut objects = Vec::new();
+    let mut made = Vec::new();
     for (id, wanted) in batch {
         match wanted {
             Wanted::Removed => {
@@ -182,15 +181,13 @@ fn write_batch(folder: &StatusFolder, batch: Batch) -> Vec<((&'static str, Key),
                     failed.push((id, Wanted::Removed, error));
                 }
             }
-            Wanted::Made(make) => objects.push((id, make())),
-            Wanted::Object(object) => objects.push((id, object)),
+            Wanted::Made(make) => made.push((id, make)),
         }
     }
-    let listed: Vec<(&str, &Key, &Value)> = objects.iter().map(|((kind, key), object)| (*kind, key, object)).collect();
-    let results = folder.write_all(&listed);
-    for ((id, object), result) in objects.into_iter().zip(results) {
+    let results = folder.write_all(made.iter().map(|((kind, key), make)| (*kind, key, make())));
+    for ((id, make), result) in made.into_iter().zip(results) {
         if let Err(error) = result {
-            failed.push((id, Wanted::Object(object), error));
+            failed.push((id, Wanted::Made(make), error));
         }
     }
     failed

@@ -145,7 +145,7 @@ fn told(case: &Case) -> String {
     }
     for (key, campaign) in &decision.campaigns {
         let _ = writeln!(text, "Campaign {key}: {:?}", campaign.status.state);
-        for row in &campaign.status.servers {
+        for row in campaign.status.servers.iter() {
             let word = |yes: bool, word: &str| if yes { format!(" {word}") } else { String::new() };
             let _ = write!(
                 text,

@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::{
     Problem, World,
     grants::{self, Ownership},
-    senders,
 };
 use crate::{
     dispatch::refusals::Bar,
-    resources::{CampaignSpec, Key, Plan, Rate, Reason, campaign::Weighting, plan::Narrowing, senders::canonical},
+    resources::{
+        CampaignSpec, Key, Plan, Rate, Reason,
+        campaign::{CampaignServer, Weighting},
+        plan::Narrowing,
+        senders::canonical,
+    },
 };
 
 /// A server that a campaign might use.
@@ -39,93 +43,100 @@ impl Candidate {
     }
 }
 
+/// What of a campaign its servers follow from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Choice<'a> {
+    /// The plan that it names.
+    pub plan: Key,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// The servers that it names.
+    pub servers: Option<&'a [CampaignServer]>,
+    /// The domain of its From address.
+    pub domain: String,
+}
+
+impl<'a> Choice<'a> {
+    /// That of a campaign.
+    pub(super) fn of(key: &'a Key, spec: &'a CampaignSpec) -> Self {
+        let domain = spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase();
+        Self { plan: plan_key(key, spec), namespace: &key.namespace, servers: spec.servers.as_deref(), domain }
+    }
+}
+
 /// The key and windows of the plan's limits for the campaign's namespace.
-pub(super) fn plan_limits(key: &Key, spec: &CampaignSpec, world: &World) -> Option<(String, Vec<Rate>)> {
-    let plan_key = plan_key(key, spec);
-    let rates = world.plans.get(&plan_key)?.object.spec.limits.as_ref()?.rates.clone();
+pub(super) fn plan_limits(key: &Key, plan_key: &Key, world: &World) -> Option<(String, Vec<Rate>)> {
+    let rates = world.plans.get(plan_key)?.object.spec.limits.as_ref()?.rates.clone();
     (!rates.is_empty()).then(|| (format!("plan {plan_key} for {}", key.namespace), rates))
 }
 
 /// Whether shares are kept: as the campaign says, else as its plan does.
-pub(super) fn weighting(key: &Key, spec: &CampaignSpec, world: &World) -> Weighting {
-    let of_plan = || world.plans.get(&plan_key(key, spec)).and_then(|plan| plan.object.spec.weighting);
+pub(super) fn weighting(spec: &CampaignSpec, plan_key: &Key, world: &World) -> Weighting {
+    let of_plan = || world.plans.get(plan_key).and_then(|plan| plan.object.spec.weighting);
     spec.weighting.or_else(of_plan).unwrap_or_default()
 }
 
-pub(super) fn plan_key(key: &Key, spec: &CampaignSpec) -> Key {
+fn plan_key(key: &Key, spec: &CampaignSpec) -> Key {
     Key::new(spec.plan_ref.namespace.as_deref().unwrap_or(&key.namespace), spec.plan_ref.name.as_str())
 }
 
-type Unresolved = (Vec<Candidate>, Problem);
+pub(super) type Unresolved = (Vec<Candidate>, Problem);
 
-/// Every server that the campaign might use, or why the plan and the spec do not fit together.
-pub(super) fn candidates(
-    key: &Key,
-    spec: &CampaignSpec,
-    world: &World,
-    ownership: &BTreeMap<Key, Ownership>,
-) -> Result<Vec<Candidate>, Unresolved> {
-    let plan_key = plan_key(key, spec);
+/// Every server that a campaign might use, or why the plan and the spec do not fit together. Of the spec nothing counts but `choice`.
+pub(super) fn candidates(choice: &Choice<'_>, world: &World, ownership: &BTreeMap<Key, Ownership>) -> Result<Vec<Candidate>, Unresolved> {
+    let (plan_key, namespace) = (&choice.plan, choice.namespace);
     let plan = world
         .plans
-        .get(&plan_key)
-        .filter(|_| world.plan_counts(&plan_key))
+        .get(plan_key)
+        .filter(|_| world.plan_counts(plan_key))
         .map(|plan| &plan.object)
-        .filter(|plan| grants::allows(plan, &key.namespace, &world.namespaces));
+        .filter(|plan| grants::allows(plan, namespace, &world.namespaces));
     let Some(plan) = plan else {
         // Foreign plans that exist and those that do not read the same.
         let message = format!(
-            "There is no plan {plan_key} that namespace {} may use. Name another in spec.planRef, or ask the operator to allow the namespace.",
-            key.namespace
+            "There is no plan {plan_key} that namespace {namespace} may use. Name another in spec.planRef, or ask the operator to allow the namespace."
         );
         return Err((Vec::new(), Problem::new(Reason::PlanNotFound, message)));
     };
     let of_plan = grants::granted(&plan.spec, &plan_key.namespace, world);
-    let mark = |mut rows: Vec<Candidate>| {
-        rows.iter_mut().for_each(|row| row.is_of_plan = row.granted && of_plan.contains_key(&row.key));
-        rows
-    };
-    let mut rows = named(key, spec, world, ownership, &plan_key, plan).map(mark)?;
-    match senders::problem(key, spec, &plan_key, plan, world, &mut rows) {
-        Some(problem) => Err((rows, problem)),
-        None => Ok(rows),
-    }
+    let mut rows = named(choice, world, ownership, plan, &of_plan)?;
+    rows.iter_mut().for_each(|row| row.is_of_plan = row.granted && of_plan.contains_key(&row.key));
+    Ok(rows)
 }
 
 /// Every server that the campaign might use by a plan that allows its namespace.
 fn named(
-    key: &Key,
-    spec: &CampaignSpec,
+    choice: &Choice<'_>,
     world: &World,
     ownership: &BTreeMap<Key, Ownership>,
-    plan_key: &Key,
     plan: &Plan,
+    of_plan: &BTreeMap<Key, u32>,
 ) -> Result<Vec<Candidate>, Unresolved> {
-    let mut pool: BTreeMap<Key, u32> = grants::granted(&plan.spec, &plan_key.namespace, world)
-        .into_iter()
-        .filter(|(server, _)| world.servers.contains_key(server))
-        .collect();
+    let (plan_key, namespace) = (&choice.plan, choice.namespace);
+    // The names as the servers have them are held once.
+    let there = |(server, weight): (&Key, &u32)| Some((world.servers.get_key_value(server)?.0.clone(), *weight));
+    let mut pool: BTreeMap<Key, u32> = of_plan.iter().filter_map(there).collect();
     let granted = pool.clone();
     let mut own: Vec<Key> = Vec::new();
     if plan.spec.own_servers.is_some() {
         own.extend(
             ownership
                 .iter()
-                .filter(|(server, owner)| server.namespace == key.namespace && **owner == Ownership::Own)
+                .filter(|(server, owner)| *server.namespace == *namespace && **owner == Ownership::Own)
                 .map(|(server, _)| server.clone()),
         );
         pool.extend(own.iter().map(|server| (server.clone(), 1)));
     }
-    let Some(chosen) = &spec.servers else {
+    let Some(chosen) = choice.servers else {
         if pool.is_empty() {
             let message = format!("Plan {plan_key} grants no server that exists. Add one to the plan.");
             return Err((Vec::new(), Problem::new(Reason::NoServers, message)));
         }
-        let all = pool.into_iter().map(|(server, weight)| candidate(server, weight, true, spec, world)).collect::<Vec<_>>();
+        let all = pool.into_iter().map(|(server, weight)| candidate(server, weight, true, choice, world)).collect::<Vec<_>>();
         return some_weight(all, "the plan's servers");
     };
     let mut rows: BTreeMap<Key, Candidate> =
-        pool.keys().map(|server| (server.clone(), candidate(server.clone(), 0, false, spec, world))).collect();
+        pool.keys().map(|server| (server.clone(), candidate(server.clone(), 0, false, choice, world))).collect();
     if plan.spec.narrowing() == Narrowing::Forbidden {
         let message = format!(
             "Plan {plan_key} has narrowing: Forbidden, and the campaign sets spec.servers. Remove spec.servers, or use another plan."
@@ -133,30 +144,28 @@ fn named(
         return Err((rows.into_values().collect(), Problem::new(Reason::NarrowingForbidden, message)));
     }
     let mut problem = None;
-    for (position, choice) in chosen.iter().enumerate() {
+    for (position, named) in chosen.iter().enumerate() {
         let fits = |server: &&Key| {
-            *server.name == *choice.name && choice.namespace.as_ref().is_none_or(|namespace| **namespace == *server.namespace)
+            *server.name == *named.name && named.namespace.as_ref().is_none_or(|namespace| **namespace == *server.namespace)
         };
         let found: Vec<&Key> = pool.keys().filter(fits).collect();
         match found.as_slice() {
             [server] => {
-                rows.insert((*server).clone(), candidate((*server).clone(), choice.weight.unwrap_or(1), true, spec, world));
+                rows.insert((*server).clone(), candidate((*server).clone(), named.weight.unwrap_or(1), true, choice, world));
             }
             [] => {
                 let names = granted.keys().chain(&own).map(ToString::to_string).collect::<BTreeSet<_>>();
                 let names = names.into_iter().collect::<Vec<_>>().join(", ");
-                let wanted =
-                    choice.namespace.as_ref().map_or_else(|| choice.name.clone(), |namespace| format!("{namespace}/{}", choice.name));
+                let wanted = named.namespace.as_ref().map_or_else(|| named.name.clone(), |namespace| format!("{namespace}/{}", named.name));
                 let message = format!(
-                    "spec.servers[{position}]: plan {plan_key} grants namespace {} no server {wanted}. It may use: {}.",
-                    key.namespace,
+                    "spec.servers[{position}]: plan {plan_key} grants namespace {namespace} no server {wanted}. It may use: {}.",
                     if names.is_empty() { "none" } else { &names }
                 );
                 problem.get_or_insert(Problem::new(Reason::ServerNotGranted, message));
-                let named = Key::new(choice.namespace.as_deref().unwrap_or(&key.namespace), choice.name.as_str());
-                rows.entry(named.clone()).or_insert(Candidate {
-                    key: named,
-                    weight: choice.weight.unwrap_or(1),
+                let absent = Key::new(named.namespace.as_deref().unwrap_or(namespace), named.name.as_str());
+                rows.entry(absent.clone()).or_insert(Candidate {
+                    key: absent,
+                    weight: named.weight.unwrap_or(1),
                     granted: false,
                     chosen: true,
                     unfit: None,
@@ -166,8 +175,8 @@ fn named(
             }
             [_, ..] => {
                 let message = format!(
-                    "spec.servers[{position}]: {} is both a server of the plan and one of the namespace's own. Say which with spec.servers[{position}].namespace: {} or {}.",
-                    choice.name, plan_key.namespace, key.namespace
+                    "spec.servers[{position}]: {} is both a server of the plan and one of the namespace's own. Say which with spec.servers[{position}].namespace: {} or {namespace}.",
+                    named.name, plan_key.namespace
                 );
                 problem.get_or_insert(Problem::new(Reason::AmbiguousServer, message));
             }
@@ -193,11 +202,11 @@ fn some_weight(rows: Vec<Candidate>, whose: &str) -> Result<Vec<Candidate>, Unre
     ))
 }
 
-fn candidate(key: Key, weight: u32, chosen: bool, spec: &CampaignSpec, world: &World) -> Candidate {
-    let domain = spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase();
+fn candidate(key: Key, weight: u32, chosen: bool, choice: &Choice<'_>, world: &World) -> Candidate {
+    let domain = &choice.domain;
     let domains =
         world.servers.get(&key).and_then(|server| server.object.spec.identity.as_ref()).map_or(&[][..], |identity| &identity.domains[..]);
-    let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| canonical(allowed) == canonical(&domain)))
+    let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| canonical(allowed) == canonical(domain)))
         .then(|| format!("its identity.domains do not name {domain}"));
     Candidate { key, weight, granted: true, chosen, unfit, bar: None, is_of_plan: false }
 }

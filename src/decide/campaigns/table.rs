@@ -8,16 +8,19 @@ use super::{
     super::{Observations, ServerDecision},
     candidates::Candidate,
 };
-use crate::resources::{Key, Reason, campaign::CampaignServerStatus, condition, condition::ConditionType};
+use crate::resources::{
+    Key, Reason, condition,
+    condition::ConditionType,
+    server_table::{CampaignServerStatus, ServerTable},
+};
 
-/// The table of picks: why each server was or was not picked.
+/// The table of picks: why each server was or was not picked. What a campaign sent through them is not in it.
 pub(super) fn rows(
     candidates: &[Candidate],
     servers: &BTreeMap<Key, ServerDecision>,
-    accepted: Option<&BTreeMap<Key, u64>>,
     observed: &Observations,
-) -> Vec<CampaignServerStatus> {
-    let may = |candidate: &Candidate| {
+) -> impl Iterator<Item = CampaignServerStatus> {
+    let may = move |candidate: &Candidate| {
         candidate.granted
             && candidate.chosen
             && candidate.unfit.is_none()
@@ -30,29 +33,38 @@ pub(super) fn rows(
                 .is_none_or(|server| server.exhausted_until.is_none() && server.rests_since.is_none())
     };
     let total: u64 = candidates.iter().filter(|candidate| may(candidate)).map(|candidate| u64::from(candidate.weight)).sum();
-    candidates
-        .iter()
-        .map(|candidate| {
-            let server = servers.get(&candidate.key);
-            let load = observed.report.servers.get(&candidate.key);
-            let weight = if may(candidate) { u64::from(candidate.weight) } else { 0 };
-            let tenths = (weight * 1000 + total / 2).checked_div(total).unwrap_or(0);
-            CampaignServerStatus {
-                server: candidate.key.to_string(),
-                granted: candidate.granted,
-                chosen: candidate.chosen && candidate.weight > 0,
-                // What a foreign namespace may not use reads as if it did not exist.
-                enabled: candidate.granted && server.is_some_and(|server| !has_reason(server, Reason::Disabled)),
-                active: candidate.granted && server.is_some_and(|server| server.active),
-                weight: candidate.weight,
-                share_percent: format!("{}.{}", tenths / 10, tenths % 10),
-                limit_left: candidate.granted.then(|| load.and_then(|load| load.limit_left)).flatten(),
-                warmup_left: candidate.granted.then(|| load.and_then(|load| load.warmup_left)).flatten(),
-                accepted: accepted.and_then(|accepted| accepted.get(&candidate.key)).copied().unwrap_or(0),
-                why_not: why_not(candidate, server, load),
-            }
-        })
-        .collect()
+    candidates.iter().map(move |candidate| {
+        let server = servers.get(&candidate.key);
+        let load = observed.report.servers.get(&candidate.key);
+        let weight = if may(candidate) { u64::from(candidate.weight) } else { 0 };
+        let tenths = (weight * 1000 + total / 2).checked_div(total).unwrap_or(0);
+        CampaignServerStatus {
+            server: candidate.key.to_string().into(),
+            granted: candidate.granted,
+            chosen: candidate.chosen && candidate.weight > 0,
+            // What a foreign namespace may not use reads as if it did not exist.
+            enabled: candidate.granted && server.is_some_and(|server| !has_reason(server, Reason::Disabled)),
+            active: candidate.granted && server.is_some_and(|server| server.active),
+            weight: candidate.weight,
+            share_percent: format!("{}.{}", tenths / 10, tenths % 10).into(),
+            limit_left: candidate.granted.then(|| load.and_then(|load| load.limit_left)).flatten(),
+            warmup_left: candidate.granted.then(|| load.and_then(|load| load.warmup_left)).flatten(),
+            accepted: 0,
+            why_not: why_not(candidate, server, load).into(),
+        }
+    })
+}
+
+/// What a campaign sent through each of these, which are in the order of their keys.
+pub(super) fn counts(candidates: &[Candidate], accepted: Option<&BTreeMap<Key, u64>>) -> Vec<u64> {
+    let mut counts = vec![0; candidates.len()];
+    for (server, count) in accepted.into_iter().flatten() {
+        let at = candidates.binary_search_by(|candidate| candidate.key.cmp(server));
+        if let Some(known) = at.ok().and_then(|at| counts.get_mut(at)) {
+            *known = *count;
+        }
+    }
+    counts
 }
 
 /// Messages of a run from which on shares are compared with weights.
@@ -60,8 +72,11 @@ const TELLING_MIN: u64 = 500;
 
 /// The servers whose share of a run is more than twice that of their weight since the limits of others were used up, in words; none
 /// where shares are kept.
-pub(super) fn overflow(rows: &[CampaignServerStatus]) -> Option<String> {
-    let used = || rows.iter().filter(|row| row.granted && row.chosen);
+pub(super) fn overflow(table: &ServerTable) -> Option<String> {
+    if table.accepted() < TELLING_MIN {
+        return None;
+    }
+    let used = || table.iter().filter(|row| row.granted && row.chosen);
     let (weights, accepted): (u64, u64) = used().fold((0, 0), |(w, a), row| (w + u64::from(row.weight), a + row.accepted));
     if accepted < TELLING_MIN || used().any(|row| !row.active) {
         return None;

@@ -1,9 +1,9 @@
 //! What a campaign's state is after an edit, a suspension, and the loss of what it was made of.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    super::{Decision, PlanInput, ProbeResult, ServerInput, ServerObservation},
+    super::{Decision, PlanInput, ProbeResult, Problem, ServerInput, ServerObservation, World},
     *,
 };
 use crate::{
@@ -82,7 +82,7 @@ fn set_report(observed: &mut Observations, report: CampaignReport) {
 fn turn(world: &mut World, observed: &Observations) -> CampaignDecision {
     let decision: Decision = super::super::decide(world, observed, NOW_MS);
     let campaign = decision.campaigns[&Key::new("default", "spring")].clone();
-    world.campaigns.values_mut().for_each(|input| input.previous = Some(campaign.status.clone()));
+    world.campaigns.values_mut().for_each(|input| input.previous = Some(Arc::new(campaign.status.clone())));
     campaign
 }
 
@@ -113,7 +113,7 @@ fn an_unreadable_edit_does_not_wake_a_stopped_campaign() {
     // In a cluster the status is then of the version that cannot be read.
     let refuse = |input: &mut CampaignInput, stale: Option<String>| {
         input.stale = stale;
-        input.previous.as_mut().expect("a status").observed_generation = input.object.generation() + 1;
+        Arc::make_mut(input.previous.as_mut().expect("a status")).observed_generation = input.object.generation() + 1;
     };
     world.campaigns.values_mut().for_each(|input| refuse(input, Some("unreadable".to_owned())));
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Stopped);
@@ -189,4 +189,47 @@ fn a_request_of_before_that_comes_back_is_none() {
         }
         assert_eq!(turn(&mut world, &observed).status.last_handled_resume.as_deref(), Some("b"));
     }
+}
+
+/// What campaigns of one plan have in common is held once, however many they are and however often it is decided: a row of the table
+/// costs a campaign no more than the count of what it took.
+#[test]
+fn campaigns_that_choose_alike_share_their_lists_over_the_turns() {
+    let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
+    let first = world.campaigns[&Key::new("default", "spring")].clone();
+    for number in 0..20 {
+        world.campaigns.insert(Key::new("default", format!("campaign-{number}")), first.clone());
+    }
+    let lists = |world: &mut World, observed: &Observations| {
+        let decision = super::super::decide(world, observed, NOW_MS);
+        for (key, input) in &mut world.campaigns {
+            input.previous = Some(Arc::new(decision.campaigns[key].status.clone()));
+        }
+        let addresses = decision.campaigns.values().map(|campaign| {
+            let order = campaign.order.as_ref().expect("it is sent");
+            (campaign.status.servers.shared_rows().as_ptr(), order.servers.as_ptr(), order.candidates.as_ptr())
+        });
+        let distinct: std::collections::BTreeSet<_> = addresses.collect();
+        (distinct.len(), decision)
+    };
+    let (count, before) = lists(&mut world, &observed);
+    assert_eq!(count, 1);
+    let (count, after) = lists(&mut world, &observed);
+    let rows = |decision: &Decision| decision.campaigns.values().next().map(|campaign| campaign.status.servers.shared_rows().clone());
+    assert!(count == 1 && before == after && Arc::ptr_eq(&rows(&before).expect("rows"), &rows(&after).expect("rows")));
+    // What a campaign took is its own, and costs no other row.
+    let took = CampaignReport { accepted: BTreeMap::from([(Key::new("default", "relay"), 7)]), ..report(22, Phase::Feeding, None) };
+    set_report(&mut observed, took);
+    let (count, decision) = lists(&mut world, &observed);
+    let accepted: Vec<u64> = decision.campaigns.values().map(|campaign| campaign.status.servers.accepted()).collect();
+    assert_eq!((count, accepted.iter().sum::<u64>(), accepted.last()), (1, 7, Some(&7)));
+    // A server that refuses one campaign has other words in its row alone.
+    let bar = crate::dispatch::refusals::Bar { reason: Reason::RefusedAlike, message: "no".to_owned(), fingerprint: 22 };
+    let bars = BTreeMap::from([(Key::new("default", "relay"), bar)]);
+    set_report(&mut observed, CampaignReport { bars, ..report(22, Phase::Feeding, None) });
+    let (count, decision) = lists(&mut world, &observed);
+    let words =
+        |name: &str| decision.campaigns[&Key::new("default", name)].status.servers.iter().map(|row| row.why_not).collect::<Vec<_>>();
+    assert_eq!((count, &*words("campaign-0")[0]), (2, ""));
+    assert!(words("spring")[0].starts_with("it refuses this campaign"), "{:?}", words("spring"));
 }

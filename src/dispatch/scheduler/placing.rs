@@ -23,7 +23,7 @@ impl Scheduler {
             }
         }
         let lanes = &self.lanes;
-        match campaign.pick(&message, |lane| lanes.get(&lane).is_some_and(|lane| lane.headroom > 0)) {
+        match campaign.pick(&message, &mut self.with_headroom, |lane| lanes.get(&lane).is_some_and(|lane| lane.headroom > 0)) {
             Pick::Server(lane) => {
                 if let Some(lane) = self.lanes.get_mut(&lane) {
                     lane.headroom = lane.headroom.saturating_sub(u64::from(lane.headroom != u64::MAX));

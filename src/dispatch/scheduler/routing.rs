@@ -1,6 +1,9 @@
 //! What the control plane wants: servers and campaigns come, change and go; who may be picked follows from it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Action, Scheduler};
 use crate::dispatch::index::{CampaignIx, LaneIx};
@@ -8,10 +11,10 @@ use crate::{
     dispatch::{
         Order, RouteServer, Routing,
         campaign::{CampaignRun, Phase},
-        lane::Lane,
+        lane::{Lane, LaneRef},
         limits::Limiter,
         prepared::Prepared,
-        route,
+        route::EligibleSet,
     },
     resources::Key,
 };
@@ -225,9 +228,11 @@ impl Scheduler {
                 }
             }
         }
+        self.with_headroom.clear();
         let indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
+        let mut alike = BTreeMap::new();
         for index in indices {
-            self.fit_campaign(index, now_ms);
+            self.fit(index, &mut alike, now_ms);
         }
         self.look_at_limits(now_ms);
         self.place_waiting(now_ms);
@@ -235,15 +240,26 @@ impl Scheduler {
 
     /// The servers that one campaign may use now.
     pub(super) fn fit_campaign(&mut self, index: CampaignIx, now_ms: i64) {
+        self.fit(index, &mut BTreeMap::new(), now_ms);
+    }
+
+    /// The same; `alike` has what was found for others that are granted the same list of servers, and are refused by none.
+    fn fit(&mut self, index: CampaignIx, alike: &mut BTreeMap<*const (Key, u32), EligibleSet<LaneRef>>, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| !campaign.retired && !campaign.order.hold) else { return };
-        let (lanes, guards) = (&self.lanes, &campaign.guards);
-        let eligible = campaign.order.servers.iter().filter_map(|(key, weight)| {
-            let index = self.lane_index.get(key)?;
-            let lane = lanes.get(index)?;
-            let is_open = guards.get(index).is_none_or(|guard| guard.is_open(now_ms));
-            (lane.is_eligible() && is_open).then(|| (lane.lane.clone(), *weight))
-        });
-        campaign.eligible = route::EligibleSet::new(eligible);
-        campaign.with_headroom.clear();
+        let (lanes, lane_index, guards, servers) = (&self.lanes, &self.lane_index, &campaign.guards, &campaign.order.servers);
+        let fitting = || {
+            let eligible = servers.iter().filter_map(|(key, weight)| {
+                let index = lane_index.get(key)?;
+                let lane = lanes.get(index)?;
+                let is_open = guards.get(index).is_none_or(|guard| guard.is_open(now_ms));
+                (lane.is_eligible() && is_open).then(|| (lane.lane.clone(), *weight))
+            });
+            EligibleSet::new(eligible)
+        };
+        campaign.eligible = if guards.values().all(|guard| guard.is_open(now_ms)) {
+            alike.entry(servers.as_ptr()).or_insert_with(fitting).clone()
+        } else {
+            fitting()
+        };
     }
 }

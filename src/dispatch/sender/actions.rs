@@ -25,12 +25,12 @@ impl Sending {
             Action::Commit(_) => {}
             Action::More { campaign: index, count } => {
                 if let Some(feeder) = self.feeders.get(&index) {
-                    let _ = feeder.send(Request::More(count));
+                    feeder.ask(Request::More(count));
                 }
             }
             Action::Seek(index, domain) => {
                 if let Some(feeder) = self.feeders.get(&index) {
-                    let _ = feeder.send(Request::Seek(domain));
+                    feeder.ask(Request::Seek(domain));
                 }
             }
             Action::Unfeed(index) => {
@@ -134,7 +134,7 @@ impl Sending {
         if !self.scheduler.is_current(index, spec.feeding) {
             return;
         }
-        match feeder::start(spec, self.ledger.clone(), tokio::runtime::Handle::current(), self.feeder_events.clone()) {
+        match feeder::start(spec, self.ledger.clone(), tokio::runtime::Handle::current(), self.feeder_events.clone(), &self.threads) {
             Ok(requests) => {
                 self.feeders.insert(index, requests);
                 self.scheduler.feeder_started(index);

@@ -213,6 +213,14 @@ fn many_campaigns_use_every_server() {
     let campaigns: Vec<String> = (0..300).map(|at| format!("c{at:03}")).collect();
     let campaigns: Vec<(&str, &str, u64)> = campaigns.iter().map(|name| ("default", name.as_str(), 40)).collect();
     let mut simulation = Simulation::new(2, Chances::default(), &servers, &campaigns, WhenOutcomeIsUnknown::Skip);
+    // They are granted one list, and hold one set of what may be picked.
+    let granted = simulation.routing.campaigns.values().next().expect("a campaign").servers.clone();
+    for order in simulation.routing.campaigns.values_mut() {
+        *order = Arc::new(Order { servers: granted.clone(), ..(**order).clone() });
+    }
+    simulation.apply();
+    let sets = simulation.scheduler.campaigns.values().map(|campaign| campaign.eligible.servers().as_ptr());
+    assert_eq!(sets.collect::<std::collections::BTreeSet<_>>().len(), 1);
     for (at, used) in [(2_000, 60), (21_000, 120), (21_000, 180)] {
         simulation.pass(at);
         let taken: u64 = simulation.by_server.values().sum();

@@ -121,7 +121,7 @@ fn strict_shares(simulation: &Simulation, killed: u64) -> Result<(), String> {
     }
     let total: u64 = simulation.by_server.values().sum();
     let weights: u32 = order.servers.iter().map(|(_, weight)| *weight).sum();
-    for (server, weight) in &order.servers {
+    for (server, weight) in &*order.servers {
         #[allow(clippy::cast_precision_loss)]
         let (took, share) =
             (simulation.by_server.get(&server.to_string()).copied().unwrap_or(0) as f64, f64::from(*weight) / f64::from(weights));

@@ -152,9 +152,9 @@ impl Find<'_> {
     }
 
     /// A body that is written in place, or the one that `field` says the place of.
-    fn body(&self, field: &str, text: Option<&String>, source: Option<&BodySource>) -> Result<Option<String>, Problem> {
+    fn body(&self, field: &str, text: Option<&Arc<str>>, source: Option<&BodySource>) -> Result<Option<String>, Problem> {
         let bytes = match (text, source) {
-            (Some(text), _) => return Ok(Some(text.clone())),
+            (Some(text), _) => return Ok(Some(text.to_string())),
             (None, None) => return Ok(None),
             (None, Some(source)) => match (&source.path, &source.config_map_ref) {
                 (Some(path), _) => {

@@ -1,0 +1,166 @@
+//! What follows from a campaign's choice of servers, made once for all campaigns that choose alike. Pure.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::Hash,
+    rc::Rc,
+    sync::Arc,
+};
+
+use super::{
+    super::{CampaignInput, Observations, Problem, ServerDecision, World, grants::Ownership, senders},
+    candidates::{Candidate, Choice, candidates},
+    table,
+};
+use crate::{
+    dispatch::CampaignReport,
+    resources::{Key, Reason, condition, condition::ConditionType, server_table::CampaignServerStatus},
+};
+
+/// The servers that a campaign might use, and what is to be said of them.
+pub(super) struct Servers<'a> {
+    /// All of them, in the order of their keys.
+    pub candidates: Vec<Candidate>,
+    /// Why the plan and the spec do not fit together.
+    pub unresolved: Option<Problem>,
+    /// What was decided on those that are granted, chosen and fit, and do not refuse the campaign.
+    pub open: Vec<(&'a Key, &'a ServerDecision)>,
+    /// How many of these are Active.
+    pub active: usize,
+    /// Whether one of these is not probed yet.
+    pub is_pending: bool,
+    /// Those that are granted, chosen and fit: Active, or tried again, with their weights.
+    pub routed: Arc<[(Key, u32)]>,
+    /// Those that are granted, chosen and fit.
+    pub usable: Arc<[Key]>,
+    /// The rows of the table, without counts.
+    pub rows: Arc<[CampaignServerStatus]>,
+}
+
+impl Servers<'_> {
+    /// Those that are granted, chosen and fit.
+    pub fn usable(&self) -> impl Iterator<Item = &Candidate> {
+        usable(&self.candidates)
+    }
+}
+
+fn usable(candidates: &[Candidate]) -> impl Iterator<Item = &Candidate> {
+    candidates.iter().filter(|candidate| candidate.is_wanted() && candidate.unfit.is_none())
+}
+
+/// Equal lists, held once.
+struct Lists<T>(HashSet<Arc<[T]>>);
+
+impl<T: Eq + Hash> Lists<T> {
+    /// The list, or the one that is held; `old` where that is equal, so that a list lasts over the turns.
+    fn share(&mut self, list: Arc<[T]>, old: Option<&Arc<[T]>>) -> Arc<[T]> {
+        if let Some(held) = self.0.get(&list) {
+            return held.clone();
+        }
+        let list = old.filter(|old| **old == list).cloned().unwrap_or(list);
+        self.0.insert(list.clone());
+        list
+    }
+}
+
+/// The choices of one decision.
+pub struct Choices<'a> {
+    /// Everything that is wanted.
+    pub(super) world: &'a World,
+    /// What was decided on the servers.
+    pub(super) servers: &'a BTreeMap<Key, ServerDecision>,
+    /// Everything that was observed.
+    pub(super) observed: &'a Observations,
+    ownership: &'a BTreeMap<Key, Ownership>,
+    made: BTreeMap<Choice<'a>, Rc<Servers<'a>>>,
+    routed: Lists<(Key, u32)>,
+    usable: Lists<Key>,
+    rows: Lists<CampaignServerStatus>,
+}
+
+impl<'a> Choices<'a> {
+    /// Nothing is chosen yet.
+    #[must_use]
+    pub fn new(
+        world: &'a World,
+        ownership: &'a BTreeMap<Key, Ownership>,
+        servers: &'a BTreeMap<Key, ServerDecision>,
+        observed: &'a Observations,
+    ) -> Self {
+        Self {
+            world,
+            servers,
+            observed,
+            ownership,
+            made: BTreeMap::new(),
+            routed: Lists(HashSet::new()),
+            usable: Lists(HashSet::new()),
+            rows: Lists(HashSet::new()),
+        }
+    }
+
+    /// The servers of a campaign, and the plan that it names.
+    pub(super) fn servers_of(&mut self, key: &'a Key, input: &'a CampaignInput, report: Option<&CampaignReport>) -> (Rc<Servers<'a>>, Key) {
+        let spec = &input.object.spec;
+        let choice = Choice::of(key, spec);
+        let plan = choice.plan.clone();
+        let old = input.previous.as_ref().map(|previous| previous.servers.shared_rows());
+        let alike = match self.made.get(&choice) {
+            Some(made) => made.clone(),
+            None => {
+                let made = match candidates(&choice, self.world, self.ownership) {
+                    Ok(candidates) => self.make(candidates, None, old),
+                    Err((candidates, problem)) => self.make(candidates, Some(problem), old),
+                };
+                let made = Rc::new(made);
+                self.made.insert(choice, made.clone());
+                made
+            }
+        };
+        let bars = report.map(|report| &report.bars).filter(|bars| !bars.is_empty());
+        let foreign = alike.unresolved.is_none().then(|| senders::problem(key, spec, &plan, self.world, &alike.candidates)).flatten();
+        if bars.is_none() && foreign.is_none() {
+            return (alike, plan);
+        }
+        // What concerns this campaign alone.
+        let mut candidates = alike.candidates.clone();
+        let (unfit, problem) = foreign.unzip();
+        for candidate in &mut candidates {
+            if candidate.is_of_plan && unfit.is_some() {
+                candidate.unfit.clone_from(&unfit);
+            }
+            candidate.bar = bars.and_then(|bars| bars.get(&candidate.key)).cloned();
+        }
+        let unresolved = alike.unresolved.clone().or(problem);
+        (Rc::new(self.make(candidates, unresolved, old)), plan)
+    }
+
+    fn make(
+        &mut self,
+        candidates: Vec<Candidate>,
+        unresolved: Option<Problem>,
+        old_rows: Option<&Arc<[CampaignServerStatus]>>,
+    ) -> Servers<'a> {
+        let servers = self.servers;
+        let is_used = |key: &Key| servers.get(key).is_some_and(|server| server.active || server.on_trial);
+        let routed = usable(&candidates).filter(|candidate| is_used(&candidate.key));
+        let routed = routed.map(|candidate| (candidate.key.clone(), candidate.weight)).collect();
+        let open: Vec<(&Key, &ServerDecision)> = usable(&candidates)
+            .filter(|candidate| candidate.bar.is_none())
+            .filter_map(|candidate| servers.get_key_value(&candidate.key))
+            .collect();
+        let is_pending = |server: &ServerDecision| {
+            condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|ready| ready.reason == Reason::NotProbedYet)
+        };
+        Servers {
+            unresolved,
+            active: open.iter().filter(|(_, server)| server.active).count(),
+            is_pending: open.iter().any(|(_, server)| is_pending(server)),
+            open,
+            routed: self.routed.share(routed, None),
+            usable: self.usable.share(usable(&candidates).map(|candidate| candidate.key.clone()).collect(), None),
+            rows: self.rows.share(table::rows(&candidates, servers, self.observed).collect(), old_rows),
+            candidates,
+        }
+    }
+}
