@@ -45,7 +45,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const REST_FACTOR: u32 = 14;
 const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(2);
-/// What changes nothing but the time of the next probe waits so long for company.
+/// What changes nothing but the time of the next probe waits so long to be taken with others.
 const UNHURRIED: Duration = Duration::from_secs(1);
 
 /// How the engine runs.

@@ -31,7 +31,7 @@ STATES = [
     ("SendingServer", "testing", "InProgress", "InProgress", "Progressing", "a server that is tested for the first time"),
     ("SendingServer", "active", "Current", "Current", "Healthy", "a server that is Active"),
     ("SendingServer", "refused", "InProgress", "InProgress", "Progressing", "a server that fails and is tried again"),
-    ("SendingServer", "secretless", "Failed", "Failed", "Degraded", "a server that only a person can mend (no Secret, wrong password)"),
+    ("SendingServer", "secretless", "Failed", "Failed", "Degraded", "a server that only a person can fix (no Secret, wrong password)"),
     ("SendingServer", "off", "Failed", "Current", "Suspended", "a server switched off by `enabled: false`"),
     ("Plan", "all", "Current", "Current", "Healthy", "a plan with an Active server"),
     ("Plan", "dark", "InProgress", "InProgress", "Progressing", "a plan without one"),
@@ -49,7 +49,7 @@ STATES = [
 # The same of what takes no controller, a Postfix, or a control plane of its own.
 JUST_EDITED = [(kind, name, "InProgress", "InProgress", "Progressing", "an edit that is not handled yet")
                for kind, name in (("SendingServer", "active"), ("Plan", "all"), ("Campaign", "completed"))]  # fmt: skip
-WRONG_PASSWORD = ("Failed", "Failed", "Degraded", "a server that only a person can mend (no Secret, wrong password)")
+WRONG_PASSWORD = ("Failed", "Failed", "Degraded", "a server that only a person can fix (no Secret, wrong password)")
 ACTIVE = ("Current", "Current", "Healthy", "a server that is Active")
 UNREADABLE = ("Failed", "Failed", "Degraded", "an edit that cannot be read (older, looser CRDs let it through)")
 
@@ -172,7 +172,7 @@ def each_state(place):
                 wait_state(api, kind, namespace, name, state, 30)
             api.wait_condition("Campaign", namespace, "limited", "Ready", seconds=20, reason="WaitingForLimits")
             for kind, name, *wanted in STATES[1:]:
-                # What may yet pass, and what the rest of the same apply may mend, is told some seconds later.
+                # What may yet pass, and what the rest of the same apply may fix, is told some seconds later.
                 handled = lambda: api.status(kind, namespace, name).get("observedGeneration")  # noqa: B023, E731
                 wait_until(handled, 15, f"a verdict on {kind} {name}", every=0.1)
                 states.note(kind, name, *wanted)
@@ -185,7 +185,7 @@ def each_state(place):
 
 
 def a_wrong_password(place):
-    """Postfix refuses the login: only a person can mend that; then it is mended."""
+    """Postfix refuses the login: only a person can fix that; then it is fixed."""
     need(Postfix.available() or Dovecot.available())
     namespace = place.namespace("password")
     api, home = place.plane.api, place.new("postfix")
@@ -259,7 +259,7 @@ def unreadable_edits(place):
             require(stopped == "Stopped", f"an unreadable edit made a stopped campaign {stopped}")
             # Back to what it was.
             api.merge("SendingServer", namespace, "active", {"spec": {"hoist": None}})
-            wait_until(lambda: not api.condition("SendingServer", namespace, "active", "Stalled"), 10, "the mended server", every=0.1)
+            wait_until(lambda: not api.condition("SendingServer", namespace, "active", "Stalled"), 10, "the fixed server", every=0.1)
             states.note("SendingServer", "active", *ACTIVE)
     return states.end()
 

@@ -269,7 +269,7 @@ SETUPS = {
 
 
 def wrong_setup(place, how: str, reason: str, refusal: str) -> str:
-    """Nobody is given up for it, the campaign says what is wrong, and once it is mended and resumed everybody is mailed once."""
+    """Nobody is given up for it, the campaign says what is wrong, and once it is fixed and resumed everybody is mailed once."""
     need(Postfix.available() or Dovecot.available())
     home, fleet = place.new("postfix"), place.fleet("wrong-setup")
     people = [fleets.address(number, "example.com" if number % 2 else "example.org") for number in range(40)]
@@ -296,7 +296,7 @@ def wrong_setup(place, how: str, reason: str, refusal: str) -> str:
         require(code == 0, f"resume: exit {code}: {output}")
         require_sent(fleet, send(fleet, [*documents, server("mailer.example.com")], recipients=people), {"Accepted": len(people)})
         require_delivered(postfix, people)
-    return f"{ends.total()} tried, {judged['reason']}; mended, all {len(people)} once"
+    return f"{ends.total()} tried, {judged['reason']}; fixed, all {len(people)} once"
 
 
 def oversized(place) -> str:

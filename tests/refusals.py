@@ -266,12 +266,12 @@ def the_other_customer_is_unharmed(program) -> str:
     require(fleet.status("SendingServer", "relay")["state"] == "Active", "the server is as good as before")
     stalled = fleet.condition("Campaign", "bad", "Stalled")
     require(stalled.get("reason") == "SenderRefused", f"{stalled}")
-    # Mended afterwards in the same state: the spec gets another sender.
+    # Fixed afterwards in the same state: the spec gets another sender.
     fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port), fleets.plan("plan", "relay"), campaign("bad", "plan", people(500)), campaign("good", "plan", people(500)))
     code, text = fleet.run_once("-q", seconds=120)
     require(code == 0 and states(fleet, "bad") == {"Accepted": 500}, f"exit {code}: {states(fleet, 'bad')} {text[-400:]}")
     require(max(server.taken.values()) == 2, "each got one message of each campaign")
-    return f"500 of 500 while the other held; then mended: 500 of 500"
+    return f"500 of 500 while the other held; then fixed: 500 of 500"
 
 
 def what_one_server_cannot_take_goes_to_another(program) -> str:

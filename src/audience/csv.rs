@@ -168,7 +168,7 @@ impl Table {
                 count_lines(&block[..read], &mut self.line, &mut self.is_after_cr);
                 self.source.consume(read);
             }
-            let fail = |what: String| AudienceError::unreadable(format!("{}, line {line}: {what}. Mend that row", self.source.place()));
+            let fail = |what: String| AudienceError::unreadable(format!("{}, line {line}: {what}. Fix that row", self.source.place()));
             let too_long = |what: String| fail(format!("{what}; perhaps a quote is opened there and never closed"));
             if at_end && !line_ended && read > 0 {
                 line_ended = true;

@@ -64,7 +64,7 @@ pub enum Row {
     Bad {
         /// The line where it starts, from 1; in a list in place, its position from 1.
         line: u64,
-        /// What is wrong, without the row's data beyond what is needed to mend it.
+        /// What is wrong, without the row's data beyond what is needed to fix it.
         why: String,
     },
 }
@@ -131,7 +131,7 @@ pub enum Input {
 pub struct AudienceError {
     /// The condition's reason: `AudienceChanged`, `FileNotFound`, `AddressNotAllowed` or `AudienceUnreadable`.
     pub reason: Reason,
-    /// Whether it may mend itself (a network error, a server error), so that trying again makes sense.
+    /// Whether it may recover by itself (a network error, a server error), so that trying again makes sense.
     pub transient: bool,
     /// What failed, where, and what to do. Without credentials and query strings.
     pub message: String,

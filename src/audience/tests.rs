@@ -193,10 +193,10 @@ fn csv_rows() {
             b"email,n\na@x.example,1\nb@x.example,\"2\nc@x.example,3\n",
             &[
                 r#"a@x.example {"email":"a@x.example","n":"1"}"#,
-                "error: the audience, line 3: a quote is opened there and never closed, so that all that follows is one row. Mend that row",
+                "error: the audience, line 3: a quote is opened there and never closed, so that all that follows is one row. Fix that row",
             ],
         ),
-        ("a quote opened by the last byte", b"email,n\na@x.example,\"", &["error: the audience, line 2: a quote is opened there and never closed, so that all that follows is one row. Mend that row"]),
+        ("a quote opened by the last byte", b"email,n\na@x.example,\"", &["error: the audience, line 2: a quote is opened there and never closed, so that all that follows is one row. Fix that row"]),
         ("a quote closed by the last byte", b"email,n\na@x.example,\"1\"", &[r#"a@x.example {"email":"a@x.example","n":"1"}"#]),
         ("an empty field at the end", b"email,n\na@x.example,", &[r#"a@x.example {"email":"a@x.example","n":""}"#]),
         ("header only", b"email\n", &[]),

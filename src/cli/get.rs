@@ -25,7 +25,7 @@ use crate::{
 /// Shows servers, plans or campaigns as they are, or the types of servers that there are.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  found\n  1  nothing of that name, or the state cannot be read\n  2  wrong use\n\nExamples:\n  mailfleet get servers -o wide\n  mailfleet get campaigns spring -o markdown      the table of picks, for a pull request\n  mailfleet get campaigns spring --recipients --only Unknown\n  mailfleet get types                             the types of servers, and what each needs"
+    after_help = "Exit codes:\n  0  found\n  1  nothing of that name, or the state cannot be read\n  2  usage error\n\nExamples:\n  mailfleet get servers -o wide\n  mailfleet get campaigns spring -o markdown      the table of picks, for a pull request\n  mailfleet get campaigns spring --recipients --only Unknown\n  mailfleet get types                             the types of servers, and what each needs"
 )]
 pub struct GetArgs {
     /// servers, plans or campaigns; or types, of sending servers.
@@ -114,7 +114,7 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Trouble> {
     let kind = view.kind;
     if args.recipients || args.problems {
         if args.kind != GetKind::Campaigns {
-            return Err(Trouble::Told("--recipients and --problems are of campaigns".to_owned()));
+            return Err(Trouble::Told("--recipients and --problems apply to campaigns only".to_owned()));
         }
         return show_ledger(args, out);
     }

@@ -37,7 +37,7 @@ pub enum PluginCommand {
 
 /// See [`PluginCommand::Check`].
 #[derive(Args, Debug)]
-#[command(after_help = "Exit codes:\n  0  the plugin keeps the contract\n  1  it does not\n  2  wrong use, or it cannot be reached")]
+#[command(after_help = "Exit codes:\n  0  the plugin keeps the contract\n  1  it does not\n  2  usage error, or it cannot be reached")]
 pub struct CheckArgs {
     /// Where the plugin listens, as spec.provider.plugin.url has it.
     #[arg(value_name = "URL")]

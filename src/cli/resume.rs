@@ -19,7 +19,7 @@ use crate::{
 /// Lets a campaign that was stopped go on; only those recipients are mailed who have no final outcome.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "In files mode the request lies in the state folder until the process that sends has carried it out (within 5 s), or until the next `mailfleet run`. With --kubernetes it is the annotation mailfleet.dev/resume of the object.\n\nExit codes:\n  0  requested\n  1  the campaign is not known, or the request cannot be left\n  2  wrong use\n\nExamples:\n  mailfleet resume spring                          held recipients are tried again\n  mailfleet resume spring --held Reject            they were at fault: they are rejected\n  mailfleet resume spring --unknown Resend         whoever may or may not have been mailed is mailed again\n  mailfleet resume spring -n shop --kubernetes"
+    after_help = "In files mode the request lies in the state folder until the process that sends has carried it out (within 5 s), or until the next `mailfleet run`. With --kubernetes it is the annotation mailfleet.dev/resume of the object.\n\nExit codes:\n  0  requested\n  1  the campaign is not known, or the request cannot be left\n  2  usage error\n\nExamples:\n  mailfleet resume spring                          held recipients are tried again\n  mailfleet resume spring --held Reject            they were at fault: they are rejected\n  mailfleet resume spring --unknown Resend         whoever may or may not have been mailed is mailed again\n  mailfleet resume spring -n shop --kubernetes"
 )]
 pub struct ResumeArgs {
     /// The campaign.

@@ -147,7 +147,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
         text::tell(&warning.to_string());
     }
     if !report_findings(&snapshots.borrow(), args.once) {
-        return refuse("The configuration has faults, and nothing was sent. Mend them; `mailfleet validate` shows the same.");
+        return refuse("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` shows the same.");
     }
     let (view, seen) = watch::channel(View::default());
     let health = match serve_admin(&args, &seen).await {
@@ -228,7 +228,7 @@ fn finish(result: Result<Ended, EngineError>) -> ExitCode {
                 text::tell(&format!("campaign {key}: {state:?}: {why}"));
             }
             if !ended.clean {
-                text::tell("something was still on the wire when the time was over; its outcome is settled at the next start");
+                text::tell("the grace period ended with messages on the wire; their outcome is resolved at the next start");
             }
             if ended.failed.is_empty() && ended.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }

@@ -20,7 +20,7 @@ use crate::{
 /// Tests servers: connect, TLS, log in. Sends nothing unless --send-to is given.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  every server passed\n  1  a server failed\n  2  wrong use, or the configuration has faults\n\nA NAME is looked up in the status files below --state; its Secrets then come from --secrets-dir and the environment."
+    after_help = "Exit codes:\n  0  every server passed\n  1  a server failed\n  2  usage error, or the configuration has faults\n\nA NAME is looked up in the status files below --state; its Secrets then come from --secrets-dir and the environment."
 )]
 pub struct TestArgs {
     /// A file or folder with YAML, or the name of a server that `mailfleet run` knows (NAME or NAMESPACE/NAME).

@@ -211,7 +211,7 @@ fn judge(
         return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
     }
     if input.deleting {
-        let message = "It is being deleted: nothing new is sent, and it goes when what is on the wire has an end.";
+        let message = "It is being deleted: nothing new is sent, and it goes when what is on the wire has an outcome.";
         return Verdict::trying(CampaignState::Waiting, Reason::Deleting, message, held);
     }
     if spec.is_suspended() {
@@ -295,14 +295,14 @@ fn judge_servers(
                 CampaignState::Stopped,
                 Reason::NoServerIsActive,
                 format!(
-                    "None of its servers is Active, and whenNoServerIsActive is Stop. {causes} Nothing was sent elsewhere. Mend a server, then change the spec (or set Wait); only the rest is mailed."
+                    "None of its servers is Active, and whenNoServerIsActive is Stop. {causes} Nothing was sent elsewhere. Fix a server, then change the spec (or set Wait); only the rest is mailed."
                 ),
                 begun.then_some(true),
             ),
             WhenNoServerIsActive::Wait => Verdict::trying(
                 CampaignState::Waiting,
                 Reason::WaitingForServer,
-                format!("None of its servers is Active; it waits. {causes}"),
+                format!("None of its servers is Active; waiting for one. {causes}"),
                 Some(false),
             ),
         };
@@ -328,7 +328,7 @@ fn judge_servers(
             let mut words = Vec::new();
             if !failed.is_empty() {
                 words.push(format!(
-                    "Sending through {} failed; it is tested now, and the campaign goes on when a test succeeds.",
+                    "Sending through {} failed; it is being probed, and the campaign goes on once a probe succeeds.",
                     names(&failed)
                 ));
             }

@@ -64,7 +64,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem that somebody has to mend.
+    /// A problem that somebody has to fix.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), is_passing: false }
     }
@@ -105,7 +105,7 @@ pub enum InLedger {
     Absent,
     /// It has begun.
     Begun,
-    /// Every recipient has an end.
+    /// Every recipient has a final outcome.
     Closed,
 }
 
@@ -133,7 +133,7 @@ pub struct CampaignInput {
     pub stale: Option<String>,
     /// What the ledger knows of the run that the spec names.
     pub in_ledger: InLedger,
-    /// Why the ledger cannot be asked, and will not mend itself.
+    /// Why the ledger cannot be asked, and will not recover by itself.
     pub ledger_problem: Option<String>,
     /// How it ended, for a closed run: status must not depend on the dispatcher's having looked.
     pub recorded: Option<Recorded>,

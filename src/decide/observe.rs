@@ -73,10 +73,10 @@ pub struct ServerObservation {
     pub successes: u32,
     /// Whether probes hold it Active: flips only at the thresholds.
     pub probes_good: bool,
-    /// A failure at sending that is not mended yet.
+    /// A failure at sending that is not fixed yet.
     pub send_failure: Option<SendFailure>,
     /// The last failure after which it was used again, until a message is taken.
-    pub mended: Option<SendFailure>,
+    pub fixed: Option<SendFailure>,
     /// Failures that the dispatcher counted, as far as they are handled.
     pub acknowledged_failures: u64,
     /// Probes so far, for jitter.
@@ -129,9 +129,9 @@ impl ServerObservation {
     /// Notes that the dispatcher took the server out; `accepted` is what it has taken so far.
     pub fn note_send_failure(&mut self, failure: Failure, count: u64, accepted: u64, now_ms: i64) {
         self.acknowledged_failures = count;
-        let before = match (&self.send_failure, &self.mended) {
+        let before = match (&self.send_failure, &self.fixed) {
             (Some(open), _) => open.in_a_row,
-            (None, Some(mended)) if mended.accepted_before == accepted => mended.in_a_row,
+            (None, Some(fixed)) if fixed.accepted_before == accepted => fixed.in_a_row,
             _ => 0,
         };
         self.send_failure = Some(SendFailure { at_ms: now_ms, failure, in_a_row: before + 1, accepted_before: accepted });
@@ -159,7 +159,7 @@ impl ServerObservation {
             return false;
         }
         if let Some(open) = self.send_failure.take() {
-            self.mended = Some(SendFailure { accepted_before: accepted, ..open });
+            self.fixed = Some(SendFailure { accepted_before: accepted, ..open });
         }
         true
     }
@@ -168,7 +168,7 @@ impl ServerObservation {
     /// since. One message may show that they do again.
     #[must_use]
     pub fn unproven(&self, probe: &EffectiveProbe, accepted: u64) -> Option<&SendFailure> {
-        let failed = self.send_failure.as_ref().or_else(|| self.mended.as_ref().filter(|mended| mended.accepted_before == accepted))?;
+        let failed = self.send_failure.as_ref().or_else(|| self.fixed.as_ref().filter(|fixed| fixed.accepted_before == accepted))?;
         // One that only takes no more for now is as good as before.
         (failed.in_a_row >= probe.failure_threshold && !failed.failure.is_pause()).then_some(failed)
     }

@@ -23,7 +23,7 @@ use crate::{
 struct Hindrance {
     reason: Reason,
     message: String,
-    /// Only a person can mend it.
+    /// Only a person can fix it.
     stalled: bool,
 }
 

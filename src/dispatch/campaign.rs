@@ -74,7 +74,7 @@ pub enum Phase {
     Resting,
     /// A feeder reads the audience.
     Feeding,
-    /// Every recipient has an end.
+    /// Every recipient has a final outcome.
     Closed,
 }
 

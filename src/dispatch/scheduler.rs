@@ -37,7 +37,7 @@ use crate::{
 
 /// Outcomes that are worth a commit of their own.
 const OUTCOMES_WORTH_A_COMMIT: usize = 64;
-/// Outcomes wait no longer than this for company, milliseconds.
+/// Outcomes wait no longer than this to be written together, milliseconds.
 const OUTCOME_AGE_MAX_MS: i64 = 3;
 /// Claims wait no longer than this for the rest of the wire to be answered, milliseconds. A commit costs an fsync, however
 /// few messages it is for: on a fast wire everything in flight is answered within this time, and one commit serves all.
@@ -168,7 +168,7 @@ pub struct Scheduler {
     pending_bars: Vec<(CampaignIx, LaneIx, Bar)>,
     pending_usage: Vec<UsageMove>,
     pending_since_ms: i64,
-    /// Since when claims wait for company.
+    /// Since when claims wait to be committed together.
     ready_since_ms: Option<i64>,
     /// Whose turn it is to claim first.
     first_lane: LaneIx,

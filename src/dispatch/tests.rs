@@ -292,7 +292,7 @@ impl Simulation {
         let before = waiting(self);
         self.answer();
         self.arrive();
-        self.mend();
+        self.fix();
         self.has_news |= waiting(self) != before;
         self.now_ms += 1;
     }
@@ -571,7 +571,7 @@ impl Simulation {
     }
 
     /// The control plane puts a server back after a while.
-    fn mend(&mut self) {
+    fn fix(&mut self) {
         let back: Vec<Key> = self.out_since.iter().filter(|(_, since)| self.now_ms - **since > 200).map(|(key, _)| key.clone()).collect();
         if back.is_empty() {
             return;

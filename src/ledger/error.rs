@@ -17,9 +17,9 @@ pub struct LedgerError {
 /// The causes that callers tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LedgerErrorKind {
-    /// The disk is full. It mends itself when there is room.
+    /// The disk is full. It recovers by itself when there is room.
     Full,
-    /// Another connection holds the database. It mends itself when that one ends.
+    /// Another connection holds the database. It recovers by itself when that one ends.
     Locked,
     /// Reading or writing failed, or the file was moved away.
     Io,
@@ -60,7 +60,7 @@ impl LedgerError {
         matches!(self.kind, LedgerErrorKind::Full | LedgerErrorKind::Locked | LedgerErrorKind::Io | LedgerErrorKind::NotPermitted)
     }
 
-    /// Whether only a person can mend it. Another process that has the ledger is no such case: that one tells how things are.
+    /// Whether only a person can fix it. Another process that has the ledger is no such case: that one tells how things are.
     #[must_use]
     pub fn needs_person(&self) -> bool {
         use LedgerErrorKind as Kind;

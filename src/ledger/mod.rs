@@ -190,7 +190,7 @@ impl Ledger {
     /// (give an `Arc` to keep it).
     ///
     /// # Errors
-    /// `Full`, `Locked`, `Io` mend themselves or are mended by a person; `Superseded`: this process must stop sending;
+    /// `Full`, `Locked`, `Io` recover by themselves or are fixed by a person; `Superseded`: this process must stop sending;
     /// `Conflict`: the commit contradicts the ledger and never succeeds.
     pub async fn commit(&self, commit: impl Into<Arc<Commit>>) -> Result<CommitReceipt, LedgerError> {
         let commit = commit.into();

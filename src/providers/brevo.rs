@@ -245,7 +245,7 @@ impl Judge for Sending {
             }
             (402, _) | (_, "not_enough_credits") => reply.failed(Reason::QuotaExceeded, "Buy credits at Brevo, or wait for the next day."),
             (_, "account_under_validation") => {
-                reply.failed_for_person(Reason::AccountSuspended, "Brevo still looks at the account: wait for it, or ask.")
+                reply.failed_for_person(Reason::AccountSuspended, "Brevo is still reviewing the account; wait, or contact their support.")
             }
             (403, _) if reply.mentions("not yet activated") => {
                 reply.failed_for_person(Reason::SendingPaused, "Ask Brevo to activate transactional mail.")

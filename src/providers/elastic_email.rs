@@ -181,7 +181,7 @@ impl Judge for Sending {
         // The vendor answers most refusals with 400, and says in words what they are.
         match reply.status() {
             400 | 422 if reply.mentions_any(&["apikey", "api key"]) => {
-                reply.failed_for_person(Reason::AuthenticationFailed, "Put apiKey in the Secret right; it may have been revoked.")
+                reply.failed_for_person(Reason::AuthenticationFailed, "Correct apiKey in the Secret; it may have been revoked.")
             }
             400 | 403 if reply.mentions_any(&["access denied", "permission"]) => {
                 reply.failed_for_person(Reason::PermissionDenied, "Let the API key send by HTTP.")

@@ -95,20 +95,20 @@ pub struct Failure {
     pub reason: Reason,
     /// What failed, where, and what to do. Stable: no ports that change, ids or times in it.
     pub message: String,
-    /// Whether only a person can mend it (wrong password, bad certificate): the server is Stalled.
+    /// Whether only a person can fix it (wrong password, bad certificate): the server is Stalled.
     pub needs_person: bool,
     /// The server's own word on when to try again; it is not used before.
     pub retry_after: Option<Duration>,
 }
 
 impl Failure {
-    /// A failure that may mend itself.
+    /// A failure that may pass by itself.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), needs_person: false, retry_after: None }
     }
 
-    /// The same, when only a person can mend it.
+    /// The same, when only a person can fix it.
     #[must_use]
     pub fn for_person(self) -> Self {
         Self { needs_person: true, ..self }

@@ -38,7 +38,7 @@ impl Place {
         Failure::new(reason, format!("Connection failed: {what} ({}). {to_do}", self.0))
     }
 
-    /// A connection that could not be set up, and which only a person can mend.
+    /// A connection that could not be set up, and which only a person can fix.
     #[must_use]
     pub fn connection_for_person(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
         self.connection(reason, what, to_do).for_person()
@@ -69,7 +69,7 @@ impl Place {
             ),
             kind => self.connection(
                 Reason::Unreachable,
-                &format!("the network has no way there ({kind})"),
+                &format!("no route to host ({kind})"),
                 "Check the host, this machine's network and firewalls.",
             ),
         }

@@ -113,7 +113,7 @@ impl Sending {
             NotTaken::Refused(Refusal::permanent(Scope::Sender, kept.clone()).because(cause))
         };
         match code {
-            10 => for_person(Reason::AuthenticationFailed, "Put serverToken in the Secret right; it may have been revoked."),
+            10 => for_person(Reason::AuthenticationFailed, "Correct serverToken in the Secret; it may have been revoked."),
             100 => failed(Reason::ServiceNotAvailable, "It is tried again; look at Postmark's status page."),
             300 if words.contains("'From'") => sender("Correct the campaign's from.address."),
             300 if words.contains("'ReplyTo'") => sender("Correct the campaign's replyTo."),

@@ -196,7 +196,7 @@ impl Program {
                 failed(Reason::ProtocolError, "Set the mail system right, or allow a program that takes -i, -f and --.").for_person(),
             ),
             126 | 127 => Outcome::ServerFailed(failed(Reason::ProtocolError, "The program, or what it calls, cannot be run.").for_person()),
-            _ => Outcome::ServerFailed(failed(Reason::SendFailed, "Mend what it says; messages go to other servers meanwhile.")),
+            _ => Outcome::ServerFailed(failed(Reason::SendFailed, "Fix what it says; messages go to other servers meanwhile.")),
         }
     }
 

@@ -77,7 +77,7 @@ use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule, 
     ).at(".replyTimeout"),
 ]))]
 pub struct Smtp {
-    /// A vendor's SMTP entrance: host, port, user name and more are the vendor's, and each can be given all the same.
+    /// A vendor's SMTP endpoint: host, port, user name and more are the vendor's, and each can be given all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// The vendor's region, with a preset that has some: `eu-west-1` for Ses, `US` (when absent) or `EU` for Mailgun and SparkPost.

@@ -178,7 +178,7 @@ impl Tokens {
                     Grant::Assertion { .. } => "Check user, this machine's clock, and the service account's domain-wide delegation.",
                 });
             }
-            (_, "invalid_client") => return for_person("Put clientId and clientSecret (or serviceAccount) in the Secret right."),
+            (_, "invalid_client") => return for_person("Correct clientId and clientSecret (or serviceAccount) in the Secret."),
             (_, "unauthorized_client" | "access_denied" | "invalid_scope") => {
                 return for_person(
                     "Grant the scope: on the consent screen, or by domain-wide delegation in the Workspace's admin console.",

@@ -308,7 +308,7 @@ pub struct Audience {
     /// A query. It has no effect in this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlAudience>,
-    /// The recipients themselves. People's addresses do not belong in git: for tries only.
+    /// The recipients themselves. People's addresses do not belong in git: for testing only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "inline_recipients")]
     pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
@@ -430,7 +430,7 @@ pub enum CampaignState {
     Suspended,
     /// It ended early, and only a person can let it go on.
     Stopped,
-    /// Every recipient has an end.
+    /// Every recipient has a final outcome.
     Completed,
 }
 

@@ -16,9 +16,9 @@ use super::bound::{MESSAGE_MAX, bounded};
 pub enum ConditionType {
     /// The object does what it is there for.
     Ready,
-    /// Present and true while Mailfleet is still trying; it mends itself.
+    /// Present and true while Mailfleet is still trying; it recovers by itself.
     Reconciling,
-    /// Present and true while only a person can mend it.
+    /// Present and true while only a person can fix it.
     Stalled,
     /// A server: its spec and what it refers to are good.
     Accepted,
@@ -26,7 +26,7 @@ pub enum ConditionType {
     Probed,
     /// A server: whether it may be used now by the dispatcher (a send failure takes it out at once).
     Routed,
-    /// A campaign: every recipient has an end.
+    /// A campaign: every recipient has a final outcome.
     Completed,
     /// A campaign or server: some fields are accepted and have no effect in this version.
     FieldsInEffect,
@@ -99,7 +99,7 @@ reasons! {
     ConnectionLost,
     /// No answer within the time allowed. Check firewalls, host, port and encryption, or raise `probe.timeout`.
     TimedOut,
-    /// The network has no way there. Check host, network and firewalls.
+    /// There is no route to the host. Check host, network and firewalls.
     Unreachable,
     /// TLS could not be set up (certificate, name, version), or is not offered. Renew the certificate, or set `caRef` or `tlsServerName`; the message says which.
     TlsFailed,
@@ -141,7 +141,7 @@ reasons! {
     SandboxOnly,
     /// What the spec names does not exist at the vendor (a domain, a stream, a region). Correct the field that the message names.
     NotFoundAtVendor,
-    /// Messages were refused though probes succeed. Mend what the message quotes.
+    /// Messages were refused though probes succeed. Fix what the message quotes.
     SendFailed,
     /// Messages on the wire get no answer. Look at the server's load; it is tested before it is used again.
     Stalling,
@@ -150,10 +150,10 @@ reasons! {
     /// A local file or folder could not be written. Make room, or check the folder's mode.
     StorageFailed,
 
-    // What only a person can mend
-    /// The spec breaks a rule. Mend the field that the message names; `mailfleet validate` names them all.
+    // What only a person can fix
+    /// The spec breaks a rule. Fix the field that the message names; `mailfleet validate` names them all.
     InvalidSpec,
-    /// The newest version of the object cannot be read; the last good version, if there was one, stays in use. Mend what the message names; `mailfleet validate` names it too.
+    /// The newest version of the object cannot be read; the last good version, if there was one, stays in use. Fix what the message names; `mailfleet validate` names it too.
     Unreadable,
     /// A named Secret is not there. Create it in the server's namespace.
     SecretNotFound,
@@ -197,13 +197,13 @@ reasons! {
     SenderNotAllowed,
     /// All weights are zero. Give one a weight of 1 or more.
     NoWeight,
-    /// A template, subject or address of the campaign does not work. Mend what the message names.
+    /// A template, subject or address of the campaign does not work. Fix what the message names.
     InvalidContent,
     /// A file named by the campaign is not there or lies outside the folder. Put it there; it is looked for again every 5 s.
     FileNotFound,
     /// The host leads to an address that may not be contacted (or does not exist; the two read the same). Use one that the public internet finds (an audience can be a ConfigMap), or ask the operator.
     AddressNotAllowed,
-    /// The audience cannot be read. Mend what the message names; what a network broke is tried again.
+    /// The audience cannot be read. Fix what the message names; what a network broke is tried again.
     AudienceUnreadable,
     /// The audience's file was edited while it was in use; it is read again from its start, and whoever was mailed is not mailed again. Wait; if it lasts, something writes to the file all the time: replace it by renaming instead.
     AudienceChanged,
@@ -211,7 +211,7 @@ reasons! {
     BadRows,
     /// Rows were added after the run was completed; they are not mailed. Give `run` a new value to mail everybody, or make a new campaign for the new rows.
     RowsAfterCompletion,
-    /// More recipients failed to render than `content.maxRenderErrors`. Mend the template or the data, or raise the number; the rest is then mailed.
+    /// More recipients failed to render than `content.maxRenderErrors`. Fix the template or the data, or raise the number; the rest is then mailed.
     TooManyRenderErrors,
     /// Waits for `startAt`. Wait for it.
     Scheduled,
@@ -231,7 +231,7 @@ reasons! {
     LimitsUsedUp,
     /// Everything left is deferred; the next attempt comes by itself. Wait for it.
     WaitingForRetry,
-    /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Mend a server, then change the spec (any change, or `Wait`); only the rest is mailed.
+    /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Fix a server, then change the spec (any change, or `Wait`); only the rest is mailed.
     NoServerIsActive,
     /// A server refused so many recipients of the campaign alike that it must mean all of them; they are held, and nobody was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).
     RefusedAlike,

@@ -41,7 +41,7 @@ pub(super) fn body(kind: &str, json: &Value, node: &Node, problems: &mut Vec<Pro
     }
 }
 
-/// What the verdict accepts, the type reads; a problem here is a difference between the two, and ours to mend.
+/// What the verdict accepts, the type reads; a problem here is a difference between the two, and ours to fix.
 fn typed<K: Kind>(json: &Value, node: &Node, problems: &mut Vec<Problem>) -> Option<K> {
     if !problems.is_empty() {
         return None;
@@ -125,7 +125,7 @@ fn labels(json: &Value) -> BTreeMap<String, String> {
     let labels = json.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
     let mut labels: BTreeMap<String, String> = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
     if let Some(name) = json.pointer("/metadata/name").and_then(Value::as_str) {
-        // As the API server does, whatever the file says: nobody may call himself another's name.
+        // As the API server does, whatever the file says: nobody may claim another's name.
         labels.insert(NAME_LABEL.to_owned(), name.to_owned());
     }
     labels

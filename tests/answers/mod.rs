@@ -56,7 +56,7 @@ pub struct Row {
     /// The reason, of a failure.
     #[serde(default)]
     pub reason: Option<String>,
-    /// Whether only a person can mend it.
+    /// Whether only a person can fix it.
     #[serde(default)]
     pub person: bool,
     /// The pause that the vendor asks for, seconds.

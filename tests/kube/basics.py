@@ -174,9 +174,9 @@ def unparsable(place: Place) -> str:
                 require(api.status("SendingServer", namespace, name)["state"] == "Inactive", f"{name} is not Inactive")
             told = lambda: [event["reason"] for event in api.list("Event", namespace) if event["regarding"]["name"] == UNWRITABLE]  # noqa: E731
             require(wait_until(told, 10, "an event") == ["Unreadable"], f"the events of {UNWRITABLE} are {told()}")
-            # One is mended, and is in use.
-            mended = {"spec": {"provider": {"smtp": {"host": "127.0.0.1", "port": sink.port, "encryption": "None"}}}}
-            api.merge("SendingServer", namespace, "wrong-type", mended)
+            # One is fixed, and is in use.
+            fixed = {"spec": {"provider": {"smtp": {"host": "127.0.0.1", "port": sink.port, "encryption": "None"}}}}
+            api.merge("SendingServer", namespace, "wrong-type", fixed)
             api.wait_condition("SendingServer", namespace, "wrong-type", "Ready", seconds=10, status="True")
             require(controller.process.running(), controller.process.tail())
         require(sorted(sink.taken().values()) == [1] * 10, "the good server did not send")
@@ -268,7 +268,7 @@ def resumed_by_annotation(place: Place) -> str:
         require(sorted(server.taken.values()) == [1] * recipients, f"{server.taken.total()} messages for {recipients} people")
         states = set(controller.recipients("spring", namespace=namespace).values())
         require(states == {"Accepted"}, f"the ledger has {states}")
-    return f"10 held, 10 tried again, none after an export was applied again; mended, {recipients} of {recipients} once"
+    return f"10 held, 10 tried again, none after an export was applied again; fixed, {recipients} of {recipients} once"
 
 
 def no_secret_anywhere(place: Place) -> str:

@@ -161,7 +161,7 @@ fn a_campaign_whose_only_server_rests_says_so_and_not_that_it_is_tested() {
         (ready.reason, ready.message.clone())
     };
     let (reason, told) = message(turn(&mut world, &observed));
-    assert_eq!((reason, told.starts_with("Sending through relay failed; it is tested now")), (Reason::WaitingForServer, true), "{told}");
+    assert_eq!((reason, told.starts_with("Sending through relay failed; it is being probed")), (Reason::WaitingForServer, true), "{told}");
     let resting = crate::dispatch::ServerReport { rests_since: Some("No answer came.".into()), ..Default::default() };
     Arc::make_mut(&mut observed.report).servers.insert(Key::new("default", "relay"), resting);
     let (reason, told) = message(turn(&mut world, &observed));

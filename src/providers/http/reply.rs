@@ -230,7 +230,7 @@ impl<'a> Reply<'a> {
             401 | 403 if mentions(&["credits", "quota", "limit exceeded"]) => {
                 self.fail(Reason::QuotaExceeded, "Raise the limit at the vendor, or wait.")
             }
-            401 => self.fail(Reason::AuthenticationFailed, "Put the key in the Secret right; it may have been revoked.").for_person(),
+            401 => self.fail(Reason::AuthenticationFailed, "Correct the key in the Secret; it may have been revoked.").for_person(),
             403 => self.fail(Reason::PermissionDenied, &format!("Give the key {permission}.")).for_person(),
             404 | 405 => self.fail(Reason::NotFoundAtVendor, "Check region and endpoint.").for_person(),
             429 => self.fail(Reason::Throttled, "Lower limits.rates or limits.connections."),

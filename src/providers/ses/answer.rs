@@ -46,7 +46,7 @@ fn of_account_at_large(reply: &Reply<'_>, kind: &str, actions: &str) -> Option<F
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => for_person(
             Reason::AuthenticationFailed,
-            "Put accessKeyId and secretAccessKey in the Secret right; the key may have been deleted.",
+            "Correct accessKeyId and secretAccessKey in the Secret; the key may have been deleted.",
         ),
         "AccessDenied" | "AccessDeniedException" | "NotAuthorized" => {
             for_person(Reason::PermissionDenied, &format!("Allow {actions} in a policy of the key's user or role."))

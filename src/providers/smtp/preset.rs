@@ -1,4 +1,4 @@
-//! The SMTP entrances of vendors: host, port, login and what one connection takes, so that nobody looks them up.
+//! The SMTP endpoints of vendors: host, port, login and what one connection takes, so that nobody looks them up.
 //!
 //! Sources: docs.aws.amazon.com/ses "Using the SMTP interface"; docs.sendgrid.com "Integrating with the SMTP API";
 //! documentation.mailgun.com "Sending via SMTP"; developers.sparkpost.com "SMTP API"; help.elasticemail.com "SMTP settings";
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::{Mechanism, auth::Login};
 use crate::resources::secret::SecretValue;
 
-/// A vendor's SMTP entrance.
+/// A vendor's SMTP endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Preset {
-    /// Amazon SES; needs `region`. Secret: `accessKeyId` and `secretAccessKey` of a user who may ses:SendRawEmail, or `username` and `password` made in SES's console.
+    /// Amazon SES; needs `region`. Secret: `accessKeyId` and `secretAccessKey` of an IAM user that is allowed ses:SendRawEmail, or `username` and `password` made in SES's console.
     Ses,
     /// Twilio SendGrid. Secret: `apiKey`.
     SendGrid,

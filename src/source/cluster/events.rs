@@ -36,7 +36,7 @@ const SERIES: Duration = Duration::from_secs(6 * 60);
 /// The longest name of an object, bytes.
 const NAME_MAX: usize = 253;
 
-/// What an event can be about: whether the object is ready and why, and whether only a person can mend it.
+/// What an event can be about: whether the object is ready and why, and whether only a person can fix it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     status: ConditionStatus,

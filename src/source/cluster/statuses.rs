@@ -27,9 +27,9 @@ const WRITES_MAX: usize = 8;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Low, so that statuses catch up soon after the API server is back.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// After a write that the API server refused: only a person or a change mends that.
+/// After a write that the API server refused: only a person or a change fixes that.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
-/// What another object may still mend is told in an event after so long.
+/// What another object may still fix is told in an event after so long.
 const LASTING: Duration = Duration::from_secs(30);
 /// What is true for a moment only (`Reconciling`) is not written when something else follows so soon: half as many writes.
 const PASSING: Duration = Duration::from_secs(2);

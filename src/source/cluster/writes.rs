@@ -179,7 +179,7 @@ fn replacement(resource: &Request, key: &Key, uid: &str, status: &Value) -> Resu
 }
 
 /// Whether something stands there that is not wanted, or in another order. What the API server dropped of ours is not more:
-/// older CRDs do that, and no second write mends it.
+/// older CRDs do that, and no second write fixes it.
 fn has_more(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
         (Value::Object(there), Value::Object(wanted)) => {
