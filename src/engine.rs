@@ -76,6 +76,10 @@ pub struct View {
     pub report: Arc<Report>,
     /// When it was decided.
     pub turned_at: Option<Instant>,
+    /// How long that turn took, with its look.
+    pub turn: Duration,
+    /// How long the longest turn took since the process began.
+    pub longest_turn: Duration,
 }
 
 /// How a run ended.
@@ -132,6 +136,7 @@ pub async fn run(
         probe_sender,
         probe_permits: Arc::new(Semaphore::new(PROBES_MAX)),
         routing: None,
+        longest_turn: Duration::ZERO,
         view,
     };
     let mut stop = std::pin::pin!(stop);
@@ -145,7 +150,7 @@ pub async fn run(
             engine.look_up().await;
             looked_at = Some(Instant::now());
         }
-        let decision = engine.turn();
+        let decision = engine.turn(began);
         if once && let Some(error) = engine.ledger_problem().filter(LedgerError::needs_person) {
             engine.stop(Duration::ZERO).await;
             return Err(EngineError::Ledger(error));
@@ -165,7 +170,8 @@ pub async fn run(
         let wake =
             Duration::from_millis(u64::try_from(wake).unwrap_or(0).max(5)).min(engine.lookup.looks_again_after().unwrap_or(LOOK_AGAIN));
         // A large world takes longer to decide; what happens meanwhile is decided together.
-        let not_before = Instant::now() + (began.elapsed() * REST_FACTOR).clamp(REST_MIN, REST_MAX);
+        let worked = began.elapsed().saturating_sub(if look_again { engine.lookup.waited() } else { Duration::ZERO });
+        let not_before = Instant::now() + (worked * REST_FACTOR).clamp(REST_MIN, REST_MAX);
         let mut turn_at = Instant::now() + wake;
         while Instant::now() < turn_at.max(not_before) {
             let soon = tokio::select! {
@@ -181,6 +187,7 @@ pub async fn run(
                     true
                 }
                 Some(done) = probes.recv() => engine.probed(done),
+                Some(done) = engine.lookup.next_prepared() => engine.lookup.prepared(done, &mut engine.world),
                 Some(event) = engine.dispatch.events.recv() => {
                     engine.noticed(event);
                     true
@@ -232,6 +239,7 @@ struct Engine {
     probe_permits: Arc<Semaphore>,
     /// What the dispatcher was told last.
     routing: Option<Arc<Routing>>,
+    longest_turn: Duration,
     view: watch::Sender<View>,
 }
 
@@ -254,18 +262,30 @@ impl Engine {
         }
     }
 
-    /// One turn: decide, then act.
-    fn turn(&mut self) -> Arc<Decision> {
+    /// One turn, which began with the look: decide, then act.
+    fn turn(&mut self, began: Instant) -> Arc<Decision> {
         let now_ms = self.clock.now_ms();
         self.readmit(now_ms);
         for (key, input) in &mut self.world.campaigns {
             input.previous = self.statuses.campaign(key);
         }
-        let decision = Arc::new(decide::decide(&self.world, &self.observed, now_ms));
+        let mut decision = decide::decide(&self.world, &self.observed, now_ms);
+        if self.lookup.note(&decision, &mut self.world) {
+            decision = decide::decide(&self.world, &self.observed, now_ms);
+        }
+        let decision = Arc::new(decision);
         self.start_probes(&decision, now_ms);
         self.hand_over(&decision, now_ms);
         self.statuses.write(&self.snapshot, &decision, now_ms, false);
-        self.view.send_replace(View { decision: decision.clone(), report: self.observed.report.clone(), turned_at: Some(Instant::now()) });
+        let turn = began.elapsed();
+        self.longest_turn = self.longest_turn.max(turn);
+        self.view.send_replace(View {
+            decision: decision.clone(),
+            report: self.observed.report.clone(),
+            turned_at: Some(Instant::now()),
+            turn,
+            longest_turn: self.longest_turn,
+        });
         decision
     }
 
@@ -393,13 +413,14 @@ impl Engine {
             let order = Order {
                 run: work.run.clone(),
                 fingerprint: work.fingerprint,
-                hold: intent.hold,
+                // Nothing is made of a template that was withdrawn; it is about to be made again.
+                hold: intent.hold || work.template.is_none(),
                 servers: intent.servers.clone(),
                 weighting: intent.weighting,
                 candidates: intent.candidates.clone(),
                 resume: intent.resume.as_ref().map(resumption),
                 input: work.input.clone(),
-                template: work.template.clone(),
+                template: self.lookup.template(work),
                 from_address: work.from_address.clone(),
                 retry: work.retry.clone(),
                 when_outcome_is_unknown: work.when_outcome_is_unknown,
@@ -414,7 +435,7 @@ impl Engine {
 
     /// Ends the data plane in good order, and writes the last statuses. True when nothing was left on the wire.
     async fn stop(self, grace: Duration) -> bool {
-        let Self { dispatch, snapshot, mut observed, mut statuses, mut world, lookup, clock, view, .. } = self;
+        let Self { dispatch, snapshot, mut observed, mut statuses, mut world, lookup, clock, view, longest_turn, .. } = self;
         let report = dispatch.report.clone();
         let clean = dispatch.stop(grace).await;
         observed.report = report.borrow().clone();
@@ -424,7 +445,8 @@ impl Engine {
         let decision = Arc::new(decide::decide(&world, &observed, clock.now_ms()));
         statuses.write(&snapshot, &decision, clock.now_ms(), true);
         statuses.flush(STATUS_GRACE).await;
-        view.send_replace(View { decision, report: observed.report.clone(), turned_at: Some(Instant::now()) });
+        let turn = view.borrow().turn;
+        view.send_replace(View { decision, report: observed.report.clone(), turned_at: Some(Instant::now()), turn, longest_turn });
         lookup.close().await;
         clean
     }
@@ -459,6 +481,7 @@ fn is_same(old: &Routing, new: &Routing) -> bool {
         (&old.run, old.fingerprint, old.hold, &old.plan_limits) == (&new.run, new.fingerprint, new.hold, &new.plan_limits)
             && (&old.resume, old.weighting, &old.senders) == (&new.resume, new.weighting, &new.senders)
             && (&old.servers, &old.candidates) == (&new.servers, &new.candidates)
+            && Arc::ptr_eq(&old.template, &new.template)
     };
     old.servers.len() == new.servers.len()
         && old.campaigns.len() == new.campaigns.len()

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Two customers on one server: each tries to send from the other's domain, by every field and by templates.
+"""Two customers on one server: each tries to send from the other's domain, by every field and by templates, and one of them
+brings hundreds of templates at once that take long to compile.
 
-What is refused is told, and never is on the wire. One line a case; the last line is `N passed, N failed, N skipped`.
+What is refused is told, and never is on the wire; nobody waits for another's templates. One line a case; the last line is `N passed, N failed, N skipped`.
 """
 
 import argparse
@@ -9,10 +10,13 @@ import email
 import email.policy
 import json
 import sqlite3
+import threading
 import time
+import urllib.request
+from collections import Counter
 
 from parts import fleet as fleets
-from parts.process import folder, wait_until
+from parts.process import folder, free_port, peak_memory_kib, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
 
@@ -274,6 +278,91 @@ def without_a_plan_namespace(program) -> str:
     return ""
 
 
+class Turns(threading.Thread):
+    """Asks again and again how long ago the engine decided last, and keeps the longest."""
+
+    def __init__(self, port: int):
+        super().__init__(daemon=True)
+        self.port, self.longest_pause, self.over = port, 0.0, threading.Event()
+
+    def figures(self) -> dict[str, float]:
+        """The figures without labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, value in (line.split() for line in lines if line[0] != "#" and "{" not in line)}
+
+    def run(self):
+        while not self.over.wait(0.1):
+            self.longest_pause = max(self.longest_pause, self.figures().get("mailfleet_turn_age_seconds", 0))
+
+
+def costly(number: int) -> str:
+    """A body that takes a second to compile, of 280 KB, and becomes 3 MB of HTML."""
+    section = "<mj-section><mj-column><mj-text>Hi {{ name }}</mj-text></mj-column></mj-section>"
+    return f"<mjml><mj-body>{section * 3500}<mj-section><mj-column><mj-text>{number}</mj-text></mj-column></mj-section></mj-body></mjml>"
+
+
+def many_costly_templates(program, count: int = 500, seconds: float = 10) -> str:
+    """One customer applies 500 campaigns whose templates take long: the engine goes on turning, the other's rate stays, and so does
+    the time that his next campaign takes; what the templates hold is bounded."""
+    port = free_port()
+    fleet = fleets.Fleet(folder("tenants-costly"), program, "--plan-namespace", OPERATOR, f"--admin-address=127.0.0.1:{port}")
+    server, others = Scripted(), Scripted()
+    limits = {"rates": [{"messages": 200, "per": "1s"}]}
+    plans = [fleets.plan("pro", "relay"), fleets.plan("other", "others")]
+    for plan in plans:
+        plan["spec"] |= {"allowedNamespaces": {"from": "All"}, "senderDomains": [{"domains": ["news.example.com"], "namespaces": list(CUSTOMERS)}]}
+    servers = [fleets.smtp_server("relay", server.port, limits=limits), fleets.smtp_server("others", others.port, limits={"rates": [{"messages": 1, "per": "1s"}]})]
+    fleet.write("ops.yaml", *within(OPERATOR, *servers, *plans))
+    fleets.write_csv(fleet.config / "people.csv", 60_000)
+
+    def of(namespace: str, name: str, plan: str, audience: dict, **spec) -> dict:
+        made = fleets.campaign(name, plan, audience, planRef={"name": plan, "namespace": OPERATOR}, **spec)
+        return within(namespace, made)[0]
+
+    def rate() -> float:
+        begin, before = time.monotonic(), server.taken.total()
+        time.sleep(seconds)
+        return (server.taken.total() - before) / (time.monotonic() - begin)
+
+    fleet.write("beta.yaml", of("beta", "news", "pro", {"csv": {"path": "people.csv"}}))
+    process = fleet.start("-q", once=False)
+    turns = Turns(port)
+    try:
+        wait_until(lambda: server.taken.total() > 400, 30, "the first messages")
+        alone = rate()
+        turns.start()
+        bad = []
+        for number in range(count):
+            (fleet.config / f"bodies-{number % 50}.mjml").write_text(costly(number % 50), encoding="utf-8")
+            who = {"inline": [{"email": f"u{n}@example.com", "name": "Ann"} for n in range(PEOPLE)]}
+            bad.append(of("alpha", f"c{number}", "other", who, subject=f"{number}", content={"mjmlFrom": {"path": f"bodies-{number % 50}.mjml"}}))
+        fleet.write("alpha.yaml", *bad)
+        wait_until(lambda: fleet.status("Campaign", f"c{count - 1}", "alpha"), 60, "a status of the last of them")
+        beside = rate()
+        begin = time.monotonic()
+        fleet.write("more.yaml", of("beta", "more", "pro", {"inline": [{"email": "more@example.com", "name": "M"}]}))
+        wait_until(lambda: server.taken["more@example.com"], 30, "the other customer's next campaign is sent")
+        took = time.monotonic() - begin
+        states = Counter(fleet.condition("Campaign", f"c{number}", "Ready", "alpha")["reason"] for number in range(count))
+        figures = turns.figures()
+        peak = peak_memory_kib(process.pid)
+    finally:
+        turns.over.set()
+        if turns.is_alive():
+            turns.join()
+        process.kill()
+    longest = figures.get("mailfleet_turn_longest_seconds", 0)
+    words = f"longest turn {longest:.2f} s, {turns.longest_pause:.1f} s between two; {alone:.0f} a second alone, {beside:.0f} beside; "
+    words += f"the next campaign after {took:.1f} s; {peak >> 10} MiB; {dict(states)}"
+    require(turns.longest_pause < 8, f"the engine paused: {words}")
+    require(0 < longest < 1, f"a turn was too long: {words}")
+    require(beside > 0.9 * alone, f"the other customer is slower: {words}")
+    require(took < 8, f"the other customer waits: {words}")
+    require(peak < 700 << 10, f"it takes memory: {words}")
+    return words
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("only", nargs="*", help="run only cases with one of these words in their name")
@@ -284,6 +373,7 @@ def main():
     cases.run("a grant comes and goes", a_grant_comes_and_goes, program)
     cases.run("a grant that templates need", a_grant_that_templates_need, program)
     cases.run("without a plan namespace", without_a_plan_namespace, program)
+    cases.run("many costly templates at once", many_costly_templates, program)
     cases.end()
 
 

@@ -7,6 +7,7 @@ use std::{
     fs::{File, Metadata},
     io::{self, BufRead, BufReader, Cursor, Read},
     os::unix::fs::MetadataExt as _,
+    path::Path,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -130,6 +131,12 @@ impl FileVersion {
     #[must_use]
     pub fn of(file: &NamedFile) -> Option<Self> {
         std::fs::metadata(file.resolve().ok()?).ok().map(|metadata| Self::from_metadata(&metadata))
+    }
+
+    /// The version that stands at a path now.
+    #[must_use]
+    pub fn at(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|metadata| Self::from_metadata(&metadata))
     }
 
     fn from_metadata(metadata: &Metadata) -> Self {

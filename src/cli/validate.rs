@@ -104,7 +104,13 @@ pub fn content_faults(snapshot: &Snapshot) -> Vec<Finding> {
             field,
             ..Finding::of_file(Severity::Fault, &place.file, format!("{UNSENDABLE}{message}"))
         };
-        let content = match (Find { key, origin: &sourced.origin, snapshot, egress: Egress::PublicOnly }).content(spec) {
+        let find = Find {
+            key: key.clone(),
+            origin: sourced.origin.clone(),
+            config_maps: snapshot.config_maps.clone(),
+            egress: Egress::PublicOnly,
+        };
+        let content = match find.content(spec) {
             Ok(content) => content,
             Err(problem) if problem.reason == Reason::InvalidContent => return Some(vec![finding(None, problem.message)]),
             // What cannot be read has been told of already.

@@ -6,18 +6,22 @@ use siphasher::sip::SipHasher13;
 
 pub(crate) use content::Find;
 pub use content::Work;
+pub(crate) use prepare::Done;
+use prepare::{Contents, withdrawn};
+use queue::Rank;
 pub(crate) use servers::build_server;
 use servers::{Surroundings, secrets, without_rates};
 
 use super::{EngineOptions, Handles, LOOK_AGAIN, statuses::Statuses};
 use crate::{
-    decide::{CampaignInput, InLedger, PlanInput, Problem, Recorded, ServerInput, World},
+    decide::{CampaignInput, Decision, InLedger, PlanInput, Problem, Recorded, ServerInput, World},
     dispatch::sender::recorded_counts,
     egress::Egress,
     ledger::{Ledger, LedgerError, ObservedObject, RunKey, RunRecord},
+    message::Template,
     providers::{Permissions, Provider as _, Secrets, Server, http::Clients, outbox::Outbox},
     resources::{
-        Campaign, Key, Kind, SendingServer,
+        Campaign, Key, Kind, Reason, SendingServer,
         fate::Fate,
         resume::{ANNOTATION, Handled},
         sending_server::SendingServerSpec,
@@ -29,7 +33,10 @@ use crate::{
 };
 
 mod content;
+mod prepare;
+mod queue;
 mod servers;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -40,9 +47,11 @@ pub struct Lookup {
     servers: Handles,
     /// What each handle was made from.
     made_from: BTreeMap<Key, (Arc<SendingServer>, Secrets, u64)>,
-    works: BTreeMap<Key, Work>,
-    /// What content cannot be sent, by its fingerprint: it is not compiled again until it changes.
-    unsendable: BTreeMap<Key, (u64, Problem)>,
+    contents: Contents,
+    /// What an order has that is held and has no template.
+    withdrawn: Arc<Template>,
+    /// How long the last look waited for contents.
+    waited: Duration,
     /// Generation and creation time as they were noted last.
     known: BTreeMap<(&'static str, Key), (i64, i64)>,
     failed: bool,
@@ -70,8 +79,9 @@ impl Lookup {
             options,
             servers: BTreeMap::new(),
             made_from: BTreeMap::new(),
-            works: BTreeMap::new(),
-            unsendable: BTreeMap::new(),
+            contents: Contents::new(),
+            withdrawn: withdrawn(),
+            waited: Duration::ZERO,
             known: BTreeMap::new(),
             failed: false,
             is_waiting: false,
@@ -89,7 +99,43 @@ impl Lookup {
 
     /// What a campaign's messages are made of, when all of it is there.
     pub fn work(&self, key: &Key) -> Option<&Work> {
-        self.works.get(key)
+        self.contents.work(key)
+    }
+
+    /// The template of a work; where it is withdrawn for now, one that renders nothing, for an order that is held.
+    pub fn template(&self, work: &Work) -> Arc<Template> {
+        work.template.as_ref().unwrap_or(&self.withdrawn).clone()
+    }
+
+    /// The next content that was prepared beside the turns; [`Lookup::prepared`] follows.
+    pub async fn next_prepared(&mut self) -> Option<Done> {
+        self.contents.next().await
+    }
+
+    /// Takes it into the world; whether that changes anything.
+    pub fn prepared(&mut self, done: Done, world: &mut World) -> bool {
+        let Some(key) = self.contents.take(done) else { return false };
+        self.renew(&key, world);
+        true
+    }
+
+    /// Learns from a decision which campaigns send, since templates of others make room for theirs; whether that changes what can be sent.
+    pub fn note(&mut self, decision: &Decision, world: &mut World) -> bool {
+        let order = |key: &Key| decision.campaigns.get(key).and_then(|campaign| campaign.order.as_ref());
+        let changed = self.contents.note(|key| order(key).is_some_and(|order| !order.hold));
+        changed.iter().for_each(|key| self.renew(key, world));
+        !changed.is_empty()
+    }
+
+    fn renew(&mut self, key: &Key, world: &mut World) {
+        let Some(input) = world.campaigns.get_mut(key) else { return };
+        input.work = self.contents.result(key);
+        self.judge_work(&input.work);
+    }
+
+    /// How long the last look waited for contents, without doing anything.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// Why the ledger could not be asked at the last look.
@@ -102,11 +148,14 @@ impl Lookup {
         if self.is_waiting { Some(SETTLED_AFTER) } else { (self.failed || !self.requests.is_empty()).then_some(LOOK_AGAIN) }
     }
 
-    /// Closes idle connections.
+    /// Closes idle connections, of all servers at once: a server may keep each goodbye waiting.
     pub async fn close(&self) {
+        let mut closing = tokio::task::JoinSet::new();
         for server in self.servers.values() {
-            server.close().await;
+            let server = server.clone();
+            closing.spawn(async move { server.close().await });
         }
+        closing.join_all().await;
     }
 
     /// The world of a snapshot.
@@ -121,7 +170,7 @@ impl Lookup {
         let plans = self.observe(&snapshot.plans, now_ms).await;
         let campaigns = self.observe(&snapshot.campaigns, now_ms).await;
         for (key, (object, sourced)) in servers {
-            let built = self.build(&key, &object, snapshot).await;
+            let built = self.build(&key, &object, snapshot);
             world.servers.insert(key, ServerInput { object, built, stale: sourced.stale.clone() });
         }
         for (key, (object, sourced)) in plans {
@@ -138,8 +187,18 @@ impl Lookup {
             }
         };
         let lasting = self.ledger_problem.as_ref().filter(|problem| problem.needs_person()).map(|problem| problem.message.clone());
-        for ((key, (object, sourced)), run) in campaigns.into_iter().zip(runs) {
-            let work = self.work_of(&key, &object, sourced, snapshot).await;
+        let known: Vec<Option<Result<u64, Problem>>> = campaigns
+            .iter()
+            .zip(&runs)
+            .map(|((key, (object, sourced)), run)| {
+                let is_new = !matches!(run, Ok(Some(run)) if run.closed_at_ms.is_none());
+                self.want(key, object, sourced, snapshot, is_new)
+            })
+            .collect();
+        self.waited = self.contents.wait().await;
+        for (((key, (object, sourced)), run), known) in campaigns.into_iter().zip(runs).zip(known) {
+            let work = known.unwrap_or_else(|| self.contents.result(&key));
+            self.judge_work(&work);
             let mut recorded = None;
             let resume_handled = run.as_ref().ok().and_then(|run| Some(run.as_ref()?.resume_handled.clone())).unwrap_or_default();
             let resume = self.resume_of(&key, &object, &resume_handled);
@@ -171,7 +230,7 @@ impl Lookup {
                 },
             );
         }
-        self.forget(&world).await;
+        self.forget(&world);
         world
     }
 
@@ -206,16 +265,13 @@ impl Lookup {
         })
     }
 
-    async fn forget(&mut self, world: &World) {
+    fn forget(&mut self, world: &World) {
         let gone: Vec<Key> = self.servers.keys().filter(|key| !world.servers.contains_key(*key)).cloned().collect();
         for key in gone {
-            if let Some(server) = self.servers.remove(&key) {
-                server.close().await;
-            }
+            self.servers.remove(&key).map(close_beside);
             self.made_from.remove(&key);
         }
-        self.works.retain(|key, _| world.campaigns.contains_key(key));
-        self.unsendable.retain(|key, _| world.campaigns.contains_key(key));
+        self.contents.retain(|key| world.campaigns.contains_key(key));
     }
 
     /// The objects with generation and creation time: those of files get them from the ledger, since files have neither.
@@ -261,7 +317,7 @@ impl Lookup {
             .collect()
     }
 
-    async fn build(&mut self, key: &Key, object: &Arc<SendingServer>, snapshot: &Snapshot) -> Result<u64, Problem> {
+    fn build(&mut self, key: &Key, object: &Arc<SendingServer>, snapshot: &Snapshot) -> Result<u64, Problem> {
         let made = self.make(key, object, snapshot);
         let old = match made {
             Ok((fingerprint, None)) => return Ok(fingerprint),
@@ -271,9 +327,7 @@ impl Lookup {
                 self.servers.remove(key)
             }
         };
-        if let Some(old) = old {
-            old.close().await;
-        }
+        old.map(close_beside);
         made.map(|(fingerprint, _)| fingerprint)
     }
 
@@ -315,26 +369,53 @@ impl Lookup {
         Ok((fingerprint, Some(server)))
     }
 
-    async fn work_of(&mut self, key: &Key, object: &Campaign, sourced: &Sourced<Campaign>, snapshot: &Snapshot) -> Result<u64, Problem> {
-        let found = Find { key, origin: &sourced.origin, snapshot, egress: self.options.egress };
-        if let Some(problem) = found.being_written(&object.spec) {
+    /// Sees to it that a campaign's content is prepared; what is known of it at once.
+    fn want(
+        &mut self,
+        key: &Key,
+        object: &Campaign,
+        sourced: &Sourced<Campaign>,
+        snapshot: &Snapshot,
+        is_new: bool,
+    ) -> Option<Result<u64, Problem>> {
+        let find = Find {
+            key: key.clone(),
+            origin: sourced.origin.clone(),
+            config_maps: snapshot.config_maps.clone(),
+            egress: self.options.egress,
+        };
+        if let Some(problem) = find.being_written(&object.spec) {
             self.is_waiting = true;
             // What was read whole before holds until then.
-            return self.works.get(key).map(|work| work.fingerprint).ok_or(problem);
+            let is_of_now = self.contents.work(key).is_some_and(|work| work.generation == object.generation());
+            return Some(if is_of_now { self.contents.result(key) } else { Err(problem) });
         }
-        match found.work(&object.spec, object.generation(), self.works.get(key), &mut self.unsendable).await {
-            Ok(work) => {
-                let fingerprint = work.fingerprint;
-                self.works.insert(key.clone(), work);
-                Ok(fingerprint)
+        match find.stamp(&sourced.object, object.generation()) {
+            Ok(stamp) => {
+                let created_ms = object.metadata.creation_timestamp.map_or(0, jiff::Timestamp::as_millisecond);
+                self.contents.want(find, stamp, Rank { is_new, created_ms, name: key.name.clone() });
+                None
             }
             Err(problem) => {
-                self.failed = true;
-                self.works.remove(key);
-                Err(problem)
+                self.contents.forget(key);
+                Some(Err(problem))
             }
         }
     }
+
+    /// What cannot be sent now may be mended without a change of any object.
+    fn judge_work(&mut self, work: &Result<u64, Problem>) {
+        match work {
+            Err(problem) if !problem.is_passing => self.failed = true,
+            Err(problem) if problem.reason == Reason::FileNotFound => self.is_waiting = true,
+            _ => {}
+        }
+    }
+}
+
+/// Closes a handle that is used no more, beside the look: a server may keep each goodbye waiting.
+fn close_beside(server: Arc<dyn Server>) {
+    tokio::spawn(async move { server.close().await });
 }
 
 /// Objects whose spec can be hashed.

@@ -29,6 +29,13 @@ const INDENT_MAX: i64 = 16;
 /// The largest rendered header value, in bytes.
 const HEADER_MAX: usize = 16 << 10;
 
+/// What a compiled template holds for each byte of its source: the text here, in the engine, and in its instructions.
+const COST_OF_BYTE: usize = 4;
+/// What it holds for each token of its tags, bytes.
+const COST_OF_TOKEN: usize = 80;
+/// What the engine holds for each campaign, bytes: its filters and tests by name.
+const COST_OF_ENVIRONMENT: usize = 64 << 10;
+
 /// How much of a template is shown in a fault, in characters.
 const SHOWN_MAX: usize = 80;
 /// How much of what the engine says is shown, in characters.
@@ -47,6 +54,8 @@ pub(super) struct Engine {
     environment: OnceLock<Environment<'static>>,
     /// Empty once they are compiled: what is compiled has the text in it.
     sources: Mutex<Vec<(String, String)>>,
+    /// What it holds at most once the first recipient was rendered, bytes.
+    pub(super) cost: usize,
 }
 
 /// One template of the campaign.
@@ -60,6 +69,11 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// A part of which there is no template.
+    pub(super) fn missing(path: &str) -> Self {
+        Self { path: path.to_owned(), constant: None, length_max: 0 }
+    }
+
     /// The text, when it is the same for everybody.
     pub(super) fn constant(&self) -> Option<&str> {
         self.constant.as_deref()
@@ -290,7 +304,10 @@ impl Compiler {
 
     /// What is needed for recipients.
     pub(super) fn finish(self) -> Engine {
-        Engine { environment: OnceLock::new(), sources: Mutex::new(self.sources) }
+        let of_source =
+            |(path, source): &(String, String)| path.len() + COST_OF_BYTE * source.len() + COST_OF_TOKEN * guard::tokens(source);
+        let cost = self.sources.iter().map(of_source).sum::<usize>() + if self.sources.is_empty() { 0 } else { COST_OF_ENVIRONMENT };
+        Engine { environment: OnceLock::new(), sources: Mutex::new(self.sources), cost }
     }
 }
 

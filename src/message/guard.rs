@@ -114,6 +114,11 @@ struct Tag<'s> {
     is_single: bool,
 }
 
+/// The tokens of a template, texts between its tags among them.
+pub(super) fn tokens(source: &str) -> usize {
+    tokenize(source, false, SyntaxConfig::default()).take_while(Result::is_ok).count()
+}
+
 /// The template as it is run.
 ///
 /// # Errors

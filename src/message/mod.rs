@@ -42,7 +42,7 @@ use crate::{
 const URL_MAX: usize = 950;
 
 /// The content of a campaign, its bodies already loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Content {
     /// The sender that people see.
     pub from: Mailbox,
@@ -197,6 +197,47 @@ impl Template {
         }
     }
 
+    /// A template that was withdrawn: nothing can be made of it, for nobody.
+    #[must_use]
+    pub fn withdrawn() -> Self {
+        Self {
+            engine: Compiler::new().finish(),
+            head: Head::Constant(Vec::new(), Vec::new()),
+            head_is_ascii: true,
+            subject: Part::missing("spec.subject"),
+            html: None,
+            text: Text::Own(Part::missing("spec.content")),
+            headers: Vec::new(),
+            unsubscribe: None,
+            one_click: false,
+        }
+    }
+
+    /// What it holds in memory at most once a message was made of it, bytes: texts, and the engine's instructions.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let text = match &self.text {
+            Text::Own(part) | Text::Derived(part) => Some(part),
+            Text::FromRendered => None,
+        };
+        let rendered = match &self.head {
+            Head::Constant(head, _) => return self.engine.cost + head.len() + self.parts(text, &[]),
+            Head::Rendered(mailboxes) => mailboxes,
+        };
+        let names: Vec<&Part> = rendered.iter().map(|(_, part, _)| part).collect();
+        self.engine.cost + self.parts(text, &names)
+    }
+
+    /// What parts hold that are the same for everybody.
+    fn parts(&self, text: Option<&Part>, names: &[&Part]) -> usize {
+        let headers = self.headers.iter().map(|(_, _, part)| part);
+        let all = [Some(&self.subject), self.html.as_ref(), text, self.unsubscribe.as_ref()].into_iter().flatten();
+        all.chain(headers)
+            .chain(names.iter().copied())
+            .map(|part| PART + part.constant().map_or(0, |text| text.len() + text.len() / 4))
+            .sum()
+    }
+
     /// Makes the message of one recipient.
     ///
     /// # Errors
@@ -279,6 +320,8 @@ fn permitted(path: &str, value: &str, says: Says, senders: Option<&Senders>) -> 
     senders.and_then(|senders| senders.fault(value, says)).map_or(Ok(()), |why| Err(RenderError::new(path, why)))
 }
 
+/// What a part holds beside its text, bytes.
+const PART: usize = 512;
 const UNSUBSCRIBE: &str = "spec.unsubscribe.url";
 const DERIVED: &str = "spec.content.html, as text";
 

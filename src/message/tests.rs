@@ -1,5 +1,6 @@
 //! What comes out for which content and which data: golden messages, attacks, faults, and Python as a second reader.
 
+mod cost;
 mod guard;
 mod headers;
 mod hostile;

@@ -194,7 +194,7 @@ pub enum WhenOutcomeIsUnknown {
 }
 
 /// A mailbox (RFC 5322, 3.4).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Mailbox {
     /// The display name, a template over the recipient's fields.
@@ -207,7 +207,7 @@ pub struct Mailbox {
 }
 
 /// A further header field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [Rule::new(
     "!(self.name.lowerAscii() in ['bcc', 'cc', 'date', 'dkim-signature', 'from', 'list-unsubscribe', 'list-unsubscribe-post', 'message-id', 'mime-version', 'received', 'reply-to', 'return-path', 'sender', 'subject', 'to'] || self.name.lowerAscii().startsWith('content-'))",

@@ -213,6 +213,10 @@ reasons! {
     RowsAfterCompletion,
     /// More recipients failed to render than `content.maxRenderErrors`. Fix the template or the data, or raise the number; the rest is then mailed.
     TooManyRenderErrors,
+    /// The content is being read, and its templates compiled. Wait some seconds; longer, while many campaigns of the namespace are new.
+    Preparing,
+    /// The templates of campaigns that send now take all the memory that there is for templates; the campaign goes on when one of them has ended. Wait, suspend another campaign of the namespace, or put less into its templates.
+    WaitingForMemory,
     /// Waits for `startAt`. Wait for it.
     Scheduled,
     /// `startAt` plus `startingDeadline` has passed before the campaign could start. Set a later `startAt`, or remove `startingDeadline`.

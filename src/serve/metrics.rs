@@ -86,6 +86,10 @@ impl Figures {
         if let Some(at) = self.view.turned_at {
             gauge(encoder, "turn_age", "Time since the engine decided last", Some(&Unit::Seconds))?
                 .encode_gauge(&at.elapsed().as_secs_f64())?;
+            gauge(encoder, "turn", "How long the engine's last turn took, with its look at what objects refer to", Some(&Unit::Seconds))?
+                .encode_gauge(&self.view.turn.as_secs_f64())?;
+            gauge(encoder, "turn_longest", "How long the engine's longest turn took since this process began", Some(&Unit::Seconds))?
+                .encode_gauge(&self.view.longest_turn.as_secs_f64())?;
         }
         let report = &self.view.report;
         let unresolved = report.unresolved as u64;

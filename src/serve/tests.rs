@@ -95,7 +95,7 @@ fn view(servers: usize, campaigns: usize) -> View {
         decision.campaigns.insert(Key::new("shop", format!("campaign-{i:05}")), campaign);
     }
     (report.unresolved, report.commit_micros) = (4, 2500);
-    View { decision: Arc::new(decision), report: Arc::new(report), turned_at: Some(Instant::now()) }
+    View { decision: Arc::new(decision), report: Arc::new(report), turned_at: Some(Instant::now()), ..View::default() }
 }
 
 #[tokio::test]

@@ -1,22 +1,24 @@
 //! What the messages of a campaign are made of: bodies and audiences that lie elsewhere, and templates that are compiled.
 
 use std::{
-    collections::BTreeMap,
+    fmt::{self, Write as _},
+    hash::{Hash as _, Hasher as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::hash;
+use siphasher::sip::SipHasher13;
+
 use crate::{
-    audience::{Address, AudienceError, Input, Location, NamedFile},
+    audience::{Address, AudienceError, FileVersion, Input, Location, NamedFile},
     decide::Problem,
     egress::Egress,
     message::{Content, Fault, Template},
     resources::{
-        CampaignSpec, Key, Reason,
+        Campaign, CampaignSpec, Key, Reason,
         campaign::{AudienceSource, BodySource, EffectiveRetry, WhenOutcomeIsUnknown},
     },
-    source::{Origin, Purpose, SETTLED_AFTER, Snapshot, read_bounded, resolve_path, settles_in, written_at},
+    source::{ConfigMapStore, Origin, Purpose, SETTLED_AFTER, read_bounded, resolve_path, settles_in, written_at},
 };
 
 /// The longest body template, bytes.
@@ -27,12 +29,16 @@ const BODY_MAX: u64 = 1 << 20;
 pub struct Work {
     /// The run's name.
     pub run: String,
+    /// The generation that it is of.
+    pub generation: i64,
     /// Changes when anything here does.
     pub fingerprint: u64,
     /// To whom.
     pub input: Input,
-    /// What.
-    pub template: Arc<Template>,
+    /// Changes when the template does.
+    pub content_hash: u64,
+    /// What; none while it is not sent, and others need the memory.
+    pub template: Option<Arc<Template>>,
     /// The From address.
     pub from_address: Arc<str>,
     /// Further tries.
@@ -43,19 +49,79 @@ pub struct Work {
     pub max_render_errors: u64,
 }
 
+/// What a campaign's content is read from: what was made of it holds while this stays as it is.
+#[derive(Clone)]
+pub(super) struct Stamp {
+    /// The object, as the source has it.
+    pub object: Arc<Campaign>,
+    /// Its generation.
+    pub generation: i64,
+    /// The document's file.
+    file: Option<PathBuf>,
+    /// What it refers to.
+    sources: Vec<SourceAt>,
+}
+
+/// Something that a campaign refers to.
+#[derive(Clone, PartialEq, Eq)]
+enum SourceAt {
+    /// A body, and which version of the file it is.
+    Body(PathBuf, Option<FileVersion>),
+    /// A value of a ConfigMap.
+    Bytes(Arc<[u8]>),
+    /// A file that is read while it is sent.
+    Audience(PathBuf),
+}
+
+impl Stamp {
+    /// Whether nothing has changed.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.generation == other.generation
+            && self.file == other.file
+            && self.sources == other.sources
+            && (Arc::ptr_eq(&self.object, &other.object) || self.object.spec == other.object.spec)
+    }
+
+    /// Whether the files of bodies are still those that were seen.
+    fn holds(&self) -> bool {
+        self.sources.iter().all(|source| match source {
+            SourceAt::Body(path, version) => FileVersion::at(path) == *version,
+            SourceAt::Bytes(_) | SourceAt::Audience(_) => true,
+        })
+    }
+}
+
+/// A hash of what is written into it: the same as that of the whole text.
+struct Hashing(SipHasher13);
+
+impl fmt::Write for Hashing {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+fn hash_of(described: fmt::Arguments<'_>) -> u64 {
+    let mut hashing = Hashing(SipHasher13::new());
+    // Writing to it cannot fail.
+    let _ = hashing.write_fmt(described);
+    hashing.0.finish()
+}
+
 /// The lookups of one campaign.
-pub(crate) struct Find<'a> {
+#[derive(Clone)]
+pub(crate) struct Find {
     /// The campaign.
-    pub key: &'a Key,
+    pub key: Key,
     /// Where it stands.
-    pub origin: &'a Origin,
-    /// Where Secrets and ConfigMaps are.
-    pub snapshot: &'a Snapshot,
+    pub origin: Origin,
+    /// Where ConfigMaps are.
+    pub config_maps: ConfigMapStore,
     /// Where an audience may be fetched from.
     pub egress: Egress,
 }
 
-impl Find<'_> {
+impl Find {
     /// The content with the bodies that lie elsewhere.
     pub fn content(&self, spec: &CampaignSpec) -> Result<Content, Problem> {
         Ok(Content {
@@ -71,38 +137,71 @@ impl Find<'_> {
         })
     }
 
-    /// What the campaign's messages are made of, for one generation (every edit is a new try); an unchanged template is taken over from `old`.
-    pub async fn work(
-        &self,
-        spec: &CampaignSpec,
-        generation: i64,
-        old: Option<&Work>,
-        unsendable: &mut BTreeMap<Key, (u64, Problem)>,
-    ) -> Result<Work, Problem> {
+    /// What the content is read from now. It asks for names and times, and reads nothing.
+    pub(super) fn stamp(&self, object: &Arc<Campaign>, generation: i64) -> Result<Stamp, Problem> {
+        let spec = &object.spec;
+        let content = &spec.content;
+        let bodies = [
+            ("spec.content.htmlFrom", &content.html, &content.html_from),
+            ("spec.content.textFrom", &content.text, &content.text_from),
+            ("spec.content.mjmlFrom", &content.mjml, &content.mjml_from),
+        ];
+        let mut sources = Vec::new();
+        for (field, text, source) in bodies {
+            let (None, Some(source)) = (text, source) else { continue };
+            if let Some(path) = &source.path {
+                let path = self.path(field, path, Purpose::Body)?;
+                let version = FileVersion::at(&path);
+                sources.push(SourceAt::Body(path, version));
+            } else if let Some(reference) = &source.config_map_ref {
+                sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
+            }
+        }
+        let audience = &spec.audience;
+        let audiences =
+            [("spec.audience.csv", &audience.csv, Purpose::Csv), ("spec.audience.jsonLines", &audience.json_lines, Purpose::JsonLines)];
+        for (field, source, purpose) in audiences {
+            if let Some(path) = source.as_ref().and_then(|source| source.path.as_ref()) {
+                sources.push(SourceAt::Audience(self.path(field, path, purpose)?));
+            } else if let Some(reference) = source.as_ref().and_then(|source| source.config_map_ref.as_ref()) {
+                sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
+            }
+        }
+        Ok(Stamp { object: object.clone(), generation, file: self.origin.file().map(|place| place.file.clone()), sources })
+    }
+
+    /// What the campaign's messages are made of, for one generation (every edit is a new try). A template whose content is the same is
+    /// taken over from `known`. It reads and compiles, which may take seconds.
+    pub(super) fn work(&self, stamp: &Stamp, known: Option<(u64, Arc<Template>)>) -> Result<Work, Problem> {
+        let spec = &stamp.object.spec;
         let content = self.content(spec)?;
         let input = self.input(spec)?;
+        if !stamp.holds() {
+            return Err(Problem::passing(Reason::FileNotFound, "A file of its content was written while it was read; it is read again."));
+        }
+        let generation = stamp.generation;
         let retry = spec.retry();
-        let described = format!(
+        let fingerprint = hash_of(format_args!(
             "{generation} {content:?} {input:?} {retry:?} {:?} {}",
             spec.when_outcome_is_unknown(),
             spec.content.max_render_errors()
-        );
-        let fingerprint = hash(&described);
-        let template = match old.filter(|old| old.fingerprint == fingerprint) {
-            Some(old) => old.template.clone(),
-            None => match unsendable.get(self.key).filter(|(known, _)| *known == fingerprint) {
-                Some((_, problem)) => return Err(problem.clone()),
-                None => compiled(content).await.inspect_err(|problem| {
-                    unsendable.insert(self.key.clone(), (fingerprint, problem.clone()));
-                })?,
-            },
+        ));
+        let content_hash = {
+            let mut hasher = SipHasher13::new();
+            content.hash(&mut hasher);
+            hasher.finish()
         };
-        unsendable.remove(self.key);
+        let template = match known.filter(|(known, _)| *known == content_hash) {
+            Some((_, template)) => template,
+            None => compiled(&content)?,
+        };
         Ok(Work {
             run: spec.run().to_owned(),
+            generation,
             fingerprint,
             input,
-            template,
+            content_hash,
+            template: Some(template),
             from_address: from_address(&spec.from.address)?,
             retry,
             when_outcome_is_unknown: spec.when_outcome_is_unknown(),
@@ -111,7 +210,7 @@ impl Find<'_> {
     }
 
     fn path(&self, field: &str, path: &str, purpose: Purpose) -> Result<PathBuf, Problem> {
-        resolve_path(self.origin, path, purpose).map_err(|problem| Problem::new(Reason::FileNotFound, format!("{field}: {problem}.")))
+        resolve_path(&self.origin, path, purpose).map_err(|problem| Problem::new(Reason::FileNotFound, format!("{field}: {problem}.")))
     }
 
     /// A file under the name that it has beside its document, so that it is found anew when a symlink on the way is swapped.
@@ -134,7 +233,7 @@ impl Find<'_> {
         let bodies = [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)];
         bodies.into_iter().find_map(|(name, from)| {
             let path = from.as_ref()?.path.as_ref()?;
-            let file = resolve_path(self.origin, path, Purpose::Body).ok()?;
+            let file = resolve_path(&self.origin, path, Purpose::Body).ok()?;
             settles_in(written_at(&file)?)?;
             let message = format!(
                 "spec.content.{name}: `{path}` is being written; it is read when nobody has written it for {} s.",
@@ -145,7 +244,7 @@ impl Find<'_> {
     }
 
     fn config_map(&self, field: &str, reference: &crate::resources::KeyRef) -> Result<Arc<[u8]>, Problem> {
-        self.snapshot.config_maps.get(&self.key.namespace, &reference.name, &reference.key).map_err(|missing| {
+        self.config_maps.get(&self.key.namespace, &reference.name, &reference.key).map_err(|missing| {
             let reason = if missing.map_exists { Reason::ConfigMapKeyNotFound } else { Reason::ConfigMapNotFound };
             Problem::new(reason, format!("{field}: {missing}."))
         })
@@ -198,19 +297,9 @@ impl Find<'_> {
     }
 }
 
-/// A customer's templates, compiled where nothing else waits for it.
-async fn compiled(content: Content) -> Result<Arc<Template>, Problem> {
-    let compiled = tokio::task::spawn_blocking(move || Template::compile(&content)).await;
+fn compiled(content: &Content) -> Result<Arc<Template>, Problem> {
     let told = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    match compiled {
-        Ok(compiled) => compiled.map(Arc::new).map_err(|faults| Problem::new(Reason::InvalidContent, told(faults))),
-        Err(error) => Err(Problem::new(
-            Reason::InvalidContent,
-            format!(
-                "spec.content: compiling it ended with a fault of Mailfleet itself ({error}; see the log). Report it, with the template."
-            ),
-        )),
-    }
+    Template::compile(content).map(Arc::new).map_err(|faults| Problem::new(Reason::InvalidContent, told(faults)))
 }
 
 /// The From address as it goes into the envelope.
@@ -222,4 +311,19 @@ fn from_address(text: &str) -> Result<Arc<str>, Problem> {
 fn body_of(path: &Path) -> Result<Vec<u8>, String> {
     let bytes = read_bounded(path, BODY_MAX).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
     bytes.ok_or_else(|| format!("{} is larger than 1 MiB.", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ledger keeps fingerprints: they stay what they were when they were hashes of one text.
+    #[test]
+    fn a_hash_in_pieces_is_that_of_the_whole() {
+        let (number, text) = (7, "one \"two\" three".repeat(100));
+        assert_eq!(
+            hash_of(format_args!("{number} {text:?} {:?}", Some(3))),
+            super::super::hash(&format!("{number} {text:?} {:?}", Some(3)))
+        );
+    }
 }
