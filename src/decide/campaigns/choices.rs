@@ -105,18 +105,15 @@ impl<'a> Choices<'a> {
         let choice = Choice::of(key, spec);
         let plan = choice.plan.clone();
         let old = input.previous.as_ref().map(|previous| previous.servers.shared_rows());
-        let alike = match self.made.get(&choice) {
-            Some(made) => made.clone(),
-            None => {
-                let made = match candidates(&choice, self.world, self.ownership) {
-                    Ok(candidates) => self.make(candidates, None, old),
-                    Err((candidates, problem)) => self.make(candidates, Some(problem), old),
-                };
-                let made = Rc::new(made);
-                self.made.insert(choice, made.clone());
-                made
-            }
-        };
+        let made = self.made.get(&choice).cloned();
+        let alike = made.unwrap_or_else(|| {
+            let made = Rc::new(match candidates(&choice, self.world, self.ownership) {
+                Ok(candidates) => self.make(candidates, None, old),
+                Err((candidates, problem)) => self.make(candidates, Some(problem), old),
+            });
+            self.made.insert(choice, made.clone());
+            made
+        });
         let bars = report.map(|report| &report.bars).filter(|bars| !bars.is_empty());
         let foreign = alike.unresolved.is_none().then(|| senders::problem(key, spec, &plan, self.world, &alike.candidates)).flatten();
         if bars.is_none() && foreign.is_none() {

@@ -197,8 +197,12 @@ fn a_request_of_before_that_comes_back_is_none() {
 fn campaigns_that_choose_alike_share_their_lists_over_the_turns() {
     let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
     let first = world.campaigns[&Key::new("default", "spring")].clone();
+    // Half of them choose otherwise, and the lists that follow are the same.
     for number in 0..20 {
-        world.campaigns.insert(Key::new("default", format!("campaign-{number}")), first.clone());
+        let mut campaign = (*first.object).clone();
+        campaign.spec.from.address = format!("a@example-{}.com", number % 2);
+        let input = CampaignInput { object: Arc::new(campaign), ..first.clone() };
+        world.campaigns.insert(Key::new("default", format!("campaign-{number}")), input);
     }
     let lists = |world: &mut World, observed: &Observations| {
         let decision = super::super::decide(world, observed, NOW_MS);
