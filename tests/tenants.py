@@ -359,7 +359,7 @@ def many_costly_templates(program, count: int = 500, seconds: float = 10) -> str
     require(0 < longest < 1, f"a turn was too long: {words}")
     require(beside > 0.9 * alone, f"the other customer is slower: {words}")
     require(took < 8, f"the other customer waits: {words}")
-    require(peak < 700 << 10, f"it takes memory: {words}")
+    require(peak < 500 << 10, f"it takes memory: {words}")
     return words
 
 
