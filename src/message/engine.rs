@@ -33,8 +33,8 @@ const HEADER_MAX: usize = 16 << 10;
 const COST_OF_BYTE: usize = 4;
 /// What it holds for each token of its tags, bytes.
 const COST_OF_TOKEN: usize = 80;
-/// What the engine holds for each campaign, bytes: its filters and tests by name.
-const COST_OF_ENVIRONMENT: usize = 64 << 10;
+/// What the engine holds for each campaign beside its templates, bytes; filters and tests are shared.
+const COST_OF_ENVIRONMENT: usize = 32 << 10;
 
 /// How much of a template is shown in a fault, in characters.
 const SHOWN_MAX: usize = 80;
