@@ -257,7 +257,9 @@ def hostile(place, quick: bool) -> str:
             if chance.random() < 0.3:
                 del made["spec"]["planRef"]
             bad.append(made)
-        fleet.write("bad.yaml", *bad)
+        # A file holds at most 4 MiB.
+        for first in range(0, count, 50):
+            fleet.write(f"bad-{first}.yaml", *bad[first : first + 50])
         beside = rate()
         wait_until(lambda: all(fleet.status("Campaign", f"c{index}", "bad") for index in range(count)), 60, "a status for each bad campaign")
         begin = time.monotonic()

@@ -61,6 +61,7 @@ pub struct LongTable<'a> {
 
 impl<'a> LongTable<'a> {
     /// A table with these headings, of which nothing is printed yet.
+    #[must_use]
     pub const fn new(format: OutputFormat, headings: &'a [&'a str]) -> Self {
         Self { format, headings, widths: Vec::new(), is_begun: false }
     }

@@ -268,7 +268,9 @@ impl Lookup {
     fn forget(&mut self, world: &World) {
         let gone: Vec<Key> = self.servers.keys().filter(|key| !world.servers.contains_key(*key)).cloned().collect();
         for key in gone {
-            self.servers.remove(&key).map(close_beside);
+            if let Some(server) = self.servers.remove(&key) {
+                close_beside(server);
+            }
             self.made_from.remove(&key);
         }
         self.contents.retain(|key| world.campaigns.contains_key(key));
@@ -327,7 +329,9 @@ impl Lookup {
                 self.servers.remove(key)
             }
         };
-        old.map(close_beside);
+        if let Some(server) = old {
+            close_beside(server);
+        }
         made.map(|(fingerprint, _)| fingerprint)
     }
 
