@@ -67,7 +67,7 @@ limits: build ## limits that add up, servers that say "too fast", windows, and c
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/limits.py $(ARGS)
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/pools.py
 
-bench-api: build ## a vendor's API over a line of 20 ms, with and without its batch call
+bench-api: build ## vendors' APIs over lines of 20 and 80 ms, beside what so many calls could carry, singly and in batches
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/api.py $(ARGS)
 
 providers: setup build ## every type of server, judged by Prism, vendors' SDKs, moto, botocore, Postfix with Dovecot
