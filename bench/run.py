@@ -196,12 +196,13 @@ def round_trips(place: Path, program: Path, pool: Path, rounds: int, quick: bool
             for row in rows:
                 sink, port = lines[(row.trip_ms, row.offers)]
                 # So that each lasts some seconds: a message takes four round trips without extensions, and one with PIPELINING.
-                rate = row.connections * 1000 / row.trip_ms
-                messages = max(40, int(rate * {"neither": 1.2, "PIPELINING only": 5}.get(row.offers, 40) / (5 if quick else 1)))
+                rate = row.connections * 1000 / row.trip_ms / (5 if quick else 1)
+                messages = max(40, int(rate * {"neither": 1.2, "PIPELINING only": 5}.get(row.offers, 40)))
+                few = max(40, int(rate * 1.2))  # lettre's pool sends one command at a time, whatever the server offers.
                 limits = {"connections": row.connections, "messagesPerConnection": 100_000}
                 fleet = write_fleet(place / f"fleet-{time.monotonic_ns()}", program, [port], messages, limits)
                 row.mailfleet.append(steady(lambda f=fleet: f.start("--quiet"), sink, messages))
-                row.lettre.append(steady(lambda p=port, m=messages, c=row.connections: lettre(pool, c, [p], m), sink, messages))
+                row.lettre.append(steady(lambda p=port, m=few, c=row.connections: lettre(pool, c, [p], m), sink, few))
                 told = f"{row.mailfleet[-1]:,.1f}/s, lettre's pool {row.lettre[-1]:,.1f}/s"
                 print(f"round {number + 1}: {row.trip_ms} ms, {row.offers}, {row.connections} connections: {told}", file=sys.stderr, flush=True)
     return rows
