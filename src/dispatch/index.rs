@@ -1,7 +1,5 @@
 //! The numbers of campaigns and servers within a process: each its own type, so that one is not taken for the other. Pure.
 
-use std::fmt;
-
 /// A campaign that the dispatcher knows. Given once in a process and never again, so that whatever comes late for a campaign
 /// that is gone finds nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,17 +25,5 @@ impl LaneIx {
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
-    }
-}
-
-impl fmt::Display for CampaignIx {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for LaneIx {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
