@@ -3,50 +3,43 @@
 //! Every turn is the same straight line, whatever woke it: look up what the snapshot refers to (I/O), decide over the
 //! whole world (pure), then act: start probes, hand the routing table to the dispatcher, write statuses (I/O).
 
-pub(crate) mod lookup;
+mod contents;
+mod facts;
+mod handles;
+mod lookup;
+mod pace;
+mod probes;
 mod statuses;
+mod world;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{hash::Hasher as _, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    time::Instant,
-};
+use siphasher::sip::SipHasher13;
+use tokio::{sync::watch, time::Instant};
+
+pub(crate) use contents::ContentResolver;
+pub(crate) use handles::build_server;
+pub(crate) use probes::probe_once;
 
 use crate::{
+    clock::SteadyClock,
     decide::{self, Decision, Observations, ProbeResult, ServerObservation, World},
-    dispatch::{Dispatch, Event, Order, Report, RouteServer, Routing, report::SteadyClock, warmup},
+    dispatch::{Dispatch, Event, Handover},
     egress::Egress,
-    ledger::{HeldFate, Ledger, LedgerError, LedgerErrorKind, Resumption},
-    providers::{Failure, Provider as _, Quota, Server},
-    resources::{
-        Condition, ConditionType, Duration as Span, Key, Reason,
-        campaign::CampaignState,
-        resume::{Resume, ResumeHeld},
-        sending_server::EffectiveProbe,
-    },
+    ledger::{Ledger, LedgerError, LedgerErrorKind},
+    report::Report,
+    resources::{Condition, ConditionType, Key, Reason, campaign::CampaignState},
     source::{Snapshot, StatusSink},
 };
 use lookup::Lookup;
+use pace::Pace;
+use probes::{ProbeDone, Probes};
 use statuses::Statuses;
 
 /// For the last statuses.
 const STATUS_GRACE: Duration = Duration::from_secs(5);
-/// Probes at a time.
-const PROBES_MAX: usize = 64;
 /// Between two looks at files that were missing; the longest pause between two turns.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// After a turn the loop rests for so many times as long as the turn took, within these bounds.
-const REST_FACTOR: u32 = 14;
-const REST_MIN: Duration = Duration::from_millis(5);
-const REST_MAX: Duration = Duration::from_secs(2);
-/// What changes nothing but the time of the next probe waits so long to be taken with others.
-const UNHURRIED: Duration = Duration::from_secs(1);
 
 /// How the engine runs.
 #[derive(Clone, Debug)]
@@ -102,14 +95,6 @@ pub enum EngineError {
     LedgerUnusable(String),
 }
 
-struct ProbeDone {
-    key: Key,
-    fingerprint: u64,
-    began_ms: i64,
-    result: ProbeResult,
-    quotas: Vec<Quota>,
-}
-
 /// Runs until told to stop, or, with `once`, until every campaign has ended.
 ///
 /// # Errors
@@ -117,92 +102,43 @@ struct ProbeDone {
 pub async fn run(
     options: EngineOptions,
     ledger: Ledger,
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     sink: StatusSink,
     view: watch::Sender<View>,
     stop: impl Future<Output = ()>,
 ) -> Result<Ended, EngineError> {
-    let dispatch = Dispatch::start(ledger.clone()).await?;
-    let (probe_sender, mut probes) = mpsc::unbounded_channel();
     let (once, grace) = (options.once, options.grace);
-    let mut engine = Engine {
-        clock: SteadyClock::default(),
-        lookup: Lookup::new(ledger.clone(), options),
-        snapshot: snapshots.borrow_and_update().clone(),
-        world: World::default(),
-        observed: Observations { seed: ledger.seed(), ..Observations::default() },
-        statuses: Statuses::new(sink),
-        dispatch,
-        probe_sender,
-        probe_permits: Arc::new(Semaphore::new(PROBES_MAX)),
-        routing: None,
-        longest_turn: Duration::ZERO,
-        view,
-    };
+    let mut engine = Engine::start(options, ledger, snapshots, sink, view).await?;
     let mut stop = std::pin::pin!(stop);
-    let mut looked_at = None::<Instant>;
-    let mut watching = true;
     loop {
         let began = Instant::now();
-        let is_due = |at: Instant| engine.lookup.looks_again_after().is_some_and(|pause| at.elapsed() >= pause);
-        let look_again = looked_at.is_none_or(is_due) || engine.lookup.has_new_requests();
-        if look_again {
-            engine.look_up().await;
-            looked_at = Some(Instant::now());
+        let looked = engine.look_up().await;
+        let decision = engine.decide();
+        engine.act(&decision, began);
+        if let Some(end) = engine.end(&decision, once) {
+            return engine.stop(end, grace).await;
         }
-        let decision = engine.turn(began);
-        if once && let Some(error) = engine.ledger_problem().filter(LedgerError::needs_person) {
-            engine.stop(Duration::ZERO).await;
-            return Err(EngineError::Ledger(error));
-        }
-        if once && let Some(failed) = ended(&decision) {
-            let clean = engine.stop(grace).await;
-            return match without_ledger(&decision) {
-                Some(message) => Err(EngineError::LedgerUnusable(message)),
-                None => Ok(Ended { failed, clean }),
-            };
-        }
-        if let Some(error) = engine.lost_ledger() {
-            engine.stop(Duration::ZERO).await;
-            return Err(EngineError::Ledger(error));
-        }
-        let wake = decision.wake_at_ms.min(engine.statuses.wake_at_ms()) - engine.clock.now_ms();
-        let wake =
-            Duration::from_millis(u64::try_from(wake).unwrap_or(0).max(5)).min(engine.lookup.looks_again_after().unwrap_or(LOOK_AGAIN));
-        // A large world takes longer to decide; what happens meanwhile is decided together.
-        let worked = began.elapsed().saturating_sub(if look_again { engine.lookup.waited() } else { Duration::ZERO });
-        let not_before = Instant::now() + (worked * REST_FACTOR).clamp(REST_MIN, REST_MAX);
-        let mut turn_at = Instant::now() + wake;
-        while Instant::now() < turn_at.max(not_before) {
-            let soon = tokio::select! {
+        let mut pace = engine.pace(&decision, began, looked);
+        while Instant::now() < pace.due().into() {
+            tokio::select! {
                 biased;
-                () = &mut stop => {
-                    let clean = engine.stop(grace).await;
-                    return Ok(Ended { failed: Vec::new(), clean });
-                }
-                changed = snapshots.changed(), if watching => {
-                    watching = changed.is_ok();
-                    engine.snapshot = snapshots.borrow_and_update().clone();
-                    looked_at = None;
-                    true
-                }
-                Some(done) = probes.recv() => engine.probed(done),
-                Some(done) = engine.lookup.next_prepared() => engine.lookup.prepared(done, &mut engine.world),
-                Some(event) = engine.dispatch.events.recv() => {
-                    engine.noticed(event);
-                    true
-                }
-                changed = engine.dispatch.report.changed() => {
-                    if changed.is_ok() {
-                        engine.reported();
-                    }
-                    true
-                }
-                () = tokio::time::sleep_until(turn_at.max(not_before)) => false,
-            };
-            turn_at = turn_at.min(Instant::now() + if soon { Duration::ZERO } else { UNHURRIED });
+                () = &mut stop => return engine.stop(End::Told, grace).await,
+                is_news = engine.happens(pace.due().into()) => pace.note(std::time::Instant::now(), is_news),
+            }
         }
     }
+}
+
+/// Why the loop ends.
+enum End {
+    /// It was told to.
+    Told,
+    /// With `once`: every campaign has ended; those that failed.
+    Done(Vec<(Key, CampaignState, String)>),
+    /// The ledger cannot be used. What is on the wire is not waited for.
+    NoLedger(EngineError),
+    /// With `once`: only the ledger stops what is left, in its words.
+    LedgerUnusable(String),
 }
 
 /// With `once`: whether every campaign has ended, and those that failed.
@@ -230,22 +166,57 @@ fn without_ledger(decision: &Decision) -> Option<String> {
 struct Engine {
     clock: SteadyClock,
     lookup: Lookup,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Whether the source still brings snapshots.
+    is_watching: bool,
     snapshot: Arc<Snapshot>,
+    /// When the snapshot was looked up; none while it is not yet.
+    looked_at: Option<Instant>,
     world: World,
     observed: Observations,
     statuses: Statuses,
     dispatch: Dispatch,
-    probe_sender: mpsc::UnboundedSender<ProbeDone>,
-    probe_permits: Arc<Semaphore>,
-    /// What the dispatcher was told last.
-    routing: Option<Arc<Routing>>,
+    probes: Probes,
+    /// What the data plane was handed last.
+    handed_over: Handover,
     longest_turn: Duration,
     view: watch::Sender<View>,
 }
 
 impl Engine {
-    /// Looks up what the objects refer to (I/O), and starts the observation of new versions of servers afresh.
-    async fn look_up(&mut self) {
+    async fn start(
+        options: EngineOptions,
+        ledger: Ledger,
+        mut snapshots: watch::Receiver<Arc<Snapshot>>,
+        sink: StatusSink,
+        view: watch::Sender<View>,
+    ) -> Result<Self, EngineError> {
+        let snapshot = snapshots.borrow_and_update().clone();
+        Ok(Self {
+            clock: SteadyClock::default(),
+            lookup: Lookup::new(ledger.clone(), options),
+            snapshots,
+            snapshot,
+            is_watching: true,
+            looked_at: None,
+            world: World::default(),
+            observed: Observations { seed: ledger.seed(), ..Observations::default() },
+            statuses: Statuses::new(sink),
+            dispatch: Dispatch::start(ledger).await?,
+            probes: Probes::new(),
+            handed_over: Handover::default(),
+            longest_turn: Duration::ZERO,
+            view,
+        })
+    }
+
+    /// Looks up what the objects refer to (I/O), if anything may have changed, and starts the observation of new versions of servers
+    /// afresh. How long it waited without doing anything.
+    async fn look_up(&mut self) -> Duration {
+        let is_due = |at: Instant| self.lookup.looks_again_after().is_some_and(|pause| at.elapsed() >= pause);
+        if !(self.looked_at.is_none_or(is_due) || self.lookup.has_new_requests()) {
+            return Duration::ZERO;
+        }
         let snapshot = self.snapshot.clone();
         self.statuses.forget_replaced(&snapshot);
         self.world = self.lookup.world(&snapshot, &self.statuses, self.clock.now_ms()).await;
@@ -260,10 +231,12 @@ impl Engine {
                 *observation = observation.renewed(fingerprint);
             }
         }
+        self.looked_at = Some(Instant::now());
+        self.lookup.waited()
     }
 
-    /// One turn, which began with the look: decide, then act.
-    fn turn(&mut self, began: Instant) -> Arc<Decision> {
+    /// Decides over the whole world.
+    fn decide(&mut self) -> Arc<Decision> {
         let now_ms = self.clock.now_ms();
         self.readmit(now_ms);
         for (key, input) in &mut self.world.campaigns {
@@ -273,20 +246,69 @@ impl Engine {
         if self.lookup.note(&decision, &mut self.world) {
             decision = decide::decide(&self.world, &self.observed, now_ms);
         }
-        let decision = Arc::new(decision);
-        self.start_probes(&decision, now_ms);
-        self.hand_over(&decision, now_ms);
-        self.statuses.write(&self.snapshot, &decision, now_ms, false);
+        self.statuses.date(&self.snapshot, &mut decision, now_ms);
+        Arc::new(decision)
+    }
+
+    /// Acts on a decision: probes, the data plane, statuses, and what can be seen from outside.
+    fn act(&mut self, decision: &Arc<Decision>, began: Instant) {
+        let now_ms = self.clock.now_ms();
+        self.start_probes(decision, now_ms);
+        self.hand_over(decision);
+        self.statuses.write(&self.snapshot, decision, now_ms, false);
         let turn = began.elapsed();
         self.longest_turn = self.longest_turn.max(turn);
-        self.view.send_replace(View {
-            decision: decision.clone(),
-            report: self.observed.report.clone(),
-            turned_at: Some(Instant::now()),
-            turn,
-            longest_turn: self.longest_turn,
-        });
-        decision
+        self.show(decision.clone(), turn);
+    }
+
+    fn show(&self, decision: Arc<Decision>, turn: Duration) {
+        let (report, longest_turn) = (self.observed.report.clone(), self.longest_turn);
+        self.view.send_replace(View { decision, report, turned_at: Some(Instant::now()), turn, longest_turn });
+    }
+
+    /// Why the loop ends now, if it does.
+    fn end(&self, decision: &Decision, once: bool) -> Option<End> {
+        if once && let Some(error) = self.ledger_problem().filter(LedgerError::needs_person) {
+            return Some(End::NoLedger(EngineError::Ledger(error)));
+        }
+        if once && let Some(failed) = ended(decision) {
+            return Some(without_ledger(decision).map_or(End::Done(failed), End::LedgerUnusable));
+        }
+        self.lost_ledger().map(|error| End::NoLedger(EngineError::Ledger(error)))
+    }
+
+    /// How the next turn is paced.
+    fn pace(&self, decision: &Decision, began: Instant, waited: Duration) -> Pace {
+        let wake = decision.wake_at_ms.min(self.statuses.wake_at_ms()) - self.clock.now_ms();
+        let wake = Duration::from_millis(u64::try_from(wake).unwrap_or(0).max(5));
+        let wake = wake.min(self.lookup.looks_again_after().unwrap_or(LOOK_AGAIN));
+        Pace::after(std::time::Instant::now(), began.elapsed().saturating_sub(waited), wake)
+    }
+
+    /// Waits until something happens, or until `due`; whether it may change a decision.
+    async fn happens(&mut self, due: Instant) -> bool {
+        tokio::select! {
+            biased;
+            changed = self.snapshots.changed(), if self.is_watching => {
+                self.is_watching = changed.is_ok();
+                self.snapshot = self.snapshots.borrow_and_update().clone();
+                self.looked_at = None;
+                true
+            }
+            Some(done) = self.probes.next() => self.probed(done),
+            Some(done) = self.lookup.next_prepared() => self.lookup.prepared(done, &mut self.world),
+            Some(event) = self.dispatch.events.recv() => {
+                self.noticed(event);
+                true
+            }
+            changed = self.dispatch.report.changed() => {
+                if changed.is_ok() {
+                    self.reported();
+                }
+                true
+            }
+            () = tokio::time::sleep_until(due) => false,
+        }
     }
 
     fn readmit(&mut self, now_ms: i64) {
@@ -307,16 +329,7 @@ impl Engine {
             let (Some(input), Some(handle)) = (self.world.servers.get(key), self.lookup.server(key)) else { continue };
             let Some(observation) = self.observed.servers.get_mut(key) else { continue };
             observation.probing = true;
-            let fingerprint = observation.fingerprint;
-            let (probe, address) = (input.object.spec.probe(), input.object.spec.provider.address());
-            let (done, permits, key, clock) = (self.probe_sender.clone(), self.probe_permits.clone(), key.clone(), self.clock);
-            tokio::spawn(async move {
-                // The permits are never closed.
-                let _permit = permits.acquire_owned().await;
-                let began_ms = clock.now_ms();
-                let (result, quotas) = probe_once(handle, &probe, &address).await;
-                let _ = done.send(ProbeDone { key, fingerprint, began_ms, result, quotas });
-            });
+            self.probes.start(key, observation.fingerprint, &input.object.spec, handle, self.clock);
         }
     }
 
@@ -365,146 +378,45 @@ impl Engine {
         self.observed.report = self.dispatch.report.borrow_and_update().clone();
     }
 
-    fn hand_over(&mut self, decision: &Decision, now_ms: i64) {
-        let routing = self.routing(decision, now_ms);
-        // The dispatcher is woken only by a change.
-        if self.routing.as_ref().is_none_or(|told| !is_same(told, &routing)) {
-            let routing = Arc::new(routing);
-            self.routing = Some(routing.clone());
-            self.dispatch.routing.send_replace(routing);
+    /// Hands over what is wanted now. The data plane is woken only by a change.
+    fn hand_over(&mut self, decision: &Decision) {
+        let handles = self.lookup.handles();
+        if *self.handed_over.routing == decision.routing && Arc::ptr_eq(&self.handed_over.handles, &handles) {
+            return;
         }
+        self.handed_over = Handover { routing: Arc::new(decision.routing.clone()), handles };
+        self.dispatch.handover.send_replace(self.handed_over.clone());
     }
 
-    fn routing(&self, decision: &Decision, now_ms: i64) -> Routing {
-        let today = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
-        let mut routing = Routing::default();
-        let orders = decision.campaigns.values().filter_map(|campaign| campaign.order.as_ref());
-        // Campaigns of one plan have one list.
-        let lists: BTreeMap<*const Key, &[Key]> = orders.map(|order| (order.candidates.as_ptr(), &*order.candidates)).collect();
-        let used: BTreeSet<&Key> = lists.into_values().flatten().collect();
-        for (key, server) in &decision.servers {
-            // A server that no campaign has used costs the dispatcher nothing; one that was used keeps its counts.
-            if !used.contains(key) && !self.observed.report.servers.contains_key(key) {
-                continue;
-            }
-            let Some(input) = self.world.servers.get(key) else { continue };
-            let (spec, limits) = (&input.object.spec, input.object.spec.limits());
-            let observation = self.observed.servers.get(key);
-            routing.servers.insert(
-                key.clone(),
-                RouteServer {
-                    server: self.lookup.server(key),
-                    routed: server.routed,
-                    is_on_trial: server.on_trial,
-                    host: host_of(&spec.provider.address()).into(),
-                    acknowledged_failures: observation.map_or(0, |observation: &ServerObservation| observation.acknowledged_failures),
-                    limits_fingerprint: lookup::hash(&format!("{:?}", server.status.effective.rates)),
-                    rates: server.status.effective.rates.clone(),
-                    warmup_today: spec.warmup.as_ref().and_then(|warmup| warmup::limit_on(warmup, today)),
-                    connections: limits.connections,
-                    in_flight_max: limits.in_flight,
-                    return_path: spec.identity.as_ref().and_then(|identity| identity.return_path.as_deref()).map(Arc::from),
-                    stall_after: Span::from_millis(u64::try_from(spec.probe().timeout.as_millis().max(1000)).unwrap_or(10_000)),
-                },
-            );
+    /// Ends the data plane in good order, and writes the last statuses.
+    async fn stop(&mut self, end: End, grace: Duration) -> Result<Ended, EngineError> {
+        let grace = if matches!(end, End::NoLedger(_)) { Duration::ZERO } else { grace };
+        let clean = self.dispatch.stop(grace).await;
+        self.observed.report = self.dispatch.report.borrow().clone();
+        for (key, input) in &mut self.world.campaigns {
+            input.previous = self.statuses.campaign(key);
         }
-        for (key, campaign) in &decision.campaigns {
-            let (Some(intent), Some(work)) = (&campaign.order, self.lookup.work(key)) else { continue };
-            let order = Order {
-                run: work.run.clone(),
-                fingerprint: work.fingerprint,
-                // Nothing is made of a template that was withdrawn; it is about to be made again.
-                hold: intent.hold || work.template.is_none(),
-                servers: intent.servers.clone(),
-                weighting: intent.weighting,
-                candidates: intent.candidates.clone(),
-                resume: intent.resume.as_ref().map(resumption),
-                input: work.input.clone(),
-                template: self.lookup.template(work),
-                from_address: work.from_address.clone(),
-                retry: work.retry.clone(),
-                when_outcome_is_unknown: work.when_outcome_is_unknown,
-                max_render_errors: work.max_render_errors,
-                plan_limits: intent.plan_limits.as_ref().map(|(key, rates)| (Arc::from(key.as_str()), rates.clone())),
-                senders: intent.senders.clone(),
-            };
-            routing.campaigns.insert(key.clone(), Arc::new(order));
+        let now_ms = self.clock.now_ms();
+        let mut decision = decide::decide(&self.world, &self.observed, now_ms);
+        self.statuses.date(&self.snapshot, &mut decision, now_ms);
+        let decision = Arc::new(decision);
+        self.statuses.write(&self.snapshot, &decision, now_ms, true);
+        self.statuses.flush(STATUS_GRACE).await;
+        let turn = self.view.borrow().turn;
+        self.show(decision, turn);
+        self.lookup.close().await;
+        match end {
+            End::Told => Ok(Ended { failed: Vec::new(), clean }),
+            End::Done(failed) => Ok(Ended { failed, clean }),
+            End::NoLedger(error) => Err(error),
+            End::LedgerUnusable(message) => Err(EngineError::LedgerUnusable(message)),
         }
-        routing
-    }
-
-    /// Ends the data plane in good order, and writes the last statuses. True when nothing was left on the wire.
-    async fn stop(self, grace: Duration) -> bool {
-        let Self { dispatch, snapshot, mut observed, mut statuses, mut world, lookup, clock, view, longest_turn, .. } = self;
-        let report = dispatch.report.clone();
-        let clean = dispatch.stop(grace).await;
-        observed.report = report.borrow().clone();
-        for (key, input) in &mut world.campaigns {
-            input.previous = statuses.campaign(key);
-        }
-        let decision = Arc::new(decide::decide(&world, &observed, clock.now_ms()));
-        statuses.write(&snapshot, &decision, clock.now_ms(), true);
-        statuses.flush(STATUS_GRACE).await;
-        let turn = view.borrow().turn;
-        view.send_replace(View { decision, report: observed.report.clone(), turned_at: Some(Instant::now()), turn, longest_turn });
-        lookup.close().await;
-        clean
     }
 }
 
-/// The host of an address for people: `smtp.example.com` of `smtp.example.com:587, StartTls`.
-fn host_of(address: &str) -> &str {
-    let host = address.split([',', ' ', '/']).next().unwrap_or(address);
-    host.rsplit_once(':').map_or(host, |(host, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { address })
+/// A hash that is the same in every process.
+fn hash(text: &str) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
-
-fn resumption(resume: &Resume) -> Resumption {
-    let held = match resume.held {
-        ResumeHeld::Retry => HeldFate::Retry,
-        ResumeHeld::Reject => HeldFate::Reject,
-    };
-    Resumption { token: Some(resume.token.clone()), held, resends_unknown: resume.resends_unknown }
-}
-
-/// Whether a routing table says nothing new to the dispatcher.
-fn is_same(old: &Routing, new: &Routing) -> bool {
-    let handle = |server: &RouteServer| server.server.as_ref().map(|server| Arc::as_ptr(server).cast::<()>() as usize);
-    // The windows are in their fingerprint, and what messages are made of is in that of the order.
-    let of_server = |server: &RouteServer| {
-        (
-            (handle(server), server.routed, server.is_on_trial, server.host.clone(), server.acknowledged_failures),
-            (server.limits_fingerprint, server.warmup_today, server.connections, server.in_flight_max),
-            (server.return_path.clone(), server.stall_after),
-        )
-    };
-    let is_same_order = |old: &Order, new: &Order| {
-        (&old.run, old.fingerprint, old.hold, &old.plan_limits) == (&new.run, new.fingerprint, new.hold, &new.plan_limits)
-            && (&old.resume, old.weighting, &old.senders) == (&new.resume, new.weighting, &new.senders)
-            && (&old.servers, &old.candidates) == (&new.servers, &new.candidates)
-            && Arc::ptr_eq(&old.template, &new.template)
-    };
-    old.servers.len() == new.servers.len()
-        && old.campaigns.len() == new.campaigns.len()
-        && old.servers.iter().zip(&new.servers).all(|(old, new)| old.0 == new.0 && of_server(old.1) == of_server(new.1))
-        && old.campaigns.iter().zip(&new.campaigns).all(|(old, new)| old.0 == new.0 && is_same_order(old.1, new.1))
-}
-
-/// One probe, within its timeout, and the quotas that it found.
-pub(crate) async fn probe_once(server: Arc<dyn Server>, probe: &EffectiveProbe, address: &str) -> (ProbeResult, Vec<Quota>) {
-    let result = match tokio::time::timeout(probe.timeout.std(), server.probe()).await {
-        Ok(None) => ProbeResult::NotProbeable,
-        Ok(Some(Ok(probed))) => return (ProbeResult::Succeeded, probed.quotas),
-        Ok(Some(Err(failure))) => ProbeResult::Failed(failure),
-        Err(_) => ProbeResult::Failed(Failure::new(
-            Reason::TimedOut,
-            format!(
-                "Connection failed: {address} gave no answer within {}. Check the host, the port and any firewall between, or raise probe.timeout.",
-                probe.timeout
-            ),
-        )),
-    };
-    (result, Vec::new())
-}
-
-/// Names of servers to their handles.
-pub(crate) type Handles = BTreeMap<Key, Arc<dyn Server>>;

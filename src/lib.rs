@@ -19,7 +19,9 @@
 #![forbid(unsafe_code)]
 
 pub mod audience;
+pub mod chance;
 pub mod cli;
+pub mod clock;
 pub mod decide;
 pub mod dispatch;
 pub mod egress;
@@ -27,7 +29,12 @@ pub mod engine;
 pub mod ledger;
 pub mod message;
 pub mod providers;
+pub mod report;
 pub mod resources;
+pub mod routing;
 pub mod serve;
 pub mod sink;
 pub mod source;
+
+#[cfg(test)]
+mod test_support;

@@ -10,7 +10,7 @@ use super::text;
 use crate::{
     audience::{Address, Recipient},
     decide::ProbeResult,
-    engine::{lookup, probe_once},
+    engine::{build_server, probe_once},
     message::{self, Content, RenderContext, Template},
     providers::{Outcome, Outgoing, Permissions, Server},
     resources::{Key, Kind as _, SendingServer, campaign::Mailbox},
@@ -219,7 +219,7 @@ async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, letters:
     use crate::providers::Provider as _;
     // Whoever runs this is the operator of this machine.
     let permissions = Permissions { ambient_credentials: true, sendmail: args.allow_sendmail.clone().into() };
-    let handle = match lookup::build_server(key, server, secrets, &args.state, permissions) {
+    let handle = match build_server(key, server, secrets, &args.state, permissions) {
         Ok(handle) => handle,
         Err(problem) => return Verdict::failed(problem.reason, problem.message),
     };

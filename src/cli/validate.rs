@@ -13,7 +13,7 @@ use serde_json::json;
 use super::output::counted;
 use crate::{
     egress::Egress,
-    engine::lookup::Find,
+    engine::ContentResolver,
     ledger::LedgerReader,
     message::{Fault, Template},
     resources::{Campaign, Key, condition::Reason},
@@ -104,13 +104,13 @@ pub fn content_faults(snapshot: &Snapshot) -> Vec<Finding> {
             field,
             ..Finding::of_file(Severity::Fault, &place.file, format!("{UNSENDABLE}{message}"))
         };
-        let find = Find {
+        let resolver = ContentResolver {
             key: key.clone(),
             origin: sourced.origin.clone(),
             config_maps: snapshot.config_maps.clone(),
             egress: Egress::PublicOnly,
         };
-        let content = match find.content(spec) {
+        let content = match resolver.content(spec) {
             Ok(content) => content,
             Err(problem) if problem.reason == Reason::InvalidContent => return Some(vec![finding(None, problem.message)]),
             // What cannot be read has been told of already.

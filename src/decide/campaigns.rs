@@ -1,5 +1,7 @@
 //! Whether a campaign may send, through which servers, and what its status says. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use self::{
@@ -7,13 +9,13 @@ use self::{
     choices::Servers,
 };
 use super::{
-    CampaignDecision, CampaignInput, InLedger, Observations, OrderIntent, ServerDecision, senders,
+    CampaignDecision, CampaignInput, InLedger, Observations, ServerDecision, senders,
     servers::{not_in_effect, tell_when_stale},
 };
 use crate::{
-    dispatch::{CampaignReport, campaign::Phase, report::Waiting},
+    report::{CampaignReport, Phase, Waiting},
     resources::{
-        CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
+        Blocker, CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
         bound::{listed, told},
         campaign::{CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting, WhenNoServerIsActive},
         condition,
@@ -21,6 +23,7 @@ use crate::{
         resume::{Handled, Resume},
         server_table::ServerTable,
     },
+    routing::{CampaignIntent, Work},
 };
 
 mod candidates;
@@ -43,22 +46,27 @@ struct Verdict {
     message: String,
     /// `Stalled` or `Reconciling`, when either holds.
     abnormal: Option<ConditionType>,
-    /// Whether the dispatcher may have the campaign, and whether it then holds it.
-    order: Option<bool>,
+    /// Whether the data plane may have the campaign, and whether it then holds it.
+    hold: Option<bool>,
     wake_at_ms: Option<i64>,
 }
 
 impl Verdict {
-    fn well(state: CampaignState, reason: Reason, message: impl Into<String>, order: Option<bool>) -> Self {
-        Self { state, ready: true, reason, message: message.into(), abnormal: None, order, wake_at_ms: None }
+    fn well(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
+        Self { state, ready: true, reason, message: message.into(), abnormal: None, hold, wake_at_ms: None }
     }
 
-    fn stalled(state: CampaignState, reason: Reason, message: impl Into<String>, order: Option<bool>) -> Self {
-        Self { state, ready: false, reason, message: message.into(), abnormal: Some(ConditionType::Stalled), order, wake_at_ms: None }
+    fn blocked(state: CampaignState, blocker: &Blocker, hold: Option<bool>) -> Self {
+        let Blocker { reason, message, .. } = blocker.clone();
+        Self { state, ready: false, reason, message, abnormal: Some(blocker.condition()), hold, wake_at_ms: None }
     }
 
-    fn trying(state: CampaignState, reason: Reason, message: impl Into<String>, order: Option<bool>) -> Self {
-        Self { state, ready: false, reason, message: message.into(), abnormal: Some(ConditionType::Reconciling), order, wake_at_ms: None }
+    fn stalled(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
+        Self::blocked(state, &Blocker::lasting(reason, message), hold)
+    }
+
+    fn trying(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
+        Self::blocked(state, &Blocker::passing(reason, message), hold)
     }
 }
 
@@ -80,7 +88,8 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     }
     let wake_at_ms = verdict.wake_at_ms;
     let weighting = weighting(spec, &plan_key, world);
-    let order = verdict.order.map(|hold| OrderIntent {
+    let intent = |hold: bool, work: Arc<Work>| CampaignIntent {
+        work,
         hold,
         servers: servers.routed.clone(),
         weighting,
@@ -88,14 +97,15 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
         resume: resume.wanted.clone(),
         plan_limits: plan_limits(key, &plan_key, world),
         senders: senders::held_to(key, &plan_key, world, &servers.candidates),
-    });
+    };
+    let intent = verdict.hold.zip(input.known_work()).map(|(hold, work)| Arc::new(intent(hold, work.clone())));
     let warning = senders::warning(key, spec, &plan_key, world, &servers.candidates);
     let mut status = status(input, verdict, table, report, resume.handled.newest().map(str::to_owned), weighting, now_ms);
     let told = warning.filter(|_| status.state != CampaignState::Completed);
     status
         .conditions
         .extend(told.map(|words| Condition::new(ConditionType::SenderAllowed, ConditionStatus::False, Reason::SenderNotAllowed, words)));
-    (CampaignDecision { status, order }, wake_at_ms)
+    (CampaignDecision { status, intent }, wake_at_ms)
 }
 
 /// What a person asks of the run, and what was carried out before.
@@ -199,16 +209,11 @@ fn judge(
         );
         return Verdict::stalled(CampaignState::Stopped, Reason::LedgerMissing, message, None);
     }
-    if let Some(problem) = &servers.unresolved {
-        return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
+    if let Some(blocker) = &servers.unresolved {
+        return Verdict::blocked(resting, blocker, held);
     }
-    if let Err(problem) = input.work.as_ref()
-        && problem.is_passing
-    {
-        return Verdict::trying(resting, problem.reason, problem.message.clone(), held);
-    }
-    if let Err(problem) = &input.work {
-        return Verdict::stalled(resting, problem.reason, problem.message.clone(), held);
+    if let Err(blocker) = &input.work {
+        return Verdict::blocked(resting, blocker, held);
     }
     if input.deleting {
         let message = "It is being deleted: nothing new is sent, and it goes when what is on the wire has an outcome.";
@@ -223,13 +228,12 @@ fn judge(
         );
     }
     // A report from before an edit says nothing of the new spec.
-    let trouble = report.filter(|report| input.work == Ok(report.fingerprint)).and_then(|report| report.trouble.as_ref());
-    if let Some(trouble) = trouble.filter(|_| asked.wanted.is_none()) {
-        return if trouble.transient {
-            Verdict::trying(CampaignState::Waiting, trouble.reason, trouble.message.clone(), Some(false))
-        } else {
-            Verdict::stalled(CampaignState::Stopped, trouble.reason, trouble.message.clone(), Some(true))
-        };
+    let blocker = report
+        .filter(|report| input.work.as_ref().is_ok_and(|work| work.fingerprint == report.fingerprint))
+        .and_then(|report| report.blocker.as_ref());
+    if let Some(blocker) = blocker.filter(|_| asked.wanted.is_none()) {
+        let (state, hold) = if blocker.needs_person { (CampaignState::Stopped, true) } else { (CampaignState::Waiting, false) };
+        return Verdict::blocked(state, blocker, Some(hold));
     }
     if !begun && let Some(verdict) = not_yet(spec, input.object.metadata.creation_timestamp, now_ms) {
         return verdict;

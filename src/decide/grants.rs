@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Problem, World};
+use super::{Blocker, World};
 use crate::resources::{
     Key, Plan, Reason,
     plan::{NamespacesFrom, PlanSpec},
@@ -16,7 +16,7 @@ pub enum Ownership {
     /// A customer's own, and allowed.
     Own,
     /// A customer's own, and not allowed: it is neither probed nor used.
-    Refused(Problem),
+    Refused(Blocker),
 }
 
 /// Whether a plan allows a namespace.
@@ -61,13 +61,13 @@ pub fn ownership(world: &World) -> BTreeMap<Key, Ownership> {
         let max = own_servers_max(world, namespace);
         for (position, key) in keys.iter().enumerate() {
             let verdict = match max {
-                None => Ownership::Refused(Problem::new(
+                None => Ownership::Refused(Blocker::lasting(
                     Reason::NotAllowedByPlan,
                     format!(
                         "No plan in namespace {namespace} grants this server, and no plan that allows the namespace has ownServers. Name it in a plan's servers, or set ownServers in a plan."
                     ),
                 )),
-                Some(max) if position >= max as usize => Ownership::Refused(Problem::new(
+                Some(max) if position >= max as usize => Ownership::Refused(Blocker::lasting(
                     Reason::OverMaximum,
                     format!(
                         "Namespace {namespace} has {} servers of its own, and its plans allow {max}; the oldest count first. Delete one, or raise ownServers.max.",

@@ -7,21 +7,24 @@ pub mod campaigns;
 pub mod grants;
 pub mod observe;
 pub mod plans;
+mod routing;
 mod senders;
 pub mod servers;
+mod warmup;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use observe::{Observations, ProbeResult, ServerObservation};
 
-use crate::resources::{
-    Campaign, Key, Plan, Rate, Reason, SendingServer,
-    campaign::{CampaignStatus, RecipientCounts, Weighting},
-    plan::PlanStatus,
-    resume::Handled,
-    resume::Resume,
-    senders::Senders,
-    sending_server::SendingServerStatus,
+use crate::{
+    resources::{
+        Blocker, Campaign, Key, Plan, SendingServer,
+        campaign::{CampaignStatus, RecipientCounts},
+        plan::PlanStatus,
+        resume::Handled,
+        sending_server::SendingServerStatus,
+    },
+    routing::{CampaignIntent, Routing, Work},
 };
 
 /// Everything that people want, with what it refers to already looked up.
@@ -52,36 +55,13 @@ impl World {
     }
 }
 
-/// What cannot be used, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The condition's reason.
-    pub reason: Reason,
-    /// The condition's message.
-    pub message: String,
-    /// It is over in a moment, by itself.
-    pub is_passing: bool,
-}
-
-impl Problem {
-    /// A problem that somebody has to fix.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), is_passing: false }
-    }
-
-    /// A problem that is over in a moment, by itself.
-    pub fn passing(reason: Reason, message: impl Into<String>) -> Self {
-        Self { is_passing: true, ..Self::new(reason, message) }
-    }
-}
-
 /// A server and what was looked up for it.
 #[derive(Clone)]
 pub struct ServerInput {
     /// The object.
     pub object: Arc<SendingServer>,
     /// A fingerprint of spec and secrets, or why it cannot be spoken to.
-    pub built: Result<u64, Problem>,
+    pub built: Result<u64, Blocker>,
     /// Why the newest version could not be read, when this is an older one.
     pub stale: Option<String>,
 }
@@ -99,9 +79,9 @@ pub struct PlanInput {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InLedger {
     /// It could not be asked.
+    #[default]
     Unasked,
     /// Nothing.
-    #[default]
     Absent,
     /// It has begun.
     Begun,
@@ -127,8 +107,10 @@ pub struct Recorded {
 pub struct CampaignInput {
     /// The object.
     pub object: Arc<Campaign>,
-    /// A fingerprint of what messages are made of, or why they cannot be made.
-    pub work: Result<u64, Problem>,
+    /// What it sends, or why that cannot be made.
+    pub work: Result<Arc<Work>, Blocker>,
+    /// What it sent last, while a newer version cannot be made: a run that has begun is kept with it.
+    pub last_work: Option<Arc<Work>>,
     /// Why the newest version could not be read, when this is an older one.
     pub stale: Option<String>,
     /// What the ledger knows of the run that the spec names.
@@ -147,6 +129,32 @@ pub struct CampaignInput {
     pub deleting: bool,
 }
 
+impl CampaignInput {
+    /// A campaign that was just applied: the ledger has no run of it, and there is no status.
+    #[must_use]
+    pub fn new(object: Arc<Campaign>, work: Result<Arc<Work>, Blocker>) -> Self {
+        Self {
+            object,
+            work,
+            last_work: None,
+            stale: None,
+            in_ledger: InLedger::Absent,
+            ledger_problem: None,
+            recorded: None,
+            previous: None,
+            resume: None,
+            resume_handled: Handled::default(),
+            deleting: false,
+        }
+    }
+
+    /// What it sends, or sent last.
+    #[must_use]
+    pub fn known_work(&self) -> Option<&Arc<Work>> {
+        self.work.as_ref().ok().or(self.last_work.as_ref())
+    }
+}
+
 /// What should be done.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
@@ -156,6 +164,8 @@ pub struct Decision {
     pub plans: BTreeMap<Key, PlanStatus>,
     /// Campaigns.
     pub campaigns: BTreeMap<Key, CampaignDecision>,
+    /// What the data plane is to do.
+    pub routing: Routing,
     /// When to decide again if nothing changes, milliseconds.
     pub wake_at_ms: i64,
 }
@@ -186,27 +196,8 @@ pub struct ServerDecision {
 pub struct CampaignDecision {
     /// The status; conditions without times.
     pub status: CampaignStatus,
-    /// What the dispatcher is to do; none while the run may not be touched.
-    pub order: Option<OrderIntent>,
-}
-
-/// What the dispatcher is to do for a campaign.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrderIntent {
-    /// Nothing new is sent.
-    pub hold: bool,
-    /// The servers that are granted, chosen and Active, with their weights.
-    pub servers: Arc<[(Key, u32)]>,
-    /// Whether shares are kept.
-    pub weighting: Weighting,
-    /// The servers that are granted and chosen, Active or not.
-    pub candidates: Arc<[Key]>,
-    /// What a person asks of the run, and is not carried out yet.
-    pub resume: Option<Resume>,
-    /// The key and windows of the plan's limits for this namespace.
-    pub plan_limits: Option<(String, Vec<Rate>)>,
-    /// The domains that it may be sent from; all when absent.
-    pub senders: Option<Senders>,
+    /// What the data plane is to do; none while the run may not be touched, or nothing is known of what it sends.
+    pub intent: Option<Arc<CampaignIntent>>,
 }
 
 /// Decides over the whole world.
@@ -228,5 +219,6 @@ pub fn decide(world: &World, observed: &Observations, now_ms: i64) -> Decision {
     for (key, input) in &world.plans {
         decision.plans.insert(key.clone(), plans::decide(key, input, world, &decision.servers));
     }
+    decision.routing = routing::routing(world, &decision.servers, &decision.campaigns, observed, now_ms);
     decision
 }

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    dispatch::{Report, route::jitter},
-    providers::{Failure, Quota},
-    resources::{Duration, Key, Rate, sending_server::EffectiveProbe},
+    chance::jitter,
+    providers::Quota,
+    report::Report,
+    resources::{Blocker, Duration, Key, Rate, sending_server::EffectiveProbe},
 };
 
 /// Everything that was observed.
@@ -36,7 +37,7 @@ pub enum ProbeResult {
     /// The conversation went well.
     Succeeded,
     /// It did not.
-    Failed(Failure),
+    Failed(Blocker),
     /// This type cannot be probed without sending.
     NotProbeable,
 }
@@ -47,7 +48,7 @@ pub struct SendFailure {
     /// When, milliseconds.
     pub at_ms: i64,
     /// Why.
-    pub failure: Failure,
+    pub failure: Blocker,
     /// Failures in a row, with no message taken in between.
     pub in_a_row: u32,
     /// Messages that the server had taken when it failed.
@@ -127,7 +128,7 @@ impl ServerObservation {
     }
 
     /// Notes that the dispatcher took the server out; `accepted` is what it has taken so far.
-    pub fn note_send_failure(&mut self, failure: Failure, count: u64, accepted: u64, now_ms: i64) {
+    pub fn note_send_failure(&mut self, failure: Blocker, count: u64, accepted: u64, now_ms: i64) {
         self.acknowledged_failures = count;
         let before = match (&self.send_failure, &self.fixed) {
             (Some(open), _) => open.in_a_row,

@@ -4,7 +4,7 @@
 //! otherwise. Where everybody may write plans, and for campaigns in that namespace itself, a grant is told of and no more: whoever
 //! writes the campaign may write the grant as well. A namespace's own servers are between it and them.
 
-use super::{Problem, World, campaigns::Candidate};
+use super::{Blocker, World, campaigns::Candidate};
 use crate::resources::{
     CampaignSpec, Key, Plan, Reason,
     senders::{Says, Senders, foreign},
@@ -26,12 +26,12 @@ fn granted(key: &Key, plan_key: &Key, plan: &Plan, world: &World) -> Senders {
 
 /// Why the campaign may not be sent, if it names a domain that is not granted, or would give orders to a vendor of the plan's
 /// servers: what makes those servers unfit for it, and the problem. What its templates print is judged when they are rendered.
-pub fn problem(key: &Key, spec: &CampaignSpec, plan_key: &Key, world: &World, candidates: &[Candidate]) -> Option<(String, Problem)> {
+pub fn problem(key: &Key, spec: &CampaignSpec, plan_key: &Key, world: &World, candidates: &[Candidate]) -> Option<(String, Blocker)> {
     let senders = held_to(key, plan_key, world, candidates)?;
     let (field, says, words) = foreign(spec, &senders)?;
     let not_let = if says == Says::Order { "give a vendor orders by" } else { "send from the domain in" };
     let unfit = format!("plan {plan_key} does not let the campaign {not_let} {field}");
-    Some((unfit, Problem::new(Reason::SenderNotAllowed, format!("{field}: {words}"))))
+    Some((unfit, Blocker::lasting(Reason::SenderNotAllowed, format!("{field}: {words}"))))
 }
 
 /// The domains that the campaign is held to; none when it is not.

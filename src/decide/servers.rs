@@ -6,26 +6,21 @@ mod tests;
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    Observations, ProbeResult, Problem, ServerDecision, ServerInput,
+    Observations, ProbeResult, ServerDecision, ServerInput,
     grants::Ownership,
     observe::{SendFailure, ServerObservation},
 };
 use crate::{
-    dispatch::{ServerReport, limits::PACING_WINDOW_MAX_MS},
     providers::Provider as _,
+    report::ServerReport,
     resources::{
-        Condition, ConditionStatus, ConditionType, Key, Rate, Reason, SendingServerSpec,
+        Blocker, Condition, ConditionStatus, ConditionType, Key, Rate, Reason, SendingServerSpec,
         sending_server::{CONNECTIONS_AT_FIRST, EffectiveServer, SendingServerStatus, ServerState},
     },
 };
 
-/// What stands in the way of a server's being Active.
-struct Hindrance {
-    reason: Reason,
-    message: String,
-    /// Only a person can fix it.
-    stalled: bool,
-}
+/// Said of a server whose first probe is under way.
+const NOT_PROBED: &str = "The first probe is under way.";
 
 /// Decides on one server.
 #[must_use]
@@ -46,17 +41,17 @@ pub fn decide(
     let accepted = acceptance(spec, input, ownership.get(key));
     let may_probe = accepted.is_ok();
     let taken = observed.report.servers.get(key).map_or(0, |server| server.accepted);
-    let hindrance = match &accepted {
-        Err(problem) => Some(Hindrance { reason: problem.reason, message: problem.message.clone(), stalled: true }),
-        Ok(()) => probe_hindrance(observation).or_else(|| send_hindrance(observation.unproven(&probe, taken))),
+    let blocker = match &accepted {
+        Err(blocker) => Some(blocker.clone()),
+        Ok(()) => of_probes(observation).or_else(|| of_sends(observation.unproven(&probe, taken))),
     };
-    let active = hindrance.is_none();
+    let active = blocker.is_none();
     let on_trial = accepted.is_ok() && observation.probes_good && observation.unproven(&probe, taken).is_some();
     let routed = (active || on_trial) && observation.send_failure.is_none();
 
     let mut conditions = vec![match &accepted {
         Ok(()) => Condition::new(ConditionType::Accepted, ConditionStatus::True, Reason::Read, "The spec and what it refers to are good."),
-        Err(problem) => Condition::new(ConditionType::Accepted, ConditionStatus::False, problem.reason, problem.message.clone()),
+        Err(blocker) => Condition::new(ConditionType::Accepted, ConditionStatus::False, blocker.reason, blocker.message.clone()),
     }];
     if may_probe {
         conditions.push(probed(observation));
@@ -87,12 +82,11 @@ pub fn decide(
         ));
     }
     conditions.extend(no_effect(spec));
-    match &hindrance {
+    match &blocker {
         None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
-        Some(hindrance) => {
-            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::False, hindrance.reason, hindrance.message.clone()));
-            let kind = if hindrance.stalled { ConditionType::Stalled } else { ConditionType::Reconciling };
-            conditions.push(Condition::new(kind, ConditionStatus::True, hindrance.reason, hindrance.message.clone()));
+        Some(blocker) => {
+            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::False, blocker.reason, blocker.message.clone()));
+            conditions.push(Condition::new(blocker.condition(), ConditionStatus::True, blocker.reason, blocker.message.clone()));
         }
     }
     tell_when_stale(&mut conditions, input.stale.as_deref());
@@ -127,10 +121,10 @@ pub fn decide(
         settled: accepted.is_err()
             || on_trial
             || observation.failures >= failure_threshold
-            || hindrance.as_ref().is_some_and(|hindrance| hindrance.stalled),
+            || blocker.as_ref().is_some_and(|blocker| blocker.needs_person),
         wake_at_ms: probe_at_ms.into_iter().chain(readmit_at_ms).min(),
         probe_at_ms,
-        why_inactive: hindrance.map(|hindrance| hindrance.message).unwrap_or_default(),
+        why_inactive: blocker.map(|blocker| blocker.message).unwrap_or_default(),
     }
 }
 
@@ -143,11 +137,11 @@ pub(super) fn tell_when_stale(conditions: &mut Vec<Condition>, stale: Option<&st
     }
 }
 
-fn acceptance(spec: &SendingServerSpec, input: &ServerInput, ownership: Option<&Ownership>) -> Result<(), Problem> {
+fn acceptance(spec: &SendingServerSpec, input: &ServerInput, ownership: Option<&Ownership>) -> Result<(), Blocker> {
     if !spec.is_enabled() {
-        return Err(Problem::new(
+        return Err(Blocker::lasting(
             Reason::Disabled,
-            "spec.enabled is false: the server is neither tested nor used. Set it to true to use it.",
+            "spec.enabled is false: the server is neither probed nor used. Set it to true to use it.",
         ));
     }
     if let Some(Ownership::Refused(problem)) = ownership {
@@ -167,38 +161,33 @@ fn rounded(per_second: f64) -> String {
     format!("about {} a {unit}", (count / digits).round() * digits)
 }
 
-fn probe_hindrance(observation: &ServerObservation) -> Option<Hindrance> {
+/// What its probes say against it.
+fn of_probes(observation: &ServerObservation) -> Option<Blocker> {
     match &observation.last_probe {
-        None => Some(Hindrance { reason: Reason::NotProbedYet, message: "The first test has not ended yet.".to_owned(), stalled: false }),
+        None => Some(Blocker::passing(Reason::NotProbedYet, NOT_PROBED)),
         Some(_) if observation.probes_good => None,
-        Some(ProbeResult::Failed(failure)) => {
-            Some(Hindrance { reason: failure.reason, message: failure.message.clone(), stalled: failure.needs_person })
-        }
-        Some(_) => Some(Hindrance {
-            reason: Reason::NotProbedYet,
-            message: "Tests succeed again, but not yet as many in a row as probe.successThreshold asks for.".to_owned(),
-            stalled: false,
-        }),
+        Some(ProbeResult::Failed(failure)) => Some(failure.clone()),
+        Some(_) => Some(Blocker::passing(
+            Reason::NotProbedYet,
+            "Probes succeed again, but not yet as many in a row as probe.successThreshold asks for.",
+        )),
     }
 }
 
 /// A server whose probes succeed and whose sends keep failing is not Active: it cannot send.
-fn send_hindrance(failed: Option<&SendFailure>) -> Option<Hindrance> {
-    let failed = failed?;
-    Some(Hindrance {
-        reason: Reason::SendFailed,
-        message: format!("Probes succeed, but messages are refused: {}", failed.failure.message),
-        stalled: failed.failure.needs_person,
-    })
+fn of_sends(failed: Option<&SendFailure>) -> Option<Blocker> {
+    let failure = &failed?.failure;
+    let message = format!("Probes succeed, but messages are refused: {}", failure.message);
+    Some(Blocker { reason: Reason::SendFailed, message, ..failure.clone() })
 }
 
 fn probed(observation: &ServerObservation) -> Condition {
     let (status, reason, message): (_, _, Cow<'static, str>) = match &observation.last_probe {
-        None => (ConditionStatus::Unknown, Reason::NotProbedYet, "The first test has not ended yet.".into()),
+        None => (ConditionStatus::Unknown, Reason::NotProbedYet, NOT_PROBED.into()),
         Some(ProbeResult::NotProbeable) => (
             ConditionStatus::Unknown,
             Reason::NotProbeable,
-            "This type cannot be tested without sending; it is Active until a send fails.".into(),
+            "This type cannot be probed without sending; it is Active until a send fails.".into(),
         ),
         Some(ProbeResult::Succeeded) => (ConditionStatus::True, Reason::ProbeSucceeded, "Connection successful.".into()),
         Some(ProbeResult::Failed(failure)) => (ConditionStatus::False, failure.reason, failure.message.clone().into()),
@@ -221,7 +210,7 @@ fn rates_in_force(spec: &SendingServerSpec, quotas: &[Rate]) -> Vec<Rate> {
 
 /// What of the longest window above one minute is used up.
 fn used(rates: &[Rate], report: Option<&ServerReport>) -> Option<String> {
-    let longest = rates.iter().filter(|rate| rate.per.as_millis() > PACING_WINDOW_MAX_MS).max_by_key(|rate| rate.per)?;
+    let longest = rates.iter().filter(|rate| !rate.paces()).max_by_key(|rate| rate.per)?;
     let used = report.map_or(0, |server| server.used_in(longest.per));
     Some(format!("{used}/{} per {}", longest.messages, longest.per))
 }

@@ -4,21 +4,22 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::index::LaneIx;
 use super::{
-    Order,
     guard::Guard,
     lane::LaneRef,
     prepared::{End, InFlight, Prepared},
-    refusals::{Bar, Refusals},
+    refusals::Refusals,
     route::{self, EligibleSet, RunSeed},
 };
 use crate::{
     ledger::HeldMessage,
     providers::RunLabel,
+    report::{Bar, Phase},
     resources::{
-        Key, Reason,
+        Blocker, Key, Reason,
         campaign::{RecipientCounts, Weighting},
         resume::Handled,
     },
+    routing::CampaignIntent,
 };
 
 /// Servers in all sets of those with room in their limits that are kept: with many servers there are fewer sets.
@@ -63,44 +64,6 @@ pub enum Pick {
     Waits,
     /// Nowhere: all that may be picked have refused it.
     Nobody,
-}
-
-/// Where a run stands within the dispatcher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// The ledger is asked for the run.
-    Opening,
-    /// Nothing is fed: held, stopped by a problem, or being changed.
-    Resting,
-    /// A feeder reads the audience.
-    Feeding,
-    /// Every recipient has a final outcome.
-    Closed,
-}
-
-/// Why a run cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// The condition's reason.
-    pub reason: Reason,
-    /// The condition's message.
-    pub message: String,
-    /// Whether it is tried again by itself; otherwise the spec has to change.
-    pub transient: bool,
-    /// When it is tried again, milliseconds from now, where that is not as usual.
-    pub try_again_ms: Option<i64>,
-}
-
-impl Trouble {
-    /// A trouble that is tried again by itself.
-    pub fn transient(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), transient: true, try_again_ms: None }
-    }
-
-    /// A trouble that lasts until a person acts.
-    pub fn lasting(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), transient: false, try_again_ms: None }
-    }
 }
 
 /// What the ledger knew of the run when it was opened.
@@ -148,7 +111,7 @@ pub struct CampaignRun {
     /// The campaign and its run, as messages are labelled with them.
     pub label: Arc<RunLabel>,
     /// What the control plane wants.
-    pub order: Arc<Order>,
+    pub intent: Arc<CampaignIntent>,
     /// See [`RunSeed`].
     pub seed: RunSeed,
     /// Where it stands.
@@ -204,8 +167,8 @@ pub struct CampaignRun {
     /// The ledger is being asked to resume it.
     pub is_resuming: bool,
     /// What stops it, if anything.
-    pub trouble: Option<Trouble>,
-    /// When a transient trouble is tried again, milliseconds.
+    pub blocker: Option<Blocker>,
+    /// When a transient blocker is tried again, milliseconds.
     pub try_again_ms: Option<i64>,
     /// When the run began.
     pub started_ms: Option<i64>,
@@ -224,13 +187,13 @@ pub struct CampaignRun {
 impl CampaignRun {
     /// A run that the ledger is still to be asked for.
     #[must_use]
-    pub fn new(key: &Key, order: Arc<Order>, ledger_seed: u64) -> Self {
+    pub fn new(key: &Key, intent: Arc<CampaignIntent>, ledger_seed: u64) -> Self {
         Self {
             key: key.clone(),
             namespace: key.namespace.clone(),
-            label: Arc::new(RunLabel { campaign: key.to_string(), run: order.run.clone() }),
-            seed: RunSeed::new(ledger_seed, &key.namespace, &key.name, &order.run),
-            order,
+            label: Arc::new(RunLabel { campaign: key.to_string(), run: intent.work.run.clone() }),
+            seed: RunSeed::new(ledger_seed, &key.namespace, &key.name, &intent.work.run),
+            intent,
             phase: Phase::Opening,
             feeding: 0,
             eligible: EligibleSet::new([]),
@@ -257,7 +220,7 @@ impl CampaignRun {
             is_reopened: false,
             resume_handled: Handled::default(),
             is_resuming: false,
-            trouble: None,
+            blocker: None,
             try_again_ms: None,
             started_ms: None,
             completed_ms: None,
@@ -340,7 +303,7 @@ impl CampaignRun {
         if open.is_empty() {
             return if self.eligible.is_empty() { Pick::Waits } else { Pick::Nobody };
         }
-        let is_strict = self.order.weighting == Weighting::Strict;
+        let is_strict = self.intent.weighting == Weighting::Strict;
         let full: Vec<LaneIx> = open.servers().iter().map(|(lane, _)| lane.id).filter(|lane| !is_strict && !has_headroom(*lane)).collect();
         if full.is_empty() {
             return picked(open, self.seed).map_or(Pick::Waits, Pick::Server);
@@ -368,7 +331,7 @@ impl CampaignRun {
 
     /// The envelope sender: the From address, at the server's own return path where it has one.
     pub fn mail_from(&mut self, lane: LaneIx, return_path: Option<&str>) -> Arc<str> {
-        let from = &self.order.from_address;
+        let from = &self.intent.work.from_address;
         self.mail_from
             .entry(lane)
             .or_insert_with(|| match (return_path, from.rsplit_once('@')) {

@@ -5,24 +5,24 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::index::CampaignIx;
 use super::{
-    Order,
-    campaign::Trouble,
     feeders::{Asked, Asking, Threads},
     guard::domain_of,
+    index::CampaignIx,
     prepared::{Prepared, RenderFailure},
     refusals::Refusals,
 };
 use crate::{
-    audience::{AudienceError, FileVersion, Reader, Recipient, Row, Useless, canonical, changed, endless},
+    audience::{AudienceError, FileVersion, Input, Reader, Recipient, Row, Useless, canonical, changed, endless},
     ledger::{DueMessage, Ledger, LedgerError, Problem, RunId, Seen, Sighting},
-    message::{self, RenderContext},
-    resources::{Key, Reason},
+    message::{self, RenderContext, Template},
+    resources::{Blocker, Key, Reason},
+    routing::CampaignIntent,
 };
 
 /// Messages in one event.
@@ -31,8 +31,8 @@ const CHUNK: usize = 32;
 const PROBLEMS_MAX: usize = 1000;
 /// Recipients that are kept in memory while somebody of another domain is looked for.
 const AHEAD_MAX: usize = 10_000;
-/// Before an audience that changed while it was read is read again, milliseconds.
-const CHANGED_AGAIN_MS: i64 = 200;
+/// Before an audience that changed while it was read is read again.
+const CHANGED_AGAIN: Duration = Duration::from_millis(200);
 /// Rows that are read for that.
 const SEEK_ROWS_MAX: usize = 1_000_000;
 /// Deferred messages that wait in memory for their row; no more are fetched then.
@@ -78,7 +78,7 @@ pub enum Fed {
     /// Rows that cannot be used, by line.
     Problems(Vec<Problem>),
     /// It cannot go on; and the version of the audience's file, where it is one and was opened.
-    Failed(Trouble, Option<FileVersion>),
+    Failed(Blocker, Option<FileVersion>),
 }
 
 /// An event of a feeder.
@@ -102,8 +102,12 @@ pub struct FeederSpec {
     pub key: Key,
     /// The run in the ledger.
     pub run_id: RunId,
-    /// What is sent, and to whom.
-    pub order: Arc<Order>,
+    /// What is sent.
+    pub intent: Arc<CampaignIntent>,
+    /// To whom.
+    pub input: Arc<Input>,
+    /// The compiled templates.
+    pub template: Arc<Template>,
     /// The run was closed before: who is not in the ledger is not mailed.
     pub adds_nobody: bool,
 }
@@ -146,10 +150,10 @@ pub fn start(
 ///
 /// # Errors
 /// When the audience or the ledger cannot be read.
-pub fn count_added(order: &Order, ledger: &Ledger, run_id: RunId, runtime: &tokio::runtime::Handle) -> Result<u64, String> {
+pub fn count_added(input: &Input, ledger: &Ledger, run_id: RunId, runtime: &tokio::runtime::Handle) -> Result<u64, String> {
     let mut seen = ledger.seen(run_id).map_err(|e| e.to_string())?;
     let mut added = 0;
-    for row in Reader::open(&order.input, runtime).map_err(|e| e.to_string())? {
+    for row in Reader::open(input, runtime).map_err(|e| e.to_string())? {
         if let Row::Recipient(recipient) = row.map_err(|e| e.to_string())?
             && seen.check(recipient.address.as_str()).map_err(|e| e.to_string())? == Sighting::New
         {
@@ -202,15 +206,15 @@ enum Step {
     End,
 }
 
-fn ledger_trouble(error: &LedgerError) -> Trouble {
+fn ledger_trouble(error: &LedgerError) -> Blocker {
     let (reason, message) = (Reason::LedgerUnavailable, error.to_string());
-    if error.needs_person() { Trouble::lasting(reason, message) } else { Trouble::transient(reason, message) }
+    if error.needs_person() { Blocker::lasting(reason, message) } else { Blocker::passing(reason, message) }
 }
 
-fn audience_trouble(error: AudienceError) -> Trouble {
+fn audience_trouble(error: AudienceError) -> Blocker {
     let message = if error.transient { format!("{}; it is tried again by itself", error.message) } else { error.message };
-    let try_again_ms = (error.reason == Reason::AudienceChanged).then_some(CHANGED_AGAIN_MS);
-    Trouble { reason: error.reason, message, transient: error.transient, try_again_ms }
+    let retry_after = (error.reason == Reason::AudienceChanged).then_some(CHANGED_AGAIN);
+    Blocker { reason: error.reason, message, needs_person: !error.transient, retry_after }
 }
 
 impl Asked for Feeder {
@@ -219,13 +223,9 @@ impl Asked for Feeder {
     fn answer(&mut self, request: Request) -> bool {
         // A panic in a parser must not leave a campaign that seems to send for ever.
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(request)));
-        let trouble = worked.unwrap_or_else(|_| {
-            let message =
-                "Reading the audience ended with a fault of Mailfleet itself (see the log). Report it, with the row that it stopped at.";
-            Err(Trouble::lasting(Reason::AudienceUnreadable, message))
-        });
-        let Err(trouble) = trouble else { return true };
-        self.send(Fed::Failed(trouble, self.version));
+        let blocker = worked.unwrap_or_else(|_| Err(Blocker::internal(Reason::AudienceUnreadable, "reading the audience")));
+        let Err(blocker) = blocker else { return true };
+        self.send(Fed::Failed(blocker, self.version));
         false
     }
 }
@@ -236,7 +236,7 @@ impl Feeder {
         let _ = self.events.send(FeederEvent { campaign: self.spec.campaign, feeding: self.spec.feeding, fed });
     }
 
-    fn work(&mut self, request: Request) -> Result<(), Trouble> {
+    fn work(&mut self, request: Request) -> Result<(), Blocker> {
         let (mut seen, mut audience) = match self.pass.take() {
             Some(pass) => pass,
             None => self.open()?,
@@ -251,16 +251,16 @@ impl Feeder {
         Ok(())
     }
 
-    fn open(&mut self) -> Result<(Seen, Option<Reader>), Trouble> {
+    fn open(&mut self) -> Result<(Seen, Option<Reader>), Blocker> {
         let seen = self.ledger.seen(self.spec.run_id).map_err(|e| ledger_trouble(&e))?;
-        self.version = self.spec.order.input.file().and_then(FileVersion::of);
-        let reader = Reader::open(&self.spec.order.input, &self.runtime).map_err(audience_trouble)?;
+        self.version = self.spec.input.file().and_then(FileVersion::of);
+        let reader = Reader::open(&self.spec.input, &self.runtime).map_err(audience_trouble)?;
         self.version = reader.version();
         Ok((seen, Some(reader)))
     }
 
     /// The audience is read. One without anybody in it is a mistake, and withdraws nobody.
-    fn end(&mut self, seen: &Seen) -> Result<(), Trouble> {
+    fn end(&mut self, seen: &Seen) -> Result<(), Blocker> {
         let problems = std::mem::take(&mut self.problems);
         let first = problems.first().map(|problem| format!("; the first, line {}: {}", problem.line, problem.what));
         if !problems.is_empty() {
@@ -273,7 +273,7 @@ impl Feeder {
                 count => format!("none of its {count} rows can be used{}", first.unwrap_or_default()),
             };
             let message = format!("{place}: {why}. Fix it; it is read again as soon as it changes.");
-            return Err(Trouble::lasting(Reason::AudienceUnreadable, message));
+            return Err(Blocker::lasting(Reason::AudienceUnreadable, message));
         }
         let not_met = seen.not_met();
         // Another file may have taken this one's place, which was read to its end all the same: with people whom only it has.
@@ -289,12 +289,12 @@ impl Feeder {
 
     /// What is read, for people.
     fn place(&self) -> String {
-        self.spec.order.input.file().map_or_else(|| "the audience".to_owned(), |file| file.name().display().to_string())
+        self.spec.input.file().map_or_else(|| "the audience".to_owned(), |file| file.name().display().to_string())
     }
 
     /// The file is still the one that is, or was, read.
-    fn check_version(&self) -> Result<(), Trouble> {
-        match self.spec.order.input.file() {
+    fn check_version(&self) -> Result<(), Blocker> {
+        match self.spec.input.file() {
             Some(file) if FileVersion::of(file) != self.version => Err(audience_trouble(changed(file.name().display()))),
             _ => Ok(()),
         }
@@ -306,7 +306,7 @@ impl Feeder {
 
     /// Whose row has come by in this pass is rendered; whose has not waits for it, and is withdrawn when none came. So is one more
     /// message of somebody who has another.
-    fn take_due(&mut self, due: Vec<DueMessage>, seen: &Seen, is_read: bool) -> Result<(), Trouble> {
+    fn take_due(&mut self, due: Vec<DueMessage>, seen: &Seen, is_read: bool) -> Result<(), Blocker> {
         let count = due.len();
         let mut met = Vec::with_capacity(count);
         // Somebody may have left since it was read: the file decides, in a new pass.
@@ -341,7 +341,7 @@ impl Feeder {
     }
 
     /// Brings `count` recipients that are to be mailed, or as many as there are.
-    fn read(&mut self, count: usize, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<(), Trouble> {
+    fn read(&mut self, count: usize, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<(), Blocker> {
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut found = 0;
         let mut is_over = false;
@@ -373,7 +373,7 @@ impl Feeder {
     }
 
     /// Looks through the audience for somebody of another domain than `domain`, and keeps whom it passes.
-    fn seek(&mut self, domain: &str, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<(), Trouble> {
+    fn seek(&mut self, domain: &str, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<(), Blocker> {
         let is_other = |met: &Met| *domain_of(met.recipient.address.as_str()) != *domain;
         let mut found = self.ahead.iter().position(is_other).and_then(|at| self.ahead.remove(at));
         let mut steps = 0;
@@ -415,7 +415,7 @@ impl Feeder {
     }
 
     /// One row of the audience.
-    fn step(&mut self, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<Step, Trouble> {
+    fn step(&mut self, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<Step, Blocker> {
         let Some(reader) = audience else { return Ok(Step::End) };
         let Some(row) = reader.next() else {
             *audience = None;
@@ -505,22 +505,22 @@ impl Feeder {
         attempt: u32,
         refusals: Refusals,
     ) -> Result<Prepared, String> {
-        let order = &self.spec.order;
+        let intent = &self.spec.intent;
         let address: Arc<str> = recipient.address.as_str().into();
         let envelope_to = match recipient.address.to_wire() {
             std::borrow::Cow::Borrowed(_) => address.clone(),
             std::borrow::Cow::Owned(wire) => wire.into(),
         };
-        let domain = order.from_address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+        let domain = intent.work.from_address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let message_id =
-            message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &order.run, &address, domain);
+            message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &intent.work.run, &address, domain);
         let context = RenderContext {
             message_id: &message_id,
             date: jiff::Timestamp::now(),
             campaign: &self.spec.key.name,
-            senders: order.senders.as_ref(),
+            senders: intent.senders.as_ref(),
         };
-        let rendered = order.template.render(recipient, &context).map_err(|error| error.to_string())?;
+        let rendered = self.spec.template.render(recipient, &context).map_err(|error| error.to_string())?;
         Ok(Prepared {
             seq,
             was_deferred,

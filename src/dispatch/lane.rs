@@ -11,7 +11,10 @@ use super::{
     turns::Turns,
     window::{CLAIMS_MAX, FlightWindow},
 };
-use crate::{providers::Carriage, resources::Key};
+use crate::{
+    providers::Carriage,
+    resources::{Key, Rate},
+};
 
 /// A server within a scheduler; its name makes the order and the pick stable over restarts.
 #[derive(Clone, Debug)]
@@ -98,8 +101,8 @@ pub struct Lane {
     pub users: usize,
     /// How messages are handed over.
     pub carriage: Carriage,
-    /// Of its rates; a change makes a new limiter.
-    pub fingerprint: Option<u64>,
+    /// Its windows as they were set last; a change makes a new limiter.
+    pub rates: Option<Vec<Rate>>,
 }
 
 /// After an unknown outcome a server rests, and is then tried with one message alone: each answer that nobody can read costs a
@@ -151,7 +154,7 @@ impl Lane {
             accepted: 0,
             users: 0,
             carriage: Carriage::default(),
-            fingerprint: None,
+            rates: None,
         }
     }
 

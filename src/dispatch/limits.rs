@@ -11,8 +11,6 @@ use std::collections::VecDeque;
 use super::schedule::{self, Schedule};
 use crate::{providers::gate::GATED_MAX, resources::Rate};
 
-/// Windows up to this length pace, milliseconds.
-pub const PACING_WINDOW_MAX_MS: i64 = 60_000;
 /// Where the gate keeps a window, messages are spread over it as if it were longer by this part of its length, and by no more
 /// than this, milliseconds: twice what the gate adds, so that contents seldom wait there, and what was late catches up.
 const MARGIN: i64 = 64;
@@ -189,8 +187,9 @@ impl Limiter {
     /// A limiter of these windows.
     #[must_use]
     pub fn new(rates: &[Rate]) -> Self {
-        let (pacing, long): (Vec<Window>, Vec<Window>) =
-            rates.iter().map(|rate| Window::new(*rate)).partition(|window| window.per_ms <= PACING_WINDOW_MAX_MS);
+        let (pacing, long): (Vec<Rate>, Vec<Rate>) = rates.iter().partition(|rate| rate.paces());
+        let windows = |rates: Vec<Rate>| rates.into_iter().map(Window::new).collect();
+        let (pacing, long): (Vec<Window>, Vec<Window>) = (windows(pacing), windows(long));
         let gap_ms = pacing.iter().map(Window::gap_ms).fold(0.0, f64::max);
         Self { rates: rates.to_vec(), pacing, long, gap_ms, ..Self::default() }
     }

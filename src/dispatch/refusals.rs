@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{providers::Scope, resources::Reason};
+use crate::providers::Scope;
 
 /// Servers that are remembered for one message.
 const SERVERS_MAX: usize = 64;
@@ -113,17 +113,6 @@ impl Refusals {
             several => several.iter().map(|refused| format!("{}: {}", refused.server, refused.reply)).collect::<Vec<_>>().join("; "),
         }
     }
-}
-
-/// Why a server may not carry a campaign, until a person acts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bar {
-    /// The condition's reason.
-    pub reason: Reason,
-    /// The condition's message.
-    pub message: String,
-    /// The fingerprint of what was sent: a change of the spec lifts it.
-    pub fingerprint: u64,
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::route::jitter;
-use crate::resources::campaign::EffectiveRetry;
+use crate::{chance::jitter, resources::campaign::EffectiveRetry};
 
 /// The longest wait between two tries.
 const DELAY_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -96,17 +96,6 @@ pub fn pick<'a, S>(seed: RunSeed, recipient: &str, attempt: u32, eligible: &'a E
     None
 }
 
-/// A number in 0..1 from the same kind of hash, for jitter.
-#[must_use]
-pub fn jitter(seed: u64, what: &str, count: u64) -> f64 {
-    let mut hasher = SipHasher13::new_with_keys(seed, count);
-    hasher.write(what.as_bytes());
-    // 53 bits fill a double.
-    #[allow(clippy::cast_precision_loss)]
-    let unit = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
-    unit
-}
-
 /// Length-prefixed, so that `ab` + `c` and `a` + `bc` differ.
 fn write_part(hasher: &mut SipHasher13, part: &[u8]) {
     hasher.write_u64(part.len() as u64);

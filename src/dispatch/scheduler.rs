@@ -16,23 +16,23 @@ mod session;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::index::{CampaignIx, LaneIx};
 use super::{
     calls::CallId,
-    campaign::{CampaignRun, Opened, Phase, Pick, Trouble, WithHeadroom},
+    campaign::{CampaignRun, Opened, Pick, WithHeadroom},
     guard::domain_of,
+    index::{CampaignIx, LaneIx},
     lane::{Lane, LaneRef},
     limits::Limiter,
     moves::Moves,
     prepared::{End, Ended, InFlight, Prepared, RenderFailure},
-    refusals::Bar,
     rendered::Rendered,
     turns::Turns,
 };
 use crate::{
     ledger::Resumption,
-    providers::{Failure, Outgoing},
-    resources::{Key, Reason, campaign::Weighting, fate::Fate},
+    providers::Outgoing,
+    report::{Bar, Phase},
+    resources::{Blocker, Key, Reason, campaign::Weighting, fate::Fate},
 };
 
 /// Outcomes that are worth a commit of their own.
@@ -82,7 +82,7 @@ pub enum Action {
     /// Hand a message to a call that is under way at a server.
     Ahead(LaneIx, CallId, Outgoing),
     /// Tell the control plane that a server failed.
-    ServerFailed(Key, Failure, u64),
+    ServerFailed(Key, Blocker, u64),
     /// A closed run was edited: count the rows that its audience has now and that are not mailed.
     CountAdded(CampaignIx),
     /// Everything of the run has a final outcome: close it in the ledger.
@@ -336,7 +336,7 @@ impl Scheduler {
             let Some(lane) = self.lanes.get(&index) else { continue };
             let message =
                 format!("Messages handed to {} get no answer. It is being probed, and will be used again once a probe succeeds.", lane.key);
-            self.fail_lane(index, Failure::new(Reason::Stalling, message), now_ms);
+            self.fail_lane(index, Blocker::passing(Reason::Stalling, message), now_ms);
         }
         if self.stopping {
             return;
@@ -356,7 +356,7 @@ impl Scheduler {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         if campaign.try_again_ms.is_some_and(|at| at <= now_ms) {
             campaign.try_again_ms = None;
-            campaign.trouble = None;
+            campaign.blocker = None;
             self.feed(index);
             return;
         }

@@ -11,27 +11,26 @@ use tokio::{
     time::Instant,
 };
 
-use super::index::{CampaignIx, LaneIx};
 use super::{
-    Routing,
+    Handles, Handover,
     calls::CallId,
     campaign::Opened,
-    campaign::Trouble,
     feeder::{self, Fed, Feeder, FeederEvent, FeederSpec, Request},
     feeders::{self, Asking, Threads},
+    index::{CampaignIx, LaneIx},
     prepared::Ended,
-    refusals::Bar,
-    report::{Report, SteadyClock},
     scheduler::{Action, CountChanges, Planned, Scheduler},
 };
 use crate::{
+    clock::SteadyClock,
     ledger::{
-        AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunCounts, RunId,
-        RunKey, RunRecord, ServerId, UnknownPolicy, UsageMove,
+        AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunId, RunKey,
+        RunRecord, ServerId, UnknownPolicy, UsageMove,
     },
-    providers::{Along, BoxFuture, Delivered, Failure, Gate, Outgoing, Server},
+    providers::{Along, BoxFuture, Delivered, Gate, Outgoing, Server},
+    report::{Bar, Report},
     resources::{
-        Key, Reason,
+        Blocker, Key, Reason,
         campaign::{RecipientCounts, WhenOutcomeIsUnknown},
         fate::Fate,
     },
@@ -53,13 +52,13 @@ const USAGE_MINUTES: i64 = 31 * 24 * 60 + 1;
 #[derive(Debug)]
 pub enum Event {
     /// A server failed at sending: which, why, and the count of its failures.
-    ServerFailed(Key, Failure, u64),
+    ServerFailed(Key, Blocker, u64),
 }
 
 /// The running data plane.
 pub struct Dispatch {
-    /// The routing table; the newest counts.
-    pub routing: watch::Sender<Arc<Routing>>,
+    /// What is wanted.
+    pub handover: watch::Sender<Handover>,
     /// The newest report.
     pub report: watch::Receiver<Arc<Report>>,
     /// Failures of servers.
@@ -74,7 +73,7 @@ impl Dispatch {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn start(ledger: Ledger) -> Result<Self, LedgerError> {
-        let (routing, routing_receiver) = watch::channel(Arc::new(Routing::default()));
+        let (handover, handover_receiver) = watch::channel(Handover::default());
         let (report_sender, report) = watch::channel(Arc::new(Report::default()));
         let (event_sender, events) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
@@ -89,13 +88,13 @@ impl Dispatch {
             commits::add_usage(&mut past, &key, clock.now_ms() / 60_000, count.cast_signed());
         }
         let sender = Sending::new(ledger, clock, past, event_sender, report_sender);
-        let task = tokio::spawn(sender.run(routing_receiver, stopped));
-        Ok(Self { routing, report, events, stop: Some(stop), task })
+        let task = tokio::spawn(sender.run(handover_receiver, stopped));
+        Ok(Self { handover, report, events, stop: Some(stop), task })
     }
 
     /// Claims nothing more, lets what is on the wire end, writes every outcome, and ends. Takes at most `patience`;
     /// what has no outcome then is settled at the next start. True when nothing was left.
-    pub async fn stop(mut self, patience: Duration) -> bool {
+    pub async fn stop(&mut self, patience: Duration) -> bool {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
@@ -159,7 +158,7 @@ struct Sending {
     /// Claims by limiter key and minute, of this process and those before.
     past: Past,
     scheduler: Scheduler,
-    routing: Arc<Routing>,
+    handles: Arc<Handles>,
     /// How servers are spoken to, by index.
     servers: BTreeMap<LaneIx, Arc<dyn Server>>,
     /// Their short windows, by index.
@@ -226,7 +225,7 @@ impl Sending {
             ledger,
             clock,
             past,
-            routing: Arc::default(),
+            handles: Arc::default(),
             servers: BTreeMap::new(),
             gates: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -255,7 +254,7 @@ impl Sending {
         }
     }
 
-    async fn run(mut self, mut routing: watch::Receiver<Arc<Routing>>, mut stopped: oneshot::Receiver<()>) {
+    async fn run(mut self, mut handover: watch::Receiver<Handover>, mut stopped: oneshot::Receiver<()>) {
         let mut committing: Option<Committing> = None;
         let mut stopping = false;
         loop {
@@ -304,10 +303,10 @@ impl Sending {
                         self.answered(answer);
                     }
                 }
-                changed = routing.changed() => {
+                changed = handover.changed() => {
                     if changed.is_ok() {
-                        let table = routing.borrow_and_update().clone();
-                        self.route(table);
+                        let handover = handover.borrow_and_update().clone();
+                        self.take_over(handover);
                     }
                 }
                 _ = &mut stopped, if !stopping => {
@@ -327,18 +326,18 @@ impl Sending {
         self.follow_carriages();
     }
 
-    fn route(&mut self, table: Arc<Routing>) {
+    fn take_over(&mut self, Handover { routing, handles }: Handover) {
         let now_ms = self.clock.now_ms();
         let past = &self.past;
-        self.scheduler.apply(&table, now_ms, |key| past.get(key).cloned().unwrap_or_default());
-        self.routing = table;
+        self.scheduler.apply(&routing, now_ms, |key| past.get(key).cloned().unwrap_or_default());
+        self.handles = handles;
         let lanes = &self.scheduler.lanes;
         self.servers.clear();
         self.gates.retain(|index, _| lanes.contains_key(index));
         for (index, lane) in lanes {
-            let Some(route) = self.routing.servers.get(&lane.key) else { continue };
-            self.gates.entry(*index).or_default().set(&route.rates);
-            self.servers.extend(route.server.clone().map(|server| (*index, server)));
+            let Some(intent) = routing.servers.get(&lane.key) else { continue };
+            self.gates.entry(*index).or_default().set(&intent.rates);
+            self.servers.extend(self.handles.servers.get(&lane.key).map(|server| (*index, server.clone())));
         }
         self.follow_carriages();
     }
@@ -360,7 +359,7 @@ impl Sending {
                 self.campaigns.entry(record.id).or_default().push(index);
                 let closed = opened.closed_ms.is_some();
                 if let Some(key) =
-                    self.scheduler.campaign(index).and_then(|campaign| campaign.order.plan_limits.as_ref()).map(|plan| &plan.0)
+                    self.scheduler.campaign(index).and_then(|campaign| campaign.intent.plan_limits.as_ref()).map(|limits| &limits.key)
                 {
                     // Those of the servers are known since the start.
                     commits::add_usage(&mut self.past, key, now_ms.div_euclid(60_000), opened.left.cast_signed());
@@ -485,15 +484,15 @@ impl Sending {
                     });
                 }
             }
-            Fed::Failed(trouble, version) => {
-                if trouble.reason == Reason::AudienceChanged
+            Fed::Failed(blocker, version) => {
+                if blocker.reason == Reason::AudienceChanged
                     && let Some(campaign) = self.scheduler.campaign(index)
                 {
                     // It lasts so short a time that status may never show it.
-                    tracing::info!(campaign = %campaign.key, "{}", trouble.message);
+                    tracing::info!(campaign = %campaign.key, "{}", blocker.message);
                 }
-                let waits = !trouble.transient;
-                self.scheduler.feeder_failed(index, trouble, now_ms);
+                let waits = blocker.needs_person;
+                self.scheduler.feeder_failed(index, blocker, now_ms);
                 if waits {
                     self.await_another_version(index, version);
                 }
@@ -519,29 +518,10 @@ impl Sending {
     }
 }
 
-fn accepted_by_server(counts: &RunCounts) -> BTreeMap<Arc<str>, u64> {
-    let accepted = counts.per_server.iter().map(|server| (server.server.as_str().into(), server.fates[Fate::Accepted]));
-    accepted.filter(|(_, count)| *count > 0).collect()
-}
-
-/// The ledger's counts of a run as status shows them, with those of its audience.
-pub(crate) fn recorded_counts(record: &RunRecord, counts: &RunCounts) -> RecipientCounts {
-    RecipientCounts { total: record.total, duplicates: record.duplicates, bad_rows: record.bad_rows, ..recipient_counts(counts) }
-}
-
-/// The ledger's counts as status shows them, without those of the audience.
-fn recipient_counts(counts: &RunCounts) -> RecipientCounts {
-    let mut shown = RecipientCounts { resent: counts.resent, ..RecipientCounts::default() };
-    for fate in Fate::ALL {
-        *shown.of_mut(fate) = counts.fates[fate];
-    }
-    shown
-}
-
 /// Gives a batch back unsent: the server is not there any more.
 fn give_back(batch: Vec<Outgoing>, outcomes: &mpsc::UnboundedSender<Delivered>) {
     for message in batch {
-        let failure = Failure::new(Reason::InvalidSpec, "The server is not there any more; the message goes to another.");
+        let failure = Blocker::passing(Reason::InvalidSpec, "The server is not there any more; the message goes to another.");
         let _ = outcomes.send(Delivered { message, outcome: crate::providers::Outcome::ServerFailed(failure), round_trip: None });
     }
 }

@@ -13,26 +13,28 @@ use std::{
 };
 
 use super::{
-    Order, RouteServer, Routing,
     calls::CallId,
-    campaign::{Opened, Phase},
+    campaign::Opened,
     guard::domain_of,
     index::{CampaignIx, LaneIx},
     prepared::{End, Prepared},
     refusals::Refusals,
-    route::jitter,
     scheduler::{Action, CountChanges, Mutant, Planned, Scheduler},
 };
 use crate::{
-    audience::{Input, Recipient},
+    audience::Recipient,
+    chance::jitter,
     ledger::{HeldFate, HeldMessage, Resumption},
-    message::{Content, Template},
-    providers::{Carriage, Delivered, Failure, Outcome, Outgoing, Refusal, Scope},
+    providers::{Carriage, Delivered, Outcome, Outgoing, Refusal, Scope},
+    report::Phase,
     resources::{
-        Key, Rate, Reason,
-        campaign::{EffectiveRetry, Mailbox, Weighting, WhenOutcomeIsUnknown},
+        Blocker, Key, Rate, Reason,
+        campaign::{Weighting, WhenOutcomeIsUnknown},
         fate::Fate as RowFate,
+        resume::{Resume, ResumeHeld},
     },
+    routing::{CampaignIntent, PlanLimits, Routing, ServerIntent, Work},
+    test_support::{campaign_intent, server_intent, work},
 };
 
 const START_MS: i64 = 1_764_000_000_000;
@@ -94,7 +96,7 @@ struct Simulation {
     rows: BTreeMap<(CampaignIx, u64), Row>,
     leased: Vec<(CampaignIx, u64)>,
     /// Servers that the ledger has as out of use, by campaign.
-    bars: BTreeMap<(CampaignIx, String), super::refusals::Bar>,
+    bars: BTreeMap<(CampaignIx, String), crate::report::Bar>,
     ended_runs: Vec<CampaignIx>,
     /// The outcome of a message that the test decides on: server, recipient.
     decides: Option<Decides>,
@@ -138,58 +140,6 @@ fn address(number: u64) -> String {
     format!("user{number}@example.com")
 }
 
-fn work() -> Order {
-    let content = Content {
-        from: Mailbox { name: None, address: "news@example.com".to_owned() },
-        reply_to: None,
-        subject: "Hello".to_owned(),
-        html: None,
-        text: Some("Hi".to_owned()),
-        mjml: None,
-        headers: Vec::new(),
-        unsubscribe_url: None,
-        one_click: false,
-    };
-    Order {
-        run: "first".to_owned(),
-        fingerprint: 1,
-        hold: false,
-        servers: Arc::default(),
-        weighting: Weighting::Overflow,
-        candidates: Arc::default(),
-        resume: None,
-        input: Input::Inline(Vec::new()),
-        template: Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template"))),
-        from_address: "news@example.com".into(),
-        retry: EffectiveRetry {
-            attempts: 4,
-            initial_delay: crate::resources::Duration::from_secs(1),
-            deadline: crate::resources::Duration::from_secs(432_000),
-        },
-        when_outcome_is_unknown: WhenOutcomeIsUnknown::Skip,
-        max_render_errors: 100,
-        plan_limits: None,
-        senders: None,
-    }
-}
-
-fn server(rates: &[Rate]) -> RouteServer {
-    RouteServer {
-        server: None,
-        routed: true,
-        is_on_trial: false,
-        host: "relay.example".into(),
-        acknowledged_failures: 0,
-        rates: rates.to_vec(),
-        limits_fingerprint: 1,
-        warmup_today: None,
-        connections: Some(4),
-        in_flight_max: None,
-        return_path: None,
-        stall_after: crate::resources::Duration::from_secs(10),
-    }
-}
-
 impl Simulation {
     fn new(
         seed: u64,
@@ -200,14 +150,15 @@ impl Simulation {
     ) -> Self {
         let mut routing = Routing::default();
         for (name, _, rates) in servers {
-            routing.servers.insert(Key::new("default", *name), RouteServer { host: format!("{name}.example").into(), ..server(rates) });
+            routing
+                .servers
+                .insert(Key::new("default", *name), ServerIntent { host: format!("{name}.example").into(), ..server_intent(rates) });
         }
         for (namespace, name, _) in campaigns {
-            let mut order = work();
-            order.when_outcome_is_unknown = policy;
-            order.servers = servers.iter().map(|(name, weight, _)| (Key::new("default", *name), *weight)).collect();
-            order.candidates = order.servers.iter().map(|(key, _)| key.clone()).collect();
-            routing.campaigns.insert(Key::new(*namespace, *name), Arc::new(order));
+            let mut intent = campaign_intent(Work { when_outcome_is_unknown: policy, ..work(1) });
+            intent.servers = servers.iter().map(|(name, weight, _)| (Key::new("default", *name), *weight)).collect();
+            intent.candidates = intent.servers.iter().map(|(key, _)| key.clone()).collect();
+            routing.campaigns.insert(Key::new(*namespace, *name), Arc::new(intent));
         }
         let mut simulation = Self {
             seed,
@@ -543,7 +494,7 @@ impl Simulation {
         }
         let chances = self.chances;
         let drawn = self.draw(100);
-        let failure = || Failure::new(Reason::ConnectionLost, "lost".to_owned());
+        let failure = || Blocker::passing(Reason::ConnectionLost, "lost".to_owned());
         let mut bound = chances.rejected;
         if drawn < bound {
             return Outcome::rejected("550".to_owned());

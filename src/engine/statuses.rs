@@ -221,7 +221,20 @@ impl Statuses {
         }
     }
 
-    /// Writes what changed; `flush` writes counters too, however young the last write.
+    /// Gives the conditions of a decision their times: those of the decision before, where a condition stays as it was.
+    pub fn date(&self, snapshot: &Snapshot, decision: &mut Decision, now_ms: i64) {
+        for (key, server) in &mut decision.servers {
+            date(&self.servers, key, &mut server.status, snapshot.servers.get(key), now_ms);
+        }
+        for (key, status) in &mut decision.plans {
+            date(&self.plans, key, status, snapshot.plans.get(key), now_ms);
+        }
+        for (key, campaign) in &mut decision.campaigns {
+            date(&self.campaigns, key, &mut campaign.status, snapshot.campaigns.get(key), now_ms);
+        }
+    }
+
+    /// Writes what changed of a decision whose conditions have their times; `flush` writes counters too, however young the last write.
     pub fn write(&mut self, snapshot: &Snapshot, decision: &Decision, now_ms: i64, flush: bool) {
         self.wake_at_ms = i64::MAX;
         let mut turn = Turn { sink: &self.sink, now_ms, flush, wake_at_ms: i64::MAX };
@@ -236,7 +249,7 @@ impl Statuses {
             turn.put(&mut self.campaigns, key, campaign.status.clone(), sourced);
             if let Some(sourced) = sourced {
                 let status = &campaign.status;
-                let begun = campaign.order.is_some() && status.started_at.is_some();
+                let begun = campaign.intent.is_some() && status.started_at.is_some();
                 let is_sending = status.recipients.sending > 0
                     || (begun && !sourced.origin.is_deleting() && matches!(status.state, CampaignState::Sending | CampaignState::Waiting));
                 // At the very end nothing is on the wire any more.
@@ -305,6 +318,24 @@ fn taken_over<K, S: Status>(object: Arc<K>, sourced: &Sourced<K>, in_cluster: bo
     Kept { object, origin: sourced.origin.clone(), decided: None, written: status.map(|status| (Arc::new(status), 0)), old_conditions }
 }
 
+/// Gives the conditions of one status their times.
+fn date<K: Kind, S: Status>(shelf: &Shelf<K, S>, key: &Key, status: &mut S, sourced: Option<&Sourced<K>>, now_ms: i64) {
+    let (Some(kept), Some(sourced)) = (shelf.0.get(key), sourced) else { return };
+    let old = kept.decided.as_deref().map_or(kept.old_conditions.as_slice(), Status::conditions);
+    let wanted = std::mem::take(status.conditions_mut());
+    *status.conditions_mut() = condition::merge(old, wanted, kept.object.metadata().generation.unwrap_or(0), whole_second(now_ms));
+    // A version that cannot be read was judged too. Left out, it would seem to be on its way for ever, and never Failed.
+    if let Origin::Cluster(place) = &sourced.origin
+        && sourced.stale.is_some()
+    {
+        *status.observed_generation_mut() = place.generation;
+    }
+}
+
+fn whole_second(now_ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(now_ms - now_ms.rem_euclid(1000)).unwrap_or_default()
+}
+
 /// One round of writing.
 struct Turn<'a> {
     sink: &'a StatusSink,
@@ -314,30 +345,16 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn timed(&self, old: &[Condition], wanted: Vec<Condition>, generation: i64) -> Vec<Condition> {
-        let now = Timestamp::from_millisecond(self.now_ms - self.now_ms.rem_euclid(1000)).unwrap_or_default();
-        condition::merge(old, wanted, generation, now)
-    }
-
     fn put<S: Status, P: Serialize + PartialEq>(
         &mut self,
         shelf: &mut Shelf<Object<P, S>, S>,
         key: &Key,
-        mut status: S,
+        status: S,
         sourced: Option<&Sourced<Object<P, S>>>,
     ) where
         Object<P, S>: Kind,
     {
         let (Some(kept), Some(sourced)) = (shelf.0.get_mut(key), sourced) else { return };
-        let old = kept.decided.as_deref().map_or(kept.old_conditions.as_slice(), Status::conditions);
-        let wanted = std::mem::take(status.conditions_mut());
-        *status.conditions_mut() = self.timed(old, wanted, kept.object.generation());
-        // A version that cannot be read was judged too. Left out, it would seem to be on its way for ever, and never Failed.
-        if let Origin::Cluster(place) = &sourced.origin
-            && sourced.stale.is_some()
-        {
-            *status.observed_generation_mut() = place.generation;
-        }
         if let Some((written, at_ms)) = &mut kept.written {
             if **written == status {
                 if *at_ms == 0 {
@@ -376,7 +393,7 @@ impl Turn<'_> {
         let of = |kind, status| Condition::new(kind, status, Reason::Unreadable, broken.message.clone());
         let wanted = vec![of(ConditionType::Ready, ConditionStatus::False), of(ConditionType::Stalled, ConditionStatus::True)];
         let generation = if let Origin::Cluster(place) = &broken.origin { place.generation } else { 0 };
-        let now = self.timed(conditions, wanted, generation);
+        let now = condition::merge(conditions, wanted, generation, whole_second(self.now_ms));
         self.sink.write_broken(broken, (!conditions.is_empty()).then_some(conditions), &now);
         *conditions = now;
     }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::resources::{
     Key,
+    campaign::RecipientCounts,
     fate::{Fate, FateCounts},
     resume::Handled,
 };
@@ -351,6 +352,31 @@ pub struct RunCounts {
     pub resent: u64,
     /// Those with a final outcome by server, in the order of names; servers without any are absent.
     pub per_server: Vec<ServerCounts>,
+}
+
+impl RunCounts {
+    /// These counts as status shows them, without those of the audience.
+    #[must_use]
+    pub fn recipients(&self) -> RecipientCounts {
+        let mut shown = RecipientCounts { resent: self.resent, ..RecipientCounts::default() };
+        for fate in Fate::ALL {
+            *shown.of_mut(fate) = self.fates[fate];
+        }
+        shown
+    }
+
+    /// Messages that each server took, by name; only those that took any.
+    pub fn accepted_by_server(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.per_server.iter().map(|server| (server.server.as_str(), server.fates[Fate::Accepted])).filter(|(_, count)| *count > 0)
+    }
+}
+
+impl RunRecord {
+    /// The counts of the run as status shows them, with those of its audience.
+    #[must_use]
+    pub fn recipients(&self, counts: &RunCounts) -> RecipientCounts {
+        RecipientCounts { total: self.total, duplicates: self.duplicates, bad_rows: self.bad_rows, ..counts.recipients() }
+    }
 }
 
 /// What became of the messages of one server.

@@ -26,7 +26,6 @@ pub use replies::{meaning, unknown_of_mail};
 
 use std::{
     collections::BTreeMap,
-    fmt,
     future::Future,
     path::PathBuf,
     pin::Pin,
@@ -39,6 +38,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
+pub use crate::resources::Blocker as Failure;
 use crate::{
     egress::Egress,
     resources::{KeyRef, LocalRef, Rate, Reason, secret::SecretValue},
@@ -88,53 +88,6 @@ pub enum Outcome {
     Unknown(Failure),
 }
 
-/// Why a server failed: a reason for conditions and a message for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The condition's reason.
-    pub reason: Reason,
-    /// What failed, where, and what to do. Stable: no ports that change, ids or times in it.
-    pub message: String,
-    /// Whether only a person can fix it (wrong password, bad certificate): the server is Stalled.
-    pub needs_person: bool,
-    /// The server's own word on when to try again; it is not used before.
-    pub retry_after: Option<Duration>,
-}
-
-impl Failure {
-    /// A failure that may pass by itself.
-    #[must_use]
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), needs_person: false, retry_after: None }
-    }
-
-    /// The same, when only a person can fix it.
-    #[must_use]
-    pub fn for_person(self) -> Self {
-        Self { needs_person: true, ..self }
-    }
-
-    /// The same, with the server's own word on when to try again.
-    #[must_use]
-    pub fn after(self, retry_after: Option<Duration>) -> Self {
-        Self { retry_after, ..self }
-    }
-
-    /// Whether the server takes no further connection while others are open.
-    #[must_use]
-    pub fn is_connection_limit(&self) -> bool {
-        self.reason == Reason::TooManyConnections
-    }
-
-    /// Whether the server is well and only takes no more for now, by its reason or since it says when to come again: it rests,
-    /// and is not held for broken.
-    #[must_use]
-    pub fn is_pause(&self) -> bool {
-        matches!(self.reason, Reason::Throttled | Reason::TooManyConnections | Reason::QuotaExceeded)
-            || self.retry_after.is_some() && !self.needs_person
-    }
-}
-
 /// What a good probe found out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probed {
@@ -149,12 +102,6 @@ pub struct Quota {
     pub rate: Rate,
     /// Messages that left in it already, by anybody who uses the account.
     pub used: u64,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
 }
 
 /// The outcome of one message of a batch.

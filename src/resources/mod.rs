@@ -1,5 +1,6 @@
 //! What users write: the three kinds as plain data, their schema and their conditions. No I/O.
 
+pub mod blocker;
 pub mod bound;
 pub mod campaign;
 pub mod condition;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use blocker::Blocker;
 pub use campaign::{Campaign, CampaignSpec};
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use duration::Duration;
@@ -52,6 +54,12 @@ impl Key {
     /// A key from its two parts.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// A key from `namespace/name`, as [`fmt::Display`] writes it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.split_once('/').map(|(namespace, name)| Self::new(namespace, name))
     }
 }
 
@@ -189,6 +197,17 @@ pub struct Rate {
     pub messages: u64,
     /// The length of the window, 100ms to 744h (31 days). Up to 1m it paces; a longer window, once used up, takes the server out until it reopens.
     pub per: Duration,
+}
+
+/// Windows up to this length pace, milliseconds.
+const PACING_WINDOW_MAX_MS: i64 = 60_000;
+
+impl Rate {
+    /// Whether it paces: messages are spread over it, and the server stays in use when it is used up.
+    #[must_use]
+    pub fn paces(&self) -> bool {
+        self.per.as_millis() <= PACING_WINDOW_MAX_MS
+    }
 }
 
 /// A Kubernetes label selector. An empty one selects everything.

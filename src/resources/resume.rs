@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// The annotation of a Campaign. A value is carried out once; a new value is a new request.
 pub const ANNOTATION: &str = "mailfleet.dev/resume";
 
 /// What becomes of recipients that are held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum ResumeHeld {
     /// They are tried again.
     #[default]
@@ -19,7 +21,8 @@ pub enum ResumeHeld {
 ///
 /// `held` is `Retry` when it is left out; `unknown=Resend` mails recipients of unknown outcome again. Every other word only
 /// makes the value a new one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Resume {
     /// The whole value, its words parted by one space.
     pub token: String,

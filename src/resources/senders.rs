@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use super::{CampaignSpec, Key, vendor_fields};
 
 /// Domains that are named in one message.
@@ -84,7 +86,7 @@ pub fn canonical(domain: &str) -> String {
 }
 
 /// The domains that a plan grants a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Senders {
     plan: Key,
     namespace: String,

@@ -12,15 +12,15 @@ use tokio::{
 use super::{Admin, Health, Phase};
 use crate::resources::fate::Fate;
 use crate::{
-    decide::{CampaignDecision, CampaignInput, Decision, InLedger, Observations, ServerDecision, ServerInput, World, decide},
-    dispatch::{Report, report::ServerReport},
+    decide::{CampaignDecision, CampaignInput, Decision, Observations, ServerDecision, ServerInput, World, decide},
     engine::View,
+    report::{Report, ServerReport},
     resources::{
         Key,
         campaign::{CampaignState, RecipientCounts},
-        resume::Handled,
         sending_server::ServerState,
     },
+    test_support::work,
 };
 
 async fn start(view: watch::Receiver<View>) -> (SocketAddr, Health) {
@@ -57,18 +57,7 @@ fn decided() -> (ServerDecision, CampaignDecision) {
     let (server, campaign) = (serde_saphyr::from_str(SERVER).expect("a server"), serde_saphyr::from_str(CAMPAIGN).expect("a campaign"));
     let key = Key::new("x", "x");
     world.servers.insert(key.clone(), ServerInput { object: Arc::new(server), built: Ok(1), stale: None });
-    let campaign = CampaignInput {
-        object: Arc::new(campaign),
-        work: Ok(1),
-        stale: None,
-        in_ledger: InLedger::Absent,
-        ledger_problem: None,
-        recorded: None,
-        previous: None,
-        resume: None,
-        resume_handled: Handled::default(),
-        deleting: false,
-    };
+    let campaign = CampaignInput::new(Arc::new(campaign), Ok(Arc::new(work(1))));
     world.campaigns.insert(key.clone(), campaign);
     let decision = decide(&world, &Observations::default(), 0);
     (decision.servers[&key].clone(), decision.campaigns[&key].clone())

@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
 use mailfleet::{
     decide::{self, CampaignInput, InLedger, Observations, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
-    dispatch::{Report, ServerReport},
-    providers::Failure,
-    resources::{Campaign, Condition, ConditionStatus, ConditionType, Key, Plan, Reason, SendingServer, resume::Handled},
+    report::{Report, ServerReport},
+    resources::{Blocker, Campaign, Condition, ConditionStatus, ConditionType, Key, Plan, Reason, SendingServer},
+    routing::Work,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -59,37 +59,34 @@ fn case(text: &str) -> Case {
     let mut created = 0;
     for document in text.split("\n---\n") {
         let value: Value = serde_saphyr::from_str(document).unwrap_or_else(|e| panic!("{e}\n{document}"));
-        let parse = |value: &Value| value.clone();
         created += 1;
         let timestamp = jiff::Timestamp::from_second(created).ok();
         match value["kind"].as_str() {
             Some("SendingServer") => {
-                let mut object: SendingServer = serde_json::from_value(parse(&value)).expect(document);
+                let mut object: SendingServer = serde_json::from_value(value.clone()).expect(document);
                 object.metadata.generation = Some(1);
                 object.metadata.creation_timestamp = timestamp;
                 world.servers.insert(object.key(), ServerInput { object: Arc::new(object), built: Ok(7), stale: None });
             }
             Some("Plan") => {
-                let mut object: Plan = serde_json::from_value(parse(&value)).expect(document);
+                let mut object: Plan = serde_json::from_value(value.clone()).expect(document);
                 object.metadata.generation = Some(1);
                 world.plans.insert(object.key(), PlanInput { object: Arc::new(object), stale: None });
             }
             Some("Campaign") => {
-                let mut object: Campaign = serde_json::from_value(parse(&value)).expect(document);
+                let mut object: Campaign = serde_json::from_value(value.clone()).expect(document);
                 object.metadata.generation = Some(1);
                 object.metadata.creation_timestamp = timestamp;
-                let input = CampaignInput {
-                    object: Arc::new(object),
-                    work: Ok(1),
-                    stale: None,
-                    in_ledger: InLedger::Absent,
-                    ledger_problem: None,
-                    previous: None,
-                    recorded: None,
-                    resume: None,
-                    resume_handled: Handled::default(),
-                    deleting: false,
+                let spec = &object.spec;
+                let work = Work {
+                    run: spec.run().to_owned(),
+                    fingerprint: 1,
+                    from_address: spec.from.address.as_str().into(),
+                    retry: spec.retry(),
+                    when_outcome_is_unknown: spec.when_outcome_is_unknown(),
+                    max_render_errors: spec.content.max_render_errors(),
                 };
+                let input = CampaignInput::new(Arc::new(object), Ok(Arc::new(work)));
                 world.campaigns.insert(input.object.key(), input);
             }
             Some("Namespace") => {
@@ -111,7 +108,7 @@ fn case(text: &str) -> Case {
         let result = match probe {
             Probe::Ok(Succeeded::Ok) => ProbeResult::Succeeded,
             Probe::Failed { reason, message, person } => {
-                ProbeResult::Failed(Failure { reason: *reason, message: message.clone(), needs_person: *person, retry_after: None })
+                ProbeResult::Failed(Blocker { reason: *reason, message: message.clone(), needs_person: *person, retry_after: None })
             }
         };
         let mut observation = ServerObservation { fingerprint: 7, ..ServerObservation::default() };
@@ -164,7 +161,7 @@ fn told(case: &Case) -> String {
             );
         }
         conditions(&mut text, &campaign.status.conditions);
-        let sends = campaign.order.as_ref().is_some_and(|order| !order.hold);
+        let sends = campaign.intent.as_ref().is_some_and(|intent| !intent.hold);
         let _ = writeln!(text, "    {}", if sends { "sends" } else { "sends nothing" });
     }
     text

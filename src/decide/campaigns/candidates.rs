@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{
-    Problem, World,
+    World,
     grants::{self, Ownership},
 };
 use crate::{
-    dispatch::refusals::Bar,
+    report::Bar,
     resources::{
-        CampaignSpec, Key, Plan, Rate, Reason,
+        Blocker, CampaignSpec, Key, Plan, Reason,
         campaign::{CampaignServer, Weighting},
         plan::Narrowing,
         senders::canonical,
     },
+    routing::PlanLimits,
 };
 
 /// A server that a campaign might use.
@@ -65,9 +66,9 @@ impl<'a> Choice<'a> {
 }
 
 /// The key and windows of the plan's limits for the campaign's namespace.
-pub(super) fn plan_limits(key: &Key, plan_key: &Key, world: &World) -> Option<(String, Vec<Rate>)> {
+pub(super) fn plan_limits(key: &Key, plan_key: &Key, world: &World) -> Option<PlanLimits> {
     let rates = world.plans.get(plan_key)?.object.spec.limits.as_ref()?.rates.clone();
-    (!rates.is_empty()).then(|| (format!("plan {plan_key} for {}", key.namespace), rates))
+    (!rates.is_empty()).then(|| PlanLimits { key: format!("plan {plan_key} for {}", key.namespace).into(), rates })
 }
 
 /// Whether shares are kept: as the campaign says, else as its plan does.
@@ -80,7 +81,7 @@ fn plan_key(key: &Key, spec: &CampaignSpec) -> Key {
     Key::new(spec.plan_ref.namespace.as_deref().unwrap_or(&key.namespace), spec.plan_ref.name.as_str())
 }
 
-pub(super) type Unresolved = (Vec<Candidate>, Problem);
+pub(super) type Unresolved = (Vec<Candidate>, Blocker);
 
 /// Every server that a campaign might use, or why the plan and the spec do not fit together. Of the spec nothing counts but `choice`.
 pub(super) fn candidates(choice: &Choice<'_>, world: &World, ownership: &BTreeMap<Key, Ownership>) -> Result<Vec<Candidate>, Unresolved> {
@@ -96,7 +97,7 @@ pub(super) fn candidates(choice: &Choice<'_>, world: &World, ownership: &BTreeMa
         let message = format!(
             "There is no plan {plan_key} that namespace {namespace} may use. Name another in spec.planRef, or ask the operator to allow the namespace."
         );
-        return Err((Vec::new(), Problem::new(Reason::PlanNotFound, message)));
+        return Err((Vec::new(), Blocker::lasting(Reason::PlanNotFound, message)));
     };
     let of_plan = grants::granted(&plan.spec, &plan_key.namespace, world);
     let mut rows = named(choice, world, ownership, plan, &of_plan)?;
@@ -130,7 +131,7 @@ fn named(
     let Some(chosen) = choice.servers else {
         if pool.is_empty() {
             let message = format!("Plan {plan_key} grants no server that exists. Add one to the plan.");
-            return Err((Vec::new(), Problem::new(Reason::NoServers, message)));
+            return Err((Vec::new(), Blocker::lasting(Reason::NoServers, message)));
         }
         let all = pool.into_iter().map(|(server, weight)| candidate(server, weight, true, choice, world)).collect::<Vec<_>>();
         return some_weight(all, "the plan's servers");
@@ -141,7 +142,7 @@ fn named(
         let message = format!(
             "Plan {plan_key} has narrowing: Forbidden, and the campaign sets spec.servers. Remove spec.servers, or use another plan."
         );
-        return Err((rows.into_values().collect(), Problem::new(Reason::NarrowingForbidden, message)));
+        return Err((rows.into_values().collect(), Blocker::lasting(Reason::NarrowingForbidden, message)));
     }
     let mut problem = None;
     for (position, named) in chosen.iter().enumerate() {
@@ -161,7 +162,7 @@ fn named(
                     "spec.servers[{position}]: plan {plan_key} grants namespace {namespace} no server {wanted}. It may use: {}.",
                     if names.is_empty() { "none" } else { &names }
                 );
-                problem.get_or_insert(Problem::new(Reason::ServerNotGranted, message));
+                problem.get_or_insert(Blocker::lasting(Reason::ServerNotGranted, message));
                 let absent = Key::new(named.namespace.as_deref().unwrap_or(namespace), named.name.as_str());
                 rows.entry(absent.clone()).or_insert(Candidate {
                     key: absent,
@@ -178,7 +179,7 @@ fn named(
                     "spec.servers[{position}]: {} is both a server of the plan and one of the namespace's own. Say which with spec.servers[{position}].namespace: {} or {namespace}.",
                     named.name, plan_key.namespace
                 );
-                problem.get_or_insert(Problem::new(Reason::AmbiguousServer, message));
+                problem.get_or_insert(Blocker::lasting(Reason::AmbiguousServer, message));
             }
         }
     }
@@ -195,7 +196,7 @@ fn some_weight(rows: Vec<Candidate>, whose: &str) -> Result<Vec<Candidate>, Unre
     }
     Err((
         rows,
-        Problem::new(
+        Blocker::lasting(
             Reason::NoWeight,
             format!("All weights of {whose} are 0, so nothing can be sent. Give at least one a weight of 1 or more."),
         ),

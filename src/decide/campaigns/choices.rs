@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    super::{CampaignInput, Observations, Problem, ServerDecision, World, grants::Ownership, senders},
+    super::{CampaignInput, Observations, ServerDecision, World, grants::Ownership, senders},
     candidates::{Candidate, Choice, candidates},
     table,
 };
 use crate::{
-    dispatch::CampaignReport,
-    resources::{Key, Reason, condition, condition::ConditionType, server_table::CampaignServerStatus},
+    report::CampaignReport,
+    resources::{Blocker, Key, Reason, condition, condition::ConditionType, server_table::CampaignServerStatus},
 };
 
 /// The servers that a campaign might use, and what is to be said of them.
@@ -22,7 +22,7 @@ pub(super) struct Servers<'a> {
     /// All of them, in the order of their keys.
     pub candidates: Vec<Candidate>,
     /// Why the plan and the spec do not fit together.
-    pub unresolved: Option<Problem>,
+    pub unresolved: Option<Blocker>,
     /// What was decided on those that are granted, chosen and fit, and do not refuse the campaign.
     pub open: Vec<(&'a Key, &'a ServerDecision)>,
     /// How many of these are Active.
@@ -135,7 +135,7 @@ impl<'a> Choices<'a> {
     fn make(
         &mut self,
         candidates: Vec<Candidate>,
-        unresolved: Option<Problem>,
+        unresolved: Option<Blocker>,
         old_rows: Option<&Arc<[CampaignServerStatus]>>,
     ) -> Servers<'a> {
         let servers = self.servers;

@@ -97,7 +97,7 @@ fn has_reason(server: &ServerDecision, reason: Reason) -> bool {
     condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|ready| ready.reason == reason)
 }
 
-fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<&crate::dispatch::ServerReport>) -> String {
+fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<&crate::report::ServerReport>) -> String {
     if !candidate.granted {
         return "not granted by the plan, and not an own server".to_owned();
     }

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    super::{Decision, PlanInput, ProbeResult, Problem, ServerInput, ServerObservation, World},
+    super::{Decision, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
     *,
 };
 use crate::{
-    dispatch::campaign::Trouble,
     resources::{Campaign, resume::Handled},
+    test_support::work,
 };
 
 const NOW_MS: i64 = 1_764_000_000_000;
@@ -33,18 +33,7 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
     campaign.metadata.generation = Some(2);
     world.campaigns.insert(
         key("spring"),
-        CampaignInput {
-            object: Arc::new(campaign),
-            work: Ok(22),
-            stale: None,
-            in_ledger: crate::decide::InLedger::Begun,
-            ledger_problem: None,
-            previous: None,
-            resume: None,
-            resume_handled: Handled::default(),
-            deleting: false,
-            recorded: None,
-        },
+        CampaignInput { in_ledger: crate::decide::InLedger::Begun, ..CampaignInput::new(Arc::new(campaign), Ok(Arc::new(work(22)))) },
     );
     let mut observed = Observations::default();
     let good = !matches!(probed, None | Some(ProbeResult::Failed(_)));
@@ -55,7 +44,7 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
     (world, observed)
 }
 
-fn report(fingerprint: u64, phase: Phase, trouble: Option<Trouble>) -> CampaignReport {
+fn report(fingerprint: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignReport {
     CampaignReport {
         run: "first".to_owned(),
         fingerprint,
@@ -65,7 +54,7 @@ fn report(fingerprint: u64, phase: Phase, trouble: Option<Trouble>) -> CampaignR
         audience_progress: None,
         audience_seen: 0,
         waiting: Waiting::No,
-        trouble,
+        blocker,
         started_ms: Some(NOW_MS),
         completed_ms: None,
         added_later: 0,
@@ -86,8 +75,8 @@ fn turn(world: &mut World, observed: &Observations) -> CampaignDecision {
     campaign
 }
 
-fn too_many_render_errors(transient: bool) -> Option<Trouble> {
-    Some(Trouble { transient, ..Trouble::lasting(Reason::TooManyRenderErrors, "too many") })
+fn too_many_render_errors(transient: bool) -> Option<Blocker> {
+    Some(Blocker { needs_person: !transient, ..Blocker::lasting(Reason::TooManyRenderErrors, "too many") })
 }
 
 #[test]
@@ -96,8 +85,8 @@ fn an_edit_mends_a_stop_though_the_report_is_still_of_the_spec_before() {
     // The report of the generation before: its fingerprint was 21.
     set_report(&mut observed, report(21, Phase::Resting, too_many_render_errors(false)));
     let edited = turn(&mut world, &observed);
-    assert_eq!((edited.status.state, edited.order.map(|order| order.hold)), (CampaignState::Sending, Some(false)));
-    // The same trouble again, of this spec now: it stops, and stays stopped.
+    assert_eq!((edited.status.state, edited.intent.map(|intent| intent.hold)), (CampaignState::Sending, Some(false)));
+    // The same blocker again, of this spec now: it stops, and stays stopped.
     set_report(&mut observed, report(22, Phase::Resting, too_many_render_errors(false)));
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Stopped);
     set_report(&mut observed, report(22, Phase::Resting, None));
@@ -127,7 +116,7 @@ fn a_suspended_campaign_is_held_whatever_its_source_does() {
     let (mut world, mut observed) = world("suspend: true", Some(ProbeResult::Succeeded));
     set_report(&mut observed, report(22, Phase::Resting, too_many_render_errors(true)));
     let suspended = turn(&mut world, &observed);
-    assert_eq!((suspended.status.state, suspended.order.map(|order| order.hold)), (CampaignState::Suspended, Some(true)));
+    assert_eq!((suspended.status.state, suspended.intent.map(|intent| intent.hold)), (CampaignState::Suspended, Some(true)));
 }
 
 #[test]
@@ -140,11 +129,11 @@ fn a_completed_campaign_stays_so_over_a_restart_and_without_its_audience() {
     world.campaigns.values_mut().for_each(|input| input.in_ledger = crate::decide::InLedger::Closed);
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
     // The audience is deleted after its use.
-    world.campaigns.values_mut().for_each(|input| input.work = Err(Problem::new(Reason::FileNotFound, "gone")));
+    world.campaigns.values_mut().for_each(|input| input.work = Err(Blocker::lasting(Reason::FileNotFound, "gone")));
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
     // The ledger has the last word.
     for input in world.campaigns.values_mut() {
-        (input.work, input.in_ledger) = (Ok(22), crate::decide::InLedger::Begun);
+        (input.work, input.in_ledger) = (Ok(Arc::new(work(22))), crate::decide::InLedger::Begun);
     }
     set_report(&mut observed, report(22, Phase::Resting, None));
     assert_ne!(turn(&mut world, &observed).status.state, CampaignState::Completed);
@@ -162,7 +151,7 @@ fn a_campaign_whose_only_server_rests_says_so_and_not_that_it_is_tested() {
     };
     let (reason, told) = message(turn(&mut world, &observed));
     assert_eq!((reason, told.starts_with("Sending through relay failed; it is being probed")), (Reason::WaitingForServer, true), "{told}");
-    let resting = crate::dispatch::ServerReport { rests_since: Some("No answer came.".into()), ..Default::default() };
+    let resting = crate::report::ServerReport { rests_since: Some("No answer came.".into()), ..Default::default() };
     Arc::make_mut(&mut observed.report).servers.insert(Key::new("default", "relay"), resting);
     let (reason, told) = message(turn(&mut world, &observed));
     let wanted = "What became of a message through relay is unknown; it rests, and one message alone is tried then.";
@@ -176,7 +165,7 @@ fn a_request_of_before_that_comes_back_is_none() {
     ["a held=Retry", "b"].iter().for_each(|value| handled.note(value));
     let asked = |world: &mut World, observed: &Observations, value: &str| {
         world.campaigns.values_mut().for_each(|input| input.resume = Some(value.to_owned()));
-        turn(world, observed).order.and_then(|order| order.resume).map(|resume| resume.token)
+        turn(world, observed).intent.and_then(|intent| intent.resume.clone()).map(|resume| resume.token)
     };
     for source in ["the ledger", "the dispatcher"] {
         if source == "the ledger" {
@@ -210,8 +199,8 @@ fn campaigns_that_choose_alike_share_their_lists_over_the_turns() {
             input.previous = Some(Arc::new(decision.campaigns[key].status.clone()));
         }
         let addresses = decision.campaigns.values().map(|campaign| {
-            let order = campaign.order.as_ref().expect("it is sent");
-            (campaign.status.servers.shared_rows().as_ptr(), order.servers.as_ptr(), order.candidates.as_ptr())
+            let intent = campaign.intent.as_ref().expect("it is sent");
+            (campaign.status.servers.shared_rows().as_ptr(), intent.servers.as_ptr(), intent.candidates.as_ptr())
         });
         let distinct: std::collections::BTreeSet<_> = addresses.collect();
         (distinct.len(), decision)
@@ -228,7 +217,7 @@ fn campaigns_that_choose_alike_share_their_lists_over_the_turns() {
     let accepted: Vec<u64> = decision.campaigns.values().map(|campaign| campaign.status.servers.accepted()).collect();
     assert_eq!((count, accepted.iter().sum::<u64>(), accepted.last()), (1, 7, Some(&7)));
     // A server that refuses one campaign has other words in its row alone.
-    let bar = crate::dispatch::refusals::Bar { reason: Reason::RefusedAlike, message: "no".to_owned(), fingerprint: 22 };
+    let bar = crate::report::Bar { reason: Reason::RefusedAlike, message: "no".to_owned(), fingerprint: 22 };
     let bars = BTreeMap::from([(Key::new("default", "relay"), bar)]);
     set_report(&mut observed, CampaignReport { bars, ..report(22, Phase::Feeding, None) });
     let (count, decision) = lists(&mut world, &observed);

@@ -2,8 +2,8 @@ use std::time::Duration as StdDuration;
 
 use super::*;
 use crate::{
-    providers::{Failure, Quota},
-    resources::Duration,
+    providers::Quota,
+    resources::{Blocker, Duration},
 };
 
 fn rate(messages: u64, per_seconds: u64) -> Rate {
@@ -50,7 +50,7 @@ fn what_others_used_of_an_account_is_not_ours_to_use() {
     assert_eq!(observation.quotas, [rate(48_800, DAY), Rate { messages: 990_000, per: month }]);
 }
 
-fn failed(failure: Failure, times: u32) -> ServerObservation {
+fn failed(failure: Blocker, times: u32) -> ServerObservation {
     let mut observation = ServerObservation {
         probes_good: true,
         last_probe: Some(ProbeResult::Succeeded),
@@ -66,28 +66,28 @@ fn failed(failure: Failure, times: u32) -> ServerObservation {
 #[test]
 fn a_server_that_takes_no_more_for_now_rests_and_stays_active() {
     let probe = spec("{provider: {outbox: {}}}").probe();
-    let broken = failed(Failure::new(Reason::ConnectionLost, "lost"), 1);
+    let broken = failed(Blocker::passing(Reason::ConnectionLost, "lost"), 1);
     assert_eq!(broken.readmit_at_ms(&probe), Some(1_000), "a server that answers again is used at once");
-    let is_held_back = |observation: &ServerObservation| send_hindrance(observation.unproven(&probe, 0)).is_some();
-    assert!(is_held_back(&failed(Failure::new(Reason::ConnectionLost, "lost"), 3)));
+    let is_held_back = |observation: &ServerObservation| of_sends(observation.unproven(&probe, 0)).is_some();
+    assert!(is_held_back(&failed(Blocker::passing(Reason::ConnectionLost, "lost"), 3)));
 
-    let throttled = Failure::new(Reason::Throttled, "too fast");
+    let throttled = Blocker::passing(Reason::Throttled, "too fast");
     assert_eq!(failed(throttled.clone(), 1).readmit_at_ms(&probe), Some(11_000), "it would be asked again at once");
     let asked = throttled.after(Some(StdDuration::from_secs(120)));
     assert_eq!(failed(asked.clone(), 1).readmit_at_ms(&probe), Some(121_000));
     assert_eq!(failed(asked.clone(), 3).readmit_at_ms(&probe), Some(121_000));
     assert!(!is_held_back(&failed(asked, 9)), "it is not broken");
-    assert!(!is_held_back(&failed(Failure::new(Reason::QuotaExceeded, "used up"), 9)));
+    assert!(!is_held_back(&failed(Blocker::passing(Reason::QuotaExceeded, "used up"), 9)));
 }
 
 #[test]
 fn a_server_whose_sends_keep_failing_stays_inactive_until_a_message_was_taken() {
     let probe = spec("{provider: {outbox: {}}}").probe();
-    let mut observation = failed(Failure::new(Reason::ServiceNotAvailable, "421 go away"), 3);
+    let mut observation = failed(Blocker::passing(Reason::ServiceNotAvailable, "421 go away"), 3);
     let at = observation.readmit_at_ms(&probe).expect("a pause");
     assert!(observation.readmit(&probe, 0, at));
     assert!(observation.unproven(&probe, 0).is_some(), "probes alone prove nothing");
     assert!(observation.unproven(&probe, 1).is_none(), "a message was taken");
-    observation.note_send_failure(Failure::new(Reason::ServiceNotAvailable, "421 go away"), 2, 0, at + 5);
+    observation.note_send_failure(Blocker::passing(Reason::ServiceNotAvailable, "421 go away"), 2, 0, at + 5);
     assert_eq!(observation.send_failure.as_ref().map(|failure| failure.in_a_row), Some(4));
 }

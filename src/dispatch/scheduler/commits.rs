@@ -152,8 +152,8 @@ impl Scheduler {
             let guard = run.guards.entry(index).or_default();
             guard.in_flight += 1;
             seats.note(guard.is_careful());
-            if let Some((key, _)) = &run.order.plan_limits
-                && let Some(limiter) = self.plan_limiters.get_mut(key)
+            if let Some(limits) = &run.intent.plan_limits
+                && let Some(limiter) = self.plan_limiters.get_mut(&limits.key)
             {
                 limiter.claim(now_ms, 1);
             }
@@ -178,7 +178,7 @@ impl Scheduler {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
         lane.headroom = 0;
         let campaigns = &self.campaigns;
-        let is_strict = |campaign: &CampaignIx| campaigns.get(campaign).is_some_and(|run| run.order.weighting == Weighting::Strict);
+        let is_strict = |campaign: &CampaignIx| campaigns.get(campaign).is_some_and(|run| run.intent.weighting == Weighting::Strict);
         let moving: Vec<CampaignIx> = lane.turns.campaigns().filter(|campaign| !is_strict(campaign)).collect();
         let moved: Vec<_> = moving.into_iter().flat_map(|campaign| lane.turns.drain(Some(campaign))).collect();
         for (campaign, message) in moved {
@@ -197,8 +197,8 @@ impl Scheduler {
                 if guard.is_some_and(|guard| guard.room() == 0) || (!has_seat && guard.is_none_or(Guard::is_careful)) {
                     return false;
                 }
-                let plan = run.and_then(|run| run.order.plan_limits.as_ref());
-                match plan.and_then(|(key, _)| limiters.get_mut(key)).map(|limiter| limiter.allowance(now_ms)) {
+                let plan = run.and_then(|run| run.intent.plan_limits.as_ref());
+                match plan.and_then(|limits| limiters.get_mut(&limits.key)).map(|limiter| limiter.allowance(now_ms)) {
                     None | Some(Allowance::Now(_)) => true,
                     Some(Allowance::At(at) | Allowance::ExhaustedUntil(at)) => {
                         *reopens_ms = at.min(*reopens_ms);
@@ -316,7 +316,7 @@ impl Scheduler {
             if let Some(guard) = campaign.guards.get_mut(&claim.lane) {
                 guard.in_flight = guard.in_flight.saturating_sub(1);
             }
-            if let Some(limiter) = campaign.order.plan_limits.as_ref().and_then(|(key, _)| self.plan_limiters.get_mut(key)) {
+            if let Some(limiter) = campaign.intent.plan_limits.as_ref().and_then(|limits| self.plan_limiters.get_mut(&limits.key)) {
                 limiter.put_back(now_ms, 1);
             }
             if campaign.feeding == claim.feeding {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, DUE_MAX, End, Ended, Opened, Phase, Prepared, RenderFailure, Scheduler, TRY_AGAIN_MS, Trouble};
+use super::{Action, Blocker, DUE_MAX, End, Ended, Opened, Phase, Prepared, RenderFailure, Scheduler, TRY_AGAIN_MS};
 use crate::dispatch::index::CampaignIx;
 use crate::resources::{Key, Reason};
 
@@ -12,7 +12,7 @@ impl Scheduler {
         let lanes = &self.lane_index;
         let lane_of = |name: &str| name.split_once('/').and_then(|(namespace, name)| lanes.get(&Key::new(namespace, name)).copied());
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        if let Some(limiter) = campaign.order.plan_limits.as_ref().and_then(|(key, _)| self.plan_limiters.get_mut(key)) {
+        if let Some(limiter) = campaign.intent.plan_limits.as_ref().and_then(|limits| self.plan_limiters.get_mut(&limits.key)) {
             // Those of the servers are counted since the start.
             limiter.remember(now_ms.div_euclid(60_000), opened.left, now_ms);
         }
@@ -32,8 +32,8 @@ impl Scheduler {
         }
         if let Some(campaign) = self.campaigns.get_mut(&index)
             && campaign.phase == Phase::Resting
-            && !campaign.order.hold
-            && campaign.trouble.is_none()
+            && !campaign.intent.hold
+            && campaign.blocker.is_none()
             && !campaign.retired
             && !campaign.is_resuming
         {
@@ -75,11 +75,12 @@ impl Scheduler {
         self.actions.push(Action::Unfeed(index));
     }
 
-    /// A trouble stops the campaign, or makes it wait.
-    pub(super) fn stop_for(&mut self, index: CampaignIx, trouble: Trouble, now_ms: i64) {
+    /// A blocker stops the campaign, or makes it wait.
+    pub(super) fn stop_for(&mut self, index: CampaignIx, blocker: Blocker, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.try_again_ms = trouble.transient.then_some(now_ms + trouble.try_again_ms.unwrap_or(TRY_AGAIN_MS));
-            campaign.trouble = Some(trouble);
+            let after = blocker.retry_after.map_or(TRY_AGAIN_MS, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+            campaign.try_again_ms = (!blocker.needs_person).then_some(now_ms.saturating_add(after));
+            campaign.blocker = Some(blocker);
         }
         self.unfeed(index);
     }
@@ -107,16 +108,16 @@ impl Scheduler {
     /// A recipient whose template failed.
     pub fn render_failed(&mut self, index: CampaignIx, failed: RenderFailure, now_ms: i64) {
         let RenderFailure { seq, was_deferred, recipient, message } = failed;
-        let mut trouble = None;
+        let mut blocker = None;
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.unsettled += 1;
             // A claim of an earlier process may have been mailed, whatever its template does now.
             if seq.is_none() || was_deferred {
                 campaign.render_failures += 1;
             }
-            let max = campaign.order.max_render_errors;
-            if campaign.counts.render_failed + campaign.render_failures > max && campaign.trouble.is_none() {
-                trouble = Some(Trouble::lasting(
+            let max = campaign.intent.work.max_render_errors;
+            if campaign.counts.render_failed + campaign.render_failures > max && campaign.blocker.is_none() {
+                blocker = Some(Blocker::lasting(
                     Reason::TooManyRenderErrors,
                     format!(
                         "The templates of more than {max} recipients failed; the last: {message}. Fix the template or the data, or raise content.maxRenderErrors; the rest is then mailed."
@@ -126,8 +127,8 @@ impl Scheduler {
         }
         let ended = Ended { campaign: index, seq, recipient, lane: None, is_of_claim: false, end: End::RenderFailed, reply: Some(message) };
         self.note_ended(ended, now_ms);
-        if let Some(trouble) = trouble {
-            self.stop_for(index, trouble, now_ms);
+        if let Some(blocker) = blocker {
+            self.stop_for(index, blocker, now_ms);
         }
     }
 
@@ -141,16 +142,16 @@ impl Scheduler {
     }
 
     /// The audience cannot be read on.
-    pub fn feeder_failed(&mut self, index: CampaignIx, trouble: Trouble, now_ms: i64) {
-        self.stop_for(index, trouble, now_ms);
+    pub fn feeder_failed(&mut self, index: CampaignIx, blocker: Blocker, now_ms: i64) {
+        self.stop_for(index, blocker, now_ms);
     }
 
     /// The audience that could not be read by this feeder is another one now.
     pub fn audience_touched(&mut self, index: CampaignIx, feeding: u64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeding == feeding) else { return };
-        let is_of_audience = |trouble: &Trouble| matches!(trouble.reason, Reason::AudienceUnreadable | Reason::FileNotFound);
-        if campaign.trouble.as_ref().is_some_and(is_of_audience) {
-            campaign.trouble = None;
+        let is_of_audience = |blocker: &Blocker| matches!(blocker.reason, Reason::AudienceUnreadable | Reason::FileNotFound);
+        if campaign.blocker.as_ref().is_some_and(is_of_audience) {
+            campaign.blocker = None;
             self.feed(index);
         }
     }

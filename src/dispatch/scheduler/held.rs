@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{Action, End, Ended, Phase, Prepared, Reason, Scheduler, Trouble};
+use super::{Action, Blocker, End, Ended, Phase, Prepared, Reason, Scheduler};
 use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
         campaign::CampaignRun,
         guard::{Suspect, domain_of},
         likeness::Likeness,
-        refusals::{Bar, Ground},
+        refusals::Ground,
     },
     ledger::{HeldFate, Resumption},
-    resources::Key,
+    report::Bar,
+    resources::{
+        Key,
+        resume::{Resume, ResumeHeld},
+    },
 };
 
 /// Before what no server may take now is looked at again, milliseconds.
@@ -77,7 +81,7 @@ impl Scheduler {
             return false;
         };
         campaign
-            .order
+            .intent
             .candidates
             .iter()
             .any(|candidate| !self.is_barred(campaign, candidate) && !held.refusals.names(&candidate.to_string()))
@@ -150,7 +154,7 @@ impl Scheduler {
     /// Stops a campaign whose every server is out of use for it.
     pub(super) fn stop_if_barred(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
-        let candidates = &campaign.order.candidates;
+        let candidates = &campaign.intent.candidates;
         if candidates.is_empty() || !candidates.iter().all(|candidate| self.is_barred(campaign, candidate)) {
             return;
         }
@@ -167,14 +171,14 @@ impl Scheduler {
         let message = format!(
             "No server is left that takes this campaign; nobody was given up for it. {told} Then run `mailfleet resume {name} --held Retry` (or --held Reject); a change of the spec retries too."
         );
-        self.stop_for(index, Trouble::lasting(reason, message), now_ms);
+        self.stop_for(index, Blocker::lasting(reason, message), now_ms);
     }
 
     /// Nobody may take this message now: it waits in the ledger, or is given up when nobody ever may.
     pub(super) fn put_back(&mut self, index: CampaignIx, message: Prepared, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
         let open: Vec<&Key> =
-            campaign.order.candidates.iter().filter(|candidate| !message.refusals.names(&candidate.to_string())).collect();
+            campaign.intent.candidates.iter().filter(|candidate| !message.refusals.names(&candidate.to_string())).collect();
         let (has_none, are_barred) = (open.is_empty(), open.iter().all(|candidate| self.is_barred(campaign, candidate)));
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         campaign.waiting = campaign.waiting.saturating_sub(1);
@@ -264,21 +268,18 @@ impl Scheduler {
     /// Carries out what a person asked, unless it was carried out already.
     pub(super) fn resume_if_asked(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
-        let Some(resumption) = &campaign.order.resume else { return };
-        if campaign.phase == Phase::Opening
-            || campaign.is_resuming
-            || resumption.token.as_ref().is_none_or(|token| campaign.resume_handled.has(token))
-        {
+        let Some(resume) = &campaign.intent.resume else { return };
+        if campaign.phase == Phase::Opening || campaign.is_resuming || campaign.resume_handled.has(&resume.token) {
             return;
         }
-        self.resume(index, resumption.clone());
+        self.resume(index, resumption(resume));
     }
 
     /// A change of the spec lifts what held the campaign up.
     pub(super) fn resume_after_edit(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
         let mut bars = campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values());
-        if bars.any(|bar| bar.fingerprint != campaign.order.fingerprint) {
+        if bars.any(|bar| bar.fingerprint != campaign.intent.work.fingerprint) {
             self.resume(index, Resumption { token: None, held: HeldFate::Retry, resends_unknown: false });
         }
     }
@@ -306,7 +307,7 @@ impl Scheduler {
             guard.bar = None;
             guard.rests_until_ms = 0;
         }
-        campaign.trouble = None;
+        campaign.blocker = None;
         campaign.try_again_ms = None;
         if campaign.phase == Phase::Closed && is_open {
             campaign.phase = Phase::Resting;
@@ -324,4 +325,13 @@ impl Scheduler {
         }
         self.resume_if_asked(index);
     }
+}
+
+/// What the ledger is asked for a request.
+fn resumption(resume: &Resume) -> Resumption {
+    let held = match resume.held {
+        ResumeHeld::Retry => HeldFate::Retry,
+        ResumeHeld::Reject => HeldFate::Reject,
+    };
+    Resumption { token: Some(resume.token.clone()), held, resends_unknown: resume.resends_unknown }
 }

@@ -1,6 +1,6 @@
 //! What the wire brings: the outcome of each message, and what follows for the recipient, the campaign and the server.
 
-use super::{End, Ended, Failure, InFlight, Reason, Scheduler, UsageMove, domain_of};
+use super::{Blocker, End, Ended, InFlight, Reason, Scheduler, UsageMove, domain_of};
 use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
@@ -8,10 +8,11 @@ use crate::{
         campaign::{CampaignRun, Held},
         guard::{Judgement, Suspect},
         likeness::Likeness,
-        refusals::{Bar, Ground, RefusedBy},
+        refusals::{Ground, RefusedBy},
         retry,
     },
     providers::{Carriage, Delivered, Outcome, Refusal, Scope},
+    report::Bar,
     resources::campaign::WhenOutcomeIsUnknown,
 };
 
@@ -41,7 +42,7 @@ impl Scheduler {
             if let Some(guard) = campaign.guards.get_mut(&flight.lane) {
                 guard.in_flight = guard.in_flight.saturating_sub(1);
             }
-            if let Some(limiter) = campaign.order.plan_limits.as_ref().and_then(|(key, _)| self.plan_limiters.get_mut(key)) {
+            if let Some(limiter) = campaign.intent.plan_limits.as_ref().and_then(|limits| self.plan_limiters.get_mut(&limits.key)) {
                 limiter.settle(written_ms, now_ms);
             }
         }
@@ -114,7 +115,7 @@ impl Scheduler {
         flight.refusals.add(refused);
         let has_other = self
             .campaign(flight.campaign)
-            .is_some_and(|campaign| campaign.order.candidates.iter().any(|candidate| !flight.refusals.names(&candidate.to_string())));
+            .is_some_and(|campaign| campaign.intent.candidates.iter().any(|candidate| !flight.refusals.names(&candidate.to_string())));
         if has_other {
             self.return_flight(flight, refusal.reply, now_ms);
         } else {
@@ -173,7 +174,7 @@ impl Scheduler {
         index: CampaignIx,
         lane: LaneIx,
         judgement: Judgement,
-        cause: Option<Failure>,
+        cause: Option<Blocker>,
         reply: &str,
         now_ms: i64,
     ) {
@@ -182,7 +183,7 @@ impl Scheduler {
             Judgement::Wants(domain) => self.seek(index, lane, domain, now_ms),
             Judgement::Refuses(count) => {
                 let Some(server) = self.lanes.get(&lane).map(|lane| lane.key.to_string()) else { return };
-                let Some(fingerprint) = self.campaign(index).map(|campaign| campaign.order.fingerprint) else { return };
+                let Some(fingerprint) = self.campaign(index).map(|campaign| campaign.intent.work.fingerprint) else { return };
                 let bar = match cause {
                     Some(cause) => Bar { reason: cause.reason, message: cause.message, fingerprint },
                     None => Bar {
@@ -203,7 +204,7 @@ impl Scheduler {
         let seed = self.ledger_seed;
         let delay = self
             .campaign(flight.campaign)
-            .and_then(|campaign| retry::delay(&campaign.order.retry, seed, &flight.recipient, flight.attempt, asked))
+            .and_then(|campaign| retry::delay(&campaign.intent.work.retry, seed, &flight.recipient, flight.attempt, asked))
             .filter(|delay| !self.is_overdue(flight.campaign, flight.since_ms, now_ms + millis(Some(*delay))));
         CampaignRun::defer(flight, delay, now_ms, is_unknown)
     }
@@ -217,7 +218,7 @@ impl Scheduler {
         self.end_flight(flight, end, Some(reply), now_ms);
     }
 
-    fn server_failed(&mut self, flight: InFlight, failure: Failure, now_ms: i64) {
+    fn server_failed(&mut self, flight: InFlight, failure: Blocker, now_ms: i64) {
         let (lane_id, claimed_ms) = (flight.lane, flight.claimed_ms);
         if failure.reason == Reason::Throttled {
             return self.throttled(flight, failure, now_ms);
@@ -240,7 +241,7 @@ impl Scheduler {
     }
 
     /// The server is well, and is given too much: it rests, and is then given what it takes. That costs nobody a try.
-    fn throttled(&mut self, flight: InFlight, failure: Failure, now_ms: i64) {
+    fn throttled(&mut self, flight: InFlight, failure: Blocker, now_ms: i64) {
         let (lane_id, claimed_ms) = (flight.lane, flight.claimed_ms);
         self.return_flight(flight, failure.message, now_ms);
         if let Some(lane) = self.lanes.get_mut(&lane_id) {
@@ -249,9 +250,9 @@ impl Scheduler {
         }
     }
 
-    fn unknown(&mut self, flight: InFlight, failure: Failure, now_ms: i64) {
+    fn unknown(&mut self, flight: InFlight, failure: Blocker, now_ms: i64) {
         let (lane_id, claimed_ms) = (flight.lane, flight.claimed_ms);
-        let skips = self.campaign(flight.campaign).is_none_or(|c| c.order.when_outcome_is_unknown == WhenOutcomeIsUnknown::Skip);
+        let skips = self.campaign(flight.campaign).is_none_or(|c| c.intent.work.when_outcome_is_unknown == WhenOutcomeIsUnknown::Skip);
         let end = if skips { End::Unknown } else { self.deferred(&flight, None, now_ms, true) };
         self.end_flight(flight, end, Some(failure.message.clone()), now_ms);
         if let Some(lane) = self.lanes.get_mut(&lane_id) {
@@ -278,7 +279,7 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn fail_lane(&mut self, index: LaneIx, failure: Failure, now_ms: i64) {
+    pub(super) fn fail_lane(&mut self, index: LaneIx, failure: Blocker, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
         // One incident is told once: the rest of the wire may follow.
         if lane.acknowledged == lane.failures {

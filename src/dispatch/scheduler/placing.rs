@@ -6,7 +6,7 @@ use crate::dispatch::index::CampaignIx;
 impl Scheduler {
     /// Whether a message that was claimed first at `since_ms` is to be given up at this time (RFC 5321, 4.5.4.1).
     pub(super) fn is_overdue(&self, index: CampaignIx, since_ms: i64, at_ms: i64) -> bool {
-        self.campaign(index).is_some_and(|campaign| at_ms - since_ms > campaign.order.retry.deadline.as_millis())
+        self.campaign(index).is_some_and(|campaign| at_ms - since_ms > campaign.intent.work.retry.deadline.as_millis())
     }
 
     /// Puts a message into the queue of a server.
@@ -48,7 +48,7 @@ impl Scheduler {
         loop {
             let (lanes, campaigns) = (&self.lanes, &self.campaigns);
             let has_room = |lane: &LaneRef| lanes.get(&lane.id).is_some_and(|lane| lane.headroom > 0);
-            let is_strict = |campaign: &CampaignRun| campaign.order.weighting == Weighting::Strict;
+            let is_strict = |campaign: &CampaignRun| campaign.intent.weighting == Weighting::Strict;
             let found = self.unplaced.pop(
                 |campaign| {
                     campaigns

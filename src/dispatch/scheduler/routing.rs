@@ -9,21 +9,22 @@ use super::{Action, Scheduler};
 use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
-        Order, RouteServer, Routing,
-        campaign::{CampaignRun, Phase},
+        campaign::CampaignRun,
         lane::{Lane, LaneRef},
         limits::Limiter,
         prepared::Prepared,
         route::EligibleSet,
     },
+    report::Phase,
     resources::Key,
+    routing::{CampaignIntent, PlanLimits, Routing, ServerIntent},
 };
 
 impl Scheduler {
     /// Takes over a new routing table. `past` gives what was sent in each minute, by the key of a limit.
     pub fn apply(&mut self, routing: &Routing, now_ms: i64, past: impl Fn(&str) -> Vec<(i64, u64)>) {
-        for (key, route) in &routing.servers {
-            self.apply_server(key, route, now_ms, &past);
+        for (key, intent) in &routing.servers {
+            self.apply_server(key, intent, now_ms, &past);
         }
         let gone: Vec<LaneIx> =
             self.lanes.iter().filter(|(_, lane)| !routing.servers.contains_key(&lane.key)).map(|(index, _)| *index).collect();
@@ -37,12 +38,12 @@ impl Scheduler {
         for key in retired {
             self.retire(&key);
         }
-        for (key, order) in &routing.campaigns {
+        for (key, intent) in &routing.campaigns {
             #[cfg(test)]
-            let overflowing = Arc::new(Order { weighting: crate::resources::campaign::Weighting::Overflow, ..(**order).clone() });
+            let overflowing = Arc::new(CampaignIntent { weighting: crate::resources::campaign::Weighting::Overflow, ..(**intent).clone() });
             #[cfg(test)]
-            let order = if self.mutant == Some(super::Mutant::OverflowIgnoresStrict) { &overflowing } else { order };
-            self.apply_order(key, order, now_ms, &past);
+            let intent = if self.mutant == Some(super::Mutant::OverflowIgnoresStrict) { &overflowing } else { intent };
+            self.apply_campaign(key, intent, now_ms, &past);
         }
         self.settle_lanes(now_ms);
         for index in gone {
@@ -51,7 +52,7 @@ impl Scheduler {
         self.forget_limiters(routing);
     }
 
-    fn apply_server(&mut self, key: &Key, route: &RouteServer, now_ms: i64, past: &impl Fn(&str) -> Vec<(i64, u64)>) {
+    fn apply_server(&mut self, key: &Key, intent: &ServerIntent, now_ms: i64, past: &impl Fn(&str) -> Vec<(i64, u64)>) {
         let next = &mut self.next_index;
         let index = *self.lane_index.entry(key.clone()).or_insert_with(|| {
             *next += 1;
@@ -60,7 +61,7 @@ impl Scheduler {
         let lane = self.lanes.entry(index).or_insert_with(|| {
             let mut lane = Lane::new(key, index, now_ms);
             // One that was deleted and applied again: what the control plane knew of the one before is known.
-            lane.failures = route.acknowledged_failures;
+            lane.failures = intent.acknowledged_failures;
             for campaign in self.campaigns.values_mut() {
                 let bar = campaign.bars_elsewhere.remove(&lane.lane.name);
                 let has_accepted = campaign.accepted.get(&lane.lane.name).is_some_and(|count| *count > 0);
@@ -72,31 +73,31 @@ impl Scheduler {
             lane
         });
         let name = lane.lane.name.clone();
-        let changed = lane.fingerprint != Some(route.limits_fingerprint);
-        lane.fingerprint = Some(route.limits_fingerprint);
-        lane.connections.set(route.connections.map(|count| count as usize));
-        lane.in_flight_max = route.in_flight_max.map_or(usize::MAX, |count| count as usize);
-        lane.return_path.clone_from(&route.return_path);
-        lane.host.clone_from(&route.host);
-        lane.stall_after_ms = route.stall_after.as_millis();
-        lane.is_on_trial = route.is_on_trial;
+        let changed = lane.rates.as_ref() != Some(&intent.rates);
+        lane.connections.set(intent.connections.map(|count| count as usize));
+        lane.in_flight_max = intent.in_flight_max.map_or(usize::MAX, |count| count as usize);
+        lane.return_path.clone_from(&intent.return_path);
+        lane.host.clone_from(&intent.host);
+        lane.stall_after_ms = intent.stall_after.as_millis();
+        lane.is_on_trial = intent.is_on_trial;
         lane.is_gone = false;
         let was = lane.is_eligible();
-        lane.routed = route.routed;
-        lane.acknowledged = route.acknowledged_failures;
+        lane.routed = intent.routed;
+        lane.acknowledged = intent.acknowledged_failures;
         if !was && lane.is_eligible() {
             lane.readmitted_ms = now_ms;
             lane.last_sign_of_life_ms = now_ms;
         }
         if changed {
-            lane.limiter = Limiter::renewed(&route.rates, &past(&name), &lane.limiter, now_ms);
+            lane.rates = Some(intent.rates.clone());
+            lane.limiter = Limiter::renewed(&intent.rates, &past(&name), &lane.limiter, now_ms);
         }
-        lane.limiter.set_warmup(route.warmup_today);
+        lane.limiter.set_warmup(intent.warmup_today);
         lane.not_before_ms = 0;
     }
 
-    fn apply_order(&mut self, key: &Key, order: &Arc<Order>, now_ms: i64, past: &impl Fn(&str) -> Vec<(i64, u64)>) {
-        if let Some((name, rates)) = &order.plan_limits
+    fn apply_campaign(&mut self, key: &Key, intent: &Arc<CampaignIntent>, now_ms: i64, past: &impl Fn(&str) -> Vec<(i64, u64)>) {
+        if let Some(PlanLimits { key: name, rates }) = &intent.plan_limits
             && self.plan_limiters.get(name).is_none_or(|known| !known.is_of(rates))
         {
             let before = self.plan_limiters.remove(name).unwrap_or_default();
@@ -105,20 +106,20 @@ impl Scheduler {
         if let Some(&index) = self.campaign_index.get(key)
             && let Some(campaign) = self.campaigns.get_mut(&index)
         {
-            if campaign.order.run == order.run {
-                let changed = campaign.order.fingerprint != order.fingerprint;
+            if campaign.intent.work.run == intent.work.run {
+                let changed = campaign.intent.work.fingerprint != intent.work.fingerprint;
                 // What is rendered already was judged by what was granted then.
-                let has_other_senders = campaign.order.senders != order.senders;
-                campaign.order = order.clone();
+                let has_other_senders = campaign.intent.senders != intent.senders;
+                campaign.intent = intent.clone();
                 if changed {
-                    campaign.trouble = None;
+                    campaign.blocker = None;
                     campaign.try_again_ms = None;
                     campaign.mail_from.clear();
                     if campaign.phase == Phase::Closed {
                         self.actions.push(Action::CountAdded(index));
                     }
                 }
-                if (changed || has_other_senders || order.hold) && campaign.phase == Phase::Feeding {
+                if (changed || has_other_senders || intent.hold) && campaign.phase == Phase::Feeding {
                     self.unfeed(index);
                 }
                 if changed {
@@ -132,7 +133,7 @@ impl Scheduler {
         }
         self.next_index += 1;
         let index = CampaignIx::new(self.next_index);
-        self.campaigns.insert(index, CampaignRun::new(key, order.clone(), self.ledger_seed));
+        self.campaigns.insert(index, CampaignRun::new(key, intent.clone(), self.ledger_seed));
         self.campaign_index.insert(key.clone(), index);
         self.actions.push(Action::Open(index));
     }
@@ -176,7 +177,7 @@ impl Scheduler {
     /// Limiters of plans that nobody has any more.
     fn forget_limiters(&mut self, routing: &Routing) {
         let plans: BTreeSet<&Arc<str>> =
-            routing.campaigns.values().filter_map(|order| order.plan_limits.as_ref()).map(|(key, _)| key).collect();
+            routing.campaigns.values().filter_map(|intent| intent.plan_limits.as_ref()).map(|limits| &limits.key).collect();
         self.plan_limiters.retain(|key, _| plans.contains(key));
     }
 
@@ -221,8 +222,8 @@ impl Scheduler {
         for lane in self.lanes.values_mut() {
             lane.users = 0;
         }
-        for campaign in self.campaigns.values().filter(|campaign| !campaign.retired && !campaign.order.hold) {
-            for index in campaign.order.servers.iter().filter_map(|(key, _)| self.lane_index.get(key)) {
+        for campaign in self.campaigns.values().filter(|campaign| !campaign.retired && !campaign.intent.hold) {
+            for index in campaign.intent.servers.iter().filter_map(|(key, _)| self.lane_index.get(key)) {
                 if let Some(lane) = self.lanes.get_mut(index) {
                     lane.users += 1;
                 }
@@ -245,8 +246,8 @@ impl Scheduler {
 
     /// The same; `alike` has what was found for others that are granted the same list of servers, and are refused by none.
     fn fit(&mut self, index: CampaignIx, alike: &mut BTreeMap<*const (Key, u32), EligibleSet<LaneRef>>, now_ms: i64) {
-        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| !campaign.retired && !campaign.order.hold) else { return };
-        let (lanes, lane_index, guards, servers) = (&self.lanes, &self.lane_index, &campaign.guards, &campaign.order.servers);
+        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| !campaign.retired && !campaign.intent.hold) else { return };
+        let (lanes, lane_index, guards, servers) = (&self.lanes, &self.lane_index, &campaign.guards, &campaign.intent.servers);
         let fitting = || {
             let eligible = servers.iter().filter_map(|(key, weight)| {
                 let index = lane_index.get(key)?;

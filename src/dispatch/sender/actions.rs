@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Action, Along, Answer, AudienceRead, Bar, CallEnded, CallId, CallUnderWay, Closing, Event, Fate, FeederSpec, Opened, Outgoing, Reason,
-    RecipientCounts, Request, Resumption, RunId, RunKey, Sending, Server, Trouble, UnknownPolicy, WhenOutcomeIsUnknown, accepted_by_server,
-    feeder, give_back, mpsc, recipient_counts, recorded_counts,
+    Action, Along, Answer, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, Closing, Event, Fate, FeederSpec, Opened, Outgoing,
+    Reason, RecipientCounts, Request, Resumption, RunId, RunKey, Sending, Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder, give_back,
+    mpsc,
 };
 use crate::dispatch::index::{CampaignIx, LaneIx};
 
@@ -87,13 +87,13 @@ impl Sending {
 
     pub(super) fn open(&mut self, index: CampaignIx) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let key = RunKey::new(&*campaign.key.namespace, &*campaign.key.name, &campaign.order.run);
-        let policy = match campaign.order.when_outcome_is_unknown {
+        let key = RunKey::new(&*campaign.key.namespace, &*campaign.key.name, &campaign.intent.work.run);
+        let policy = match campaign.intent.work.when_outcome_is_unknown {
             WhenOutcomeIsUnknown::Skip => UnknownPolicy::Skip,
             WhenOutcomeIsUnknown::Resend => UnknownPolicy::Resend,
         };
-        let resume = campaign.order.resume.as_ref().and_then(|resume| resume.token.clone());
-        let plan = campaign.order.plan_limits.as_ref().map(|(key, _)| key.clone());
+        let resume = campaign.intent.resume.as_ref().map(|resume| resume.token.clone());
+        let plan = campaign.intent.plan_limits.as_ref().map(|limits| limits.key.clone());
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
             let opened = async {
@@ -108,8 +108,8 @@ impl Sending {
                     held: ledger.held(record.id, HELD_MAX).await?,
                     is_reopened: record.is_reopened,
                     resume_handled: record.resume_handled.clone(),
-                    accepted: accepted_by_server(&counts),
-                    counts: recorded_counts(&record, &counts),
+                    accepted: counts.accepted_by_server().map(|(server, count)| (server.into(), count)).collect(),
+                    counts: record.recipients(&counts),
                     started_ms: record.started_at_ms,
                     closed_ms: record.closed_at_ms,
                     next_due_ms: ledger.next_due(record.id).await?,
@@ -123,12 +123,20 @@ impl Sending {
 
     pub(super) fn start_feeder(&mut self, index: CampaignIx) {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
+        let content = self.handles.contents.get(&campaign.key);
+        let Some((input, template)) = content.and_then(|content| Some((content.input.clone(), content.template.clone()?))) else {
+            // It was withdrawn since others need the memory: the campaign is held, or about to be.
+            let blocker = Blocker::passing(Reason::Preparing, "Its templates are being compiled.").after(Some(Duration::from_secs(1)));
+            return self.scheduler.feeder_failed(index, blocker, self.clock.now_ms());
+        };
         let spec = FeederSpec {
             campaign: index,
             feeding: campaign.feeding,
             key: campaign.key.clone(),
             run_id,
-            order: campaign.order.clone(),
+            intent: campaign.intent.clone(),
+            input,
+            template,
             adds_nobody: campaign.is_reopened,
         };
         if !self.scheduler.is_current(index, spec.feeding) {
@@ -141,8 +149,8 @@ impl Sending {
             }
             Err(error) => {
                 let message = format!("The system gives no thread to read the audience: {error}. It is tried again.");
-                let trouble = Trouble::transient(Reason::AudienceUnreadable, message);
-                self.scheduler.feeder_failed(index, trouble, self.clock.now_ms());
+                let blocker = Blocker::passing(Reason::AudienceUnreadable, message);
+                self.scheduler.feeder_failed(index, blocker, self.clock.now_ms());
             }
         }
     }
@@ -216,7 +224,7 @@ impl Sending {
                 }
                 ledger.close_run(run_id, now_ms).await?;
                 let (total, duplicates, bad_rows) = (Some(read.total), read.duplicates, read.bad_rows);
-                Ok(Closing::Done(RecipientCounts { total, duplicates, bad_rows, ..recipient_counts(&counts) }))
+                Ok(Closing::Done(RecipientCounts { total, duplicates, bad_rows, ..counts.recipients() }))
             };
             let _ = answers.send(Answer::Closed(index, closed.await));
         });
@@ -226,7 +234,7 @@ impl Sending {
     pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<FileVersion>) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeding, answers) = (campaign.feeding, self.answers.clone());
-        let Some(file) = campaign.order.input.file().cloned() else { return };
+        let Some(file) = self.handles.contents.get(&campaign.key).and_then(|content| content.input.file().cloned()) else { return };
         let watch = tokio::spawn(async move {
             while !answers.is_closed() {
                 tokio::time::sleep(LOOK_AT_FILE_EVERY).await;
@@ -271,11 +279,12 @@ impl Sending {
 
     pub(super) fn count_added(&self, index: CampaignIx, run_id: RunId) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let (order, ledger, answers) = (campaign.order.clone(), self.ledger.clone(), self.answers.clone());
+        let Some(content) = self.handles.contents.get(&campaign.key) else { return };
+        let (input, ledger, answers) = (content.input.clone(), self.ledger.clone(), self.answers.clone());
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
             // An audience that cannot be read any more does not matter to a run that is over.
-            if let Ok(added) = feeder::count_added(&order, &ledger, run_id, &runtime) {
+            if let Ok(added) = feeder::count_added(&input, &ledger, run_id, &runtime) {
                 let _ = answers.send(Answer::AddedLater(index, added));
             }
         });

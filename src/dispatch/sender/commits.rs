@@ -77,7 +77,7 @@ impl Sending {
     }
 
     pub(super) fn usage_keys(&mut self, campaign: CampaignIx, lane: LaneIx) -> Arc<[Arc<str>]> {
-        let plan = self.scheduler.campaign(campaign).and_then(|c| c.order.plan_limits.as_ref()).map(|(key, _)| key.clone());
+        let plan = self.scheduler.campaign(campaign).and_then(|c| c.intent.plan_limits.as_ref()).map(|limits| limits.key.clone());
         let name = self.scheduler.lanes.get(&lane).map(|lane| lane.lane.name.clone()).unwrap_or_default();
         self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
     }

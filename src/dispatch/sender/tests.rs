@@ -2,19 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{
-    super::{Order, RouteServer},
-    *,
-};
+use super::{super::Content, *};
 use crate::{
     audience::Input,
     ledger::{LedgerOptions, Synchronous},
-    message::{Content, Template},
     providers::{BoxFuture, Carriage, Outcome, Probed, Server},
-    resources::{
-        Rate,
-        campaign::{EffectiveRetry, Mailbox},
-    },
+    resources::Rate,
+    routing::{CampaignIntent, Routing, ServerIntent, Work},
+    test_support::{campaign_intent, server_intent, template, work},
 };
 
 struct Taker {
@@ -22,7 +17,7 @@ struct Taker {
 }
 
 impl Server for Taker {
-    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Blocker>>> {
         Box::pin(async { Some(Ok(Probed::default())) })
     }
 
@@ -53,6 +48,7 @@ struct Plane {
     folder: std::path::PathBuf,
     dispatch: Dispatch,
     routing: Routing,
+    handles: Handles,
     server: Arc<Taker>,
 }
 
@@ -64,70 +60,34 @@ impl Plane {
             Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
         let dispatch = Dispatch::start(ledger).await.expect("a data plane");
         let server = Arc::new(Taker { taken: AtomicU64::new(0) });
-        let mut plane = Self { folder, dispatch, routing: Routing::default(), server };
-        plane.limit(rates, 1);
+        let mut plane = Self { folder, dispatch, routing: Routing::default(), handles: Handles::default(), server };
+        plane.limit(rates);
         plane
     }
 
-    fn limit(&mut self, rates: &[Rate], limits_fingerprint: u64) {
-        let route = RouteServer {
-            server: Some(self.server.clone()),
-            routed: true,
-            is_on_trial: false,
-            host: "relay.example".into(),
-            acknowledged_failures: 0,
-            rates: rates.to_vec(),
-            limits_fingerprint,
-            warmup_today: None,
-            connections: Some(2),
-            in_flight_max: None,
-            return_path: None,
-            stall_after: crate::resources::Duration::from_secs(10),
-        };
-        self.routing.servers.insert(Key::new("default", "relay"), route);
+    fn limit(&mut self, rates: &[Rate]) {
+        let intent = ServerIntent { connections: Some(2), ..server_intent(rates) };
+        self.handles.servers.insert(Key::new("default", "relay"), self.server.clone());
+        self.routing.servers.insert(Key::new("default", "relay"), intent);
         self.route();
     }
 
     fn campaign(&mut self, name: &str, recipients: u64) {
-        let content = Content {
-            from: Mailbox { name: None, address: "news@example.com".to_owned() },
-            reply_to: None,
-            subject: "Hello".to_owned(),
-            html: None,
-            text: Some("Hi".to_owned()),
-            mjml: None,
-            headers: Vec::new(),
-            unsubscribe_url: None,
-            one_click: false,
-        };
         let row = |i: u64| BTreeMap::from([("email".to_owned(), serde_json::Value::from(format!("user{i}@example.com")))]);
-        let order = Order {
-            run: "first".to_owned(),
-            fingerprint: recipients,
-            hold: false,
-            servers: [(Key::new("default", "relay"), 1)].into(),
-            weighting: crate::resources::campaign::Weighting::Overflow,
-            candidates: [Key::new("default", "relay")].into(),
-            resume: None,
-            input: Input::Inline((0..recipients).map(row).collect()),
-            template: Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template"))),
-            from_address: "news@example.com".into(),
-            retry: EffectiveRetry {
-                attempts: 4,
-                initial_delay: crate::resources::Duration::from_secs(1),
-                deadline: crate::resources::Duration::from_secs(432_000),
-            },
-            when_outcome_is_unknown: WhenOutcomeIsUnknown::Skip,
-            max_render_errors: 0,
-            plan_limits: None,
-            senders: None,
+        let relay = Key::new("default", "relay");
+        let intent = CampaignIntent {
+            servers: [(relay.clone(), 1)].into(),
+            candidates: [relay].into(),
+            ..campaign_intent(Work { max_render_errors: 0, ..work(recipients) })
         };
-        self.routing.campaigns.insert(Key::new("default", name), Arc::new(order));
+        let content = Content { input: Arc::new(Input::Inline((0..recipients).map(row).collect())), template: Some(template()) };
+        self.handles.contents.insert(Key::new("default", name), content);
+        self.routing.campaigns.insert(Key::new("default", name), Arc::new(intent));
         self.route();
     }
 
     fn route(&self) {
-        self.dispatch.routing.send_replace(Arc::new(self.routing.clone()));
+        self.dispatch.handover.send_replace(Handover { routing: Arc::new(self.routing.clone()), handles: Arc::new(self.handles.clone()) });
     }
 
     /// Waits for a report; panics after 20 s.
@@ -137,7 +97,8 @@ impl Plane {
     }
 
     async fn stop(self) {
-        assert!(self.dispatch.stop(Duration::from_secs(10)).await);
+        let mut dispatch = self.dispatch;
+        assert!(dispatch.stop(Duration::from_secs(10)).await);
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -163,7 +124,7 @@ async fn an_edited_limit_remembers_what_this_process_sent() {
     let mut plane = Plane::start("limits", &daily(50)).await;
     plane.campaign("spring", 200);
     plane.until("used up", |report| accepted(report, "spring") == 50).await;
-    plane.limit(&daily(60), 2);
+    plane.limit(&daily(60));
     plane.until("used up again", |report| accepted(report, "spring") >= 60).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(plane.server.taken.load(Ordering::Relaxed), 60);

@@ -9,10 +9,10 @@ fn rate(messages: u64, secs: u64) -> Rate {
 impl Simulation {
     /// The same with shares that are kept.
     pub(super) fn strict(mut self) -> Self {
-        for order in self.routing.campaigns.values_mut() {
-            let mut strict = (**order).clone();
+        for intent in self.routing.campaigns.values_mut() {
+            let mut strict = (**intent).clone();
             strict.weighting = Weighting::Strict;
-            *order = Arc::new(strict);
+            *intent = Arc::new(strict);
         }
         self.apply();
         self
@@ -122,7 +122,7 @@ fn a_server_that_is_tried_now_and_then_keeps_nothing_from_the_others() {
         simulation.routing.servers.values_mut().for_each(|server| server.connections = Some(20));
         simulation.apply();
         simulation.decides = Some(Box::new(move |server, _, _| {
-            let failure = Failure::new(Reason::Throttled, "451 4.7.1 Ratelimit exceeded");
+            let failure = Blocker::passing(Reason::Throttled, "451 4.7.1 Ratelimit exceeded");
             (server == "default/too-fast").then_some(Outcome::ServerFailed(failure))
         }));
         simulation.run_for(3_000);
@@ -136,7 +136,7 @@ fn a_resting_server_passes_its_share_on_and_comes_back() {
     let mut simulation = world(1, &[("a", 1, &[]), ("b", 1, &[])]);
     let until = START_MS + 5_000;
     simulation.decides = Some(Box::new(move |server, _, now_ms| {
-        let failure = Failure::new(Reason::Throttled, "450 too fast").after(Some(Duration::from_secs(5)));
+        let failure = Blocker::passing(Reason::Throttled, "450 too fast").after(Some(Duration::from_secs(5)));
         (server == "default/a" && now_ms < until).then_some(Outcome::ServerFailed(failure))
     }));
     simulation.run_for(4_000);
@@ -149,16 +149,16 @@ fn a_resting_server_passes_its_share_on_and_comes_back() {
 #[test]
 fn what_nobody_takes_is_given_up_at_its_deadline_and_not_before() {
     let mut simulation = Simulation::new(3, Chances::default(), &[("a", 1, &[])], &[("default", "spring", 20)], WhenOutcomeIsUnknown::Skip);
-    for order in simulation.routing.campaigns.values_mut() {
-        let mut short = (**order).clone();
-        short.retry.deadline = crate::resources::Duration::from_secs(3600);
-        *order = Arc::new(short);
+    for intent in simulation.routing.campaigns.values_mut() {
+        let mut short = (**intent).clone();
+        Arc::make_mut(&mut short.work).retry.deadline = crate::resources::Duration::from_secs(3600);
+        *intent = Arc::new(short);
     }
     simulation.apply();
     // The first few are taken, so that the server is known to take the campaign.
     simulation.decides = Some(Box::new(|_, recipient, _| {
         let is_taken = recipient.len() == "user0@example.com".len();
-        (!is_taken).then(|| Outcome::ServerFailed(Failure::new(Reason::Throttled, "450 too fast")))
+        (!is_taken).then(|| Outcome::ServerFailed(Blocker::passing(Reason::Throttled, "450 too fast")))
     }));
     let mut first = None;
     while simulation.closed == 0 {
@@ -215,8 +215,8 @@ fn many_campaigns_use_every_server() {
     let mut simulation = Simulation::new(2, Chances::default(), &servers, &campaigns, WhenOutcomeIsUnknown::Skip);
     // They are granted one list, and hold one set of what may be picked.
     let granted = simulation.routing.campaigns.values().next().expect("a campaign").servers.clone();
-    for order in simulation.routing.campaigns.values_mut() {
-        *order = Arc::new(Order { servers: granted.clone(), ..(**order).clone() });
+    for intent in simulation.routing.campaigns.values_mut() {
+        *intent = Arc::new(CampaignIntent { servers: granted.clone(), ..(**intent).clone() });
     }
     simulation.apply();
     let sets = simulation.scheduler.campaigns.values().map(|campaign| campaign.eligible.servers().as_ptr());

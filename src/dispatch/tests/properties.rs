@@ -103,15 +103,15 @@ fn suspended_edited_and_resumed_at_any_moment_everybody_has_one_end() {
                 simulation.scheduler.report(simulation.now_ms, None)
             );
             if simulation.now_ms < START_MS + 20_000 && simulation.draw(60) == 0 {
-                let mut order = (*simulation.routing.campaigns[&key]).clone();
-                order.hold = simulation.draw(2) == 0;
-                order.fingerprint += simulation.draw(2);
-                simulation.routing.campaigns.insert(key.clone(), Arc::new(order));
+                let mut intent = (*simulation.routing.campaigns[&key]).clone();
+                intent.hold = simulation.draw(2) == 0;
+                Arc::make_mut(&mut intent.work).fingerprint += simulation.draw(2);
+                simulation.routing.campaigns.insert(key.clone(), Arc::new(intent));
                 simulation.apply();
             } else if simulation.now_ms == START_MS + 20_000 {
-                let mut order = (*simulation.routing.campaigns[&key]).clone();
-                order.hold = false;
-                simulation.routing.campaigns.insert(key.clone(), Arc::new(order));
+                let mut intent = (*simulation.routing.campaigns[&key]).clone();
+                intent.hold = false;
+                simulation.routing.campaigns.insert(key.clone(), Arc::new(intent));
                 simulation.apply();
             }
         }
@@ -181,7 +181,7 @@ fn a_flood_of_due_messages_stays_in_the_ledger_until_there_is_room() {
     // All are deferred and due; now the server is slow.
     simulation.chances.deferred = 0;
     if let Some(route) = simulation.routing.servers.get_mut(&Key::new("default", "a")) {
-        (route.rates, route.limits_fingerprint) = (paced.to_vec(), 2);
+        route.rates = paced.to_vec();
     }
     simulation.apply();
     let mut most = 0;
@@ -233,7 +233,7 @@ fn a_server_that_failed_and_was_applied_again_is_used_again() {
     // The control plane meets it as a new one.
     let report = simulation.scheduler.report(simulation.now_ms, None);
     let acknowledged_failures = crate::decide::Observations::default().server_mut(&key, &report).acknowledged_failures;
-    simulation.routing.servers.insert(key, RouteServer { routed: true, acknowledged_failures, ..route });
+    simulation.routing.servers.insert(key, ServerIntent { routed: true, acknowledged_failures, ..route });
     simulation.apply();
     simulation.run();
 }
@@ -252,9 +252,9 @@ fn a_plans_limit_holds_and_is_not_asked_again_before_it_reopens() {
     let limits = [Rate { messages: 30, per: crate::resources::Duration::from_secs(3600) }];
     let mut simulation = Simulation::new(3, Chances::default(), &[("a", 1, &[])], &[("default", "spring", 40)], WhenOutcomeIsUnknown::Skip);
     let key = Key::new("default", "spring");
-    let mut order = (*simulation.routing.campaigns[&key]).clone();
-    order.plan_limits = Some(("plan".into(), limits.to_vec()));
-    simulation.routing.campaigns.insert(key, Arc::new(order));
+    let mut intent = (*simulation.routing.campaigns[&key]).clone();
+    intent.plan_limits = Some(PlanLimits { key: "plan".into(), rates: limits.to_vec() });
+    simulation.routing.campaigns.insert(key, Arc::new(intent));
     simulation.apply();
     for _ in 0..2000 {
         simulation.step();

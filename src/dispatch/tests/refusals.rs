@@ -28,9 +28,9 @@ fn run_for(simulation: &mut Simulation, ms: i64) {
     }
 }
 
-fn trouble(simulation: &mut Simulation) -> Option<crate::dispatch::campaign::Trouble> {
+fn blocker(simulation: &mut Simulation) -> Option<crate::resources::Blocker> {
     let report = simulation.scheduler.report(simulation.now_ms, None);
-    report.campaigns[&Key::new("default", "spring")].trouble.clone()
+    report.campaigns[&Key::new("default", "spring")].blocker.clone()
 }
 
 fn tried(simulation: &Simulation) -> usize {
@@ -62,20 +62,20 @@ fn ten_alike_put_a_server_out_of_use_and_give_nobody_up() {
         let mut simulation = simulation(seed as u64, &["a"], 1000);
         simulation.decides = Some(Box::new(move |_, who, _| Some(worded(words, who))));
         run_for(&mut simulation, 60_000);
-        assert_eq!(trouble(&mut simulation).map(|t| (t.reason, t.transient)), Some((Reason::RefusedAlike, false)), "{words}");
+        assert_eq!(blocker(&mut simulation).map(|t| (t.reason, t.needs_person)), Some((Reason::RefusedAlike, true)), "{words}");
         assert_eq!((simulation.count(RowFate::Held), tried(&simulation)), (10, 10), "{words}: no more than ten were out");
         assert!(simulation.fates.values().all(|fate| !fate.ended), "{words}");
         // Neither time nor a kill changes that.
         simulation.restart();
         run_for(&mut simulation, 600_000);
         assert_eq!((simulation.count(RowFate::Held), tried(&simulation)), (10, 10), "{words}: after a kill");
-        assert!(trouble(&mut simulation).is_some(), "{words}: after a kill");
+        assert!(blocker(&mut simulation).is_some(), "{words}: after a kill");
     }
 }
 
 #[test]
 fn a_person_has_held_recipients_tried_again_or_rejected() {
-    for held in [HeldFate::Retry, HeldFate::Reject] {
+    for held in [ResumeHeld::Retry, ResumeHeld::Reject] {
         let mut simulation = simulation(3, &["a"], 300);
         simulation.decides = Some(Box::new(|_, who, _| Some(worded(WORDS[0], who))));
         run_for(&mut simulation, 60_000);
@@ -83,12 +83,12 @@ fn a_person_has_held_recipients_tried_again_or_rejected() {
         // The relay was set right.
         simulation.decides = Some(Box::new(|_, _, _| Some(accepted())));
         let key = Key::new("default", "spring");
-        let mut order = (*simulation.routing.campaigns[&key]).clone();
-        order.resume = Some(Resumption { token: Some("t1".to_owned()), held, resends_unknown: false });
-        simulation.routing.campaigns.insert(key, Arc::new(order));
+        let mut intent = (*simulation.routing.campaigns[&key]).clone();
+        intent.resume = Some(Resume { token: "t1".to_owned(), held, resends_unknown: false });
+        simulation.routing.campaigns.insert(key, Arc::new(intent));
         simulation.apply();
         run_for(&mut simulation, 60_000);
-        let rejected = if held == HeldFate::Reject { 10 } else { 0 };
+        let rejected = if held == ResumeHeld::Reject { 10 } else { 0 };
         assert_eq!((simulation.count(RowFate::Accepted), simulation.count(RowFate::Rejected)), (300 - rejected, rejected), "{held:?}");
         assert_eq!(simulation.closed, 1);
     }
@@ -139,7 +139,7 @@ fn one_relay_under_two_names_is_one_opinion() {
     simulation.apply();
     simulation.decides = Some(Box::new(|_, who, _| Some(worded(WORDS[0], who))));
     run_for(&mut simulation, 120_000);
-    assert!(trouble(&mut simulation).is_some());
+    assert!(blocker(&mut simulation).is_some());
     assert_eq!(simulation.count(RowFate::Rejected), 0);
     assert!(simulation.count(RowFate::Held) <= 20, "{}", simulation.count(RowFate::Held));
 }
@@ -164,7 +164,7 @@ fn a_list_of_known_dead_addresses_is_no_fault_of_the_server() {
     simulation.decides = Some(Box::new(|_, _, _| Some(Outcome::rejected("550 5.1.1 no such user"))));
     run_for(&mut simulation, 60_000);
     assert_eq!((simulation.count(RowFate::Rejected), simulation.closed), (12, 1));
-    assert!(trouble(&mut simulation).is_none());
+    assert!(blocker(&mut simulation).is_none());
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_sorted_list_does_not_hide_a_server_that_refuses_all() {
     simulation.addresses = (0..700).map(|i| format!("user{i}@{}.example", if i < 600 { "first" } else { "second" })).collect();
     simulation.decides = Some(Box::new(|_, who, _| Some(worded(WORDS[3], who))));
     run_for(&mut simulation, 300_000);
-    assert!(trouble(&mut simulation).is_some());
+    assert!(blocker(&mut simulation).is_some());
     assert_eq!((simulation.count(RowFate::Held), tried(&simulation)), (11, 11), "ten, and one of the other domain");
 }
 
@@ -212,7 +212,7 @@ fn after_acceptances_ten_and_what_is_on_the_wire_are_held() {
     }));
     run_for(&mut simulation, 120_000);
     let (accepted, held) = (simulation.count(RowFate::Accepted), simulation.count(RowFate::Held));
-    assert!(trouble(&mut simulation).is_some());
+    assert!(blocker(&mut simulation).is_some());
     assert_eq!((accepted, simulation.count(RowFate::Rejected)), (1000, 0));
     assert!((10..=10 + 64).contains(&held), "{held}");
 }
@@ -228,7 +228,7 @@ fn a_refused_sender_leaves_other_campaigns_alone() {
     );
     let spring = simulation.scheduler.campaign_index[&Key::new("default", "spring")];
     // The campaigns have the same recipients: told apart by whose turn it was.
-    let cause = || Failure::new(Reason::SenderRefused, "Server default/a refuses news@example.com. Verify it.").for_person();
+    let cause = || Blocker::passing(Reason::SenderRefused, "Server default/a refuses news@example.com. Verify it.").for_person();
     let refusal = move || Outcome::from(Refusal::permanent(Scope::Sender, "553 5.7.1 not owned by user").because(cause()));
     let mut refused = 0;
     for _ in 0..20_000 {
@@ -251,7 +251,7 @@ fn a_refused_sender_leaves_other_campaigns_alone() {
     assert!(refused > 0);
     let report = simulation.scheduler.report(simulation.now_ms, None);
     let of = |namespace: &str, name: &str| report.campaigns[&Key::new(namespace, name)].clone();
-    assert_eq!(of("default", "spring").trouble.map(|t| t.reason), Some(Reason::SenderRefused));
+    assert_eq!(of("default", "spring").blocker.map(|t| t.reason), Some(Reason::SenderRefused));
     assert!(of("default", "spring").counts.held > 0 && of("default", "spring").counts.rejected == 0);
     assert_eq!(of("other", "summer").counts.accepted, 200, "the other customer is unharmed");
     assert_eq!(report.servers[&Key::new("default", "a")].failures, 0);
@@ -288,7 +288,7 @@ fn what_one_server_cannot_take_goes_to_one_that_can() {
 #[test]
 fn a_campaign_refused_for_now_rests_there_and_uses_up_no_try() {
     let mut simulation = simulation(1, &["a"], 50);
-    let cause = || Failure::new(Reason::SenderRefused, "Server default/a refuses the sender for now.");
+    let cause = || Blocker::passing(Reason::SenderRefused, "Server default/a refuses the sender for now.");
     let good_from = START_MS + 40_000;
     simulation.decides = Some(Box::new(move |_, _, now| {
         Some(if now < good_from {
@@ -306,7 +306,7 @@ fn an_hour_of_pages_costs_what_was_on_the_wire_and_some_twenty() {
     let mut simulation = simulation(2, &["a"], 5000);
     let until = START_MS + 3_600_000;
     simulation.decides = Some(Box::new(move |_, _, now| {
-        Some(if now < until { Outcome::Unknown(Failure::new(Reason::ServiceNotAvailable, "a gateway's page")) } else { accepted() })
+        Some(if now < until { Outcome::Unknown(Blocker::passing(Reason::ServiceNotAvailable, "a gateway's page")) } else { accepted() })
     }));
     run_for(&mut simulation, 60_000);
     let mut cause = || simulation.scheduler.report(simulation.now_ms, None).servers[&Key::new("default", "a")].rests_since.clone();
@@ -330,7 +330,7 @@ fn fewer_connections_are_no_failure() {
         count += 1;
         // While many are open now and then one is refused.
         Some(if count % 40 == 39 && count < 400 {
-            Outcome::ServerFailed(Failure::new(Reason::TooManyConnections, "421 too many connections"))
+            Outcome::ServerFailed(Blocker::passing(Reason::TooManyConnections, "421 too many connections"))
         } else {
             accepted()
         })

@@ -45,7 +45,7 @@ fn world(seed: u64, mutant: Option<Mutant>) -> Simulation {
         // It slows down now and then, and says so.
         simulation.decides = Some(Box::new(move |server, recipient, now_ms| {
             let is_slow = (now_ms / 3000) % 3 == 0 && server == "default/a" && recipient.len() % 2 == 0;
-            is_slow.then(|| Outcome::ServerFailed(Failure::new(Reason::Throttled, "450 too fast")))
+            is_slow.then(|| Outcome::ServerFailed(Blocker::passing(Reason::Throttled, "450 too fast")))
         }));
     }
     if chance.draw(3) == 0 {
@@ -74,9 +74,9 @@ fn storm(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
             simulation.restart();
             killed += 1;
         } else if simulation.draw(500) == 0 {
-            let mut order = (*simulation.routing.campaigns[&key]).clone();
-            order.fingerprint += 1;
-            simulation.routing.campaigns.insert(key.clone(), Arc::new(order));
+            let mut intent = (*simulation.routing.campaigns[&key]).clone();
+            Arc::make_mut(&mut intent.work).fingerprint += 1;
+            simulation.routing.campaigns.insert(key.clone(), Arc::new(intent));
             simulation.apply();
         }
     }
@@ -84,7 +84,7 @@ fn storm(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
     if rows != audience || simulation.rows.values().any(|row| !row.fate.is_final()) {
         return Err(format!("{rows} rows of {audience} recipients, or one without a final outcome"));
     }
-    let resends = simulation.routing.campaigns[&key].when_outcome_is_unknown == WhenOutcomeIsUnknown::Resend;
+    let resends = simulation.routing.campaigns[&key].work.when_outcome_is_unknown == WhenOutcomeIsUnknown::Resend;
     if let Some(((_, who), fate)) = simulation.fates.iter().find(|(_, fate)| fate.taken > 1 && !resends) {
         return Err(format!("{who} was mailed {} times", fate.taken));
     }
@@ -114,14 +114,14 @@ fn storm(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
 
 /// With strict shares and nothing that fails, a server that is slowed by its window keeps its share.
 fn strict_shares(simulation: &Simulation, killed: u64) -> Result<(), String> {
-    let order = &simulation.routing.campaigns[&Key::new("default", "spring")];
+    let intent = &simulation.routing.campaigns[&Key::new("default", "spring")];
     let has_failed = simulation.chances.server_failed > 0 || simulation.chances.unknown > 0 || simulation.decides.is_some();
-    if order.weighting != Weighting::Strict || killed > 0 || has_failed {
+    if intent.weighting != Weighting::Strict || killed > 0 || has_failed {
         return Ok(());
     }
     let total: u64 = simulation.by_server.values().sum();
-    let weights: u32 = order.servers.iter().map(|(_, weight)| *weight).sum();
-    for (server, weight) in &*order.servers {
+    let weights: u32 = intent.servers.iter().map(|(_, weight)| *weight).sum();
+    for (server, weight) in &*intent.servers {
         #[allow(clippy::cast_precision_loss)]
         let (took, share) =
             (simulation.by_server.get(&server.to_string()).copied().unwrap_or(0) as f64, f64::from(*weight) / f64::from(weights));

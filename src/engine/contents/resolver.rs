@@ -11,42 +11,31 @@ use siphasher::sip::SipHasher13;
 
 use crate::{
     audience::{Address, AudienceError, FileVersion, Input, Location, NamedFile},
-    decide::Problem,
     egress::Egress,
     message::{Content, Fault, Template},
     resources::{
-        Campaign, CampaignSpec, Key, Reason,
-        campaign::{AudienceSource, BodySource, EffectiveRetry, WhenOutcomeIsUnknown},
+        Blocker, Campaign, CampaignSpec, Key, Reason,
+        campaign::{AudienceSource, BodySource},
     },
+    routing::Work,
     source::{ConfigMapStore, Origin, Purpose, SETTLED_AFTER, read_bounded, resolve_path, settles_in, written_at},
 };
 
 /// The longest body template, bytes.
 const BODY_MAX: u64 = 1 << 20;
 
-/// What the messages of a campaign are made of.
-#[derive(Clone)]
-pub struct Work {
-    /// The run's name.
-    pub run: String,
+/// What was made of a campaign's content.
+pub(super) struct Prepared {
     /// The generation that it is of.
     pub generation: i64,
-    /// Changes when anything here does.
-    pub fingerprint: u64,
-    /// To whom.
-    pub input: Input,
+    /// What is sent, as plain data.
+    pub work: Arc<Work>,
     /// Changes when the template does.
     pub content_hash: u64,
-    /// What; none while it is not sent, and others need the memory.
-    pub template: Option<Arc<Template>>,
-    /// The From address.
-    pub from_address: Arc<str>,
-    /// Further tries.
-    pub retry: EffectiveRetry,
-    /// See the spec.
-    pub when_outcome_is_unknown: WhenOutcomeIsUnknown,
-    /// See the spec.
-    pub max_render_errors: u64,
+    /// To whom.
+    pub input: Arc<Input>,
+    /// What.
+    pub template: Arc<Template>,
 }
 
 /// What a campaign's content is read from: what was made of it holds while this stays as it is.
@@ -108,9 +97,9 @@ fn hash_of(described: fmt::Arguments<'_>) -> u64 {
     hashing.0.finish()
 }
 
-/// The lookups of one campaign.
+/// Finds what a campaign refers to.
 #[derive(Clone)]
-pub(crate) struct Find {
+pub(crate) struct ContentResolver {
     /// The campaign.
     pub key: Key,
     /// Where it stands.
@@ -121,9 +110,9 @@ pub(crate) struct Find {
     pub egress: Egress,
 }
 
-impl Find {
+impl ContentResolver {
     /// The content with the bodies that lie elsewhere.
-    pub fn content(&self, spec: &CampaignSpec) -> Result<Content, Problem> {
+    pub fn content(&self, spec: &CampaignSpec) -> Result<Content, Blocker> {
         Ok(Content {
             from: spec.from.clone(),
             reply_to: spec.reply_to.clone(),
@@ -138,7 +127,7 @@ impl Find {
     }
 
     /// What the content is read from now. It asks for names and times, and reads nothing.
-    pub(super) fn stamp(&self, object: &Arc<Campaign>, generation: i64) -> Result<Stamp, Problem> {
+    pub(super) fn stamp(&self, object: &Arc<Campaign>, generation: i64) -> Result<Stamp, Blocker> {
         let spec = &object.spec;
         let content = &spec.content;
         let bodies = [
@@ -170,14 +159,14 @@ impl Find {
         Ok(Stamp { object: object.clone(), generation, file: self.origin.file().map(|place| place.file.clone()), sources })
     }
 
-    /// What the campaign's messages are made of, for one generation (every edit is a new try). A template whose content is the same is
-    /// taken over from `known`. It reads and compiles, which may take seconds.
-    pub(super) fn work(&self, stamp: &Stamp, known: Option<(u64, Arc<Template>)>) -> Result<Work, Problem> {
+    /// What the campaign's messages are made of, for one generation (every edit is a new attempt). A template whose content is the
+    /// same is taken over from `known`. It reads and compiles, which may take seconds.
+    pub(super) fn prepare(&self, stamp: &Stamp, known: Option<(u64, Arc<Template>)>) -> Result<Prepared, Blocker> {
         let spec = &stamp.object.spec;
         let content = self.content(spec)?;
         let input = self.input(spec)?;
         if !stamp.holds() {
-            return Err(Problem::passing(Reason::FileNotFound, "A file of its content was written while it was read; it is read again."));
+            return Err(Blocker::passing(Reason::FileNotFound, "A file of its content was written while it was read; it is read again."));
         }
         let generation = stamp.generation;
         let retry = spec.retry();
@@ -195,26 +184,23 @@ impl Find {
             Some((_, template)) => template,
             None => compiled(&content)?,
         };
-        Ok(Work {
+        let work = Work {
             run: spec.run().to_owned(),
-            generation,
             fingerprint,
-            input,
-            content_hash,
-            template: Some(template),
             from_address: from_address(&spec.from.address)?,
             retry,
             when_outcome_is_unknown: spec.when_outcome_is_unknown(),
             max_render_errors: spec.content.max_render_errors(),
-        })
+        };
+        Ok(Prepared { generation, work: Arc::new(work), content_hash, input: Arc::new(input), template })
     }
 
-    fn path(&self, field: &str, path: &str, purpose: Purpose) -> Result<PathBuf, Problem> {
-        resolve_path(&self.origin, path, purpose).map_err(|problem| Problem::new(Reason::FileNotFound, format!("{field}: {problem}.")))
+    fn path(&self, field: &str, path: &str, purpose: Purpose) -> Result<PathBuf, Blocker> {
+        resolve_path(&self.origin, path, purpose).map_err(|problem| Blocker::lasting(Reason::FileNotFound, format!("{field}: {problem}.")))
     }
 
     /// A file under the name that it has beside its document, so that it is found anew when a symlink on the way is swapped.
-    fn named_file(&self, field: &str, path: &str, purpose: Purpose) -> Result<NamedFile, Problem> {
+    fn named_file(&self, field: &str, path: &str, purpose: Purpose) -> Result<NamedFile, Blocker> {
         self.path(field, path, purpose)?;
         let beside = self.origin.file().and_then(|place| place.file.parent()).unwrap_or(Path::new(""));
         let (origin, field, path) = (self.origin.clone(), field.to_owned(), path.to_owned());
@@ -228,7 +214,7 @@ impl Find {
     }
 
     /// A body whose file is being written now: half of it would be mailed.
-    pub fn being_written(&self, spec: &CampaignSpec) -> Option<Problem> {
+    pub fn being_written(&self, spec: &CampaignSpec) -> Option<Blocker> {
         let content = &spec.content;
         let bodies = [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)];
         bodies.into_iter().find_map(|(name, from)| {
@@ -239,37 +225,37 @@ impl Find {
                 "spec.content.{name}: `{path}` is being written; it is read when nobody has written it for {} s.",
                 SETTLED_AFTER.as_secs()
             );
-            Some(Problem::passing(Reason::FileNotFound, message))
+            Some(Blocker::passing(Reason::FileNotFound, message))
         })
     }
 
-    fn config_map(&self, field: &str, reference: &crate::resources::KeyRef) -> Result<Arc<[u8]>, Problem> {
+    fn config_map(&self, field: &str, reference: &crate::resources::KeyRef) -> Result<Arc<[u8]>, Blocker> {
         self.config_maps.get(&self.key.namespace, &reference.name, &reference.key).map_err(|missing| {
             let reason = if missing.map_exists { Reason::ConfigMapKeyNotFound } else { Reason::ConfigMapNotFound };
-            Problem::new(reason, format!("{field}: {missing}."))
+            Blocker::lasting(reason, format!("{field}: {missing}."))
         })
     }
 
     /// A body that is written in place, or the one that `field` says the place of.
-    fn body(&self, field: &str, text: Option<&Arc<str>>, source: Option<&BodySource>) -> Result<Option<String>, Problem> {
+    fn body(&self, field: &str, text: Option<&Arc<str>>, source: Option<&BodySource>) -> Result<Option<String>, Blocker> {
         let bytes = match (text, source) {
             (Some(text), _) => return Ok(Some(text.to_string())),
             (None, None) => return Ok(None),
             (None, Some(source)) => match (&source.path, &source.config_map_ref) {
                 (Some(path), _) => {
                     let path = self.path(field, path, Purpose::Body)?;
-                    body_of(&path).map_err(|cause| Problem::new(Reason::FileNotFound, format!("{field}: {cause}")))?
+                    body_of(&path).map_err(|cause| Blocker::lasting(Reason::FileNotFound, format!("{field}: {cause}")))?
                 }
                 (None, Some(reference)) => self.config_map(field, reference)?.to_vec(),
-                (None, None) => return Err(Problem::new(Reason::InvalidSpec, format!("{field}: give a path or a configMapRef."))),
+                (None, None) => return Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give a path or a configMapRef."))),
             },
         };
         let text = String::from_utf8(bytes)
-            .map_err(|_| Problem::new(Reason::InvalidContent, format!("{field}: the file is not UTF-8. Save it as UTF-8.")))?;
+            .map_err(|_| Blocker::lasting(Reason::InvalidContent, format!("{field}: the file is not UTF-8. Save it as UTF-8.")))?;
         Ok(Some(text))
     }
 
-    fn input(&self, spec: &CampaignSpec) -> Result<Input, Problem> {
+    fn input(&self, spec: &CampaignSpec) -> Result<Input, Blocker> {
         let audience = &spec.audience;
         if let Some(rows) = &audience.inline {
             return Ok(Input::Inline(rows.clone()));
@@ -280,10 +266,10 @@ impl Find {
         if let Some(json_lines) = &audience.json_lines {
             return Ok(Input::JsonLines(self.location("spec.audience.jsonLines", json_lines, Purpose::JsonLines)?));
         }
-        Err(Problem::new(Reason::AudienceUnreadable, "spec.audience.sql has no effect in this version. Use csv, jsonLines or inline."))
+        Err(Blocker::lasting(Reason::AudienceUnreadable, "spec.audience.sql has no effect in this version. Use csv, jsonLines or inline."))
     }
 
-    fn location(&self, field: &str, source: &AudienceSource, purpose: Purpose) -> Result<Location, Problem> {
+    fn location(&self, field: &str, source: &AudienceSource, purpose: Purpose) -> Result<Location, Blocker> {
         if let Some(path) = &source.path {
             return Ok(Location::File(self.named_file(field, path, purpose)?));
         }
@@ -293,18 +279,18 @@ impl Find {
         if let Some(reference) = &source.config_map_ref {
             return Ok(Location::Bytes(self.config_map(field, reference)?));
         }
-        Err(Problem::new(Reason::InvalidSpec, format!("{field}: give a path, a url or a configMapRef.")))
+        Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give a path, a url or a configMapRef.")))
     }
 }
 
-fn compiled(content: &Content) -> Result<Arc<Template>, Problem> {
+fn compiled(content: &Content) -> Result<Arc<Template>, Blocker> {
     let told = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    Template::compile(content).map(Arc::new).map_err(|faults| Problem::new(Reason::InvalidContent, told(faults)))
+    Template::compile(content).map(Arc::new).map_err(|faults| Blocker::lasting(Reason::InvalidContent, told(faults)))
 }
 
 /// The From address as it goes into the envelope.
-fn from_address(text: &str) -> Result<Arc<str>, Problem> {
-    let address = Address::parse(text).map_err(|why| Problem::new(Reason::InvalidContent, format!("spec.from.address: {why}.")))?;
+fn from_address(text: &str) -> Result<Arc<str>, Blocker> {
+    let address = Address::parse(text).map_err(|why| Blocker::lasting(Reason::InvalidContent, format!("spec.from.address: {why}.")))?;
     Ok(Arc::from(address.to_wire()))
 }
 
@@ -323,7 +309,7 @@ mod tests {
         let (number, text) = (7, "one \"two\" three".repeat(100));
         assert_eq!(
             hash_of(format_args!("{number} {text:?} {:?}", Some(3))),
-            super::super::hash(&format!("{number} {text:?} {:?}", Some(3)))
+            crate::engine::hash(&format!("{number} {text:?} {:?}", Some(3)))
         );
     }
 }

@@ -18,17 +18,27 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{
-    Find, Work,
-    content::Stamp,
-    queue::{Queue, Rank},
-    share::{NAMESPACE_MAX, Shares},
-};
+use queue::{Queue, Rank};
+pub(crate) use resolver::ContentResolver;
+use resolver::{Prepared, Stamp};
+use share::{NAMESPACE_MAX, Shares};
+
 use crate::{
-    decide::Problem,
+    audience::Input,
+    decide::InLedger,
+    dispatch::Content,
+    engine::facts::Facts,
     message::Template,
-    resources::{Key, Reason},
+    resources::{Blocker, Campaign, Key, Kind as _, Reason},
+    routing::Work,
+    source::{Snapshot, Sourced},
 };
+
+mod queue;
+mod resolver;
+mod share;
+#[cfg(test)]
+mod tests;
 
 /// So long a look waits for what it has given out, in all.
 pub(super) const WAIT_MAX: Duration = Duration::from_millis(250);
@@ -37,7 +47,7 @@ pub(super) const WAIT_MAX: Duration = Duration::from_millis(250);
 pub(crate) struct Done {
     key: Key,
     ticket: u64,
-    result: Result<Work, Problem>,
+    result: Result<Prepared, Blocker>,
 }
 
 /// Where a campaign's content stands.
@@ -50,7 +60,7 @@ enum State {
     /// The memory for templates is used up by others that send.
     NoRoom,
     /// It cannot be sent.
-    Failed(Problem),
+    Failed(Blocker),
 }
 
 /// Whether it is being prepared.
@@ -61,14 +71,23 @@ enum Pending {
     UnderWay(u64),
 }
 
+/// What was made last for a campaign, also of an older version.
+struct Made {
+    generation: i64,
+    work: Arc<Work>,
+    content_hash: u64,
+    input: Arc<Input>,
+    /// None while it is not sent, and others need the memory.
+    template: Option<Arc<Template>>,
+}
+
 struct Slot {
-    find: Find,
+    resolver: ContentResolver,
     stamp: Stamp,
     rank: Rank,
     state: State,
     pending: Pending,
-    /// What was made last, also of an older stamp.
-    work: Option<Work>,
+    made: Option<Made>,
     /// What its template takes, bytes; 0 before it is known.
     cost: usize,
     /// What is set aside for its template, bytes.
@@ -82,8 +101,14 @@ pub(super) struct Contents {
     slots: BTreeMap<Key, Slot>,
     queue: Queue,
     shares: Shares,
+    /// Campaigns whose content cannot be looked for now, and why.
+    blocked: BTreeMap<Key, Blocker>,
+    /// Whether a file of a content is being written now: it is looked for again in a moment.
+    is_being_written: bool,
     /// What this look has given out.
     fresh: BTreeSet<Key>,
+    /// Changes when anything does that [`Contents::all`] gives.
+    version: u64,
     tickets: u64,
     sender: mpsc::UnboundedSender<Done>,
     receiver: mpsc::UnboundedReceiver<Done>,
@@ -96,47 +121,116 @@ impl Contents {
             slots: BTreeMap::new(),
             queue: Queue::default(),
             shares: Shares::default(),
+            blocked: BTreeMap::new(),
+            is_being_written: false,
             fresh: BTreeSet::new(),
+            version: 0,
             tickets: 0,
             sender,
             receiver,
         }
     }
 
-    /// What a campaign's messages are made of, also while a newer version is being prepared.
-    pub fn work(&self, key: &Key) -> Option<&Work> {
-        self.slots.get(key)?.work.as_ref()
+    /// What each campaign's messages are made of, also while a newer version is being prepared.
+    pub fn all(&self) -> BTreeMap<Key, Content> {
+        let content = |made: &Made| Content { input: made.input.clone(), template: made.template.clone() };
+        self.slots.iter().filter_map(|(key, slot)| Some((key.clone(), content(slot.made.as_ref()?)))).collect()
     }
 
-    /// The fingerprint of what it sends, or why it sends nothing.
-    pub fn result(&self, key: &Key) -> Result<u64, Problem> {
-        let preparing =
-            || Problem::passing(Reason::Preparing, "Its content is being read and its templates compiled; it goes on by itself.");
+    /// Changes when anything does that [`Contents::all`] gives.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether a file of a content is being written now, or was while it was read: it is looked for again in a moment.
+    pub fn is_being_written(&self) -> bool {
+        let is_written =
+            |slot: &Slot| matches!(&slot.state, State::Failed(blocker) if !blocker.needs_person && blocker.reason == Reason::FileNotFound);
+        self.is_being_written || self.slots.values().any(is_written)
+    }
+
+    /// Whether something cannot be sent that may be fixed without a change of any object: a file, a ConfigMap.
+    pub fn needs_another_look(&self) -> bool {
+        let failed = self.slots.values().filter_map(|slot| if let State::Failed(blocker) = &slot.state { Some(blocker) } else { None });
+        failed.chain(self.blocked.values()).any(|blocker| blocker.needs_person)
+    }
+
+    /// What a campaign sends, or why it sends nothing.
+    pub fn work(&self, key: &Key) -> Result<Arc<Work>, Blocker> {
+        if let Some(blocker) = self.blocked.get(key) {
+            return Err(blocker.clone());
+        }
+        let preparing = || Blocker::passing(Reason::Preparing, "Its content is being read and its templates are being compiled.");
         let slot = self.slots.get(key).ok_or_else(preparing)?;
-        let old = slot.work.as_ref().filter(|work| work.generation == slot.stamp.generation);
+        let old = slot.made.as_ref().filter(|made| made.generation == slot.stamp.generation);
         match (&slot.state, old) {
-            (State::Ready, Some(work)) => Ok(work.fingerprint),
+            (State::Ready, Some(made)) => Ok(made.work.clone()),
             // An edit of the spec waits; a file that was written anew holds up nothing.
-            (State::New, Some(work)) if work.template.is_some() => Ok(work.fingerprint),
-            (State::NoRoom, _) => Err(Problem::passing(
+            (State::New, Some(made)) if made.template.is_some() => Ok(made.work.clone()),
+            (State::NoRoom, _) => Err(Blocker::passing(
                 Reason::WaitingForMemory,
                 format!(
-                    "Its templates need {} of memory, and those of campaigns that send now take all there is: {} MiB for a namespace, and a bound for all. It goes on when one of them has ended. Suspend another campaign of the namespace, or put less into its templates.",
+                    "Its templates need {} of memory, and campaigns that are being sent use all there is: {} MiB for a namespace, and a bound for all. It goes on when one of them has ended. Suspend another campaign of the namespace, or put less into its templates.",
                     in_words(slot.cost),
                     NAMESPACE_MAX >> 20
                 ),
             )),
-            (State::Failed(problem), _) => Err(problem.clone()),
+            (State::Failed(blocker), _) => Err(blocker.clone()),
             _ => Err(preparing()),
         }
     }
 
+    /// What it sent last, whatever has become of its content since.
+    pub fn last_work(&self, key: &Key) -> Option<Arc<Work>> {
+        Some(self.slots.get(key)?.made.as_ref()?.work.clone())
+    }
+
+    /// Sees to it that the contents of all campaigns of a snapshot are prepared as they stand now.
+    pub fn want_all(&mut self, snapshot: &Snapshot, facts: &Facts, egress: crate::egress::Egress) {
+        let gone: Vec<Key> = self.slots.keys().filter(|key| !snapshot.campaigns.contains_key(*key)).cloned().collect();
+        gone.iter().for_each(|key| self.forget(key));
+        self.blocked.clear();
+        self.is_being_written = false;
+        for (key, sourced) in &snapshot.campaigns {
+            let (key_of, origin, config_maps) = (key.clone(), sourced.origin.clone(), snapshot.config_maps.clone());
+            self.look_for(ContentResolver { key: key_of, origin, config_maps, egress }, sourced, facts);
+        }
+    }
+
+    fn look_for(&mut self, resolver: ContentResolver, sourced: &Sourced<Campaign>, facts: &Facts) {
+        let key = resolver.key.clone();
+        let dated = facts.generations.get(&(Campaign::KIND, key.clone()));
+        let of_object = || sourced.object.metadata.creation_timestamp.map_or(0, jiff::Timestamp::as_millisecond);
+        let generation = dated.map_or_else(|| sourced.object.generation(), |dated| dated.number);
+        if let Some(blocker) = resolver.being_written(&sourced.object.spec) {
+            self.is_being_written = true;
+            // What was read whole before holds until then.
+            let made = self.slots.get(&key).and_then(|slot| slot.made.as_ref());
+            if made.is_none_or(|made| made.generation != generation) {
+                self.blocked.insert(key, blocker);
+            }
+            return;
+        }
+        match resolver.stamp(&sourced.object, generation) {
+            Ok(stamp) => {
+                let is_begun = facts.runs.get(&key).is_some_and(|run| run.in_ledger == InLedger::Begun);
+                let created_ms = dated.map_or_else(of_object, |dated| dated.created_ms);
+                let name = key.name.clone();
+                self.want(resolver, stamp, Rank { is_new: !is_begun, created_ms, name });
+            }
+            Err(blocker) => {
+                self.forget(&key);
+                self.blocked.insert(key, blocker);
+            }
+        }
+    }
+
     /// Sees to it that a campaign's content is prepared as it stands now.
-    pub fn want(&mut self, find: Find, stamp: Stamp, rank: Rank) {
-        let key = find.key.clone();
+    fn want(&mut self, resolver: ContentResolver, stamp: Stamp, rank: Rank) {
+        let key = resolver.key.clone();
         let Some(slot) = self.slots.get_mut(&key) else {
             let (state, pending) = (State::New, Pending::InLine);
-            let slot = Slot { find, stamp, rank: rank.clone(), state, pending, work: None, cost: 0, held: 0, sends: false };
+            let slot = Slot { resolver, stamp, rank: rank.clone(), state, pending, made: None, cost: 0, held: 0, sends: false };
             self.slots.insert(key.clone(), slot);
             self.queue.push(&key, rank);
             self.fresh.insert(key);
@@ -147,7 +241,7 @@ impl Contents {
         let tries_again = matches!(&slot.state, State::Failed(problem) if problem.reason != Reason::InvalidContent);
         // Whether an edit sends is not known before it is decided.
         slot.sends &= slot.stamp.generation == stamp.generation;
-        (slot.find, slot.stamp, slot.rank) = (find, stamp, rank);
+        (slot.resolver, slot.stamp, slot.rank) = (resolver, stamp, rank);
         if !is_same {
             slot.state = State::New;
         }
@@ -189,37 +283,40 @@ impl Contents {
         is_of_now.then_some(key)
     }
 
-    fn settle(&mut self, key: &Key, result: Result<Work, Problem>) {
+    fn settle(&mut self, key: &Key, result: Result<Prepared, Blocker>) {
         self.hold(key, 0);
+        self.version += 1;
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.pending = Pending::No;
-        match result {
-            Ok(mut work) => {
-                let template = work.template.take();
-                let cost = template.as_ref().map_or(0, |template| template.cost());
-                (slot.work, slot.cost) = (Some(work), cost);
-                if cost > NAMESPACE_MAX {
-                    let message = format!(
-                        "spec.content: its templates need {} of memory, and {} MiB are the most. Put less into them; data belongs into the audience's fields.",
-                        in_words(cost),
-                        NAMESPACE_MAX >> 20
-                    );
-                    (slot.work, slot.state) = (None, State::Failed(Problem::new(Reason::InvalidContent, message)));
-                    return;
-                }
-                // What is not known to send takes no room of others.
-                let sends = slot.sends;
-                let has_room = if sends { self.make_room(key, cost) } else { self.shares.has_room(&key.namespace, cost) };
-                if has_room {
-                    self.hold(key, cost);
-                }
-                let Some(slot) = self.slots.get_mut(key) else { return };
-                slot.state = if has_room || !sends { State::Ready } else { State::NoRoom };
-                if let Some(work) = &mut slot.work {
-                    work.template = template.filter(|_| has_room);
-                }
+        let Prepared { generation, work, content_hash, input, template } = match result {
+            Ok(prepared) => prepared,
+            Err(blocker) => {
+                (slot.made, slot.state) = (None, State::Failed(blocker));
+                return;
             }
-            Err(problem) => (slot.work, slot.state) = (None, State::Failed(problem)),
+        };
+        let cost = template.cost();
+        slot.cost = cost;
+        if cost > NAMESPACE_MAX {
+            let message = format!(
+                "spec.content: its templates need {} of memory, and {} MiB are the most. Put less into them; data belongs in the audience's fields.",
+                in_words(cost),
+                NAMESPACE_MAX >> 20
+            );
+            (slot.made, slot.state) = (None, State::Failed(Blocker::lasting(Reason::InvalidContent, message)));
+            return;
+        }
+        slot.made = Some(Made { generation, work, content_hash, input, template: None });
+        // What is not known to send takes no room of others.
+        let sends = slot.sends;
+        let has_room = if sends { self.make_room(key, cost) } else { self.shares.has_room(&key.namespace, cost) };
+        if has_room {
+            self.hold(key, cost);
+        }
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        slot.state = if has_room || !sends { State::Ready } else { State::NoRoom };
+        if let Some(made) = &mut slot.made {
+            made.template = has_room.then_some(template);
         }
     }
 
@@ -230,7 +327,7 @@ impl Contents {
             let lacks = match slot.state {
                 State::Ready | State::New => {
                     slot.sends = sends(key) || (slot.sends && slot.state == State::New);
-                    slot.sends && slot.state == State::Ready && slot.work.as_ref().is_some_and(|work| work.template.is_none())
+                    slot.sends && slot.state == State::Ready && slot.made.as_ref().is_some_and(|made| made.template.is_none())
                 }
                 State::NoRoom => true,
                 State::Failed(_) => false,
@@ -274,8 +371,9 @@ impl Contents {
             let Some(namespace) = self.shares.makes_room(&key.namespace, cost, |name| idle.contains_key(name)) else { return false };
             let Some(gone) = idle.get(&*namespace).map(|key| (*key).clone()) else { return false };
             self.hold(&gone, 0);
-            if let Some(work) = self.slots.get_mut(&gone).and_then(|slot| slot.work.as_mut()) {
-                work.template = None;
+            if let Some(made) = self.slots.get_mut(&gone).and_then(|slot| slot.made.as_mut()) {
+                made.template = None;
+                self.version += 1;
             }
         }
     }
@@ -294,13 +392,7 @@ impl Contents {
     pub fn forget(&mut self, key: &Key) {
         self.hold(key, 0);
         self.queue.remove(key);
-        self.slots.remove(key);
-    }
-
-    /// Forgets the campaigns that are gone.
-    pub fn retain(&mut self, is_there: impl Fn(&Key) -> bool) {
-        let gone: Vec<Key> = self.slots.keys().filter(|key| !is_there(key)).cloned().collect();
-        gone.iter().for_each(|key| self.forget(key));
+        self.version += u64::from(self.slots.remove(key).is_some());
     }
 
     /// Starts as many as may be prepared at a time.
@@ -313,26 +405,17 @@ impl Contents {
             self.tickets += 1;
             let ticket = self.tickets;
             slot.pending = Pending::UnderWay(ticket);
-            let (find, stamp) = (slot.find.clone(), slot.stamp.clone());
-            let known = slot.work.as_ref().and_then(|work| Some((work.content_hash, work.template.clone()?)));
+            let (resolver, stamp) = (slot.resolver.clone(), slot.stamp.clone());
+            let known = slot.made.as_ref().and_then(|made| Some((made.content_hash, made.template.clone()?)));
             let sender = self.sender.clone();
             tokio::task::spawn_blocking(move || {
-                let prepared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| find.work(&stamp, known)));
-                let result = prepared.unwrap_or_else(|_| {
-                    let message =
-                        "spec.content: compiling it ended with a fault of Mailfleet itself (see the log). Report it, with the template.";
-                    Err(Problem::new(Reason::InvalidContent, message))
-                });
+                let prepared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| resolver.prepare(&stamp, known)));
+                let result = prepared.unwrap_or_else(|_| Err(Blocker::internal(Reason::InvalidContent, "compiling spec.content")));
                 // A closed channel means that the process is going down.
                 let _ = sender.send(Done { key, ticket, result });
             });
         }
     }
-}
-
-/// The template of an order that has none now, and is held.
-pub(super) fn withdrawn() -> Arc<Template> {
-    Arc::new(Template::withdrawn())
 }
 
 fn in_words(bytes: usize) -> String {

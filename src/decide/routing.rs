@@ -1,0 +1,98 @@
+//! What the data plane is to do, of what was decided on servers and campaigns. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{CampaignDecision, Observations, ServerDecision, World, warmup};
+use crate::{
+    providers::Provider as _,
+    resources::{Duration, Key, SendingServerSpec},
+    routing::{Routing, ServerIntent},
+};
+
+/// The shortest and the usual time without any answer after which a server is suspected, milliseconds.
+const STALL_MIN_MS: i64 = 1000;
+const STALL_MS: u64 = 10_000;
+
+/// What of the decisions the data plane is handed.
+pub(super) fn routing(
+    world: &World,
+    servers: &BTreeMap<Key, ServerDecision>,
+    campaigns: &BTreeMap<Key, CampaignDecision>,
+    observed: &Observations,
+    now_ms: i64,
+) -> Routing {
+    let intents = campaigns.iter().filter_map(|(key, campaign)| Some((key.clone(), campaign.intent.clone()?)));
+    let campaigns: BTreeMap<_, _> = intents.collect();
+    // Campaigns of one plan have one list.
+    let lists: BTreeMap<*const Key, &[Key]> = campaigns.values().map(|intent| (intent.candidates.as_ptr(), &*intent.candidates)).collect();
+    let used: BTreeSet<&Key> = lists.into_values().flatten().collect();
+    // A server that no campaign has used costs the data plane nothing; one that was used keeps its counts.
+    let is_wanted = |key: &Key| used.contains(key) || observed.report.servers.contains_key(key);
+    let wanted = servers.iter().filter(|(key, _)| is_wanted(key));
+    let servers = wanted.filter_map(|(key, server)| {
+        let spec = &world.servers.get(key)?.object.spec;
+        let acknowledged = observed.servers.get(key).map_or(0, |observation| observation.acknowledged_failures);
+        Some((key.clone(), intent(spec, server, acknowledged, now_ms)))
+    });
+    Routing { servers: servers.collect(), campaigns }
+}
+
+fn intent(spec: &SendingServerSpec, server: &ServerDecision, acknowledged_failures: u64, now_ms: i64) -> ServerIntent {
+    let today = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let limits = spec.limits();
+    ServerIntent {
+        routed: server.routed,
+        acknowledged_failures,
+        is_on_trial: server.on_trial,
+        host: host_of(&spec.provider.address()).into(),
+        rates: server.status.effective.rates.clone(),
+        warmup_today: spec.warmup.as_ref().and_then(|warmup| warmup::limit_on(warmup, today)),
+        connections: limits.connections,
+        in_flight_max: limits.in_flight,
+        return_path: spec.identity.as_ref().and_then(|identity| identity.return_path.as_deref()).map(Into::into),
+        stall_after: Duration::from_millis(u64::try_from(spec.probe().timeout.as_millis().max(STALL_MIN_MS)).unwrap_or(STALL_MS)),
+    }
+}
+
+/// The host of an address for people: `smtp.example.com` of `smtp.example.com:587, StartTls`.
+fn host_of(address: &str) -> &str {
+    let host = address.split([',', ' ', '/']).next().unwrap_or(address);
+    host.rsplit_once(':').map_or(host, |(host, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { address })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::test_support::{campaign_intent, server_intent, work};
+
+    #[test]
+    fn a_host_is_an_address_without_port_and_encryption() {
+        for (address, host) in [
+            ("smtp.example.com:587, StartTls", "smtp.example.com"),
+            ("api.eu.mailgun.net, shop.example", "api.eu.mailgun.net"),
+            ("127.0.0.1:9000/mail", "127.0.0.1"),
+            // Two programs of this machine are one opinion as well.
+            ("/usr/sbin/sendmail", ""),
+            ("[2001:db8::1]:25, None", "[2001:db8::1]"),
+        ] {
+            assert_eq!(host_of(address), host, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_can_be_written_down() {
+        let (spring, relay) = (Key::new("shop", "spring"), Key::new("ops", "relay"));
+        let mut campaign = campaign_intent(work(7));
+        campaign.servers = [(relay.clone(), 3)].into();
+        let routing = Routing {
+            servers: BTreeMap::from([(relay, server_intent(&[]))]),
+            campaigns: BTreeMap::from([(spring, Arc::new(campaign))]),
+        };
+        let json = serde_json::to_value(&routing).expect("plain data");
+        assert_eq!(json["servers"]["ops/relay"]["routed"], true);
+        assert_eq!(json["campaigns"]["shop/spring"]["work"]["fingerprint"], 7);
+        assert_eq!(json["campaigns"]["shop/spring"]["servers"][0][1], 3);
+    }
+}

@@ -1,0 +1,146 @@
+//! Contents that are prepared beside the turns.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::{egress::Egress, source::Origin};
+
+/// A campaign's resolver and its object, with this content.
+fn campaign(key: &str, content: &str, folder: &std::path::Path) -> (ContentResolver, Arc<Campaign>) {
+    let (namespace, name) = key.split_once('/').expect("a key");
+    let yaml = format!(
+        "{{apiVersion: mailfleet.dev/v1alpha1, kind: Campaign, metadata: {{name: {name}}}, spec: {{planRef: {{name: p}}, from: {{address: a@example.com}}, subject: Hi, content: {content}, audience: {{inline: [{{email: b@example.com}}]}}}}}}"
+    );
+    let place = crate::source::FilePlace { file: folder.join("c.yaml"), line: 1, root: folder.into(), closed: Arc::default() };
+    let resolver = ContentResolver {
+        key: Key::new(namespace, name),
+        origin: Origin::File(Arc::new(place)),
+        config_maps: crate::source::ConfigMapStore::default(),
+        egress: Egress::Everywhere,
+    };
+    (resolver, Arc::new(serde_saphyr::from_str(&yaml).expect("a campaign")))
+}
+
+fn want(contents: &mut Contents, (resolver, object): &(ContentResolver, Arc<Campaign>), generation: i64) -> Result<u64, Blocker> {
+    let stamp = resolver.stamp(object, generation).expect("all is there");
+    let rank = Rank { is_new: true, created_ms: 0, name: resolver.key.name.clone() };
+    contents.want(resolver.clone(), stamp, rank);
+    result(contents, &resolver.key)
+}
+
+/// The fingerprint of what a campaign sends.
+fn result(contents: &Contents, key: &Key) -> Result<u64, Blocker> {
+    contents.work(key).map(|work| work.fingerprint)
+}
+
+fn template(contents: &Contents, key: &Key) -> Option<Arc<Template>> {
+    contents.slots.get(key)?.made.as_ref()?.template.clone()
+}
+
+fn reason(result: Result<u64, Blocker>) -> Option<Reason> {
+    result.err().map(|problem| problem.reason)
+}
+
+/// Takes what ends until nothing is under way.
+async fn settle(contents: &mut Contents, is_over: impl Fn(&Contents) -> bool) {
+    while !is_over(contents) {
+        let done = contents.next().await.expect("it ends");
+        contents.take(done);
+    }
+}
+
+#[tokio::test]
+async fn an_edit_waits_for_its_content_and_a_file_that_is_written_anew_holds_up_nothing() {
+    let folder = std::env::temp_dir().join(format!("mailfleet-contents-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let write = |text: &str| std::fs::write(folder.join("body.txt"), text).expect("a file");
+    write("one {{ name }}");
+    let spring = campaign("shop/spring", "{textFrom: {path: body.txt}}", &folder);
+    let mut contents = Contents::new();
+    assert_eq!(reason(want(&mut contents, &spring, 1)), Some(Reason::Preparing));
+    contents.wait().await;
+    settle(&mut contents, |contents| result(contents, &spring.0.key).is_ok()).await;
+    let first = result(&contents, &spring.0.key);
+    let first_template = template(&contents, &spring.0.key);
+    assert_eq!(want(&mut contents, &spring, 1), first, "nothing has changed");
+    assert!(contents.wait().await < WAIT_MAX, "and nothing is waited for");
+
+    assert_eq!(reason(want(&mut contents, &spring, 2)), Some(Reason::Preparing), "what the older generation sent is not sent");
+    contents.wait().await;
+    settle(&mut contents, |contents| result(contents, &spring.0.key).is_ok()).await;
+    let second = result(&contents, &spring.0.key);
+    assert!(second.is_ok() && second != first);
+    let same = template(&contents, &spring.0.key);
+    assert!(first_template.zip(same).is_some_and(|(one, other)| Arc::ptr_eq(&one, &other)), "the same content is not compiled again");
+
+    write("two {{ name }}, and longer");
+    assert_eq!(want(&mut contents, &spring, 2), second, "what was read whole goes on");
+    contents.wait().await;
+    settle(&mut contents, |contents| result(contents, &spring.0.key) != second).await;
+    assert!(result(&contents, &spring.0.key).is_ok());
+    write("three {% if %}");
+    want(&mut contents, &spring, 2).expect("what was read whole goes on");
+    contents.wait().await;
+    settle(&mut contents, |contents| result(contents, &spring.0.key).is_err()).await;
+    assert_eq!(reason(result(&contents, &spring.0.key)), Some(Reason::InvalidContent));
+    assert!(contents.last_work(&spring.0.key).is_none());
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[tokio::test]
+async fn a_look_waits_no_longer_than_its_bound_and_nobody_behind_another_namespace() {
+    let sections = "<mj-section><mj-column><mj-text>Hi {{ name }}</mj-text></mj-column></mj-section>".repeat(1500);
+    let folder = std::env::temp_dir();
+    let mut contents = Contents::new();
+    for number in 0..20 {
+        let content = format!("{{mjml: \"<mjml><mj-body>{sections}<mj-raw>{number}</mj-raw></mj-body></mjml>\"}}");
+        let _ = want(&mut contents, &campaign(&format!("many/c{number:02}"), &content, &folder), 1);
+    }
+    let one = campaign("one/news", "{text: Hi}", &folder);
+    let _ = want(&mut contents, &one, 1);
+    let waited = contents.wait().await;
+    assert!(waited < WAIT_MAX * 3, "{waited:?}");
+    let ready = |contents: &Contents| (0..20).filter(|number| result(contents, &Key::new("many", format!("c{number:02}"))).is_ok()).count();
+    settle(&mut contents, |contents| result(contents, &one.0.key).is_ok()).await;
+    let before = ready(&contents);
+    assert!(before < 10, "{before} of the other namespace went before");
+    settle(&mut contents, |contents| ready(contents) == before + 2).await;
+}
+
+#[tokio::test]
+async fn templates_hold_no_more_than_their_namespaces_share() {
+    let folder = std::env::temp_dir();
+    let text = "words ".repeat(170_000);
+    let mut contents = Contents::new();
+    let keys: Vec<Key> = (0..40).map(|number| Key::new("many", format!("c{number:02}"))).collect();
+    for (number, key) in keys.iter().enumerate() {
+        let _ = want(&mut contents, &campaign(&key.to_string(), &format!("{{text: '{text} {number} {{{{ name }}}}'}}"), &folder), 1);
+    }
+    contents.wait().await;
+    let all = |contents: &Contents, is: fn(Option<Reason>) -> bool| keys.iter().all(|key| is(reason(result(contents, key))));
+    settle(&mut contents, |contents| all(contents, |reason| reason.is_none())).await;
+    let held = |contents: &Contents| {
+        let templates = keys.iter().filter_map(|key| template(contents, key).map(|template| template.cost()));
+        (templates.clone().count(), templates.sum::<usize>())
+    };
+    let (count, bytes) = held(&contents);
+    assert!((20..40).contains(&count) && bytes <= NAMESPACE_MAX, "{count} of {bytes} bytes");
+
+    // All of them send: who has no template waits for memory, and another namespace does not.
+    assert_eq!(contents.note(|_| true).len(), 40 - count);
+    let waiting: Vec<&Key> = keys.iter().filter(|key| reason(result(&contents, key)) == Some(Reason::WaitingForMemory)).collect();
+    assert_eq!(waiting.len(), 40 - count);
+    let one = campaign("one/news", &format!("{{text: '{text} {{{{ name }}}}'}}"), &folder);
+    let _ = want(&mut contents, &one, 1);
+    contents.wait().await;
+    settle(&mut contents, |contents| template(contents, &one.0.key).is_some()).await;
+
+    // Those that sent have ended, and make room.
+    let sends: BTreeSet<Key> = waiting.into_iter().cloned().collect();
+    contents.note(|key| sends.contains(key));
+    contents.note(|key| sends.contains(key));
+    let is_ready = |contents: &Contents, key: &Key| result(contents, key).is_ok() && template(contents, key).is_some();
+    settle(&mut contents, |contents| sends.iter().all(|key| is_ready(contents, key))).await;
+    assert!(held(&contents).1 <= NAMESPACE_MAX);
+    assert!(keys.iter().all(|key| result(&contents, key).is_ok()), "what does not send now needs no template");
+}

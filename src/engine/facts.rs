@@ -1,0 +1,192 @@
+//! What the ledger knows of the objects of a snapshot: generations and runs.
+
+use std::collections::BTreeMap;
+
+use super::hash;
+use crate::{
+    decide::{InLedger, Recorded},
+    ledger::{Ledger, LedgerError, ObservedObject, RunKey, RunRecord},
+    resources::{Campaign, Key, Kind, resume::Handled},
+    source::{Snapshot, Sourced},
+};
+
+/// When a version of an object was first seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// From 1, one more with each other spec.
+    pub number: i64,
+    /// When the object was first seen, milliseconds.
+    pub created_ms: i64,
+}
+
+/// What the ledger knows of a campaign's run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunFacts {
+    /// Whether it has begun, or is over.
+    pub in_ledger: InLedger,
+    /// How it ended, for a closed run.
+    pub recorded: Option<Recorded>,
+    /// Requests to resume that were carried out.
+    pub resume_handled: Handled,
+}
+
+/// What the ledger knows of the objects of a snapshot.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Of objects that have no generation of their own, since they come from files.
+    pub generations: BTreeMap<(&'static str, Key), Generation>,
+    /// Of each campaign.
+    pub runs: BTreeMap<Key, RunFacts>,
+    /// Why the ledger could not be asked, or not for all of it.
+    pub problem: Option<LedgerError>,
+}
+
+/// Asks the ledger, and remembers what it said last for as long as it says nothing.
+pub(super) struct FactFinder {
+    ledger: Ledger,
+    known: BTreeMap<(&'static str, Key), Generation>,
+}
+
+impl FactFinder {
+    pub fn new(ledger: Ledger) -> Self {
+        Self { ledger, known: BTreeMap::new() }
+    }
+
+    /// The facts of a snapshot. Specs that are new or changed are recorded with their generation.
+    pub async fn of(&mut self, snapshot: &Snapshot, now_ms: i64) -> Facts {
+        let mut facts = Facts::default();
+        self.record_generations(&snapshot.servers, now_ms, &mut facts).await;
+        self.record_generations(&snapshot.plans, now_ms, &mut facts).await;
+        self.record_generations(&snapshot.campaigns, now_ms, &mut facts).await;
+        self.known.clone_from(&facts.generations);
+        self.find_runs(&snapshot.campaigns, &mut facts).await;
+        facts
+    }
+
+    async fn record_generations<K: Kind + HasSpec>(&self, objects: &BTreeMap<Key, Sourced<K>>, now_ms: i64, facts: &mut Facts) {
+        if objects.values().all(|sourced| sourced.origin.file().is_none()) {
+            return;
+        }
+        let observed = objects.iter().map(|(key, sourced)| ObservedObject {
+            kind: K::KIND.to_owned(),
+            key: key.clone(),
+            spec_hash: hash(&sourced.object.spec_json()),
+        });
+        let known = match self.ledger.observe_objects(observed.collect(), now_ms).await {
+            Ok(known) => known.into_iter().map(|(number, created_ms)| Generation { number, created_ms }).collect(),
+            Err(error) => {
+                tracing::error!(%error, "generations could not be recorded in the ledger");
+                facts.problem = Some(error);
+                objects.iter().map(|(key, sourced)| self.known_or_of_status(key, sourced, now_ms)).collect::<Vec<_>>()
+            }
+        };
+        facts.generations.extend(objects.keys().zip(known).map(|(key, known)| ((K::KIND, key.clone()), known)));
+    }
+
+    /// What was handled last, and not a generation that never was: Stopped holds for one.
+    fn known_or_of_status<K: Kind>(&self, key: &Key, sourced: &Sourced<K>, now_ms: i64) -> Generation {
+        let of_status = || sourced.previous_status.as_ref()?.get("observedGeneration")?.as_i64();
+        let known = self.known.get(&(K::KIND, key.clone())).copied();
+        known.unwrap_or_else(|| Generation { number: of_status().unwrap_or(1), created_ms: now_ms })
+    }
+
+    async fn find_runs(&self, campaigns: &BTreeMap<Key, Sourced<Campaign>>, facts: &mut Facts) {
+        let keys = campaigns.iter().map(|(key, sourced)| RunKey::new(&*key.namespace, &*key.name, sourced.object.spec.run()));
+        let records = match self.ledger.find_runs(keys.collect()).await {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::warn!(%error, "the ledger could not be asked for the runs of campaigns");
+                facts.problem = Some(error);
+                facts.runs = campaigns.keys().map(|key| (key.clone(), RunFacts::default())).collect();
+                return;
+            }
+        };
+        for (key, record) in campaigns.keys().zip(records) {
+            let run = match record {
+                None => RunFacts { in_ledger: InLedger::Absent, ..RunFacts::default() },
+                Some(record) => {
+                    let is_closed = record.closed_at_ms.is_some();
+                    RunFacts {
+                        in_ledger: if is_closed { InLedger::Closed } else { InLedger::Begun },
+                        recorded: if is_closed { self.recorded(&record).await } else { None },
+                        resume_handled: record.resume_handled,
+                    }
+                }
+            };
+            facts.runs.insert(key.clone(), run);
+        }
+    }
+
+    /// How a closed run ended.
+    async fn recorded(&self, run: &RunRecord) -> Option<Recorded> {
+        let counts = self.ledger.counts(run.id).await.ok()?;
+        let accepted = counts.accepted_by_server().filter_map(|(name, count)| Some((Key::parse(name)?, count)));
+        Some(Recorded {
+            accepted: accepted.collect(),
+            counts: run.recipients(&counts),
+            started_ms: run.started_at_ms,
+            closed_ms: run.closed_at_ms,
+        })
+    }
+}
+
+/// Objects whose spec can be hashed.
+trait HasSpec {
+    /// The spec as JSON, the same for the same parsed spec.
+    fn spec_json(&self) -> String;
+}
+
+impl<S: serde::Serialize, T> HasSpec for crate::resources::Object<S, T> {
+    fn spec_json(&self) -> String {
+        serde_json::to_string(&self.spec).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::{
+        ledger::{LedgerOptions, Synchronous},
+        resources::SendingServer,
+        source::Origin,
+    };
+
+    fn server(host: &str) -> Sourced<SendingServer> {
+        let yaml = format!(
+            "{{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {{name: relay}}, spec: {{provider: {{smtp: {{host: {host}, encryption: None}}}}}}}}"
+        );
+        let origin = Origin::File(std::sync::Arc::new(crate::source::FilePlace {
+            file: "relay.yaml".into(),
+            line: 1,
+            root: ".".into(),
+            closed: std::sync::Arc::default(),
+        }));
+        Sourced { object: Arc::new(serde_saphyr::from_str(&yaml).expect("a server")), origin, stale: None, previous_status: None }
+    }
+
+    #[tokio::test]
+    async fn a_generation_stays_what_it_was_while_the_ledger_cannot_be_written() {
+        let folder = std::env::temp_dir().join(format!("mailfleet-lookup-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let options = LedgerOptions { synchronous: Synchronous::Normal, busy_timeout: std::time::Duration::from_millis(20) };
+        let ledger = Ledger::open(&folder, options).expect("a ledger");
+        let mut facts = FactFinder::new(ledger);
+        let key = Key::new("default", "relay");
+        let mut generations = Vec::new();
+        for (host, locked) in [("a.example.com", false), ("b.example.com", false), ("c.example.com", true), ("c.example.com", false)] {
+            let snapshot = Snapshot { servers: BTreeMap::from([(key.clone(), server(host))]), ..Snapshot::default() };
+            let other = Connection::open(folder.join("ledger.db")).expect("another client");
+            if locked {
+                other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+            }
+            let facts = facts.of(&snapshot, 1_764_000_000_000).await;
+            generations.push((facts.generations[&(SendingServer::KIND, key.clone())].number, facts.problem.is_some()));
+        }
+        assert_eq!(generations, [(1, false), (2, false), (2, true), (3, false)]);
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+}

@@ -1,0 +1,198 @@
+//! How servers are spoken to: one handle for each whose spec and Secrets are good, kept until these change.
+
+use std::{collections::BTreeMap, hash::Hasher as _, path::Path, sync::Arc};
+
+use siphasher::sip::SipHasher13;
+
+use super::EngineOptions;
+use crate::{
+    egress::Egress,
+    providers::{Context, Permissions, Provider as _, Secrets, Server, http::Clients, outbox::Outbox},
+    resources::{Blocker, Key, Reason, SendingServer, sending_server::SendingServerSpec},
+    source::{SecretStore, Snapshot},
+};
+
+/// A handle, and what it was made of.
+struct Made {
+    object: Arc<SendingServer>,
+    secrets: Secrets,
+    /// Of what a probe says something of.
+    fingerprint: u64,
+    server: Arc<dyn Server>,
+}
+
+/// The handles of all servers.
+pub(super) struct ServerHandles {
+    made: BTreeMap<Key, Made>,
+    http: Clients,
+    /// Changes when any handle does.
+    version: u64,
+}
+
+impl ServerHandles {
+    pub fn new() -> Self {
+        Self { made: BTreeMap::new(), http: Clients::default(), version: 0 }
+    }
+
+    /// The handle of a server whose spec and Secrets are good.
+    pub fn get(&self, key: &Key) -> Option<&Arc<dyn Server>> {
+        self.made.get(key).map(|made| &made.server)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> BTreeMap<Key, Arc<dyn Server>> {
+        self.made.iter().map(|(key, made)| (key.clone(), made.server.clone())).collect()
+    }
+
+    /// Changes when any handle does.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Makes the handles of these servers, and closes those of servers that are gone. For each server: the fingerprint of what a
+    /// probe says something of, or why it cannot be spoken to.
+    pub fn make(&mut self, snapshot: &Snapshot, options: &EngineOptions) -> BTreeMap<Key, Result<u64, Blocker>> {
+        let gone: Vec<Key> = self.made.keys().filter(|key| !snapshot.servers.contains_key(*key)).cloned().collect();
+        gone.iter().for_each(|key| self.close_one(key));
+        let made = snapshot.servers.iter().map(|(key, sourced)| {
+            let built = self.make_one(key, &sourced.object, &snapshot.secrets, options);
+            if built.is_err() {
+                self.close_one(key);
+            }
+            (key.clone(), built)
+        });
+        made.collect()
+    }
+
+    /// A new handle when spec or Secrets changed. An edit of rates changes neither handle nor fingerprint: the server goes on with its
+    /// connections, and is not probed anew.
+    fn make_one(&mut self, key: &Key, object: &Arc<SendingServer>, store: &SecretStore, options: &EngineOptions) -> Result<u64, Blocker> {
+        let secrets = if options.dry_run { Secrets::new() } else { secrets(key, object, store)? };
+        if let Some(known) = self.made.get_mut(key)
+            && (Arc::ptr_eq(&known.object, object)
+                || known.object.spec == object.spec
+                || without_rates(&known.object.spec) == without_rates(&object.spec))
+            && known.secrets == secrets
+        {
+            known.object.clone_from(object);
+            return Ok(known.fingerprint);
+        }
+        let fingerprint = fingerprint(&object.spec, &secrets);
+        // With one namespace for plans, servers in any other are customers'.
+        let is_operators = options.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace);
+        let environment = Environment {
+            state_dir: &options.state_dir,
+            egress: if is_operators { Egress::Everywhere } else { options.egress },
+            permissions: if is_operators {
+                Permissions { ambient_credentials: true, sendmail: options.allow_sendmail.clone() }
+            } else {
+                Permissions::default()
+            },
+            http: self.http.clone(),
+        };
+        let context = environment.context(key, object, secrets.clone());
+        let server = if options.dry_run { Ok(Outbox::for_dry_run(&context)) } else { object.spec.provider.build(context) };
+        let server = server.map_err(Blocker::for_person)?;
+        self.close_one(key);
+        self.made.insert(key.clone(), Made { object: object.clone(), secrets, fingerprint, server });
+        self.version += 1;
+        Ok(fingerprint)
+    }
+
+    /// Closes a handle that is used no more, beside the turns: a server may keep each goodbye waiting.
+    fn close_one(&mut self, key: &Key) {
+        if let Some(Made { server, .. }) = self.made.remove(key) {
+            self.version += 1;
+            tokio::spawn(async move { server.close().await });
+        }
+    }
+
+    /// Closes idle connections, of all servers at once: a server may keep each goodbye waiting.
+    pub async fn close(&self) {
+        let mut closing = tokio::task::JoinSet::new();
+        for server in self.made.values().map(|made| made.server.clone()) {
+            closing.spawn(async move { server.close().await });
+        }
+        closing.join_all().await;
+    }
+}
+
+/// What a probe says something of: the spec without its limits, and the Secrets.
+fn fingerprint(spec: &SendingServerSpec, secrets: &Secrets) -> u64 {
+    let mut hasher = SipHasher13::new();
+    let probed = SendingServerSpec { limits: None, ..without_rates(spec) };
+    hasher.write(serde_json::to_string(&probed).unwrap_or_default().as_bytes());
+    for (reference, value) in secrets {
+        hasher.write(reference.key.as_bytes());
+        hasher.write(value.expose());
+    }
+    hasher.finish()
+}
+
+/// What a handle is made of: a server's spec without what only the data plane looks at.
+fn without_rates(spec: &SendingServerSpec) -> SendingServerSpec {
+    let mut spec = SendingServerSpec { warmup: None, ..spec.clone() };
+    if let Some(limits) = &mut spec.limits {
+        (limits.rates, limits.in_flight) = (Vec::new(), None);
+    }
+    spec
+}
+
+/// A server from its spec and its Secrets.
+///
+/// # Errors
+/// When a Secret is missing or cannot be used.
+pub(crate) fn build_server(
+    key: &Key,
+    object: &SendingServer,
+    store: &SecretStore,
+    state_dir: &Path,
+    permissions: Permissions,
+) -> Result<Arc<dyn Server>, Blocker> {
+    let secrets = secrets(key, object, store)?;
+    let environment = Environment { state_dir, egress: Egress::Everywhere, permissions, http: Clients::default() };
+    object.spec.provider.build(environment.context(key, object, secrets)).map_err(Blocker::for_person)
+}
+
+fn secrets(key: &Key, object: &SendingServer, store: &SecretStore) -> Result<Secrets, Blocker> {
+    let mut secrets = Secrets::new();
+    for needed in object.spec.provider.secrets() {
+        match store.get(&key.namespace, &needed.key.name, &needed.key.key) {
+            Ok(value) => {
+                secrets.insert(needed.key, value);
+            }
+            Err(_) if needed.optional => {}
+            Err(missing) => {
+                let reason = if missing.secret_exists { Reason::SecretKeyNotFound } else { Reason::SecretNotFound };
+                return Err(Blocker::lasting(reason, format!("{}: {missing}.", needed.path)));
+            }
+        }
+    }
+    Ok(secrets)
+}
+
+/// What a server gets from where it runs.
+struct Environment<'a> {
+    state_dir: &'a Path,
+    egress: Egress,
+    permissions: Permissions,
+    http: Clients,
+}
+
+impl Environment<'_> {
+    fn context(self, key: &Key, object: &SendingServer, secrets: Secrets) -> Context {
+        let limits = object.spec.limits();
+        Context {
+            name: key.to_string(),
+            secrets,
+            connections: limits.connections_max(),
+            messages_per_connection: limits.messages_per_connection(),
+            // Below the timeout of the whole probe, so that the step that hangs is named.
+            connect_timeout: object.spec.probe().timeout.std().mul_f64(0.8),
+            state_dir: self.state_dir.to_owned(),
+            egress: self.egress,
+            permissions: self.permissions,
+            http: self.http,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Probes of servers, beside the turns.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    clock::SteadyClock,
+    decide::ProbeResult,
+    providers::{Provider as _, Quota, Server},
+    resources::{Blocker, Key, Reason, SendingServerSpec, sending_server::EffectiveProbe},
+};
+
+/// Probes at a time.
+const PROBES_MAX: usize = 64;
+
+/// A probe that has ended.
+pub(super) struct ProbeDone {
+    pub key: Key,
+    /// The version of the server that it is of.
+    pub fingerprint: u64,
+    /// When it began, milliseconds.
+    pub began_ms: i64,
+    pub result: ProbeResult,
+    /// The windows of the vendor's account.
+    pub quotas: Vec<Quota>,
+}
+
+/// Probes that are under way.
+pub(super) struct Probes {
+    sender: mpsc::UnboundedSender<ProbeDone>,
+    receiver: mpsc::UnboundedReceiver<ProbeDone>,
+    permits: Arc<Semaphore>,
+}
+
+impl Probes {
+    pub fn new() -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Self { sender, receiver, permits: Arc::new(Semaphore::new(PROBES_MAX)) }
+    }
+
+    /// Starts a probe; it waits while too many are under way.
+    pub fn start(&self, key: &Key, fingerprint: u64, spec: &SendingServerSpec, handle: Arc<dyn Server>, clock: SteadyClock) {
+        let (probe, address) = (spec.probe(), spec.provider.address());
+        let (done, permits, key) = (self.sender.clone(), self.permits.clone(), key.clone());
+        tokio::spawn(async move {
+            // The permits are never closed.
+            let _permit = permits.acquire_owned().await;
+            let began_ms = clock.now_ms();
+            let (result, quotas) = probe_once(handle, &probe, &address).await;
+            let _ = done.send(ProbeDone { key, fingerprint, began_ms, result, quotas });
+        });
+    }
+
+    /// The next probe that ends.
+    pub async fn next(&mut self) -> Option<ProbeDone> {
+        self.receiver.recv().await
+    }
+}
+
+/// One probe, within its timeout, and the quotas that it found.
+pub(crate) async fn probe_once(server: Arc<dyn Server>, probe: &EffectiveProbe, address: &str) -> (ProbeResult, Vec<Quota>) {
+    let result = match tokio::time::timeout(probe.timeout.std(), server.probe()).await {
+        Ok(None) => ProbeResult::NotProbeable,
+        Ok(Some(Ok(probed))) => return (ProbeResult::Succeeded, probed.quotas),
+        Ok(Some(Err(failure))) => ProbeResult::Failed(failure),
+        Err(_) => ProbeResult::Failed(Blocker::passing(
+            Reason::TimedOut,
+            format!(
+                "Connection failed: {address} gave no answer within {}. Check the host, the port and any firewall between, or raise probe.timeout.",
+                probe.timeout
+            ),
+        )),
+    };
+    (result, Vec::new())
+}

@@ -1,0 +1,77 @@
+//! What a snapshot means: each object with its generation, and with what became of everything that it refers to. Pure.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::facts::{Facts, Generation};
+use crate::{
+    decide::{CampaignInput, PlanInput, ServerInput, World},
+    ledger::LedgerError,
+    resources::{Blocker, Key, Kind, campaign::CampaignStatus, resume::ANNOTATION},
+    routing::Work,
+    source::{Snapshot, Sourced},
+};
+
+/// What was found for the objects of a snapshot.
+pub struct Found<'a> {
+    /// What the ledger knows.
+    pub facts: &'a Facts,
+    /// Of each server: the fingerprint of what a probe says something of, or why it cannot be spoken to.
+    pub servers: BTreeMap<Key, Result<u64, Blocker>>,
+    /// What a campaign sends now, or why that cannot be made, and what it sent last.
+    pub work: &'a dyn Fn(&Key) -> (Result<Arc<Work>, Blocker>, Option<Arc<Work>>),
+    /// The status of a campaign as this process decided it last.
+    pub status: &'a dyn Fn(&Key) -> Option<Arc<CampaignStatus>>,
+    /// A request by the command line to resume a campaign.
+    pub resume: &'a dyn Fn(&Key) -> Option<String>,
+}
+
+/// The world of a snapshot. `plan_namespace` is the only one whose plans count.
+pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, mut found: Found<'_>) -> World {
+    let mut world =
+        World { namespaces: snapshot.namespaces.clone(), plan_namespace: plan_namespace.map(str::to_owned), ..World::default() };
+    for (key, sourced) in &snapshot.servers {
+        let Some(built) = found.servers.remove(key) else { continue };
+        let object = dated(key, sourced, found.facts);
+        world.servers.insert(key.clone(), ServerInput { object, built, stale: sourced.stale.clone() });
+    }
+    for (key, sourced) in &snapshot.plans {
+        let object = dated(key, sourced, found.facts);
+        world.plans.insert(key.clone(), PlanInput { object, stale: sourced.stale.clone() });
+    }
+    let lasting = found.facts.problem.as_ref().filter(|problem| LedgerError::needs_person(problem));
+    for (key, sourced) in &snapshot.campaigns {
+        let object = dated(key, sourced, found.facts);
+        let run = found.facts.runs.get(key).cloned().unwrap_or_default();
+        let (work, last_work) = (found.work)(key);
+        let of_annotation = || object.metadata.annotations.get(ANNOTATION).cloned();
+        let input = CampaignInput {
+            last_work,
+            stale: sourced.stale.clone(),
+            in_ledger: run.in_ledger,
+            ledger_problem: lasting.map(|problem| problem.message.clone()),
+            recorded: run.recorded,
+            previous: (found.status)(key).or_else(|| status_of_file(sourced)),
+            resume: (found.resume)(key).filter(|value| !run.resume_handled.has(value)).or_else(of_annotation),
+            resume_handled: run.resume_handled,
+            deleting: sourced.origin.is_deleting(),
+            ..CampaignInput::new(object.clone(), work)
+        };
+        world.campaigns.insert(key.clone(), input);
+    }
+    world
+}
+
+fn status_of_file<K>(sourced: &Sourced<K>) -> Option<Arc<CampaignStatus>> {
+    let status = sourced.previous_status.as_ref()?;
+    serde_json::from_value((**status).clone()).ok().map(Arc::new)
+}
+
+/// The object with generation and creation time: those of files have neither, and get them from the ledger.
+fn dated<K: Kind>(key: &Key, sourced: &Sourced<K>, facts: &Facts) -> Arc<K> {
+    let Some(Generation { number, created_ms }) = facts.generations.get(&(K::KIND, key.clone())) else { return sourced.object.clone() };
+    let mut object = (*sourced.object).clone();
+    let metadata = object.metadata_mut();
+    metadata.generation = Some(*number);
+    metadata.creation_timestamp = jiff::Timestamp::from_millisecond(created_ms - created_ms.rem_euclid(1000)).ok();
+    Arc::new(object)
+}

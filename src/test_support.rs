@@ -1,0 +1,70 @@
+//! What tests of several rooms build: intents, works and templates with everything filled in.
+
+use std::sync::Arc;
+
+use crate::{
+    message::{Content, Template},
+    resources::{
+        Duration, Rate,
+        campaign::{EffectiveRetry, Mailbox, Weighting, WhenOutcomeIsUnknown},
+    },
+    routing::{CampaignIntent, ServerIntent, Work},
+};
+
+/// The run `first` of a campaign from `news@example.com`: four attempts, unknown outcomes skipped.
+pub fn work(fingerprint: u64) -> Work {
+    Work {
+        run: "first".to_owned(),
+        fingerprint,
+        from_address: "news@example.com".into(),
+        retry: EffectiveRetry { attempts: 4, initial_delay: Duration::from_secs(1), deadline: Duration::from_secs(432_000) },
+        when_outcome_is_unknown: WhenOutcomeIsUnknown::Skip,
+        max_render_errors: 100,
+    }
+}
+
+/// A campaign that sends this, through no server yet.
+pub fn campaign_intent(work: Work) -> CampaignIntent {
+    CampaignIntent {
+        work: Arc::new(work),
+        hold: false,
+        servers: Arc::default(),
+        weighting: Weighting::Overflow,
+        candidates: Arc::default(),
+        resume: None,
+        plan_limits: None,
+        senders: None,
+    }
+}
+
+/// A server that is routed, with four connections and these windows.
+pub fn server_intent(rates: &[Rate]) -> ServerIntent {
+    ServerIntent {
+        routed: true,
+        is_on_trial: false,
+        host: "relay.example".into(),
+        acknowledged_failures: 0,
+        rates: rates.to_vec(),
+        warmup_today: None,
+        connections: Some(4),
+        in_flight_max: None,
+        return_path: None,
+        stall_after: Duration::from_secs(10),
+    }
+}
+
+/// A template that says Hi to everybody.
+pub fn template() -> Arc<Template> {
+    let content = Content {
+        from: Mailbox { name: None, address: "news@example.com".to_owned() },
+        reply_to: None,
+        subject: "Hello".to_owned(),
+        html: None,
+        text: Some("Hi".to_owned()),
+        mjml: None,
+        headers: Vec::new(),
+        unsubscribe_url: None,
+        one_click: false,
+    };
+    Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template")))
+}
