@@ -1,4 +1,4 @@
-//! What should hold: pure functions over the whole world. No I/O, no clock, no randomness; time is an argument.
+//! What should hold: functions over the whole world. Pure: no I/O, no clock, no chance; time is an argument.
 //!
 //! [`decide`] reads everything that is wanted and everything that was observed, and answers in data: the status of each
 //! object, the probes that are due, and what the dispatcher may do. The engine turns that into I/O.

@@ -86,10 +86,8 @@ mod tests {
         let (spring, relay) = (Key::new("shop", "spring"), Key::new("ops", "relay"));
         let mut campaign = campaign_intent(work(7));
         campaign.servers = [(relay.clone(), 3)].into();
-        let routing = Routing {
-            servers: BTreeMap::from([(relay, server_intent(&[]))]),
-            campaigns: BTreeMap::from([(spring, Arc::new(campaign))]),
-        };
+        let routing =
+            Routing { servers: BTreeMap::from([(relay, server_intent(&[]))]), campaigns: BTreeMap::from([(spring, Arc::new(campaign))]) };
         let json = serde_json::to_value(&routing).expect("plain data");
         assert_eq!(json["servers"]["ops/relay"]["routed"], true);
         assert_eq!(json["campaigns"]["shop/spring"]["work"]["fingerprint"], 7);

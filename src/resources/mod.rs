@@ -1,4 +1,4 @@
-//! What users write: the three kinds as plain data, their schema and their conditions. No I/O.
+//! What users write: the three kinds as plain data, their schema and their conditions. Pure.
 
 pub mod blocker;
 pub mod bound;

@@ -1,13 +1,14 @@
 //! What a campaign's state is after an edit, a suspension, and the loss of what it was made of.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::{
-    super::{Decision, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
+    super::{Decision, Observations, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
     *,
 };
 use crate::{
-    resources::{Campaign, resume::Handled},
+    report::{CampaignReport, Phase, Waiting},
+    resources::{Blocker, Campaign, Reason, campaign::RecipientCounts, condition, resume::Handled},
     test_support::work,
 };
 
@@ -154,7 +155,7 @@ fn a_campaign_whose_only_server_rests_says_so_and_not_that_it_is_tested() {
     let resting = crate::report::ServerReport { rests_since: Some("No answer came.".into()), ..Default::default() };
     Arc::make_mut(&mut observed.report).servers.insert(Key::new("default", "relay"), resting);
     let (reason, told) = message(turn(&mut world, &observed));
-    let wanted = "What became of a message through relay is unknown; it rests, and one message alone is tried then.";
+    let wanted = "The outcome of a message through relay is unknown; it rests, and is then tried with a single message.";
     assert_eq!((reason, &*told), (Reason::WaitingForServer, wanted));
 }
 

@@ -1,0 +1,108 @@
+//! What is known of the run that a campaign names. Pure.
+//!
+//! By the data plane once it has opened the run, else by the ledger, else by the status that was written last.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::{
+    decide::{CampaignInput, InLedger, Recorded},
+    report::{CampaignReport, Phase},
+    resources::{
+        Key,
+        campaign::{CampaignStatus, RecipientCounts},
+        resume::{Handled, Resume},
+    },
+};
+
+/// What is known of a run.
+pub(super) struct Run<'a> {
+    /// What the data plane says of it.
+    pub report: Option<&'a CampaignReport>,
+    /// The same once the ledger has answered it: before, it knows no counts.
+    pub opened: Option<&'a CampaignReport>,
+    /// How it ended, for a closed run.
+    recorded: Option<&'a Recorded>,
+    /// The status of it that was written last.
+    pub previous: Option<&'a CampaignStatus>,
+    /// Whether anybody may have been mailed.
+    pub has_begun: bool,
+    /// Whether every recipient has a final outcome.
+    pub is_closed: bool,
+    /// What somebody asks of it, and is not carried out yet.
+    pub resume: Option<Resume>,
+    /// What cannot be understood of that.
+    pub resume_fault: Option<String>,
+    /// Requests to resume that were carried out.
+    pub handled: Handled,
+}
+
+impl<'a> Run<'a> {
+    /// What is known of the run that the spec names.
+    pub fn of(input: &'a CampaignInput, report: Option<&'a CampaignReport>) -> Self {
+        let run = input.object.spec.run();
+        let report = report.filter(|report| report.run == run);
+        // What the data plane has opened it knows best: a closed run may have been resumed.
+        let opened = report.filter(|report| report.phase != Phase::Opening);
+        let handled = opened.map_or_else(|| input.resume_handled.clone(), |report| report.resume_handled.clone());
+        let (resume, resume_fault) = match input.resume.as_deref().map(Resume::parse) {
+            Some(Ok(resume)) => (Some(resume).filter(|resume| !handled.has(&resume.token)), None),
+            Some(Err(fault)) => (None, Some(fault)),
+            None => (None, None),
+        };
+        Self {
+            report,
+            opened,
+            recorded: input.recorded.as_ref(),
+            previous: input.previous.as_deref().filter(|previous| previous.run == run),
+            has_begun: matches!(input.in_ledger, InLedger::Begun | InLedger::Closed)
+                || report.is_some_and(|report| report.started_ms.is_some()),
+            is_closed: opened.map_or(input.in_ledger == InLedger::Closed, |report| report.phase == Phase::Closed),
+            resume,
+            resume_fault,
+            handled,
+        }
+    }
+
+    /// Recipients by what became of them, as the data plane or the ledger has them.
+    pub fn counts(&self) -> Option<&'a RecipientCounts> {
+        self.opened.map(|report| &report.counts).or(self.recorded.map(|recorded| &recorded.counts))
+    }
+
+    /// The same; those of the last status where neither has them.
+    pub fn recipients(&self) -> RecipientCounts {
+        self.counts().or(self.previous.map(|previous| &previous.recipients)).cloned().unwrap_or_default()
+    }
+
+    /// Messages that each server took.
+    pub fn accepted(&self) -> Option<&'a BTreeMap<Key, u64>> {
+        self.opened.map(|report| &report.accepted).or(self.recorded.map(|recorded| &recorded.accepted))
+    }
+
+    /// When it began, milliseconds.
+    pub fn started_ms(&self) -> Option<i64> {
+        self.opened.and_then(|report| report.started_ms).or(self.recorded.map(|recorded| recorded.started_ms))
+    }
+
+    /// When it began, for status.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        whole_second(self.started_ms()).or(self.previous.and_then(|previous| previous.started_at))
+    }
+
+    /// When every recipient had a final outcome, for status.
+    pub fn completed_at(&self) -> Option<Timestamp> {
+        let of_report = self.opened.and_then(|report| report.completed_ms);
+        let completed_ms = of_report.or(self.recorded.and_then(|recorded| recorded.closed_ms));
+        whole_second(completed_ms).or(self.previous.and_then(|previous| previous.completed_at))
+    }
+
+    /// Rows that were added to the audience after completion.
+    pub fn added_later(&self) -> u64 {
+        self.report.map_or(0, |report| report.added_later)
+    }
+}
+
+fn whole_second(ms: Option<i64>) -> Option<Timestamp> {
+    ms.and_then(|ms| Timestamp::from_millisecond(ms - ms.rem_euclid(1000)).ok())
+}

@@ -1,0 +1,142 @@
+//! What the status of a campaign says. Pure.
+
+use super::{
+    run::Run,
+    table,
+    verdict::{Verdict, rows_added},
+};
+use crate::{
+    decide::{
+        CampaignInput,
+        servers::{not_in_effect, tell_when_stale},
+    },
+    report::CampaignReport,
+    resources::{
+        CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
+        bound::told,
+        campaign::{CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting},
+        fate::Fate,
+        server_table::ServerTable,
+    },
+};
+
+/// The status; conditions without times.
+pub(super) fn status(
+    key: &Key,
+    input: &CampaignInput,
+    run: &Run<'_>,
+    verdict: &Verdict,
+    (servers, weighting): (ServerTable, Weighting),
+    now_ms: i64,
+) -> CampaignStatus {
+    let spec = &input.object.spec;
+    let recipients = run.recipients();
+    let mut conditions = of_verdict(verdict, &recipients);
+    conditions.extend(run.opened.and_then(refused_by_servers));
+    conditions.extend(audience_read(key, &recipients, run));
+    conditions.extend(without_effect(spec));
+    conditions.extend((weighting == Weighting::Overflow).then(|| weights_kept(&servers)).flatten());
+    tell_when_stale(&mut conditions, input.stale.as_deref());
+    let is_sending = verdict.state == CampaignState::Sending;
+    CampaignStatus {
+        observed_generation: input.object.generation(),
+        state: verdict.state,
+        run: spec.run().to_owned(),
+        last_handled_resume: run.handled.newest().map(str::to_owned),
+        started_at: run.started_at(),
+        completed_at: run.completed_at(),
+        sent: format!("{}/{}", recipients.accepted, recipients.total.map_or_else(|| "?".to_owned(), |total| total.to_string())),
+        failed: recipients.rejected + recipients.expired + recipients.render_failed,
+        time_left: is_sending.then(|| time_left(&recipients, run.started_ms(), now_ms)).flatten(),
+        recipients,
+        servers,
+        effective: EffectiveCampaign {
+            weighting,
+            when_no_server_is_active: spec.when_no_server_is_active(),
+            when_outcome_is_unknown: spec.when_outcome_is_unknown(),
+            retry: spec.retry(),
+            max_render_errors: spec.content.max_render_errors(),
+        },
+        conditions,
+    }
+}
+
+fn of_verdict(verdict: &Verdict, recipients: &RecipientCounts) -> Vec<Condition> {
+    let ready = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
+    let mut conditions = vec![Condition::new(ConditionType::Ready, ready, verdict.reason, verdict.message.clone())];
+    if let Some(kind) = verdict.abnormal {
+        conditions.push(Condition::new(kind, ConditionStatus::True, verdict.reason, verdict.message.clone()));
+    }
+    let (completed, why) = match verdict.state {
+        CampaignState::Completed => (ConditionStatus::True, Reason::Completed),
+        _ => (ConditionStatus::False, verdict.reason),
+    };
+    conditions.push(Condition::new(ConditionType::Completed, completed, why, completion(verdict.state, recipients)));
+    conditions
+}
+
+/// Whether all of the audience was mailed, as far as rows are concerned; none before it was read to its end.
+fn audience_read(key: &Key, recipients: &RecipientCounts, run: &Run<'_>) -> Option<Condition> {
+    let condition = |status, reason, message| Some(Condition::new(ConditionType::AudienceRead, status, reason, message));
+    let added = run.opened.map_or(0, |_| run.added_later());
+    if added > 0 {
+        return condition(ConditionStatus::False, Reason::RowsAfterCompletion, rows_added(added));
+    }
+    if recipients.bad_rows > 0 {
+        let (rows, them) = if recipients.bad_rows == 1 { ("row", "it") } else { ("rows", "them") };
+        let message = format!(
+            "{} {rows} of the audience could not be used; `mailfleet get campaigns {} --problems` names {them}.",
+            recipients.bad_rows, key.name
+        );
+        return condition(ConditionStatus::False, Reason::BadRows, message);
+    }
+    recipients.total.and_then(|_| condition(ConditionStatus::True, Reason::Read, "The audience was read to its end.".to_owned()))
+}
+
+fn without_effect(spec: &CampaignSpec) -> Option<Condition> {
+    let unsubscribe = spec.unsubscribe.as_ref()?;
+    let is_idle = unsubscribe.one_click.is_some() && unsubscribe.url.is_none();
+    is_idle.then(|| not_in_effect(&["spec.unsubscribe.oneClick without url (no header is added)"])).flatten()
+}
+
+fn weights_kept(servers: &ServerTable) -> Option<Condition> {
+    let told = table::overflow(servers)?;
+    let message = format!(
+        "The limits of other servers were used up, so that {told}. Raise their limits, or set weighting to Strict to keep the shares and wait."
+    );
+    Some(Condition::new(ConditionType::WeightsKept, ConditionStatus::False, Reason::LimitsUsedUp, message))
+}
+
+/// About how long the rest takes at the rate since the run began; no finer than a person needs.
+fn time_left(counts: &RecipientCounts, started_ms: Option<i64>, now_ms: i64) -> Option<Duration> {
+    let took_ms = u64::try_from(now_ms - started_ms?).ok()?;
+    let left = counts.total?.saturating_sub(counts.ended());
+    let secs = (took_ms.saturating_mul(left) / counts.ended().max(1)).div_ceil(1000);
+    (counts.ended() > 0 && took_ms > 1000).then(|| match secs {
+        0..60 => Duration::from_secs(secs),
+        60..7200 => Duration::from_secs(secs.div_ceil(60) * 60),
+        _ => Duration::from_secs(secs.div_ceil(3600) * 3600),
+    })
+}
+
+/// The condition that names the servers that refuse the campaign: it goes on through others, or is stopped.
+fn refused_by_servers(report: &CampaignReport) -> Option<Condition> {
+    let bars = &report.bars;
+    let first = bars.values().next()?;
+    let message = told(bars.values().map(|bar| bar.message.clone()), "servers");
+    Some(Condition::new(ConditionType::RefusedByServer, ConditionStatus::True, first.reason, message))
+}
+
+/// What became of the recipients, in one sentence; unknown ones are never silent.
+fn completion(state: CampaignState, counts: &RecipientCounts) -> String {
+    if state != CampaignState::Completed {
+        return "Not every recipient has a final outcome yet.".to_owned();
+    }
+    let mut parts = vec![format!("{} accepted", counts.accepted)];
+    let others = Fate::ALL.into_iter().filter(|fate| fate.is_final() && *fate != Fate::Accepted && counts.of(*fate) > 0);
+    parts.extend(others.map(|fate| format!("{} {}", counts.of(fate), fate.in_words())));
+    if counts.resent > 0 {
+        parts.push(format!("{} sent again after an unknown outcome", counts.resent));
+    }
+    format!("Every recipient has a final outcome: {}.", parts.join(", "))
+}

@@ -1,0 +1,321 @@
+//! What holds of a campaign: the first thing that stands in its way, or that it is being sent. Pure.
+
+use jiff::Timestamp;
+
+use super::{choices::Servers, run::Run};
+use crate::{
+    decide::{CampaignInput, InLedger, Observations, ServerDecision},
+    report::Waiting,
+    resources::{
+        Blocker, CampaignSpec, ConditionType, Key, Reason,
+        bound::{listed, told},
+        campaign::{CampaignState, WhenNoServerIsActive},
+        condition,
+    },
+};
+
+/// So many rejected and nobody accepted is told as a failure: the audience or the server is not the right one.
+const NOBODY_FROM: u64 = 10;
+
+/// The state, and the conditions that say why.
+pub(super) struct Verdict {
+    pub state: CampaignState,
+    pub ready: bool,
+    pub reason: Reason,
+    pub message: String,
+    /// `Stalled` or `Reconciling`, when either holds.
+    pub abnormal: Option<ConditionType>,
+    /// Whether the data plane may have the campaign, and whether it then holds it.
+    pub hold: Option<bool>,
+    pub wake_at_ms: Option<i64>,
+}
+
+impl Verdict {
+    fn well(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
+        Self { state, ready: true, reason, message: message.into(), abnormal: None, hold, wake_at_ms: None }
+    }
+
+    fn blocked(state: CampaignState, blocker: &Blocker, hold: Option<bool>) -> Self {
+        let Blocker { reason, message, .. } = blocker.clone();
+        Self { state, ready: false, reason, message, abnormal: Some(blocker.condition()), hold, wake_at_ms: None }
+    }
+
+    fn stalled(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
+        Self::blocked(state, &Blocker::lasting(reason, message), hold)
+    }
+
+    fn trying(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
+        Self::blocked(state, &Blocker::passing(reason, message), hold)
+    }
+}
+
+/// Everything that a verdict follows from.
+pub(super) struct Case<'a> {
+    pub key: &'a Key,
+    pub input: &'a CampaignInput,
+    pub run: &'a Run<'a>,
+    pub servers: &'a Servers<'a>,
+    pub observed: &'a Observations,
+    pub now_ms: i64,
+}
+
+impl Case<'_> {
+    /// The verdict: the first of these that applies.
+    pub fn verdict(&self) -> Verdict {
+        self.is_closed()
+            .or_else(|| self.stays_stopped())
+            .or_else(|| self.has_no_ledger())
+            .or_else(|| self.was_forgotten_by_the_ledger())
+            .or_else(|| self.refers_to_what_cannot_be_used())
+            .or_else(|| self.is_deleted_or_suspended())
+            .or_else(|| self.is_blocked_while_sending())
+            .or_else(|| self.is_not_due())
+            .or_else(|| self.waits_for_the_ledger())
+            .or_else(|| self.has_no_server())
+            .unwrap_or_else(|| self.is_sent())
+    }
+
+    fn spec(&self) -> &CampaignSpec {
+        &self.input.object.spec
+    }
+
+    /// The state of a run that cannot go on now, and has done nothing wrong.
+    fn resting(&self) -> CampaignState {
+        if self.run.has_begun { CampaignState::Waiting } else { CampaignState::Scheduled }
+    }
+
+    /// A run that the data plane has opened is kept there, held: its counts stay known, and what is on the wire ends.
+    fn held(&self) -> Option<bool> {
+        self.run.has_begun.then_some(true)
+    }
+
+    /// Whatever became of its plan, its files or its servers since: a run that is over stays over.
+    fn is_closed(&self) -> Option<Verdict> {
+        if !self.run.is_closed {
+            return None;
+        }
+        if self.run.resume.is_some() {
+            let message = "The run is being resumed, as somebody asked.";
+            return Some(Verdict::trying(CampaignState::Waiting, Reason::Resuming, message, Some(true)));
+        }
+        if let Some(counts) = self.run.counts().filter(|counts| counts.accepted == 0 && counts.rejected >= NOBODY_FROM) {
+            let message = format!(
+                "Nobody was accepted, and {} recipients were rejected; `mailfleet get campaigns {} --recipients` has the replies. Is this the right audience, and the right server? A new spec.run mails everybody again.",
+                counts.rejected, self.key.name
+            );
+            return Some(Verdict::stalled(CampaignState::Completed, Reason::NobodyAccepted, message, Some(true)));
+        }
+        let mut message = "Every recipient has a final outcome.".to_owned();
+        let added = self.run.added_later();
+        if added > 0 {
+            message.push_str(&format!(" {}", rows_added(added)));
+        }
+        Some(Verdict::well(CampaignState::Completed, Reason::Completed, message, Some(true)))
+    }
+
+    /// It was stopped, and nobody has acted since.
+    fn stays_stopped(&self) -> Option<Verdict> {
+        // While the newest version cannot be read, status is of that one, and no edit is in effect that could wake the campaign.
+        let generation = self.input.object.generation();
+        let is_of_now = |seen: i64| seen == generation || (self.input.stale.is_some() && seen > generation);
+        let stopped =
+            self.run.previous.filter(|previous| previous.state == CampaignState::Stopped && is_of_now(previous.observed_generation))?;
+        let ready = condition::find(&stopped.conditions, ConditionType::Ready)?;
+        // A ledger may be brought back, and an audience fixed, without a change of the spec.
+        let may_be_fixed_elsewhere =
+            matches!(ready.reason, Reason::LedgerMissing | Reason::LedgerUnavailable | Reason::AudienceUnreadable | Reason::FileNotFound);
+        let is_resumed = self.run.has_begun && self.run.resume.is_some();
+        let was_resumed_since = stopped.last_handled_resume.as_deref() != self.run.handled.newest();
+        if may_be_fixed_elsewhere || is_resumed || was_resumed_since {
+            return None;
+        }
+        let mut verdict = Verdict::stalled(CampaignState::Stopped, ready.reason, ready.message.clone(), self.held());
+        if let Some(fault) = &self.run.resume_fault
+            && !verdict.message.ends_with(fault.as_str())
+        {
+            verdict.message = format!("{} {fault}", verdict.message);
+        }
+        Some(verdict)
+    }
+
+    fn has_no_ledger(&self) -> Option<Verdict> {
+        let at_writing = self.observed.report.ledger_problem.as_ref().filter(|problem| problem.needs_person());
+        let problem = self.input.ledger_problem.as_ref().or(at_writing.map(|problem| &problem.message));
+        if let Some(problem) = problem {
+            return Some(Verdict::stalled(self.resting(), Reason::LedgerUnavailable, problem.clone(), self.held()));
+        }
+        (self.input.in_ledger == InLedger::Unasked && !self.run.has_begun).then(|| {
+            let message = "The ledger could not be asked for the run; it is asked again.";
+            Verdict::trying(CampaignState::Waiting, Reason::LedgerUnavailable, message, None)
+        })
+    }
+
+    fn was_forgotten_by_the_ledger(&self) -> Option<Verdict> {
+        let has_begun_before = self.run.previous.is_some_and(|previous| previous.started_at.is_some());
+        (has_begun_before && !self.run.has_begun).then(|| {
+            let message = format!(
+                "Status says that run {} has begun, and the ledger knows nothing of it. Nothing is sent, since everybody might be mailed twice. Bring the ledger back, or set spec.run to a new value to mail everybody.",
+                self.spec().run()
+            );
+            Verdict::stalled(CampaignState::Stopped, Reason::LedgerMissing, message, None)
+        })
+    }
+
+    /// Its plan, the servers that it names, its sender, its content or its audience.
+    fn refers_to_what_cannot_be_used(&self) -> Option<Verdict> {
+        let blocker = self.servers.unresolved.as_ref().or(self.input.work.as_ref().err())?;
+        Some(Verdict::blocked(self.resting(), blocker, self.held()))
+    }
+
+    fn is_deleted_or_suspended(&self) -> Option<Verdict> {
+        if self.input.deleting {
+            let message = "It is being deleted: nothing new is sent, and it goes when what is on the wire has an outcome.";
+            return Some(Verdict::trying(CampaignState::Waiting, Reason::Deleting, message, self.held()));
+        }
+        self.spec().is_suspended().then(|| {
+            let message = "spec.suspend is true; nothing new is sent until it is false.";
+            Verdict::well(CampaignState::Suspended, Reason::Suspended, message, self.held())
+        })
+    }
+
+    fn is_blocked_while_sending(&self) -> Option<Verdict> {
+        // A report from before an edit says nothing of the new spec.
+        let is_of_now = |fingerprint| self.input.work.as_ref().is_ok_and(|work| work.fingerprint == fingerprint);
+        let report = self.run.report.filter(|report| is_of_now(report.fingerprint) && self.run.resume.is_none())?;
+        let blocker = report.blocker.as_ref()?;
+        let (state, hold) = if blocker.needs_person { (CampaignState::Stopped, true) } else { (CampaignState::Waiting, false) };
+        Some(Verdict::blocked(state, blocker, Some(hold)))
+    }
+
+    /// Before its time, or too late.
+    fn is_not_due(&self) -> Option<Verdict> {
+        if self.run.has_begun {
+            return None;
+        }
+        let spec = self.spec();
+        let start = spec.start_at.map(Timestamp::as_millisecond);
+        if let Some(start) = start.filter(|start| *start > self.now_ms) {
+            let message = format!("Starts at {}.", spec.start_at.unwrap_or_default());
+            let verdict = Verdict::well(CampaignState::Scheduled, Reason::Scheduled, message, None);
+            return Some(Verdict { wake_at_ms: Some(start), ..verdict });
+        }
+        let deadline = spec.starting_deadline?;
+        let due = start.or_else(|| self.input.object.metadata.creation_timestamp.map(Timestamp::as_millisecond))?;
+        (self.now_ms > due + deadline.as_millis()).then(|| {
+            let message =
+                format!("It could not start within startingDeadline ({deadline}), and will not start now. Set a later startAt, or remove startingDeadline.");
+            Verdict::stalled(CampaignState::Stopped, Reason::StartingDeadlineExceeded, message, None)
+        })
+    }
+
+    fn waits_for_the_ledger(&self) -> Option<Verdict> {
+        let problem = self.observed.report.ledger_problem.as_ref()?;
+        Some(Verdict::trying(CampaignState::Waiting, Reason::LedgerUnavailable, problem.message.clone(), Some(false)))
+    }
+
+    fn has_no_server(&self) -> Option<Verdict> {
+        let waits = |state, reason, message: String, hold| Some(Verdict::trying(state, reason, message, hold));
+        let (servers, run) = (self.servers, self.run);
+        let (open, active) = (&servers.open, servers.active);
+        if open.is_empty() && servers.usable().any(|candidate| candidate.bar.is_some()) {
+            // The data plane is about to stop it, or to resume it.
+            let bars = servers.usable().filter_map(|candidate| candidate.bar.as_ref());
+            let message = told(bars.map(|bar| bar.message.clone()), "servers");
+            return waits(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false));
+        }
+        if servers.is_pending && (active == 0 || !(run.has_begun || run.report.is_some())) {
+            let message = "Its servers are being probed for the first time.".to_owned();
+            return waits(self.resting(), Reason::NotProbedYet, message, run.has_begun.then_some(false));
+        }
+        // A run that has begun is not stopped for good by the first probes after a restart, when the network may not be up yet.
+        if active == 0 && run.has_begun && open.iter().any(|(_, server)| !server.settled) {
+            let message = "No server is Active; they are probed again before the campaign is stopped for it.".to_owned();
+            return waits(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false));
+        }
+        (active == 0).then(|| self.has_no_active_server())
+    }
+
+    fn has_no_active_server(&self) -> Verdict {
+        let spec = self.spec();
+        let open = &self.servers.open;
+        let causes = open.iter().map(|(server, decision)| format!("{}: {}", server.name, decision.why_inactive));
+        let unfit = if open.is_empty() { vec![format!("no server may send for {}", spec.from.address)] } else { Vec::new() };
+        let causes = told(causes.chain(unfit), "servers");
+        match spec.when_no_server_is_active() {
+            WhenNoServerIsActive::Stop => Verdict::stalled(
+                CampaignState::Stopped,
+                Reason::NoServerIsActive,
+                format!(
+                    "None of its servers is Active, and whenNoServerIsActive is Stop. {causes} Nothing was sent elsewhere. Fix a server, then change the spec (or set Wait); only the rest is mailed."
+                ),
+                self.held(),
+            ),
+            WhenNoServerIsActive::Wait => Verdict::trying(
+                CampaignState::Waiting,
+                Reason::WaitingForServer,
+                format!("None of its servers is Active; waiting for one. {causes}"),
+                Some(false),
+            ),
+        }
+    }
+
+    fn is_sent(&self) -> Verdict {
+        let waiting = self.run.report.map_or(&Waiting::No, |report| &report.waiting);
+        match waiting {
+            Waiting::No => Verdict::well(CampaignState::Sending, Reason::Sending, "Messages are being sent.", Some(false)),
+            Waiting::ForRefusal(message) => Verdict::trying(
+                CampaignState::Waiting,
+                Reason::WaitingForServer,
+                format!("{message} It is tried again automatically."),
+                Some(false),
+            ),
+            Waiting::ForServer => Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, self.failed_servers(), Some(false)),
+            Waiting::ForLimits(until) => {
+                let clock = Timestamp::from_millisecond(*until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+                let message = format!(
+                    "The limits of its servers or of namespace {} are used up; it goes on at {}.",
+                    self.key.namespace,
+                    clock.unwrap_or_default()
+                );
+                let verdict = Verdict::well(CampaignState::Waiting, Reason::WaitingForLimits, message, Some(false));
+                Verdict { wake_at_ms: Some((*until).max(self.now_ms + 1)), ..verdict }
+            }
+            Waiting::ForRetry(_) => Verdict::well(
+                CampaignState::Waiting,
+                Reason::WaitingForRetry,
+                "All that is left was deferred by the servers; it is retried automatically.",
+                Some(false),
+            ),
+        }
+    }
+
+    /// Why none of the servers that are Active is used.
+    fn failed_servers(&self) -> String {
+        let rests = |server: &ServerDecision| {
+            condition::find(&server.status.conditions, ConditionType::Routed).is_some_and(|c| c.reason == Reason::OutcomeUnknown)
+        };
+        let (resting, failed): (Vec<_>, Vec<_>) =
+            self.servers.open.iter().filter(|(_, server)| server.active).partition(|(_, server)| rests(server));
+        let names = |of: &[&(&Key, &ServerDecision)]| listed(of.iter().map(|(server, _)| &*server.name));
+        let mut words = Vec::new();
+        if !failed.is_empty() {
+            words.push(format!(
+                "Sending through {} failed; it is being probed, and the campaign goes on once a probe succeeds.",
+                names(&failed)
+            ));
+        }
+        if !resting.is_empty() {
+            words.push(format!(
+                "The outcome of a message through {} is unknown; it rests, and is then tried with a single message.",
+                names(&resting)
+            ));
+        }
+        words.join(" ")
+    }
+}
+
+/// What is said of rows that were added after completion.
+pub(super) fn rows_added(count: u64) -> String {
+    let (rows, them) = if count == 1 { ("1 row was".to_owned(), "it is") } else { (format!("{count} rows were"), "they are") };
+    format!("{rows} added to the audience after completion; {them} not mailed until spec.run gets a new value.")
+}
