@@ -70,7 +70,7 @@ pub fn ownership(world: &World) -> BTreeMap<Key, Ownership> {
                 Some(max) if position >= max as usize => Ownership::Refused(Blocker::lasting(
                     Reason::OverMaximum,
                     format!(
-                        "Namespace {namespace} has {} servers of its own, and its plans allow {max}; the oldest count first. Delete one, or raise ownServers.max.",
+                        "Namespace {namespace} has {} servers of its own, but its plans allow {max}; the oldest are used. Delete one, or raise ownServers.max.",
                         keys.len()
                     ),
                 )),

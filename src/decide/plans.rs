@@ -34,7 +34,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         conditions.push(Condition::new(kind, ConditionStatus::True, reason, message));
     };
     if let Some(namespace) = world.plan_namespace.as_ref().filter(|namespace| ***namespace != *key.namespace) {
-        let message = format!("Plans count in namespace {namespace} only, and this one grants nothing. Ask the operator for a plan there.");
+        let message = format!("Only plans in namespace {namespace} are used; this one grants nothing. Ask the operator for a plan there.");
         not_ready(Reason::NotThePlanNamespace, message, true);
     } else if rows.is_empty() {
         if input.object.spec.own_servers.is_some() {
@@ -49,7 +49,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         }
     } else if count("NotFound") > 0 {
         let message =
-            format!("Not found in namespace {}: {}. Create them, or take them out of spec.servers.", key.namespace, names("NotFound"));
+            format!("Not found in namespace {}: {}. Create them, or remove them from spec.servers.", key.namespace, names("NotFound"));
         if active > 0 {
             conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message.clone()));
             conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::ServerNotFound, message));
@@ -59,13 +59,13 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
     } else if active == 0 {
         not_ready(
             Reason::NoServerActive,
-            format!("None of the granted servers is Active; their own status says why: {}.", names("Inactive")),
+            format!("None of the granted servers is Active; see their status: {}.", names("Inactive")),
             false,
         );
     } else {
         let message = match count("Inactive") {
             0 => "All granted servers are Active.".to_owned(),
-            _ => format!("Some granted servers are Inactive; their own status says why: {}.", names("Inactive")),
+            _ => format!("Some granted servers are Inactive; see their status: {}.", names("Inactive")),
         };
         conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message));
     }

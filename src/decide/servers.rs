@@ -50,7 +50,7 @@ pub fn decide(
     let routed = (active || on_trial) && observation.send_failure.is_none();
 
     let mut conditions = vec![match &accepted {
-        Ok(()) => Condition::new(ConditionType::Accepted, ConditionStatus::True, Reason::Read, "The spec and what it refers to are good."),
+        Ok(()) => Condition::new(ConditionType::Accepted, ConditionStatus::True, Reason::Read, "The spec and what it refers to are valid."),
         Err(blocker) => Condition::new(ConditionType::Accepted, ConditionStatus::False, blocker.reason, blocker.message.clone()),
     }];
     if may_probe {
@@ -71,14 +71,14 @@ pub fn decide(
             ConditionType::Routed,
             ConditionStatus::False,
             Reason::OutcomeUnknown,
-            format!("What became of a message is unknown. The server rests, up to five minutes, and one message alone is tried then; other servers take its share meanwhile. {cause}"),
+            format!("The outcome of a message is unknown. The server rests for up to five minutes and is then tried with a single message; other servers take its share meanwhile. {cause}"),
         ));
     } else if at_rest.is_some_and(|report| report.rests) {
         conditions.push(Condition::new(
             ConditionType::Routed,
             ConditionStatus::False,
             Reason::Throttled,
-            "The server says that it is given too much. It rests, and is then given what it took; other servers take its share meanwhile. If this lasts, lower limits.rates or limits.connections.",
+            "The server says that it is being sent too much. It rests, and is then sent only as much as it has accepted; other servers take its share meanwhile. If this persists, lower limits.rates or limits.connections.",
         ));
     }
     conditions.extend(no_effect(spec));
@@ -169,7 +169,7 @@ fn of_probes(observation: &ServerObservation) -> Option<Blocker> {
         Some(ProbeResult::Failed(failure)) => Some(failure.clone()),
         Some(_) => Some(Blocker::passing(
             Reason::NotProbedYet,
-            "Probes succeed again, but not yet as many in a row as probe.successThreshold asks for.",
+            "Probes succeed again, but not yet probe.successThreshold times in a row.",
         )),
     }
 }
@@ -187,7 +187,7 @@ fn probed(observation: &ServerObservation) -> Condition {
         Some(ProbeResult::NotProbeable) => (
             ConditionStatus::Unknown,
             Reason::NotProbeable,
-            "This type cannot be probed without sending; it is Active until a send fails.".into(),
+            "This type of server cannot be probed without sending; it is Active until a send fails.".into(),
         ),
         Some(ProbeResult::Succeeded) => (ConditionStatus::True, Reason::ProbeSucceeded, "Connection successful.".into()),
         Some(ProbeResult::Failed(failure)) => (ConditionStatus::False, failure.reason, failure.message.clone().into()),
@@ -229,7 +229,7 @@ fn no_effect(spec: &SendingServerSpec) -> Option<Condition> {
 /// The condition that names fields without effect, if there are any.
 pub(super) fn not_in_effect(fields: &[&str]) -> Option<Condition> {
     (!fields.is_empty()).then(|| {
-        let message = format!("Accepted, but without effect in this version: {}.", fields.join(", "));
+        let message = format!("Accepted, but not yet in effect in this version: {}.", fields.join(", "));
         Condition::new(ConditionType::FieldsInEffect, ConditionStatus::False, Reason::NotYetInEffect, message)
     })
 }

@@ -212,7 +212,7 @@ fn ledger_trouble(error: &LedgerError) -> Blocker {
 }
 
 fn audience_trouble(error: AudienceError) -> Blocker {
-    let message = if error.transient { format!("{}; it is tried again by itself", error.message) } else { error.message };
+    let message = if error.transient { format!("{}; it is retried automatically", error.message) } else { error.message };
     let retry_after = (error.reason == Reason::AudienceChanged).then_some(CHANGED_AGAIN);
     Blocker { reason: error.reason, message, needs_person: !error.transient, retry_after }
 }

@@ -335,7 +335,7 @@ impl Scheduler {
         for index in stalled {
             let Some(lane) = self.lanes.get(&index) else { continue };
             let message =
-                format!("Messages handed to {} get no answer. It is being probed, and will be used again once a probe succeeds.", lane.key);
+                format!("{} does not answer messages. It is being probed, and will be used again once a probe succeeds.", lane.key);
             self.fail_lane(index, Blocker::passing(Reason::Stalling, message), now_ms);
         }
         if self.stopping {

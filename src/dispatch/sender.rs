@@ -479,7 +479,7 @@ impl Sending {
                     let ledger = self.ledger.clone();
                     tokio::spawn(async move {
                         if let Err(error) = ledger.problems(run_id, problems).await {
-                            tracing::warn!(%error, "the bad rows of the audience could not be noted in the ledger");
+                            tracing::warn!(%error, "the bad rows of the audience could not be recorded in the ledger");
                         }
                     });
                 }
@@ -521,7 +521,7 @@ impl Sending {
 /// Gives a batch back unsent: the server is not there any more.
 fn give_back(batch: Vec<Outgoing>, outcomes: &mpsc::UnboundedSender<Delivered>) {
     for message in batch {
-        let failure = Blocker::passing(Reason::InvalidSpec, "The server is not there any more; the message goes to another.");
+        let failure = Blocker::passing(Reason::InvalidSpec, "The server was removed; the message goes to another.");
         let _ = outcomes.send(Delivered { message, outcome: crate::providers::Outcome::ServerFailed(failure), round_trip: None });
     }
 }

@@ -170,7 +170,7 @@ impl Contents {
             (State::NoRoom, _) => Err(Blocker::passing(
                 Reason::WaitingForMemory,
                 format!(
-                    "Its templates need {} of memory, and campaigns that are being sent use all there is: {} MiB for a namespace, and a bound for all. It goes on when one of them has ended. Suspend another campaign of the namespace, or put less into its templates.",
+                    "Its templates need {} of memory, and those of campaigns that are being sent use all of it: {} MiB for a namespace, within a bound for all namespaces. It starts when one of them ends. Suspend another campaign of the namespace, or make its templates smaller.",
                     in_words(slot.cost),
                     NAMESPACE_MAX >> 20
                 ),
@@ -299,7 +299,7 @@ impl Contents {
         slot.cost = cost;
         if cost > NAMESPACE_MAX {
             let message = format!(
-                "spec.content: its templates need {} of memory, and {} MiB are the most. Put less into them; data belongs in the audience's fields.",
+                "spec.content: its templates need {} of memory; the maximum is {} MiB. Make them smaller; data belongs in the fields of the audience.",
                 in_words(cost),
                 NAMESPACE_MAX >> 20
             );

@@ -95,7 +95,7 @@ impl FactFinder {
         let records = match self.ledger.find_runs(keys.collect()).await {
             Ok(records) => records,
             Err(error) => {
-                tracing::warn!(%error, "the ledger could not be asked for the runs of campaigns");
+                tracing::warn!(%error, "the runs of campaigns could not be read from the ledger");
                 facts.problem = Some(error);
                 facts.runs = campaigns.keys().map(|key| (key.clone(), RunFacts::default())).collect();
                 return;

@@ -95,7 +95,7 @@ pub(super) fn candidates(choice: &Choice<'_>, world: &World, ownership: &BTreeMa
     let Some(plan) = plan else {
         // Foreign plans that exist and those that do not read the same.
         let message = format!(
-            "There is no plan {plan_key} that namespace {namespace} may use. Name another in spec.planRef, or ask the operator to allow the namespace."
+            "There is no plan {plan_key} that namespace {namespace} may use. Name another plan in spec.planRef, or ask the operator to allow the namespace."
         );
         return Err((Vec::new(), Blocker::lasting(Reason::PlanNotFound, message)));
     };
@@ -159,7 +159,7 @@ fn named(
                 let names = names.into_iter().collect::<Vec<_>>().join(", ");
                 let wanted = named.namespace.as_ref().map_or_else(|| named.name.clone(), |namespace| format!("{namespace}/{}", named.name));
                 let message = format!(
-                    "spec.servers[{position}]: plan {plan_key} grants namespace {namespace} no server {wanted}. It may use: {}.",
+                    "spec.servers[{position}]: plan {plan_key} does not grant server {wanted} to namespace {namespace}. It grants: {}.",
                     if names.is_empty() { "none" } else { &names }
                 );
                 problem.get_or_insert(Blocker::lasting(Reason::ServerNotGranted, message));
@@ -208,6 +208,6 @@ fn candidate(key: Key, weight: u32, chosen: bool, choice: &Choice<'_>, world: &W
     let domains =
         world.servers.get(&key).and_then(|server| server.object.spec.identity.as_ref()).map_or(&[][..], |identity| &identity.domains[..]);
     let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| canonical(allowed) == canonical(domain)))
-        .then(|| format!("its identity.domains do not name {domain}"));
+        .then(|| format!("its identity.domains do not include {domain}"));
     Candidate { key, weight, granted: true, chosen, unfit, bar: None, is_of_plan: false }
 }

@@ -102,7 +102,7 @@ fn without_effect(spec: &CampaignSpec) -> Option<Condition> {
 fn weights_kept(servers: &ServerTable) -> Option<Condition> {
     let told = table::overflow(servers)?;
     let message = format!(
-        "The limits of other servers were used up, so that {told}. Raise their limits, or set weighting to Strict to keep the shares and wait."
+        "Because the limits of other servers were used up, {told}. Raise their limits, or set weighting to Strict to keep the shares and wait."
     );
     Some(Condition::new(ConditionType::WeightsKept, ConditionStatus::False, Reason::LimitsUsedUp, message))
 }

@@ -95,12 +95,12 @@ impl Case<'_> {
             return None;
         }
         if self.run.resume.is_some() {
-            let message = "The run is being resumed, as somebody asked.";
+            let message = "The run is being resumed as requested.";
             return Some(Verdict::trying(CampaignState::Waiting, Reason::Resuming, message, Some(true)));
         }
         if let Some(counts) = self.run.counts().filter(|counts| counts.accepted == 0 && counts.rejected >= NOBODY_FROM) {
             let message = format!(
-                "Nobody was accepted, and {} recipients were rejected; `mailfleet get campaigns {} --recipients` has the replies. Is this the right audience, and the right server? A new spec.run mails everybody again.",
+                "No message was accepted, and {} recipients were rejected; `mailfleet get campaigns {} --recipients` shows the replies. Check the audience and the servers. A new spec.run mails everybody again.",
                 counts.rejected, self.key.name
             );
             return Some(Verdict::stalled(CampaignState::Completed, Reason::NobodyAccepted, message, Some(true)));
@@ -145,7 +145,7 @@ impl Case<'_> {
             return Some(Verdict::stalled(self.resting(), Reason::LedgerUnavailable, problem.clone(), self.held()));
         }
         (self.input.in_ledger == InLedger::Unasked && !self.run.has_begun).then(|| {
-            let message = "The ledger could not be asked for the run; it is asked again.";
+            let message = "The ledger could not be read; trying again.";
             Verdict::trying(CampaignState::Waiting, Reason::LedgerUnavailable, message, None)
         })
     }
@@ -154,7 +154,7 @@ impl Case<'_> {
         let has_begun_before = self.run.previous.is_some_and(|previous| previous.started_at.is_some());
         (has_begun_before && !self.run.has_begun).then(|| {
             let message = format!(
-                "Status says that run {} has begun, and the ledger knows nothing of it. Nothing is sent, since everybody might be mailed twice. Bring the ledger back, or set spec.run to a new value to mail everybody.",
+                "Status says that run {} has begun, but the ledger has no record of it. Nothing is sent, because everybody might be mailed twice. Restore the ledger, or set spec.run to a new value to mail everybody.",
                 self.spec().run()
             );
             Verdict::stalled(CampaignState::Stopped, Reason::LedgerMissing, message, None)
@@ -169,11 +169,11 @@ impl Case<'_> {
 
     fn is_deleted_or_suspended(&self) -> Option<Verdict> {
         if self.input.deleting {
-            let message = "It is being deleted: nothing new is sent, and it goes when what is on the wire has an outcome.";
+            let message = "It is being deleted: nothing new is sent, and it is removed once the messages in flight have an outcome.";
             return Some(Verdict::trying(CampaignState::Waiting, Reason::Deleting, message, self.held()));
         }
         self.spec().is_suspended().then(|| {
-            let message = "spec.suspend is true; nothing new is sent until it is false.";
+            let message = "spec.suspend is true; nothing new is sent until it is set to false.";
             Verdict::well(CampaignState::Suspended, Reason::Suspended, message, self.held())
         })
     }
@@ -229,7 +229,7 @@ impl Case<'_> {
         }
         // A run that has begun is not stopped for good by the first probes after a restart, when the network may not be up yet.
         if active == 0 && run.has_begun && open.iter().any(|(_, server)| !server.settled) {
-            let message = "No server is Active; they are probed again before the campaign is stopped for it.".to_owned();
+            let message = "None of its servers is Active; they are probed again before the campaign is stopped.".to_owned();
             return waits(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false));
         }
         (active == 0).then(|| self.has_no_active_server())
@@ -239,7 +239,7 @@ impl Case<'_> {
         let spec = self.spec();
         let open = &self.servers.open;
         let causes = open.iter().map(|(server, decision)| format!("{}: {}", server.name, decision.why_inactive));
-        let unfit = if open.is_empty() { vec![format!("no server may send for {}", spec.from.address)] } else { Vec::new() };
+        let unfit = if open.is_empty() { vec![format!("no server may send from {}", spec.from.address)] } else { Vec::new() };
         let causes = told(causes.chain(unfit), "servers");
         match spec.when_no_server_is_active() {
             WhenNoServerIsActive::Stop => Verdict::stalled(
@@ -266,14 +266,14 @@ impl Case<'_> {
             Waiting::ForRefusal(message) => Verdict::trying(
                 CampaignState::Waiting,
                 Reason::WaitingForServer,
-                format!("{message} It is tried again automatically."),
+                format!("{message} It is retried automatically."),
                 Some(false),
             ),
             Waiting::ForServer => Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, self.failed_servers(), Some(false)),
             Waiting::ForLimits(until) => {
                 let clock = Timestamp::from_millisecond(*until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
                 let message = format!(
-                    "The limits of its servers or of namespace {} are used up; it goes on at {}.",
+                    "The limits of its servers or of namespace {} are used up; sending resumes at {}.",
                     self.key.namespace,
                     clock.unwrap_or_default()
                 );
@@ -283,7 +283,7 @@ impl Case<'_> {
             Waiting::ForRetry(_) => Verdict::well(
                 CampaignState::Waiting,
                 Reason::WaitingForRetry,
-                "All that is left was deferred by the servers; it is retried automatically.",
+                "All remaining messages were deferred by the servers; they are retried automatically.",
                 Some(false),
             ),
         }

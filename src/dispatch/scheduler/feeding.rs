@@ -120,7 +120,7 @@ impl Scheduler {
                 blocker = Some(Blocker::lasting(
                     Reason::TooManyRenderErrors,
                     format!(
-                        "The templates of more than {max} recipients failed; the last: {message}. Fix the template or the data, or raise content.maxRenderErrors; the rest is then mailed."
+                        "The templates of more than {max} recipients could not be rendered; the last error: {message}. Fix the template or the data, or raise content.maxRenderErrors; the rest is then mailed."
                     ),
                 ));
             }

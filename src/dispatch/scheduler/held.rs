@@ -169,7 +169,7 @@ impl Scheduler {
         let told = bars.iter().map(|bar| bar.message.as_str()).collect::<Vec<_>>().join(" ");
         let name = &campaign.key.name;
         let message = format!(
-            "No server is left that takes this campaign; nobody was given up for it. {told} Then run `mailfleet resume {name} --held Retry` (or --held Reject); a change of the spec retries too."
+            "No server accepts this campaign any more; no recipient was given up. {told} Then run `mailfleet resume {name} --held Retry` (or --held Reject); a change of the spec retries too."
         );
         self.stop_for(index, Blocker::lasting(reason, message), now_ms);
     }

@@ -189,7 +189,7 @@ impl Scheduler {
                     None => Bar {
                         reason: Reason::RefusedAlike,
                         message: format!(
-                            "Server {server} refused {count} recipients of this campaign alike: `{}`. It is not used for this run until a person has looked: fix what it says, then `mailfleet resume` the campaign with --held Retry, or with --held Reject when the recipients are at fault.",
+                            "Server {server} refused {count} recipients of this campaign alike: `{}`. It is not used for this run until somebody acts: fix the cause, then run `mailfleet resume` for the campaign with --held Retry, or with --held Reject if the recipients are at fault.",
                             crate::providers::stable(reply)
                         ),
                         fingerprint,

@@ -41,7 +41,7 @@ impl Sending {
                     if let Some(run_id) = run_id
                         && let Err(error) = ledger.release_all(run_id).await
                     {
-                        tracing::warn!(%error, "deferred messages could not be given back; they wait for the next start");
+                        tracing::warn!(%error, "deferred messages could not be released; they are sent after the next start");
                     }
                     let _ = answers.send(Answer::Released);
                 });
@@ -148,7 +148,7 @@ impl Sending {
                 self.scheduler.feeder_started(index);
             }
             Err(error) => {
-                let message = format!("The system gives no thread to read the audience: {error}. It is tried again.");
+                let message = format!("No thread could be started to read the audience: {error}. It is retried automatically.");
                 let blocker = Blocker::passing(Reason::AudienceUnreadable, message);
                 self.scheduler.feeder_failed(index, blocker, self.clock.now_ms());
             }
@@ -271,7 +271,7 @@ impl Sending {
         let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
         tokio::spawn(async move {
             if let Err(error) = ledger.release(run_id, seqs).await {
-                tracing::warn!(%error, "deferred messages could not be given back; they wait for the next start");
+                tracing::warn!(%error, "deferred messages could not be released; they are sent after the next start");
             }
             let _ = answers.send(Answer::Released);
         });

@@ -120,7 +120,7 @@ impl Sending {
         match result {
             Ok(receipt) => {
                 if self.ledger_problem.take().is_some() {
-                    tracing::info!("the ledger can be written again; sending goes on");
+                    tracing::info!("the ledger can be written again; sending resumes");
                 }
                 let now_ms = self.clock.now_ms();
                 self.note_usage(&planned);

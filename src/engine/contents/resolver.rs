@@ -166,7 +166,7 @@ impl ContentResolver {
         let content = self.content(spec)?;
         let input = self.input(spec)?;
         if !stamp.holds() {
-            return Err(Blocker::passing(Reason::FileNotFound, "A file of its content was written while it was read; it is read again."));
+            return Err(Blocker::passing(Reason::FileNotFound, "A file of its content changed while it was read; it is read again."));
         }
         let generation = stamp.generation;
         let retry = spec.retry();
@@ -222,7 +222,7 @@ impl ContentResolver {
             let file = resolve_path(&self.origin, path, Purpose::Body).ok()?;
             settles_in(written_at(&file)?)?;
             let message = format!(
-                "spec.content.{name}: `{path}` is being written; it is read when nobody has written it for {} s.",
+                "spec.content.{name}: `{path}` is being written; it is read once it has not changed for {} s.",
                 SETTLED_AFTER.as_secs()
             );
             Some(Blocker::passing(Reason::FileNotFound, message))
