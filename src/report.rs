@@ -108,8 +108,6 @@ pub struct ServerReport {
     pub in_flight_max: u32,
     /// Messages that it took since the process began.
     pub accepted: u64,
-    /// Whether the dispatcher picks it.
-    pub eligible: bool,
     /// Failures that the dispatcher counted since the process began.
     pub failures: u64,
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Blocker, World};
 use crate::resources::{
     Key, Plan, Reason,
-    plan::{NamespacesFrom, PlanSpec},
+    plan::{NamespacesFrom, PlanSpec, WEIGHT_DEFAULT},
 };
 
 /// Whose a server is.
@@ -36,9 +36,9 @@ pub fn granted(plan: &PlanSpec, namespace: &str, world: &World) -> BTreeMap<Key,
     if let Some(selector) = &plan.server_selector {
         let selected =
             world.servers.iter().filter(|(key, server)| *key.namespace == *namespace && selector.matches(&server.object.metadata.labels));
-        granted.extend(selected.map(|(key, _)| (key.clone(), 1)));
+        granted.extend(selected.map(|(key, _)| (key.clone(), WEIGHT_DEFAULT)));
     }
-    granted.extend(plan.servers.iter().map(|server| (Key::new(namespace, server.name.as_str()), server.weight.unwrap_or(1))));
+    granted.extend(plan.servers.iter().map(|server| (Key::new(namespace, server.name.as_str()), server.weight())));
     granted
 }
 

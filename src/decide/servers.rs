@@ -167,10 +167,7 @@ fn of_probes(observation: &ServerObservation) -> Option<Blocker> {
         None => Some(Blocker::passing(Reason::NotProbedYet, NOT_PROBED)),
         Some(_) if observation.probes_good => None,
         Some(ProbeResult::Failed(failure)) => Some(failure.clone()),
-        Some(_) => Some(Blocker::passing(
-            Reason::NotProbedYet,
-            "Probes succeed again, but not yet probe.successThreshold times in a row.",
-        )),
+        Some(_) => Some(Blocker::passing(Reason::NotProbedYet, "Probes succeed again, but not yet probe.successThreshold times in a row.")),
     }
 }
 

@@ -389,7 +389,7 @@ impl Feeder {
         self.send(Fed::Sought(found.is_some()));
         if let Some(met) = found {
             let mut chunk = Vec::new();
-            match self.render(&met.recipient, met.seq, false, met.attempt, Refusals::default()) {
+            match self.render(&met.recipient, met.seq, met.attempt, Refusals::default()) {
                 Ok(message) => chunk.push(message),
                 Err(message) => self.failed(&met, message),
             }
@@ -399,7 +399,7 @@ impl Feeder {
     }
 
     fn bring(&self, met: Met, chunk: &mut Vec<Prepared>) {
-        match self.render(&met.recipient, met.seq, false, met.attempt, Refusals::default()) {
+        match self.render(&met.recipient, met.seq, met.attempt, Refusals::default()) {
             Ok(message) => chunk.push(message),
             Err(message) => {
                 // Asked for and brought, though not as a message.
@@ -477,7 +477,7 @@ impl Feeder {
             let attempt = message.attempt + 1;
             let rendered = match message.fields.as_deref().map(Recipient::from_json) {
                 Some(Ok(recipient)) => {
-                    self.render(&recipient, Some(message.seq), true, attempt, Refusals::from_json(message.refusals.as_deref()))
+                    self.render(&recipient, Some(message.seq), attempt, Refusals::from_json(message.refusals.as_deref()))
                 }
                 Some(Err(error)) => Err(format!("the fields kept in the ledger cannot be read: {error}")),
                 None => Err("the ledger kept no fields for this recipient".to_owned()),
@@ -497,14 +497,7 @@ impl Feeder {
         self.send(Fed::Messages(messages, 0, count));
     }
 
-    fn render(
-        &self,
-        recipient: &Recipient,
-        seq: Option<u64>,
-        was_deferred: bool,
-        attempt: u32,
-        refusals: Refusals,
-    ) -> Result<Prepared, String> {
+    fn render(&self, recipient: &Recipient, seq: Option<u64>, attempt: u32, refusals: Refusals) -> Result<Prepared, String> {
         let intent = &self.spec.intent;
         let address: Arc<str> = recipient.address.as_str().into();
         let envelope_to = match recipient.address.to_wire() {
@@ -523,7 +516,6 @@ impl Feeder {
         let rendered = self.spec.template.render(recipient, &context).map_err(|error| error.to_string())?;
         Ok(Prepared {
             seq,
-            was_deferred,
             attempt,
             recipient: address.clone(),
             envelope_to,

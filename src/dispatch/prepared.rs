@@ -11,8 +11,6 @@ use crate::{audience::Fields, ledger::Disposition};
 pub struct Prepared {
     /// Its row in the ledger; none for a recipient who was never claimed.
     pub seq: Option<u64>,
-    /// Whether the ledger has it as deferred (and not as a claim of an earlier process that is sent again).
-    pub was_deferred: bool,
     /// Which try this is, from 1.
     pub attempt: u32,
     /// The recipient, as the ledger knows it.

@@ -41,7 +41,6 @@ impl Scheduler {
                     connections: count(lane.connections.now()),
                     in_flight_max: count(lane.bound(commit_time)),
                     accepted: lane.accepted,
-                    eligible: lane.is_eligible(),
                     failures: lane.failures,
                 };
                 (lane.key.clone(), report)

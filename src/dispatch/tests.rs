@@ -397,7 +397,6 @@ impl Simulation {
         let fields = Recipient::from_json(&format!("{{\"email\":\"{recipient}\"}}")).expect("good fields").fields;
         Prepared {
             seq,
-            was_deferred: seq.is_some(),
             attempt,
             recipient: recipient.into(),
             envelope_to: recipient.into(),

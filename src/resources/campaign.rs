@@ -6,7 +6,14 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Duration, KeyRef, Object, fate::Fate, pattern, rule::Rule, server_table::ServerTable};
+use super::{
+    Condition, Duration, KeyRef, Object,
+    fate::Fate,
+    pattern,
+    plan::{WEIGHT_DEFAULT, WEIGHT_MAX},
+    rule::Rule,
+    server_table::ServerTable,
+};
 
 /// The name of the run when `spec.run` is absent.
 pub const FIRST_RUN: &str = "first";
@@ -161,8 +168,16 @@ pub struct CampaignServer {
     pub namespace: Option<String>,
     /// Its share is its weight over the sum of the weights of the eligible; 1 when absent, 0 sends nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = WEIGHT_MAX))]
     pub weight: Option<u32>,
+}
+
+impl CampaignServer {
+    /// Its weight.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight.unwrap_or(WEIGHT_DEFAULT)
+    }
 }
 
 /// Whether a server that may send no more for now passes its share on.

@@ -11,6 +11,8 @@ use super::{
 
 /// The largest weight (Gateway API's bound).
 pub const WEIGHT_MAX: u32 = 1_000_000;
+/// The weight of a server to which nobody gives one.
+pub const WEIGHT_DEFAULT: u32 = 1;
 
 /// A plan.
 pub type Plan = Object<PlanSpec, PlanStatus>;
@@ -74,8 +76,16 @@ pub struct PlanServer {
     pub name: String,
     /// Its share is its weight over the sum of the weights of the eligible; 1 when absent, 0 sends nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = WEIGHT_MAX))]
     pub weight: Option<u32>,
+}
+
+impl PlanServer {
+    /// Its weight.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight.unwrap_or(WEIGHT_DEFAULT)
+    }
 }
 
 /// Which namespaces may use a plan.

@@ -11,7 +11,7 @@ use crate::{
     resources::{
         Blocker, CampaignSpec, Key, Plan, Reason,
         campaign::{CampaignServer, Weighting},
-        plan::Narrowing,
+        plan::{Narrowing, WEIGHT_DEFAULT},
         senders::canonical,
     },
     routing::PlanLimits,
@@ -126,7 +126,7 @@ fn named(
                 .filter(|(server, owner)| *server.namespace == *namespace && **owner == Ownership::Own)
                 .map(|(server, _)| server.clone()),
         );
-        pool.extend(own.iter().map(|server| (server.clone(), 1)));
+        pool.extend(own.iter().map(|server| (server.clone(), WEIGHT_DEFAULT)));
     }
     let Some(chosen) = choice.servers else {
         if pool.is_empty() {
@@ -152,7 +152,7 @@ fn named(
         let found: Vec<&Key> = pool.keys().filter(fits).collect();
         match found.as_slice() {
             [server] => {
-                rows.insert((*server).clone(), candidate((*server).clone(), named.weight.unwrap_or(1), true, choice, world));
+                rows.insert((*server).clone(), candidate((*server).clone(), named.weight(), true, choice, world));
             }
             [] => {
                 let names = granted.keys().chain(&own).map(ToString::to_string).collect::<BTreeSet<_>>();
@@ -166,7 +166,7 @@ fn named(
                 let absent = Key::new(named.namespace.as_deref().unwrap_or(namespace), named.name.as_str());
                 rows.entry(absent.clone()).or_insert(Candidate {
                     key: absent,
-                    weight: named.weight.unwrap_or(1),
+                    weight: named.weight(),
                     granted: false,
                     chosen: true,
                     unfit: None,
