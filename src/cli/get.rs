@@ -354,7 +354,7 @@ fn show_ledger(args: &GetArgs, out: &mut impl Write) -> Result<(), Trouble> {
         return Err(Trouble::Told(format!("the ledger knows no {key}. --run and --namespace choose others.")));
     };
     if args.problems {
-        let problems = reader.problems(summary.record.id).map_err(told)?;
+        let problems = reader.bad_rows(summary.record.id).map_err(told)?;
         let rows: Vec<Vec<Value>> = problems.into_iter().map(|problem| vec![problem.line.into(), problem.what.into()]).collect();
         return Ok(LongTable::new(args.output, &["line", "problem"]).print(out, &rows)?);
     }

@@ -449,7 +449,7 @@ impl Simulation {
             was_deferred: seq.is_some(),
             attempt,
             recipient: recipient.into(),
-            envelope_to: recipient.into(),
+            rcpt_to: recipient.into(),
             since_ms: None,
             fields,
             refusals: Refusals::from_json(refusals),

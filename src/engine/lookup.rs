@@ -17,7 +17,7 @@ use crate::{
     decide::{CampaignInput, Decision, InLedger, PlanInput, Problem, Recorded, ServerInput, World},
     dispatch::sender::recorded_counts,
     egress::Egress,
-    ledger::{Ledger, LedgerError, ObservedObject, RunKey, RunRecord},
+    ledger::{Generation, Ledger, LedgerError, RunKey, RunRecord, SpecHash},
     message::Template,
     providers::{Permissions, Provider as _, Secrets, Server, http::Clients, outbox::Outbox},
     resources::{
@@ -53,7 +53,7 @@ pub struct Lookup {
     /// How long the last look waited for contents.
     waited: Duration,
     /// Generation and creation time as they were noted last.
-    known: BTreeMap<(&'static str, Key), (i64, i64)>,
+    known: BTreeMap<(&'static str, Key), Generation>,
     failed: bool,
     /// Whether a file is being written that is read in a moment.
     is_waiting: bool,
@@ -285,12 +285,12 @@ impl Lookup {
         if objects.values().all(|sourced| sourced.origin.file().is_none()) {
             return objects.iter().map(|(key, sourced)| (key.clone(), (sourced.object.clone(), sourced))).collect();
         }
-        let observed = objects.iter().map(|(key, sourced)| ObservedObject {
+        let observed = objects.iter().map(|(key, sourced)| SpecHash {
             kind: K::KIND.to_owned(),
             key: key.clone(),
             spec_hash: hash(&sourced.object.spec_json()),
         });
-        let known = match self.ledger.observe_objects(observed.collect(), now_ms).await {
+        let known = match self.ledger.record_generations(observed.collect(), now_ms).await {
             Ok(known) => known,
             Err(error) => {
                 tracing::error!(%error, "generations could not be noted in the ledger");
@@ -299,7 +299,8 @@ impl Lookup {
                 // What was handled last, and not a generation that never was: Stopped holds for one.
                 let of_status = |sourced: &Sourced<K>| sourced.previous_status.as_ref()?.get("observedGeneration")?.as_i64();
                 let known = |(key, sourced)| {
-                    self.known.get(&(K::KIND, Key::clone(key))).copied().unwrap_or_else(|| (of_status(sourced).unwrap_or(1), now_ms))
+                    let last = || Generation { number: of_status(sourced).unwrap_or(1), created_at_ms: now_ms };
+                    self.known.get(&(K::KIND, Key::clone(key))).copied().unwrap_or_else(last)
                 };
                 objects.iter().map(known).collect()
             }
@@ -309,11 +310,11 @@ impl Lookup {
         objects
             .iter()
             .zip(known)
-            .map(|((key, sourced), (generation, created_ms))| {
+            .map(|((key, sourced), Generation { number, created_at_ms })| {
                 let mut object = (*sourced.object).clone();
                 let metadata = object.metadata_mut();
-                metadata.generation = Some(generation);
-                metadata.creation_timestamp = jiff::Timestamp::from_millisecond(created_ms - created_ms.rem_euclid(1000)).ok();
+                metadata.generation = Some(number);
+                metadata.creation_timestamp = jiff::Timestamp::from_millisecond(created_at_ms - created_at_ms.rem_euclid(1000)).ok();
                 (key.clone(), (Arc::new(object), sourced))
             })
             .collect()

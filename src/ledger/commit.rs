@@ -18,10 +18,10 @@ use crate::resources::fate::Fate;
 const REPLY_CHARS: usize = 250;
 
 const APPEND: &str = "INSERT INTO messages
-    (run_id, partition, seq, recipient, state, attempt, server_id, updated_at_ms, unknowns, reply, boot)
+    (run_id, partition, seq, recipient, state, attempt, server_id, updated_at_ms, resent, reply, epoch)
     VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)";
 const END_CLAIMED: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = ?6, fields = ?7,
-    server_id = ?8, unknowns = unknowns + ?9, attempt = max(attempt - ?10, 0), refusals = iif(?7 IS NULL, NULL, coalesce(?11, refusals)),
+    server_id = ?8, resent = resent + ?9, attempt = max(attempt - ?10, 0), refusals = iif(?7 IS NULL, NULL, coalesce(?11, refusals)),
     since_ms = iif(?7 IS NULL, since_ms, coalesce(since_ms, updated_at_ms))
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 0";
 const END_WAITING: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = coalesce(?6, reply),
@@ -29,8 +29,8 @@ const END_WAITING: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, n
 const RELEASE: &str = "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 7";
 const RECLAIM: &str = "UPDATE messages SET state = 0, attempt = ?3, server_id = ?4, updated_at_ms = ?5, next_attempt_at_ms = NULL,
-    unknowns = unknowns + ?6, boot = ?7 WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
-const ROW: &str = "SELECT state, server_id, boot FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
+    resent = resent + ?6, epoch = ?7 WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
+const ROW: &str = "SELECT state, server_id, epoch FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
 
 impl Changes {
     /// Adds `by` messages of a fate; the server counts only for a final one.
@@ -172,14 +172,14 @@ impl Page<'_> {
                 reply,
                 columns.fields,
                 server,
-                columns.unknowns,
+                columns.resent,
                 columns.uncounted,
                 columns.refusals
             ])? == 1;
         let from = if ended { Fate::Claimed } else { self.end_waiting(connection, outcome, seq, fate)? };
         self.changes.add(run, from, None, -1);
         self.changes.add(run, fate, server, 1);
-        if columns.unknowns > 0 {
+        if columns.resent > 0 {
             self.changes.add_resent(run, 1);
         }
         if !self.run(run)?.is_idle() {
@@ -272,7 +272,7 @@ impl Page<'_> {
                 self.changes.add(run, Fate::Claimed, None, 1);
                 false
             }
-            Some(Row { fate: Fate::Claimed, boot, .. }) => boot != self.epoch,
+            Some(Row { fate: Fate::Claimed, epoch, .. }) => epoch != self.epoch,
             _ => return Err(refused(connection, run, seq, "to be claimed again")),
         };
         if resent {
@@ -301,7 +301,7 @@ impl RunState {
 struct Row {
     fate: Fate,
     server: Option<i64>,
-    boot: i64,
+    epoch: i64,
 }
 
 fn row(connection: &Connection, run: RunId, seq: u64) -> Result<Option<Row>, Fault> {
@@ -311,7 +311,7 @@ fn row(connection: &Connection, run: RunId, seq: u64) -> Result<Option<Row>, Fau
             Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
         })
         .optional()?;
-    Ok(found.and_then(|(number, server, boot)| Some(Row { fate: Fate::from_number(number)?, server, boot })))
+    Ok(found.and_then(|(number, server, epoch)| Some(Row { fate: Fate::from_number(number)?, server, epoch })))
 }
 
 fn refused(connection: &Connection, run: RunId, seq: u64, what: &str) -> Fault {
@@ -329,7 +329,7 @@ struct Columns<'a> {
     at_ms: Option<i64>,
     fields: Option<&'a str>,
     refusals: Option<&'a str>,
-    unknowns: i64,
+    resent: i64,
     /// Tries that do not count after all.
     uncounted: i64,
 }
@@ -338,7 +338,7 @@ impl<'a> Columns<'a> {
     fn of(disposition: &'a Disposition, now_ms: i64) -> Self {
         match disposition {
             Disposition::Deferred { at_ms, fields } => Self { at_ms: Some(*at_ms), fields: Some(fields), ..Self::default() },
-            Disposition::Resend { at_ms, fields } => Self { at_ms: Some(*at_ms), fields: Some(fields), unknowns: 1, ..Self::default() },
+            Disposition::Resend { at_ms, fields } => Self { at_ms: Some(*at_ms), fields: Some(fields), resent: 1, ..Self::default() },
             Disposition::Returned { at_ms, fields, refusals } => {
                 let at_ms = Some((*at_ms).max(now_ms));
                 Self { at_ms, fields: Some(fields), refusals: refusals.as_deref(), uncounted: 1, ..Self::default() }

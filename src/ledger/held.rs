@@ -81,7 +81,7 @@ fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, no
         changes.add_resent(run, count);
     }
     connection.execute(
-        "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = NULL, fields = NULL, attempt = 0, unknowns = unknowns + 1,
+        "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = NULL, fields = NULL, attempt = 0, resent = resent + 1,
             since_ms = ?2
          WHERE run_id = ?1 AND partition = 0 AND state = 5",
         [run.0, now_ms],

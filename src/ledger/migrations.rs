@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The step that leads away from each version, the first from version 1.
-pub(super) const STEPS: [&str; 2] = [
+pub(super) const STEPS: [&str; 3] = [
     // The key of messages gets the partition; held messages, guards and resuming come in. `stopped_*` was never written.
     "DROP VIEW recipients;
     DROP VIEW campaigns;
@@ -57,6 +57,12 @@ pub(super) const STEPS: [&str; 2] = [
     DROP VIEW IF EXISTS campaigns;
     ALTER TABLE messages ADD COLUMN since_ms INTEGER;
     UPDATE messages SET since_ms = CAST(strftime('%s', 'now') AS INTEGER) * 1000 WHERE state = 2;",
+    // One name for each thing: `boot` was an epoch, `unknowns` is what the view and the runs call `resent`.
+    "DROP VIEW IF EXISTS recipients;
+    DROP VIEW IF EXISTS campaigns;
+    ALTER TABLE messages RENAME COLUMN boot TO epoch;
+    ALTER TABLE messages RENAME COLUMN unknowns TO resent;
+    ALTER TABLE problems RENAME TO bad_rows;",
 ];
 
 /// Brings the database from `version` to this one's.

@@ -2,18 +2,20 @@
 //!
 //! A message leaves only after its claim is durable: [`Ledger::commit`] writes the outcomes that became known and the
 //! claims that come next in one transaction. One thread owns the database (SQLite in WAL mode, `ledger.db` in the state
-//! folder); [`Ledger`] is the handle to it, [`LedgerReader`] reads beside it, and [`Seen`] keeps recipients unique within a
-//! run. The schema is documented for people in docs/ledger.md.
+//! folder); [`Ledger`] is the handle to it, [`LedgerReader`] reads beside it, [`RecipientIndex`] keeps recipients unique within a run,
+//! and [`Facts`] is what decisions ask of either. The schema is documented for people in docs/ledger.md.
 
 mod commit;
 mod error;
+mod facts;
+mod generations;
 mod held;
 mod migrations;
 mod reader;
+mod recipient_index;
 mod records;
 mod runs;
 mod schema;
-mod seen;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -30,14 +32,15 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::{LedgerError, LedgerErrorKind};
+pub use facts::{Facts, RecordedFacts};
 pub use reader::{LedgerReader, RecipientRow, RunSummary};
+use recipient_index::Builders;
+pub use recipient_index::RecipientIndex;
 pub use records::{
-    AudienceRead, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Guard, HeldFate, HeldMessage, KnownGuard,
-    ObservedObject, OutcomeRecord, Problem, Resumption, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, Sighting,
+    AudienceRead, BadRow, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Generation, Guard, HeldFate,
+    HeldMessage, KnownGuard, Lookup, OutcomeRecord, Resumption, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, SpecHash,
     UnknownPolicy, UsageMove,
 };
-use seen::Builders;
-pub use seen::Seen;
 use writer::{Job, Writer};
 
 /// Requests that may wait for the writing thread.
@@ -122,13 +125,12 @@ impl Ledger {
         self.shared.seed
     }
 
-    /// Notes objects as they were read, and gives for each its generation and when it was first seen (milliseconds since
-    /// 1970). The generation begins at 1 and rises when the spec's hash changes, also across deletion.
+    /// Records the specs as they were read, and gives the generation of each.
     ///
     /// # Errors
-    /// Nothing was noted then; see [`LedgerError::is_transient`].
-    pub async fn observe_objects(&self, objects: Vec<ObservedObject>, now_ms: i64) -> Result<Vec<(i64, i64)>, LedgerError> {
-        self.call(move |writer| writer.observe_objects(&objects, now_ms)).await
+    /// Nothing was recorded then; see [`LedgerError::is_transient`].
+    pub async fn record_generations(&self, specs: Vec<SpecHash>, now_ms: i64) -> Result<Vec<Generation>, LedgerError> {
+        self.call(move |writer| writer.record_generations(&specs, now_ms)).await
     }
 
     /// The number of a server, by `namespace/name`; it never changes.
@@ -168,7 +170,7 @@ impl Ledger {
 
     /// Begins a run, or goes on with it. Claims that an earlier process left without an outcome become unknown for good
     /// (`Skip`), or are sent again (`Resend`): at once as due messages where their fields are stored, otherwise when
-    /// [`Seen::check`] meets their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.
+    /// [`RecipientIndex::look_up`] finds their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.
     /// `resume` is a request to resume that was there before the run: it is not carried out. What was left without an outcome counts
     /// as written now, for its server and for `plan`, the key of the plan's limits.
     ///
@@ -241,13 +243,13 @@ impl Ledger {
         self.call(move |writer| writer.next_due(run)).await
     }
 
-    /// Notes that the audience was read to its end. Of `not_met` (what [`Seen::not_met`] gives then), claims of an earlier
+    /// Notes that the audience was read to its end. Of `unmatched` (what [`RecipientIndex::unmatched`] gives then), claims of an earlier
     /// process, nobody knows the outcome and nobody asks for a further try: they are unknown for good.
     ///
     /// # Errors
     /// Nothing was changed then; see [`LedgerError::is_transient`].
-    pub async fn audience_read(&self, run: RunId, read: AudienceRead, not_met: Vec<u64>, now_ms: i64) -> Result<Changes, LedgerError> {
-        self.call(move |writer| writer.audience_read(run, read, &not_met, now_ms)).await
+    pub async fn audience_read(&self, run: RunId, read: AudienceRead, unmatched: Vec<u64>, now_ms: i64) -> Result<Changes, LedgerError> {
+        self.call(move |writer| writer.audience_read(run, read, &unmatched, now_ms)).await
     }
 
     /// Closes a run: rows added to the audience later are not mailed. The first time counts.
@@ -295,8 +297,8 @@ impl Ledger {
     ///
     /// # Errors
     /// Nothing was kept then; see [`LedgerError::is_transient`].
-    pub async fn problems(&self, run: RunId, problems: Vec<Problem>) -> Result<(), LedgerError> {
-        self.call(move |writer| writer.problems(run, &problems)).await
+    pub async fn record_bad_rows(&self, run: RunId, rows: Vec<BadRow>) -> Result<(), LedgerError> {
+        self.call(move |writer| writer.record_bad_rows(run, &rows)).await
     }
 
     /// Messages by key and minute (since 1970) in which they were written, or claimed while that is not known, from `minute` on. What is older than two days stands at the last minute of its hour.
@@ -315,14 +317,14 @@ impl Ledger {
         self.call(|writer| writer.book.read(runs::left_by_server)).await
     }
 
-    /// The index of who was seen, for one pass over the audience of a run that was begun. Blocking: about a second for a
-    /// million messages. Whoever an earlier pass found `New` or `Resend` must have been claimed or dropped by then: the
-    /// index knows only what is in the ledger.
+    /// The index of recipients, for one pass over the audience of a run that was begun. Blocking: about a second for a million
+    /// messages. Recipients that an earlier pass found `New` or `Resend` must have been claimed or dropped by then: the index
+    /// knows only what is in the ledger.
     ///
     /// # Errors
     /// When the ledger cannot be read or the index cannot be written.
-    pub fn seen(&self, run: RunId) -> Result<Seen, LedgerError> {
-        Seen::build(&self.shared.state_dir, run, self.shared.epoch, &self.shared.builders)
+    pub fn recipient_index(&self, run: RunId) -> Result<RecipientIndex, LedgerError> {
+        RecipientIndex::build(&self.shared.state_dir, run, self.shared.epoch, &self.shared.builders)
     }
 
     async fn call<T: Send + 'static>(

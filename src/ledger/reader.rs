@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::{
-    Problem, RunCounts, RunId, RunKey, RunRecord,
+    BadRow, RunCounts, RunId, RunKey, RunRecord,
     error::{Fault, LedgerError},
     runs, schema,
 };
@@ -99,16 +99,15 @@ impl LedgerReader {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn problems(&self, run: RunId) -> Result<Vec<Problem>, LedgerError> {
+    pub fn bad_rows(&self, run: RunId) -> Result<Vec<BadRow>, LedgerError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT line, what FROM problems WHERE run_id = ?1 ORDER BY line, what")?;
-            let problems =
-                statement.query_map([run.0], |row| Ok(Problem { line: row.get::<_, i64>(0)?.cast_unsigned(), what: row.get(1)? }))?;
-            Ok(problems.collect::<Result<_, _>>()?)
+            let mut statement = connection.prepare_cached("SELECT line, what FROM bad_rows WHERE run_id = ?1 ORDER BY line, what")?;
+            let rows = statement.query_map([run.0], |row| Ok(BadRow { line: row.get::<_, i64>(0)?.cast_unsigned(), what: row.get(1)? }))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
         work(&self.connection).map_err(|fault| fault.at(&self.path))
     }
 }
@@ -128,7 +127,7 @@ fn stretch(
 ) -> Result<Option<i64>, Fault> {
     // The fates are judged here and not in the query, so that a stretch is short however few rows are wanted.
     let mut statement = connection.prepare_cached(
-        "SELECT m.seq, m.state, m.recipient, m.attempt, s.name, m.updated_at_ms, m.next_attempt_at_ms, m.unknowns, m.reply
+        "SELECT m.seq, m.state, m.recipient, m.attempt, s.name, m.updated_at_ms, m.next_attempt_at_ms, m.resent, m.reply
          FROM messages m LEFT JOIN servers s ON s.id = m.server_id WHERE m.run_id = ?1 AND m.partition = 0 AND m.seq > ?2 ORDER BY m.seq LIMIT ?3",
     )?;
     let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;

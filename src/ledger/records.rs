@@ -375,16 +375,16 @@ pub struct AudienceRead {
 
 /// A row of an audience that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct BadRow {
     /// The line in the source, from 1; 0 when it has none.
     pub line: u64,
     /// What is wrong; 500 characters are kept.
     pub what: String,
 }
 
-/// An object as the source read it.
+/// The spec of an object as its source read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedObject {
+pub struct SpecHash {
     /// `SendingServer`, `Plan` or `Campaign`.
     pub kind: String,
     /// Its namespace and name.
@@ -393,20 +393,29 @@ pub struct ObservedObject {
     pub spec_hash: u64,
 }
 
-/// What a reader of the audience does with a row.
+/// The generation of an object whose source does not count them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sighting {
+pub struct Generation {
+    /// From 1; it rises when the spec's hash changes, also across deletion.
+    pub number: i64,
+    /// When the object was first read, in milliseconds since 1970.
+    pub created_at_ms: i64,
+}
+
+/// What to do with a row of the audience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
     /// Not in the ledger: to be mailed.
     New,
-    /// In the ledger, and first seen in this pass: nothing to do.
-    AlreadyClaimed,
-    /// Its outcome is unknown (of an earlier process with policy Resend, or a person resumed it): to be sent again now.
+    /// In the ledger, and read for the first time in this pass: nothing to do.
+    Claimed,
+    /// Its outcome is unknown, and it is to be sent again: the policy is Resend, or an operator asked for it.
     Resend {
         /// Its number in the run, for the claim.
         seq: u64,
-        /// The number of the try whose outcome is unknown.
+        /// The attempt whose outcome is unknown.
         attempt: u32,
     },
-    /// Seen before in this pass.
+    /// An earlier row of this pass has the same recipient.
     Duplicate,
 }

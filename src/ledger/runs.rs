@@ -1,21 +1,21 @@
-//! Everything that the writer does beside the hot path: objects, runs, what is due, counts, problems.
+//! Everything that the writer does beside the hot path: runs, what is due, counts, bad rows.
 
 use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    AudienceRead, Changes, DueMessage, ObservedObject, Problem, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, UnknownPolicy,
+    AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, UnknownPolicy,
     commit::{add_usage, shortened},
     error::{Fault, LedgerError},
     writer::{RunState, Writer},
 };
 use crate::resources::{fate::Fate, resume::Handled};
 
-/// Problems of a run that are kept.
-const PROBLEMS_MAX: i64 = 1000;
-/// Characters of a problem that are kept.
-const PROBLEM_CHARS: usize = 500;
+/// Bad rows of a run that are kept.
+const BAD_ROWS_MAX: i64 = 1000;
+/// Characters that are kept of what is wrong with a row.
+const BAD_ROW_CHARS: usize = 500;
 /// The reply of a message whose process ended before the server's answer.
 const LEFT: &str = "Mailfleet ended before the server's answer arrived";
 
@@ -23,35 +23,6 @@ const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audien
     reopened_at_ms IS NOT NULL, resume_handled FROM runs";
 
 impl Writer {
-    /// See [`super::Ledger::observe_objects`].
-    pub(super) fn observe_objects(&mut self, objects: &[ObservedObject], now_ms: i64) -> Result<Vec<(i64, i64)>, LedgerError> {
-        // Only what is new or changed makes a transaction: most calls find nothing.
-        let known =
-            self.book.read(|connection| objects.iter().map(|object| known_object(connection, object)).collect::<Result<Vec<_>, _>>())?;
-        let unchanged: Option<Vec<_>> =
-            known.iter().zip(objects).map(|(k, o)| k.filter(|k| k.2 == o.spec_hash).map(|k| (k.0, k.1))).collect();
-        if let Some(unchanged) = unchanged {
-            return Ok(unchanged);
-        }
-        self.book.transaction(|connection| {
-            let mut statement = connection.prepare_cached(
-                "INSERT INTO objects (kind, namespace, name, spec_hash, generation, created_at_ms) VALUES (?1, ?2, ?3, ?4, 1, ?5)
-                 ON CONFLICT (kind, namespace, name) DO UPDATE
-                 SET generation = generation + (spec_hash <> excluded.spec_hash), spec_hash = excluded.spec_hash
-                 RETURNING generation, created_at_ms",
-            )?;
-            let mut observed = Vec::with_capacity(objects.len());
-            for object in objects {
-                let (key, hash) = (&object.key, object.spec_hash.cast_signed());
-                observed.push(
-                    statement
-                        .query_row(params![object.kind, key.namespace, key.name, hash, now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?,
-                );
-            }
-            Ok(observed)
-        })
-    }
-
     /// See [`super::Ledger::server_id`].
     pub(super) fn server_id(&mut self, name: &str) -> Result<ServerId, LedgerError> {
         let find = |connection: &Connection| -> rusqlite::Result<Option<i64>> {
@@ -99,10 +70,10 @@ impl Writer {
     }
 
     /// See [`super::Ledger::audience_read`].
-    pub(super) fn audience_read(&mut self, run: RunId, read: AudienceRead, not_met: &[u64], now_ms: i64) -> Result<Changes, LedgerError> {
+    pub(super) fn audience_read(&mut self, run: RunId, read: AudienceRead, unmatched: &[u64], now_ms: i64) -> Result<Changes, LedgerError> {
         let state = self.run(run)?;
         // One that was met after all, or claimed, is left alone.
-        let gone: Vec<u64> = not_met.iter().copied().filter(|seq| state.to_resend.contains(seq)).collect();
+        let gone: Vec<u64> = unmatched.iter().copied().filter(|seq| state.to_resend.contains(seq)).collect();
         let changes = self.book.transaction(|connection| {
             connection
                 .prepare_cached("UPDATE runs SET audience_read_at_ms = ?2, total = ?3, duplicates = ?4, bad_rows = ?5 WHERE id = ?1")?
@@ -181,32 +152,21 @@ impl Writer {
         })
     }
 
-    /// See [`super::Ledger::problems`].
-    pub(super) fn problems(&mut self, run: RunId, problems: &[Problem]) -> Result<(), LedgerError> {
+    /// See [`super::Ledger::record_bad_rows`].
+    pub(super) fn record_bad_rows(&mut self, run: RunId, rows: &[BadRow]) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
-            let mut kept: i64 = connection.query_row("SELECT count(*) FROM problems WHERE run_id = ?1", [run.0], |row| row.get(0))?;
-            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO problems (run_id, line, what) VALUES (?1, ?2, ?3)")?;
-            for problem in problems {
-                if kept >= PROBLEMS_MAX {
+            let mut kept: i64 = connection.query_row("SELECT count(*) FROM bad_rows WHERE run_id = ?1", [run.0], |row| row.get(0))?;
+            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO bad_rows (run_id, line, what) VALUES (?1, ?2, ?3)")?;
+            for row in rows {
+                if kept >= BAD_ROWS_MAX {
                     break;
                 }
-                let what = shortened(&problem.what, PROBLEM_CHARS);
-                kept += count(statement.execute(params![run.0, problem.line.cast_signed(), what])?);
+                let what = shortened(&row.what, BAD_ROW_CHARS);
+                kept += count(statement.execute(params![run.0, row.line.cast_signed(), what])?);
             }
             Ok(())
         })
     }
-}
-
-fn known_object(connection: &Connection, object: &ObservedObject) -> Result<Option<(i64, i64, u64)>, Fault> {
-    let mut statement = connection
-        .prepare_cached("SELECT generation, created_at_ms, spec_hash FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?;
-    let key = &object.key;
-    Ok(statement
-        .query_row(params![object.kind, key.namespace, key.name], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
-        })
-        .optional()?)
 }
 
 /// A claim that an earlier process left without an outcome.
@@ -225,7 +185,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
         return Ok(left);
     }
     let mut statement = connection.prepare_cached(
-        "SELECT seq, fields IS NOT NULL, server_id, boot, updated_at_ms FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 0 ORDER BY seq DESC",
+        "SELECT seq, fields IS NOT NULL, server_id, epoch, updated_at_ms FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 0 ORDER BY seq DESC",
     )?;
     let mut rows = statement.query([run.0])?;
     while open > 0
@@ -272,7 +232,7 @@ fn resolve(connection: &Connection, run: RunId, policy: UnknownPolicy, left: &[L
             UnknownPolicy::Resend if claim.has_fields => {
                 connection
                     .prepare_cached(
-                        "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3, unknowns = unknowns + 1
+                        "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3, resent = resent + 1
                          WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
                     )?
                     .execute([run.0, claim.seq.cast_signed(), now_ms])?;

@@ -17,7 +17,7 @@ use super::{
 use crate::resources::fate::Fate;
 
 /// The version of `schema.sql`.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 /// Marks the file as a ledger ("MFlt").
 const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.
@@ -131,7 +131,7 @@ pub(super) fn views() -> String {
 SELECT r.namespace, r.campaign, r.run, m.recipient, CASE m.state{words} END AS state, m.attempt, s.name AS server,
     strftime('%Y-%m-%dT%H:%M:%fZ', m.updated_at_ms / 1000.0, 'unixepoch') AS time,
     strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at_ms / 1000.0, 'unixepoch') AS next_attempt,
-    m.unknowns AS resent, m.reply
+    m.resent, m.reply
 FROM messages m
 JOIN runs r ON r.id = m.run_id
 LEFT JOIN servers s ON s.id = m.server_id;

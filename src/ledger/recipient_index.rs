@@ -1,4 +1,4 @@
-//! Who was seen already: the index that keeps a recipient unique within a run.
+//! The index that keeps a recipient unique within a run, for one pass over the audience.
 //!
 //! It can always be rebuilt from the messages, so it need not be durable, and it must not grow in memory: a hash table in
 //! an unnamed file, 16 bytes for each recipient, one read and one write for each look-up. A B-tree would cost three times
@@ -17,7 +17,7 @@ use rusqlite::{Connection, params};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{
-    RunId, Sighting,
+    Lookup, RunId,
     error::{Fault, LedgerError},
     schema,
 };
@@ -43,24 +43,24 @@ const BUILT_AT_A_TIME: usize = 8;
 const PREFIX: &str = "seen-";
 const SUFFIX: &str = ".tmp";
 
-/// In the ledger, not yet seen in this pass.
-const IN_LEDGER: u8 = 1;
-/// Seen in this pass.
-const SEEN: u8 = 2;
+/// In the ledger; no row of this pass has named it yet.
+const RECORDED: u8 = 1;
+/// Named by a row of this pass.
+const READ: u8 = 2;
 
-/// The index of one run, for one pass over its audience. It is never shared: one reader of the audience owns it.
+/// The recipients of one run, for one pass over its audience. Never shared: the reader of the audience owns it.
 #[derive(Debug)]
-pub struct Seen {
+pub struct RecipientIndex {
     path: PathBuf,
     keys: (u64, u64),
     /// The newest, and largest, is the last; new recipients go there.
     tables: Vec<Table>,
-    /// Claims of an earlier process that are to be sent again and were not met yet: no more than were once in flight.
+    /// Claims of an earlier process to be sent again whose recipient has not been read yet: no more than were once in flight.
     to_resend: HashMap<u128, (u64, u32)>,
-    /// Messages of people who have another one, in another spelling, as only older ledgers hold them: they are not sent.
-    further: HashSet<u64>,
-    /// Those of them that would have been sent again.
-    further_left: Vec<u64>,
+    /// Messages to people who have another one, under another spelling, as only older ledgers hold them: not sent.
+    duplicates: HashSet<u64>,
+    /// The duplicates that would have been sent again.
+    unsent_duplicates: Vec<u64>,
 }
 
 /// Bounds how many indices are built at a time.
@@ -112,7 +112,7 @@ enum Place {
     Free { offset: u64 },
 }
 
-impl Seen {
+impl RecipientIndex {
     /// Builds the index anew from the messages of the run, when it is its turn.
     pub(super) fn build(state_dir: &Path, run: RunId, epoch: i64, builders: &Builders) -> Result<Self, LedgerError> {
         let _builder = builders.enter();
@@ -124,26 +124,26 @@ impl Seen {
         let last: Option<i64> = ledger
             .query_row("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0", [run.0], |row| row.get(0))
             .map_err(|e| LedgerError::from_sql(&database, &e))?;
-        let mut seen = Self {
+        let mut index = Self {
             path: state_dir.join(format!("{PREFIX}{}-{:016x}{SUFFIX}", run.0, number(low))),
             keys: (number(low), number(high)),
             tables: Vec::new(),
             to_resend: HashMap::new(),
-            further: HashSet::new(),
-            further_left: Vec::new(),
+            duplicates: HashSet::new(),
+            unsent_duplicates: Vec::new(),
         };
-        seen.add_table(last.unwrap_or(0).cast_unsigned())?;
+        index.add_table(last.unwrap_or(0).cast_unsigned())?;
         let (mut after, mut several) = (0, HashMap::new());
-        while let Some(read) = seen.load(&ledger, run, epoch, after, &mut several).map_err(|fault| fault.at(&database))? {
+        while let Some(read) = index.load(&ledger, run, epoch, after, &mut several).map_err(|fault| fault.at(&database))? {
             after = read;
         }
         if !several.is_empty() {
-            seen.choose(&ledger, run, epoch, several).map_err(|fault| fault.at(&database))?;
+            index.choose(&ledger, run, epoch, several).map_err(|fault| fault.at(&database))?;
         }
-        Ok(seen)
+        Ok(index)
     }
 
-    /// One stretch of messages; the last number read, None at the end. People of several messages go into `several`.
+    /// Loads the next messages after `after`; gives the last number read, None at the end. People with several messages go into `several`.
     fn load(
         &mut self,
         ledger: &Connection,
@@ -153,7 +153,7 @@ impl Seen {
         several: &mut HashMap<u128, Messages>,
     ) -> Result<Option<i64>, Fault> {
         let mut statement = ledger.prepare_cached(
-            "SELECT seq, recipient, state, boot, attempt, next_attempt_at_ms IS NULL FROM messages
+            "SELECT seq, recipient, state, epoch, attempt, next_attempt_at_ms IS NULL FROM messages
              WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
         )?;
         let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;
@@ -168,33 +168,33 @@ impl Seen {
             let hash = self.hash(recipient);
             let is_left = match Fate::from_number(row.get(2)?) {
                 Some(Fate::Claimed) => row.get::<_, i64>(3)? != epoch,
-                // A person had it sent again, and its fields were not kept.
+                // An operator had it sent again, and its fields were not kept.
                 Some(Fate::Deferred) => row.get(5)?,
                 _ => false,
             };
             if is_left {
                 match self.to_resend.entry(hash) {
                     Entry::Vacant(entry) => _ = entry.insert((seq.cast_unsigned(), row.get(4)?)),
-                    Entry::Occupied(_) => self.further_left.push(seq.cast_unsigned()),
+                    Entry::Occupied(_) => self.unsent_duplicates.push(seq.cast_unsigned()),
                 }
             }
             // Not sorted first, though neighbours would share pages: the system would then read ahead in large folios, and Linux
             // walks over a whole folio at each small write (measured: four times the cost of every look-up that follows).
             match self.find(hash)? {
-                Place::Free { offset } => self.add(hash, offset, IN_LEDGER)?,
+                Place::Free { offset } => self.add(hash, offset, RECORDED)?,
                 Place::Found { .. } => _ = several.entry(hash).or_default(),
             }
         }
         Ok(last)
     }
 
-    /// Of people who have several messages one alone is still sent, and none where one was: older ledgers knew an address by its
-    /// spelling. Reads the messages once more, which a newer ledger never needs.
+    /// Older ledgers told addresses apart by spelling. Of a person with several messages, one is still sent, and none where one
+    /// already was. This reads the messages a second time, which a newer ledger never needs.
     fn choose(&mut self, ledger: &Connection, run: RunId, epoch: i64, mut several: HashMap<u128, Messages>) -> Result<(), Fault> {
         let mut after: i64 = 0;
         loop {
             let mut statement = ledger.prepare_cached(
-                "SELECT seq, recipient, state, boot FROM messages WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
+                "SELECT seq, recipient, state, epoch FROM messages WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
             )?;
             let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;
             let before = after;
@@ -214,57 +214,56 @@ impl Seen {
             }
         }
         for (hash, messages) in several {
-            self.further.extend(messages.open.iter().skip(usize::from(!messages.is_decided)));
+            self.duplicates.extend(messages.open.iter().skip(usize::from(!messages.is_decided)));
             let Some((seq, _)) = self.to_resend.get(&hash) else { continue };
-            if self.further.contains(seq) {
-                self.further_left.push(*seq);
+            if self.duplicates.contains(seq) {
+                self.unsent_duplicates.push(*seq);
                 self.to_resend.remove(&hash);
             }
         }
         Ok(())
     }
 
-    /// What is to be done with a row of the audience. Persons are compared, by [`canonical`], and not addresses as they were written.
+    /// What to do with a row of the audience. Addresses are compared in their [`canonical`] form, not as written.
     ///
     /// # Errors
     /// When the file cannot be read or written. Nothing has changed then, and the same call may be repeated.
-    pub fn check(&mut self, recipient: &str) -> Result<Sighting, LedgerError> {
+    pub fn look_up(&mut self, recipient: &str) -> Result<Lookup, LedgerError> {
         let hash = self.hash(recipient);
         match self.find(hash)? {
             Place::Free { offset } => {
-                self.add(hash, offset, SEEN)?;
-                Ok(Sighting::New)
+                self.add(hash, offset, READ)?;
+                Ok(Lookup::New)
             }
-            Place::Found { tag: SEEN, .. } => Ok(Sighting::Duplicate),
+            Place::Found { tag: READ, .. } => Ok(Lookup::Duplicate),
             Place::Found { table, offset, .. } => {
-                self.write(table, offset, hash, SEEN)?;
-                Ok(self.to_resend.remove(&hash).map_or(Sighting::AlreadyClaimed, |(seq, attempt)| Sighting::Resend { seq, attempt }))
+                self.write(table, offset, hash, READ)?;
+                Ok(self.to_resend.remove(&hash).map_or(Lookup::Claimed, |(seq, attempt)| Lookup::Resend { seq, attempt }))
             }
         }
     }
 
-    /// Whether this message is one more of somebody who has another, and is not to be sent.
+    /// Whether the same person has another message, so that this one is not sent.
     #[must_use]
-    pub fn is_further(&self, seq: u64) -> bool {
-        self.further.contains(&seq)
+    pub fn is_duplicate(&self, seq: u64) -> bool {
+        self.duplicates.contains(&seq)
     }
 
-    /// Whether a recipient came by in this pass; none when this index does not know it at all.
+    /// Whether this pass has read a row for the recipient; None when neither the ledger nor this pass knows it.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn has_met(&self, recipient: &str) -> Result<Option<bool>, LedgerError> {
+    pub fn was_read(&self, recipient: &str) -> Result<Option<bool>, LedgerError> {
         Ok(match self.find(self.hash(recipient))? {
-            Place::Found { tag, .. } => Some(tag == SEEN),
+            Place::Found { tag, .. } => Some(tag == READ),
             Place::Free { .. } => None,
         })
     }
 
-    /// Claims that are to be sent again and whose recipient did not come by: for [`super::Ledger::audience_read`], at the end of
-    /// the audience.
+    /// Claims to be sent again that no row of the audience matched: for [`super::Ledger::audience_read`], once it was read to its end.
     #[must_use]
-    pub fn not_met(&self) -> Vec<u64> {
-        let mut seqs: Vec<u64> = self.to_resend.values().map(|&(seq, _)| seq).chain(self.further_left.iter().copied()).collect();
+    pub fn unmatched(&self) -> Vec<u64> {
+        let mut seqs: Vec<u64> = self.to_resend.values().map(|&(seq, _)| seq).chain(self.unsent_duplicates.iter().copied()).collect();
         seqs.sort_unstable();
         seqs
     }
