@@ -136,7 +136,7 @@ impl Page<'_> {
         for outcome in outcomes {
             match outcome.seq {
                 Some(seq) => self.write_outcome(connection, &mut end_claimed, outcome, seq)?,
-                None => self.append_failed(connection, outcome)?,
+                None => self.append_ended(connection, outcome)?,
             }
         }
         Ok(())
@@ -207,13 +207,13 @@ impl Page<'_> {
         Ok(from)
     }
 
-    /// A recipient whose template failed before anything was claimed.
-    fn append_failed(&mut self, connection: &Connection, outcome: &OutcomeRecord) -> Result<(), Fault> {
-        if outcome.disposition != Disposition::RenderFailed {
+    /// A recipient who has an outcome before anything was claimed.
+    fn append_ended(&mut self, connection: &Connection, outcome: &OutcomeRecord) -> Result<(), Fault> {
+        if !outcome.disposition.may_begin() {
             return Err(Fault::conflict(format_args!("run {}: a message that was never claimed cannot end this way", outcome.run_id.0)));
         }
         let seq = self.next_seq(outcome.run_id)?;
-        let fate = Fate::RenderFailed;
+        let fate = outcome.disposition.fate();
         let server = outcome.server.map(|server| server.0);
         let reply = outcome.reply.as_deref().map(|reply| shortened(reply, REPLY_CHARS));
         connection.prepare_cached(APPEND)?.execute(params![

@@ -201,6 +201,12 @@ impl<F> Disposition<F> {
         }
     }
 
+    /// Whether a recipient who was never claimed may take it.
+    #[must_use]
+    pub const fn may_begin(&self) -> bool {
+        matches!(self, Self::RenderFailed)
+    }
+
     /// Whether a message of this fate may take it.
     #[must_use]
     pub const fn may_follow(&self, from: Fate) -> bool {

@@ -22,6 +22,8 @@ pub(super) const VERSION: i64 = 4;
 const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.
 pub(super) const DATABASE: &str = "ledger.db";
+/// How many fates this program knows: a ledger with more was written by a newer one.
+const FATES: i64 = Fate::ALL.len() as i64;
 const LOCK: &str = "lock";
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -102,6 +104,11 @@ fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(),
         Some(_) => {}
         None => make(connection)?,
     }
+    if meta(connection, "fates")? < FATES {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        write_views(connection)?;
+        connection.execute_batch("COMMIT")?;
+    }
     Ok(())
 }
 
@@ -111,16 +118,25 @@ fn make(connection: &Connection) -> Result<(), Fault> {
     // Another process may have been first, between the look and the lock.
     if is_empty(connection)? {
         connection.execute_batch(SCHEMA)?;
-        connection.execute_batch(&views())?;
         connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
-        connection.execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('seed', ?2), ('epoch', 0)", [VERSION, seed])?;
+        connection
+            .execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('seed', ?2), ('epoch', 0), ('fates', 0)", [VERSION, seed])?;
+        write_views(connection)?;
     }
     connection.execute_batch("COMMIT")?;
     Ok(())
 }
 
+/// Replaces the views by those of this program's table of fates.
+fn write_views(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("DROP VIEW IF EXISTS recipients; DROP VIEW IF EXISTS campaigns;")?;
+    connection.execute_batch(&views())?;
+    connection.execute("UPDATE meta SET value = ?1 WHERE key = 'fates'", [FATES])?;
+    Ok(())
+}
+
 /// The views that people read, with a word and a sum for each fate.
-pub(super) fn views() -> String {
+fn views() -> String {
     let words: String = Fate::ALL.iter().map(|fate| format!(" WHEN {} THEN '{fate}'", fate.number())).collect();
     let sums: String = Fate::ALL
         .iter()
@@ -171,6 +187,13 @@ pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Faul
         return Err(LedgerError::new(
             LedgerErrorKind::NewerVersion,
             format!("{name} was written by a newer version of Mailfleet (schema {version}, this one knows {VERSION}); use that version"),
+        )
+        .into());
+    }
+    if version == VERSION && meta(connection, "fates")? > FATES {
+        return Err(LedgerError::new(
+            LedgerErrorKind::NewerVersion,
+            format!("{name} was written by a newer version of Mailfleet, which knows more outcomes than this one; use that version"),
         )
         .into());
     }

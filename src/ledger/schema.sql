@@ -1,7 +1,8 @@
 -- The ledger's tables, version 4; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
 -- times are milliseconds since 1970-01-01 UTC.
 
--- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send.
+-- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send;
+-- fates: how many fates the views know.
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value

@@ -232,6 +232,7 @@ fn bad_files_are_told_in_words() {
         ("another program's", with_sql("PRAGMA application_id = 77"), Corrupt, "a database of another program"),
         ("no version", with_sql("DELETE FROM meta"), Corrupt, "lacks `schema`"),
         ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 4)"),
+        ("one with newer fates", with_sql("UPDATE meta SET value = 99 WHERE key = 'fates'"), NewerVersion, "knows more outcomes"),
     ];
     for (what, bytes, kind, words) in cases {
         let folder = Folder::new();

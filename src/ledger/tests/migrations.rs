@@ -80,6 +80,21 @@ async fn a_migration_that_breaks_off_has_not_happened() {
     assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [schema::VERSION.to_string()]);
 }
 
+#[tokio::test]
+async fn views_follow_the_table_of_fates() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let views = "SELECT name, sql FROM sqlite_schema WHERE type = 'view' ORDER BY 1";
+    let written = folder.ask(views);
+    // As a version with fewer fates left it.
+    let older = "DROP VIEW recipients; DROP VIEW campaigns; CREATE VIEW recipients AS SELECT 1; UPDATE meta SET value = value - 1 WHERE key = 'fates'";
+    rusqlite::Connection::open(folder.database()).expect("a database").execute_batch(older).expect("an older ledger");
+    assert_ne!(folder.ask(views), written);
+    drop(folder.open());
+    assert_eq!(folder.ask(views), written);
+    assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'fates'"), [Fate::ALL.len().to_string()]);
+}
+
 #[test]
 fn every_version_has_the_step_that_leads_to_it() {
     assert_eq!(super::migrations_of_the_ledger().len(), DUMPS.len(), "a dump for each");
