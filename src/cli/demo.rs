@@ -12,7 +12,10 @@ use std::{
 use clap::Args;
 use tokio::sync::watch;
 
-use super::{output::print_table, progress, text};
+use super::{
+    present::{OutputFormat, Table},
+    progress, text,
+};
 use crate::{
     decide::Decision,
     egress::Egress,
@@ -160,6 +163,16 @@ spec:
     std::fs::write(config.join("subscribers.csv"), format!("email,name\n{rows}"))
 }
 
+/// What a server received, as its own log says.
+struct Received {
+    name: &'static str,
+    weight: u32,
+    count: u64,
+    share: String,
+    state: String,
+    why: String,
+}
+
 /// Compares what the servers themselves counted with what the ledger says.
 fn summary(decision: &Decision, logs: &[PathBuf; 2], outbox: &Path) -> Result<bool, String> {
     let mut mailed: BTreeMap<String, u64> = BTreeMap::new();
@@ -181,19 +194,21 @@ fn summary(decision: &Decision, logs: &[PathBuf; 2], outbox: &Path) -> Result<bo
     let Some(campaign) = decision.campaigns.values().next() else { return Err("the campaign is gone".to_owned()) };
     let total: u64 = received.iter().sum();
     let percent = |count: u64| format!("{}.{}%", count * 1000 / total.max(1) / 10, count * 1000 / total.max(1) % 10);
-    let rows: Vec<Vec<String>> = ["amsterdam", "dublin", "preview"]
-        .iter()
-        .zip(["50", "30", "20"])
-        .zip(received)
-        .map(|((name, weight), count)| {
-            let server = decision.servers.get(&Key::new("default", *name));
-            let state = server.map(|server| format!("{:?}", server.status.state)).unwrap_or_default();
-            let why = server.map(|server| server.why_inactive.clone()).unwrap_or_default();
-            vec![(*name).to_owned(), weight.to_owned(), count.to_string(), percent(count), state, why]
-        })
-        .collect();
+    let rows = [("amsterdam", 50), ("dublin", 30), ("preview", 20)].into_iter().zip(received).map(|((name, weight), count)| {
+        let server = decision.servers.get(&Key::new("default", name));
+        let state = server.map(|server| format!("{:?}", server.status.state)).unwrap_or_default();
+        let why = server.map(|server| server.why_inactive.clone()).unwrap_or_default();
+        Received { name, weight, count, share: percent(count), state, why }
+    });
+    let table = Table::new()
+        .column("server", "server", |row: &Received| row.name)
+        .column("weight", "weight", |row| row.weight)
+        .column("received", "received", |row| row.count)
+        .column("share", "share", |row| row.share.clone())
+        .column("state", "state", |row| row.state.clone())
+        .column("why", "why", |row| row.why.clone());
     say("");
-    let _ = print_table(&mut std::io::stdout().lock(), &["server", "weight", "received", "share", "state", "why"], &rows);
+    let _ = table.print(OutputFormat::Table, &mut std::io::stdout().lock(), rows);
     let doubled = mailed.values().filter(|count| **count > 1).count();
     let counts = &campaign.status.recipients;
     say(&format!(

@@ -3,8 +3,8 @@
 pub mod crds;
 pub mod demo;
 pub mod get;
-pub mod output;
 pub mod plugin;
+pub mod present;
 pub mod progress;
 pub mod resume;
 pub mod run;

@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{output::counted, text};
+use super::text::{self, counted};
 use crate::{
     providers::{
         Context,

@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::output::counted;
+use super::text::counted;
 use crate::{
     egress::Egress,
     engine::lookup::Find,
