@@ -2,13 +2,7 @@
 
 mod kubernetes;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use tokio::sync::watch;
@@ -123,15 +117,15 @@ pub const EXIT_SUPERSEDED: u8 = 3;
 
 /// Runs the command.
 pub async fn run(args: RunArgs) -> ExitCode {
-    if args.kubernetes {
-        return kubernetes::run(args).await;
-    }
-    let (state_dir, removed) = match state_dir(&args) {
-        Ok(state_dir) => state_dir,
-        Err(message) => return refuse(&message),
-    };
+    let ended = if args.kubernetes { kubernetes::run(args).await } else { run_files(args).await };
+    ended.unwrap_or_else(|message| refuse(&message))
+}
+
+/// Files mode. An error is why nothing was sent.
+async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
+    let (state_dir, removed) = state_dir(&args)?;
     if removed {
-        text::tell("the messages of the last dry run were removed");
+        text::tell("removed the messages of the last dry run");
     }
     let options = Options {
         exclude: args.exclude.clone(),
@@ -139,83 +133,90 @@ pub async fn run(args: RunArgs) -> ExitCode {
         plan_namespace: args.plan_namespace.clone(),
         ..Options::of_process(args.secrets_dir.clone(), Some(state_dir.clone()))
     };
-    let snapshots = match snapshots(&args, &options) {
-        Ok(snapshots) => snapshots,
-        Err(message) => return refuse(&message),
-    };
+    let snapshots = snapshots(&args, &options)?;
     for warning in super::validate::renamed(&snapshots.borrow(), &state_dir) {
         text::tell(&warning.to_string());
     }
     if !report_findings(&snapshots.borrow(), args.once) {
-        return refuse("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` shows the same.");
+        return Err("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` lists them too.".to_owned());
     }
-    let (view, seen) = watch::channel(View::default());
-    let health = match serve_admin(&args, &seen).await {
-        Ok(health) => health,
-        Err(message) => return refuse(&message),
-    };
-    let sink = match StatusSink::open_folder(&state_dir) {
-        Ok(sink) => sink,
-        Err(message) => return refuse(&message),
-    };
-    let ledger = match open_ledger(&state_dir, args.synchronous).await {
-        Ok(ledger) => ledger,
-        Err(error) => return refuse(&error.to_string()),
-    };
-    let shown = (!args.quiet).then(|| tokio::spawn(progress::show(seen)));
-    health.enter(Phase::Leading);
-    let engine = EngineOptions {
-        state_dir,
-        once: args.once,
-        dry_run: args.dry_run,
-        grace: args.grace.std(),
-        plan_namespace: args.plan_namespace.clone(),
-        egress: args.egress(),
-        allow_sendmail: args.allow_sendmail.clone().into(),
-    };
-    let stop = async {
+    let process = Process::start(args, state_dir).await?;
+    let sink = StatusSink::open_folder(&process.state_dir)?;
+    let ledger = process.open_ledger().await.map_err(|error| error.message)?;
+    process.health.enter(Phase::Leading);
+    let health = process.health.clone();
+    let stop = async move {
         told_to_stop().await;
         health.enter(Phase::Stopping);
     };
-    let result = engine::run(engine, ledger.clone(), snapshots, sink, view, stop).await;
-    if let Some(shown) = shown {
-        // The channel is closed now: the last line comes out, then the task ends.
-        let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
+    Ok(finish(process.send(ledger, snapshots, sink, stop).await))
+}
+
+/// A process that sends, from whichever source: its admin endpoint, its ledger, the engine and its progress.
+struct Process {
+    args: RunArgs,
+    state_dir: PathBuf,
+    health: Health,
+    view: watch::Sender<View>,
+    seen: watch::Receiver<View>,
+}
+
+impl Process {
+    /// Serves the admin endpoint where it is wanted.
+    async fn start(args: RunArgs, state_dir: PathBuf) -> Result<Self, String> {
+        let (view, seen) = watch::channel(View::default());
+        let health = Health::new(seen.clone());
+        if let Some(address) = args.admin_address {
+            let admin = Admin::bind(address)
+                .await
+                .map_err(|error| format!("--admin-address {address} cannot be used: {error}. Choose another."))?;
+            let address = admin.address().unwrap_or(address);
+            text::tell(&format!("http://{address} serves /livez, /readyz and /metrics"));
+            tokio::spawn(admin.serve(health.clone()));
+        }
+        Ok(Self { args, state_dir, health, view, seen })
     }
-    close(ledger).await;
-    finish(result)
-}
 
-/// How the process stands, which the admin endpoint answers when it is wanted.
-async fn serve_admin(args: &RunArgs, seen: &watch::Receiver<View>) -> Result<Health, String> {
-    let health = Health::new(seen.clone());
-    if let Some(address) = args.admin_address {
-        let admin =
-            Admin::bind(address).await.map_err(|error| format!("--admin-address {address} cannot be used: {error}. Give another."))?;
-        let address = admin.address().unwrap_or(address);
-        text::tell(&format!("http://{address} answers /livez, /readyz and /metrics"));
-        tokio::spawn(admin.serve(health.clone()));
+    async fn open_ledger(&self) -> Result<Ledger, LedgerError> {
+        let synchronous = if self.args.synchronous == SynchronousArg::Full { Synchronous::Full } else { Synchronous::Normal };
+        let (state_dir, options) = (self.state_dir.clone(), LedgerOptions { synchronous, ..LedgerOptions::default() });
+        match tokio::task::spawn_blocking(move || Ledger::open(&state_dir, options)).await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
-    Ok(health)
-}
 
-/// Opens the ledger of a state folder.
-async fn open_ledger(state_dir: &Path, synchronous: SynchronousArg) -> Result<Ledger, LedgerError> {
-    let synchronous = if synchronous == SynchronousArg::Full { Synchronous::Full } else { Synchronous::Normal };
-    let opening = state_dir.to_owned();
-    let options = LedgerOptions { synchronous, ..LedgerOptions::default() };
-    match tokio::task::spawn_blocking(move || Ledger::open(&opening, options)).await {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    /// Runs the engine until it ends, and closes the ledger.
+    async fn send(
+        self,
+        ledger: Ledger,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        sink: StatusSink,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Ended, EngineError> {
+        let Self { args, state_dir, view, seen, .. } = self;
+        let shown = (!args.quiet).then(|| tokio::spawn(progress::show(seen)));
+        let options = EngineOptions {
+            state_dir,
+            once: args.once,
+            dry_run: args.dry_run,
+            grace: args.grace.std(),
+            plan_namespace: args.plan_namespace.clone(),
+            egress: args.egress(),
+            allow_sendmail: args.allow_sendmail.into(),
+        };
+        let result = engine::run(options, ledger.clone(), snapshots, sink, view, stop).await;
+        if let Some(shown) = shown {
+            // The channel is closed now: the last line is printed, then the task ends.
+            let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
+        }
+        // The last handle waits for the database.
+        let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;
+        result
     }
 }
 
-/// The last handle waits for the database.
-async fn close(ledger: Ledger) {
-    let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;
-}
-
-/// Tells how it ended.
+/// Reports how it ended.
 fn finish(result: Result<Ended, EngineError>) -> ExitCode {
     match result {
         Err(EngineError::Ledger(error)) if error.kind == LedgerErrorKind::Superseded => {
