@@ -1,4 +1,4 @@
-//! `mailfleet demo`: all of it in one minute, on this machine; nothing leaves it.
+//! `mailfleet demo`: a tour in one minute, on this machine; no mail leaves it.
 
 use std::{
     collections::BTreeMap,
@@ -29,13 +29,13 @@ use crate::{
 /// Recipients of the demo.
 const RECIPIENTS: u64 = 2000;
 
-/// Shows all of it on this machine: two local SMTP servers and an outbox, one of the servers dies half way.
+/// Sends a campaign through two local SMTP servers and an outbox; one of the servers dies half-way. No mail leaves this machine.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  everybody was mailed exactly once, as the servers themselves counted\n  1  not so\n  2  the demo cannot run here"
+    after_help = "Exit codes:\n  0  everybody was mailed exactly once, by the servers' own count\n  1  somebody was not\n  2  the demo cannot run here"
 )]
 pub struct DemoArgs {
-    /// Keep YAML, ledger, status files and mail in this folder (it must be empty or absent); a temporary one when absent.
+    /// Keep YAML, ledger, status files and mail in this folder, which must be empty or absent. Default: a temporary folder.
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
 }
@@ -45,7 +45,7 @@ pub async fn run(args: DemoArgs) -> ExitCode {
     let folder = args.keep.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("mailfleet-demo-{}", std::process::id())));
     let result = demo(&folder).await;
     if args.keep.is_none() {
-        // What cannot be removed is in the system's temporary folder.
+        // What cannot be removed stays in the system's temporary folder.
         let _ = std::fs::remove_dir_all(&folder);
     }
     match result {
@@ -64,7 +64,7 @@ fn say(line: &str) {
 
 async fn demo(folder: &Path) -> Result<bool, String> {
     if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(format!("{} is not empty; give another folder with --keep", folder.display()));
+        return Err(format!("{} is not empty; choose another folder with --keep", folder.display()));
     }
     let config = folder.join("config");
     let state = folder.join("state");
@@ -75,7 +75,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
     write_config(&config, amsterdam.addr().port(), dublin.addr().port())
         .map_err(|error| format!("{} cannot be written: {error}", config.display()))?;
     say("Two local SMTP servers (amsterdam, dublin) and an outbox; 2,000 recipients; weights 50, 30 and 20.");
-    say("Half way, dublin is shut down: it answers 421, closes its connections and then its port.\n");
+    say("Half-way, dublin is shut down: it answers 421, closes its connections, then its port.\n");
 
     let snapshot = Files::load_once(&[config], &Options { state_dir: Some(state.clone()), ..Options::default() });
     if let Some(fault) = snapshot.faults().next() {
@@ -163,7 +163,7 @@ spec:
     std::fs::write(config.join("subscribers.csv"), format!("email,name\n{rows}"))
 }
 
-/// What a server received, as its own log says.
+/// What a server received, by its own log.
 struct Received {
     name: &'static str,
     weight: u32,
@@ -173,7 +173,7 @@ struct Received {
     why: String,
 }
 
-/// Compares what the servers themselves counted with what the ledger says.
+/// Compares the servers' own counts with the ledger's.
 fn summary(decision: &Decision, logs: &[PathBuf; 2], outbox: &Path) -> Result<bool, String> {
     let mut mailed: BTreeMap<String, u64> = BTreeMap::new();
     let mut received = [0_u64; 3];
@@ -212,7 +212,7 @@ fn summary(decision: &Decision, logs: &[PathBuf; 2], outbox: &Path) -> Result<bo
     let doubled = mailed.values().filter(|count| **count > 1).count();
     let counts = &campaign.status.recipients;
     say(&format!(
-        "\n{} of {RECIPIENTS} recipients were mailed, {doubled} of them more than once; the ledger says {} accepted, {} unknown. The campaign is {:?}.",
+        "\n{} of {RECIPIENTS} recipients were mailed, {doubled} of them more than once; the ledger has {} accepted, {} unknown. The campaign is {:?}.",
         mailed.len(),
         counts.accepted,
         counts.unknown,

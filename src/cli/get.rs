@@ -29,10 +29,10 @@ use crate::{
     source::status,
 };
 
-/// Shows servers, plans or campaigns and their state, runs in the ledger, or the types of servers.
+/// Shows servers, plans and campaigns with their state, runs in the ledger, or the types of servers.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  found\n  1  nothing found, or the state cannot be read\n  2  usage error\n\nExamples:\n  mailfleet get servers -o wide\n  mailfleet get campaigns spring -o markdown      why each server is picked or not\n  mailfleet get campaigns spring --recipients --only Unknown\n  mailfleet get campaigns spring --recipients --only Rejected -o json-lines > again.jsonl\n  mailfleet get runs spring -o json               counts from the ledger\n  mailfleet get types                             the types of servers, and what each needs"
+    after_help = "Exit codes:\n  0  found\n  1  nothing found, or the state cannot be read\n  2  usage error\n\nExamples:\n  mailfleet get servers -o wide\n  mailfleet get campaigns spring -o markdown     why servers are picked or not\n  mailfleet get campaigns spring --recipients --only Unknown\n  mailfleet get campaigns spring --recipients -o json-lines > again.jsonl\n  mailfleet get runs spring -o json              counts from the ledger\n  mailfleet get types                            what each type of server needs"
 )]
 pub struct GetArgs {
     /// What to show.

@@ -1,4 +1,4 @@
-//! `mailfleet run`: watch, reconcile, dispatch.
+//! `mailfleet run`: watches YAML, reconciles, dispatches.
 
 mod kubernetes;
 
@@ -20,82 +20,82 @@ use crate::{
 /// Watches YAML, keeps servers tested, and sends campaigns.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  told to stop; with --once: every campaign completed (or is suspended)\n  1  with --once: a campaign stopped or failed; or something was left on the wire\n  2  the configuration, the ledger or the state folder cannot be used; nothing was sent\n  3  another process has taken the ledger over, or leads; this one sends no more"
+    after_help = "Exit codes:\n  0  stopped by a signal; with --once: every campaign completed or is suspended\n  1  a campaign stopped or failed (--once), or messages were left on the wire\n  2  configuration, ledger or state folder cannot be used; nothing was sent\n  3  another process took over the ledger or the lead; this one sends no more"
 )]
 pub struct RunArgs {
-    /// Files or folders with YAML or JSON. In folders, hidden names are skipped, and so is what a .mailfleetignore leaves out.
+    /// Files or folders with YAML or JSON. In folders, hidden names and what a .mailfleetignore excludes are skipped.
     #[arg(required_unless_present = "kubernetes", conflicts_with = "kubernetes", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Leave out of the folders what this pattern of gitignore fits; may be given several times.
+    /// Exclude from folders what matches this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN", conflicts_with = "kubernetes")]
     pub exclude: Vec<String>,
-    /// Where the ledger and the status files are.
+    /// The state folder, with the ledger and the status files.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
     pub state: PathBuf,
     /// Watch the three kinds in a cluster instead of files, as a controller.
     #[arg(long)]
     pub kubernetes: bool,
-    /// What belongs to --kubernetes.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-    /// End when every campaign has ended. A fault in the configuration then sends nothing.
+    /// Exit when every campaign has ended. With a fault in the configuration, nothing is sent.
     #[arg(long, conflicts_with = "kubernetes")]
     pub once: bool,
-    /// Send everything into Maildirs below STATE/dry-run instead; the real ledger is neither read nor written.
+    /// Write all messages into Maildirs below STATE/dry-run instead; the real ledger is neither read nor written.
     #[arg(long, conflicts_with = "kubernetes")]
     pub dry_run: bool,
     /// Secrets as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR", conflicts_with = "kubernetes")]
     pub secrets_dir: Option<PathBuf>,
-    /// When a line of the ledger counts as durable: `full` survives a loss of power, `normal` a crash of the process.
+    /// When a ledger entry counts as durable: `full` survives a power failure, `normal` a crash of the process.
     #[arg(long, value_enum, default_value_t = SynchronousArg::Full)]
     pub synchronous: SynchronousArg,
-    /// Fetch audiences from public addresses only, and connect customers' servers (those outside --plan-namespace) to such only:
-    /// no loopback, private, link-local or other special address, also not by a name or a redirect. By default true with
-    /// --kubernetes, and false without.
+    /// Fetch audiences from public addresses only, and let customers' servers (those outside --plan-namespace) connect to no
+    /// others: no loopback, private, link-local or other special address, whether by name or by redirect. Default: true with
+    /// --kubernetes, false without.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub deny_private_networks: Option<bool>,
-    /// A program that the operator's servers of type sendmail may run; can be given several times.
+    /// A program that the operator's servers of type sendmail may run; repeatable.
     #[arg(long, value_name = "PATH")]
     pub allow_sendmail: Vec<PathBuf>,
-    /// Answer /livez, /readyz and /metrics over HTTP there; without an address on 127.0.0.1:9091. It has no login.
+    /// Serve /livez, /readyz and /metrics over HTTP, without authentication. Without an address: 127.0.0.1:9091.
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = admin::DEFAULT_ADDRESS)]
     pub admin_address: Option<SocketAddr>,
-    /// The only namespace whose plans count; absent: every one. Campaigns and servers of any other are customers'.
+    /// The only namespace whose plans count; campaigns and servers in any other belong to customers. Default: all namespaces.
     #[arg(long, value_name = "NAMESPACE")]
     pub plan_namespace: Option<String>,
-    /// How long what is on the wire may take when told to stop.
+    /// How long messages on the wire may take to finish after a signal to stop.
     #[arg(long, default_value = "30s", value_name = "DURATION")]
     pub grace: Span,
-    /// No progress, only warnings and errors.
+    /// Show no progress, only warnings and errors.
     #[arg(long, short)]
     pub quiet: bool,
+    /// Options of --kubernetes. The last, since their heading holds for all options that follow.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 impl RunArgs {
-    /// Where audiences and customers' servers may be: whoever writes files runs them, and in a cluster others write campaigns.
+    /// Where audiences and customers' servers may be: files are written by the person who runs them, campaigns in a cluster by others.
     fn egress(&self) -> Egress {
         if self.deny_private_networks.unwrap_or(self.kubernetes) { Egress::PublicOnly } else { Egress::Everywhere }
     }
 }
 
-/// What belongs to a cluster.
+/// Options of --kubernetes.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kubernetes")]
 pub struct ClusterArgs {
-    /// The kubeconfig file; absent: KUBECONFIG, ~/.kube/config, or the service account of the pod.
+    /// The kubeconfig file. Default: KUBECONFIG, ~/.kube/config, or the pod's service account.
     #[arg(long, value_name = "FILE", requires = "kubernetes")]
     pub kubeconfig: Option<PathBuf>,
-    /// Watch this namespace only; may be given several times. Absent: the whole cluster.
+    /// Watch only this namespace; repeatable. Default: the whole cluster.
     #[arg(long = "namespace", value_name = "NAMESPACE", requires = "kubernetes")]
     pub namespaces: Vec<String>,
-    /// The namespace of the Lease by which one replica leads; absent: that of the pod, or `default`.
+    /// The namespace of the Lease that elects the leader. Default: the pod's, or `default`.
     #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
     pub lease_namespace: Option<String>,
     /// The name of the Lease.
     #[arg(long, value_name = "NAME", default_value = "mailfleet")]
     pub lease_name: String,
-    /// How long a leader that died keeps its place: 3s to 5m.
+    /// How long a dead leader keeps the lead: 3s to 5m.
     #[arg(long, value_name = "DURATION", default_value = "15s")]
     pub lease_duration: Span,
 }
@@ -103,16 +103,16 @@ pub struct ClusterArgs {
 /// See [`Synchronous`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SynchronousArg {
-    /// Fsync before every message.
+    /// An fsync before messages leave.
     Full,
-    /// Fsync at checkpoints.
+    /// An fsync at checkpoints only.
     Normal,
 }
 
 /// The exit code for a configuration that cannot be used.
 pub const EXIT_CONFIGURATION: u8 = 2;
 
-/// The exit code of a process that another one replaced.
+/// The exit code of a process that was superseded by another.
 pub const EXIT_SUPERSEDED: u8 = 3;
 
 /// Runs the command.
@@ -229,7 +229,7 @@ fn finish(result: Result<Ended, EngineError>) -> ExitCode {
                 text::tell(&format!("campaign {key}: {state:?}: {why}"));
             }
             if !ended.clean {
-                text::tell("the grace period ended with messages on the wire; their outcome is resolved at the next start");
+                text::tell("the grace period ended with messages still on the wire; the next start resolves their outcome");
             }
             if ended.failed.is_empty() && ended.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -241,7 +241,7 @@ fn refuse(message: &str) -> ExitCode {
     ExitCode::from(EXIT_CONFIGURATION)
 }
 
-/// The state folder; a dry run has one of its own, made anew each time.
+/// The state folder, and whether an old one was removed: a dry run has its own, made anew each time.
 fn state_dir(args: &RunArgs) -> Result<(PathBuf, bool), String> {
     if !args.dry_run {
         return Ok((args.state.clone(), false));
@@ -256,13 +256,13 @@ fn state_dir(args: &RunArgs) -> Result<(PathBuf, bool), String> {
 
 fn snapshots(args: &RunArgs, options: &Options) -> Result<watch::Receiver<Arc<Snapshot>>, String> {
     if args.once {
-        // The sender is dropped: one snapshot is all there is.
+        // The sender is dropped: there is only this one snapshot.
         return Ok(watch::channel(Arc::new(Files::load_once(&args.paths, options))).1);
     }
     Files::watch(&args.paths, options).map(|(_, receiver)| receiver).map_err(|error| format!("the files cannot be watched: {error}"))
 }
 
-/// Tells what is wrong; false when that forbids to start.
+/// Reports findings; false when they forbid starting.
 fn report_findings(snapshot: &Snapshot, once: bool) -> bool {
     for finding in snapshot.findings.iter().filter(|finding| finding.severity != crate::source::Severity::Note) {
         text::tell(&finding.to_string());

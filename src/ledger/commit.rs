@@ -1,7 +1,7 @@
 //! The hot path: one group commit of outcomes and claims.
 //!
-//! New claims are appended, so that 64 of them touch two or three pages; counts and usage are summed up first and written
-//! once for each group commit.
+//! New claims are appended, so that 64 of them touch two or three pages; counts and usage are summed first and written once per
+//! group commit.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -42,7 +42,7 @@ impl Changes {
         }
     }
 
-    /// Adds messages that are sent again though their outcome is unknown.
+    /// Adds messages that are sent again although their outcome is unknown.
     pub(super) fn add_resent(&mut self, run: RunId, by: i64) {
         match self.resent.iter_mut().find(|r| r.0 == run) {
             Some(found) => found.1 += by,
@@ -79,7 +79,7 @@ struct Page<'a> {
     now_ms: i64,
     changes: Changes,
     seqs: Vec<u64>,
-    /// Messages that are not leased and not waiting for their recipient any more once this is durable.
+    /// Messages no longer leased or waiting for their recipient once this is durable.
     taken_up: Vec<(RunId, u64)>,
 }
 
@@ -123,7 +123,7 @@ impl Page<'_> {
     fn next_seq(&mut self, run: RunId) -> Result<u64, Fault> {
         let state = self.run(run)?;
         let seq = state.next_seq;
-        // Not taken back when the commit fails: a gap does no harm.
+        // Not reset when the commit fails: a gap does no harm.
         state.next_seq += 1;
         Ok(seq)
     }
@@ -153,7 +153,7 @@ impl Page<'_> {
         let mut fate = outcome.disposition.fate();
         let to_resend = &self.run(run)?.to_resend;
         if fate == Fate::RenderFailed && !to_resend.is_empty() && to_resend.contains(&seq) {
-            // It may have been mailed: that its template fails now does not change that.
+            // It may have been mailed before: a template that fails now does not change that.
             fate = Fate::Unknown;
         }
         let columns = Columns::of(&outcome.disposition, self.now_ms);
@@ -188,12 +188,12 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// What becomes of a message that was deferred or held; gives which of the two.
+    /// Writes the outcome of a message that was deferred or held; gives which of the two it was.
     fn end_waiting(&self, connection: &Connection, outcome: &OutcomeRecord, seq: u64, fate: Fate) -> Result<Fate, Fault> {
         let (run, id) = (outcome.run_id, seq.cast_signed());
         let found = row(connection, run, seq)?.map(|row| row.fate);
         let Some(from) = found.filter(|from| *from != Fate::Claimed && outcome.disposition.may_follow(*from)) else {
-            return Err(refused(connection, run, seq, &format!("to end as {fate}")));
+            return Err(refused(connection, run, seq, &format!("to become {fate}")));
         };
         if outcome.disposition == Disposition::Released {
             connection.prepare_cached(RELEASE)?.execute(params![run.0, id, self.now_ms])?;
@@ -207,10 +207,13 @@ impl Page<'_> {
         Ok(from)
     }
 
-    /// A recipient who has an outcome before anything was claimed.
+    /// Adds a recipient who has an outcome without having been claimed.
     fn append_ended(&mut self, connection: &Connection, outcome: &OutcomeRecord) -> Result<(), Fault> {
         if !outcome.disposition.may_begin() {
-            return Err(Fault::conflict(format_args!("run {}: a message that was never claimed cannot end this way", outcome.run_id.0)));
+            return Err(Fault::conflict(format_args!(
+                "run {}: a message that was never claimed cannot have this outcome",
+                outcome.run_id.0
+            )));
         }
         let seq = self.next_seq(outcome.run_id)?;
         let fate = outcome.disposition.fate();
@@ -261,7 +264,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// A further try, a move to another server, or the claim of an earlier process that is sent again.
+    /// Another attempt, a move to another server, or a claim of an earlier process that is sent again.
     fn claim_again(&mut self, connection: &Connection, claim: &Claim, seq: u64) -> Result<(), Fault> {
         let run = claim.run_id;
         self.run(run)?;
@@ -323,14 +326,14 @@ fn refused(connection: &Connection, run: RunId, seq: u64, what: &str) -> Fault {
     Fault::conflict(format_args!("message {seq} of run {} is {state} and was {what}", run.0))
 }
 
-/// What a disposition writes beside the fate.
+/// What a disposition writes besides the fate.
 #[derive(Default)]
 struct Columns<'a> {
     at_ms: Option<i64>,
     fields: Option<&'a str>,
     refusals: Option<&'a str>,
     resent: i64,
-    /// Tries that do not count after all.
+    /// Attempts that do not count after all.
     uncounted: i64,
 }
 

@@ -1,4 +1,4 @@
-//! What is held, which servers are out of use for a run, and how a person resumes it.
+//! Held messages, servers not used for a run, and how an operator resumes it.
 
 use std::collections::HashSet;
 
@@ -43,7 +43,7 @@ impl Writer {
     }
 }
 
-/// Held messages go again by any server, or are rejected.
+/// Retries held messages through any server, or rejects them.
 fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: HeldFate, now_ms: i64) -> Result<(), Fault> {
     let mut statement =
         connection.prepare("SELECT server_id, count(*) FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 7 GROUP BY 1")?;
@@ -70,7 +70,7 @@ fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: He
     Ok(())
 }
 
-/// Messages of unknown outcome wait for their row of the audience, since their fields were not kept.
+/// Has messages of unknown outcome sent again once their row of the audience is read, since their fields were not kept.
 fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, now_ms: i64) -> Result<(), Fault> {
     let mut statement = connection.prepare("SELECT server_id, count FROM counts WHERE run_id = ?1 AND state = ?2 AND count <> 0")?;
     let by_server: Vec<(i64, i64)> =
@@ -89,7 +89,7 @@ fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, no
     Ok(())
 }
 
-/// Messages that a person had sent again, until their row of the audience comes by.
+/// Messages to be sent again, as an operator asked, whose row of the audience has not been read yet.
 pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<HashSet<u64>, Fault> {
     let mut statement = connection
         .prepare_cached("SELECT seq FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NULL")?;

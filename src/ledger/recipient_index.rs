@@ -1,8 +1,8 @@
 //! The index that keeps a recipient unique within a run, for one pass over the audience.
 //!
-//! It can always be rebuilt from the messages, so it need not be durable, and it must not grow in memory: a hash table in
-//! an unnamed file, 16 bytes for each recipient, one read and one write for each look-up. A B-tree would cost three times
-//! as much, and one without a journal could not go on after a full disk; here a failed write changes nothing.
+//! It can always be rebuilt from the messages, so it need not be durable, but it must not grow in memory: a hash table in an
+//! unnamed file, 16 bytes per recipient, one read and one write per look-up. A B-tree would cost three times as much, and
+//! without a journal could not continue after a full disk; here a failed write changes nothing.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -26,20 +26,20 @@ use crate::{audience::canonical, resources::fate::Fate};
 const SLOT: usize = 16;
 const BUCKET_SLOTS: usize = 16;
 const BUCKET: usize = SLOT * BUCKET_SLOTS;
-/// Buckets of the first table: room for 180,000 recipients in 4 MiB, of which the disk holds only what was written. Small in tests, so
-/// that they meet growth.
+/// Buckets of the first table, as a power of two: room for 180,000 recipients in a sparse file of 4 MiB. Small in tests, so that
+/// tables grow.
 const FIRST_BITS: u32 = if cfg!(test) { 4 } else { 14 };
-/// A table has two to this power times the buckets of the one before.
+/// A table has two to this power times the buckets of the previous one.
 const GROWTH_BITS: u32 = if cfg!(test) { 2 } else { 4 };
-/// Buckets of the largest table (3 billion recipients).
+/// Buckets of the largest table, as a power of two (3 billion recipients).
 const MAX_BITS: u32 = 28;
-/// Rows that are read from the ledger at a time, so that no long reading holds up the merging of its log.
+/// Rows read from the ledger at a time, so that no long read holds up checkpoints of its log.
 const ROWS_AT_A_TIME: i64 = 50_000;
 
-/// Indices that are built at a time: each has a connection to the ledger until then, which takes some 150 KB.
+/// Indices built at a time: each has a connection to the ledger meanwhile, which takes some 150 KB.
 const BUILT_AT_A_TIME: usize = 8;
 
-/// How the file's name begins and ends, for the moment that it has one.
+/// The beginning and the end of the file's name, for the moment that it has one.
 const PREFIX: &str = "seen-";
 const SUFFIX: &str = ".tmp";
 
@@ -71,7 +71,7 @@ pub(super) struct Builders {
 }
 
 impl Builders {
-    /// Waits for a place, and takes it.
+    /// Waits for a slot, and takes it.
     fn enter(&self) -> Builder<'_> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let mut busy = self.is_free.wait_while(busy, |busy| *busy >= BUILT_AT_A_TIME).unwrap_or_else(PoisonError::into_inner);
@@ -80,7 +80,7 @@ impl Builders {
     }
 }
 
-/// A place among those who build; it is free again when this is dropped.
+/// A slot for building; dropping it frees the slot.
 struct Builder<'a>(&'a Builders);
 
 impl Drop for Builder<'_> {
@@ -97,12 +97,12 @@ struct Table {
     used: u64,
 }
 
-/// The messages of one person.
+/// The messages to one person.
 #[derive(Debug, Default)]
 struct Messages {
-    /// One was sent, or given up.
+    /// Whether one was sent, or given up.
     is_decided: bool,
-    /// Those that have no end, in the order of claiming.
+    /// Those without a final outcome, in the order of claiming.
     open: Vec<u64>,
 }
 
@@ -113,7 +113,7 @@ enum Place {
 }
 
 impl RecipientIndex {
-    /// Builds the index anew from the messages of the run, when it is its turn.
+    /// Builds the index from the messages of the run, once a slot is free.
     pub(super) fn build(state_dir: &Path, run: RunId, epoch: i64, builders: &Builders) -> Result<Self, LedgerError> {
         let _builder = builders.enter();
         let database = schema::database(state_dir);
@@ -178,8 +178,8 @@ impl RecipientIndex {
                     Entry::Occupied(_) => self.unsent_duplicates.push(seq.cast_unsigned()),
                 }
             }
-            // Not sorted first, though neighbours would share pages: the system would then read ahead in large folios, and Linux
-            // walks over a whole folio at each small write (measured: four times the cost of every look-up that follows).
+            // Not sorted first, though neighbours would share pages: the kernel would read ahead in large folios, and Linux walks a
+            // whole folio at each small write (measured: every later look-up costs four times as much).
             match self.find(hash)? {
                 Place::Free { offset } => self.add(hash, offset, RECORDED)?,
                 Place::Found { .. } => _ = several.entry(hash).or_default(),
@@ -204,7 +204,7 @@ impl RecipientIndex {
                 match Fate::from_number(row.get(2)?) {
                     Some(Fate::Claimed) if row.get::<_, i64>(3)? == epoch => messages.is_decided = true,
                     Some(Fate::Claimed | Fate::Deferred | Fate::Held) => messages.open.push(after.cast_unsigned()),
-                    // Nobody was mailed by these.
+                    // These mailed nobody.
                     Some(Fate::Withdrawn | Fate::RenderFailed) | None => {}
                     Some(_) => messages.is_decided = true,
                 }
@@ -286,7 +286,7 @@ impl RecipientIndex {
         Ok(Place::Free { offset: free })
     }
 
-    /// Adds a hash that is in none of the tables. Room is made first: a failure must leave no trace of the recipient.
+    /// Adds a hash that is in none of the tables. Space is made first: a failure must leave no trace of the recipient.
     fn add(&mut self, hash: u128, mut offset: u64, tag: u8) -> Result<(), LedgerError> {
         if self.tables.last().is_none_or(Table::is_full) {
             self.add_table(0)?;
@@ -306,8 +306,8 @@ impl RecipientIndex {
         table.file.write_all_at(&(hash | u128::from(tag)).to_le_bytes(), offset).map_err(|e| LedgerError::from_io(&self.path, &e))
     }
 
-    /// A further table, 16 times as large as the last: nothing is ever moved, so growing costs no pause, and two tables
-    /// are enough for three million.
+    /// Adds a table, 16 times as large as the last: nothing is ever moved, so that growing costs no pause, and two tables suffice for
+    /// three million.
     fn add_table(&mut self, expected: u64) -> Result<(), LedgerError> {
         let mut bits = self.tables.last().map_or(FIRST_BITS, |table| (table.bits + GROWTH_BITS).min(MAX_BITS));
         while bits < MAX_BITS && capacity(bits) < expected.saturating_mul(2) {
@@ -315,7 +315,7 @@ impl RecipientIndex {
         }
         let make = || {
             let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.path)?;
-            // Without a name it goes with the process, however that ends.
+            // Without a name it vanishes with the process, however that ends.
             fs::remove_file(&self.path)?;
             file.set_len((BUCKET as u64) << bits)?;
             Ok(file)
@@ -326,7 +326,7 @@ impl RecipientIndex {
     }
 }
 
-/// Removes what a process left that was killed between making a file and taking its name away.
+/// Removes files of a process that was killed between creating a file and unlinking it.
 pub(super) fn remove_leftovers(state_dir: &Path) -> Result<(), LedgerError> {
     let at = |e: std::io::Error| LedgerError::from_io(state_dir, &e);
     for entry in fs::read_dir(state_dir).map_err(at)? {
@@ -344,7 +344,7 @@ impl Table {
         self.used >= capacity(self.bits)
     }
 
-    /// Where the hash is with its tag, or where it would go.
+    /// The offset of the hash with its tag, or the offset where it would go.
     fn find(&self, hash: u128) -> std::io::Result<(u64, Option<u8>)> {
         let buckets = 1_u64 << self.bits;
         let home = u64::try_from(hash >> (128 - self.bits)).unwrap_or(0);
@@ -366,7 +366,7 @@ impl Table {
     }
 }
 
-/// Entries of a table that keep its buckets mostly whole.
+/// How many entries a table takes before its buckets overflow too often.
 const fn capacity(bits: u32) -> u64 {
     (BUCKET_SLOTS as u64 * 7 / 10) << bits
 }

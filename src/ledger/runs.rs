@@ -1,4 +1,4 @@
-//! Everything that the writer does beside the hot path: runs, what is due, counts, bad rows.
+//! What the writer does besides the hot path: runs, due messages, counts, bad rows.
 
 use std::collections::HashSet;
 
@@ -72,7 +72,7 @@ impl Writer {
     /// See [`super::Ledger::audience_read`].
     pub(super) fn audience_read(&mut self, run: RunId, read: AudienceRead, unmatched: &[u64], now_ms: i64) -> Result<Changes, LedgerError> {
         let state = self.run(run)?;
-        // One that was met after all, or claimed, is left alone.
+        // One that was matched or claimed in the meantime is left alone.
         let gone: Vec<u64> = unmatched.iter().copied().filter(|seq| state.to_resend.contains(seq)).collect();
         let changes = self.book.transaction(|connection| {
             connection
@@ -177,7 +177,7 @@ struct LeftClaim {
     claimed_ms: i64,
 }
 
-/// Claims are at most as many as fit in flight, and mostly the newest: the search goes backwards and ends with the last one.
+/// There are at most as many claims as fit in flight, mostly the newest messages: the search goes backwards and stops at the last one.
 fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<LeftClaim>, Fault> {
     let mut open = counts(connection, run)?.fates[Fate::Claimed];
     let mut left = Vec::new();
@@ -204,7 +204,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
     Ok(left)
 }
 
-/// What was on the wire may have been written until just now, whenever it was claimed.
+/// Counts what was on the wire as written now: whenever it was claimed, it may have been written until just now.
 fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], plan: Option<&str>, now_ms: i64) -> Result<(), Fault> {
     let to = now_ms.div_euclid(60_000);
     for claim in left {
@@ -214,7 +214,7 @@ fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], pla
             add_usage(connection, key, claim.claimed_ms.div_euclid(60_000), -1)?;
             add_usage(connection, key, to, 1)?;
         }
-        // Where it waits for its recipient to come by, it is counted from here the next time.
+        // One that waits for its recipient to be read is counted from this time on.
         connection
             .prepare_cached("UPDATE messages SET updated_at_ms = ?3 WHERE run_id = ?1 AND partition = 0 AND seq = ?2")?
             .execute(params![run.0, claim.seq.cast_signed(), now_ms])?;
@@ -222,7 +222,7 @@ fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], pla
     Ok(())
 }
 
-/// Ends or defers what was left; gives those that wait for their recipient to come by in the audience.
+/// Ends or defers what was left; gives those that wait for their recipient to be read from the audience.
 fn resolve(connection: &Connection, run: RunId, policy: UnknownPolicy, left: &[LeftClaim], now_ms: i64) -> Result<HashSet<u64>, Fault> {
     let mut changes = Changes::default();
     let mut to_resend = HashSet::new();
@@ -322,12 +322,12 @@ pub(super) fn counts(connection: &Connection, run: RunId) -> Result<RunCounts, F
     Ok(counts)
 }
 
-/// A count as SQLite knows numbers; what does not fit is as good as no bound.
+/// A count as SQLite's number type; what does not fit is as good as no bound.
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Claims of runs that are not closed which have no outcome, by the name of their server.
+/// Claims without an outcome of runs that are not closed, by the name of their server.
 pub(super) fn left_by_server(connection: &Connection) -> Result<Vec<(String, u64)>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT servers.name, count(*) FROM runs

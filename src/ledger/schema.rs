@@ -32,12 +32,12 @@ pub(super) fn database(state_dir: &Path) -> PathBuf {
     state_dir.join(DATABASE)
 }
 
-/// Makes the folder where it is absent: for its owner only, since the ledger holds people's addresses.
+/// Creates the folder if it is absent, for its owner only, since the ledger holds people's addresses.
 pub(super) fn make_state_dir(state_dir: &Path) -> Result<(), LedgerError> {
     DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(|e| LedgerError::from_io(state_dir, &e))
 }
 
-/// Takes the state folder for this process. The lock goes with the file, also when the process is killed.
+/// Locks the state folder for this process. The lock ends with the open file, also when the process is killed.
 pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
     let path = state_dir.join(LOCK);
     let at = |e: std::io::Error| LedgerError::from_io(&path, &e);
@@ -49,7 +49,7 @@ pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
         }
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // Who holds it is only for the message.
+            // The holder is only for the message.
             let _ = file.take(32).read_to_string(&mut holder);
             let holder = holder.trim();
             let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
@@ -67,7 +67,7 @@ pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
 
 /// A connection that may write, with the schema in place.
 pub(super) fn open_writer(path: &Path, options: LedgerOptions) -> Result<Connection, LedgerError> {
-    // Made before SQLite does, which would take the process's umask; its -wal and -shm take the rights of this one.
+    // Created before SQLite would, by the process's umask; its -wal and -shm take the permissions of this file.
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|e| LedgerError::from_io(path, &e))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|e| LedgerError::from_sql(path, &e))?;
@@ -86,7 +86,7 @@ fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(),
     if mode != "wal" {
         return Err(LedgerError::new(
             LedgerErrorKind::Io,
-            format!("the ledger's file system does not allow write-ahead logging (journal mode {mode}); choose a local disk with --state"),
+            format!("the ledger's file system does not support write-ahead logging (journal mode {mode}); choose a folder on a local disk with --state"),
         )
         .into());
     }
@@ -94,8 +94,8 @@ fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(),
         Synchronous::Full => "FULL",
         Synchronous::Normal => "NORMAL",
     };
-    // Checkpoints are run by the writer between two jobs, so that no commit waits for one. The log keeps its file, because
-    // writing over old blocks makes an fsync much cheaper than growing.
+    // The writer runs checkpoints between two jobs, so that no commit waits for one. The log keeps its file, since an fsync of
+    // overwritten blocks is much cheaper than one of a growing file.
     connection.execute_batch(&format!(
         "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;"
     ))?;
@@ -168,7 +168,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
 }
 
-/// The version of the schema, none of an empty database; an error when it is not a ledger that this version can use.
+/// The version of the schema, None for an empty database; an error when it is not a ledger that this version can use.
 pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Fault> {
     if is_empty(connection)? {
         return Ok(None);
@@ -207,12 +207,12 @@ pub(super) fn meta(connection: &Connection, key: &str) -> Result<i64, Fault> {
         let name = connection.path().unwrap_or(DATABASE);
         Fault::Told(LedgerError::new(
             LedgerErrorKind::Corrupt,
-            format!("{name} is damaged: its table `meta` lacks `{key}`; restore it from a backup"),
+            format!("{name} is damaged: its table `meta` has no `{key}`; restore it from a backup"),
         ))
     })
 }
 
-/// Raises the epoch: from now on no earlier process can write to this ledger.
+/// Raises the epoch: no earlier process can write to this ledger any more.
 pub(super) fn take_over(connection: &Connection) -> Result<i64, Fault> {
     let mut statement = connection.prepare("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value")?;
     let epoch = statement.query_row([], |row| row.get(0)).optional()?;
@@ -222,37 +222,37 @@ pub(super) fn take_over(connection: &Connection) -> Result<i64, Fault> {
     }
 }
 
-/// Makes the names of new files durable.
+/// Makes the directory entries of new files durable.
 pub(super) fn sync_dir(state_dir: &Path) -> Result<(), LedgerError> {
     File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(|e| LedgerError::from_io(state_dir, &e))
 }
 
-/// Which file a path names, to notice that it was moved or deleted under an open connection.
+/// The identity of the file at a path, to notice that it was moved or deleted under an open connection.
 pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
     std::fs::metadata(path).map(|m| (m.dev(), m.ino())).map_err(|e| LedgerError::from_io(path, &e))
 }
 
-/// A connection that only reads. It works beside a writer, without one, and on a folder that cannot be written.
+/// A read-only connection. It works beside a writer, without one, and in a folder that cannot be written.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     if !path.try_exists().map_err(|e| LedgerError::from_io(path, &e))? {
         return Err(LedgerError::new(
             LedgerErrorKind::Missing,
-            format!("there is no ledger at {}; name the folder that `mailfleet run` was given with --state", path.display()),
+            format!("there is no ledger at {}; give the --state that `mailfleet run` was started with", path.display()),
         ));
     }
     let opened = try_reader(path, path);
     if !matches!(&opened, Err(e) if e.kind == LedgerErrorKind::NotPermitted) {
         return opened;
     }
-    // Write-ahead logging needs a file beside the database even to read, unless it is known that nobody writes. Where that
-    // file cannot be made and no log is left, nobody does.
+    // Write-ahead logging needs a file beside the database even for reading, unless it is known that nobody writes. Where that
+    // file cannot be created and no log is left, nobody does.
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     if std::fs::metadata(&log).is_ok_and(|m| m.len() > 0) {
         return Err(LedgerError::new(
             LedgerErrorKind::NotPermitted,
             format!(
-                "{} cannot be read where it is, since its log was not merged; copy the folder to where it can be written",
+                "{} cannot be read here, since its log was not merged and the folder is read-only; copy the folder to where it can be written",
                 path.display()
             ),
         ));
@@ -277,7 +277,7 @@ fn try_reader(open: &Path, path: &Path) -> Result<Connection, LedgerError> {
         Some(version) => Err(LedgerError::new(
             LedgerErrorKind::OlderVersion,
             format!(
-                "{} is of an older version of Mailfleet (schema {version}, this one reads {VERSION}); `mailfleet run` with this state folder migrates it",
+                "{} was written by an older version of Mailfleet (schema {version}, this one reads {VERSION}); `mailfleet run` with this state folder migrates it",
                 path.display()
             ),
         )),
@@ -285,7 +285,7 @@ fn try_reader(open: &Path, path: &Path) -> Result<Connection, LedgerError> {
     }
 }
 
-/// A path as it stands in a `file:` URI (RFC 3986, 2.1).
+/// A path as part of a `file:` URI (RFC 3986, 2.1).
 fn uri_path(path: &Path) -> String {
     let mut uri = String::new();
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -303,6 +303,6 @@ fn uri_path(path: &Path) -> String {
 /// Random bytes from the system.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], LedgerError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the system gives no random bytes ({e})")))?;
+    getrandom::fill(&mut bytes).map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the system provides no random bytes ({e})")))?;
     Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! `mailfleet run --kubernetes`: the same, as a controller in a cluster.
+//! `mailfleet run --kubernetes`: a controller in a cluster.
 
 use std::{process::ExitCode, time::Duration};
 

@@ -230,7 +230,7 @@ fn bad_files_are_told_in_words() {
         ("not a database", b"Dear diary, this is no database at all. ".repeat(40), Corrupt, "is not a ledger or is damaged"),
         ("a damaged page", garbage, Corrupt, "restore it from a backup"),
         ("another program's", with_sql("PRAGMA application_id = 77"), Corrupt, "a database of another program"),
-        ("no version", with_sql("DELETE FROM meta"), Corrupt, "lacks `schema`"),
+        ("no version", with_sql("DELETE FROM meta"), Corrupt, "has no `schema`"),
         ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 4)"),
         ("one with newer fates", with_sql("UPDATE meta SET value = 99 WHERE key = 'fates'"), NewerVersion, "knows more outcomes"),
     ];
