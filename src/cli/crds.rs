@@ -32,7 +32,7 @@ pub fn crds(args: &CrdsArgs) -> ExitCode {
 /// The definition of one kind as printed, and as committed in `crds/`.
 ///
 /// # Errors
-/// When unknown kind.
+/// When there is no such kind.
 pub fn crd_text(kind: &str) -> io::Result<String> {
     let definition = definition(kind).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "unknown kind"))?;
     let text = serde_saphyr::to_string(&definition).map_err(|error| io::Error::other(error.to_string()))?;

@@ -40,7 +40,6 @@ pub struct DemoArgs {
     pub keep: Option<PathBuf>,
 }
 
-/// Runs the command.
 pub async fn run(args: DemoArgs) -> ExitCode {
     let folder = args.keep.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("mailfleet-demo-{}", std::process::id())));
     let result = demo(&folder).await;
@@ -200,7 +199,7 @@ fn summary(decision: &Decision, logs: &[PathBuf; 2], outbox: &Path) -> Result<bo
         let why = server.map(|server| server.why_inactive.clone()).unwrap_or_default();
         Received { name, weight, count, share: percent(count), state, why }
     });
-    let table = Table::new()
+    let table = Table::empty()
         .column("server", "server", |row: &Received| row.name)
         .column("weight", "weight", |row| row.weight)
         .column("received", "received", |row| row.count)

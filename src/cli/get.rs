@@ -90,7 +90,6 @@ fn parse_state(text: &str) -> Result<Fate, String> {
         .ok_or_else(|| format!("use one of {}", Fate::ALL.map(Fate::as_str).join(", ")))
 }
 
-/// Runs the command.
 #[must_use]
 pub fn get(args: &GetArgs) -> ExitCode {
     match show(args, &mut io::stdout().lock()) {

@@ -1,17 +1,17 @@
 //! The command line: one file per command, and what they share.
 
 pub mod crds;
-pub mod demo;
-pub mod get;
-pub mod plugin;
-pub mod present;
-pub mod progress;
-pub mod resume;
-pub mod run;
+mod demo;
+mod get;
+mod plugin;
+mod present;
+mod progress;
+mod resume;
+mod run;
 pub mod schema;
-pub mod sink;
-pub mod test;
-pub mod text;
+mod sink;
+mod test;
+mod text;
 pub mod validate;
 
 use std::process::ExitCode;

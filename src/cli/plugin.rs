@@ -23,7 +23,6 @@ use crate::{
 /// Plugins: sending servers written as an HTTP service.
 #[derive(Args, Debug)]
 pub struct PluginArgs {
-    /// What to do.
     #[command(subcommand)]
     pub command: PluginCommand,
 }
@@ -35,7 +34,6 @@ pub enum PluginCommand {
     Check(CheckArgs),
 }
 
-/// See [`PluginCommand::Check`].
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes:\n  0  the plugin conforms to the contract\n  1  it does not\n  2  usage error, or it cannot be reached"
@@ -71,7 +69,6 @@ fn parse_entry(text: &str) -> Result<(String, String), String> {
 /// The timeout of each request.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Runs the command.
 pub async fn run(args: PluginArgs) -> ExitCode {
     let PluginCommand::Check(args) = args.command;
     let checker = match Checker::new(&args) {

@@ -64,7 +64,6 @@ pub enum Unknown {
     Resend,
 }
 
-/// Runs the command.
 pub async fn run(args: ResumeArgs) -> ExitCode {
     let key = Key::new(args.namespace.as_str(), args.campaign.as_str());
     let mut value = jiff::Timestamp::now().to_string();

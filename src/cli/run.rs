@@ -115,7 +115,6 @@ pub const EXIT_CONFIGURATION: u8 = 2;
 /// The exit code of a process that was superseded by another.
 pub const EXIT_SUPERSEDED: u8 = 3;
 
-/// Runs the command.
 pub async fn run(args: RunArgs) -> ExitCode {
     let ended = if args.kubernetes { kubernetes::run(args).await } else { run_files(args).await };
     ended.unwrap_or_else(|message| refuse(&message))

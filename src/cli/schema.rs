@@ -30,7 +30,7 @@ pub fn schema(args: &SchemaArgs) -> ExitCode {
 /// The schema as printed, and as committed in `schemas/mailfleet.schema.json`.
 ///
 /// # Errors
-/// When unknown kind.
+/// When there is no such kind.
 pub fn schema_text(kind: Option<&str>) -> io::Result<String> {
     let schema = for_editors(kind).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "unknown kind"))?;
     Ok(format!("{}\n", serde_json::to_string_pretty(&schema)?))

@@ -61,7 +61,6 @@ pub enum TestOutput {
     Json,
 }
 
-/// Runs the command.
 pub async fn run(args: TestArgs) -> ExitCode {
     let refuse = |message: &str| {
         text::tell(message);

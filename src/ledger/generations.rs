@@ -9,7 +9,6 @@ use super::{
 };
 
 impl Writer {
-    /// See [`super::Ledger::record_generations`].
     pub(super) fn record_generations(&mut self, specs: &[SpecHash], now_ms: i64) -> Result<Vec<Generation>, LedgerError> {
         // Only what is new or changed needs a transaction: most calls find nothing.
         let recorded = self.book.read(|connection| recorded(connection, specs))?;

@@ -12,7 +12,6 @@ use super::{
 use crate::resources::{fate::Fate, resume::Handled};
 
 impl Writer {
-    /// See [`super::Ledger::resume`].
     pub(super) fn resume(&mut self, run: RunId, resumption: &Resumption, now_ms: i64) -> Result<Changes, LedgerError> {
         self.run(run)?;
         let (changes, awaiting) = self.book.transaction(|connection| {
@@ -97,7 +96,6 @@ pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<
     Ok(seqs.map(|seq| seq.map(i64::cast_unsigned)).collect::<Result<_, _>>()?)
 }
 
-/// See [`super::Ledger::guards`].
 pub(super) fn guards(connection: &Connection, run: RunId) -> Result<Vec<KnownGuard>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT s.name, g.reason, g.message, g.spec_hash FROM guards g JOIN servers s ON s.id = g.server_id WHERE g.run_id = ?1 ORDER BY s.name",
@@ -109,7 +107,6 @@ pub(super) fn guards(connection: &Connection, run: RunId) -> Result<Vec<KnownGua
     Ok(guards.collect::<Result<_, _>>()?)
 }
 
-/// See [`super::Ledger::held`].
 pub(super) fn held(connection: &Connection, run: RunId, limit: usize) -> Result<Vec<HeldMessage>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT seq, recipient, coalesce(refusals, '') FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 7 ORDER BY seq LIMIT ?2",

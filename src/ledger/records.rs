@@ -54,9 +54,9 @@ pub enum UnknownPolicy {
 pub struct RunRecord {
     /// The run's number in this ledger.
     pub id: RunId,
-    /// What identifies it.
+    /// Its namespace, campaign and name.
     pub key: RunKey,
-    /// When it began.
+    /// When it was first begun.
     pub started_at_ms: i64,
     /// When its audience was last read to the end.
     pub audience_read_at_ms: Option<i64>,
@@ -79,9 +79,9 @@ pub struct RunRecord {
 /// One group commit: the outcomes that became known and the claims that come next. All of it or nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
-    /// Written first.
+    /// Outcomes, which are written before the claims.
     pub outcomes: Vec<OutcomeRecord>,
-    /// Written after the outcomes.
+    /// Claims of the messages that leave next.
     pub claims: Vec<Claim>,
     /// Servers not used for a run from now on.
     pub guards: Vec<Guard>,
@@ -362,9 +362,9 @@ pub struct RunCounts {
 /// The final outcomes of one server's messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerCounts {
-    /// `namespace/name`.
+    /// `namespace/name` of the server.
     pub server: String,
-    /// Its final outcomes.
+    /// The final outcomes of its messages.
     pub fates: FateCounts,
 }
 

@@ -23,7 +23,6 @@ const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audien
     reopened_at_ms IS NOT NULL, resume_handled FROM runs";
 
 impl Writer {
-    /// See [`super::Ledger::server_id`].
     pub(super) fn server_id(&mut self, name: &str) -> Result<ServerId, LedgerError> {
         let find = |connection: &Connection| -> rusqlite::Result<Option<i64>> {
             connection.prepare_cached("SELECT id FROM servers WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()
@@ -37,7 +36,6 @@ impl Writer {
         })
     }
 
-    /// See [`super::Ledger::begin_run`].
     pub(super) fn begin_run(
         &mut self,
         key: &RunKey,
@@ -69,7 +67,6 @@ impl Writer {
         Ok(record)
     }
 
-    /// See [`super::Ledger::audience_read`].
     pub(super) fn audience_read(&mut self, run: RunId, read: AudienceRead, unmatched: &[u64], now_ms: i64) -> Result<Changes, LedgerError> {
         let state = self.run(run)?;
         // One that was matched or claimed in the meantime is left alone.
@@ -96,7 +93,6 @@ impl Writer {
         Ok(changes)
     }
 
-    /// See [`super::Ledger::close_run`].
     pub(super) fn close_run(&mut self, run: RunId, now_ms: i64) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
             let open = counts(connection, run)?.fates.open();
@@ -111,7 +107,6 @@ impl Writer {
         })
     }
 
-    /// See [`super::Ledger::due`].
     pub(super) fn due(&mut self, run: RunId, now_ms: i64, limit: usize) -> Result<Vec<DueMessage>, LedgerError> {
         let state = self.runs.get_mut(&run).ok_or_else(|| super::writer::not_begun(run))?;
         let due = self.book.read(|connection| {
@@ -134,7 +129,6 @@ impl Writer {
         Ok(due)
     }
 
-    /// See [`super::Ledger::next_due`].
     pub(super) fn next_due(&mut self, run: RunId) -> Result<Option<i64>, LedgerError> {
         let state = self.runs.get(&run).ok_or_else(|| super::writer::not_begun(run))?;
         self.book.read(|connection| {
@@ -152,7 +146,6 @@ impl Writer {
         })
     }
 
-    /// See [`super::Ledger::record_bad_rows`].
     pub(super) fn record_bad_rows(&mut self, run: RunId, rows: &[BadRow]) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
             let mut kept: i64 = connection.query_row("SELECT count(*) FROM bad_rows WHERE run_id = ?1", [run.0], |row| row.get(0))?;
@@ -339,7 +332,6 @@ pub(super) fn left_by_server(connection: &Connection) -> Result<Vec<(String, u64
     Ok(left.collect::<Result<_, _>>()?)
 }
 
-/// See [`super::Ledger::usage_since`].
 pub(super) fn usage_since(connection: &Connection, minute: i64) -> Result<Vec<(String, i64, u64)>, Fault> {
     let mut statement = connection.prepare_cached("SELECT key, minute, count FROM usage WHERE minute >= ?1 ORDER BY minute, key")?;
     let usage = statement.query_map([minute], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.max(0).cast_unsigned())))?;

@@ -23,7 +23,7 @@ const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.
 pub(super) const DATABASE: &str = "ledger.db";
 /// How many fates this program knows: a ledger with more was written by a newer one.
-const FATES: i64 = Fate::ALL.len() as i64;
+const FATES: i64 = Fate::ALL[Fate::ALL.len() - 1].number() + 1;
 const LOCK: &str = "lock";
 const SCHEMA: &str = include_str!("schema.sql");
 

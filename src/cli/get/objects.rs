@@ -12,7 +12,6 @@ use crate::{cli::present::tables::Shown, resources::DEFAULT_NAMESPACE, source::s
 
 /// An object as its status file holds it.
 pub struct Found {
-    /// All of it.
     pub value: Value,
     path: PathBuf,
 }

@@ -20,7 +20,7 @@ struct Type {
 }
 
 fn table() -> Table<Type> {
-    Table::new()
+    Table::empty()
         .column("type", "type", |row: &Type| row.key)
         .column("title", "what", |row| row.info.title)
         .column("secretKeys", "secret keys", |row| secret_keys(row.info))
@@ -38,9 +38,9 @@ pub fn show(name: Option<&str>, output: OutputFormat, out: &mut impl Write) -> R
         return Err(Stop::Failed(format!("there is no type `{}`; the types are {}", name.unwrap_or_default(), all.join(", "))));
     }
     match output {
-        OutputFormat::Json => writeln!(out, "{:#}", Value::from_iter(types.iter().map(describe)))?,
+        OutputFormat::Json => writeln!(out, "{:#}", types.iter().map(describe).collect::<Value>())?,
         OutputFormat::JsonLines => types.iter().try_for_each(|one| writeln!(out, "{}", describe(one)))?,
-        OutputFormat::Yaml => write!(out, "{}", status::to_yaml(&Value::from_iter(types.iter().map(describe)))?)?,
+        OutputFormat::Yaml => write!(out, "{}", status::to_yaml(&types.iter().map(describe).collect::<Value>())?)?,
         OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => table().print(output, out, types)?,
     }
     Ok(())

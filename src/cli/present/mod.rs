@@ -49,7 +49,7 @@ pub struct Table<R> {
 impl<R> Table<R> {
     /// A table without columns.
     #[must_use]
-    pub const fn new() -> Self {
+    pub const fn empty() -> Self {
         Self { columns: Vec::new() }
     }
 
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     fn people() -> Table<(&'static str, u32)> {
-        Table::new()
+        Table::empty()
             .column("email", "recipient", |row: &(&str, u32)| row.0)
             .column("attempts", "attempts", |row: &(&str, u32)| row.1)
             .column("isNew", "new", |row: &(&str, u32)| (row.1 < 2).then_some(true))

@@ -20,17 +20,13 @@ use crate::{
 /// An object as its status file holds it, without its spec.
 #[derive(Debug)]
 pub struct Shown<S> {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// What is known of it.
     pub status: S,
 }
 
-/// A status, as far as all kinds have the same.
+/// What the statuses of all kinds have.
 pub trait Conditions {
-    /// Its conditions.
     fn conditions(&self) -> &[Condition];
 }
 
@@ -53,7 +49,7 @@ impl Conditions for CampaignStatus {
 }
 
 fn named<S>() -> Table<Shown<S>> {
-    Table::new()
+    Table::empty()
         .column("namespace", "namespace", |row: &Shown<S>| row.namespace.clone())
         .column("name", "name", |row: &Shown<S>| row.name.clone())
 }
@@ -66,8 +62,6 @@ fn with_ready<S: Conditions>(table: Table<Shown<S>>) -> Table<Shown<S>> {
         .wide("message", "message", move |row| ready(row).map(|ready| ready.message.into_owned()))
 }
 
-/// Sending servers.
-#[must_use]
 pub fn servers() -> Table<Shown<SendingServerStatus>> {
     with_ready(named().column("type", "type", |row: &Shown<SendingServerStatus>| row.status.provider.clone()).column(
         "state",
@@ -76,8 +70,6 @@ pub fn servers() -> Table<Shown<SendingServerStatus>> {
     ))
 }
 
-/// Plans.
-#[must_use]
 pub fn plans() -> Table<Shown<PlanStatus>> {
     with_ready(
         named()
@@ -87,8 +79,6 @@ pub fn plans() -> Table<Shown<PlanStatus>> {
     )
 }
 
-/// Campaigns.
-#[must_use]
 pub fn campaigns() -> Table<Shown<CampaignStatus>> {
     let of = |fate| move |row: &Shown<CampaignStatus>| row.status.recipients.of(fate);
     let table = named()
@@ -112,9 +102,8 @@ fn word(value: impl Serialize) -> Value {
 }
 
 /// Why each server was or was not picked for a campaign.
-#[must_use]
 pub fn picks() -> Table<CampaignServerStatus> {
-    Table::new()
+    Table::empty()
         .column("server", "server", |row: &CampaignServerStatus| row.server.to_string())
         .column("granted", "granted", |row| row.granted)
         .column("chosen", "chosen", |row| row.chosen)
@@ -129,9 +118,8 @@ pub fn picks() -> Table<CampaignServerStatus> {
 }
 
 /// The servers that a plan grants.
-#[must_use]
 pub fn grants() -> Table<PlanServerStatus> {
-    Table::new().column("name", "server", |row: &PlanServerStatus| row.name.clone()).column("weight", "weight", |row| row.weight).column(
+    Table::empty().column("name", "server", |row: &PlanServerStatus| row.name.clone()).column("weight", "weight", |row| row.weight).column(
         "state",
         "state",
         |row| row.state.clone(),
@@ -139,9 +127,8 @@ pub fn grants() -> Table<PlanServerStatus> {
 }
 
 /// The conditions of an object.
-#[must_use]
 pub fn conditions() -> Table<Condition> {
-    Table::new()
+    Table::empty()
         .column("type", "condition", |row: &Condition| word(row.kind))
         .column("status", "status", |row| word(row.status))
         .column("reason", "reason", |row| word(row.reason))
@@ -149,10 +136,9 @@ pub fn conditions() -> Table<Condition> {
 }
 
 /// Runs in the ledger, with their counts.
-#[must_use]
 pub fn runs() -> Table<RunSummary> {
     let of = |fate| move |row: &RunSummary| row.counts.fates[fate];
-    let table = Table::new()
+    let table = Table::empty()
         .column("namespace", "namespace", |row: &RunSummary| row.record.key.namespace.clone())
         .column("campaign", "campaign", |row| row.record.key.campaign.clone())
         .column("run", "run", |row| row.record.key.run.clone())
@@ -169,9 +155,8 @@ pub fn runs() -> Table<RunSummary> {
 }
 
 /// The recipients of a run. As JSON Lines they are an audience.
-#[must_use]
 pub fn recipients() -> Table<RecipientRow> {
-    Table::new()
+    Table::empty()
         .column("email", "recipient", |row: &RecipientRow| row.recipient.clone())
         .column("state", "state", |row| row.fate.as_str())
         .column("attempts", "attempts", |row| row.attempt)
@@ -183,9 +168,8 @@ pub fn recipients() -> Table<RecipientRow> {
 }
 
 /// The rows of an audience that could not be used.
-#[must_use]
 pub fn bad_rows() -> Table<BadRow> {
-    Table::new().column("line", "line", |row: &BadRow| row.line).column("problem", "problem", |row| row.what.clone())
+    Table::empty().column("line", "line", |row: &BadRow| row.line).column("problem", "problem", |row| row.what.clone())
 }
 
 /// A time in RFC 3339, of milliseconds since 1970.
