@@ -7,11 +7,11 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-/// What is logged when nobody asks for more: the clients of Kubernetes and AWS (all crates that begin so) would tell of each
-/// request that failed, and we tell what it means.
+/// The default log filter: the Kubernetes and AWS clients (all crates with these prefixes) would log each failed request, and we
+/// report what it means.
 const QUIET: &str = "warn,kube_client=off,kube_runtime=off,aws_=off";
 
-/// What is never logged unless it is named in full: AWS's client prints whole answers, and a server can answer with our login.
+/// Never logged unless named in full: AWS's client prints whole answers, and a server can answer with our credentials.
 const NEVER: &str = "aws_=off";
 
 fn main() -> ExitCode {

@@ -48,7 +48,7 @@ WAYS = {
     "api-line": Way(5, 10, call=0.08),
 }
 # Of the process that was killed: with Resend those of the ones before wait to be sent again.
-OPEN_CLAIMS = "select count(*) from messages where state = 0 and boot = (select value from meta where key = 'epoch')"
+OPEN_CLAIMS = "select count(*) from messages where state = 0 and epoch = (select value from meta where key = 'epoch')"
 QUICK_WAYS = ("smtp", "api", "smtp-line")
 
 

@@ -1,4 +1,4 @@
-//! `mailfleet demo`: all of it in one minute, on this machine; nothing leaves it.
+//! `mailfleet demo`: a tour in one minute, on this machine; no mail leaves it.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,10 @@ use std::{
 use clap::Args;
 use tokio::sync::watch;
 
-use super::{output::print_table, progress, text};
+use super::{
+    present::{OutputFormat, Table},
+    progress, text,
+};
 use crate::{
     decide::Decision,
     egress::Egress,
@@ -26,23 +29,22 @@ use crate::{
 /// Recipients of the demo.
 const RECIPIENTS: u64 = 2000;
 
-/// Shows all of it on this machine: two local SMTP servers and an outbox, one of the servers dies half way.
+/// Sends a campaign through two local SMTP servers and an outbox; one of the servers dies half-way. No mail leaves this machine.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  everybody was mailed exactly once, as the servers themselves counted\n  1  not so\n  2  the demo cannot run here"
+    after_help = "Exit codes:\n  0  everybody was mailed exactly once, by the servers' own count\n  1  somebody was not\n  2  the demo cannot run here"
 )]
 pub struct DemoArgs {
-    /// Keep YAML, ledger, status files and mail in this folder (it must be empty or absent); a temporary one when absent.
+    /// Keep YAML, ledger, status files and mail in this folder, which must be empty or absent. Default: a temporary folder.
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
 }
 
-/// Runs the command.
 pub async fn run(args: DemoArgs) -> ExitCode {
     let folder = args.keep.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("mailfleet-demo-{}", std::process::id())));
     let result = demo(&folder).await;
     if args.keep.is_none() {
-        // What cannot be removed is in the system's temporary folder.
+        // What cannot be removed stays in the system's temporary folder.
         let _ = std::fs::remove_dir_all(&folder);
     }
     match result {
@@ -61,7 +63,7 @@ fn say(line: &str) {
 
 async fn demo(folder: &Path) -> Result<bool, String> {
     if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(format!("{} is not empty; give another folder with --keep", folder.display()));
+        return Err(format!("{} is not empty; choose another folder with --keep", folder.display()));
     }
     let config = folder.join("config");
     let state = folder.join("state");
@@ -72,7 +74,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
     write_config(&config, amsterdam.addr().port(), dublin.addr().port())
         .map_err(|error| format!("{} cannot be written: {error}", config.display()))?;
     say("Two local SMTP servers (amsterdam, dublin) and an outbox; 2,000 recipients; weights 50, 30 and 20.");
-    say("Half way, dublin is shut down: it answers 421, closes its connections and then its port.\n");
+    say("Half-way, dublin is shut down: it answers 421, closes its connections, then its port.\n");
 
     let snapshot = Files::load_once(&[config], &Options { state_dir: Some(state.clone()), ..Options::default() });
     if let Some(fault) = snapshot.faults().next() {
@@ -160,7 +162,17 @@ spec:
     std::fs::write(config.join("subscribers.csv"), format!("email,name\n{rows}"))
 }
 
-/// Compares what the servers themselves counted with what the ledger says.
+/// What a server received, by its own log.
+struct Received {
+    name: &'static str,
+    weight: u32,
+    count: u64,
+    share: String,
+    state: String,
+    why: String,
+}
+
+/// Compares the servers' own counts with the ledger's.
 fn summary(decision: &Decision, logs: &[PathBuf; 2], outbox: &Path) -> Result<bool, String> {
     let mut mailed: BTreeMap<String, u64> = BTreeMap::new();
     let mut received = [0_u64; 3];
@@ -181,23 +193,25 @@ fn summary(decision: &Decision, logs: &[PathBuf; 2], outbox: &Path) -> Result<bo
     let Some(campaign) = decision.campaigns.values().next() else { return Err("the campaign is gone".to_owned()) };
     let total: u64 = received.iter().sum();
     let percent = |count: u64| format!("{}.{}%", count * 1000 / total.max(1) / 10, count * 1000 / total.max(1) % 10);
-    let rows: Vec<Vec<String>> = ["amsterdam", "dublin", "preview"]
-        .iter()
-        .zip(["50", "30", "20"])
-        .zip(received)
-        .map(|((name, weight), count)| {
-            let server = decision.servers.get(&Key::new("default", *name));
-            let state = server.map(|server| format!("{:?}", server.status.state)).unwrap_or_default();
-            let why = server.map(|server| server.why_inactive.clone()).unwrap_or_default();
-            vec![(*name).to_owned(), weight.to_owned(), count.to_string(), percent(count), state, why]
-        })
-        .collect();
+    let rows = [("amsterdam", 50), ("dublin", 30), ("preview", 20)].into_iter().zip(received).map(|((name, weight), count)| {
+        let server = decision.servers.get(&Key::new("default", name));
+        let state = server.map(|server| format!("{:?}", server.status.state)).unwrap_or_default();
+        let why = server.map(|server| server.why_inactive.clone()).unwrap_or_default();
+        Received { name, weight, count, share: percent(count), state, why }
+    });
+    let table = Table::empty()
+        .column("server", "server", |row: &Received| row.name)
+        .column("weight", "weight", |row| row.weight)
+        .column("received", "received", |row| row.count)
+        .column("share", "share", |row| row.share.clone())
+        .column("state", "state", |row| row.state.clone())
+        .column("why", "why", |row| row.why.clone());
     say("");
-    let _ = print_table(&mut std::io::stdout().lock(), &["server", "weight", "received", "share", "state", "why"], &rows);
+    let _ = table.print(OutputFormat::Table, &mut std::io::stdout().lock(), rows);
     let doubled = mailed.values().filter(|count| **count > 1).count();
     let counts = &campaign.status.recipients;
     say(&format!(
-        "\n{} of {RECIPIENTS} recipients were mailed, {doubled} of them more than once; the ledger says {} accepted, {} unknown. The campaign is {:?}.",
+        "\n{} of {RECIPIENTS} recipients were mailed, {doubled} of them more than once; the ledger has {} accepted, {} unknown. The campaign is {:?}.",
         mailed.len(),
         counts.accepted,
         counts.unknown,

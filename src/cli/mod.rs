@@ -1,17 +1,17 @@
-//! The command line: one file for each command, and what they share.
+//! The command line: one file per command, and what they share.
 
 pub mod crds;
-pub mod demo;
-pub mod get;
-pub mod output;
-pub mod plugin;
-pub mod progress;
-pub mod resume;
-pub mod run;
+mod demo;
+mod get;
+mod plugin;
+mod present;
+mod progress;
+mod resume;
+mod run;
 pub mod schema;
-pub mod sink;
-pub mod test;
-pub mod text;
+mod sink;
+mod test;
+mod text;
 pub mod validate;
 
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The number of the signal of a file beyond the process's limit, on Linux and macOS.
+/// The signal for a file that exceeds the process's size limit, on Linux and macOS.
 const SIGXFSZ: i32 = 25;
 
 /// Declarative email sending over many servers.
@@ -28,7 +28,7 @@ const SIGXFSZ: i32 = 25;
     name = "mailfleet",
     version,
     about,
-    long_about = "Declarative email sending over many servers.\n\nPeople commit SendingServer, Plan and Campaign as YAML. Mailfleet tests every server, sets it Active or Inactive with status conditions, and sends campaigns through the servers that the plan grants, in the configured weights."
+    long_about = "Declarative email sending over many servers.\n\nSendingServer, Plan and Campaign are YAML under version control. Mailfleet tests every server, marks it Active or Inactive with status conditions, and sends campaigns through the servers that their plan grants, by the configured weights."
 )]
 pub struct Cli {
     /// What to do.
@@ -41,19 +41,19 @@ pub struct Cli {
 pub enum Command {
     /// Watch YAML, keep servers tested, and send campaigns.
     Run(run::RunArgs),
-    /// Check YAML, offline: every fault with file, line and column.
+    /// Check YAML offline: every fault with file, line and column.
     Validate(validate::ValidateArgs),
-    /// Test servers by hand: connect, TLS, log in; one real message on request.
+    /// Test servers by hand: connect, TLS, log in; on request, send one real message.
     Test(test::TestArgs),
-    /// Show servers, plans or campaigns as they are, or the types of servers.
+    /// Show servers, plans, campaigns and runs, or the types of servers.
     Get(get::GetArgs),
-    /// Let a campaign that was stopped go on, or mail recipients of unknown outcome again.
+    /// Resume a stopped campaign, or mail recipients of unknown outcome again.
     Resume(resume::ResumeArgs),
-    /// All of it in one minute, on this machine; nothing leaves it.
+    /// A tour in one minute, on this machine; no mail leaves it.
     Demo(demo::DemoArgs),
-    /// A local SMTP server that takes everything, for tries, tests and benchmarks.
+    /// A local SMTP server that accepts everything, for trials, tests and benchmarks.
     Sink(sink::SinkArgs),
-    /// Test whether a plugin keeps the contract.
+    /// Check whether a plugin conforms to the contract.
     Plugin(plugin::PluginArgs),
     /// Print the CustomResourceDefinitions for Kubernetes.
     Crds(crds::CrdsArgs),
@@ -83,14 +83,16 @@ fn on_runtime(command: impl Future<Output = ExitCode>) -> ExitCode {
         Ok(runtime) => {
             {
                 let _guard = runtime.enter();
-                // A handler stays when its receiver goes. Without it, a file that grows beyond the limit of the process (`ulimit -f`) ends
-                // it at once; with it, the write fails, and says so.
+                // A handler outlives its receiver. Without it, a file that grows beyond `ulimit -f` ends the process at once; with it,
+                // the write fails with an error.
                 if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
-                    text::tell(&format!("a file that is too large may end the process: its signal cannot be handled: {error}"));
+                    text::tell(&format!(
+                        "the signal for files beyond `ulimit -f` cannot be handled, so that such a file would end the process: {error}"
+                    ));
                 }
             }
             let code = runtime.block_on(command);
-            // A feeder that waits for a slow URL must not hold the process.
+            // A feeder that waits for a slow URL must not hold up the exit.
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             code
         }

@@ -1,4 +1,4 @@
-//! `mailfleet plugin check`: whether a plugin keeps the contract (docs/plugin/openapi.yaml). Nothing is sent.
+//! `mailfleet plugin check`: whether a plugin conforms to the contract (docs/plugin/openapi.yaml). Nothing is sent.
 
 use std::{
     io::{self, Write as _},
@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{output::counted, text};
+use super::text::{self, counted};
 use crate::{
     providers::{
         Context,
@@ -20,43 +20,43 @@ use crate::{
     resources::{Duration, secret::SecretValue},
 };
 
-/// Plugins: servers that somebody writes as an HTTP service.
+/// Plugins: sending servers written as an HTTP service.
 #[derive(Args, Debug)]
 pub struct PluginArgs {
-    /// What to do.
     #[command(subcommand)]
     pub command: PluginCommand,
 }
 
-/// What can be done with a plugin.
+/// The commands for plugins.
 #[derive(Subcommand, Debug)]
 pub enum PluginCommand {
-    /// Tests whether a plugin keeps the contract. Nothing is sent: every delivery is a dry run.
+    /// Check whether a plugin conforms to the contract. Nothing is sent: every delivery is a dry run.
     Check(CheckArgs),
 }
 
-/// See [`PluginCommand::Check`].
 #[derive(Args, Debug)]
-#[command(after_help = "Exit codes:\n  0  the plugin keeps the contract\n  1  it does not\n  2  usage error, or it cannot be reached")]
+#[command(
+    after_help = "Exit codes:\n  0  the plugin conforms to the contract\n  1  it does not\n  2  usage error, or it cannot be reached"
+)]
 pub struct CheckArgs {
-    /// Where the plugin listens, as spec.provider.plugin.url has it.
+    /// The plugin's URL, as in spec.provider.plugin.url.
     #[arg(value_name = "URL")]
     pub url: String,
-    /// A file with the token that the plugin asks for.
+    /// A file with the token that the plugin requires.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// An entry of spec.provider.plugin.config; can be given several times.
+    /// An entry of spec.provider.plugin.config; repeatable.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_entry)]
     pub config: Vec<(String, String)>,
-    /// The form of the output.
+    /// The output format.
     #[arg(long, short, value_enum, default_value_t = CheckOutput::Text)]
     pub output: CheckOutput,
 }
 
-/// The forms of output.
+/// The output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CheckOutput {
-    /// A line a check.
+    /// One line per check.
     Text,
     /// One JSON object.
     Json,
@@ -66,10 +66,9 @@ fn parse_entry(text: &str) -> Result<(String, String), String> {
     text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| "write it as KEY=VALUE".to_owned())
 }
 
-/// For each request.
+/// The timeout of each request.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Runs the command.
 pub async fn run(args: PluginArgs) -> ExitCode {
     let PluginCommand::Check(args) = args.command;
     let checker = match Checker::new(&args) {
@@ -92,7 +91,7 @@ pub async fn run(args: PluginArgs) -> ExitCode {
     if failed == 0 && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A check: what the contract says, and what was found.
+/// A check: what the contract requires, and what was found.
 struct Check {
     name: &'static str,
     asks: &'static str,
@@ -176,7 +175,7 @@ impl Checker {
         let said = json_of(&answer, 200)?;
         let outcomes = said["outcomes"].as_array().ok_or("there is no list `outcomes`")?;
         if outcomes.len() != ids.len() {
-            return Err(format!("{} outcomes of {}", outcomes.len(), counted(ids.len(), "message")));
+            return Err(format!("{} outcomes for {}", outcomes.len(), counted(ids.len(), "message")));
         }
         ids.iter()
             .map(|id| {
@@ -193,7 +192,7 @@ impl Checker {
         let found = self.outcomes(messages, &crate::providers::unique()).await?;
         match found.iter().find(|outcome| *outcome != wanted) {
             None => Ok(()),
-            Some(other) => Err(self.endpoint.shown(&format!("an outcome is `{other}`, and not `{wanted}`"))),
+            Some(other) => Err(self.endpoint.shown(&format!("an outcome is `{other}` instead of `{wanted}`"))),
         }
     }
 
@@ -201,7 +200,7 @@ impl Checker {
         let message = |id: &str| letter(id, "bob@example.com", "Hello\r\n");
         let mut checks = Vec::new();
         let mut add = |name, asks, found| checks.push(Check { name, asks, found });
-        // The plugin's words, which may hold the token.
+        // The plugin's words may repeat the token.
         let found = check_probe(probed).map_err(|words| self.endpoint.shown(&words));
         add("a probe says whether the plugin is ready", "200 and `ready`", found);
         if self.token.is_some() {
@@ -212,33 +211,33 @@ impl Checker {
         add("another contract is refused", "400", answered.and_then(|answer| status(&answer, &[400])));
         let broken = Call::post("deliver", HeaderValue::from_static("application/json"), "{\"contract\": ".into());
         let broken = broken.with(HeaderName::from_static("idempotency-key"), HeaderValue::from_static("broken"));
-        add("what is no JSON is refused", "400", self.ask(broken, true).await.and_then(|answer| status(&answer, &[400])));
+        add("a request that is not JSON is refused", "400", self.ask(broken, true).await.and_then(|answer| status(&answer, &[400])));
         add(
-            "a message is taken, fields of later versions notwithstanding",
+            "a message is accepted, with fields of later versions in the request",
             "200 and `accepted`",
             self.deliver_as(vec![message("one")], "accepted").await,
         );
         let several = (0..20).map(|number| message(&format!("id-{number}"))).collect();
         add("each of several messages has one outcome", "one outcome for each id", self.deliver_as(several, "accepted").await);
         let other = letter("utf-8", "bob@example.com", "Grüße, 日本語 ✓\r\n");
-        add("UTF-8 is taken", "`accepted`", self.deliver_as(vec![other], "accepted").await);
+        add("UTF-8 is accepted", "`accepted`", self.deliver_as(vec![other], "accepted").await);
         let large = letter("large", "bob@example.com", &"x".repeat(70).repeat(15_000));
-        add("a message of 1 MB is taken", "requests up to 64 MiB", self.deliver_as(vec![large], "accepted").await);
+        add("a message of 1 MB is accepted", "requests up to 64 MiB", self.deliver_as(vec![large], "accepted").await);
         let wrong = letter("wrong", "not an address", "Hello\r\n");
         add(
-            "what is no recipient is rejected, and is not the plugin's failure",
+            "an invalid recipient is rejected, without a failure of the plugin",
             "`rejected`",
             self.deliver_as(vec![wrong], "rejected").await,
         );
-        add("a request made again gets the same answer", "the answer of the first for a known Idempotency-Key", self.check_again().await);
-        add("requests at the same time are all answered", "one outcome for each id", self.check_together().await);
+        add("a repeated request gets the same answer", "the first answer again for a known Idempotency-Key", self.check_again().await);
+        add("concurrent requests are all answered", "one outcome for each id", self.check_together().await);
         checks
     }
 
     async fn check_again(&self) -> Result<(), String> {
         let key = crate::providers::unique();
         let first = self.deliver(vec![letter("a", "bob@example.com", "Hello\r\n")], &key).await?;
-        // Other messages under the same key: whoever does them anew is found out by the ids.
+        // Other messages under the same key: the ids show whether the plugin processed them anew.
         let second = self.deliver(vec![letter("b", "bob@example.com", "Hello\r\n")], &key).await?;
         if json_of(&first, 200)? == json_of(&second, 200)? { Ok(()) } else { Err("the second answer differs".to_owned()) }
     }

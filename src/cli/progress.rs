@@ -15,13 +15,13 @@ use crate::{
     resources::{ConditionType, Key, Reason, campaign::CampaignState, condition, fate::Fate, sending_server::ServerState},
 };
 
-/// Between two pictures on a terminal.
+/// The interval between pictures on a terminal.
 const PICTURE_EVERY: Duration = Duration::from_millis(250);
-/// Between two plain lines about the same campaign.
+/// The interval between plain lines about the same campaign.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// Recipients from which on the size of the audience is estimated.
+/// From how many recipients on the size of the audience is estimated.
 const ESTIMATE_FROM: u64 = 20_000;
-/// The rate is taken over so long.
+/// The window of the rate.
 const RATE_OVER: Duration = Duration::from_secs(5);
 
 /// Shows progress until the engine ends.
@@ -34,7 +34,7 @@ pub async fn show(mut views: watch::Receiver<View>) {
         if ended {
             return;
         }
-        // The last picture comes at once.
+        // The last picture is drawn at once.
         ended = tokio::time::timeout(PICTURE_EVERY, closed(&mut views)).await.is_ok();
     }
 }
@@ -52,12 +52,12 @@ struct Progress {
     last_lines: BTreeMap<Key, String>,
 }
 
-/// What was shown of a campaign.
+/// What was last shown of a campaign.
 struct Shown {
     state: CampaignState,
     message: String,
     line_at: Instant,
-    /// Moments and the number of ended recipients, oldest first.
+    /// Numbers of recipients with a final outcome, with their times, oldest first.
     samples: Vec<(Instant, u64)>,
 }
 
@@ -92,7 +92,7 @@ impl Progress {
         let mut stderr = std::io::stderr().lock();
         if self.terminal {
             if self.lines_up > 0 {
-                // Up to where the last picture began, and clear from there.
+                // Moves to where the last picture began, and clears from there.
                 let _ = write!(stderr, "\x1b[{}A\x1b[J", self.lines_up);
             }
             self.lines_up = picture.lines().count();
@@ -106,7 +106,7 @@ impl Progress {
         for (key, server) in &view.decision.servers {
             let now = (server.status.state, server.why_inactive.clone());
             if is_pending(server) {
-                // A line only once something is known.
+                // No line before the first probe has ended.
                 continue;
             }
             if self.servers.get(key) != Some(&now) {
@@ -118,7 +118,7 @@ impl Progress {
         lines
     }
 
-    /// Ended recipients a second.
+    /// Recipients per second that get a final outcome.
     fn rate(&mut self, key: &Key, campaign: &CampaignDecision) -> f64 {
         let ended = campaign.status.recipients.ended();
         let now = Instant::now();
@@ -161,11 +161,11 @@ fn campaign_line(key: &Key, campaign: &CampaignDecision, view: &View, rate: f64)
     let counts = &campaign.status.recipients;
     let report = view.report.campaigns.get(key);
     let mut line = format!("campaign {key} {:?} {}", campaign.status.state, counts.ended());
-    // Before the audience is read whole, its size is told by how much of the file is read.
+    // Before the audience has been read to its end, its size is estimated from how much of the file has been read.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let total = counts.total.map(|total| (total, "")).or_else(|| {
         let report = report?;
-        // A reader buffers: of a short file most is read before much is used.
+        // A reader buffers: most of a short file is read before much of it is used.
         let progress = report.audience_progress.filter(|progress| *progress > 0.01 && report.audience_seen > ESTIMATE_FROM)?;
         Some(((report.audience_seen as f64 / progress) as u64, "about "))
     });
@@ -189,7 +189,7 @@ fn campaign_line(key: &Key, campaign: &CampaignDecision, view: &View, rate: f64)
     line
 }
 
-/// One line a server: what it took, its share so far, and the share that its weight asks for.
+/// One line per server: what it accepted, its share so far, and the share by weight.
 fn share_lines(campaign: &CampaignDecision) -> String {
     let mut lines = String::new();
     let total: u64 = campaign.status.servers.iter().map(|server| server.accepted).sum();

@@ -1,4 +1,4 @@
-//! `mailfleet resume`: lets a campaign that was stopped go on, or mails recipients of unknown outcome again.
+//! `mailfleet resume`: resumes a stopped campaign, or mails recipients of unknown outcome again.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -16,10 +16,10 @@ use crate::{
     },
 };
 
-/// Lets a campaign that was stopped go on; only those recipients are mailed who have no final outcome.
+/// Resumes a stopped campaign; only recipients without a final outcome are mailed.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "In files mode the request lies in the state folder until the process that sends has carried it out (within 5 s), or until the next `mailfleet run`. With --kubernetes it is the annotation mailfleet.dev/resume of the object.\n\nExit codes:\n  0  requested\n  1  the campaign is not known, or the request cannot be left\n  2  usage error\n\nExamples:\n  mailfleet resume spring                          held recipients are tried again\n  mailfleet resume spring --held Reject            they were at fault: they are rejected\n  mailfleet resume spring --unknown Resend         whoever may or may not have been mailed is mailed again\n  mailfleet resume spring -n shop --kubernetes"
+    after_help = "In files mode the request is left in the state folder: a running process carries it out within 5 s, otherwise the next `mailfleet run` does. With --kubernetes it is the annotation mailfleet.dev/resume on the object.\n\nExit codes:\n  0  requested\n  1  the campaign is not known, or the request could not be written\n  2  usage error\n\nExamples:\n  mailfleet resume spring                     try held recipients again\n  mailfleet resume spring --held Reject       reject them instead\n  mailfleet resume spring --unknown Resend    mail recipients of unknown outcome again\n  mailfleet resume spring -n shop --kubernetes"
 )]
 pub struct ResumeArgs {
     /// The campaign.
@@ -27,44 +27,43 @@ pub struct ResumeArgs {
     /// Its namespace.
     #[arg(long, short, default_value = DEFAULT_NAMESPACE)]
     pub namespace: String,
-    /// What becomes of recipients that are held since a server refused the campaign.
+    /// What to do with recipients held because a server refused the campaign.
     #[arg(long, value_enum, default_value_t = Held::Retry)]
     pub held: Held,
-    /// What becomes of recipients of unknown outcome.
+    /// What to do with recipients of unknown outcome.
     #[arg(long, value_enum, default_value_t = Unknown::Skip)]
     pub unknown: Unknown,
-    /// Where the ledger and the status files are.
+    /// The state folder, with the ledger and the status files.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE", conflicts_with = "kubernetes")]
     pub state: PathBuf,
     /// The campaign is an object in a cluster.
     #[arg(long)]
     pub kubernetes: bool,
-    /// With --kubernetes: a kubeconfig file; otherwise KUBECONFIG, ~/.kube/config, or the pod's service account.
+    /// With --kubernetes: the kubeconfig file. Default: KUBECONFIG, ~/.kube/config, or the pod's service account.
     #[arg(long, value_name = "FILE", requires = "kubernetes")]
     pub kubeconfig: Option<PathBuf>,
 }
 
-/// What becomes of held recipients.
+/// What to do with held recipients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
 pub enum Held {
-    /// They are tried again, by every server.
+    /// Try them again, through every server.
     Retry,
-    /// They are rejected.
+    /// Reject them.
     Reject,
 }
 
-/// What becomes of recipients of unknown outcome.
+/// What to do with recipients of unknown outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
 pub enum Unknown {
-    /// They stay as they are.
+    /// Leave them as they are.
     Skip,
-    /// They are mailed again, on purpose: each may get the message twice.
+    /// Mail them again: each may get the message twice.
     Resend,
 }
 
-/// Runs the command.
 pub async fn run(args: ResumeArgs) -> ExitCode {
     let key = Key::new(args.namespace.as_str(), args.campaign.as_str());
     let mut value = jiff::Timestamp::now().to_string();
@@ -79,7 +78,7 @@ pub async fn run(args: ResumeArgs) -> ExitCode {
     let left = if args.kubernetes { annotate(&args, &key, &value).await } else { leave(&args, &key, &value) };
     match left {
         Ok(()) => {
-            text::tell(&format!("campaign {key}: resuming was requested ({ANNOTATION}: {value})"));
+            text::tell(&format!("campaign {key}: requested to resume ({ANNOTATION}: {value})"));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -97,8 +96,9 @@ fn leave(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
             args.state.join("status").display()
         ));
     }
-    resume::leave(&args.state, key, value)
-        .map_err(|error| format!("the request cannot be left in {}: {error}. Check the folder's owner and rights.", args.state.display()))
+    resume::leave(&args.state, key, value).map_err(|error| {
+        format!("the request cannot be written into {}: {error}. Check the folder's owner and permissions.", args.state.display())
+    })
 }
 
 async fn annotate(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {

@@ -12,11 +12,10 @@ use crate::resources::schema::{KINDS, for_editors};
 /// Prints the JSON Schema (draft 2020-12) of the YAML, for editors.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-The first line of a YAML file makes editors use it:
-# yaml-language-server: $schema=https://mailfleet.dev/schemas/mailfleet.schema.json
-or a path in the place of the URL.")]
+Editors use it for a YAML file that begins with this line (a path works as well as a URL):
+  # yaml-language-server: $schema=https://mailfleet.dev/schemas/mailfleet.schema.json")]
 pub struct SchemaArgs {
-    /// Only this kind; any of them when absent.
+    /// Accept only this kind. Default: all of them.
     #[arg(long, value_name = "KIND", value_parser = clap::builder::PossibleValuesParser::new(KINDS))]
     pub kind: Option<String>,
 }
@@ -28,11 +27,11 @@ pub fn schema(args: &SchemaArgs) -> ExitCode {
     ExitCode::from(u8::from(written.is_err()))
 }
 
-/// The schema as it is printed, and committed as `schemas/mailfleet.schema.json`.
+/// The schema as printed, and as committed in `schemas/mailfleet.schema.json`.
 ///
 /// # Errors
 /// When there is no such kind.
 pub fn schema_text(kind: Option<&str>) -> io::Result<String> {
-    let schema = for_editors(kind).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no such kind"))?;
+    let schema = for_editors(kind).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "unknown kind"))?;
     Ok(format!("{}\n", serde_json::to_string_pretty(&schema)?))
 }

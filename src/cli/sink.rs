@@ -1,4 +1,4 @@
-//! `mailfleet sink`: a local SMTP server that takes everything, or a line with a delay in front of one.
+//! `mailfleet sink`: a local SMTP server that accepts everything, or a proxy that delays another.
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -10,38 +10,38 @@ use crate::{
     sink::{self, Behaviour, ReplyRule, SinkOptions, control, proxy::Proxy},
 };
 
-/// A local SMTP server that takes everything, for tries and tests. Loopback only.
+/// A local SMTP server that accepts everything, for trials and tests. Loopback only.
 #[derive(Args, Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)]
 pub struct SinkArgs {
-    /// Where to listen; port 0 takes a free one, which is printed.
+    /// The address to listen on; port 0 picks a free port, which is printed.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525")]
     pub listen: SocketAddr,
-    /// Append a line for each message: accepted or unanswered, recipient, Message-ID; tabs between them.
+    /// Append a line for each message: accepted or unanswered, recipient, Message-ID, separated by tabs.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
     /// Do not offer CHUNKING.
     #[arg(long)]
     pub no_chunking: bool,
-    /// Do not offer PIPELINING, and cut off a client that pipelines all the same.
+    /// Do not offer PIPELINING, and disconnect a client that pipelines anyway.
     #[arg(long)]
     pub no_pipelining: bool,
-    /// Refuse recipients: PATTERN=CODE, `*` in the pattern stands for anything, `once` behind the code for the first try only.
+    /// Refuse recipients: PATTERN=CODE. `*` matches anything; `once` after the code refuses only the first attempt.
     #[arg(long = "reply", value_name = "RULE")]
     pub rules: Vec<ReplyRule>,
-    /// After so many messages, behave as `--fail-how` says.
+    /// Fail after this many messages, as `--fail-how` says.
     #[arg(long, value_name = "MESSAGES", requires = "fail_how")]
     pub fail_after: Option<u64>,
-    /// See `--fail-after`.
+    /// How to fail after `--fail-after` messages.
     #[arg(long, value_name = "HOW", requires = "fail_after")]
     pub fail_how: Option<FailHow>,
-    /// How long each message takes on its connection (20ms); with `--forward`, how late each direction is.
+    /// How long each message takes on its connection, such as 20ms; with `--forward`, the delay of each direction.
     #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = duration)]
     pub delay: Duration,
-    /// Take words there while running: ok, hang, 421, close, refuse, count. One a line.
+    /// Listen there for commands while running, one per line: ok, hang, 421, close, refuse, count.
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<SocketAddr>,
-    /// Be no server but a line to this address, late by `--delay` in each direction.
+    /// Forward connections to this address instead, delayed by `--delay` in each direction.
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["log", "no_chunking", "no_pipelining", "rules", "fail_after", "control"])]
     pub forward: Option<SocketAddr>,
 }
@@ -56,7 +56,7 @@ pub enum FailHow {
     /// Answer 421 and close.
     #[value(name = "421")]
     Answer421,
-    /// Close the port as well.
+    /// Close every connection, and the port.
     Refuse,
 }
 
@@ -143,7 +143,7 @@ async fn serve(args: SinkArgs) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A line for whoever started it, at once: tests wait for it.
+/// Prints a line at once: tests wait for it.
 fn say(line: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;

@@ -1,4 +1,4 @@
-//! `mailfleet test`: one probe by hand, and one real message when an address is given.
+//! `mailfleet test`: one probe by hand, and real messages when an address is given.
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -20,48 +20,47 @@ use crate::{
 /// Tests servers: connect, TLS, log in. Sends nothing unless --send-to is given.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  every server passed\n  1  a server failed\n  2  usage error, or the configuration has faults\n\nA NAME is looked up in the status files below --state; its Secrets then come from --secrets-dir and the environment."
+    after_help = "Exit codes:\n  0  every server passed\n  1  a server failed\n  2  usage error, or the configuration has faults\n\nA NAME is looked up in the status files of --state; its Secrets then come from --secrets-dir and the environment."
 )]
 pub struct TestArgs {
-    /// A file or folder with YAML, or the name of a server that `mailfleet run` knows (NAME or NAMESPACE/NAME).
+    /// A file or folder with YAML, or a server known to `mailfleet run` (NAME or NAMESPACE/NAME).
     #[arg(value_name = "PATH|NAME")]
     pub target: String,
-    /// Only this server (NAME or NAMESPACE/NAME).
+    /// Test only this server (NAME or NAMESPACE/NAME).
     #[arg(long, value_name = "NAME")]
     pub server: Option<String>,
-    /// Send one real message to this address through each tested server; several are sent in one go.
+    /// Send one real message to this address through each tested server; repeatable, and then sent together.
     #[arg(long, value_name = "ADDRESS")]
     pub send_to: Vec<String>,
-    /// The sender of that message; when absent, that of the --message, or the receiver's own address.
+    /// The sender of that message. Default: that of --message, or the recipient's own address.
     #[arg(long, value_name = "ADDRESS", requires = "send_to")]
     pub from: Option<String>,
-    /// Send this file, a whole message (RFC 5322), as it is; of several, each goes to each address.
+    /// Send this file, a complete message (RFC 5322), as it is; repeatable, and then each goes to each address.
     #[arg(long, value_name = "FILE", requires = "send_to")]
     pub message: Vec<PathBuf>,
-    /// Where the status files are.
+    /// The state folder, with the status files.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
     pub state: PathBuf,
     /// Secrets as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
-    /// A program that servers of type sendmail may run; can be given several times.
+    /// A program that servers of type sendmail may run; repeatable.
     #[arg(long, value_name = "PATH")]
     pub allow_sendmail: Vec<PathBuf>,
-    /// The form of the output.
+    /// The output format.
     #[arg(long, short, value_enum, default_value_t = TestOutput::Text)]
     pub output: TestOutput,
 }
 
-/// The forms of output.
+/// The output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TestOutput {
-    /// A line a server.
+    /// One line per server.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Runs the command.
 pub async fn run(args: TestArgs) -> ExitCode {
     let refuse = |message: &str| {
         text::tell(message);
@@ -84,14 +83,14 @@ pub async fn run(args: TestArgs) -> ExitCode {
     if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A message to be sent: to whom, from whom, and its bytes; written for the server when there are none.
+/// A message to send: to whom, from whom, and its bytes; without bytes, one is written for the server.
 struct Letter {
     from: Address,
     to: Address,
     content: Option<Arc<[u8]>>,
 }
 
-/// The largest message that is read from a file, bytes.
+/// The largest message that is read from a file, in bytes.
 const MESSAGE_MAX: u64 = 64 << 20;
 
 fn letters(args: &TestArgs) -> Result<Vec<Letter>, String> {
@@ -120,7 +119,7 @@ fn letters(args: &TestArgs) -> Result<Vec<Letter>, String> {
     Ok(letters)
 }
 
-/// Lines ended by CRLF, whatever ended them in the file.
+/// The text with CRLF line endings, whatever the file has.
 fn with_crlf(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + text.len() / 32);
     for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -131,12 +130,12 @@ fn with_crlf(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What a test found.
+/// The result of a test.
 struct Verdict {
     passed: bool,
     reason: String,
     message: String,
-    /// Of each message that was sent: to whom, and what became of it.
+    /// For each message sent: its recipient and its outcome.
     outcomes: Vec<serde_json::Value>,
 }
 
@@ -198,13 +197,13 @@ fn servers(args: &TestArgs) -> Result<Found, String> {
     Ok((servers, secrets))
 }
 
-/// A server that a run has written a status of.
+/// A server whose status a run has written.
 fn known_server(args: &TestArgs) -> Result<(Key, SendingServer), String> {
     let (namespace, name) = args.target.split_once('/').unwrap_or((crate::resources::DEFAULT_NAMESPACE, &args.target));
     let path = args.state.join("status").join(namespace).join(SendingServer::KIND).join(format!("{name}.yaml"));
     let text = std::fs::read_to_string(&path).map_err(|_| {
         format!(
-            "{} is neither a path nor a server that is known in {} (no {}). Give a file or folder, or --state.",
+            "{} is neither a path nor a server known in {} (no {}). Give a file or folder, or --state.",
             args.target,
             args.state.display(),
             path.display()
@@ -217,7 +216,7 @@ fn known_server(args: &TestArgs) -> Result<(Key, SendingServer), String> {
 
 async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, letters: &[Letter], args: &TestArgs) -> Verdict {
     use crate::providers::Provider as _;
-    // Whoever runs this is the operator of this machine.
+    // Whoever runs this command is the operator.
     let permissions = Permissions { ambient_credentials: true, sendmail: args.allow_sendmail.clone().into() };
     let handle = match build_server(key, server, secrets, &args.state, permissions) {
         Ok(handle) => handle,
@@ -234,7 +233,7 @@ async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, letters:
     verdict
 }
 
-/// Real messages, in one go.
+/// Sends real messages together.
 async fn send(key: &Key, server: &dyn Server, letters: &[Letter]) -> Verdict {
     let mut batch = Vec::new();
     for (token, letter) in (0..).zip(letters) {
@@ -244,7 +243,7 @@ async fn send(key: &Key, server: &dyn Server, letters: &[Letter]) -> Verdict {
         }
     }
     let (outcomes, mut received) = mpsc::unbounded_channel();
-    // As the dispatcher does: no more at once than the server can use well.
+    // As the dispatcher does: no more at a time than the server handles well.
     let mut rest = batch.into_iter().peekable();
     while rest.peek().is_some() {
         server.deliver(rest.by_ref().take(server.carriage().batch.max(1)).collect(), outcomes.clone()).await;
@@ -257,7 +256,7 @@ async fn send(key: &Key, server: &dyn Server, letters: &[Letter]) -> Verdict {
     }
     verdicts.sort_by_key(|(token, _)| *token);
     if verdicts.len() != letters.len() {
-        return Verdict::failed("ProtocolError", format!("The server gave {} outcomes of {} messages.", verdicts.len(), letters.len()));
+        return Verdict::failed("ProtocolError", format!("The server gave {} outcomes for {} messages.", verdicts.len(), letters.len()));
     }
     let outcomes: Vec<_> = verdicts
         .iter()
@@ -297,7 +296,7 @@ fn judge(to: &str, outcome: Outcome) -> Verdict {
         }
         Outcome::ServerFailed(failure) => Verdict::failed(failure.reason, failure.message),
         Outcome::Unknown(failure) => {
-            Verdict::failed(failure.reason, format!("It is not known whether the message was taken: {}", failure.message))
+            Verdict::failed(failure.reason, format!("It is not known whether the message was accepted: {}", failure.message))
         }
     }
 }

@@ -2,7 +2,13 @@
 
 use std::io::Write as _;
 
-/// One line on standard error. A closed standard error is no reason to fail.
+/// Writes one line to standard error. A closed standard error is no reason to fail.
 pub fn tell(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "mailfleet: {line}");
+}
+
+/// `1 fault`, `2 faults`.
+#[must_use]
+pub fn counted(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,4 +1,4 @@
-//! `mailfleet validate`: the verdict on files, offline, with the place of every fault.
+//! `mailfleet validate`: checks files offline and reports every fault with its place.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::output::counted;
+use super::text::counted;
 use crate::{
     egress::Egress,
     engine::ContentResolver,
@@ -20,44 +20,48 @@ use crate::{
     source::{Files, Finding, Options, Severity, Snapshot, Sourced},
 };
 
-/// Checks files without contacting anything, and tells every fault with file, line, column and field.
+/// Checks files offline, and reports every fault with file, line, column and field.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Exit status: 0 when there is no fault (warnings and notes do not count), 2 when there is one.
+Exit codes:
+  0  no faults (warnings and notes do not count)
+  2  a fault, or a usage error
 
-A fault means that the document is not used, or that the campaign cannot be sent. A warning means that it is used and is probably not what was meant:
-a plan, server, Secret or file that is named and not to be found offline. A note tells of documents that are not
-Mailfleet's.
+A fault means that a document is not used, or that a campaign cannot be sent. A \
+warning means that a document is used but probably not as intended, such as one \
+that names a plan, server, Secret or file not found offline. A note is about a \
+document that is not Mailfleet's.
 
-Secrets are looked for below --secrets-dir, then in the documents, then in the environment, as
-MAILFLEET_SECRET__<NAMESPACE>__<NAME>__<KEY> in capitals, with `_` for `-`, and in a key for `.` as well. A namespace or name with
-two hyphens together or with a dot has no variable, since it could be taken for another's.")]
+Secrets are looked up below --secrets-dir, then in the documents, then in the \
+environment as MAILFLEET_SECRET__<NAMESPACE>__<NAME>__<KEY>, in capitals, with `_` \
+for `-` and, in a key, for `.`. A namespace or name with a dot or with two \
+consecutive hyphens has no variable, since it could be taken for another's.")]
 pub struct ValidateArgs {
-    /// Files and folders; `-` is standard input, and a pipe is read as a file is. In folders, .yaml, .yml and .json files are read;
-    /// hidden names are skipped, and so is what a .mailfleetignore leaves out.
+    /// Files and folders; `-` is standard input, and a pipe is read like a file. In folders, .yaml, .yml and .json files are read;
+    /// hidden names and what a .mailfleetignore excludes are skipped.
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Leave out of the folders what this pattern of gitignore fits; may be given several times.
+    /// Exclude from folders what matches this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
-    /// A folder of Secrets, as NAMESPACE/NAME/KEY files.
+    /// A folder with Secrets as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
-    /// The state folder of `mailfleet run`: then a campaign that may have been renamed is warned of.
+    /// The state folder of `mailfleet run`: warn about campaigns that may have been renamed.
     #[arg(long, value_name = "DIR", env = "MAILFLEET_STATE")]
     pub state: Option<PathBuf>,
-    /// The namespace of the operator's plans, as `mailfleet run` has it: campaigns of any other may be sent from granted domains only.
+    /// The namespace of the operator's plans, as for `mailfleet run`: campaigns in any other may only be sent from granted domains.
     #[arg(long, value_name = "NAMESPACE")]
     pub plan_namespace: Option<String>,
-    /// The form of the output.
+    /// The output format.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: ValidateOutput,
 }
 
-/// The forms of output.
+/// The output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ValidateOutput {
-    /// One paragraph a finding, with the line of the file.
+    /// One paragraph per finding, with the line of the file.
     Text,
     /// One JSON object.
     Json,
@@ -91,7 +95,7 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
     ExitCode::from(if snapshot.faults().next().is_some() { 2 } else { 0 })
 }
 
-/// Content that cannot be sent, whoever gets it: templates that are none, MJML with a mistake, headers that are not well-formed.
+/// Content that cannot be sent to anybody: templates that do not compile, MJML with a mistake, malformed headers.
 #[must_use]
 pub fn content_faults(snapshot: &Snapshot) -> Vec<Finding> {
     let of_campaign = |(key, sourced): (&Key, &Sourced<Campaign>)| {
@@ -113,7 +117,7 @@ pub fn content_faults(snapshot: &Snapshot) -> Vec<Finding> {
         let content = match resolver.content(spec) {
             Ok(content) => content,
             Err(problem) if problem.reason == Reason::InvalidContent => return Some(vec![finding(None, problem.message)]),
-            // What cannot be read has been told of already.
+            // What cannot be read has been reported already.
             Err(_) => return None,
         };
         let told = |fault: Fault| {
@@ -126,11 +130,11 @@ pub fn content_faults(snapshot: &Snapshot) -> Vec<Finding> {
     snapshot.campaigns.iter().filter_map(of_campaign).flatten().collect()
 }
 
-/// What begins the message of a fault in content, of which an API server knows nothing.
+/// Begins the message of a fault in content, which no API server checks.
 const UNSENDABLE: &str = "it cannot be sent: ";
 
-/// Campaigns of which the ledger knows nothing, in namespaces where it knows campaigns that are not there any more: the
-/// ledger goes by name, so a renamed campaign mails everybody again.
+/// Campaigns unknown to the ledger, in namespaces where it knows campaigns that are gone: the ledger goes by name, so that a
+/// renamed campaign mails everybody again.
 #[must_use]
 pub fn renamed(snapshot: &Snapshot, state_dir: &Path) -> Vec<Finding> {
     let Ok(runs) = LedgerReader::open(state_dir).and_then(|reader| reader.runs()) else { return Vec::new() };
@@ -144,7 +148,7 @@ pub fn renamed(snapshot: &Snapshot, state_dir: &Path) -> Vec<Finding> {
         .filter_map(|(key, sourced)| {
             let gone = gone(&key.namespace);
             let message = format!(
-                "the ledger knows nothing of this campaign, and knows {gone}, not here any more. If it is one of them renamed, everybody is mailed again; keep the old name to mail only the rest."
+                "the ledger does not know this campaign, but knows {gone}, which is not here any more. If it was renamed, everybody is mailed again; keep the old name to mail only the rest."
             );
             let place = sourced.origin.file()?;
             let warning = Finding::of_file(Severity::Warning, &place.file, message);
@@ -169,7 +173,7 @@ fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
     if let Some(line) = &finding.excerpt {
         let number = finding.line.to_string();
         let before = line.chars().take(finding.column.saturating_sub(1));
-        // A tab stays one, so that the caret stands below its character whatever the width of a tab.
+        // A tab stays a tab, so that the caret is below its character whatever the width of tabs.
         let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         writeln!(out, "  {number} | {}", printable(line))?;
         writeln!(out, "  {:>width$} | {indent}^", "", width = number.len())?;
@@ -177,7 +181,7 @@ fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
     Ok(())
 }
 
-/// Text of a file may hold what steers a terminal.
+/// Without control characters, which could steer the terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     audience::{AudienceError, FileVersion, Input, Reader, Recipient, Row, Useless, canonical, changed, endless},
-    ledger::{DueMessage, Ledger, LedgerError, Problem, RunId, Seen, Sighting},
+    ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
     message::{self, RenderContext, Template},
     resources::{Blocker, Key, Reason},
     routing::CampaignIntent,
@@ -76,7 +76,7 @@ pub enum Fed {
         not_met: Vec<u64>,
     },
     /// Rows that cannot be used, by line.
-    Problems(Vec<Problem>),
+    Problems(Vec<BadRow>),
     /// It cannot go on; and the version of the audience's file, where it is one and was opened.
     Failed(Blocker, Option<FileVersion>),
 }
@@ -151,11 +151,11 @@ pub fn start(
 /// # Errors
 /// When the audience or the ledger cannot be read.
 pub fn count_added(input: &Input, ledger: &Ledger, run_id: RunId, runtime: &tokio::runtime::Handle) -> Result<u64, String> {
-    let mut seen = ledger.seen(run_id).map_err(|e| e.to_string())?;
+    let mut seen = ledger.recipient_index(run_id).map_err(|e| e.to_string())?;
     let mut added = 0;
     for row in Reader::open(input, runtime).map_err(|e| e.to_string())? {
         if let Row::Recipient(recipient) = row.map_err(|e| e.to_string())?
-            && seen.check(recipient.address.as_str()).map_err(|e| e.to_string())? == Sighting::New
+            && seen.look_up(recipient.address.as_str()).map_err(|e| e.to_string())? == Lookup::New
         {
             added += 1;
         }
@@ -170,11 +170,11 @@ pub struct Feeder {
     runtime: tokio::runtime::Handle,
     events: UnboundedSender<FeederEvent>,
     /// The index of recipients, and the audience while it is read; none before it is begun.
-    pass: Option<(Seen, Option<Reader>)>,
+    pass: Option<(RecipientIndex, Option<Reader>)>,
     total: u64,
     duplicates: u64,
     bad_rows: u64,
-    problems: Vec<Problem>,
+    problems: Vec<BadRow>,
     /// Recipients that were read ahead, in the order of the audience.
     ahead: VecDeque<Met>,
     /// Deferred messages whose recipient has not come by in this pass, by person.
@@ -251,8 +251,8 @@ impl Feeder {
         Ok(())
     }
 
-    fn open(&mut self) -> Result<(Seen, Option<Reader>), Blocker> {
-        let seen = self.ledger.seen(self.spec.run_id).map_err(|e| ledger_trouble(&e))?;
+    fn open(&mut self) -> Result<(RecipientIndex, Option<Reader>), Blocker> {
+        let seen = self.ledger.recipient_index(self.spec.run_id).map_err(|e| ledger_trouble(&e))?;
         self.version = self.spec.input.file().and_then(FileVersion::of);
         let reader = Reader::open(&self.spec.input, &self.runtime).map_err(audience_trouble)?;
         self.version = reader.version();
@@ -260,7 +260,7 @@ impl Feeder {
     }
 
     /// The audience is read. One without anybody in it is a mistake, and withdraws nobody.
-    fn end(&mut self, seen: &Seen) -> Result<(), Blocker> {
+    fn end(&mut self, seen: &RecipientIndex) -> Result<(), Blocker> {
         let problems = std::mem::take(&mut self.problems);
         let first = problems.first().map(|problem| format!("; the first, line {}: {}", problem.line, problem.what));
         if !problems.is_empty() {
@@ -275,7 +275,7 @@ impl Feeder {
             let message = format!("{place}: {why}. Fix it; it is read again as soon as it changes.");
             return Err(Blocker::lasting(Reason::AudienceUnreadable, message));
         }
-        let not_met = seen.not_met();
+        let not_met = seen.unmatched();
         // Another file may have taken this one's place, which was read to its end all the same: with people whom only it has.
         self.check_version()?;
         for message in std::mem::take(&mut self.parked).into_values() {
@@ -306,7 +306,7 @@ impl Feeder {
 
     /// Whose row has come by in this pass is rendered; whose has not waits for it, and is withdrawn when none came. So is one more
     /// message of somebody who has another.
-    fn take_due(&mut self, due: Vec<DueMessage>, seen: &Seen, is_read: bool) -> Result<(), Blocker> {
+    fn take_due(&mut self, due: Vec<DueMessage>, seen: &RecipientIndex, is_read: bool) -> Result<(), Blocker> {
         let count = due.len();
         let mut met = Vec::with_capacity(count);
         // Somebody may have left since it was read: the file decides, in a new pass.
@@ -314,9 +314,9 @@ impl Feeder {
             self.check_version()?;
         }
         for message in due {
-            if seen.is_further(message.seq) {
+            if seen.is_duplicate(message.seq) {
                 self.withdraw(&message);
-            } else if seen.has_met(&message.recipient).map_err(|e| ledger_trouble(&e))? == Some(true) {
+            } else if seen.was_read(&message.recipient).map_err(|e| ledger_trouble(&e))? == Some(true) {
                 met.push(message);
             } else if is_read {
                 self.withdraw(&message);
@@ -341,7 +341,7 @@ impl Feeder {
     }
 
     /// Brings `count` recipients that are to be mailed, or as many as there are.
-    fn read(&mut self, count: usize, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<(), Blocker> {
+    fn read(&mut self, count: usize, audience: &mut Option<Reader>, seen: &mut RecipientIndex) -> Result<(), Blocker> {
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut found = 0;
         let mut is_over = false;
@@ -373,7 +373,7 @@ impl Feeder {
     }
 
     /// Looks through the audience for somebody of another domain than `domain`, and keeps whom it passes.
-    fn seek(&mut self, domain: &str, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<(), Blocker> {
+    fn seek(&mut self, domain: &str, audience: &mut Option<Reader>, seen: &mut RecipientIndex) -> Result<(), Blocker> {
         let is_other = |met: &Met| *domain_of(met.recipient.address.as_str()) != *domain;
         let mut found = self.ahead.iter().position(is_other).and_then(|at| self.ahead.remove(at));
         let mut steps = 0;
@@ -415,7 +415,7 @@ impl Feeder {
     }
 
     /// One row of the audience.
-    fn step(&mut self, audience: &mut Option<Reader>, seen: &mut Seen) -> Result<Step, Blocker> {
+    fn step(&mut self, audience: &mut Option<Reader>, seen: &mut RecipientIndex) -> Result<Step, Blocker> {
         let Some(reader) = audience else { return Ok(Step::End) };
         let Some(row) = reader.next() else {
             *audience = None;
@@ -426,20 +426,20 @@ impl Feeder {
             Row::Bad { line, why } => {
                 self.bad_rows += 1;
                 if self.problems.len() < PROBLEMS_MAX {
-                    self.problems.push(Problem { line, what: why });
+                    self.problems.push(BadRow { line, what: why });
                 }
                 return Ok(Step::Nobody);
             }
         };
-        let (seq, attempt) = match seen.check(recipient.address.as_str()).map_err(|e| ledger_trouble(&e))? {
-            Sighting::Duplicate => {
+        let (seq, attempt) = match seen.look_up(recipient.address.as_str()).map_err(|e| ledger_trouble(&e))? {
+            Lookup::Duplicate => {
                 self.duplicates += 1;
                 if self.useless.is_too_much(0) {
                     return Err(audience_trouble(endless(self.place(), "repeat an address")));
                 }
                 return Ok(Step::Nobody);
             }
-            Sighting::AlreadyClaimed => {
+            Lookup::Claimed => {
                 self.total += 1;
                 self.useless.useful();
                 // A long way over those already mailed is shown as progress too.
@@ -449,13 +449,13 @@ impl Feeder {
                 self.unpark(recipient.address.as_str());
                 return Ok(Step::Nobody);
             }
-            Sighting::New if self.spec.adds_nobody => {
+            Lookup::New if self.spec.adds_nobody => {
                 self.not_added += 1;
                 self.useless.useful();
                 return Ok(Step::Nobody);
             }
-            Sighting::Resend { seq, attempt } => (Some(seq), attempt + 1),
-            Sighting::New => (None, 1),
+            Lookup::Resend { seq, attempt } => (Some(seq), attempt + 1),
+            Lookup::New => (None, 1),
         };
         self.total += 1;
         self.useless.useful();
@@ -500,7 +500,7 @@ impl Feeder {
     fn render(&self, recipient: &Recipient, seq: Option<u64>, attempt: u32, refusals: Refusals) -> Result<Prepared, String> {
         let intent = &self.spec.intent;
         let address: Arc<str> = recipient.address.as_str().into();
-        let envelope_to = match recipient.address.to_wire() {
+        let rcpt_to = match recipient.address.to_wire() {
             std::borrow::Cow::Borrowed(_) => address.clone(),
             std::borrow::Cow::Owned(wire) => wire.into(),
         };
@@ -518,7 +518,7 @@ impl Feeder {
             seq,
             attempt,
             recipient: address.clone(),
-            envelope_to,
+            rcpt_to,
             since_ms: None,
             fields: recipient.fields.clone(),
             refusals,

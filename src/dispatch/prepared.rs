@@ -16,7 +16,7 @@ pub struct Prepared {
     /// The recipient, as the ledger knows it.
     pub recipient: Arc<str>,
     /// The same for the envelope: an international domain in its ASCII form.
-    pub envelope_to: Arc<str>,
+    pub rcpt_to: Arc<str>,
     /// When it was claimed first, milliseconds; none for one that was not, or whose first try is not known to have failed.
     pub since_ms: Option<i64>,
     /// The template fields, to be kept in the ledger while the message is deferred.

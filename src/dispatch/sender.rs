@@ -478,7 +478,7 @@ impl Sending {
                 if let Some(run_id) = self.runs.get(&index).copied() {
                     let ledger = self.ledger.clone();
                     tokio::spawn(async move {
-                        if let Err(error) = ledger.problems(run_id, problems).await {
+                        if let Err(error) = ledger.record_bad_rows(run_id, problems).await {
                             tracing::warn!(%error, "the bad rows of the audience could not be recorded in the ledger");
                         }
                     });

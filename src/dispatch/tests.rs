@@ -399,7 +399,7 @@ impl Simulation {
             seq,
             attempt,
             recipient: recipient.into(),
-            envelope_to: recipient.into(),
+            rcpt_to: recipient.into(),
             since_ms: None,
             fields,
             refusals: Refusals::from_json(refusals),

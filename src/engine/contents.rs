@@ -27,7 +27,7 @@ use crate::{
     audience::Input,
     decide::InLedger,
     dispatch::Content,
-    engine::facts::Facts,
+    engine::facts::LedgerFacts,
     message::Template,
     resources::{Blocker, Campaign, Key, Kind as _, Reason},
     routing::Work,
@@ -186,7 +186,7 @@ impl Contents {
     }
 
     /// Sees to it that the contents of all campaigns of a snapshot are prepared as they stand now.
-    pub fn want_all(&mut self, snapshot: &Snapshot, facts: &Facts, egress: crate::egress::Egress) {
+    pub fn want_all(&mut self, snapshot: &Snapshot, facts: &LedgerFacts, egress: crate::egress::Egress) {
         let gone: Vec<Key> = self.slots.keys().filter(|key| !snapshot.campaigns.contains_key(*key)).cloned().collect();
         gone.iter().for_each(|key| self.forget(key));
         self.blocked.clear();
@@ -197,7 +197,7 @@ impl Contents {
         }
     }
 
-    fn look_for(&mut self, resolver: ContentResolver, sourced: &Sourced<Campaign>, facts: &Facts) {
+    fn look_for(&mut self, resolver: ContentResolver, sourced: &Sourced<Campaign>, facts: &LedgerFacts) {
         let key = resolver.key.clone();
         let dated = facts.generations.get(&(Campaign::KIND, key.clone()));
         let of_object = || sourced.object.metadata.creation_timestamp.map_or(0, jiff::Timestamp::as_millisecond);
@@ -214,7 +214,7 @@ impl Contents {
         match resolver.stamp(&sourced.object, generation) {
             Ok(stamp) => {
                 let is_begun = facts.runs.get(&key).is_some_and(|run| run.in_ledger == InLedger::Begun);
-                let created_ms = dated.map_or_else(of_object, |dated| dated.created_ms);
+                let created_ms = dated.map_or_else(of_object, |dated| dated.created_at_ms);
                 let name = key.name.clone();
                 self.want(resolver, stamp, Rank { is_new: !is_begun, created_ms, name });
             }

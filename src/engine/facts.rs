@@ -5,19 +5,10 @@ use std::collections::BTreeMap;
 use super::hash;
 use crate::{
     decide::{InLedger, Recorded},
-    ledger::{Ledger, LedgerError, ObservedObject, RunKey, RunRecord},
+    ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, SpecHash},
     resources::{Campaign, Key, Kind, resume::Handled},
     source::{Snapshot, Sourced},
 };
-
-/// When a version of an object was first seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Generation {
-    /// From 1, one more with each other spec.
-    pub number: i64,
-    /// When the object was first seen, milliseconds.
-    pub created_ms: i64,
-}
 
 /// What the ledger knows of a campaign's run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +23,7 @@ pub struct RunFacts {
 
 /// What the ledger knows of the objects of a snapshot.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub struct LedgerFacts {
     /// Of objects that have no generation of their own, since they come from files.
     pub generations: BTreeMap<(&'static str, Key), Generation>,
     /// Of each campaign.
@@ -42,19 +33,19 @@ pub struct Facts {
 }
 
 /// Asks the ledger, and remembers what it said last for as long as it says nothing.
-pub(super) struct FactFinder {
-    ledger: Ledger,
+pub(super) struct FactFinder<F> {
+    ledger: F,
     known: BTreeMap<(&'static str, Key), Generation>,
 }
 
-impl FactFinder {
-    pub fn new(ledger: Ledger) -> Self {
+impl<F: Facts> FactFinder<F> {
+    pub fn new(ledger: F) -> Self {
         Self { ledger, known: BTreeMap::new() }
     }
 
     /// The facts of a snapshot. Specs that are new or changed are recorded with their generation.
-    pub async fn of(&mut self, snapshot: &Snapshot, now_ms: i64) -> Facts {
-        let mut facts = Facts::default();
+    pub async fn of(&mut self, snapshot: &Snapshot, now_ms: i64) -> LedgerFacts {
+        let mut facts = LedgerFacts::default();
         self.record_generations(&snapshot.servers, now_ms, &mut facts).await;
         self.record_generations(&snapshot.plans, now_ms, &mut facts).await;
         self.record_generations(&snapshot.campaigns, now_ms, &mut facts).await;
@@ -63,17 +54,17 @@ impl FactFinder {
         facts
     }
 
-    async fn record_generations<K: Kind + HasSpec>(&self, objects: &BTreeMap<Key, Sourced<K>>, now_ms: i64, facts: &mut Facts) {
+    async fn record_generations<K: Kind + HasSpec>(&self, objects: &BTreeMap<Key, Sourced<K>>, now_ms: i64, facts: &mut LedgerFacts) {
         if objects.values().all(|sourced| sourced.origin.file().is_none()) {
             return;
         }
-        let observed = objects.iter().map(|(key, sourced)| ObservedObject {
+        let observed = objects.iter().map(|(key, sourced)| SpecHash {
             kind: K::KIND.to_owned(),
             key: key.clone(),
             spec_hash: hash(&sourced.object.spec_json()),
         });
-        let known = match self.ledger.observe_objects(observed.collect(), now_ms).await {
-            Ok(known) => known.into_iter().map(|(number, created_ms)| Generation { number, created_ms }).collect(),
+        let known = match self.ledger.generations(observed.collect(), now_ms).await {
+            Ok(known) => known,
             Err(error) => {
                 tracing::error!(%error, "generations could not be recorded in the ledger");
                 facts.problem = Some(error);
@@ -87,12 +78,12 @@ impl FactFinder {
     fn known_or_of_status<K: Kind>(&self, key: &Key, sourced: &Sourced<K>, now_ms: i64) -> Generation {
         let of_status = || sourced.previous_status.as_ref()?.get("observedGeneration")?.as_i64();
         let known = self.known.get(&(K::KIND, key.clone())).copied();
-        known.unwrap_or_else(|| Generation { number: of_status().unwrap_or(1), created_ms: now_ms })
+        known.unwrap_or_else(|| Generation { number: of_status().unwrap_or(1), created_at_ms: now_ms })
     }
 
-    async fn find_runs(&self, campaigns: &BTreeMap<Key, Sourced<Campaign>>, facts: &mut Facts) {
+    async fn find_runs(&self, campaigns: &BTreeMap<Key, Sourced<Campaign>>, facts: &mut LedgerFacts) {
         let keys = campaigns.iter().map(|(key, sourced)| RunKey::new(&*key.namespace, &*key.name, sourced.object.spec.run()));
-        let records = match self.ledger.find_runs(keys.collect()).await {
+        let records = match self.ledger.runs(keys.collect()).await {
             Ok(records) => records,
             Err(error) => {
                 tracing::warn!(%error, "the runs of campaigns could not be read from the ledger");
@@ -150,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        ledger::{LedgerOptions, Synchronous},
+        ledger::{Ledger, LedgerOptions, Synchronous},
         resources::SendingServer,
         source::Origin,
     };

@@ -28,7 +28,7 @@ use crate::{
 /// The lookups, and what was found last.
 pub(super) struct Lookup {
     options: EngineOptions,
-    facts: FactFinder,
+    facts: FactFinder<Ledger>,
     servers: ServerHandles,
     contents: Contents,
     requests: Requests,

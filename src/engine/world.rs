@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::facts::{Facts, Generation};
+use super::facts::LedgerFacts;
 use crate::{
     decide::{CampaignInput, PlanInput, ServerInput, World},
-    ledger::LedgerError,
+    ledger::{Generation, LedgerError},
     resources::{Blocker, Key, Kind, campaign::CampaignStatus, resume::ANNOTATION},
     routing::Work,
     source::{Snapshot, Sourced},
@@ -14,7 +14,7 @@ use crate::{
 /// What was found for the objects of a snapshot.
 pub struct Found<'a> {
     /// What the ledger knows.
-    pub facts: &'a Facts,
+    pub facts: &'a LedgerFacts,
     /// Of each server: the fingerprint of what a probe says something of, or why it cannot be spoken to.
     pub servers: BTreeMap<Key, Result<u64, Blocker>>,
     /// What a campaign sends now, or why that cannot be made, and what it sent last.
@@ -67,11 +67,11 @@ fn status_of_file<K>(sourced: &Sourced<K>) -> Option<Arc<CampaignStatus>> {
 }
 
 /// The object with generation and creation time: those of files have neither, and get them from the ledger.
-fn dated<K: Kind>(key: &Key, sourced: &Sourced<K>, facts: &Facts) -> Arc<K> {
-    let Some(Generation { number, created_ms }) = facts.generations.get(&(K::KIND, key.clone())) else { return sourced.object.clone() };
+fn dated<K: Kind>(key: &Key, sourced: &Sourced<K>, facts: &LedgerFacts) -> Arc<K> {
+    let Some(Generation { number, created_at_ms }) = facts.generations.get(&(K::KIND, key.clone())) else { return sourced.object.clone() };
     let mut object = (*sourced.object).clone();
     let metadata = object.metadata_mut();
     metadata.generation = Some(*number);
-    metadata.creation_timestamp = jiff::Timestamp::from_millisecond(created_ms - created_ms.rem_euclid(1000)).ok();
+    metadata.creation_timestamp = jiff::Timestamp::from_millisecond(created_at_ms - created_at_ms.rem_euclid(1000)).ok();
     Arc::new(object)
 }

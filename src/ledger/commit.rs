@@ -1,7 +1,7 @@
 //! The hot path: one group commit of outcomes and claims.
 //!
-//! New claims are appended, so that 64 of them touch two or three pages; counts and usage are summed up first and written
-//! once for each group commit.
+//! New claims are appended, so that 64 of them touch two or three pages; counts and usage are summed first and written once per
+//! group commit.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -18,10 +18,10 @@ use crate::resources::fate::Fate;
 const REPLY_CHARS: usize = 250;
 
 const APPEND: &str = "INSERT INTO messages
-    (run_id, partition, seq, recipient, state, attempt, server_id, updated_at_ms, unknowns, reply, boot)
+    (run_id, partition, seq, recipient, state, attempt, server_id, updated_at_ms, resent, reply, epoch)
     VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)";
 const END_CLAIMED: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = ?6, fields = ?7,
-    server_id = ?8, unknowns = unknowns + ?9, attempt = max(attempt - ?10, 0), refusals = iif(?7 IS NULL, NULL, coalesce(?11, refusals)),
+    server_id = ?8, resent = resent + ?9, attempt = max(attempt - ?10, 0), refusals = iif(?7 IS NULL, NULL, coalesce(?11, refusals)),
     since_ms = iif(?7 IS NULL, since_ms, coalesce(since_ms, updated_at_ms))
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 0";
 const END_WAITING: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = coalesce(?6, reply),
@@ -29,8 +29,8 @@ const END_WAITING: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, n
 const RELEASE: &str = "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 7";
 const RECLAIM: &str = "UPDATE messages SET state = 0, attempt = ?3, server_id = ?4, updated_at_ms = ?5, next_attempt_at_ms = NULL,
-    unknowns = unknowns + ?6, boot = ?7 WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
-const ROW: &str = "SELECT state, server_id, boot FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
+    resent = resent + ?6, epoch = ?7 WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
+const ROW: &str = "SELECT state, server_id, epoch FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
 
 impl Changes {
     /// Adds `by` messages of a fate; the server counts only for a final one.
@@ -42,7 +42,7 @@ impl Changes {
         }
     }
 
-    /// Adds messages that are sent again though their outcome is unknown.
+    /// Adds messages that are sent again although their outcome is unknown.
     pub(super) fn add_resent(&mut self, run: RunId, by: i64) {
         match self.resent.iter_mut().find(|r| r.0 == run) {
             Some(found) => found.1 += by,
@@ -79,7 +79,7 @@ struct Page<'a> {
     now_ms: i64,
     changes: Changes,
     seqs: Vec<u64>,
-    /// Messages that are not leased and not waiting for their recipient any more once this is durable.
+    /// Messages no longer leased or waiting for their recipient once this is durable.
     taken_up: Vec<(RunId, u64)>,
 }
 
@@ -123,7 +123,7 @@ impl Page<'_> {
     fn next_seq(&mut self, run: RunId) -> Result<u64, Fault> {
         let state = self.run(run)?;
         let seq = state.next_seq;
-        // Not taken back when the commit fails: a gap does no harm.
+        // Not reset when the commit fails: a gap does no harm.
         state.next_seq += 1;
         Ok(seq)
     }
@@ -136,7 +136,7 @@ impl Page<'_> {
         for outcome in outcomes {
             match outcome.seq {
                 Some(seq) => self.write_outcome(connection, &mut end_claimed, outcome, seq)?,
-                None => self.append_failed(connection, outcome)?,
+                None => self.append_ended(connection, outcome)?,
             }
         }
         Ok(())
@@ -153,7 +153,7 @@ impl Page<'_> {
         let mut fate = outcome.disposition.fate();
         let to_resend = &self.run(run)?.to_resend;
         if fate == Fate::RenderFailed && !to_resend.is_empty() && to_resend.contains(&seq) {
-            // It may have been mailed: that its template fails now does not change that.
+            // It may have been mailed before: a template that fails now does not change that.
             fate = Fate::Unknown;
         }
         let columns = Columns::of(&outcome.disposition, self.now_ms);
@@ -172,14 +172,14 @@ impl Page<'_> {
                 reply,
                 columns.fields,
                 server,
-                columns.unknowns,
+                columns.resent,
                 columns.uncounted,
                 columns.refusals
             ])? == 1;
         let from = if ended { Fate::Claimed } else { self.end_waiting(connection, outcome, seq, fate)? };
         self.changes.add(run, from, None, -1);
         self.changes.add(run, fate, server, 1);
-        if columns.unknowns > 0 {
+        if columns.resent > 0 {
             self.changes.add_resent(run, 1);
         }
         if !self.run(run)?.is_idle() {
@@ -188,12 +188,12 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// What becomes of a message that was deferred or held; gives which of the two.
+    /// Writes the outcome of a message that was deferred or held; gives which of the two it was.
     fn end_waiting(&self, connection: &Connection, outcome: &OutcomeRecord, seq: u64, fate: Fate) -> Result<Fate, Fault> {
         let (run, id) = (outcome.run_id, seq.cast_signed());
         let found = row(connection, run, seq)?.map(|row| row.fate);
         let Some(from) = found.filter(|from| *from != Fate::Claimed && outcome.disposition.may_follow(*from)) else {
-            return Err(refused(connection, run, seq, &format!("to end as {fate}")));
+            return Err(refused(connection, run, seq, &format!("to become {fate}")));
         };
         if outcome.disposition == Disposition::Released {
             connection.prepare_cached(RELEASE)?.execute(params![run.0, id, self.now_ms])?;
@@ -207,13 +207,16 @@ impl Page<'_> {
         Ok(from)
     }
 
-    /// A recipient whose template failed before anything was claimed.
-    fn append_failed(&mut self, connection: &Connection, outcome: &OutcomeRecord) -> Result<(), Fault> {
-        if outcome.disposition != Disposition::RenderFailed {
-            return Err(Fault::conflict(format_args!("run {}: a message that was never claimed cannot end this way", outcome.run_id.0)));
+    /// Adds a recipient who has an outcome without having been claimed.
+    fn append_ended(&mut self, connection: &Connection, outcome: &OutcomeRecord) -> Result<(), Fault> {
+        if !outcome.disposition.may_begin() {
+            return Err(Fault::conflict(format_args!(
+                "run {}: a message that was never claimed cannot have this outcome",
+                outcome.run_id.0
+            )));
         }
         let seq = self.next_seq(outcome.run_id)?;
-        let fate = Fate::RenderFailed;
+        let fate = outcome.disposition.fate();
         let server = outcome.server.map(|server| server.0);
         let reply = outcome.reply.as_deref().map(|reply| shortened(reply, REPLY_CHARS));
         connection.prepare_cached(APPEND)?.execute(params![
@@ -261,7 +264,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// A further try, a move to another server, or the claim of an earlier process that is sent again.
+    /// Another attempt, a move to another server, or a claim of an earlier process that is sent again.
     fn claim_again(&mut self, connection: &Connection, claim: &Claim, seq: u64) -> Result<(), Fault> {
         let run = claim.run_id;
         self.run(run)?;
@@ -272,7 +275,7 @@ impl Page<'_> {
                 self.changes.add(run, Fate::Claimed, None, 1);
                 false
             }
-            Some(Row { fate: Fate::Claimed, boot, .. }) => boot != self.epoch,
+            Some(Row { fate: Fate::Claimed, epoch, .. }) => epoch != self.epoch,
             _ => return Err(refused(connection, run, seq, "to be claimed again")),
         };
         if resent {
@@ -301,7 +304,7 @@ impl RunState {
 struct Row {
     fate: Fate,
     server: Option<i64>,
-    boot: i64,
+    epoch: i64,
 }
 
 fn row(connection: &Connection, run: RunId, seq: u64) -> Result<Option<Row>, Fault> {
@@ -311,7 +314,7 @@ fn row(connection: &Connection, run: RunId, seq: u64) -> Result<Option<Row>, Fau
             Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
         })
         .optional()?;
-    Ok(found.and_then(|(number, server, boot)| Some(Row { fate: Fate::from_number(number)?, server, boot })))
+    Ok(found.and_then(|(number, server, epoch)| Some(Row { fate: Fate::from_number(number)?, server, epoch })))
 }
 
 fn refused(connection: &Connection, run: RunId, seq: u64, what: &str) -> Fault {
@@ -323,14 +326,14 @@ fn refused(connection: &Connection, run: RunId, seq: u64, what: &str) -> Fault {
     Fault::conflict(format_args!("message {seq} of run {} is {state} and was {what}", run.0))
 }
 
-/// What a disposition writes beside the fate.
+/// What a disposition writes besides the fate.
 #[derive(Default)]
 struct Columns<'a> {
     at_ms: Option<i64>,
     fields: Option<&'a str>,
     refusals: Option<&'a str>,
-    unknowns: i64,
-    /// Tries that do not count after all.
+    resent: i64,
+    /// Attempts that do not count after all.
     uncounted: i64,
 }
 
@@ -338,7 +341,7 @@ impl<'a> Columns<'a> {
     fn of(disposition: &'a Disposition, now_ms: i64) -> Self {
         match disposition {
             Disposition::Deferred { at_ms, fields } => Self { at_ms: Some(*at_ms), fields: Some(fields), ..Self::default() },
-            Disposition::Resend { at_ms, fields } => Self { at_ms: Some(*at_ms), fields: Some(fields), unknowns: 1, ..Self::default() },
+            Disposition::Resend { at_ms, fields } => Self { at_ms: Some(*at_ms), fields: Some(fields), resent: 1, ..Self::default() },
             Disposition::Returned { at_ms, fields, refusals } => {
                 let at_ms = Some((*at_ms).max(now_ms));
                 Self { at_ms, fields: Some(fields), refusals: refusals.as_deref(), uncounted: 1, ..Self::default() }

@@ -1,4 +1,4 @@
-//! What can go wrong with the ledger, in words for people, and what happens next.
+//! What can go wrong with the ledger: messages for people, and kinds that decide what happens next.
 
 use std::{fmt, io, path::Path};
 
@@ -8,7 +8,7 @@ use rusqlite::ErrorCode;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct LedgerError {
-    /// What happens next depends on it.
+    /// The cause, which decides what happens next.
     pub kind: LedgerErrorKind,
     /// For people. Stable as long as the cause is the same.
     pub message: String,
@@ -17,27 +17,27 @@ pub struct LedgerError {
 /// The causes that callers tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LedgerErrorKind {
-    /// The disk is full. It recovers by itself when there is room.
+    /// The disk is full. Sending resumes when there is space.
     Full,
-    /// Another connection holds the database. It recovers by itself when that one ends.
+    /// Another connection holds the database. Sending resumes when that one ends.
     Locked,
     /// Reading or writing failed, or the file was moved away.
     Io,
-    /// Its log was moved, replaced or deleted while it was open: only a new start helps.
+    /// Its log was moved, replaced or deleted while it was open: only a restart helps.
     LogLost,
     /// The file is not a ledger, or is damaged.
     Corrupt,
-    /// No right to open or to write the file or its folder.
+    /// No permission to open or to write the file or its folder.
     NotPermitted,
     /// Another process has this state folder.
     InUse,
     /// A newer version of Mailfleet wrote it.
     NewerVersion,
-    /// An older version wrote it, and whoever only reads cannot migrate it.
+    /// An older version wrote it, and a reader cannot migrate it.
     OlderVersion,
-    /// Another process has taken the ledger over: this one must stop sending.
+    /// Another process has taken over the ledger: this one must stop sending.
     Superseded,
-    /// The request contradicts what the ledger says (a second end of one message, a run that was not begun).
+    /// The request contradicts the ledger (a second outcome of one claim, a run that was not begun).
     Conflict,
     /// There is no ledger in this folder.
     Missing,
@@ -54,13 +54,13 @@ impl LedgerError {
         Self::new(LedgerErrorKind::Closed, "the ledger of this process is closed")
     }
 
-    /// Whether the same call may succeed later without a change of it.
+    /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, LedgerErrorKind::Full | LedgerErrorKind::Locked | LedgerErrorKind::Io | LedgerErrorKind::NotPermitted)
     }
 
-    /// Whether only a person can fix it. Another process that has the ledger is no such case: that one tells how things are.
+    /// Whether only an operator can fix it. Not so when another process has the ledger: that one reports the status.
     #[must_use]
     pub fn needs_person(&self) -> bool {
         use LedgerErrorKind as Kind;
@@ -76,11 +76,11 @@ impl LedgerError {
         };
         let message = match error.kind() {
             io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                format!("{} is no folder, or lies below a file; choose another state folder with --state", path.display())
+                format!("{} is not a folder, or is below a file; choose another state folder with --state", path.display())
             }
             io::ErrorKind::IsADirectory => format!("{} is a folder where a file should be; move it away", path.display()),
             io::ErrorKind::FileTooLarge => format!(
-                "{} is as large as this process may write, or as its file system allows ({error}); raise `ulimit -f`, or choose another state folder with --state",
+                "{} has reached the size limit of this process or of its file system ({error}); raise `ulimit -f`, or choose another state folder with --state",
                 path.display()
             ),
             _ => told(kind, path, &error.to_string()),
@@ -107,21 +107,21 @@ fn told(kind: LedgerErrorKind, path: &Path, cause: &str) -> String {
     use LedgerErrorKind as Kind;
     let path = path.display();
     match kind {
-        Kind::Full => format!("the disk is full: {path} cannot be written; make room, sending goes on by itself"),
+        Kind::Full => format!("the disk is full: {path} cannot be written; make room, then sending goes on by itself"),
         Kind::Locked => {
-            format!("{path} is locked by another program (a transaction in a database client?); end it, sending goes on by itself")
+            format!("{path} is locked by another program (a transaction in a database client?); end it, then sending goes on by itself")
         }
         Kind::Corrupt => format!(
-            "{path} is not a ledger or is damaged ({cause}); restore it from a backup, or choose another state folder (which knows of nobody mailed before)"
+            "{path} is not a ledger or is damaged ({cause}); restore it from a backup, or choose another state folder (which does not know who was mailed before)"
         ),
         Kind::NotPermitted => {
-            format!("{path} cannot be opened or written ({cause}); check the owner and rights of the file and its folder")
+            format!("{path} cannot be opened or written ({cause}); check owner and permissions of the file and its folder")
         }
         _ => format!("{path} cannot be read or written ({cause}); check the disk"),
     }
 }
 
-/// An error on the way, before it knows which file it is about.
+/// An error that does not know yet which file it is about.
 #[derive(Debug)]
 pub(super) enum Fault {
     Sql(rusqlite::Error),

@@ -1,4 +1,4 @@
-//! What is held, which servers are out of use for a run, and how a person resumes it.
+//! Held messages, servers not used for a run, and how an operator resumes it.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,6 @@ use super::{
 use crate::resources::{fate::Fate, resume::Handled};
 
 impl Writer {
-    /// See [`super::Ledger::resume`].
     pub(super) fn resume(&mut self, run: RunId, resumption: &Resumption, now_ms: i64) -> Result<Changes, LedgerError> {
         self.run(run)?;
         let (changes, awaiting) = self.book.transaction(|connection| {
@@ -43,7 +42,7 @@ impl Writer {
     }
 }
 
-/// Held messages go again by any server, or are rejected.
+/// Retries held messages through any server, or rejects them.
 fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: HeldFate, now_ms: i64) -> Result<(), Fault> {
     let mut statement =
         connection.prepare("SELECT server_id, count(*) FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 7 GROUP BY 1")?;
@@ -70,7 +69,7 @@ fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: He
     Ok(())
 }
 
-/// Messages of unknown outcome wait for their row of the audience, since their fields were not kept.
+/// Has messages of unknown outcome sent again once their row of the audience is read, since their fields were not kept.
 fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, now_ms: i64) -> Result<(), Fault> {
     let mut statement = connection.prepare("SELECT server_id, count FROM counts WHERE run_id = ?1 AND state = ?2 AND count <> 0")?;
     let by_server: Vec<(i64, i64)> =
@@ -81,7 +80,7 @@ fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, no
         changes.add_resent(run, count);
     }
     connection.execute(
-        "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = NULL, fields = NULL, attempt = 0, unknowns = unknowns + 1,
+        "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = NULL, fields = NULL, attempt = 0, resent = resent + 1,
             since_ms = ?2
          WHERE run_id = ?1 AND partition = 0 AND state = 5",
         [run.0, now_ms],
@@ -89,7 +88,7 @@ fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, no
     Ok(())
 }
 
-/// Messages that a person had sent again, until their row of the audience comes by.
+/// Messages to be sent again, as an operator asked, whose row of the audience has not been read yet.
 pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<HashSet<u64>, Fault> {
     let mut statement = connection
         .prepare_cached("SELECT seq FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NULL")?;
@@ -97,7 +96,6 @@ pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<
     Ok(seqs.map(|seq| seq.map(i64::cast_unsigned)).collect::<Result<_, _>>()?)
 }
 
-/// See [`super::Ledger::guards`].
 pub(super) fn guards(connection: &Connection, run: RunId) -> Result<Vec<KnownGuard>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT s.name, g.reason, g.message, g.spec_hash FROM guards g JOIN servers s ON s.id = g.server_id WHERE g.run_id = ?1 ORDER BY s.name",
@@ -109,7 +107,6 @@ pub(super) fn guards(connection: &Connection, run: RunId) -> Result<Vec<KnownGua
     Ok(guards.collect::<Result<_, _>>()?)
 }
 
-/// See [`super::Ledger::held`].
 pub(super) fn held(connection: &Connection, run: RunId, limit: usize) -> Result<Vec<HeldMessage>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT seq, recipient, coalesce(refusals, '') FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 7 ORDER BY seq LIMIT ?2",

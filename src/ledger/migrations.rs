@@ -1,16 +1,13 @@
-//! From the schema of an older version to this one's, step by step. Each step is one transaction: it is whole, or did not happen.
+//! From the schema of an older version to this one's, step by step. Each step is one transaction: it is applied whole, or not at all.
 
 use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::{
-    error::Fault,
-    schema::{VERSION, views},
-};
+use super::{error::Fault, schema::VERSION};
 
-/// The step that leads away from each version, the first from version 1.
-pub(super) const STEPS: [&str; 2] = [
+/// The step that leads away from each version, the first from version 1. A step drops the views it breaks: they are written afterwards.
+pub(super) const STEPS: [&str; 3] = [
     // The key of messages gets the partition; held messages, guards and resuming come in. `stopped_*` was never written.
     "DROP VIEW recipients;
     DROP VIEW campaigns;
@@ -57,6 +54,13 @@ pub(super) const STEPS: [&str; 2] = [
     DROP VIEW IF EXISTS campaigns;
     ALTER TABLE messages ADD COLUMN since_ms INTEGER;
     UPDATE messages SET since_ms = CAST(strftime('%s', 'now') AS INTEGER) * 1000 WHERE state = 2;",
+    // One name for each thing: `boot` was an epoch, `unknowns` is what the view and the runs call `resent`.
+    "DROP VIEW IF EXISTS recipients;
+    DROP VIEW IF EXISTS campaigns;
+    ALTER TABLE messages RENAME COLUMN boot TO epoch;
+    ALTER TABLE messages RENAME COLUMN unknowns TO resent;
+    ALTER TABLE problems RENAME TO bad_rows;
+    INSERT INTO meta (key, value) VALUES ('fates', 0);",
 ];
 
 /// Brings the database from `version` to this one's.
@@ -64,13 +68,13 @@ pub(super) fn migrate(connection: &Connection, version: i64) -> Result<(), Fault
     for from in version..VERSION {
         let Some(step) = usize::try_from(from - 1).ok().and_then(|at| STEPS.get(at)) else { continue };
         let began = Instant::now();
-        tracing::info!("the ledger is of schema {from}; it is being migrated to {}, which takes some seconds a million messages", from + 1);
+        tracing::info!("the ledger has schema {from}; migrating it to {}, which takes some seconds per million messages", from + 1);
         let applied = apply(connection, step, from);
         if applied.is_err() && !connection.is_autocommit() {
             connection.execute_batch("ROLLBACK")?;
         }
         applied?;
-        tracing::info!("the ledger was migrated in {:.1} s", began.elapsed().as_secs_f64());
+        tracing::info!("migrated the ledger in {:.1} s", began.elapsed().as_secs_f64());
     }
     Ok(())
 }
@@ -81,9 +85,6 @@ fn apply(connection: &Connection, step: &str, from: i64) -> Result<(), Fault> {
     if super::schema::meta(connection, "schema")? == from {
         connection.execute_batch(step)?;
         connection.execute("UPDATE meta SET value = ?1 WHERE key = 'schema'", [from + 1])?;
-        if from + 1 == VERSION {
-            connection.execute_batch(&views())?;
-        }
     }
     connection.execute_batch("COMMIT")?;
     Ok(())

@@ -1,19 +1,21 @@
-//! Who was mailed. Only this room says so.
+//! Who was mailed: the only authority on it.
 //!
 //! A message leaves only after its claim is durable: [`Ledger::commit`] writes the outcomes that became known and the
 //! claims that come next in one transaction. One thread owns the database (SQLite in WAL mode, `ledger.db` in the state
-//! folder); [`Ledger`] is the handle to it, [`LedgerReader`] reads beside it, and [`Seen`] keeps recipients unique within a
-//! run. The schema is documented for people in docs/ledger.md.
+//! folder); [`Ledger`] is the handle to it, [`LedgerReader`] reads beside it, [`RecipientIndex`] keeps recipients unique within a run,
+//! and [`Facts`] is what decisions ask of either. The schema is documented for people in docs/ledger.md.
 
 mod commit;
 mod error;
+mod facts;
+mod generations;
 mod held;
 mod migrations;
 mod reader;
+mod recipient_index;
 mod records;
 mod runs;
 mod schema;
-mod seen;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -30,26 +32,27 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::{LedgerError, LedgerErrorKind};
+pub use facts::{Facts, RecordedFacts};
 pub use reader::{LedgerReader, RecipientRow, RunSummary};
+use recipient_index::Builders;
+pub use recipient_index::RecipientIndex;
 pub use records::{
-    AudienceRead, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Guard, HeldFate, HeldMessage, KnownGuard,
-    ObservedObject, OutcomeRecord, Problem, Resumption, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, Sighting,
+    AudienceRead, BadRow, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Generation, Guard, HeldFate,
+    HeldMessage, KnownGuard, Lookup, OutcomeRecord, Resumption, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, SpecHash,
     UnknownPolicy, UsageMove,
 };
-use seen::Builders;
-pub use seen::Seen;
 use writer::{Job, Writer};
 
-/// Requests that may wait for the writing thread.
+/// How many requests may wait for the writing thread.
 const QUEUE: usize = 64;
 
 /// When a commit counts as durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
-    /// After an fsync: it survives a loss of power.
+    /// After an fsync: it survives a power failure.
     #[default]
     Full,
-    /// When the system has it: it survives a crash of the process, and not always one of the machine.
+    /// Once the operating system has it: it survives a crash of the process, but not always one of the machine.
     Normal,
 }
 
@@ -58,7 +61,7 @@ pub enum Synchronous {
 pub struct LedgerOptions {
     /// When a commit counts as durable.
     pub synchronous: Synchronous,
-    /// How long a locked database is waited for before a call fails.
+    /// How long a call waits for a locked database before it fails.
     pub busy_timeout: Duration,
 }
 
@@ -68,11 +71,11 @@ impl Default for LedgerOptions {
     }
 }
 
-/// The handle to the ledger of this process. Cheap to clone; the last one that is dropped closes the database and waits for it.
+/// The handle to this process's ledger. Cheap to clone; dropping the last one closes the database and waits for that.
 ///
-/// No call has a timeout of its own: one given up half way would leave it open whether it was applied. A lock is waited
-/// for as long as [`LedgerOptions::busy_timeout`], everything else as long as the disk takes. For the same reason the
-/// future of a writing call should not be dropped before it ends.
+/// Calls have no timeout: abandoning one half-way would leave it open whether it was applied. They wait for a lock for
+/// [`LedgerOptions::busy_timeout`], and for the disk as long as it takes. For the same reason the future of a writing call should
+/// not be dropped before it completes.
 #[derive(Clone)]
 pub struct Ledger {
     shared: Arc<Shared>,
@@ -89,8 +92,8 @@ struct Shared {
 }
 
 impl Ledger {
-    /// Locks the state folder, opens the ledger in it (made when absent) and takes it over: an earlier process that still
-    /// runs can write no more. Blocking.
+    /// Locks the state folder, opens the ledger in it (created if absent) and takes it over: an earlier process that is still
+    /// running can no longer write. Blocking.
     ///
     /// # Errors
     /// `InUse` when another process has the folder, `NewerVersion`, `Corrupt`, `Locked`, `Full`, `NotPermitted`, `Io`.
@@ -122,13 +125,12 @@ impl Ledger {
         self.shared.seed
     }
 
-    /// Notes objects as they were read, and gives for each its generation and when it was first seen (milliseconds since
-    /// 1970). The generation begins at 1 and rises when the spec's hash changes, also across deletion.
+    /// Records the specs as they were read, and gives the generation of each.
     ///
     /// # Errors
-    /// Nothing was noted then; see [`LedgerError::is_transient`].
-    pub async fn observe_objects(&self, objects: Vec<ObservedObject>, now_ms: i64) -> Result<Vec<(i64, i64)>, LedgerError> {
-        self.call(move |writer| writer.observe_objects(&objects, now_ms)).await
+    /// Nothing was recorded then; see [`LedgerError::is_transient`].
+    pub async fn record_generations(&self, specs: Vec<SpecHash>, now_ms: i64) -> Result<Vec<Generation>, LedgerError> {
+        self.call(move |writer| writer.record_generations(&specs, now_ms)).await
     }
 
     /// The number of a server, by `namespace/name`; it never changes.
@@ -155,7 +157,7 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| runs::find_run(connection, &key))).await
     }
 
-    /// The same for many runs, in one look.
+    /// The records of many runs, in one call.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -166,11 +168,11 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| keys.iter().map(|key| runs::find_run(connection, key)).collect())).await
     }
 
-    /// Begins a run, or goes on with it. Claims that an earlier process left without an outcome become unknown for good
+    /// Begins a run, or continues it. Claims that an earlier process left without an outcome become `Unknown`
     /// (`Skip`), or are sent again (`Resend`): at once as due messages where their fields are stored, otherwise when
-    /// [`Seen::check`] meets their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.
-    /// `resume` is a request to resume that was there before the run: it is not carried out. What was left without an outcome counts
-    /// as written now, for its server and for `plan`, the key of the plan's limits.
+    /// [`RecipientIndex::look_up`] finds their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.
+    /// `resume` is a request to resume that is older than the run: it is not carried out. Claims left without an outcome count as
+    /// written now, for their server and for `plan`, the key of the plan's limits.
     ///
     /// # Errors
     /// Nothing was changed then; see [`LedgerError::is_transient`].
@@ -186,19 +188,19 @@ impl Ledger {
         self.call(move |writer| writer.begin_run(&key, policy, resume.as_deref(), plan.as_deref(), now_ms)).await
     }
 
-    /// Writes a group commit: durable when this returns, or nothing of it was applied and the same commit may be tried again
-    /// (give an `Arc` to keep it).
+    /// Writes a group commit. On success it is durable; otherwise nothing of it was applied, and the same commit may be retried (pass
+    /// an `Arc` to keep it).
     ///
     /// # Errors
-    /// `Full`, `Locked`, `Io` recover by themselves or are fixed by a person; `Superseded`: this process must stop sending;
+    /// `Full`, `Locked`, `Io` recover, or an operator fixes them; `Superseded`: this process must stop sending;
     /// `Conflict`: the commit contradicts the ledger and never succeeds.
     pub async fn commit(&self, commit: impl Into<Arc<Commit>>) -> Result<CommitReceipt, LedgerError> {
         let commit = commit.into();
         self.call(move |writer| writer.commit(&commit)).await
     }
 
-    /// Deferred messages whose time has come, oldest first, `limit` at most. They are not given again until they were
-    /// claimed, deferred or returned, or [`Ledger::release`] gave them back.
+    /// Deferred messages whose time has come, oldest first, `limit` at most. They are not handed out again until they
+    /// were claimed, deferred or returned, or [`Ledger::release`] gave them back.
     ///
     /// # Errors
     /// `Conflict` when the run was not begun; when the database cannot be read.
@@ -206,7 +208,7 @@ impl Ledger {
         self.call(move |writer| writer.due(run, now_ms, limit)).await
     }
 
-    /// Gives due messages back that are not handled after all.
+    /// Gives back due messages that were not handled after all.
     ///
     /// # Errors
     /// `Conflict` when the run was not begun.
@@ -241,25 +243,25 @@ impl Ledger {
         self.call(move |writer| writer.next_due(run)).await
     }
 
-    /// Notes that the audience was read to its end. Of `not_met` (what [`Seen::not_met`] gives then), claims of an earlier
-    /// process, nobody knows the outcome and nobody asks for a further try: they are unknown for good.
+    /// Records that the audience was read to its end. `unmatched`, of [`RecipientIndex::unmatched`], are claims of an earlier process
+    /// whose outcome nobody knows and which no row of the audience can resend: they become `Unknown`.
     ///
     /// # Errors
     /// Nothing was changed then; see [`LedgerError::is_transient`].
-    pub async fn audience_read(&self, run: RunId, read: AudienceRead, not_met: Vec<u64>, now_ms: i64) -> Result<Changes, LedgerError> {
-        self.call(move |writer| writer.audience_read(run, read, &not_met, now_ms)).await
+    pub async fn audience_read(&self, run: RunId, read: AudienceRead, unmatched: Vec<u64>, now_ms: i64) -> Result<Changes, LedgerError> {
+        self.call(move |writer| writer.audience_read(run, read, &unmatched, now_ms)).await
     }
 
-    /// Closes a run: rows added to the audience later are not mailed. The first time counts.
+    /// Closes a run: rows added to the audience later are not mailed. Closing it again changes nothing.
     ///
     /// # Errors
-    /// `Conflict` while a message has no end; see [`LedgerError::is_transient`].
+    /// `Conflict` while a message has no final outcome; see [`LedgerError::is_transient`].
     pub async fn close_run(&self, run: RunId, now_ms: i64) -> Result<(), LedgerError> {
         self.call(move |writer| writer.close_run(run, now_ms)).await
     }
 
-    /// Lifts guards, lets held messages go again or rejects them, and has messages of unknown outcome sent again, as a person
-    /// asked. A closed run is opened again when anything of it has to be mailed; nobody is added to it.
+    /// Lifts guards, retries or rejects held messages, and has messages of unknown outcome sent again, as an operator asked. A
+    /// closed run is reopened when anything of it has to be mailed; nobody is added to it.
     ///
     /// # Errors
     /// `Conflict` when the run was not begun; nothing was changed then; see [`LedgerError::is_transient`].
@@ -267,7 +269,7 @@ impl Ledger {
         self.call(move |writer| writer.resume(run, &resumption, now_ms)).await
     }
 
-    /// The servers that are out of use for a run, by name.
+    /// The servers that are not used for a run, by name.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -283,7 +285,7 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| held::held(connection, run, limit))).await
     }
 
-    /// How many messages of a run are where. Cheap: the sums are kept beside the messages.
+    /// How many messages of a run have which fate. Cheap: the sums are kept beside the messages.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -295,11 +297,12 @@ impl Ledger {
     ///
     /// # Errors
     /// Nothing was kept then; see [`LedgerError::is_transient`].
-    pub async fn problems(&self, run: RunId, problems: Vec<Problem>) -> Result<(), LedgerError> {
-        self.call(move |writer| writer.problems(run, &problems)).await
+    pub async fn record_bad_rows(&self, run: RunId, rows: Vec<BadRow>) -> Result<(), LedgerError> {
+        self.call(move |writer| writer.record_bad_rows(run, &rows)).await
     }
 
-    /// Messages by key and minute (since 1970) in which they were written, or claimed while that is not known, from `minute` on. What is older than two days stands at the last minute of its hour.
+    /// Messages by key and by the minute (since 1970) in which they were written, or claimed while that is not known, from `minute`
+    /// on. Those older than two days are counted in the last minute of their hour.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -315,14 +318,14 @@ impl Ledger {
         self.call(|writer| writer.book.read(runs::left_by_server)).await
     }
 
-    /// The index of who was seen, for one pass over the audience of a run that was begun. Blocking: about a second for a
-    /// million messages. Whoever an earlier pass found `New` or `Resend` must have been claimed or dropped by then: the
-    /// index knows only what is in the ledger.
+    /// The index of recipients, for one pass over the audience of a run that was begun. Blocking: about a second for a million
+    /// messages. Recipients that an earlier pass found `New` or `Resend` must have been claimed or dropped by then: the index
+    /// knows only what is in the ledger.
     ///
     /// # Errors
     /// When the ledger cannot be read or the index cannot be written.
-    pub fn seen(&self, run: RunId) -> Result<Seen, LedgerError> {
-        Seen::build(&self.shared.state_dir, run, self.shared.epoch, &self.shared.builders)
+    pub fn recipient_index(&self, run: RunId) -> Result<RecipientIndex, LedgerError> {
+        RecipientIndex::build(&self.shared.state_dir, run, self.shared.epoch, &self.shared.builders)
     }
 
     async fn call<T: Send + 'static>(
@@ -331,7 +334,7 @@ impl Ledger {
     ) -> Result<T, LedgerError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |writer| {
-            // Whoever asked may be gone; what was asked is done all the same.
+            // The caller may be gone; the job is done all the same.
             let _ = answer.send(work(writer));
         });
         let jobs = self.shared.jobs.as_ref().ok_or_else(LedgerError::closed)?;
@@ -350,7 +353,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // A panic there was told already; here nothing is left to save.
+            // A panic there has been reported; nothing is left to save here.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Reading a ledger without the right to send from it: for `get`, beside a running process or without one.
+//! Reads a ledger without taking it over: for `get`, beside a running process or without one.
 
 use std::{
     ops::ControlFlow,
@@ -8,51 +8,51 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::{
-    Problem, RunCounts, RunId, RunKey, RunRecord,
+    BadRow, RunCounts, RunId, RunKey, RunRecord,
     error::{Fault, LedgerError},
     runs, schema,
 };
 use crate::resources::fate::Fate;
 
-/// Rows that are read at a time: a slow reader must not hold up the merging of the writer's log.
+/// Rows read at a time: a slow reader must not hold up checkpoints of the writer's log.
 const ROWS_AT_A_TIME: i64 = 4096;
 
-/// A ledger that is only read. It takes no lock.
+/// A read-only ledger. It takes no lock.
 #[derive(Debug)]
 pub struct LedgerReader {
     connection: Connection,
     path: PathBuf,
 }
 
-/// A run and how far it is.
+/// A run and its progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSummary {
     /// What is known of the run.
     pub record: RunRecord,
-    /// How many messages are where.
+    /// How many messages have which fate.
     pub counts: RunCounts,
 }
 
 /// One recipient of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecipientRow {
-    /// The number in the run: recipients come in the order in which they were first claimed.
+    /// The number in the run: the order in which recipients were first claimed.
     pub seq: u64,
     /// The address.
     pub recipient: String,
-    /// What became of it.
+    /// Its fate.
     pub fate: Fate,
-    /// Tries made so far.
+    /// Attempts made so far.
     pub attempt: u32,
     /// `namespace/name` of the last server.
     pub server: Option<String>,
     /// When the state last changed, in milliseconds since 1970.
     pub updated_at_ms: i64,
-    /// When a further try is due, in milliseconds since 1970.
+    /// When the next attempt is due, in milliseconds since 1970.
     pub next_attempt_at_ms: Option<i64>,
-    /// How often it was sent again though the outcome of the try before is unknown.
+    /// How often it was sent again although the outcome of an attempt is unknown.
     pub resent: u32,
-    /// The server's words, or why the template failed.
+    /// The server's reply, or why the template failed.
     pub reply: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl LedgerReader {
     /// Opens the ledger of a state folder.
     ///
     /// # Errors
-    /// `Missing` when there is none, `Corrupt` and `NewerVersion` when it cannot be understood, `NotPermitted` without the right to read.
+    /// `Missing` when there is none, `Corrupt` and `NewerVersion` when it cannot be understood, `NotPermitted` without permission to read.
     pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
         let path = schema::database(state_dir);
         Ok(Self { connection: schema::open_reader(&path)?, path })
@@ -82,7 +82,7 @@ impl LedgerReader {
         self.read(|connection| runs::find_run(connection, key)?.map(|record| summary(connection, record)).transpose())
     }
 
-    /// Hands each recipient of a run to `each`, in order, until that breaks; only those of `fates` unless it is empty.
+    /// Passes each recipient of a run to `each`, in order, until it breaks; only those of `fates` unless that is empty.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -99,16 +99,15 @@ impl LedgerReader {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn problems(&self, run: RunId) -> Result<Vec<Problem>, LedgerError> {
+    pub fn bad_rows(&self, run: RunId) -> Result<Vec<BadRow>, LedgerError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT line, what FROM problems WHERE run_id = ?1 ORDER BY line, what")?;
-            let problems =
-                statement.query_map([run.0], |row| Ok(Problem { line: row.get::<_, i64>(0)?.cast_unsigned(), what: row.get(1)? }))?;
-            Ok(problems.collect::<Result<_, _>>()?)
+            let mut statement = connection.prepare_cached("SELECT line, what FROM bad_rows WHERE run_id = ?1 ORDER BY line, what")?;
+            let rows = statement.query_map([run.0], |row| Ok(BadRow { line: row.get::<_, i64>(0)?.cast_unsigned(), what: row.get(1)? }))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
         work(&self.connection).map_err(|fault| fault.at(&self.path))
     }
 }
@@ -118,7 +117,7 @@ fn summary(connection: &Connection, record: RunRecord) -> Result<RunSummary, Fau
     Ok(RunSummary { record, counts })
 }
 
-/// Some rows of a run; the last number read, None when there are no more or the caller has enough.
+/// Reads some rows of a run; gives the last number read, None when there are no more or the caller has enough.
 fn stretch(
     connection: &Connection,
     run: RunId,
@@ -126,9 +125,9 @@ fn stretch(
     after: i64,
     each: &mut impl FnMut(RecipientRow) -> ControlFlow<()>,
 ) -> Result<Option<i64>, Fault> {
-    // The fates are judged here and not in the query, so that a stretch is short however few rows are wanted.
+    // Fates are filtered here and not in the query, so that each query is short however few rows match.
     let mut statement = connection.prepare_cached(
-        "SELECT m.seq, m.state, m.recipient, m.attempt, s.name, m.updated_at_ms, m.next_attempt_at_ms, m.unknowns, m.reply
+        "SELECT m.seq, m.state, m.recipient, m.attempt, s.name, m.updated_at_ms, m.next_attempt_at_ms, m.resent, m.reply
          FROM messages m LEFT JOIN servers s ON s.id = m.server_id WHERE m.run_id = ?1 AND m.partition = 0 AND m.seq > ?2 ORDER BY m.seq LIMIT ?3",
     )?;
     let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;

@@ -1,4 +1,4 @@
-//! The words of the ledger: runs, claims, outcomes and what is told about them. Plain data.
+//! The ledger's vocabulary: runs, claims, outcomes and what is asked about them. Plain data.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ pub struct RunId(pub(super) i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub(super) i64);
 
-/// What a run is known by. Not by uid: a campaign that was deleted and applied again is the same run.
+/// What identifies a run. Not the uid: a campaign that was deleted and applied again continues the same run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunKey {
     /// The campaign's namespace.
@@ -44,7 +44,7 @@ impl fmt::Display for RunKey {
 /// What becomes of claims whose process ended before their outcome was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownPolicy {
-    /// They are unknown for good: at most once.
+    /// They become `Unknown`: at most once.
     Skip,
     /// They are sent again: at least once.
     Resend,
@@ -55,15 +55,15 @@ pub enum UnknownPolicy {
 pub struct RunRecord {
     /// The run's number in this ledger.
     pub id: RunId,
-    /// What it is known by.
+    /// Its namespace, campaign and name.
     pub key: RunKey,
-    /// When it began.
+    /// When it was first begun.
     pub started_at_ms: i64,
     /// When its audience was last read to the end.
     pub audience_read_at_ms: Option<i64>,
     /// Usable rows of the audience, duplicates not counted; known once it was read to the end.
     pub total: Option<u64>,
-    /// Rows whose address had been there before.
+    /// Rows that repeat an address.
     pub duplicates: u64,
     /// Rows that could not be used.
     pub bad_rows: u64,
@@ -73,20 +73,20 @@ pub struct RunRecord {
     pub is_reopened: bool,
     /// Requests to resume that were carried out, or that the run began with.
     pub resume_handled: Handled,
-    /// Claims of an earlier process without an outcome that this `begin_run` found: now unknown (Skip) or to be sent again (Resend).
+    /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be sent again (Resend).
     pub left_without_outcome: u64,
 }
 
 /// One group commit: the outcomes that became known and the claims that come next. All of it or nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
-    /// Written first.
+    /// Outcomes, which are written before the claims.
     pub outcomes: Vec<OutcomeRecord>,
-    /// Written after the outcomes.
+    /// Claims of the messages that leave next.
     pub claims: Vec<Claim>,
-    /// Servers that are out of use for a run from now on.
+    /// Servers not used for a run from now on.
     pub guards: Vec<Guard>,
-    /// Messages that count for limits in another minute than that of their claim.
+    /// Messages to be counted for limits in another minute than that of their claim.
     pub usage_moves: Vec<UsageMove>,
     /// The time, in milliseconds since 1970.
     pub now_ms: i64,
@@ -99,7 +99,7 @@ pub struct UsageMove {
     pub usage_keys: Arc<[Arc<str>]>,
     /// The minute of its claim, since 1970.
     pub from_minute: i64,
-    /// The minute of its last byte written; none: certainly nothing of its content was.
+    /// The minute in which its last byte was written; None if certainly nothing of its content was.
     pub to_minute: Option<i64>,
 }
 
@@ -108,15 +108,15 @@ pub struct UsageMove {
 pub struct Claim {
     /// The run, begun in this process.
     pub run_id: RunId,
-    /// None: a recipient who is not in the ledger yet. Some: a further try, or a move to another server.
+    /// None: a recipient who is not in the ledger yet. Some: another attempt, or a move to another server.
     pub seq: Option<u64>,
-    /// The address, as it is mailed.
+    /// The address as the audience has it. On the wire its domain may be in A-labels (`rcpt_to`).
     pub recipient: Arc<str>,
-    /// Which try it is, from 1. A move keeps the number.
+    /// The number of the attempt, from 1. A move keeps it.
     pub attempt: u32,
     /// The server that was picked.
     pub server: ServerId,
-    /// The keys whose usage it counts for; one list shared by all claims of a server and namespace.
+    /// The keys whose usage it counts towards; one list, shared by all claims of a server and namespace.
     pub usage_keys: Arc<[Arc<str>]>,
 }
 
@@ -125,69 +125,69 @@ pub struct Claim {
 pub struct OutcomeRecord {
     /// The run, begun in this process.
     pub run_id: RunId,
-    /// None only with [`Disposition::RenderFailed`], for a recipient who was never claimed: a row is added.
+    /// None for a recipient who was never claimed ([`Disposition::may_begin`]): a row is added.
     pub seq: Option<u64>,
     /// The address; read only when `seq` is None.
     pub recipient: Arc<str>,
-    /// What became of it.
+    /// Its outcome.
     pub disposition: Disposition,
     /// The server; None keeps that of the claim.
     pub server: Option<ServerId>,
-    /// The server's words; 250 characters are kept. None keeps those of before.
+    /// The server's reply; 250 characters are kept. None keeps the previous one.
     pub reply: Option<String>,
 }
 
-/// What becomes of a message. `F` is how its template fields are held: as JSON in the ledger.
+/// The outcome of a claim. `F` is how its template fields are held: as JSON in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition<F = String> {
-    /// A server took it.
+    /// A server accepted it.
     Accepted,
-    /// It was refused for good.
+    /// Permanently refused.
     Rejected,
-    /// All tries are used up.
+    /// All attempts are used up, or the deadline has passed.
     Expired,
-    /// It may or may not have gone out, and is not sent again (`whenOutcomeIsUnknown: Skip`).
+    /// It may or may not have been sent, and is not sent again (`whenOutcomeIsUnknown: Skip`).
     Unknown,
-    /// Its template failed; the reply says why.
+    /// The template failed for it; the reply says why.
     RenderFailed,
-    /// It is gone from the audience.
+    /// Removed from the audience.
     Withdrawn,
-    /// Refused for now: a further try at this time.
+    /// Refused for now; the next attempt is at this time.
     Deferred {
         /// When to try again, in milliseconds since 1970.
         at_ms: i64,
         /// The recipient's template fields, kept until its final outcome.
         fields: F,
     },
-    /// It may or may not have gone out, and is sent again (`whenOutcomeIsUnknown: Resend`).
+    /// It may or may not have been sent, and is sent again (`whenOutcomeIsUnknown: Resend`).
     Resend {
         /// When to try again, in milliseconds since 1970.
         at_ms: i64,
         /// The recipient's template fields, kept until its final outcome.
         fields: F,
     },
-    /// Certainly not taken, and waits again: the try does not count.
+    /// Certainly not accepted, and waits again: the attempt does not count.
     Returned {
-        /// From when on it may go, in milliseconds since 1970.
+        /// When it may be sent, in milliseconds since 1970.
         at_ms: i64,
         /// The recipient's template fields, kept until its final outcome.
         fields: F,
-        /// The servers that refused it, where there are any.
+        /// The servers that refused it, if any, as JSON.
         refusals: Option<String>,
     },
-    /// Refused by a server that seems to refuse the whole campaign. Waits for what is found out, or for a person.
+    /// Refused by a server that seems to refuse the whole campaign. Waits until that is known, or for an operator.
     Held {
         /// The recipient's template fields, kept until its final outcome.
         fields: F,
-        /// The servers that refused it.
+        /// The servers that refused it, as JSON.
         refusals: String,
     },
-    /// Held no more: it goes to another server at once.
+    /// No longer held: it goes to another server at once.
     Released,
 }
 
 impl<F> Disposition<F> {
-    /// Where the message is afterwards.
+    /// The fate of the message afterwards.
     #[must_use]
     pub const fn fate(&self) -> Fate {
         match self {
@@ -202,7 +202,13 @@ impl<F> Disposition<F> {
         }
     }
 
-    /// Whether a message of this fate may take it.
+    /// Whether a recipient who was never claimed may have it.
+    #[must_use]
+    pub const fn may_begin(&self) -> bool {
+        matches!(self, Self::RenderFailed)
+    }
+
+    /// Whether a message of fate `from` may have it.
     #[must_use]
     pub const fn may_follow(&self, from: Fate) -> bool {
         match from {
@@ -213,7 +219,7 @@ impl<F> Disposition<F> {
         }
     }
 
-    /// The same with its fields held in another way.
+    /// The same outcome with its fields held differently.
     pub fn map<G>(&self, fields_of: impl FnOnce(&F) -> G) -> Disposition<G> {
         match self {
             Self::Accepted => Disposition::Accepted,
@@ -233,7 +239,7 @@ impl<F> Disposition<F> {
     }
 }
 
-/// A server that is out of use for a run, whoever the recipient is, until a person resumes it.
+/// A server that is not used for a run, whoever the recipient is, until an operator resumes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The run, begun in this process.
@@ -244,11 +250,11 @@ pub struct Guard {
     pub reason: String,
     /// The condition's message.
     pub message: String,
-    /// A hash of what was sent: another spec may fare better.
+    /// A hash of what was sent: another spec may be accepted.
     pub spec_hash: u64,
 }
 
-/// A guard as it is found again.
+/// A guard as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownGuard {
     /// `namespace/name` of the server.
@@ -268,22 +274,22 @@ pub struct HeldMessage {
     pub seq: u64,
     /// The address.
     pub recipient: String,
-    /// The servers that refused it, as they were written.
+    /// The servers that refused it, as JSON.
     pub refusals: String,
 }
 
-/// What a person asks of a run that was stopped, or that has recipients of unknown outcome.
+/// What an operator asks of a run that was stopped, or that has recipients of unknown outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumption {
-    /// The request itself, which is carried out once; none: a change of the spec, which can be.
+    /// The request, which is carried out once; None for a change of the spec, which may recur.
     pub token: Option<String>,
-    /// What becomes of held messages.
+    /// What to do with held messages.
     pub held: HeldFate,
-    /// Whether messages of unknown outcome are mailed again.
+    /// Whether messages of unknown outcome are sent again.
     pub resends_unknown: bool,
 }
 
-/// What becomes of held messages.
+/// What to do with held messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeldFate {
     /// They are tried again.
@@ -302,27 +308,27 @@ pub struct CountChange {
     pub fate: Fate,
     /// The server, for a final outcome that has one.
     pub server: Option<ServerId>,
-    /// So many more, or less.
+    /// The difference, which may be negative.
     pub by: i64,
 }
 
-/// What a write changed: the only way in which counts change.
+/// What a write changed. Counts change in no other way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// By run, fate and server.
     pub counts: Vec<CountChange>,
-    /// Messages that are sent again though the outcome of the try before is unknown.
+    /// How many messages are sent again although the outcome of an attempt is unknown, by run.
     pub resent: Vec<(RunId, i64)>,
 }
 
-/// What a commit gave.
+/// The result of a commit.
 #[derive(Clone, Debug)]
 pub struct CommitReceipt {
-    /// The numbers of the claims, in their order.
+    /// The sequence numbers of the claims, in their order.
     pub seqs: Vec<u64>,
-    /// What it changed.
+    /// The counts that it changed.
     pub changes: Changes,
-    /// How long writing and fsync took, for the size of the window in flight.
+    /// How long the write and the fsync took; the in-flight window depends on it.
     pub took: Duration,
 }
 
@@ -333,24 +339,24 @@ pub struct DueMessage {
     pub seq: u64,
     /// The address.
     pub recipient: String,
-    /// Tries made so far; the next claim has one more.
+    /// Attempts made so far; the next claim has one more.
     pub attempt: u32,
     /// The template fields that were kept.
     pub fields: Option<String>,
-    /// The servers that refused it, as they were written.
+    /// The servers that refused it, as JSON.
     pub refusals: Option<String>,
-    /// When it was claimed first, milliseconds.
+    /// When it was first claimed, in milliseconds since 1970.
     pub since_ms: Option<i64>,
 }
 
 /// How many messages of a run have which fate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunCounts {
-    /// All of them.
+    /// By fate.
     pub fates: FateCounts,
-    /// How often a message was sent again though the outcome of the try before is unknown.
+    /// How often a message was sent again although the outcome of an attempt is unknown.
     pub resent: u64,
-    /// Those with a final outcome by server, in the order of names; servers without any are absent.
+    /// Final outcomes by server, in the order of names; servers without any are absent.
     pub per_server: Vec<ServerCounts>,
 }
 
@@ -379,21 +385,21 @@ impl RunRecord {
     }
 }
 
-/// What became of the messages of one server.
+/// The final outcomes of one server's messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerCounts {
-    /// `namespace/name`.
+    /// `namespace/name` of the server.
     pub server: String,
-    /// Its final outcomes.
+    /// The final outcomes of its messages.
     pub fates: FateCounts,
 }
 
-/// What an audience held, read to its end.
+/// What an audience held, after it was read to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AudienceRead {
-    /// Usable rows, duplicates not counted.
+    /// Usable rows without duplicates.
     pub total: u64,
-    /// Rows whose address had been there before.
+    /// Rows that repeat an address.
     pub duplicates: u64,
     /// Rows that could not be used.
     pub bad_rows: u64,
@@ -401,38 +407,47 @@ pub struct AudienceRead {
 
 /// A row of an audience that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct BadRow {
     /// The line in the source, from 1; 0 when it has none.
     pub line: u64,
     /// What is wrong; 500 characters are kept.
     pub what: String,
 }
 
-/// An object as the source read it.
+/// The spec of an object as its source read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedObject {
+pub struct SpecHash {
     /// `SendingServer`, `Plan` or `Campaign`.
     pub kind: String,
     /// Its namespace and name.
     pub key: Key,
-    /// A hash of the parsed spec that is the same in every process and version.
+    /// A hash of the parsed spec, the same in every process and version.
     pub spec_hash: u64,
 }
 
-/// What a reader of the audience does with a row.
+/// The generation of an object whose source does not count them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sighting {
+pub struct Generation {
+    /// From 1; it rises when the spec's hash changes, also across deletion.
+    pub number: i64,
+    /// When the object was first read, in milliseconds since 1970.
+    pub created_at_ms: i64,
+}
+
+/// What to do with a row of the audience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
     /// Not in the ledger: to be mailed.
     New,
-    /// In the ledger, and first seen in this pass: nothing to do.
-    AlreadyClaimed,
-    /// Its outcome is unknown (of an earlier process with policy Resend, or a person resumed it): to be sent again now.
+    /// In the ledger, and read for the first time in this pass: nothing to do.
+    Claimed,
+    /// Its outcome is unknown, and it is to be sent again: the policy is Resend, or an operator asked for it.
     Resend {
         /// Its number in the run, for the claim.
         seq: u64,
-        /// The number of the try whose outcome is unknown.
+        /// The attempt whose outcome is unknown.
         attempt: u32,
     },
-    /// Seen before in this pass.
+    /// An earlier row of this pass has the same recipient.
     Duplicate,
 }

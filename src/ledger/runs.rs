@@ -1,21 +1,21 @@
-//! Everything that the writer does beside the hot path: objects, runs, what is due, counts, problems.
+//! What the writer does besides the hot path: runs, due messages, counts, bad rows.
 
 use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    AudienceRead, Changes, DueMessage, ObservedObject, Problem, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, UnknownPolicy,
+    AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, UnknownPolicy,
     commit::{add_usage, shortened},
     error::{Fault, LedgerError},
     writer::{RunState, Writer},
 };
 use crate::resources::{fate::Fate, resume::Handled};
 
-/// Problems of a run that are kept.
-const PROBLEMS_MAX: i64 = 1000;
-/// Characters of a problem that are kept.
-const PROBLEM_CHARS: usize = 500;
+/// Bad rows of a run that are kept.
+const BAD_ROWS_MAX: i64 = 1000;
+/// Characters that are kept of what is wrong with a row.
+const BAD_ROW_CHARS: usize = 500;
 /// The reply of a message whose process ended before the server's answer.
 const LEFT: &str = "Mailfleet ended before the server's answer arrived";
 
@@ -23,36 +23,6 @@ const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audien
     reopened_at_ms IS NOT NULL, resume_handled FROM runs";
 
 impl Writer {
-    /// See [`super::Ledger::observe_objects`].
-    pub(super) fn observe_objects(&mut self, objects: &[ObservedObject], now_ms: i64) -> Result<Vec<(i64, i64)>, LedgerError> {
-        // Only what is new or changed makes a transaction: most calls find nothing.
-        let known =
-            self.book.read(|connection| objects.iter().map(|object| known_object(connection, object)).collect::<Result<Vec<_>, _>>())?;
-        let unchanged: Option<Vec<_>> =
-            known.iter().zip(objects).map(|(k, o)| k.filter(|k| k.2 == o.spec_hash).map(|k| (k.0, k.1))).collect();
-        if let Some(unchanged) = unchanged {
-            return Ok(unchanged);
-        }
-        self.book.transaction(|connection| {
-            let mut statement = connection.prepare_cached(
-                "INSERT INTO objects (kind, namespace, name, spec_hash, generation, created_at_ms) VALUES (?1, ?2, ?3, ?4, 1, ?5)
-                 ON CONFLICT (kind, namespace, name) DO UPDATE
-                 SET generation = generation + (spec_hash <> excluded.spec_hash), spec_hash = excluded.spec_hash
-                 RETURNING generation, created_at_ms",
-            )?;
-            let mut observed = Vec::with_capacity(objects.len());
-            for object in objects {
-                let (key, hash) = (&object.key, object.spec_hash.cast_signed());
-                observed.push(
-                    statement
-                        .query_row(params![object.kind, key.namespace, key.name, hash, now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?,
-                );
-            }
-            Ok(observed)
-        })
-    }
-
-    /// See [`super::Ledger::server_id`].
     pub(super) fn server_id(&mut self, name: &str) -> Result<ServerId, LedgerError> {
         let find = |connection: &Connection| -> rusqlite::Result<Option<i64>> {
             connection.prepare_cached("SELECT id FROM servers WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()
@@ -66,7 +36,6 @@ impl Writer {
         })
     }
 
-    /// See [`super::Ledger::begin_run`].
     pub(super) fn begin_run(
         &mut self,
         key: &RunKey,
@@ -98,11 +67,10 @@ impl Writer {
         Ok(record)
     }
 
-    /// See [`super::Ledger::audience_read`].
-    pub(super) fn audience_read(&mut self, run: RunId, read: AudienceRead, not_met: &[u64], now_ms: i64) -> Result<Changes, LedgerError> {
+    pub(super) fn audience_read(&mut self, run: RunId, read: AudienceRead, unmatched: &[u64], now_ms: i64) -> Result<Changes, LedgerError> {
         let state = self.run(run)?;
-        // One that was met after all, or claimed, is left alone.
-        let gone: Vec<u64> = not_met.iter().copied().filter(|seq| state.to_resend.contains(seq)).collect();
+        // One that was matched or claimed in the meantime is left alone.
+        let gone: Vec<u64> = unmatched.iter().copied().filter(|seq| state.to_resend.contains(seq)).collect();
         let changes = self.book.transaction(|connection| {
             connection
                 .prepare_cached("UPDATE runs SET audience_read_at_ms = ?2, total = ?3, duplicates = ?4, bad_rows = ?5 WHERE id = ?1")?
@@ -125,7 +93,6 @@ impl Writer {
         Ok(changes)
     }
 
-    /// See [`super::Ledger::close_run`].
     pub(super) fn close_run(&mut self, run: RunId, now_ms: i64) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
             let open = counts(connection, run)?.fates.open();
@@ -140,7 +107,6 @@ impl Writer {
         })
     }
 
-    /// See [`super::Ledger::due`].
     pub(super) fn due(&mut self, run: RunId, now_ms: i64, limit: usize) -> Result<Vec<DueMessage>, LedgerError> {
         let state = self.runs.get_mut(&run).ok_or_else(|| super::writer::not_begun(run))?;
         let due = self.book.read(|connection| {
@@ -163,7 +129,6 @@ impl Writer {
         Ok(due)
     }
 
-    /// See [`super::Ledger::next_due`].
     pub(super) fn next_due(&mut self, run: RunId) -> Result<Option<i64>, LedgerError> {
         let state = self.runs.get(&run).ok_or_else(|| super::writer::not_begun(run))?;
         self.book.read(|connection| {
@@ -181,32 +146,20 @@ impl Writer {
         })
     }
 
-    /// See [`super::Ledger::problems`].
-    pub(super) fn problems(&mut self, run: RunId, problems: &[Problem]) -> Result<(), LedgerError> {
+    pub(super) fn record_bad_rows(&mut self, run: RunId, rows: &[BadRow]) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
-            let mut kept: i64 = connection.query_row("SELECT count(*) FROM problems WHERE run_id = ?1", [run.0], |row| row.get(0))?;
-            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO problems (run_id, line, what) VALUES (?1, ?2, ?3)")?;
-            for problem in problems {
-                if kept >= PROBLEMS_MAX {
+            let mut kept: i64 = connection.query_row("SELECT count(*) FROM bad_rows WHERE run_id = ?1", [run.0], |row| row.get(0))?;
+            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO bad_rows (run_id, line, what) VALUES (?1, ?2, ?3)")?;
+            for row in rows {
+                if kept >= BAD_ROWS_MAX {
                     break;
                 }
-                let what = shortened(&problem.what, PROBLEM_CHARS);
-                kept += count(statement.execute(params![run.0, problem.line.cast_signed(), what])?);
+                let what = shortened(&row.what, BAD_ROW_CHARS);
+                kept += count(statement.execute(params![run.0, row.line.cast_signed(), what])?);
             }
             Ok(())
         })
     }
-}
-
-fn known_object(connection: &Connection, object: &ObservedObject) -> Result<Option<(i64, i64, u64)>, Fault> {
-    let mut statement = connection
-        .prepare_cached("SELECT generation, created_at_ms, spec_hash FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?;
-    let key = &object.key;
-    Ok(statement
-        .query_row(params![object.kind, key.namespace, key.name], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
-        })
-        .optional()?)
 }
 
 /// A claim that an earlier process left without an outcome.
@@ -217,7 +170,7 @@ struct LeftClaim {
     claimed_ms: i64,
 }
 
-/// Claims are at most as many as fit in flight, and mostly the newest: the search goes backwards and ends with the last one.
+/// There are at most as many claims as fit in flight, mostly the newest messages: the search goes backwards and stops at the last one.
 fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<LeftClaim>, Fault> {
     let mut open = counts(connection, run)?.fates[Fate::Claimed];
     let mut left = Vec::new();
@@ -225,7 +178,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
         return Ok(left);
     }
     let mut statement = connection.prepare_cached(
-        "SELECT seq, fields IS NOT NULL, server_id, boot, updated_at_ms FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 0 ORDER BY seq DESC",
+        "SELECT seq, fields IS NOT NULL, server_id, epoch, updated_at_ms FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 0 ORDER BY seq DESC",
     )?;
     let mut rows = statement.query([run.0])?;
     while open > 0
@@ -244,7 +197,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
     Ok(left)
 }
 
-/// What was on the wire may have been written until just now, whenever it was claimed.
+/// Counts what was on the wire as written now: whenever it was claimed, it may have been written until just now.
 fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], plan: Option<&str>, now_ms: i64) -> Result<(), Fault> {
     let to = now_ms.div_euclid(60_000);
     for claim in left {
@@ -254,7 +207,7 @@ fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], pla
             add_usage(connection, key, claim.claimed_ms.div_euclid(60_000), -1)?;
             add_usage(connection, key, to, 1)?;
         }
-        // Where it waits for its recipient to come by, it is counted from here the next time.
+        // One that waits for its recipient to be read is counted from this time on.
         connection
             .prepare_cached("UPDATE messages SET updated_at_ms = ?3 WHERE run_id = ?1 AND partition = 0 AND seq = ?2")?
             .execute(params![run.0, claim.seq.cast_signed(), now_ms])?;
@@ -262,7 +215,7 @@ fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], pla
     Ok(())
 }
 
-/// Ends or defers what was left; gives those that wait for their recipient to come by in the audience.
+/// Ends or defers what was left; gives those that wait for their recipient to be read from the audience.
 fn resolve(connection: &Connection, run: RunId, policy: UnknownPolicy, left: &[LeftClaim], now_ms: i64) -> Result<HashSet<u64>, Fault> {
     let mut changes = Changes::default();
     let mut to_resend = HashSet::new();
@@ -272,7 +225,7 @@ fn resolve(connection: &Connection, run: RunId, policy: UnknownPolicy, left: &[L
             UnknownPolicy::Resend if claim.has_fields => {
                 connection
                     .prepare_cached(
-                        "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3, unknowns = unknowns + 1
+                        "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3, resent = resent + 1
                          WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
                     )?
                     .execute([run.0, claim.seq.cast_signed(), now_ms])?;
@@ -362,12 +315,12 @@ pub(super) fn counts(connection: &Connection, run: RunId) -> Result<RunCounts, F
     Ok(counts)
 }
 
-/// A count as SQLite knows numbers; what does not fit is as good as no bound.
+/// A count as SQLite's number type; what does not fit is as good as no bound.
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Claims of runs that are not closed which have no outcome, by the name of their server.
+/// Claims without an outcome of runs that are not closed, by the name of their server.
 pub(super) fn left_by_server(connection: &Connection) -> Result<Vec<(String, u64)>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT servers.name, count(*) FROM runs
@@ -379,7 +332,6 @@ pub(super) fn left_by_server(connection: &Connection) -> Result<Vec<(String, u64
     Ok(left.collect::<Result<_, _>>()?)
 }
 
-/// See [`super::Ledger::usage_since`].
 pub(super) fn usage_since(connection: &Connection, minute: i64) -> Result<Vec<(String, i64, u64)>, Fault> {
     let mut statement = connection.prepare_cached("SELECT key, minute, count FROM usage WHERE minute >= ?1 ORDER BY minute, key")?;
     let usage = statement.query_map([minute], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.max(0).cast_unsigned())))?;

@@ -17,11 +17,13 @@ use super::{
 use crate::resources::fate::Fate;
 
 /// The version of `schema.sql`.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 /// Marks the file as a ledger ("MFlt").
 const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.
 pub(super) const DATABASE: &str = "ledger.db";
+/// How many fates this program knows: a ledger with more was written by a newer one.
+const FATES: i64 = Fate::ALL[Fate::ALL.len() - 1].number() + 1;
 const LOCK: &str = "lock";
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -30,12 +32,12 @@ pub(super) fn database(state_dir: &Path) -> PathBuf {
     state_dir.join(DATABASE)
 }
 
-/// Makes the folder where it is absent: for its owner only, since the ledger holds people's addresses.
+/// Creates the folder if it is absent, for its owner only, since the ledger holds people's addresses.
 pub(super) fn make_state_dir(state_dir: &Path) -> Result<(), LedgerError> {
     DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(|e| LedgerError::from_io(state_dir, &e))
 }
 
-/// Takes the state folder for this process. The lock goes with the file, also when the process is killed.
+/// Locks the state folder for this process. The lock ends with the open file, also when the process is killed.
 pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
     let path = state_dir.join(LOCK);
     let at = |e: std::io::Error| LedgerError::from_io(&path, &e);
@@ -47,7 +49,7 @@ pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
         }
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // Who holds it is only for the message.
+            // The holder is only for the message.
             let _ = file.take(32).read_to_string(&mut holder);
             let holder = holder.trim();
             let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
@@ -65,7 +67,7 @@ pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
 
 /// A connection that may write, with the schema in place.
 pub(super) fn open_writer(path: &Path, options: LedgerOptions) -> Result<Connection, LedgerError> {
-    // Made before SQLite does, which would take the process's umask; its -wal and -shm take the rights of this one.
+    // Created before SQLite would, by the process's umask; its -wal and -shm take the permissions of this file.
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|e| LedgerError::from_io(path, &e))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|e| LedgerError::from_sql(path, &e))?;
@@ -84,7 +86,7 @@ fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(),
     if mode != "wal" {
         return Err(LedgerError::new(
             LedgerErrorKind::Io,
-            format!("the ledger's file system does not allow write-ahead logging (journal mode {mode}); choose a local disk with --state"),
+            format!("the ledger's file system does not support write-ahead logging (journal mode {mode}); choose a folder on a local disk with --state"),
         )
         .into());
     }
@@ -92,8 +94,8 @@ fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(),
         Synchronous::Full => "FULL",
         Synchronous::Normal => "NORMAL",
     };
-    // Checkpoints are run by the writer between two jobs, so that no commit waits for one. The log keeps its file, because
-    // writing over old blocks makes an fsync much cheaper than growing.
+    // The writer runs checkpoints between two jobs, so that no commit waits for one. The log keeps its file, since an fsync of
+    // overwritten blocks is much cheaper than one of a growing file.
     connection.execute_batch(&format!(
         "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;"
     ))?;
@@ -101,6 +103,11 @@ fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(),
         Some(version) if version < VERSION => migrations::migrate(connection, version)?,
         Some(_) => {}
         None => make(connection)?,
+    }
+    if meta(connection, "fates")? < FATES {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        write_views(connection)?;
+        connection.execute_batch("COMMIT")?;
     }
     Ok(())
 }
@@ -111,16 +118,25 @@ fn make(connection: &Connection) -> Result<(), Fault> {
     // Another process may have been first, between the look and the lock.
     if is_empty(connection)? {
         connection.execute_batch(SCHEMA)?;
-        connection.execute_batch(&views())?;
         connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
-        connection.execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('seed', ?2), ('epoch', 0)", [VERSION, seed])?;
+        connection
+            .execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('seed', ?2), ('epoch', 0), ('fates', 0)", [VERSION, seed])?;
+        write_views(connection)?;
     }
     connection.execute_batch("COMMIT")?;
     Ok(())
 }
 
+/// Replaces the views by those of this program's table of fates.
+fn write_views(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("DROP VIEW IF EXISTS recipients; DROP VIEW IF EXISTS campaigns;")?;
+    connection.execute_batch(&views())?;
+    connection.execute("UPDATE meta SET value = ?1 WHERE key = 'fates'", [FATES])?;
+    Ok(())
+}
+
 /// The views that people read, with a word and a sum for each fate.
-pub(super) fn views() -> String {
+fn views() -> String {
     let words: String = Fate::ALL.iter().map(|fate| format!(" WHEN {} THEN '{fate}'", fate.number())).collect();
     let sums: String = Fate::ALL
         .iter()
@@ -131,7 +147,7 @@ pub(super) fn views() -> String {
 SELECT r.namespace, r.campaign, r.run, m.recipient, CASE m.state{words} END AS state, m.attempt, s.name AS server,
     strftime('%Y-%m-%dT%H:%M:%fZ', m.updated_at_ms / 1000.0, 'unixepoch') AS time,
     strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at_ms / 1000.0, 'unixepoch') AS next_attempt,
-    m.unknowns AS resent, m.reply
+    m.resent, m.reply
 FROM messages m
 JOIN runs r ON r.id = m.run_id
 LEFT JOIN servers s ON s.id = m.server_id;
@@ -152,7 +168,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
 }
 
-/// The version of the schema, none of an empty database; an error when it is not a ledger that this version can use.
+/// The version of the schema, None for an empty database; an error when it is not a ledger that this version can use.
 pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Fault> {
     if is_empty(connection)? {
         return Ok(None);
@@ -174,6 +190,13 @@ pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Faul
         )
         .into());
     }
+    if version == VERSION && meta(connection, "fates")? > FATES {
+        return Err(LedgerError::new(
+            LedgerErrorKind::NewerVersion,
+            format!("{name} was written by a newer version of Mailfleet, which knows more outcomes than this one; use that version"),
+        )
+        .into());
+    }
     Ok(Some(version))
 }
 
@@ -184,12 +207,12 @@ pub(super) fn meta(connection: &Connection, key: &str) -> Result<i64, Fault> {
         let name = connection.path().unwrap_or(DATABASE);
         Fault::Told(LedgerError::new(
             LedgerErrorKind::Corrupt,
-            format!("{name} is damaged: its table `meta` lacks `{key}`; restore it from a backup"),
+            format!("{name} is damaged: its table `meta` has no `{key}`; restore it from a backup"),
         ))
     })
 }
 
-/// Raises the epoch: from now on no earlier process can write to this ledger.
+/// Raises the epoch: no earlier process can write to this ledger any more.
 pub(super) fn take_over(connection: &Connection) -> Result<i64, Fault> {
     let mut statement = connection.prepare("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value")?;
     let epoch = statement.query_row([], |row| row.get(0)).optional()?;
@@ -199,37 +222,37 @@ pub(super) fn take_over(connection: &Connection) -> Result<i64, Fault> {
     }
 }
 
-/// Makes the names of new files durable.
+/// Makes the directory entries of new files durable.
 pub(super) fn sync_dir(state_dir: &Path) -> Result<(), LedgerError> {
     File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(|e| LedgerError::from_io(state_dir, &e))
 }
 
-/// Which file a path names, to notice that it was moved or deleted under an open connection.
+/// The identity of the file at a path, to notice that it was moved or deleted under an open connection.
 pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
     std::fs::metadata(path).map(|m| (m.dev(), m.ino())).map_err(|e| LedgerError::from_io(path, &e))
 }
 
-/// A connection that only reads. It works beside a writer, without one, and on a folder that cannot be written.
+/// A read-only connection. It works beside a writer, without one, and in a folder that cannot be written.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     if !path.try_exists().map_err(|e| LedgerError::from_io(path, &e))? {
         return Err(LedgerError::new(
             LedgerErrorKind::Missing,
-            format!("there is no ledger at {}; name the folder that `mailfleet run` was given with --state", path.display()),
+            format!("there is no ledger at {}; give the --state that `mailfleet run` was started with", path.display()),
         ));
     }
     let opened = try_reader(path, path);
     if !matches!(&opened, Err(e) if e.kind == LedgerErrorKind::NotPermitted) {
         return opened;
     }
-    // Write-ahead logging needs a file beside the database even to read, unless it is known that nobody writes. Where that
-    // file cannot be made and no log is left, nobody does.
+    // Write-ahead logging needs a file beside the database even for reading, unless it is known that nobody writes. Where that
+    // file cannot be created and no log is left, nobody does.
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     if std::fs::metadata(&log).is_ok_and(|m| m.len() > 0) {
         return Err(LedgerError::new(
             LedgerErrorKind::NotPermitted,
             format!(
-                "{} cannot be read where it is, since its log was not merged; copy the folder to where it can be written",
+                "{} cannot be read here, since its log was not merged and the folder is read-only; copy the folder to where it can be written",
                 path.display()
             ),
         ));
@@ -254,7 +277,7 @@ fn try_reader(open: &Path, path: &Path) -> Result<Connection, LedgerError> {
         Some(version) => Err(LedgerError::new(
             LedgerErrorKind::OlderVersion,
             format!(
-                "{} is of an older version of Mailfleet (schema {version}, this one reads {VERSION}); `mailfleet run` with this state folder migrates it",
+                "{} was written by an older version of Mailfleet (schema {version}, this one reads {VERSION}); `mailfleet run` with this state folder migrates it",
                 path.display()
             ),
         )),
@@ -262,7 +285,7 @@ fn try_reader(open: &Path, path: &Path) -> Result<Connection, LedgerError> {
     }
 }
 
-/// A path as it stands in a `file:` URI (RFC 3986, 2.1).
+/// A path as part of a `file:` URI (RFC 3986, 2.1).
 fn uri_path(path: &Path) -> String {
     let mut uri = String::new();
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -280,6 +303,6 @@ fn uri_path(path: &Path) -> String {
 /// Random bytes from the system.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], LedgerError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the system gives no random bytes ({e})")))?;
+    getrandom::fill(&mut bytes).map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the system provides no random bytes ({e})")))?;
     Ok(bytes)
 }

@@ -1,13 +1,14 @@
--- The ledger's tables, version 3; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
+-- The ledger's tables, version 4; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
 -- times are milliseconds since 1970-01-01 UTC.
 
--- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send.
+-- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send;
+-- fates: how many fates the views know.
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value
 ) WITHOUT ROWID;
 
--- Every object that was ever seen, so that its generation outlives deletion.
+-- Every object that was ever read, so that its generation outlives deletion.
 CREATE TABLE objects (
     kind TEXT NOT NULL,
     namespace TEXT NOT NULL,
@@ -46,11 +47,11 @@ CREATE TABLE runs (
 
 -- One row for each recipient of a run, in the order of claiming. state: the number of a fate.
 -- partition: always 0; many senders of one run will each have their own, with its own order of claiming.
--- unknowns: how often it was sent again though the outcome of the try before is unknown.
--- fields: the recipient's template fields, only while a further try is ahead; absent in one that waits for its row in the audience.
--- refusals: the servers that refused it and what they said (JSON), only while a further try is ahead.
--- boot: the epoch of the process that claimed it.
--- since_ms: when it was claimed first, once a try has not ended it.
+-- resent: how often it was sent again though the outcome of the attempt before is unknown.
+-- fields: the recipient's template fields, only while another attempt is ahead; absent in one that waits for its row of the audience.
+-- refusals: the servers that refused it and what they said (JSON), only while another attempt is ahead.
+-- epoch: the epoch of the process that claimed it.
+-- since_ms: when it was first claimed, once an attempt has left it without a final outcome.
 CREATE TABLE messages (
     run_id INTEGER NOT NULL,
     partition INTEGER NOT NULL,
@@ -61,11 +62,11 @@ CREATE TABLE messages (
     server_id INTEGER,
     updated_at_ms INTEGER NOT NULL,
     next_attempt_at_ms INTEGER,
-    unknowns INTEGER NOT NULL,
+    resent INTEGER NOT NULL,
     reply TEXT,
     fields TEXT,
     refusals TEXT,
-    boot INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
     since_ms INTEGER,
     PRIMARY KEY (run_id, partition, seq)
 ) WITHOUT ROWID;
@@ -104,7 +105,7 @@ CREATE TABLE usage (
 ) WITHOUT ROWID;
 
 -- Rows of an audience that could not be used; the first 1,000 of a run.
-CREATE TABLE problems (
+CREATE TABLE bad_rows (
     run_id INTEGER NOT NULL,
     line INTEGER NOT NULL,
     what TEXT NOT NULL,

@@ -1,5 +1,6 @@
 //! Tests of the ledger's rules: what they share.
 
+mod facts;
 mod failures;
 mod held;
 mod migrations;

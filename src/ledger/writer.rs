@@ -1,6 +1,6 @@
 //! The one thread that writes: its connection, its transactions, and the housekeeping between two jobs.
 //!
-//! SQLite allows one writer at a time anyway; a thread of its own costs no lock, no pool and no blocked runtime thread.
+//! SQLite allows one writer at a time anyway; a dedicated thread needs no lock, no pool and no blocked runtime thread.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,12 +17,12 @@ use super::{
     schema,
 };
 
-/// What the writer is asked to do; the answer goes its own way.
+/// A job for the writer; its answer goes through a channel of its own.
 pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
-/// Pages in the log (16 MiB) from which on it is merged into the database.
+/// The length of the log, in pages (16 MiB), from which it is merged into the database.
 const CHECKPOINT_PAGES: i64 = 4000;
-/// Jobs between two looks at the length of the log.
+/// Jobs between two checks of the log's length.
 const JOBS_BETWEEN_LOOKS: u32 = 16;
 /// Usage is kept by the minute for two days, by the hour for the longest window (31 days) and an hour.
 const USAGE_BY_MINUTE: i64 = 2 * 24 * 60;
@@ -33,19 +33,19 @@ pub(super) struct Book {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     identity: (u64, u64),
-    /// The same of the log and of its index, which SQLite keeps beside the database.
+    /// The identities of the log and its index, which SQLite keeps beside the database.
     log: [(PathBuf, (u64, u64)); 2],
     pub(super) epoch: i64,
 }
 
-/// What the writer remembers of a run that was begun in this process.
+/// The writer's state of a run that was begun in this process.
 #[derive(Default)]
 pub(super) struct RunState {
     /// The number of the next new message.
     pub(super) next_seq: u64,
-    /// Deferred messages that were handed out as due and are neither claimed nor deferred again yet.
+    /// Deferred messages that were handed out as due and not yet claimed or deferred again.
     pub(super) leased: HashSet<u64>,
-    /// Claims of an earlier process that wait for their recipient to come by in the audience.
+    /// Claims of an earlier process that wait for their recipient to be read from the audience.
     pub(super) to_resend: HashSet<u64>,
 }
 
@@ -64,7 +64,7 @@ impl Writer {
     pub(super) fn open(state_dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         schema::make_state_dir(state_dir)?;
         let lock = schema::lock(state_dir)?;
-        super::seen::remove_leftovers(state_dir)?;
+        super::recipient_index::remove_leftovers(state_dir)?;
         let path = schema::database(state_dir);
         let connection = schema::open_writer(&path, options)?;
         let epoch = schema::take_over(&connection).map_err(|fault| fault.at(&path))?;
@@ -81,7 +81,7 @@ impl Writer {
         Ok(Self { book, runs: HashMap::new(), now_ms: 0, jobs: 0, rolled_hour: 0, _lock: lock })
     }
 
-    /// Works until all handles are gone.
+    /// Runs jobs until all handles are gone.
     pub(super) fn work(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(job) = jobs.blocking_recv() {
             job(&mut self);
@@ -89,7 +89,7 @@ impl Writer {
         }
     }
 
-    /// What need not be done within a job. Failing here costs space, not truth, so it is told and tried again.
+    /// Housekeeping outside of jobs. A failure costs space, not correctness, so it is logged and retried.
     fn tidy(&mut self) {
         self.jobs += 1;
         if self.jobs.is_multiple_of(JOBS_BETWEEN_LOOKS)
@@ -131,7 +131,7 @@ impl Book {
             .map_err(|fault| fault.at(&self.path))
             .and_then(|value| self.execute("COMMIT").map(|()| value));
         if result.is_err() && !self.connection.is_autocommit() {
-            // SQLite may have rolled back by itself; a failure here is met again at the next begin.
+            // SQLite may have rolled back already; a failure here shows again at the next BEGIN.
             let _ = self.execute("ROLLBACK");
         }
         result
@@ -147,27 +147,27 @@ impl Book {
         run().map(|_| ()).map_err(|e| LedgerError::from_sql(&self.path, &e))
     }
 
-    /// Whoever deletes or replaces the file, or its log, would otherwise let us write into one that nobody finds after a restart.
+    /// If the file or its log was deleted or replaced, we would write into one that no restart finds.
     fn check_in_place(&self) -> Result<(), LedgerError> {
         let is_in_place = |path: &Path, known: (u64, u64)| schema::identity(path).is_ok_and(|identity| identity == known);
         if !is_in_place(&self.path, self.identity) {
             return Err(LedgerError::new(
                 LedgerErrorKind::Io,
-                format!("{} was moved, replaced or deleted while it is in use; put it back, or start again", self.path.display()),
+                format!("{} was moved, replaced or deleted while in use; put it back, or restart Mailfleet", self.path.display()),
             ));
         }
         let Some((lost, _)) = self.log.iter().find(|(path, identity)| !is_in_place(path, *identity)) else { return Ok(()) };
-        // What the log holds is still there for this process, and must not end with it.
+        // This process still has the content of the log, which must not be lost with it.
         let saved =
             self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?));
         let lost = lost.display();
         let message = match saved {
             Ok(true) => format!(
-                "{lost} was moved, replaced or deleted while it is in use; what it held was saved into {}. Start Mailfleet again; nothing is sent until then.",
+                "{lost} was moved, replaced or deleted while in use; its content was saved into {}. Restart Mailfleet; nothing is sent until then.",
                 self.path.display()
             ),
             _ => format!(
-                "{lost} was moved, replaced or deleted while it is in use, and what it held cannot be saved; put it back, copy {} and its log to a safe place, and start Mailfleet again. Nothing is sent until then.",
+                "{lost} was moved, replaced or deleted while in use, and its content cannot be saved; put it back, copy {} and its log to a safe place, and restart Mailfleet. Nothing is sent until then.",
                 self.path.display()
             ),
         };
@@ -181,7 +181,7 @@ impl Book {
         }
         Err(Fault::Told(LedgerError::new(
             LedgerErrorKind::Superseded,
-            format!("another process has taken {} over; this one sends nothing any more", self.path.display()),
+            format!("another process has taken over {}; this one sends no more", self.path.display()),
         )))
     }
 
@@ -197,7 +197,7 @@ impl Book {
         let by_minute = (minute - USAGE_BY_MINUTE) / 60 * 60;
         self.transaction(|connection| {
             connection.execute("DELETE FROM usage WHERE minute < ?1", [minute - USAGE_KEPT])?;
-            // At the hour's last minute, so that it leaves a window late rather than early.
+            // In the hour's last minute, so that it leaves a window late rather than early.
             connection.execute(
                 "INSERT INTO usage (minute, key, count) SELECT minute / 60 * 60 + 59 AS hour, key, sum(count) FROM usage
                  WHERE minute < ?1 AND minute % 60 <> 59 GROUP BY hour, key

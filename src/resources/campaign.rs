@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+pub use super::fate::RecipientCounts;
 use super::{
-    Condition, Duration, KeyRef, Object,
-    fate::Fate,
-    pattern,
+    Condition, Duration, KeyRef, Object, pattern,
     plan::{WEIGHT_DEFAULT, WEIGHT_MAX},
     rule::Rule,
     server_table::ServerTable,
@@ -487,71 +486,6 @@ pub struct CampaignStatus {
     pub effective: EffectiveCampaign,
     /// Why, in detail.
     pub conditions: Vec<Condition>,
-}
-
-/// Recipients by what became of them. The sum of those with a final outcome is `total` once the campaign is completed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RecipientCounts {
-    /// Recipients in the audience, without duplicates and bad rows; absent until it was read whole.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub total: Option<u64>,
-    /// Taken by a server.
-    pub accepted: u64,
-    /// Refused for good by a server.
-    pub rejected: u64,
-    /// Given up after `retry.attempts`.
-    pub expired: u64,
-    /// It is not known whether they were mailed; not sent again (`Skip`).
-    pub unknown: u64,
-    /// It was not known whether they were mailed, and they were sent again (`Resend`): each may have got two.
-    pub resent: u64,
-    /// Their template failed.
-    pub render_failed: u64,
-    /// Waiting for the next attempt.
-    pub deferred: u64,
-    /// Refused by a server that seems to refuse the whole campaign; not mailed. They go to its other servers, or wait for `mailfleet resume`.
-    #[serde(default)]
-    pub held: u64,
-    /// Gone from the audience before they could be tried again; not mailed.
-    #[serde(default)]
-    pub withdrawn: u64,
-    /// On the wire.
-    pub sending: u64,
-    /// Rows that repeat an address.
-    pub duplicates: u64,
-    /// Rows that could not be used.
-    pub bad_rows: u64,
-}
-
-impl RecipientCounts {
-    /// The count of a fate.
-    #[must_use]
-    pub fn of(&self, fate: Fate) -> u64 {
-        // A copy of so few numbers costs nothing, and there is one list of fields.
-        *self.clone().of_mut(fate)
-    }
-
-    /// The count of a fate, to be changed.
-    pub const fn of_mut(&mut self, fate: Fate) -> &mut u64 {
-        match fate {
-            Fate::Claimed => &mut self.sending,
-            Fate::Accepted => &mut self.accepted,
-            Fate::Deferred => &mut self.deferred,
-            Fate::Rejected => &mut self.rejected,
-            Fate::Expired => &mut self.expired,
-            Fate::Unknown => &mut self.unknown,
-            Fate::RenderFailed => &mut self.render_failed,
-            Fate::Held => &mut self.held,
-            Fate::Withdrawn => &mut self.withdrawn,
-        }
-    }
-
-    /// Recipients with a final outcome.
-    #[must_use]
-    pub fn ended(&self) -> u64 {
-        Fate::ALL.into_iter().filter(|fate| fate.is_final()).map(|fate| self.of(fate)).sum()
-    }
 }
 
 /// A campaign's values in force.

@@ -1,4 +1,6 @@
-//! What became of a recipient: the one table that numbers, words, sums and views are made from.
+//! What became of a recipient: the one table from which numbers, words, sums, views and the counts of a status are made.
+//!
+//! A new fate is one line here and whatever gives it to a message. The ledger writes its views anew when it meets more fates than it knew.
 
 use std::{
     fmt,
@@ -9,9 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 macro_rules! fates {
-    ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $json:literal, $heading:literal, $is_final:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $field:ident, $words:literal, $is_final:literal;)*) => {
         /// What became of one recipient of a run.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Fate { $($(#[doc = $doc])* $name = $number),* }
 
         impl Fate {
@@ -24,53 +26,89 @@ macro_rules! fates {
                 match self { $(Self::$name => stringify!($name)),* }
             }
 
-            /// The name in a status and in JSON: `renderFailed`.
+            /// The field of [`RecipientCounts`] that counts it: `render_failed`.
             #[must_use]
-            pub const fn json_name(self) -> &'static str {
-                match self { $(Self::$name => $json),* }
+            pub const fn field(self) -> &'static str {
+                match self { $(Self::$name => stringify!($field)),* }
             }
 
             /// As part of a sentence: `2 with a failed template`.
             #[must_use]
             pub const fn in_words(self) -> &'static str {
-                match self { $(Self::$name => $heading),* }
+                match self { $(Self::$name => $words),* }
             }
 
-            /// Whether nothing can change it but a person.
+            /// Whether only an operator can change it.
             #[must_use]
             pub const fn is_final(self) -> bool {
                 match self { $(Self::$name => $is_final),* }
             }
+        }
 
-            /// What it means, for documents.
+        /// Recipients by what became of them. The sum of those with a final outcome is `total` once the campaign is completed.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "camelCase")]
+        pub struct RecipientCounts {
+            /// Recipients in the audience, without duplicates and bad rows; absent until it has been read to its end.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub total: Option<u64>,
+            $(
+                $(#[doc = $doc])*
+                // A status of a version that did not know it has none.
+                #[serde(default)]
+                pub $field: u64,
+            )*
+            /// Sent again although the outcome of an earlier attempt is unknown (`Resend`): each may have received it twice.
+            pub resent: u64,
+            /// Rows that repeat an address.
+            pub duplicates: u64,
+            /// Rows that could not be used.
+            pub bad_rows: u64,
+        }
+
+        impl RecipientCounts {
+            /// The count of a fate.
             #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),*)),* }
+            pub const fn of(&self, fate: Fate) -> u64 {
+                match fate { $(Fate::$name => self.$field),* }
+            }
+
+            /// The count of a fate, to be changed.
+            pub const fn of_mut(&mut self, fate: Fate) -> &mut u64 {
+                match fate { $(Fate::$name => &mut self.$field),* }
             }
         }
     };
 }
 
-// The number is the ledger's, and never changes its meaning.
+// The number is the ledger's, and never changes its meaning; the field is the one in a campaign's status.
 fates! {
-    /// On the wire, or left there by an earlier process and about to be resolved.
-    Claimed = 0, "sending", "on the wire", false;
-    /// Taken by a server.
-    Accepted = 1, "accepted", "accepted", true;
+    /// On the wire; after a crash, until it is resolved.
+    Claimed = 0, sending, "on the wire", false;
+    /// Accepted by a server.
+    Accepted = 1, accepted, "accepted", true;
     /// Waiting for the next attempt.
-    Deferred = 2, "deferred", "deferred", false;
-    /// Refused for good.
-    Rejected = 3, "rejected", "rejected", true;
-    /// Given up after `retry.attempts`.
-    Expired = 4, "expired", "given up after all tries", true;
-    /// It is not known whether it was mailed, and it is not sent again (`Skip`).
-    Unknown = 5, "unknown", "unknown (may or may not have been mailed; not sent again)", true;
-    /// Its template failed.
-    RenderFailed = 6, "renderFailed", "with a failed template", true;
-    /// Refused by a server that refuses the whole campaign, it seems; not mailed. It goes to the campaign's other servers, or waits for `mailfleet resume`.
-    Held = 7, "held", "held", false;
-    /// Gone from the audience before it could be tried again; not mailed.
-    Withdrawn = 8, "withdrawn", "withdrawn from the audience", true;
+    Deferred = 2, deferred, "deferred", false;
+    /// Permanently refused by a server.
+    Rejected = 3, rejected, "rejected", true;
+    /// Not accepted before `retry.attempts` or `retry.deadline` ran out.
+    Expired = 4, expired, "given up after all attempts", true;
+    /// May or may not have been mailed; not sent again (`Skip`).
+    Unknown = 5, unknown, "unknown (may or may not have been mailed; not sent again)", true;
+    /// The template failed for the recipient.
+    RenderFailed = 6, render_failed, "with a failed template", true;
+    /// Refused by a server that seems to refuse the whole campaign; not mailed. Goes to the campaign's other servers, or waits for `mailfleet resume`.
+    Held = 7, held, "held", false;
+    /// Removed from the audience before the next attempt; not mailed.
+    Withdrawn = 8, withdrawn, "withdrawn from the audience", true;
+}
+
+impl RecipientCounts {
+    /// Recipients with a final outcome.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        Fate::ALL.into_iter().filter(|fate| fate.is_final()).map(|fate| self.of(fate)).sum()
+    }
 }
 
 impl Fate {
@@ -84,6 +122,14 @@ impl Fate {
     #[must_use]
     pub fn from_number(number: i64) -> Option<Self> {
         usize::try_from(number).ok().and_then(|number| Self::ALL.get(number)).copied()
+    }
+
+    /// The field of a status that counts it: `renderFailed`.
+    #[must_use]
+    pub fn key(self) -> String {
+        let mut words = self.field().split('_');
+        let first = words.next().unwrap_or_default().to_owned();
+        words.fold(first, |key, word| key + &word[..1].to_uppercase() + &word[1..])
     }
 
     /// The column in SQL views: `render_failed`.
@@ -158,6 +204,8 @@ mod tests {
         }
         assert_eq!((Fate::from_number(-1), Fate::from_number(99)), (None, None));
         assert_eq!(Fate::RenderFailed.column(), "render_failed");
+        let counts = serde_json::to_value(RecipientCounts::default()).expect("JSON");
+        assert!(Fate::ALL.into_iter().all(|fate| counts[fate.key()] == 0), "{counts}");
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn kept(state: &Path) -> String {
         Err(error) => return format!("ledger: {error}\n"),
     };
     for run in reader.runs().expect("runs") {
-        for problem in reader.problems(run.record.id).expect("problems") {
+        for problem in reader.bad_rows(run.record.id).expect("problems") {
             let _ = writeln!(text, "problem in line {}: {}", problem.line, problem.what);
         }
         // Those who are mailed come in any order.

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A plugin for Mailfleet in Python's standard library: messages become .eml files, or go to an SMTP relay.
+"""A plugin for Mailfleet with Python's standard library: writes messages as .eml files, or sends them to an SMTP relay.
 
     PLUGIN_TOKEN=secret python3 plugin.py --port 8025 --folder mails
 
 `config` of the SendingServer: `relay: host:port` hands messages to that relay instead. The contract is docs/plugin/openapi.yaml;
-`mailfleet plugin check http://127.0.0.1:8025 --token-file FILE` tests whether it is kept.
+`mailfleet plugin check http://127.0.0.1:8025 --token-file FILE` checks it.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 REQUEST_MAX = 64 << 20
-# Answers that are remembered, so that a request that is made again is not done again.
+# How many answers are remembered, so that a repeated request is not carried out again.
 ANSWERS_MAX = 10_000
 
 
@@ -64,7 +64,7 @@ class Plugin:
         messages = request.get("messages")
         if not isinstance(messages, list) or not messages:
             raise Refusal(400, "messages is missing")
-        # One at a time: a request that is made again waits for the first.
+        # One at a time: a repeated request waits for the first.
         with self.lock:
             if key not in self.answers:
                 self.answers[key] = {"outcomes": [self.hand_over(message, request) for message in messages]}

@@ -2,61 +2,68 @@
 
 use std::io::Write;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{OutputFormat, Trouble, print_markdown, print_table, status};
+use super::{OutputFormat, Stop, Table, status};
 use crate::{
     providers::{ProviderSpec, TypeInfo},
     resources::{Kind as _, SendingServer, crd},
 };
 
+/// A type of servers.
+struct Type {
+    key: &'static str,
+    about: &'static str,
+    info: &'static TypeInfo,
+    /// The fields that a spec of it must have.
+    required: Value,
+}
+
+fn table() -> Table<Type> {
+    Table::empty()
+        .column("type", "type", |row: &Type| row.key)
+        .column("title", "what", |row| row.info.title)
+        .column("secretKeys", "secret keys", |row| secret_keys(row.info))
+        .column("required", "required fields", |row| row.required.clone())
+        .wide("probe", "probe", |row| row.info.probe)
+        .wide("carries", "messages", |row| row.info.carries)
+}
+
 /// Shows all types, or one.
-pub fn show(name: Option<&str>, output: OutputFormat, out: &mut impl Write) -> Result<(), Trouble> {
+pub fn show(name: Option<&str>, output: OutputFormat, out: &mut impl Write) -> Result<(), Stop> {
     let known = ProviderSpec::TYPES.iter().filter(|(key, ..)| name.is_none_or(|name| name.eq_ignore_ascii_case(key)));
-    let types: Vec<Value> = known.map(|(key, about, info)| describe(key, about, info)).collect();
+    let types: Vec<Type> = known.map(|(key, about, info)| Type { key, about, info, required: required(key) }).collect();
     if types.is_empty() {
         let all: Vec<&str> = ProviderSpec::TYPES.iter().map(|(key, ..)| *key).collect();
-        return Err(Trouble::Told(format!("there is no type `{}`; there are {}", name.unwrap_or_default(), all.join(", "))));
+        return Err(Stop::Failed(format!("there is no type `{}`; the types are {}", name.unwrap_or_default(), all.join(", "))));
     }
     match output {
-        OutputFormat::Json => writeln!(out, "{:#}", Value::from(types))?,
-        OutputFormat::Yaml => write!(out, "{}", status::to_yaml(&Value::from(types))?)?,
-        OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => {
-            let is_long = output != OutputFormat::Table;
-            let cell = |value: &Value| match value {
-                Value::Array(several) => several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
-                Value::Object(keys) if keys.is_empty() => "-".to_owned(),
-                Value::Object(keys) => keys.keys().cloned().collect::<Vec<_>>().join(", "),
-                one => one.as_str().unwrap_or_default().to_owned(),
-            };
-            let mut headings = vec!["type", "what", "secret keys", "required fields"];
-            let mut fields = vec!["type", "title", "secretKeys", "required"];
-            if is_long {
-                headings.extend(["a probe", "messages"]);
-                fields.extend(["probe", "carries"]);
-            }
-            let rows: Vec<Vec<String>> = types.iter().map(|one| fields.iter().map(|field| cell(&one[*field])).collect()).collect();
-            if output == OutputFormat::Markdown { print_markdown(out, &headings, &rows)? } else { print_table(out, &headings, &rows)? }
-        }
+        OutputFormat::Json => writeln!(out, "{:#}", types.iter().map(describe).collect::<Value>())?,
+        OutputFormat::JsonLines => types.iter().try_for_each(|one| writeln!(out, "{}", describe(one)))?,
+        OutputFormat::Yaml => write!(out, "{}", status::to_yaml(&types.iter().map(describe).collect::<Value>())?)?,
+        OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => table().print(output, out, types)?,
     }
     Ok(())
 }
 
-/// The fields that a spec of this type must have.
 fn required(key: &str) -> Value {
     let schema = crd::structural(SendingServer::KIND).unwrap_or_default();
     let found = schema.pointer(&format!("/properties/spec/properties/provider/properties/{key}/required"));
     found.cloned().unwrap_or_else(|| json!([]))
 }
 
-fn describe(key: &str, about: &str, info: &TypeInfo) -> Value {
-    let keys: serde_json::Map<String, Value> = info.secret_keys.iter().map(|(key, what)| ((*key).to_owned(), (*what).into())).collect();
+fn secret_keys(info: &TypeInfo) -> Value {
+    info.secret_keys.iter().map(|(key, what)| ((*key).to_owned(), (*what).into())).collect::<Map<_, Value>>().into()
+}
+
+fn describe(one: &Type) -> Value {
+    let Type { key, about, info, required } = one;
     json!({
         "type": key,
         "title": info.title,
         "about": about,
-        "secretKeys": keys,
-        "required": required(key),
+        "secretKeys": secret_keys(info),
+        "required": required,
         "probe": info.probe,
         "carries": info.carries,
     })

@@ -1,13 +1,12 @@
-//! `mailfleet run --kubernetes`: the same, as a controller in a cluster.
+//! `mailfleet run --kubernetes`: a controller in a cluster.
 
 use std::{process::ExitCode, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{EXIT_SUPERSEDED, RunArgs, close, finish, open_ledger, refuse, told_to_stop};
+use super::{EXIT_SUPERSEDED, Process, RunArgs, finish, told_to_stop};
 use crate::{
-    cli::{progress, text},
-    engine::{self, EngineOptions, View},
+    cli::text,
     ledger::LedgerErrorKind,
     resources::Duration as Span,
     serve::Phase,
@@ -22,24 +21,19 @@ const LEASE_MIN: Span = Span::from_secs(3);
 const LEASE_MAX: Span = Span::from_secs(300);
 /// Where a pod finds its namespace.
 const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-/// Between two tries to open a ledger that another process still holds.
+/// Between two attempts to open a ledger that another process still holds.
 const IN_USE_RETRY: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(args: RunArgs) -> ExitCode {
+pub(super) async fn run(args: RunArgs) -> Result<ExitCode, String> {
     let duration = args.cluster.lease_duration;
     if !(LEASE_MIN..=LEASE_MAX).contains(&duration) {
-        return refuse(&format!("--lease-duration {duration} is out of range; {LEASE_MIN} to {LEASE_MAX}."));
+        return Err(format!("--lease-duration {duration} is out of range; {LEASE_MIN} to {LEASE_MAX}."));
     }
-    let (view, seen) = watch::channel(View::default());
-    let health = match super::serve_admin(&args, &seen).await {
-        Ok(health) => health,
-        Err(message) => return refuse(&message),
-    };
+    let state_dir = args.state.clone();
+    let process = Process::start(args, state_dir).await?;
+    let args = &process.args;
     let options = ClusterOptions { kubeconfig: args.cluster.kubeconfig.clone(), namespaces: args.cluster.namespaces.clone() };
-    let client = match cluster::connect(&options).await {
-        Ok(client) => client,
-        Err(error) => return refuse(&error.to_string()),
-    };
+    let client = cluster::connect(&options).await.map_err(|error| error.to_string())?;
     let identity = identity();
     let lease = LeaseOptions {
         namespace: args.cluster.lease_namespace.clone().unwrap_or_else(pod_namespace),
@@ -48,72 +42,61 @@ pub(super) async fn run(args: RunArgs) -> ExitCode {
         identity: identity.clone(),
         scope: Scope::new(&args.cluster.namespaces, args.plan_namespace.as_deref()),
     };
-    // Told once for the whole process: a signal while it stands by ends it too.
+    // Heard once for the whole process: a signal while it stands by ends it too.
     let (stopping, mut stop) = watch::channel(false);
-    let stopped = health.clone();
+    let health = process.health.clone();
     tokio::spawn(async move {
         told_to_stop().await;
-        stopped.enter(Phase::Stopping);
+        health.enter(Phase::Stopping);
         let _ = stopping.send(true);
     });
     let lease = tokio::select! {
-        lease = cluster::lease::acquire(&client, lease, || health.enter(Phase::StandingBy)) => lease,
-        _ = stop.wait_for(|stop| *stop) => return ExitCode::SUCCESS,
+        lease = cluster::lease::acquire(&client, lease, || process.health.enter(Phase::StandingBy)) => lease,
+        _ = stop.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
     };
     text::tell(&format!("{identity} leads"));
-    health.enter(Phase::Leading);
-    let code = lead(&args, &client, &lease, identity, (view, seen), stop).await;
+    process.health.enter(Phase::Leading);
+    let ended = lead(process, &client, &lease, identity, stop).await;
     lease.release().await;
-    code
+    ended
 }
 
 async fn lead(
-    args: &RunArgs,
+    process: Process,
     client: &cluster::Client,
     lease: &Lease,
     identity: String,
-    (view, seen): (watch::Sender<View>, watch::Receiver<View>),
     mut stop: watch::Receiver<bool>,
-) -> ExitCode {
+) -> Result<ExitCode, String> {
     let mut told = None;
     let ledger = loop {
-        match open_ledger(&args.state, args.synchronous).await {
+        match process.open_ledger().await {
             Ok(ledger) => break ledger,
-            // The leader before may still be ending.
+            // The previous leader may still be ending.
             Err(error) if error.kind == LedgerErrorKind::InUse => {
-                let words = error.to_string();
-                if told.replace(words.clone()) != Some(words) {
-                    text::tell(&error.to_string());
+                if told.as_ref() != Some(&error.message) {
+                    text::tell(&error.message);
+                    told = Some(error.message);
                 }
             }
-            Err(error) => return refuse(&error.to_string()),
+            Err(error) => return Err(error.message),
         }
         tokio::select! {
             () = tokio::time::sleep(IN_USE_RETRY) => {}
-            _ = stop.wait_for(|stop| *stop) => return ExitCode::SUCCESS,
-            holder = lease.lost() => return lost(&holder),
+            _ = stop.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
+            holder = lease.lost() => return Ok(lost(&holder)),
         }
     };
     let statuses = ClusterStatuses::start(client.clone(), &identity);
-    let scope = Scope::new(&args.cluster.namespaces, args.plan_namespace.as_deref());
+    let scope = Scope::new(&process.args.cluster.namespaces, process.args.plan_namespace.as_deref());
     let snapshots = tokio::select! {
         snapshots = cluster::watch(client, &scope, &statuses) => snapshots,
-        _ = stop.wait_for(|stop| *stop) => return ExitCode::SUCCESS,
-        holder = lease.lost() => return lost(&holder),
+        _ = stop.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
+        holder = lease.lost() => return Ok(lost(&holder)),
     };
     for difference in cluster::differences(client).await {
         text::tell(&difference);
     }
-    let shown = (!args.quiet).then(|| tokio::spawn(progress::show(seen)));
-    let engine = EngineOptions {
-        state_dir: args.state.clone(),
-        once: false,
-        dry_run: false,
-        grace: args.grace.std(),
-        plan_namespace: args.plan_namespace.clone(),
-        egress: args.egress(),
-        allow_sendmail: args.allow_sendmail.clone().into(),
-    };
     let (lose, mut losing) = watch::channel(None);
     let ended = async {
         tokio::select! {
@@ -121,16 +104,9 @@ async fn lead(
             holder = lease.lost() => { let _ = lose.send(Some(holder)); }
         }
     };
-    let result = engine::run(engine, ledger.clone(), snapshots, StatusSink::Cluster(statuses), view, ended).await;
-    if let Some(shown) = shown {
-        let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
-    }
-    close(ledger).await;
+    let result = process.send(ledger, snapshots, StatusSink::Cluster(statuses), ended).await;
     let holder = losing.borrow_and_update().clone();
-    match holder {
-        Some(holder) => lost(&holder),
-        None => finish(result),
-    }
+    Ok(holder.map_or_else(|| finish(result), |holder| lost(&holder)))
 }
 
 fn lost(holder: &str) -> ExitCode {
@@ -138,13 +114,13 @@ fn lost(holder: &str) -> ExitCode {
     ExitCode::from(EXIT_SUPERSEDED)
 }
 
-/// Who this process is: the pod's or machine's name, and something that no other process has.
+/// The identity of this process: the name of the pod or machine, and a suffix of its own.
 fn identity() -> String {
     let mut bytes = [0_u8; 4];
-    // Without chance the process id must do.
+    // Without random bytes the process id must do.
     let _ = getrandom::fill(&mut bytes);
-    let chance = u32::from_ne_bytes(bytes) ^ std::process::id();
-    format!("{}_{chance:08x}", gethostname::gethostname().to_string_lossy())
+    let random = u32::from_ne_bytes(bytes) ^ std::process::id();
+    format!("{}_{random:08x}", gethostname::gethostname().to_string_lossy())
 }
 
 fn pod_namespace() -> String {

@@ -75,7 +75,7 @@ impl Scheduler {
         if self.mutant == Some(super::Mutant::ContentBeforeCommit)
             && let Some(PlannedClaim { lane, message, .. }) = claims.first()
         {
-            let (recipient, content) = (message.envelope_to.clone(), message.content.clone());
+            let (recipient, content) = (message.rcpt_to.clone(), message.content.clone());
             let (mail_from, run) = (recipient.clone(), std::sync::Arc::default());
             let early = Outgoing { token: u64::MAX, mail_from, recipient, content, needs_8bit: false, needs_smtputf8: false, run };
             self.actions.push(Action::Deliver(*lane, 0, vec![early]));
@@ -250,7 +250,7 @@ impl Scheduler {
             by_lane.entry(lane_id).or_default()[usize::from(goes_alone)].push(Outgoing {
                 token: token as u64,
                 mail_from,
-                recipient: message.envelope_to,
+                recipient: message.rcpt_to,
                 content: message.content,
                 needs_8bit: message.needs_8bit,
                 needs_smtputf8: message.needs_smtputf8,

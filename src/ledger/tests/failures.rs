@@ -91,10 +91,10 @@ async fn after_a_kill_everything_that_was_promised_is_there() {
             (round as u64 * 8, 8, 0),
             "round {round}"
         );
-        let mut seen = other.seen(run).expect("an index");
+        let mut index = other.recipient_index(run).expect("an index");
         for earlier in 0..=round + 1 {
-            let expected = if earlier <= round { Sighting::AlreadyClaimed } else { Sighting::New };
-            assert_eq!(seen.check(&format!("r{earlier}n3@x.org")), Ok(expected), "round {round}, {earlier}");
+            let expected = if earlier <= round { Lookup::Claimed } else { Lookup::New };
+            assert_eq!(index.look_up(&format!("r{earlier}n3@x.org")), Ok(expected), "round {round}, {earlier}");
         }
     }
 }
@@ -128,10 +128,10 @@ async fn a_copy_elsewhere_mails_nobody_again() {
     let ledger = copy.open();
     assert_eq!(ledger.seed(), seed, "picks stay the same");
     assert_eq!(begin(&ledger, UnknownPolicy::Skip).await.id, run);
-    let mut seen = ledger.seen(run).expect("an index");
+    let mut index = ledger.recipient_index(run).expect("an index");
     assert_eq!(
-        ["a@x.org", "b@x.org", "c@x.org"].map(|r| seen.check(r).expect("a look")),
-        [Sighting::AlreadyClaimed, Sighting::AlreadyClaimed, Sighting::New]
+        ["a@x.org", "b@x.org", "c@x.org"].map(|r| index.look_up(r).expect("a look")),
+        [Lookup::Claimed, Lookup::Claimed, Lookup::New]
     );
     assert_ne!(Folder::new().open().seed(), seed, "a ledger of its own has a seed of its own");
 }
@@ -230,8 +230,9 @@ fn bad_files_are_told_in_words() {
         ("not a database", b"Dear diary, this is no database at all. ".repeat(40), Corrupt, "is not a ledger or is damaged"),
         ("a damaged page", garbage, Corrupt, "restore it from a backup"),
         ("another program's", with_sql("PRAGMA application_id = 77"), Corrupt, "a database of another program"),
-        ("no version", with_sql("DELETE FROM meta"), Corrupt, "lacks `schema`"),
-        ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 3)"),
+        ("no version", with_sql("DELETE FROM meta"), Corrupt, "has no `schema`"),
+        ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 4)"),
+        ("one with newer fates", with_sql("UPDATE meta SET value = 99 WHERE key = 'fates'"), NewerVersion, "knows more outcomes"),
     ];
     for (what, bytes, kind, words) in cases {
         let folder = Folder::new();

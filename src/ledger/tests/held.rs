@@ -29,7 +29,7 @@ async fn what_is_held_is_not_final_and_outlives_a_kill() {
         [(seqs[0], "a@x.org", "[1]"), (seqs[1], "b@x.org", "[1]")]
     );
     assert_eq!(again.due(run, 1_000_000, 9).await.expect("due"), [], "nobody is tried again by itself");
-    assert_eq!(again.seen(run).expect("an index").check("a@x.org"), Ok(Sighting::AlreadyClaimed));
+    assert_eq!(again.recipient_index(run).expect("an index").look_up("a@x.org"), Ok(Lookup::Claimed));
     // Its try did not count, and what goes to another server takes its refusals along.
     again
         .commit(outcomes(vec![outcome(run, seqs[0], Disposition::Released), outcome(run, seqs[1], Disposition::Rejected)]))
@@ -93,12 +93,12 @@ async fn unknown_recipients_are_mailed_again_on_purpose_and_nobody_else() {
     assert_eq!((record.closed_at_ms, record.is_reopened), (None, true));
     assert_eq!(ledger.due(run, 1_000_000, 9).await.expect("due"), [], "their fields come from the audience");
     assert_eq!(ledger.next_due(run).await, Ok(None));
-    let mut seen = ledger.seen(run).expect("an index");
-    assert_eq!(seen.check("a@x.org"), Ok(Sighting::Resend { seq: seqs[0], attempt: 0 }));
-    assert_eq!(seen.check("b@x.org"), Ok(Sighting::AlreadyClaimed));
+    let mut index = ledger.recipient_index(run).expect("an index");
+    assert_eq!(index.look_up("a@x.org"), Ok(Lookup::Resend { seq: seqs[0], attempt: 0 }));
+    assert_eq!(index.look_up("b@x.org"), Ok(Lookup::Claimed));
     ledger.commit(claims(vec![again(run, server, seqs[0], 1)])).await.expect("claimed");
     ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("accepted");
-    ledger.audience_read(run, AudienceRead::default(), seen.not_met(), 10).await.expect("read");
+    ledger.audience_read(run, AudienceRead::default(), index.unmatched(), 10).await.expect("read");
     ledger.close_run(run, 11).await.expect("closed");
     assert_eq!(
         killed.ask("SELECT recipient, state, resent FROM recipients"),
@@ -126,10 +126,10 @@ async fn whoever_is_gone_from_the_audience_is_withdrawn() {
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org"]).await;
     let deferred = || Disposition::Deferred { at_ms: 1, fields: "{}".to_owned() };
     ledger.commit(outcomes(seqs.iter().map(|seq| outcome(run, *seq, deferred())).collect())).await.expect("deferred");
-    let mut seen = ledger.seen(run).expect("an index");
-    assert_eq!((seen.has_met("a@x.org"), seen.has_met("new@x.org")), (Ok(Some(false)), Ok(None)));
-    assert_eq!(seen.check("a@x.org"), Ok(Sighting::AlreadyClaimed));
-    assert_eq!((seen.has_met("a@x.org"), seen.has_met("b@x.org")), (Ok(Some(true)), Ok(Some(false))));
+    let mut index = ledger.recipient_index(run).expect("an index");
+    assert_eq!((index.was_read("a@x.org"), index.was_read("new@x.org")), (Ok(Some(false)), Ok(None)));
+    assert_eq!(index.look_up("a@x.org"), Ok(Lookup::Claimed));
+    assert_eq!((index.was_read("a@x.org"), index.was_read("b@x.org")), (Ok(Some(true)), Ok(Some(false))));
     ledger.commit(outcomes(vec![outcome(run, seqs[1], Disposition::Withdrawn)])).await.expect("withdrawn");
     assert_eq!(folder.ask("SELECT recipient, state FROM recipients"), ["a@x.org Deferred", "b@x.org Withdrawn"]);
     assert_eq!(folder.ask("SELECT withdrawn, deferred, held FROM campaigns"), ["1 1 0"]);

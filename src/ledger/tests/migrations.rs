@@ -5,7 +5,11 @@
 use super::*;
 
 /// What each version before wrote, from version 1 on.
-const DUMPS: [&str; 2] = [include_str!("../../../tests/ledgers/schema-1.sql"), include_str!("../../../tests/ledgers/schema-2.sql")];
+const DUMPS: [&str; 3] = [
+    include_str!("../../../tests/ledgers/schema-1.sql"),
+    include_str!("../../../tests/ledgers/schema-2.sql"),
+    include_str!("../../../tests/ledgers/schema-3.sql"),
+];
 
 fn of_dump(dump: &str) -> Folder {
     let folder = Folder::new();
@@ -41,11 +45,11 @@ async fn is_migrated(dump: &str, version: i64) {
         let parts: Vec<&str> = row.split(' ').collect();
         let key = RunKey::new(parts[0], parts[1], parts[2]);
         let record = ledger.begin_run(&key, UnknownPolicy::Skip, None, None, 1_000).await.expect("it goes on");
-        let mut seen = ledger.seen(record.id).expect("an index");
+        let mut index = ledger.recipient_index(record.id).expect("an index");
         for recipient in
             folder.ask(&format!("SELECT recipient FROM messages WHERE run_id = (SELECT id FROM runs WHERE campaign = '{}')", parts[1]))
         {
-            assert_eq!(seen.check(&recipient), Ok(Sighting::AlreadyClaimed), "{recipient} of {key}");
+            assert_eq!(index.look_up(&recipient), Ok(Lookup::Claimed), "{recipient} of {key}");
         }
     }
     drop(ledger);
@@ -74,6 +78,21 @@ async fn a_migration_that_breaks_off_has_not_happened() {
     rusqlite::Connection::open(folder.database()).expect("a database").execute_batch("DROP TABLE guards").expect("out of the way");
     drop(folder.open());
     assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [schema::VERSION.to_string()]);
+}
+
+#[tokio::test]
+async fn views_follow_the_table_of_fates() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let views = "SELECT name, sql FROM sqlite_schema WHERE type = 'view' ORDER BY 1";
+    let written = folder.ask(views);
+    // As a version with fewer fates left it.
+    let older = "DROP VIEW recipients; DROP VIEW campaigns; CREATE VIEW recipients AS SELECT 1; UPDATE meta SET value = value - 1 WHERE key = 'fates'";
+    rusqlite::Connection::open(folder.database()).expect("a database").execute_batch(older).expect("an older ledger");
+    assert_ne!(folder.ask(views), written);
+    drop(folder.open());
+    assert_eq!(folder.ask(views), written);
+    assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'fates'"), [Fate::ALL.len().to_string()]);
 }
 
 #[test]
@@ -124,14 +143,14 @@ async fn of_a_person_in_several_spellings_one_message_is_sent() {
     let due = ledger.due(run, 100, 50).await.expect("due");
     // In either order: which spelling the audience has does not matter.
     for is_reversed in [false, true] {
-        let mut seen = ledger.seen(run).expect("an index");
-        let mut sent: Vec<u64> = due.iter().filter(|message| !seen.is_further(message.seq)).map(|message| message.seq).collect();
+        let mut index = ledger.recipient_index(run).expect("an index");
+        let mut sent: Vec<u64> = due.iter().filter(|message| !index.is_duplicate(message.seq)).map(|message| message.seq).collect();
         let mut order: Vec<&str> = SPELLINGS.iter().map(|(recipient, ..)| *recipient).collect();
         if is_reversed {
             order.reverse();
         }
         for recipient in order {
-            if let Sighting::Resend { seq, .. } = seen.check(recipient).expect("checked") {
+            if let Lookup::Resend { seq, .. } = index.look_up(recipient).expect("checked") {
                 sent.push(seq);
             }
         }
@@ -139,6 +158,6 @@ async fn of_a_person_in_several_spellings_one_message_is_sent() {
         let wanted: Vec<u64> = (1..).zip(SPELLINGS).filter(|(_, (.., is_sent))| *is_sent).map(|(seq, _)| seq).collect();
         assert_eq!(sent, wanted, "reversed: {is_reversed}");
         // These have an end when the audience was read.
-        assert_eq!(seen.not_met(), [8, 11], "claims of people who have another message");
+        assert_eq!(index.unmatched(), [8, 11], "claims of people who have another message");
     }
 }

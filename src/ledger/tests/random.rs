@@ -36,7 +36,7 @@ async fn live(seed: u64, policy: UnknownPolicy) {
     let mut dice = Dice(seed);
     let folder = Folder::new();
     let mut model: BTreeMap<String, (u64, Modelled)> = BTreeMap::new();
-    for boot in 0..5 {
+    for epoch in 0..5 {
         let ledger = folder.open();
         let run = begin(&ledger, policy).await.id;
         let servers = [ledger.server_id("shop/one").await.expect("a server"), ledger.server_id("shop/two").await.expect("a server")];
@@ -50,7 +50,7 @@ async fn live(seed: u64, policy: UnknownPolicy) {
                 UnknownPolicy::Resend => resend.push(*seq),
             }
         }
-        let mut seen = ledger.seen(run).expect("an index");
+        let mut index = ledger.recipient_index(run).expect("an index");
         // What receipts say of a run is all that is needed to know its counts.
         let mut kept = ledger.counts(run).await.expect("counts").fates;
         for _ in 0..40 {
@@ -85,7 +85,7 @@ async fn live(seed: u64, policy: UnknownPolicy) {
                         *entry = next;
                     }
                     Fate::Claimed if resend.contains(&seq) && dice.roll(4) == 0 => {
-                        assert_eq!(seen.check(&name), Ok(Sighting::Resend { seq, attempt: message.attempt }), "seed {seed} boot {boot}");
+                        assert_eq!(index.look_up(&name), Ok(Lookup::Resend { seq, attempt: message.attempt }), "seed {seed} epoch {epoch}");
                         commit.claims.push(again(run, server, seq, message.attempt));
                         claimed.push(name);
                         *entry = Modelled { resent: message.resent + 1, ..message };
@@ -117,9 +117,9 @@ async fn live(seed: u64, policy: UnknownPolicy) {
                 if resent_soon {
                     continue;
                 }
-                let sighting = seen.check(&name).expect("a look");
-                assert_eq!(sighting == Sighting::New, !model.contains_key(&name), "seed {seed} boot {boot}: {name} {sighting:?}");
-                if sighting == Sighting::New {
+                let sighting = index.look_up(&name).expect("a look");
+                assert_eq!(sighting == Lookup::New, !model.contains_key(&name), "seed {seed} epoch {epoch}: {name} {sighting:?}");
+                if sighting == Lookup::New {
                     commit.claims.push(claim(run, servers[0], &name));
                     model.insert(name.clone(), (0, Modelled { fate: Fate::Claimed, attempt: 1, resent: 0, fields: false }));
                     claimed.push(name);
@@ -133,7 +133,7 @@ async fn live(seed: u64, policy: UnknownPolicy) {
                 model.get_mut(name).expect("it is there").0 = seq;
             }
         }
-        assert_eq!(kept, ledger.counts(run).await.expect("counts").fates, "seed {seed} boot {boot}");
+        assert_eq!(kept, ledger.counts(run).await.expect("counts").fates, "seed {seed} epoch {epoch}");
         compare(&folder, &ledger, run, &model, seed).await;
     }
 }

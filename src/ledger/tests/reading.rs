@@ -52,9 +52,9 @@ async fn a_reader_works_beside_a_writer_and_sees_what_comes() {
         }]
     );
     let run = runs[0].record.id;
-    ledger.problems(run, vec![Problem { line: 3, what: "no address".to_owned() }]).await.expect("kept");
+    ledger.record_bad_rows(run, vec![BadRow { line: 3, what: "no address".to_owned() }]).await.expect("kept");
     ledger.commit(outcomes(vec![outcome(run, 1, Disposition::Rejected)])).await.expect("an end");
-    assert_eq!(reader.problems(run).expect("a read"), [Problem { line: 3, what: "no address".to_owned() }]);
+    assert_eq!(reader.bad_rows(run).expect("a read"), [BadRow { line: 3, what: "no address".to_owned() }]);
     assert_eq!(read(&reader, &[Fate::Rejected]).len(), 1);
     let mut handed = 0;
     let enough = |_| {
@@ -114,12 +114,12 @@ async fn the_documentation_holds() {
     ledger.commit(outcomes(vec![outcome(run, 1, Disposition::Rejected)])).await.expect("an end");
     ledger.close_run(run, 1).await.expect("closed");
     for name in folder.ask("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')") {
-        assert!(documentation.contains(&format!("`{name}`")), "{name} is not told of");
+        assert!(documentation.contains(&format!("`{name}`")), "{name} is not documented");
     }
     for column in
         folder.ask("SELECT p.name FROM pragma_table_info('recipients') p UNION SELECT p.name FROM pragma_table_info('campaigns') p")
     {
-        assert!(documentation.contains(&format!("`{column}`")), "{column} is not told of");
+        assert!(documentation.contains(&format!("`{column}`")), "{column} is not documented");
     }
     for state in Fate::ALL {
         assert!(documentation.contains(&format!("| `{state}` | {} |", state.number())), "{state}");

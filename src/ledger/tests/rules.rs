@@ -77,19 +77,19 @@ async fn nobody_is_new_after_a_restart() {
     assert_eq!(ledger.find_run(&key()).await.expect("a read").map(|run| run.id), Some(run));
     let record = begin(&ledger, UnknownPolicy::Skip).await;
     assert_eq!((record.id, record.left_without_outcome), (run, 1));
-    let mut seen = ledger.seen(run).expect("an index");
+    let mut index = ledger.recipient_index(run).expect("an index");
     for (recipient, sighting) in [
-        ("a@x.org", Sighting::AlreadyClaimed),
-        ("b@X.ORG", Sighting::AlreadyClaimed),
-        ("b@x.org", Sighting::Duplicate),
-        ("c@x.org", Sighting::New),
-        ("c@x.Org", Sighting::Duplicate),
-        ("C@x.org", Sighting::Duplicate),
-        ("\"c\"@x.org", Sighting::Duplicate),
-        ("ann@münchen.example", Sighting::New),
-        ("ann@xn--mnchen-3ya.example", Sighting::Duplicate),
+        ("a@x.org", Lookup::Claimed),
+        ("b@X.ORG", Lookup::Claimed),
+        ("b@x.org", Lookup::Duplicate),
+        ("c@x.org", Lookup::New),
+        ("c@x.Org", Lookup::Duplicate),
+        ("C@x.org", Lookup::Duplicate),
+        ("\"c\"@x.org", Lookup::Duplicate),
+        ("ann@münchen.example", Lookup::New),
+        ("ann@xn--mnchen-3ya.example", Lookup::Duplicate),
     ] {
-        assert_eq!(seen.check(recipient).expect("a look"), sighting, "{recipient}");
+        assert_eq!(index.look_up(recipient).expect("a look"), sighting, "{recipient}");
     }
     // New messages get new numbers, and the unknown one stays unknown.
     assert_eq!(claim_all(&ledger, run, &["c@x.org"]).await, [seqs[1] + 1]);
@@ -128,13 +128,13 @@ async fn a_person_in_two_spellings_is_sent_again_once() {
 
     let ledger = folder.open();
     assert_eq!(begin(&ledger, UnknownPolicy::Resend).await.left_without_outcome, 3);
-    let mut seen = ledger.seen(run).expect("an index");
-    assert_eq!(seen.not_met(), seqs);
-    assert_eq!(seen.check("ann@x.org"), Ok(Sighting::Resend { seq: seqs[0], attempt: 1 }));
-    assert_eq!(seen.check("Ann@x.org"), Ok(Sighting::Duplicate));
-    assert_eq!(seen.check("ben@x.org"), Ok(Sighting::Resend { seq: seqs[2], attempt: 1 }));
-    assert_eq!(seen.not_met(), [seqs[1]]);
-    let changes = ledger.audience_read(run, AudienceRead::default(), seen.not_met(), 9).await.expect("noted");
+    let mut index = ledger.recipient_index(run).expect("an index");
+    assert_eq!(index.unmatched(), seqs);
+    assert_eq!(index.look_up("ann@x.org"), Ok(Lookup::Resend { seq: seqs[0], attempt: 1 }));
+    assert_eq!(index.look_up("Ann@x.org"), Ok(Lookup::Duplicate));
+    assert_eq!(index.look_up("ben@x.org"), Ok(Lookup::Resend { seq: seqs[2], attempt: 1 }));
+    assert_eq!(index.unmatched(), [seqs[1]]);
+    let changes = ledger.audience_read(run, AudienceRead::default(), index.unmatched(), 9).await.expect("noted");
     assert!(changes.counts.iter().any(|change| change.fate == Fate::Unknown && change.by == 1), "{changes:?}");
 }
 
@@ -160,10 +160,10 @@ async fn resend_sends_what_was_left_and_counts_it() {
         due,
         [DueMessage { seq: seqs[1], recipient: "b@x.org".to_owned(), attempt: 2, fields, refusals: None, since_ms: due[0].since_ms }]
     );
-    let mut seen = ledger.seen(run).expect("an index");
-    assert_eq!(seen.check("a@x.org"), Ok(Sighting::Resend { seq: seqs[0], attempt: 1 }));
-    assert_eq!(seen.check("a@x.org"), Ok(Sighting::Duplicate));
-    assert_eq!(seen.check("b@x.org"), Ok(Sighting::AlreadyClaimed));
+    let mut index = ledger.recipient_index(run).expect("an index");
+    assert_eq!(index.look_up("a@x.org"), Ok(Lookup::Resend { seq: seqs[0], attempt: 1 }));
+    assert_eq!(index.look_up("a@x.org"), Ok(Lookup::Duplicate));
+    assert_eq!(index.look_up("b@x.org"), Ok(Lookup::Claimed));
     ledger.commit(claims(vec![again(run, server, seqs[0], 1), again(run, server, seqs[1], 3)])).await.expect("again");
     ledger
         .commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted), outcome(run, seqs[1], Disposition::Accepted)]))
@@ -174,12 +174,12 @@ async fn resend_sends_what_was_left_and_counts_it() {
 
     let ledger = folder.open();
     assert_eq!(begin(&ledger, UnknownPolicy::Resend).await.left_without_outcome, 2);
-    let mut seen = ledger.seen(run).expect("an index");
-    assert_eq!(seen.not_met(), [seqs[2], seqs[4]]);
-    assert_eq!(seen.check("e@x.org"), Ok(Sighting::Resend { seq: seqs[4], attempt: 1 }));
+    let mut index = ledger.recipient_index(run).expect("an index");
+    assert_eq!(index.unmatched(), [seqs[2], seqs[4]]);
+    assert_eq!(index.look_up("e@x.org"), Ok(Lookup::Resend { seq: seqs[4], attempt: 1 }));
     // The audience ends while e, which was met, still waits to be claimed: only c is gone.
-    assert_eq!(seen.not_met(), [seqs[2]]);
-    let changes = ledger.audience_read(run, AudienceRead::default(), seen.not_met(), 9).await.expect("noted");
+    assert_eq!(index.unmatched(), [seqs[2]]);
+    let changes = ledger.audience_read(run, AudienceRead::default(), index.unmatched(), 9).await.expect("noted");
     let server = ledger.server_id("shop/one").await.expect("a server");
     let change = |fate, server, by| CountChange { run_id: run, fate, server, by };
     assert_eq!(changes.counts, [change(Fate::Claimed, None, -1), change(Fate::Unknown, Some(server), 1)]);
@@ -200,7 +200,7 @@ async fn beginning_again_leaves_what_this_process_has_in_flight() {
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
     assert_eq!(begin(&ledger, UnknownPolicy::Skip).await.left_without_outcome, 0);
-    assert_eq!(ledger.seen(run).expect("an index").check("a@x.org"), Ok(Sighting::AlreadyClaimed));
+    assert_eq!(ledger.recipient_index(run).expect("an index").look_up("a@x.org"), Ok(Lookup::Claimed));
     ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("the outcome arrives");
 }
 
@@ -289,8 +289,8 @@ async fn fields_are_kept_only_while_a_try_is_ahead() {
 #[tokio::test]
 async fn generations_outlive_deletion() {
     let folder = Folder::new();
-    let object =
-        |name: &str, spec_hash| ObservedObject { kind: "Plan".to_owned(), key: crate::resources::Key::new("shop", name), spec_hash };
+    let object = |name: &str, spec_hash| SpecHash { kind: "Plan".to_owned(), key: crate::resources::Key::new("shop", name), spec_hash };
+    let of = |(number, created_at_ms)| Generation { number, created_at_ms };
     let steps = [
         (vec![object("a", u64::MAX), object("b", 1)], 10, vec![(1, 10), (1, 10)]),
         (vec![object("a", u64::MAX), object("b", 2)], 20, vec![(1, 10), (2, 10)]),
@@ -302,7 +302,8 @@ async fn generations_outlive_deletion() {
     for (step, (objects, now, expected)) in steps.into_iter().enumerate() {
         // Opened anew each time: nothing of it is memory only.
         let ledger = folder.open();
-        assert_eq!(ledger.observe_objects(objects, now).await, Ok(expected), "step {step}");
+        let expected = expected.into_iter().map(of).collect::<Vec<_>>();
+        assert_eq!(ledger.record_generations(objects, now).await, Ok(expected), "step {step}");
     }
 }
 
@@ -397,7 +398,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
 }
 
 #[tokio::test]
-async fn long_texts_are_cut_and_problems_bounded() {
+async fn long_texts_are_cut_and_bad_rows_bounded() {
     let folder = Folder::new();
     let ledger = folder.open();
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
@@ -405,14 +406,14 @@ async fn long_texts_are_cut_and_problems_bounded() {
     let reply = Some("ä".repeat(300));
     ledger.commit(outcomes(vec![OutcomeRecord { reply, ..outcome(run, seqs[0], Disposition::Rejected) }])).await.expect("an end");
     assert_eq!(folder.ask("SELECT length(reply) FROM messages"), ["250"]);
-    let problems: Vec<_> = (1..=1_500).map(|line| Problem { line, what: "no address".to_owned() }).collect();
+    let rows: Vec<_> = (1..=1_500).map(|line| BadRow { line, what: "no address".to_owned() }).collect();
     // Read twice, as after a restart.
     for _ in 0..2 {
-        for some in problems.chunks(400) {
-            ledger.problems(run, some.to_vec()).await.expect("kept");
+        for some in rows.chunks(400) {
+            ledger.record_bad_rows(run, some.to_vec()).await.expect("kept");
         }
     }
-    assert_eq!(folder.ask("SELECT count(*), min(line), max(line) FROM problems"), ["1000 1 1000"]);
+    assert_eq!(folder.ask("SELECT count(*), min(line), max(line) FROM bad_rows"), ["1000 1 1000"]);
 }
 
 #[test]
@@ -424,12 +425,12 @@ fn the_index_grows_and_stays_right() {
     let names: Vec<_> = (0..9_000).map(|n| format!("person{n}@example.org")).collect();
     let claimed: Vec<_> = names.iter().take(3_000).map(String::as_str).collect();
     runtime.block_on(claim_all(&ledger, run, &claimed));
-    let mut seen = ledger.seen(run).expect("an index");
-    let look = |seen: &mut Seen, n: usize| seen.check(&names[n]).expect("a look");
+    let mut index = ledger.recipient_index(run).expect("an index");
+    let look = |index: &mut RecipientIndex, n: usize| index.look_up(&names[n]).expect("a look");
     for n in 0..9_000 {
-        assert_eq!(look(&mut seen, n), if n < 3_000 { Sighting::AlreadyClaimed } else { Sighting::New }, "{n}");
+        assert_eq!(look(&mut index, n), if n < 3_000 { Lookup::Claimed } else { Lookup::New }, "{n}");
         // Earlier ones are still known, whatever table they are in.
-        assert_eq!(look(&mut seen, n / 2), Sighting::Duplicate, "{n}");
+        assert_eq!(look(&mut index, n / 2), Lookup::Duplicate, "{n}");
     }
     let names: Vec<_> = fs::read_dir(&folder.0).expect("a folder").map(|e| e.expect("an entry").file_name()).collect();
     assert!(names.iter().all(|name| !name.to_string_lossy().starts_with("seen")), "{names:?}");

@@ -1,8 +1,8 @@
-//! Who was seen already: the index that keeps a recipient unique within a run.
+//! The index that keeps a recipient unique within a run, for one pass over the audience.
 //!
-//! It can always be rebuilt from the messages, so it need not be durable, and it must not grow in memory: a hash table in
-//! an unnamed file, 16 bytes for each recipient, one read and one write for each look-up. A B-tree would cost three times
-//! as much, and one without a journal could not go on after a full disk; here a failed write changes nothing.
+//! It can always be rebuilt from the messages, so it need not be durable, but it must not grow in memory: a hash table in an
+//! unnamed file, 16 bytes per recipient, one read and one write per look-up. A B-tree would cost three times as much, and
+//! without a journal could not continue after a full disk; here a failed write changes nothing.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -17,7 +17,7 @@ use rusqlite::{Connection, params};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{
-    RunId, Sighting,
+    Lookup, RunId,
     error::{Fault, LedgerError},
     schema,
 };
@@ -26,41 +26,41 @@ use crate::{audience::canonical, resources::fate::Fate};
 const SLOT: usize = 16;
 const BUCKET_SLOTS: usize = 16;
 const BUCKET: usize = SLOT * BUCKET_SLOTS;
-/// Buckets of the first table: room for 180,000 recipients in 4 MiB, of which the disk holds only what was written. Small in tests, so
-/// that they meet growth.
+/// Buckets of the first table, as a power of two: room for 180,000 recipients in a sparse file of 4 MiB. Small in tests, so that
+/// tables grow.
 const FIRST_BITS: u32 = if cfg!(test) { 4 } else { 14 };
-/// A table has two to this power times the buckets of the one before.
+/// A table has two to this power times the buckets of the previous one.
 const GROWTH_BITS: u32 = if cfg!(test) { 2 } else { 4 };
-/// Buckets of the largest table (3 billion recipients).
+/// Buckets of the largest table, as a power of two (3 billion recipients).
 const MAX_BITS: u32 = 28;
-/// Rows that are read from the ledger at a time, so that no long reading holds up the merging of its log.
+/// Rows read from the ledger at a time, so that no long read holds up checkpoints of its log.
 const ROWS_AT_A_TIME: i64 = 50_000;
 
-/// Indices that are built at a time: each has a connection to the ledger until then, which takes some 150 KB.
+/// Indices built at a time: each has a connection to the ledger meanwhile, which takes some 150 KB.
 const BUILT_AT_A_TIME: usize = 8;
 
-/// How the file's name begins and ends, for the moment that it has one.
+/// The beginning and the end of the file's name, for the moment that it has one.
 const PREFIX: &str = "seen-";
 const SUFFIX: &str = ".tmp";
 
-/// In the ledger, not yet seen in this pass.
-const IN_LEDGER: u8 = 1;
-/// Seen in this pass.
-const SEEN: u8 = 2;
+/// In the ledger; no row of this pass has named it yet.
+const RECORDED: u8 = 1;
+/// Named by a row of this pass.
+const READ: u8 = 2;
 
-/// The index of one run, for one pass over its audience. It is never shared: one reader of the audience owns it.
+/// The recipients of one run, for one pass over its audience. Never shared: the reader of the audience owns it.
 #[derive(Debug)]
-pub struct Seen {
+pub struct RecipientIndex {
     path: PathBuf,
     keys: (u64, u64),
     /// The newest, and largest, is the last; new recipients go there.
     tables: Vec<Table>,
-    /// Claims of an earlier process that are to be sent again and were not met yet: no more than were once in flight.
+    /// Claims of an earlier process to be sent again whose recipient has not been read yet: no more than were once in flight.
     to_resend: HashMap<u128, (u64, u32)>,
-    /// Messages of people who have another one, in another spelling, as only older ledgers hold them: they are not sent.
-    further: HashSet<u64>,
-    /// Those of them that would have been sent again.
-    further_left: Vec<u64>,
+    /// Messages to people who have another one, under another spelling, as only older ledgers hold them: not sent.
+    duplicates: HashSet<u64>,
+    /// The duplicates that would have been sent again.
+    unsent_duplicates: Vec<u64>,
 }
 
 /// Bounds how many indices are built at a time.
@@ -71,7 +71,7 @@ pub(super) struct Builders {
 }
 
 impl Builders {
-    /// Waits for a place, and takes it.
+    /// Waits for a slot, and takes it.
     fn enter(&self) -> Builder<'_> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let mut busy = self.is_free.wait_while(busy, |busy| *busy >= BUILT_AT_A_TIME).unwrap_or_else(PoisonError::into_inner);
@@ -80,7 +80,7 @@ impl Builders {
     }
 }
 
-/// A place among those who build; it is free again when this is dropped.
+/// A slot for building; dropping it frees the slot.
 struct Builder<'a>(&'a Builders);
 
 impl Drop for Builder<'_> {
@@ -97,12 +97,12 @@ struct Table {
     used: u64,
 }
 
-/// The messages of one person.
+/// The messages to one person.
 #[derive(Debug, Default)]
 struct Messages {
-    /// One was sent, or given up.
+    /// Whether one was sent, or given up.
     is_decided: bool,
-    /// Those that have no end, in the order of claiming.
+    /// Those without a final outcome, in the order of claiming.
     open: Vec<u64>,
 }
 
@@ -112,8 +112,8 @@ enum Place {
     Free { offset: u64 },
 }
 
-impl Seen {
-    /// Builds the index anew from the messages of the run, when it is its turn.
+impl RecipientIndex {
+    /// Builds the index from the messages of the run, once a slot is free.
     pub(super) fn build(state_dir: &Path, run: RunId, epoch: i64, builders: &Builders) -> Result<Self, LedgerError> {
         let _builder = builders.enter();
         let database = schema::database(state_dir);
@@ -124,26 +124,26 @@ impl Seen {
         let last: Option<i64> = ledger
             .query_row("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0", [run.0], |row| row.get(0))
             .map_err(|e| LedgerError::from_sql(&database, &e))?;
-        let mut seen = Self {
+        let mut index = Self {
             path: state_dir.join(format!("{PREFIX}{}-{:016x}{SUFFIX}", run.0, number(low))),
             keys: (number(low), number(high)),
             tables: Vec::new(),
             to_resend: HashMap::new(),
-            further: HashSet::new(),
-            further_left: Vec::new(),
+            duplicates: HashSet::new(),
+            unsent_duplicates: Vec::new(),
         };
-        seen.add_table(last.unwrap_or(0).cast_unsigned())?;
+        index.add_table(last.unwrap_or(0).cast_unsigned())?;
         let (mut after, mut several) = (0, HashMap::new());
-        while let Some(read) = seen.load(&ledger, run, epoch, after, &mut several).map_err(|fault| fault.at(&database))? {
+        while let Some(read) = index.load(&ledger, run, epoch, after, &mut several).map_err(|fault| fault.at(&database))? {
             after = read;
         }
         if !several.is_empty() {
-            seen.choose(&ledger, run, epoch, several).map_err(|fault| fault.at(&database))?;
+            index.choose(&ledger, run, epoch, several).map_err(|fault| fault.at(&database))?;
         }
-        Ok(seen)
+        Ok(index)
     }
 
-    /// One stretch of messages; the last number read, None at the end. People of several messages go into `several`.
+    /// Loads the next messages after `after`; gives the last number read, None at the end. People with several messages go into `several`.
     fn load(
         &mut self,
         ledger: &Connection,
@@ -153,7 +153,7 @@ impl Seen {
         several: &mut HashMap<u128, Messages>,
     ) -> Result<Option<i64>, Fault> {
         let mut statement = ledger.prepare_cached(
-            "SELECT seq, recipient, state, boot, attempt, next_attempt_at_ms IS NULL FROM messages
+            "SELECT seq, recipient, state, epoch, attempt, next_attempt_at_ms IS NULL FROM messages
              WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
         )?;
         let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;
@@ -168,33 +168,33 @@ impl Seen {
             let hash = self.hash(recipient);
             let is_left = match Fate::from_number(row.get(2)?) {
                 Some(Fate::Claimed) => row.get::<_, i64>(3)? != epoch,
-                // A person had it sent again, and its fields were not kept.
+                // An operator had it sent again, and its fields were not kept.
                 Some(Fate::Deferred) => row.get(5)?,
                 _ => false,
             };
             if is_left {
                 match self.to_resend.entry(hash) {
                     Entry::Vacant(entry) => _ = entry.insert((seq.cast_unsigned(), row.get(4)?)),
-                    Entry::Occupied(_) => self.further_left.push(seq.cast_unsigned()),
+                    Entry::Occupied(_) => self.unsent_duplicates.push(seq.cast_unsigned()),
                 }
             }
-            // Not sorted first, though neighbours would share pages: the system would then read ahead in large folios, and Linux
-            // walks over a whole folio at each small write (measured: four times the cost of every look-up that follows).
+            // Not sorted first, though neighbours would share pages: the kernel would read ahead in large folios, and Linux walks a
+            // whole folio at each small write (measured: every later look-up costs four times as much).
             match self.find(hash)? {
-                Place::Free { offset } => self.add(hash, offset, IN_LEDGER)?,
+                Place::Free { offset } => self.add(hash, offset, RECORDED)?,
                 Place::Found { .. } => _ = several.entry(hash).or_default(),
             }
         }
         Ok(last)
     }
 
-    /// Of people who have several messages one alone is still sent, and none where one was: older ledgers knew an address by its
-    /// spelling. Reads the messages once more, which a newer ledger never needs.
+    /// Older ledgers told addresses apart by spelling. Of a person with several messages, one is still sent, and none where one
+    /// already was. This reads the messages a second time, which a newer ledger never needs.
     fn choose(&mut self, ledger: &Connection, run: RunId, epoch: i64, mut several: HashMap<u128, Messages>) -> Result<(), Fault> {
         let mut after: i64 = 0;
         loop {
             let mut statement = ledger.prepare_cached(
-                "SELECT seq, recipient, state, boot FROM messages WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
+                "SELECT seq, recipient, state, epoch FROM messages WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
             )?;
             let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;
             let before = after;
@@ -204,7 +204,7 @@ impl Seen {
                 match Fate::from_number(row.get(2)?) {
                     Some(Fate::Claimed) if row.get::<_, i64>(3)? == epoch => messages.is_decided = true,
                     Some(Fate::Claimed | Fate::Deferred | Fate::Held) => messages.open.push(after.cast_unsigned()),
-                    // Nobody was mailed by these.
+                    // These mailed nobody.
                     Some(Fate::Withdrawn | Fate::RenderFailed) | None => {}
                     Some(_) => messages.is_decided = true,
                 }
@@ -214,57 +214,56 @@ impl Seen {
             }
         }
         for (hash, messages) in several {
-            self.further.extend(messages.open.iter().skip(usize::from(!messages.is_decided)));
+            self.duplicates.extend(messages.open.iter().skip(usize::from(!messages.is_decided)));
             let Some((seq, _)) = self.to_resend.get(&hash) else { continue };
-            if self.further.contains(seq) {
-                self.further_left.push(*seq);
+            if self.duplicates.contains(seq) {
+                self.unsent_duplicates.push(*seq);
                 self.to_resend.remove(&hash);
             }
         }
         Ok(())
     }
 
-    /// What is to be done with a row of the audience. Persons are compared, by [`canonical`], and not addresses as they were written.
+    /// What to do with a row of the audience. Addresses are compared in their [`canonical`] form, not as written.
     ///
     /// # Errors
     /// When the file cannot be read or written. Nothing has changed then, and the same call may be repeated.
-    pub fn check(&mut self, recipient: &str) -> Result<Sighting, LedgerError> {
+    pub fn look_up(&mut self, recipient: &str) -> Result<Lookup, LedgerError> {
         let hash = self.hash(recipient);
         match self.find(hash)? {
             Place::Free { offset } => {
-                self.add(hash, offset, SEEN)?;
-                Ok(Sighting::New)
+                self.add(hash, offset, READ)?;
+                Ok(Lookup::New)
             }
-            Place::Found { tag: SEEN, .. } => Ok(Sighting::Duplicate),
+            Place::Found { tag: READ, .. } => Ok(Lookup::Duplicate),
             Place::Found { table, offset, .. } => {
-                self.write(table, offset, hash, SEEN)?;
-                Ok(self.to_resend.remove(&hash).map_or(Sighting::AlreadyClaimed, |(seq, attempt)| Sighting::Resend { seq, attempt }))
+                self.write(table, offset, hash, READ)?;
+                Ok(self.to_resend.remove(&hash).map_or(Lookup::Claimed, |(seq, attempt)| Lookup::Resend { seq, attempt }))
             }
         }
     }
 
-    /// Whether this message is one more of somebody who has another, and is not to be sent.
+    /// Whether the same person has another message, so that this one is not sent.
     #[must_use]
-    pub fn is_further(&self, seq: u64) -> bool {
-        self.further.contains(&seq)
+    pub fn is_duplicate(&self, seq: u64) -> bool {
+        self.duplicates.contains(&seq)
     }
 
-    /// Whether a recipient came by in this pass; none when this index does not know it at all.
+    /// Whether this pass has read a row for the recipient; None when neither the ledger nor this pass knows it.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn has_met(&self, recipient: &str) -> Result<Option<bool>, LedgerError> {
+    pub fn was_read(&self, recipient: &str) -> Result<Option<bool>, LedgerError> {
         Ok(match self.find(self.hash(recipient))? {
-            Place::Found { tag, .. } => Some(tag == SEEN),
+            Place::Found { tag, .. } => Some(tag == READ),
             Place::Free { .. } => None,
         })
     }
 
-    /// Claims that are to be sent again and whose recipient did not come by: for [`super::Ledger::audience_read`], at the end of
-    /// the audience.
+    /// Claims to be sent again that no row of the audience matched: for [`super::Ledger::audience_read`], once it was read to its end.
     #[must_use]
-    pub fn not_met(&self) -> Vec<u64> {
-        let mut seqs: Vec<u64> = self.to_resend.values().map(|&(seq, _)| seq).chain(self.further_left.iter().copied()).collect();
+    pub fn unmatched(&self) -> Vec<u64> {
+        let mut seqs: Vec<u64> = self.to_resend.values().map(|&(seq, _)| seq).chain(self.unsent_duplicates.iter().copied()).collect();
         seqs.sort_unstable();
         seqs
     }
@@ -287,7 +286,7 @@ impl Seen {
         Ok(Place::Free { offset: free })
     }
 
-    /// Adds a hash that is in none of the tables. Room is made first: a failure must leave no trace of the recipient.
+    /// Adds a hash that is in none of the tables. Space is made first: a failure must leave no trace of the recipient.
     fn add(&mut self, hash: u128, mut offset: u64, tag: u8) -> Result<(), LedgerError> {
         if self.tables.last().is_none_or(Table::is_full) {
             self.add_table(0)?;
@@ -307,8 +306,8 @@ impl Seen {
         table.file.write_all_at(&(hash | u128::from(tag)).to_le_bytes(), offset).map_err(|e| LedgerError::from_io(&self.path, &e))
     }
 
-    /// A further table, 16 times as large as the last: nothing is ever moved, so growing costs no pause, and two tables
-    /// are enough for three million.
+    /// Adds a table, 16 times as large as the last: nothing is ever moved, so that growing costs no pause, and two tables suffice for
+    /// three million.
     fn add_table(&mut self, expected: u64) -> Result<(), LedgerError> {
         let mut bits = self.tables.last().map_or(FIRST_BITS, |table| (table.bits + GROWTH_BITS).min(MAX_BITS));
         while bits < MAX_BITS && capacity(bits) < expected.saturating_mul(2) {
@@ -316,7 +315,7 @@ impl Seen {
         }
         let make = || {
             let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.path)?;
-            // Without a name it goes with the process, however that ends.
+            // Without a name it vanishes with the process, however that ends.
             fs::remove_file(&self.path)?;
             file.set_len((BUCKET as u64) << bits)?;
             Ok(file)
@@ -327,7 +326,7 @@ impl Seen {
     }
 }
 
-/// Removes what a process left that was killed between making a file and taking its name away.
+/// Removes files of a process that was killed between creating a file and unlinking it.
 pub(super) fn remove_leftovers(state_dir: &Path) -> Result<(), LedgerError> {
     let at = |e: std::io::Error| LedgerError::from_io(state_dir, &e);
     for entry in fs::read_dir(state_dir).map_err(at)? {
@@ -345,7 +344,7 @@ impl Table {
         self.used >= capacity(self.bits)
     }
 
-    /// Where the hash is with its tag, or where it would go.
+    /// The offset of the hash with its tag, or the offset where it would go.
     fn find(&self, hash: u128) -> std::io::Result<(u64, Option<u8>)> {
         let buckets = 1_u64 << self.bits;
         let home = u64::try_from(hash >> (128 - self.bits)).unwrap_or(0);
@@ -367,7 +366,7 @@ impl Table {
     }
 }
 
-/// Entries of a table that keep its buckets mostly whole.
+/// How many entries a table takes before its buckets overflow too often.
 const fn capacity(bits: u32) -> u64 {
     (BUCKET_SLOTS as u64 * 7 / 10) << bits
 }

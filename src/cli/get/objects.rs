@@ -1,0 +1,72 @@
+//! The objects of a kind, from their status files.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{cli::present::tables::Shown, resources::DEFAULT_NAMESPACE, source::status};
+
+/// An object as its status file holds it.
+pub struct Found {
+    pub value: Value,
+    path: PathBuf,
+}
+
+impl Found {
+    /// Its name and its status.
+    ///
+    /// # Errors
+    /// When the status is none that this version writes; the message names the file.
+    pub fn shown<S: DeserializeOwned>(&self) -> Result<Shown<S>, String> {
+        let word = |field: &str| self.value["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let status = S::deserialize(&self.value["status"]).map_err(|error| {
+            let path = self.path.display();
+            format!("{path} has a status that this version does not know ({error}); `mailfleet run` with this --state writes it anew")
+        })?;
+        Ok(Shown { namespace: word("namespace"), name: word("name"), status })
+    }
+}
+
+/// The objects of a kind, by namespace and name.
+///
+/// # Errors
+/// When a file cannot be read; the message names it.
+pub fn objects(state_dir: &Path, kind: &str, namespace: Option<&str>, name: Option<&str>) -> Result<Vec<Found>, String> {
+    let root = state_dir.join("status");
+    let mut objects = Vec::new();
+    let namespaces = match (namespace, name) {
+        (Some(namespace), _) => vec![namespace.to_owned()],
+        (None, Some(_)) => vec![DEFAULT_NAMESPACE.to_owned()],
+        (None, None) => names_in(&root)?,
+    };
+    for namespace in namespaces {
+        let folder = root.join(&namespace).join(kind);
+        for file in names_in(&folder)? {
+            if file.strip_suffix(".yaml").is_none() || name.is_some_and(|name| file != status::file_name(name)) {
+                continue;
+            }
+            let path = folder.join(&file);
+            let unreadable = |error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", path.display());
+            let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&error))?;
+            let value = serde_saphyr::from_str(&text).map_err(|error| unreadable(&error))?;
+            objects.push(Found { value, path });
+        }
+    }
+    Ok(objects)
+}
+
+/// The names in a folder, in order; none when it is not there.
+fn names_in(folder: &Path) -> Result<Vec<String>, String> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("{} cannot be read: {error}", folder.display())),
+    };
+    let mut names: Vec<String> = entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use clap::Parser as _;
+
+use super::*;
+use crate::{
+    audience::Fields,
+    cli::{Cli, Command},
+    ledger::{BadRow, Claim, Commit, Disposition, Ledger, LedgerOptions, OutcomeRecord, UnknownPolicy},
+};
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A ledger of two runs of one campaign: in the second ann was accepted, and ben is claimed.
+async fn state(name: &str) -> Folder {
+    let folder = Folder(std::env::temp_dir().join(format!("mailfleet-get-{name}-{}", std::process::id())));
+    let ledger = Ledger::open(&folder.0, LedgerOptions::default()).expect("the ledger opens");
+    let server = ledger.server_id("shop/relay").await.expect("a server");
+    for name in ["first", "second"] {
+        let key = RunKey::new("shop", "spring", name);
+        let run = ledger.begin_run(&key, UnknownPolicy::Skip, None, None, 1_000).await.expect("a run").id;
+        let claim =
+            |recipient: &str| Claim { run_id: run, seq: None, recipient: recipient.into(), attempt: 1, server, usage_keys: Arc::from([]) };
+        let claims = vec![claim("ann@one.example"), claim("ben@one.example")];
+        let seqs = ledger.commit(Commit { claims, now_ms: 2_000, ..Commit::default() }).await.expect("claims").seqs;
+        let accepted = OutcomeRecord {
+            run_id: run,
+            seq: Some(seqs[0]),
+            recipient: "".into(),
+            disposition: Disposition::Accepted,
+            server: None,
+            reply: Some("250 Ok".to_owned()),
+        };
+        ledger.commit(Commit { outcomes: vec![accepted], now_ms: 3_000, ..Commit::default() }).await.expect("an outcome");
+        ledger.record_bad_rows(run, vec![BadRow { line: 7, what: "there is no `@` in it".to_owned() }]).await.expect("kept");
+    }
+    folder
+}
+
+fn ask(state: &Folder, words: &str) -> Result<String, String> {
+    let mut all = vec!["mailfleet", "get"];
+    all.extend(words.split(' '));
+    let folder = state.0.to_str().expect("a path in UTF-8");
+    all.extend(["--state", folder]);
+    let Command::Get(args) = Cli::try_parse_from(all).map_err(|error| error.to_string())?.command else { unreachable!("it is `get`") };
+    let mut out = Vec::new();
+    match show(&args, &mut out) {
+        Ok(()) => Ok(String::from_utf8(out).expect("text")),
+        Err(Stop::Failed(message)) => Err(message),
+        Err(Stop::Closed) => Err("closed".to_owned()),
+    }
+}
+
+fn json_of(state: &Folder, words: &str) -> Value {
+    serde_json::from_str(&ask(state, words).expect(words)).expect("one document")
+}
+
+#[tokio::test]
+async fn scripts_ask_for_everything_in_the_ledger() {
+    let state = state("scripts").await;
+    let runs = json_of(&state, "runs -o json");
+    assert_eq!(runs.as_array().map(Vec::len), Some(2));
+    assert_eq!(runs[1]["run"], "second");
+    assert_eq!((&runs[1]["accepted"], &runs[1]["sending"], &runs[1]["rejected"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!(json_of(&state, "runs spring -n shop -o json"), runs);
+    // Without a status the latest run is meant.
+    let recipients = json_of(&state, "campaigns spring -n shop --recipients -o json");
+    let ann = json!({
+        "email": "ann@one.example", "state": "Accepted", "attempts": 1, "server": "shop/relay",
+        "time": "1970-01-01T00:00:03Z", "resent": 0, "reply": "250 Ok",
+    });
+    assert_eq!((&recipients[0], &recipients[1]["state"]), (&ann, &json!("Claimed")));
+    let claimed = json_of(&state, "campaigns spring -n shop --recipients --only Claimed --run first -o json");
+    assert_eq!(claimed.as_array().map(Vec::len), Some(1));
+    let rows = json_of(&state, "campaigns spring -n shop --problems -o json");
+    assert_eq!(rows, json!([{"line": 7, "problem": "there is no `@` in it"}]));
+}
+
+#[tokio::test]
+async fn recipients_are_an_audience() {
+    let state = state("audience").await;
+    let lines = ask(&state, "campaigns spring -n shop --recipients -o json-lines").expect("recipients");
+    let addresses: Vec<String> = lines.lines().map(|line| Fields::from_json(line).expect(line).address().to_string()).collect();
+    assert_eq!(addresses, ["ann@one.example", "ben@one.example"]);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_named() {
+    let state = state("absent").await;
+    for (words, message) in [
+        ("runs other -n shop", "no runs of campaign other"),
+        ("campaigns spring -n shop --recipients --run third", "no shop/spring run third; `mailfleet get runs` lists them"),
+        ("campaigns spring -n shop", "no Campaign spring"),
+        ("servers a --recipients", "apply to campaigns only"),
+        ("campaigns spring --recipients --only Sent", "use one of Claimed, Accepted"),
+    ] {
+        let told = ask(&state, words).expect_err(words);
+        assert!(told.contains(message), "{words}: {told}");
+    }
+}

@@ -1,0 +1,178 @@
+//! The tables that people and scripts see: their rows, typed, and their columns.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Table;
+use crate::{
+    ledger::{BadRow, RecipientRow, RunSummary},
+    resources::{
+        Condition, ConditionType,
+        campaign::CampaignStatus,
+        condition,
+        fate::Fate,
+        plan::{PlanServerStatus, PlanStatus},
+        sending_server::SendingServerStatus,
+        server_table::CampaignServerStatus,
+    },
+};
+
+/// An object as its status file holds it, without its spec.
+#[derive(Debug)]
+pub struct Shown<S> {
+    pub namespace: String,
+    pub name: String,
+    pub status: S,
+}
+
+/// What the statuses of all kinds have.
+pub trait Conditions {
+    fn conditions(&self) -> &[Condition];
+}
+
+impl Conditions for SendingServerStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+}
+
+impl Conditions for PlanStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+}
+
+impl Conditions for CampaignStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+}
+
+fn named<S>() -> Table<Shown<S>> {
+    Table::empty()
+        .column("namespace", "namespace", |row: &Shown<S>| row.namespace.clone())
+        .column("name", "name", |row: &Shown<S>| row.name.clone())
+}
+
+/// Adds reason and message of the condition Ready.
+fn with_ready<S: Conditions>(table: Table<Shown<S>>) -> Table<Shown<S>> {
+    let ready = |row: &Shown<S>| condition::find(row.status.conditions(), ConditionType::Ready).cloned();
+    table
+        .column("reason", "reason", move |row| ready(row).map(|ready| word(ready.reason)))
+        .wide("message", "message", move |row| ready(row).map(|ready| ready.message.into_owned()))
+}
+
+pub fn servers() -> Table<Shown<SendingServerStatus>> {
+    with_ready(named().column("type", "type", |row: &Shown<SendingServerStatus>| row.status.provider.clone()).column(
+        "state",
+        "state",
+        |row| word(row.status.state),
+    ))
+}
+
+pub fn plans() -> Table<Shown<PlanStatus>> {
+    with_ready(
+        named()
+            .column("active", "active", |row: &Shown<PlanStatus>| row.status.servers_active)
+            .column("granted", "granted", |row| row.status.servers_granted)
+            .column("campaigns", "campaigns", |row| row.status.campaigns),
+    )
+}
+
+pub fn campaigns() -> Table<Shown<CampaignStatus>> {
+    let of = |fate| move |row: &Shown<CampaignStatus>| row.status.recipients.of(fate);
+    let table = named()
+        .column("state", "state", |row: &Shown<CampaignStatus>| word(row.status.state))
+        .column("run", "run", |row| row.status.run.clone())
+        .column("accepted", "accepted", of(Fate::Accepted))
+        .column("total", "total", |row| row.status.recipients.total);
+    // In motion, and soon another.
+    let others = Fate::ALL.into_iter().filter(|fate| !matches!(fate, Fate::Accepted | Fate::Claimed));
+    with_ready(others.fold(table, |table, fate| table.column(fate.key(), heading(fate), of(fate))))
+}
+
+/// `render failed`
+fn heading(fate: Fate) -> String {
+    fate.field().replace('_', " ")
+}
+
+/// A word as it is written in YAML.
+fn word(value: impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// Why each server was or was not picked for a campaign.
+pub fn picks() -> Table<CampaignServerStatus> {
+    Table::empty()
+        .column("server", "server", |row: &CampaignServerStatus| row.server.to_string())
+        .column("granted", "granted", |row| row.granted)
+        .column("chosen", "chosen", |row| row.chosen)
+        .column("enabled", "enabled", |row| row.enabled)
+        .column("active", "active", |row| row.active)
+        .column("weight", "weight", |row| row.weight)
+        .column("sharePercent", "share", |row| format!("{}%", row.share_percent))
+        .column("limitLeft", "limit left", |row| row.limit_left)
+        .column("warmupLeft", "warm-up left", |row| row.warmup_left)
+        .column("accepted", "accepted", |row| row.accepted)
+        .column("whyNot", "why not", |row| row.why_not.to_string())
+}
+
+/// The servers that a plan grants.
+pub fn grants() -> Table<PlanServerStatus> {
+    Table::empty().column("name", "server", |row: &PlanServerStatus| row.name.clone()).column("weight", "weight", |row| row.weight).column(
+        "state",
+        "state",
+        |row| row.state.clone(),
+    )
+}
+
+/// The conditions of an object.
+pub fn conditions() -> Table<Condition> {
+    Table::empty()
+        .column("type", "condition", |row: &Condition| word(row.kind))
+        .column("status", "status", |row| word(row.status))
+        .column("reason", "reason", |row| word(row.reason))
+        .column("message", "message", |row| row.message.to_string())
+}
+
+/// Runs in the ledger, with their counts.
+pub fn runs() -> Table<RunSummary> {
+    let of = |fate| move |row: &RunSummary| row.counts.fates[fate];
+    let table = Table::empty()
+        .column("namespace", "namespace", |row: &RunSummary| row.record.key.namespace.clone())
+        .column("campaign", "campaign", |row| row.record.key.campaign.clone())
+        .column("run", "run", |row| row.record.key.run.clone())
+        .column("state", "state", |row| if row.record.closed_at_ms.is_some() { "Completed" } else { "Open" })
+        .column("total", "total", |row| row.record.total);
+    Fate::ALL
+        .into_iter()
+        .fold(table, |table, fate| table.column(fate.key(), heading(fate), of(fate)))
+        .column("resent", "resent", |row| row.counts.resent)
+        .column("duplicates", "duplicates", |row| row.record.duplicates)
+        .column("badRows", "bad rows", |row| row.record.bad_rows)
+        .wide("startedAt", "started", |row| time(Some(row.record.started_at_ms)))
+        .wide("completedAt", "completed", |row| time(row.record.closed_at_ms))
+}
+
+/// The recipients of a run. As JSON Lines they are an audience.
+pub fn recipients() -> Table<RecipientRow> {
+    Table::empty()
+        .column("email", "recipient", |row: &RecipientRow| row.recipient.clone())
+        .column("state", "state", |row| row.fate.as_str())
+        .column("attempts", "attempts", |row| row.attempt)
+        .column("server", "server", |row| row.server.clone())
+        .column("time", "time", |row| time(Some(row.updated_at_ms)))
+        .wide("nextAttempt", "next attempt", |row| time(row.next_attempt_at_ms))
+        .wide("resent", "resent", |row| row.resent)
+        .column("reply", "reply", |row| row.reply.clone())
+}
+
+/// The rows of an audience that could not be used.
+pub fn bad_rows() -> Table<BadRow> {
+    Table::empty().column("line", "line", |row: &BadRow| row.line).column("problem", "problem", |row| row.what.clone())
+}
+
+/// A time in RFC 3339, of milliseconds since 1970.
+fn time(ms: Option<i64>) -> Value {
+    ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map_or(Value::Null, |time| time.to_string().into())
+}

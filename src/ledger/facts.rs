@@ -1,0 +1,94 @@
+//! What decisions depend on and only the ledger knows: generations of objects, runs, counts.
+//!
+//! A process that sends asks its [`Ledger`], which records what is new. One that only wants to know what a change would mean asks a
+//! [`RecordedFacts`], which take no lock, raise no epoch, write nothing, and work beside a process that sends.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, RunCounts, RunId, RunKey, RunRecord, SpecHash, generations};
+
+/// What the ledger knows, as decisions need it.
+pub trait Facts: Send + Sync {
+    /// The generation of each spec: recorded by a [`Ledger`], predicted by a reader.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or written where that is needed.
+    fn generations(&self, specs: Vec<SpecHash>, now_ms: i64) -> impl Future<Output = Result<Vec<Generation>, LedgerError>> + Send;
+
+    /// The record of each run; None for one that never began.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn runs(&self, keys: Vec<RunKey>) -> impl Future<Output = Result<Vec<Option<RunRecord>>, LedgerError>> + Send;
+
+    /// How many messages of a run have which fate.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn counts(&self, run: RunId) -> impl Future<Output = Result<RunCounts, LedgerError>> + Send;
+}
+
+impl Facts for Ledger {
+    async fn generations(&self, specs: Vec<SpecHash>, now_ms: i64) -> Result<Vec<Generation>, LedgerError> {
+        self.record_generations(specs, now_ms).await
+    }
+
+    async fn runs(&self, keys: Vec<RunKey>) -> Result<Vec<Option<RunRecord>>, LedgerError> {
+        self.find_runs(keys).await
+    }
+
+    async fn counts(&self, run: RunId) -> Result<RunCounts, LedgerError> {
+        Self::counts(self, run).await
+    }
+}
+
+/// The facts of a state folder, read only. A folder without a ledger is one from which nothing was sent.
+#[derive(Clone, Debug)]
+pub struct RecordedFacts {
+    reader: Option<Arc<Mutex<LedgerReader>>>,
+}
+
+impl RecordedFacts {
+    /// Opens the ledger of a state folder for reading, where there is one. Blocking.
+    ///
+    /// # Errors
+    /// As [`LedgerReader::open`], but a ledger that is not there is no error.
+    pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
+        match LedgerReader::open(state_dir) {
+            Ok(reader) => Ok(Self { reader: Some(Arc::new(Mutex::new(reader))) }),
+            Err(error) if error.kind == LedgerErrorKind::Missing => Ok(Self { reader: None }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks on a thread that may block; gives `absent` where there is no ledger.
+    async fn ask<T: Send + 'static>(
+        &self,
+        absent: T,
+        question: impl FnOnce(&LedgerReader) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let Some(reader) = self.reader.clone() else { return Ok(absent) };
+        let asked = tokio::task::spawn_blocking(move || question(&reader.lock().unwrap_or_else(PoisonError::into_inner)));
+        asked.await.map_err(|_| LedgerError::closed())?
+    }
+}
+
+impl Facts for RecordedFacts {
+    async fn generations(&self, specs: Vec<SpecHash>, now_ms: i64) -> Result<Vec<Generation>, LedgerError> {
+        let absent = vec![generations::first(now_ms); specs.len()];
+        self.ask(absent, move |reader| reader.read(|connection| generations::predicted(connection, &specs, now_ms))).await
+    }
+
+    async fn runs(&self, keys: Vec<RunKey>) -> Result<Vec<Option<RunRecord>>, LedgerError> {
+        let absent = vec![None; keys.len()];
+        self.ask(absent, move |reader| reader.read(|connection| keys.iter().map(|key| super::runs::find_run(connection, key)).collect()))
+            .await
+    }
+
+    async fn counts(&self, run: RunId) -> Result<RunCounts, LedgerError> {
+        self.ask(RunCounts::default(), move |reader| reader.read(|connection| super::runs::counts(connection, run))).await
+    }
+}

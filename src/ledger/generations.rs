@@ -1,0 +1,71 @@
+//! Generations of objects that come from files: an API server counts them, the ledger does for files.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    Generation, SpecHash,
+    error::{Fault, LedgerError},
+    writer::Writer,
+};
+
+impl Writer {
+    pub(super) fn record_generations(&mut self, specs: &[SpecHash], now_ms: i64) -> Result<Vec<Generation>, LedgerError> {
+        // Only what is new or changed needs a transaction: most calls find nothing.
+        let recorded = self.book.read(|connection| recorded(connection, specs))?;
+        let unchanged =
+            recorded.iter().zip(specs).map(|(found, spec)| found.filter(|found| found.1 == spec.spec_hash).map(|found| found.0));
+        if let Some(unchanged) = unchanged.collect::<Option<Vec<_>>>() {
+            return Ok(unchanged);
+        }
+        self.book.transaction(|connection| {
+            let mut statement = connection.prepare_cached(
+                "INSERT INTO objects (kind, namespace, name, spec_hash, generation, created_at_ms) VALUES (?1, ?2, ?3, ?4, 1, ?5)
+                 ON CONFLICT (kind, namespace, name) DO UPDATE
+                 SET generation = generation + (spec_hash <> excluded.spec_hash), spec_hash = excluded.spec_hash
+                 RETURNING generation, created_at_ms",
+            )?;
+            let mut generations = Vec::with_capacity(specs.len());
+            for spec in specs {
+                let (key, hash) = (&spec.key, spec.spec_hash.cast_signed());
+                generations.push(statement.query_row(params![spec.kind, key.namespace, key.name, hash, now_ms], |row| {
+                    Ok(Generation { number: row.get(0)?, created_at_ms: row.get(1)? })
+                })?);
+            }
+            Ok(generations)
+        })
+    }
+}
+
+/// The generations that [`Writer::record_generations`] would give, with nothing written.
+pub(super) fn predicted(connection: &Connection, specs: &[SpecHash], now_ms: i64) -> Result<Vec<Generation>, Fault> {
+    let recorded = recorded(connection, specs)?;
+    Ok(recorded
+        .into_iter()
+        .zip(specs)
+        .map(|(found, spec)| match found {
+            Some((generation, hash)) if hash == spec.spec_hash => generation,
+            Some((generation, _)) => Generation { number: generation.number + 1, ..generation },
+            None => first(now_ms),
+        })
+        .collect())
+}
+
+/// The generation of an object that was never read before.
+pub(super) const fn first(now_ms: i64) -> Generation {
+    Generation { number: 1, created_at_ms: now_ms }
+}
+
+/// What is recorded of each object, with the hash of its spec.
+fn recorded(connection: &Connection, specs: &[SpecHash]) -> Result<Vec<Option<(Generation, u64)>>, Fault> {
+    let mut statement = connection
+        .prepare_cached("SELECT generation, created_at_ms, spec_hash FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?;
+    let mut recorded = Vec::with_capacity(specs.len());
+    for SpecHash { kind, key, .. } in specs {
+        let found = statement.query_row(params![kind, key.namespace, key.name], |row| {
+            let generation = Generation { number: row.get(0)?, created_at_ms: row.get(1)? };
+            Ok((generation, row.get::<_, i64>(2)?.cast_unsigned()))
+        });
+        recorded.push(found.optional()?);
+    }
+    Ok(recorded)
+}
