@@ -14,6 +14,7 @@
 //! - [`ledger`]: who was mailed.
 //! - [`serve`]: whether the process is well, and figures, over HTTP.
 //! - [`sink`]: a local SMTP server that takes everything, for demo, tests and benchmarks.
+//! - [`yaml`]: trees of YAML with places.
 //! - [`cli`]: one file per command.
 
 #![forbid(unsafe_code)]
@@ -31,3 +32,4 @@ pub mod resources;
 pub mod serve;
 pub mod sink;
 pub mod source;
+pub mod yaml;

@@ -39,6 +39,11 @@ pub const API_VERSION: &str = "mailfleet.dev/v1alpha1";
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
+/// The label that every namespace has: its name.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// On a campaign in a cluster while it sends: a deletion waits for the messages on the wire.
+pub const FINALIZER: &str = "mailfleet.dev/sending";
+
 /// The name of a namespaced object. Many tables are by it, so that a copy is no more than two pointers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {

@@ -36,8 +36,6 @@ use super::Snapshot;
 
 /// The name under which Mailfleet writes (`managedFields`).
 pub const FIELD_MANAGER: &str = "mailfleet";
-/// On a campaign while it sends: its deletion waits for what is on the wire.
-pub const FINALIZER: &str = "mailfleet.dev/sending";
 
 /// For a connection to the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,61 +1,58 @@
 //! Files mode: paths of the command line become snapshots, once or for as long as they are watched.
 
+mod assemble;
+mod beside;
+mod cross;
+mod document;
+mod explain;
+#[cfg(test)]
+mod folder_tests;
+mod hash;
+mod ignored;
+mod io;
+mod listed;
+mod options;
+mod read;
+pub mod resume;
+mod scan;
+mod size;
+pub mod status;
+pub(super) mod status_writer;
+mod verdict;
+mod watch;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::Hasher,
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use siphasher::sip128::{Hasher128, SipHasher13};
-use tokio::sync::watch;
+use assemble::{Source, World};
+use beside::resolve_beside;
+pub use beside::{PathProblem, Purpose, resolve_path};
+use cross::Target;
+use document::FileContent;
+use hash::hash;
+pub use ignored::IGNORE_FILE;
+pub(crate) use io::{read_bounded, written_at};
+pub use options::Options;
+use scan::Scan;
+pub use status::StatusFolder;
+pub use verdict::object;
 
 use super::{
-    Counts, Finding, Purpose, SecretStore, Severity, Snapshot,
-    assemble::{self, Source, World},
-    cross::Target,
-    document::{self, FileContent},
-    resolve_beside,
-    scan::{self, Scan},
-    secrets::{self, SecretData},
-    status,
+    finding::{Finding, Severity},
+    secrets::{SecretData, SecretStore},
+    snapshot::{Counts, Snapshot},
 };
-use crate::resources::{Key, secret::SecretValue};
+use crate::resources::Key;
 
 /// A file that nobody has written or renamed for so long is whole. Whoever writes one for longer without a pause of that length is
 /// waited for, and whoever pauses longer writes beside it and renames.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(1);
 /// The longest wait for files that are being written; after that those are held back, and everything else is used.
 const HOLD_MAX: Duration = Duration::from_secs(30);
-
-/// What is read beside the paths.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Secrets as `<namespace>/<name>/<key>` files.
-    pub secrets_dir: Option<PathBuf>,
-    /// The only namespace whose plans count, where that is known.
-    pub plan_namespace: Option<String>,
-    /// The state folder: never read as a source, and asked for the previous status of objects seen first.
-    pub state_dir: Option<PathBuf>,
-    /// Patterns of gitignore: what is left out of the folders.
-    pub exclude: Vec<String>,
-    /// `-` is standard input, and pipes are read as files are.
-    pub pipes: bool,
-    /// A file is used only when it is whole: not written for [`SETTLED_AFTER`].
-    pub settles: bool,
-    /// The variables that may hold Secrets; [`Options::of_process`] takes those of this process.
-    pub environment: Arc<BTreeMap<String, SecretValue>>,
-}
-
-impl Options {
-    /// Options with the variables of this process.
-    #[must_use]
-    pub fn of_process(secrets_dir: Option<PathBuf>, state_dir: Option<PathBuf>) -> Self {
-        Self { secrets_dir, state_dir, environment: Arc::new(secrets::variables_of_process()), ..Self::default() }
-    }
-}
 
 /// The files, and what is remembered of them between two looks.
 #[derive(Debug)]
@@ -96,15 +93,6 @@ impl Files {
     #[must_use]
     pub fn load_once(paths: &[PathBuf], options: &Options) -> Snapshot {
         Self::new(paths, options).load()
-    }
-
-    /// Reads everything, and again whenever something changed, until every receiver is dropped. A snapshot is sent
-    /// only when it differs from the last one.
-    ///
-    /// # Errors
-    /// When the thread that watches cannot be started.
-    pub fn watch(paths: &[PathBuf], options: &Options) -> io::Result<(Arc<Snapshot>, watch::Receiver<Arc<Snapshot>>)> {
-        super::watch::start(Self::new(paths, options))
     }
 
     /// Reads everything again, waiting for files that are being written when the options say so. Files whose text is the same are not
@@ -231,7 +219,7 @@ fn unsettled(sources: &[Source], written: &BTreeMap<PathBuf, SystemTime>) -> BTr
     let left = |file: &Path, at: SystemTime| Some((file.to_owned(), settles_in(at)?));
     let mut found: BTreeMap<PathBuf, Duration> = written.iter().filter_map(|(file, at)| left(file, *at)).collect();
     let bodies = files_named(sources, |purpose| purpose == Purpose::Body);
-    found.extend(bodies.filter_map(|file| left(&file, scan::written_at(&file)?)));
+    found.extend(bodies.filter_map(|file| left(&file, written_at(&file)?)));
     found
 }
 
@@ -258,13 +246,5 @@ fn files_named(sources: &[Source], is_wanted: impl Fn(Purpose) -> bool) -> impl 
     })
 }
 
-/// A hash that tells two texts apart; not a secret one.
-pub(super) fn hash(bytes: &[u8]) -> u128 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(bytes);
-    hasher.finish128().as_u128()
-}
-
 #[cfg(test)]
-#[path = "files_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use std::{io, path::Path, sync::Arc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Origin, cluster::ClusterStatuses, status_writer::StatusWriter};
+use super::{Origin, cluster::ClusterStatuses, files::status_writer::StatusWriter};
 use crate::resources::{API_VERSION, Campaign, Condition, Key, Kind as _, Metadata, SendingServer};
 
 /// A status that becomes JSON when it is written, and is shared until then.

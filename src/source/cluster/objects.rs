@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use kube::core::{DynamicObject, TypeMeta};
 use serde_json::{Map, Value};
 
-use super::{FINALIZER, references::Named};
+use super::references::Named;
 use crate::{
     providers::Provider as _,
-    resources::{API_VERSION, Campaign, Key, Kind, Metadata, Object, Plan, SendingServer, crd::UNSEEN_REASON, resume::ANNOTATION},
+    resources::{
+        API_VERSION, Campaign, FINALIZER, Key, Kind, Metadata, Object, Plan, SendingServer, crd::UNSEEN_REASON, resume::ANNOTATION,
+    },
 };
 
 /// An object as it came.

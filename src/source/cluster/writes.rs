@@ -21,12 +21,12 @@ use serde_json::{Value, json};
 use siphasher::sip::SipHasher13;
 
 use super::{
-    FIELD_MANAGER, FINALIZER, REQUEST_TIMEOUT,
+    FIELD_MANAGER, REQUEST_TIMEOUT,
     events::{self, Publisher},
     objects::type_meta,
 };
 use crate::{
-    resources::{Campaign, GROUP, Key, Kind as _, Plan, SendingServer, VERSION},
+    resources::{Campaign, FINALIZER, GROUP, Key, Kind as _, Plan, SendingServer, VERSION},
     source::sink::AsJson,
 };
 

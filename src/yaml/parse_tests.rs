@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 
 use super::parse;
-use crate::source::{
-    path::FieldPath,
-    yaml::{Document, Position},
-};
+use crate::yaml::{Document, FieldPath, Position};
 
 fn one(text: &str) -> Document {
     let mut documents = parse(text);

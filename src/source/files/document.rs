@@ -5,18 +5,18 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    Finding, Severity,
-    cluster::FINALIZER,
     cross::{self, Reference},
     explain::nearest,
-    listed, parse,
-    path::FieldPath,
+    listed,
     read::{self, Body},
     size::{self, bounded},
     verdict::Judge,
-    yaml::{self, Data, Node, Position, Problem},
 };
-use crate::resources::{API_VERSION, DEFAULT_NAMESPACE, GROUP, Key, schema::KINDS};
+use crate::{
+    resources::{API_VERSION, DEFAULT_NAMESPACE, FINALIZER, GROUP, Key, schema::KINDS},
+    source::{Finding, Severity},
+    yaml::{self, Data, FieldPath, Node, Position, Problem},
+};
 
 /// Characters of a line that a finding shows.
 const EXCERPT_MAX: usize = 200;
@@ -90,7 +90,7 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
     // JSON in a file of another name, or from a pipe.
     let is_json = is_named_json || (text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
     let text = if is_json { json_as_yaml(text) } else { Cow::Borrowed(text) };
-    for document in parse::parse(&text) {
+    for document in yaml::parse(&text) {
         reader.document(&document);
     }
     reader.tell_left_out();

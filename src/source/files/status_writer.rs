@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::StatusFolder;
+use super::status::StatusFolder;
 use crate::resources::Key;
 
 /// Before a write that failed is tried again.
@@ -25,7 +25,7 @@ const FLUSH_MIN: Duration = Duration::from_secs(30);
 
 /// Makes the object that a file shows; called on the thread, for one object after the other, since one can be many times larger than
 /// what it is made of.
-pub(super) type Make = Box<dyn Fn() -> Value + Send>;
+pub(crate) type Make = Box<dyn Fn() -> Value + Send>;
 
 /// What is to become of a file.
 enum Wanted {
@@ -77,12 +77,12 @@ impl StatusWriter {
     }
 
     /// Has an object's file written soon; of several wishes the last one counts.
-    pub(super) fn write(&self, kind: &'static str, key: &Key, make: Make) {
+    pub(crate) fn write(&self, kind: &'static str, key: &Key, make: Make) {
         self.want(kind, key, Wanted::Made(make));
     }
 
     /// Has the file of an object that is gone removed.
-    pub(super) fn remove(&self, kind: &'static str, key: &Key) {
+    pub(crate) fn remove(&self, kind: &'static str, key: &Key) {
         self.want(kind, key, Wanted::Removed);
     }
 
@@ -92,12 +92,12 @@ impl StatusWriter {
     }
 
     /// The folder that is written.
-    pub(super) fn folder(&self) -> &StatusFolder {
+    pub(crate) fn folder(&self) -> &StatusFolder {
         &self.folder
     }
 
     /// Waits until everything is written, for `grace` at most, or what a slow disk may take.
-    pub(super) async fn flush(&self, grace: Duration) {
+    pub(crate) async fn flush(&self, grace: Duration) {
         let until = Instant::now() + grace.max(FLUSH_MIN);
         loop {
             let is_done = {
@@ -200,7 +200,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::source::tests::Folder;
+    use crate::source::files::folder_tests::Folder;
 
     #[tokio::test]
     async fn many_are_written_beside_whoever_asks_and_the_last_word_counts() {

@@ -91,7 +91,9 @@ pub struct Document {
 }
 
 impl Node {
-    pub(super) fn new(data: Data, at: Position) -> Self {
+    /// A value at a place.
+    #[must_use]
+    pub fn new(data: Data, at: Position) -> Self {
         let (size, depth) = match &data {
             Data::List(items) => measure(items.iter()),
             Data::Map(entries) => measure(entries.iter().map(|entry| &entry.value)),

@@ -7,19 +7,21 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, Metadata},
     io::{self, Read},
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use super::{
-    Finding, Options, Severity,
     ignored::{IGNORE_FILE, Ignored},
-    io_words,
-    secrets::SecretData,
+    io::{io_words, read_bounded, written_at},
+    options::Options,
+    status::STATE_MARKER,
 };
-use crate::resources::{Key, secret::SecretValue};
+use crate::{
+    resources::{Key, secret::SecretValue},
+    source::{Finding, Severity, secrets::SecretData},
+};
 
 /// Bytes of one YAML or JSON file.
 pub const FILE_MAX: u64 = 4 * 1024 * 1024;
@@ -31,8 +33,6 @@ pub const SECRET_FILE_MAX: u64 = 1024 * 1024;
 const DEPTH_MAX: usize = 32;
 /// Files of one scan.
 const FILES_MAX: usize = 100_000;
-/// The file that marks a state folder, which is never read as a source.
-pub const STATE_MARKER: &str = ".mailfleet-state";
 
 /// A file that was read.
 #[derive(Debug)]
@@ -51,13 +51,6 @@ impl Scanned {
     fn new(file: &Path, root: &Path, text: Result<String, String>) -> Self {
         Self { file: file.to_owned(), root: root.to_owned(), text, written_at: written_at(file) }
     }
-}
-
-/// When a file was written or renamed last: nobody can set this time, as tools that copy set the other one.
-pub(crate) fn written_at(file: &Path) -> Option<SystemTime> {
-    let metadata = fs::metadata(file).ok()?;
-    let since = Duration::new(u64::try_from(metadata.ctime()).ok()?, u32::try_from(metadata.ctime_nsec()).ok()?);
-    Some(UNIX_EPOCH + since)
 }
 
 /// What a scan found.
@@ -244,29 +237,6 @@ fn as_text(bytes: Vec<u8>) -> Result<String, String> {
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         format!("this file is not UTF-8: line {line} holds a byte that is not; save the file as UTF-8")
     })
-}
-
-/// Reads of a file that changes meanwhile.
-const READS_MAX: usize = 5;
-
-/// The bytes of one version of a file; none when there are more than `max`.
-pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
-    for _ in 0..READS_MAX {
-        // Asked before opening: opening a pipe would wait for a writer.
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        let file = File::open(path)?;
-        let version =
-            |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec());
-        let before = version(&file.metadata()?);
-        let mut bytes = Vec::new();
-        (&file).take(max + 1).read_to_end(&mut bytes)?;
-        if version(&file.metadata()?) == before {
-            return Ok((bytes.len() as u64 <= max).then_some(bytes));
-        }
-    }
-    Err(io::Error::other("it changes all the time"))
 }
 
 /// Reads `<namespace>/<name>/<key>` below `--secrets-dir`.

@@ -8,13 +8,11 @@ use std::{
 use cel::{Context, Env, ExecutionError, Program, extensions};
 use serde_json::Value;
 
-use super::{Breach, children};
+use super::breach::{Breach, children};
 use crate::{
     resources::{Duration, rule::RULES},
-    source::{
-        path::{FieldPath, Step},
-        secrets::quoted,
-    },
+    source::secrets::quoted,
+    yaml::{FieldPath, Step},
 };
 
 /// Words that CEL keeps for itself; a field of such a name is `__name__` in a rule (Kubernetes' escaping).

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Breach, children};
-use crate::source::path::{FieldPath, Step};
+use super::breach::{Breach, children};
+use crate::yaml::{FieldPath, Step};
 
 /// Adds what is twice in a list that must not have it twice.
 pub(super) fn breaches(schema: &Value, json: &Value, path: &FieldPath, found: &mut Vec<Breach>) {

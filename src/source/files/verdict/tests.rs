@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Judge;
 use crate::{
     resources::{Campaign, Plan, SendingServer, crd::CUSTOM_KINDS, pattern, schema::KINDS},
-    source::{Severity, document::read_text},
+    source::{Severity, files::document::read_text},
 };
 
 /// The fields that are at fault in an object with this spec.

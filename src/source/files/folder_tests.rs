@@ -7,7 +7,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::{FilePlace, Origin, PathProblem, Purpose, resolve_path};
+use super::{PathProblem, Purpose, resolve_path};
+use crate::source::{FilePlace, Origin};
 
 /// A folder of a test's own, removed at its end.
 pub(super) struct Folder(PathBuf);

@@ -2,16 +2,21 @@
 //!
 //! These are warnings: a Secret may come from elsewhere, a plan may be applied by somebody else. Status is the judge.
 
-use super::{FilePlace, Finding, Purpose, Severity, Snapshot, cluster::FINALIZER, read::Body, resolve_beside, yaml::Position};
+use super::{
+    beside::{Purpose, resolve_beside},
+    read::Body,
+};
 use crate::{
     audience::Address,
     providers::{Provider, ProviderSpec},
     resources::{
-        Campaign, Key, KeyRef,
+        Campaign, FINALIZER, Key, KeyRef,
         campaign::AudienceSource,
         resume::{ANNOTATION, Resume},
         senders::{self, Says},
     },
+    source::{FilePlace, Finding, Severity, Snapshot},
+    yaml::Position,
 };
 
 /// A field that names something outside its document.

@@ -9,13 +9,14 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Broken, ConfigMapStore, FilePlace, Finding, Origin, Severity, Snapshot, Sourced,
     cross::{self, Reference},
     document::{Document, FileContent},
     read::Body,
-    secrets::SecretData,
 };
-use crate::resources::{Campaign, Key, Kind, Plan, SendingServer};
+use crate::{
+    resources::{Campaign, Key, Kind, Plan, SendingServer},
+    source::{Broken, ConfigMapStore, FilePlace, Finding, Origin, Severity, Snapshot, Sourced, secrets::SecretData},
+};
 
 /// An object's identity.
 pub(super) type Identity = (&'static str, Key);

@@ -7,7 +7,8 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
-use super::{Finding, Severity, io_words, scan::read_bounded};
+use super::io::{io_words, read_bounded};
+use crate::source::{Finding, Severity};
 
 /// The file whose patterns hold in its folder and below.
 pub const IGNORE_FILE: &str = ".mailfleetignore";

@@ -12,7 +12,7 @@ use super::{
     path::{FieldPath, Step},
     scalar::resolve_plain,
     spacing::Spacing,
-    yaml::{DEPTH_MAX, Data, Document, Entry, Node, Position, Problem, VALUES_MAX, head},
+    tree::{DEPTH_MAX, Data, Document, Entry, Node, Position, Problem, VALUES_MAX, head},
 };
 
 /// Syntax errors after which the rest of a file is not read.

@@ -3,8 +3,8 @@
 use jiff::civil::Date;
 use serde_json::Value;
 
-use super::Breach;
-use crate::source::path::{FieldPath, Step};
+use super::breach::Breach;
+use crate::yaml::{FieldPath, Step};
 
 /// The longest name of an object, and the longest prefix of a label (RFC 1123, subdomain).
 const SUBDOMAIN_MAX: usize = 253;

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::source::tests::Folder;
+use crate::source::files::folder_tests::Folder;
 
 fn object(message: &str) -> Value {
     json!({"status": {"state": "Active", "message": message}, "kind": "Plan", "spec": {"servers": []}, "apiVersion": "mailfleet.dev/v1alpha1",
@@ -148,7 +148,7 @@ fn nasty_texts_come_back() {
     let text = to_yaml(&object).expect("YAML");
     let back: Value = serde_saphyr::from_str(&text).expect("its own reader");
     assert_eq!(back, object);
-    let documents = crate::source::parse::parse(&text);
+    let documents = crate::yaml::parse(&text);
     let problems: Vec<_> =
         documents.iter().flat_map(|document| document.problems.iter().chain(&document.scalars).chain(&document.syntax)).collect();
     assert!(problems.is_empty(), "{problems:?}");

@@ -5,7 +5,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{FilePlace, Origin, io_words, scan::STATE_MARKER};
+use super::{io::io_words, status::STATE_MARKER};
+use crate::source::{FilePlace, Origin};
 
 /// Why a path in a document cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,12 +7,12 @@ use jsonschema::{
 };
 use serde_json::Value;
 
-use super::{
-    path::{FieldPath, Step},
-    secrets::quoted,
-    yaml::{Node, Problem},
+use crate::{
+    audience::Address,
+    resources::pattern,
+    source::secrets::quoted,
+    yaml::{FieldPath, Node, Problem, Step},
 };
-use crate::{audience::Address, resources::pattern};
 
 /// Characters of a value that a message quotes.
 const QUOTED_MAX: usize = 60;

@@ -18,7 +18,8 @@ use std::{
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
 use tokio::sync::watch;
 
-use super::{Files, Snapshot};
+use super::{Files, Options};
+use crate::source::Snapshot;
 
 /// Nothing happens for so long before a look.
 const QUIET: Duration = Duration::from_millis(200);
@@ -31,8 +32,19 @@ const RESCAN_UNWATCHED: Duration = Duration::from_secs(5);
 /// How soon the thread notices that nobody listens any more.
 const STOP_CHECK: Duration = Duration::from_millis(500);
 
+impl Files {
+    /// Reads everything, and again whenever something changed, until every receiver is dropped. A snapshot is sent
+    /// only when it differs from the last one.
+    ///
+    /// # Errors
+    /// When the thread that watches cannot be started.
+    pub fn watch(paths: &[PathBuf], options: &Options) -> io::Result<(Arc<Snapshot>, watch::Receiver<Arc<Snapshot>>)> {
+        start(Self::new(paths, options))
+    }
+}
+
 /// Takes the first look, and starts the thread that takes the others.
-pub(super) fn start(mut files: Files) -> io::Result<(Arc<Snapshot>, watch::Receiver<Arc<Snapshot>>)> {
+fn start(mut files: Files) -> io::Result<(Arc<Snapshot>, watch::Receiver<Arc<Snapshot>>)> {
     // One waiting event is enough: a look sees all of them.
     let (wake, woken) = sync_channel(1);
     let state_dir = files.state_dir().map(|state_dir| state_dir.canonicalize().unwrap_or_else(|_| state_dir.to_owned()));

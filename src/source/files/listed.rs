@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    path::{FieldPath, Step},
-    yaml::{Data, Document, Entry, Node, Problem},
+use crate::{
+    resources::{API_VERSION, schema::KINDS},
+    yaml::{Data, Document, Entry, FieldPath, Node, Problem, Step},
 };
-use crate::resources::{API_VERSION, schema::KINDS};
 
 /// A list, taken apart.
 pub(super) struct Listed {

@@ -15,9 +15,11 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{files::hash, scan::STATE_MARKER};
+use super::hash::hash;
 use crate::resources::Key;
 
+/// The file that marks a state folder, which is never read as a source.
+pub const STATE_MARKER: &str = ".mailfleet-state";
 /// Begins the names of files that are being written.
 const TEMPORARY: &str = ".tmp-";
 /// Names of objects that are longer do not fit into a file name (255 bytes) with its ending; a hash takes the place of their end.

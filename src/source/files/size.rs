@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Severity;
+use crate::source::Severity;
 
 /// Characters of a finding's message, and of its field: a file may hold a number of a million digits.
 const MESSAGE_MAX: usize = 1000;

@@ -4,6 +4,7 @@
 //! drops nulls, `metadata` has the rules of Kubernetes' own metadata, `lists` keeps keys of lists unique, `cel` evaluates.
 //! What is accepted here, the types can read.
 
+mod breach;
 mod cel;
 mod lists;
 mod metadata;
@@ -15,12 +16,11 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
 use self::cel::Rules;
-use super::{
-    explain::{self, Place},
-    path::{FieldPath, Step},
-    yaml::{Node, Problem},
+use super::explain::{self, Place};
+use crate::{
+    resources::{Kind, schema},
+    yaml::{FieldPath, Node, Problem},
 };
-use crate::resources::{Kind, schema};
 
 /// A kind's schema and rules, ready to judge.
 pub(super) struct Judge {
@@ -81,45 +81,6 @@ pub fn object<K: Kind>(mut json: Value) -> Result<K, String> {
         object.shift_remove("status");
     }
     serde_json::from_value(json).map_err(|error| error.to_string())
-}
-
-/// Something that is wrong at a field, before its place in the file is known.
-#[derive(Debug)]
-pub(super) struct Breach {
-    path: FieldPath,
-    message: String,
-    /// It is about the key and not about the value.
-    of_key: bool,
-}
-
-impl Breach {
-    fn new(path: FieldPath, message: impl Into<String>) -> Self {
-        Self { path, message: message.into(), of_key: false }
-    }
-
-    fn of_key(path: FieldPath, message: impl Into<String>) -> Self {
-        Self { path, message: message.into(), of_key: true }
-    }
-
-    fn at(self, node: &Node) -> Problem {
-        let at = if self.of_key { node.locate_key(&self.path) } else { node.locate(&self.path) };
-        Problem { at, path: self.path, message: self.message }
-    }
-}
-
-/// The schemas of the values right below one, and the values.
-fn children<'a>(schema: &'a Value, json: &'a Value, path: &FieldPath) -> Vec<(&'a Value, &'a Value, FieldPath)> {
-    match json {
-        Value::Object(object) => {
-            let of = |name: &str| schema.get("properties").and_then(|p| p.get(name)).or_else(|| schema.get("additionalProperties"));
-            object.iter().filter_map(|(name, value)| Some((of(name)?, value, path.key(name)))).collect()
-        }
-        Value::Array(items) => match schema.get("items") {
-            Some(schema) => items.iter().enumerate().map(|(index, value)| (schema, value, path.with(Step::Index(index)))).collect(),
-            None => Vec::new(),
-        },
-        _ => Vec::new(),
-    }
 }
 
 #[cfg(test)]

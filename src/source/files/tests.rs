@@ -13,7 +13,7 @@ use tokio::sync::watch::Receiver;
 use super::{Files, Options};
 use crate::{
     resources::{Key, Kind, secret::SecretValue},
-    source::{Severity, Snapshot, StatusFolder, tests::Folder},
+    source::{Severity, Snapshot, StatusFolder, files::folder_tests::Folder},
 };
 
 fn server(name: &str, connections: u32) -> String {
@@ -437,7 +437,7 @@ fn what_is_not_for_others_is_neither_body_nor_audience() {
         closed: Arc::from([folder.at("fleet/keys").canonicalize().expect("it is there")]),
     };
     let judged = |path: &str, purpose| {
-        crate::source::resolve_beside(&place("fleet/c.yaml", "fleet"), path, purpose).map_err(|problem| problem.to_string())
+        crate::source::files::resolve_beside(&place("fleet/c.yaml", "fleet"), path, purpose).map_err(|problem| problem.to_string())
     };
     use crate::source::Purpose::{Body, Csv, JsonLines};
     for purpose in [Body, Csv, JsonLines] {
@@ -460,6 +460,6 @@ fn what_is_not_for_others_is_neither_body_nor_audience() {
     }
     assert!(judged("secret.json", Body).is_err() && judged("people.json", Csv).is_err() && judged("people.json", JsonLines).is_ok());
     // Where the documents lie behind a symlink, as git-sync has it, their neighbours do too.
-    assert!(crate::source::resolve_beside(&place("git/current/c.yaml", "git"), "body.txt", Body).is_ok());
-    assert!(crate::source::resolve_beside(&place("git/c.yaml", "git"), "current/body.txt", Body).is_err());
+    assert!(crate::source::files::resolve_beside(&place("git/current/c.yaml", "git"), "body.txt", Body).is_ok());
+    assert!(crate::source::files::resolve_beside(&place("git/c.yaml", "git"), "current/body.txt", Body).is_err());
 }

@@ -5,13 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{
-    NAME_LABEL,
-    path::FieldPath,
-    secrets::{ConfigMapData, SecretData},
-    yaml::{Node, Problem},
+use crate::{
+    resources::{Campaign, Kind, NAME_LABEL, Plan, SendingServer, secret::SecretValue},
+    source::secrets::{ConfigMapData, SecretData},
+    yaml::{FieldPath, Node, Problem},
 };
-use crate::resources::{Campaign, Kind, Plan, SendingServer, secret::SecretValue};
 
 /// Bytes of all values of a Secret or ConfigMap (Kubernetes' own limit).
 const DATA_MAX: usize = 1024 * 1024;
