@@ -19,7 +19,7 @@ use crate::{
     engine::{self, Ended, EngineError, EngineOptions, View},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Synchronous},
     resources::Duration as Span,
-    serve::{Admin, Health, Phase, admin},
+    serve::{Admin, Health, ProcessPhase, admin},
     source::{Files, Options, Snapshot, StatusSink},
 };
 
@@ -163,7 +163,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
         Err(error) => return refuse(&error.to_string()),
     };
     let shown = (!args.quiet).then(|| tokio::spawn(progress::show(seen)));
-    health.enter(Phase::Leading);
+    health.enter(ProcessPhase::Leading);
     let engine = EngineOptions {
         state_dir,
         once: args.once,
@@ -175,7 +175,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
     };
     let stop = async {
         told_to_stop().await;
-        health.enter(Phase::Stopping);
+        health.enter(ProcessPhase::Stopping);
     };
     let result = engine::run(engine, ledger.clone(), snapshots, sink, view, stop).await;
     if let Some(shown) = shown {

@@ -28,7 +28,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use assemble::{Source, World};
+use assemble::{Objects, SourceFile};
 use beside::resolve_beside;
 pub use beside::{PathProblem, Purpose, resolve_path};
 use cross::Target;
@@ -67,7 +67,7 @@ pub struct Files {
     restless: BTreeSet<PathBuf>,
     /// The longest wait for files that are being written.
     hold_max: Duration,
-    world: World,
+    world: Objects,
     secrets_dir: Arc<BTreeMap<Key, SecretData>>,
     folders: BTreeSet<PathBuf>,
 }
@@ -83,7 +83,7 @@ impl Files {
             used: BTreeMap::new(),
             restless: BTreeSet::new(),
             hold_max: HOLD_MAX,
-            world: World::new(),
+            world: Objects::new(),
             secrets_dir: Arc::default(),
             folders: BTreeSet::new(),
         }
@@ -118,7 +118,7 @@ impl Files {
         }
     }
 
-    fn assemble(&mut self, mut scan: Scan, sources: Vec<Source>) -> Snapshot {
+    fn assemble(&mut self, mut scan: Scan, sources: Vec<SourceFile>) -> Snapshot {
         let sources = self.without_files_of_people(self.without_restless(sources, &mut scan));
         self.used = sources.iter().filter_map(|source| Some((source.file.clone(), source.content.as_ref().ok()?.clone()))).collect();
         let state_dir = self.options.state_dir.as_deref();
@@ -145,8 +145,8 @@ impl Files {
     }
 
     /// Files that never settle count as they were used last.
-    fn without_restless(&self, sources: Vec<Source>, scan: &mut Scan) -> Vec<Source> {
-        let held = |mut source: Source| {
+    fn without_restless(&self, sources: Vec<SourceFile>, scan: &mut Scan) -> Vec<SourceFile> {
+        let held = |mut source: SourceFile| {
             if self.restless.contains(&source.file) {
                 let message = format!(
                     "this file is being written all the time, and what it says now is not used; write it elsewhere and rename it into place, or leave it alone for {} s",
@@ -161,13 +161,14 @@ impl Files {
     }
 
     /// A file in JSON that a campaign names as its audience is one of people and not of objects, unless it ever held some.
-    fn without_files_of_people(&self, sources: Vec<Source>) -> Vec<Source> {
+    fn without_files_of_people(&self, sources: Vec<SourceFile>) -> Vec<SourceFile> {
         let named: BTreeSet<PathBuf> = files_named(&sources, |purpose| purpose == Purpose::JsonLines).collect();
-        let holds_objects = |source: &Source| {
+        let holds_objects = |source: &SourceFile| {
             source.content.as_ref().is_ok_and(|content| content.mentions_objects)
                 || self.world.values().any(|held| held.is_of(&source.file))
         };
-        let is_of_people = |source: &Source| source.file.canonicalize().is_ok_and(|real| named.contains(&real)) && !holds_objects(source);
+        let is_of_people =
+            |source: &SourceFile| source.file.canonicalize().is_ok_and(|real| named.contains(&real)) && !holds_objects(source);
         if named.is_empty() { sources } else { sources.into_iter().filter(|source| !is_of_people(source)).collect() }
     }
 
@@ -180,7 +181,7 @@ impl Files {
         }
     }
 
-    fn read_files(&mut self, scan: &mut Scan) -> Vec<Source> {
+    fn read_files(&mut self, scan: &mut Scan) -> Vec<SourceFile> {
         let mut read = BTreeMap::new();
         let files = std::mem::take(&mut scan.files).into_iter().map(|scanned| {
             let content = scanned.text.map(|text| {
@@ -200,7 +201,7 @@ impl Files {
         let by_name = self.paths.iter().filter(holds_objects);
         let closed = self.options.secrets_dir.iter().chain(by_name);
         let closed: Arc<[PathBuf]> = closed.filter_map(|path| path.canonicalize().ok()).collect();
-        files.into_iter().map(|(file, root, content)| Source { file, root, closed: closed.clone(), content }).collect()
+        files.into_iter().map(|(file, root, content)| SourceFile { file, root, closed: closed.clone(), content }).collect()
     }
 
     /// The folders whose changes matter, as of the last look.
@@ -215,7 +216,7 @@ impl Files {
 }
 
 /// How long files have to stay as they are before they are used: those of objects, and the bodies that campaigns name.
-fn unsettled(sources: &[Source], written: &BTreeMap<PathBuf, SystemTime>) -> BTreeMap<PathBuf, Duration> {
+fn unsettled(sources: &[SourceFile], written: &BTreeMap<PathBuf, SystemTime>) -> BTreeMap<PathBuf, Duration> {
     let left = |file: &Path, at: SystemTime| Some((file.to_owned(), settles_in(at)?));
     let mut found: BTreeMap<PathBuf, Duration> = written.iter().filter_map(|(file, at)| left(file, *at)).collect();
     let bodies = files_named(sources, |purpose| purpose == Purpose::Body);
@@ -233,7 +234,7 @@ pub(crate) fn settles_in(written_at: SystemTime) -> Option<Duration> {
 }
 
 /// The files that campaigns name for a purpose, symlinks resolved.
-fn files_named(sources: &[Source], is_wanted: impl Fn(Purpose) -> bool) -> impl Iterator<Item = PathBuf> {
+fn files_named(sources: &[SourceFile], is_wanted: impl Fn(Purpose) -> bool) -> impl Iterator<Item = PathBuf> {
     let documents = sources.iter().filter_map(|source| Some((source, source.content.as_ref().ok()?)));
     let documents = documents.flat_map(|(source, content)| content.documents.iter().map(move |document| (source, document)));
     documents.flat_map(move |(source, document)| {

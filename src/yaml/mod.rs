@@ -12,4 +12,4 @@ mod tree;
 
 pub use parse::parse;
 pub use path::{FieldPath, Step};
-pub use tree::{Data, Document, Entry, Node, Position, Problem};
+pub use tree::{Data, Document, Entry, Fault, Node, Position};

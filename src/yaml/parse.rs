@@ -12,7 +12,7 @@ use super::{
     path::{FieldPath, Step},
     scalar::resolve_plain,
     spacing::Spacing,
-    tree::{DEPTH_MAX, Data, Document, Entry, Node, Position, Problem, VALUES_MAX, head},
+    tree::{DEPTH_MAX, Data, Document, Entry, Fault, Node, Position, VALUES_MAX, head},
 };
 
 /// Syntax errors after which the rest of a file is not read.
@@ -48,12 +48,12 @@ fn parse_part(part: &Part<'_>, documents: &mut Vec<Document>) -> bool {
             let root = Node::new(Data::Null, at).into();
             documents.push(Document { root, problems: Vec::new(), scalars: Vec::new(), is_cut: false, syntax: None });
         }
-        documents[first].syntax = Some(Problem { at, path: FieldPath::default(), message: message.to_owned() });
+        documents[first].syntax = Some(Fault { at, path: FieldPath::default(), message: message.to_owned() });
         has_error = true;
     }
     for unread in documents.iter_mut().skip(first + 1).filter(|document| document.syntax.is_none()) {
         let message = "kubectl does not read this document: it reads nothing behind `...`. Put a line `---` before it".to_owned();
-        unread.syntax = Some(Problem { at: unread.root.at, path: FieldPath::default(), message });
+        unread.syntax = Some(Fault { at: unread.root.at, path: FieldPath::default(), message });
         has_error = true;
     }
     has_error
@@ -68,7 +68,7 @@ fn parse_until_error(text: &str, lines_before: usize, documents: &mut Vec<Docume
         if let (Some(spacing), Ok((event, span))) = (&mut spacing, &event) {
             for (line, column, message) in spacing.event(event, span) {
                 let at = Position { line: lines_before + line, column: column + 1 };
-                builder.problems.push(Problem { at, path: FieldPath::default(), message: message.to_owned() });
+                builder.problems.push(Fault { at, path: FieldPath::default(), message: message.to_owned() });
             }
         }
         match event {
@@ -80,7 +80,7 @@ fn parse_until_error(text: &str, lines_before: usize, documents: &mut Vec<Docume
             Err(error) => {
                 let at = position(error.marker(), lines_before);
                 let line = text.lines().nth(at.line.saturating_sub(lines_before + 1)).unwrap_or_default();
-                let problem = Problem { at, path: builder.path(), message: syntax_words(&error.info(), line, at) };
+                let problem = Fault { at, path: builder.path(), message: syntax_words(&error.info(), line, at) };
                 builder.lines_before = lines_before;
                 documents.extend(builder.finish(Some(problem)));
                 return true;
@@ -129,8 +129,8 @@ struct Builder {
     lines_before: usize,
     frames: Vec<Frame>,
     anchors: HashMap<usize, Arc<Node>>,
-    problems: Vec<Problem>,
-    scalars: Vec<Problem>,
+    problems: Vec<Fault>,
+    scalars: Vec<Fault>,
     is_cut: bool,
     root: Option<Arc<Node>>,
     has_aliases: bool,
@@ -183,7 +183,7 @@ impl Builder {
 
     fn problem(&mut self, at: Position, message: impl Into<String>) {
         let path = self.path();
-        self.problems.push(Problem { at, path, message: message.into() });
+        self.problems.push(Fault { at, path, message: message.into() });
     }
 
     fn expects_key(&self) -> bool {
@@ -234,7 +234,7 @@ impl Builder {
         if self.frames.len() >= DEPTH_MAX {
             if !self.is_cut {
                 let message = format!("this is nested more than {DEPTH_MAX} levels deep");
-                self.problems.push(Problem { at, path: FieldPath::default(), message });
+                self.problems.push(Fault { at, path: FieldPath::default(), message });
             }
             self.is_cut = true;
             self.skipping = 1;
@@ -322,7 +322,7 @@ impl Builder {
             Ok(_) => Data::Text(text.to_owned()),
             Err(message) => {
                 let path = self.path();
-                self.scalars.push(Problem { at, path, message });
+                self.scalars.push(Fault { at, path, message });
                 Data::Text(text.to_owned())
             }
         };
@@ -390,7 +390,7 @@ impl Builder {
         }
     }
 
-    fn finish(mut self, syntax: Option<Problem>) -> Option<Document> {
+    fn finish(mut self, syntax: Option<Fault>) -> Option<Document> {
         self.skipping = 0;
         while !self.frames.is_empty() {
             self.close();
@@ -400,7 +400,7 @@ impl Builder {
         if root.size > VALUES_MAX {
             if !self.is_cut {
                 let cause = if self.has_aliases { "aliases make this document larger than" } else { "this document holds more than" };
-                self.problems.push(Problem { at: root.at, path: FieldPath::default(), message: format!("{cause} {VALUES_MAX} values") });
+                self.problems.push(Fault { at: root.at, path: FieldPath::default(), message: format!("{cause} {VALUES_MAX} values") });
             }
             self.is_cut = true;
         }

@@ -66,7 +66,7 @@ pub struct Entry {
 
 /// Something wrong at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct Fault {
     /// Where.
     pub at: Position,
     /// The field, where it is known.
@@ -81,13 +81,13 @@ pub struct Document {
     /// Its root.
     pub root: Arc<Node>,
     /// What is wrong with its YAML, short of syntax.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Fault>,
     /// Scalars that are read in two ways, or carry a tag; these messages quote the value.
-    pub scalars: Vec<Problem>,
+    pub scalars: Vec<Fault>,
     /// The document is too large or too deep, and the tree holds only its head.
     pub is_cut: bool,
     /// The syntax error that ended it; the tree is then what was read up to there.
-    pub syntax: Option<Problem>,
+    pub syntax: Option<Fault>,
 }
 
 impl Node {

@@ -10,7 +10,7 @@ use crate::{
     engine::{self, EngineOptions, View},
     ledger::LedgerErrorKind,
     resources::Duration as Span,
-    serve::Phase,
+    serve::ProcessPhase,
     source::{
         StatusSink,
         cluster::{self, ClusterOptions, ClusterStatuses, Lease, LeaseOptions, Scope},
@@ -53,15 +53,15 @@ pub(super) async fn run(args: RunArgs) -> ExitCode {
     let stopped = health.clone();
     tokio::spawn(async move {
         told_to_stop().await;
-        stopped.enter(Phase::Stopping);
+        stopped.enter(ProcessPhase::Stopping);
         let _ = stopping.send(true);
     });
     let lease = tokio::select! {
-        lease = cluster::lease::acquire(&client, lease, || health.enter(Phase::StandingBy)) => lease,
+        lease = cluster::acquire(&client, lease, || health.enter(ProcessPhase::StandingBy)) => lease,
         _ = stop.wait_for(|stop| *stop) => return ExitCode::SUCCESS,
     };
     text::tell(&format!("{identity} leads"));
-    health.enter(Phase::Leading);
+    health.enter(ProcessPhase::Leading);
     let code = lead(&args, &client, &lease, identity, (view, seen), stop).await;
     lease.release().await;
     code

@@ -33,10 +33,10 @@ pub(super) struct Held {
 }
 
 /// The objects in use, by identity.
-pub(super) type World = BTreeMap<Identity, Held>;
+pub(super) type Objects = BTreeMap<Identity, Held>;
 
 /// A file as it was read this time.
-pub(super) struct Source {
+pub(super) struct SourceFile {
     pub file: PathBuf,
     pub root: PathBuf,
     /// What its documents may not name.
@@ -45,7 +45,7 @@ pub(super) struct Source {
     pub content: Result<Arc<FileContent>, String>,
 }
 
-impl Source {
+impl SourceFile {
     /// Where a document of it stands.
     pub fn place(&self, document: &Document) -> FilePlace {
         FilePlace { file: self.file.clone(), line: document.at.line, root: self.root.clone(), closed: self.closed.clone() }
@@ -54,13 +54,13 @@ impl Source {
 
 /// The objects in use from now on, and the findings that only all files together give.
 pub(super) fn assemble(
-    sources: &[Source],
+    sources: &[SourceFile],
     unreadable: &[(PathBuf, String)],
-    last: &World,
+    last: &Objects,
     previous_status: impl Fn(&str, &Key) -> Option<Value>,
-) -> (World, Vec<Finding>) {
+) -> (Objects, Vec<Finding>) {
     let mut findings = Vec::new();
-    let mut places: BTreeMap<Identity, Vec<(&Source, &Document)>> = BTreeMap::new();
+    let mut places: BTreeMap<Identity, Vec<(&SourceFile, &Document)>> = BTreeMap::new();
     for source in sources {
         match &source.content {
             Ok(content) => {
@@ -72,7 +72,7 @@ pub(super) fn assemble(
             Err(words) => findings.push(Finding::of_file(Severity::Fault, &source.file, words.clone())),
         }
     }
-    let mut world = World::new();
+    let mut world = Objects::new();
     for (identity, documents) in places {
         if documents.len() > 1 {
             findings.extend(duplicates(&documents));
@@ -135,7 +135,7 @@ fn as_json<T: serde::Serialize>(object: &T) -> Arc<Value> {
 }
 
 /// Why an object of this file may still be meant though no document has its name.
-fn why_unread(file: &Path, sources: &[Source], unreadable: &[(PathBuf, String)]) -> Option<String> {
+fn why_unread(file: &Path, sources: &[SourceFile], unreadable: &[(PathBuf, String)]) -> Option<String> {
     let of_file = sources.iter().find(|source| source.file == file).and_then(|source| match &source.content {
         Ok(content) => content.unnamed.clone(),
         Err(words) => Some(format!("{}: {words}", file.display())),
@@ -143,9 +143,9 @@ fn why_unread(file: &Path, sources: &[Source], unreadable: &[(PathBuf, String)])
     of_file.or_else(|| unreadable.iter().find(|(path, _)| file.starts_with(path)).map(|(_, words)| words.clone()))
 }
 
-fn duplicates(documents: &[(&Source, &Document)]) -> Vec<Finding> {
-    let place = |(source, document): &(&Source, &Document)| format!("{}:{}", source.file.display(), document.at.line);
-    let finding = |index: usize, current: &(&Source, &Document)| {
+fn duplicates(documents: &[(&SourceFile, &Document)]) -> Vec<Finding> {
+    let place = |(source, document): &(&SourceFile, &Document)| format!("{}:{}", source.file.display(), document.at.line);
+    let finding = |index: usize, current: &(&SourceFile, &Document)| {
         let other = documents.get(usize::from(index == 0))?;
         let (source, document) = current;
         Some(Finding {
@@ -166,7 +166,7 @@ fn duplicates(documents: &[(&Source, &Document)]) -> Vec<Finding> {
 }
 
 /// The snapshot of these objects; secrets of other sources, counts and findings are filled in by the caller.
-pub(super) fn snapshot(world: &World) -> (Snapshot, BTreeMap<Key, SecretData>) {
+pub(super) fn snapshot(world: &Objects) -> (Snapshot, BTreeMap<Key, SecretData>) {
     let mut snapshot = Snapshot::default();
     let (mut secrets, mut config_maps) = (BTreeMap::new(), BTreeMap::new());
     for ((kind, key), held) in world {
@@ -192,7 +192,7 @@ pub(super) fn snapshot(world: &World) -> (Snapshot, BTreeMap<Key, SecretData>) {
 }
 
 /// Findings about references between objects, once the snapshot has everything else.
-pub(super) fn cross_findings(world: &World, snapshot: &Snapshot, plan_namespace: Option<&str>) -> Vec<Finding> {
+pub(super) fn cross_findings(world: &Objects, snapshot: &Snapshot, plan_namespace: Option<&str>) -> Vec<Finding> {
     let fresh = world.iter().filter(|(_, held)| held.stale.is_none());
     fresh
         .flat_map(|((_, key), held)| {

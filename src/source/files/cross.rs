@@ -59,11 +59,8 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
             {
                 add("spec.provider.outbox.path".to_owned(), Target::Doubt(words));
             }
-            for needed in server.spec.provider.secrets().into_iter().filter(|needed| !needed.optional) {
+            for needed in server.spec.secrets().into_iter().filter(|needed| !needed.optional) {
                 add(needed.path, Target::Secret(needed.key));
-            }
-            if let Some(dkim) = server.spec.identity.as_ref().and_then(|identity| identity.dkim.as_ref()) {
-                add("spec.identity.dkim.privateKeyRef".to_owned(), Target::Secret(dkim.private_key_ref.clone()));
             }
         }
         Body::Plan(plan) => {
@@ -90,8 +87,8 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
         add(format!("metadata.annotations[\"{ANNOTATION}\"]"), Target::Doubt(format!("it resumes nothing: {why}")));
     }
     let spec = &campaign.spec;
-    let plan_namespace = spec.plan_ref.namespace.as_deref().unwrap_or(&key.namespace);
-    add("spec.planRef.name".to_owned(), Target::Plan(Key::new(plan_namespace, &*spec.plan_ref.name)));
+    let plan = spec.plan_ref.key(&key.namespace);
+    add("spec.planRef.name".to_owned(), Target::Plan(plan.clone()));
     let mailboxes = [("spec.from", Some(&spec.from)), ("spec.replyTo", spec.reply_to.as_ref())];
     for (field, mailbox) in mailboxes.into_iter().filter_map(|(field, mailbox)| Some((field, mailbox?))) {
         if let Err(why) = Address::parse(&mailbox.address) {
@@ -99,10 +96,10 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
         }
     }
     for (field, value, says) in senders::said(spec) {
-        add(field, Target::Sender(Key::new(plan_namespace, &*spec.plan_ref.name), value.to_owned(), says));
+        add(field, Target::Sender(plan.clone(), value.to_owned(), says));
     }
     for (index, server) in spec.servers.iter().flatten().enumerate() {
-        let namespaces = server.namespace.as_deref().map_or_else(|| vec![plan_namespace, &key.namespace], |own| vec![own]);
+        let namespaces = server.namespace.as_deref().map_or_else(|| vec![&*plan.namespace, &*key.namespace], |own| vec![own]);
         let keys = namespaces.into_iter().map(|namespace| Key::new(namespace, &*server.name)).collect();
         add(format!("spec.servers[{index}].name"), Target::OneOfServers(keys));
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     resources::{API_VERSION, DEFAULT_NAMESPACE, FINALIZER, GROUP, Key, schema::KINDS},
     source::{Finding, Severity},
-    yaml::{self, Data, FieldPath, Node, Position, Problem},
+    yaml::{self, Data, Fault, FieldPath, Node, Position},
 };
 
 /// Characters of a line that a finding shows.
@@ -84,7 +84,7 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
         reader.content.count = 1;
         let people = if words == "trailing characters" { ", or call it .jsonl if it holds people as JSON Lines" } else { "" };
         let message = format!("this is not JSON: {words}; fix it, or leave the file out with --exclude or a .mailfleetignore{people}");
-        reader.syntax(&Problem { at, path: FieldPath::default(), message }, None);
+        reader.syntax(&Fault { at, path: FieldPath::default(), message }, None);
         return reader.content;
     }
     // JSON in a file of another name, or from a pipe.
@@ -152,7 +152,7 @@ impl Reader<'_> {
         Some(line.chars().take(EXCERPT_MAX).collect())
     }
 
-    fn finding(&mut self, severity: Severity, problem: &Problem, resource: Option<String>, is_secret: bool) {
+    fn finding(&mut self, severity: Severity, problem: &Fault, resource: Option<String>, is_secret: bool) {
         let found = self.found.entry(severity).or_default();
         *found += 1;
         if *found > FILE_FINDINGS_MAX {
@@ -175,7 +175,7 @@ impl Reader<'_> {
         }
     }
 
-    fn syntax(&mut self, problem: &Problem, resource: Option<String>) {
+    fn syntax(&mut self, problem: &Fault, resource: Option<String>) {
         self.finding(Severity::Fault, problem, resource, self.may_hold_secrets);
         self.content.unnamed = Some(format!("{}:{}: {}", self.file.display(), problem.at.line, bounded(&problem.message)));
     }
@@ -211,7 +211,7 @@ impl Reader<'_> {
             Judgement::Ours(kind) => kind,
             Judgement::Foreign(severity, message) => {
                 let at = root.locate_key(&FieldPath::parse("kind"));
-                return self.finding(severity, &Problem { at, path: FieldPath::default(), message }, None, true);
+                return self.finding(severity, &Fault { at, path: FieldPath::default(), message }, None, true);
             }
             Judgement::Faults(problems) => {
                 for problem in &problems {
@@ -240,13 +240,13 @@ impl Reader<'_> {
         let sops = root.entry("sops").filter(|entry| ["mac", "version"].iter().any(|field| entry.value.get(field).is_some()));
         if let Some(sops) = sops {
             let message = "SOPS has encrypted this document, and its values cannot be read. Decrypt it (`sops decrypt FILE | mailfleet validate -`), or leave the file out with --exclude or a .mailfleetignore";
-            problems = vec![Problem { at: sops.key_at, path: FieldPath::default().key("sops"), message: message.to_owned() }];
+            problems = vec![Fault { at: sops.key_at, path: FieldPath::default().key("sops"), message: message.to_owned() }];
         } else if !document.is_cut {
             if let Some(judge) = Judge::of(kind) {
                 add_new(&mut problems, judge.judge(kind, root, &mut json, is_secret));
             }
             let judged =
-                size::judge(&json).map(|(severity, message)| (severity, Problem { at: root.at, path: FieldPath::default(), message }));
+                size::judge(&json).map(|(severity, message)| (severity, Fault { at: root.at, path: FieldPath::default(), message }));
             match judged {
                 Some((Severity::Fault, problem)) => problems.push(problem),
                 Some((severity, problem)) => self.finding(severity, &problem, resource.clone(), true),
@@ -263,7 +263,7 @@ impl Reader<'_> {
         }
         if let Some(next) = problems.get(DOCUMENT_FINDINGS_MAX) {
             let message = format!("{} more faults in this document are not listed", count - DOCUMENT_FINDINGS_MAX);
-            self.finding(Severity::Fault, &Problem { at: next.at, path: FieldPath::default(), message }, resource, true);
+            self.finding(Severity::Fault, &Fault { at: next.at, path: FieldPath::default(), message }, resource, true);
         }
         let words = problems.first().map(|first| self.broken_words(first, count));
         let Some(key) = key else {
@@ -291,7 +291,7 @@ impl Reader<'_> {
         self.content.documents.push(Document { kind, key, at: root.at, excerpt, body, references });
     }
 
-    fn broken_words(&self, first: &Problem, count: usize) -> String {
+    fn broken_words(&self, first: &Fault, count: usize) -> String {
         let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
         let field = if first.path.0.is_empty() { String::new() } else { format!("{}: ", first.path) };
         format!("{}:{}: {field}{}{more}", self.file.display(), first.at.line, bounded(&first.message))
@@ -299,7 +299,7 @@ impl Reader<'_> {
 }
 
 /// Adds problems at fields that have none yet: the first reader to complain has the better words.
-pub(super) fn add_new(problems: &mut Vec<Problem>, more: Vec<Problem>) {
+pub(super) fn add_new(problems: &mut Vec<Fault>, more: Vec<Fault>) {
     for problem in more {
         if !problems.iter().any(|known| known.path == problem.path && !known.path.0.is_empty()) {
             problems.push(problem);
@@ -319,7 +319,7 @@ struct Header<'a> {
 enum Judgement {
     Ours(&'static str),
     Foreign(Severity, String),
-    Faults(Vec<Problem>),
+    Faults(Vec<Fault>),
 }
 
 impl<'a> Header<'a> {
@@ -346,9 +346,9 @@ impl<'a> Header<'a> {
         (is_name(name, &['-', '.'], 253) && is_name(namespace, &['-'], 63)).then(|| Key::new(namespace, name))
     }
 
-    fn fault(&self, field: &str, message: String) -> Problem {
+    fn fault(&self, field: &str, message: String) -> Fault {
         let path = FieldPath::parse(field);
-        Problem { at: self.root.locate(&path), path, message }
+        Fault { at: self.root.locate(&path), path, message }
     }
 
     fn judge(&self) -> Judgement {

@@ -11,14 +11,14 @@ use crate::{
     audience::Address,
     resources::pattern,
     source::secrets::quoted,
-    yaml::{FieldPath, Node, Problem, Step},
+    yaml::{Fault, FieldPath, Node, Step},
 };
 
 /// Characters of a value that a message quotes.
 const QUOTED_MAX: usize = 60;
 
 /// A document and the schema that it was judged by.
-pub(super) struct Place<'a> {
+pub(super) struct Explainer<'a> {
     /// The schema.
     pub schema: &'a Value,
     /// The document.
@@ -27,9 +27,9 @@ pub(super) struct Place<'a> {
     pub is_secret: bool,
 }
 
-impl Place<'_> {
+impl Explainer<'_> {
     /// One complaint of the schema in words.
-    pub(super) fn explain(&self, error: &ValidationError<'_>) -> Vec<Problem> {
+    pub(super) fn explain(&self, error: &ValidationError<'_>) -> Vec<Fault> {
         let node = self.node;
         let path = node.path_of_pointer(error.instance_path().as_str());
         // The schema of the value: what the keyword stands in.
@@ -40,7 +40,7 @@ impl Place<'_> {
                 .iter()
                 .map(|name| {
                     let path = path.key(name);
-                    Problem { at: node.locate_key(&path), message: unknown_field(name, own), path }
+                    Fault { at: node.locate_key(&path), message: unknown_field(name, own), path }
                 })
                 .collect(),
             ValidationErrorKind::Required { property } => {
@@ -53,7 +53,7 @@ impl Place<'_> {
                     Some(_) => (node.locate_key(&path), "the value of this field"),
                     None => (node.locate_key(&FieldPath(path.0[..path.0.len() - 1].to_vec())), "this field"),
                 };
-                vec![Problem { at, path, message: format!("{is} is missing, and must be given{about}") }]
+                vec![Fault { at, path, message: format!("{is} is missing, and must be given{about}") }]
             }
             kind => {
                 let shown = if self.is_secret { "this value".to_owned() } else { shown(error.instance()) };
@@ -61,20 +61,20 @@ impl Place<'_> {
                     let what = error.masked_with("this value").to_string();
                     format!("the schema does not allow this: {what}")
                 });
-                vec![Problem { at: node.locate(&path), path, message }]
+                vec![Fault { at: node.locate(&path), path, message }]
             }
         }
     }
 }
 
 /// Leaves out fields that are missing only because their name is misspelt, or because they stand elsewhere.
-pub(super) fn drop_told_twice(problems: &mut Vec<Problem>) {
+pub(super) fn drop_told_twice(problems: &mut Vec<Fault>) {
     let all = problems.clone();
     problems.retain(|problem| problem.path.0.len() < 2 || !all.iter().any(|other| names_missing(other, &problem.path)));
 }
 
 /// Whether a problem about an unknown field already says that the field at `missing` was meant.
-fn names_missing(problem: &Problem, missing: &FieldPath) -> bool {
+fn names_missing(problem: &Fault, missing: &FieldPath) -> bool {
     let Some((Step::Key(_), parent)) = problem.path.0.split_last() else { return false };
     let Some((Step::Key(name), missing_parent)) = missing.0.split_last() else { return false };
     if missing_parent == parent {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     resources::{API_VERSION, schema::KINDS},
-    yaml::{Data, Document, Entry, FieldPath, Node, Problem, Step},
+    yaml::{Data, Document, Entry, Fault, FieldPath, Node, Step},
 };
 
 /// A list, taken apart.
@@ -12,7 +12,7 @@ pub(super) struct Listed {
     /// The items, as documents of their own.
     pub items: Vec<Document>,
     /// What is wrong with the list itself.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Fault>,
 }
 
 /// The items of a document that is a list; none of one that is not.
@@ -30,7 +30,7 @@ pub(super) fn items(document: &Document) -> Option<Listed> {
         _ => false,
     };
     let path = FieldPath::default().key("items");
-    let of_items = |message: &str| Problem { at: root.locate(&path), path: path.clone(), message: message.to_owned() };
+    let of_items = |message: &str| Fault { at: root.locate(&path), path: path.clone(), message: message.to_owned() };
     let mut listed = Listed { items: Vec::new(), problems: Vec::new() };
     let values = match root.get("items").map(|node| &node.data) {
         Some(Data::List(values)) => values.as_slice(),
@@ -58,7 +58,7 @@ pub(super) fn items(document: &Document) -> Option<Listed> {
             _ => Some("this must be an object with apiVersion and kind"),
         };
         if let Some(message) = wrong {
-            listed.problems.push(Problem { at: value.at, path: place, message: message.to_owned() });
+            listed.problems.push(Fault { at: value.at, path: place, message: message.to_owned() });
             continue;
         }
         listed.items.push(Document {
@@ -74,13 +74,13 @@ pub(super) fn items(document: &Document) -> Option<Listed> {
 }
 
 /// Problems by the item that they are in, with their paths within it; and those of the list itself.
-fn by_item(problems: &[Problem], items: usize) -> (BTreeMap<usize, Vec<Problem>>, Vec<Problem>) {
-    let mut of_items: BTreeMap<usize, Vec<Problem>> = BTreeMap::new();
+fn by_item(problems: &[Fault], items: usize) -> (BTreeMap<usize, Vec<Fault>>, Vec<Fault>) {
+    let mut of_items: BTreeMap<usize, Vec<Fault>> = BTreeMap::new();
     let mut of_list = Vec::new();
     for problem in problems {
         match problem.path.0.as_slice() {
             [Step::Key(field), Step::Index(index), within @ ..] if field == "items" && *index < items => {
-                of_items.entry(*index).or_default().push(Problem { path: FieldPath(within.to_vec()), ..problem.clone() });
+                of_items.entry(*index).or_default().push(Fault { path: FieldPath(within.to_vec()), ..problem.clone() });
             }
             _ => of_list.push(problem.clone()),
         }

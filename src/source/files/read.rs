@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     resources::{Campaign, Kind, NAME_LABEL, Plan, SendingServer, secret::SecretValue},
     source::secrets::{ConfigMapData, SecretData},
-    yaml::{FieldPath, Node, Problem},
+    yaml::{Fault, FieldPath, Node},
 };
 
 /// Bytes of all values of a Secret or ConfigMap (Kubernetes' own limit).
@@ -27,7 +27,7 @@ pub(super) enum Body {
 }
 
 /// The typed form of a document, when there is nothing wrong with it.
-pub(super) fn body(kind: &str, json: &Value, node: &Node, problems: &mut Vec<Problem>) -> Option<Body> {
+pub(super) fn body(kind: &str, json: &Value, node: &Node, problems: &mut Vec<Fault>) -> Option<Body> {
     match kind {
         SendingServer::KIND => typed(json, node, problems).map(|server| Body::Server(Arc::new(server))),
         Plan::KIND => typed(json, node, problems).map(|plan| Body::Plan(Arc::new(plan))),
@@ -40,7 +40,7 @@ pub(super) fn body(kind: &str, json: &Value, node: &Node, problems: &mut Vec<Pro
 }
 
 /// What the verdict accepts, the type reads; a problem here is a difference between the two, and ours to fix.
-fn typed<K: Kind>(json: &Value, node: &Node, problems: &mut Vec<Problem>) -> Option<K> {
+fn typed<K: Kind>(json: &Value, node: &Node, problems: &mut Vec<Fault>) -> Option<K> {
     if !problems.is_empty() {
         return None;
     }
@@ -48,7 +48,7 @@ fn typed<K: Kind>(json: &Value, node: &Node, problems: &mut Vec<Problem>) -> Opt
         Ok(object) => Some(object),
         Err(error) => {
             let path = FieldPath::parse(&error.path().to_string());
-            problems.push(Problem { at: node.locate(&path), path, message: error.inner().to_string() });
+            problems.push(Fault { at: node.locate(&path), path, message: error.inner().to_string() });
             None
         }
     }
@@ -58,7 +58,7 @@ fn entries<'a>(json: &'a Value, field: &str) -> impl Iterator<Item = (&'a String
     json.get(field).and_then(Value::as_object).into_iter().flatten().filter_map(|(key, value)| Some((key, value.as_str()?)))
 }
 
-fn decoded(json: &Value, field: &str, node: &Node, problems: &mut Vec<Problem>) -> Vec<(String, Vec<u8>)> {
+fn decoded(json: &Value, field: &str, node: &Node, problems: &mut Vec<Fault>) -> Vec<(String, Vec<u8>)> {
     let mut values = Vec::new();
     for (key, text) in entries(json, field) {
         let packed: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
@@ -67,18 +67,18 @@ fn decoded(json: &Value, field: &str, node: &Node, problems: &mut Vec<Problem>) 
         } else {
             let path = FieldPath::parse(field).key(key);
             let instead = if field == "data" { "; encode it, or move it to `stringData` as it is" } else { "; encode it" };
-            problems.push(Problem { at: node.locate(&path), path, message: format!("this is not base64{instead}") });
+            problems.push(Fault { at: node.locate(&path), path, message: format!("this is not base64{instead}") });
         }
     }
     values
 }
 
-fn check_keys(fields: &[&str], json: &Value, node: &Node, problems: &mut Vec<Problem>) {
+fn check_keys(fields: &[&str], json: &Value, node: &Node, problems: &mut Vec<Fault>) {
     for field in fields {
         for (key, _) in entries(json, field) {
             if key.is_empty() || key.len() > 253 || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
                 let path = FieldPath::parse(field).key(key);
-                problems.push(Problem {
+                problems.push(Fault {
                     at: node.locate_key(&path),
                     path,
                     message: "a key is made of letters, digits, `-`, `_` and `.`".to_owned(),
@@ -88,16 +88,16 @@ fn check_keys(fields: &[&str], json: &Value, node: &Node, problems: &mut Vec<Pro
     }
 }
 
-fn check_size(total: usize, node: &Node, problems: &mut Vec<Problem>) {
+fn check_size(total: usize, node: &Node, problems: &mut Vec<Fault>) {
     if total > DATA_MAX {
         let message =
             format!("the values are {total} bytes together, and {DATA_MAX} is the most that Kubernetes takes; use a file instead");
         let path = FieldPath::parse("data");
-        problems.push(Problem { at: node.locate_key(&path), path, message });
+        problems.push(Fault { at: node.locate_key(&path), path, message });
     }
 }
 
-fn secret(json: &Value, node: &Node, problems: &mut Vec<Problem>) -> SecretData {
+fn secret(json: &Value, node: &Node, problems: &mut Vec<Fault>) -> SecretData {
     check_keys(&["data", "stringData"], json, node, problems);
     let mut data: BTreeMap<String, Vec<u8>> = decoded(json, "data", node, problems).into_iter().collect();
     data.extend(entries(json, "stringData").map(|(key, text)| (key.clone(), text.as_bytes().to_vec())));
@@ -105,13 +105,13 @@ fn secret(json: &Value, node: &Node, problems: &mut Vec<Problem>) -> SecretData 
     data.into_iter().map(|(key, value)| (key, SecretValue::new(value))).collect()
 }
 
-fn config_map(json: &Value, node: &Node, problems: &mut Vec<Problem>) -> ConfigMapData {
+fn config_map(json: &Value, node: &Node, problems: &mut Vec<Fault>) -> ConfigMapData {
     check_keys(&["data", "binaryData"], json, node, problems);
     let mut data: ConfigMapData = entries(json, "data").map(|(key, text)| (key.clone(), Arc::from(text.as_bytes()))).collect();
     for (key, bytes) in decoded(json, "binaryData", node, problems) {
         if data.contains_key(&key) {
             let path = FieldPath::parse("binaryData").key(&key);
-            problems.push(Problem { at: node.locate_key(&path), path, message: format!("`{key}` is in `data` as well; keep one of them") });
+            problems.push(Fault { at: node.locate_key(&path), path, message: format!("`{key}` is in `data` as well; keep one of them") });
         }
         data.insert(key, bytes.into());
     }

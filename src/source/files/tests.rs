@@ -463,3 +463,26 @@ fn what_is_not_for_others_is_neither_body_nor_audience() {
     assert!(crate::source::files::resolve_beside(&place("git/current/c.yaml", "git"), "body.txt", Body).is_ok());
     assert!(crate::source::files::resolve_beside(&place("git/c.yaml", "git"), "current/body.txt", Body).is_err());
 }
+
+#[test]
+fn every_secret_that_a_server_needs_is_looked_for() {
+    let folder = Folder::new();
+    folder.write(
+        "relay.yaml",
+        "apiVersion: mailfleet.dev/v1alpha1
+kind: SendingServer
+metadata: {name: relay}
+spec:
+  provider:
+    smtp: {host: smtp.example.com, auth: {secretRef: {name: login}}, caRef: {name: ca, key: ca.crt}}
+  identity: {dkim: {selector: s1, privateKeyRef: {name: signing, key: tls.key}}}
+",
+    );
+    let snapshot = Files::load_once(&[folder.path().to_owned()], &Options::default());
+    let server = &snapshot.servers.values().next().unwrap_or_else(|| panic!("{:?}", snapshot.findings)).object;
+    let mut needed: Vec<String> = server.spec.secrets().into_iter().filter(|needed| !needed.optional).map(|needed| needed.path).collect();
+    let mut warned: Vec<String> = snapshot.findings.iter().filter_map(|finding| finding.field.clone()).collect();
+    needed.sort();
+    warned.sort();
+    assert_eq!((warned, needed.len()), (needed, 3));
+}

@@ -16,10 +16,10 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
 use self::cel::Rules;
-use super::explain::{self, Place};
+use super::explain::{self, Explainer};
 use crate::{
     resources::{Kind, schema},
-    yaml::{FieldPath, Node, Problem},
+    yaml::{Fault, FieldPath, Node},
 };
 
 /// A kind's schema and rules, ready to judge.
@@ -46,10 +46,10 @@ impl Judge {
 
     /// Every fault of a document, which is made what an API server would keep of it. `node` gives the places; `is_secret`
     /// keeps values out of the words.
-    pub(super) fn judge(&self, kind: &str, node: &Node, json: &mut Value, is_secret: bool) -> Vec<Problem> {
+    pub(super) fn judge(&self, kind: &str, node: &Node, json: &mut Value, is_secret: bool) -> Vec<Fault> {
         normal::normalise(json, &self.schema);
-        let place = Place { schema: &self.schema, node, is_secret };
-        let mut problems: Vec<Problem> = self.validator.iter_errors(&*json).flat_map(|error| place.explain(&error)).collect();
+        let explainer = Explainer { schema: &self.schema, node, is_secret };
+        let mut problems: Vec<Fault> = self.validator.iter_errors(&*json).flat_map(|error| explainer.explain(&error)).collect();
         explain::drop_told_twice(&mut problems);
         problems.extend(metadata::faults(kind, json).into_iter().map(|breach| breach.at(node)));
         let mut breaches = Vec::new();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::yaml::{FieldPath, Node, Problem, Step};
+use crate::yaml::{Fault, FieldPath, Node, Step};
 
 /// Something that is wrong at a field, before its place in the file is known.
 #[derive(Debug)]
@@ -22,9 +22,9 @@ impl Breach {
         Self { path, message: message.into(), of_key: true }
     }
 
-    pub fn at(self, node: &Node) -> Problem {
+    pub fn at(self, node: &Node) -> Fault {
         let at = if self.of_key { node.locate_key(&self.path) } else { node.locate(&self.path) };
-        Problem { at, path: self.path, message: self.message }
+        Fault { at, path: self.path, message: self.message }
     }
 }
 

@@ -40,18 +40,18 @@ const KEPT_WORDS: &[&str] = &[
     "while",
 ];
 
-/// The rules of a schema, compiled, by the place they stand at.
+/// The compiled rules of a schema, in the shape of the schema.
 pub(super) struct Rules {
     env: Arc<Env>,
-    root: Place,
+    root: RuleTree,
 }
 
 #[derive(Default)]
-struct Place {
+struct RuleTree {
     own: Vec<Compiled>,
-    properties: BTreeMap<String, Place>,
-    items: Option<Box<Place>>,
-    additional: Option<Box<Place>>,
+    properties: BTreeMap<String, RuleTree>,
+    items: Option<Box<RuleTree>>,
+    additional: Option<Box<RuleTree>>,
 }
 
 struct Compiled {
@@ -70,7 +70,7 @@ impl Rules {
     pub(super) fn compile(schema: &Value) -> Result<Self, String> {
         let mut env = Env::stdlib();
         env.add_extension(extensions::strings).map_err(|error| error.to_string())?;
-        let root = Place::compile(schema, &env)?.unwrap_or_default();
+        let root = RuleTree::compile(schema, &env)?.unwrap_or_default();
         Ok(Self { env: Arc::new(env), root })
     }
 
@@ -88,7 +88,7 @@ impl Rules {
 
     fn visit(
         &self,
-        place: &Place,
+        tree: &RuleTree,
         schema: &Value,
         json: &Value,
         path: &FieldPath,
@@ -98,13 +98,13 @@ impl Rules {
         if json.is_null() {
             return;
         }
-        if !place.own.is_empty() {
-            self.apply(&place.own, schema, json, path, is_shaped, found);
+        if !tree.own.is_empty() {
+            self.apply(&tree.own, schema, json, path, is_shaped, found);
         }
         for (schema, json, path) in children(schema, json, path) {
             let below = match path.0.last() {
-                Some(Step::Key(name)) => place.properties.get(name).or(place.additional.as_deref()),
-                Some(Step::Index(_)) => place.items.as_deref(),
+                Some(Step::Key(name)) => tree.properties.get(name).or(tree.additional.as_deref()),
+                Some(Step::Index(_)) => tree.items.as_deref(),
                 None => None,
             };
             if let Some(below) = below {
@@ -159,14 +159,14 @@ fn choices(rule: &str) -> Vec<String> {
     list.into_iter().flat_map(|list| list.split(", ")).filter_map(name).collect()
 }
 
-impl Place {
+impl RuleTree {
     /// None where neither this schema nor one below it has a rule.
     fn compile(schema: &Value, env: &Env) -> Result<Option<Self>, String> {
-        let mut place = Self::default();
+        let mut tree = Self::default();
         for rule in schema.get(RULES).and_then(Value::as_array).into_iter().flatten() {
             let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default();
             let program = env.compile(text("rule")).map_err(|error| format!("{}: {error}", text("rule")))?;
-            place.own.push(Compiled {
+            tree.own.push(Compiled {
                 program,
                 message: text("message").to_owned(),
                 below: FieldPath::parse(text("fieldPath")),
@@ -175,17 +175,17 @@ impl Place {
         }
         for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
             if let Some(below) = Self::compile(schema, env)? {
-                place.properties.insert(name.clone(), below);
+                tree.properties.insert(name.clone(), below);
             }
         }
         let below = |keyword: &str| match schema.get(keyword) {
-            Some(schema) => Self::compile(schema, env).map(|place| place.map(Box::new)),
+            Some(schema) => Self::compile(schema, env).map(|tree| tree.map(Box::new)),
             None => Ok(None),
         };
-        place.items = below("items")?;
-        place.additional = below("additionalProperties")?;
-        let is_empty = place.own.is_empty() && place.properties.is_empty() && place.items.is_none() && place.additional.is_none();
-        Ok((!is_empty).then_some(place))
+        tree.items = below("items")?;
+        tree.additional = below("additionalProperties")?;
+        let is_empty = tree.own.is_empty() && tree.properties.is_empty() && tree.items.is_none() && tree.additional.is_none();
+        Ok((!is_empty).then_some(tree))
     }
 }
 
