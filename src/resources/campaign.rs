@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Duration, Key, KeyRef, Object, fate::Fate, pattern, rule::Rule, server_table::ServerTable};
+use super::{Condition, Duration, Key, KeyRef, Object, fate::Fate, pattern, plan::WEIGHT_MAX, rule::Rule, server_table::ServerTable};
 
 /// The name of the run when `spec.run` is absent.
 pub const FIRST_RUN: &str = "first";
@@ -169,7 +169,7 @@ pub struct CampaignServer {
     pub namespace: Option<String>,
     /// Its share is its weight divided by the sum of the weights of all eligible servers; 1 when absent, 0 sends nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = WEIGHT_MAX))]
     pub weight: Option<u32>,
 }
 

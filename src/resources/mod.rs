@@ -142,9 +142,7 @@ pub trait Kind: Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync 
     const KIND: &'static str;
     /// `sendingservers`, `plans` or `campaigns`.
     const PLURAL: &'static str;
-    /// The object's metadata.
-    fn metadata(&self) -> &Metadata;
-    /// The same, for the source to set generation and creation time.
+    /// The object's metadata, for the source to set generation and creation time.
     fn metadata_mut(&mut self) -> &mut Metadata;
 }
 
@@ -153,7 +151,6 @@ macro_rules! kinds {
         impl Kind for $name {
             const KIND: &'static str = stringify!($name);
             const PLURAL: &'static str = $plural;
-            fn metadata(&self) -> &Metadata { &self.metadata }
             fn metadata_mut(&mut self) -> &mut Metadata { &mut self.metadata }
         }
     )* };

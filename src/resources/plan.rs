@@ -74,7 +74,7 @@ pub struct PlanServer {
     pub name: String,
     /// Its share is its weight divided by the sum of the weights of all eligible servers; 1 when absent, 0 sends nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = WEIGHT_MAX))]
     pub weight: Option<u32>,
 }
 

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 pub use connect::{ClusterError, connect};
 pub use lease::{Lease, acquire};
-pub use options::{ClusterOptions, LeaseOptions, Scope};
+pub use options::{LeaseOptions, Scope};
 pub use served::differences;
 pub use statuses::ClusterStatuses;
 pub use writes::{AsJson, annotate_campaign};

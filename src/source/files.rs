@@ -39,7 +39,6 @@ pub(crate) use io::{read_bounded, written_at};
 pub use options::Options;
 use scan::Scan;
 pub use status::StatusFolder;
-pub use verdict::object;
 
 use super::{
     finding::{Finding, Severity},

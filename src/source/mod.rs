@@ -30,7 +30,7 @@ pub mod secrets;
 pub mod sink;
 mod snapshot;
 
-pub use files::{Files, IGNORE_FILE, Options, PathProblem, Purpose, SETTLED_AFTER, StatusFolder, object, resolve_path, resume, status};
+pub use files::{Files, IGNORE_FILE, Options, PathProblem, Purpose, SETTLED_AFTER, StatusFolder, resolve_path, resume, status};
 pub(crate) use files::{read_bounded, settles_in, written_at};
 pub use finding::{Finding, Severity};
 pub use secrets::{ConfigMapStore, SecretMissing, SecretStore, secret_variable};

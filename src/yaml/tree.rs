@@ -103,24 +103,6 @@ impl Node {
         Self { data, at, size, depth }
     }
 
-    /// A value that stands nowhere: what a program hands over.
-    #[must_use]
-    pub fn of_json(json: &Value) -> Self {
-        let at = Position::default();
-        let data = match json {
-            Value::Null => Data::Null,
-            Value::Bool(value) => Data::Bool(*value),
-            Value::Number(number) => Data::Number(number.clone()),
-            Value::String(text) => Data::Text(text.clone()),
-            Value::Array(items) => Data::List(items.iter().map(|item| Self::of_json(item).into()).collect()),
-            Value::Object(object) => {
-                let entry = |(key, value): (&String, &Value)| Entry { key: key.clone(), key_at: at, value: Self::of_json(value).into() };
-                Data::Map(object.iter().map(entry).collect())
-            }
-        };
-        Self::new(data, at)
-    }
-
     /// The value of a key, when this is a mapping that has it.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Arc<Node>> {

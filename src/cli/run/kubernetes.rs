@@ -13,7 +13,7 @@ use crate::{
     serve::ProcessPhase,
     source::{
         StatusSink,
-        cluster::{self, ClusterOptions, ClusterStatuses, Lease, LeaseOptions, Scope},
+        cluster::{self, ClusterStatuses, Lease, LeaseOptions, Scope},
     },
 };
 
@@ -35,8 +35,7 @@ pub(super) async fn run(args: RunArgs) -> ExitCode {
         Ok(health) => health,
         Err(message) => return refuse(&message),
     };
-    let options = ClusterOptions { kubeconfig: args.cluster.kubeconfig.clone(), namespaces: args.cluster.namespaces.clone() };
-    let client = match cluster::connect(&options).await {
+    let client = match cluster::connect(args.cluster.kubeconfig.as_deref()).await {
         Ok(client) => client,
         Err(error) => return refuse(&error.to_string()),
     };

@@ -1,13 +1,13 @@
 //! A client for the cluster, from a kubeconfig or as a pod.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use super::{options::ClusterOptions, proxy, request::REQUEST_TIMEOUT};
+use super::{proxy, request::REQUEST_TIMEOUT};
 
 /// For a connection to the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,12 +23,13 @@ pub enum ClusterError {
     Client(#[source] kube::Error),
 }
 
-/// A client for the cluster. It does not connect yet.
+/// A client for the cluster, which does not connect yet. Without `kubeconfig`: `KUBECONFIG`, `~/.kube/config`, or the service account
+/// of the pod.
 ///
 /// # Errors
 /// When there is no configuration, or it cannot be used.
-pub async fn connect(options: &ClusterOptions) -> Result<Client, ClusterError> {
-    let read = match &options.kubeconfig {
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClusterError> {
+    let read = match kubeconfig {
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
     };
@@ -38,7 +39,7 @@ pub async fn connect(options: &ClusterOptions) -> Result<Client, ClusterError> {
     };
     let mut config = match from_file {
         Ok(config) => config,
-        Err(why) if options.kubeconfig.is_some() => return Err(ClusterError::NoConfig(why)),
+        Err(why) if kubeconfig.is_some() => return Err(ClusterError::NoConfig(why)),
         Err(why) => Config::incluster().map_err(|error| ClusterError::NoConfig(format!("{why}; and as a pod: {error}")))?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);

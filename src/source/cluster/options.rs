@@ -1,15 +1,6 @@
-//! Which cluster and which namespaces are watched, and under which Lease.
+//! Which namespaces are watched, and under which Lease.
 
-use std::{path::PathBuf, time::Duration};
-
-/// How the cluster is reached, and what is watched.
-#[derive(Clone, Debug, Default)]
-pub struct ClusterOptions {
-    /// A kubeconfig file; absent: `KUBECONFIG`, `~/.kube/config`, or the service account of the pod.
-    pub kubeconfig: Option<PathBuf>,
-    /// Only these namespaces; all when empty.
-    pub namespaces: Vec<String>,
-}
+use std::time::Duration;
 
 /// The namespaces that are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]

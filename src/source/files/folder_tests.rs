@@ -7,8 +7,13 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::{PathProblem, Purpose, resolve_path};
-use crate::source::{FilePlace, Origin};
+use serde_json::Value;
+
+use super::{PathProblem, Purpose, StatusFolder, resolve_path};
+use crate::{
+    resources::Key,
+    source::{FilePlace, Origin},
+};
 
 /// A folder of a test's own, removed at its end.
 pub(super) struct Folder(PathBuf);
@@ -56,6 +61,11 @@ impl Drop for Folder {
         let result: io::Result<()> = fs::remove_dir_all(&self.0);
         drop(result);
     }
+}
+
+/// Writes one status.
+pub(super) fn write_status(status: &StatusFolder, kind: &str, key: &Key, object: &Value) -> io::Result<bool> {
+    status.write_all([(kind, key, object)]).pop().expect("one object, one result")
 }
 
 #[test]

@@ -68,15 +68,11 @@ impl StatusFolder {
         Ok(Self { state_dir: state_dir.to_owned(), written: Mutex::default() })
     }
 
-    /// Writes an object with its status. False when the file already says just that.
+    /// Writes objects with their statuses; of each, false when its file already says just that. No more than one object is held in
+    /// memory at a time.
     ///
     /// # Errors
-    /// When it cannot be written; the old file is then still there whole.
-    pub fn write(&self, kind: &str, key: &Key, object: &Value) -> io::Result<bool> {
-        self.write_all([(kind, key, object)]).pop().unwrap_or(Ok(false))
-    }
-
-    /// Writes many objects, and tells of each what [`StatusFolder::write`] tells. No more than one of them is held at a time.
+    /// Of each object whose file cannot be written; the old file is then still whole.
     pub fn write_all<'a, V: Borrow<Value>>(&self, objects: impl IntoIterator<Item = (&'a str, &'a Key, V)>) -> Vec<io::Result<bool>> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let begun: Vec<io::Result<Option<Begun>>> =
@@ -122,23 +118,6 @@ impl StatusFolder {
             let _ = fs::remove_file(&temporary);
         })?;
         Ok(Some(Begun { path, temporary, file, hash: new }))
-    }
-
-    /// The object as it was last written. A file that cannot be read is put aside, with a warning in the log.
-    #[must_use]
-    pub fn read_previous(&self, kind: &str, key: &Key) -> Option<Value> {
-        let path = status_path(&self.state_dir, kind, key).ok()?;
-        match read(&path) {
-            Ok(object) => object,
-            Err(error) => {
-                let aside = path.with_extension("yaml.broken");
-                tracing::warn!(file = %path.display(), %error, "this status file is broken, and is put aside with the ending .broken");
-                if let Err(error) = fs::rename(&path, aside) {
-                    tracing::warn!(file = %path.display(), %error, "it cannot be put aside");
-                }
-                None
-            }
-        }
     }
 
     /// The kinds and names that have a file.

@@ -13,7 +13,10 @@ use tokio::sync::watch::Receiver;
 use super::{Files, Options};
 use crate::{
     resources::{Key, Kind, secret::SecretValue},
-    source::{Severity, Snapshot, StatusFolder, files::folder_tests::Folder},
+    source::{
+        Severity, Snapshot, StatusFolder,
+        files::folder_tests::{Folder, write_status},
+    },
 };
 
 fn server(name: &str, connections: u32) -> String {
@@ -168,7 +171,7 @@ fn the_state_folder_is_no_source_and_gives_the_previous_status() {
     let mut object = serde_json::to_value(&*sourced.object).expect("JSON");
     object["status"] = serde_json::json!({"state": "Active"});
     let status = StatusFolder::open(&state).expect("it opens");
-    assert!(status.write(crate::resources::SendingServer::KIND, &Key::new("default", "a"), &object).expect("written"));
+    assert!(write_status(&status, crate::resources::SendingServer::KIND, &Key::new("default", "a"), &object).expect("written"));
     assert_eq!(files.load(), snapshot, "status is remembered from the first sight");
     for options in [options, Options::default()] {
         let snapshot = Files::load_once(&[folder.path().to_owned()], &options);
@@ -272,7 +275,7 @@ fn nothing_is_sent_when_nothing_changed() {
     folder.write("root/.hidden.yaml", server("hidden", 1));
     folder.replace("root/a.yaml", &server("a", 1));
     let object = serde_json::json!({"kind": "Plan", "status": {}});
-    assert!(status.write("Plan", &Key::new("default", "x"), &object).expect("written"));
+    assert!(write_status(&status, "Plan", &Key::new("default", "x"), &object).expect("written"));
     // Long enough for the quiet and a look; the absence of a signal cannot be waited for.
     std::thread::sleep(Duration::from_millis(1200));
     assert!(!receiver.has_changed().expect("the thread lives"));

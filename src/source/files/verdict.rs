@@ -18,7 +18,7 @@ use serde_json::Value;
 use self::cel::Rules;
 use super::explain::{self, Explainer};
 use crate::{
-    resources::{Kind, schema},
+    resources::schema,
     yaml::{Fault, FieldPath, Node},
 };
 
@@ -60,27 +60,6 @@ impl Judge {
         problems.extend(breaches.into_iter().map(|breach| breach.at(node)));
         problems
     }
-}
-
-/// An object as an API server keeps it, judged anew: its CRD may have been an older one. Its status is left out.
-///
-/// # Errors
-/// Every fault, in words, with its field.
-pub fn object<K: Kind>(mut json: Value) -> Result<K, String> {
-    let node = Node::of_json(&json);
-    let mut faults = match Judge::of(K::KIND) {
-        Some(judge) => judge.judge(K::KIND, &node, &mut json, false),
-        None => Vec::new(),
-    };
-    faults.sort_by(|a, b| a.path.cmp(&b.path));
-    if !faults.is_empty() {
-        let words: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect();
-        return Err(words.join("; "));
-    }
-    if let Some(object) = json.as_object_mut() {
-        object.shift_remove("status");
-    }
-    serde_json::from_value(json).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
