@@ -103,10 +103,10 @@ def narrowed(program, recipients: int) -> str:
         status = fleet.status("Campaign", "spring")
         require(status.get("state") == "Stopped", f"the campaign is {status.get('state')}")
         reason = fleet.condition("Campaign", "spring", "Stalled").get("reason")
-        require(reason == "NoServerIsActive", f"Stalled says {reason}")
+        require(reason == "NoEligibleServer", f"Stalled says {reason}")
         rows = {row["server"].split("/")[-1]: row for row in status["servers"]}
         require(rows["down"].get("whyNot"), f"the table does not say why `down` was not picked: {rows.get('down')}")
-    return "Stopped, NoServerIsActive, not one message elsewhere"
+    return "Stopped, NoEligibleServer, not one message elsewhere"
 
 
 def shares(program, recipients: int) -> str:

@@ -10,10 +10,7 @@ use crate::{
         DEFAULT_NAMESPACE, Key,
         resume::{ANNOTATION, Resume},
     },
-    source::{
-        cluster::{self, ClusterOptions},
-        resume,
-    },
+    source::{cluster, resume},
 };
 
 /// Resumes a stopped campaign; only recipients without a final outcome are mailed.
@@ -102,7 +99,6 @@ fn leave(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
 }
 
 async fn annotate(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
-    let options = ClusterOptions { kubeconfig: args.kubeconfig.clone(), namespaces: Vec::new() };
-    let client = cluster::connect(&options).await.map_err(|error| error.to_string())?;
+    let client = cluster::connect(args.kubeconfig.as_deref()).await.map_err(|error| error.to_string())?;
     cluster::annotate_campaign(&client, key, ANNOTATION, value).await
 }

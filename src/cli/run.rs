@@ -13,7 +13,7 @@ use crate::{
     engine::{self, Ended, EngineError, EngineOptions, View},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Synchronous},
     resources::Duration as Span,
-    serve::{Admin, Health, Phase, admin},
+    serve::{Admin, Health, ProcessPhase, admin},
     source::{Files, Options, Snapshot, StatusSink},
 };
 
@@ -142,11 +142,11 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
     let process = Process::start(args, state_dir).await?;
     let sink = StatusSink::open_folder(&process.state_dir)?;
     let ledger = process.open_ledger().await.map_err(|error| error.message)?;
-    process.health.enter(Phase::Leading);
+    process.health.enter(ProcessPhase::Leading);
     let health = process.health.clone();
     let stop = async move {
         told_to_stop().await;
-        health.enter(Phase::Stopping);
+        health.enter(ProcessPhase::Stopping);
     };
     Ok(finish(process.send(ledger, snapshots, sink, stop).await))
 }

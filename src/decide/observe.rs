@@ -1,8 +1,9 @@
 //! What was observed: probes and send failures, kept as small state machines. Pure.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration as StdDuration};
 
 use crate::{
+    backoff::{self, Backoff},
     chance::jitter,
     providers::Quota,
     report::Report,
@@ -148,7 +149,7 @@ impl ServerObservation {
         let pause = match open.in_a_row {
             // That it can be reached says nothing of how much it takes.
             1 if self.last_probe == Some(ProbeResult::Succeeded) && (!open.failure.is_pause() || open.failure.retry_after.is_some()) => 0,
-            count => doubled(probe.retry_after.as_millis(), count.saturating_sub(2), probe.interval.as_millis()),
+            count => backoff_ms(probe, count.saturating_sub(1)),
         };
         let asked = open.failure.retry_after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
         Some(open.at_ms.saturating_add(pause.max(asked)))
@@ -194,10 +195,7 @@ impl ServerObservation {
         let retry = probe.retry_after.as_millis();
         let delay = match &self.last_probe {
             Some(ProbeResult::Failed(_)) if self.probes_good => retry,
-            Some(ProbeResult::Failed(_)) => {
-                let further = self.failures.saturating_sub(probe.failure_threshold);
-                spread(doubled(retry, further, probe.interval.as_millis()))
-            }
+            Some(ProbeResult::Failed(_)) => spread(backoff_ms(probe, self.failures.saturating_sub(probe.failure_threshold) + 1)),
             _ if self.successes < probe.success_threshold && !self.probes_good => retry,
             _ => spread(probe.interval.as_millis()),
         };
@@ -205,13 +203,14 @@ impl ServerObservation {
     }
 }
 
-fn doubled(start: i64, times: u32, max: i64) -> i64 {
-    start.saturating_mul(1 << times.min(20)).min(max.max(start))
+/// The delay after so many failures in a row, from 1, milliseconds.
+fn backoff_ms(probe: &EffectiveProbe, failures: u32) -> i64 {
+    let backoff = Backoff { first: probe.retry_after.std(), max: probe.interval.std() };
+    i64::try_from(backoff.delay(failures).as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A tenth more or less, so that a thousand servers are not probed at once.
-fn spread(delay: i64, unit: f64) -> i64 {
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
-    let spread = (delay as f64 * (0.9 + 0.2 * unit)) as i64;
-    spread
+fn spread(delay_ms: i64, chance: f64) -> i64 {
+    let delay = StdDuration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
+    i64::try_from(backoff::spread(delay, 0.1, chance).as_millis()).unwrap_or(i64::MAX)
 }

@@ -58,7 +58,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         }
     } else if active == 0 {
         not_ready(
-            Reason::NoServerActive,
+            Reason::NoActiveServer,
             format!("None of the granted servers is Active; see their status: {}.", names("Inactive")),
             false,
         );
@@ -70,10 +70,7 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message));
     }
     tell_when_stale(&mut conditions, input.stale.as_deref());
-    let campaigns = world.campaigns.values().filter(|campaign| {
-        let plan = &campaign.object.spec.plan_ref;
-        *plan.name == *key.name && *plan.namespace.as_deref().unwrap_or(campaign.object.namespace()) == *key.namespace
-    });
+    let campaigns = world.campaigns.values().filter(|campaign| campaign.object.spec.plan_ref.key(campaign.object.namespace()) == *key);
     PlanStatus {
         observed_generation: input.object.generation(),
         active: format!("{active}/{}", rows.len()),

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{chance::jitter, resources::campaign::EffectiveRetry};
+use crate::{
+    backoff::{Backoff, spread},
+    chance::jitter,
+    resources::campaign::EffectiveRetry,
+};
 
 /// The longest wait between two tries.
 const DELAY_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -14,8 +18,8 @@ pub fn delay(retry: &EffectiveRetry, seed: u64, recipient: &str, attempt: u32, s
     if attempt >= retry.attempts {
         return None;
     }
-    let doubled = retry.initial_delay.std().saturating_mul(1 << (attempt.saturating_sub(1)).min(20)).min(DELAY_MAX);
-    let spread = doubled.mul_f64(0.8 + 0.4 * jitter(seed, recipient, u64::from(attempt)));
+    let backoff = Backoff { first: retry.initial_delay.std(), max: DELAY_MAX };
+    let spread = spread(backoff.delay(attempt), 0.2, jitter(seed, recipient, u64::from(attempt)));
     Some(server_says.map_or(spread, |says| says.min(DELAY_MAX).max(spread)))
 }
 

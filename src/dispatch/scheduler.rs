@@ -336,7 +336,7 @@ impl Scheduler {
             let Some(lane) = self.lanes.get(&index) else { continue };
             let message =
                 format!("{} does not answer messages. It is being probed, and will be used again once a probe succeeds.", lane.key);
-            self.fail_lane(index, Blocker::passing(Reason::Stalling, message), now_ms);
+            self.fail_lane(index, Blocker::passing(Reason::Unresponsive, message), now_ms);
         }
         if self.stopping {
             return;

@@ -8,7 +8,10 @@ use super::EngineOptions;
 use crate::{
     egress::Egress,
     providers::{Context, Permissions, Provider as _, Secrets, Server, http::Clients, outbox::Outbox},
-    resources::{Blocker, Key, Reason, SendingServer, sending_server::SendingServerSpec},
+    resources::{
+        Blocker, Key, Reason, SendingServer,
+        sending_server::{SecretPurpose, SendingServerSpec},
+    },
     source::{SecretStore, Snapshot},
 };
 
@@ -156,7 +159,7 @@ pub(crate) fn build_server(
 
 fn secrets(key: &Key, object: &SendingServer, store: &SecretStore) -> Result<Secrets, Blocker> {
     let mut secrets = Secrets::new();
-    for needed in object.spec.provider.secrets() {
+    for needed in object.spec.secrets().into_iter().filter(|needed| needed.purpose == SecretPurpose::Provider) {
         match store.get(&key.namespace, &needed.key.name, &needed.key.key) {
             Ok(value) => {
                 secrets.insert(needed.key, value);
@@ -194,5 +197,33 @@ impl Environment<'_> {
             permissions: self.permissions,
             http: self.http,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::resources::secret::SecretValue;
+
+    #[test]
+    fn a_server_gets_every_secret_of_its_provider_and_no_other() {
+        let yaml = "{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {name: relay}, spec: {\
+            provider: {smtp: {host: a.example.com, auth: {secretRef: {name: login}}, caRef: {name: ca, key: ca.crt}}}, \
+            identity: {dkim: {selector: s1, privateKeyRef: {name: signing, key: tls.key}}}}}";
+        let object: SendingServer = serde_saphyr::from_str(yaml).expect("a server");
+        let (key, mut data) = (Key::new("shop", "relay"), BTreeMap::<Key, BTreeMap<String, SecretValue>>::new());
+        let (provider, others): (Vec<_>, Vec<_>) =
+            object.spec.secrets().into_iter().partition(|needed| needed.purpose == SecretPurpose::Provider);
+        for needed in &provider {
+            let store = SecretStore::of_cluster(data.clone(), BTreeMap::new());
+            assert!(secrets(&key, &object, &store).is_err() || needed.optional, "{needed:?} is not asked for");
+            let secret = data.entry(Key::new("shop", needed.key.name.as_str())).or_default();
+            secret.insert(needed.key.key.clone(), SecretValue::new("x"));
+        }
+        let given = secrets(&key, &object, &SecretStore::of_cluster(data, BTreeMap::new())).expect("all of them are there");
+        let wanted: BTreeSet<_> = provider.into_iter().map(|needed| needed.key).collect();
+        assert_eq!((given.into_keys().collect::<BTreeSet<_>>(), others.len()), (wanted, 1));
     }
 }

@@ -355,7 +355,7 @@ impl<I> Batch<I> {
 impl<I> Drop for Batch<I> {
     /// A dropped future still owes every message its end.
     fn drop(&mut self) {
-        let failure = Failure::new(Reason::Stalling, "The delivery was interrupted; messages that were not sent are tried again.");
+        let failure = Failure::new(Reason::Unresponsive, "The delivery was interrupted; messages that were not sent are tried again.");
         let end = if self.is_asked { Outcome::Unknown } else { Outcome::ServerFailed };
         self.settle_all(&end(failure.clone()), None);
         self.fail_waiting(&failure);

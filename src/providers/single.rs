@@ -93,7 +93,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let failure = Failure::new(Reason::Stalling, "The delivery was interrupted; messages that were not sent are tried again.");
+        let failure = Failure::new(Reason::Unresponsive, "The delivery was interrupted; messages that were not sent are tried again.");
         if let Some(message) = self.under_way.take() {
             self.give(message, Outcome::Unknown(failure.clone()), None);
         }

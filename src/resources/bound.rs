@@ -1,6 +1,6 @@
-//! How long texts for people may be: the one place that cuts them. Pure.
+//! How long texts for people may be: the one place that truncates them. Pure.
 //!
-//! An API server refuses what is longer, and with it the whole status or Event.
+//! An API server refuses a longer text, and with it the whole status or Event.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,10 @@ pub const MESSAGE_MAX: usize = 32_768;
 pub const NOTE_MAX: usize = 1024;
 /// Reason, action and reporting instance of an Event, bytes.
 pub const EVENT_WORD_MAX: usize = 128;
-/// Names that one sentence lists, and sentences in one message; the others are counted.
+/// Names listed in one sentence, and sentences in one message; the rest is counted.
 pub const LISTED_MAX: usize = 10;
 
-/// What stands where something was left out.
+/// Marks what was left out.
 const MORE: char = '…';
 
 /// The text, or as much of it as fits into `max` bytes, with an ellipsis at its end.

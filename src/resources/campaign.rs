@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::fate::RecipientCounts;
 use super::{
-    Condition, Duration, KeyRef, Object, pattern,
+    Condition, Duration, Key, KeyRef, Object, pattern,
     plan::{WEIGHT_DEFAULT, WEIGHT_MAX},
     rule::Rule,
     server_table::ServerTable,
@@ -34,7 +34,7 @@ pub type Campaign = Object<CampaignSpec, CampaignStatus>;
     ).at(".servers"),
     Rule::new(
         "!has(self.headers) || self.headers.all(a, self.headers.exists_one(b, a.name.lowerAscii() == b.name.lowerAscii()))",
-        "a header is given twice (capitals do not count); keep one of them",
+        "a header is given twice (case does not matter); keep one of them",
     ).at(".headers"),
     Rule::new(
         "!has(self.startingDeadline) || duration(self.startingDeadline) >= duration('1s') && duration(self.startingDeadline) <= duration('8760h')",
@@ -44,11 +44,11 @@ pub type Campaign = Object<CampaignSpec, CampaignStatus>;
 pub struct CampaignSpec {
     /// The plan that grants the servers.
     pub plan_ref: PlanRef,
-    /// Absent: all granted servers. Present: only these, in these weights.
+    /// Absent: all granted servers. Present: only these, with these weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub servers: Option<Vec<CampaignServer>>,
-    /// Whether a server that may send no more for now passes its share on; as the plan says when absent.
+    /// Whether a server that has reached its limits passes its share on to the others; as the plan says when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weighting: Option<Weighting>,
     /// What happens when none of the campaign's servers is Active; `Stop` when absent.
@@ -56,7 +56,7 @@ pub struct CampaignSpec {
     pub when_no_server_is_active: Option<WhenNoServerIsActive>,
     /// The sender that people see.
     pub from: Mailbox,
-    /// Where answers go; the sender when absent.
+    /// Where replies go; the sender when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Mailbox>,
     /// The subject, a template over the recipient's fields.
@@ -64,7 +64,7 @@ pub struct CampaignSpec {
     pub subject: String,
     /// The bodies.
     pub content: Content,
-    /// To whom: exactly one source.
+    /// The recipients: exactly one source.
     pub audience: Audience,
     /// The name of the run; `first` when absent. A new value mails everybody again, on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,24 +73,24 @@ pub struct CampaignSpec {
     /// What happens to a message that may or may not have gone out; `Skip` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_outcome_is_unknown: Option<WhenOutcomeIsUnknown>,
-    /// Further tries for deferred recipients.
+    /// How deferred recipients are retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// How people leave the list.
+    /// How recipients unsubscribe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsubscribe: Option<Unsubscribe>,
-    /// Further header fields, for example `List-Id`; a value that comes out empty leaves its field out.
+    /// Additional header fields, for example `List-Id`; a field whose value renders empty is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub headers: Vec<Header>,
-    /// Not before this time (RFC 3339); at once when absent.
+    /// When sending begins (RFC 3339); at once when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 35), regex(pattern = pattern::TIME))]
     pub start_at: Option<Timestamp>,
-    /// So long after `startAt` (or after it was first seen) it does not start by itself any more; 1s to 8760h.
+    /// A campaign that has not started this long after `startAt` (or after it was first seen) no longer starts automatically; 1s to 8760h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline: Option<Duration>,
-    /// True holds it: what is on the wire ends, nothing new is sent.
+    /// True pauses it: messages on the wire finish, and nothing new is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
@@ -134,7 +134,7 @@ impl CampaignSpec {
         bodies.chain(audiences)
     }
 
-    /// Whether a person holds it.
+    /// Whether a person suspended it.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
         self.suspend.unwrap_or(false)
@@ -154,6 +154,14 @@ pub struct PlanRef {
     pub namespace: Option<String>,
 }
 
+impl PlanRef {
+    /// The plan, for a campaign in the namespace `own`.
+    #[must_use]
+    pub fn key(&self, own: &str) -> Key {
+        Key::new(self.namespace.as_deref().unwrap_or(own), self.name.as_str())
+    }
+}
+
 /// A server that a campaign chooses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -165,7 +173,7 @@ pub struct CampaignServer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = pattern::NAMESPACE))]
     pub namespace: Option<String>,
-    /// Its share is its weight over the sum of the weights of the eligible; 1 when absent, 0 sends nothing.
+    /// Its share is its weight divided by the sum of the weights of all eligible servers; 1 when absent, 0 sends nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = WEIGHT_MAX))]
     pub weight: Option<u32>,
@@ -179,10 +187,10 @@ impl CampaignServer {
     }
 }
 
-/// Whether a server that may send no more for now passes its share on.
+/// Whether a server that has reached its limits passes its share on to the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Weighting {
-    /// What its limits do not let a server take goes to the others at once: limits add up.
+    /// What a server's limits do not let it take goes to the others at once, so limits add up.
     #[default]
     Overflow,
     /// Shares are kept: what a server's limits do not let it take waits for it.
@@ -192,7 +200,7 @@ pub enum Weighting {
 /// What happens when none of the campaign's servers is Active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WhenNoServerIsActive {
-    /// The campaign stops with an error, until its spec changes.
+    /// The campaign stops with an error until its spec changes.
     Stop,
     /// The campaign waits for one.
     Wait,
@@ -201,9 +209,9 @@ pub enum WhenNoServerIsActive {
 /// What happens to a message that may or may not have gone out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WhenOutcomeIsUnknown {
-    /// It is not sent again (at most once), and counted as unknown.
+    /// It is not sent again (at most once) and is counted as unknown.
     Skip,
-    /// It is sent again (at least once), and its outcome is that of the second sending; `resent` counts these.
+    /// It is sent again (at least once) and gets the outcome of the second attempt; `resent` counts these.
     Resend,
 }
 
@@ -220,7 +228,7 @@ pub struct Mailbox {
     pub address: String,
 }
 
-/// A further header field.
+/// An additional header field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [Rule::new(
@@ -231,7 +239,7 @@ pub struct Header {
     /// The name of the field (RFC 5322, 3.6.8); not one that Mailfleet writes itself.
     #[schemars(length(min = 1, max = 60), regex(pattern = pattern::HEADER_NAME))]
     pub name: String,
-    /// The value, a template over the recipient's fields, one line. Outside ASCII are only text, phrases and comments.
+    /// The value, a template over the recipient's fields, one line. Only text, phrases and comments may hold characters outside ASCII.
     #[schemars(length(max = 998), regex(pattern = pattern::ONE_LINE))]
     pub value: String,
 }
@@ -305,7 +313,7 @@ pub struct BodySource {
     pub config_map_ref: Option<KeyRef>,
 }
 
-/// To whom: exactly one of the keys. The address is in the column or field `email`; all others are template fields.
+/// The recipients: exactly one of the keys. The address is in the column or field `email`; all others are template fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [Rule::new(
@@ -313,16 +321,16 @@ pub struct BodySource {
     "exactly one of `csv`, `jsonLines`, `sql` and `inline` is needed",
 )]))]
 pub struct Audience {
-    /// A CSV file with a header line; `.gz` and `.zst` are read as they are.
+    /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv: Option<AudienceSource>,
-    /// One JSON object a line; `.gz` and `.zst` are read as they are.
+    /// One JSON object a line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_lines: Option<AudienceSource>,
     /// A query. It has no effect in this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlAudience>,
-    /// The recipients themselves. People's addresses do not belong in git: for testing only.
+    /// The recipients, inline. For testing only: personal addresses do not belong in git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "inline_recipients")]
     pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
@@ -354,7 +362,7 @@ pub struct AudienceSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
     pub path: Option<String>,
-    /// An http or https URL, without a login in it.
+    /// An http or https URL without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 4096), regex(pattern = pattern::URL))]
     pub url: Option<String>,
@@ -374,7 +382,7 @@ pub struct SqlAudience {
     pub query: String,
 }
 
-/// Further tries for deferred recipients.
+/// How deferred recipients are retried.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -388,15 +396,15 @@ pub struct SqlAudience {
     ).at(".deadline"),
 ]))]
 pub struct Retry {
-    /// Tries in all, the first one included; 5 when absent.
+    /// Attempts in all, including the first; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub attempts: Option<u32>,
-    /// Before the second try; it doubles with each further one, up to a day, a fifth more or less by chance; 1s to 24h, 1m when absent.
+    /// The delay before the second attempt; it doubles with each further one, up to a day, with 20 % jitter; 1s to 24h, 1m when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Duration>,
-    /// So long after its first try a message is given up, whatever kept it from being taken, and however few tries that were; 1m to
-    /// 720h, 120h when absent (RFC 5321, 4.5.4.1).
+    /// A message is given up this long after its first attempt, whatever kept it from being accepted and however few attempts were
+    /// made; 1m to 720h, 120h when absent (RFC 5321, 4.5.4.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
 }
@@ -405,23 +413,23 @@ pub struct Retry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveRetry {
-    /// Tries in all, the first one included.
+    /// Attempts in all, including the first.
     pub attempts: u32,
-    /// Before the second try.
+    /// The delay before the second attempt.
     pub initial_delay: Duration,
-    /// So long after its first try a message is given up.
+    /// A message is given up this long after its first attempt.
     pub deadline: Duration,
 }
 
-/// How people leave the list.
+/// How recipients unsubscribe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Unsubscribe {
-    /// Your own page, a template over the recipient's fields; it becomes the List-Unsubscribe header (RFC 2369).
+    /// Your unsubscribe page, a template over the recipient's fields; it becomes the List-Unsubscribe header (RFC 2369).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = pattern::UNSUBSCRIBE_URL))]
     pub url: Option<String>,
-    /// With `url`: the page takes the POST of RFC 8058, and the List-Unsubscribe-Post header says so. Without `url` it has no effect in this version.
+    /// With `url`: the page accepts the POST of RFC 8058, and the List-Unsubscribe-Post header says so. Without `url` it has no effect in this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_click: Option<OneClick>,
 }
@@ -431,34 +439,34 @@ pub struct Unsubscribe {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OneClick {}
 
-/// Where a campaign stands.
+/// The state of a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum CampaignState {
     /// It has not begun.
     Scheduled,
-    /// It sends.
+    /// It is sending.
     Sending,
-    /// It waits for a server, a limit, the next attempt or the ledger.
+    /// It is waiting for a server, a limit, the next attempt or the ledger.
     Waiting,
-    /// A person holds it.
+    /// A person suspended it.
     Suspended,
-    /// It ended early, and only a person can let it go on.
+    /// It stopped early, and only a person can resume it.
     Stopped,
     /// Every recipient has a final outcome.
     Completed,
 }
 
-/// What is known of a campaign.
+/// The observed state of a campaign.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CampaignStatus {
     /// The generation that this status is about.
     pub observed_generation: i64,
-    /// Where it stands.
+    /// Its state.
     pub state: CampaignState,
     /// The run that the counts are about.
     pub run: String,
-    /// The value of the annotation `mailfleet.dev/resume` that was carried out last; a restored object with this value resumes nothing.
+    /// The value of the annotation `mailfleet.dev/resume` that was acted on last; a restored object with this value resumes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_resume: Option<String>,
     /// When the run's first message was claimed.
@@ -469,20 +477,20 @@ pub struct CampaignStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub completed_at: Option<Timestamp>,
-    /// Recipients that a server took, and all of them: `1200/2000`; the second is `?` until the audience was read whole.
+    /// Accepted recipients out of all: `1200/2000`; the total is `?` until the whole audience has been read.
     #[serde(default)]
     pub sent: String,
-    /// Recipients that were refused, given up, or whose template failed.
+    /// Recipients that were rejected or given up, or whose template failed.
     #[serde(default)]
     pub failed: u64,
-    /// About how long it will still take, at the rate so far; present while it sends.
+    /// About how long it will still take at the rate so far; only while it sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_left: Option<Duration>,
-    /// The recipients by what became of them.
+    /// The recipients by outcome.
     pub recipients: RecipientCounts,
     /// Why each server was or was not picked.
     pub servers: ServerTable,
-    /// The values in force where the spec leaves them open.
+    /// The effective values where the spec sets none.
     pub effective: EffectiveCampaign,
     /// Why, in detail.
     pub conditions: Vec<Condition>,
@@ -492,7 +500,7 @@ pub struct CampaignStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveCampaign {
-    /// Whether a server that may send no more for now passes its share on.
+    /// Whether a server that has reached its limits passes its share on to the others.
     pub weighting: Weighting,
     /// What happens when none of the campaign's servers is Active.
     pub when_no_server_is_active: WhenNoServerIsActive,

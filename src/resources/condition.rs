@@ -14,9 +14,9 @@ use super::bound::{MESSAGE_MAX, bounded};
 /// What a condition is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionType {
-    /// The object does what it is there for.
+    /// The object works as its spec says.
     Ready,
-    /// Present and true while Mailfleet is still trying; it recovers by itself.
+    /// Present and true while Mailfleet is still trying; no action is needed.
     Reconciling,
     /// Present and true while only a person can fix it.
     Stalled,
@@ -24,7 +24,7 @@ pub enum ConditionType {
     Accepted,
     /// A server: the last probe.
     Probed,
-    /// A server: whether it may be used now by the dispatcher (a send failure takes it out at once).
+    /// A server: whether the dispatcher may use it now (a send failure takes it out at once).
     Routed,
     /// A campaign: every recipient has a final outcome.
     Completed,
@@ -32,11 +32,11 @@ pub enum ConditionType {
     FieldsInEffect,
     /// A campaign: the audience was read without bad rows.
     AudienceRead,
-    /// A campaign: a server that it may use refuses it, whoever the recipient is, and is not used for this run until a person acts.
+    /// A campaign: one of its servers refuses it whoever the recipient is, and is not used for this run until a person acts.
     RefusedByServer,
-    /// A campaign, only while false: a server took more than twice the share of its weight, since the limits of others were used up.
+    /// A campaign, only while false: a server took more than twice the share of its weight, because others had reached their limits.
     WeightsKept,
-    /// A campaign, only while false: it is sent from a domain that its plan does not grant the namespace, which is told and not refused.
+    /// A campaign, only while false: its plan does not grant the namespace the sender's domain. A warning: it is sent all the same.
     SenderAllowed,
     /// Files: the newest version of the object's file could not be read; the last good one is in use.
     SourceRead,
@@ -63,7 +63,7 @@ macro_rules! reasons {
             /// Every reason, in the order of the documentation.
             pub const ALL: &'static [Reason] = &[$(Reason::$name),*];
 
-            /// The word as it stands in a status.
+            /// The word as a status has it.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Reason::$name => stringify!($name)),* }
@@ -78,14 +78,14 @@ macro_rules! reasons {
     };
 }
 
-// What a reason means, and behind it what to do: the documents are made from these words.
+// What a reason means, then what to do: the documents are generated from these words.
 reasons! {
     // Servers
     /// The server is Active: its last probe succeeded and nothing holds it back. Nothing to do.
     Active,
-    /// `spec.enabled` is false. Set it to true to test and use the server.
+    /// `spec.enabled` is false. Set it to true to probe and use the server.
     Disabled,
-    /// The first probe has not ended yet. Wait for it.
+    /// The first probe has not finished yet. Wait for it.
     NotProbedYet,
     /// The probe succeeded. Nothing to do.
     ProbeSucceeded,
@@ -95,7 +95,7 @@ reasons! {
     NameNotResolved,
     /// Nothing listens there. Check host and port, and that the server runs.
     ConnectionRefused,
-    /// The connection was closed or broken before the conversation ended. Look into the server's log.
+    /// The connection was closed or broken before the conversation ended. Check the server's log.
     ConnectionLost,
     /// No answer within the time allowed. Check firewalls, host, port and encryption, or raise `probe.timeout`.
     TimedOut,
@@ -105,37 +105,37 @@ reasons! {
     TlsFailed,
     /// The server does not offer STARTTLS though the spec asks for it. Check the port, or use `encryption: Tls`.
     StartTlsNotOffered,
-    /// The credentials were refused. Put the key, or `username` and `password` (or `token`), right in the Secret.
+    /// The credentials were refused. Correct the key, or `username` and `password` (or `token`), in the Secret.
     AuthenticationFailed,
     /// The server offers no authentication method that Mailfleet speaks. Check `auth.mechanism` and `encryption`, or leave `auth` out.
     AuthenticationNotOffered,
     /// The server refused to talk (a greeting or EHLO other than 2xx, 421, or 5xx of an API). Wait; if it lasts, ask the server's operator.
     ServiceNotAvailable,
-    /// The server takes nothing over an open line. Set `encryption` to StartTls, or to Tls with port 465.
+    /// The server accepts nothing over an unencrypted connection. Set `encryption` to StartTls, or to Tls with port 465.
     StartTlsRequired,
-    /// The server refused the sender address. Let the server accept the From address (vendors verify it or its domain), log in, or let it know this machine.
+    /// The server refused the sender address. Have the server accept the From address (vendors verify it or its domain), log in, or allow this machine there.
     SenderRefused,
-    /// The server refused the campaign's content (spam, viruses, policy, SPF and DKIM that do not fit the From address). Change what the message quotes; other servers go on meanwhile.
+    /// The server refused the campaign's content (spam, viruses, policy, SPF or DKIM that does not match the From address). Change what the message quotes; other servers continue meanwhile.
     ContentRefused,
-    /// The server refused the name that we gave with EHLO. Set `heloName` to a full host name that resolves in DNS.
+    /// The server refused the name given in EHLO. Set `heloName` to a full host name that resolves in DNS.
     HeloRefused,
     /// The server refused this machine's address (a block list, its reputation, no name in DNS, no entry). Do what the message says, log in, or send through a relay.
     ClientRefused,
-    /// The server does not relay for us. Log in (`auth`), or let the server know this machine.
+    /// The server does not relay for us. Log in (`auth`), or allow this machine on the server.
     RelayDenied,
-    /// The server answered something that does not fit the protocol. Check host and port, or the endpoint.
+    /// The server's answer does not follow the protocol. Check host and port, or the endpoint.
     ProtocolError,
     /// The server slows us down. Lower `limits.rates` or `limits.connections`.
     Throttled,
-    /// The server allows fewer connections at a time. Lower `limits.connections`; what is open goes on meanwhile.
+    /// The server allows fewer connections at a time. Lower `limits.connections`; open connections continue meanwhile.
     TooManyConnections,
-    /// The vendor's quota or the account's credits are used up. Wait until it reopens, or raise it at the vendor; other servers go on meanwhile.
+    /// The vendor's quota or the account's credits are used up. Wait until it resets, or raise it at the vendor; other servers continue meanwhile.
     QuotaExceeded,
-    /// The key is good, and may not do this. Grant it the permission that the message names.
+    /// The key is valid, but may not do this. Grant it the permission that the message names.
     PermissionDenied,
     /// The vendor has suspended the account. Ask the vendor.
     AccountSuspended,
-    /// The vendor has paused sending for the account. Look into the vendor's console for why.
+    /// The vendor has paused sending for the account. Check the vendor's console for the cause.
     SendingPaused,
     /// The account is in the vendor's sandbox and reaches only verified recipients. Ask the vendor for production access.
     SandboxOnly,
@@ -143,11 +143,11 @@ reasons! {
     NotFoundAtVendor,
     /// Messages were refused though probes succeed. Fix what the message quotes.
     SendFailed,
-    /// Messages on the wire get no answer. Look at the server's load; it is tested before it is used again.
-    Stalling,
-    /// What became of a message is unknown, since no answer came that can be read; the server rests, and is then tried with one message alone. Look at what the message quotes, and at the server.
+    /// Messages on the wire get no answer. Check the server's load; it is probed before it is used again.
+    Unresponsive,
+    /// The outcome of a message is unknown, because no readable answer came; the server is paused, and then tried with a single message. Check what the message quotes, and the server.
     OutcomeUnknown,
-    /// A local file or folder could not be written. Make room, or check the folder's mode.
+    /// A local file or folder could not be written. Free disk space, or check the folder's mode.
     StorageFailed,
 
     // What only a person can fix
@@ -155,19 +155,19 @@ reasons! {
     InvalidSpec,
     /// The newest version of the object cannot be read; the last good version, if there was one, stays in use. Fix what the message names; `mailfleet validate` names it too.
     Unreadable,
-    /// A named Secret is not there. Create it in the server's namespace.
+    /// A referenced Secret does not exist. Create it in the server's namespace.
     SecretNotFound,
-    /// A Secret lacks a key. Add the key.
+    /// A key is missing from a Secret. Add the key.
     SecretKeyNotFound,
-    /// A Secret's value cannot be used as it is (not UTF-8, not a certificate). Put the value right.
+    /// A Secret's value cannot be used as it is (not UTF-8, not a certificate). Correct the value.
     SecretInvalid,
-    /// A named ConfigMap is not there. Create it in the campaign's namespace.
+    /// A referenced ConfigMap does not exist. Create it in the campaign's namespace.
     ConfigMapNotFound,
-    /// A ConfigMap lacks a key. Add the key.
+    /// A key is missing from a ConfigMap. Add the key.
     ConfigMapKeyNotFound,
     /// No plan allows this namespace to run servers of its own. Name the server in a plan, or set `ownServers` in one.
     NotAllowedByPlan,
-    /// The operator does not let this server do that: run a program, or use the machine's own credentials. Name a Secret, or ask the operator.
+    /// The operator does not let this server run a program or use the machine's own credentials. Name a Secret, or ask the operator.
     NotAllowedByOperator,
     /// The namespace has more servers of its own than its plans allow. Delete one (the oldest count first), or raise `ownServers.max`.
     OverMaximum,
@@ -175,17 +175,17 @@ reasons! {
     // Plans
     /// At least one granted server is Active. Nothing to do; the message names those that are not Active.
     ServersActive,
-    /// None of the granted servers is Active. Ask `mailfleet get servers` why each of them is not.
-    NoServerActive,
-    /// A granted server does not exist. Create it, or take it out of `servers`.
+    /// None of the granted servers is Active. `mailfleet get servers` says why each of them is not.
+    NoActiveServer,
+    /// A granted server does not exist. Create it, or remove it from `servers`.
     ServerNotFound,
     /// The plan grants no server. Name some in the plan.
     NoServers,
-    /// Plans count in another namespace only (`--plan-namespace`). Put the plan there, or ask the operator to.
+    /// Only plans in another namespace count (`--plan-namespace`). Put the plan there, or ask the operator to.
     NotThePlanNamespace,
 
     // Campaigns
-    /// The plan does not exist, or does not allow this namespace (the two read the same). Name another in `planRef`, or ask the operator.
+    /// The plan does not exist, or does not allow this namespace (the status does not tell which). Name another in `planRef`, or ask the operator.
     PlanNotFound,
     /// The plan does not let campaigns choose servers. Remove `servers`, or use another plan.
     NarrowingForbidden,
@@ -193,65 +193,65 @@ reasons! {
     ServerNotGranted,
     /// A name is both a granted and an own server. Add `namespace` to it.
     AmbiguousServer,
-    /// The plan does not let the namespace send from a domain that From, Reply-To or another field of the sender names, or a header would give orders to the vendor of the plan's servers. Use a domain that the message lists, or ask the operator to add it to the plan's `senderDomains`; take such a header out.
+    /// The plan does not let the namespace send from a domain in From, Reply-To or another sender field, or a header would control the vendor of the plan's servers. Use a domain that the message lists, or ask the operator to add it to the plan's `senderDomains`; remove such a header.
     SenderNotAllowed,
     /// All weights are zero. Give one a weight of 1 or more.
     NoWeight,
     /// A template, subject or address of the campaign does not work. Fix what the message names.
     InvalidContent,
-    /// A file named by the campaign is not there or lies outside the folder. Put it there; it is looked for again every 5 s.
+    /// A file named by the campaign does not exist or lies outside the folder. Put it there; Mailfleet looks again every 5 s.
     FileNotFound,
-    /// The host leads to an address that may not be contacted (or does not exist; the two read the same). Use one that the public internet finds (an audience can be a ConfigMap), or ask the operator.
+    /// The host resolves to an address that may not be contacted, or not at all (the status does not tell which). Use a host on the public internet (an audience can be a ConfigMap), or ask the operator.
     AddressNotAllowed,
-    /// The audience cannot be read. Fix what the message names; what a network broke is tried again.
+    /// The audience cannot be read. Fix what the message names; network errors are retried.
     AudienceUnreadable,
-    /// The audience's file was edited while it was in use; it is read again from its start, and whoever was mailed is not mailed again. Wait; if it lasts, something writes to the file all the time: replace it by renaming instead.
+    /// The audience's file was edited while it was in use; it is read again from the start, and nobody is mailed twice. Wait; if this lasts, something keeps writing to the file: replace it by renaming instead.
     AudienceChanged,
-    /// Some rows of the audience were not usable. Look at them with `mailfleet get campaigns NAME --problems`.
+    /// Some rows of the audience could not be used. List them with `mailfleet get campaigns NAME --problems`.
     BadRows,
     /// Rows were added after the run was completed; they are not mailed. Give `run` a new value to mail everybody, or make a new campaign for the new rows.
     RowsAfterCompletion,
     /// More recipients failed to render than `content.maxRenderErrors`. Fix the template or the data, or raise the number; the rest is then mailed.
     TooManyRenderErrors,
-    /// The content is being read, and its templates compiled. Wait some seconds; longer, while many campaigns of the namespace are new.
+    /// The content is being read, and its templates compiled. Wait a few seconds, or longer while many campaigns of the namespace are new.
     Preparing,
-    /// The templates of campaigns that send now take all the memory that there is for templates; the campaign goes on when one of them has ended. Wait, suspend another campaign of the namespace, or put less into its templates.
+    /// The templates of campaigns that are sending use all the memory for templates; the campaign continues when one of them ends. Wait, suspend another campaign of the namespace, or put less into its templates.
     WaitingForMemory,
-    /// Waits for `startAt`. Wait for it.
+    /// Sending begins at `startAt`. Wait for it.
     Scheduled,
     /// `startAt` plus `startingDeadline` has passed before the campaign could start. Set a later `startAt`, or remove `startingDeadline`.
     StartingDeadlineExceeded,
-    /// `spec.suspend` is true. Set it to false to go on.
+    /// `spec.suspend` is true. Set it to false to continue.
     Suspended,
-    /// Somebody deletes the campaign; what is on the wire ends first. Wait some seconds.
+    /// The campaign is being deleted; messages on the wire finish first. Wait a few seconds.
     Deleting,
     /// Messages are being sent. Nothing to do.
     Sending,
-    /// None of the campaign's servers is Active, and it waits for one. Ask `mailfleet get servers` why each of them cannot be used.
+    /// None of the campaign's servers is Active, and it waits for one. `mailfleet get servers` says why each of them cannot be used.
     WaitingForServer,
-    /// All servers have used up their limits; the message says until when. Wait, or raise `limits` of servers or plan.
+    /// All servers have reached their limits; the message says until when. Wait, or raise `limits` of servers or plan.
     WaitingForLimits,
-    /// The limits of other servers were used up, and their share went elsewhere. Raise them, or set `weighting: Strict`.
+    /// Other servers reached their limits, and their share went elsewhere. Raise the limits, or set `weighting: Strict`.
     LimitsUsedUp,
-    /// Everything left is deferred; the next attempt comes by itself. Wait for it.
+    /// All remaining recipients are deferred; the next attempt is automatic. Wait for it.
     WaitingForRetry,
     /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Fix a server, then change the spec (any change, or `Wait`); only the rest is mailed.
-    NoServerIsActive,
-    /// A server refused so many recipients of the campaign alike that it must mean all of them; they are held, and nobody was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).
+    NoEligibleServer,
+    /// A server refused so many recipients of the campaign in the same way that it must mean all of them; they are held, and none was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).
     RefusedAlike,
-    /// A person asked to resume the run (`mailfleet resume`, or the annotation `mailfleet.dev/resume`), and that is being carried out. Wait some seconds.
+    /// A person asked to resume the run (`mailfleet resume`, or the annotation `mailfleet.dev/resume`), and this is in progress. Wait a few seconds.
     Resuming,
     /// Ten or more recipients were refused and nobody was accepted. Look at the replies (`mailfleet get campaigns NAME --recipients`): is this the right audience, and the right server? A new `run` mails everybody again.
     NobodyAccepted,
     /// Every recipient has a final outcome. Nothing to do.
     Completed,
-    /// Status says that the run began, and the ledger knows nothing of it. Bring the ledger back, or give `run` a new value to mail everybody.
+    /// The status says that the run began, but the ledger has no record of it. Restore the ledger, or give `run` a new value to mail everybody.
     LedgerMissing,
-    /// The ledger cannot be written (full disk, locked); sending waits. Make room, or end what holds it.
+    /// The ledger cannot be written (full disk, locked); sending waits. Free disk space, or stop what holds the lock.
     LedgerUnavailable,
-    /// Fields of the spec that have no effect in this version. Remove them, or wait for a version that knows them.
+    /// Fields of the spec that have no effect in this version. Remove them, or wait for a version that supports them.
     NotYetInEffect,
-    /// All is read. Nothing to do.
+    /// Everything was read. Nothing to do.
     Read,
 }
 
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn no_message_is_longer_than_an_api_server_takes() {
-        let long = Condition::new(ConditionType::Ready, ConditionStatus::False, Reason::NoServerActive, "ä".repeat(MESSAGE_MAX));
+        let long = Condition::new(ConditionType::Ready, ConditionStatus::False, Reason::NoActiveServer, "ä".repeat(MESSAGE_MAX));
         assert_eq!(long.message.len(), MESSAGE_MAX - 1, "a cut falls between characters");
     }
 

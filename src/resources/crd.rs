@@ -1,6 +1,6 @@
 //! The CustomResourceDefinitions of the three kinds, made from their types.
 //!
-//! The schema of each is structural: what schemars writes as `anyOf`, `oneOf` and `null` is made plain. It holds every
+//! The schema of each is structural: `anyOf`, `oneOf` and `null` of schemars are simplified. It holds every
 //! bound and rule that one object must meet, and no default of a spec (those live in code and show in status).
 
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -100,7 +100,7 @@ pub fn structural(kind: &str) -> Option<Value> {
     object.insert("description".to_owned(), names.about.into());
     object.insert("required".to_owned(), json!(["spec"]));
     let properties = object.get_mut("properties")?.as_object_mut()?;
-    // An API server knows the metadata by itself, and allows no word here.
+    // The API server has its own schema of metadata, and allows none here.
     properties.insert("metadata".to_owned(), json!({"type": "object"}));
     // The status of an object that cannot be read has conditions and little else.
     if let Some(status) = properties.get_mut("status").and_then(Value::as_object_mut) {
@@ -112,7 +112,7 @@ pub fn structural(kind: &str) -> Option<Value> {
     Some(schema)
 }
 
-/// Conditions are a map by type, and their words are no part of the schema: a controller may be newer than its CRDs.
+/// Conditions are a map by type, and their types and reasons are not enumerated: a controller may be newer than its CRDs.
 fn open_conditions(conditions: &mut Value) {
     for field in ["type", "reason"] {
         let schema = conditions.pointer_mut(&format!("/items/properties/{field}")).and_then(Value::as_object_mut);
@@ -196,8 +196,8 @@ fn merge_words(object: &mut Map<String, Value>) {
     object.insert("description".to_owned(), description.into());
 }
 
-/// The status that an object has until the controller first writes one, as in the Gateway API: tools that wait for health
-/// take an object without any condition for a healthy one.
+/// The reason in the status that an object has until the controller writes one, as in the Gateway API: tools that wait for
+/// health take an object without conditions for a healthy one.
 pub const UNSEEN_REASON: &str = "Pending";
 
 fn unseen() -> Value {

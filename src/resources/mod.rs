@@ -41,7 +41,12 @@ pub const API_VERSION: &str = "mailfleet.dev/v1alpha1";
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
-/// The name of a namespaced object. Many tables are by it, so that a copy is no more than two pointers.
+/// The label that every namespace has: its name.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// On a campaign in a cluster while it sends: a deletion waits for the messages on the wire.
+pub const FINALIZER: &str = "mailfleet.dev/sending";
+
+/// The name of a namespaced object. It is the key of many tables, so a copy is two pointers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// The customer.
@@ -112,9 +117,9 @@ pub struct Object<S, T> {
     pub kind: String,
     /// Name, namespace, labels.
     pub metadata: Metadata,
-    /// What is wanted; a person writes it.
+    /// The desired state; a person writes it.
     pub spec: S,
-    /// What is; Mailfleet writes it, and ignores what a file says here.
+    /// The observed state; Mailfleet writes it, and ignores it in files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<T>,
 }
@@ -132,7 +137,7 @@ impl<S, T> Object<S, T> {
         self.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
     }
 
-    /// The generation that the source gave; 0 before it gave one.
+    /// The generation as set by the source; 0 before that.
     #[must_use]
     pub fn generation(&self) -> i64 {
         self.metadata.generation.unwrap_or(0)
@@ -147,7 +152,7 @@ pub trait Kind: Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync 
     const PLURAL: &'static str;
     /// The object's metadata.
     fn metadata(&self) -> &Metadata;
-    /// The same, for the source that fills in generation and creation time.
+    /// The same, to set generation and creation time.
     fn metadata_mut(&mut self) -> &mut Metadata;
 }
 
@@ -184,7 +189,7 @@ pub struct KeyRef {
     pub key: String,
 }
 
-/// So many messages in so much time.
+/// A number of messages in a window of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [Rule::new(
@@ -192,10 +197,10 @@ pub struct KeyRef {
     "this must be from 100ms to 744h (31 days)",
 ).at(".per")]))]
 pub struct Rate {
-    /// How many messages, at most, in any stretch of `per`.
+    /// The most messages in any window of length `per`.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub messages: u64,
-    /// The length of the window, 100ms to 744h (31 days). Up to 1m it paces; a longer window, once used up, takes the server out until it reopens.
+    /// The length of the window, 100ms to 744h (31 days). A window of up to 1m paces sending; a longer one, once used up, takes the server out until it reopens.
     pub per: Duration,
 }
 
@@ -214,7 +219,7 @@ impl Rate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LabelSelector {
-    /// Labels that must be there with just these values.
+    /// Labels that must be present with exactly these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "match_labels")]
     pub match_labels: BTreeMap<String, String>,
@@ -252,7 +257,7 @@ pub enum LabelOperator {
     In,
     /// The value is none of `values`, or the label is absent.
     NotIn,
-    /// The label is there.
+    /// The label is present.
     Exists,
     /// The label is absent.
     DoesNotExist,
@@ -263,11 +268,11 @@ fn match_labels(_: &mut SchemaGenerator) -> Schema {
 }
 
 impl LabelSelector {
-    /// Whether it selects a namespace, by its labels and the one that every namespace has in Kubernetes.
+    /// Whether it selects a namespace, by its labels and by [`NAME_LABEL`].
     #[must_use]
     pub fn matches_namespace(&self, namespace: &str, namespaces: &BTreeMap<String, BTreeMap<String, String>>) -> bool {
         let mut labels = namespaces.get(namespace).cloned().unwrap_or_default();
-        labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+        labels.insert(NAME_LABEL.to_owned(), namespace.to_owned());
         self.matches(&labels)
     }
 

@@ -1,6 +1,6 @@
 //! The shapes of texts, as regular expressions, and what each of them asks for in words.
 //!
-//! They keep to what RE2 (the API server) and Rust's `regex` read alike: ASCII classes written out, no `\d`, no `\s`.
+//! They use only what RE2 (the API server) and Rust's `regex` treat the same: ASCII classes written out, no `\d`, no `\s`.
 
 /// A label of a domain name: letters, digits and `-` within (RFC 1123, 2.1), or letters of other alphabets (RFC 5890).
 macro_rules! label {
@@ -81,7 +81,7 @@ pub const AWS_IDENTITY: &str = r"^arn:aws[a-z-]*:ses:[a-z0-9-]+:[0-9]{12}:identi
 pub const UNSUBSCRIBE_URL: &str = r"^(https://|http://|mailto:|\{\{|\{%)[^\x00\r\n]*$";
 /// A host name, an IPv4 address, or an IPv6 address with or without brackets.
 pub const HOST: &str = r"^([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])$";
-/// What may stand after EHLO.
+/// The argument of EHLO.
 pub const HELO: &str = r"^[!-~]+$";
 /// A name in a certificate.
 pub const CERTIFICATE_NAME: &str =
@@ -94,10 +94,10 @@ pub const INNER_PATH: &str = concat!("^", folder!(), "(/", folder!(), ")*$");
 /// A path relative to the file that names it.
 pub const RELATIVE_PATH: &str = r"^[^/\x00-\x1F\x7F][^\x00-\x1F\x7F]*$";
 
-/// What each pattern asks for, to stand behind the quoted value.
+/// What each pattern asks for, written after the quoted value.
 pub const MEANINGS: &[(&str, &str)] = &[
-    (NAME, "is not a name: small letters, digits, `-` and `.`, each part with a letter or digit at both ends (RFC 1123)"),
-    (NAMESPACE, "is not a namespace: small letters, digits and `-`, with a letter or digit at both ends (RFC 1123)"),
+    (NAME, "is not a name: lowercase letters, digits, `-` and `.`, each part with a letter or digit at both ends (RFC 1123)"),
+    (NAMESPACE, "is not a namespace: lowercase letters, digits and `-`, with a letter or digit at both ends (RFC 1123)"),
     (KEY, "is not a key: letters, digits, `-`, `_` and `.`"),
     (RUN, "is not a run: letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
     (DURATION, "is not a duration; write a whole number and a unit (h, m, s or ms), for example `30s` or `1h30m`"),
@@ -116,9 +116,9 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (AWS_NAME, "is not a name at AWS: letters, digits, `-` and `_`"),
     (AWS_IDENTITY, "is not the ARN of an identity; write it like arn:aws:ses:eu-west-1:123456789012:identity/shop.example"),
     (UNSUBSCRIBE_URL, "is not a URL of one line that begins with https://, http:// or mailto:"),
-    (HOST, "is not a host name or address; write it like smtp.example.com, the port apart, other alphabets as `xn--`"),
+    (HOST, "is not a host name or address; write it like smtp.example.com, without the port, other alphabets as `xn--`"),
     (HELO, "is not a host name like mail.example.com, or an address in brackets"),
-    (CERTIFICATE_NAME, "is not a host name or address as it stands in a certificate"),
+    (CERTIFICATE_NAME, "is not a host name or address as certificates have it"),
     (PROGRAM, "is not the path of a program; write it from the root, like /usr/sbin/sendmail"),
     (RELATIVE_PATH, "is not a relative path; write it as seen from this file, like mails/spring.html"),
     (INNER_PATH, "is not a folder inside the state folder, like outbox/shop/preview: not absolute, and without `.` and `..`"),

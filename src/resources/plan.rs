@@ -25,26 +25,26 @@ pub struct PlanSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub servers: Vec<PlanServer>,
-    /// Further servers of the plan's namespace, by label; each counts 1 unless `servers` names it.
+    /// More servers of the plan's namespace, by label; each has weight 1 unless `servers` names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_selector: Option<LabelSelector>,
     /// The namespaces that may use the plan; only its own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
-    /// Present: these namespaces may run servers of their own.
+    /// When present, these namespaces may run servers of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_servers: Option<OwnServers>,
-    /// The domains that namespaces may send from through the granted servers: of From, of Reply-To, and of header fields that say who sent. With `--plan-namespace` a campaign of another namespace keeps to them (none when absent); without it, and in that namespace itself, it is warned.
+    /// The domains that namespaces may send from through the granted servers: in From, Reply-To and other header fields that name a sender; none when absent. With `--plan-namespace` they bind campaigns of other namespaces; otherwise, and in that namespace itself, a campaign only gets a warning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub sender_domains: Vec<SenderDomains>,
     /// Whether a campaign may choose among the servers; `Allowed` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowing: Option<Narrowing>,
-    /// Whether a server that may send no more for now passes its share on, for campaigns that do not say; `Overflow` when absent.
+    /// Whether a server that has reached its limits passes its share on to the others, for campaigns that do not say; `Overflow` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weighting: Option<Weighting>,
-    /// Limits for each namespace on the plan.
+    /// Limits for each namespace that uses the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<PlanLimits>,
 }
@@ -74,7 +74,7 @@ pub struct PlanServer {
     /// The server's name, in the plan's namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
     pub name: String,
-    /// Its share is its weight over the sum of the weights of the eligible; 1 when absent, 0 sends nothing.
+    /// Its share is its weight divided by the sum of the weights of all eligible servers; 1 when absent, 0 sends nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = WEIGHT_MAX))]
     pub weight: Option<u32>,
@@ -113,19 +113,19 @@ pub struct AllowedNamespaces {
     "exactly one of `namespaces` and `namespaceSelector` is needed",
 )]))]
 pub struct SenderDomains {
-    /// The domains; each is itself alone, without what is below it.
+    /// The domains, each without its subdomains.
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN)), extend("x-kubernetes-list-type" = "set"))]
     pub domains: Vec<String>,
     /// The namespaces, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 63), regex(pattern = pattern::NAMESPACE)), extend("x-kubernetes-list-type" = "set"))]
     pub namespaces: Vec<String>,
-    /// The namespaces, by label; an empty selector is all of them. A namespace always has the label `kubernetes.io/metadata.name`.
+    /// The namespaces, by label; an empty selector selects all. A namespace always has the label `kubernetes.io/metadata.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
 }
 
-/// The three ways of Gateway API.
+/// Which namespaces are meant, as in the Gateway API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NamespacesFrom {
     /// The plan's own namespace.
@@ -136,7 +136,7 @@ pub enum NamespacesFrom {
     Selector,
 }
 
-/// Servers of the customers' own.
+/// Customers' own servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OwnServers {
@@ -148,30 +148,30 @@ pub struct OwnServers {
 /// Whether a campaign may choose among the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Narrowing {
-    /// It may.
+    /// It may choose.
     Allowed,
-    /// It may not: the pool is managed.
+    /// It may not: the operator manages the pool.
     Forbidden,
 }
 
-/// Limits for each namespace on a plan.
+/// Limits for each namespace that uses a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [RATES_DIFFER]))]
 pub struct PlanLimits {
-    /// Windows that hold at once; each has another length.
+    /// Windows that all apply, each of a different length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub rates: Vec<Rate>,
 }
 
-/// What is known of a plan.
+/// The observed state of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
     /// The generation that this status is about.
     pub observed_generation: i64,
-    /// Granted servers that are Active, and all of them: `2/3`.
+    /// Active out of all granted servers: `2/3`.
     #[serde(default)]
     pub active: String,
     /// Granted servers that are Active.
@@ -186,7 +186,7 @@ pub struct PlanStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// A granted server as it is.
+/// The state of a granted server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanServerStatus {

@@ -1,10 +1,10 @@
-//! How a person resumes a campaign that was stopped: the annotation, and what its value says. Pure.
+//! How a person resumes a stopped campaign: the annotation and its value. Pure.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The annotation of a Campaign. A value is carried out once; a new value is a new request.
+/// The annotation of a Campaign. Each value is acted on once; a new value is a new request.
 pub const ANNOTATION: &str = "mailfleet.dev/resume";
 
 /// What becomes of recipients that are held.
@@ -19,12 +19,12 @@ pub enum ResumeHeld {
 
 /// A request to resume a campaign: `2026-11-28T09:30:00Z held=Retry unknown=Resend`.
 ///
-/// `held` is `Retry` when it is left out; `unknown=Resend` mails recipients of unknown outcome again. Every other word only
-/// makes the value a new one.
+/// `held` is `Retry` by default; `unknown=Resend` mails recipients of unknown outcome again. Any other word only makes the value
+/// a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resume {
-    /// The whole value, its words parted by one space.
+    /// The whole value, its words separated by one space.
     pub token: String,
     /// What becomes of held recipients.
     pub held: ResumeHeld,
@@ -36,11 +36,11 @@ impl Resume {
     /// Reads a value.
     ///
     /// # Errors
-    /// What cannot be understood in it.
+    /// The part that is unknown.
     pub fn parse(value: &str) -> Result<Self, String> {
         let mut resume = Self { token: token(value), held: ResumeHeld::Retry, resends_unknown: false };
         if resume.token.is_empty() {
-            return Err(format!("{ANNOTATION} is empty; give it a value that it has not had, such as the time"));
+            return Err(format!("{ANNOTATION} is empty; give it a new value, such as the current time"));
         }
         for word in resume.token.split_whitespace() {
             match word.split_once('=') {
@@ -49,7 +49,7 @@ impl Resume {
                 Some(("unknown", "Resend")) => resume.resends_unknown = true,
                 Some((name, value)) => {
                     return Err(format!(
-                        "{ANNOTATION} has `{name}={value}`, which is not known; it takes held=Retry, held=Reject and unknown=Resend"
+                        "{ANNOTATION} has `{name}={value}`, which is unknown; it takes held=Retry, held=Reject and unknown=Resend"
                     ));
                 }
             }
@@ -64,18 +64,18 @@ impl fmt::Display for Resume {
     }
 }
 
-/// A value with its words parted by one space: the same words are the same request, and it fits into a line.
+/// A value with its words separated by one space: the same words are the same request, and fit on one line.
 fn token(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Requests of a run that are remembered: more than people make by hand.
+/// How many requests of a run are remembered: more than people make by hand.
 const REMEMBERED_MAX: usize = 100;
 
-/// Requests that were carried out for a run, or that it began with, the newest first.
+/// Requests that were handled for a run, or that it began with, the newest first.
 ///
-/// The annotation and the command line ask beside each other, and a repository may be behind: a request of before that is seen
-/// again is none.
+/// The annotation and the command line are independent, and a repository may lag behind: an earlier request that is seen again
+/// is ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handled(Vec<String>);
 
@@ -92,19 +92,19 @@ impl Handled {
         self.0.join("\n")
     }
 
-    /// The request that was carried out last.
+    /// The request that was handled last.
     #[must_use]
     pub fn newest(&self) -> Option<&str> {
         self.0.first().map(String::as_str)
     }
 
-    /// Whether this value was carried out.
+    /// Whether this value was handled.
     #[must_use]
     pub fn has(&self, value: &str) -> bool {
         self.0.contains(&token(value))
     }
 
-    /// This value was carried out. Beyond the hundredth the oldest is forgotten.
+    /// Notes that this value was handled. Beyond the hundredth, the oldest is forgotten.
     pub fn note(&mut self, value: &str) {
         let token = token(value);
         self.0.retain(|known| *known != token);

@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, Duration, KeyRef, Object, Rate, pattern, rule::Rule};
-use crate::providers::ProviderSpec;
+use crate::providers::{Provider as _, ProviderSpec, SecretUse};
 
-/// Two windows of one length are one too many: the smaller limit holds.
+/// Two windows of one length are one too many: only the smaller limit would apply.
 pub(super) const RATES_DIFFER: Rule = Rule::new(
     "!has(self.rates) || self.rates.all(a, self.rates.exists_one(b, duration(a.per) == duration(b.per)))",
     "two limits have the same `per`; keep the smaller of them",
@@ -20,16 +20,16 @@ const TARGET_IS_ABOVE: Rule =
 /// A sending server.
 pub type SendingServer = Object<SendingServerSpec, SendingServerStatus>;
 
-/// What is wanted of a sending server.
+/// The desired state of a sending server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SendingServerSpec {
-    /// A person's switch, true when absent. False means Inactive, and nothing is probed or sent.
+    /// Whether the server is used; true when absent. False makes it Inactive: nothing is probed or sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// How the server is spoken to: exactly one key, which is its type.
+    /// The server's type and its settings: exactly one key, which is the type.
     pub provider: ProviderSpec,
-    /// How much it takes.
+    /// How much the server takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<ServerLimits>,
     /// A daily limit that grows, for a new server or address.
@@ -38,10 +38,10 @@ pub struct SendingServerSpec {
     /// Which domains it sends for, and how it signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// What comes back: bounces and complaints.
+    /// Bounces and complaints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<Feedback>,
-    /// How it is tested.
+    /// How the server is probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
 }
@@ -51,6 +51,19 @@ impl SendingServerSpec {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.enabled.unwrap_or(true)
+    }
+
+    /// Every key of a Secret that the server needs.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<NeededSecret> {
+        let needed = |SecretUse { path, key, optional }| NeededSecret { path, key, optional, purpose: SecretPurpose::Provider };
+        let dkim = self.identity.as_ref().and_then(|identity| identity.dkim.as_ref()).map(|dkim| NeededSecret {
+            path: "spec.identity.dkim.privateKeyRef".to_owned(),
+            key: dkim.private_key_ref.clone(),
+            optional: false,
+            purpose: SecretPurpose::Dkim,
+        });
+        self.provider.secrets().into_iter().map(needed).chain(dkim).collect()
     }
 
     /// The limits with their defaults.
@@ -73,9 +86,31 @@ impl SendingServerSpec {
     }
 }
 
-/// The most connections at a time where the spec says nothing.
+/// A key of a Secret that a server needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeededSecret {
+    /// The field that names it, relative to the object: `spec.provider.smtp.auth.secretRef`.
+    pub path: String,
+    /// The Secret, in the server's namespace, and the key.
+    pub key: KeyRef,
+    /// Whether it may be absent.
+    pub optional: bool,
+    /// What it is needed for.
+    pub purpose: SecretPurpose,
+}
+
+/// What a server needs a Secret for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretPurpose {
+    /// To connect and log in: without it the server is Inactive.
+    Provider,
+    /// To sign messages, which this version does not do: nothing reads it yet.
+    Dkim,
+}
+
+/// The most concurrent connections where the spec sets none.
 pub const CONNECTIONS_MAX: u32 = 20;
-/// Connections that a server begins with where the spec says nothing.
+/// Connections that a server begins with where the spec sets none.
 pub const CONNECTIONS_AT_FIRST: u32 = 4;
 
 /// How much a server takes.
@@ -83,16 +118,16 @@ pub const CONNECTIONS_AT_FIRST: u32 = 4;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [RATES_DIFFER]))]
 pub struct ServerLimits {
-    /// Windows that hold at once, for example 14 per second and 50,000 per 24h; each has another length.
+    /// Windows that all apply, for example 14 per second and 50,000 per 24h; each of a different length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub rates: Vec<Rate>,
-    /// Connections at a time. When absent the number adapts: it grows while that makes the server faster, up to 20, and shrinks
-    /// when the server refuses more.
+    /// Concurrent connections. When absent, the number adapts: it grows up to 20 while that makes the server faster, and shrinks when
+    /// the server refuses more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub connections: Option<u32>,
-    /// Messages on their way at a time, whose outcome a crash would leave unknown. When absent, as many as the connections carry.
+    /// Messages in flight at a time, whose outcome a crash would leave unknown. When absent, as many as the connections carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub in_flight: Option<u32>,
@@ -103,7 +138,7 @@ pub struct ServerLimits {
 }
 
 impl ServerLimits {
-    /// The most connections at a time.
+    /// The most concurrent connections.
     #[must_use]
     pub fn connections_max(&self) -> u32 {
         self.connections.unwrap_or(CONNECTIONS_MAX)
@@ -127,13 +162,13 @@ pub struct Warmup {
     /// The first day, UTC. Before it, the first day's limit holds.
     #[schemars(with = "String", length(max = 10), regex(pattern = pattern::DATE))]
     pub start_date: Date,
-    /// Each day so many percent more than the day before.
+    /// Each day a percentage more than the day before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exponential: Option<ExponentialWarmup>,
-    /// Each day so many messages more than the day before.
+    /// Each day a fixed number of messages more than the day before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linear: Option<LinearWarmup>,
-    /// The days' limits written out; after the last one warm-up is over.
+    /// The limit of each day; warm-up ends after the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 366), inner(range(min = 1, max = 1_000_000_000)))]
     pub schedule: Option<Vec<u64>>,
@@ -150,7 +185,7 @@ pub struct ExponentialWarmup {
     /// Growth from day to day, in percent.
     #[schemars(range(min = 1, max = 1000))]
     pub growth_percent: u32,
-    /// Messages a day at which warm-up is over.
+    /// Messages a day at which warm-up ends.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub target: u64,
 }
@@ -166,7 +201,7 @@ pub struct LinearWarmup {
     /// Growth from day to day, in messages.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub daily_increase: u64,
-    /// Messages a day at which warm-up is over.
+    /// Messages a day at which warm-up ends.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub target: u64,
 }
@@ -199,16 +234,16 @@ pub struct Dkim {
     pub private_key_ref: KeyRef,
 }
 
-/// What comes back.
+/// Bounces and complaints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Feedback {
-    /// When bounces or complaints hold the server back.
+    /// When bounces or complaints pause the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_when: Option<PauseWhen>,
 }
 
-/// Thresholds of the guard.
+/// Thresholds at which a server is paused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PauseWhen {
@@ -220,13 +255,13 @@ pub struct PauseWhen {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 100.0))]
     pub complaint_percent: Option<f64>,
-    /// Messages before which nothing is judged.
+    /// Messages after which the thresholds apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub after_messages: Option<u64>,
 }
 
-/// How a server is tested.
+/// How a server is probed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -244,13 +279,13 @@ pub struct PauseWhen {
     ).at(".retryAfter"),
 ]))]
 pub struct Probe {
-    /// Between two probes of a healthy server, a tenth more or less by chance; 1s to 744h, 5m when absent.
+    /// Between two probes of a healthy server, with 10 % jitter; 1s to 744h, 5m when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
-    /// For a whole probe; 100ms to 10m, 10s when absent.
+    /// The timeout of a whole probe; 100ms to 10m, 10s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// After a failed probe; 100ms to 24h, 10s when absent. It doubles with each failure once the server is Inactive, up to `interval`.
+    /// The delay after a failed probe; 100ms to 24h, 10s when absent. It doubles with each failure once the server is Inactive, up to `interval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Duration>,
     /// Failed probes in a row that make an Active server Inactive; 3 when absent.
@@ -263,15 +298,15 @@ pub struct Probe {
     pub success_threshold: Option<u32>,
 }
 
-/// A probe with all defaults filled in.
+/// A probe with its defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveProbe {
     /// Between two probes of a healthy server.
     pub interval: Duration,
-    /// For a whole probe.
+    /// The timeout of a whole probe.
     pub timeout: Duration,
-    /// After a failed probe.
+    /// The delay after a failed probe.
     pub retry_after: Duration,
     /// Failed probes in a row that make an Active server Inactive.
     pub failure_threshold: u32,
@@ -288,7 +323,7 @@ pub enum ServerState {
     Inactive,
 }
 
-/// What is known of a sending server.
+/// The observed state of a sending server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SendingServerStatus {
@@ -298,32 +333,32 @@ pub struct SendingServerStatus {
     pub state: ServerState,
     /// The type: the key under `spec.provider`.
     pub provider: String,
-    /// Where it is, in words (`smtp.example.com:587, StartTls`).
+    /// Its address, for people (`smtp.example.com:587, StartTls`).
     pub address: String,
-    /// Messages in the longest window of its limits, as `1200/50000 per 24h`; absent without a window above one minute.
+    /// Messages sent in the longest window of its limits, as `1200/50000 per 24h`; absent without a window longer than a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<String>,
-    /// The rate that it is given since it said that it was given too much, as `about 130 a second`: what it took, and a little more
-    /// after a while; absent otherwise.
+    /// The rate that it is given since it reported too many messages, as `about 130 a second`: what it took then, and slowly more;
+    /// absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowed_to: Option<String>,
-    /// The values in force where the spec leaves them open.
+    /// The effective values where the spec sets none.
     pub effective: EffectiveServer,
     /// Why, in detail.
     pub conditions: Vec<Condition>,
 }
 
-/// A server's values in force.
+/// A server's effective values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveServer {
-    /// Connections at a time: as the spec says, or as many as make the server faster; fewer when it refuses more.
+    /// Concurrent connections: as the spec says, or as many as make the server faster; fewer when it refuses more.
     pub connections: u32,
-    /// The most messages on their way at a time, whose outcome a crash would leave unknown.
+    /// The most messages in flight at a time, whose outcome a crash would leave unknown.
     pub in_flight: u32,
     /// Messages after which a connection is closed.
     pub messages_per_connection: u32,
-    /// The windows that hold: the spec's, those that the vendor is known to set, and those of the account there.
+    /// The windows that apply: the spec's, those that the vendor is known to set, and those of the account.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rates: Vec<Rate>,
     /// The probe.

@@ -1,7 +1,7 @@
 //! The table of a campaign's status that says why each server was or was not picked. No I/O.
 //!
-//! Campaigns of one plan have the same rows, but for what each of them sent. So the rows stand apart from the counts, and
-//! whoever makes many tables gives them the same rows to share.
+//! Campaigns of one plan have the same rows except for what each of them sent. So rows are kept apart from counts, and many
+//! tables share the same rows.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -32,9 +32,9 @@ pub struct CampaignServerStatus {
     /// Messages left of today's warm-up; absent without warm-up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup_left: Option<u64>,
-    /// Messages of this run that it took.
+    /// Messages of this run that it accepted.
     pub accepted: u64,
-    /// Why it gets no message now, in words; empty when it does.
+    /// Why it gets no messages now; empty when it does.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub why_not: Arc<str>,
 }
@@ -43,18 +43,17 @@ fn is_empty(text: &Arc<str>) -> bool {
     text.is_empty()
 }
 
-/// The rows of all servers that a campaign might use, in the order of their names. A copy costs no more than two pointers.
+/// The rows of all servers that a campaign might use, in the order of their names. A copy is two pointers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerTable {
-    /// The rows, with no message taken.
+    /// The rows, with no message accepted.
     rows: Arc<[CampaignServerStatus]>,
-    /// What each of them took; empty while none took any.
+    /// How many messages each accepted; empty while none accepted any.
     accepted: Arc<[u64]>,
 }
 
 impl ServerTable {
-    /// A table of these rows, which may be shared with other tables; `accepted` is what each row's server took, and what the rows
-    /// themselves say of that does not count.
+    /// A table of these rows, which may be shared with other tables; `accepted` replaces the counts in the rows.
     #[must_use]
     pub fn new(rows: Arc<[CampaignServerStatus]>, mut accepted: Vec<u64>) -> Self {
         let rows = if rows.iter().all(|row| row.accepted == 0) {
@@ -78,25 +77,25 @@ impl ServerTable {
         self
     }
 
-    /// The rows, each with what its server took.
+    /// The rows, each with its server's count.
     pub fn iter(&self) -> impl Iterator<Item = CampaignServerStatus> + '_ {
         let accepted = self.accepted.iter().copied().chain(std::iter::repeat(0));
         self.rows.iter().zip(accepted).map(|(row, accepted)| CampaignServerStatus { accepted, ..row.clone() })
     }
 
-    /// What all servers took together.
+    /// The sum of the counts.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.accepted.iter().sum()
     }
 
-    /// The rows as they are shared: with no message taken.
+    /// The rows as they are shared: with no message accepted.
     #[must_use]
     pub fn shared_rows(&self) -> &Arc<[CampaignServerStatus]> {
         &self.rows
     }
 
-    /// Whether the other says the same but for what changes with every message.
+    /// Whether the other is equal, ignoring what changes with every message.
     #[must_use]
     pub fn is_same_but_for_counters(&self, other: &Self) -> bool {
         let shape = |row: &CampaignServerStatus| CampaignServerStatus { limit_left: None, warmup_left: None, ..row.clone() };

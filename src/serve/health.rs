@@ -11,7 +11,7 @@ const TURN_MAX: Duration = Duration::from_secs(60);
 
 /// What the process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum ProcessPhase {
     /// It looks for its configuration, its cluster or its ledger.
     Starting,
     /// Another process leads; this one takes over when that ends.
@@ -25,7 +25,7 @@ pub enum Phase {
 /// How the process stands. Clones share it.
 #[derive(Clone)]
 pub struct Health {
-    phase: Arc<watch::Sender<Phase>>,
+    phase: Arc<watch::Sender<ProcessPhase>>,
     view: watch::Receiver<View>,
 }
 
@@ -33,13 +33,13 @@ impl Health {
     /// Of a process that starts, and whose engine will be seen through `view`.
     #[must_use]
     pub fn new(view: watch::Receiver<View>) -> Self {
-        Self { phase: Arc::new(watch::channel(Phase::Starting).0), view }
+        Self { phase: Arc::new(watch::channel(ProcessPhase::Starting).0), view }
     }
 
     /// The process has come to another phase. Stopping is the last one.
-    pub fn enter(&self, phase: Phase) {
+    pub fn enter(&self, phase: ProcessPhase) {
         self.phase.send_if_modified(|now| {
-            let changes = *now != phase && *now != Phase::Stopping;
+            let changes = *now != phase && *now != ProcessPhase::Stopping;
             if changes {
                 *now = phase;
             }
@@ -49,7 +49,7 @@ impl Health {
 
     /// What the process is doing.
     #[must_use]
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> ProcessPhase {
         *self.phase.borrow()
     }
 
@@ -65,7 +65,7 @@ impl Health {
     pub fn live(&self, now: Instant) -> Result<(), String> {
         let turned_at = self.view.borrow().turned_at;
         match (self.phase(), turned_at) {
-            (Phase::Leading, Some(at)) if now.saturating_duration_since(at) > TURN_MAX => {
+            (ProcessPhase::Leading, Some(at)) if now.saturating_duration_since(at) > TURN_MAX => {
                 Err(format!("the engine has not turned for more than {} s", TURN_MAX.as_secs()))
             }
             // Before the first turn it waits for an API server or a ledger, and a restart brings neither.
@@ -79,10 +79,10 @@ impl Health {
     /// What it waits for, in words.
     pub fn ready(&self) -> Result<(), &'static str> {
         match self.phase() {
-            Phase::Starting => Err("starting"),
-            Phase::Leading if self.view.borrow().turned_at.is_none() => Err("leading; the objects are not all read yet"),
-            Phase::StandingBy | Phase::Leading => Ok(()),
-            Phase::Stopping => Err("stopping"),
+            ProcessPhase::Starting => Err("starting"),
+            ProcessPhase::Leading if self.view.borrow().turned_at.is_none() => Err("leading; the objects are not all read yet"),
+            ProcessPhase::StandingBy | ProcessPhase::Leading => Ok(()),
+            ProcessPhase::Stopping => Err("stopping"),
         }
     }
 }
@@ -98,18 +98,18 @@ mod tests {
         let start = Instant::now();
         let states = |health: &Health, after: u64| (health.live(start + Duration::from_secs(after)).is_ok(), health.ready().is_ok());
         assert_eq!(states(&health, 0), (true, false), "starting");
-        health.enter(Phase::StandingBy);
+        health.enter(ProcessPhase::StandingBy);
         assert_eq!(states(&health, 1000), (true, true), "a standby has no turns");
-        health.enter(Phase::Leading);
+        health.enter(ProcessPhase::Leading);
         assert_eq!(states(&health, 1000), (true, false), "waits for its first turn");
         sender.send_replace(View { turned_at: Some(start), ..View::default() });
         assert_eq!(states(&health, 60), (true, true));
         assert_eq!(states(&health, 61), (false, true), "hangs");
         sender.send_replace(View { turned_at: Some(start + Duration::from_secs(50)), ..View::default() });
         assert_eq!(states(&health, 61), (true, true), "turns again");
-        health.enter(Phase::Stopping);
-        health.enter(Phase::Leading);
-        assert_eq!(health.phase(), Phase::Stopping, "stopping is the last one");
+        health.enter(ProcessPhase::Stopping);
+        health.enter(ProcessPhase::Leading);
+        assert_eq!(health.phase(), ProcessPhase::Stopping, "stopping is the last one");
         assert_eq!(states(&health, 1000), (true, false), "it may take its time to stop");
     }
 }

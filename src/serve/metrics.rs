@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{Health, Phase};
+use super::{Health, ProcessPhase};
 use crate::{
     engine::View,
     resources::{
@@ -49,7 +49,7 @@ pub(super) fn text(health: &Health) -> Result<String, fmt::Error> {
 
 /// One moment.
 struct Figures {
-    phase: Phase,
+    phase: ProcessPhase,
     view: View,
 }
 
@@ -82,7 +82,8 @@ impl Figures {
         encoder
             .encode_descriptor("build", "The version of this process", None, MetricType::Info)?
             .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        gauge(encoder, "leader", "1 while this process decides and sends", None)?.encode_gauge(&u32::from(self.phase == Phase::Leading))?;
+        gauge(encoder, "leader", "1 while this process decides and sends", None)?
+            .encode_gauge(&u32::from(self.phase == ProcessPhase::Leading))?;
         if let Some(at) = self.view.turned_at {
             gauge(encoder, "turn_age", "Time since the engine decided last", Some(&Unit::Seconds))?
                 .encode_gauge(&at.elapsed().as_secs_f64())?;

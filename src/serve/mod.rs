@@ -13,4 +13,4 @@ mod metrics;
 mod tests;
 
 pub use admin::Admin;
-pub use health::{Health, Phase};
+pub use health::{Health, ProcessPhase};

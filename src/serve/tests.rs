@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Admin, Health, Phase};
+use super::{Admin, Health, ProcessPhase};
 use crate::resources::fate::Fate;
 use crate::{
     decide::{CampaignDecision, CampaignInput, Decision, Observations, ServerDecision, ServerInput, World, decide},
@@ -94,9 +94,9 @@ async fn answers_probes_as_the_process_stands() {
     let states = || async { (get(address, "/livez").await.0, get(address, "/readyz").await.0) };
     assert_eq!(states().await, (200, 503));
     assert_eq!(get(address, "/readyz").await.1, "starting\n");
-    health.enter(Phase::StandingBy);
+    health.enter(ProcessPhase::StandingBy);
     assert_eq!(states().await, (200, 200));
-    health.enter(Phase::Leading);
+    health.enter(ProcessPhase::Leading);
     assert_eq!(states().await, (200, 503));
     sender.send_replace(View { turned_at: Some(Instant::now()), ..View::default() });
     assert_eq!(states().await, (200, 200));
@@ -104,7 +104,7 @@ async fn answers_probes_as_the_process_stands() {
     sender.send_replace(View { turned_at: Some(past), ..View::default() });
     assert_eq!(states().await, (503, 200));
     assert_eq!(get(address, "/livez").await.1, "the engine has not turned for more than 60 s\n");
-    health.enter(Phase::Stopping);
+    health.enter(ProcessPhase::Stopping);
     assert_eq!(states().await, (200, 503));
 }
 
@@ -112,7 +112,7 @@ async fn answers_probes_as_the_process_stands() {
 async fn tells_figures() {
     let (_sender, receiver) = watch::channel(view(3, 2));
     let (address, health) = start(receiver).await;
-    health.enter(Phase::Leading);
+    health.enter(ProcessPhase::Leading);
     let (status, text) = get(address, "/metrics").await;
     assert_eq!(status, 200);
     for line in [

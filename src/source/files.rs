@@ -1,61 +1,57 @@
 //! Files mode: paths of the command line become snapshots, once or for as long as they are watched.
 
+mod assemble;
+mod beside;
+mod cross;
+mod document;
+mod explain;
+#[cfg(test)]
+mod folder_tests;
+mod hash;
+mod ignored;
+mod io;
+mod listed;
+mod options;
+mod read;
+pub mod resume;
+mod scan;
+mod size;
+pub mod status;
+pub(super) mod status_writer;
+mod verdict;
+mod watch;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::Hasher,
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use siphasher::sip128::{Hasher128, SipHasher13};
-use tokio::sync::watch;
+use assemble::{Objects, SourceFile};
+use beside::resolve_beside;
+pub use beside::{PathProblem, Purpose, resolve_path};
+use cross::Target;
+use document::FileContent;
+use hash::hash;
+pub use ignored::IGNORE_FILE;
+pub(crate) use io::{read_bounded, written_at};
+pub use options::Options;
+use scan::Scan;
+pub use status::StatusFolder;
 
 use super::{
-    Counts, Finding, Purpose, SecretStore, Severity, Snapshot,
-    assemble::{self, Source, World},
-    cross::Target,
-    document::{self, FileContent},
-    resolve_beside,
-    scan::{self, Scan},
-    secrets::{self, SecretData},
-    status,
+    finding::{Finding, Severity},
+    secrets::{SecretData, SecretStore},
+    snapshot::{Counts, Snapshot},
 };
-use crate::resources::{Key, secret::SecretValue};
+use crate::resources::Key;
 
 /// A file that nobody has written or renamed for so long is whole. Whoever writes one for longer without a pause of that length is
 /// waited for, and whoever pauses longer writes beside it and renames.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(1);
 /// The longest wait for files that are being written; after that those are held back, and everything else is used.
 const HOLD_MAX: Duration = Duration::from_secs(30);
-
-/// What is read beside the paths.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Secrets as `<namespace>/<name>/<key>` files.
-    pub secrets_dir: Option<PathBuf>,
-    /// The only namespace whose plans count, where that is known.
-    pub plan_namespace: Option<String>,
-    /// The state folder: never read as a source, and asked for the previous status of objects seen first.
-    pub state_dir: Option<PathBuf>,
-    /// Patterns of gitignore: what is left out of the folders.
-    pub exclude: Vec<String>,
-    /// `-` is standard input, and pipes are read as files are.
-    pub pipes: bool,
-    /// A file is used only when it is whole: not written for [`SETTLED_AFTER`].
-    pub settles: bool,
-    /// The variables that may hold Secrets; [`Options::of_process`] takes those of this process.
-    pub environment: Arc<BTreeMap<String, SecretValue>>,
-}
-
-impl Options {
-    /// Options with the variables of this process.
-    #[must_use]
-    pub fn of_process(secrets_dir: Option<PathBuf>, state_dir: Option<PathBuf>) -> Self {
-        Self { secrets_dir, state_dir, environment: Arc::new(secrets::variables_of_process()), ..Self::default() }
-    }
-}
 
 /// The files, and what is remembered of them between two looks.
 #[derive(Debug)]
@@ -70,7 +66,7 @@ pub struct Files {
     restless: BTreeSet<PathBuf>,
     /// The longest wait for files that are being written.
     hold_max: Duration,
-    world: World,
+    world: Objects,
     secrets_dir: Arc<BTreeMap<Key, SecretData>>,
     folders: BTreeSet<PathBuf>,
 }
@@ -86,7 +82,7 @@ impl Files {
             used: BTreeMap::new(),
             restless: BTreeSet::new(),
             hold_max: HOLD_MAX,
-            world: World::new(),
+            world: Objects::new(),
             secrets_dir: Arc::default(),
             folders: BTreeSet::new(),
         }
@@ -96,15 +92,6 @@ impl Files {
     #[must_use]
     pub fn load_once(paths: &[PathBuf], options: &Options) -> Snapshot {
         Self::new(paths, options).load()
-    }
-
-    /// Reads everything, and again whenever something changed, until every receiver is dropped. A snapshot is sent
-    /// only when it differs from the last one.
-    ///
-    /// # Errors
-    /// When the thread that watches cannot be started.
-    pub fn watch(paths: &[PathBuf], options: &Options) -> io::Result<(Arc<Snapshot>, watch::Receiver<Arc<Snapshot>>)> {
-        super::watch::start(Self::new(paths, options))
     }
 
     /// Reads everything again, waiting for files that are being written when the options say so. Files whose text is the same are not
@@ -130,7 +117,7 @@ impl Files {
         }
     }
 
-    fn assemble(&mut self, mut scan: Scan, sources: Vec<Source>) -> Snapshot {
+    fn assemble(&mut self, mut scan: Scan, sources: Vec<SourceFile>) -> Snapshot {
         let sources = self.without_files_of_people(self.without_restless(sources, &mut scan));
         self.used = sources.iter().filter_map(|source| Some((source.file.clone(), source.content.as_ref().ok()?.clone()))).collect();
         let state_dir = self.options.state_dir.as_deref();
@@ -157,8 +144,8 @@ impl Files {
     }
 
     /// Files that never settle count as they were used last.
-    fn without_restless(&self, sources: Vec<Source>, scan: &mut Scan) -> Vec<Source> {
-        let held = |mut source: Source| {
+    fn without_restless(&self, sources: Vec<SourceFile>, scan: &mut Scan) -> Vec<SourceFile> {
+        let held = |mut source: SourceFile| {
             if self.restless.contains(&source.file) {
                 let message = format!(
                     "this file is being written all the time, and what it says now is not used; write it elsewhere and rename it into place, or leave it alone for {} s",
@@ -173,13 +160,14 @@ impl Files {
     }
 
     /// A file in JSON that a campaign names as its audience is one of people and not of objects, unless it ever held some.
-    fn without_files_of_people(&self, sources: Vec<Source>) -> Vec<Source> {
+    fn without_files_of_people(&self, sources: Vec<SourceFile>) -> Vec<SourceFile> {
         let named: BTreeSet<PathBuf> = files_named(&sources, |purpose| purpose == Purpose::JsonLines).collect();
-        let holds_objects = |source: &Source| {
+        let holds_objects = |source: &SourceFile| {
             source.content.as_ref().is_ok_and(|content| content.mentions_objects)
                 || self.world.values().any(|held| held.is_of(&source.file))
         };
-        let is_of_people = |source: &Source| source.file.canonicalize().is_ok_and(|real| named.contains(&real)) && !holds_objects(source);
+        let is_of_people =
+            |source: &SourceFile| source.file.canonicalize().is_ok_and(|real| named.contains(&real)) && !holds_objects(source);
         if named.is_empty() { sources } else { sources.into_iter().filter(|source| !is_of_people(source)).collect() }
     }
 
@@ -192,7 +180,7 @@ impl Files {
         }
     }
 
-    fn read_files(&mut self, scan: &mut Scan) -> Vec<Source> {
+    fn read_files(&mut self, scan: &mut Scan) -> Vec<SourceFile> {
         let mut read = BTreeMap::new();
         let files = std::mem::take(&mut scan.files).into_iter().map(|scanned| {
             let content = scanned.text.map(|text| {
@@ -212,7 +200,7 @@ impl Files {
         let by_name = self.paths.iter().filter(holds_objects);
         let closed = self.options.secrets_dir.iter().chain(by_name);
         let closed: Arc<[PathBuf]> = closed.filter_map(|path| path.canonicalize().ok()).collect();
-        files.into_iter().map(|(file, root, content)| Source { file, root, closed: closed.clone(), content }).collect()
+        files.into_iter().map(|(file, root, content)| SourceFile { file, root, closed: closed.clone(), content }).collect()
     }
 
     /// The folders whose changes matter, as of the last look.
@@ -227,11 +215,11 @@ impl Files {
 }
 
 /// How long files have to stay as they are before they are used: those of objects, and the bodies that campaigns name.
-fn unsettled(sources: &[Source], written: &BTreeMap<PathBuf, SystemTime>) -> BTreeMap<PathBuf, Duration> {
+fn unsettled(sources: &[SourceFile], written: &BTreeMap<PathBuf, SystemTime>) -> BTreeMap<PathBuf, Duration> {
     let left = |file: &Path, at: SystemTime| Some((file.to_owned(), settles_in(at)?));
     let mut found: BTreeMap<PathBuf, Duration> = written.iter().filter_map(|(file, at)| left(file, *at)).collect();
     let bodies = files_named(sources, |purpose| purpose == Purpose::Body);
-    found.extend(bodies.filter_map(|file| left(&file, scan::written_at(&file)?)));
+    found.extend(bodies.filter_map(|file| left(&file, written_at(&file)?)));
     found
 }
 
@@ -245,7 +233,7 @@ pub(crate) fn settles_in(written_at: SystemTime) -> Option<Duration> {
 }
 
 /// The files that campaigns name for a purpose, symlinks resolved.
-fn files_named(sources: &[Source], is_wanted: impl Fn(Purpose) -> bool) -> impl Iterator<Item = PathBuf> {
+fn files_named(sources: &[SourceFile], is_wanted: impl Fn(Purpose) -> bool) -> impl Iterator<Item = PathBuf> {
     let documents = sources.iter().filter_map(|source| Some((source, source.content.as_ref().ok()?)));
     let documents = documents.flat_map(|(source, content)| content.documents.iter().map(move |document| (source, document)));
     documents.flat_map(move |(source, document)| {
@@ -258,13 +246,5 @@ fn files_named(sources: &[Source], is_wanted: impl Fn(Purpose) -> bool) -> impl 
     })
 }
 
-/// A hash that tells two texts apart; not a secret one.
-pub(super) fn hash(bytes: &[u8]) -> u128 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(bytes);
-    hasher.finish128().as_u128()
-}
-
 #[cfg(test)]
-#[path = "files_tests.rs"]
 mod tests;

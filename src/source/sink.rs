@@ -2,23 +2,14 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Origin, cluster::ClusterStatuses, status_writer::StatusWriter};
+use super::{
+    cluster::{AsJson, ClusterStatuses},
+    files::status_writer::StatusWriter,
+    snapshot::{Broken, Origin},
+};
 use crate::resources::{API_VERSION, Campaign, Condition, Key, Kind as _, Metadata, SendingServer};
-
-/// A status that becomes JSON when it is written, and is shared until then.
-pub trait AsJson: Send + Sync {
-    /// As it is written.
-    fn as_json(&self) -> Value;
-}
-
-impl<T: Serialize + Send + Sync> AsJson for T {
-    fn as_json(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
-}
 
 /// A status to be written.
 pub struct StatusWrite<'a> {
@@ -84,7 +75,7 @@ impl StatusSink {
     }
 
     /// Has the status of an object that never had a good version written; in files mode the document is shown as it stands.
-    pub fn write_broken(&self, broken: &super::Broken, before: Option<&[Condition]>, now: &[Condition]) {
+    pub fn write_broken(&self, broken: &Broken, before: Option<&[Condition]>, now: &[Condition]) {
         let mut status = match broken.previous_status.as_deref() {
             Some(Value::Object(previous)) => Value::Object(previous.clone()),
             _ => json!({}),

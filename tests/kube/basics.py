@@ -216,7 +216,7 @@ def flapping_server(place: Place) -> str:
         api.wait_condition("Plan", namespace, "pro", "Ready", seconds=20, status="True")
         sink.kill()
         api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=30, status="False", reason="ConnectionRefused")
-        api.wait_condition("Plan", namespace, "pro", "Ready", seconds=5, status="False", reason="NoServerActive")
+        api.wait_condition("Plan", namespace, "pro", "Ready", seconds=5, status="False", reason="NoActiveServer")
         sink.start()
         api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=30, status="True")
         api.wait_condition("Plan", namespace, "pro", "Ready", seconds=5, status="True")

@@ -285,7 +285,7 @@ def long_texts(place: Place) -> str:
             obj["metadata"]["labels"] = {"pool": "wide"}
         api.apply(*objects)
         wait_until(lambda: api.status("Plan", namespace, "wide").get("serversGranted") == servers, 60, f"a plan over {servers} servers")
-        ready = api.wait_condition("Plan", namespace, "wide", "Ready", seconds=60, status="False", reason="NoServerActive")
+        ready = api.wait_condition("Plan", namespace, "wide", "Ready", seconds=60, status="False", reason="NoActiveServer")
         message = api.condition("Plan", namespace, "wide", "Ready")["message"]
         require(len(message) < 1000 and f"and {servers - 10} more" in message, f"{len(message)} characters: {message[:300]}")
     return f"names of {', '.join(map(str, names))} characters; {len(message)} characters about {servers} servers, after {ready:.1f} s"

@@ -154,7 +154,7 @@ def api_server_away(place: Place) -> str:
                 return (
                     campaign["recipients"]["accepted"] >= at_return
                     and plane.api.condition("SendingServer", namespace, "doomed", "Ready").get("reason") == "ConnectionRefused"
-                    and plane.api.condition("Plan", namespace, "other", "Ready").get("reason") == "NoServerActive"
+                    and plane.api.condition("Plan", namespace, "other", "Ready").get("reason") == "NoActiveServer"
                 )
 
             wait_until(is_right, 60, "the right statuses")

@@ -9,10 +9,10 @@ use crate::{
     cli::text,
     ledger::LedgerErrorKind,
     resources::Duration as Span,
-    serve::Phase,
+    serve::ProcessPhase,
     source::{
         StatusSink,
-        cluster::{self, ClusterOptions, ClusterStatuses, Lease, LeaseOptions, Scope},
+        cluster::{self, ClusterStatuses, Lease, LeaseOptions, Scope},
     },
 };
 
@@ -32,8 +32,7 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, String> {
     let state_dir = args.state.clone();
     let process = Process::start(args, state_dir).await?;
     let args = &process.args;
-    let options = ClusterOptions { kubeconfig: args.cluster.kubeconfig.clone(), namespaces: args.cluster.namespaces.clone() };
-    let client = cluster::connect(&options).await.map_err(|error| error.to_string())?;
+    let client = cluster::connect(args.cluster.kubeconfig.as_deref()).await.map_err(|error| error.to_string())?;
     let identity = identity();
     let lease = LeaseOptions {
         namespace: args.cluster.lease_namespace.clone().unwrap_or_else(pod_namespace),
@@ -47,15 +46,15 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, String> {
     let health = process.health.clone();
     tokio::spawn(async move {
         told_to_stop().await;
-        health.enter(Phase::Stopping);
+        health.enter(ProcessPhase::Stopping);
         let _ = stopping.send(true);
     });
     let lease = tokio::select! {
-        lease = cluster::lease::acquire(&client, lease, || process.health.enter(Phase::StandingBy)) => lease,
+        lease = cluster::acquire(&client, lease, || process.health.enter(ProcessPhase::StandingBy)) => lease,
         _ = stop.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
     };
     text::tell(&format!("{identity} leads"));
-    process.health.enter(Phase::Leading);
+    process.health.enter(ProcessPhase::Leading);
     let ended = lead(process, &client, &lease, identity, stop).await;
     lease.release().await;
     ended

@@ -78,7 +78,7 @@ pub(super) fn weighting(spec: &CampaignSpec, plan_key: &Key, world: &World) -> W
 }
 
 fn plan_key(key: &Key, spec: &CampaignSpec) -> Key {
-    Key::new(spec.plan_ref.namespace.as_deref().unwrap_or(&key.namespace), spec.plan_ref.name.as_str())
+    spec.plan_ref.key(&key.namespace)
 }
 
 pub(super) type Unresolved = (Vec<Candidate>, Blocker);

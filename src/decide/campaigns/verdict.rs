@@ -244,7 +244,7 @@ impl Case<'_> {
         match spec.when_no_server_is_active() {
             WhenNoServerIsActive::Stop => Verdict::stalled(
                 CampaignState::Stopped,
-                Reason::NoServerIsActive,
+                Reason::NoEligibleServer,
                 format!(
                     "None of its servers is Active, and whenNoServerIsActive is Stop. {causes} Nothing was sent elsewhere. Fix a server, then change the spec (or set Wait); only the rest is mailed."
                 ),

@@ -161,7 +161,7 @@ impl Drop for Batch {
         }
         if !self.is_empty() {
             let failure =
-                self.place.sending(Reason::Stalling, "the delivery was interrupted", "Messages that were not sent are tried again.");
+                self.place.sending(Reason::Unresponsive, "the delivery was interrupted", "Messages that were not sent are tried again.");
             self.break_off(&failure, false);
         }
     }

@@ -16,9 +16,9 @@ use tokio::{
 };
 
 use super::{
-    Scope,
-    objects::{Refers, Seen},
-    references::{Content, Named, References},
+    change::{Change, DataRef, HasDataRefs, Observed, WatchStep},
+    options::Scope,
+    references::References,
     statuses::ClusterStatuses,
     watches,
 };
@@ -32,32 +32,6 @@ const QUIET: Duration = Duration::from_millis(50);
 /// It is not waited longer than this for quiet, nor for Secrets and ConfigMaps that newly seen objects name.
 const TOGETHER_MAX: Duration = Duration::from_millis(400);
 
-/// What a stream says.
-pub(super) enum Change {
-    Server(Listing, Option<Seen<SendingServer>>),
-    Plan(Listing, Option<Seen<Plan>>),
-    Campaign(Listing, Option<Seen<Campaign>>),
-    Namespace(Listing, Option<(String, BTreeMap<String, String>)>),
-    Referred(Listing, bool, Option<Named>),
-    Fetched(Named, Content),
-}
-
-/// Where a change stands in its stream.
-pub(super) enum Listing {
-    /// All objects of the namespace (of the cluster) follow.
-    Begin(Option<String>),
-    /// One of them.
-    Listed,
-    /// Those were all.
-    End(Option<String>),
-    /// One was made or changed.
-    Changed,
-    /// One is gone.
-    Gone,
-    /// The only one there is.
-    Sole,
-}
-
 struct Entry<K> {
     /// What snapshots show.
     shown: Option<Sourced<K>>,
@@ -65,7 +39,7 @@ struct Entry<K> {
     held: Option<Sourced<K>>,
     broken: Option<Broken>,
     uid: String,
-    named: Vec<Named>,
+    named: Vec<DataRef>,
 }
 
 struct Shelf<K> {
@@ -81,15 +55,15 @@ impl<K> Default for Shelf<K> {
     }
 }
 
-impl<K: Refers + PartialEq> Shelf<K> {
+impl<K: HasDataRefs + PartialEq> Shelf<K> {
     /// Takes a change; whether a snapshot shows it, and whether a stream is now complete.
-    fn take(&mut self, listing: Listing, seen: Option<Seen<K>>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
+    fn take(&mut self, listing: WatchStep, seen: Option<Observed<K>>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
         match (listing, seen) {
-            (Listing::Begin(scope), _) => {
+            (WatchStep::Begin(scope), _) => {
                 self.listed.insert(scope, BTreeSet::new());
                 Taken::Nothing
             }
-            (Listing::End(scope), _) => {
+            (WatchStep::End(scope), _) => {
                 let listed = self.listed.remove(&scope).unwrap_or_default();
                 let is_in = |key: &Key| scope.as_ref().is_none_or(|namespace| *key.namespace == **namespace);
                 let gone: Vec<Key> = self.entries.keys().filter(|key| is_in(key) && !listed.contains(key)).cloned().collect();
@@ -99,11 +73,11 @@ impl<K: Refers + PartialEq> Shelf<K> {
                 }
                 Taken::Complete
             }
-            (Listing::Gone, Some(seen)) => {
+            (WatchStep::Gone, Some(seen)) => {
                 statuses.gone(K::KIND, &seen.key);
                 if self.remove(&seen.key) { Taken::Shown } else { Taken::Nothing }
             }
-            (Listing::Listed, Some(seen)) => {
+            (WatchStep::Listed, Some(seen)) => {
                 for listed in self.listed.values_mut() {
                     listed.insert(seen.key.clone());
                 }
@@ -120,8 +94,8 @@ impl<K: Refers + PartialEq> Shelf<K> {
         removed.is_some()
     }
 
-    fn put(&mut self, seen: Seen<K>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
-        let Seen { key, uid, resource_version, deleting, generation, has_finalizer, object, status, named } = seen;
+    fn put(&mut self, seen: Observed<K>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
+        let Observed { key, uid, resource_version, deleting, generation, has_finalizer, object, status, named } = seen;
         statuses.seen(K::KIND, &key, &uid, resource_version, status.as_ref(), has_finalizer);
         let old = self.entries.get_mut(&key).filter(|entry| entry.uid == uid);
         let origin = Origin::Cluster(Arc::new(ClusterPlace { uid: uid.clone(), deleting, generation }));
@@ -191,7 +165,7 @@ impl<K: Refers + PartialEq> Shelf<K> {
         self.entries.values().filter_map(|entry| entry.broken.clone())
     }
 
-    fn named(&self) -> impl Iterator<Item = &Named> {
+    fn named(&self) -> impl Iterator<Item = &DataRef> {
         self.entries.values().flat_map(|entry| &entry.named)
     }
 }
@@ -224,8 +198,8 @@ impl Collector {
             Change::Referred(listing, is_secret, named) => {
                 match (listing, named) {
                     // What changed while the watch was broken is not told one by one.
-                    (Listing::End(_), _) => self.references.touched_all(is_secret),
-                    (Listing::Changed | Listing::Gone, Some(named)) => self.references.touched(&named),
+                    (WatchStep::End(_), _) => self.references.touched_all(is_secret),
+                    (WatchStep::Changed | WatchStep::Gone, Some(named)) => self.references.touched(&named),
                     _ => {}
                 }
                 Taken::Nothing
@@ -246,15 +220,15 @@ impl Collector {
         !matches!(taken, Taken::Nothing)
     }
 
-    fn take_namespace(&mut self, listing: Listing, namespace: Option<(String, BTreeMap<String, String>)>) -> Taken {
+    fn take_namespace(&mut self, listing: WatchStep, namespace: Option<(String, BTreeMap<String, String>)>) -> Taken {
         match (listing, namespace) {
-            (Listing::Begin(_), _) => self.namespaces_listed = Some(BTreeSet::new()),
-            (Listing::End(_), _) => {
+            (WatchStep::Begin(_), _) => self.namespaces_listed = Some(BTreeSet::new()),
+            (WatchStep::End(_), _) => {
                 let listed = self.namespaces_listed.take().unwrap_or_default();
                 self.namespaces.retain(|name, _| listed.contains(name));
                 return Taken::Complete;
             }
-            (Listing::Gone, Some((name, _))) => {
+            (WatchStep::Gone, Some((name, _))) => {
                 self.namespaces.remove(&name);
                 return Taken::Shown;
             }
@@ -265,7 +239,7 @@ impl Collector {
                 }
                 let is_new = self.namespaces.get(&name) != Some(&labels);
                 let is_first = self.namespaces.insert(name, labels).is_none();
-                if matches!(listing, Listing::Sole) && is_first {
+                if matches!(listing, WatchStep::Sole) && is_first {
                     return Taken::Complete;
                 }
                 return if is_new { Taken::Shown } else { Taken::Nothing };

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{
     resources::secret::SecretValue,
-    source::cluster::{objects, tests::client_to_nowhere},
+    source::cluster::{change::Content, objects, tests::client_to_nowhere},
 };
 
 fn collector() -> Collector {
@@ -27,10 +27,10 @@ fn collector() -> Collector {
 }
 
 fn server(namespace: &str, name: &str, generation: i64, smtp: Value) -> Change {
-    seen(Listing::Changed, namespace, name, generation, smtp)
+    seen(WatchStep::Changed, namespace, name, generation, smtp)
 }
 
-fn seen(listing: Listing, namespace: &str, name: &str, generation: i64, smtp: Value) -> Change {
+fn seen(listing: WatchStep, namespace: &str, name: &str, generation: i64, smtp: Value) -> Change {
     let object = json!({
         "apiVersion": "mailfleet.dev/v1alpha1", "kind": "SendingServer",
         "metadata": {"name": name, "namespace": namespace, "uid": "u1", "resourceVersion": "7", "generation": generation},
@@ -49,7 +49,7 @@ async fn an_object_is_shown_once_what_it_names_is_known() {
     let login = json!({"host": "a.example.com", "auth": {"secretRef": {"name": "login"}}});
     assert!(!collector.take(server("shop", "a", 1, login.clone())));
     assert!(!collector.is_complete() && names(&mut collector).is_empty());
-    let named = Named::secret("shop", "login");
+    let named = DataRef::secret("shop", "login");
     let secret = Content::Secret(BTreeMap::from([("username".to_owned(), SecretValue::new("ann"))]));
     assert!(collector.take(Change::Fetched(named.clone(), secret.clone())));
     assert!(collector.is_complete());
@@ -99,9 +99,29 @@ async fn a_list_read_anew_removes_what_is_gone_in_its_namespace_only() {
         collector.take(server(namespace, name, 1, smtp()));
     }
     let scope = || Some("shop".to_owned());
-    collector.take(Change::Server(Listing::Begin(scope()), None));
-    collector.take(seen(Listing::Listed, "shop", "b", 1, smtp()));
+    collector.take(Change::Server(WatchStep::Begin(scope()), None));
+    collector.take(seen(WatchStep::Listed, "shop", "b", 1, smtp()));
     assert_eq!(names(&mut collector).len(), 3, "nothing goes before the list is whole");
-    collector.take(Change::Server(Listing::End(scope()), None));
+    collector.take(Change::Server(WatchStep::End(scope()), None));
     assert_eq!(names(&mut collector), ["bakery/c", "shop/b"]);
+}
+
+#[tokio::test]
+async fn every_secret_that_a_server_needs_is_fetched() {
+    let object = json!({
+        "apiVersion": "mailfleet.dev/v1alpha1", "kind": "SendingServer",
+        "metadata": {"name": "relay", "namespace": "shop"},
+        "spec": {
+            "provider": {"smtp": {
+                "host": "smtp.example.com",
+                "auth": {"secretRef": {"name": "login"}},
+                "caRef": {"name": "ca", "key": "ca.crt"},
+            }},
+            "identity": {"dkim": {"selector": "s1", "privateKeyRef": {"name": "signing", "key": "tls.key"}}},
+        },
+    });
+    let observed: Observed<SendingServer> = objects::read(serde_json::from_value(object).expect("an object")).expect("it has a name");
+    let needed = observed.object.expect("a server").spec.secrets();
+    let needed: BTreeSet<DataRef> = needed.iter().map(|needed| DataRef::secret("shop", &needed.key.name)).collect();
+    assert_eq!((observed.named.into_iter().collect::<BTreeSet<_>>(), needed.len()), (needed, 3));
 }

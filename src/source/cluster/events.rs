@@ -22,7 +22,7 @@ use kube::{
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::REQUEST_TIMEOUT;
+use super::request::REQUEST_TIMEOUT;
 use crate::resources::{
     API_VERSION, Condition, ConditionStatus, ConditionType, Key, Reason,
     bound::{EVENT_WORD_MAX, NOTE_MAX, bounded},
@@ -38,13 +38,13 @@ const NAME_MAX: usize = 253;
 
 /// What an event can be about: whether the object is ready and why, and whether only a person can fix it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Readiness {
     status: ConditionStatus,
     reason: Reason,
     stalled: Option<Reason>,
 }
 
-impl Told {
+impl Readiness {
     /// What conditions say; none before there are any.
     pub fn of(conditions: &[Condition]) -> Option<Self> {
         let ready = condition::find(conditions, ConditionType::Ready)?;
@@ -62,14 +62,14 @@ impl Told {
     }
 
     /// Something else is not there (yet): what is applied together comes one after the other.
-    pub const fn waits_for_others(self) -> bool {
+    pub const fn depends_on_others(self) -> bool {
         matches!(
             self.reason,
             Reason::NotAllowedByPlan
                 | Reason::OverMaximum
                 | Reason::PlanNotFound
                 | Reason::NoServers
-                | Reason::NoServerActive
+                | Reason::NoActiveServer
                 | Reason::ServerNotFound
                 | Reason::ServerNotGranted
                 | Reason::ServersActive
@@ -79,9 +79,9 @@ impl Told {
     }
 }
 
-/// When a change is told.
+/// Whether a change is announced in an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum When {
+pub(super) enum Announce {
     /// Not at all.
     Never,
     /// At once.
@@ -90,24 +90,24 @@ pub(super) enum When {
     IfItLasts,
 }
 
-/// When the change from what was told last is told.
+/// Whether a change is announced, after what was announced last.
 ///
-/// A server that is tested for the first time and is well is no news, and no campaign is news before it begins. What new
-/// objects lack may come with the next ones.
-pub(super) fn when(told: Option<Told>, now: Told) -> When {
-    let was_quiet = told.is_none_or(Told::is_quiet);
+/// A server whose first probe succeeds is not announced, nor is a campaign before it begins. What new objects lack may come
+/// with the next ones.
+pub(super) fn announce(last: Option<Readiness>, now: Readiness) -> Announce {
+    let was_quiet = last.is_none_or(Readiness::is_quiet);
     let is_expected = now.is_quiet() || (now.is_well() && matches!(now.reason, Reason::Active | Reason::ServersActive | Reason::NoServers));
-    if told == Some(now) || (was_quiet && is_expected) {
-        When::Never
-    } else if now.waits_for_others() && (was_quiet || !now.is_well()) {
-        When::IfItLasts
+    if last == Some(now) || (was_quiet && is_expected) {
+        Announce::Never
+    } else if now.depends_on_others() && (was_quiet || !now.is_well()) {
+        Announce::IfItLasts
     } else {
-        When::Now
+        Announce::Now
     }
 }
 
 /// The event of these conditions.
-pub(super) fn event(now: Told, conditions: &[Condition]) -> Event {
+pub(super) fn event(now: Readiness, conditions: &[Condition]) -> Event {
     let message = condition::find(conditions, ConditionType::Ready).map_or("", |ready| &*ready.message);
     Event {
         type_: if now.is_well() { EventType::Normal } else { EventType::Warning },
@@ -253,23 +253,23 @@ mod tests {
         let refused = ready(False, Reason::ConnectionRefused);
         let foreign = ready(False, Reason::NotAllowedByPlan);
         for (before, now, wanted) in [
-            (None, &fresh, When::Never),
-            (None, &active, When::Never),
-            (Some(&fresh), &active, When::Never),
-            (Some(&active), &active, When::Never),
-            (None, &foreign, When::IfItLasts),
-            (Some(&active), &foreign, When::IfItLasts),
-            (Some(&foreign), &active, When::Now),
-            (Some(&fresh), &refused, When::Now),
-            (Some(&active), &refused, When::Now),
-            (Some(&refused), &active, When::Now),
-            (Some(&ready(True, Reason::Scheduled)), &ready(True, Reason::Sending), When::Now),
-            (Some(&ready(True, Reason::Sending)), &ready(True, Reason::Completed), When::Now),
+            (None, &fresh, Announce::Never),
+            (None, &active, Announce::Never),
+            (Some(&fresh), &active, Announce::Never),
+            (Some(&active), &active, Announce::Never),
+            (None, &foreign, Announce::IfItLasts),
+            (Some(&active), &foreign, Announce::IfItLasts),
+            (Some(&foreign), &active, Announce::Now),
+            (Some(&fresh), &refused, Announce::Now),
+            (Some(&active), &refused, Announce::Now),
+            (Some(&refused), &active, Announce::Now),
+            (Some(&ready(True, Reason::Scheduled)), &ready(True, Reason::Sending), Announce::Now),
+            (Some(&ready(True, Reason::Sending)), &ready(True, Reason::Completed), Announce::Now),
         ] {
-            let of = |conditions: &Vec<Condition>| Told::of(conditions).expect("a Ready condition");
-            assert_eq!(when(before.map(of), of(now)), wanted, "{before:?} {now:?}");
+            let of = |conditions: &Vec<Condition>| Readiness::of(conditions).expect("a Ready condition");
+            assert_eq!(announce(before.map(of), of(now)), wanted, "{before:?} {now:?}");
         }
-        assert_eq!(event(Told::of(&refused).expect("a condition"), &refused).type_, EventType::Warning);
+        assert_eq!(event(Readiness::of(&refused).expect("a condition"), &refused).type_, EventType::Warning);
     }
 
     #[test]

@@ -15,26 +15,12 @@ use kube::{Api, Client, api::PostParams};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    REQUEST_TIMEOUT, Scope,
+    options::LeaseOptions,
     others::{self, Others},
     repeated::{Repeated, Said},
-    statuses::jittered,
+    request::REQUEST_TIMEOUT,
 };
-
-/// What the Lease is called, and how long it holds.
-#[derive(Clone, Debug)]
-pub struct LeaseOptions {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// How long it holds without being renewed.
-    pub duration: Duration,
-    /// Who we are: different for every process.
-    pub identity: String,
-    /// What is watched.
-    pub scope: Scope,
-}
+use crate::backoff::jittered;
 
 /// The Lease, held.
 pub struct Lease {

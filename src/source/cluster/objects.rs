@@ -1,73 +1,18 @@
 //! One object of the API server, read into its type. Pure.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::core::{DynamicObject, TypeMeta};
+use kube::core::DynamicObject;
 use serde_json::{Map, Value};
 
-use super::{FINALIZER, references::Named};
-use crate::{
-    providers::Provider as _,
-    resources::{API_VERSION, Campaign, Key, Kind, Metadata, Object, Plan, SendingServer, crd::UNSEEN_REASON, resume::ANNOTATION},
-};
-
-/// An object as it came.
-pub(super) struct Seen<K> {
-    pub key: Key,
-    pub uid: String,
-    pub resource_version: u64,
-    pub deleting: bool,
-    pub generation: i64,
-    pub has_finalizer: bool,
-    /// The object, or all that is wrong with it.
-    pub object: Result<Arc<K>, String>,
-    /// What its status says, and a hash of it.
-    pub status: Option<Value>,
-    /// What it refers to.
-    pub named: Vec<Named>,
-}
-
-impl<K> fmt::Debug for Seen<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.key)
-    }
-}
-
-/// What an object refers to that has to be fetched.
-pub(super) trait Refers: Kind {
-    /// The Secrets and ConfigMaps that it names.
-    fn named(&self) -> Vec<Named>;
-}
-
-impl Refers for SendingServer {
-    fn named(&self) -> Vec<Named> {
-        let mut named: Vec<Named> =
-            self.spec.provider.secrets().into_iter().map(|used| Named::secret(self.namespace(), &used.key.name)).collect();
-        named.dedup();
-        named
-    }
-}
-
-impl Refers for Plan {
-    fn named(&self) -> Vec<Named> {
-        Vec::new()
-    }
-}
-
-impl Refers for Campaign {
-    fn named(&self) -> Vec<Named> {
-        let mut named: Vec<Named> = self.spec.config_maps().map(|map| Named::config_map(self.namespace(), &map.name)).collect();
-        named.sort();
-        named.dedup();
-        named
-    }
-}
+use super::change::{HasDataRefs, Observed};
+use crate::resources::{API_VERSION, FINALIZER, Key, Kind, Metadata, Object, crd::UNSEEN_REASON, resume::ANNOTATION};
 
 /// Reads an object; none when it has no name, which no API server sends.
-pub(super) fn read<S, T>(seen: DynamicObject) -> Option<Seen<Object<S, T>>>
+pub(super) fn read<S, T>(seen: DynamicObject) -> Option<Observed<Object<S, T>>>
 where
-    Object<S, T>: Refers,
+    Object<S, T>: HasDataRefs,
 {
     let kind = <Object<S, T> as Kind>::KIND;
     let DynamicObject { metadata, data, .. } = seen;
@@ -91,13 +36,13 @@ where
     ]);
     let object: Result<Arc<Object<S, T>>, String> =
         serde_path_to_error::deserialize(Value::Object(whole)).map(Arc::new).map_err(|error| unreadable(&error));
-    Some(Seen {
+    Some(Observed {
         uid: metadata.uid.unwrap_or_default(),
         resource_version: metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or(0),
         deleting: metadata.deletion_timestamp.is_some(),
         generation: metadata.generation.unwrap_or(0),
         has_finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
-        named: object.as_ref().map(|object| object.named()).unwrap_or_default(),
+        named: object.as_ref().map(|object| object.data_refs()).unwrap_or_default(),
         object,
         status: status.filter(|status| !status.is_null() && !is_unseen(status)),
         key,
@@ -115,9 +60,4 @@ fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
         error.path(),
         error.inner()
     )
-}
-
-/// Kind and version, for requests of untyped objects.
-pub(super) fn type_meta(kind: &str) -> TypeMeta {
-    TypeMeta { api_version: API_VERSION.to_owned(), kind: kind.to_owned() }
 }

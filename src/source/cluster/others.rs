@@ -12,9 +12,9 @@ use kube::{Api, Client, api::ListParams};
 use tokio::time::Instant;
 
 use super::{
-    REQUEST_TIMEOUT, Scope,
-    lease::LeaseOptions,
+    options::{LeaseOptions, Scope},
     repeated::{Repeated, Said},
+    request::REQUEST_TIMEOUT,
 };
 use crate::resources::bound::bounded;
 

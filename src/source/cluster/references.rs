@@ -13,9 +13,13 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{REQUEST_TIMEOUT, collector::Change};
+use super::{
+    change::{Change, Content, DataRef},
+    request::REQUEST_TIMEOUT,
+};
 use crate::{
-    resources::{Key, secret::SecretValue},
+    backoff::{Backoff, jittered},
+    resources::secret::SecretValue,
     source::secrets::{ConfigMapData, ConfigMapStore, SecretData, SecretStore},
 };
 
@@ -23,39 +27,10 @@ use crate::{
 const NAME_MAX: usize = 253;
 /// Fetches at a time.
 const FETCHES_MAX: usize = 16;
-/// After a failed fetch: doubled with each further one.
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-const RETRY_MAX: Duration = Duration::from_secs(10);
+/// After a failed fetch.
+const RETRY: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(10) };
 /// After one that was forbidden: a right may be granted later.
 const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
-
-/// A Secret or a ConfigMap.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Named {
-    pub is_secret: bool,
-    pub key: Key,
-}
-
-impl Named {
-    pub fn secret(namespace: &str, name: &str) -> Self {
-        Self { is_secret: true, key: Key::new(namespace, name) }
-    }
-
-    pub fn config_map(namespace: &str, name: &str) -> Self {
-        Self { is_secret: false, key: Key::new(namespace, name) }
-    }
-}
-
-/// What was fetched.
-#[derive(Clone, PartialEq)]
-pub(super) enum Content {
-    Secret(SecretData),
-    ConfigMap(ConfigMapData),
-    /// It is not there.
-    Absent,
-    /// It may not be read: why.
-    Forbidden(String),
-}
 
 /// All that is named.
 pub(super) struct References {
@@ -63,8 +38,8 @@ pub(super) struct References {
     changes: mpsc::Sender<Change>,
     permits: Arc<Semaphore>,
     /// None while the first fetch has not ended.
-    known: BTreeMap<Named, Option<Content>>,
-    fetches: BTreeMap<Named, AbortHandle>,
+    known: BTreeMap<DataRef, Option<Content>>,
+    fetches: BTreeMap<DataRef, AbortHandle>,
     secrets: SecretStore,
     config_maps: ConfigMapStore,
     is_stale: bool,
@@ -85,7 +60,7 @@ impl References {
     }
 
     /// Whether all of these are known; those that are new are asked for.
-    pub fn ask(&mut self, named: &[Named]) -> bool {
+    pub fn ask(&mut self, named: &[DataRef]) -> bool {
         let mut is_known = true;
         for named in named {
             if let Some(content) = self.known.get(named) {
@@ -102,12 +77,12 @@ impl References {
     }
 
     /// Whether all of these are known.
-    pub fn knows(&self, named: &[Named]) -> bool {
+    pub fn knows(&self, named: &[DataRef]) -> bool {
         named.iter().all(|named| self.known.get(named).is_some_and(Option::is_some))
     }
 
     /// Something of this name changed or went.
-    pub fn touched(&mut self, named: &Named) {
+    pub fn touched(&mut self, named: &DataRef) {
         if self.known.contains_key(named) {
             self.fetch(named);
         }
@@ -115,12 +90,13 @@ impl References {
 
     /// Everything may have changed: the watch began anew.
     pub fn touched_all(&mut self, is_secret: bool) {
-        let all: Vec<Named> = self.known.keys().filter(|named| named.is_secret == is_secret && is_name(&named.key.name)).cloned().collect();
+        let all: Vec<DataRef> =
+            self.known.keys().filter(|named| named.is_secret == is_secret && is_name(&named.key.name)).cloned().collect();
         all.iter().for_each(|named| self.fetch(named));
     }
 
     /// Takes what was fetched; whether it is news.
-    pub fn fetched(&mut self, named: &Named, content: Content) -> bool {
+    pub fn fetched(&mut self, named: &DataRef, content: Content) -> bool {
         let Some(known) = self.known.get_mut(named) else { return false };
         if !matches!(content, Content::Forbidden(_)) {
             self.fetches.remove(named);
@@ -138,7 +114,7 @@ impl References {
     }
 
     /// Forgets what nothing names any more.
-    pub fn retain(&mut self, needed: &BTreeSet<&Named>) {
+    pub fn retain(&mut self, needed: &BTreeSet<&DataRef>) {
         let before = self.known.len();
         self.known.retain(|named, _| needed.contains(named));
         self.is_stale |= self.known.len() != before;
@@ -175,10 +151,10 @@ impl References {
         (self.secrets.clone(), self.config_maps.clone())
     }
 
-    fn fetch(&mut self, named: &Named) {
+    fn fetch(&mut self, named: &DataRef) {
         let (client, changes, permits, wanted) = (self.client.clone(), self.changes.clone(), self.permits.clone(), named.clone());
         let task = tokio::spawn(async move {
-            let mut delay = RETRY_FIRST;
+            let mut failures = 0_u32;
             loop {
                 let result = {
                     // The permits are never closed.
@@ -192,14 +168,16 @@ impl References {
                             return;
                         }
                         tokio::time::sleep(FORBIDDEN_RETRY).await;
+                        continue;
                     }
                     Ok(Err(error)) => {
-                        tracing::debug!(%error, name = %wanted.key, "a Secret or ConfigMap could not be read; it is tried again");
-                        tokio::time::sleep(super::statuses::jittered(delay)).await;
-                        delay = (delay * 2).min(RETRY_MAX);
+                        tracing::debug!(%error, name = %wanted.key, "a Secret or ConfigMap could not be read; retrying");
                     }
-                    Err(_) => delay = (delay * 2).min(RETRY_MAX),
+                    // The request has waited long enough.
+                    Err(_) => continue,
                 }
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(jittered(RETRY.delay(failures))).await;
             }
         });
         if let Some(old) = self.fetches.insert(named.clone(), task.abort_handle()) {
@@ -219,7 +197,7 @@ fn is_name(name: &str) -> bool {
             .all(|part| is_end(part.first()) && is_end(part.last()) && part.iter().all(|byte| *byte == b'-' || is_end(Some(byte))))
 }
 
-async fn get(client: &Client, named: &Named) -> kube::Result<Content> {
+async fn get(client: &Client, named: &DataRef) -> kube::Result<Content> {
     let (namespace, name) = (&named.key.namespace, &named.key.name);
     let found = if named.is_secret {
         let found = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await;

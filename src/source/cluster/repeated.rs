@@ -68,12 +68,12 @@ pub(super) struct Troubles {
 
 impl Troubles {
     /// The API server refuses a status.
-    pub fn refusal(&mut self, kind: &str, key: &Key, why: &str) -> Said {
+    pub fn refusal(&mut self, kind: &str, key: &Key, why: &str, now: Instant) -> Said {
         if self.refused.len() >= CAUSES_MAX {
             self.refused.clear();
         }
         let cause = format!("{kind} {}", why.replace(&*key.name, "…").replace(&*key.namespace, "…"));
-        self.refused.entry(cause.clone()).or_default().say(&cause, Instant::now())
+        self.refused.entry(cause.clone()).or_default().say(&cause, now)
     }
 
     /// Whether something was told and is not over.
@@ -119,7 +119,7 @@ mod tests {
         let why = |name: &str| {
             format!("sendingservers.mailfleet.dev \"{name}\" is forbidden: User \"mailfleet\" cannot patch it in the namespace \"shop\"")
         };
-        let mut say = |name: &str, why: &str| troubles.refusal("SendingServer", &Key::new("shop", name), why);
+        let mut say = |name: &str, why: &str| troubles.refusal("SendingServer", &Key::new("shop", name), why, Instant::now());
         assert_eq!(say("relay-0", &why("relay-0")), Said::Now { times: 1 });
         for number in 1..5000 {
             let name = format!("relay-{number}");

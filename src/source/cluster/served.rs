@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use kube::Client;
 use serde_json::Value;
 
-use super::REQUEST_TIMEOUT;
+use super::request::REQUEST_TIMEOUT;
 use crate::resources::{
     GROUP, VERSION,
     crd::{CUSTOM_KINDS, structural},

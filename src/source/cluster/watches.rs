@@ -21,23 +21,23 @@ use serde::de::DeserializeOwned;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Scope,
-    collector::{Change, Listing},
-    objects::{self, Refers, Seen},
-    references::Named,
+    change::{Change, DataRef, HasDataRefs, Observed, WatchStep},
+    objects,
+    options::Scope,
     repeated::{Repeated, Said},
-    statuses::jittered,
 };
-use crate::resources::{API_VERSION, GROUP, Key, Kind, Object, VERSION};
+use crate::{
+    backoff::{Backoff, jittered},
+    resources::{API_VERSION, GROUP, Key, Kind, Object, VERSION},
+};
 
 /// Objects in one answer of a list.
 const PAGE: u32 = 500;
 /// A watch ends after so long and begins anew; a connection that died in silence is noticed then, seconds.
 const WATCH_SECS: u32 = 120;
-/// After a stream broke: doubled with each further time.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-/// Low, so that status catches up soon after the API server is back.
-const RETRY_MAX: Duration = Duration::from_secs(4);
+/// After a stream broke. Short, so that status catches up soon after the API server is back. kube's own backoff belongs to one
+/// stream, and a stream that is begun anew would begin with its first delay again.
+const RETRY: Backoff = Backoff { first: Duration::from_millis(250), max: Duration::from_secs(4) };
 /// Between two looks at the labels of a namespace that may not be watched.
 const NAMESPACE_EVERY: Duration = Duration::from_secs(30);
 
@@ -73,11 +73,11 @@ fn config() -> watcher::Config {
 }
 
 /// What a change of a kind is called.
-type ToChange<K> = fn(Listing, Option<Seen<K>>) -> Change;
+type ToChange<K> = fn(WatchStep, Option<Observed<K>>) -> Change;
 
 fn kind<S, T>(client: &Client, namespace: Option<&str>, changes: &mpsc::Sender<Change>, change: ToChange<Object<S, T>>)
 where
-    Object<S, T>: Refers,
+    Object<S, T>: HasDataRefs,
     S: Send + Sync + 'static,
     T: Send + Sync + 'static,
 {
@@ -111,7 +111,7 @@ where
     let plural = if is_secret { "secrets" } else { "configmaps" };
     tokio::spawn(follow(stream, changes.clone(), plural, scope, move |listing, object| {
         let key = object.and_then(|object| Some(Key::new(object.metadata.namespace?, object.metadata.name?)));
-        Change::Referred(listing, is_secret, key.map(|key| Named { is_secret, key }))
+        Change::Referred(listing, is_secret, key.map(|key| DataRef { is_secret, key }))
     }));
 }
 
@@ -136,7 +136,7 @@ fn one_namespace(client: &Client, namespace: &str, changes: &mpsc::Sender<Change
             let found = api.get_metadata(&name).await;
             let every = match found {
                 Ok(found) => {
-                    let change = Change::Namespace(Listing::Sole, Some((name.clone(), found.labels().clone())));
+                    let change = Change::Namespace(WatchStep::Sole, Some((name.clone(), found.labels().clone())));
                     if changes.send(change).await.is_err() {
                         return;
                     }
@@ -146,12 +146,12 @@ fn one_namespace(client: &Client, namespace: &str, changes: &mpsc::Sender<Change
                     if !std::mem::replace(&mut is_told, true) {
                         tracing::warn!(namespace = %name, "its labels cannot be read ({}); it is taken to have none", status.message);
                     }
-                    if changes.send(Change::Namespace(Listing::Sole, Some((name.clone(), BTreeMap::new())))).await.is_err() {
+                    if changes.send(Change::Namespace(WatchStep::Sole, Some((name.clone(), BTreeMap::new())))).await.is_err() {
                         return;
                     }
                     NAMESPACE_EVERY
                 }
-                Err(_) => RETRY_MAX,
+                Err(_) => RETRY.max,
             };
             tokio::time::sleep(every).await;
         }
@@ -163,10 +163,10 @@ async fn follow<K: Debug + Clone, S: Stream<Item = watcher::Result<Event<K>>>>(
     changes: mpsc::Sender<Change>,
     plural: &'static str,
     scope: Option<String>,
-    change: impl Fn(Listing, Option<K>) -> Change,
+    change: impl Fn(WatchStep, Option<K>) -> Change,
 ) {
     let mut stream = std::pin::pin!(begin());
-    let mut delay = RETRY_FIRST;
+    let mut failures = 0_u32;
     let mut trouble = Repeated::default();
     while let Some(event) = stream.next().await {
         let event = match event {
@@ -176,24 +176,24 @@ async fn follow<K: Debug + Clone, S: Stream<Item = watcher::Result<Event<K>>>>(
                 if status_of(&error).is_none_or(|status| status.code >= 500) {
                     stream.set(begin());
                 }
-                tokio::time::sleep(jittered(delay)).await;
-                delay = (delay * 2).min(RETRY_MAX);
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(jittered(RETRY.delay(failures))).await;
                 continue;
             }
         };
         // A list that begins says nothing: the API server has not been asked yet.
         if !matches!(event, Event::Init) {
-            delay = RETRY_FIRST;
+            failures = 0;
             if let Some(times) = trouble.over() {
                 tracing::warn!(kind = plural, times, "the API server can be watched again");
             }
         }
         let change = match event {
-            Event::Init => change(Listing::Begin(scope.clone()), None),
-            Event::InitApply(object) => change(Listing::Listed, Some(object)),
-            Event::InitDone => change(Listing::End(scope.clone()), None),
-            Event::Apply(object) => change(Listing::Changed, Some(object)),
-            Event::Delete(object) => change(Listing::Gone, Some(object)),
+            Event::Init => change(WatchStep::Begin(scope.clone()), None),
+            Event::InitApply(object) => change(WatchStep::Listed, Some(object)),
+            Event::InitDone => change(WatchStep::End(scope.clone()), None),
+            Event::Apply(object) => change(WatchStep::Changed, Some(object)),
+            Event::Delete(object) => change(WatchStep::Gone, Some(object)),
         };
         if changes.send(change).await.is_err() {
             return;

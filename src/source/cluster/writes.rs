@@ -16,39 +16,62 @@ use kube::{
     core::Request,
     runtime::events::Event,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use siphasher::sip::SipHasher13;
 
 use super::{
-    FIELD_MANAGER, FINALIZER, REQUEST_TIMEOUT,
     events::{self, Publisher},
-    objects::type_meta,
+    request::{FIELD_MANAGER, REQUEST_TIMEOUT},
 };
-use crate::{
-    resources::{Campaign, GROUP, Key, Kind as _, Plan, SendingServer, VERSION},
-    source::sink::AsJson,
-};
+use crate::resources::{API_VERSION, Campaign, FINALIZER, GROUP, Key, Kind as _, Plan, SendingServer, VERSION};
 
 type Requested = http::Request<Vec<u8>>;
 
 /// A kind and the name of one of its objects.
 pub(super) type Id = (&'static str, Key);
 
+/// A status that becomes JSON when it is written, and is shared until then.
+pub trait AsJson: Send + Sync {
+    /// As it is written.
+    fn as_json(&self) -> Value;
+}
+
+impl<T: Serialize + Send + Sync> AsJson for T {
+    fn as_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+/// A status as it stands on an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StatusVersion {
+    /// See [`hash_of`].
+    pub hash: u64,
+    /// The version of the object.
+    pub resource_version: u64,
+}
+
+/// What is due of one object.
+pub(super) struct Due {
+    pub status: Option<Arc<dyn AsJson>>,
+    /// Whether the finalizer is set or removed.
+    pub finalizer: Option<bool>,
+    pub events: Vec<Event>,
+}
+
 /// What is written of one object in one go.
 pub(super) struct Write {
     pub id: Id,
     pub uid: String,
-    pub status: Option<Arc<dyn AsJson>>,
-    pub finalizer: Option<bool>,
-    pub events: Vec<Event>,
+    pub due: Due,
 }
 
 /// What came of it.
 pub(super) struct Written {
     pub id: Id,
     pub uid: String,
-    pub status: Option<(u64, u64)>,
+    pub status: Option<StatusVersion>,
     pub finalizer: Option<bool>,
     pub result: Result<(), Failed>,
 }
@@ -102,7 +125,7 @@ impl AnswerMetadata {
 
 /// Writes what is due of one object.
 pub(super) async fn perform(client: Client, publisher: Publisher, write: Write) -> Written {
-    let Write { id, uid, status, finalizer, events } = write;
+    let Write { id, uid, due: Due { status, finalizer, events } } = write;
     let mut written = Written { id, uid, status: None, finalizer: None, result: Ok(()) };
     let (kind, key) = (written.id.0, written.id.1.clone());
     // The finalizer comes before the status that says so, and goes after the status that says why.
@@ -152,7 +175,7 @@ pub async fn annotate_campaign(client: &Client, key: &Key, name: &str, value: &s
     }
 }
 
-async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, status: &Value) -> Result<(u64, u64), Failed> {
+async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, status: &Value) -> Result<StatusVersion, Failed> {
     let body = body(kind, key, uid, json!({}), Some(status));
     let resource = Request::new(path(kind, &key.namespace));
     let applied = resource.patch_subresource("status", &key.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body));
@@ -165,7 +188,7 @@ async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, s
         }
         Err(failed) => return Err(failed),
     };
-    Ok((hash_of(Some(status)), answer.metadata.version()))
+    Ok(StatusVersion { hash: hash_of(Some(status)), resource_version: answer.metadata.version() })
 }
 
 /// Replaces a status by what is wanted, whoever owns what is there: what it removes belongs to nobody afterwards.
@@ -247,8 +270,7 @@ fn body(kind: &str, key: &Key, uid: &str, mut metadata: Value, status: Option<&V
         metadata.insert("namespace".to_owned(), (&*key.namespace).into());
         metadata.insert("uid".to_owned(), uid.into());
     }
-    let types = type_meta(kind);
-    let mut body = json!({"apiVersion": types.api_version, "kind": types.kind, "metadata": metadata});
+    let mut body = json!({"apiVersion": API_VERSION, "kind": kind, "metadata": metadata});
     if let (Some(body), Some(status)) = (body.as_object_mut(), status) {
         body.insert("status".to_owned(), status.clone());
     }

@@ -389,7 +389,7 @@ async fn a_server_that_cannot_be_reached_takes_nothing() {
 #[tokio::test]
 async fn a_dropped_delivery_owes_no_outcome() {
     for (extensions, expected) in
-        [(CHUNKING, ["accepted", "unknown:Stalling", "unknown:Stalling"]), (PLAIN, ["accepted", "unknown:Stalling", "failed:Stalling"])]
+        [(CHUNKING, ["accepted", "unknown:Unresponsive", "unknown:Unresponsive"]), (PLAIN, ["accepted", "unknown:Unresponsive", "failed:Unresponsive"])]
     {
         let (_scripted, server) = start(extensions, &[("TAKEN", 2, Hang)]).await;
         let (sender, mut receiver) = mpsc::unbounded_channel();
@@ -403,7 +403,7 @@ async fn a_dropped_delivery_owes_no_outcome() {
         // Never polled.
         let (sender, mut receiver) = mpsc::unbounded_channel();
         drop(server.deliver(vec![message(1)], sender));
-        assert_eq!(word(&receiver.recv().await.unwrap().outcome), "failed:Stalling");
+        assert_eq!(word(&receiver.recv().await.unwrap().outcome), "failed:Unresponsive");
     }
 }
 

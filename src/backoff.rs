@@ -1,0 +1,75 @@
+//! How long to wait before something that failed is tried again.
+//!
+//! [`Backoff`] and [`spread`] are pure: where chance has to be reproducible, the caller draws it from a seed. [`jittered`] draws it
+//! from the system.
+
+use std::time::Duration;
+
+/// An exponential backoff: the delay doubles with each failure in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Backoff {
+    /// After the first failure.
+    pub first: Duration,
+    /// No delay is longer than this, or than `first` where that is more.
+    pub max: Duration,
+}
+
+/// Doublings after which no delay grows further: a second becomes twelve days.
+const DOUBLINGS_MAX: u32 = 20;
+
+impl Backoff {
+    /// The delay after so many failures in a row, from 1.
+    #[must_use]
+    pub fn delay(self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(DOUBLINGS_MAX);
+        self.first.saturating_mul(1 << doublings).min(self.max.max(self.first))
+    }
+}
+
+/// A delay made up to `part` longer or shorter (0.2: a fifth), so that many do not come back at once. `chance` is from 0 to 1.
+#[must_use]
+pub fn spread(delay: Duration, part: f64, chance: f64) -> Duration {
+    delay.mul_f64(1.0 - part + 2.0 * part * chance)
+}
+
+/// A delay, up to a fifth longer or shorter by chance.
+#[must_use]
+pub fn jittered(delay: Duration) -> Duration {
+    spread(delay, 0.2, chance())
+}
+
+/// A number from 0 to 1 by chance.
+#[must_use]
+pub fn chance() -> f64 {
+    let mut byte = [0_u8];
+    // Without randomness there is no jitter; nothing else depends on it.
+    let _ = getrandom::fill(&mut byte);
+    f64::from(byte[0]) / 255.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_doubles_up_to_its_bound() {
+        let backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_secs(30) };
+        let delays: Vec<u64> = (0..7).map(|failures| backoff.delay(failures).as_secs()).collect();
+        assert_eq!(delays, [2, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(backoff.delay(u32::MAX).as_secs(), 30);
+        let long = Backoff { first: Duration::from_secs(60), max: Duration::from_secs(30) };
+        assert_eq!(long.delay(5).as_secs(), 60, "a first delay above the bound stays");
+    }
+
+    #[test]
+    fn a_delay_is_spread_to_both_sides() {
+        let second = Duration::from_secs(1);
+        for (chance, wanted) in [(0.0, 800), (0.5, 1000), (1.0, 1200)] {
+            assert_eq!(spread(second, 0.2, chance).as_millis(), wanted, "{chance}");
+        }
+        for _ in 0..100 {
+            let delay = jittered(second);
+            assert!((800..=1200).contains(&delay.as_millis()), "{delay:?}");
+        }
+    }
+}

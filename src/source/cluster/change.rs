@@ -1,0 +1,117 @@
+//! What reaches the collector: changes of the streams, and what was fetched.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use serde_json::Value;
+
+use crate::{
+    resources::{Campaign, Key, Kind, Plan, SendingServer},
+    source::secrets::{ConfigMapData, SecretData},
+};
+
+/// What a stream says.
+pub(super) enum Change {
+    Server(WatchStep, Option<Observed<SendingServer>>),
+    Plan(WatchStep, Option<Observed<Plan>>),
+    Campaign(WatchStep, Option<Observed<Campaign>>),
+    Namespace(WatchStep, Option<(String, BTreeMap<String, String>)>),
+    Referred(WatchStep, bool, Option<DataRef>),
+    Fetched(DataRef, Content),
+}
+
+/// Where a change stands in its stream.
+pub(super) enum WatchStep {
+    /// All objects of the namespace (of the cluster) follow.
+    Begin(Option<String>),
+    /// One of them.
+    Listed,
+    /// Those were all.
+    End(Option<String>),
+    /// One was made or changed.
+    Changed,
+    /// One is gone.
+    Gone,
+    /// The only one there is.
+    Sole,
+}
+
+/// An object as it came.
+pub(super) struct Observed<K> {
+    pub key: Key,
+    pub uid: String,
+    pub resource_version: u64,
+    pub deleting: bool,
+    pub generation: i64,
+    pub has_finalizer: bool,
+    /// The object, or all that is wrong with it.
+    pub object: Result<Arc<K>, String>,
+    /// What its status says, and a hash of it.
+    pub status: Option<Value>,
+    /// What it refers to.
+    pub named: Vec<DataRef>,
+}
+
+impl<K> fmt::Debug for Observed<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.key)
+    }
+}
+
+/// A Secret or a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct DataRef {
+    pub is_secret: bool,
+    pub key: Key,
+}
+
+impl DataRef {
+    pub fn secret(namespace: &str, name: &str) -> Self {
+        Self { is_secret: true, key: Key::new(namespace, name) }
+    }
+
+    pub fn config_map(namespace: &str, name: &str) -> Self {
+        Self { is_secret: false, key: Key::new(namespace, name) }
+    }
+}
+
+/// What was fetched.
+#[derive(Clone, PartialEq)]
+pub(super) enum Content {
+    Secret(SecretData),
+    ConfigMap(ConfigMapData),
+    /// It is not there.
+    Absent,
+    /// It may not be read: why.
+    Forbidden(String),
+}
+
+/// What an object refers to that has to be fetched.
+pub(super) trait HasDataRefs: Kind {
+    /// The Secrets and ConfigMaps that it names.
+    fn data_refs(&self) -> Vec<DataRef>;
+}
+
+impl HasDataRefs for SendingServer {
+    fn data_refs(&self) -> Vec<DataRef> {
+        let mut named: Vec<DataRef> =
+            self.spec.secrets().into_iter().map(|needed| DataRef::secret(self.namespace(), &needed.key.name)).collect();
+        named.sort();
+        named.dedup();
+        named
+    }
+}
+
+impl HasDataRefs for Plan {
+    fn data_refs(&self) -> Vec<DataRef> {
+        Vec::new()
+    }
+}
+
+impl HasDataRefs for Campaign {
+    fn data_refs(&self) -> Vec<DataRef> {
+        let mut named: Vec<DataRef> = self.spec.config_maps().map(|map| DataRef::config_map(self.namespace(), &map.name)).collect();
+        named.sort();
+        named.dedup();
+        named
+    }
+}

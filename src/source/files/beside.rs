@@ -1,0 +1,168 @@
+//! The files that documents name: bodies and audiences, beside their own file.
+
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+};
+
+use super::{io::io_words, status::STATE_MARKER};
+use crate::source::{FilePlace, Origin};
+
+/// Why a path in a document cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathProblem {
+    /// It is not there.
+    #[error("the file `{path}` is not there; it is looked for beside {beside}")]
+    NotFound {
+        /// The path as written.
+        path: String,
+        /// The folder that it is relative to.
+        beside: String,
+    },
+    /// It lies outside the root folder.
+    #[error(
+        "the file `{path}` lies outside the folder {root}; move it into the folder, or give the common parent folder on the command line"
+    )]
+    Outside {
+        /// The path as written.
+        path: String,
+        /// The root folder.
+        root: String,
+    },
+    /// There are no files in a cluster.
+    #[error(
+        "`{path}` is a path, and there are no files in a cluster; put the text into a ConfigMap and name it with configMapRef, or give a url"
+    )]
+    InCluster {
+        /// The path as written.
+        path: String,
+    },
+    /// It holds what is not to be mailed.
+    #[error("the file `{path}` cannot be used: {why}")]
+    Private {
+        /// The path as written.
+        path: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// It is not a file, or cannot be read.
+    #[error("the file `{path}` cannot be used: {cause}")]
+    Unusable {
+        /// The path as written.
+        path: String,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// What a file is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A text of a message.
+    Body,
+    /// A table of recipients.
+    Csv,
+    /// Recipients as JSON Lines.
+    JsonLines,
+}
+
+/// The file that a document means with `path`: relative to the document's own file, and with all symlinks
+/// resolved inside the root folder.
+///
+/// # Errors
+/// When it is not there, is no file, lies outside, or holds what is not to be mailed.
+pub fn resolve_path(origin: &Origin, path: &str, purpose: Purpose) -> Result<PathBuf, PathProblem> {
+    match origin {
+        Origin::File(place) => resolve_beside(place, path, purpose),
+        Origin::Cluster(_) => Err(PathProblem::InCluster { path: path.to_owned() }),
+    }
+}
+
+/// The same for a document of a file.
+pub(crate) fn resolve_beside(origin: &FilePlace, path: &str, purpose: Purpose) -> Result<PathBuf, PathProblem> {
+    let outside = || PathProblem::Outside { path: path.to_owned(), root: origin.root.display().to_string() };
+    let unusable = |cause: String| PathProblem::Unusable { path: path.to_owned(), cause };
+    let private = |why| Err(PathProblem::Private { path: path.to_owned(), why });
+    let root = origin.root.canonicalize().map_err(|error| unusable(io_words(&error)))?;
+    let folder = origin.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Told apart before the file system is asked, so that the answer does not tell what exists outside.
+    let depth = folder.strip_prefix(&origin.root).map_or(0, |below| below.components().count());
+    if climbs_above(Path::new(path), depth) {
+        return Err(outside());
+    }
+    // By its words alone, so that the answer does not tell which of them exist.
+    if is_hidden(Path::new(path)) {
+        return private(HIDDEN);
+    }
+    if holds_objects(Path::new(path), purpose) {
+        return private(OBJECTS);
+    }
+    let resolved = match folder.join(path).canonicalize() {
+        Ok(resolved) => resolved,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(PathProblem::NotFound { path: path.to_owned(), beside: origin.file.display().to_string() });
+        }
+        Err(error) => return Err(unusable(io_words(&error))),
+    };
+    if !resolved.starts_with(&root) {
+        return Err(outside());
+    }
+    if origin.closed.iter().any(|closed| resolved.starts_with(closed)) || is_state(&resolved, &root) {
+        return private("it belongs to Mailfleet itself (its state, Secrets, or a file of objects), and is not to be mailed");
+    }
+    // Where the document lies behind a symlink, what lies beside it is no more hidden than the document.
+    let home = folder.canonicalize().map_err(|error| unusable(io_words(&error)))?;
+    let shared = home.components().zip(resolved.components()).take_while(|(one, other)| one == other).count();
+    if is_hidden(&resolved.components().skip(shared).collect::<PathBuf>()) {
+        return private(HIDDEN);
+    }
+    if holds_objects(&resolved, purpose) {
+        return private(OBJECTS);
+    }
+    if !resolved.is_file() {
+        return Err(unusable("it is not a regular file".to_owned()));
+    }
+    Ok(resolved)
+}
+
+const HIDDEN: &str = "a name that begins with a dot is hidden, and nothing hidden is mailed; copy it under another name if it is meant";
+const OBJECTS: &str = "YAML and JSON are read as objects, Secrets among them, and are not mailed; give the text another ending, like .html or .txt, and an audience .csv or .jsonl";
+
+/// Whether a name on the way is hidden. Kubernetes puts what it mounts behind names that begin with two dots.
+fn is_hidden(path: &Path) -> bool {
+    let mut names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.as_encoded_bytes()),
+        _ => None,
+    });
+    names.any(|name| name.starts_with(b".") && !name.starts_with(b".."))
+}
+
+/// Whether a file of this name is read as a source of objects. JSON Lines are often called .json, and a Secret is none.
+fn holds_objects(path: &Path, purpose: Purpose) -> bool {
+    path.extension().is_some_and(|extension| match extension.to_ascii_lowercase().as_encoded_bytes() {
+        b"yaml" | b"yml" => true,
+        b"json" => purpose != Purpose::JsonLines,
+        _ => false,
+    })
+}
+
+/// Whether a folder on the way, below the root, is a state folder.
+fn is_state(path: &Path, root: &Path) -> bool {
+    path.ancestors().skip(1).take_while(|folder| folder.starts_with(root)).any(|folder| folder.join(STATE_MARKER).exists())
+}
+
+fn climbs_above(path: &Path, depth: usize) -> bool {
+    let mut level = Some(depth);
+    for component in path.components() {
+        level = match component {
+            Component::Normal(_) => level.map(|level| level + 1),
+            Component::ParentDir => level.and_then(|level| level.checked_sub(1)),
+            Component::CurDir => level,
+            Component::RootDir | Component::Prefix(_) => None,
+        };
+        if level.is_none() {
+            return true;
+        }
+    }
+    false
+}

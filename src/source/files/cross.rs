@@ -1,0 +1,184 @@
+//! What one document refers to in others, and what can be told of that offline.
+//!
+//! These are warnings: a Secret may come from elsewhere, a plan may be applied by somebody else. Status is the judge.
+
+use super::{
+    beside::{Purpose, resolve_beside},
+    read::Body,
+};
+use crate::{
+    audience::Address,
+    providers::{Provider, ProviderSpec},
+    resources::{
+        Campaign, FINALIZER, Key, KeyRef,
+        campaign::AudienceSource,
+        resume::{ANNOTATION, Resume},
+        senders::{self, Says},
+    },
+    source::{FilePlace, Finding, Severity, Snapshot},
+    yaml::Position,
+};
+
+/// A field that names something outside its document.
+#[derive(Clone, Debug)]
+pub(super) struct Reference {
+    pub path: String,
+    pub at: Position,
+    pub excerpt: Option<String>,
+    pub target: Target,
+}
+
+/// What is named.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    Plan(Key),
+    /// A server that a plan grants.
+    Server(Key),
+    /// A server that a campaign chooses: of the plan's namespace or of its own.
+    OneOfServers(Vec<Key>),
+    Secret(KeyRef),
+    ConfigMap(KeyRef),
+    File(String, Purpose),
+    /// What a campaign says of its sender, which the plan grants.
+    Sender(Key, String, Says),
+    /// Nothing: the field is accepted, and will hardly work.
+    Doubt(String),
+}
+
+/// What a document refers to. Places are filled in by the caller.
+pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
+    let mut found = Vec::new();
+    let mut add = |path: String, target| found.push(Reference { path, at: Position::default(), excerpt: None, target });
+    match body {
+        Body::Server(server) => {
+            for (path, words) in server.spec.provider.doubts() {
+                add(path, Target::Doubt(words));
+            }
+            if let ProviderSpec::outbox(outbox) = &server.spec.provider
+                && let Some(words) = outbox.misplaced(&key.namespace)
+            {
+                add("spec.provider.outbox.path".to_owned(), Target::Doubt(words));
+            }
+            for needed in server.spec.secrets().into_iter().filter(|needed| !needed.optional) {
+                add(needed.path, Target::Secret(needed.key));
+            }
+        }
+        Body::Plan(plan) => {
+            for (index, server) in plan.spec.servers.iter().enumerate() {
+                add(format!("spec.servers[{index}].name"), Target::Server(Key::new(&*key.namespace, &*server.name)));
+            }
+        }
+        Body::Campaign(campaign) => campaign_references(campaign, key, &mut add),
+        _ => {}
+    }
+    found
+}
+
+/// What is to be said of a document that carries the finalizer of a controller.
+pub(super) fn exported_finalizer() -> Reference {
+    let words = format!(
+        "`{FINALIZER}` is the controller's, on a campaign while it sends, and came here with an export; remove it, or the object cannot be deleted while no controller runs"
+    );
+    Reference { path: "metadata.finalizers".to_owned(), at: Position::default(), excerpt: None, target: Target::Doubt(words) }
+}
+
+fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(String, Target)) {
+    if let Some(Err(why)) = campaign.metadata.annotations.get(ANNOTATION).map(|value| Resume::parse(value)) {
+        add(format!("metadata.annotations[\"{ANNOTATION}\"]"), Target::Doubt(format!("it resumes nothing: {why}")));
+    }
+    let spec = &campaign.spec;
+    let plan = spec.plan_ref.key(&key.namespace);
+    add("spec.planRef.name".to_owned(), Target::Plan(plan.clone()));
+    let mailboxes = [("spec.from", Some(&spec.from)), ("spec.replyTo", spec.reply_to.as_ref())];
+    for (field, mailbox) in mailboxes.into_iter().filter_map(|(field, mailbox)| Some((field, mailbox?))) {
+        if let Err(why) = Address::parse(&mailbox.address) {
+            add(format!("{field}.address"), Target::Doubt(format!("`{}` cannot be used: {why}", mailbox.address)));
+        }
+    }
+    for (field, value, says) in senders::said(spec) {
+        add(field, Target::Sender(plan.clone(), value.to_owned(), says));
+    }
+    for (index, server) in spec.servers.iter().flatten().enumerate() {
+        let namespaces = server.namespace.as_deref().map_or_else(|| vec![&*plan.namespace, &*key.namespace], |own| vec![own]);
+        let keys = namespaces.into_iter().map(|namespace| Key::new(namespace, &*server.name)).collect();
+        add(format!("spec.servers[{index}].name"), Target::OneOfServers(keys));
+    }
+    let content = &spec.content;
+    for (name, source) in [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)] {
+        if let Some(source) = source {
+            add_source(&format!("spec.content.{name}"), Purpose::Body, source.path.as_ref(), source.config_map_ref.as_ref(), add);
+        }
+    }
+    let audiences = [("csv", Purpose::Csv, &spec.audience.csv), ("jsonLines", Purpose::JsonLines, &spec.audience.json_lines)];
+    for (name, purpose, source) in audiences {
+        if let Some(AudienceSource { path, config_map_ref, .. }) = source {
+            add_source(&format!("spec.audience.{name}"), purpose, path.as_ref(), config_map_ref.as_ref(), add);
+        }
+    }
+}
+
+fn add_source(at: &str, purpose: Purpose, path: Option<&String>, config_map: Option<&KeyRef>, add: &mut impl FnMut(String, Target)) {
+    if let Some(path) = path {
+        add(format!("{at}.path"), Target::File(path.clone(), purpose));
+    }
+    if let Some(reference) = config_map {
+        add(format!("{at}.configMapRef"), Target::ConfigMap(reference.clone()));
+    }
+}
+
+/// What is to be said of a reference, against the whole folder.
+pub(super) fn judge(
+    reference: &Reference,
+    key: &Key,
+    resource: &str,
+    origin: &FilePlace,
+    world: &Snapshot,
+    plan_namespace: Option<&str>,
+) -> Option<Finding> {
+    let has_server = |key: &Key| world.servers.contains_key(key) || world.broken.iter().any(|b| b.kind == "SendingServer" && b.key == *key);
+    let has_plan = |key: &Key| world.plans.contains_key(key) || world.broken.iter().any(|b| b.kind == "Plan" && b.key == *key);
+    let (severity, message) = match &reference.target {
+        Target::Plan(plan) if !has_plan(plan) => (Severity::Warning, format!("there is no Plan {plan} in these files")),
+        Target::Server(server) if !has_server(server) => (Severity::Warning, format!("there is no SendingServer {server} in these files")),
+        Target::OneOfServers(servers) if !servers.iter().any(has_server) => {
+            let names: Vec<String> = servers.iter().map(|key| format!("SendingServer {key}")).collect();
+            let mut names = names;
+            names.dedup();
+            (Severity::Warning, format!("there is no {} in these files", names.join(" and no ")))
+        }
+        Target::Secret(KeyRef { name, key: entry }) => {
+            (Severity::Warning, world.secrets.get(&key.namespace, name, entry).err()?.to_string())
+        }
+        Target::ConfigMap(KeyRef { name, key: entry }) => {
+            (Severity::Warning, world.config_maps.get(&key.namespace, name, entry).err()?.to_string())
+        }
+        Target::Sender(plan, value, says) => (Severity::Warning, sender_words(plan, value, *says, key, world, plan_namespace)?),
+        Target::Doubt(words) => (Severity::Warning, words.clone()),
+        Target::File(path, purpose) => (Severity::Warning, resolve_beside(origin, path, *purpose).err()?.to_string()),
+        _ => return None,
+    };
+    Some(Finding {
+        severity,
+        file: origin.file.clone(),
+        line: reference.at.line,
+        column: reference.at.column,
+        resource: Some(resource.to_owned()),
+        field: Some(reference.path.clone()),
+        message,
+        excerpt: reference.excerpt.clone(),
+    })
+}
+
+/// What is to be said of a sender that the plan does not grant: where the plan grants some, or is known to be the operator's.
+fn sender_words(plan: &Key, value: &str, says: Says, campaign: &Key, world: &Snapshot, plan_namespace: Option<&str>) -> Option<String> {
+    let spec = &world.plans.get(plan)?.object.spec;
+    let is_held = plan_namespace.is_some_and(|namespace| *plan.namespace == *namespace && *campaign.namespace != *namespace);
+    // Through its own servers alone it may send as whom they let it.
+    let chosen = world.campaigns.get(campaign).and_then(|campaign| campaign.object.spec.servers.as_ref());
+    let is_own = |name: &str| campaign.namespace != plan.namespace && world.servers.contains_key(&Key::new(&*campaign.namespace, name));
+    let is_told = is_held || !spec.sender_domains.is_empty() && says != Says::Order;
+    if !is_told || chosen.is_some_and(|chosen| chosen.iter().all(|server| is_own(&server.name))) {
+        return None;
+    }
+    spec.senders(plan, &campaign.namespace, &world.namespaces).fault(value, says)
+}

@@ -1,0 +1,48 @@
+//! Reading files of which others may change anything at any moment.
+
+use std::{
+    fs::{self, File, Metadata},
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Reads of a file that changes meanwhile.
+const READS_MAX: usize = 5;
+
+/// The bytes of one version of a file; none when there are more than `max`.
+pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+    for _ in 0..READS_MAX {
+        // Asked before opening: opening a pipe would wait for a writer.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let file = File::open(path)?;
+        let version =
+            |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec());
+        let before = version(&file.metadata()?);
+        let mut bytes = Vec::new();
+        (&file).take(max + 1).read_to_end(&mut bytes)?;
+        if version(&file.metadata()?) == before {
+            return Ok((bytes.len() as u64 <= max).then_some(bytes));
+        }
+    }
+    Err(io::Error::other("it changes all the time"))
+}
+
+/// When a file was written or renamed last: nobody can set this time, as tools that copy set the other one.
+pub(crate) fn written_at(file: &Path) -> Option<SystemTime> {
+    let metadata = fs::metadata(file).ok()?;
+    let since = Duration::new(u64::try_from(metadata.ctime()).ok()?, u32::try_from(metadata.ctime_nsec()).ok()?);
+    Some(UNIX_EPOCH + since)
+}
+
+/// An I/O error in words that are the same on every machine.
+pub(crate) fn io_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it is not there".to_owned(),
+        io::ErrorKind::PermissionDenied => "no permission; check the owner and mode".to_owned(),
+        _ => error.to_string(),
+    }
+}

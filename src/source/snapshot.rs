@@ -1,0 +1,152 @@
+//! What a source gives: every object at one moment, with where it comes from.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
+
+use serde::Serialize;
+
+use super::{
+    finding::{Finding, Severity},
+    secrets::{ConfigMapStore, SecretStore},
+};
+use crate::resources::{Campaign, Key, NAME_LABEL, Plan, SendingServer};
+
+/// The whole world as the files tell it, at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// The sending servers.
+    pub servers: BTreeMap<Key, Sourced<SendingServer>>,
+    /// The plans.
+    pub plans: BTreeMap<Key, Sourced<Plan>>,
+    /// The campaigns.
+    pub campaigns: BTreeMap<Key, Sourced<Campaign>>,
+    /// Namespaces that a document names, and their labels; `kubernetes.io/metadata.name` is always among them.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Secrets of all three sources.
+    pub secrets: SecretStore,
+    /// ConfigMaps.
+    pub config_maps: ConfigMapStore,
+    /// Objects that never had a good version, so that their status can say why.
+    pub broken: Vec<Broken>,
+    /// All that is to be said about the files, in the order of files and lines.
+    pub findings: Vec<Finding>,
+    /// How much was read.
+    pub counts: Counts,
+}
+
+impl Snapshot {
+    /// Findings that are faults.
+    pub fn faults(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Fault)
+    }
+}
+
+/// The labels of a namespace that nothing else is known of.
+#[must_use]
+pub fn implied_labels(namespace: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(NAME_LABEL.to_owned(), namespace.to_owned())])
+}
+
+/// How much was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Files.
+    pub files: usize,
+    /// Documents in them, those of other groups included.
+    pub documents: usize,
+}
+
+/// An object and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sourced<K> {
+    /// The object: the newest good version.
+    pub object: Arc<K>,
+    /// Where it stands.
+    pub origin: Origin,
+    /// Present when the newest version is broken and this is the last good one: why, with file and line.
+    pub stale: Option<String>,
+    /// The status that the object had when it was first seen by this process.
+    pub previous_status: Option<Arc<serde_json::Value>>,
+}
+
+/// Where an object comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file.
+    File(Arc<FilePlace>),
+    /// A cluster.
+    Cluster(Arc<ClusterPlace>),
+}
+
+impl Origin {
+    /// The file, in files mode.
+    #[must_use]
+    pub fn file(&self) -> Option<&FilePlace> {
+        match self {
+            Self::File(place) => Some(place),
+            Self::Cluster(_) => None,
+        }
+    }
+
+    /// Whether the other is the same object, and not one that was made again under the same name. Files go by name alone.
+    #[must_use]
+    pub fn is_same_object(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Cluster(one), Self::Cluster(other)) => one.uid == other.uid,
+            _ => true,
+        }
+    }
+
+    /// Whether somebody deletes the object, and it is still there for its finalizers.
+    #[must_use]
+    pub fn is_deleting(&self) -> bool {
+        matches!(self, Self::Cluster(place) if place.deleting)
+    }
+}
+
+/// An object in a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterPlace {
+    /// The object's UID: another one of the same name is another object.
+    pub uid: String,
+    /// Whether it has a deletion timestamp.
+    pub deleting: bool,
+    /// The generation of its newest version, which may be one that cannot be read.
+    pub generation: i64,
+}
+
+/// Where an object stands in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePlace {
+    /// The file, as found below the root.
+    pub file: PathBuf,
+    /// The line of the document, from 1.
+    pub line: usize,
+    /// The folder given on the command line, or the folder of the file given there.
+    pub root: PathBuf,
+    /// Files and folders that no document may name, symlinks resolved: the folder of Secrets, and files of objects that were given by
+    /// name. State folders are known by their marker.
+    pub closed: Arc<[PathBuf]>,
+}
+
+impl fmt::Display for FilePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// An object that never had a good version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    /// `SendingServer`, `Plan` or `Campaign`.
+    pub kind: &'static str,
+    /// Its namespace and name.
+    pub key: Key,
+    /// All its faults, with file and line.
+    pub message: String,
+    /// The document as it stands.
+    pub document: Arc<serde_json::Value>,
+    /// Where it stands.
+    pub origin: Origin,
+    /// Its status before: what was sent under this name stays known.
+    pub previous_status: Option<Arc<serde_json::Value>>,
+}
