@@ -8,4 +8,5 @@ mod architecture;
 mod inputs;
 mod reference;
 mod signals;
+mod skipped;
 mod validate;

@@ -150,6 +150,21 @@ def smtp_sink() -> str:
         require(source.wait(20) == 0, source.tail())
 
 
+def other_clients() -> str:
+    """The sink with Python's smtplib and postfix's smtp-source, whose messages are dialogues of their own."""
+    need("" if SmtpSink.available else "smtp-source (Debian: postfix)")
+    place = folder("selftest")
+    with Sink(fleets.binary(), place) as server:
+        with client(server.port) as smtp:
+            for _ in range(3):
+                smtp.sendmail("a@example.com", ["b@example.com"], "Subject: x\n\n.dot")
+        require(server.count()["accepted"] == 3, f"of smtplib's 3: {server.count()}")
+        with Process(["smtp-source", "-s", "4", "-m", "200", "-l", "5000", "-d", f"127.0.0.1:{server.port}"], place / "out") as source:
+            require(source.wait(20) == 0, source.tail())
+        require(server.count()["accepted"] == 203, f"of smtp-source's 200: {server.count()}")
+    return "203 messages"
+
+
 def sink() -> str:
     program, place = fleets.binary(), folder("selftest")
     with Sink(program, place) as server:
@@ -294,7 +309,7 @@ def no_orphans() -> str:
 
 def main():
     cases = Cases(sys.argv[1:])
-    for case in (status_files, certificates, postfix_with_logins, postfix_with_moods, mailpit, smtp_sink, sink, no_orphans, control_plane, clashes):
+    for case in (status_files, certificates, postfix_with_logins, postfix_with_moods, mailpit, smtp_sink, sink, other_clients, no_orphans, control_plane, clashes):
         cases.run(case.__name__.replace("_", " "), case)
     cases.end()
 
