@@ -1,6 +1,6 @@
-"""What a customer tries in order to get at what belongs to others, as a table: each try gets a condition and nothing else.
+"""How a customer may try to reach what belongs to others, as a table: each attempt gets a condition and nothing else.
 
-acme is the customer that tries, zeta another one, mail-admin the operator. Everything that acme names exists.
+acme is the customer, zeta another customer, mail-admin the operator. Everything that acme names exists.
 """
 
 import re
@@ -15,7 +15,7 @@ from parts.kubeapi import ApiError, condition_of, config_map, secret
 from parts.process import wait_until
 from parts.report import require, table
 
-from .place import LEASE, QUICK_PROBE, Place, csv, people, within
+from .place import LEASE, QUICK_PROBE, Clusters, csv, people, within
 
 REFUSED = "refused"
 ZETA_PASSWORD, ZETA_LETTER, ADMIN_LETTER = "zetas-password-9", "zetas private letter", "the operators private letter"
@@ -24,15 +24,15 @@ PRO = {"planRef": {"name": "pro", "namespace": "mail-admin"}}
 
 @dataclass(frozen=True)
 class Try:
-    """One try of acme's: a campaign that differs from a good one by `spec`, and what else it applies."""
+    """One attempt of acme's: a campaign that differs from a good one by `spec`, and what else it applies."""
 
     what: str
     expected: str
     spec: dict = field(default_factory=dict)
     more: tuple = ()
-    # The object whose condition tells; the campaign unless given.
+    # The object whose condition is checked; the campaign unless given.
     judged: tuple = ()
-    # Tries with the same word must read the same but for the names.
+    # Attempts with the same word must read the same except for the names.
     reads_like: str = ""
 
 
@@ -57,7 +57,7 @@ def own_server(name: str, port: int, **auth) -> dict:
 
 
 def tries(honeypot: int, api_server: int, sink: int) -> list[Try]:
-    """The table. Ports are of a server that would give an audience, of the API server, and of an SMTP server."""
+    """The table. The ports belong to a server that would give an audience, to the API server, and to an SMTP server."""
     here = f"{honeypot}/people.csv"
     addresses = {
         "127.0.0.1": f"http://127.0.0.1:{here}",
@@ -136,8 +136,8 @@ def tries(honeypot: int, api_server: int, sink: int) -> list[Try]:
     ]  # fmt: skip
 
 
-def strangers(place: Place) -> str:
-    """Every try of the table, all at once, beside a good campaign that is sent."""
+def strangers(place: Clusters) -> str:
+    """Every attempt of the table, all at once, beside a good campaign that is sent."""
     with (
         place.own_plane("tenancy") as plane,
         place.sink() as pool,
@@ -191,8 +191,8 @@ def strangers(place: Place) -> str:
             print(table(["acme tries", "answer", "words"], rows))
             require(not wrong, "; ".join(wrong))
             for group, words in texts.items():
-                require(len(set(words.values())) == 1, f"these {group} tries read differently: {words}")
-            # Whatever is tried again by itself has been.
+                require(len(set(words.values())) == 1, f"these {group} attempts read differently: {words}")
+            # By now whatever is retried automatically was retried.
             time.sleep(2)
             sent = {"pool": len(pool.taken()), "reserve": reserve.log_size(), "zeta": zeta.log_size(), "stolen": stolen.log_size()}
             require(sent == {"pool": 10, "reserve": 0, "zeta": 0, "stolen": 0}, f"the servers took {sent}")
@@ -202,7 +202,7 @@ def strangers(place: Place) -> str:
                 found = [text for text in (ZETA_PASSWORD, ZETA_LETTER, ADMIN_LETTER, "root:") if text in shown]
                 require(not found, f"{obj['metadata']['name']} shows {found}")
             require(controller.process.running(), controller.process.tail())
-    return f"{len(rows)} tries, each with a condition or refused; nobody was reached; what is not acme's reads like what is not there"
+    return f"{len(rows)} attempts, each with a condition or refused; nothing was reached; what is not acme's reads like what is not there"
 
 
 def verdict(api, kind: str, name: str, attempt: Try) -> dict:
@@ -212,11 +212,11 @@ def verdict(api, kind: str, name: str, attempt: Try) -> dict:
 
 
 def without_names(message: str, attempt: Try) -> str:
-    """A message with all that the customer wrote himself taken out."""
+    """A message without what the customer wrote itself."""
     own = sorted(set(strings(attempt.spec)) | {value for obj in attempt.more for value in strings(obj["spec"])}, key=len, reverse=True)
     for value in own:
         message = message.replace(value, "…")
-    # The URL's own form may differ from what was written.
+    # The URL may be normalised.
     return re.sub(r"https?://\S+(?=:)|[…/`'\"]+", "…", message)
 
 
