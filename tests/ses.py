@@ -126,7 +126,7 @@ def message(home, sender: bytes = b"ann@shop.example"):
     return file
 
 
-def the_machine(program) -> str:
+def the_machine(program, rows: list) -> str:
     """Without a Secret: a web identity, a container's role and an instance's role, each checked by moto; and no credentials at all."""
     need(aws.missing())
     home = folder("ses-machine")
@@ -143,7 +143,7 @@ def the_machine(program) -> str:
         for number, (way, more) in enumerate(ways.items()):
             test(fleet, "--message", message(home), "--send-to", PERSON, environment=aws.environment(**more))
             require(len(ses.sent()) == number + 1, f"{way}: nothing was sent")
-        nothing_wrong(ses, "the same, with the machine's credentials")
+        nothing_wrong(ses, "the same, with the machine's credentials", rows)
         text = test(fleet, code=1)
         require("AuthenticationFailed" in text and "secretRef" in text, text)
     return f"{', '.join(ways)}; no credential is shown"
@@ -176,8 +176,8 @@ def main():
     cases = Cases(__doc__)
     cases.parse()
     rows = cases.table(*JUDGED)
-    cases.add_all((requests, by_boto3), fleets.binary(), rows, prefix="ses: ")
-    cases.add_all((refusals, the_machine, quota), fleets.binary(), prefix="ses: ")
+    cases.add_all((requests, by_boto3, the_machine), fleets.binary(), rows, prefix="ses: ")
+    cases.add_all((refusals, quota), fleets.binary(), prefix="ses: ")
     cases.end()
 
 

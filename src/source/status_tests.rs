@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::source::tests::Folder;
 
-#[path = "../../tests/skipped.rs"]
+#[path = "../../tests/skipped/mod.rs"]
 mod skipped;
 
 fn object(message: &str) -> Value {
