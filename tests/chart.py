@@ -21,8 +21,7 @@ from parts.releases import CRDS, HelmPlane
 from parts.report import Cases, Shared, need, require
 from parts.sinks import Sink
 
-ROOT = Path(__file__).resolve().parents[1]
-CHART = ROOT / "charts/mailfleet"
+CHART = fleets.ROOT / "charts/mailfleet"
 RELEASE, NAMESPACE = "mailfleet", "mail-admin"
 
 # The main sets of values; each is linted, rendered and shown to the API server.

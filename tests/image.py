@@ -17,7 +17,6 @@ from parts.process import folder
 from parts.report import Cases, need, require
 from parts.sinks import Sink
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZE_MAX = 64_000_000  # bytes, with the program of a debug build
 
 
@@ -57,7 +56,7 @@ class Image:
 
 def make(program: Path, output: Path) -> str:
     """scripts/image with a built program."""
-    words = [sys.executable, ROOT / "scripts/image", "--binary", program, "--output", output]
+    words = [sys.executable, fleets.ROOT / "scripts/image", "--binary", program, "--output", output]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
     require(done.returncode == 0, f"scripts/image: {done.stdout}{done.stderr}")
     return done.stdout
@@ -75,7 +74,7 @@ def judged(program: Path) -> str:
     image = Image(first)
     config = image.config["config"]
     require(config["User"] == "65532:65532" and config["Entrypoint"] == ["/usr/bin/mailfleet"], f"{config}")
-    version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE).group(1)
+    version = re.search(r'^version = "(.*)"', (fleets.ROOT / "Cargo.toml").read_text(), re.MULTILINE).group(1)
     require(config["Labels"]["org.opencontainers.image.version"] == version, f"{config['Labels']}")
     entries = image.unpack(place)
     names = [entry.name for entry in entries]

@@ -12,12 +12,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from .cache import part, version
+from .cache import ROOT, part, version
 from .certificates import Authority
 from .kubeapi import ApiError, KubeApi
 from .process import Process, free_port, listens, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = version("KUBERNETES")
 START_SECONDS = 90
 CLASHES_MAX = 5

@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 
 from . import ledgerfile, statusyaml
+from .cache import ROOT
 from .process import Process, wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def binary() -> Path:

@@ -477,7 +477,9 @@ class Mutator:
         item = copy.deepcopy(self.random.choice(items))
         if isinstance(item, dict) and self.random.random() < 0.5:
             other = self.random.choice([other for other in items if isinstance(other, dict)])
-            item = {key: self.random.choice([item, other]).get(key, value) for key, value in item.items()} | ({"name": "new"} if self.random.random() < 0.4 and "name" in item else {})
+            item = {key: self.random.choice([item, other]).get(key, value) for key, value in item.items()}
+            if self.random.random() < 0.4 and "name" in item:
+                item["name"] = "new"
         items.insert(self.random.randint(0, len(items)), item)
 
     def metadata(self, document):
