@@ -94,7 +94,7 @@ def fixed_within_a_second(program) -> str:
     return f"seen after {took:.1f} s; four broken files fixed before the next start"
 
 
-def gone_while_it_runs(program) -> str:
+def removed_during_a_run(program) -> str:
     """A recipient who is removed from the file while a retry is due is withdrawn by the running process."""
     fleet = fleets.Fleet(folder("audience-gone"), program)
     server = Scripted()
@@ -180,7 +180,7 @@ def emptied_while_resumed(program) -> str:
     return "emptied twice: nobody withdrawn; then the two were mailed, and nobody was added"
 
 
-def replaced_while_some_wait(program) -> str:
+def replaced_while_retries_are_due(program) -> str:
     """Replaced while it is read, with due retries and claims of a killed process: everybody in the new file is mailed once."""
     fleet = fleets.Fleet(folder("audience-replaced"), program)
     lost = [f"lost{number}@example.com" for number in range(4)]
@@ -342,7 +342,7 @@ def one_person_one_message(program) -> str:
     return f"{sum(map(len, ways))} ways to write {len(ways)} people: {len(ways)} messages"
 
 
-def surplus_commas_and_capitals(program) -> str:
+def extra_commas_and_capitals(program) -> str:
     """Rows that end with a comma, and JSON Lines with `Email`."""
     fleet = fleets.Fleet(folder("audience-forms"), program)
     server = Scripted()
@@ -368,13 +368,13 @@ def main():
         (
             edited_in_place,
             fixed_within_a_second,
-            gone_while_it_runs,
+            removed_during_a_run,
             emptied_while_resumed,
-            replaced_while_some_wait,
+            replaced_while_retries_are_due,
             swapped_behind_a_symlink,
             spellings_of_an_old_ledger,
             one_person_one_message,
-            surplus_commas_and_capitals,
+            extra_commas_and_capitals,
         ),
         fleets.binary(),
     )

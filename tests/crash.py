@@ -108,8 +108,8 @@ def campaign_facts(fleet, sinks, recipients: int) -> dict:
     status = fleet.status("Campaign", "spring")
     require(status.get("state") == "Completed", f"the campaign is {status.get('state')}, not Completed")
     require(set(states) == everyone, f"the ledger has {len(states)} recipients of {recipients}")
-    strangers = set(taken) - everyone
-    require(not strangers, f"the sinks have recipients that are not in the audience: {sorted(strangers)[:3]}")
+    outsiders = set(taken) - everyone
+    require(not outsiders, f"the sinks have recipients that are not in the audience: {sorted(outsiders)[:3]}")
     not_ended = {state: number for state, number in counts.items() if state not in ("Accepted", "Unknown")}
     require(not not_ended, f"recipients without a final outcome: {not_ended}")
     lost = {recipient for recipient, state in states.items() if state == "Accepted" and recipient not in taken}

@@ -49,7 +49,7 @@ def validate(program, *words, text: str | None = None) -> tuple[int, dict]:
     return done.returncode, json.loads(done.stdout)
 
 
-def documents_as_kubectl_parts_them(program) -> str:
+def documents_as_kubectl_splits_them(program) -> str:
     """Random texts of separators, marks and documents: what we accept, kubectl reads as the same objects."""
     need(missing("kubectl"))
     random = Random(7)
@@ -126,7 +126,7 @@ def lists_and_pipes(program) -> str:
     return "two lists by four ways, good and broken"
 
 
-def left_out_as_git_leaves_out(program) -> str:
+def ignored_as_git_ignores(program) -> str:
     """Random folders and patterns: git and we read the same files."""
     need("" if shutil.which("git") else "git")
     random = Random(3)
@@ -166,7 +166,7 @@ def base(fleet, server, **campaign) -> tuple[dict, ...]:
     return (fleets.smtp_server("relay", server.port), fleets.plan("plan", "relay"), fleets.campaign("spring", "plan", audience, **spec))
 
 
-def not_sent_half(program) -> str:
+def nothing_half_written_is_sent(program) -> str:
     """A campaign written over six seconds without a pause, with `startAt` on its last line: nobody is mailed from its first half. The same for a body and an audience."""
     fleet = fleets.Fleet(folder("files-half"), program)
     server = Scripted()
@@ -211,7 +211,7 @@ def not_sent_half(program) -> str:
     return f"nobody mailed from a half; an ordinary edit seen after {took:.1f} s"
 
 
-def not_mailed(program) -> str:
+def private_files_are_not_mailed(program) -> str:
     """Secrets, hidden files and the state folder as content or audience; people in a .json beside the objects."""
     fleet = fleets.Fleet(folder("files-private"), program)
     fleet.state = fleet.config / "state"
@@ -249,7 +249,7 @@ def not_mailed(program) -> str:
     return f"{3 * len(paths)} refused, and never quoted; people.json read; 4 outboxes refused"
 
 
-def log_deleted(program) -> str:
+def write_ahead_log_deleted(program) -> str:
     """`ledger.db-wal` is deleted during a campaign, then kill -9: noticed before the next commit, reported, and nobody mailed twice after the restart."""
     for name in ("ledger.db-wal", "ledger.db-shm"):
         fleet = fleets.Fleet(folder("files-log"), program)
@@ -359,13 +359,13 @@ def main():
     program = fleets.binary()
     cases.add_all(
         (
-            documents_as_kubectl_parts_them,
+            documents_as_kubectl_splits_them,
             line_separators_of_unicode,
             lists_and_pipes,
-            left_out_as_git_leaves_out,
-            not_sent_half,
-            not_mailed,
-            log_deleted,
+            ignored_as_git_ignores,
+            nothing_half_written_is_sent,
+            private_files_are_not_mailed,
+            write_ahead_log_deleted,
             damaged_ledger,
             larger_than_the_process_may_write,
         ),

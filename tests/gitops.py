@@ -77,7 +77,7 @@ def judged(objects: list[dict]) -> list[dict]:
     return json.loads(done.stdout)
 
 
-def the_same_in_the_config_map(place):
+def scripts_in_the_config_map(place):
     """argocd-cm.yaml has the scripts, byte for byte."""
     data = from_yaml(EXAMPLES / "argocd/argocd-cm.yaml")["data"]
     for kind, script in scripts().items():
@@ -87,7 +87,7 @@ def the_same_in_the_config_map(place):
     return "3 scripts"
 
 
-def the_same_in_the_document(place):
+def table_in_the_document(place):
     """docs/gitops.md has a row for each state, with the verdicts of the tools."""
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in DOCUMENT.read_text().splitlines() if line.startswith("| a")]
     # After a colon comes an explanation.
@@ -359,7 +359,7 @@ def main():
     def needs() -> str:
         return cluster.missing() or ("" if judge_program().exists() else f"{judge_program()} (scripts/setup builds it)")
 
-    states = (the_same_in_the_config_map, the_same_in_the_document, each_state, a_wrong_password, unreadable_edits, no_difference, kustomized)
+    states = (scripts_in_the_config_map, table_in_the_document, each_state, a_wrong_password, unreadable_edits, no_difference, kustomized)
     cases.add_all(states, Shared(lambda: Clusters(quick=True)), needs=needs)
     cases.end()
 

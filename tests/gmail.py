@@ -170,7 +170,7 @@ def service_account(program) -> str:
     return by_smtp(program, {"serviceAccount": json.dumps(account)}, Google(home / "public.pem"), home)
 
 
-def by_the_api(program) -> str:
+def over_the_api(program) -> str:
     """The Gmail API: tokens that expire during the campaign, and one that is refused before its expiry."""
     # Google's limit of 150 a minute holds for the API: 2.5 a second.
     need("" if DISCOVERY.exists() else f"{DISCOVERY}")
@@ -197,7 +197,7 @@ def by_the_api(program) -> str:
 def main():
     cases = Cases(__doc__)
     cases.parse()
-    cases.add_all((refresh_token, service_account, by_the_api), fleets.binary(), prefix="gmail: ")
+    cases.add_all((refresh_token, service_account, over_the_api), fleets.binary(), prefix="gmail: ")
     cases.end()
 
 

@@ -128,7 +128,7 @@ def broken_ones_are_found(program) -> str:
     return f"{len(wanted)} violations, and a plugin that is not there"
 
 
-def by_the_document(program) -> str:
+def conforms_to_the_contract(program) -> str:
     """Requests of a probe and of deliveries, validated by Prism against the contract."""
     need(prism.missing())
     home, found, judged = folder("plugin-prism"), [], []
@@ -168,7 +168,7 @@ def write(fleet, url: str, recipients: int, batch: int):
     fleet.write("all.yaml", fleets.secret("token", token=TOKEN), server, fleets.plan("pro", "plugin"), campaign)
 
 
-def killed_half_way(program) -> str:
+def killed_halfway(program) -> str:
     """kill -9 of the plugin during a campaign, then a restart: nobody mailed twice, everybody mailed or listed as unknown."""
     home, recipients, port = folder("plugin-killed"), 500, free_port()
     environment = {**os.environ, "PLUGIN_TOKEN": TOKEN}
@@ -199,7 +199,7 @@ def killed_half_way(program) -> str:
 def main():
     cases = Cases(__doc__)
     cases.parse()
-    cases.add_all((keeps_the_contract, broken_ones_are_found, by_the_document, killed_half_way), fleets.binary(), prefix="plugin: ")
+    cases.add_all((keeps_the_contract, broken_ones_are_found, conforms_to_the_contract, killed_halfway), fleets.binary(), prefix="plugin: ")
     cases.end()
 
 

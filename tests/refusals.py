@@ -81,7 +81,7 @@ def states(fleet, name: str) -> dict[str, int]:
     return dict(Counter(fleet.recipients_so_far(name).values()))
 
 
-def known_words_end_nobody(program) -> str:
+def known_refusals_reject_nobody(program) -> str:
     """Each reply from one of two servers: everybody is mailed once, by the other where necessary."""
     who = people(40)
     fleet = fleets.Fleet(folder("refusals-known"), program)
@@ -117,7 +117,7 @@ def known_words_end_nobody(program) -> str:
     return f"{len(NOT_THE_RECIPIENTS)} replies, {len(who)} people each, all mailed once"
 
 
-def invented_words_stop_and_resume(program) -> str:
+def unknown_refusals_stop_and_are_resumed(program) -> str:
     """Without another server: nobody is given up, no more than ten are tried, a kill changes nothing, and a person resumes it."""
     who = people(200)
     fleet = fleets.Fleet(folder("refusals-invented"), program)
@@ -242,7 +242,7 @@ def dead_addresses_are_their_own_fault(program) -> str:
     return "12 of 12, 1 of 1, 40 among 160, 150 of one domain before 100 others"
 
 
-def the_other_customer_is_unharmed(program) -> str:
+def another_customer_is_not_affected(program) -> str:
     """One campaign's sender is refused; another campaign on the same server is not affected."""
     fleet = fleets.Fleet(folder("refusals-other"), program)
     server = Scripted()
@@ -285,7 +285,7 @@ def what_one_server_cannot_take_goes_to_another(program) -> str:
     return "40 of 40 and 40 of 40; without a server that can: 5 rejected with the reason"
 
 
-def whoever_is_gone_is_not_tried_again(program) -> str:
+def removed_recipients_are_not_retried(program) -> str:
     """A row deleted while its message was deferred: after a restart it is withdrawn, and not mailed."""
     fleet = fleets.Fleet(folder("refusals-gone"), program)
     server = Scripted()
@@ -309,7 +309,7 @@ def whoever_is_gone_is_not_tried_again(program) -> str:
     return "1 withdrawn, the others mailed"
 
 
-def unknown_ones_are_mailed_again_on_purpose(program) -> str:
+def unknown_outcomes_are_resent_on_request(program) -> str:
     """`resume --unknown Resend` on a completed run: only the unknown ones are mailed, once."""
     fleet = fleets.Fleet(folder("refusals-unknown"), program)
     server = Scripted(extensions=("8BITMIME",))
@@ -343,15 +343,15 @@ def main():
     cases.parse()
     cases.add_all(
         (
-            known_words_end_nobody,
-            invented_words_stop_and_resume,
+            known_refusals_reject_nobody,
+            unknown_refusals_stop_and_are_resumed,
             a_kill_keeps_what_is_held,
             a_batch_on_twenty_connections,
             dead_addresses_are_their_own_fault,
-            the_other_customer_is_unharmed,
+            another_customer_is_not_affected,
             what_one_server_cannot_take_goes_to_another,
-            whoever_is_gone_is_not_tried_again,
-            unknown_ones_are_mailed_again_on_purpose,
+            removed_recipients_are_not_retried,
+            unknown_outcomes_are_resent_on_request,
         ),
         fleets.binary(),
     )

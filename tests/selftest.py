@@ -129,7 +129,7 @@ def postfix_with_logins() -> str:
     return mechanisms
 
 
-def postfix_with_moods() -> str:
+def postfix_with_policies() -> str:
     need(Postfix.missing())
     place = folder("selftest")
     with Postfix(place, verdict=policy.greylist(), without="chunking,pipelining") as postfix:
@@ -318,7 +318,7 @@ def control_plane() -> str:
     return f"up in {plane.seconds_to_start:.1f} s, back in {away:.1f} s"
 
 
-def clashes() -> str:
+def taken_ports() -> str:
     """Each port is taken between its choice and its use: the plane starts on others, and keeps its data."""
     need(cluster.missing())
     # In the order of choice: etcd's port, its second one in the next attempt, then the API server's and the controller-manager's.
@@ -364,14 +364,14 @@ def main():
             status_files,
             certificates,
             postfix_with_logins,
-            postfix_with_moods,
+            postfix_with_policies,
             mailpit,
             smtp_sink,
             sink,
             other_clients,
             no_orphans,
             control_plane,
-            clashes,
+            taken_ports,
         )
     )
     cases.end()

@@ -126,7 +126,7 @@ def message(home, sender: bytes = b"ann@shop.example"):
     return file
 
 
-def the_machine(program, rows: list) -> str:
+def machine_credentials(program, rows: list) -> str:
     """Without a Secret: a web identity, a container's role and an instance's role, each checked by moto; and no credentials at all."""
     need(aws.missing())
     home = folder("ses-machine")
@@ -176,7 +176,7 @@ def main():
     cases = Cases(__doc__)
     cases.parse()
     rows = cases.table(*JUDGED)
-    cases.add_all((requests, by_boto3, the_machine), fleets.binary(), rows, prefix="ses: ")
+    cases.add_all((requests, by_boto3, machine_credentials), fleets.binary(), rows, prefix="ses: ")
     cases.add_all((refusals, quota), fleets.binary(), prefix="ses: ")
     cases.end()
 

@@ -58,7 +58,7 @@ def conditions(place: Clusters) -> str:
     return f"all conditions within {waited:.1f} s of the last apply"
 
 
-def explained(place: Clusters) -> str:
+def kubectl_explain(place: Clusters) -> str:
     """`kubectl explain` documents every kind, short names and columns work, and a bad object is refused with an explanation."""
     fields = 0
     for plural in ("sendingservers", "plans", "campaigns"):

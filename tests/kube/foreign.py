@@ -179,7 +179,7 @@ def invalid_statuses(place: Clusters) -> str:
     return f"{len(invalid)} statuses"
 
 
-def overwritten_again(place: Clusters) -> str:
+def statuses_overwritten_repeatedly(place: Clusters) -> str:
     """A status overwritten three times within seconds, and one that a restart found correct and did not write: corrected each time."""
     api, namespace = place.plane.api, place.namespace("again")
     seconds = []
@@ -229,7 +229,7 @@ def proxies(place: Clusters) -> str:
     return f"started with HTTPS_PROXY; {len(proxy.targets)} connections through proxy-url"
 
 
-def quiet_log(place: Clusters) -> str:
+def missing_crds_and_rights(place: Clusters) -> str:
     """Without its CRDs, or without the right to list Secrets, it says so once, and starts working when they appear."""
     seconds, notes = (8 if place.quick else 20), []
     with ControlPlane(place.new("bare")) as plane, place.sink() as sink:
@@ -360,4 +360,4 @@ def two_installations(place: Clusters) -> str:
     return f"1,200 people once, {written} statuses; either takes over when the other ends or dies"
 
 
-CASES = (finalizers_of_exports, restored_statuses, invalid_statuses, overwritten_again, proxies, quiet_log, long_texts, large_objects, two_installations)
+CASES = (finalizers_of_exports, restored_statuses, invalid_statuses, statuses_overwritten_repeatedly, proxies, missing_crds_and_rights, long_texts, large_objects, two_installations)

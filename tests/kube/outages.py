@@ -123,7 +123,7 @@ class Pulse:
             time.sleep(0.005)
 
 
-def api_server_away(place: Clusters) -> str:
+def api_server_down(place: Clusters) -> str:
     """The API server stopped during a campaign: sending never pauses, the leader stays, and status is correct soon after its return."""
     away = 15 if place.quick else 60
     recipients = RATE * (away + 18)
@@ -207,7 +207,7 @@ def deleted_while_sending(place: Clusters) -> str:
     return ", ".join(notes) + "; applied again, the rest was mailed"
 
 
-def deleted_when_unfit(place: Clusters) -> str:
+def deleted_after_a_crd_change(place: Clusters) -> str:
     """The CRD changes under a campaign that sends, and the stored object no longer fits: it can still be deleted."""
     recipients = 1_500
     with place.own_plane("unfit") as plane, place.sink("--delay", SLOW) as sink:
@@ -280,7 +280,7 @@ def cluster_wiped(place: Clusters) -> str:
     return f"nobody mailed again, with the controller running ({seconds[0]:.1f} s) and restarted ({seconds[1]:.1f} s); a new run mailed all"
 
 
-def statuses_fought_over(place: Clusters) -> str:
+def statuses_overwritten_by_others(place: Clusters) -> str:
     """Somebody overwrites a status: it is corrected, and repeated conflicts do not become a storm of writes."""
     api, namespace = place.plane.api, place.namespace("fight")
     with place.sink() as sink, place.controller(namespace).start():

@@ -81,10 +81,10 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 def each_once(main: str) -> str:
-    """main.cf with the last line of each parameter only.
+    """main.cf with only the last line of each parameter.
 
-    Every program of Postfix warns of a parameter that stands twice. So does postlogd, to its own socket: when ten
-    lines wait there already it waits for itself, and with it whatever else wants to write a line, for ever.
+    Every program of Postfix warns about a duplicate parameter. So does postlogd, on its own socket: when ten lines already
+    wait there, it waits for itself forever, and so does every process that logs.
     """
     lines = [line for line in main.splitlines() if line.strip() and not line.startswith("#")]
     return "".join(f"{line}\n" for line in {line.split("=", 1)[0].strip(): line for line in lines}.values())
