@@ -132,7 +132,7 @@ def require_names(fleet, sinks):
     named = {(recipient, name) for sink in sinks if isinstance(sink, Taker) for name, recipient in sink.lines()}
     if not named:
         return
-    kept = [(row["recipient"], row["reply"]) for row in fleet.rows("spring") if row["state"] == "Accepted"]
+    kept = [(row.email, row.reply) for row in fleet.rows("spring") if row.state == "Accepted"]
     wrong = [(recipient, reply) for recipient, reply in kept if (recipient, reply.partition(" ")[2]) not in named]
     for sink in sinks:
         counted = sink.count()

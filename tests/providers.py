@@ -225,11 +225,11 @@ def one_campaign(place: Place) -> str:
         require(not doubles, f"{len(doubles)} were mailed twice: {doubles[:3]}")
         require(len(taken) == recipients, f"{len(taken)} of {recipients} were mailed")
         rows = fleet.rows("spring")
-        states = Counter(row["state"] for row in rows)
+        states = Counter(row.state for row in rows)
         require(states == {"Accepted": recipients}, f"the ledger says {dict(states)}")
         # The ledger keeps the vendor's ID of each message.
         for kind, vendor in vendors.items():
-            kept = {row["recipient"]: row["reply"] for row in rows if row["server"] == f"default/{kind.lower()}"}
+            kept = {row.email: row.reply for row in rows if row.server == f"default/{kind.lower()}"}
             wrong = [(to, reply) for to, reply in kept.items() if not reply.partition(" ")[2].startswith("id-" if kind == "sendgrid" else name_of(to))]
             require(set(kept) == set(vendor.taken) and not wrong, f"{kind}: {len(kept)} of {len(vendor.taken)} replies, wrong are {wrong[:3]}")
         reason = fleet.condition("SendingServer", "sendgrid", "Ready").get("reason")
@@ -240,11 +240,11 @@ def one_campaign(place: Place) -> str:
         others = {name: weight for name, weight in all_of_them.items() if name != "default/sendgrid"}
         repicked, wrong = 0, []
         for row in rows:
-            first = picker.pick(row["recipient"], all_of_them)
-            if row["server"] != first:
+            first = picker.pick(row.email, all_of_them)
+            if row.server != first:
                 repicked += 1
-                if row["server"] != picker.pick(row["recipient"], others):
-                    wrong.append((row["recipient"], row["server"], first))
+                if row.server != picker.pick(row.email, others):
+                    wrong.append((row.email, row.server, first))
         require(not wrong, f"{len(wrong)} recipients are not at the server that the weights pick: {wrong[:3]}")
         require(0 < repicked < recipients, f"{repicked} of {recipients} were picked among the others")
     return f"{len(names)} types, {recipients} recipients once, each at the server that its weight picks; sendgrid revoked after {at_revocation.get('sendgrid')}, {repicked} picked anew"

@@ -181,7 +181,7 @@ def greylisting(place) -> str:
         result = send(fleet, [fleets.smtp_server("relay", postfix.port)], retry={"attempts": 5, "initialDelay": "1s"})
         require_sent(fleet, result, {"Accepted": 50})
         require_delivered(postfix, [fleets.address(number) for number in range(50)])
-        attempts = {row["tries"] for row in fleet.rows("spring")}
+        attempts = {row.attempts for row in fleet.rows("spring")}
         refused = postfix.log().count("Greylisted")
         require(refused == 50, f"Postfix refused {refused} times instead of 50")
     return f"attempts {sorted(attempts)}"
@@ -230,7 +230,7 @@ def unknown_users(place) -> str:
         require_sent(fleet, result, {"Accepted": 60, "Rejected": 60}, server="")
         require_delivered(postfix, [address for address in people if address.startswith("person")])
         hung_up = postfix.log().count("too many errors")
-    replies = [row["reply"] for row in fleet.rows("spring") if row["state"] == "Rejected"]
+    replies = [row.reply for row in fleet.rows("spring") if row.state == "Rejected"]
     require(all("550" in reply for reply in replies), f"the ledger keeps no reply: {replies[:2]}")
     return f"Postfix hung up {hung_up} times"
 

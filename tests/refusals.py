@@ -280,7 +280,7 @@ def what_one_server_cannot_take_goes_to_another(program) -> str:
     require(states(fleet, "size") == {"Accepted": 40}, f"size: {states(fleet, 'size')} {output[-300:]}")
     require(states(fleet, "utf8") == {"Accepted": 40}, f"utf8: {states(fleet, 'utf8')}")
     require(states(fleet, "none") == {"Rejected": 5}, f"none: {states(fleet, 'none')}")
-    replies = {row["reply"] for row in fleet.rows("none")}
+    replies = {row.reply for row in fleet.rows("none")}
     require(all("2000" in reply for reply in replies), f"{replies}")
     return "40 of 40 and 40 of 40; without a server that can: 5 rejected with the reason"
 

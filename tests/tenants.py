@@ -189,7 +189,7 @@ def outcome(fleet, namespace: str, name: str, then: str) -> str:
 def render_failures(fleet, namespace: str, name: str) -> list[str]:
     """Why messages could not be rendered, by what the ledger has so far."""
     try:
-        return [row["reply"] for row in fleet.rows(name, namespace=namespace) if row["state"] == "RenderFailed"]
+        return [row.reply for row in fleet.rows(name, namespace=namespace) if row.state == "RenderFailed"]
     except LookupError:
         return []
 

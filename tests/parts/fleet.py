@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import ledgerfile, statusyaml
@@ -69,14 +70,36 @@ def address(number: int, domain: str = "example.com") -> str:
     return f"person{number}@{domain}"
 
 
+@dataclass(frozen=True)
+class Recipient:
+    """A row of `mailfleet get campaigns NAME --recipients`."""
+
+    email: str
+    state: str
+    attempts: int
+    server: str
+    reply: str
+
+    @classmethod
+    def of(cls, row: dict) -> "Recipient":
+        """From its JSON, whose keys were `recipient` and `tries` before."""
+        email, attempts = row.get("email", row.get("recipient")), row.get("attempts", row.get("tries"))
+        return cls(email, row["state"], attempts, row.get("server", ""), row.get("reply", ""))
+
+
+def objects(text: str) -> list[dict]:
+    """The objects of a JSON list, or of JSON Lines."""
+    return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+
+
 class Ledger:
     """The recipients in the ledger of a state folder, by `mailfleet get`, which reads beside the process that writes."""
 
     def __init__(self, state: Path, program: Path):
         self.state, self.program = state, program
 
-    def rows(self, name: str, run: str = "first", namespace: str = "default") -> list[dict]:
-        """Every recipient of a run: recipient, state, tries, server, time, reply.
+    def rows(self, name: str, run: str = "first", namespace: str = "default") -> list[Recipient]:
+        """Every recipient of a run.
 
         Raises:
             LookupError: there is no ledger, or no such run in it.
@@ -85,11 +108,11 @@ class Ledger:
         done = subprocess.run(words, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise LookupError(f"mailfleet get: exit {done.returncode}: {done.stderr.strip()}")
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return [Recipient.of(row) for row in objects(done.stdout)]
 
     def recipients(self, name: str, run: str = "first", namespace: str = "default") -> dict[str, str]:
         """The state of every recipient of a run. Raises as `rows` does."""
-        return {row["recipient"]: row["state"] for row in self.rows(name, run, namespace)}
+        return {row.email: row.state for row in self.rows(name, run, namespace)}
 
     def recipients_so_far(self, name: str, run: str = "first", namespace: str = "default") -> dict[str, str]:
         """The same for polling: empty while there is no ledger, or no such run in it."""
