@@ -35,7 +35,10 @@ def open_claims(state: Path) -> int:
     if not _path(state).exists():
         return 0
     with _connected(state, "ro") as ledger:
-        sql = "select count(*) from messages where state = 0 and boot = (select value from meta where key = 'epoch')"
+        columns = {name for _, name, *_ in ledger.execute("pragma table_info(messages)")}
+        # Before schema 3 the column had another name.
+        claimed_by = "epoch" if "epoch" in columns else "boot"
+        sql = f"select count(*) from messages where state = 0 and {claimed_by} = (select value from meta where key = 'epoch')"
         return ledger.execute(sql).fetchone()[0]
 
 
