@@ -59,23 +59,23 @@ fn case(text: &str) -> Case {
     let mut created = 0;
     for document in text.split("\n---\n") {
         let value: Value = serde_saphyr::from_str(document).unwrap_or_else(|e| panic!("{e}\n{document}"));
+        let parse = |value: &Value| value.clone();
         created += 1;
         let timestamp = jiff::Timestamp::from_second(created).ok();
-        let kind = value["kind"].as_str().map(str::to_owned);
-        match kind.as_deref() {
+        match value["kind"].as_str() {
             Some("SendingServer") => {
-                let mut object: SendingServer = serde_json::from_value(value).expect(document);
+                let mut object: SendingServer = serde_json::from_value(parse(&value)).expect(document);
                 object.metadata.generation = Some(1);
                 object.metadata.creation_timestamp = timestamp;
                 world.servers.insert(object.key(), ServerInput { object: Arc::new(object), built: Ok(7), stale: None });
             }
             Some("Plan") => {
-                let mut object: Plan = serde_json::from_value(value).expect(document);
+                let mut object: Plan = serde_json::from_value(parse(&value)).expect(document);
                 object.metadata.generation = Some(1);
                 world.plans.insert(object.key(), PlanInput { object: Arc::new(object), stale: None });
             }
             Some("Campaign") => {
-                let mut object: Campaign = serde_json::from_value(value).expect(document);
+                let mut object: Campaign = serde_json::from_value(parse(&value)).expect(document);
                 object.metadata.generation = Some(1);
                 object.metadata.creation_timestamp = timestamp;
                 let input = CampaignInput {
