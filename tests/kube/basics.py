@@ -239,7 +239,7 @@ def resumed_by_annotation(place: Clusters) -> str:
 
             def is_stopped() -> bool:
                 found = status()
-                held = sum(state == "Held" for state in controller.recipients("spring", namespace=namespace).values())
+                held = sum(state == "Held" for state in controller.recipients_so_far("spring", namespace=namespace).values())
                 stalled = condition_of(found, "Stalled").get("reason") == "RefusedAlike" and found["state"] == "Stopped"
                 return stalled and found.get("lastHandledResume") == handled and held == 10 and asked() == tried
 
