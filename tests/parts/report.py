@@ -97,7 +97,7 @@ class Cases:
         self.passed = self.failed = self.skipped = 0
 
     def option(self, *names, **settings):
-        """One more option of the suite's command line, as `argparse` has them."""
+        """One more option of the suite, as for `argparse`."""
         self.parser.add_argument(*names, **settings)
 
     def parse(self) -> argparse.Namespace:
@@ -110,7 +110,7 @@ class Cases:
         self.cases.append((name, case, arguments, needs))
 
     def add_all(self, cases, *arguments, prefix: str = "", needs=lambda: ""):
-        """Functions that are named as their cases are."""
+        """Functions whose names are those of their cases."""
         for case in cases:
             self.add(prefix + case.__name__.replace("_", " "), case, *arguments, needs=needs)
 
