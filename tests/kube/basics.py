@@ -62,7 +62,10 @@ def kubectl_explain(place: Clusters) -> str:
     """`kubectl explain` documents every kind, short names and columns work, and a bad object is refused with an explanation."""
     fields = 0
     for plural in ("sendingservers", "plans", "campaigns"):
-        text = place.plane.kubectl("explain", f"{plural}.spec", "--recursive")
+        explain = ("explain", f"{plural}.spec", "--recursive")
+        # Discovery follows the CRDs some seconds later.
+        wait_until(lambda: "FIELDS:" in place.plane.kubectl(*explain, check=False), 20, f"kubectl explain {plural}", every=0.5)  # noqa: B023
+        text = place.plane.kubectl(*explain)
         require("FIELDS" in text, f"{plural}: {text[:200]}")
         fields += len([line for line in text.splitlines() if "\t<" in line])
     undescribed = []
