@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A vendor's API over lines of 20 and 80 ms: messages a second beside what the calls could carry, and CPU seconds per 1,000.
+"""A vendor's API over round trips of 20 and 80 ms: messages a second against what the calls could carry, and CPU seconds per 1,000.
 
-The vendors are fakes of Postmark's API that answer after that time; each runs in a process of its own, and its CPU is not counted.
-Counted there, between the first fifth and the last twentieth. A call carries one message or a batch; what could be sent is told
-for one message a call: so many calls at a time, each as long as the line is. Medians of at least three rounds, the cases in turn
-within each round. `--quick` for a short turn without meaning, `--strict` to exit with 1 when 80 ms fall below what is promised.
+The vendors are fakes of Postmark's API that answer after that time. Each runs in its own process, and its CPU is not counted. Messages
+are counted there, between the first fifth and the last twentieth. A call carries one message or a batch; what is possible is printed
+for one message a call: so many concurrent calls, each as long as the round trip. Medians of at least three rounds, with the cases in
+turn within each round. `--quick` is a short run whose figures mean nothing; `--strict` exits with 1 when 80 ms miss the target.
 """
 
 import argparse
@@ -22,15 +22,15 @@ from parts import fleet as fleets  # noqa: E402
 from parts.process import Process, answers, folder, free_port, wait_until  # noqa: E402
 from parts.report import require, table  # noqa: E402
 
-# What is promised at 80 ms. At 20 ms a commit before each message, and the fake's own work, are a larger part.
+# The target at 80 ms. At 20 ms the commit before each message and the fake's own work weigh more.
 SHARE_MIN = 0.9
-# Digits of the file in which a vendor counts.
+# Digits in the file where a vendor keeps its count.
 DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Case:
-    """So many vendors, each with so many calls of so many messages at a time."""
+    """So many vendors, each with so many concurrent calls of so many messages."""
 
     latency: float
     batch: int
@@ -51,7 +51,7 @@ QUICK = [Case(0.02, 1, 10), Case(0.02, 100, 10), Case(0.08, 1, 10, 2)]
 async def vendor(port: int, counted: Path, latency: float):
     """The fake: it counts, waits and answers."""
     total = 0
-    # Overwritten in place, so that whoever reads it finds a number.
+    # Overwritten in place, so that a reader always finds a number.
     counter = open(counted, "w+b", buffering=0)  # noqa: SIM115
     counter.write(b"0" * DIGITS)
 
@@ -68,7 +68,7 @@ async def vendor(port: int, counted: Path, latency: float):
                 else:
                     many = body.count(b'"To":')
                     total += many
-                    # An id each: one that comes twice is no vendor's word.
+                    # Unique IDs: a repeated one is not taken for an answer.
                     ids = (f"0a129aee-e1cd-480d-b08d-{number:012x}" for number in range(total - many, total))
                     each = [b'{"ErrorCode":0,"Message":"OK","MessageID":"%s"}' % one.encode() for one in ids]
                     value = b"[" + b",".join(each) + b"]" if b"/batch" in head.split(b"\r\n", 1)[0] else each[0]
@@ -117,8 +117,8 @@ def measure(program, case: Case, messages: int) -> tuple[float, float]:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round of three cases: whether it runs, not how fast it is")
-    parser.add_argument("--strict", action="store_true", help="exit 1 when a case of 80 ms is below what is promised")
+    parser.add_argument("--quick", action="store_true", help="one short round of three cases, to see that it runs")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a case of 80 ms misses the target")
     parser.add_argument("--vendor", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.vendor:

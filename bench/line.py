@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""What a line of 20 or 80 ms lets through, beside what it could: SMTP with each set of extensions, by connections and servers.
+"""SMTP over round trips of 20 and 80 ms against what is possible, with each set of extensions, by connections and servers.
 
-A message costs four round trips on a connection without extensions and one with PIPELINING; so many connections on so many
-servers can do that many messages a second. Counted at the sinks, between the first fifth and the last twentieth.
-`--quick` for a short turn without meaning.
+A message costs four round trips on a connection without extensions and one with PIPELINING, which bounds the messages a second of so
+many connections on so many servers. Counted at the sinks, between the first fifth and the last twentieth.
+`--quick` is a short run whose figures mean nothing.
 """
 
 import argparse
 import contextlib
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,9 @@ from parts.report import table  # noqa: E402
 from parts.sinks import Sink, delayed  # noqa: E402
 from run import write_fleet  # noqa: E402
 
-# What is promised of every row.
+# The target of every row: its share of what is possible.
 SHARE_MIN = 0.9
-# Seconds that a row is meant to last.
+# About how many seconds a row lasts.
 SECONDS = 8
 
 OPTIONS = {"neither": ["--no-chunking", "--no-pipelining"], "PIPELINING": ["--no-chunking"], "both": []}
@@ -32,7 +33,7 @@ ROUND_TRIPS = {"neither": 4, "PIPELINING": 1}
 
 @dataclass
 class Case:
-    """So many servers with so many connections each, over one line; where `slow` is given, half of them are that late."""
+    """So many servers with so many connections each, at one round trip; with `slow`, half of them have that one."""
 
     offers: str
     connections: int | None
@@ -72,17 +73,17 @@ def measure(place: Path, program: Path, case: Case, seconds: float) -> tuple[flo
         wait_until(lambda: sent() >= messages - messages // 20 or not process.running(), 600, "the last twentieth", every=0.02)
         last, taken = time.monotonic() - begin, sent()
         process.wait(300)
-        states = dict(fleet.query("select state, count(*) from recipients group by state"))
+        states = Counter(fleet.recipients("bench").values())
         if states != {"Accepted": messages}:
-            raise SystemExit(f"{case}: the ledger has {states} instead of {messages} Accepted")
+            raise SystemExit(f"{case}: the ledger has {dict(states)} instead of {messages} Accepted")
         return (taken - first) / last, process.cpu_seconds() / messages * 1000
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three rows of a second: whether it runs, not how fast it is")
-    parser.add_argument("--strict", action="store_true", help="exit 1 when a row is below what is promised")
-    parser.add_argument("--only", help="rows whose server offers this: neither, PIPELINING, both")
+    parser.add_argument("--quick", action="store_true", help="three rows of a second, to see that it runs")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a row misses the target")
+    parser.add_argument("--only", help="only rows whose server offers this: neither, PIPELINING, both")
     options = parser.parse_args()
     program, place = fleets.binary(), folder("line")
     cases = [
@@ -103,7 +104,7 @@ def main():
         cases = [Case("neither", 10, 1, 0.02), Case("PIPELINING", 10, 2, 0.02), Case("PIPELINING", None, 1, 0.02)]
     rows, missed = [], False
     for case in cases:
-        # One that adapts is measured once it has.
+        # A number of connections that adapts is measured once it has.
         rate, cpu = measure(place, program, case, (1 if options.quick else SECONDS) * (1 if case.connections else 3))
         possible = case.possible()
         share = rate / possible if possible else None

@@ -1,36 +1,30 @@
 #!/usr/bin/env python3
-"""Audiences that are edited while they are read, that are broken and fixed, and people written in several ways.
+"""Audiences that are edited while they are read, that break and are fixed, and people whose addresses are written in several ways."""
 
-One line a case; the last line is `N passed, N failed, N skipped`.
-"""
-
-import argparse
-import contextlib
 import json
 import os
-import sqlite3
 import threading
 import time
 
 from parts import fleet as fleets
+from parts import ledgerfile
 from parts.process import folder, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
-
 
 # What status and log say of `AudienceChanged`.
 CHANGED = "it changed while it was in use; it is read again from its start"
 
 
 def replace(path, text: str):
-    """As it ought to be done: the new file takes the old one's name."""
+    """The right way: the new file is renamed over the old one."""
     new = path.with_suffix(".new")
     new.write_text(text)
     os.replace(new, path)
 
 
 def edited_in_place(program) -> str:
-    """A typo is fixed in place, three bytes fewer, while a paced run reads: one version, or read again; nobody else, nobody left out."""
+    """A typo is fixed in place, three bytes shorter, during a paced run: read in one version or read again; nobody else is mailed, nobody left out."""
     rows, turns = 16_000, 3
     people = [f"person{number:05}@example.com" for number in range(rows)]
     for turn in range(turns):
@@ -48,8 +42,8 @@ def edited_in_place(program) -> str:
         )
         process = fleet.start()
         wait_until(lambda: sum(server.taken.values()) > 2000 * (turn + 1), 60, "it sends")
-        require(CHANGED not in process.text(), "it was told before the edit")
-        # As an editor does that writes into the same file.
+        require(CHANGED not in process.text(), "the change was reported before the edit")
+        # As an editor that writes into the same file does.
         with open(path, "r+", encoding="utf-8") as file:
             file.write(after)
             file.truncate()
@@ -59,12 +53,12 @@ def edited_in_place(program) -> str:
         require(taken <= {"short@example.com", *people}, f"mailed, and in no version: {sorted(taken - set(people))[:3]}")
         require(len(taken) == rows + 1, f"left out: {sorted({'short@example.com', *people} - taken)[:3]}")
         require(max(server.taken.values()) == 1, "somebody got two")
-        require(CHANGED in process.text(), f"nobody is told that the audience changed: {process.tail()}")
-    return f"{turns} edits of {rows} rows: told, and everybody once"
+        require(CHANGED in process.text(), f"the change of the audience was not reported: {process.tail()}")
+    return f"{turns} edits of {rows} rows: reported, and everybody mailed once"
 
 
 def fixed_within_a_second(program) -> str:
-    """A header divided by semicolons, then fixed: the running process sees it, and so does the next start."""
+    """A CSV header with semicolons, then fixed: the running process notices, and so does the next start."""
     fleet = fleets.Fleet(folder("audience-fixed"), program)
     server = Scripted()
     path = fleet.config / "people.csv"
@@ -84,7 +78,7 @@ def fixed_within_a_second(program) -> str:
     took = time.monotonic() - begin
     wait_until(lambda: fleet.status("Campaign", "spring").get("state") == "Completed", 10, "it is completed")
     process.kill()
-    # The same over a restart, with nothing else changed.
+    # The same over a restart, with no other change.
     for broken in ("email;name\nbob@example.com;Bob\n", "email\nbob@example.com,Bob\n", "email,name\n", ""):
         name = f"run-{len(broken)}"
         path.write_text(broken)
@@ -100,8 +94,8 @@ def fixed_within_a_second(program) -> str:
     return f"seen after {took:.1f} s; four broken files fixed before the next start"
 
 
-def gone_while_it_runs(program) -> str:
-    """Whoever is taken out of the file while a retry waits is withdrawn by the running process."""
+def removed_during_a_run(program) -> str:
+    """A recipient who is removed from the file while a retry is due is withdrawn by the running process."""
     fleet = fleets.Fleet(folder("audience-gone"), program)
     server = Scripted()
     server.script = lambda stage, s: "450 4.2.0 greylisted" if stage == "rcpt" and s.recipient.startswith("late") else None
@@ -122,7 +116,7 @@ def gone_while_it_runs(program) -> str:
 
 
 class Silent:
-    """A script of a server that never answers to the content of some people, until the process that asks is gone."""
+    """A script that never answers the content for some recipients, until the client process is gone."""
 
     def __init__(self, *silent: str):
         self.silent, self.reached, self.gone = set(silent), set(), threading.Event()
@@ -135,14 +129,14 @@ class Silent:
         return "421 too late"
 
     def kill(self, process, seconds: float = 30):
-        """kill -9 once all of them wait for an answer, so that nobody knows what became of them."""
+        """kill -9 once all of them wait for a reply, so that their outcomes are unknown."""
         wait_until(lambda: self.reached == self.silent, seconds, f"{self.silent} on the wire")
         process.kill()
         self.gone.set()
 
 
 def emptied_while_resumed(program) -> str:
-    """A closed run is resumed for those of unknown outcome, and its audience emptied meanwhile: nobody is withdrawn, and status says why."""
+    """A completed run is resumed for its unknown outcomes while its audience is emptied: nobody is withdrawn, and status says why."""
     fleet = fleets.Fleet(folder("audience-emptied"), program)
     silent = Silent("lost1@example.com", "lost2@example.com")
     server = Scripted(silent, extensions=("8BITMIME",))
@@ -153,15 +147,15 @@ def emptied_while_resumed(program) -> str:
     fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port, limits={"connections": 4}), fleets.plan("plan", "relay"), spring)
     process = fleet.start("-q")
     wait_until(lambda: server.taken["ann@example.com"] and server.taken["bob@example.com"], 30, "two are mailed")
-    # A kill before that is written would make them unknown too.
-    wait_until(lambda: list(fleet.recipients("spring").values()).count("Accepted") == 2, 30, "the ledger says so")
+    # A kill before these are written would make them unknown too.
+    wait_until(lambda: list(fleet.recipients_so_far("spring").values()).count("Accepted") == 2, 30, "the ledger says so")
     silent.kill(process)
     code, text = fleet.run_once("-q")
     unknown = {who for who, state in fleet.recipients("spring").items() if state == "Unknown"}
     require(code == 0 and unknown == silent.silent, f"exit {code}, unknown: {unknown}: {text[-300:]}")
     server.script = lambda stage, s: "450 4.2.0 come back" if stage == "rcpt" and s.recipient.startswith("lost") else None
     asked = dict(server.asked)
-    # Emptied while the feeder reads nothing and the retry waits; and emptied before it is resumed, after a restart.
+    # Emptied while the feeder reads nothing and a retry is due; and emptied before the run is resumed after a restart.
     process = fleet.start("-q", once=False)
     fleet.command("resume", "spring", "--state", fleet.state, "--unknown", "Resend")
     wait_until(lambda: all(server.asked[who] > asked[who] for who in unknown), 30, "they are tried again")
@@ -176,7 +170,7 @@ def emptied_while_resumed(program) -> str:
         require({found[who] for who in unknown} == {"Deferred"} and "Withdrawn" not in found.values(), f"{turn}: {found}")
         if turn == "while it runs":
             replace(path, whole)
-            wait_until(lambda: not fleet.condition("Campaign", "spring", "Stalled"), 30, "it goes on with the file as it was")
+            wait_until(lambda: not fleet.condition("Campaign", "spring", "Stalled"), 30, "it resumes with the file as it was")
     server.script = lambda stage, session: None
     replace(path, whole + "new@example.com,N\n")
     wait_until(lambda: fleet.status("Campaign", "spring").get("state") == "Completed", 30, "it is completed")
@@ -186,8 +180,8 @@ def emptied_while_resumed(program) -> str:
     return "emptied twice: nobody withdrawn; then the two were mailed, and nobody was added"
 
 
-def replaced_while_some_wait(program) -> str:
-    """Replaced while it is read, with retries that wait for their row and claims of a killed process: everybody of the new file once."""
+def replaced_while_retries_are_due(program) -> str:
+    """Replaced while it is read, with due retries and claims of a killed process: everybody in the new file is mailed once."""
     fleet = fleets.Fleet(folder("audience-replaced"), program)
     lost = [f"lost{number}@example.com" for number in range(4)]
     late = [f"late{number}@example.com" for number in range(6)]
@@ -211,18 +205,18 @@ def replaced_while_some_wait(program) -> str:
     fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port, limits=limits), fleets.plan("plan", "relay"), spring)
     process = fleet.start("-q")
     wait_until(lambda: all(server.asked[who] for who in late), 30, "some are tried")
-    wait_until(lambda: {fleet.recipients("spring").get(who) for who in late} == {"Deferred"}, 30, "they are deferred in the ledger")
+    wait_until(lambda: {fleet.recipients_so_far("spring").get(who) for who in late} == {"Deferred"}, 30, "they are deferred in the ledger")
     silent.kill(process)
-    # With Resend these may get two: the server may have taken what it could tell nobody.
+    # With Resend these may be mailed twice: the server may have accepted them without its reply being read.
     on_the_wire = {who for who, state in fleet.recipients("spring").items() if state == "Claimed"}
     require(on_the_wire >= set(lost), f"on the wire: {on_the_wire}")
     begun = sum(server.taken.values())
-    # Now they stand at the end, so that retries and claims wait for their rows; then in another file, without two of them.
+    # Now their rows come last, so that retries and claims wait for them; then they come in another file, without two of them.
     path.write_text(file(crowd + lost + late))
     is_greylisting = False
     process = fleet.start()
     wait_until(lambda: sum(server.taken.values()) > begun + 600, 60, "it sends")
-    require(not any(server.taken[who] for who in lost + late), "the last of the file were met before its end")
+    require(not any(server.taken[who] for who in lost + late), "the last rows of the file were mailed first")
     gone = {lost[1]: "Unknown", late[2]: "Withdrawn"}
     people = [who for who in [*crowd[3000:], *late, *lost, *crowd[:3000], "new@example.com"] if who not in gone]
     replace(path, file(people))
@@ -234,13 +228,13 @@ def replaced_while_some_wait(program) -> str:
     twice = {who for who, count in server.taken.items() if count > 1}
     require(twice <= on_the_wire - set(lost) and max(server.taken.values()) <= 2, f"twice: {sorted(twice)[:3]}")
     found = fleet.recipients("spring")
-    require({who: found[who] for who in gone} == gone, f"who is gone: { {who: found.get(who) for who in gone} }")
+    require({who: found[who] for who in gone} == gone, f"removed recipients: { {who: found.get(who) for who in gone} }")
     require({found[who] for who in people} == {"Accepted"}, "the ledger says otherwise")
-    return f"{len(people)} once, of them {len(lost) - 1} left on the wire and {len(late) - 1} deferred; 2 gone"
+    return f"{len(people)} mailed once, {len(lost) - 1} of them left on the wire and {len(late) - 1} deferred; 2 removed"
 
 
 def swapped_behind_a_symlink(program) -> str:
-    """The audience lies behind a symlink that is swapped while it is read, as mounts of ConfigMaps and git-sync do: of the folder, of the root, and of the file."""
+    """The audience is behind a symlink that is swapped while it is read, as ConfigMap mounts and git-sync do: the folder's, the root's, and the file's own."""
     noted = []
     for way in ("a mount of a ConfigMap", "git-sync", "a symlink of its own"):
         place = folder("audience-swapped")
@@ -263,7 +257,7 @@ def swapped_behind_a_symlink(program) -> str:
             new.symlink_to(target)
             os.replace(new, link)
 
-        # Who leaves was mailed already; who joins stands where the old version has been read for long.
+        # Those who leave were mailed already; those who join come where the old version was read long ago.
         rows = [people, ["first@example.com", *people[100:2000], "middle@example.com", *people[2000:], "last@example.com"]]
         if way == "a mount of a ConfigMap":
             for number in (0, 1):
@@ -290,50 +284,46 @@ def swapped_behind_a_symlink(program) -> str:
         require(process.code == 0, f"{way}: exit {process.code}: {process.tail()}")
         left_out = set(rows[1]) - set(server.taken)
         require(not left_out, f"{way}: {len(left_out)} of the new version left out: {sorted(left_out)[:3]}")
-        require(set(server.taken) <= set(rows[0] + rows[1]) and max(server.taken.values()) == 1, f"{way}: somebody twice, or of no version")
-        require(CHANGED in process.text(), f"{way}: nobody is told: {process.tail()}")
+        require(set(server.taken) <= set(rows[0] + rows[1]) and max(server.taken.values()) == 1, f"{way}: somebody was mailed twice, or is in no version")
+        require(CHANGED in process.text(), f"{way}: the change was not reported: {process.tail()}")
         noted.append(way)
-    return f"{', '.join(noted)}: told, nobody left out, nobody twice"
+    return f"{', '.join(noted)}: reported, nobody left out, nobody twice"
 
 
 def spellings_of_an_old_ledger(program) -> str:
-    """A ledger of the first version that has people in several spellings, deferred: each person gets one message more, or none."""
+    """A ledger of the first version with several spellings of one address, deferred: each person gets one more message, or none."""
     fleet = fleets.Fleet(folder("audience-spellings"), program)
     server = Scripted()
     people = {
-        # The spellings and their states in the ledger; whether one is mailed.
+        # The spellings and their states in the ledger, and whether one of them is mailed.
         ("ann@münchen.example", "ann@xn--mnchen-3ya.example"): ((2, 2), True),
         ("Bob@example.com", "bob@example.com"): ((2, 1), False),
         ('"cy"@example.com', "cy@example.com"): ((1, 2), False),
         ("rené@example.com", "rene\u0301@example.com", "RENÉ@example.com"): ((2, 2, 2), True),
     }
-    fleet.state.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(sqlite3.connect(fleet.state / "ledger.db")) as ledger:
-        ledger.executescript((fleets.ROOT / "tests/ledgers/schema-1.sql").read_text())
-        ledger.execute("insert into runs (id, namespace, campaign, run, started_at_ms) values (77, 'default', 'spellings', 'first', 1)")
-        rows = [(who, state) for spellings, (states, _) in people.items() for who, state in zip(spellings, states)]
-        for seq, (who, state) in enumerate(rows, 1):
-            fields, due = (json.dumps({"email": who, "name": "X"}), 5) if state == 2 else (None, None)
-            ledger.execute("insert into messages values (77, ?, ?, ?, 1, 1, 1, ?, 0, '450 later', ?, 1)", (seq, who, state, due, fields))
-            ledger.execute("insert into counts values (77, ?, ?, 1) on conflict do update set count = count + 1", (state, 0 if state == 2 else 1))
-        ledger.commit()
-        ledger.execute("pragma application_id = 1296460916")
+    rows = [(who, state) for spellings, (states, _) in people.items() for who, state in zip(spellings, states)]
+    statements = [("insert into runs (id, namespace, campaign, run, started_at_ms) values (77, 'default', 'spellings', 'first', 1)",)]
+    for seq, (who, state) in enumerate(rows, 1):
+        fields, due = (json.dumps({"email": who, "name": "X"}), 5) if state == 2 else (None, None)
+        statements.append(("insert into messages values (77, ?, ?, ?, 1, 1, 1, ?, 0, '450 later', ?, 1)", seq, who, state, due, fields))
+        statements.append(("insert into counts values (77, ?, ?, 1) on conflict do update set count = count + 1", state, 0 if state == 2 else 1))
+    ledgerfile.restore(fleet.state, (fleets.ROOT / "tests/ledgers/schema-1.sql").read_text(), *statements)
     who = [{"email": spelling, "name": "X"} for spellings in people for spelling in spellings]
     fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port), fleets.plan("plan", "relay"), fleets.campaign("spellings", "plan", {"inline": who}))
     for turn in ("migrated", "again"):
         code, text = fleet.run_once("-q")
         require(code == 0, f"{turn}: exit {code}: {text[-400:]}")
         for spellings, (_, is_mailed) in people.items():
-            # On the wire a domain is in A-labels.
+            # On the wire a domain has A-labels.
             count = sum(server.taken[spelling] for spelling in {one.replace("münchen", "xn--mnchen-3ya") for one in spellings})
-            require(count == is_mailed, f"{turn}: {spellings[0]} got {count}")
+            require(count == is_mailed, f"{turn}: {spellings[0]} got {count} messages")
     counts = fleet.status("Campaign", "spellings")["recipients"]
     require((counts["accepted"], counts["withdrawn"], counts["total"]) == (4, 5, 4), f"{counts}")
-    return f"{len(rows)} spellings of {len(people)} people: 2 mailed, 2 had been"
+    return f"{len(rows)} spellings of {len(people)} people: 2 mailed, 2 had been before"
 
 
 def one_person_one_message(program) -> str:
-    """However an address is written: composed or not, U-labels or A-labels, quoted or not, in capitals; over a restart too."""
+    """An address in many spellings: composed or not, U-labels or A-labels, quoted or not, in capitals; over a restart too."""
     ways = [
         ("ann@münchen.example", "ann@xn--mnchen-3ya.example", "Ann@MÜNCHEN.example", "ann@mu\u0308nchen.example"),
         ('"bob"@example.com', "bob@example.com", "BOB@example.com", "bob@ｅｘａｍｐｌｅ.com"),
@@ -352,7 +342,7 @@ def one_person_one_message(program) -> str:
     return f"{sum(map(len, ways))} ways to write {len(ways)} people: {len(ways)} messages"
 
 
-def surplus_commas_and_capitals(program) -> str:
+def extra_commas_and_capitals(program) -> str:
     """Rows that end with a comma, and JSON Lines with `Email`."""
     fleet = fleets.Fleet(folder("audience-forms"), program)
     server = Scripted()
@@ -372,12 +362,22 @@ def surplus_commas_and_capitals(program) -> str:
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("only", nargs="*", help="words of the cases to run")
-    cases = Cases(arguments.parse_args().only)
-    program = fleets.binary()
-    for case in (edited_in_place, fixed_within_a_second, gone_while_it_runs, emptied_while_resumed, replaced_while_some_wait, swapped_behind_a_symlink, spellings_of_an_old_ledger, one_person_one_message, surplus_commas_and_capitals):
-        cases.run(case.__name__.replace("_", " "), case, program)
+    cases = Cases(__doc__)
+    cases.parse()
+    cases.add_all(
+        (
+            edited_in_place,
+            fixed_within_a_second,
+            removed_during_a_run,
+            emptied_while_resumed,
+            replaced_while_retries_are_due,
+            swapped_behind_a_symlink,
+            spellings_of_an_old_ledger,
+            one_person_one_message,
+            extra_commas_and_capitals,
+        ),
+        fleets.binary(),
+    )
     cases.end()
 
 

@@ -1,29 +1,27 @@
 #!/usr/bin/env python3
-"""The chart against a real API server: linted, rendered, installed, upgraded, uninstalled; and its rights, neither one too few nor one too many.
+"""The chart on a real API server: linted, rendered, installed, upgraded, uninstalled; and its RBAC, with no right too few or too many.
 
-The rights are proved by the program itself: it runs under the chart's service account, with the chart's arguments, and the API
-server's audit log says what it asked for. A refusal fails, and so does a right that nothing used.
+The program itself proves its rights: it runs under the chart's service account with the chart's arguments, and the API server's
+audit log says what it asked for. A refusal fails, and so does a right that nothing used.
 """
 
-import argparse
 import json
 import re
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from parts import differs
 from parts import fleet as fleets
 from parts.cluster import KUBERNETES, missing
-from parts.differs import absent, argocd, flux
+from parts.differs import argocd, flux
 from parts.process import Process, folder, free_port, wait_until
 from parts.releases import CRDS, HelmPlane
-from parts.report import Cases, need, require
+from parts.report import Cases, Shared, need, require
 from parts.sinks import Sink
 
-ROOT = Path(__file__).resolve().parents[1]
-CHART = ROOT / "charts/mailfleet"
+CHART = fleets.ROOT / "charts/mailfleet"
 RELEASE, NAMESPACE = "mailfleet", "mail-admin"
 
 # The main sets of values; each is linted, rendered and shown to the API server.
@@ -66,7 +64,7 @@ VALUES = {
     },
 }
 
-# Values that must be refused, and a word of the complaint.
+# Values that must be refused, and a word of the error.
 REFUSED = [
     ({"replicas": 2}, "replicas"),
     ({"replicaCount": 1}, "replicaCount"),
@@ -95,10 +93,10 @@ def one(objects: list[dict], kind: str) -> dict:
 
 
 def lint(plane: HelmPlane) -> str:
-    """No complaint in any set of values; a complaint about bad values, also from a render."""
+    """No error for any good set of values; an error for bad values, from `helm template` too."""
     place = folder("chart-lint")
     for values in VALUES.values():
-        # Helm lints for the version that it was built for; the module's is none.
+        # Helm lints for the version that it was built with, and a module build has none.
         plane.helm("lint", "--strict", "--kube-version", KUBERNETES, CHART, "--values", values_file(place, values))
     for values, word in REFUSED:
         code, output = plane.try_helm(
@@ -109,7 +107,7 @@ def lint(plane: HelmPlane) -> str:
 
 
 def coherent(objects: list[dict], values: dict):
-    """What the API server does not compare: names, labels and ports that must fit each other."""
+    """What the API server does not check: names, labels and ports that must match."""
     deployment = one(objects, "Deployment")
     spec = deployment["spec"]
     pod = spec["template"]
@@ -120,13 +118,13 @@ def coherent(objects: list[dict], values: dict):
         require(selector.items() <= labels.items(), f"{what} does not select the pod: {selector} of {labels}")
 
     selects(spec["selector"]["matchLabels"], "the Deployment")
-    require(spec["strategy"] == {"type": "Recreate"}, "two pods could have the ledger")
+    require(spec["strategy"] == {"type": "Recreate"}, "two pods could open the ledger")
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        require(container[probe]["httpGet"]["port"] in ports, f"{probe} asks a port that is not there")
+        require(container[probe]["httpGet"]["port"] in ports, f"{probe} uses a port that does not exist")
     for obj in objects:
         if obj["kind"] == "Service":
             selects(obj["spec"]["selector"], "the Service")
-            require(all(port["targetPort"] in ports for port in obj["spec"]["ports"]), "the Service leads to no port")
+            require(all(port["targetPort"] in ports for port in obj["spec"]["ports"]), "the Service points to no port")
         elif obj["kind"] == "NetworkPolicy":
             selects(obj["spec"]["podSelector"]["matchLabels"], "the NetworkPolicy")
         elif obj["kind"] == "PodDisruptionBudget":
@@ -145,7 +143,7 @@ def coherent(objects: list[dict], values: dict):
 
 
 def rendered(plane: HelmPlane) -> str:
-    """The API server takes every object, strictly; and the pod where the restricted Pod Security Standard is enforced."""
+    """The API server takes every object with strict validation, and the pod where the restricted Pod Security Standard is enforced."""
     place = folder("chart-render")
     count = 0
     for namespace in (NAMESPACE, "shop-a", "shop-b", "plans"):
@@ -153,27 +151,27 @@ def rendered(plane: HelmPlane) -> str:
     for name, values in VALUES.items():
         objects = plane.render(RELEASE, CHART, NAMESPACE, values_file(place, values))
         coherent(objects, values)
-        # Its CRD is the Prometheus operator's, and not here; `coherent` has looked at it.
+        # Its CRD is the Prometheus operator's and not installed here; `coherent` has checked it.
         known = [obj for obj in objects if obj["kind"] != "PodMonitor"]
         plane.dry_run(*known)
         count += len(known)
         template = one(objects, "Deployment")["spec"]["template"]
         metadata = {**template["metadata"], "name": "pod", "namespace": NAMESPACE}
-        # The admission of service accounts looks for this one.
+        # Service account admission looks for this one.
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": template["spec"]["serviceAccountName"], "namespace": NAMESPACE}}
         plane.api.apply(account)
         plane.dry_run({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
         plane.api.delete("ServiceAccount", NAMESPACE, account["metadata"]["name"])
         count += 1
-    # A pod that is refused there, so that the admission is known to look.
+    # A pod that must be refused there, which proves that admission is at work.
     bad = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bad", "namespace": "plans"}, "spec": {"automountServiceAccountToken": False, "containers": [{"name": "a", "image": "a"}]}}
     output = plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(bad), check=False)
-    require("violates PodSecurity" in output, f"a pod without a security context was let in: {output}")
+    require("violates PodSecurity" in output, f"a pod without a security context was admitted: {output}")
     return f"{count} objects of {len(VALUES)} sets of values"
 
 
 def without_crds(plane: HelmPlane, case) -> str:
-    """A case that leaves CRDs which are not a release's."""
+    """A case that leaves CRDs that belong to no release."""
     try:
         return case(plane)
     finally:
@@ -182,21 +180,21 @@ def without_crds(plane: HelmPlane, case) -> str:
 
 
 def undiffed(plane: HelmPlane) -> str:
-    """Nobody sees a difference after an apply of each set of values: kubectl diff, Argo CD's diff, Flux's dry run."""
-    need(absent())
+    """After applying each set of values no tool sees a difference: kubectl diff, Argo CD's diff, Flux's dry run."""
+    need(differs.missing())
     place = folder("chart-diff")
     compared = 0
     for name in ("shop-a", "shop-b", "plans"):
         plane.api.namespace(name)
     for number, (name, values) in enumerate(VALUES.items()):
-        # A claim that is deleted is protected for a while.
+        # A deleted PersistentVolumeClaim is protected for a while.
         namespace = plane.api.namespace(f"diff-{number}")
         objects = [obj for obj in plane.render("compared", CHART, namespace, values_file(place, values)) if obj["kind"] != "PodMonitor"]
         path = place / f"{number}.json"
         path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         for side in ((), ("--server-side", "--force-conflicts")):
             plane.kubectl("apply", *side, "-f", path)
-            # It ends with 1 when there is a difference.
+            # It exits with 1 when there is a difference.
             output = plane.kubectl("diff", *side, "-f", path, check=False)
             require(not output.strip(), f"{name}, {side or 'client-side'}: {output[:2000]}")
             differences = argocd(plane, objects)
@@ -231,7 +229,7 @@ def umbrella(plane: HelmPlane) -> str:
         require(code == 0, text[-500:])
         counts.append(len(plane.objects(text)) if text.strip() else 0)
     require(counts[0] > 10 and counts[1] == 0, f"{counts} objects")
-    # A key that is nobody's is still refused.
+    # An unknown key is still refused.
     (parent / "values.yaml").write_text(json.dumps({"mailfleet": {"enabeld": True}}))
     code, text = plane.try_helm("template", "all", parent, "--kube-version", KUBERNETES)
     require(code != 0 and "enabeld" in text, text[-300:])
@@ -239,7 +237,7 @@ def umbrella(plane: HelmPlane) -> str:
 
 
 def taken_over(plane: HelmPlane) -> str:
-    """CRDs that kubectl brought: refused by helm as the documents say, and taken over with --take-ownership; the objects stay."""
+    """CRDs that kubectl created: refused by helm as the documents say, and adopted with --take-ownership; the objects stay."""
     plane.install_crds()
     plane.api.namespace("shop")
     plane.api.apply(fleets.smtp_server("relay", 2525, namespace="shop"))
@@ -247,7 +245,7 @@ def taken_over(plane: HelmPlane) -> str:
     first = uid()
     words = ("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--create-namespace")
     code, output = plane.try_helm(*words)
-    require(code != 0 and "invalid ownership metadata" in output, f"helm took what was not its own: {output[-300:]}")
+    require(code != 0 and "invalid ownership metadata" in output, f"helm adopted what it did not own: {output[-300:]}")
     plane.helm(*words, "--take-ownership")
     require(uid() == first, "the objects did not stay")
     owner = plane.api.get("CustomResourceDefinition", "", CRDS[0])["metadata"]["annotations"].get("meta.helm.sh/release-name")
@@ -259,7 +257,7 @@ def taken_over(plane: HelmPlane) -> str:
 
 
 def lifecycle(plane: HelmPlane) -> str:
-    """Installed, upgraded, uninstalled and installed again: CRDs, objects and the ledger's claim stay; unless told otherwise."""
+    """Installed, upgraded, uninstalled and installed again: CRDs, objects and the ledger's PersistentVolumeClaim stay, unless told otherwise."""
     place = folder("chart-install")
     plane.api.namespace("shop")
     release = ("--namespace", NAMESPACE, "--create-namespace")
@@ -277,7 +275,7 @@ def lifecycle(plane: HelmPlane) -> str:
     plane.api.apply(server)
     first = uid()
 
-    # An older chart: a CRD with one printer column less, as if it came with the release before.
+    # An older chart: a CRD with one printer column fewer, as if from the previous release.
     old = place / "old"
     subprocess.run(["cp", "-r", str(CHART), str(old)], check=True)
     crd = old / "files/crds/sendingservers.yaml"
@@ -292,16 +290,16 @@ def lifecycle(plane: HelmPlane) -> str:
 
     whole = columns()
     plane.helm("upgrade", RELEASE, old, *release)
-    require(columns() < whole, "the older CRD did not come")
+    require(columns() < whole, "the older CRD was not installed")
     plane.helm("upgrade", RELEASE, CHART, *release, "--set", "denyPrivateNetworks=false")
-    require(columns() == whole, "an upgrade does not bring the CRDs")
+    require(columns() == whole, "an upgrade does not update the CRDs")
     arguments = plane.find("deployment", RELEASE, "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]["args"]
-    require("--deny-private-networks=false" in arguments, f"the upgrade did not come: {arguments}")
+    require("--deny-private-networks=false" in arguments, f"the upgrade was not applied: {arguments}")
 
     plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
     require(len(crds()) == 3, f"CRDs left: {crds()}")
     require(uid() == first, "the objects did not stay")
-    require(plane.find("pvc", f"{RELEASE}-ledger", "-n", NAMESPACE), "the ledger's claim did not stay")
+    require(plane.find("pvc", f"{RELEASE}-ledger", "-n", NAMESPACE), "the ledger's PersistentVolumeClaim did not stay")
     for kind, name in (("deployment", RELEASE), ("clusterrole", RELEASE), ("clusterrole", f"{RELEASE}-customer"), ("serviceaccount", RELEASE)):
         require(plane.find(kind, name, "-n", NAMESPACE) is None, f"{kind} {name} was left behind")
 
@@ -310,9 +308,9 @@ def lifecycle(plane: HelmPlane) -> str:
     require(uid() == first, "the objects did not survive the second install")
     plane.helm("uninstall", RELEASE, "--namespace", NAMESPACE)
     wait_until(lambda: not crds(), 120, "the end of the CRDs")
-    # Its protection ends it, which is the controller manager's.
+    # The controller manager removes its protection, and so the claim.
     claim = plane.find("pvc", f"{RELEASE}-ledger", "-n", NAMESPACE)
-    require(claim is None or "deletionTimestamp" in claim["metadata"], "the claim was kept")
+    require(claim is None or "deletionTimestamp" in claim["metadata"], "the PersistentVolumeClaim was kept")
     notes = plane.helm("install", "try", CHART, "--namespace", "shop", "--set", "persistence.enabled=false", "--set", "crds.keep=false")
     require("MAILS EVERYBODY AGAIN" in notes, f"the notes say {notes}")
     plane.helm("uninstall", "try", "--namespace", "shop")
@@ -321,7 +319,7 @@ def lifecycle(plane: HelmPlane) -> str:
 
 
 def people(plane: HelmPlane) -> str:
-    """What the roles for people allow, asked of the API server."""
+    """What the roles for people allow, as the API server says."""
     plane.api.namespace("shop-a")
     plane.api.namespace("shop-b")
     plane.helm("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--create-namespace", "--set", "rbac.people.aggregate=true")
@@ -329,7 +327,7 @@ def people(plane: HelmPlane) -> str:
     bindings = [("ann", "customer", "shop-a"), ("vic", "viewer", "shop-a"), ("olga", "operator", NAMESPACE)]
     for user, role, namespace in bindings:
         plane.kubectl("create", "rolebinding", user, f"--clusterrole={RELEASE}-{role}", f"--user={user}", "-n", namespace)
-    # Kubernetes' own role, which the customers' is added to.
+    # Kubernetes' own role, into which the customers' role is aggregated.
     plane.kubectl("create", "rolebinding", "eve", "--clusterrole=edit", "--user=eve", "-n", "shop-a")
     cases = [
         ("ann", "create", "campaigns", "shop-a", True),
@@ -358,11 +356,11 @@ def people(plane: HelmPlane) -> str:
         words = [verb, f"{name}.mailfleet.dev" if name != "secrets" else name, *([f"--subresource={part}"] if part else [])]
         return plane.kubectl("auth", "can-i", *words, "-n", namespace, "--as", user, check=False).splitlines()[-1] == "yes"
 
-    # Aggregation is the controller manager's work.
+    # The controller manager does the aggregation.
     wait_until(lambda: allowed("eve", "create", "campaigns", "shop-a"), 20, "the aggregated role")
     for user, verb, resource, namespace, wanted in cases:
         require(allowed(user, verb, resource, namespace) == wanted, f"{user} may {'not ' if wanted else ''}{verb} {resource} in {namespace}")
-    # What the README tells them to type, word for word; kubectl ends with 1 when one of the kinds is forbidden.
+    # What the README tells them to type, word for word; kubectl exits with 1 when one of the kinds is forbidden.
     plane.api.apply(fleets.smtp_server("relay", 2525, namespace="shop-a"))
     shown = []
     for user, namespace in (("ann", "shop-a"), ("vic", "shop-a"), ("olga", NAMESPACE), ("eve", "shop-a")):
@@ -378,7 +376,7 @@ def people(plane: HelmPlane) -> str:
 
 
 def granted(objects: list[dict]) -> set[tuple[str, str, str]]:
-    """Each right that the chart binds to its account: group, resource, verb."""
+    """Each right that the chart grants to its service account: group, resource, verb."""
     roles = {(obj["kind"], obj["metadata"]["name"]): obj["rules"] for obj in objects if obj["kind"] in ("Role", "ClusterRole")}
     rights = set()
     for binding in objects:
@@ -403,7 +401,7 @@ class Controller:
         self.process = Process([program, *words, f"--kubeconfig={kubeconfig}"], place / "controller.out")
 
     def ask(self, path: str) -> tuple[int, str]:
-        """The admin endpoint's answer; 0 while nobody answers."""
+        """The admin endpoint's status code; 0 while nobody answers."""
         require(self.process.running(), f"the controller ended: {self.process.tail()}")
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
@@ -419,7 +417,7 @@ class Controller:
 
 
 def work(plane: HelmPlane, program: Path, sink: Sink, broken: Sink | None, controller: Controller, user: str, customers: list[str]):
-    """Everything that a controller does: servers, a plan, campaigns, Secrets, a deletion in mid-campaign, events."""
+    """Everything that a controller does: servers, a plan, campaigns, Secrets, a deletion during a campaign, events."""
 
     def state(kind: str, namespace: str, name: str) -> str:
         return plane.api.status(kind, namespace, name).get("state", "")
@@ -433,17 +431,17 @@ def work(plane: HelmPlane, program: Path, sink: Sink, broken: Sink | None, contr
 
     wait_until(lambda: controller.ask("/readyz")[0] == 200, 20, "the controller's readiness")
     plane.api.apply(fleets.smtp_server("relay", sink.port, namespace=NAMESPACE))
-    # Slow, so that something is always on its way.
+    # Slow, so that something is always on the wire.
     plane.api.apply(fleets.smtp_server("slow", sink.port, namespace=NAMESPACE, limits={"rates": [{"messages": 2, "per": "1s"}]}))
     if broken:
-        # Quick to notice, so that it comes and goes in the time of a test.
+        # Quick to notice, so that it goes and comes back within a test.
         probe = {"interval": "1s", "retryAfter": "1s", "failureThreshold": 1}
         plane.api.apply(fleets.smtp_server("moody", broken.port, namespace=NAMESPACE, probe=probe))
     plan = fleets.plan("pro", "relay", "slow", *(["moody"] if broken else []))
     plan["metadata"]["namespace"] = NAMESPACE
     plan["spec"].update(allowedNamespaces={"from": "All"}, ownServers={"max": 1}, senderDomains=[{"domains": ["news.example.com"], "namespaceSelector": {}}])
     plane.api.apply(plan)
-    wait_until(lambda: state("SendingServer", NAMESPACE, "relay") == "Active", 20, "the server's being Active")
+    wait_until(lambda: state("SendingServer", NAMESPACE, "relay") == "Active", 20, "the server to be Active")
     for namespace in customers:
         rows = "email,name\n" + "".join(f"person{n}@example.com,Person {n}\n" for n in range(1000))
         plane.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "people", "namespace": namespace}, "data": {"people.csv": rows}})
@@ -472,7 +470,7 @@ def work(plane: HelmPlane, program: Path, sink: Sink, broken: Sink | None, contr
             secret["metadata"]["namespace"] = namespace
             plane.api.apply(secret)
             wait_until(lambda: looks(namespace) > before, 10, "a look at the Secret")
-        # A customer's server is reached at public addresses only.
+        # A customer's server may only be reached at public addresses.
         wait_until(lambda: reason("SendingServer", namespace, "own") == "AddressNotAllowed", 20, "the refusal of a server inside")
     figures = controller.ask("/metrics")[1]
     require("mailfleet_leader 1" in figures and 'mailfleet_server_active{server="mail-admin/relay"} 1' in figures, f"the figures: {figures[:500]}")
@@ -483,7 +481,7 @@ def work(plane: HelmPlane, program: Path, sink: Sink, broken: Sink | None, contr
             mine = [event for event in found if event["regarding"]["name"] == "moody" and event["reason"] == wanted]
             return sum((event.get("series") or {}).get("count", 1) for event in mine)
 
-        # The same event twice: it is created, and then counted by a patch.
+        # The same event twice: it is created, and then its count is patched.
         for turn in (1, 2):
             broken.stop()
             wait_until(lambda: events("ConnectionRefused") >= turn, 60, "an event about the server", every=1)
@@ -492,7 +490,7 @@ def work(plane: HelmPlane, program: Path, sink: Sink, broken: Sink | None, contr
 
 
 def rights(plane: HelmPlane, program: Path) -> str:
-    """The controller under the chart's account: no refusal, no right that is not used."""
+    """The controller under the chart's service account: no refusal, and no unused right."""
     used: set[tuple[str, str, str]] = set()
     bound: set[tuple[str, str, str]] = set()
     notes = []
@@ -513,7 +511,7 @@ def rights(plane: HelmPlane, program: Path) -> str:
             finally:
                 code = controller.stop()
         require(code == 0, f"{mode}: exit {code}: {controller.process.tail()}")
-        # What a good end leaves: nothing that would wait for a controller.
+        # A clean shutdown leaves nothing that waits for a controller.
         for customer in customers:
             left = plane.api.get("Campaign", customer, "open")
             accepted, finalizers = left["status"]["recipients"]["accepted"], left["metadata"].get("finalizers")
@@ -542,22 +540,21 @@ def rights(plane: HelmPlane, program: Path) -> str:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="only cases whose name contains one of these")
-    options = parser.parse_args()
-    program, cases = fleets.binary(), Cases(options.only)
-    if lack := missing("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm"):
-        cases.run("the chart", need, lack)
-        cases.end()
-    with HelmPlane(folder("chart-plane")) as plane:
-        cases.run("lint, and values that are refused", lint, plane)
-        cases.run("every object before the API server", rendered, plane)
-        cases.run("no difference after an apply", without_crds, plane, undiffed)
-        cases.run("a part of another chart", umbrella, plane)
-        cases.run("CRDs of kubectl taken over", without_crds, plane, taken_over)
-        cases.run("install, upgrade, uninstall", lifecycle, plane)
-        cases.run("roles of people", people, plane)
-        cases.run("rights of the controller", rights, plane, program)
+    cases = Cases(__doc__)
+    cases.parse()
+    program, plane = fleets.binary(), Shared(lambda: HelmPlane(folder("chart-plane")))
+
+    def needs() -> str:
+        return missing("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm")
+
+    cases.add("lint, and values that are refused", lint, plane, needs=needs)
+    cases.add("every object on the API server", rendered, plane, needs=needs)
+    cases.add("no difference after applying", without_crds, plane, undiffed, needs=needs)
+    cases.add("as a dependency of another chart", umbrella, plane, needs=needs)
+    cases.add("CRDs of kubectl adopted", without_crds, plane, taken_over, needs=needs)
+    cases.add("install, upgrade, uninstall", lifecycle, plane, needs=needs)
+    cases.add("roles of people", people, plane, needs=needs)
+    cases.add("rights of the controller", rights, plane, program, needs=needs)
     cases.end()
 
 

@@ -1,43 +1,41 @@
 #!/usr/bin/env python3
 """Kills Mailfleet with SIGKILL at random points of a campaign and restarts it, until the campaign is completed.
 
-Two sinks count independently of Mailfleet, or two vendors' APIs that take several messages in a call (`--over`). With Skip nobody
-may be mailed twice, and everybody who was not mailed must be named as unknown; with Resend nobody may be lost, and doubles may
-not exceed what was announced. What is uncertain was on the wire at a kill, and over an API within what its calls carry.
-`--quick` for a short turn.
+Two sinks count independently of Mailfleet, or two vendors' APIs that take several messages in a call (`--over`). With Skip, nobody
+may be mailed twice, and everybody who was not mailed must be listed as unknown. With Resend, nobody may be lost, and no more may be
+mailed twice than status announces. What is uncertain was on the wire at a kill; over an API it is within what its calls carry.
 """
 
-import argparse
 import random
 import signal
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
 
 from parts import fleet as fleets
-from parts.process import folder, keep_folders, wait_until
-from parts.report import Breach, require, table
+from parts import ledgerfile
+from parts.process import folder, wait_until
+from parts.report import Cases, require
 from parts.sinks import Sink, delayed
 from parts.takers import Taker
 
 
 @dataclass
 class Way:
-    """How messages go: so slowly that a campaign lives long enough to be killed often, with some on the wire at every moment."""
+    """How messages are sent: slowly enough that a campaign can be killed often, with some messages on the wire at every moment."""
 
     connections: int
-    # Messages that a connection carries at a time; none where that is as many as rate and round trip need.
+    # Messages that a connection carries at a time; None where rate and round trip decide.
     each: int | None
-    # Of SMTP: what a message takes at the sink, how late the line is in each direction, and what the sink offers.
+    # SMTP: the sink's delay for each message, the line's delay in each direction, and the sink's options.
     delay: str = "2ms"
     line: str = ""
     options: tuple[str, ...] = ()
-    # Of an API: what a call takes, seconds.
+    # An API: how long a call takes, seconds.
     call: float = 0.0
 
     def at_risk_max(self) -> int | None:
-        """What a kill can make unknown at two servers."""
+        """How many messages a kill can make unknown at two servers."""
         return self.each and 2 * self.connections * self.each
 
 
@@ -47,8 +45,6 @@ WAYS = {
     "smtp-line": Way(10, 2, delay="0ms", line="40ms", options=("--no-chunking",)),
     "api-line": Way(5, 10, call=0.08),
 }
-# Of the process that was killed: with Resend those of the ones before wait to be sent again.
-OPEN_CLAIMS = "select count(*) from messages where state = 0 and epoch = (select value from meta where key = 'epoch')"
 QUICK_WAYS = ("smtp", "api", "smtp-line")
 
 
@@ -63,7 +59,7 @@ def build(place, program, recipients: int, unknown: str, way: str) -> tuple[flee
         ports = [sink.port for sink in sinks]
         if how.line:
             lines = [delayed(program, place, port, how.line) for port in ports]
-            # They end with the sinks, and keep their ports over the kills of Mailfleet.
+            # They end with the sinks, and keep their ports while Mailfleet is killed.
             for sink, (process, _) in zip(sinks, lines):
                 sink.line = process
             ports = [port for _, port in lines]
@@ -82,11 +78,11 @@ def build(place, program, recipients: int, unknown: str, way: str) -> tuple[flee
 
 
 def kill_often(fleet, sinks, points: list[int], chance: random.Random) -> tuple[list[int], list[int]]:
-    """Runs the campaign to its end, killing the process when the sinks have so many messages. What they and the wire had each time."""
+    """Runs the campaign to its end, killing the process at these counts of the sinks; returns what the sinks and the wire had at each kill."""
     at_kill, at_risk = [], []
     for point in points:
         process = fleet.start()
-        # Some kills fall into the start, when nothing was sent yet by this process.
+        # Some kills come during the start, before this process has sent anything.
         early = time.monotonic() + (chance.uniform(0, 0.15) if chance.random() < 0.2 else 3600)
         wait_until(
             lambda: sum(sink.count()["accepted"] for sink in sinks) >= point or time.monotonic() > early or not process.running(),
@@ -94,11 +90,10 @@ def kill_often(fleet, sinks, points: list[int], chance: random.Random) -> tuple[
             "the next kill",
             every=0.002,
         )
-        if not process.running():
-            raise Breach(f"mailfleet ended by itself before kill {len(at_kill) + 1} (exit {process.code}): {process.tail()}")
+        require(process.running(), f"mailfleet ended before kill {len(at_kill) + 1} (exit {process.code}): {process.tail() if process.code is not None else ''}")
         process.kill()
         at_kill.append(sum(sink.log_size() for sink in sinks))
-        at_risk.append(sum(count for (count,) in fleet.query(OPEN_CLAIMS)))
+        at_risk.append(ledgerfile.open_claims(fleet.state))
     code, output = fleet.run_once(seconds=300)
     require(code == 0, f"the last run ended with {code}: {output[-1500:]}")
     return at_kill, at_risk
@@ -112,11 +107,11 @@ def campaign_facts(fleet, sinks, recipients: int) -> dict:
     counts = Counter(states.values())
     status = fleet.status("Campaign", "spring")
     require(status.get("state") == "Completed", f"the campaign is {status.get('state')}, not Completed")
-    require(set(states) == everyone, f"the ledger names {len(states)} recipients of {recipients}")
-    strangers = set(taken) - everyone
-    require(not strangers, f"the sinks have strangers: {sorted(strangers)[:3]}")
+    require(set(states) == everyone, f"the ledger has {len(states)} recipients of {recipients}")
+    outsiders = set(taken) - everyone
+    require(not outsiders, f"the sinks have recipients that are not in the audience: {sorted(outsiders)[:3]}")
     not_ended = {state: number for state, number in counts.items() if state not in ("Accepted", "Unknown")}
-    require(not not_ended, f"recipients without a proper end: {not_ended}")
+    require(not not_ended, f"recipients without a final outcome: {not_ended}")
     lost = {recipient for recipient, state in states.items() if state == "Accepted" and recipient not in taken}
     require(not lost, f"{len(lost)} recipients are Accepted in the ledger, and no sink has them: {sorted(lost)[:3]}")
     require_names(fleet, sinks)
@@ -133,25 +128,24 @@ def campaign_facts(fleet, sinks, recipients: int) -> dict:
 
 
 def require_names(fleet, sinks):
-    """What the ledger keeps of each accepted message is the vendor's own name for it."""
+    """The ledger keeps the vendor's ID of each accepted message."""
     named = {(recipient, name) for sink in sinks if isinstance(sink, Taker) for name, recipient in sink.lines()}
     if not named:
         return
-    kept = fleet.query("select recipient, reply from recipients where state = 'Accepted'")
+    kept = [(row.email, row.reply) for row in fleet.rows("spring") if row.state == "Accepted"]
     wrong = [(recipient, reply) for recipient, reply in kept if (recipient, reply.partition(" ")[2]) not in named]
     for sink in sinks:
         counted = sink.count()
-        require(counted["accepted"] >= 2 * counted["calls"], f"{sink.kind} had {counted}: hardly a call was shared, and little was tested")
-    require(kept and not wrong, f"{len(wrong)} of {len(kept)} replies have not the vendor's name: {wrong[:3]}")
+        require(counted["accepted"] >= 2 * counted["calls"], f"{sink.kind} had {counted}: hardly a call carried several messages, and little was tested")
+    require(kept and not wrong, f"{len(wrong)} of {len(kept)} replies lack the vendor's ID: {wrong[:3]}")
 
 
-def random_kills(program, recipients: int, kills: int, unknown: str, way: str, chance: random.Random) -> list:
-    """One campaign killed often: a row of the table."""
+def random_kills(program, recipients: int, kills: int, unknown: str, way: str, chance: random.Random, rows: list) -> str:
+    """One campaign killed often."""
     place = folder(f"crash-{way}-{unknown.lower()}")
     fleet, sinks = build(place, program, recipients, unknown, way)
     try:
         points = sorted(chance.randrange(1, recipients * 95 // 100) for _ in range(kills))
-        print(f"{unknown} over {way}: {kills} kills, when the sinks have {points}", flush=True)
         begin = time.monotonic()
         at_kill, at_risk = kill_often(fleet, sinks, points, chance)
         facts = campaign_facts(fleet, sinks, recipients)
@@ -160,21 +154,22 @@ def random_kills(program, recipients: int, kills: int, unknown: str, way: str, c
             require(facts["accepted"] + facts["unknown"] == recipients, f"accepted and unknown do not cover everyone: {facts}")
         else:
             require(facts["not mailed"] == 0, f"{facts['not mailed']} recipients were lost")
-            require(facts["doubles"] <= facts["resent"], f"{facts['doubles']} doubles, but status announces {facts['resent']}")
-        # With CHUNKING it is what rate and round trip need, and so the machine's to say.
+            require(facts["doubles"] <= facts["resent"], f"{facts['doubles']} mailed twice, but status announces {facts['resent']}")
+        # With CHUNKING rate and round trip decide, and so the machine.
         most = WAYS[way].at_risk_max()
-        require(not most or max(at_risk) <= most, f"{max(at_risk)} messages were on the wire at a kill, and {most} can be")
+        require(not most or max(at_risk) <= most, f"{max(at_risk)} messages were on the wire at a kill, more than {most}")
         uncertain = facts["unknown"] + facts["resent"]
         require(uncertain <= sum(at_risk), f"{uncertain} outcomes are unknown, and the kills had {at_risk} messages on the wire")
         in_progress = sum(0 < count < recipients for count in at_kill)
-        return [f"{unknown}, {way}", recipients, kills, in_progress, *facts.values(), max(at_risk), f"{time.monotonic() - begin:.1f}"]
+        rows.append([f"{unknown}, {way}", recipients, kills, in_progress, *facts.values(), max(at_risk), f"{time.monotonic() - begin:.1f}"])
+        return f"killed when the sinks had {points}"
     finally:
         for sink in sinks:
             sink.stop()
 
 
-def gentle_end(program, recipients: int, way: str, chance: random.Random) -> list:
-    """SIGTERM several times: what is on the wire ends, and nothing is unknown. A row of the table."""
+def gentle_end(program, recipients: int, way: str, chance: random.Random, rows: list) -> str:
+    """SIGTERM several times: messages on the wire get their outcome, and nothing is unknown."""
     place = folder(f"crash-{way}-sigterm")
     fleet, sinks = build(place, program, recipients, "Skip", way)
     begin = time.monotonic()
@@ -187,16 +182,16 @@ def gentle_end(program, recipients: int, way: str, chance: random.Random) -> lis
             require(process.running(), f"mailfleet ended before the SIGTERM (exit {process.code}): {process.tail()}")
             process.signal(signal.SIGTERM)
             at = time.monotonic()
-            require(process.wait(30) >= 0, f"SIGTERM killed it ({process.code}) instead of ending it")
+            require(process.wait(30) >= 0, f"SIGTERM killed it ({process.code}) instead of shutting it down")
             longest = max(longest, time.monotonic() - at)
-            open_ends = Counter(state for state in fleet.recipients("spring").values() if state not in ("Accepted",))
+            open_ends = Counter(state for state in fleet.recipients_so_far("spring").values() if state != "Accepted")
             require(not open_ends, f"after SIGTERM the ledger has {dict(open_ends)}")
         code, output = fleet.run_once(seconds=300)
         require(code == 0, f"the last run ended with {code}: {output[-1500:]}")
         facts = campaign_facts(fleet, sinks, recipients)
         require(facts["unknown"] == 0 and facts["doubles"] == 0 and facts["not mailed"] == 0, f"SIGTERM left a trace: {facts}")
-        print(f"SIGTERM over {way}: the longest end took {longest:.2f} s", flush=True)
-        return [f"SIGTERM, {way}", recipients, len(points), len(points), *facts.values(), 0, f"{time.monotonic() - begin:.1f}"]
+        rows.append([f"SIGTERM, {way}", recipients, len(points), len(points), *facts.values(), 0, f"{time.monotonic() - begin:.1f}"])
+        return f"the slowest shutdown took {longest:.2f} s"
     finally:
         for sink in sinks:
             sink.stop()
@@ -217,11 +212,11 @@ def status_writes(program, kills: int, servers: int, chance: random.Random) -> s
             before = {path: path.stat().st_mtime_ns for path in fleet.state.glob("status/*/*/*.yaml")}
             enabled = not enabled
             write(enabled)
-            # A file is used when it has not been written for a second: every status changes soon after the start.
+            # A file is read once nobody has written it for a second: every status changes soon after the start.
             time.sleep(1.1)
             process = fleet.start(group=True, once=False)
             time.sleep(3 if turn + 1 == kills else chance.uniform(0.05, 0.6))
-            require(process.running(), f"mailfleet run ended by itself: {process.tail()}")
+            require(process.running(), f"mailfleet run ended: {process.tail()}")
             process.kill(group=True)
             broken = fleet.broken_status_files()
             require(not broken, f"after kill {turn + 1}: {broken[:3]}")
@@ -230,37 +225,32 @@ def status_writes(program, kills: int, servers: int, chance: random.Random) -> s
             files = len(now)
         require(files == servers + 1, f"{files} status files for {servers + 1} objects")
         require(changed >= kills, f"only {changed} status files were written in {kills} turns: nothing was tested")
-    return f"status files: {kills} kills of the group in mid-write, {files} files each time whole ({changed} seen rewritten)"
+    return f"{kills} kills of the group during writes, {files} files whole each time ({changed} rewritten)"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="5 kills of 4,000 recipients instead of 25 of 20,000")
-    parser.add_argument("--over", choices=tuple(WAYS), action="append", help="only over this: SMTP, vendors' APIs, each also over a line of 80 ms")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats the random points of a turn")
-    options = parser.parse_args()
+    cases = Cases(__doc__)
+    cases.option("--quick", action="store_true", help="5 kills of 4,000 recipients instead of 25 of 20,000")
+    cases.option("--over", choices=tuple(WAYS), action="append", help="only over this: SMTP or vendors' APIs, each also with a round trip of 80 ms")
+    cases.option("--seed", type=int, default=random.randrange(1 << 32), help="repeats the random points of a run, also of a single case")
+    options = cases.parse()
     recipients, kills = (4_000, 5) if options.quick else (20_000, 25)
-    program, chance = fleets.binary(), random.Random(options.seed)
-    print(f"seed {options.seed}, {program}", flush=True)
-    rows, breaches = [], []
-    cases = {}
+    program = fleets.binary()
+    rows = cases.table("case", "recipients", "kills", "in mid-campaign", "in the sinks", "accepted", "unknown", "not mailed", "doubles", "resent", "at risk, most", "s")
+
+    def chance(name: str) -> random.Random:
+        return random.Random(f"{options.seed} {name}")
+
     for way in options.over or (QUICK_WAYS if options.quick else WAYS):
         for unknown in ("Skip", "Resend"):
-            cases[f"{unknown} over {way}"] = lambda unknown=unknown, way=way: rows.append(random_kills(program, recipients, kills, unknown, way, chance))
-        cases[f"SIGTERM over {way}"] = lambda way=way: rows.append(gentle_end(program, recipients, way, chance))
-    cases["status"] = lambda: print(status_writes(program, kills, 10 if options.quick else 40, chance), flush=True)
-    for name, case in cases.items():
-        try:
-            case()
-        except (Breach, TimeoutError, RuntimeError) as fault:
-            keep_folders()
-            breaches.append(f"{name}: {fault}")
-    head = ["case", "recipients", "kills", "in mid-campaign", "in the sinks", "accepted", "unknown", "not mailed", "doubles", "resent", "at risk, most", "s"]
-    print(table(head, rows))
-    for breach in breaches:
-        print(f"BREACH {breach}")
-    print(f"{len(cases) - len(breaches)} passed, {len(breaches)} failed, 0 skipped")
-    sys.exit(1 if breaches else 0)
+            name = f"{unknown} over {way}"
+            cases.add(name, random_kills, program, recipients, kills, unknown, way, chance(name), rows)
+        name = f"SIGTERM over {way}"
+        cases.add(name, gentle_end, program, recipients, way, chance(name), rows)
+    cases.add("status files", status_writes, program, kills, 10 if options.quick else 40, chance("status files"))
+    if not options.list:
+        print(f"seed {options.seed}, {program}", flush=True)
+    cases.end()
 
 
 if __name__ == "__main__":

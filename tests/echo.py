@@ -1,17 +1,15 @@
 #!/usr/bin/env python3
-"""Servers that give back the login that they were given: no secret is in any output, status, log or ledger.
+"""Servers that echo the credentials they were given: no secret is in any output, status, log or ledger.
 
-Every type of server, each form of the secret, in the probe and in the delivery. One line a case; the last line is
-`N passed, N failed, N skipped`.
+Covers every type of server and every form of the secret, in the probe and in the delivery.
 """
 
-import argparse
 import json
 import os
-import sqlite3
 import time
 
 from parts import fleet as fleets
+from parts import ledgerfile
 from parts.echoes import FORMS, EchoApi, EchoSmtp, dense, traces
 from parts.process import Process, folder
 from parts.report import Cases, require
@@ -22,7 +20,7 @@ KEY = "SG.k3y-Va1ue_0123+/=zQx.mNo7"
 TOKEN = "ya29.t0ken-Va1ue_9876~aBcD"
 REFRESH = "1//refresh-Va1ue_5432-xYz"
 CLIENT_SECRET = "GOCSPX-client-Va1ue_8642"
-# What the vendor publishes as an example; the password that follows of it for eu-west-1 stands in its documentation.
+# The vendor's published example; its documentation has the password that it yields for eu-west-1.
 AWS_SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 AWS_PASSWORD = "BMW5RDrXmmVs0lV7GpI4oLkHXpZ4stDsk6q91z1g38Pk"
 SECRETS = [PASSWORD, KEY, TOKEN, REFRESH, CLIENT_SECRET, AWS_SECRET, AWS_PASSWORD]
@@ -35,19 +33,17 @@ PROBE = {"interval": "744h", "retryAfter": "24h", "failureThreshold": 1}
 
 
 def told(program, fleet, names: list[str]) -> dict[str, str]:
-    """All that Mailfleet says anywhere, by where."""
+    """Everything that Mailfleet writes anywhere, by place."""
     texts = {"output and log": "".join(path.read_text(errors="replace") for path in fleet.folder.glob("run-*.out"))}
     for path in (path for path in fleet.state.rglob("*") if path.is_file()):
         texts[str(path)] = path.read_bytes().decode("utf-8", "replace") + path.read_bytes().decode("latin-1")
-    with sqlite3.connect(f"file:{fleet.state / 'ledger.db'}?mode=ro", uri=True) as ledger:
-        for (table,) in ledger.execute("select name from sqlite_master where type in ('table', 'view')").fetchall():
-            texts[f"table {table}"] = "\n".join(map(str, ledger.execute(f'select * from "{table}"').fetchall()))
+    texts |= {f"table {name}": rows for name, rows in ledgerfile.dump(fleet.state).items()}
     for words in (["servers", "-o", "yaml"], ["campaigns", "-o", "yaml"], ["servers", "-o", "wide"], ["campaigns", "-o", "markdown"]):
         code, texts[" ".join(words)] = fleet.command("get", *words, "--state", fleet.state, seconds=120)
         require(code == 0, f"get {words}: {texts[' '.join(words)][:300]}")
     texts["validate"] = fleet.command("validate", fleet.config, "--state", fleet.state, seconds=120)[1]
     for name in names:
-        # The server and the Secrets alone: the whole folder takes seconds to read.
+        # The server and the Secrets only: the whole folder takes seconds to read.
         alone = fleet.folder / "alone" / f"{name}.yaml"
         alone.parent.mkdir(exist_ok=True)
         objects = [json.loads(text) for text in (fleet.config / "fleet.yaml").read_text().split("---\n") if text]
@@ -61,7 +57,7 @@ def told(program, fleet, names: list[str]) -> dict[str, str]:
 
 
 def loud() -> dict[str, str]:
-    """The environment in which the most is logged."""
+    """The environment with the most verbose log."""
     return {**os.environ, "MAILFLEET_LOG": "trace", "RUST_BACKTRACE": "1"}
 
 
@@ -76,7 +72,7 @@ def require_silence(texts: dict[str, str]):
 
 
 def run(fleet, ready, seconds: float):
-    """Runs until `ready`, with everything logged."""
+    """Runs until `ready`, with the most verbose log."""
     output = fleet.folder / "run-1.out"
     os.environ["MAILFLEET_LOG"] = "trace"
     try:
@@ -123,7 +119,7 @@ ALL = fleets.resource("Plan", "all", {"serverSelector": {}})
 
 
 def by_smtp(program) -> str:
-    """Each form at each stage, the mechanisms in turn; in the second half the mechanisms stand otherwise."""
+    """Each form at each stage, over the mechanisms in turn; the second half pairs them differently."""
     fleet = fleets.Fleet(folder("echo-smtp"), program)
     objects, servers, count = secrets(), {}, 0
     for number, (form, make) in enumerate(FORMS.items()):
@@ -142,7 +138,7 @@ def by_smtp(program) -> str:
         one_of_each = [f"smtp-{number}-{number % stages}" for number in range(0, len(FORMS), 2)]
         texts = told(program, fleet, one_of_each)
         require_silence(texts)
-        # The rest of the words is told: what is silent for another reason proves nothing.
+        # The other words are shown: an echo that is dropped for another reason proves nothing.
         shown = texts["servers -o yaml"] + texts["output and log"] + "".join(text for where, text in texts.items() if where.startswith("table"))
         require(shown.count("you sent ***") >= count // 2, f"{shown.count('you sent ***')} of {count} echoes are told at all")
     finally:
@@ -151,7 +147,7 @@ def by_smtp(program) -> str:
     return f"{count} servers, {len(FORMS)} forms, {len(PROBES + DELIVERIES)} stages, {len(MECHANISMS)} ways to log in"
 
 
-# How a vendor says that something is wrong, with words of its own.
+# How a vendor reports an error, with a text of its own.
 ERRORS = {
     "sendgrid": lambda words: {"errors": [{"message": words, "field": None}]},
     "mailgun": lambda words: {"message": words},
@@ -163,7 +159,7 @@ ERRORS = {
     "gmail": lambda words: {"error": {"code": 400, "message": words, "errors": [{"reason": "badRequest"}]}},
     "plugin": lambda words: {"error": {"message": words}},
 }
-# Where each says what a message is called, of an answer of its own.
+# Where each puts a message's ID, in an answer with a text of its own.
 IDS = {
     "sendgrid": lambda words: (202, {"X-Message-Id": words.encode("ascii", "replace").decode()}, None),
     "mailgun": lambda words: (200, {}, {"id": words, "message": "Queued. Thank you."}),
@@ -177,7 +173,7 @@ IDS = {
 
 
 def answers(kind: str, case: str, words: str):
-    """The answers of one server: the usual ones, but for its case."""
+    """The answers of one server: the usual ones, except for its case."""
     usual = (VENDORS | MORE)[kind][2]
 
     def as_json(status, value, headers=None):
@@ -203,7 +199,7 @@ def answers(kind: str, case: str, words: str):
                 outcomes = [{"id": one["id"], "outcome": "rejected", "reply": f"you sent {words}"} for one in json.loads(body)["messages"]]
                 return as_json(200, {"outcomes": outcomes})
             case "id":
-                # In one line: it is a header of one of them.
+                # On one line: for one of them it is a header.
                 status, headers, value = IDS[kind](" ".join(f"you sent {words}".split()).replace("\x07", "")[:900])
                 return as_json(status, value, headers)
 
@@ -222,7 +218,7 @@ def by_api(program) -> str:
     cases, objects, count = {}, [], 0
     ways = [("probe error", "deliver error"), ("probe page", "deliver page"), ("probe error", "deliver id")]
     for kind in VENDORS | MORE:
-        # SES is sent no secret but a session token: the key itself only signs.
+        # SES receives no secret but a session token: the key itself only signs.
         keys = {"ses": KEY, "gmail": TOKEN}
         values = {name: keys.get(kind, KEY) for name in (VENDORS | MORE)[kind][3].split()}
         values |= {"ses": {"secretAccessKey": AWS_SECRET, "accessKeyId": "AKIAIOSFODNN7EXAMPLE", "sessionToken": KEY}}.get(kind, {})
@@ -267,7 +263,7 @@ def by_api(program) -> str:
 
 
 def gmail_by_smtp(program) -> str:
-    """The token of Gmail's way by SMTP, which the server sees and no Secret holds."""
+    """Gmail's access token over SMTP, which the server sees and no Secret holds."""
     fleet = fleets.Fleet(folder("echo-gmail"), program)
     objects = [fleets.secret("gmail", clientId="client", clientSecret=CLIENT_SECRET, refreshToken=REFRESH)]
     servers = []
@@ -287,7 +283,7 @@ def gmail_by_smtp(program) -> str:
 
 
 def by_a_program(program) -> str:
-    """A program gets nothing of our environment, where Secrets may stand, and says so itself."""
+    """A program gets nothing of our environment, which may hold Secrets, as it shows itself."""
     fleet = fleets.Fleet(folder("echo-program"), program)
     relay = fleet.folder / "sendmail"
     relay.write_text("#!/bin/sh\ncat >/dev/null\n{ env; cat /proc/self/environ; } | tr '\\n\\0' '  ' >&2\nexit 65\n")
@@ -297,7 +293,7 @@ def by_a_program(program) -> str:
     fleet.write("fleet.yaml", server, one_campaign("program"), ALL)
     os.environ["MAILFLEET_SECRET__DEFAULT__PASSWORD__PASSWORD"] = PASSWORD
     try:
-        run(fleet, lambda: set(fleet.recipients("program").values()) != {"Rejected"}, 60)
+        run(fleet, lambda: set(fleet.recipients_so_far("program").values()) != {"Rejected"}, 60)
     finally:
         del os.environ["MAILFLEET_SECRET__DEFAULT__PASSWORD__PASSWORD"]
     texts = told(program, fleet, [])
@@ -307,15 +303,13 @@ def by_a_program(program) -> str:
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("only", nargs="*", help="run only cases with one of these words in their name")
-    options = arguments.parse_args()
+    cases = Cases(__doc__)
+    cases.parse()
     program = fleets.binary()
-    cases = Cases(options.only)
-    cases.run("by SMTP", by_smtp, program)
-    cases.run("by the vendors' APIs", by_api, program)
-    cases.run("by Gmail's SMTP", gmail_by_smtp, program)
-    cases.run("by a program", by_a_program, program)
+    cases.add("over SMTP", by_smtp, program)
+    cases.add("over the vendors' APIs", by_api, program)
+    cases.add("over Gmail's SMTP", gmail_by_smtp, program)
+    cases.add("by a program", by_a_program, program)
     cases.end()
 
 

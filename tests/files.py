@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""The files of people who use other tools beside us: how kubectl and git read them, pipes, lists, files that are being written,
-files that are not to be mailed, and what breaks under a running process.
+"""Files as other tools read and write them: kubectl's and git's rules, pipes, lists, files that are being written, files that must not
+be mailed, and what breaks under a running process.
 
-kubectl and git themselves are the judges. One line a case; the last line is `N passed, N failed, N skipped`.
+kubectl and git themselves are the judges.
 """
 
-import argparse
 import json
 import os
 import re
@@ -14,7 +13,6 @@ import shutil
 import subprocess
 import threading
 import time
-from pathlib import Path
 from random import Random
 
 from parts import fleet as fleets
@@ -32,7 +30,7 @@ def server_text(name: str, more: str = "") -> str:
 
 
 def kubectl(text: str) -> tuple[list[str], list[dict]]:
-    """Names of the objects that kubectl reads from a text, and the objects; no names when it refuses the text."""
+    """Names of the objects that kubectl reads from a text, and the objects; None for the names when it refuses the text."""
     words = [folder_of_programs() / "kubectl", "label", "--local", "-f", "-", "seen=yes", "-o", "json"]
     done = subprocess.run(words, input=text.encode(), capture_output=True, timeout=60, env={**os.environ, "KUBECONFIG": "/dev/null"})
     if done.returncode:
@@ -51,8 +49,8 @@ def validate(program, *words, text: str | None = None) -> tuple[int, dict]:
     return done.returncode, json.loads(done.stdout)
 
 
-def documents_as_kubectl_parts_them(program) -> str:
-    """Texts put together by chance from separators, marks and documents: what is good to us, kubectl reads as the same objects."""
+def documents_as_kubectl_splits_them(program) -> str:
+    """Random texts of separators, marks and documents: what we accept, kubectl reads as the same objects."""
     need(missing("kubectl"))
     random = Random(7)
     separators = ["---\n", "---\n", "---\n", "--- # next\n", "---\t\n", "...\n", "...\n---\n", "--- {a: b}\n", "---x\n", "%YAML 1.1\n---\n", "%TAG ! tag:example.com,2000:\n---\n",
@@ -67,17 +65,17 @@ def documents_as_kubectl_parts_them(program) -> str:
         names, _ = kubectl(text)
         if code == 0:
             good += 1
-            require(len(names) == count == report["documents"], f"good to us, and kubectl reads {names} of {count}:\n{text!r}")
+            require(len(names) == count == report["documents"], f"accepted by us, and kubectl reads {names} of {count}:\n{text!r}")
         else:
             bad += 1
-            # Behind a document kubectl takes a directive for its end; to YAML it is a mistake.
+            # After a document kubectl takes a directive for its end; in YAML it is an error.
             require(len(names) < count or re.search(r"^%", text, re.M), f"kubectl reads all {count}, and to us it is bad: {report['findings'][0]['message']}\n{text!r}")
     require(good > 50 and bad > 50, f"one-sided: {good} good, {bad} bad")
-    return f"{good} read alike, {bad} refused, of which kubectl reads no more than a part"
+    return f"{good} read alike, {bad} refused, of which kubectl reads a part at most"
 
 
 def line_separators_of_unicode(program) -> str:
-    """U+0085, U+2028 and U+2029 in every kind of scalar: good only where kubectl reads the same value."""
+    """U+0085, U+2028 and U+2029 in every kind of scalar: accepted only where kubectl reads the same value."""
     need(missing("kubectl"))
     forms = ['"a{}b"', "'a{}b'", '"a {}b"', '"a{} b"', "a{}b", "|\n      a{}b", "|\n      a{}      b", "x # c{} d", "x # c{}    u: d", '"{}a"', "a{}", '"a{}\n      b"', '"a\\u2028b"', '["a{}b"]', ">\n      a{}b"]
     same = 0
@@ -94,14 +92,14 @@ def line_separators_of_unicode(program) -> str:
             if code == 0:
                 same += 1
                 meant = {"t": re.sub(r"\\u2028", "\u2028", form.format(sign).strip("\"'"))}
-                require(value == meant, f"good to us, and kubectl reads {value!a}: {text!a}")
+                require(value == meant, f"accepted by us, and kubectl reads {value!a}: {text!a}")
             else:
                 require(told and raw, f"{report['findings']}: {text!a}")
-    return f"{same} good of {3 * (len(forms) - 1)}, each read alike by kubectl"
+    return f"{same} of {3 * (len(forms) - 1)} accepted, each read alike by kubectl"
 
 
 def lists_and_pipes(program) -> str:
-    """What kubectl prints as a list comes in by standard input, /dev/stdin and a shell's <(...); faults have their lines."""
+    """A list as kubectl prints it, from standard input, /dev/stdin and a shell's <(...); errors have their lines."""
     place = folder("files-lists")
     need(missing("kubectl"))
     text = server_text("a") + "---\n" + server_text("b")
@@ -120,7 +118,7 @@ def lists_and_pipes(program) -> str:
             require((done.returncode, json.loads(done.stdout)["documents"]) == (wanted, 2), f"<(...): {done.returncode} {done.stdout}{done.stderr}")
             code, report = validate(program, place)
             require((code, report["documents"]) == (wanted, 2), f"a file: {code}, {report}")
-    # `run` reads no pipe: it reads again and again.
+    # `run` refuses a pipe, since it reads its files repeatedly.
     done = subprocess.run(["bash", "-c", f"{program} run --once -q --state {place}/state <(cat {place}/list.json)"], capture_output=True, text=True, timeout=60)
     require(done.returncode == 2 and "cannot be read" in done.stderr, f"run with a pipe: {done.returncode} {done.stderr}")
     code, report = validate(program, "/nowhere", place)
@@ -128,8 +126,8 @@ def lists_and_pipes(program) -> str:
     return "two lists by four ways, good and broken"
 
 
-def left_out_as_git_leaves_out(program) -> str:
-    """Folders and patterns by chance: git and we read the same files."""
+def ignored_as_git_ignores(program) -> str:
+    """Random folders and patterns: git and we read the same files."""
     need("" if shutil.which("git") else "git")
     random = Random(3)
     names = ["a", "b", "charts", "base", "prod", "x.y"]
@@ -168,8 +166,8 @@ def base(fleet, server, **campaign) -> tuple[dict, ...]:
     return (fleets.smtp_server("relay", server.port), fleets.plan("plan", "relay"), fleets.campaign("spring", "plan", audience, **spec))
 
 
-def not_sent_half(program) -> str:
-    """A campaign written over six seconds without a pause, `startAt` on its last line: nobody is mailed from its first half. So with a body and an audience."""
+def nothing_half_written_is_sent(program) -> str:
+    """A campaign written over six seconds without a pause, with `startAt` on its last line: nobody is mailed from its first half. The same for a body and an audience."""
     fleet = fleets.Fleet(folder("files-half"), program)
     server = Scripted()
     fleet.write("fleet.yaml", *base(fleet, server)[:2])
@@ -203,17 +201,17 @@ def not_sent_half(program) -> str:
         writer.join()
     wait_until(lambda: fleet.status("Campaign", "spring").get("state") == "Completed", 30, "it is completed")
     require(len(server.taken) == 16 and server.taken["ann@example.com"] == 1 and max(server.taken.values()) == 1, f"{dict(server.taken)}")
-    # An ordinary edit is not held up.
+    # An ordinary edit is not delayed.
     begin = time.monotonic()
     fleet.write("more.yaml", fleets.smtp_server("other", server.port))
     wait_until(lambda: fleet.status("SendingServer", "other"), 10, "an edit is seen")
     took = time.monotonic() - begin
     process.kill()
     require(took < 2.5, f"an edit took {took:.1f} s")
-    return f"nobody from halves; an ordinary edit is seen after {took:.1f} s"
+    return f"nobody mailed from a half; an ordinary edit seen after {took:.1f} s"
 
 
-def not_mailed(program) -> str:
+def private_files_are_not_mailed(program) -> str:
     """Secrets, hidden files and the state folder as content or audience; people in a .json beside the objects."""
     fleet = fleets.Fleet(folder("files-private"), program)
     fleet.state = fleet.config / "state"
@@ -251,8 +249,8 @@ def not_mailed(program) -> str:
     return f"{3 * len(paths)} refused, and never quoted; people.json read; 4 outboxes refused"
 
 
-def log_deleted(program) -> str:
-    """`ledger.db-wal` is deleted while it sends, then kill -9: noticed before the next commit, told, and nobody twice after the restart."""
+def write_ahead_log_deleted(program) -> str:
+    """`ledger.db-wal` is deleted during a campaign, then kill -9: noticed before the next commit, reported, and nobody mailed twice after the restart."""
     for name in ("ledger.db-wal", "ledger.db-shm"):
         fleet = fleets.Fleet(folder("files-log"), program)
         server = Scripted(extensions=("PIPELINING", "CHUNKING"))
@@ -268,19 +266,19 @@ def log_deleted(program) -> str:
         require(name in told and "was saved" in told and "Start Mailfleet again" in told, told)
         taken = sum(server.taken.values())
         time.sleep(2)
-        require(sum(server.taken.values()) == taken, "it went on sending")
+        require(sum(server.taken.values()) == taken, "it continued to send")
         process.kill()
         code, text = fleet.run_once("-q")
         require(code == 0, f"{name}: exit {code}: {text[-300:]}")
         twice = [who for who, count in server.taken.items() if count > 1]
         unknown = list(fleet.recipients("spring").values()).count("Unknown")
-        require(not twice, f"{name}: {len(twice)} people twice")
+        require(not twice, f"{name}: {len(twice)} people mailed twice")
         require(len(server.taken) + unknown >= 3000 and unknown <= 64, f"{name}: {len(server.taken)} of 3000, {unknown} unknown")
-    return "noticed, told; nobody of 3,000 twice"
+    return "noticed and reported; nobody of 3,000 mailed twice"
 
 
 def damaged_ledger(program) -> str:
-    """A ledger that opens and cannot be read, with --once and -q: Stalled, exit 2, and words."""
+    """A ledger that opens but cannot be read, with --once and -q: Stalled, exit 2, and an explanation."""
     fleet = fleets.Fleet(folder("files-damaged"), program)
     server = Scripted()
     fleets.write_csv(fleet.config / "people.csv", 2000)
@@ -299,17 +297,17 @@ def damaged_ledger(program) -> str:
         begin = time.monotonic()
         code, text = fleet.run_once("-q", seconds=60)
         if code == 0:
-            continue  # the page was of nobody's use here
+            continue  # this page was not used
         ended += 1
         require(code == 2 and "is damaged" in text and "restore it from a backup" in text, f"page {page}: exit {code}, {text!r}")
         require(time.monotonic() - begin < 30, f"page {page}: {time.monotonic() - begin:.0f} s")
         require(sum(server.taken.values()) - before <= 2000, "nobody twice")
     require(ended >= 3, f"only {ended} of the damages were met")
-    return f"{ended} damages: exit 2, in words"
+    return f"{ended} damaged pages: exit 2, with an explanation"
 
 
 def larger_than_the_process_may_write(program) -> str:
-    """`ulimit -f`: the write fails and says so; the process is not killed by a signal."""
+    """`ulimit -f`: the write fails and is reported; no signal kills the process."""
     fleet = fleets.Fleet(folder("files-limit"), program)
     server = Scripted(extensions=("PIPELINING", "CHUNKING"))
     fleets.write_csv(fleet.config / "people.csv", 20_000)
@@ -332,7 +330,7 @@ def larger_than_the_process_may_write(program) -> str:
 
 
 def many_objects(program, count: int) -> str:
-    """Thousands of plans and servers: every status is there within seconds, and sending does not wait for them."""
+    """Thousands of plans and servers: every status is written within seconds, and sending does not wait for them."""
     fleet = fleets.Fleet(folder("files-many"), program)
     server = Scripted()
     spare = [fleets.resource("Plan", f"plan-{number}", {"servers": [{"name": "relay"}]}) for number in range(count)]
@@ -349,21 +347,31 @@ def many_objects(program, count: int) -> str:
     took = time.monotonic() - begin
     process.kill()
     require(not fleet.broken_status_files(), f"{fleet.broken_status_files()[:3]}")
-    # Of a debug build on a busy machine; when each file was made durable by itself, in the turn, it took 37 and 49 s.
+    # For a debug build on a busy machine; when each file was fsynced alone, within the turn, it took 37 and 49 s.
     require(sent < 20 and took < 60, f"the first message after {sent:.1f} s, every status after {took:.1f} s")
     return f"{count} plans: the first message after {sent:.1f} s, every status after {took:.1f} s"
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("only", nargs="*", help="words of the cases to run")
-    arguments.add_argument("--plans", type=int, default=8000, help="how many objects (8000)")
-    options = arguments.parse_args()
-    cases = Cases(options.only)
-    program = Path(fleets.binary())
-    for case in (documents_as_kubectl_parts_them, line_separators_of_unicode, lists_and_pipes, left_out_as_git_leaves_out, not_sent_half, not_mailed, log_deleted, damaged_ledger, larger_than_the_process_may_write):
-        cases.run(case.__name__.replace("_", " "), case, program)
-    cases.run("many objects", many_objects, program, options.plans)
+    cases = Cases(__doc__)
+    cases.option("--plans", type=int, default=8000, help="how many objects (8000)")
+    options = cases.parse()
+    program = fleets.binary()
+    cases.add_all(
+        (
+            documents_as_kubectl_splits_them,
+            line_separators_of_unicode,
+            lists_and_pipes,
+            ignored_as_git_ignores,
+            nothing_half_written_is_sent,
+            private_files_are_not_mailed,
+            write_ahead_log_deleted,
+            damaged_ledger,
+            larger_than_the_process_may_write,
+        ),
+        program,
+    )
+    cases.add("many objects", many_objects, program, options.plans)
     cases.end()
 
 

@@ -1,31 +1,29 @@
 #!/usr/bin/env python3
-"""How GitOps tools see our objects in each state, told by their own code: kstatus, Flux's healthCheckExprs, Argo CD's Lua.
+"""How GitOps tools see every state of our objects, by their own code: kstatus, Flux's healthCheckExprs, Argo CD's Lua.
 
-The objects are those of a real API server with a controller and local SMTP servers; nothing is written by hand. One line a
-state; the last line is `N passed, N failed, N skipped`.
+The objects come from a real API server with a controller and local SMTP servers; none is written by hand.
 """
 
-import argparse
 import json
 import socket
 import subprocess
 from pathlib import Path
 
 from kube.basics import replace_crd
-from kube.place import Place, people, wait_state, within
-from parts import cluster, manifests
+from kube.place import Clusters, people, wait_state, within
+from parts import cluster, differs, manifests
 from parts.certificates import Authority
-from parts.differs import absent, argocd, flux, judge_program
+from parts.differs import argocd, flux, judge_program
 from parts.dovecot import Dovecot
 from parts.fleet import ROOT, campaign, plan, smtp_server
 from parts.kubeapi import secret
 from parts.postfix import Postfix
 from parts.process import free_port, wait_until
-from parts.report import Cases, need, require
+from parts.report import Cases, Shared, need, require
 
 EXAMPLES = ROOT / "examples/gitops"
 DOCUMENT = ROOT / "docs/gitops.md"
-# Kind, name, what kstatus, Flux with our expressions and Argo CD with our scripts say of it, and the document's word for it.
+# Kind, name, the verdicts of kstatus, of Flux with our expressions and of Argo CD with our scripts, and the document's words for the state.
 STATES = [
     ("SendingServer", "unseen", "InProgress", "InProgress", "Progressing", "a server that no controller has seen"),
     ("SendingServer", "testing", "InProgress", "InProgress", "Progressing", "a server that is tested for the first time"),
@@ -46,7 +44,7 @@ STATES = [
     ("Campaign", "late", "Failed", "Failed", "Degraded", "a campaign too late to start"),
     ("Campaign", "completed", "Current", "Current", "Healthy", "a campaign Completed"),
 ]
-# The same of what takes no controller, a Postfix, or a control plane of its own.
+# The same for states that need no controller, a Postfix, or a control plane of their own.
 JUST_EDITED = [(kind, name, "InProgress", "InProgress", "Progressing", "an edit that is not handled yet")
                for kind, name in (("SendingServer", "active"), ("Plan", "all"), ("Campaign", "completed"))]  # fmt: skip
 WRONG_PASSWORD = ("Failed", "Failed", "Degraded", "a server that only a person can fix (no Secret, wrong password)")
@@ -79,8 +77,8 @@ def judged(objects: list[dict]) -> list[dict]:
     return json.loads(done.stdout)
 
 
-def the_same_in_the_config_map(place):
-    """argocd-cm.yaml holds the scripts, letter for letter."""
+def scripts_in_the_config_map(place):
+    """argocd-cm.yaml has the scripts, byte for byte."""
     data = from_yaml(EXAMPLES / "argocd/argocd-cm.yaml")["data"]
     for kind, script in scripts().items():
         key = f"resource.customizations.health.mailfleet.dev_{kind}"
@@ -89,10 +87,10 @@ def the_same_in_the_config_map(place):
     return "3 scripts"
 
 
-def the_same_in_the_document(place):
-    """docs/gitops.md has a row for each state, and says what the tools say."""
+def table_in_the_document(place):
+    """docs/gitops.md has a row for each state, with the verdicts of the tools."""
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in DOCUMENT.read_text().splitlines() if line.startswith("| a")]
-    # What stands behind a colon explains.
+    # After a colon comes an explanation.
     documented = [(row[0], *(cell.split(":")[0] for cell in row[1:])) for row in cells]
     judged_rows = [row[2:] for row in (*STATES, *JUST_EDITED)] + [WRONG_PASSWORD, ACTIVE, UNREADABLE]
     expected = list(dict.fromkeys((words, *verdict) for *verdict, words in judged_rows))
@@ -101,7 +99,7 @@ def the_same_in_the_document(place):
 
 
 class States:
-    """Objects as the API server has them at a moment, and what the three must make of each."""
+    """Objects as the API server has them at one moment, and the verdicts that the three tools must give."""
 
     def __init__(self, api, namespace: str):
         self.api, self.namespace = api, namespace
@@ -114,7 +112,7 @@ class States:
         self.objects.append(self.api.get(kind, self.namespace, name))
 
     def end(self) -> str:
-        """Asks the three and compares."""
+        """Asks the three tools and compares."""
         wrong = []
         for (who, wanted, words), verdict in zip(self.rows, judged(self.objects), strict=True):
             seen = [verdict["kstatus"], verdict.get("flux"), verdict.get("argo")]
@@ -138,7 +136,7 @@ def each_state(place):
             return smtp_server(name, sink.port, **spec)
 
         api.apply(*within(namespace, relay("unseen")))
-        # kstatus takes an object without a status for current; ours has one from its first moment.
+        # For kstatus an object without a status is current; ours has one from the beginning.
         kind, name, *wanted = STATES[0]
         states.note(kind, name, *wanted)
 
@@ -172,11 +170,11 @@ def each_state(place):
                 wait_state(api, kind, namespace, name, state, 30)
             api.wait_condition("Campaign", namespace, "limited", "Ready", seconds=20, reason="WaitingForLimits")
             for kind, name, *wanted in STATES[1:]:
-                # What may yet pass, and what the rest of the same apply may fix, is told some seconds later.
+                # What may pass by itself, or what the rest of the same apply may fix, is reported some seconds later.
                 handled = lambda: api.status(kind, namespace, name).get("observedGeneration")  # noqa: B023, E731
                 wait_until(handled, 15, f"a verdict on {kind} {name}", every=0.1)
                 states.note(kind, name, *wanted)
-        # Nobody handles these edits.
+        # No controller handles these edits.
         changes = ({"limits": {"connections": 2}}, {"limits": {"rates": [{"messages": 9, "per": "1h"}]}}, {"subject": "Good evening"})
         for (kind, name, *wanted), change in zip(JUST_EDITED, changes, strict=True):
             api.merge(kind, namespace, name, {"spec": change})
@@ -186,7 +184,7 @@ def each_state(place):
 
 def a_wrong_password(place):
     """Postfix refuses the login: only a person can fix that; then it is fixed."""
-    need(Postfix.available() or Dovecot.available())
+    need(Postfix.missing() or Dovecot.missing())
     namespace = place.namespace("password")
     api, home = place.plane.api, place.new("postfix")
     place.secrets |= {"correct-horse-7", "wrong-battery-8"}
@@ -226,7 +224,7 @@ def loosen(api, kind: str, example: dict):
 
 
 def unreadable_edits(place):
-    """What a looser CRD let through: a person must act, whatever is done with the last good version."""
+    """An edit that a looser CRD let through: a person must act, whatever happens with the last good version."""
     with place.own_plane("loose") as plane, place.sink() as sink:
         api, namespace = plane.api, plane.api.namespace("loose")
         objects = within(
@@ -234,7 +232,7 @@ def unreadable_edits(place):
             smtp_server("active", sink.port), smtp_server("off", sink.port, enabled=False), plan("pro", "active", "off"),
             campaign("suspended", "pro", people(3), suspend=True), campaign("stopped", "pro", people(3), servers=[{"name": "off"}]),
         )  # fmt: skip
-        # Before the controller watches: a watch goes on with the schema that it began with.
+        # Before the controller watches: a watch keeps the schema that it began with.
         for kind in ("SendingServer", "Plan", "Campaign"):
             loosen(api, kind, next(obj for obj in objects if obj["kind"] == kind))
         states = States(api, namespace)
@@ -256,7 +254,7 @@ def unreadable_edits(place):
                     api.wait_condition(kind, namespace, name, "Stalled", seconds=10, status="True", reason="Unreadable")
                     states.note(kind, name, *UNREADABLE)
             stopped = api.status("Campaign", namespace, "stopped")["state"]
-            require(stopped == "Stopped", f"an unreadable edit made a stopped campaign {stopped}")
+            require(stopped == "Stopped", f"an unreadable edit changed a stopped campaign to {stopped}")
             # Back to what it was.
             api.merge("SendingServer", namespace, "active", {"spec": {"hoist": None}})
             wait_until(lambda: not api.condition("SendingServer", namespace, "active", "Stalled"), 10, "the fixed server", every=0.1)
@@ -265,7 +263,7 @@ def unreadable_edits(place):
 
 
 def every_field(namespace: str) -> list[dict]:
-    """Objects that set every field; nothing of them is tested or sent."""
+    """Objects that set every field; none of them is probed or sent."""
     objects = []
     for number, document in enumerate(manifests.FULL):
         if document["kind"] not in ("SendingServer", "Plan", "Campaign"):
@@ -277,8 +275,8 @@ def every_field(namespace: str) -> list[dict]:
 
 
 def no_difference(place):
-    """After each kind of apply nobody sees a difference, while the controller writes: kubectl diff, Flux's dry run, Argo CD's diff."""
-    need(absent())
+    """After each kind of apply no tool sees a difference while the controller writes: kubectl diff, Flux's dry run, Argo CD's diff."""
+    need(differs.missing())
     namespace = place.namespace("difference")
     api, notes = place.plane.api, []
     kubectl = lambda *words, **more: place.plane.kubectl("-n", namespace, *words, **more)  # noqa: E731
@@ -311,7 +309,7 @@ def no_difference(place):
             for obj in objects:
                 api.delete(obj["kind"], namespace, obj["metadata"]["name"])
             wait_until(lambda: not api.list("Campaign", namespace), 20, "the campaigns' end")
-        # The dry run can tell one.
+        # The dry run can see a difference.
         kubectl("apply", "--server-side", "-f", "-", stdin=text)
         api.merge("Campaign", namespace, "spring", {"spec": {"subject": "another"}})
         told = [each["object"] for each in flux(place.plane, objects, apply=False) if each["action"] == "configured"]
@@ -332,14 +330,14 @@ def references(schema: dict, path: str = "spec"):
 
 
 def kustomized(place):
-    """The example of Kustomize: every reference follows a prefix and generated names, and the campaign is sent."""
+    """The Kustomize example: every reference follows a prefix and generated names, and the campaign is sent."""
     folder = EXAMPLES / "kustomize"
     known = {(field["kind"], field["path"]) for target in from_yaml(folder / "mailfleet.yaml")["nameReference"] for field in target["fieldSpecs"]}
     wanted = set()
     for crd in place.plane.api.list("CustomResourceDefinition"):
         spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
         wanted |= {(crd["spec"]["names"]["kind"], path) for path in references(spec)}
-    require(known == wanted, f"mailfleet.yaml lacks {sorted(wanted - known)}, and has {sorted(known - wanted)}")
+    require(known == wanted, f"missing in mailfleet.yaml: {sorted(wanted - known)}; not a reference: {sorted(known - wanted)}")
     built = place.plane.kubectl("kustomize", folder)
     namespace = place.plane.api.namespace("shop")
     with place.sink() as sink, place.controller(namespace).start():
@@ -347,7 +345,7 @@ def kustomized(place):
         place.plane.kubectl("apply", "-f", "-", stdin=built.replace("port: 2525", f"port: {sink.port}").replace("host: smtp.example.com", "host: 127.0.0.1"))
         wait_state(place.plane.api, "Campaign", namespace, "spring-letter", "Completed", 30)
         require(sorted(sink.taken().values()) == [1, 1], f"{sink.taken()}")
-        # The Secret is found by its generated name: what is wrong with the server is only that nobody answers there.
+        # The Secret is found by its generated name: the server's only problem is that nobody answers there.
         place.plane.api.wait_condition("SendingServer", namespace, "spring-relay", "Accepted", seconds=20, status="True", reason="Read")
         names = [obj["metadata"]["name"] for kind in ("SendingServer", "Plan", "Campaign") for obj in place.plane.api.list(kind, namespace)]
         require(len(names) == 4 and all(name.startswith("spring-") for name in names), f"{names}")
@@ -355,18 +353,14 @@ def kustomized(place):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="cases whose name holds one of these words")
-    cases = Cases(parser.parse_args().only)
-    with Place(quick=True) as place:
-        for case in (the_same_in_the_config_map, the_same_in_the_document, each_state, a_wrong_password, unreadable_edits, no_difference, kustomized):
+    cases = Cases(__doc__)
+    cases.parse()
 
-            def guarded(case=case):
-                need(cluster.missing())
-                need("" if judge_program().exists() else f"{judge_program()} (scripts/setup builds it)")
-                return case(place)
+    def needs() -> str:
+        return cluster.missing() or ("" if judge_program().exists() else f"{judge_program()} (scripts/setup builds it)")
 
-            cases.run(case.__name__.replace("_", " "), guarded)
+    states = (scripts_in_the_config_map, table_in_the_document, each_state, a_wrong_password, unreadable_edits, no_difference, kustomized)
+    cases.add_all(states, Shared(lambda: Clusters(quick=True)), needs=needs)
     cases.end()
 
 

@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Gmail's way of logging in: tokens that end every two seconds, and servers that really check them.
+"""Gmail's OAuth 2.0: access tokens that expire every two seconds, and servers that check them.
 
-By SMTP the server is Postfix with Dovecot, which asks the token server about each token; by the API it is a small HTTP server.
-Assertions of a service account are verified by openssl. One line a case; the last line is `N passed, N failed, N skipped`.
+Over SMTP the server is Postfix with Dovecot, which asks the token server about each token; for the API it is a small HTTP server.
+openssl verifies the assertions of a service account.
 """
 
-import argparse
 import base64
 import email
 import fnmatch
@@ -33,7 +32,7 @@ DISCOVERY = fleets.ROOT.parent / "shared/specs/gmail.v1.json"
 
 
 def violations(method: str, path: str, headers: dict, body: bytes) -> list[str]:
-    """What of a request is not as Google's discovery document has it."""
+    """What in a request contradicts Google's discovery document."""
     document = json.loads(DISCOVERY.read_text())
     users = document["resources"]["users"]
     path, _, query = path.partition("?")
@@ -52,7 +51,7 @@ class Google(JsonServer):
     """A token endpoint and the two calls of the Gmail API; tokens live for two seconds."""
 
     def __init__(self, public_key: Path | None = None):
-        # Token: until when it is good; `owners` is what Dovecot asks about.
+        # Token to its expiry; `owners` is what Dovecot asks about.
         self.until: dict[str, float] = {}
         self.owners: dict[str, str] = {}
         self.issued = self.refused = self.judged = 0
@@ -113,7 +112,7 @@ class Google(JsonServer):
 
 
 def write(fleet, provider: dict, values: dict, recipients: int, rate: int):
-    """A campaign over it, slow enough for many tokens."""
+    """A campaign over Gmail, slow enough for many tokens."""
     spec = {"provider": {"gmail": {"user": USER, "secretRef": {"name": "gmail"}, **provider}}, "probe": {"retryAfter": "200ms", "interval": "1s", "failureThreshold": 2}}
     spec["limits"] = {"rates": [{"messages": rate, "per": "1s"}], "messagesPerConnection": 20, "connections": 4}
     fleets.write_csv(fleet.config / "people.csv", recipients)
@@ -148,7 +147,7 @@ def by_smtp(program, values: dict, google: Google, home: Path) -> str:
         methods = Counter(line.split("sasl_method=")[1].split(",")[0] for line in postfix.log().splitlines() if "sasl_method=" in line)
         require(set(methods) == {"XOAUTH2"}, f"{methods}")
         require(google.issued >= 4, f"only {google.issued} tokens")
-        # Over before a further look at what a revoked right means.
+        # It is over before another probe meets the revoked grant.
         google.is_revoked = True
         code, output = fleet.command("test", fleet.config)
         require(code == 1 and "Token has been expired or revoked" in output and CLIENT["refreshToken"] not in output, output)
@@ -156,14 +155,14 @@ def by_smtp(program, values: dict, google: Google, home: Path) -> str:
 
 
 def refresh_token(program) -> str:
-    """What a person allowed, by SMTP."""
-    need(Postfix.available() or Dovecot.available())
+    """A person's refresh token, over SMTP."""
+    need(Postfix.missing() or Dovecot.missing())
     return by_smtp(program, CLIENT, Google(), folder("gmail-refresh"))
 
 
 def service_account(program) -> str:
-    """A service account, by SMTP: openssl verifies each assertion."""
-    need(Postfix.available() or Dovecot.available())
+    """A service account, over SMTP: openssl verifies each assertion."""
+    need(Postfix.missing() or Dovecot.missing())
     home = folder("gmail-account")
     subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", home / "key.pem"], check=True, capture_output=True)
     subprocess.run(["openssl", "pkey", "-in", home / "key.pem", "-pubout", "-out", home / "public.pem"], check=True, capture_output=True)
@@ -171,8 +170,8 @@ def service_account(program) -> str:
     return by_smtp(program, {"serviceAccount": json.dumps(account)}, Google(home / "public.pem"), home)
 
 
-def by_the_api(program) -> str:
-    """The Gmail API: tokens that end in mid-campaign, and once one that is refused before its time."""
+def over_the_api(program) -> str:
+    """The Gmail API: tokens that expire during the campaign, and one that is refused before its expiry."""
     # Google's limit of 150 a minute holds for the API: 2.5 a second.
     need("" if DISCOVERY.exists() else f"{DISCOVERY}")
     home, recipients = folder("gmail-api"), 40
@@ -180,7 +179,7 @@ def by_the_api(program) -> str:
     with Google() as google:
         write(fleet, {"via": "Api", "endpoint": google.base, "tokenUrl": f"{google.base}/token"}, CLIENT, recipients, rate=30)
         process = fleet.start()
-        # Not each time: a token that is about to end is replaced before it is used again.
+        # Not each time: a token that is about to expire is replaced before it is used again.
         while google.refused == 0 and process.running():
             time.sleep(0.3)
             with google.lock:
@@ -191,16 +190,14 @@ def by_the_api(program) -> str:
         require(len(google.taken) == recipients and set(google.taken.values()) == {1}, f"{len(google.taken)} people, {Counter(google.taken.values())}")
         require(google.issued >= 3 and google.refused >= 1, f"{google.issued} tokens, {google.refused} refused")
         require(google.judged > recipients and not google.violations, f"{google.judged} judged, {google.violations[:3]}")
-        require(violations("POST", "/gmail/v1/users/me/messages/send?uploadType=media", {"content-type": "text/plain"}, b""), "the judge says yes to all")
+        require(violations("POST", "/gmail/v1/users/me/messages/send?uploadType=media", {"content-type": "text/plain"}, b""), "the judge accepts anything")
     return f"{recipients} people once, {google.issued} tokens, {google.refused} refused and replaced; {google.judged} requests as the discovery document has them"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="cases whose name holds one of these words")
-    cases, program = Cases(parser.parse_args().only), fleets.binary()
-    for case in (refresh_token, service_account, by_the_api):
-        cases.run(f"gmail: {case.__name__.replace('_', ' ')}", case, program)
+    cases = Cases(__doc__)
+    cases.parse()
+    cases.add_all((refresh_token, service_account, over_the_api), fleets.binary(), prefix="gmail: ")
     cases.end()
 
 

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""The image that scripts/image makes: unpacked, judged, and the program run out of it as the user that it names, with nothing of this machine."""
+"""The image that scripts/image makes: unpacked and inspected, and the program run from it as the image's user, with nothing from this machine."""
 
-import argparse
 import hashlib
 import json
 import os
@@ -18,12 +17,11 @@ from parts.process import folder
 from parts.report import Cases, need, require
 from parts.sinks import Sink
 
-ROOT = Path(__file__).resolve().parents[1]
-SIZE_MAX = 64_000_000  # bytes; the program of a debug build included
+SIZE_MAX = 64_000_000  # bytes, with the program of a debug build
 
 
 class Image:
-    """An OCI archive, read by its own rules: every blob is what its digest says."""
+    """An OCI archive; every blob is checked against its digest."""
 
     def __init__(self, archive: Path):
         with tarfile.open(archive) as tar:
@@ -47,25 +45,25 @@ class Image:
         layer = place / "layer.tar.gz"
         layer.write_bytes(self.blob(described))
         plain = subprocess.run(["gzip", "-dc", layer], check=True, capture_output=True).stdout
-        require([f"sha256:{hashlib.sha256(plain).hexdigest()}"] == self.config["rootfs"]["diff_ids"], "the layer is not what the config says")
+        require([f"sha256:{hashlib.sha256(plain).hexdigest()}"] == self.config["rootfs"]["diff_ids"], "the layer's digest is not the one in the config")
         root = place / "root"
         root.mkdir()
         with tarfile.open(layer) as tar:
-            # Owners and modes are what is judged; older Pythons know no filters, and keep both.
+            # Owners and modes are what is checked; older Pythons have no filters, and keep both.
             tar.extractall(root, numeric_owner=True, **({"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}))
             return tar.getmembers()
 
 
 def make(program: Path, output: Path) -> str:
-    """scripts/image with a program that is built."""
-    words = [sys.executable, ROOT / "scripts/image", "--binary", program, "--output", output]
+    """scripts/image with a built program."""
+    words = [sys.executable, fleets.ROOT / "scripts/image", "--binary", program, "--output", output]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
     require(done.returncode == 0, f"scripts/image: {done.stdout}{done.stderr}")
     return done.stdout
 
 
 def judged(program: Path) -> str:
-    """The same bytes twice; small, and nothing in it that an image needs not have."""
+    """The same bytes twice; small, and nothing in it that an image does not need."""
     place = folder("image")
     first, second = place / "first.tar", place / "second.tar"
     make(program, first)
@@ -76,7 +74,7 @@ def judged(program: Path) -> str:
     image = Image(first)
     config = image.config["config"]
     require(config["User"] == "65532:65532" and config["Entrypoint"] == ["/usr/bin/mailfleet"], f"{config}")
-    version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE).group(1)
+    version = re.search(r'^version = "(.*)"', (fleets.ROOT / "Cargo.toml").read_text(), re.MULTILINE).group(1)
     require(config["Labels"]["org.opencontainers.image.version"] == version, f"{config['Labels']}")
     entries = image.unpack(place)
     names = [entry.name for entry in entries]
@@ -85,21 +83,21 @@ def judged(program: Path) -> str:
         require(not entry.mode & (stat.S_ISUID | stat.S_ISGID), f"{entry.name} is run as another user")
         require(entry.isfile() or entry.isdir(), f"{entry.name} is neither file nor folder")
         writable = entry.name in ("tmp", "var/lib/mailfleet")
-        require(writable or (entry.uid == entry.gid == 0 and not entry.mode & 0o022), f"{entry.name} may be written: {entry.uid}, {entry.mode:o}")
+        require(writable or (entry.uid == entry.gid == 0 and not entry.mode & 0o022), f"{entry.name} is writable: {entry.uid}, {entry.mode:o}")
     programs = [entry.name for entry in entries if entry.isfile() and entry.mode & 0o111]
     libraries = [name for name in programs if re.search(r"/[^/]+\.so[.0-9]*$", name)]
     require(sorted(set(programs) - set(libraries)) == ["usr/bin/mailfleet"], f"other programs: {programs}")
-    # Debian's authorities, each whole, and none of this machine's own.
+    # Debian's CA certificates, each whole, and none of this machine's own.
     bundle = (place / "root/etc/ssl/certs/ca-certificates.crt").read_text()
     authorities = sorted(path.read_text().strip() for path in Path("/usr/share/ca-certificates/mozilla").glob("*.crt"))
     found = sorted(f"{part.strip()}\n-----END CERTIFICATE-----" for part in bundle.split("-----END CERTIFICATE-----") if part.strip())
-    require(found == authorities and len(found) > 50, f"{len(found)} authorities, and Debian has {len(authorities)}")
+    require(found == authorities and len(found) > 50, f"{len(found)} CA certificates, and Debian has {len(authorities)}")
     shutil.rmtree(place)
     return f"{size / 1e6:.1f} MB, {len(libraries)} libraries"
 
 
 def runs(program: Path) -> str:
-    """Out of the image alone, as its user: its version, its CRDs, the whole demo, and a server that is tested by its name."""
+    """From the image alone, as its user: its version, its CRDs, the whole demo, and a test of a server by its host name."""
     need("" if os.geteuid() == 0 else "root, for chroot")
     place = folder("image-run")
     make(program, place / "image.tar")
@@ -120,7 +118,7 @@ def runs(program: Path) -> str:
     require(version == outside, f"{version}, expected {outside}")
     require(inside("crds").count("kind: CustomResourceDefinition") == 3, "not three CRDs")
     require("2,000" in inside("demo"), "the demo")
-    # What a container engine mounts: names by the C library out of the image.
+    # What a container engine mounts; the image's C library resolves the name.
     (root / "etc/hosts").write_text("127.0.0.1 relay.example.com\n")
     with Sink(program, place) as sink:
         server = fleets.smtp_server("relay", sink.port, {"host": "relay.example.com"}, enabled=True)
@@ -131,12 +129,11 @@ def runs(program: Path) -> str:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="only cases whose name contains one of these")
-    options = parser.parse_args()
-    program, cases = fleets.binary(), Cases(options.only)
-    cases.run("the image is the same twice, small, and holds nothing else", judged, program)
-    cases.run("the program runs out of it", runs, program)
+    cases = Cases(__doc__)
+    cases.parse()
+    program = fleets.binary()
+    cases.add("the image is reproducible, small, and holds nothing else", judged, program)
+    cases.add("the program runs from it", runs, program)
     cases.end()
 
 

@@ -1,37 +1,24 @@
 #!/usr/bin/env python3
-"""Mailfleet as a controller against a real API server, etcd and controller-manager, and local SMTP servers.
+"""Mailfleet as a controller on a real API server, etcd and controller-manager, with local SMTP servers.
 
-Each case has a namespace, a state folder and a controller of its own. One line a case; the last line is `N passed, N failed,
-N skipped`. Under CI=true a skip is a failure. `--quick` for `make test`; words behind it choose cases by name.
+Each case has a namespace, a state folder and a controller of its own.
 """
 
-import argparse
 
 from kube import basics, foreign, outages, scale, tenancy
-from kube.place import Place
+from kube.place import Clusters
 from parts import cluster
-from parts.report import Cases, need
+from parts.report import Cases, Shared
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="shorter outages, and no run with 5,000 servers")
-    parser.add_argument("only", nargs="*", help="cases whose name holds one of these words")
-    options = parser.parse_args()
-    cases = Cases(options.only)
-    with Place(options.quick) as place:
-        print(f"{place.program}, Kubernetes {cluster.KUBERNETES}", flush=True)
-
-        def run(case):
-            def guarded():
-                need(cluster.missing())
-                return case(place)
-
-            cases.run(case.__name__.replace("_", " "), guarded)
-
-        for case in (
+    cases = Cases(__doc__)
+    cases.option("--quick", action="store_true", help="shorter outages, and no run with 5,000 servers")
+    options = cases.parse()
+    cases.add_all(
+        (
             basics.conditions,
-            basics.explained,
+            basics.kubectl_explain,
             basics.rotated_secret,
             basics.unparsable,
             basics.same_names,
@@ -39,17 +26,19 @@ def main():
             basics.resumed_by_annotation,
             outages.leader_killed,
             outages.leader_paused,
-            outages.api_server_away,
+            outages.api_server_down,
             outages.deleted_while_sending,
-            outages.deleted_when_unfit,
+            outages.deleted_after_a_crd_change,
             outages.cluster_wiped,
-            outages.statuses_fought_over,
+            outages.statuses_overwritten_by_others,
             *foreign.CASES,
-            tenancy.strangers,
+            tenancy.customers_apart,
             scale.many_objects,
             basics.no_secret_anywhere,
-        ):
-            run(case)
+        ),
+        Shared(lambda: Clusters(options.quick)),
+        needs=cluster.missing,
+    )
     cases.end()
 
 

@@ -1,38 +1,36 @@
 #!/usr/bin/env python3
-"""Takes the ledger away in mid-campaign: its database locked by another program, its disk full. Then gives it back.
+"""Takes the ledger away during a campaign: its database locked by another program, its disk full. Then gives it back.
 
-Meanwhile nothing may be sent beyond what was on the wire, status must say why, and no server may be blamed; afterwards
-the campaign goes on by itself and everybody is mailed once. `--quick` for a short turn.
+Meanwhile nothing may be sent beyond what was on the wire, status must say why, and no server may be blamed. Afterwards the campaign
+resumes without help, and everybody is mailed once.
 """
 
-import argparse
 import contextlib
 import errno
 import os
 import shutil
-import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 
 from parts import fleet as fleets
+from parts import ledgerfile
+from parts.judge import IN_FLIGHT_MAX
 from parts.process import folder, wait_until
 from parts.report import Cases, need, require
 from parts.sinks import Sink
 
-IN_FLIGHT_MAX = 64  # claims without an outcome that a process may hold
-# So slow is the sink that messages are on the wire at every moment, and the campaign outlives the fault.
+# The sink is slow enough that messages are on the wire at every moment, and that the campaign outlives the fault.
 DELAY, CONNECTIONS = "3ms", 3
-# Shorter than the fault: a server that is silent because nothing is given to it must not look like one that hangs.
+# Shorter than the fault: a server that is idle because it gets no messages must not look as if it hung.
 PROBE = {"interval": "2s", "timeout": "1s", "retryAfter": "500ms", "failureThreshold": 3}
 LOCKED_SECONDS, FULL_SECONDS = 8, 8
-# More than the ledger and its log ever need here.
+# More than the ledger and its WAL ever need here.
 DISK_BYTES = 128 << 20
 
 
 class Watch:
-    """Looks at status again and again, and keeps what was ever said."""
+    """Polls status, and keeps every state and reason that it showed."""
 
     def __init__(self, fleet, process):
         self.fleet, self.process = fleet, process
@@ -40,14 +38,14 @@ class Watch:
 
     def look(self) -> dict:
         """The campaign's Ready condition now."""
-        require(self.process.running(), f"mailfleet ended by itself ({self.process.code}): {self.process.tail()}")
+        require(self.process.running(), f"mailfleet ended ({self.process.code}): {self.process.tail()}")
         self.server_states[self.fleet.status("SendingServer", "a").get("state")] += 1
         ready = self.fleet.condition("Campaign", "spring", "Ready")
         self.reasons[ready.get("reason")] += 1
         return ready
 
     def until(self, condition, seconds: float, what: str):
-        """Looks until the condition holds."""
+        """Polls until the condition holds."""
 
         def look_and_ask():
             self.look()
@@ -56,7 +54,7 @@ class Watch:
         return wait_until(look_and_ask, seconds, what, every=0.1)
 
     def during(self, seconds: float):
-        """Looks for so long."""
+        """Polls for so long."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.look()
@@ -77,7 +75,7 @@ def sending(program, name: str, recipients: int, state=None):
         with fleet.start(once=False) as process:
             watch = Watch(fleet, process)
             watch.until(lambda: sink.count()["accepted"] >= recipients // 4, 60, "a quarter of the campaign")
-            # What was before says nothing of the fault: a server begins as Inactive.
+            # Earlier states are not the fault's: a server starts as Inactive.
             watch.server_states.clear()
             before = len(process.text())
             yield fleet, sink, watch
@@ -103,12 +101,12 @@ def told(fleet, watch, *words: str):
     state, ready = fleet.status("Campaign", "spring").get("state"), watch.look()
     require((state, ready.get("status"), ready.get("reason")) == ("Waiting", "False", "LedgerUnavailable"), f"status says {state}, {ready}")
     missing = [word for word in words if word not in ready["message"]]
-    require(not missing, f"the message lacks {missing}: {ready['message']}")
+    require(not missing, f"{missing} not in the message: {ready['message']}")
     return ready["message"]
 
 
 def still(sink, watch, seconds: float, before: int):
-    """Nothing is sent for so long but what was on the wire when it began."""
+    """For so long nothing is sent but what was on the wire at the beginning."""
     time.sleep(0.5)
     settled = sink.count()["accepted"]
     require(settled - before <= IN_FLIGHT_MAX, f"{settled - before} messages left after the ledger was taken away")
@@ -119,23 +117,20 @@ def still(sink, watch, seconds: float, before: int):
 def locked(program, recipients: int):
     """Another program holds a transaction for 8 seconds."""
     with sending(program, "locked", recipients) as (fleet, sink, watch):
-        other = sqlite3.connect(fleet.state / "ledger.db", timeout=10, isolation_level=None)
-        other.execute("begin immediate")
-        begin, before = time.monotonic(), sink.count()["accepted"]
-        still(sink, watch, LOCKED_SECONDS - 1.5, before)
-        message = told(fleet, watch, "ledger.db is locked by another program", "goes on by itself")
-        time.sleep(max(0.0, begin + LOCKED_SECONDS - time.monotonic()))
-        other.execute("rollback")
-        other.close()
+        with ledgerfile.locked(fleet.state):
+            begin, before = time.monotonic(), sink.count()["accepted"]
+            still(sink, watch, LOCKED_SECONDS - 1.5, before)
+            message = told(fleet, watch, "ledger.db is locked by another program", "goes on by itself")
+            time.sleep(max(0.0, begin + LOCKED_SECONDS - time.monotonic()))
         end, at = time.monotonic(), sink.count()["accepted"]
-        watch.until(lambda: sink.count()["accepted"] > at, 10, "messages after the lock went")
+        watch.until(lambda: sink.count()["accepted"] > at, 10, "messages after the lock was released")
         resumed = time.monotonic() - end
-    return f"{message}; on again after {resumed:.1f} s"
+    return f"{message}; resumed after {resumed:.1f} s"
 
 
 @contextlib.contextmanager
 def small_disk(name: str):
-    """A disk of its own in memory, empty."""
+    """An empty disk in memory."""
     place = folder(name)
     need("" if os.geteuid() == 0 and shutil.which("mount") else "root, to mount a small disk")
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "mailfleet", place], capture_output=True, text=True)
@@ -147,7 +142,7 @@ def small_disk(name: str):
 
 
 def fill(path) -> int:
-    """Writes until the disk takes nothing more; how much it was."""
+    """Writes until the disk is full; returns how many bytes that took."""
     written = 0
     with open(path, "wb", buffering=0) as file:
         for size in (1 << 20, 4096):
@@ -164,36 +159,33 @@ def full(program, recipients: int):
     """A file fills the disk of the state folder, and is removed after 8 seconds."""
     with small_disk("ledger-disk") as disk:
         with sending(program, "full", recipients, state=disk / "state") as (fleet, sink, watch):
-            # The log writes over its old blocks where it can, so that the disk is not missed at once.
+            # The WAL reuses its blocks where it can, so the full disk is not noticed at once.
             filler = disk / "filler"
             fill(filler)
             output = watch.process.text
             watch.until(lambda: "disk is full" in output(), 30, "the full disk being noticed")
             still(sink, watch, FULL_SECONDS, sink.count()["accepted"])
-            # A status file needs room too: what it cannot say, the output does.
+            # A status file needs room too; the output says what it cannot.
             lines = [line for line in output().splitlines() if "spring Waiting" in line and "the disk is full" in line and "make room" in line]
-            require(lines, f"nobody is told why it waits:\n{watch.process.tail()}")
+            require(lines, f"the output does not say why it waits:\n{watch.process.tail()}")
             on_disk = fleet.condition("Campaign", "spring", "Ready").get("reason")
             filler.unlink()
             end, at = time.monotonic(), sink.count()["accepted"]
             watch.until(lambda: sink.count()["accepted"] > at, 15, "messages after there was room")
             resumed = time.monotonic() - end
             require(not fleet.broken_status_files(), f"broken status files: {fleet.broken_status_files()}")
-    return f"{lines[-1].split(': ', 1)[1]}; status file meanwhile: {on_disk}; on again after {resumed:.1f} s"
+    return f"{lines[-1].split(': ', 1)[1]}; status file meanwhile: {on_disk}; resumed after {resumed:.1f} s"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="6,000 recipients instead of 20,000")
-    parser.add_argument("only", nargs="*", help="only cases whose name contains one of these")
-    options = parser.parse_args()
-    recipients = 6_000 if options.quick else 20_000
-    cases = Cases(options.only)
+    cases = Cases(__doc__)
+    cases.option("--quick", action="store_true", help="6,000 recipients instead of 20,000")
+    recipients = 6_000 if cases.parse().quick else 20_000
     program = fleets.binary()
-    cases.run("locked database", locked, program, recipients)
-    cases.run("full disk", full, program, recipients)
+    cases.add("locked database", locked, program, recipients)
+    cases.add("full disk", full, program, recipients)
     cases.end()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,10 +1,6 @@
 #!/usr/bin/env python3
-"""How much a server is given: limits that add up, servers that say "too fast", windows, and turns. Counted by the servers.
+"""How much a server is given: limits that add up, servers that say "too fast", windows, and fairness. Counted by the servers."""
 
-One line a case; the last line is `N passed, N failed, N skipped`. `--quick` for a short turn.
-"""
-
-import argparse
 import random
 import threading
 import time
@@ -13,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from parts import fleet as fleets
 from parts import hostile as hostile_templates
-from parts.process import folder, peak_memory_kib, wait_until
+from parts.place import Place
+from parts.process import peak_memory_kib, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
 
-# What servers say to a sender that is too fast: stage and words.
+# Replies to a sender that is too fast: stage and text.
 TOO_FAST = {
     "Amazon SES": ("content", "454 Throttling failure: Maximum sending rate exceeded."),
     "Postfix": ("rcpt", "450 4.7.1 Error: too many recipients from 127.0.0.1"),
@@ -31,7 +28,7 @@ TOO_FAST = {
 
 
 class Paced:
-    """A script that takes so many messages in any second, and says `words` at a stage to all others."""
+    """A script that takes so many messages in any second, and answers `words` at a stage to all others."""
 
     def __init__(self, per_second: int, stage: str, words: str):
         self.per_second, self.stage, self.words = per_second, stage, words
@@ -53,7 +50,7 @@ class Paced:
 
 
 class Times:
-    """A script that notes when each message came."""
+    """A script that records when each message arrived."""
 
     def __init__(self):
         self.at, self.lock = [], threading.Lock()
@@ -68,7 +65,7 @@ class Times:
         return sum(begin <= at < end for at, _ in self.at)
 
     def most_in(self, seconds: float) -> int:
-        """The most messages in any stretch of that length."""
+        """The most messages in any span of that length."""
         at = sorted(at for at, _ in self.at)
         first = most = 0
         for last, now in enumerate(at):
@@ -79,7 +76,7 @@ class Times:
 
 
 def throttled(place, recipients: int) -> str:
-    """A server that takes 140 a second, of which nobody has told us."""
+    """A server that takes 140 a second, although no limit says so."""
 
     def one(vendor: str) -> str:
         stage, words = TOO_FAST[vendor]
@@ -131,7 +128,7 @@ def pool(place, quick: bool) -> str:
 
 
 def strict(place) -> str:
-    """With Strict the shares are kept, and the slow server sets the pace."""
+    """With Strict, shares hold and the slow server sets the pace."""
     fleet = place.fleet("strict")
     fast, slow = Times(), Times()
     with Scripted(fast) as relay_a, Scripted(slow) as relay_b:
@@ -180,7 +177,7 @@ def turns(place, quick: bool) -> str:
 
 
 class Slow(Times):
-    """A server that takes seconds to greet whom it does not know yet, as those that look senders up do."""
+    """A server that takes seconds to greet an unknown client, as those do that look clients up."""
 
     def __call__(self, stage, session):
         if stage == "greeting":
@@ -189,7 +186,7 @@ class Slow(Times):
 
 
 def edited(place) -> str:
-    """Limits that are edited while it sends hold at once, and nobody waits for a probe: the server goes on."""
+    """Limits that are edited during a campaign apply at once, without a probe: the server continues."""
     fleet = place.fleet("edited")
     script = Slow()
     with Scripted(script) as relay:
@@ -205,7 +202,7 @@ def edited(place) -> str:
         begin = time.monotonic()
         for number in range(6):
             fleet.write("server.yaml", server(100 + number % 2))
-            # A file is used when nobody has written it for a second.
+            # A file is read once nobody has written it for a second.
             time.sleep(1.4)
         end = time.monotonic()
         process.kill()
@@ -216,7 +213,7 @@ def edited(place) -> str:
 
 
 def hostile(place, quick: bool) -> str:
-    """A customer whose templates hurt, with a plan and without: the other customer's rate stays, and a restart works at once."""
+    """A customer whose templates are hostile, with a plan and without: the other customer keeps its rate, and a restart works at once."""
     count, seconds = (200, 5) if quick else (400, 15)
     fleet, times, chance = place.fleet("hostile"), Times(), random.Random(12)
     server_of = lambda relay: fleets.smtp_server("relay", relay.port, namespace="operator", limits={"rates": [{"messages": 100, "per": "1s"}]})  # noqa: E731
@@ -275,34 +272,23 @@ def hostile(place, quick: bool) -> str:
         wait_until(lambda: len(times.at) > before + 10, 30, "messages after the restart")
         restarted = time.monotonic() - begin
         process.kill()
-    require(beside > 0.9 * alone, f"{beside:.0f} a second beside it, {alone:.0f} alone")
+    require(beside > 0.9 * alone, f"{beside:.0f} a second beside them, {alone:.0f} alone")
     require(peak < 400 * 1024, f"{peak} KiB at the peak")
-    require(decided < 5, f"the next campaign was looked at after {decided:.1f} s")
+    require(decided < 5, f"the next campaign was decided after {decided:.1f} s")
     return f"{alone:.0f} a second alone, {beside:.0f} beside; next campaign after {decided:.1f} s, sends {restarted:.1f} s after a restart, {peak} KiB"
 
 
-class Place:
-    """A folder of the run's own, and fleets in it."""
-
-    def __init__(self):
-        self.program, self.path = fleets.binary(), folder("limits")
-
-    def fleet(self, name: str) -> fleets.Fleet:
-        return fleets.Fleet(self.path / name, self.program)
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer people and shorter times")
-    parser.add_argument("only", nargs="*", help="words of the cases to run")
-    options = parser.parse_args()
-    place, cases = Place(), Cases(options.only)
-    cases.run("a server that takes 140 a second", throttled, place, 1000 if options.quick else 5000)
-    cases.run("limits add up", pool, place, options.quick)
-    cases.run("strict shares are kept", strict, place)
-    cases.run("limits are edited", edited, place)
-    cases.run("customers take turns", turns, place, options.quick)
-    cases.run("a customer whose templates hurt", hostile, place, options.quick)
+    cases = Cases(__doc__)
+    cases.option("--quick", action="store_true", help="fewer recipients and shorter times")
+    quick = cases.parse().quick
+    place = Place("limits")
+    cases.add("a server that takes 140 a second", throttled, place, 1000 if quick else 5000)
+    cases.add("limits add up", pool, place, quick)
+    cases.add("strict shares hold", strict, place)
+    cases.add("edited limits apply at once", edited, place)
+    cases.add("customers take turns", turns, place, quick)
+    cases.add("a customer with hostile templates", hostile, place, quick)
     cases.end()
 
 

@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
-"""MJML: what Mailfleet sends is what npm's mjml makes of it, element for element, or a fault says what to do.
+"""MJML: what Mailfleet sends is what npm's mjml renders, element for element, or an error says what to do.
 
-Every document is a campaign of its own; all are sent into an outbox in one run, and Python's email package reads them.
-`--seed` and `--documents` choose those by chance. One line a case; the last line is `N passed, N failed, N skipped`.
+Every document is a campaign; all are sent into an outbox in one run, and Python's email package reads them.
 """
 
-import argparse
 import email
 import email.policy
 import html
@@ -25,7 +23,7 @@ from parts.report import Cases, need, require
 TEMPLATES = fleets.ROOT / "tests/mjml"
 NAME = "Ann"
 
-# As they stand in an attribute between double quotes: ten scripts, and what is special in HTML, URLs and CSS.
+# As they are written in an attribute between double quotes: ten scripts, and what is special in HTML, URLs and CSS.
 VALUES = [
     "plain", "two words", "I ❤️ you", "👩‍👩‍👧‍👦 family", "☎︎ text style", "☎️ emoji style", "🇨🇭🏴󠁧󠁢󠁥󠁮󠁧󠁿", "e\u0301 composed of two",
     "é of one", "नमस्ते दुनिया", "क्षत्रिय", "হ্যালো", "ನಮಸ್ಕಾರ", "வணக்கம்", "สวัสดีครับ", "ສະບາຍດີ", "你好，世界", "繁體中文", "こんにちは", "ｶﾀｶﾅ",
@@ -43,7 +41,7 @@ def column(inner: str) -> str:
 
 
 def with_value(value: str) -> str:
-    """A document with a value wherever text may stand."""
+    """A document with a value wherever text is allowed."""
     apostrophes = value.replace("'", "&#39;")
     return column(
         f'<mj-image src="https://x.example/a.png?v={value}" href="https://x.example/{value}" alt="{value}" title="{value}" name="{value}" rel="{value}" />'
@@ -58,7 +56,7 @@ def with_value(value: str) -> str:
 
 
 def by_npm(script: str, given) -> list | dict:
-    """What a script makes of JSON, with npm's judges at hand."""
+    """What a script with npm's judges makes of JSON."""
     environment = {**os.environ, "NODE_PATH": str(prism.folder() / "node_modules")}
     words = ["node", str(fleets.ROOT / "tests/judges" / script)]
     done = subprocess.run(words, input=json.dumps(given), capture_output=True, text=True, timeout=600, env=environment)
@@ -67,7 +65,7 @@ def by_npm(script: str, given) -> list | dict:
 
 
 def sent(place, documents: list[str]) -> list[str]:
-    """The HTML of each document as its recipient gets it, and what is said where there is none."""
+    """The HTML of each document as its recipient gets it, or the error where there is none."""
     fleet = fleets.Fleet(place, fleets.binary())
     server = fleets.resource("SendingServer", "box", {"provider": {"outbox": {}}})
     audience = {"inline": [{"email": "ann@example.com", "name": NAME}]}
@@ -89,10 +87,10 @@ def sent(place, documents: list[str]) -> list[str]:
 
 
 def compare(documents: dict[str, str], lost: float = 0) -> str:
-    """Every document looks as npm's does; at most a share of `lost` is beyond npm's own."""
+    """Every document equals npm's; npm's own mjml fails for a share of `lost` at most."""
     need(prism.missing())
     theirs = by_npm("mjml.js", list(documents.values()))
-    # Divided by no room at all.
+    # Columns without any width.
     good = [bool(page.get("html")) and not re.search(r"\b(NaN|Infinity)", page["html"]) for page in theirs]
     require(good.count(False) <= lost * len(documents), f"npm's mjml fails at {good.count(False)} of {len(documents)}")
     documents = {name: text for (name, text), is_good in zip(documents.items(), good) if is_good}
@@ -104,7 +102,7 @@ def compare(documents: dict[str, str], lost: float = 0) -> str:
     for name, wanted, got in zip(documents, theirs, ours):
         if got in refused:
             continue
-        # Npm's knows no templates.
+        # npm's mjml knows no templates.
         wanted = wanted["html"].replace("{{ name }}", NAME).replace('{% if name == "Ann" %}', "").replace("{% endif %}", "")
         pairs = itertools.zip_longest(Page(wanted).items, Page(got).items)
         if first := next(((one, other) for one, other in pairs if one != other), None):
@@ -114,26 +112,26 @@ def compare(documents: dict[str, str], lost: float = 0) -> str:
 
 
 def templates() -> str:
-    """Our own templates, which have every element."""
+    """Our own templates, which cover every element."""
     found = {path.stem: path.read_text(encoding="utf-8") for path in sorted(TEMPLATES.glob("*.mjml"))}
     require(len(found) >= 25, f"{len(found)} templates")
     return compare(found)
 
 
 def values() -> str:
-    """Values in many scripts, wherever text may stand."""
+    """Values in many scripts, wherever text is allowed."""
     return compare({repr(value): with_value(value) for value in VALUES})
 
 
 def by_chance(seed: int, many: int) -> str:
-    """Documents by chance, with every attribute that npm's mjml allows."""
+    """Random documents, with every attribute that npm's mjml allows."""
     need(prism.missing())
     mails = Mails(by_npm("mjml-elements.js", None), seed)
     return compare({f"seed {seed}, document {index}": mails.mail() for index in range(many)}, lost=0.05) + f", seed {seed}"
 
 
 def quotes() -> str:
-    """A double quote in an attribute stays in it, where npm's ends it."""
+    """A double quote in an attribute is kept, where npm's mjml ends the attribute."""
     cases = [
         ("<mj-image src='x' alt='say \"hi\"' />", "alt", 'say "hi"'),
         ("<mj-text font-family='\"Open Sans\", Arial'>x</mj-text>", "style", ("font-family", "'Open Sans', Arial")),
@@ -145,7 +143,7 @@ def quotes() -> str:
 
 
 def faults() -> str:
-    """What cannot be sent is told by `validate`, with its line and what to do."""
+    """`validate` reports what cannot be sent, with its line and what to do."""
     cases = {
         "<mjml></mjml>": "there is no <mj-body>, so the mail would be empty",
         column("\n\n<mj-nothing />"): "line 3: MJML has no element `mj-nothing`",
@@ -167,17 +165,15 @@ def faults() -> str:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--documents", type=int, default=150)
-    parser.add_argument("only", nargs="*", help="words of the cases to run")
-    options = parser.parse_args()
-    cases = Cases(options.only)
-    cases.run("templates as npm's mjml renders them", templates)
-    cases.run("attribute values in many scripts", values)
-    cases.run("documents by chance", by_chance, options.seed, options.documents)
-    cases.run("double quotes", quotes)
-    cases.run("faults", faults)
+    cases = Cases(__doc__)
+    cases.option("--seed", type=int, default=1, help="which random documents are made (1)")
+    cases.option("--documents", type=int, default=150, help="how many random documents (150)")
+    options = cases.parse()
+    cases.add("templates as npm's mjml renders them", templates)
+    cases.add("attribute values in many scripts", values)
+    cases.add("random documents", by_chance, options.seed, options.documents)
+    cases.add("double quotes", quotes)
+    cases.add("errors", faults)
     cases.end()
 
 

@@ -1,15 +1,10 @@
 #!/usr/bin/env python3
-"""Plugins: the example keeps the contract, broken ones are found, and a campaign survives a plugin that is killed.
+"""Plugins: the example keeps the contract, broken ones are found, and a campaign survives a plugin that is killed."""
 
-One line a case; the last line is `N passed, N failed, N skipped`.
-"""
-
-import argparse
 import importlib.util
 import io
 import os
 import sys
-import threading
 import time
 from collections import Counter
 
@@ -33,7 +28,7 @@ def example():
 
 
 class Served(Loopback):
-    """A plugin in a thread of this process; `change` breaks it."""
+    """The example plugin in a thread of this process; `change` breaks it."""
 
     def __init__(self, home, change=None):
         module = example()
@@ -54,7 +49,7 @@ def check(program, home, url) -> tuple[int, str]:
 
 
 def keeps_the_contract(program) -> str:
-    """The example does, and nothing is sent."""
+    """The example passes every check, and nothing is sent."""
     home = folder("plugin-check")
     with Served(home) as served:
         code, text = check(program, home, served.url)
@@ -64,7 +59,7 @@ def keeps_the_contract(program) -> str:
 
 
 def broken_ones_are_found(program) -> str:
-    """Each breach of the contract fails its check."""
+    """Each violation of the contract fails its check."""
 
     def doubled(module, plugin, handler):
         whole = plugin.deliver
@@ -130,11 +125,11 @@ def broken_ones_are_found(program) -> str:
     home = folder("plugin-absent")
     code, text = check(program, home, f"http://127.0.0.1:{free_port()}")
     require(code == 2 and "connection refused" in text, f"nobody there: exit {code}: {text}")
-    return f"{len(wanted)} kinds, and one that is not there"
+    return f"{len(wanted)} violations, and a plugin that is not there"
 
 
-def by_the_document(program) -> str:
-    """Requests of a probe and of deliveries, judged by Prism on the contract."""
+def conforms_to_the_contract(program) -> str:
+    """Requests of a probe and of deliveries, validated by Prism against the contract."""
     need(prism.missing())
     home, found, judged = folder("plugin-prism"), [], []
     with prism.Prism(home, CONTRACT) as judge:
@@ -173,8 +168,8 @@ def write(fleet, url: str, recipients: int, batch: int):
     fleet.write("all.yaml", fleets.secret("token", token=TOKEN), server, fleets.plan("pro", "plugin"), campaign)
 
 
-def killed_half_way(program) -> str:
-    """kill -9 of the plugin in mid-campaign, and started again: nobody twice, everybody mailed or named."""
+def killed_halfway(program) -> str:
+    """kill -9 of the plugin during a campaign, then a restart: nobody mailed twice, everybody mailed or listed as unknown."""
     home, recipients, port = folder("plugin-killed"), 500, free_port()
     environment = {**os.environ, "PLUGIN_TOKEN": TOKEN}
     start = lambda number: Process([sys.executable, EXAMPLE, "--port", str(port), "--folder", home / "mails"], home / f"plugin-{number}.out", env=environment)  # noqa: E731
@@ -191,22 +186,20 @@ def killed_half_way(program) -> str:
                 process.wait(90)
                 code, text = process.code, process.text()
     require(code == 0, f"exit {code}: {text[-1000:]}")
-    # The file's name has the recipient: a second delivery would have gone into the same file, so the ledger counts as well.
+    # A file is named by its recipient, and a second delivery would overwrite it; so the ledger is counted too.
     states = Counter(fleet.recipients("spring").values())
     mailed = {path.stem.split("-person", 1)[1] for path in mails()}
     accepted = {address.removeprefix("person") for address, state in fleet.recipients("spring").items() if state == "Accepted"}
     require(sum(states.values()) == recipients and set(states) <= {"Accepted", "Unknown"}, f"{dict(states)}")
     require(accepted <= mailed, f"{len(accepted - mailed)} are Accepted and were not mailed")
-    require(states["Unknown"] <= 40, f"{states['Unknown']} unknown; two requests of 20 were under way at most")
-    return f"{recipients} people: {states['Accepted']} accepted, {states['Unknown']} unknown by name"
+    require(states["Unknown"] <= 40, f"{states['Unknown']} unknown; two requests of 20 were in flight at most")
+    return f"{recipients} people: {states['Accepted']} accepted, {states['Unknown']} listed as unknown"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="cases whose name holds one of these words")
-    cases, program = Cases(parser.parse_args().only), fleets.binary()
-    for case in (keeps_the_contract, broken_ones_are_found, by_the_document, killed_half_way):
-        cases.run(f"plugin: {case.__name__.replace('_', ' ')}", case, program)
+    cases = Cases(__doc__)
+    cases.parse()
+    cases.add_all((keeps_the_contract, broken_ones_are_found, conforms_to_the_contract, killed_halfway), fleets.binary(), prefix="plugin: ")
     cases.end()
 
 

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Pools whose limits add up, and windows that hold whatever a server and a kill do. Judged by the servers' own clocks.
+"""Pools whose limits add up, and windows that hold whatever a server or a kill does. Judged by the servers' own clocks.
 
-Pools of 2 to 20 servers with windows of 1 s to a day, warm-up, one that is dead and one that says "too fast" to everybody, at 0 and
-80 ms: the rate beside the sum of what each may take. Then windows: servers that hold their answers at every stage, on lines of 0
-and 80 ms, a process that is killed and started again; no stretch of a window may hold more than it allows, and one for arrival.
-The last line is `N passed, N failed, N skipped`. `--quick` for a short turn.
+Pools: 2 to 20 servers with windows of 1 s to a day, warm-up, one dead server and one that says "too fast" to everybody, at round trips
+of 0 and 80 ms; their rate against the sum of what each may take. Windows: servers that withhold replies at every stage, at round
+trips of 0 and 80 ms, under a process that is killed and restarted; no span of a window's length may hold more messages than the window
+allows, plus one for arrival.
 """
 
-import argparse
 import contextlib
 import random
 import threading
@@ -17,20 +16,21 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
 from functools import partial
 
-from limits import Place, Times
+from limits import Times
 from parts import fleet as fleets
+from parts.place import Place
 from parts.process import free_port, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted, always
 from parts.sinks import delayed
 
 TOO_FAST = "451 4.7.1 Ratelimit exceeded"
-# A short turn counts few messages, on a machine that does other things.
+# A quick run counts few messages, on a machine that does other things.
 RATE_MIN, RATE_MIN_QUICK = 0.97, 0.9
 
 
 def pool(place: Place, number: int, seconds: float, rate_min: float) -> str:
-    """The rate of a pool, and the sum of what its servers may take."""
+    """The rate of a pool against the sum of what its servers may take."""
     chance = random.Random(number)
     count, trip = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)[number], 80 * (number % 2)
     fleet = place.fleet(f"pool-{number}")
@@ -68,7 +68,7 @@ def pool(place: Place, number: int, seconds: float, rate_min: float) -> str:
                 if isinstance(script, Times):
                     times.append(script)
                 if trip:
-                    process, port = delayed(place.program, place.path, port, f"{trip / 2:g}ms")
+                    process, port = delayed(place.program, place.root, port, f"{trip / 2:g}ms")
                     stack.enter_context(process)
             servers.append(fleets.smtp_server(name, port, limits=limits, **extra))
         fleets.write_csv(fleet.config / "people.csv", int(expected * (seconds + 15)) + capped + 100)
@@ -92,12 +92,12 @@ def pool(place: Place, number: int, seconds: float, rate_min: float) -> str:
 
 
 def seen_within(per: float, lateness) -> float:
-    """The length of a stretch that holds no more than the window, whatever was seen late: that and others that were not make a stretch seem fuller than it was."""
+    """The longest span that cannot hold more than the window allows, given that some messages were seen late and others were not."""
     return max(per / 2, per - lateness.most)
 
 
 class Lateness:
-    """How late the machine lets somebody run who asked for a moment: what a judge may see later than it came."""
+    """How late the machine schedules a waiting thread, and so how much later than it arrived a judge may see a message."""
 
     def __enter__(self):
         self.most, self._over = 0.0, threading.Event()
@@ -117,10 +117,10 @@ class Lateness:
 
 
 class Holding(Times):
-    """A server that holds its answers at one stage, now and then, and notes when each content was there."""
+    """A server that withholds its replies at one stage now and then, and records when each content arrived."""
 
     def fullest(self, seconds: float) -> str:
-        """When the fullest stretch of that length began and ended, and what was in it."""
+        """When the fullest span of that length began and ended, and how many messages it held."""
         at = sorted(at for at, _ in self.at)
         stretches = [[other for other in at[index:] if other - begin < seconds] for index, begin in enumerate(at)]
         most = max(stretches, key=len)
@@ -138,7 +138,7 @@ class Holding(Times):
 
 
 def window(place: Place, seed: int) -> tuple[int, int, float, str]:
-    """One try: the most that was in a window beside what it allows, kills, and how it was set up."""
+    """One round: the most that a window held against what it allows, kills, and the set-up."""
     chance = random.Random(seed)
     fleet = place.fleet(f"window-{seed}")
     trip = chance.choice((0, 80))
@@ -158,7 +158,7 @@ def window(place: Place, seed: int) -> tuple[int, int, float, str]:
             script = Holding(stage, hold, random.Random(seed * 10 + index))
             port = stack.enter_context(Scripted(script, extensions)).port
             if trip:
-                process, port = delayed(place.program, place.path, port, f"{trip / 2:g}ms")
+                process, port = delayed(place.program, place.root, port, f"{trip / 2:g}ms")
                 stack.enter_context(process)
             servers.append(fleets.smtp_server(f"s{index}", port, limits={"rates": [{"messages": messages, "per": f"{per}s"}]}))
             judged.append((script, messages, per))
@@ -187,28 +187,27 @@ def pools(place: Place, quick: bool) -> str:
     return "; ".join(pool(place, number, 5 if quick else 15, RATE_MIN_QUICK if quick else RATE_MIN) for number in ((2, 5) if quick else range(10)))
 
 
-def windows(place: Place, tries: int, first: int) -> str:
-    """So many random tries, some at a time."""
-    # Processes and not threads: a judge that waits for others to run sees messages come later than they did.
+def windows(place: Place, rounds: int, first: int) -> str:
+    """Random rounds, six at a time."""
+    # Processes and not threads: a judge that waits for its turn sees messages later than they arrived.
     with ProcessPoolExecutor(6) as workers:
-        found = list(workers.map(partial(window, place), range(first, first + tries)))
+        found = list(workers.map(partial(window, place), range(first, first + rounds)))
     exceeded = [told for worst, _, _, told in found if worst > 1]
-    require(not exceeded, f"{len(exceeded)} of {tries} exceeded their window: {exceeded[:3]}")
+    require(not exceeded, f"{len(exceeded)} of {rounds} exceeded their window: {exceeded[:3]}")
     by_margin = Counter(max(worst, -1) for worst, *_ in found)
     late = max(late for _, _, late, _ in found)
-    return f"{tries} tries, {sum(kills for _, kills, *_ in found)} kills: {by_margin[0]} used their window up, {by_margin[1]} had one more by arrival; seen up to {late * 1000:.0f} ms late"
+    return f"{rounds} rounds, {sum(kills for _, kills, *_ in found)} kills: {by_margin[0]} windows exactly full, {by_margin[1]} with one more by arrival; seen up to {late * 1000:.0f} ms late"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two pools and twelve tries")
-    parser.add_argument("--tries", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1, help="the first try's")
-    parser.add_argument("only", nargs="*", help="words of the cases to run")
-    options = parser.parse_args()
-    place, cases = Place(), Cases(options.only)
-    cases.run("limits of a pool add up", pools, place, options.quick)
-    cases.run("no window is exceeded", windows, place, 12 if options.quick else options.tries, options.seed)
+    cases = Cases(__doc__)
+    cases.option("--quick", action="store_true", help="two pools and twelve rounds")
+    cases.option("--rounds", type=int, default=200, help="how many rounds of windows (200)")
+    cases.option("--seed", type=int, default=1, help="the seed of the first round (1)")
+    options = cases.parse()
+    place = Place("pools")
+    cases.add("limits of a pool add up", pools, place, options.quick)
+    cases.add("no window is exceeded over kills", windows, place, 12 if options.quick else options.rounds, options.seed)
     cases.end()
 
 

@@ -1,11 +1,7 @@
 #!/usr/bin/env python3
-"""Servers of vendors, judged by somebody else's word: Prism on the vendors' documents, their own SDKs at a recorder; and one
-campaign over many types.
+"""Vendors' servers, judged by other people's code: Prism on the vendors' OpenAPI documents, the vendors' SDKs against a recorder; and one
+campaign over many types."""
 
-One line a case, then a table of what was judged; the last line is `N passed, N failed, N skipped`.
-"""
-
-import argparse
 import base64
 import email.message
 import email.policy
@@ -17,41 +13,36 @@ from pathlib import Path
 from parts import fleet as fleets
 from parts import prism
 from parts.letters import LETTERS, letter
+from parts.pick import Picker
+from parts.place import Place
 from parts.process import folder
-from parts.report import Cases, need, require, table
+from parts.report import Cases, need, require
 from parts.sinks import Sink
 from parts.vendors import MORE, VENDORS, Vendor, form_fields, name_of
 
-# Type: the vendor's document, and the part of our path that stands in its server's address.
+# Type to the vendor's document, and the part of our path that belongs to the document's server URL.
 DOCUMENTS = {
     "sendgrid": ("sendgrid.json", ""), "mailgun": ("mailgun.prism.yaml", ""),
     "elasticEmail": ("elasticemail.yaml", "/v4"), "brevo": ("brevo.yaml", "/v3"),
 }  # fmt: skip
 BATCHES = ("sendgrid", "postmark", "brevo")
+# The ledger's seed: with it every pick is known.
+SEED = 1
 PEOPLE = ["bob@example.com", "carol@example.com", "dave@example.com"]
 
 
-class Place:
-    """A folder, the program, and what was judged."""
-
-    def __init__(self):
-        self.program = fleets.binary()
-        self.rows: list[list] = []
-
-    def send(self, vendor: Vendor, home: Path, files: list[Path], to: list[str], **spec) -> dict:
-        """A probe, and messages to each of the people, by `mailfleet test`; its verdict."""
-        fleet = fleets.Fleet(home, self.program)
-        server = fleets.resource("SendingServer", "judged", {"provider": vendor.spec(**spec)})
-        fleet.write("all.yaml", vendor.secret(), server)
-        words = [word for file in files for word in ("--message", file)] + [word for one in to for word in ("--send-to", one)]
-        code, text = fleet.command("test", fleet.config, *words, "-o", "json")
-        verdict = json.loads(text.splitlines()[-1])
-        require(code == 0 and verdict["passed"], f"{vendor.kind}: {text}")
-        return verdict
+def send(place: Place, vendor: Vendor, home: Path, file: Path, to: list[str]):
+    """A probe, and a message to each of the people, by `mailfleet test`."""
+    fleet = fleets.Fleet(home, place.program)
+    server = fleets.resource("SendingServer", "judged", {"provider": vendor.spec()})
+    fleet.write("all.yaml", vendor.secret(), server)
+    recipients = [word for one in to for word in ("--send-to", one)]
+    code, text = fleet.command("test", fleet.config, "--message", file, *recipients, "-o", "json")
+    require(code == 0 and json.loads(text.splitlines()[-1])["passed"], f"{vendor.kind}: {text}")
 
 
-def by_prism(place: Place, kind: str) -> str:
-    """Every request of a type, judged by Prism on the vendor's own document."""
+def by_prism(place: Place, kind: str, rows: list) -> str:
+    """Every request of a type, validated by Prism against the vendor's own document."""
     need(prism.missing())
     document, prefix = DOCUMENTS[kind]
     need("" if (prism.SPECS / document).exists() else f"{prism.SPECS / document}")
@@ -68,9 +59,9 @@ def by_prism(place: Place, kind: str) -> str:
         for name in LETTERS:
             file = home / f"{name}.eml"
             file.write_bytes(letter(name))
-            place.send(vendor, home / name, [file], PEOPLE[:1])
+            send(place, vendor, home / name, file, PEOPLE[:1])
         if kind in BATCHES:
-            place.send(vendor, home / "batch", [home / "plain.eml"], PEOPLE)
+            send(place, vendor, home / "batch", home / "plain.eml", PEOPLE)
         # With the labels of a campaign.
         fleet = fleets.Fleet(home / "campaign", place.program)
         server = fleets.resource("SendingServer", "judged", {"provider": vendor.spec()})
@@ -80,19 +71,28 @@ def by_prism(place: Place, kind: str) -> str:
         require(code == 0, f"exit {code}: {text[-1000:]}")
         require(b"default/spring" in vendor.requests[-1][3], "the campaign's name is not in the request")
         require(set(vendor.taken) == set(PEOPLE), f"{vendor.taken}")
-        # The judge can say no.
+        # The judge can reject a request.
         method, path, headers, body = next(request for request in vendor.requests if request[0] == "POST")
-        require(judge.violations(method, path.removeprefix(prefix), {"content-type": headers["content-type"]}, b"{}"), "Prism takes a request without key and content")
-    place.rows.append([kind, "Prism, the vendor's OpenAPI document", judged, len(found)])
+        require(judge.violations(method, path.removeprefix(prefix), {"content-type": headers["content-type"]}, b"{}"), "Prism accepts a request without key and content")
+    rows.append([kind, "Prism, the vendor's OpenAPI document", judged, len(found)])
     require(not found, "\n".join(found))
     return f"{judged} requests, none refused"
 
 
 # What an SDK writes and we do as well, in our form: JSON pointers of the body; a batch's are below.
 def same(ours, theirs, where: str = "") -> list[str]:
-    """What the SDK says and we do not; we may say more."""
+    """What the SDK sends and we do not; we may send more."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
-        return [wrong for name, value in theirs.items() if value != [] for wrong in ([f"{where}/{name} is missing"] if name not in ours else same(ours[name], value, f"{where}/{name}"))]
+        wrong = []
+        for name, value in theirs.items():
+            # An empty list means nothing.
+            if value == []:
+                continue
+            if name in ours:
+                wrong += same(ours[name], value, f"{where}/{name}")
+            else:
+                wrong.append(f"{where}/{name} is missing")
+        return wrong
     if isinstance(theirs, list) and isinstance(ours, list):
         if len(ours) < len(theirs):
             return [f"{where}: {len(ours)} entries, theirs {len(theirs)}"]
@@ -100,13 +100,13 @@ def same(ours, theirs, where: str = "") -> list[str]:
             return [f"{where} lacks {one}" for one in theirs if one not in ours]
         return [wrong for number, value in enumerate(theirs) for wrong in same(ours[number], value, f"{where}/{number}")]
     if isinstance(theirs, str) and isinstance(ours, str):
-        # Lines end by CRLF in a message.
+        # Lines end with CRLF in a message.
         ours, theirs = ours.replace("\r\n", "\n"), theirs.replace("\r\n", "\n")
     return [] if ours == theirs else [f"{where}: {str(ours)[:200]!r}, theirs {str(theirs)[:200]!r}"]
 
 
 def neutral(raw: bytes, batch: bool) -> dict:
-    """The message for the SDKs, taken apart by Python."""
+    """The message for the SDKs, parsed by Python."""
     message = email.message_from_bytes(raw, policy=email.policy.default)
     mailbox = lambda name: {"name": message[name].addresses[0].display_name, "email": message[name].addresses[0].addr_spec}  # noqa: E731
     own = {"from", "to", "reply-to", "subject", "date", "mime-version", "content-type", "message-id"}
@@ -125,13 +125,13 @@ def neutral(raw: bytes, batch: bool) -> dict:
 
 
 def comparable(kind: str, headers: dict, body: bytes):
-    """A request's body in a form that can be compared: JSON, or a form's fields."""
+    """A request's body in a comparable form: JSON, or the fields of a form."""
     if kind == "mailgun":
         fields = form_fields(headers, body)
         return {name: [value.decode().strip() for value in values] for name, values in fields.items()}
     value = json.loads(body)
     if kind == "sendgrid" and "headers" in value:
-        # The same to the vendor: for all, or for each.
+        # For the vendor headers mean the same for all recipients or for each.
         for one in value["personalizations"]:
             one["headers"] = {**value["headers"], **one.get("headers", {})}
         del value["headers"]
@@ -149,7 +149,7 @@ def comparable(kind: str, headers: dict, body: bytes):
     return value
 
 
-def by_sdk(place: Place, kind: str) -> str:
+def by_sdk(place: Place, kind: str, rows: list) -> str:
     """The requests of the vendor's own SDK for the same messages, compared field by field."""
     need(prism.missing())
     home, wrong, compared = folder(f"sdk-{kind}"), [], 0
@@ -159,7 +159,7 @@ def by_sdk(place: Place, kind: str) -> str:
         file = home / f"{name}.eml"
         file.write_bytes(raw)
         with Vendor(kind) as vendor:
-            place.send(vendor, home / name, [file], PEOPLE if is_batch else PEOPLE[:1])
+            send(place, vendor, home / name, file, PEOPLE if is_batch else PEOPLE[:1])
             ours = [request for request in vendor.requests if request[0] == "POST"][-1]
             vendor.requests.clear()
             prism.sdk(kind, f"http://127.0.0.1:{vendor.port}", vendor.key, neutral(raw, is_batch))
@@ -172,18 +172,19 @@ def by_sdk(place: Place, kind: str) -> str:
         if of(ours) != of(theirs):
             wrong.append(f"{name}: {of(ours)}, theirs {of(theirs)}")
         wrong.extend(f"{name}: {one}" for one in same(comparable(kind, ours[2], ours[3]), comparable(kind, theirs[2], theirs[3])))
-    place.rows.append([kind, "the vendor's own SDK", compared, len(wrong)])
+    rows.append([kind, "the vendor's own SDK", compared, len(wrong)])
     require(not wrong, "\n".join(wrong))
     return f"{compared} requests, the same fields"
 
 
 def one_campaign(place: Place) -> str:
-    """A campaign over every type at once, with a key revoked half way: everyone once, and the weights kept until then."""
+    """A campaign over every type at once, with a key revoked halfway: everybody once, each at the server that the weights pick."""
     home, recipients = folder("many-types"), 6000
     program, seen = home / "sendmail", home / "sendmail.seen"
     program.write_text(f'#!/bin/sh\ncat >/dev/null\necho "$5" >>{seen}\n')
     program.chmod(0o755)
     fleet = fleets.Fleet(home, place.program, "--allow-sendmail", str(program))
+    fleet.seed(SEED)
     with ExitStack() as stack:
         vendors = {kind: stack.enter_context(Vendor(kind)) for kind in VENDORS | MORE}
         sink = stack.enter_context(Sink(place.program, home))
@@ -195,11 +196,11 @@ def one_campaign(place: Place) -> str:
             fleets.resource("SendingServer", "sendmail", {"provider": {"sendmail": {"path": str(program)}}}),
         ]
         names = [server["metadata"]["name"] for server in servers]
-        # Google takes 150 a minute by its API: a small share.
+        # Google's API takes 150 a minute: a small share.
         weights = {name: 1 if name == "gmail" else 10 * (1 + number % 3) for number, name in enumerate(names)}
         fleets.write_csv(fleet.config / "people.csv", recipients)
         chosen = [{"name": name, "weight": weight} for name, weight in weights.items()]
-        # Gmail's own limit (150 a minute) would pass a part of its share on.
+        # With Overflow, Gmail's own limit (150 a minute) would pass a part of its share on.
         campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, servers=chosen, weighting="Strict")
         fleet.write("all.yaml", *(vendor.secret() for vendor in vendors.values()), *servers, fleets.plan("pro", *names), campaign)
         at_revocation = {}
@@ -223,36 +224,42 @@ def one_campaign(place: Place) -> str:
         doubles = [to for to, count in taken.items() if count > 1]
         require(not doubles, f"{len(doubles)} were mailed twice: {doubles[:3]}")
         require(len(taken) == recipients, f"{len(taken)} of {recipients} were mailed")
-        states = Counter(fleet.recipients("spring").values())
+        rows = fleet.rows("spring")
+        states = Counter(row.state for row in rows)
         require(states == {"Accepted": recipients}, f"the ledger says {dict(states)}")
-        # What the ledger keeps is the vendor's own name for the message.
+        # The ledger keeps the vendor's ID of each message.
         for kind, vendor in vendors.items():
-            kept = dict(fleet.query("select recipient, reply from recipients where server = ?", f"default/{kind.lower()}"))
+            kept = {row.email: row.reply for row in rows if row.server == f"default/{kind.lower()}"}
             wrong = [(to, reply) for to, reply in kept.items() if not reply.partition(" ")[2].startswith("id-" if kind == "sendgrid" else name_of(to))]
             require(set(kept) == set(vendor.taken) and not wrong, f"{kind}: {len(kept)} of {len(vendor.taken)} replies, wrong are {wrong[:3]}")
         reason = fleet.condition("SendingServer", "sendgrid", "Ready").get("reason")
         require(vendors["sendgrid"].is_revoked and vendors["sendgrid"].refused > 0, "the key was not revoked in time")
         require(reason == "AuthenticationFailed", f"sendgrid is Ready={reason}")
-        # Among those that were never touched the weights hold to the end.
-        untouched = {kind.lower(): sum(vendor.taken.values()) for kind, vendor in vendors.items() if kind != "sendgrid"}
-        untouched |= {"smtp": sink.count()["accepted"], "outbox": len(files), "sendmail": len(by_sendmail)}
-        total, parts = sum(untouched.values()), sum(weights[name] for name in untouched)
-        chi_square = sum((count - total * weights[name] / parts) ** 2 / (total * weights[name] / parts) for name, count in untouched.items())
-        require(chi_square < 29.59, f"weights {weights} became {untouched}, chi-square {chi_square:.1f}")  # 10 degrees of freedom, once in 1,000
-    return f"{len(names)} types, {recipients} people once; sendgrid revoked after {at_revocation.get('sendgrid')}; chi-square of the others {chi_square:.1f}"
+        # Each server is picked among all, or among the others once the key is revoked. A message that was not sent does not count as an attempt.
+        picker, all_of_them = Picker(SEED, "spring"), {f"default/{name}": weight for name, weight in weights.items()}
+        others = {name: weight for name, weight in all_of_them.items() if name != "default/sendgrid"}
+        repicked, wrong = 0, []
+        for row in rows:
+            first = picker.pick(row.email, all_of_them)
+            if row.server != first:
+                repicked += 1
+                if row.server != picker.pick(row.email, others):
+                    wrong.append((row.email, row.server, first))
+        require(not wrong, f"{len(wrong)} recipients are not at the server that the weights pick: {wrong[:3]}")
+        require(0 < repicked < recipients, f"{repicked} of {recipients} were picked among the others")
+    return f"{len(names)} types, {recipients} recipients once, each at the server that its weight picks; sendgrid revoked after {at_revocation.get('sendgrid')}, {repicked} picked anew"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="cases whose name holds one of these words")
-    cases, place = Cases(parser.parse_args().only), Place()
+    cases = Cases(__doc__)
+    cases.parse()
+    place = Place("providers")
+    rows = cases.table("type", "judge", "requests judged", "rejected")
     for kind in DOCUMENTS:
-        cases.run(f"{kind} by Prism", by_prism, place, kind)
+        cases.add(f"{kind} by Prism", by_prism, place, kind, rows)
     for kind in VENDORS:
-        cases.run(f"{kind} by its SDK", by_sdk, place, kind)
-    cases.run("one campaign over many types", one_campaign, place)
-    if place.rows:
-        print(table(["type", "judge", "requests judged", "rejected"], place.rows), flush=True)
+        cases.add(f"{kind} by its SDK", by_sdk, place, kind, rows)
+    cases.add("one campaign over many types", one_campaign, place)
     cases.end()
 
 

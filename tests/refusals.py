@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
-"""Whose fault a refusal is, before servers that refuse in relays' own words and in words that nobody knows.
+"""Whose fault a refusal is, with servers that refuse in relays' own words and in words that nobody knows.
 
-Nobody but the recipient at fault is given up, no campaign harms another, and nobody is mailed twice: counted by the servers.
-One line a case; the last line is `N passed, N failed, N skipped`.
+Only a recipient at fault is given up, no campaign harms another, and nobody is mailed twice: counted by the servers.
 """
 
-import argparse
-import sqlite3
 import time
+from collections import Counter
 
 from parts import fleet as fleets
 from parts.process import folder, wait_until
@@ -16,7 +14,7 @@ from parts.scripted import Scripted, always
 
 SENDER = "news@news.example.com"
 
-# Replies that are not the recipient's fault: stage, words, and the reason that status gives, where it must tell one.
+# Replies that are not the recipient's fault: stage, text, and the reason that status must give, if any.
 # From public reports of Postfix, Exim, cPanel, SES, SendGrid, Exchange Online, Outlook.com and Office 365.
 NOT_THE_RECIPIENTS = [
     ("rcpt", "553 5.7.1 <{from}>: Sender address rejected: not owned by user x", "SenderRefused"),
@@ -41,7 +39,7 @@ NOT_THE_RECIPIENTS = [
     ("mail", "550 5.1.0 <{from}>: Sender rejected for a reason of ours", "SenderRefused"),
 ]
 
-# In no table of the world: three languages, with ids, numbers and addresses in them.
+# In no table: several languages, with ids, numbers and addresses in them.
 INVENTED = [
     "550 Kunde 4711 gesperrt, <{rcpt}> nicht angenommen",
     "554 5.7.1 {rcpt}: policy violation 0x9F3A-{n}",
@@ -57,7 +55,7 @@ INVENTED = [
 
 
 def invented(words: str, stage: str = "rcpt"):
-    """A script that refuses everybody so."""
+    """A script that refuses everybody with these words."""
 
     def script(at, session):
         if at == stage:
@@ -68,7 +66,7 @@ def invented(words: str, stage: str = "rcpt"):
 
 
 def people(count: int, *domains: str) -> list[dict]:
-    """So many recipients, the domains in turn."""
+    """So many recipients, over the domains in turn."""
     domains = domains or ("example.com", "example.org")
     return [{"email": f"u{number}@{domains[number % len(domains)]}", "name": f"U{number}"} for number in range(count)]
 
@@ -79,20 +77,12 @@ def campaign(name: str, plan: str, who: list[dict], **spec) -> dict:
 
 
 def states(fleet, name: str) -> dict[str, int]:
-    """How many recipients are in which state."""
-    counts = {}
-    try:
-        found = fleet.recipients(name)
-    except sqlite3.OperationalError:
-        # The ledger is being made.
-        return {}
-    for state in found.values():
-        counts[state] = counts.get(state, 0) + 1
-    return counts
+    """How many recipients are in each state."""
+    return dict(Counter(fleet.recipients_so_far(name).values()))
 
 
-def known_words_end_nobody(program) -> str:
-    """Each reply at one of two servers: everybody is mailed once, by the other where need be."""
+def known_refusals_reject_nobody(program) -> str:
+    """Each reply from one of two servers: everybody is mailed once, by the other where necessary."""
     who = people(40)
     fleet = fleets.Fleet(folder("refusals-known"), program)
     servers, objects = [], []
@@ -122,13 +112,13 @@ def known_words_end_nobody(program) -> str:
         bad, good = servers[number]
         found = states(fleet, f"case-{number}")
         require(found == {"Accepted": len(who)}, f"{words} at {stage}: {found}")
-        require(max((bad.taken + good.taken).values()) == 1, f"{words}: somebody got two")
-        require(reason is None or reason in told[number], f"{words}: status told {told[number]}, not {reason}")
+        require(max((bad.taken + good.taken).values()) == 1, f"{words}: somebody was mailed twice")
+        require(reason is None or reason in told[number], f"{words}: status said {told[number]}, not {reason}")
     return f"{len(NOT_THE_RECIPIENTS)} replies, {len(who)} people each, all mailed once"
 
 
-def invented_words_stop_and_resume(program) -> str:
-    """No other server: nobody is given up, no more than ten are tried, a kill changes nothing, a person resumes."""
+def unknown_refusals_stop_and_are_resumed(program) -> str:
+    """Without another server: nobody is given up, no more than ten are tried, a kill changes nothing, and a person resumes it."""
     who = people(200)
     fleet = fleets.Fleet(folder("refusals-invented"), program)
     servers, objects = [], []
@@ -143,10 +133,10 @@ def invented_words_stop_and_resume(program) -> str:
         for number, server in enumerate(servers):
             found = states(fleet, f"case-{number}")
             require(found == {"Held": 10}, f"{turn}, {INVENTED[number]}: {found}")
-            require(sum(server.asked.values()) == 10, f"{turn}, {INVENTED[number]}: {sum(server.asked.values())} were tried")
+            require(sum(server.asked.values()) == 10, f"{turn}, {INVENTED[number]}: {sum(server.asked.values())} attempts")
             ready = fleet.condition("Campaign", f"case-{number}", "Stalled")
             require(ready.get("reason") == "RefusedAlike" and "mailfleet resume" in ready["message"], f"{INVENTED[number]}: {ready}")
-    # Now the relays are set right, and a person asks: half of them retry, the others reject.
+    # Now the relays are fixed, and a person resumes: half of the campaigns retry, the others reject.
     process = fleet.start("-q", once=False)
     try:
         for server in servers:
@@ -157,21 +147,21 @@ def invented_words_stop_and_resume(program) -> str:
             require(code == 0, f"resume: {text}")
         names = [f"case-{number}" for number in range(len(servers))]
         wait_until(lambda: all(fleet.status("Campaign", n).get("state") == "Completed" for n in names), 90, "all are completed", every=0.3)
-        wait_until(lambda: not list((fleet.state / "resume").glob("*.json")), 15, "requests that were carried out are removed")
+        wait_until(lambda: not list((fleet.state / "resume").glob("*.json")), 15, "handled requests are removed")
     finally:
         process.kill()
     for number, server in enumerate(servers):
         found = states(fleet, f"case-{number}")
         expected = {"Accepted": len(who)} if number % 2 == 0 else {"Accepted": len(who) - 10, "Rejected": 10}
         require(found == expected, f"{INVENTED[number]}: {found}")
-        require(max(server.taken.values()) == 1, f"{INVENTED[number]}: somebody got two")
+        require(max(server.taken.values()) == 1, f"{INVENTED[number]}: somebody was mailed twice")
         handled = fleet.status("Campaign", f"case-{number}").get("lastHandledResume")
         require(handled and "held=" in handled, f"lastHandledResume is {handled}")
-    return f"{len(INVENTED)} wordings, 10 tried and held each, over a restart; resumed"
+    return f"{len(INVENTED)} wordings, 10 attempted and held each, over a restart; resumed"
 
 
 def a_kill_keeps_what_is_held(program) -> str:
-    """Killed -9 while refusals come in, again and again: never more than the bound is tried, and nobody is given up."""
+    """kill -9 while refusals arrive, several times: no more attempts than the bound, and nobody is given up."""
     who = people(300)
     fleet = fleets.Fleet(folder("refusals-kill"), program)
     server = Scripted(invented(INVENTED[0], "content"))
@@ -188,15 +178,15 @@ def a_kill_keeps_what_is_held(program) -> str:
     found = states(fleet, "spring")
     unknown = found.pop("Unknown", 0)
     require(set(found) == {"Held"}, f"{found}")
-    # Each kill can cost what was on the wire; the others are held, at most ten of them.
+    # Each kill can make unknown what was on the wire; the others are held, ten at most.
     require(found["Held"] <= 10, f"{found}")
     require(sum(server.asked.values()) <= 10 + unknown + 8 * 10, f"{sum(server.asked.values())} were tried")
     require(not server.taken, "the server took none")
-    return f"8 kills: {found['Held']} held, {unknown} unknown (named), 0 given up"
+    return f"8 kills: {found['Held']} held, {unknown} listed as unknown, 0 given up"
 
 
 def a_batch_on_twenty_connections(program) -> str:
-    """Pipelined batches on 20 connections: after some were accepted, ten and those on the wire are held."""
+    """Pipelined batches on 20 connections: after some messages were accepted, ten are held, and those on the wire."""
     accepted = 400
     fleet = fleets.Fleet(folder("refusals-batch"), program)
     server = Scripted(extensions=("PIPELINING", "CHUNKING", "8BITMIME"))
@@ -220,12 +210,12 @@ def a_batch_on_twenty_connections(program) -> str:
 
 
 def dead_addresses_are_their_own_fault(program) -> str:
-    """Twelve that are known not to exist are twelve rejected, and said to be all; one alone is one."""
+    """Twelve recipients that are known not to exist are all rejected, and status says that it is all of them; a single one is rejected alone."""
     fleet = fleets.Fleet(folder("refusals-dead"), program)
     dead = Scripted(always("rcpt", "550 5.1.1 <{rcpt}>: Recipient address rejected: User unknown in virtual mailbox table"))
     one = Scripted(invented(INVENTED[5]))
     mixed = Scripted()
-    # In words that nobody knows, between others who are accepted.
+    # In unknown words, among others who are accepted.
     mixed.script = lambda stage, s: f"550 wer soll {s.recipient} sein" if stage == "rcpt" and int(s.recipient[1:].split("@")[0]) % 5 == 0 else None
     sorted_list = Scripted()
     sorted_list.script = lambda stage, s: f"550 {s.recipient} njet" if stage == "rcpt" and s.recipient.endswith("@a-dead.example") else None
@@ -252,8 +242,8 @@ def dead_addresses_are_their_own_fault(program) -> str:
     return "12 of 12, 1 of 1, 40 among 160, 150 of one domain before 100 others"
 
 
-def the_other_customer_is_unharmed(program) -> str:
-    """One campaign's sender is refused; another one on the same server is sent as if nothing were."""
+def another_customer_is_not_affected(program) -> str:
+    """One campaign's sender is refused; another campaign on the same server is not affected."""
     fleet = fleets.Fleet(folder("refusals-other"), program)
     server = Scripted()
     server.script = lambda stage, s: "553 5.7.1 <{0}>: Sender address rejected: not owned by user x".format(s.sender) if stage == "rcpt" and "bad" in s.sender else None
@@ -263,19 +253,19 @@ def the_other_customer_is_unharmed(program) -> str:
     require(code == 1, f"exit {code}: {text[-400:]}")
     require(states(fleet, "good") == {"Accepted": 500}, f"{states(fleet, 'good')}")
     require(set(states(fleet, "bad")) == {"Held"}, f"{states(fleet, 'bad')}")
-    require(fleet.status("SendingServer", "relay")["state"] == "Active", "the server is as good as before")
+    require(fleet.status("SendingServer", "relay")["state"] == "Active", "the server is not affected")
     stalled = fleet.condition("Campaign", "bad", "Stalled")
     require(stalled.get("reason") == "SenderRefused", f"{stalled}")
-    # Fixed afterwards in the same state: the spec gets another sender.
+    # Fixed later with the same state folder: the spec gets another sender.
     fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port), fleets.plan("plan", "relay"), campaign("bad", "plan", people(500)), campaign("good", "plan", people(500)))
     code, text = fleet.run_once("-q", seconds=120)
     require(code == 0 and states(fleet, "bad") == {"Accepted": 500}, f"exit {code}: {states(fleet, 'bad')} {text[-400:]}")
-    require(max(server.taken.values()) == 2, "each got one message of each campaign")
-    return f"500 of 500 while the other held; then fixed: 500 of 500"
+    require(max(server.taken.values()) == 2, "everybody got one message of each campaign")
+    return "500 of 500 while the other held; then fixed: 500 of 500"
 
 
 def what_one_server_cannot_take_goes_to_another(program) -> str:
-    """SIZE and SMTPUTF8: everybody is mailed by the server that can; with none that can they are rejected, with reasons."""
+    """SIZE and SMTPUTF8: everybody is mailed by the server that can take the message; without one they are rejected, with the reason."""
     fleet = fleets.Fleet(folder("refusals-bounds"), program)
     whole = Scripted(extensions=("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 10000000"))
     small = Scripted(extensions=("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 2000"))
@@ -290,12 +280,12 @@ def what_one_server_cannot_take_goes_to_another(program) -> str:
     require(states(fleet, "size") == {"Accepted": 40}, f"size: {states(fleet, 'size')} {output[-300:]}")
     require(states(fleet, "utf8") == {"Accepted": 40}, f"utf8: {states(fleet, 'utf8')}")
     require(states(fleet, "none") == {"Rejected": 5}, f"none: {states(fleet, 'none')}")
-    replies = {row[0] for row in fleet.query("select reply from recipients where campaign = 'none'")}
+    replies = {row.reply for row in fleet.rows("none")}
     require(all("2000" in reply for reply in replies), f"{replies}")
-    return "40 of 40 and 40 of 40; where none can: 5 rejected with the reason"
+    return "40 of 40 and 40 of 40; without a server that can: 5 rejected with the reason"
 
 
-def whoever_is_gone_is_not_tried_again(program) -> str:
+def removed_recipients_are_not_retried(program) -> str:
     """A row deleted while its message was deferred: after a restart it is withdrawn, and not mailed."""
     fleet = fleets.Fleet(folder("refusals-gone"), program)
     server = Scripted()
@@ -313,14 +303,14 @@ def whoever_is_gone_is_not_tried_again(program) -> str:
     require(code == 0, f"exit {code}: {text[-400:]}")
     found = fleet.recipients("spring")
     require(found == {"late1@example.com": "Withdrawn", "ann@example.com": "Accepted", "late2@example.com": "Accepted"}, f"{found}")
-    require("late1@example.com" not in server.taken, "the one that is gone was mailed")
+    require("late1@example.com" not in server.taken, "the deleted recipient was mailed")
     status = fleet.status("Campaign", "spring")["recipients"]
     require((status["accepted"], status["withdrawn"], status["total"]) == (2, 1, 2), f"{status}")
     return "1 withdrawn, the others mailed"
 
 
-def unknown_ones_are_mailed_again_on_purpose(program) -> str:
-    """`resume --unknown Resend` on a completed run: only those, once."""
+def unknown_outcomes_are_resent_on_request(program) -> str:
+    """`resume --unknown Resend` on a completed run: only the unknown ones are mailed, once."""
     fleet = fleets.Fleet(folder("refusals-unknown"), program)
     server = Scripted(extensions=("8BITMIME",))
     process = None
@@ -342,29 +332,29 @@ def unknown_ones_are_mailed_again_on_purpose(program) -> str:
     again = {who for who, count in server.taken.items() if count > before.get(who, 0)}
     require(again == unknown, f"{again} instead of {unknown}")
     require(states(fleet, "spring") == {"Accepted": 60}, f"{states(fleet, 'spring')}")
-    require(fleet.status("Campaign", "spring")["recipients"]["resent"] == len(unknown), "they are counted as sent again")
+    require(fleet.status("Campaign", "spring")["recipients"]["resent"] == len(unknown), "they are not counted as resent")
     code, text = fleet.run_once("-q", seconds=60)
-    require(code == 0 and dict(server.taken) == {**before, **{w: before.get(w, 0) + 1 for w in unknown}}, "a further start mailed somebody")
+    require(code == 0 and dict(server.taken) == {**before, **{w: before.get(w, 0) + 1 for w in unknown}}, "another start mailed somebody")
     return f"{len(unknown)} unknown, each mailed once more"
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("only", nargs="*", help="words of the cases to run")
-    cases = Cases(arguments.parse_args().only)
-    program = fleets.binary()
-    for case in (
-        known_words_end_nobody,
-        invented_words_stop_and_resume,
-        a_kill_keeps_what_is_held,
-        a_batch_on_twenty_connections,
-        dead_addresses_are_their_own_fault,
-        the_other_customer_is_unharmed,
-        what_one_server_cannot_take_goes_to_another,
-        whoever_is_gone_is_not_tried_again,
-        unknown_ones_are_mailed_again_on_purpose,
-    ):
-        cases.run(case.__name__.replace("_", " "), case, program)
+    cases = Cases(__doc__)
+    cases.parse()
+    cases.add_all(
+        (
+            known_refusals_reject_nobody,
+            unknown_refusals_stop_and_are_resumed,
+            a_kill_keeps_what_is_held,
+            a_batch_on_twenty_connections,
+            dead_addresses_are_their_own_fault,
+            another_customer_is_not_affected,
+            what_one_server_cannot_take_goes_to_another,
+            removed_recipients_are_not_retried,
+            unknown_outcomes_are_resent_on_request,
+        ),
+        fleets.binary(),
+    )
     cases.end()
 
 

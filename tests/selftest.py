@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The parts themselves, with clients that are not Mailfleet: when these fail, the fault is not Mailfleet's."""
+"""The test parts themselves, with clients other than Mailfleet: when these fail, the fault is not Mailfleet's."""
 
 import base64
 import contextlib
 import itertools
+import os
 import smtplib
 import socketserver
 import ssl
@@ -46,8 +47,55 @@ def send(smtp: smtplib.SMTP, recipient: str) -> int:
     return codes(lambda: smtp.sendmail("a@example.com", [recipient], MAIL) or (250,))
 
 
+SUITE = """
+from parts.report import Cases, Shared, need, require
+
+def wrong(): require(False, "a breach")
+def absent(): need("a part")
+
+cases = Cases("A suite of the selftest.")
+cases.parse()
+rows = cases.table("a", "b")
+cases.add("right", rows.append, [1, 2])
+cases.add("wrong", wrong)
+cases.add("absent", absent)
+cases.add("shared", lambda value: value, Shared(lambda: 7))
+cases.add("not made", print, Shared(lambda: 1 / 0), needs=lambda: "another part")
+cases.end()
+"""
+
+
+def counted_cases() -> str:
+    """A suite counts what passed, failed and was skipped; a skip is recorded, and a failure with CI=true."""
+    place = folder("selftest")
+    suite, skipped = place / "suite.py", place / "skipped"
+    suite.write_text(SUITE)
+
+    def run(*words: str, **environment: str) -> tuple[int, list[str]]:
+        inherited = {name: value for name, value in os.environ.items() if name != "CI"}
+        variables = {**inherited, "PYTHONPATH": str(Path(__file__).parent), "MAILFLEET_SKIPPED": str(skipped), **environment}
+        done = subprocess.run([sys.executable, suite, *words], capture_output=True, text=True, timeout=20, env=variables)
+        return done.returncode, done.stdout.splitlines()
+
+    code, lines = run()
+    require(code == 1 and lines[-1] == "2 passed, 1 failed, 2 skipped", f"exit {code}: {lines}")
+    require([line.split()[0] for line in lines[:5]] == ["ok", "FAILED", "skipped", "ok", "skipped"], f"{lines}")
+    require(lines[3].endswith(": 7") and "| 1 | 2 |" in lines, f"{lines}")
+    require(skipped.read_text() == "suite: absent: needs a part\nsuite: not made: needs another part\n", skipped.read_text())
+    for words, environment, expected, last in (
+        (["--only", "right"], {}, 0, "1 passed, 0 failed, 0 skipped"),
+        (["--only", "absent"], {}, 0, "0 passed, 0 failed, 1 skipped"),
+        (["--only", "absent"], {"CI": "true"}, 1, "0 passed, 0 failed, 1 skipped"),
+        (["--only", "right", "--only", "shared"], {"CI": "true"}, 0, "2 passed, 0 failed, 0 skipped"),
+        (["--list"], {}, 0, "not made"),
+    ):
+        code, lines = run(*words, **environment)
+        require(code == expected and lines[-1] == last, f"{words} {environment}: exit {code}: {lines}")
+    require(run("--only", "nobody")[0] == 2, "a case that does not exist is run")
+
+
 def postfix_with_logins() -> str:
-    need(Postfix.available() or Dovecot.available())
+    need(Postfix.missing() or Dovecot.missing())
     place = folder("selftest")
     authority = Authority(place)
     trusting = ssl.create_default_context(cafile=authority.certificate)
@@ -66,7 +114,7 @@ def postfix_with_logins() -> str:
                 smtp.starttls(context=trusting)
                 smtp.ehlo()
                 bearer = base64.b64encode(f"user=ann\1auth=Bearer {token}\1\1".encode()).decode()
-                # A refusal comes as a challenge first, which wants an empty answer.
+                # A refusal comes as a challenge first, which needs an empty response.
                 answer = codes(smtp.docmd, "AUTH", f"XOAUTH2 {bearer}")
                 require((codes(smtp.docmd, "") if answer == 334 else answer) == code, f"the token {token}")
         with smtplib.SMTP_SSL("127.0.0.1", postfix.tls_port, context=trusting, timeout=20) as smtp:
@@ -81,8 +129,8 @@ def postfix_with_logins() -> str:
     return mechanisms
 
 
-def postfix_with_moods() -> str:
-    need(Postfix.available())
+def postfix_with_policies() -> str:
+    need(Postfix.missing())
     place = folder("selftest")
     with Postfix(place, verdict=policy.greylist(), without="chunking,pipelining") as postfix:
         with client(postfix.port) as smtp:
@@ -132,7 +180,7 @@ def handshake(context: ssl.SSLContext, server: ssl.SSLContext) -> str:
 
 
 def mailpit() -> str:
-    need(Mailpit.available())
+    need(Mailpit.missing())
     with Mailpit(folder("selftest")) as server:
         with client(server.port) as smtp:
             send(smtp, "b@example.com")
@@ -144,10 +192,25 @@ def mailpit() -> str:
 
 
 def smtp_sink() -> str:
-    need("" if SmtpSink.available else "smtp-sink (Debian: postfix)")
+    need(SmtpSink.missing())
     place = folder("selftest")
     with SmtpSink(place) as server, Process(["smtp-source", "-d", "-s", "2", "-m", "50", f"127.0.0.1:{server.port}"], place / "out") as source:
         require(source.wait(20) == 0, source.tail())
+
+
+def other_clients() -> str:
+    """The sink with Python's smtplib and postfix's smtp-source."""
+    need(SmtpSink.missing())
+    place = folder("selftest")
+    with Sink(fleets.binary(), place) as server:
+        with client(server.port) as smtp:
+            for _ in range(3):
+                smtp.sendmail("a@example.com", ["b@example.com"], "Subject: x\n\n.dot")
+        require(server.count()["accepted"] == 3, f"of smtplib's 3: {server.count()}")
+        with Process(["smtp-source", "-s", "4", "-m", "200", "-l", "5000", "-d", f"127.0.0.1:{server.port}"], place / "out") as source:
+            require(source.wait(20) == 0, source.tail())
+        require(server.count()["accepted"] == 203, f"of smtp-source's 200: {server.count()}")
+    return "203 messages"
 
 
 def sink() -> str:
@@ -167,7 +230,7 @@ def sink() -> str:
         server.start()
         with client(server.port) as smtp:
             require(send(smtp, "c@example.com") == 250, "it does not come back")
-        require(server.taken() == Counter(["b@example.com", "c@example.com"]), "the log is not continued")
+        require(server.taken() == Counter(["b@example.com", "c@example.com"]), "the log starts anew")
         line, port = delayed(program, place, server.port, "10ms")
         with line, client(port) as smtp:
             begin = time.perf_counter()
@@ -175,7 +238,7 @@ def sink() -> str:
                 smtp.noop()
             milliseconds = (time.perf_counter() - begin) / 20 * 1000
             require(20 <= milliseconds < 25, f"a round trip takes {milliseconds:.1f} ms")
-    return f"a round trip of {milliseconds:.1f} ms over the late line"
+    return f"a round trip of {milliseconds:.1f} ms over the delayed line"
 
 
 STATUS = """\
@@ -222,7 +285,7 @@ def status_files() -> str:
 
 
 def control_plane() -> str:
-    """Up, asked by three users, away and back on the same port with its data, wiped; and a namespace that really ends."""
+    """Up, used by three users, stopped and back on the same port with its data, wiped; and a namespace that is really deleted."""
     need(cluster.missing())
     with ControlPlane(folder("selftest"), audit=True, controllers=True) as plane:
         api = plane.api
@@ -246,7 +309,7 @@ def control_plane() -> str:
         away = plane.start_apiserver()
         require(plane.port == port and plane.api.get("ConfigMap", "one", "kept"), "it came back without its data")
         plane.api.delete("Namespace", "", "one")
-        wait_until(lambda: plane.api.get("Namespace", "", "one") is None, 30, "the end of the namespace")
+        wait_until(lambda: plane.api.get("Namespace", "", "one") is None, 30, "the deletion of the namespace")
         plane.api.namespace("two")
         plane.wipe()
         require(plane.port == port and plane.api.get("Namespace", "", "two") is None, "the wiped cluster has its data")
@@ -255,10 +318,10 @@ def control_plane() -> str:
     return f"up in {plane.seconds_to_start:.1f} s, back in {away:.1f} s"
 
 
-def clashes() -> str:
-    """Somebody takes each port between its choice and its use: the plane comes up on others, and keeps what it has."""
+def taken_ports() -> str:
+    """Each port is taken between its choice and its use: the plane starts on others, and keeps its data."""
     need(cluster.missing())
-    # In the order of choosing: etcd's port, its second one in the next turn, then the API server's and the controller-manager's.
+    # In the order of choice: etcd's port, its second one in the next attempt, then the API server's and the controller-manager's.
     unlucky, asked, chosen = (0, 3, 6, 8), itertools.count(), cluster.free_port
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as there_first:
         threading.Thread(target=there_first.serve_forever, daemon=True).start()
@@ -266,11 +329,11 @@ def clashes() -> str:
         cluster.free_port = lambda: taken if next(asked) in unlucky else chosen()
         try:
             with ControlPlane(folder("selftest"), controllers=True) as plane:
-                require(next(asked) == max(unlucky) + 2, "a taken port was not met")
+                require(next(asked) == max(unlucky) + 2, "no taken port was chosen")
                 require(all(process.running() for process in (plane.etcd, plane.apiserver, plane.controllers)), "something ended")
                 require((plane.folder / "etcd/member").exists(), "etcd has lost its data")
                 plane.api.namespace("one")
-                require(plane.api.get("Namespace", "", "one"), "the plane keeps nothing")
+                require(plane.api.get("Namespace", "", "one"), "the plane does not keep its data")
         finally:
             cluster.free_port = chosen
             there_first.shutdown()
@@ -287,15 +350,30 @@ def no_orphans() -> str:
     require(Path(f"/proc/{child}").exists(), "the child does not run")
     suite.kill()
     suite.wait()
-    # A zombie waits for whoever adopts it, and runs no more.
+    # A zombie waits to be reaped, and no longer runs.
     ended = lambda: not Path(f"/proc/{child}/exe").exists()  # noqa: E731
     wait_until(ended, 5, "the child's end")
 
 
 def main():
-    cases = Cases(sys.argv[1:])
-    for case in (status_files, certificates, postfix_with_logins, postfix_with_moods, mailpit, smtp_sink, sink, no_orphans, control_plane, clashes):
-        cases.run(case.__name__.replace("_", " "), case)
+    cases = Cases(__doc__)
+    cases.parse()
+    cases.add_all(
+        (
+            counted_cases,
+            status_files,
+            certificates,
+            postfix_with_logins,
+            postfix_with_policies,
+            mailpit,
+            smtp_sink,
+            sink,
+            other_clients,
+            no_orphans,
+            control_plane,
+            taken_ports,
+        )
+    )
     cases.end()
 
 

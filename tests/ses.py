@@ -1,10 +1,6 @@
 #!/usr/bin/env python3
-"""Amazon SES by its API: moto takes messages and checks signatures, botocore judges every request, boto3 sends the same.
+"""Amazon SES by its API: moto takes messages and verifies signatures, botocore validates every request, boto3 sends the same."""
 
-One line a case, then a table of what was judged; the last line is `N passed, N failed, N skipped`.
-"""
-
-import argparse
 import json
 from collections import Counter
 
@@ -12,12 +8,12 @@ from parts import aws
 from parts import fleet as fleets
 from parts.letters import LETTERS, letter
 from parts.process import folder
-from parts.report import Cases, need, require, table
+from parts.report import Cases, need, require
 from parts.sinks import Sink
 
 TYPE = "ses"
 PERSON = "bob@example.com"
-ROWS: list[list] = []
+JUDGED = ("type", "judge", "requests judged", "rejected")
 
 
 def server(ses: aws.Ses, **more) -> list[dict]:
@@ -28,27 +24,28 @@ def server(ses: aws.Ses, **more) -> list[dict]:
 
 
 def without_secret(ses: aws.Ses) -> list[dict]:
-    """A server that uses what the machine has."""
+    """A server that uses the machine's credentials."""
     return [fleets.resource("SendingServer", TYPE, {"provider": ses.provider()})]
 
 
 def test(fleet: fleets.Fleet, *words, code: int = 0, environment: dict | None = None) -> str:
-    """`mailfleet test` ends with a code; its output."""
+    """The output of `mailfleet test`, which must end with `code`."""
     ended, text = fleet.command("test", fleet.config, *words, "-o", "json", environment=environment or aws.environment())
     require(ended == code, f"exit {ended}: {text}")
     return text
 
 
-def nothing_wrong(ses: aws.Ses, judge: str):
-    """No request was refused by a judge; the row of the table."""
+def nothing_wrong(ses: aws.Ses, judge: str, rows: list) -> int:
+    """Requires that no judge refused a request; returns how many were judged."""
     judged = ses.judged()
     wrong = [f"{one['method']} {one['path']}: {violation}" for one in judged for violation in one["violations"]]
-    ROWS.append([TYPE, judge, len(judged), len(wrong)])
+    rows.append([TYPE, judge, len(judged), len(wrong)])
     require(judged and not wrong, "\n".join(wrong) or "nothing was judged")
+    return len(judged)
 
 
 def send_letters(ses: aws.Ses, fleet: fleets.Fleet, home):
-    """Sends a message of each kind; its name and what it was, each time it is sent."""
+    """Sends a message of each kind; yields its name and its bytes after each."""
     fleet.write("all.yaml", *server(ses, configurationSet="news"))
     for name in LETTERS:
         file, raw = home / f"{name}.eml", letter(name)
@@ -57,15 +54,15 @@ def send_letters(ses: aws.Ses, fleet: fleets.Fleet, home):
         yield name, raw
 
 
-def requests(program) -> str:
-    """Messages of every kind and a campaign's: each signature and each parameter judged, and the content is as it was."""
+def requests(program, rows: list) -> str:
+    """Messages of every kind and of a campaign: each signature and each parameter is checked, and the content is unchanged."""
     need(aws.missing())
     home = folder("ses-requests")
     with aws.Ses(home) as ses:
         fleet = fleets.Fleet(home / "fleet", program)
         for name, raw in send_letters(ses, fleet, home):
             parameters, content = ses.sent()[-1]
-            require(content == raw, f"{name} was changed on the way")
+            require(content == raw, f"{name} was changed in transit")
             require(parameters["Destination"] == {"ToAddresses": [PERSON]} and parameters["ConfigurationSetName"] == "news", f"{parameters}")
         campaign = fleets.campaign("spring", "pro", {"inline": [{"email": f"{name}@example.com", "name": "Bob"} for name in "abc"]}, **{"from": {"address": "ann@shop.example"}})
         fleet.write("all.yaml", *server(ses, configurationSet="news"), fleets.plan("pro", TYPE), campaign)
@@ -74,11 +71,11 @@ def requests(program) -> str:
         tags = {one["Name"]: one["Value"] for one in ses.sent()[-1][0]["EmailTags"]}
         require(tags.get("mailfleet_campaign") == "default_spring" and tags.get("mailfleet_run") == "first", f"{tags}")
         require(len(ses.sent()) == len(LETTERS) + 3, f"{len(ses.sent())} messages")
-        nothing_wrong(ses, "moto's and botocore's signature, botocore's validator")
-    return f"{ROWS[-1][2]} requests, none refused"
+        judged = nothing_wrong(ses, "moto's and botocore's signature, botocore's validator", rows)
+    return f"{judged} requests, none refused"
 
 
-def by_boto3(program) -> str:
+def by_boto3(program, rows: list) -> str:
     """boto3 sends the same messages: the same path and the same parameters."""
     need(aws.missing())
     home, compared = folder("ses-boto3"), 0
@@ -94,18 +91,18 @@ def by_boto3(program) -> str:
             compared += 1
             wanted = json.loads(theirs["body"])
             require(ours["path"] == theirs["path"] and parameters == wanted, f"{name}: {parameters}, theirs {wanted}")
-    ROWS.append([TYPE, "boto3, the vendor's other SDK", compared, 0])
+    rows.append([TYPE, "boto3, the vendor's other SDK", compared, 0])
     return f"{compared} requests, equal to boto3's"
 
 
 def refusals(program) -> str:
-    """moto's own refusals: a wrong secret, a key that was never made, a sender that is not verified."""
+    """moto's own refusals: a wrong secret, an unknown key, an unverified sender."""
     need(aws.missing())
     home = folder("ses-refusals")
     with aws.Ses(home) as ses:
         fleet = fleets.Fleet(home / "fleet", program)
         good = dict(ses.key)
-        # The probe is answered without a signature's check where the key is not known, and moto says no to the message.
+        # moto answers a probe with an unknown key without checking its signature, and refuses the message.
         ses.key = {**good, "SecretAccessKey": "a-wrong-secret-0123"}
         fleet.write("all.yaml", *server(ses))
         text = test(fleet, code=1)
@@ -129,8 +126,8 @@ def message(home, sender: bytes = b"ann@shop.example"):
     return file
 
 
-def the_machine(program) -> str:
-    """Without a Secret: a web identity, a container's role and an instance's role, each checked by moto; and none at all."""
+def machine_credentials(program, rows: list) -> str:
+    """Without a Secret: a web identity, a container's role and an instance's role, each checked by moto; and no credentials at all."""
     need(aws.missing())
     home = folder("ses-machine")
     with aws.Ses(home) as ses:
@@ -146,14 +143,14 @@ def the_machine(program) -> str:
         for number, (way, more) in enumerate(ways.items()):
             test(fleet, "--message", message(home), "--send-to", PERSON, environment=aws.environment(**more))
             require(len(ses.sent()) == number + 1, f"{way}: nothing was sent")
-        nothing_wrong(ses, "the same, with the machine's credentials")
+        nothing_wrong(ses, "the same, with the machine's credentials", rows)
         text = test(fleet, code=1)
         require("AuthenticationFailed" in text and "secretRef" in text, text)
-    return f"{', '.join(ways)}; none is told"
+    return f"{', '.join(ways)}; no credential is shown"
 
 
 def quota(program) -> str:
-    """The account's quota holds: what is left of the day goes through SES, the rest through another server."""
+    """The account's quota holds: what is left of the day's quota goes through SES, the rest through another server."""
     need(aws.missing())
     home, recipients, left = folder("ses-quota"), 200, 30
     with aws.Ses(home) as ses, Sink(program, home) as sink:
@@ -172,17 +169,15 @@ def quota(program) -> str:
         require(0 < by_ses <= left, f"{by_ses} through SES, whose quota had {left} left")
         rates = fleet.status("SendingServer", TYPE)["effective"]["rates"]
         require({(left, "24h"), (500, "1s")} <= {(rate["messages"], rate["per"]) for rate in rates}, f"{rates}")
-    return f"{by_ses} of {left} that were left through SES, the others elsewhere, everyone once"
+    return f"{by_ses} of the {left} left through SES, the others elsewhere, everybody once"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="cases whose name holds one of these words")
-    cases, program = Cases(parser.parse_args().only), fleets.binary()
-    for case in (requests, by_boto3, refusals, the_machine, quota):
-        cases.run(f"ses: {case.__name__.replace('_', ' ')}", case, program)
-    if ROWS:
-        print(table(["type", "judge", "requests judged", "rejected"], ROWS), flush=True)
+    cases = Cases(__doc__)
+    cases.parse()
+    rows = cases.table(*JUDGED)
+    cases.add_all((requests, by_boto3, machine_credentials), fleets.binary(), rows, prefix="ses: ")
+    cases.add_all((refusals, quota), fleets.binary(), prefix="ses: ")
     cases.end()
 
 

@@ -1,15 +1,13 @@
 #!/usr/bin/env python3
-"""Two customers on one server: each tries to send from the other's domain, by every field and by templates, and one of them
-brings hundreds of templates at once that take long to compile.
+"""Two customers on one server: each tries to send from the other's domain, in every field and by templates; and one of them submits
+hundreds of templates at once that are slow to compile.
 
-What is refused is told, and never is on the wire; nobody waits for another's templates. One line a case; the last line is `N passed, N failed, N skipped`.
+What is refused is reported and never on the wire; nobody waits for another's templates.
 """
 
-import argparse
 import email
 import email.policy
 import json
-import sqlite3
 import threading
 import time
 import urllib.request
@@ -20,11 +18,11 @@ from parts.process import folder, free_port, peak_memory_kib, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
 
-# Each customer with its own domain; the other's is what it tries.
+# Each customer and its own domain; it tries the other's.
 CUSTOMERS = {"alpha": "alpha.example", "beta": "beta.example"}
 OPERATOR = "ops"
 PEOPLE = 3
-# Header fields that say who sent, or where answers and reports go.
+# Header fields that name a sender, or where replies and reports go.
 FIELDS = [
     "Resent-From", "Resent-Sender", "Resent-Reply-To", "Errors-To", "Return-Receipt-To", "Disposition-Notification-To", "Mail-Reply-To",
     "Mail-Followup-To", "X-Sender", "X-From", "X-Original-From", "X-Envelope-From",
@@ -32,7 +30,7 @@ FIELDS = [
 
 
 def tries(own: str, other: str) -> dict[str, tuple[dict, str]]:
-    """What a customer tries: the campaign's fields, and what becomes of it: the reason of its condition, or `fault` where the
+    """What a customer tries: the campaign's fields, and the result: the reason of its condition, `fault` where the
     spec is refused, or `render` where each message is."""
     good = {"name": "Ann", "address": f"ann@{own}"}
     who = [{"email": f"u{n}@example.com", "name": f"ceo@{other}", "word": other} for n in range(PEOPLE)]
@@ -82,7 +80,7 @@ def tries(own: str, other: str) -> dict[str, tuple[dict, str]]:
     }.items():
         found[f"an order by {field}"] = ({"from": good, "headers": [{"name": field, "value": value}]}, stalled)
     found["a label for a vendor"] = ({"from": good, "headers": [{"name": "X-PM-Tag", "value": "spring"}]}, "sent")
-    # Data that would end its header: it stays in it, and says nothing.
+    # Data that would end its header field: it stays within it, and has no effect.
     ending = [{**one, "name": f"Ann\r\nFrom: ceo@{other}\r\nX: "} for one in who]
     found["a header that ends early"] = ({"from": good, "subject": "{{ name }}", "audience": {"inline": ending}}, "sent")
     found["a header value that ends early"] = (
@@ -90,7 +88,7 @@ def tries(own: str, other: str) -> dict[str, tuple[dict, str]]:
         "sent",
     )
     found["its own domain"] = ({"from": {**good, "name": "{{ word }}"}, "replyTo": good}, "sent")
-    found["its own domain otherwise written"] = ({"from": {"address": f"ann@{own.upper()}", "name": f"Ann (ann@{own})"}}, "sent")
+    found["its own domain in another spelling"] = ({"from": {"address": f"ann@{own.upper()}", "name": f"Ann (ann@{own})"}}, "sent")
     return {what: ({"audience": {"inline": who}, **spec}, then) for what, (spec, then) in found.items()}
 
 
@@ -102,7 +100,7 @@ def within(namespace: str, *objects: dict) -> list[dict]:
 
 
 def place(fleet, server: Scripted, **plan) -> dict:
-    """The operator's namespace and the customers', with a plan that is yet to be written."""
+    """The operator's namespace and the customers', without the plan."""
     namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"tenant": name}}} for name in CUSTOMERS]
     fleet.write("namespaces.yaml", *namespaces)
     pro = fleets.plan("pro", "relay")
@@ -118,14 +116,14 @@ GRANTS = [
 
 
 def signs_as(mail: bytes, sender: str) -> set[str]:
-    """Everything in a message that says who sent it."""
+    """Everything in a message that names its sender."""
     message = email.message_from_bytes(mail, policy=email.policy.default)
     fields = ["From", "Reply-To", "Sender", "Return-Path", *FIELDS]
     return {sender} | {str(value) for field in fields for value in message.get_all(field, [])}
 
 
 def each_others_from(program) -> str:
-    """Every try of both, all at once, and what is on the wire."""
+    """Every attempt of both, all at once, and what is on the wire."""
     fleet = fleets.Fleet(folder("tenants"), program, "--plan-namespace", OPERATOR)
     server = Scripted()
     server.mails = []
@@ -150,7 +148,7 @@ def each_others_from(program) -> str:
     finally:
         process.kill()
     require(not wrong, "; ".join(wrong))
-    # What is on the wire: nobody signs as the other, or as anything but what is granted.
+    # On the wire nobody sends as the other, or as anything that is not granted.
     sent = {customer: 0 for customer in CUSTOMERS}
     for sender, recipient, mail in server.mails:
         domain = sender.rsplit("@", 1)[1].lower()
@@ -158,29 +156,29 @@ def each_others_from(program) -> str:
         sent[customer] += 1
         (other,) = (domain for name, domain in CUSTOMERS.items() if name != customer)
         signed = signs_as(mail, sender)
-        # The word alone, in a name, is no address.
+        # The domain alone, in a name, is no address.
         require(not [text for text in signed if f"@{other}" in text.lower()], f"{customer} signed as {signed}")
     good = sum(then == "sent" for _, then in wanted.values()) // len(CUSTOMERS)
-    require(all(count == good * PEOPLE for count in sent.values()), f"{sent}, {good} campaigns of {PEOPLE} each are good")
-    # A render error is in the ledger with its words, and status and the table of picks tell of the rest.
+    require(all(count == good * PEOPLE for count in sent.values()), f"{sent}, but {good} campaigns of {PEOPLE} each are allowed")
+    # The ledger has the text of each render error; status and the table of servers show the rest.
     code, text = fleet.command("get", "campaigns", "try-0", "-n", "alpha", "-o", "markdown", "--state", fleet.state)
     require(code == 0 and "does not let the campaign send from the domain in spec.from.address" in text, text)
     code, text = fleet.command("validate", fleet.config, "--plan-namespace", OPERATOR, "-o", "json")
     told = {(one["resource"], one["field"]) for one in json.loads(text)["findings"] if "does not let namespace" in one["message"]}
     stalled = [key for key, (_, then) in wanted.items() if then == "SenderNotAllowed"]
     missing = [f"{customer}/{name}" for customer, name in stalled if f"Campaign {customer}/{name}" not in {resource for resource, _ in told}]
-    require(not missing, f"validate says nothing of {missing}")
-    return f"{len(wanted)} tries, {len(server.mails)} messages"
+    require(not missing, f"validate does not mention {missing}")
+    return f"{len(wanted)} attempts, {len(server.mails)} messages"
 
 
 def outcome(fleet, namespace: str, name: str, then: str) -> str:
-    """The words of what was to be, once it is; empty before."""
+    """The message of the expected result, once it is there; empty before."""
     ready = fleet.condition("Campaign", name, "Ready", namespace)
     match then.split():
         case ["sent"]:
             return "Completed" if fleet.status("Campaign", name, namespace).get("recipients", {}).get("accepted") == PEOPLE else ""
         case ["render"]:
-            words = [reply or "" for (reply,) in replies(fleet, namespace, name)]
+            words = render_failures(fleet, namespace, name)
             is_told = len(words) == PEOPLE and all("does not let namespace" in text for text in words)
             return words[0] if is_told else ""
         case [*reasons]:
@@ -188,18 +186,16 @@ def outcome(fleet, namespace: str, name: str, then: str) -> str:
             return ready["message"] if ready.get("status") == "False" and ready.get("reason") in known else ""
 
 
-def replies(fleet, namespace: str, name: str) -> list[tuple]:
-    """What the ledger says of those whose message was not made."""
-    sql = "select reply from recipients where namespace = ? and campaign = ? and state = 'RenderFailed'"
+def render_failures(fleet, namespace: str, name: str) -> list[str]:
+    """Why messages could not be rendered, by what the ledger has so far."""
     try:
-        return fleet.query(sql, namespace, name)
-    except sqlite3.OperationalError:
-        # The ledger is being made.
+        return [row.reply for row in fleet.rows(name, namespace=namespace) if row.state == "RenderFailed"]
+    except LookupError:
         return []
 
 
 def a_grant_comes_and_goes(program) -> str:
-    """Without grants nobody sends; a grant lets the campaign go on by itself; one that is taken away stops it at once."""
+    """Without a grant nobody sends; a grant resumes the campaign automatically; revoking it stops it at once."""
     fleet = fleets.Fleet(folder("tenants-grants"), program, "--plan-namespace", OPERATOR)
     server = Scripted()
     server.mails = []
@@ -215,24 +211,24 @@ def a_grant_comes_and_goes(program) -> str:
         stalled = lambda: fleet.condition("Campaign", "spring", "Stalled", "alpha").get("reason") == "SenderNotAllowed"  # noqa: E731
         wait_until(stalled, 20, "the campaign is stalled")
         require("granted: none" in fleet.condition("Campaign", "spring", "Stalled", "alpha")["message"], "it says that nothing is granted")
-        # What goes through its own server is between it and that server.
-        wait_until(lambda: fleet.status("Campaign", "own", "alpha").get("state") == "Completed", 20, "the own server sends")
+        # A customer's own server decides for itself.
+        wait_until(lambda: fleet.status("Campaign", "own", "alpha").get("state") == "Completed", 20, "its own server sends")
         server.mails.clear()
         slow = {"limits": {"rates": [{"messages": 50, "per": "1s"}]}}
         place(fleet, server, senderDomains=GRANTS[:1], **slow)
-        wait_until(lambda: len(server.mails) > 20, 20, "it goes on by itself")
+        wait_until(lambda: len(server.mails) > 20, 20, "it resumes")
         place(fleet, server, senderDomains=GRANTS[1:], **slow)
         wait_until(stalled, 20, "the campaign is stalled again")
         taken = len(server.mails)
         time.sleep(2)
-        require(len(server.mails) <= taken + 1 < 2000, f"{taken} became {len(server.mails)} after the grant was gone")
+        require(len(server.mails) <= taken + 1 < 2000, f"{taken} became {len(server.mails)} after the grant was revoked")
     finally:
         process.kill()
     return f"{taken} messages while it was granted"
 
 
 def a_grant_that_templates_need(program) -> str:
-    """What a template prints is judged by what is granted now, and not when the campaign began."""
+    """A rendered sender is checked against the grants of now, not of the campaign's start."""
     fleet = fleets.Fleet(folder("tenants-templates"), program, "--plan-namespace", OPERATOR)
     server = Scripted()
     server.mails = []
@@ -247,7 +243,7 @@ def a_grant_that_templates_need(program) -> str:
     try:
         wait_until(lambda: len(server.mails) > 20, 20, "it sends")
         place(fleet, server, senderDomains=GRANTS[:1], **slow)
-        wait_until(lambda: fleet.status("Campaign", "spring", "alpha").get("state") == "Completed", 30, "all have an end")
+        wait_until(lambda: fleet.status("Campaign", "spring", "alpha").get("state") == "Completed", 30, "all have a final outcome")
         taken = len(server.mails)
         states = list(fleet.recipients("spring", namespace="alpha").values())
         require(states.count("RenderFailed") == len(who) - taken and taken < len(who) // 2, f"{taken} were sent, of {len(states)}")
@@ -257,7 +253,7 @@ def a_grant_that_templates_need(program) -> str:
 
 
 def without_a_plan_namespace(program) -> str:
-    """Where everybody may write plans it is told, by validate and by a condition, and sent."""
+    """Without a plan namespace everybody may write plans: validate and a condition warn, and the campaign is sent."""
     fleet = fleets.Fleet(folder("tenants-open"), program)
     server = Scripted()
     place(fleet, server, senderDomains=GRANTS)
@@ -270,7 +266,7 @@ def without_a_plan_namespace(program) -> str:
         require(told["status"] == "False" and told["reason"] == "SenderNotAllowed" and "spec.from.address" in told["message"], f"{told}")
         del campaign["spec"]["startAt"]
         fleet.write("alpha.yaml", *within("alpha", campaign))
-        wait_until(lambda: server.taken["u@example.com"] == 1, 20, "it is sent all the same")
+        wait_until(lambda: server.taken["u@example.com"] == 1, 20, "it is sent nevertheless")
     finally:
         process.kill()
     code, text = fleet.command("validate", fleet.config)
@@ -279,14 +275,14 @@ def without_a_plan_namespace(program) -> str:
 
 
 class Turns(threading.Thread):
-    """Asks again and again how long ago the engine decided last, and keeps the longest."""
+    """Polls how long ago the engine last decided, and keeps the longest time."""
 
     def __init__(self, port: int):
         super().__init__(daemon=True)
         self.port, self.longest_pause, self.over = port, 0.0, threading.Event()
 
     def figures(self) -> dict[str, float]:
-        """The figures without labels."""
+        """The metrics without labels."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         return {name: float(value) for name, value in (line.split() for line in lines if line[0] != "#" and "{" not in line)}
@@ -297,14 +293,14 @@ class Turns(threading.Thread):
 
 
 def costly(number: int) -> str:
-    """A body that takes a second to compile, of 280 KB, and becomes 3 MB of HTML."""
+    """A body of 280 KB that takes a second to compile and renders to 3 MB of HTML."""
     section = "<mj-section><mj-column><mj-text>Hi {{ name }}</mj-text></mj-column></mj-section>"
     return f"<mjml><mj-body>{section * 3500}<mj-section><mj-column><mj-text>{number}</mj-text></mj-column></mj-section></mj-body></mjml>"
 
 
 def many_costly_templates(program, count: int = 500, seconds: float = 10) -> str:
-    """One customer applies 500 campaigns whose templates take long: the engine goes on turning, the other's rate stays, and so does
-    the time that his next campaign takes; what the templates hold is bounded."""
+    """One customer applies 500 campaigns whose templates are slow to compile: the engine keeps turning, the other customer keeps its rate
+    and the time that its next campaign takes, and memory for templates is bounded."""
     port = free_port()
     fleet = fleets.Fleet(folder("tenants-costly"), program, "--plan-namespace", OPERATOR, f"--admin-address=127.0.0.1:{port}")
     server, others = Scripted(), Scripted()
@@ -364,16 +360,14 @@ def many_costly_templates(program, count: int = 500, seconds: float = 10) -> str
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("only", nargs="*", help="run only cases with one of these words in their name")
-    options = arguments.parse_args()
+    cases = Cases(__doc__)
+    cases.parse()
     program = fleets.binary()
-    cases = Cases(options.only)
-    cases.run("each tries the other's From", each_others_from, program)
-    cases.run("a grant comes and goes", a_grant_comes_and_goes, program)
-    cases.run("a grant that templates need", a_grant_that_templates_need, program)
-    cases.run("without a plan namespace", without_a_plan_namespace, program)
-    cases.run("many costly templates at once", many_costly_templates, program)
+    cases.add("each tries the other's domain", each_others_from, program)
+    cases.add("a grant comes and goes", a_grant_comes_and_goes, program)
+    cases.add("a grant that templates need", a_grant_that_templates_need, program)
+    cases.add("without a plan namespace", without_a_plan_namespace, program)
+    cases.add("many costly templates at once", many_costly_templates, program)
     cases.end()
 
 

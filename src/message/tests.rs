@@ -9,6 +9,8 @@ mod mjml;
 mod python;
 mod words;
 
+use std::{sync::mpsc, time::Duration};
+
 use super::{Content, RenderContext, RenderError, Rendered, Template, message_id, text};
 use crate::{
     audience::Recipient,
@@ -484,14 +486,17 @@ fn mjml_becomes_both_bodies() {
     assert!(message.replace("=\r\n", "").contains("<p>Hello Ann &amp; Bob</p>"), "{message}");
 }
 
-#[test]
-fn a_template_is_shared_between_threads() {
+/// Feeders render one template on several threads, and hand their readers from thread to thread.
+const _: () = {
     const fn shared<T: Send + Sync>() {}
     const fn sent<T: Send>() {}
     shared::<Template>();
     shared::<Recipient>();
     sent::<crate::audience::Reader>();
-}
+};
+
+/// No source takes longer; all 20,000 together take about a second in a debug build.
+const SOURCE_MAX: Duration = Duration::from_secs(10);
 
 /// Nothing that people or data write may make the converters panic or hang.
 #[test]
@@ -561,13 +566,30 @@ fn any_source_is_survived() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(state >> 33).expect("31 bits") % below
     };
-    for _ in 0..20_000 {
-        let source: String = (0..random(40)).map(|_| pieces[random(pieces.len())]).collect();
-        text::from_html(&source);
-        text::from_template(&source);
-        super::text::tidy(source.clone());
-        // Most are no MJML; none may be more than refused.
-        let _ = super::mjml::to_html(&source);
-        let _ = Template::compile(&Content { html: Some(source), ..content() });
+    let sources: Vec<String> = (0..20_000).map(|_| (0..random(40)).map(|_| pieces[random(pieces.len())]).collect()).collect();
+    let (done, seen) = mpsc::channel();
+    let tried = sources.clone();
+    // On a thread of its own, so that one that hangs is named.
+    let thread = std::thread::spawn(move || {
+        for source in tried {
+            convert(source);
+            done.send(()).expect("the test waits");
+        }
+    });
+    for source in &sources {
+        match seen.recv_timeout(SOURCE_MAX) {
+            Ok(()) => {}
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("no end within {SOURCE_MAX:?}: {source:?}"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => panic!("a panic in {source:?}: {:?}", thread.join()),
+        }
     }
+}
+
+fn convert(source: String) {
+    text::from_html(&source);
+    text::from_template(&source);
+    super::text::tidy(source.clone());
+    // Most are no MJML; none may be more than refused.
+    let _ = super::mjml::to_html(&source);
+    let _ = Template::compile(&Content { html: Some(source), ..content() });
 }

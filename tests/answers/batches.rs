@@ -1,4 +1,4 @@
-//! Several messages in a call: what shares one, what happens when it is refused, lost, slow or given up.
+//! Several messages in a call: which messages share one, and what happens when it is refused, lost, slow or dropped.
 
 use std::{
     collections::BTreeMap,
@@ -16,14 +16,14 @@ use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::mpsc};
 
 use super::{Request, message};
 
-/// What the server does with a request; the number counts them from 0.
+/// What the server does with a request, by the request's number from 0.
 type Script = Arc<dyn Fn(usize, &Value) -> Act + Send + Sync>;
 
 enum Act {
     Answer(u16, Value),
     Close,
     Hang,
-    /// An answer of so many bytes.
+    /// A response of that many bytes.
     Flood(usize),
 }
 
@@ -175,7 +175,7 @@ async fn a_lost_answer_is_asked_for_again_only_where_that_doubles_nothing() {
 
     let fake_sendgrid = fake(lose_first).await;
     let found = deliver(&server("sendgrid", fake_sendgrid.port, json!({})), vec![message(1, "a", "Hi"), message(2, "b", "Other")]).await;
-    // The second was not asked for: a server that breaks off is tested first.
+    // There is no request for the second: a server that breaks the connection is probed first.
     assert!(matches!(&found[&1], Outcome::Unknown(failure) if failure.reason == Reason::ConnectionLost), "{found:?}");
     assert!(matches!(&found[&2], Outcome::ServerFailed(_)), "{found:?}");
     assert_eq!(fake_sendgrid.bodies.lock().expect("nobody panics").len(), 1);
@@ -199,7 +199,7 @@ async fn who_gives_up_gets_every_outcome() {
     let hanging = fake(Arc::new(|_, _| Act::Hang)).await;
     let server = server("sendgrid", hanging.port, json!({"timeout": "1m"}));
     let (sender, mut outcomes) = mpsc::unbounded_channel();
-    // One that is never polled, and one that is dropped while a call is under way.
+    // One that is never polled, and one that is dropped during a call.
     drop(server.deliver(vec![message(1, "a", "Hi")], sender.clone()));
     let under_way = server.deliver(vec![message(2, "b", "Hi"), message(3, "c", "Other")], sender);
     assert!(tokio::time::timeout(Duration::from_millis(300), under_way).await.is_err());

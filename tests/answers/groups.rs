@@ -1,5 +1,5 @@
-//! Several messages in one call, to the vendors that take that: every status with every kind of body, a call that is refused and
-//! asked for one by one, and answers that name too few, too many or others.
+//! Several messages in one call, for the vendors that allow it: every status with every kind of body, a refused call whose messages
+//! are sent one by one, and responses that name too few, too many or other messages.
 
 use super::{
     judge,
@@ -30,7 +30,7 @@ async fn every_answer_to_a_batch_is_judged_safely() {
     play(cases).await;
 }
 
-/// Requests for three people who are asked for one by one: until an answer after which the next would fare no better.
+/// Requests for three people, one by one, until a response after which the next would fail too.
 fn asked_singly(kind: &str, answers: &[Answer]) -> usize {
     let mut count = 0;
     let mut next = || {
@@ -39,7 +39,7 @@ fn asked_singly(kind: &str, answers: &[Answer]) -> usize {
     };
     for _ in 0..3 {
         let first = next();
-        // What follows a lost answer is the same request's.
+        // What follows a lost response belongs to the same request.
         let is_again = judge::times_asked(kind, first) == 2;
         let last = if is_again { next() } else { first };
         let is_refused = !is_again && matches!(last.status, 400 | 413) && !last.is_lost();
@@ -52,7 +52,7 @@ fn asked_singly(kind: &str, answers: &[Answer]) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_is_too_large_is_asked_for_one_by_one() {
-    // What each by itself is answered.
+    // The response to each alone.
     let answers = [
         Answer::new(200, Holds::Taken, How::Whole),
         Answer::new(202, Holds::Taken, How::Gzip),
@@ -92,7 +92,7 @@ async fn a_batch_whose_answer_was_lost_is_no_other_batch() {
             for status in [200, 201, 202, 302, 400, 401, 403, 408, 409, 413, 422, 429, 500, 502, 503] {
                 for holds in [Holds::Taken, Holds::OwnError, Holds::Page, Holds::Duplicate] {
                     let script = vec![Answer::new(200, Holds::Taken, first), Answer::new(status, holds, How::Whole)];
-                    // Whatever the second says, nobody is asked for by himself.
+                    // Whatever the second response is, there are no single requests.
                     let asked = Some(if matches!(kind, "brevo" | "plugin") { 2 } else { 1 });
                     cases.push(Case { kind, people: 3, script, asked });
                 }
@@ -108,7 +108,7 @@ async fn an_answer_that_does_not_name_each_message_once_leaves_them_unknown() {
         [Ids::Missing, Ids::Empty, Ids::Blank, Ids::Null, Ids::Number, Ids::Foreign, Ids::Repeated, Ids::TooFew, Ids::TooMany, Ids::None];
     let stage = Stage::open().await;
     for kind in KINDS {
-        // What a foreign name is, Brevo and SendGrid leave nobody to tell; SendGrid's 202 alone is its word.
+        // With Brevo and SendGrid nobody can recognise a foreign ID; SendGrid's 202 alone is its acceptance.
         let tellable = faults.iter().filter(|ids| match kind {
             "sendgrid" => matches!(ids, Ids::Missing | Ids::Blank),
             "brevo" => **ids != Ids::Foreign,
@@ -122,7 +122,7 @@ async fn an_answer_that_does_not_name_each_message_once_leaves_them_unknown() {
     }
 }
 
-/// The name of an outcome and the reason of its failure, as tables have them.
+/// The name of an outcome and the reason of its failure, as in the tables.
 fn names(outcome: &Outcome) -> (&'static str, Option<&'static str>) {
     let reason = |failure: &Failure| Some(failure.reason.as_str());
     match outcome {
@@ -147,7 +147,7 @@ async fn a_fault_of_the_set_up_ends_nobody_of_a_batch() {
             for answer in [Answer::new(status, Holds::Line(number), How::Whole)].into_iter().chain(for_each) {
                 count += 1;
                 let told = stage.deliver(kind, 3, &[answer]).await;
-                // A message or a content is one's own: each is asked for by itself.
+                // Message and content differ for each recipient: each is sent alone.
                 let is_own = ["Message", "Content", "Unclear"].iter().any(|scope| row.outcome.starts_with(scope));
                 let asked = if is_own && answer.status >= 300 { 4 } else { 1 };
                 let found: Vec<_> = told.outcomes.values().map(names).collect();

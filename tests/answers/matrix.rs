@@ -1,5 +1,5 @@
-//! Every status with every kind of body, and every way in which an answer can go wrong, to the real client of every vendor: for one
-//! message, alone and in pairs.
+//! Every status with every kind of body, and every way in which a response can go wrong, for the real client of every vendor: for one
+//! response, and for pairs of responses.
 
 use std::time::Duration;
 
@@ -31,19 +31,19 @@ const HOLDS: [Holds; 9] = [
     Holds::JsonObject,
 ];
 const KINDS: [&str; 9] = ["ses", "sendgrid", "mailgun", "sparkpost", "elasticEmail", "postmark", "brevo", "gmail", "plugin"];
-/// Those who take a request with a known key no second time.
+/// Vendors that do not accept a request with a known key twice.
 const WITH_KEYS: [&str; 2] = ["brevo", "plugin"];
 
-/// A delivery of some messages, and what it is answered.
+/// A delivery of some messages, and the responses to it.
 pub struct Case {
     pub kind: &'static str,
     pub people: u64,
     pub script: Vec<Answer>,
-    /// Requests that are made, exactly.
+    /// The exact number of requests.
     pub asked: Option<usize>,
 }
 
-/// Plays cases, many at a time, and says what is wrong with each.
+/// Plays cases, many at a time; returns what is wrong with each.
 pub async fn play(cases: Vec<Case>) {
     let (stage, count) = (Stage::open().await, cases.len());
     let (late, soon): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.script.iter().any(|answer| answer.how == How::Late));
@@ -59,7 +59,7 @@ pub async fn play(cases: Vec<Case>) {
         })
     };
     let soon = stream::iter(soon).map(|case| judged(case, Duration::ZERO)).buffer_unordered(16);
-    // Those that wait for their time to end wait together, yet do not all go on in one moment.
+    // Cases that wait for a timeout wait together, but do not all continue at the same moment.
     let late = late.into_iter().zip(0_u32..).map(|(case, number)| judged(case, number * Duration::from_millis(10)));
     let late = late.collect::<FuturesUnordered<_>>();
     let (soon, late): (Vec<_>, Vec<_>) = tokio::join!(soon.collect(), late.collect());
@@ -72,7 +72,7 @@ async fn every_answer_that_could_come_is_judged_safely() {
     let mut cases = Vec::new();
     for kind in KINDS {
         let mut add = |answer: Answer| {
-            // A second request gets the same answer.
+            // A second request gets the same response.
             cases.push(Case { kind, people: 1, script: vec![answer], asked: Some(judge::times_asked(kind, answer)) });
         };
         for status in STATUSES {
@@ -104,11 +104,11 @@ async fn a_second_answer_says_nothing_of_the_first_request() {
         };
         let is_asked_again = WITH_KEYS.contains(&kind);
         for first in [How::Closed, How::CutInHead, How::CutInBody, How::Late] {
-            // One late answer costs a second: of its followers only each kind.
+            // A late response costs a second: only one response of each kind follows it.
             let (statuses, holds): (&[u16], &[Holds]) = match (is_asked_again, first) {
                 (true, How::Late) => (&[200, 201, 302, 400, 401, 409, 413, 429, 500, 503], &[Holds::Taken, Holds::OwnError, Holds::Page]),
                 (true, _) => (&STATUSES, &HOLDS),
-                // The second is never asked for.
+                // There is no request for the second.
                 (false, _) => (&[200], &[Holds::Taken]),
             };
             statuses.iter().for_each(|status| holds.iter().for_each(|holds| add(first, Answer::new(*status, *holds, How::Whole))));
@@ -133,7 +133,7 @@ async fn the_same_request_keeps_its_key_and_a_new_one_has_another() {
         let stage = stage.clone();
         async move {
             let (lost, taken) = (Answer::new(200, Holds::Taken, first), Answer::new(200, Holds::Taken, How::Whole));
-            // Lost and made again; refused for now; and the same message once more.
+            // Lost and repeated; deferred; and the same message again.
             let throttled = Answer::new(429, Holds::OwnError, How::Whole);
             let told = stage.deliver_often(kind, 1, &[lost, throttled, throttled, taken], 3).await;
             let keys: Vec<&str> = told.asked.iter().map(|asked| asked.key.as_deref().expect("a key")).collect();
@@ -157,7 +157,7 @@ async fn the_ledgers_reply_has_the_vendors_name_for_the_message() {
     }
 }
 
-/// What nobody listens at, and what is silent from the first packet on.
+/// A port where nobody listens, and one that is silent from the first packet on.
 fn nothing_was_taken(kind: &str, outcomes: impl IntoIterator<Item = Outcome>) {
     for outcome in outcomes {
         assert!(matches!(outcome, Outcome::ServerFailed(_)), "{kind}: {outcome:?}");
@@ -176,7 +176,7 @@ async fn where_nothing_listens_nothing_was_taken() {
     }
 }
 
-/// A port of this machine whose queue is full, so that Linux drops every further SYN; what fills it.
+/// A local port whose queue is full, so that Linux drops every further SYN; and the connections that fill it.
 #[cfg(target_os = "linux")]
 async fn silent_port() -> (u16, TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().expect("a socket");
@@ -192,7 +192,7 @@ async fn silent_port() -> (u16, TcpListener, Vec<TcpStream>) {
     (port, listener, queued)
 }
 
-/// A place where tokens are had.
+/// A token endpoint.
 async fn tokens() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -213,7 +213,7 @@ async fn a_host_that_never_answers_a_connection_has_taken_nothing() {
     let (port, _listener, _queued) = silent_port().await;
     let (stage, token_port) = (Stage::open().await, tokens().await);
     let asked = KINDS.map(|kind| {
-        // More than have connections at a time, as when a campaign runs.
+        // More than there are connections, as during a campaign.
         let server = stage.server(kind, &Spot { timeout: "2s", batch: (kind == "plugin").then_some(3), token_port, ..Spot::at(port) });
         async move {
             let begin = std::time::Instant::now();
@@ -231,7 +231,7 @@ async fn a_host_that_never_answers_a_connection_has_taken_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_never_greets_by_tls_has_taken_nothing() {
-    // The kernel takes the connections, and nobody reads them.
+    // The kernel accepts the connections, and nobody reads from them.
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let (stage, token_port) = (Stage::open().await, tokens().await);

@@ -1,4 +1,4 @@
-//! What vendors answer, and what it means: every table `TYPE.yaml` is played by an HTTP server on loopback to the real client.
+//! Vendors' responses and their meaning: an HTTP server on loopback plays every table `TYPE.yaml` to the real client.
 //!
 //! The same tables are printed in docs/providers.md.
 
@@ -22,28 +22,28 @@ use tokio::{
     sync::mpsc,
 };
 
-/// The table of a type.
+/// The table of one type.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
-    /// Where the vendor says what it answers.
+    /// Where the vendor documents its responses.
     pub sources: Vec<String>,
     /// The spec, without secretRef and endpoint.
     #[serde(default)]
     pub spec: BTreeMap<String, Value>,
-    /// Answers to a delivery.
+    /// Responses to a delivery.
     pub deliver: Vec<Row>,
-    /// Answers to a probe.
+    /// Responses to a probe.
     pub probe: Vec<Row>,
 }
 
-/// One answer.
+/// One response.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// When the vendor answers so, in words.
+    /// When the vendor responds so, in words.
     pub when: String,
-    /// The status; none: the connection is closed without an answer.
+    /// The status; None: the connection is closed without a response.
     pub status: Option<u16>,
     /// Headers.
     #[serde(default)]
@@ -53,7 +53,7 @@ pub struct Row {
     pub body: Value,
     /// The outcome; `Good` or `Failed` for a probe.
     pub outcome: String,
-    /// The reason, of a failure.
+    /// The reason of a failure.
     #[serde(default)]
     pub reason: Option<String>,
     /// Whether only a person can fix it.
@@ -62,7 +62,7 @@ pub struct Row {
     /// The pause that the vendor asks for, seconds.
     #[serde(default)]
     pub after: Option<u64>,
-    /// What the words for people must hold.
+    /// What the message for people must contain.
     #[serde(default)]
     pub says: Option<String>,
 }
@@ -86,13 +86,13 @@ const SECRET: &str = "hunter2-secret-of-the-table";
 
 /// A whole request.
 struct Request {
-    /// The line of the request and the headers, in small letters.
+    /// The request line and the headers, in lower case.
     head: String,
     body: Vec<u8>,
 }
 
 impl Request {
-    /// The whole head, then as much as it announces; none when the client goes away before.
+    /// The whole head, then as much as it announces; None when the client closes the connection before.
     async fn read(stream: &mut TcpStream) -> Option<Self> {
         let mut got = Vec::new();
         let mut buffer = vec![0; 65536];
@@ -113,7 +113,7 @@ impl Request {
     }
 }
 
-/// An HTTP server that gives one answer to every request.
+/// An HTTP server that gives the same response to every request.
 async fn serve(row: Row) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -122,7 +122,7 @@ async fn serve(row: Row) -> u16 {
             let row = row.clone();
             tokio::spawn(async move {
                 let Some(request) = Request::read(&mut stream).await else { return };
-                // Whoever has tokens that end gets one first.
+                // A client whose tokens expire gets one first.
                 if request.head.starts_with("post /token ") {
                     let token = r#"{"access_token": "hunter2-secret-of-the-table", "expires_in": 3600}"#;
                     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", token.len());
@@ -179,7 +179,7 @@ fn failure_of(row: &Row, failure: &Failure) -> Vec<String> {
         wrong.push(format!("the secret is shown: {}", failure.message));
     }
     if !failure.message.ends_with('.') || failure.message.matches(". ").count() < 1 {
-        wrong.push(format!("it says not what to do: {}", failure.message));
+        wrong.push(format!("it does not say what to do: {}", failure.message));
     }
     wrong.extend(
         row.says.iter().filter(|says| !failure.message.contains(*says)).map(|says| format!("not `{says}` but {}", failure.message)),
@@ -187,22 +187,22 @@ fn failure_of(row: &Row, failure: &Failure) -> Vec<String> {
     wrong
 }
 
-/// Where a server is, and how patient Mailfleet is with it.
+/// Where a server is, and how long Mailfleet waits for it.
 struct Spot<'a> {
     /// `http`, or `https`.
     scheme: &'a str,
     port: u16,
-    /// The path below which its API is.
+    /// The base path of its API.
     path: String,
-    /// Where tokens are had, for those who need one.
+    /// The token endpoint, where one is needed.
     token_port: u16,
     timeout: &'a str,
-    /// Messages that share a call, where that is one unless it is said.
+    /// Messages in a call, where the default is one.
     batch: Option<u64>,
 }
 
 impl Spot<'_> {
-    /// At a port of this machine.
+    /// At a local port.
     fn at(port: u16) -> Self {
         Self { scheme: "http", port, path: String::new(), token_port: port, timeout: "60s", batch: None }
     }

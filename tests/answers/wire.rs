@@ -1,4 +1,4 @@
-//! A vendor played over HTTP: it gives the answers of a script in turn, and writes down what it was asked for.
+//! A vendor played over HTTP: it gives the responses of a script in turn, and records the requests.
 
 use std::{
     collections::BTreeMap,
@@ -18,13 +18,13 @@ use tokio::{
 
 use super::{Request, Row, SECRET, Spot, message, provider_of, tables};
 
-/// How an answer comes.
+/// How a response arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     Whole,
     Gzip,
     GzipUnsaid,
-    /// All that is announced, and within it half of what was packed.
+    /// As long as announced, but with half of the compressed body.
     GzipCut,
     CutInHead,
     CutInBody,
@@ -32,23 +32,23 @@ pub enum How {
     Closed,
 }
 
-/// What an answer holds.
+/// What a response contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// What the vendor answers when it takes the messages.
+    /// The vendor's response when it accepts the messages.
     Taken,
-    /// The same with a fault in what names the messages.
+    /// The same with a fault in the message IDs.
     Misnamed(Ids),
-    /// What the vendor answers when it refuses one.
+    /// The vendor's response when it refuses one.
     OwnError,
-    /// What the vendor answers when it knows the key of the request.
+    /// The vendor's response when it knows the key of the request.
     Duplicate,
-    /// What stands in a line of its table.
+    /// A line of its table.
     Line(usize),
-    /// The same for each message of a call, where it has an answer for each.
+    /// The same for each message of a call, where there is a response for each.
     LineForEach(usize),
     Page,
-    /// A page behind the headers of a message that is taken.
+    /// A web page with the headers of an accepted message.
     NamedPage,
     Words,
     Nothing,
@@ -57,7 +57,7 @@ pub enum Holds {
     JsonObject,
 }
 
-/// What can be wrong with the names in an answer for several messages.
+/// What can be wrong with the IDs in a response for several messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ids {
     Missing,
@@ -72,7 +72,7 @@ pub enum Ids {
     None,
 }
 
-/// One answer of a script.
+/// One response of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -85,42 +85,42 @@ impl Answer {
         Self { status, holds, how }
     }
 
-    /// Whether an answer of this status can have a body (RFC 9110, 6.4.1).
+    /// Whether a response with this status can have a body (RFC 9110, 6.4.1).
     pub fn has_body(self) -> bool {
         !matches!(self.status, 204 | 304)
     }
 
-    /// Whether the asker never learns what it says: it did not come, or broke off where every word counts.
+    /// Whether the client cannot know its content: it did not arrive, or broke off before its end.
     pub fn is_lost(self) -> bool {
         let is_cut = self.how == How::CutInBody && self.has_body() && !(400..500).contains(&self.status);
         matches!(self.how, How::Closed | How::Late | How::CutInHead) || is_cut
     }
 }
 
-/// A request as the vendor read it.
+/// A request as the vendor reads it.
 pub struct Asked {
-    /// Whom it names, by number, in its order.
+    /// Its recipients by number, in order.
     pub people: Vec<u64>,
-    /// What tells the vendor that it is the same request as another.
+    /// The idempotency key.
     pub key: Option<String>,
     pub body: Vec<u8>,
-    /// What it was answered.
+    /// The response to it.
     pub answer: Answer,
 }
 
-/// What became of a delivery, on both ends.
+/// The result of a delivery, at both ends.
 pub struct Told {
     pub asked: Vec<Asked>,
     pub outcomes: BTreeMap<u64, Outcome>,
 }
 
-/// What a vendor answers by its own documents.
+/// A vendor's documented responses.
 pub struct Own {
     spec: BTreeMap<String, Value>,
     taken: Row,
     error: Row,
     duplicate: Option<Row>,
-    /// All answers to deliveries.
+    /// All responses to deliveries.
     pub lines: Vec<Row>,
 }
 
@@ -140,18 +140,18 @@ impl Own {
         &OWN[kind]
     }
 
-    /// The status of the vendor's word that it takes a message, and its name for the first.
+    /// The status with which the vendor accepts a message, and its ID of the first one.
     pub fn acceptance(&self, kind: &str) -> (u16, String) {
         let said = name_of(kind, 1).or_else(|| self.taken.says.clone()).expect("a name");
         (self.taken.status.expect("a status"), said)
     }
 
-    /// Whether the vendor has words for a request that it knows.
+    /// Whether the vendor has a response for a request that it knows.
     pub fn has_duplicate(&self) -> bool {
         self.duplicate.is_some()
     }
 
-    /// Headers and body of an answer to a request.
+    /// Headers and body of a response to a request.
     fn content(&self, kind: &str, answer: Answer, path: &str, people: &[u64]) -> (BTreeMap<String, String>, Vec<u8>) {
         let text = |value: &Value| if value.is_null() { Vec::new() } else { value.to_string().into_bytes() };
         let of = |row: &Row| {
@@ -186,7 +186,7 @@ impl Own {
 
 const PAGE: &[u8] = b"<html><body><h1>503 first byte timeout</h1></body></html>";
 
-/// The name that the vendor gives to the message to a person; none where it gives one to all.
+/// The vendor's ID of the message to a person; None where it has one ID for all.
 pub fn name_of(kind: &str, person: u64) -> Option<String> {
     match kind {
         "postmark" => Some(format!("0a129aee-{person}")),
@@ -196,7 +196,7 @@ pub fn name_of(kind: &str, person: u64) -> Option<String> {
     }
 }
 
-/// The table's own answer, for as many as the request names.
+/// The table's response, for as many recipients as the request has.
 fn taken(kind: &str, row: &Row, path: &str, people: &[u64]) -> Value {
     let name = |person: &u64| name_of(kind, *person).unwrap_or_default();
     match kind {
@@ -206,7 +206,7 @@ fn taken(kind: &str, row: &Row, path: &str, people: &[u64]) -> Value {
                 (one["MessageID"], one["To"]) = (name(person).into(), format!("p{person}@example.com").into());
                 one
             };
-            // A batch is a list, of one as well.
+            // A batch is a list, even of one.
             if path.contains("/batch") { people.iter().map(one).collect() } else { people.first().map(one).unwrap_or_default() }
         }
         "brevo" => match people {
@@ -220,7 +220,7 @@ fn taken(kind: &str, row: &Row, path: &str, people: &[u64]) -> Value {
     }
 }
 
-/// The table's own answer with a fault in what names the second message, or in how many are named.
+/// The table's response with a fault in the second message's ID, or in the number of IDs.
 fn misnamed(kind: &str, row: &Row, path: &str, people: &[u64], ids: Ids) -> (BTreeMap<String, String>, Vec<u8>) {
     let mut headers = row.headers.clone();
     let people: Vec<u64> = match ids {
@@ -251,20 +251,20 @@ fn misnamed(kind: &str, row: &Row, path: &str, people: &[u64], ids: Ids) -> (BTr
             (Some(wrong), _) => list[1][field] = wrong,
             (None, Ids::Missing) if field.is_empty() => _ = list.remove(1),
             (None, Ids::Missing) => _ = list[1].as_object_mut().expect("an object").remove(field),
-            // Whose answer is whose, it says by the address.
+            // It matches results to messages by the address.
             (None, Ids::Foreign) if kind == "postmark" => list.swap(1, 2),
             (None, Ids::None) => list.clear(),
             _ => {}
         }
     } else {
-        // One name for all, in a header.
+        // One ID for all, in a header.
         headers.clear();
         headers.extend((ids == Ids::Blank).then(|| ("X-Message-Id".to_owned(), " ".to_owned())));
     }
     (headers, if body.is_null() { Vec::new() } else { body.to_string().into_bytes() })
 }
 
-/// The answer's bytes.
+/// The response's bytes.
 fn bytes(answer: Answer, headers: &BTreeMap<String, String>, body: Vec<u8>) -> Vec<u8> {
     let body = match answer.how {
         How::Gzip | How::GzipUnsaid | How::GzipCut => {
@@ -312,7 +312,7 @@ fn key_of(request: &Request) -> Option<String> {
     in_head.or_else(in_body)
 }
 
-/// One delivery, as the vendor sees it: it gives the answers in turn, the last for ever.
+/// One delivery, as the vendor sees it: it gives the responses in turn, and repeats the last.
 struct Play {
     kind: &'static str,
     script: Vec<Answer>,
@@ -320,18 +320,18 @@ struct Play {
     tokens: usize,
 }
 
-/// All vendors, at one port: the first part of a path is the number of the play.
+/// All vendors at one port: the first segment of a path is the number of the delivery.
 #[derive(Clone)]
 pub struct Stage {
     port: u16,
     plays: Arc<Mutex<Vec<Play>>>,
-    /// To share, since each client costs as much as a hundred calls.
+    /// Shared, since a client costs as much as a hundred calls.
     clients: Clients,
 }
 
-/// How long an answer is waited for where none is late: for ever, as far as a busy machine is concerned.
+/// The timeout where no response is late: long enough for a busy machine.
 const PATIENT: &str = "60s";
-/// Where one is.
+/// The timeout where one is late.
 const IMPATIENT: &str = "2s";
 
 impl Stage {
@@ -348,7 +348,7 @@ impl Stage {
         stage
     }
 
-    /// Answers on one connection, until an answer ends it.
+    /// Answers on one connection, until a response ends it.
     async fn serve(self, mut stream: TcpStream) {
         while let Some(request) = Request::read(&mut stream).await {
             let line = request.head.lines().next().unwrap_or_default();
@@ -374,7 +374,7 @@ impl Stage {
             let (headers, body) = Own::of_kind(kind).content(kind, answer, line, &people);
             match answer.how {
                 How::Closed => return,
-                // Until the asker goes away.
+                // Until the client closes the connection.
                 How::Late => {
                     let _ = stream.read(&mut [0]).await;
                     return;
@@ -398,7 +398,7 @@ impl Stage {
         self.deliver_often(kind, people, script, 1).await
     }
 
-    /// The same so often, to one vendor that goes on with its script; the outcomes are those of the last time.
+    /// The same several times, to one vendor that continues its script; returns the last outcomes.
     pub async fn deliver_often(&self, kind: &'static str, people: u64, script: &[Answer], times: usize) -> Told {
         let number = {
             let mut plays = self.plays.lock().expect("nobody panics");
@@ -412,7 +412,7 @@ impl Stage {
         for _ in 0..times {
             outcomes = deliver(&server, people).await;
         }
-        // Whatever was still on its way is written down as well.
+        // What was still in flight is recorded too.
         tokio::time::sleep(Duration::from_millis(5)).await;
         let asked = std::mem::take(&mut self.plays.lock().expect("nobody panics")[number].asked);
         Told { asked, outcomes }

@@ -1,4 +1,4 @@
-//! The cases, by what is bad: the audience, its transport, the content, the ledger.
+//! The cases, by what is bad: the audience, its source, the content, the ledger.
 
 use std::{
     fs::{self, Permissions},
@@ -13,7 +13,7 @@ use mailfleet::ledger::{Ledger, LedgerOptions};
 
 use super::Case;
 
-/// The case that root cannot show.
+/// The case that root can only show without capabilities.
 pub const NOT_WRITABLE: &str = "state-not-writable";
 
 pub fn all() -> Vec<Case> {
@@ -137,7 +137,7 @@ not JSON at all
     ]
 }
 
-/// An audience at a server that gives every connection the same answer and closes it; refused without one.
+/// An audience at a server that gives every connection the same response and closes it; without one, connections are refused.
 fn url(name: &'static str, answer: Option<&'static str>) -> Case {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -228,7 +228,7 @@ fn lose_ledger(state: &Path) {
     }
 }
 
-/// The process that tests run in holds it, through another handle, to its end.
+/// The test process holds it through another handle until it ends.
 fn hold(state: &Path) {
     std::mem::forget(Ledger::open(state, LedgerOptions::default()).expect("a ledger"));
 }

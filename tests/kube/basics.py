@@ -1,4 +1,4 @@
-"""What people see: conditions to wait for, columns, explanations, events, rotated Secrets, and objects that do not parse."""
+"""What people see: conditions to wait for, columns, `kubectl explain`, events, rotated Secrets, and objects that do not parse."""
 
 import contextlib
 import copy
@@ -14,15 +14,15 @@ from parts.process import wait_until
 from parts.report import need, require
 from parts.scripted import Scripted, always
 
-from .place import QUICK_PROBE, Place, people, within
+from .place import QUICK_PROBE, Clusters, people, within
 
 USER, PASSWORD, WRONG = "ann", "correct-horse-7", "wrong-battery-8"
 ROTATED_SECONDS = 2.0
-# A list where the schema has an object: the API server takes no status for it, whoever writes; an event tells.
+# A list where the schema has an object: the API server takes no status for it from anybody; an event reports it.
 UNWRITABLE = "a-list"
 
 
-def conditions(place: Place) -> str:
+def conditions(place: Clusters) -> str:
     """`kubectl wait` on every kind, then what `get`, `describe` and `explain` show."""
     api, namespace = place.plane.api, place.namespace("basics")
     kubectl = lambda *words: place.plane.kubectl("-n", namespace, *words)  # noqa: E731
@@ -58,11 +58,14 @@ def conditions(place: Place) -> str:
     return f"all conditions within {waited:.1f} s of the last apply"
 
 
-def explained(place: Place) -> str:
-    """`kubectl explain` teaches every kind, short names and columns work, and a bad object is refused in words."""
+def kubectl_explain(place: Clusters) -> str:
+    """`kubectl explain` documents every kind, short names and columns work, and a bad object is refused with an explanation."""
     fields = 0
     for plural in ("sendingservers", "plans", "campaigns"):
-        text = place.plane.kubectl("explain", f"{plural}.spec", "--recursive")
+        explain = ("explain", f"{plural}.spec", "--recursive")
+        # Discovery follows the CRDs some seconds later.
+        wait_until(lambda: "FIELDS:" in place.plane.kubectl(*explain, check=False), 20, f"kubectl explain {plural}", every=0.5)  # noqa: B023
+        text = place.plane.kubectl(*explain)
         require("FIELDS" in text, f"{plural}: {text[:200]}")
         fields += len([line for line in text.splitlines() if "\t<" in line])
     undescribed = []
@@ -95,9 +98,9 @@ def fields_without_words(schema: dict, path: str):
         yield from fields_without_words(field.get("items") or {}, f"{below}[]")
 
 
-def rotated_secret(place: Place) -> str:
-    """A wrong password, the right one, the wrong one again, and none: each is tried at once and shown by name only."""
-    need(Postfix.available() or Dovecot.available())
+def rotated_secret(place: Clusters) -> str:
+    """A wrong password, the right one, the wrong one again, and none: each is used at once, and only the Secret's name is shown."""
+    need(Postfix.missing() or Dovecot.missing())
     api, namespace = place.plane.api, place.namespace("secrets")
     place.secrets |= {PASSWORD, WRONG}
     home = place.new("postfix")
@@ -123,11 +126,11 @@ def rotated_secret(place: Place) -> str:
         back = api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=20, status="True")
         require(max(*seconds, back) <= ROTATED_SECONDS, f"a rotated Secret took {seconds} and {back:.2f} s")
         require(controller.process.running(), controller.process.tail())
-    return f"tried after {max(seconds):.2f} s at most, gone seen after {gone:.2f} s, back after {back:.2f} s"
+    return f"used after {max(seconds):.2f} s at most, its absence noticed after {gone:.2f} s, its return after {back:.2f} s"
 
 
-def unparsable(place: Place) -> str:
-    """An object from an older, looser schema: a condition on that object, and the others go on."""
+def unparsable(place: Clusters) -> str:
+    """An object from an older, looser schema: a condition on that object, and the others are not affected."""
     with place.own_plane("loose") as plane, place.sink() as sink:
         api = plane.api
         namespace = api.namespace("loose")
@@ -146,7 +149,7 @@ def unparsable(place: Place) -> str:
         objects = [fleets.resource("SendingServer", name, spec) for name, spec in broken.items()]
 
         def put_broken():
-            # The looser schema holds from some moment on; nothing says from which.
+            # Nothing says when the looser schema takes effect.
             with contextlib.suppress(Exception):
                 for obj in within(namespace, *objects):
                     api.request("POST", path_of("SendingServer", namespace) + "?fieldValidation=Ignore", obj)
@@ -174,25 +177,25 @@ def unparsable(place: Place) -> str:
                 require(api.status("SendingServer", namespace, name)["state"] == "Inactive", f"{name} is not Inactive")
             told = lambda: [event["reason"] for event in api.list("Event", namespace) if event["regarding"]["name"] == UNWRITABLE]  # noqa: E731
             require(wait_until(told, 10, "an event") == ["Unreadable"], f"the events of {UNWRITABLE} are {told()}")
-            # One is fixed, and is in use.
+            # One is fixed, and is used.
             fixed = {"spec": {"provider": {"smtp": {"host": "127.0.0.1", "port": sink.port, "encryption": "None"}}}}
             api.merge("SendingServer", namespace, "wrong-type", fixed)
             api.wait_condition("SendingServer", namespace, "wrong-type", "Ready", seconds=10, status="True")
             require(controller.process.running(), controller.process.tail())
         require(sorted(sink.taken().values()) == [1] * 10, "the good server did not send")
-    return f"{len(broken)} objects, each says why; the others went on"
+    return f"{len(broken)} objects, each with its reason; the others were not affected"
 
 
 def replace_crd(api, crd: dict):
-    """Puts another schema in the place of the served one."""
+    """Replaces the served schema."""
     name = crd["metadata"]["name"]
     newest = api.get("CustomResourceDefinition", "", name)
     body = {**newest, "spec": crd["spec"]}
     api.request("PUT", path_of("CustomResourceDefinition", "", name), body)
 
 
-def same_names(place: Place) -> str:
-    """Campaigns, plans and servers of the same names in two namespaces keep apart, under one controller."""
+def same_names(place: Clusters) -> str:
+    """Campaigns, plans and servers with the same names in two namespaces stay separate, under one controller."""
     api, numbers = place.plane.api, {}
     one, two = place.namespace("same"), place.namespace("same")
     with contextlib.ExitStack() as stack:
@@ -208,8 +211,8 @@ def same_names(place: Place) -> str:
     return "30 and 50 people"
 
 
-def flapping_server(place: Place) -> str:
-    """A server that goes and comes back: one event for each turn, a status each time, and the plan with it."""
+def flapping_server(place: Clusters) -> str:
+    """A server that goes away and comes back: one event and one status for each transition, and the plan follows."""
     api, namespace = place.plane.api, place.namespace("flapping")
     with place.sink() as sink, place.controller(namespace).start():
         api.apply(*within(namespace, fleets.smtp_server("relay", sink.port, probe=QUICK_PROBE), fleets.plan("pro", "relay")))
@@ -225,8 +228,8 @@ def flapping_server(place: Place) -> str:
     return "one event each"
 
 
-def resumed_by_annotation(place: Place) -> str:
-    """Stopped by the guard, resumed by `kubectl annotate`: each value once, also when the object is applied again from an export."""
+def resumed_by_annotation(place: Clusters) -> str:
+    """Stopped by the guard, resumed by `kubectl annotate`: each value works once, even when the object is applied again from an export."""
     api, namespace, recipients = place.plane.api, place.namespace("resumed"), 60
     kubectl = lambda *words, **more: place.plane.kubectl("-n", namespace, *words, **more)  # noqa: E731
     status = lambda: api.status("Campaign", namespace, "spring")  # noqa: E731
@@ -235,22 +238,22 @@ def resumed_by_annotation(place: Place) -> str:
         asked = lambda: sum(server.asked.values())  # noqa: E731
 
         def wait_stopped(handled: str | None, tried: int):
-            """It is stopped once more, and rests there."""
+            """It is stopped again, and stays so."""
 
             def is_stopped() -> bool:
                 found = status()
-                held = sum(state == "Held" for state in controller.recipients("spring", namespace=namespace).values())
+                held = sum(state == "Held" for state in controller.recipients_so_far("spring", namespace=namespace).values())
                 stalled = condition_of(found, "Stalled").get("reason") == "RefusedAlike" and found["state"] == "Stopped"
                 return stalled and found.get("lastHandledResume") == handled and held == 10 and asked() == tried
 
-            wait_until(is_stopped, 40, f"a stop after {tried} tries and the request {handled}", every=0.1)
+            wait_until(is_stopped, 40, f"a stop after {tried} attempts and the request {handled}", every=0.1)
             time.sleep(3)
-            require(is_stopped(), f"{asked()} tries instead of {tried}, and {status()}")
+            require(is_stopped(), f"{asked()} attempts instead of {tried}, and {status()}")
 
         audience = {"inline": [{"email": fleets.address(number, f"{number % 2}.example.com"), "name": "Somebody"} for number in range(recipients)]}
         api.apply(*within(namespace, fleets.smtp_server("relay", server.port), fleets.plan("pro", "relay"), fleets.campaign("spring", "pro", audience)))
         wait_stopped(None, 10)
-        # The server still refuses: the ten are tried again, once.
+        # The server still refuses: the ten are attempted again, once.
         kubectl("annotate", "campaign/spring", f"mailfleet.dev/resume={first}")
         wait_stopped(first, 20)
         exported = kubectl("get", "campaign/spring", "-o", "yaml")
@@ -259,8 +262,8 @@ def resumed_by_annotation(place: Place) -> str:
         kubectl("apply", "-f", "-", stdin=exported)
         wait_stopped(first, 20)
         kubectl("annotate", "--overwrite", "campaign/spring", f"mailfleet.dev/resume={wrong}")
-        wait_until(lambda: "held=Rejct" in json.dumps(status()["conditions"]), 20, "a word about a value that is not known")
-        require(asked() == 20, "a value that is not known resumed it")
+        wait_until(lambda: "held=Rejct" in json.dumps(status()["conditions"]), 20, "a message about an unknown value")
+        require(asked() == 20, "an unknown value resumed it")
         server.script = lambda stage, session: None
         kubectl("annotate", "--overwrite", "campaign/spring", f"mailfleet.dev/resume={second}")
         kubectl("wait", "--for=condition=Completed", "campaign/spring", "--timeout=30s")
@@ -268,19 +271,19 @@ def resumed_by_annotation(place: Place) -> str:
         require(sorted(server.taken.values()) == [1] * recipients, f"{server.taken.total()} messages for {recipients} people")
         states = set(controller.recipients("spring", namespace=namespace).values())
         require(states == {"Accepted"}, f"the ledger has {states}")
-    return f"10 held, 10 tried again, none after an export was applied again; fixed, {recipients} of {recipients} once"
+    return f"10 held, 10 attempted again, none after an export was applied again; fixed, {recipients} of {recipients} once"
 
 
-def no_secret_anywhere(place: Place) -> str:
-    """Looks for every secret value in what was logged, told and written by all cases so far."""
+def no_secret_anywhere(place: Clusters) -> str:
+    """Looks for every secret value in the logs, events and statuses of all cases so far."""
     need("" if place.secrets else "a case that used Secrets")
     api, looked = place.plane.api, 0
     texts = {str(path): path.read_text(errors="replace") for controller in place.controllers for path in controller.outputs}
     for kind in ("SendingServer", "Plan", "Campaign", "Event", "Lease"):
         texts[kind] = json.dumps(api.list(kind))
-    require(api.list("Event"), "there are no events to look at")
+    require(api.list("Event"), "there are no events to search")
     for name, text in texts.items():
         looked += len(text)
         found = [f"{value[:3]}…" for value in place.secrets if value in text]
         require(not found, f"{name} shows {found}")
-    return f"{len(place.secrets)} values in none of {looked // 1024} KiB"
+    return f"none of {len(place.secrets)} values in {looked // 1024} KiB"

@@ -1,4 +1,4 @@
-"""What others leave in the cluster: exports with our finalizer, restored statuses, proxies, missing CRDs and rights, a second controller."""
+"""What others do in the cluster: exports with our finalizer, restored statuses, proxies, missing CRDs and rights, a second controller."""
 
 import contextlib
 import copy
@@ -15,19 +15,19 @@ from parts.report import require
 
 from .basics import replace_crd
 from .outages import accepted, long_campaign, wait_accepted
-from .place import LEASE, QUICK_PROBE, Place, people, wait_state, within
+from .place import LEASE, QUICK_PROBE, Clusters, people, wait_state, within
 
 FINALIZER = "mailfleet.dev/sending"
 # What an API server sets; people take it out of an export before they apply it again.
 OF_THE_SERVER = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "deletionTimestamp")
 GONE_SECONDS = 5.0
-# The namespace controller looks again only after some seconds when it has met a finalizer.
+# After meeting a finalizer the namespace controller retries only some seconds later.
 NAMESPACE_SECONDS = 20.0
 RIGHTED_SECONDS = 5.0
 
 
 def export(obj: dict) -> dict:
-    """An object as people keep it."""
+    """An object as people export it."""
     metadata = {name: value for name, value in obj["metadata"].items() if name not in OF_THE_SERVER}
     return {**obj, "metadata": metadata}
 
@@ -36,12 +36,12 @@ def gone(api, kind: str, namespace: str, name: str, seconds: float) -> float:
     """How long it takes until a deleted object is gone."""
     begin = time.monotonic()
     api.delete(kind, namespace, name)
-    wait_until(lambda: api.get(kind, namespace, name) is None, seconds, f"the end of {kind} {namespace}/{name}", every=0.02)
+    wait_until(lambda: api.get(kind, namespace, name) is None, seconds, f"the deletion of {kind} {namespace}/{name}", every=0.02)
     return time.monotonic() - begin
 
 
-def finalizers_of_exports(place: Place) -> str:
-    """A campaign out of an export that carries our finalizer: deleted in seconds, however it was applied, also with its namespace."""
+def finalizers_of_exports(place: Clusters) -> str:
+    """A campaign from an export that carries our finalizer: deleted within seconds, however it was applied, even with its namespace."""
     api, slowest = place.plane.api, 0.0
     namespace = place.namespace("export")
     kubectl = lambda *words, **more: place.plane.kubectl("-n", namespace, *words, **more)  # noqa: E731
@@ -58,7 +58,7 @@ def finalizers_of_exports(place: Place) -> str:
             before = accepted(sink)
             wait_accepted(before + 20, sink)
             slowest = max(slowest, gone(api, "Campaign", namespace, "spring", GONE_SECONDS))
-        # Nothing is sent: nothing holds it, and the finalizer goes by itself, while another's stays.
+        # Nothing is sent, so nothing holds it: our finalizer is removed, and another's stays.
         idle = copy.deepcopy(kept)
         idle["spec"]["suspend"] = True
         idle["metadata"]["finalizers"] = ["example.com/theirs", FINALIZER]
@@ -67,12 +67,12 @@ def finalizers_of_exports(place: Place) -> str:
         wait_until(lambda: left() == ["example.com/theirs"], 10, "the finalizer's end")
         api.merge("Campaign", namespace, "spring", {"metadata": {"finalizers": None}})
         gone(api, "Campaign", namespace, "spring", GONE_SECONDS)
-        # A namespace with one that sends.
+        # A namespace with a campaign that sends.
         kubectl("apply", "-f", "-", stdin=json.dumps(kept))
         before = accepted(sink)
         wait_accepted(before + 20, sink)
         whole = gone(api, "Namespace", "", namespace, NAMESPACE_SECONDS)
-        # While no controller runs, it waits for one.
+        # Without a running controller it waits for one.
         api.namespace(namespace)
         controller.stop()
         kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(kept))
@@ -80,13 +80,13 @@ def finalizers_of_exports(place: Place) -> str:
         time.sleep(1)
         require(api.get("Campaign", namespace, "spring"), "nobody held the campaign")
         controller.start()
-        wait_until(lambda: api.get("Campaign", namespace, "spring") is None, 10, "the end of a campaign that was deleted meanwhile")
+        wait_until(lambda: api.get("Campaign", namespace, "spring") is None, 10, "the deletion of a campaign that was deleted meanwhile")
         require(not [line for line in controller.text().splitlines() if "refuses" in line], controller.process.tail())
     return f"{len(ways)} ways to apply it, gone after {slowest:.1f} s at most, the namespace after {whole:.1f} s"
 
 
-def restored_statuses(place: Place) -> str:
-    """A status that another manager owns (a restore, an earlier merge of ours): put right as a whole, and no condition stays for ever."""
+def restored_statuses(place: Clusters) -> str:
+    """A status that another manager owns (a restore, an earlier merge of ours): corrected completely, and no condition stays forever."""
     api, namespace = place.plane.api, place.namespace("restored")
     server = lambda: api.status("SendingServer", namespace, "relay")  # noqa: E731
     same = lambda good: json.dumps(server(), sort_keys=True) == json.dumps(good, sort_keys=True)  # noqa: E731
@@ -113,23 +113,23 @@ def restored_statuses(place: Place) -> str:
             begin = time.monotonic()
             wait_until(lambda good=good: same(good), 10, f"the status after {how}: {server()}", every=0.02)
             slowest = max(slowest, time.monotonic() - begin)
-            # What we drop ourselves goes too, whoever owns it as well.
+            # What we drop is removed too, whoever else owns it.
             sink.kill()
             api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=30, status="False", reason="ConnectionRefused")
             sink.start()
             api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=30, status="True")
-            # The last write of the turn may follow.
-            wait_until(lambda: not condition_of(server(), "Reconciling") and not condition_of(server(), "Stalled"), 10, f"an end of passing conditions after {how}")
+            # The turn's last write may still come.
+            wait_until(lambda: not condition_of(server(), "Reconciling") and not condition_of(server(), "Stalled"), 10, f"the removal of temporary conditions after {how}")
             kinds = [condition["type"] for condition in server()["conditions"]]
             require(len(kinds) == len(set(kinds)), f"{how}: {kinds}")
             api.delete("SendingServer", namespace, "relay")
             number += 1
     require(slowest <= RIGHTED_SECONDS, f"put right after {slowest:.1f} s")
-    return f"{number} managers, put right after {slowest:.1f} s at most"
+    return f"{number} managers, corrected after {slowest:.1f} s at most"
 
 
-def invalid_statuses(place: Place) -> str:
-    """What a looser CRD let into a status and this one forbids: put right, though no apply can be made to it."""
+def invalid_statuses(place: Clusters) -> str:
+    """What a looser CRD allowed in a status and this one forbids: corrected, although no apply to it succeeds."""
     invalid = {
         "enum": {"conditions": [{"type": "Foreign", "status": "Perhaps", "reason": "x", "message": "x", "lastTransitionTime": "x"}]},
         "lacking": {"conditions": [{"type": "Foreign", "status": "True"}]},
@@ -169,9 +169,9 @@ def invalid_statuses(place: Place) -> str:
                     kinds = [condition["type"] for condition in status["conditions"]]
                     return "Foreign" not in kinds and len(kinds) == len(set(kinds)) and "colour" not in status
 
-                # What was there goes with the write after the apply.
-                wait_until(is_ours, 2, f"the end of what was there in {name}: {api.status('SendingServer', namespace, name)}")
-            # And the next one, too.
+                # The write after the apply removes what was there.
+                wait_until(is_ours, 2, f"the removal of what was there in {name}: {api.status('SendingServer', namespace, name)}")
+            # And the next one does too.
             sink.kill()
             for name in invalid:
                 api.merge("SendingServer", namespace, name, {"spec": {"enabled": False}})
@@ -179,8 +179,8 @@ def invalid_statuses(place: Place) -> str:
     return f"{len(invalid)} statuses"
 
 
-def overwritten_again(place: Place) -> str:
-    """A status overwritten three times within seconds, and one that a restart found right and did not write: put right each time."""
+def statuses_overwritten_repeatedly(place: Clusters) -> str:
+    """A status overwritten three times within seconds, and one that a restart found correct and did not write: corrected each time."""
     api, namespace = place.plane.api, place.namespace("again")
     seconds = []
 
@@ -202,14 +202,14 @@ def overwritten_again(place: Place) -> str:
         controller.start()
         api.wait_condition("Plan", namespace, "pro", "Ready", seconds=20, status="True")
         time.sleep(3)
-        require(version() == before, "a status that was right was written again by a restart")
+        require(version() == before, "a restart wrote a correct status again")
         overwrite("off", "Inactive", "Active")
     require(max(seconds) <= 12, f"put right after {seconds}")
     return f"after {', '.join(f'{each:.1f}' for each in seconds)} s"
 
 
-def proxies(place: Place) -> str:
-    """A proxy in the environment is not for an API server on loopback; that of the kubeconfig is used."""
+def proxies(place: Clusters) -> str:
+    """A proxy from the environment is not used for an API server on loopback; the kubeconfig's proxy is."""
     namespace = place.namespace("proxies")
     with place.sink() as sink, ConnectProxy() as proxy:
         nowhere = {name: f"http://127.0.0.1:{free_port()}" for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY")}
@@ -229,8 +229,8 @@ def proxies(place: Place) -> str:
     return f"started with HTTPS_PROXY; {len(proxy.targets)} connections through proxy-url"
 
 
-def quiet_log(place: Place) -> str:
-    """Before its CRDs, and without the right to list Secrets, it says so once; and goes on by itself when they come."""
+def missing_crds_and_rights(place: Clusters) -> str:
+    """Without its CRDs, or without the right to list Secrets, it says so once, and starts working when they appear."""
     seconds, notes = (8 if place.quick else 20), []
     with ControlPlane(place.new("bare")) as plane, place.sink() as sink:
         namespace = plane.api.namespace("shop")
@@ -261,16 +261,16 @@ def quiet_log(place: Place) -> str:
             require(len(lines) <= 8, f"{len(lines)} lines in {seconds} s: {controller.process.tail(4)}")
             notes.append(f"{len(lines)} without `list secrets`, in {seconds} s each")
             plane.api.apply({**about, "kind": "Role", "rules": [*rules, {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}]})
-            # Campaigns go on as soon as it may.
+            # Campaigns resume as soon as it may.
             plane.api.merge("Campaign", namespace, "spring", {"spec": {"run": "second"}})
             wait_until(lambda: plane.api.status("Campaign", namespace, "spring").get("recipients", {}).get("accepted") == 3
                        and plane.api.get("Campaign", namespace, "spring")["metadata"]["generation"] == plane.api.status("Campaign", namespace, "spring")["observedGeneration"], 30, "the second run")
-            require("secrets" in controller.process.text(), "nothing was told of Secrets")
+            require("secrets" in controller.process.text(), "nothing was said about Secrets")
     return "; ".join(notes)
 
 
-def long_texts(place: Place) -> str:
-    """Names of 253 characters have Events, and a plan over 1,500 inactive servers has a message that an API server takes."""
+def long_texts(place: Clusters) -> str:
+    """Names of 253 characters have Events, and a plan over 1,500 inactive servers has a message that an API server accepts."""
     api, namespace, servers = place.plane.api, place.namespace("long"), 300 if place.quick else 1_500
     with place.sink() as sink, place.controller(namespace).start():
         names = {length: f"relay-{'x' * (length - 7)}y" for length in (236, 237, 246, 252, 253)}
@@ -291,7 +291,7 @@ def long_texts(place: Place) -> str:
     return f"names of {', '.join(map(str, names))} characters; {len(message)} characters about {servers} servers, after {ready:.1f} s"
 
 
-def large_objects(place: Place) -> str:
+def large_objects(place: Clusters) -> str:
     """What the documents say of sizes: `--server-side` above 262,144 bytes, nothing above 1.5 MiB; a large letter is sent, and an object that leaves its status no room is told once."""
     api, namespace = place.plane.api, place.namespace("large")
     kubectl = lambda *words, **more: place.plane.kubectl("-n", namespace, *words, **more)  # noqa: E731
@@ -327,8 +327,8 @@ def large_objects(place: Place) -> str:
     return f"300 KB server-side, 2 MB refused; {len(told)} lines about a status without room"
 
 
-def two_installations(place: Place) -> str:
-    """Two controllers of the whole cluster, each with a Lease and a ledger of its own: the second says so and does nothing, and the first goes on."""
+def two_installations(place: Clusters) -> str:
+    """Two controllers of the whole cluster, each with its own Lease and ledger: the second says so and does nothing, and the first continues."""
     with place.own_plane("two") as plane, place.sink("--delay", "10ms") as sink:
         api = plane.api
         namespace = api.namespace("shop")
@@ -348,7 +348,7 @@ def two_installations(place: Place) -> str:
             require(not (two.state / "ledger.db").exists(), "the second has a ledger")
             require(len(two.process.text().splitlines()) <= 3, f"it repeats itself: {two.process.tail()}")
             written = api.requests()["APPLY", "campaigns", "status"]
-            # Its place is free at once when the first ends well, and after the Lease when it was killed.
+            # The second takes over at once when the first shuts down, and after the Lease expires when it was killed.
             one.stop()
             two.wait_leads(20)
             one.start(leads=False)
@@ -357,7 +357,7 @@ def two_installations(place: Place) -> str:
             one.wait_leads(20)
             time.sleep(1)
             require(sink.taken().total() == 1_200, f"{sink.taken().total()} messages for 1200 people")
-    return f"1,200 people once, {written} statuses; either takes the other's place when that ends or dies"
+    return f"1,200 people once, {written} statuses; either takes over when the other ends or dies"
 
 
-CASES = (finalizers_of_exports, restored_statuses, invalid_statuses, overwritten_again, proxies, quiet_log, long_texts, large_objects, two_installations)
+CASES = (finalizers_of_exports, restored_statuses, invalid_statuses, statuses_overwritten_repeatedly, proxies, missing_crds_and_rights, long_texts, large_objects, two_installations)

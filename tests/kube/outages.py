@@ -1,4 +1,4 @@
-"""What goes away in mid-campaign: the leader, the API server, the campaign, its namespace, the whole cluster."""
+"""What goes away during a campaign: the leader, the API server, the campaign, its namespace, the whole cluster."""
 
 import json
 import os
@@ -15,15 +15,15 @@ from parts.process import wait_until
 from parts.report import require
 
 from .basics import replace_crd
-from .place import QUICK_PROBE, Place, csv, people, wait_state, within
+from .place import QUICK_PROBE, Clusters, csv, people, wait_state, within
 
-# A sink that takes this long for each message, over so many connections: 200 messages a second for as long as wanted.
+# This delay for each message over so many connections makes 200 messages a second.
 SLOW, CONNECTIONS = "10ms", 2
 RATE = 200
 # Between two messages: while the API server is away, and while its start takes all processors of a small machine.
 GAP_SECONDS, START_GAP_SECONDS = 1.0, 2.0
 CATCH_UP_SECONDS = 10.0
-# The namespace controller looks again only after 8 s when it has met a finalizer.
+# After meeting a finalizer the namespace controller retries only 8 s later.
 GONE_SECONDS = {"Campaign": 5.0, "Namespace": 20.0}
 
 
@@ -43,20 +43,20 @@ def accepted(*sinks) -> int:
 
 
 def wait_accepted(number: int, *sinks, seconds: float = 60):
-    """Waits until the sinks took so many."""
+    """Waits until the sinks have taken that many."""
     wait_until(lambda: accepted(*sinks) >= number, seconds, f"{number} messages in the sinks", every=0.005)
 
 
-def two_on_one_state(place: Place, namespace: str, plane=None) -> tuple[Controller, Controller]:
-    """A leader, and one that stands by with the same state folder."""
+def two_on_one_state(place: Clusters, namespace: str, plane=None) -> tuple[Controller, Controller]:
+    """A leader, and a standby with the same state folder."""
     leader = place.controller(namespace, plane=plane).start()
     standby = place.controller(namespace, plane=plane, state=leader.state).start(leads=False)
-    wait_until(lambda: "stands by" in standby.process.text(), 20, "the second standing by")
+    wait_until(lambda: "stands by" in standby.process.text(), 20, "the standby")
     return leader, standby
 
 
-def leader_killed(place: Place) -> str:
-    """kill -9 of the leader: the other takes over, and everybody is mailed once or named as unknown."""
+def leader_killed(place: Clusters) -> str:
+    """kill -9 of the leader: the standby takes over, and everybody is mailed once or listed as unknown."""
     api, namespace, recipients = place.plane.api, place.namespace("killed"), 2_000 if place.quick else 10_000
     with place.sink("--delay", SLOW) as one, place.sink("--delay", SLOW) as two:
         leader, standby = two_on_one_state(place, namespace)
@@ -72,11 +72,11 @@ def leader_killed(place: Place) -> str:
             facts = everyone_once(standby.recipients("spring", namespace=namespace), [one, two], recipients)
             counts = api.status("Campaign", namespace, "spring")["recipients"]
             require((counts["accepted"], counts["unknown"]) == (facts["accepted"], facts["unknown"]), f"status {counts}, ledger {facts}")
-    return f"killed after {at_kill} of {recipients}; the other sent after {takeover:.1f} s; {facts['unknown']} unknown, 0 twice"
+    return f"killed after {at_kill} of {recipients}; the standby sent after {takeover:.1f} s; {facts['unknown']} unknown, 0 mailed twice"
 
 
-def leader_paused(place: Place) -> str:
-    """A leader that hangs for longer than its Lease and wakes up: it sends no more, and nobody gets two."""
+def leader_paused(place: Clusters) -> str:
+    """A leader that is suspended for longer than its Lease and wakes up: it sends nothing more, and nobody is mailed twice."""
     api, namespace, recipients = place.plane.api, place.namespace("paused"), 1_500 if place.quick else 6_000
     with place.sink("--delay", SLOW) as sink:
         leader, standby = two_on_one_state(place, namespace)
@@ -86,7 +86,7 @@ def leader_paused(place: Place) -> str:
             leader.process.signal(signal.SIGSTOP)
             try:
                 standby.wait_leads(30)
-                # Longer than a claim, a batch or a turn: whatever was under way is old when the leader wakes up.
+                # Longer than a claim, a batch or a turn: whatever was in progress is old when the leader wakes up.
                 time.sleep(3)
             finally:
                 leader.process.signal(signal.SIGCONT)
@@ -94,18 +94,18 @@ def leader_paused(place: Place) -> str:
             require(code == 3, f"the woken leader ended with {code} instead of 3: {leader.process.tail()}")
             wait_state(api, "Campaign", namespace, "spring", "Completed", recipients / RATE * 2 + 60)
             facts = everyone_once(standby.recipients("spring", namespace=namespace), [sink], recipients)
-    return f"it ended by itself; {facts['unknown']} unknown, 0 twice"
+    return f"it exited; {facts['unknown']} unknown, 0 mailed twice"
 
 
 class Pulse:
-    """The longest pause between two messages in the sinks, while it is looked at."""
+    """The longest pause between two messages at the sinks, while it is measured."""
 
     def __init__(self, *sinks):
         self.sinks = sinks
         self.restart()
 
     def restart(self):
-        """Looks from now on."""
+        """Measures from now on."""
         self.count, self.at, self.longest = accepted(*self.sinks), time.monotonic(), 0.0
 
     def look(self):
@@ -116,15 +116,15 @@ class Pulse:
         self.longest = max(self.longest, now - self.at)
 
     def watch(self, seconds: float):
-        """Looks every 5 ms for so long."""
+        """Samples every 5 ms for so long."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.look()
             time.sleep(0.005)
 
 
-def api_server_away(place: Place) -> str:
-    """The API server stopped in mid-campaign: sending never pauses, one leader stays, and status is right soon after its return."""
+def api_server_down(place: Clusters) -> str:
+    """The API server stopped during a campaign: sending never pauses, the leader stays, and status is correct soon after its return."""
     away = 15 if place.quick else 60
     recipients = RATE * (away + 18)
     with place.own_plane("away") as plane, place.sink("--delay", SLOW) as sink, place.sink("--delay", SLOW) as idle:
@@ -132,7 +132,7 @@ def api_server_away(place: Place) -> str:
         leader, standby = two_on_one_state(place, namespace, plane)
         with leader, standby:
             plane.api.apply(*long_campaign(namespace, recipients, sink.port))
-            # Another server, to fail unseen.
+            # Another server, which fails meanwhile.
             plane.api.apply(*within(namespace, fleets.smtp_server("doomed", idle.port, probe=QUICK_PROBE), fleets.plan("other", "doomed")))
             plane.api.wait_condition("SendingServer", namespace, "doomed", "Ready", seconds=20, status="True")
             wait_accepted(RATE * 3, sink)
@@ -164,17 +164,17 @@ def api_server_away(place: Place) -> str:
             wait_state(plane.api, "Campaign", namespace, "spring", "Completed", 90)
             require(leader.process.running() and not standby.leads(), f"the leader changed: {leader.process.tail()} / {standby.process.tail()}")
             everyone_once(leader.recipients("spring", namespace=namespace), [sink], recipients)
-            # On a machine with much more to do than processors nothing keeps its pace.
+            # On an overloaded machine nothing keeps its pace.
             load = f"the machine's load is {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
             require(longest <= GAP_SECONDS, f"sending paused for {longest:.2f} s while it was away; {load}")
             require(pulse.longest <= START_GAP_SECONDS, f"sending paused for {pulse.longest:.2f} s at its return; {load}")
-            require(caught_up <= CATCH_UP_SECONDS, f"status was right only {caught_up:.1f} s after the return")
+            require(caught_up <= CATCH_UP_SECONDS, f"status was correct only {caught_up:.1f} s after the return")
     gaps = f"{before * 1000:.0f} ms before, {longest * 1000:.0f} ms meanwhile, {pulse.longest * 1000:.0f} ms at its return"
-    return f"away {away} s; longest gap {gaps}; statuses right {caught_up:.1f} s after it"
+    return f"away {away} s; longest gap {gaps}; statuses correct {caught_up:.1f} s after it"
 
 
-def deleted_while_sending(place: Place) -> str:
-    """A campaign, and then a whole namespace, deleted while they send: gone in seconds, and the ledger is exact."""
+def deleted_while_sending(place: Clusters) -> str:
+    """A campaign, and then a whole namespace, deleted while sending: gone within seconds, and the ledger is exact."""
     api, recipients, notes = place.plane.api, 1_500 if place.quick else 6_000, []
     for what in ("Campaign", "Namespace"):
         namespace = place.namespace("deleted")
@@ -195,20 +195,20 @@ def deleted_while_sending(place: Place) -> str:
             ends = Counter(states.values())
             require(set(ends) == {"Accepted"} and ends["Accepted"] == count < recipients, f"the ledger has {dict(ends)}, the sink {count}")
             nobody_twice(states, [sink])
-            require(gone <= GONE_SECONDS[what], f"the {what} went only after {gone:.1f} s")
+            require(gone <= GONE_SECONDS[what], f"the {what} was gone only after {gone:.1f} s")
             if what == "Namespace":
                 api.namespace(namespace)
-            # The same again mails the rest.
+            # Applied again, it mails the rest.
             api.apply(*objects)
             wait_state(api, "Campaign", namespace, "spring", "Completed", recipients / RATE + 60)
             facts = everyone_once(controller.recipients("spring", namespace=namespace), [sink], recipients)
-            require(facts["unknown"] == 0, f"{facts['unknown']} unknown after an orderly end")
+            require(facts["unknown"] == 0, f"{facts['unknown']} unknown after a clean deletion")
             notes.append(f"{what} gone after {gone:.2f} s")
     return ", ".join(notes) + "; applied again, the rest was mailed"
 
 
-def deleted_when_unfit(place: Place) -> str:
-    """Another CRD came under a campaign that sends, and its stored object no longer fits: deleted, it still goes."""
+def deleted_after_a_crd_change(place: Clusters) -> str:
+    """The CRD changes under a campaign that sends, and the stored object no longer fits: it can still be deleted."""
     recipients = 1_500
     with place.own_plane("unfit") as plane, place.sink("--delay", SLOW) as sink:
         api, namespace = plane.api, plane.api.namespace("unfit")
@@ -233,12 +233,12 @@ def deleted_when_unfit(place: Place) -> str:
             require(accepted(sink) == count, f"{accepted(sink) - count} messages left after the campaign was gone")
             ends = Counter(controller.recipients("spring", namespace=namespace).values())
             require(set(ends) == {"Accepted"} and ends["Accepted"] == count < recipients, f"the ledger has {dict(ends)}, the sink {count}")
-            require(gone <= GONE_SECONDS["Campaign"], f"it went only after {gone:.1f} s")
+            require(gone <= GONE_SECONDS["Campaign"], f"it was gone only after {gone:.1f} s")
     return f"gone after {gone:.2f} s, {count} of {recipients} mailed, as the ledger says"
 
 
-def cluster_wiped(place: Place) -> str:
-    """A new and empty cluster, the same YAML and the same ledger: nobody is mailed again, until `run` changes."""
+def cluster_wiped(place: Clusters) -> str:
+    """A new, empty cluster with the same YAML and the same ledger: nobody is mailed again until `run` changes."""
     recipients = 500
     with place.own_plane("wiped") as plane, place.sink() as sink:
         namespace = plane.api.namespace("shop")
@@ -276,12 +276,12 @@ def cluster_wiped(place: Place) -> str:
             complete()
             taken = sink.taken()
             twice = sum(taken[fleets.address(number)] >= 2 for number in range(recipients))
-            require(taken.total() == 2 * recipients + 50 and twice == recipients, f"{taken.total()} messages, {twice} people twice")
-    return f"nobody again, with the controller running ({seconds[0]:.1f} s) and restarted ({seconds[1]:.1f} s); a new run mailed all"
+            require(taken.total() == 2 * recipients + 50 and twice == recipients, f"{taken.total()} messages, {twice} people mailed twice")
+    return f"nobody mailed again, with the controller running ({seconds[0]:.1f} s) and restarted ({seconds[1]:.1f} s); a new run mailed all"
 
 
-def statuses_fought_over(place: Place) -> str:
-    """Somebody overwrites a status: it is put right, and a quarrel does not become a storm."""
+def statuses_overwritten_by_others(place: Clusters) -> str:
+    """Somebody overwrites a status: it is corrected, and repeated conflicts do not become a storm of writes."""
     api, namespace = place.plane.api, place.namespace("fight")
     with place.sink() as sink, place.controller(namespace).start():
         api.apply(*within(namespace, fleets.smtp_server("relay", sink.port), fleets.plan("pro", "relay")))
@@ -299,4 +299,4 @@ def statuses_fought_over(place: Place) -> str:
         time.sleep(1)
         repairs = (api.requests() - before)["APPLY", "sendingservers", "status"]
         require(repairs <= 1, f"{repairs} writes against 40 of somebody else's")
-    return f"put right after {righted:.1f} s; {repairs} writes against 40 in a row"
+    return f"corrected after {righted:.1f} s; {repairs} writes against 40 in a row"

@@ -1,29 +1,22 @@
 """What the cases share: the program, a control plane with the CRDs, a namespace and a controller for each case."""
 
-import contextlib
-import itertools
-from pathlib import Path
-
 from parts import fleet as fleets
 from parts.cluster import ControlPlane
 from parts.controller import Controller
-from parts.process import folder, wait_until
-from parts.sinks import Sink
+from parts.place import Place
+from parts.process import wait_until
 
-# So that a server that is down is noticed while a test waits.
+# A server that is down must be noticed while a test waits.
 QUICK_PROBE = {"timeout": "2s", "retryAfter": "500ms", "interval": "5s"}
 LEASE = ["--lease-duration", "3s"]
 
 
-class Place:
-    """One control plane for all cases that leave it as it was; others take one of their own."""
+class Clusters(Place):
+    """One control plane for all cases that leave it unchanged; others start their own."""
 
     def __init__(self, quick: bool):
+        super().__init__("kubernetes")
         self.quick = quick
-        self.program = fleets.binary()
-        self.root = folder("kubernetes")
-        self.numbers = itertools.count(1)
-        self.stack = contextlib.ExitStack()
         self.shared: ControlPlane | None = None
         self.controllers: list[Controller] = []
         # Every value that no log, event or status may show.
@@ -42,15 +35,10 @@ class Place:
         plane.install_crds()
         return plane
 
-    def new(self, name: str) -> Path:
-        """A folder of a case's own."""
-        path = self.root / f"{next(self.numbers)}-{name}"
-        path.mkdir()
-        return path
-
     def namespace(self, name: str, **labels: str) -> str:
         """A new namespace of the shared plane."""
-        return self.plane.api.namespace(f"{name}-{next(self.numbers)}", **labels)
+        self.number += 1
+        return self.plane.api.namespace(f"{name}-{self.number}", **labels)
 
     def controller(self, namespace: str, *options, plane: ControlPlane | None = None, **more) -> Controller:
         """A controller for one namespace, with a Lease there. Not started yet."""
@@ -58,19 +46,9 @@ class Place:
         return self.note(Controller(self.program, plane or self.plane, self.new(f"controller-{namespace}"), *scope, *options, **more))
 
     def note(self, controller: Controller) -> Controller:
-        """Remembers a controller, so that what it wrote is looked through in the end."""
+        """Records a controller, so that everything it wrote is searched for secrets at the end."""
         self.controllers.append(controller)
         return controller
-
-    def sink(self, *options: str, **more) -> Sink:
-        """A server that takes everything."""
-        return Sink(self.program, self.new("sink"), "sink", *options, **more)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stack.close()
 
 
 def within(namespace: str, *objects: dict) -> list[dict]:
@@ -79,7 +57,7 @@ def within(namespace: str, *objects: dict) -> list[dict]:
 
 
 def people(number: int) -> dict:
-    """An audience in place."""
+    """An inline audience."""
     return {"inline": [{"email": fleets.address(person), "name": f"Person {person}"} for person in range(number)]}
 
 

@@ -1,4 +1,4 @@
-"""What many objects cost: writes to the API server, time, memory, processor; and that nothing is written when nothing happens."""
+"""What many objects cost: writes to the API server, time, memory, CPU; and that nothing is written when nothing happens."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from parts.kubeapi import KubeApi, condition_of
 from parts.process import peak_memory_kib
 from parts.report import require, table
 
-from .place import Place, people, within
+from .place import Clusters, people, within
 
 SERVERS_A_PLAN = 20
 SINKS = 2
@@ -25,7 +25,7 @@ WRITES_MAX = 2.0
 SETTLED_SECONDS = 2.0
 PEAK_MIB = 40
 CPU_MS = 2.0
-# Five times the objects may cost, for each of them, so many times as much: it grows in a line.
+# With five times the objects the cost of each may grow by this factor: the total is linear.
 LINEAR = 1.3
 OURS = {"sendingservers", "plans", "campaigns", "events"}
 WRITING = {"APPLY", "PATCH", "PUT", "POST", "DELETE"}
@@ -57,13 +57,13 @@ HEAD = ["servers", "objects", "s to create", "s to settle", "writes an object", 
 
 
 def writes(before: Counter, after: Counter, created: Counter) -> int:
-    """Writes of our kinds and their events between two looks, without those of the test itself."""
+    """Writes of our kinds and their events between two measurements, without the test's own."""
     made = Counter({what: count for what, count in (after - before).items() if what[0] in WRITING and what[1] in OURS})
     return sum((made - created).values())
 
 
-def measure(place: Place, servers: int, idle_seconds: int) -> Cost:
-    """Creates servers, plans over 20 of them each, and campaigns; waits until all are as they should be; then waits on."""
+def measure(place: Clusters, servers: int, idle_seconds: int) -> Cost:
+    """Creates servers, plans over 20 of them each, and campaigns; waits until all are settled; then stays idle."""
     plans, campaigns = servers // SERVERS_A_PLAN, servers // 5
     with contextlib.ExitStack() as stack:
         plane = stack.enter_context(place.own_plane(f"scale-{servers}"))
@@ -87,7 +87,7 @@ def measure(place: Place, servers: int, idle_seconds: int) -> Cost:
         while unsettled != 0 and time.monotonic() < created + SETTLE_MAX_SECONDS:
             unsettled = count_unsettled(api, namespace)
             settled = time.monotonic()
-            # Each look reads every object, and takes the processors from what is looked at.
+            # Each poll reads every object, and takes CPU from what is measured.
             time.sleep(0.3 if unsettled else 0)
         require(unsettled == 0, f"{unsettled} of {servers + plans + campaigns} objects are not settled: {controller.process.tail(4)}")
         time.sleep(1)
@@ -113,7 +113,7 @@ def measure(place: Place, servers: int, idle_seconds: int) -> Cost:
 
 
 def count_unsettled(api: KubeApi, namespace: str) -> int:
-    """How many objects do not say yet what they will say in the end."""
+    """How many objects do not have their final status yet."""
     unsettled = 0
     for kind, reason in (("SendingServer", "Active"), ("Plan", "ServersActive"), ("Campaign", "Suspended")):
         for obj in api.list(kind, namespace):
@@ -123,10 +123,10 @@ def count_unsettled(api: KubeApi, namespace: str) -> int:
     return unsettled
 
 
-def many_objects(place: Place) -> str:
+def many_objects(place: Clusters) -> str:
     """1,000 servers, 50 plans and 200 campaigns, and five times as many in the full suite."""
     idle = 20 if place.quick else 60
-    # Figures of a machine that does other things as well are told apart by its load.
+    # The load shows whether the machine did other things meanwhile.
     load = os.getloadavg()[0]
     costs = [measure(place, servers, idle) for servers in ((1_000,) if place.quick else (1_000, 5_000))]
     print(table(HEAD, [cost.row() for cost in costs]), flush=True)

@@ -1,6 +1,6 @@
-"""What a customer tries in order to get at what belongs to others, as a table: each try gets a condition and nothing else.
+"""How a customer may try to reach what belongs to others, as a table: each attempt gets a condition and nothing else.
 
-acme is the customer that tries, zeta another one, mail-admin the operator. Everything that acme names exists.
+acme is the customer, zeta another customer, mail-admin the operator. Everything that acme names exists.
 """
 
 import re
@@ -15,7 +15,7 @@ from parts.kubeapi import ApiError, condition_of, config_map, secret
 from parts.process import wait_until
 from parts.report import require, table
 
-from .place import LEASE, QUICK_PROBE, Place, csv, people, within
+from .place import LEASE, QUICK_PROBE, Clusters, csv, people, within
 
 REFUSED = "refused"
 ZETA_PASSWORD, ZETA_LETTER, ADMIN_LETTER = "zetas-password-9", "zetas private letter", "the operators private letter"
@@ -23,16 +23,16 @@ PRO = {"planRef": {"name": "pro", "namespace": "mail-admin"}}
 
 
 @dataclass(frozen=True)
-class Try:
-    """One try of acme's: a campaign that differs from a good one by `spec`, and what else it applies."""
+class Attempt:
+    """One attempt of acme's: a campaign that differs from a good one by `spec`, and what else it applies."""
 
     what: str
     expected: str
     spec: dict = field(default_factory=dict)
     more: tuple = ()
-    # The object whose condition tells; the campaign unless given.
+    # The object whose condition is checked; the campaign unless given.
     judged: tuple = ()
-    # Tries with the same word must read the same but for the names.
+    # Attempts with the same word must read the same except for the names.
     reads_like: str = ""
 
 
@@ -56,8 +56,8 @@ def own_server(name: str, port: int, **auth) -> dict:
     return fleets.smtp_server(name, port, {"auth": auth})
 
 
-def tries(honeypot: int, api_server: int, sink: int) -> list[Try]:
-    """The table. Ports are of a server that would give an audience, of the API server, and of an SMTP server."""
+def tries(honeypot: int, api_server: int, sink: int) -> list[Attempt]:
+    """The table. The ports belong to a server that would give an audience, to the API server, and to an SMTP server."""
     here = f"{honeypot}/people.csv"
     addresses = {
         "127.0.0.1": f"http://127.0.0.1:{here}",
@@ -82,62 +82,62 @@ def tries(honeypot: int, api_server: int, sink: int) -> list[Try]:
         "a name that is not there": "http://nothing.invalid/people.csv",
     }
     return [
-        Try("a plan for another tier", "PlanNotFound", plan_of("gold", "mail-admin"), reads_like="plan"),
-        Try("a plan that is not there", "PlanNotFound", plan_of("absent", "mail-admin"), reads_like="plan"),
-        Try("a plan of another customer", "PlanNotFound", plan_of("zeta-plan", "zeta"), reads_like="plan"),
-        Try("a plan in a namespace that is not there", "PlanNotFound", plan_of("pro", "nowhere"), reads_like="plan"),
-        Try(
+        Attempt("a plan for another tier", "PlanNotFound", plan_of("gold", "mail-admin"), reads_like="plan"),
+        Attempt("a plan that is not there", "PlanNotFound", plan_of("absent", "mail-admin"), reads_like="plan"),
+        Attempt("a plan of another customer", "PlanNotFound", plan_of("zeta-plan", "zeta"), reads_like="plan"),
+        Attempt("a plan in a namespace that is not there", "PlanNotFound", plan_of("pro", "nowhere"), reads_like="plan"),
+        Attempt(
             "a plan of its own over the operator's server", "PlanNotFound", plan_of("self-made"),
             more=(fleets.plan("self-made", "pool", "reserve"),),
         ),
-        Try("the operator's server, not granted, by name", "ServerNotGranted", chosen("reserve"), reads_like="server"),
-        Try("a server that is not there, by name", "ServerNotGranted", chosen("absent"), reads_like="server"),
-        Try("another customer's server by name", "ServerNotGranted", chosen("zeta-own"), reads_like="server"),
-        Try("the operator's server by namespace", "ServerNotGranted", chosen("reserve", "mail-admin"), reads_like="server of"),
-        Try("a server that is not there by namespace", "ServerNotGranted", chosen("absent", "mail-admin"), reads_like="server of"),
-        Try("another customer's server by namespace", "ServerNotGranted", chosen("zeta-own", "zeta"), reads_like="server of"),
-        Try(
+        Attempt("the operator's server, not granted, by name", "ServerNotGranted", chosen("reserve"), reads_like="server"),
+        Attempt("a server that is not there, by name", "ServerNotGranted", chosen("absent"), reads_like="server"),
+        Attempt("another customer's server by name", "ServerNotGranted", chosen("zeta-own"), reads_like="server"),
+        Attempt("the operator's server by namespace", "ServerNotGranted", chosen("reserve", "mail-admin"), reads_like="server of"),
+        Attempt("a server that is not there by namespace", "ServerNotGranted", chosen("absent", "mail-admin"), reads_like="server of"),
+        Attempt("another customer's server by namespace", "ServerNotGranted", chosen("zeta-own", "zeta"), reads_like="server of"),
+        Attempt(
             "another customer's Secret", "SecretNotFound", more=(own_server("thief", sink, secretRef={"name": "zeta-login"}),),
             judged=("SendingServer", "thief"), reads_like="secret",
         ),
-        Try(
+        Attempt(
             "a Secret that is not there", "SecretNotFound", more=(own_server("lost", sink, secretRef={"name": "absent"}),),
             judged=("SendingServer", "lost"), reads_like="secret",
         ),
-        Try(
+        Attempt(
             "a Secret by namespace", f"Unreadable {REFUSED}",
             more=(own_server("third", sink, secretRef={"name": "zeta-login", "namespace": "zeta"}),), judged=("SendingServer", "third"),
         ),
-        Try(
+        Attempt(
             "a Secret by path", f"SecretNotFound {REFUSED}",
             more=(own_server("fourth", sink, secretRef={"name": "../../zeta/secrets/zeta-login"}),), judged=("SendingServer", "fourth"),
         ),
-        Try(
+        Attempt(
             "a Secret by an encoded path", f"SecretNotFound {REFUSED}",
             more=(own_server("fifth", sink, secretRef={"name": "..%2f..%2fzeta%2fsecrets%2fzeta-login"}),), judged=("SendingServer", "fifth"),
         ),
-        Try("another customer's ConfigMap as text", "ConfigMapNotFound", text_from(configMapRef={"name": "zeta-letter", "key": "a.txt"}), reads_like="map"),
-        Try("a ConfigMap that is not there", "ConfigMapNotFound", text_from(configMapRef={"name": "absent", "key": "a.txt"}), reads_like="map"),
-        Try("the operator's ConfigMap as text", "ConfigMapNotFound", text_from(configMapRef={"name": "letters", "key": "a.txt"}), reads_like="map"),
-        Try("another customer's audience", "ConfigMapNotFound", audience(configMapRef={"name": "zeta-people", "key": "people.csv"})),
-        Try("another customer's From", "SenderNotAllowed", {"from": {"address": "news@zeta.example"}}),
-        Try("another customer's Reply-To", "SenderNotAllowed", {"replyTo": {"address": "news@zeta.example"}}),
-        Try("another customer's address as a name", "SenderNotAllowed", {"from": {"name": "news@zeta.example", "address": "news@news.example.com"}}),
-        Try("another customer's Resent-From", "SenderNotAllowed", {"headers": [{"name": "Resent-From", "value": "news@zeta.example"}]}),
-        Try("a ConfigMap by path", f"ConfigMapNotFound {REFUSED}", audience(configMapRef={"name": "../../zeta/configmaps/zeta-people", "key": "people.csv"})),
-        Try("a relative file as audience", "FileNotFound", audience(path="people.csv"), reads_like="file"),
-        Try("/etc/passwd as audience", f"FileNotFound {REFUSED}", audience(path="/etc/passwd"), reads_like="file"),
-        Try("../ as audience", f"FileNotFound {REFUSED}", audience(path="../../../../../../etc/passwd"), reads_like="file"),
-        Try("/proc/self/environ as text", f"FileNotFound {REFUSED}", text_from(path="/proc/self/environ")),
-        Try("the service account's token as text", f"FileNotFound {REFUSED}", text_from(path="/var/run/secrets/kubernetes.io/serviceaccount/token")),
-        Try("a ConfigMap with a query", f"ConfigMapNotFound {REFUSED}", audience(configMapRef={"name": "?fieldSelector=", "key": "people.csv"})),
-        Try("a file by URL", f"AudienceUnreadable {REFUSED}", audience(url="file:///etc/passwd")),
-        *(Try(f"an audience at {what}", f"AddressNotAllowed {REFUSED}", audience(url=url), reads_like=f"{of} of an audience") for of, urls in (("address", addresses), ("name", names)) for what, url in urls.items()),
+        Attempt("another customer's ConfigMap as text", "ConfigMapNotFound", text_from(configMapRef={"name": "zeta-letter", "key": "a.txt"}), reads_like="map"),
+        Attempt("a ConfigMap that is not there", "ConfigMapNotFound", text_from(configMapRef={"name": "absent", "key": "a.txt"}), reads_like="map"),
+        Attempt("the operator's ConfigMap as text", "ConfigMapNotFound", text_from(configMapRef={"name": "letters", "key": "a.txt"}), reads_like="map"),
+        Attempt("another customer's audience", "ConfigMapNotFound", audience(configMapRef={"name": "zeta-people", "key": "people.csv"})),
+        Attempt("another customer's From", "SenderNotAllowed", {"from": {"address": "news@zeta.example"}}),
+        Attempt("another customer's Reply-To", "SenderNotAllowed", {"replyTo": {"address": "news@zeta.example"}}),
+        Attempt("another customer's address as a name", "SenderNotAllowed", {"from": {"name": "news@zeta.example", "address": "news@news.example.com"}}),
+        Attempt("another customer's Resent-From", "SenderNotAllowed", {"headers": [{"name": "Resent-From", "value": "news@zeta.example"}]}),
+        Attempt("a ConfigMap by path", f"ConfigMapNotFound {REFUSED}", audience(configMapRef={"name": "../../zeta/configmaps/zeta-people", "key": "people.csv"})),
+        Attempt("a relative file as audience", "FileNotFound", audience(path="people.csv"), reads_like="file"),
+        Attempt("/etc/passwd as audience", f"FileNotFound {REFUSED}", audience(path="/etc/passwd"), reads_like="file"),
+        Attempt("../ as audience", f"FileNotFound {REFUSED}", audience(path="../../../../../../etc/passwd"), reads_like="file"),
+        Attempt("/proc/self/environ as text", f"FileNotFound {REFUSED}", text_from(path="/proc/self/environ")),
+        Attempt("the service account's token as text", f"FileNotFound {REFUSED}", text_from(path="/var/run/secrets/kubernetes.io/serviceaccount/token")),
+        Attempt("a ConfigMap with a query", f"ConfigMapNotFound {REFUSED}", audience(configMapRef={"name": "?fieldSelector=", "key": "people.csv"})),
+        Attempt("a file by URL", f"AudienceUnreadable {REFUSED}", audience(url="file:///etc/passwd")),
+        *(Attempt(f"an audience at {what}", f"AddressNotAllowed {REFUSED}", audience(url=url), reads_like=f"{of} of an audience") for of, urls in (("address", addresses), ("name", names)) for what, url in urls.items()),
     ]  # fmt: skip
 
 
-def strangers(place: Place) -> str:
-    """Every try of the table, all at once, beside a good campaign that is sent."""
+def customers_apart(place: Clusters) -> str:
+    """Every attempt of the table, all at once, beside a good campaign that is sent."""
     with (
         place.own_plane("tenancy") as plane,
         place.sink() as pool,
@@ -191,8 +191,8 @@ def strangers(place: Place) -> str:
             print(table(["acme tries", "answer", "words"], rows))
             require(not wrong, "; ".join(wrong))
             for group, words in texts.items():
-                require(len(set(words.values())) == 1, f"these {group} tries read differently: {words}")
-            # Whatever is tried again by itself has been.
+                require(len(set(words.values())) == 1, f"these {group} attempts read differently: {words}")
+            # By now whatever is retried automatically was retried.
             time.sleep(2)
             sent = {"pool": len(pool.taken()), "reserve": reserve.log_size(), "zeta": zeta.log_size(), "stolen": stolen.log_size()}
             require(sent == {"pool": 10, "reserve": 0, "zeta": 0, "stolen": 0}, f"the servers took {sent}")
@@ -202,21 +202,21 @@ def strangers(place: Place) -> str:
                 found = [text for text in (ZETA_PASSWORD, ZETA_LETTER, ADMIN_LETTER, "root:") if text in shown]
                 require(not found, f"{obj['metadata']['name']} shows {found}")
             require(controller.process.running(), controller.process.tail())
-    return f"{len(rows)} tries, each with a condition or refused; nobody was reached; what is not acme's reads like what is not there"
+    return f"{len(rows)} attempts, each with a condition or refused; nothing was reached; what is not acme's reads like what is not there"
 
 
-def verdict(api, kind: str, name: str, attempt: Try) -> dict:
+def verdict(api, kind: str, name: str, attempt: Attempt) -> dict:
     """The Ready condition once it has the expected reason."""
     ready = condition_of(api.status(kind, "acme", name), "Ready")
     return ready if ready.get("status") == "False" and ready.get("reason") in attempt.expected.split() else {}
 
 
-def without_names(message: str, attempt: Try) -> str:
-    """A message with all that the customer wrote himself taken out."""
+def without_names(message: str, attempt: Attempt) -> str:
+    """A message without what the customer wrote itself."""
     own = sorted(set(strings(attempt.spec)) | {value for obj in attempt.more for value in strings(obj["spec"])}, key=len, reverse=True)
     for value in own:
         message = message.replace(value, "…")
-    # The URL's own form may differ from what was written.
+    # The URL may be normalised.
     return re.sub(r"https?://\S+(?=:)|[…/`'\"]+", "…", message)
 
 

@@ -1,1 +1,1 @@
-"""The parts that Mailfleet is tested with: real servers on loopback, each in a folder of its own, stopped by process id."""
+"""What Mailfleet is tested with: real servers on loopback, each in a folder of its own, stopped by process id."""

@@ -1,4 +1,4 @@
-"""Amazon SES on loopback: moto with its check of signatures, and botocore's judgement before it (tests/judges/aws.py)."""
+"""Amazon SES on loopback: moto, which verifies signatures, behind botocore, which validates requests (tests/judges/aws.py)."""
 
 import base64
 import json
@@ -6,32 +6,32 @@ import os
 import subprocess
 from pathlib import Path
 
-from .cache import judges
+from .cache import part
 from .fleet import ROOT
 from .process import free_port
 
 SCRIPT = ROOT / "tests/judges/aws.py"
-# An account that may send without a bound worth naming.
+# An account with practically no limit.
 ACCOUNT = {
     "SendingEnabled": True, "ProductionAccessEnabled": True, "EnforcementStatus": "HEALTHY", "DedicatedIpAutoWarmupEnabled": False,
     "SendQuota": {"Max24HourSend": 1_000_000.0, "MaxSendRate": 10_000.0, "SentLast24Hours": 0.0},
 }  # fmt: skip
-# No key, profile or proxy of whoever runs the tests.
+# No key, profile or proxy of the person who runs the tests.
 FOREIGN = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 def python() -> Path:
-    """The interpreter of the environment that scripts/setup makes: the folder's name follows the list of what is in it."""
-    return judges("python", ROOT / "tests/judges/requirements.txt") / "bin/python"
+    """The interpreter of the environment that scripts/setup makes."""
+    return part("python") / "bin/python"
 
 
 def missing() -> str:
-    """What is not there, in words."""
+    """What is missing; empty when nothing is."""
     return "" if python().exists() else f"{python()} (scripts/setup installs it)"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours, without anybody's credentials, and with no metadata service to be waited for."""
+    """Our environment without anybody's credentials, and without waiting for a metadata service."""
     own = {name: value for name, value in os.environ.items() if not name.upper().startswith(FOREIGN)}
     nowhere = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"}
     return {**own, **nowhere, "NO_PROXY": "127.0.0.1,localhost", **more}
@@ -54,16 +54,16 @@ class Ses:
         self.key = {name: said[name] for name in ("AccessKeyId", "SecretAccessKey")}
 
     def account(self, account: dict):
-        """What GetAccount says from now on."""
+        """What GetAccount returns from now on."""
         (self.place / "account.json").write_text(json.dumps(account))
 
     def judged(self) -> list[dict]:
-        """Every request to SES, with what is wrong with it and what it was answered."""
+        """Every request to SES, with its violations and the status of its response."""
         path = self.place / "judged.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def sent(self) -> list[tuple[dict, bytes]]:
-        """The messages that were taken: parameters and content."""
+        """The messages that were accepted: parameters and content."""
         taken = [json.loads(one["body"]) for one in self.judged() if one["method"] == "POST" and one["status"] == 200]
         return [(one, base64.b64decode(one["Content"]["Raw"]["Data"])) for one in taken]
 
@@ -76,7 +76,7 @@ class Ses:
             raise AssertionError(f"boto3 fails: {done.stderr[-2000:]}")
 
     def provider(self, **more) -> dict:
-        """The provider of a SendingServer that speaks to it."""
+        """The provider of a SendingServer that uses it."""
         return {"ses": {"region": "eu-west-1", "endpoint": self.url, **more}}
 
     def __enter__(self):

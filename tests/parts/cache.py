@@ -1,15 +1,23 @@
-"""Where scripts/setup keeps what it builds and installs."""
+"""Where scripts/setup keeps what it builds and installs, as scripts/parts.sh says."""
 
-import hashlib
-import os
+import functools
+import subprocess
 from pathlib import Path
 
-
-def cache() -> Path:
-    """The folder: `MAILFLEET_CACHE`, or the user's."""
-    return Path(os.environ.get("MAILFLEET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailfleet")
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def judges(kind: str, listed: Path) -> Path:
-    """A folder of judges, whose name follows the list of what is in it."""
-    return cache() / f"judges-{kind}-{hashlib.sha256(listed.read_bytes()).hexdigest()[:12]}"
+@functools.cache
+def _ask(command: str) -> str:
+    words = ["sh", "-euc", f". scripts/parts.sh; {command}"]
+    return subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def part(name: str) -> Path:
+    """The folder of a part."""
+    return Path(_ask(f"part {name}"))
+
+
+def version(name: str) -> str:
+    """The version of a part, by its name in scripts/parts.sh."""
+    return _ask(f'echo "${name}"')

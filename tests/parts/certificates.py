@@ -18,7 +18,7 @@ def _openssl(*arguments):
 
 
 class Authority:
-    """A certificate authority of one's own."""
+    """A certificate authority."""
 
     def __init__(self, folder: Path, name: str = "Mailfleet test authority"):
         self.folder = folder / f"ca-{name.split()[-1]}-{id(self)}"

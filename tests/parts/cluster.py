@@ -1,6 +1,6 @@
 """A real control plane on loopback: etcd, kube-apiserver and, when asked for, kube-controller-manager.
 
-scripts/setup builds them. Each plane has an authority, ports and data of its own, is up in about three seconds, and does
+scripts/setup builds them. Each plane has its own CA, ports and data, is up in about three seconds, and does
 not outlive the suite. The controller-manager (deletion of namespaces, garbage collection, Deployments) stays out unless
 asked for, since most cases need nothing of it.
 """
@@ -12,13 +12,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from .cache import cache
+from .cache import ROOT, part, version
 from .certificates import Authority
 from .kubeapi import ApiError, KubeApi
 from .process import Process, free_port, listens, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
-KUBERNETES = "1.36.3"
+KUBERNETES = version("KUBERNETES")
 START_SECONDS = 90
 CLASHES_MAX = 5
 CONTROLLERS = [
@@ -44,25 +43,25 @@ rules:
 
 
 def folder_of_programs() -> Path:
-    """Where scripts/setup puts what it builds."""
-    return cache() / f"kubernetes-{KUBERNETES}" / "bin"
+    """The folder of the programs that scripts/setup builds."""
+    return part("kubernetes") / "bin"
 
 
 def missing(*programs: str) -> str:
-    """What `need` wants: which part is missing, or nothing."""
+    """What is missing; empty when nothing is."""
     wanted = programs or ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
     absent = [name for name in wanted if not os.access(folder_of_programs() / name, os.X_OK)]
     return f"{', '.join(absent)} of Kubernetes {KUBERNETES} (scripts/setup builds it)" if absent else ""
 
 
 def environment(**more: str) -> dict:
-    """The environment of a child: no proxy for this machine, and no other cluster by chance."""
+    """The environment of a child: no proxy for this machine, and no other cluster by accident."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("KUBECONFIG",)}
     return {**inherited, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost", **more}
 
 
 class ControlPlane:
-    """etcd and kube-apiserver. `api` asks as an administrator; `kubeconfig` is a file for the same."""
+    """etcd and kube-apiserver. `api` acts as an administrator, and `kubeconfig` is a file for the same user."""
 
     def __init__(self, folder: Path, *, audit: bool = False, controllers: bool = False):
         self.programs = folder_of_programs()
@@ -99,19 +98,19 @@ class ControlPlane:
 
         def start():
             nonlocal clients
-            # What one left that met a clash names the ports of its peers.
+            # Data of an etcd whose port was taken names the ports of its peers.
             shutil.rmtree(data, ignore_errors=True)
             clients, peers = free_port(), free_port()
             self.etcd_url = f"http://127.0.0.1:{clients}"
             peer = f"http://127.0.0.1:{peers}"
-            # No fsync: nobody keeps this data.
+            # No fsync: this data is thrown away.
             words = [self.programs / "etcd", "--data-dir", data, "--name", "e", "--unsafe-no-fsync", "--log-level", "warn"]
             words += ["--listen-client-urls", self.etcd_url, "--advertise-client-urls", self.etcd_url]
             words += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"e={peer}"]
             self.etcd = Process(words, self._log("etcd"), env=environment())
             return self.etcd
 
-        # kube-apiserver asks for etcd by itself; only a clash of ports has to be seen here. Whoever was there first answers, too.
+        # kube-apiserver waits for etcd; only a taken port must be noticed here, where another process would answer too.
         self._start_without_clash(start, lambda etcd: listens(etcd.pid, clients))
 
     def _start_first_apiserver(self):
@@ -123,7 +122,7 @@ class ControlPlane:
         self.kubeconfig = self._write_kubeconfig("admin", self._certificate_user(self.admin))
 
     def _start_without_clash(self, start, ready):
-        """Starts a process on free ports, again on others when somebody took them in between."""
+        """Starts a process on free ports, and on others when they were taken in the meantime."""
         for turn in range(CLASHES_MAX):
             process = start()
             wait_until(lambda: not process.running() or ready(process), START_SECONDS, f"the start of {process.command[0]}, see {process.output}", every=0.05)
@@ -154,11 +153,11 @@ class ControlPlane:
             return False
 
     def stop_apiserver(self):
-        """Takes the API server away; etcd keeps the data."""
+        """Stops the API server; etcd keeps the data."""
         self.apiserver.kill()
 
     def start_apiserver(self, meanwhile=lambda: None) -> float:
-        """Brings it back on the same port; how long it took until it was ready, seconds. `meanwhile` is called while it starts."""
+        """Starts it again on the same port; returns the seconds until it was ready. `meanwhile` is called while it starts."""
         begin = time.monotonic()
         self._spawn_apiserver()
 
@@ -172,7 +171,7 @@ class ControlPlane:
         return time.monotonic() - begin
 
     def wipe(self):
-        """A new and empty cluster at the same address: what a disaster leaves."""
+        """A new, empty cluster at the same address, as after a disaster."""
         had_controllers = self.controllers is not None
         self.stop()
         self._start_etcd()
@@ -234,7 +233,7 @@ class ControlPlane:
         return path
 
     def service_account(self, namespace: str, name: str) -> Path:
-        """A kubeconfig whose user is a service account, made when it is not there; its token holds for an hour."""
+        """A kubeconfig whose user is a service account, created if missing; its token is valid for an hour."""
         self.api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}})
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
@@ -242,18 +241,18 @@ class ControlPlane:
         return self._write_kubeconfig(f"{namespace}-{name}", {"token": token})
 
     def impersonating(self, user: str, *groups: str) -> Path:
-        """A kubeconfig of the administrator who acts as somebody else."""
+        """A kubeconfig of the administrator, impersonating somebody else."""
         who = {**self._certificate_user(self.admin), "as": user, "as-groups": list(groups)}
         return self._write_kubeconfig(user.replace(":", "-"), who)
 
     def kubectl(self, *words, kubeconfig: Path | None = None, stdin: str | None = None, check: bool = True, seconds: float = 120) -> str:
-        """What kubectl says.
+        """The output of kubectl.
 
         Raises:
             RuntimeError: it failed, and `check` holds.
         """
         command = [str(word) for word in (self.programs / "kubectl", "--kubeconfig", kubeconfig or self.kubeconfig, *words)]
-        # Its cache of what the API server knows is the plane's own.
+        # Each plane has its own discovery cache.
         env = environment(KUBECACHEDIR=str(self.folder / "kubectl-cache"))
         done = subprocess.run(command, input=stdin or "", capture_output=True, text=True, timeout=seconds, env=env)
         if check and done.returncode:
@@ -280,6 +279,6 @@ class ControlPlane:
             raise
 
     def audit(self):
-        """The audit log's entries, as they were written."""
+        """The audit log's entries, in the order in which they were written."""
         for line in self.audit_log.read_text().splitlines():
             yield json.loads(line)

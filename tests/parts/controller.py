@@ -10,23 +10,23 @@ from .process import Process, wait_until
 
 
 class Controller(Ledger):
-    """One state folder and the process that leads with it; another with the same folder stands by."""
+    """One state folder and the process that leads with it; a second process with the same folder is a standby."""
 
     def __init__(self, program: Path, plane: ControlPlane, folder: Path, *options, kubeconfig: Path | None = None, state: Path | None = None, variables: dict | None = None):
-        super().__init__(state or folder / "state")
-        # More of the environment.
+        super().__init__(state or folder / "state", program)
+        # More variables of the environment.
         self.variables = variables or {}
-        self.program, self.plane, self.folder, self.options = program, plane, folder, options
+        self.plane, self.folder, self.options = plane, folder, options
         self.kubeconfig = kubeconfig or plane.kubeconfig
         self.process: Process | None = None
         self.outputs: list[Path] = []
 
     def start(self, *options, leads: bool = True) -> "Controller":
-        """Starts it, again after an end; waits until it leads unless told otherwise."""
+        """Starts it, for the first time or again; waits until it leads unless told otherwise."""
         words = [self.program, "run", "--kubernetes", "--kubeconfig", self.kubeconfig, "--state", self.state, "--quiet", *self.options, *options]
         output = self.folder / f"controller-{len(self.outputs) + 1}-{id(self):x}.out"
         self.outputs.append(output)
-        # The heap as the image sets it up.
+        # The heap is configured as in the image.
         self.process = Process(words, output, env=environment() | {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"} | self.variables)
         if leads:
             self.wait_leads(30)

@@ -59,7 +59,7 @@ passdb {{
 
 
 class Tokens:
-    """Says whom a bearer token belongs to, as Google's tokeninfo does."""
+    """Says to whom a bearer token belongs, as Google's tokeninfo does."""
 
     def __init__(self, owners: dict[str, str]):
         self.owners = owners
@@ -121,7 +121,7 @@ class Dovecot:
         wait_until(ready, 20, "Dovecot's start")
 
     @staticmethod
-    def available() -> str:
+    def missing() -> str:
         """What is missing; empty when nothing is."""
         if not shutil.which("dovecot"):
             return "dovecot (Debian: dovecot-core)"

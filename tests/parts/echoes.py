@@ -1,4 +1,4 @@
-"""Servers that give back what they were given: by SMTP and as vendors' APIs, in every form in which a secret can be read.
+"""Servers that echo what they were given, over SMTP and as vendors' APIs, in every form in which a secret can be read.
 
 A form is a function of the secret. Which form a server uses, and where it says it, is for whoever makes it to choose.
 """
@@ -43,7 +43,7 @@ def _halves(text: str, between: str) -> str:
     return text[: len(text) // 2] + between + text[len(text) // 2 :]
 
 
-# Each gives the secret back; what stands around it is the server's to say.
+# Each returns the secret; the server adds the text around it.
 FORMS = {
     "raw": lambda s: s,
     "capitals": str.upper,
@@ -86,8 +86,8 @@ FORMS = {
 
 
 def traces(secret: str) -> set[str]:
-    """What shows the secret when it is found in a text without spaces, as small letters."""
-    # A whole form, but for those that a longer one has around it; and each third of base64 by itself.
+    """Traces that give the secret away in a text without spaces, in lower case."""
+    # A whole form, except those within a longer one; and each of the three alignments of base64.
     whole = {form(secret) for name, form in FORMS.items() if name not in ("in a long text", "spelt")}
     for before in range(3):
         encoded = _b64(b"\0" * before + secret.encode())
@@ -96,7 +96,7 @@ def traces(secret: str) -> set[str]:
 
 
 def dense(text: str) -> str:
-    """The text without spaces and what is not shown, in small letters."""
+    """The text in lower case, without spaces and invisible characters."""
     return "".join(c for c in text.lower() if not c.isspace() and c.isprintable())
 
 
@@ -116,7 +116,7 @@ class EchoSmtp:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def close(self):
-        """Takes no further connection."""
+        """Accepts no more connections."""
         self._listener.close()
 
     def _listen(self):
@@ -138,14 +138,14 @@ class EchoSmtp:
         reader = connection.makefile("rb")
 
         def answer(stage: str, usual: str, code: str) -> bool:
-            """Says the usual reply, or the echo at its stage; false when that was an end."""
+            """Sends the usual reply, or the echo at its stage; False when that ends the session."""
             if stage != self.stage:
                 connection.sendall(f"{usual}\r\n".encode())
                 return True
             self.said += 1
             code = self.code or code
             lines = f"5.7.8 you sent {self.words} to us".split("\n")
-            # Whole lines: a reply has 2 KiB a line at most.
+            # Whole lines: a line of a reply has 2 KiB at most.
             text = "".join(f"{code}{'-' if n + 1 < len(lines) else ' '}{line.strip(chr(13))}\r\n" for n, line in enumerate(lines))
             connection.sendall(text.encode())
             return code.startswith("2")

@@ -1,16 +1,15 @@
-"""Mailfleet itself as its users see it: a folder of YAML in, status files and the ledger out."""
+"""Mailfleet as its users see it: a folder of YAML in, status files and `mailfleet get` out."""
 
 import json
 import os
-import sqlite3
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import statusyaml
+from . import ledgerfile, statusyaml
+from .cache import ROOT
 from .process import Process, wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def binary() -> Path:
@@ -25,7 +24,7 @@ def binary() -> Path:
 
 
 def resource(kind: str, name: str, spec: dict, namespace: str = "") -> dict:
-    """An object of the three kinds."""
+    """An object of one of the three kinds."""
     metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
     return {"apiVersion": "mailfleet.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
@@ -37,7 +36,7 @@ def smtp_server(name: str, port: int, smtp: dict | None = None, namespace: str =
 
 
 def plan(name: str, *servers: str) -> dict:
-    """A Plan that grants servers in equal weights."""
+    """A Plan that grants servers with equal weights."""
     return resource("Plan", name, {"servers": [{"name": server} for server in servers]})
 
 
@@ -54,7 +53,7 @@ def campaign(name: str, plan_name: str, audience: dict, **spec) -> dict:
 
 
 def secret(name: str, **values: str) -> dict:
-    """A Secret document of the folder."""
+    """A Secret, as a document in the folder."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
 
 
@@ -67,42 +66,84 @@ def write_csv(path: Path, recipients: int):
 
 
 def address(number: int, domain: str = "example.com") -> str:
-    """The address of the person with that number."""
+    """The address of a person by number."""
     return f"person{number}@{domain}"
 
 
+@dataclass(frozen=True)
+class Recipient:
+    """A row of `mailfleet get campaigns NAME --recipients`."""
+
+    email: str
+    state: str
+    attempts: int
+    server: str
+    reply: str
+
+    @classmethod
+    def of(cls, row: dict) -> "Recipient":
+        """From its JSON, whose keys were `recipient` and `tries` before."""
+        email, attempts = row.get("email", row.get("recipient")), row.get("attempts", row.get("tries"))
+        return cls(email, row["state"], attempts, row.get("server", ""), row.get("reply", ""))
+
+
+def objects(text: str) -> list[dict]:
+    """The objects of a JSON list, or of JSON Lines."""
+    return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+
+
 class Ledger:
-    """The ledger of a state folder, read beside whoever writes it."""
+    """The recipients in the ledger of a state folder, by `mailfleet get`, which reads beside the process that writes."""
 
-    def __init__(self, state: Path):
-        self.state = state
+    def __init__(self, state: Path, program: Path):
+        self.state, self.program = state, program
 
-    def query(self, sql: str, *values) -> list[tuple]:
-        """Rows of the ledger."""
-        path = self.state / "ledger.db"
-        if not path.exists():
-            return []
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10) as ledger:
-            return ledger.execute(sql, values).fetchall()
+    def rows(self, name: str, run: str = "first", namespace: str = "default") -> list[Recipient]:
+        """Every recipient of a run.
+
+        Raises:
+            LookupError: there is no ledger, or no such run in it.
+        """
+        words = [self.program, "get", "campaigns", name, "--namespace", namespace, "--run", run, "--state", self.state, "--recipients", "-o", "json"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise LookupError(f"mailfleet get: exit {done.returncode}: {done.stderr.strip()}")
+        return [Recipient.of(row) for row in objects(done.stdout)]
 
     def recipients(self, name: str, run: str = "first", namespace: str = "default") -> dict[str, str]:
-        """Every recipient of a campaign in the ledger, with its state."""
-        sql = "select recipient, state from recipients where namespace = ? and campaign = ? and run = ?"
-        return dict(self.query(sql, namespace, name, run))
+        """The state of every recipient of a run. Raises as `rows` does."""
+        return {row.email: row.state for row in self.rows(name, run, namespace)}
+
+    def recipients_so_far(self, name: str, run: str = "first", namespace: str = "default") -> dict[str, str]:
+        """The same for polling: empty while there is no ledger, or no such run in it."""
+        try:
+            return self.recipients(name, run, namespace)
+        except LookupError:
+            return {}
 
 
 class Fleet(Ledger):
     """A folder of YAML and a state folder beside it."""
 
     def __init__(self, folder: Path, program: Path, *options: str):
-        super().__init__(folder / "state")
-        self.folder, self.program, self.options = folder, program, options
+        super().__init__(folder / "state", program)
+        self.folder, self.options = folder, options
         self.config = folder / "config"
         self.config.mkdir(parents=True, exist_ok=True)
         self.runs = 0
 
+    def seed(self, seed: int):
+        """Creates the ledger with this seed, by a run over nothing but a plan."""
+        alone = self.folder / "seed"
+        alone.mkdir()
+        (alone / "plan.yaml").write_text(json.dumps(plan("none", "none")))
+        code, output = self.command("run", alone, "--once", "--quiet", "--state", self.state)
+        if code:
+            raise RuntimeError(f"the run that creates the ledger ended with {code}: {output[-1000:]}")
+        ledgerfile.set_seed(self.state, seed)
+
     def write(self, name: str, *objects: dict):
-        """Puts objects into a file of the folder, whole or not at all. JSON is YAML."""
+        """Writes objects into a file of the folder, atomically. JSON is YAML."""
         text = "".join(f"---\n{json.dumps(obj, indent=1)}\n" for obj in objects)
         new = self.folder / f"{name}.new"
         new.write_text(text)
@@ -146,7 +187,7 @@ class Fleet(Ledger):
         return next((c for c in conditions if c["type"] == condition), {})
 
     def broken_status_files(self) -> list[str]:
-        """Status files that are not whole: the fault of each. What a kill left before its renaming is none yet."""
+        """What is wrong with status files that are not whole. A file that a kill left before its rename is not one."""
         broken = []
         for path in self.state.glob("status/*/*/[!.]*.yaml"):
             try:

@@ -1,4 +1,4 @@
-"""HTTP servers that nobody should reach: they would give a good audience, and count who asks."""
+"""HTTP servers that must not be reached: they would serve a good audience, and record each visit."""
 
 import contextlib
 import http.server
@@ -7,7 +7,7 @@ import threading
 
 
 class Honeypot:
-    """One port on 127.0.0.1 and, where there is IPv6, on ::1. `visits` is what was asked."""
+    """One port on 127.0.0.1 and, where there is IPv6, on ::1. `visits` are the requests."""
 
     def __init__(self, body: str):
         self.visits: list[str] = []

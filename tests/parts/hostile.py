@@ -1,8 +1,8 @@
-"""Templates that a customer writes to hurt others: what nests, shares, repeats and recurses. By a seed."""
+"""Templates that a customer writes to harm others, by nesting, sharing, repetition and recursion, from a seed."""
 
 import random
 
-# Once and again: each makes the value `a` larger.
+# A first statement, and one that is repeated: each makes the value `a` larger.
 VALUES = [
     ("{% set a = [1] %}", "{% set a = [a, a] %}"),
     ("{% set a = [] %}", "{% set a = a + a %}"),

@@ -1,4 +1,4 @@
-"""A Kubernetes API server, asked over one kept connection a thread: faster than kubectl by two orders of magnitude."""
+"""A client of a Kubernetes API server with one persistent connection per thread: a hundred times faster than kubectl."""
 
 import base64
 import contextlib
@@ -36,7 +36,7 @@ REQUEST_SECONDS = 30
 
 
 class ApiError(Exception):
-    """An answer other than 2xx: its code, its reason word, its message."""
+    """A response other than 2xx: its code, reason and message."""
 
     def __init__(self, code: int, reason: str, message: str):
         super().__init__(f"{code} {reason}: {message[:600]}")
@@ -51,7 +51,7 @@ def path_of(kind: str, namespace: str = "", name: str = "", subresource: str = "
 
 
 class KubeApi:
-    """Requests as one user, who is a client certificate or a token."""
+    """Requests as one user, by a client certificate or a token."""
 
     def __init__(self, port: int, authority: Path, *, certificate: Path | None = None, key: Path | None = None, token: str = ""):
         self.port, self.token = port, token
@@ -61,7 +61,7 @@ class KubeApi:
         self.local = threading.local()
 
     def raw(self, method: str, path: str, body=None, content_type: str = "application/json") -> tuple[int, bytes]:
-        """The code and body of an answer. A kept connection that has died is opened once more."""
+        """The code and body of a response. A persistent connection that has died is opened once more."""
         headers = {"Content-Type": content_type, "Accept": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -83,7 +83,7 @@ class KubeApi:
         raise AssertionError("the loop returns or raises")
 
     def request(self, method: str, path: str, body=None, content_type: str = "application/json") -> dict:
-        """The answer as JSON.
+        """The response as JSON.
 
         Raises:
             ApiError: when it is not 2xx.
@@ -115,7 +115,7 @@ class KubeApi:
         return self.request("PATCH", path_of(kind, namespace, name, subresource), patch, "application/merge-patch+json")
 
     def get(self, kind: str, namespace: str, name: str) -> dict | None:
-        """An object; none when it is not there."""
+        """An object; None when it does not exist."""
         try:
             return self.request("GET", path_of(kind, namespace, name))
         except ApiError as fault:
@@ -134,7 +134,7 @@ class KubeApi:
                 return items
 
     def delete(self, kind: str, namespace: str, name: str):
-        """Deletes an object that may be gone already."""
+        """Deletes an object if it exists."""
         with contextlib.suppress(ApiError):
             self.request("DELETE", path_of(kind, namespace, name))
 
@@ -148,7 +148,7 @@ class KubeApi:
         return (self.get(kind, namespace, name) or {}).get("status") or {}
 
     def condition(self, kind: str, namespace: str, name: str, condition: str) -> dict:
-        """A condition of an object; empty when it is not there."""
+        """A condition of an object; empty when it does not exist."""
         return condition_of(self.status(kind, namespace, name), condition)
 
     def wait_condition(self, kind: str, namespace: str, name: str, condition: str, *, seconds: float, **wanted: str) -> float:
@@ -168,7 +168,7 @@ class KubeApi:
         return time.monotonic() - begin
 
     def requests(self) -> Counter:
-        """What was asked since the API server's start, by its own metrics: verb, resource and subresource to how often."""
+        """Requests since the API server's start, by its own metrics: verb, resource and subresource to their number."""
         found = Counter()
         for line in self.raw("GET", "/metrics")[1].decode().splitlines():
             if line.startswith("apiserver_request_total{"):
@@ -178,7 +178,7 @@ class KubeApi:
 
 
 def condition_of(status: dict, condition: str) -> dict:
-    """A condition of a status; empty when it is not there."""
+    """A condition of a status; empty when it does not exist."""
     return next((c for c in status.get("conditions") or [] if c["type"] == condition), {})
 
 

@@ -1,11 +1,11 @@
-"""Messages as a campaign makes them, and richer, for whoever judges requests."""
+"""Messages as a campaign makes them, and richer ones, for the judges of requests."""
 
 import email.message
 import email.policy
 
 
 def letter(kind: str) -> bytes:
-    """A message as a campaign makes it, and richer."""
+    """A message as a campaign makes it, or a richer one."""
     message = email.message.EmailMessage(policy=email.policy.SMTP)
     message["From"] = "Ann Example <ann@shop.example>"
     message["To"] = "Bob <bob@example.com>"

@@ -1,4 +1,4 @@
-"""HTTP servers on loopback that tests play themselves."""
+"""HTTP servers on loopback, played by the tests."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request, client_address):
-        """Whoever asked may be gone, killed by a test; any other fault is told."""
+        """The client may be gone, killed by a test; any other error is reported."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -32,7 +32,7 @@ class Loopback:
 
 
 class JsonServer(Loopback):
-    """One that answers JSON: `handle` is given method, path, headers in small letters and body, and says status and value."""
+    """One that answers with JSON: `handle` gets method, path, headers with lower-case names and body, and returns status and value."""
 
     def __init__(self):
         json_server = self
@@ -69,5 +69,5 @@ class JsonServer(Loopback):
         raise NotImplementedError
 
     def fields(self, status: int) -> dict[str, str]:
-        """More headers of the answer."""
+        """More headers of the response."""
         return {}

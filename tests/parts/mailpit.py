@@ -1,19 +1,17 @@
-"""Mailpit: takes messages and gives them back as a mail client sees them. Built by scripts/setup into the cache folder."""
+"""Mailpit: takes messages and shows them as a mail client would. Built by scripts/setup."""
 
 import json
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from .cache import cache
+from .cache import part
 from .process import Process, answers, free_port, wait_until
-
-VERSION = "1.27.11"
 
 
 def binary() -> Path:
-    """Where scripts/setup puts it."""
-    return cache() / f"mailpit-{VERSION}" / "mailpit"
+    """The program that scripts/setup builds."""
+    return part("mailpit") / "mailpit"
 
 
 class Mailpit:
@@ -29,18 +27,18 @@ class Mailpit:
         wait_until(lambda: answers(self.port) and answers(self.http_port), 20, "mailpit's start")
 
     @staticmethod
-    def available() -> str:
+    def missing() -> str:
         """What is missing; empty when nothing is."""
         return "" if binary().exists() else "mailpit (scripts/setup builds it)"
 
     def _get(self, path: str) -> bytes:
-        # No proxy of the environment: it is on this machine.
+        # It is on this machine: no proxy from the environment.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{self.http_port}{path}", timeout=20) as answer:
             return answer.read()
 
     def messages(self) -> list[dict]:
-        """All messages, in short."""
+        """Summaries of all messages."""
         messages, total = [], 1
         while len(messages) < total:
             page = json.loads(self._get(f"/api/v1/messages?start={len(messages)}&limit=200"))

@@ -1,4 +1,4 @@
-"""MJML documents by chance: every element, with every attribute that npm's mjml allows it."""
+"""Random MJML documents: every element, with every attribute that npm's mjml allows."""
 
 import random
 import re
@@ -103,6 +103,6 @@ class Mails:
             + maybe(f'<mj-style inline="inline">{css}</mj-style>')
         )
         root = self.chance.choice(["", "", ' lang="he" dir="rtl"', ' owa="desktop"'])
-        # What has nothing in it is refused.
+        # An empty document is refused.
         body = self.element("mj-body").replace("</mj-body>", "<mj-raw><p>end</p></mj-raw></mj-body>")
         return f"<mjml{root}><mj-head>{head}</mj-head>{body}</mjml>"

@@ -1,4 +1,4 @@
-"""Manifests that are wrong in every way, made from good ones by a seed. Nothing here knows which of them are good.
+"""Manifests that are wrong in every way, made from good ones by a seed. Nothing here knows which of them are valid.
 
 `Mutator(random, schemas)` changes a manifest by one named kind; `schemas` are the `openAPIV3Schema` of each kind, as the API
 server has them, so that bounds are tried at and beside their edges.
@@ -11,7 +11,7 @@ from random import Random
 API_VERSION = "mailfleet.dev/v1alpha1"
 NAMESPACES = ["default", "shop", "acme", "zeta", "bakery", "mail-admin"]
 
-# Every type of server with all of its fields.
+# Every type of server with all its fields.
 TYPES = {
     "ses": {
         "region": "eu-west-1", "secretRef": {"name": "ses"}, "configurationSet": "news_1", "allowSandbox": True,
@@ -209,7 +209,7 @@ FULL = [
     },
 ]
 
-# As much as a rule ever has to look at: it must stay within the API server's budget.
+# The most that a rule may have to evaluate: it must stay within the API server's cost budget.
 FULL.append(
     {
         "apiVersion": API_VERSION,
@@ -264,7 +264,7 @@ TEXTS = {
     "line": ["", "a", "a\nb", "a\rb", "a\0b", "ä", "\u2028", "x" * 998, "x" * 999, " ", "\t"],
     "body": ["", " ", "\n", "\t\r\n ", "\u00a0", "\u200b", "a", " a ", "\0"],
 }
-# Which texts are tried in which field, by the end of its name.
+# Texts that are tried in a field, by the end of the field's name.
 FIELDS = {
     "per": "per", "interval": "per", "timeout": "per", "retryAfter": "per", "replyTimeout": "per", "initialDelay": "per", "deadline": "per",
     "startingDeadline": "per", "host": "host", "tlsServerName": "host", "heloName": "host", "address": "address", "url": "url",
@@ -274,7 +274,7 @@ FIELDS = {
 
 
 def places(value, path=()):
-    """Every place in a value, its root left out."""
+    """Every place in a value, except its root."""
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in children:
         yield path + (key,)
@@ -289,7 +289,7 @@ def get(document, path):
 
 
 def put(document, path, value):
-    """Replaces the value at a place, which is there."""
+    """Replaces the value at an existing place."""
     get(document, path[:-1])[path[-1]] = value
 
 
@@ -321,7 +321,7 @@ class Mutator:
         return self.random.choice(found)
 
     def change(self, name, document):
-        """Changes a manifest by a kind, or by another where that one has nothing to change."""
+        """Changes a manifest by one kind, or by another where that one does not apply."""
         try:
             getattr(self, name)(document)
         except LookupError:
@@ -332,7 +332,7 @@ class Mutator:
         put(document, self.pick([("spec",)] + self.spec_places(document)), copy.deepcopy(self.random.choice(WRONG)))
 
     def bound(self, document):
-        """A value at the edge of its bounds, or right beside it."""
+        """A value at a bound, or just beyond it."""
         bounds = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties")
         path = self.pick(self.spec_places(document, lambda path, _: any(bound in self.schema(document, path) for bound in bounds)))
         schema, old, beside = self.schema(document, path), get(document, path), self.random.choice([-1, 0, 0, 1])
@@ -356,7 +356,7 @@ class Mutator:
         return f"d{index}.example" if isinstance(item, str) else item
 
     def text(self, document):
-        """A text that looks like what its field is for."""
+        """A text of the kind that its field expects."""
         path = self.pick(self.spec_places(document, lambda path, value: isinstance(value, str) and (path[-1] in FIELDS or "domains" in path)))
         name = "header" if "headers" in path and path[-1] == "name" else "domain" if "domains" in path else FIELDS[path[-1]]
         name = "line" if path[-1] == "name" and path[-2] in ("from", "replyTo") else name
@@ -370,7 +370,7 @@ class Mutator:
         put(document, path, old[:at] + character + old[at:])
 
     def unknown(self, document):
-        """A field that nobody knows, anywhere."""
+        """An unknown field, anywhere."""
         rows = self.spec_places(document, lambda path, value: "inline" in path and isinstance(value, dict))
         objects = [("spec",), ("metadata",), ()] + self.spec_places(document, lambda path, value: isinstance(value, dict))
         path = self.pick(rows if rows and self.random.random() < 0.5 else objects)
@@ -382,7 +382,7 @@ class Mutator:
             target[self.random.choice(["x", "X", "a.b", "", "status", "name", "metadata", "kind"])] = copy.deepcopy(self.random.choice(WRONG))
 
     def keys(self, document):
-        """Another choice of the fields that go together: none, one, two."""
+        """Another choice of exclusive fields: none, one, two."""
         spec = document["spec"]
         source = lambda: {key: value for key, value in (("path", "a"), ("url", "https://a/b"), ("configMapRef", {"name": "a", "key": "b"})) if self.random.random() < 0.4}
         some = lambda choices: {key: value for key, value in choices.items() if self.random.random() < 0.4}
@@ -408,7 +408,7 @@ class Mutator:
             spec["audience"] = some({"csv": source(), "jsonLines": source(), "inline": [{"email": "a"}]})
 
     def rule(self, document):
-        """What a rule looks at."""
+        """A change to what a rule evaluates."""
         spec, random = document["spec"], self.random
         if document["kind"] == "SendingServer":
             pers = ["1s", "1000ms", "60s", "1m", "1h", "60m", "0h1m", "99ms", "745h"]
@@ -438,19 +438,19 @@ class Mutator:
             )()
 
     def null(self, document):
-        """Null in place of a value, or where there was none."""
+        """Null instead of a value, or where there was none."""
         if self.random.random() < 0.7:
             return put(document, self.pick(self.spec_places(document) + [("metadata", "name"), ("status",)] if "status" in document else self.spec_places(document)), None)
         path = self.pick(self.spec_places(document, lambda path, value: isinstance(value, dict)))
         get(document, path)[self.pick(list(self.schema(document, path).get("properties", {"x": 1})))] = None
 
     def removed(self, document):
-        """A field or an item less."""
+        """One field or item fewer."""
         path = self.pick(self.spec_places(document))
         del get(document, path[:-1])[path[-1]]
 
     def word(self, document):
-        """Another word of an enumeration, or one like it."""
+        """Another value of an enumeration, or one that resembles it."""
         path = self.pick(self.spec_places(document, lambda path, _: "enum" in self.schema(document, path)))
         word = self.random.choice(self.schema(document, path)["enum"])
         put(document, path, self.random.choice([word, word, word.lower(), word + " ", "", None]))
@@ -471,13 +471,15 @@ class Mutator:
             document["spec"]["warmup"] = {"startDate": self.random.choice(TEXTS["date"]), "schedule": [1]}
 
     def twice(self, document):
-        """An item of a list once more, or one of its fields."""
+        """An item of a list twice, or one of its fields."""
         path = self.pick(self.spec_places(document, lambda path, value: isinstance(value, list) and value))
         items = get(document, path)
         item = copy.deepcopy(self.random.choice(items))
         if isinstance(item, dict) and self.random.random() < 0.5:
             other = self.random.choice([other for other in items if isinstance(other, dict)])
-            item = {key: self.random.choice([item, other]).get(key, value) for key, value in item.items()} | ({"name": "new"} if self.random.random() < 0.4 and "name" in item else {})
+            item = {key: self.random.choice([item, other]).get(key, value) for key, value in item.items()}
+            if self.random.random() < 0.4 and "name" in item:
+                item["name"] = "new"
         items.insert(self.random.randint(0, len(items)), item)
 
     def metadata(self, document):
@@ -512,7 +514,7 @@ class Mutator:
             document["metadata"] = random.choice([None, [], "a", {}])
 
     def status(self, document):
-        """A status, which is dropped, but for names that the schema does not know."""
+        """A status, which is dropped, except for names that the schema does not know."""
         schema = self.schema(document, ("status",))
         field = self.pick(list(schema["properties"]))
         document["status"] = self.random.choice(
@@ -520,7 +522,7 @@ class Mutator:
         )
 
     def header(self, document):
-        """What tells the kind of a document."""
+        """The fields that identify a document: apiVersion, kind, metadata."""
         name, value = self.random.choice([("apiVersion", "mailfleet.dev/v1"), ("apiVersion", "mailfleet.dev/v1alpha1 "), ("kind", document["kind"].lower()), ("kind", None), ("apiVersion", None), ("kind", "")])
         document[name] = value
 
@@ -540,14 +542,14 @@ SHARES = {
     "none": 20, "wrong_type": 90, "bound": 90, "text": 110, "strange": 50, "unknown": 60, "keys": 70, "rule": 100, "null": 60, "removed": 40,
     "word": 30, "number": 50, "date": 50, "twice": 40, "metadata": 80, "status": 25, "header": 5, "two": 50,
 }
-# Of these nothing can be good.
+# None of these can be valid.
 NEVER_GOOD = {"header", "key twice"}
-# Of these only what happens to land in a free map is.
+# Of these only a change within a free-form map can be valid.
 SELDOM_GOOD = {"unknown"}
 
 
 def key_twice(text: str, random: Random) -> str:
-    """The JSON text with one of its fields once more."""
+    """The JSON text with one of its fields twice."""
     marks = [at for at in range(len(text)) if text.startswith('{"', at)]
     at = random.choice(marks)
     key = text[at + 1 : text.index(":", at) + 1]
@@ -555,7 +557,7 @@ def key_twice(text: str, random: Random) -> str:
 
 
 def as_sent(value):
-    """The value as every client that is written in Go sends it: a whole number without a point."""
+    """The value as clients written in Go send it: a whole number without a decimal point."""
     if isinstance(value, dict):
         return {key: as_sent(child) for key, child in value.items()}
     if isinstance(value, list):

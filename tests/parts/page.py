@@ -1,4 +1,4 @@
-"""What a mail program sees of an HTML page: tags with their attributes and declarations, and the text."""
+"""What a mail client sees of an HTML page: tags with their attributes and declarations, and the text."""
 
 import re
 from html.parser import HTMLParser
@@ -7,7 +7,7 @@ CONDITIONAL = re.compile(r"\[if ([^\]]+)\]>(.*)<!\[endif\]$", re.S)
 
 
 def declarations(style: str) -> list[tuple[str, str]]:
-    """The declarations of a `style` attribute that say something, in their order."""
+    """The effective declarations of a `style` attribute, in order."""
     pieces, depth, quote = [""], 0, ""
     for character in style:
         if quote:
@@ -26,18 +26,18 @@ def declarations(style: str) -> list[tuple[str, str]]:
 
 
 class Page(HTMLParser):
-    """The items of a page in their order; what stands for Outlook alone is read as well."""
+    """The items of a page in order, including what is for Outlook only."""
 
     def __init__(self, html: str, ids: dict[str, str] | None = None):
         super().__init__(convert_charrefs=True)
-        # Npm's mjml makes white space shorter where only Outlook reads.
+        # npm's mjml collapses white space in what only Outlook reads.
         self.is_outlook = ids is not None
         self.items, self.raw, self.ids = [], False, {} if ids is None else ids
         self.feed(html)
         self.close()
 
     def same_ids(self, value: str | None) -> str:
-        """Ids are of our making or by chance: only which are equal counts."""
+        """Ids are generated or random: it only matters which are equal."""
         return re.sub(r"[0-9a-f]{16}", lambda found: self.ids.setdefault(found[0], f"id{len(self.ids)}"), value or "")
 
     def handle_starttag(self, tag, attrs):

@@ -1,4 +1,4 @@
-"""A policy service for Postfix (SMTPD_POLICY_README): what it says of each recipient is up to the test, and may change."""
+"""A policy service for Postfix (SMTPD_POLICY_README): the test decides its action for each recipient, and may change it."""
 
 import socketserver
 import threading
@@ -18,12 +18,12 @@ def greylist(seen=None):
 
 
 def too_busy(_recipient: str) -> str:
-    """421: the connection is closed as well."""
+    """421: the connection is closed too."""
     return "421 4.7.0 Too busy, please try again later"
 
 
 def unknown_users(recipient: str) -> str:
-    """Recipients that begin with `gone` do not exist."""
+    """Recipients whose address begins with `gone` do not exist."""
     return "550 5.1.1 No such user" if recipient.startswith("gone") else "DUNNO"
 
 

@@ -81,10 +81,10 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 def each_once(main: str) -> str:
-    """main.cf with the last line of each parameter only.
+    """main.cf with only the last line of each parameter.
 
-    Every program of Postfix warns of a parameter that stands twice. So does postlogd, to its own socket: when ten
-    lines wait there already it waits for itself, and with it whatever else wants to write a line, for ever.
+    Every program of Postfix warns about a duplicate parameter. So does postlogd, on its own socket: when ten lines already
+    wait there, it waits for itself forever, and so does every process that logs.
     """
     lines = [line for line in main.splitlines() if line.strip() and not line.startswith("#")]
     return "".join(f"{line}\n" for line in {line.split("=", 1)[0].strip(): line for line in lines}.values())
@@ -109,7 +109,7 @@ class Postfix:
         if sasl:
             main += SASL.format(kind=sasl.kind, path=sasl.path)
         if banner:
-            # Judged before the greeting, which is then the refusal.
+            # Applied before the greeting, which then is the refusal.
             main += f"smtpd_delay_reject = no\nsmtpd_client_restrictions = check_client_access static:{{{banner}}}\n"
         keywords = f" -o smtpd_discard_ehlo_keywords={without}" if without else ""
         master = f"127.0.0.1:{self.port} inet n - n - 100 smtpd{keywords}\n"
@@ -121,7 +121,7 @@ class Postfix:
         wait_until(lambda: answers(self.port), 20, "Postfix's start")
 
     @staticmethod
-    def available() -> str:
+    def missing() -> str:
         """What is missing; empty when nothing is."""
         if not shutil.which("postfix"):
             return "postfix (Debian: postfix)"
@@ -133,7 +133,7 @@ class Postfix:
         shutil.chown(self.folder / "data", "postfix")
         (self.folder / "etc/main.cf").write_text(each_once(main))
         (self.folder / "etc/master.cf").write_text(master)
-        # Postfix reads these beside main.cf even when no map of theirs is used.
+        # Postfix reads these beside main.cf even when none of their maps is used.
         for name in ("dynamicmaps.cf", "postfix-files"):
             if Path("/etc/postfix", name).exists():
                 shutil.copy(Path("/etc/postfix", name), self.folder / "etc" / name)
@@ -145,7 +145,7 @@ class Postfix:
             raise RuntimeError(f"postfix {word}: {done.stderr or done.stdout or self.log()[-2000:]}")
 
     def reconfigure(self, extra: str):
-        """Other lines at the end of its configuration than it was started with; the next connection meets them."""
+        """Replaces the lines at the end of its configuration; they apply from the next connection."""
         self._write(self.main + extra, self.master)
         self._postfix("reload")
 
@@ -159,7 +159,7 @@ class Postfix:
         return Counter(re.findall(r"postfix/discard\[\d+\]: [0-9A-Za-z]+: to=<([^>]*)>.* status=sent", self.log()))
 
     def wait_delivered(self, people, seconds: float = 20) -> Counter:
-        """The same, once all these people have something; what has come after `seconds` otherwise."""
+        """The same once all these people have something, or what was delivered after `seconds`."""
         with contextlib.suppress(TimeoutError):
             wait_until(lambda: set(people) <= set(self.delivered()), seconds, "the delivery", every=0.1)
         return self.delivered()

@@ -1,4 +1,4 @@
-"""Prism (npm @stoplight/prism-cli): whether a request is what a vendor's OpenAPI document asks for."""
+"""Prism (npm @stoplight/prism-cli): whether a request conforms to a vendor's OpenAPI document."""
 
 import http.client
 import json
@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from .cache import judges
+from .cache import part
 from .fleet import ROOT
 from .process import Process, answers, free_port, wait_until
 
@@ -14,17 +14,17 @@ SPECS = ROOT.parent / "shared/specs"
 
 
 def folder() -> Path:
-    """Where scripts/setup installs the judges of npm: the folder's name follows their list."""
-    return judges("npm", ROOT / "tests/judges/package.json")
+    """Where scripts/setup installs the judges of npm."""
+    return part("npm")
 
 
 def missing() -> str:
-    """What is not there, in words."""
+    """What is missing; empty when nothing is."""
     return "" if (folder() / "node_modules/.bin/prism").exists() else f"{folder()} (scripts/setup installs it)"
 
 
 def sdk(vendor: str, base: str, key: str, message: dict):
-    """Sends a message by the vendor's own SDK."""
+    """Sends a message with the vendor's own SDK."""
     words = ["node", str(ROOT / "tests/judges/sdk.js"), vendor, base, key]
     environment = {**os.environ, "NODE_PATH": str(folder() / "node_modules"), "NO_PROXY": "127.0.0.1,localhost"}
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
@@ -39,12 +39,12 @@ class Prism:
 
     def __init__(self, place: Path, spec: str | Path):
         self.port = free_port()
-        # One of the vendors', or a whole path.
+        # A vendor's document by name, or a whole path.
         words = [folder() / "node_modules/.bin/prism", "mock", "-h", "127.0.0.1", "-p", str(self.port), SPECS / spec]
         self.process = Process(words, place / f"prism-{Path(spec).stem}.out")
 
     def violations(self, method: str, path: str, headers: dict, body: bytes) -> list[dict]:
-        """What of a request is not as the document asks; a path that it does not know is one as well."""
+        """Where a request violates the document; an unknown path is a violation too."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         passed = {name: value for name, value in headers.items() if name not in ("host", "connection", "content-length", "accept-encoding")}
         connection.request(method, path, body or None, passed)

@@ -1,4 +1,4 @@
-"""Processes and ports: started on loopback, waited for, stopped by their id. Nothing here knows of mail."""
+"""Processes and ports on loopback: started, waited for, stopped by process id. Nothing here knows of mail."""
 
 import atexit
 import contextlib
@@ -19,14 +19,14 @@ _kept = False
 
 
 def free_port() -> int:
-    """A port that was free a moment ago; for servers that cannot say which they took."""
+    """A port that was free a moment ago, for servers that cannot report the port they chose."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def wait_until(condition, seconds: float, what: str, every: float = 0.02):
-    """The first true value of `condition`, or an error that says what never came."""
+    """The first true value of `condition`; a TimeoutError with `what` after so many seconds."""
     end = time.monotonic() + seconds
     while True:
         if value := condition():
@@ -44,8 +44,8 @@ def answers(port: int) -> bool:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether this very process listens on the port, and not somebody who was there first: by its sockets in `/proc`."""
-    # It may end, or close a descriptor, in the middle of this.
+    """Whether this process itself listens on the port, and not one that was there first: by its sockets in `/proc`."""
+    # It may end or close a descriptor meanwhile.
     with contextlib.suppress(OSError):
         lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
         listening = {f"socket:[{fields[9]}]" for fields in lines if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port}
@@ -57,7 +57,7 @@ def listens(pid: int, port: int) -> bool:
 
 
 def folder(name: str) -> Path:
-    """A new temporary folder that other users may pass through (Postfix runs as one)."""
+    """A new temporary folder that other users may enter (Postfix runs as one)."""
     path = Path(tempfile.mkdtemp(prefix=f"mailfleet-{name}-"))
     path.chmod(0o755)
     _folders.append(path)
@@ -65,7 +65,7 @@ def folder(name: str) -> Path:
 
 
 def keep_folders():
-    """Something failed: the folders stay for whoever wants to look."""
+    """Something failed: keeps the folders for inspection."""
     global _kept
     _kept = True
 
@@ -87,7 +87,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _end_with_parent():
-    """In a new child: the kernel kills it when the suite dies in whatever way (`prctl(2)`)."""
+    """In a new child: the kernel kills it when the suite dies, however that happens (`prctl(2)`)."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -113,21 +113,21 @@ class Process:
         _processes.add(self)
 
     def text(self) -> str:
-        """What it has written."""
+        """Its output so far."""
         return self.output.read_text(errors="replace")
 
     def tail(self, lines: int = 12) -> str:
-        """The last lines of what it has written, for an error."""
+        """The last lines of its output, for an error."""
         return "\n".join(self.text().splitlines()[-lines:])
 
     def running(self) -> bool:
-        """Whether it still runs; takes its exit code and resource usage when it has ended."""
+        """Whether it still runs; records its exit code and resource usage when it has ended."""
         if self.code is None:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             if pid:
                 self.code = os.waitstatus_to_exitcode(status)
                 self.usage = usage
-                # The pid may belong to another process from now on: Popen must not signal it.
+                # From now on the pid may belong to another process: Popen must not signal it.
                 self.child.returncode = self.code
         return self.code is None
 
@@ -146,13 +146,13 @@ class Process:
             os.kill(self.pid, number)
 
     def kill(self, *, group: bool = False):
-        """kill -9, of the whole group when it has one of its own."""
+        """kill -9, of its whole group with `group`."""
         if self.running():
             (os.killpg if group else os.kill)(self.pid, signal.SIGKILL)
             self.wait(10)
 
     def stop(self, seconds: float = 10):
-        """SIGTERM, and SIGKILL when that is not heard."""
+        """SIGTERM, and SIGKILL when it does not end in time."""
         self.signal(signal.SIGTERM)
         try:
             self.wait(seconds)

@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback that opens tunnels (CONNECT) to loopback only, and remembers to where."""
+"""An HTTP proxy on loopback that opens tunnels (CONNECT) to loopback only, and records their targets."""
 
 import contextlib
 import socket

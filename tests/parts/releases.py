@@ -1,4 +1,4 @@
-"""Helm before a real API server: releases, what charts make, and what a service account asked for."""
+"""Helm with a real API server: releases, rendered charts, and what a service account asked for."""
 
 import json
 import os
@@ -18,14 +18,14 @@ class HelmPlane(ControlPlane):
         super().__init__(folder, audit=True, controllers=True)
 
     def helm(self, *words) -> str:
-        """What helm says; an error when it fails."""
+        """The output of helm; a failure is an error."""
         code, output = self.try_helm(*words)
         if code:
             raise RuntimeError(f"helm {' '.join(map(str, words))}: exit {code}: {output[-2000:]}")
         return output
 
     def try_helm(self, *words) -> tuple[int, str]:
-        """Its exit code, and what it says."""
+        """Its exit code and output."""
         place = {f"HELM_{name}_HOME": str(self.folder / "helm" / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
         command = [str(word) for word in (self.programs / "helm", *words)]
         env = environment(KUBECONFIG=str(self.kubeconfig), **place)
@@ -33,14 +33,14 @@ class HelmPlane(ControlPlane):
         return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
     def render(self, release: str, chart: Path, namespace: str, values: Path) -> list[dict]:
-        """The objects that a chart makes."""
-        # Helm renders for the version that it was built with, unless told another; a module has none.
+        """The objects that a chart renders."""
+        # Helm renders for the Kubernetes version that it was built with unless told otherwise, and a module build has none.
         return self.objects(
             self.helm("template", release, chart, "--namespace", namespace, "--kube-version", KUBERNETES, "--values", values)
         )
 
     def objects(self, text: str) -> list[dict]:
-        """YAML of several documents as objects. kubectl reads it, so that no second reader has an opinion of its own."""
+        """YAML of several documents as objects, as kubectl reads it."""
         text = self.kubectl("patch", "--local", "--type=merge", "-p", "{}", "-o", "json", "-f", "-", stdin=text).lstrip()
         found = []
         while text:
@@ -50,13 +50,13 @@ class HelmPlane(ControlPlane):
         return found
 
     def dry_run(self, *objects: dict):
-        """The API server judges objects, strictly, and keeps none of them."""
+        """A server-side dry run with strict validation."""
         items = {"apiVersion": "v1", "kind": "List", "items": objects}
         strict = ("--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict")
         self.kubectl("apply", *strict, "-f", "-", stdin=json.dumps(items))
 
     def find(self, *words) -> dict | None:
-        """An object as kubectl gets it; none when it is not there."""
+        """An object as kubectl gets it; None when it does not exist."""
         output = self.kubectl("get", *words, "-o", "json", "--ignore-not-found")
         return json.loads(output) if output.strip() else None
 

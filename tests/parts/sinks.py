@@ -17,7 +17,7 @@ class Sink:
         self.binary, self.folder, self.name, self.options = binary, folder, name, options
         self.log = folder / f"{name}.log" if log else None
         self.port, self.control_port = free_port(), free_port()
-        # A line that leads here, and ends with it.
+        # A delayed line to this sink, which ends with it.
         self.line = None
         self.process = None
         self.start()
@@ -48,7 +48,7 @@ class Sink:
         return {name: int(number) for name, number in zip(words[::2], words[1::2])}
 
     def taken(self) -> Counter:
-        """How often each recipient is in the log, answered or not."""
+        """How often each recipient is in the log, whether answered or not."""
         return Counter(recipient for _, recipient, _ in self.lines())
 
     def lines(self):
@@ -59,7 +59,7 @@ class Sink:
                 yield word, recipient, message_id
 
     def log_size(self) -> int:
-        """The number of lines in the log, cheaply."""
+        """The number of lines in the log, without parsing them."""
         with contextlib.suppress(FileNotFoundError), open(self.log, "rb") as file:
             return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
         return 0
@@ -81,7 +81,7 @@ class Sink:
 
 
 def delayed(binary: Path, folder: Path, port: int, delay: str) -> tuple[Process, int]:
-    """A line to a port of this machine that is late by `delay` in each direction; the process and its port."""
+    """A forwarder to a local port that delays by `delay` in each direction; the process and its port."""
     output = folder / f"delay-{port}-{free_port()}.out"
     process = Process([binary, "sink", "--listen", "127.0.0.1:0", "--forward", f"127.0.0.1:{port}", "--delay", delay], output)
     line = wait_until(lambda: re.search(r"listening on 127\.0\.0\.1:(\d+)", process.text()), 10, "the delayed line's start")
@@ -91,14 +91,17 @@ def delayed(binary: Path, folder: Path, port: int, delay: str) -> tuple[Process,
 class SmtpSink:
     """postfix's smtp-sink: an independent judge."""
 
-    available = shutil.which("smtp-sink") is not None
-
     def __init__(self, folder: Path, *options: str):
         self.port = free_port()
-        # As root it wants to know whom to run as.
+        # Root must name the user to run as.
         user = ["-u", "nobody"] if Path("/proc/self").stat().st_uid == 0 else []
         self.process = Process(["smtp-sink", *user, *options, f"127.0.0.1:{self.port}", "1000"], folder / f"smtp-sink-{self.port}.out")
         wait_until(lambda: answers(self.port), 10, "smtp-sink's start")
+
+    @staticmethod
+    def missing() -> str:
+        """What is missing; empty when nothing is. smtp-source comes in the same package."""
+        return "" if shutil.which("smtp-sink") and shutil.which("smtp-source") else "smtp-sink and smtp-source (Debian: postfix)"
 
     def __enter__(self):
         return self

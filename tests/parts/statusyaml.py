@@ -15,7 +15,7 @@ KEY = re.compile(r'("(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|[A-Za-z0-9_./$-]+):(?:
 
 
 def read(text: str):
-    """The value that the text stands for."""
+    """The value of a text."""
     if not text.endswith("\n"):
         raise Broken("the last line has no end")
     lines = [line for line in text.split("\n")[:-1] if line.strip() not in ("---", "...") and not line.startswith(("#", "%"))]
@@ -89,7 +89,7 @@ class Reader:
                 self.at += 1
                 items.append(self.block(indent + 1))
                 continue
-            # What stands behind the dash is a block that begins in this line.
+            # What follows the dash is a block that begins on this line.
             if KEY.match(rest.lstrip(" ")):
                 self.lines[self.at] = " " * (indent + 1) + rest
                 items.append(self.block(indent + 1))

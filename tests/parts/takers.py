@@ -1,4 +1,4 @@
-"""A vendor's API that writes down whom it took, and waits for the disk, before it answers: a witness of what a kill interrupts."""
+"""A vendor's API that logs whom it accepted, and waits for the disk, before it answers: a witness of what a kill interrupts."""
 
 import os
 import time
@@ -17,7 +17,7 @@ class _Writing(Vendor):
         self.file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def handle(self, method: str, path: str, headers: dict, body: bytes) -> tuple[int, object]:
-        """As the vendor, but slowly."""
+        """As the vendor does, but slowly."""
         self.call.to = []
         answer = super().handle(method, path, headers, body)
         if self.call.to:
@@ -25,7 +25,7 @@ class _Writing(Vendor):
         return answer
 
     def took(self, to: list[str]):
-        """Onto the disk with them, before anybody is told."""
+        """Writes them to disk before answering."""
         self.requests.clear()
         if not to:
             return
@@ -38,14 +38,14 @@ class _Writing(Vendor):
 
 
 class Taker:
-    """Such an API on a port of this machine, which counts as a sink does (`sinks.Sink`)."""
+    """Such an API on a local port, with the interface of `sinks.Sink`."""
 
     def __init__(self, kind: str, folder: Path, delay: float):
         self.kind, self.api = kind, _Writing(kind, folder / f"{kind}.log", delay)
         self.api.__enter__()
 
     def spec(self, **more) -> dict:
-        """The provider of a SendingServer that speaks to it."""
+        """The provider of a SendingServer that uses it."""
         return self.api.spec(**more)
 
     def secret(self) -> dict:
@@ -61,11 +61,11 @@ class Taker:
         return self.api.lines
 
     def lines(self) -> list[list[str]]:
-        """The log: what a message is called, and to whom it is."""
+        """The log: each message's ID and recipient."""
         return [line.split("\t") for line in self.api.log.read_text(encoding="utf-8").splitlines()]
 
     def taken(self) -> Counter:
-        """How often each recipient is in the log, answered or not."""
+        """How often each recipient is in the log, whether answered or not."""
         return Counter(recipient for _, recipient in self.lines())
 
     def stop(self):

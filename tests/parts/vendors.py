@@ -34,11 +34,11 @@ def bare(address: str) -> str:
 
 
 def name_of(to: str) -> str:
-    """What a vendor calls the message to an address. SendGrid has one name for a call: that of its first."""
+    """A vendor's ID of the message to an address. SendGrid has one ID for a call: that of its first message."""
     return f"id-{to}"
 
 
-# Each: how the key comes, the answer to the probe, and who is mailed by a request with the answer to it.
+# For each: how the key is sent, the response to the probe, and the recipients of a request with the response to it.
 def _sendgrid(path, headers, body):
     if path == "/v3/scopes":
         return 200, {"scopes": ["mail.send"]}, []
@@ -122,7 +122,7 @@ VENDORS = {
     "postmark": ("x-postmark-server-token", lambda key: key, _postmark, "serverToken", {"ErrorCode": 10, "Message": "Bad or missing Server API token."}),
     "brevo": ("api-key", lambda key: key, _brevo, "apiKey", {"code": "unauthorized", "message": "Key not found"}),
 }
-# Those that have judges of their own, as far as a campaign over many types needs them.
+# Types with judges of their own, as far as a campaign over many types needs them.
 MORE = {
     "ses": ("authorization", lambda key: f"AWS4-HMAC-SHA256 Credential={key}/", _ses, "accessKeyId secretAccessKey", {"message": "The security token included in the request is invalid."}),
     "gmail": ("authorization", lambda key: f"Bearer {key}", _gmail, "clientId clientSecret refreshToken", {"error": {"code": 401, "message": "Invalid Credentials"}}),
@@ -133,7 +133,7 @@ SPEC = {"mailgun": {"domain": "mg.shop.example"}, "ses": {"region": "eu-west-1"}
 
 
 class Vendor(JsonServer):
-    """One vendor's API on a port of this machine."""
+    """One vendor's API on a local port."""
 
     def __init__(self, kind: str, key: str = "key-0123456789"):
         self.kind, self.key, self.is_revoked = kind, key, False
@@ -147,11 +147,11 @@ class Vendor(JsonServer):
         super().__init__()
 
     def fields(self, status: int) -> dict[str, str]:
-        """SendGrid says a message's name in a header."""
+        """SendGrid returns a message's ID in a header."""
         return {"X-Message-Id": name_of(self.call.to[0])} if status == 202 else {}
 
     def handle(self, method: str, path: str, headers: dict, body: bytes) -> tuple[int, object]:
-        """Checks the key, takes what is sent, and answers."""
+        """Checks the key, accepts the messages, and answers."""
         name, form, answers, _, refusal = (VENDORS | MORE)[self.kind]
         if path == "/token":
             return 200, {"access_token": self.key, "expires_in": 3600}
@@ -159,7 +159,7 @@ class Vendor(JsonServer):
             self.requests.append((method, path, headers, body))
             if self.watch:
                 self.watch(method, path, headers, body)
-            # A signature follows the key's name; elsewhere the key is all.
+            # A signature follows the key's ID; elsewhere the header is the key.
             known = headers.get(name, "")[: len(form(self.key)) if self.kind == "ses" else None]
             if self.is_revoked or known != form(self.key):
                 self.refused += 1
@@ -170,15 +170,15 @@ class Vendor(JsonServer):
             return status, value
 
     def took(self, to: list[str]):
-        """Called before the answer, for one request at a time, with whom it mails."""
+        """Called before the response, for one request at a time, with its recipients."""
         self.taken.update(to)
 
     def names(self, to: list[str]) -> list[str]:
-        """What the messages of a call are called."""
+        """The IDs of a call's messages."""
         return [name_of(to[0] if self.kind == "sendgrid" else one) for one in to]
 
     def spec(self, **more) -> dict:
-        """The provider of a SendingServer that speaks to it."""
+        """The provider of a SendingServer that uses it."""
         address = {"url": self.base} if self.kind == "plugin" else {"endpoint": self.base}
         if self.kind == "gmail":
             address["tokenUrl"] = f"{self.base}/token"

@@ -1,4 +1,4 @@
-//! The reference pages, `docs/api/*.md`: made from the types, committed, and never stale.
+//! The reference pages, `docs/api/*.md`: generated from the types, committed, and never stale.
 
 mod providers;
 mod replies;
@@ -36,7 +36,7 @@ fn is_about(reason: Reason, kind: &str) -> bool {
     group.is_some_and(|(_, kinds)| kinds.contains(&kind)) || SHARED.contains(&(reason, kind))
 }
 
-/// Words of an enum, with what the source says of each.
+/// The values of an enum, with the doc comment of each.
 fn words<T: JsonSchema>() -> Vec<(String, String)> {
     let schema = schema_for!(T).to_value();
     let text = |choice: &Value, key: &str| choice[key].as_str().unwrap_or_default().to_owned();
@@ -45,10 +45,10 @@ fn words<T: JsonSchema>() -> Vec<(String, String)> {
 
 /// What a reason means, and what to do.
 fn meaning_and_deed(about: &str) -> (&str, &str) {
-    about.rsplit_once(". ").unwrap_or_else(|| panic!("this says not what to do: {about}"))
+    about.rsplit_once(". ").unwrap_or_else(|| panic!("this does not say what to do: {about}"))
 }
 
-/// The kinds that a condition is about stand before its text.
+/// The text of a condition begins with the kinds that it is about.
 fn condition_of<'a>(about: &'a str, kind: &str) -> Option<&'a str> {
     match about.split_once(": ") {
         Some((kinds, text)) if kinds.starts_with("A ") => {
@@ -67,7 +67,7 @@ fn number(value: &Value) -> String {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { groups.join(",") } else { text.to_owned() }
 }
 
-/// The word for what a text must look like: `name` for "is not a name: …".
+/// The noun for what a text must be: `name` for "is not a name: …".
 fn noun(pattern: &str) -> String {
     let meaning = pattern::meaning(pattern).unwrap_or_else(|| panic!("{pattern} has no meaning"));
     let meaning = meaning.strip_prefix("is not a").map(|rest| rest.strip_prefix('n').unwrap_or(rest).trim_start());
@@ -96,7 +96,7 @@ fn type_of(schema: &Value) -> String {
 }
 
 fn plural(noun: &str) -> String {
-    // What qualifies it stands behind: names at a vendor.
+    // Only the head takes the plural: names at a vendor.
     let (head, rest) = noun.find(" at ").map_or((noun, ""), |at| noun.split_at(at));
     format!("{head}s{rest}")
 }
@@ -113,7 +113,7 @@ fn bounds_of(schema: &Value) -> String {
         (Some("map"), Some(key)) => Some(format!("each `{key}` once")),
         _ => None,
     };
-    // The form of these says how long they are.
+    // The pattern of these bounds their length.
     let is_formed = [pattern::DURATION, pattern::DATE, pattern::TIME].iter().any(|form| schema["pattern"] == *form);
     let length = if is_formed { None } else { between("minLength", "maxLength", " characters") };
     let bounds = [
@@ -126,7 +126,7 @@ fn bounds_of(schema: &Value) -> String {
     bounds.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// The default that a description tells: `5m` of "…; 5m when absent."
+/// The default in a description: `5m` of "…; 5m when absent."
 fn default_of(about: &str) -> &str {
     let Some((before, _)) = about.split_once(" when absent") else { return "" };
     let start = [". ", "; ", ", ", ": "].iter().filter_map(|mark| before.rfind(mark).map(|at| at + mark.len())).max().unwrap_or(0);
@@ -188,7 +188,7 @@ fn page(kind: &str, file: &str, name: &str, explained: &str) -> String {
     let (spec, status) = (&schema["properties"]["spec"], &schema["properties"]["status"]);
     let mut out = format!("# {kind}: reference\n\n{}\n", crd::about(kind).expect(kind));
     let mut add = |text: &str| out.push_str(text);
-    add(&format!("[{explained}](../{explained}) explains it; this page is made from the source, and holds every field.\n\n"));
+    add(&format!("[{explained}](../{explained}) explains it; this page is generated from the source and has every field.\n\n"));
     add(&format!("```yaml\n{}```\n\n", example(file, kind, name)));
     add("## spec\n\n| field | type | bounds | default | meaning |\n|---|---|---|---|---|\n");
     let mut part = String::new();
@@ -196,9 +196,9 @@ fn page(kind: &str, file: &str, name: &str, explained: &str) -> String {
     add(&part);
     part.clear();
     rules(spec, "spec", &mut part);
-    add("\nBeyond types and bounds there are rules; a breach is told at its field, in these words:\n\n");
+    add("\nRules beyond types and bounds, with the message at the field that breaks one:\n\n");
     add(&part);
-    add("\n## status\n\nMailfleet writes it; what a file says here is ignored.\n\n| field | type | meaning |\n|---|---|---|\n");
+    add("\n## status\n\nWritten by Mailfleet; a status in a file is ignored.\n\n| field | type | meaning |\n|---|---|---|\n");
     part.clear();
     rows(status, "", false, &mut part);
     add(&part);
@@ -209,9 +209,7 @@ fn page(kind: &str, file: &str, name: &str, explained: &str) -> String {
             add(&format!("| `{word}` | {}{rest} |\n", first.to_uppercase()));
         }
     }
-    add(
-        "\n### Reasons\n\nThe message beside a reason says more, and names what it is about.\n\n| reason | meaning | what to do |\n|---|---|---|\n",
-    );
+    add("\n### Reasons\n\nThe message of a condition has the details.\n\n| reason | meaning | what to do |\n|---|---|---|\n");
     let all = words::<Reason>();
     for reason in Reason::ALL.iter().filter(|reason| is_about(**reason, kind)) {
         let about = &all.iter().find(|(word, _)| word == reason.as_str()).expect("its words").1;

@@ -62,8 +62,8 @@ fn section(name: &str, table: Option<&Table>) -> String {
         write!(out, "\nRules beyond types and bounds:\n\n{breaches}").expect("a string");
     }
     if let Some(table) = table {
-        answer_rows("when a message is answered", &table.deliver, &mut out);
-        answer_rows("when a probe is answered", &table.probe, &mut out);
+        answer_rows("response to a message", &table.deliver, &mut out);
+        answer_rows("response to a probe", &table.probe, &mut out);
         let sources: Vec<&str> = table.sources.iter().map(String::as_str).collect();
         writeln!(out, "\nSources: {}.", sources.join("; ")).expect("a string");
     }
@@ -74,9 +74,9 @@ fn page() -> String {
     let tables = answers::tables();
     let mut out = String::from(
         "# Types of sending servers\n\n\
-         A SendingServer has exactly one key below `spec.provider`, and that is its type.\n\
-         `mailfleet get types` prints this list, `mailfleet test FILE` tests a server by hand, and `--send-to ADDRESS` sends one real message.\n\
-         This page is made from the source, from the examples, and from the tables by which the tests judge every vendor's answers.\n\n\
+         A SendingServer has exactly one key under `spec.provider`, which is its type.\n\
+         `mailfleet get types` prints this list, `mailfleet test FILE` tests a server, and `--send-to ADDRESS` sends one real message.\n\
+         This page is generated from the source, the examples, and the tables of vendors' responses that the tests use.\n\n\
          | type | what | keys of the Secret |\n|---|---|---|\n",
     );
     for (name, _, info) in ProviderSpec::TYPES {
@@ -84,21 +84,21 @@ fn page() -> String {
         writeln!(out, "| [`{name}`](#{}) | {} | {} |", name.to_lowercase(), info.title, keys.join(", ")).expect("a string");
     }
     out.push_str(
-        "\n## What an answer becomes\n\n\
-         Every type maps what its vendor answers to one outcome, and nothing else is read of it.\n\n\
+        "\n## How responses are handled\n\n\
+         Every type maps its vendor's response to one outcome; nothing else of the response is used.\n\n\
          | outcome | what happens next |\n|---|---|\n\
-         | Accepted | The vendor has the message. Its name for it is in the ledger. |\n\
-         | RecipientRejected | The recipient is refused for good; it is counted, and the campaign goes on. |\n\
-         | RecipientDeferred | It is tried again later, and counts as a try. |\n\
-         | MessageRejected | The vendor cannot take this message (its size, its form): it goes to a server that can. |\n\
-         | ContentRejected, SenderRejected | The vendor refuses the campaign's content or From address: the campaign goes on through its other servers, and a condition says why. |\n\
-         | UnclearRejected | A refusal that is in no table: it counts against the server for this campaign, and ends nobody by itself. |\n\
-         | ServerFailed | The message was certainly not taken: it goes to another server at once, and this one is tested. With a pause that the vendor asks for (Retry-After), or for `Throttled` and `QuotaExceeded`, the server rests and stays Active. |\n\
-         | Unknown | The request may have arrived, and no certain answer came: `whenOutcomeIsUnknown` decides, and it is counted. |\n\n\
-         A refusal that no table knows is held for the server's and not for the recipient's fault: a mistake in the set-up must not end every recipient of a campaign.\n\
-         An answer of 500 in the vendor's own form is a refusal; 502, 504 and a page of a gateway in between leave it unknown.\n\
-         Redirects are not followed, answers are read up to 1 MiB, and every call has a timeout.\n\n\
-         Reasons that these answers bring:\n\n| reason | meaning | what to do |\n|---|---|---|\n",
+         | Accepted | The vendor has the message. The ledger has the vendor's ID of it. |\n\
+         | RecipientRejected | The recipient is refused for good; it is counted, and the campaign continues. |\n\
+         | RecipientDeferred | It is retried later, and counts as an attempt. |\n\
+         | MessageRejected | The vendor cannot take this message (its size or form): it goes to a server that can. |\n\
+         | ContentRejected, SenderRejected | The vendor refuses the campaign's content or From address: the campaign continues through its other servers, and a condition says why. |\n\
+         | UnclearRejected | A refusal that is in no table: it counts against the server for this campaign; by itself it rejects no recipient. |\n\
+         | ServerFailed | The message was certainly not accepted: it goes to another server at once, and this one is probed. When the vendor asks for a pause (Retry-After), and for `Throttled` and `QuotaExceeded`, the server rests and stays Active. |\n\
+         | Unknown | The request may have arrived, and there was no definite response: `whenOutcomeIsUnknown` decides, and it is counted. |\n\n\
+         A refusal that is in no table counts as the server's fault, not the recipient's: a configuration mistake must not reject every recipient of a campaign.\n\
+         A response of 500 in the vendor's own form is a refusal; 502, 504 and the web page of a gateway in between leave the outcome unknown.\n\
+         Redirects are not followed, responses are read up to 1 MiB, and every call has a timeout.\n\n\
+         Reasons of these responses:\n\n| reason | meaning | what to do |\n|---|---|---|\n",
     );
     let used: BTreeSet<String> =
         tables.values().flat_map(|table| table.deliver.iter().chain(&table.probe)).filter_map(|row| row.reason.clone()).collect();

@@ -14,22 +14,22 @@ use super::{meaning_and_deed, words};
 
 const PAGE: &str = "docs/replies.md";
 
-/// Whom a cause is about, as a heading and in a sentence.
+/// What a cause is about, as a heading and in a sentence.
 const ABOUT: &[(Fault, &str, &str)] = &[
-    (Fault::Server, "The server", "The message was not taken and goes to another server; this one is tested, or rests."),
+    (Fault::Server, "The server", "The message was not accepted and goes to another server; this one is probed, or rests."),
     (
         Fault::Refused(Scope::Sender),
         "The sender at this server",
-        "The campaign goes on through its other servers, and its condition says why.",
+        "The campaign continues through its other servers, and its condition says why.",
     ),
     (
         Fault::Refused(Scope::Content),
         "The content at this server",
-        "The campaign goes on through its other servers, and its condition says why.",
+        "The campaign continues through its other servers, and its condition says why.",
     ),
-    (Fault::Refused(Scope::Message), "This one message", "It goes to a server that can carry it; it is rejected only when none can."),
-    (Fault::Refused(Scope::Recipient), "The recipient", "5yz ends the recipient, 4yz is tried again later and counts as a try."),
-    (Fault::Refused(Scope::Unclear), "Nobody for sure", "It counts against the server for this campaign, and ends nobody by itself."),
+    (Fault::Refused(Scope::Message), "This one message", "It goes to a server that can carry it, and is rejected only when none can."),
+    (Fault::Refused(Scope::Recipient), "The recipient", "5yz rejects the recipient; 4yz is retried later, and counts as an attempt."),
+    (Fault::Refused(Scope::Unclear), "Unclear", "It counts against the server for this campaign; by itself it rejects no recipient."),
 ];
 
 fn stage(stage: Stage) -> &'static str {
@@ -75,12 +75,12 @@ fn section(cause: &Cause, out: &mut String) {
     }
     writeln!(out, "{}", cause.advice.replace(". ", ".\n")).expect("a string");
     if let Some(after) = cause.retry_after {
-        writeln!(out, "It is tried again after {} s.", after.as_secs()).expect("a string");
+        writeln!(out, "It is retried after {} s.", after.as_secs()).expect("a string");
     }
     if cause.ends_session {
-        out.push_str("If the connection has taken anything, a fresh one is opened, and no try is counted.\n");
+        out.push_str("If the connection has accepted anything, a new one is opened, and no attempt is counted.\n");
     }
-    out.push_str("\n| words | codes | stage | who says so |\n|---|---|---|---|\n");
+    out.push_str("\n| words | codes | stage | source |\n|---|---|---|---|\n");
     for line in cause.lines {
         writeln!(out, "| {} | {} | {} | {} |", fragments(line), codes(line), stages(line), line.source.replace('|', "\\|"))
             .expect("a string");
@@ -90,15 +90,15 @@ fn section(cause: &Cause, out: &mut String) {
 fn page() -> String {
     let causes: Vec<&Cause> = TABLE.iter().copied().flatten().collect();
     let mut out = format!(
-        "# What servers answer, and what it means\n\n\
-         A server says who is at fault by its words and enhanced codes (RFC 3463) more than by its code and the stage: Postfix keeps what it has against the client, its EHLO name and the sender until RCPT, and vendors judge the sender after the content.\n\
-         Mailfleet therefore looks refusals up in a table of {} causes and {} lines; the first that fits decides.\n\
+        "# Server replies and their meaning\n\n\
+         The words and the enhanced status code (RFC 3463) of a reply say more about who is at fault than its code and stage: Postfix delays refusals of the client, its EHLO name and the sender until RCPT, and vendors refuse the sender after the content.\n\
+         Mailfleet therefore looks refusals up in a table of {} causes and {} lines; the first match decides.\n\
          This page is made from that table.\n\n\
-         A line fits when all of its words occur at borders of words, whatever their case, and its code and stage fit.\n\
-         `*` lets a word go on, and `{{sender}}`, `{{recipient}}` and `{{address}}` stand for the addresses that a reply quotes; other addresses, names of hosts and links are nobody's words.\n\
+         A line matches when all its words occur at word boundaries, in any case, and its code and stage match.\n\
+         `*` matches the rest of a word, and `{{sender}}`, `{{recipient}}` and `{{address}}` stand for the addresses that a reply quotes; other addresses, host names and links are ignored.\n\
          `x.1.8` stands for 4.1.8 and 5.1.8.\n\n\
-         A refusal in no line is judged by its stage: at MAIL it is about the sender, 4yz at RCPT or after the content about the recipient, and 5yz there about nobody for sure, so that a mistake in the set-up does not end every recipient of a campaign.\n\
-         While a connection is set up, it is about the server.\n\n\
+         A refusal that matches no line is judged by its stage: at MAIL it is about the sender, 4yz at RCPT or after the content is about the recipient, and 5yz there is unclear, so that a configuration mistake does not reject every recipient of a campaign.\n\
+         During connection setup it is about the server.\n\n\
          | reason | meaning | what to do |\n|---|---|---|\n",
         causes.len(),
         causes.iter().map(|cause| cause.lines.len()).sum::<usize>(),
@@ -121,7 +121,7 @@ fn page() -> String {
 fn the_committed_page_of_replies_is_the_tables() {
     let now = page();
     for cause in TABLE.iter().copied().flatten() {
-        assert!(ABOUT.iter().any(|(fault, ..)| *fault == cause.fault), "{} stands nowhere", cause.title);
+        assert!(ABOUT.iter().any(|(fault, ..)| *fault == cause.fault), "{} is in no section", cause.title);
     }
     if fs::read_to_string(PAGE).unwrap_or_default() != now {
         fs::write(PAGE, now).expect("the file");

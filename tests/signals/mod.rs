@@ -1,6 +1,6 @@
-//! The signals that people meet and what answers them: YAML and probe results in, statuses out, compared with a text.
+//! Situations that people meet: YAML and probe results in, statuses out, compared with a text.
 //!
-//! Each case must be answerable by status alone. `UPDATE_GOLDEN=1` rewrites the texts; read them before committing.
+//! Status alone must explain each. `UPDATE_GOLDEN=1` rewrites the texts; read them before committing.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use mailfleet::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What was observed, beside the resources of a case.
+/// The observations of a case, beside its resources.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Observed {
@@ -21,7 +21,7 @@ struct Observed {
     probes: BTreeMap<String, Probe>,
     #[serde(default)]
     ledger_knows_run: bool,
-    /// Servers that rest since an outcome was unknown, with what came instead of an answer.
+    /// Servers that rest since an unknown outcome, with the error that came instead of a reply.
     #[serde(default)]
     resting: BTreeMap<String, String>,
     /// The only namespace whose plans count.
@@ -41,7 +41,7 @@ enum Probe {
     },
 }
 
-/// The word for a good probe.
+/// A successful probe.
 #[derive(Deserialize)]
 enum Succeeded {
     #[serde(rename = "ok")]
@@ -167,7 +167,7 @@ fn told(case: &Case) -> String {
     text
 }
 
-/// Ready, Routed, and what stands beside them; the rest would only repeat.
+/// Ready, Routed, and what differs from them; the others would only repeat.
 fn conditions(text: &mut String, conditions: &[Condition]) {
     for condition in conditions {
         if matches!(condition.kind, ConditionType::Ready) {
@@ -203,5 +203,5 @@ fn every_signal_is_answered_by_status_alone() {
             different.push(format!("{}:\n{told}", golden.display()));
         }
     }
-    assert!(different.is_empty(), "not as agreed (UPDATE_GOLDEN=1 rewrites):\n{}", different.join("\n"));
+    assert!(different.is_empty(), "these differ (UPDATE_GOLDEN=1 rewrites them):\n{}", different.join("\n"));
 }

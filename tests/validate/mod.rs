@@ -1,6 +1,6 @@
-//! `mailfleet validate` on bad input: each file's whole output is kept beside it, and read as a user reads it.
+//! `mailfleet validate` on bad input: each file's whole output is kept beside it.
 //!
-//! `UPDATE_GOLDEN=1 cargo test` rewrites what is kept.
+//! `UPDATE_GOLDEN=1 cargo test` rewrites the outputs; read them as a user would before committing.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ fn is_update() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1")
 }
 
-/// Compares with a kept text, and keeps the new one when asked to.
+/// Compares with a kept text; `UPDATE_GOLDEN=1` replaces it.
 fn check_golden(path: &Path, actual: &str) -> Result<(), String> {
     let kept = fs::read_to_string(path).unwrap_or_default();
     if kept == actual {

@@ -236,6 +236,7 @@ fn a_server_that_failed_and_was_applied_again_is_used_again() {
     simulation.routing.servers.insert(key, ServerIntent { routed: true, acknowledged_failures, ..route });
     simulation.apply();
     simulation.run();
+    assert_eq!(simulation.fates.values().map(|fate| fate.taken).sum::<u32>(), 50);
 }
 
 #[test]

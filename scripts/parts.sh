@@ -1,0 +1,26 @@
+# Sourced, from the repository's folder: what scripts/setup builds or installs for the tests, in which version, and where it is kept.
+# The name of a part's folder follows its version, or the files that pin what is in it, so that a change is built anew.
+# shellcheck shell=sh disable=SC2034
+
+MAILPIT=1.27.11
+CARGO_DENY=0.20.2
+KUBERNETES=$(sed -n 's|.*k8s.io/kubernetes v\([0-9.]*\).*|\1|p' tests/control-plane/go.mod)
+HELM=$(sed -n 's|.*helm.sh/helm/v3 v\([0-9.]*\).*|\1|p' tests/control-plane/go.mod)
+
+cache="${MAILFLEET_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mailfleet}"
+
+digest() { cat "$@" | sha256sum | cut -c1-12; }
+
+# part NAME: its folder.
+part() {
+    case $1 in
+    mailpit) echo "$cache/mailpit-$MAILPIT" ;;
+    cargo-deny) echo "$cache/cargo-deny-$CARGO_DENY" ;;
+    kubernetes) echo "$cache/kubernetes-$KUBERNETES" ;;
+    gitops) echo "$cache/gitops-judge-$(digest tests/gitops/go.mod tests/gitops/go.sum tests/gitops/main.go)" ;;
+    argocd) echo "$cache/argocd-differ-$(digest tests/argocd/go.mod tests/argocd/go.sum tests/argocd/main.go)" ;;
+    npm) echo "$cache/judges-npm-$(digest tests/judges/package.json)" ;;
+    python) echo "$cache/judges-python-$(digest tests/judges/requirements.txt)" ;;
+    *) echo "no part is called $1" >&2 && return 1 ;;
+    esac
+}

@@ -1,0 +1,69 @@
+"""The ledger's database itself. Everything else asks `mailfleet get`; another backend means changing this module alone.
+
+Here is what no command can or should do: fix the seed, read which claims a killed process left, see every byte that is kept,
+hold a lock, and make a ledger of an older version.
+"""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+APPLICATION_ID = 1296460916
+
+
+def _path(state: Path) -> Path:
+    return state / "ledger.db"
+
+
+@contextlib.contextmanager
+def _connected(state: Path, mode: str):
+    with contextlib.closing(sqlite3.connect(f"file:{_path(state)}?mode={mode}", uri=True, timeout=10)) as connection:
+        yield connection
+
+
+def set_seed(state: Path, seed: int):
+    """Sets the seed from which servers are picked, in a ledger that is not in use."""
+    with _connected(state, "rw") as ledger:
+        changed = ledger.execute("update meta set value = ? where key = 'seed'", (seed,)).rowcount
+        ledger.commit()
+    if changed != 1:
+        raise RuntimeError(f"{_path(state)} has no seed")
+
+
+def open_claims(state: Path) -> int:
+    """Claims without an outcome of the last process; with Resend, those of earlier ones wait to be sent again."""
+    if not _path(state).exists():
+        return 0
+    with _connected(state, "ro") as ledger:
+        columns = {name for _, name, *_ in ledger.execute("pragma table_info(messages)")}
+        # Before schema 3 the column had another name.
+        claimed_by = "epoch" if "epoch" in columns else "boot"
+        sql = f"select count(*) from messages where state = 0 and {claimed_by} = (select value from meta where key = 'epoch')"
+        return ledger.execute(sql).fetchone()[0]
+
+
+def dump(state: Path) -> dict[str, str]:
+    """Every row of every table and view, as text."""
+    with _connected(state, "ro") as ledger:
+        tables = [name for (name,) in ledger.execute("select name from sqlite_master where type in ('table', 'view')")]
+        return {name: "\n".join(map(str, ledger.execute(f'select * from "{name}"').fetchall())) for name in tables}
+
+
+@contextlib.contextmanager
+def locked(state: Path):
+    """Holds another program's write transaction while the `with` lasts."""
+    with contextlib.closing(sqlite3.connect(_path(state), timeout=10, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        yield
+        other.execute("rollback")
+
+
+def restore(state: Path, dumped: str, *statements: tuple):
+    """A ledger of an older version from its dump, with further statements and their values."""
+    state.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(_path(state))) as ledger:
+        ledger.executescript(dumped)
+        for sql, *values in statements:
+            ledger.execute(sql, values)
+        ledger.commit()
+        ledger.execute(f"pragma application_id = {APPLICATION_ID}")
