@@ -88,7 +88,9 @@ const PURE: &[&str] = &[
     "dispatch/campaign.rs",
     "dispatch/lane.rs",
     "dispatch/prepared.rs",
-    "providers/smtp/passage.rs",
+    "providers/smtp/session.rs",
+    "providers/smtp/session/replies.rs",
+    "providers/smtp/session/writing.rs",
     "providers/smtp/verdict.rs",
 ];
 

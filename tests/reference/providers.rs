@@ -34,7 +34,7 @@ fn answer_rows(title: &str, rows: &[Row], out: &mut String) {
     writeln!(out, "\n| {title} | status | outcome | reason |\n|---|---|---|---|").expect("a string");
     for row in rows {
         let reason = row.reason.as_ref().map(|reason| format!("`{reason}`")).unwrap_or_default();
-        let waits = row.after.map(|after| format!(", rests {after} s as asked")).unwrap_or_default();
+        let waits = row.after.map(|after| format!(", pauses {after} s as asked")).unwrap_or_default();
         let person = if row.person { ", Stalled" } else { "" };
         writeln!(out, "| {} | {} | {}{waits}{person} | {reason} |", row.when, status(row), row.outcome).expect("a string");
     }
@@ -74,9 +74,9 @@ fn page() -> String {
     let tables = answers::tables();
     let mut out = String::from(
         "# Types of sending servers\n\n\
-         A SendingServer has exactly one key below `spec.provider`, and that is its type.\n\
-         `mailfleet get types` prints this list, `mailfleet test FILE` tests a server by hand, and `--send-to ADDRESS` sends one real message.\n\
-         This page is made from the source, from the examples, and from the tables by which the tests judge every vendor's answers.\n\n\
+         A SendingServer has exactly one key below `spec.provider`: its type.\n\
+         `mailfleet get types` prints this list, `mailfleet test FILE` probes a server by hand, and `--send-to ADDRESS` sends one real message.\n\
+         This page is generated from the source, the examples, and the tables by which the tests judge each vendor's answers.\n\n\
          | type | what | keys of the Secret |\n|---|---|---|\n",
     );
     for (name, _, info) in ProviderSpec::TYPES {
@@ -85,20 +85,20 @@ fn page() -> String {
     }
     out.push_str(
         "\n## What an answer becomes\n\n\
-         Every type maps what its vendor answers to one outcome, and nothing else is read of it.\n\n\
+         Every type maps what its vendor answers to one outcome; nothing else in the answer is used.\n\n\
          | outcome | what happens next |\n|---|---|\n\
-         | Accepted | The vendor has the message. Its name for it is in the ledger. |\n\
+         | Accepted | The vendor has the message. The vendor's ID for it is in the ledger. |\n\
          | RecipientRejected | The recipient is refused for good; it is counted, and the campaign goes on. |\n\
-         | RecipientDeferred | It is tried again later, and counts as a try. |\n\
-         | MessageRejected | The vendor cannot take this message (its size, its form): it goes to a server that can. |\n\
+         | RecipientDeferred | It is retried later, and counts as an attempt. |\n\
+         | MessageRejected | The vendor cannot take this message (its size, its format): it goes to a server that can. |\n\
          | ContentRejected, SenderRejected | The vendor refuses the campaign's content or From address: the campaign goes on through its other servers, and a condition says why. |\n\
-         | UnclearRejected | A refusal that is in no table: it counts against the server for this campaign, and ends nobody by itself. |\n\
-         | ServerFailed | The message was certainly not taken: it goes to another server at once, and this one is tested. With a pause that the vendor asks for (Retry-After), or for `Throttled` and `QuotaExceeded`, the server rests and stays Active. |\n\
-         | Unknown | The request may have arrived, and no certain answer came: `whenOutcomeIsUnknown` decides, and it is counted. |\n\n\
-         A refusal that no table knows is held for the server's and not for the recipient's fault: a mistake in the set-up must not end every recipient of a campaign.\n\
-         An answer of 500 in the vendor's own form is a refusal; 502, 504 and a page of a gateway in between leave it unknown.\n\
+         | UnclearRejected | A refusal that is in no table: it counts against the server for this campaign, and is final for no recipient. |\n\
+         | ServerFailed | The message was certainly not taken: it goes to another server at once, and this one is probed. With a pause that the vendor asks for (Retry-After), or for `Throttled` and `QuotaExceeded`, the server pauses and stays Active. |\n\
+         | Unknown | The request may have arrived, and no conclusive answer came: `whenOutcomeIsUnknown` decides, and it is counted. |\n\n\
+         A refusal that is in no table is attributed to the server and not to the recipient: a configuration mistake must not be final for every recipient of a campaign.\n\
+         A 500 in the vendor's own format is a failure; 502, 504 and a page from a gateway in between leave the outcome unknown.\n\
          Redirects are not followed, answers are read up to 1 MiB, and every call has a timeout.\n\n\
-         Reasons that these answers bring:\n\n| reason | meaning | what to do |\n|---|---|---|\n",
+         Reasons that these answers lead to:\n\n| reason | meaning | what to do |\n|---|---|---|\n",
     );
     let used: BTreeSet<String> =
         tables.values().flat_map(|table| table.deliver.iter().chain(&table.probe)).filter_map(|row| row.reason.clone()).collect();

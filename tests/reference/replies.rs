@@ -27,9 +27,13 @@ const ABOUT: &[(Fault, &str, &str)] = &[
         "The content at this server",
         "The campaign goes on through its other servers, and its condition says why.",
     ),
-    (Fault::Refused(Scope::Message), "This one message", "It goes to a server that can carry it; it is rejected only when none can."),
-    (Fault::Refused(Scope::Recipient), "The recipient", "5yz ends the recipient, 4yz is tried again later and counts as a try."),
-    (Fault::Refused(Scope::Unclear), "Nobody for sure", "It counts against the server for this campaign, and ends nobody by itself."),
+    (Fault::Refused(Scope::Message), "This one message", "It goes to a server that can carry it, and is rejected only when none can."),
+    (Fault::Refused(Scope::Recipient), "The recipient", "5yz is final for the recipient, 4yz is retried later and counts as an attempt."),
+    (
+        Fault::Refused(Scope::Unclear),
+        "Nobody in particular",
+        "It counts against the server for this campaign, and is final for no recipient.",
+    ),
 ];
 
 fn stage(stage: Stage) -> &'static str {
@@ -75,12 +79,12 @@ fn section(cause: &Cause, out: &mut String) {
     }
     writeln!(out, "{}", cause.advice.replace(". ", ".\n")).expect("a string");
     if let Some(after) = cause.retry_after {
-        writeln!(out, "It is tried again after {} s.", after.as_secs()).expect("a string");
+        writeln!(out, "It is retried after {} s.", after.as_secs()).expect("a string");
     }
     if cause.ends_session {
-        out.push_str("If the connection has taken anything, a fresh one is opened, and no try is counted.\n");
+        out.push_str("If the connection has taken any message, a new one is opened, and no attempt is counted.\n");
     }
-    out.push_str("\n| words | codes | stage | who says so |\n|---|---|---|---|\n");
+    out.push_str("\n| words | codes | stage | source |\n|---|---|---|---|\n");
     for line in cause.lines {
         writeln!(out, "| {} | {} | {} | {} |", fragments(line), codes(line), stages(line), line.source.replace('|', "\\|"))
             .expect("a string");
@@ -91,13 +95,13 @@ fn page() -> String {
     let causes: Vec<&Cause> = TABLE.iter().copied().flatten().collect();
     let mut out = format!(
         "# What servers answer, and what it means\n\n\
-         A server says who is at fault by its words and enhanced codes (RFC 3463) more than by its code and the stage: Postfix keeps what it has against the client, its EHLO name and the sender until RCPT, and vendors judge the sender after the content.\n\
+         The text of a reply and its enhanced code (RFC 3463) say more about who is at fault than its code and stage do: Postfix holds back its objections to the client, its EHLO name and the sender until RCPT, and vendors judge the sender after the content.\n\
          Mailfleet therefore looks refusals up in a table of {} causes and {} lines; the first that fits decides.\n\
-         This page is made from that table.\n\n\
-         A line fits when all of its words occur at borders of words, whatever their case, and its code and stage fit.\n\
-         `*` lets a word go on, and `{{sender}}`, `{{recipient}}` and `{{address}}` stand for the addresses that a reply quotes; other addresses, names of hosts and links are nobody's words.\n\
+         This page is generated from that table.\n\n\
+         A line fits when all of its words occur at word boundaries, ignoring case, and its code and stage fit.\n\
+         `*` matches the rest of a word, and `{{sender}}`, `{{recipient}}` and `{{address}}` stand for the addresses that a reply quotes; other addresses, host names and links are ignored.\n\
          `x.1.8` stands for 4.1.8 and 5.1.8.\n\n\
-         A refusal in no line is judged by its stage: at MAIL it is about the sender, 4yz at RCPT or after the content about the recipient, and 5yz there about nobody for sure, so that a mistake in the set-up does not end every recipient of a campaign.\n\
+         A refusal in no line is judged by its stage: at MAIL it is about the sender, 4yz at RCPT or after the content about the recipient, and 5yz there about nobody in particular, so that a configuration mistake is not final for every recipient of a campaign.\n\
          While a connection is set up, it is about the server.\n\n\
          | reason | meaning | what to do |\n|---|---|---|\n",
         causes.len(),

@@ -77,7 +77,7 @@ impl Scheduler {
         {
             let (recipient, content) = (message.envelope_to.clone(), message.content.clone());
             let (mail_from, run) = (recipient.clone(), std::sync::Arc::default());
-            let early = Outgoing { token: u64::MAX, mail_from, recipient, content, needs_8bit: false, needs_smtputf8: false, run };
+            let early = Outgoing { token: u64::MAX, mail_from, rcpt_to: recipient, content, needs_8bit: false, needs_smtputf8: false, run };
             self.actions.push(Action::Deliver(*lane, 0, vec![early]));
         }
         let outcomes = std::mem::take(&mut self.pending);
@@ -250,7 +250,7 @@ impl Scheduler {
             by_lane.entry(lane_id).or_default()[usize::from(goes_alone)].push(Outgoing {
                 token: token as u64,
                 mail_from,
-                recipient: message.envelope_to,
+                rcpt_to: message.envelope_to,
                 content: message.content,
                 needs_8bit: message.needs_8bit,
                 needs_smtputf8: message.needs_smtputf8,
