@@ -17,7 +17,7 @@ const ADDRESSES_MAX: usize = 16;
 /// Where connections may go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Egress {
-    /// Everywhere.
+    /// Any address, this machine included.
     #[default]
     Everywhere,
     /// To public addresses only.
@@ -41,10 +41,10 @@ impl std::error::Error for NotAllowed {}
 /// Why a name gave no address.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// See there.
+    /// No address of the host may be contacted, or there is no such host.
     #[error("{0}")]
     NotAllowed(#[from] NotAllowed),
-    /// The lookup failed.
+    /// The name service gave no answer, or knows no such host.
     #[error("{0}")]
     Lookup(#[source] io::Error),
 }

@@ -52,7 +52,7 @@ impl Address {
         Ok(Self(text.into()))
     }
 
-    /// The whole address.
+    /// As it is stored and compared.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -95,7 +95,7 @@ impl Fields {
         Ok(Self::from_object(email, object))
     }
 
-    /// The address.
+    /// The address that the row mails.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.0.email

@@ -27,7 +27,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
 
-/// A response's body.
+/// The body of a response, read on a thread that may block.
 pub(super) struct Body {
     response: reqwest::Response,
     chunk: bytes::Bytes,

@@ -58,7 +58,7 @@ impl Recipient {
 /// What a row turned out to be.
 #[derive(Clone, Debug)]
 pub enum Row {
-    /// Somebody to mail.
+    /// A usable row.
     Recipient(Recipient),
     /// A row that cannot be used.
     Bad {
@@ -107,11 +107,11 @@ impl fmt::Debug for NamedFile {
 /// Where the bytes are.
 #[derive(Clone, Debug)]
 pub enum Location {
-    /// A regular file.
+    /// A file; nothing but a regular one is read.
     File(NamedFile),
     /// An http or https URL, and where connections may go.
     Url(String, Egress),
-    /// In memory already.
+    /// What somebody else has read.
     Bytes(Arc<[u8]>),
 }
 
@@ -122,7 +122,7 @@ pub enum Input {
     Csv(Location),
     /// One JSON object a line.
     JsonLines(Location),
-    /// The rows themselves.
+    /// Rows within the campaign itself.
     Inline(Vec<BTreeMap<String, serde_json::Value>>),
 }
 
@@ -215,7 +215,7 @@ enum Rows {
 #[derive(Debug, Default)]
 struct Progress {
     done: AtomicU64,
-    /// 0: not known.
+    /// Bytes or rows in all; 0 when that is not known.
     total: AtomicU64,
 }
 

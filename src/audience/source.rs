@@ -28,7 +28,7 @@ const BLOCK: usize = 4 * 1024;
 /// The largest window of a zstd frame, as a power of two: 32 MiB. `zstd -19` needs 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 
-/// Unpacked bytes.
+/// An audience as unpacked bytes, one block at a time.
 pub(super) struct Source {
     reader: Box<dyn BufRead + Send>,
     place: String,

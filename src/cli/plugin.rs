@@ -14,7 +14,7 @@ use super::text::{self, counted};
 use crate::{
     providers::{
         Context,
-        http::{Answer, Call, Endpoint, HeaderName, HeaderValue, Purpose, sensitive},
+        http::{Answer, ApiClient, Call, HeaderName, HeaderValue, Purpose, sensitive},
         plugin::CONTRACT,
     },
     resources::{Duration, secret::SecretValue},
@@ -117,7 +117,7 @@ fn print(checks: &[Check], failed: usize, output: CheckOutput) -> io::Result<()>
 }
 
 struct Checker {
-    endpoint: Endpoint,
+    endpoint: ApiClient,
     token: Option<HeaderValue>,
     config: Value,
 }
@@ -136,7 +136,7 @@ impl Checker {
         };
         let hidden: Vec<SecretValue> = token.iter().map(|token: &String| SecretValue::new(token.as_str())).collect();
         let context = Context::new("check/check");
-        let endpoint = Endpoint::new(&context, &args.url, Some(TIMEOUT), hidden).map_err(|failure| failure.message)?;
+        let endpoint = ApiClient::new(&context, &args.url, Some(TIMEOUT), hidden).map_err(|failure| failure.message)?;
         let token = token
             .map(|token| sensitive(&format!("Bearer {token}")))
             .transpose()
@@ -189,7 +189,7 @@ impl Checker {
     }
 
     async fn deliver_as(&self, messages: Vec<Value>, wanted: &str) -> Result<(), String> {
-        let found = self.outcomes(messages, &crate::providers::unique()).await?;
+        let found = self.outcomes(messages, &uuid::Uuid::new_v4().to_string()).await?;
         match found.iter().find(|outcome| *outcome != wanted) {
             None => Ok(()),
             Some(other) => Err(self.endpoint.shown(&format!("an outcome is `{other}` instead of `{wanted}`"))),
@@ -235,7 +235,7 @@ impl Checker {
     }
 
     async fn check_again(&self) -> Result<(), String> {
-        let key = crate::providers::unique();
+        let key = uuid::Uuid::new_v4().to_string();
         let first = self.deliver(vec![letter("a", "bob@example.com", "Hello\r\n")], &key).await?;
         // Other messages under the same key: the ids show whether the plugin processed them anew.
         let second = self.deliver(vec![letter("b", "bob@example.com", "Hello\r\n")], &key).await?;

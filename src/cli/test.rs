@@ -307,7 +307,7 @@ fn compose(key: &Key, letter: &Letter) -> Result<Outgoing, String> {
         return Ok(Outgoing {
             token: 0,
             mail_from: Arc::from(from.to_wire()),
-            recipient: Arc::from(to.to_wire()),
+            rcpt_to: Arc::from(to.to_wire()),
             needs_8bit: !content.is_ascii(),
             needs_smtputf8: false,
             content: content.clone(),
@@ -337,7 +337,7 @@ fn compose(key: &Key, letter: &Letter) -> Result<Outgoing, String> {
     Ok(Outgoing {
         token: 0,
         mail_from: Arc::from(from.to_wire()),
-        recipient: Arc::from(to.to_wire()),
+        rcpt_to: Arc::from(to.to_wire()),
         content: rendered.content.into(),
         needs_8bit: rendered.needs_8bit,
         needs_smtputf8: rendered.needs_smtputf8,

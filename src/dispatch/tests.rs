@@ -371,9 +371,9 @@ impl Simulation {
         for message in messages {
             let row = self.scheduler.in_flight_row(message.token).and_then(|id| self.rows.get(&id));
             assert!(
-                row.is_some_and(|row| *row.recipient == *message.recipient && row.fate == RowFate::Claimed),
+                row.is_some_and(|row| *row.recipient == *message.rcpt_to && row.fate == RowFate::Claimed),
                 "{} leaves before its claim is durable",
-                message.recipient
+                message.rcpt_to
             );
         }
     }
@@ -476,10 +476,10 @@ impl Simulation {
     fn outcome(&mut self, lane: LaneIx, message: &Outgoing) -> Outcome {
         let name = self.scheduler.lanes[&lane].lane.name.to_string();
         let campaign = self.scheduler.in_flight_campaign(message.token);
-        let fate_key = (campaign, message.recipient.to_string());
+        let fate_key = (campaign, message.rcpt_to.to_string());
         self.order.push((self.now_ms, self.scheduler.campaign(campaign).map(|c| c.key.to_string()).unwrap_or_default()));
         let now_ms = self.now_ms;
-        if let Some(outcome) = self.decides.as_mut().and_then(|decides| decides(&name, &message.recipient, now_ms)) {
+        if let Some(outcome) = self.decides.as_mut().and_then(|decides| decides(&name, &message.rcpt_to, now_ms)) {
             let fate = self.fates.entry(fate_key).or_default();
             match &outcome {
                 Outcome::Accepted { .. } => {

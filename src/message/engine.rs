@@ -61,7 +61,7 @@ pub(super) struct Engine {
 /// One template of the campaign.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// The field's.
+    /// The path of the field: `spec.subject`.
     pub(super) path: String,
     /// The text itself, when nothing in it is a tag.
     constant: Option<String>,

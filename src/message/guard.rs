@@ -27,7 +27,7 @@ const TAGS_MAX: usize = 20_000;
 const TOKENS_MAX: usize = 200_000;
 /// Tokens that lie within each other in one tag: those since the last comma, in all brackets that are open.
 const DEPTH_MAX: usize = 250;
-/// Brackets within brackets.
+/// Brackets within each other in one tag.
 const BRACKETS_MAX: usize = 30;
 /// Blocks within blocks; an `elif` is one more.
 const BLOCKS_MAX: usize = 60;
@@ -38,7 +38,6 @@ const NUMBER_MAX: usize = 400;
 
 /// Words that are operators where one may stand, and never names.
 const KEYWORDS: &[&str] = &["if", "else", "not", "and", "or", "in", "is"];
-/// Names of constants.
 const CONSTANTS: &[&str] = &["true", "True", "false", "False", "none", "None"];
 /// Filters that look at no element, or whose own code measures them.
 const SHALLOW: &[&str] = &["default", "d", "length", "count", "int", "float", "round", "abs", "first", "e", "escape", "safe"];

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::audience::{Address, Recipient, is_atext};
 
@@ -130,26 +131,16 @@ pub(super) fn mailbox_field(out: &mut Vec<u8>, field: &str, name: &str, address:
     out.extend_from_slice(b"\r\n");
 }
 
-/// Makes a URL fit for angle brackets: what may not stand in a URL (RFC 3986) is percent-encoded.
+/// What may not stand in a URL (RFC 3986), beside what is not ASCII.
+const NOT_IN_URL: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'"').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+
+/// Makes a URL fit for angle brackets.
 pub(super) fn escape_url(url: &str) -> Cow<'_, str> {
-    let unsafe_byte = |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b'<' | b'>' | b'"' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}');
-    if !url.bytes().any(unsafe_byte) {
-        return Cow::Borrowed(url);
-    }
-    let mut escaped = String::with_capacity(url.len() + 16);
-    for &byte in url.as_bytes() {
-        if unsafe_byte(byte) {
-            escaped.push('%');
-            escaped.push(char::from(HEX[usize::from(byte >> 4)]));
-            escaped.push(char::from(HEX[usize::from(byte & 15)]));
-        } else {
-            escaped.push(char::from(byte));
-        }
-    }
-    Cow::Owned(escaped)
+    utf8_percent_encode(url, NOT_IN_URL).into()
 }
 
-/// Digits of a percent- or quoted-printable encoded byte.
+/// The digits of quoted-printable and of the Q encoding.
 pub(super) const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Whether a value can stand as it is: ASCII, no word that no line could hold, nothing that reads as an encoded word.

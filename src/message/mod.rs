@@ -22,7 +22,7 @@ mod tests;
 
 use std::fmt;
 
-use jiff::{Timestamp, tz::Offset};
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter, tz::TimeZone};
 use minijinja::Value;
 
 use self::{
@@ -46,7 +46,7 @@ const URL_MAX: usize = 950;
 pub struct Content {
     /// The sender that people see.
     pub from: Mailbox,
-    /// Where answers go.
+    /// Reply-To.
     pub reply_to: Option<Mailbox>,
     /// The subject, a template.
     pub subject: String,
@@ -69,7 +69,7 @@ pub struct Content {
 pub struct RenderContext<'a> {
     /// From [`message_id`]; the same on every try.
     pub message_id: &'a str,
-    /// The Date field.
+    /// When the message was made, for its Date field.
     pub date: Timestamp,
     /// The campaign's name; templates may print it as `campaign`.
     pub campaign: &'a str,
@@ -138,7 +138,7 @@ enum Head {
 /// Where the text body comes from.
 #[derive(Debug)]
 enum Text {
-    /// The campaign's own.
+    /// Written by the author of the campaign.
     Own(Part),
     /// A template made from the HTML's.
     Derived(Part),
@@ -273,7 +273,7 @@ impl Template {
         let address = recipient.address.to_wire();
         header::to(&mut out, recipient, &address);
         header::unstructured(&mut out, "Subject", &header::clean(&print(&self.subject)?));
-        date(&mut out, context.date);
+        date(&mut out, context.date)?;
         out.extend_from_slice(b"Message-ID: <");
         out.extend(context.message_id.bytes().filter(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>')));
         out.extend_from_slice(b">\r\n");
@@ -414,21 +414,11 @@ fn headers(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) 
 }
 
 /// Writes the Date field in UTC (RFC 5322, 3.3).
-fn date(out: &mut Vec<u8>, date: Timestamp) {
-    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let civil = Offset::UTC.to_datetime(date);
-    let day = usize::try_from(civil.weekday().to_monday_zero_offset()).unwrap_or(0);
-    let month = usize::try_from(civil.month() - 1).unwrap_or(0);
-    let text = format!(
-        "Date: {}, {} {} {:04} {:02}:{:02}:{:02} +0000\r\n",
-        DAYS[day % 7],
-        civil.day(),
-        MONTHS[month % 12],
-        civil.year(),
-        civil.hour(),
-        civil.minute(),
-        civil.second()
-    );
-    out.extend_from_slice(text.as_bytes());
+fn date(out: &mut Vec<u8>, date: Timestamp) -> Result<(), RenderError> {
+    out.extend_from_slice(b"Date: ");
+    // As `+0000`: a timestamp alone is printed as `-0000`, which says that the sender's time zone is unknown.
+    let printed = DateTimePrinter::new().print_zoned(&date.to_zoned(TimeZone::UTC), &mut *out);
+    printed.map_err(|error| RenderError::new("Date", format!("the time cannot be written ({error}); set this machine's clock")))?;
+    out.extend_from_slice(b"\r\n");
+    Ok(())
 }

@@ -1,7 +1,7 @@
-//! Brevo (Sendinblue) by its API v3.
+//! Brevo (Sendinblue) through its API v3.
 //!
-//! Takes no MIME, so messages are taken apart. Messages of one sender without files share a call (`messageVersions`).
-//! Brevo's template language is at work in every message (help.brevo.com, "Brevo Template Language"): see `literal`.
+//! Takes no MIME, so messages are taken apart. Messages from one sender without attachments share a call (`messageVersions`).
+//! Brevo's template language applies to every message (help.brevo.com, "Brevo Template Language"): see `literal`.
 //!
 //! Sources: the vendor's OpenAPI document (`/smtp/email`, `/account`), developers.brevo.com, "Batch send" and "Error codes".
 
@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::{
     Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
@@ -23,18 +24,18 @@ use super::{
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
-/// Brevo by its API.
+/// Brevo through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
 pub struct Brevo {
-    /// The Secret with `apiKey`: an API key (not the SMTP key), of a sub-account as well.
+    /// The Secret with `apiKey`: an API key (not the SMTP key), also of a sub-account.
     pub secret_ref: LocalRef,
-    /// Tags of all messages, 9 at most; the campaign's name is added.
+    /// Tags for all messages, 9 at most; the campaign's name is added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 9), inner(length(min = 1, max = 64), regex(pattern = pattern::LABEL)), extend("x-kubernetes-list-type" = "set"))]
     pub tags: Vec<String>,
-    /// Messages that share a call; 1 to 500, 50 when absent. What a lost answer leaves unknown is no more than this.
+    /// Messages that share a call; 1 to 500, 50 when absent. A lost answer leaves no more than this unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 500))]
     pub batch_size: Option<u32>,
@@ -42,7 +43,7 @@ pub struct Brevo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
     pub endpoint: Option<String>,
-    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    /// How long to wait for an answer; 1s to 10m, 60s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -57,8 +58,8 @@ impl ServerType for Brevo {
     const INFO: TypeInfo = TypeInfo {
         title: "Brevo, API",
         secret_keys: &[("apiKey", "an API key (v3), not the SMTP key")],
-        probe: "GET /v3/account: the account, its credits, and whether it may send (Brevo allows 100 of these an hour)",
-        carries: "JSON; messages of one sender without files share a call, 500 at most",
+        probe: "GET /v3/account: the account, its credits, and whether it may send (Brevo allows 100 of these per hour)",
+        carries: "JSON; messages from one sender without attachments share a call, 500 at most",
     };
 }
 
@@ -73,32 +74,26 @@ impl Provider for Brevo {
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
         let (key, header) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
-        ApiServer::open(Sending { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
+        ApiServer::open(BrevoApi { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
     }
 }
 
-/// Brevo reads its template language, which is Django's, in every message: `{{ x }}`, `{% x %}` and `{# x #}`.
+/// Brevo interprets its template language, which is Django's, in every message: `{{ x }}`, `{% x %}` and `{# x #}`.
 pub(super) const LANGUAGE: Language =
     Language { vendor: "Brevo", reads: |text| ["{{", "{%", "{#"].iter().any(|open| text.starts_with(open)) };
 
-struct Sending {
+struct BrevoApi {
     spec: Brevo,
     key: HeaderValue,
 }
 
-/// A message: what a call has once, and what each version has.
+/// A message: what a call has once, and what is its version's own.
 pub struct Item {
     sender: Value,
     tags: Vec<String>,
     files: Vec<Value>,
     version: Map<String, Value>,
     size: usize,
-}
-
-impl Sending {
-    fn with_credentials(&self, call: Call) -> Call {
-        call.with(HeaderName::from_static("api-key"), self.key.clone())
-    }
 }
 
 fn mailbox(mailbox: &Mailbox) -> Value {
@@ -115,14 +110,18 @@ fn title_case(name: &str) -> String {
     name.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
-impl Vendor for Sending {
+impl Vendor for BrevoApi {
     type Item = Item;
 
     const SAID: &'static [&'static str] = &["/code", "/message"];
     const IS_IDEMPOTENT: bool = true;
 
+    fn authorize(&self, call: Call) -> Call {
+        call.with(HeaderName::from_static("api-key"), self.key.clone())
+    }
+
     fn probe(&self) -> Call {
-        self.with_credentials(Call::get("v3/account"))
+        Call::get("v3/account")
     }
 
     fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
@@ -147,11 +146,11 @@ impl Vendor for Sending {
         self.spec.batch_size.unwrap_or(50) as usize
     }
 
-    fn weight_max(&self) -> usize {
+    fn size_max(&self) -> usize {
         10 << 20
     }
 
-    fn weight(&self, item: &Item) -> usize {
+    fn size(&self, item: &Item) -> usize {
         item.size
     }
 
@@ -207,7 +206,7 @@ impl Vendor for Sending {
                 body.insert("attachment".to_owned(), only.files.clone().into());
             }
         } else {
-            // What a version changes has to be there once for all.
+            // What a version changes must also be present in the call itself.
             for name in ["subject", "htmlContent", "textContent"] {
                 body.extend(first.version.get(name).map(|value| (name.to_owned(), value.clone())));
             }
@@ -215,16 +214,16 @@ impl Vendor for Sending {
             body.insert("messageVersions".to_owned(), items.iter().map(|item| Value::from(item.version.clone())).collect());
         }
         let mut body = Value::from(body);
-        // A request with a known key is taken no second time, for 30 minutes (developers.brevo.com, "Batch email idempotency").
-        body["headers"]["idempotencyKey"] = api::unique().into();
-        self.with_credentials(Call::post_json("v3/smtp/email", &body))
+        // A request with a known key is not executed again, for 30 minutes (developers.brevo.com, "Batch email idempotency").
+        body["headers"]["idempotencyKey"] = Uuid::new_v4().to_string().into();
+        Call::post_json("v3/smtp/email", &body)
     }
 }
 
-impl Judge for Sending {
-    const PERMISSION: &'static str = "the right to send";
+impl Judge for BrevoApi {
+    const PERMISSION: &'static str = "permission to send";
 
-    fn taken(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<Word> {
+    fn taken(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<Word> {
         let ids = reply.json.get("messageIds").and_then(Value::as_array);
         match (ids, asked) {
             (None, [_]) => reply.taken_as("/messageId").map(Word::Together),
@@ -237,7 +236,7 @@ impl Judge for Sending {
         }
     }
 
-    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+    fn refused(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<NotTaken> {
         let code = reply.text("/code").unwrap_or_default();
         match (reply.status(), code.as_str()) {
             (401, _) if reply.mentions("ip address") => {
@@ -276,7 +275,7 @@ impl Judge for Sending {
     }
 }
 
-/// Whether words are about the field `to`: `email is not valid in to`, `to is not valid`.
+/// Whether the words are about the field `to`: `email is not valid in to`, `to is not valid`.
 fn is_about_to(words: &str) -> bool {
     let lower = words.to_ascii_lowercase();
     lower.ends_with(" in to") || lower.contains(" in to ") || lower.contains(": to ") || lower.contains("to.email")

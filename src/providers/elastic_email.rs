@@ -1,4 +1,4 @@
-//! Elastic Email by its API v4.
+//! Elastic Email through its API v4.
 //!
 //! Takes no MIME, so messages are taken apart. Its bulk call shares one content between recipients; ours differ, so each has a
 //! call of its own.
@@ -23,32 +23,32 @@ use super::{
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
-/// Elastic Email by its API.
+/// Elastic Email through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
 pub struct ElasticEmail {
-    /// The Secret with `apiKey`: an API key (of a subaccount as well) that may send and view domains.
+    /// The Secret with `apiKey`: an API key (also of a subaccount) that can send and view domains.
     pub secret_ref: LocalRef,
     /// The channel, the vendor's label for reports; the campaign's name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
     pub channel: Option<String>,
-    /// The pool of own IP addresses to send from.
+    /// The pool of dedicated IP addresses to send from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
     pub ip_pool: Option<String>,
-    /// Whether opens are tracked; as the account is set when absent.
+    /// Whether opens are tracked; the account's setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_opens: Option<bool>,
-    /// Whether links are rewritten to track clicks; as the account is set when absent.
+    /// Whether links are rewritten to track clicks; the account's setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_clicks: Option<bool>,
     /// The API's address; Elastic Email's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
     pub endpoint: Option<String>,
-    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    /// How long to wait for an answer; 1s to 10m, 60s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -62,9 +62,9 @@ impl ElasticEmail {
 impl ServerType for ElasticEmail {
     const INFO: TypeInfo = TypeInfo {
         title: "Elastic Email, API",
-        secret_keys: &[("apiKey", "an API key that may send and view domains")],
+        secret_keys: &[("apiKey", "an API key that can send and view domains")],
         probe: "GET /v4/domains: the account's domains",
-        carries: "JSON, one message a call",
+        carries: "JSON, one message per call",
     };
 }
 
@@ -79,11 +79,11 @@ impl Provider for ElasticEmail {
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
         let (key, header) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
-        ApiServer::open(Sending { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
+        ApiServer::open(ElasticEmailApi { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
     }
 }
 
-/// Elastic Email reads `{firstname}` as a merge field in every message.
+/// Elastic Email interprets `{firstname}` as a merge field in every message.
 pub(super) const LANGUAGE: Language = Language { vendor: "Elastic Email", reads: is_field };
 
 /// Whether a merge field stands at the start: a name in braces, on one line.
@@ -92,31 +92,29 @@ fn is_field(text: &str) -> bool {
     text[1 + inner.len()..].starts_with('}') && inner.trim_start().starts_with(|c: char| c.is_alphanumeric() || c == '_')
 }
 
-struct Sending {
+struct ElasticEmailApi {
     spec: ElasticEmail,
     key: HeaderValue,
 }
 
-impl Sending {
-    fn with_credentials(&self, call: Call) -> Call {
-        call.with(HeaderName::from_static("x-elasticemail-apikey"), self.key.clone())
-    }
-}
-
-impl Vendor for Sending {
+impl Vendor for ElasticEmailApi {
     type Item = Value;
 
     const SAID: &'static [&'static str] = &["/Error", "/error", "/title"];
 
+    fn authorize(&self, call: Call) -> Call {
+        call.with(HeaderName::from_static("x-elasticemail-apikey"), self.key.clone())
+    }
+
     fn probe(&self) -> Call {
-        self.with_credentials(Call::get("v4/domains"))
+        Call::get("v4/domains")
     }
 
     fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
         match reply.status() {
             200 => Ok(Probed::default()),
             _ if reply.mentions("access denied") || reply.status() == 403 => Err(reply
-                .fail(Reason::PermissionDenied, "Let the API key view domains as well, so that it can be tested without sending.")
+                .fail(Reason::PermissionDenied, "Let the API key view domains as well, so that it can be probed without sending.")
                 .for_person()),
             _ => Err(api::probe_failure(reply)),
         }
@@ -163,22 +161,22 @@ impl Vendor for Sending {
     }
 
     fn call(&self, items: &[Value]) -> Call {
-        self.with_credentials(Call::post_json("v4/emails/transactional", items.first().unwrap_or(&Value::Null)))
+        Call::post_json("v4/emails/transactional", items.first().unwrap_or(&Value::Null))
     }
 }
 
-impl Judge for Sending {
-    const PERMISSION: &'static str = "the right to send by HTTP";
+impl Judge for ElasticEmailApi {
+    const PERMISSION: &'static str = "permission to send by HTTP";
 
-    fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
+    fn taken(&self, reply: &Reply<'_>, _asked: &[&Outgoing]) -> Option<Word> {
         if reply.json.get("Error").is_some_and(|error| !error.is_null()) {
             return None;
         }
         reply.taken_as("/MessageID").or_else(|| reply.taken_as("/TransactionID")).map(Word::Together)
     }
 
-    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
-        // The vendor answers most refusals with 400, and says in words what they are.
+    fn refused(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<NotTaken> {
+        // The vendor answers most refusals with 400, and explains them in words.
         match reply.status() {
             400 | 422 if reply.mentions_any(&["apikey", "api key"]) => {
                 reply.failed_for_person(Reason::AuthenticationFailed, "Correct apiKey in the Secret; it may have been revoked.")

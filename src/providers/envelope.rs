@@ -1,21 +1,21 @@
-//! What no server of any type is asked to take. Pure.
+//! What is sent to no server of any type. Pure.
 
 use super::{Failure, Outcome, Outgoing, Refusal, Scope};
 use crate::resources::Reason;
 
-/// The longest address that is sent, in bytes (RFC 5321, 4.5.3.1: 64 and 255, and the sign between).
+/// The longest address that is sent, in bytes (RFC 5321, 4.5.3.1: 64 and 255, and the `@`).
 pub const ADDRESS_BYTES_MAX: usize = 320;
 
-/// The end of a message whose envelope cannot be meant; none when it can be sent.
+/// The outcome of a message whose envelope is invalid; none when it can be sent.
 #[must_use]
 pub fn unsendable(message: &Outgoing) -> Option<Outcome> {
-    for (address, is_recipient) in [(&message.recipient, true), (&message.mail_from, false)] {
+    for (address, is_recipient) in [(&message.rcpt_to, true), (&message.mail_from, false)] {
         let what = if is_recipient { "recipient" } else { "sender" };
         let rejected = |reply: String| {
             if is_recipient {
                 return Some(Outcome::rejected(reply));
             }
-            // The same for all recipients: it must end none of them.
+            // The same for all recipients: it must be final for none of them.
             let cause =
                 format!("Sending failed: {}. Correct the campaign's from.address.", reply.trim_start_matches("553 5.1.3 not sent: "));
             let cause = Failure::new(Reason::SenderRefused, cause).for_person();

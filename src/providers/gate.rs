@@ -1,5 +1,5 @@
-//! What lets contents pass as short windows allow. A message is claimed, and goes through its envelope, before its content is
-//! written; how long that takes is the server's affair. So a window of seconds is kept where the content begins, by the times at
+//! Holds contents back as short rate windows require. A message is claimed, and its envelope is accepted, before its content is
+//! written; how long that takes depends on the server. So a window of seconds is enforced where the content begins, by the times at
 //! which contents were wholly written.
 
 use std::{
@@ -10,13 +10,13 @@ use std::{
 
 use crate::resources::Rate;
 
-/// Windows up to this length are kept here; longer ones by what is claimed.
+/// Windows up to this length are enforced here; longer ones by what is claimed.
 pub const GATED_MAX: Duration = Duration::from_secs(10);
-/// A window is longer by this part of its length than it is said to be, and by no more than this: what is on its way does not
+/// A window is enlarged by this fraction of its length, and by no more than this: what is in transit does not
 /// arrive evenly.
 const MARGIN: u32 = 128;
 const MARGIN_MAX: Duration = Duration::from_millis(10);
-/// How soon it is asked again while contents are being written and nobody knows when they are.
+/// How soon to ask again while contents are being written and it is not known when they will be.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
 
 /// The short windows of one server, over all its connections.
@@ -29,13 +29,13 @@ pub struct Gate {
 struct Window {
     messages: usize,
     per: Duration,
-    /// When the last ones were written, the oldest first.
+    /// When the last contents were written, the oldest first.
     written: VecDeque<Instant>,
     writing: usize,
 }
 
 impl Window {
-    /// When so many may pass.
+    /// When this many may pass; none when they may now.
     fn opens_at(&mut self, count: usize, now: Instant) -> Option<Instant> {
         while self.written.front().is_some_and(|at| *at + self.per <= now) {
             self.written.pop_front();
@@ -46,13 +46,13 @@ impl Window {
             return None;
         }
         let excess = self.written.len() + self.writing - room;
-        // What is being written may be given up, or stay in the window for its whole length.
+        // What is being written may be abandoned, or stay in the window for its whole length.
         Some(self.written.get(excess - 1).map_or(now + ASK_AGAIN, |at| *at + self.per))
     }
 }
 
 impl Gate {
-    /// Takes over the windows that hold now; what was written counts on in those that held before.
+    /// Replaces the windows; what was written before still counts.
     pub fn set(&self, rates: &[Rate]) {
         let mut windows = self.lock();
         let old = std::mem::take(&mut *windows);
@@ -76,7 +76,7 @@ impl Gate {
         self.lock().is_empty()
     }
 
-    /// Lets so many contents pass now.
+    /// Lets this many contents pass now.
     ///
     /// # Errors
     /// When to ask again.
@@ -89,7 +89,7 @@ impl Gate {
         Ok(Pass { gate: Some(self.clone()), count })
     }
 
-    /// Waits until so many contents may pass.
+    /// Waits until this many contents may pass.
     pub async fn pass(self: Arc<Self>, count: usize) -> Pass {
         loop {
             match self.try_pass(count, Instant::now()) {
@@ -112,12 +112,12 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Window>> {
-        // Counts are whole whatever happened to their last holder.
+        // Counts are consistent whatever happened to the last holder of the lock.
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Contents that may be written. Given up when it is dropped before they are.
+/// Contents that may be written. Dropped before they are, it gives its room back.
 #[derive(Debug)]
 pub struct Pass {
     gate: Option<Arc<Gate>>,

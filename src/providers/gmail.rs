@@ -1,4 +1,4 @@
-//! Gmail and Google Workspace with OAuth 2.0, by SMTP or by the Gmail API.
+//! Gmail and Google Workspace with OAuth 2.0, over SMTP or the Gmail API.
 //!
 //! Sources: developers.google.com/gmail/imap/xoauth2-protocol, the vendor's discovery document (`gmail.v1`), "Resolve errors",
 //! support.google.com/a/answer/166852 (limits).
@@ -28,15 +28,15 @@ pub struct Gmail {
     /// The mailbox that sends.
     #[schemars(length(min = 3, max = 254), regex(pattern = pattern::ADDRESS))]
     pub user: String,
-    /// The Secret: `clientId`, `clientSecret` and `refreshToken` of what a person allowed, or `serviceAccount`, the JSON key file of one with domain-wide delegation.
+    /// The Secret: `clientId`, `clientSecret` and `refreshToken` of a user's consent, or `serviceAccount`, the JSON key file of a service account with domain-wide delegation.
     pub secret_ref: LocalRef,
     /// `Smtp` when absent (scope `https://mail.google.com/`); `Api` needs the scopes gmail.send and gmail.metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<Via>,
-    /// What the account is, which says how much it may send: 2,000 messages in 24h for `Workspace` (when absent), 500 for `Consumer`.
+    /// The kind of account, which decides how much it may send: 2,000 messages in 24h for `Workspace` (when absent), 500 for `Consumer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Account>,
-    /// Where access tokens are had; Google's when absent.
+    /// Where access tokens are fetched; Google's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
     pub token_url: Option<String>,
@@ -52,13 +52,13 @@ pub struct Gmail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// Its encryption; `Tls` when absent. `None` is for this machine only.
+    /// Its encryption; `Tls` when absent. `None` is for localhost only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
-    /// Its certificate authority (PEM), in a Secret; the system's when absent.
+    /// Its CA certificates (PEM), in a Secret; the system's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<KeyRef>,
-    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    /// How long to wait for an answer; 1s to 10m, 60s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -117,7 +117,7 @@ impl Gmail {
         let text = |key: &str| context.secret_text(&self.secret_ref, key, &address);
         let url = self.token_url.as_deref().unwrap_or(TOKEN_URL);
         if has("serviceAccount") && !has("refreshToken") {
-            // A whole file, of many lines.
+            // A whole file of many lines.
             let reference = KeyRef { name: self.secret_ref.name.clone(), key: "serviceAccount".to_owned() };
             let file = context.secrets.get(&reference).and_then(SecretValue::expose_text).unwrap_or_default();
             let scope = match self.via() {
@@ -140,10 +140,10 @@ impl ServerType for Gmail {
         title: "Gmail and Google Workspace, OAuth 2.0",
         secret_keys: &[
             ("clientId", "the OAuth client's id, with `clientSecret` and `refreshToken`"),
-            ("serviceAccount", "or instead of the three: the JSON key file of a service account with domain-wide delegation"),
+            ("serviceAccount", "or, instead of those three, the JSON key file of a service account with domain-wide delegation"),
         ],
-        probe: "fetches an access token, and logs in by SMTP, or reads the mailbox's profile by the API",
-        carries: "each message as it is (MIME); Google writes From anew unless it is the user or an alias of theirs",
+        probe: "fetches an access token, then logs in over SMTP or reads the mailbox's profile through the API",
+        carries: "each message unchanged (MIME); Google rewrites From unless it is the user or one of their aliases",
     };
 }
 
@@ -166,7 +166,7 @@ impl Provider for Gmail {
         let messages = if self.account == Some(Account::Consumer) { 500 } else { 2000 };
         let mut limits = vec![Rate { messages, per: Duration::from_secs(24 * 3600) }];
         if self.via() == Via::Api {
-            // A send costs 100 units of the 15,000 that a user has in a minute.
+            // A send costs 100 of a user's 15,000 units per minute.
             limits.push(Rate { messages: 150, per: Duration::from_secs(60) });
         }
         limits
@@ -178,15 +178,15 @@ impl Provider for Gmail {
             return self.smtp().build_with_tokens(&context, &self.user, tokens);
         }
         let scrubber = tokens.scrubber().clone();
-        ApiServer::open(Sending { tokens }, &context, self.base(), self.timeout, scrubber)
+        ApiServer::open(GmailApi { tokens }, &context, self.base(), self.timeout, scrubber)
     }
 }
 
-struct Sending {
+struct GmailApi {
     tokens: Arc<Tokens>,
 }
 
-impl Vendor for Sending {
+impl Vendor for GmailApi {
     type Item = Arc<[u8]>;
 
     const SAID: &'static [&'static str] = &["/error/message"];
@@ -203,7 +203,7 @@ impl Vendor for Sending {
         match reply.status() {
             200 => Ok(Probed::default()),
             403 if reply.mentions("scope") => Err(reply
-                .fail(Reason::PermissionDenied, "Grant gmail.metadata beside gmail.send, so that it can be tested without sending.")
+                .fail(Reason::PermissionDenied, "Grant gmail.metadata besides gmail.send, so that it can be probed without sending.")
                 .for_person()),
             403 if reply.mentions("has not been used") || reply.mentions("disabled") => {
                 Err(reply.fail(Reason::PermissionDenied, "Enable the Gmail API for the project in Google's console.").for_person())
@@ -213,14 +213,14 @@ impl Vendor for Sending {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Arc<[u8]>, String> {
-        // Google sends to whom the fields name and knows no envelope: a message that was made for others would go to them.
+        // Google sends to whom the header fields name and has no envelope: a message addressed to others would go to them.
         let read = MessageParser::default().parse_headers(&message.content[..]);
         let fields = read.iter().flat_map(|read| [read.to(), read.cc(), read.bcc()]).flatten();
         let named: Vec<String> = fields.flat_map(|field| field.iter()).map(whole_address).collect();
         match &named[..] {
-            [one] if one.eq_ignore_ascii_case(&message.recipient) => Ok(message.content.clone()),
+            [one] if one.eq_ignore_ascii_case(&message.rcpt_to) => Ok(message.content.clone()),
             _ => {
-                Err("550 5.6.0 not sent: by its API Gmail sends to whom To, Cc and Bcc name, and that is not the recipient alone"
+                Err("550 5.6.0 not sent: the Gmail API sends to everybody in To, Cc and Bcc, and that is not the recipient alone"
                     .to_owned())
             }
         }
@@ -232,17 +232,17 @@ impl Vendor for Sending {
     }
 }
 
-impl Judge for Sending {
+impl Judge for GmailApi {
     const PERMISSION: &'static str = "the scope gmail.send";
 
-    fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
+    fn taken(&self, reply: &Reply<'_>, _asked: &[&Outgoing]) -> Option<Word> {
         if reply.json.get("error").is_some() {
             return None;
         }
         reply.taken_as("/id").map(Word::Together)
     }
 
-    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+    fn refused(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<NotTaken> {
         let used_up = || reply.failed(Reason::QuotaExceeded, "Google counts over 24 hours: wait, or send through other servers.");
         let reason = reply.text("/error/errors/0/reason").unwrap_or_default();
         match (reply.status(), reason.as_str()) {
@@ -272,7 +272,7 @@ impl Judge for Sending {
     }
 }
 
-/// An address as the message has it. The parser takes a quoted local part that stands outside angle brackets for a name.
+/// An address as the message has it. The parser takes a quoted local part outside angle brackets for a name.
 fn whole_address(one: &mail_parser::Addr<'_>) -> String {
     match (one.address().unwrap_or_default(), one.name()) {
         (domain, Some(local)) if domain.starts_with('@') => format!("\"{local}\"{domain}"),

@@ -21,20 +21,20 @@ pub use self::{
     reply::Reply,
     wire::{Answer, Lost, fetch},
 };
-use super::{Context, Failure, place::Place, quote, scrub::Scrubber};
+use super::{Context, Failure, diagnose::Endpoint, sanitize, scrub::Scrubber};
 use crate::{
     egress::{Egress, client},
     resources::{Duration as Span, Reason},
 };
 
-/// For name lookup, connection and TLS.
+/// For the DNS lookup, connecting and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection without work is closed after so long: before the vendor closes it, lest a request meets the closing.
+/// An idle connection is closed after this long: before the vendor closes it, so that no request races with the closing.
 const IDLE_MAX: Duration = Duration::from_secs(4);
-/// How long an answer to a delivery is waited for when the spec does not say.
+/// How long to wait for the answer to a delivery when the spec does not say.
 pub const TIMEOUT: Span = Span::from_secs(60);
 
-/// The clients of a process: one for each way out, made when first asked for, so that a thousand servers share connections.
+/// The clients of a process: one for each kind of egress, made when first needed, so that a thousand servers share connections.
 #[derive(Clone, Debug, Default)]
 pub struct Clients(Arc<[OnceLock<Client>; 3]>);
 
@@ -42,7 +42,7 @@ impl Clients {
     /// The client for a URL.
     ///
     /// # Errors
-    /// When this machine's TLS set-up does not allow one.
+    /// When TLS cannot be set up on this machine.
     pub fn get(&self, egress: Egress, url: &Url) -> Result<Client, String> {
         let slot = match egress {
             Egress::PublicOnly => 0,
@@ -57,10 +57,10 @@ impl Clients {
     }
 }
 
-/// A client of its own, for what cannot be shared.
+/// A separate client, for what cannot be shared.
 ///
 /// # Errors
-/// When this machine's TLS set-up does not allow one.
+/// When TLS cannot be set up on this machine.
 pub fn own_client(
     egress: Egress,
     url: &Url,
@@ -70,15 +70,14 @@ pub fn own_client(
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_MAX)
         .tcp_nodelay(true)
-        // Credentials would go along.
+        // A redirect would pass credentials on.
         .redirect(Policy::none());
     change(builder).build().map_err(|error| innermost(&error).to_string())
 }
 
-/// One request.
+/// A request to a vendor's API.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// GET or POST.
     pub method: Method,
     /// The path below the API's base, with its query: `v3/mail/send`.
     pub path: String,
@@ -89,7 +88,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A read.
+    /// A request that changes nothing.
     #[must_use]
     pub fn get(path: impl Into<String>) -> Self {
         Self { method: Method::GET, path: path.into(), headers: Vec::new(), body: None }
@@ -121,54 +120,54 @@ impl Call {
     }
 }
 
-/// A call without an answer.
+/// A call that got no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoAnswer {
-    /// Why.
+    /// What went wrong, and what to do.
     pub failure: Failure,
-    /// Whether the request may have arrived: what it asked for may be done.
+    /// Whether the request may have arrived, and been executed.
     pub may_have_arrived: bool,
 }
 
-/// What a call is for: it makes the first words of a failure.
+/// What a call is for: it decides the first words of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A test.
+    /// Finding out whether the server can send.
     Probe,
-    /// Sending.
+    /// Handing messages over.
     Delivery,
 }
 
-/// A vendor's API as one server uses it.
+/// The client of a vendor's API for one server.
 #[derive(Clone, Debug)]
-pub struct Endpoint {
+pub struct ApiClient {
     base: Url,
     client: Client,
     timeout: Duration,
     probe_timeout: Duration,
     scrubber: Scrubber,
     /// Where it is, for people.
-    pub place: Place,
+    pub endpoint: Endpoint,
 }
 
-impl Endpoint {
-    /// An API at `base`, which ends in `/`; `hidden` is struck out of what is quoted.
+impl ApiClient {
+    /// An API at `base`; `hidden` is struck out of quotes.
     ///
     /// # Errors
-    /// When the base is no URL that may be called.
+    /// When the base is not a URL that may be called.
     pub fn new(context: &Context, base: &str, timeout: Option<Span>, hidden: impl Into<Scrubber>) -> Result<Self, Failure> {
         let unfit = |why: String| Failure::new(Reason::InvalidSpec, format!("The endpoint `{base}` cannot be called: {why}.")).for_person();
         let base_url = if base.ends_with('/') { base.to_owned() } else { format!("{base}/") };
         let url = Url::parse(&base_url).map_err(|error| unfit(error.to_string()))?;
         let client =
-            context.http.get(context.egress, &url).map_err(|error| unfit(format!("this machine's TLS cannot be used: {error}")))?;
+            context.http.get(context.egress, &url).map_err(|error| unfit(format!("TLS cannot be set up on this machine: {error}")))?;
         Self::with_client(context, url, client, timeout, hidden)
     }
 
-    /// The same with a client of its own.
+    /// The same with a given HTTP client.
     ///
     /// # Errors
-    /// When the address may not be contacted, or would get credentials without encryption.
+    /// When the address may not be contacted, or credentials would be sent unencrypted.
     pub fn with_client(
         context: &Context,
         base: Url,
@@ -176,13 +175,13 @@ impl Endpoint {
         timeout: Option<Span>,
         hidden: impl Into<Scrubber>,
     ) -> Result<Self, Failure> {
-        let place = Place::named(place_of(&base));
+        let endpoint = Endpoint::named(host_and_port(&base));
         if !client::permits_url(context.egress, &base) {
-            return Err(place.connection(Reason::AddressNotAllowed, "it may not be contacted", NOT_ALLOWED).for_person());
+            return Err(endpoint.connection(Reason::AddressNotAllowed, "this address may not be contacted", NOT_ALLOWED).for_person());
         }
         if base.scheme() != "https" && !(base.scheme() == "http" && client::is_local(&base)) {
             let what = "this would send the credentials unencrypted";
-            return Err(place.connection(Reason::InvalidSpec, what, "Use https (http only for localhost).").for_person());
+            return Err(endpoint.connection(Reason::InvalidSpec, what, "Use https (http only for localhost).").for_person());
         }
         Ok(Self {
             base,
@@ -190,17 +189,17 @@ impl Endpoint {
             timeout: timeout.unwrap_or(TIMEOUT).std(),
             probe_timeout: context.connect_timeout,
             scrubber: hidden.into(),
-            place,
+            endpoint,
         })
     }
 
-    /// Asks, and reads the whole answer.
+    /// Makes a call, and reads the whole answer.
     ///
     /// # Errors
     /// When no answer came.
     pub async fn ask(&self, call: Call, purpose: Purpose) -> Result<Answer, NoAnswer> {
         let unfit = |why: String| NoAnswer {
-            failure: Failure::new(Reason::InvalidSpec, format!("`{}` is no path of the API: {why}.", call.path)).for_person(),
+            failure: Failure::new(Reason::InvalidSpec, format!("`{}` is not a valid API path: {why}.", call.path)).for_person(),
             may_have_arrived: false,
         };
         let url = self.base.join(&call.path).map_err(|error| unfit(error.to_string()))?;
@@ -215,7 +214,7 @@ impl Endpoint {
         self.send(request, body, purpose).await
     }
 
-    /// Sends a request that is complete but for its body, to the API's host, and reads the whole answer.
+    /// Sends a request, complete except for its body, to the API's host, and reads the whole answer.
     ///
     /// # Errors
     /// When no answer came.
@@ -229,7 +228,7 @@ impl Endpoint {
     /// What an answer says.
     #[must_use]
     pub fn read<'a>(&'a self, answer: &'a Answer, purpose: Purpose, said: &'static [&'static str]) -> Reply<'a> {
-        // Some servers begin with a byte order mark, which is no JSON.
+        // Some servers begin with a byte order mark, which is not JSON.
         let body = answer.body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&answer.body);
         let json = serde_json::from_slice(body).unwrap_or(Value::Null);
         Reply::new(answer, json, said, self, purpose)
@@ -239,46 +238,46 @@ impl Endpoint {
         let error = &lost.error;
         let fail = |reason: Reason, what: &str, to_do: &str| self.fail(purpose, reason, what, to_do);
         if client::is_not_allowed(error) {
-            return fail(Reason::AddressNotAllowed, "it may not be contacted", NOT_ALLOWED);
+            return fail(Reason::AddressNotAllowed, "this address may not be contacted", NOT_ALLOWED);
         }
         if error.is_timeout() {
             let limit = if error.is_connect() { timeout.min(CONNECT_TIMEOUT) } else { timeout };
             let limit = Span::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-            let what = if lost.may_have_arrived { "the vendor gave no answer" } else { "no connection came about" };
+            let what = if lost.may_have_arrived { "the vendor did not answer" } else { "no connection was established" };
             let what = format!("{what} within {limit}");
-            return fail(Reason::TimedOut, &what, "Check the network and firewalls in between, or raise the timeout.");
+            return fail(Reason::TimedOut, &what, "Check the network and any firewall in between, or raise the timeout.");
         }
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(inner) = cause {
             if inner.to_string() == "dns error" {
-                return fail(Reason::NameNotResolved, "the host name has no address", "Check the spelling of the endpoint, and DNS.");
+                return fail(Reason::NameNotResolved, "the host name does not resolve", "Check the spelling of the endpoint, and DNS.");
             }
             if let Some(io) = inner.downcast_ref::<io::Error>() {
                 if io.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
-                    return self.place.tls(io, self.base.host_str().unwrap_or_default(), &self.scrubber);
+                    return self.endpoint.tls(io, self.base.host_str().unwrap_or_default(), &self.scrubber);
                 }
                 if error.is_connect() {
-                    return self.place.not_connected(io);
+                    return self.endpoint.not_connected(io);
                 }
             }
             cause = inner.source();
         }
-        fail(Reason::ConnectionLost, "the connection was lost before the answer came", "Check the network in between.")
+        fail(Reason::ConnectionLost, "the connection was lost before the answer arrived", "Check the network in between.")
     }
 
-    /// A failure in the words that fit the call's purpose.
+    /// A failure, worded for the call's purpose.
     #[must_use]
     pub fn fail(&self, purpose: Purpose, reason: Reason, what: &str, to_do: &str) -> Failure {
         match purpose {
-            Purpose::Probe => self.place.connection(reason, what, to_do),
-            Purpose::Delivery => self.place.sending(reason, what, to_do),
+            Purpose::Probe => self.endpoint.connection(reason, what, to_do),
+            Purpose::Delivery => self.endpoint.sending(reason, what, to_do),
         }
     }
 
     /// Words from elsewhere as they may be shown: in one line, without our secrets, bounded.
     #[must_use]
     pub fn shown(&self, words: &str) -> String {
-        quote::readable(&self.scrubber.scrub(words)).take(quote::KEPT_CHARS_MAX - 8).collect()
+        sanitize::readable(&self.scrubber.scrub(words)).take(sanitize::KEPT_CHARS_MAX - 8).collect()
     }
 
     /// What keeps the session's secrets out of what is quoted.
@@ -302,7 +301,7 @@ pub fn sensitive(text: &str) -> Result<HeaderValue, http::header::InvalidHeaderV
 
 /// Host and port of a URL, the port only when it is not the usual one.
 #[must_use]
-pub fn place_of(url: &Url) -> String {
+pub fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

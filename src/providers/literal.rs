@@ -1,17 +1,17 @@
-//! Messages for vendors that read a template language in all that they are sent, and offer no way to turn it off: what a
-//! recipient is to see must arrive as it was written. Pure.
+//! Messages for vendors that interpret a template language in everything they are sent, and cannot be told not to: what a
+//! recipient should see must arrive as it was written. Pure.
 //!
-//! In HTML a brace can be written as a character reference, and in CSS a space behind it changes nothing. A subject or a plain
-//! text has neither, so such a message is refused, and goes to a server of another type.
+//! In HTML a brace can be written as a character reference, and in CSS a space after it changes nothing. A subject or a plain
+//! text has neither, so such a message is refused, and goes to a different type of server.
 
 use super::structured::{Mailbox, Structured};
 
 /// A vendor's template language.
 #[derive(Clone, Copy, Debug)]
 pub struct Language {
-    /// Whose it is.
+    /// The vendor's name, for people.
     pub vendor: &'static str,
-    /// Whether it would read something at the start of this text, which begins with `{`.
+    /// Whether it would interpret the start of this text, which begins with `{`.
     pub reads: fn(&str) -> bool,
 }
 
@@ -30,7 +30,7 @@ impl Language {
         {
             if self.first(plain).is_some() {
                 return Err(format!(
-                    "550 5.6.0 not sent: {} would read braces in {what} as its template language; send it through a server of another type",
+                    "550 5.6.0 not sent: {} would interpret braces in {what} as its template language; use a different type of server",
                     self.vendor
                 ));
             }
@@ -45,13 +45,13 @@ impl Language {
         text.match_indices('{').map(|(at, _)| at).find(|at| (self.reads)(&text[*at..]))
     }
 
-    /// HTML that shows the same, without anything that the language reads.
+    /// HTML that shows the same, without anything that the language interprets.
     fn escaped(&self, html: &str) -> String {
         let lower = html.to_ascii_lowercase();
         let mut out = String::with_capacity(html.len());
         let (mut at, mut is_style) = (0, false);
         while at < html.len() {
-            // The next border of CSS, or the end.
+            // The next start or end of CSS, or the end.
             let border = if is_style { "</style" } else { "<style" };
             let end = lower[at..].find(border).map_or(html.len(), |found| at + found + border.len());
             self.escape(&html[at..end], is_style, &mut out);
@@ -64,7 +64,7 @@ impl Language {
     fn escape(&self, part: &str, is_style: bool, out: &mut String) {
         let mut is_within = false;
         for (at, c) in part.char_indices() {
-            // A brace behind one that was replaced belongs to it.
+            // A brace after one that was replaced belongs to it.
             is_within = c == '{' && (is_within || (self.reads)(&part[at..]));
             match (is_within, is_style) {
                 (true, true) => out.push_str("{ "),

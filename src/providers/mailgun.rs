@@ -1,6 +1,6 @@
-//! Mailgun by its API: each message as it is (`messages.mime`).
+//! Mailgun through its API: each message unchanged (`messages.mime`).
 //!
-//! Its batch call shares one MIME message between recipients and fills in variables; ours are whole already, so each has a
+//! Its batch call shares one MIME message between recipients and fills in variables; ours are already complete, so each has a
 //! call of its own, and `limits.connections` says how many at a time.
 //!
 //! Sources: the vendor's OpenAPI document, documentation.mailgun.com "Sending messages" and "Errors".
@@ -21,45 +21,45 @@ use super::{
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
-/// Mailgun by its API.
+/// Mailgun through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
 pub struct Mailgun {
-    /// The Secret with `apiKey`: an account's key, or a sending key of the domain (which cannot be tested without sending).
+    /// The Secret with `apiKey`: an account's key, or a sending key of the domain (which cannot be probed without sending).
     pub secret_ref: LocalRef,
-    /// The domain at Mailgun that sends.
+    /// The sending domain at Mailgun.
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN))]
     pub domain: String,
-    /// Where the domain was made; `US` when absent.
+    /// Where the domain was created; `US` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<api::Region>,
-    /// The id of the subaccount in whose name mail is sent, with a parent account's key.
+    /// The id of the subaccount on whose behalf mail is sent, with a parent account's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
     pub subaccount: Option<String>,
-    /// Tags of all messages, 9 at most; the campaign's name is added.
+    /// Tags for all messages, 9 at most; the campaign's name is added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 9), inner(length(min = 1, max = 128), regex(pattern = pattern::LABEL)), extend("x-kubernetes-list-type" = "set"))]
     pub tags: Vec<String>,
-    /// The pool of own IP addresses to send from.
+    /// The pool of dedicated IP addresses to send from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
     pub ip_pool: Option<String>,
-    /// Whether opens are tracked; as the domain is set when absent.
+    /// Whether opens are tracked; the domain's setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_opens: Option<bool>,
-    /// Whether links are rewritten to track clicks; as the domain is set when absent.
+    /// Whether links are rewritten to track clicks; the domain's setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_clicks: Option<bool>,
-    /// Whether Mailgun hands messages over by TLS or not at all; as it can when absent.
+    /// Whether Mailgun delivers over TLS or not at all; over TLS where possible when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require_tls: Option<bool>,
     /// The API's address; the region's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
     pub endpoint: Option<String>,
-    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    /// How long to wait for an answer; 1s to 10m, 60s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -78,7 +78,7 @@ impl ServerType for Mailgun {
         title: "Mailgun, API",
         secret_keys: &[("apiKey", "an API key of the account")],
         probe: "GET /v4/domains/DOMAIN: the domain, and whether it is active",
-        carries: "each message as it is (MIME), one a call",
+        carries: "each message unchanged (MIME), one per call",
     };
 }
 
@@ -94,11 +94,11 @@ impl Provider for Mailgun {
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
         let (key, authorization) = context
             .secret_header(&self.secret_ref, "apiKey", &self.address(), |key| format!("Basic {}", STANDARD.encode(format!("api:{key}"))))?;
-        ApiServer::open(Sending { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
+        ApiServer::open(MailgunApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
     }
 }
 
-struct Sending {
+struct MailgunApi {
     spec: Mailgun,
     authorization: HeaderValue,
 }
@@ -109,32 +109,30 @@ pub struct Item {
     fields: Vec<(&'static str, String)>,
 }
 
-impl Sending {
-    fn with_credentials(&self, call: Call) -> Call {
-        let subaccount = self.spec.subaccount.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
-        call.with(header::AUTHORIZATION, self.authorization.clone())
-            .with_some(HeaderName::from_static("x-mailgun-on-behalf-of"), subaccount)
-    }
-}
-
-impl Vendor for Sending {
+impl Vendor for MailgunApi {
     type Item = Item;
 
     const SAID: &'static [&'static str] = &["/message", "/Error"];
 
+    fn authorize(&self, call: Call) -> Call {
+        let subaccount = self.spec.subaccount.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
+        call.with(header::AUTHORIZATION, self.authorization.clone())
+            .with_some(HeaderName::from_static("x-mailgun-on-behalf-of"), subaccount)
+    }
+
     fn probe(&self) -> Call {
-        self.with_credentials(Call::get(format!("v4/domains/{}", self.spec.domain)))
+        Call::get(format!("v4/domains/{}", self.spec.domain))
     }
 
     fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
         match reply.status() {
             200 => {}
-            404 => return Err(reply.fail(Reason::NotFoundAtVendor, "Check domain and region: a domain is in US or in EU.").for_person()),
+            404 => return Err(reply.fail(Reason::NotFoundAtVendor, "Check domain and region: a domain is either US or EU.").for_person()),
             403 => {
                 return Err(reply
                     .fail(
                         Reason::PermissionDenied,
-                        "Use an API key of the account: a domain's sending key cannot be tested without sending.",
+                        "Use an API key of the account: a domain's sending key cannot be probed without sending.",
                     )
                     .for_person());
             }
@@ -154,7 +152,7 @@ impl Vendor for Sending {
 
     fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
         let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-        let mut fields = vec![("to", message.recipient.to_string())];
+        let mut fields = vec![("to", message.rcpt_to.to_string())];
         fields.extend(self.spec.tags.iter().map(|tag| ("o:tag", tag.clone())));
         if !message.run.campaign.is_empty() {
             fields.push(("o:tag", message.run.campaign.chars().take(128).collect()));
@@ -177,40 +175,40 @@ impl Vendor for Sending {
         let Some(item) = items.first() else { return Call::get(path) };
         let (boundary, body) = form(&item.fields, &item.content);
         let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"));
-        self.with_credentials(Call::post(path, content_type.unwrap_or(HeaderValue::from_static("multipart/form-data")), body.into()))
+        Call::post(path, content_type.unwrap_or(HeaderValue::from_static("multipart/form-data")), body.into())
     }
 }
 
-impl Judge for Sending {
-    const PERMISSION: &'static str = "a role that may send";
+impl Judge for MailgunApi {
+    const PERMISSION: &'static str = "a role that can send";
 
-    fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
+    fn taken(&self, reply: &Reply<'_>, _asked: &[&Outgoing]) -> Option<Word> {
         reply.taken_as("/id").map(Word::Together)
     }
 
-    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+    fn refused(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<NotTaken> {
         match reply.status() {
             _ if reply.mentions("for test purposes only") => {
                 reply.failed_for_person(Reason::SandboxOnly, "Use a domain of your own, and upgrade the account.")
             }
             400 | 401 | 403 if reply.mentions("activate your mailgun account") => {
-                reply.failed_for_person(Reason::SendingPaused, "Activate the account: Mailgun's mail, or its console, says how.")
+                reply.failed_for_person(Reason::SendingPaused, "Activate the account as Mailgun's email or console says.")
             }
             400 | 401 | 402 | 403 | 429 if reply.mentions_any(&["limit exceeded", "limit reached"]) => {
                 reply.failed(Reason::QuotaExceeded, "Wait, or raise the limit at Mailgun.")
             }
-            // The domain is the server's own, whoever sends.
+            // The domain is the server's own, whoever the sender is.
             400 | 403 if reply.mentions_any(&["unverified", "not verified"]) => {
                 reply.failed_for_person(Reason::SenderRefused, "Verify the domain at Mailgun, and send from it.")
             }
             400 | 403 if reply.mentions_any(&["'from'", "from parameter", "from address", "reply-to", "sender"]) => {
-                Some(reply.refuse_sender("Correct the campaign's from.address and replyTo; the address must be one of Mailgun's domain."))
+                Some(reply.refuse_sender("Correct the campaign's from.address and replyTo; the address must be in the Mailgun domain."))
             }
             400 if reply.mentions("'to'") || reply.words().starts_with("to parameter") || reply.names_recipient(asked) => {
                 Some(reply.refuse(Scope::Recipient))
             }
             400 if reply.mentions_any(&["too big", "too large"]) => Some(reply.refuse(Scope::Message)),
-            404 => reply.failed_for_person(Reason::NotFoundAtVendor, "Check domain and region: a domain is in US or in EU."),
+            404 => reply.failed_for_person(Reason::NotFoundAtVendor, "Check domain and region: a domain is either US or EU."),
             _ => None,
         }
     }
@@ -220,7 +218,7 @@ impl Judge for Sending {
     }
 }
 
-/// A form with a file (RFC 7578): its boundary, which nothing in it contains, and its bytes.
+/// A form with a file (RFC 7578): its boundary, which does not occur in it, and its bytes.
 fn form(fields: &[(&'static str, String)], message: &[u8]) -> (String, Vec<u8>) {
     let is_within = |boundary: &str| {
         memchr::memmem::find(message, boundary.as_bytes()).is_some() || fields.iter().any(|(_, value)| value.contains(boundary))

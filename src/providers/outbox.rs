@@ -1,6 +1,6 @@
 //! A Maildir on this machine: previews, and dry runs in place of any other server.
 //!
-//! Files are not fsynced: a preview that a power cut takes can be made again. A file appears in `new/` whole or not at all.
+//! Files are not fsynced: a preview lost in a power cut can be made again. A file appears in `new/` whole or not at all.
 
 use std::{
     fs,
@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 
 use super::{
     BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    diagnose::Endpoint,
+    owed::Owed,
 };
 use crate::resources::{Reason, pattern};
 
@@ -39,7 +41,7 @@ impl Outbox {
         Arc::new(Maildir::new(context.state_dir.clone(), default_path(&context.name)))
     }
 
-    /// Why the path cannot be used in a namespace: anywhere else it could be another customer's outbox, or the status files.
+    /// Why the path cannot be used in a namespace: outside `outbox/<namespace>` it could be another customer's outbox, or the status files.
     #[must_use]
     pub fn misplaced(&self, namespace: &str) -> Option<String> {
         let path = Path::new(self.path.as_ref()?);
@@ -47,7 +49,7 @@ impl Outbox {
         let is_below = is_inside(path) && path.strip_prefix(&own).is_ok_and(|below| below.components().next().is_some());
         (!is_below).then(|| {
             format!(
-                "the outbox `{}` is not below `{}`; write a folder there, or leave spec.provider.outbox.path out",
+                "the outbox `{}` is not below `{}`; name a folder below it, or omit spec.provider.outbox.path",
                 path.display(),
                 own.display()
             )
@@ -59,7 +61,7 @@ fn default_path(name: &str) -> PathBuf {
     Path::new("outbox").join(name)
 }
 
-/// Whether a path stays below the folder that it starts at, as far as its words go.
+/// Whether a path lexically stays below the folder that it starts at.
 fn is_inside(path: &Path) -> bool {
     let mut components = path.components().peekable();
     components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
@@ -70,7 +72,7 @@ impl ServerType for Outbox {
         title: "Outbox, a Maildir",
         secret_keys: &[],
         probe: "writes and removes a file",
-        carries: "each message as it is, one a file",
+        carries: "each message unchanged, one per file",
     };
 }
 
@@ -110,10 +112,10 @@ impl Maildir {
     }
 
     fn failure(&self, error: &io::Error) -> Failure {
-        // The kind and not the error: its text may hold a file name that changes.
+        // The kind and not the error: its text may contain a file name that changes.
         let kind = error.kind();
         let message = format!(
-            "Writing failed: {kind} (folder `{}` in the state folder). Make room there, or let Mailfleet write to it.",
+            "Writing failed: {kind} (folder `{}` in the state folder). Free space there, or give Mailfleet write access.",
             self.path.display()
         );
         Failure::new(Reason::StorageFailed, message)
@@ -125,7 +127,7 @@ impl Maildir {
         let state_dir = self.state_dir.canonicalize()?;
         for name in ["tmp", "new", "cur"] {
             let folder = self.folder(name);
-            // Looked at before anything is made, so that no folder is made outside either.
+            // Checked before anything is created, so that no folder is created outside either.
             let existing = folder.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok()).unwrap_or(&self.state_dir);
             if !existing.canonicalize()?.starts_with(&state_dir) {
                 return Err(io::ErrorKind::PermissionDenied.into());
@@ -135,7 +137,7 @@ impl Maildir {
         Ok(())
     }
 
-    /// Writes a file to `tmp/`; its name is used for once.
+    /// Writes a file to `tmp/` under a unique name.
     fn write(&self, parts: &[&[u8]]) -> io::Result<String> {
         let name = unique_name();
         let path = self.folder("tmp").join(&name);
@@ -148,12 +150,12 @@ impl Maildir {
     }
 
     fn deliver_one(&self, message: &Outgoing) -> io::Result<Outcome> {
-        for (address, what) in [(&message.recipient, "recipient"), (&message.mail_from, "sender")] {
+        for (address, what) in [(&message.rcpt_to, "recipient"), (&message.mail_from, "sender")] {
             if address.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
                 return Ok(Outcome::rejected(format!("553 5.1.3 not written: the {what} is not an address")));
             }
         }
-        let envelope = format!("Return-Path: <{}>\r\nDelivered-To: {}\r\n", message.mail_from, message.recipient);
+        let envelope = format!("Return-Path: <{}>\r\nDelivered-To: {}\r\n", message.mail_from, message.rcpt_to);
         let name = self.write(&[envelope.as_bytes(), &message.content])?;
         let temporary = self.folder("tmp").join(&name);
         if let Err(error) = fs::rename(&temporary, self.folder("new").join(&name)) {
@@ -163,22 +165,17 @@ impl Maildir {
         Ok(Outcome::Accepted { reply: format!("written to {}", self.path.join("new").join(name).display()) })
     }
 
-    fn deliver_all(&self, batch: Vec<Outgoing>, outcomes: &mpsc::UnboundedSender<Delivered>) {
-        let mut failed = self.prepare().err();
-        for message in batch {
+    fn deliver_all(&self, mut owed: Owed) {
+        if let Err(error) = self.prepare() {
+            return owed.fail_waiting(&self.failure(&error));
+        }
+        while let Some(begun) = owed.begin(0, ()) {
             let started = Instant::now();
-            let outcome = match failed.as_ref().map_or_else(|| self.deliver_one(&message), |error| Err(error.kind().into())) {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    let failure = self.failure(&error);
-                    // What follows would fail in the same way, and slowly.
-                    failed = Some(error);
-                    Outcome::ServerFailed(failure)
-                }
-            };
-            let round_trip = failed.is_none().then(|| started.elapsed());
-            // When nobody listens any more, nobody is left to tell.
-            let _ = outcomes.send(Delivered { message, outcome, round_trip });
+            match self.deliver_one(begun.message()) {
+                Ok(outcome) => owed.settle(outcome, Some(started.elapsed())),
+                // What follows would fail in the same way, and slowly.
+                Err(error) => return owed.break_off(&self.failure(&error), false),
+            }
         }
     }
 }
@@ -204,7 +201,7 @@ impl Server for Maildir {
                 tried.map(|()| Probed::default()).map_err(|error| maildir.failure(&error))
             });
             Some(tried.await.unwrap_or_else(|_| {
-                let message = format!("Writing failed: interrupted (folder `{}` in the state folder). It is tried again.", name.display());
+                let message = format!("Writing failed: interrupted (folder `{}` in the state folder). It is retried.", name.display());
                 Err(Failure::new(Reason::StorageFailed, message))
             }))
         })
@@ -212,9 +209,10 @@ impl Server for Maildir {
 
     fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
         let maildir = self.clone();
+        let owed = Owed::new(batch, &Endpoint::named(format!("folder `{}` in the state folder", self.path.display())), outcomes);
         Box::pin(async move {
-            // Once begun it goes on to the end, even when the future is dropped: every message gets its outcome.
-            let _ = tokio::task::spawn_blocking(move || maildir.deliver_all(batch, &outcomes)).await;
+            // Once begun it runs to the end, even when the future is dropped: every message gets its outcome.
+            let _ = tokio::task::spawn_blocking(move || maildir.deliver_all(owed)).await;
         })
     }
 

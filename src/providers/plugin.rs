@@ -1,6 +1,6 @@
-//! Any other provider, as a small HTTP service that somebody writes: the contract is docs/plugin/openapi.yaml.
+//! Any other provider, through a small HTTP service that users write: the contract is docs/plugin/openapi.yaml.
 //!
-//! The contract asks a plugin to take a request with a known `Idempotency-Key` no second time, so a lost answer is asked for
+//! The contract asks a plugin not to execute a request with a known `Idempotency-Key` again, so a request whose answer was lost is
 //! again.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration as StdDuration};
@@ -11,11 +11,12 @@ use reqwest::{Certificate, Url};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     Context, Failure, Outgoing, Probed, Provider, Quota, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
-    http::{Call, Endpoint, Reply, own_client, pause},
+    http::{Call, ApiClient, Reply, own_client, pause},
     structured,
     verdict::{Judge, NotTaken, Said, Taken, Word},
 };
@@ -24,21 +25,21 @@ use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret
 /// The version of the contract.
 pub const CONTRACT: &str = "v1";
 
-/// A plugin.
+/// An HTTP service that sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
 pub struct Plugin {
-    /// Where it listens; `/probe` and `/deliver` are added. https, or http on this machine (a plugin beside Mailfleet in a pod).
+    /// Where it listens; `/probe` and `/deliver` are appended. https, or http on this machine (a plugin beside Mailfleet in a pod).
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
     pub url: String,
     /// The Secret with `token`, which is sent as a bearer token (RFC 6750); none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalRef>,
-    /// An own certificate authority (PEM), in a Secret; the system's when absent.
+    /// CA certificates (PEM) to trust, in a Secret; the system's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<KeyRef>,
-    /// What the plugin wants to know, 64 entries at most; it is sent with each request.
+    /// Settings for the plugin, 64 entries at most, sent with each request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "config_schema")]
     pub config: BTreeMap<String, String>,
@@ -46,7 +47,7 @@ pub struct Plugin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub batch_size: Option<u32>,
-    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    /// How long to wait for an answer; 1s to 10m, 60s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -62,9 +63,9 @@ fn config_schema(_: &mut SchemaGenerator) -> Schema {
 impl ServerType for Plugin {
     const INFO: TypeInfo = TypeInfo {
         title: "Plugin, an HTTP service",
-        secret_keys: &[("token", "what the plugin asks for as a bearer token, where it asks")],
-        probe: "POST /probe: what the plugin says of itself",
-        carries: "each message as it is (MIME, in base64), as many a request as batchSize says",
+        secret_keys: &[("token", "the bearer token, where the plugin requires one")],
+        probe: "POST /probe: what the plugin reports",
+        carries: "each message unchanged (MIME in base64), batchSize per request",
     };
 }
 
@@ -84,34 +85,34 @@ impl Provider for Plugin {
         let bearer = |secret| context.secret_header(secret, "token", &self.address(), |token| format!("Bearer {token}"));
         let (token, authorization) = self.secret_ref.as_ref().map(bearer).transpose()?.unzip();
         let hidden: Vec<SecretValue> = token.into_iter().collect();
-        let endpoint = match &self.ca_ref {
-            None => Endpoint::new(&context, &self.url, self.timeout, hidden)?,
+        let api = match &self.ca_ref {
+            None => ApiClient::new(&context, &self.url, self.timeout, hidden)?,
             Some(reference) => self.with_own_authority(&context, reference, hidden)?,
         };
-        Ok(ApiServer::at(Sending { spec: self.clone(), name: context.name.clone(), authorization }, &context, endpoint))
+        Ok(ApiServer::at(PluginApi { spec: self.clone(), name: context.name.clone(), authorization }, &context, api))
     }
 }
 
 impl Plugin {
-    fn with_own_authority(&self, context: &Context, reference: &KeyRef, hidden: Vec<SecretValue>) -> Result<Endpoint, Failure> {
+    fn with_own_authority(&self, context: &Context, reference: &KeyRef, hidden: Vec<SecretValue>) -> Result<ApiClient, Failure> {
         let unfit = |what: &str| super::secret_failure(Reason::SecretInvalid, reference, what, &self.address());
         let pem = context
             .secrets
             .get(reference)
             .ok_or_else(|| super::secret_failure(Reason::SecretKeyNotFound, reference, "is missing", &self.address()))?;
-        let found = Certificate::from_pem_bundle(pem.expose()).map_err(|_| unfit("is not a certificate in PEM"))?;
+        let found = Certificate::from_pem_bundle(pem.expose()).map_err(|_| unfit("is not a PEM certificate"))?;
         if found.is_empty() {
-            return Err(unfit("holds no certificate in PEM"));
+            return Err(unfit("contains no PEM certificate"));
         }
         let invalid =
             |why: String| Failure::new(Reason::InvalidSpec, format!("The url `{}` cannot be called: {why}.", self.url)).for_person();
         let url = Url::parse(&format!("{}/", self.url.trim_end_matches('/'))).map_err(|error| invalid(error.to_string()))?;
         let client = own_client(context.egress, &url, |builder| builder.tls_certs_only(found)).map_err(invalid)?;
-        Endpoint::with_client(context, url, client, self.timeout, hidden)
+        ApiClient::with_client(context, url, client, self.timeout, hidden)
     }
 }
 
-struct Sending {
+struct PluginApi {
     spec: Plugin,
     name: String,
     authorization: Option<HeaderValue>,
@@ -123,12 +124,12 @@ pub struct Item {
     size: usize,
 }
 
-impl Sending {
+impl PluginApi {
     fn call(&self, path: &str, mut body: Value) -> Call {
         body["contract"] = CONTRACT.into();
         body["server"] = self.name.clone().into();
         body["config"] = json!(self.spec.config);
-        Call::post_json(path, &body).with_some(header::AUTHORIZATION, self.authorization.clone())
+        Call::post_json(path, &body)
     }
 }
 
@@ -151,15 +152,19 @@ fn failure(said: &Value, reply: &Reply<'_>) -> Failure {
         _ => Reason::SendFailed,
     };
     let what = format!("the plugin says `{}`", reply.stable(said["message"].as_str().unwrap_or("nothing more")));
-    let failure = reply.fail_with(reason, &what, "What to do is the plugin's to say; its log may know more.").after(pause_of(said));
+    let failure = reply.fail_with(reason, &what, "What to do depends on the plugin; its log may say more.").after(pause_of(said));
     if said["needsPerson"].as_bool() == Some(true) { failure.for_person() } else { failure }
 }
 
-impl Vendor for Sending {
+impl Vendor for PluginApi {
     type Item = Item;
 
     const SAID: &'static [&'static str] = &["/error/message", "/error"];
     const IS_IDEMPOTENT: bool = true;
+
+    fn authorize(&self, call: Call) -> Call {
+        call.with_some(header::AUTHORIZATION, self.authorization.clone())
+    }
 
     fn probe(&self) -> Call {
         self.call("probe", json!({}))
@@ -172,7 +177,7 @@ impl Vendor for Sending {
             (200, None) => {
                 let what = "the answer does not say whether the plugin is ready";
                 return Err(reply
-                    .fail_with(Reason::ProtocolError, what, "Check url, and the plugin with `mailfleet plugin check`.")
+                    .fail_with(Reason::ProtocolError, what, "Check url, and run `mailfleet plugin check`.")
                     .for_person());
             }
             _ => return Err(api::probe_failure(reply)),
@@ -191,12 +196,12 @@ impl Vendor for Sending {
         self.spec.batch_size.unwrap_or(1) as usize
     }
 
-    fn weight_max(&self) -> usize {
-        // The contract's bound of a request is 64 MiB.
+    fn size_max(&self) -> usize {
+        // The contract limits a request to 64 MiB.
         60 << 20
     }
 
-    fn weight(&self, item: &Item) -> usize {
+    fn size(&self, item: &Item) -> usize {
         item.size
     }
 
@@ -204,7 +209,7 @@ impl Vendor for Sending {
         let content = STANDARD.encode(&message.content);
         let size = content.len() + 1024;
         let value = json!({
-            "id": message.token.to_string(), "mailFrom": &*message.mail_from, "recipient": &*message.recipient, "content": content,
+            "id": message.token.to_string(), "mailFrom": &*message.mail_from, "recipient": &*message.rcpt_to, "content": content,
             "campaign": message.run.campaign, "run": message.run.run, "messageId": structured::message_id(&message.content),
         });
         Ok(Item { message: value, size })
@@ -212,19 +217,19 @@ impl Vendor for Sending {
 
     fn call(&self, items: &[Item]) -> Call {
         let messages: Vec<Value> = items.iter().map(|item| item.message.clone()).collect();
-        let key = HeaderValue::from_str(&api::unique()).unwrap_or(HeaderValue::from_static("none"));
+        let key = HeaderValue::from_str(&Uuid::new_v4().to_string()).unwrap_or(HeaderValue::from_static("none"));
         self.call("deliver", json!({"messages": messages, "dryRun": false})).with(HeaderName::from_static("idempotency-key"), key)
     }
 }
 
-impl Judge for Sending {
-    const PERMISSION: &'static str = "what it asks for";
+impl Judge for PluginApi {
+    const PERMISSION: &'static str = "the access that it requires";
 
-    fn taken(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<Word> {
+    fn taken(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<Word> {
         let said = reply.json["outcomes"].as_array().filter(|said| said.len() == asked.len())?;
-        let one = |message: &Outgoing| {
+        let one = |message: &&Outgoing| {
             let id = message.token.to_string();
-            // As many as were asked for, so none is named twice when each is there.
+            // There are as many outcomes as messages, so none is named twice when each is there.
             let one = said.iter().find(|one| one["id"].as_str() == Some(&id))?;
             let words = one["reply"].as_str().unwrap_or_default();
             let kept = || format!("{} {}", reply.status(), reply.shown(words)).trim_end().to_owned();
@@ -233,7 +238,7 @@ impl Judge for Sending {
                 "rejected" => Said::NotTaken(NotTaken::Refused(Refusal::permanent(Scope::Recipient, kept()))),
                 "deferred" => Said::NotTaken(NotTaken::Refused(Refusal::transient(Scope::Recipient, kept()).after(pause_of(one)))),
                 "failed" => Said::NotTaken(match failure(&one["failure"], reply) {
-                    // The campaign's address, and not the server.
+                    // The campaign's address is at fault, and not the server.
                     cause if cause.reason == Reason::SenderRefused => {
                         let words = reply.shown(one["failure"]["message"].as_str().unwrap_or_default());
                         let kept = format!("{} {words}", reply.status());
@@ -248,7 +253,7 @@ impl Judge for Sending {
         asked.iter().map(one).collect::<Option<Vec<Said>>>().map(Word::Each)
     }
 
-    fn refused(&self, _reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<NotTaken> {
+    fn refused(&self, _reply: &Reply<'_>, _asked: &[&Outgoing]) -> Option<NotTaken> {
         None
     }
 

@@ -1,4 +1,4 @@
-//! Postmark by its API.
+//! Postmark through its API.
 //!
 //! Takes no MIME, so messages are taken apart. Any 500 messages share a call (`/email/batch`), and each gets its own answer.
 //!
@@ -21,27 +21,27 @@ use super::{
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
-/// Postmark by its API.
+/// Postmark through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
 pub struct Postmark {
     /// The Secret with `serverToken`: the API token of a Postmark server.
     pub secret_ref: LocalRef,
-    /// The message stream; `outbound` (transactional) when absent. Campaigns belong into one of broadcasts.
+    /// The message stream; `outbound` (transactional) when absent. Campaigns belong in a broadcast stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
     pub message_stream: Option<String>,
-    /// Whether opens are tracked; as the Postmark server is set when absent.
+    /// Whether opens are tracked; the Postmark server's setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_opens: Option<bool>,
-    /// Whether links are rewritten to track clicks; as the Postmark server is set when absent.
+    /// Whether links are rewritten to track clicks; the Postmark server's setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_clicks: Option<bool>,
-    /// Whether a sandbox server, which delivers nothing, is good enough; false when absent.
+    /// Whether a sandbox server, which delivers nothing, is accepted; false when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_sandbox: Option<bool>,
-    /// Messages that share a call; 1 to 500, 100 when absent. What a lost answer leaves unknown is no more than this.
+    /// Messages that share a call; 1 to 500, 100 when absent. A lost answer leaves no more than this unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 500))]
     pub batch_size: Option<u32>,
@@ -49,7 +49,7 @@ pub struct Postmark {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
     pub endpoint: Option<String>,
-    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    /// How long to wait for an answer; 1s to 10m, 60s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -65,7 +65,7 @@ impl ServerType for Postmark {
         title: "Postmark, API",
         secret_keys: &[("serverToken", "the API token of a Postmark server")],
         probe: "GET /server: the token's server, and whether it is a sandbox",
-        carries: "JSON; any messages share a call, 500 at most, each with an answer of its own",
+        carries: "JSON; any messages share a call, 500 at most, and each gets its own answer",
     };
 }
 
@@ -80,11 +80,11 @@ impl Provider for Postmark {
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
         let (token, header) = context.secret_header(&self.secret_ref, "serverToken", &self.address(), str::to_owned)?;
-        ApiServer::open(Sending { spec: self.clone(), token: header }, &context, self.base(), self.timeout, vec![token])
+        ApiServer::open(PostmarkApi { spec: self.clone(), token: header }, &context, self.base(), self.timeout, vec![token])
     }
 }
 
-struct Sending {
+struct PostmarkApi {
     spec: Postmark,
     token: HeaderValue,
 }
@@ -95,14 +95,9 @@ pub struct Item {
     size: usize,
 }
 
-impl Sending {
-    fn with_credentials(&self, call: Call) -> Call {
-        call.with(HeaderName::from_static("x-postmark-server-token"), self.token.clone())
-            .with(header::ACCEPT, HeaderValue::from_static("application/json"))
-    }
-
-    /// Why one message was not taken, by Postmark's code and words.
-    fn not_taken(code: u64, words: &str, reply: &Reply<'_>, asked: &[Outgoing]) -> NotTaken {
+impl PostmarkApi {
+    /// Why one message was not taken, from Postmark's code and words.
+    fn not_taken(code: u64, words: &str, reply: &Reply<'_>, asked: &[&Outgoing]) -> NotTaken {
         let kept = format!("{code} {}", reply.shown(words));
         let failure = |reason, to_do: &str| reply.fail_saying(&kept, reason, to_do);
         let failed = |reason, to_do: &str| NotTaken::Failed(failure(reason, to_do));
@@ -114,7 +109,7 @@ impl Sending {
         };
         match code {
             10 => for_person(Reason::AuthenticationFailed, "Correct serverToken in the Secret; it may have been revoked."),
-            100 => failed(Reason::ServiceNotAvailable, "It is tried again; look at Postmark's status page."),
+            100 => failed(Reason::ServiceNotAvailable, "It is retried; check Postmark's status page."),
             300 if words.contains("'From'") => sender("Correct the campaign's from.address."),
             300 if words.contains("'ReplyTo'") => sender("Correct the campaign's replyTo."),
             300 if words.contains("'To'") => refused(Scope::Recipient),
@@ -122,7 +117,7 @@ impl Sending {
             405 => failed(Reason::QuotaExceeded, "Buy credits, or wait for the next month."),
             406 => refused(Scope::Recipient),
             411 => refused(Scope::Message),
-            412 => for_person(Reason::SandboxOnly, "The account waits for approval, and reaches only its own domain: ask Postmark for it."),
+            412 => for_person(Reason::SandboxOnly, "The account is pending approval and can only send to its own domain: ask Postmark to approve it."),
             413 => for_person(Reason::AccountSuspended, "Ask Postmark why the account may not send."),
             429 => failed(Reason::Throttled, "Lower limits.rates or limits.connections."),
             1220..=1240 => for_person(Reason::NotFoundAtVendor, "Correct messageStream."),
@@ -137,11 +132,11 @@ fn code_of(answer: &Value) -> Option<(u64, &str)> {
 }
 
 /// Whether an answer is about another message of the call: they come in the order of the messages, and say to whom each was.
-fn is_of_another(answer: &Value, message: &Outgoing, asked: &[Outgoing]) -> bool {
+fn is_of_another(answer: &Value, message: &Outgoing, asked: &[&Outgoing]) -> bool {
     let to = answer["To"].as_str().unwrap_or_default();
     let address = to.rsplit_once('<').map_or(to, |(_, address)| address.trim_end_matches('>'));
-    let is_to = |one: &Outgoing| one.recipient.eq_ignore_ascii_case(address);
-    !is_to(message) && asked.iter().any(is_to)
+    let is_to = |one: &&Outgoing| one.rcpt_to.eq_ignore_ascii_case(address);
+    !is_to(&message) && asked.iter().any(is_to)
 }
 
 fn attachment(file: &Attachment) -> Value {
@@ -152,13 +147,18 @@ fn attachment(file: &Attachment) -> Value {
     value
 }
 
-impl Vendor for Sending {
+impl Vendor for PostmarkApi {
     type Item = Item;
 
     const SAID: &'static [&'static str] = &["/Message"];
 
+    fn authorize(&self, call: Call) -> Call {
+        call.with(HeaderName::from_static("x-postmark-server-token"), self.token.clone())
+            .with(header::ACCEPT, HeaderValue::from_static("application/json"))
+    }
+
     fn probe(&self) -> Call {
-        self.with_credentials(Call::get("server"))
+        Call::get("server")
     }
 
     fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
@@ -169,7 +169,7 @@ impl Vendor for Sending {
             return Err(reply
                 .fail_with(
                     Reason::SandboxOnly,
-                    "the token is that of a sandbox server, which delivers nothing",
+                    "the token belongs to a sandbox server, which delivers nothing",
                     "Use a live server's token, or set allowSandbox.",
                 )
                 .for_person());
@@ -181,12 +181,12 @@ impl Vendor for Sending {
         self.spec.batch_size.unwrap_or(100) as usize
     }
 
-    fn weight_max(&self) -> usize {
-        // 50 MB a call; JSON and base64 are in it.
+    fn size_max(&self) -> usize {
+        // 50 MB per call, JSON and base64 included.
         30 << 20
     }
 
-    fn weight(&self, item: &Item) -> usize {
+    fn size(&self, item: &Item) -> usize {
         item.size
     }
 
@@ -195,7 +195,7 @@ impl Vendor for Sending {
         let mut headers: Vec<Value> = read.headers.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect();
         if !read.message_id.is_empty() {
             headers.push(json!({"Name": "Message-ID", "Value": format!("<{}>", read.message_id)}));
-            // Without it Postmark writes its own.
+            // Without it, Postmark writes its own.
             headers.push(json!({"Name": "X-PM-KeepID", "Value": "true"}));
         }
         let mut value = json!({
@@ -229,19 +229,18 @@ impl Vendor for Sending {
     }
 
     fn call(&self, items: &[Item]) -> Call {
-        let call = match items {
+        match items {
             [one] => Call::post_json("email", &one.message),
             several => Call::post_json("email/batch", &several.iter().map(|item| item.message.clone()).collect()),
-        };
-        self.with_credentials(call)
+        }
     }
 }
 
-impl Judge for Sending {
-    const PERMISSION: &'static str = "the right to send";
+impl Judge for PostmarkApi {
+    const PERMISSION: &'static str = "permission to send";
 
-    fn taken(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<Word> {
-        let said = |answer: &Value, message: &[Outgoing]| match code_of(answer)? {
+    fn taken(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<Word> {
+        let said = |answer: &Value, message: &[&Outgoing]| match code_of(answer)? {
             (0, _) => reply.taken_under(answer.get("MessageID")?.as_str()?).map(Said::Taken),
             (code, words) => Some(Said::NotTaken(Self::not_taken(code, words, reply, message))),
         };
@@ -258,9 +257,9 @@ impl Judge for Sending {
         said.map(Word::Each)
     }
 
-    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+    fn refused(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<NotTaken> {
         let (code, words) = code_of(&reply.json).filter(|(code, _)| *code != 0)?;
-        // What no code tells, the status may.
+        // Where no code helps, the status may.
         let not_taken = Self::not_taken(code, words, reply, asked);
         Some(not_taken)
             .filter(|found| reply.status() == 422 || !matches!(found, NotTaken::Refused(refusal) if refusal.scope == Scope::Unclear))

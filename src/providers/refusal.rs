@@ -1,4 +1,4 @@
-//! Whom a refusal is about, and what an answer that we know means. Pure.
+//! Whom a refusal is about, and what a known answer means. Pure.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub enum Scope {
     Content,
     /// The From address or reverse-path at this server.
     Sender,
-    /// Nobody knows: a refusal with words that are in no table.
+    /// Unknown: a refusal whose words are in no table.
     Unclear,
 }
 
@@ -25,24 +25,24 @@ pub enum Scope {
 pub struct Refusal {
     /// Whom it is about.
     pub scope: Scope,
-    /// Refused for good (5yz), and not for now (4yz).
+    /// Permanently refused (5yz), and not for now (4yz).
     pub is_permanent: bool,
     /// The server's reply, as the ledger keeps it (250 characters at most).
     pub reply: String,
     /// For [`Scope::Content`] and [`Scope::Sender`]: reason and words for the campaign's condition, with what to do.
     pub cause: Option<Failure>,
-    /// The server's own word on when to try again.
+    /// When to try again, according to the server.
     pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
-    /// A refusal for good.
+    /// A permanent refusal.
     #[must_use]
     pub fn permanent(scope: Scope, reply: impl Into<String>) -> Self {
         Self { scope, is_permanent: true, reply: reply.into(), cause: None, retry_after: None }
     }
 
-    /// A refusal for now.
+    /// A temporary refusal.
     #[must_use]
     pub fn transient(scope: Scope, reply: impl Into<String>) -> Self {
         Self { is_permanent: false, ..Self::permanent(scope, reply) }
@@ -71,7 +71,7 @@ impl Refusal {
         Self { cause: Some(cause), ..self }
     }
 
-    /// The same with the server's own word on when to try again.
+    /// The same with the time to wait that the server named.
     #[must_use]
     pub fn after(self, retry_after: Option<Duration>) -> Self {
         Self { retry_after, ..self }
@@ -85,20 +85,20 @@ impl From<Refusal> for Outcome {
 }
 
 impl Outcome {
-    /// This recipient is refused for good.
+    /// This recipient is permanently refused.
     #[must_use]
     pub fn rejected(reply: impl Into<String>) -> Self {
         Refusal::permanent(Scope::Recipient, reply).into()
     }
 
-    /// This recipient is refused for now.
+    /// This recipient is temporarily refused.
     #[must_use]
     pub fn deferred(reply: impl Into<String>, retry_after: Option<Duration>) -> Self {
         Refusal::transient(Scope::Recipient, reply).after(retry_after).into()
     }
 }
 
-/// When in a conversation an answer came.
+/// The stage of the conversation at which an answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// The greeting.
@@ -113,20 +113,20 @@ pub enum Stage {
     Recipient,
     /// DATA, BDAT or the content.
     Content,
-    /// A vendor's HTTP API, which judges all at once.
+    /// A vendor's HTTP API, which judges everything at once.
     Api,
 }
 
 /// An answer to be understood.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
-    /// When it came.
+    /// The command that it answers.
     pub stage: Stage,
     /// The SMTP code, 400 to 599; 0 where there is none (a vendor's API).
     pub code: u16,
     /// The enhanced status code (RFC 3463), where the answer has one.
     pub enhanced: Option<&'a str>,
-    /// The words, lines joined by spaces.
+    /// The text, lines joined by spaces.
     pub words: &'a str,
     /// The reverse-path or From address of the message, which servers quote.
     pub sender: &'a str,
@@ -137,7 +137,7 @@ pub struct Answer<'a> {
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The message is refused, and the server is well.
+    /// The message is refused, and the server is healthy.
     Refused(Scope),
     /// The server: login, our EHLO name or address, quota, rate, connections, outage.
     Server,
@@ -148,13 +148,13 @@ pub enum Fault {
 pub struct Meaning {
     /// Whose fault it is.
     pub fault: Fault,
-    /// The condition's reason.
+    /// Becomes the reason of a condition.
     pub reason: Reason,
     /// What to do, as a sentence; it names the cause.
     pub advice: &'static str,
     /// Only a person can fix it.
     pub needs_person: bool,
-    /// When to try again, where that is known of all such answers.
+    /// When to try again, where that is known for all such answers.
     pub retry_after: Option<Duration>,
     /// The connection is used up (RFC 5321, 4.5.3.1.10): a fresh one may be taken, if this one has taken anything.
     pub ends_session: bool,

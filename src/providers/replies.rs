@@ -1,14 +1,14 @@
-//! What servers and vendors answer, and whom it is about: a table, and how an answer is looked up in it. Pure.
+//! What servers and vendors answer, and whom it is about: a table, and the look-up in it. Pure.
 //!
-//! A refusal's stage says little: Postfix keeps what it has against the client, its name and the sender until RCPT
+//! A refusal's stage says little: Postfix holds back its objections to the client, its name and the sender until RCPT
 //! (`smtpd_delay_reject`; RFC 5321, 3.3 allows it), and vendors judge the sender after the content. So words and enhanced codes
-//! come first, in the order of the table, and what is in no line is nobody's word on the recipient.
+//! come first, in the order of the table, and what is in no line says nothing about the recipient.
 //!
 //! - `words`: the answer's words, without the addresses and names that servers quote.
 //! - `line`: what a line of the table is.
 //! - `sender`, `client`, `account`, `rate`, `content`, `recipient`, `service`: the lines, each with its source.
 //!
-//! Looked up are refusals only, so that an accepted message costs nothing here.
+//! Only refusals are looked up, so that an accepted message costs nothing here.
 
 mod account;
 mod client;
@@ -29,7 +29,7 @@ use crate::resources::Reason;
 
 /// All causes, in the order in which they are looked up.
 ///
-/// What is about a sender, a client or an account comes before what is about a recipient, since the former is said with the
+/// Lines about a sender, a client or an account come before those about a recipient, since the former are said with the
 /// codes of the latter, and hardly ever the other way round.
 pub const TABLE: &[&[Cause]] = &[
     recipient::FIRST,
@@ -54,20 +54,20 @@ pub fn meaning(answer: &Answer<'_>) -> Option<Meaning> {
     let words = Words::of(answer);
     let cause = TABLE.iter().copied().flatten().find(|cause| cause.lines.iter().any(|line| line.fits(answer, &words)))?;
     let meaning = cause.meaning();
-    // "No such user" of the sender and of nobody else is about the sender: a server that verifies both says it alike.
+    // "No such user" about the sender alone is about the sender: a server that verifies both uses the same words.
     if meaning.fault == Fault::Refused(Scope::Recipient) && words.quotes_sender_only() {
         return Some(sender::UNKNOWN.meaning());
     }
     Some(meaning)
 }
 
-/// What a refusal of MAIL means that is in no line: this server does not take this sender.
+/// What a refusal of MAIL means that is in no line: this server does not accept this sender.
 #[must_use]
 pub fn unknown_of_mail() -> Meaning {
     Meaning {
         fault: Fault::Refused(Scope::Sender),
         reason: Reason::SenderRefused,
-        advice: "Let the server accept the campaign's from.address (or identity.returnPath).",
+        advice: "Have the server accept the campaign's from.address (or identity.returnPath).",
         needs_person: true,
         retry_after: None,
         ends_session: false,

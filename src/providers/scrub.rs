@@ -1,19 +1,19 @@
-//! What may leave a provider of the other side's words: nothing by which one of our secrets could be read.
+//! Keeps our secrets out of the other side's words before they leave a provider.
 //!
-//! A server has seen the login, and whoever runs it may not be whom we trust: it can give the login back in any reply, header or
-//! page, which then stands in statuses, logs and the ledger. So every session holds one [`Scrubber`], next to its login, and
-//! quotes nothing that did not go through it. It knows a secret as it is, whatever the case, in base64 (also as a part of
+//! A server has seen the login and may be run by somebody whom we do not trust: it can return the login in any reply, header or
+//! page, which then ends up in statuses, logs and the ledger. So every session holds one [`Scrubber`] next to its login, and
+//! quotes nothing that did not go through it. It recognizes a secret in any letter case, in base64 (also as a part of
 //! something longer, also twice), percent-encoded, with the escapes of JSON and HTML, quoted-printable and in hexadecimal, and
 //! with anything but letters and digits in between: the two lines of a reply, spaces, invisible characters.
 //!
-//! It is used before anything is cut off, lest half a secret remains.
+//! It runs before anything is cut off, so that no half of a secret remains.
 
 use std::{
     borrow::Cow,
     collections::VecDeque,
     fmt,
     ops::Range,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -24,19 +24,19 @@ use crate::resources::secret::SecretValue;
 mod view;
 use view::View;
 
-/// What stands in a secret's place.
+/// What replaces a secret.
 const STRUCK: &str = "***";
-/// A shorter secret is not looked for, characters: striking out a word of three letters would show it.
+/// A secret with fewer characters is not looked for: striking out a word of three letters would reveal it.
 const SECRET_MIN: usize = 4;
-/// From so many letters and digits on a secret is found whatever stands between them.
+/// A secret with this many letters and digits is found whatever separates them.
 const BARE_MIN: usize = 8;
-/// From so many characters on a part of base64 is found whatever its case.
+/// A part of base64 with this many characters is found in any letter case.
 const CASELESS_MIN: usize = 6;
-/// Bytes of a text that are looked at; what is kept of it is far less.
+/// Bytes of a text that are examined; far fewer are kept.
 const TEXT_MAX: usize = 16 * 1024;
-/// The longest secret that is looked for, bytes: the longest that fits into a header.
+/// The longest secret that is looked for, in bytes: the longest that fits into a header.
 const SECRET_MAX: usize = 16 * 1024;
-/// Secrets that are remembered beside the first ones: access tokens, which follow each other every hour.
+/// Secrets that are remembered in addition to the first ones: access tokens, which change every hour.
 const LEARNED_MAX: usize = 8;
 
 /// Strikes secrets out of texts. Cheap to clone; clones share what they learn.
@@ -63,16 +63,9 @@ impl From<Vec<SecretValue>> for Scrubber {
 }
 
 impl Scrubber {
-    /// One that strikes nothing out.
-    #[must_use]
-    pub fn none() -> &'static Self {
-        static NONE: OnceLock<Scrubber> = OnceLock::new();
-        NONE.get_or_init(Self::default)
-    }
-
-    /// Looks for this secret as well from now on; of several such the last ones are remembered.
+    /// From now on looks for this secret as well; only the latest few are remembered.
     pub fn learn(&self, secret: &SecretValue) {
-        // A list of secrets is whole whatever happened to its last holder.
+        // The list is consistent whatever happened to the last holder of the lock.
         let is_known = self.0.learned.read().unwrap_or_else(PoisonError::into_inner).iter().any(|(known, _)| known == secret);
         if is_known {
             return;
@@ -85,7 +78,7 @@ impl Scrubber {
         learned.push_back((secret.clone(), Arc::new(needles)));
     }
 
-    /// The text with `***` in the place of every secret. Of a text of more than 16 KiB the start alone is given.
+    /// The text with `***` in place of every secret. Of a text of more than 16 KiB only the start is returned.
     #[must_use]
     pub fn scrub<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let learned: Vec<Arc<Needles>> = {
@@ -101,7 +94,7 @@ impl Scrubber {
         let (text, limit) = if text.len() <= TEXT_MAX {
             (text, text.len())
         } else {
-            // A secret that the cut goes through is not seen: what could be its start is left out.
+            // A secret that is cut in two is not recognized: what could be its start is left out.
             let window = &text[..text.floor_char_boundary(TEXT_MAX)];
             (window, window.floor_char_boundary(window.len().saturating_sub(longest)))
         };
@@ -131,22 +124,22 @@ impl Scrubber {
 
 /// What to look for, for one secret.
 struct Needles {
-    /// Compared with a view without spaces, whatever the case.
+    /// Compared with a view without spaces, ignoring case.
     plain: Vec<Finder<'static>>,
-    /// Compared with letters and digits alone, whatever the case.
+    /// Compared with letters and digits only, ignoring case.
     bare: Vec<Finder<'static>>,
-    /// Parts of base64, compared without spaces; and whether case counts.
+    /// Parts of base64, compared without spaces; and whether case matters.
     base64: Vec<(Finder<'static>, bool)>,
     /// Digits, compared with all hexadecimal digits.
     hex: Vec<Finder<'static>>,
-    /// The most bytes that the secret takes in any form.
+    /// The most bytes that the secret takes up in any form.
     reach: usize,
-    /// The fewest bytes that it is found in.
+    /// The fewest bytes in which it is found.
     shortest: usize,
 }
 
 impl Needles {
-    /// None for what is too short to be looked for, or is no text.
+    /// None for what is too short to be looked for, or is not text.
     fn of(secret: &SecretValue) -> Option<Self> {
         let secret = secret.expose_text().filter(|secret| secret.len() <= SECRET_MAX)?;
         let mut needles =
@@ -156,7 +149,7 @@ impl Needles {
             if normal.len() < SECRET_MIN {
                 return None;
             }
-            // Both, so that no sign at an end of it stays.
+            // Both, so that no punctuation at its ends remains.
             needles.plain.push(finder(&normal));
             if bare.len() >= BARE_MIN {
                 needles.bare.push(finder(&bare));
@@ -183,7 +176,7 @@ impl Needles {
         Some(needles)
     }
 
-    /// Adds where the secret stands.
+    /// Adds where the secret occurs.
     fn find(&self, view: &View, text: &str, found: &mut Vec<Range<usize>>) {
         let mut add = |view: &[u8], spans: &view::Spans, finder: &Finder<'_>, is_base64: bool| {
             for at in finder.find_iter(view) {
@@ -210,8 +203,8 @@ fn finder(needle: &str) -> Finder<'static> {
     Finder::new(needle.as_bytes()).into_owned()
 }
 
-/// What every text in base64 that holds these bytes has in it, by where they begin in a group of three: their digits without
-/// those that also depend on what stands before and behind them.
+/// What every base64 text that contains these bytes has in it, by where they begin in a group of three: their digits without
+/// those that also depend on the bytes before and after them.
 fn base64_parts(bytes: &[u8]) -> Vec<String> {
     let part = |before: usize| {
         let encoded = STANDARD.encode([&[0; 2][..before], bytes].concat());
@@ -221,7 +214,7 @@ fn base64_parts(bytes: &[u8]) -> Vec<String> {
     (0..3).map(part).filter(|part| part.len() >= SECRET_MIN).collect()
 }
 
-/// The range with the rest of the word in base64 on both sides: it holds the secret's first and last bits, and the user.
+/// The range, extended over the base64 word on both sides, which contains the secret's first and last bits, and the user.
 fn whole_word(text: &str, range: Range<usize>) -> Range<usize> {
     let is_digit = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
     let before = text.as_bytes()[..range.start].iter().rev().take_while(is_digit).count();

@@ -1,4 +1,4 @@
-//! Twilio SendGrid by its Web API v3.
+//! Twilio SendGrid through its Web API v3.
 //!
 //! Takes no MIME, so messages are taken apart. Messages with equal bodies share a call (`personalizations`, 1,000 at most);
 //! each of them keeps its subject, fields and custom arguments.
@@ -22,35 +22,35 @@ use super::{
 };
 use crate::resources::{Duration, LocalRef, Reason, pattern};
 
-/// SendGrid by its API.
+/// SendGrid through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
 pub struct SendGrid {
     /// The Secret with `apiKey`: an API key with the permission Mail Send.
     pub secret_ref: LocalRef,
-    /// Where the account's data is; `Global` when absent. `EU` is for subusers in the EU region.
+    /// Where the account's data is stored; `Global` when absent. `EU` is for subusers in the EU region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
-    /// The subuser in whose name mail is sent, with a parent account's key.
+    /// The subuser on whose behalf mail is sent, with a parent account's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
     pub subuser: Option<String>,
-    /// Categories of all messages, 9 at most; the campaign's name is added.
+    /// Categories for all messages, 9 at most; the campaign's name is added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 9), inner(length(min = 1, max = 255), regex(pattern = pattern::LABEL)), extend("x-kubernetes-list-type" = "set"))]
     pub categories: Vec<String>,
-    /// The pool of own IP addresses to send from.
+    /// The pool of dedicated IP addresses to send from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 64), regex(pattern = pattern::LABEL))]
     pub ip_pool: Option<String>,
-    /// Whether opens are tracked; as the account is set when absent.
+    /// Whether opens are tracked; the account's setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_opens: Option<bool>,
-    /// Whether links are rewritten to track clicks; as the account is set when absent.
+    /// Whether links are rewritten to track clicks; the account's setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_clicks: Option<bool>,
-    /// Messages with equal bodies that share a call; 1 to 1,000, 100 when absent. What a lost answer leaves unknown is no more than this.
+    /// Messages with equal bodies that share a call; 1 to 1,000, 100 when absent. A lost answer leaves no more than this unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub batch_size: Option<u32>,
@@ -58,7 +58,7 @@ pub struct SendGrid {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
     pub endpoint: Option<String>,
-    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    /// How long to wait for an answer; 1s to 10m, 60s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -87,7 +87,7 @@ impl ServerType for SendGrid {
         title: "SendGrid, Web API",
         secret_keys: &[("apiKey", "an API key with the permission Mail Send")],
         probe: "GET /v3/scopes: the key's permissions, `mail.send` among them",
-        carries: "JSON; equal bodies share a call, 1,000 messages at most",
+        carries: "JSON; messages with equal bodies share a call, 1,000 at most",
     };
 }
 
@@ -102,28 +102,23 @@ impl Provider for SendGrid {
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
         let (key, authorization) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), |key| format!("Bearer {key}"))?;
-        ApiServer::open(Sending { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
+        ApiServer::open(SendGridApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
     }
 }
 
-struct Sending {
+struct SendGridApi {
     spec: SendGrid,
     authorization: HeaderValue,
 }
 
-/// A message: what may be shared with others, and what is its own.
+/// A message: what can be shared with others, and what is its own.
 pub struct Item {
     shared: Value,
     own: Value,
     size: usize,
 }
 
-impl Sending {
-    fn with_credentials(&self, call: Call) -> Call {
-        let subuser = self.spec.subuser.as_deref().and_then(|subuser| HeaderValue::from_str(subuser).ok());
-        call.with(header::AUTHORIZATION, self.authorization.clone()).with_some(HeaderName::from_static("on-behalf-of"), subuser)
-    }
-
+impl SendGridApi {
     fn shared(&self, message: &Structured, campaign: &str) -> Value {
         let mut shared = Map::new();
         shared.insert("from".to_owned(), mailbox(&message.from));
@@ -132,7 +127,7 @@ impl Sending {
             [one] => _ = shared.insert("reply_to".to_owned(), mailbox(one)),
             several => _ = shared.insert("reply_to_list".to_owned(), several.iter().map(mailbox).collect()),
         }
-        // In the order that the vendor asks for: text first.
+        // In the order that the vendor requires: text first.
         let bodies = [("text/plain", &message.text), ("text/html", &message.html)];
         let content = bodies.iter().filter_map(|(kind, body)| body.as_ref().map(|body| json!({"type": kind, "value": body})));
         shared.insert("content".to_owned(), content.collect());
@@ -140,7 +135,7 @@ impl Sending {
             shared.insert("attachments".to_owned(), message.attachments.iter().map(attachment).collect());
         }
         let mut categories = self.spec.categories.clone();
-        // Some campaigns are no campaign: a test by hand.
+        // A test by hand belongs to no campaign.
         if !campaign.is_empty() && !categories.iter().any(|known| known == campaign) {
             categories.push(campaign.chars().take(255).collect());
         }
@@ -184,13 +179,18 @@ fn attachment(file: &Attachment) -> Value {
     value
 }
 
-impl Vendor for Sending {
+impl Vendor for SendGridApi {
     type Item = Item;
 
     const SAID: &'static [&'static str] = &["/errors/0/field", "/errors/0/message"];
 
+    fn authorize(&self, call: Call) -> Call {
+        let subuser = self.spec.subuser.as_deref().and_then(|subuser| HeaderValue::from_str(subuser).ok());
+        call.with(header::AUTHORIZATION, self.authorization.clone()).with_some(HeaderName::from_static("on-behalf-of"), subuser)
+    }
+
     fn probe(&self) -> Call {
-        self.with_credentials(Call::get("v3/scopes"))
+        Call::get("v3/scopes")
     }
 
     fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
@@ -211,7 +211,7 @@ impl Vendor for Sending {
         Err(reply
             .fail_with(
                 Reason::PermissionDenied,
-                "the API key has no permission `mail.send`",
+                "the API key lacks the permission `mail.send`",
                 "Give it Mail Send in SendGrid's settings, API Keys.",
             )
             .for_person())
@@ -221,19 +221,19 @@ impl Vendor for Sending {
         self.spec.batch_size.unwrap_or(100) as usize
     }
 
-    fn weight_max(&self) -> usize {
-        // 30 MB with all attachments (docs.sendgrid.com, "Limitations"); JSON and base64 are in it.
+    fn size_max(&self) -> usize {
+        // 30 MB with all attachments (docs.sendgrid.com, "Limitations"), JSON and base64 included.
         20 << 20
     }
 
-    fn weight(&self, item: &Item) -> usize {
+    fn size(&self, item: &Item) -> usize {
         item.size
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
         let read = Structured::with_body(message, "SendGrid")?;
         let mut own = json!({"to": [mailbox(&read.to)], "subject": read.subject});
-        // A field that is there twice would be one in JSON: joined, as RFC 9110 joins lists.
+        // JSON cannot hold a field twice: joined, as RFC 9110 joins lists.
         let mut fields: BTreeMap<String, String> = BTreeMap::new();
         for (name, value) in &read.headers {
             fields.entry(name.clone()).and_modify(|known| *known = format!("{known}, {value}")).or_insert_with(|| value.clone());
@@ -254,15 +254,15 @@ impl Vendor for Sending {
     fn call(&self, items: &[Item]) -> Call {
         let mut body = items.first().map(|item| item.shared.clone()).unwrap_or_default();
         body["personalizations"] = items.iter().map(|item| item.own.clone()).collect();
-        self.with_credentials(Call::post_json("v3/mail/send", &body))
+        Call::post_json("v3/mail/send", &body)
     }
 }
 
-impl Judge for Sending {
+impl Judge for SendGridApi {
     const PERMISSION: &'static str = "the permission Mail Send";
 
-    fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
-        // A page is nothing of SendGrid's, whatever stands in its head.
+    fn taken(&self, reply: &Reply<'_>, _asked: &[&Outgoing]) -> Option<Word> {
+        // A page is not from SendGrid, whatever its head contains.
         if reply.json.get("errors").is_some() || !(reply.is_empty() || reply.json.is_object()) {
             return None;
         }
@@ -271,7 +271,7 @@ impl Judge for Sending {
         named.or_else(|| Taken::bare(reply)).map(Word::Together)
     }
 
-    fn refused(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<NotTaken> {
+    fn refused(&self, reply: &Reply<'_>, _asked: &[&Outgoing]) -> Option<NotTaken> {
         if !matches!(reply.status(), 400 | 403) {
             return None;
         }

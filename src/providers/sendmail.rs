@@ -1,7 +1,7 @@
-//! A local program in the manner of sendmail: Postfix's, Exim's, msmtp, nullmailer.
+//! A local sendmail-compatible program: Postfix's, Exim's, msmtp, nullmailer.
 //!
-//! It runs on the machine of Mailfleet, so it is refused unless the operator allows the very program (`--allow-sendmail`), and
-//! never for customers. Arguments go without a shell, and an address can be no option.
+//! It runs on Mailfleet's machine, so it is refused unless the operator allows that program (`--allow-sendmail`), and
+//! always for customers. Arguments bypass the shell, and an address cannot be taken for an option.
 //!
 //! Sources: sendmail(8), sendmail(1) of Postfix, `sysexits.h`.
 
@@ -21,8 +21,8 @@ use tokio::{
 
 use super::{
     BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, api,
-    place::Place,
-    quote,
+    diagnose::Endpoint,
+    sanitize,
     single::{Single, SingleServer},
 };
 use crate::resources::{Duration, Reason, pattern};
@@ -31,12 +31,12 @@ use crate::resources::{Duration, Reason, pattern};
 mod tests;
 
 const PATH: &str = "/usr/sbin/sendmail";
-/// How long the program may take for a message when the spec does not say.
+/// How long the program may take per message when the spec does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// What is read of its words, bytes.
+/// Bytes that are read of its output.
 const WORDS_MAX: u64 = 4096;
 
-/// A local program in the manner of sendmail.
+/// A local sendmail-compatible program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
@@ -45,7 +45,7 @@ pub struct Sendmail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 4096), regex(pattern = pattern::PROGRAM))]
     pub path: Option<String>,
-    /// How long it may take for a message; 1s to 10m, 60s when absent.
+    /// How long it may take per message; 1s to 10m, 60s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -60,8 +60,8 @@ impl ServerType for Sendmail {
     const INFO: TypeInfo = TypeInfo {
         title: "sendmail, a program of this machine",
         secret_keys: &[],
-        probe: "whether the program is there and allowed; more cannot be told without sending, so it is Active until a send fails",
-        carries: "each message as it is, one a run of the program",
+        probe: "whether the program exists and is allowed; nothing more can be checked without sending, so it is Active until a send fails",
+        carries: "each message unchanged, one run of the program each",
     };
 }
 
@@ -75,8 +75,8 @@ impl Provider for Sendmail {
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
-        let place = Place::named(self.address());
-        // What the path leads to counts, so that no link is put in the place of what was allowed.
+        let endpoint = Endpoint::named(self.address());
+        // What the path resolves to counts, so that no link can replace what was allowed.
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let is_allowed = context.permissions.sendmail.iter().any(|allowed| real(allowed) == real(self.path()));
         if !is_allowed {
@@ -84,16 +84,16 @@ impl Provider for Sendmail {
                 "The operator allows it with --allow-sendmail {}; for customers' servers it cannot be allowed.",
                 self.path().display()
             );
-            return Err(place.connection(Reason::NotAllowedByOperator, "this program may not be run", &to_do).for_person());
+            return Err(endpoint.connection(Reason::NotAllowedByOperator, "this program may not be run", &to_do).for_person());
         }
-        let program = Program { path: self.path().to_owned(), place, timeout: self.timeout.unwrap_or(TIMEOUT).std() };
+        let program = Program { path: self.path().to_owned(), endpoint, timeout: self.timeout.unwrap_or(TIMEOUT).std() };
         Ok(SingleServer::open(program, &context))
     }
 }
 
 struct Program {
     path: PathBuf,
-    place: Place,
+    endpoint: Endpoint,
     timeout: StdDuration,
 }
 
@@ -103,18 +103,18 @@ enum End {
     NotStarted(std::io::Error),
     /// It took too long and was killed.
     TimedOut,
-    /// Its exit code, none when a signal ended it; and its words.
+    /// Its exit code, none when a signal ended it; and its output.
     Exited(Option<i32>, String),
 }
 
 impl Program {
     async fn run(&self, message: &Outgoing) -> End {
         let mut command = Command::new(&self.path);
-        // Nothing of our environment, where secrets may stand.
+        // Nothing of our environment, which may contain secrets.
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C").current_dir("/");
         // `-i`: a line of one dot does not end the message. Behind `--` nothing is an option.
         let sender: &str = if message.mail_from.is_empty() { "<>" } else { &message.mail_from };
-        command.args(["-i", "-f", sender, "--", &message.recipient]);
+        command.args(["-i", "-f", sender, "--", &message.rcpt_to]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = match command.spawn() {
             Ok(child) => child,
@@ -125,7 +125,7 @@ impl Program {
         let talk = async {
             let write = async {
                 if let Some(mut input) = input {
-                    // A program that does not read to the end says with its exit code why.
+                    // A program that does not read to the end says why by its exit code.
                     let _ = input.write_all(&content).await;
                     let _ = input.shutdown().await;
                 }
@@ -135,7 +135,7 @@ impl Program {
                 if let Some(errors) = errors {
                     let mut errors = errors;
                     let _ = (&mut errors).take(WORDS_MAX).read_to_end(&mut words).await;
-                    // The rest is read and thrown away, so that the program is not held up.
+                    // The rest is read and discarded, so that the program does not block.
                     let _ = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;
                 }
                 words
@@ -146,7 +146,7 @@ impl Program {
         match tokio::time::timeout(self.timeout, talk).await {
             Err(_) => End::TimedOut,
             Ok((words, status)) => {
-                let words: String = quote::readable(String::from_utf8_lossy(&words).trim()).take(quote::KEPT_CHARS_MAX - 8).collect();
+                let words: String = sanitize::readable(String::from_utf8_lossy(&words).trim()).take(sanitize::KEPT_CHARS_MAX - 8).collect();
                 End::Exited(status.ok().and_then(|status| status.code()), words)
             }
         }
@@ -158,11 +158,11 @@ impl Program {
             End::TimedOut => {
                 let limit = Duration::from_millis(u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX));
                 let what = format!("the program took longer than {limit} and was killed");
-                Outcome::Unknown(self.place.sending(Reason::TimedOut, &what, "See what holds it up, or raise timeout."))
+                Outcome::Unknown(self.endpoint.sending(Reason::TimedOut, &what, "See what holds it up, or raise timeout."))
             }
             End::Exited(None, _) => {
                 let what = "the program was killed by a signal";
-                Outcome::Unknown(self.place.sending(
+                Outcome::Unknown(self.endpoint.sending(
                     Reason::ConnectionLost,
                     what,
                     "The system's log says who killed it, perhaps for lack of memory.",
@@ -177,8 +177,8 @@ impl Program {
     fn outcome(&self, code: i32, words: &str) -> Outcome {
         let kept = || format!("{code} {} {words}", name_of(code)).trim_end().to_owned();
         let failed = |reason: Reason, to_do: &str| {
-            let what = format!("the program ended with {code} {}", quote::stable(&format!("({}) `{words}`", name_of(code))));
-            self.place.sending(reason, &what, to_do)
+            let what = format!("the program ended with {code} {}", sanitize::stable(&format!("({}) `{words}`", name_of(code))));
+            self.endpoint.sending(reason, &what, to_do)
         };
         match code {
             0 => Outcome::Accepted { reply: "0 taken".to_owned() },
@@ -203,7 +203,7 @@ impl Program {
     fn not_started(&self, error: &std::io::Error) -> Failure {
         let what = format!("the program cannot be started ({})", error.kind());
         let failure =
-            self.place.connection(Reason::NotFoundAtVendor, &what, "Install the mail system, or correct path and the program's mode.");
+            self.endpoint.connection(Reason::NotFoundAtVendor, &what, "Install the mail system, or correct path and the program's mode.");
         if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) {
             failure.for_person()
         } else {
@@ -212,7 +212,7 @@ impl Program {
     }
 }
 
-/// Whether an argument is one mailbox to every program: they read it as a list (RFC 5322, 3.4), so that `a b@example.com` would
+/// Whether every program takes an argument for one mailbox: they read it as a list (RFC 5322, 3.4), so that `a b@example.com` would
 /// be mailed to two.
 fn is_one_address(address: &str) -> bool {
     let Some((local, domain)) = address.rsplit_once('@') else { return false };
@@ -270,6 +270,10 @@ fn with_lf(content: &[u8]) -> Vec<u8> {
 }
 
 impl Single for Program {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
         Box::pin(async move {
             use std::os::unix::fs::PermissionsExt as _;
@@ -284,7 +288,7 @@ impl Single for Program {
 
     fn send<'a>(&'a self, message: &'a Outgoing) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            if !is_one_address(&message.recipient) || !message.mail_from.is_empty() && !is_one_address(&message.mail_from) {
+            if !is_one_address(&message.rcpt_to) || !message.mail_from.is_empty() && !is_one_address(&message.mail_from) {
                 return Outcome::rejected("553 5.1.3 not sent: the program could take an address for several");
             }
             self.judge(self.run(message).await)

@@ -1,8 +1,8 @@
-//! Amazon SES by its API v2: each message as it is (`Content.Raw`).
+//! Amazon SES through API v2: each message unchanged (`Content.Raw`).
 //!
-//! The vendor's SDK signs, serialises and finds credentials; requests leave by our own client (`sdk`), so that egress,
-//! timeouts and bounds hold as for every other type. The SDK's retries are off: whether a message is tried again is the
-//! dispatcher's to say, and SES knows no idempotency key.
+//! The vendor's SDK signs, serialises and finds credentials; requests go through our own client (`sdk`), so that egress,
+//! timeouts and bounds hold as for every other type. The SDK's retries are off: whether a message is retried is up to the
+//! dispatcher, and SES has no idempotency key.
 //!
 //! Sources: the vendor's service model (`sesv2`), docs.aws.amazon.com/ses "Managing your sending limits", "Errors related to
 //! the sending quotas", "API error codes", and "Common Error Types" of the API reference.
@@ -28,7 +28,8 @@ use tokio::sync::OnceCell;
 use self::sdk::{Chain, Way};
 use super::{
     BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo, api,
-    http::{Endpoint, Purpose},
+    diagnose::Endpoint,
+    http::{ApiClient, Purpose},
     single::{Single, SingleServer},
     structured,
     verdict::{self, Said, Taken, Verdict},
@@ -40,28 +41,28 @@ use crate::resources::{Duration, LocalRef, Reason, pattern, secret::SecretValue}
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
 pub struct Ses {
-    /// The Secret: `accessKeyId` and `secretAccessKey`, and `sessionToken` of temporary ones. When absent, the credentials of the machine or pod are used (web identity, container's or instance's role, environment), where the operator lets this server.
+    /// The Secret: `accessKeyId` and `secretAccessKey`, and `sessionToken` for temporary credentials. When absent, the credentials of the machine or pod are used (web identity, container or instance role, environment), where the operator allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalRef>,
-    /// The region whose identities, quota and reputation send, like `eu-west-1`.
+    /// The region, whose identities, quota and reputation are used, like `eu-west-1`.
     #[schemars(length(min = 9, max = 32), regex(pattern = pattern::AWS_REGION))]
     pub region: String,
-    /// The configuration set, which says where events go; the identity's own when absent.
+    /// The configuration set, which decides where events go; the identity's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = pattern::AWS_NAME))]
     pub configuration_set: Option<String>,
-    /// The ARN of the identity that sends, where another account owns it and lets this one (sending authorization).
+    /// The ARN of the sending identity, where another account owns it and has authorized this one (sending authorization).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 20, max = 512), regex(pattern = pattern::AWS_IDENTITY))]
     pub identity_arn: Option<String>,
-    /// Whether an account in the sandbox is good enough, which reaches verified addresses only; false when absent.
+    /// Whether an account in the sandbox, which can only send to verified addresses, is accepted; false when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_sandbox: Option<bool>,
     /// The API's address; the region's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
     pub endpoint: Option<String>,
-    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    /// How long to wait for an answer; 1s to 10m, 60s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -72,14 +73,14 @@ impl Ses {
         self.endpoint.clone().unwrap_or_else(|| format!("https://email.{}.amazonaws.com{of_china}", self.region))
     }
 
-    /// Keys of the Secret, with what of them must not be shown; none for those of the machine.
+    /// The Secret's credentials, and which of them must not be shown; none where the machine's own are used.
     fn keys(&self, context: &Context) -> Result<(Option<Credentials>, Vec<SecretValue>), Failure> {
         let address = self.address();
         let Some(secret) = &self.secret_ref else {
             if context.permissions.ambient_credentials {
                 return Ok((None, Vec::new()));
             }
-            let what = format!("No Secret is named, and this server may not use the credentials of the machine ({address}).");
+            let what = format!("No Secret is named, and this server may not use the machine's credentials ({address}).");
             let to_do = "Name a Secret with accessKeyId and secretAccessKey in secretRef.";
             return Err(Failure::new(Reason::NotAllowedByOperator, format!("{what} {to_do}")).for_person());
         };
@@ -96,12 +97,12 @@ impl ServerType for Ses {
     const INFO: TypeInfo = TypeInfo {
         title: "Amazon SES, API v2",
         secret_keys: &[
-            ("accessKeyId", "of a user or role that may ses:SendEmail, ses:SendRawEmail and ses:GetAccount"),
-            ("secretAccessKey", "its secret; without a Secret the machine's or pod's role is used, where the operator allows it"),
-            ("sessionToken", "of temporary credentials, or left out"),
+            ("accessKeyId", "of an IAM user or role that is allowed ses:SendEmail, ses:SendRawEmail and ses:GetAccount"),
+            ("secretAccessKey", "the secret key; without a Secret the machine's or pod's role is used, where the operator allows it"),
+            ("sessionToken", "for temporary credentials only"),
         ],
-        probe: "GetAccount: whether sending is enabled, and the quotas of the account, which then hold beside limits.rates",
-        carries: "each message as it is (MIME), one a call; SES writes Message-ID and Date anew",
+        probe: "GetAccount: whether sending is enabled, and the account's quotas, which then apply in addition to limits.rates",
+        carries: "each message unchanged (MIME), one per call; SES rewrites Message-ID and Date",
     };
 }
 
@@ -122,24 +123,24 @@ impl Provider for Ses {
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
         let (credentials, hidden) = self.keys(&context)?;
-        let endpoint = Endpoint::new(&context, &self.base(), self.timeout, hidden)?;
+        let api = ApiClient::new(&context, &self.base(), self.timeout, hidden)?;
         let chain = Chain(context.http.clone());
-        Ok(SingleServer::open(Sending { spec: self.clone(), endpoint, credentials, chain, client: OnceCell::new() }, &context))
+        Ok(SingleServer::open(SesApi { spec: self.clone(), api, credentials, chain, client: OnceCell::new() }, &context))
     }
 }
 
-struct Sending {
+struct SesApi {
     spec: Ses,
-    endpoint: Endpoint,
-    /// Of the Secret.
+    api: ApiClient,
+    /// From the Secret; none where the machine's own are used.
     credentials: Option<Credentials>,
-    /// How those of the machine are fetched.
+    /// How the machine's own are fetched.
     chain: Chain,
     client: OnceCell<Client>,
 }
 
-impl Sending {
-    /// The SDK's client; the machine's credentials are looked for when they are first needed.
+impl SesApi {
+    /// The SDK's client; the machine's credentials are looked up when first needed.
     async fn client(&self) -> &Client {
         self.client
             .get_or_init(|| async {
@@ -152,7 +153,7 @@ impl Sending {
                     .behavior_version(BehaviorVersion::latest())
                     .region(region)
                     .endpoint_url(self.spec.base())
-                    .http_client(Way { endpoint: self.endpoint.clone(), purpose: Purpose::Delivery })
+                    .http_client(Way { api: self.api.clone(), purpose: Purpose::Delivery })
                     .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
                     .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
                 config.set_app_name(AppName::new("mailfleet").ok()).set_credentials_provider(credentials);
@@ -162,13 +163,13 @@ impl Sending {
     }
 
     async fn ask_account(&self) -> Result<Probed, Failure> {
-        let way = Way { endpoint: self.endpoint.clone(), purpose: Purpose::Probe };
+        let way = Way { api: self.api.clone(), purpose: Purpose::Probe };
         let asked = self.client().await.get_account().customize().config_override(Config::builder().http_client(way)).send().await;
         match asked {
-            Ok(account) => answer::of_account(&account, self.spec.allow_sandbox == Some(true), &self.endpoint.place),
-            Err(error) => match sdk::answer(error, &self.endpoint, Purpose::Probe) {
-                Ok(answer) => Err(answer::of_probe(&self.endpoint.read(&answer, Purpose::Probe, answer::SAID))),
-                Err(no_answer) => Err(answer::of_region(no_answer.failure, &self.endpoint.place)),
+            Ok(account) => answer::of_account(&account, self.spec.allow_sandbox == Some(true), &self.api.endpoint),
+            Err(error) => match sdk::answer(error, &self.api, Purpose::Probe) {
+                Ok(answer) => Err(answer::of_probe(&self.api.read(&answer, Purpose::Probe, answer::SAID))),
+                Err(no_answer) => Err(answer::of_region(no_answer.failure, &self.api.endpoint)),
             },
         }
     }
@@ -190,8 +191,8 @@ impl Sending {
             .client()
             .await
             .send_email()
-            // What the envelope says; the fields of the message are left as they are.
-            .destination(Destination::builder().to_addresses(&*message.recipient).build())
+            // The envelope's recipient; the message's own fields stay as they are.
+            .destination(Destination::builder().to_addresses(&*message.rcpt_to).build())
             .content(EmailContent::builder().raw(raw).build())
             .set_configuration_set_name(self.spec.configuration_set.clone())
             .set_from_email_address_identity_arn(self.spec.identity_arn.clone())
@@ -199,18 +200,18 @@ impl Sending {
             .send()
             .await;
         match sent {
-            Ok(output) => output.message_id().and_then(|id| Taken::named(200, id, &self.endpoint.shown(id))).map_or_else(
+            Ok(output) => output.message_id().and_then(|id| Taken::named(200, id, &self.api.shown(id))).map_or_else(
                 || {
-                    let failure = self.endpoint.place.sending(Reason::ProtocolError, answer::NOT_OURS, answer::BETWEEN);
+                    let failure = self.api.endpoint.sending(Reason::ProtocolError, answer::NOT_OURS, answer::BETWEEN);
                     Outcome::Unknown(failure)
                 },
                 |taken| Said::Taken(taken).into(),
             ),
-            Err(error) => match sdk::answer(error, &self.endpoint, Purpose::Delivery) {
+            Err(error) => match sdk::answer(error, &self.api, Purpose::Delivery) {
                 Ok(answer) => {
-                    let reply = self.endpoint.read(&answer, Purpose::Delivery, answer::SAID);
+                    let reply = self.api.read(&answer, Purpose::Delivery, answer::SAID);
                     let answers = answer::Answers { allow_sandbox: self.spec.allow_sandbox == Some(true) };
-                    match verdict::judge(&answers, &reply, std::slice::from_ref(message), false) {
+                    match verdict::judge(&answers, &reply, &[message], false) {
                         Verdict::All(outcome) => outcome,
                         Verdict::Each(_) | Verdict::Singly => {
                             Outcome::Unknown(reply.fail_with(Reason::ProtocolError, answer::NOT_OURS, answer::BETWEEN))
@@ -218,7 +219,7 @@ impl Sending {
                     }
                 }
                 Err(no_answer) if no_answer.may_have_arrived => Outcome::Unknown(no_answer.failure),
-                Err(no_answer) => Outcome::ServerFailed(answer::of_region(no_answer.failure, &self.endpoint.place)),
+                Err(no_answer) => Outcome::ServerFailed(answer::of_region(no_answer.failure, &self.api.endpoint)),
             },
         }
     }
@@ -229,7 +230,11 @@ fn tag_value(value: &str) -> String {
     value.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(256).collect()
 }
 
-impl Single for Sending {
+impl Single for SesApi {
+    fn endpoint(&self) -> &Endpoint {
+        &self.api.endpoint
+    }
+
     fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
         Box::pin(async move { Some(self.ask_account().await) })
     }

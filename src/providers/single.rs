@@ -1,18 +1,22 @@
-//! A server that takes one message at a time, with the rule that each message has exactly one end, whatever happens.
+//! A server that takes one message at a time.
 
 use std::{sync::Arc, time::Instant};
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Server, envelope};
-use crate::resources::Reason;
+use super::{
+    BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Server, diagnose::Endpoint, envelope, owed::Owed,
+};
 
-/// What is a type's own.
+/// What differs from type to type.
 pub trait Single: Send + Sync + 'static {
+    /// Where messages go, for people.
+    fn endpoint(&self) -> &Endpoint;
+
     /// See [`Server::probe`].
     fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>>;
 
-    /// Sends a message.
+    /// Sends a message, and waits for what becomes of it.
     fn send<'a>(&'a self, message: &'a Outgoing) -> BoxFuture<'a, Outcome>;
 }
 
@@ -23,9 +27,33 @@ pub struct SingleServer<S> {
 }
 
 impl<S: Single> SingleServer<S> {
-    /// A server to which nothing is open yet.
+    /// A server without a connection yet.
     pub fn open(of: S, context: &Context) -> Arc<dyn Server> {
         Arc::new(Self { of, at_once: context.permits() })
+    }
+
+    async fn deliver_all(&self, owed: &mut Owed) {
+        let Ok(_permit) = self.at_once.acquire().await else { return };
+        while let Some(message) = owed.waiting(0) {
+            if let Some(outcome) = envelope::unsendable(message) {
+                owed.refuse(0, outcome);
+                continue;
+            }
+            let Some(begun) = owed.begin(0, ()) else { return };
+            begun.is_sent = true;
+            let begun_at = Instant::now();
+            let outcome = self.of.send(begun.message()).await;
+            let round_trip = (!matches!(outcome, Outcome::Unknown(_))).then(|| begun_at.elapsed());
+            let failed = match &outcome {
+                Outcome::Unknown(failure) | Outcome::ServerFailed(failure) => Some(failure.clone()),
+                _ => None,
+            };
+            owed.settle(outcome, round_trip);
+            if let Some(failure) = failed {
+                // The others would fare no better.
+                return owed.fail_waiting(&failure);
+            }
+        }
     }
 }
 
@@ -35,30 +63,8 @@ impl<S: Single> Server for SingleServer<S> {
     }
 
     fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
-        // Made here and not within the future, so that a future which is never polled gives outcomes as well.
-        let mut waiting = Waiting { under_way: None, rest: batch.into_iter(), outcomes };
-        Box::pin(async move {
-            let Ok(_permit) = self.at_once.acquire().await else { return };
-            while let Some(message) = waiting.rest.next() {
-                if let Some(outcome) = envelope::unsendable(&message) {
-                    waiting.give(message, outcome, None);
-                    continue;
-                }
-                let begun = Instant::now();
-                let outcome = self.of.send(waiting.under_way.insert(message)).await;
-                let (failed, round_trip) = match &outcome {
-                    Outcome::Unknown(failure) => (Some(failure.clone()), None),
-                    Outcome::ServerFailed(failure) => (Some(failure.clone()), Some(begun.elapsed())),
-                    _ => (None, Some(begun.elapsed())),
-                };
-                if let Some(message) = waiting.under_way.take() {
-                    waiting.give(message, outcome, round_trip);
-                }
-                if let Some(failure) = failed {
-                    waiting.fail_rest(&failure);
-                }
-            }
-        })
+        let mut owed = Owed::new(batch, self.of.endpoint(), outcomes);
+        Box::pin(async move { self.deliver_all(&mut owed).await })
     }
 
     fn carriage(&self) -> Carriage {
@@ -66,37 +72,7 @@ impl<S: Single> Server for SingleServer<S> {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        // Nothing stays open that has to be told.
+        // No connection stays open.
         Box::pin(std::future::ready(()))
-    }
-}
-
-/// The messages that still have no end; each gets one when the delivery is dropped.
-struct Waiting {
-    under_way: Option<Outgoing>,
-    rest: std::vec::IntoIter<Outgoing>,
-    outcomes: mpsc::UnboundedSender<Delivered>,
-}
-
-impl Waiting {
-    fn give(&self, message: Outgoing, outcome: Outcome, round_trip: Option<std::time::Duration>) {
-        // When nobody listens any more, nobody is left to tell.
-        let _ = self.outcomes.send(Delivered { message, outcome, round_trip });
-    }
-
-    fn fail_rest(&mut self, failure: &Failure) {
-        while let Some(message) = self.rest.next() {
-            self.give(message, Outcome::ServerFailed(failure.clone()), None);
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let failure = Failure::new(Reason::Unresponsive, "The delivery was interrupted; messages that were not sent are tried again.");
-        if let Some(message) = self.under_way.take() {
-            self.give(message, Outcome::Unknown(failure.clone()), None);
-        }
-        self.fail_rest(&failure);
     }
 }

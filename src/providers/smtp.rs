@@ -2,20 +2,18 @@
 //!
 //! The client is our own, for the sake of few round trips and few system calls:
 //!
-//! - `server`: connections kept and reused, the probe, the way of a batch. Read this first.
+//! - `server`: connections kept and reused, the probe, deliveries. Read this first.
 //! - `open`, `auth`, `scram`: opening a connection, step by step.
-//! - `passage`: what is written when, and what each reply means, without I/O; `verdict`: the meaning of refusals;
-//!   `batch`: where each message is.
+//! - `session`: what is written when, and what each reply means, without I/O; `verdict`: the meaning of refusals.
 //! - `line`, `stream`, `write`, `reply`, `extensions`: bytes, commands, replies, EHLO.
 //! - `failure`: what went wrong, in words.
 
 mod auth;
-mod batch;
 mod extensions;
 mod failure;
 mod line;
 mod open;
-mod passage;
+mod session;
 mod preset;
 mod reply;
 mod scram;
@@ -35,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use self::preset::Preset;
 use self::{
     auth::Login,
-    failure::Place,
+    failure::Endpoint,
     open::{Credentials, Target},
     server::SmtpServer,
 };
@@ -49,11 +47,11 @@ use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule, 
     Rule::new("has(self.host) || has(self.preset)", "this is missing; or name a vendor with `preset`").at(".host").required(),
     Rule::new(
         "!has(self.preset) || has(self.auth)",
-        "this is missing: a vendor asks for a login; name the Secret",
+        "this is missing: a vendor requires a login; name the Secret",
     ).at(".auth").required(),
     Rule::new(
         "has(self.preset) && self.preset == 'Ses' ? has(self.host) || has(self.region) && self.region.matches('^[a-z]{2}(-[a-z]+)+-[0-9]$') : true",
-        "SES is in one region, like eu-west-1; name it",
+        "SES needs a region, like eu-west-1; name it",
     ).at(".region"),
     Rule::new(
         "!has(self.region) || has(self.preset) && (self.preset == 'Ses' || self.preset in ['Mailgun', 'SparkPost'] && self.region in ['US', 'EU'])",
@@ -77,10 +75,10 @@ use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule, 
     ).at(".replyTimeout"),
 ]))]
 pub struct Smtp {
-    /// A vendor's SMTP endpoint: host, port, user name and more are the vendor's, and each can be given all the same.
+    /// A vendor's SMTP endpoint: host, port, user name and more default to the vendor's, and each can be overridden.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
-    /// The vendor's region, with a preset that has some: `eu-west-1` for Ses, `US` (when absent) or `EU` for Mailgun and SparkPost.
+    /// The vendor's region, for presets with regions: `eu-west-1` for Ses, `US` (when absent) or `EU` for Mailgun and SparkPost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 32), regex(pattern = pattern::LABEL))]
     pub region: Option<String>,
@@ -95,10 +93,10 @@ pub struct Smtp {
     /// `StartTls` when absent. There is no opportunistic mode: a server that offers no TLS fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
-    /// How to log in; not at all when absent.
+    /// How to log in; no login when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// An own certificate authority (PEM), in a Secret; the system's when absent.
+    /// CA certificates (PEM) to trust, in a Secret; the system's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<KeyRef>,
     /// The name that the certificate must carry; the host when absent.
@@ -121,7 +119,7 @@ pub enum Encryption {
     StartTls,
     /// TLS from the first byte (RFC 8314).
     Tls,
-    /// No TLS; credentials are refused over it unless the host is loopback.
+    /// No TLS; credentials are sent over it to loopback hosts only.
     None,
 }
 
@@ -131,7 +129,7 @@ pub enum Encryption {
 pub struct Auth {
     /// The Secret with `username` and `password`, or `username` and `token` for XOAUTH2.
     pub secret_ref: LocalRef,
-    /// The mechanism; the strongest that both sides have when absent.
+    /// The mechanism; the strongest that both sides support when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mechanism: Option<Mechanism>,
 }
@@ -141,7 +139,7 @@ pub struct Auth {
 pub enum Mechanism {
     /// RFC 4616.
     Plain,
-    /// The old one, in two steps.
+    /// The older mechanism, in two steps.
     Login,
     /// RFC 7677.
     ScramSha256,
@@ -187,30 +185,30 @@ impl Encryption {
 }
 
 impl Smtp {
-    /// The host in force; empty where neither it nor a preset is given, which no schema lets through.
+    /// The effective host; empty where neither it nor a preset is given, which the schema rules out.
     #[must_use]
     pub fn host(&self) -> String {
         let of_preset = || self.preset.map(|preset| preset.host(self.region.as_deref())).unwrap_or_default();
         self.host.clone().unwrap_or_else(of_preset)
     }
 
-    fn place(&self) -> Place {
-        Place::new(&self.host(), self.port())
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::new(&self.host(), self.port())
     }
 
-    /// The encryption in force.
+    /// The effective encryption.
     #[must_use]
     pub fn encryption(&self) -> Encryption {
         self.encryption.unwrap_or(Encryption::StartTls)
     }
 
-    /// The port in force.
+    /// The effective port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port.unwrap_or_else(|| self.encryption().port())
     }
 
-    /// How long a reply is waited for.
+    /// How long to wait for a reply.
     #[must_use]
     pub fn reply_timeout(&self) -> Duration {
         self.reply_timeout.unwrap_or(REPLY_TIMEOUT)
@@ -223,7 +221,7 @@ impl Smtp {
             None => Ok(None),
             Some(value) => match value.expose_text() {
                 Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => Ok(Some((value, text))),
-                _ => Err(self.secret_failure(Reason::SecretInvalid, &auth.secret_ref.name, key, "is empty, or not one line of text")),
+                _ => Err(self.secret_failure(Reason::SecretInvalid, &auth.secret_ref.name, key, "is empty, or not a single line of text")),
             },
         };
         let missing = |key: &str| self.secret_failure(Reason::SecretKeyNotFound, &auth.secret_ref.name, key, "is missing");
@@ -249,22 +247,22 @@ impl Smtp {
         for certificate in CertificateDer::pem_slice_iter(pem.expose()) {
             let is_added = certificate.ok().is_some_and(|certificate| roots.add(certificate).is_ok());
             if !is_added {
-                return Err(failure(Reason::SecretInvalid, "is not a certificate in PEM"));
+                return Err(failure(Reason::SecretInvalid, "is not a PEM certificate"));
             }
         }
         if roots.is_empty() {
-            return Err(failure(Reason::SecretInvalid, "holds no certificate in PEM"));
+            return Err(failure(Reason::SecretInvalid, "contains no PEM certificate"));
         }
         open::own_tls(roots).map(Some).map_err(|error| failure(Reason::SecretInvalid, &format!("cannot be used: {error}")))
     }
 
     fn secret_failure(&self, reason: Reason, name: &str, key: &str, what: &str) -> Failure {
         let reference = KeyRef { name: name.to_owned(), key: key.to_owned() };
-        super::secret_failure(reason, &reference, what, self.place().as_str())
+        super::secret_failure(reason, &reference, what, self.endpoint().as_str())
     }
 }
 
-/// How long a reply is waited for when the spec does not say.
+/// How long to wait for a reply when the spec does not say.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 const PATH: &str = "spec.provider.smtp";
 
@@ -272,11 +270,11 @@ impl ServerType for Smtp {
     const INFO: TypeInfo = TypeInfo {
         title: "SMTP relay",
         secret_keys: &[
-            ("username", "the user, where the server asks for a login"),
-            ("password", "the password; or `token`, for XOAUTH2; with a preset the vendor's own, as the preset says"),
+            ("username", "the user name, where the server requires a login"),
+            ("password", "the password; or `token` for XOAUTH2; with a preset, the vendor's own keys"),
         ],
-        probe: "connects, TLS, logs in, and says goodbye",
-        carries: "each message as it is, pipelined over kept connections",
+        probe: "connects, negotiates TLS, logs in, and quits",
+        carries: "each message unchanged, pipelined over persistent connections",
     };
 }
 
@@ -314,7 +312,7 @@ impl Provider for Smtp {
     }
 
     fn address(&self) -> String {
-        format!("{}, {}", self.place().as_str(), self.encryption().as_str())
+        format!("{}, {}", self.endpoint().as_str(), self.encryption().as_str())
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
@@ -324,10 +322,10 @@ impl Provider for Smtp {
 }
 
 impl Smtp {
-    /// A server where this user logs in by XOAUTH2, with tokens that end.
+    /// A server where this user logs in by XOAUTH2, with tokens that expire.
     ///
     /// # Errors
-    /// When a secret cannot be used as it is, or the token would go unencrypted.
+    /// When a secret is unusable, or the token would be sent unencrypted.
     pub(super) fn build_with_tokens(&self, context: &Context, user: &str, tokens: Arc<Tokens>) -> Result<Arc<dyn Server>, Failure> {
         let host = self.host();
         let is_local =
@@ -335,7 +333,7 @@ impl Smtp {
         if self.encryption() == Encryption::None && !is_local {
             let what = "this would send the token unencrypted";
             return Err(self
-                .place()
+                .endpoint()
                 .connection(Reason::InvalidSpec, what, "Use encryption StartTls or Tls (None only for localhost).")
                 .for_person());
         }
@@ -346,7 +344,7 @@ impl Smtp {
         let target = Target {
             host: self.host(),
             port: self.port(),
-            place: self.place(),
+            endpoint: self.endpoint(),
             encryption: self.encryption(),
             tls_name: self.tls_server_name.clone().unwrap_or_else(|| self.host().trim_matches(['[', ']']).trim_end_matches('.').to_owned()),
             own_tls: self.own_tls(context)?,

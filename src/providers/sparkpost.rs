@@ -1,4 +1,4 @@
-//! SparkPost (Bird) by its Transmissions API: each message as it is (`email_rfc822`).
+//! SparkPost (Bird) through its Transmissions API: each message unchanged (`email_rfc822`).
 //!
 //! A transmission shares one content between recipients; ours differ, so each has a call of its own. Substitutions are off:
 //! otherwise `{{` in a message would be rewritten.
@@ -21,21 +21,21 @@ use super::{
 };
 use crate::resources::{Duration, LocalRef, Rate, Reason, pattern};
 
-/// SparkPost by its API.
+/// SparkPost through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [api::TIMEOUT_RULE]))]
 pub struct SparkPost {
     /// The Secret with `apiKey`: an API key with Transmissions: Read/Write and Account: Read.
     pub secret_ref: LocalRef,
-    /// Where the account was made; `US` when absent.
+    /// Where the account was created; `US` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<api::Region>,
-    /// The number of the subaccount in whose name mail is sent, with a parent account's key.
+    /// The number of the subaccount on whose behalf mail is sent, with a parent account's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub subaccount: Option<u32>,
-    /// The pool of own IP addresses to send from.
+    /// The pool of dedicated IP addresses to send from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = pattern::LABEL))]
     pub ip_pool: Option<String>,
@@ -52,7 +52,7 @@ pub struct SparkPost {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::ENDPOINT))]
     pub endpoint: Option<String>,
-    /// How long an answer is waited for; 1s to 10m, 60s when absent.
+    /// How long to wait for an answer; 1s to 10m, 60s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -71,7 +71,7 @@ impl ServerType for SparkPost {
         title: "SparkPost, Transmissions API",
         secret_keys: &[("apiKey", "an API key with Transmissions: Read/Write and Account: Read")],
         probe: "GET /api/v1/account?include=usage: the account, its state and the day's limit",
-        carries: "each message as it is (MIME), one a call",
+        carries: "each message unchanged (MIME), one per call",
     };
 }
 
@@ -86,22 +86,26 @@ impl Provider for SparkPost {
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
         let (key, authorization) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
-        ApiServer::open(Sending { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
+        ApiServer::open(SparkPostApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
     }
 }
 
-struct Sending {
+struct SparkPostApi {
     spec: SparkPost,
     authorization: HeaderValue,
 }
 
-impl Vendor for Sending {
+impl Vendor for SparkPostApi {
     type Item = Value;
 
     const SAID: &'static [&'static str] = &["/errors/0/code", "/errors/0/message", "/errors/0/description"];
 
+    fn authorize(&self, call: Call) -> Call {
+        call.with(header::AUTHORIZATION, self.authorization.clone())
+    }
+
     fn probe(&self) -> Call {
-        Call::get("api/v1/account?include=usage").with(header::AUTHORIZATION, self.authorization.clone())
+        Call::get("api/v1/account?include=usage")
     }
 
     fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
@@ -109,7 +113,7 @@ impl Vendor for Sending {
             200 => {}
             403 => {
                 return Err(reply
-                    .fail(Reason::PermissionDenied, "Give the API key Account: Read as well, so that it can be tested without sending.")
+                    .fail(Reason::PermissionDenied, "Give the API key Account: Read as well, so that it can be probed without sending.")
                     .for_person());
             }
             _ => return Err(api::probe_failure(reply)),
@@ -146,7 +150,7 @@ impl Vendor for Sending {
         let mut body = json!({
             "options": options,
             "metadata": metadata,
-            "recipients": [{"address": {"email": *message.recipient}}],
+            "recipients": [{"address": {"email": *message.rcpt_to}}],
             "content": {"email_rfc822": content},
         });
         if !message.run.campaign.is_empty() {
@@ -159,15 +163,14 @@ impl Vendor for Sending {
     fn call(&self, items: &[Value]) -> Call {
         let body = items.first().cloned().unwrap_or_default();
         Call::post_json("api/v1/transmissions", &body)
-            .with(header::AUTHORIZATION, self.authorization.clone())
             .with_some(HeaderName::from_static("x-msys-subaccount"), self.spec.subaccount.map(HeaderValue::from))
     }
 }
 
-impl Judge for Sending {
+impl Judge for SparkPostApi {
     const PERMISSION: &'static str = "Transmissions: Read/Write";
 
-    fn taken(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<Word> {
+    fn taken(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<Word> {
         let count = |name: &str| reply.json["results"][name].as_u64();
         let named = reply.taken_as("/results/id")?;
         let one = u64::try_from(asked.len()).ok();
@@ -178,7 +181,7 @@ impl Judge for Sending {
         }
     }
 
-    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+    fn refused(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<NotTaken> {
         let code = reply.text("/errors/0/code").unwrap_or_default();
         match (reply.status(), code.as_str()) {
             (420, _) | (_, "2101" | "2102") => {

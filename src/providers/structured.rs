@@ -1,30 +1,27 @@
 //! A message taken apart, for vendors that take no MIME: fields, bodies and attachments, with nothing lost.
 //!
-//! Header fields that a vendor writes by itself (Date, MIME-Version, Content-*) are left to it.
+//! Header fields that a vendor writes itself (Date, MIME-Version, Content-*) are left to it.
 
 use mail_parser::{Address, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::Outgoing;
 
-/// A mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
     /// The name that people see.
     pub name: Option<String>,
-    /// The bare address.
+    /// Without angle brackets.
     pub address: String,
 }
 
 /// A file in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    /// The file's name.
     pub name: String,
-    /// The media type.
     pub content_type: String,
-    /// The content, decoded.
+    /// Decoded.
     pub content: Vec<u8>,
-    /// The id by which HTML shows it, without angle brackets.
+    /// The id by which HTML refers to it, without angle brackets.
     pub content_id: Option<String>,
     /// Whether it is shown within the text.
     pub is_inline: bool,
@@ -35,11 +32,11 @@ pub struct Attachment {
 pub struct Structured {
     /// Who people see as the sender.
     pub from: Mailbox,
-    /// Where answers go.
+    /// The mailboxes of Reply-To.
     pub reply_to: Vec<Mailbox>,
-    /// The recipient: the envelope's address, with the name that the To field gives it.
+    /// The recipient: the envelope's address, with its name from the To field.
     pub to: Mailbox,
-    /// The subject, decoded.
+    /// Decoded.
     pub subject: String,
     /// The text body, decoded.
     pub text: Option<String>,
@@ -47,13 +44,12 @@ pub struct Structured {
     pub html: Option<String>,
     /// Every other field, in its order: unfolded, and encoded as it was (RFC 2047), so that it is ASCII.
     pub headers: Vec<(String, String)>,
-    /// Files.
     pub attachments: Vec<Attachment>,
     /// The Message-ID, without angle brackets.
     pub message_id: String,
 }
 
-/// Fields that have a place of their own, or that the vendor writes.
+/// Fields that have a member of their own, or that the vendor writes.
 const OWN: &[&str] = &["from", "to", "cc", "bcc", "subject", "reply-to", "message-id", "date", "mime-version", "return-path", "sender"];
 
 impl Structured {
@@ -66,7 +62,7 @@ impl Structured {
         let message = MessageParser::default().parse(&outgoing.content[..]).ok_or_else(|| unreadable("cannot be read"))?;
         let from = mailboxes(message.from()).into_iter().next().ok_or_else(|| unreadable("has no From"))?;
         let to_name =
-            mailboxes(message.to()).into_iter().find(|to| to.address.eq_ignore_ascii_case(&outgoing.recipient)).and_then(|to| to.name);
+            mailboxes(message.to()).into_iter().find(|to| to.address.eq_ignore_ascii_case(&outgoing.rcpt_to)).and_then(|to| to.name);
         let text: String = message
             .text_bodies()
             .filter_map(|part| if let PartType::Text(text) = &part.body { Some(text.as_ref()) } else { None })
@@ -78,7 +74,7 @@ impl Structured {
         Ok(Self {
             from,
             reply_to: mailboxes(message.reply_to()),
-            to: Mailbox { name: to_name, address: outgoing.recipient.to_string() },
+            to: Mailbox { name: to_name, address: outgoing.rcpt_to.to_string() },
             subject: message.subject().unwrap_or_default().to_owned(),
             text: Some(text).filter(|text| !text.is_empty()),
             html: Some(html).filter(|html| !html.is_empty()),
@@ -100,7 +96,7 @@ impl Structured {
         Ok(read)
     }
 
-    /// A name and an address as one field of a header (RFC 5322), for vendors that take them so; the name is not encoded.
+    /// A name and an address in the syntax of RFC 5322, for vendors that take them so; the name is not encoded.
     #[must_use]
     pub fn full(mailbox: &Mailbox) -> String {
         match &mailbox.name {
@@ -146,7 +142,7 @@ fn mailboxes(address: Option<&Address<'_>>) -> Vec<Mailbox> {
 fn other_headers(message: &Message<'_>) -> Vec<(String, String)> {
     let is_other = |name: &str| !OWN.contains(&name.to_ascii_lowercase().as_str()) && !name.to_ascii_lowercase().starts_with("content-");
     let unfolded = |value: &str| value.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    // As they are written: the parser has its own spelling of names that it knows.
+    // As they are written: the parser normalizes the names that it knows.
     let raw = |from: u32, to: u32| {
         let bytes = message.raw_message().get(from as usize..to as usize).unwrap_or_default();
         String::from_utf8_lossy(bytes).into_owned()

@@ -1,4 +1,4 @@
-//! Access tokens of OAuth 2.0, fetched before they are needed and kept until shortly before they end.
+//! Access tokens of OAuth 2.0, fetched when needed and kept until shortly before they expire.
 //!
 //! Two grants: a refresh token (RFC 6749, 6), and an assertion signed by a service account (RFC 7523, as Google has it in
 //! developers.google.com/identity/protocols/oauth2/service-account).
@@ -8,53 +8,45 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::{rand::SystemRandom, signature};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
-use reqwest::Url;
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{
     Context, Failure,
-    http::{Call, Endpoint, Purpose},
+    http::{ApiClient, Call, Purpose},
     scrub::Scrubber,
 };
 use crate::resources::{Duration as Span, Reason, secret::SecretValue};
 
 /// A token is not used in its last minute: a request may take as long.
 const SPARE: Duration = Duration::from_secs(60);
-/// How long a token lives when the answer does not say (RFC 6749 leaves it open), and the longest that is believed.
+/// How long a token is valid when the answer does not say (RFC 6749 leaves it open), and the longest that is believed.
 const LIFE: Duration = Duration::from_secs(300);
 const LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// How long an assertion is good for, seconds; an hour is what Google takes at most.
+/// How long an assertion is valid, in seconds; Google accepts at most an hour.
 const ASSERTION_SECONDS: u64 = 3600;
 const TIMEOUT: Span = Span::from_secs(20);
 
-/// By what right a token is asked for.
+/// What entitles us to a token.
 pub enum Grant {
-    /// What a person allowed.
-    Refresh {
-        /// The client's id.
-        client_id: String,
-        /// The client's secret.
-        client_secret: SecretValue,
-        /// The refresh token.
-        refresh_token: SecretValue,
-    },
-    /// A service account acts for somebody.
+    /// A user's consent.
+    Refresh { client_id: String, client_secret: SecretValue, refresh_token: SecretValue },
+    /// A service account that acts for a user.
     Assertion {
-        /// Who signs.
+        /// The service account, which signs.
         issuer: String,
-        /// For whom.
+        /// The user for whom it acts.
         subject: String,
-        /// What for.
+        /// What is asked for.
         scope: String,
-        /// With what.
+        /// The service account's key.
         key: Box<signature::RsaKeyPair>,
     },
 }
 
 impl Grant {
-    /// The grant of a service account, from its key file in JSON. Where the file says that tokens are had is not read: a
+    /// The grant of a service account, from its JSON key file. The token URL in the file is ignored: a
     /// Secret's content must not choose where a signed assertion goes.
     ///
     /// # Errors
@@ -65,51 +57,43 @@ impl Grant {
         let issuer = text("client_email").ok_or("has no `client_email`")?.to_owned();
         let pem = text("private_key").ok_or("has no `private_key`")?;
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| "has a `private_key` that is not PKCS #8 in PEM")?;
-        let key = signature::RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| "has a `private_key` that is no RSA key")?;
+        let key = signature::RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| "has a `private_key` that is not an RSA key")?;
         Ok(Self::Assertion { issuer, subject: subject.to_owned(), scope: scope.to_owned(), key: Box::new(key) })
     }
 
-    /// The form that asks for a token, and the assertion in it, which is as good as a token for an hour.
+    /// The form that asks for a token, and the assertion in it, which is as powerful as a token for an hour.
     fn form(&self, audience: &str) -> Result<(String, Option<SecretValue>), Failure> {
-        // Only its query is used: it is encoded as a form is.
-        let unsigned = || {
-            Failure::new(
-                Reason::SecretInvalid,
-                "The assertion cannot be signed with the service account's key. Put another into the Secret.",
-            )
-            .for_person()
-        };
-        let mut url = Url::parse("https://form.invalid/").map_err(|_| unsigned())?;
+        let mut form = form_urlencoded::Serializer::new(String::new());
         let mut made = None;
-        {
-            let mut pairs = url.query_pairs_mut();
-            match self {
-                Self::Refresh { client_id, client_secret, refresh_token } => {
-                    pairs.append_pair("grant_type", "refresh_token");
-                    pairs.append_pair("client_id", client_id);
-                    pairs.append_pair("client_secret", client_secret.expose_text().unwrap_or_default());
-                    pairs.append_pair("refresh_token", refresh_token.expose_text().unwrap_or_default());
-                }
-                Self::Assertion { issuer, subject, scope, key } => {
-                    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-                    let claims =
-                        json!({"iss": issuer, "sub": subject, "scope": scope, "aud": audience, "iat": now, "exp": now + ASSERTION_SECONDS});
-                    let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT"}"#);
-                    let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
-                    let mut by = vec![0; key.public_modulus_len()];
-                    key.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut by).map_err(|_| unsigned())?;
-                    pairs.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
-                    let assertion = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(by));
-                    pairs.append_pair("assertion", &assertion);
-                    made = Some(SecretValue::new(assertion));
-                }
+        match self {
+            Self::Refresh { client_id, client_secret, refresh_token } => {
+                form.append_pair("grant_type", "refresh_token");
+                form.append_pair("client_id", client_id);
+                form.append_pair("client_secret", client_secret.expose_text().unwrap_or_default());
+                form.append_pair("refresh_token", refresh_token.expose_text().unwrap_or_default());
+            }
+            Self::Assertion { issuer, subject, scope, key } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let claims =
+                    json!({"iss": issuer, "sub": subject, "scope": scope, "aud": audience, "iat": now, "exp": now + ASSERTION_SECONDS});
+                let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT"}"#);
+                let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+                let mut by = vec![0; key.public_modulus_len()];
+                key.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut by).map_err(|_| {
+                    let what = "The assertion cannot be signed with the service account's key. Put a valid key into the Secret.";
+                    Failure::new(Reason::SecretInvalid, what).for_person()
+                })?;
+                let assertion = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(by));
+                form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+                form.append_pair("assertion", &assertion);
+                made = Some(SecretValue::new(assertion));
             }
         }
-        Ok((url.query().unwrap_or_default().to_owned(), made))
+        Ok((form.finish(), made))
     }
 }
 
-/// What of a service account's key file must not be shown: the key, as the file has it.
+/// What must not be shown of a service account's key file: the key, as the file has it.
 #[must_use]
 pub fn private_keys(file: &str) -> Vec<SecretValue> {
     let file: Value = serde_json::from_str(file).unwrap_or_default();
@@ -124,7 +108,7 @@ struct Kept {
 
 /// Access tokens of one account.
 pub struct Tokens {
-    endpoint: Endpoint,
+    api: ApiClient,
     path: String,
     url: String,
     grant: Grant,
@@ -138,17 +122,17 @@ impl Tokens {
     /// When the URL cannot be called.
     pub fn new(context: &Context, url: &str, grant: Grant, hidden: impl Into<Scrubber>) -> Result<Self, Failure> {
         let (base, path) = url.rsplit_once('/').unwrap_or((url, ""));
-        let endpoint = Endpoint::new(context, base, Some(TIMEOUT), hidden)?;
-        Ok(Self { endpoint, path: path.to_owned(), url: url.to_owned(), grant, kept: Mutex::new(None) })
+        let api = ApiClient::new(context, base, Some(TIMEOUT), hidden)?;
+        Ok(Self { api, path: path.to_owned(), url: url.to_owned(), grant, kept: Mutex::new(None) })
     }
 
-    /// What keeps the grant and its tokens out of what is quoted, here and wherever the tokens are used.
+    /// Keeps the grant and its tokens out of quotes, here and wherever the tokens are used.
     #[must_use]
     pub fn scrubber(&self) -> &Scrubber {
-        self.endpoint.scrubber()
+        self.api.scrubber()
     }
 
-    /// A token; a new one when the last is about to end, or is the one that was `refused`. Who asks meanwhile waits and gets the same.
+    /// A token; a new one when the last is about to expire, or is the one that was `refused`. Concurrent callers wait and get the same.
     ///
     /// # Errors
     /// Why there is none.
@@ -164,8 +148,8 @@ impl Tokens {
         assertion.iter().for_each(|assertion| self.scrubber().learn(assertion));
         let call = Call::post(&self.path, HeaderValue::from_static("application/x-www-form-urlencoded"), body.into());
         let asked = Instant::now();
-        let answer = self.endpoint.ask(call, purpose).await.map_err(|no_answer| no_answer.failure)?;
-        let reply = self.endpoint.read(&answer, purpose, &["/error", "/error_description"]);
+        let answer = self.api.ask(call, purpose).await.map_err(|no_answer| no_answer.failure)?;
+        let reply = self.api.read(&answer, purpose, &["/error", "/error_description"]);
         let error = reply.text("/error").unwrap_or_default();
         let for_person = |to_do: &str| Err(reply.fail(Reason::AuthenticationFailed, to_do).for_person());
         match (reply.status(), error.as_str()) {
@@ -173,7 +157,7 @@ impl Tokens {
             (_, "invalid_grant") => {
                 return for_person(match self.grant {
                     Grant::Refresh { .. } => {
-                        "The refresh token was revoked or has ended: authorise again, and put the new one into the Secret."
+                        "The refresh token was revoked or has expired: authorize again, and put the new one into the Secret."
                     }
                     Grant::Assertion { .. } => "Check user, this machine's clock, and the service account's domain-wide delegation.",
                 });
@@ -185,15 +169,15 @@ impl Tokens {
                 );
             }
             _ => {
-                let unforeseen = || reply.fail(Reason::ServiceNotAvailable, "It is tried again; if this lasts, check tokenUrl.");
-                return Err(reply.usual_failure("the scope that it asks for").unwrap_or_else(unforeseen));
+                let unforeseen = || reply.fail(Reason::ServiceNotAvailable, "It is retried; if this lasts, check tokenUrl.");
+                return Err(reply.usual_failure("the scope that it requires").unwrap_or_else(unforeseen));
             }
         }
         let Some(token) = reply.text("/access_token").filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic())) else {
-            return Err(reply.fail_with(Reason::ProtocolError, "the answer holds no access token", "Check tokenUrl."));
+            return Err(reply.fail_with(Reason::ProtocolError, "the answer contains no access token", "Check tokenUrl."));
         };
         let life = reply.json["expires_in"].as_u64().map_or(LIFE, Duration::from_secs).min(LIFE_MAX);
-        // A token of a short life is used for half of it.
+        // A short-lived token is used for half of its life.
         let until = asked + life.saturating_sub(SPARE).max(life / 2);
         let token = SecretValue::new(token);
         self.scrubber().learn(&token);

@@ -1,38 +1,38 @@
-//! What an answer to a delivery means for its messages: the one place where that is decided for every vendor's API. Pure.
+//! What an answer to a delivery means for its messages, decided here for every vendor's API. Pure.
 //!
 //! A vendor says what its own words mean, in types that cannot say more than the vendor did:
-//! - [`Taken`] is made of a 2xx with the vendor's name for the message, and of nothing else.
-//! - [`NotTaken`] is asked for where it is certain that nothing was taken: a first request that was answered 4xx, and an error of
-//!   500, 501 or 503 in the vendor's own form.
-//! - All else may have been taken: a page, an empty or cut answer, a redirect, a gateway's error, and whatever is said of a
-//!   request that was made again, since it says nothing of the first.
+//! - [`Taken`] is made from a 2xx with the vendor's name for the message, and from nothing else.
+//! - [`NotTaken`] is asked for only where it is certain that nothing was taken: a first request that was answered 4xx, and a
+//!   500, 501 or 503 in the vendor's own format.
+//! - Everything else may have been taken: a page, an empty or truncated answer, a redirect, a gateway's error, and any answer to a
+//!   repeated request, since it says nothing about the first.
 
 use std::collections::BTreeSet;
 
 use super::{
     Failure, Outcome, Outgoing,
     http::Reply,
-    quote,
     refusal::{Answer, Fault, Refusal, Scope, Stage},
     replies::meaning,
+    sanitize,
 };
 use crate::resources::Reason;
 
-/// What a vendor makes of its own answers.
+/// How a vendor's answers are interpreted.
 pub trait Judge {
     /// What the key needs for sending, in words after "Give the key".
     const PERMISSION: &'static str;
 
-    /// What an answer of 2xx says of the messages, in the vendor's documented form; none where it has not that form.
-    fn taken(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<Word>;
+    /// What a 2xx says about the messages, in the vendor's documented format; none where it does not have that format.
+    fn taken(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<Word>;
 
-    /// Why messages that were not taken were refused, by the vendor's own codes and words; none where these are not known.
-    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken>;
+    /// Why messages that were not taken were refused, by the vendor's own codes and words; none where these are unknown.
+    fn refused(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<NotTaken>;
 
-    /// Whether the body is an error in the vendor's own form, and no page of something in between.
+    /// Whether the body is an error in the vendor's own format, and not a page from something in between.
     fn is_own_error(&self, reply: &Reply<'_>) -> bool;
 
-    /// Whether the vendor says that it has seen the request's idempotency key before.
+    /// Whether the vendor says that it has already seen the request's idempotency key.
     fn is_duplicate(&self, _reply: &Reply<'_>) -> bool {
         false
     }
@@ -41,28 +41,28 @@ pub trait Judge {
 /// A message that a vendor says it has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// What names it: no two messages of a call have the same.
+    /// The vendor's name for it: no two messages of a call share one.
     id: String,
     /// What the ledger keeps.
     reply: String,
 }
 
 impl Taken {
-    /// By an answer of this status, and the vendor's name for the message, as it is and as it may be shown; none when it has none.
+    /// From an answer's status and the vendor's name for the message, as it is and as it may be shown; none when there is no name.
     #[must_use]
     pub fn named(status: u16, id: &str, shown: &str) -> Option<Self> {
-        let shown: String = quote::readable(shown.trim()).take(200).collect();
+        let shown: String = sanitize::readable(shown.trim()).take(200).collect();
         let is_taken = (200..300).contains(&status) && !shown.is_empty();
         is_taken.then(|| Self { id: id.trim().to_owned(), reply: format!("{status} {shown}") })
     }
 
-    /// By a bare 202 without a body, for vendors that document no more than that.
+    /// From a bare 202 without a body, for vendors that document no more than that.
     #[must_use]
     pub fn bare(reply: &Reply<'_>) -> Option<Self> {
         (reply.status() == 202 && reply.is_empty()).then(|| Self { id: String::new(), reply: "202 accepted".to_owned() })
     }
 
-    /// By an answer that names the message by our own id, and says what it likes.
+    /// From an answer that names the message by our own id, with any text.
     #[must_use]
     pub fn answered(reply: &Reply<'_>, id: Option<&str>, message: &Outgoing, said: &str) -> Option<Self> {
         let own = message.token.to_string();
@@ -74,7 +74,7 @@ impl Taken {
 /// Why a message was certainly not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotTaken {
-    /// The message is refused, and the server is well.
+    /// The message is refused, and the server is healthy.
     Refused(Refusal),
     /// The server is at fault.
     Failed(Failure),
@@ -89,14 +89,12 @@ impl From<NotTaken> for Outcome {
     }
 }
 
-/// What an answer says of one message.
+/// What an answer says about one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// It is taken.
     Taken(Taken),
-    /// It is not.
     NotTaken(NotTaken),
-    /// It may be.
+    /// It may have been taken.
     Unknown(Failure),
 }
 
@@ -110,7 +108,7 @@ impl From<Said> for Outcome {
     }
 }
 
-/// What an answer of 2xx says.
+/// What a 2xx says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
     /// All are taken, under one name: for vendors that document no more.
@@ -126,21 +124,21 @@ pub enum Verdict {
     All(Outcome),
     /// One for each, in their order.
     Each(Vec<Outcome>),
-    /// One of them may be at fault and none was taken: each is asked for by itself.
+    /// One of them may be at fault and none was taken: each gets a call of its own.
     Singly,
 }
 
-/// What an answer means. `is_again`: an earlier request with the same key may have arrived, so that only the vendor's word that
+/// What an answer means. `is_again`: an earlier request with the same key may have arrived, so that only a statement that
 /// the messages are taken changes anything.
 #[must_use]
-pub fn judge<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[Outgoing], is_again: bool) -> Verdict {
+pub fn judge<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[&Outgoing], is_again: bool) -> Verdict {
     let verdict = match reply.status() {
         200..=299 => taken(judge, reply, asked),
         408 | 409 | 499 => uncertain(reply),
         400.. if judge.is_duplicate(reply) => Verdict::All(Outcome::Unknown(reply.fail_with(
             Reason::ConnectionLost,
-            &format!("the vendor has seen the request before (`{}`)", quote::stable(&reply.kept())),
-            "Its log says what became of it.",
+            &format!("the vendor has seen the request before (`{}`)", sanitize::stable(&reply.kept())),
+            "The vendor's log says what became of it.",
         ))),
         400..=499 => refused(judge, reply, asked),
         500 | 501 | 503 if reply.is_whole() && judge.is_own_error(reply) && !speaks_of_gateways(reply) => {
@@ -151,15 +149,15 @@ pub fn judge<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[Outgoing], is_agai
     if is_again { only_good_news(verdict, reply) } else { verdict }
 }
 
-fn taken<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[Outgoing]) -> Verdict {
-    // What was taken has to be said in whole, also where a header says it.
+fn taken<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[&Outgoing]) -> Verdict {
+    // Only a complete answer says what was taken, even where a header says it.
     match judge.taken(reply, asked).filter(|_| reply.is_whole()) {
         Some(Word::Together(taken)) => Verdict::All(Said::Taken(taken).into()),
         Some(Word::Each(said)) if is_each_once(&said, asked.len()) => Verdict::Each(said.into_iter().map(Outcome::from).collect()),
         Some(Word::Each(_)) => Verdict::All(Outcome::Unknown(reply.fail_with(
             Reason::ProtocolError,
             "the answer does not name each message once",
-            "The vendor's API has changed, or something in between.",
+            "The vendor's API may have changed, or something else may be answering.",
         ))),
         None => uncertain(reply),
     }
@@ -171,40 +169,38 @@ fn is_each_once(said: &[Said], count: usize) -> bool {
     said.len() == count && said.iter().all(|one| if let Said::Taken(taken) = one { names.insert(&taken.id) } else { true })
 }
 
-/// An answer from which nobody can tell whether the messages were taken.
+/// An answer that does not tell whether the messages were taken.
 fn uncertain(reply: &Reply<'_>) -> Verdict {
     let failure = match reply.status() {
         200..=299 => reply.fail_with(
             Reason::ProtocolError,
-            &format!("the answer is not the vendor's (`{}`)", quote::stable(&reply.kept())),
-            "Check the endpoint; something may stand in between.",
+            &format!("the answer did not come from the vendor (`{}`)", sanitize::stable(&reply.kept())),
+            "Check the endpoint; something else may be answering.",
         ),
         408 | 499 | 500..=599 => {
-            reply.fail(Reason::ServiceNotAvailable, "The vendor's log says whether it was taken; if this lasts, look at its status page.")
+            reply.fail(Reason::ServiceNotAvailable, "The vendor's log says whether it was accepted; if this lasts, check its status page.")
         }
-        300..=399 => {
-            reply.fail(Reason::ProtocolError, "It redirects, which is not followed with credentials: check the endpoint.").for_person()
-        }
-        _ => reply.fail(Reason::ProtocolError, "The vendor's log says whether it was taken; check the endpoint."),
+        300..=399 => reply.fail(Reason::ProtocolError, "It redirects, and credentials are not sent on: check the endpoint.").for_person(),
+        _ => reply.fail(Reason::ProtocolError, "The vendor's log says whether it was accepted; check the endpoint."),
     };
     Verdict::All(Outcome::Unknown(failure))
 }
 
 /// A call that was refused as a whole.
-fn refused<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[Outgoing]) -> Verdict {
+fn refused<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[&Outgoing]) -> Verdict {
     let not_taken = match reply.status() {
         413 => NotTaken::Refused(Refusal::permanent(Scope::Message, reply.kept())),
         _ => judge.refused(reply, asked).unwrap_or_else(|| fallback(reply, J::PERMISSION, asked)),
     };
     match not_taken {
-        // Whom else it is about, only each by itself can tell. A call has one sender.
+        // Whether it is about the others too, only one call for each can tell. A call has one sender.
         NotTaken::Refused(refusal) if asked.len() > 1 && refusal.scope != Scope::Sender => Verdict::Singly,
         not_taken => Verdict::All(not_taken.into()),
     }
 }
 
-/// What a refusal means that the vendor's own codes do not tell: by the table of known words, then by the status.
-fn fallback(reply: &Reply<'_>, permission: &str, asked: &[Outgoing]) -> NotTaken {
+/// The meaning of a refusal without a known vendor code: by the table of known words, then by the status.
+fn fallback(reply: &Reply<'_>, permission: &str, asked: &[&Outgoing]) -> NotTaken {
     let kept = || reply.kept();
     let is_of_the_server = matches!(reply.status(), 401 | 402 | 404 | 405 | 429);
     if let Some(known) =
@@ -215,12 +211,12 @@ fn fallback(reply: &Reply<'_>, permission: &str, asked: &[Outgoing]) -> NotTaken
     reply.usual_failure(permission).map_or_else(|| unclear(reply, reply.words(), kept()), NotTaken::Failed)
 }
 
-/// What a vendor's words mean by the table that all types share; none where they are not in it. `kept` is what the ledger keeps
-/// of the refusal. A recipient is refused only where it is the only one that was asked for.
+/// What a vendor's words mean by the table that all types share; none where they are not in it. `kept` is what the ledger stores
+/// of the refusal. A recipient is refused only where it is the only one of the call.
 #[must_use]
-pub fn known(reply: &Reply<'_>, words: &str, kept: &str, asked: &[Outgoing]) -> Option<NotTaken> {
+pub fn known(reply: &Reply<'_>, words: &str, kept: &str, asked: &[&Outgoing]) -> Option<NotTaken> {
     let (sender, recipient) = match asked {
-        [only] => (&*only.mail_from, &*only.recipient),
+        [only] => (&*only.mail_from, &*only.rcpt_to),
         [first, ..] => (&*first.mail_from, ""),
         [] => ("", ""),
     };
@@ -236,29 +232,29 @@ pub fn known(reply: &Reply<'_>, words: &str, kept: &str, asked: &[Outgoing]) -> 
     })
 }
 
-/// A refusal that is in no table. It is not held for the recipient's fault: a mistake in the set-up would end every recipient of
+/// A refusal that is in no table. It is not blamed on the recipient: a configuration mistake would be final for every recipient of
 /// a campaign.
 #[must_use]
 pub fn unclear(reply: &Reply<'_>, words: &str, kept: String) -> NotTaken {
     let said = if words.is_empty() { reply.kept() } else { kept.clone() };
-    let cause = reply.fail_saying(&said, Reason::SendFailed, "Fix what it says; messages go to other servers meanwhile.");
+    let cause = reply.fail_saying(&said, Reason::SendFailed, "Fix what it names; meanwhile messages go to other servers.");
     NotTaken::Refused(Refusal::permanent(Scope::Unclear, kept).because(cause))
 }
 
-/// The vendor's own error of 5xx. Whatever else its words say, it is the server's.
-fn broken<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[Outgoing]) -> Failure {
+/// The vendor's own 5xx error. Whatever else its words say, the server is at fault.
+fn broken<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[&Outgoing]) -> Failure {
     match judge.refused(reply, asked) {
         Some(NotTaken::Failed(failure)) => failure,
-        _ => reply.fail(Reason::ServiceNotAvailable, "It is tried again; if this lasts, look at the vendor's status page."),
+        _ => reply.fail(Reason::ServiceNotAvailable, "It is retried; if this lasts, check the vendor's status page."),
     }
 }
 
-/// Whether an error is told for another part of the vendor's, which may have done what was asked.
+/// Whether an error was reported by a part of the vendor in front of another, which may have executed the request.
 fn speaks_of_gateways(reply: &Reply<'_>) -> bool {
     ["timeout", "timed out", "time-out", "upstream", "gateway"].iter().any(|word| reply.mentions(word))
 }
 
-/// What of a verdict holds when an earlier request may have arrived: that messages are taken.
+/// What remains of a verdict when an earlier request may have arrived: only that messages are taken.
 fn only_good_news(verdict: Verdict, reply: &Reply<'_>) -> Verdict {
     let unknown = |outcome: Outcome| match outcome {
         Outcome::Accepted { .. } => outcome,
@@ -275,7 +271,7 @@ fn only_good_news(verdict: Verdict, reply: &Reply<'_>) -> Verdict {
 fn first_lost(reply: &Reply<'_>) -> Outcome {
     Outcome::Unknown(reply.fail_with(
         Reason::ConnectionLost,
-        &format!("the first answer was lost, and the same request got `{}`", quote::stable(&reply.kept())),
-        "The vendor's log says whether it was taken.",
+        &format!("the first answer was lost, and the repeated request got `{}`", sanitize::stable(&reply.kept())),
+        "The vendor's log says whether it was accepted.",
     ))
 }

@@ -240,7 +240,7 @@ async fn what_cannot_be_sent_this_way_is_told_without_a_call() {
     let fake = fake(Arc::new(|_, _| Act::Answer(202, Value::Null))).await;
     let server = server("sendgrid", fake.port, json!({}));
     let empty = Outgoing { content: b"From: a@b.example\r\nTo: c@d.example\r\n\r\n".as_slice().into(), ..message(1, "a", "") };
-    let forged = Outgoing { recipient: "a@example.com\r\nBcc: b@example.com".into(), ..message(2, "a", "Hi") };
+    let forged = Outgoing { rcpt_to: "a@example.com\r\nBcc: b@example.com".into(), ..message(2, "a", "Hi") };
     let found = deliver(&server, vec![empty, forged, message(3, "c", "Hi")]).await;
     assert!(matches!(found[&1], Outcome::Refused(_)), "{found:?}");
     assert!(matches!(found[&2], Outcome::Refused(_)), "{found:?}");
@@ -283,7 +283,7 @@ async fn gmail_sends_to_whom_the_message_names_so_that_must_be_the_recipient() {
     let server = server("gmail", fake.port, json!({"user": "ann@shop.example", "via": "Api", "tokenUrl": token_url}));
     let with = |token: u64, recipient: &str, fields: &str| {
         let content = format!("From: Ann <ann@shop.example>\r\n{fields}Subject: Hello\r\n\r\nHi\r\n");
-        Outgoing { recipient: recipient.into(), content: content.into_bytes().into(), ..message(token, "bob", "Hi") }
+        Outgoing { rcpt_to: recipient.into(), content: content.into_bytes().into(), ..message(token, "bob", "Hi") }
     };
     let batch = vec![
         with(1, "bob@example.com", "To: \"Bob, of us\" <BOB@example.com>\r\n"),

@@ -11,7 +11,7 @@ mod wire;
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use mailfleet::{
-    providers::{Context, Failure, Outcome, Outgoing, Provider as _, ProviderSpec, RunLabel, Server, http::Clients},
+    providers::{Clients, Context, Failure, Outcome, Outgoing, Provider as _, ProviderSpec, RunLabel, Server},
     resources::secret::SecretValue,
 };
 use serde::Deserialize;
@@ -159,7 +159,7 @@ fn message(token: u64, name: &str, text: &str) -> Outgoing {
     Outgoing {
         token,
         mail_from: "ann@shop.example".into(),
-        recipient: format!("{name}@example.com").into(),
+        rcpt_to: format!("{name}@example.com").into(),
         content: content.into_bytes().into(),
         needs_8bit: false,
         needs_smtputf8: false,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
-use mailfleet::providers::{Delivered, Outcome, Server, http::Clients};
+use mailfleet::providers::{Clients, Delivered, Outcome, Server};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

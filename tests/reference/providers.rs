@@ -34,7 +34,7 @@ fn answer_rows(title: &str, rows: &[Row], out: &mut String) {
     writeln!(out, "\n| {title} | status | outcome | reason |\n|---|---|---|---|").expect("a string");
     for row in rows {
         let reason = row.reason.as_ref().map(|reason| format!("`{reason}`")).unwrap_or_default();
-        let waits = row.after.map(|after| format!(", rests {after} s as asked")).unwrap_or_default();
+        let waits = row.after.map(|after| format!(", pauses {after} s as asked")).unwrap_or_default();
         let person = if row.person { ", Stalled" } else { "" };
         writeln!(out, "| {} | {} | {}{waits}{person} | {reason} |", row.when, status(row), row.outcome).expect("a string");
     }

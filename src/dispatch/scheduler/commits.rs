@@ -75,9 +75,9 @@ impl Scheduler {
         if self.mutant == Some(super::Mutant::ContentBeforeCommit)
             && let Some(PlannedClaim { lane, message, .. }) = claims.first()
         {
-            let (recipient, content) = (message.rcpt_to.clone(), message.content.clone());
-            let (mail_from, run) = (recipient.clone(), std::sync::Arc::default());
-            let early = Outgoing { token: u64::MAX, mail_from, recipient, content, needs_8bit: false, needs_smtputf8: false, run };
+            let (rcpt_to, content) = (message.rcpt_to.clone(), message.content.clone());
+            let (mail_from, run) = (rcpt_to.clone(), std::sync::Arc::default());
+            let early = Outgoing { token: u64::MAX, mail_from, rcpt_to, content, needs_8bit: false, needs_smtputf8: false, run };
             self.actions.push(Action::Deliver(*lane, 0, vec![early]));
         }
         let outcomes = std::mem::take(&mut self.pending);
@@ -250,7 +250,7 @@ impl Scheduler {
             by_lane.entry(lane_id).or_default()[usize::from(goes_alone)].push(Outgoing {
                 token: token as u64,
                 mail_from,
-                recipient: message.rcpt_to,
+                rcpt_to: message.rcpt_to,
                 content: message.content,
                 needs_8bit: message.needs_8bit,
                 needs_smtputf8: message.needs_smtputf8,

@@ -127,7 +127,7 @@ impl Simulation {
                 self.written.entry(name).or_default().extend(batch.iter().map(|_| at - back));
                 for message in batch {
                     let campaign = scheduler.in_flight_campaign(message.token);
-                    self.fates.entry((campaign, message.recipient.to_string())).or_default().taken += 1;
+                    self.fates.entry((campaign, message.rcpt_to.to_string())).or_default().taken += 1;
                 }
             }
         }

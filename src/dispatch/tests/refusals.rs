@@ -261,7 +261,7 @@ fn outgoing(token: u64) -> Outgoing {
     Outgoing {
         token,
         mail_from: "news@example.com".into(),
-        recipient: "x@example.com".into(),
+        rcpt_to: "x@example.com".into(),
         content: Arc::from(&b"x"[..]),
         needs_8bit: false,
         needs_smtputf8: false,

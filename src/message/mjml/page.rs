@@ -12,14 +12,12 @@ use super::{
 /// Elements that have no end (HTML, 13.1.2).
 const VOID: &[&str] = &["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"];
 
-/// A page.
 #[derive(Debug)]
 pub(super) struct Page {
     /// In the order of their tags.
     pub(super) elements: Vec<Item>,
 }
 
-/// One element.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) tag: Tag,

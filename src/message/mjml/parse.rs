@@ -40,7 +40,7 @@ impl Node {
 /// One tag of MJML or HTML.
 #[derive(Debug, Default)]
 pub(super) struct Tag {
-    /// In small letters.
+    /// Lowercased.
     pub(super) name: String,
     pub(super) closes: bool,
     /// It ends with `/>`.

@@ -9,7 +9,7 @@ pub(super) struct Writer {
     pub(super) space: bool,
     pub(super) newlines: usize,
     pub(super) keep_spaces: bool,
-    /// Open lists.
+    /// The lists that are open, the innermost last.
     pub(super) lists: Vec<List>,
     /// The mark of a list's item stands there, and its text comes on the same line.
     pub(super) is_marked: bool,
@@ -19,7 +19,6 @@ pub(super) struct Writer {
     pub(super) pre_starts: bool,
 }
 
-/// An open list.
 #[derive(Debug)]
 pub(super) struct List {
     /// The number of its next item, of a list that has numbers.

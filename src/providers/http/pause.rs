@@ -1,4 +1,4 @@
-//! How long a vendor asks us to wait, in the forms in which vendors say it. Pure.
+//! How long a vendor asks us to wait, in the forms that vendors use. Pure.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ pub fn of_seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds).min(MAX)
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in one of HTTP's three forms. None for what is neither, is over or is
-/// no pause.
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in one of HTTP's three forms. None for what is neither, is past or is
+/// zero.
 #[must_use]
 pub fn of_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     of_number(value).or_else(|| until(http_date(value).or_else(|| value.parse().ok())?, now))
 }
 
-/// When a limit opens again, as vendors' headers have it: seconds from now, a time since 1970 in seconds or milliseconds, or a
+/// When a limit resets, as vendors' headers say it: seconds from now, seconds or milliseconds since 1970, or a
 /// date.
 #[must_use]
 pub fn of_reset(value: &str, now: Timestamp) -> Option<Duration> {
@@ -39,7 +39,7 @@ pub fn of_millis(value: &str) -> Option<Duration> {
     value.trim().parse().ok().filter(|millis| *millis > 0).map(|millis| Duration::from_millis(millis).min(MAX))
 }
 
-/// What words ask for: `try again after 120 seconds`, `Retry after 2026-11-25T10:00:00.000Z`, `wait 5 minutes`.
+/// A pause asked for in prose: `try again after 120 seconds`, `Retry after 2026-11-25T10:00:00.000Z`, `wait 5 minutes`.
 #[must_use]
 pub fn in_words(words: &str, now: Timestamp) -> Option<Duration> {
     const BEFORE: [&str; 6] = ["retry after ", "again after ", "again in ", "retry in ", "wait for ", "wait "];
@@ -63,7 +63,7 @@ pub fn in_words(words: &str, now: Timestamp) -> Option<Duration> {
     Some(Duration::from_millis(number.saturating_mul(millis)).min(MAX)).filter(|pause| !pause.is_zero())
 }
 
-/// Seconds, of which some vendors send fractions.
+/// Seconds; some vendors send fractions.
 fn of_number(value: &str) -> Option<Duration> {
     let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let seconds: f64 = if is_number { value.parse().ok()? } else { return None };
@@ -72,12 +72,12 @@ fn of_number(value: &str) -> Option<Duration> {
 
 fn until(date: Timestamp, now: Timestamp) -> Option<Duration> {
     let pause: Duration = date.duration_since(now).try_into().ok()?;
-    // Rounded up: a request in the last part of a second would be early.
+    // Rounded up: within the last fraction of a second a request would be early.
     let pause = if pause.subsec_nanos() > 0 { Duration::from_secs(pause.as_secs() + 1) } else { pause };
     Some(pause.min(MAX)).filter(|pause| !pause.is_zero())
 }
 
-/// A date in one of the forms of RFC 9110, 5.6.7: that of mail, that of RFC 850, and that of C's asctime.
+/// A date in one of the forms of RFC 9110, 5.6.7: IMF-fixdate, RFC 850, or C's asctime.
 fn http_date(value: &str) -> Option<Timestamp> {
     if let Ok(date) = jiff::fmt::rfc2822::parse(value) {
         return Some(date.timestamp());

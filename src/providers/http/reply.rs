@@ -1,21 +1,22 @@
-//! What an answer says, and what it means at every vendor.
+//! What an answer says, and what it means with every vendor.
 
 use std::{cell::OnceCell, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Answer, Endpoint, Purpose, pause};
+use super::{Answer, ApiClient, Purpose, pause};
 use crate::{
     providers::{
-        Failure, Outgoing, quote,
+        Failure, Outgoing,
         refusal::{Refusal, Scope},
+        sanitize,
         verdict::{NotTaken, Taken},
     },
     resources::Reason,
 };
 
-/// Headers that tell when a limit opens again, beside `Retry-After`: of SendGrid and Mailgun, of Brevo, of the IETF's drafts, and
+/// Headers other than `Retry-After` that say when a limit resets: those of SendGrid and Mailgun, of Brevo, of the IETF's drafts, and
 /// of services written in .NET.
 const RESETS: &[&str] = &["x-ratelimit-reset", "x-sib-ratelimit-reset", "ratelimit-reset", "x-rate-limit-reset"];
 /// Headers with a pause in milliseconds: of AWS, and of others.
@@ -25,26 +26,25 @@ const MILLIS: &[&str] = &["x-amz-retry-after", "retry-after-ms"];
 #[derive(Debug)]
 pub struct Reply<'a> {
     answer: &'a Answer,
-    /// The body; null when it is no JSON.
+    /// The body; null when it is not JSON.
     pub json: Value,
     said: &'static [&'static str],
-    endpoint: &'a Endpoint,
+    api: &'a ApiClient,
     purpose: Purpose,
     words: OnceCell<String>,
 }
 
 impl<'a> Reply<'a> {
-    pub(super) fn new(answer: &'a Answer, json: Value, said: &'static [&'static str], endpoint: &'a Endpoint, purpose: Purpose) -> Self {
-        Self { answer, json, said, endpoint, purpose, words: OnceCell::new() }
+    pub(super) fn new(answer: &'a Answer, json: Value, said: &'static [&'static str], api: &'a ApiClient, purpose: Purpose) -> Self {
+        Self { answer, json, said, api, purpose, words: OnceCell::new() }
     }
 
-    /// The status code.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.answer.status
     }
 
-    /// A header's value.
+    /// The value of a header, where it is ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.answer.headers.get(name).and_then(|value| value.to_str().ok())
@@ -60,7 +60,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// The vendor's own words, or the start of the body when it is plain text; in one line, without our secrets.
+    /// The vendor's own words, or the start of the body when it is plain text; on one line, without our secrets.
     #[must_use]
     pub fn words(&self) -> &str {
         self.words.get_or_init(|| {
@@ -73,35 +73,35 @@ impl<'a> Reply<'a> {
         })
     }
 
-    /// Whether the vendor's words hold this, whatever the case.
+    /// Whether the vendor's words contain this, ignoring case.
     #[must_use]
     pub fn mentions(&self, words: &str) -> bool {
         self.words().to_ascii_lowercase().contains(&words.to_ascii_lowercase())
     }
 
-    /// Whether they hold one of these.
+    /// Whether they contain one of these.
     #[must_use]
     pub fn mentions_any(&self, words: &[&str]) -> bool {
         words.iter().any(|words| self.mentions(words))
     }
 
-    /// Whether they name the recipient, who is the only one that was asked for and not the sender as well.
+    /// Whether they name the recipient, where it is the only one of the call and is not the sender as well.
     #[must_use]
-    pub fn names_recipient(&self, asked: &[Outgoing]) -> bool {
+    pub fn names_recipient(&self, asked: &[&Outgoing]) -> bool {
         let [only] = asked else { return false };
-        let (words, address) = (self.words().to_lowercase(), only.recipient.to_lowercase());
+        let (words, address) = (self.words().to_lowercase(), only.rcpt_to.to_lowercase());
         let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '+' | '@');
         let is_alone = |at: usize| {
             let (before, after) = (&words[..at], &words[at + address.len()..]);
             let mut after = after.chars();
-            // A full stop ends a sentence, or goes on with a name.
+            // A full stop ends a sentence, or continues a name.
             let goes_on = match after.next() {
                 Some('.') => after.next().is_some_and(is_part),
                 next => next.is_some_and(is_part),
             };
             !goes_on && !before.ends_with(|c: char| is_part(c) || c == '.')
         };
-        !only.recipient.eq_ignore_ascii_case(&only.mail_from) && words.match_indices(&address).any(|(at, _)| is_alone(at))
+        !only.rcpt_to.eq_ignore_ascii_case(&only.mail_from) && words.match_indices(&address).any(|(at, _)| is_alone(at))
     }
 
     /// Status and words, as the ledger keeps them: `422 Inactive recipient`.
@@ -115,7 +115,7 @@ impl<'a> Reply<'a> {
         format!("{} {words}", self.status())
     }
 
-    /// Whether the body is all that was to come.
+    /// Whether the body arrived completely.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.answer.is_whole
@@ -127,14 +127,14 @@ impl<'a> Reply<'a> {
         self.answer.body.is_empty()
     }
 
-    /// A message that was taken under the vendor's name for it, which is a text in the body at this JSON pointer; none where that
+    /// A message that was taken, named by the text in the body at this JSON pointer; none where that
     /// is missing.
     #[must_use]
     pub fn taken_as(&self, pointer: &str) -> Option<Taken> {
         self.taken_under(self.json.pointer(pointer)?.as_str()?)
     }
 
-    /// The same with a name that stands elsewhere.
+    /// The same with a name from elsewhere.
     #[must_use]
     pub fn taken_under(&self, id: &str) -> Option<Taken> {
         Taken::named(self.status(), id, &self.shown(id))
@@ -146,7 +146,7 @@ impl<'a> Reply<'a> {
         NotTaken::Refused(Refusal::permanent(scope, self.kept()))
     }
 
-    /// The From address, or what else the campaign says of its sender, is refused.
+    /// The From address, or another sender field of the campaign, is refused.
     #[must_use]
     pub fn refuse_sender(&self, to_do: &str) -> NotTaken {
         let cause = self.fail(Reason::SenderRefused, to_do).for_person();
@@ -160,7 +160,7 @@ impl<'a> Reply<'a> {
         NotTaken::Refused(Refusal::permanent(Scope::Content, self.kept()).because(cause))
     }
 
-    /// The server failed, and it may fix itself.
+    /// The server failed, and may recover by itself.
     #[must_use]
     pub fn failed(&self, reason: Reason, to_do: &str) -> Option<NotTaken> {
         Some(NotTaken::Failed(self.fail(reason, to_do)))
@@ -178,7 +178,7 @@ impl<'a> Reply<'a> {
         let now = Timestamp::now();
         let asked = self.header("retry-after").and_then(|value| pause::of_retry_after(value, now));
         let asked = asked.or_else(|| MILLIS.iter().find_map(|name| pause::of_millis(self.header(name)?)));
-        // Vendors tell it with every answer: it is meant where a limit is the cause.
+        // Vendors send it with every answer: it matters where a limit is the cause.
         let reset = || RESETS.iter().find_map(|name| pause::of_reset(self.header(name)?, now)).filter(|_| self.status() != 503);
         asked.or_else(|| pause::in_words(self.words(), now)).or_else(reset)
     }
@@ -192,36 +192,36 @@ impl<'a> Reply<'a> {
     /// The same with one of several words of the vendor.
     #[must_use]
     pub fn fail_saying(&self, said: &str, reason: Reason, to_do: &str) -> Failure {
-        let failure = self.fail_with(reason, &format!("the vendor answered `{}`", quote::stable(said)), to_do);
+        let failure = self.fail_with(reason, &format!("the vendor answered `{}`", sanitize::stable(said)), to_do);
         if failure.is_pause() || matches!(self.status(), 429 | 503) { failure.after(self.pause()) } else { failure }
     }
 
     /// The same with other words on what went wrong.
     #[must_use]
     pub fn fail_with(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
-        self.endpoint.fail(self.purpose, reason, what, to_do)
+        self.api.fail(self.purpose, reason, what, to_do)
     }
 
-    /// Words of the vendor as they may be shown: in one line, without our secrets.
+    /// Words of the vendor, made safe to show: on one line, without our secrets.
     #[must_use]
     pub fn shown(&self, words: &str) -> String {
-        self.endpoint.shown(words)
+        self.api.shown(words)
     }
 
-    /// The same for a condition's message, the same on every try.
+    /// The same for a condition's message: identical on every attempt.
     #[must_use]
     pub fn stable(&self, words: &str) -> String {
-        quote::stable(&self.shown(words))
+        sanitize::stable(&self.shown(words))
     }
 
-    /// The failure that a status means at every vendor; none for those whose meaning is the vendor's. `permission` is what the
+    /// The failure that a status means with every vendor; none for those whose meaning depends on the vendor. `permission` is what the
     /// key needs.
     #[must_use]
     pub fn usual_failure(&self, permission: &str) -> Option<Failure> {
         let mentions = |words: &[&str]| words.iter().any(|word| self.mentions(word));
         Some(match self.status() {
             300..=399 => {
-                self.fail(Reason::ProtocolError, "It redirects, which is not followed with credentials: check the endpoint.").for_person()
+                self.fail(Reason::ProtocolError, "It redirects, and credentials are not sent on: check the endpoint.").for_person()
             }
             401..=403 if mentions(&["suspended", "deactivated", "disabled", "terminated", "banned", "under review"]) => {
                 self.fail(Reason::AccountSuspended, "Ask the vendor why the account may not send.").for_person()
@@ -234,9 +234,7 @@ impl<'a> Reply<'a> {
             403 => self.fail(Reason::PermissionDenied, &format!("Give the key {permission}.")).for_person(),
             404 | 405 => self.fail(Reason::NotFoundAtVendor, "Check region and endpoint.").for_person(),
             429 => self.fail(Reason::Throttled, "Lower limits.rates or limits.connections."),
-            408 | 500..=599 => {
-                self.fail(Reason::ServiceNotAvailable, "It is tried again; if this lasts, look at the vendor's status page.")
-            }
+            408 | 500..=599 => self.fail(Reason::ServiceNotAvailable, "It is retried; if this lasts, check the vendor's status page."),
             _ => return None,
         })
     }

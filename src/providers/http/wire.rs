@@ -1,4 +1,4 @@
-//! One exchange on the wire: bounded in time and size, and sure of whether the request may have arrived.
+//! One exchange on the wire: bounded in time and size, and certain of whether the request may have arrived.
 
 use std::{
     convert::Infallible,
@@ -18,37 +18,34 @@ use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use reqwest::{Client, Request};
 
-/// What is read of an answer, bytes, and what it may become when it is unpacked.
+/// Bytes that are read of an answer, and to which it may unpack.
 const ANSWER_MAX: usize = 1 << 20;
-/// How often a request is made that the other side says it did not look at.
+/// How often a request is made that the other side declined unread.
 const TRIES: u32 = 3;
 
-/// An answer.
+/// An answer, whatever its status.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status code.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
     /// The body, 1 MiB at most.
     pub body: Bytes,
-    /// Whether the body is all that was to come: neither cut nor too long.
+    /// Whether the body arrived completely: neither cut off nor too long.
     pub is_whole: bool,
 }
 
 /// An exchange without an answer.
 #[derive(Debug)]
 pub struct Lost {
-    /// Why.
     pub error: reqwest::Error,
-    /// Whether the request may have arrived; false where there was no connection to write it to.
+    /// Whether the request may have arrived; false where there was no connection to write to.
     pub may_have_arrived: bool,
 }
 
 /// Sends a request, whose body is `body`, and reads the whole answer.
 ///
 /// # Errors
-/// When no answer came, or one of 2xx only in part: what was taken has to be said in whole.
+/// When no answer came, or a 2xx only in part: only a complete answer says what was taken.
 pub async fn fetch(client: &Client, request: Request, body: Option<Bytes>, timeout: Duration) -> Result<Answer, Lost> {
     let begun = Instant::now();
     let mut tries = 0;
@@ -66,13 +63,13 @@ pub async fn fetch(client: &Client, request: Request, body: Option<Bytes>, timeo
     }
 }
 
-/// The request with its body and its time, and whether the transport has taken the body.
+/// The request with its body and timeout, and whether the transport has taken the body.
 fn prepared(request: &Request, body: Option<Bytes>, timeout: Duration) -> (Request, Arc<AtomicBool>) {
     let mut attempt = Request::new(request.method().clone(), request.url().clone());
     *attempt.headers_mut() = request.headers().clone();
     *attempt.timeout_mut() = Some(timeout);
     let bytes = body.filter(|bytes| !bytes.is_empty());
-    // Without a body nothing tells when the transport takes the request.
+    // Without a body there is no sign of when the transport takes the request.
     let is_handed_over = Arc::new(AtomicBool::new(bytes.is_none()));
     if let Some(bytes) = bytes {
         *attempt.body_mut() = Some(reqwest::Body::wrap(Watched { bytes: Some(bytes), is_handed_over: is_handed_over.clone() }));
@@ -92,7 +89,7 @@ async fn exchange(client: &Client, request: Request) -> Result<Answer, reqwest::
                 break false;
             }
             Ok(None) => break true,
-            // A refusal is one without its words as well; what was taken has to be said in whole.
+            // A refusal is one even without its words; only a complete answer says what was taken.
             Err(_) if (400..500).contains(&status) => break false,
             Err(error) => return Err(error),
         }
@@ -100,7 +97,7 @@ async fn exchange(client: &Client, request: Request) -> Result<Answer, reqwest::
     Ok(unpacked(Answer { status, headers, body: body.into(), is_whole }))
 }
 
-/// The same as it was before something packed it (gzip), though nobody asked for that, and whether or not it is said.
+/// The same, decompressed where something gzipped it unasked, whether or not a header says so.
 fn unpacked(answer: Answer) -> Answer {
     if !answer.body.starts_with(&[0x1f, 0x8b]) {
         return answer;
@@ -118,7 +115,7 @@ fn unpacked(answer: Answer) -> Answer {
     }
 }
 
-/// Whether the other side says that it did not look at the request (RFC 9113, 8.7): it may be made again.
+/// Whether the other side says that it did not process the request (RFC 9113, 8.7): it may be made again.
 fn is_declined(error: &reqwest::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
@@ -132,8 +129,8 @@ fn is_declined(error: &reqwest::Error) -> bool {
     false
 }
 
-/// A request's body that notes when the transport takes it. Before that there is no connection, or nothing was written that
-/// could be acted on: a body that is announced is waited for.
+/// A request's body that notes when the transport takes it. Before that there is no connection, or nothing written that
+/// could be acted on: a server waits for an announced body.
 struct Watched {
     bytes: Option<Bytes>,
     is_handed_over: Arc<AtomicBool>,

@@ -35,7 +35,7 @@ fn message(token: u64, recipient: &str) -> Outgoing {
     Outgoing {
         token,
         mail_from: Arc::from("from@example.com"),
-        recipient: Arc::from(recipient),
+        rcpt_to: Arc::from(recipient),
         content,
         needs_8bit: false,
         needs_smtputf8: false,
@@ -68,7 +68,7 @@ async fn writes_each_message_to_a_file_of_its_own() {
             let Outcome::Accepted { reply } = &one.outcome else { panic!("{:?}", one.outcome) };
             let file = folder.0.join(reply.strip_prefix("written to ").unwrap());
             assert!(file.starts_with(folder.0.join(&path).join("new")));
-            let head = format!("Return-Path: <from@example.com>\r\nDelivered-To: {}\r\nSubject: hi\r\n\r\n.dot\r\n", one.message.recipient);
+            let head = format!("Return-Path: <from@example.com>\r\nDelivered-To: {}\r\nSubject: hi\r\n\r\n.dot\r\n", one.message.rcpt_to);
             assert_eq!(fs::read_to_string(file).unwrap(), head);
         }
         assert_eq!(fs::read_dir(folder.0.join(&path).join("new")).unwrap().count(), 2);

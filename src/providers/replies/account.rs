@@ -1,17 +1,17 @@
-//! What is about the login and the account behind it.
+//! Lines about the login and the account behind it.
 
 use super::line::{Cause, DELIVERY, MESSAGE, OPENING, SMTP, coded, said};
 use crate::{providers::Stage, resources::Reason};
 
-const LOGIN: &str = "The server wants a login that it accepts: give auth with a Secret that has one.";
-const CREDENTIALS: &str = "The login was refused: put username and password (or token) right in the Secret.";
-const SUSPENDED: &str = "The account is suspended or blocked from sending: ask the vendor, and look for why in its console.";
+const LOGIN: &str = "The server requires a login: set auth to a Secret that it accepts.";
+const CREDENTIALS: &str = "The login was rejected: correct username and password (or token) in the Secret.";
+const SUSPENDED: &str = "The account is suspended or blocked from sending: ask the vendor, or look for the reason in its console.";
 
 pub const CAUSES: &[Cause] = &[
     Cause::server(
-        "a password of its own is wanted",
+        "an application password is required",
         Reason::AuthenticationFailed,
-        "The account wants a password made for programs (application password, authorization code): make one, and put it in the Secret.",
+        "The account requires a password for programs (application password, authorization code): create one, and put it in the Secret.",
         &[
             said(&["application-specific password required"], "Gmail, 534 5.7.9"),
             said(&["application password is required"], "Mail.ru, 535"),
@@ -25,9 +25,9 @@ pub const CAUSES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "logging in by SMTP is switched off",
+        "SMTP login is disabled",
         Reason::AuthenticationFailed,
-        "Logging in by SMTP is switched off for the account: switch SMTP AUTH on at the vendor (Exchange: tenant and mailbox), or use XOAUTH2.",
+        "SMTP login is disabled for the account: enable SMTP AUTH at the vendor (Exchange: tenant and mailbox), or use XOAUTH2.",
         &[
             said(&["smtpclientauthentication is disabled"], "Exchange Online, 5.7.139"),
             said(&["basic authentication is disabled"], "Exchange Online, 5.7.139"),
@@ -39,7 +39,7 @@ pub const CAUSES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "a login is wanted",
+        "a login is required",
         Reason::AuthenticationFailed,
         LOGIN,
         &[
@@ -69,7 +69,7 @@ pub const CAUSES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "the login is refused",
+        "the login is rejected",
         Reason::AuthenticationFailed,
         CREDENTIALS,
         &[
@@ -85,7 +85,7 @@ pub const CAUSES: &[Cause] = &[
     Cause::server(
         "a permission is missing",
         Reason::PermissionDenied,
-        "The login may not do this: grant it the permission that the reply names.",
+        "The login is not allowed to do this: grant it the permission that the reply names.",
         &[
             said(&["is not authorized to perform"], "Amazon SES, 554 Access denied"),
             said(&["unauthorized to send", "api key"], "SendGrid, SparkPost"),
@@ -96,7 +96,7 @@ pub const CAUSES: &[Cause] = &[
     Cause::server(
         "sending is paused",
         Reason::SendingPaused,
-        "The vendor has paused sending for this account: look in its console, and at the account's mail, for why.",
+        "The vendor has paused sending for this account: its console, or its email to the account, says why.",
         &[
             said(&["sending paused for this account"], "Amazon SES, 554"),
             said(&["sending is paused"], "Amazon SES"),
@@ -132,7 +132,7 @@ pub const CAUSES: &[Cause] = &[
     Cause::unclear(
         "the account is in a sandbox",
         Reason::SandboxOnly,
-        "The account reaches verified recipients only: ask the vendor for production access, or verify the recipient.",
+        "The account can only send to verified recipients: ask the vendor for production access, or verify the recipient.",
         &[
             said(&["email address is not verified", "failed the check", "{recipient}"], "Amazon SES, 554"),
             said(&["sandbox subdomains are for test purposes only"], "Mailgun"),
@@ -145,17 +145,14 @@ pub const CAUSES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "something is not there at the vendor",
+        "something does not exist at the vendor",
         Reason::NotFoundAtVendor,
-        "The vendor has not what the message names: correct the header or the field that names it.",
-        &[
-            said(&["configuration set", "does not exist"], "Amazon SES, 554"),
-            said(&["no inbox found"], "Mailtrap, 554"),
-        ],
+        "The vendor does not have what the message names: correct the header or the field that names it.",
+        &[said(&["configuration set", "does not exist"], "Amazon SES, 554"), said(&["no inbox found"], "Mailtrap, 554")],
     )
     .for_person(),
     Cause::server(
-        "an enhanced code of the account's",
+        "an enhanced code about the account",
         Reason::AccountSuspended,
         SUSPENDED,
         &[
@@ -166,7 +163,7 @@ pub const CAUSES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "a code for logging in",
+        "a code about the login",
         Reason::AuthenticationFailed,
         LOGIN,
         &[

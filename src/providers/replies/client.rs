@@ -1,16 +1,15 @@
-//! What is about this machine at the server: its EHLO name, its address, TLS, relaying.
+//! Lines about this machine at the server: its EHLO name, its address, TLS, relaying.
 
 use super::line::{CONNECTING, Cause, MESSAGE, SMTP, coded, said};
 use crate::{providers::Stage, resources::Reason};
 
-const HELO: &str =
-    "The server wants another EHLO name: set provider.smtp.heloName to a full host name that resolves in DNS, best to this machine.";
-const LISTED: &str = "This machine's address is on a block list, or has a bad name with the server: look it up there and ask to be taken off, or send through a relay.";
+const HELO: &str = "The server rejects our EHLO name: set provider.smtp.heloName to a fully qualified host name that resolves in DNS, preferably to this machine.";
+const LISTED: &str = "This machine's address is on a block list, or has a poor reputation at the server: look it up and request delisting, or send through a relay.";
 const POINTER: &str =
-    "This machine's address has no name in DNS that leads back to it: publish a PTR record, and an A or AAAA record of that name.";
-const ACCESS: &str = "The server does not let this machine in: log in (auth), or let the server know this machine's address.";
-const RELAY: &str = "The server does not relay for this machine: log in (auth), or let the server know this machine's address.";
-const TLS: &str = "The server takes nothing over an open line: set provider.smtp.encryption to StartTls (or to Tls, with port 465).";
+    "This machine's address has no DNS name that resolves back to it: publish a PTR record, and an A or AAAA record for that name.";
+const ACCESS: &str = "The server does not admit this machine: log in (auth), or have the server allow this machine's address.";
+const RELAY: &str = "The server does not relay for this machine: log in (auth), or have the server allow this machine's address.";
+const TLS: &str = "The server requires encryption: set provider.smtp.encryption to StartTls (or to Tls, with port 465).";
 
 pub const CAUSES: &[Cause] = &[
     Cause::server(
@@ -43,7 +42,7 @@ pub const CAUSES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "no name of our address",
+        "no reverse DNS for our address",
         Reason::ClientRefused,
         POINTER,
         &[
@@ -66,7 +65,7 @@ pub const CAUSES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "a block list or reputation of our address",
+        "our address on a block list, or its reputation",
         Reason::ClientRefused,
         LISTED,
         &[
@@ -126,7 +125,7 @@ pub const CAUSES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "TLS is wanted",
+        "TLS is required",
         Reason::StartTlsRequired,
         TLS,
         &[
@@ -148,7 +147,7 @@ pub const CAUSES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "no relaying for us",
+        "relaying is denied",
         Reason::RelayDenied,
         RELAY,
         &[
@@ -186,7 +185,7 @@ pub const CAUSES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "no entry for this machine",
+        "this machine is not admitted",
         Reason::ClientRefused,
         ACCESS,
         &[
@@ -207,9 +206,15 @@ pub const CAUSES: &[Cause] = &[
 ];
 
 pub const CODES: &[Cause] = &[
-    Cause::server("no name of our address", Reason::ClientRefused, POINTER, &[coded(&["7.25"], "RFC 7372, reverse DNS")]).for_person(),
-    Cause::server("TLS is wanted", Reason::StartTlsRequired, TLS, &[coded(&["7.10", "7.11"], "RFC 5248 and RFC 4954, encryption needed")])
+    Cause::server("no reverse DNS for our address", Reason::ClientRefused, POINTER, &[coded(&["7.25"], "RFC 7372, reverse DNS")])
         .for_person(),
+    Cause::server(
+        "TLS is required",
+        Reason::StartTlsRequired,
+        TLS,
+        &[coded(&["7.10", "7.11"], "RFC 5248 and RFC 4954, encryption needed")],
+    )
+    .for_person(),
     Cause::server(
         "our EHLO name",
         Reason::HeloRefused,
@@ -221,7 +226,7 @@ pub const CODES: &[Cause] = &[
     )
     .for_person(),
     Cause::server(
-        "no relaying for us",
+        "relaying is denied",
         Reason::RelayDenied,
         RELAY,
         &[coded(&["5.7.54", "5.7.64", "5.7.367"], "Exchange, relaying").at(MESSAGE)],

@@ -1,14 +1,14 @@
-//! What is about the content of the campaign, or about this one message's size and form.
+//! Lines about the campaign's content, or about this one message's size and format.
 
 use super::line::{Cause, DELIVERY, LETTER, MESSAGE, SMTP, coded, said};
 use crate::providers::Stage;
 
-const SPAM: &str = "The server takes the content for unwanted mail: look at subject, links and text (`mailfleet run --dry-run` shows the messages), or ask its operator.";
-const ALIGNMENT: &str = "The server finds no SPF or DKIM that fits the From address: have its domain sign (DKIM) at this server, and name the server in its SPF record.";
-const FORM: &str = "The server does not take the form of the message: look at the headers and parts that the campaign adds.";
-const POLICY: &str = "The server's policy forbids this message: ask its operator which rule it is.";
+const SPAM: &str = "The server considers the content spam: check subject, links and text (`mailfleet run --dry-run` shows the messages), or ask its operator.";
+const ALIGNMENT: &str = "The server finds no SPF or DKIM aligned with the From address: set up DKIM signing for its domain at this server, and include the server in its SPF record.";
+const FORM: &str = "The server does not accept the message's format: check the headers and parts that the campaign adds.";
+const POLICY: &str = "The server's policy forbids this message: ask its operator which rule applies.";
 
-/// Said of links within the content, with the words that are otherwise about our address.
+/// Said about links in the content, in words that are otherwise about our address.
 pub const FIRST: &[Cause] = &[Cause::content(
     "a link on a block list",
     "A link in the content is on a block list: remove it, or have its domain taken off.",
@@ -43,7 +43,7 @@ pub const CAUSES: &[Cause] = &[
     ),
     Cause::content(
         "a virus or a forbidden attachment",
-        "The server takes the content for dangerous: look at its links and attachments.",
+        "The server considers the content dangerous: check its links and attachments.",
         &[
             said(&["virus*"], "ClamAV by milters, Zoho, Free").at(DELIVERY),
             said(&["infected"], "Amavis").at(DELIVERY),
@@ -84,7 +84,7 @@ pub const CAUSES: &[Cause] = &[
         ],
     ),
     Cause::content(
-        "a policy for contents",
+        "a content policy",
         POLICY,
         &[
             said(&["not accepted for policy reasons"], "Yahoo, 5.7.9 and PH01").at(MESSAGE),
@@ -101,7 +101,7 @@ pub const CAUSES: &[Cause] = &[
         ],
     ),
     Cause::content(
-        "the form of the content",
+        "the format of the content",
         FORM,
         &[
             said(&["not rfc 5322"], "Gmail, 5.7.1").at(&[Stage::Content]),
@@ -142,7 +142,7 @@ pub const CAUSES: &[Cause] = &[
         ],
     ),
     Cause::message(
-        "a form that the server does not carry",
+        "a format that the server does not support",
         &[
             said(&["smtputf8 is required"], "Postfix, 5.6.7").at(MESSAGE),
             said(&["smtputf8", "not supported"], "RFC 6531").at(MESSAGE),
@@ -154,7 +154,7 @@ pub const CAUSES: &[Cause] = &[
 
 pub const CODES: &[Cause] = &[
     Cause::message(
-        "an enhanced code for size or form",
+        "an enhanced code about size or format",
         &[
             coded(&["3.4"], "RFC 3463, message too big for system").at(MESSAGE),
             coded(&["2.3"], "RFC 3463, message length exceeds administrative limit").at(MESSAGE),
@@ -163,7 +163,7 @@ pub const CODES: &[Cause] = &[
         ],
     ),
     Cause::content(
-        "an enhanced code for SPF, DKIM and DMARC",
+        "an enhanced code about SPF, DKIM and DMARC",
         ALIGNMENT,
         &[
             coded(&["7.20", "7.21", "7.22"], "RFC 7372, DKIM").at(&[Stage::Content]),
@@ -173,7 +173,7 @@ pub const CODES: &[Cause] = &[
         ],
     ),
     Cause::content(
-        "an enhanced code for the form of the content",
+        "an enhanced code about the format of the content",
         FORM,
         &[
             coded(&["6.0", "6.1", "6.2"], "RFC 3463, content or media").at(&[Stage::Content]),

@@ -1,4 +1,4 @@
-//! A line of the table: what must hold of an answer; and a cause: what all its lines mean.
+//! A line of the table: what must hold for an answer; and a cause: what all its lines mean.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use crate::{
     resources::Reason,
 };
 
-/// What several answers mean alike.
+/// The common meaning of several answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Cause {
     /// In a few words, for the documentation.
     pub title: &'static str,
     /// Whose fault it is.
     pub fault: Fault,
-    /// The condition's reason.
+    /// Becomes the reason of a condition.
     pub reason: Reason,
     /// What to do, as a sentence; it names the cause.
     pub advice: &'static str,
     /// Only a person can fix it.
     pub needs_person: bool,
-    /// When to try again, where that is known of all such answers.
+    /// When to try again, where that is known for all such answers.
     pub retry_after: Option<Duration>,
     /// The connection is used up, and a fresh one may be taken.
     pub ends_session: bool,
-    /// The answers; any of them will do.
+    /// The answers; any of them matches.
     pub lines: &'static [Line],
 }
 
@@ -34,34 +34,34 @@ impl Cause {
         Self { title, fault, reason, advice, needs_person: false, retry_after: None, ends_session: false, lines }
     }
 
-    /// Of the server.
+    /// A cause that lies with the server.
     pub(super) const fn server(title: &'static str, reason: Reason, advice: &'static str, lines: &'static [Line]) -> Self {
         Self::new(title, Fault::Server, reason, advice, lines)
     }
 
-    /// Of the sender at this server.
+    /// A cause that lies with the sender at this server.
     pub(super) const fn sender(title: &'static str, advice: &'static str, lines: &'static [Line]) -> Self {
         Self::new(title, Fault::Refused(Scope::Sender), Reason::SenderRefused, advice, lines).for_person()
     }
 
-    /// Of the content at this server.
+    /// A cause that lies with the content at this server.
     pub(super) const fn content(title: &'static str, advice: &'static str, lines: &'static [Line]) -> Self {
         Self::new(title, Fault::Refused(Scope::Content), Reason::ContentRefused, advice, lines).for_person()
     }
 
-    /// Of this one message, for which the server is not made.
+    /// A cause that lies with this one message, which the server cannot carry.
     pub(super) const fn message(title: &'static str, lines: &'static [Line]) -> Self {
-        let advice = "Another server of the campaign may take it.";
+        let advice = "Another server of the campaign may accept it.";
         Self::new(title, Fault::Refused(Scope::Message), Reason::SendFailed, advice, lines)
     }
 
-    /// Of the recipient.
+    /// A cause that lies with the recipient.
     pub(super) const fn recipient(title: &'static str, lines: &'static [Line]) -> Self {
         let advice = "No server would do better; clean the audience.";
         Self::new(title, Fault::Refused(Scope::Recipient), Reason::SendFailed, advice, lines)
     }
 
-    /// Of nobody for sure, though the words are known.
+    /// A cause that lies with nobody in particular, though the words are known.
     pub(super) const fn unclear(title: &'static str, reason: Reason, advice: &'static str, lines: &'static [Line]) -> Self {
         Self::new(title, Fault::Refused(Scope::Unclear), reason, advice, lines)
     }
@@ -92,35 +92,35 @@ impl Cause {
     }
 }
 
-/// What must hold of an answer, all of it.
+/// What must hold for an answer, all of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
-    /// When it may come; at any time, and from a vendor's API, when empty.
+    /// The stages at which it may come; any stage, and a vendor's API, when empty.
     pub stages: &'static [Stage],
     /// SMTP codes, or 4 and 5 for their classes; any when empty.
     pub codes: &'static [u16],
     /// Enhanced codes, as `1.8` for both classes or `5.1.8` for one; any when empty.
     pub enhanced: &'static [&'static str],
-    /// Words that must all occur, in lower case, at borders of words.
+    /// Words that must all occur, lowercased, at word boundaries.
     ///
-    /// `*` at the end lets the word go on, `!` before it forbids it. What has a dot or a slash is looked for in links and names of
-    /// hosts as well. `{sender}`, `{recipient}` and `{address}` stand for the sender's, the recipient's and any other address.
+    /// `*` at the end matches the rest of a word, `!` before it forbids it. What has a dot or a slash is looked for in links and host
+    /// names as well. `{sender}`, `{recipient}` and `{address}` stand for the sender's, the recipient's and any other address.
     pub words: &'static [&'static str],
-    /// Who says so, and where that is written.
+    /// Who says so, and where it is documented.
     pub source: &'static str,
 }
 
-/// At every stage of SMTP, and not from a vendor's API.
+/// Every stage of SMTP, and not a vendor's API.
 pub const SMTP: &[Stage] = &[Stage::Greeting, Stage::Hello, Stage::Login, Stage::Mail, Stage::Recipient, Stage::Content];
-/// While a connection is set up.
+/// Setting up a connection.
 pub const OPENING: &[Stage] = &[Stage::Greeting, Stage::Hello, Stage::Login];
-/// Before any message.
+/// The stages before any message.
 pub const CONNECTING: &[Stage] = &[Stage::Greeting, Stage::Hello];
 /// MAIL and what follows.
 pub const MESSAGE: &[Stage] = &[Stage::Mail, Stage::Recipient, Stage::Content];
-/// Where a recipient is judged.
+/// Stages at which a recipient is judged.
 pub const DELIVERY: &[Stage] = &[Stage::Recipient, Stage::Content];
-/// MAIL or the content, where a size or form is judged.
+/// MAIL or the content, where size or format is judged.
 pub const LETTER: &[Stage] = &[Stage::Mail, Stage::Recipient, Stage::Content, Stage::Api];
 
 /// A line of words.

@@ -1,12 +1,12 @@
-//! What is about how many and how fast: quotas, rates, connections, sessions.
+//! Lines about how many and how fast: quotas, rates, connections, sessions.
 
 use super::line::{CONNECTING, Cause, DELIVERY, MESSAGE, OPENING, SMTP, coded, said};
 use crate::{providers::Stage, resources::Reason};
 
 const QUOTA: &str = "The account's quota is used up: wait until it may send again, or raise it at the vendor.";
-const RATE: &str = "The server slows us down: lower limits.rates or limits.connections if this lasts.";
-const CONNECTIONS: &str = "The server allows fewer connections at a time: lower limits.connections.";
-const SESSION: &str = "The server takes fewer messages over a connection: lower limits.messagesPerConnection.";
+const RATE: &str = "The server is throttling us: lower limits.rates or limits.connections if this lasts.";
+const CONNECTIONS: &str = "The server allows fewer simultaneous connections: lower limits.connections.";
+const SESSION: &str = "The server accepts fewer messages per connection: lower limits.messagesPerConnection.";
 
 pub const CAUSES: &[Cause] = &[
     Cause::server(
@@ -176,7 +176,7 @@ pub const CAUSES: &[Cause] = &[
         ],
     ),
     Cause::server(
-        "an enhanced code for quotas",
+        "an enhanced code about quotas",
         Reason::QuotaExceeded,
         QUOTA,
         &[
@@ -186,7 +186,7 @@ pub const CAUSES: &[Cause] = &[
         ],
     ),
     Cause::server(
-        "an enhanced code for rates",
+        "an enhanced code about rates",
         Reason::Throttled,
         RATE,
         &[

@@ -1,12 +1,12 @@
-//! What is about the recipient and nobody else.
+//! Lines about the recipient alone.
 
 use super::line::{Cause, DELIVERY, Line, coded, said};
 use crate::providers::Stage;
 
-/// Said of a recipient with words that would otherwise be about us.
+/// Said about a recipient in words that would otherwise be about us.
 pub const FIRST: &[Cause] = &[
     Cause::recipient(
-        "another server was asked for the recipient",
+        "recipient verification at another server",
         &[
             said(&["undeliverable address", "!sender address rejected"], "Postfix, reject_unverified_recipient").at(DELIVERY),
             said(&["unverified address", "!sender address rejected"], "Postfix, reject_unverified_recipient").at(DELIVERY),
@@ -16,7 +16,7 @@ pub const FIRST: &[Cause] = &[
         ],
     ),
     Cause::recipient(
-        "the recipient gets too much",
+        "the recipient receives too much",
         &[
             said(&["user you are trying to contact is receiving mail"], "Gmail, 4.2.1 and 5.2.1").at(DELIVERY),
             said(&["user is receiving mail too quickly"], "Yahoo, 450").at(DELIVERY),
@@ -59,7 +59,7 @@ pub const CAUSES: &[Cause] = &[
         ],
     ),
     Cause::recipient(
-        "the recipient's own wish",
+        "the recipient's own choice",
         &[
             said(&["mail is rejected by recipients"], "Tencent QQ, 550").at(DELIVERY),
             said(&["policy rejection on the target address"], "Yandex, 5.7.1").at(DELIVERY),
@@ -213,13 +213,13 @@ const FULL: &[Line] = &[
 ];
 
 pub const CODES: &[Cause] = &[Cause::recipient(
-    "an enhanced code of the recipient's",
+    "an enhanced code about the recipient",
     &[
         coded(&["1.1", "1.2", "1.3", "1.4", "1.6", "1.9", "1.10"], "RFC 3463 and RFC 7505, destination addresses").at(DELIVERY),
         coded(&["2.1", "2.2", "2.4"], "RFC 3463, mailboxes").at(DELIVERY),
         coded(&["7.2"], "RFC 3463, mailing list expansion").at(DELIVERY),
         coded(&["7.17", "7.18"], "RFC 7293, the owner has changed").at(DELIVERY),
         coded(&["5.4.1"], "Exchange Online, no such recipient").at(&[Stage::Recipient]).with(&[550]),
-        coded(&["5.2.121", "5.2.122"], "Outlook.com, the recipient gets too much").at(DELIVERY),
+        coded(&["5.2.121", "5.2.122"], "Outlook.com, the recipient receives too much").at(DELIVERY),
     ],
 )];

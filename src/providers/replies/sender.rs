@@ -1,4 +1,4 @@
-//! What is about the From address or reverse-path at this server.
+//! Lines about the From address or reverse-path at this server.
 
 use super::line::{Cause, DELIVERY, Line, MESSAGE, coded, said};
 use crate::providers::Stage;
@@ -6,7 +6,7 @@ use crate::providers::Stage;
 /// The server looked for the sender as for a recipient, and did not find it.
 pub const UNKNOWN: Cause = Cause::sender(
     "the sender is unknown there",
-    "The server knows no mailbox of the sender: make from.address (or identity.returnPath) one that takes mail.",
+    "The server finds no mailbox for the sender: use a from.address (or identity.returnPath) that accepts mail.",
     &[
         said(&["sender verify failed"], "Exim, verify = sender"),
         said(&["sender address rejected", "user unknown*"], "Postfix, reject_unlisted_sender"),
@@ -26,8 +26,8 @@ pub const UNKNOWN: Cause = Cause::sender(
 pub const CAUSES: &[Cause] = &[
     UNKNOWN,
     Cause::sender(
-        "another's address for this login",
-        "The login may not send as this address: let it (smtpd_sender_login_maps, Send As), or use the login's own address as from.address or identity.returnPath.",
+        "an address that the login may not use",
+        "The login may not send as this address: allow it (smtpd_sender_login_maps, Send As), or use the login's own address as from.address or identity.returnPath.",
         &[
             said(&["sender address rejected", "not owned by"], "Postfix, reject_sender_login_mismatch; Yandex"),
             said(&["sender address rejected", "not logged in"], "Postfix, reject_sender_login_mismatch"),
@@ -134,8 +134,8 @@ pub const CAUSES: &[Cause] = &[
         ],
     ),
     Cause::sender(
-        "the sender's address is none",
-        "The server does not take the sender as an address: write from.address (and identity.returnPath) in full.",
+        "the sender's address is malformed",
+        "The server rejects the sender's address as malformed: write from.address (and identity.returnPath) in full.",
         &[
             said(&["sender address rejected", "need fully-qualified address"], "Postfix, reject_non_fqdn_sender"),
             said(&["domain name required for sender address"], "Sendmail, check_mail"),
@@ -150,7 +150,7 @@ pub const CAUSES: &[Cause] = &[
     ),
     Cause::sender(
         "the sender is blocked",
-        "The server blocks this sender address or its domain: ask its operator, clear its reputation, or use another.",
+        "The server blocks this sender address or its domain: ask its operator, repair its reputation, or use another.",
         &[
             said(&["sender address", "blocked using"], "Postfix, reject_rhsbl_sender"),
             said(&["sender address rejected"], "Postfix, check_sender_access"),
@@ -185,8 +185,8 @@ pub const CAUSES: &[Cause] = &[
 ];
 
 pub const CODES: &[Cause] = &[Cause::sender(
-    "an enhanced code of the sender's",
-    "The server does not take the sender's address: correct from.address (or identity.returnPath), or its domain's DNS.",
+    "an enhanced code about the sender",
+    "The server does not accept the sender's address: correct from.address (or identity.returnPath), or its domain's DNS.",
     &[
         coded(&["1.7"], "RFC 3463, bad sender's mailbox address syntax").at(MESSAGE),
         coded(&["1.8"], "RFC 3463, bad sender's system address").at(MESSAGE),

@@ -1,12 +1,12 @@
-//! What is about the server's own health.
+//! Lines about the server's own health.
 
 use super::line::{Cause, DELIVERY, MESSAGE, SMTP, coded, said};
 use crate::resources::Reason;
 
-const LATER: &str = "The server itself is not well: it is tried again; if this lasts, ask its operator.";
+const LATER: &str = "The server itself has a problem: it is retried; if this lasts, ask its operator.";
 
 pub const CAUSES: &[Cause] = &[Cause::server(
-    "the server is not well",
+    "the server has a problem",
     Reason::ServiceNotAvailable,
     LATER,
     &[
@@ -43,7 +43,7 @@ pub const CAUSES: &[Cause] = &[Cause::server(
 )];
 
 pub const CODES: &[Cause] = &[Cause::server(
-    "an enhanced code of the server's",
+    "an enhanced code about the server",
     Reason::ServiceNotAvailable,
     LATER,
     &[

@@ -1,14 +1,14 @@
-//! An answer's words as the table reads them: in lower case, with signs in the place of the addresses and names that servers quote.
+//! An answer's words as the table reads them: lowercased, with signs in place of the addresses and names that servers quote.
 
 use crate::providers::Answer;
 
-/// The words of an answer, ready to be looked for.
+/// The words of an answer, ready for the look-up.
 pub struct Words {
-    /// Without addresses.
+    /// Lowercased, with a sign for each address and name.
     full: String,
-    /// Without addresses, names of hosts and links: `relay@quota.example` or `corporate.example` is nobody's word.
+    /// Without addresses, host names and links: `relay@quota.example` or `corporate.example` means nothing.
     plain: String,
-    /// `5.7.1`.
+    /// The enhanced status code: `5.7.1`.
     code: Option<String>,
 }
 
@@ -16,11 +16,10 @@ const SENDER: &str = "{sender}";
 const RECIPIENT: &str = "{recipient}";
 
 impl Words {
-    /// Reads an answer.
     pub fn of(answer: &Answer<'_>) -> Self {
         let text = answer.words.replace(['\u{2019}', '\u{2018}'], "'").to_lowercase();
         let code = answer.enhanced.map(str::to_owned).or_else(|| marked_code(&text));
-        // What a next server said to ours is quoted behind this, and is not about us (Postfix: "host x said: 554 ...").
+        // What the next server said to ours follows this, and is not about us (Postfix: "host x said: 554 ...").
         let text = text.split_once(" said: ").map_or(text.as_str(), |(before, _)| before);
         let mut text = text.to_owned();
         for (address, sign) in [(answer.recipient, RECIPIENT), (answer.sender, SENDER)] {
@@ -42,7 +41,7 @@ impl Words {
         Self { full: full.join(" "), plain: plain.join(" "), code }
     }
 
-    /// Whether a fragment occurs, at borders of words.
+    /// Whether a fragment occurs, at word boundaries.
     pub fn have(&self, fragment: &str) -> bool {
         let text = if fragment.contains(['.', '/']) { &self.full } else { &self.plain };
         let (fragment, goes_on) = fragment.strip_suffix('*').map_or((fragment, false), |fragment| (fragment, true));
@@ -65,12 +64,12 @@ impl Words {
     }
 }
 
-/// Letters of scripts that are written with spaces between words; others border on everything.
+/// Letters of scripts that put spaces between words; in others every letter is a word boundary.
 fn is_of_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c.is_alphabetic() && c < '\u{0590}'
 }
 
-/// An enhanced code that does not stand at the start: `(#5.1.1)`, as qmail, Cisco and Symantec write it.
+/// An enhanced code that is not at the start: `(#5.1.1)`, as qmail, Cisco and Symantec write it.
 fn marked_code(text: &str) -> Option<String> {
     let (_, rest) = text.split_once('#')?;
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
@@ -80,7 +79,7 @@ fn marked_code(text: &str) -> Option<String> {
     is_code.then(|| code.to_owned())
 }
 
-/// Replaces an address where it stands alone, and not as the end or start of a longer one.
+/// Replaces an address where it is not the start or end of a longer one.
 fn replace(text: &str, address: &str, sign: &str) -> String {
     let is_of_address = |c: char| c.is_alphanumeric() || matches!(c, '@' | '_' | '-' | '+');
     let mut out = String::with_capacity(text.len());
@@ -115,7 +114,7 @@ fn is_address(word: &str) -> bool {
     bare(word).split_once('@').is_some_and(|(_, domain)| !domain.is_empty())
 }
 
-/// A name of a host, or a link.
+/// A host name, or a link.
 fn is_name(word: &str) -> bool {
     if word.contains("://") {
         return true;

@@ -1,13 +1,15 @@
-//! A text as it reads without what can stand between the letters of a secret, and with its escapes resolved; and where in the
-//! text each byte of that stands.
+//! A text without what can separate the letters of a secret, and with its escapes resolved; and where in the
+//! text each byte of that comes from.
 
 use std::ops::Range;
 
-/// For each byte of a view, where it stands in the text.
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// For each byte of a view, where in the text it comes from.
 pub struct Spans(Vec<(u32, u32)>);
 
 impl Spans {
-    /// Where `length` bytes from `at` on stand.
+    /// Where `length` bytes from `at` on come from.
     pub fn range(&self, at: usize, length: usize) -> Range<usize> {
         let start = self.0.get(at).map_or(0, |span| span.0);
         let end = self.0.get((at + length).saturating_sub(1)).map_or(start, |span| span.1);
@@ -17,34 +19,32 @@ impl Spans {
 
 /// One reading of a text.
 pub struct View {
-    /// Without spaces, in small letters.
+    /// Without spaces, lowercased.
     pub lower: Vec<u8>,
-    /// Without spaces, with `+` and `/` for the two digits that base64 for URLs writes otherwise.
+    /// Without spaces, with `+` and `/` for the two digits that base64url writes differently.
     pub base64: Vec<u8>,
-    /// The same in small letters.
+    /// The same, lowercased.
     pub base64_lower: Vec<u8>,
-    /// Where the bytes of these stand.
+    /// Where the bytes of these come from.
     pub spans: Spans,
-    /// Letters and digits alone, in small letters.
+    /// Letters and digits only, lowercased.
     pub bare: Vec<u8>,
-    /// Where they stand.
     pub bare_spans: Spans,
-    /// Hexadecimal digits alone, in small letters, without the `0x` before them.
+    /// Hexadecimal digits only, lowercased, without the `0x` before them.
     pub hex: Vec<u8>,
-    /// Where they stand.
     pub hex_spans: Spans,
 }
 
-/// Bytes with where each of them stands.
+/// Bytes, and where each of them comes from.
 type Mapped = Vec<(u8, (u32, u32))>;
 
-/// How often escapes are resolved: an escape of an escape is one as well.
+/// How often escapes are resolved: an escape can itself be escaped.
 const DEPTH_MAX: usize = 3;
-/// Readings of one text. More of them only a text has that mixes all kinds of escapes.
+/// Views of one text. Only a text that mixes all kinds of escapes has more.
 const VIEWS_MAX: usize = 24;
 
 impl View {
-    /// Calls `look` with the text as it stands, and with its escapes resolved, each kind by itself: what is one for JSON can be a
+    /// Calls `look` with the text as it is, and with its escapes resolved, each kind separately: what is an escape in JSON can be a
     /// letter of a secret that is written in HTML.
     pub fn each(text: &str, mut look: impl FnMut(&Self)) {
         let mut mapped: Mapped = Vec::with_capacity(text.len());
@@ -115,19 +115,21 @@ pub fn bare(text: &str) -> String {
     normal(text).chars().filter(|c| c.is_ascii_alphanumeric() || !c.is_ascii()).collect()
 }
 
-/// A text as it stands within quotes in JSON.
+/// A text as a JSON string without its quotes.
 pub fn json_escaped(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
 }
 
-/// A text in which all but letters, digits and `-._~` is percent-encoded (RFC 3986, 2.3).
+/// All but the unreserved characters (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A text in which all but letters, digits and `-._~` is percent-encoded.
 pub fn percent_encoded(text: &str) -> String {
-    let is_kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if is_kept(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// Spaces, and what is not shown to people.
+/// Spaces, and invisible characters.
 fn is_ignored(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
@@ -158,7 +160,7 @@ fn dense(mapped: &Mapped) -> Mapped {
     dense
 }
 
-/// How long the character is that this byte begins; 1 for one that begins none.
+/// The length of the character that this byte begins; 1 where it begins none.
 const fn width(byte: u8) -> usize {
     match byte {
         0xc0..=0xdf => 2,
@@ -168,7 +170,7 @@ const fn width(byte: u8) -> usize {
     }
 }
 
-/// The length of an enhanced status code (RFC 3463) and of the space behind it, 0 where there is none.
+/// The length of an enhanced status code (RFC 3463) and of the space after it, 0 where there is none.
 fn enhanced_code(mapped: &[(u8, (u32, u32))]) -> usize {
     let mut at = 0;
     for part in 0..3 {
@@ -189,7 +191,7 @@ enum Escapes {
     Percent,
     /// Of JSON and C.
     Backslash,
-    /// Of HTML.
+    /// A character reference of HTML.
     Entity,
     /// Of quoted-printable (RFC 2045, 6.7).
     Equals,
@@ -208,7 +210,7 @@ impl Escapes {
     }
 }
 
-/// The bytes with their escapes of a kind resolved; none when there is none.
+/// The bytes with their escapes of one kind resolved; none when there are none.
 fn resolved(mapped: &Mapped, kind: Escapes) -> Option<Mapped> {
     if !mapped.iter().any(|(byte, _)| *byte == kind.sign()) {
         return None;
@@ -248,7 +250,7 @@ fn escape(mapped: &[(u8, (u32, u32))]) -> Option<(Escaped, usize)> {
     };
     let one = |at: usize| digits(at, 2).and_then(|value| u8::try_from(value).ok()).map(Escaped::Byte);
     match (byte(0)?, byte(1)?) {
-        // A line that goes on; and a line end and the like, of which nothing is left, as of the characters themselves.
+        // A soft line break; and line ends and the like, of which nothing is left, as of the characters themselves.
         (b'=', b'\r') if byte(2) == Some(b'\n') => Some((Escaped::Nothing, 3)),
         (b'=', b'\n') | (b'\\', b'n' | b'r' | b't' | b'b' | b'f') => Some((Escaped::Nothing, 2)),
         (b'%' | b'=', _) => Some((one(1)?, 3)),

@@ -32,7 +32,7 @@ fn message(token: u64, recipient: &str) -> Outgoing {
     Outgoing {
         token,
         mail_from: "ann@shop.example".into(),
-        recipient: recipient.into(),
+        rcpt_to: recipient.into(),
         content: b"Subject: x\r\n\r\n.\r\nend\r\n".as_slice().into(),
         needs_8bit: false,
         needs_smtputf8: false,

@@ -6,16 +6,16 @@ use crate::{
     providers::{
         Failure, Outgoing, Probed, Quota, Scope, api,
         http::Reply,
-        place::Place,
+        diagnose::Endpoint,
         verdict::{Judge, NotTaken, Word},
     },
     resources::{Duration, Rate, Reason},
 };
 
-/// Where the words for people stand; services before SES write them with a capital.
+/// Where the words for people are; services in front of SES capitalise the key.
 pub const SAID: &[&str] = &["/message", "/Message"];
 
-/// The type of an error: a header, or a field of the body; without the namespace before and the URL behind it.
+/// The type of an error, from a header or the body, without the namespace before it and the URL after it.
 fn kind(reply: &Reply<'_>) -> String {
     let said = reply.header("x-amzn-errortype").map(str::to_owned).or_else(|| reply.text("/__type")).or_else(|| reply.text("/code"));
     let said = said.unwrap_or_default();
@@ -34,7 +34,7 @@ fn of_account_at_large(reply: &Reply<'_>, kind: &str, actions: &str) -> Option<F
             for_person(Reason::AuthenticationFailed, CLOCK)
         }
         "ExpiredToken" | "ExpiredTokenException" => {
-            for_person(Reason::AuthenticationFailed, "The session token has ended: put new temporary credentials into the Secret.")
+            for_person(Reason::AuthenticationFailed, "The session token has expired: put new temporary credentials into the Secret.")
         }
         "InvalidClientTokenId"
         | "UnrecognizedClientException"
@@ -71,27 +71,27 @@ fn of_account_at_large(reply: &Reply<'_>, kind: &str, actions: &str) -> Option<F
     }
 }
 
-/// Of an answer that has not SES's form.
-pub const NOT_OURS: &str = "the answer is not SES's";
+/// Of an answer that does not have SES's format.
+pub const NOT_OURS: &str = "the answer did not come from SES";
 /// What to do about it.
-pub const BETWEEN: &str = "Check endpoint; something may stand in between.";
+pub const BETWEEN: &str = "Check endpoint; something else may be answering.";
 
-const CLOCK: &str = "The signature's time is wrong: set this machine's clock right.";
+const CLOCK: &str = "The signature's time is wrong: correct this machine's clock.";
 
 /// What answers to messages mean.
 pub struct Answers {
-    /// Whether the account may be in the sandbox, which reaches verified recipients only.
+    /// Whether the account may be in the sandbox, which can only send to verified recipients.
     pub allow_sandbox: bool,
 }
 
 impl Judge for Answers {
     const PERMISSION: &'static str = "ses:SendEmail and ses:SendRawEmail";
 
-    fn taken(&self, reply: &Reply<'_>, _asked: &[Outgoing]) -> Option<Word> {
+    fn taken(&self, reply: &Reply<'_>, _asked: &[&Outgoing]) -> Option<Word> {
         reply.taken_as("/MessageId").map(Word::Together)
     }
 
-    fn refused(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+    fn refused(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<NotTaken> {
         let kind = kind(reply);
         if let Some(failure) = of_account_at_large(reply, &kind, Self::PERMISSION) {
             return Some(NotTaken::Failed(failure));
@@ -103,7 +103,7 @@ impl Judge for Answers {
             }
             (404, _) => reply.failed_for_person(Reason::NotFoundAtVendor, "Check configurationSet, identityArn and region."),
             (400, "BadRequestException" | "InvalidParameterValue" | "ValidationException") => {
-                // An address of which it does not say whose it is may be the sender's, and then it is everybody's fault.
+                // An address that is not said to be the recipient's may be the sender's, which concerns every message.
                 if reply.names_recipient(asked) {
                     Some(reply.refuse(Scope::Recipient))
                 } else if reply.mentions_any(&["header", "message length", "too long", "size"]) {
@@ -123,7 +123,7 @@ impl Judge for Answers {
 
 impl Answers {
     /// `MessageRejected`, which is said of the account, the sender, the recipient and the content alike.
-    fn rejected(&self, reply: &Reply<'_>, asked: &[Outgoing]) -> Option<NotTaken> {
+    fn rejected(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<NotTaken> {
         if reply.mentions("suspended") {
             return reply
                 .failed_for_person(Reason::AccountSuspended, "Ask AWS why the account may not send, in the console's Support Center.");
@@ -137,7 +137,7 @@ impl Answers {
                 (true, true) => Some(reply.refuse(Scope::Recipient)),
                 (true, false) => reply.failed_for_person(
                     Reason::SandboxOnly,
-                    "The account is in the sandbox, and reaches verified addresses only: ask AWS for production access.",
+                    "The account is in the sandbox and can only send to verified addresses: ask AWS for production access.",
                 ),
                 (false, _) => {
                     Some(reply.refuse_sender("Verify the From address or its domain in this region (SES's console, Identities)."))
@@ -145,29 +145,29 @@ impl Answers {
             };
         }
         if reply.mentions_any(&["virus", "content", "illegal", "attachment"]) {
-            return Some(reply.refuse_content("Look at the campaign's content and files; other servers may take it."));
+            return Some(reply.refuse_content("Check the campaign's content and attachments; other servers may accept it."));
         }
         reply.names_recipient(asked).then(|| reply.refuse(Scope::Recipient))
     }
 }
 
-/// Why a probe that was answered is no good.
+/// Why an answered probe failed.
 pub fn of_probe(reply: &Reply<'_>) -> Failure {
     of_account_at_large(reply, &kind(reply), "ses:GetAccount").unwrap_or_else(|| api::probe_failure(reply))
 }
 
-/// What the account says of itself.
-pub fn of_account(account: &GetAccountOutput, allow_sandbox: bool, place: &Place) -> Result<Probed, Failure> {
-    let failed = |reason, what: &str, to_do: &str| Err(place.connection(reason, what, to_do).for_person());
+/// What the account's own state says.
+pub fn of_account(account: &GetAccountOutput, allow_sandbox: bool, endpoint: &Endpoint) -> Result<Probed, Failure> {
+    let failed = |reason, what: &str, to_do: &str| Err(endpoint.connection(reason, what, to_do).for_person());
     if account.enforcement_status() == Some("SHUTDOWN") {
-        return failed(Reason::AccountSuspended, "AWS has shut down sending for the account", "See the console's Support Center for why.");
+        return failed(Reason::AccountSuspended, "AWS has shut down sending for the account", "See the console's Support Center for the reason.");
     }
     if !account.sending_enabled() {
         return failed(Reason::SendingPaused, "sending is paused for the account in this region", "Enable it in SES's console.");
     }
     if !account.production_access_enabled() && !allow_sandbox {
         let to_do = "Ask AWS for production access, or set allowSandbox.";
-        return failed(Reason::SandboxOnly, "the account is in the sandbox of this region, and reaches verified addresses only", to_do);
+        return failed(Reason::SandboxOnly, "the account is in this region's sandbox and can only send to verified addresses", to_do);
     }
     Ok(Probed {
         quotas: account
@@ -186,13 +186,13 @@ fn quotas(per_day: f64, per_second: f64, sent: f64) -> Vec<Quota> {
     [window(per_day, Duration::from_secs(24 * 3600), sent), window(per_second, Duration::from_secs(1), 0.0)].into_iter().flatten().collect()
 }
 
-/// A host that the name service does not know is a region without SES.
-pub fn of_region(failure: Failure, place: &Place) -> Failure {
+/// A host that does not resolve is a region without SES.
+pub fn of_region(failure: Failure, endpoint: &Endpoint) -> Failure {
     if failure.reason == Reason::NameNotResolved {
-        return place.connection(
+        return endpoint.connection(
             Reason::NameNotResolved,
-            "the host name has no address",
-            "Check region (SES is not in every one), endpoint and DNS.",
+            "the host name does not resolve",
+            "Check region (SES is not available in all of them), endpoint and DNS.",
         );
     }
     failure

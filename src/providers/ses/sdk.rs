@@ -1,4 +1,4 @@
-//! The way of the vendor's SDK through our HTTP clients, and back from its errors to answers.
+//! The vendor's SDK over our HTTP clients, and back from its errors to answers.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -19,30 +19,29 @@ use crate::{
     egress::Egress,
     providers::{
         Failure,
-        http::{Answer, Clients, Endpoint, NoAnswer, Purpose, fetch},
-        quote,
+        http::{Answer, Clients, ApiClient, NoAnswer, Purpose, fetch},
+        sanitize,
     },
     resources::{Reason, secret::SecretValue},
 };
 
-/// To SES itself: by the server's endpoint, with its egress, bounds and timeouts.
+/// To SES itself: through the server's API client, with its egress, bounds and timeouts.
 #[derive(Clone, Debug)]
 pub struct Way {
-    /// The server's endpoint.
-    pub endpoint: Endpoint,
-    /// Whose timeout counts.
+    pub api: ApiClient,
+    /// Says which timeout holds.
     pub purpose: Purpose,
 }
 
-/// To where the machine's credentials come from: AWS's token service, or a service of the machine (an instance's metadata, a
-/// container's agent). Only an operator's servers get here.
+/// To the source of the machine's credentials: AWS's token service, or a service of the machine (an instance's metadata, a
+/// container's agent). Only an operator's servers reach it.
 #[derive(Clone, Debug)]
 pub struct Chain(pub Clients);
 
 /// The header with the token of temporary credentials.
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// For a request of the chain that sets no timeout itself.
+/// For a request of the chain that sets no timeout.
 const CHAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl HttpClient for Way {
@@ -56,10 +55,10 @@ impl HttpConnector for Way {
         let way = self.clone();
         HttpConnectorFuture::new(async move {
             let (request, body) = outgoing(request)?;
-            // That of the machine's credentials is not known before.
+            // The token of the machine's own credentials is not known before this.
             let token = request.headers().get(TOKEN).and_then(|value| value.to_str().ok());
-            token.into_iter().for_each(|token| way.endpoint.scrubber().learn(&SecretValue::new(token)));
-            let answer = way.endpoint.send(request, Some(body), way.purpose).await;
+            token.into_iter().for_each(|token| way.api.scrubber().learn(&SecretValue::new(token)));
+            let answer = way.api.send(request, Some(body), way.purpose).await;
             answer.map_or_else(|no_answer| Err(ConnectorError::other(Box::new(Lost(no_answer)), None)), incoming)
         })
     }
@@ -83,7 +82,7 @@ impl HttpConnector for Link {
         HttpConnectorFuture::new(async move {
             let (request, body) = outgoing(request)?;
             let client = clients.get(Egress::Everywhere, request.url()).map_err(|why| ConnectorError::user(why.into()))?;
-            // As a failure of the network: the chain goes on to its next link.
+            // As a network failure: the chain goes on to its next link.
             let answer = fetch(&client, request, Some(body), timeout).await.map_err(|lost| ConnectorError::io(Box::new(lost.error)))?;
             incoming(answer)
         })
@@ -94,12 +93,12 @@ impl HttpConnector for Link {
 fn outgoing(request: HttpRequest) -> Result<(Request, Bytes), ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(Box::new(error)))?;
     let (head, body) = request.into_parts();
-    // All that is sent is in memory.
+    // Everything that is sent is in memory.
     let body = Bytes::copy_from_slice(body.bytes().unwrap_or_default());
     let request = Request::try_from(http::Request::from_parts(head, Bytes::new()));
     let mut request = request.map_err(|error| ConnectorError::user(Box::new(error)))?;
     for (_, value) in request.headers_mut().iter_mut().filter(|(name, _)| [AUTHORIZATION, TOKEN].contains(*name)) {
-        // No log of the transport shows it.
+        // So that no log of the transport shows it.
         value.set_sensitive(true);
     }
     Ok((request, body))
@@ -108,7 +107,7 @@ fn outgoing(request: HttpRequest) -> Result<(Request, Bytes), ConnectorError> {
 fn incoming(answer: Answer) -> Result<HttpResponse, ConnectorError> {
     let mut response = http::Response::new(answer.body.into());
     *response.status_mut() = http::StatusCode::from_u16(answer.status).map_err(|error| ConnectorError::other(Box::new(error), None))?;
-    // The SDK takes text only.
+    // The SDK accepts text only.
     let is_text = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_ok();
     let fields = answer.headers.iter().filter(|(_, value)| is_text(value)).map(|(name, value)| (name.clone(), value.clone()));
     *response.headers_mut() = fields.collect();
@@ -137,7 +136,7 @@ pub async fn of_the_machine(region: Region, chain: Chain) -> Option<SharedCreden
 ///
 /// # Errors
 /// When there was no answer, or nothing was asked.
-pub fn answer<E>(error: SdkError<E, HttpResponse>, endpoint: &Endpoint, purpose: Purpose) -> Result<Answer, NoAnswer>
+pub fn answer<E>(error: SdkError<E, HttpResponse>, api: &ApiClient, purpose: Purpose) -> Result<Answer, NoAnswer>
 where
     E: Error + Send + Sync + 'static,
 {
@@ -154,13 +153,13 @@ where
         }
         cause = inner.source();
     }
-    // Nothing left: without credentials there is no signature. The innermost cause says why.
+    // Nothing was sent: without credentials there is no signature. The innermost cause says why.
     let mut why: &(dyn Error + 'static) = &error;
     while let Some(inner) = why.source() {
         why = inner;
     }
-    let what = format!("there are no credentials that can be used (`{}`)", quote::stable(&endpoint.shown(&why.to_string())));
+    let what = format!("there are no usable credentials (`{}`)", sanitize::stable(&api.shown(&why.to_string())));
     let to_do = "Give the machine or pod a role, or name a Secret in secretRef.";
-    let failure: Failure = endpoint.fail(purpose, Reason::AuthenticationFailed, &what, to_do);
+    let failure: Failure = api.fail(purpose, Reason::AuthenticationFailed, &what, to_do);
     Err(NoAnswer { failure, may_have_arrived: false })
 }

@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{
     Mechanism,
     extensions::Extensions,
-    failure::{Break, Place},
+    failure::{Break, Endpoint},
     line::Line,
     reply::Reply,
     scram, verdict,
@@ -17,24 +17,23 @@ use crate::{
     resources::{Reason, secret::SecretValue},
 };
 
-/// The longest command line with an initial response that every server takes (RFC 5321, 4.5.3.1.4), without its end.
+/// The longest command line with an initial response that every server accepts (RFC 5321, 4.5.3.1.4), without its line end.
 const COMMAND_CHARS_MAX: usize = 510;
 
 /// Who we are, and how we prove it.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// The user.
     pub username: String,
     /// The password, or the token of XOAUTH2.
     pub secret: SecretValue,
     /// Whether `secret` is a token.
     pub is_token: bool,
-    /// The mechanism that the spec asks for.
+    /// The mechanism that the spec requires.
     pub mechanism: Option<Mechanism>,
 }
 
 impl Login {
-    /// The mechanisms to use with a server: the one asked for, else all that it offers, the strongest first.
+    /// The mechanisms to use with a server: the required one, else all that it offers, strongest first.
     fn choose(&self, extensions: &Extensions) -> impl Iterator<Item = Mechanism> + use<> {
         let extensions = *extensions;
         let wanted: [Option<Mechanism>; 3] = match (self.mechanism, self.is_token) {
@@ -76,8 +75,8 @@ impl From<Break> for Fault {
 /// Logs in.
 ///
 /// # Errors
-/// When the server offers no fitting mechanism, refuses, or breaks off.
-pub async fn log_in(line: &mut Line, login: &Login, place: &Place, timeout: Duration) -> Result<(), Failure> {
+/// When the server offers no suitable mechanism, refuses, or breaks off.
+pub async fn log_in(line: &mut Line, login: &Login, endpoint: &Endpoint, timeout: Duration) -> Result<(), Failure> {
     let mut mechanisms = login.choose(&line.extensions);
     let Some(mut mechanism) = mechanisms.next() else {
         let wanted = match (login.mechanism, login.is_token) {
@@ -85,7 +84,7 @@ pub async fn log_in(line: &mut Line, login: &Login, place: &Place, timeout: Dura
             (None, true) => "XOAUTH2",
             (None, false) => "SCRAM-SHA-256, PLAIN or LOGIN",
         };
-        return Err(not_offered(place, &format!("the server does not offer to log in by {wanted}")));
+        return Err(not_offered(endpoint, &format!("the server does not offer AUTH {wanted}")));
     };
     loop {
         let ended = match mechanism {
@@ -96,51 +95,51 @@ pub async fn log_in(line: &mut Line, login: &Login, place: &Place, timeout: Dura
         };
         match (ended, mechanisms.next()) {
             (Ok(()), _) => return Ok(()),
-            // What was offered and is not there after all: nobody has judged the login yet.
+            // It was offered but is not supported after all: the login itself has not been judged yet.
             (Err(Fault::Refused(code, ..)), Some(next)) if is_unknown_mechanism(code) => mechanism = next,
-            (Err(fault), _) => return Err(failure(fault, mechanism, login, place)),
+            (Err(fault), _) => return Err(failure(fault, mechanism, login, endpoint)),
         }
     }
 }
 
-/// Whether the mechanism was refused, and not the login (RFC 4954, 4; RFC 5321, 4.2.4).
+/// Whether the mechanism was refused and not the login (RFC 4954, 4; RFC 5321, 4.2.4).
 fn is_unknown_mechanism(code: u16) -> bool {
     matches!(code, 500..=502 | 504)
 }
 
-fn not_offered(place: &Place, what: &str) -> Failure {
-    let advice = "Check auth.mechanism and encryption, or leave auth out if the server knows this machine by its address.";
-    place.connection_for_person(Reason::AuthenticationNotOffered, what, advice)
+fn not_offered(endpoint: &Endpoint, what: &str) -> Failure {
+    let advice = "Check auth.mechanism and encryption, or omit auth if the server admits this machine by its address.";
+    endpoint.connection_for_person(Reason::AuthenticationNotOffered, what, advice)
 }
 
-fn failure(fault: Fault, mechanism: Mechanism, login: &Login, place: &Place) -> Failure {
+fn failure(fault: Fault, mechanism: Mechanism, login: &Login, endpoint: &Endpoint) -> Failure {
     let keyword = mechanism.keyword();
     match fault {
-        Fault::Broken(broken) => place.broken_connection(broken, "AUTH"),
-        Fault::Unfit(words) => place.connection_for_person(
+        Fault::Broken(broken) => endpoint.broken_connection(broken, "AUTH"),
+        Fault::Unfit(words) => endpoint.connection_for_person(
             Reason::AuthenticationFailed,
             &format!("the server {words}"),
-            "Check host and port; with `mechanism: Plain` the server need not know SCRAM.",
+            "Check host and port; `mechanism: Plain` does without SCRAM.",
         ),
         Fault::Refused(_, words, Some(meaning)) => {
-            verdict::connection(&meaning, &format!("the server answered AUTH {keyword} with `{words}`"), place)
+            verdict::connection(&meaning, &format!("the server answered AUTH {keyword} with `{words}`"), endpoint)
         }
-        Fault::Refused(421, words, None) => place.connection(
+        Fault::Refused(421, words, None) => endpoint.connection(
             Reason::ServiceNotAvailable,
             &format!("the server answered AUTH {keyword} with `{words}`"),
-            "It is tried again; if this lasts, ask the server's operator.",
+            "It is retried; if this lasts, ask the server's operator.",
         ),
-        Fault::Refused(code, words, None) if code / 100 == 4 => place.connection(
+        Fault::Refused(code, words, None) if code / 100 == 4 => endpoint.connection(
             Reason::AuthenticationFailed,
-            &format!("the server cannot check the login now: `{words}`"),
-            "It is tried again; if this lasts, ask the server's operator.",
+            &format!("the server cannot check the login at the moment: `{words}`"),
+            "It is retried; if this lasts, ask the server's operator.",
         ),
         Fault::Refused(code, words, None) if is_unknown_mechanism(code) => {
-            not_offered(place, &format!("the server offers to log in by {keyword}, and answered it with `{words}`"))
+            not_offered(endpoint, &format!("the server offers AUTH {keyword}, and answered it with `{words}`"))
         }
-        Fault::Refused(_, words, None) => place.connection_for_person(
+        Fault::Refused(_, words, None) => endpoint.connection_for_person(
             Reason::AuthenticationFailed,
-            &format!("the server refused the login by {keyword}: `{words}`"),
+            &format!("the server rejected the login by {keyword}: `{words}`"),
             if login.is_token { "Renew username and token in the Secret." } else { "Check username and password in the Secret." },
         ),
     }
@@ -161,7 +160,7 @@ fn success(reply: Reply<'_>) -> Result<(), Fault> {
 
 fn refused(reply: Reply<'_>) -> Fault {
     if reply.code / 100 < 4 {
-        return Fault::Unfit("answered AUTH with something unexpected");
+        return Fault::Unfit("gave an unexpected answer to AUTH");
     }
     Fault::Refused(reply.code, reply.quoted(), verdict::of_server(reply, Stage::Login))
 }
@@ -184,7 +183,7 @@ async fn login_in_steps(line: &mut Line, login: &Login, timeout: Duration) -> Re
 
 async fn scram_sha_256(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {
     let mut random = [0; 18];
-    getrandom::fill(&mut random).map_err(|_| Fault::Unfit("cannot be logged in to: this machine gives no random numbers"))?;
+    getrandom::fill(&mut random).map_err(|_| Fault::Unfit("cannot be logged in to: this machine provides no random numbers"))?;
     let nonce = STANDARD.encode(random);
     let first = STANDARD.encode(scram::first(&login.username, &nonce));
     let server_first = challenge(line.command(&format!("AUTH SCRAM-SHA-256 {first}"), timeout).await?)?;

@@ -3,7 +3,7 @@
 use super::Mechanism;
 use crate::providers::Carriage;
 
-/// The extensions that matter to us.
+/// The extensions that we use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
     /// STARTTLS (RFC 3207).
@@ -18,9 +18,9 @@ pub struct Extensions {
     pub has_smtputf8: bool,
     /// SIZE (RFC 1870).
     pub has_size: bool,
-    /// The largest message that SIZE announces, in bytes; none when it names no limit.
+    /// The largest message that SIZE allows, in bytes; none when it names no limit.
     pub size_max: Option<u64>,
-    /// The offered mechanisms of AUTH (RFC 4954) that we speak; bit by [`Mechanism`].
+    /// The offered AUTH mechanisms (RFC 4954) that we support, one bit per [`Mechanism`].
     mechanisms: u8,
 }
 

@@ -1,9 +1,9 @@
-//! What went wrong in a conversation by SMTP, in words for people.
+//! What went wrong in an SMTP conversation, in words for people.
 
 use std::time::Duration;
 
 use super::reply::Garbage;
-pub use crate::providers::place::Place;
+pub use crate::providers::diagnose::Endpoint;
 use crate::{
     providers::Failure,
     resources::{Duration as Span, Reason},
@@ -14,7 +14,7 @@ use crate::{
 pub enum Break {
     /// The server closed the connection.
     Closed,
-    /// The line was lost.
+    /// The connection was lost.
     Lost,
     /// No answer within this time.
     TimedOut(Duration),
@@ -22,7 +22,7 @@ pub enum Break {
     Garbage(Garbage),
 }
 
-impl Place {
+impl Endpoint {
     /// A conversation that broke off while the connection was set up; `step` follows "during".
     #[must_use]
     pub fn broken_connection(&self, broken: Break, step: &str) -> Failure {
@@ -44,7 +44,7 @@ fn broken_words(broken: Break) -> (Reason, String, &'static str) {
         Break::Lost => (Reason::ConnectionLost, "the connection was lost".to_owned(), "Check the server and the network in between."),
         Break::TimedOut(limit) => (
             Reason::TimedOut,
-            format!("the server gave no answer within {}", Span::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))),
+            format!("the server did not answer within {}", Span::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))),
             "Check host, port and encryption, and whether the server is overloaded.",
         ),
         Break::Garbage(garbage) => {

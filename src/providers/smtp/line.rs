@@ -1,5 +1,5 @@
-//! The line to a server: what is to be written, what was read, and one command at a time for setting it up.
-//! Messages in bulk go through [`super::passage`].
+//! The line to a server: what to write, what was read, and one command at a time for setting it up.
+//! Messages in bulk go through [`super::session`].
 
 use std::{
     future::poll_fn,
@@ -18,9 +18,8 @@ use crate::providers::scrub::Scrubber;
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Line {
-    /// The bytes' way.
     pub stream: Stream,
-    /// What came.
+    /// What the server has sent and nobody has read yet.
     pub replies: Replies,
     /// What the server offers.
     pub extensions: Extensions,
@@ -28,22 +27,22 @@ pub struct Line {
     pub messages: u32,
     /// Messages that the server took over it.
     pub taken: u32,
-    /// What is to be written, from `sent` on.
+    /// What to write, from `sent` on.
     pub out: Vec<u8>,
     /// How much of `out` is written.
     pub sent: usize,
-    /// How many bytes may have reached the server since the connection was made; when in doubt, they have.
+    /// How many bytes may have reached the server since the connection was made; doubtful ones count.
     pub written: u64,
     /// Whether TLS may still hold bytes.
     pub needs_flush: bool,
-    /// Whether a transaction may be open, so that RSET is due before the next MAIL.
+    /// Whether a transaction may be open, so that RSET is needed before the next MAIL.
     pub is_dirty: bool,
-    /// Whether it refused recipients or messages of their own account: a server may hang up on a session for that alone.
+    /// Whether it refused recipients or messages for their own sake: a server may end a session for that alone.
     pub has_refused: bool,
 }
 
 impl Line {
-    /// A line over a stream on which nothing has been said; what comes is quoted as `scrubber` leaves it.
+    /// A line over a fresh stream; `scrubber` cleans what is quoted of the server.
     #[must_use]
     pub fn new(stream: Stream, scrubber: Scrubber) -> Self {
         let (replies, extensions) = (Replies::new(scrubber), Extensions::default());
@@ -62,7 +61,7 @@ impl Line {
         }
     }
 
-    /// Writes what waits, as much as goes now. Ready when all is written and flushed, or the line broke.
+    /// Writes as much as possible of what waits. Ready when all is written and flushed, or the line broke.
     pub fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
         while self.sent < self.out.len() {
             let waiting = &self.out[self.sent..];
@@ -96,7 +95,7 @@ impl Line {
                 self.replies.filled(bytes);
                 Poll::Ready(Ok(()))
             }
-            // A TLS server that leaves without close_notify has closed the connection as well.
+            // A TLS server that closes without close_notify has closed the connection all the same.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Poll::Ready(Err(Break::Closed)),
             Err(_) => Poll::Ready(Err(Break::Lost)),
         }
@@ -117,7 +116,7 @@ impl Line {
     /// # Errors
     /// When the line breaks, or no whole reply comes in time.
     pub async fn reply(&mut self, timeout: Duration) -> Result<Reply<'_>, Break> {
-        // A server that refuses and hangs up answers before it has read everything: look for its words in any case.
+        // A server that refuses and hangs up answers before it has read everything: read its reply in any case.
         let waiting = poll_fn(|cx| {
             let written = self.poll_write_out(cx);
             loop {
@@ -143,11 +142,11 @@ impl Line {
         }
     }
 
-    /// Says goodbye and waits a little for the answer, as RFC 5321, 4.1.1.10 asks; then the connection is closed.
+    /// Sends QUIT and waits briefly for the answer, as RFC 5321, 4.1.1.10 asks; then the connection is closed.
     pub async fn quit(mut self) {
         let _ = self.command("QUIT", QUIT_TIMEOUT).await;
     }
 }
 
-/// How long the answer to QUIT is waited for.
+/// How long to wait for the answer to QUIT.
 pub const QUIT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -17,7 +17,7 @@ use super::{
     Encryption, Mechanism,
     auth::{self, Login},
     extensions::Extensions,
-    failure::{Break, Place},
+    failure::{Break, Endpoint},
     line::Line,
     stream::Stream,
     verdict,
@@ -33,11 +33,11 @@ const ADDRESSES_MAX: usize = 8;
 
 /// How to log in, if at all.
 pub enum Credentials {
-    /// Not at all.
+    /// No login.
     None,
-    /// With what does not end.
+    /// With credentials that do not expire.
     Fixed(Login),
-    /// This user, by XOAUTH2, with access tokens that end.
+    /// This user, by XOAUTH2, with access tokens that expire.
     Tokens(String, Arc<Tokens>),
 }
 
@@ -45,10 +45,9 @@ pub enum Credentials {
 pub struct Target {
     /// The host, a name or an address.
     pub host: String,
-    /// The port.
     pub port: u16,
     /// Host and port for people.
-    pub place: Place,
+    pub endpoint: Endpoint,
     /// How it is encrypted.
     pub encryption: Encryption,
     /// The name that the certificate must carry.
@@ -61,16 +60,16 @@ pub struct Target {
     pub login: Credentials,
     /// Keeps the login out of what the server says.
     pub scrubber: Scrubber,
-    /// For each step.
+    /// How long each step may take.
     pub step_timeout: Duration,
-    /// Where it may be.
+    /// Which addresses it may have.
     pub egress: Egress,
 }
 
-/// The TLS set-up that trusts an own authority and no other.
+/// A TLS configuration that trusts the given CAs and no others.
 ///
 /// # Errors
-/// In words, when the set-up is not possible.
+/// In words, when the configuration is not possible.
 pub fn own_tls(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
@@ -78,7 +77,7 @@ pub fn own_tls(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// The TLS set-up that trusts what this machine trusts. Read once: the store is large, and servers are many.
+/// The TLS configuration that trusts what this machine trusts. Read once: the store is large, and there are many servers.
 fn system_tls() -> Result<Arc<ClientConfig>, String> {
     static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = SYSTEM.get() {
@@ -92,7 +91,7 @@ fn system_tls() -> Result<Arc<ClientConfig>, String> {
 }
 
 impl Credentials {
-    /// What keeps them out of what a server says.
+    /// Keeps them out of what a server says.
     #[must_use]
     pub fn scrubber(&self) -> Scrubber {
         match self {
@@ -110,8 +109,8 @@ impl Target {
     /// With the reason of the step that failed.
     pub async fn open(&self) -> Result<Line, Failure> {
         let tcp = self.connect().await?;
-        // Every write is complete in itself: waiting for more would cost a delayed acknowledgement a message.
-        tcp.set_nodelay(true).map_err(|error| self.place.not_connected(&error))?;
+        // Every write is complete in itself: waiting for more would cost one delayed acknowledgement per message.
+        tcp.set_nodelay(true).map_err(|error| self.endpoint.not_connected(&error))?;
         let helo = self.helo(&tcp);
         let stream = if self.encryption == Encryption::Tls { self.encrypt(tcp).await? } else { Stream::Plain(tcp) };
         let mut line = Line::new(stream, self.scrubber.clone());
@@ -124,13 +123,13 @@ impl Target {
         }
         match &self.login {
             Credentials::None => {}
-            Credentials::Fixed(login) => auth::log_in(&mut line, login, &self.place, self.step_timeout).await?,
+            Credentials::Fixed(login) => auth::log_in(&mut line, login, &self.endpoint, self.step_timeout).await?,
             Credentials::Tokens(user, tokens) => self.log_in_with_token(&mut line, user, tokens).await?,
         }
         Ok(line)
     }
 
-    /// Logs in with a token; one that is refused may have ended, and is replaced once.
+    /// Logs in with a token; a refused one may have expired, and is replaced once.
     async fn log_in_with_token(&self, line: &mut Line, user: &str, tokens: &Tokens) -> Result<(), Failure> {
         let login = |token: &SecretValue| Login {
             username: user.to_owned(),
@@ -139,10 +138,10 @@ impl Target {
             mechanism: Some(Mechanism::XOAuth2),
         };
         let token = tokens.token(None, Purpose::Probe).await?;
-        match auth::log_in(line, &login(&token), &self.place, self.step_timeout).await {
+        match auth::log_in(line, &login(&token), &self.endpoint, self.step_timeout).await {
             Err(failure) if failure.reason == Reason::AuthenticationFailed && failure.needs_person => {
                 let fresh = tokens.token(Some(&token), Purpose::Probe).await?;
-                if fresh == token { Err(failure) } else { auth::log_in(line, &login(&fresh), &self.place, self.step_timeout).await }
+                if fresh == token { Err(failure) } else { auth::log_in(line, &login(&fresh), &self.endpoint, self.step_timeout).await }
             }
             ended => ended,
         }
@@ -151,17 +150,17 @@ impl Target {
     async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
         let not_allowed = || {
-            let to_do = "Use a host that the public internet finds, or ask the operator (--deny-private-networks).";
-            self.place.connection(Reason::AddressNotAllowed, "the host has no address that may be contacted", to_do)
+            let to_do = "Use a host with a public address, or ask the operator (--deny-private-networks).";
+            self.endpoint.connection(Reason::AddressNotAllowed, "the host has no address that may be contacted", to_do)
         };
         if let Ok(address) = host.parse::<IpAddr>() {
             return if self.egress.permits(address) { Ok(vec![SocketAddr::new(address, self.port)]) } else { Err(not_allowed()) };
         }
-        let not_resolved = |what: &str| self.place.connection(Reason::NameNotResolved, what, "Check the spelling of host, and DNS.");
+        let not_resolved = |what: &str| self.endpoint.connection(Reason::NameNotResolved, what, "Check the spelling of host, and DNS.");
         match tokio::time::timeout(self.step_timeout, self.egress.resolve(host, self.port)).await {
-            Err(_) => Err(not_resolved("the name service gave no answer in time")),
+            Err(_) => Err(not_resolved("the DNS lookup timed out")),
             Ok(Err(ResolveError::NotAllowed(_))) if self.egress == Egress::PublicOnly => Err(not_allowed()),
-            Ok(Err(_)) => Err(not_resolved("the host name has no address")),
+            Ok(Err(_)) => Err(not_resolved("the host name does not resolve")),
             Ok(Ok(mut found)) => {
                 found.truncate(ADDRESSES_MAX);
                 Ok(found)
@@ -171,69 +170,69 @@ impl Target {
 
     async fn connect(&self) -> Result<TcpStream, Failure> {
         let addresses = self.resolve().await?;
-        // A share each, so that an address that swallows packets does not keep us from the next.
+        // A share of the time each, so that an address that drops packets does not keep us from the next.
         let share = self.step_timeout / u32::try_from(addresses.len()).unwrap_or(1);
         let mut failure: Option<Failure> = None;
         for address in addresses {
             let failed = match tokio::time::timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => self.place.not_connected(&error),
-                Err(_) => self.place.not_connected(&io::ErrorKind::TimedOut.into()),
+                Ok(Err(error)) => self.endpoint.not_connected(&error),
+                Err(_) => self.endpoint.not_connected(&io::ErrorKind::TimedOut.into()),
             };
-            // A machine without IPv6 finds those addresses unreachable, which says the least.
+            // A machine without IPv6 finds those addresses unreachable, which is the least informative error.
             if failure.as_ref().is_none_or(|earlier| earlier.reason == Reason::Unreachable) {
                 failure = Some(failed);
             }
         }
-        Err(failure.unwrap_or_else(|| self.place.not_connected(&io::ErrorKind::HostUnreachable.into())))
+        Err(failure.unwrap_or_else(|| self.endpoint.not_connected(&io::ErrorKind::HostUnreachable.into())))
     }
 
     async fn greet(&self, line: &mut Line) -> Result<(), Failure> {
-        let greeting = line.reply(self.step_timeout).await.map_err(|broken| self.place.broken_connection(broken, "the greeting"))?;
-        if greeting.code == 220 { Ok(()) } else { Err(verdict::opening(greeting, Stage::Greeting, "the connection", &self.place)) }
+        let greeting = line.reply(self.step_timeout).await.map_err(|broken| self.endpoint.broken_connection(broken, "the greeting"))?;
+        if greeting.code == 220 { Ok(()) } else { Err(verdict::opening(greeting, Stage::Greeting, "the connection", &self.endpoint)) }
     }
 
     async fn ehlo(&self, line: &mut Line, name: &str) -> Result<(), Failure> {
-        let broken = |broken| self.place.broken_connection(broken, "EHLO");
+        let broken = |broken| self.endpoint.broken_connection(broken, "EHLO");
         let reply = line.command(&format!("EHLO {name}"), self.step_timeout).await.map_err(broken)?;
         if reply.is_positive() {
             line.extensions = Extensions::read(reply.text);
             return Ok(());
         }
-        let refused = verdict::opening(reply, Stage::Hello, "EHLO", &self.place);
-        // A server from before EHLO has neither TLS nor AUTH, and does not know what it is asked.
+        let refused = verdict::opening(reply, Stage::Hello, "EHLO", &self.endpoint);
+        // A server that predates EHLO has neither TLS nor AUTH, and does not know the command.
         let needs_ehlo = self.encryption != Encryption::None || !matches!(self.login, Credentials::None);
         if needs_ehlo || !reply.is_permanent() || verdict::of_server(reply, Stage::Hello).is_some() {
             return Err(refused);
         }
-        // Where the server hangs up, what it said of EHLO says more.
+        // Where the server hangs up, its answer to EHLO says more.
         let Ok(reply) = line.command(&format!("HELO {name}"), self.step_timeout).await else { return Err(refused) };
-        if reply.is_positive() { Ok(()) } else { Err(verdict::opening(reply, Stage::Hello, "HELO", &self.place)) }
+        if reply.is_positive() { Ok(()) } else { Err(verdict::opening(reply, Stage::Hello, "HELO", &self.endpoint)) }
     }
 
     async fn start_tls(&self, mut line: Line) -> Result<Line, Failure> {
         if !line.extensions.has_starttls {
-            return Err(self.place.connection_for_person(
+            return Err(self.endpoint.connection_for_person(
                 Reason::StartTlsNotOffered,
                 "the server does not offer STARTTLS",
-                "Check the port (usually 587), or use encryption Tls (port 465). Mailfleet does not fall back to an open line.",
+                "Check the port (usually 587), or use encryption Tls (port 465). Mailfleet does not fall back to plain text.",
             ));
         }
-        let broken = |broken| self.place.broken_connection(broken, "STARTTLS");
+        let broken = |broken| self.endpoint.broken_connection(broken, "STARTTLS");
         let reply = line.command("STARTTLS", self.step_timeout).await.map_err(broken)?;
         if reply.code != 220 {
             let what = format!("the server answered STARTTLS with `{}`", reply.quoted());
-            return Err(self.place.connection(
+            return Err(self.endpoint.connection(
                 Reason::TlsFailed,
                 &what,
-                "It is tried again; if this lasts, check the server's TLS set-up.",
+                "It is retried; if this lasts, check the server's TLS configuration.",
             ));
         }
         // Bytes that came before TLS would be taken for replies within it (CVE-2011-0411).
         if !line.replies.is_empty() {
-            return Err(self.place.connection_for_person(
+            return Err(self.endpoint.connection_for_person(
                 Reason::ProtocolError,
-                "unencrypted bytes came after the answer to STARTTLS",
+                "unencrypted data followed the answer to STARTTLS",
                 "Somebody may be tampering with the connection; if not, the server is broken.",
             ));
         }
@@ -242,23 +241,23 @@ impl Target {
     }
 
     async fn encrypt(&self, tcp: TcpStream) -> Result<Stream, Failure> {
-        let unusable = |what: &str, to_do: &str| self.place.connection_for_person(Reason::TlsFailed, what, to_do);
+        let unusable = |what: &str, to_do: &str| self.endpoint.connection_for_person(Reason::TlsFailed, what, to_do);
         let config = match &self.own_tls {
             Some(config) => Arc::clone(config),
             None => system_tls().map_err(|error| {
                 unusable(
-                    &format!("this machine's certificate authorities cannot be read: {error}"),
-                    "Install ca-certificates, or name an authority with caRef.",
+                    &format!("this machine's CA certificates cannot be read: {error}"),
+                    "Install ca-certificates, or name a CA with caRef.",
                 )
             })?,
         };
         let name = ServerName::try_from(self.tls_name.clone()).map_err(|_| {
-            unusable(&format!("`{}` cannot be a certificate's name", self.tls_name), "Set tlsServerName to the name in the certificate.")
+            unusable(&format!("`{}` cannot be the name in a certificate", self.tls_name), "Set tlsServerName to the name in the certificate.")
         })?;
         match tokio::time::timeout(self.step_timeout, TlsConnector::from(config).connect(name, tcp)).await {
             Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
-            Ok(Err(error)) => Err(self.place.tls(&error, &self.tls_name, &self.scrubber)),
-            Err(_) => Err(self.place.broken_connection(Break::TimedOut(self.step_timeout), "the TLS handshake")),
+            Ok(Err(error)) => Err(self.endpoint.tls(&error, &self.tls_name, &self.scrubber)),
+            Err(_) => Err(self.endpoint.broken_connection(Break::TimedOut(self.step_timeout), "the TLS handshake")),
         }
     }
 
@@ -277,7 +276,7 @@ impl Target {
     }
 }
 
-/// Whether a name can be said in EHLO as a domain: labels of letters, digits and hyphens, two at least.
+/// Whether a name is a domain for EHLO: at least two labels of letters, digits and hyphens.
 #[must_use]
 pub fn is_full_name(name: &str) -> bool {
     let is_label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');

@@ -1,4 +1,4 @@
-//! The SMTP endpoints of vendors: host, port, login and what one connection takes, so that nobody looks them up.
+//! The SMTP endpoints of vendors: host, port, login and what one connection takes, so that nobody has to look them up.
 //!
 //! Sources: docs.aws.amazon.com/ses "Using the SMTP interface"; docs.sendgrid.com "Integrating with the SMTP API";
 //! documentation.mailgun.com "Sending via SMTP"; developers.sparkpost.com "SMTP API"; help.elasticemail.com "SMTP settings";
@@ -15,7 +15,7 @@ use crate::resources::secret::SecretValue;
 /// A vendor's SMTP endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Preset {
-    /// Amazon SES; needs `region`. Secret: `accessKeyId` and `secretAccessKey` of an IAM user that is allowed ses:SendRawEmail, or `username` and `password` made in SES's console.
+    /// Amazon SES; needs `region`. Secret: `accessKeyId` and `secretAccessKey` of an IAM user that is allowed ses:SendRawEmail, or `username` and `password` created in the SES console.
     Ses,
     /// Twilio SendGrid. Secret: `apiKey`.
     SendGrid,
@@ -25,13 +25,13 @@ pub enum Preset {
     SparkPost,
     /// Elastic Email. Secret: `username` and `password` of an SMTP credential.
     ElasticEmail,
-    /// Postmark, transactional; for broadcasts give `host: smtp-broadcasts.postmarkapp.com`. Secret: `serverToken`.
+    /// Postmark, transactional; for broadcasts set `host: smtp-broadcasts.postmarkapp.com`. Secret: `serverToken`.
     Postmark,
     /// Brevo. Secret: `username` and `password`, which is the SMTP key and not the API key.
     Brevo,
 }
 
-/// How a vendor's login is made of a Secret.
+/// How a vendor's login is made from a Secret.
 enum Keys {
     /// `username` and `password`.
     Password,
@@ -44,7 +44,6 @@ enum Keys {
 }
 
 impl Preset {
-    /// All of them.
     pub const ALL: [Self; 7] = [Self::Ses, Self::SendGrid, Self::Mailgun, Self::SparkPost, Self::ElasticEmail, Self::Postmark, Self::Brevo];
 
     /// The word in the YAML.
@@ -61,7 +60,7 @@ impl Preset {
         }
     }
 
-    /// The host for a region; port 587 with STARTTLS holds for all of them.
+    /// The host for a region; all of them use port 587 with STARTTLS.
     #[must_use]
     pub fn host(self, region: Option<&str>) -> String {
         let is_eu = region == Some("EU");
@@ -78,7 +77,7 @@ impl Preset {
         }
     }
 
-    /// Messages that the vendor takes over one connection; none where it sets no limit.
+    /// Messages that the vendor accepts over one connection; none where it sets no limit.
     #[must_use]
     pub const fn messages_per_connection(self) -> Option<u32> {
         match self {
@@ -88,7 +87,7 @@ impl Preset {
         }
     }
 
-    /// The mechanism that the vendor asks for; the strongest of both sides where it does not say.
+    /// The mechanism that the vendor requires; none where the strongest common one is used.
     #[must_use]
     pub const fn mechanism(self) -> Option<Mechanism> {
         match self {
@@ -118,10 +117,10 @@ impl Preset {
         }
     }
 
-    /// The login, of what `get` finds in the Secret.
+    /// The login, from what `get` finds in the Secret.
     ///
     /// # Errors
-    /// As `get` does, and `missing` says which key is wanted where several would do.
+    /// Those of `get`, and of `missing`, which names the key that is needed where several would do.
     pub fn login<E>(
         self,
         region: Option<&str>,
@@ -151,7 +150,7 @@ impl Preset {
     }
 }
 
-/// The SMTP password of an AWS secret access key, which holds for one region: AWS's signature chain (version 4) over
+/// The SMTP password derived from an AWS secret access key, valid for one region: AWS's signature chain (version 4) over
 /// `SendRawEmail`, with the version byte before it.
 ///
 /// Source: docs.aws.amazon.com/ses/latest/dg/smtp-credentials.html, "Obtaining SES SMTP credentials by converting".

@@ -1,20 +1,20 @@
 //! Replies of a server (RFC 5321, 4.2): read from a bounded buffer, at most 64 lines of 2 KiB each.
 //!
-//! A reply is borrowed from buffers that are used again, so that the usual `250` costs no allocation.
+//! A reply borrows from reused buffers, so that the usual `250` costs no allocation.
 
 use crate::providers::{
-    quote::{self, KEPT_CHARS_MAX},
+    sanitize::{self, KEPT_CHARS_MAX},
     scrub::Scrubber,
 };
 
-/// The longest line that is read, in bytes, line end included (RFC 5321 asks for 512).
+/// The longest line that is read, in bytes, line end included (RFC 5321 requires 512).
 pub const LINE_BYTES_MAX: usize = 2048;
 /// The most lines of one reply.
 pub const LINES_MAX: usize = 64;
 
 const BUFFER_BYTES: usize = 8 * 1024;
 
-/// What is not SMTP.
+/// Input that is not SMTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Garbage {
     /// A line longer than [`LINE_BYTES_MAX`].
@@ -23,7 +23,7 @@ pub enum Garbage {
     TooManyLines,
     /// A line that does not start with a code, or not with the code of the line before.
     NoCode,
-    /// A reply that nothing asked for, or of a kind that does not fit the command.
+    /// An unsolicited reply, or one of a kind that does not fit the command.
     OutOfTurn,
 }
 
@@ -34,21 +34,21 @@ impl Garbage {
         match self {
             Self::LineTooLong => "sent a line longer than 2048 bytes",
             Self::TooManyLines => "sent a reply of more than 64 lines",
-            Self::NoCode => "answered something that is not SMTP",
+            Self::NoCode => "answered with something that is not SMTP",
             Self::OutOfTurn => "answered out of turn",
         }
     }
 }
 
-/// One whole reply.
+/// A reply, all its lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {
-    /// 200 to 599.
+    /// The reply code, 200 to 599.
     pub code: u16,
-    /// The lines without their codes, joined by `\n`: to be judged. What is told to anybody is [`Reply::kept`] or
+    /// The lines without their codes, joined by `\n`, for interpretation. What is shown to anybody is [`Reply::kept`] or
     /// [`Reply::quoted`].
     pub text: &'a [u8],
-    /// Keeps the session's secrets out of what is told.
+    /// Keeps the session's secrets out of what is shown.
     pub scrubber: &'a Scrubber,
 }
 
@@ -65,7 +65,7 @@ impl Reply<'_> {
         self.code / 100 == 5
     }
 
-    /// The code and the lines, joined by spaces, without our secrets and control characters, [`KEPT_CHARS_MAX`] characters at most.
+    /// The code and the lines, joined by spaces, without our secrets and control characters, at most [`KEPT_CHARS_MAX`] characters.
     #[must_use]
     pub fn kept(&self) -> String {
         let mut kept = String::with_capacity(4 + self.text.len().min(KEPT_CHARS_MAX));
@@ -78,7 +78,7 @@ impl Reply<'_> {
         if text.len() + 4 <= KEPT_CHARS_MAX && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
             kept.push_str(&text);
         } else {
-            kept.extend(quote::readable(&text).take(KEPT_CHARS_MAX - 4));
+            kept.extend(sanitize::readable(&text).take(KEPT_CHARS_MAX - 4));
         }
         kept
     }
@@ -86,7 +86,7 @@ impl Reply<'_> {
     /// The same for a condition's message, which must be stable: words that look like ids or times become `…`.
     #[must_use]
     pub fn quoted(&self) -> String {
-        quote::stable(&self.kept())
+        sanitize::stable(&self.kept())
     }
 
     /// The enhanced status code (RFC 3463) at the start of the text, if there is one: `5.7.1`.
@@ -100,7 +100,7 @@ impl Reply<'_> {
     }
 }
 
-/// The bytes that came and were not yet understood, and the reply being put together.
+/// Bytes that are not parsed yet, and the reply being assembled.
 #[derive(Debug)]
 pub struct Replies {
     buffer: Box<[u8]>,
@@ -145,7 +145,7 @@ impl Replies {
         self.start == self.end && self.is_whole && self.ready.is_none()
     }
 
-    /// Whether [`Replies::next_reply`] has something to tell, a whole reply or garbage.
+    /// Whether [`Replies::next_reply`] has something to return, a whole reply or garbage.
     pub fn has_reply(&mut self) -> bool {
         self.ready = self.ready.or_else(|| self.advance().transpose());
         self.ready.is_some()
@@ -212,7 +212,7 @@ fn split(line: &[u8]) -> Option<(u16, bool, &[u8])> {
 mod tests {
     use super::{Garbage, LINE_BYTES_MAX, Replies, Reply, Scrubber};
 
-    /// Feeds the input in pieces of each size and gives the replies as `code text`.
+    /// Feeds the input in pieces of each size and returns the replies as `code text`.
     fn read(input: &[u8], piece: usize) -> Result<Vec<(u16, String)>, Garbage> {
         let (mut replies, mut read) = (Replies::new(Scrubber::default()), Vec::new());
         for bytes in input.chunks(piece) {
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn keeps_a_bounded_clean_text() {
-        let kept = |text: &str| Reply { code: 250, text: text.as_bytes(), scrubber: Scrubber::none() }.kept();
+        let kept = |text: &str| Reply { code: 250, text: text.as_bytes(), scrubber: &Scrubber::default() }.kept();
         assert_eq!(kept("2.0.0 Ok: queued as 4F1"), "250 2.0.0 Ok: queued as 4F1");
         assert_eq!(kept("a\x1b[31m\nb\u{202e}é"), "250 a[31m bé");
         assert_eq!(kept(&"é".repeat(400)).chars().count(), 250);
@@ -273,7 +273,7 @@ mod tests {
             ("4.7.0 [192.168.100.200] too many from 2001:db8::1234:5678", "535 4.7.0 [192.168.100.200] too many from 2001:db8::1234:5678"),
             ("closing at 12:04:55 for user1234@example.com", "535 closing at … for user1234@example.com"),
         ] {
-            assert_eq!(Reply { code: 535, text: text.as_bytes(), scrubber: Scrubber::none() }.quoted(), quoted);
+            assert_eq!(Reply { code: 535, text: text.as_bytes(), scrubber: &Scrubber::default() }.quoted(), quoted);
         }
     }
 
@@ -282,7 +282,7 @@ mod tests {
         for (text, enhanced) in
             [("5.7.1 no", Some("5.7.1")), ("no 5.7.1", None), ("1.2.3.4 x", None), ("4.2.10\nx", Some("4.2.10")), ("", None)]
         {
-            assert_eq!(Reply { code: 550, text: text.as_bytes(), scrubber: Scrubber::none() }.enhanced(), enhanced);
+            assert_eq!(Reply { code: 550, text: text.as_bytes(), scrubber: &Scrubber::default() }.enhanced(), enhanced);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! SCRAM-SHA-256 (RFC 5802, RFC 7677), the client's side, without channel binding.
 //!
-//! Names and passwords that are not ASCII are used as they are, without SASLprep.
+//! Names and passwords outside ASCII are used unchanged, without SASLprep.
 
 use std::num::NonZeroU32;
 

@@ -1,4 +1,4 @@
-//! A server in use: its connections, its probe, and the way of a batch.
+//! A server in use: its connections, its probe, and deliveries.
 
 use std::{
     collections::VecDeque,
@@ -14,21 +14,26 @@ use std::{
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{batch::Batch, failure::Break, line::Line, open::Target, passage::Passage};
-use crate::providers::{Along, BoxFuture, Carriage, Delivered, Failure, Outgoing, Probed, Server};
+use super::{
+    failure::Break,
+    line::Line,
+    open::Target,
+    session::{Flight, Session},
+};
+use crate::providers::{Along, BoxFuture, Carriage, Delivered, Failure, Gate, Outgoing, Probed, Server, owed::Owed};
 
-/// How long a connection is kept without work.
+/// How long an idle connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(30);
-/// Idle for longer than this, a connection has to answer before a content is entrusted to it.
+/// After being idle for longer than this, a connection has to answer before a content is sent over it.
 const TRUSTED_IDLE_MAX: Duration = Duration::from_millis(100);
-/// After a failed write, how long replies that are still on their way are waited for.
+/// After a failed write, how long to wait for replies that are still on their way.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An SMTP server in use.
 pub struct SmtpServer {
     target: Target,
     reply_timeout: Duration,
-    /// The spec's, or what the server turned out to take over a connection.
+    /// The spec's limit, or what the server turned out to accept over a connection.
     messages_per_connection: AtomicU32,
     connections: Semaphore,
     /// As the last connection offered it.
@@ -38,7 +43,7 @@ pub struct SmtpServer {
     idle: Arc<Mutex<Idle>>,
 }
 
-/// Connections without work, the longest idle first.
+/// Idle connections, the longest idle first.
 #[derive(Default)]
 struct Idle {
     lines: VecDeque<(Line, Instant)>,
@@ -47,12 +52,12 @@ struct Idle {
 }
 
 fn lock<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A list of connections is whole whatever happened to its last holder.
+    // The list is consistent whatever happened to the last holder of the lock.
     guarded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SmtpServer {
-    /// A server to which nothing is open yet.
+    /// A server without a connection yet.
     #[must_use]
     pub fn new(target: Target, reply_timeout: Duration, connections: u32, messages_per_connection: u32) -> Self {
         let connections_max = usize::try_from(connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
@@ -73,7 +78,7 @@ impl SmtpServer {
         Ok(line)
     }
 
-    /// The connection that was used last, if it still lives, and how long it was idle.
+    /// The connection that was used last, if it is still alive, and how long it was idle.
     fn take_idle(&self) -> Option<(Line, Duration)> {
         let mut idle = lock(&self.idle);
         while let Some((mut line, since)) = idle.lines.pop_back() {
@@ -85,7 +90,7 @@ impl SmtpServer {
         None
     }
 
-    /// Keeps a connection for the next batch, or closes it when it has done its share.
+    /// Keeps a connection for the next delivery, or closes it when it has carried its share.
     async fn keep(&self, line: Line) {
         let rest = {
             let mut idle = lock(&self.idle);
@@ -104,7 +109,7 @@ impl SmtpServer {
         }
     }
 
-    /// A connection for a batch, and how long it was idle; a fresh one was not.
+    /// A connection for a delivery, and how long it was idle; none for a fresh one.
     async fn take(&self, needs_fresh: bool) -> Result<(Line, Option<Duration>), Failure> {
         let idle = || self.take_idle().map(|(line, idle_for)| (line, Some(idle_for)));
         if !needs_fresh && let Some(taken) = idle() {
@@ -112,31 +117,31 @@ impl SmtpServer {
         }
         match self.open().await {
             Ok(line) => Ok((line, None)),
-            // Another batch may have ended in the meantime, and what it leaves is as good.
+            // Another delivery may have ended in the meantime, and its connection is as good.
             Err(failure) if failure.is_connection_limit() => idle().ok_or(failure),
             Err(failure) => Err(failure),
         }
     }
 
-    async fn deliver_batch(&self, batch: &mut Batch) {
+    async fn deliver_all(&self, owed: &mut Owed<Flight>, gate: Option<Arc<Gate>>) {
         let Ok(_permit) = self.connections.acquire().await else { return };
         let mut needs_fresh = false;
-        while batch.has_more().await {
+        while owed.is_left().await {
             let (mut line, idle_for) = match self.take(needs_fresh).await {
                 Ok(taken) => taken,
-                Err(failure) => return batch.fail_waiting(&failure),
+                Err(failure) => return owed.fail_waiting(&failure),
             };
             let _in_use = InUse::new(&self.open);
             let quota = self.messages_per_connection.load(Ordering::Relaxed).saturating_sub(line.messages);
             let is_cautious = idle_for.is_some_and(|idle_for| idle_for > TRUSTED_IDLE_MAX);
-            let mut passage = Passage::new(batch, &line, quota, idle_for.is_some(), is_cautious);
-            // Where one connection died while it was idle, the others have as well.
-            match carry(&mut line, &mut passage, self.reply_timeout).await {
+            let mut session = Session::new(owed, &self.target.endpoint, gate.as_ref(), &line, quota, idle_for.is_some(), is_cautious);
+            // Where one connection died while idle, the others have as well.
+            match carry(&mut line, &mut session, self.reply_timeout).await {
                 Ok(()) => {
-                    needs_fresh = passage.died_idle();
-                    let is_reusable = passage.is_reusable() && line.replies.is_empty();
-                    let used_up_at = passage.used_up_at();
-                    passage.close();
+                    needs_fresh = session.died_idle();
+                    let is_reusable = session.is_reusable() && line.replies.is_empty();
+                    let used_up_at = session.used_up_at();
+                    session.close();
                     if let Some(most) = used_up_at {
                         self.messages_per_connection.fetch_min(most, Ordering::Relaxed);
                         line.quit().await;
@@ -145,11 +150,11 @@ impl SmtpServer {
                     }
                 }
                 Err(broken) => {
-                    needs_fresh = passage.died_idle();
-                    if let Some(most) = passage.used_up_at() {
+                    needs_fresh = session.died_idle();
+                    if let Some(most) = session.used_up_at() {
                         self.messages_per_connection.fetch_min(most, Ordering::Relaxed);
                     }
-                    passage.break_off(&self.target.place.broken_sending(broken));
+                    session.break_off(&self.target.endpoint.broken_sending(broken));
                 }
             }
         }
@@ -172,9 +177,9 @@ impl Drop for InUse<'_> {
     }
 }
 
-/// Writes what a passage has to say and reads what the server answers, both at once in one task, so that neither side
-/// waits for ever for the other to read.
-async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Duration) -> Result<(), Break> {
+/// Writes what a session has to send and reads what the server answers, both at once in one task, so that neither side
+/// waits forever for the other to read.
+async fn carry(line: &mut Line, session: &mut Session<'_>, reply_timeout: Duration) -> Result<(), Break> {
     let mut timer = pin!(tokio::time::sleep(reply_timeout));
     let mut moved_at = Instant::now();
     let mut write_broken: Option<Break> = None;
@@ -187,22 +192,22 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
                 let mut is_dirty = line.is_dirty;
                 let taken = match line.replies.next_reply() {
                     Ok(None) => break,
-                    Ok(Some(reply)) => passage.take(reply, &mut is_dirty, now),
+                    Ok(Some(reply)) => session.take(reply, &mut is_dirty, now),
                     Err(garbage) => Err(garbage),
                 };
                 line.is_dirty = is_dirty;
-                (line.has_refused, line.taken) = (passage.has_refused, passage.taken);
+                (line.has_refused, line.taken) = (session.has_refused, session.taken);
                 if let Err(garbage) = taken {
                     return Poll::Ready(Err(Break::Garbage(garbage)));
                 }
                 has_moved = true;
             }
-            passage.take_more(cx);
-            if passage.is_done(line) {
+            session.take_more(cx);
+            if session.is_done(line) {
                 return Poll::Ready(Ok(()));
             }
             if write_broken.is_none() {
-                let gathered = passage.gather(line, now);
+                let gathered = session.gather(line, now);
                 let before = line.written;
                 match line.poll_write_out(cx) {
                     Poll::Ready(Ok(())) => has_moved |= gathered,
@@ -214,7 +219,7 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
                     Poll::Pending => {}
                 }
                 if line.written != before {
-                    passage.note_written(line.written, now);
+                    session.note_written(line.written, now);
                     moved_at = now;
                 }
             }
@@ -226,13 +231,13 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
             if has_moved {
                 moved_at = now;
             }
-            // Bytes alone are no progress: a whole reply has one bound, however slowly it comes.
+            // Bytes alone are no progress: the timeout covers a whole reply, however slowly it arrives.
             if has_moved || has_read {
                 continue;
             }
             line.stream.acknowledge_at_once();
-            if let Some(at) = passage.gate_opens_at().filter(|_| write_broken.is_none()) {
-                // It is we who keep the server waiting.
+            if let Some(at) = session.gate_opens_at().filter(|_| write_broken.is_none()) {
+                // We are keeping the server waiting.
                 moved_at = now;
                 let opens = gate_opens.insert(Box::pin(tokio::time::sleep_until(at.into())));
                 if opens.as_mut().poll(cx).is_ready() {
@@ -242,7 +247,7 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            // The timer is set once and moved on only when it rings: most replies come long before.
+            // The timer is set once and only moved when it fires: most replies come long before.
             let left = (moved_at + reply_timeout).saturating_duration_since(Instant::now());
             if let Some(broken) = write_broken {
                 return Poll::Ready(Err(broken));
@@ -255,7 +260,7 @@ async fn carry(line: &mut Line, passage: &mut Passage<'_>, reply_timeout: Durati
     .await
 }
 
-/// Closes connections that were idle for long; ends when there are none, or when the server is gone.
+/// Closes connections that were idle for too long; ends when there are none left, or when the server is gone.
 async fn sweep(idle: Weak<Mutex<Idle>>) {
     let mut wait = IDLE_MAX;
     loop {
@@ -285,8 +290,8 @@ async fn sweep(idle: Weak<Mutex<Idle>>) {
 impl Server for SmtpServer {
     fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
         Box::pin(async move {
-            // The probe's own connection must not be the one too many for a server that counts them: it takes the place of one
-            // that has no work, and leaves its own there.
+            // The probe must not open one connection too many for a server that counts them: it takes the place of one
+            // that is idle, and leaves its own there.
             let spare = lock(&self.idle).lines.pop_front();
             let is_in_place = spare.is_some();
             if let Some((line, _)) = spare {
@@ -303,7 +308,7 @@ impl Server for SmtpServer {
                     line.quit().await;
                     Ok(Probed::default())
                 }
-                // The server is well: it has as many connections of ours as it wants.
+                // The server is healthy: it has as many of our connections as it wants.
                 Err(failure) if failure.is_connection_limit() && (had_others || has_others()) => Ok(Probed::default()),
                 Err(failure) => Err(failure),
             })
@@ -311,14 +316,13 @@ impl Server for SmtpServer {
     }
 
     fn deliver(&self, batch: Vec<Outgoing>, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
-        // Made here and not within the future, so that a future which is never polled gives outcomes as well.
-        let mut batch = Batch::new(batch, self.target.place.clone(), outcomes);
-        Box::pin(async move { self.deliver_batch(&mut batch).await })
+        let mut owed = Owed::new(batch, &self.target.endpoint, outcomes);
+        Box::pin(async move { self.deliver_all(&mut owed, None).await })
     }
 
     fn deliver_with(&self, batch: Vec<Outgoing>, along: Along, outcomes: mpsc::UnboundedSender<Delivered>) -> BoxFuture<'_, ()> {
-        let mut batch = Batch::new(batch, self.target.place.clone(), outcomes).with(along);
-        Box::pin(async move { self.deliver_batch(&mut batch).await })
+        let mut owed = Owed::new(batch, &self.target.endpoint, outcomes).with_more(along.more);
+        Box::pin(async move { self.deliver_all(&mut owed, along.gate).await })
     }
 
     fn carriage(&self) -> Carriage {

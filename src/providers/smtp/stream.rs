@@ -12,12 +12,10 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-/// The bytes' way to the server.
+/// The connection, in plain text or TLS.
 #[derive(Debug)]
 pub enum Stream {
-    /// Without TLS.
     Plain(TcpStream),
-    /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -48,7 +46,7 @@ impl Stream {
         }
     }
 
-    /// Acknowledges what has come at once instead of some 40 ms later; holds until something is written.
+    /// Acknowledges received data at once instead of some 40 ms later; lasts until something is written.
     ///
     /// A server without TCP_NODELAY (Postfix) holds its next replies back until then (Nagle), and loses them when it
     /// closes with our bytes unread: messages that it has taken would be unknown after a 421.
@@ -59,12 +57,12 @@ impl Stream {
                 Self::Plain(stream) => stream,
                 Self::Tls(stream) => stream.get_ref().0,
             };
-            // Only sooner or later depends on it.
+            // Only timing depends on it.
             let _ = tcp.set_quickack(true);
         }
     }
 
-    /// How many bytes of a failed write may have gone all the same: with TLS a record may have left before the error.
+    /// How many bytes of a failed write may have been sent all the same: with TLS a record may have left before the error.
     pub const fn bytes_in_doubt(&self, attempted: usize) -> usize {
         match self {
             Self::Plain(_) => 0,

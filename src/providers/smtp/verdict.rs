@@ -1,12 +1,12 @@
-//! What a reply means for the message and for the server: the table of replies, and what holds where it has no line. Pure.
+//! What a reply means for the message and for the server: by the table of replies, and by default where it has no line. Pure.
 
-use super::{extensions::Extensions, failure::Place, reply::Reply};
+use super::{extensions::Extensions, failure::Endpoint, reply::Reply};
 use crate::{
     providers::{Answer, Failure, Fault, Meaning, Outcome, Outgoing, Refusal, Scope, Stage, envelope, meaning, unknown_of_mail},
     resources::Reason,
 };
 
-const LATER: &str = "It is tried again; if this lasts, ask the server's operator.";
+const LATER: &str = "It is retried; if this lasts, ask the server's operator.";
 
 /// The refusal of a message that cannot be sent to a server with these extensions; none when it can. Another server may have
 /// what it needs, and this one is not at fault.
@@ -24,7 +24,7 @@ pub fn unsendable(message: &Outgoing, extensions: &Extensions) -> Option<Outcome
     }
     match extensions.size_max {
         Some(max) if message.content.len() as u64 > max => {
-            lacks(format!("552 5.3.4 not sent: {} bytes, and the server takes {max} at most", message.content.len()))
+            lacks(format!("552 5.3.4 not sent: {} bytes, and the server accepts {max} at most", message.content.len()))
         }
         _ => None,
     }
@@ -33,44 +33,43 @@ pub fn unsendable(message: &Outgoing, extensions: &Extensions) -> Option<Outcome
 /// Whether the message must be announced with SMTPUTF8 (RFC 6531, 3.4).
 #[must_use]
 pub fn needs_smtputf8(message: &Outgoing) -> bool {
-    message.needs_smtputf8 || !message.recipient.is_ascii() || !message.mail_from.is_ascii()
+    message.needs_smtputf8 || !message.rcpt_to.is_ascii() || !message.mail_from.is_ascii()
 }
 
 /// What became of a message that was refused.
 pub struct Verdict {
-    /// The outcome.
     pub outcome: Outcome,
     /// The connection is used up: if it has taken anything, the message may go over a fresh one.
     pub ends_session: bool,
 }
 
-/// MAIL was refused: without better knowledge that is about the sender.
+/// MAIL was refused: unless the table knows better, that is about the sender.
 #[must_use]
-pub fn mail(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Verdict {
+pub fn mail(reply: Reply<'_>, message: &Outgoing, endpoint: &Endpoint) -> Verdict {
     let meaning = meaning_of(reply, Stage::Mail, message).unwrap_or_else(|| match reply.code {
         400..=499 => service(Reason::ServiceNotAvailable, LATER),
         500..=504 | 555 => protocol(),
         552 => refused(Scope::Message),
         _ => unknown_of_mail(),
     });
-    verdict(reply, "MAIL FROM", meaning, place)
+    verdict(reply, "MAIL FROM", meaning, endpoint)
 }
 
-/// RCPT was refused: that may be about anything that the server knew before, and did not say.
+/// RCPT was refused: that may be about anything that the server held back until now.
 #[must_use]
-pub fn recipient(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Verdict {
+pub fn recipient(reply: Reply<'_>, message: &Outgoing, endpoint: &Endpoint) -> Verdict {
     let meaning = meaning_of(reply, Stage::Recipient, message).unwrap_or_else(|| match reply.code {
         400..=499 | 552 => refused(Scope::Recipient),
         500 | 502 | 503 => protocol(),
         530 | 534 | 535 | 538 => login(),
         _ => refused(Scope::Unclear),
     });
-    verdict(reply, "RCPT TO", meaning, place)
+    verdict(reply, "RCPT TO", meaning, endpoint)
 }
 
 /// DATA, BDAT or the content was refused.
 #[must_use]
-pub fn content(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Verdict {
+pub fn content(reply: Reply<'_>, message: &Outgoing, endpoint: &Endpoint) -> Verdict {
     let meaning = meaning_of(reply, Stage::Content, message).unwrap_or_else(|| match reply.code {
         400..=499 => refused(Scope::Recipient),
         500..=504 => protocol(),
@@ -78,27 +77,27 @@ pub fn content(reply: Reply<'_>, message: &Outgoing, place: &Place) -> Verdict {
         552 => refused(Scope::Message),
         _ => refused(Scope::Unclear),
     });
-    verdict(reply, "the content", meaning, place)
+    verdict(reply, "the content", meaning, endpoint)
 }
 
 /// 421: the server closes the connection, and takes nothing that it has not accepted (RFC 5321, 3.8). Also whether it does so
 /// because the connection is used up.
 #[must_use]
-pub fn closing(reply: Reply<'_>, place: &Place) -> (Failure, bool) {
+pub fn closing(reply: Reply<'_>, endpoint: &Endpoint) -> (Failure, bool) {
     let what = format!("the server closed the session with `{}`", reply.quoted());
     let meaning = of_server(reply, Stage::Greeting).unwrap_or_else(|| service(Reason::ServiceNotAvailable, LATER));
-    (failure(&meaning, &what, place), meaning.ends_session)
+    (failure(&meaning, &what, endpoint), meaning.ends_session)
 }
 
 /// The greeting, EHLO or HELO was refused; `step` says which.
 #[must_use]
-pub fn opening(reply: Reply<'_>, stage: Stage, step: &str, place: &Place) -> Failure {
+pub fn opening(reply: Reply<'_>, stage: Stage, step: &str, endpoint: &Endpoint) -> Failure {
     let what = format!("the server answered {step} with `{}`", reply.quoted());
     let meaning = of_server(reply, stage).unwrap_or_else(|| {
-        let refuses = "It refuses this machine: check that it may connect there, and heloName.";
+        let refuses = "It rejects this machine: check heloName, and whether this machine may connect.";
         service(Reason::ServiceNotAvailable, if reply.is_permanent() { refuses } else { LATER })
     });
-    connection(&meaning, &what, place)
+    connection(&meaning, &what, endpoint)
 }
 
 /// What a reply outside of messages means, where it is known and about the server or the account.
@@ -108,38 +107,38 @@ pub fn of_server(reply: Reply<'_>, stage: Stage) -> Option<Meaning> {
     meaning(&answer(&reply, stage, "", "", &words(reply))).filter(|meaning| is_about_it(meaning.fault))
 }
 
-/// A connection that could not be set up, for a reason that the table knows.
+/// A connection that could not be set up, for a reason in the table.
 #[must_use]
-pub fn connection(meaning: &Meaning, what: &str, place: &Place) -> Failure {
-    let failure = place.connection(meaning.reason, what, meaning.advice).after(meaning.retry_after);
+pub fn connection(meaning: &Meaning, what: &str, endpoint: &Endpoint) -> Failure {
+    let failure = endpoint.connection(meaning.reason, what, meaning.advice).after(meaning.retry_after);
     if meaning.needs_person { failure.for_person() } else { failure }
 }
 
-fn verdict(reply: Reply<'_>, step: &str, meaning: Meaning, place: &Place) -> Verdict {
-    Verdict { outcome: outcome(reply, step, meaning, place), ends_session: meaning.ends_session }
+fn verdict(reply: Reply<'_>, step: &str, meaning: Meaning, endpoint: &Endpoint) -> Verdict {
+    Verdict { outcome: outcome(reply, step, meaning, endpoint), ends_session: meaning.ends_session }
 }
 
-fn outcome(reply: Reply<'_>, step: &str, meaning: Meaning, place: &Place) -> Outcome {
+fn outcome(reply: Reply<'_>, step: &str, meaning: Meaning, endpoint: &Endpoint) -> Outcome {
     let what = || format!("the server answered {step} with `{}`", reply.quoted());
     let scope = match meaning.fault {
-        Fault::Server => return Outcome::ServerFailed(failure(&meaning, &what(), place)),
+        Fault::Server => return Outcome::ServerFailed(failure(&meaning, &what(), endpoint)),
         Fault::Refused(scope) => scope,
     };
     let refusal = if reply.is_permanent() { Refusal::permanent(scope, reply.kept()) } else { Refusal::transient(scope, reply.kept()) };
     let refusal = refusal.after(meaning.retry_after);
     match scope {
-        Scope::Sender | Scope::Content => refusal.because(failure(&meaning, &what(), place)).into(),
+        Scope::Sender | Scope::Content => refusal.because(failure(&meaning, &what(), endpoint)).into(),
         Scope::Recipient | Scope::Message | Scope::Unclear => refusal.into(),
     }
 }
 
-fn failure(meaning: &Meaning, what: &str, place: &Place) -> Failure {
-    let failure = place.sending(meaning.reason, what, meaning.advice).after(meaning.retry_after);
+fn failure(meaning: &Meaning, what: &str, endpoint: &Endpoint) -> Failure {
+    let failure = endpoint.sending(meaning.reason, what, meaning.advice).after(meaning.retry_after);
     if meaning.needs_person { failure.for_person() } else { failure }
 }
 
 fn meaning_of(reply: Reply<'_>, stage: Stage, message: &Outgoing) -> Option<Meaning> {
-    meaning(&answer(&reply, stage, &message.mail_from, &message.recipient, &words(reply)))
+    meaning(&answer(&reply, stage, &message.mail_from, &message.rcpt_to, &words(reply)))
 }
 
 fn words(reply: Reply<'_>) -> String {
@@ -166,9 +165,9 @@ const fn service(reason: Reason, advice: &'static str) -> Meaning {
 }
 
 const fn protocol() -> Meaning {
-    service(Reason::ProtocolError, "The server does not follow SMTP; ask its operator.")
+    service(Reason::ProtocolError, "The server violates SMTP; ask its operator.")
 }
 
 const fn login() -> Meaning {
-    Meaning { needs_person: true, ..service(Reason::AuthenticationFailed, "Give auth with a Secret that the server accepts.") }
+    Meaning { needs_person: true, ..service(Reason::AuthenticationFailed, "Set auth to a Secret that the server accepts.") }
 }

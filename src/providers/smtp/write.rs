@@ -3,7 +3,7 @@
 use super::{extensions::Extensions, verdict};
 use crate::providers::Outgoing;
 
-/// MAIL with the parameters that the server knows (RFC 1870, 6152, 6531).
+/// MAIL with the parameters that the server supports (RFC 1870, 6152, 6531).
 pub fn write_mail(out: &mut Vec<u8>, message: &Outgoing, extensions: &Extensions) {
     out.extend_from_slice(b"MAIL FROM:<");
     out.extend_from_slice(message.mail_from.as_bytes());
@@ -36,7 +36,7 @@ pub fn write_number(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[start..]);
 }
 
-/// Copies a piece of a content, with a dot more at the start of each line that starts with one (RFC 5321, 4.5.2).
+/// Copies a piece of a content, with an additional dot at the start of each line that starts with one (RFC 5321, 4.5.2).
 /// A line starts after any LF, so that no server can be made to see an end where we see none.
 pub fn write_dot_stuffed(out: &mut Vec<u8>, content: &[u8], offset: usize, end: usize) {
     let piece = &content[offset..end];

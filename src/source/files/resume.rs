@@ -64,7 +64,7 @@ pub fn leave(state_dir: &Path, key: &Key, value: &str) -> io::Result<()> {
     let request = Request { namespace: key.namespace.to_string(), campaign: key.name.to_string(), value: value.to_owned() };
     let text = serde_json::to_string(&request).map_err(io::Error::other)?;
     // Names can be longer than those of files.
-    let name = crate::providers::unique();
+    let name = uuid::Uuid::new_v4();
     let unfinished = folder.join(format!("{name}.tmp"));
     fs::write(&unfinished, text)?;
     fs::rename(&unfinished, folder.join(format!("{name}.json")))

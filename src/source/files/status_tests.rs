@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::source::files::folder_tests::{Folder, write_status};
 
-#[path = "../../tests/skipped/mod.rs"]
+#[path = "../../../tests/skipped/mod.rs"]
 mod skipped;
 
 fn object(message: &str) -> Value {

@@ -19,7 +19,7 @@ pub fn message(token: u64) -> Outgoing {
     Outgoing {
         token,
         mail_from: Arc::from("from@example.com"),
-        recipient: Arc::from(format!("r{token}@example.com")),
+        rcpt_to: Arc::from(format!("r{token}@example.com")),
         content: content(token).into(),
         needs_8bit: false,
         needs_smtputf8: false,
@@ -342,7 +342,7 @@ async fn no_more_connections_than_allowed() {
 
 #[tokio::test]
 async fn extensions_are_honoured() {
-    let utf8 = Outgoing { recipient: Arc::from("jörg@example.com"), ..message(2) };
+    let utf8 = Outgoing { rcpt_to: Arc::from("jörg@example.com"), ..message(2) };
     let eight = Outgoing { needs_8bit: true, ..message(3) };
     let large = Outgoing { content: vec![b'x'; 100_001].into(), ..message(4) };
     let (scripted, server) = start(CHUNKING, &[]).await;
@@ -366,7 +366,7 @@ async fn no_address_can_smuggle_a_command() {
     let smuggled = ["a@x>\r\nRCPT TO:<b@x", "a@x\r\nDATA", "a\n@x", "<a@x>", "a@x\0", "a\u{85}@x", "", &"a".repeat(400)];
     for (_, extensions) in MODES {
         let (scripted, server) = start(extensions, &[]).await;
-        let recipients = smuggled.iter().zip(10..).map(|(bad, token)| Outgoing { recipient: Arc::from(*bad), ..message(token) });
+        let recipients = smuggled.iter().zip(10..).map(|(bad, token)| Outgoing { rcpt_to: Arc::from(*bad), ..message(token) });
         let senders = smuggled[..6].iter().zip(30..).map(|(bad, token)| Outgoing { mail_from: Arc::from(*bad), ..message(token) });
         let all = deliver_all(&*server, recipients.chain(senders).collect()).await;
         let expected = [vec!["rejected"; smuggled.len()], vec!["SenderRejected"; 6]].concat();

@@ -65,7 +65,7 @@ async fn every_step_has_its_reason() {
         (PLAIN, &[("EHLO", 0, Act::Say("502 what?")), ("HELO", 0, Act::Say("550 no"))], none, ServiceNotAvailable, false, "HELO"),
         (PLAIN, &[], tls, StartTlsNotOffered, true, "STARTTLS"),
         (&["STARTTLS"], &[("STARTTLS", 0, Act::Say("454 4.7.0 not now"))], tls, TlsFailed, false, "not now"),
-        (&["STARTTLS"], &[("STARTTLS", 0, Act::Say(injected))], tls, ProtocolError, true, "unencrypted bytes"),
+        (&["STARTTLS"], &[("STARTTLS", 0, Act::Say(injected))], tls, ProtocolError, true, "unencrypted data"),
         (&["STARTTLS"], &[("STARTTLS", 0, Act::SayAndClose("220 go"))], tls, ConnectionLost, false, "TLS handshake"),
         (&["STARTTLS"], &[("STARTTLS", 0, Act::Close)], tls, ConnectionLost, false, "STARTTLS"),
         (PLAIN, &[], "encryption: Tls", TlsFailed, true, "did not answer with TLS"),
@@ -148,8 +148,8 @@ async fn certificates_are_checked() {
             (format!("{{host: localhost, {common}, {ca}}}"), &pem, None),
             (format!("{{host: 127.0.0.1, tlsServerName: mail.example.com, {common}, {ca}}}"), &pem, None),
             (format!("{{host: 127.0.0.1, {common}, {ca}}}"), &pem, Some("not for `127.0.0.1`")),
-            (format!("{{host: localhost, {common}, {ca}}}"), &other, Some("not signed by an authority that is trusted here")),
-            (format!("{{host: localhost, {common}}}"), &pem, Some("not signed by an authority that is trusted here")),
+            (format!("{{host: localhost, {common}, {ca}}}"), &other, Some("not signed by a trusted CA")),
+            (format!("{{host: localhost, {common}}}"), &pem, Some("not signed by a trusted CA")),
         ] {
             let secrets = [LOGIN, &[("ca", "ca.crt", ca_pem.as_str())]].concat();
             let result = server(&yaml, context(&secrets)).probe().await.unwrap();

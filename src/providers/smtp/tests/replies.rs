@@ -34,7 +34,7 @@ async fn play(row: &Row, extensions: &[&'static str]) -> (String, Option<String>
     let auth = if event == "AUTH" { ", auth: {secretRef: {name: login}}" } else { "" };
     let yaml = format!("{{host: 127.0.0.1, port: {}, encryption: None, heloName: me.example.com{auth}}}", scripted.address.port());
     let server = server(&yaml, context(&[("login", "username", "user"), ("login", "password", "hunter2")]));
-    let one = Outgoing { mail_from: Arc::from("news@example.com"), recipient: Arc::from("u0@example.com"), ..message(0) };
+    let one = Outgoing { mail_from: Arc::from("news@example.com"), rcpt_to: Arc::from("u0@example.com"), ..message(0) };
     let outcome = deliver_all(&*server, vec![one]).await.remove(0).outcome;
     assert_eq!(scripted.taken(), [], "nothing is taken");
     if is_opening {

@@ -1,11 +1,11 @@
-//! A server's words, as they may be shown to people and kept.
+//! A server's words, made safe to show and to keep.
 
 use std::net::IpAddr;
 
-/// What is kept of a reply, characters.
+/// Characters that are kept of a reply.
 pub const KEPT_CHARS_MAX: usize = 250;
 
-/// The text's characters in one line, without those that would let a server forge what a person reads: control characters,
+/// The text on one line, without the characters by which a server could forge what a person reads: control characters,
 /// invisible and direction-changing ones.
 pub fn readable(text: &str) -> impl Iterator<Item = char> + '_ {
     text.chars()
@@ -13,7 +13,7 @@ pub fn readable(text: &str) -> impl Iterator<Item = char> + '_ {
         .filter(|c| !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
 }
 
-/// The same words on every try, as a condition's message must have them: what looks like an id or a time becomes `…`.
+/// The same words on every attempt, as a condition's message needs them: what looks like an id or a time becomes `…`.
 #[must_use]
 pub fn stable(text: &str) -> String {
     let words = text.split(' ').filter(|word| !word.is_empty());

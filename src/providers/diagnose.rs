@@ -1,28 +1,28 @@
-//! Where a server is, and what went wrong on the way there, in words for people: what, where, what to do.
+//! Where a server is, and what went wrong on the way there, for people: what, where, what to do.
 //!
-//! The words are stable from try to try, since they become a condition's message: no ephemeral port, id or time.
+//! The words are the same on every attempt, since they become a condition's message: no ephemeral port, id or time.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use rustls::CertificateError;
 
-use super::{Failure, quote, scrub::Scrubber};
+use super::{Failure, sanitize, scrub::Scrubber};
 use crate::resources::Reason;
 
-/// Where the server is, as the spec names it: `smtp.example.com:587`.
+/// Where the server is, as the spec names it: `smtp.example.com:587`. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Place(String);
+pub struct Endpoint(Arc<str>);
 
-impl Place {
+impl Endpoint {
     /// Host and port of the spec.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
-        Self(if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+        Self(if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}").into() } else { format!("{host}:{port}").into() })
     }
 
-    /// A place in other words: a URL without its secrets, a program.
+    /// An endpoint described otherwise: a URL without its secrets, a program.
     #[must_use]
-    pub fn named(words: impl Into<String>) -> Self {
+    pub fn named(words: impl Into<Arc<str>>) -> Self {
         Self(words.into())
     }
 
@@ -57,10 +57,10 @@ impl Place {
             io::ErrorKind::ConnectionRefused => self.connection(
                 Reason::ConnectionRefused,
                 "nothing listens there (connection refused)",
-                "Check host and port, and that the server runs.",
+                "Check host and port, and that the server is running.",
             ),
             io::ErrorKind::TimedOut => {
-                self.connection(Reason::TimedOut, "the network gave no answer", "Check host and port, and firewalls in between.")
+                self.connection(Reason::TimedOut, "the host did not answer", "Check host and port, and any firewall in between.")
             }
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => self.connection(
                 Reason::ConnectionLost,
@@ -75,7 +75,7 @@ impl Place {
         }
     }
 
-    /// A TLS handshake that failed. A certificate is the other side's word as well.
+    /// A TLS handshake that failed. Text in a certificate is the other side's as well, and is scrubbed.
     #[must_use]
     pub fn tls(&self, error: &io::Error, name: &str, scrubber: &Scrubber) -> Failure {
         let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
@@ -102,9 +102,10 @@ impl Place {
                 format!("the TLS handshake failed: {}", scrubber.scrub(&error.to_string())),
                 "The server must speak TLS 1.2 or 1.3 with a current cipher suite.".to_owned(),
             ),
-            other => {
-                (format!("the TLS handshake failed: {}", scrubber.scrub(&other.to_string())), "Check the server's TLS set-up.".to_owned())
-            }
+            other => (
+                format!("the TLS handshake failed: {}", scrubber.scrub(&other.to_string())),
+                "Check the server's TLS configuration.".to_owned(),
+            ),
         };
         self.connection_for_person(Reason::TlsFailed, &what, &to_do)
     }
@@ -118,24 +119,21 @@ fn certificate_words(error: &CertificateError, name: &str, scrubber: &Scrubber) 
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             ("the server's certificate is not valid yet".to_owned(), "Check this machine's clock and the certificate.".to_owned())
         }
-        // The latter two: an authority of the same name, with another key.
+        // The latter two: a CA of the same name with another key.
         CertificateError::UnknownIssuer
         | CertificateError::BadSignature
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
-            "the server's certificate is not signed by an authority that is trusted here".to_owned(),
-            "Use a certificate of a public authority, or name your own with caRef.".to_owned(),
+            "the server's certificate is not signed by a trusted CA".to_owned(),
+            "Use a certificate from a public CA, or name your own CA with caRef.".to_owned(),
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             format!("the server's certificate is not for `{name}`"),
-            "Write the certificate's name as host, or as tlsServerName.".to_owned(),
+            "Set host or tlsServerName to the name in the certificate.".to_owned(),
         ),
         CertificateError::Revoked => ("the server's certificate has been revoked".to_owned(), "Renew it.".to_owned()),
         other => {
-            let words: String = quote::readable(&scrubber.scrub(&other.to_string())).take(200).collect();
-            (
-                format!("the server's certificate cannot be used: {words}"),
-                "Replace the certificate, or name its authority with caRef.".to_owned(),
-            )
+            let words: String = sanitize::readable(&scrubber.scrub(&other.to_string())).take(200).collect();
+            (format!("the server's certificate cannot be used: {words}"), "Replace the certificate, or name its CA with caRef.".to_owned())
         }
     }
 }
@@ -147,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_certificate_does_not_give_the_login_back() {
-        let place = Place::new("smtp.example.com", 465);
+        let endpoint = Endpoint::new("smtp.example.com", 465);
         let scrubber = Scrubber::from(vec![SecretValue::new("correct-Horse7")]);
         for error in [
             rustls::Error::General("no correct-Horse7 here".to_owned()),
@@ -157,7 +155,7 @@ mod tests {
                 "for Y29ycmVjdC1Ib3JzZTc= alone",
             ))))),
         ] {
-            let told = place.tls(&io::Error::other(error), "smtp.example.com", &scrubber).message;
+            let told = endpoint.tls(&io::Error::other(error), "smtp.example.com", &scrubber).message;
             assert!(told.contains("smtp.example.com") && !told.contains("Horse") && !told.contains("Y29y"), "{told}");
         }
     }
