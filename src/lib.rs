@@ -2,6 +2,7 @@
 //!
 //! The map, in the order of the data:
 //!
+//! - [`meta`]: the words that every room uses. Pure.
 //! - [`resources`]: what users write. Plain data, schema, conditions.
 //! - [`source`]: where it comes from, and where status goes.
 //! - [`decide`]: what should hold. Pure.
@@ -31,6 +32,7 @@ pub mod egress;
 pub mod engine;
 pub mod ledger;
 pub mod message;
+pub mod meta;
 pub mod providers;
 pub mod report;
 pub mod resources;

@@ -17,7 +17,7 @@ use super::{
     scrub::Scrubber,
     verdict::{self, Judge, Verdict},
 };
-use crate::resources::{Duration as Span, Reason, rule::Rule, secret::SecretValue};
+use crate::meta::{Duration as Span, Reason, rule::Rule, secret::SecretValue};
 
 /// What differs between vendors. Pure. [`Judge`] says what answers to deliveries mean.
 pub trait Vendor: Judge + Send + Sync + 'static {

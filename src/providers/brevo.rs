@@ -22,7 +22,7 @@ use super::{
     structured::{Mailbox, Structured},
     verdict::{Judge, NotTaken, Said, Word},
 };
-use crate::resources::{Duration, LocalRef, Reason, pattern};
+use crate::meta::{Duration, LocalRef, Reason, pattern};
 
 /// Brevo through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

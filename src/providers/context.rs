@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::{Failure, http};
 use crate::{
     egress::Egress,
-    resources::{KeyRef, LocalRef, Reason, secret::SecretValue},
+    meta::{KeyRef, LocalRef, Reason, secret::SecretValue},
 };
 
 /// What a provider gets in addition to its spec.

@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 use rustls::CertificateError;
 
 use super::{Failure, sanitize, scrub::Scrubber};
-use crate::resources::Reason;
+use crate::meta::Reason;
 
 /// Where the server is, as the spec names it: `smtp.example.com:587`. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -141,7 +141,7 @@ fn certificate_words(error: &CertificateError, name: &str, scrubber: &Scrubber) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::secret::SecretValue;
+    use crate::meta::secret::SecretValue;
 
     #[test]
     fn a_certificate_does_not_give_the_login_back() {

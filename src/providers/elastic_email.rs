@@ -21,7 +21,7 @@ use super::{
     structured::Structured,
     verdict::{Judge, NotTaken, Word},
 };
-use crate::resources::{Duration, LocalRef, Reason, pattern};
+use crate::meta::{Duration, LocalRef, Reason, pattern};
 
 /// Elastic Email through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,7 +1,7 @@
 //! What is sent to no server of any type. Pure.
 
 use super::{Failure, Outcome, Outgoing, Refusal, Scope};
-use crate::resources::Reason;
+use crate::meta::Reason;
 
 /// The longest address that is sent, in bytes (RFC 5321, 4.5.3.1: 64 and 255, and the `@`).
 pub const ADDRESS_BYTES_MAX: usize = 320;

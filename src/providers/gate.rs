@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::resources::Rate;
+use crate::meta::Rate;
 
 /// Windows up to this length are enforced here; longer ones by what is claimed.
 pub const GATED_MAX: Duration = Duration::from_secs(10);
@@ -147,7 +147,7 @@ mod tests {
 
     fn gate(messages: u64, millis: u64) -> Arc<Gate> {
         let gate = Arc::new(Gate::default());
-        gate.set(&[Rate { messages, per: crate::resources::Duration::from_millis(millis) }]);
+        gate.set(&[Rate { messages, per: crate::meta::Duration::from_millis(millis) }]);
         gate
     }
 
@@ -188,9 +188,9 @@ mod tests {
         assert!(opens >= now + Duration::from_millis(1000));
         assert!(gate.try_pass(9, opens).is_ok(), "a call that carries more than the window passes when it is empty");
         gate.try_pass(1, opens).expect("room").written(opens);
-        gate.set(&[Rate { messages: 2, per: crate::resources::Duration::from_secs(5) }]);
+        gate.set(&[Rate { messages: 2, per: crate::meta::Duration::from_secs(5) }]);
         assert!(gate.try_pass(2, opens).is_err(), "what was written counts on");
-        gate.set(&[Rate { messages: 2, per: crate::resources::Duration::from_secs(60) }]);
+        gate.set(&[Rate { messages: 2, per: crate::meta::Duration::from_secs(60) }]);
         assert!(gate.is_open() && gate.try_pass(100, now).is_ok());
     }
 }

@@ -18,7 +18,7 @@ use super::{
     token::{self, Grant, Tokens},
     verdict::{Judge, NotTaken, Word},
 };
-use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
+use crate::meta::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
 
 /// Gmail or Google Workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

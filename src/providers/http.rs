@@ -24,7 +24,7 @@ pub use self::{
 use super::{Context, Failure, diagnose::Endpoint, sanitize, scrub::Scrubber};
 use crate::{
     egress::{Egress, client},
-    resources::{Duration as Span, Reason},
+    meta::{Duration as Span, Reason},
 };
 
 /// For the DNS lookup, connecting and TLS.

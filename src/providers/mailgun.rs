@@ -19,7 +19,7 @@ use super::{
     structured,
     verdict::{Judge, NotTaken, Word},
 };
-use crate::resources::{Duration, LocalRef, Reason, pattern};
+use crate::meta::{Duration, LocalRef, Reason, pattern};
 
 /// Mailgun through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -39,8 +39,8 @@ use std::{
 
 use tokio::sync::mpsc;
 
-pub use crate::resources::Blocker as Failure;
-use crate::resources::Rate;
+pub use crate::meta::Blocker as Failure;
+use crate::meta::Rate;
 
 /// One message, ready to leave.
 #[derive(Debug)]

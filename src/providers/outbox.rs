@@ -22,7 +22,7 @@ use super::{
     diagnose::Endpoint,
     owed::Owed,
 };
-use crate::resources::{Reason, pattern};
+use crate::meta::{Reason, pattern};
 
 /// A Maildir: each message becomes a file in `new/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{Delivered, Failure, Outcome, Outgoing, diagnose::Endpoint};
-use crate::resources::Reason;
+use crate::meta::Reason;
 
 /// The messages that are owed an outcome: some wait, then some are begun. `N` is what a type notes of each that is begun.
 pub struct Owed<N = ()> {

@@ -20,7 +20,7 @@ use super::{
     structured,
     verdict::{Judge, NotTaken, Said, Taken, Word},
 };
-use crate::resources::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
+use crate::meta::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
 
 /// The version of the contract.
 pub const CONTRACT: &str = "v1";

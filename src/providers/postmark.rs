@@ -19,7 +19,7 @@ use super::{
     structured::{Attachment, Structured},
     verdict::{self, Judge, NotTaken, Said, Word},
 };
-use crate::resources::{Duration, LocalRef, Reason, pattern};
+use crate::meta::{Duration, LocalRef, Reason, pattern};
 
 /// Postmark through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Failure, Outcome};
-use crate::resources::Reason;
+use crate::meta::Reason;
 
 /// Whom a refusal is about. The server itself is not among them: that is [`Outcome::ServerFailed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

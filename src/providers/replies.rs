@@ -25,7 +25,7 @@ mod words;
 pub use self::line::{Cause, Line};
 use self::words::Words;
 use super::{Answer, Fault, Meaning, Scope};
-use crate::resources::Reason;
+use crate::meta::Reason;
 
 /// All causes, in the order in which they are looked up.
 ///

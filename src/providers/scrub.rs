@@ -19,7 +19,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use memchr::memmem::Finder;
 
-use crate::resources::secret::SecretValue;
+use crate::meta::secret::SecretValue;
 
 mod view;
 use view::View;

@@ -20,7 +20,7 @@ use super::{
     structured::{Attachment, Mailbox, Structured},
     verdict::{Judge, NotTaken, Taken, Word},
 };
-use crate::resources::{Duration, LocalRef, Reason, pattern};
+use crate::meta::{Duration, LocalRef, Reason, pattern};
 
 /// SendGrid through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -25,7 +25,7 @@ use super::{
     sanitize,
     single::{Single, SingleServer},
 };
-use crate::resources::{Duration, Reason, pattern};
+use crate::meta::{Duration, Reason, pattern};
 
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ use super::{
     structured,
     verdict::{self, Said, Taken, Verdict},
 };
-use crate::resources::{Duration, LocalRef, Reason, pattern, secret::SecretValue};
+use crate::meta::{Duration, LocalRef, Reason, pattern, secret::SecretValue};
 
 /// Amazon SES by its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -38,7 +38,7 @@ use self::{
     server::SmtpServer,
 };
 use super::{Context, Failure, Provider, SecretUse, Server, ServerType, TypeInfo, token::Tokens};
-use crate::resources::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule, secret::SecretValue};
+use crate::meta::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule, secret::SecretValue};
 
 /// An SMTP relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

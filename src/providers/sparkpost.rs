@@ -19,7 +19,7 @@ use super::{
     structured,
     verdict::{Judge, NotTaken, Said, Word},
 };
-use crate::resources::{Duration, LocalRef, Rate, Reason, pattern};
+use crate::meta::{Duration, LocalRef, Rate, Reason, pattern};
 
 /// SparkPost through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

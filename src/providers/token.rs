@@ -17,7 +17,7 @@ use super::{
     http::{ApiClient, Call, Purpose},
     scrub::Scrubber,
 };
-use crate::resources::{Duration as Span, Reason, secret::SecretValue};
+use crate::meta::{Duration as Span, Reason, secret::SecretValue};
 
 /// A token is not used in its last minute: a request may take as long.
 const SPARE: Duration = Duration::from_secs(60);

@@ -16,7 +16,7 @@ use super::{
     replies::meaning,
     sanitize,
 };
-use crate::resources::Reason;
+use crate::meta::Reason;
 
 /// How a vendor's answers are interpreted.
 pub trait Judge {

@@ -1,35 +1,29 @@
 //! What users write: the three kinds as plain data, their schema and their conditions. Pure.
 
-pub mod blocker;
-pub mod bound;
 pub mod campaign;
-pub mod condition;
 pub mod crd;
-pub mod duration;
 pub mod fate;
-pub mod pattern;
 pub mod plan;
 pub mod resume;
-pub mod rule;
 pub mod schema;
-pub mod secret;
 pub mod senders;
 pub mod sending_server;
 pub mod server_table;
 pub mod vendor_fields;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use blocker::Blocker;
+use crate::meta::rule::Rule;
+pub use crate::meta::{
+    Blocker, Condition, ConditionStatus, ConditionType, Duration, Key, KeyRef, LocalRef, Rate, Reason, bound, condition, duration, pattern,
+    rule, secret,
+};
 pub use campaign::{Campaign, CampaignSpec};
-pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
-pub use duration::Duration;
 pub use plan::{Plan, PlanSpec};
-use rule::Rule;
 pub use sending_server::{SendingServer, SendingServerSpec};
 
 /// The API group of the three kinds.
@@ -45,40 +39,6 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// On a campaign in a cluster while it sends: a deletion waits for the messages on the wire.
 pub const FINALIZER: &str = "mailfleet.dev/sending";
-
-/// The name of a namespaced object. It is the key of many tables, so a copy is two pointers.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Key {
-    /// The customer.
-    pub namespace: Arc<str>,
-    /// The object's name within it.
-    pub name: Arc<str>,
-}
-
-impl Key {
-    /// A key from its two parts.
-    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
-    }
-
-    /// A key from `namespace/name`, as [`fmt::Display`] writes it.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        text.split_once('/').map(|(namespace, name)| Self::new(namespace, name))
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// The part of Kubernetes' object metadata that Mailfleet reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -167,53 +127,6 @@ macro_rules! kinds {
     )* };
 }
 kinds!(SendingServer "sendingservers", Plan "plans", Campaign "campaigns");
-
-/// A reference to an object in the same namespace, by name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LocalRef {
-    /// The object's name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
-    pub name: String,
-}
-
-/// A reference to one key of a Secret or ConfigMap in the same namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeyRef {
-    /// The Secret's or ConfigMap's name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
-    pub name: String,
-    /// The key within it.
-    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::KEY))]
-    pub key: String,
-}
-
-/// A number of messages in a window of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [Rule::new(
-    "duration(self.per) >= duration('100ms') && duration(self.per) <= duration('744h')",
-    "this must be from 100ms to 744h (31 days)",
-).at(".per")]))]
-pub struct Rate {
-    /// The most messages in any window of length `per`.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub messages: u64,
-    /// The length of the window, 100ms to 744h (31 days). A window of up to 1m paces sending; a longer one, once used up, takes the server out until it reopens.
-    pub per: Duration,
-}
-
-/// Windows up to this length pace, milliseconds.
-const PACING_WINDOW_MAX_MS: i64 = 60_000;
-
-impl Rate {
-    /// Whether it paces: messages are spread over it, and the server stays in use when it is used up.
-    #[must_use]
-    pub fn paces(&self) -> bool {
-        self.per.as_millis() <= PACING_WINDOW_MAX_MS
-    }
-}
 
 /// A Kubernetes label selector. An empty one selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

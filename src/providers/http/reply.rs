@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::{Answer, ApiClient, Purpose, pause};
 use crate::{
+    meta::Reason,
     providers::{
         Failure, Outgoing,
         refusal::{Refusal, Scope},
         sanitize,
         verdict::{NotTaken, Taken},
     },
-    resources::Reason,
 };
 
 /// Headers other than `Retry-After` that say when a limit resets: those of SendGrid and Mailgun, of Brevo, of the IETF's drafts, and

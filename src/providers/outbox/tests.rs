@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use super::{Outbox, default_path};
 use crate::{
     providers::{Context, Delivered, Outcome, Outgoing, Probed, Provider, Server},
-    resources::Reason,
+    meta::Reason,
 };
 
 /// A folder of its own, removed at the end.

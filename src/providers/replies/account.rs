@@ -1,7 +1,7 @@
 //! Lines about the login and the account behind it.
 
 use super::line::{Cause, DELIVERY, MESSAGE, OPENING, SMTP, coded, said};
-use crate::{providers::Stage, resources::Reason};
+use crate::{meta::Reason, providers::Stage};
 
 const LOGIN: &str = "The server requires a login: set auth to a Secret that it accepts.";
 const CREDENTIALS: &str = "The login was rejected: correct username and password (or token) in the Secret.";

@@ -1,7 +1,7 @@
 //! Lines about this machine at the server: its EHLO name, its address, TLS, relaying.
 
 use super::line::{CONNECTING, Cause, MESSAGE, SMTP, coded, said};
-use crate::{providers::Stage, resources::Reason};
+use crate::{meta::Reason, providers::Stage};
 
 const HELO: &str = "The server rejects our EHLO name: set provider.smtp.heloName to a fully qualified host name that resolves in DNS, preferably to this machine.";
 const LISTED: &str = "This machine's address is on a block list, or has a poor reputation at the server: look it up and request delisting, or send through a relay.";

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::words::Words;
 use crate::{
+    meta::Reason,
     providers::{Answer, Fault, Meaning, Scope, Stage},
-    resources::Reason,
 };
 
 /// The common meaning of several answers.

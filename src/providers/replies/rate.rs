@@ -1,7 +1,7 @@
 //! Lines about how many and how fast: quotas, rates, connections, sessions.
 
 use super::line::{CONNECTING, Cause, DELIVERY, MESSAGE, OPENING, SMTP, coded, said};
-use crate::{providers::Stage, resources::Reason};
+use crate::{meta::Reason, providers::Stage};
 
 const QUOTA: &str = "The account's quota is used up: wait until it may send again, or raise it at the vendor.";
 const RATE: &str = "The server is throttling us: lower limits.rates or limits.connections if this lasts.";

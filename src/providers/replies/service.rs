@@ -1,7 +1,7 @@
 //! Lines about the server's own health.
 
 use super::line::{Cause, DELIVERY, MESSAGE, SMTP, coded, said};
-use crate::resources::Reason;
+use crate::meta::Reason;
 
 const LATER: &str = "The server itself has a problem: it is retried; if this lasts, ask its operator.";
 

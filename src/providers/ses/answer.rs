@@ -9,7 +9,7 @@ use crate::{
         diagnose::Endpoint,
         verdict::{Judge, NotTaken, Word},
     },
-    resources::{Duration, Rate, Reason},
+    meta::{Duration, Rate, Reason},
 };
 
 /// Where the words for people are; services in front of SES capitalise the key.

@@ -22,7 +22,7 @@ use crate::{
         http::{Answer, Clients, ApiClient, NoAnswer, Purpose, fetch},
         sanitize,
     },
-    resources::{Reason, secret::SecretValue},
+    meta::{Reason, secret::SecretValue},
 };
 
 /// To SES itself: through the server's API client, with its egress, bounds and timeouts.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     providers::{Failure, Meaning, Stage},
-    resources::{Reason, secret::SecretValue},
+    meta::{Reason, secret::SecretValue},
 };
 
 /// The longest command line with an initial response that every server accepts (RFC 5321, 4.5.3.1.4), without its line end.

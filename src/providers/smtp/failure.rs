@@ -6,7 +6,7 @@ use super::reply::Garbage;
 pub use crate::providers::diagnose::Endpoint;
 use crate::{
     providers::Failure,
-    resources::{Duration as Span, Reason},
+    meta::{Duration as Span, Reason},
 };
 
 /// How a conversation broke off.

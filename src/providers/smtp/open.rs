@@ -25,7 +25,7 @@ use super::{
 use crate::{
     egress::{Egress, ResolveError},
     providers::{Failure, Stage, http::Purpose, scrub::Scrubber, token::Tokens},
-    resources::{Reason, secret::SecretValue},
+    meta::{Reason, secret::SecretValue},
 };
 
 /// Addresses of a host that are tried.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Mechanism, auth::Login};
-use crate::resources::secret::SecretValue;
+use crate::meta::secret::SecretValue;
 
 /// A vendor's SMTP endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -16,7 +16,7 @@ use self::script::Script;
 use super::Smtp;
 use crate::{
     providers::{Context, Provider, Server},
-    resources::{KeyRef, secret::SecretValue},
+    meta::{KeyRef, secret::SecretValue},
 };
 
 const CHUNKING: &[&str] = &["PIPELINING", "CHUNKING", "SIZE 100000", "8BITMIME", "SMTPUTF8"];

@@ -3,7 +3,7 @@
 use super::{extensions::Extensions, failure::Endpoint, reply::Reply};
 use crate::{
     providers::{Answer, Failure, Fault, Meaning, Outcome, Outgoing, Refusal, Scope, Stage, envelope, meaning, unknown_of_mail},
-    resources::Reason,
+    meta::Reason,
 };
 
 const LATER: &str = "It is retried; if this lasts, ask the server's operator.";

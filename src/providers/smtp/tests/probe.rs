@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     providers::{Failure, Probed},
-    resources::{Reason, Reason::*},
+    meta::{Reason, Reason::*},
 };
 
 const LOGIN: &[(&str, &str, &str)] = &[("login", "username", "user"), ("login", "password", "hunter2")];
