@@ -51,7 +51,7 @@ pub async fn run(args: DemoArgs) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(message) => {
-            text::tell(&message);
+            text::report(&message);
             ExitCode::from(super::run::EXIT_CONFIGURATION)
         }
     }

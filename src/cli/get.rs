@@ -95,7 +95,7 @@ pub fn get(args: &GetArgs) -> ExitCode {
     match show(args, &mut io::stdout().lock()) {
         Ok(()) | Err(Stop::Closed) => ExitCode::SUCCESS,
         Err(Stop::Failed(message)) => {
-            text::tell(&message);
+            text::report(&message);
             ExitCode::FAILURE
         }
     }

@@ -86,7 +86,7 @@ fn on_runtime(command: impl Future<Output = ExitCode>) -> ExitCode {
                 // A handler outlives its receiver. Without it, a file that grows beyond `ulimit -f` ends the process at once; with it,
                 // the write fails with an error.
                 if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
-                    text::tell(&format!(
+                    text::report(&format!(
                         "the signal for files beyond `ulimit -f` cannot be handled, so that such a file would end the process: {error}"
                     ));
                 }
@@ -97,7 +97,7 @@ fn on_runtime(command: impl Future<Output = ExitCode>) -> ExitCode {
             code
         }
         Err(error) => {
-            text::tell(&format!("the runtime cannot be started: {error}"));
+            text::report(&format!("the runtime cannot be started: {error}"));
             ExitCode::from(run::EXIT_CONFIGURATION)
         }
     }

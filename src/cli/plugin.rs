@@ -74,14 +74,14 @@ pub async fn run(args: PluginArgs) -> ExitCode {
     let checker = match Checker::new(&args) {
         Ok(checker) => checker,
         Err(why) => {
-            text::tell(&why);
+            text::report(&why);
             return ExitCode::from(super::run::EXIT_CONFIGURATION);
         }
     };
     let probed = match checker.probe(json!({}), true).await {
         Ok(answer) => answer,
         Err(why) => {
-            text::tell(&why);
+            text::report(&why);
             return ExitCode::from(super::run::EXIT_CONFIGURATION);
         }
     };

@@ -178,10 +178,15 @@ fn campaign_line(key: &Key, campaign: &CampaignDecision, view: &View, rate: f64)
         }
     }
     let shown = |fate: &Fate| !matches!(fate, Fate::Accepted | Fate::Claimed | Fate::Unknown);
-    let fates = Fate::ALL.into_iter().filter(shown).map(|fate| (counts.of(fate), fate.in_words()));
-    let others = [(counts.unknown, "unknown"), (counts.resent, "resent"), (counts.bad_rows, "bad rows"), (counts.duplicates, "duplicates")];
-    for (count, what) in fates.chain(others).filter(|(count, _)| *count > 0) {
-        let _ = write!(line, "; {count} {what}");
+    let fates = Fate::ALL.into_iter().filter(shown).map(|fate| (counts.of(fate), fate.in_words(), ""));
+    let others = [
+        (counts.unknown, "unknown", ""),
+        (counts.resent, "resent", ""),
+        (counts.bad_rows, "bad row", "s"),
+        (counts.duplicates, "duplicate", "s"),
+    ];
+    for (count, what, plural) in fates.chain(others).filter(|(count, ..)| *count > 0) {
+        let _ = write!(line, "; {count} {what}{}", if count == 1 { "" } else { plural });
     }
     if !matches!(campaign.status.state, CampaignState::Sending | CampaignState::Completed) {
         let _ = write!(line, ": {}", ready_message(campaign));

@@ -69,17 +69,17 @@ pub async fn run(args: ResumeArgs) -> ExitCode {
         value.push_str(" unknown=Resend");
     }
     if let Err(error) = Resume::parse(&value) {
-        text::tell(&error);
+        text::report(&error);
         return ExitCode::from(EXIT_CONFIGURATION);
     }
     let left = if args.kubernetes { annotate(&args, &key, &value).await } else { leave(&args, &key, &value) };
     match left {
         Ok(()) => {
-            text::tell(&format!("campaign {key}: requested to resume ({ANNOTATION}: {value})"));
+            text::report(&format!("campaign {key}: requested to resume ({ANNOTATION}: {value})"));
             ExitCode::SUCCESS
         }
         Err(error) => {
-            text::tell(&error);
+            text::report(&error);
             ExitCode::FAILURE
         }
     }

@@ -124,7 +124,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
 async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
     let (state_dir, removed) = state_dir(&args)?;
     if removed {
-        text::tell("removed the messages of the last dry run");
+        text::report("removed the messages of the last dry run");
     }
     let options = Options {
         exclude: args.exclude.clone(),
@@ -134,7 +134,7 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
     };
     let snapshots = snapshots(&args, &options)?;
     for warning in super::validate::renamed(&snapshots.borrow(), &state_dir) {
-        text::tell(&warning.to_string());
+        text::report(&warning.to_string());
     }
     if !report_findings(&snapshots.borrow(), args.once) {
         return Err("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` lists them too.".to_owned());
@@ -170,7 +170,7 @@ impl Process {
                 .await
                 .map_err(|error| format!("--admin-address {address} cannot be used: {error}. Choose another."))?;
             let address = admin.address().unwrap_or(address);
-            text::tell(&format!("http://{address} serves /livez, /readyz and /metrics"));
+            text::report(&format!("http://{address} serves /livez, /readyz and /metrics"));
             tokio::spawn(admin.serve(health.clone()));
         }
         Ok(Self { args, state_dir, health, view, seen })
@@ -219,16 +219,16 @@ impl Process {
 fn finish(result: Result<Ended, EngineError>) -> ExitCode {
     match result {
         Err(EngineError::Ledger(error)) if error.kind == LedgerErrorKind::Superseded => {
-            text::tell(&error.to_string());
+            text::report(&error.to_string());
             ExitCode::from(EXIT_SUPERSEDED)
         }
         Err(error) => refuse(&error.to_string()),
         Ok(ended) => {
             for (key, state, why) in &ended.failed {
-                text::tell(&format!("campaign {key}: {state:?}: {why}"));
+                text::report(&format!("campaign {key}: {state:?}: {why}"));
             }
             if !ended.clean {
-                text::tell("the grace period ended with messages still on the wire; the next start resolves their outcome");
+                text::report("the grace period ended with messages still on the wire; the next start resolves their outcome");
             }
             if ended.failed.is_empty() && ended.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -236,7 +236,7 @@ fn finish(result: Result<Ended, EngineError>) -> ExitCode {
 }
 
 fn refuse(message: &str) -> ExitCode {
-    text::tell(message);
+    text::report(message);
     ExitCode::from(EXIT_CONFIGURATION)
 }
 
@@ -264,7 +264,7 @@ fn snapshots(args: &RunArgs, options: &Options) -> Result<watch::Receiver<Arc<Sn
 /// Reports findings; false when they forbid starting.
 fn report_findings(snapshot: &Snapshot, once: bool) -> bool {
     for finding in snapshot.findings.iter().filter(|finding| finding.severity != crate::source::Severity::Note) {
-        text::tell(&finding.to_string());
+        text::report(&finding.to_string());
     }
     !(once && snapshot.faults().next().is_some())
 }

@@ -63,7 +63,7 @@ pub enum TestOutput {
 
 pub async fn run(args: TestArgs) -> ExitCode {
     let refuse = |message: &str| {
-        text::tell(message);
+        text::report(message);
         ExitCode::from(super::run::EXIT_CONFIGURATION)
     };
     let (servers, secrets) = match servers(&args) {
@@ -216,7 +216,7 @@ fn known_server(args: &TestArgs) -> Result<(Key, SendingServer), String> {
 
 async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, letters: &[Letter], args: &TestArgs) -> Verdict {
     use crate::providers::Provider as _;
-    // Whoever runs this command is the operator.
+    // The operator runs this command.
     let permissions = Permissions { ambient_credentials: true, sendmail: args.allow_sendmail.clone().into() };
     let handle = match build_server(key, server, secrets, &args.state, permissions) {
         Ok(handle) => handle,
@@ -264,8 +264,8 @@ async fn send(key: &Key, server: &dyn Server, letters: &[Letter]) -> Verdict {
         .map(|((_, verdict), letter)| json!({"to": letter.to.as_str(), "reason": verdict.reason, "message": verdict.message}))
         .collect();
     let passed = verdicts.iter().filter(|(_, verdict)| verdict.passed).count();
-    let mut told = verdicts.into_iter().map(|(_, verdict)| verdict);
-    let first = if passed == letters.len() { told.next() } else { told.find(|verdict| !verdict.passed) };
+    let mut verdicts = verdicts.into_iter().map(|(_, verdict)| verdict);
+    let first = if passed == letters.len() { verdicts.next() } else { verdicts.find(|verdict| !verdict.passed) };
     let Some(first) = first else { return Verdict::failed("ProtocolError", "The server gave no outcome.") };
     let message = match letters.len() {
         1 => first.message,
@@ -325,8 +325,8 @@ fn compose(key: &Key, letter: &Letter) -> Result<Outgoing, String> {
         unsubscribe_url: None,
         one_click: false,
     };
-    let told = |faults: Vec<message::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    let template = Template::compile(&content).map_err(told)?;
+    let joined = |faults: Vec<message::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let template = Template::compile(&content).map_err(joined)?;
     let fields = serde_json::json!({"email": to.as_str()}).to_string();
     let recipient = Recipient::from_json(&fields)?;
     let now = jiff::Timestamp::now();

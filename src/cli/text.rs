@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 /// Writes one line to standard error. A closed standard error is no reason to fail.
-pub fn tell(line: &str) {
+pub fn report(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "mailfleet: {line}");
 }
 

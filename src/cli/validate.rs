@@ -120,12 +120,12 @@ pub fn content_faults(snapshot: &Snapshot) -> Vec<Finding> {
             // What cannot be read has been reported already.
             Err(_) => return None,
         };
-        let told = |fault: Fault| {
+        let finding_of = |fault: Fault| {
             let bodies = [("html", &spec.content.html_from), ("text", &spec.content.text_from), ("mjml", &spec.content.mjml_from)];
             let from = bodies.iter().find(|(name, from)| from.is_some() && fault.path == format!("spec.content.{name}"));
             finding(Some(from.map_or(fault.path.clone(), |(name, _)| format!("spec.content.{name}From"))), fault.message)
         };
-        Some(Template::compile(&content).err()?.into_iter().map(told).collect::<Vec<_>>())
+        Some(Template::compile(&content).err()?.into_iter().map(finding_of).collect::<Vec<_>>())
     };
     snapshot.campaigns.iter().filter_map(of_campaign).flatten().collect()
 }

@@ -117,7 +117,7 @@ impl Writer {
 
 impl Page<'_> {
     fn run(&mut self, run: RunId) -> Result<&mut RunState, Fault> {
-        self.runs.get_mut(&run).ok_or_else(|| Fault::Told(not_begun(run)))
+        self.runs.get_mut(&run).ok_or_else(|| Fault::Ledger(not_begun(run)))
     }
 
     fn next_seq(&mut self, run: RunId) -> Result<u64, Fault> {

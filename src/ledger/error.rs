@@ -83,7 +83,7 @@ impl LedgerError {
                 "{} has reached the size limit of this process or of its file system ({error}); raise `ulimit -f`, or choose another state folder with --state",
                 path.display()
             ),
-            _ => told(kind, path, &error.to_string()),
+            _ => message_of(kind, path, &error.to_string()),
         };
         Self::new(kind, message)
     }
@@ -99,11 +99,11 @@ impl LedgerError {
             // Damaged, no database at all, or a table or value that this program did not write.
             _ => Kind::Corrupt,
         };
-        Self::new(kind, told(kind, path, &error.to_string()))
+        Self::new(kind, message_of(kind, path, &error.to_string()))
     }
 }
 
-fn told(kind: LedgerErrorKind, path: &Path, cause: &str) -> String {
+fn message_of(kind: LedgerErrorKind, path: &Path, cause: &str) -> String {
     use LedgerErrorKind as Kind;
     let path = path.display();
     match kind {
@@ -125,18 +125,18 @@ fn told(kind: LedgerErrorKind, path: &Path, cause: &str) -> String {
 #[derive(Debug)]
 pub(super) enum Fault {
     Sql(rusqlite::Error),
-    Told(LedgerError),
+    Ledger(LedgerError),
 }
 
 impl Fault {
     pub(super) fn conflict(message: impl fmt::Display) -> Self {
-        Self::Told(LedgerError::new(LedgerErrorKind::Conflict, format!("the ledger refused a write that contradicts it: {message}")))
+        Self::Ledger(LedgerError::new(LedgerErrorKind::Conflict, format!("the ledger refused a write that contradicts it: {message}")))
     }
 
     pub(super) fn at(self, path: &Path) -> LedgerError {
         match self {
             Self::Sql(error) => LedgerError::from_sql(path, &error),
-            Self::Told(error) => error,
+            Self::Ledger(error) => error,
         }
     }
 }
@@ -149,6 +149,6 @@ impl From<rusqlite::Error> for Fault {
 
 impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
-        Self::Told(error)
+        Self::Ledger(error)
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn open_writer(path: &Path, options: LedgerOptions) -> Result<Connect
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|e| LedgerError::from_sql(path, &e))?;
     prepare_writer(&connection, options).map_err(|fault| match fault {
-        Fault::Told(error) => error,
+        Fault::Ledger(error) => error,
         Fault::Sql(error) => LedgerError::from_sql(path, &error),
     })?;
     Ok(connection)
@@ -205,7 +205,7 @@ pub(super) fn meta(connection: &Connection, key: &str) -> Result<i64, Fault> {
     let value = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()?;
     value.ok_or_else(|| {
         let name = connection.path().unwrap_or(DATABASE);
-        Fault::Told(LedgerError::new(
+        Fault::Ledger(LedgerError::new(
             LedgerErrorKind::Corrupt,
             format!("{name} is damaged: its table `meta` has no `{key}`; restore it from a backup"),
         ))

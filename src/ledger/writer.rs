@@ -179,7 +179,7 @@ impl Book {
         if epoch == self.epoch {
             return Ok(());
         }
-        Err(Fault::Told(LedgerError::new(
+        Err(Fault::Ledger(LedgerError::new(
             LedgerErrorKind::Superseded,
             format!("another process has taken over {}; this one sends no more", self.path.display()),
         )))

@@ -101,7 +101,7 @@ async fn what_is_not_there_is_named() {
         ("servers a --recipients", "apply to campaigns only"),
         ("campaigns spring --recipients --only Sent", "use one of Claimed, Accepted"),
     ] {
-        let told = ask(&state, words).expect_err(words);
-        assert!(told.contains(message), "{words}: {told}");
+        let message_shown = ask(&state, words).expect_err(words);
+        assert!(message_shown.contains(message), "{words}: {message_shown}");
     }
 }

@@ -53,7 +53,7 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, String> {
         lease = cluster::acquire(&client, lease, || process.health.enter(ProcessPhase::StandingBy)) => lease,
         _ = stop.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
     };
-    text::tell(&format!("{identity} leads"));
+    text::report(&format!("{identity} leads"));
     process.health.enter(ProcessPhase::Leading);
     let ended = lead(process, &client, &lease, identity, stop).await;
     lease.release().await;
@@ -67,15 +67,15 @@ async fn lead(
     identity: String,
     mut stop: watch::Receiver<bool>,
 ) -> Result<ExitCode, String> {
-    let mut told = None;
+    let mut reported = None;
     let ledger = loop {
         match process.open_ledger().await {
             Ok(ledger) => break ledger,
             // The previous leader may still be ending.
             Err(error) if error.kind == LedgerErrorKind::InUse => {
-                if told.as_ref() != Some(&error.message) {
-                    text::tell(&error.message);
-                    told = Some(error.message);
+                if reported.as_ref() != Some(&error.message) {
+                    text::report(&error.message);
+                    reported = Some(error.message);
                 }
             }
             Err(error) => return Err(error.message),
@@ -94,7 +94,7 @@ async fn lead(
         holder = lease.lost() => return Ok(lost(&holder)),
     };
     for difference in cluster::differences(client).await {
-        text::tell(&difference);
+        text::report(&difference);
     }
     let (lose, mut losing) = watch::channel(None);
     let ended = async {
@@ -109,7 +109,7 @@ async fn lead(
 }
 
 fn lost(holder: &str) -> ExitCode {
-    text::tell(&format!("{holder} leads now; this process has stopped sending"));
+    text::report(&format!("{holder} leads now; this process has stopped sending"));
     ExitCode::from(EXIT_SUPERSEDED)
 }
 

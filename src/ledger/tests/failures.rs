@@ -133,7 +133,7 @@ async fn a_copy_elsewhere_mails_nobody_again() {
         ["a@x.org", "b@x.org", "c@x.org"].map(|r| index.look_up(r).expect("a look")),
         [Lookup::Claimed, Lookup::Claimed, Lookup::New]
     );
-    assert_ne!(Folder::new().open().seed(), seed, "a ledger of its own has a seed of its own");
+    assert_ne!(Folder::new().open().seed(), seed, "each ledger has its own seed");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn two_processes_never_have_one_folder() {
 }
 
 #[tokio::test]
-async fn whoever_was_taken_over_writes_no_more() {
+async fn a_superseded_process_writes_no_more() {
     let folder = Folder::new();
     let ledger = folder.open();
     let (_, commit) = started(&ledger).await;
@@ -195,11 +195,11 @@ async fn what_contradicts_the_ledger_is_refused_whole() {
     let cases = [
         ("a second end", with_outcome(outcome(run, 1, Disposition::Unknown))),
         ("a message that was never claimed", with_outcome(outcome(run, 77, Disposition::Accepted))),
-        ("an end without a claim", with_outcome(never)),
+        ("an outcome without a claim", with_outcome(never)),
         ("a claim of one that has its end", with_claim(again(run, server, 1, 2))),
-        ("a further try of nobody", with_claim(again(run, server, 77, 2))),
+        ("another attempt of nobody", with_claim(again(run, server, 77, 2))),
         ("a run that did not begin", with_claim(claim(unknown_run, server, "d@x.org"))),
-        ("an end of a run that did not begin", with_outcome(outcome(unknown_run, 1, Disposition::Accepted))),
+        ("an outcome of a run that was not begun", with_outcome(outcome(unknown_run, 1, Disposition::Accepted))),
     ];
     for (what, commit) in cases {
         let error = ledger.commit(commit).await.expect_err(what);
@@ -210,7 +210,7 @@ async fn what_contradicts_the_ledger_is_refused_whole() {
 }
 
 #[test]
-fn bad_files_are_told_in_words() {
+fn bad_files_have_clear_messages() {
     let good = Folder::new();
     drop(good.open());
     let whole = fs::read(good.database()).expect("a ledger");
@@ -283,9 +283,9 @@ async fn a_log_that_is_deleted_while_it_is_used_is_noticed_and_loses_nobody() {
                 fs::write(folder.0.join(name), "").expect("written");
             }
             let server = ledger.server_id("shop/one").await.expect("known");
-            let further = Commit { claims: vec![claim(run, server, "c@x.org")], ..Commit::default() };
+            let next = Commit { claims: vec![claim(run, server, "c@x.org")], ..Commit::default() };
             for _ in 0..2 {
-                let error = ledger.commit(further.clone()).await.expect_err("it is noticed before anything more is claimed");
+                let error = ledger.commit(next.clone()).await.expect_err("it is noticed before anything more is claimed");
                 assert_eq!((error.kind, error.is_transient()), (LedgerErrorKind::LogLost, false), "{name}");
                 assert!(error.message.contains(name) && error.message.contains("was saved"), "{error}");
             }

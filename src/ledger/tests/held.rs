@@ -28,9 +28,9 @@ async fn what_is_held_is_not_final_and_outlives_a_kill() {
         found.iter().map(|h| (h.seq, h.recipient.as_str(), h.refusals.as_str())).collect::<Vec<_>>(),
         [(seqs[0], "a@x.org", "[1]"), (seqs[1], "b@x.org", "[1]")]
     );
-    assert_eq!(again.due(run, 1_000_000, 9).await.expect("due"), [], "nobody is tried again by itself");
+    assert_eq!(again.due(run, 1_000_000, 9).await.expect("due"), [], "nobody is retried automatically");
     assert_eq!(again.recipient_index(run).expect("an index").look_up("a@x.org"), Ok(Lookup::Claimed));
-    // Its try did not count, and what goes to another server takes its refusals along.
+    // Its attempt did not count, and a message that goes to another server keeps its refusals.
     again
         .commit(outcomes(vec![outcome(run, seqs[0], Disposition::Released), outcome(run, seqs[1], Disposition::Rejected)]))
         .await
@@ -119,7 +119,7 @@ async fn a_run_begins_with_its_request_as_carried_out() {
 }
 
 #[tokio::test]
-async fn whoever_is_gone_from_the_audience_is_withdrawn() {
+async fn recipients_removed_from_the_audience_are_withdrawn() {
     let folder = Folder::new();
     let ledger = folder.open();
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;

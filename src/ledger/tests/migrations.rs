@@ -34,7 +34,7 @@ async fn is_migrated(dump: &str, version: i64) {
         total, duplicates, bad_rows, started, completed FROM campaigns ORDER BY 1, 2, 3";
     let (rows_before, sums_before) = (folder.ask(rows), folder.ask(sums));
     assert!(rows_before.len() > 50, "the dump holds something");
-    let reader = LedgerReader::open(&folder.0).expect_err("whoever only reads cannot migrate");
+    let reader = LedgerReader::open(&folder.0).expect_err("a reader cannot migrate");
     assert_eq!(reader.kind, LedgerErrorKind::OlderVersion);
 
     let ledger = folder.open();
@@ -157,7 +157,7 @@ async fn of_a_person_in_several_spellings_one_message_is_sent() {
         sent.sort_unstable();
         let wanted: Vec<u64> = (1..).zip(SPELLINGS).filter(|(_, (.., is_sent))| *is_sent).map(|(seq, _)| seq).collect();
         assert_eq!(sent, wanted, "reversed: {is_reversed}");
-        // These have an end when the audience was read.
+        // These get an outcome once the audience was read.
         assert_eq!(index.unmatched(), [8, 11], "claims of people who have another message");
     }
 }

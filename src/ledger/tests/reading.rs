@@ -53,7 +53,7 @@ async fn a_reader_works_beside_a_writer_and_sees_what_comes() {
     );
     let run = runs[0].record.id;
     ledger.record_bad_rows(run, vec![BadRow { line: 3, what: "no address".to_owned() }]).await.expect("kept");
-    ledger.commit(outcomes(vec![outcome(run, 1, Disposition::Rejected)])).await.expect("an end");
+    ledger.commit(outcomes(vec![outcome(run, 1, Disposition::Rejected)])).await.expect("an outcome");
     assert_eq!(reader.bad_rows(run).expect("a read"), [BadRow { line: 3, what: "no address".to_owned() }]);
     assert_eq!(read(&reader, &[Fate::Rejected]).len(), 1);
     let mut handed = 0;
@@ -95,7 +95,7 @@ async fn a_folder_that_cannot_be_written_can_be_read() {
 }
 
 #[test]
-fn a_folder_without_a_ledger_is_told() {
+fn a_folder_without_a_ledger_is_an_error() {
     let folder = Folder::new();
     let missing = LedgerReader::open(&folder.0).expect_err("nothing is there");
     assert_eq!(missing.kind, LedgerErrorKind::Missing);
@@ -111,7 +111,7 @@ async fn the_documentation_holds() {
     let folder = Folder::new();
     let ledger = filled(&folder, 4).await;
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
-    ledger.commit(outcomes(vec![outcome(run, 1, Disposition::Rejected)])).await.expect("an end");
+    ledger.commit(outcomes(vec![outcome(run, 1, Disposition::Rejected)])).await.expect("an outcome");
     ledger.close_run(run, 1).await.expect("closed");
     for name in folder.ask("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')") {
         assert!(documentation.contains(&format!("`{name}`")), "{name} is not documented");

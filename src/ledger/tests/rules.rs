@@ -144,11 +144,11 @@ async fn resend_sends_what_was_left_and_counts_it() {
     let ledger = folder.open();
     let run = begin(&ledger, UnknownPolicy::Resend).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
-    // a is left on its first try, b on its second (its fields are stored), c, d and e are left and then: no longer in the
+    // a is left on its first attempt, b on its second (its fields are stored), c, d and e are left and then: no longer in the
     // audience, template fails, left once more.
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org", "d@x.org", "e@x.org"]).await;
     ledger.commit(outcomes(vec![outcome(run, seqs[1], deferred(1))])).await.expect("deferred");
-    ledger.commit(claims(vec![again(run, server, seqs[1], 2)])).await.expect("second try");
+    ledger.commit(claims(vec![again(run, server, seqs[1], 2)])).await.expect("second attempt");
     drop(ledger);
 
     let ledger = folder.open();
@@ -281,7 +281,7 @@ async fn fields_are_kept_only_while_a_try_is_ahead() {
             ledger.commit(claims(vec![again(run, server, seq, 2)])).await.expect("claimed");
         }
         assert_eq!(stored(), ["{\"name\":\"Ann\"}"]);
-        ledger.commit(outcomes(vec![outcome(run, seq, end.clone())])).await.expect("an end");
+        ledger.commit(outcomes(vec![outcome(run, seq, end.clone())])).await.expect("an outcome");
         assert_eq!(stored(), ["-"], "{end:?}, {tried_again}");
     }
 }
@@ -375,7 +375,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
     assert_eq!(kind(ledger.close_run(run, 5).await), Some(LedgerErrorKind::Conflict));
-    ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("an end");
+    ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("an outcome");
     ledger.audience_read(run, AudienceRead { total: 1, duplicates: 2, bad_rows: 3 }, vec![], 4).await.expect("noted");
     ledger.close_run(run, 5).await.expect("closed");
     ledger.close_run(run, 6).await.expect("closed already");
@@ -404,7 +404,7 @@ async fn long_texts_are_cut_and_bad_rows_bounded() {
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
     let reply = Some("ä".repeat(300));
-    ledger.commit(outcomes(vec![OutcomeRecord { reply, ..outcome(run, seqs[0], Disposition::Rejected) }])).await.expect("an end");
+    ledger.commit(outcomes(vec![OutcomeRecord { reply, ..outcome(run, seqs[0], Disposition::Rejected) }])).await.expect("an outcome");
     assert_eq!(folder.ask("SELECT length(reply) FROM messages"), ["250"]);
     let rows: Vec<_> = (1..=1_500).map(|line| BadRow { line, what: "no address".to_owned() }).collect();
     // Read twice, as after a restart.
