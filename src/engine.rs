@@ -19,6 +19,7 @@ use tokio::{sync::watch, time::Instant};
 
 pub(crate) use contents::ContentResolver;
 pub(crate) use handles::build_server;
+pub use lookup::world_of;
 pub(crate) use probes::probe_once;
 
 use crate::{

@@ -265,6 +265,17 @@ impl Contents {
         began.elapsed()
     }
 
+    /// Waits until everything is prepared that was given out, however long it takes.
+    pub async fn wait_for_all(&mut self) {
+        self.start();
+        while self.slots.values().any(|slot| slot.pending != Pending::No)
+            && let Some(done) = self.next().await
+        {
+            self.take(done);
+        }
+        self.fresh.clear();
+    }
+
     /// The next content whose preparation has ended; [`Contents::take`] follows.
     pub async fn next(&mut self) -> Option<Done> {
         self.receiver.recv().await

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     decide::{Decision, World},
     dispatch::Handles,
-    ledger::{Ledger, LedgerError},
+    ledger::{Facts, Ledger, LedgerError},
     providers::Server,
     resources::Key,
     source::{
@@ -24,6 +24,25 @@ use crate::{
         resume::{self, Requests},
     },
 };
+
+/// What a snapshot means, for one who only asks: with [`crate::ledger::RecordedFacts`] beside a process that sends, without its lock,
+/// and without recording anything. No server is spoken to.
+pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOptions, now_ms: i64) -> World {
+    let servers = ServerHandles::new().make(snapshot, options);
+    let facts = FactFinder::new(facts).of(snapshot, now_ms).await;
+    let mut contents = Contents::new();
+    contents.want_all(snapshot, &facts, options.egress);
+    contents.wait_for_all().await;
+    let requests = resume::read(&options.state_dir);
+    let found = Found {
+        facts: &facts,
+        servers,
+        work: &|key| (contents.work(key), contents.last_work(key)),
+        status: &|_| None,
+        resume: &|key| requests.get(key).map(|(value, _)| value.clone()),
+    };
+    world(snapshot, options.plan_namespace.as_deref(), found)
+}
 
 /// The lookups, and what was found last.
 pub(super) struct Lookup {
@@ -150,5 +169,64 @@ impl Lookup {
     /// Closes idle connections.
     pub async fn close(&self) {
         self.servers.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        decide::{self, InLedger, Observations},
+        egress::Egress,
+        ledger::{LedgerOptions, RecordedFacts, RunKey, Synchronous, UnknownPolicy},
+        resources::{Campaign, campaign::CampaignState},
+        source::{Origin, Sourced},
+    };
+
+    fn campaign(subject: &str) -> Sourced<Campaign> {
+        let yaml = format!(
+            "{{apiVersion: mailfleet.dev/v1alpha1, kind: Campaign, metadata: {{name: spring}}, spec: {{planRef: {{name: p}}, from: {{address: a@example.com}}, subject: {subject}, content: {{text: Hi}}, audience: {{inline: [{{email: b@example.com}}]}}}}}}"
+        );
+        let place = crate::source::FilePlace { file: "spring.yaml".into(), line: 1, root: ".".into(), closed: std::sync::Arc::default() };
+        let object = Arc::new(serde_saphyr::from_str(&yaml).expect("a campaign"));
+        Sourced { object, origin: Origin::File(Arc::new(place)), stale: None, previous_status: None }
+    }
+
+    #[tokio::test]
+    async fn a_reader_asks_what_a_change_would_mean_beside_a_process_that_sends() {
+        let folder = std::env::temp_dir().join(format!("mailfleet-meaning-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let ledger =
+            Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
+        let options = EngineOptions {
+            state_dir: folder.clone(),
+            once: false,
+            dry_run: false,
+            grace: Duration::from_secs(1),
+            plan_namespace: None,
+            egress: Egress::Everywhere,
+            allow_sendmail: Arc::default(),
+        };
+        let key = Key::new("default", "spring");
+        let snapshot = |subject| Snapshot { campaigns: BTreeMap::from([(key.clone(), campaign(subject))]), ..Snapshot::default() };
+        FactFinder::new(ledger.clone()).of(&snapshot("One"), 1000).await;
+        let run = RunKey::new("default", "spring", "first");
+        ledger.begin_run(&run, UnknownPolicy::Skip, None, None, 2000).await.expect("a run");
+
+        // The ledger is open, and locked; the change is not recorded.
+        let facts = RecordedFacts::open(&folder).expect("a reader");
+        for (subject, generation) in [("Two", 2), ("One", 1), ("Two", 2)] {
+            let world = world_of(&snapshot(subject), facts.clone(), &options, 3000).await;
+            let input = &world.campaigns[&key];
+            assert_eq!((input.object.generation(), input.in_ledger), (generation, InLedger::Begun), "{subject}");
+            assert!(input.work.is_ok(), "its content was prepared");
+            let decision = decide::decide(&world, &Observations::default(), 3000);
+            assert_eq!(decision.campaigns[&key].status.state, CampaignState::Waiting, "its plan is not there");
+        }
+        let nowhere = RecordedFacts::open(&folder.join("nowhere")).expect("no ledger is no error");
+        assert_eq!(world_of(&snapshot("One"), nowhere, &options, 3000).await.campaigns[&key].in_ledger, InLedger::Absent);
+        let _ = std::fs::remove_dir_all(&folder);
     }
 }
