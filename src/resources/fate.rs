@@ -1,4 +1,4 @@
-//! What became of a recipient: the one table that numbers, words, sums and views are made from.
+//! The outcome of a recipient: the one table that numbers, words, sums and views are generated from.
 
 use std::{
     fmt,
@@ -30,13 +30,13 @@ macro_rules! fates {
                 match self { $(Self::$name => $json),* }
             }
 
-            /// As part of a sentence: `2 with a failed template`.
+            /// Within a sentence: `2 with a failed template`.
             #[must_use]
             pub const fn in_words(self) -> &'static str {
                 match self { $(Self::$name => $heading),* }
             }
 
-            /// Whether nothing can change it but a person.
+            /// Whether only a person can change it.
             #[must_use]
             pub const fn is_final(self) -> bool {
                 match self { $(Self::$name => $is_final),* }
@@ -51,25 +51,25 @@ macro_rules! fates {
     };
 }
 
-// The number is the ledger's, and never changes its meaning.
+// The ledger stores the number, whose meaning never changes.
 fates! {
     /// On the wire, or left there by an earlier process and about to be resolved.
     Claimed = 0, "sending", "on the wire", false;
-    /// Taken by a server.
+    /// Accepted by a server.
     Accepted = 1, "accepted", "accepted", true;
     /// Waiting for the next attempt.
     Deferred = 2, "deferred", "deferred", false;
-    /// Refused for good.
+    /// Permanently refused.
     Rejected = 3, "rejected", "rejected", true;
     /// Given up after `retry.attempts`.
-    Expired = 4, "expired", "given up after all tries", true;
-    /// It is not known whether it was mailed, and it is not sent again (`Skip`).
+    Expired = 4, "expired", "given up after all attempts", true;
+    /// It may or may not have been mailed, and is not sent again (`Skip`).
     Unknown = 5, "unknown", "unknown (may or may not have been mailed; not sent again)", true;
     /// Its template failed.
     RenderFailed = 6, "renderFailed", "with a failed template", true;
-    /// Refused by a server that refuses the whole campaign, it seems; not mailed. It goes to the campaign's other servers, or waits for `mailfleet resume`.
+    /// Refused by a server that seems to refuse the whole campaign; not mailed. It goes to the campaign's other servers, or waits for `mailfleet resume`.
     Held = 7, "held", "held", false;
-    /// Gone from the audience before it could be tried again; not mailed.
+    /// Removed from the audience before the next attempt; not mailed.
     Withdrawn = 8, "withdrawn", "withdrawn from the audience", true;
 }
 

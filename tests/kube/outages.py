@@ -51,7 +51,7 @@ def two_on_one_state(place: Place, namespace: str, plane=None) -> tuple[Controll
     """A leader, and one that stands by with the same state folder."""
     leader = place.controller(namespace, plane=plane).start()
     standby = place.controller(namespace, plane=plane, state=leader.state).start(leads=False)
-    wait_until(lambda: "stands by" in standby.process.text(), 20, "the second standing by")
+    wait_until(lambda: "standing by" in standby.process.text(), 20, "the second standing by")
     return leader, standby
 
 
