@@ -214,6 +214,6 @@ fn line_separators_of_unicode_are_judged_as_kubectl_judges_them() {
         ("\"t\u{2028}u\": x\n", "1:3"),
     ] {
         let found = problems(&one(bad));
-        assert!(found.len() == 1 && found[0].starts_with(place) && found[0].contains("end of a line"), "{bad:?}: {found:?}");
+        assert!(found.len() == 1 && found[0].starts_with(place) && found[0].contains("line break"), "{bad:?}: {found:?}");
     }
 }

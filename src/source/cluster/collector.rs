@@ -42,20 +42,21 @@ struct Entry<K> {
     named: Vec<DataRef>,
 }
 
-struct Shelf<K> {
+/// The objects of one kind.
+struct ObjectStore<K> {
     entries: BTreeMap<Key, Entry<K>>,
     listed: BTreeMap<Option<String>, BTreeSet<Key>>,
     /// How many objects wait for what they name.
     held: usize,
 }
 
-impl<K> Default for Shelf<K> {
+impl<K> Default for ObjectStore<K> {
     fn default() -> Self {
         Self { entries: BTreeMap::new(), listed: BTreeMap::new(), held: 0 }
     }
 }
 
-impl<K: HasDataRefs + PartialEq> Shelf<K> {
+impl<K: HasDataRefs + PartialEq> ObjectStore<K> {
     /// Takes a change, and returns whether snapshots show it or a list is now complete.
     fn take(&mut self, listing: WatchStep, seen: Option<Observed<K>>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
         match (listing, seen) {
@@ -177,9 +178,9 @@ enum Taken {
 }
 
 struct Collector {
-    servers: Shelf<SendingServer>,
-    plans: Shelf<Plan>,
-    campaigns: Shelf<Campaign>,
+    servers: ObjectStore<SendingServer>,
+    plans: ObjectStore<Plan>,
+    campaigns: ObjectStore<Campaign>,
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
     namespaces_listed: Option<BTreeSet<String>>,
     references: References,
@@ -249,6 +250,25 @@ impl Collector {
         Taken::Nothing
     }
 
+    /// Takes a change and those that follow it closely; whether the next snapshot differs.
+    async fn take_burst(&mut self, first: Change, incoming: &mut mpsc::Receiver<Change>) -> bool {
+        let end = Instant::now() + TOGETHER_MAX;
+        let mut quiet = Instant::now() + QUIET;
+        let mut differs = self.take(first);
+        loop {
+            let until = if self.is_complete() { end.min(quiet) } else { end };
+            let Ok(Some(change)) = tokio::time::timeout_at(until, incoming.recv()).await else { return differs };
+            // Our own statuses come back too, and change nothing.
+            if self.take(change) {
+                (differs, quiet) = (true, Instant::now() + QUIET);
+            }
+            // An uninterrupted stream never times out.
+            if Instant::now() >= until {
+                return differs;
+            }
+        }
+    }
+
     /// Whether everything was read once.
     fn is_complete(&self) -> bool {
         self.incomplete == 0 && self.servers.held == 0 && self.campaigns.held == 0
@@ -280,9 +300,9 @@ pub(super) async fn start(
     statuses: ClusterStatuses,
 ) -> watch::Receiver<Arc<Snapshot>> {
     let mut collector = Collector {
-        servers: Shelf::default(),
-        plans: Shelf::default(),
-        campaigns: Shelf::default(),
+        servers: ObjectStore::default(),
+        plans: ObjectStore::default(),
+        campaigns: ObjectStore::default(),
         namespaces: BTreeMap::new(),
         namespaces_listed: None,
         references: References::new(client, changes),
@@ -298,25 +318,7 @@ pub(super) async fn start(
     let (sender, receiver) = watch::channel(collector.snapshot());
     tokio::spawn(async move {
         while let Some(change) = incoming.recv().await {
-            let mut differs = collector.take(change);
-            let end = Instant::now() + TOGETHER_MAX;
-            let mut quiet = Instant::now() + QUIET;
-            loop {
-                let until = if collector.is_complete() { end.min(quiet) } else { end };
-                match tokio::time::timeout_at(until, incoming.recv()).await {
-                    Ok(Some(change)) => {
-                        // Our own statuses come back too, and change nothing.
-                        if collector.take(change) {
-                            (differs, quiet) = (true, Instant::now() + QUIET);
-                        }
-                    }
-                    _ => break,
-                }
-                // An uninterrupted stream never times out.
-                if Instant::now() >= until {
-                    break;
-                }
-            }
+            let differs = collector.take_burst(change, &mut incoming).await;
             if differs && sender.send(collector.snapshot()).is_err() {
                 return;
             }

@@ -15,9 +15,9 @@ fn collector() -> Collector {
     let client = client_to_nowhere();
     let (changes, _) = mpsc::channel(16);
     Collector {
-        servers: Shelf::default(),
-        plans: Shelf::default(),
-        campaigns: Shelf::default(),
+        servers: ObjectStore::default(),
+        plans: ObjectStore::default(),
+        campaigns: ObjectStore::default(),
         namespaces: BTreeMap::new(),
         namespaces_listed: None,
         references: References::new(client.clone(), changes),

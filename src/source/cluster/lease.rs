@@ -205,7 +205,7 @@ async fn renew(api: Api<LeaseObject>, options: LeaseOptions, lose: watch::Sender
             }
             _ if std::mem::replace(&mut is_told, true) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the Lease cannot be renewed; sending continues, because only one process has the ledger")
+                tracing::warn!(%error, "the Lease cannot be renewed; sending continues, because only one process has the ledger");
             }
             Err(_) => tracing::warn!("the Lease cannot be renewed in time; sending continues, because only one process has the ledger"),
         }

@@ -81,11 +81,11 @@ fn lists_are_read_as_kubectl_takes_them() {
     assert_eq!(found("apiVersion: v1\nkind: List\nitems: []\n"), (String::new(), vec![], false));
     assert_eq!(found("{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": null}"), (String::new(), vec![], false));
     for (text, words) in [
-        ("apiVersion: v1\nkind: List\n".to_owned(), "items: this field is missing"),
+        ("apiVersion: v1\nkind: List\n".to_owned(), "items: this field is required"),
         ("apiVersion: mailfleet.dev/v1alpha1\nkind: PlanList\nitems: {}\n".to_owned(), "items: this must be a list"),
         (list("v1\nkind: ", "- a\n"), "a.yaml:5:3: fault: List: items[0]: this must be an object"),
         (list("v1\nkind: ", "- {apiVersion: v1, kind: List, items: []}\n"), "kubectl refuses a list within a list"),
-        (list("v1\nkind: ", "- {kind: Plan}\n"), "apiVersion: this field is missing"),
+        (list("v1\nkind: ", "- {kind: Plan}\n"), "apiVersion: this field is required"),
         (
             list("v1\nkind: ", &server("a").replace("outbox: {}", "outbox: {}, outbox: {}")),
             "a.yaml:8:33: fault: SendingServer default/a: spec.provider.outbox: `outbox` is given twice",
