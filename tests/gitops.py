@@ -28,14 +28,14 @@ DOCUMENT = ROOT / "docs/gitops.md"
 # Kind, name, what kstatus, Flux with our expressions and Argo CD with our scripts say of it, and the document's word for it.
 STATES = [
     ("SendingServer", "unseen", "InProgress", "InProgress", "Progressing", "a server that no controller has seen"),
-    ("SendingServer", "testing", "InProgress", "InProgress", "Progressing", "a server that is tested for the first time"),
+    ("SendingServer", "testing", "InProgress", "InProgress", "Progressing", "a server during its first probe"),
     ("SendingServer", "active", "Current", "Current", "Healthy", "a server that is Active"),
-    ("SendingServer", "refused", "InProgress", "InProgress", "Progressing", "a server that fails and is tried again"),
+    ("SendingServer", "refused", "InProgress", "InProgress", "Progressing", "a server that fails and is retried"),
     ("SendingServer", "secretless", "Failed", "Failed", "Degraded", "a server that only a person can fix (no Secret, wrong password)"),
     ("SendingServer", "off", "Failed", "Current", "Suspended", "a server switched off by `enabled: false`"),
     ("Plan", "all", "Current", "Current", "Healthy", "a plan with an Active server"),
-    ("Plan", "dark", "InProgress", "InProgress", "Progressing", "a plan without one"),
-    ("Plan", "lacking", "Failed", "Failed", "Degraded", "a plan that names a server that is not there"),
+    ("Plan", "dark", "InProgress", "InProgress", "Progressing", "a plan without an Active server"),
+    ("Plan", "lacking", "Failed", "Failed", "Degraded", "a plan that names a missing server"),
     ("Campaign", "scheduled", "Current", "InProgress", "Healthy", "a campaign Scheduled"),
     ("Campaign", "sending", "Current", "InProgress", "Healthy", "a campaign Sending"),
     ("Campaign", "limited", "Current", "InProgress", "Healthy", "a campaign Waiting for a limit to reopen"),
@@ -47,7 +47,7 @@ STATES = [
     ("Campaign", "completed", "Current", "Current", "Healthy", "a campaign Completed"),
 ]
 # The same of what takes no controller, a Postfix, or a control plane of its own.
-JUST_EDITED = [(kind, name, "InProgress", "InProgress", "Progressing", "an edit that is not handled yet")
+JUST_EDITED = [(kind, name, "InProgress", "InProgress", "Progressing", "an edit not yet processed")
                for kind, name in (("SendingServer", "active"), ("Plan", "all"), ("Campaign", "completed"))]  # fmt: skip
 WRONG_PASSWORD = ("Failed", "Failed", "Degraded", "a server that only a person can fix (no Secret, wrong password)")
 ACTIVE = ("Current", "Current", "Healthy", "a server that is Active")
