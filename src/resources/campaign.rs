@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Duration, Key, KeyRef, Object, fate::Fate, pattern, plan::WEIGHT_MAX, rule::Rule, server_table::ServerTable};
+use super::{Condition, Duration, Key, KeyRef, Object, WEIGHT_MAX, fate::Fate, pattern, rule::Rule, server_table::ServerTable};
 
 /// The name of the run when `spec.run` is absent.
 pub const FIRST_RUN: &str = "first";

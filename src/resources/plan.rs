@@ -6,11 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, Key, LabelSelector, Object, Rate, campaign::Weighting, pattern, rule::Rule, senders::Senders, sending_server::RATES_DIFFER,
+    Condition, Key, LabelSelector, Object, Rate, WEIGHT_MAX, campaign::Weighting, pattern, rule::Rule, senders::Senders,
+    sending_server::RATES_DIFFER,
 };
-
-/// The largest weight (Gateway API's bound).
-pub const WEIGHT_MAX: u32 = 1_000_000;
 
 /// A plan.
 pub type Plan = Object<PlanSpec, PlanStatus>;
