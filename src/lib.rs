@@ -15,14 +15,14 @@
 //! - [`ledger`]: who was mailed.
 //! - [`serve`]: whether the process is well, and figures, over HTTP.
 //! - [`sink`]: a local SMTP server that takes everything, for demo, tests and benchmarks.
-//! - [`backoff`]: how long to wait after a failure.
-//! - [`yaml`]: trees of YAML with places.
+//! - `backoff`: how long to wait after a failure.
+//! - `yaml`: trees of YAML with places.
 //! - [`cli`]: one file per command.
 
 #![forbid(unsafe_code)]
 
 pub mod audience;
-pub mod backoff;
+pub(crate) mod backoff;
 pub mod chance;
 pub mod cli;
 pub mod clock;
@@ -40,7 +40,7 @@ pub mod routing;
 pub mod serve;
 pub mod sink;
 pub mod source;
-pub mod yaml;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 mod test_support;

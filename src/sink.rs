@@ -1,4 +1,4 @@
-//! A local SMTP server that takes everything, for the demo, the tests and the benchmarks. Loopback only.
+//! A local SMTP server that accepts everything, for the demo, the tests and the benchmarks. Loopback only.
 //!
 //! It is fast enough not to be what is measured, counts exactly (a message is in the log before its 250 leaves),
 //! and misbehaves on demand: hang, 421, close, refuse. [`proxy`] adds a delay to a line.
@@ -41,7 +41,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const REBIND_ATTEMPTS: u32 = 100;
 const REBIND_PAUSE: Duration = Duration::from_millis(50);
 
-/// How a sink is to be.
+/// The behaviour of a sink.
 #[derive(Clone, Debug)]
 pub struct SinkOptions {
     /// Where it listens; loopback only. Port 0 takes a free one.
@@ -51,11 +51,11 @@ pub struct SinkOptions {
     /// Whether it offers PIPELINING (RFC 2920). A client that pipelines without the offer is told 503 and cut off.
     pub pipelining: bool,
     /// A file that gets a line for each recipient of each message: `accepted`, tab, recipient, tab, Message-ID. The line is
-    /// written before the 250 is sent. A message which came whole and got no answer has `unanswered` instead.
+    /// written before the 250 is sent. A complete message that got no reply has `unanswered` instead.
     pub log: Option<PathBuf>,
-    /// Recipients that are refused. The first that fits holds.
+    /// Recipients that are refused. The first rule that matches applies.
     pub rules: Vec<ReplyRule>,
-    /// After so many messages the sink behaves otherwise, until [`SinkHandle::set_behaviour`].
+    /// After so many messages the sink behaves differently, until [`SinkHandle::set_behaviour`].
     pub fail_after: Option<(u64, Behaviour)>,
     /// How long each message takes, on its connection.
     pub delay: Duration,
@@ -78,11 +78,11 @@ impl Default for SinkOptions {
 /// How a sink answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// It takes everything.
+    /// It accepts everything.
     Ok,
     /// It reads everything and never answers, not even with a greeting.
     Hang,
-    /// It answers 421 to whatever comes next and closes in good order.
+    /// It answers 421 to the next command and closes cleanly.
     Answer421,
     /// It closes every connection at once.
     Close,
@@ -189,7 +189,7 @@ pub struct SinkHandle {
 }
 
 impl SinkHandle {
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr

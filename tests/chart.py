@@ -270,7 +270,7 @@ def lifecycle(plane: HelmPlane) -> str:
         return (plane.api.get("SendingServer", "shop", "relay") or {"metadata": {"uid": "none"}})["metadata"]["uid"]
 
     notes = plane.helm("install", RELEASE, CHART, *release)
-    require("may read every Secret of the cluster" in notes and "WARNING" not in notes, f"the notes say {notes}")
+    require("can read every Secret of the cluster" in notes and "WARNING" not in notes, f"the notes say {notes}")
     plane.wait_crds()
     plane.api.apply(server)
     first = uid()

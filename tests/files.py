@@ -83,7 +83,7 @@ def line_separators_of_unicode(program) -> str:
         for form in forms:
             text = f"apiVersion: mailfleet.dev/v1alpha1\nkind: SendingServer\nmetadata:\n  name: a\n  annotations:\n    t: {form.format(sign)}\n{SPEC}\n"
             code, report = validate(program, "-", text=text)
-            told = [f for f in report["findings"] if "end of a line" in f["message"]]
+            told = [f for f in report["findings"] if "line break" in f["message"]]
             _, objects = kubectl(text)
             value = objects[0]["metadata"].get("annotations") if objects else None
             if "[" in form:
@@ -122,7 +122,7 @@ def lists_and_pipes(program) -> str:
     done = subprocess.run(["bash", "-c", f"{program} run --once -q --state {place}/state <(cat {place}/list.json)"], capture_output=True, text=True, timeout=60)
     require(done.returncode == 2 and "cannot be read" in done.stderr, f"run with a pipe: {done.returncode} {done.stderr}")
     code, report = validate(program, "/nowhere", place)
-    require(code == 2 and "it is not there" in report["findings"][0]["message"], f"{report}")
+    require(code == 2 and "it does not exist" in report["findings"][0]["message"], f"{report}")
     return "two lists by four ways, good and broken"
 
 

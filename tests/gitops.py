@@ -26,14 +26,14 @@ DOCUMENT = ROOT / "docs/gitops.md"
 # Kind, name, the verdicts of kstatus, of Flux with our expressions and of Argo CD with our scripts, and the document's words for the state.
 STATES = [
     ("SendingServer", "unseen", "InProgress", "InProgress", "Progressing", "a server that no controller has seen"),
-    ("SendingServer", "testing", "InProgress", "InProgress", "Progressing", "a server that is tested for the first time"),
+    ("SendingServer", "testing", "InProgress", "InProgress", "Progressing", "a server during its first probe"),
     ("SendingServer", "active", "Current", "Current", "Healthy", "a server that is Active"),
-    ("SendingServer", "refused", "InProgress", "InProgress", "Progressing", "a server that fails and is tried again"),
+    ("SendingServer", "refused", "InProgress", "InProgress", "Progressing", "a server that fails and is retried"),
     ("SendingServer", "secretless", "Failed", "Failed", "Degraded", "a server that only a person can fix (no Secret, wrong password)"),
     ("SendingServer", "off", "Failed", "Current", "Suspended", "a server switched off by `enabled: false`"),
     ("Plan", "all", "Current", "Current", "Healthy", "a plan with an Active server"),
-    ("Plan", "dark", "InProgress", "InProgress", "Progressing", "a plan without one"),
-    ("Plan", "lacking", "Failed", "Failed", "Degraded", "a plan that names a server that is not there"),
+    ("Plan", "dark", "InProgress", "InProgress", "Progressing", "a plan without an Active server"),
+    ("Plan", "lacking", "Failed", "Failed", "Degraded", "a plan that names a missing server"),
     ("Campaign", "scheduled", "Current", "InProgress", "Healthy", "a campaign Scheduled"),
     ("Campaign", "sending", "Current", "InProgress", "Healthy", "a campaign Sending"),
     ("Campaign", "limited", "Current", "InProgress", "Healthy", "a campaign Waiting for a limit to reopen"),

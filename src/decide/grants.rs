@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Blocker, World};
 use crate::resources::{
-    Key, Plan, Reason,
-    plan::{NamespacesFrom, PlanSpec, WEIGHT_DEFAULT},
+    Key, Plan, Reason, WEIGHT_DEFAULT,
+    plan::{NamespacesFrom, PlanSpec},
 };
 
 /// Whose a server is.

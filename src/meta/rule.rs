@@ -1,7 +1,7 @@
-//! Rules that types and bounds cannot say, in CEL, declared beside the types.
+//! Rules that types and bounds cannot express, in CEL, declared beside the types.
 //!
-//! They become `x-kubernetes-validations` of the CRDs; `validate` evaluates the very same texts. Ours keep to what both
-//! sides evaluate alike: `has`, comparisons, `&&`, `||`, `!`, `?:`, `in`, `size`, `all`, `exists`, `exists_one`,
+//! They become `x-kubernetes-validations` of the CRDs; `validate` evaluates the same texts. Ours use only what both sides evaluate
+//! alike: `has`, comparisons, `&&`, `||`, `!`, `?:`, `in`, `size`, `all`, `exists`, `exists_one`,
 //! `matches`, `lowerAscii`, and `duration` of a text. Times are not touched.
 
 use serde::Serialize;
@@ -23,7 +23,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule, and what to say to people when it does not hold.
+    /// A rule, and the message for people when it is broken.
     #[must_use]
     pub const fn new(expression: &'static str, message: &'static str) -> Self {
         Self { field_path: None, message, reason: None, expression }
@@ -36,14 +36,14 @@ impl Rule {
         self
     }
 
-    /// The breach is that something is given which must not be here.
+    /// The breach is a value that must not be given.
     #[must_use]
     pub const fn forbidden(mut self) -> Self {
         self.reason = Some("FieldValueForbidden");
         self
     }
 
-    /// The breach is that something is missing.
+    /// The breach is a missing value.
     #[must_use]
     pub const fn required(mut self) -> Self {
         self.reason = Some("FieldValueRequired");

@@ -7,18 +7,18 @@ use std::fmt;
 pub struct SecretValue(Vec<u8>);
 
 impl SecretValue {
-    /// Wraps a value.
+    /// A secret of these bytes.
     pub fn new(value: impl Into<Vec<u8>>) -> Self {
         Self(value.into())
     }
 
-    /// The value itself, for the one place that hands it over.
+    /// The bytes, for the place that sends them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// The value as text, without the line end that editors and `echo` leave; none when it is not UTF-8.
+    /// The value as text, without the trailing line break that editors and `echo` leave; none when it is not UTF-8.
     #[must_use]
     pub fn expose_text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok().map(|text| text.trim_end_matches(['\r', '\n']))

@@ -7,12 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use super::fate::RecipientCounts;
-use super::{
-    Condition, Duration, Key, KeyRef, Object, pattern,
-    plan::{WEIGHT_DEFAULT, WEIGHT_MAX},
-    rule::Rule,
-    server_table::ServerTable,
-};
+use super::{Condition, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, pattern, rule::Rule, server_table::ServerTable};
 
 /// The name of the run when `spec.run` is absent.
 pub const FIRST_RUN: &str = "first";

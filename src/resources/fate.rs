@@ -32,7 +32,7 @@ macro_rules! fates {
                 match self { $(Self::$name => stringify!($field)),* }
             }
 
-            /// As part of a sentence: `2 with a failed template`.
+            /// Within a sentence: `2 with a failed template`.
             #[must_use]
             pub const fn in_words(self) -> &'static str {
                 match self { $(Self::$name => $words),* }

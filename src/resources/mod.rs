@@ -35,6 +35,10 @@ pub const API_VERSION: &str = "mailfleet.dev/v1alpha1";
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
+/// The largest weight of a server (the bound of the Gateway API).
+const WEIGHT_MAX: u32 = 1_000_000;
+/// The weight of a server to which nobody gives one.
+pub const WEIGHT_DEFAULT: u32 = 1;
 /// The label that every namespace has: its name.
 pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// On a campaign in a cluster while it sends: a deletion waits for the messages on the wire.

@@ -6,13 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, Key, LabelSelector, Object, Rate, campaign::Weighting, pattern, rule::Rule, senders::Senders, sending_server::RATES_DIFFER,
+    Condition, Key, LabelSelector, Object, Rate, WEIGHT_DEFAULT, WEIGHT_MAX, campaign::Weighting, pattern, rule::Rule, senders::Senders,
+    sending_server::RATES_DIFFER,
 };
-
-/// The largest weight (Gateway API's bound).
-pub const WEIGHT_MAX: u32 = 1_000_000;
-/// The weight of a server to which nobody gives one.
-pub const WEIGHT_DEFAULT: u32 = 1;
 
 /// A plan.
 pub type Plan = Object<PlanSpec, PlanStatus>;

@@ -100,7 +100,7 @@ fn object_meta() -> Value {
         "type": "object",
         "description": "Name, namespace, labels.",
         "properties": {
-            "name": text("The name: small letters, digits, `-` and `.` (RFC 1123), 253 characters at most."),
+            "name": text("The name: lowercase letters, digits, `-` and `.` (RFC 1123), 253 characters at most."),
             "namespace": text("The customer that the object belongs to; `default` when absent."),
             "labels": texts("Labels, for selectors."),
             "annotations": texts("Annotations; Mailfleet reads `mailfleet.dev/resume` of a campaign."),

@@ -1,4 +1,4 @@
-//! From which domains a campaign may be sent, as its plan grants it, and what of a campaign says who sends. Pure.
+//! From which domains a campaign may be sent by its plan, and which of its fields name a sender. Pure.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::{CampaignSpec, Key, vendor_fields};
 
-/// Domains that are named in one message.
+/// Domains named in one message.
 const TOLD_MAX: usize = 10;
 /// Characters of a domain that are quoted.
 const QUOTED_MAX: usize = 100;
 
-/// Further header fields that say who sent a message, or where answers and reports about it go.
+/// Additional header fields that name a sender, or where replies and reports go.
 const FIELDS: &[&str] = &[
     "sender",
     "errors-to",
@@ -34,13 +34,13 @@ const FIELDS: &[&str] = &[
     "x-sender",
 ];
 
-/// Whether a header field says who sent a message.
+/// Whether a header field names a sender.
 #[must_use]
 pub fn is_of_sender(field: &str) -> bool {
     FIELDS.iter().any(|known| known.eq_ignore_ascii_case(field))
 }
 
-/// What a field of a campaign says of the sender.
+/// What a field of a campaign says about the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Says {
     /// An address.
@@ -49,11 +49,11 @@ pub enum Says {
     Name,
     /// Mailboxes, as a header field has them.
     Mailboxes,
-    /// The name of a header field that gives the vendor of a server orders.
+    /// The name of a header field that controls the vendor of a server.
     Order,
 }
 
-/// What a campaign says of its sender: each field, its value, and what it is. What a template will print is not among it.
+/// What a campaign says about its sender: each field, its value, and what it is. Templates are not included.
 #[must_use]
 pub fn said(spec: &CampaignSpec) -> Vec<(String, &str, Says)> {
     let is_fixed = |text: &str| !["{{", "{%", "{#"].iter().any(|tag| text.contains(tag));
@@ -71,14 +71,13 @@ pub fn said(spec: &CampaignSpec) -> Vec<(String, &str, Says)> {
     said
 }
 
-/// The first field by which a campaign would be sent from a domain that is not granted, or give a vendor orders; what it says,
-/// and what is wrong with it.
+/// The first field with a domain that is not granted, or that would control a vendor; what it says, and what is wrong with it.
 #[must_use]
 pub fn foreign(spec: &CampaignSpec, senders: &Senders) -> Option<(String, Says, String)> {
     said(spec).into_iter().find_map(|(field, value, says)| Some((field, says, senders.fault(value, says)?)))
 }
 
-/// A domain as it is compared: in A-labels (RFC 5890) and small letters, without a dot at its end.
+/// A domain for comparison: in A-labels (RFC 5890) and lowercase, without a trailing dot.
 #[must_use]
 pub fn canonical(domain: &str) -> String {
     let domain = domain.trim_end_matches('.');
@@ -99,7 +98,7 @@ impl Senders {
         Self { plan, namespace: namespace.into(), domains: domains.into_iter().map(|domain| canonical(domain)).collect() }
     }
 
-    /// Whether a domain is granted: itself, and not what is below or above it.
+    /// Whether exactly this domain is granted, not a parent or subdomain.
     #[must_use]
     pub fn permits(&self, domain: &str) -> bool {
         self.domains.contains(&canonical(domain))
@@ -111,7 +110,7 @@ impl Senders {
         (!self.permits(domain)).then(|| shown(domain))
     }
 
-    /// A domain that is not granted, of an address in a display name: many mail programs show the name alone.
+    /// A domain that is not granted, of an address in a display name: many mail programs show only the name.
     fn foreign_name(&self, name: &str) -> Option<String> {
         let is_of_domain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') || !c.is_ascii();
         let mut behind = name.split(is_at).skip(1).map(|rest| rest.chars().take_while(is_of_domain).collect::<String>());
@@ -120,7 +119,7 @@ impl Senders {
 
     /// A domain that is not granted, of the mailboxes in a header field (RFC 5322, 3.4).
     fn foreign_mailboxes(&self, value: &str) -> Option<String> {
-        // What it holds only its reader would see.
+        // An encoded word hides its content.
         if let Some(word) = value.split_whitespace().find(|word| word.contains("=?")) {
             return Some(shown(word));
         }
@@ -131,7 +130,7 @@ impl Senders {
         foreign.or_else(|| quoted.iter().find_map(|name| self.foreign_name(name)))
     }
 
-    /// What is wrong with a field's value, if anything, and what to do.
+    /// What is wrong with a field's value, and what to do; none when it is allowed.
     #[must_use]
     pub fn fault(&self, value: &str, says: Says) -> Option<String> {
         let foreign = match says {
@@ -143,17 +142,17 @@ impl Senders {
         foreign.map(|domain| self.refusal(&domain))
     }
 
-    /// Why a header field that gives orders is refused, and what to do, behind the name of the field.
+    /// Why a header field that controls a vendor is refused, and what to do; follows the field's name.
     fn no_orders(&self, field: &str, vendor: &str) -> String {
         format!(
-            "`{}` tells {vendor} what to do with a message, such as whom to send it to or in whose name to sign it; plan {} does not let namespace {} do that through its servers. Take the header out, or send through servers of your own alone.",
+            "`{}` controls what {vendor} does with a message, such as its recipients or its signature; plan {} does not let namespace {} do that through its servers. Remove the header, or send only through your own servers.",
             shown(field),
             self.plan,
             self.namespace
         )
     }
 
-    /// What is wrong with a domain, and what to do, behind the name of the field.
+    /// Why a domain is refused, and what to do; follows the field's name.
     fn refusal(&self, domain: &str) -> String {
         let mut granted: Vec<&str> = self.domains.iter().take(TOLD_MAX).map(String::as_str).collect();
         if self.domains.len() > TOLD_MAX {
@@ -161,25 +160,25 @@ impl Senders {
         }
         let granted = if granted.is_empty() { "none".to_owned() } else { granted.join(", ") };
         format!(
-            "plan {} does not let namespace {} send from `{domain}`; granted: {granted}. Use a domain that is granted, or ask the operator to add it to spec.senderDomains of the plan.",
+            "plan {} does not let namespace {} send from `{domain}`; granted: {granted}. Use a granted domain, or ask the operator to add this one to the plan's spec.senderDomains.",
             self.plan, self.namespace
         )
     }
 }
 
-/// `@` in any form in which it is shown.
+/// `@` in any form that looks like it.
 const fn is_at(c: char) -> bool {
     matches!(c, '@' | '\u{ff20}' | '\u{fe6b}')
 }
 
-/// Whether what stands behind an `@` is meant as a domain: it has two labels, and the last is no number.
+/// Whether the text after an `@` is meant as a domain: it has at least two labels, and the last is not a number.
 fn looks_like_domain(text: &str) -> bool {
     let domain = canonical(text);
     let last = domain.rsplit_once('.').map_or("", |(_, last)| last);
     !last.is_empty() && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A value without spaces, comments and what is quoted; and what is quoted.
+/// A value without spaces, comments and quoted strings; and its quoted strings.
 fn taken_apart(value: &str) -> (String, Vec<String>) {
     let (mut bare, mut quoted) = (String::new(), Vec::new());
     let mut depth = 0_usize;
@@ -202,7 +201,7 @@ fn taken_apart(value: &str) -> (String, Vec<String>) {
             (None, c) => bare.push(c),
         }
     }
-    // One that is not closed is judged as if it were none.
+    // An unclosed one is judged as if it were not quoted.
     if let Some(open) = name {
         bare.extend(open.chars().filter(|c| !c.is_whitespace()));
     }

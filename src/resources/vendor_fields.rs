@@ -1,13 +1,13 @@
-//! Header fields by which a message tells a vendor, or the software of a relay, what to do with it in the account of whoever
-//! owns the server: whom else to mail, in whose name to sign, which template to send instead. Pure.
+//! Header fields by which a message controls a vendor or a relay's software in the account of the server's owner: additional
+//! recipients, the signing domain, another template. Pure.
 
 /// Fields of one vendor or one software.
 struct Fields {
-    /// Whose.
+    /// The vendor or software, for people.
     of: &'static str,
-    /// What their names begin with, in small letters.
+    /// The lowercase prefix of their names.
     prefix: &'static str,
-    /// The rest of names that only describe the message or count its readers.
+    /// The rest of those names that only label the message or track its readers.
     labels: &'static [&'static str],
 }
 
@@ -30,10 +30,10 @@ const KNOWN: &[Fields] = &[
     Fields { of: "GreenArrow", prefix: "x-greenarrow-", labels: &[] },
 ];
 
-/// Fields of metadata that a vendor keeps beside a message.
+/// Fields of metadata that a vendor stores with a message.
 const METADATA: &[&str] = &["x-pm-metadata-"];
 
-/// Whom a header field of this name gives orders; none where it does not.
+/// The vendor that a header field of this name controls, if any.
 #[must_use]
 pub fn gives_orders_to(field: &str) -> Option<&'static str> {
     let field = field.to_ascii_lowercase();

@@ -47,7 +47,7 @@ impl Admin {
         Ok(Self { listener: TcpListener::bind(address).await? })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     ///
     /// # Errors
     /// When the system does not say.

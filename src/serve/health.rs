@@ -1,4 +1,4 @@
-//! How the process stands: for probes, and for figures.
+//! The health of the process, for probes and metrics.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,23 +6,23 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::engine::View;
 
-/// The engine turns every few seconds even when nothing happens; one that has not for so long hangs.
+/// The engine decides every few seconds even when nothing happens; one that has not for this long hangs.
 const TURN_MAX: Duration = Duration::from_secs(60);
 
 /// What the process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessPhase {
-    /// It looks for its configuration, its cluster or its ledger.
+    /// It reads its configuration, and opens its cluster and ledger.
     Starting,
-    /// Another process leads; this one takes over when that ends.
+    /// Another process leads; this one takes over when that one stops.
     StandingBy,
     /// It decides and sends, or is about to.
     Leading,
-    /// It was told to stop; what is on the wire ends.
+    /// It was told to stop; messages on the wire finish.
     Stopping,
 }
 
-/// How the process stands. Clones share it.
+/// The health of the process. Clones share it.
 #[derive(Clone)]
 pub struct Health {
     phase: Arc<watch::Sender<ProcessPhase>>,
@@ -30,13 +30,13 @@ pub struct Health {
 }
 
 impl Health {
-    /// Of a process that starts, and whose engine will be seen through `view`.
+    /// Of a starting process, whose engine is visible through `view`.
     #[must_use]
     pub fn new(view: watch::Receiver<View>) -> Self {
         Self { phase: Arc::new(watch::channel(ProcessPhase::Starting).0), view }
     }
 
-    /// The process has come to another phase. Stopping is the last one.
+    /// The process enters a phase. `Stopping` is the last one.
     pub fn enter(&self, phase: ProcessPhase) {
         self.phase.send_if_modified(|now| {
             let changes = *now != phase && *now != ProcessPhase::Stopping;
@@ -53,7 +53,7 @@ impl Health {
         *self.phase.borrow()
     }
 
-    /// The engine as it was seen last.
+    /// The engine's latest view.
     pub(super) fn view(&self) -> View {
         self.view.borrow().clone()
     }
@@ -66,7 +66,7 @@ impl Health {
         let turned_at = self.view.borrow().turned_at;
         match (self.phase(), turned_at) {
             (ProcessPhase::Leading, Some(at)) if now.saturating_duration_since(at) > TURN_MAX => {
-                Err(format!("the engine has not turned for more than {} s", TURN_MAX.as_secs()))
+                Err(format!("the engine has not decided anything for more than {} s", TURN_MAX.as_secs()))
             }
             // Before the first turn it waits for an API server or a ledger, and a restart brings neither.
             _ => Ok(()),

@@ -85,19 +85,18 @@ impl Figures {
         gauge(encoder, "leader", "1 while this process decides and sends", None)?
             .encode_gauge(&u32::from(self.phase == ProcessPhase::Leading))?;
         if let Some(at) = self.view.turned_at {
-            gauge(encoder, "turn_age", "Time since the engine decided last", Some(&Unit::Seconds))?
+            gauge(encoder, "turn_age", "Time since the engine's last decision", Some(&Unit::Seconds))?
                 .encode_gauge(&at.elapsed().as_secs_f64())?;
-            gauge(encoder, "turn", "How long the engine's last turn took, with its look at what objects refer to", Some(&Unit::Seconds))?
+            gauge(encoder, "turn", "Duration of the engine's last turn, including reading what objects refer to", Some(&Unit::Seconds))?
                 .encode_gauge(&self.view.turn.as_secs_f64())?;
-            gauge(encoder, "turn_longest", "How long the engine's longest turn took since this process began", Some(&Unit::Seconds))?
+            gauge(encoder, "turn_longest", "Duration of the engine's longest turn since this process began", Some(&Unit::Seconds))?
                 .encode_gauge(&self.view.longest_turn.as_secs_f64())?;
         }
         let report = &self.view.report;
         let unresolved = report.unresolved as u64;
         gauge(encoder, "claims_unresolved", "Claims without an outcome: messages on the wire", None)?.encode_gauge(&unresolved)?;
         let commit = std::time::Duration::from_micros(report.commit_micros);
-        gauge(encoder, "ledger_commit", "How long a commit of the ledger takes", Some(&Unit::Seconds))?
-            .encode_gauge(&commit.as_secs_f64())?;
+        gauge(encoder, "ledger_commit", "Duration of a ledger commit", Some(&Unit::Seconds))?.encode_gauge(&commit.as_secs_f64())?;
         let is_writable = u32::from(report.ledger_problem.is_none());
         gauge(encoder, "ledger_writable", "0 while the ledger cannot be written; nothing is sent then", None)?.encode_gauge(&is_writable)
     }
@@ -121,7 +120,7 @@ impl Figures {
             let count = decision.campaigns.values().filter(|campaign| campaign.status.state == state).count() as u64;
             campaigns.encode_family(&[("state", format!("{state:?}"))])?.encode_gauge(&count)?;
         }
-        let mut left_out = gauge(encoder, "objects_left_out", "Objects without series of their own, since there are too many", None)?;
+        let mut left_out = gauge(encoder, "objects_left_out", "Objects without their own series, because there are too many", None)?;
         for (kind, count, max) in [("servers", decision.servers.len(), SERVERS_MAX), ("campaigns", decision.campaigns.len(), CAMPAIGNS_MAX)]
         {
             left_out.encode_family(&[("kind", kind)])?.encode_gauge(&(count.saturating_sub(max) as u64))?;
@@ -151,7 +150,7 @@ impl Figures {
         }
         let mut accepted = encoder.encode_descriptor(
             "server_accepted",
-            "Messages that the server took since this process began",
+            "Messages that the server accepted since this process began",
             None,
             MetricType::Counter,
         )?;
@@ -161,7 +160,7 @@ impl Figures {
         }
         let mut failures = encoder.encode_descriptor(
             "server_failures",
-            "Times that the server failed at sending since this process began",
+            "Send failures of the server since this process began",
             None,
             MetricType::Counter,
         )?;
@@ -176,7 +175,7 @@ impl Figures {
         let mut campaigns: Vec<_> = self.view.decision.campaigns.iter().collect();
         // Stable, so that equals stay in the order of their names.
         campaigns.sort_by_key(|(_, campaign)| matches!(campaign.status.state, CampaignState::Completed | CampaignState::Stopped));
-        let mut recipients = gauge(encoder, "campaign_recipients", "Recipients of the campaign's run by what became of them", None)?;
+        let mut recipients = gauge(encoder, "campaign_recipients", "Recipients of the campaign's run by outcome", None)?;
         for (key, campaign) in campaigns.into_iter().take(CAMPAIGNS_MAX) {
             let (name, counts) = (key.to_string(), &campaign.status.recipients);
             for (outcome, count) in outcomes(counts) {
@@ -187,7 +186,7 @@ impl Figures {
     }
 }
 
-/// Every fate, and who has none yet; together they are the total, once the audience was read.
+/// Every fate, and recipients without one; together they are the total, once the audience was read.
 fn outcomes(counts: &RecipientCounts) -> impl Iterator<Item = (&'static str, u64)> {
     let known: u64 = Fate::ALL.into_iter().map(|fate| counts.of(fate)).sum();
     let pending = counts.total.map(|total| ("Pending", total.saturating_sub(known)));

@@ -103,7 +103,7 @@ async fn answers_probes_as_the_process_stands() {
     let past = Instant::now().checked_sub(Duration::from_secs(61)).expect("the machine is up for longer");
     sender.send_replace(View { turned_at: Some(past), ..View::default() });
     assert_eq!(states().await, (503, 200));
-    assert_eq!(get(address, "/livez").await.1, "the engine has not turned for more than 60 s\n");
+    assert_eq!(get(address, "/livez").await.1, "the engine has not decided anything for more than 60 s\n");
     health.enter(ProcessPhase::Stopping);
     assert_eq!(states().await, (200, 503));
 }

@@ -1,6 +1,6 @@
-//! A TCP line with a delay: each direction is late by the same time, and as fast as without.
+//! A TCP connection with latency: each direction is delayed by the same time, at full bandwidth.
 //!
-//! Threads and not tasks: a runtime's timers round up to whole milliseconds, which is a tenth of what is to be measured.
+//! Threads and not tasks: a runtime's timers round up to whole milliseconds, a tenth of what is measured.
 
 use std::{
     io::{self, Read, Write},
@@ -53,7 +53,7 @@ impl Proxy {
         Ok(Self { addr, stopped })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr

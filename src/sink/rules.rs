@@ -5,14 +5,14 @@ use std::{collections::HashSet, str::FromStr};
 /// Recipients remembered by `once` rules; beyond that a further recipient is refused again and again.
 const REMEMBERED_MAX: usize = 2_000_000;
 
-/// Recipients that fit a pattern are answered with a code.
+/// Recipients that match a pattern get a reply code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyRule {
-    /// An address, in which `*` stands for anything. Letters compare without case.
+    /// An address, in which `*` matches anything. Case does not matter.
     pub pattern: String,
-    /// 400 to 599.
+    /// The reply code, 400 to 599.
     pub code: u16,
-    /// Only on a recipient's first try, as a greylisting server does.
+    /// Only on a recipient's first attempt, as with greylisting.
     pub once: bool,
 }
 

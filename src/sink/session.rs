@@ -1,7 +1,7 @@
 //! One SMTP conversation without a socket: bytes in, replies and log lines out.
 //!
-//! Everything that a read brought is worked off in one go, so that pipelined messages cost one write. Bodies are skipped
-//! where they lie; only the header is copied, and only when there is a log.
+//! Everything that one read brought is processed at once, so that pipelined messages cost one write. Bodies are skipped in place;
+//! only the header is copied, and only when there is a log.
 
 use std::{io::Write, sync::atomic::Ordering};
 
@@ -9,7 +9,7 @@ use super::{Behaviour, Shared};
 
 /// The longest command line, far above RFC 5321's 512 for long addresses and parameters.
 const LINE_MAX: usize = 8192;
-/// So much of a message is searched for its Message-ID.
+/// Bytes of a message that are searched for its Message-ID.
 const HEADER_MAX: usize = 32 * 1024;
 /// Recipients of one message.
 const RECIPIENTS_MAX: usize = 1000;
@@ -20,11 +20,11 @@ const END_OF_DATA: &[u8] = b"\r\n.\r\n";
 /// What a turn of the conversation produced.
 #[derive(Default)]
 pub(super) struct Output {
-    /// For the client.
+    /// Replies for the client.
     pub replies: Vec<u8>,
     /// For the log; empty without one.
     pub log: Vec<u8>,
-    /// Messages that were taken.
+    /// Messages that were accepted.
     pub messages: u32,
 }
 
@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// Works off as much of `input` as makes sense and returns how much that was.
+    /// Processes as much of `input` as possible and returns how much that was.
     pub(super) fn feed(&mut self, input: &[u8], shared: &Shared, output: &mut Output) -> usize {
         let mut at = 0;
         while at < input.len() && self.end.is_none() {

@@ -47,22 +47,22 @@ use super::{
 };
 use crate::resources::Key;
 
-/// A file that nobody has written or renamed for so long is whole. Whoever writes one for longer without a pause of that length is
-/// waited for, and whoever pauses longer writes beside it and renames.
+/// A file that has not been written or renamed for this long is complete. A writer that pauses for longer has to write another
+/// file and rename it into place.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(1);
-/// The longest wait for files that are being written; after that those are held back, and everything else is used.
+/// The longest wait for files that are being written; after that they are held back, and everything else is used.
 const HOLD_MAX: Duration = Duration::from_secs(30);
 
-/// The files, and what is remembered of them between two looks.
+/// The files, and what is remembered of them between two scans.
 #[derive(Debug)]
 pub struct Files {
     paths: Vec<PathBuf>,
     options: Options,
     /// Files by path: the hash of their text, and what it says.
     read: BTreeMap<PathBuf, (u128, Arc<FileContent>)>,
-    /// What each file said when it was used last.
+    /// The content of each file when it was last used.
     used: BTreeMap<PathBuf, Arc<FileContent>>,
-    /// Files that were written for longer than anybody waits, and have not settled since.
+    /// Files that were written for longer than [`HOLD_MAX`], and have not settled since.
     restless: BTreeSet<PathBuf>,
     /// The longest wait for files that are being written.
     hold_max: Duration,
@@ -72,7 +72,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Nothing is read yet.
+    /// Files of which nothing is read yet.
     #[must_use]
     pub fn new(paths: &[PathBuf], options: &Options) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Files {
         Self::new(paths, options).load()
     }
 
-    /// Reads everything again, waiting for files that are being written when the options say so. Files whose text is the same are not
+    /// Reads everything again; where the options say so, it waits for files that are being written. A file with the same text is not
     /// parsed again.
     pub fn load(&mut self) -> Snapshot {
         let began = Instant::now();
@@ -131,7 +131,7 @@ impl Files {
         };
         if sources.is_empty() && scan.findings.is_empty() {
             for path in &self.paths {
-                findings.push(Finding::of_file(Severity::Warning, path, "there is no .yaml, .yml or .json file here"));
+                findings.push(Finding::of_file(Severity::Warning, path, "no .yaml, .yml or .json file was found here"));
             }
         }
         findings.append(&mut scan.findings);
@@ -143,12 +143,12 @@ impl Files {
         snapshot
     }
 
-    /// Files that never settle count as they were used last.
+    /// A file that never settles keeps the content that was last used.
     fn without_restless(&self, sources: Vec<SourceFile>, scan: &mut Scan) -> Vec<SourceFile> {
         let held = |mut source: SourceFile| {
             if self.restless.contains(&source.file) {
                 let message = format!(
-                    "this file is being written all the time, and what it says now is not used; write it elsewhere and rename it into place, or leave it alone for {} s",
+                    "this file keeps being written, and its new content is not used; write to another file and rename it, or stop writing for {} s",
                     SETTLED_AFTER.as_secs()
                 );
                 scan.findings.push(Finding::of_file(Severity::Fault, &source.file, message));
@@ -159,7 +159,7 @@ impl Files {
         sources.into_iter().filter_map(held).collect()
     }
 
-    /// A file in JSON that a campaign names as its audience is one of people and not of objects, unless it ever held some.
+    /// A JSON file that a campaign names as its audience holds recipients and not objects, unless it ever held objects.
     fn without_files_of_people(&self, sources: Vec<SourceFile>) -> Vec<SourceFile> {
         let named: BTreeSet<PathBuf> = files_named(&sources, |purpose| purpose == Purpose::JsonLines).collect();
         let holds_objects = |source: &SourceFile| {
@@ -203,18 +203,18 @@ impl Files {
         files.into_iter().map(|(file, root, content)| SourceFile { file, root, closed: closed.clone(), content }).collect()
     }
 
-    /// The folders whose changes matter, as of the last look.
+    /// The folders to watch, as of the last scan.
     pub(super) fn folders(&self) -> &BTreeSet<PathBuf> {
         &self.folders
     }
 
-    /// The state folder, whose changes do not matter.
+    /// The state folder, whose changes are ignored.
     pub(super) fn state_dir(&self) -> Option<&Path> {
         self.options.state_dir.as_deref()
     }
 }
 
-/// How long files have to stay as they are before they are used: those of objects, and the bodies that campaigns name.
+/// How much longer files must stay unchanged before they are used: files of objects, and bodies that campaigns name.
 fn unsettled(sources: &[SourceFile], written: &BTreeMap<PathBuf, SystemTime>) -> BTreeMap<PathBuf, Duration> {
     let left = |file: &Path, at: SystemTime| Some((file.to_owned(), settles_in(at)?));
     let mut found: BTreeMap<PathBuf, Duration> = written.iter().filter_map(|(file, at)| left(file, *at)).collect();
@@ -223,7 +223,8 @@ fn unsettled(sources: &[SourceFile], written: &BTreeMap<PathBuf, SystemTime>) ->
     found
 }
 
-/// How long a file that was written at that time has to stay as it is; none when it is whole. A time in the future tells nothing.
+/// How much longer a file that was written at that time must stay unchanged; none when it is complete. A time far in the future
+/// counts as complete.
 pub(crate) fn settles_in(written_at: SystemTime) -> Option<Duration> {
     let now = SystemTime::now();
     match now.duration_since(written_at) {

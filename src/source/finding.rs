@@ -1,4 +1,4 @@
-//! What is said about a file.
+//! Remarks about files.
 
 use std::{
     fmt,
@@ -7,15 +7,15 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The document is not used.
     Fault,
-    /// It is used, and is probably not what was meant.
+    /// The document is used, but is probably not what was meant.
     Warning,
-    /// For information.
+    /// For information only.
     Note,
 }
 
@@ -29,10 +29,10 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Something to be said about a file.
+/// A remark about a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Whether it is a fault.
     pub severity: Severity,
     /// The file or folder.
     #[serde(serialize_with = "shown_path")]

@@ -6,7 +6,7 @@
 //! Files, in the order of the data:
 //!
 //! 1. `scan` walks the folders, without what `ignored` leaves out, and `io` reads one version of each file.
-//! 2. [`crate::yaml`] makes trees of the texts, in which every value knows its place; `listed` takes lists apart.
+//! 2. `yaml` makes trees of the texts, in which every value knows its place; `listed` takes lists apart.
 //! 3. `document` finds out what each document is; `size` and `verdict` judge it as an API server would, `explain` puts the
 //!    schema's complaints into sentences, and `read` makes the typed object.
 //! 4. `cross` collects what documents refer to, and `beside` resolves the files among it.

@@ -1,42 +1,42 @@
 //! Secrets and ConfigMaps by namespace, name and key.
 //!
-//! A Secret's key is looked up in `--secrets-dir` first, then in the documents, then in the environment; each key
-//! by itself, so that one of them may come from elsewhere. Messages name keys, never values.
+//! A Secret's key is looked up in `--secrets-dir`, then in the documents, then in the environment; each key separately, so that
+//! keys of one Secret may come from different places. Messages name keys, never values.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::resources::{Key, secret::SecretValue};
 
-/// What every variable of a Secret's key begins with.
+/// The prefix of every variable that holds a Secret's key.
 pub const VARIABLE_PREFIX: &str = "MAILFLEET_SECRET__";
 
-/// The variable that holds a Secret's key: `MAILFLEET_SECRET__<namespace>__<name>__<key>`, each part in upper case, and with `_`
+/// The variable that holds a Secret's key: `MAILFLEET_SECRET__<namespace>__<name>__<key>`, each part in uppercase, and with `_`
 /// for `-` (in a key for `.` as well).
 ///
-/// No two Secrets share a variable, since one customer would then read another's: what joins the parts stands within no
-/// namespace and no name that has a variable.
+/// No two Secrets share a variable, or one customer could read another's: the separator is not part of any namespace or name that
+/// has a variable.
 ///
 /// # Errors
-/// When the Secret has none, in words on why and what to do.
+/// When the Secret has none: why, and what to do.
 pub fn secret_variable(namespace: &str, name: &str, key: &str) -> Result<String, String> {
     let unfit = [("namespace", namespace), ("Secret", name)].into_iter().find(|(_, text)| !has_variable(text));
     if let Some((what, text)) = unfit {
         return Err(format!(
-            "the {what} `{text}` cannot be given in the environment, where it could be taken for another: only a name of small letters, digits and single hyphens can"
+            "the {what} `{text}` cannot be given in the environment, where it could be mistaken for another: only a name of lowercase letters, digits and single hyphens can"
         ));
     }
     if key.is_empty() {
-        return Err("a key has one character at least".to_owned());
+        return Err("a key needs at least one character".to_owned());
     }
     Ok(format!("{}{}", variable_prefix(namespace, name), variable_part(key)))
 }
 
-/// What the variables of one Secret begin with.
+/// The prefix of the variables of one Secret.
 fn variable_prefix(namespace: &str, name: &str) -> String {
     format!("{VARIABLE_PREFIX}{}__{}__", variable_part(namespace), variable_part(name))
 }
 
-/// Whether a name can be read back from a variable: small letters, digits, and single hyphens between them.
+/// Whether a name can be read back from a variable: lowercase letters, digits, and single hyphens between them.
 fn has_variable(name: &str) -> bool {
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     name.split('-').all(is_word)
@@ -71,7 +71,7 @@ pub struct SecretStore {
 }
 
 impl SecretStore {
-    /// A store of the three sources, in the order in which they are asked.
+    /// A store of the three sources, in order of precedence.
     #[must_use]
     pub fn new(
         directory: Arc<BTreeMap<Key, SecretData>>,
@@ -87,10 +87,10 @@ impl SecretStore {
         Self { documents: Arc::new(secrets), forbidden: Arc::new(forbidden), in_cluster: true, ..Self::default() }
     }
 
-    /// One value.
+    /// The value of a key.
     ///
     /// # Errors
-    /// When no source has it: whether the Secret is there at all, and which keys it has.
+    /// When no source has it: whether the Secret exists, and which keys it has.
     pub fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, Box<SecretMissing>> {
         let secret = Key::new(namespace, name);
         let listed = || [&self.directory, &self.documents].into_iter().filter_map(|source| source.get(&secret));
@@ -118,20 +118,20 @@ impl SecretStore {
     }
 }
 
-/// A Secret, or a key of one, that is nowhere.
+/// A Secret, or a key of one, that no source has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretMissing {
     /// The namespace asked for.
     pub namespace: String,
-    /// The Secret's name.
+    /// The name of the Secret.
     pub name: String,
     /// The key asked for.
     pub key: String,
     /// Whether any source knows the Secret.
     pub secret_exists: bool,
-    /// The keys that it has (names only; those of the environment cannot be told).
+    /// The keys that it has (names only; those of the environment are unknown).
     pub keys: Vec<String>,
-    /// Why it may not be read, where that is so.
+    /// Why it may not be read, if so.
     pub forbidden: Option<String>,
     /// Whether it was looked for in a cluster.
     pub in_cluster: bool,
@@ -159,10 +159,10 @@ impl fmt::Display for SecretMissing {
                 write!(f, "; it has {}", quoted(&self.keys))?;
             }
         } else {
-            write!(f, "there is no Secret `{name}` in namespace `{namespace}`; its key `{key}` is needed")?;
+            write!(f, "there is no Secret `{name}` in namespace `{namespace}`, whose key `{key}` is needed")?;
         }
         if self.in_cluster {
-            return write!(f, ". Add it with kubectl, or with what keeps Secrets in your cluster; it is then seen at once");
+            return write!(f, ". Add it with kubectl, or with the tool that manages Secrets in your cluster; it takes effect at once");
         }
         let (document, file) = ("as a `kind: Secret`", format!("as {namespace}/{name}/{key} below --secrets-dir"));
         match self.variable() {
@@ -188,10 +188,10 @@ impl ConfigMapStore {
         Self(Arc::new(maps))
     }
 
-    /// One value.
+    /// The value of a key.
     ///
     /// # Errors
-    /// When it is not there: whether the ConfigMap is, and which keys it has.
+    /// When it is missing: whether the ConfigMap exists, and which keys it has.
     pub fn get(&self, namespace: &str, name: &str, key: &str) -> Result<Arc<[u8]>, ConfigMapMissing> {
         let data = self.0.get(&Key::new(namespace, name));
         data.and_then(|data| data.get(key)).cloned().ok_or_else(|| ConfigMapMissing {
@@ -204,7 +204,7 @@ impl ConfigMapStore {
     }
 }
 
-/// A ConfigMap, or a key of one, that is not there.
+/// A ConfigMap, or a key of one, that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigMapMissing {
     /// The namespace asked for.
@@ -213,7 +213,7 @@ pub struct ConfigMapMissing {
     pub name: String,
     /// The key asked for.
     pub key: String,
-    /// Whether the ConfigMap is there.
+    /// Whether the ConfigMap exists.
     pub map_exists: bool,
     /// The keys that it has.
     pub keys: Vec<String>,
@@ -223,7 +223,7 @@ impl fmt::Display for ConfigMapMissing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { namespace, name, key, .. } = self;
         match (self.map_exists, self.keys.is_empty()) {
-            (false, _) => write!(f, "there is no ConfigMap `{name}` in namespace `{namespace}`; its key `{key}` is needed"),
+            (false, _) => write!(f, "there is no ConfigMap `{name}` in namespace `{namespace}`, whose key `{key}` is needed"),
             (true, true) => write!(f, "the ConfigMap `{name}` in namespace `{namespace}` has no key `{key}`; it is empty"),
             (true, false) => {
                 write!(f, "the ConfigMap `{name}` in namespace `{namespace}` has no key `{key}`; it has {}", quoted(&self.keys))
@@ -234,7 +234,7 @@ impl fmt::Display for ConfigMapMissing {
 
 impl std::error::Error for ConfigMapMissing {}
 
-/// `a`, `b`, `c` (ten at most).
+/// `a`, `b`, `c`; 16 at most, the rest is counted.
 pub(crate) fn quoted<T: AsRef<str>>(words: &[T]) -> String {
     const SHOWN_MAX: usize = 16;
     let mut text = words.iter().take(SHOWN_MAX).map(|word| format!("`{}`", word.as_ref())).collect::<Vec<_>>().join(", ");

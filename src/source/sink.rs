@@ -1,4 +1,4 @@
-//! Where statuses go: files of the state folder, or the objects in a cluster.
+//! Where statuses are written: to files of the state folder, or to the objects in a cluster.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -15,27 +15,27 @@ use crate::resources::{API_VERSION, Campaign, Condition, Key, Kind as _, Metadat
 pub struct StatusWrite<'a> {
     /// `SendingServer`, `Plan` or `Campaign`.
     pub kind: &'static str,
-    /// The object.
+    /// The object's name.
     pub key: &'a Key,
     /// Where the object comes from.
     pub origin: &'a Origin,
-    /// Its metadata; only files show it again.
+    /// Its metadata; only files repeat it.
     pub metadata: &'a Metadata,
-    /// Its spec; only files show it again.
+    /// Its spec; only files repeat it.
     pub spec: Box<dyn Fn() -> Value + Send>,
-    /// The status.
+    /// The status, shared until it is written.
     pub status: Arc<dyn AsJson>,
     /// The conditions as they were written last.
     pub before: Option<&'a [Condition]>,
-    /// The conditions now.
+    /// The conditions in `status`.
     pub now: &'a [Condition],
 }
 
-/// Where statuses go.
+/// Where statuses are written.
 pub enum StatusSink {
-    /// Files mode. Writes wait for the disk elsewhere, and never fail here.
+    /// Files mode. A thread writes and retries; nothing fails here.
     Folder(StatusWriter),
-    /// A cluster. Writes wait for the API server elsewhere, and never fail here.
+    /// A cluster. A task writes and retries; nothing fails here.
     Cluster(ClusterStatuses),
 }
 
@@ -47,7 +47,7 @@ impl StatusSink {
     pub fn open_folder(state_dir: &Path) -> Result<Self, String> {
         StatusWriter::start(state_dir).map(Self::Folder).map_err(|cause| {
             let state_dir = state_dir.display();
-            format!("the status folder below {state_dir} cannot be used: {cause}. Check its owner and mode, and the space on the disk.")
+            format!("the status folder in {state_dir} cannot be used: {cause}. Check its owner and mode, and the free disk space.")
         })
     }
 
@@ -74,7 +74,7 @@ impl StatusSink {
         }
     }
 
-    /// Has the status of an object that never had a good version written; in files mode the document is shown as it stands.
+    /// Has the status of an object written that never had a valid version; in files mode with the document as it is.
     pub fn write_broken(&self, broken: &Broken, before: Option<&[Condition]>, now: &[Condition]) {
         let mut status = match broken.previous_status.as_deref() {
             Some(Value::Object(previous)) => Value::Object(previous.clone()),
@@ -105,22 +105,21 @@ impl StatusSink {
         }
     }
 
-    /// A status that stands there already, from before this process, and is as it should be: it is put right when somebody
-    /// else overwrites it.
+    /// Notes that an earlier process already wrote this status: it is restored when somebody else overwrites it.
     pub fn note_standing(&self, kind: &'static str, key: &Key, origin: &Origin, status: Arc<dyn AsJson>) {
         if let (Self::Cluster(cluster), Origin::Cluster(place)) = (self, origin) {
             cluster.note_standing(kind, key, &place.uid, status);
         }
     }
 
-    /// Whether the campaign is being sent: in a cluster it then has a finalizer, so that a deletion waits for what is on the wire.
+    /// Notes whether the campaign is being sent: in a cluster it then has a finalizer, so that deletion waits for messages on the wire.
     pub fn note_sending(&self, key: &Key, origin: &Origin, is_sending: bool) {
         if let (Self::Cluster(cluster), Origin::Cluster(place)) = (self, origin) {
             cluster.note_sending(key, &place.uid, is_sending);
         }
     }
 
-    /// Forgets an object that is gone; its file goes too.
+    /// Forgets a deleted object, and removes its file.
     pub fn remove(&self, kind: &'static str, key: &Key) {
         if let Self::Folder(folder) = self {
             folder.remove(kind, key);
@@ -147,7 +146,7 @@ impl StatusSink {
     }
 }
 
-/// The state of an object of which no version was ever good: nothing is done with it. Plans have none.
+/// The state of an object that never had a valid version: nothing is done with it. Plans have none.
 fn state_of_broken(kind: &str) -> Option<&'static str> {
     match kind {
         SendingServer::KIND => Some("Inactive"),

@@ -10,24 +10,24 @@ use super::{
 };
 use crate::resources::{Campaign, Key, NAME_LABEL, Plan, SendingServer};
 
-/// The whole world as the files tell it, at one moment.
+/// Every object of a source at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// The sending servers.
+    /// The sending servers, by name.
     pub servers: BTreeMap<Key, Sourced<SendingServer>>,
-    /// The plans.
+    /// The plans, by name.
     pub plans: BTreeMap<Key, Sourced<Plan>>,
-    /// The campaigns.
+    /// The campaigns, by name.
     pub campaigns: BTreeMap<Key, Sourced<Campaign>>,
     /// Namespaces that a document names, and their labels; `kubernetes.io/metadata.name` is always among them.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
-    /// Secrets of all three sources.
+    /// Secrets: of a cluster, or of the three places in files mode.
     pub secrets: SecretStore,
-    /// ConfigMaps.
+    /// The ConfigMaps that campaigns may name.
     pub config_maps: ConfigMapStore,
-    /// Objects that never had a good version, so that their status can say why.
+    /// Objects that never had a valid version, so that their status can say why.
     pub broken: Vec<Broken>,
-    /// All that is to be said about the files, in the order of files and lines.
+    /// Findings about files, in the order of files and lines; none in a cluster.
     pub findings: Vec<Finding>,
     /// How much was read.
     pub counts: Counts,
@@ -40,7 +40,7 @@ impl Snapshot {
     }
 }
 
-/// The labels of a namespace that nothing else is known of.
+/// The labels of a namespace of which nothing else is known.
 #[must_use]
 pub fn implied_labels(namespace: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(NAME_LABEL.to_owned(), namespace.to_owned())])
@@ -49,18 +49,18 @@ pub fn implied_labels(namespace: &str) -> BTreeMap<String, String> {
 /// How much was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Files.
+    /// Files read.
     pub files: usize,
-    /// Documents in them, those of other groups included.
+    /// Documents in them, including those of other groups.
     pub documents: usize,
 }
 
 /// An object and where it comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sourced<K> {
-    /// The object: the newest good version.
+    /// The object: the newest valid version.
     pub object: Arc<K>,
-    /// Where it stands.
+    /// Where it comes from.
     pub origin: Origin,
     /// Present when the newest version is broken and this is the last good one: why, with file and line.
     pub stale: Option<String>,
@@ -71,9 +71,9 @@ pub struct Sourced<K> {
 /// Where an object comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A file.
+    /// A document in a file.
     File(Arc<FilePlace>),
-    /// A cluster.
+    /// An object in a cluster.
     Cluster(Arc<ClusterPlace>),
 }
 
@@ -87,7 +87,7 @@ impl Origin {
         }
     }
 
-    /// Whether the other is the same object, and not one that was made again under the same name. Files go by name alone.
+    /// Whether the other is the same object, and not one that was created again under the same name. In files only the name counts.
     #[must_use]
     pub fn is_same_object(&self, other: &Self) -> bool {
         match (self, other) {
@@ -96,7 +96,7 @@ impl Origin {
         }
     }
 
-    /// Whether somebody deletes the object, and it is still there for its finalizers.
+    /// Whether the object is being deleted and waits for its finalizers.
     #[must_use]
     pub fn is_deleting(&self) -> bool {
         matches!(self, Self::Cluster(place) if place.deleting)
@@ -106,7 +106,7 @@ impl Origin {
 /// An object in a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterPlace {
-    /// The object's UID: another one of the same name is another object.
+    /// The object's UID: a different one is a different object of the same name.
     pub uid: String,
     /// Whether it has a deletion timestamp.
     pub deleting: bool,
@@ -114,7 +114,7 @@ pub struct ClusterPlace {
     pub generation: i64,
 }
 
-/// Where an object stands in a file.
+/// The place of an object in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePlace {
     /// The file, as found below the root.
@@ -134,19 +134,19 @@ impl fmt::Display for FilePlace {
     }
 }
 
-/// An object that never had a good version.
+/// An object that never had a valid version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broken {
     /// `SendingServer`, `Plan` or `Campaign`.
     pub kind: &'static str,
     /// Its namespace and name.
     pub key: Key,
-    /// All its faults, with file and line.
+    /// Its faults, with file and line.
     pub message: String,
     /// The document as it stands.
     pub document: Arc<serde_json::Value>,
-    /// Where it stands.
+    /// Where it comes from.
     pub origin: Origin,
-    /// Its status before: what was sent under this name stays known.
+    /// Its previous status: what was sent under this name stays known.
     pub previous_status: Option<Arc<serde_json::Value>>,
 }

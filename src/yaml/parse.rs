@@ -1,6 +1,6 @@
-//! From the text of a file to trees with places: events of the parser, and what YAML leaves to its reader.
+//! From the text of a file to trees with places: the parser's events, and what YAML leaves to its reader.
 //!
-//! Duplicate keys, tags, merge keys and aliases are settled here, and what an alias can expand to is bounded.
+//! Duplicate keys, tags, merge keys and aliases are resolved here, and the expansion of aliases is bounded.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,8 +22,8 @@ fn position(marker: &Marker, lines_before: usize) -> Position {
     Position { line: marker.line() + lines_before, column: marker.col() + 1 }
 }
 
-/// Reads every document of a text, parted as kubectl parts them: at each line that begins with `---`, whatever stands around it.
-/// After a syntax error it goes on at the next one.
+/// Reads every document of a text, split as kubectl does: at each line that begins with `---`, whatever surrounds it. After a
+/// syntax error it continues with the next document.
 #[must_use]
 pub fn parse(text: &str) -> Vec<Document> {
     let mut documents = Vec::new();
@@ -37,7 +37,7 @@ pub fn parse(text: &str) -> Vec<Document> {
     documents
 }
 
-/// Reads one part; whether it has a syntax error. To kubectl each part is a text of its own, of which it reads one document.
+/// Reads one part; whether it has a syntax error. kubectl reads each part separately, and one document of it.
 fn parse_part(part: &Part<'_>, documents: &mut Vec<Document>) -> bool {
     let first = documents.len();
     let mut has_error = parse_until_error(part.text, part.lines_before, documents);
@@ -52,7 +52,7 @@ fn parse_part(part: &Part<'_>, documents: &mut Vec<Document>) -> bool {
         has_error = true;
     }
     for unread in documents.iter_mut().skip(first + 1).filter(|document| document.syntax.is_none()) {
-        let message = "kubectl does not read this document: it reads nothing behind `...`. Put a line `---` before it".to_owned();
+        let message = "kubectl does not read this document: it ignores everything after `...`. Put a line `---` before it".to_owned();
         unread.syntax = Some(Fault { at: unread.root.at, path: FieldPath::default(), message });
         has_error = true;
     }
@@ -90,7 +90,7 @@ fn parse_until_error(text: &str, lines_before: usize, documents: &mut Vec<Docume
     false
 }
 
-/// The parser's own words, and a hint where they do not say what to do.
+/// The parser's message, and a hint where it does not say what to do.
 fn syntax_words(info: &str, line: &str, at: Position) -> String {
     let hint = if line.contains("{{") {
         "; quote a value that begins with `{{`, and leave Helm's templates out with --exclude or a .mailfleetignore"
@@ -121,7 +121,7 @@ fn fits(value: &Value, tag: &Tag) -> bool {
 }
 
 fn misfit(tag: &Tag) -> String {
-    format!("this is not what the tag `{}` says; leave the tag out", tag.original())
+    format!("this does not match the tag `{}`; leave the tag out", tag.original())
 }
 
 #[derive(Default)]
@@ -222,9 +222,9 @@ impl Builder {
             self.problem(
                 at,
                 if is_braced {
-                    "`{{` begins two mappings of YAML here; quote the value, like \"{{ name }}\""
+                    "YAML reads `{{` as two mappings here; quote the value, like \"{{ name }}\""
                 } else {
-                    "a key must be text; a list or a mapping cannot be one"
+                    "a key must be text, not a list or a mapping"
                 },
             );
             self.set_pending(Pending { key: String::new(), at, kind: PendingKind::OpenKey });
@@ -269,7 +269,7 @@ impl Builder {
         self.value(node.into(), anchor);
     }
 
-    /// The merge key of YAML 1.1, as Kubernetes' tools read it: keys written out win, and earlier sources win.
+    /// The merge key of YAML 1.1, as Kubernetes' tools read it: explicit keys win over merged ones, and earlier sources over later ones.
     fn merge(&mut self, source: &Arc<Node>, entries: &mut Vec<Entry>, index: &mut HashMap<String, Position>) {
         match &source.data {
             Data::Map(merged) => {
@@ -288,7 +288,7 @@ impl Builder {
                     self.merge(source, entries, index);
                 }
             }
-            _ => self.problem(source.at, "`<<` merges mappings: write an alias of a mapping (`<<: *base`) or a list of such"),
+            _ => self.problem(source.at, "`<<` merges mappings: write an alias of a mapping (`<<: *base`) or a list of them"),
         }
     }
 
@@ -332,13 +332,13 @@ impl Builder {
     fn alias(&mut self, anchor: usize, at: Position) {
         self.has_aliases = true;
         let Some(target) = self.anchors.get(&anchor).cloned() else {
-            self.problem(at, "this alias lies within its own anchor, and would never end");
+            self.problem(at, "this alias is inside its own anchor, and would never end");
             return if self.expects_key() { self.key(String::new(), at) } else { self.value(Node::new(Data::Null, at).into(), 0) };
         };
         if self.expects_key() {
             let key = target.text().map(str::to_owned);
             if key.is_none() {
-                self.problem(at, "a key must be text, and this alias is not");
+                self.problem(at, "a key must be text, which this alias is not");
             }
             return self.key(key.unwrap_or_default(), at);
         }

@@ -59,13 +59,13 @@ fn every_value_knows_its_place() {
 fn what_is_not_plain_is_told() {
     for (text, expected) in [
         ("a: 1\na: 2\na: 3\n", &["2:1 a: `a` is given twice", "3:1 a: `a` is given twice"][..]),
-        ("a: &x [*x]\n", &["1:8 a[0]: this alias lies within its own anchor"]),
+        ("a: &x [*x]\n", &["1:8 a[0]: this alias is inside its own anchor"]),
         ("? [a]\n: b\nc: d\n", &["1:3 : a key must be text"]),
         ("? {a: b}\n: {c: d}\ne: f\n", &["1:3 : a key must be text"]),
         ("~: a\n", &["1:1 : a key is missing"]),
         ("<<: a\nb: c\n", &["1:5 : `<<` merges mappings"]),
         ("a: !x b\n", &["1:7 a: the tag `!x` has no meaning"]),
-        ("a: !!int x\n", &["1:10 a: this is not what the tag `!!int` says"]),
+        ("a: !!int x\n", &["1:10 a: this does not match the tag `!!int`"]),
         ("a: [yes]\n", &["1:5 a[0]: `yes` is true to some tools"]),
     ] {
         let found = problems(&one(text));
@@ -174,22 +174,19 @@ fn documents_are_parted_as_kubectl_parts_them() {
         assert_eq!(roots(good), [a.clone(), b.clone()], "{good:?}");
     }
     for (text, expected) in [
-        ("--- {a: 1}\n", vec![json!("1: kubectl takes nothing but a comment behind `---`; begin the document on the next line")]),
-        (
-            "a: 1\n---b\n",
-            vec![a.clone(), json!("2: kubectl takes nothing but a comment behind `---`; begin the document on the next line")],
-        ),
+        ("--- {a: 1}\n", vec![json!("1: kubectl allows only a comment after `---`; begin the document on the next line")]),
+        ("a: 1\n---b\n", vec![a.clone(), json!("2: kubectl allows only a comment after `---`; begin the document on the next line")]),
         ("%YAML 1.1\n---\na: 1\n", vec![json!("1: kubectl refuses directives; remove this line"), a.clone()]),
         ("# c\n%TAG ! tag:x,2000:\n---\na: 1\n", vec![json!("2: kubectl refuses directives; remove this line"), a.clone()]),
         (
             "a: 1\n...\nb: 2\n",
-            vec![a.clone(), json!("3: kubectl does not read this document: it reads nothing behind `...`. Put a line `---` before it")],
+            vec![a.clone(), json!("3: kubectl does not read this document: it ignores everything after `...`. Put a line `---` before it")],
         ),
         (
             "a: 1\r---\rb: 2\r",
-            vec![a.clone(), json!("3: kubectl does not read this document: it reads nothing behind `...`. Put a line `---` before it")],
+            vec![a.clone(), json!("3: kubectl does not read this document: it ignores everything after `...`. Put a line `---` before it")],
         ),
-        ("a: 1\n---\n...\n", vec![a.clone(), json!("3: kubectl refuses `...` where no document stands before it; remove this line")]),
+        ("a: 1\n---\n...\n", vec![a.clone(), json!("3: kubectl refuses `...` without a document before it; remove this line")]),
     ] {
         assert_eq!(roots(text), expected, "{text:?}");
     }
@@ -217,6 +214,6 @@ fn line_separators_of_unicode_are_judged_as_kubectl_judges_them() {
         ("\"t\u{2028}u\": x\n", "1:3"),
     ] {
         let found = problems(&one(bad));
-        assert!(found.len() == 1 && found[0].starts_with(place) && found[0].contains("end of a line"), "{bad:?}: {found:?}");
+        assert!(found.len() == 1 && found[0].starts_with(place) && found[0].contains("line break"), "{bad:?}: {found:?}");
     }
 }

@@ -1,14 +1,14 @@
-//! Where a text is parted into documents, by kubectl's rules: at each line that begins with `---`, before any of it is read as YAML.
+//! Splits a text into documents by kubectl's rules: at each line that begins with `---`, before any of it is read as YAML.
 //!
-//! kubectl reads one document of each part. What stands behind that, and what it refuses in a part, must not be good to us.
+//! kubectl reads one document of each part. Whatever it skips or refuses in a part must be a fault here too.
 
-/// What stands between two lines that begin with `---`.
+/// The text between two lines that begin with `---`.
 pub(super) struct Part<'a> {
-    /// Without its `---`, unless something stands behind it on the line, and without a byte order mark.
+    /// Without its `---`, unless something follows it on the line, and without a byte order mark.
     pub text: &'a str,
     /// Lines of the whole text before it.
     pub lines_before: usize,
-    /// Something that is no comment stands behind its `---`.
+    /// Something other than a comment follows its `---`.
     is_crowded: bool,
 }
 
@@ -31,20 +31,20 @@ pub(super) fn parts(text: &str) -> Vec<Part<'_>> {
     parts
 }
 
-/// Within YAML the mark would be read as part of a key.
+/// YAML would read the mark as part of a key.
 fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 impl Part<'_> {
-    /// What kubectl refuses about a part whatever its YAML: the line within it, from 0, and words.
+    /// What kubectl refuses in a part whatever its YAML: the line within it, from 0, and the message.
     pub(super) fn refused(&self) -> Option<(usize, &'static str)> {
         if self.is_crowded {
-            return Some((0, "kubectl takes nothing but a comment behind `---`; begin the document on the next line"));
+            return Some((0, "kubectl allows only a comment after `---`; begin the document on the next line"));
         }
         let (number, line) = self.text.lines().enumerate().find(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))?;
         if line.starts_with("...") {
-            return Some((number, "kubectl refuses `...` where no document stands before it; remove this line"));
+            return Some((number, "kubectl refuses `...` without a document before it; remove this line"));
         }
         line.starts_with('%').then_some((number, "kubectl refuses directives; remove this line"))
     }

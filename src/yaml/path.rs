@@ -5,13 +5,12 @@ use std::fmt;
 /// One step from a value to a value within it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// Into a mapping.
     Key(String),
-    /// Into a list, from 0.
+    /// An index of a list, from 0.
     Index(usize),
 }
 
-/// The way from a document's root to a field. It prints as people write it, and reads what it prints.
+/// The path from a document's root to a field. It prints as people write it, and [`FieldPath::parse`] reads that.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldPath(pub Vec<Step>);
 

@@ -1,14 +1,14 @@
-//! Plain scalars by the core schema of YAML 1.2, and those that YAML 1.1 reads otherwise.
+//! Plain scalars by the core schema of YAML 1.2, and those that YAML 1.1 reads differently.
 //!
-//! kubectl, Helm and Argo CD still read YAML 1.1: `no` is false to them and text to us. Such a scalar is
-//! a fault, so that one file never means two things.
+//! kubectl, Helm and Argo CD still read YAML 1.1: `no` is false to them and text to us. Such a scalar is a fault, so that no
+//! file means two things.
 
 use serde_json::{Number, Value};
 
 /// Characters of a scalar that a message shows.
 const SHOWN_MAX: usize = 60;
 
-/// What a plain scalar is, or why it must not stand as it does.
+/// The value of a plain scalar, or why it must be written differently.
 pub(super) fn resolve_plain(text: &str, is_key: bool) -> Result<Value, String> {
     resolve(text, is_key).map_err(|message| match text.char_indices().nth(SHOWN_MAX) {
         Some((end, _)) => {
@@ -114,7 +114,7 @@ fn number_read_otherwise(text: &str) -> Option<String> {
 
 /// `[-+]?[0-9]+`, `0o[0-7]+`, `0x[0-9a-fA-F]+`, `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?` (YAML 1.2.2, 10.3.2).
 fn number(text: &str) -> Result<Option<Number>, String> {
-    let too_large = || format!("`{text}` is too large a number; quote it if it is text");
+    let too_large = || format!("`{text}` is too large for a number; quote it if it is text");
     for (prefix, radix) in [("0o", 8), ("0x", 16)] {
         if let Some(digits) = text.strip_prefix(prefix)
             && !digits.is_empty()

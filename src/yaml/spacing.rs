@@ -1,23 +1,23 @@
-//! What YAML 1.2 takes and kubectl's reader (libyaml's rules, YAML 1.1) refuses or reads otherwise: tabs where indentation
-//! stands, `\/` and surrogates in quotes, and Unicode's own ends of lines.
+//! What YAML 1.2 allows and kubectl's reader (libyaml, YAML 1.1) refuses or reads differently: tabs as indentation, `\/` and
+//! surrogates in quotes, and Unicode's line separators.
 //!
-//! A file must not be good here and broken there. The events tell what a line is in; the text tells where its tabs are.
+//! A file must not be valid here and broken there. The events say what a line is part of; the text says where its tabs are.
 
 use serde::de::IgnoredAny;
 use serde_saphyr::granit_parser::{Event, ScalarStyle, Span, StructureStyle};
 
-const TAB: &str = "kubectl refuses a tab here, where only spaces may stand; write spaces";
+const TAB: &str = "kubectl refuses a tab here; use spaces";
 const SLASH: &str = "kubectl does not know the escape `\\/`; write `/`";
 const SURROGATE: &str =
     "kubectl refuses half a character (`\\ud800` to `\\udfff`) in YAML; write the character itself, or `\\U` and its eight digits";
-const LINE_END: &str = "kubectl takes this invisible character (U+0085, U+2028 or U+2029) for the end of a line; remove it, or write it as `\\u2028` in double quotes";
-/// Ends of lines to YAML 1.1, and characters like any other to YAML 1.2.
+const LINE_END: &str = "kubectl reads this invisible character (U+0085, U+2028 or U+2029) as a line break; remove it, or write it as `\\u2028` in double quotes";
+/// Line breaks in YAML 1.1, and ordinary characters in YAML 1.2.
 const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
-/// So many of those are told of a document; each costs a look at all that stands before it.
+/// How many of them are reported of a document; each costs a pass over everything before it.
 const LINE_ENDS_TOLD_MAX: usize = 100;
 
-/// Reads along with the parser, over one text. Lines count from 1, columns from 0.
+/// Follows the parser through one text. Lines count from 1, columns from 0.
 pub(super) struct Spacing<'a> {
     text: &'a str,
     lines: Vec<&'a str>,
@@ -36,7 +36,7 @@ pub(super) struct Spacing<'a> {
 }
 
 impl<'a> Spacing<'a> {
-    /// None when the text has nothing that kubectl could refuse; JSON it reads by another reader.
+    /// None when the text has nothing that kubectl could refuse; it reads JSON with another reader.
     pub(super) fn of(text: &'a str) -> Option<Self> {
         let is_suspect = text.contains('\t') || text.contains("\\/") || text.contains("\\u") || text.contains(LINE_ENDS);
         let is_json = || text.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok();

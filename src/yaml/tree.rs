@@ -1,7 +1,7 @@
 //! YAML as a tree in which every value knows its line and column.
 //!
-//! Typed readers stop at the first fault, and this tree is what lets all of them be told with their places.
-//! It is built in `parse`, where duplicate keys, tags, merge keys and aliases are settled.
+//! Typed readers stop at the first fault; with this tree all faults are reported, with their places. `parse` builds it, and
+//! resolves duplicate keys, tags, merge keys and aliases.
 
 use std::sync::Arc;
 
@@ -17,37 +17,28 @@ pub const DEPTH_MAX: usize = 64;
 /// A place in a file. Both count from 1; columns are characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The line.
     pub line: usize,
-    /// The column.
     pub column: usize,
 }
 
 /// A value and where it stands.
 #[derive(Debug)]
 pub struct Node {
-    /// The value.
     pub data: Data,
-    /// Where it begins.
     pub at: Position,
     /// Values in it, aliases expanded; long texts count more.
     pub(super) size: u64,
-    /// Levels in it.
+    /// Levels of nesting in it.
     pub(super) depth: usize,
 }
 
 /// A value.
 #[derive(Debug)]
 pub enum Data {
-    /// Nothing.
     Null,
-    /// A boolean.
     Bool(bool),
-    /// A number.
     Number(Number),
-    /// Text.
     Text(String),
-    /// A list.
     List(Vec<Arc<Node>>),
     /// A mapping, in the order of the file, keys once each.
     Map(Vec<Entry>),
@@ -56,37 +47,32 @@ pub enum Data {
 /// One key of a mapping.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The key.
     pub key: String,
-    /// Where the key stands.
     pub key_at: Position,
-    /// Its value.
     pub value: Arc<Node>,
 }
 
-/// Something wrong at a place.
+/// What is wrong at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where.
     pub at: Position,
-    /// The field, where it is known.
+    /// The field; empty when unknown.
     pub path: FieldPath,
-    /// What, in words.
+    /// For people: what is wrong, and what to do.
     pub message: String,
 }
 
 /// One document of a file.
 #[derive(Debug)]
 pub struct Document {
-    /// Its root.
     pub root: Arc<Node>,
-    /// What is wrong with its YAML, short of syntax.
+    /// Faults of its YAML other than syntax errors.
     pub problems: Vec<Fault>,
-    /// Scalars that are read in two ways, or carry a tag; these messages quote the value.
+    /// Faults of scalars that tools read differently, or that carry a tag; these messages quote the value.
     pub scalars: Vec<Fault>,
     /// The document is too large or too deep, and the tree holds only its head.
     pub is_cut: bool,
-    /// The syntax error that ended it; the tree is then what was read up to there.
+    /// The syntax error that ended it; the tree then holds what was read before it.
     pub syntax: Option<Fault>,
 }
 
@@ -127,7 +113,7 @@ impl Node {
         }
     }
 
-    /// The same as JSON.
+    /// This value as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         match &self.data {
@@ -140,7 +126,7 @@ impl Node {
         }
     }
 
-    /// Where a field stands: its value, or the nearest key on the way that there is.
+    /// The position of a field: of its value, or of the nearest key on the way to it.
     #[must_use]
     pub fn locate(&self, path: &FieldPath) -> Position {
         let mut node = self;
@@ -165,7 +151,7 @@ impl Node {
         at
     }
 
-    /// Where the key of a field stands.
+    /// The position of a field's key.
     #[must_use]
     pub fn locate_key(&self, path: &FieldPath) -> Position {
         let Some((Step::Key(key), parents)) = path.0.split_last() else { return self.locate(path) };
@@ -183,7 +169,7 @@ impl Node {
         })
     }
 
-    /// The path that a JSON Pointer (RFC 6901) means in this tree.
+    /// The path of a JSON Pointer (RFC 6901) in this tree.
     #[must_use]
     pub fn path_of_pointer(&self, pointer: &str) -> FieldPath {
         let mut node = Some(self);
@@ -201,7 +187,7 @@ impl Node {
     }
 }
 
-/// What tells which object a document is: small, whatever the document holds.
+/// The part that identifies an object: small, whatever the document holds.
 pub(super) fn head(root: &Node) -> Node {
     const HEAD_VALUES_MAX: u64 = 1000;
     let Data::Map(entries) = &root.data else { return Node::new(Data::Null, root.at) };

@@ -257,7 +257,7 @@ def missing_crds_and_rights(place: Clusters) -> str:
         with place.controller(namespace, plane=plane, kubeconfig=kubeconfig).start() as controller:
             time.sleep(seconds)
             lines = controller.process.text().splitlines()
-            require(any("may not list and watch secrets" in line for line in lines), f"it says {lines}")
+            require(any("not allowed to list and watch secrets" in line for line in lines), f"it says {lines}")
             require(len(lines) <= 8, f"{len(lines)} lines in {seconds} s: {controller.process.tail(4)}")
             notes.append(f"{len(lines)} without `list secrets`, in {seconds} s each")
             plane.api.apply({**about, "kind": "Role", "rules": [*rules, {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}]})
@@ -339,7 +339,7 @@ def two_installations(place: Clusters) -> str:
         one, two = both
         with one.start(), two:
             two.start(leads=False)
-            wait_until(lambda: "watches objects of this cluster already" in two.process.text(), 20, "the second's words")
+            wait_until(lambda: "already watches this cluster" in two.process.text(), 20, "the second's words")
             require("Lease one/mailfleet" in two.process.text(), two.process.tail())
             api.apply(*long_campaign(namespace, 1_200, sink.port))
             wait_state(api, "Campaign", namespace, "spring", "Completed", 60)
@@ -352,7 +352,7 @@ def two_installations(place: Clusters) -> str:
             one.stop()
             two.wait_leads(20)
             one.start(leads=False)
-            wait_until(lambda: "watches objects of this cluster already" in one.process.text(), 20, "the words of the first, which comes back")
+            wait_until(lambda: "already watches this cluster" in one.process.text(), 20, "the words of the first, which comes back")
             two.kill()
             one.wait_leads(20)
             time.sleep(1)

@@ -51,7 +51,7 @@ def two_on_one_state(place: Clusters, namespace: str, plane=None) -> tuple[Contr
     """A leader, and a standby with the same state folder."""
     leader = place.controller(namespace, plane=plane).start()
     standby = place.controller(namespace, plane=plane, state=leader.state).start(leads=False)
-    wait_until(lambda: "stands by" in standby.process.text(), 20, "the standby")
+    wait_until(lambda: "standing by" in standby.process.text(), 20, "the standby")
     return leader, standby
 
 

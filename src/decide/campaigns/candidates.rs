@@ -9,9 +9,9 @@ use super::super::{
 use crate::{
     report::Bar,
     resources::{
-        Blocker, CampaignSpec, Key, Plan, Reason,
+        Blocker, CampaignSpec, Key, Plan, Reason, WEIGHT_DEFAULT,
         campaign::{CampaignServer, Weighting},
-        plan::{Narrowing, WEIGHT_DEFAULT},
+        plan::Narrowing,
         senders::canonical,
     },
     routing::PlanLimits,

@@ -9,33 +9,34 @@ use crate::{
     source::secrets::{ConfigMapData, SecretData},
 };
 
-/// What a stream says.
+/// A change that reaches the collector.
 pub(super) enum Change {
     Server(WatchStep, Option<Observed<SendingServer>>),
     Plan(WatchStep, Option<Observed<Plan>>),
     Campaign(WatchStep, Option<Observed<Campaign>>),
     Namespace(WatchStep, Option<(String, BTreeMap<String, String>)>),
+    /// The metadata of a Secret (true) or ConfigMap changed.
     Referred(WatchStep, bool, Option<DataRef>),
     Fetched(DataRef, Content),
 }
 
-/// Where a change stands in its stream.
+/// The place of a change in its stream, as in kube's `watcher::Event`.
 pub(super) enum WatchStep {
-    /// All objects of the namespace (of the cluster) follow.
+    /// A list of the namespace, or of the whole cluster, begins.
     Begin(Option<String>),
-    /// One of them.
+    /// An object of the list.
     Listed,
-    /// Those were all.
+    /// The list is complete.
     End(Option<String>),
-    /// One was made or changed.
+    /// An object was created or changed.
     Changed,
-    /// One is gone.
+    /// An object was deleted.
     Gone,
-    /// The only one there is.
+    /// The object of a stream that only has one.
     Sole,
 }
 
-/// An object as it came.
+/// An object as the API server sent it.
 pub(super) struct Observed<K> {
     pub key: Key,
     pub uid: String,
@@ -43,9 +44,9 @@ pub(super) struct Observed<K> {
     pub deleting: bool,
     pub generation: i64,
     pub has_finalizer: bool,
-    /// The object, or all that is wrong with it.
+    /// The object, or why it cannot be read.
     pub object: Result<Arc<K>, String>,
-    /// What its status says, and a hash of it.
+    /// Its status; none before a controller wrote one.
     pub status: Option<Value>,
     /// What it refers to.
     pub named: Vec<DataRef>,
@@ -79,13 +80,13 @@ impl DataRef {
 pub(super) enum Content {
     Secret(SecretData),
     ConfigMap(ConfigMapData),
-    /// It is not there.
+    /// It does not exist.
     Absent,
-    /// It may not be read: why.
+    /// It may not be read, and why.
     Forbidden(String),
 }
 
-/// What an object refers to that has to be fetched.
+/// A kind of object that refers to Secrets or ConfigMaps.
 pub(super) trait HasDataRefs: Kind {
     /// The Secrets and ConfigMaps that it names.
     fn data_refs(&self) -> Vec<DataRef>;

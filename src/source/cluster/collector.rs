@@ -1,7 +1,7 @@
-//! What the streams say becomes snapshots.
+//! Makes snapshots of the changes.
 //!
-//! An object that names a Secret or ConfigMap is shown once that was fetched, so that no status tells of a Secret that
-//! is there as if it were not. Many changes make one snapshot.
+//! An object that names a Secret or ConfigMap is shown once that was fetched, so that no status reports an existing Secret as
+//! missing. Many changes make one snapshot.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,36 +27,37 @@ use crate::{
     source::{Broken, ClusterPlace, Origin, Snapshot, Sourced, implied_labels},
 };
 
-/// Changes that follow each other so soon make one snapshot: what is applied together is seen together.
+/// Changes within this time of each other make one snapshot: what is applied together is seen together.
 const QUIET: Duration = Duration::from_millis(50);
-/// It is not waited longer than this for quiet, nor for Secrets and ConfigMaps that newly seen objects name.
+/// The longest wait for quiet, and for Secrets and ConfigMaps that new objects name.
 const TOGETHER_MAX: Duration = Duration::from_millis(400);
 
 struct Entry<K> {
-    /// What snapshots show.
+    /// The version in snapshots.
     shown: Option<Sourced<K>>,
-    /// A newer version that waits for what it names.
+    /// A newer version that waits for the Secrets and ConfigMaps it names.
     held: Option<Sourced<K>>,
     broken: Option<Broken>,
     uid: String,
     named: Vec<DataRef>,
 }
 
-struct Shelf<K> {
+/// The objects of one kind.
+struct ObjectStore<K> {
     entries: BTreeMap<Key, Entry<K>>,
     listed: BTreeMap<Option<String>, BTreeSet<Key>>,
-    /// Objects that wait for what they name.
+    /// How many objects wait for what they name.
     held: usize,
 }
 
-impl<K> Default for Shelf<K> {
+impl<K> Default for ObjectStore<K> {
     fn default() -> Self {
         Self { entries: BTreeMap::new(), listed: BTreeMap::new(), held: 0 }
     }
 }
 
-impl<K: HasDataRefs + PartialEq> Shelf<K> {
-    /// Takes a change; whether a snapshot shows it, and whether a stream is now complete.
+impl<K: HasDataRefs + PartialEq> ObjectStore<K> {
+    /// Takes a change, and returns whether snapshots show it or a list is now complete.
     fn take(&mut self, listing: WatchStep, seen: Option<Observed<K>>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
         match (listing, seen) {
             (WatchStep::Begin(scope), _) => {
@@ -100,7 +101,7 @@ impl<K: HasDataRefs + PartialEq> Shelf<K> {
         let old = self.entries.get_mut(&key).filter(|entry| entry.uid == uid);
         let origin = Origin::Cluster(Arc::new(ClusterPlace { uid: uid.clone(), deleting, generation }));
         let newest = old.as_ref().and_then(|entry| entry.held.as_ref().or(entry.shown.as_ref()));
-        // Our own status, or what else changes nothing of what is wanted.
+        // Our own status, or another change that is not of the spec.
         if let (Ok(object), Some(newest)) = (&object, newest)
             && newest.object == *object
             && newest.origin == origin
@@ -131,7 +132,7 @@ impl<K: HasDataRefs + PartialEq> Shelf<K> {
         }
         let entry = self.entries.entry(key).or_insert_with(|| Entry { shown: None, held: None, broken: None, uid, named: Vec::new() });
         self.held -= usize::from(entry.held.is_some());
-        // What a broken version would refer to is not known; the good one still refers to the same.
+        // What a broken version refers to is unknown; the valid one still refers to the same.
         if broken.is_none() && sourced.as_ref().is_some_and(|sourced| sourced.stale.is_none()) {
             entry.named = named;
         }
@@ -147,7 +148,7 @@ impl<K: HasDataRefs + PartialEq> Shelf<K> {
         }
     }
 
-    /// Shows what waited, if all it names is known now.
+    /// Shows versions that waited, if everything they name is now known.
     fn release(&mut self, references: &References) {
         for entry in self.entries.values_mut() {
             if entry.held.is_some() && references.knows(&entry.named) {
@@ -177,9 +178,9 @@ enum Taken {
 }
 
 struct Collector {
-    servers: Shelf<SendingServer>,
-    plans: Shelf<Plan>,
-    campaigns: Shelf<Campaign>,
+    servers: ObjectStore<SendingServer>,
+    plans: ObjectStore<Plan>,
+    campaigns: ObjectStore<Campaign>,
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
     namespaces_listed: Option<BTreeSet<String>>,
     references: References,
@@ -197,7 +198,7 @@ impl Collector {
             Change::Namespace(listing, namespace) => self.take_namespace(listing, namespace),
             Change::Referred(listing, is_secret, named) => {
                 match (listing, named) {
-                    // What changed while the watch was broken is not told one by one.
+                    // Changes during an interruption of the watch are not reported one by one.
                     (WatchStep::End(_), _) => self.references.touched_all(is_secret),
                     (WatchStep::Changed | WatchStep::Gone, Some(named)) => self.references.touched(&named),
                     _ => {}
@@ -205,13 +206,13 @@ impl Collector {
                 Taken::Nothing
             }
             Change::Fetched(named, content) => {
-                let is_news = self.references.fetched(&named, content);
-                if is_news {
+                let is_new = self.references.fetched(&named, content);
+                if is_new {
                     self.servers.release(&self.references);
                     self.plans.release(&self.references);
                     self.campaigns.release(&self.references);
                 }
-                if is_news { Taken::Shown } else { Taken::Nothing }
+                if is_new { Taken::Shown } else { Taken::Nothing }
             }
         };
         if matches!(taken, Taken::Complete) {
@@ -249,6 +250,25 @@ impl Collector {
         Taken::Nothing
     }
 
+    /// Takes a change and those that follow it closely; whether the next snapshot differs.
+    async fn take_burst(&mut self, first: Change, incoming: &mut mpsc::Receiver<Change>) -> bool {
+        let end = Instant::now() + TOGETHER_MAX;
+        let mut quiet = Instant::now() + QUIET;
+        let mut differs = self.take(first);
+        loop {
+            let until = if self.is_complete() { end.min(quiet) } else { end };
+            let Ok(Some(change)) = tokio::time::timeout_at(until, incoming.recv()).await else { return differs };
+            // Our own statuses come back too, and change nothing.
+            if self.take(change) {
+                (differs, quiet) = (true, Instant::now() + QUIET);
+            }
+            // An uninterrupted stream never times out.
+            if Instant::now() >= until {
+                return differs;
+            }
+        }
+    }
+
     /// Whether everything was read once.
     fn is_complete(&self) -> bool {
         self.incomplete == 0 && self.servers.held == 0 && self.campaigns.held == 0
@@ -280,9 +300,9 @@ pub(super) async fn start(
     statuses: ClusterStatuses,
 ) -> watch::Receiver<Arc<Snapshot>> {
     let mut collector = Collector {
-        servers: Shelf::default(),
-        plans: Shelf::default(),
-        campaigns: Shelf::default(),
+        servers: ObjectStore::default(),
+        plans: ObjectStore::default(),
+        campaigns: ObjectStore::default(),
         namespaces: BTreeMap::new(),
         namespaces_listed: None,
         references: References::new(client, changes),
@@ -290,7 +310,7 @@ pub(super) async fn start(
         incomplete: watches::streams(scope),
     };
     while !collector.is_complete() {
-        // The references hold a sender: the channel never closes.
+        // `References` holds a sender, so the channel never closes.
         if let Some(change) = incoming.recv().await {
             collector.take(change);
         }
@@ -298,25 +318,7 @@ pub(super) async fn start(
     let (sender, receiver) = watch::channel(collector.snapshot());
     tokio::spawn(async move {
         while let Some(change) = incoming.recv().await {
-            let mut differs = collector.take(change);
-            let end = Instant::now() + TOGETHER_MAX;
-            let mut quiet = Instant::now() + QUIET;
-            loop {
-                let until = if collector.is_complete() { end.min(quiet) } else { end };
-                match tokio::time::timeout_at(until, incoming.recv()).await {
-                    Ok(Some(change)) => {
-                        // Our own statuses come back as well, and are no news.
-                        if collector.take(change) {
-                            (differs, quiet) = (true, Instant::now() + QUIET);
-                        }
-                    }
-                    _ => break,
-                }
-                // A stream without a gap does not time out.
-                if Instant::now() >= until {
-                    break;
-                }
-            }
+            let differs = collector.take_burst(change, &mut incoming).await;
             if differs && sender.send(collector.snapshot()).is_err() {
                 return;
             }

@@ -15,9 +15,9 @@ fn collector() -> Collector {
     let client = client_to_nowhere();
     let (changes, _) = mpsc::channel(16);
     Collector {
-        servers: Shelf::default(),
-        plans: Shelf::default(),
-        campaigns: Shelf::default(),
+        servers: ObjectStore::default(),
+        plans: ObjectStore::default(),
+        campaigns: ObjectStore::default(),
         namespaces: BTreeMap::new(),
         namespaces_listed: None,
         references: References::new(client.clone(), changes),
@@ -56,7 +56,7 @@ async fn an_object_is_shown_once_what_it_names_is_known() {
     assert_eq!(names(&mut collector), ["shop/a"]);
     assert!(collector.snapshot().secrets.get("shop", "login", "username").is_ok());
 
-    // The same again is no news; neither is our own status.
+    // The same again changes nothing; neither does our own status.
     assert!(!collector.take(Change::Fetched(named.clone(), secret)));
     assert!(!collector.take(server("shop", "a", 1, login.clone())));
 

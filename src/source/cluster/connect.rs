@@ -15,11 +15,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why the cluster cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// There is no way to it.
-    #[error("no cluster can be reached: {0}. Give --kubeconfig FILE, set KUBECONFIG, or run as a pod with a service account.")]
+    /// There is no usable configuration.
+    #[error("no cluster is configured: {0}. Use --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account.")]
     NoConfig(String),
-    /// The client could not be made.
-    #[error("the client for the cluster cannot be set up: {0}")]
+    /// The client could not be created.
+    #[error("the client for the cluster cannot be created: {0}")]
     Client(#[source] kube::Error),
 }
 
@@ -40,7 +40,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClusterError> 
     let mut config = match from_file {
         Ok(config) => config,
         Err(why) if kubeconfig.is_some() => return Err(ClusterError::NoConfig(why)),
-        Err(why) => Config::incluster().map_err(|error| ClusterError::NoConfig(format!("{why}; and as a pod: {error}")))?,
+        Err(why) => Config::incluster().map_err(|error| ClusterError::NoConfig(format!("{why}; and in a pod: {error}")))?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.write_timeout = Some(REQUEST_TIMEOUT);

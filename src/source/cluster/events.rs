@@ -1,4 +1,4 @@
-//! Events for people (`kubectl describe`): one for each transition, none for what stays as it is.
+//! Events for people (`kubectl describe`): one for each transition, none while nothing changes.
 
 use std::{
     collections::HashMap,
@@ -29,14 +29,14 @@ use crate::resources::{
     condition,
 };
 
-/// Who reports.
+/// The `reportingController` of our events.
 const CONTROLLER: &str = "mailfleet.dev/controller";
-/// The same of one object within so long is one event with a count, as in client-go.
+/// Equal events of one object within this time are one event with a count, as in client-go.
 const SERIES: Duration = Duration::from_secs(6 * 60);
 /// The longest name of an object, bytes.
 const NAME_MAX: usize = 253;
 
-/// What an event can be about: whether the object is ready and why, and whether only a person can fix it.
+/// What events announce: whether the object is ready and why, and whether only a person can fix it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Readiness {
     status: ConditionStatus,
@@ -45,14 +45,14 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// What conditions say; none before there are any.
+    /// As the conditions say; none before there are any.
     pub fn of(conditions: &[Condition]) -> Option<Self> {
         let ready = condition::find(conditions, ConditionType::Ready)?;
         let stalled = condition::find(conditions, ConditionType::Stalled).map(|condition| condition.reason);
         Some(Self { status: ready.status, reason: ready.reason, stalled })
     }
 
-    /// Nothing has happened yet.
+    /// Whether nothing has happened yet.
     const fn is_quiet(self) -> bool {
         matches!(self.reason, Reason::NotProbedYet | Reason::Scheduled | Reason::Suspended | Reason::Disabled)
     }
@@ -61,7 +61,7 @@ impl Readiness {
         matches!(self.status, ConditionStatus::True) && self.stalled.is_none()
     }
 
-    /// Something else is not there (yet): what is applied together comes one after the other.
+    /// Whether another object is missing, perhaps only for now: objects that are applied together arrive one after the other.
     pub const fn depends_on_others(self) -> bool {
         matches!(
             self.reason,
@@ -82,9 +82,7 @@ impl Readiness {
 /// Whether a change is announced in an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Announce {
-    /// Not at all.
     Never,
-    /// At once.
     Now,
     /// Once it has lasted a while.
     IfItLasts,
@@ -118,7 +116,7 @@ pub(super) fn event(now: Readiness, conditions: &[Condition]) -> Event {
     }
 }
 
-/// What was told of an object, and by which event.
+/// Events that are counted as one.
 #[derive(PartialEq, Eq, Hash)]
 struct Series {
     uid: String,
@@ -132,8 +130,8 @@ struct Counted {
     at: Instant,
 }
 
-/// Writes events. kube's own recorder names an event by the object's whole name and more, which is too long for one of 237
-/// characters, and such an object then has no events.
+/// Writes events. kube's own recorder appends to the object's whole name, which exceeds the limit for a name of 237 characters:
+/// such an object would have no events.
 #[derive(Clone)]
 pub(super) struct Publisher {
     client: Client,
@@ -147,10 +145,10 @@ impl Publisher {
         Self { client, instance: bounded(instance.into(), EVENT_WORD_MAX).into_owned(), told: Arc::default() }
     }
 
-    /// Writes an event, or counts it when the same was written a while ago.
+    /// Writes an event, or counts it when an equal one was written recently.
     ///
     /// # Errors
-    /// In words, when the API server does not take it.
+    /// What the API server answered, when it refuses the event.
     pub async fn publish(&self, event: &Event, regarding: &ObjectReference) -> Result<(), String> {
         let namespace = regarding.namespace.as_deref().unwrap_or("default");
         let api = Api::<EventObject>::namespaced(self.client.clone(), namespace);
@@ -165,7 +163,7 @@ impl Publisher {
         if let Some((name, count)) = again {
             let patch = json!({"note": note(event), "series": {"count": count, "lastObservedTime": MicroTime(now)}});
             let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
-            // Where somebody deleted it, another is made.
+            // If it was deleted, a new one is created.
             if bounded_by_time(api.patch(&name, &parameters, &patch)).await.is_ok() {
                 self.note_told(series, name, count);
                 return Ok(());
@@ -208,7 +206,7 @@ async fn bounded_by_time<T>(request: impl Future<Output = kube::Result<T>>) -> R
     match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the API server gives no answer".to_owned()),
+        Err(_) => Err("the API server does not answer".to_owned()),
     }
 }
 
@@ -216,11 +214,11 @@ fn note(event: &Event) -> String {
     bounded(event.note.as_deref().unwrap_or_default().into(), NOTE_MAX).into_owned()
 }
 
-/// The name of an event: its object's, as far as there is room, and the time, as others do it.
+/// The name of an event: its object's, as far as there is room, and the time, as is usual.
 fn event_name(object: &str, now: Timestamp) -> String {
     let time = format!("{:x}", now.as_nanosecond());
     let room = NAME_MAX.saturating_sub(time.len() + 1);
-    // Names of objects are ASCII; a part of one must not end in a sign.
+    // Names of objects are ASCII; a prefix must not end in punctuation.
     let prefix = object.get(..room.min(object.len())).unwrap_or_default().trim_end_matches(['.', '-']);
     format!("{prefix}.{time}")
 }

@@ -1,8 +1,8 @@
 //! One leader, by a Lease (coordination.k8s.io/v1).
 //!
-//! A replica takes the Lease when its holder has not renewed it for its whole duration, by this replica's own clock. A leader
-//! that cannot reach the API server goes on: what keeps two from sending is the ledger, whose lock and epoch each claim
-//! is checked against. It ends when it sees another holder. Another installation has another Lease: see `others`.
+//! A replica takes the Lease when its holder has not renewed it for its whole duration, by the replica's own clock. A leader that
+//! cannot reach the API server continues: the ledger prevents two from sending, by its lock and the epoch that each claim is
+//! checked against. A leader exits when it sees another holder. Another installation has another Lease: see `others`.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Lease {
     lost: watch::Receiver<Option<String>>,
 }
 
-/// Takes the Lease: waits as long as another holds it, or another installation watches the same, and tells so through
+/// Acquires the Lease: waits while another process holds it, or another installation watches the same cluster, and calls
 /// `standing_by`.
 pub async fn acquire(client: &Client, options: LeaseOptions, standing_by: impl Fn()) -> Lease {
     let api: Api<LeaseObject> = Api::namespaced(client.clone(), &options.namespace);
@@ -39,7 +39,7 @@ pub async fn acquire(client: &Client, options: LeaseOptions, standing_by: impl F
     loop {
         match others.rival().await {
             Ok(None) if candidate.try_acquire().await => {
-                // Another may have looked, and begun, at the same time.
+                // Another may have checked and begun at the same time.
                 match others.rival().await {
                     Ok(Some(rival)) if others.was_first(&rival, candidate.acquired) => give_up(&api, &options).await,
                     _ => break,
@@ -51,7 +51,7 @@ pub async fn acquire(client: &Client, options: LeaseOptions, standing_by: impl F
                 others.tell(&rival);
                 standing_by();
             }
-            Err(error) => candidate.tell(&format!("the API server cannot be asked for Leases ({error}); nothing is sent until it can")),
+            Err(error) => candidate.tell(&format!("Leases cannot be listed ({error}); nothing is sent until they can")),
         }
         tokio::time::sleep(jittered(options.duration / 8)).await;
     }
@@ -75,18 +75,18 @@ async fn give_up(api: &Api<LeaseObject>, options: &LeaseOptions) {
 }
 
 impl Lease {
-    /// Waits until another process holds the Lease, and gives its name.
+    /// Waits until another process holds the Lease, and returns its name.
     pub async fn lost(&self) -> String {
         let mut lost = self.lost.clone();
         let holder = lost.wait_for(Option::is_some).await.ok().and_then(|holder| holder.clone());
         match holder {
             Some(holder) => holder,
-            // The task that renews ends only with a holder.
+            // The renewing task ends only with a holder.
             None => std::future::pending().await,
         }
     }
 
-    /// Gives the Lease up, so that another need not wait for its end.
+    /// Releases the Lease, so that another process need not wait until it expires.
     pub async fn release(self) {
         give_up(&self.api, &self.options).await;
     }
@@ -95,12 +95,12 @@ impl Lease {
 struct Candidate {
     api: Api<LeaseObject>,
     options: LeaseOptions,
-    /// The version as it was seen last, and since when. Forgotten when the API server cannot be asked: the holder could not
-    /// renew either, and keeps its place if it does so first.
+    /// The version seen last, and since when. Forgotten when the API server cannot be reached: the holder could not renew either,
+    /// and keeps the Lease if it does so first.
     seen: Option<(String, Instant)>,
-    /// When it was taken.
+    /// When it was acquired.
     acquired: Option<Timestamp>,
-    /// Another was seen to hold it.
+    /// Whether another process was seen holding it.
     is_held: bool,
     told: Repeated,
 }
@@ -110,7 +110,7 @@ impl Candidate {
         match tokio::time::timeout(REQUEST_TIMEOUT, self.attempt()).await {
             Ok(Ok(acquired)) => acquired,
             Ok(Err(error)) => {
-                // 409: another was quicker; the next look tells.
+                // 409: another process was faster, which the next attempt shows.
                 if !matches!(&error, kube::Error::Api(status) if status.code == 409) {
                     self.seen = None;
                     let LeaseOptions { namespace, name, .. } = self.options.clone();
@@ -148,7 +148,7 @@ impl Candidate {
         if !is_free {
             let holder = holder.unwrap_or_default();
             self.is_held = true;
-            self.tell(&format!("{holder} leads; this process stands by"));
+            self.tell(&format!("{holder} is the leader; this process is standing by"));
             return Ok(false);
         }
         let mut taken = LeaseObject { spec: Some(held(&self.options, Some(&spec))), metadata: lease.metadata };
@@ -204,8 +204,10 @@ async fn renew(api: Api<LeaseObject>, options: LeaseOptions, lose: watch::Sender
                 return;
             }
             _ if std::mem::replace(&mut is_told, true) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the Lease cannot be renewed; sending goes on, since only one process has the ledger"),
-            Err(_) => tracing::warn!("the Lease cannot be renewed in time; sending goes on, since only one process has the ledger"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the Lease cannot be renewed; sending continues, because only one process has the ledger");
+            }
+            Err(_) => tracing::warn!("the Lease cannot be renewed in time; sending continues, because only one process has the ledger"),
         }
     }
 }
@@ -223,7 +225,7 @@ async fn renew_once(api: &Api<LeaseObject>, options: &LeaseOptions) -> kube::Res
     }
     let renewed = LeaseObject { spec: Some(held(options, Some(&spec))), metadata: lease.metadata };
     match api.replace(&options.name, &PostParams::default(), &renewed).await {
-        // Somebody else wrote meanwhile: the next look tells who.
+        // Somebody else wrote meanwhile, which the next attempt shows.
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
         other => other.map(|_| None),
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::change::{HasDataRefs, Observed};
 use crate::resources::{API_VERSION, FINALIZER, Key, Kind, Metadata, Object, crd::UNSEEN_REASON, resume::ANNOTATION};
 
-/// Reads an object; none when it has no name, which no API server sends.
+/// Reads an object; none when it has no name, which an API server never sends.
 pub(super) fn read<S, T>(seen: DynamicObject) -> Option<Observed<Object<S, T>>>
 where
     Object<S, T>: HasDataRefs,
@@ -23,7 +23,7 @@ where
         name: key.name.to_string(),
         namespace: Some(key.namespace.to_string()),
         labels: metadata.labels.unwrap_or_default(),
-        // Of the others (kubectl keeps the whole object in one) nothing is read.
+        // No others are read: kubectl keeps the whole object in one.
         annotations: metadata.annotations.unwrap_or_default().into_iter().filter(|(name, _)| name == ANNOTATION).collect(),
         generation: metadata.generation,
         creation_timestamp: metadata.creation_timestamp.and_then(|at| Timestamp::from_second(at.0.as_second()).ok()),
@@ -49,14 +49,14 @@ where
     })
 }
 
-/// Whether no controller has written this status: it is the CRD's own.
+/// Whether no controller has written this status: it is the CRD's default.
 fn is_unseen(status: &Value) -> bool {
     status.pointer("/conditions/0/reason").is_some_and(|reason| reason == UNSEEN_REASON)
 }
 
 fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     format!(
-        "{}: {}. This object was accepted under another schema than this version's; write the field as this version wants it, and bring the CRDs up to date (`mailfleet crds`).",
+        "{}: {}. This object was accepted under the schema of another version; write the field as this version requires, and update the CRDs (`mailfleet crds`).",
         error.path(),
         error.inner()
     )

@@ -5,14 +5,14 @@ use std::time::Duration;
 /// The namespaces that are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All of them.
+    /// All namespaces.
     Cluster,
-    /// These.
+    /// Only these.
     Namespaces(Vec<String>),
 }
 
 impl Scope {
-    /// The scope of `--namespace` and `--plan-namespace`: where plans count is watched too.
+    /// The scope of `--namespace` and `--plan-namespace`: the plans' namespace is always watched.
     #[must_use]
     pub fn new(namespaces: &[String], plan_namespace: Option<&str>) -> Self {
         if namespaces.is_empty() {
@@ -24,7 +24,7 @@ impl Scope {
         Self::Namespaces(all)
     }
 
-    /// As a Lease tells it: `*`, or names with commas.
+    /// As annotated on a Lease: `*`, or names separated by commas.
     pub(super) fn as_annotation(&self) -> String {
         match self {
             Self::Cluster => "*".to_owned(),
@@ -33,17 +33,17 @@ impl Scope {
     }
 }
 
-/// What the Lease is called, and how long it holds.
+/// Name, duration and holder of the Lease.
 #[derive(Clone, Debug)]
 pub struct LeaseOptions {
-    /// Its namespace.
+    /// The namespace of the Lease.
     pub namespace: String,
-    /// Its name.
+    /// The name of the Lease.
     pub name: String,
-    /// How long it holds without being renewed.
+    /// How long it is valid without renewal.
     pub duration: Duration,
-    /// Who we are: different for every process.
+    /// Our identity: different for every process.
     pub identity: String,
-    /// What is watched.
+    /// The watched namespaces, which the Lease is annotated with.
     pub scope: Scope,
 }

@@ -1,8 +1,8 @@
-//! Other controllers of the same objects: two with ledgers of their own would mail everybody twice.
+//! Other controllers of the same objects: two with separate ledgers would mail everybody twice.
 //!
-//! Replicas of one installation share a Lease. Another installation has another one, and so each Lease has a label, and says
-//! which namespaces its holder watches. Who watches the whole cluster looks for the Leases of others before it begins, and
-//! does nothing while one is held. With `--namespace` the rights end at those namespaces, and nothing is looked for.
+//! Replicas of one installation share a Lease. Another installation has another one, so each Lease has a label, and an annotation
+//! with the namespaces that its holder watches. A controller of the whole cluster looks for other Leases before it begins, and does
+//! nothing while one is held. With `--namespace` its permissions end at those namespaces, and it does not look.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::resources::bound::bounded;
 
-/// On every Lease by which a controller leads.
+/// The label of every Lease of a controller.
 const LABEL: &str = "mailfleet.dev/controller";
-/// On the same: which namespaces are watched.
+/// The annotation with the watched namespaces.
 const WATCHES: &str = "mailfleet.dev/watches";
-/// The longest of these, bytes; all annotations of an object have 256 KiB.
+/// Its longest value, bytes; all annotations of an object share 256 KiB.
 const WATCHES_MAX: usize = 32 * 1024;
 /// Leases in one answer; there are as many as installations.
 const LEASES_MAX: u32 = 500;
@@ -34,17 +34,17 @@ pub(super) fn mark(metadata: &mut ObjectMeta, scope: &Scope) {
     metadata.annotations.get_or_insert_default().insert(WATCHES.to_owned(), watches);
 }
 
-/// Another installation that is at work.
+/// Another installation that is running.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rival {
-    /// Since when.
+    /// When it acquired its Lease.
     since: Option<Timestamp>,
     /// Namespace and name of its Lease.
     place: (String, String),
     holder: String,
 }
 
-/// The Leases of others, and since when each stands as it is.
+/// The Leases of other installations, and since when each is unchanged.
 pub(super) struct Others {
     client: Client,
     options: LeaseOptions,
@@ -57,10 +57,10 @@ impl Others {
         Self { client: client.clone(), options: options.clone(), seen: BTreeMap::new(), told: Repeated::default() }
     }
 
-    /// The first of the others who are at work; none where there is no other, or nobody may look.
+    /// The other running installation that came first; none where there is no other, or Leases may not be listed.
     ///
     /// # Errors
-    /// When the API server cannot be asked.
+    /// When the API server cannot be reached.
     pub async fn rival(&mut self) -> Result<Option<Rival>, String> {
         if self.options.scope != Scope::Cluster {
             return Ok(None);
@@ -70,18 +70,18 @@ impl Others {
         match tokio::time::timeout(REQUEST_TIMEOUT, api.list(&parameters)).await {
             Ok(Ok(leases)) => Ok(self.judge(leases.items, Instant::now())),
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-                let words = "the service account may not list leases in the whole cluster, so a second controller of the same objects would not be noticed; bring its ClusterRole up to date";
+                let words = "the service account is not allowed to list leases in the whole cluster, so a second controller of the same objects would not be noticed; update its ClusterRole";
                 if let Said::Now { .. } = self.told.say(words, Instant::now()) {
                     tracing::warn!("{words}");
                 }
                 Ok(None)
             }
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the API server gives no answer".to_owned()),
+            Err(_) => Err("the API server does not answer".to_owned()),
         }
     }
 
-    /// The first of those who are at work. By our own clock: a Lease that does not change for its whole duration is nobody's.
+    /// The running installation that came first. By our own clock, a Lease that does not change for its whole duration has expired.
     fn judge(&mut self, leases: Vec<LeaseObject>, now: Instant) -> Option<Rival> {
         let mut rivals = Vec::new();
         let mut seen = BTreeMap::new();
@@ -105,18 +105,18 @@ impl Others {
         rivals.into_iter().min()
     }
 
-    /// Says that another is at work, once.
+    /// Logs once that another installation is running.
     pub fn tell(&mut self, rival: &Rival) {
         let Rival { place: (namespace, name), holder, .. } = rival;
         let words = format!(
-            "{holder} watches objects of this cluster already (Lease {namespace}/{name}); this process does nothing while it does, since two would mail everybody twice. Uninstall one of the two, or give each namespaces of its own (--namespace, the chart's `namespaces`)"
+            "{holder} already watches this cluster (Lease {namespace}/{name}); this process does nothing meanwhile, because two would mail everybody twice. Uninstall one of them, or restrict each to its own namespaces (--namespace, the chart's `namespaces`)"
         );
         if let Said::Now { .. } = self.told.say(&words, Instant::now()) {
             tracing::warn!("{words}");
         }
     }
 
-    /// Of two who began in the same moment, whether the other was first. Both look at the same two Leases.
+    /// Of two that began at the same moment, whether the other was first. Both compare the same two Leases.
     pub fn was_first(&self, rival: &Rival, acquired: Option<Timestamp>) -> bool {
         let ours = (acquired, &self.options.namespace, &self.options.name);
         (rival.since, &rival.place.0, &rival.place.1) < ours

@@ -29,15 +29,15 @@ const NAME_MAX: usize = 253;
 const FETCHES_MAX: usize = 16;
 /// After a failed fetch.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(10) };
-/// After one that was forbidden: a right may be granted later.
+/// After a forbidden fetch: the permission may be granted later.
 const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
 
-/// All that is named.
+/// The Secrets and ConfigMaps that objects name, and their contents.
 pub(super) struct References {
     client: Client,
     changes: mpsc::Sender<Change>,
     permits: Arc<Semaphore>,
-    /// None while the first fetch has not ended.
+    /// None until the first fetch has succeeded.
     known: BTreeMap<DataRef, Option<Content>>,
     fetches: BTreeMap<DataRef, AbortHandle>,
     secrets: SecretStore,
@@ -59,7 +59,7 @@ impl References {
         }
     }
 
-    /// Whether all of these are known; those that are new are asked for.
+    /// Whether all of these are known; starts to fetch new ones.
     pub fn ask(&mut self, named: &[DataRef]) -> bool {
         let mut is_known = true;
         for named in named {
@@ -81,21 +81,21 @@ impl References {
         named.iter().all(|named| self.known.get(named).is_some_and(Option::is_some))
     }
 
-    /// Something of this name changed or went.
+    /// This one changed or was deleted.
     pub fn touched(&mut self, named: &DataRef) {
         if self.known.contains_key(named) {
             self.fetch(named);
         }
     }
 
-    /// Everything may have changed: the watch began anew.
+    /// All of them may have changed: the watch restarted.
     pub fn touched_all(&mut self, is_secret: bool) {
         let all: Vec<DataRef> =
             self.known.keys().filter(|named| named.is_secret == is_secret && is_name(&named.key.name)).cloned().collect();
         all.iter().for_each(|named| self.fetch(named));
     }
 
-    /// Takes what was fetched; whether it is news.
+    /// Takes what was fetched, and returns whether it changes anything.
     pub fn fetched(&mut self, named: &DataRef, content: Content) -> bool {
         let Some(known) = self.known.get_mut(named) else { return false };
         if !matches!(content, Content::Forbidden(_)) {
@@ -104,7 +104,7 @@ impl References {
         if known.as_ref() == Some(&content) {
             return false;
         }
-        // What was read once stays good while it cannot be read.
+        // What was read stays in use while it cannot be read.
         if matches!((&*known, &content), (Some(Content::Secret(_) | Content::ConfigMap(_)), Content::Forbidden(_))) {
             return false;
         }
@@ -186,8 +186,8 @@ impl References {
     }
 }
 
-/// Whether an object can have this name (RFC 1123, subdomain). Others come through a CRD with fewer rules than ours, and would
-/// be more than a name in the path of a request.
+/// Whether this is a valid name (RFC 1123, subdomain). Others get through a CRD with fewer rules than ours, and could change the
+/// path of a request.
 fn is_name(name: &str) -> bool {
     let is_end = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     name.len() <= NAME_MAX
@@ -211,7 +211,7 @@ async fn get(client: &Client, named: &DataRef) -> kube::Result<Content> {
         Err(kube::Error::Api(status)) if status.code == 403 => {
             let kind = if named.is_secret { "Secrets" } else { "ConfigMaps" };
             Ok(Content::Forbidden(format!(
-                "the service account of Mailfleet may not get {kind} in namespace {namespace}; grant it the verb `get` there (the chart's `namespaces` value)"
+                "Mailfleet's service account is not allowed to get {kind} in namespace {namespace}; grant it the verb `get` there (the chart's `namespaces` value)"
             )))
         }
         Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! What is logged again and again is told once, and then counted.
+//! Logs a recurring fault once, and counts it afterwards.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::resources::Key;
 
-/// What lasts is told again after so long, with its count.
+/// A lasting fault is logged again after this time, with its count.
 const REMIND: Duration = Duration::from_secs(3600);
-/// What was over and comes back within so long is the same trouble, and only counted.
+/// A fault that was over and returns within this time is the same one, and is only counted.
 const FLAPPING: Duration = Duration::from_secs(60);
-/// Different refusals that are remembered, so that each is told once.
+/// Different refusals that are remembered, so that each is logged once.
 const CAUSES_MAX: usize = 64;
 
-/// One trouble, and how often it came.
+/// One fault, and how often it occurred.
 #[derive(Debug, Default)]
 pub(super) struct Repeated {
     words: String,
@@ -25,14 +25,14 @@ pub(super) struct Repeated {
 /// Whether a line is written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    /// It is, and names how often this happened since the line before.
+    /// It is, with how often this occurred since the previous line.
     Now { times: u32 },
-    /// It was said already, and is counted.
+    /// It was logged already, and is counted.
     Before,
 }
 
 impl Repeated {
-    /// Something is wrong, in these words.
+    /// Something is wrong, as described.
     pub fn say(&mut self, words: &str, now: Instant) -> Said {
         let is_same = self.words == words;
         self.times = if is_same { self.times.saturating_add(1) } else { 1 };
@@ -46,23 +46,23 @@ impl Repeated {
         Said::Now { times: std::mem::take(&mut self.times) }
     }
 
-    /// Whether it was told and is not over.
+    /// Whether it was logged and is not over.
     pub const fn is_open(&self) -> bool {
         self.is_open
     }
 
-    /// It is over: how often it came since it was told, where that is to be said.
+    /// It is over: how often it occurred since it was logged, if it was.
     pub fn over(&mut self) -> Option<u32> {
         std::mem::take(&mut self.is_open).then(|| std::mem::take(&mut self.times))
     }
 }
 
-/// What was told of writes that failed.
+/// The logged faults of writes.
 #[derive(Default)]
 pub(super) struct Troubles {
-    /// The API server cannot be reached, or has other troubles.
+    /// The API server cannot be reached, or fails.
     pub away: Repeated,
-    /// Its refusals, by kind and cause: a missing right is one cause for thousands of objects.
+    /// Its refusals, by kind and cause: a missing permission is one cause for thousands of objects.
     refused: BTreeMap<String, Repeated>,
 }
 
@@ -76,7 +76,7 @@ impl Troubles {
         self.refused.entry(cause.clone()).or_default().say(&cause, now)
     }
 
-    /// Whether something was told and is not over.
+    /// Whether any was logged and is not over.
     pub fn are_open(&self) -> bool {
         self.away.is_open() || !self.refused.is_empty()
     }
@@ -104,7 +104,7 @@ mod tests {
             assert_eq!(trouble.say("away", at(secs)), Said::Before);
         }
         assert_eq!(trouble.say("away", at(3600)), Said::Now { times: 3600 });
-        assert_eq!(trouble.say("forbidden", at(3601)), Said::Now { times: 1 }, "another trouble is news");
+        assert_eq!(trouble.say("forbidden", at(3601)), Said::Now { times: 1 }, "another fault is logged at once");
         assert_eq!(trouble.say("forbidden", at(3602)), Said::Before);
         assert_eq!(trouble.over(), Some(1));
         assert_eq!(trouble.over(), None, "its end is told once");

@@ -1,7 +1,7 @@
 //! Whether the CRDs that the cluster serves are those of this version.
 //!
-//! An API server drops what its schema does not know, so a controller that is newer than the CRDs would miss fields and lose
-//! parts of its statuses in silence. The schema is read from the OpenAPI document, which every account may read.
+//! An API server drops fields that its schema does not have, so a controller that is newer than the CRDs would silently lose parts
+//! of specs and statuses. The schema is read from the OpenAPI document, which every account may read.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use crate::resources::{
     crd::{CUSTOM_KINDS, structural},
 };
 
-/// Fields that are named in one message.
+/// Fields named in one message.
 const NAMED_MAX: usize = 4;
 
-/// What is to be said of the CRDs that the cluster serves; empty when they are those of this version.
+/// How the served CRDs differ from those of this version, one sentence per kind; empty when they do not.
 pub async fn differences(client: &Client) -> Vec<String> {
     let request = http::Request::get(format!("/openapi/v3/apis/{GROUP}/{VERSION}")).body(Vec::new());
     let Ok(request) = request else { return Vec::new() };
@@ -44,15 +44,12 @@ fn judge(kind: &str, document: &Value) -> Option<String> {
     let surplus: Vec<&str> = theirs.difference(&ours).map(String::as_str).collect();
     if !missing.is_empty() {
         return Some(format!(
-            "The CRD of {kind} in this cluster is older than this version: it does not know {}. What it does not know is lost in silence. Bring it up to date: mailfleet crds | kubectl apply --server-side -f -",
+            "The CRD of {kind} in this cluster is older than this version and lacks {}. The API server silently drops these fields. Update it: mailfleet crds | kubectl apply --server-side -f -",
             named(&missing)
         ));
     }
     (!surplus.is_empty()).then(|| {
-        format!(
-            "The CRD of {kind} in this cluster is newer than this version, which does not know {}. Bring Mailfleet up to date.",
-            named(&surplus)
-        )
+        format!("The CRD of {kind} in this cluster is newer than this version, which does not know {}. Update Mailfleet.", named(&surplus))
     })
 }
 

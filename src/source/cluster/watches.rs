@@ -1,8 +1,8 @@
 //! The streams of the API server: the three kinds, namespaces, and the metadata of Secrets and ConfigMaps.
 //!
-//! A stream that breaks goes on with a growing, jittered delay; what was seen stays in use meanwhile. When the API server
-//! was away everything is listed anew: it may come back with another history (a restored or new etcd), and a watch from a
-//! version that this history has not reached would be silent for as long.
+//! A stream that fails is retried with a growing, jittered delay; what was seen stays in use meanwhile. After the API server was
+//! unavailable, everything is listed anew: it may come back with another history (a restored or new etcd), and a watch from a
+//! version that this history has not reached would stay silent until it does.
 
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
@@ -31,14 +31,14 @@ use crate::{
     resources::{API_VERSION, GROUP, Key, Kind, Object, VERSION},
 };
 
-/// Objects in one answer of a list.
+/// Objects in one page of a list.
 const PAGE: u32 = 500;
-/// A watch ends after so long and begins anew; a connection that died in silence is noticed then, seconds.
+/// A watch ends and restarts after this time, seconds; a dead connection is noticed by then.
 const WATCH_SECS: u32 = 120;
-/// After a stream broke. Short, so that status catches up soon after the API server is back. kube's own backoff belongs to one
+/// After a stream failed. Short, so that status catches up soon after the API server is back. kube's own backoff belongs to one
 /// stream, and a stream that is begun anew would begin with its first delay again.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(250), max: Duration::from_secs(4) };
-/// Between two looks at the labels of a namespace that may not be watched.
+/// Between two reads of the labels of a namespace that may not be watched.
 const NAMESPACE_EVERY: Duration = Duration::from_secs(30);
 
 /// How many streams must be complete before the first snapshot.
@@ -72,7 +72,7 @@ fn config() -> watcher::Config {
     watcher::Config::default().page_size(PAGE).timeout(WATCH_SECS)
 }
 
-/// What a change of a kind is called.
+/// Makes a change of an object of one kind.
 type ToChange<K> = fn(WatchStep, Option<Observed<K>>) -> Change;
 
 fn kind<S, T>(client: &Client, namespace: Option<&str>, changes: &mpsc::Sender<Change>, change: ToChange<Object<S, T>>)
@@ -127,7 +127,7 @@ fn labels(metadata: ObjectMeta) -> (String, BTreeMap<String, String>) {
     (metadata.name.unwrap_or_default(), metadata.labels.unwrap_or_default())
 }
 
-/// With `--namespace` the account may see just those namespaces, and a single one cannot be watched with a Role.
+/// With `--namespace` the account can only read those namespaces: a Role cannot grant watching a single one.
 fn one_namespace(client: &Client, namespace: &str, changes: &mpsc::Sender<Change>) {
     let (api, name, changes) = (Api::<Namespace>::all(client.clone()), namespace.to_owned(), changes.clone());
     tokio::spawn(async move {
@@ -144,7 +144,7 @@ fn one_namespace(client: &Client, namespace: &str, changes: &mpsc::Sender<Change
                 }
                 Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {
                     if !std::mem::replace(&mut is_told, true) {
-                        tracing::warn!(namespace = %name, "its labels cannot be read ({}); it is taken to have none", status.message);
+                        tracing::warn!(namespace = %name, "its labels cannot be read ({}); assuming that it has none", status.message);
                     }
                     if changes.send(Change::Namespace(WatchStep::Sole, Some((name.clone(), BTreeMap::new())))).await.is_err() {
                         return;
@@ -181,7 +181,7 @@ async fn follow<K: Debug + Clone, S: Stream<Item = watcher::Result<Event<K>>>>(
                 continue;
             }
         };
-        // A list that begins says nothing: the API server has not been asked yet.
+        // The start of a list proves nothing: the API server has not answered yet.
         if !matches!(event, Event::Init) {
             failures = 0;
             if let Some(times) = trouble.over() {
@@ -201,7 +201,7 @@ async fn follow<K: Debug + Clone, S: Stream<Item = watcher::Result<Event<K>>>>(
     }
 }
 
-/// What the API server answered; none when it could not be reached.
+/// The API server's answer; none when it could not be reached.
 fn status_of(error: &watcher::Error) -> Option<&Status> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
@@ -212,18 +212,20 @@ fn status_of(error: &watcher::Error) -> Option<&Status> {
     }
 }
 
-/// Says once what is wrong, until it is something else, and counts it.
+/// Logs what is wrong once, until it is something else, and counts it.
 fn tell(error: &watcher::Error, plural: &str, scope: Option<&str>, trouble: &mut Repeated) {
     let place = scope.map_or_else(|| "the whole cluster".to_owned(), |namespace| format!("namespace {namespace}"));
     let words = match status_of(error).map(|status| status.code) {
-        // What was asked for is too old: the list is read again, which is no fault.
+        // The version is too old: the list is read again, which is normal.
         Some(410) => return,
-        Some(403) => format!("the service account may not list and watch {plural} in {place}; grant it these verbs, or give --namespace"),
+        Some(403) => format!(
+            "the service account is not allowed to list and watch {plural} in {place}; grant it these verbs, or restrict Mailfleet with --namespace"
+        ),
         Some(404) => {
             format!("the API server does not know {plural}; install the CRDs: `mailfleet crds | kubectl apply --server-side -f -`")
         }
-        Some(401) => "the API server refuses the credentials; they may have expired".to_owned(),
-        _ => "the API server cannot be reached; what was read last stays in use, and sending goes on".to_owned(),
+        Some(401) => "the API server rejects the credentials; they may have expired".to_owned(),
+        _ => "the API server cannot be reached; what was read last stays in use, and sending continues".to_owned(),
     };
     if let Said::Now { times } = trouble.say(&words, Instant::now()) {
         tracing::warn!(kind = plural, %error, times, "{words}");

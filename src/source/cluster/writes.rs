@@ -1,7 +1,7 @@
 //! One write: finalizer, status and events of one object, by requests to the API server.
 //!
-//! Status is server-side apply. What another manager owns beside it an apply leaves there: a condition out of a restored
-//! status, a finalizer out of an export. So what is there afterwards is compared with what was wanted, and put right.
+//! A status is written by server-side apply, which leaves what another manager owns: a condition of a restored status, a finalizer
+//! of an export. So the result is compared with what was wanted, and corrected.
 
 use std::{
     hash::{Hash as _, Hasher as _},
@@ -46,7 +46,7 @@ impl<T: Serialize + Send + Sync> AsJson for T {
 /// A status as it stands on an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StatusVersion {
-    /// See [`hash_of`].
+    /// The hash of the status, by [`hash_of`].
     pub hash: u64,
     /// The version of the object.
     pub resource_version: u64,
@@ -67,7 +67,7 @@ pub(super) struct Write {
     pub due: Due,
 }
 
-/// What came of it.
+/// The result of a write.
 pub(super) struct Written {
     pub id: Id,
     pub uid: String,
@@ -77,9 +77,9 @@ pub(super) struct Written {
 }
 
 pub(super) enum Failed {
-    /// It is gone, or another one has its name.
+    /// The object was deleted, or another one has its name.
     Gone,
-    /// Try again, after so long where the API server says so.
+    /// To be retried, after the delay that the API server asked for, if any.
     Later { after: Option<Duration>, why: String, is_internal: bool },
     /// The API server refuses it.
     Refused { why: String, is_invalid: bool },
@@ -128,7 +128,7 @@ pub(super) async fn perform(client: Client, publisher: Publisher, write: Write) 
     let Write { id, uid, due: Due { status, finalizer, events } } = write;
     let mut written = Written { id, uid, status: None, finalizer: None, result: Ok(()) };
     let (kind, key) = (written.id.0, written.id.1.clone());
-    // The finalizer comes before the status that says so, and goes after the status that says why.
+    // The finalizer is set before the status that says so, and removed after the status that says why.
     if finalizer == Some(true) {
         match set_finalizer(&client, &key, &written.uid, true).await {
             Ok(()) => written.finalizer = finalizer,
@@ -141,7 +141,7 @@ pub(super) async fn perform(client: Client, publisher: Publisher, write: Write) 
             Err(failed) => written.result = Err(failed),
         }
     }
-    // It goes all the same when the status cannot be written (too large, refused): nothing else would ever take it off.
+    // It is removed even when the status cannot be written (too large, refused): nothing else would ever remove it.
     if finalizer == Some(false) && !matches!(written.result, Err(Failed::Gone)) {
         match set_finalizer(&client, &key, &written.uid, false).await {
             Ok(()) => written.finalizer = finalizer,
@@ -170,7 +170,7 @@ pub async fn annotate_campaign(client: &Client, key: &Key, name: &str, value: &s
     let resource = Request::new(path(Campaign::KIND, &key.namespace));
     match ask::<Answer>(client, resource.patch(&key.name, &PatchParams::default(), &Patch::Merge(&merge))).await {
         Ok(_) => Ok(()),
-        Err(Failed::Gone) => Err(format!("there is no campaign {key} in the cluster; --namespace chooses another")),
+        Err(Failed::Gone) => Err(format!("there is no campaign {key} in the cluster; use --namespace for another namespace")),
         Err(Failed::Refused { why, .. } | Failed::Later { why, .. }) => Err(format!("campaign {key} cannot be annotated: {why}")),
     }
 }
@@ -181,8 +181,8 @@ async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, s
     let applied = resource.patch_subresource("status", &key.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body));
     let answer = match ask::<Answer>(client, applied).await {
         Ok(answer) if !has_more(&answer.status, status) => answer,
-        // What others own there was left, or what stays there is refused together with ours; an object whose spec does not fit
-        // the served schema cannot be applied to at all. Its status can be replaced whole.
+        // Fields that others own were left, or were refused together with ours; and an object whose spec does not match the served
+        // schema cannot be applied at all. Its status can be replaced as a whole.
         Ok(_) | Err(Failed::Later { is_internal: true, .. } | Failed::Refused { is_invalid: true, .. }) => {
             ask(client, replacement(&resource, key, uid, status)).await?
         }
@@ -191,7 +191,7 @@ async fn put_status(client: &Client, kind: &'static str, key: &Key, uid: &str, s
     Ok(StatusVersion { hash: hash_of(Some(status)), resource_version: answer.metadata.version() })
 }
 
-/// Replaces a status by what is wanted, whoever owns what is there: what it removes belongs to nobody afterwards.
+/// Replaces a status, whoever owns its fields.
 fn replacement(resource: &Request, key: &Key, uid: &str, status: &Value) -> Result<Requested, kube::core::request::Error> {
     // With another UID the API server answers 409, as for any write to an object that is gone.
     let operations = json!([{"op": "replace", "path": "/metadata/uid", "value": uid}, {"op": "add", "path": "/status", "value": status}]);
@@ -201,8 +201,8 @@ fn replacement(resource: &Request, key: &Key, uid: &str, status: &Value) -> Resu
     Ok(request)
 }
 
-/// Whether something stands there that is not wanted, or in another order. What the API server dropped of ours is not more:
-/// older CRDs do that, and no second write fixes it.
+/// Whether the stored value has anything that is not wanted, or in another order. Fields that the API server dropped do not count:
+/// older CRDs do that, and no second write helps.
 fn has_more(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
         (Value::Object(there), Value::Object(wanted)) => {
@@ -222,10 +222,10 @@ async fn set_finalizer(client: &Client, key: &Key, uid: &str, wanted: bool) -> R
     let resource = Request::new(path(Campaign::KIND, &key.namespace));
     let applied = resource.patch(&key.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body));
     match ask::<Answer>(client, applied).await {
-        // Who applied an export owns it too, and an apply of ours leaves it (kubernetes#99003).
+        // Whoever applied an export owns it too, and our apply leaves it (kubernetes#99003).
         Ok(answer) if answer.metadata.has_finalizer() == wanted => Ok(()),
         Ok(answer) => merge_finalizers(client, &resource, key, uid, wanted, answer.metadata).await,
-        // An object whose spec does not fit the served schema cannot be applied to; its metadata can be merged.
+        // An object whose spec does not match the served schema cannot be applied; its metadata can be merged.
         Err(Failed::Later { is_internal: true, .. } | Failed::Refused { is_invalid: true, .. }) => {
             let there = look(client, &resource, &key.name).await?;
             merge_finalizers(client, &resource, key, uid, wanted, there).await
@@ -234,14 +234,14 @@ async fn set_finalizer(client: &Client, key: &Key, uid: &str, wanted: bool) -> R
     }
 }
 
-/// The metadata of an object; by a list, for which we have the right.
+/// The metadata of an object; by a list, which our permissions allow.
 async fn look(client: &Client, resource: &Request, name: &str) -> Result<AnswerMetadata, Failed> {
     let request = resource.list(&ListParams::default().fields(&format!("metadata.name={name}")));
     let found: Found = ask(client, request).await?;
     found.items.into_iter().next().map(|answer| answer.metadata).ok_or(Failed::Gone)
 }
 
-/// A merge replaces the whole list: it holds only for the version that was read.
+/// A merge replaces the whole list, so it is bound to the version that was read.
 async fn merge_finalizers(
     client: &Client,
     resource: &Request,
@@ -264,7 +264,7 @@ async fn merge_finalizers(
 }
 
 fn body(kind: &str, key: &Key, uid: &str, mut metadata: Value, status: Option<&Value>) -> Value {
-    // With the UID an object that is gone is not made again, and another of the same name is not touched.
+    // With the UID, a deleted object is not created again, and another of the same name is not changed.
     if let Some(metadata) = metadata.as_object_mut() {
         metadata.insert("name".to_owned(), (&*key.name).into());
         metadata.insert("namespace".to_owned(), (&*key.namespace).into());
@@ -286,7 +286,7 @@ fn path(kind: &str, namespace: &str) -> String {
     format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{plural}")
 }
 
-/// Sends a request; what came back.
+/// Sends a request, and reads the answer.
 async fn ask<T: DeserializeOwned>(client: &Client, request: Result<Requested, kube::core::request::Error>) -> Result<T, Failed> {
     let request = request.map_err(|error| Failed::Refused { why: error.to_string(), is_invalid: false })?;
     match tokio::time::timeout(REQUEST_TIMEOUT, client.request::<T>(request)).await {
@@ -301,11 +301,11 @@ async fn ask<T: DeserializeOwned>(client: &Client, request: Result<Requested, ku
             }
         }
         Ok(Err(error)) => Err(Failed::away(error.to_string())),
-        Err(_) => Err(Failed::away("the API server gives no answer".to_owned())),
+        Err(_) => Err(Failed::away("the API server does not answer".to_owned())),
     }
 }
 
-/// A hash of a status in which the order of its fields does not count.
+/// A hash of a status that ignores the order of its fields.
 pub(super) fn hash_of(value: Option<&Value>) -> u64 {
     fn add(value: &Value, hasher: &mut SipHasher13) {
         match value {

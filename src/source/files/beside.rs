@@ -12,16 +12,16 @@ use crate::source::{FilePlace, Origin};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathProblem {
     /// It is not there.
-    #[error("the file `{path}` is not there; it is looked for beside {beside}")]
+    #[error("the file `{path}` does not exist; paths are relative to the folder of {beside}")]
     NotFound {
         /// The path as written.
         path: String,
         /// The folder that it is relative to.
         beside: String,
     },
-    /// It lies outside the root folder.
+    /// It is outside the root folder.
     #[error(
-        "the file `{path}` lies outside the folder {root}; move it into the folder, or give the common parent folder on the command line"
+        "the file `{path}` is outside the folder {root}; move it into the folder, or give the common parent folder on the command line"
     )]
     Outside {
         /// The path as written.
@@ -30,19 +30,17 @@ pub enum PathProblem {
         root: String,
     },
     /// There are no files in a cluster.
-    #[error(
-        "`{path}` is a path, and there are no files in a cluster; put the text into a ConfigMap and name it with configMapRef, or give a url"
-    )]
+    #[error("`{path}` is a path, and a cluster has no files; put the text into a ConfigMap and name it with configMapRef, or give a url")]
     InCluster {
         /// The path as written.
         path: String,
     },
-    /// It holds what is not to be mailed.
+    /// It holds what must not be mailed.
     #[error("the file `{path}` cannot be used: {why}")]
     Private {
         /// The path as written.
         path: String,
-        /// Why.
+        /// The cause, and what to do.
         why: &'static str,
     },
     /// It is not a file, or cannot be read.
@@ -50,12 +48,12 @@ pub enum PathProblem {
     Unusable {
         /// The path as written.
         path: String,
-        /// Why.
+        /// What the system said.
         cause: String,
     },
 }
 
-/// What a file is wanted for.
+/// What a file is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A text of a message.
@@ -66,11 +64,10 @@ pub enum Purpose {
     JsonLines,
 }
 
-/// The file that a document means with `path`: relative to the document's own file, and with all symlinks
-/// resolved inside the root folder.
+/// The file that a document names: relative to the document's own file, with all symlinks resolved inside the root folder.
 ///
 /// # Errors
-/// When it is not there, is no file, lies outside, or holds what is not to be mailed.
+/// When it does not exist, is not a file, is outside, or holds what must not be mailed.
 pub fn resolve_path(origin: &Origin, path: &str, purpose: Purpose) -> Result<PathBuf, PathProblem> {
     match origin {
         Origin::File(place) => resolve_beside(place, path, purpose),
@@ -78,19 +75,19 @@ pub fn resolve_path(origin: &Origin, path: &str, purpose: Purpose) -> Result<Pat
     }
 }
 
-/// The same for a document of a file.
+/// The same for a document in a file.
 pub(crate) fn resolve_beside(origin: &FilePlace, path: &str, purpose: Purpose) -> Result<PathBuf, PathProblem> {
     let outside = || PathProblem::Outside { path: path.to_owned(), root: origin.root.display().to_string() };
     let unusable = |cause: String| PathProblem::Unusable { path: path.to_owned(), cause };
     let private = |why| Err(PathProblem::Private { path: path.to_owned(), why });
     let root = origin.root.canonicalize().map_err(|error| unusable(io_words(&error)))?;
     let folder = origin.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Told apart before the file system is asked, so that the answer does not tell what exists outside.
+    // Decided before the file system is read, so that the answer does not reveal what exists outside.
     let depth = folder.strip_prefix(&origin.root).map_or(0, |below| below.components().count());
     if climbs_above(Path::new(path), depth) {
         return Err(outside());
     }
-    // By its words alone, so that the answer does not tell which of them exist.
+    // By the path alone, so that the answer does not reveal which files exist.
     if is_hidden(Path::new(path)) {
         return private(HIDDEN);
     }
@@ -108,9 +105,9 @@ pub(crate) fn resolve_beside(origin: &FilePlace, path: &str, purpose: Purpose) -
         return Err(outside());
     }
     if origin.closed.iter().any(|closed| resolved.starts_with(closed)) || is_state(&resolved, &root) {
-        return private("it belongs to Mailfleet itself (its state, Secrets, or a file of objects), and is not to be mailed");
+        return private("it belongs to Mailfleet itself (state, Secrets, or a file of objects), and is never mailed");
     }
-    // Where the document lies behind a symlink, what lies beside it is no more hidden than the document.
+    // Where the document is behind a symlink, its siblings are no more hidden than the document.
     let home = folder.canonicalize().map_err(|error| unusable(io_words(&error)))?;
     let shared = home.components().zip(resolved.components()).take_while(|(one, other)| one == other).count();
     if is_hidden(&resolved.components().skip(shared).collect::<PathBuf>()) {
@@ -125,10 +122,11 @@ pub(crate) fn resolve_beside(origin: &FilePlace, path: &str, purpose: Purpose) -
     Ok(resolved)
 }
 
-const HIDDEN: &str = "a name that begins with a dot is hidden, and nothing hidden is mailed; copy it under another name if it is meant";
-const OBJECTS: &str = "YAML and JSON are read as objects, Secrets among them, and are not mailed; give the text another ending, like .html or .txt, and an audience .csv or .jsonl";
+const HIDDEN: &str =
+    "a name that begins with a dot is hidden, and hidden files are never mailed; copy it under another name if you want it mailed";
+const OBJECTS: &str = "YAML and JSON may hold objects such as Secrets, and are never mailed; use another extension, like .html or .txt, and .csv or .jsonl for an audience";
 
-/// Whether a name on the way is hidden. Kubernetes puts what it mounts behind names that begin with two dots.
+/// Whether a name in the path is hidden. Kubernetes puts what it mounts behind names that begin with two dots.
 fn is_hidden(path: &Path) -> bool {
     let mut names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.as_encoded_bytes()),
@@ -137,7 +135,7 @@ fn is_hidden(path: &Path) -> bool {
     names.any(|name| name.starts_with(b".") && !name.starts_with(b".."))
 }
 
-/// Whether a file of this name is read as a source of objects. JSON Lines are often called .json, and a Secret is none.
+/// Whether a file of this name is read as a source of objects. JSON Lines are often called .json, and a Secret is not JSON Lines.
 fn holds_objects(path: &Path, purpose: Purpose) -> bool {
     path.extension().is_some_and(|extension| match extension.to_ascii_lowercase().as_encoded_bytes() {
         b"yaml" | b"yml" => true,
@@ -146,7 +144,7 @@ fn holds_objects(path: &Path, purpose: Purpose) -> bool {
     })
 }
 
-/// Whether a folder on the way, below the root, is a state folder.
+/// Whether a folder in the path, below the root, is a state folder.
 fn is_state(path: &Path, root: &Path) -> bool {
     path.ancestors().skip(1).take_while(|folder| folder.starts_with(root)).any(|folder| folder.join(STATE_MARKER).exists())
 }

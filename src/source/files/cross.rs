@@ -1,6 +1,6 @@
-//! What one document refers to in others, and what can be told of that offline.
+//! References between documents, as far as they can be checked offline.
 //!
-//! These are warnings: a Secret may come from elsewhere, a plan may be applied by somebody else. Status is the judge.
+//! The findings are warnings: a Secret may come from elsewhere, and somebody else may apply the plan. Only the status is definite.
 
 use super::{
     beside::{Purpose, resolve_beside},
@@ -19,7 +19,7 @@ use crate::{
     yaml::Position,
 };
 
-/// A field that names something outside its document.
+/// A field that refers to something outside its document.
 #[derive(Clone, Debug)]
 pub(super) struct Reference {
     pub path: String,
@@ -28,7 +28,7 @@ pub(super) struct Reference {
     pub target: Target,
 }
 
-/// What is named.
+/// What is referred to.
 #[derive(Clone, Debug)]
 pub(super) enum Target {
     Plan(Key),
@@ -41,11 +41,11 @@ pub(super) enum Target {
     File(String, Purpose),
     /// What a campaign says of its sender, which the plan grants.
     Sender(Key, String, Says),
-    /// Nothing: the field is accepted, and will hardly work.
+    /// Nothing: the field is accepted but unlikely to work.
     Doubt(String),
 }
 
-/// What a document refers to. Places are filled in by the caller.
+/// What a document refers to. The caller fills in the places.
 pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
     let mut found = Vec::new();
     let mut add = |path: String, target| found.push(Reference { path, at: Position::default(), excerpt: None, target });
@@ -74,17 +74,17 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
     found
 }
 
-/// What is to be said of a document that carries the finalizer of a controller.
+/// The warning about a document with a controller's finalizer.
 pub(super) fn exported_finalizer() -> Reference {
     let words = format!(
-        "`{FINALIZER}` is the controller's, on a campaign while it sends, and came here with an export; remove it, or the object cannot be deleted while no controller runs"
+        "the controller sets `{FINALIZER}` on a campaign while it sends, and an export includes it; remove it, or the object cannot be deleted while no controller runs"
     );
     Reference { path: "metadata.finalizers".to_owned(), at: Position::default(), excerpt: None, target: Target::Doubt(words) }
 }
 
 fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(String, Target)) {
     if let Some(Err(why)) = campaign.metadata.annotations.get(ANNOTATION).map(|value| Resume::parse(value)) {
-        add(format!("metadata.annotations[\"{ANNOTATION}\"]"), Target::Doubt(format!("it resumes nothing: {why}")));
+        add(format!("metadata.annotations[\"{ANNOTATION}\"]"), Target::Doubt(format!("this resumes nothing: {why}")));
     }
     let spec = &campaign.spec;
     let plan = spec.plan_ref.key(&key.namespace);
@@ -126,7 +126,7 @@ fn add_source(at: &str, purpose: Purpose, path: Option<&String>, config_map: Opt
     }
 }
 
-/// What is to be said of a reference, against the whole folder.
+/// The finding about a reference, given the whole folder.
 pub(super) fn judge(
     reference: &Reference,
     key: &Key,
@@ -169,11 +169,11 @@ pub(super) fn judge(
     })
 }
 
-/// What is to be said of a sender that the plan does not grant: where the plan grants some, or is known to be the operator's.
+/// The warning about a sender that the plan does not grant: where the plan grants any, or is known to be the operator's.
 fn sender_words(plan: &Key, value: &str, says: Says, campaign: &Key, world: &Snapshot, plan_namespace: Option<&str>) -> Option<String> {
     let spec = &world.plans.get(plan)?.object.spec;
     let is_held = plan_namespace.is_some_and(|namespace| *plan.namespace == *namespace && *campaign.namespace != *namespace);
-    // Through its own servers alone it may send as whom they let it.
+    // A campaign that uses only its own servers may send as these servers allow.
     let chosen = world.campaigns.get(campaign).and_then(|campaign| campaign.object.spec.servers.as_ref());
     let is_own = |name: &str| campaign.namespace != plan.namespace && world.servers.contains_key(&Key::new(&*campaign.namespace, name));
     let is_told = is_held || !spec.sender_domains.is_empty() && says != Says::Order;

@@ -1,4 +1,4 @@
-//! One file's text becomes documents with their kinds, and findings with their places.
+//! From one file's text to documents with their kinds, and findings with their places.
 
 use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
@@ -20,11 +20,11 @@ use crate::{
 
 /// Characters of a line that a finding shows.
 const EXCERPT_MAX: usize = 200;
-/// Findings of one document, after which the rest is only counted.
+/// Findings listed per document; the rest is counted.
 const DOCUMENT_FINDINGS_MAX: usize = 100;
-/// Findings of one file that are equally bad, after which the rest is only counted.
+/// Findings of one severity listed per file; the rest is counted.
 const FILE_FINDINGS_MAX: usize = 1000;
-/// Files of tools that people keep beside their objects, and that need not say what they are.
+/// Files of other tools that people keep beside their objects, without apiVersion and kind.
 const FILES_OF_OTHERS: [&str; 6] =
     ["kustomization.yaml", "kustomization.yml", "Chart.yaml", "values.yaml", "package.json", "tsconfig.json"];
 
@@ -33,11 +33,11 @@ const FILES_OF_OTHERS: [&str; 6] =
 pub(super) struct FileContent {
     pub documents: Vec<Document>,
     pub findings: Vec<Finding>,
-    /// Documents in all, those that are ignored included.
+    /// All documents, including ignored ones.
     pub count: usize,
-    /// It has the word apiVersion, as whatever is meant to be an object does.
+    /// Whether it contains the word apiVersion, as every object does.
     pub mentions_objects: bool,
-    /// A document is broken so that it cannot be told which object it is: the place, in words.
+    /// A document that is too broken to identify its object: the place and the fault.
     pub unnamed: Option<String>,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
     let mut reader = Reader {
         file,
         lines: text.strip_prefix('\u{feff}').unwrap_or(text).lines().collect(),
-        // A syntax error may put a Secret's line under the wrong document.
+        // A syntax error may attribute a Secret's line to another document.
         may_hold_secrets: text.contains("Secret"),
         content: FileContent { mentions_objects: text.contains("apiVersion"), ..FileContent::default() },
         found: BTreeMap::new(),
@@ -82,7 +82,7 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
         let words = words.split(" at line ").next().unwrap_or(&words);
         let at = Position { line: error.line(), column: error.column().max(1) };
         reader.content.count = 1;
-        let people = if words == "trailing characters" { ", or call it .jsonl if it holds people as JSON Lines" } else { "" };
+        let people = if words == "trailing characters" { ", or name it .jsonl if it holds recipients as JSON Lines" } else { "" };
         let message = format!("this is not JSON: {words}; fix it, or leave the file out with --exclude or a .mailfleetignore{people}");
         reader.syntax(&Fault { at, path: FieldPath::default(), message }, None);
         return reader.content;
@@ -97,8 +97,8 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
     reader.content
 }
 
-/// JSON as a reader of YAML takes it: without pairs of surrogates (`\ud83d\ude00`), and with characters escaped that YAML
-/// wants escaped. Good JSON only.
+/// JSON as a YAML reader accepts it: without surrogate pairs (`\ud83d\ude00`), and with the characters escaped that YAML wants
+/// escaped. Valid JSON only.
 fn json_as_yaml(text: &str) -> Cow<'_, str> {
     let is_refused = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
     if !text.contains(is_refused) && !text.contains("\\u") {
@@ -142,7 +142,7 @@ struct Reader<'a> {
     lines: Vec<&'a str>,
     may_hold_secrets: bool,
     content: FileContent,
-    /// How many findings there are, by how bad they are.
+    /// How many findings there are, by severity.
     found: BTreeMap<Severity, usize>,
 }
 
@@ -165,11 +165,11 @@ impl Reader<'_> {
         self.content.findings.push(Finding { severity, file: self.file.to_owned(), line, column, resource, field, message, excerpt });
     }
 
-    /// Says how many findings are not listed.
+    /// Adds how many findings are not listed.
     fn tell_left_out(&mut self) {
         for (severity, found) in &self.found {
             if let Some(more @ 1..) = found.checked_sub(FILE_FINDINGS_MAX) {
-                let words = format!("{more} more {severity}s in this file are not listed; look at the listed ones first");
+                let words = format!("{more} more {severity}s in this file are not listed; fix the listed ones first");
                 self.content.findings.push(Finding::of_file(*severity, self.file, words));
             }
         }
@@ -232,14 +232,14 @@ impl Reader<'_> {
         let mut problems = document.problems.clone();
         problems.extend(document.scalars.iter().cloned().map(|mut problem| {
             if is_secret {
-                "tools read this value in different ways, or it carries a tag; quote it".clone_into(&mut problem.message);
+                "tools read this value differently, or it carries a tag; quote it".clone_into(&mut problem.message);
             }
             problem
         }));
         let mut body = None;
         let sops = root.entry("sops").filter(|entry| ["mac", "version"].iter().any(|field| entry.value.get(field).is_some()));
         if let Some(sops) = sops {
-            let message = "SOPS has encrypted this document, and its values cannot be read. Decrypt it (`sops decrypt FILE | mailfleet validate -`), or leave the file out with --exclude or a .mailfleetignore";
+            let message = "this document is encrypted with SOPS, and its values cannot be read. Decrypt it (`sops decrypt FILE | mailfleet validate -`), or leave the file out with --exclude or a .mailfleetignore";
             problems = vec![Fault { at: sops.key_at, path: FieldPath::default().key("sops"), message: message.to_owned() }];
         } else if !document.is_cut {
             if let Some(judge) = Judge::of(kind) {
@@ -274,7 +274,7 @@ impl Reader<'_> {
             json.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == FINALIZER));
         let body = match (body, words) {
             (Some(body), None) => body,
-            // A Secret that is broken is remembered without its values.
+            // A broken Secret is kept without its values.
             (_, words) => {
                 Body::Broken { message: words.unwrap_or_default(), document: Arc::new(if is_secret { Value::Null } else { json }) }
             }
@@ -298,7 +298,7 @@ impl Reader<'_> {
     }
 }
 
-/// Adds problems at fields that have none yet: the first reader to complain has the better words.
+/// Adds faults at fields that have none yet: the first reader to complain has the better message.
 pub(super) fn add_new(problems: &mut Vec<Fault>, more: Vec<Fault>) {
     for problem in more {
         if !problems.iter().any(|known| known.path == problem.path && !known.path.0.is_empty()) {
@@ -307,12 +307,12 @@ pub(super) fn add_new(problems: &mut Vec<Fault>, more: Vec<Fault>) {
     }
 }
 
-/// What tells which object a document is.
+/// The part of a document that identifies its object.
 struct Header<'a> {
     root: &'a Node,
     version: Option<&'a str>,
     kind: Option<&'a str>,
-    /// How bad it is when neither is there.
+    /// The severity when neither is there.
     unnamed: Severity,
 }
 
@@ -328,7 +328,7 @@ impl<'a> Header<'a> {
         Self { root, version: text("apiVersion"), kind: text("kind"), unnamed }
     }
 
-    /// The key, when the name and namespace are ones that an object can have.
+    /// The key, when name and namespace are valid.
     fn key(&self) -> Option<Key> {
         let metadata = self.root.get("metadata")?;
         let name = metadata.get("name")?.text()?;
@@ -353,7 +353,7 @@ impl<'a> Header<'a> {
 
     fn judge(&self) -> Judgement {
         if !matches!(self.root.data, Data::Map(_)) {
-            let message = "this document is not a mapping with apiVersion and kind, and is ignored".to_owned();
+            let message = "this document is not a mapping with apiVersion and kind; it is ignored".to_owned();
             return Judgement::Foreign(Severity::Warning, message);
         }
         let own_kind = self.kind.and_then(|kind| KINDS[..3].iter().find(|name| **name == kind));
@@ -368,7 +368,7 @@ impl<'a> Header<'a> {
                 (None, Some(_)) => {
                     Judgement::Faults(vec![self.fault("apiVersion", format!("a {kind} has apiVersion {API_VERSION}, not v1"))])
                 }
-                (None, None) => Judgement::Foreign(Severity::Note, format!("{kind} (v1) is not Mailfleet's, and is ignored")),
+                (None, None) => Judgement::Foreign(Severity::Note, format!("{kind} (v1) is not a kind of Mailfleet; it is ignored")),
             },
             (Some(version), kind) if is_meant_as_ours(version) => {
                 let mut faults = vec![];
@@ -376,20 +376,20 @@ impl<'a> Header<'a> {
                     faults.push(self.fault("apiVersion", format!("there is no version `{version}`; write {API_VERSION}")));
                 }
                 if kind.is_none() {
-                    faults.push(self.fault("kind", "this field is missing, and must be given: SendingServer, Plan or Campaign".to_owned()));
+                    faults.push(self.fault("kind", "this field is required: SendingServer, Plan or Campaign".to_owned()));
                 }
                 Judgement::Faults(faults)
             }
             (Some(version), Some(kind)) => {
-                Judgement::Foreign(Severity::Note, format!("{kind} ({version}) is not Mailfleet's, and is ignored"))
+                Judgement::Foreign(Severity::Note, format!("{kind} ({version}) is not a kind of Mailfleet; it is ignored"))
             }
-            (None, Some(kind)) if own_kind.is_some() => Judgement::Faults(vec![
-                self.fault("apiVersion", format!("this field is missing, and must be given: a {kind} has {API_VERSION}")),
-            ]),
+            (None, Some(kind)) if own_kind.is_some() => {
+                Judgement::Faults(vec![self.fault("apiVersion", format!("this field is required: a {kind} has {API_VERSION}"))])
+            }
             (None, Some(kind)) if kubernetes_kind.is_some() => {
-                Judgement::Faults(vec![self.fault("apiVersion", format!("this field is missing, and must be given: a {kind} has v1"))])
+                Judgement::Faults(vec![self.fault("apiVersion", format!("this field is required: a {kind} has v1"))])
             }
-            _ => Judgement::Foreign(self.unnamed, "this document has no apiVersion and kind, and is ignored".to_owned()),
+            _ => Judgement::Foreign(self.unnamed, "this document has no apiVersion and kind; it is ignored".to_owned()),
         }
     }
 }
@@ -404,10 +404,10 @@ fn unknown_kind(kind: &str, is_kubernetes: bool) -> String {
         return format!("a {kind} has apiVersion v1, not {API_VERSION}");
     }
     let near = nearest(kind, KINDS[..3].iter().copied()).map(|near| format!("; did you mean `{near}`?"));
-    format!("there is no kind `{kind}` in {API_VERSION}; known are `SendingServer`, `Plan`, `Campaign`{}", near.unwrap_or_default())
+    format!("there is no kind `{kind}` in {API_VERSION}; the kinds are `SendingServer`, `Plan`, `Campaign`{}", near.unwrap_or_default())
 }
 
-/// Takes away what a file says of what only the source sets.
+/// Removes fields that only the source sets.
 fn without_what_is_set(json: &mut Value) {
     if let Some(object) = json.as_object_mut() {
         object.shift_remove("status");

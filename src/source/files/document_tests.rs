@@ -33,7 +33,7 @@ fn no_finding_shows_a_secret() {
 fn a_document_of_another_group_is_a_note_whatever_it_holds() {
     let content = read_text(Path::new("a.yaml"), "apiVersion: apps/v1\nkind: Deployment\nspec: {a: yes, a: 0777, b: !x c}\n");
     let findings: Vec<String> = content.findings.iter().map(ToString::to_string).collect();
-    assert_eq!(findings, ["a.yaml:2:1: note: Deployment (apps/v1) is not Mailfleet's, and is ignored"]);
+    assert_eq!(findings, ["a.yaml:2:1: note: Deployment (apps/v1) is not a kind of Mailfleet; it is ignored"]);
     assert!(content.documents.is_empty() && content.unnamed.is_none());
 }
 
@@ -81,11 +81,11 @@ fn lists_are_read_as_kubectl_takes_them() {
     assert_eq!(found("apiVersion: v1\nkind: List\nitems: []\n"), (String::new(), vec![], false));
     assert_eq!(found("{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": null}"), (String::new(), vec![], false));
     for (text, words) in [
-        ("apiVersion: v1\nkind: List\n".to_owned(), "items: this field is missing"),
+        ("apiVersion: v1\nkind: List\n".to_owned(), "items: this field is required"),
         ("apiVersion: mailfleet.dev/v1alpha1\nkind: PlanList\nitems: {}\n".to_owned(), "items: this must be a list"),
         (list("v1\nkind: ", "- a\n"), "a.yaml:5:3: fault: List: items[0]: this must be an object"),
         (list("v1\nkind: ", "- {apiVersion: v1, kind: List, items: []}\n"), "kubectl refuses a list within a list"),
-        (list("v1\nkind: ", "- {kind: Plan}\n"), "apiVersion: this field is missing"),
+        (list("v1\nkind: ", "- {kind: Plan}\n"), "apiVersion: this field is required"),
         (
             list("v1\nkind: ", &server("a").replace("outbox: {}", "outbox: {}, outbox: {}")),
             "a.yaml:8:33: fault: SendingServer default/a: spec.provider.outbox: `outbox` is given twice",
@@ -107,7 +107,7 @@ fn hints_for_what_lies_beside_the_objects() {
     };
     let campaign =
         |subject: &str| format!("apiVersion: mailfleet.dev/v1alpha1\nkind: Campaign\nmetadata: {{name: a}}\nspec:\n  subject: {subject}\n");
-    let quote = "spec.subject: `{{` begins two mappings of YAML here; quote the value, like \"{{ name }}\"";
+    let quote = "spec.subject: YAML reads `{{` as two mappings here; quote the value, like \"{{ name }}\"";
     assert!(told("a.yaml", &campaign("{{ name }}")).contains(quote), "{}", told("a.yaml", &campaign("{{ name }}")));
     for helm in [campaign("{{ name }}, hello"), "{{- if .Values.enabled }}\napiVersion: v1\n{{- end }}\n".to_owned()] {
         assert!(
@@ -117,7 +117,7 @@ fn hints_for_what_lies_beside_the_objects() {
         );
     }
     assert!(told("tsconfig.json", "{\n  // a comment\n  \"a\": 1\n}").contains("leave the file out with --exclude"));
-    assert!(told("people.json", "{\"email\": \"a@example.com\"}\n{}\n").contains("or call it .jsonl if it holds people"));
+    assert!(told("people.json", "{\"email\": \"a@example.com\"}\n{}\n").contains("or name it .jsonl if it holds recipients"));
     for (file, word) in [("kustomization.yaml", "note"), ("Chart.yaml", "note"), ("fleet.yaml", "warning")] {
         assert!(told(file, "resources: [a.yaml]\n").contains(&format!("{word}: this document has no apiVersion and kind")), "{file}");
     }
@@ -126,7 +126,7 @@ fn hints_for_what_lies_beside_the_objects() {
     assert!(
         found.contains("a.yaml")
             || found.lines().count() == 1
-                && found.contains("secret.yaml:5:1: fault: Secret default/login: sops: SOPS has encrypted this document"),
+                && found.contains("secret.yaml:5:1: fault: Secret default/login: sops: this document is encrypted with SOPS"),
         "{found}"
     );
 }

@@ -1,4 +1,4 @@
-//! Faults of a schema in words for people, at the field that is wrong.
+//! Turns the schema's complaints into sentences, each at the field that is wrong.
 
 use jiff::civil::Date;
 use jsonschema::{
@@ -19,16 +19,14 @@ const QUOTED_MAX: usize = 60;
 
 /// A document and the schema that it was judged by.
 pub(super) struct Explainer<'a> {
-    /// The schema.
     pub schema: &'a Value,
-    /// The document.
     pub node: &'a Node,
-    /// Keeps values out of the words.
+    /// Keeps values out of the messages.
     pub is_secret: bool,
 }
 
 impl Explainer<'_> {
-    /// One complaint of the schema in words.
+    /// Explains one complaint of the schema.
     pub(super) fn explain(&self, error: &ValidationError<'_>) -> Vec<Fault> {
         let node = self.node;
         let path = node.path_of_pointer(error.instance_path().as_str());
@@ -49,17 +47,17 @@ impl Explainer<'_> {
                 let about = own.pointer(&format!("/properties/{name}/description")).and_then(Value::as_str);
                 let about = about.map(|about| format!(". {}", first_sentence(about))).unwrap_or_default();
                 // A field that is there is null, which counts as absent.
-                let (at, is) = match node.find(&path) {
-                    Some(_) => (node.locate_key(&path), "the value of this field"),
-                    None => (node.locate_key(&FieldPath(path.0[..path.0.len() - 1].to_vec())), "this field"),
+                let (at, what) = match node.find(&path) {
+                    Some(_) => (node.locate_key(&path), "the value of this field is required"),
+                    None => (node.locate_key(&FieldPath(path.0[..path.0.len() - 1].to_vec())), "this field is required"),
                 };
-                vec![Fault { at, path, message: format!("{is} is missing, and must be given{about}") }]
+                vec![Fault { at, path, message: format!("{what}{about}") }]
             }
             kind => {
                 let shown = if self.is_secret { "this value".to_owned() } else { shown(error.instance()) };
                 let message = words(kind, own, error.instance(), &shown).unwrap_or_else(|| {
                     let what = error.masked_with("this value").to_string();
-                    format!("the schema does not allow this: {what}")
+                    format!("this is not allowed: {what}")
                 });
                 vec![Fault { at: node.locate(&path), path, message }]
             }
@@ -67,13 +65,13 @@ impl Explainer<'_> {
     }
 }
 
-/// Leaves out fields that are missing only because their name is misspelt, or because they stand elsewhere.
+/// Drops missing fields that are only misspelt or misplaced.
 pub(super) fn drop_told_twice(problems: &mut Vec<Fault>) {
     let all = problems.clone();
     problems.retain(|problem| problem.path.0.len() < 2 || !all.iter().any(|other| names_missing(other, &problem.path)));
 }
 
-/// Whether a problem about an unknown field already says that the field at `missing` was meant.
+/// Whether a fault of an unknown field already says that the field at `missing` was meant.
 fn names_missing(problem: &Fault, missing: &FieldPath) -> bool {
     let Some((Step::Key(_), parent)) = problem.path.0.split_last() else { return false };
     let Some((Step::Key(name), missing_parent)) = missing.0.split_last() else { return false };
@@ -106,14 +104,14 @@ fn unknown_field(name: &str, own: &Value) -> String {
         return format!("there is no field `{name}` here; it belongs below `{parent}`");
     }
     if known.is_empty() {
-        return format!("there is no field `{name}` here; nothing may be given here");
+        return format!("there is no field `{name}` here; no fields are allowed here");
     }
-    format!("there is no field `{name}` here; known are {}", quoted(&known))
+    format!("there is no field `{name}` here; the fields are {}", quoted(&known))
 }
 
 /// The known word that was probably meant.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Beyond this length a likeness means nothing, and costs.
+    // Beyond this length similarity means nothing, and is expensive.
     const WORD_MAX: usize = 64;
     if word.len() > WORD_MAX {
         return None;
@@ -137,7 +135,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours between two words.
+/// The edit distance of two words: insertions, deletions, replacements and swaps of neighbours.
 fn edits(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
@@ -194,7 +192,7 @@ fn words(kind: &ValidationErrorKind, own: &Value, value: &Value, shown: &str) ->
         ValidationErrorKind::MaxLength { limit } => {
             format!("the text is too long: {} characters, at most {limit}", value.as_str().unwrap_or_default().chars().count())
         }
-        ValidationErrorKind::MinItems { limit: 1 } => "the list is empty; leave the field out, or name at least one".to_owned(),
+        ValidationErrorKind::MinItems { limit: 1 } => "the list is empty; leave the field out, or give at least one entry".to_owned(),
         ValidationErrorKind::MinItems { limit } => format!("the list is too short; at least {limit} entries"),
         ValidationErrorKind::MaxItems { limit } => {
             format!("the list is too long: {} entries, at most {limit}", value.as_array().map_or(0, Vec::len))
@@ -218,18 +216,18 @@ fn number_words(number: &Value) -> String {
 fn pattern_words(pattern: &str, text: &str, shown: &str) -> Option<String> {
     let authority = || text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
     match pattern {
-        // Neither value is quoted: the one is empty, and the other holds a password.
+        // The value is not quoted: it is empty, or has several lines.
         pattern::NOT_BLANK | pattern::ONE_LINE => pattern::meaning(pattern).map(|meaning| format!("the text {meaning}")),
         pattern::URL if authority().is_some_and(|authority| authority.contains('@')) => Some(
-            "the URL holds a user name or password, which do not belong in a file like this; use a URL that needs none, a signed one for example".to_owned(),
+            "the URL contains a user name or password, which do not belong in such a file; use a URL without them, for example a signed one".to_owned(),
         ),
         pattern::DOMAIN if text.contains('@') => Some(format!(
             "{shown} is an address; write the domain alone: {}",
             text.rsplit('@').next().unwrap_or_default()
         )),
-        // Its form is good, and it is the 30th of February.
+        // Well-formed, but for example the 30th of February.
         pattern::DATE | pattern::TIME if has_form_of_day(text) && text.get(..10).is_some_and(|day| day.parse::<Date>().is_err()) => {
-            Some(format!("{shown} is not a day of the calendar"))
+            Some(format!("{shown} is not a valid date"))
         }
         pattern::ADDRESS => match Address::parse(text) {
             Err(why) => Some(format!("{shown} is not an address: {why}")),

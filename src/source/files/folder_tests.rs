@@ -89,7 +89,7 @@ fn a_named_path_stays_inside_the_root() {
         ("./../a/people.csv", Ok("root/a/people.csv")),
         ("../shared/body.html", Ok("root/shared/body.html")),
         ("body.html", Ok("root/shared/body.html")),
-        ("nowhere.csv", Err("not there")),
+        ("nowhere.csv", Err("does not exist")),
         ("../shared", Err("not a regular file")),
         ("link.txt", Err("outside")),
         ("../../outside.txt", Err("outside")),

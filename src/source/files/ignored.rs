@@ -10,16 +10,16 @@ use ignore::{
 use super::io::{io_words, read_bounded};
 use crate::source::{Finding, Severity};
 
-/// The file whose patterns hold in its folder and below.
+/// The file whose patterns apply in its folder and below.
 pub const IGNORE_FILE: &str = ".mailfleetignore";
 /// Bytes of such a file.
 const IGNORE_FILE_MAX: u64 = 256 * 1024;
 
-/// The patterns that hold in one place of a walk.
+/// The patterns that apply at one point of a walk.
 pub(super) struct Ignored {
-    /// Those of the command line, which come first.
+    /// Those of the command line, which take precedence.
     excluded: (PathBuf, Gitignore),
-    /// Those of each folder on the way, the deepest last.
+    /// Those of each folder on the path, the deepest last.
     folders: Vec<(PathBuf, Gitignore)>,
 }
 
@@ -32,7 +32,7 @@ impl Ignored {
                 findings.push(Finding::of_file(
                     Severity::Fault,
                     root,
-                    format!("--exclude `{pattern}` is no pattern of gitignore: {error}"),
+                    format!("--exclude `{pattern}` is not a gitignore pattern: {error}"),
                 ));
             }
         }
@@ -42,7 +42,7 @@ impl Ignored {
     /// Reads the patterns of a folder that is walked now; [`Ignored::leave`] forgets them.
     ///
     /// # Errors
-    /// When there is a file of patterns that cannot be read: nobody knows then what is to be left out.
+    /// When the patterns cannot be read, so that it is unknown what is left out.
     pub(super) fn enter(&mut self, folder: &Path, findings: &mut Vec<Finding>) -> Result<(), String> {
         let path = folder.join(IGNORE_FILE);
         let mut builder = GitignoreBuilder::new("");
@@ -54,7 +54,7 @@ impl Ignored {
             for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
                 // As git does on a last line that has no end.
                 if let Err(error) = builder.add_line(None, line.strip_suffix('\r').unwrap_or(line)) {
-                    let message = format!("this is no pattern of gitignore, and leaves nothing out: {error}");
+                    let message = format!("this is not a gitignore pattern, and has no effect: {error}");
                     findings.push(Finding { line: index + 1, column: 1, ..Finding::of_file(Severity::Warning, &path, message) });
                 }
             }
@@ -63,12 +63,12 @@ impl Ignored {
         Ok(())
     }
 
-    /// The walk goes back to the folder above.
+    /// Forgets the patterns of the folder that the walk leaves.
     pub(super) fn leave(&mut self) {
         self.folders.pop();
     }
 
-    /// Whether a path is left out. The nearest patterns decide, and among those of one file the last one that fits.
+    /// Whether a path is left out. The nearest patterns decide, and within one file the last one that matches.
     pub(super) fn has(&self, path: &Path, is_folder: bool) -> bool {
         let near_first = std::iter::once(&self.excluded).chain(self.folders.iter().rev());
         let judged = near_first.filter(|(_, patterns)| !patterns.is_empty()).map(|(folder, patterns)| {
@@ -79,7 +79,7 @@ impl Ignored {
     }
 }
 
-/// Patterns that were taken line by line are good together.
+/// Patterns that were accepted line by line build without error.
 fn built(builder: &GitignoreBuilder) -> Gitignore {
     builder.build().unwrap_or_else(|_| Gitignore::empty())
 }

@@ -1,4 +1,4 @@
-//! Reading files of which others may change anything at any moment.
+//! Reading files that others may change at any moment.
 
 use std::{
     fs::{self, File, Metadata},
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Reads of a file that changes meanwhile.
+/// Attempts to read a file that changes meanwhile.
 const READS_MAX: usize = 5;
 
 /// The bytes of one version of a file; none when there are more than `max`.
@@ -28,20 +28,20 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>>
             return Ok((bytes.len() as u64 <= max).then_some(bytes));
         }
     }
-    Err(io::Error::other("it changes all the time"))
+    Err(io::Error::other("it keeps changing"))
 }
 
-/// When a file was written or renamed last: nobody can set this time, as tools that copy set the other one.
+/// When a file was last written or renamed: `ctime`, since tools that copy files set the modification time.
 pub(crate) fn written_at(file: &Path) -> Option<SystemTime> {
     let metadata = fs::metadata(file).ok()?;
     let since = Duration::new(u64::try_from(metadata.ctime()).ok()?, u32::try_from(metadata.ctime_nsec()).ok()?);
     Some(UNIX_EPOCH + since)
 }
 
-/// An I/O error in words that are the same on every machine.
+/// An I/O error in words that are the same on every system.
 pub(crate) fn io_words(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "it is not there".to_owned(),
+        io::ErrorKind::NotFound => "it does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "no permission; check the owner and mode".to_owned(),
         _ => error.to_string(),
     }

@@ -1,4 +1,4 @@
-//! Lists as kubectl prints and takes them: `kind: List`, and `SendingServerList` and its like. Each item is a document.
+//! Lists as kubectl prints and accepts them: `kind: List`, `SendingServerList` and the like. Each item is a document.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,7 +38,7 @@ pub(super) fn items(document: &Document) -> Option<Listed> {
         None if !is_known => return None,
         None if document.is_cut => &[],
         None => {
-            listed.problems.push(of_items("this field is missing, and must be given: the objects of the list"));
+            listed.problems.push(of_items("this field is required: the objects of the list"));
             &[]
         }
         Some(_) => {
@@ -73,7 +73,7 @@ pub(super) fn items(document: &Document) -> Option<Listed> {
     Some(listed)
 }
 
-/// Problems by the item that they are in, with their paths within it; and those of the list itself.
+/// Faults by item, with their paths within it; and those of the list itself.
 fn by_item(problems: &[Fault], items: usize) -> (BTreeMap<usize, Vec<Fault>>, Vec<Fault>) {
     let mut of_items: BTreeMap<usize, Vec<Fault>> = BTreeMap::new();
     let mut of_list = Vec::new();
@@ -88,7 +88,7 @@ fn by_item(problems: &[Fault], items: usize) -> (BTreeMap<usize, Vec<Fault>>, Ve
     (of_items, of_list)
 }
 
-/// An item that does not say what it is, is what the list is a list of.
+/// An item without apiVersion and kind gets those of the list.
 fn with_header(item: &Arc<Node>, version: &str, kind: &str) -> Arc<Node> {
     let Data::Map(entries) = &item.data else { return item.clone() };
     if kind.is_empty() || item.entry("apiVersion").is_some() || item.entry("kind").is_some() {

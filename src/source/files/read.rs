@@ -1,4 +1,4 @@
-//! A judged document becomes a typed object.
+//! From a judged document to a typed object.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -39,7 +39,7 @@ pub(super) fn body(kind: &str, json: &Value, node: &Node, problems: &mut Vec<Fau
     }
 }
 
-/// What the verdict accepts, the type reads; a problem here is a difference between the two, and ours to fix.
+/// The type reads what the verdict accepts; a fault here is a difference between the two, and a bug.
 fn typed<K: Kind>(json: &Value, node: &Node, problems: &mut Vec<Fault>) -> Option<K> {
     if !problems.is_empty() {
         return None;
@@ -81,7 +81,7 @@ fn check_keys(fields: &[&str], json: &Value, node: &Node, problems: &mut Vec<Fau
                 problems.push(Fault {
                     at: node.locate_key(&path),
                     path,
-                    message: "a key is made of letters, digits, `-`, `_` and `.`".to_owned(),
+                    message: "a key may contain letters, digits, `-`, `_` and `.`".to_owned(),
                 });
             }
         }
@@ -90,8 +90,7 @@ fn check_keys(fields: &[&str], json: &Value, node: &Node, problems: &mut Vec<Fau
 
 fn check_size(total: usize, node: &Node, problems: &mut Vec<Fault>) {
     if total > DATA_MAX {
-        let message =
-            format!("the values are {total} bytes together, and {DATA_MAX} is the most that Kubernetes takes; use a file instead");
+        let message = format!("the values are {total} bytes in total, and Kubernetes allows {DATA_MAX}; use a file instead");
         let path = FieldPath::parse("data");
         problems.push(Fault { at: node.locate_key(&path), path, message });
     }
@@ -111,7 +110,7 @@ fn config_map(json: &Value, node: &Node, problems: &mut Vec<Fault>) -> ConfigMap
     for (key, bytes) in decoded(json, "binaryData", node, problems) {
         if data.contains_key(&key) {
             let path = FieldPath::parse("binaryData").key(&key);
-            problems.push(Fault { at: node.locate_key(&path), path, message: format!("`{key}` is in `data` as well; keep one of them") });
+            problems.push(Fault { at: node.locate_key(&path), path, message: format!("`{key}` is also in `data`; keep one of them") });
         }
         data.insert(key, bytes.into());
     }
@@ -123,7 +122,7 @@ fn labels(json: &Value) -> BTreeMap<String, String> {
     let labels = json.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
     let mut labels: BTreeMap<String, String> = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
     if let Some(name) = json.pointer("/metadata/name").and_then(Value::as_str) {
-        // As the API server does, whatever the file says: nobody may claim another's name.
+        // As the API server does, whatever the file says: no namespace may claim another's name.
         labels.insert(NAME_LABEL.to_owned(), name.to_owned());
     }
     labels

@@ -1,6 +1,6 @@
-//! Requests to resume a campaign, as the command line leaves them in the state folder for the process that sends.
+//! Requests to resume a campaign, left in the state folder by the command line for the process that sends.
 //!
-//! A request stands in for the annotation: the object in its file is not changed. It is removed once it was carried out.
+//! A request replaces the annotation: the object's file is not changed. It is removed once it has been handled.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use crate::resources::Key;
 
 /// The folder within the state folder.
 const FOLDER: &str = "resume";
-/// Requests that are read; more than that nobody makes by hand.
+/// Requests that are read: more than people make by hand.
 const REQUESTS_MAX: usize = 10_000;
 /// Bytes of one that are read.
 const BYTES_MAX: u64 = 64 * 1024;
@@ -29,7 +29,7 @@ struct Request {
 /// Requests by campaign: the value of the annotation, and the file.
 pub type Requests = BTreeMap<Key, (String, PathBuf)>;
 
-/// The requests that lie in a state folder. What cannot be read is told in the log and left where it is.
+/// The requests in a state folder. One that cannot be read is logged and left there.
 #[must_use]
 pub fn read(state_dir: &Path) -> Requests {
     let mut requests = Requests::new();
@@ -54,7 +54,7 @@ pub fn changed_at(state_dir: &Path) -> Option<std::time::SystemTime> {
     fs::metadata(state_dir.join(FOLDER)).and_then(|metadata| metadata.modified()).ok()
 }
 
-/// Leaves a request, whole or not at all.
+/// Leaves a request, atomically.
 ///
 /// # Errors
 /// When the state folder cannot be written.
@@ -70,11 +70,11 @@ pub fn leave(state_dir: &Path, key: &Key, value: &str) -> io::Result<()> {
     fs::rename(&unfinished, folder.join(format!("{name}.json")))
 }
 
-/// Removes a request that was carried out.
+/// Removes a request that was handled.
 pub fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::warn!(path = %path.display(), %error, "a request to resume that was carried out cannot be removed");
+        tracing::warn!(path = %path.display(), %error, "a handled request to resume cannot be removed");
     }
 }

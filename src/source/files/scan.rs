@@ -1,4 +1,4 @@
-//! Which files there are: walks the folders, reads what is YAML or JSON, and the files of `--secrets-dir`.
+//! Walks the folders, reads YAML and JSON, and the files of `--secrets-dir`.
 //!
 //! Hidden names are skipped, which is also what makes Kubernetes' mounts work: the visible names are symlinks
 //! into `..data`, and the folder behind it is never walked itself.
@@ -110,16 +110,16 @@ impl Scan {
         }
         let mut bytes = Vec::new();
         let text = match from.take(PIPE_MAX + 1).read_to_end(&mut bytes) {
-            Ok(length) if length as u64 > PIPE_MAX => Err(format!("this is more than {} MiB; give it in parts", PIPE_MAX / 1024 / 1024)),
+            Ok(length) if length as u64 > PIPE_MAX => Err(format!("the input is larger than {} MiB; split it", PIPE_MAX / 1024 / 1024)),
             Ok(_) => as_text(bytes),
-            Err(error) => Err(format!("this cannot be read: {}", io_words(&error))),
+            Err(error) => Err(format!("the input cannot be read: {}", io_words(&error))),
         };
         let root = Path::new(".").to_owned();
         self.files.push(Scanned { file: name.to_owned(), root, text, written_at: None });
     }
 }
 
-/// The folders in which a path, or a symlink that it leads through, may be swapped.
+/// The folders in which a path, or a symlink on the way, may be replaced.
 fn watch_links(path: &Path, folders: &mut BTreeSet<PathBuf>) {
     const LINKS_MAX: usize = 16;
     let mut link = path.to_owned();
@@ -180,7 +180,7 @@ impl Walk<'_> {
                 Ok(metadata) if metadata.is_dir() => self.folder(&path, depth + 1),
                 Ok(metadata) if is_wanted && metadata.is_file() => self.file(&path),
                 Err(error) if is_wanted => {
-                    let cause = if path.is_symlink() { "the symlink leads nowhere".to_owned() } else { io_words(&error) };
+                    let cause = if path.is_symlink() { "the symlink is broken".to_owned() } else { io_words(&error) };
                     let text = Err(format!("this file cannot be read: {cause}"));
                     self.scan.files.push(Scanned::new(&path, self.root, text));
                 }
@@ -199,7 +199,7 @@ impl Walk<'_> {
         let is_inside = real.starts_with(self.real_root);
         if !is_inside {
             let words =
-                "this symlink leads out of the folder, and is not followed; copy what it leads to, or give that path on the command line";
+                "this symlink points outside the folder, and is not followed; copy its target, or give that path on the command line";
             self.scan.findings.push(Finding::of_file(Severity::Fault, path, words));
         }
         is_inside
@@ -235,7 +235,7 @@ fn as_text(bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-        format!("this file is not UTF-8: line {line} holds a byte that is not; save the file as UTF-8")
+        format!("this file is not UTF-8: line {line} has an invalid byte; save the file as UTF-8")
     })
 }
 

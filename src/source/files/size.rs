@@ -6,31 +6,31 @@ use crate::source::Severity;
 
 /// Characters of a finding's message, and of its field: a file may hold a number of a million digits.
 const MESSAGE_MAX: usize = 1000;
-/// Bytes of an object as JSON that an API server stores: etcd takes 1.5 MiB, with what the API server adds to the object.
+/// Bytes of an object as JSON that an API server stores: etcd's 1.5 MiB, less what the API server adds to the object.
 const OBJECT_MAX: usize = 1536 * 1024 - 4 * 1024;
 /// Bytes of annotations that an API server takes; `kubectl apply` puts the whole object into one.
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 /// The name of that annotation.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// What is to be said of an object's size.
+/// The finding about an object's size, if any.
 pub(super) fn judge(json: &Value) -> Option<(Severity, String)> {
     let size = stored_size(json);
     if size > OBJECT_MAX {
         let message = format!(
-            "this object is {size} bytes as JSON, and Kubernetes stores {OBJECT_MAX} at most; put texts into files or ConfigMaps, and name them with htmlFrom, textFrom or mjmlFrom"
+            "this object is {size} bytes as JSON, and Kubernetes stores at most {OBJECT_MAX}; move texts into files or ConfigMaps, named by htmlFrom, textFrom or mjmlFrom"
         );
         return Some((Severity::Fault, message));
     }
     (size > ANNOTATIONS_MAX - LAST_APPLIED.len()).then(|| {
         let message = format!(
-            "this object is {size} bytes as JSON, and `kubectl apply` takes {ANNOTATIONS_MAX} at most; use `kubectl apply --server-side`"
+            "this object is {size} bytes as JSON, and `kubectl apply` handles at most {ANNOTATIONS_MAX}; use `kubectl apply --server-side`"
         );
         (Severity::Note, message)
     })
 }
 
-/// A text of a file's making in at most [`MESSAGE_MAX`] characters.
+/// A text in at most [`MESSAGE_MAX`] characters.
 pub(super) fn bounded(text: &str) -> String {
     match text.char_indices().nth(MESSAGE_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),

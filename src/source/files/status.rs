@@ -1,8 +1,7 @@
 //! The status folder: each object with its status, as a file that can be committed and reviewed.
 //!
 //! `<state>/status/<namespace>/<Kind>/<name>.yaml`. A file is replaced whole, and only when its bytes differ:
-//! the caller keeps times stable (a time moves only when a status flips), so comparing bytes is enough for
-//! "nothing is written when nothing but a time changed". Many files are made durable together, which costs as much as one.
+//! the caller keeps times stable (a time moves only when a status flips), so comparing bytes is enough. Many files are synced together, at the cost of one.
 
 use std::{
     borrow::Borrow,
@@ -22,13 +21,13 @@ use crate::resources::Key;
 pub const STATE_MARKER: &str = ".mailfleet-state";
 /// Begins the names of files that are being written.
 const TEMPORARY: &str = ".tmp-";
-/// Names of objects that are longer do not fit into a file name (255 bytes) with its ending; a hash takes the place of their end.
+/// Names of objects that are longer do not fit into a file name (255 bytes) with its ending; a hash replaces their end.
 const NAME_MAX: usize = 240;
-/// What stays of them, in bytes.
+/// What is kept of them, bytes.
 const NAME_KEPT: usize = 200;
-/// Stands before the hash; no object has it in its name.
+/// Precedes the hash; no object's name contains it.
 const HASHED: char = '~';
-/// From so many files on, the whole file system is made durable once, instead of each file by itself.
+/// From so many files on, the whole file system is made durable once, instead of each file alone.
 const SYNC_TOGETHER: usize = 8;
 /// Bytes of a status file that are read back.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
@@ -44,7 +43,7 @@ pub struct StatusFolder {
 }
 
 impl StatusFolder {
-    /// Opens the folder, makes it where needed, and removes what an earlier process left half written.
+    /// Opens the folder, creates it if needed, and removes files that an earlier process left half-written.
     ///
     /// # Errors
     /// When it cannot be made or read.
@@ -97,7 +96,7 @@ impl StatusFolder {
         begun.into_iter().map(end).collect()
     }
 
-    /// Writes the new file beside the old one; none when that says just this.
+    /// Writes the new file beside the old one; none when the content is the same.
     fn begin(&self, written: &mut HashMap<PathBuf, u128>, kind: &str, key: &Key, object: &Value) -> io::Result<Option<Begun>> {
         let path = status_path(&self.state_dir, kind, key)?;
         let text = to_yaml(object)?;
@@ -180,7 +179,7 @@ fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn status_path(state_dir: &Path, kind: &str, key: &Key) -> io::Result<PathBuf> {
     for part in [kind, &key.namespace, &key.name] {
-        // Names are checked when they are read; this is the last door before the file system.
+        // Names are checked when they are read; this is the last check before the file system.
         if part.is_empty() || part.starts_with('.') || part.contains(['/', '\\', '\0']) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{part}` cannot be part of a file name")));
         }
@@ -188,7 +187,7 @@ fn status_path(state_dir: &Path, kind: &str, key: &Key) -> io::Result<PathBuf> {
     Ok(state_dir.join("status").join(&*key.namespace).join(kind).join(file_name(&key.name)))
 }
 
-/// The name of the file of an object: the object's own, as far as it fits.
+/// The file name of an object: the object's own name, as far as it fits.
 #[must_use]
 pub fn file_name(name: &str) -> String {
     match name.get(..NAME_KEPT) {
@@ -197,7 +196,7 @@ pub fn file_name(name: &str) -> String {
     }
 }
 
-/// A file that is written and not in its place yet.
+/// A file that is written but not yet in place.
 struct Begun {
     path: PathBuf,
     temporary: PathBuf,
@@ -205,7 +204,7 @@ struct Begun {
     hash: u128,
 }
 
-/// Makes all that was written durable, where the system can do that at once.
+/// Syncs everything that was written, where the system can do that in one call.
 fn sync_together(folder: &Path) -> Option<io::Result<()>> {
     #[cfg(target_os = "linux")]
     return Some(File::open(folder).and_then(|folder| rustix::fs::syncfs(folder).map_err(io::Error::from)));
@@ -227,7 +226,7 @@ fn read(path: &Path) -> io::Result<Option<Value>> {
     if object.is_object() { Ok(Some(object)) } else { Err(io::Error::other("it holds no object")) }
 }
 
-/// An object as YAML, its parts in the order that people know.
+/// An object as YAML, its parts in the usual order.
 ///
 /// # Errors
 /// When it cannot be serialized.

@@ -1,4 +1,4 @@
-//! The thread that writes status files, beside the engine's turns: whoever decides never waits for a disk.
+//! The thread that writes status files, so that the engine never waits for a disk.
 
 use std::{
     collections::BTreeMap,
@@ -14,34 +14,34 @@ use serde_json::Value;
 use super::status::StatusFolder;
 use crate::resources::Key;
 
-/// Before a write that failed is tried again.
+/// Before a failed write is retried.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Objects that are written together: one wait for the disk is for many, and each has its file open until then.
+/// Objects that are written together with one sync; each keeps a file open until then.
 const BATCH_MAX: usize = 512;
 /// Between two looks at whether everything is written.
 const IDLE_CHECK: Duration = Duration::from_millis(5);
-/// At the end of the process, for a slow disk.
+/// The least time to flush at the end of the process, for a slow disk.
 const FLUSH_MIN: Duration = Duration::from_secs(30);
 
-/// Makes the object that a file shows; called on the thread, for one object after the other, since one can be many times larger than
-/// what it is made of.
+/// Makes the object that a file shows. Called on the thread, one object at a time: it can be many times larger than what it is made
+/// of.
 pub(crate) type Make = Box<dyn Fn() -> Value + Send>;
 
-/// What is to become of a file.
+/// The wanted state of a file.
 enum Wanted {
-    /// It shows this.
+    /// It shows this object.
     Made(Make),
-    /// It goes.
+    /// It does not exist.
     Removed,
 }
 
 #[derive(Default)]
 struct Queue {
-    /// The newest wish for each object.
+    /// The newest wanted state of each object.
     wanted: BTreeMap<(&'static str, Key), Wanted>,
     is_busy: bool,
     is_closed: bool,
-    /// Nothing is tried before, since the last write failed.
+    /// No attempt before, because the last write failed.
     not_before: Option<Instant>,
 }
 
@@ -76,12 +76,12 @@ impl StatusWriter {
         Ok(Self { folder, shared, thread: Some(thread) })
     }
 
-    /// Has an object's file written soon; of several wishes the last one counts.
+    /// Has an object's file written soon; of several calls the last one counts.
     pub(crate) fn write(&self, kind: &'static str, key: &Key, make: Make) {
         self.want(kind, key, Wanted::Made(make));
     }
 
-    /// Has the file of an object that is gone removed.
+    /// Has the file of a deleted object removed.
     pub(crate) fn remove(&self, kind: &'static str, key: &Key) {
         self.want(kind, key, Wanted::Removed);
     }
@@ -102,7 +102,7 @@ impl StatusWriter {
         loop {
             let is_done = {
                 let queue = self.shared.queue();
-                // What cannot be written now is not waited for: it was tried.
+                // What cannot be written now has been tried, and is not waited for.
                 !queue.is_busy && (queue.wanted.is_empty() || queue.not_before.is_some())
             };
             if is_done || Instant::now() >= until {
@@ -118,7 +118,7 @@ impl Drop for StatusWriter {
         self.shared.queue().is_closed = true;
         self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take() {
-            // A panic there was told already.
+            // A panic there was already reported.
             let _ = thread.join();
         }
     }
@@ -130,7 +130,7 @@ fn work(folder: &StatusFolder, shared: &Shared) {
         let failed = write_batch(folder, batch);
         if let Some((kind, key, error)) = failed.first().map(|(id, _, error)| (id.0, &id.1, error)) {
             if !std::mem::replace(&mut is_failing, true) {
-                tracing::error!(%error, kind, name = %key, count = failed.len(), "status files could not be written; they are tried again until they can");
+                tracing::error!(%error, kind, name = %key, count = failed.len(), "status files could not be written; retrying");
             }
         } else {
             is_failing = false;
@@ -146,7 +146,7 @@ fn work(folder: &StatusFolder, shared: &Shared) {
 
 type Batch = Vec<((&'static str, Key), Wanted)>;
 
-/// Waits for what is to be written next; none at the end.
+/// Waits for the next batch; none at the end.
 fn next(shared: &Shared) -> Option<Batch> {
     let mut queue = shared.queue();
     loop {
@@ -170,7 +170,7 @@ fn next(shared: &Shared) -> Option<Batch> {
     }
 }
 
-/// Writes and removes; what failed, and why.
+/// Writes and removes files; returns what failed, and why.
 fn write_batch(folder: &StatusFolder, batch: Batch) -> Vec<((&'static str, Key), Wanted, io::Error)> {
     let mut failed = Vec::new();
     let mut made = Vec::new();

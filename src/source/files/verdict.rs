@@ -1,8 +1,8 @@
 //! The verdict on a document: accepted or rejected, as an API server with our CRDs would have it.
 //!
-//! The schema is the CRD's, and the rules are the CRD's own CEL. Around them stands what every API server does: `normal`
-//! drops nulls, `metadata` has the rules of Kubernetes' own metadata, `lists` keeps keys of lists unique, `cel` evaluates.
-//! What is accepted here, the types can read.
+//! Schema and CEL rules are those of the CRD. The rest is what every API server does: `normal` drops nulls, `metadata` has
+//! Kubernetes' rules of metadata, `lists` checks that keys of lists are unique, and `cel` evaluates the rules. The types can read
+//! everything that is accepted here.
 
 mod breach;
 mod cel;
@@ -44,8 +44,8 @@ impl Judge {
         JUDGES.iter().find(|(name, _)| *name == kind).and_then(|(_, judge)| judge.as_ref())
     }
 
-    /// Every fault of a document, which is made what an API server would keep of it. `node` gives the places; `is_secret`
-    /// keeps values out of the words.
+    /// Every fault of a document; `json` becomes what an API server would store. `node` gives the places; `is_secret` keeps values
+    /// out of the messages.
     pub(super) fn judge(&self, kind: &str, node: &Node, json: &mut Value, is_secret: bool) -> Vec<Fault> {
         normal::normalise(json, &self.schema);
         let explainer = Explainer { schema: &self.schema, node, is_secret };
@@ -54,7 +54,7 @@ impl Judge {
         problems.extend(metadata::faults(kind, json).into_iter().map(|breach| breach.at(node)));
         let mut breaches = Vec::new();
         lists::breaches(&self.schema, json, &FieldPath::default(), &mut breaches);
-        // Where the shape is wrong already, a rule could only complain of the same.
+        // Where the shape is wrong, a rule could only repeat that.
         let is_shaped = |path: &FieldPath| !problems.iter().any(|problem| path.contains(&problem.path) || problem.path.contains(path));
         self.rules.breaches(&self.schema, json, &FieldPath::default(), &is_shaped, &mut breaches);
         problems.extend(breaches.into_iter().map(|breach| breach.at(node)));

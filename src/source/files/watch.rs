@@ -1,8 +1,8 @@
-//! Watches the folders, and looks at everything again after any change.
+//! Watches the folders, and reads everything again after any change.
 //!
 //! Folders are watched, never files, so that replacing a file or swapping a symlink is seen like any other change.
-//! A watch belongs to an inode: it is renewed when another folder has come to stand at the path. Events may be lost,
-//! so there is a look every minute as well.
+//! A watch belongs to an inode: it is renewed when the path leads to another folder. Events may be lost, so everything is also
+//! read every minute.
 
 use std::{
     collections::BTreeMap,
@@ -21,15 +21,15 @@ use tokio::sync::watch;
 use super::{Files, Options};
 use crate::source::Snapshot;
 
-/// Nothing happens for so long before a look.
+/// No event for this long before a scan.
 const QUIET: Duration = Duration::from_millis(200);
-/// The longest wait for quiet.
+/// The longest wait for that.
 const QUIET_MAX: Duration = Duration::from_secs(2);
-/// Between two looks when no event comes.
+/// Between two scans when no event comes.
 const RESCAN: Duration = Duration::from_secs(60);
 /// The same when some folder cannot be watched.
 const RESCAN_UNWATCHED: Duration = Duration::from_secs(5);
-/// How soon the thread notices that nobody listens any more.
+/// How soon the thread notices that all receivers are gone.
 const STOP_CHECK: Duration = Duration::from_millis(500);
 
 impl Files {
@@ -43,9 +43,9 @@ impl Files {
     }
 }
 
-/// Takes the first look, and starts the thread that takes the others.
+/// Scans once, and starts the thread for all later scans.
 fn start(mut files: Files) -> io::Result<(Arc<Snapshot>, watch::Receiver<Arc<Snapshot>>)> {
-    // One waiting event is enough: a look sees all of them.
+    // One pending event is enough: a scan sees everything.
     let (wake, woken) = sync_channel(1);
     let state_dir = files.state_dir().map(|state_dir| state_dir.canonicalize().unwrap_or_else(|_| state_dir.to_owned()));
     let mut watches = Watches::new(move |event: notify::Result<notify::Event>| {
@@ -55,7 +55,7 @@ fn start(mut files: Files) -> io::Result<(Arc<Snapshot>, watch::Receiver<Arc<Sna
     });
     let mut snapshot = Arc::new(files.load());
     let mut is_complete = watches.renew(&files);
-    // What changed between that look and the first watch has sent no event.
+    // Changes between that scan and the first watch sent no event.
     snapshot = newer(&mut files, &snapshot).unwrap_or(snapshot);
     let first = snapshot.clone();
     let (sender, receiver) = watch::channel(snapshot.clone());
@@ -84,7 +84,7 @@ fn newer(files: &mut Files, last: &Arc<Snapshot>) -> Option<Arc<Snapshot>> {
     (snapshot != **last).then(|| Arc::new(snapshot))
 }
 
-/// Reading makes events too, and so does the state folder, all the time.
+/// Reading causes events too, and so does the state folder, all the time.
 fn matters(event: &notify::Event, state_dir: Option<&Path>) -> bool {
     let is_read = match event.kind {
         EventKind::Access(AccessKind::Close(mode)) => mode != notify::event::AccessMode::Write,
@@ -95,7 +95,7 @@ fn matters(event: &notify::Event, state_dir: Option<&Path>) -> bool {
     !is_read && (event.paths.is_empty() || !event.paths.iter().all(is_state))
 }
 
-/// Waits for an event and the quiet after it, or for the time of the next look. False when nobody listens any more.
+/// Waits for an event and the quiet after it, or for the time of the next scan. False when all receivers are gone.
 fn wait_for_change(woken: &Receiver<()>, sender: &watch::Sender<Arc<Snapshot>>, rescan: Duration) -> bool {
     let next_look = Instant::now() + rescan;
     loop {
@@ -109,7 +109,7 @@ fn wait_for_change(woken: &Receiver<()>, sender: &watch::Sender<Arc<Snapshot>>, 
         match woken.recv_timeout(left.min(STOP_CHECK)) {
             Ok(()) => break,
             Err(RecvTimeoutError::Timeout) => {}
-            // Without a watcher only the clock is left.
+            // Without a watcher there is only the clock.
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(STOP_CHECK)),
         }
     }
@@ -131,7 +131,7 @@ impl Watches {
     fn new(on_event: impl Fn(notify::Result<notify::Event>) + Send + 'static) -> Self {
         let watcher = notify::recommended_watcher(on_event);
         if let Err(error) = &watcher {
-            tracing::warn!(%error, "folders cannot be watched; looking every {RESCAN_UNWATCHED:?} instead");
+            tracing::warn!(%error, "folders cannot be watched; reading them every {RESCAN_UNWATCHED:?} instead");
         }
         Self { watcher: watcher.ok(), set: BTreeMap::new(), count: 0, has_complained: false }
     }
@@ -140,7 +140,7 @@ impl Watches {
         self.count
     }
 
-    /// Sets the watches anew, and drops those of folders that are gone or others now. False when one cannot be set.
+    /// Renews the watches, and drops those of folders that are gone or replaced. False when one cannot be set.
     fn renew(&mut self, files: &Files) -> bool {
         let Some(watcher) = &mut self.watcher else { return false };
         let mut is_complete = true;
@@ -154,15 +154,15 @@ impl Watches {
         });
         for folder in files.folders() {
             let Some(identity) = folder_identity(folder) else { continue };
-            // Also where there is one already, which costs a system call: a new folder may have got the number of the one
-            // that was removed, and two paths to one folder share a watch, which goes with either of them.
+            // Even where there is one already, at the cost of a system call: a new folder may have reused the inode of a removed one,
+            // and two paths to one folder share a watch, which ends with either of them.
             match watcher.watch(folder, RecursiveMode::NonRecursive) {
                 Ok(()) => self.count += u64::from(self.set.insert(folder.clone(), identity).is_none()),
                 Err(error) => {
                     is_complete = false;
                     if !self.has_complained {
                         self.has_complained = true;
-                        tracing::warn!(folder = %folder.display(), %error, "a folder cannot be watched; looking every {RESCAN_UNWATCHED:?} instead");
+                        tracing::warn!(folder = %folder.display(), %error, "a folder cannot be watched; reading them every {RESCAN_UNWATCHED:?} instead");
                     }
                 }
             }
@@ -171,7 +171,7 @@ impl Watches {
     }
 }
 
-/// Device, inode and time of birth of a folder, as far as the system tells them.
+/// Device, inode and creation time of a folder, as far as the system knows them.
 type Identity = (u64, u64, Option<SystemTime>);
 
 fn folder_identity(folder: &Path) -> Option<Identity> {

@@ -1,4 +1,4 @@
-//! The CRDs' own rules, evaluated here: the same CEL on the same values.
+//! Evaluates the CRDs' rules: the same CEL on the same values.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,7 +15,7 @@ use crate::{
     yaml::{FieldPath, Step},
 };
 
-/// Words that CEL keeps for itself; a field of such a name is `__name__` in a rule (Kubernetes' escaping).
+/// Reserved words of CEL; a field of such a name is `__name__` in a rule (Kubernetes' escaping).
 const KEPT_WORDS: &[&str] = &[
     "as",
     "break",
@@ -58,7 +58,7 @@ struct Compiled {
     program: Program,
     message: String,
     below: FieldPath,
-    /// The fields of which it asks for exactly one.
+    /// The fields of which it requires exactly one.
     choices: Vec<String>,
 }
 
@@ -130,9 +130,9 @@ impl Rules {
             match rule.program.execute(&context) {
                 Ok(cel::Value::Bool(true)) if is_declared => {}
                 Ok(_) if is_shaped(&at) => found.push(Breach::new(at, rule.words(json))),
-                // An API server refuses what it cannot judge; where the shape is wrong, that is why.
+                // An API server refuses what it cannot evaluate; where the shape is wrong, that is the reason.
                 Err(error) if is_shaped(path) => {
-                    found.push(Breach::new(at, format!("{} (this could not be judged: {error})", rule.message)));
+                    found.push(Breach::new(at, format!("{} (this could not be evaluated: {error})", rule.message)));
                 }
                 _ => {}
             }
@@ -152,7 +152,7 @@ impl Compiled {
     }
 }
 
-/// The fields of which a rule asks for exactly one; none for other rules.
+/// The fields of which a rule requires exactly one; none for other rules.
 fn choices(rule: &str) -> Vec<String> {
     let list = rule.strip_prefix('[').and_then(|rest| rest.strip_suffix("].exists_one(given, given)"));
     let name = |part: &str| part.strip_prefix("has(self.")?.strip_suffix(')').map(str::to_owned);
@@ -189,7 +189,7 @@ impl RuleTree {
     }
 }
 
-/// The value as a rule sees it: typed by the schema, and only what the schema knows.
+/// The value as a rule sees it: typed by the schema, without unknown fields.
 fn to_cel(json: &Value, schema: &Value) -> cel::Value {
     match json {
         Value::Null => cel::Value::Null,

@@ -1,4 +1,4 @@
-//! The rules that Kubernetes has for the metadata of every object, beside its types.
+//! Kubernetes' rules for the metadata of every object, beyond its types.
 
 use jiff::civil::Date;
 use serde_json::Value;
@@ -42,11 +42,11 @@ fn names(kind: &str, metadata: &Value, path: &FieldPath, found: &mut Vec<Breach>
             let shown = shown(name);
             let message = if is_label {
                 format!(
-                    "{shown} is not a name of a namespace: small letters, digits and `-`, with a letter or digit at both ends, {LABEL_MAX} characters at most (RFC 1123)"
+                    "{shown} is not a name of a namespace: lowercase letters, digits and `-`, with a letter or digit at both ends, {LABEL_MAX} characters at most (RFC 1123)"
                 )
             } else {
                 format!(
-                    "{shown} is not a name: small letters, digits, `-` and `.`, each part with a letter or digit at both ends, {SUBDOMAIN_MAX} characters at most (RFC 1123)"
+                    "{shown} is not a name: lowercase letters, digits, `-` and `.`, each part with a letter or digit at both ends, {SUBDOMAIN_MAX} characters at most (RFC 1123)"
                 )
             };
             found.push(Breach::new(path.key("name"), message));
@@ -56,14 +56,14 @@ fn names(kind: &str, metadata: &Value, path: &FieldPath, found: &mut Vec<Breach>
         && !prefix.is_empty()
         && !is_subdomain(&format!("{}a", prefix.strip_suffix('-').unwrap_or(prefix)))
     {
-        found.push(Breach::new(path.key("generateName"), "this cannot begin a name; remove it, and write a name"));
+        found.push(Breach::new(path.key("generateName"), "this is not a valid prefix of a name; remove it, and write a name"));
     }
     if let Some(namespace) = metadata.get("namespace").and_then(Value::as_str) {
         if kind == "Namespace" {
-            found.push(Breach::of_key(path.key("namespace"), "a Namespace lies in no namespace; remove this field"));
+            found.push(Breach::of_key(path.key("namespace"), "a Namespace has no namespace; remove this field"));
         } else if !is_dns_label(namespace) {
             let message = format!(
-                "{} is not a namespace: small letters, digits and `-`, with a letter or digit at both ends, {LABEL_MAX} characters at most (RFC 1123)",
+                "{} is not a namespace: lowercase letters, digits and `-`, with a letter or digit at both ends, {LABEL_MAX} characters at most (RFC 1123)",
                 shown(namespace)
             );
             found.push(Breach::new(path.key("namespace"), message));
@@ -93,7 +93,7 @@ fn annotations(metadata: &Value, path: &FieldPath, found: &mut Vec<Breach>) {
     }
     let size: usize = annotations.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
     if size > ANNOTATIONS_MAX {
-        let message = format!("the annotations are {size} bytes together, and {ANNOTATIONS_MAX} is the most");
+        let message = format!("the annotations are {size} bytes in total, and at most {ANNOTATIONS_MAX} are allowed");
         found.push(Breach::of_key(path.clone(), message));
     }
 }
