@@ -27,6 +27,7 @@ use super::{
     prepared::{End, Ended, InFlight, Prepared, RenderFailure},
     refusals::Bar,
     rendered::Rendered,
+    route::EligibleSet,
     turns::Turns,
 };
 use crate::{
@@ -160,6 +161,9 @@ pub struct Scheduler {
     unplaced: Turns,
     /// The servers whose limits have room, for all campaigns.
     with_headroom: WithHeadroom,
+    /// The servers that may be picked now by whoever is granted a list of servers and is refused by none of them, by the address of the
+    /// list. It is kept with them, so that no other comes to lie there.
+    alike: BTreeMap<usize, (Arc<[(Key, u32)]>, EligibleSet<LaneRef>)>,
     in_flight: Vec<Option<InFlight>>,
     free_tokens: Vec<usize>,
     /// Claims whose outcome is not durable yet.
@@ -175,6 +179,8 @@ pub struct Scheduler {
     moves: Moves,
     /// What waits, rendered, of all campaigns.
     rendered: Rendered,
+    /// The campaign that was asked for messages last.
+    last_asked: CampaignIx,
     /// When a plan's limit lets a message through that waits for nothing else.
     plan_reopens_ms: i64,
     /// How long a commit takes.
@@ -227,6 +233,7 @@ impl Scheduler {
             plan_limiters: BTreeMap::new(),
             unplaced: Turns::default(),
             with_headroom: WithHeadroom::default(),
+            alike: BTreeMap::new(),
             in_flight: Vec::new(),
             free_tokens: Vec::new(),
             unresolved: 0,
@@ -238,6 +245,7 @@ impl Scheduler {
             first_lane: LaneIx::FIRST,
             moves: Moves::default(),
             rendered: Rendered::default(),
+            last_asked: CampaignIx::new(0),
             plan_reopens_ms: i64::MAX,
             commit_time: Duration::from_millis(1),
             actions: Vec::new(),
@@ -341,11 +349,12 @@ impl Scheduler {
         if self.stopping {
             return;
         }
-        let indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
+        // Where not everybody may have a message, whoever had none comes first.
+        let mut indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
+        indices.rotate_left(self.campaigns.range(..=self.last_asked).count());
         self.rendered = Rendered::default();
         for campaign in self.campaigns.values().filter(|campaign| campaign.has_feeder) {
-            let messages = campaign.waiting + campaign.requested + campaign.preparing;
-            self.rendered.note(&campaign.namespace, messages, campaign.message_bytes);
+            self.rendered.note(campaign.as_feeding(campaign.waiting + campaign.requested + campaign.preparing));
         }
         for index in indices {
             self.tick_campaign(index, now_ms);

@@ -1,9 +1,6 @@
 //! What the control plane wants: servers and campaigns come, change and go; who may be picked follows from it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Action, Scheduler};
 use crate::dispatch::index::{CampaignIx, LaneIx};
@@ -11,7 +8,7 @@ use crate::{
     dispatch::{
         Order, RouteServer, Routing,
         campaign::{CampaignRun, Phase},
-        lane::{Lane, LaneRef},
+        lane::Lane,
         limits::Limiter,
         prepared::Prepared,
         route::EligibleSet,
@@ -229,10 +226,10 @@ impl Scheduler {
             }
         }
         self.with_headroom.clear();
+        self.alike.clear();
         let indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
-        let mut alike = BTreeMap::new();
         for index in indices {
-            self.fit(index, &mut alike, now_ms);
+            self.fit_campaign(index, now_ms);
         }
         self.look_at_limits(now_ms);
         self.place_waiting(now_ms);
@@ -240,11 +237,6 @@ impl Scheduler {
 
     /// The servers that one campaign may use now.
     pub(super) fn fit_campaign(&mut self, index: CampaignIx, now_ms: i64) {
-        self.fit(index, &mut BTreeMap::new(), now_ms);
-    }
-
-    /// The same; `alike` has what was found for others that are granted the same list of servers, and are refused by none.
-    fn fit(&mut self, index: CampaignIx, alike: &mut BTreeMap<*const (Key, u32), EligibleSet<LaneRef>>, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| !campaign.retired && !campaign.order.hold) else { return };
         let (lanes, lane_index, guards, servers) = (&self.lanes, &self.lane_index, &campaign.guards, &campaign.order.servers);
         let fitting = || {
@@ -257,7 +249,7 @@ impl Scheduler {
             EligibleSet::new(eligible)
         };
         campaign.eligible = if guards.values().all(|guard| guard.is_open(now_ms)) {
-            alike.entry(servers.as_ptr()).or_insert_with(fitting).clone()
+            self.alike.entry(servers.as_ptr().addr()).or_insert_with(|| (servers.clone(), fitting())).1.clone()
         } else {
             fitting()
         };

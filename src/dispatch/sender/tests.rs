@@ -94,7 +94,7 @@ impl Plane {
             reply_to: None,
             subject: "Hello".to_owned(),
             html: None,
-            text: Some("Hi".to_owned()),
+            text: Some("Hi".into()),
             mjml: None,
             headers: Vec::new(),
             unsubscribe_url: None,
