@@ -330,7 +330,12 @@ impl Context {
         match self.secrets.get(&reference) {
             None => Err(secret_failure(Reason::SecretKeyNotFound, &reference, "is missing", address)),
             Some(value) => match value.expose_text() {
-                Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => Ok(SecretValue::new(text)),
+                Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => {
+                    if scrub::is_too_short(text) {
+                        return Err(secret_failure(Reason::SecretInvalid, &reference, TOO_SHORT, address));
+                    }
+                    Ok(SecretValue::new(text))
+                }
                 _ => Err(secret_failure(Reason::SecretInvalid, &reference, UNFIT, address)),
             },
         }
@@ -339,6 +344,8 @@ impl Context {
 
 /// Of a key that holds what cannot be sent.
 const UNFIT: &str = "is empty, or not one line of text";
+/// Of a key that holds what no vendor issues.
+const TOO_SHORT: &str = "has fewer than 4 characters, too few to be kept out of what the server answers; replace it by a longer one";
 
 /// What is wrong with a key of a Secret.
 fn secret_failure(reason: Reason, reference: &KeyRef, what: &str, address: &str) -> Failure {
