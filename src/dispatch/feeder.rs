@@ -27,8 +27,7 @@ use crate::{
 
 /// Messages in one event.
 const CHUNK: usize = 32;
-/// Whoever is asked for fewer messages than these at a time is one of many: what its templates are compiled to does not wait for the
-/// next request.
+/// After a request for fewer messages than this, the campaign is taken for one of many, and its templates are not kept compiled.
 const FEW: usize = 8;
 /// Bad rows that are named; all are counted.
 const PROBLEMS_MAX: usize = 1000;

@@ -6,18 +6,18 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(super) const WAITING_MAX: usize = 256;
 /// Rendered messages of all campaigns that wait, bytes: what campaigns that feed share evenly.
 pub const BYTES_SHARED: usize = 32 << 20;
-/// Beyond this, where messages are so large or campaigns so many that one of each is more, only a campaign that has nothing
-/// waiting gets one message more, and only while its namespace has less than its share. Bytes.
+/// Above this, because messages are very large or campaigns very many, only a campaign with no message waiting gets one more, and
+/// only while its namespace has less than its share. Bytes.
 pub const BYTES_MAX: usize = 128 << 20;
-/// Rendered messages of all campaigns that wait for the same servers, bytes. Beyond this and [`WAITING_MAX`] messages, a campaign that has
-/// nothing waiting gets one message more while its namespace has less than its share of this, or a server has room: whoever is ready
-/// behind so many is sent no sooner.
+/// Rendered messages of all campaigns that wait for the same servers, bytes. Above this and [`WAITING_MAX`] messages, a campaign with no
+/// message waiting gets one only while its namespace has less than its share of this, or a server has room: rendering more behind so
+/// many sends nothing sooner.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
 /// The size of a message before one of its campaign is rendered, bytes.
 const BYTES_ASSUMED: usize = 16 << 10;
 /// Messages that are asked for before their size is known.
 const FIRST: usize = 16;
-/// Whoever has less to share is one of many, and another's message leaves while the next one is being rendered.
+/// One is enough where the share is small: there are many campaigns, and another's message leaves while the next one is rendered.
 const LEAST: usize = 1;
 
 /// A campaign that feeds, as far as the others have to know.

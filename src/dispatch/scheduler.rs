@@ -161,8 +161,8 @@ pub struct Scheduler {
     unplaced: Turns,
     /// The servers whose limits have room, for all campaigns.
     with_headroom: WithHeadroom,
-    /// The servers that may be picked now by whoever is granted a list of servers and is refused by none of them, by the address of the
-    /// list. It is kept with them, so that no other comes to lie there.
+    /// For each list of granted servers, by its address, those that may be picked now, shared by all campaigns with that list that none of
+    /// them refuses. The list is kept too, so that its address is not reused.
     alike: BTreeMap<usize, (Arc<[(Key, u32)]>, EligibleSet<LaneRef>)>,
     in_flight: Vec<Option<InFlight>>,
     free_tokens: Vec<usize>,
@@ -349,7 +349,7 @@ impl Scheduler {
         if self.stopping {
             return;
         }
-        // Where not everybody may have a message, whoever had none comes first.
+        // Round robin: where there is not enough for all, the campaign after the last one asked comes first.
         let mut indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
         indices.rotate_left(self.campaigns.range(..=self.last_asked).count());
         self.rendered = Rendered::default();

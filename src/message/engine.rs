@@ -33,8 +33,8 @@ const HEADER_MAX: usize = 16 << 10;
 const COST_OF_BYTE: usize = 4;
 /// What it holds for each token of its tags, bytes.
 const COST_OF_TOKEN: usize = 80;
-/// Templates with no more tokens in their tags than this, all of a campaign together, are soon compiled: that takes about as long as to
-/// make a message of them, and the engine sets 10 KiB aside for each, however short it is.
+/// A campaign whose templates have at most this many tokens in all is compiled again for each small request. That takes about as long as
+/// rendering one message, while the engine reserves 10 KiB for each compiled field, however short.
 const TOKENS_OF_RESTING: usize = 1000;
 /// What the engine holds for each campaign beside its templates, bytes; filters and tests are shared.
 const COST_OF_ENVIRONMENT: usize = 32 << 10;
@@ -55,9 +55,9 @@ pub(super) struct Compiler {
 #[derive(Debug)]
 pub(super) struct Engine {
     held: Mutex<Held>,
-    /// It is compiled again in less time than a message of it takes, and needs to hold its texts alone between two of them.
+    /// Whether the compiled form is dropped between small requests, and only the texts are kept.
     rests: bool,
-    /// What it holds at most once the first recipient was rendered and it rests, bytes.
+    /// The most that it holds between requests, bytes.
     pub(super) cost: usize,
 }
 
@@ -67,7 +67,7 @@ type Sources = Vec<(String, Arc<str>)>;
 /// What an [`Engine`] holds.
 #[derive(Debug, Default)]
 struct Held {
-    /// Empty while those of one that never rests are compiled: what is compiled has the text in it.
+    /// Empty while compiled, unless it rests: the compiled form contains the text.
     sources: Sources,
     compiled: Option<Arc<Environment<'static>>>,
 }
@@ -350,7 +350,7 @@ impl Engine {
         held.compiled.insert(Arc::new(environment)).clone()
     }
 
-    /// Forgets what is compiled, where that is soon made again.
+    /// Drops the compiled form where compiling it again is cheap.
     pub(super) fn rest(&self) {
         if self.rests {
             let compiled = self.held().compiled.take();

@@ -213,13 +213,12 @@ impl Template {
         }
     }
 
-    /// Gives back what compiling it took, where that is soon done again: for whoever makes a few messages at a time, of one of many
-    /// campaigns.
+    /// Drops the compiled form where compiling it again is cheap; called after a request for a few messages.
     pub fn rest(&self) {
         self.engine.rest();
     }
 
-    /// What it holds in memory at most once a message was made of it and it rests, bytes: texts, and the engine's instructions.
+    /// The most memory that it holds after [`Template::rest`], bytes: texts and the engine's instructions.
     #[must_use]
     pub fn cost(&self) -> usize {
         let text = match &self.text {

@@ -339,7 +339,7 @@ def two_installations(place: Place) -> str:
         one, two = both
         with one.start(), two:
             two.start(leads=False)
-            wait_until(lambda: "watches objects of this cluster already" in two.process.text(), 20, "the second's words")
+            wait_until(lambda: "already watches objects of this cluster" in two.process.text(), 20, "the second's words")
             require("Lease one/mailfleet" in two.process.text(), two.process.tail())
             api.apply(*long_campaign(namespace, 1_200, sink.port))
             wait_state(api, "Campaign", namespace, "spring", "Completed", 60)
@@ -352,7 +352,7 @@ def two_installations(place: Place) -> str:
             one.stop()
             two.wait_leads(20)
             one.start(leads=False)
-            wait_until(lambda: "watches objects of this cluster already" in one.process.text(), 20, "the words of the first, which comes back")
+            wait_until(lambda: "already watches objects of this cluster" in one.process.text(), 20, "the words of the first, which comes back")
             two.kill()
             one.wait_leads(20)
             time.sleep(1)
@@ -377,7 +377,7 @@ def role_of(namespace: str, account: str, place: str) -> dict:
 
 def overlapping_namespaces(place: Place) -> str:
     """Controllers of some namespaces, each with a Lease and a ledger of its own: where two watch the same one the second says so and does nothing."""
-    told = "watches objects of "
+    told = "already watches objects of "
     with place.own_plane("overlap") as plane, place.sink("--delay", "10ms") as sink:
         api = plane.api
         for name in ("shop", "blog", *(f"lease-{number}" for number in range(4))):
@@ -396,8 +396,8 @@ def overlapping_namespaces(place: Place) -> str:
         with first.start(), whole, same, other:
             whole.start(leads=False)
             same.start(leads=False)
-            wait_until(lambda: f"{told}this cluster already" in whole.process.text(), 20, "the words of the controller of the whole cluster")
-            wait_until(lambda: f"{told}the namespace shop already" in same.process.text(), 20, "the words of the second of the namespace")
+            wait_until(lambda: f"{told}this cluster" in whole.process.text(), 20, "the words of the controller of the whole cluster")
+            wait_until(lambda: f"{told}the namespace shop" in same.process.text(), 20, "the words of the second of the namespace")
             require("Lease lease-0/mailfleet" in same.process.text(), same.process.tail())
             # Who shares nothing begins.
             other.start()
@@ -411,7 +411,7 @@ def overlapping_namespaces(place: Place) -> str:
             first.stop()
             whole.start()
             same.start(leads=False)
-            wait_until(lambda: f"{told}this cluster already" in same.process.text(), 20, "the words of the second beside the whole cluster")
+            wait_until(lambda: f"{told}this cluster" in same.process.text(), 20, "the words of the second beside the whole cluster")
             same.stop()
             whole.stop()
         # With a Role it sees the Leases of its own namespaces, and says nothing of rights that it does not need.
@@ -419,7 +419,7 @@ def overlapping_namespaces(place: Place) -> str:
         restricted = of(3, "shop", kubeconfig=narrow)
         with beside.start(), restricted:
             restricted.start(leads=False)
-            wait_until(lambda: f"{told}the namespace shop already" in restricted.process.text(), 20, "the words of one with few rights")
+            wait_until(lambda: f"{told}the namespace shop" in restricted.process.text(), 20, "the words of one with few rights")
             require("may not list" not in restricted.process.text(), restricted.process.tail())
             beside.stop()
             restricted.wait_leads(20)

@@ -1,9 +1,9 @@
 //! Other controllers of the same objects: two with ledgers of their own would mail everybody twice.
 //!
 //! Replicas of one installation share a Lease. Another installation has another one, and so each Lease has a label, and says
-//! which namespaces its holder watches. Before a controller begins it looks for the Leases of others who watch a namespace that it
-//! watches too, and does nothing while one is held. With `--namespace` the rights may end at those namespaces: then a Lease elsewhere
-//! is not seen.
+//! which namespaces its holder watches. Before a controller begins, it looks for Leases of other installations that watch one of its
+//! namespaces, and does nothing while one is held. With `--namespace` its rights may end at those namespaces, and Leases elsewhere
+//! are not seen.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -106,7 +106,7 @@ impl Others {
         Ok(self.judge(leases, Instant::now()))
     }
 
-    /// Whether Leases may be listed in the whole cluster. It is asked once, so that no request is refused.
+    /// Whether Leases may be listed in the whole cluster. Asked once, so that no request is refused.
     async fn sees_all(&mut self) -> Result<bool, String> {
         if let Some(sees_all) = self.sees_all {
             return Ok(sees_all);
@@ -122,7 +122,7 @@ impl Others {
         let api = Api::<SelfSubjectAccessReview>::all(self.client.clone());
         let sees_all = match tokio::time::timeout(REQUEST_TIMEOUT, api.create(&PostParams::default(), &review)).await {
             Ok(Ok(answer)) => answer.status.is_some_and(|status| status.allowed),
-            // A cluster in which nobody may ask.
+            // Nobody may ask in this cluster.
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => false,
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("the API server gives no answer".to_owned()),
@@ -153,7 +153,7 @@ impl Others {
             if place.0 == self.options.namespace && place.1 == self.options.name {
                 continue;
             }
-            // Whoever says nothing may watch anything.
+            // Without the annotation, assume the whole cluster.
             let watches = lease.metadata.annotations.as_ref().and_then(|all| all.get(WATCHES)).map_or("*", String::as_str);
             let Some(shared) = self.options.scope.shared_with(watches) else { continue };
             let version = lease.metadata.resource_version.unwrap_or_default();
@@ -175,7 +175,7 @@ impl Others {
     pub fn tell(&mut self, rival: &Rival) {
         let Rival { place: (namespace, name), holder, shared, .. } = rival;
         let words = format!(
-            "{holder} watches objects of {shared} already (Lease {namespace}/{name}); this process does nothing while it does, since two would mail everybody twice. Uninstall one of the two, or give each namespaces of its own (--namespace, the chart's `namespaces`)"
+            "{holder} already watches objects of {shared} (Lease {namespace}/{name}); this process does nothing while it does, because two controllers would mail everybody twice. Uninstall one of them, or give each its own namespaces (--namespace, the chart's `namespaces`)"
         );
         if let Said::Now { .. } = self.told.say(&words, Instant::now()) {
             tracing::warn!("{words}");
