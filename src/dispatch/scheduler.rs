@@ -146,6 +146,9 @@ pub struct CountChanges {
     pub resent: Vec<(CampaignIx, i64)>,
 }
 
+/// A list of granted servers with their weights, shared by the campaigns that have it.
+type Granted = Arc<[(Key, u32)]>;
+
 /// The state machine.
 pub struct Scheduler {
     ledger_seed: u64,
@@ -163,7 +166,7 @@ pub struct Scheduler {
     with_headroom: WithHeadroom,
     /// For each list of granted servers, by its address, those that may be picked now, shared by all campaigns with that list that none of
     /// them refuses. The list is kept too, so that its address is not reused.
-    alike: BTreeMap<usize, (Arc<[(Key, u32)]>, EligibleSet<LaneRef>)>,
+    alike: BTreeMap<usize, (Granted, EligibleSet<LaneRef>)>,
     in_flight: Vec<Option<InFlight>>,
     free_tokens: Vec<usize>,
     /// Claims whose outcome is not durable yet.
