@@ -60,7 +60,7 @@ pub fn template() -> Arc<Template> {
         reply_to: None,
         subject: "Hello".to_owned(),
         html: None,
-        text: Some("Hi".to_owned()),
+        text: Some("Hi".into()),
         mjml: None,
         headers: Vec::new(),
         unsubscribe_url: None,

@@ -319,7 +319,7 @@ fn compose(key: &Key, letter: &Letter) -> Result<Outgoing, String> {
         reply_to: None,
         subject: format!("Test of sending server {key}"),
         html: None,
-        text: Some(format!("This message was sent by `mailfleet test` through the sending server {key}.\nIt works.\n")),
+        text: Some(format!("This message was sent by `mailfleet test` through the sending server {key}.\nIt works.\n").into()),
         mjml: None,
         headers: Vec::new(),
         unsubscribe_url: None,

@@ -8,6 +8,7 @@ use super::{
     lane::LaneRef,
     prepared::{End, InFlight, Prepared},
     refusals::Refusals,
+    rendered::Feeding,
     route::{self, EligibleSet, RunSeed},
 };
 use crate::{
@@ -314,6 +315,12 @@ impl CampaignRun {
             picked(&without(open, &full), self.seed)
         };
         found.map_or(Pick::Waits, Pick::Server)
+    }
+
+    /// What the others' requests have to know of it, where `held` messages wait or are asked for.
+    pub(super) fn as_feeding(&self, held: usize) -> Feeding<'_> {
+        let asked = self.requested + self.preparing;
+        Feeding { namespace: &self.namespace, servers: self.eligible.fingerprint(), held, asked, message_bytes: self.message_bytes }
     }
 
     /// Whether nothing of it is left anywhere in memory but what is held, and the ledger has nothing deferred.

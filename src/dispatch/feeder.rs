@@ -27,6 +27,8 @@ use crate::{
 
 /// Messages in one event.
 const CHUNK: usize = 32;
+/// After a request for fewer messages than this, the campaign is taken for one of many, and its templates are not kept compiled.
+const FEW: usize = 8;
 /// Bad rows that are named; all are counted.
 const PROBLEMS_MAX: usize = 1000;
 /// Recipients that are kept in memory while somebody of another domain is looked for.
@@ -241,6 +243,11 @@ impl Feeder {
             Some(pass) => pass,
             None => self.open()?,
         };
+        let is_of_many = match &request {
+            Request::Open | Request::Seek(_) => true,
+            Request::More(count) => *count < FEW,
+            Request::Due(due) => due.len() < FEW,
+        };
         match request {
             Request::Open => {}
             Request::Due(due) => self.take_due(due, &seen, audience.is_none())?,
@@ -248,6 +255,9 @@ impl Feeder {
             Request::More(count) => self.read(count, &mut audience, &mut seen)?,
         }
         self.pass = Some((seen, audience));
+        if is_of_many {
+            self.spec.template.rest();
+        }
         Ok(())
     }
 
@@ -342,7 +352,7 @@ impl Feeder {
 
     /// Brings `count` recipients that are to be mailed, or as many as there are.
     fn read(&mut self, count: usize, audience: &mut Option<Reader>, seen: &mut RecipientIndex) -> Result<(), Blocker> {
-        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut chunk = Vec::new();
         let mut found = 0;
         let mut is_over = false;
         while found < count && !is_over {
@@ -464,7 +474,7 @@ impl Feeder {
 
     fn flush(&self, chunk: &mut Vec<Prepared>) {
         if !chunk.is_empty() {
-            let messages = std::mem::replace(chunk, Vec::with_capacity(CHUNK));
+            let messages = std::mem::take(chunk);
             let count = messages.len();
             self.send(Fed::Messages(messages, count, 0));
         }

@@ -120,6 +120,8 @@ pub struct Caution {
 /// The first rest after an unknown outcome, and the longest, milliseconds.
 const CAUTION_MS: i64 = 10_000;
 const CAUTION_MAX_MS: i64 = 300_000;
+/// Messages that are enough to keep a server busy while more are rendered.
+const READY_MAX: usize = 16;
 /// Messages that may wait for a server to which one alone goes.
 const CAREFUL_QUEUE: u64 = 1;
 
@@ -177,6 +179,12 @@ impl Lane {
         } else {
             u64::MAX
         };
+    }
+
+    /// How many more messages it could soon take, as of the last look at its limits.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        usize::try_from(self.headroom).unwrap_or(usize::MAX).min(READY_MAX.saturating_sub(self.turns.len()))
     }
 
     /// When a limit lets a message wait for it again; none where all do.

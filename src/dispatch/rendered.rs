@@ -6,41 +6,104 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(super) const WAITING_MAX: usize = 256;
 /// Rendered messages of all campaigns that wait, bytes: what campaigns that feed share evenly.
 pub const BYTES_SHARED: usize = 32 << 20;
-/// Beyond this, where messages are so large or campaigns so many that two of each are more, only a campaign that has nothing
-/// waiting gets one message more, and only while its namespace has less than its share. Bytes.
+/// Above this, because messages are very large or campaigns very many, only a campaign with no message waiting gets one more, and
+/// only while its namespace has less than its share. Bytes.
 pub const BYTES_MAX: usize = 128 << 20;
+/// Rendered messages of all campaigns that wait for the same servers, bytes. Above this and [`WAITING_MAX`] messages, a campaign with no
+/// message waiting gets one only while its namespace has less than its share of this, or a server has room: rendering more behind so
+/// many sends nothing sooner.
+pub const LINE_BYTES_MAX: usize = 4 << 20;
+/// The size of a message before one of its campaign is rendered, bytes.
+const BYTES_ASSUMED: usize = 16 << 10;
 /// Messages that are asked for before their size is known.
 const FIRST: usize = 16;
-/// Two, so that one is being rendered while the other leaves.
-const LEAST: usize = 2;
+/// One is enough where the share is small: there are many campaigns, and another's message leaves while the next one is rendered.
+const LEAST: usize = 1;
+
+/// A campaign that feeds, as far as the others have to know.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Feeding<'a> {
+    pub namespace: &'a Arc<str>,
+    /// Tells the servers that it may be sent through from others.
+    pub servers: u64,
+    /// Messages that wait or are asked for.
+    pub held: usize,
+    /// Those of them that it has not brought yet.
+    pub asked: usize,
+    /// The size of each; 0 before one is rendered.
+    pub message_bytes: usize,
+}
 
 /// What waits, as far as the next requests have to know.
 #[derive(Debug, Default)]
 pub(super) struct Rendered {
     feeding: usize,
-    bytes: usize,
-    namespaces: BTreeMap<Arc<str>, usize>,
+    all: Line,
+    /// By the servers that messages wait for.
+    lines: BTreeMap<u64, Line>,
 }
 
-impl Rendered {
-    /// Counts a campaign that feeds: the messages that wait or are asked for, and the size of each.
-    pub fn note(&mut self, namespace: &Arc<str>, messages: usize, message_bytes: usize) {
-        self.feeding += 1;
-        let bytes = messages.saturating_mul(message_bytes);
+/// Messages that wait.
+#[derive(Debug, Default)]
+struct Line {
+    messages: usize,
+    bytes: usize,
+    /// Bytes of each namespace.
+    namespaces: BTreeMap<Arc<str>, usize>,
+    /// Messages that its campaigns are asked for, and have not brought.
+    asked: usize,
+    /// Messages that its servers take now; none before somebody needs to know.
+    room: Option<usize>,
+}
+
+impl Line {
+    fn note(&mut self, namespace: &Arc<str>, messages: usize, bytes: usize) {
+        self.messages += messages;
         self.bytes = self.bytes.saturating_add(bytes);
         if let Some(of_namespace) = self.namespaces.get_mut(namespace) {
-            *of_namespace += bytes;
+            *of_namespace = of_namespace.saturating_add(bytes);
         } else {
             self.namespaces.insert(namespace.clone(), bytes);
         }
     }
 
-    /// How many messages may wait for a campaign that has `held`.
-    pub fn most(&self, namespace: &Arc<str>, held: usize, message_bytes: usize) -> usize {
-        if self.bytes > BYTES_MAX {
-            let of_namespace = self.namespaces.get(namespace).copied().unwrap_or(0);
-            let is_below_its_share = of_namespace < BYTES_MAX / self.namespaces.len().max(1);
-            return usize::from(held == 0 && is_below_its_share);
+    /// Whether a namespace has less than its even share of so many bytes.
+    fn has_share(&self, namespace: &Arc<str>, bytes: usize) -> bool {
+        self.namespaces.get(namespace).copied().unwrap_or(0) < bytes / self.namespaces.len().max(1)
+    }
+}
+
+impl Rendered {
+    /// Counts a campaign that feeds.
+    pub fn note(&mut self, campaign: Feeding<'_>) {
+        self.feeding += 1;
+        self.add(campaign, campaign.held, campaign.asked);
+    }
+
+    /// Counts messages that a campaign is asked for.
+    pub fn ask(&mut self, campaign: Feeding<'_>, messages: usize) {
+        self.add(campaign, messages, messages);
+    }
+
+    fn add(&mut self, Feeding { namespace, servers, message_bytes, .. }: Feeding<'_>, messages: usize, asked: usize) {
+        let bytes = messages.saturating_mul(if message_bytes == 0 { BYTES_ASSUMED } else { message_bytes });
+        self.all.note(namespace, messages, bytes);
+        let line = self.lines.entry(servers).or_default();
+        line.note(namespace, messages, bytes);
+        line.asked += asked;
+    }
+
+    /// How many messages may wait for a campaign; `room` says how many its servers take now.
+    pub fn most(&mut self, campaign: Feeding<'_>, room: impl FnOnce() -> usize) -> usize {
+        let Feeding { namespace, servers, held, message_bytes, .. } = campaign;
+        if self.all.bytes > BYTES_MAX {
+            return usize::from(held == 0 && self.all.has_share(namespace, BYTES_MAX));
+        }
+        let line = self.lines.entry(servers).or_default();
+        if line.bytes > LINE_BYTES_MAX && line.messages > WAITING_MAX {
+            let asked = line.asked;
+            let may_have_one = held == 0 && (line.has_share(namespace, LINE_BYTES_MAX) || *line.room.get_or_insert_with(room) > asked);
+            return usize::from(may_have_one);
         }
         if message_bytes == 0 {
             return (WAITING_MAX / self.feeding.max(1)).clamp(LEAST, FIRST);
@@ -53,29 +116,51 @@ impl Rendered {
 mod tests {
     use super::*;
 
+    fn feeding(namespace: &Arc<str>, held: usize, message_bytes: usize) -> Feeding<'_> {
+        Feeding { namespace, servers: 1, held, asked: 0, message_bytes }
+    }
+
     fn rendered(campaigns: usize, messages: usize, bytes: usize) -> Rendered {
         let mut rendered = Rendered::default();
-        (0..campaigns).for_each(|_| rendered.note(&"many".into(), messages, bytes));
+        (0..campaigns).for_each(|_| rendered.note(feeding(&"many".into(), messages, bytes)));
         rendered
+    }
+
+    fn most(rendered: &mut Rendered, namespace: &str, held: usize, message_bytes: usize) -> usize {
+        rendered.most(feeding(&namespace.into(), held, message_bytes), || 0)
     }
 
     #[test]
     fn campaigns_share_the_budget_evenly() {
-        let one = "one".into();
-        assert_eq!(rendered(1, 0, 0).most(&one, 0, 0), FIRST, "its size is not known");
-        assert_eq!(rendered(2000, 0, 0).most(&one, 0, 0), LEAST);
-        assert_eq!(rendered(1, 0, 10_000).most(&one, 0, 10_000), WAITING_MAX);
-        assert_eq!(rendered(1, 0, 5 << 20).most(&one, 0, 5 << 20), 6);
-        assert_eq!(rendered(100, 10, 10_000).most(&one, 0, 10_000), 33);
-        assert_eq!(rendered(2000, 2, 10_000).most(&one, 0, 10_000), LEAST);
+        let of = |campaigns, held, bytes| most(&mut rendered(campaigns, held, bytes), "many", 0, bytes);
+        assert_eq!(of(1, 0, 0), FIRST, "its size is not known");
+        assert_eq!(of(2000, 0, 0), LEAST);
+        assert_eq!(of(1, 0, 10_000), WAITING_MAX);
+        assert_eq!(of(1, 0, 5 << 20), 6);
+        assert_eq!(of(100, 2, 10_000), 33);
+        assert_eq!(of(2000, 1, 1_000), 16);
     }
 
     #[test]
     fn large_messages_of_many_campaigns_keep_nobody_else_waiting() {
         let mut full = rendered(100, 2, 5 << 20);
-        let other: Arc<str> = "other".into();
-        full.note(&other, 0, 5 << 20);
-        assert_eq!(full.most(&"many".into(), 0, 5 << 20), 0, "its namespace has more than its share");
-        assert_eq!((full.most(&other, 0, 5 << 20), full.most(&other, 1, 5 << 20)), (1, 0));
+        full.note(feeding(&"other".into(), 0, 5 << 20));
+        assert_eq!(most(&mut full, "many", 0, 5 << 20), 0, "its namespace has more than its share");
+        assert_eq!((most(&mut full, "other", 0, 5 << 20), most(&mut full, "other", 1, 5 << 20)), (1, 0));
+    }
+
+    #[test]
+    fn nobody_is_ready_behind_a_line_that_is_long_enough() {
+        let mut full = rendered(500, 1, 10_000);
+        assert_eq!(most(&mut full, "many", 0, 10_000), 0, "no server has room");
+        assert_eq!(most(&mut full, "other", 0, 10_000), 1, "its namespace has nothing in the line");
+        let many: Arc<str> = "many".into();
+        assert!(full.most(Feeding { servers: 2, ..feeding(&many, 0, 10_000) }, || 0) > 0, "it waits for other servers");
+        // Room that nobody in the line can use is for whoever has nothing there.
+        let mut full = rendered(500, 1, 10_000);
+        assert_eq!(full.most(feeding(&many, 1, 10_000), || 1), 0);
+        assert_eq!(full.most(feeding(&many, 0, 10_000), || 1), 1);
+        full.ask(feeding(&many, 0, 10_000), 1);
+        assert_eq!(full.most(feeding(&many, 0, 10_000), || 1), 0, "another was asked");
     }
 }

@@ -26,6 +26,7 @@ use super::{
     moves::Moves,
     prepared::{End, Ended, InFlight, Prepared, RenderFailure},
     rendered::Rendered,
+    route::EligibleSet,
     turns::Turns,
 };
 use crate::{
@@ -145,6 +146,9 @@ pub struct CountChanges {
     pub resent: Vec<(CampaignIx, i64)>,
 }
 
+/// A list of granted servers with their weights, shared by the campaigns that have it.
+type Granted = Arc<[(Key, u32)]>;
+
 /// The state machine.
 pub struct Scheduler {
     ledger_seed: u64,
@@ -160,6 +164,9 @@ pub struct Scheduler {
     unplaced: Turns,
     /// The servers whose limits have room, for all campaigns.
     with_headroom: WithHeadroom,
+    /// For each list of granted servers, by its address, those that may be picked now, shared by all campaigns with that list that none of
+    /// them refuses. The list is kept too, so that its address is not reused.
+    alike: BTreeMap<usize, (Granted, EligibleSet<LaneRef>)>,
     in_flight: Vec<Option<InFlight>>,
     free_tokens: Vec<usize>,
     /// Claims whose outcome is not durable yet.
@@ -175,6 +182,8 @@ pub struct Scheduler {
     moves: Moves,
     /// What waits, rendered, of all campaigns.
     rendered: Rendered,
+    /// The campaign that was asked for messages last.
+    last_asked: CampaignIx,
     /// When a plan's limit lets a message through that waits for nothing else.
     plan_reopens_ms: i64,
     /// How long a commit takes.
@@ -227,6 +236,7 @@ impl Scheduler {
             plan_limiters: BTreeMap::new(),
             unplaced: Turns::default(),
             with_headroom: WithHeadroom::default(),
+            alike: BTreeMap::new(),
             in_flight: Vec::new(),
             free_tokens: Vec::new(),
             unresolved: 0,
@@ -238,6 +248,7 @@ impl Scheduler {
             first_lane: LaneIx::FIRST,
             moves: Moves::default(),
             rendered: Rendered::default(),
+            last_asked: CampaignIx::new(0),
             plan_reopens_ms: i64::MAX,
             commit_time: Duration::from_millis(1),
             actions: Vec::new(),
@@ -341,11 +352,12 @@ impl Scheduler {
         if self.stopping {
             return;
         }
-        let indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
+        // Round robin: where there is not enough for all, the campaign after the last one asked comes first.
+        let mut indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
+        indices.rotate_left(self.campaigns.range(..=self.last_asked).count());
         self.rendered = Rendered::default();
         for campaign in self.campaigns.values().filter(|campaign| campaign.has_feeder) {
-            let messages = campaign.waiting + campaign.requested + campaign.preparing;
-            self.rendered.note(&campaign.namespace, messages, campaign.message_bytes);
+            self.rendered.note(campaign.as_feeding(campaign.waiting + campaign.requested + campaign.preparing));
         }
         for index in indices {
             self.tick_campaign(index, now_ms);

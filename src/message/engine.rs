@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     fmt,
-    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use minijinja::{
@@ -33,6 +33,9 @@ const HEADER_MAX: usize = 16 << 10;
 const COST_OF_BYTE: usize = 4;
 /// What it holds for each token of its tags, bytes.
 const COST_OF_TOKEN: usize = 80;
+/// A campaign whose templates have at most this many tokens in all is compiled again for each small request. That takes about as long as
+/// rendering one message, while the engine reserves 10 KiB for each compiled field, however short.
+const TOKENS_OF_RESTING: usize = 1000;
 /// What the engine holds for each campaign beside its templates, bytes; filters and tests are shared.
 const COST_OF_ENVIRONMENT: usize = 32 << 10;
 
@@ -44,18 +47,29 @@ const DETAIL_MAX: usize = 300;
 /// All templates of a campaign while they are judged; each is named by the path of its field.
 pub(super) struct Compiler {
     environment: Environment<'static>,
-    sources: Vec<(String, String)>,
+    sources: Sources,
 }
 
 /// The good templates of a campaign. They are compiled anew for the first recipient: most campaigns of a fleet wait or are
 /// done, and what is compiled is many times larger than its text.
 #[derive(Debug)]
 pub(super) struct Engine {
-    environment: OnceLock<Environment<'static>>,
-    /// Empty once they are compiled: what is compiled has the text in it.
-    sources: Mutex<Vec<(String, String)>>,
-    /// What it holds at most once the first recipient was rendered, bytes.
+    held: Mutex<Held>,
+    /// Whether the compiled form is dropped between small requests, and only the texts are kept.
+    rests: bool,
+    /// The most that it holds between requests, bytes.
     pub(super) cost: usize,
+}
+
+/// Templates by the paths of their fields. A text that runs as it is written is the campaign's own.
+type Sources = Vec<(String, Arc<str>)>;
+
+/// What an [`Engine`] holds.
+#[derive(Debug, Default)]
+struct Held {
+    /// Empty while compiled, unless it rests: the compiled form contains the text.
+    sources: Sources,
+    compiled: Option<Arc<Environment<'static>>>,
 }
 
 /// One template of the campaign.
@@ -64,7 +78,7 @@ pub(super) struct Part {
     /// The path of the field: `spec.subject`.
     pub(super) path: String,
     /// The text itself, when nothing in it is a tag.
-    constant: Option<String>,
+    constant: Option<Arc<str>>,
     length_max: usize,
 }
 
@@ -260,7 +274,7 @@ impl Compiler {
 
     /// Compiles a template and tries it once, so that an unknown filter is known before the first recipient. What panics in the engine
     /// is a fault of this template.
-    pub(super) fn add(&mut self, path: &str, source: String, place: Place) -> Result<Part, Fault> {
+    pub(super) fn add(&mut self, path: &str, source: Arc<str>, place: Place) -> Result<Part, Fault> {
         let added = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.try_add(path, source, place)));
         added.unwrap_or_else(|_| {
             Err(Fault::new(
@@ -270,7 +284,7 @@ impl Compiler {
         })
     }
 
-    fn try_add(&mut self, path: &str, source: String, place: Place) -> Result<Part, Fault> {
+    fn try_add(&mut self, path: &str, source: Arc<str>, place: Place) -> Result<Part, Fault> {
         debug_assert_eq!(is_html(path), place == Place::Html);
         let length_max = if place == Place::Header { HEADER_MAX } else { BODY_MAX };
         if !is_template(&source) {
@@ -282,16 +296,19 @@ impl Compiler {
         let fault = |error: &Error| Fault::new(path, told(error));
         let run = guard::guarded(&source).map_err(|message| Fault::new(path, message))?;
         // First as it is written, so that a mistake is shown as it is written.
-        self.environment.add_template_owned(path.to_owned(), source.clone()).map_err(|error| {
+        self.environment.add_template_owned(path.to_owned(), source.to_string()).map_err(|error| {
             let position = error.range().map_or(source.len(), |range| range.start);
             Fault::new(path, format!("{}{}", told(&error), words::hint(&source, position)))
         })?;
         if let Some(message) = words::unknown(&source, &|expression| self.environment.compile_expression(expression)?.eval(())) {
             return Err(Fault::new(path, message));
         }
-        if run != source {
+        let run = if *run == *source {
+            source
+        } else {
             self.environment.add_template_owned(path.to_owned(), run.clone()).map_err(|error| fault(&error))?;
-        }
+            run.into()
+        };
         let template = self.environment.get_template(path).map_err(|error| fault(&error))?;
         if let Err(error) = template.render(Value::from_object(Anything(4)))
             && let Some(error) = unknown(&error)
@@ -304,29 +321,47 @@ impl Compiler {
 
     /// What is needed for recipients.
     pub(super) fn finish(self) -> Engine {
-        let of_source =
-            |(path, source): &(String, String)| path.len() + COST_OF_BYTE * source.len() + COST_OF_TOKEN * guard::tokens(source);
-        let cost = self.sources.iter().map(of_source).sum::<usize>() + if self.sources.is_empty() { 0 } else { COST_OF_ENVIRONMENT };
-        Engine { environment: OnceLock::new(), sources: Mutex::new(self.sources), cost }
+        let tokens: usize = self.sources.iter().map(|(_, source)| guard::tokens(source)).sum();
+        let bytes: usize = self.sources.iter().map(|(path, source)| path.len() + source.len()).sum();
+        let rests = tokens <= TOKENS_OF_RESTING;
+        let cost = if rests { bytes } else { COST_OF_BYTE * bytes + COST_OF_TOKEN * tokens + COST_OF_ENVIRONMENT };
+        Engine { held: Mutex::new(Held { sources: self.sources, compiled: None }), rests, cost }
     }
 }
 
 impl Engine {
-    fn environment(&self) -> &Environment<'static> {
-        self.environment.get_or_init(|| {
-            let mut environment = environment();
-            for (path, source) in std::mem::take(&mut *self.sources.lock().unwrap_or_else(PoisonError::into_inner)) {
-                // It was compiled before; if it could not be, rendering would say so.
-                let _ = environment.add_template_owned(path, source);
-            }
-            environment
-        })
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn environment(&self) -> Arc<Environment<'static>> {
+        let mut held = self.held();
+        if let Some(compiled) = &held.compiled {
+            return compiled.clone();
+        }
+        let mut environment = environment();
+        for (path, source) in &held.sources {
+            // It was compiled before; if it could not be, rendering would say so.
+            let _ = environment.add_template_owned(path.clone(), source.to_string());
+        }
+        if !self.rests {
+            held.sources = Sources::new();
+        }
+        held.compiled.insert(Arc::new(environment)).clone()
+    }
+
+    /// Drops the compiled form where compiling it again is cheap.
+    pub(super) fn rest(&self) {
+        if self.rests {
+            let compiled = self.held().compiled.take();
+            drop(compiled);
+        }
     }
 
     /// Prints a template for one recipient.
     pub(super) fn render(&self, part: &Part, root: &Value) -> Result<String, RenderError> {
         if let Some(constant) = &part.constant {
-            return Ok(constant.clone());
+            return Ok(constant.to_string());
         }
         let rendered = self.environment().get_template(&part.path).and_then(|template| template.render(root.clone()));
         let text = rendered.map_err(|error| RenderError::new(&part.path, told(&error)))?;

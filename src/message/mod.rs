@@ -20,7 +20,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter, tz::TimeZone};
 use minijinja::Value;
@@ -51,11 +51,11 @@ pub struct Content {
     /// The subject, a template.
     pub subject: String,
     /// The HTML body, a template; excludes `mjml`.
-    pub html: Option<String>,
+    pub html: Option<Arc<str>>,
     /// The text body, a template; made from the HTML when absent.
-    pub text: Option<String>,
+    pub text: Option<Arc<str>>,
     /// The HTML body as MJML, a template.
-    pub mjml: Option<String>,
+    pub mjml: Option<Arc<str>>,
     /// Further header fields; the values are templates. One that comes out empty is left out.
     pub headers: Vec<Header>,
     /// The List-Unsubscribe URL (RFC 2369), a template; http, https or mailto.
@@ -155,12 +155,12 @@ impl Template {
         let mut faults = Vec::new();
         let mut compiler = Compiler::new();
         let (head, head_is_ascii) = head(content, &mut compiler, &mut faults);
-        let subject = keep(&mut faults, compiler.add("spec.subject", content.subject.clone(), Place::Header));
+        let subject = keep(&mut faults, compiler.add("spec.subject", content.subject.as_str().into(), Place::Header));
         let html = html(content, &mut compiler, &mut faults);
         let text = match (&content.text, &html) {
             (Some(text), _) => keep(&mut faults, compiler.add("spec.content.text", unmarked(text), Place::Text)).map(Text::Own),
             (None, Some((_, source))) => {
-                let derived = text::from_template(source).and_then(|text| compiler.add(DERIVED, text, Place::Text).ok());
+                let derived = text::from_template(source).and_then(|text| compiler.add(DERIVED, text.into(), Place::Text).ok());
                 Some(derived.map_or(Text::FromRendered, Text::Derived))
             }
             (None, None) => {
@@ -179,7 +179,7 @@ impl Template {
                 faults.push(Fault::new(UNSUBSCRIBE, "the URL must start with https://, http:// or mailto:"));
                 return None;
             }
-            keep(&mut faults, compiler.add(UNSUBSCRIBE, url.clone(), Place::Header))
+            keep(&mut faults, compiler.add(UNSUBSCRIBE, url.as_str().into(), Place::Header))
         });
         match (subject, text) {
             (Some(subject), Some(text)) if faults.is_empty() => Ok(Self {
@@ -213,7 +213,12 @@ impl Template {
         }
     }
 
-    /// What it holds in memory at most once a message was made of it, bytes: texts, and the engine's instructions.
+    /// Drops the compiled form where compiling it again is cheap; called after a request for a few messages.
+    pub fn rest(&self) {
+        self.engine.rest();
+    }
+
+    /// The most memory that it holds after [`Template::rest`], bytes: texts and the engine's instructions.
     #[must_use]
     pub fn cost(&self) -> usize {
         let text = match &self.text {
@@ -343,8 +348,8 @@ fn head(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> 
     let mut mailboxes = Vec::new();
     for (field, path, mailbox) in [("From", "spec.from", Some(&content.from)), ("Reply-To", "spec.replyTo", content.reply_to.as_ref())] {
         let Some(mailbox) = mailbox else { continue };
-        let name = mailbox.name.clone().unwrap_or_default();
-        let name = keep(faults, compiler.add(&format!("{path}.name"), name, Place::Header));
+        let name = mailbox.name.as_deref().unwrap_or_default();
+        let name = keep(faults, compiler.add(&format!("{path}.name"), name.into(), Place::Header));
         let address = if is_template(&mailbox.address) {
             Err("the address is the same for everybody and cannot be a template; the name can be one".to_owned())
         } else {
@@ -367,24 +372,33 @@ fn head(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> 
 }
 
 /// A body without the byte order mark that editors put before it.
-fn unmarked(body: &str) -> String {
-    body.strip_prefix('\u{feff}').unwrap_or(body).to_owned()
+fn unmarked(body: &Arc<str>) -> Arc<str> {
+    body.strip_prefix('\u{feff}').map_or_else(|| body.clone(), Arc::from)
+}
+
+/// An HTML body without its mark, and without what the engine would take for a comment.
+fn markup(body: &Arc<str>) -> Arc<str> {
+    let body = unmarked(body);
+    match words::free_ids(&body) {
+        Cow::Owned(freed) => freed.into(),
+        Cow::Borrowed(_) => body,
+    }
 }
 
 /// The HTML part and its template.
-fn html(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Option<(Part, String)> {
+fn html(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Option<(Part, Arc<str>)> {
     let (path, source) = match (&content.html, &content.mjml) {
         (Some(_), Some(_)) => {
             faults.push(Fault::new("spec.content", "`html` and `mjml` exclude each other"));
             return None;
         }
-        (Some(html), None) => ("spec.content.html", words::free_ids(&unmarked(html)).into_owned()),
+        (Some(html), None) => ("spec.content.html", markup(html)),
         (None, Some(mjml)) => {
-            let mjml = words::free_ids(&unmarked(mjml)).into_owned();
+            let mjml = markup(mjml);
             // First as it is written, so that a fault of a tag has the line of the MJML.
             keep(faults, compiler.add("spec.content.mjml", mjml.clone(), Place::Html))?;
             let html = mjml::to_html(&mjml).map_err(|message| Fault::new("spec.content.mjml", message));
-            ("spec.content.mjml", keep(faults, html)?)
+            ("spec.content.mjml", keep(faults, html)?.into())
         }
         (None, None) => return None,
     };
@@ -400,7 +414,7 @@ fn headers(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) 
             faults.push(Fault::new(path("name"), message));
         } else if headers.iter().any(|(other, ..)| other.eq_ignore_ascii_case(name)) {
             faults.push(Fault::new(path("name"), "this header is there already"));
-        } else if let Some(part) = keep(faults, compiler.add(&path("value"), value.clone(), Place::Header)) {
+        } else if let Some(part) = keep(faults, compiler.add(&path("value"), value.as_str().into(), Place::Header)) {
             // What is the same for everybody is known to be wrong before anybody gets it.
             let grammar = structured::grammar(name);
             let written = part.constant().map(|value| structured::field(&mut Vec::new(), name, grammar, &header::clean(value)));

@@ -9,7 +9,10 @@ mod mjml;
 mod python;
 mod words;
 
-use std::{sync::mpsc, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use super::{Content, RenderContext, RenderError, Rendered, Template, message_id, text};
 use crate::{
@@ -69,7 +72,7 @@ fn headers(message: &str) -> Vec<String> {
 
 #[test]
 fn a_message_of_text() {
-    let content = Content { text: Some("Hello {{ name }},\nbye.".to_owned()), ..content() };
+    let content = Content { text: Some("Hello {{ name }},\nbye.".into()), ..content() };
     let wanted = "From: Example News <news@news.example.com>\r\n\
         To: Ann <ann@example.com>\r\n\
         Subject: Hello Ann\r\n\
@@ -90,7 +93,7 @@ fn a_message_with_everything() {
         from: Mailbox { name: Some("Müller, \"Co\"".to_owned()), address: "news@bücher.example".to_owned() },
         reply_to: Some(Mailbox { name: Some("Help, desk".to_owned()), address: "help@news.example.com".to_owned() }),
         subject: "Grüße, {{ name }}".to_owned(),
-        html: Some("<p>Grüße, <b>{{ name }}</b>.\n<a href=\"https://x.example/?u={{ email|urlencode }}\">Read</a></p>\n".to_owned()),
+        html: Some("<p>Grüße, <b>{{ name }}</b>.\n<a href=\"https://x.example/?u={{ email|urlencode }}\">Read</a></p>\n".into()),
         headers: vec![header("List-Id", "<{{ campaign }}.news.example.com>"), header("X-Empty", "{{ missing | default('') }}")],
         unsubscribe_url: Some("https://x.example/u?e={{ email|urlencode }}".to_owned()),
         one_click: true,
@@ -148,7 +151,7 @@ const GOLDEN_ID: &str = "20bb7444d414eb189cdc62efbf3a9ef0@news.example.com";
 fn data_cannot_leave_its_header() {
     let content = Content {
         subject: "{{ x }}".to_owned(),
-        text: Some("body".to_owned()),
+        text: Some("body".into()),
         headers: vec![header("X-Note", "a {{ x }} b")],
         unsubscribe_url: Some("https://x.example/?{{ x }}".to_owned()),
         one_click: true,
@@ -212,8 +215,10 @@ fn data_cannot_leave_its_header() {
 fn data_cannot_leave_its_html() {
     let html = "<p title=\"{{ name }}\">{{ name }}</p>".to_owned();
     let mjml = format!("<mjml><mj-body><mj-section><mj-column><mj-text>{html}</mj-text></mj-column></mj-section></mj-body></mjml>");
-    let text = Some("plain {{ name }}".to_owned());
-    for content in [Content { html: Some(html), text: text.clone(), ..content() }, Content { mjml: Some(mjml), text, ..content() }] {
+    let text = Some(Arc::<str>::from("plain {{ name }}"));
+    for content in
+        [Content { html: Some(html.into()), text: text.clone(), ..content() }, Content { mjml: Some(mjml.into()), text, ..content() }]
+    {
         let message = render(&content, &recipient(&[("name", "\"><script>alert('x')</script>&")]));
         let html = message.split("Content-Type: text/html").nth(1).expect("an HTML part").replace("=\r\n", "");
         assert!(!html.contains("<script>"), "{html}");
@@ -238,7 +243,7 @@ fn line_ends_and_encodings() {
         ("", "7bit", "\r\n"),
     ];
     for (body, encoding, wanted) in cases {
-        let message = render(&Content { text: Some("{{ x }}".to_owned()), ..content() }, &recipient(&[("name", ""), ("x", body)]));
+        let message = render(&Content { text: Some("{{ x }}".into()), ..content() }, &recipient(&[("name", ""), ("x", body)]));
         let (head, written) = message.split_once("\r\n\r\n").expect("a body");
         assert!(head.ends_with(&format!("Content-Transfer-Encoding: {encoding}")), "{body:?}: {head}");
         // A template's own last line break is its file's, and not part of the value.
@@ -250,7 +255,7 @@ fn line_ends_and_encodings() {
 #[test]
 fn a_boundary_is_in_no_body() {
     let own = super::id::boundary(ID, 0);
-    let content = Content { text: Some(format!("--{own}--")), html: Some("<p>x</p>".to_owned()), ..content() };
+    let content = Content { text: Some(format!("--{own}--").into()), html: Some("<p>x</p>".into()), ..content() };
     let message = render(&content, &ann());
     assert!(message.contains(&format!("boundary=\"{}\"", super::id::boundary(ID, 1))));
 }
@@ -263,7 +268,7 @@ fn long_headers_are_folded() {
         [(words.trim(), words.trim()), (&*emoji, "Ann"), (&"y".repeat(900), "Ann"), (&"y".repeat(1200), &*emoji), ("a  b", "a  b")]
     {
         let message = render(
-            &Content { subject: "{{ x }}".to_owned(), text: Some("b".to_owned()), ..content() },
+            &Content { subject: "{{ x }}".to_owned(), text: Some("b".into()), ..content() },
             &recipient(&[("x", subject), ("name", name)]),
         );
         let (head, _) = message.split_once("\r\n\r\n").expect("a body");
@@ -276,7 +281,7 @@ fn long_headers_are_folded() {
 
 #[test]
 fn international_addresses() {
-    let text = Some("b".to_owned());
+    let text = Some(Arc::<str>::from("b"));
     let to = |address: &str| Recipient::from_json(&format!(r#"{{"email":"{address}","name":"Ann"}}"#)).expect("good");
     let domain = try_render(&Content { text: text.clone(), ..content() }, &to("ann@bücher.example")).expect("renders");
     assert!(!domain.needs_smtputf8 && !domain.needs_8bit);
@@ -290,27 +295,24 @@ fn international_addresses() {
 
 #[test]
 fn faults_of_content() {
-    let base = || Content { text: Some("t".to_owned()), ..content() };
+    let base = || Content { text: Some("t".into()), ..content() };
     let mailbox = |address: &str| Mailbox { name: None, address: address.to_owned() };
     let headed = |name: &str, value: &str| Content { headers: vec![header(name, value)], ..base() };
     let cases = [
         (Content { text: None, ..base() }, "spec.content: there is no body: give `html`, `mjml` or `text`"),
-        (
-            Content { html: Some("h".to_owned()), mjml: Some("m".to_owned()), ..base() },
-            "spec.content: `html` and `mjml` exclude each other",
-        ),
+        (Content { html: Some("h".into()), mjml: Some("m".into()), ..base() }, "spec.content: `html` and `mjml` exclude each other"),
         (Content { from: mailbox("news"), ..base() }, "spec.from.address: there is no `@` in it"),
         (
             Content { reply_to: Some(mailbox("A <a@b.example>")), ..base() },
             "spec.replyTo.address: put only the address here, without a name and angle brackets",
         ),
         (Content { subject: "{{ name".to_owned(), ..base() }, "spec.subject: line 1: syntax error"),
-        (Content { text: Some("a\n{{ name | upperr }}".to_owned()), ..base() }, "spec.content.text: line 2: unknown filter"),
-        (Content { html: Some("a\n\n{% if x %}".to_owned()), ..base() }, "spec.content.html: line 3: syntax error"),
-        (Content { text: Some("{% include 'x' %}".to_owned()), ..base() }, "spec.content.text: line 1: syntax error"),
-        (Content { text: Some("{{ 1 is nosuchtest }}".to_owned()), ..base() }, "spec.content.text: line 1: unknown test"),
-        (Content { text: Some("{{ nofunction() }}".to_owned()), ..base() }, "spec.content.text: line 1: unknown function"),
-        (Content { text: Some("{{ debug() }}".to_owned()), ..base() }, "spec.content.text: line 1: unknown function"),
+        (Content { text: Some("a\n{{ name | upperr }}".into()), ..base() }, "spec.content.text: line 2: unknown filter"),
+        (Content { html: Some("a\n\n{% if x %}".into()), ..base() }, "spec.content.html: line 3: syntax error"),
+        (Content { text: Some("{% include 'x' %}".into()), ..base() }, "spec.content.text: line 1: syntax error"),
+        (Content { text: Some("{{ 1 is nosuchtest }}".into()), ..base() }, "spec.content.text: line 1: unknown test"),
+        (Content { text: Some("{{ nofunction() }}".into()), ..base() }, "spec.content.text: line 1: unknown function"),
+        (Content { text: Some("{{ debug() }}".into()), ..base() }, "spec.content.text: line 1: unknown function"),
         (headed("X A", "v"), "spec.headers[0].name: a header's name has only visible ASCII characters and no colon"),
         (headed("X:A", "v"), "spec.headers[0].name: a header's name has only visible ASCII characters and no colon"),
         (headed("X\r\nBcc", "v"), "a header's name has only visible ASCII characters"),
@@ -326,36 +328,36 @@ fn faults_of_content() {
         ),
         (Content { unsubscribe_url: Some("javascript:x".to_owned()), ..base() }, "spec.unsubscribe.url: the URL must start with https://"),
         (
-            Content { mjml: Some("<mjml>\n<mj-body>\n<mj-nothing/></mj-body></mjml>".to_owned()), ..base() },
+            Content { mjml: Some("<mjml>\n<mj-body>\n<mj-nothing/></mj-body></mjml>".into()), ..base() },
             "spec.content.mjml: line 3: MJML has no element `mj-nothing`",
         ),
         (
-            Content { mjml: Some("<mjml><mj-head>\n{# two\nlines #}<mj-text>x</mj-text></mj-head></mjml>".to_owned()), ..base() },
+            Content { mjml: Some("<mjml><mj-head>\n{# two\nlines #}<mj-text>x</mj-text></mj-head></mjml>".into()), ..base() },
             "spec.content.mjml: line 3: the element `mj-text` may not stand there",
         ),
         (
-            Content { mjml: Some("<mjml><mj-head>{% if x %}<mj-title>x</mj-title>{% endif %}</mj-head></mjml>".to_owned()), ..base() },
+            Content { mjml: Some("<mjml><mj-head>{% if x %}<mj-title>x</mj-title>{% endif %}</mj-head></mjml>".into()), ..base() },
             "spec.content.mjml: line 1: ",
         ),
         (
-            Content { mjml: Some("<mjml><mj-body>\n<mj-section foo=\"{{ x }}\"></mj-section></mj-body></mjml>".to_owned()), ..base() },
+            Content { mjml: Some("<mjml><mj-body>\n<mj-section foo=\"{{ x }}\"></mj-section></mj-body></mjml>".into()), ..base() },
             "`{{ x }}` stands",
         ),
-        (Content { mjml: Some("<p>x</p>".to_owned()), ..base() }, "spec.content.mjml: "),
-        (Content { mjml: Some("<mjml><mj-body>".to_owned()), ..base() }, "spec.content.mjml: "),
-        (Content { mjml: Some("<mjml>\n{{ x | nofilter }}</mjml>".to_owned()), ..base() }, "spec.content.mjml: line 2: unknown filter"),
+        (Content { mjml: Some("<p>x</p>".into()), ..base() }, "spec.content.mjml: "),
+        (Content { mjml: Some("<mjml><mj-body>".into()), ..base() }, "spec.content.mjml: "),
+        (Content { mjml: Some("<mjml>\n{{ x | nofilter }}</mjml>".into()), ..base() }, "spec.content.mjml: line 2: unknown filter"),
     ];
     for (content, wanted) in cases {
         let faults = Template::compile(&content).expect_err(wanted);
         assert!(faults.iter().any(|fault| fault.to_string().contains(wanted)), "{wanted}: {faults:?}");
     }
-    let many = Content { from: mailbox("x"), subject: "{{".to_owned(), text: Some("{%".to_owned()), ..headed("To", "x") };
+    let many = Content { from: mailbox("x"), subject: "{{".to_owned(), text: Some("{%".into()), ..headed("To", "x") };
     assert_eq!(Template::compile(&many).expect_err("faults").len(), 4, "all faults and not only the first");
 }
 
 #[test]
 fn failures_of_one_recipient() {
-    let body = |text: &str| Content { text: Some(text.to_owned()), ..content() };
+    let body = |text: &str| Content { text: Some(text.into()), ..content() };
     let cases = [
         (
             body("a\n{{ city }}"),
@@ -385,7 +387,7 @@ fn failures_of_one_recipient() {
 fn what_templates_see() {
     let see = |template: &str| {
         let json = r#"{"email":"ann@Example.com","name":"Ann","n":3,"list":[1,{"k":"v"}],"null":null,"First Name":"A"}"#;
-        let message = render(&Content { text: Some(template.to_owned()), ..content() }, &Recipient::from_json(json).expect("good"));
+        let message = render(&Content { text: Some(template.into()), ..content() }, &Recipient::from_json(json).expect("good"));
         message.split_once("\r\n\r\n").expect("a body").1.trim_end().to_owned()
     };
     let cases = [
@@ -453,11 +455,11 @@ fn text_of_a_template_is_the_text_of_its_html() {
     let ann = recipient(&[("name", "A & <B>"), ("x", "1"), ("url", "https://x.example/?a=1&b=2")]);
     for (html, derived) in cases {
         assert_eq!(text::from_template(html).is_some(), derived, "{html}");
-        let message = |text: Option<String>| {
-            let message = render(&Content { html: Some(html.to_owned()), text, ..content() }, &ann);
+        let message = |text: Option<Arc<str>>| {
+            let message = render(&Content { html: Some(html.into()), text, ..content() }, &ann);
             message.split("\r\n\r\n").skip(1).collect::<Vec<_>>().join("\r\n\r\n").split("\r\n--").next().expect("a part").to_owned()
         };
-        let rendered = render(&Content { html: Some(html.to_owned()), text: Some("t".to_owned()), ..content() }, &ann);
+        let rendered = render(&Content { html: Some(html.into()), text: Some("t".into()), ..content() }, &ann);
         let html_part =
             rendered.split("Content-Transfer-Encoding: 7bit\r\n\r\n").nth(2).expect("a part").split("\r\n--").next().expect("a part");
         let from_rendered = text::from_html(&html_part.replace("\r\n", "\n"));
@@ -481,7 +483,7 @@ fn tidied_text() {
 fn mjml_becomes_both_bodies() {
     let mjml = "<mjml><mj-body><mj-section><mj-column><mj-text><p>Hello {{ name }}</p></mj-text>\
         <mj-button href=\"https://x.example/{{ n }}\">Go</mj-button></mj-column></mj-section></mj-body></mjml>";
-    let message = render(&Content { mjml: Some(mjml.to_owned()), ..content() }, &recipient(&[("name", "Ann & Bob"), ("n", "7")]));
+    let message = render(&Content { mjml: Some(mjml.into()), ..content() }, &recipient(&[("name", "Ann & Bob"), ("n", "7")]));
     assert!(message.contains("\r\n\r\nHello Ann & Bob\r\n\r\nGo (https://x.example/7)\r\n--"), "{message}");
     assert!(message.replace("=\r\n", "").contains("<p>Hello Ann &amp; Bob</p>"), "{message}");
 }
@@ -591,5 +593,5 @@ fn convert(source: String) {
     super::text::tidy(source.clone());
     // Most are no MJML; none may be more than refused.
     let _ = super::mjml::to_html(&source);
-    let _ = Template::compile(&Content { html: Some(source), ..content() });
+    let _ = Template::compile(&Content { html: Some(source.into()), ..content() });
 }

@@ -6,6 +6,9 @@ use std::borrow::Cow;
 
 /// A condition's message, bytes: what Kubernetes allows in `metav1.Condition`, counted there in characters.
 pub const MESSAGE_MAX: usize = 32_768;
+/// Why a campaign's status says that a server gets no message, bytes. A status has up to 1,000 servers, and an API server stores 1.5 MiB
+/// of an object.
+pub const WHY_NOT_MAX: usize = 512;
 /// The note of an Event, bytes.
 pub const NOTE_MAX: usize = 1024;
 /// Reason, action and reporting instance of an Event, bytes.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use ::http::HeaderValue;
 use tokio::sync::Semaphore;
 
-use super::{Failure, http};
+use super::{Failure, http, scrub};
 use crate::{
     egress::Egress,
     meta::{KeyRef, LocalRef, Reason, secret::SecretValue},
@@ -96,7 +96,12 @@ impl Context {
         match self.secrets.get(&reference) {
             None => Err(secret_failure(Reason::SecretKeyNotFound, &reference, "is missing", address)),
             Some(value) => match value.expose_text() {
-                Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => Ok(SecretValue::new(text)),
+                Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => {
+                    if scrub::is_too_short(text) {
+                        return Err(secret_failure(Reason::SecretInvalid, &reference, TOO_SHORT, address));
+                    }
+                    Ok(SecretValue::new(text))
+                }
                 _ => Err(secret_failure(Reason::SecretInvalid, &reference, UNFIT, address)),
             },
         }
@@ -104,7 +109,10 @@ impl Context {
 }
 
 /// For a key whose value cannot be sent.
-const UNFIT: &str = "is empty, or not a single line of text";
+pub(super) const UNFIT: &str = "is empty, or not a single line of text";
+/// For a key whose value no vendor issues.
+pub(super) const TOO_SHORT: &str =
+    "has fewer than 4 characters, too few to be kept out of what the server answers; replace it by a longer one";
 
 /// What is wrong with a key of a Secret.
 pub(super) fn secret_failure(reason: Reason, reference: &KeyRef, what: &str, address: &str) -> Failure {

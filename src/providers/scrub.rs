@@ -39,6 +39,16 @@ const SECRET_MAX: usize = 16 * 1024;
 /// Secrets that are remembered in addition to the first ones: access tokens, which change every hour.
 const LEARNED_MAX: usize = 8;
 
+/// Whether a secret is too short to be struck out of a text.
+pub fn is_too_short(secret: &str) -> bool {
+    forms(secret).iter().any(|form| view::normal(form).len() < SECRET_MIN)
+}
+
+/// A secret as servers repeat it.
+fn forms(secret: &str) -> [String; 4] {
+    [secret.to_owned(), secret.to_lowercase(), secret.to_uppercase(), secret.replace(' ', "+")]
+}
+
 /// Strikes secrets out of texts. Cheap to clone; clones share what they learn.
 #[derive(Clone, Default)]
 pub struct Scrubber(Arc<Inner>);
@@ -144,7 +154,7 @@ impl Needles {
         let secret = secret.expose_text().filter(|secret| secret.len() <= SECRET_MAX)?;
         let mut needles =
             Self { plain: Vec::new(), bare: Vec::new(), base64: Vec::new(), hex: Vec::new(), reach: secret.len() * 12 + 64, shortest: 0 };
-        for form in [secret.to_owned(), secret.to_lowercase(), secret.to_uppercase(), secret.replace(' ', "+")] {
+        for form in forms(secret) {
             let (normal, bare) = (view::normal(&form), view::bare(&form));
             if normal.len() < SECRET_MIN {
                 return None;

@@ -37,7 +37,12 @@ use self::{
     open::{Credentials, Target},
     server::SmtpServer,
 };
-use super::{Context, Failure, Provider, SecretUse, Server, ServerType, TypeInfo, token::Tokens};
+use super::{
+    Context, Failure, Provider, SecretUse, Server, ServerType, TypeInfo,
+    context::{TOO_SHORT, UNFIT},
+    scrub,
+    token::Tokens,
+};
 use crate::meta::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule, secret::SecretValue};
 
 /// An SMTP relay.
@@ -220,8 +225,13 @@ impl Smtp {
         let text = |key: &str| match get(key) {
             None => Ok(None),
             Some(value) => match value.expose_text() {
-                Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => Ok(Some((value, text))),
-                _ => Err(self.secret_failure(Reason::SecretInvalid, &auth.secret_ref.name, key, "is empty, or not a single line of text")),
+                Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => {
+                    if key != "username" && scrub::is_too_short(text) {
+                        return Err(self.secret_failure(Reason::SecretInvalid, &auth.secret_ref.name, key, TOO_SHORT));
+                    }
+                    Ok(Some((value, text)))
+                }
+                _ => Err(self.secret_failure(Reason::SecretInvalid, &auth.secret_ref.name, key, UNFIT)),
             },
         };
         let missing = |key: &str| self.secret_failure(Reason::SecretKeyNotFound, &auth.secret_ref.name, key, "is missing");

@@ -339,7 +339,7 @@ def two_installations(place: Clusters) -> str:
         one, two = both
         with one.start(), two:
             two.start(leads=False)
-            wait_until(lambda: "already watches this cluster" in two.process.text(), 20, "the second's words")
+            wait_until(lambda: "already watches objects of this cluster" in two.process.text(), 20, "the second's words")
             require("Lease one/mailfleet" in two.process.text(), two.process.tail())
             api.apply(*long_campaign(namespace, 1_200, sink.port))
             wait_state(api, "Campaign", namespace, "spring", "Completed", 60)
@@ -352,7 +352,7 @@ def two_installations(place: Clusters) -> str:
             one.stop()
             two.wait_leads(20)
             one.start(leads=False)
-            wait_until(lambda: "already watches this cluster" in one.process.text(), 20, "the words of the first, which comes back")
+            wait_until(lambda: "already watches objects of this cluster" in one.process.text(), 20, "the words of the first, which comes back")
             two.kill()
             one.wait_leads(20)
             time.sleep(1)
@@ -360,4 +360,70 @@ def two_installations(place: Clusters) -> str:
     return f"1,200 people once, {written} statuses; either takes over when the other ends or dies"
 
 
-CASES = (finalizers_of_exports, restored_statuses, invalid_statuses, statuses_overwritten_repeatedly, proxies, missing_crds_and_rights, long_texts, large_objects, two_installations)
+def role_of(namespace: str, account: str, place: str) -> dict:
+    """What the chart gives a controller of some namespaces, in one of them or that of its Lease."""
+    rules = [
+        {"apiGroups": ["mailfleet.dev"], "resources": ["*"], "verbs": ["list", "watch", "patch"]},
+        {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update", "list"]},
+    ]
+    metadata, group = {"name": account, "namespace": place}, "rbac.authorization.k8s.io"
+    binding = {"roleRef": {"apiGroup": group, "kind": "Role", "name": account}, "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]}
+    items = [{"apiVersion": f"{group}/v1", "metadata": metadata, **more} for more in ({"kind": "Role", "rules": rules}, {"kind": "RoleBinding", **binding})]
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+def overlapping_namespaces(place: Clusters) -> str:
+    """Controllers of some namespaces, each with a Lease and a ledger of its own: where two watch the same one the second says so and does nothing."""
+    told = "already watches objects of "
+    with place.own_plane("overlap") as plane, place.sink("--delay", "10ms") as sink:
+        api = plane.api
+        for name in ("shop", "blog", *(f"lease-{number}" for number in range(4))):
+            api.namespace(name)
+        # What a Role in the namespace gives: no look at Leases elsewhere.
+        narrow = plane.service_account("shop", "narrow")
+        for name in ("shop", "lease-3"):
+            plane.kubectl("apply", "-f", "-", stdin=json.dumps(role_of("shop", "narrow", name)))
+
+        def of(number: int, *namespaces: str, **more) -> Controller:
+            scope = [word for name in namespaces for word in ("--namespace", name)]
+            options = [*scope, "--lease-namespace", f"lease-{number}", *LEASE]
+            return place.note(Controller(place.program, plane, place.new(f"controller-{number}"), *options, **more))
+
+        first, whole, same, other = of(0, "shop"), of(1), of(2, "shop", "blog"), of(3, "blog")
+        with first.start(), whole, same, other:
+            whole.start(leads=False)
+            same.start(leads=False)
+            wait_until(lambda: f"{told}this cluster" in whole.process.text(), 20, "the words of the controller of the whole cluster")
+            wait_until(lambda: f"{told}the namespace shop" in same.process.text(), 20, "the words of the second of the namespace")
+            require("Lease lease-0/mailfleet" in same.process.text(), same.process.tail())
+            # Who shares nothing begins.
+            other.start()
+            other.stop()
+            api.apply(*long_campaign("shop", 600, sink.port))
+            wait_state(api, "Campaign", "shop", "spring", "Completed", 60)
+            require(sorted(set(sink.taken().values())) == [1] and not whole.leads() and not same.leads(), "a second one was at work")
+            same.stop()
+            whole.stop()
+            # A namespace beside the whole cluster.
+            first.stop()
+            whole.start()
+            same.start(leads=False)
+            wait_until(lambda: f"{told}this cluster" in same.process.text(), 20, "the words of the second beside the whole cluster")
+            same.stop()
+            whole.stop()
+        # With a Role it sees the Leases of its own namespaces, and says nothing of rights that it does not need.
+        beside = place.note(Controller(place.program, plane, place.new("controller-beside"), "--namespace", "shop", "--lease-namespace", "shop", *LEASE))
+        restricted = of(3, "shop", kubeconfig=narrow)
+        with beside.start(), restricted:
+            restricted.start(leads=False)
+            wait_until(lambda: f"{told}the namespace shop" in restricted.process.text(), 20, "the words of one with few rights")
+            require("may not list" not in restricted.process.text(), restricted.process.tail())
+            beside.stop()
+            restricted.wait_leads(20)
+    return "the second says so and does nothing; who shares no namespace begins; with a Role it sees its own namespaces"
+
+
+CASES = (finalizers_of_exports, restored_statuses, invalid_statuses, statuses_overwritten_repeatedly, proxies, missing_crds_and_rights, long_texts, large_objects, two_installations, overlapping_namespaces)

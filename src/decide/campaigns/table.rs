@@ -9,7 +9,9 @@ use super::{
     candidates::Candidate,
 };
 use crate::resources::{
-    Key, Reason, condition,
+    Key, Reason,
+    bound::{WHY_NOT_MAX, bounded},
+    condition,
     condition::ConditionType,
     server_table::{CampaignServerStatus, ServerTable},
 };
@@ -50,7 +52,7 @@ pub(super) fn rows(
             limit_left: candidate.granted.then(|| load.and_then(|load| load.limit_left)).flatten(),
             warmup_left: candidate.granted.then(|| load.and_then(|load| load.warmup_left)).flatten(),
             accepted: 0,
-            why_not: why_not(candidate, server, load).into(),
+            why_not: bounded(why_not(candidate, server, load).into(), WHY_NOT_MAX).into(),
         }
     })
 }

@@ -8,7 +8,13 @@ use super::{
 };
 use crate::{
     report::{CampaignReport, Phase, Waiting},
-    resources::{Blocker, Campaign, Reason, campaign::RecipientCounts, condition, resume::Handled},
+    resources::{
+        Blocker, Campaign, Reason,
+        bound::{MESSAGE_MAX, WHY_NOT_MAX},
+        campaign::RecipientCounts,
+        condition,
+        resume::Handled,
+    },
     test_support::work,
 };
 
@@ -226,4 +232,34 @@ fn campaigns_that_choose_alike_share_their_lists_over_the_turns() {
         |name: &str| decision.campaigns[&Key::new("default", name)].status.servers.iter().map(|row| row.why_not).collect::<Vec<_>>();
     assert_eq!((count, &*words("campaign-0")[0]), (2, ""));
     assert!(words("spring")[0].starts_with("it refuses this campaign"), "{:?}", words("spring"));
+}
+
+#[test]
+fn the_longest_statuses_fit_into_an_object() {
+    let failed = ProbeResult::Failed(Blocker::passing(Reason::ConnectionRefused, "Why, and what to do. ".repeat(500)));
+    let (mut world, mut observed) = world("", Some(failed.clone()));
+    let template = world.servers[&Key::new("default", "relay")].clone();
+    let names: Vec<String> = (0..1000).map(|number| format!("s{number:0252}")).collect();
+    for name in &names {
+        world.servers.insert(Key::new("default", name.as_str()), template.clone());
+        let observation =
+            ServerObservation { fingerprint: 1, last_probe: Some(failed.clone()), last_probe_ms: NOW_MS, ..ServerObservation::default() };
+        observed.servers.insert(Key::new("default", name.as_str()), observation);
+    }
+    let granted = names.iter().map(|name| format!("{{name: {name}, weight: 1000000}}")).collect::<Vec<_>>().join(", ");
+    let plan = object("Plan", "basic", &format!("{{servers: [{granted}]}}"));
+    world.plans.insert(Key::new("default", "basic"), PlanInput { object: Arc::new(plan), stale: None });
+    let decision: Decision = super::super::decide(&world, &observed, NOW_MS);
+    let (campaign, plan) = (&decision.campaigns[&Key::new("default", "spring")].status, &decision.plans[&Key::new("default", "basic")]);
+    assert!(campaign.servers.iter().all(|row| row.why_not.starts_with("Inactive: Why") && row.why_not.len() <= WHY_NOT_MAX));
+    // As an API server stores them, the namespaces at their longest, and every condition too.
+    let longest = |servers: usize, status: String| {
+        assert_eq!(servers, 1000);
+        status.len() + servers * (63 - "default".len()) + 8 * MESSAGE_MAX
+    };
+    let sizes = [
+        longest(campaign.servers.iter().count(), serde_json::to_string(campaign).expect("JSON")),
+        longest(plan.servers.len(), serde_json::to_string(plan).expect("JSON")),
+    ];
+    assert!(sizes.iter().all(|size| *size < 1536 * 1024 - 4096), "{sizes:?}");
 }

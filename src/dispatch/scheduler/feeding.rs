@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Action, Blocker, DUE_MAX, End, Ended, Opened, Phase, Prepared, RenderFailure, Scheduler, TRY_AGAIN_MS};
-use crate::dispatch::index::CampaignIx;
+use crate::dispatch::{index::CampaignIx, lane::Lane};
 use crate::resources::{Key, Reason};
 
 impl Scheduler {
@@ -174,7 +174,12 @@ impl Scheduler {
         let can_send = !campaign.eligible.is_empty();
         let held = campaign.waiting + campaign.requested;
         let is_due = campaign.next_due_ms.is_some_and(|due| due <= now_ms);
-        let most = self.rendered.most(&campaign.namespace, held, campaign.message_bytes);
+        let lanes = &self.lanes;
+        let room = || {
+            let servers = campaign.eligible.servers().iter();
+            servers.filter_map(|(lane, _)| lanes.get(&lane.id)).map(Lane::room).sum()
+        };
+        let most = self.rendered.most(campaign.as_feeding(held), room);
         // However many are due: no more in memory than the audience may have there.
         if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && most > 0 && campaign.waiting <= most {
             campaign.fetching = true;
@@ -183,6 +188,8 @@ impl Scheduler {
         }
         if can_send && !campaign.audience_done && most > 0 && held <= most / 2 {
             let more = most - held;
+            self.rendered.ask(campaign.as_feeding(held), more);
+            self.last_asked = index;
             campaign.requested += more;
             self.actions.push(Action::More { campaign: index, count: more });
         }

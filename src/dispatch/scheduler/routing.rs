@@ -1,20 +1,11 @@
 //! What the control plane wants: servers and campaigns come, change and go; who may be picked follows from it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Action, Scheduler};
 use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
-    dispatch::{
-        campaign::CampaignRun,
-        lane::{Lane, LaneRef},
-        limits::Limiter,
-        prepared::Prepared,
-        route::EligibleSet,
-    },
+    dispatch::{campaign::CampaignRun, lane::Lane, limits::Limiter, prepared::Prepared, route::EligibleSet},
     report::Phase,
     resources::Key,
     routing::{CampaignIntent, PlanLimits, Routing, ServerIntent},
@@ -230,10 +221,10 @@ impl Scheduler {
             }
         }
         self.with_headroom.clear();
+        self.alike.clear();
         let indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
-        let mut alike = BTreeMap::new();
         for index in indices {
-            self.fit(index, &mut alike, now_ms);
+            self.fit_campaign(index, now_ms);
         }
         self.look_at_limits(now_ms);
         self.place_waiting(now_ms);
@@ -241,11 +232,6 @@ impl Scheduler {
 
     /// The servers that one campaign may use now.
     pub(super) fn fit_campaign(&mut self, index: CampaignIx, now_ms: i64) {
-        self.fit(index, &mut BTreeMap::new(), now_ms);
-    }
-
-    /// The same; `alike` has what was found for others that are granted the same list of servers, and are refused by none.
-    fn fit(&mut self, index: CampaignIx, alike: &mut BTreeMap<*const (Key, u32), EligibleSet<LaneRef>>, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| !campaign.retired && !campaign.intent.hold) else { return };
         let (lanes, lane_index, guards, servers) = (&self.lanes, &self.lane_index, &campaign.guards, &campaign.intent.servers);
         let fitting = || {
@@ -258,7 +244,7 @@ impl Scheduler {
             EligibleSet::new(eligible)
         };
         campaign.eligible = if guards.values().all(|guard| guard.is_open(now_ms)) {
-            alike.entry(servers.as_ptr()).or_insert_with(fitting).clone()
+            self.alike.entry(servers.as_ptr().addr()).or_insert_with(|| (servers.clone(), fitting())).1.clone()
         } else {
             fitting()
         };

@@ -237,9 +237,9 @@ impl ContentResolver {
     }
 
     /// A body that is written in place, or the one that `field` says the place of.
-    fn body(&self, field: &str, text: Option<&Arc<str>>, source: Option<&BodySource>) -> Result<Option<String>, Blocker> {
+    fn body(&self, field: &str, text: Option<&Arc<str>>, source: Option<&BodySource>) -> Result<Option<Arc<str>>, Blocker> {
         let bytes = match (text, source) {
-            (Some(text), _) => return Ok(Some(text.to_string())),
+            (Some(text), _) => return Ok(Some(text.clone())),
             (None, None) => return Ok(None),
             (None, Some(source)) => match (&source.path, &source.config_map_ref) {
                 (Some(path), _) => {
@@ -252,7 +252,7 @@ impl ContentResolver {
         };
         let text = String::from_utf8(bytes)
             .map_err(|_| Blocker::lasting(Reason::InvalidContent, format!("{field}: the file is not UTF-8. Save it as UTF-8.")))?;
-        Ok(Some(text))
+        Ok(Some(text.into()))
     }
 
     fn input(&self, spec: &CampaignSpec) -> Result<Input, Blocker> {

@@ -45,10 +45,11 @@ fn resident() -> usize {
 /// What all templates of a shape hold, and what they say.
 fn measured(source: &str) -> (usize, usize) {
     let made = || {
-        let template = Template::compile(&Content { html: Some(source.to_owned()), ..content() }).expect("a good template");
+        let template = Template::compile(&Content { html: Some(source.into()), ..content() }).expect("a good template");
         let context = RenderContext { message_id: "a@b", date: jiff::Timestamp::UNIX_EPOCH, campaign: "c", senders: None };
         // A template that fails for this recipient is compiled as well.
         let _ = template.render(&ann(), &context);
+        template.rest();
         template
     };
     let cost = made().cost();

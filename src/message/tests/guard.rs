@@ -7,13 +7,13 @@ use crate::{
 };
 
 fn fault(template: &str) -> String {
-    let faults = Template::compile(&Content { text: Some(template.to_owned()), ..content() }).err().unwrap_or_default();
+    let faults = Template::compile(&Content { text: Some(template.into()), ..content() }).err().unwrap_or_default();
     faults.into_iter().map(|fault| fault.to_string()).collect::<Vec<_>>().join("; ")
 }
 
 fn rendered(template: &str) -> Result<String, RenderError> {
     let json = r#"{"email":"a@x.example","name":"Ann","plan":"pro","price":3,"qty":4,"list":["x","y"],"map":{"a":1,"b":[2]},"rows":[{"n":1,"t":"p"},{"n":2,"t":"q"}]}"#;
-    let message = try_render(&Content { text: Some(template.to_owned()), ..content() }, &Recipient::from_json(json).expect("good"))?;
+    let message = try_render(&Content { text: Some(template.into()), ..content() }, &Recipient::from_json(json).expect("good"))?;
     let text = String::from_utf8(message.content).expect("UTF-8");
     Ok(text.split_once("\r\n\r\n").expect("a body").1.trim_end().replace("\r\n", "\n"))
 }
@@ -172,8 +172,7 @@ fn what_people_write_prints_as_before() {
 
 #[test]
 fn headers_are_judged_as_bodies_are() {
-    let made =
-        Content { text: Some("x".to_owned()), headers: vec![header("X-A", &format!("{{{{ {}1 }}}}", "- ".repeat(9000)))], ..content() };
+    let made = Content { text: Some("x".into()), headers: vec![header("X-A", &format!("{{{{ {}1 }}}}", "- ".repeat(9000)))], ..content() };
     let faults = Template::compile(&made).expect_err("too deep");
     assert_eq!(faults[0].path, "spec.headers[0].value");
 }

@@ -3,7 +3,7 @@
 use super::{Content, Mailbox, Recipient, Template, content, header, headers, recipient, render, try_render};
 
 fn body() -> Content {
-    Content { subject: "s".to_owned(), text: Some("b".to_owned()), ..content() }
+    Content { subject: "s".to_owned(), text: Some("b".into()), ..content() }
 }
 
 #[test]

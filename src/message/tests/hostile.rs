@@ -335,7 +335,7 @@ fn content_of(template: String, place: usize) -> Content {
         reply_to: None,
         subject: "S".to_owned(),
         html: None,
-        text: Some("T".to_owned()),
+        text: Some("T".into()),
         mjml: None,
         headers: Vec::new(),
         unsubscribe_url: None,
@@ -346,14 +346,14 @@ fn content_of(template: String, place: usize) -> Content {
         1 => content.from.name = Some(template),
         2 => content.unsubscribe_url = Some(format!("https://example.com/{template}")),
         3 => content.headers.push(Header { name: "X-A".to_owned(), value: template }),
-        4 => content.text = Some(template),
-        5 => (content.html, content.text) = (Some(template), None),
+        4 => content.text = Some(template.into()),
+        5 => (content.html, content.text) = (Some(template.into()), None),
         6 => {
             let mjml =
                 format!("<mjml><mj-body><mj-section><mj-column><mj-text>{template}</mj-text></mj-column></mj-section></mj-body></mjml>");
-            (content.mjml, content.text) = (Some(mjml), None);
+            (content.mjml, content.text) = (Some(mjml.into()), None);
         }
-        _ => content.html = Some(template),
+        _ => content.html = Some(template.into()),
     }
     content
 }

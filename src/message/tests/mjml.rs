@@ -178,7 +178,7 @@ fn css_of_an_id_is_no_comment() {
         "<mjml><mj-head><mj-style>{css}</mj-style></mj-head><mj-body><mj-section><mj-column><mj-text>shown</mj-text>{note}</mj-column></mj-section></mj-body></mjml>"
     );
     let page = format!("<style type=\"text/css\">{css}{note}</style><p>shown</p>{note}<p>end</p>");
-    for content in [Content { mjml: Some(mjml), ..content() }, Content { html: Some(page), ..content() }] {
+    for content in [Content { mjml: Some(mjml.into()), ..content() }, Content { html: Some(page.into()), ..content() }] {
         let message = render(&content, &recipient(&[("name", "Ann")])).replace("=\r\n", "");
         assert!(
             message.contains("@media only screen{ #outlook a{padding:0}}") && message.contains("shown") && !message.contains("note"),
@@ -220,7 +220,7 @@ fn hostile_documents_end_soon() {
     ];
     for document in documents {
         let _ = to_html(&document);
-        let _ = super::Template::compile(&Content { mjml: Some(document), ..content() });
+        let _ = super::Template::compile(&Content { mjml: Some(document.into()), ..content() });
     }
     // A hundred times what it takes in a release build.
     assert!(start.elapsed().as_secs() < 100, "{:?}", start.elapsed());

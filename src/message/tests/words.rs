@@ -3,7 +3,7 @@
 use super::{Content, Recipient, Template, content, recipient, render};
 
 fn see(template: &str, json: &str) -> String {
-    let message = render(&Content { text: Some(template.to_owned()), ..content() }, &Recipient::from_json(json).expect("good"));
+    let message = render(&Content { text: Some(template.into()), ..content() }, &Recipient::from_json(json).expect("good"));
     message.split_once("\r\n\r\n").expect("a body").1.trim_end().replace("\r\n", "\n")
 }
 
@@ -34,7 +34,7 @@ fn what_jinja_knows() {
 fn links_keep_their_slashes() {
     let fields = recipient(&[("name", "Ann"), ("url", "https://x.example/a?b=1&c=<2>"), ("list", "x")]);
     let html = "<a href=\"{{ url }}\">{{ url | e }}</a>{{ [url] }}{{ url | escape | safe }}{{ '<b>' | safe }}{{ '\\'' }}";
-    let message = render(&Content { html: Some(html.to_owned()), text: Some("t".to_owned()), ..content() }, &fields);
+    let message = render(&Content { html: Some(html.into()), text: Some("t".into()), ..content() }, &fields);
     let link = "https://x.example/a?b=1&amp;c=&lt;2&gt;";
     let wanted = format!("<a href=\"{link}\">{link}</a>[&#x27;{link}&#x27;]{link}<b>&#x27;");
     assert!(message.replace("=\r\n", "").contains(&wanted), "{message}");
@@ -58,7 +58,7 @@ fn unknown_words_are_told_before_anybody_is_mailed() {
         ("{{ 'x' | replace }}", "line 1: missing argument"),
     ];
     for (template, wanted) in cases {
-        let faults = Template::compile(&Content { text: Some(template.to_owned()), ..content() }).expect_err(wanted);
+        let faults = Template::compile(&Content { text: Some(template.into()), ..content() }).expect_err(wanted);
         assert!(faults[0].to_string().contains(wanted), "{template}: {faults:?}");
     }
     for good in [
@@ -69,7 +69,7 @@ fn unknown_words_are_told_before_anybody_is_mailed() {
         "{% macro f(a) %}{{ a }}{% if caller %}{{ caller() }}{% endif %}{% endmacro %}{{ f(1) }}{% call f(2) %}x{% endcall %}",
         "{% for i in range(3) %}{% endfor %}{{ dict(a=1) }}",
     ] {
-        assert!(Template::compile(&Content { text: Some(good.to_owned()), ..content() }).is_ok(), "{good}");
+        assert!(Template::compile(&Content { text: Some(good.into()), ..content() }).is_ok(), "{good}");
     }
 }
 
@@ -83,13 +83,13 @@ fn what_is_no_template_is_told_apart() {
         ("{{> part}}", "it looks like Handlebars or Mustache"),
     ];
     for (source, wanted) in cases {
-        let faults = Template::compile(&Content { html: Some(source.to_owned()), ..content() }).expect_err(wanted);
+        let faults = Template::compile(&Content { html: Some(source.into()), ..content() }).expect_err(wanted);
         assert!(faults[0].message.contains(wanted), "{source}: {faults:?}");
     }
-    let plain = Template::compile(&Content { html: Some("<style>a{}</style>{{ x".to_owned()), ..content() }).expect_err("not closed");
+    let plain = Template::compile(&Content { html: Some("<style>a{}</style>{{ x".into()), ..content() }).expect_err("not closed");
     assert!(plain[0].message.ends_with("at `x`"), "{plain:?}");
     for fine in ["<script>{\"a\":{\"b\":1}}</script>", "@media x{a{width:100%}}", "{ {", "}}%}#}"] {
-        assert!(Template::compile(&Content { html: Some(fine.to_owned()), ..content() }).is_ok(), "{fine}");
+        assert!(Template::compile(&Content { html: Some(fine.into()), ..content() }).is_ok(), "{fine}");
     }
 }
 
@@ -101,7 +101,7 @@ fn nothing_vanishes_in_a_comment() {
         ("{#}", "line 1: `{#` begins a comment, and no `#}` ends it"),
     ];
     for (source, wanted) in cases {
-        for content in [Content { text: Some(source.to_owned()), ..content() }, Content { html: Some(source.to_owned()), ..content() }] {
+        for content in [Content { text: Some(source.into()), ..content() }, Content { html: Some(source.into()), ..content() }] {
             let faults = Template::compile(&content).expect_err(wanted);
             assert!(faults[0].to_string().contains(wanted), "{source}: {faults:?}");
         }
@@ -115,8 +115,7 @@ fn nothing_vanishes_in_a_comment() {
         ("x{# note #}y", "xy"),
     ];
     for (source, wanted) in fine {
-        let message =
-            render(&Content { html: Some(source.to_owned()), text: Some("t".to_owned()), ..content() }, &recipient(&[("name", "Ann")]));
+        let message = render(&Content { html: Some(source.into()), text: Some("t".into()), ..content() }, &recipient(&[("name", "Ann")]));
         assert!(message.replace("\r\n", "\n").contains(wanted), "{source}: {message}");
     }
 }
@@ -124,9 +123,12 @@ fn nothing_vanishes_in_a_comment() {
 #[test]
 fn a_byte_order_mark_is_no_text() {
     for content in [
-        Content { text: Some("\u{feff}Hello {{ name }}".to_owned()), ..content() },
-        Content { html: Some("\u{feff}<p>Hello {{ name }}</p>".to_owned()), ..content() },
-        Content { mjml: Some(format!("\u{feff}{}", "<mjml><mj-body><mj-raw>Hello {{ name }}</mj-raw></mj-body></mjml>")), ..content() },
+        Content { text: Some("\u{feff}Hello {{ name }}".into()), ..content() },
+        Content { html: Some("\u{feff}<p>Hello {{ name }}</p>".into()), ..content() },
+        Content {
+            mjml: Some(format!("\u{feff}{}", "<mjml><mj-body><mj-raw>Hello {{ name }}</mj-raw></mj-body></mjml>").into()),
+            ..content()
+        },
     ] {
         let message = render(&content, &recipient(&[("name", "Ann")]));
         assert!(message.contains("Hello Ann") && message.is_ascii() && !message.contains("=EF=BB=BF"), "{message}");

@@ -24,6 +24,18 @@ impl Scope {
         Self::Namespaces(all)
     }
 
+    /// What is watched here and by whoever left this annotation on a Lease, for people; none where nothing is.
+    pub(super) fn shared_with(&self, annotation: &str) -> Option<String> {
+        // A list that was cut off may have named anything.
+        let is_known = annotation != "*" && !annotation.ends_with('…');
+        let Self::Namespaces(own) = self else { return Some("this cluster".to_owned()) };
+        if !is_known {
+            return Some("this cluster".to_owned());
+        }
+        let both: Vec<&str> = annotation.split(',').filter(|name| own.iter().any(|own| own == name)).collect();
+        (!both.is_empty()).then(|| format!("the namespace {}", both.join(", ")))
+    }
+
     /// As annotated on a Lease: `*`, or names separated by commas.
     pub(super) fn as_annotation(&self) -> String {
         match self {

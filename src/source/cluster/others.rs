@@ -1,14 +1,27 @@
 //! Other controllers of the same objects: two with separate ledgers would mail everybody twice.
 //!
-//! Replicas of one installation share a Lease. Another installation has another one, so each Lease has a label, and an annotation
-//! with the namespaces that its holder watches. A controller of the whole cluster looks for other Leases before it begins, and does
-//! nothing while one is held. With `--namespace` its permissions end at those namespaces, and it does not look.
+//! Replicas of one installation share a Lease. Another installation has another one, and so each Lease has a label, and says
+//! which namespaces its holder watches. Before a controller begins, it looks for Leases of other installations that watch one of its
+//! namespaces, and does nothing while one is held. With `--namespace` its rights may end at those namespaces, and Leases elsewhere
+//! are not seen.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use k8s_openapi::{api::coordination::v1::Lease as LeaseObject, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Api, Client, api::ListParams};
+use k8s_openapi::{
+    api::{
+        authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+        coordination::v1::Lease as LeaseObject,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -42,6 +55,8 @@ pub(super) struct Rival {
     /// Namespace and name of its Lease.
     place: (String, String),
     holder: String,
+    /// What both watch, for people.
+    shared: String,
 }
 
 /// The Leases of other installations, and since when each is unchanged.
@@ -49,12 +64,14 @@ pub(super) struct Others {
     client: Client,
     options: LeaseOptions,
     seen: BTreeMap<(String, String), (String, Instant)>,
+    /// Whether Leases may be listed in the whole cluster; none before that is known.
+    sees_all: Option<bool>,
     told: Repeated,
 }
 
 impl Others {
     pub fn new(client: &Client, options: &LeaseOptions) -> Self {
-        Self { client: client.clone(), options: options.clone(), seen: BTreeMap::new(), told: Repeated::default() }
+        Self { client: client.clone(), options: options.clone(), seen: BTreeMap::new(), sees_all: None, told: Repeated::default() }
     }
 
     /// The other running installation that came first; none where there is no other, or Leases may not be listed.
@@ -62,20 +79,66 @@ impl Others {
     /// # Errors
     /// When the API server cannot be reached.
     pub async fn rival(&mut self) -> Result<Option<Rival>, String> {
-        if self.options.scope != Scope::Cluster {
-            return Ok(None);
+        let sees_all = self.options.scope == Scope::Cluster || self.sees_all().await?;
+        let places = match &self.options.scope {
+            Scope::Namespaces(namespaces) if !sees_all => {
+                let all: BTreeSet<&String> = namespaces.iter().chain([&self.options.namespace]).collect();
+                all.into_iter().cloned().map(Some).collect()
+            }
+            _ => vec![None],
+        };
+        let (mut leases, mut unseen) = (Vec::new(), Vec::new());
+        for place in places {
+            match self.leases(place.as_deref()).await? {
+                Some(found) => leases.extend(found),
+                None => unseen.push(place.map_or_else(|| "in the whole cluster".to_owned(), |name| format!("in the namespace {name}"))),
+            }
         }
-        let api = Api::<LeaseObject>::all(self.client.clone());
+        if !unseen.is_empty() {
+            let words = format!(
+                "the service account may not list leases {}, so a second controller of the same objects would not be noticed; bring its roles up to date",
+                unseen.join(", ")
+            );
+            if let Said::Now { .. } = self.told.say(&words, Instant::now()) {
+                tracing::warn!("{words}");
+            }
+        }
+        Ok(self.judge(leases, Instant::now()))
+    }
+
+    /// Whether Leases may be listed in the whole cluster. Asked once, so that no request is refused.
+    async fn sees_all(&mut self) -> Result<bool, String> {
+        if let Some(sees_all) = self.sees_all {
+            return Ok(sees_all);
+        }
+        let attributes = ResourceAttributes {
+            group: Some("coordination.k8s.io".to_owned()),
+            resource: Some("leases".to_owned()),
+            verb: Some("list".to_owned()),
+            ..ResourceAttributes::default()
+        };
+        let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() };
+        let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+        let api = Api::<SelfSubjectAccessReview>::all(self.client.clone());
+        let sees_all = match tokio::time::timeout(REQUEST_TIMEOUT, api.create(&PostParams::default(), &review)).await {
+            Ok(Ok(answer)) => answer.status.is_some_and(|status| status.allowed),
+            // Nobody may ask in this cluster.
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => false,
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err("the API server gives no answer".to_owned()),
+        };
+        self.sees_all = Some(sees_all);
+        Ok(sees_all)
+    }
+
+    /// The Leases of controllers, in a namespace or in all; none where they may not be listed.
+    async fn leases(&self, namespace: Option<&str>) -> Result<Option<Vec<LeaseObject>>, String> {
+        let client = self.client.clone();
+        let api = namespace.map_or_else(|| Api::<LeaseObject>::all(client.clone()), |name| Api::namespaced(client.clone(), name));
         let parameters = ListParams::default().labels(LABEL).limit(LEASES_MAX);
         match tokio::time::timeout(REQUEST_TIMEOUT, api.list(&parameters)).await {
-            Ok(Ok(leases)) => Ok(self.judge(leases.items, Instant::now())),
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-                let words = "the service account is not allowed to list leases in the whole cluster, so a second controller of the same objects would not be noticed; update its ClusterRole";
-                if let Said::Now { .. } = self.told.say(words, Instant::now()) {
-                    tracing::warn!("{words}");
-                }
-                Ok(None)
-            }
+            Ok(Ok(leases)) => Ok(Some(leases.items)),
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => Ok(None),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the API server does not answer".to_owned()),
         }
@@ -90,6 +153,9 @@ impl Others {
             if place.0 == self.options.namespace && place.1 == self.options.name {
                 continue;
             }
+            // Without the annotation, assume the whole cluster.
+            let watches = lease.metadata.annotations.as_ref().and_then(|all| all.get(WATCHES)).map_or("*", String::as_str);
+            let Some(shared) = self.options.scope.shared_with(watches) else { continue };
             let version = lease.metadata.resource_version.unwrap_or_default();
             let since = self.seen.get(&place).filter(|(known, _)| *known == version).map_or(now, |(_, since)| *since);
             seen.insert(place.clone(), (version, since));
@@ -98,7 +164,7 @@ impl Others {
             if let Some(holder) = spec.holder_identity.filter(|holder| !holder.is_empty())
                 && now.saturating_duration_since(since) < duration
             {
-                rivals.push(Rival { since: spec.acquire_time.map(|time| time.0), place, holder });
+                rivals.push(Rival { since: spec.acquire_time.map(|time| time.0), place, holder, shared });
             }
         }
         self.seen = seen;
@@ -107,9 +173,9 @@ impl Others {
 
     /// Logs once that another installation is running.
     pub fn tell(&mut self, rival: &Rival) {
-        let Rival { place: (namespace, name), holder, .. } = rival;
+        let Rival { place: (namespace, name), holder, shared, .. } = rival;
         let words = format!(
-            "{holder} already watches this cluster (Lease {namespace}/{name}); this process does nothing meanwhile, because two would mail everybody twice. Uninstall one of them, or restrict each to its own namespaces (--namespace, the chart's `namespaces`)"
+            "{holder} already watches objects of {shared} (Lease {namespace}/{name}); this process does nothing while it does, because two controllers would mail everybody twice. Uninstall one of them, or give each its own namespaces (--namespace, the chart's `namespaces`)"
         );
         if let Said::Now { .. } = self.told.say(&words, Instant::now()) {
             tracing::warn!("{words}");
@@ -131,24 +197,32 @@ mod tests {
     use crate::source::cluster::tests::client_to_nowhere;
 
     fn others() -> Others {
+        others_of(Scope::Cluster)
+    }
+
+    fn others_of(scope: Scope) -> Others {
         let options = LeaseOptions {
             namespace: "mail".to_owned(),
             name: "mailfleet".to_owned(),
             duration: Duration::from_secs(15),
             identity: "me".to_owned(),
-            scope: Scope::Cluster,
+            scope,
         };
         Others::new(&client_to_nowhere(), &options)
     }
 
     fn lease(namespace: &str, holder: &str, version: &str, acquired_secs: i64) -> LeaseObject {
+        lease_of(&Scope::Cluster, namespace, holder, version, acquired_secs)
+    }
+
+    fn lease_of(scope: &Scope, namespace: &str, holder: &str, version: &str, acquired_secs: i64) -> LeaseObject {
         let mut metadata = ObjectMeta {
             name: Some("mailfleet".to_owned()),
             namespace: Some(namespace.to_owned()),
             resource_version: Some(version.to_owned()),
             ..ObjectMeta::default()
         };
-        mark(&mut metadata, &Scope::Cluster);
+        mark(&mut metadata, scope);
         let acquire_time = Timestamp::from_second(acquired_secs).ok().map(MicroTime);
         let spec =
             LeaseSpec { holder_identity: Some(holder.to_owned()), lease_duration_seconds: Some(15), acquire_time, ..LeaseSpec::default() };
@@ -166,6 +240,25 @@ mod tests {
         assert!(others.judge(vec![lease("try", "x", "2", 5)], at(14)).is_some());
         assert_eq!(others.judge(vec![lease("try", "x", "2", 5)], at(15)), None, "it died");
         assert!(others.judge(vec![lease("try", "x", "3", 5)], at(16)).is_some(), "it lives after all");
+    }
+
+    #[tokio::test]
+    async fn whoever_watches_none_of_the_same_namespaces_is_no_rival() {
+        let of = |names: &[&str]| Scope::new(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), None);
+        let many: Vec<String> = (0..2000).map(|number| format!("a-namespace-with-a-long-name-{number}")).collect();
+        let cases = [
+            (of(&[]), of(&[]), Some("this cluster")),
+            (of(&[]), of(&["a"]), Some("this cluster")),
+            (of(&["a"]), of(&[]), Some("this cluster")),
+            (of(&["a"]), of(&["ab", "b"]), None),
+            (of(&["a", "b", "c"]), of(&["b", "c", "d"]), Some("the namespace b, c")),
+            // The annotation is cut off.
+            (of(&["z"]), Scope::new(&many, None), Some("this cluster")),
+        ];
+        for (ours, theirs, shared) in cases {
+            let rival = others_of(ours.clone()).judge(vec![lease_of(&theirs, "try", "x", "1", 1)], Instant::now());
+            assert_eq!(rival.as_ref().map(|rival| &*rival.shared), shared, "{ours:?} beside {theirs:?}");
+        }
     }
 
     #[tokio::test]

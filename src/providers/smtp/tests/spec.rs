@@ -34,7 +34,7 @@ fn secrets_by_mechanism() {
 #[test]
 fn secrets_that_cannot_be_used_are_told() {
     let pem = certificate(&["a"]).1;
-    let (user, password, token) = (("x", "username", "u"), ("x", "password", "hunter2\n"), ("x", "token", "t"));
+    let (user, password, token) = (("x", "username", "u"), ("x", "password", "hunter2\n"), ("x", "token", "access"));
     for (mechanism, ca, secrets, reason) in [
         ("", false, &[user, password][..], None),
         ("", false, &[user, token], None),
@@ -44,6 +44,8 @@ fn secrets_that_cannot_be_used_are_told() {
         ("mechanism: Plain, ", false, &[user, token], Some(Reason::SecretKeyNotFound)),
         ("", false, &[user, ("x", "password", "hunter2\0x")], Some(Reason::SecretInvalid)),
         ("", false, &[user, ("x", "password", "")], Some(Reason::SecretInvalid)),
+        ("", false, &[user, ("x", "password", "abc")], Some(Reason::SecretInvalid)),
+        ("", false, &[("x", "username", "ann"), ("x", "password", "abcd")], None),
         ("", true, &[user, password, ("ca", "crt", &pem)], None),
         ("", true, &[user, password], Some(Reason::SecretKeyNotFound)),
         ("", true, &[user, password, ("ca", "crt", "hunter2")], Some(Reason::SecretInvalid)),
