@@ -77,7 +77,7 @@ async fn writes_each_message_to_a_file_of_its_own() {
 }
 
 #[tokio::test]
-async fn dry_runs_take_any_servers_place() {
+async fn a_dry_run_replaces_any_server() {
     let folder = Folder::new("dry");
     let delivered = deliver(&*Outbox::for_dry_run(&folder.context()), &["a@example.com", "b@x>\r\nBcc: c@example.com"]).await;
     assert!(matches!(&delivered[0].outcome, Outcome::Accepted { reply } if reply.starts_with("written to outbox/ns/box/new/")));
