@@ -127,3 +127,13 @@ fn paths_stay_inside() {
         assert!(Outbox { path: Some(path.to_owned()) }.build(Folder::new("paths").context()).is_err(), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_delivery_that_is_never_polled_fails_its_messages() {
+    let folder = Folder::new("unpolled");
+    let server = Outbox::default().build(folder.context()).unwrap();
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    drop(server.deliver(vec![message(7, "a@example.com")], sender));
+    let delivered = receiver.recv().await.expect("an outcome");
+    assert!(matches!(delivered.outcome, Outcome::ServerFailed(_)) && delivered.message.token == 7, "{:?}", delivered.outcome);
+}
