@@ -1,8 +1,8 @@
 //! Where connections may go: everywhere, or to public addresses only.
 //!
-//! In a shared cluster customers write host names, and Mailfleet stands inside the network. With [`Egress::PublicOnly`] names
-//! are resolved here and only public addresses are handed on, so that a name which answers differently the second time
-//! (DNS rebinding) gains nothing. What is refused and what does not exist read the same.
+//! In a shared cluster customers choose host names, and Mailfleet is inside the network. With [`Egress::PublicOnly`] names
+//! are resolved here and only public addresses are passed on, so that a name that resolves differently the second time
+//! (DNS rebinding) gains nothing. A refused host and one that does not exist give the same error.
 
 pub mod client;
 
@@ -24,7 +24,7 @@ pub enum Egress {
     PublicOnly,
 }
 
-/// A host that may not be contacted, or that does not exist; the two read the same.
+/// A host that may not be contacted, or that does not exist; the two give the same error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAllowed;
 
@@ -58,7 +58,7 @@ impl Egress {
 
     /// The addresses of a host that may be contacted, 16 at most; `host` is a name or a literal address without brackets.
     ///
-    /// Has no timeout of its own: the caller's, for the whole connection, holds.
+    /// It has no timeout of its own: the caller's, for the whole connection, applies.
     ///
     /// # Errors
     /// When there is none.
@@ -66,7 +66,7 @@ impl Egress {
         let found = match tokio::net::lookup_host((host, port)).await {
             Ok(found) => found,
             Err(error) if self == Self::Everywhere => return Err(ResolveError::Lookup(error)),
-            // Whether an internal name exists is nobody's business.
+            // Whether an internal name exists must not be revealed.
             Err(_) => return Err(NotAllowed.into()),
         };
         let allowed: Vec<SocketAddr> = found.filter(|address| self.permits(address.ip())).take(ADDRESSES_MAX).collect();
@@ -75,7 +75,7 @@ impl Egress {
 }
 
 /// Whether an address belongs to the public internet, by IANA's registries of special-purpose addresses
-/// (RFC 6890, RFC 8190): what is not surely public is not.
+/// (RFC 6890, RFC 8190): what is not certainly public is not.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
@@ -97,7 +97,7 @@ const SPECIAL_V4: &[([u8; 4], u32)] = &[
     ([127, 0, 0, 0], 8),
     // Link-local (RFC 3927): among them the metadata services of clouds.
     ([169, 254, 0, 0], 16),
-    // Azure's platform service: public by its number, and it leads from every machine there to credentials.
+    // Azure's platform service: a public address that gives every machine there access to credentials.
     ([168, 63, 129, 16], 32),
     // Protocol assignments (RFC 6890), relays of 6to4 (RFC 7526).
     ([192, 0, 0, 0], 24),
@@ -121,7 +121,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     let last = (u32::from(segments[6]) << 16) | u32::from(segments[7]);
     match segments {
-        // An IPv4 address in another form, and by NAT64 (RFC 6052): as good as that address.
+        // An IPv4 address in another form, or through NAT64 (RFC 6052): judged as that address.
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(Ipv4Addr::from(last)),
         // Protocol assignments, Teredo, ORCHID (2001::/23); documentation (RFC 3849, RFC 9637); 6to4 (RFC 3056).
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0x0fff, ..] | [0x2002, ..] => false,

@@ -147,8 +147,8 @@ def faults() -> str:
     cases = {
         "<mjml></mjml>": "there is no <mj-body>, so the mail would be empty",
         column("\n\n<mj-nothing />"): "line 3: MJML has no element `mj-nothing`",
-        column("\n<p>x</p>"): "HTML stands in <mj-text>",
-        column('<mj-image src="x" width="{{ w }}" />'): "`width` of <mj-image> is computed with",
+        column("\n<p>x</p>"): "HTML belongs in <mj-text>",
+        column('<mj-image src="x" width="{{ w }}" />'): "`width` of <mj-image> is used in calculations",
         column("<mj-text>x").replace("<mj-body>", '<mj-head>\n<mj-style inline="inline">a:hover{color:red}</mj-style></mj-head><mj-body>').replace("x</mj-column>", "x</mj-text></mj-column>"): "line 2: `a:hover` cannot be inlined",
         column("<mj-text>{# never"): "`{#` begins a comment",
         column("<mj-text>{{ name | nofilter }}</mj-text>"): "unknown filter",

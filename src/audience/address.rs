@@ -1,6 +1,6 @@
 //! An address as mail systems compare it: the local part as written, the domain without case.
 //!
-//! The rules are those of RFC 5321, 4.1.2, and RFC 6531, 3.3, without what no mailing uses: no address literals,
+//! The rules are those of RFC 5321, 4.1.2, and RFC 6531, 3.3, without what mailings do not use: no address literals,
 //! no comments, no route. Every refusal says what is wrong in words that a person with a spreadsheet can act on.
 
 use std::{borrow::Cow, fmt, sync::Arc};
@@ -36,7 +36,7 @@ impl Address {
         if text.ends_with('>') && text.contains('<') {
             return Err("put only the address here, without a name and angle brackets".to_owned());
         }
-        // A domain never has an `@`, so the last one divides even when a quoted local part has its own.
+        // A domain never contains an `@`, so the last one is the separator even when a quoted local part has its own.
         let Some(at) = memchr::memrchr(b'@', text.as_bytes()) else { return Err("there is no `@` in it".to_owned()) };
         let (local, domain) = (&text[..at], &text[at + 1..]);
         check_local(local)?;
@@ -45,7 +45,7 @@ impl Address {
             return Err(format!("the address is longer than {ADDRESS_MAX} bytes"));
         }
         if domain.bytes().any(|byte| byte.is_ascii_uppercase() || byte >= 0x80) {
-            // Letter by letter, as UTS 46 does: a `Σ` at the end of a word is not the final sigma, which is another domain.
+            // Letter by letter, as UTS 46 does: a `Σ` at the end of a word does not become the final sigma, which is another domain.
             let domain: String = domain.chars().flat_map(char::to_lowercase).collect();
             return Ok(Self(format!("{local}@{domain}").into()));
         }
@@ -106,7 +106,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// RFC 5321: `atext`, without what RFC 6531 adds.
+/// `atext` of RFC 5321, without what RFC 6531 adds.
 pub(crate) const fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
@@ -114,7 +114,7 @@ pub(crate) const fn is_atext(byte: u8) -> bool {
 
 fn check_local(local: &str) -> Result<(), String> {
     if local.is_empty() {
-        return Err("nothing stands before the `@`".to_owned());
+        return Err("there is nothing before the `@`".to_owned());
     }
     if local.len() > LOCAL_MAX {
         return Err(format!("the part before the `@` is longer than {LOCAL_MAX} bytes"));
@@ -123,7 +123,7 @@ fn check_local(local: &str) -> Result<(), String> {
         return check_quoted(quoted);
     }
     if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
-        return Err("a dot may not stand first, last or twice in a row before the `@`".to_owned());
+        return Err("before the `@` a dot may not be first, last or doubled".to_owned());
     }
     for character in local.chars() {
         if character.is_ascii() {
@@ -155,7 +155,7 @@ fn check_quoted(quoted: &str) -> Result<(), String> {
     if escaped { Err(open()) } else { Ok(()) }
 }
 
-/// Checks a domain, and gives its length on the wire.
+/// Checks a domain, and returns its length on the wire.
 fn check_domain(domain: &str) -> Result<usize, String> {
     if domain.is_empty() {
         return Err("the domain after the `@` is missing".to_owned());
@@ -164,11 +164,11 @@ fn check_domain(domain: &str) -> Result<usize, String> {
         return Err(format!("the domain is longer than {DOMAIN_MAX} bytes"));
     }
     if domain.starts_with('[') || domain.parse::<std::net::Ipv4Addr>().is_ok() {
-        return Err("an address literal (an IP address after the `@`) is not supported: put a domain there".to_owned());
+        return Err("an address literal (an IP address after the `@`) is not supported: use a domain".to_owned());
     }
     for label in domain.split('.') {
         if label.is_empty() {
-            return Err("the domain has an empty part: a dot stands first, last or twice in a row".to_owned());
+            return Err("the domain has an empty part: a dot is first, last or doubled".to_owned());
         }
         if label.is_ascii() {
             check_label(label)?;
@@ -181,8 +181,8 @@ fn check_domain(domain: &str) -> Result<usize, String> {
         }
     }
     if !domain.is_ascii() {
-        let ascii = idna::domain_to_ascii(domain).map_err(|_| "the international domain is not a valid one (RFC 5891)".to_owned())?;
-        // Mapping may yield what the ASCII rules refuse (a full-width `@` becomes `@`, a full-width hyphen a hyphen).
+        let ascii = idna::domain_to_ascii(domain).map_err(|_| "the international domain is invalid (RFC 5891)".to_owned())?;
+        // Mapping may yield what the ASCII rules reject (a full-width `@` becomes `@`, a full-width hyphen a hyphen).
         if ascii.len() > DOMAIN_MAX || ascii.split('.').any(|label| label.is_empty() || label.len() > LABEL_MAX) {
             return Err("the international domain is too long".to_owned());
         }
@@ -204,23 +204,23 @@ fn check_label(label: &str) -> Result<(), String> {
         return Err("a part of the domain starts or ends with a hyphen".to_owned());
     }
     if label.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("xn--")) && !is_a_label(label) {
-        return Err("a part of the domain starts with `xn--` and encodes no name (RFC 5891): write the domain in its own script".to_owned());
+        return Err("a part of the domain starts with `xn--` but encodes no name (RFC 5891): write the domain in its own script".to_owned());
     }
     Ok(())
 }
 
-/// Whether what starts with `xn--` is the one encoding of a name that may be encoded (RFC 5891, 5.4).
+/// Whether a label that starts with `xn--` is the only encoding of an encodable name (RFC 5891, 5.4).
 fn is_a_label(label: &str) -> bool {
     let (name, decoded) = idna::domain_to_unicode(label);
     decoded.is_ok() && !name.is_ascii() && idna::domain_to_ascii(&name).is_ok_and(|encoded| encoded.eq_ignore_ascii_case(label))
 }
 
-/// What all ways to write one person's address have in common: the key under which a person is mailed once.
+/// What all spellings of one person's address have in common: the key under which a person is mailed once.
 ///
-/// The local part is in Unicode's form NFC and in lower case, and unquoted where quoting is needless (RFC 5321, 4.1.2: a quoted
-/// string and its dot-string are equivalent); the domain is in A-labels (RFC 5891, 4), in lower case. Servers may tell local
-/// parts apart by case, and hardly any does (RFC 5321, 2.4): mail goes to the address as it was written.
-/// The key of a key is the key itself, also for what is no address.
+/// The local part is in NFC and lowercased, and unquoted where quoting is unnecessary (RFC 5321, 4.1.2: a quoted
+/// string and its dot-string are equivalent); the domain is in A-labels (RFC 5891, 4), lowercased. Servers may tell local
+/// parts apart by case, though hardly any does (RFC 5321, 2.4): mail goes to the address as it was written.
+/// The key of a key is the key itself, even for what is not an address.
 #[must_use]
 pub fn canonical(address: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase() && !matches!(byte, b'"' | b'\\');
@@ -245,7 +245,7 @@ fn canonical_local(local: &str) -> String {
             is_escaped = false;
         }
     }
-    // Before it is judged: both the length and what stands side by side are those of the key.
+    // Before it is checked: both the length and adjacent characters are those of the key.
     let content = folded(&content);
     if check_local(&content).is_ok() && !content.starts_with('"') {
         return content;
@@ -253,7 +253,7 @@ fn canonical_local(local: &str) -> String {
     format!("\"{}\"", content.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// In lower case and in NFC, which either alone may undo. Letter by letter, and with one small sigma: which of the two a word has
+/// Lowercased and in NFC, each of which can undo the other. Letter by letter, and with one small sigma: which of the two a word has
 /// depends on what follows, and its capital is the same.
 fn folded(text: &str) -> String {
     let nfc = ComposingNormalizerBorrowed::new_nfc();
@@ -263,7 +263,7 @@ fn folded(text: &str) -> String {
 }
 
 fn canonical_domain(domain: &str) -> String {
-    // A full-width `@` would divide the key elsewhere.
+    // A full-width `@` would split the key elsewhere.
     let to_ascii = |domain: &str| idna::domain_to_ascii(domain).ok().filter(|ascii| !ascii.contains('@'));
     to_ascii(domain).unwrap_or_else(|| {
         let lower = domain.to_lowercase();
@@ -271,7 +271,7 @@ fn canonical_domain(domain: &str) -> String {
     })
 }
 
-/// Outside ASCII: no spaces, no control characters and none of the marks which nobody sees.
+/// Outside ASCII: no spaces, no control characters and no invisible characters.
 fn is_visible(character: char) -> bool {
     !character.is_control()
         && !character.is_whitespace()
@@ -280,14 +280,14 @@ fn is_visible(character: char) -> bool {
 
 fn refused(character: char) -> String {
     match character {
-        ' ' => "there is a space in it".to_owned(),
-        '@' => "there is more than one `@` in it".to_owned(),
-        ',' | ';' => format!("there is `{character}` in it: put one address only"),
+        ' ' => "it contains a space".to_owned(),
+        '@' => "it contains more than one `@`".to_owned(),
+        ',' | ';' => format!("it contains `{character}`: put only one address"),
         '<' | '>' => "put only the address here, without a name and angle brackets".to_owned(),
         _ if character.is_ascii_graphic() || (!character.is_ascii() && is_visible(character)) => {
-            format!("`{character}` may not stand there")
+            format!("`{character}` is not allowed there")
         }
-        _ => format!("there is a character in it that cannot be seen (U+{:04X})", u32::from(character)),
+        _ => format!("it contains an invisible character (U+{:04X})", u32::from(character)),
     }
 }
 

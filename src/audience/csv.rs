@@ -1,6 +1,6 @@
 //! CSV with a header line (RFC 4180): comma, double quotes, CRLF or LF. The address is in the column `email`.
 //!
-//! The parser is csv-core's and not csv's, because only there a row has a bound: an opening quote that is never closed
+//! The parser is csv-core's and not csv's, because only there can a row be bounded: an opening quote that is never closed
 //! would otherwise read the rest of the file into memory as one row.
 
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use super::{
 
 /// The most fields in a row.
 const FIELDS_MAX: usize = 4096;
-/// Fields that there is room for at first: there are many tables, and most have few columns.
+/// Initial capacity for fields: there are many tables, and most have few columns.
 const FIELDS_FIRST: usize = 32;
 
-/// A table that is being read.
+/// A table being read.
 pub(super) struct Table {
     source: Source,
     parser: csv_core::Reader,
@@ -29,7 +29,7 @@ pub(super) struct Table {
     ends: Vec<usize>,
     fields: usize,
     short_ends: Vec<u32>,
-    /// The line that is read now, from 1: by LF, CRLF or CR.
+    /// The current line, from 1: by LF, CRLF or CR.
     line: u64,
     /// The last byte was a CR: an LF that follows belongs to it.
     is_after_cr: bool,
@@ -84,13 +84,12 @@ impl Table {
                 let divider = [';', '\t', '|'].into_iter().find(|divider| names.len() == 1 && names[0].contains(*divider));
                 let why = if let Some(divider) = divider {
                     let divider = if divider == '\t' { "tabs".to_owned() } else { format!("`{divider}`") };
-                    format!("the columns are divided by {divider}; divide them by commas")
+                    format!("the columns are separated by {divider}; use commas")
                 } else if names.iter().any(|name| Address::parse(name).is_ok()) {
-                    // Nobody's address belongs into a status.
-                    "the first line names no columns but is a row already; put a line before it that names them, one of them `email`"
-                        .to_owned()
+                    // Nobody's address belongs in a status.
+                    "the first line is already a row; add a header line before it that names the columns, one of them `email`".to_owned()
                 } else if names[0].starts_with('<') {
-                    "it is a page (HTML or XML) and no table; a login or an error page, perhaps".to_owned()
+                    "it is an HTML or XML page and not a table; perhaps a login or error page".to_owned()
                 } else {
                     format!("there is no column `email`; the columns are {}", list(&names))
                 };
@@ -115,11 +114,11 @@ impl Table {
 
     fn row(&mut self) -> Result<Recipient, String> {
         let wanted = self.columns.names.len();
-        // What follows the last comma, in a file whose rows all end with one.
+        // What follows the last comma, in a file where every row ends with one.
         while self.fields > wanted && self.ends[self.fields - 1] == self.ends[self.fields - 2] {
             self.fields -= 1;
         }
-        // Nor has a row to have what the header only divides and does not name.
+        // Nor does a row need a column that the header separates but does not name.
         let named = self.columns.names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
         if (named..wanted).contains(&self.fields) {
             let length = self.length();
@@ -134,7 +133,7 @@ impl Table {
         let text = std::str::from_utf8(&self.text[..self.length()]).map_err(|_| not_utf8())?;
         self.short_ends.clear();
         for &end in &self.ends[..self.fields] {
-            // A character may only look whole because two broken fields stand side by side.
+            // A character may only look valid because two broken fields are adjacent.
             if !text.is_char_boundary(end) {
                 return Err(not_utf8());
             }
@@ -150,7 +149,7 @@ impl Table {
         if self.fields == 0 { 0 } else { self.ends[self.fields - 1] }
     }
 
-    /// Reads the next row that is not blank into `text` and `ends`, and gives the line where it starts.
+    /// Reads the next row that is not blank into `text` and `ends`, and returns the line where it starts.
     fn read_record(&mut self) -> Result<Option<u64>, AudienceError> {
         self.skip_line_ends()?;
         let line = self.line;
@@ -160,7 +159,7 @@ impl Table {
             let mut block = self.source.fill()?;
             let at_end = block.is_empty();
             if at_end && !line_ended {
-                // csv-core ends an open quote in silence at the end. A line break it takes for text only within one.
+                // csv-core silently ends an open quote at the end. Only inside one does it take a line break for text.
                 block = b"\n";
             }
             let (result, read, more, ends) = self.parser.read_record(block, &mut self.text[written..], &mut self.ends[fields..]);
@@ -169,11 +168,11 @@ impl Table {
                 self.source.consume(read);
             }
             let fail = |what: String| AudienceError::unreadable(format!("{}, line {line}: {what}. Fix that row", self.source.place()));
-            let too_long = |what: String| fail(format!("{what}; perhaps a quote is opened there and never closed"));
+            let too_long = |what: String| fail(format!("{what}; perhaps a quote is opened there but never closed"));
             if at_end && !line_ended && read > 0 {
                 line_ended = true;
                 if more > 0 {
-                    return Err(fail("a quote is opened there and never closed, so that all that follows is one row".to_owned()));
+                    return Err(fail("a quote is opened there but never closed, so everything that follows is one row".to_owned()));
                 }
             }
             written += more;
@@ -197,7 +196,7 @@ impl Table {
         }
     }
 
-    /// Passes blank lines and what is left of a CRLF, so that a row's line is the one where its text starts.
+    /// Skips blank lines and what is left of a CRLF, so that a row's line is the one where its text starts.
     fn skip_line_ends(&mut self) -> Result<(), AudienceError> {
         loop {
             let block = self.source.fill()?;
@@ -212,7 +211,7 @@ impl Table {
     }
 }
 
-/// Counts the ends of lines, whichever of the three a file has.
+/// Counts line ends, whichever of the three a file uses.
 fn count_lines(bytes: &[u8], line: &mut u64, is_after_cr: &mut bool) {
     for at in memchr::memchr2_iter(b'\r', b'\n', bytes) {
         let belongs_to_cr = bytes[at] == b'\n' && if at == 0 { *is_after_cr } else { bytes[at - 1] == b'\r' };

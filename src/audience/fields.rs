@@ -1,7 +1,7 @@
-//! The template fields of one recipient: a row of the audience, cheap to clone and read by templates as it is.
+//! The template fields of one recipient: a row of the audience, cheap to clone and read by templates directly.
 //!
-//! Column names are shared between the rows of a file, and nothing is turned into a map. `email` is always there
-//! and is the address as mail systems compare it. A JSON `null` counts as a field that is missing.
+//! Column names are shared between the rows of a file, and nothing is converted into a map. `email` is always there
+//! and is the address as mail systems compare it. A JSON `null` counts as a missing field.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -37,7 +37,7 @@ enum Cells {
 /// The column names of a table.
 #[derive(Debug)]
 pub(crate) struct Columns {
-    /// In the order of the table; an empty one cannot be named and is not read.
+    /// In the order of the table; an unnamed column cannot be referred to and is not read.
     pub(crate) names: Vec<Box<str>>,
     /// Which one is the address.
     pub(crate) email: usize,

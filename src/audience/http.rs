@@ -1,6 +1,6 @@
 //! The body of a URL, read from a thread that may block.
 //!
-//! Where it may go is the caller's [`Egress`]; each redirect is checked.
+//! The caller's [`Egress`] decides where it may go; each redirect is checked.
 
 use std::{
     io::{self, Read},
@@ -20,7 +20,7 @@ use crate::{
     resources::Reason,
 };
 
-/// For name lookup, connection and TLS.
+/// For the DNS lookup, connecting and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Without any byte arriving.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,19 +34,19 @@ pub(super) struct Body {
     runtime: Handle,
 }
 
-/// Asks for a URL. Gives the URL as people may see it, and the body of a good answer.
+/// Requests a URL. Returns the URL as it may be shown, and the body of a successful answer.
 pub(super) fn open(url: &str, egress: Egress, runtime: &Handle, progress: &Progress) -> Result<(String, Body), AudienceError> {
     let url = Url::parse(url).map_err(|error| AudienceError::unreadable(format!("the audience's URL is not a URL: {error}")))?;
     let place = shown(&url);
     let fail = |reason: Reason, transient: bool, what: String| AudienceError { reason, transient, message: format!("{place}: {what}") };
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(fail(Reason::AudienceUnreadable, false, "only http and https URLs are read".to_owned()));
+        return Err(fail(Reason::AudienceUnreadable, false, "only http and https URLs are supported".to_owned()));
     }
     if !client::permits_url(egress, &url) {
         return Err(fail(Reason::AddressNotAllowed, false, NotAllowed.to_string()));
     }
     let client = builder(egress, client::is_local(&url)).build().map_err(|error| fail(Reason::AudienceUnreadable, false, told(error)))?;
-    // Within the future: the timer of the client needs the runtime from the first call on.
+    // Inside the future: the client's timer needs the runtime from the first call on.
     let sent = runtime.block_on(async { client.get(url.clone()).send().await });
     let response = sent.map_err(|error| {
         let transient = !error.is_redirect() && !error.is_builder();
@@ -66,7 +66,7 @@ pub(super) fn open(url: &str, egress: Egress, runtime: &Handle, progress: &Progr
     Ok((place, body))
 }
 
-/// How URLs are asked for.
+/// The client that requests URLs.
 pub(super) fn builder(egress: Egress, is_local: bool) -> ClientBuilder {
     client::builder(egress, is_local)
         .connect_timeout(CONNECT_TIMEOUT)
@@ -105,7 +105,7 @@ impl Read for Body {
 /// A URL for people: without credentials, query and fragment.
 fn shown(url: &Url) -> String {
     let mut url = url.clone();
-    // Neither can fail for http and https, the only ones that are read.
+    // Neither can fail for http and https, the only schemes that are supported.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
@@ -124,7 +124,7 @@ fn told(error: reqwest::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    // The layers above only say which of them it went through.
+    // The layers above only say that it passed through them.
     if error.is_connect() {
         format!("no connection: {cause}")
     } else if error.is_request() {

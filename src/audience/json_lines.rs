@@ -1,4 +1,4 @@
-//! JSON Lines: one object a line, the address in `email`. A line that cannot be used does not harm the next one.
+//! JSON Lines: one object per line, the address in `email`. An unusable line does not affect the next one.
 
 use serde_json::{Map, Value};
 
@@ -89,7 +89,7 @@ fn parse(line: u64, text: &[u8]) -> Row {
 
 /// The recipient of a JSON object.
 pub(super) fn recipient(line: u64, mut object: Map<String, Value>) -> Row {
-    // As in a table, whatever its case.
+    // As in a table, ignoring case.
     if !object.contains_key(EMAIL) {
         let names: Vec<&String> = object.keys().filter(|name| name.eq_ignore_ascii_case(EMAIL)).collect();
         if let [name] = names[..] {

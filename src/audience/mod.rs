@@ -1,8 +1,8 @@
-//! To whom: CSV, JSON Lines and lists in place, read as a stream and never held whole.
+//! Who is mailed: CSV, JSON Lines and inline lists, read as a stream and never held whole.
 //!
-//! A [`Reader`] is an iterator for a thread that may block. A row that cannot be used comes out as [`Row::Bad`] with
+//! A [`Reader`] is an iterator for a thread that may block. An unusable row comes out as [`Row::Bad`] with
 //! its line, and reading goes on; an [`AudienceError`] ends it. A source that ends too early is always an error, since
-//! a silent end would look like a finished campaign.
+//! a silent end would look like a complete campaign.
 
 mod address;
 mod csv;
@@ -45,7 +45,7 @@ pub struct Recipient {
 }
 
 impl Recipient {
-    /// A recipient of what [`Fields::to_json`] wrote.
+    /// A recipient from what [`Fields::to_json`] wrote.
     ///
     /// # Errors
     /// As [`Fields::from_json`].
@@ -60,17 +60,17 @@ impl Recipient {
 pub enum Row {
     /// A usable row.
     Recipient(Recipient),
-    /// A row that cannot be used.
+    /// An unusable row.
     Bad {
-        /// The line where it starts, from 1; in a list in place, its position from 1.
+        /// The line where it starts, from 1; in an inline list, its position from 1.
         line: u64,
         /// What is wrong, without the row's data beyond what is needed to fix it.
         why: String,
     },
 }
 
-/// A file by the name that a campaign gives it. Symlinks on the way may be swapped at any time, as mounts of ConfigMaps and git-sync
-/// do, so the name is resolved anew at each look, by whoever made it.
+/// A file by the name that a campaign gives it. Symlinks in its path may be swapped at any time, as mounts of ConfigMaps and git-sync
+/// do, so the name is resolved each time, by whoever created this.
 #[derive(Clone)]
 pub struct NamedFile {
     name: PathBuf,
@@ -78,7 +78,7 @@ pub struct NamedFile {
 }
 
 impl NamedFile {
-    /// A file that people know as `name`; `resolve` tells where it is now, or why it must not be read.
+    /// A file known to users as `name`; `resolve` says where it is now, or why it must not be read.
     pub fn new(name: PathBuf, resolve: impl Fn() -> Result<PathBuf, AudienceError> + Send + Sync + 'static) -> Self {
         Self { name, resolve: Arc::new(resolve) }
     }
@@ -111,7 +111,7 @@ pub enum Location {
     File(NamedFile),
     /// An http or https URL, and where connections may go.
     Url(String, Egress),
-    /// What somebody else has read.
+    /// Bytes that are already in memory.
     Bytes(Arc<[u8]>),
 }
 
@@ -120,7 +120,7 @@ pub enum Location {
 pub enum Input {
     /// A table with a header line.
     Csv(Location),
-    /// One JSON object a line.
+    /// One JSON object per line.
     JsonLines(Location),
     /// Rows within the campaign itself.
     Inline(Vec<BTreeMap<String, serde_json::Value>>),
@@ -170,7 +170,7 @@ pub struct Reader {
     useless: Useless,
 }
 
-/// Rows that bring nobody new. Beyond a bound they end the reading: an audience without an end would otherwise be read for ever.
+/// Rows that bring nobody new. Beyond a bound they end the reading: an endless audience would otherwise be read forever.
 #[derive(Debug, Default)]
 pub(crate) struct Useless {
     useful: u64,
@@ -178,29 +178,29 @@ pub(crate) struct Useless {
 }
 
 impl Useless {
-    /// Rows without use that any audience may have.
+    /// Useless rows that any audience may have.
     const MAX: u64 = 1_000_000;
-    /// Longer ones count as several of so many bytes.
+    /// Longer ones count as several of this many bytes.
     const ROW: u64 = 1024;
-    /// Beyond those, so many for each row of use.
+    /// Beyond those, this many for each useful row.
     const FOR_EACH: u64 = 100;
 
-    /// Counts a row of use.
+    /// Counts a useful row.
     pub(crate) const fn useful(&mut self) {
         self.useful += 1;
     }
 
-    /// Counts a row without use and its bytes; whether there are too many.
+    /// Counts a useless row and its bytes, and says whether there are too many.
     pub(crate) const fn is_too_much(&mut self, bytes: u64) -> bool {
         self.useless += 1 + bytes / Self::ROW;
         self.useless > Self::MAX && self.useless / Self::FOR_EACH > self.useful
     }
 }
 
-/// The error of an audience that brings hardly anybody; `what` says what its rows are.
+/// The error of an audience with hardly any recipients; `what` says what its rows are.
 pub(crate) fn endless(place: impl fmt::Display, what: &str) -> AudienceError {
     AudienceError::unreadable(format!(
-        "{place}: more than {} rows {what}, and hardly any is of use; fix it, it is not read any further",
+        "{place}: more than {} rows {what}, and hardly any are usable; reading stopped, fix the audience",
         Useless::MAX
     ))
 }
@@ -220,7 +220,7 @@ struct Progress {
 }
 
 impl Reader {
-    /// Opens an audience; for a table the header line is read. `runtime` drives the network of a URL.
+    /// Opens an audience; the header line of a table is read. `runtime` drives the network I/O of a URL.
     ///
     /// # Errors
     /// When the file or URL cannot be opened, or the header has no column `email`.
@@ -247,7 +247,7 @@ impl Reader {
         }
     }
 
-    /// How much of the source is read, from 0 to 1, by its stored (compressed) size; `None` when the size is not known.
+    /// How much of the source is read, from 0 to 1, by its stored (compressed) size; `None` when the size is unknown.
     #[must_use]
     pub fn progress(&self) -> Option<f64> {
         let total = self.progress.total.load(Ordering::Relaxed);
@@ -255,7 +255,7 @@ impl Reader {
         (total > 0).then(|| (self.progress.done.load(Ordering::Relaxed) as f64 / total as f64).min(1.0))
     }
 
-    /// The source of the rows; a list in place has none.
+    /// The source of the rows; an inline list has none.
     const fn source(&mut self) -> Option<&mut source::Source> {
         match &mut self.rows {
             Rows::Csv(table) => Some(table.source()),

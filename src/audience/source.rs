@@ -1,4 +1,4 @@
-//! Bytes of a file, a URL or memory, unpacked on the way: gzip and zstd are known by their first bytes.
+//! Bytes of a file, a URL or memory, unpacked on the fly: gzip and zstd are recognized by their first bytes.
 //!
 //! Only one block is in memory at a time. A body that ends before its Content-Length, a gzip file without its trailer
 //! and a zstd frame that is cut off are errors.
@@ -17,9 +17,9 @@ use tokio::runtime::Handle;
 use super::{AudienceError, Location, NamedFile, Progress, http};
 use crate::resources::Reason;
 
-/// A file that was written so recently may be half of itself, or be written again within one tick of its clock.
+/// A file written this recently may be incomplete, or be written again within one tick of its clock.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
-/// The longest wait for that.
+/// The longest wait for a file to settle.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 /// Unpacked bytes without a row.
 const WITHOUT_ROW_MAX: u64 = 64 * 1024 * 1024;
@@ -34,7 +34,7 @@ pub(super) struct Source {
     place: String,
     transient: bool,
     version: Option<FileVersion>,
-    /// Bytes since the last row.
+    /// Unpacked bytes since the last row.
     of_row: u64,
 }
 
@@ -73,7 +73,7 @@ impl Source {
         self.version
     }
 
-    /// A row ends here: its bytes, with the blank lines before it.
+    /// A row ends here: returns its bytes, with the blank lines before it.
     pub(super) const fn end_row(&mut self) -> u64 {
         std::mem::replace(&mut self.of_row, 0)
     }
@@ -83,7 +83,7 @@ impl Source {
         if self.of_row > WITHOUT_ROW_MAX {
             let mib = WITHOUT_ROW_MAX / 1024 / 1024;
             return Err(AudienceError::unreadable(format!(
-                "{}: {mib} MiB in a row are blank or one line; it is not read any further",
+                "{}: {mib} MiB without a row (blank, or a single line); reading stopped, fix the audience",
                 self.place
             )));
         }
@@ -98,7 +98,7 @@ impl Source {
         self.reader.fill_buf().map_err(|error| unreadable(&self.place, self.transient, &error))
     }
 
-    /// Passes bytes of the last [`Source::fill`].
+    /// Consumes bytes of the last [`Source::fill`].
     pub(super) fn consume(&mut self, length: usize) {
         self.reader.consume(length);
         self.of_row += length as u64;
@@ -116,7 +116,7 @@ impl Source {
     }
 }
 
-/// Which version of a file it is: an edit in place gives another one, and so does a file that took its name.
+/// Identifies a version of a file: an edit in place gives another one, and so does another file under its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileVersion {
     device: u64,
@@ -127,13 +127,13 @@ pub struct FileVersion {
 }
 
 impl FileVersion {
-    /// The version that has the name now; none when there is no such file.
+    /// The version that currently has the name; none when there is no such file.
     #[must_use]
     pub fn of(file: &NamedFile) -> Option<Self> {
         std::fs::metadata(file.resolve().ok()?).ok().map(|metadata| Self::from_metadata(&metadata))
     }
 
-    /// The version that stands at a path now.
+    /// The version that is currently at a path.
     #[must_use]
     pub fn at(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::from_metadata(&metadata))
@@ -150,7 +150,7 @@ impl FileVersion {
         }
     }
 
-    /// How long it has to stay as it is before it is read; none when it is whole. A time in the future tells nothing.
+    /// How long it must stay unchanged before it is read; none when it is complete. A time in the future says nothing.
     fn settles_in(&self) -> Option<Duration> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let age = i128::try_from(now).unwrap_or(i128::MAX) - self.changed_ns;
@@ -159,7 +159,7 @@ impl FileVersion {
     }
 }
 
-/// A file of which one version is read: whatever is read after an edit is an error, and no data.
+/// A file of which one version is read: after an edit, reading gives an error and no data.
 struct OneVersion {
     file: File,
     version: FileVersion,
@@ -168,7 +168,7 @@ struct OneVersion {
 impl Read for OneVersion {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.read(buffer)?;
-        // After the reading: what an edit left in the buffer is not handed on. At the end as well.
+        // After the read: what an edit left in the buffer is not passed on. At the end as well.
         if FileVersion::from_metadata(&self.file.metadata()?) == self.version {
             return Ok(length);
         }
@@ -188,10 +188,9 @@ impl std::fmt::Display for Changed {
 
 impl std::error::Error for Changed {}
 
-/// The error of an audience that is another one than was read.
+/// The error of an audience that is no longer the one that was read.
 pub(crate) fn changed(place: impl std::fmt::Display) -> AudienceError {
-    let message =
-        format!("{place}: it changed while it was in use; it is read again from its start, and who was mailed is not mailed again");
+    let message = format!("{place}: it changed while in use; it is read again from the start, and nobody is mailed twice");
     AudienceError { reason: Reason::AudienceChanged, transient: true, message }
 }
 
@@ -200,8 +199,8 @@ fn unreadable(place: &str, transient: bool, error: &io::Error) -> AudienceError 
         return changed(place);
     }
     let message = match error.kind() {
-        io::ErrorKind::UnexpectedEof => format!("{place}: it ends too early; it was cut off on the way, or is still being written"),
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => format!("{place}: it is damaged ({error}); make or copy it again"),
+        io::ErrorKind::UnexpectedEof => format!("{place}: it ends too early; it was cut off in transit, or is still being written"),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => format!("{place}: it is corrupt ({error}); create or copy it again"),
         io::ErrorKind::PermissionDenied => format!("{place}: no permission to read it"),
         _ => format!("{place}: it cannot be read: {error}"),
     };
@@ -219,7 +218,7 @@ fn open_file(named: &NamedFile, progress: &Progress) -> Result<OneVersion, Audie
     let began = Instant::now();
     loop {
         let path = named.resolve()?;
-        // Asked before it is opened: a named pipe would block for ever.
+        // Checked before it is opened: a named pipe would block forever.
         let metadata = std::fs::metadata(&path).map_err(|error| fail(&error))?;
         if !metadata.is_file() {
             return Err(AudienceError::unreadable(format!("{name}: it is not a file")));

@@ -1,4 +1,4 @@
-//! HTTP clients that go nowhere else than their [`Egress`] permits.
+//! HTTP clients that connect only where their [`Egress`] permits.
 //!
 //! Names are resolved by it, literal addresses are judged by [`permits_url`], and a proxy, which would resolve names by
 //! itself, is not used when only public addresses may be contacted.
@@ -12,12 +12,12 @@ use reqwest::{
 
 use super::{Egress, NotAllowed};
 
-/// A client's set-up for requests to a host that `is_local` says is this machine. Timeouts and redirects are the caller's.
+/// A builder of clients for requests to this machine (`is_local`) or elsewhere. Timeouts and redirects are up to the caller.
 pub fn builder(egress: Egress, is_local: bool) -> ClientBuilder {
     let client = Client::builder().user_agent(concat!("mailfleet/", env!("CARGO_PKG_VERSION")));
     match egress {
         Egress::PublicOnly => client.no_proxy().dns_resolver(Resolver(egress)),
-        // A proxy would look for it on its own machine.
+        // A proxy would resolve it to its own machine.
         Egress::Everywhere if is_local => client.no_proxy(),
         Egress::Everywhere => client,
     }
@@ -29,7 +29,7 @@ pub fn is_local(url: &Url) -> bool {
     url.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"))
 }
 
-/// Judges literal addresses, which are not resolved; names are left to the client's resolver.
+/// Judges literal addresses, which are not resolved; names are judged by the client's resolver.
 #[must_use]
 pub fn permits_url(egress: Egress, url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
@@ -37,7 +37,7 @@ pub fn permits_url(egress: Egress, url: &Url) -> bool {
     literal.parse::<IpAddr>().map_or(true, |address| egress.permits(address))
 }
 
-/// Whether an address that may not be contacted is the cause.
+/// Whether the cause is an address that may not be contacted.
 #[must_use]
 pub fn is_not_allowed(error: &reqwest::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -50,7 +50,7 @@ pub fn is_not_allowed(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Hands only those addresses to the connection that may be contacted.
+/// Passes only permitted addresses to the connection.
 struct Resolver(Egress);
 
 impl Resolve for Resolver {

@@ -2,7 +2,7 @@
 
 use super::{header::HEX, id};
 
-/// The longest line that goes as it is (RFC 5322, 2.1.1).
+/// The longest line that is written unencoded (RFC 5322, 2.1.1).
 const LINE_MAX: usize = 998;
 /// The longest line of quoted-printable, its soft break included (RFC 2045, 6.7).
 const QUOTED_LINE_MAX: usize = 76;
@@ -51,7 +51,7 @@ fn part(out: &mut Vec<u8>, kind: &[u8], body: &str) {
     }
 }
 
-/// Whether a body may go as it is: ASCII, no NUL, no line that is too long.
+/// Whether a body needs no encoding: ASCII, no NUL, no line that is too long.
 fn is_seven_bit(body: &[u8]) -> bool {
     if !body.is_ascii() || memchr::memchr(0, body).is_some() {
         return false;
@@ -60,7 +60,7 @@ fn is_seven_bit(body: &[u8]) -> bool {
         return true;
     }
     let mut start = 0;
-    // A lone CR makes lines shorter, never longer: to judge by LF alone errs on the safe side.
+    // A lone CR makes lines shorter, never longer: judging by LF alone errs on the safe side.
     for end in memchr::memchr_iter(b'\n', body).chain([body.len()]) {
         if end - start > LINE_MAX {
             return false;
@@ -74,7 +74,7 @@ fn is_seven_bit(body: &[u8]) -> bool {
 fn each_line(body: &[u8], mut line: impl FnMut(&[u8])) {
     let mut start = 0;
     for at in memchr::memchr2_iter(b'\r', b'\n', body) {
-        // The LF of a CRLF whose CR has ended the line already.
+        // The LF of a CRLF whose CR has already ended the line.
         if at < start {
             continue;
         }
@@ -93,7 +93,7 @@ fn quoted_line(out: &mut Vec<u8>, line: &[u8]) {
     while position < line.len() {
         let room = (position + QUOTED_LINE_MAX - 1 - column).min(line.len());
         let run = literal_run(&line[position..room]);
-        // A space at the end of a line is lost on the way, so it is encoded.
+        // A space at the end of a line is lost in transit, so it is encoded.
         let run = if position + run == line.len() && run > 0 && matches!(line[line.len() - 1], b' ' | b'\t') { run - 1 } else { run };
         out.extend_from_slice(&line[position..position + run]);
         position += run;
@@ -116,7 +116,7 @@ fn quoted_line(out: &mut Vec<u8>, line: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// How many bytes at the start go as they are.
+/// How many bytes at the start need no encoding.
 fn literal_run(bytes: &[u8]) -> usize {
     const CHUNK: usize = 16;
     // Whole chunks without a branch for each byte, which the compiler turns into vector instructions.

@@ -18,7 +18,7 @@ pub(super) fn entity(text: &str, is_attribute: bool) -> (Option<char>, usize) {
     {
         return (Some(character), length + 2);
     }
-    // Names of the first days of the web work without the `;`, and the longest that fits is meant.
+    // Legacy names work without the `;`, and the longest that matches is meant.
     let old = (2..=length.min(6)).rev().find(|length| OLD.contains(&&text[1..=*length]));
     let next = |length: usize| bytes.get(1 + length).is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'=');
     match old.filter(|length| !is_attribute || !next(*length)) {
@@ -33,12 +33,12 @@ pub(super) fn second(source: &str) -> Option<char> {
     PAIRS.iter().find(|(_, names)| names.split(' ').any(|other| other == name)).map(|(second, _)| *second)
 }
 
-/// A number after `&#`, the `;` behind it left out or not.
+/// A number after `&#`, with or without the `;`.
 fn number(text: &str) -> (Option<char>, usize) {
     let (start, radix) = if text[2..].starts_with(['x', 'X']) { (3, 16) } else { (2, 10) };
     let digits = text[start..].chars().take_while(|c| c.is_digit(radix)).count();
     let Ok(code) = u32::from_str_radix(&text[start..start + digits], radix) else { return (None, 1) };
-    // Numbers of Windows' own characters are meant as such (HTML, 13.2.5.80).
+    // Numbers of Windows-1252 are read as such (HTML, 13.2.5.80).
     let code = match code {
         0x80..=0x9f => WINDOWS[(code - 0x80) as usize],
         _ => code,
@@ -68,7 +68,7 @@ fn named(name: &str) -> Option<char> {
     match (characters.next(), characters.next()) {
         (Some('\t' | '\n'), None) => Some(' '),
         (Some(character), None) => Some(character),
-        // It is not known, and came back as it was.
+        // It is unknown, and came back unchanged.
         _ => None,
     }
 }
@@ -79,7 +79,7 @@ const WINDOWS: [u32; 32] = [
     0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc, 0x2122, 0x161, 0x203a, 0x153, 0x9d, 0x17e, 0x178,
 ];
 
-/// Names of two characters, by the second: the table has the first alone.
+/// Names of two characters, by the second one: the table only has the first.
 #[rustfmt::skip]
 const PAIRS: &[(char, &str)] = &[
     ('j', "fjlig"),

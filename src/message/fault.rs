@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// Something in the content that cannot work, whoever gets it.
+/// Something in the content that cannot work for any recipient.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
     /// The field's path: `spec.content.html`, `spec.headers[2].value`.
     pub path: String,
-    /// What is wrong and what to write instead.
+    /// What is wrong, and what to write instead.
     pub message: String,
 }
 

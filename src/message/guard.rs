@@ -1,8 +1,8 @@
-//! What a template may hold, judged by the engine's own tokens before anything recursive sees it; and the template as it is run, in which
+//! What a template may contain, checked on the engine's own tokens before anything recursive sees it; and the template as it is run, in which
 //! every operand of an operator, a filter or a call is measured.
 //!
-//! The engine charges for what an instruction makes, and not for what lies within a list that it prints, compares or walks: a list of two
-//! times the one before, 40 times over, costs 40 instructions and has 2⁴⁰ elements. So [`MEASURED`] stands behind each operand, and
+//! The engine charges for what an instruction makes, and not for what is inside a list that it prints, compares or walks: a list of two
+//! times the one before, 40 times over, costs 40 instructions and has 2⁴⁰ elements. So [`MEASURED`] follows each operand, and
 //! charges for every element in it, shared ones as often as they are reached (see [`super::measure`]). What is printed alone is measured by the
 //! formatter, so that an ordinary template is run as it is written.
 //!
@@ -14,42 +14,42 @@ use minijinja::{
     syntax::SyntaxConfig,
 };
 
-/// The filter behind an operand.
+/// The filter after an operand.
 pub(super) const MEASURED: &str = "measured__";
-/// The filter behind an operand that may be no list and no map: those of `*`, and what an attribute of a namespace is set to.
+/// The filter after an operand that may be neither a list nor a map: those of `*`, and what an attribute of a namespace is set to.
 pub(super) const SINGLE: &str = "single__";
 
-/// The longest source of one template, in bytes; the largest body that is read is not longer.
+/// The longest source of one template, in bytes; no body that is read is longer.
 const SOURCE_MAX: usize = 5 << 20;
 /// Tags of one template.
 const TAGS_MAX: usize = 20_000;
 /// Tokens in all tags of one template.
 const TOKENS_MAX: usize = 200_000;
-/// Tokens that lie within each other in one tag: those since the last comma, in all brackets that are open.
+/// Nested tokens in one tag: those since the last comma, in all open brackets.
 const DEPTH_MAX: usize = 250;
-/// Brackets within each other in one tag.
+/// Nested brackets in one tag.
 const BRACKETS_MAX: usize = 30;
-/// Blocks within blocks; an `elif` is one more.
+/// Nested blocks; an `elif` counts as one more.
 const BLOCKS_MAX: usize = 60;
 /// The longest text, name or number in a tag, in bytes.
 const LITERAL_MAX: usize = 64 << 10;
 /// The longest number in a tag, in digits and signs.
 const NUMBER_MAX: usize = 400;
 
-/// Words that are operators where one may stand, and never names.
+/// Words that are operators where one is allowed, and never names.
 const KEYWORDS: &[&str] = &["if", "else", "not", "and", "or", "in", "is"];
 const CONSTANTS: &[&str] = &["true", "True", "false", "False", "none", "None"];
-/// Filters that look at no element, or whose own code measures them.
+/// Filters that look at no element, or whose own code measures its input.
 const SHALLOW: &[&str] = &["default", "d", "length", "count", "int", "float", "round", "abs", "first", "e", "escape", "safe"];
-/// Statements that open a block at once.
+/// Statements that always open a block.
 const BLOCKS: &[&str] = &["for", "if", "with", "autoescape", "filter", "macro", "call"];
 
-/// What stands before a token.
+/// What precedes a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
-    /// An operator, an opening bracket, a comma or nothing: an operand is to come.
+    /// An operator, an opening bracket, a comma or nothing: an operand is next.
     Nothing,
-    /// `not`: an operand is to come, or it is a name.
+    /// `not`: an operand is next, or it is a name.
     Not,
     /// The `not` of `not in`.
     NotIn,
@@ -76,7 +76,7 @@ impl Before {
     }
 }
 
-/// A bracket that is open, or the tag itself.
+/// An open bracket, or the tag itself.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     /// Tokens since the last comma in it.
@@ -99,14 +99,14 @@ impl Open {
     }
 }
 
-/// The tag that is read.
+/// The tag being read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tag<'s> {
     start: usize,
     is_statement: bool,
-    /// The keyword of a statement; none in `{{ }}`, and before it is read.
+    /// The keyword of a statement; none in `{{ }}`, or before it is read.
     word: Option<&'s str>,
-    /// What is assigned to has a dot, or a comma.
+    /// The target of an assignment has a dot, or a comma.
     target_has_dot: bool,
     target_has_comma: bool,
     /// An attribute is set: what it is set to is in brackets, and must be single.
@@ -121,10 +121,10 @@ pub(super) fn tokens(source: &str) -> usize {
 /// The template as it is run.
 ///
 /// # Errors
-/// What it may not hold, with the line, and what to do. What is no template at all is the engine's to tell.
+/// What it may not contain, with the line, and what to do. Syntax errors are left to the engine.
 pub(super) fn guarded(source: &str) -> Result<String, String> {
     if source.len() > SOURCE_MAX {
-        return Err(format!("it is longer than {SOURCE_MAX} bytes; put less into the template"));
+        return Err(format!("it is longer than {SOURCE_MAX} bytes; shorten the template"));
     }
     let mut guard = Guard {
         source,
@@ -141,7 +141,7 @@ pub(super) fn guarded(source: &str) -> Result<String, String> {
         piped: None,
     };
     for token in tokenize(source, false, SyntaxConfig::default()) {
-        // The engine finds the same mistake, and tells it better.
+        // The engine finds the same mistake, and reports it better.
         let Ok((token, span)) = token else { break };
         guard.take(&token, span).map_err(|message| {
             let line = memchr::memchr_iter(b'\n', &source.as_bytes()[..guard.tag.start]).count() + 1;
@@ -164,11 +164,11 @@ struct Guard<'s> {
     written: usize,
     tags: usize,
     tokens: usize,
-    /// The blocks that are open, each with its `elif`s.
+    /// The open blocks, each with its `elif`s.
     blocks: Vec<usize>,
     depth: usize,
     tag: Tag<'s>,
-    /// The tag, and the brackets that are open in it.
+    /// The tag, and the open brackets in it.
     brackets: Vec<Open>,
     before: Before,
     /// Where the last token ended.
@@ -227,16 +227,16 @@ impl<'s> Guard<'s> {
         let is_number = matches!(token, Token::Int(_) | Token::Int128(_) | Token::Float(_));
         if length > LITERAL_MAX || is_number && length > NUMBER_MAX {
             let most = if is_number { NUMBER_MAX } else { LITERAL_MAX };
-            return Err(format!("a tag has a text, name or number of {length} bytes, and {most} are the most; put text outside of tags"));
+            return Err(format!("a tag has a text, name or number of {length} bytes, and {most} is the maximum; put text outside tags"));
         }
         if let Some(open) = self.brackets.last_mut() {
             open.tokens += 1;
         }
         if self.brackets.len() > BRACKETS_MAX + 1 {
-            return Err(format!("more than {BRACKETS_MAX} brackets lie within each other; divide the expression with `{{% set %}}`"));
+            return Err(format!("more than {BRACKETS_MAX} brackets are nested; split the expression with `{{% set %}}`"));
         }
         if self.brackets.iter().map(|open| open.tokens).sum::<usize>() > DEPTH_MAX {
-            return Err(format!("an expression has more than {DEPTH_MAX} words and signs without a comma; divide it with `{{% set %}}`"));
+            return Err(format!("an expression has more than {DEPTH_MAX} words and signs without a comma; split it with `{{% set %}}`"));
         }
         Ok(())
     }
@@ -272,7 +272,7 @@ impl<'s> Guard<'s> {
     fn deeper(&mut self) -> Result<(), String> {
         self.depth += 1;
         if self.depth > BLOCKS_MAX {
-            return Err(format!("more than {BLOCKS_MAX} blocks lie within each other, each `elif` counted; look up in a map instead"));
+            return Err(format!("more than {BLOCKS_MAX} blocks are nested, counting each `elif`; look up in a map instead"));
         }
         Ok(())
     }
@@ -307,7 +307,7 @@ impl<'s> Guard<'s> {
 
     fn close_tag(&mut self) -> Result<(), String> {
         let Some(&open) = self.brackets.last() else { return Ok(()) };
-        // `{% call %}` and `{% do %}` take a call and nothing else.
+        // `{% call %}` and `{% do %}` accept a call and nothing else.
         let takes_filter = !matches!(self.tag.word, Some("call" | "do" | "macro" | "filter"));
         if self.before == Before::Not {
             return Err(named("not"));
@@ -331,7 +331,7 @@ impl<'s> Guard<'s> {
         Ok(())
     }
 
-    /// What stands before the next token.
+    /// What precedes the next token.
     fn step(&mut self, token: &Token<'s>, end: usize) -> Result<(), String> {
         let before = self.before;
         let depth = self.brackets.len();
@@ -359,7 +359,7 @@ impl<'s> Guard<'s> {
                 let is_declaration = match self.tag.word {
                     Some("macro") => depth == 1,
                     Some("call") => depth == 1 && before == Before::Nothing,
-                    // The arguments of a filter are no targets.
+                    // The arguments of a filter are not targets.
                     _ => open.declares && before == Before::Nothing,
                 };
                 let after = match before {
@@ -391,7 +391,7 @@ impl<'s> Guard<'s> {
                 open.declares = false;
                 if is_target && self.tag.word == Some("set") && self.tag.target_has_dot {
                     if self.tag.target_has_comma {
-                        return Err("`{% set %}` sets an attribute among others; set each with a tag of its own".to_owned());
+                        return Err("`{% set %}` sets an attribute among other targets; use a tag for each".to_owned());
                     }
                     self.tag.is_single = true;
                     self.insert(end, "(");
@@ -448,5 +448,5 @@ impl<'s> Guard<'s> {
 }
 
 fn named(word: &str) -> String {
-    format!("`{word}` is a word of the template language and cannot be a name; to read a field of that name write `fields.{word}`")
+    format!("`{word}` is a keyword of the template language and cannot be a name; to read a field of that name, write `fields.{word}`")
 }

@@ -17,12 +17,12 @@ const ENCODED_LINE: usize = 76;
 pub(super) const WORD_MAX: usize = 900;
 /// The longest encoded word (RFC 2047, 2).
 const ENCODED_WORD_MAX: usize = 75;
-/// A display name of data that is longer is left out.
+/// A longer display name from data is left out.
 const NAME_MAX: usize = 256;
 /// The longest name of a custom field.
 const FIELD_NAME_MAX: usize = 60;
 
-/// Fields that Mailfleet writes itself, or that would be wrong in a mailing, and what to do instead.
+/// Fields that Mailfleet writes itself, or that do not belong in a mailing, and why or what to do instead.
 const RESERVED: &[(&str, &str)] = &[
     ("from", "use `spec.from`"),
     ("reply-to", "use `spec.replyTo`"),
@@ -71,7 +71,7 @@ pub(super) fn clean(value: &str) -> Cow<'_, str> {
     Cow::Owned(spaced.trim_matches(' ').to_owned())
 }
 
-/// A display name: clean, and with one space where there are many, as every reader of addresses makes it.
+/// A display name: clean, and with runs of spaces collapsed, as every address parser does.
 pub(super) fn clean_name(name: &str) -> Cow<'_, str> {
     let name = clean(name);
     if name.contains("  ") { Cow::Owned(name.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")) } else { name }
@@ -90,7 +90,7 @@ pub(super) fn unstructured(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes `Name <address>` or the address alone; `column` is where the line stands. The name must be clean.
+/// Writes `Name <address>` or the address alone; `column` is the current column. The name must be clean.
 pub(super) fn mailbox(out: &mut Vec<u8>, column: usize, name: &str, address: &str) {
     if name.is_empty() {
         out.extend_from_slice(address.as_bytes());
@@ -131,7 +131,7 @@ pub(super) fn mailbox_field(out: &mut Vec<u8>, field: &str, name: &str, address:
     out.extend_from_slice(b"\r\n");
 }
 
-/// What may not stand in a URL (RFC 3986), beside what is not ASCII.
+/// What is not allowed in a URL (RFC 3986), in addition to non-ASCII.
 const NOT_IN_URL: &AsciiSet =
     &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'"').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
@@ -143,7 +143,7 @@ pub(super) fn escape_url(url: &str) -> Cow<'_, str> {
 /// The digits of quoted-printable and of the Q encoding.
 pub(super) const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Whether a value can stand as it is: ASCII, no word that no line could hold, nothing that reads as an encoded word.
+/// Whether a value needs no encoding: ASCII, no word too long for a line, nothing that reads as an encoded word.
 fn is_plain(value: &str) -> bool {
     value.is_ascii()
         && memchr::memmem::find(value.as_bytes(), b"=?").is_none()
@@ -182,11 +182,11 @@ pub(super) fn fold(out: &mut Vec<u8>, start: usize, value: &str) {
     }
 }
 
-/// Writes encoded words, one a line, in the encoding that suits. No character is torn.
+/// Writes encoded words, one per line, in the encoding that suits. No character is split.
 pub(super) fn encoded_words(out: &mut Vec<u8>, column: usize, value: &str) {
     let quoted: usize = value.bytes().map(q_length).sum();
     let base64 = value.len().div_ceil(3) * 4;
-    // The Q encoding can be read in the source, and filters mistrust a needless base64: so it may be a bit longer.
+    // The Q encoding is readable in the source, and filters distrust needless base64: so it may be a bit longer.
     let quoted = quoted * 2 <= base64 * 3;
     // `=?utf-8?Q?` and `?=`.
     let overhead = 12;
@@ -240,10 +240,10 @@ const fn q_length(byte: u8) -> usize {
     if byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'!' | b'*' | b'+' | b'-' | b'/') { 1 } else { 3 }
 }
 
-/// Writes the To field: the recipient, with their field `name` as display name when it is a text of sensible length.
+/// Writes the To field: the recipient, with their field `name` as display name where it is a text of reasonable length.
 pub(super) fn to(out: &mut Vec<u8>, recipient: &Recipient, address: &str) {
     let name = match recipient.fields.get("name") {
-        // A number or a list is not anybody's name, and comes owned.
+        // A number or a list is nobody's name; it comes owned.
         Some(Cow::Borrowed(name)) if name.len() <= NAME_MAX => clean_name(name),
         _ => Cow::Borrowed(""),
     };

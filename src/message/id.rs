@@ -1,14 +1,14 @@
-//! The Message-ID: a function of whom and what is mailed, so that every try of a message has the same one.
+//! The Message-ID: a function of who and what is mailed, so that every attempt of a message has the same one.
 
 use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-/// The second half of the hash's key. It may never change, or a restart in mid-campaign would change Message-IDs.
+/// The second half of the hash's key. It must never change, or a restart in mid-campaign would change Message-IDs.
 const KEY: u64 = u64::from_le_bytes(*b"mailflee");
 
 /// The Message-ID of a message (RFC 5322, 3.6.4), without angle brackets. `seed` is the ledger's, `recipient` the
-/// address, `domain` the sender's. Stable for ever.
+/// address, `domain` the sender's. Stable forever.
 #[must_use]
 pub fn message_id(seed: u64, namespace: &str, campaign: &str, run: &str, recipient: &str, domain: &str) -> String {
     let mut hasher = SipHasher24::new_with_keys(seed, KEY);
@@ -24,7 +24,7 @@ pub fn message_id(seed: u64, namespace: &str, campaign: &str, run: &str, recipie
     format!("{id:032x}@{}", idna::domain_to_ascii(domain).unwrap_or_else(|_| "localhost".to_owned()))
 }
 
-/// A boundary that is the same on every try (RFC 2046, 5.1.1). `=_` never occurs in quoted-printable.
+/// A boundary that is the same on every attempt (RFC 2046, 5.1.1). `=_` never occurs in quoted-printable.
 pub(super) fn boundary(message_id: &str, attempt: u64) -> String {
     let mut hasher = SipHasher24::new_with_keys(attempt, KEY);
     hasher.write(message_id.as_bytes());

@@ -1,21 +1,21 @@
-//! What a value costs whole: every element in it, those that are shared as often as they are reached.
+//! What a value costs: every element in it, shared ones as often as they are reached.
 
 use minijinja::{
     Error, ErrorKind, State, Value,
     value::{DynObject, ObjectRepr},
 };
 
-/// Lists and maps within each other. Printing and comparing recurse once for each.
+/// Nested lists and maps. Printing and comparing recurse once for each.
 const DEPTH_MAX: usize = 64;
-/// Elements for a unit of fuel.
+/// Elements per unit of fuel.
 const ELEMENTS: u64 = 2;
-/// Bytes of a text in a list or map for a unit of fuel.
+/// Bytes of a text in a list or map per unit of fuel.
 const BYTES: u64 = 64;
 
-/// Charges for all that is in a value.
+/// Charges for everything in a value.
 ///
 /// # Errors
-/// When the fuel ends, or lists and maps lie too deep within each other.
+/// When the fuel runs out, or lists and maps are nested too deeply.
 pub(super) fn charge(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     match value.as_object() {
         Some(object) => Measure { state, owed: 0 }.object(object, 0),
@@ -23,7 +23,7 @@ pub(super) fn charge(state: &State<'_, '_>, value: &Value) -> Result<(), Error> 
     }
 }
 
-/// The filter behind an operand. What is made element by element as it is read is made at once, so that nothing lies behind it.
+/// The filter after an operand. A lazy sequence is materialized, so that nothing unmeasured is behind it.
 pub(super) fn measured(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
     let Some(object) = value.as_object() else { return Ok(value) };
     if object.repr() != ObjectRepr::Iterable {
@@ -48,7 +48,7 @@ pub(super) fn tested(state: &State<'_, '_>, value: Value) -> Result<Value, Error
     measured(state, value)
 }
 
-/// The filter behind what may be no list and no map.
+/// The filter after what may be neither a list nor a map.
 pub(super) fn single(value: Value) -> Result<Value, Error> {
     if value.as_object().is_none() {
         return Ok(value);
@@ -59,7 +59,7 @@ pub(super) fn single(value: Value) -> Result<Value, Error> {
 
 struct Measure<'a, 't, 'e> {
     state: &'a State<'t, 'e>,
-    /// Elements that are not charged yet.
+    /// Elements that are not yet charged.
     owed: u64,
 }
 
@@ -81,7 +81,7 @@ impl Measure<'_, '_, '_> {
 
     fn object(&mut self, object: &DynObject, depth: usize) -> Result<(), Error> {
         if depth >= DEPTH_MAX {
-            let what = format!("more than {DEPTH_MAX} lists and maps lie within each other");
+            let what = format!("more than {DEPTH_MAX} lists and maps are nested");
             return Err(Error::new(ErrorKind::InvalidOperation, what));
         }
         match object.repr() {

@@ -44,7 +44,7 @@ const URL_MAX: usize = 950;
 /// The content of a campaign, its bodies already loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Content {
-    /// The sender that people see.
+    /// The visible sender.
     pub from: Mailbox,
     /// Reply-To.
     pub reply_to: Option<Mailbox>,
@@ -64,16 +64,16 @@ pub struct Content {
     pub one_click: bool,
 }
 
-/// What a message depends on beside its recipient.
+/// What a message depends on in addition to its recipient.
 #[derive(Clone, Copy, Debug)]
 pub struct RenderContext<'a> {
-    /// From [`message_id`]; the same on every try.
+    /// From [`message_id`]; the same on every attempt.
     pub message_id: &'a str,
     /// When the message was made, for its Date field.
     pub date: Timestamp,
     /// The campaign's name; templates may print it as `campaign`.
     pub campaign: &'a str,
-    /// The domains that it may be sent from, for what templates print; all when absent.
+    /// The domains from which it may be sent, for what templates print; all when absent.
     pub senders: Option<&'a Senders>,
 }
 
@@ -129,7 +129,7 @@ pub struct Template {
 /// From and Reply-To.
 #[derive(Debug)]
 enum Head {
-    /// The same for everybody, with their line ends; and the names in them by the paths of their fields.
+    /// The same for everybody, with line ends; and the names in them by the paths of their fields.
     Constant(Vec<u8>, Vec<(String, String)>),
     /// Each field with its name and address; a name is made for each recipient.
     Rendered(Vec<(&'static str, Part, Address)>),
@@ -140,7 +140,7 @@ enum Head {
 enum Text {
     /// Written by the author of the campaign.
     Own(Part),
-    /// A template made from the HTML's.
+    /// A template made from the HTML template.
     Derived(Part),
     /// From each rendered HTML body.
     FromRendered,
@@ -165,14 +165,14 @@ impl Template {
             }
             (None, None) => {
                 if content.html.is_none() && content.mjml.is_none() {
-                    faults.push(Fault::new("spec.content", "there is no body: give `html`, `mjml` or `text`"));
+                    faults.push(Fault::new("spec.content", "there is no body: set `html`, `mjml` or `text`"));
                 }
                 None
             }
         };
         let headers = headers(content, &mut compiler, &mut faults);
         let unsubscribe = content.unsubscribe_url.as_ref().and_then(|url| {
-            // What stands before the first tag tells, unless the tag itself prints the start.
+            // What precedes the first tag decides, unless the tag itself prints the start.
             let start = url.split('{').next().unwrap_or_default();
             let is_whole = start.len() == url.len();
             if (is_whole || start.contains(':')) && scheme(&if is_whole { url.clone() } else { format!("{start}x") }).is_none() {
@@ -197,7 +197,7 @@ impl Template {
         }
     }
 
-    /// A template that was withdrawn: nothing can be made of it, for nobody.
+    /// A withdrawn template: it renders for nobody.
     #[must_use]
     pub fn withdrawn() -> Self {
         Self {
@@ -218,7 +218,7 @@ impl Template {
         self.engine.rest();
     }
 
-    /// The most memory that it holds after [`Template::rest`], bytes: texts and the engine's instructions.
+    /// What it occupies at most after [`Template::rest`], in bytes: texts and the engine's instructions.
     #[must_use]
     pub fn cost(&self) -> usize {
         let text = match &self.text {
@@ -233,7 +233,7 @@ impl Template {
         self.engine.cost + self.parts(text, &names)
     }
 
-    /// What parts hold that are the same for everybody.
+    /// What parts that are the same for everybody occupy.
     fn parts(&self, text: Option<&Part>, names: &[&Part]) -> usize {
         let headers = self.headers.iter().map(|(_, _, part)| part);
         let all = [Some(&self.subject), self.html.as_ref(), text, self.unsubscribe.as_ref()].into_iter().flatten();
@@ -246,7 +246,7 @@ impl Template {
     /// Makes the message of one recipient.
     ///
     /// # Errors
-    /// When a template fails: a field that the recipient does not have, too much work or output, a URL that is none.
+    /// When a template fails: a field that the recipient does not have, too much work or output, an invalid URL.
     pub fn render(&self, recipient: &Recipient, context: &RenderContext<'_>) -> Result<Rendered, RenderError> {
         let root = Value::from_object(Root { fields: recipient.fields.clone(), campaign: Value::from(context.campaign) });
         let print = |part: &Part| self.engine.render(part, &root);
@@ -298,7 +298,7 @@ impl Template {
         out.extend_from_slice(b"MIME-Version: 1.0\r\n");
         body::write(&mut out, context.message_id, Some(&text), html.as_deref());
 
-        // All else is encoded, so only an address can need more than ASCII.
+        // Everything else is encoded, so only an address can need more than ASCII.
         let needs_smtputf8 = !self.head_is_ascii || !address.is_ascii();
         Ok(Rendered { content: out, needs_8bit: needs_smtputf8, needs_smtputf8 })
     }
@@ -320,12 +320,12 @@ impl Template {
     }
 }
 
-/// Refuses what says that another sends than may.
+/// Refuses a value that names a sender who is not permitted.
 fn permitted(path: &str, value: &str, says: Says, senders: Option<&Senders>) -> Result<(), RenderError> {
     senders.and_then(|senders| senders.fault(value, says)).map_or(Ok(()), |why| Err(RenderError::new(path, why)))
 }
 
-/// What a part holds beside its text, bytes.
+/// What a part occupies in addition to its text, in bytes.
 const PART: usize = 512;
 const UNSUBSCRIBE: &str = "spec.unsubscribe.url";
 const DERIVED: &str = "spec.content.html, as text";
@@ -334,7 +334,7 @@ fn keep<T>(faults: &mut Vec<Fault>, result: Result<T, Fault>) -> Option<T> {
     result.map_err(|fault| faults.push(fault)).ok()
 }
 
-/// The scheme of a URL that may stand in List-Unsubscribe and has something after it.
+/// The scheme of a URL that is allowed in List-Unsubscribe and has something after it.
 fn scheme(url: &str) -> Option<&'static str> {
     ["https://", "http://", "mailto:"].into_iter().find(|scheme| {
         url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
@@ -389,13 +389,13 @@ fn markup(body: &Arc<str>) -> Arc<str> {
 fn html(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Option<(Part, Arc<str>)> {
     let (path, source) = match (&content.html, &content.mjml) {
         (Some(_), Some(_)) => {
-            faults.push(Fault::new("spec.content", "`html` and `mjml` exclude each other"));
+            faults.push(Fault::new("spec.content", "`html` and `mjml` are mutually exclusive"));
             return None;
         }
         (Some(html), None) => ("spec.content.html", markup(html)),
         (None, Some(mjml)) => {
             let mjml = markup(mjml);
-            // First as it is written, so that a fault of a tag has the line of the MJML.
+            // First as it is written, so that a fault in a tag has the line of the MJML.
             keep(faults, compiler.add("spec.content.mjml", mjml.clone(), Place::Html))?;
             let html = mjml::to_html(&mjml).map_err(|message| Fault::new("spec.content.mjml", message));
             ("spec.content.mjml", keep(faults, html)?.into())
@@ -413,9 +413,9 @@ fn headers(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) 
         if let Err(message) = header::check_name(name) {
             faults.push(Fault::new(path("name"), message));
         } else if headers.iter().any(|(other, ..)| other.eq_ignore_ascii_case(name)) {
-            faults.push(Fault::new(path("name"), "this header is there already"));
+            faults.push(Fault::new(path("name"), "this header is already set"));
         } else if let Some(part) = keep(faults, compiler.add(&path("value"), value.as_str().into(), Place::Header)) {
-            // What is the same for everybody is known to be wrong before anybody gets it.
+            // A mistake in what is the same for everybody is found before anybody gets it.
             let grammar = structured::grammar(name);
             let written = part.constant().map(|value| structured::field(&mut Vec::new(), name, grammar, &header::clean(value)));
             if let Some(Err(why)) = written {
@@ -432,7 +432,7 @@ fn date(out: &mut Vec<u8>, date: Timestamp) -> Result<(), RenderError> {
     out.extend_from_slice(b"Date: ");
     // As `+0000`: a timestamp alone is printed as `-0000`, which says that the sender's time zone is unknown.
     let printed = DateTimePrinter::new().print_zoned(&date.to_zoned(TimeZone::UTC), &mut *out);
-    printed.map_err(|error| RenderError::new("Date", format!("the time cannot be written ({error}); set this machine's clock")))?;
+    printed.map_err(|error| RenderError::new("Date", format!("the date cannot be written ({error}); set this machine's clock")))?;
     out.extend_from_slice(b"\r\n");
     Ok(())
 }

@@ -4,7 +4,7 @@
 use super::header;
 use crate::audience::Address;
 
-/// What a field's value is made of.
+/// What a field's value consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grammar {
     /// Plain text (RFC 5322, 2.2.1).
@@ -17,11 +17,11 @@ pub(super) enum Grammar {
     Mailboxes,
     /// Phrases (RFC 5322, 3.6.5).
     Phrases,
-    /// Ids, words and numbers: nothing that could be encoded.
+    /// Ids, words and numbers: nothing that can be encoded.
     Tokens,
 }
 
-/// The grammar of a field. What no standard knows is plain text.
+/// The grammar of a field. Fields outside the standards are plain text.
 pub(super) fn grammar(name: &str) -> Grammar {
     match &*name.to_ascii_lowercase() {
         "list-id" => Grammar::ListId,
@@ -78,14 +78,14 @@ pub(super) fn grammar(name: &str) -> Grammar {
 /// Writes a field with its line end. The value must be clean and not empty.
 ///
 /// # Errors
-/// What of the value has no place in such a field.
+/// What of the value cannot be in such a field.
 pub(super) fn field(out: &mut Vec<u8>, name: &str, grammar: Grammar, value: &str) -> Result<(), String> {
     if grammar == Grammar::Text {
         header::unstructured(out, name, value);
         return Ok(());
     }
     if value.split(' ').any(|word| word.len() > header::WORD_MAX) {
-        return Err(format!("`{name}` has a word of more than {} bytes, which no line holds", header::WORD_MAX));
+        return Err(format!("`{name}` has a word of more than {} bytes, which fits on no line", header::WORD_MAX));
     }
     let start = out.len();
     out.extend_from_slice(name.as_bytes());
@@ -186,7 +186,7 @@ fn comment_end(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// The words of a phrase, quotes and backslashes taken off.
+/// The words of a phrase, without quotes and backslashes.
 fn words(pieces: &[Piece<'_>]) -> String {
     let word = |piece: &Piece<'_>| match piece {
         Piece::Words(words) => Some((*words).to_owned()),
@@ -211,10 +211,10 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn no_place(&self, what: &str) -> String {
         let what: String = what.chars().take(60).collect();
-        format!("`{}` has no place for characters outside ASCII, as in `{what}`", self.field)
+        format!("`{}` cannot hold characters outside ASCII, as in `{what}`", self.field)
     }
 
-    /// Where the line stands.
+    /// The current column.
     fn column(&self) -> usize {
         self.out.iter().rev().position(|byte| *byte == b'\n').unwrap_or(self.out.len())
     }
@@ -260,7 +260,7 @@ impl Writer<'_> {
     fn list_id(&mut self, value: &str) -> Result<(), String> {
         let pieces = pieces(value);
         let Some(at) = pieces.iter().position(|piece| matches!(piece, Piece::Angle(_))) else {
-            return Err(format!("`{}` needs its id in angle brackets behind the text, as in `News <news.example.com>`", self.field));
+            return Err(format!("`{}` needs its id in angle brackets after the text, as in `News <news.example.com>`", self.field));
         };
         self.phrase(&words(&pieces[..at]));
         for piece in &pieces[at..] {
@@ -268,7 +268,7 @@ impl Writer<'_> {
                 Piece::Angle(id) if id.is_ascii() => self.token(&format!("<{id}>")),
                 Piece::Comment(text) => self.comment(text),
                 Piece::Angle(text) | Piece::Words(text) | Piece::Quoted(text) => return Err(self.no_place(text)),
-                Piece::Comma => return Err(format!("`{}` is one id, and has no comma behind it", self.field)),
+                Piece::Comma => return Err(format!("`{}` is a single id, without a comma after it", self.field)),
             }
         }
         Ok(())
@@ -293,7 +293,8 @@ impl Writer<'_> {
             Some((at, Piece::Angle(address))) => (words(&part[..at]), address.to_owned()),
             _ => (String::new(), words(part)),
         };
-        let parsed = Address::parse(&address).map_err(|why| format!("`{}` names `{address}`, which is no address: {why}", self.field))?;
+        let parsed =
+            Address::parse(&address).map_err(|why| format!("`{}` names `{address}`, which is not an address: {why}", self.field))?;
         let wire = parsed.to_wire();
         if !wire.is_ascii() {
             return Err(self.no_place(&address));

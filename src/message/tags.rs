@@ -1,11 +1,11 @@
-//! Where the template's own tags are in a source, for those who must step over them: MJML and the text of an HTML body.
+//! Finds the template's own tags in a source, for code that must skip them: MJML and the text of an HTML body.
 
 /// A kind of tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `{{ … }}`: prints a value.
     Expression,
-    /// `{% … %}`: steers.
+    /// `{% … %}`: controls.
     Statement,
     /// `{# … #}`: prints nothing.
     Comment,
@@ -94,7 +94,7 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
 fn raw_end(source: &str, from: usize) -> usize {
     let bytes = source.as_bytes();
     let ends = |start: usize| {
-        // Only what is one is read to its end: the text may have as many starts of tags as bytes.
+        // Only an actual `endraw` is read to its end: the text may have as many tag starts as bytes.
         let word = source[start + 2..].trim_start_matches(['-', '+']).trim_ascii_start();
         word.strip_prefix("endraw").is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
     };

@@ -7,6 +7,7 @@ mod hostile;
 mod markup;
 mod mjml;
 mod python;
+mod text;
 mod words;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Content, RenderContext, RenderError, Rendered, Template, message_id, text};
+use super::{Content, RenderContext, RenderError, Rendered, Template, message_id};
 use crate::{
     audience::Recipient,
     resources::campaign::{Header, Mailbox},
@@ -68,6 +69,15 @@ fn recipient(fields: &[(&str, &str)]) -> Recipient {
 fn headers(message: &str) -> Vec<String> {
     let (head, _) = message.split_once("\r\n\r\n").expect("a body");
     head.replace("\r\n ", " ").split("\r\n").map(str::to_owned).collect()
+}
+
+/// Choices that are the same for the same seed (Knuth's LCG).
+fn random(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % below
+    }
 }
 
 #[test]
@@ -299,8 +309,8 @@ fn faults_of_content() {
     let mailbox = |address: &str| Mailbox { name: None, address: address.to_owned() };
     let headed = |name: &str, value: &str| Content { headers: vec![header(name, value)], ..base() };
     let cases = [
-        (Content { text: None, ..base() }, "spec.content: there is no body: give `html`, `mjml` or `text`"),
-        (Content { html: Some("h".into()), mjml: Some("m".into()), ..base() }, "spec.content: `html` and `mjml` exclude each other"),
+        (Content { text: None, ..base() }, "spec.content: there is no body: set `html`, `mjml` or `text`"),
+        (Content { html: Some("h".into()), mjml: Some("m".into()), ..base() }, "spec.content: `html` and `mjml` are mutually exclusive"),
         (Content { from: mailbox("news"), ..base() }, "spec.from.address: there is no `@` in it"),
         (
             Content { reply_to: Some(mailbox("A <a@b.example>")), ..base() },
@@ -324,7 +334,7 @@ fn faults_of_content() {
         (headed("X-A", "{{ a b }}"), "spec.headers[0].value: line 1: syntax error"),
         (
             Content { headers: ["X-A", "x-a"].map(|name| header(name, "")).into(), ..base() },
-            "spec.headers[1].name: this header is there already",
+            "spec.headers[1].name: this header is already set",
         ),
         (Content { unsubscribe_url: Some("javascript:x".to_owned()), ..base() }, "spec.unsubscribe.url: the URL must start with https://"),
         (
@@ -333,7 +343,7 @@ fn faults_of_content() {
         ),
         (
             Content { mjml: Some("<mjml><mj-head>\n{# two\nlines #}<mj-text>x</mj-text></mj-head></mjml>".into()), ..base() },
-            "spec.content.mjml: line 3: the element `mj-text` may not stand there",
+            "spec.content.mjml: line 3: the element `mj-text` is not allowed there",
         ),
         (
             Content { mjml: Some("<mjml><mj-head>{% if x %}<mj-title>x</mj-title>{% endif %}</mj-head></mjml>".into()), ..base() },
@@ -341,7 +351,7 @@ fn faults_of_content() {
         ),
         (
             Content { mjml: Some("<mjml><mj-body>\n<mj-section foo=\"{{ x }}\"></mj-section></mj-body></mjml>".into()), ..base() },
-            "`{{ x }}` stands",
+            "`{{ x }}` is in `foo`",
         ),
         (Content { mjml: Some("<p>x</p>".into()), ..base() }, "spec.content.mjml: "),
         (Content { mjml: Some("<mjml><mj-body>".into()), ..base() }, "spec.content.mjml: "),
@@ -361,7 +371,7 @@ fn failures_of_one_recipient() {
     let cases = [
         (
             body("a\n{{ city }}"),
-            "spec.content.text: line 2: `city` needs a field that the recipient does not have; where it may be missing write",
+            "spec.content.text: line 2: `city` needs a field that the recipient does not have; where it may be missing, write",
         ),
         (body("{{ name.first.second }}"), "first.second` needs a field"),
         (body("{{ nothing }}"), "`nothing` needs a field"),
@@ -404,82 +414,6 @@ fn what_templates_see() {
 }
 
 #[test]
-fn text_of_html() {
-    let cases = [
-        ("<p>One\n  two</p>\n<p>three</p>", "One two\n\nthree"),
-        ("a<br>b<br/><br />c", "a\nb\n\nc"),
-        ("<ul><li>one</li>\n<li>two <b>x</b></li></ul>end", "- one\n- two x\n\nend"),
-        ("<a href=\"https://x.example/?a=1&amp;b=2\">Read <b>on</b></a>.", "Read on (https://x.example/?a=1&b=2)."),
-        (
-            "<a href='https://x.example'>https://x.example</a> <a href=\"mailto:a@x.example\">a@x.example</a> <a href=#top>up</a>",
-            "https://x.example a@x.example up",
-        ),
-        ("<a href=https://x.example><img alt='A logo' src=x></a>", "A logo (https://x.example)"),
-        ("<a href=https://x.example><img src=x></a>", "https://x.example"),
-        ("<html><head><title>T</title><style>p{}</style></head><body>x<script>a<b</script><style>q</style>y</body></html>", "xy"),
-        ("<head><title>T</title><body>x", "x"),
-        ("a &lt;b&gt; &amp;amp; &#169;&#x20AC;&nbsp;&unknown; &uuml; & &#0; &#xD800;", "a <b> &amp; ©€ &unknown; ü & &#0; &#xD800;"),
-        ("<!-- a > b -->x<!--[if mso]><p>no</p><![endif]-->y", "xy"),
-        ("<div style=\"color:red; Display : none\">pre<div>x</div>header</div><p hidden>y</p>shown", "shown"),
-        ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\nc"),
-        ("1 < 2 and 3 > 2 <", "1 < 2 and 3 > 2 <"),
-        ("{{ not a tag }}", "{{ not a tag }}"),
-        ("<p>a</p><hr><p>b</p>", "a\n\n---\n\nb"),
-        ("日本語<br>ünï</p", "日本語\nünï"),
-        ("", ""),
-    ];
-    for (html, wanted) in cases {
-        assert_eq!(text::from_html(html), wanted, "{html}");
-    }
-}
-
-#[test]
-fn text_of_a_template_is_the_text_of_its_html() {
-    let cases = [
-        ("<p>Hello {{ name }},</p><p>bye</p>", true),
-        ("<p>{% if x %}a{% else %}b{% endif %} c</p>", true),
-        ("<p>{% if x %}</p><p>{% endif %}<p>t</p>", true),
-        ("text{% if missing %}<p>foo</p>{% endif %}<p>bar</p>", true),
-        ("<ul>{% for i in [1, 2] %}<li>{{ i }}</li>{% endfor %}</ul>{# no <b> #}<p>end</p>", true),
-        ("<a href=\"{{ url }}\">{{ name }}</a>", true),
-        ("<a href=\"https://x.example/?u={{ name|urlencode }}&amp;b=1\" title=\"{{ '>' }}\">go</a>", true),
-        ("{{ \"}} <b>\" }}", true),
-        ("<p>{{ name | safe }}</p>", false),
-        ("<p {% if x %}hidden{% endif %}>y</p>", false),
-        ("<head>{% set y = 1 %}</head>{{ y }}", false),
-        ("<!-- {% set y = 1 %} -->{{ y }}", false),
-        ("<p>&#123;&#123; name }}</p>", false),
-        ("{% raw %}{{ x }}{% endraw %}", false),
-        ("<p>{<b>{</b> name }}</p>", false),
-    ];
-    let ann = recipient(&[("name", "A & <B>"), ("x", "1"), ("url", "https://x.example/?a=1&b=2")]);
-    for (html, derived) in cases {
-        assert_eq!(text::from_template(html).is_some(), derived, "{html}");
-        let message = |text: Option<Arc<str>>| {
-            let message = render(&Content { html: Some(html.into()), text, ..content() }, &ann);
-            message.split("\r\n\r\n").skip(1).collect::<Vec<_>>().join("\r\n\r\n").split("\r\n--").next().expect("a part").to_owned()
-        };
-        let rendered = render(&Content { html: Some(html.into()), text: Some("t".into()), ..content() }, &ann);
-        let html_part =
-            rendered.split("Content-Transfer-Encoding: 7bit\r\n\r\n").nth(2).expect("a part").split("\r\n--").next().expect("a part");
-        let from_rendered = text::from_html(&html_part.replace("\r\n", "\n"));
-        let got = message(None);
-        let body = got.split_once("7bit\r\n\r\n").expect("a part").1;
-        let collapse = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(collapse(body), collapse(&from_rendered), "{html}");
-        assert!(!body.contains("\r\n\r\n\r\n"), "{html}: {body:?}");
-    }
-}
-
-#[test]
-fn tidied_text() {
-    let cases = [("\n\na\n\n\n\nb  c \n d\n", "a\n\nb c\nd"), ("a\n\nb", "a\n\nb"), ("  ", ""), ("", "")];
-    for (text, wanted) in cases {
-        assert_eq!(super::text::tidy(text.to_owned()), wanted, "{text:?}");
-    }
-}
-
-#[test]
 fn mjml_becomes_both_bodies() {
     let mjml = "<mjml><mj-body><mj-section><mj-column><mj-text><p>Hello {{ name }}</p></mj-text>\
         <mj-button href=\"https://x.example/{{ n }}\">Go</mj-button></mj-column></mj-section></mj-body></mjml>";
@@ -488,21 +422,21 @@ fn mjml_becomes_both_bodies() {
     assert!(message.replace("=\r\n", "").contains("<p>Hello Ann &amp; Bob</p>"), "{message}");
 }
 
-/// Feeders render one template on several threads, and hand their readers from thread to thread.
-const _: () = {
+#[test]
+fn a_template_is_shared_between_threads() {
     const fn shared<T: Send + Sync>() {}
     const fn sent<T: Send>() {}
     shared::<Template>();
     shared::<Recipient>();
     sent::<crate::audience::Reader>();
-};
+}
 
 /// No source takes longer; all 20,000 together take about a second in a debug build.
 const SOURCE_MAX: Duration = Duration::from_secs(10);
 
 /// Nothing that people or data write may make the converters panic or hang.
 #[test]
-fn any_source_is_survived() {
+fn no_source_panics() {
     let pieces = [
         "<",
         ">",
@@ -563,11 +497,7 @@ fn any_source_is_survived() {
         "\\",
         "|safe",
     ];
-    let mut state = 1_u64;
-    let mut random = |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).expect("31 bits") % below
-    };
+    let mut random = random(1);
     let sources: Vec<String> = (0..20_000).map(|_| (0..random(40)).map(|_| pieces[random(pieces.len())]).collect()).collect();
     let (done, seen) = mpsc::channel();
     let tried = sources.clone();
@@ -588,8 +518,8 @@ fn any_source_is_survived() {
 }
 
 fn convert(source: String) {
-    text::from_html(&source);
-    text::from_template(&source);
+    super::text::from_html(&source);
+    super::text::from_template(&source);
     super::text::tidy(source.clone());
     // Most are no MJML; none may be more than refused.
     let _ = super::mjml::to_html(&source);

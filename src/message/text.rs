@@ -1,7 +1,7 @@
-//! The plain text of an HTML body: links as `text (url)`, blocks as lines, entities decoded, what is hidden left out.
+//! The plain text of an HTML body: links as `text (url)`, blocks as lines, entities decoded, hidden content left out.
 //!
-//! It works on rendered HTML, and on an HTML template, whose tags it then steps over: the text template that comes out
-//! renders as fast as one that a person wrote. Where that cannot be done with certainty it says so by `None`, and the
+//! It works on rendered HTML, and on an HTML template, whose tags it skips: the resulting text template
+//! renders as fast as a hand-written one. Where that is not certain to be right, it returns `None`, and the
 //! text is made from each rendered body.
 
 mod writer;
@@ -9,9 +9,9 @@ mod writer;
 use self::writer::{List, Writer, words};
 use super::tags::{self, Kind};
 
-/// Between these a blank line.
+/// Separated by a blank line.
 const PARAGRAPHS: [&str; 10] = ["p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "blockquote", "dl"];
-/// Before and after these a new line.
+/// On lines of their own.
 const BLOCKS: [&str; 18] = [
     "div",
     "tr",
@@ -32,12 +32,12 @@ const BLOCKS: [&str; 18] = [
     "center",
     "body",
 ];
-/// What is inside these is not text.
+/// Their content is not text.
 const DROPPED: [&str; 7] = ["head", "style", "script", "title", "template", "noscript", "svg"];
 
 /// The text of rendered HTML.
 pub(super) fn from_html(html: &str) -> String {
-    // Without template tags nothing can be uncertain.
+    // Without template tags nothing is uncertain.
     convert(html, false).unwrap_or_default()
 }
 
@@ -46,7 +46,7 @@ pub(super) fn from_template(html: &str) -> Option<String> {
     convert(html, true)
 }
 
-/// Takes out what the tags of a text template leave behind: blank lines and spaces too many.
+/// Removes what the tags of a text template leave behind: surplus blank lines and spaces.
 pub(super) fn tidy(text: String) -> String {
     let untidy = ["\n\n\n", "\n ", " \n", "  "].iter().any(|mess| memchr::memmem::find(text.as_bytes(), mess.as_bytes()).is_some());
     if !untidy && !text.starts_with(['\n', ' ']) && !text.ends_with(['\n', ' ']) {
@@ -92,11 +92,11 @@ fn convert(html: &str, template: bool) -> Option<String> {
             let element = Element::read(html, position, template)?;
             position = element.end;
             if !element.closes && element.is_hidden() {
-                // An image that is hidden shows no text either.
+                // A hidden image shows no text either.
                 position = if element.is_empty { position } else { skip(html, &element, template)? };
                 continue;
             }
-            // Lines that stay, numbers and depths are known only of what is printed: a loop may stand within.
+            // Preserved lines, numbers and depths depend on what is printed: there may be a loop inside.
             let depends_on_data =
                 matches!(&*element.name, "pre" | "ol") || (!writer.lists.is_empty() && element.name == "ul" && !element.closes);
             if template && depends_on_data {
@@ -107,7 +107,7 @@ fn convert(html: &str, template: bool) -> Option<String> {
             let stop = |c: char| c == '<' || (template && c == '{');
             let first = rest.chars().next().map_or(1, char::len_utf8);
             let length = rest[first..].find(stop).map_or(rest.len(), |at| at + first);
-            // With what follows, after its markup is gone, it could read as a tag.
+            // Without the markup in between, it could form a tag with what follows.
             if template && rest[..length].ends_with('{') {
                 return None;
             }
@@ -122,7 +122,7 @@ fn convert(html: &str, template: bool) -> Option<String> {
     Some(writer.text)
 }
 
-/// Whether the HTML and the text body would have to print a tag differently.
+/// Whether a tag would have to print differently in HTML and in text.
 fn depends_on_escaping(tag: &str) -> bool {
     tags::words(tag).any(|word| matches!(word, "safe" | "escape" | "e" | "autoescape" | "macro" | "call" | "tojson"))
 }
@@ -192,7 +192,7 @@ fn list(writer: &mut Writer, element: &Element) {
     }
 }
 
-/// Passes everything up to the end of an element.
+/// Skips everything up to the end of an element.
 fn skip(html: &str, element: &Element, template: bool) -> Option<usize> {
     let mut depth = 1_usize;
     let mut position = element.end;
@@ -276,7 +276,7 @@ impl Element {
                 }
             }
         }
-        // What steers within a tag might decide on the link or on what is hidden.
+        // A statement inside a tag might decide on the link or on what is hidden.
         if template && html[start..position].contains("{%") {
             return None;
         }

@@ -1,4 +1,4 @@
-//! What can be told of a template from its source alone: comments that are none, and words that the engine does not know.
+//! What the source of a template alone reveals: unintended comments, and words that the engine does not know.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -9,7 +9,7 @@ use super::{
     tags::{self, Kind},
 };
 
-/// Methods that values have, without Python's `format`, whose widths are not bounded; the first rows are Python's, the last are of loops and of what the engine makes.
+/// Methods of values, without Python's `format`, whose widths are unbounded; the first rows are Python's, the last are those of loops and of the engine's objects.
 pub(super) const METHODS: &[&str] = &[
     "upper",
     "lower",
@@ -47,8 +47,8 @@ fn line_at(source: &str, position: usize) -> usize {
     memchr::memchr_iter(b'\n', &source.as_bytes()[..position]).count() + 1
 }
 
-/// A comment that nothing ends, or that has the start of another within: text would be missing from the mail, without a
-/// word.
+/// A comment that is never closed, or that contains the start of another: text would be missing from the mail, without a
+/// warning.
 pub(super) fn comment_fault(source: &str) -> Option<String> {
     let mut position = 0;
     while let Some(tag) = tags::next(source, position) {
@@ -60,23 +60,23 @@ pub(super) fn comment_fault(source: &str) -> Option<String> {
         let line = line_at(source, tag.start);
         if !text.ends_with("#}") || text.len() < 4 {
             return Some(format!(
-                "line {line}: `{{#` begins a comment, and no `#}}` ends it; where it is CSS or plain text write `{{ #`, with a space"
+                "line {line}: `{{#` begins a comment, and no `#}}` ends it; where it is CSS or plain text, write `{{ #`, with a space"
             ));
         }
         if let Some(at) = text[2..].find("{#") {
             let other = line_at(source, tag.start + 2 + at);
             return Some(format!(
-                "line {line}: `{{#` begins a comment, and another `{{#` stands within it, in line {other}; where it is CSS or plain text write `{{ #`, with a space"
+                "line {line}: `{{#` begins a comment, and another `{{#` is inside it, on line {other}; where it is CSS or plain text, write `{{ #`, with a space"
             ));
         }
     }
     None
 }
 
-/// How many ids of CSS are told from comments; each costs a look at what follows.
+/// How many CSS ids are distinguished from comments; each costs a look-ahead.
 const FREED_MAX: usize = 10_000;
 
-/// The source with `{#` of style sheets as `{ #`: what the engine would take for a comment is an id in a nested block, as
+/// The source with `{#` in style sheets as `{ #`: what the engine would take for a comment is an id in a nested block, as
 /// in `@media screen{#outlook a{padding:0}}`.
 pub(super) fn free_ids(source: &str) -> Cow<'_, str> {
     let mut out = String::new();
@@ -128,25 +128,25 @@ fn style(source: &str, from: usize) -> Option<(usize, usize)> {
     Some((start, end.unwrap_or(bytes.len())))
 }
 
-/// What more can be said where the engine does not understand a tag that ends after `position`.
+/// A further hint where the engine does not understand a tag that ends after `position`.
 pub(super) fn hint(source: &str, position: usize) -> &'static str {
     let before = source.get(..position).unwrap_or(source);
     let last = |word: &str| before.to_ascii_lowercase().rfind(word);
     let opens = ["<style", "<mj-style", "<script"].into_iter().filter_map(last).max();
     if opens > ["</style", "</mj-style", "</script"].into_iter().filter_map(last).max() {
-        return "; what is CSS or JavaScript and no template has a space between the two signs, as in `{ {` and `{ %`";
+        return "; CSS or JavaScript that is not a template needs a space between the two characters, as in `{ {` and `{ %`";
     }
     let start = before.rfind("{{").map(|at| before[..at].trim_end_matches('{').len());
     let next = start.and_then(|at| source[at + 2..].chars().next());
     if next.is_some_and(|next| matches!(next, '#' | '/' | '>' | '^' | '&' | '{')) {
-        return "; it looks like Handlebars or Mustache, and templates here are Jinja's: `{% if x %}`, `{% for x in list %}`, `{{ x }}`";
+        return "; it looks like Handlebars or Mustache, but templates here are Jinja's: `{% if x %}`, `{% for x in list %}`, `{{ x }}`";
     }
     ""
 }
 
-/// What can be called without a value before it.
+/// Functions that can be called without a value before them.
 const FUNCTIONS: &[&str] = &["range", "dict", "namespace", "loop"];
-/// Words before a parenthesis that call nothing.
+/// Words before a parenthesis that are not calls.
 const KEYWORDS: &[&str] =
     &["if", "elif", "in", "and", "or", "not", "else", "is", "set", "call", "with", "do", "for", "filter", "autoescape"];
 
@@ -166,7 +166,7 @@ pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Err
             }
             let is_unknown = match kind {
                 "method" => !METHODS.contains(&word),
-                // A macro may be handed on under any name.
+                // A macro may be passed on under any name.
                 "function" => !FUNCTIONS.contains(&word) && !KEYWORDS.contains(&word) && !has_macros,
                 "filter" if [guard::MEASURED, guard::SINGLE].contains(&word) => true,
                 "filter" => evaluate(&format!("''|{word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownFilter),

@@ -144,7 +144,7 @@ mod tests {
     use crate::meta::secret::SecretValue;
 
     #[test]
-    fn a_certificate_does_not_give_the_login_back() {
+    fn a_certificate_does_not_leak_the_login() {
         let endpoint = Endpoint::new("smtp.example.com", 465);
         let scrubber = Scrubber::from(vec![SecretValue::new("correct-Horse7")]);
         for error in [

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn no_stretch_of_a_window_has_more_however_long_writing_takes() {
+    fn no_window_is_exceeded_however_long_writing_takes() {
         let gate = gate(5, 1000);
         let begin = Instant::now();
         let (mut writing, mut written): (VecDeque<(u64, Pass)>, Vec<u64>) = (VecDeque::new(), Vec::new());
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_up_makes_room_and_no_windows_hold_nothing_back() {
+    fn abandoned_contents_make_room_and_without_windows_all_pass() {
         let gate = gate(1, 1000);
         let now = Instant::now();
         let pass = gate.try_pass(1, now).expect("room");

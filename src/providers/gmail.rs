@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quoted_local_part_is_the_address_that_it_is() {
+    fn a_quoted_local_part_is_read_as_an_address() {
         for to in ["\"a,b\"@example.com", "Bob <\"a,b\"@example.com>", "\"Bob\" <\"a,b\"@example.com>"] {
             let content = format!("From: a@b.example\r\nTo: {to}\r\n\r\nHi\r\n");
             let read = MessageParser::default().parse_headers(content.as_bytes()).expect("a message");

@@ -53,10 +53,10 @@ pub const TABLE: &[&[Cause]] = &[
 pub fn meaning(answer: &Answer<'_>) -> Option<Meaning> {
     let words = Words::of(answer);
     let cause = TABLE.iter().copied().flatten().find(|cause| cause.lines.iter().any(|line| line.fits(answer, &words)))?;
-    let meaning = cause.meaning();
+    let meaning = cause.meaning;
     // "No such user" about the sender alone is about the sender: a server that verifies both uses the same words.
     if meaning.fault == Fault::Refused(Scope::Recipient) && words.quotes_sender_only() {
-        return Some(sender::UNKNOWN.meaning());
+        return Some(sender::UNKNOWN.meaning);
     }
     Some(meaning)
 }

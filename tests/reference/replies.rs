@@ -69,15 +69,15 @@ fn fragments(line: &Line) -> String {
 fn section(cause: &Cause, out: &mut String) {
     let (first, rest) = cause.title.split_at(1);
     write!(out, "\n### {}{rest}\n\n", first.to_uppercase()).expect("a string");
-    if cause.fault != Fault::Refused(Scope::Recipient) && cause.fault != Fault::Refused(Scope::Message) {
-        let person = if cause.needs_person { " Only a person can fix it." } else { "" };
-        writeln!(out, "Reason `{}`.{person}", cause.reason).expect("a string");
+    if cause.meaning.fault != Fault::Refused(Scope::Recipient) && cause.meaning.fault != Fault::Refused(Scope::Message) {
+        let person = if cause.meaning.needs_person { " Only a person can fix it." } else { "" };
+        writeln!(out, "Reason `{}`.{person}", cause.meaning.reason).expect("a string");
     }
-    writeln!(out, "{}", cause.advice.replace(". ", ".\n")).expect("a string");
-    if let Some(after) = cause.retry_after {
+    writeln!(out, "{}", cause.meaning.advice.replace(". ", ".\n")).expect("a string");
+    if let Some(after) = cause.meaning.retry_after {
         writeln!(out, "It is retried after {} s.", after.as_secs()).expect("a string");
     }
-    if cause.ends_session {
+    if cause.meaning.ends_session {
         out.push_str("If the connection has accepted anything, a new one is opened, and no attempt is counted.\n");
     }
     out.push_str("\n| words | codes | stage | source |\n|---|---|---|---|\n");
@@ -103,7 +103,7 @@ fn page() -> String {
         causes.len(),
         causes.iter().map(|cause| cause.lines.len()).sum::<usize>(),
     );
-    let used: BTreeSet<&str> = causes.iter().map(|cause| cause.reason.as_str()).collect();
+    let used: BTreeSet<&str> = causes.iter().map(|cause| cause.meaning.reason.as_str()).collect();
     let all = words::<Reason>();
     for reason in Reason::ALL.iter().filter(|reason| used.contains(reason.as_str())) {
         let about = &all.iter().find(|(word, _)| word == reason.as_str()).expect("its words").1;
@@ -112,7 +112,7 @@ fn page() -> String {
     }
     for (fault, heading, what) in ABOUT {
         write!(out, "\n## {heading}\n\n{what}\n").expect("a string");
-        causes.iter().filter(|cause| cause.fault == *fault).for_each(|cause| section(cause, &mut out));
+        causes.iter().filter(|cause| cause.meaning.fault == *fault).for_each(|cause| section(cause, &mut out));
     }
     out
 }
@@ -121,7 +121,7 @@ fn page() -> String {
 fn the_committed_page_of_replies_is_the_tables() {
     let now = page();
     for cause in TABLE.iter().copied().flatten() {
-        assert!(ABOUT.iter().any(|(fault, ..)| *fault == cause.fault), "{} is in no section", cause.title);
+        assert!(ABOUT.iter().any(|(fault, ..)| *fault == cause.meaning.fault), "{} is in no section", cause.title);
     }
     if fs::read_to_string(PAGE).unwrap_or_default() != now {
         fs::write(PAGE, now).expect("the file");

@@ -189,7 +189,7 @@ fn content_that_cannot_be_sent_is_a_fault() {
         (
             sender,
             "content: {text: Hi}, headers: [{name: References, value: <ä@b>}]",
-            "spec.headers[0].value: it cannot be sent: `References` has no place",
+            "spec.headers[0].value: it cannot be sent: `References` cannot hold characters outside ASCII",
         ),
         ("{name: '{{ agent', address: a@example.com}", "content: {text: Hi}", "spec.from.name: it cannot be sent: line 1: syntax error"),
         (

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn all_ways_to_write_a_person_have_one_key() {
+fn all_spellings_of_an_address_have_one_key() {
     for (key, ways) in [
         (
             "ann@xn--mnchen-3ya.example",
@@ -111,7 +111,7 @@ fn a_labels_are_the_encoding_of_a_name() {
         assert_eq!(read.is_ok(), is_good, "{domain}: {read:?}");
     }
     let why = Address::parse("ann@xn--a.example").expect_err("nothing");
-    assert_eq!(why, "a part of the domain starts with `xn--` and encodes no name (RFC 5891): write the domain in its own script");
+    assert_eq!(why, "a part of the domain starts with `xn--` but encodes no name (RFC 5891): write the domain in its own script");
 }
 
 #[test]

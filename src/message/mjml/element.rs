@@ -208,9 +208,9 @@ impl<'h> Render<'h> {
         for attribute in MEASURED.iter().filter(is_measured) {
             let Some(value) = element.truly(attribute) else { continue };
             let fault = if tags::next(value, 0).is_some() {
-                "is computed with, so that no template tag can stand in it; write a size such as 20px"
+                "is used in calculations and cannot contain a template tag; write a size such as 20px"
             } else if !attribute.contains("padding") && value != "auto" && value::int(value).is_nan() {
-                "is no size; write one such as 20px"
+                "is not a size; write one such as 20px"
             } else {
                 continue;
             };

@@ -89,7 +89,7 @@ impl Head {
                 }
                 "mj-raw" if !node.is_comment && !node.content.is_empty() => {
                     return Err(format!(
-                        "line {}: this <mj-raw> stands outside of <mj-body>; what belongs before the HTML has `position=\"file-start\"`",
+                        "line {}: this <mj-raw> is outside <mj-body>; what belongs before the HTML needs `position=\"file-start\"`",
                         node.line
                     ));
                 }

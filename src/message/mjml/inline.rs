@@ -180,7 +180,7 @@ fn rules(css: &str) -> Result<Vec<(&str, &str)>, String> {
         let close =
             find(css, open + 1, b'}').ok_or_else(|| format!("the block of `{}` is not closed in the inline CSS", shorten(prelude)))?;
         if find(css, open + 1, b'{').is_some_and(|nested| nested < close) {
-            return Err(format!("the block of `{}` has a block within, which cannot be inlined", shorten(prelude)));
+            return Err(format!("the block of `{}` contains a block, which cannot be inlined", shorten(prelude)));
         }
         rules.push((prelude, &css[open + 1..close]));
         position = close + 1;

@@ -71,7 +71,7 @@ fn check(node: &Node) -> Result<(), String> {
             && let Some(tag) = tags::next(value, 0)
         {
             return Err(format!(
-                "line {}: `{}` stands in `{name}`, an attribute that <{}> does not have; put it into <mj-raw> or into one that it has",
+                "line {}: `{}` is in `{name}`, an attribute that <{}> does not have; put it into <mj-raw> or into one that it has",
                 node.line,
                 &value[tag.start..tag.end],
                 node.name()
@@ -88,7 +88,7 @@ fn check_tags(source: &str, html: &str) -> Result<(), String> {
     missing.map_or(Ok(()), |tag| {
         let line = Lines::of(source).at(tag.start);
         let text = &source[tag.start..tag.end];
-        Err(format!("line {line}: `{text}` stands where MJML prints nothing; put it into <mj-raw> or into another attribute"))
+        Err(format!("line {line}: `{text}` is where MJML prints nothing; put it into <mj-raw> or into another attribute"))
     })
 }
 

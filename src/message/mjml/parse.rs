@@ -165,7 +165,7 @@ pub(super) fn parse(source: &str) -> Result<Node, String> {
         let rest = &source[position..];
         if let Some(found) = tags::at(source, position) {
             if found.kind != Kind::Comment && !keeps_text(open.last()) {
-                return Err(format!("line {}: template tags between elements belong into <mj-raw>", line()));
+                return Err(format!("line {}: template tags between elements belong in <mj-raw>", line()));
             }
             if found.kind != Kind::Comment
                 && let Some(parent) = open.last_mut()
@@ -175,7 +175,7 @@ pub(super) fn parse(source: &str) -> Result<Node, String> {
             position = found.end;
         } else if let Some(end) = declaration(source, position) {
             if rest.starts_with("<![CDATA[") {
-                return Err(format!("line {}: text may not stand there in MJML; put it into <mj-text> or <mj-raw>", line()));
+                return Err(format!("line {}: text is not allowed there in MJML; put it into <mj-text> or <mj-raw>", line()));
             }
             // Among the images of a carousel it would count as one.
             if rest.starts_with("<!--")
@@ -196,7 +196,7 @@ pub(super) fn parse(source: &str) -> Result<Node, String> {
                 parent.content.push_str(text);
             } else if !text.is_empty() {
                 let line = lines.at(position + rest.len() - rest.trim_start().len());
-                return Err(format!("line {line}: text may not stand there in MJML; put it into <mj-text> or <mj-raw>"));
+                return Err(format!("line {line}: text is not allowed there in MJML; put it into <mj-text> or <mj-raw>"));
             }
             position += length;
         }
@@ -220,20 +220,19 @@ fn element(source: &str, line: usize, found: Tag, open: &mut Vec<Node>, root: &m
     let name = &*found.name;
     if found.closes {
         let node = open.pop().filter(|node| node.name() == name);
-        let node =
-            node.ok_or_else(|| format!("line {line}: </{name}> closes nothing: elements are closed in the order they were opened"))?;
+        let node = node.ok_or_else(|| format!("line {line}: </{name}> closes nothing: the element opened last is closed first"))?;
         close(node, open, root);
         return Ok(found.end);
     }
     if name == "mj-include" {
-        return Err(format!("line {line}: <mj-include> is not read; put the content here"));
+        return Err(format!("line {line}: <mj-include> is not supported; put the content here"));
     }
     let parent = open.last().map(|node| node.component);
     let Some(component) = table::component(name) else {
-        let advice = if name.starts_with("mj-") { "" } else { "; HTML stands in <mj-text>, <mj-table> or <mj-raw>" };
+        let advice = if name.starts_with("mj-") { "" } else { "; HTML belongs in <mj-text>, <mj-table> or <mj-raw>" };
         return Err(match parent {
             None => "there is no <mjml> element".to_owned(),
-            Some(_) => format!("line {line}: MJML has no element `{name}`, or not there{advice}"),
+            Some(_) => format!("line {line}: MJML has no element `{name}`, or does not allow it there{advice}"),
         });
     };
     let fits = match parent {
@@ -243,7 +242,7 @@ fn element(source: &str, line: usize, found: Tag, open: &mut Vec<Node>, root: &m
     if !fits {
         return Err(match parent {
             None if root.is_none() => "there is no <mjml> element".to_owned(),
-            _ => format!("line {line}: the element `{name}` may not stand there in MJML{}", table::places(component)),
+            _ => format!("line {line}: the element `{name}` is not allowed there in MJML{}", table::places(component)),
         });
     }
     let mut node = node(component, line);
@@ -252,11 +251,11 @@ fn element(source: &str, line: usize, found: Tag, open: &mut Vec<Node>, root: &m
     }
     for (name, _) in &found.attributes {
         if tags::next(name, 0).is_some() {
-            return Err(format!("line {line}: a template tag may stand in an attribute's value, and not in its place"));
+            return Err(format!("line {line}: a template tag is allowed in an attribute's value, but not in place of an attribute"));
         }
         if name.contains(['<', '"', '\'', '=']) {
             return Err(format!(
-                "line {line}: it is not well-formed: `{}` is no name of an attribute",
+                "line {line}: it is not well-formed: `{}` is not an attribute name",
                 name.chars().take(40).collect::<String>()
             ));
         }

@@ -19,48 +19,39 @@ fn rendered(template: &str) -> Result<String, RenderError> {
 }
 
 #[test]
-fn what_nests_or_is_long_is_a_fault_with_its_line() {
+fn nested_or_long_templates_are_faults_with_their_line() {
     let cases = [
         (
             "x\n{{ SIGNS1 }}",
-            "spec.content.text: line 2: an expression has more than 250 words and signs without a comma; divide it with `{% set %}`",
+            "spec.content.text: line 2: an expression has more than 250 words and signs without a comma; split it with `{% set %}`",
         ),
         (
             "{{ 1TERMS }}",
-            "spec.content.text: line 1: an expression has more than 250 words and signs without a comma; divide it with `{% set %}`",
+            "spec.content.text: line 1: an expression has more than 250 words and signs without a comma; split it with `{% set %}`",
         ),
-        (
-            "\n\n{{ OPEN1CLOSE }}",
-            "spec.content.text: line 3: more than 30 brackets lie within each other; divide the expression with `{% set %}`",
-        ),
-        (
-            "BLOCKSENDS",
-            "spec.content.text: line 1: more than 60 blocks lie within each other, each `elif` counted; look up in a map instead",
-        ),
+        ("\n\n{{ OPEN1CLOSE }}", "spec.content.text: line 3: more than 30 brackets are nested; split the expression with `{% set %}`"),
+        ("BLOCKSENDS", "spec.content.text: line 1: more than 60 blocks are nested, counting each `elif`; look up in a map instead"),
         (
             "{% if 1 %}ELIFS{% endif %}",
-            "spec.content.text: line 1: more than 60 blocks lie within each other, each `elif` counted; look up in a map instead",
+            "spec.content.text: line 1: more than 60 blocks are nested, counting each `elif`; look up in a map instead",
         ),
         (
             "{{ 'LONG' }}",
-            "spec.content.text: line 1: a tag has a text, name or number of 70002 bytes, and 65536 are the most; put text outside of tags",
+            "spec.content.text: line 1: a tag has a text, name or number of 70002 bytes, and 65536 is the maximum; put text outside tags",
         ),
         ("TAGS", "spec.content.text: line 1: there are more than 20000 tags; loop over a list instead"),
         (
             "{{ [ELEMENTS] }}",
             "spec.content.text: line 1: the template's tags have more than 200000 words and signs; put data into the audience's fields",
         ),
-        (
-            "{% set a, b.c = 1, 2 %}",
-            "spec.content.text: line 1: `{% set %}` sets an attribute among others; set each with a tag of its own",
-        ),
+        ("{% set a, b.c = 1, 2 %}", "spec.content.text: line 1: `{% set %}` sets an attribute among other targets; use a tag for each"),
         (
             "{% set if = [1] %}{{ if == if }}",
-            "spec.content.text: line 1: `if` is a word of the template language and cannot be a name; to read a field of that name write `fields.if`",
+            "spec.content.text: line 1: `if` is a keyword of the template language and cannot be a name; to read a field of that name, write `fields.if`",
         ),
         (
             "{{ 1 + not }}",
-            "spec.content.text: line 1: `not` is a word of the template language and cannot be a name; to read a field of that name write `fields.not`",
+            "spec.content.text: line 1: `not` is a keyword of the template language and cannot be a name; to read a field of that name, write `fields.not`",
         ),
     ];
     for (template, wanted) in cases {
@@ -103,16 +94,16 @@ fn what_is_shared_or_cyclic_fails_for_its_recipients() {
         ("{{ [1] * 1000000000 }}".to_owned(), single),
         (
             "{{ [[1], [2]]|tojson(indent=1000000) }}".to_owned(),
-            "spec.content.text: line 1: invalid operation: `tojson` sets in by 16 at most, at `tojson(indent=1000000)`",
+            "spec.content.text: line 1: invalid operation: `tojson` indents by 16 at most, at `tojson(indent=1000000)`",
         ),
         (
             "{{ [1]|tojson(17) }}".to_owned(),
-            "spec.content.text: line 1: invalid operation: `tojson` sets in by 16 at most, at `tojson(17)`",
+            "spec.content.text: line 1: invalid operation: `tojson` indents by 16 at most, at `tojson(17)`",
         ),
         ("{{ 1000000000 * list }}".to_owned(), single),
         (
             format!("{{% set a = [1] %}}{}{{{{ a }}}}", "{% set a = [a] %}".repeat(70)),
-            "spec.content.text: line 1: invalid operation: more than 64 lists and maps lie within each other",
+            "spec.content.text: line 1: invalid operation: more than 64 lists and maps are nested",
         ),
     ];
     for (template, wanted) in cases {
@@ -122,7 +113,7 @@ fn what_is_shared_or_cyclic_fails_for_its_recipients() {
 }
 
 #[test]
-fn what_people_write_prints_as_before() {
+fn ordinary_templates_print_unchanged() {
     let cases = [
         ("{{ name }}", "Ann"),
         (

@@ -412,14 +412,14 @@ fn try_all(seed: u64, cases: u64) {
 }
 
 #[test]
-fn hostile_templates_end_alone() {
+fn hostile_templates_affect_only_their_campaign() {
     let number = |name: &str, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     let (seed, cases) = (number("MAILFLEET_HOSTILE_SEED", 1), number("MAILFLEET_HOSTILE", CASES));
     if std::env::var_os("MAILFLEET_HOSTILE_CHILD").is_some() {
         return try_all(seed, cases);
     }
     let child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["message::tests::hostile::hostile_templates_end_alone", "--exact", "--nocapture", "--test-threads=1"])
+        .args(["message::tests::hostile::hostile_templates_affect_only_their_campaign", "--exact", "--nocapture", "--test-threads=1"])
         .env("MAILFLEET_HOSTILE_CHILD", "1")
         .output()
         .expect("a child");

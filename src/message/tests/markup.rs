@@ -1,6 +1,6 @@
 //! The text of HTML: lists, lines that stay, and entities.
 
-use super::text;
+use crate::message::text;
 
 #[test]
 fn lists_and_lines() {

@@ -126,7 +126,7 @@ fn rules_are_inlined() {
         ("a:hover{color:red}", "line 1: `a:hover` cannot be inlined; put it into an <mj-style> without `inline`"),
         ("@media print{a{color:red}}", "line 1: `@media print` cannot be inlined"),
         ("a{color:red", "line 1: the block of `a` is not closed"),
-        ("a{b{color:red}}", "has a block within"),
+        ("a{b{color:red}}", "contains a block"),
     ];
     for (css, wanted) in faults {
         let why = page(css, "<mj-text>x</mj-text>").expect_err(wanted);
@@ -138,31 +138,31 @@ fn rules_are_inlined() {
 }
 
 #[test]
-fn what_would_be_missing_is_a_fault() {
+fn content_that_would_be_lost_is_a_fault() {
     let cases = [
         ("<mjml></mjml>".to_owned(), "there is no <mj-body>"),
         ("<mjml>\n<mj-body>\n</mj-body></mjml>".to_owned(), "line 2: the <mj-body> has no content"),
         ("<mjml><mj-body></mj-body><mj-body></mj-body></mjml>".to_owned(), "line 1: there is a second <mj-body>"),
-        (column("\ntext"), "line 2: text may not stand there in MJML"),
-        (column("\n\n<p>x</p>"), "line 3: MJML has no element `p`, or not there; HTML stands in <mj-text>"),
+        (column("\ntext"), "line 2: text is not allowed there in MJML"),
+        (column("\n\n<p>x</p>"), "line 3: MJML has no element `p`, or does not allow it there; HTML belongs in <mj-text>"),
         (column("\n<mj-text>x</mj-button>"), "line 2: <mj-text> is not closed"),
         (
             column("<mj-image src=\"x\">\n<mj-text>x</mj-text>"),
-            "line 2: the element `mj-text` may not stand there in MJML, only in <mj-column> or <mj-hero>",
+            "line 2: the element `mj-text` is not allowed there in MJML, only in <mj-column> or <mj-hero>",
         ),
-        (column("<mj-image src=\"x\" width=\"{{ w }}px\" />"), "line 1: `width` of <mj-image> is computed with"),
-        (column("<mj-text padding=\"{{ p }}\">x</mj-text>"), "line 1: `padding` of <mj-text> is computed with"),
-        (column("<mj-image src=\"x\" width=\"wide\" />"), "line 1: `width` of <mj-image> is no size"),
-        (column("<mj-text {% if x %}color=\"red\"{% endif %}>x</mj-text>"), "a template tag may stand in an attribute's value"),
-        (column("<mj-text background-color=\"{{ c }}\">x</mj-text>"), "line 1: `{{ c }}` stands where MJML prints nothing"),
+        (column("<mj-image src=\"x\" width=\"{{ w }}px\" />"), "line 1: `width` of <mj-image> is used in calculations"),
+        (column("<mj-text padding=\"{{ p }}\">x</mj-text>"), "line 1: `padding` of <mj-text> is used in calculations"),
+        (column("<mj-image src=\"x\" width=\"wide\" />"), "line 1: `width` of <mj-image> is not a size"),
+        (column("<mj-text {% if x %}color=\"red\"{% endif %}>x</mj-text>"), "a template tag is allowed in an attribute's value"),
+        (column("<mj-text background-color=\"{{ c }}\">x</mj-text>"), "line 1: `{{ c }}` is where MJML prints nothing"),
         (column("<mj-carousel></mj-carousel>"), "line 1: a <mj-carousel> has 1 to 50 images"),
-        (column("<mj-include path=\"x.mjml\" />"), "line 1: <mj-include> is not read"),
-        (column("{{ x }}"), "line 1: template tags between elements belong into <mj-raw>"),
-        ("<mjml><mj-raw>x</mj-raw><mj-body><mj-raw>y</mj-raw></mj-body></mjml>".to_owned(), "stands outside of <mj-body>"),
-        ("text".to_owned(), "line 1: text may not stand there"),
+        (column("<mj-include path=\"x.mjml\" />"), "line 1: <mj-include> is not supported"),
+        (column("{{ x }}"), "line 1: template tags between elements belong in <mj-raw>"),
+        ("<mjml><mj-raw>x</mj-raw><mj-body><mj-raw>y</mj-raw></mj-body></mjml>".to_owned(), "is outside <mj-body>"),
+        ("text".to_owned(), "line 1: text is not allowed there"),
         ("<mjml><mj-body><mj-section>".to_owned(), "line 1: <mj-section> is not closed"),
         (column("<mj-text>x"), "line 1: <mj-text> is not closed"),
-        (column("<mj-hero mode=\"fluid-height\"></mj-hero>"), "the element `mj-hero` may not stand there"),
+        (column("<mj-hero mode=\"fluid-height\"></mj-hero>"), "the element `mj-hero` is not allowed there"),
     ];
     for (source, wanted) in cases {
         let why = to_html(&source).expect_err(wanted);
@@ -171,7 +171,7 @@ fn what_would_be_missing_is_a_fault() {
 }
 
 #[test]
-fn css_of_an_id_is_no_comment() {
+fn a_css_id_is_not_a_comment() {
     let css = "@media only screen{#outlook a{padding:0}}";
     let note = "{# a note #}";
     let mjml = format!(

@@ -41,7 +41,7 @@ fn links_keep_their_slashes() {
 }
 
 #[test]
-fn unknown_words_are_told_before_anybody_is_mailed() {
+fn unknown_words_are_reported_before_anybody_is_mailed() {
     let cases = [
         ("{{ name | truncate(3) }}\n{{ name | nofilter }}", "line 2: unknown filter `nofilter`"),
         ("{% if x is nosuch %}{% endif %}", "line 1: unknown test"),
@@ -74,10 +74,10 @@ fn unknown_words_are_told_before_anybody_is_mailed() {
 }
 
 #[test]
-fn what_is_no_template_is_told_apart() {
+fn text_that_is_no_template_is_recognized() {
     let cases = [
-        ("<style>a{%b}</style>", "what is CSS or JavaScript and no template has a space between the two signs"),
-        ("<p>x</p><script>var a={{b:1}}</script>", "what is CSS or JavaScript"),
+        ("<style>a{%b}</style>", "CSS or JavaScript that is not a template needs a space between the two characters"),
+        ("<p>x</p><script>var a={{b:1}}</script>", "CSS or JavaScript that is not a template"),
         ("<style>a{}</style>{{#if x}}a{{/if}}", "it looks like Handlebars or Mustache"),
         ("{{{name}}}", "it looks like Handlebars or Mustache"),
         ("{{> part}}", "it looks like Handlebars or Mustache"),
@@ -96,8 +96,8 @@ fn what_is_no_template_is_told_apart() {
 #[test]
 fn nothing_vanishes_in_a_comment() {
     let cases = [
-        ("a\n{# never closed", "line 2: `{#` begins a comment, and no `#}` ends it; where it is CSS or plain text write `{ #`"),
-        ("order {#12}\nlost\n{# note #}", "line 1: `{#` begins a comment, and another `{#` stands within it, in line 3"),
+        ("a\n{# never closed", "line 2: `{#` begins a comment, and no `#}` ends it; where it is CSS or plain text, write `{ #`"),
+        ("order {#12}\nlost\n{# note #}", "line 1: `{#` begins a comment, and another `{#` is inside it, on line 3"),
         ("{#}", "line 1: `{#` begins a comment, and no `#}` ends it"),
     ];
     for (source, wanted) in cases {
@@ -121,7 +121,7 @@ fn nothing_vanishes_in_a_comment() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_text() {
+fn a_byte_order_mark_is_not_text() {
     for content in [
         Content { text: Some("\u{feff}Hello {{ name }}".into()), ..content() },
         Content { html: Some("\u{feff}<p>Hello {{ name }}</p>".into()), ..content() },

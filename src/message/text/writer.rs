@@ -1,4 +1,4 @@
-//! Collects the text of HTML: what separates words and lines is held back until something follows.
+//! Collects the text of HTML: separators of words and lines are held back until something follows.
 
 use super::super::entities::{entity, second};
 
@@ -11,7 +11,7 @@ pub(super) struct Writer {
     pub(super) keep_spaces: bool,
     /// The lists that are open, the innermost last.
     pub(super) lists: Vec<List>,
-    /// The mark of a list's item stands there, and its text comes on the same line.
+    /// A list item's marker is written, and its text follows on the same line.
     pub(super) is_marked: bool,
     /// How many `<pre>` are open.
     pub(super) pre: usize,
@@ -21,7 +21,7 @@ pub(super) struct Writer {
 
 #[derive(Debug)]
 pub(super) struct List {
-    /// The number of its next item, of a list that has numbers.
+    /// The number of the next item, in a numbered list.
     pub(super) next: Option<i64>,
     pub(super) is_begun: bool,
 }
@@ -35,14 +35,14 @@ impl Writer {
         self.newlines = self.newlines.max(newlines);
     }
 
-    /// The mark of a list's item, on a line of its own.
+    /// Starts a line with a list item's marker.
     pub(super) fn item(&mut self, number: Option<i64>) {
         self.is_marked = false;
         self.newlines = self.newlines.max(1);
         let depth = self.lists.len();
         let mark = match self.lists.last_mut() {
             Some(list) => {
-                // What the items before have in them is no reason for a blank line.
+                // The content of earlier items is no reason for a blank line.
                 self.newlines = if list.is_begun { 1 } else { self.newlines };
                 list.is_begun = true;
                 list.next.as_mut().map(|next| {
@@ -59,7 +59,7 @@ impl Writer {
         self.is_marked = true;
     }
 
-    /// Writes what an entity stands for.
+    /// Writes the character of an entity.
     fn character(&mut self, character: char, source: &str) {
         self.push(character.encode_utf8(&mut [0; 4]));
         if !matches!(source, "&amp;" | "&lt;" | "&gt;" | "&quot;") && !source.starts_with("&#") {
@@ -67,7 +67,7 @@ impl Writer {
         }
     }
 
-    /// Writes text as it stands, with its entities decoded.
+    /// Writes text verbatim, with its entities decoded.
     pub(super) fn verbatim(&mut self, text: &str) {
         let text = text.replace("\r\n", "\n");
         let text = if std::mem::take(&mut self.pre_starts) { text.strip_prefix('\n').unwrap_or(&text) } else { &text };
@@ -82,7 +82,7 @@ impl Writer {
             rest = &rest[at + length..];
         }
         self.push(rest);
-        // A line break at the end of it is the end of the block.
+        // A line break at its end belongs to the end of the block.
         if self.text.ends_with('\n') {
             let line = self.text.trim_end_matches('\n').len();
             self.newlines = self.newlines.max(self.text.len() - line);
@@ -99,7 +99,7 @@ impl Writer {
         self.text.push_str(text);
     }
 
-    /// What steers prints nothing, and what stands before it stays before it.
+    /// A statement prints nothing, and what precedes it stays before it.
     pub(super) fn push_mark(&mut self, mark: &str) {
         self.flush();
         self.text.push_str(mark);
@@ -130,11 +130,11 @@ pub(super) fn words(writer: &mut Writer, text: &str, template: bool) -> Option<(
             let (decoded, length) = entity(rest, writer.keep_spaces);
             match decoded {
                 Some('\u{a0}' | ' ') if !writer.keep_spaces => writer.space = true,
-                // Joiners are letters' own where they stand between two (Persian, Hindi, families of emoji).
+                // Joiners between two letters are part of the text (Persian, Hindi, emoji sequences).
                 Some(joiner @ ('\u{200c}' | '\u{200d}')) if !writer.space && writer.newlines == 0 && is_joined(&rest[length..]) => {
                     writer.push(joiner.encode_utf8(&mut [0; 4]));
                 }
-                // Marks that only shape the HTML.
+                // Characters that only affect the layout of HTML.
                 Some('\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{34f}' | '\u{feff}') => {}
                 Some('{' | '}' | '%' | '#') if template => return None,
                 Some(character) => writer.character(character, &rest[..length]),

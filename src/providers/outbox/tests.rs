@@ -77,7 +77,7 @@ async fn writes_each_message_to_a_file_of_its_own() {
 }
 
 #[tokio::test]
-async fn dry_runs_take_any_servers_place() {
+async fn a_dry_run_replaces_any_server() {
     let folder = Folder::new("dry");
     let delivered = deliver(&*Outbox::for_dry_run(&folder.context()), &["a@example.com", "b@x>\r\nBcc: c@example.com"]).await;
     assert!(matches!(&delivered[0].outcome, Outcome::Accepted { reply } if reply.starts_with("written to outbox/ns/box/new/")));
@@ -126,4 +126,14 @@ fn paths_stay_inside() {
     ] {
         assert!(Outbox { path: Some(path.to_owned()) }.build(Folder::new("paths").context()).is_err(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_never_polled_fails_its_messages() {
+    let folder = Folder::new("unpolled");
+    let server = Outbox::default().build(folder.context()).unwrap();
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    drop(server.deliver(vec![message(7, "a@example.com")], sender));
+    let delivered = receiver.recv().await.expect("an outcome");
+    assert!(matches!(delivered.outcome, Outcome::ServerFailed(_)) && delivered.message.token == 7, "{:?}", delivered.outcome);
 }

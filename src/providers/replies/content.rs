@@ -1,6 +1,6 @@
 //! Lines about the campaign's content, or about this one message's size and format.
 
-use super::line::{Cause, DELIVERY, LETTER, MESSAGE, SMTP, coded, said};
+use super::line::{Cause, DELIVERY, FORMAT, MESSAGE, SMTP, coded, said};
 use crate::providers::Stage;
 
 const SPAM: &str = "The server considers the content spam: check subject, links and text (`mailfleet run --dry-run` shows the messages), or ask its operator.";
@@ -11,7 +11,7 @@ const POLICY: &str = "The server's policy forbids this message: ask its operator
 /// Said about links in the content, in words that are otherwise about our address.
 pub const FIRST: &[Cause] = &[Cause::content(
     "a link on a block list",
-    "A link in the content is on a block list: remove it, or have its domain taken off.",
+    "A link in the content is on a block list: remove it, or have its domain delisted.",
     &[
         said(&["url", "listed*"], "SpamRL, KumoMTA community/bounces.toml").at(DELIVERY),
         said(&["url", "block*"], "Barracuda, Trend Micro").at(DELIVERY),
@@ -58,7 +58,7 @@ pub const CAUSES: &[Cause] = &[
         ],
     ),
     Cause::content(
-        "unwanted mail",
+        "spam",
         SPAM,
         &[
             said(&["spam*"], "SpamAssassin, Rspamd, Amavis, Yandex, Mail.ru, T-Online").at(&[Stage::Content]),
@@ -125,18 +125,18 @@ pub const CAUSES: &[Cause] = &[
     Cause::message(
         "too large for the server",
         &[
-            said(&["message size exceeds"], "Postfix, Sendmail, Exim (RFC 1870)").at(LETTER),
-            said(&["message file too big"], "Postfix, 5.3.4").at(LETTER),
-            said(&["message too large"], "RFC 1870").at(LETTER),
-            said(&["message is too large"], "common wording").at(LETTER),
-            said(&["message too big"], "Exim").at(LETTER),
-            said(&["message is too long"], "Amazon SES, 552").at(LETTER),
-            said(&["exceeded", "message size limits"], "Gmail, 5.2.3").at(LETTER),
-            said(&["message size limit"], "common wording").at(LETTER),
-            said(&["maximum message size"], "Exchange, common wording").at(LETTER),
-            said(&["fixed maximum"], "RFC 1870, Sendmail").at(LETTER),
-            said(&["message length exceeds"], "Amazon SES").at(LETTER),
-            said(&["message exceeds", "size"], "common wording").at(LETTER),
+            said(&["message size exceeds"], "Postfix, Sendmail, Exim (RFC 1870)").at(FORMAT),
+            said(&["message file too big"], "Postfix, 5.3.4").at(FORMAT),
+            said(&["message too large"], "RFC 1870").at(FORMAT),
+            said(&["message is too large"], "common wording").at(FORMAT),
+            said(&["message too big"], "Exim").at(FORMAT),
+            said(&["message is too long"], "Amazon SES, 552").at(FORMAT),
+            said(&["exceeded", "message size limits"], "Gmail, 5.2.3").at(FORMAT),
+            said(&["message size limit"], "common wording").at(FORMAT),
+            said(&["maximum message size"], "Exchange, common wording").at(FORMAT),
+            said(&["fixed maximum"], "RFC 1870, Sendmail").at(FORMAT),
+            said(&["message length exceeds"], "Amazon SES").at(FORMAT),
+            said(&["message exceeds", "size"], "common wording").at(FORMAT),
             said(&["size limit exceeded", "!mailbox"], "Exim").at(&[Stage::Mail, Stage::Content]),
             said(&[], "RFC 1870, 552").at(&[Stage::Mail]).with(&[552]),
         ],

@@ -13,25 +13,16 @@ use crate::{
 pub struct Cause {
     /// In a few words, for the documentation.
     pub title: &'static str,
-    /// Whose fault it is.
-    pub fault: Fault,
-    /// Becomes the reason of a condition.
-    pub reason: Reason,
-    /// What to do, as a sentence; it names the cause.
-    pub advice: &'static str,
-    /// Only a person can fix it.
-    pub needs_person: bool,
-    /// When to try again, where that is known for all such answers.
-    pub retry_after: Option<Duration>,
-    /// The connection is used up, and a fresh one may be taken.
-    pub ends_session: bool,
+    /// What each of them means.
+    pub meaning: Meaning,
     /// The answers; any of them matches.
     pub lines: &'static [Line],
 }
 
 impl Cause {
     const fn new(title: &'static str, fault: Fault, reason: Reason, advice: &'static str, lines: &'static [Line]) -> Self {
-        Self { title, fault, reason, advice, needs_person: false, retry_after: None, ends_session: false, lines }
+        let meaning = Meaning { fault, reason, advice, needs_person: false, retry_after: None, ends_session: false };
+        Self { title, meaning, lines }
     }
 
     /// A cause that lies with the server.
@@ -66,29 +57,19 @@ impl Cause {
         Self::new(title, Fault::Refused(Scope::Unclear), reason, advice, lines)
     }
 
-    pub(super) const fn for_person(self) -> Self {
-        Self { needs_person: true, ..self }
+    pub(super) const fn for_person(mut self) -> Self {
+        self.meaning.needs_person = true;
+        self
     }
 
-    pub(super) const fn after(self, seconds: u64) -> Self {
-        Self { retry_after: Some(Duration::from_secs(seconds)), ..self }
+    pub(super) const fn after(mut self, seconds: u64) -> Self {
+        self.meaning.retry_after = Some(Duration::from_secs(seconds));
+        self
     }
 
-    pub(super) const fn of_session(self) -> Self {
-        Self { ends_session: true, ..self }
-    }
-
-    /// What its lines mean.
-    #[must_use]
-    pub const fn meaning(&self) -> Meaning {
-        Meaning {
-            fault: self.fault,
-            reason: self.reason,
-            advice: self.advice,
-            needs_person: self.needs_person,
-            retry_after: self.retry_after,
-            ends_session: self.ends_session,
-        }
+    pub(super) const fn of_session(mut self) -> Self {
+        self.meaning.ends_session = true;
+        self
     }
 }
 
@@ -121,7 +102,7 @@ pub const MESSAGE: &[Stage] = &[Stage::Mail, Stage::Recipient, Stage::Content];
 /// Stages at which a recipient is judged.
 pub const DELIVERY: &[Stage] = &[Stage::Recipient, Stage::Content];
 /// MAIL or the content, where size or format is judged.
-pub const LETTER: &[Stage] = &[Stage::Mail, Stage::Recipient, Stage::Content, Stage::Api];
+pub const FORMAT: &[Stage] = &[Stage::Mail, Stage::Recipient, Stage::Content, Stage::Api];
 
 /// A line of words.
 pub const fn said(words: &'static [&'static str], source: &'static str) -> Line {

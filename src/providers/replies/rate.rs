@@ -58,9 +58,9 @@ pub const CAUSES: &[Cause] = &[
         ],
     ),
     Cause::server(
-        "the rate is too high for a moment",
+        "the rate is momentarily too high",
         Reason::Throttled,
-        "The server takes so many messages a second and no more: lower limits.rates to its rate.",
+        "The server accepts only so many messages per second: lower limits.rates to its rate.",
         &[
             said(&["maximum sending rate exceeded"], "Amazon SES, 454"),
             said(&["too many emails per second"], "Mailtrap, 550 5.7.0"),

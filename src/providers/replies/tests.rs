@@ -17,7 +17,7 @@ fn read(stage: Stage, reply: &str, sender: &str, recipient: &str) -> String {
 }
 
 #[test]
-fn addresses_and_names_are_nobodys_words() {
+fn addresses_and_host_names_are_not_matched() {
     for (reply, sender, recipient, expected) in [
         ("550 5.7.1 <relay@quota.example>: no", "a@b.example", "relay@quota.example", "nothing"),
         ("550 5.7.1 relay access denied@spam.example is odd", "a@b.example", "u@example.com", "nothing"),
@@ -46,15 +46,15 @@ fn addresses_and_names_are_nobodys_words() {
 }
 
 #[test]
-fn the_table_is_in_good_order() {
+fn the_table_is_consistent() {
     let causes: Vec<_> = TABLE.iter().copied().flatten().collect();
     assert!(causes.len() > 40);
     for cause in causes {
-        assert!(cause.advice.ends_with('.') && !cause.title.is_empty(), "{}", cause.title);
+        assert!(cause.meaning.advice.ends_with('.') && !cause.title.is_empty(), "{}", cause.title);
         assert!(!cause.lines.is_empty(), "{}", cause.title);
         // Nobody can fix the recipient; only the server ends a session.
-        assert!(cause.fault != Fault::Refused(Scope::Recipient) || !cause.needs_person, "{}", cause.title);
-        assert!(!cause.ends_session || cause.fault == Fault::Server, "{}", cause.title);
+        assert!(cause.meaning.fault != Fault::Refused(Scope::Recipient) || !cause.meaning.needs_person, "{}", cause.title);
+        assert!(!cause.meaning.ends_session || cause.meaning.fault == Fault::Server, "{}", cause.title);
         for line in cause.lines {
             assert!(!line.source.is_empty(), "{:?}", line.words);
             assert!(!(line.words.is_empty() && line.codes.is_empty() && line.enhanced.is_empty()), "{}: a line that fits all", cause.title);

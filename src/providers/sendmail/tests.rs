@@ -89,7 +89,7 @@ async fn every_exit_code_has_its_outcome() {
 }
 
 #[tokio::test]
-async fn an_address_is_never_an_option_and_never_a_shells() {
+async fn an_address_is_neither_an_option_nor_shell_input() {
     let path = script("arguments", "for word in \"$@\"; do printf '%s\\n' \"$word\" >>words; done; cat >message; env >environment");
     let server = server(&path, "5s");
     let folder = path.parent().unwrap();

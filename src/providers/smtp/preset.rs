@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn every_preset_has_its_place_and_its_login() {
+    fn every_preset_has_its_endpoint_and_login() {
         let secret = |key: &str| -> Result<Option<SecretValue>, String> {
             Ok(match key {
                 "apiKey" => Some(SecretValue::new("key-1")),

@@ -139,7 +139,7 @@ impl<'a> Session<'a> {
     /// Whether nothing is left to write or to await.
     #[must_use]
     pub fn is_done(&self, line: &Line) -> bool {
-        let has_next = !self.owed.waiting(0).is_none() && self.quota > 0 && self.stopped.is_none();
+        let has_next = self.owed.waiting(0).is_some() && self.quota > 0 && self.stopped.is_none();
         self.is_over || self.awaited.is_empty() && matches!(self.writer, Writer::Idle) && line.out.is_empty() && !has_next
     }
 

@@ -387,7 +387,7 @@ async fn a_server_that_cannot_be_reached_takes_nothing() {
 }
 
 #[tokio::test]
-async fn a_dropped_delivery_owes_no_outcome() {
+async fn a_dropped_delivery_gives_every_outcome() {
     for (extensions, expected) in
         [(CHUNKING, ["accepted", "unknown:Unresponsive", "unknown:Unresponsive"]), (PLAIN, ["accepted", "unknown:Unresponsive", "failed:Unresponsive"])]
     {

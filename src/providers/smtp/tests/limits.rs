@@ -69,7 +69,7 @@ async fn a_fresh_connection_that_takes_nothing_is_too_fast() {
 }
 
 #[tokio::test]
-async fn fewer_connections_than_asked_for_carry_all() {
+async fn fewer_connections_than_configured_carry_everything() {
     let scripted = start(PLAIN, None, 3).await;
     let server = smtp(&scripted, 10);
     let mut waiting: Vec<_> = (0..2000).map(message).collect();
@@ -111,7 +111,7 @@ async fn fewer_connections_than_asked_for_carry_all() {
 }
 
 #[tokio::test]
-async fn a_probe_is_not_the_one_too_many() {
+async fn a_probe_opens_no_connection_too_many() {
     // One connection at a time, and it is kept idle: the probe takes its place, and leaves its own there.
     let scripted = start(PLAIN, None, 1).await;
     let server = smtp(&scripted, 10);

@@ -101,7 +101,7 @@ async fn every_step_has_its_reason() {
 }
 
 #[tokio::test]
-async fn a_good_server_is_left_in_good_order() {
+async fn a_healthy_server_is_left_cleanly() {
     let (scripted, result) = probe(CHUNKING, &[], "encryption: None, heloName: me.example.com", &[]).await;
     assert_eq!(result, Ok(Probed::default()));
     assert_eq!(scripted.seen.lock().unwrap().commands, ["EHLO me.example.com", "QUIT"]);

@@ -55,7 +55,7 @@ async fn play(row: &Row, extensions: &[&'static str]) -> (String, Option<String>
 }
 
 #[tokio::test]
-async fn real_replies_mean_what_they_mean() {
+async fn real_replies_have_their_meaning() {
     let rows: Vec<Row> = serde_saphyr::from_str(include_str!("replies.yaml")).unwrap();
     assert!(rows.len() > 100);
     let mut wrong = Vec::new();

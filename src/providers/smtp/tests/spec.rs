@@ -32,7 +32,7 @@ fn secrets_by_mechanism() {
 }
 
 #[test]
-fn secrets_that_cannot_be_used_are_told() {
+fn unusable_secrets_are_reported() {
     let pem = certificate(&["a"]).1;
     let (user, password, token) = (("x", "username", "u"), ("x", "password", "hunter2\n"), ("x", "token", "access"));
     for (mechanism, ca, secrets, reason) in [
