@@ -27,12 +27,6 @@ impl Blocker {
         Self { reason, message: message.into(), needs_person: false, retry_after: None }
     }
 
-    /// The same as [`Blocker::passing`].
-    #[must_use]
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self::passing(reason, message)
-    }
-
     /// Something that only a person can fix.
     #[must_use]
     pub fn lasting(reason: Reason, message: impl Into<String>) -> Self {

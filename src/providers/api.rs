@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
-    BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Refusal, Scope, Server, envelope,
+    Blocker, BoxFuture, Carriage, Context, Delivered, Outcome, Outgoing, Probed, Refusal, Scope, Server, envelope,
     http::{self, Answer, ApiClient, Call, NoAnswer, Purpose, Reply},
     owed::{Begun, Owed},
     scrub::Scrubber,
@@ -35,7 +35,7 @@ pub trait Vendor: Judge + Send + Sync + 'static {
     ///
     /// # Errors
     /// Why there is none.
-    fn token<'a>(&'a self, _refused: Option<&'a SecretValue>, _purpose: Purpose) -> BoxFuture<'a, Result<Option<SecretValue>, Failure>> {
+    fn token<'a>(&'a self, _refused: Option<&'a SecretValue>, _purpose: Purpose) -> BoxFuture<'a, Result<Option<SecretValue>, Blocker>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
@@ -51,7 +51,7 @@ pub trait Vendor: Judge + Send + Sync + 'static {
     ///
     /// # Errors
     /// When the server cannot send.
-    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure>;
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Blocker>;
 
     /// Messages that one call can carry.
     fn batch_max(&self) -> usize {
@@ -85,7 +85,7 @@ pub trait Vendor: Judge + Send + Sync + 'static {
 
 /// Why an answered probe failed, where nothing is special about the vendor.
 #[must_use]
-pub fn probe_failure(reply: &Reply<'_>) -> Failure {
+pub fn probe_failure(reply: &Reply<'_>) -> Blocker {
     reply.usual_failure("access to what the probe reads").unwrap_or_else(|| {
         reply.fail(Reason::ProtocolError, "Check the endpoint; the vendor's API may have changed, or something else may be answering.")
     })
@@ -132,7 +132,7 @@ impl<V: Vendor> ApiServer<V> {
         base: &str,
         timeout: Option<Span>,
         hidden: impl Into<Scrubber>,
-    ) -> Result<Arc<dyn Server>, Failure> {
+    ) -> Result<Arc<dyn Server>, Blocker> {
         Ok(Self::at(vendor, context, ApiClient::new(context, base, timeout, hidden)?))
     }
 
@@ -204,7 +204,7 @@ impl<V: Vendor> ApiServer<V> {
 }
 
 /// The first failure among outcomes.
-fn failure_of(outcomes: &[Outcome]) -> Option<Failure> {
+fn failure_of(outcomes: &[Outcome]) -> Option<Blocker> {
     outcomes.iter().find_map(|outcome| match outcome {
         Outcome::ServerFailed(failure) | Outcome::Unknown(failure) => Some(failure.clone()),
         _ => None,
@@ -212,7 +212,7 @@ fn failure_of(outcomes: &[Outcome]) -> Option<Failure> {
 }
 
 impl<V: Vendor> Server for ApiServer<V> {
-    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Blocker>>> {
         Box::pin(async move {
             let answer = match self.ask(self.vendor.probe(), Purpose::Probe).await {
                 Ok(answer) => answer,

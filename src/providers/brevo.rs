@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Context, Blocker, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     literal::Language,
@@ -72,7 +72,7 @@ impl Provider for Brevo {
         api::address(self.base())
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, header) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
         ApiServer::open(BrevoApi { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
     }
@@ -124,7 +124,7 @@ impl Vendor for BrevoApi {
         Call::get("v3/account")
     }
 
-    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Blocker> {
         match reply.status() {
             200 => {}
             401 if reply.mentions("ip address") => {

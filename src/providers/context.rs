@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use ::http::HeaderValue;
 use tokio::sync::Semaphore;
 
-use super::{Failure, http, scrub};
+use super::{Blocker, http, scrub};
 use crate::{
     egress::Egress,
     meta::{KeyRef, LocalRef, Reason, secret::SecretValue},
@@ -80,7 +80,7 @@ impl Context {
         key: &str,
         address: &str,
         form: impl FnOnce(&str) -> String,
-    ) -> Result<(SecretValue, HeaderValue), Failure> {
+    ) -> Result<(SecretValue, HeaderValue), Blocker> {
         let text = self.secret_text(secret, key, address)?;
         let header = http::sensitive(&form(text.expose_text().unwrap_or_default()));
         let reference = KeyRef { name: secret.name.clone(), key: key.to_owned() };
@@ -91,7 +91,7 @@ impl Context {
     ///
     /// # Errors
     /// When it is missing, empty, or more than a line.
-    pub fn secret_text(&self, secret: &LocalRef, key: &str, address: &str) -> Result<SecretValue, Failure> {
+    pub fn secret_text(&self, secret: &LocalRef, key: &str, address: &str) -> Result<SecretValue, Blocker> {
         let reference = KeyRef { name: secret.name.clone(), key: key.to_owned() };
         match self.secrets.get(&reference) {
             None => Err(secret_failure(Reason::SecretKeyNotFound, &reference, "is missing", address)),
@@ -115,9 +115,9 @@ pub(super) const TOO_SHORT: &str =
     "has fewer than 4 characters, too few to be kept out of what the server answers; replace it by a longer one";
 
 /// What is wrong with a key of a Secret.
-pub(super) fn secret_failure(reason: Reason, reference: &KeyRef, what: &str, address: &str) -> Failure {
+pub(super) fn secret_failure(reason: Reason, reference: &KeyRef, what: &str, address: &str) -> Blocker {
     let message = format!("Key `{}` of Secret `{}` {what} ({address}). Correct it in the Secret.", reference.key, reference.name);
-    Failure::new(reason, message).for_person()
+    Blocker::passing(reason, message).for_person()
 }
 
 /// Secret values by their reference.

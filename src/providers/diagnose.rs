@@ -6,7 +6,7 @@ use std::{io, sync::Arc};
 
 use rustls::CertificateError;
 
-use super::{Failure, sanitize, scrub::Scrubber};
+use super::{Blocker, sanitize, scrub::Scrubber};
 use crate::meta::Reason;
 
 /// Where the server is, as the spec names it: `smtp.example.com:587`. Cheap to clone.
@@ -34,25 +34,25 @@ impl Endpoint {
 
     /// A connection that could not be set up, where trying again may help.
     #[must_use]
-    pub fn connection(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
-        Failure::new(reason, format!("Connection failed: {what} ({}). {to_do}", self.0))
+    pub fn connection(&self, reason: Reason, what: &str, to_do: &str) -> Blocker {
+        Blocker::passing(reason, format!("Connection failed: {what} ({}). {to_do}", self.0))
     }
 
     /// A connection that could not be set up, and which only a person can fix.
     #[must_use]
-    pub fn connection_for_person(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
+    pub fn connection_for_person(&self, reason: Reason, what: &str, to_do: &str) -> Blocker {
         self.connection(reason, what, to_do).for_person()
     }
 
     /// A message that could not be sent through the server.
     #[must_use]
-    pub fn sending(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
-        Failure::new(reason, format!("Sending failed: {what} ({}). {to_do}", self.0))
+    pub fn sending(&self, reason: Reason, what: &str, to_do: &str) -> Blocker {
+        Blocker::passing(reason, format!("Sending failed: {what} ({}). {to_do}", self.0))
     }
 
     /// A TCP connection that did not come about.
     #[must_use]
-    pub fn not_connected(&self, error: &io::Error) -> Failure {
+    pub fn not_connected(&self, error: &io::Error) -> Blocker {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => self.connection(
                 Reason::ConnectionRefused,
@@ -77,7 +77,7 @@ impl Endpoint {
 
     /// A TLS handshake that failed. Text in a certificate is the other side's as well, and is scrubbed.
     #[must_use]
-    pub fn tls(&self, error: &io::Error, name: &str, scrubber: &Scrubber) -> Failure {
+    pub fn tls(&self, error: &io::Error, name: &str, scrubber: &Scrubber) -> Blocker {
         let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
             return match error.kind() {
                 io::ErrorKind::UnexpectedEof => self.connection(

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Context, Blocker, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     literal::Language,
@@ -77,7 +77,7 @@ impl Provider for ElasticEmail {
         api::address(self.base())
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, header) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
         ApiServer::open(ElasticEmailApi { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
     }
@@ -110,7 +110,7 @@ impl Vendor for ElasticEmailApi {
         Call::get("v4/domains")
     }
 
-    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Blocker> {
         match reply.status() {
             200 => Ok(Probed::default()),
             _ if reply.mentions("access denied") || reply.status() == 403 => Err(reply

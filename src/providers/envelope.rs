@@ -1,6 +1,6 @@
 //! What is sent to no server of any type. Pure.
 
-use super::{Failure, Outcome, Outgoing, Refusal, Scope};
+use super::{Blocker, Outcome, Outgoing, Refusal, Scope};
 use crate::meta::Reason;
 
 /// The longest address that is sent, in bytes (RFC 5321, 4.5.3.1: 64 and 255, and the `@`).
@@ -18,7 +18,7 @@ pub fn unsendable(message: &Outgoing) -> Option<Outcome> {
             // The same for all recipients: it must be final for none of them.
             let cause =
                 format!("Sending failed: {}. Correct the campaign's from.address.", reply.trim_start_matches("553 5.1.3 not sent: "));
-            let cause = Failure::new(Reason::SenderRefused, cause).for_person();
+            let cause = Blocker::passing(Reason::SenderRefused, cause).for_person();
             Some(Refusal::permanent(Scope::Sender, reply).because(cause).into())
         };
         let has_forbidden = address.bytes().any(|byte| byte < 0x20 || matches!(byte, b'<' | b'>' | 0x7f));

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BoxFuture, Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    BoxFuture, Context, Blocker, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Purpose, Reply},
     smtp::{Encryption, Smtp},
@@ -111,7 +111,7 @@ impl Gmail {
         }
     }
 
-    fn tokens(&self, context: &Context) -> Result<Tokens, Failure> {
+    fn tokens(&self, context: &Context) -> Result<Tokens, Blocker> {
         let address = self.address();
         let has = |key: &str| context.has_secret(&self.secret_ref, key);
         let text = |key: &str| context.secret_text(&self.secret_ref, key, &address);
@@ -172,7 +172,7 @@ impl Provider for Gmail {
         limits
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let tokens = Arc::new(self.tokens(&context)?);
         if self.via() == Via::Smtp {
             return self.smtp().build_with_tokens(&context, &self.user, tokens);
@@ -191,7 +191,7 @@ impl Vendor for GmailApi {
 
     const SAID: &'static [&'static str] = &["/error/message"];
 
-    fn token<'a>(&'a self, refused: Option<&'a SecretValue>, purpose: Purpose) -> BoxFuture<'a, Result<Option<SecretValue>, Failure>> {
+    fn token<'a>(&'a self, refused: Option<&'a SecretValue>, purpose: Purpose) -> BoxFuture<'a, Result<Option<SecretValue>, Blocker>> {
         Box::pin(async move { self.tokens.token(refused, purpose).await.map(Some) })
     }
 
@@ -199,7 +199,7 @@ impl Vendor for GmailApi {
         Call::get("gmail/v1/users/me/profile")
     }
 
-    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Blocker> {
         match reply.status() {
             200 => Ok(Probed::default()),
             403 if reply.mentions("scope") => Err(reply

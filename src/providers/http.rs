@@ -21,7 +21,7 @@ pub use self::{
     reply::Reply,
     wire::{Answer, Lost, fetch},
 };
-use super::{Context, Failure, diagnose::Endpoint, sanitize, scrub::Scrubber};
+use super::{Blocker, Context, diagnose::Endpoint, sanitize, scrub::Scrubber};
 use crate::{
     egress::{Egress, client},
     meta::{Duration as Span, Reason},
@@ -124,7 +124,7 @@ impl Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoAnswer {
     /// What went wrong, and what to do.
-    pub failure: Failure,
+    pub failure: Blocker,
     /// Whether the request may have arrived, and been executed.
     pub may_have_arrived: bool,
 }
@@ -155,8 +155,9 @@ impl ApiClient {
     ///
     /// # Errors
     /// When the base is not a URL that may be called.
-    pub fn new(context: &Context, base: &str, timeout: Option<Span>, hidden: impl Into<Scrubber>) -> Result<Self, Failure> {
-        let unfit = |why: String| Failure::new(Reason::InvalidSpec, format!("The endpoint `{base}` cannot be called: {why}.")).for_person();
+    pub fn new(context: &Context, base: &str, timeout: Option<Span>, hidden: impl Into<Scrubber>) -> Result<Self, Blocker> {
+        let unfit =
+            |why: String| Blocker::passing(Reason::InvalidSpec, format!("The endpoint `{base}` cannot be called: {why}.")).for_person();
         let base_url = if base.ends_with('/') { base.to_owned() } else { format!("{base}/") };
         let url = Url::parse(&base_url).map_err(|error| unfit(error.to_string()))?;
         let client =
@@ -174,7 +175,7 @@ impl ApiClient {
         client: Client,
         timeout: Option<Span>,
         hidden: impl Into<Scrubber>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Blocker> {
         let endpoint = Endpoint::named(host_and_port(&base));
         if !client::permits_url(context.egress, &base) {
             return Err(endpoint.connection(Reason::AddressNotAllowed, "this address may not be contacted", NOT_ALLOWED).for_person());
@@ -199,7 +200,7 @@ impl ApiClient {
     /// When no answer came.
     pub async fn ask(&self, call: Call, purpose: Purpose) -> Result<Answer, NoAnswer> {
         let unfit = |why: String| NoAnswer {
-            failure: Failure::new(Reason::InvalidSpec, format!("`{}` is not a valid API path: {why}.", call.path)).for_person(),
+            failure: Blocker::passing(Reason::InvalidSpec, format!("`{}` is not a valid API path: {why}.", call.path)).for_person(),
             may_have_arrived: false,
         };
         let url = self.base.join(&call.path).map_err(|error| unfit(error.to_string()))?;
@@ -234,7 +235,7 @@ impl ApiClient {
         Reply::new(answer, json, said, self, purpose)
     }
 
-    fn transport_failure(&self, lost: &Lost, timeout: Duration, purpose: Purpose) -> Failure {
+    fn transport_failure(&self, lost: &Lost, timeout: Duration, purpose: Purpose) -> Blocker {
         let error = &lost.error;
         let fail = |reason: Reason, what: &str, to_do: &str| self.fail(purpose, reason, what, to_do);
         if client::is_not_allowed(error) {
@@ -267,7 +268,7 @@ impl ApiClient {
 
     /// A failure, worded for the call's purpose.
     #[must_use]
-    pub fn fail(&self, purpose: Purpose, reason: Reason, what: &str, to_do: &str) -> Failure {
+    pub fn fail(&self, purpose: Purpose, reason: Reason, what: &str, to_do: &str) -> Blocker {
         match purpose {
             Purpose::Probe => self.endpoint.connection(reason, what, to_do),
             Purpose::Delivery => self.endpoint.sending(reason, what, to_do),

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Context, Blocker, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     structured,
@@ -91,7 +91,7 @@ impl Provider for Mailgun {
         format!("{}, {}", api::address(self.base()), self.domain)
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, authorization) = context
             .secret_header(&self.secret_ref, "apiKey", &self.address(), |key| format!("Basic {}", STANDARD.encode(format!("api:{key}"))))?;
         ApiServer::open(MailgunApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
@@ -124,7 +124,7 @@ impl Vendor for MailgunApi {
         Call::get(format!("v4/domains/{}", self.spec.domain))
     }
 
-    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Blocker> {
         match reply.status() {
             200 => {}
             404 => return Err(reply.fail(Reason::NotFoundAtVendor, "Check domain and region: a domain is either US or EU.").for_person()),

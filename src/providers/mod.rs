@@ -1,7 +1,7 @@
 //! How to talk to a server: one file per type holds its YAML, its probe, its delivery and its tests.
 //!
 //! Only this room opens sockets to mail servers. Every type maps its own answers to [`Outcome`] and
-//! [`Failure`]; nothing downstream reads error text. A new type is one file and one line in the table below.
+//! [`Blocker`]; nothing downstream reads error text. A new type is one file and one line in the table below.
 
 mod api;
 mod context;
@@ -39,7 +39,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-pub use crate::meta::Blocker as Failure;
+pub use crate::meta::Blocker;
 use crate::meta::Rate;
 
 /// One message, ready to leave.
@@ -81,9 +81,9 @@ pub enum Outcome {
     /// The server is healthy and refuses the message, which was certainly not taken.
     Refused(Box<Refusal>),
     /// The server itself failed, and the message was certainly not taken: it may move to another server.
-    ServerFailed(Failure),
+    ServerFailed(Blocker),
     /// The message was wholly written and the answer never came: it may have been taken.
-    Unknown(Failure),
+    Unknown(Blocker),
 }
 
 /// What a successful probe found out.
@@ -163,7 +163,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Server: Send + Sync {
     /// A real conversation without a message: connect, negotiate TLS, authenticate. `None` where that cannot be done without sending.
     /// The caller puts the timeout of `spec.probe` around it.
-    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>>;
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Blocker>>>;
 
     /// Sends a batch over one connection and yields each outcome as soon as it is known. Exactly one outcome for each
     /// message, whatever happens; the future ends when all are given.
@@ -227,7 +227,7 @@ pub trait Provider {
     ///
     /// # Errors
     /// When a secret is unusable.
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure>;
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker>;
 }
 
 providers! {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    BoxFuture, Carriage, Context, Delivered, Blocker, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
     diagnose::Endpoint,
     owed::Owed,
 };
@@ -85,11 +85,11 @@ impl Provider for Outbox {
         self.path.as_ref().map_or_else(|| "outbox".to_owned(), |path| format!("outbox, {path}"))
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let path = self.path.as_ref().map_or_else(|| default_path(&context.name), PathBuf::from);
         let namespace = context.name.split('/').next().unwrap_or_default();
         if let Some(why) = self.misplaced(namespace) {
-            return Err(Failure::new(Reason::InvalidSpec, format!("{}{}.", why[..1].to_uppercase(), &why[1..])).for_person());
+            return Err(Blocker::passing(Reason::InvalidSpec, format!("{}{}.", why[..1].to_uppercase(), &why[1..])).for_person());
         }
         Ok(Arc::new(Maildir::new(context.state_dir, path)))
     }
@@ -111,14 +111,14 @@ impl Maildir {
         self.state_dir.join(&self.path).join(name)
     }
 
-    fn failure(&self, error: &io::Error) -> Failure {
+    fn failure(&self, error: &io::Error) -> Blocker {
         // The kind and not the error: its text may contain a file name that changes.
         let kind = error.kind();
         let message = format!(
             "Writing failed: {kind} (folder `{}` in the state folder). Free space there, or give Mailfleet write access.",
             self.path.display()
         );
-        Failure::new(Reason::StorageFailed, message)
+        Blocker::passing(Reason::StorageFailed, message)
     }
 
     /// Makes the folders, and makes sure that no symlink leads out of the state folder.
@@ -191,7 +191,7 @@ fn unique_name() -> String {
 }
 
 impl Server for Maildir {
-    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Blocker>>> {
         let maildir = self.clone();
         Box::pin(async move {
             let name = maildir.path.clone();
@@ -202,7 +202,7 @@ impl Server for Maildir {
             });
             Some(tried.await.unwrap_or_else(|_| {
                 let message = format!("Writing failed: interrupted (folder `{}` in the state folder). It is retried.", name.display());
-                Err(Failure::new(Reason::StorageFailed, message))
+                Err(Blocker::passing(Reason::StorageFailed, message))
             }))
         })
     }

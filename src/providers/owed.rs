@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Delivered, Failure, Outcome, Outgoing, diagnose::Endpoint};
+use super::{Blocker, Delivered, Outcome, Outgoing, diagnose::Endpoint};
 use crate::meta::Reason;
 
 /// The messages that are owed an outcome: some wait, then some are begun. `N` is what a type notes of each that is begun.
@@ -115,14 +115,14 @@ impl<N> Owed<N> {
     }
 
     /// The server failed before anything was begun of those that wait.
-    pub fn fail_waiting(&mut self, failure: &Failure) {
+    pub fn fail_waiting(&mut self, failure: &Blocker) {
         while let Some(message) = self.waiting.pop_front() {
             self.give(message, Outcome::ServerFailed(failure.clone()), None);
         }
     }
 
     /// No answer comes any more: what was sent is unknown, the rest was not taken. With `retries` the rest waits again.
-    pub fn break_off(&mut self, failure: &Failure, retries: bool) {
+    pub fn break_off(&mut self, failure: &Blocker, retries: bool) {
         let mut back = VecDeque::new();
         while let Some(begun) = self.begun.pop_front() {
             match begun.decided {

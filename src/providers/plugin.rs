@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Context, Failure, Outgoing, Probed, Provider, Quota, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Context, Blocker, Outgoing, Probed, Provider, Quota, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, ApiClient, Reply, own_client, pause},
     structured,
@@ -81,7 +81,7 @@ impl Provider for Plugin {
         api::address(&self.url)
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let bearer = |secret| context.secret_header(secret, "token", &self.address(), |token| format!("Bearer {token}"));
         let (token, authorization) = self.secret_ref.as_ref().map(bearer).transpose()?.unzip();
         let hidden: Vec<SecretValue> = token.into_iter().collect();
@@ -94,7 +94,7 @@ impl Provider for Plugin {
 }
 
 impl Plugin {
-    fn with_own_authority(&self, context: &Context, reference: &KeyRef, hidden: Vec<SecretValue>) -> Result<ApiClient, Failure> {
+    fn with_own_authority(&self, context: &Context, reference: &KeyRef, hidden: Vec<SecretValue>) -> Result<ApiClient, Blocker> {
         let unfit = |what: &str| super::secret_failure(Reason::SecretInvalid, reference, what, &self.address());
         let pem = context
             .secrets
@@ -105,7 +105,7 @@ impl Plugin {
             return Err(unfit("contains no PEM certificate"));
         }
         let invalid =
-            |why: String| Failure::new(Reason::InvalidSpec, format!("The url `{}` cannot be called: {why}.", self.url)).for_person();
+            |why: String| Blocker::passing(Reason::InvalidSpec, format!("The url `{}` cannot be called: {why}.", self.url)).for_person();
         let url = Url::parse(&format!("{}/", self.url.trim_end_matches('/'))).map_err(|error| invalid(error.to_string()))?;
         let client = own_client(context.egress, &url, |builder| builder.tls_certs_only(found)).map_err(invalid)?;
         ApiClient::with_client(context, url, client, self.timeout, hidden)
@@ -139,7 +139,7 @@ fn pause_of(said: &Value) -> Option<StdDuration> {
 }
 
 /// The failure that a plugin names, in the contract's words.
-fn failure(said: &Value, reply: &Reply<'_>) -> Failure {
+fn failure(said: &Value, reply: &Reply<'_>) -> Blocker {
     let reason = match said["reason"].as_str().unwrap_or_default() {
         "AuthenticationFailed" => Reason::AuthenticationFailed,
         "PermissionDenied" => Reason::PermissionDenied,
@@ -170,7 +170,7 @@ impl Vendor for PluginApi {
         self.call("probe", json!({}))
     }
 
-    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Blocker> {
         match (reply.status(), reply.json["ready"].as_bool()) {
             (200, Some(true)) => {}
             (200, Some(false)) => return Err(failure(&reply.json["failure"], reply)),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Failure, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Context, Blocker, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     structured::{Attachment, Structured},
@@ -78,7 +78,7 @@ impl Provider for Postmark {
         api::address(self.base())
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (token, header) = context.secret_header(&self.secret_ref, "serverToken", &self.address(), str::to_owned)?;
         ApiServer::open(PostmarkApi { spec: self.clone(), token: header }, &context, self.base(), self.timeout, vec![token])
     }
@@ -161,7 +161,7 @@ impl Vendor for PostmarkApi {
         Call::get("server")
     }
 
-    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Blocker> {
         if reply.status() != 200 {
             return Err(api::probe_failure(reply));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Failure, Outcome};
+use super::{Blocker, Outcome};
 use crate::meta::Reason;
 
 /// Whom a refusal is about. The server itself is not among them: that is [`Outcome::ServerFailed`].
@@ -30,7 +30,7 @@ pub struct Refusal {
     /// The server's reply, as the ledger keeps it (250 characters at most).
     pub reply: String,
     /// For [`Scope::Content`] and [`Scope::Sender`]: reason and words for the campaign's condition, with what to do.
-    pub cause: Option<Failure>,
+    pub cause: Option<Blocker>,
     /// When to try again, according to the server.
     pub retry_after: Option<Duration>,
 }
@@ -67,7 +67,7 @@ impl Refusal {
 
     /// The same with the reason and the words for a condition.
     #[must_use]
-    pub fn because(self, cause: Failure) -> Self {
+    pub fn because(self, cause: Blocker) -> Self {
         Self { cause: Some(cause), ..self }
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Context, Failure, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Context, Blocker, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     structured::{Attachment, Mailbox, Structured},
@@ -100,7 +100,7 @@ impl Provider for SendGrid {
         api::address(self.base())
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, authorization) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), |key| format!("Bearer {key}"))?;
         ApiServer::open(SendGridApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
     }
@@ -193,7 +193,7 @@ impl Vendor for SendGridApi {
         Call::get("v3/scopes")
     }
 
-    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Blocker> {
         match reply.status() {
             200 => {}
             403 => {

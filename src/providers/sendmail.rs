@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, api,
+    BoxFuture, Context, Blocker, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, api,
     diagnose::Endpoint,
     sanitize,
     single::{Single, SingleServer},
@@ -74,7 +74,7 @@ impl Provider for Sendmail {
         self.path().display().to_string()
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let endpoint = Endpoint::named(self.address());
         // What the path resolves to counts, so that no link can replace what was allowed.
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -200,7 +200,7 @@ impl Program {
         }
     }
 
-    fn not_started(&self, error: &std::io::Error) -> Failure {
+    fn not_started(&self, error: &std::io::Error) -> Blocker {
         let what = format!("the program cannot be started ({})", error.kind());
         let failure =
             self.endpoint.connection(Reason::NotFoundAtVendor, &what, "Install the mail system, or correct path and the program's mode.");
@@ -274,7 +274,7 @@ impl Single for Program {
         &self.endpoint
     }
 
-    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Blocker>>> {
         Box::pin(async move {
             use std::os::unix::fs::PermissionsExt as _;
             let failed = match tokio::fs::metadata(&self.path).await {

@@ -27,7 +27,7 @@ use tokio::sync::OnceCell;
 
 use self::sdk::{Chain, Way};
 use super::{
-    BoxFuture, Context, Failure, Outcome, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo, api,
+    BoxFuture, Context, Blocker, Outcome, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo, api,
     diagnose::Endpoint,
     http::{ApiClient, Purpose},
     single::{Single, SingleServer},
@@ -74,7 +74,7 @@ impl Ses {
     }
 
     /// The Secret's credentials, and which of them must not be shown; none where the machine's own are used.
-    fn keys(&self, context: &Context) -> Result<(Option<Credentials>, Vec<SecretValue>), Failure> {
+    fn keys(&self, context: &Context) -> Result<(Option<Credentials>, Vec<SecretValue>), Blocker> {
         let address = self.address();
         let Some(secret) = &self.secret_ref else {
             if context.permissions.ambient_credentials {
@@ -82,7 +82,7 @@ impl Ses {
             }
             let what = format!("No Secret is named, and this server may not use the machine's credentials ({address}).");
             let to_do = "Name a Secret with accessKeyId and secretAccessKey in secretRef.";
-            return Err(Failure::new(Reason::NotAllowedByOperator, format!("{what} {to_do}")).for_person());
+            return Err(Blocker::passing(Reason::NotAllowedByOperator, format!("{what} {to_do}")).for_person());
         };
         let text = |key: &str| context.secret_text(secret, key, &address);
         let (id, key) = (text("accessKeyId")?, text("secretAccessKey")?);
@@ -121,7 +121,7 @@ impl Provider for Ses {
         api::address(&self.base())
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (credentials, hidden) = self.keys(&context)?;
         let api = ApiClient::new(&context, &self.base(), self.timeout, hidden)?;
         let chain = Chain(context.http.clone());
@@ -162,7 +162,7 @@ impl SesApi {
             .await
     }
 
-    async fn ask_account(&self) -> Result<Probed, Failure> {
+    async fn ask_account(&self) -> Result<Probed, Blocker> {
         let way = Way { api: self.api.clone(), purpose: Purpose::Probe };
         let asked = self.client().await.get_account().customize().config_override(Config::builder().http_client(way)).send().await;
         match asked {
@@ -235,7 +235,7 @@ impl Single for SesApi {
         &self.api.endpoint
     }
 
-    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Blocker>>> {
         Box::pin(async move { Some(self.ask_account().await) })
     }
 

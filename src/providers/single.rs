@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
-    BoxFuture, Carriage, Context, Delivered, Failure, Outcome, Outgoing, Probed, Server, diagnose::Endpoint, envelope, owed::Owed,
+    Blocker, BoxFuture, Carriage, Context, Delivered, Outcome, Outgoing, Probed, Server, diagnose::Endpoint, envelope, owed::Owed,
 };
 
 /// What differs from type to type.
@@ -14,7 +14,7 @@ pub trait Single: Send + Sync + 'static {
     fn endpoint(&self) -> &Endpoint;
 
     /// See [`Server::probe`].
-    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>>;
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Blocker>>>;
 
     /// Sends a message, and waits for what becomes of it.
     fn send<'a>(&'a self, message: &'a Outgoing) -> BoxFuture<'a, Outcome>;
@@ -58,7 +58,7 @@ impl<S: Single> SingleServer<S> {
 }
 
 impl<S: Single> Server for SingleServer<S> {
-    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Blocker>>> {
         self.of.probe()
     }
 

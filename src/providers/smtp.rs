@@ -38,7 +38,7 @@ use self::{
     server::SmtpServer,
 };
 use super::{
-    Context, Failure, Provider, SecretUse, Server, ServerType, TypeInfo,
+    Context, Blocker, Provider, SecretUse, Server, ServerType, TypeInfo,
     context::{TOO_SHORT, UNFIT},
     scrub,
     token::Tokens,
@@ -219,7 +219,7 @@ impl Smtp {
         self.reply_timeout.unwrap_or(REPLY_TIMEOUT)
     }
 
-    fn login(&self, context: &Context) -> Result<Option<Login>, Failure> {
+    fn login(&self, context: &Context) -> Result<Option<Login>, Blocker> {
         let Some(auth) = &self.auth else { return Ok(None) };
         let get = |key: &str| context.secrets.get(&KeyRef { name: auth.secret_ref.name.clone(), key: key.to_owned() });
         let text = |key: &str| match get(key) {
@@ -249,7 +249,7 @@ impl Smtp {
         Ok(Some(Login { username: username.to_owned(), secret: secret.clone(), is_token, mechanism: auth.mechanism }))
     }
 
-    fn own_tls(&self, context: &Context) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
+    fn own_tls(&self, context: &Context) -> Result<Option<Arc<rustls::ClientConfig>>, Blocker> {
         let Some(reference) = &self.ca_ref else { return Ok(None) };
         let failure = |reason, what: &str| self.secret_failure(reason, &reference.name, &reference.key, what);
         let pem = context.secrets.get(reference).ok_or_else(|| failure(Reason::SecretKeyNotFound, "is missing"))?;
@@ -266,7 +266,7 @@ impl Smtp {
         open::own_tls(roots).map(Some).map_err(|error| failure(Reason::SecretInvalid, &format!("cannot be used: {error}")))
     }
 
-    fn secret_failure(&self, reason: Reason, name: &str, key: &str, what: &str) -> Failure {
+    fn secret_failure(&self, reason: Reason, name: &str, key: &str, what: &str) -> Blocker {
         let reference = KeyRef { name: name.to_owned(), key: key.to_owned() };
         super::secret_failure(reason, &reference, what, self.endpoint().as_str())
     }
@@ -325,7 +325,7 @@ impl Provider for Smtp {
         format!("{}, {}", self.endpoint().as_str(), self.encryption().as_str())
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let login = self.login(&context)?.map_or(Credentials::None, Credentials::Fixed);
         self.build_with(&context, login)
     }
@@ -336,7 +336,7 @@ impl Smtp {
     ///
     /// # Errors
     /// When a secret is unusable, or the token would be sent unencrypted.
-    pub(super) fn build_with_tokens(&self, context: &Context, user: &str, tokens: Arc<Tokens>) -> Result<Arc<dyn Server>, Failure> {
+    pub(super) fn build_with_tokens(&self, context: &Context, user: &str, tokens: Arc<Tokens>) -> Result<Arc<dyn Server>, Blocker> {
         let host = self.host();
         let is_local =
             host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -350,7 +350,7 @@ impl Smtp {
         self.build_with(context, Credentials::Tokens(user.to_owned(), tokens))
     }
 
-    fn build_with(&self, context: &Context, login: Credentials) -> Result<Arc<dyn Server>, Failure> {
+    fn build_with(&self, context: &Context, login: Credentials) -> Result<Arc<dyn Server>, Blocker> {
         let target = Target {
             host: self.host(),
             port: self.port(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Failure, Outgoing, Probed, Provider, Quota, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Context, Blocker, Outgoing, Probed, Provider, Quota, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     structured,
@@ -84,7 +84,7 @@ impl Provider for SparkPost {
         api::address(self.base())
     }
 
-    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+    fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, authorization) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
         ApiServer::open(SparkPostApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
     }
@@ -108,7 +108,7 @@ impl Vendor for SparkPostApi {
         Call::get("api/v1/account?include=usage")
     }
 
-    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Failure> {
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Blocker> {
         match reply.status() {
             200 => {}
             403 => {

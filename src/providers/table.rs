@@ -73,7 +73,7 @@ macro_rules! providers {
                 self.provider().known_limits()
             }
 
-            fn build(&self, context: Context) -> Result<Arc<dyn Server>, Failure> {
+            fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
                 self.provider().build(context)
             }
         }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{
-    Context, Failure,
+    Blocker, Context,
     http::{ApiClient, Call, Purpose},
     scrub::Scrubber,
 };
@@ -62,7 +62,7 @@ impl Grant {
     }
 
     /// The form that asks for a token, and the assertion in it, which is as powerful as a token for an hour.
-    fn form(&self, audience: &str) -> Result<(String, Option<SecretValue>), Failure> {
+    fn form(&self, audience: &str) -> Result<(String, Option<SecretValue>), Blocker> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         let mut made = None;
         match self {
@@ -81,7 +81,7 @@ impl Grant {
                 let mut by = vec![0; key.public_modulus_len()];
                 key.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut by).map_err(|_| {
                     let what = "The assertion cannot be signed with the service account's key. Put a valid key into the Secret.";
-                    Failure::new(Reason::SecretInvalid, what).for_person()
+                    Blocker::passing(Reason::SecretInvalid, what).for_person()
                 })?;
                 let assertion = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(by));
                 form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
@@ -120,7 +120,7 @@ impl Tokens {
     ///
     /// # Errors
     /// When the URL cannot be called.
-    pub fn new(context: &Context, url: &str, grant: Grant, hidden: impl Into<Scrubber>) -> Result<Self, Failure> {
+    pub fn new(context: &Context, url: &str, grant: Grant, hidden: impl Into<Scrubber>) -> Result<Self, Blocker> {
         let (base, path) = url.rsplit_once('/').unwrap_or((url, ""));
         let api = ApiClient::new(context, base, Some(TIMEOUT), hidden)?;
         Ok(Self { api, path: path.to_owned(), url: url.to_owned(), grant, kept: Mutex::new(None) })
@@ -136,7 +136,7 @@ impl Tokens {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn token(&self, refused: Option<&SecretValue>, purpose: Purpose) -> Result<SecretValue, Failure> {
+    pub async fn token(&self, refused: Option<&SecretValue>, purpose: Purpose) -> Result<SecretValue, Blocker> {
         let mut kept = self.kept.lock().await;
         if let Some(kept) = kept.as_ref()
             && kept.until > Instant::now()

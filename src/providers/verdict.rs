@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Failure, Outcome, Outgoing,
+    Blocker, Outcome, Outgoing,
     http::Reply,
     refusal::{Answer, Fault, Refusal, Scope, Stage},
     replies::meaning,
@@ -77,7 +77,7 @@ pub enum NotTaken {
     /// The message is refused, and the server is healthy.
     Refused(Refusal),
     /// The server is at fault.
-    Failed(Failure),
+    Failed(Blocker),
 }
 
 impl From<NotTaken> for Outcome {
@@ -95,7 +95,7 @@ pub enum Said {
     Taken(Taken),
     NotTaken(NotTaken),
     /// It may have been taken.
-    Unknown(Failure),
+    Unknown(Blocker),
 }
 
 impl From<Said> for Outcome {
@@ -242,7 +242,7 @@ pub fn unclear(reply: &Reply<'_>, words: &str, kept: String) -> NotTaken {
 }
 
 /// The vendor's own 5xx error. Whatever else its words say, the server is at fault.
-fn broken<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[&Outgoing]) -> Failure {
+fn broken<J: Judge>(judge: &J, reply: &Reply<'_>, asked: &[&Outgoing]) -> Blocker {
     match judge.refused(reply, asked) {
         Some(NotTaken::Failed(failure)) => failure,
         _ => reply.fail(Reason::ServiceNotAvailable, "It is retried; if this lasts, check the vendor's status page."),

@@ -6,7 +6,7 @@ use super::{
     matrix::{Case, STATUSES, play},
     wire::{Answer, Holds, How, Ids, Own, Stage},
 };
-use mailfleet::providers::{Failure, Outcome};
+use mailfleet::providers::{Blocker, Outcome};
 
 const KINDS: [&str; 4] = ["sendgrid", "postmark", "brevo", "plugin"];
 
@@ -124,7 +124,7 @@ async fn an_answer_that_does_not_name_each_message_once_leaves_them_unknown() {
 
 /// The name of an outcome and the reason of its failure, as in the tables.
 fn names(outcome: &Outcome) -> (&'static str, Option<&'static str>) {
-    let reason = |failure: &Failure| Some(failure.reason.as_str());
+    let reason = |failure: &Blocker| Some(failure.reason.as_str());
     match outcome {
         Outcome::Accepted { .. } => ("Accepted", None),
         Outcome::Refused(refusal) => (refusal.name(), refusal.cause.as_ref().and_then(reason)),

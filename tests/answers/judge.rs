@@ -110,7 +110,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use mailfleet::{
-        providers::{Failure, Refusal},
+        providers::{Blocker, Refusal},
         resources::Reason,
     };
 
@@ -127,8 +127,8 @@ mod tests {
         let page = Answer::new(503, Holds::Page, How::Whole);
         let refused = Answer::new(400, Holds::Page, How::Whole);
         let accepted = || Outcome::Accepted { reply: "200 0a129aee-1".to_owned() };
-        let failed = || Outcome::ServerFailed(Failure::new(Reason::SendFailed, "no"));
-        let unknown = || Outcome::Unknown(Failure::new(Reason::SendFailed, "no"));
+        let failed = || Outcome::ServerFailed(Blocker::passing(Reason::SendFailed, "no"));
+        let unknown = || Outcome::Unknown(Blocker::passing(Reason::SendFailed, "no"));
         let rejected = || Outcome::from(Refusal::permanent(Scope::Recipient, "400"));
         let verdict = |kind: &str, asked: Vec<Asked>, outcome: Outcome| {
             faults(kind, &Told { asked, outcomes: BTreeMap::from([(1, outcome)]) }).first().map(ToString::to_string).unwrap_or_default()

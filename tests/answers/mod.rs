@@ -11,7 +11,7 @@ mod wire;
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use mailfleet::{
-    providers::{Clients, Context, Failure, Outcome, Outgoing, Provider as _, ProviderSpec, RunLabel, Server},
+    providers::{Blocker, Clients, Context, Outcome, Outgoing, Provider as _, ProviderSpec, RunLabel, Server},
     resources::secret::SecretValue,
 };
 use serde::Deserialize;
@@ -167,7 +167,7 @@ fn message(token: u64, name: &str, text: &str) -> Outgoing {
     }
 }
 
-fn failure_of(row: &Row, failure: &Failure) -> Vec<String> {
+fn failure_of(row: &Row, failure: &Blocker) -> Vec<String> {
     let mut wrong = Vec::new();
     if Some(failure.reason.as_str()) != row.reason.as_deref() || failure.needs_person != row.person {
         wrong.push(format!("{} (person: {}): {}", failure.reason, failure.needs_person, failure.message));

@@ -9,7 +9,7 @@ use super::{Answer, ApiClient, Purpose, pause};
 use crate::{
     meta::Reason,
     providers::{
-        Failure, Outgoing,
+        Blocker, Outgoing,
         refusal::{Refusal, Scope},
         sanitize,
         verdict::{NotTaken, Taken},
@@ -185,20 +185,20 @@ impl<'a> Reply<'a> {
 
     /// A failure of the server, with the vendor's words and what to do.
     #[must_use]
-    pub fn fail(&self, reason: Reason, to_do: &str) -> Failure {
+    pub fn fail(&self, reason: Reason, to_do: &str) -> Blocker {
         self.fail_saying(&self.kept(), reason, to_do)
     }
 
     /// The same with one of several words of the vendor.
     #[must_use]
-    pub fn fail_saying(&self, said: &str, reason: Reason, to_do: &str) -> Failure {
+    pub fn fail_saying(&self, said: &str, reason: Reason, to_do: &str) -> Blocker {
         let failure = self.fail_with(reason, &format!("the vendor answered `{}`", sanitize::stable(said)), to_do);
         if failure.is_pause() || matches!(self.status(), 429 | 503) { failure.after(self.pause()) } else { failure }
     }
 
     /// The same with other words on what went wrong.
     #[must_use]
-    pub fn fail_with(&self, reason: Reason, what: &str, to_do: &str) -> Failure {
+    pub fn fail_with(&self, reason: Reason, what: &str, to_do: &str) -> Blocker {
         self.api.fail(self.purpose, reason, what, to_do)
     }
 
@@ -217,7 +217,7 @@ impl<'a> Reply<'a> {
     /// The failure that a status means with every vendor; none for those whose meaning depends on the vendor. `permission` is what the
     /// key needs.
     #[must_use]
-    pub fn usual_failure(&self, permission: &str) -> Option<Failure> {
+    pub fn usual_failure(&self, permission: &str) -> Option<Blocker> {
         let mentions = |words: &[&str]| words.iter().any(|word| self.mentions(word));
         Some(match self.status() {
             300..=399 => {

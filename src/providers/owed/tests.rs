@@ -26,8 +26,8 @@ fn accepted() -> Outcome {
     Outcome::Accepted { reply: "250 ok".to_owned() }
 }
 
-fn failure() -> Failure {
-    Failure::new(Reason::ConnectionLost, "The line broke.")
+fn failure() -> Blocker {
+    Blocker::passing(Reason::ConnectionLost, "The line broke.")
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +136,7 @@ fn what_was_sent_is_unknown_and_the_rest_may_move() {
     owed.begin(0, ()).expect("waits");
     drop(owed);
     let said = "Sending failed: the delivery was interrupted (mail.example.com:587). Messages that were not sent are retried.";
-    let failure = || Failure::new(Reason::Unresponsive, said);
+    let failure = || Blocker::passing(Reason::Unresponsive, said);
     let given: Vec<Outcome> = std::iter::from_fn(|| outcomes.try_recv().ok()).map(|delivered| delivered.outcome).collect();
     assert_eq!(given, [Outcome::Unknown(failure()), Outcome::ServerFailed(failure()), Outcome::ServerFailed(failure())]);
 }

@@ -4,7 +4,7 @@ use aws_sdk_sesv2::operation::get_account::GetAccountOutput;
 
 use crate::{
     providers::{
-        Failure, Outgoing, Probed, Quota, Scope, api,
+        Blocker, Outgoing, Probed, Quota, Scope, api,
         http::Reply,
         diagnose::Endpoint,
         verdict::{Judge, NotTaken, Word},
@@ -24,7 +24,7 @@ fn kind(reply: &Reply<'_>) -> String {
 
 /// What is wrong with the key, the account or the quota; none where the message or the operation is at fault. `actions` are
 /// what the policy must allow.
-fn of_account_at_large(reply: &Reply<'_>, kind: &str, actions: &str) -> Option<Failure> {
+fn of_account_at_large(reply: &Reply<'_>, kind: &str, actions: &str) -> Option<Blocker> {
     let for_person = |reason, to_do: &str| Some(reply.fail(reason, to_do).for_person());
     match kind {
         "RequestExpired" | "RequestTimeTooSkewed" => for_person(Reason::AuthenticationFailed, CLOCK),
@@ -152,12 +152,12 @@ impl Answers {
 }
 
 /// Why an answered probe failed.
-pub fn of_probe(reply: &Reply<'_>) -> Failure {
+pub fn of_probe(reply: &Reply<'_>) -> Blocker {
     of_account_at_large(reply, &kind(reply), "ses:GetAccount").unwrap_or_else(|| api::probe_failure(reply))
 }
 
 /// What the account's own state says.
-pub fn of_account(account: &GetAccountOutput, allow_sandbox: bool, endpoint: &Endpoint) -> Result<Probed, Failure> {
+pub fn of_account(account: &GetAccountOutput, allow_sandbox: bool, endpoint: &Endpoint) -> Result<Probed, Blocker> {
     let failed = |reason, what: &str, to_do: &str| Err(endpoint.connection(reason, what, to_do).for_person());
     if account.enforcement_status() == Some("SHUTDOWN") {
         return failed(Reason::AccountSuspended, "AWS has shut down sending for the account", "See the console's Support Center for the reason.");
@@ -187,7 +187,7 @@ fn quotas(per_day: f64, per_second: f64, sent: f64) -> Vec<Quota> {
 }
 
 /// A host that does not resolve is a region without SES.
-pub fn of_region(failure: Failure, endpoint: &Endpoint) -> Failure {
+pub fn of_region(failure: Blocker, endpoint: &Endpoint) -> Blocker {
     if failure.reason == Reason::NameNotResolved {
         return endpoint.connection(
             Reason::NameNotResolved,

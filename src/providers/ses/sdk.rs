@@ -18,7 +18,7 @@ use reqwest::Request;
 use crate::{
     egress::Egress,
     providers::{
-        Failure,
+        Blocker,
         http::{Answer, Clients, ApiClient, NoAnswer, Purpose, fetch},
         sanitize,
     },
@@ -160,6 +160,6 @@ where
     }
     let what = format!("there are no usable credentials (`{}`)", sanitize::stable(&api.shown(&why.to_string())));
     let to_do = "Give the machine or pod a role, or name a Secret in secretRef.";
-    let failure: Failure = api.fail(purpose, Reason::AuthenticationFailed, &what, to_do);
+    let failure: Blocker = api.fail(purpose, Reason::AuthenticationFailed, &what, to_do);
     Err(NoAnswer { failure, may_have_arrived: false })
 }

@@ -13,7 +13,7 @@ use super::{
     scram, verdict,
 };
 use crate::{
-    providers::{Failure, Meaning, Stage},
+    providers::{Blocker, Meaning, Stage},
     meta::{Reason, secret::SecretValue},
 };
 
@@ -57,7 +57,7 @@ impl Login {
     }
 }
 
-/// How an exchange failed before it became a [`Failure`].
+/// How an exchange failed before it became a [`Blocker`].
 enum Fault {
     Broken(Break),
     /// The server's reply: its code, its words, scrubbed, and what it means where that is known.
@@ -76,7 +76,7 @@ impl From<Break> for Fault {
 ///
 /// # Errors
 /// When the server offers no suitable mechanism, refuses, or breaks off.
-pub async fn log_in(line: &mut Line, login: &Login, endpoint: &Endpoint, timeout: Duration) -> Result<(), Failure> {
+pub async fn log_in(line: &mut Line, login: &Login, endpoint: &Endpoint, timeout: Duration) -> Result<(), Blocker> {
     let mut mechanisms = login.choose(&line.extensions);
     let Some(mut mechanism) = mechanisms.next() else {
         let wanted = match (login.mechanism, login.is_token) {
@@ -107,12 +107,12 @@ fn is_unknown_mechanism(code: u16) -> bool {
     matches!(code, 500..=502 | 504)
 }
 
-fn not_offered(endpoint: &Endpoint, what: &str) -> Failure {
+fn not_offered(endpoint: &Endpoint, what: &str) -> Blocker {
     let advice = "Check auth.mechanism and encryption, or omit auth if the server admits this machine by its address.";
     endpoint.connection_for_person(Reason::AuthenticationNotOffered, what, advice)
 }
 
-fn failure(fault: Fault, mechanism: Mechanism, login: &Login, endpoint: &Endpoint) -> Failure {
+fn failure(fault: Fault, mechanism: Mechanism, login: &Login, endpoint: &Endpoint) -> Blocker {
     let keyword = mechanism.keyword();
     match fault {
         Fault::Broken(broken) => endpoint.broken_connection(broken, "AUTH"),

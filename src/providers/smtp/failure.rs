@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::reply::Garbage;
 pub use crate::providers::diagnose::Endpoint;
 use crate::{
-    providers::Failure,
+    providers::Blocker,
     meta::{Duration as Span, Reason},
 };
 
@@ -25,14 +25,14 @@ pub enum Break {
 impl Endpoint {
     /// A conversation that broke off while the connection was set up; `step` follows "during".
     #[must_use]
-    pub fn broken_connection(&self, broken: Break, step: &str) -> Failure {
+    pub fn broken_connection(&self, broken: Break, step: &str) -> Blocker {
         let (reason, what, to_do) = broken_words(broken);
         self.connection(reason, &format!("{what} during {step}"), to_do)
     }
 
     /// A conversation that broke off while messages were sent.
     #[must_use]
-    pub fn broken_sending(&self, broken: Break) -> Failure {
+    pub fn broken_sending(&self, broken: Break) -> Blocker {
         let (reason, what, to_do) = broken_words(broken);
         self.sending(reason, &what, to_do)
     }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     egress::{Egress, ResolveError},
-    providers::{Failure, Stage, http::Purpose, scrub::Scrubber, token::Tokens},
+    providers::{Blocker, Stage, http::Purpose, scrub::Scrubber, token::Tokens},
     meta::{Reason, secret::SecretValue},
 };
 
@@ -107,7 +107,7 @@ impl Target {
     ///
     /// # Errors
     /// With the reason of the step that failed.
-    pub async fn open(&self) -> Result<Line, Failure> {
+    pub async fn open(&self) -> Result<Line, Blocker> {
         let tcp = self.connect().await?;
         // Every write is complete in itself: waiting for more would cost one delayed acknowledgement per message.
         tcp.set_nodelay(true).map_err(|error| self.endpoint.not_connected(&error))?;
@@ -130,7 +130,7 @@ impl Target {
     }
 
     /// Logs in with a token; a refused one may have expired, and is replaced once.
-    async fn log_in_with_token(&self, line: &mut Line, user: &str, tokens: &Tokens) -> Result<(), Failure> {
+    async fn log_in_with_token(&self, line: &mut Line, user: &str, tokens: &Tokens) -> Result<(), Blocker> {
         let login = |token: &SecretValue| Login {
             username: user.to_owned(),
             secret: token.clone(),
@@ -147,7 +147,7 @@ impl Target {
         }
     }
 
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, Blocker> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
         let not_allowed = || {
             let to_do = "Use a host with a public address, or ask the operator (--deny-private-networks).";
@@ -168,11 +168,11 @@ impl Target {
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, Failure> {
+    async fn connect(&self) -> Result<TcpStream, Blocker> {
         let addresses = self.resolve().await?;
         // A share of the time each, so that an address that drops packets does not keep us from the next.
         let share = self.step_timeout / u32::try_from(addresses.len()).unwrap_or(1);
-        let mut failure: Option<Failure> = None;
+        let mut failure: Option<Blocker> = None;
         for address in addresses {
             let failed = match tokio::time::timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
@@ -187,12 +187,12 @@ impl Target {
         Err(failure.unwrap_or_else(|| self.endpoint.not_connected(&io::ErrorKind::HostUnreachable.into())))
     }
 
-    async fn greet(&self, line: &mut Line) -> Result<(), Failure> {
+    async fn greet(&self, line: &mut Line) -> Result<(), Blocker> {
         let greeting = line.reply(self.step_timeout).await.map_err(|broken| self.endpoint.broken_connection(broken, "the greeting"))?;
         if greeting.code == 220 { Ok(()) } else { Err(verdict::opening(greeting, Stage::Greeting, "the connection", &self.endpoint)) }
     }
 
-    async fn ehlo(&self, line: &mut Line, name: &str) -> Result<(), Failure> {
+    async fn ehlo(&self, line: &mut Line, name: &str) -> Result<(), Blocker> {
         let broken = |broken| self.endpoint.broken_connection(broken, "EHLO");
         let reply = line.command(&format!("EHLO {name}"), self.step_timeout).await.map_err(broken)?;
         if reply.is_positive() {
@@ -210,7 +210,7 @@ impl Target {
         if reply.is_positive() { Ok(()) } else { Err(verdict::opening(reply, Stage::Hello, "HELO", &self.endpoint)) }
     }
 
-    async fn start_tls(&self, mut line: Line) -> Result<Line, Failure> {
+    async fn start_tls(&self, mut line: Line) -> Result<Line, Blocker> {
         if !line.extensions.has_starttls {
             return Err(self.endpoint.connection_for_person(
                 Reason::StartTlsNotOffered,
@@ -240,7 +240,7 @@ impl Target {
         Ok(Line::new(self.encrypt(tcp).await?, self.scrubber.clone()))
     }
 
-    async fn encrypt(&self, tcp: TcpStream) -> Result<Stream, Failure> {
+    async fn encrypt(&self, tcp: TcpStream) -> Result<Stream, Blocker> {
         let unusable = |what: &str, to_do: &str| self.endpoint.connection_for_person(Reason::TlsFailed, what, to_do);
         let config = match &self.own_tls {
             Some(config) => Arc::clone(config),

@@ -20,7 +20,7 @@ use super::{
     open::Target,
     session::{Flight, Session},
 };
-use crate::providers::{Along, BoxFuture, Carriage, Delivered, Failure, Gate, Outgoing, Probed, Server, owed::Owed};
+use crate::providers::{Along, BoxFuture, Carriage, Delivered, Blocker, Gate, Outgoing, Probed, Server, owed::Owed};
 
 /// How long an idle connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -72,7 +72,7 @@ impl SmtpServer {
         }
     }
 
-    async fn open(&self) -> Result<Line, Failure> {
+    async fn open(&self) -> Result<Line, Blocker> {
         let line = self.target.open().await?;
         *lock(&self.carriage) = line.extensions.mode().carriage();
         Ok(line)
@@ -110,7 +110,7 @@ impl SmtpServer {
     }
 
     /// A connection for a delivery, and how long it was idle; none for a fresh one.
-    async fn take(&self, needs_fresh: bool) -> Result<(Line, Option<Duration>), Failure> {
+    async fn take(&self, needs_fresh: bool) -> Result<(Line, Option<Duration>), Blocker> {
         let idle = || self.take_idle().map(|(line, idle_for)| (line, Some(idle_for)));
         if !needs_fresh && let Some(taken) = idle() {
             return Ok(taken);
@@ -288,7 +288,7 @@ async fn sweep(idle: Weak<Mutex<Idle>>) {
 }
 
 impl Server for SmtpServer {
-    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Failure>>> {
+    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Blocker>>> {
         Box::pin(async move {
             // The probe must not open one connection too many for a server that counts them: it takes the place of one
             // that is idle, and leaves its own there.

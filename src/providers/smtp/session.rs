@@ -13,7 +13,7 @@ use super::{
     line::Line,
 };
 use crate::providers::{
-    Failure,
+    Blocker,
     diagnose::Endpoint,
     gate::{Gate, Pass},
     owed::Owed,
@@ -72,7 +72,7 @@ pub struct Session<'a> {
     writer: Writer,
     awaited: VecDeque<Awaited>,
     /// Why no further message is begun.
-    stopped: Option<Failure>,
+    stopped: Option<Blocker>,
     /// Whether the connection is of no more use.
     is_over: bool,
     is_answered: bool,
@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
     }
 
     /// Settles what is left after the line broke.
-    pub fn break_off(self, failure: &Failure) {
+    pub fn break_off(self, failure: &Blocker) {
         let retries = self.died_idle() || self.used_up_at.is_some();
         self.owed.break_off(failure, retries);
     }

@@ -2,7 +2,7 @@
 
 use super::{extensions::Extensions, failure::Endpoint, reply::Reply};
 use crate::{
-    providers::{Answer, Failure, Fault, Meaning, Outcome, Outgoing, Refusal, Scope, Stage, envelope, meaning, unknown_of_mail},
+    providers::{Answer, Blocker, Fault, Meaning, Outcome, Outgoing, Refusal, Scope, Stage, envelope, meaning, unknown_of_mail},
     meta::Reason,
 };
 
@@ -83,7 +83,7 @@ pub fn content(reply: Reply<'_>, message: &Outgoing, endpoint: &Endpoint) -> Ver
 /// 421: the server closes the connection, and takes nothing that it has not accepted (RFC 5321, 3.8). Also whether it does so
 /// because the connection is used up.
 #[must_use]
-pub fn closing(reply: Reply<'_>, endpoint: &Endpoint) -> (Failure, bool) {
+pub fn closing(reply: Reply<'_>, endpoint: &Endpoint) -> (Blocker, bool) {
     let what = format!("the server closed the session with `{}`", reply.quoted());
     let meaning = of_server(reply, Stage::Greeting).unwrap_or_else(|| service(Reason::ServiceNotAvailable, LATER));
     (failure(&meaning, &what, endpoint), meaning.ends_session)
@@ -91,7 +91,7 @@ pub fn closing(reply: Reply<'_>, endpoint: &Endpoint) -> (Failure, bool) {
 
 /// The greeting, EHLO or HELO was refused; `step` says which.
 #[must_use]
-pub fn opening(reply: Reply<'_>, stage: Stage, step: &str, endpoint: &Endpoint) -> Failure {
+pub fn opening(reply: Reply<'_>, stage: Stage, step: &str, endpoint: &Endpoint) -> Blocker {
     let what = format!("the server answered {step} with `{}`", reply.quoted());
     let meaning = of_server(reply, stage).unwrap_or_else(|| {
         let refuses = "It rejects this machine: check heloName, and whether this machine may connect.";
@@ -109,7 +109,7 @@ pub fn of_server(reply: Reply<'_>, stage: Stage) -> Option<Meaning> {
 
 /// A connection that could not be set up, for a reason in the table.
 #[must_use]
-pub fn connection(meaning: &Meaning, what: &str, endpoint: &Endpoint) -> Failure {
+pub fn connection(meaning: &Meaning, what: &str, endpoint: &Endpoint) -> Blocker {
     let failure = endpoint.connection(meaning.reason, what, meaning.advice).after(meaning.retry_after);
     if meaning.needs_person { failure.for_person() } else { failure }
 }
@@ -132,7 +132,7 @@ fn outcome(reply: Reply<'_>, step: &str, meaning: Meaning, endpoint: &Endpoint) 
     }
 }
 
-fn failure(meaning: &Meaning, what: &str, endpoint: &Endpoint) -> Failure {
+fn failure(meaning: &Meaning, what: &str, endpoint: &Endpoint) -> Blocker {
     let failure = endpoint.sending(meaning.reason, what, meaning.advice).after(meaning.retry_after);
     if meaning.needs_person { failure.for_person() } else { failure }
 }

@@ -4,7 +4,7 @@ use super::{
     server,
 };
 use crate::{
-    providers::{Failure, Probed},
+    providers::{Blocker, Probed},
     meta::{Reason, Reason::*},
 };
 
@@ -17,7 +17,7 @@ async fn probe(
     rules: &[Rule],
     yaml: &str,
     secrets: &[(&str, &str, &str)],
-) -> (ScriptedServer, Result<Probed, Failure>) {
+) -> (ScriptedServer, Result<Probed, Blocker>) {
     let scripted = ScriptedServer::start(script(extensions, rules)).await;
     let yaml = format!("{{host: 127.0.0.1, port: {}, {yaml}}}", scripted.address.port());
     let result = server(&yaml, context(secrets)).probe().await.unwrap();
