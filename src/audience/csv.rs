@@ -8,9 +8,10 @@ use std::sync::Arc;
 use csv_core::ReadRecordResult;
 
 use super::{
-    Address, AudienceError, Fields, ROW_MAX, Recipient, Row,
+    Address, Blocker, Fields, ROW_MAX, Recipient, Row,
     fields::{Columns, EMAIL},
     source::{FileVersion, Source},
+    unreadable,
 };
 
 /// The most fields in a row.
@@ -37,7 +38,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Reads the header line.
-    pub(super) fn open(source: Source) -> Result<Self, AudienceError> {
+    pub(super) fn open(source: Source) -> Result<Self, Blocker> {
         let mut table = Self {
             source,
             parser: csv_core::Reader::new(),
@@ -63,8 +64,8 @@ impl Table {
         self.source.version()
     }
 
-    fn header(&mut self) -> Result<Columns, AudienceError> {
-        let error = |why: &str| AudienceError::unreadable(format!("{}: {why}", self.source.place()));
+    fn header(&mut self) -> Result<Columns, Blocker> {
+        let error = |why: &str| unreadable(format!("{}: {why}", self.source.place()));
         let missing = error("it is empty; the first line must name the columns, one of them `email`");
         let not_utf8 = error("the header line is not UTF-8; save the file as CSV in UTF-8");
         if self.read_record()?.is_none() {
@@ -77,7 +78,7 @@ impl Table {
             names.push(text.get(start..end).ok_or_else(|| not_utf8.clone())?.trim().into());
             start = end;
         }
-        let error = |why: String| AudienceError::unreadable(format!("{}: {why}", self.source.place()));
+        let error = |why: String| unreadable(format!("{}: {why}", self.source.place()));
         let found: Vec<usize> = names.iter().enumerate().filter(|(_, name)| name.eq_ignore_ascii_case(EMAIL)).map(|(i, _)| i).collect();
         let email = match found[..] {
             [] => {
@@ -107,7 +108,7 @@ impl Table {
         Ok(Columns { names, email })
     }
 
-    pub(super) fn next_row(&mut self) -> Result<Option<Row>, AudienceError> {
+    pub(super) fn next_row(&mut self) -> Result<Option<Row>, Blocker> {
         let Some(line) = self.read_record()? else { return Ok(None) };
         Ok(Some(self.row().map_or_else(|why| Row::Bad { line, why }, Row::Recipient)))
     }
@@ -150,7 +151,7 @@ impl Table {
     }
 
     /// Reads the next row that is not blank into `text` and `ends`, and returns the line where it starts.
-    fn read_record(&mut self) -> Result<Option<u64>, AudienceError> {
+    fn read_record(&mut self) -> Result<Option<u64>, Blocker> {
         self.skip_line_ends()?;
         let line = self.line;
         let (mut written, mut fields) = (0, 0);
@@ -167,7 +168,7 @@ impl Table {
                 count_lines(&block[..read], &mut self.line, &mut self.is_after_cr);
                 self.source.consume(read);
             }
-            let fail = |what: String| AudienceError::unreadable(format!("{}, line {line}: {what}. Fix that row", self.source.place()));
+            let fail = |what: String| unreadable(format!("{}, line {line}: {what}. Fix that row", self.source.place()));
             let too_long = |what: String| fail(format!("{what}; perhaps a quote is opened there but never closed"));
             if at_end && !line_ended && read > 0 {
                 line_ended = true;
@@ -197,7 +198,7 @@ impl Table {
     }
 
     /// Skips blank lines and what is left of a CRLF, so that a row's line is the one where its text starts.
-    fn skip_line_ends(&mut self) -> Result<(), AudienceError> {
+    fn skip_line_ends(&mut self) -> Result<(), Blocker> {
         loop {
             let block = self.source.fill()?;
             let length = block.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();

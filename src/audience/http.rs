@@ -14,7 +14,7 @@ use reqwest::{
 };
 use tokio::runtime::Handle;
 
-use super::{AudienceError, Progress};
+use super::{Blocker, Progress, unreadable};
 use crate::{
     egress::{Egress, NotAllowed, client},
     resources::Reason,
@@ -35,10 +35,13 @@ pub(super) struct Body {
 }
 
 /// Requests a URL. Returns the URL as it may be shown, and the body of a successful answer.
-pub(super) fn open(url: &str, egress: Egress, runtime: &Handle, progress: &Progress) -> Result<(String, Body), AudienceError> {
-    let url = Url::parse(url).map_err(|error| AudienceError::unreadable(format!("the audience's URL is not a URL: {error}")))?;
+pub(super) fn open(url: &str, egress: Egress, runtime: &Handle, progress: &Progress) -> Result<(String, Body), Blocker> {
+    let url = Url::parse(url).map_err(|error| unreadable(format!("the audience's URL is not a URL: {error}")))?;
     let place = shown(&url);
-    let fail = |reason: Reason, transient: bool, what: String| AudienceError { reason, transient, message: format!("{place}: {what}") };
+    let fail = |reason: Reason, transient: bool, what: String| Blocker {
+        needs_person: !transient,
+        ..Blocker::passing(reason, format!("{place}: {what}"))
+    };
     if !matches!(url.scheme(), "http" | "https") {
         return Err(fail(Reason::AudienceUnreadable, false, "only http and https URLs are supported".to_owned()));
     }

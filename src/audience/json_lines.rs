@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Address, AudienceError, Fields, ROW_MAX, Recipient, Row,
+    Address, Blocker, Fields, ROW_MAX, Recipient, Row,
     fields::EMAIL,
     source::{FileVersion, Source},
 };
@@ -31,7 +31,7 @@ impl Lines {
         self.source.version()
     }
 
-    pub(super) fn next_row(&mut self) -> Result<Option<Row>, AudienceError> {
+    pub(super) fn next_row(&mut self) -> Result<Option<Row>, Blocker> {
         loop {
             self.buffer.clear();
             let mut too_long = false;

@@ -1,7 +1,7 @@
 //! Who is mailed: CSV, JSON Lines and inline lists, read as a stream and never held whole.
 //!
 //! A [`Reader`] is an iterator for a thread that may block. An unusable row comes out as [`Row::Bad`] with
-//! its line, and reading goes on; an [`AudienceError`] ends it. A source that ends too early is always an error, since
+//! its line, and reading goes on; a [`Blocker`] ends it. A source that ends too early is always an error, since
 //! a silent end would look like a complete campaign.
 
 mod address;
@@ -30,7 +30,10 @@ pub use fields::Fields;
 pub use source::FileVersion;
 pub(crate) use source::changed;
 
-use crate::{egress::Egress, resources::Reason};
+use crate::{
+    egress::Egress,
+    meta::{Blocker, Reason},
+};
 
 /// The longest row, in bytes.
 pub(crate) const ROW_MAX: usize = 1 << 20;
@@ -74,12 +77,12 @@ pub enum Row {
 #[derive(Clone)]
 pub struct NamedFile {
     name: PathBuf,
-    resolve: Arc<dyn Fn() -> Result<PathBuf, AudienceError> + Send + Sync>,
+    resolve: Arc<dyn Fn() -> Result<PathBuf, Blocker> + Send + Sync>,
 }
 
 impl NamedFile {
     /// A file known to users as `name`; `resolve` says where it is now, or why it must not be read.
-    pub fn new(name: PathBuf, resolve: impl Fn() -> Result<PathBuf, AudienceError> + Send + Sync + 'static) -> Self {
+    pub fn new(name: PathBuf, resolve: impl Fn() -> Result<PathBuf, Blocker> + Send + Sync + 'static) -> Self {
         Self { name, resolve: Arc::new(resolve) }
     }
 
@@ -93,7 +96,7 @@ impl NamedFile {
     ///
     /// # Errors
     /// When it is not there, or must not be read.
-    pub fn resolve(&self) -> Result<PathBuf, AudienceError> {
+    pub fn resolve(&self) -> Result<PathBuf, Blocker> {
         (self.resolve)()
     }
 }
@@ -126,21 +129,9 @@ pub enum Input {
     Inline(Vec<BTreeMap<String, serde_json::Value>>),
 }
 
-/// Why an audience cannot be read, or not to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AudienceError {
-    /// The condition's reason: `AudienceChanged`, `FileNotFound`, `AddressNotAllowed` or `AudienceUnreadable`.
-    pub reason: Reason,
-    /// Whether it may recover by itself (a network error, a server error), so that trying again makes sense.
-    pub transient: bool,
-    /// What failed, where, and what to do. Without credentials and query strings.
-    pub message: String,
-}
-
-impl AudienceError {
-    fn unreadable(message: impl Into<String>) -> Self {
-        Self { reason: Reason::AudienceUnreadable, transient: false, message: message.into() }
-    }
+/// An audience that cannot be read, or not to its end, until a person fixes it. Messages hold no credentials and no query strings.
+fn unreadable(message: impl Into<String>) -> Blocker {
+    Blocker::lasting(Reason::AudienceUnreadable, message)
 }
 
 impl Input {
@@ -153,14 +144,6 @@ impl Input {
         }
     }
 }
-
-impl fmt::Display for AudienceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for AudienceError {}
 
 /// An audience that is being read, row by row. It blocks: keep it off the threads of the runtime.
 pub struct Reader {
@@ -198,11 +181,8 @@ impl Useless {
 }
 
 /// The error of an audience with hardly any recipients; `what` says what its rows are.
-pub(crate) fn endless(place: impl fmt::Display, what: &str) -> AudienceError {
-    AudienceError::unreadable(format!(
-        "{place}: more than {} rows {what}, and hardly any are usable; reading stopped, fix the audience",
-        Useless::MAX
-    ))
+pub(crate) fn endless(place: impl fmt::Display, what: &str) -> Blocker {
+    unreadable(format!("{place}: more than {} rows {what}, and hardly any are usable; reading stopped, fix the audience", Useless::MAX))
 }
 
 enum Rows {
@@ -224,7 +204,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the file or URL cannot be opened, or the header has no column `email`.
-    pub fn open(input: &Input, runtime: &tokio::runtime::Handle) -> Result<Self, AudienceError> {
+    pub fn open(input: &Input, runtime: &tokio::runtime::Handle) -> Result<Self, Blocker> {
         let progress = Arc::new(Progress::default());
         let rows = match input {
             Input::Csv(location) => Rows::Csv(Box::new(csv::Table::open(source::Source::open(location, runtime, &progress)?)?)),
@@ -264,7 +244,7 @@ impl Reader {
         }
     }
 
-    fn next_row(&mut self) -> Result<Option<Row>, AudienceError> {
+    fn next_row(&mut self) -> Result<Option<Row>, Blocker> {
         match &mut self.rows {
             Rows::Csv(table) => table.next_row(),
             Rows::JsonLines(lines) => lines.next_row(),
@@ -278,7 +258,7 @@ impl Reader {
 }
 
 impl Iterator for Reader {
-    type Item = Result<Row, AudienceError>;
+    type Item = Result<Row, Blocker>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{AudienceError, Location, NamedFile, Progress, http};
+use super::{Blocker, Location, NamedFile, Progress, http};
 use crate::resources::Reason;
 
 /// A file written this recently may be incomplete, or be written again within one tick of its clock.
@@ -39,7 +39,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn open(location: &Location, runtime: &Handle, progress: &Arc<Progress>) -> Result<Self, AudienceError> {
+    pub(super) fn open(location: &Location, runtime: &Handle, progress: &Arc<Progress>) -> Result<Self, Blocker> {
         let mut version = None;
         let (place, transient, raw): (String, bool, Box<dyn Read + Send>) = match location {
             Location::File(named) => {
@@ -79,10 +79,10 @@ impl Source {
     }
 
     /// The next bytes; empty at the end.
-    pub(super) fn fill(&mut self) -> Result<&[u8], AudienceError> {
+    pub(super) fn fill(&mut self) -> Result<&[u8], Blocker> {
         if self.of_row > WITHOUT_ROW_MAX {
             let mib = WITHOUT_ROW_MAX / 1024 / 1024;
-            return Err(AudienceError::unreadable(format!(
+            return Err(super::unreadable(format!(
                 "{}: {mib} MiB without a row (blank, or a single line); reading stopped, fix the audience",
                 self.place
             )));
@@ -104,10 +104,10 @@ impl Source {
         self.of_row += length as u64;
     }
 
-    fn pass_byte_order_mark(&mut self) -> Result<(), AudienceError> {
+    fn pass_byte_order_mark(&mut self) -> Result<(), Blocker> {
         let start = self.fill()?;
         if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
-            return Err(AudienceError::unreadable(format!("{}: it is UTF-16; save it as UTF-8", self.place)));
+            return Err(super::unreadable(format!("{}: it is UTF-16; save it as UTF-8", self.place)));
         }
         if start.starts_with(b"\xef\xbb\xbf") {
             self.consume(3);
@@ -189,12 +189,12 @@ impl std::fmt::Display for Changed {
 impl std::error::Error for Changed {}
 
 /// The error of an audience that is no longer the one that was read.
-pub(crate) fn changed(place: impl std::fmt::Display) -> AudienceError {
+pub(crate) fn changed(place: impl std::fmt::Display) -> Blocker {
     let message = format!("{place}: it changed while in use; it is read again from the start, and nobody is mailed twice");
-    AudienceError { reason: Reason::AudienceChanged, transient: true, message }
+    Blocker::passing(Reason::AudienceChanged, message)
 }
 
-fn unreadable(place: &str, transient: bool, error: &io::Error) -> AudienceError {
+fn unreadable(place: &str, transient: bool, error: &io::Error) -> Blocker {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Changed>) {
         return changed(place);
     }
@@ -204,14 +204,14 @@ fn unreadable(place: &str, transient: bool, error: &io::Error) -> AudienceError 
         io::ErrorKind::PermissionDenied => format!("{place}: no permission to read it"),
         _ => format!("{place}: it cannot be read: {error}"),
     };
-    AudienceError { reason: Reason::AudienceUnreadable, transient, message }
+    Blocker { needs_person: !transient, ..super::unreadable(message) }
 }
 
-fn open_file(named: &NamedFile, progress: &Progress) -> Result<OneVersion, AudienceError> {
+fn open_file(named: &NamedFile, progress: &Progress) -> Result<OneVersion, Blocker> {
     let name = named.name().display();
     let fail = |error: &io::Error| {
         if error.kind() == io::ErrorKind::NotFound {
-            return AudienceError { reason: Reason::FileNotFound, transient: false, message: format!("{name}: there is no such file") };
+            return Blocker::lasting(Reason::FileNotFound, format!("{name}: there is no such file"));
         }
         unreadable(&name.to_string(), false, error)
     };
@@ -221,7 +221,7 @@ fn open_file(named: &NamedFile, progress: &Progress) -> Result<OneVersion, Audie
         // Checked before it is opened: a named pipe would block forever.
         let metadata = std::fs::metadata(&path).map_err(|error| fail(&error))?;
         if !metadata.is_file() {
-            return Err(AudienceError::unreadable(format!("{name}: it is not a file")));
+            return Err(super::unreadable(format!("{name}: it is not a file")));
         }
         let file = File::open(&path).map_err(|error| fail(&error))?;
         let metadata = file.metadata().map_err(|error| fail(&error))?;

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::{Address, AudienceError, Fields, Input, Location, NamedFile, ROW_MAX, Reader, Recipient, Row};
+use super::{Address, Blocker, Fields, Input, Location, NamedFile, ROW_MAX, Reader, Recipient, Row};
 use crate::{
     egress::{Egress, NotAllowed},
     resources::Reason,
@@ -364,7 +364,7 @@ fn files() {
     let runtime = runtime();
     let open = |path| Reader::open(&Input::Csv(named(path)), runtime.handle()).expect_err("fails");
     let missing = open(folder.join("missing.csv"));
-    assert_eq!((missing.reason, missing.transient), (Reason::FileNotFound, false));
+    assert_eq!((missing.reason, missing.needs_person), (Reason::FileNotFound, true));
     assert!(missing.message.ends_with("missing.csv: there is no such file"), "{missing}");
     assert!(open(folder.clone()).message.ends_with(": it is not a file"));
     std::fs::remove_dir_all(&folder).expect("removed");
@@ -402,7 +402,7 @@ fn an_endless_useless_audience_is_not_read_forever() {
     ] {
         let reader = Reader::open(&input, runtime.handle()).expect("it opens");
         let error = reader.last().expect("an end").expect_err("an error");
-        assert!(error.message.contains(words) && !error.transient && error.message.len() < 400, "{error}");
+        assert!(error.message.contains(words) && error.needs_person && error.message.len() < 400, "{error}");
     }
     let mut useless = super::Useless::default();
     for _ in 0..12_000 {
@@ -435,7 +435,7 @@ fn answer(head: &str, body: &[u8]) -> Vec<u8> {
     [format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes(), body].concat()
 }
 
-fn fetch(answers: Vec<Vec<u8>>) -> (Vec<String>, Option<AudienceError>) {
+fn fetch(answers: Vec<Vec<u8>>) -> (Vec<String>, Option<Blocker>) {
     let base = serve(answers);
     let runtime = runtime();
     let mut rows = Vec::new();
@@ -486,7 +486,7 @@ fn urls() {
             error.message.starts_with("http://127.0.0.1:") && error.message.contains("/people.csv: ") && error.message.contains(wanted),
             "{error}"
         );
-        assert_eq!((error.reason, error.transient), (Reason::AudienceUnreadable, transient), "{error}");
+        assert_eq!((error.reason, error.needs_person), (Reason::AudienceUnreadable, !transient), "{error}");
         for secret in ["user", "pass", "token", "secret"] {
             assert!(!error.message.contains(secret), "{error}");
         }
@@ -508,7 +508,7 @@ fn urls_that_may_not_be_contacted() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("set");
     let port = listener.local_addr().expect("bound").port();
-    let said = |error: AudienceError| (error.reason, error.message.split_once(": the host has ").map(|(_, what)| what.to_owned()));
+    let said = |error: Blocker| (error.reason, error.message.split_once(": the host has ").map(|(_, what)| what.to_owned()));
     let wanted = said(open("http://10.0.0.1/people.csv").expect_err("private"));
     assert!(
         wanted.0 == Reason::AddressNotAllowed && wanted.1.as_ref().is_some_and(|what| what.starts_with("no public address")),

@@ -18,7 +18,7 @@ use super::{
     refusals::Refusals,
 };
 use crate::{
-    audience::{AudienceError, FileVersion, Input, Reader, Recipient, Row, Useless, canonical, changed, endless},
+    audience::{FileVersion, Input, Reader, Recipient, Row, Useless, canonical, changed, endless},
     ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
     message::{self, RenderContext, Template},
     resources::{Blocker, Key, Reason},
@@ -208,15 +208,16 @@ enum Step {
     End,
 }
 
-fn ledger_trouble(error: &LedgerError) -> Blocker {
+fn of_ledger(error: &LedgerError) -> Blocker {
     let (reason, message) = (Reason::LedgerUnavailable, error.to_string());
     if error.needs_person() { Blocker::lasting(reason, message) } else { Blocker::passing(reason, message) }
 }
 
-fn audience_trouble(error: AudienceError) -> Blocker {
-    let message = if error.transient { format!("{}; it is retried automatically", error.message) } else { error.message };
-    let retry_after = (error.reason == Reason::AudienceChanged).then_some(CHANGED_AGAIN);
-    Blocker { reason: error.reason, message, needs_person: !error.transient, retry_after }
+/// What an audience says, as the campaign says it.
+fn of_audience(blocker: Blocker) -> Blocker {
+    let after = (blocker.reason == Reason::AudienceChanged).then_some(CHANGED_AGAIN);
+    let message = if blocker.needs_person { blocker.message } else { format!("{}; it is retried automatically", blocker.message) };
+    Blocker { message, retry_after: after, ..blocker }
 }
 
 impl Asked for Feeder {
@@ -262,9 +263,9 @@ impl Feeder {
     }
 
     fn open(&mut self) -> Result<(RecipientIndex, Option<Reader>), Blocker> {
-        let seen = self.ledger.recipient_index(self.spec.run_id).map_err(|e| ledger_trouble(&e))?;
+        let seen = self.ledger.recipient_index(self.spec.run_id).map_err(|e| of_ledger(&e))?;
         self.version = self.spec.input.file().and_then(FileVersion::of);
-        let reader = Reader::open(&self.spec.input, &self.runtime).map_err(audience_trouble)?;
+        let reader = Reader::open(&self.spec.input, &self.runtime).map_err(of_audience)?;
         self.version = reader.version();
         Ok((seen, Some(reader)))
     }
@@ -305,7 +306,7 @@ impl Feeder {
     /// The file is still the one that is, or was, read.
     fn check_version(&self) -> Result<(), Blocker> {
         match self.spec.input.file() {
-            Some(file) if FileVersion::of(file) != self.version => Err(audience_trouble(changed(file.name().display()))),
+            Some(file) if FileVersion::of(file) != self.version => Err(of_audience(changed(file.name().display()))),
             _ => Ok(()),
         }
     }
@@ -326,7 +327,7 @@ impl Feeder {
         for message in due {
             if seen.is_duplicate(message.seq) {
                 self.withdraw(&message);
-            } else if seen.was_read(&message.recipient).map_err(|e| ledger_trouble(&e))? == Some(true) {
+            } else if seen.was_read(&message.recipient).map_err(|e| of_ledger(&e))? == Some(true) {
                 met.push(message);
             } else if is_read {
                 self.withdraw(&message);
@@ -431,7 +432,7 @@ impl Feeder {
             *audience = None;
             return Ok(Step::End);
         };
-        let recipient = match row.map_err(audience_trouble)? {
+        let recipient = match row.map_err(of_audience)? {
             Row::Recipient(recipient) => recipient,
             Row::Bad { line, why } => {
                 self.bad_rows += 1;
@@ -441,11 +442,11 @@ impl Feeder {
                 return Ok(Step::Nobody);
             }
         };
-        let (seq, attempt) = match seen.look_up(recipient.address.as_str()).map_err(|e| ledger_trouble(&e))? {
+        let (seq, attempt) = match seen.look_up(recipient.address.as_str()).map_err(|e| of_ledger(&e))? {
             Lookup::Duplicate => {
                 self.duplicates += 1;
                 if self.useless.is_too_much(0) {
-                    return Err(audience_trouble(endless(self.place(), "repeat an address")));
+                    return Err(of_audience(endless(self.place(), "repeat an address")));
                 }
                 return Ok(Step::Nobody);
             }

@@ -10,7 +10,7 @@ use std::{
 use siphasher::sip::SipHasher13;
 
 use crate::{
-    audience::{Address, AudienceError, FileVersion, Input, Location, NamedFile},
+    audience::{Address, FileVersion, Input, Location, NamedFile},
     egress::Egress,
     message::{Content, Fault, Template},
     resources::{
@@ -205,11 +205,7 @@ impl ContentResolver {
         let beside = self.origin.file().and_then(|place| place.file.parent()).unwrap_or(Path::new(""));
         let (origin, field, path) = (self.origin.clone(), field.to_owned(), path.to_owned());
         Ok(NamedFile::new(beside.join(&path), move || {
-            resolve_path(&origin, &path, purpose).map_err(|problem| AudienceError {
-                reason: Reason::FileNotFound,
-                transient: false,
-                message: format!("{field}: {problem}"),
-            })
+            resolve_path(&origin, &path, purpose).map_err(|problem| Blocker::lasting(Reason::FileNotFound, format!("{field}: {problem}")))
         }))
     }
 
