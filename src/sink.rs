@@ -30,8 +30,8 @@ use tokio::{
     time::timeout,
 };
 
+pub use rules::ReplyRule;
 use rules::Rules;
-pub use rules::{ReplyRule, RuleError};
 
 /// Connections served at a time; further ones wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4096;

@@ -70,12 +70,6 @@ impl Address {
         &self.0[self.at() + 1..]
     }
 
-    /// Whether every byte is ASCII.
-    #[must_use]
-    pub fn is_ascii(&self) -> bool {
-        self.0.is_ascii()
-    }
-
     /// The address as it goes over the wire, in headers and in the envelope: an international domain in A-labels
     /// (RFC 5890), so that only a local part outside ASCII needs SMTPUTF8.
     #[must_use]

@@ -6,10 +6,10 @@ use super::index::LaneIx;
 use super::{
     guard::Guard,
     lane::LaneRef,
-    prepared::{End, InFlight, Prepared},
     refusals::Refusals,
     rendered::Feeding,
     route::{self, EligibleSet, RunSeed},
+    stages::{Disposition, InFlight, ReadyMessage},
 };
 use crate::{
     ledger::HeldMessage,
@@ -118,7 +118,7 @@ pub struct CampaignRun {
     /// Where it stands.
     pub phase: Phase,
     /// Counts the feeders, so that what a stopped one still brings is known as such.
-    pub feeding: u64,
+    pub feeder_epoch: u64,
     /// The servers that may be picked now.
     pub eligible: EligibleSet<LaneRef>,
     /// Rendered messages that are not claimed yet.
@@ -196,7 +196,7 @@ impl CampaignRun {
             seed: RunSeed::new(ledger_seed, &key.namespace, &key.name, &intent.work.run),
             intent,
             phase: Phase::Opening,
-            feeding: 0,
+            feeder_epoch: 0,
             eligible: EligibleSet::new([]),
             waiting: 0,
             message_bytes: 0,
@@ -262,13 +262,13 @@ impl CampaignRun {
 
     /// What becomes of a try that is to be repeated after `delay`, or that was the last.
     #[must_use]
-    pub fn defer(flight: &InFlight, delay: Option<Duration>, now_ms: i64, is_unknown: bool) -> End {
+    pub fn defer(flight: &InFlight, delay: Option<Duration>, now_ms: i64, is_unknown: bool) -> Disposition {
         let fields = flight.fields.clone();
         match delay.map(|delay| now_ms + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2)) {
-            Some(at_ms) if is_unknown => End::Resend { at_ms, fields },
-            Some(at_ms) => End::Deferred { at_ms, fields },
-            None if is_unknown => End::Unknown,
-            None => End::Expired,
+            Some(at_ms) if is_unknown => Disposition::Resend { at_ms, fields },
+            Some(at_ms) => Disposition::Deferred { at_ms, fields },
+            None if is_unknown => Disposition::Unknown,
+            None => Disposition::Expired,
         }
     }
 
@@ -291,7 +291,7 @@ impl CampaignRun {
 
     /// The server that a message is for: one of those that may be picked and have not refused it, and, unless shares are strict, whose
     /// limits have room, as `has_headroom` says of each.
-    pub fn pick(&self, message: &Prepared, with_headroom: &mut WithHeadroom, has_headroom: impl Fn(LaneIx) -> bool) -> Pick {
+    pub fn pick(&self, message: &ReadyMessage, with_headroom: &mut WithHeadroom, has_headroom: impl Fn(LaneIx) -> bool) -> Pick {
         let picked = |set: &EligibleSet<LaneRef>, seed| route::pick(seed, &message.recipient, message.attempt, set).map(|lane| lane.id);
         let refused: EligibleSet<LaneRef>;
         let open = if message.refusals.is_empty() {

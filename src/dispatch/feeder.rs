@@ -14,8 +14,8 @@ use super::{
     feeders::{Asked, Asking, Threads},
     guard::domain_of,
     index::CampaignIx,
-    prepared::{Prepared, RenderFailure},
     refusals::Refusals,
+    stages::{ReadyMessage, RenderFailure},
 };
 use crate::{
     audience::{FileVersion, Input, Reader, Recipient, Row, Useless, canonical, changed, endless},
@@ -57,7 +57,7 @@ pub enum Request {
 #[derive(Debug)]
 pub enum Fed {
     /// Rendered messages: how many of them had been asked for with `More`, and how many with `Due`.
-    Messages(Vec<Prepared>, usize, usize),
+    Messages(Vec<ReadyMessage>, usize, usize),
     /// A recipient whose template failed.
     RenderFailed(RenderFailure),
     /// A deferred recipient is gone from the audience: the row, and the address.
@@ -75,7 +75,7 @@ pub enum Fed {
         /// Rows that could not be used.
         bad_rows: u64,
         /// Claims of an earlier process that no row came for.
-        not_met: Vec<u64>,
+        unmatched: Vec<u64>,
     },
     /// Rows that cannot be used, by line.
     Problems(Vec<BadRow>),
@@ -89,7 +89,7 @@ pub struct FeederEvent {
     /// The campaign's index.
     pub campaign: CampaignIx,
     /// Which feeder it is.
-    pub feeding: u64,
+    pub feeder_epoch: u64,
     /// What it brings.
     pub fed: Fed,
 }
@@ -99,7 +99,7 @@ pub struct FeederSpec {
     /// The campaign's index.
     pub campaign: CampaignIx,
     /// Which feeder it is.
-    pub feeding: u64,
+    pub feeder_epoch: u64,
     /// The campaign's key.
     pub key: Key,
     /// The run in the ledger.
@@ -236,7 +236,7 @@ impl Asked for Feeder {
 impl Feeder {
     fn send(&self, fed: Fed) {
         // A closed channel means that the process is going down.
-        let _ = self.events.send(FeederEvent { campaign: self.spec.campaign, feeding: self.spec.feeding, fed });
+        let _ = self.events.send(FeederEvent { campaign: self.spec.campaign, feeder_epoch: self.spec.feeder_epoch, fed });
     }
 
     fn work(&mut self, request: Request) -> Result<(), Blocker> {
@@ -286,7 +286,7 @@ impl Feeder {
             let message = format!("{place}: {why}. Fix it; it is read again as soon as it changes.");
             return Err(Blocker::lasting(Reason::AudienceUnreadable, message));
         }
-        let not_met = seen.unmatched();
+        let unmatched = seen.unmatched();
         // Another file may have taken this one's place, which was read to its end all the same: with people whom only it has.
         self.check_version()?;
         for message in std::mem::take(&mut self.parked).into_values() {
@@ -294,7 +294,7 @@ impl Feeder {
         }
         let owed = std::mem::take(&mut self.owed);
         self.render_due(Vec::new(), owed);
-        self.send(Fed::AudienceEnd { total: self.total, duplicates: self.duplicates, bad_rows: self.bad_rows, not_met });
+        self.send(Fed::AudienceEnd { total: self.total, duplicates: self.duplicates, bad_rows: self.bad_rows, unmatched });
         Ok(())
     }
 
@@ -409,7 +409,7 @@ impl Feeder {
         Ok(())
     }
 
-    fn bring(&self, met: Met, chunk: &mut Vec<Prepared>) {
+    fn bring(&self, met: Met, chunk: &mut Vec<ReadyMessage>) {
         match self.render(&met.recipient, met.seq, met.attempt, Refusals::default()) {
             Ok(message) => chunk.push(message),
             Err(message) => {
@@ -473,7 +473,7 @@ impl Feeder {
         Ok(Step::Met(Box::new(Met { recipient, seq, attempt })))
     }
 
-    fn flush(&self, chunk: &mut Vec<Prepared>) {
+    fn flush(&self, chunk: &mut Vec<ReadyMessage>) {
         if !chunk.is_empty() {
             let messages = std::mem::take(chunk);
             let count = messages.len();
@@ -494,7 +494,7 @@ impl Feeder {
                 None => Err("the ledger kept no fields for this recipient".to_owned()),
             };
             match rendered {
-                Ok(prepared) => messages.push(Prepared { since_ms: message.since_ms, ..prepared }),
+                Ok(prepared) => messages.push(ReadyMessage { since_ms: message.since_ms, ..prepared }),
                 Err(text) => {
                     self.send(Fed::RenderFailed(RenderFailure {
                         seq: Some(message.seq),
@@ -508,7 +508,7 @@ impl Feeder {
         self.send(Fed::Messages(messages, 0, count));
     }
 
-    fn render(&self, recipient: &Recipient, seq: Option<u64>, attempt: u32, refusals: Refusals) -> Result<Prepared, String> {
+    fn render(&self, recipient: &Recipient, seq: Option<u64>, attempt: u32, refusals: Refusals) -> Result<ReadyMessage, String> {
         let intent = &self.spec.intent;
         let address: Arc<str> = recipient.address.as_str().into();
         let rcpt_to = match recipient.address.to_wire() {
@@ -525,7 +525,7 @@ impl Feeder {
             senders: intent.senders.as_ref(),
         };
         let rendered = self.spec.template.render(recipient, &context).map_err(|error| error.to_string())?;
-        Ok(Prepared {
+        Ok(ReadyMessage {
             seq,
             attempt,
             recipient: address.clone(),

@@ -1,7 +1,7 @@
 //! Which server, how fast, what on failure.
 //!
 //! The data plane. `route`, `limits`, `retry`, `guard`, `window` and `scheduler` are pure; `feeder` reads the audience and
-//! renders, on the threads of `feeders`; `sender` is the one task that ties them to the ledger and to the servers. The control
+//! renders, on the threads of `feeders`; `task` is the one task that ties them to the ledger and to the servers. The control
 //! plane hands in a [`Handover`] and reads a [`crate::report::Report`].
 
 pub mod calls;
@@ -14,17 +14,17 @@ pub mod index;
 pub mod lane;
 pub mod likeness;
 pub mod limits;
-pub mod moves;
 pub mod pace;
-pub mod prepared;
 pub mod refusals;
 pub mod rendered;
 mod report;
+pub mod reroutes;
 pub mod retry;
 pub mod route;
 pub mod schedule;
 pub mod scheduler;
-pub mod sender;
+pub mod stages;
+pub mod task;
 pub mod turns;
 pub mod window;
 
@@ -33,7 +33,7 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use sender::{Dispatch, Event};
+pub use task::{Dispatch, Event};
 
 use crate::{audience::Input, message::Template, providers::Server, resources::Key, routing::Routing};
 

@@ -23,10 +23,10 @@ use super::{
     index::{CampaignIx, LaneIx},
     lane::{Lane, LaneRef},
     limits::Limiter,
-    moves::Moves,
-    prepared::{End, Ended, InFlight, Prepared, RenderFailure},
     rendered::Rendered,
+    reroutes::Reroutes,
     route::EligibleSet,
+    stages::{Disposition, InFlight, ReadyMessage, RenderFailure, Settled},
     turns::Turns,
 };
 use crate::{
@@ -56,11 +56,11 @@ pub enum Action {
     /// Find or begin the run in the ledger, then call [`Scheduler::opened`].
     Open(CampaignIx),
     /// Start a feeder thread for the campaign, before what comes next, then call [`Scheduler::feeder_started`].
-    Feed(CampaignIx),
+    StartFeeder(CampaignIx),
     /// Write this to the ledger in one transaction, then call [`Scheduler::committed`] or [`Scheduler::commit_failed`].
     Commit(Planned),
     /// Ask the feeder for more messages.
-    More {
+    RequestRows {
         /// Whose feeder.
         campaign: CampaignIx,
         /// So many.
@@ -70,7 +70,7 @@ pub enum Action {
     Seek(CampaignIx, Arc<str>),
     /// Stop the feeder, and give back what it had leased from the ledger, then call [`Scheduler::released`]. What is being fetched for
     /// it is to be given back as well when it comes, with a call of its own.
-    Unfeed(CampaignIx),
+    StopFeeder(CampaignIx),
     /// Fetch deferred messages that are due.
     FetchDue {
         /// Of which run.
@@ -102,18 +102,18 @@ pub struct PlannedClaim {
     /// The campaign's index.
     pub campaign: CampaignIx,
     /// The feeder that it came from.
-    pub feeding: u64,
+    pub feeder_epoch: u64,
     /// The server's index.
     pub lane: LaneIx,
     /// The message.
-    pub message: Prepared,
+    pub message: ReadyMessage,
 }
 
 /// What goes into the next commit.
 #[derive(Debug, Default)]
 pub struct Planned {
     /// Outcomes first.
-    pub outcomes: Vec<Ended>,
+    pub outcomes: Vec<Settled>,
     /// Then claims.
     pub claims: Vec<PlannedClaim>,
     /// Servers that are out of use for a campaign: campaign, server, why.
@@ -171,7 +171,7 @@ pub struct Scheduler {
     free_tokens: Vec<usize>,
     /// Claims whose outcome is not durable yet.
     unresolved: usize,
-    pending: Vec<Ended>,
+    pending: Vec<Settled>,
     pending_bars: Vec<(CampaignIx, LaneIx, Bar)>,
     pending_usage: Vec<UsageMove>,
     pending_since_ms: i64,
@@ -179,7 +179,7 @@ pub struct Scheduler {
     ready_since_ms: Option<i64>,
     /// Whose turn it is to claim first.
     first_lane: LaneIx,
-    moves: Moves,
+    reroutes: Reroutes,
     /// What waits, rendered, of all campaigns.
     rendered: Rendered,
     /// The campaign that was asked for messages last.
@@ -246,7 +246,7 @@ impl Scheduler {
             pending_since_ms: 0,
             ready_since_ms: None,
             first_lane: LaneIx::FIRST,
-            moves: Moves::default(),
+            reroutes: Reroutes::default(),
             rendered: Rendered::default(),
             last_asked: CampaignIx::new(0),
             plan_reopens_ms: i64::MAX,
@@ -278,7 +278,7 @@ impl Scheduler {
         }
     }
 
-    fn note_ended(&mut self, ended: Ended, now_ms: i64) {
+    fn note_ended(&mut self, ended: Settled, now_ms: i64) {
         if self.pending.is_empty() {
             self.pending_since_ms = now_ms;
         }

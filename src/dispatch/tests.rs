@@ -17,9 +17,9 @@ use super::{
     campaign::Opened,
     guard::domain_of,
     index::{CampaignIx, LaneIx},
-    prepared::{End, Prepared},
     refusals::Refusals,
     scheduler::{Action, CountChanges, Mutant, Planned, Scheduler},
+    stages::{Disposition, ReadyMessage},
 };
 use crate::{
     audience::Recipient,
@@ -305,17 +305,17 @@ impl Simulation {
                 let opened = self.opened(index);
                 self.scheduler.opened(index, opened, self.now_ms);
             }
-            Action::Feed(index) => self.start_feeder(index),
+            Action::StartFeeder(index) => self.start_feeder(index),
             Action::Commit(planned) => {
                 assert!(self.committing.is_none(), "two commits at a time");
                 self.committing = Some((self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0), planned));
             }
-            Action::Unfeed(index) => {
+            Action::StopFeeder(index) => {
                 self.leased.retain(|(campaign, _)| *campaign != index);
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
                 self.releases.push(at);
             }
-            Action::More { campaign: index, count } => {
+            Action::RequestRows { campaign: index, count } => {
                 self.has_news = true;
                 self.feed(index, count);
             }
@@ -323,7 +323,7 @@ impl Simulation {
             Action::Seek(index, domain) => self.seek(index, &domain),
             Action::Resume(index, resumption) => self.resume(index, &resumption),
             Action::FetchDue { campaign: index, most } => {
-                let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeding);
+                let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeder_epoch);
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
                 self.fetches.push((at, index, feeding, most));
             }
@@ -393,9 +393,9 @@ impl Simulation {
         }
     }
 
-    fn prepare(recipient: &str, seq: Option<u64>, attempt: u32, refusals: Option<&str>) -> Prepared {
+    fn prepare(recipient: &str, seq: Option<u64>, attempt: u32, refusals: Option<&str>) -> ReadyMessage {
         let fields = Recipient::from_json(&format!("{{\"email\":\"{recipient}\"}}")).expect("good fields").fields;
-        Prepared {
+        ReadyMessage {
             seq,
             attempt,
             recipient: recipient.into(),
@@ -413,7 +413,7 @@ impl Simulation {
         let left = self.left.get_mut(&index).expect("a campaign");
         let taken: Vec<u64> = left.drain(..count.min(left.len())).collect();
         let end = left.is_empty();
-        let messages: Vec<Prepared> = taken.iter().map(|i| Self::prepare(&self.address(*i), None, 1, None)).collect();
+        let messages: Vec<ReadyMessage> = taken.iter().map(|i| Self::prepare(&self.address(*i), None, 1, None)).collect();
         self.scheduler.prepared(index, messages, taken.len(), 0, self.now_ms);
         if end && let Some(campaign) = self.scheduler.campaign_mut(index) {
             campaign.audience_done = true;
@@ -421,8 +421,8 @@ impl Simulation {
         }
     }
 
-    fn fetch_due(&mut self, index: CampaignIx, feeding: u64, most: usize) {
-        if !self.scheduler.is_current(index, feeding) {
+    fn fetch_due(&mut self, index: CampaignIx, feeder_epoch: u64, most: usize) {
+        if !self.scheduler.is_current(index, feeder_epoch) {
             self.scheduler.released();
             return;
         }
@@ -441,7 +441,7 @@ impl Simulation {
             .iter()
             .map(|(seq, row)| {
                 let prepared = Self::prepare(&row.recipient, Some(*seq), row.attempt + 1, row.refusals.as_deref());
-                Prepared { since_ms: row.since_ms, ..prepared }
+                ReadyMessage { since_ms: row.since_ms, ..prepared }
             })
             .collect();
         self.scheduler.prepared(index, messages, 0, due.len(), now_ms);

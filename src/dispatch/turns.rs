@@ -3,13 +3,13 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::index::CampaignIx;
-use super::prepared::Prepared;
+use super::stages::ReadyMessage;
 
 /// The queue of one campaign at a server.
 #[derive(Debug)]
 struct CampaignQueue {
     campaign: CampaignIx,
-    messages: VecDeque<Prepared>,
+    messages: VecDeque<ReadyMessage>,
 }
 
 /// Messages that wait for a server, taken in turn: by namespace, and within it by campaign.
@@ -33,18 +33,18 @@ impl Turns {
     }
 
     /// Adds a message at the end of its campaign's queue.
-    pub fn push(&mut self, namespace: &Arc<str>, campaign: CampaignIx, message: Prepared) {
+    pub fn push(&mut self, namespace: &Arc<str>, campaign: CampaignIx, message: ReadyMessage) {
         self.queue(namespace, campaign).push_back(message);
         self.len += 1;
     }
 
     /// Puts a message back at the front of its campaign's queue.
-    pub fn push_front(&mut self, namespace: &Arc<str>, campaign: CampaignIx, message: Prepared) {
+    pub fn push_front(&mut self, namespace: &Arc<str>, campaign: CampaignIx, message: ReadyMessage) {
         self.queue(namespace, campaign).push_front(message);
         self.len += 1;
     }
 
-    fn queue(&mut self, namespace: &Arc<str>, campaign: CampaignIx) -> &mut VecDeque<Prepared> {
+    fn queue(&mut self, namespace: &Arc<str>, campaign: CampaignIx) -> &mut VecDeque<ReadyMessage> {
         let at = self.namespaces.iter().position(|(name, _)| name == namespace).unwrap_or_else(|| {
             self.namespaces.push_back((namespace.clone(), VecDeque::new()));
             self.namespaces.len() - 1
@@ -61,8 +61,8 @@ impl Turns {
     pub fn pop(
         &mut self,
         mut may: impl FnMut(CampaignIx) -> bool,
-        fits: impl Fn(CampaignIx, &Prepared) -> bool,
-    ) -> Option<(CampaignIx, Prepared)> {
+        fits: impl Fn(CampaignIx, &ReadyMessage) -> bool,
+    ) -> Option<(CampaignIx, ReadyMessage)> {
         for at in 0..self.namespaces.len() {
             let queues = &mut self.namespaces[at].1;
             let found = queues.iter().enumerate().find_map(|(turn, queue)| {
@@ -93,7 +93,7 @@ impl Turns {
 
     /// Whether a message of a campaign waits that fits.
     #[must_use]
-    pub fn has(&self, campaign: CampaignIx, fits: impl Fn(&Prepared) -> bool) -> bool {
+    pub fn has(&self, campaign: CampaignIx, fits: impl Fn(&ReadyMessage) -> bool) -> bool {
         let mut queues = self.namespaces.iter().flat_map(|(_, queues)| queues);
         queues.any(|queue| queue.campaign == campaign && queue.messages.iter().any(&fits))
     }
@@ -104,7 +104,7 @@ impl Turns {
     }
 
     /// Takes all messages, or those of one campaign.
-    pub fn drain(&mut self, only: Option<CampaignIx>) -> Vec<(CampaignIx, Prepared)> {
+    pub fn drain(&mut self, only: Option<CampaignIx>) -> Vec<(CampaignIx, ReadyMessage)> {
         let mut taken = Vec::new();
         for (_, queues) in &mut self.namespaces {
             queues.retain_mut(|queue| {

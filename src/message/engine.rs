@@ -77,11 +77,6 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// A part without a template.
-    pub(super) fn missing(path: &str) -> Self {
-        Self { path: path.to_owned(), constant: None, length_max: 0 }
-    }
-
     /// The text, where it is the same for everybody.
     pub(super) fn constant(&self) -> Option<&str> {
         self.constant.as_deref()

@@ -197,22 +197,6 @@ impl Template {
         }
     }
 
-    /// A withdrawn template: it renders for nobody.
-    #[must_use]
-    pub fn withdrawn() -> Self {
-        Self {
-            engine: Compiler::new().finish(),
-            head: Head::Constant(Vec::new(), Vec::new()),
-            head_is_ascii: true,
-            subject: Part::missing("spec.subject"),
-            html: None,
-            text: Text::Own(Part::missing("spec.content")),
-            headers: Vec::new(),
-            unsubscribe: None,
-            one_click: false,
-        }
-    }
-
     /// Drops the compiled form where compiling it again is cheap; called after a request for a few messages.
     pub fn rest(&self) {
         self.engine.rest();

@@ -10,7 +10,7 @@ use crate::{
         guard::{Guard, domain_of},
         lane::Lane,
         limits::Allowance,
-        prepared::{End, InFlight},
+        stages::{Disposition, InFlight},
         window::CLAIMS_MAX,
     },
     providers::{Carriage, Outgoing},
@@ -157,7 +157,7 @@ impl Scheduler {
             {
                 limiter.claim(now_ms, 1);
             }
-            claims.push(PlannedClaim { campaign, feeding: run.feeding, lane: index, message });
+            claims.push(PlannedClaim { campaign, feeder_epoch: run.feeder_epoch, lane: index, message });
             taken += 1;
         }
         if carriage.is_windowed {
@@ -187,7 +187,7 @@ impl Scheduler {
     }
 
     /// The next message that a server may have: of a campaign with room in its plan's limits and with this server.
-    fn next_of(&mut self, index: LaneIx, now_ms: i64, has_seat: bool) -> Option<(CampaignIx, crate::dispatch::prepared::Prepared)> {
+    fn next_of(&mut self, index: LaneIx, now_ms: i64, has_seat: bool) -> Option<(CampaignIx, crate::dispatch::stages::ReadyMessage)> {
         let (campaigns, limiters, reopens_ms) = (&self.campaigns, &mut self.plan_limiters, &mut self.plan_reopens_ms);
         let lane = self.lanes.get_mut(&index)?;
         lane.turns.pop(
@@ -264,10 +264,12 @@ impl Scheduler {
             let Some(campaign) = self.campaigns.get_mut(&ended.campaign) else { continue };
             campaign.unsettled -= 1;
             // Only now: the ledger is asked for what is due, and knew nothing of it before.
-            match ended.end {
-                End::Deferred { at_ms, .. } | End::Resend { at_ms, .. } | End::Returned { at_ms, .. } => campaign.note_due(at_ms),
-                End::Released => campaign.note_due(now_ms),
-                End::RenderFailed => campaign.render_failures = campaign.render_failures.saturating_sub(1),
+            match ended.disposition {
+                Disposition::Deferred { at_ms, .. } | Disposition::Resend { at_ms, .. } | Disposition::Returned { at_ms, .. } => {
+                    campaign.note_due(at_ms)
+                }
+                Disposition::Released => campaign.note_due(now_ms),
+                Disposition::RenderFailed => campaign.render_failures = campaign.render_failures.saturating_sub(1),
                 _ => {}
             }
             self.forget_retired(ended.campaign);
@@ -319,7 +321,7 @@ impl Scheduler {
             if let Some(limiter) = campaign.intent.plan_limits.as_ref().and_then(|limits| self.plan_limiters.get_mut(&limits.key)) {
                 limiter.put_back(now_ms, 1);
             }
-            if campaign.feeding == claim.feeding {
+            if campaign.feeder_epoch == claim.feeder_epoch {
                 campaign.waiting += 1;
                 lane.turns.push_front(&campaign.namespace, claim.campaign, claim.message);
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Blocker, DUE_MAX, End, Ended, Opened, Phase, Prepared, RenderFailure, Scheduler, TRY_AGAIN_MS};
+use super::{Action, Blocker, DUE_MAX, Disposition, Opened, Phase, ReadyMessage, RenderFailure, Scheduler, Settled, TRY_AGAIN_MS};
 use crate::dispatch::{index::CampaignIx, lane::Lane};
 use crate::resources::{Key, Reason};
 
@@ -38,7 +38,7 @@ impl Scheduler {
             && !campaign.is_resuming
         {
             campaign.phase = Phase::Feeding;
-            campaign.feeding += 1;
+            campaign.feeder_epoch += 1;
             campaign.audience_done = false;
             campaign.requested = 0;
             campaign.preparing = 0;
@@ -62,7 +62,7 @@ impl Scheduler {
             return;
         }
         campaign.phase = Phase::Resting;
-        campaign.feeding += 1;
+        campaign.feeder_epoch += 1;
         campaign.waiting = 0;
         campaign.has_feeder = false;
         campaign.is_seeking = false;
@@ -72,7 +72,7 @@ impl Scheduler {
             drop(lane.turns.drain(Some(index)));
         }
         self.releasing += 1 + usize::from(fetching);
-        self.actions.push(Action::Unfeed(index));
+        self.actions.push(Action::StopFeeder(index));
     }
 
     /// A blocker stops the campaign, or makes it wait.
@@ -87,12 +87,12 @@ impl Scheduler {
 
     /// Whether an event of a feeder is of the one that runs now.
     #[must_use]
-    pub fn is_current(&self, index: CampaignIx, feeding: u64) -> bool {
-        self.campaign(index).is_some_and(|campaign| campaign.feeding == feeding && campaign.phase == Phase::Feeding)
+    pub fn is_current(&self, index: CampaignIx, feeder_epoch: u64) -> bool {
+        self.campaign(index).is_some_and(|campaign| campaign.feeder_epoch == feeder_epoch && campaign.phase == Phase::Feeding)
     }
 
-    /// Rendered messages; `requested` of them had been asked for with [`Action::More`], `due` deferred ones were handled.
-    pub fn prepared(&mut self, index: CampaignIx, messages: Vec<Prepared>, requested: usize, due: usize, now_ms: i64) {
+    /// Rendered messages; `requested` of them had been asked for with [`Action::RequestRows`], `due` deferred ones were handled.
+    pub fn prepared(&mut self, index: CampaignIx, messages: Vec<ReadyMessage>, requested: usize, due: usize, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.requested = campaign.requested.saturating_sub(requested);
             campaign.preparing = campaign.preparing.saturating_sub(due);
@@ -125,7 +125,15 @@ impl Scheduler {
                 ));
             }
         }
-        let ended = Ended { campaign: index, seq, recipient, lane: None, is_of_claim: false, end: End::RenderFailed, reply: Some(message) };
+        let ended = Settled {
+            campaign: index,
+            seq,
+            recipient,
+            lane: None,
+            is_of_claim: false,
+            disposition: Disposition::RenderFailed,
+            reply: Some(message),
+        };
         self.note_ended(ended, now_ms);
         if let Some(blocker) = blocker {
             self.stop_for(index, blocker, now_ms);
@@ -137,7 +145,15 @@ impl Scheduler {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.unsettled += 1;
         }
-        let ended = Ended { campaign: index, seq: Some(seq), recipient, lane: None, is_of_claim: false, end: End::Withdrawn, reply: None };
+        let ended = Settled {
+            campaign: index,
+            seq: Some(seq),
+            recipient,
+            lane: None,
+            is_of_claim: false,
+            disposition: Disposition::Withdrawn,
+            reply: None,
+        };
         self.note_ended(ended, now_ms);
     }
 
@@ -147,8 +163,8 @@ impl Scheduler {
     }
 
     /// The audience that could not be read by this feeder is another one now.
-    pub fn audience_touched(&mut self, index: CampaignIx, feeding: u64) {
-        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeding == feeding) else { return };
+    pub fn audience_touched(&mut self, index: CampaignIx, feeder_epoch: u64) {
+        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeder_epoch == feeder_epoch) else { return };
         let is_of_audience = |blocker: &Blocker| matches!(blocker.reason, Reason::AudienceUnreadable | Reason::FileNotFound);
         if campaign.blocker.as_ref().is_some_and(is_of_audience) {
             campaign.blocker = None;
@@ -191,7 +207,7 @@ impl Scheduler {
             self.rendered.ask(campaign.as_feeding(held), more);
             self.last_asked = index;
             campaign.requested += more;
-            self.actions.push(Action::More { campaign: index, count: more });
+            self.actions.push(Action::RequestRows { campaign: index, count: more });
         }
         if campaign.is_drained() && !campaign.closing {
             // What is held and may go nowhere else waits for a person.

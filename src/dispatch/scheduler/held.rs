@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Blocker, End, Ended, Phase, Prepared, Reason, Scheduler};
+use super::{Action, Blocker, Disposition, Phase, ReadyMessage, Reason, Scheduler, Settled};
 use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
@@ -24,7 +24,7 @@ const LOOK_AGAIN_MS: i64 = 30_000;
 
 impl CampaignRun {
     /// The server that waits for a recipient of another domain, if this message is for one.
-    pub(super) fn lane_on_trial(&self, message: &Prepared) -> Option<LaneIx> {
+    pub(super) fn lane_on_trial(&self, message: &ReadyMessage) -> Option<LaneIx> {
         if self.guards.values().all(|guard| !guard.is_on_trial()) {
             return None;
         }
@@ -106,7 +106,7 @@ impl Scheduler {
             }
         }
         for seq in released {
-            self.end_held(index, seq, End::Released, now_ms);
+            self.end_held(index, seq, Disposition::Released, now_ms);
         }
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         for (lane, suspect) in suspects {
@@ -116,16 +116,23 @@ impl Scheduler {
 
     pub(super) fn reject_held(&mut self, index: CampaignIx, seqs: &[u64], now_ms: i64) {
         for seq in seqs {
-            self.end_held(index, *seq, End::Rejected, now_ms);
+            self.end_held(index, *seq, Disposition::Rejected, now_ms);
         }
     }
 
-    fn end_held(&mut self, index: CampaignIx, seq: u64, end: End, now_ms: i64) {
+    fn end_held(&mut self, index: CampaignIx, seq: u64, end: Disposition, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         let Some(held) = campaign.held.remove(&seq) else { return };
         campaign.unsettled += 1;
-        let ended =
-            Ended { campaign: index, seq: Some(seq), recipient: held.recipient, lane: held.lane, is_of_claim: false, end, reply: None };
+        let ended = Settled {
+            campaign: index,
+            seq: Some(seq),
+            recipient: held.recipient,
+            lane: held.lane,
+            is_of_claim: false,
+            disposition: end,
+            reply: None,
+        };
         self.note_ended(ended, now_ms);
     }
 
@@ -142,7 +149,7 @@ impl Scheduler {
         }
         for (seq, has_accepted) in &suspects {
             // A server that took nobody has said nothing of the recipient: another one may know better.
-            let end = if !has_accepted && self.has_another(index, *seq) { End::Released } else { End::Rejected };
+            let end = if !has_accepted && self.has_another(index, *seq) { Disposition::Released } else { Disposition::Rejected };
             self.end_held(index, *seq, end, now_ms);
         }
         if suspects.is_empty() {
@@ -175,7 +182,7 @@ impl Scheduler {
     }
 
     /// Nobody may take this message now: it waits in the ledger, or is given up when nobody ever may.
-    pub(super) fn put_back(&mut self, index: CampaignIx, message: Prepared, now_ms: i64) {
+    pub(super) fn put_back(&mut self, index: CampaignIx, message: ReadyMessage, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
         let open: Vec<&Key> =
             campaign.intent.candidates.iter().filter(|candidate| !message.refusals.names(&candidate.to_string())).collect();
@@ -185,7 +192,7 @@ impl Scheduler {
         campaign.unsettled += 1;
         let refusals = message.refusals.to_json();
         let (end, reply) = match refusals {
-            _ if has_none && message.refusals.are_all_of_the_message() => (End::Rejected, Some(message.refusals.told())),
+            _ if has_none && message.refusals.are_all_of_the_message() => (Disposition::Rejected, Some(message.refusals.told())),
             Some(refusals) if are_barred => {
                 let lane = message
                     .refusals
@@ -197,11 +204,19 @@ impl Scheduler {
                         crate::dispatch::campaign::Held { recipient: message.recipient.clone(), lane, refusals: message.refusals.clone() };
                     campaign.held.insert(seq, held);
                 }
-                (End::Held { fields: message.fields.clone(), refusals }, None)
+                (Disposition::Held { fields: message.fields.clone(), refusals }, None)
             }
-            refusals => (End::Returned { at_ms: now_ms + LOOK_AGAIN_MS, fields: message.fields.clone(), refusals }, None),
+            refusals => (Disposition::Returned { at_ms: now_ms + LOOK_AGAIN_MS, fields: message.fields.clone(), refusals }, None),
         };
-        let ended = Ended { campaign: index, seq: message.seq, recipient: message.recipient, lane: None, is_of_claim: false, end, reply };
+        let ended = Settled {
+            campaign: index,
+            seq: message.seq,
+            recipient: message.recipient,
+            lane: None,
+            is_of_claim: false,
+            disposition: end,
+            reply,
+        };
         self.note_ended(ended, now_ms);
         self.stop_if_barred(index, now_ms);
     }
@@ -210,7 +225,7 @@ impl Scheduler {
 
     /// Somebody of another domain than `domain` is wanted at a server: from those that wait, or from further on in the audience.
     pub(super) fn seek(&mut self, index: CampaignIx, lane_id: LaneIx, domain: Arc<str>, now_ms: i64) {
-        let is_other = |message: &Prepared| domain_of(&message.recipient) != domain;
+        let is_other = |message: &ReadyMessage| domain_of(&message.recipient) != domain;
         let Some(lane) = self.lanes.get(&lane_id) else { return };
         let Some(campaign) = self.campaigns.get(&index) else { return };
         // On its way, and judged when it comes.

@@ -1,6 +1,6 @@
 //! What the wire brings: the outcome of each message, and what follows for the recipient, the campaign and the server.
 
-use super::{Blocker, End, Ended, InFlight, Reason, Scheduler, UsageMove, domain_of};
+use super::{Blocker, Disposition, InFlight, Reason, Scheduler, Settled, UsageMove, domain_of};
 use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
@@ -54,14 +54,14 @@ impl Scheduler {
         }
     }
 
-    fn end_flight(&mut self, flight: InFlight, end: End, reply: Option<String>, now_ms: i64) {
-        let ended = Ended {
+    fn end_flight(&mut self, flight: InFlight, end: Disposition, reply: Option<String>, now_ms: i64) {
+        let ended = Settled {
             campaign: flight.campaign,
             seq: Some(flight.seq),
             recipient: flight.recipient,
             lane: Some(flight.lane),
             is_of_claim: true,
-            end,
+            disposition: end,
             reply,
         };
         self.note_ended(ended, now_ms);
@@ -75,7 +75,7 @@ impl Scheduler {
             lane.caution = None;
             lane.is_on_trial = false;
         }
-        self.end_flight(flight, End::Accepted, Some(reply), now_ms);
+        self.end_flight(flight, Disposition::Accepted, Some(reply), now_ms);
         let Some(guard) = self.campaigns.get_mut(&index).and_then(|campaign| campaign.guards.get_mut(&lane_id)) else { return };
         if guard.is_at_rest() {
             return;
@@ -90,7 +90,7 @@ impl Scheduler {
             lane.caution = None;
         }
         match (refusal.scope, refusal.is_permanent) {
-            (Scope::Recipient, true) => self.end_flight(flight, End::Rejected, Some(refusal.reply), now_ms),
+            (Scope::Recipient, true) => self.end_flight(flight, Disposition::Rejected, Some(refusal.reply), now_ms),
             (Scope::Message, _) => self.refused_message(flight, refusal, now_ms),
             (Scope::Sender | Scope::Content, false) => {
                 let asked_ms = millis(refusal.retry_after);
@@ -120,7 +120,7 @@ impl Scheduler {
             self.return_flight(flight, refusal.reply, now_ms);
         } else {
             let told = flight.refusals.told();
-            self.end_flight(flight, End::Rejected, Some(told), now_ms);
+            self.end_flight(flight, Disposition::Rejected, Some(told), now_ms);
         }
     }
 
@@ -147,9 +147,9 @@ impl Scheduler {
         let Some(guard) = guard else { return };
         let is_known = guard.bar.is_some();
         let end = if is_over || (refusal.scope == Scope::Unclear && !is_known && guard.is_settled(&domain)) {
-            End::Rejected
+            Disposition::Rejected
         } else {
-            End::Held { fields: flight.fields.clone(), refusals: refusals.to_json().unwrap_or_default() }
+            Disposition::Held { fields: flight.fields.clone(), refusals: refusals.to_json().unwrap_or_default() }
         };
         let is_held = end.fate() == crate::resources::fate::Fate::Held;
         let judgement = match refusal.scope {
@@ -200,7 +200,7 @@ impl Scheduler {
         }
     }
 
-    fn deferred(&mut self, flight: &InFlight, asked: Option<std::time::Duration>, now_ms: i64, is_unknown: bool) -> End {
+    fn deferred(&mut self, flight: &InFlight, asked: Option<std::time::Duration>, now_ms: i64, is_unknown: bool) -> Disposition {
         let seed = self.ledger_seed;
         let delay = self
             .campaign(flight.campaign)
@@ -212,9 +212,9 @@ impl Scheduler {
     /// It was certainly not taken, and goes to another server: the try does not count.
     fn return_flight(&mut self, flight: InFlight, reply: String, now_ms: i64) {
         if self.is_overdue(flight.campaign, flight.since_ms, now_ms) {
-            return self.end_flight(flight, End::Expired, Some(reply), now_ms);
+            return self.end_flight(flight, Disposition::Expired, Some(reply), now_ms);
         }
-        let end = End::Returned { at_ms: now_ms, fields: flight.fields.clone(), refusals: flight.refusals.to_json() };
+        let end = Disposition::Returned { at_ms: now_ms, fields: flight.fields.clone(), refusals: flight.refusals.to_json() };
         self.end_flight(flight, end, Some(reply), now_ms);
     }
 
@@ -223,7 +223,7 @@ impl Scheduler {
         if failure.reason == Reason::Throttled {
             return self.throttled(flight, failure, now_ms);
         }
-        if self.moves.note(flight.campaign, flight.seq, failure.reason) {
+        if self.reroutes.note(flight.campaign, flight.seq, failure.reason) {
             // It broke line after line: perhaps the message itself is the cause, and must not wander for ever.
             let end = self.deferred(&flight, None, now_ms, false);
             self.end_flight(flight, end, Some(failure.message.clone()), now_ms);
@@ -253,7 +253,7 @@ impl Scheduler {
     fn unknown(&mut self, flight: InFlight, failure: Blocker, now_ms: i64) {
         let (lane_id, claimed_ms) = (flight.lane, flight.claimed_ms);
         let skips = self.campaign(flight.campaign).is_none_or(|c| c.intent.work.when_outcome_is_unknown == WhenOutcomeIsUnknown::Skip);
-        let end = if skips { End::Unknown } else { self.deferred(&flight, None, now_ms, true) };
+        let end = if skips { Disposition::Unknown } else { self.deferred(&flight, None, now_ms, true) };
         self.end_flight(flight, end, Some(failure.message.clone()), now_ms);
         if let Some(lane) = self.lanes.get_mut(&lane_id) {
             lane.note_unknown(millis(failure.retry_after), &failure.message, now_ms);

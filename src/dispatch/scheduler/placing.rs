@@ -1,6 +1,6 @@
 //! Which server a message waits for: picked among those whose limits have room, and again when that changes.
 
-use super::{CampaignRun, End, Ended, LaneRef, Pick, Prepared, Scheduler, Weighting};
+use super::{CampaignRun, Disposition, LaneRef, Pick, ReadyMessage, Scheduler, Settled, Weighting};
 use crate::dispatch::index::CampaignIx;
 
 impl Scheduler {
@@ -10,7 +10,7 @@ impl Scheduler {
     }
 
     /// Puts a message into the queue of a server.
-    pub(super) fn place(&mut self, index: CampaignIx, message: Prepared, now_ms: i64) {
+    pub(super) fn place(&mut self, index: CampaignIx, message: ReadyMessage, now_ms: i64) {
         if message.seq.is_some() && message.since_ms.is_some_and(|since| self.is_overdue(index, since, now_ms)) {
             return self.expire(index, message, now_ms);
         }
@@ -70,12 +70,13 @@ impl Scheduler {
     }
 
     /// A message that nobody could be made to take in time is given up.
-    fn expire(&mut self, index: CampaignIx, message: Prepared, now_ms: i64) {
+    fn expire(&mut self, index: CampaignIx, message: ReadyMessage, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         campaign.waiting = campaign.waiting.saturating_sub(1);
         campaign.unsettled += 1;
         let (seq, recipient) = (message.seq, message.recipient);
-        let ended = Ended { campaign: index, seq, recipient, lane: None, is_of_claim: false, end: End::Expired, reply: None };
+        let ended =
+            Settled { campaign: index, seq, recipient, lane: None, is_of_claim: false, disposition: Disposition::Expired, reply: None };
         self.note_ended(ended, now_ms);
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Action, Scheduler};
 use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
-    dispatch::{campaign::CampaignRun, lane::Lane, limits::Limiter, prepared::Prepared, route::EligibleSet},
+    dispatch::{campaign::CampaignRun, lane::Lane, limits::Limiter, route::EligibleSet, stages::ReadyMessage},
     report::Phase,
     resources::Key,
     routing::{CampaignIntent, PlanLimits, Routing, ServerIntent},
@@ -143,7 +143,7 @@ impl Scheduler {
     pub(super) fn forget_retired(&mut self, index: CampaignIx) {
         if self.campaigns.get(&index).is_some_and(|campaign| campaign.retired && campaign.unsettled == 0) {
             self.campaigns.remove(&index);
-            self.moves.forget(index);
+            self.reroutes.forget(index);
             self.forget_feeder(index);
             self.pending_bars.retain(|(campaign, _, _)| *campaign != index);
             self.actions.push(Action::Forget(index));
@@ -186,7 +186,7 @@ impl Scheduler {
 
     pub(super) fn settle_lanes(&mut self, now_ms: i64) {
         self.fit_campaigns(now_ms);
-        let mut moved: Vec<(CampaignIx, Prepared)> = Vec::new();
+        let mut moved: Vec<(CampaignIx, ReadyMessage)> = Vec::new();
         let campaigns = &self.campaigns;
         for (index, lane) in &mut self.lanes {
             if lane.turns.is_empty() {

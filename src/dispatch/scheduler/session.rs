@@ -36,7 +36,7 @@ impl Scheduler {
             if self.pending.iter().any(|ended| ended.campaign == index && ended.seq.is_none()) {
                 self.feeds.push(index);
             } else {
-                self.actions.push(Action::Feed(index));
+                self.actions.push(Action::StartFeeder(index));
             }
         }
     }

@@ -14,31 +14,31 @@ impl Simulation {
             let Some(seq) = ended.seq else { continue };
             let id = (ended.campaign, seq);
             let row = self.rows.get_mut(&id).expect("an outcome without a row");
-            assert!(ended.end.may_follow(row.fate), "{:?} of a message that is {}", ended.end, row.fate);
-            let fate = ended.end.fate();
+            assert!(ended.disposition.may_follow(row.fate), "{:?} of a message that is {}", ended.disposition, row.fate);
+            let fate = ended.disposition.fate();
             changes.fates.push((ended.campaign, row.fate, None, -1));
             changes.fates.push((ended.campaign, fate, ended.lane, 1));
             let was = std::mem::replace(&mut row.fate, fate);
             if !fate.is_final() {
                 row.since_ms.get_or_insert(row.claimed_ms);
             }
-            match &ended.end {
-                End::Deferred { at_ms, .. } => row.at_ms = *at_ms,
-                End::Resend { at_ms, .. } => {
+            match &ended.disposition {
+                Disposition::Deferred { at_ms, .. } => row.at_ms = *at_ms,
+                Disposition::Resend { at_ms, .. } => {
                     row.at_ms = *at_ms;
                     self.resent += 1;
                     changes.resent.push((ended.campaign, 1));
                 }
-                End::Returned { at_ms, refusals, .. } => {
+                Disposition::Returned { at_ms, refusals, .. } => {
                     row.at_ms = *at_ms;
                     row.attempt -= u32::from(was == RowFate::Claimed);
                     row.refusals.clone_from(refusals);
                 }
-                End::Held { refusals, .. } => {
+                Disposition::Held { refusals, .. } => {
                     row.attempt -= u32::from(was == RowFate::Claimed);
                     row.refusals = Some(refusals.clone());
                 }
-                End::Released => row.at_ms = self.now_ms,
+                Disposition::Released => row.at_ms = self.now_ms,
                 _ => {}
             }
             if fate.is_final() {

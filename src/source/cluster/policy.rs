@@ -1,4 +1,4 @@
-//! When the status, the events and the finalizer of one object are written. Pure: time and chance are arguments.
+//! When the status, the events and the finalizer of one object are written. Without I/O or chance: time and chance are arguments.
 //!
 //! What happens to the object goes in; [`StatusPolicy::due_at`] says when to look again, and [`StatusPolicy::take`] gives what is
 //! written then.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Changes, Claim, Commit, CommitReceipt, Committing, CountChanges, Ended, Guard, LedgerError, OutcomeRecord, Past, Planned, RunId,
-    Sending, USAGE_MINUTES, UsageMove,
+    Changes, Claim, Commit, CommitReceipt, Committing, CountChanges, DispatchTask, Guard, LedgerError, OutcomeRecord, Past, Planned, RunId,
+    Settled, USAGE_MINUTES, UsageMove,
 };
 use crate::dispatch::index::{CampaignIx, LaneIx};
 
-impl Sending {
+impl DispatchTask {
     pub(super) async fn commit(&mut self, planned: Planned) -> Committing {
         let lanes = planned.claims.iter().map(|claim| claim.lane).chain(planned.bars.iter().map(|(_, lane, _)| *lane));
         for lane in lanes.collect::<std::collections::BTreeSet<_>>() {
@@ -98,12 +98,12 @@ impl Sending {
         }
     }
 
-    pub(super) fn record(&self, ended: &Ended) -> Option<OutcomeRecord> {
+    pub(super) fn record(&self, ended: &Settled) -> Option<OutcomeRecord> {
         Some(OutcomeRecord {
             run_id: *self.runs.get(&ended.campaign)?,
             seq: ended.seq,
             recipient: ended.recipient.clone(),
-            disposition: ended.end.map(crate::audience::Fields::to_json),
+            disposition: ended.disposition.map(crate::audience::Fields::to_json),
             server: ended.lane.and_then(|lane| self.server_ids.get(&lane).copied()),
             reply: ended.reply.clone(),
         })

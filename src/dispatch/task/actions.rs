@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Action, Along, Answer, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, Closing, Event, Fate, FeederSpec, Opened, Outgoing,
-    Reason, RecipientCounts, Request, Resumption, RunId, RunKey, Sending, Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder, give_back,
-    mpsc,
+    Action, Along, Answer, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, Closing, DispatchTask, Event, Fate, FeederSpec,
+    Opened, Outgoing, Reason, RecipientCounts, Request, Resumption, RunId, RunKey, Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder,
+    give_back, mpsc,
 };
 use crate::dispatch::index::{CampaignIx, LaneIx};
 
@@ -16,14 +16,14 @@ const LOOK_AT_FILE_EVERY: Duration = Duration::from_millis(200);
 /// Held messages of a run that are looked at one by one; what is beyond waits for a person.
 const HELD_MAX: usize = 10_000;
 
-impl Sending {
+impl DispatchTask {
     pub(super) fn act(&mut self, action: Action) {
         match action {
             Action::Open(index) => self.open(index),
-            Action::Feed(index) => self.start_feeder(index),
+            Action::StartFeeder(index) => self.start_feeder(index),
             // Done before, since it awaits the ledger.
             Action::Commit(_) => {}
-            Action::More { campaign: index, count } => {
+            Action::RequestRows { campaign: index, count } => {
                 if let Some(feeder) = self.feeders.get(&index) {
                     feeder.ask(Request::More(count));
                 }
@@ -33,7 +33,7 @@ impl Sending {
                     feeder.ask(Request::Seek(domain));
                 }
             }
-            Action::Unfeed(index) => {
+            Action::StopFeeder(index) => {
                 self.feeders.remove(&index);
                 let run_id = self.runs.get(&index).copied();
                 let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
@@ -71,7 +71,7 @@ impl Sending {
                         self.campaigns.remove(&run);
                     }
                 }
-                self.not_met.remove(&index);
+                self.unmatched.remove(&index);
                 if let Some(watch) = self.file_watches.remove(&index) {
                     watch.abort();
                 }
@@ -131,7 +131,7 @@ impl Sending {
         };
         let spec = FeederSpec {
             campaign: index,
-            feeding: campaign.feeding,
+            feeder_epoch: campaign.feeder_epoch,
             key: campaign.key.clone(),
             run_id,
             intent: campaign.intent.clone(),
@@ -139,7 +139,7 @@ impl Sending {
             template,
             adds_nobody: campaign.is_reopened,
         };
-        if !self.scheduler.is_current(index, spec.feeding) {
+        if !self.scheduler.is_current(index, spec.feeder_epoch) {
             return;
         }
         match feeder::start(spec, self.ledger.clone(), tokio::runtime::Handle::current(), self.feeder_events.clone(), &self.threads) {
@@ -157,7 +157,7 @@ impl Sending {
 
     pub(super) fn fetch_due(&mut self, index: CampaignIx, most: usize) {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
-        let (ledger, answers, now_ms, feeding) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms(), campaign.feeding);
+        let (ledger, answers, now_ms, feeding) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms(), campaign.feeder_epoch);
         tokio::spawn(async move {
             let due = async {
                 let due = ledger.due(run_id, now_ms, most).await?;
@@ -208,11 +208,11 @@ impl Sending {
         let (Some(run_id), Some(campaign)) = (self.runs.get(&index).copied(), self.scheduler.campaign(index)) else { return };
         let counts = &campaign.counts;
         let read = AudienceRead { total: counts.total.unwrap_or(0), duplicates: counts.duplicates, bad_rows: counts.bad_rows };
-        let not_met = self.not_met.get(&index).cloned().unwrap_or_default();
+        let unmatched = self.unmatched.get(&index).cloned().unwrap_or_default();
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
             let closed = async {
-                let changes = ledger.audience_read(run_id, read, not_met, now_ms).await?;
+                let changes = ledger.audience_read(run_id, read, unmatched, now_ms).await?;
                 let _ = answers.send(Answer::Changed(changes));
                 // The ledger has the last word on whether everything has a final outcome.
                 let counts = ledger.counts(run_id).await?;
@@ -233,7 +233,7 @@ impl Sending {
     /// An audience that a person has to fix is read again as soon as its file is another one.
     pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<FileVersion>) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let (feeding, answers) = (campaign.feeding, self.answers.clone());
+        let (feeding, answers) = (campaign.feeder_epoch, self.answers.clone());
         let Some(file) = self.handles.contents.get(&campaign.key).and_then(|content| content.input.file().cloned()) else { return };
         let watch = tokio::spawn(async move {
             while !answers.is_closed() {

@@ -1,14 +1,17 @@
-//! What flows through the dispatcher: messages ready to be claimed, on the wire, and ended.
+//! The stages of a message in the data plane: ready to be claimed, in flight, settled. Pure.
 
 use std::sync::Arc;
 
-use super::index::{CampaignIx, LaneIx};
-use super::{calls::CallId, refusals::Refusals};
-use crate::{audience::Fields, ledger::Disposition};
+use super::{
+    calls::CallId,
+    index::{CampaignIx, LaneIx},
+    refusals::Refusals,
+};
+use crate::{audience::Fields, ledger};
 
 /// A rendered message that waits to be claimed.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct ReadyMessage {
     /// Its row in the ledger; none for a recipient who was never claimed.
     pub seq: Option<u64>,
     /// Which try this is, from 1.
@@ -71,7 +74,7 @@ pub struct InFlight {
 
 /// What became of a message, to be written to the ledger.
 #[derive(Debug)]
-pub struct Ended {
+pub struct Settled {
     /// The campaign's index.
     pub campaign: CampaignIx,
     /// Its row; none for a recipient that never was claimed.
@@ -83,10 +86,10 @@ pub struct Ended {
     /// Whether it ends a claim, which counts as one without an outcome until this is durable.
     pub is_of_claim: bool,
     /// What became of it.
-    pub end: End,
+    pub disposition: Disposition,
     /// The server's reply, or what went wrong.
     pub reply: Option<String>,
 }
 
 /// What becomes of a message, with its fields as they are in memory.
-pub type End = Disposition<Fields>;
+pub type Disposition = ledger::Disposition<Fields>;

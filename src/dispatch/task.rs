@@ -18,8 +18,8 @@ use super::{
     feeder::{self, Fed, Feeder, FeederEvent, FeederSpec, Request},
     feeders::{self, Asking, Threads},
     index::{CampaignIx, LaneIx},
-    prepared::Ended,
     scheduler::{Action, CountChanges, Planned, Scheduler},
+    stages::Settled,
 };
 use crate::{
     clock::SteadyClock,
@@ -87,7 +87,7 @@ impl Dispatch {
         for (key, count) in ledger.left_by_server().await? {
             commits::add_usage(&mut past, &key, clock.now_ms() / 60_000, count.cast_signed());
         }
-        let sender = Sending::new(ledger, clock, past, event_sender, report_sender);
+        let sender = DispatchTask::new(ledger, clock, past, event_sender, report_sender);
         let task = tokio::spawn(sender.run(handover_receiver, stopped));
         Ok(Self { handover, report, events, stop: Some(stop), task })
     }
@@ -152,7 +152,7 @@ struct CallUnderWay {
 /// A call of `deliver` is over: the server, its number, and which beginning of it.
 type CallEnded = (LaneIx, CallId, u64);
 
-struct Sending {
+struct DispatchTask {
     ledger: Ledger,
     clock: SteadyClock,
     /// Claims by limiter key and minute, of this process and those before.
@@ -167,7 +167,7 @@ struct Sending {
     /// The same the other way about; a campaign that was applied again has the run of the one before.
     campaigns: BTreeMap<RunId, Vec<CampaignIx>>,
     /// Claims of an earlier process that no row of the audience came for.
-    not_met: BTreeMap<CampaignIx, Vec<u64>>,
+    unmatched: BTreeMap<CampaignIx, Vec<u64>>,
     server_ids: BTreeMap<LaneIx, ServerId>,
     /// The same the other way about.
     lanes: BTreeMap<ServerId, LaneIx>,
@@ -208,7 +208,7 @@ async fn result_of(committing: &mut Option<Committing>) -> CommitResult {
     }
 }
 
-impl Sending {
+impl DispatchTask {
     fn new(
         ledger: Ledger,
         clock: SteadyClock,
@@ -230,7 +230,7 @@ impl Sending {
             gates: BTreeMap::new(),
             runs: BTreeMap::new(),
             campaigns: BTreeMap::new(),
-            not_met: BTreeMap::new(),
+            unmatched: BTreeMap::new(),
             server_ids: BTreeMap::new(),
             lanes: BTreeMap::new(),
             usage_keys: BTreeMap::new(),
@@ -443,8 +443,8 @@ impl Sending {
     }
 
     fn fed(&mut self, event: FeederEvent) {
-        let FeederEvent { campaign: index, feeding, fed } = event;
-        if !self.scheduler.is_current(index, feeding) {
+        let FeederEvent { campaign: index, feeder_epoch, fed } = event;
+        if !self.scheduler.is_current(index, feeder_epoch) {
             return;
         }
         let now_ms = self.clock.now_ms();
@@ -462,8 +462,8 @@ impl Sending {
                     campaign.audience_seen = seen;
                 }
             }
-            Fed::AudienceEnd { total, duplicates, bad_rows, not_met } => {
-                self.not_met.insert(index, not_met);
+            Fed::AudienceEnd { total, duplicates, bad_rows, unmatched } => {
+                self.unmatched.insert(index, unmatched);
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     campaign.audience_done = true;
                     campaign.requested = 0;

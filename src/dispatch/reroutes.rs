@@ -8,16 +8,16 @@ use std::collections::HashMap;
 
 use crate::resources::Reason;
 
-/// Moves of a message that do not count.
+/// Reroutes of a message that do not count.
 const FREE_MOVES: u32 = 3;
 /// Messages that are remembered; a large outage may forget, which costs a few moves more.
 const REMEMBERED_MAX: usize = 10_000;
 
 /// The moves of messages, by campaign and row.
 #[derive(Debug, Default)]
-pub struct Moves(HashMap<(CampaignIx, u64), u32>);
+pub struct Reroutes(HashMap<(CampaignIx, u64), u32>);
 
-impl Moves {
+impl Reroutes {
     /// Notes that the server failed under a message; true when the try is to count from now on.
     pub fn note(&mut self, campaign: CampaignIx, seq: u64, reason: Reason) -> bool {
         // A server that cannot be reached, or refuses us, says nothing of the message.
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn only_a_message_that_breaks_lines_again_and_again_uses_up_its_tries() {
-        let mut moves = Moves::default();
+        let mut moves = Reroutes::default();
         let noted: Vec<bool> = (0..5).map(|_| moves.note(CampaignIx::new(0), 1, Reason::ConnectionLost)).collect();
         assert_eq!(noted, [false, false, false, true, true]);
         assert!((0..9).all(|_| !moves.note(CampaignIx::new(0), 2, Reason::ConnectionRefused)));
