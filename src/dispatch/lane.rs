@@ -38,7 +38,8 @@ impl PartialOrd for LaneRef {
 }
 impl Ord for LaneRef {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.name.cmp(&other.name)
+        // One that was applied again has the name of the one before.
+        self.name.cmp(&other.name).then(self.id.cmp(&other.id))
     }
 }
 impl std::fmt::Display for LaneRef {
@@ -52,7 +53,7 @@ pub struct Lane {
     /// The server's key.
     pub key: Key,
     /// Its name and index.
-    pub lane: LaneRef,
+    pub reference: LaneRef,
     /// The host behind it: two servers of one host are one opinion of a recipient.
     pub host: Arc<str>,
     /// Who waits for it.
@@ -131,7 +132,7 @@ impl Lane {
     pub fn new(key: &Key, id: LaneIx, now_ms: i64) -> Self {
         Self {
             key: key.clone(),
-            lane: LaneRef { name: key.to_string().into(), id },
+            reference: LaneRef { name: key.to_string().into(), id },
             host: "".into(),
             turns: Turns::default(),
             window: FlightWindow::default(),

@@ -296,7 +296,7 @@ impl Scheduler {
             if fate == Fate::Accepted
                 && let Some(lane) = lane.and_then(|lane| self.lanes.get(&lane))
             {
-                let accepted = campaign.accepted.entry(lane.lane.name.clone()).or_default();
+                let accepted = campaign.accepted.entry(lane.reference.name.clone()).or_default();
                 *accepted = accepted.saturating_add_signed(by);
             }
         }

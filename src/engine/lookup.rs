@@ -11,7 +11,7 @@ use super::{
     facts::FactFinder,
     handles::ServerHandles,
     statuses::Statuses,
-    world::{Found, world},
+    world::{Found, KnownWork, world},
 };
 use crate::{
     decide::{Decision, World},
@@ -37,7 +37,7 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
     let found = Found {
         facts: &facts,
         servers,
-        work: &|key| (contents.work(key), contents.last_work(key)),
+        work: &|key| KnownWork { now: contents.work(key), last: contents.last_work(key) },
         status: &|_| None,
         resume: &|key| requests.get(key).map(|(value, _)| value.clone()),
     };
@@ -92,7 +92,7 @@ impl Lookup {
         let found = Found {
             facts: &facts,
             servers,
-            work: &|key| (self.contents.work(key), self.contents.last_work(key)),
+            work: &|key| KnownWork { now: self.contents.work(key), last: self.contents.last_work(key) },
             status: &|key| statuses.campaign(key),
             resume: &|key| self.requests.get(key).map(|(value, _)| value.clone()),
         };

@@ -11,14 +11,22 @@ use crate::{
     source::{Snapshot, Sourced},
 };
 
+/// What a campaign sends.
+pub struct KnownWork {
+    /// Now, or why that cannot be made.
+    pub now: Result<Arc<Work>, Blocker>,
+    /// What it sent last.
+    pub last: Option<Arc<Work>>,
+}
+
 /// What was found for the objects of a snapshot.
 pub struct Found<'a> {
     /// What the ledger knows.
     pub facts: &'a LedgerFacts,
     /// Of each server: the fingerprint of what a probe says something of, or why it cannot be spoken to.
     pub servers: BTreeMap<Key, Result<u64, Blocker>>,
-    /// What a campaign sends now, or why that cannot be made, and what it sent last.
-    pub work: &'a dyn Fn(&Key) -> (Result<Arc<Work>, Blocker>, Option<Arc<Work>>),
+    /// What each campaign sends.
+    pub work: &'a dyn Fn(&Key) -> KnownWork,
     /// The status of a campaign as this process decided it last.
     pub status: &'a dyn Fn(&Key) -> Option<Arc<CampaignStatus>>,
     /// A request by the command line to resume a campaign.
@@ -42,10 +50,10 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, mut found: Found
     for (key, sourced) in &snapshot.campaigns {
         let object = dated(key, sourced, found.facts);
         let run = found.facts.runs.get(key).cloned().unwrap_or_default();
-        let (work, last_work) = (found.work)(key);
+        let work = (found.work)(key);
         let of_annotation = || object.metadata.annotations.get(ANNOTATION).cloned();
         let input = CampaignInput {
-            last_work,
+            last_work: work.last,
             stale: sourced.stale.clone(),
             in_ledger: run.in_ledger,
             ledger_problem: lasting.map(|problem| problem.message.clone()),
@@ -54,7 +62,7 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, mut found: Found
             resume: (found.resume)(key).filter(|value| !run.resume_handled.has(value)).or_else(of_annotation),
             resume_handled: run.resume_handled,
             deleting: sourced.origin.is_deleting(),
-            ..CampaignInput::new(object.clone(), work)
+            ..CampaignInput::new(object.clone(), work.now)
         };
         world.campaigns.insert(key.clone(), input);
     }

@@ -266,7 +266,7 @@ impl Scheduler {
             // Only now: the ledger is asked for what is due, and knew nothing of it before.
             match ended.disposition {
                 Disposition::Deferred { at_ms, .. } | Disposition::Resend { at_ms, .. } | Disposition::Returned { at_ms, .. } => {
-                    campaign.note_due(at_ms)
+                    campaign.note_due(at_ms);
                 }
                 Disposition::Released => campaign.note_due(now_ms),
                 Disposition::RenderFailed => campaign.render_failures = campaign.render_failures.saturating_sub(1),

@@ -127,7 +127,7 @@ impl Scheduler {
     fn refused_by(&self, flight: &InFlight, refusal: &Refusal) -> Option<RefusedBy> {
         let lane = self.lanes.get(&flight.lane)?;
         Some(RefusedBy {
-            server: lane.lane.name.to_string(),
+            server: lane.reference.name.to_string(),
             host: lane.host.to_string(),
             ground: Ground::of(refusal.scope),
             reply: refusal.reply.clone(),

@@ -54,8 +54,8 @@ impl Scheduler {
             // One that was deleted and applied again: what the control plane knew of the one before is known.
             lane.failures = intent.acknowledged_failures;
             for campaign in self.campaigns.values_mut() {
-                let bar = campaign.bars_elsewhere.remove(&lane.lane.name);
-                let has_accepted = campaign.accepted.get(&lane.lane.name).is_some_and(|count| *count > 0);
+                let bar = campaign.bars_elsewhere.remove(&lane.reference.name);
+                let has_accepted = campaign.accepted.get(&lane.reference.name).is_some_and(|count| *count > 0);
                 if bar.is_some() || has_accepted {
                     let guard = campaign.guards.entry(index).or_default();
                     (guard.bar, guard.has_accepted) = (bar, has_accepted);
@@ -63,7 +63,7 @@ impl Scheduler {
             }
             lane
         });
-        let name = lane.lane.name.clone();
+        let name = lane.reference.name.clone();
         let changed = lane.rates.as_ref() != Some(&intent.rates);
         lane.connections.set(intent.connections.map(|count| count as usize));
         lane.in_flight_max = intent.in_flight_max.map_or(usize::MAX, |count| count as usize);
@@ -239,7 +239,7 @@ impl Scheduler {
                 let index = lane_index.get(key)?;
                 let lane = lanes.get(index)?;
                 let is_open = guards.get(index).is_none_or(|guard| guard.is_open(now_ms));
-                (lane.is_eligible() && is_open).then(|| (lane.lane.clone(), *weight))
+                (lane.is_eligible() && is_open).then(|| (lane.reference.clone(), *weight))
             });
             EligibleSet::new(eligible)
         };

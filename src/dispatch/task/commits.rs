@@ -58,7 +58,7 @@ impl DispatchTask {
         if self.server_ids.contains_key(&lane) {
             return Ok(());
         }
-        let Some(name) = self.scheduler.lanes.get(&lane).map(|lane| lane.lane.name.clone()) else { return Ok(()) };
+        let Some(name) = self.scheduler.lanes.get(&lane).map(|lane| lane.reference.name.clone()) else { return Ok(()) };
         let id = self.ledger.server_id(&name).await?;
         self.server_ids.insert(lane, id);
         self.lanes.insert(id, lane);
@@ -78,7 +78,7 @@ impl DispatchTask {
 
     pub(super) fn usage_keys(&mut self, campaign: CampaignIx, lane: LaneIx) -> Arc<[Arc<str>]> {
         let plan = self.scheduler.campaign(campaign).and_then(|c| c.intent.plan_limits.as_ref()).map(|limits| limits.key.clone());
-        let name = self.scheduler.lanes.get(&lane).map(|lane| lane.lane.name.clone()).unwrap_or_default();
+        let name = self.scheduler.lanes.get(&lane).map(|lane| lane.reference.name.clone()).unwrap_or_default();
         self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
     }
 

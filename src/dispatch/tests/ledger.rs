@@ -80,7 +80,7 @@ impl Simulation {
             seqs.push(seq);
         }
         for moved in &planned.usage_moves {
-            let Some(name) = self.scheduler.lanes.get(&moved.lane).map(|lane| lane.lane.name.to_string()) else { continue };
+            let Some(name) = self.scheduler.lanes.get(&moved.lane).map(|lane| lane.reference.name.to_string()) else { continue };
             self.add_usage(name.clone(), moved.from_minute, -1);
             if let Some(to) = moved.to_minute {
                 self.add_usage(name, to, 1);
