@@ -459,7 +459,7 @@ impl Simulation {
             for message in batch {
                 let outcome = self.outcome(lane, &message);
                 let back = self.answer_ms();
-                let name = self.scheduler.lanes[&lane].lane.name.to_string();
+                let name = self.scheduler.lanes[&lane].reference.name.to_string();
                 self.written.entry(name).or_default().push(at - back);
                 let round_trip = Some(Duration::from_millis(back.unsigned_abs()));
                 self.scheduler.outcome(Delivered { message, outcome, round_trip }, self.now_ms);
@@ -474,7 +474,7 @@ impl Simulation {
     }
 
     fn outcome(&mut self, lane: LaneIx, message: &Outgoing) -> Outcome {
-        let name = self.scheduler.lanes[&lane].lane.name.to_string();
+        let name = self.scheduler.lanes[&lane].reference.name.to_string();
         let campaign = self.scheduler.in_flight_campaign(message.token);
         let fate_key = (campaign, message.rcpt_to.to_string());
         self.order.push((self.now_ms, self.scheduler.campaign(campaign).map(|c| c.key.to_string()).unwrap_or_default()));

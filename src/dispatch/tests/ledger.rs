@@ -71,11 +71,11 @@ impl Simulation {
                 refusals: claim.message.refusals.to_json(),
                 claimed_ms: planned.at_ms,
                 since_ms: claim.message.since_ms,
-                server: self.scheduler.lanes[&claim.lane].lane.name.to_string(),
+                server: self.scheduler.lanes[&claim.lane].reference.name.to_string(),
             };
             self.rows.insert(id, row);
             self.leased.retain(|leased| *leased != id);
-            let name = self.scheduler.lanes[&claim.lane].lane.name.to_string();
+            let name = self.scheduler.lanes[&claim.lane].reference.name.to_string();
             self.add_usage(name, planned.at_ms.div_euclid(60_000), 1);
             seqs.push(seq);
         }
@@ -87,7 +87,7 @@ impl Simulation {
             }
         }
         for (campaign, lane, bar) in &planned.bars {
-            let name = self.scheduler.lanes[lane].lane.name.to_string();
+            let name = self.scheduler.lanes[lane].reference.name.to_string();
             self.bars.insert((*campaign, name), bar.clone());
         }
         self.most_claimed = self.most_claimed.max(self.rows.values().filter(|row| row.fate == RowFate::Claimed).count());
@@ -122,7 +122,7 @@ impl Simulation {
         }
         let back = self.answer_ms();
         for (at, lane, _, batch) in &self.wire {
-            let name = scheduler.lanes[lane].lane.name.to_string();
+            let name = scheduler.lanes[lane].reference.name.to_string();
             if at - back <= self.now_ms {
                 self.written.entry(name).or_default().extend(batch.iter().map(|_| at - back));
                 for message in batch {
