@@ -18,9 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    BoxFuture, Carriage, Context, Delivered, Blocker, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
-    diagnose::Endpoint,
-    owed::Owed,
+    Blocker, BoxFuture, Carriage, Context, Delivered, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    diagnose::Endpoint, owed::Owed,
 };
 use crate::meta::{Reason, pattern};
 

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Context, Blocker, Outgoing, Probed, Provider, Quota, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Outgoing, Probed, Provider, Quota, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
-    http::{Call, ApiClient, Reply, own_client, pause},
+    http::{ApiClient, Call, Reply, own_client, pause},
     structured,
     verdict::{Judge, NotTaken, Said, Taken, Word},
 };
@@ -176,9 +176,7 @@ impl Vendor for PluginApi {
             (200, Some(false)) => return Err(failure(&reply.json["failure"], reply)),
             (200, None) => {
                 let what = "the answer does not say whether the plugin is ready";
-                return Err(reply
-                    .fail_with(Reason::ProtocolError, what, "Check url, and run `mailfleet plugin check`.")
-                    .for_person());
+                return Err(reply.fail_with(Reason::ProtocolError, what, "Check url, and run `mailfleet plugin check`.").for_person());
             }
             _ => return Err(api::probe_failure(reply)),
         }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Blocker, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     structured::{Attachment, Structured},
@@ -117,7 +117,10 @@ impl PostmarkApi {
             405 => failed(Reason::QuotaExceeded, "Buy credits, or wait for the next month."),
             406 => refused(Scope::Recipient),
             411 => refused(Scope::Message),
-            412 => for_person(Reason::SandboxOnly, "The account is pending approval and can only send to its own domain: ask Postmark to approve it."),
+            412 => for_person(
+                Reason::SandboxOnly,
+                "The account is pending approval and can only send to its own domain: ask Postmark to approve it.",
+            ),
             413 => for_person(Reason::AccountSuspended, "Ask Postmark why the account may not send."),
             429 => failed(Reason::Throttled, "Lower limits.rates or limits.connections."),
             1220..=1240 => for_person(Reason::NotFoundAtVendor, "Correct messageStream."),

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    BoxFuture, Context, Blocker, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, api,
+    Blocker, BoxFuture, Context, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, api,
     diagnose::Endpoint,
     sanitize,
     single::{Single, SingleServer},

@@ -27,7 +27,7 @@ use tokio::sync::OnceCell;
 
 use self::sdk::{Chain, Way};
 use super::{
-    BoxFuture, Context, Blocker, Outcome, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo, api,
+    Blocker, BoxFuture, Context, Outcome, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo, api,
     diagnose::Endpoint,
     http::{ApiClient, Purpose},
     single::{Single, SingleServer},

@@ -13,11 +13,11 @@ mod extensions;
 mod failure;
 mod line;
 mod open;
-mod session;
 mod preset;
 mod reply;
 mod scram;
 mod server;
+mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -38,7 +38,7 @@ use self::{
     server::SmtpServer,
 };
 use super::{
-    Context, Blocker, Provider, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Provider, SecretUse, Server, ServerType, TypeInfo,
     context::{TOO_SHORT, UNFIT},
     scrub,
     token::Tokens,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Blocker, Outgoing, Probed, Provider, Quota, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Outgoing, Probed, Provider, Quota, Scope, SecretUse, Server, ServerType, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     structured,

@@ -4,8 +4,8 @@ use tokio::sync::mpsc;
 
 use super::{Outbox, default_path};
 use crate::{
-    providers::{Context, Delivered, Outcome, Outgoing, Probed, Provider, Server},
     meta::Reason,
+    providers::{Context, Delivered, Outcome, Outgoing, Probed, Provider, Server},
 };
 
 /// A folder of its own, removed at the end.

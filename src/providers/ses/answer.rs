@@ -3,13 +3,13 @@
 use aws_sdk_sesv2::operation::get_account::GetAccountOutput;
 
 use crate::{
+    meta::{Duration, Rate, Reason},
     providers::{
         Blocker, Outgoing, Probed, Quota, Scope, api,
-        http::Reply,
         diagnose::Endpoint,
+        http::Reply,
         verdict::{Judge, NotTaken, Word},
     },
-    meta::{Duration, Rate, Reason},
 };
 
 /// Where the words for people are; services in front of SES capitalise the key.
@@ -160,7 +160,11 @@ pub fn of_probe(reply: &Reply<'_>) -> Blocker {
 pub fn of_account(account: &GetAccountOutput, allow_sandbox: bool, endpoint: &Endpoint) -> Result<Probed, Blocker> {
     let failed = |reason, what: &str, to_do: &str| Err(endpoint.connection(reason, what, to_do).for_person());
     if account.enforcement_status() == Some("SHUTDOWN") {
-        return failed(Reason::AccountSuspended, "AWS has shut down sending for the account", "See the console's Support Center for the reason.");
+        return failed(
+            Reason::AccountSuspended,
+            "AWS has shut down sending for the account",
+            "See the console's Support Center for the reason.",
+        );
     }
     if !account.sending_enabled() {
         return failed(Reason::SendingPaused, "sending is paused for the account in this region", "Enable it in SES's console.");

@@ -17,12 +17,12 @@ use reqwest::Request;
 
 use crate::{
     egress::Egress,
+    meta::{Reason, secret::SecretValue},
     providers::{
         Blocker,
-        http::{Answer, Clients, ApiClient, NoAnswer, Purpose, fetch},
+        http::{Answer, ApiClient, Clients, NoAnswer, Purpose, fetch},
         sanitize,
     },
-    meta::{Reason, secret::SecretValue},
 };
 
 /// To SES itself: through the server's API client, with its egress, bounds and timeouts.

@@ -13,8 +13,8 @@ use super::{
     scram, verdict,
 };
 use crate::{
-    providers::{Blocker, Meaning, Stage},
     meta::{Reason, secret::SecretValue},
+    providers::{Blocker, Meaning, Stage},
 };
 
 /// The longest command line with an initial response that every server accepts (RFC 5321, 4.5.3.1.4), without its line end.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::reply::Garbage;
 pub use crate::providers::diagnose::Endpoint;
 use crate::{
-    providers::Blocker,
     meta::{Duration as Span, Reason},
+    providers::Blocker,
 };
 
 /// How a conversation broke off.

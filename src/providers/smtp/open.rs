@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     egress::{Egress, ResolveError},
-    providers::{Blocker, Stage, http::Purpose, scrub::Scrubber, token::Tokens},
     meta::{Reason, secret::SecretValue},
+    providers::{Blocker, Stage, http::Purpose, scrub::Scrubber, token::Tokens},
 };
 
 /// Addresses of a host that are tried.
@@ -252,7 +252,10 @@ impl Target {
             })?,
         };
         let name = ServerName::try_from(self.tls_name.clone()).map_err(|_| {
-            unusable(&format!("`{}` cannot be the name in a certificate", self.tls_name), "Set tlsServerName to the name in the certificate.")
+            unusable(
+                &format!("`{}` cannot be the name in a certificate", self.tls_name),
+                "Set tlsServerName to the name in the certificate.",
+            )
         })?;
         match tokio::time::timeout(self.step_timeout, TlsConnector::from(config).connect(name, tcp)).await {
             Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),

@@ -20,7 +20,7 @@ use super::{
     open::Target,
     session::{Flight, Session},
 };
-use crate::providers::{Along, BoxFuture, Carriage, Delivered, Blocker, Gate, Outgoing, Probed, Server, owed::Owed};
+use crate::providers::{Along, Blocker, BoxFuture, Carriage, Delivered, Gate, Outgoing, Probed, Server, owed::Owed};
 
 /// How long an idle connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(30);

@@ -15,8 +15,8 @@ use tokio_rustls::TlsAcceptor;
 use self::script::Script;
 use super::Smtp;
 use crate::{
-    providers::{Context, Provider, Server},
     meta::{KeyRef, secret::SecretValue},
+    providers::{Context, Provider, Server},
 };
 
 const CHUNKING: &[&str] = &["PIPELINING", "CHUNKING", "SIZE 100000", "8BITMIME", "SMTPUTF8"];

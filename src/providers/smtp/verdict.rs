@@ -2,8 +2,8 @@
 
 use super::{extensions::Extensions, failure::Endpoint, reply::Reply};
 use crate::{
-    providers::{Answer, Blocker, Fault, Meaning, Outcome, Outgoing, Refusal, Scope, Stage, envelope, meaning, unknown_of_mail},
     meta::Reason,
+    providers::{Answer, Blocker, Fault, Meaning, Outcome, Outgoing, Refusal, Scope, Stage, envelope, meaning, unknown_of_mail},
 };
 
 const LATER: &str = "It is retried; if this lasts, ask the server's operator.";

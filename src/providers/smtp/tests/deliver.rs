@@ -388,9 +388,10 @@ async fn a_server_that_cannot_be_reached_takes_nothing() {
 
 #[tokio::test]
 async fn a_dropped_delivery_gives_every_outcome() {
-    for (extensions, expected) in
-        [(CHUNKING, ["accepted", "unknown:Unresponsive", "unknown:Unresponsive"]), (PLAIN, ["accepted", "unknown:Unresponsive", "failed:Unresponsive"])]
-    {
+    for (extensions, expected) in [
+        (CHUNKING, ["accepted", "unknown:Unresponsive", "unknown:Unresponsive"]),
+        (PLAIN, ["accepted", "unknown:Unresponsive", "failed:Unresponsive"]),
+    ] {
         let (_scripted, server) = start(extensions, &[("TAKEN", 2, Hang)]).await;
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let delivery = server.deliver(vec![message(1), message(2), message(3)], sender);

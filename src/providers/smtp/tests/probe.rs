@@ -4,8 +4,8 @@ use super::{
     server,
 };
 use crate::{
-    providers::{Blocker, Probed},
     meta::{Reason, Reason::*},
+    providers::{Blocker, Probed},
 };
 
 const LOGIN: &[(&str, &str, &str)] = &[("login", "username", "user"), ("login", "password", "hunter2")];
