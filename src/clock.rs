@@ -1,17 +1,18 @@
-//! The time: milliseconds since 1970 that never step back.
+//! The time: milliseconds since 1970 that never step back. One clock serves a process.
 
-use std::time::Instant;
+use std::time::Duration;
 
-/// A clock that never steps back: wall time at the start, then the steady clock.
+/// A clock that never steps back: wall time at the start, then the time since boot. That goes on while a machine sleeps, so that what is
+/// due meanwhile is not late by the sleep.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
     wall_ms: i64,
-    started: Instant,
+    started: Duration,
 }
 
 impl Default for SteadyClock {
     fn default() -> Self {
-        Self { wall_ms: jiff::Timestamp::now().as_millisecond(), started: Instant::now() }
+        Self { wall_ms: jiff::Timestamp::now().as_millisecond(), started: since_boot() }
     }
 }
 
@@ -19,6 +20,44 @@ impl SteadyClock {
     /// Milliseconds since 1970.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        self.wall_ms + i64::try_from(self.started.elapsed().as_millis()).unwrap_or(0)
+        let elapsed = since_boot().saturating_sub(self.started);
+        self.wall_ms.saturating_add(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The time since boot, sleep included (`CLOCK_BOOTTIME`).
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The time since the first call; other systems have no clock of this kind in common.
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Duration {
+    static FIRST: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    FIRST.elapsed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_with_the_wall_clock_and_counts_sleep() {
+        let clock = SteadyClock::default();
+        let wall = || jiff::Timestamp::now().as_millisecond();
+        let (before, ours) = (wall(), clock.now_ms());
+        assert!((ours - before).abs() < 1000, "{ours} {before}");
+        std::thread::sleep(Duration::from_millis(30));
+        let later = clock.now_ms();
+        assert!((30..5000).contains(&(later - ours)), "{}", later - ours);
+        // What the system says of its time since boot, which includes sleep.
+        #[cfg(target_os = "linux")]
+        {
+            let text = std::fs::read_to_string("/proc/uptime").expect("Linux has it");
+            let uptime: f64 = text.split(' ').next().and_then(|first| first.parse().ok()).expect("seconds");
+            assert!((since_boot().as_secs_f64() - uptime).abs() < 1.0, "{uptime}");
+        }
     }
 }

@@ -192,9 +192,9 @@ impl Engine {
         sink: StatusSink,
         view: watch::Sender<View>,
     ) -> Result<Self, EngineError> {
-        let snapshot = snapshots.borrow_and_update().clone();
+        let (clock, snapshot) = (SteadyClock::default(), snapshots.borrow_and_update().clone());
         Ok(Self {
-            clock: SteadyClock::default(),
+            clock,
             lookup: Lookup::new(ledger.clone(), options),
             snapshots,
             snapshot,
@@ -203,7 +203,7 @@ impl Engine {
             world: World::default(),
             observed: Observations { seed: ledger.seed(), ..Observations::default() },
             statuses: Statuses::new(sink),
-            dispatch: Dispatch::start(ledger).await?,
+            dispatch: Dispatch::start(ledger, clock).await?,
             probes: Probes::new(),
             handed_over: Handover::default(),
             longest_turn: Duration::ZERO,

@@ -13,7 +13,7 @@ from parts.report import Cases, require
 from parts.scripted import Scripted
 
 # What status and log say of `AudienceChanged`.
-CHANGED = "it changed while it was in use; it is read again from its start"
+CHANGED = "it changed while in use; it is read again from the start"
 
 
 def replace(path, text: str):

@@ -466,7 +466,7 @@ def work(plane: HelmPlane, program: Path, sink: Sink, broken: Sink | None, contr
         wait_until(lambda: reason("SendingServer", namespace, "own") == "SecretNotFound", 10, "the missing Secret")
         for turn in ("one", "two"):
             before = looks(namespace)
-            secret = {**fleets.secret("login", username="ann", password=turn)}
+            secret = {**fleets.secret("login", username="ann", password=f"password {turn}")}
             secret["metadata"]["namespace"] = namespace
             plane.api.apply(secret)
             wait_until(lambda: looks(namespace) > before, 10, "a look at the Secret")

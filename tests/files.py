@@ -263,7 +263,7 @@ def write_ahead_log_deleted(program) -> str:
         wait_until(lambda: sum(server.taken.values()) > 900, 60, "it sends")
         (fleet.state / name).unlink()
         told = wait_until(lambda: fleet.condition("Campaign", "spring", "Stalled").get("message"), 30, "status says it")
-        require(name in told and "was saved" in told and "Start Mailfleet again" in told, told)
+        require(name in told and "was saved" in told and "Restart Mailfleet" in told, told)
         taken = sum(server.taken.values())
         time.sleep(2)
         require(sum(server.taken.values()) == taken, "it continued to send")

@@ -114,7 +114,7 @@ def broken_ones_are_found(program) -> str:
 
     wanted = {
         doubled: "one outcome for each id", dropped: "one outcome for each id", page: "not JSON", open_door: "without the token is refused",
-        forgetful: "made again gets the same answer", careless: "is rejected, and is not the plugin's failure", any_version: "another contract is refused",
+        forgetful: "a repeated request gets the same answer", careless: "is rejected, without a failure of the plugin", any_version: "another contract is refused",
     }  # fmt: skip
     for change, words in wanted.items():
         home = folder(f"plugin-{change.__name__}")

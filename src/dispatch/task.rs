@@ -72,12 +72,11 @@ impl Dispatch {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn start(ledger: Ledger) -> Result<Self, LedgerError> {
+    pub async fn start(ledger: Ledger, clock: SteadyClock) -> Result<Self, LedgerError> {
         let (handover, handover_receiver) = watch::channel(Handover::default());
         let (report_sender, report) = watch::channel(Arc::new(Report::default()));
         let (event_sender, events) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let clock = SteadyClock::default();
         let usage = ledger.usage_since(clock.now_ms() / 60_000 - USAGE_MINUTES).await?;
         let mut past = Past::new();
         for (key, minute, count) in usage {

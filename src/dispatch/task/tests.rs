@@ -7,6 +7,7 @@ use crate::{
     audience::Input,
     ledger::{LedgerOptions, Synchronous},
     providers::{BoxFuture, Carriage, Outcome, Probed, Server},
+    report::Waiting,
     resources::Rate,
     routing::{CampaignIntent, Routing, ServerIntent, Work},
     test_support::{campaign_intent, server_intent, template, work},
@@ -58,7 +59,7 @@ impl Plane {
         let _ = std::fs::remove_dir_all(&folder);
         let ledger =
             Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
-        let dispatch = Dispatch::start(ledger).await.expect("a data plane");
+        let dispatch = Dispatch::start(ledger, SteadyClock::default()).await.expect("a data plane");
         let server = Arc::new(Taker { taken: AtomicU64::new(0) });
         let mut plane = Self { folder, dispatch, routing: Routing::default(), handles: Handles::default(), server };
         plane.limit(rates);
@@ -125,8 +126,9 @@ async fn an_edited_limit_remembers_what_this_process_sent() {
     plane.campaign("spring", 200);
     plane.until("used up", |report| accepted(report, "spring") == 50).await;
     plane.limit(&daily(60));
-    plane.until("used up again", |report| accepted(report, "spring") >= 60).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let key = Key::new("default", "spring");
+    let waits = |report: &Report| report.campaigns.get(&key).is_some_and(|campaign| matches!(campaign.waiting, Waiting::ForLimits(_)));
+    plane.until("used up again", |report| accepted(report, "spring") >= 60 && waits(report)).await;
     assert_eq!(plane.server.taken.load(Ordering::Relaxed), 60);
     plane.stop().await;
 }
