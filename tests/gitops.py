@@ -45,7 +45,7 @@ STATES = [
     ("Campaign", "completed", "Current", "Current", "Healthy", "a campaign Completed"),
 ]
 # The same for states that need no controller, a Postfix, or a control plane of their own.
-JUST_EDITED = [(kind, name, "InProgress", "InProgress", "Progressing", "an edit that is not handled yet")
+JUST_EDITED = [(kind, name, "InProgress", "InProgress", "Progressing", "an edit not yet processed")
                for kind, name in (("SendingServer", "active"), ("Plan", "all"), ("Campaign", "completed"))]  # fmt: skip
 WRONG_PASSWORD = ("Failed", "Failed", "Degraded", "a server that only a person can fix (no Secret, wrong password)")
 ACTIVE = ("Current", "Current", "Healthy", "a server that is Active")
