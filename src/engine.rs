@@ -81,7 +81,7 @@ pub struct View {
 pub struct Ended {
     /// Campaigns that did not complete: key, state, and why.
     pub failed: Vec<(Key, CampaignState, String)>,
-    /// Whether everything on the wire had an end before the process stopped.
+    /// Whether everything in flight had an outcome before the process stopped.
     pub clean: bool,
 }
 

@@ -73,7 +73,7 @@ pub struct CampaignReport {
     pub blocker: Option<Blocker>,
     /// When the run began, milliseconds.
     pub started_ms: Option<i64>,
-    /// When every recipient had an end, milliseconds.
+    /// When every recipient had a final outcome, milliseconds.
     pub completed_ms: Option<i64>,
     /// Rows that were added after completion.
     pub added_later: u64,
@@ -100,11 +100,11 @@ pub struct ServerReport {
     pub rests_since: Option<Arc<str>>,
     /// The messages a second that it is given, since it said that it was given too much.
     pub slowed_to: Option<f64>,
-    /// Messages on the wire.
+    /// Messages in flight.
     pub in_flight: usize,
     /// Connections at a time now.
     pub connections: u32,
-    /// The most messages on the wire at a time, steady enough to be shown.
+    /// The most messages in flight at a time, steady enough to be shown.
     pub in_flight_max: u32,
     /// Messages that it took since the process began.
     pub accepted: u64,

@@ -58,7 +58,7 @@ pub struct ServerIntent {
 pub struct CampaignIntent {
     /// What is sent.
     pub work: Arc<Work>,
-    /// True: nothing new is sent (suspended, stopped, no server); what is on the wire ends.
+    /// True: nothing new is sent (suspended, stopped, no server); messages in flight end.
     pub hold: bool,
     /// The servers that are granted, chosen and Active (or on trial), with their weights.
     pub servers: Arc<[(Key, u32)]>,

@@ -98,7 +98,7 @@ pub struct Recorded {
     pub accepted: BTreeMap<Key, u64>,
     /// When the run began, milliseconds.
     pub started_ms: i64,
-    /// When every recipient had an end, milliseconds.
+    /// When every recipient had a final outcome, milliseconds.
     pub closed_ms: Option<i64>,
 }
 
@@ -115,7 +115,7 @@ pub struct CampaignInput {
     pub stale: Option<String>,
     /// What the ledger knows of the run that the spec names.
     pub in_ledger: InLedger,
-    /// Why the ledger cannot be asked, and will not recover by itself.
+    /// Why the ledger cannot be asked, and will not recover automatically.
     pub ledger_problem: Option<String>,
     /// How it ended, for a closed run: status must not depend on the dispatcher's having looked.
     pub recorded: Option<Recorded>,
@@ -125,7 +125,7 @@ pub struct CampaignInput {
     pub resume: Option<String>,
     /// Such values that the ledger has as carried out.
     pub resume_handled: Handled,
-    /// Somebody deletes it: what is on the wire ends, nothing new is sent.
+    /// Somebody deletes it: messages in flight end, nothing new is sent.
     pub deleting: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Whether a campaign may be sent from the domains that it names: its plan grants them. Pure.
 //!
 //! With one namespace for plans a customer is held to what the plan grants: whoever is granted a server could sign as anybody
-//! otherwise. Where everybody may write plans, and for campaigns in that namespace itself, a grant is told of and no more: whoever
+//! otherwise. Where everybody may write plans, and for campaigns in that namespace itself, a grant is only reported: whoever
 //! writes the campaign may write the grant as well. A namespace's own servers are between it and them.
 
 use super::{Blocker, World, campaigns::Candidate};
@@ -40,7 +40,7 @@ pub fn held_to(key: &Key, plan_key: &Key, world: &World, candidates: &[Candidate
     Some(granted(key, plan_key, &plan.object, world))
 }
 
-/// What is told of a campaign that is not held to the domains that its plan grants, and is sent from another.
+/// What is reported of a campaign that is not held to the domains that its plan grants, and is sent from another.
 pub fn warning(key: &Key, spec: &CampaignSpec, plan_key: &Key, world: &World, candidates: &[Candidate]) -> Option<String> {
     let plan = world.plans.get(plan_key).filter(|plan| !plan.object.spec.sender_domains.is_empty())?;
     if is_held(key, world, candidates) || !goes_through_plan(candidates) {

@@ -137,7 +137,7 @@ pub struct CampaignRun {
     pub fetching: bool,
     /// When the next deferred message is due.
     pub next_due_ms: Option<i64>,
-    /// Messages on the wire.
+    /// Messages in flight.
     pub in_flight: usize,
     /// Messages of which something is not durable yet: a claim that is planned or on the wire, or an outcome.
     pub unsettled: usize,
@@ -173,7 +173,7 @@ pub struct CampaignRun {
     pub try_again_ms: Option<i64>,
     /// When the run began.
     pub started_ms: Option<i64>,
-    /// When every recipient had an end.
+    /// When every recipient had a final outcome.
     pub completed_ms: Option<i64>,
     /// Rows that were added after completion.
     pub added_later: u64,
@@ -260,7 +260,7 @@ impl CampaignRun {
         self.phase = if opened.closed_ms.is_some() { Phase::Closed } else { Phase::Resting };
     }
 
-    /// What becomes of a try that is to be repeated after `delay`, or that was the last.
+    /// What becomes of an attempt that is to be repeated after `delay`, or that was the last.
     #[must_use]
     pub fn defer(flight: &InFlight, delay: Option<Duration>, now_ms: i64, is_unknown: bool) -> Disposition {
         let fields = flight.fields.clone();

@@ -224,7 +224,7 @@ impl Asked for Feeder {
     type Request = Request;
 
     fn answer(&mut self, request: Request) -> bool {
-        // A panic in a parser must not leave a campaign that seems to send for ever.
+        // A panic in a parser must not leave a campaign that seems to send forever.
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(request)));
         let blocker = worked.unwrap_or_else(|_| Err(Blocker::internal(Reason::AudienceUnreadable, "reading the audience")));
         let Err(blocker) = blocker else { return true };

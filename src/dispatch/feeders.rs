@@ -62,7 +62,7 @@ impl Threads {
         Self { shared: Arc::new(shared), runtime }
     }
 
-    /// Sees to it that there is a thread.
+    /// Ensures that there is a thread.
     ///
     /// # Errors
     /// When there is none, and the system gives none.
@@ -336,7 +336,7 @@ mod tests {
         asked[1].ask(Request::WaitFor(heard));
         asked[1].ask(Request::Count(12));
         asked[2].ask(Request::Count(13));
-        // Whoever panicked counts as at work for ever.
+        // Whoever panicked counts as at work forever.
         let began = Instant::now();
         while at_work.load(Ordering::SeqCst) < 2 {
             assert!(began.elapsed() < Duration::from_secs(30));

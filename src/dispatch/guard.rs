@@ -1,6 +1,6 @@
 //! Whether a server refuses a campaign, or some of its recipients: judged by counting, whatever the words. Pure.
 //!
-//! A refusal for good whose meaning nobody knows ends nobody by itself: the recipient becomes a suspect. When the server
+//! A refusal for good whose meaning nobody knows is final for nobody by itself: the recipient becomes a suspect. When the server
 //! then accepts somebody, the suspects were at fault themselves. When it refuses ten alike, of at least two domains where the
 //! audience has them, it refuses the campaign, and is out of use for it.
 

@@ -94,7 +94,7 @@ pub struct Lane {
     pub calls: Calls,
     /// When the last outcome came, or the wire was last empty.
     pub last_sign_of_life_ms: i64,
-    /// After so long without a sign of life it is suspected.
+    /// After so long without an answer it is suspected.
     pub stall_after_ms: i64,
     /// Messages that it took since the process began.
     pub accepted: u64,
@@ -193,7 +193,7 @@ impl Lane {
         self.limiter.reopens_at(now_ms).max(self.pace.rests_until_ms())
     }
 
-    /// Until when it takes nothing, for people: a longer window or warm-up is used up, or it asked for a rest.
+    /// Until when it takes nothing, for display: a longer window or warm-up is used up, or it asked for a rest.
     pub fn exhausted_until_ms(&mut self, now_ms: i64) -> Option<i64> {
         self.limiter.exhausted_until(now_ms).max(self.pace.rests_until_ms())
     }
@@ -267,7 +267,7 @@ impl Lane {
         }
     }
 
-    /// The most messages that it has without an outcome at a time, for people: what a crash may leave unknown. Where it follows
+    /// The most messages that it has without an outcome at a time, for display: what a crash may leave unknown. Where it follows
     /// what is measured, it is rounded up so that it does not change all the time.
     #[must_use]
     pub fn bound(&self, commit: Duration) -> usize {

@@ -13,7 +13,7 @@ const SHARED_PERCENT: usize = 70;
 pub struct Likeness {
     /// The code, and the enhanced code where there is one.
     codes: Vec<String>,
-    /// The words in small letters, sorted.
+    /// The words in lowercase, sorted.
     words: Vec<String>,
 }
 

@@ -109,7 +109,7 @@ impl Window {
     /// A claimed message was written at this time, or certainly was not.
     fn settle(&mut self, written_ms: Option<i64>, now_ms: i64) {
         if self.awaits_writing {
-            // A limiter that was made anew has counted it by its claim.
+            // A limiter that was made again has counted it by its claim.
             let Some(left) = self.unwritten.checked_sub(1) else { return };
             self.unwritten = left;
             if let Some(at_ms) = written_ms {

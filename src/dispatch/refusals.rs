@@ -1,4 +1,4 @@
-//! The servers that refused a message, as they are kept with it while a further try is ahead. Pure.
+//! The servers that refused a message, as they are kept with it while a further attempt is ahead. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ pub struct RefusedBy {
 pub struct Refusals(Vec<RefusedBy>);
 
 impl Refusals {
-    /// What [`Refusals::to_json`] wrote; nothing when it cannot be read, since a further try does no harm.
+    /// What [`Refusals::to_json`] wrote; nothing when it cannot be read, since a further attempt does no harm.
     #[must_use]
     pub fn from_json(text: Option<&str>) -> Self {
         text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()

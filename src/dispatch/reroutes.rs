@@ -1,7 +1,7 @@
 //! Messages that moved since the line broke under them. Pure.
 //!
-//! A move does not count as a try. But a message that breaks every line it is sent over would take one server out after
-//! the other, for ever: after a few moves each further one counts.
+//! A move does not count as an attempt. But a message that breaks every line it is sent over would take one server out after
+//! the other, forever: after a few moves each further one counts.
 
 use super::index::CampaignIx;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ const REMEMBERED_MAX: usize = 10_000;
 pub struct Reroutes(HashMap<(CampaignIx, u64), u32>);
 
 impl Reroutes {
-    /// Notes that the server failed under a message; true when the try is to count from now on.
+    /// Notes that the server failed under a message; true when the attempt is to count from now on.
     pub fn note(&mut self, campaign: CampaignIx, seq: u64, reason: Reason) -> bool {
         // A server that cannot be reached, or refuses us, says nothing of the message.
         if !matches!(reason, Reason::ConnectionLost | Reason::ProtocolError) {

@@ -8,10 +8,10 @@ use crate::{
     resources::campaign::EffectiveRetry,
 };
 
-/// The longest wait between two tries.
+/// The longest wait between two attempts.
 const DELAY_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// The wait after try number `attempt`, or none when it was the last: doubling from the initial delay up to a day, a
+/// The wait after attempt number `attempt`, or none when it was the last: doubling from the initial delay up to a day, a
 /// fifth of it by chance so that not all come back at once, and never before the server's own word.
 #[must_use]
 pub fn delay(retry: &EffectiveRetry, seed: u64, recipient: &str, attempt: u32, server_says: Option<Duration>) -> Option<Duration> {

@@ -62,7 +62,7 @@ impl RunSeed {
     }
 }
 
-/// Picks a server for a try, or none when the set is empty.
+/// Picks a server for an attempt, or none when the set is empty.
 #[must_use]
 pub fn pick<'a, S>(seed: RunSeed, recipient: &str, attempt: u32, eligible: &'a EligibleSet<S>) -> Option<&'a S> {
     if eligible.total == 0 {

@@ -45,7 +45,7 @@ const OUTCOME_AGE_MAX_MS: i64 = 3;
 const CLAIMS_WAIT_MS: i64 = 1;
 /// Before a source that failed for now is read again, milliseconds.
 const TRY_AGAIN_MS: i64 = 15_000;
-/// Before a failed commit is tried again, milliseconds.
+/// Before a failed commit is retried, milliseconds.
 const LEDGER_RETRY_MS: i64 = 1_000;
 /// Deferred messages fetched from the ledger at a time.
 const DUE_MAX: usize = 64;
@@ -63,7 +63,7 @@ pub enum Action {
     RequestRows {
         /// Whose feeder.
         campaign: CampaignIx,
-        /// So many.
+        /// How many.
         count: usize,
     },
     /// Ask the feeder for one recipient of another domain, out of turn.
@@ -75,7 +75,7 @@ pub enum Action {
     FetchDue {
         /// Of which run.
         campaign: CampaignIx,
-        /// So many at most.
+        /// The most to fetch.
         most: usize,
     },
     /// Hand a batch to a server, as a call of this number.
@@ -140,9 +140,9 @@ pub struct UsageMove {
 /// What a write to the ledger changed in the counts of campaigns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CountChanges {
-    /// Campaign, fate, the server for a final outcome that has one, and so many more or less.
+    /// Campaign, fate, the server for a final outcome that has one, and the difference.
     pub fates: Vec<(CampaignIx, Fate, Option<LaneIx>, i64)>,
-    /// Campaign, and messages sent again though the outcome of the try before is unknown.
+    /// Campaign, and messages sent again though the outcome of the attempt before is unknown.
     pub resent: Vec<(CampaignIx, i64)>,
 }
 
@@ -263,13 +263,13 @@ impl Scheduler {
         }
     }
 
-    /// Claims and outcomes that are not durable yet, and messages on the wire.
+    /// Claims and outcomes that are not durable yet, and messages in flight.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.unresolved + self.pending.len()
     }
 
-    /// Nothing new is claimed from now on; what is on the wire ends.
+    /// Nothing new is claimed from now on; messages in flight end.
     pub fn stop(&mut self) {
         self.stopping = true;
         let indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
@@ -328,7 +328,7 @@ impl Scheduler {
 
     // ── time ──
 
-    /// What time alone brings: windows that reopen, messages that are due, servers that give no sign of life.
+    /// Timers: windows that reopen, messages that are due, servers that do not answer.
     fn tick(&mut self, now_ms: i64) {
         let mut has_woken = false;
         let mut stalled = Vec::new();

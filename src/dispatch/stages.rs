@@ -14,13 +14,13 @@ use crate::{audience::Fields, ledger};
 pub struct ReadyMessage {
     /// Its row in the ledger; none for a recipient who was never claimed.
     pub seq: Option<u64>,
-    /// Which try this is, from 1.
+    /// Which attempt this is, from 1.
     pub attempt: u32,
     /// The recipient, as the ledger knows it.
     pub recipient: Arc<str>,
     /// The same for the envelope: an international domain in its ASCII form.
     pub rcpt_to: Arc<str>,
-    /// When it was claimed first, milliseconds; none for one that was not, or whose first try is not known to have failed.
+    /// When it was claimed first, milliseconds; none for one that was not, or whose first attempt is not known to have failed.
     pub since_ms: Option<i64>,
     /// The template fields, to be kept in the ledger while the message is deferred.
     pub fields: Fields,
@@ -58,9 +58,9 @@ pub struct InFlight {
     pub call: CallId,
     /// Its row in the ledger.
     pub seq: u64,
-    /// Which try this is, from 1.
+    /// Which attempt this is, from 1.
     pub attempt: u32,
-    /// The recipient, for messages to people.
+    /// The recipient, for messages.
     pub recipient: Arc<str>,
     /// The template fields.
     pub fields: Fields,

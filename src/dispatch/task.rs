@@ -39,16 +39,16 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Between two reports, unless something of weight happens.
+/// Between two reports, unless something important happens.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// What many campaigns bring at once is reported together, after this time.
 const REPORT_SOON: Duration = Duration::from_millis(20);
-/// Before a failed commit is tried again.
+/// Before a failed commit is retried.
 const LEDGER_RETRY: Duration = Duration::from_secs(1);
 /// The longest window that a rate may have: 31 days, and a minute.
 const USAGE_MINUTES: i64 = 31 * 24 * 60 + 1;
 
-/// What the control plane is told at once.
+/// What the control plane is notified of at once.
 #[derive(Debug)]
 pub enum Event {
     /// A server failed at sending: which, why, and the count of its failures.
@@ -134,7 +134,7 @@ enum Answer {
 enum Closing {
     /// It is closed, with these counts.
     Done(RecipientCounts),
-    /// Messages have no end yet; the next deferred one is due then.
+    /// Messages have no final outcome yet; the next deferred one is due then.
     Open(Option<i64>),
 }
 
@@ -163,12 +163,12 @@ struct DispatchTask {
     /// Their short windows, by index.
     gates: BTreeMap<LaneIx, Arc<Gate>>,
     runs: BTreeMap<CampaignIx, RunId>,
-    /// The same the other way about; a campaign that was applied again has the run of the one before.
+    /// The same, reversed; a campaign that was applied again has the run of the one before.
     campaigns: BTreeMap<RunId, Vec<CampaignIx>>,
     /// Claims of an earlier process that no row of the audience came for.
     unmatched: BTreeMap<CampaignIx, Vec<u64>>,
     server_ids: BTreeMap<LaneIx, ServerId>,
-    /// The same the other way about.
+    /// The same, reversed.
     lanes: BTreeMap<ServerId, LaneIx>,
     usage_keys: UsageKeys,
     feeders: BTreeMap<CampaignIx, Asking<Feeder>>,

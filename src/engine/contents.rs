@@ -165,7 +165,7 @@ impl Contents {
         let old = slot.made.as_ref().filter(|made| made.generation == slot.stamp.generation);
         match (&slot.state, old) {
             (State::Ready, Some(made)) => Ok(made.work.clone()),
-            // An edit of the spec waits; a file that was written anew holds up nothing.
+            // An edit of the spec waits; a file that was rewritten holds up nothing.
             (State::New, Some(made)) if made.template.is_some() => Ok(made.work.clone()),
             (State::NoRoom, _) => Err(Blocker::passing(
                 Reason::WaitingForMemory,
@@ -185,7 +185,7 @@ impl Contents {
         Some(self.slots.get(key)?.made.as_ref()?.work.clone())
     }
 
-    /// Sees to it that the contents of all campaigns of a snapshot are prepared as they stand now.
+    /// Ensures that the contents of all campaigns of a snapshot are prepared as they stand now.
     pub fn want_all(&mut self, snapshot: &Snapshot, facts: &LedgerFacts, egress: crate::egress::Egress) {
         let gone: Vec<Key> = self.slots.keys().filter(|key| !snapshot.campaigns.contains_key(*key)).cloned().collect();
         gone.iter().for_each(|key| self.forget(key));
@@ -225,7 +225,7 @@ impl Contents {
         }
     }
 
-    /// Sees to it that a campaign's content is prepared as it stands now.
+    /// Ensures that a campaign's content is prepared as it stands now.
     fn want(&mut self, resolver: ContentResolver, stamp: Stamp, rank: Rank) {
         let key = resolver.key.clone();
         let Some(slot) = self.slots.get_mut(&key) else {

@@ -68,7 +68,7 @@ impl ServerHandles {
     }
 
     /// A new handle when spec or Secrets changed. An edit of rates changes neither handle nor fingerprint: the server goes on with its
-    /// connections, and is not probed anew.
+    /// connections, and is not probed again.
     fn make_one(&mut self, key: &Key, object: &Arc<SendingServer>, store: &SecretStore, options: &EngineOptions) -> Result<u64, Blocker> {
         let secrets = if options.dry_run { Secrets::new() } else { secrets(key, object, store)? };
         if let Some(known) = self.made.get_mut(key)
@@ -102,7 +102,7 @@ impl ServerHandles {
         Ok(fingerprint)
     }
 
-    /// Closes a handle that is used no more, beside the turns: a server may keep each goodbye waiting.
+    /// Closes a handle that is used no more, beside the turns: a server may delay each QUIT.
     fn close_one(&mut self, key: &Key) {
         if let Some(Made { server, .. }) = self.made.remove(key) {
             self.version += 1;
@@ -110,7 +110,7 @@ impl ServerHandles {
         }
     }
 
-    /// Closes idle connections, of all servers at once: a server may keep each goodbye waiting.
+    /// Closes idle connections, of all servers at once: a server may delay each QUIT.
     pub async fn close(&self) {
         let mut closing = tokio::task::JoinSet::new();
         for server in self.made.values().map(|made| made.server.clone()) {

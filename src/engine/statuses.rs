@@ -324,7 +324,7 @@ fn date<K: Kind, S: Status>(shelf: &Shelf<K, S>, key: &Key, status: &mut S, sour
     let old = kept.decided.as_deref().map_or(kept.old_conditions.as_slice(), Status::conditions);
     let wanted = std::mem::take(status.conditions_mut());
     *status.conditions_mut() = condition::merge(old, wanted, kept.object.metadata().generation.unwrap_or(0), whole_second(now_ms));
-    // A version that cannot be read was judged too. Left out, it would seem to be on its way for ever, and never Failed.
+    // A version that cannot be read was judged too. Left out, it would seem to be on its way forever, and never Failed.
     if let Origin::Cluster(place) = &sourced.origin
         && sourced.stale.is_some()
     {

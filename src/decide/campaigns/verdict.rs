@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// So many rejected and nobody accepted is told as a failure: the audience or the server is not the right one.
+/// So many rejected and nobody accepted is reported as a failure: the audience or the server is not the right one.
 const NOBODY_FROM: u64 = 10;
 
 /// The state, and the conditions that say why.
@@ -84,7 +84,7 @@ impl Case<'_> {
         if self.run.has_begun { CampaignState::Waiting } else { CampaignState::Scheduled }
     }
 
-    /// A run that the data plane has opened is kept there, held: its counts stay known, and what is on the wire ends.
+    /// A run that the data plane has opened is kept there, held: its counts stay known, and messages in flight end.
     fn held(&self) -> Option<bool> {
         self.run.has_begun.then_some(true)
     }

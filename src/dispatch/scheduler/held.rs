@@ -35,7 +35,7 @@ impl CampaignRun {
         waiting.find(|(lane, _)| is_usable(**lane)).map(|(lane, _)| *lane)
     }
 
-    /// Whether a rest of the campaign at a server is over, so that servers have to be picked anew.
+    /// Whether a rest of the campaign at a server is over, so that servers have to be picked again.
     pub(super) fn has_rested(now_ms: i64) -> impl FnMut(&mut Self) -> bool {
         move |campaign| {
             let mut is_over = false;

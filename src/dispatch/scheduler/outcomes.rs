@@ -209,7 +209,7 @@ impl Scheduler {
         CampaignRun::defer(flight, delay, now_ms, is_unknown)
     }
 
-    /// It was certainly not taken, and goes to another server: the try does not count.
+    /// It was certainly not taken, and goes to another server: the attempt does not count.
     fn return_flight(&mut self, flight: InFlight, reply: String, now_ms: i64) {
         if self.is_overdue(flight.campaign, flight.since_ms, now_ms) {
             return self.end_flight(flight, Disposition::Expired, Some(reply), now_ms);
@@ -224,7 +224,7 @@ impl Scheduler {
             return self.throttled(flight, failure, now_ms);
         }
         if self.reroutes.note(flight.campaign, flight.seq, failure.reason) {
-            // It broke line after line: perhaps the message itself is the cause, and must not wander for ever.
+            // It broke line after line: perhaps the message itself is the cause, and must not wander forever.
             let end = self.deferred(&flight, None, now_ms, false);
             self.end_flight(flight, end, Some(failure.message.clone()), now_ms);
         } else {
@@ -240,7 +240,7 @@ impl Scheduler {
         }
     }
 
-    /// The server is well, and is given too much: it rests, and is then given what it takes. That costs nobody a try.
+    /// The server is well, and is given too much: it rests, and is then given what it takes. That costs nobody an attempt.
     fn throttled(&mut self, flight: InFlight, failure: Blocker, now_ms: i64) {
         let (lane_id, claimed_ms) = (flight.lane, flight.claimed_ms);
         self.return_flight(flight, failure.message, now_ms);
@@ -281,7 +281,7 @@ impl Scheduler {
 
     pub(super) fn fail_lane(&mut self, index: LaneIx, failure: Blocker, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
-        // One incident is told once: the rest of the wire may follow.
+        // One incident is reported once: the rest of the wire may follow.
         if lane.acknowledged == lane.failures {
             lane.failures += 1;
             let action = super::Action::ServerFailed(lane.key.clone(), failure, lane.failures);

@@ -150,7 +150,7 @@ impl Scheduler {
         }
     }
 
-    /// A server that the control plane has no more goes when nothing of it is on the wire.
+    /// A server that the control plane has no more goes when nothing of it is in flight.
     pub(super) fn forget_gone_lane(&mut self, index: LaneIx) {
         let is_over = |lane: &&Lane| lane.is_gone && lane.calls.is_empty() && lane.in_flight == 0;
         let Some(key) = self.lanes.get(&index).filter(is_over).map(|lane| lane.key.clone()) else { return };
@@ -172,7 +172,7 @@ impl Scheduler {
         self.plan_limiters.retain(|key, _| plans.contains(key));
     }
 
-    /// A lane changed: its queue is picked anew where it may not be picked any more.
+    /// A lane changed: its queue is picked again where it may not be picked any more.
     pub(super) fn settle_lane(&mut self, index: LaneIx, now_ms: i64) {
         self.fit_campaigns(now_ms);
         let moved = match self.lanes.get_mut(&index) {

@@ -82,7 +82,7 @@ impl DispatchTask {
         self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
     }
 
-    /// Remembers what this process sent and when, for limiters that are made anew after an edit.
+    /// Remembers what this process sent and when, for limiters that are made again after an edit.
     pub(super) fn note_usage(&mut self, planned: &Planned) {
         let minute = planned.at_ms.div_euclid(60_000);
         let mut changes: Vec<(CampaignIx, LaneIx, i64, i64)> = Vec::new();

@@ -199,7 +199,7 @@ impl ContentResolver {
         resolve_path(&self.origin, path, purpose).map_err(|problem| Blocker::lasting(Reason::FileNotFound, format!("{field}: {problem}.")))
     }
 
-    /// A file under the name that it has beside its document, so that it is found anew when a symlink on the way is swapped.
+    /// A file under the name that it has beside its document, so that it is found again when a symlink on the way is swapped.
     fn named_file(&self, field: &str, path: &str, purpose: Purpose) -> Result<NamedFile, Blocker> {
         self.path(field, path, purpose)?;
         let beside = self.origin.file().and_then(|place| place.file.parent()).unwrap_or(Path::new(""));
