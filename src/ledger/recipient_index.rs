@@ -224,7 +224,7 @@ impl RecipientIndex {
         Ok(())
     }
 
-    /// What to do with a row of the audience. Addresses are compared in their [`canonical`] form, not as written.
+    /// What to do with a row of the audience. Addresses are compared in their `audience::canonical` form, not as written.
     ///
     /// # Errors
     /// When the file cannot be read or written. Nothing has changed then, and the same call may be repeated.

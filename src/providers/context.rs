@@ -16,7 +16,7 @@ use crate::{
 pub struct Context {
     /// `namespace/name` of the server, for messages and logs.
     pub name: String,
-    /// The values of the Secrets that [`Provider::secrets`] named, all present.
+    /// The values of the Secrets that [`super::Provider::secrets`] named, all present.
     pub secrets: Secrets,
     /// Connections at a time.
     pub connections: u32,

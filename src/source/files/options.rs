@@ -17,7 +17,7 @@ pub struct Options {
     pub exclude: Vec<String>,
     /// Whether `-` is standard input, and pipes are read like files.
     pub pipes: bool,
-    /// A file is used only when it is complete: not written for [`SETTLED_AFTER`].
+    /// A file is used only when it is complete: not written for [`super::SETTLED_AFTER`].
     pub settles: bool,
     /// The variables that may hold Secrets; [`Options::of_process`] takes those of this process.
     pub environment: Arc<BTreeMap<String, SecretValue>>,
