@@ -100,7 +100,7 @@ fn write(mut to: TcpStream, receiver: &Receiver<(Instant, Box<[u8]>)>, delay: Du
     while let Ok((stamp, piece)) = receiver.recv() {
         thread::sleep((stamp + delay).saturating_duration_since(Instant::now()));
         if to.write_all(&piece).is_err() {
-            // The other side has closed: the reader of this direction must not wait for ever.
+            // The other side has closed: the reader of this direction must not wait forever.
             let _ = to.shutdown(Shutdown::Both);
             return;
         }
