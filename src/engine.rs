@@ -180,6 +180,8 @@ struct Engine {
     probes: Probes,
     /// What the data plane was handed last.
     handed_over: Handover,
+    /// Which handles and contents that was looked at with.
+    handed_version: (u64, u64),
     longest_turn: Duration,
     view: watch::Sender<View>,
 }
@@ -206,6 +208,7 @@ impl Engine {
             dispatch: Dispatch::start(ledger, clock).await?,
             probes: Probes::new(),
             handed_over: Handover::default(),
+            handed_version: (0, 0),
             longest_turn: Duration::ZERO,
             view,
         })
@@ -381,11 +384,17 @@ impl Engine {
 
     /// Hands over what is wanted now. The data plane is woken only by a change.
     fn hand_over(&mut self, decision: &Decision) {
-        let handles = self.lookup.handles();
-        if *self.handed_over.routing == decision.routing && Arc::ptr_eq(&self.handed_over.handles, &handles) {
+        let (version, is_same) = (self.lookup.version(), *self.handed_over.routing == decision.routing);
+        if is_same && version == self.handed_version {
             return;
         }
-        self.handed_over = Handover { routing: Arc::new(decision.routing.clone()), handles };
+        self.handed_version = version;
+        let handles = self.lookup.handles(&decision.routing);
+        // Most servers of a large fleet are used by no campaign, and do not concern it.
+        if is_same && handles.is_same(&self.handed_over.handles) {
+            return;
+        }
+        self.handed_over = Handover { routing: Arc::new(decision.routing.clone()), handles: Arc::new(handles) };
         self.dispatch.handover.send_replace(self.handed_over.clone());
     }
 

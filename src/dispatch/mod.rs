@@ -55,6 +55,22 @@ pub struct Handles {
     pub contents: BTreeMap<Key, Content>,
 }
 
+impl Handles {
+    /// Whether nothing was replaced.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_same_content = |one: &Content, other: &Content| {
+            let templates = (&one.template, &other.template);
+            Arc::ptr_eq(&one.input, &other.input)
+                && matches!(templates, (None, None)) | matches!(templates, (Some(one), Some(other)) if Arc::ptr_eq(one, other))
+        };
+        self.servers.len() == other.servers.len()
+            && self.contents.len() == other.contents.len()
+            && self.servers.iter().zip(&other.servers).all(|(one, other)| one.0 == other.0 && Arc::ptr_eq(one.1, other.1))
+            && self.contents.iter().zip(&other.contents).all(|(one, other)| one.0 == other.0 && is_same_content(one.1, other.1))
+    }
+}
+
 /// What the messages of a campaign are made of.
 #[derive(Clone)]
 pub struct Content {

@@ -107,7 +107,7 @@ pub(super) struct Contents {
     is_being_written: bool,
     /// What this look has given out.
     fresh: BTreeSet<Key>,
-    /// Changes when anything does that [`Contents::all`] gives.
+    /// Changes when anything does that [`Contents::get`] gives.
     version: u64,
     tickets: u64,
     sender: mpsc::UnboundedSender<Done>,
@@ -131,13 +131,13 @@ impl Contents {
         }
     }
 
-    /// What each campaign's messages are made of, also while a newer version is being prepared.
-    pub fn all(&self) -> BTreeMap<Key, Content> {
-        let content = |made: &Made| Content { input: made.input.clone(), template: made.template.clone() };
-        self.slots.iter().filter_map(|(key, slot)| Some((key.clone(), content(slot.made.as_ref()?)))).collect()
+    /// What a campaign's messages are made of, also while a newer version is being prepared.
+    pub fn get(&self, key: &Key) -> Option<Content> {
+        let made = self.slots.get(key)?.made.as_ref()?;
+        Some(Content { input: made.input.clone(), template: made.template.clone() })
     }
 
-    /// Changes when anything does that [`Contents::all`] gives.
+    /// Changes when anything does that [`Contents::get`] gives.
     pub fn version(&self) -> u64 {
         self.version
     }

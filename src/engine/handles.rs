@@ -42,11 +42,6 @@ impl ServerHandles {
         self.made.get(key).map(|made| &made.server)
     }
 
-    /// All of them.
-    pub fn all(&self) -> BTreeMap<Key, Arc<dyn Server>> {
-        self.made.iter().map(|(key, made)| (key.clone(), made.server.clone())).collect()
-    }
-
     /// Changes when any handle does.
     pub fn version(&self) -> u64 {
         self.version

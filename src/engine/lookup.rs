@@ -19,6 +19,7 @@ use crate::{
     ledger::{Facts, Ledger, LedgerError},
     providers::Server,
     resources::Key,
+    routing::Routing,
     source::{
         SETTLED_AFTER, Snapshot,
         resume::{self, Requests},
@@ -56,8 +57,6 @@ pub(super) struct Lookup {
     ledger_problem: Option<LedgerError>,
     /// How long the last look waited for contents, without doing anything.
     waited: Duration,
-    /// What the data plane was given last, and the versions that it is of.
-    handles: (u64, u64, Arc<Handles>),
 }
 
 impl Lookup {
@@ -72,7 +71,6 @@ impl Lookup {
             requests_changed_at: None,
             ledger_problem: None,
             waited: Duration::ZERO,
-            handles: (0, 0, Arc::default()),
         }
     }
 
@@ -106,14 +104,16 @@ impl Lookup {
         self.servers.get(key).cloned()
     }
 
-    /// What the data plane needs beside plain data; the same as long as nothing of it has changed.
-    pub fn handles(&mut self) -> Arc<Handles> {
-        let (servers, contents) = (self.servers.version(), self.contents.version());
-        if (self.handles.0, self.handles.1) != (servers, contents) {
-            let handles = Handles { servers: self.servers.all(), contents: self.contents.all() };
-            self.handles = (servers, contents, Arc::new(handles));
-        }
-        self.handles.2.clone()
+    /// What the data plane needs beside plain data, for what it is to do.
+    pub fn handles(&self, routing: &Routing) -> Handles {
+        let servers = routing.servers.keys().filter_map(|key| Some((key.clone(), self.servers.get(key)?.clone())));
+        let contents = routing.campaigns.keys().filter_map(|key| Some((key.clone(), self.contents.get(key)?)));
+        Handles { servers: servers.collect(), contents: contents.collect() }
+    }
+
+    /// Changes when any handle or content does.
+    pub fn version(&self) -> (u64, u64) {
+        (self.servers.version(), self.contents.version())
     }
 
     /// The next content that was prepared beside the turns; [`Lookup::prepared`] follows.
