@@ -125,6 +125,10 @@ pub struct CampaignInput {
     pub resume: Option<String>,
     /// Such values that the ledger has as carried out.
     pub resume_handled: Handled,
+    /// How often the run was reopened on purpose, as the ledger has it.
+    pub reopened: u64,
+    /// Whether a message of the run was ever claimed, as the ledger has it: one may have left.
+    pub has_sent: bool,
     /// Somebody deletes it: messages in flight end, nothing new is sent.
     pub deleting: bool,
 }
@@ -144,6 +148,8 @@ impl CampaignInput {
             previous: None,
             resume: None,
             resume_handled: Handled::default(),
+            reopened: 0,
+            has_sent: false,
             deleting: false,
         }
     }
@@ -198,6 +204,8 @@ pub struct CampaignDecision {
     pub status: CampaignStatus,
     /// What the data plane is to do; none while the run may not be touched, or nothing is known of what it sends.
     pub intent: Option<Arc<CampaignIntent>>,
+    /// Whether more is about to be known of a completed run: the rows that were added since.
+    pub is_looked_at: bool,
 }
 
 /// Decides over the whole world.

@@ -86,6 +86,8 @@ pub enum Action {
     ServerFailed(Key, Blocker, u64),
     /// A closed run was edited: count the rows that its audience has now and that are not mailed.
     CountAdded(CampaignIx),
+    /// Call [`Scheduler::audience_touched`] once the audience's file is another one.
+    WatchAudience(CampaignIx),
     /// Everything of the run has a final outcome: close it in the ledger.
     Close(CampaignIx),
     /// Carry out what a person asked of the run, then call [`Scheduler::resumed`].
@@ -322,6 +324,10 @@ impl Scheduler {
             campaign.phase = Phase::Closed;
             campaign.closing = false;
             campaign.completed_ms = Some(now_ms);
+            campaign.added_later = Some(0);
+            campaign.reopen = campaign.reopen.max(campaign.intent.work.reopen);
+            // From now on an addition to the audience is told.
+            self.actions.push(Action::WatchAudience(index));
         }
         self.resume_if_asked(index);
     }

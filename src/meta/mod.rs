@@ -4,6 +4,7 @@
 pub mod blocker;
 pub mod bound;
 pub mod condition;
+pub mod count_or_percent;
 pub mod duration;
 pub mod pattern;
 pub mod rule;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use blocker::Blocker;
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
+pub use count_or_percent::CountOrPercent;
 pub use duration::Duration;
 use rule::Rule;
 

@@ -138,7 +138,7 @@ fn a_campaign_that_may_have_been_renamed_is_warned_of() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let ledger = mailfleet::ledger::Ledger::open(&state, mailfleet::ledger::LedgerOptions::default()).expect("a ledger");
     let key = mailfleet::ledger::RunKey::new("default", "spring", "first");
-    runtime.block_on(ledger.begin_run(&key, mailfleet::ledger::UnknownPolicy::Skip, None, None, 1)).expect("a run");
+    runtime.block_on(ledger.begin_run(&key, mailfleet::ledger::RunStart::default(), 1)).expect("a run");
     let warnings = |name: &str| {
         std::fs::write(folder.join("campaign.yaml"), campaign(name)).expect("a file");
         let snapshot = Files::load_once(std::slice::from_ref(&folder), &Options { state_dir: Some(state.clone()), ..Options::default() });
