@@ -5,6 +5,7 @@ pub mod blocker;
 pub mod bound;
 pub mod condition;
 pub mod duration;
+mod nearest;
 pub mod pattern;
 pub mod rule;
 pub mod secret;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use blocker::Blocker;
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use duration::Duration;
+pub use nearest::nearest;
 use rule::Rule;
 
 /// The name of a namespaced object. It is the key of many tables, so a copy is two pointers.
