@@ -6,6 +6,7 @@ pub mod bound;
 pub mod condition;
 pub mod count_or_percent;
 pub mod duration;
+mod nearest;
 pub mod pattern;
 pub mod rule;
 pub mod secret;
@@ -19,6 +20,7 @@ pub use blocker::Blocker;
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use count_or_percent::CountOrPercent;
 pub use duration::Duration;
+pub use nearest::nearest;
 use rule::Rule;
 
 /// The name of a namespaced object. It is the key of many tables, so a copy is two pointers.

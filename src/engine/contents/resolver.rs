@@ -259,7 +259,8 @@ impl ContentResolver {
         Ok(Some(text.into()))
     }
 
-    fn input(&self, spec: &CampaignSpec) -> Result<Input, Blocker> {
+    /// Where the recipients are.
+    pub fn input(&self, spec: &CampaignSpec) -> Result<Input, Blocker> {
         let audience = &spec.audience;
         if let Some(rows) = &audience.inline {
             return Ok(Input::Inline(rows.clone()));
