@@ -3,7 +3,7 @@
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -21,7 +21,7 @@ use crate::{
     audience::{FileVersion, Input, Reader, Recipient, Row, Useless, canonical, changed, endless},
     ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
     message::{self, RenderContext, Template},
-    resources::{Blocker, Key, Reason},
+    resources::{Blocker, Key, Reason, bound::counted},
     routing::CampaignIntent,
 };
 
@@ -282,7 +282,26 @@ impl Feeder {
         self.version = self.spec.input.file().and_then(FileVersion::of);
         let reader = Reader::open(&self.spec.input, &self.runtime).map_err(of_audience)?;
         self.version = reader.version();
+        self.check_fields(&reader)?;
         Ok((seen, Some(reader)))
+    }
+
+    /// A field that the templates need and nobody in the audience has is a mistake in one of the two: found before anybody is mailed.
+    fn check_fields(&self, reader: &Reader) -> Result<(), Blocker> {
+        let of_list = |rows: &[BTreeMap<String, serde_json::Value>]| rows.iter().flat_map(BTreeMap::keys).cloned().collect();
+        let known: BTreeSet<String> = match (reader.columns(), &*self.spec.input) {
+            (Some(columns), _) => columns.into_iter().map(str::to_owned).collect(),
+            (None, Input::Inline(rows)) => of_list(rows),
+            // A field may be in any line.
+            (None, _) => return Ok(()),
+        };
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let missing = self.spec.template.missing_fields(&known);
+        let Some(first) = missing.first() else { return Ok(()) };
+        let more = missing.len() - 1;
+        let others = if more > 0 { format!(" (and {})", counted(more as u64, "other field", "other fields")) } else { String::new() };
+        let message = format!("{first}{others}. Fix the template or the audience; the campaign then goes on.");
+        Err(Blocker::lasting(Reason::InvalidContent, message))
     }
 
     /// The audience is read. One without anybody in it is a mistake, and withdraws nobody.

@@ -33,7 +33,7 @@ use self::{
 pub use self::{
     fault::Fault,
     id::message_id,
-    named::{fields_named, missing_fields},
+    named::{NamedField, fields_named, missing_fields},
 };
 use crate::{
     audience::{Address, Recipient},
@@ -129,6 +129,8 @@ pub struct Template {
     headers: Vec<(String, Grammar, Part)>,
     unsubscribe: Option<Part>,
     one_click: bool,
+    /// The fields that it cannot do without.
+    needed: Vec<NamedField>,
 }
 
 /// From and Reply-To.
@@ -197,9 +199,16 @@ impl Template {
                 headers,
                 unsubscribe,
                 one_click: content.one_click,
+                needed: fields_named(content).into_iter().filter(|field| !field.is_optional).collect(),
             }),
             _ => Err(faults),
         }
+    }
+
+    /// The fields that it needs and that nobody in an audience has. `known` are the audience's fields, `email` among them.
+    #[must_use]
+    pub fn missing_fields(&self, known: &[&str]) -> Vec<Fault> {
+        missing_fields(&self.needed, known)
     }
 
     /// Drops the compiled form where compiling it again is cheap; called after a request for a few messages.

@@ -1,5 +1,6 @@
 """An SMTP server on loopback that answers as a script says, and counts what it took: relays' own words, in any mood."""
 
+import base64
 import socket
 import threading
 from collections import Counter
@@ -21,7 +22,17 @@ class Session:
 class Scripted:
     """The server. `taken` counts accepted messages by recipient, `asked` every RCPT by recipient."""
 
-    def __init__(self, script=None, extensions: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")):
+    def __init__(
+        self,
+        script=None,
+        extensions: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"),
+        login: tuple[str, str] | None = None,
+        port: int = 0,
+    ):
+        # User and password without which nothing is taken, by AUTH PLAIN.
+        self.login = login
+        if login:
+            extensions = (*extensions, "AUTH PLAIN")
         self.script = script or (lambda stage, session: None)
         self.extensions = extensions
         self.taken, self.asked = Counter(), Counter()
@@ -29,7 +40,7 @@ class Scripted:
         self.mails: list[tuple[str, str, bytes]] | None = None
         self.open = self.most_open = self.sessions = 0
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -82,11 +93,18 @@ class Scripted:
         if not answer("greeting", "220 scripted.example ESMTP").startswith("2"):
             return
         is_recipient_good = False
+        is_logged_in = self.login is None
         while line := reader.readline():
             command = line.decode("utf-8", "replace").strip()
             word = command.upper().split(" ")[0]
             if word in ("EHLO", "HELO"):
                 answer("ehlo", "250 scripted.example" + "".join(f"\n250 {name}" for name in self.extensions))
+            elif word == "AUTH":
+                given = base64.b64decode(command.split(" ")[2] if command.count(" ") > 1 else "").decode().split("\0")[1:]
+                is_logged_in = tuple(given) == self.login
+                connection.sendall(b"235 2.7.0 welcome\r\n" if is_logged_in else b"535 5.7.8 Username and Password not accepted\r\n")
+            elif word == "MAIL" and not is_logged_in:
+                connection.sendall(b"530 5.7.0 Authentication required\r\n")
             elif word == "MAIL":
                 session.sender = command[command.find("<") + 1 : command.find(">")]
                 session.recipient, is_recipient_good = "", False

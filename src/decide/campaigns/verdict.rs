@@ -128,6 +128,7 @@ impl Case<'_> {
                 | Reason::LedgerUnavailable
                 | Reason::AudienceUnreadable
                 | Reason::FileNotFound
+                | Reason::InvalidContent
                 | Reason::BadRows
                 | Reason::TooManyBadRows
                 | Reason::RenderFailed

@@ -175,6 +175,7 @@ impl Scheduler {
             reason,
             Reason::AudienceUnreadable
                 | Reason::FileNotFound
+                | Reason::InvalidContent
                 | Reason::BadRows
                 | Reason::TooManyBadRows
                 | Reason::RenderFailed
