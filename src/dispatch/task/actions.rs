@@ -1,4 +1,4 @@
-//! The scheduler's actions become calls of ledger, feeders and servers, in the background.
+//! Turns the scheduler's actions into calls of ledger, feeders and servers, in the background.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,9 +11,9 @@ use crate::dispatch::index::{CampaignIx, LaneIx};
 
 use crate::audience::FileVersion;
 
-/// Between two looks at a file that could not be read as an audience.
+/// The interval between two looks at a file that could not be read as an audience.
 const LOOK_AT_FILE_EVERY: Duration = Duration::from_millis(200);
-/// Held messages of a run that are looked at one by one; what is beyond waits for a person.
+/// The most held messages of a run that are judged one by one; the rest wait for a person.
 const HELD_MAX: usize = 10_000;
 
 impl DispatchTask {
@@ -21,7 +21,7 @@ impl DispatchTask {
         match action {
             Action::Open(index) => self.open(index),
             Action::StartFeeder(index) => self.start_feeder(index),
-            // Done before, since it awaits the ledger.
+            // Done by the caller, since it awaits the ledger.
             Action::Commit(_) => {}
             Action::RequestRows { campaign: index, count } => {
                 if let Some(feeder) = self.feeders.get(&index) {
@@ -50,7 +50,7 @@ impl DispatchTask {
             Action::Deliver(lane, call, batch) => self.deliver(lane, call, batch),
             Action::Ahead(lane, call, message) => self.hand_ahead(lane, call, message),
             Action::ServerFailed(key, failure, count) => {
-                // The count first: whoever has missed the event finds it in the report.
+                // The report first: a receiver that missed the event finds the count there.
                 self.report(true);
                 let _ = self.events.send(Event::ServerFailed(key, failure, count));
             }
@@ -125,7 +125,7 @@ impl DispatchTask {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
         let content = self.handles.contents.get(&campaign.key);
         let Some((input, template)) = content.and_then(|content| Some((content.input.clone(), content.template.clone()?))) else {
-            // It was withdrawn since others need the memory: the campaign is held, or about to be.
+            // It was dropped because others need the memory: the campaign is held, or about to be.
             let blocker = Blocker::passing(Reason::Preparing, "Its templates are being compiled.").after(Some(Duration::from_secs(1)));
             return self.scheduler.feeder_failed(index, blocker, self.clock.now_ms());
         };
@@ -184,8 +184,8 @@ impl DispatchTask {
         });
     }
 
-    /// A message for a connection that waits for an answer. Where the call is over by now, or the server is spoken to otherwise,
-    /// it is begun again.
+    /// Hands over a message for a connection that is waiting for an answer. If the call has ended by now, or the server has another
+    /// client, the call begins again.
     fn hand_ahead(&mut self, lane: LaneIx, call: CallId, message: Outgoing) {
         let is_same = |server: &Arc<dyn Server>| self.servers.get(&lane).is_some_and(|now| Arc::ptr_eq(now, server));
         let refused = match self.calls.get(&(lane, call)) {
@@ -230,7 +230,7 @@ impl DispatchTask {
         });
     }
 
-    /// An audience that a person has to fix is read again as soon as its file is another one.
+    /// Waits for a change of the file of an audience that a person has to fix: it is then read again at once.
     pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<FileVersion>) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeding, answers) = (campaign.feeder_epoch, self.answers.clone());
@@ -264,7 +264,7 @@ impl DispatchTask {
         });
     }
 
-    /// Deferred messages that were fetched for a feeder that was stopped meanwhile.
+    /// Returns deferred messages that were fetched for a feeder that has been stopped since.
     pub(super) fn give_back_due(&mut self, index: CampaignIx, due: &[crate::ledger::DueMessage]) {
         let seqs: Vec<u64> = due.iter().map(|message| message.seq).collect();
         let Some(run_id) = self.runs.get(&index).copied() else { return };
@@ -283,7 +283,7 @@ impl DispatchTask {
         let (input, ledger, answers) = (content.input.clone(), self.ledger.clone(), self.answers.clone());
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
-            // An audience that cannot be read any more does not matter to a run that is over.
+            // An audience that can no longer be read does not matter to a run that is over.
             if let Ok(added) = feeder::count_added(&input, &ledger, run_id, &runtime) {
                 let _ = answers.send(Answer::AddedLater(index, added));
             }
