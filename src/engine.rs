@@ -45,7 +45,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How the engine runs.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// The directory of the ledger and the statuses.
+    /// The state folder, which holds the ledger and the statuses.
     pub state_dir: PathBuf,
     /// End when every campaign has ended.
     pub once: bool,

@@ -314,7 +314,7 @@ fn conditions_of(status: Option<&serde_json::Value>) -> Vec<Condition> {
 fn taken_over<K, S: Status>(object: Arc<K>, sourced: &Sourced<K>, in_cluster: bool) -> Kept<K, S> {
     let previous = sourced.previous_status.as_deref();
     let old_conditions = conditions_of(previous);
-    // In a cluster a status that is already there need not be written again; the status directory compares bytes itself.
+    // In a cluster a status that is already there need not be written again; the status folder compares bytes itself.
     let status = previous.filter(|_| in_cluster).and_then(|status| serde_json::from_value::<S>(status.clone()).ok());
     Kept { object, origin: sourced.origin.clone(), decided: None, written: status.map(|status| (Arc::new(status), 0)), old_conditions }
 }

@@ -1,7 +1,7 @@
 //! The hot path: one group commit of outcomes and claims.
 //!
-//! New claims are appended, so that 64 of them touch two or three pages; counts and usage are summed first and written once per
-//! group commit.
+//! New claims are appended, so that 64 of them touch only two or three pages; counts and usage are summed first and written once
+//! per group commit.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::resources::fate::Fate;
 
-/// Characters of a server's reply that are kept.
+/// The most characters of a server's reply that are kept.
 const REPLY_CHARS: usize = 250;
 
 const APPEND: &str = "INSERT INTO messages
@@ -33,7 +33,7 @@ const RECLAIM: &str = "UPDATE messages SET state = 0, attempt = ?3, server_id = 
 const ROW: &str = "SELECT state, server_id, epoch FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
 
 impl Changes {
-    /// Adds `by` messages of a fate; the server counts only for a final one.
+    /// Adds `by` messages of a fate; the server is recorded only for a final one.
     pub(super) fn add(&mut self, run_id: RunId, fate: Fate, server: Option<i64>, by: i64) {
         let server = server.filter(|_| fate.is_final()).map(ServerId);
         match self.counts.iter_mut().find(|c| c.run_id == run_id && c.fate == fate && c.server == server) {
@@ -42,7 +42,7 @@ impl Changes {
         }
     }
 
-    /// Adds messages that are sent again although their outcome is unknown.
+    /// Adds messages that are resent although their outcome is unknown.
     pub(super) fn add_resent(&mut self, run: RunId, by: i64) {
         match self.resent.iter_mut().find(|r| r.0 == run) {
             Some(found) => found.1 += by,
@@ -72,19 +72,19 @@ impl Changes {
 /// One list of usage keys, a minute, and how many messages a commit adds to it.
 type UsageCount<'a> = (&'a Arc<[Arc<str>]>, i64, i64);
 
-/// A group commit while it is written.
+/// A group commit while it is being written.
 struct Page<'a> {
     runs: &'a mut HashMap<RunId, RunState>,
     epoch: i64,
     now_ms: i64,
     changes: Changes,
     seqs: Vec<u64>,
-    /// Messages no longer leased or waiting for their recipient once this is durable.
+    /// Messages that are no longer leased, or no longer wait for their recipient, once this is durable.
     taken_up: Vec<(RunId, u64)>,
 }
 
 impl Writer {
-    /// Writes a group commit. When this returns an error, nothing of it is in the ledger.
+    /// Writes a group commit. If this returns an error, nothing of it is in the ledger.
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<CommitReceipt, LedgerError> {
         let started = Instant::now();
         self.now_ms = self.now_ms.max(commit.now_ms);
@@ -123,7 +123,7 @@ impl Page<'_> {
     fn next_seq(&mut self, run: RunId) -> Result<u64, Fault> {
         let state = self.run(run)?;
         let seq = state.next_seq;
-        // Not reset when the commit fails: a gap does no harm.
+        // Not reset if the commit fails: a gap does no harm.
         state.next_seq += 1;
         Ok(seq)
     }
@@ -153,7 +153,7 @@ impl Page<'_> {
         let mut fate = outcome.disposition.fate();
         let to_resend = &self.run(run)?.to_resend;
         if fate == Fate::RenderFailed && !to_resend.is_empty() && to_resend.contains(&seq) {
-            // It may have been mailed before: a template that fails now does not change that.
+            // It may already have been mailed: a template that fails now does not change that.
             fate = Fate::Unknown;
         }
         let columns = Columns::of(&outcome.disposition, self.now_ms);
@@ -188,7 +188,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Writes the outcome of a message that was deferred or held; gives which of the two it was.
+    /// Writes the outcome of a message that was deferred or held; returns which of the two it was.
     fn end_waiting(&self, connection: &Connection, outcome: &OutcomeRecord, seq: u64, fate: Fate) -> Result<Fate, Fault> {
         let (run, id) = (outcome.run_id, seq.cast_signed());
         let found = row(connection, run, seq)?.map(|row| row.fate);
@@ -207,7 +207,7 @@ impl Page<'_> {
         Ok(from)
     }
 
-    /// Adds a recipient who has an outcome without having been claimed.
+    /// Adds a recipient who has an outcome without ever having been claimed.
     fn append_ended(&mut self, connection: &Connection, outcome: &OutcomeRecord) -> Result<(), Fault> {
         if !outcome.disposition.may_begin() {
             return Err(Fault::conflict(format_args!(
@@ -264,7 +264,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Another attempt, a move to another server, or a claim of an earlier process that is sent again.
+    /// Another attempt, a move to another server, or the resending of a claim of an earlier process.
     fn claim_again(&mut self, connection: &Connection, claim: &Claim, seq: u64) -> Result<(), Fault> {
         let run = claim.run_id;
         self.run(run)?;
@@ -326,14 +326,14 @@ fn refused(connection: &Connection, run: RunId, seq: u64, what: &str) -> Fault {
     Fault::conflict(format_args!("message {seq} of run {} is {state} and was {what}", run.0))
 }
 
-/// What a disposition writes besides the fate.
+/// The columns that a disposition writes besides the fate.
 #[derive(Default)]
 struct Columns<'a> {
     at_ms: Option<i64>,
     fields: Option<&'a str>,
     refusals: Option<&'a str>,
     resent: i64,
-    /// Attempts that do not count after all.
+    /// The number of attempts that do not count after all.
     uncounted: i64,
 }
 
@@ -387,7 +387,7 @@ fn write_usage(connection: &Connection, commit: &Commit) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Adds to what counts for a key in a minute.
+/// Adds to the usage of a key in a minute.
 pub(super) fn add_usage(connection: &Connection, key: &str, minute: i64, by: i64) -> Result<(), Fault> {
     connection
         .prepare_cached(

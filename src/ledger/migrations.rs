@@ -1,4 +1,5 @@
-//! From the schema of an older version to this one's, step by step. Each step is one transaction: it is applied whole, or not at all.
+//! Migrates the schema of an older version to this one's, step by step. Each step is one transaction: it is applied completely or
+//! not at all.
 
 use std::time::Instant;
 
@@ -6,9 +7,10 @@ use rusqlite::Connection;
 
 use super::{error::Fault, schema::VERSION};
 
-/// The step that leads away from each version, the first from version 1. A step drops the views it breaks: they are written afterwards.
+/// The step that leads from each version to the next, starting from version 1. A step drops the views that it breaks: they are
+/// written afterwards.
 pub(super) const STEPS: [&str; 3] = [
-    // The key of messages gets the partition; held messages, guards and resuming come in. `stopped_*` was never written.
+    // The key of messages gets the partition; held messages, guards and resumption are added. `stopped_*` was never written.
     "DROP VIEW recipients;
     DROP VIEW campaigns;
     DROP INDEX messages_due;
@@ -49,12 +51,12 @@ pub(super) const STEPS: [&str; 3] = [
     ALTER TABLE runs DROP COLUMN stopped_message;
     ALTER TABLE runs ADD COLUMN reopened_at_ms INTEGER;
     ALTER TABLE runs ADD COLUMN resume_handled TEXT;",
-    // What is tried again has a deadline, which counts from its first claim. For what waits already it begins now.
+    // A retried message has a deadline, which counts from its first claim. For messages that are already waiting it begins now.
     "DROP VIEW IF EXISTS recipients;
     DROP VIEW IF EXISTS campaigns;
     ALTER TABLE messages ADD COLUMN since_ms INTEGER;
     UPDATE messages SET since_ms = CAST(strftime('%s', 'now') AS INTEGER) * 1000 WHERE state = 2;",
-    // One name for each thing: `boot` was an epoch, `unknowns` is what the view and the runs call `resent`.
+    // One name for each thing: `boot` was an epoch, `unknowns` is called `resent` in the view and in runs.
     "DROP VIEW IF EXISTS recipients;
     DROP VIEW IF EXISTS campaigns;
     ALTER TABLE messages RENAME COLUMN boot TO epoch;
@@ -63,7 +65,7 @@ pub(super) const STEPS: [&str; 3] = [
     INSERT INTO meta (key, value) VALUES ('fates', 0);",
 ];
 
-/// Brings the database from `version` to this one's.
+/// Migrates the database from `version` to this one's.
 pub(super) fn migrate(connection: &Connection, version: i64) -> Result<(), Fault> {
     for from in version..VERSION {
         let Some(step) = usize::try_from(from - 1).ok().and_then(|at| STEPS.get(at)) else { continue };
@@ -81,7 +83,7 @@ pub(super) fn migrate(connection: &Connection, version: i64) -> Result<(), Fault
 
 fn apply(connection: &Connection, step: &str, from: i64) -> Result<(), Fault> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    // Another process may have been first, between the look and the lock.
+    // Another process may have been faster, between the check and the lock.
     if super::schema::meta(connection, "schema")? == from {
         connection.execute_batch(step)?;
         connection.execute("UPDATE meta SET value = ?1 WHERE key = 'schema'", [from + 1])?;

@@ -44,7 +44,7 @@ impl Server for Taker {
     }
 }
 
-/// A running data plane in its own directory, with one server.
+/// A running data plane in its own folder, with one server.
 struct Plane {
     folder: std::path::PathBuf,
     dispatch: Dispatch,
