@@ -1,4 +1,4 @@
-//! What the writer does besides the hot path: runs, due messages, counts, bad rows.
+//! The writer's work besides the hot path: runs, due messages, counts, bad rows.
 
 use std::collections::HashSet;
 
@@ -12,9 +12,9 @@ use super::{
 };
 use crate::resources::{fate::Fate, resume::Handled};
 
-/// Bad rows of a run that are kept.
+/// The most bad rows of a run that are kept.
 const BAD_ROWS_MAX: i64 = 1000;
-/// Characters that are kept of what is wrong with a row.
+/// The most characters that are kept of what is wrong with a row.
 const BAD_ROW_CHARS: usize = 500;
 /// The reply of a message whose process ended before the server's answer.
 const LEFT: &str = "Mailfleet ended before the server's answer arrived";
@@ -197,7 +197,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
     Ok(left)
 }
 
-/// Counts what was on the wire as written now: whenever it was claimed, it may have been written until just now.
+/// Counts messages that were in flight as written now: whenever they were claimed, they may have been written until just now.
 fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], plan: Option<&str>, now_ms: i64) -> Result<(), Fault> {
     let to = now_ms.div_euclid(60_000);
     for claim in left {
@@ -215,7 +215,7 @@ fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], pla
     Ok(())
 }
 
-/// Ends or defers what was left; gives those that wait for their recipient to be read from the audience.
+/// Ends or defers the claims that were left; returns those that wait for their recipient to be read from the audience.
 fn resolve(connection: &Connection, run: RunId, policy: UnknownPolicy, left: &[LeftClaim], now_ms: i64) -> Result<HashSet<u64>, Fault> {
     let mut changes = Changes::default();
     let mut to_resend = HashSet::new();

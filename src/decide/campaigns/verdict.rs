@@ -1,4 +1,4 @@
-//! What holds of a campaign: the first thing that stands in its way, or that it is being sent. Pure.
+//! The verdict on a campaign: the first thing that stands in its way, or that it is being sent. Pure.
 
 use jiff::Timestamp;
 
@@ -14,7 +14,8 @@ use crate::{
     },
 };
 
-/// So many rejected and nobody accepted is reported as a failure: the audience or the server is not the right one.
+/// From this many rejected recipients on, with nobody accepted, the run is reported as a failure: the audience or the server is the
+/// wrong one.
 const NOBODY_FROM: u64 = 10;
 
 /// The state, and the conditions that say why.
@@ -84,7 +85,8 @@ impl Case<'_> {
         if self.run.has_begun { CampaignState::Waiting } else { CampaignState::Scheduled }
     }
 
-    /// A run that the data plane has opened is kept there, held: its counts stay known, and messages in flight end.
+    /// A run that the data plane has opened is kept there, held: its counts stay known, and messages in flight still get their
+    /// outcome.
     fn held(&self) -> Option<bool> {
         self.run.has_begun.then_some(true)
     }
@@ -115,7 +117,8 @@ impl Case<'_> {
 
     /// It was stopped, and nobody has acted since.
     fn stays_stopped(&self) -> Option<Verdict> {
-        // While the newest version cannot be read, status is of that one, and no edit is in effect that could wake the campaign.
+        // While the newest version cannot be read, the status is about that one, and no edit is in effect that could wake the
+        // campaign.
         let generation = self.input.object.generation();
         let is_of_now = |seen: i64| seen == generation || (self.input.stale.is_some() && seen > generation);
         let stopped =
@@ -179,7 +182,7 @@ impl Case<'_> {
     }
 
     fn is_blocked_while_sending(&self) -> Option<Verdict> {
-        // A report from before an edit says nothing of the new spec.
+        // A report from before an edit says nothing about the new spec.
         let is_of_now = |fingerprint| self.input.work.as_ref().is_ok_and(|work| work.fingerprint == fingerprint);
         let report = self.run.report.filter(|report| is_of_now(report.fingerprint) && self.run.resume.is_none())?;
         let blocker = report.blocker.as_ref()?;
@@ -314,7 +317,7 @@ impl Case<'_> {
     }
 }
 
-/// What is said of rows that were added after completion.
+/// The message about rows that were added after completion.
 pub(super) fn rows_added(count: u64) -> String {
     let (rows, them) = if count == 1 { ("1 row was".to_owned(), "it is") } else { (format!("{count} rows were"), "they are") };
     format!("{rows} added to the audience after completion; {them} not mailed until spec.run gets a new value.")
