@@ -14,7 +14,7 @@ use crate::resources::{
     senders::Senders,
 };
 
-/// What the control plane wants sent, and through which servers.
+/// The desired state: what is sent, and through which servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Routing {
@@ -26,7 +26,7 @@ pub struct Routing {
     pub campaigns: BTreeMap<Key, Arc<CampaignIntent>>,
 }
 
-/// What the control plane wants of a server.
+/// The desired state of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerIntent {
@@ -52,7 +52,7 @@ pub struct ServerIntent {
     pub stall_after: Duration,
 }
 
-/// What the control plane wants of a campaign.
+/// The desired state of a campaign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CampaignIntent {

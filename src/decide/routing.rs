@@ -1,4 +1,4 @@
-//! What the data plane is to do, from the decisions on servers and campaigns. Pure.
+//! Derives what the data plane is to do from the decisions on servers and campaigns. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

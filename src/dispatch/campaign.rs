@@ -111,7 +111,7 @@ pub struct CampaignRun {
     pub namespace: Arc<str>,
     /// The campaign and the run with which its messages are labelled.
     pub label: Arc<RunLabel>,
-    /// What the control plane wants.
+    /// The desired state of the campaign.
     pub intent: Arc<CampaignIntent>,
     /// See [`RunSeed`].
     pub seed: RunSeed,

@@ -56,7 +56,7 @@ pub enum Judgement {
     Refuses(usize),
 }
 
-/// One campaign at one server.
+/// The guard of one campaign at one server, which may take the server out of use for the campaign.
 #[derive(Debug, Default)]
 pub struct Guard {
     /// The server has accepted somebody of this run.
@@ -70,7 +70,7 @@ pub struct Guard {
     trial: Trial,
     /// Domains whose people were refused while others were accepted.
     settled: BTreeSet<Arc<str>>,
-    /// Why the server may not be used for this campaign until a person acts.
+    /// Why the server is out of use for this campaign until a person acts.
     pub bar: Option<Bar>,
     /// The campaign rests here until then, milliseconds.
     pub rests_until_ms: i64,
