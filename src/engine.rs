@@ -149,6 +149,7 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
         let status = &campaign.status;
         let stalled = status.conditions.iter().find(|condition| condition.kind == ConditionType::Stalled);
         match (status.state, stalled) {
+            _ if campaign.is_looked_at => return None,
             (CampaignState::Completed, None) | (CampaignState::Suspended, _) => {}
             (state, Some(condition)) => failed.push((key.clone(), state, condition.message.to_string())),
             _ => return None,

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Serialize, Serializer};
 
 use crate::resources::{
-    Duration, Key, Rate,
-    campaign::{EffectiveRetry, Weighting, WhenOutcomeIsUnknown},
+    CountOrPercent, Duration, Key, Rate,
+    campaign::{EffectiveRetry, Weighting, WhenOutcomeIsUnknown, WhenRenderFails, WhenRowIsBad},
     resume::Resume,
     senders::Senders,
 };
@@ -88,8 +88,16 @@ pub struct Work {
     pub retry: EffectiveRetry,
     /// What happens to a message that may or may not have gone out.
     pub when_outcome_is_unknown: WhenOutcomeIsUnknown,
-    /// The most recipients whose templates may fail.
-    pub max_render_errors: u64,
+    /// Recipients whose templates may fail.
+    pub max_render_errors: CountOrPercent,
+    /// What happens at the end when some failed.
+    pub when_render_fails: WhenRenderFails,
+    /// Rows that may be unusable.
+    pub max_bad_rows: CountOrPercent,
+    /// What happens at the end when some were.
+    pub when_row_is_bad: WhenRowIsBad,
+    /// A completed run that was reopened less often is reopened for the rows that it does not know.
+    pub reopen: u64,
 }
 
 /// Limits of a namespace on a plan.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::{
     message::{Content, Template},
     resources::{
-        Duration, Rate,
-        campaign::{EffectiveRetry, Mailbox, Weighting, WhenOutcomeIsUnknown},
+        CountOrPercent, Duration, Rate,
+        campaign::{EffectiveRetry, Mailbox, Weighting, WhenOutcomeIsUnknown, WhenRenderFails, WhenRowIsBad},
     },
     routing::{CampaignIntent, ServerIntent, Work},
 };
@@ -19,7 +19,11 @@ pub fn work(fingerprint: u64) -> Work {
         from_address: "news@example.com".into(),
         retry: EffectiveRetry { attempts: 4, initial_delay: Duration::from_secs(1), deadline: Duration::from_secs(432_000) },
         when_outcome_is_unknown: WhenOutcomeIsUnknown::Skip,
-        max_render_errors: 100,
+        max_render_errors: CountOrPercent::Count(100),
+        when_render_fails: WhenRenderFails::Stop,
+        max_bad_rows: CountOrPercent::Percent(5),
+        when_row_is_bad: WhenRowIsBad::Stop,
+        reopen: 0,
     }
 }
 

@@ -64,6 +64,11 @@ impl Table {
         self.source.version()
     }
 
+    /// The names of the columns that have one.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.names.iter().map(|name| &**name).filter(|name| !name.is_empty())
+    }
+
     fn header(&mut self) -> Result<Columns, Blocker> {
         let error = |why: &str| unreadable(format!("{}: {why}", self.source.place()));
         let missing = error("it is empty; the first line must name the columns, one of them `email`");

@@ -135,6 +135,12 @@ fn unreadable(message: impl Into<String>) -> Blocker {
 }
 
 impl Input {
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        !matches!(self, Self::Csv(Location::Url(..)) | Self::JsonLines(Location::Url(..)))
+    }
+
     /// The file that it is read from, where it is one.
     #[must_use]
     pub fn file(&self) -> Option<&NamedFile> {
@@ -225,6 +231,21 @@ impl Reader {
             Rows::JsonLines(lines) => lines.version(),
             Rows::Inline(_) => None,
         }
+    }
+
+    /// The names of a table's columns, as templates read them; other sources have none that hold for every row.
+    #[must_use]
+    pub fn columns(&self) -> Option<Vec<&str>> {
+        match &self.rows {
+            Rows::Csv(table) => Some(table.columns().collect()),
+            Rows::JsonLines(_) | Rows::Inline(_) => None,
+        }
+    }
+
+    /// How much of the source is read, in stored (compressed) bytes, or in rows of an inline list.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.progress.done.load(Ordering::Relaxed)
     }
 
     /// How much of the source is read, from 0 to 1, by its stored (compressed) size; `None` when the size is unknown.

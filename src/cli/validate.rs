@@ -1,5 +1,8 @@
 //! `mailfleet validate`: checks files offline and reports every fault with its place.
 
+mod audience;
+mod content;
+
 use std::{
     collections::BTreeSet,
     io::{self, Write},
@@ -12,13 +15,12 @@ use serde_json::json;
 
 use super::text::counted;
 use crate::{
-    egress::Egress,
-    engine::ContentResolver,
     ledger::LedgerReader,
-    message::{Fault, Template},
-    resources::{Campaign, Key, condition::Reason},
-    source::{Files, Finding, Options, Severity, Snapshot, Sourced},
+    resources::Key,
+    source::{Files, Finding, Options, Severity, Snapshot},
 };
+
+pub use content::campaign_findings;
 
 /// Checks files offline, and reports every fault with file, line, column and field.
 #[derive(Args, Clone, Debug)]
@@ -77,8 +79,8 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
         ..Options::of_process(args.secrets_dir.clone(), args.state.clone())
     };
     let mut snapshot = Files::load_once(&args.paths, &options);
-    let unsendable = content_faults(&snapshot);
-    snapshot.findings.extend(unsendable);
+    let of_campaigns = campaign_findings(&snapshot);
+    snapshot.findings.extend(of_campaigns);
     if let Some(state_dir) = &args.state {
         let renamed = renamed(&snapshot, state_dir);
         snapshot.findings.extend(renamed);
@@ -94,44 +96,6 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
     }
     ExitCode::from(if snapshot.faults().next().is_some() { 2 } else { 0 })
 }
-
-/// Content that cannot be sent to anybody: templates that do not compile, MJML with a mistake, malformed headers.
-#[must_use]
-pub fn content_faults(snapshot: &Snapshot) -> Vec<Finding> {
-    let of_campaign = |(key, sourced): (&Key, &Sourced<Campaign>)| {
-        let place = sourced.origin.file()?;
-        let spec = &sourced.object.spec;
-        let finding = |field: Option<String>, message: String| Finding {
-            line: place.line,
-            column: 1,
-            resource: Some(format!("Campaign {key}")),
-            field,
-            ..Finding::of_file(Severity::Fault, &place.file, format!("{UNSENDABLE}{message}"))
-        };
-        let resolver = ContentResolver {
-            key: key.clone(),
-            origin: sourced.origin.clone(),
-            config_maps: snapshot.config_maps.clone(),
-            egress: Egress::PublicOnly,
-        };
-        let content = match resolver.content(spec) {
-            Ok(content) => content,
-            Err(problem) if problem.reason == Reason::InvalidContent => return Some(vec![finding(None, problem.message)]),
-            // What cannot be read has been reported already.
-            Err(_) => return None,
-        };
-        let finding_of = |fault: Fault| {
-            let bodies = [("html", &spec.content.html_from), ("text", &spec.content.text_from), ("mjml", &spec.content.mjml_from)];
-            let from = bodies.iter().find(|(name, from)| from.is_some() && fault.path == format!("spec.content.{name}"));
-            finding(Some(from.map_or(fault.path.clone(), |(name, _)| format!("spec.content.{name}From"))), fault.message)
-        };
-        Some(Template::compile(&content).err()?.into_iter().map(finding_of).collect::<Vec<_>>())
-    };
-    snapshot.campaigns.iter().filter_map(of_campaign).flatten().collect()
-}
-
-/// Begins the message of a fault in content, which no API server checks.
-const UNSENDABLE: &str = "it cannot be sent: ";
 
 /// Campaigns unknown to the ledger, in namespaces where it knows campaigns that are gone: the ledger goes by name, so that a
 /// renamed campaign mails everybody again.

@@ -55,5 +55,6 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     status
         .conditions
         .extend(warning.map(|words| Condition::new(ConditionType::SenderAllowed, ConditionStatus::False, Reason::SenderNotAllowed, words)));
-    (CampaignDecision { status, intent }, verdict.wake_at_ms)
+    let is_looked_at = run.is_closed && intent.is_some() && run.added_later().is_none();
+    (CampaignDecision { status, intent, is_looked_at }, verdict.wake_at_ms)
 }

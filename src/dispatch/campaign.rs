@@ -16,9 +16,11 @@ use crate::{
     providers::RunLabel,
     report::{Bar, Phase},
     resources::{
-        Blocker, Key, Reason,
-        campaign::{RecipientCounts, Weighting},
-        resume::Handled,
+        Blocker, CountOrPercent, Key, Reason,
+        bound::counted,
+        campaign::{RecipientCounts, Weighting, WhenRenderFails, WhenRowIsBad},
+        fate::Fate,
+        resume::{Handled, named_on_command_line},
     },
     routing::CampaignIntent,
 };
@@ -90,6 +92,10 @@ pub struct Opened {
     pub held: Vec<HeldMessage>,
     /// Claims that an earlier process left without an outcome: they may have been written as late as now.
     pub left: u64,
+    /// How often it was reopened on purpose.
+    pub reopen: u64,
+    /// Whether a message of it was ever claimed.
+    pub has_sent: bool,
 }
 
 /// A message that is held.
@@ -162,7 +168,15 @@ pub struct CampaignRun {
     pub last_refusal: Option<(Reason, String)>,
     /// Recipients whose template failed and who are not in the ledger yet.
     pub render_failures: u64,
-    /// The run was closed and then resumed: no recipients are added.
+    /// What the last template that failed said.
+    pub last_render_error: String,
+    /// The first rows that cannot be used, in words.
+    pub bad_rows_named: String,
+    /// How often it was reopened on purpose.
+    pub reopen: u64,
+    /// Whether a message of it was ever claimed.
+    pub has_sent: bool,
+    /// It was closed before and resumed: nobody is added.
     pub is_reopened: bool,
     /// The requests to resume that were carried out.
     pub resume_handled: Handled,
@@ -176,8 +190,8 @@ pub struct CampaignRun {
     pub started_ms: Option<i64>,
     /// When every recipient had a final outcome.
     pub completed_ms: Option<i64>,
-    /// Rows that were added to the audience after completion.
-    pub added_later: u64,
+    /// Rows that were added after completion; none while they are not counted.
+    pub added_later: Option<u64>,
     /// The ledger is being asked to close it.
     pub closing: bool,
     /// The control plane no longer has this campaign.
@@ -219,6 +233,10 @@ impl CampaignRun {
             held: BTreeMap::new(),
             last_refusal: None,
             render_failures: 0,
+            last_render_error: String::new(),
+            bad_rows_named: String::new(),
+            reopen: 0,
+            has_sent: false,
             is_reopened: false,
             resume_handled: Handled::default(),
             is_resuming: false,
@@ -226,7 +244,7 @@ impl CampaignRun {
             try_again_ms: None,
             started_ms: None,
             completed_ms: None,
-            added_later: 0,
+            added_later: None,
             closing: false,
             retired: false,
             mail_from: BTreeMap::new(),
@@ -241,6 +259,8 @@ impl CampaignRun {
         self.next_due_ms = opened.next_due_ms;
         self.is_reopened = opened.is_reopened;
         self.resume_handled = opened.resume_handled;
+        self.reopen = opened.reopen;
+        self.has_sent = opened.has_sent;
         for (name, count) in &opened.accepted {
             if let Some(lane) = lane_of(name) {
                 self.guards.entry(lane).or_default().has_accepted = *count > 0;
@@ -324,7 +344,70 @@ impl CampaignRun {
         Feeding { namespace: &self.namespace, servers: self.eligible.fingerprint(), held, asked, message_bytes: self.message_bytes }
     }
 
-    /// Whether only held messages are left: nothing else is in memory, and the ledger has nothing deferred.
+    /// Recipients that were met so far, whatever became of them.
+    fn met(&self) -> u64 {
+        Fate::ALL.into_iter().map(|fate| self.counts.of(fate)).sum::<u64>() + self.render_failures
+    }
+
+    /// More templates failed so far than the campaign allows.
+    #[must_use]
+    pub fn too_many_render_errors(&self) -> Option<Blocker> {
+        let (failed, met, max) = (self.counts.render_failed + self.render_failures, self.met(), self.intent.work.max_render_errors);
+        max.is_exceeded_so_far(failed, met).then(|| self.render_errors_over(max, failed, met))
+    }
+
+    fn render_errors_over(&self, max: CountOrPercent, failed: u64, met: u64) -> Blocker {
+        let message = format!(
+            "The templates failed for {failed} of {met} recipients, and content.maxRenderErrors is {max}; the last error: {}. Fix the template or the data, or raise content.maxRenderErrors; these recipients and the rest are then mailed.",
+            self.last_render_error
+        );
+        Blocker::lasting(Reason::TooManyRenderErrors, message)
+    }
+
+    /// Why a run of which nothing is under way any more does not complete: rows or templates that a person has to fix, or accept.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<Blocker> {
+        self.has_bad_rows().or_else(|| self.has_failed_templates())
+    }
+
+    fn has_bad_rows(&self) -> Option<Blocker> {
+        let (work, bad) = (&self.intent.work, self.counts.bad_rows);
+        let all = self.counts.total.unwrap_or(0) + self.counts.duplicates + bad;
+        let named = &self.bad_rows_named;
+        let command = format!("`mailfleet get campaigns {} --problems`", named_on_command_line(&self.key));
+        if work.max_bad_rows.is_exceeded(bad, all) {
+            let message = format!(
+                "{bad} of {all} rows of the audience could not be used, and audience.maxBadRows is {}: {named}. Fix them, or raise audience.maxBadRows; exactly their recipients are then mailed. {command} names them.",
+                work.max_bad_rows
+            );
+            return Some(Blocker::lasting(Reason::TooManyBadRows, message));
+        }
+        (bad > 0 && work.when_row_is_bad == WhenRowIsBad::Stop).then(|| {
+            let message = format!(
+                "{} could not be used: {named}. All other recipients have an outcome. Fix the audience, and exactly these are mailed; or set audience.whenRowIsBad to Skip to complete without them. {command} names them.",
+                counted(bad, "row of the audience", "rows of the audience")
+            );
+            Blocker::lasting(Reason::BadRows, message)
+        })
+    }
+
+    fn has_failed_templates(&self) -> Option<Blocker> {
+        let (work, failed) = (&self.intent.work, self.counts.render_failed);
+        if work.max_render_errors.is_exceeded(failed, self.met()) {
+            return Some(self.render_errors_over(work.max_render_errors, failed, self.met()));
+        }
+        (failed > 0 && work.when_render_fails == WhenRenderFails::Stop).then(|| {
+            let message = format!(
+                "The template failed for {}, who got nothing; the last error: {}. All other recipients have an outcome. Fix the template or the data, and exactly these are mailed; or set content.whenRenderFails to Skip to complete without them. `mailfleet get campaigns {} --recipients` shows them as RenderFailed.",
+                counted(failed, "recipient", "recipients"),
+                self.last_render_error,
+                named_on_command_line(&self.key)
+            );
+            Blocker::lasting(Reason::RenderFailed, message)
+        })
+    }
+
+    /// Whether nothing of it is left anywhere in memory but what is held, and the ledger has nothing deferred.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.phase == Phase::Feeding

@@ -31,6 +31,8 @@ const CHUNK: usize = 32;
 const FEW: usize = 8;
 /// The most bad rows that are named; all are counted.
 const PROBLEMS_MAX: usize = 1000;
+/// Bad rows that a message names.
+const BAD_ROWS_NAMED: usize = 3;
 /// Recipients that are kept in memory while somebody of another domain is looked for.
 const AHEAD_MAX: usize = 10_000;
 /// The wait before an audience that changed while it was read is read again.
@@ -74,10 +76,14 @@ pub enum Fed {
         duplicates: u64,
         /// Rows that could not be used.
         bad_rows: u64,
-        /// Claims of an earlier process that match no row.
+        /// The first of them in words.
+        bad_rows_named: String,
+        /// Claims of an earlier process, and recipients whose template failed, that no row came for.
         unmatched: Vec<u64>,
+        /// The version of the file that was read, where it is one.
+        version: Option<FileVersion>,
     },
-    /// Rows that cannot be used, by line.
+    /// All rows that cannot be used, by line: of the whole audience, or up to where it is not read on.
     Problems(Vec<BadRow>),
     /// It cannot go on: why, and the version of the audience's file, if it is a file and was opened.
     Failed(Blocker, Option<FileVersion>),
@@ -208,6 +214,15 @@ enum Step {
     End,
 }
 
+/// The first of `count` things in words, and how many more there are.
+fn listed_with(count: u64, first: impl Iterator<Item = String>) -> String {
+    let first: Vec<String> = first.collect();
+    match count.saturating_sub(first.len() as u64) {
+        0 => first.join("; "),
+        more => format!("{}; and {more} more", first.join("; ")),
+    }
+}
+
 fn of_ledger(error: &LedgerError) -> Blocker {
     let (reason, message) = (Reason::LedgerUnavailable, error.to_string());
     if error.needs_person() { Blocker::lasting(reason, message) } else { Blocker::passing(reason, message) }
@@ -272,11 +287,8 @@ impl Feeder {
 
     /// The audience is read. One without anybody in it is a mistake, and withdraws nobody.
     fn end(&mut self, seen: &RecipientIndex) -> Result<(), Blocker> {
-        let problems = std::mem::take(&mut self.problems);
-        let first = problems.first().map(|problem| format!("; the first, line {}: {}", problem.line, problem.what));
-        if !problems.is_empty() {
-            self.send(Fed::Problems(problems));
-        }
+        let first = self.problems.first().map(|problem| format!("; the first, line {}: {}", problem.line, problem.what));
+        let bad_rows_named = self.send_problems();
         if self.total == 0 && self.duplicates == 0 && self.not_added == 0 {
             let place = self.place();
             let why = match self.bad_rows {
@@ -294,11 +306,45 @@ impl Feeder {
         }
         let owed = std::mem::take(&mut self.owed);
         self.render_due(Vec::new(), owed);
-        self.send(Fed::AudienceEnd { total: self.total, duplicates: self.duplicates, bad_rows: self.bad_rows, unmatched });
+        self.send(Fed::AudienceEnd {
+            total: self.total,
+            duplicates: self.duplicates,
+            bad_rows: self.bad_rows,
+            bad_rows_named,
+            unmatched,
+            version: self.version,
+        });
         Ok(())
     }
 
-    /// The name of what is read, for messages.
+    /// Hands the bad rows over; returns the first of them in words.
+    fn send_problems(&mut self) -> String {
+        let problems = std::mem::take(&mut self.problems);
+        let named = listed_with(self.bad_rows, problems.iter().take(BAD_ROWS_NAMED).map(|row| format!("line {}: {}", row.line, row.what)));
+        self.send(Fed::Problems(problems));
+        named
+    }
+
+    /// A row that cannot be used.
+    fn note_bad(&mut self, line: u64, what: String) -> Result<(), Blocker> {
+        self.bad_rows += 1;
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(BadRow { line, what });
+        }
+        let (bad, max) = (self.bad_rows, self.spec.intent.work.max_bad_rows);
+        let all = self.total + self.duplicates + self.not_added + bad;
+        if !max.is_exceeded_so_far(bad, all) {
+            return Ok(());
+        }
+        let message = format!(
+            "{}: {bad} of the first {all} rows cannot be used, and audience.maxBadRows is {max}: {}. Fix them, or raise audience.maxBadRows; they and the rest are then mailed.",
+            self.place(),
+            self.send_problems()
+        );
+        Err(Blocker::lasting(Reason::TooManyBadRows, message))
+    }
+
+    /// What is read, for people.
     fn place(&self) -> String {
         self.spec.input.file().map_or_else(|| "the audience".to_owned(), |file| file.name().display().to_string())
     }
@@ -435,10 +481,7 @@ impl Feeder {
         let recipient = match row.map_err(of_audience)? {
             Row::Recipient(recipient) => recipient,
             Row::Bad { line, why } => {
-                self.bad_rows += 1;
-                if self.problems.len() < PROBLEMS_MAX {
-                    self.problems.push(BadRow { line, what: why });
-                }
+                self.note_bad(line, why)?;
                 return Ok(Step::Nobody);
             }
         };

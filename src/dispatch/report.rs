@@ -83,6 +83,8 @@ impl Scheduler {
             started_ms: campaign.started_ms,
             completed_ms: campaign.completed_ms,
             added_later: campaign.added_later,
+            reopen: campaign.reopen,
+            has_sent: campaign.has_sent,
             bars: self.bars(campaign),
             resume_handled: campaign.resume_handled.clone(),
         })

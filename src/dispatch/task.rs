@@ -22,13 +22,14 @@ use super::{
     stages::Settled,
 };
 use crate::{
+    audience::FileVersion,
     clock::SteadyClock,
     ledger::{
         AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunId, RunKey,
-        RunRecord, ServerId, UnknownPolicy, UsageMove,
+        RunRecord, RunStart, ServerId, UnknownPolicy, UsageMove,
     },
     providers::{Along, BoxFuture, Delivered, Gate, Outgoing, Server},
-    report::{Bar, Report},
+    report::{Bar, Phase, Report},
     resources::{
         Blocker, Key, Reason,
         campaign::{RecipientCounts, WhenOutcomeIsUnknown},
@@ -39,7 +40,11 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// The interval between two reports, unless something important happens.
+/// Between two looks at a file that could not be read as an audience, or whose rows somebody has to fix.
+const LOOK_AT_FILE_EVERY: Duration = Duration::from_millis(200);
+/// Between two looks at the audience of a completed campaign.
+const LOOK_AT_CLOSED_EVERY: Duration = Duration::from_secs(5);
+/// Between two reports, unless something important happens.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// Events of many campaigns are collected for this long and reported together.
 const REPORT_SOON: Duration = Duration::from_millis(20);
@@ -118,8 +123,9 @@ enum Answer {
     Opened(CampaignIx, Result<Box<(RunRecord, Opened)>, LedgerError>),
     Due(CampaignIx, u64, Result<Due, LedgerError>),
     Closed(CampaignIx, Result<Closing, LedgerError>),
-    AddedLater(CampaignIx, u64),
-    /// The changes of a write that is not a commit.
+    /// How many rows were added after completion, in which version of the file.
+    AddedLater(CampaignIx, u64, Option<FileVersion>),
+    /// What a write beside the commits changed.
     Changed(Changes),
     /// A resumption was carried out, or failed: what it changed, and whether the run is open now.
     Resumed(CampaignIx, Resumption, Result<(Changes, bool), LedgerError>),
@@ -168,6 +174,8 @@ struct DispatchTask {
     campaigns: BTreeMap<RunId, Vec<CampaignIx>>,
     /// Claims of an earlier process that match no row of the audience.
     unmatched: BTreeMap<CampaignIx, Vec<u64>>,
+    /// The version of the file that was read to its end as an audience.
+    versions: BTreeMap<CampaignIx, Option<FileVersion>>,
     server_ids: BTreeMap<LaneIx, ServerId>,
     /// The reverse of `server_ids`.
     lanes: BTreeMap<ServerId, LaneIx>,
@@ -231,6 +239,7 @@ impl DispatchTask {
             runs: BTreeMap::new(),
             campaigns: BTreeMap::new(),
             unmatched: BTreeMap::new(),
+            versions: BTreeMap::new(),
             server_ids: BTreeMap::new(),
             lanes: BTreeMap::new(),
             usage_keys: BTreeMap::new(),
@@ -356,7 +365,10 @@ impl DispatchTask {
                 let (record, opened) = *found;
                 self.ledger_works();
                 self.runs.insert(index, record.id);
-                self.campaigns.entry(record.id).or_default().push(index);
+                let indices = self.campaigns.entry(record.id).or_default();
+                if !indices.contains(&index) {
+                    indices.push(index);
+                }
                 let closed = opened.closed_ms.is_some();
                 if let Some(key) =
                     self.scheduler.campaign(index).and_then(|campaign| campaign.intent.plan_limits.as_ref()).map(|limits| &limits.key)
@@ -411,10 +423,11 @@ impl DispatchTask {
                 self.ledger_problem = Some(error);
                 self.scheduler.not_closed(index, Some(now_ms + 1000));
             }
-            Answer::AddedLater(index, added) => {
+            Answer::AddedLater(index, added, version) => {
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.added_later = added;
+                    campaign.added_later = Some(added);
                 }
+                self.await_another_version(index, version, LOOK_AT_CLOSED_EVERY);
                 self.report(true);
             }
             Answer::Changed(changes) => {
@@ -463,8 +476,9 @@ impl DispatchTask {
                     campaign.audience_seen = seen;
                 }
             }
-            Fed::AudienceEnd { total, duplicates, bad_rows, unmatched } => {
+            Fed::AudienceEnd { total, duplicates, bad_rows, bad_rows_named, unmatched, version } => {
                 self.unmatched.insert(index, unmatched);
+                self.versions.insert(index, version);
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     campaign.audience_done = true;
                     campaign.requested = 0;
@@ -473,6 +487,7 @@ impl DispatchTask {
                     campaign.counts.total = Some(total);
                     campaign.counts.duplicates = duplicates;
                     campaign.counts.bad_rows = bad_rows;
+                    campaign.bad_rows_named = bad_rows_named;
                 }
             }
             Fed::Problems(problems) => {
@@ -495,7 +510,7 @@ impl DispatchTask {
                 let waits = blocker.needs_person;
                 self.scheduler.feeder_failed(index, blocker, now_ms);
                 if waits {
-                    self.await_another_version(index, version);
+                    self.await_another_version(index, version, LOOK_AT_FILE_EVERY);
                 }
                 self.report(true);
             }

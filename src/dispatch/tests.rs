@@ -319,7 +319,7 @@ impl Simulation {
                 self.has_news = true;
                 self.feed(index, count);
             }
-            Action::CountAdded(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
+            Action::CountAdded(_) | Action::WatchAudience(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
             Action::Seek(index, domain) => self.seek(index, &domain),
             Action::Resume(index, resumption) => self.resume(index, &resumption),
             Action::FetchDue { campaign: index, most } => {

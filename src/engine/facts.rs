@@ -19,6 +19,10 @@ pub struct RunFacts {
     pub recorded: Option<Recorded>,
     /// Requests to resume that were carried out.
     pub resume_handled: Handled,
+    /// How often it was reopened on purpose.
+    pub reopen: u64,
+    /// Whether a message of it was ever claimed.
+    pub has_sent: bool,
 }
 
 /// What the ledger knows about the objects of a snapshot.
@@ -101,6 +105,8 @@ impl<F: Facts> FactFinder<F> {
                         in_ledger: if is_closed { InLedger::Closed } else { InLedger::Begun },
                         recorded: if is_closed { self.recorded(&record).await } else { None },
                         resume_handled: record.resume_handled,
+                        reopen: record.reopen,
+                        has_sent: record.has_sent,
                     }
                 }
             };

@@ -182,7 +182,7 @@ mod tests {
     use crate::{
         decide::{self, InLedger, Observations},
         egress::Egress,
-        ledger::{LedgerOptions, RecordedFacts, RunKey, Synchronous, UnknownPolicy},
+        ledger::{LedgerOptions, RecordedFacts, RunKey, RunStart, Synchronous},
         resources::{Campaign, campaign::CampaignState},
         source::{Origin, Sourced},
     };
@@ -215,7 +215,7 @@ mod tests {
         let snapshot = |subject| Snapshot { campaigns: BTreeMap::from([(key.clone(), campaign(subject))]), ..Snapshot::default() };
         FactFinder::new(ledger.clone()).of(&snapshot("One"), 1000).await;
         let run = RunKey::new("default", "spring", "first");
-        ledger.begin_run(&run, UnknownPolicy::Skip, None, None, 2000).await.expect("a run");
+        ledger.begin_run(&run, RunStart::default(), 2000).await.expect("a run");
 
         // The ledger is open, and locked; the change is not recorded.
         let facts = RecordedFacts::open(&folder).expect("a reader");

@@ -61,6 +61,8 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, mut found: Found
             previous: (found.status)(key).or_else(|| status_of_file(sourced)),
             resume: (found.resume)(key).filter(|value| !run.resume_handled.has(value)).or_else(of_annotation),
             resume_handled: run.resume_handled,
+            reopened: run.reopen,
+            has_sent: run.has_sent,
             deleting: sourced.origin.is_deleting(),
             ..CampaignInput::new(object.clone(), work.now)
         };

@@ -30,7 +30,7 @@ const RELEASE: &str = "UPDATE messages SET state = 2, updated_at_ms = ?3, next_a
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 7";
 const RECLAIM: &str = "UPDATE messages SET state = 0, attempt = ?3, server_id = ?4, updated_at_ms = ?5, next_attempt_at_ms = NULL,
     resent = resent + ?6, epoch = ?7 WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
-const ROW: &str = "SELECT state, server_id, epoch FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
+const ROW: &str = "SELECT state, server_id, epoch, resent FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
 
 impl Changes {
     /// Adds `by` messages of a fate; the server is recorded only for a final one.
@@ -47,6 +47,16 @@ impl Changes {
         match self.resent.iter_mut().find(|r| r.0 == run) {
             Some(found) => found.1 += by,
             None => self.resent.push((run, by)),
+        }
+    }
+
+    /// Adds all of another's.
+    pub(super) fn extend(&mut self, other: Self) {
+        for change in other.counts {
+            self.add(change.run_id, change.fate, change.server.map(|server| server.0), change.by);
+        }
+        for (run, by) in other.resent {
+            self.add_resent(run, by);
         }
     }
 
@@ -81,6 +91,8 @@ struct Page<'a> {
     seqs: Vec<u64>,
     /// Messages that are no longer leased, or no longer wait for their recipient, once this is durable.
     taken_up: Vec<(RunId, u64)>,
+    /// Runs whose first message this claims.
+    begun: Vec<RunId>,
 }
 
 impl Writer {
@@ -95,6 +107,7 @@ impl Writer {
             changes: Changes::default(),
             seqs: Vec::with_capacity(commit.claims.len()),
             taken_up: Vec::new(),
+            begun: Vec::new(),
         };
         self.book.transaction(|connection| {
             page.write_outcomes(connection, &commit.outcomes)?;
@@ -104,7 +117,12 @@ impl Writer {
             write_usage(connection, commit)?;
             Ok(())
         })?;
-        let Page { seqs, taken_up, changes, .. } = page;
+        let Page { seqs, taken_up, changes, begun, .. } = page;
+        for run in begun {
+            if let Some(state) = self.runs.get_mut(&run) {
+                state.has_sent = true;
+            }
+        }
         for (run, seq) in taken_up {
             if let Some(state) = self.runs.get_mut(&run) {
                 state.leased.remove(&seq);
@@ -152,8 +170,9 @@ impl Page<'_> {
         let run = outcome.run_id;
         let mut fate = outcome.disposition.fate();
         let to_resend = &self.run(run)?.to_resend;
-        if fate == Fate::RenderFailed && !to_resend.is_empty() && to_resend.contains(&seq) {
-            // It may already have been mailed: a template that fails now does not change that.
+        let is_left = fate == Fate::RenderFailed && !to_resend.is_empty() && to_resend.contains(&seq);
+        if is_left && row(connection, run, seq)?.is_some_and(|row| row.may_have_been_mailed()) {
+            // A template that fails now does not change that.
             fate = Fate::Unknown;
         }
         let columns = Columns::of(&outcome.disposition, self.now_ms);
@@ -240,6 +259,7 @@ impl Page<'_> {
         }
         let mut append = connection.prepare_cached(APPEND)?;
         for claim in claims {
+            self.note_first_claim(connection, claim.run_id)?;
             let seq = if let Some(seq) = claim.seq {
                 self.claim_again(connection, claim, seq)?;
                 seq
@@ -264,7 +284,19 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Another attempt, a move to another server, or the resending of a claim of an earlier process.
+    /// From the first claim on, a message of the run may have left.
+    fn note_first_claim(&mut self, connection: &Connection, run: RunId) -> Result<(), Fault> {
+        if self.run(run)?.has_sent || self.begun.contains(&run) {
+            return Ok(());
+        }
+        connection
+            .prepare_cached("UPDATE runs SET first_claimed_at_ms = coalesce(first_claimed_at_ms, ?2) WHERE id = ?1")?
+            .execute([run.0, self.now_ms])?;
+        self.begun.push(run);
+        Ok(())
+    }
+
+    /// Another attempt, a move to another server, or a claim of an earlier process that is sent again.
     fn claim_again(&mut self, connection: &Connection, claim: &Claim, seq: u64) -> Result<(), Fault> {
         let run = claim.run_id;
         self.run(run)?;
@@ -301,20 +333,29 @@ impl RunState {
     }
 }
 
-struct Row {
-    fate: Fate,
-    server: Option<i64>,
+/// A message as it is now.
+pub(super) struct Row {
+    pub fate: Fate,
+    pub server: Option<i64>,
     epoch: i64,
+    resent: i64,
 }
 
-fn row(connection: &Connection, run: RunId, seq: u64) -> Result<Option<Row>, Fault> {
+impl Row {
+    /// Of one that waits for its row of the audience: whether an attempt without a known outcome was made.
+    pub fn may_have_been_mailed(&self) -> bool {
+        self.fate == Fate::Claimed || self.resent > 0
+    }
+}
+
+pub(super) fn row(connection: &Connection, run: RunId, seq: u64) -> Result<Option<Row>, Fault> {
     let mut statement = connection.prepare_cached(ROW)?;
     let found = statement
         .query_row(params![run.0, seq.cast_signed()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
         })
         .optional()?;
-    Ok(found.and_then(|(number, server, epoch)| Some(Row { fate: Fate::from_number(number)?, server, epoch })))
+    Ok(found.and_then(|(number, server, epoch, resent)| Some(Row { fate: Fate::from_number(number)?, server, epoch, resent })))
 }
 
 fn refused(connection: &Connection, run: RunId, seq: u64, what: &str) -> Fault {

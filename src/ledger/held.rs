@@ -16,8 +16,11 @@ impl Writer {
         self.run(run)?;
         let (changes, awaiting) = self.book.transaction(|connection| {
             let mut changes = Changes::default();
-            connection.execute("DELETE FROM guards WHERE run_id = ?1", [run.0])?;
-            end_held(connection, &mut changes, run, resumption.held, now_ms)?;
+            if resumption.held != HeldFate::Keep {
+                connection.execute("DELETE FROM guards WHERE run_id = ?1", [run.0])?;
+                end_held(connection, &mut changes, run, resumption.held, now_ms)?;
+            }
+            changes.extend(super::runs::retry_failed_templates(connection, run, now_ms)?);
             if resumption.resends_unknown {
                 resend_unknown(connection, &mut changes, run, now_ms)?;
             }
@@ -51,11 +54,13 @@ fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: He
     for (server, count) in by_server {
         changes.add(run, Fate::Held, None, -count);
         match held {
+            HeldFate::Keep => return Ok(()),
             HeldFate::Retry => changes.add(run, Fate::Deferred, None, count),
             HeldFate::Reject => changes.add(run, Fate::Rejected, server, count),
         }
     }
     let sql = match held {
+        HeldFate::Keep => return Ok(()),
         HeldFate::Retry => {
             "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = ?2, refusals = NULL, since_ms = ?2
              WHERE run_id = ?1 AND partition = 0 AND state = 7"

@@ -7,10 +7,9 @@ use rusqlite::Connection;
 
 use super::{error::Fault, schema::VERSION};
 
-/// The step that leads from each version to the next, starting from version 1. A step drops the views that it breaks: they are
-/// written afterwards.
-pub(super) const STEPS: [&str; 3] = [
-    // The key of messages gets the partition; held messages, guards and resumption are added. `stopped_*` was never written.
+/// The step that leads away from each version, the first from version 1. A step drops the views it breaks: they are written afterwards.
+pub(super) const STEPS: [&str; 4] = [
+    // The key of messages gets the partition; held messages, guards and resuming come in. `stopped_*` was never written.
     "DROP VIEW recipients;
     DROP VIEW campaigns;
     DROP INDEX messages_due;
@@ -63,6 +62,11 @@ pub(super) const STEPS: [&str; 3] = [
     ALTER TABLE messages RENAME COLUMN unknowns TO resent;
     ALTER TABLE problems RENAME TO bad_rows;
     INSERT INTO meta (key, value) VALUES ('fates', 0);",
+    // Completed runs can be reopened, and a run knows whether any message may have left. 6 is the fate of a failed template.
+    "ALTER TABLE runs ADD COLUMN reopen INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN first_claimed_at_ms INTEGER;
+    UPDATE runs SET first_claimed_at_ms = started_at_ms
+        WHERE EXISTS (SELECT 1 FROM counts c WHERE c.run_id = runs.id AND c.state <> 6 AND c.count > 0);",
 ];
 
 /// Migrates the database from `version` to this one's.

@@ -38,8 +38,8 @@ use recipient_index::Builders;
 pub use recipient_index::RecipientIndex;
 pub use records::{
     AudienceRead, BadRow, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Generation, Guard, HeldFate,
-    HeldMessage, KnownGuard, Lookup, OutcomeRecord, Resumption, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, SpecHash,
-    UnknownPolicy, UsageMove,
+    HeldMessage, KnownGuard, Lookup, OutcomeRecord, Resumption, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerId,
+    SpecHash, UnknownPolicy, UsageMove,
 };
 use writer::{Job, Writer};
 
@@ -168,24 +168,17 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| keys.iter().map(|key| runs::find_run(connection, key)).collect())).await
     }
 
-    /// Begins a run, or continues it. Claims that an earlier process left without an outcome become `Unknown` (`Skip`), or are
-    /// resent (`Resend`): at once as due messages if their fields are stored, otherwise when [`RecipientIndex::look_up`] finds
-    /// their recipient. Messages that [`Ledger::due`] returned before may be returned again. `resume` is a request to resume that
-    /// is older than the run: it is not carried out. Claims left without an outcome count as written now, for their server and for
-    /// `plan`, the key of the plan's limits.
+    /// Begins a run, or continues it. Claims that an earlier process left without an outcome become `Unknown`
+    /// (`Skip`), or are sent again (`Resend`): at once as due messages where their fields are stored, otherwise when
+    /// [`RecipientIndex::look_up`] finds their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.
+    /// Recipients whose template failed are tried again in the same way, unless the run is closed. Claims left without an outcome
+    /// count as written now, for their server and their plan.
     ///
     /// # Errors
-    /// Then nothing was changed; see [`LedgerError::is_transient`].
-    pub async fn begin_run(
-        &self,
-        key: &RunKey,
-        policy: UnknownPolicy,
-        resume: Option<String>,
-        plan: Option<Arc<str>>,
-        now_ms: i64,
-    ) -> Result<RunRecord, LedgerError> {
+    /// Nothing was changed then; see [`LedgerError::is_transient`].
+    pub async fn begin_run(&self, key: &RunKey, start: RunStart, now_ms: i64) -> Result<RunRecord, LedgerError> {
         let key = key.clone();
-        self.call(move |writer| writer.begin_run(&key, policy, resume.as_deref(), plan.as_deref(), now_ms)).await
+        self.call(move |writer| writer.begin_run(&key, &start, now_ms)).await
     }
 
     /// Writes a group commit. On success it is durable; otherwise nothing of it was applied, and the same commit may be retried
@@ -252,12 +245,13 @@ impl Ledger {
         self.call(move |writer| writer.audience_read(run, read, &unmatched, now_ms)).await
     }
 
-    /// Closes a run: rows added to the audience later are not mailed. Closing it again changes nothing.
+    /// Closes a run: rows added to the audience later are not mailed. Closing it again changes nothing. `reopen` is `spec.reopen` now:
+    /// only a larger number reopens it.
     ///
     /// # Errors
     /// `Conflict` while a message has no final outcome; see [`LedgerError::is_transient`].
-    pub async fn close_run(&self, run: RunId, now_ms: i64) -> Result<(), LedgerError> {
-        self.call(move |writer| writer.close_run(run, now_ms)).await
+    pub async fn close_run(&self, run: RunId, reopen: u64, now_ms: i64) -> Result<(), LedgerError> {
+        self.call(move |writer| writer.close_run(run, reopen, now_ms)).await
     }
 
     /// Lifts guards, retries or rejects held messages, and schedules messages of unknown outcome to be resent, as an operator

@@ -42,15 +42,29 @@ impl fmt::Display for RunKey {
 }
 
 /// What becomes of claims whose process ended before their outcome was known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownPolicy {
     /// They become `Unknown`: at most once.
+    #[default]
     Skip,
     /// They are resent: at least once.
     Resend,
 }
 
-/// The record of a run. Times are in milliseconds since 1970.
+/// How a run is begun, or continued.
+#[derive(Clone, Debug, Default)]
+pub struct RunStart {
+    /// What becomes of claims that an earlier process left without an outcome.
+    pub policy: UnknownPolicy,
+    /// A request to resume that is older than the run: it is not carried out.
+    pub resume: Option<String>,
+    /// `spec.reopen`: a closed run that was reopened less often is reopened.
+    pub reopen: u64,
+    /// The key of the plan's limits, for which claims without an outcome count as written now.
+    pub plan: Option<Arc<str>>,
+}
+
+/// What is known of a run. Times in milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunRecord {
     /// The run's id in this ledger.
@@ -73,7 +87,11 @@ pub struct RunRecord {
     pub is_reopened: bool,
     /// Requests to resume that were carried out, or that are older than the run.
     pub resume_handled: Handled,
-    /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be resent (Resend).
+    /// How often it was reopened on purpose, as `spec.reopen` counts.
+    pub reopen: u64,
+    /// Whether a message of it was ever claimed, so that one may have left.
+    pub has_sent: bool,
+    /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be sent again (Resend).
     pub left_without_outcome: u64,
 }
 
@@ -297,6 +315,8 @@ pub enum HeldFate {
     Retry,
     /// They are rejected.
     Reject,
+    /// They stay held, and servers that refuse the run stay out of use: only failed templates are tried again.
+    Keep,
 }
 
 /// A change in the number of messages of one fate.

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, ServerCounts, ServerId, UnknownPolicy,
-    commit::{add_usage, shortened},
+    AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerId, UnknownPolicy,
+    commit::{add_usage, row as row_of, shortened},
     error::{Fault, LedgerError},
     writer::{RunState, Writer},
 };
@@ -20,7 +20,7 @@ const BAD_ROW_CHARS: usize = 500;
 const LEFT: &str = "Mailfleet ended before the server's answer arrived";
 
 const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audience_read_at_ms, total, duplicates, bad_rows, closed_at_ms,
-    reopened_at_ms IS NOT NULL, resume_handled FROM runs";
+    reopened_at_ms IS NOT NULL, resume_handled, reopen, first_claimed_at_ms IS NOT NULL FROM runs";
 
 impl Writer {
     pub(super) fn server_id(&mut self, name: &str) -> Result<ServerId, LedgerError> {
@@ -36,34 +36,37 @@ impl Writer {
         })
     }
 
-    pub(super) fn begin_run(
-        &mut self,
-        key: &RunKey,
-        policy: UnknownPolicy,
-        resume: Option<&str>,
-        plan: Option<&str>,
-        now_ms: i64,
-    ) -> Result<RunRecord, LedgerError> {
+    pub(super) fn begin_run(&mut self, key: &RunKey, start: &RunStart, now_ms: i64) -> Result<RunRecord, LedgerError> {
         let epoch = self.book.epoch;
         let (record, state) = self.book.transaction(|connection| {
             connection
                 .prepare_cached(
-                    "INSERT OR IGNORE INTO runs (namespace, campaign, run, started_at_ms, resume_handled) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT OR IGNORE INTO runs (namespace, campaign, run, started_at_ms, resume_handled, reopen) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
-                .execute(params![key.namespace, key.campaign, key.run, now_ms, resume])?;
+                .execute(params![key.namespace, key.campaign, key.run, now_ms, start.resume, start.reopen.cast_signed()])?;
+            // People are added to a run that was only resumed, too.
+            connection
+                .prepare_cached(
+                    "UPDATE runs SET reopen = ?4, closed_at_ms = NULL, reopened_at_ms = NULL
+                     WHERE namespace = ?1 AND campaign = ?2 AND run = ?3 AND closed_at_ms IS NOT NULL AND reopen < ?4",
+                )?
+                .execute(params![key.namespace, key.campaign, key.run, start.reopen.cast_signed()])?;
             let mut record = find_run(connection, key)?.ok_or_else(|| Fault::conflict(format_args!("{key} is not there")))?;
             let left = left_claims(connection, record.id, epoch)?;
             record.left_without_outcome = left.len() as u64;
-            count_as_written(connection, record.id, &left, plan, now_ms)?;
-            let mut to_resend = resolve(connection, record.id, policy, &left, now_ms)?;
+            count_as_written(connection, record.id, &left, start.plan.as_deref(), now_ms)?;
+            if record.closed_at_ms.is_none() {
+                retry_failed_templates(connection, record.id, now_ms)?.write(connection)?;
+            }
+            let mut to_resend = resolve(connection, record.id, start.policy, &left, now_ms)?;
             to_resend.extend(super::held::awaiting_their_row(connection, record.id)?);
             let last: Option<i64> = connection
                 .prepare_cached("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0")?
                 .query_row([record.id.0], |row| row.get(0))?;
             let next_seq = last.unwrap_or(0).cast_unsigned() + 1;
-            Ok((record, RunState { next_seq, leased: HashSet::new(), to_resend }))
+            Ok((record, RunState { next_seq, leased: HashSet::new(), to_resend, has_sent: false }))
         })?;
-        self.runs.insert(record.id, state);
+        self.runs.insert(record.id, RunState { has_sent: record.has_sent, ..state });
         Ok(record)
     }
 
@@ -77,11 +80,12 @@ impl Writer {
                 .execute([run.0, now_ms, read.total.cast_signed(), read.duplicates.cast_signed(), read.bad_rows.cast_signed()])?;
             let mut changes = Changes::default();
             for seq in &gone {
-                let (from, server): (i64, Option<i64>) = connection
-                    .prepare_cached("SELECT state, server_id FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2")?
-                    .query_row([run.0, seq.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let from = Fate::from_number(from).unwrap_or(Fate::Claimed);
-                end_as_unknown(connection, &mut changes, (run, *seq), from, server, now_ms)?;
+                let Some(row) = row_of(connection, run, *seq)? else { continue };
+                if row.may_have_been_mailed() {
+                    end_as_unknown(connection, &mut changes, (run, *seq), row.fate, row.server, now_ms)?;
+                } else {
+                    withdraw(connection, &mut changes, (run, *seq), row.fate, now_ms)?;
+                }
             }
             changes.write(connection)?;
             Ok(changes)
@@ -93,7 +97,7 @@ impl Writer {
         Ok(changes)
     }
 
-    pub(super) fn close_run(&mut self, run: RunId, now_ms: i64) -> Result<(), LedgerError> {
+    pub(super) fn close_run(&mut self, run: RunId, reopen: u64, now_ms: i64) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
             let open = counts(connection, run)?.fates.open();
             if open > 0 {
@@ -102,7 +106,10 @@ impl Writer {
                     run.0
                 )));
             }
-            connection.execute("UPDATE runs SET closed_at_ms = coalesce(closed_at_ms, ?2) WHERE id = ?1", [run.0, now_ms])?;
+            connection.execute(
+                "UPDATE runs SET closed_at_ms = coalesce(closed_at_ms, ?2), reopen = max(reopen, ?3) WHERE id = ?1",
+                [run.0, now_ms, reopen.cast_signed()],
+            )?;
             Ok(())
         })
     }
@@ -148,7 +155,9 @@ impl Writer {
 
     pub(super) fn record_bad_rows(&mut self, run: RunId, rows: &[BadRow]) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
-            let mut kept: i64 = connection.query_row("SELECT count(*) FROM bad_rows WHERE run_id = ?1", [run.0], |row| row.get(0))?;
+            // What was fixed since is not named any more.
+            connection.execute("DELETE FROM bad_rows WHERE run_id = ?1", [run.0])?;
+            let mut kept = 0;
             let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO bad_rows (run_id, line, what) VALUES (?1, ?2, ?3)")?;
             for row in rows {
                 if kept >= BAD_ROWS_MAX {
@@ -160,6 +169,27 @@ impl Writer {
             Ok(())
         })
     }
+}
+
+/// Has recipients whose template failed mailed once their row of the audience is read: the template or the row may have been fixed.
+pub(super) fn retry_failed_templates(connection: &Connection, run: RunId, now_ms: i64) -> Result<Changes, Fault> {
+    let mut changes = Changes::default();
+    let mut statement = connection.prepare_cached("SELECT server_id, count FROM counts WHERE run_id = ?1 AND state = ?2 AND count <> 0")?;
+    let by_server: Vec<(i64, i64)> =
+        statement.query_map([run.0, Fate::RenderFailed.number()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    for (server, count) in &by_server {
+        changes.add(run, Fate::RenderFailed, (*server != 0).then_some(*server), -count);
+        changes.add(run, Fate::Deferred, None, *count);
+    }
+    if !by_server.is_empty() {
+        connection
+            .prepare_cached(
+                "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = NULL, fields = NULL
+                 WHERE run_id = ?1 AND partition = 0 AND state = 6",
+            )?
+            .execute([run.0, now_ms])?;
+    }
+    Ok(changes)
 }
 
 /// A claim that an earlier process left without an outcome.
@@ -261,6 +291,19 @@ fn end_as_unknown(
     Ok(())
 }
 
+/// Its row is gone from the audience, and it was certainly not mailed.
+fn withdraw(connection: &Connection, changes: &mut Changes, (run, seq): (RunId, u64), from: Fate, now_ms: i64) -> Result<(), Fault> {
+    connection
+        .prepare_cached(
+            "UPDATE messages SET state = 8, updated_at_ms = ?3, fields = NULL, refusals = NULL
+             WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
+        )?
+        .execute([run.0, seq.cast_signed(), now_ms])?;
+    changes.add(run, from, None, -1);
+    changes.add(run, Fate::Withdrawn, None, 1);
+    Ok(())
+}
+
 /// The record of a run.
 pub(super) fn find_run(connection: &Connection, key: &RunKey) -> Result<Option<RunRecord>, Fault> {
     let mut statement = connection.prepare_cached(&format!("{RECORD} WHERE namespace = ?1 AND campaign = ?2 AND run = ?3"))?;
@@ -287,6 +330,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         closed_at_ms: row.get(9)?,
         is_reopened: row.get(10)?,
         resume_handled: row.get::<_, Option<String>>(11)?.as_deref().map(Handled::read).unwrap_or_default(),
+        reopen: number(12)?,
+        has_sent: row.get(13)?,
         left_without_outcome: 0,
     })
 }

@@ -17,8 +17,8 @@ use super::{
 use crate::resources::fate::Fate;
 
 /// The version of `schema.sql`.
-pub(super) const VERSION: i64 = 4;
-/// Identifies the file as a ledger ("MFlt").
+pub(super) const VERSION: i64 = 5;
+/// Marks the file as a ledger ("MFlt").
 const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.
 pub(super) const DATABASE: &str = "ledger.db";

@@ -1,4 +1,4 @@
--- The ledger's tables, version 4; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
+-- The ledger's tables, version 5; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
 -- times are milliseconds since 1970-01-01 UTC.
 
 -- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send;
@@ -27,6 +27,8 @@ CREATE TABLE servers (
 
 -- A campaign sent once to its audience. closed_at_ms: every recipient has a final outcome, nobody is added any more.
 -- reopened_at_ms: closed once, and resumed for its unknown recipients: nobody is added all the same.
+-- reopen: how often it was reopened on purpose (spec.reopen), so that people who are not in it yet are added.
+-- first_claimed_at_ms: when its first message was claimed; absent before.
 -- resume_handled: requests to resume that were carried out, or that the run began with: one a line, the newest first.
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
@@ -42,6 +44,8 @@ CREATE TABLE runs (
     closed_at_ms INTEGER,
     reopened_at_ms INTEGER,
     resume_handled TEXT,
+    reopen INTEGER NOT NULL DEFAULT 0,
+    first_claimed_at_ms INTEGER,
     UNIQUE (namespace, campaign, run)
 );
 

@@ -88,7 +88,7 @@ fn key() -> RunKey {
 }
 
 async fn begin(ledger: &Ledger, policy: UnknownPolicy) -> RunRecord {
-    ledger.begin_run(&key(), policy, None, None, 1_000).await.expect("the run begins")
+    ledger.begin_run(&key(), RunStart { policy, ..RunStart::default() }, 1_000).await.expect("the run begins")
 }
 
 fn claim(run_id: RunId, server: ServerId, recipient: &str) -> Claim {

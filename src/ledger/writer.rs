@@ -47,6 +47,8 @@ pub(super) struct RunState {
     pub(super) leased: HashSet<u64>,
     /// Claims of an earlier process that wait for their recipient to be read from the audience.
     pub(super) to_resend: HashSet<u64>,
+    /// Whether a message of it was ever claimed.
+    pub(super) has_sent: bool,
 }
 
 /// The state of the writing thread.

@@ -16,6 +16,16 @@ impl Fault {
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: path.into(), message: message.into() }
     }
+
+    /// The line of the template, where the message begins with it, and the rest of the message.
+    #[must_use]
+    pub fn line(&self) -> (Option<usize>, &str) {
+        let parted = self.message.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
+        match parted.and_then(|(line, rest)| Some((line.parse().ok()?, rest))) {
+            Some((line, rest)) => (Some(line), rest),
+            None => (None, &self.message),
+        }
+    }
 }
 
 impl fmt::Display for Fault {

@@ -12,6 +12,7 @@ mod header;
 mod id;
 mod measure;
 mod mjml;
+mod named;
 mod structured;
 mod tags;
 mod text;
@@ -29,7 +30,11 @@ use self::{
     engine::{Compiler, Engine, Part, Place, Root, is_template},
     structured::Grammar,
 };
-pub use self::{fault::Fault, id::message_id};
+pub use self::{
+    fault::Fault,
+    id::message_id,
+    named::{fields_named, missing_fields},
+};
 use crate::{
     audience::{Address, Recipient},
     resources::{

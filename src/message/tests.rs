@@ -6,6 +6,7 @@ mod headers;
 mod hostile;
 mod markup;
 mod mjml;
+mod named;
 mod python;
 mod text;
 mod words;

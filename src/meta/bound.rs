@@ -43,6 +43,12 @@ pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
+/// A number and its noun: `1 row`, `12 rows`.
+#[must_use]
+pub fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 /// Sentences for one message, each about one of several: the first ones, and how many more `what` there are.
 #[must_use]
 pub fn told(sentences: impl IntoIterator<Item = String>, what: &str) -> String {

@@ -207,12 +207,16 @@ reasons! {
     AudienceUnreadable,
     /// The audience's file was edited while it was in use; it is read again from the start, and nobody is mailed twice. Wait; if this lasts, something keeps writing to the file: replace it by renaming instead.
     AudienceChanged,
-    /// Some rows of the audience could not be used. List them with `mailfleet get campaigns NAME --problems`.
+    /// Some rows of the audience could not be used (`mailfleet get campaigns NAME --problems` names them). Fix them, and exactly their recipients are mailed; or set `audience.whenRowIsBad: Skip`.
     BadRows,
-    /// Rows were added after the run was completed; they are not mailed. Give `run` a new value to mail everybody, or make a new campaign for the new rows.
+    /// More rows of the audience could not be used than `audience.maxBadRows` allows. Fix them, or raise the bound; they and the rest are then mailed.
+    TooManyBadRows,
+    /// Rows were added or fixed after the run was completed; they are not mailed. Raise `reopen` by one to mail them alone.
     RowsAfterCompletion,
-    /// More recipients failed to render than `content.maxRenderErrors`. Fix the template or the data, or raise the number; the rest is then mailed.
+    /// The template failed for more recipients than `content.maxRenderErrors` allows. Fix the template or the data, or raise the bound; they and the rest are then mailed.
     TooManyRenderErrors,
+    /// The template failed for some recipients; all others have an outcome. Fix the template or the data, and exactly these are mailed; or set `content.whenRenderFails: Skip`.
+    RenderFailed,
     /// The content is being read, and its templates compiled. Wait a few seconds, or longer while many campaigns of the namespace are new.
     Preparing,
     /// The templates of campaigns that are sending use all the memory for templates; the campaign continues when one of them ends. Wait, suspend another campaign of the namespace, or put less into its templates.
@@ -235,13 +239,13 @@ reasons! {
     LimitsUsedUp,
     /// All remaining recipients are deferred; the next attempt is automatic. Wait for it.
     WaitingForRetry,
-    /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Fix a server, then change the spec (any change, or `Wait`); only the rest is mailed.
+    /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Fix a server. If nothing has been sent yet, the campaign then starts; otherwise run `mailfleet resume CAMPAIGN`, set the annotation `mailfleet.dev/resume` to a new value, or change the spec: only the rest is mailed.
     NoEligibleServer,
     /// A server refused so many recipients of the campaign in the same way that it must mean all of them; they are held, and none was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).
     RefusedAlike,
     /// A person asked to resume the run (`mailfleet resume`, or the annotation `mailfleet.dev/resume`), and this is in progress. Wait a few seconds.
     Resuming,
-    /// Ten or more recipients were refused and nobody was accepted. Look at the replies (`mailfleet get campaigns NAME --recipients`): is this the right audience, and the right server? A new `run` mails everybody again.
+    /// The run is over, and no message was accepted. Look at the replies (`mailfleet get campaigns NAME --recipients`): is this the right audience, and the right server? A new `run` mails everybody again.
     NobodyAccepted,
     /// Every recipient has a final outcome. Nothing to do.
     Completed,

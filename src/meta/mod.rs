@@ -4,7 +4,9 @@
 pub mod blocker;
 pub mod bound;
 pub mod condition;
+pub mod count_or_percent;
 pub mod duration;
+mod nearest;
 pub mod pattern;
 pub mod rule;
 pub mod secret;
@@ -16,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use blocker::Blocker;
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
+pub use count_or_percent::CountOrPercent;
 pub use duration::Duration;
+pub use nearest::nearest;
 use rule::Rule;
 
 /// The name of a namespaced object. It is the key of many tables, so a copy is two pointers.

@@ -7,7 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use super::fate::RecipientCounts;
-use super::{Condition, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, pattern, rule::Rule, server_table::ServerTable};
+use super::{
+    Condition, CountOrPercent, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, pattern, rule::Rule, server_table::ServerTable,
+};
 
 /// The name of the run when `spec.run` is absent.
 pub const FIRST_RUN: &str = "first";
@@ -65,6 +67,10 @@ pub struct CampaignSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = pattern::RUN))]
     pub run: Option<String>,
+    /// A larger number reopens the completed run once: recipients whose rows were added or fixed since are mailed, and nobody else; 0 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub reopen: Option<u64>,
     /// What happens to a message that may or may not have gone out; `Skip` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_outcome_is_unknown: Option<WhenOutcomeIsUnknown>,
@@ -95,6 +101,12 @@ impl CampaignSpec {
     #[must_use]
     pub fn run(&self) -> &str {
         self.run.as_deref().unwrap_or(FIRST_RUN)
+    }
+
+    /// How often the run has been reopened on purpose.
+    #[must_use]
+    pub fn reopen(&self) -> u64 {
+        self.reopen.unwrap_or(0)
     }
 
     /// What happens when none of the campaign's servers is Active.
@@ -277,18 +289,37 @@ pub struct Content {
     /// Where the MJML body is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mjml_from: Option<BodySource>,
-    /// Recipients whose templates may fail before the campaign stops; 100 when absent.
+    /// Recipients whose templates may fail before the campaign stops: a number, or a share such as `5%`, which is judged from 100
+    /// recipients on and at the end; 100 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000_000))]
-    pub max_render_errors: Option<u64>,
+    pub max_render_errors: Option<CountOrPercent>,
+    /// What happens at the end when templates failed for some recipients; `Stop` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_render_fails: Option<WhenRenderFails>,
 }
 
 impl Content {
     /// Recipients whose templates may fail before the campaign stops.
     #[must_use]
-    pub fn max_render_errors(&self) -> u64 {
-        self.max_render_errors.unwrap_or(100)
+    pub fn max_render_errors(&self) -> CountOrPercent {
+        self.max_render_errors.unwrap_or(CountOrPercent::Count(100))
     }
+
+    /// What happens at the end when templates failed for some recipients.
+    #[must_use]
+    pub fn when_render_fails(&self) -> WhenRenderFails {
+        self.when_render_fails.unwrap_or_default()
+    }
+}
+
+/// What happens at the end when templates failed for some recipients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenRenderFails {
+    /// The others are mailed, and the campaign stops instead of completing. Once the template or the data are fixed, exactly these recipients are mailed.
+    #[default]
+    Stop,
+    /// The campaign completes without them.
+    Skip,
 }
 
 /// Where a template is: exactly one of the two.
@@ -329,6 +360,36 @@ pub struct Audience {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "inline_recipients")]
     pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
+    /// Rows that may be unusable before the campaign stops: a number, or a share such as `5%`, which is judged from 100 rows on and at the end; `5%` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bad_rows: Option<CountOrPercent>,
+    /// What happens at the end when rows could not be used; `Stop` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_row_is_bad: Option<WhenRowIsBad>,
+}
+
+impl Audience {
+    /// Rows that may be unusable before the campaign stops.
+    #[must_use]
+    pub fn max_bad_rows(&self) -> CountOrPercent {
+        self.max_bad_rows.unwrap_or(CountOrPercent::Percent(5))
+    }
+
+    /// What happens at the end when rows could not be used.
+    #[must_use]
+    pub fn when_row_is_bad(&self) -> WhenRowIsBad {
+        self.when_row_is_bad.unwrap_or_default()
+    }
+}
+
+/// What happens at the end when rows of the audience could not be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenRowIsBad {
+    /// The others are mailed, and the campaign stops instead of completing. Once the rows are fixed, exactly these recipients are mailed.
+    #[default]
+    Stop,
+    /// The campaign completes without them.
+    Skip,
 }
 
 fn inline_recipients(_: &mut SchemaGenerator) -> Schema {
@@ -504,5 +565,19 @@ pub struct EffectiveCampaign {
     /// The retries.
     pub retry: EffectiveRetry,
     /// Recipients whose templates may fail before the campaign stops.
-    pub max_render_errors: u64,
+    pub max_render_errors: CountOrPercent,
+    /// What happens at the end when templates failed for some recipients.
+    #[serde(default)]
+    pub when_render_fails: WhenRenderFails,
+    /// Rows that may be unusable before the campaign stops.
+    #[serde(default = "no_bound")]
+    pub max_bad_rows: CountOrPercent,
+    /// What happens at the end when rows could not be used.
+    #[serde(default)]
+    pub when_row_is_bad: WhenRowIsBad,
+}
+
+/// A status of a version that did not know the bound.
+const fn no_bound() -> CountOrPercent {
+    CountOrPercent::Percent(100)
 }

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::meta::rule::Rule;
 pub use crate::meta::{
-    Blocker, Condition, ConditionStatus, ConditionType, Duration, Key, KeyRef, LocalRef, Rate, Reason, bound, condition, duration, pattern,
-    rule, secret,
+    Blocker, Condition, ConditionStatus, ConditionType, CountOrPercent, Duration, Key, KeyRef, LocalRef, Rate, Reason, bound, condition,
+    duration, pattern, rule, secret,
 };
 pub use campaign::{Campaign, CampaignSpec};
 pub use plan::{Plan, PlanSpec};

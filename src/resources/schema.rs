@@ -49,6 +49,9 @@ fn close(schema: &mut Value) {
             close(below);
         }
     }
+    if object.contains_key("x-kubernetes-int-or-string") {
+        object.insert("type".to_owned(), json!(["integer", "string"]));
+    }
     let is_open = object.contains_key("additionalProperties") || object.contains_key("x-kubernetes-preserve-unknown-fields");
     if object.get("type") == Some(&json!("object")) && !is_open {
         object.insert("additionalProperties".to_owned(), false.into());

@@ -85,6 +85,10 @@ fn case(text: &str) -> Case {
                     retry: spec.retry(),
                     when_outcome_is_unknown: spec.when_outcome_is_unknown(),
                     max_render_errors: spec.content.max_render_errors(),
+                    when_render_fails: spec.content.when_render_fails(),
+                    max_bad_rows: spec.audience.max_bad_rows(),
+                    when_row_is_bad: spec.audience.when_row_is_bad(),
+                    reopen: spec.reopen(),
                 };
                 let input = CampaignInput::new(Arc::new(object), Ok(Arc::new(work)));
                 world.campaigns.insert(input.object.key(), input);

@@ -138,7 +138,7 @@ fn a_campaign_that_may_have_been_renamed_is_warned_of() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let ledger = mailfleet::ledger::Ledger::open(&state, mailfleet::ledger::LedgerOptions::default()).expect("a ledger");
     let key = mailfleet::ledger::RunKey::new("default", "spring", "first");
-    runtime.block_on(ledger.begin_run(&key, mailfleet::ledger::UnknownPolicy::Skip, None, None, 1)).expect("a run");
+    runtime.block_on(ledger.begin_run(&key, mailfleet::ledger::RunStart::default(), 1)).expect("a run");
     let warnings = |name: &str| {
         std::fs::write(folder.join("campaign.yaml"), campaign(name)).expect("a file");
         let snapshot = Files::load_once(std::slice::from_ref(&folder), &Options { state_dir: Some(state.clone()), ..Options::default() });
@@ -159,12 +159,12 @@ fn content_that_cannot_be_sent_is_a_fault() {
     std::fs::write(folder.join("marked.html"), "\u{feff}<p>Hi</p>").expect("a file");
     std::fs::write(folder.join("wrong.mjml"), "<mjml>\n<mj-body>\n<mj-nothing/></mj-body></mjml>").expect("a file");
     let faults = |from: &str, more: &str| {
-        let spec = format!("{{planRef: {{name: p}}, from: {from}, subject: Hi, audience: {{inline: [{{email: b@example.com}}]}}, {more}}}");
+        let spec = format!("{{planRef: {{name: p}}, from: {from}, subject: Hi, audience: {{inline: [{{email: b@example.com, name: Bo, agent: Al}}]}}, {more}}}");
         let text = format!("apiVersion: mailfleet.dev/v1alpha1\nkind: Campaign\nmetadata: {{name: spring}}\nspec: {spec}\n");
         std::fs::write(folder.join("campaign.yaml"), text).expect("a file");
         let snapshot = Files::load_once(std::slice::from_ref(&folder), &Options::default());
         assert_eq!(snapshot.faults().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new(), "{from}, {more}");
-        let found = mailfleet::cli::validate::content_faults(&snapshot);
+        let found = mailfleet::cli::validate::campaign_findings(&snapshot);
         assert!(found.iter().all(|finding| finding.severity == Severity::Fault && finding.line > 0));
         found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
@@ -178,20 +178,20 @@ fn content_that_cannot_be_sent_is_a_fault() {
         (
             sender,
             "content: {text: '{{ name | nofilter }}'}",
-            "Campaign default/spring: spec.content.text: it cannot be sent: line 1: unknown filter",
+            "Campaign default/spring: spec.content.text: it cannot be sent: unknown filter",
         ),
         (
             sender,
             "content: {mjmlFrom: {path: wrong.mjml}}",
-            "spec.content.mjmlFrom: it cannot be sent: line 3: MJML has no element `mj-nothing`",
+            "wrong.mjml:3:1: fault: Campaign default/spring: spec.content.mjmlFrom: it cannot be sent: MJML has no element `mj-nothing`",
         ),
-        (sender, "content: {htmlFrom: {path: latin1.html}}", "it cannot be sent: spec.content.htmlFrom: the file is not UTF-8"),
+        (sender, "content: {htmlFrom: {path: latin1.html}}", "spec.content.htmlFrom: it cannot be sent: the file is not UTF-8"),
         (
             sender,
             "content: {text: Hi}, headers: [{name: References, value: <ä@b>}]",
             "spec.headers[0].value: it cannot be sent: `References` cannot hold characters outside ASCII",
         ),
-        ("{name: '{{ agent', address: a@example.com}", "content: {text: Hi}", "spec.from.name: it cannot be sent: line 1: syntax error"),
+        ("{name: '{{ agent', address: a@example.com}", "content: {text: Hi}", "spec.from.name: it cannot be sent: syntax error"),
         (
             "{address: '{{x}}@example.com'}",
             "content: {text: Hi}",

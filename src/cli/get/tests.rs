@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     audience::Fields,
     cli::{Cli, Command},
-    ledger::{BadRow, Claim, Commit, Disposition, Ledger, LedgerOptions, OutcomeRecord, UnknownPolicy},
+    ledger::{BadRow, Claim, Commit, Disposition, Ledger, LedgerOptions, OutcomeRecord, RunStart},
 };
 
 /// A folder that goes with the test.
@@ -25,7 +25,7 @@ async fn state(name: &str) -> Folder {
     let server = ledger.server_id("shop/relay").await.expect("a server");
     for name in ["first", "second"] {
         let key = RunKey::new("shop", "spring", name);
-        let run = ledger.begin_run(&key, UnknownPolicy::Skip, None, None, 1_000).await.expect("a run").id;
+        let run = ledger.begin_run(&key, RunStart::default(), 1_000).await.expect("a run").id;
         let claim =
             |recipient: &str| Claim { run_id: run, seq: None, recipient: recipient.into(), attempt: 1, server, usage_keys: Arc::from([]) };
         let claims = vec![claim("ann@one.example"), claim("ben@one.example")];

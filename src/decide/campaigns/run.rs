@@ -26,9 +26,11 @@ pub(super) struct Run<'a> {
     recorded: Option<&'a Recorded>,
     /// Its status that was last written.
     pub previous: Option<&'a CampaignStatus>,
-    /// Whether anybody may have been mailed.
+    /// Whether the ledger knows it.
     pub has_begun: bool,
-    /// Whether every recipient has a final outcome.
+    /// Whether anybody may have been mailed.
+    pub has_sent: bool,
+    /// Whether every recipient has a final outcome, and nobody asks for more (`reopen`).
     pub is_closed: bool,
     /// A request to resume it that is not carried out yet.
     pub resume: Option<Resume>,
@@ -45,6 +47,7 @@ impl<'a> Run<'a> {
         let report = report.filter(|report| report.run == run);
         // The data plane knows best about a run that it has opened: a closed run may have been resumed.
         let opened = report.filter(|report| report.phase != Phase::Opening);
+        let reopened = opened.map_or(input.reopened, |report| report.reopen);
         let handled = opened.map_or_else(|| input.resume_handled.clone(), |report| report.resume_handled.clone());
         let (resume, resume_fault) = match input.resume.as_deref().map(Resume::parse) {
             Some(Ok(resume)) => (Some(resume).filter(|resume| !handled.has(&resume.token)), None),
@@ -58,7 +61,9 @@ impl<'a> Run<'a> {
             previous: input.previous.as_deref().filter(|previous| previous.run == run),
             has_begun: matches!(input.in_ledger, InLedger::Begun | InLedger::Closed)
                 || report.is_some_and(|report| report.started_ms.is_some()),
-            is_closed: opened.map_or(input.in_ledger == InLedger::Closed, |report| report.phase == Phase::Closed),
+            has_sent: input.has_sent || opened.is_some_and(|report| report.has_sent),
+            is_closed: opened.map_or(input.in_ledger == InLedger::Closed, |report| report.phase == Phase::Closed)
+                && input.object.spec.reopen() <= reopened,
             resume,
             resume_fault,
             handled,
@@ -97,9 +102,9 @@ impl<'a> Run<'a> {
         whole_second(completed_ms).or(self.previous.and_then(|previous| previous.completed_at))
     }
 
-    /// Rows that were added to the audience after completion.
-    pub fn added_later(&self) -> u64 {
-        self.report.map_or(0, |report| report.added_later)
+    /// Rows that were added to the audience after completion; none while they are not counted.
+    pub fn added_later(&self) -> Option<u64> {
+        self.report.and_then(|report| report.added_later)
     }
 }
 

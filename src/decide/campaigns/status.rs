@@ -13,9 +13,10 @@ use crate::{
     report::CampaignReport,
     resources::{
         CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
-        bound::told,
+        bound::{counted, told},
         campaign::{CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting},
         fate::Fate,
+        resume::named_on_command_line,
         server_table::ServerTable,
     },
 };
@@ -56,6 +57,9 @@ pub(super) fn status(
             when_outcome_is_unknown: spec.when_outcome_is_unknown(),
             retry: spec.retry(),
             max_render_errors: spec.content.max_render_errors(),
+            when_render_fails: spec.content.when_render_fails(),
+            max_bad_rows: spec.audience.max_bad_rows(),
+            when_row_is_bad: spec.audience.when_row_is_bad(),
         },
         conditions,
     }
@@ -78,15 +82,16 @@ fn of_verdict(verdict: &Verdict, recipients: &RecipientCounts) -> Vec<Condition>
 /// Whether every row of the audience was used; `None` before it has been read to its end.
 fn audience_read(key: &Key, recipients: &RecipientCounts, run: &Run<'_>) -> Option<Condition> {
     let condition = |status, reason, message| Some(Condition::new(ConditionType::AudienceRead, status, reason, message));
-    let added = run.opened.map_or(0, |_| run.added_later());
+    let added = run.opened.and_then(|_| run.added_later()).unwrap_or(0);
     if added > 0 {
         return condition(ConditionStatus::False, Reason::RowsAfterCompletion, rows_added(added));
     }
     if recipients.bad_rows > 0 {
-        let (rows, them) = if recipients.bad_rows == 1 { ("row", "it") } else { ("rows", "them") };
+        let them = if recipients.bad_rows == 1 { "it" } else { "them" };
         let message = format!(
-            "{} {rows} of the audience could not be used; `mailfleet get campaigns {} --problems` names {them}.",
-            recipients.bad_rows, key.name
+            "{} could not be used; `mailfleet get campaigns {} --problems` names {them}.",
+            counted(recipients.bad_rows, "row of the audience", "rows of the audience"),
+            named_on_command_line(key)
         );
         return condition(ConditionStatus::False, Reason::BadRows, message);
     }

@@ -64,7 +64,9 @@ fn report(fingerprint: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignR
         blocker,
         started_ms: Some(NOW_MS),
         completed_ms: None,
-        added_later: 0,
+        added_later: Some(0),
+        reopen: 0,
+        has_sent: true,
         bars: BTreeMap::new(),
         resume_handled: Handled::default(),
     }
@@ -82,28 +84,102 @@ fn turn(world: &mut World, observed: &Observations) -> CampaignDecision {
     campaign
 }
 
-fn too_many_render_errors(transient: bool) -> Option<Blocker> {
-    Some(Blocker { needs_person: !transient, ..Blocker::lasting(Reason::TooManyRenderErrors, "too many") })
+fn refused_alike(transient: bool) -> Option<Blocker> {
+    Some(Blocker { needs_person: !transient, ..Blocker::lasting(Reason::RefusedAlike, "refused") })
 }
 
 #[test]
 fn an_edit_mends_a_stop_though_the_report_is_still_of_the_spec_before() {
     let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
-    // The report of the previous generation: its fingerprint was 21.
-    set_report(&mut observed, report(21, Phase::Resting, too_many_render_errors(false)));
+    // The report of the generation before: its fingerprint was 21.
+    set_report(&mut observed, report(21, Phase::Resting, refused_alike(false)));
     let edited = turn(&mut world, &observed);
     assert_eq!((edited.status.state, edited.intent.map(|intent| intent.hold)), (CampaignState::Sending, Some(false)));
     // The same blocker again, of this spec now: it stops, and stays stopped.
-    set_report(&mut observed, report(22, Phase::Resting, too_many_render_errors(false)));
+    set_report(&mut observed, report(22, Phase::Resting, refused_alike(false)));
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Stopped);
     set_report(&mut observed, report(22, Phase::Resting, None));
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Stopped);
 }
 
 #[test]
+fn what_can_be_fixed_outside_the_spec_is_tried_again_after_a_restart() {
+    for reason in [Reason::RenderFailed, Reason::TooManyRenderErrors, Reason::BadRows, Reason::TooManyBadRows, Reason::AudienceUnreadable] {
+        let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
+        set_report(&mut observed, report(22, Phase::Resting, Some(Blocker::lasting(reason, "fix it"))));
+        assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Stopped);
+        observed.report = Arc::default();
+        assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Sending, "{reason}");
+    }
+}
+
+#[test]
+fn before_the_first_message_a_missing_server_is_no_stop() {
+    let failed = || Some(ProbeResult::Failed(Blocker::lasting(Reason::AuthenticationFailed, "535 wrong")));
+    let key = Key::new("default", "spring");
+    let (mut world, mut observed) = world("", failed());
+    let ready = |decision: &CampaignDecision| {
+        let ready = condition::find(&decision.status.conditions, ConditionType::Ready).expect("Ready");
+        (decision.status.state, ready.reason, ready.message.to_string())
+    };
+    let settle = |observed: &mut Observations, result| {
+        let relay = observed.servers.get_mut(&Key::new("default", "relay")).expect("relay");
+        (relay.last_probe, relay.probes_good, relay.failures) = (result, false, 9);
+    };
+    settle(&mut observed, failed());
+    world.campaigns.get_mut(&key).expect("spring").in_ledger = crate::decide::InLedger::Absent;
+    let (state, reason, message) = ready(&turn(&mut world, &observed));
+    assert_eq!((state, reason), (CampaignState::Scheduled, Reason::NoEligibleServer), "{message}");
+    assert!(message.contains("535 wrong") && message.contains("Nothing has been sent yet"), "{message}");
+    // An older version wrote Stopped.
+    let input = world.campaigns.get_mut(&key).expect("spring");
+    Arc::make_mut(input.previous.as_mut().expect("a status")).state = CampaignState::Stopped;
+    observed.servers.get_mut(&Key::new("default", "relay")).expect("relay").last_probe = Some(ProbeResult::Succeeded);
+    observed.servers.get_mut(&Key::new("default", "relay")).expect("relay").probes_good = true;
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Sending);
+    // Once a message has left, it stops, and says first how it is resumed; what the server said then is not repeated.
+    settle(&mut observed, failed());
+    let input = world.campaigns.get_mut(&key).expect("spring");
+    (input.in_ledger, input.has_sent) = (crate::decide::InLedger::Begun, true);
+    let (state, reason, message) = ready(&turn(&mut world, &observed));
+    assert_eq!((state, reason), (CampaignState::Stopped, Reason::NoEligibleServer), "{message}");
+    assert!(message.starts_with("`mailfleet resume spring`") && message.contains("535 wrong"), "{message}");
+    observed.servers.get_mut(&Key::new("default", "relay")).expect("relay").last_probe = Some(ProbeResult::Succeeded);
+    observed.servers.get_mut(&Key::new("default", "relay")).expect("relay").probes_good = true;
+    let (state, _, message) = ready(&turn(&mut world, &observed));
+    assert_eq!(state, CampaignState::Stopped);
+    assert!(message.contains("relay can be used now") && !message.contains("535"), "{message}");
+}
+
+#[test]
+fn a_run_that_nobody_accepted_has_failed_however_small() {
+    let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
+    let mut closed = report(22, Phase::Closed, None);
+    (closed.counts.total, closed.counts.rejected) = (Some(1), 1);
+    set_report(&mut observed, closed.clone());
+    let ready = |decision: &CampaignDecision| condition::find(&decision.status.conditions, ConditionType::Ready).expect("Ready").reason;
+    assert_eq!(ready(&turn(&mut world, &observed)), Reason::NobodyAccepted);
+    (closed.counts.total, closed.counts.accepted) = (Some(2), 1);
+    set_report(&mut observed, closed);
+    assert_eq!(ready(&turn(&mut world, &observed)), Reason::Completed);
+}
+
+#[test]
+fn a_completed_run_is_reopened_by_a_larger_number_only() {
+    let (mut world, mut observed) = world("reopen: 2", Some(ProbeResult::Succeeded));
+    let mut closed = report(22, Phase::Closed, None);
+    closed.reopen = 2;
+    set_report(&mut observed, closed.clone());
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
+    closed.reopen = 1;
+    set_report(&mut observed, closed);
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Sending);
+}
+
+#[test]
 fn an_unreadable_edit_does_not_wake_a_stopped_campaign() {
     let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
-    set_report(&mut observed, report(22, Phase::Resting, too_many_render_errors(false)));
+    set_report(&mut observed, report(22, Phase::Resting, refused_alike(false)));
     turn(&mut world, &observed);
     set_report(&mut observed, report(22, Phase::Resting, None));
     // In a cluster the status is then about the version that cannot be read.
@@ -121,7 +197,7 @@ fn an_unreadable_edit_does_not_wake_a_stopped_campaign() {
 #[test]
 fn a_suspended_campaign_is_held_whatever_its_source_does() {
     let (mut world, mut observed) = world("suspend: true", Some(ProbeResult::Succeeded));
-    set_report(&mut observed, report(22, Phase::Resting, too_many_render_errors(true)));
+    set_report(&mut observed, report(22, Phase::Resting, refused_alike(true)));
     let suspended = turn(&mut world, &observed);
     assert_eq!((suspended.status.state, suspended.intent.map(|intent| intent.hold)), (CampaignState::Suspended, Some(true)));
 }

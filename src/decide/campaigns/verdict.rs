@@ -9,14 +9,12 @@ use crate::{
     resources::{
         Blocker, CampaignSpec, ConditionType, Key, Reason,
         bound::{listed, told},
-        campaign::{CampaignState, WhenNoServerIsActive},
+        campaign::{CampaignState, RecipientCounts, WhenNoServerIsActive},
         condition,
+        fate::Fate,
+        resume::{ANNOTATION, named_on_command_line},
     },
 };
-
-/// From this many rejected recipients on, with nobody accepted, the run is reported as a failure: the audience or the server is the
-/// wrong one.
-const NOBODY_FROM: u64 = 10;
 
 /// The state, and the conditions that say why.
 pub(super) struct Verdict {
@@ -100,15 +98,16 @@ impl Case<'_> {
             let message = "The run is being resumed as requested.";
             return Some(Verdict::trying(CampaignState::Waiting, Reason::Resuming, message, Some(true)));
         }
-        if let Some(counts) = self.run.counts().filter(|counts| counts.accepted == 0 && counts.rejected >= NOBODY_FROM) {
+        if let Some(counts) = self.run.counts().filter(|counts| counts.accepted == 0 && counts.ended() > 0) {
             let message = format!(
-                "No message was accepted, and {} recipients were rejected; `mailfleet get campaigns {} --recipients` shows the replies. Check the audience and the servers. A new spec.run mails everybody again.",
-                counts.rejected, self.key.name
+                "No message was accepted: {}. `mailfleet get campaigns {} --recipients` shows the replies. Check the audience and the servers. A new spec.run mails everybody again.",
+                outcomes(counts),
+                named_on_command_line(self.key)
             );
             return Some(Verdict::stalled(CampaignState::Completed, Reason::NobodyAccepted, message, Some(true)));
         }
         let mut message = "Every recipient has a final outcome.".to_owned();
-        let added = self.run.added_later();
+        let added = self.run.added_later().unwrap_or(0);
         if added > 0 {
             message.push_str(&format!(" {}", rows_added(added)));
         }
@@ -124,15 +123,27 @@ impl Case<'_> {
         let stopped =
             self.run.previous.filter(|previous| previous.state == CampaignState::Stopped && is_of_now(previous.observed_generation))?;
         let ready = condition::find(&stopped.conditions, ConditionType::Ready)?;
-        // A ledger may be brought back, and an audience fixed, without a change of the spec.
-        let may_be_fixed_elsewhere =
-            matches!(ready.reason, Reason::LedgerMissing | Reason::LedgerUnavailable | Reason::AudienceUnreadable | Reason::FileNotFound);
+        // A ledger may be brought back, and an audience or a template fixed, without a change of the spec. What is not fixed stops it again.
+        let may_be_fixed_elsewhere = matches!(
+            ready.reason,
+            Reason::LedgerMissing
+                | Reason::LedgerUnavailable
+                | Reason::AudienceUnreadable
+                | Reason::FileNotFound
+                | Reason::BadRows
+                | Reason::TooManyBadRows
+                | Reason::RenderFailed
+                | Reason::TooManyRenderErrors
+        );
+        let has_not_begun = ready.reason == Reason::NoEligibleServer && !self.run.has_sent;
         let is_resumed = self.run.has_begun && self.run.resume.is_some();
         let was_resumed_since = stopped.last_handled_resume.as_deref() != self.run.handled.newest();
-        if may_be_fixed_elsewhere || is_resumed || was_resumed_since {
+        if may_be_fixed_elsewhere || has_not_begun || is_resumed || was_resumed_since {
             return None;
         }
-        let mut verdict = Verdict::stalled(CampaignState::Stopped, ready.reason, ready.message.clone(), self.held());
+        // What a server said when it was stopped says nothing of it now.
+        let message = if ready.reason == Reason::NoEligibleServer { self.stopped_without_server().into() } else { ready.message.clone() };
+        let mut verdict = Verdict::stalled(CampaignState::Stopped, ready.reason, message, self.held());
         if let Some(fault) = &self.run.resume_fault
             && !verdict.message.ends_with(fault.as_str())
         {
@@ -230,8 +241,8 @@ impl Case<'_> {
             let message = "Its servers are being probed for the first time.".to_owned();
             return waits(self.resting(), Reason::NotProbedYet, message, run.has_begun.then_some(false));
         }
-        // A run that has begun is not stopped for good by the first probes after a restart, when the network may not be up yet.
-        if active == 0 && run.has_begun && open.iter().any(|(_, server)| !server.settled) {
+        // A run that has sent is not stopped for good by the first probes after a restart, when the network may not be up yet.
+        if active == 0 && run.has_sent && open.iter().any(|(_, server)| !server.settled) {
             let message = "None of its servers is Active; they are probed again before the campaign is stopped.".to_owned();
             return waits(CampaignState::Waiting, Reason::WaitingForServer, message, Some(false));
         }
@@ -239,27 +250,55 @@ impl Case<'_> {
     }
 
     fn has_no_active_server(&self) -> Verdict {
-        let spec = self.spec();
-        let open = &self.servers.open;
-        let causes = open.iter().map(|(server, decision)| format!("{}: {}", server.name, decision.why_inactive));
-        let unfit = if open.is_empty() { vec![format!("no server may send from {}", spec.from.address)] } else { Vec::new() };
-        let causes = told(causes.chain(unfit), "servers");
-        match spec.when_no_server_is_active() {
+        match self.spec().when_no_server_is_active() {
+            WhenNoServerIsActive::Stop if self.run.has_sent => {
+                Verdict::stalled(CampaignState::Stopped, Reason::NoEligibleServer, self.stopped_without_server(), self.held())
+            }
             WhenNoServerIsActive::Stop => Verdict::stalled(
-                CampaignState::Stopped,
+                self.resting(),
                 Reason::NoEligibleServer,
                 format!(
-                    "None of its servers is Active, and whenNoServerIsActive is Stop. {causes} Nothing was sent elsewhere. Fix a server, then change the spec (or set Wait); only the rest is mailed."
+                    "None of its servers is Active. {} Nothing has been sent yet; the campaign starts as soon as one of them is Active.",
+                    self.why_inactive()
                 ),
                 self.held(),
             ),
             WhenNoServerIsActive::Wait => Verdict::trying(
                 CampaignState::Waiting,
                 Reason::WaitingForServer,
-                format!("None of its servers is Active; waiting for one. {causes}"),
+                format!("None of its servers is Active; waiting for one. {}", self.why_inactive()),
                 Some(false),
             ),
         }
+    }
+
+    /// Why each of its servers is not Active now.
+    fn why_inactive(&self) -> String {
+        let open = &self.servers.open;
+        let inactive = open.iter().filter(|(_, server)| !server.active);
+        let causes = inactive.map(|(server, decision)| format!("{}: {}", server.name, decision.why_inactive));
+        let unfit = if open.is_empty() { vec![format!("no server may send from {}.", self.spec().from.address)] } else { Vec::new() };
+        told(causes.chain(unfit), "servers")
+    }
+
+    /// How a run is resumed that was stopped since none of its servers was Active, and how they are now.
+    fn stopped_without_server(&self) -> String {
+        let (spec, servers) = (self.spec(), self.servers);
+        let command = format!("`mailfleet resume {}`", named_on_command_line(self.key));
+        let how =
+            format!("{command}, a new value of the annotation {ANNOTATION}, or a change of the spec resumes it, and mails only the rest");
+        let active = servers.open.iter().filter(|(_, server)| server.active).map(|(server, _)| &*server.name);
+        if servers.active > 0 {
+            return format!("{how}. It was stopped because none of its servers was Active; {} can be used now.", listed(active));
+        }
+        if servers.is_pending {
+            return format!("{how}, once a server is Active; they are being probed. It was stopped because none was.");
+        }
+        format!(
+            "{how}, once a server is Active. None is, and whenNoServerIsActive is {:?}: {} Nothing was sent elsewhere.",
+            spec.when_no_server_is_active(),
+            self.why_inactive()
+        )
     }
 
     fn is_sent(&self) -> Verdict {
@@ -320,5 +359,11 @@ impl Case<'_> {
 /// The message about rows that were added after completion.
 pub(super) fn rows_added(count: u64) -> String {
     let (rows, them) = if count == 1 { ("1 row was".to_owned(), "it is") } else { (format!("{count} rows were"), "they are") };
-    format!("{rows} added to the audience after completion; {them} not mailed until spec.run gets a new value.")
+    format!("{rows} added or fixed after completion; {them} not mailed until spec.reopen is raised by one, which mails nobody else.")
+}
+
+/// What became of the recipients of a run that nobody accepted.
+fn outcomes(counts: &RecipientCounts) -> String {
+    let others = Fate::ALL.into_iter().filter(|fate| counts.of(*fate) > 0);
+    others.map(|fate| format!("{} {}", counts.of(fate), fate.in_words())).collect::<Vec<_>>().join(", ")
 }

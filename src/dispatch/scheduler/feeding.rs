@@ -116,14 +116,9 @@ impl Scheduler {
             if seq.is_none() || was_deferred {
                 campaign.render_failures += 1;
             }
-            let max = campaign.intent.work.max_render_errors;
-            if campaign.counts.render_failed + campaign.render_failures > max && campaign.blocker.is_none() {
-                blocker = Some(Blocker::lasting(
-                    Reason::TooManyRenderErrors,
-                    format!(
-                        "The templates of more than {max} recipients could not be rendered; the last error: {message}. Fix the template or the data, or raise content.maxRenderErrors; the rest is then mailed."
-                    ),
-                ));
+            campaign.last_render_error.clone_from(&message);
+            if campaign.blocker.is_none() {
+                blocker = campaign.too_many_render_errors();
             }
         }
         let ended = Settled {
@@ -137,8 +132,14 @@ impl Scheduler {
         };
         self.note_ended(ended, now_ms);
         if let Some(blocker) = blocker {
-            self.stop_for(index, blocker, now_ms);
+            self.stop_until_fixed(index, blocker, now_ms);
         }
+    }
+
+    /// Stops the campaign until its spec, its content or its audience change.
+    fn stop_until_fixed(&mut self, index: CampaignIx, blocker: Blocker, now_ms: i64) {
+        self.stop_for(index, blocker, now_ms);
+        self.actions.push(Action::WatchAudience(index));
     }
 
     /// A deferred recipient is gone from the audience.
@@ -163,12 +164,26 @@ impl Scheduler {
         self.stop_for(index, blocker, now_ms);
     }
 
-    /// The audience file that this feeder could not read has changed.
+    /// The audience that was read, or could not be read, by this feeder is another one now.
     pub fn audience_touched(&mut self, index: CampaignIx, feeder_epoch: u64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeder_epoch == feeder_epoch) else { return };
-        let is_of_audience = |blocker: &Blocker| matches!(blocker.reason, Reason::AudienceUnreadable | Reason::FileNotFound);
-        if campaign.blocker.as_ref().is_some_and(is_of_audience) {
+        if campaign.phase == Phase::Closed {
+            self.actions.push(Action::CountAdded(index));
+            return;
+        }
+        let Some(reason) = campaign.blocker.as_ref().map(|blocker| blocker.reason) else { return };
+        let is_of_rows = matches!(
+            reason,
+            Reason::AudienceUnreadable
+                | Reason::FileNotFound
+                | Reason::BadRows
+                | Reason::TooManyBadRows
+                | Reason::RenderFailed
+                | Reason::TooManyRenderErrors
+        );
+        if is_of_rows {
             campaign.blocker = None;
+            self.retry_failed_templates(index);
             self.feed(index);
         }
     }
@@ -216,6 +231,9 @@ impl Scheduler {
                 return;
             }
             let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+            if let Some(blocker) = campaign.unfinished() {
+                return self.stop_until_fixed(index, blocker, now_ms);
+            }
             campaign.closing = true;
             self.actions.push(Action::Close(index));
         }

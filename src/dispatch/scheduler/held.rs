@@ -296,6 +296,17 @@ impl Scheduler {
         let mut bars = campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values());
         if bars.any(|bar| bar.fingerprint != campaign.intent.work.fingerprint) {
             self.resume(index, Resumption { token: None, held: HeldFate::Retry, resends_unknown: false });
+        } else {
+            self.retry_failed_templates(index);
+        }
+    }
+
+    /// Recipients whose template failed are tried again with what was fixed, unless the run completed without them.
+    pub(super) fn retry_failed_templates(&mut self, index: CampaignIx) {
+        let has_failed =
+            |campaign: &&CampaignRun| campaign.phase != Phase::Closed && campaign.counts.render_failed + campaign.render_failures > 0;
+        if self.campaigns.get(&index).filter(has_failed).is_some() {
+            self.resume(index, Resumption { token: None, held: HeldFate::Keep, resends_unknown: false });
         }
     }
 
@@ -315,12 +326,14 @@ impl Scheduler {
         if let Some(token) = &resumption.token {
             campaign.resume_handled.note(token);
         }
-        campaign.held.clear();
-        campaign.bars_elsewhere.clear();
-        for guard in campaign.guards.values_mut() {
-            guard.clear();
-            guard.bar = None;
-            guard.rests_until_ms = 0;
+        if resumption.held != HeldFate::Keep {
+            campaign.held.clear();
+            campaign.bars_elsewhere.clear();
+            for guard in campaign.guards.values_mut() {
+                guard.clear();
+                guard.bar = None;
+                guard.rests_until_ms = 0;
+            }
         }
         campaign.blocker = None;
         campaign.try_again_ms = None;

@@ -106,6 +106,12 @@ impl Scheduler {
                     campaign.blocker = None;
                     campaign.try_again_ms = None;
                     campaign.mail_from.clear();
+                    if campaign.phase == Phase::Closed && intent.work.reopen > campaign.reopen {
+                        campaign.phase = Phase::Opening;
+                        campaign.completed_ms = None;
+                        self.actions.push(Action::Open(index));
+                        return;
+                    }
                     if campaign.phase == Phase::Closed {
                         self.actions.push(Action::CountAdded(index));
                     }

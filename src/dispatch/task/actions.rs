@@ -4,16 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Action, Along, Answer, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, Closing, DispatchTask, Event, Fate, FeederSpec,
-    Opened, Outgoing, Reason, RecipientCounts, Request, Resumption, RunId, RunKey, Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder,
-    give_back, mpsc,
+    LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, RecipientCounts, Request, Resumption, RunId, RunKey,
+    RunStart, Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder, give_back, mpsc,
 };
-use crate::dispatch::index::{CampaignIx, LaneIx};
+use crate::{
+    audience::FileVersion,
+    dispatch::index::{CampaignIx, LaneIx},
+};
 
-use crate::audience::FileVersion;
-
-/// The interval between two looks at a file that could not be read as an audience.
-const LOOK_AT_FILE_EVERY: Duration = Duration::from_millis(200);
-/// The most held messages of a run that are judged one by one; the rest wait for a person.
+/// Held messages of a run that are looked at one by one; what is beyond waits for a person.
 const HELD_MAX: usize = 10_000;
 
 impl DispatchTask {
@@ -59,6 +58,14 @@ impl DispatchTask {
                     self.count_added(index, run_id);
                 }
             }
+            Action::WatchAudience(index) => {
+                let Some(campaign) = self.scheduler.campaign(index) else { return };
+                let every = if campaign.phase == Phase::Closed { LOOK_AT_CLOSED_EVERY } else { LOOK_AT_FILE_EVERY };
+                // What stopped before the end is compared with the file as it is now.
+                let now = || self.handles.contents.get(&campaign.key).and_then(|content| FileVersion::of(content.input.file()?));
+                let version = self.versions.get(&index).copied().unwrap_or_else(now);
+                self.await_another_version(index, version, every);
+            }
             Action::Close(index) => self.close(index),
             Action::Resume(index, resumption) => self.resume(index, resumption),
             Action::Forget(index) => {
@@ -72,6 +79,7 @@ impl DispatchTask {
                     }
                 }
                 self.unmatched.remove(&index);
+                self.versions.remove(&index);
                 if let Some(watch) = self.file_watches.remove(&index) {
                     watch.abort();
                 }
@@ -93,11 +101,12 @@ impl DispatchTask {
             WhenOutcomeIsUnknown::Resend => UnknownPolicy::Resend,
         };
         let resume = campaign.intent.resume.as_ref().map(|resume| resume.token.clone());
+        let reopen = campaign.intent.work.reopen;
         let plan = campaign.intent.plan_limits.as_ref().map(|limits| limits.key.clone());
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
             let opened = async {
-                let record = ledger.begin_run(&key, policy, resume, plan, now_ms).await?;
+                let record = ledger.begin_run(&key, RunStart { policy, resume, reopen, plan }, now_ms).await?;
                 let counts = ledger.counts(record.id).await?;
                 let bars = ledger.guards(record.id).await?.into_iter().map(|guard| {
                     let reason = Reason::from_name(&guard.reason).unwrap_or(Reason::RefusedAlike);
@@ -114,6 +123,8 @@ impl DispatchTask {
                     closed_ms: record.closed_at_ms,
                     next_due_ms: ledger.next_due(record.id).await?,
                     left: record.left_without_outcome,
+                    reopen: record.reopen,
+                    has_sent: record.has_sent,
                 };
                 Ok(Box::new((record, opened)))
             };
@@ -206,7 +217,7 @@ impl DispatchTask {
 
     pub(super) fn close(&mut self, index: CampaignIx) {
         let (Some(run_id), Some(campaign)) = (self.runs.get(&index).copied(), self.scheduler.campaign(index)) else { return };
-        let counts = &campaign.counts;
+        let (counts, reopen) = (&campaign.counts, campaign.intent.work.reopen);
         let read = AudienceRead { total: counts.total.unwrap_or(0), duplicates: counts.duplicates, bad_rows: counts.bad_rows };
         let unmatched = self.unmatched.get(&index).cloned().unwrap_or_default();
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
@@ -222,7 +233,7 @@ impl DispatchTask {
                 if counts.fates.open() > 0 {
                     return Ok(Closing::Open(ledger.next_due(run_id).await?));
                 }
-                ledger.close_run(run_id, now_ms).await?;
+                ledger.close_run(run_id, reopen, now_ms).await?;
                 let (total, duplicates, bad_rows) = (Some(read.total), read.duplicates, read.bad_rows);
                 Ok(Closing::Done(RecipientCounts { total, duplicates, bad_rows, ..counts.recipients() }))
             };
@@ -230,14 +241,15 @@ impl DispatchTask {
         });
     }
 
-    /// Waits for a change of the file of an audience that a person has to fix: it is then read again at once.
-    pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<FileVersion>) {
+    /// An audience that a person has to fix is read again as soon as its file is another one; of a completed campaign, the rows that
+    /// were added are counted.
+    pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<FileVersion>, every: Duration) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeding, answers) = (campaign.feeder_epoch, self.answers.clone());
         let Some(file) = self.handles.contents.get(&campaign.key).and_then(|content| content.input.file().cloned()) else { return };
         let watch = tokio::spawn(async move {
             while !answers.is_closed() {
-                tokio::time::sleep(LOOK_AT_FILE_EVERY).await;
+                tokio::time::sleep(every).await;
                 let asked = file.clone();
                 let now = tokio::task::spawn_blocking(move || FileVersion::of(&asked)).await;
                 if now.is_ok_and(|now| now.is_some() && now != version) {
@@ -283,10 +295,10 @@ impl DispatchTask {
         let (input, ledger, answers) = (content.input.clone(), self.ledger.clone(), self.answers.clone());
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
-            // An audience that can no longer be read does not matter to a run that is over.
-            if let Ok(added) = feeder::count_added(&input, &ledger, run_id, &runtime) {
-                let _ = answers.send(Answer::AddedLater(index, added));
-            }
+            let version = input.file().and_then(FileVersion::of);
+            // An audience that cannot be read any more does not matter to a run that is over.
+            let added = feeder::count_added(&input, &ledger, run_id, &runtime).unwrap_or(0);
+            let _ = answers.send(Answer::AddedLater(index, added, version));
         });
     }
 }

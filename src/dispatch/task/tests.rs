@@ -79,7 +79,7 @@ impl Plane {
         let intent = CampaignIntent {
             servers: [(relay.clone(), 1)].into(),
             candidates: [relay].into(),
-            ..campaign_intent(Work { max_render_errors: 0, ..work(recipients) })
+            ..campaign_intent(Work { max_render_errors: crate::resources::CountOrPercent::Count(0), ..work(recipients) })
         };
         let content = Content { input: Arc::new(Input::Inline((0..recipients).map(row).collect())), template: Some(template()) };
         self.handles.contents.insert(Key::new("default", name), content);
@@ -140,7 +140,7 @@ async fn rows_added_to_a_completed_run_are_told_and_not_mailed() {
     plane.campaign("spring", 5);
     plane.until("completed", |report| report.campaigns.get(&key).is_some_and(|campaign| campaign.completed_ms.is_some())).await;
     plane.campaign("spring", 7);
-    plane.until("told", |report| report.campaigns[&key].added_later == 2).await;
+    plane.until("told", |report| report.campaigns[&key].added_later == Some(2)).await;
     assert_eq!(plane.server.taken.load(Ordering::Relaxed), 5);
     plane.stop().await;
 }

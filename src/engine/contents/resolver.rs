@@ -171,9 +171,13 @@ impl ContentResolver {
         let generation = stamp.generation;
         let retry = spec.retry();
         let fingerprint = hash_of(format_args!(
-            "{generation} {content:?} {input:?} {retry:?} {:?} {}",
+            "{generation} {content:?} {input:?} {retry:?} {:?} {} {:?} {} {:?} {}",
             spec.when_outcome_is_unknown(),
-            spec.content.max_render_errors()
+            spec.content.max_render_errors(),
+            spec.content.when_render_fails(),
+            spec.audience.max_bad_rows(),
+            spec.audience.when_row_is_bad(),
+            spec.reopen()
         ));
         let content_hash = {
             let mut hasher = SipHasher13::new();
@@ -191,6 +195,10 @@ impl ContentResolver {
             retry,
             when_outcome_is_unknown: spec.when_outcome_is_unknown(),
             max_render_errors: spec.content.max_render_errors(),
+            when_render_fails: spec.content.when_render_fails(),
+            max_bad_rows: spec.audience.max_bad_rows(),
+            when_row_is_bad: spec.audience.when_row_is_bad(),
+            reopen: spec.reopen(),
         };
         Ok(Prepared { generation, work: Arc::new(work), content_hash, input: Arc::new(input), template })
     }
@@ -251,7 +259,8 @@ impl ContentResolver {
         Ok(Some(text.into()))
     }
 
-    fn input(&self, spec: &CampaignSpec) -> Result<Input, Blocker> {
+    /// Where the recipients are.
+    pub fn input(&self, spec: &CampaignSpec) -> Result<Input, Blocker> {
         let audience = &spec.audience;
         if let Some(rows) = &audience.inline {
             return Ok(Input::Inline(rows.clone()));

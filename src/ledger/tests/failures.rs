@@ -158,7 +158,7 @@ async fn a_superseded_process_writes_no_more() {
     folder.ask("UPDATE meta SET value = value + 1 WHERE key = 'epoch'");
     let error = ledger.commit(commit).await.expect_err("it is taken over");
     assert_eq!((error.kind, error.is_transient()), (LedgerErrorKind::Superseded, false));
-    assert_eq!(kind(ledger.begin_run(&key(), UnknownPolicy::Skip, None, None, 1).await), Some(LedgerErrorKind::Superseded));
+    assert_eq!(kind(ledger.begin_run(&key(), RunStart::default(), 1).await), Some(LedgerErrorKind::Superseded));
     assert_eq!(states(&folder), BEFORE);
 }
 
@@ -231,7 +231,7 @@ fn bad_files_have_clear_messages() {
         ("a damaged page", garbage, Corrupt, "restore it from a backup"),
         ("another program's", with_sql("PRAGMA application_id = 77"), Corrupt, "a database of another program"),
         ("no version", with_sql("DELETE FROM meta"), Corrupt, "has no `schema`"),
-        ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 4)"),
+        ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 5)"),
         ("one with newer fates", with_sql("UPDATE meta SET value = 99 WHERE key = 'fates'"), NewerVersion, "knows more outcomes"),
     ];
     for (what, bytes, kind, words) in cases {

@@ -17,7 +17,7 @@ async fn what_is_held_is_not_final_and_outlives_a_kill() {
     commit.guards.push(Guard { run_id: run, server, reason: "RefusedAlike".to_owned(), message: "no".to_owned(), spec_hash: 7 });
     commit.outcomes.push(outcome(run, seqs[2], Disposition::Accepted));
     ledger.commit(commit).await.expect("held");
-    assert_eq!(kind(ledger.close_run(run, 5).await), Some(LedgerErrorKind::Conflict), "two have no final outcome");
+    assert_eq!(kind(ledger.close_run(run, 0, 5).await), Some(LedgerErrorKind::Conflict), "two have no final outcome");
     let killed = folder.killed_copy();
     let again = killed.open();
     begin(&again, UnknownPolicy::Skip).await;
@@ -83,7 +83,7 @@ async fn unknown_recipients_are_mailed_again_on_purpose_and_nobody_else() {
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "gone@x.org"]).await;
     let ends = [Disposition::Unknown, Disposition::Accepted, Disposition::Unknown];
     ledger.commit(outcomes(seqs.iter().zip(ends).map(|(seq, end)| outcome(run, *seq, end)).collect())).await.expect("ends");
-    ledger.close_run(run, 5).await.expect("closed");
+    ledger.close_run(run, 0, 5).await.expect("closed");
     let resumption = Resumption { token: Some("t1".to_owned()), held: HeldFate::Retry, resends_unknown: true };
     ledger.resume(run, resumption, 9).await.expect("resumed");
     // Even across a kill, whatever the policy: it was requested on purpose.
@@ -99,7 +99,7 @@ async fn unknown_recipients_are_mailed_again_on_purpose_and_nobody_else() {
     ledger.commit(claims(vec![again(run, server, seqs[0], 1)])).await.expect("claimed");
     ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("accepted");
     ledger.audience_read(run, AudienceRead::default(), index.unmatched(), 10).await.expect("read");
-    ledger.close_run(run, 11).await.expect("closed");
+    ledger.close_run(run, 0, 11).await.expect("closed");
     assert_eq!(
         killed.ask("SELECT recipient, state, resent FROM recipients"),
         ["a@x.org Accepted 1", "b@x.org Accepted 0", "gone@x.org Unknown 1"]
@@ -112,9 +112,10 @@ async fn unknown_recipients_are_mailed_again_on_purpose_and_nobody_else() {
 async fn a_run_begins_with_its_request_as_carried_out() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let record = ledger.begin_run(&key(), UnknownPolicy::Skip, Some("old".to_owned()), None, 1).await.expect("begun");
+    let record = ledger.begin_run(&key(), RunStart { resume: Some("old".to_owned()), ..RunStart::default() }, 1).await.expect("begun");
     assert_eq!(record.resume_handled.newest(), Some("old"), "a restored object resumes nothing");
-    let record = ledger.begin_run(&key(), UnknownPolicy::Skip, Some("new".to_owned()), None, 2).await.expect("begun before");
+    let record =
+        ledger.begin_run(&key(), RunStart { resume: Some("new".to_owned()), ..RunStart::default() }, 2).await.expect("begun before");
     assert_eq!(record.resume_handled.newest(), Some("old"), "a new one is still to be carried out");
 }
 

@@ -112,7 +112,7 @@ async fn the_documentation_holds() {
     let ledger = filled(&folder, 4).await;
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
     ledger.commit(outcomes(vec![outcome(run, 1, Disposition::Rejected)])).await.expect("an outcome");
-    ledger.close_run(run, 1).await.expect("closed");
+    ledger.close_run(run, 0, 1).await.expect("closed");
     for name in folder.ask("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')") {
         assert!(documentation.contains(&format!("`{name}`")), "{name} is not documented");
     }

@@ -19,6 +19,7 @@ const KEYWORDS: &[&str] = &[
     "maxLength",
     "minimum",
     "maximum",
+    "x-kubernetes-int-or-string",
     "minItems",
     "maxItems",
     "maxProperties",
@@ -62,6 +63,7 @@ fn complaints(schema: &Value) -> Vec<String> {
             Some("array") => &["maxItems", "items"],
             Some("object") if has("additionalProperties") => &["maxProperties"],
             Some("object" | "boolean") => &[],
+            None if has("x-kubernetes-int-or-string") => &["minimum", "maximum", "maxLength", "pattern"],
             other => return complain(format!("the type {other:?}")),
         };
         if path.starts_with(".spec") {

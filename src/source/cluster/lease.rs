@@ -51,7 +51,10 @@ pub async fn acquire(client: &Client, options: LeaseOptions, standing_by: impl F
                 others.tell(&rival);
                 standing_by();
             }
-            Err(error) => candidate.tell(&format!("Leases cannot be listed ({error}); nothing is sent until they can")),
+            Err(error) => {
+                candidate.forget_seen();
+                candidate.tell(&format!("Leases cannot be listed ({error}); nothing is sent until they can"));
+            }
         }
         tokio::time::sleep(jittered(options.duration / 8)).await;
     }
@@ -95,8 +98,7 @@ impl Lease {
 struct Candidate {
     api: Api<LeaseObject>,
     options: LeaseOptions,
-    /// The version seen last, and since when. Forgotten when the API server cannot be reached: the holder could not renew either,
-    /// and keeps the Lease if it does so first.
+    /// The version seen last, and since when. See [`Candidate::forget_seen`].
     seen: Option<(String, Instant)>,
     /// When it was acquired.
     acquired: Option<Timestamp>,
@@ -112,17 +114,22 @@ impl Candidate {
             Ok(Err(error)) => {
                 // 409: another process was faster, which the next attempt shows.
                 if !matches!(&error, kube::Error::Api(status) if status.code == 409) {
-                    self.seen = None;
+                    self.forget_seen();
                     let LeaseOptions { namespace, name, .. } = self.options.clone();
                     self.tell(&format!("the Lease {namespace}/{name} cannot be read or written ({error}); nothing is sent until it can"));
                 }
                 false
             }
             Err(_) => {
-                self.seen = None;
+                self.forget_seen();
                 false
             }
         }
+    }
+
+    /// The API server could not be asked, so that the holder could not renew either: its duration begins anew.
+    fn forget_seen(&mut self) {
+        self.seen = None;
     }
 
     async fn attempt(&mut self) -> kube::Result<bool> {

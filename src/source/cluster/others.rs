@@ -79,6 +79,15 @@ impl Others {
     /// # Errors
     /// When the API server cannot be reached.
     pub async fn rival(&mut self) -> Result<Option<Rival>, String> {
+        let found = self.find_rival().await;
+        if found.is_err() {
+            // The others could not renew their Leases either: each one's duration begins anew.
+            self.seen.clear();
+        }
+        found
+    }
+
+    async fn find_rival(&mut self) -> Result<Option<Rival>, String> {
         let sees_all = self.options.scope == Scope::Cluster || self.sees_all().await?;
         let places = match &self.options.scope {
             Scope::Namespaces(namespaces) if !sees_all => {
@@ -240,6 +249,16 @@ mod tests {
         assert!(others.judge(vec![lease("try", "x", "2", 5)], at(14)).is_some());
         assert_eq!(others.judge(vec![lease("try", "x", "2", 5)], at(15)), None, "it died");
         assert!(others.judge(vec![lease("try", "x", "3", 5)], at(16)).is_some(), "it lives after all");
+    }
+
+    #[tokio::test]
+    async fn no_lease_expires_while_the_api_server_is_away() {
+        let (mut others, begin) = (others(), Instant::now());
+        let held = || vec![lease("try", "x", "2", 5)];
+        assert!(others.judge(held(), begin).is_some());
+        others.rival().await.expect_err("the API server is away");
+        assert!(others.judge(held(), begin + Duration::from_secs(60)).is_some(), "it could not renew either");
+        assert_eq!(others.judge(held(), begin + Duration::from_secs(75)), None, "it did not renew although it could");
     }
 
     #[tokio::test]

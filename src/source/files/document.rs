@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::{
     cross::{self, Reference},
-    explain::nearest,
     listed,
     read::{self, Body},
     size::{self, bounded},
     verdict::Judge,
 };
 use crate::{
+    meta::nearest,
     resources::{API_VERSION, DEFAULT_NAMESPACE, FINALIZER, GROUP, Key, schema::KINDS},
     source::{Finding, Severity},
     yaml::{self, Data, Fault, FieldPath, Node, Position},
@@ -97,6 +97,11 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
     reader.content
 }
 
+/// A line as findings show it; none where its column would be out of sight.
+pub(super) fn excerpt_of(line: &str, column: usize) -> Option<String> {
+    (column <= EXCERPT_MAX).then(|| line.chars().take(EXCERPT_MAX).collect())
+}
+
 /// JSON as a YAML reader accepts it: without surrogate pairs (`\ud83d\ude00`), and with the characters escaped that YAML wants
 /// escaped. Valid JSON only.
 fn json_as_yaml(text: &str) -> Cow<'_, str> {
@@ -148,8 +153,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn excerpt(&self, at: Position) -> Option<String> {
-        let line = self.lines.get(at.line.checked_sub(1)?).filter(|_| at.column <= EXCERPT_MAX)?;
-        Some(line.chars().take(EXCERPT_MAX).collect())
+        excerpt_of(self.lines.get(at.line.checked_sub(1)?)?, at.column)
     }
 
     fn finding(&mut self, severity: Severity, problem: &Fault, resource: Option<String>, is_secret: bool) {

@@ -1,0 +1,124 @@
+//! The recipients of a campaign, as far as they can be looked at before anything is sent: local sources, and not all of a long one.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use crate::{
+    audience::{Input, Reader, Row},
+    resources::{Blocker, campaign::CampaignSpec},
+    source::{FilePlace, Finding, Severity, field_finding},
+};
+
+/// Rows that are looked at.
+const ROWS_MAX: u64 = 100_000;
+/// Stored bytes that are looked at.
+const BYTES_MAX: u64 = 16 << 20;
+/// Bad rows that are listed one by one.
+const LISTED_MAX: usize = 3;
+
+/// What the beginning of an audience says.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Recipients {
+    /// The fields that templates may name, where they are known for every row.
+    pub fields: Option<Vec<String>>,
+    /// Why it cannot be read.
+    problem: Option<Blocker>,
+    usable: u64,
+    bad: u64,
+    /// The first bad rows: line, and what is wrong.
+    listed: Vec<(u64, String)>,
+    /// The file, as people call it, where it is one.
+    file: Option<PathBuf>,
+}
+
+impl Recipients {
+    /// Reads the beginning of an audience.
+    pub fn read(input: &Input, runtime: &tokio::runtime::Handle) -> Self {
+        let mut recipients = Self { file: input.file().map(|file| file.name().to_owned()), ..Self::default() };
+        match Reader::open(input, runtime) {
+            Ok(reader) => recipients.take(reader),
+            Err(problem) => recipients.problem = Some(problem),
+        }
+        recipients
+    }
+
+    fn take(&mut self, mut reader: Reader) {
+        self.fields = reader.columns().map(|names| names.into_iter().map(str::to_owned).collect());
+        let mut seen = BTreeSet::new();
+        let is_table = self.fields.is_some();
+        let mut is_whole = true;
+        while let Some(row) = reader.next() {
+            match row {
+                Ok(Row::Recipient(recipient)) => {
+                    self.usable += 1;
+                    if !is_table {
+                        seen.extend(recipient.fields.names().filter(|name| recipient.fields.get(name).is_some()).map(str::to_owned));
+                    }
+                }
+                Ok(Row::Bad { line, why }) => {
+                    self.bad += 1;
+                    if self.listed.len() < LISTED_MAX {
+                        self.listed.push((line, why));
+                    }
+                }
+                Err(problem) => self.problem = Some(problem),
+            }
+            if self.usable + self.bad >= ROWS_MAX || reader.read() >= BYTES_MAX {
+                is_whole = false;
+                break;
+            }
+        }
+        // A row of JSON that was not looked at may have any field.
+        if !is_table && is_whole && self.usable > 0 {
+            self.fields = Some(seen.into_iter().collect());
+        }
+    }
+
+    /// What is wrong with it, at its file or at the field that holds it.
+    pub fn findings(&self, place: &FilePlace, spec: &CampaignSpec) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if let Some(problem) = &self.problem {
+            let named = self.file.as_ref().map_or_else(|| "the audience".to_owned(), |file| file.display().to_string());
+            let what = problem.message.strip_prefix(&named).unwrap_or(&problem.message);
+            let (line, what) = match what.strip_prefix(", line ").and_then(|rest| rest.split_once(": ")) {
+                Some((line, what)) => (line.parse().ok(), what),
+                None => (None, what.strip_prefix(": ").unwrap_or(what)),
+            };
+            findings.push(self.finding(Severity::Fault, line, what.to_owned(), place, spec));
+        } else if self.usable == 0 {
+            let what = if self.bad == 0 { "it has no rows, so nobody would be mailed" } else { "none of its rows can be used" };
+            findings.push(self.finding(Severity::Fault, None, what.to_owned(), place, spec));
+        }
+        for (line, why) in &self.listed {
+            findings.push(self.finding(
+                Severity::Warning,
+                usize::try_from(*line).ok(),
+                format!("nobody is mailed for this row: {why}"),
+                place,
+                spec,
+            ));
+        }
+        if let Some(more) = usize::try_from(self.bad).ok().and_then(|bad| bad.checked_sub(LISTED_MAX)).filter(|more| *more > 0) {
+            let rows = super::counted(more, "more row");
+            findings.push(self.finding(Severity::Warning, None, format!("{rows} cannot be used"), place, spec));
+        }
+        findings
+    }
+
+    fn finding(&self, severity: Severity, line: Option<usize>, what: String, place: &FilePlace, spec: &CampaignSpec) -> Finding {
+        let audience = &spec.audience;
+        let sources = [("csv", &audience.csv), ("jsonLines", &audience.json_lines)];
+        let kind = sources.into_iter().find_map(|(kind, source)| source.as_ref().map(|_| kind)).unwrap_or("inline");
+        let field = format!("spec.audience.{kind}");
+        let finding = match (&self.file, line) {
+            // An address belongs in no log: the line is not shown.
+            (Some(file), Some(line)) => Finding { line, column: 1, ..Finding::of_file(severity, file, what) },
+            (Some(file), None) => Finding::of_file(severity, file, what),
+            (None, Some(row)) if kind == "inline" => {
+                return field_finding(severity, place, &format!("{field}[{}]", row.saturating_sub(1)), None, what).0;
+            }
+            (None, Some(line)) => return field_finding(severity, place, &field, None, format!("line {line}: {what}")).0,
+            (None, None) => return field_finding(severity, place, &field, None, what).0,
+        };
+        Finding { field: Some(field), ..finding }
+    }
+}
