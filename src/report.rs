@@ -75,13 +75,13 @@ pub struct CampaignReport {
     pub started_ms: Option<i64>,
     /// When every recipient had a final outcome, milliseconds.
     pub completed_ms: Option<i64>,
-    /// Rows that were added after completion; none while they are not counted.
+    /// Rows that were added to the audience after completion; `None` until they are counted.
     pub added_later: Option<u64>,
     /// How often it was reopened on purpose.
     pub reopen: u64,
     /// Whether a message of it was ever claimed, so that one may have left.
     pub has_sent: bool,
-    /// Servers that may not be used for it until a person acts, and why.
+    /// Servers that are out of use for it until a person acts, and why.
     pub bars: BTreeMap<Key, Bar>,
     /// The requests to resume that were carried out.
     pub resume_handled: Handled,

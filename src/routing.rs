@@ -88,15 +88,15 @@ pub struct Work {
     pub retry: EffectiveRetry,
     /// What happens to a message that may or may not have gone out.
     pub when_outcome_is_unknown: WhenOutcomeIsUnknown,
-    /// Recipients whose templates may fail.
+    /// How many recipients' templates may fail, as a count or a percentage.
     pub max_render_errors: CountOrPercent,
-    /// What happens at the end when some failed.
+    /// What happens at the end if some of them failed.
     pub when_render_fails: WhenRenderFails,
-    /// Rows that may be unusable.
+    /// How many rows may be unusable, as a count or a percentage.
     pub max_bad_rows: CountOrPercent,
-    /// What happens at the end when some were.
+    /// What happens at the end if some rows were unusable.
     pub when_row_is_bad: WhenRowIsBad,
-    /// A completed run that was reopened less often is reopened for the rows that it does not know.
+    /// A completed run with a smaller number is reopened for the rows that it does not know.
     pub reopen: u64,
 }
 

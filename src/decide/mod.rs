@@ -125,11 +125,11 @@ pub struct CampaignInput {
     pub resume: Option<String>,
     /// Requests that are carried out, according to the ledger.
     pub resume_handled: Handled,
-    /// How often the run was reopened on purpose, as the ledger has it.
+    /// How often the run was reopened on purpose, according to the ledger.
     pub reopened: u64,
-    /// Whether a message of the run was ever claimed, as the ledger has it: one may have left.
+    /// Whether a message of the run was ever claimed, according to the ledger: one may have left.
     pub has_sent: bool,
-    /// Somebody deletes it: messages in flight end, nothing new is sent.
+    /// Whether it is being deleted: messages in flight still get their outcome, nothing new is sent.
     pub deleting: bool,
 }
 
@@ -204,7 +204,7 @@ pub struct CampaignDecision {
     pub status: CampaignStatus,
     /// What the data plane is to do; `None` while it must not touch the run, or nothing is known about what the run sends.
     pub intent: Option<Arc<CampaignIntent>>,
-    /// Whether more is about to be known of a completed run: the rows that were added since.
+    /// Whether rows that were added to a completed run are still being counted.
     pub is_looked_at: bool,
 }
 

@@ -168,15 +168,15 @@ pub struct CampaignRun {
     pub last_refusal: Option<(Reason, String)>,
     /// Recipients whose template failed and who are not in the ledger yet.
     pub render_failures: u64,
-    /// What the last template that failed said.
+    /// The error of the last template that failed.
     pub last_render_error: String,
-    /// The first rows that cannot be used, in words.
+    /// The first unusable rows, in words.
     pub bad_rows_named: String,
     /// How often it was reopened on purpose.
     pub reopen: u64,
     /// Whether a message of it was ever claimed.
     pub has_sent: bool,
-    /// It was closed before and resumed: nobody is added.
+    /// The run was closed and then resumed: no recipients are added.
     pub is_reopened: bool,
     /// The requests to resume that were carried out.
     pub resume_handled: Handled,
@@ -190,7 +190,7 @@ pub struct CampaignRun {
     pub started_ms: Option<i64>,
     /// When every recipient had a final outcome.
     pub completed_ms: Option<i64>,
-    /// Rows that were added after completion; none while they are not counted.
+    /// Rows that were added to the audience after completion; `None` until they are counted.
     pub added_later: Option<u64>,
     /// The ledger is being asked to close it.
     pub closing: bool,
@@ -344,12 +344,12 @@ impl CampaignRun {
         Feeding { namespace: &self.namespace, servers: self.eligible.fingerprint(), held, asked, message_bytes: self.message_bytes }
     }
 
-    /// Recipients that were met so far, whatever became of them.
+    /// Recipients found so far, whatever their fate.
     fn met(&self) -> u64 {
         Fate::ALL.into_iter().map(|fate| self.counts.of(fate)).sum::<u64>() + self.render_failures
     }
 
-    /// More templates failed so far than the campaign allows.
+    /// The blocker if more templates have failed so far than the campaign allows.
     #[must_use]
     pub fn too_many_render_errors(&self) -> Option<Blocker> {
         let (failed, met, max) = (self.counts.render_failed + self.render_failures, self.met(), self.intent.work.max_render_errors);
@@ -364,7 +364,7 @@ impl CampaignRun {
         Blocker::lasting(Reason::TooManyRenderErrors, message)
     }
 
-    /// Why a run of which nothing is under way any more does not complete: rows or templates that a person has to fix, or accept.
+    /// Why a run does not complete though nothing of it is in progress: rows or templates that a person has to fix, or accept.
     #[must_use]
     pub fn unfinished(&self) -> Option<Blocker> {
         self.has_bad_rows().or_else(|| self.has_failed_templates())
@@ -407,7 +407,7 @@ impl CampaignRun {
         })
     }
 
-    /// Whether nothing of it is left anywhere in memory but what is held, and the ledger has nothing deferred.
+    /// Whether only held messages are left: nothing else is in memory, and the ledger has nothing deferred.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.phase == Phase::Feeding

@@ -31,7 +31,7 @@ const CHUNK: usize = 32;
 const FEW: usize = 8;
 /// The most bad rows that are named; all are counted.
 const PROBLEMS_MAX: usize = 1000;
-/// Bad rows that a message names.
+/// The most bad rows that an error message names.
 const BAD_ROWS_NAMED: usize = 3;
 /// Recipients that are kept in memory while somebody of another domain is looked for.
 const AHEAD_MAX: usize = 10_000;
@@ -76,14 +76,14 @@ pub enum Fed {
         duplicates: u64,
         /// Rows that could not be used.
         bad_rows: u64,
-        /// The first of them in words.
+        /// The first of them, in words.
         bad_rows_named: String,
-        /// Claims of an earlier process, and recipients whose template failed, that no row came for.
+        /// Claims of an earlier process, and recipients whose template failed, that match no row.
         unmatched: Vec<u64>,
-        /// The version of the file that was read, where it is one.
+        /// The version of the file that was read, if it is one.
         version: Option<FileVersion>,
     },
-    /// All rows that cannot be used, by line: of the whole audience, or up to where it is not read on.
+    /// All rows that cannot be used, by line: of the whole audience, or up to where reading stopped.
     Problems(Vec<BadRow>),
     /// It cannot go on: why, and the version of the audience's file, if it is a file and was opened.
     Failed(Blocker, Option<FileVersion>),
@@ -317,7 +317,7 @@ impl Feeder {
         Ok(())
     }
 
-    /// Hands the bad rows over; returns the first of them in words.
+    /// Sends the bad rows; returns the first of them in words.
     fn send_problems(&mut self) -> String {
         let problems = std::mem::take(&mut self.problems);
         let named = listed_with(self.bad_rows, problems.iter().take(BAD_ROWS_NAMED).map(|row| format!("line {}: {}", row.line, row.what)));
@@ -325,7 +325,7 @@ impl Feeder {
         named
     }
 
-    /// A row that cannot be used.
+    /// Notes a row that cannot be used.
     fn note_bad(&mut self, line: u64, what: String) -> Result<(), Blocker> {
         self.bad_rows += 1;
         if self.problems.len() < PROBLEMS_MAX {
@@ -344,7 +344,7 @@ impl Feeder {
         Err(Blocker::lasting(Reason::TooManyBadRows, message))
     }
 
-    /// What is read, for people.
+    /// The name of what is read, for messages.
     fn place(&self) -> String {
         self.spec.input.file().map_or_else(|| "the audience".to_owned(), |file| file.name().display().to_string())
     }

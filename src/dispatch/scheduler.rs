@@ -86,9 +86,9 @@ pub enum Action {
     ServerFailed(Key, Blocker, u64),
     /// A closed run was edited: count the rows of its audience that were added since and are not mailed.
     CountAdded(CampaignIx),
-    /// Call [`Scheduler::audience_touched`] once the audience's file is another one.
+    /// Call [`Scheduler::audience_touched`] once the audience's file has changed.
     WatchAudience(CampaignIx),
-    /// Everything of the run has a final outcome: close it in the ledger.
+    /// Every recipient of the run has a final outcome: close it in the ledger.
     Close(CampaignIx),
     /// Carry out a resumption of the run, then call [`Scheduler::resumed`].
     Resume(CampaignIx, Resumption),
@@ -326,7 +326,7 @@ impl Scheduler {
             campaign.completed_ms = Some(now_ms);
             campaign.added_later = Some(0);
             campaign.reopen = campaign.reopen.max(campaign.intent.work.reopen);
-            // From now on an addition to the audience is told.
+            // From now on rows that are added to the audience are reported.
             self.actions.push(Action::WatchAudience(index));
         }
         self.resume_if_asked(index);

@@ -40,11 +40,11 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Between two looks at a file that could not be read as an audience, or whose rows somebody has to fix.
+/// The interval between two looks at a file that could not be read as an audience, or with rows that somebody has to fix.
 const LOOK_AT_FILE_EVERY: Duration = Duration::from_millis(200);
-/// Between two looks at the audience of a completed campaign.
+/// The interval between two looks at the audience of a completed campaign.
 const LOOK_AT_CLOSED_EVERY: Duration = Duration::from_secs(5);
-/// Between two reports, unless something important happens.
+/// The interval between two reports, unless something important happens.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// Events of many campaigns are collected for this long and reported together.
 const REPORT_SOON: Duration = Duration::from_millis(20);
@@ -123,9 +123,9 @@ enum Answer {
     Opened(CampaignIx, Result<Box<(RunRecord, Opened)>, LedgerError>),
     Due(CampaignIx, u64, Result<Due, LedgerError>),
     Closed(CampaignIx, Result<Closing, LedgerError>),
-    /// How many rows were added after completion, in which version of the file.
+    /// The number of rows that were added after completion, and the version of the file in which they were.
     AddedLater(CampaignIx, u64, Option<FileVersion>),
-    /// What a write beside the commits changed.
+    /// The changes of a write that is not a commit.
     Changed(Changes),
     /// A resumption was carried out, or failed: what it changed, and whether the run is open now.
     Resumed(CampaignIx, Resumption, Result<(Changes, bool), LedgerError>),
@@ -174,7 +174,7 @@ struct DispatchTask {
     campaigns: BTreeMap<RunId, Vec<CampaignIx>>,
     /// Claims of an earlier process that match no row of the audience.
     unmatched: BTreeMap<CampaignIx, Vec<u64>>,
-    /// The version of the file that was read to its end as an audience.
+    /// The version of the audience file that was read to its end.
     versions: BTreeMap<CampaignIx, Option<FileVersion>>,
     server_ids: BTreeMap<LaneIx, ServerId>,
     /// The reverse of `server_ids`.

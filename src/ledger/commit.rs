@@ -50,7 +50,7 @@ impl Changes {
         }
     }
 
-    /// Adds all of another's.
+    /// Adds all changes of another.
     pub(super) fn extend(&mut self, other: Self) {
         for change in other.counts {
             self.add(change.run_id, change.fate, change.server.map(|server| server.0), change.by);
@@ -91,7 +91,7 @@ struct Page<'a> {
     seqs: Vec<u64>,
     /// Messages that are no longer leased, or no longer wait for their recipient, once this is durable.
     taken_up: Vec<(RunId, u64)>,
-    /// Runs whose first message this claims.
+    /// Runs whose first claim is in this commit.
     begun: Vec<RunId>,
 }
 
@@ -284,7 +284,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// From the first claim on, a message of the run may have left.
+    /// Notes the first claim of a run: from then on, a message of it may have left.
     fn note_first_claim(&mut self, connection: &Connection, run: RunId) -> Result<(), Fault> {
         if self.run(run)?.has_sent || self.begun.contains(&run) {
             return Ok(());
@@ -296,7 +296,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Another attempt, a move to another server, or a claim of an earlier process that is sent again.
+    /// Another attempt, a move to another server, or the resending of a claim of an earlier process.
     fn claim_again(&mut self, connection: &Connection, claim: &Claim, seq: u64) -> Result<(), Fault> {
         let run = claim.run_id;
         self.run(run)?;
@@ -333,7 +333,7 @@ impl RunState {
     }
 }
 
-/// A message as it is now.
+/// The current state of a message.
 pub(super) struct Row {
     pub fate: Fate,
     pub server: Option<i64>,
@@ -342,7 +342,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Of one that waits for its row of the audience: whether an attempt without a known outcome was made.
+    /// Whether a message that waits for its row of the audience has had an attempt without a known outcome.
     pub fn may_have_been_mailed(&self) -> bool {
         self.fate == Fate::Claimed || self.resent > 0
     }

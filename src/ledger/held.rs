@@ -93,7 +93,8 @@ fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, no
     Ok(())
 }
 
-/// Messages to be resent on an operator's request whose row of the audience has not been read yet.
+/// Messages whose row of the audience has to be read first: to be resent on an operator's request, or to be retried after their
+/// template failed.
 pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<HashSet<u64>, Fault> {
     let mut statement = connection
         .prepare_cached("SELECT seq FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NULL")?;

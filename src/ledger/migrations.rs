@@ -9,7 +9,7 @@ use super::{error::Fault, schema::VERSION};
 
 /// The step that leads away from each version, the first from version 1. A step drops the views it breaks: they are written afterwards.
 pub(super) const STEPS: [&str; 4] = [
-    // The key of messages gets the partition; held messages, guards and resuming come in. `stopped_*` was never written.
+    // The key of messages gets the partition; held messages, guards and resumption are added. `stopped_*` was never written.
     "DROP VIEW recipients;
     DROP VIEW campaigns;
     DROP INDEX messages_due;

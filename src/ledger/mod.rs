@@ -168,14 +168,14 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| keys.iter().map(|key| runs::find_run(connection, key)).collect())).await
     }
 
-    /// Begins a run, or continues it. Claims that an earlier process left without an outcome become `Unknown`
-    /// (`Skip`), or are sent again (`Resend`): at once as due messages where their fields are stored, otherwise when
-    /// [`RecipientIndex::look_up`] finds their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.
-    /// Recipients whose template failed are tried again in the same way, unless the run is closed. Claims left without an outcome
-    /// count as written now, for their server and their plan.
+    /// Begins a run, or continues it. Claims that an earlier process left without an outcome become `Unknown` (`Skip`), or are
+    /// resent (`Resend`): at once as due messages if their fields are stored, otherwise when [`RecipientIndex::look_up`] finds
+    /// their recipient. Messages that [`Ledger::due`] returned before may be returned again. Recipients whose template failed are
+    /// retried in the same way, unless the run is closed. Claims left without an outcome count as written now, for their server and
+    /// their plan.
     ///
     /// # Errors
-    /// Nothing was changed then; see [`LedgerError::is_transient`].
+    /// Then nothing was changed; see [`LedgerError::is_transient`].
     pub async fn begin_run(&self, key: &RunKey, start: RunStart, now_ms: i64) -> Result<RunRecord, LedgerError> {
         let key = key.clone();
         self.call(move |writer| writer.begin_run(&key, &start, now_ms)).await
@@ -245,8 +245,8 @@ impl Ledger {
         self.call(move |writer| writer.audience_read(run, read, &unmatched, now_ms)).await
     }
 
-    /// Closes a run: rows added to the audience later are not mailed. Closing it again changes nothing. `reopen` is `spec.reopen` now:
-    /// only a larger number reopens it.
+    /// Closes a run: rows added to the audience later are not mailed. Closing it again changes nothing. `reopen` is the current
+    /// `spec.reopen`: only a larger number reopens the run.
     ///
     /// # Errors
     /// `Conflict` while a message has no final outcome; see [`LedgerError::is_transient`].

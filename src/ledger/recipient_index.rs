@@ -169,7 +169,7 @@ impl RecipientIndex {
             let hash = self.hash(recipient);
             let is_left = match Fate::from_number(row.get(2)?) {
                 Some(Fate::Claimed) => row.get::<_, i64>(3)? != epoch,
-                // An operator had it resent, and its fields were not kept.
+                // An operator had it resent, or its template failed; its fields were not kept.
                 Some(Fate::Deferred) => row.get(5)?,
                 _ => false,
             };

@@ -51,16 +51,16 @@ pub enum UnknownPolicy {
     Resend,
 }
 
-/// How a run is begun, or continued.
+/// The options for beginning or continuing a run.
 #[derive(Clone, Debug, Default)]
 pub struct RunStart {
     /// What becomes of claims that an earlier process left without an outcome.
     pub policy: UnknownPolicy,
     /// A request to resume that is older than the run: it is not carried out.
     pub resume: Option<String>,
-    /// `spec.reopen`: a closed run that was reopened less often is reopened.
+    /// `spec.reopen`: a closed run with a smaller number is reopened.
     pub reopen: u64,
-    /// The key of the plan's limits, for which claims without an outcome count as written now.
+    /// The key of the plan's limits, towards which claims without an outcome count as written now.
     pub plan: Option<Arc<str>>,
 }
 
@@ -87,11 +87,11 @@ pub struct RunRecord {
     pub is_reopened: bool,
     /// Requests to resume that were carried out, or that are older than the run.
     pub resume_handled: Handled,
-    /// How often it was reopened on purpose, as `spec.reopen` counts.
+    /// How often it was reopened on purpose, as counted by `spec.reopen`.
     pub reopen: u64,
     /// Whether a message of it was ever claimed, so that one may have left.
     pub has_sent: bool,
-    /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be sent again (Resend).
+    /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be resent (Resend).
     pub left_without_outcome: u64,
 }
 
@@ -315,7 +315,7 @@ pub enum HeldFate {
     Retry,
     /// They are rejected.
     Reject,
-    /// They stay held, and servers that refuse the run stay out of use: only failed templates are tried again.
+    /// They stay held, and servers that refuse the run stay out of use: only failed templates are retried.
     Keep,
 }
 
@@ -461,7 +461,8 @@ pub enum Lookup {
     New,
     /// It is in the ledger, and read for the first time in this pass: nothing to do.
     Claimed,
-    /// Its outcome is unknown, and it is to be resent: the policy is Resend, or an operator requested it.
+    /// It is to be sent again: its outcome is unknown and the policy is Resend, or an operator requested it, or its template
+    /// failed.
     Resend {
         /// Its number in the run, for the claim.
         seq: u64,

@@ -44,7 +44,7 @@ impl Writer {
                     "INSERT OR IGNORE INTO runs (namespace, campaign, run, started_at_ms, resume_handled, reopen) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute(params![key.namespace, key.campaign, key.run, now_ms, start.resume, start.reopen.cast_signed()])?;
-            // People are added to a run that was only resumed, too.
+            // Recipients are added even to a run that was only resumed before.
             connection
                 .prepare_cached(
                     "UPDATE runs SET reopen = ?4, closed_at_ms = NULL, reopened_at_ms = NULL
@@ -155,7 +155,7 @@ impl Writer {
 
     pub(super) fn record_bad_rows(&mut self, run: RunId, rows: &[BadRow]) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
-            // What was fixed since is not named any more.
+            // Rows that have been fixed since are no longer named.
             connection.execute("DELETE FROM bad_rows WHERE run_id = ?1", [run.0])?;
             let mut kept = 0;
             let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO bad_rows (run_id, line, what) VALUES (?1, ?2, ?3)")?;
@@ -171,7 +171,8 @@ impl Writer {
     }
 }
 
-/// Has recipients whose template failed mailed once their row of the audience is read: the template or the row may have been fixed.
+/// Schedules recipients whose template failed to be mailed once their row of the audience is read: the template or the row may have
+/// been fixed.
 pub(super) fn retry_failed_templates(connection: &Connection, run: RunId, now_ms: i64) -> Result<Changes, Fault> {
     let mut changes = Changes::default();
     let mut statement = connection.prepare_cached("SELECT server_id, count FROM counts WHERE run_id = ?1 AND state = ?2 AND count <> 0")?;
@@ -291,7 +292,7 @@ fn end_as_unknown(
     Ok(())
 }
 
-/// Its row is gone from the audience, and it was certainly not mailed.
+/// Withdraws a message whose row is gone from the audience, and which was certainly not mailed.
 fn withdraw(connection: &Connection, changes: &mut Changes, (run, seq): (RunId, u64), from: Fate, now_ms: i64) -> Result<(), Fault> {
     connection
         .prepare_cached(

@@ -26,11 +26,11 @@ pub(super) struct Run<'a> {
     recorded: Option<&'a Recorded>,
     /// Its status that was last written.
     pub previous: Option<&'a CampaignStatus>,
-    /// Whether the ledger knows it.
+    /// Whether the ledger has a record of it.
     pub has_begun: bool,
     /// Whether anybody may have been mailed.
     pub has_sent: bool,
-    /// Whether every recipient has a final outcome, and nobody asks for more (`reopen`).
+    /// Whether every recipient has a final outcome, and `spec.reopen` does not ask for more.
     pub is_closed: bool,
     /// A request to resume it that is not carried out yet.
     pub resume: Option<Resume>,
@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
         whole_second(completed_ms).or(self.previous.and_then(|previous| previous.completed_at))
     }
 
-    /// Rows that were added to the audience after completion; none while they are not counted.
+    /// Rows that were added to the audience after completion; `None` until they are counted.
     pub fn added_later(&self) -> Option<u64> {
         self.report.and_then(|report| report.added_later)
     }

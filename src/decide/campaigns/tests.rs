@@ -91,7 +91,7 @@ fn refused_alike(transient: bool) -> Option<Blocker> {
 #[test]
 fn an_edit_mends_a_stop_though_the_report_is_still_of_the_spec_before() {
     let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
-    // The report of the generation before: its fingerprint was 21.
+    // The report of the previous generation: its fingerprint was 21.
     set_report(&mut observed, report(21, Phase::Resting, refused_alike(false)));
     let edited = turn(&mut world, &observed);
     assert_eq!((edited.status.state, edited.intent.map(|intent| intent.hold)), (CampaignState::Sending, Some(false)));
@@ -137,7 +137,7 @@ fn before_the_first_message_a_missing_server_is_no_stop() {
     observed.servers.get_mut(&Key::new("default", "relay")).expect("relay").last_probe = Some(ProbeResult::Succeeded);
     observed.servers.get_mut(&Key::new("default", "relay")).expect("relay").probes_good = true;
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Sending);
-    // Once a message has left, it stops, and says first how it is resumed; what the server said then is not repeated.
+    // Once a message has left, it stops, and says first how to resume it; the server's old error is not repeated.
     settle(&mut observed, failed());
     let input = world.campaigns.get_mut(&key).expect("spring");
     (input.in_ledger, input.has_sent) = (crate::decide::InLedger::Begun, true);

@@ -123,7 +123,8 @@ impl Case<'_> {
         let stopped =
             self.run.previous.filter(|previous| previous.state == CampaignState::Stopped && is_of_now(previous.observed_generation))?;
         let ready = condition::find(&stopped.conditions, ConditionType::Ready)?;
-        // A ledger may be brought back, and an audience or a template fixed, without a change of the spec. What is not fixed stops it again.
+        // A ledger may be restored, and an audience or a template fixed, without a change of the spec. If nothing is fixed, it
+        // stops again.
         let may_be_fixed_elsewhere = matches!(
             ready.reason,
             Reason::LedgerMissing
@@ -141,7 +142,7 @@ impl Case<'_> {
         if may_be_fixed_elsewhere || has_not_begun || is_resumed || was_resumed_since {
             return None;
         }
-        // What a server said when it was stopped says nothing of it now.
+        // What a server said when the campaign was stopped says nothing about it now.
         let message = if ready.reason == Reason::NoEligibleServer { self.stopped_without_server().into() } else { ready.message.clone() };
         let mut verdict = Verdict::stalled(CampaignState::Stopped, ready.reason, message, self.held());
         if let Some(fault) = &self.run.resume_fault
@@ -281,7 +282,7 @@ impl Case<'_> {
         told(causes.chain(unfit), "servers")
     }
 
-    /// How a run is resumed that was stopped since none of its servers was Active, and how they are now.
+    /// How to resume a run that was stopped because none of its servers was Active, and the state of these servers now.
     fn stopped_without_server(&self) -> String {
         let (spec, servers) = (self.spec(), self.servers);
         let command = format!("`mailfleet resume {}`", named_on_command_line(self.key));
@@ -362,7 +363,7 @@ pub(super) fn rows_added(count: u64) -> String {
     format!("{rows} added or fixed after completion; {them} not mailed until spec.reopen is raised by one, which mails nobody else.")
 }
 
-/// What became of the recipients of a run that nobody accepted.
+/// The outcomes of the recipients of a run in which nobody was accepted.
 fn outcomes(counts: &RecipientCounts) -> String {
     let others = Fate::ALL.into_iter().filter(|fate| counts.of(*fate) > 0);
     others.map(|fate| format!("{} {}", counts.of(fate), fate.in_words())).collect::<Vec<_>>().join(", ")

@@ -136,7 +136,7 @@ impl Scheduler {
         }
     }
 
-    /// Stops the campaign until its spec, its content or its audience change.
+    /// Stops the campaign until its spec, its content or its audience changes.
     fn stop_until_fixed(&mut self, index: CampaignIx, blocker: Blocker, now_ms: i64) {
         self.stop_for(index, blocker, now_ms);
         self.actions.push(Action::WatchAudience(index));
@@ -164,7 +164,7 @@ impl Scheduler {
         self.stop_for(index, blocker, now_ms);
     }
 
-    /// The audience that was read, or could not be read, by this feeder is another one now.
+    /// The audience file that this feeder read, or could not read, has changed.
     pub fn audience_touched(&mut self, index: CampaignIx, feeder_epoch: u64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeder_epoch == feeder_epoch) else { return };
         if campaign.phase == Phase::Closed {

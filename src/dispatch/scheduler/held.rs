@@ -301,7 +301,7 @@ impl Scheduler {
         }
     }
 
-    /// Recipients whose template failed are tried again with what was fixed, unless the run completed without them.
+    /// Retries recipients whose template failed with what was fixed, unless the run has completed without them.
     pub(super) fn retry_failed_templates(&mut self, index: CampaignIx) {
         let has_failed =
             |campaign: &&CampaignRun| campaign.phase != Phase::Closed && campaign.counts.render_failed + campaign.render_failures > 0;

@@ -61,7 +61,7 @@ impl DispatchTask {
             Action::WatchAudience(index) => {
                 let Some(campaign) = self.scheduler.campaign(index) else { return };
                 let every = if campaign.phase == Phase::Closed { LOOK_AT_CLOSED_EVERY } else { LOOK_AT_FILE_EVERY };
-                // What stopped before the end is compared with the file as it is now.
+                // An audience that was not read to its end is compared with the file as it is now.
                 let now = || self.handles.contents.get(&campaign.key).and_then(|content| FileVersion::of(content.input.file()?));
                 let version = self.versions.get(&index).copied().unwrap_or_else(now);
                 self.await_another_version(index, version, every);
@@ -241,8 +241,8 @@ impl DispatchTask {
         });
     }
 
-    /// An audience that a person has to fix is read again as soon as its file is another one; of a completed campaign, the rows that
-    /// were added are counted.
+    /// Waits for a change of the file of an audience: one that a person has to fix is then read again at once; for a completed
+    /// campaign, added rows are counted.
     pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<FileVersion>, every: Duration) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeding, answers) = (campaign.feeder_epoch, self.answers.clone());
@@ -296,7 +296,7 @@ impl DispatchTask {
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
             let version = input.file().and_then(FileVersion::of);
-            // An audience that cannot be read any more does not matter to a run that is over.
+            // An audience that can no longer be read does not matter to a run that is over.
             let added = feeder::count_added(&input, &ledger, run_id, &runtime).unwrap_or(0);
             let _ = answers.send(Answer::AddedLater(index, added, version));
         });

@@ -259,7 +259,7 @@ impl ContentResolver {
         Ok(Some(text.into()))
     }
 
-    /// Where the recipients are.
+    /// The source of the recipients.
     pub fn input(&self, spec: &CampaignSpec) -> Result<Input, Blocker> {
         let audience = &spec.audience;
         if let Some(rows) = &audience.inline {

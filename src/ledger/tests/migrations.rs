@@ -48,7 +48,7 @@ async fn is_migrated(dump: &str, version: i64) {
         let record = ledger.begin_run(&key, RunStart::default(), 1_000).await.expect("it goes on");
         let mut index = ledger.recipient_index(record.id).expect("an index");
         let of_run = format!("run_id = (SELECT id FROM runs WHERE campaign = '{}')", parts[1]);
-        // Templates that failed in a run that is not over are tried again.
+        // Failed templates of a run that is not over are retried.
         for again in folder.ask(&format!("SELECT recipient, state = 2 AND next_attempt_at_ms IS NULL FROM messages WHERE {of_run}")) {
             let (recipient, is_again) = again.split_once(' ').expect("two columns");
             let found = index.look_up(recipient).expect("checked");
