@@ -1,16 +1,16 @@
-//! How long to wait before something that failed is tried again.
+//! How long to wait before a failed operation is retried.
 //!
-//! [`Backoff`] and [`spread`] are pure: where chance has to be reproducible, the caller draws it from a seed. [`jittered`] draws it
-//! from the system.
+//! [`Backoff`] and [`spread`] are pure: if randomness has to be reproducible, the caller draws it from a seed. [`jittered`] draws
+//! it from the system.
 
 use std::time::Duration;
 
-/// An exponential backoff: the delay doubles with each failure in a row.
+/// An exponential backoff: the delay doubles with each consecutive failure.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    /// After the first failure.
+    /// The delay after the first failure.
     pub first: Duration,
-    /// No delay is longer than this, or than `first` where that is more.
+    /// The longest delay, or `first` if that is longer.
     pub max: Duration,
 }
 
@@ -18,7 +18,7 @@ pub struct Backoff {
 const DOUBLINGS_MAX: u32 = 20;
 
 impl Backoff {
-    /// The delay after so many failures in a row, from 1.
+    /// The delay after this many consecutive failures, from 1.
     #[must_use]
     pub fn delay(self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(DOUBLINGS_MAX);
@@ -26,19 +26,20 @@ impl Backoff {
     }
 }
 
-/// A delay made up to `part` longer or shorter (0.2: a fifth), so that many do not come back at once. `chance` is from 0 to 1.
+/// Lengthens or shortens a delay by up to `part` (0.2: a fifth), so that many clients do not come back at once. `chance` is from 0
+/// to 1.
 #[must_use]
 pub fn spread(delay: Duration, part: f64, chance: f64) -> Duration {
     delay.mul_f64(1.0 - part + 2.0 * part * chance)
 }
 
-/// A delay, up to a fifth longer or shorter by chance.
+/// A delay, randomly lengthened or shortened by up to a fifth.
 #[must_use]
 pub fn jittered(delay: Duration) -> Duration {
     spread(delay, 0.2, chance())
 }
 
-/// A number from 0 to 1 by chance.
+/// A random number from 0 to 1.
 #[must_use]
 pub fn chance() -> f64 {
     let mut byte = [0_u8];

@@ -1,10 +1,10 @@
-//! Chance that is a function of a seed, so that the same run does the same again. Pure.
+//! Randomness as a function of a seed, so that runs are reproducible. Pure.
 
 use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
 
-/// The `count`th number in 0..1 that a seed gives for something.
+/// The `count`th number in 0..1 that a seed yields for `what`.
 #[must_use]
 pub fn jitter(seed: u64, what: &str, count: u64) -> f64 {
     let mut hasher = SipHasher13::new_with_keys(seed, count);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A clock that never steps back: wall time at the start, then the time since boot. That goes on while a machine sleeps, so that what is
-/// due meanwhile is not late by the sleep.
+/// A clock that never steps back: wall time at the start, then advanced by the time since boot, which includes sleep. So whatever
+/// falls due while the machine sleeps is not delayed by it.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
     wall_ms: i64,
@@ -32,7 +32,7 @@ fn since_boot() -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The time since the first call; other systems have no clock of this kind in common.
+/// The time since the first call; other systems share no clock of this kind.
 #[cfg(not(target_os = "linux"))]
 fn since_boot() -> Duration {
     static FIRST: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
@@ -52,7 +52,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(30));
         let later = clock.now_ms();
         assert!((30..5000).contains(&(later - ours)), "{}", later - ours);
-        // What the system says of its time since boot, which includes sleep.
+        // The system's own time since boot, which includes sleep.
         #[cfg(target_os = "linux")]
         {
             let text = std::fs::read_to_string("/proc/uptime").expect("Linux has it");

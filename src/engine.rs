@@ -1,6 +1,6 @@
 //! The loop: snapshot, decide, act, report. Read this first.
 //!
-//! Every turn is the same straight line, whatever woke it: look up what the snapshot refers to (I/O), decide over the
+//! Every turn of the loop is the same straight line, whatever woke it: look up what the snapshot refers to (I/O), decide over the
 //! whole world (pure), then act: start probes, hand the routing table to the dispatcher, write statuses (I/O).
 
 mod contents;
@@ -37,21 +37,21 @@ use pace::Pace;
 use probes::{ProbeDone, Probes};
 use statuses::Statuses;
 
-/// For the last statuses.
+/// How long the last statuses may take to be written.
 const STATUS_GRACE: Duration = Duration::from_secs(5);
-/// Between two looks at files that were missing; the longest pause between two turns.
+/// The interval between two looks at files that were missing; also the longest pause between two turns.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How the engine runs.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Where ledger and status are.
+    /// The state folder, which holds the ledger and the statuses.
     pub state_dir: PathBuf,
     /// End when every campaign has ended.
     pub once: bool,
     /// Send everything into outboxes.
     pub dry_run: bool,
-    /// How long what is on the wire may take when the process is told to stop.
+    /// How long messages in flight may take when the process is told to stop.
     pub grace: Duration,
     /// In a cluster: the only namespace whose plans count.
     pub plan_namespace: Option<String>,
@@ -61,18 +61,18 @@ pub struct EngineOptions {
     pub allow_sendmail: Arc<[PathBuf]>,
 }
 
-/// What can be seen of the engine from outside, for progress.
+/// The part of the engine's state that is visible from outside, for progress.
 #[derive(Clone, Default)]
 pub struct View {
-    /// The newest decision.
+    /// The latest decision.
     pub decision: Arc<Decision>,
-    /// The newest counts.
+    /// The latest counts.
     pub report: Arc<Report>,
     /// When it was decided.
     pub turned_at: Option<Instant>,
-    /// How long that turn took, with its look.
+    /// How long that turn took, including its lookups.
     pub turn: Duration,
-    /// How long the longest turn took since the process began.
+    /// How long the longest turn has taken since the process started.
     pub longest_turn: Duration,
 }
 
@@ -91,7 +91,7 @@ pub enum EngineError {
     /// The ledger.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
-    /// The ledger, as a campaign met it: in words.
+    /// The ledger, as a campaign reports it.
     #[error("{0}")]
     LedgerUnusable(String),
 }
@@ -132,17 +132,17 @@ pub async fn run(
 
 /// Why the loop ends.
 enum End {
-    /// It was told to.
+    /// It was told to stop.
     Told,
-    /// With `once`: every campaign has ended; those that failed.
+    /// With `once`: every campaign has ended; holds those that failed.
     Done(Vec<(Key, CampaignState, String)>),
-    /// The ledger cannot be used. What is on the wire is not waited for.
+    /// The ledger cannot be used. Messages in flight are not waited for.
     NoLedger(EngineError),
-    /// With `once`: only the ledger stops what is left, in its words.
+    /// With `once`: only the ledger stops what is left; holds the message.
     LedgerUnusable(String),
 }
 
-/// With `once`: whether every campaign has ended, and those that failed.
+/// With `once`: the campaigns that failed; `None` until every campaign has ended.
 fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
     let mut failed = Vec::new();
     for (key, campaign) in &decision.campaigns {
@@ -158,7 +158,7 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
     Some(failed)
 }
 
-/// What a campaign says that only the ledger stops.
+/// The message of a campaign that only the ledger stops.
 fn without_ledger(decision: &Decision) -> Option<String> {
     let mut conditions = decision.campaigns.values().flat_map(|campaign| &campaign.status.conditions);
     let is_it = |condition: &&Condition| condition.kind == ConditionType::Stalled && condition.reason == Reason::LedgerUnavailable;
@@ -169,19 +169,19 @@ struct Engine {
     clock: SteadyClock,
     lookup: Lookup,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// Whether the source still brings snapshots.
+    /// Whether the source still sends snapshots.
     is_watching: bool,
     snapshot: Arc<Snapshot>,
-    /// When the snapshot was looked up; none while it is not yet.
+    /// When the snapshot was looked up; `None` until it is.
     looked_at: Option<Instant>,
     world: World,
     observed: Observations,
     statuses: Statuses,
     dispatch: Dispatch,
     probes: Probes,
-    /// What the data plane was handed last.
+    /// The last handover to the data plane.
     handed_over: Handover,
-    /// Which handles and contents that was looked at with.
+    /// The versions of the handles and contents that it was compared with.
     handed_version: (u64, u64),
     longest_turn: Duration,
     view: watch::Sender<View>,
@@ -215,8 +215,8 @@ impl Engine {
         })
     }
 
-    /// Looks up what the objects refer to (I/O), if anything may have changed, and starts the observation of new versions of servers
-    /// afresh. How long it waited without doing anything.
+    /// Looks up what the objects refer to (I/O), if anything may have changed, and starts observing new versions of servers afresh.
+    /// Returns how long it was idle, waiting.
     async fn look_up(&mut self) -> Duration {
         let is_due = |at: Instant| self.lookup.looks_again_after().is_some_and(|pause| at.elapsed() >= pause);
         if !(self.looked_at.is_none_or(is_due) || self.lookup.has_new_requests()) {
@@ -255,7 +255,7 @@ impl Engine {
         Arc::new(decision)
     }
 
-    /// Acts on a decision: probes, the data plane, statuses, and what can be seen from outside.
+    /// Acts on a decision: starts probes, updates the data plane, writes statuses and publishes the view.
     fn act(&mut self, decision: &Arc<Decision>, began: Instant) {
         let now_ms = self.clock.now_ms();
         self.start_probes(decision, now_ms);
@@ -290,7 +290,7 @@ impl Engine {
         Pace::after(std::time::Instant::now(), began.elapsed().saturating_sub(waited), wake)
     }
 
-    /// Waits until something happens, or until `due`; whether it may change a decision.
+    /// Waits until something happens, or until `due`; returns whether it may change a decision.
     async fn happens(&mut self, due: Instant) -> bool {
         tokio::select! {
             biased;
@@ -338,11 +338,11 @@ impl Engine {
         }
     }
 
-    /// Takes the result of a probe; whether it says anything new.
+    /// Takes the result of a probe; returns whether it is news.
     fn probed(&mut self, done: ProbeDone) -> bool {
         let Some(input) = self.world.servers.get(&done.key) else { return false };
         let Some(observation) = self.observed.servers.get_mut(&done.key) else { return false };
-        // The end of a probe of an older version says nothing of this one.
+        // The result of a probe of an older version says nothing about this one.
         if observation.fingerprint != done.fingerprint {
             return false;
         }
@@ -360,12 +360,12 @@ impl Engine {
 
     // ── the data plane ──
 
-    /// Why nothing can be written to the ledger any more: another process has it.
+    /// Why the ledger can no longer be written, if another process has taken it over.
     fn lost_ledger(&self) -> Option<LedgerError> {
         self.observed.report.ledger_problem.clone().filter(|problem| problem.kind == LedgerErrorKind::Superseded)
     }
 
-    /// Why the ledger cannot be asked or written now.
+    /// Why the ledger cannot be read or written now, if it cannot.
     fn ledger_problem(&self) -> Option<LedgerError> {
         self.lookup.ledger_problem().or(self.observed.report.ledger_problem.as_ref()).cloned()
     }
@@ -383,7 +383,7 @@ impl Engine {
         self.observed.report = self.dispatch.report.borrow_and_update().clone();
     }
 
-    /// Hands over what is wanted now. The data plane is woken only by a change.
+    /// Hands over the desired state. The data plane is woken only by a change.
     fn hand_over(&mut self, decision: &Decision) {
         let (version, is_same) = (self.lookup.version(), *self.handed_over.routing == decision.routing);
         if is_same && version == self.handed_version {
@@ -391,7 +391,7 @@ impl Engine {
         }
         self.handed_version = version;
         let handles = self.lookup.handles(&decision.routing);
-        // Most servers of a large fleet are used by no campaign, and do not concern it.
+        // Most servers of a large fleet are used by no campaign, and do not concern the data plane.
         if is_same && handles.is_same(&self.handed_over.handles) {
             return;
         }
@@ -399,7 +399,7 @@ impl Engine {
         self.dispatch.handover.send_replace(self.handed_over.clone());
     }
 
-    /// Ends the data plane in good order, and writes the last statuses.
+    /// Shuts the data plane down in good order, and writes the last statuses.
     async fn stop(&mut self, end: End, grace: Duration) -> Result<Ended, EngineError> {
         let grace = if matches!(end, End::NoLedger(_)) { Duration::ZERO } else { grace };
         let clean = self.dispatch.stop(grace).await;

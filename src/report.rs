@@ -1,4 +1,4 @@
-//! What the data plane tells the control plane: counts, and why something waits. Plain data. Pure.
+//! The data plane's report to the control plane: counts, and why something waits. Plain data. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +14,7 @@ pub struct Report {
     pub campaigns: BTreeMap<Key, CampaignReport>,
     /// Servers.
     pub servers: BTreeMap<Key, ServerReport>,
-    /// Why the ledger cannot be written, while that is so.
+    /// Why the ledger cannot be written, if it cannot.
     pub ledger_problem: Option<LedgerError>,
     /// Claims without an outcome.
     pub unresolved: usize,
@@ -22,10 +22,10 @@ pub struct Report {
     pub commit_micros: u64,
 }
 
-/// Where a run stands within the dispatcher.
+/// The phase of a run in the dispatcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// The ledger is asked for the run.
+    /// The run is being opened in the ledger.
     Opening,
     /// Nothing is fed: held, stopped by a problem, or being changed.
     Resting,
@@ -40,13 +40,13 @@ pub enum Phase {
 pub enum Waiting {
     /// Nothing: it sends.
     No,
-    /// Its servers failed at sending and are being tested.
+    /// Sending through its servers failed, and they are being tested.
     ForServer,
-    /// Its servers' or its namespace's limits are used up until then, milliseconds.
+    /// Its servers' or its namespace's limits are used up until this time, milliseconds.
     ForLimits(i64),
-    /// All that is left is deferred until then, milliseconds.
+    /// All that is left is deferred until this time, milliseconds.
     ForRetry(i64),
-    /// Its servers refuse it for now, in these words.
+    /// Its servers refuse it temporarily, with this message.
     ForRefusal(String),
 }
 
@@ -55,17 +55,17 @@ pub enum Waiting {
 pub struct CampaignReport {
     /// The run's name.
     pub run: String,
-    /// The fingerprint of the order that this is about.
+    /// The fingerprint of the work that this report is about.
     pub fingerprint: u64,
-    /// Where it stands.
+    /// Its phase.
     pub phase: Phase,
-    /// Recipients by what became of them.
+    /// Recipients by fate.
     pub counts: RecipientCounts,
-    /// Messages that each server took.
+    /// Messages that each server accepted.
     pub accepted: BTreeMap<Key, u64>,
-    /// How much of the audience is read, 0 to 1.
+    /// The part of the audience that has been read, 0 to 1.
     pub audience_progress: Option<f64>,
-    /// Recipients that the audience has brought so far.
+    /// Recipients found in the audience so far.
     pub audience_seen: u64,
     /// What it waits for.
     pub waiting: Waiting,
@@ -75,13 +75,13 @@ pub struct CampaignReport {
     pub started_ms: Option<i64>,
     /// When every recipient had a final outcome, milliseconds.
     pub completed_ms: Option<i64>,
-    /// Rows that were added after completion; none while they are not counted.
+    /// Rows that were added to the audience after completion; `None` until they are counted.
     pub added_later: Option<u64>,
     /// How often it was reopened on purpose.
     pub reopen: u64,
     /// Whether a message of it was ever claimed, so that one may have left.
     pub has_sent: bool,
-    /// Servers that may not be used for it until a person acts, and why.
+    /// Servers that are out of use for it until a person acts, and why.
     pub bars: BTreeMap<Key, Bar>,
     /// The requests to resume that were carried out.
     pub resume_handled: Handled,
@@ -96,41 +96,41 @@ pub struct ServerReport {
     pub used: Vec<(i64, u64)>,
     /// Messages left of today's warm-up.
     pub warmup_left: Option<u64>,
-    /// Its longer windows or warm-up are used up until then, or it asked for a rest, milliseconds.
+    /// Until when its longer windows or warm-up are used up, or it asked to rest, milliseconds.
     pub exhausted_until: Option<i64>,
-    /// Whether it rests for ten seconds or more since it was given too much.
+    /// Whether it rests for ten seconds or more because it was given too much.
     pub rests: bool,
-    /// Why it rests, in words, when it does since an outcome was unknown.
+    /// Why it rests after an unknown outcome, in words; `None` if it does not.
     pub rests_since: Option<Arc<str>>,
-    /// The messages a second that it is given, since it said that it was given too much.
+    /// The rate that it is given since it reported too much, messages per second.
     pub slowed_to: Option<f64>,
     /// Messages in flight.
     pub in_flight: usize,
-    /// Connections at a time now.
+    /// How many connections it may have at a time now.
     pub connections: u32,
-    /// The most messages in flight at a time, steady enough to be shown.
+    /// The most messages in flight at a time, steady enough for display.
     pub in_flight_max: u32,
-    /// Messages that it took since the process began.
+    /// Messages that it has accepted since the process started.
     pub accepted: u64,
-    /// Failures that the dispatcher counted since the process began.
+    /// Failures that the dispatcher has counted since the process started.
     pub failures: u64,
 }
 
 impl ServerReport {
-    /// Messages in the window of this length, one of the longer ones; 0 in one that does not count yet.
+    /// Messages in the longer window of this length; 0 if it does not count yet.
     #[must_use]
     pub fn used_in(&self, per: Duration) -> u64 {
         self.used.iter().find(|(per_ms, _)| *per_ms == per.as_millis()).map_or(0, |(_, used)| *used)
     }
 }
 
-/// Why a server may not carry a campaign, until a person acts.
+/// Why a server is out of use for a campaign, until a person acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bar {
     /// The condition's reason.
     pub reason: Reason,
     /// The condition's message.
     pub message: String,
-    /// The fingerprint of what was sent: a change of the spec lifts it.
+    /// The fingerprint of the work that was refused: a change of the spec lifts the bar.
     pub fingerprint: u64,
 }

@@ -1,7 +1,7 @@
-//! What the control plane wants of the data plane: through which servers, how fast, and what of which campaign. Pure.
+//! The desired state of the data plane: through which servers it sends, how fast, and what each campaign sends. Pure.
 //!
-//! Plain data that can be compared and written down. How a server is spoken to, and the template and the audience of a campaign, are
-//! looked up by their keys where they are used.
+//! Plain data that can be compared and serialized. The clients of servers, and the templates and audiences of campaigns, are looked
+//! up by key where they are used.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::resources::{
     senders::Senders,
 };
 
-/// What the control plane wants sent, and through which servers.
+/// The desired state: what is sent, and through which servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Routing {
@@ -26,77 +26,77 @@ pub struct Routing {
     pub campaigns: BTreeMap<Key, Arc<CampaignIntent>>,
 }
 
-/// What the control plane wants of a server.
+/// The desired state of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerIntent {
     /// Whether it may be picked: Active, and not taken out by a send failure.
     pub routed: bool,
-    /// The failures that the control plane knew of when it routed.
+    /// The number of failures that the control plane knew of when it routed.
     pub acknowledged_failures: u64,
-    /// It is Inactive since its sends fail, and is tried with one message alone.
+    /// It is Inactive because sending failed, and is tried with a single message.
     pub is_on_trial: bool,
-    /// The host behind it: two servers of one host are one opinion of a recipient.
+    /// Its host: refusals by two servers with the same host count as one opinion of a recipient.
     pub host: Arc<str>,
-    /// Its windows.
+    /// Its rate limits.
     pub rates: Vec<Rate>,
     /// Today's warm-up limit.
     pub warmup_today: Option<u64>,
-    /// Connections at a time; none: as many as make it faster.
+    /// How many connections it may have at a time; `None` for as many as make it faster.
     pub connections: Option<u32>,
-    /// Messages without an outcome at a time, where that is bounded.
+    /// The most messages without an outcome at a time, if bounded.
     pub in_flight_max: Option<u32>,
-    /// The domain of the envelope sender.
+    /// The domain of the envelope sender, if the server requires its own.
     pub return_path: Option<Arc<str>>,
-    /// After so long without any answer the server is suspected.
+    /// After this long without any answer the server is treated as failed.
     pub stall_after: Duration,
 }
 
-/// What the control plane wants of a campaign.
+/// The desired state of a campaign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CampaignIntent {
     /// What is sent.
     pub work: Arc<Work>,
-    /// True: nothing new is sent (suspended, stopped, no server); messages in flight end.
+    /// Whether nothing new is sent (suspended, stopped, no server); messages in flight still get their outcome.
     pub hold: bool,
     /// The servers that are granted, chosen and Active (or on trial), with their weights.
     pub servers: Arc<[(Key, u32)]>,
-    /// Whether what a server's limits do not let it take goes to the others.
+    /// Whether messages that a server's limits do not admit go to the others.
     pub weighting: Weighting,
-    /// The servers that are granted and chosen, Active or not: whoever one of them may yet take is not given up.
+    /// The servers that are granted and chosen, Active or not: a recipient whom one of them may yet accept is not given up.
     pub candidates: Arc<[Key]>,
-    /// What a person asks of the run, and is not carried out yet.
+    /// A person's request to resume the run, if it is not carried out yet.
     pub resume: Option<Resume>,
     /// Limits of the namespace on its plan.
     pub plan_limits: Option<PlanLimits>,
-    /// The domains that it may be sent from; all when absent.
+    /// The domains that it may be sent from; all if absent.
     pub senders: Option<Senders>,
 }
 
-/// What a run sends, but for its template and its audience.
+/// What a run sends, apart from its template and its audience.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Work {
     /// The run's name.
     pub run: String,
-    /// Changes when anything does that messages are made of, the template and the audience included.
+    /// Changes whenever anything changes that messages are made of, including the template and the audience.
     pub fingerprint: u64,
     /// The From address, as it goes into the envelope.
     pub from_address: Arc<str>,
-    /// When and how often a deferred message is tried again.
+    /// When and how often a deferred message is retried.
     pub retry: EffectiveRetry,
     /// What happens to a message that may or may not have gone out.
     pub when_outcome_is_unknown: WhenOutcomeIsUnknown,
-    /// Recipients whose templates may fail.
+    /// How many recipients' templates may fail, as a count or a percentage.
     pub max_render_errors: CountOrPercent,
-    /// What happens at the end when some failed.
+    /// What happens at the end if some of them failed.
     pub when_render_fails: WhenRenderFails,
-    /// Rows that may be unusable.
+    /// How many rows may be unusable, as a count or a percentage.
     pub max_bad_rows: CountOrPercent,
-    /// What happens at the end when some were.
+    /// What happens at the end if some rows were unusable.
     pub when_row_is_bad: WhenRowIsBad,
-    /// A completed run that was reopened less often is reopened for the rows that it does not know.
+    /// A completed run with a smaller number is reopened for the rows that it does not know.
     pub reopen: u64,
 }
 

@@ -25,7 +25,7 @@ mod verdict;
 pub use candidates::Candidate;
 pub use choices::Choices;
 
-/// Decides on one campaign; the second value is when to decide again.
+/// Decides on one campaign; the second value is when to decide again, milliseconds.
 #[must_use]
 pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<'a>, now_ms: i64) -> (CampaignDecision, Option<i64>) {
     let spec = &input.object.spec;

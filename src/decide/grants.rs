@@ -8,18 +8,18 @@ use crate::resources::{
     plan::{NamespacesFrom, PlanSpec},
 };
 
-/// Whose a server is.
+/// Who owns a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
     /// The operator's: a plan of its namespace grants it.
     Operator,
-    /// A customer's own, and allowed.
+    /// A customer's own server, which is allowed.
     Own,
-    /// A customer's own, and not allowed: it is neither probed nor used.
+    /// A customer's own server, which is not allowed: it is neither probed nor used.
     Refused(Blocker),
 }
 
-/// Whether a plan allows a namespace.
+/// Whether a plan may be used from a namespace.
 #[must_use]
 pub fn allows(plan: &Plan, namespace: &str, namespaces: &BTreeMap<String, BTreeMap<String, String>>) -> bool {
     match plan.spec.allowed_namespaces.as_ref().map(|allowed| (allowed.from, allowed.selector.as_ref())) {
@@ -29,7 +29,7 @@ pub fn allows(plan: &Plan, namespace: &str, namespaces: &BTreeMap<String, BTreeM
     }
 }
 
-/// The servers that a plan grants, with their weights, by name; those that do not exist are among them.
+/// The servers that a plan grants, with their weights, by name; including those that do not exist.
 #[must_use]
 pub fn granted(plan: &PlanSpec, namespace: &str, world: &World) -> BTreeMap<Key, u32> {
     let mut granted: BTreeMap<Key, u32> = BTreeMap::new();
@@ -42,7 +42,7 @@ pub fn granted(plan: &PlanSpec, namespace: &str, world: &World) -> BTreeMap<Key,
     granted
 }
 
-/// Whose each server is, over the whole world.
+/// The ownership of every server in the world.
 #[must_use]
 pub fn ownership(world: &World) -> BTreeMap<Key, Ownership> {
     let operators: BTreeSet<Key> =
@@ -82,7 +82,7 @@ pub fn ownership(world: &World) -> BTreeMap<Key, Ownership> {
     ownership
 }
 
-/// The largest maximum among the plans that allow a namespace; none when none lets it run servers of its own.
+/// The largest maximum among the plans that allow a namespace; `None` if none of them lets it run its own servers.
 fn own_servers_max(world: &World, namespace: &str) -> Option<u32> {
     let plans = world.counting_plans().map(|(_, plan)| &plan.object).filter(|plan| allows(plan, namespace, &world.namespaces));
     plans.filter_map(|plan| plan.spec.own_servers.as_ref()).map(|own| own.max).max()

@@ -1,7 +1,7 @@
-//! What should hold: functions over the whole world. Pure: no I/O, no clock, no chance; time is an argument.
+//! Decides what should hold: functions over the whole world. Pure: no I/O, no clock, no randomness; time is an argument.
 //!
-//! [`decide`] reads everything that is wanted and everything that was observed, and answers in data: the status of each
-//! object, the probes that are due, and what the dispatcher may do. The engine turns that into I/O.
+//! [`decide`] takes the complete desired and observed state, and answers in data: the status of each object, the probes that are
+//! due, and what the dispatcher may do. The engine turns that into I/O.
 
 pub mod campaigns;
 pub mod grants;
@@ -27,7 +27,7 @@ use crate::{
     routing::{CampaignIntent, Routing, Work},
 };
 
-/// Everything that people want, with what it refers to already looked up.
+/// The complete desired state, with everything that it refers to already looked up.
 #[derive(Clone, Default)]
 pub struct World {
     /// Servers.
@@ -38,7 +38,7 @@ pub struct World {
     pub campaigns: BTreeMap<Key, CampaignInput>,
     /// The labels of namespaces.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
-    /// The only namespace whose plans count; every one when absent.
+    /// The only namespace whose plans count; all namespaces if absent.
     pub plan_namespace: Option<String>,
 }
 
@@ -48,7 +48,7 @@ impl World {
         self.plans.iter().filter(|(key, _)| self.plan_counts(key))
     }
 
-    /// Whether a plan of this name counts.
+    /// Whether a plan with this key counts.
     #[must_use]
     pub fn plan_counts(&self, key: &Key) -> bool {
         self.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace)
@@ -60,9 +60,9 @@ impl World {
 pub struct ServerInput {
     /// The object.
     pub object: Arc<SendingServer>,
-    /// A fingerprint of spec and secrets, or why it cannot be spoken to.
+    /// The fingerprint of spec and Secrets, or why the server has no handle.
     pub built: Result<u64, Blocker>,
-    /// Why the newest version could not be read, when this is an older one.
+    /// Why the newest version could not be read, if this is an older one.
     pub stale: Option<String>,
 }
 
@@ -71,17 +71,17 @@ pub struct ServerInput {
 pub struct PlanInput {
     /// The object.
     pub object: Arc<Plan>,
-    /// Why the newest version could not be read, when this is an older one.
+    /// Why the newest version could not be read, if this is an older one.
     pub stale: Option<String>,
 }
 
-/// What the ledger knows of a run.
+/// What the ledger knows about a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InLedger {
-    /// It could not be asked.
+    /// The ledger could not be read.
     #[default]
     Unasked,
-    /// Nothing.
+    /// The ledger has no such run.
     Absent,
     /// It has begun.
     Begun,
@@ -89,12 +89,12 @@ pub enum InLedger {
     Closed,
 }
 
-/// How a closed run ended, as the ledger has it.
+/// How a closed run ended, according to the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// Recipients by what became of them.
+    /// Recipients by fate.
     pub counts: RecipientCounts,
-    /// Messages that each server took.
+    /// Messages that each server accepted.
     pub accepted: BTreeMap<Key, u64>,
     /// When the run began, milliseconds.
     pub started_ms: i64,
@@ -107,34 +107,34 @@ pub struct Recorded {
 pub struct CampaignInput {
     /// The object.
     pub object: Arc<Campaign>,
-    /// What it sends, or why that cannot be made.
+    /// What it sends, or why that cannot be prepared.
     pub work: Result<Arc<Work>, Blocker>,
-    /// What it sent last, while a newer version cannot be made: a run that has begun is kept with it.
+    /// What it last sent, while a newer version cannot be prepared: a run that has begun is kept with it.
     pub last_work: Option<Arc<Work>>,
-    /// Why the newest version could not be read, when this is an older one.
+    /// Why the newest version could not be read, if this is an older one.
     pub stale: Option<String>,
-    /// What the ledger knows of the run that the spec names.
+    /// What the ledger knows about the run that the spec names.
     pub in_ledger: InLedger,
-    /// Why the ledger cannot be asked, and will not recover automatically.
+    /// Why the ledger cannot be read, if it will not recover automatically.
     pub ledger_problem: Option<String>,
-    /// How it ended, for a closed run: status must not depend on the dispatcher's having looked.
+    /// How it ended, for a closed run: status must not depend on whether the dispatcher has opened the run.
     pub recorded: Option<Recorded>,
-    /// The status that was written last, by this process or the one before.
+    /// The status that was last written, by this process or the previous one.
     pub previous: Option<Arc<CampaignStatus>>,
-    /// What a person asks, as the value of the annotation or as the command line left it.
+    /// A person's request to resume, as the value of the annotation or from the command line.
     pub resume: Option<String>,
-    /// Such values that the ledger has as carried out.
+    /// Requests that are carried out, according to the ledger.
     pub resume_handled: Handled,
-    /// How often the run was reopened on purpose, as the ledger has it.
+    /// How often the run was reopened on purpose, according to the ledger.
     pub reopened: u64,
-    /// Whether a message of the run was ever claimed, as the ledger has it: one may have left.
+    /// Whether a message of the run was ever claimed, according to the ledger: one may have left.
     pub has_sent: bool,
-    /// Somebody deletes it: messages in flight end, nothing new is sent.
+    /// Whether it is being deleted: messages in flight still get their outcome, nothing new is sent.
     pub deleting: bool,
 }
 
 impl CampaignInput {
-    /// A campaign that was just applied: the ledger has no run of it, and there is no status.
+    /// A campaign that was just applied: the ledger has no run for it, and it has no status.
     #[must_use]
     pub fn new(object: Arc<Campaign>, work: Result<Arc<Work>, Blocker>) -> Self {
         Self {
@@ -154,14 +154,14 @@ impl CampaignInput {
         }
     }
 
-    /// What it sends, or sent last.
+    /// What it sends, or last sent.
     #[must_use]
     pub fn known_work(&self) -> Option<&Arc<Work>> {
         self.work.as_ref().ok().or(self.last_work.as_ref())
     }
 }
 
-/// What should be done.
+/// The decision over the whole world.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
     /// Servers.
@@ -176,7 +176,7 @@ pub struct Decision {
     pub wake_at_ms: i64,
 }
 
-/// What holds of a server.
+/// The decision on a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerDecision {
     /// The status; conditions without times.
@@ -185,26 +185,26 @@ pub struct ServerDecision {
     pub active: bool,
     /// Whether the dispatcher may pick it: Active, and not taken out by a send failure.
     pub routed: bool,
-    /// When it is to be probed, milliseconds; never for one that may not be.
+    /// When it is to be probed, milliseconds; `None` if it may not be.
     pub probe_at_ms: Option<i64>,
-    /// Whether it is Inactive since its sends fail, and may be tried with one message.
+    /// Whether it is Inactive because sending failed, and may be tried with one message.
     pub on_trial: bool,
-    /// Whether its probes are as good or bad as they will be: not about to be repeated for the first time.
+    /// Whether its state is settled, rather than open until its first failed probes have been repeated.
     pub settled: bool,
     /// When to decide again: the next probe, or the end of the pause after a send failure.
     pub wake_at_ms: Option<i64>,
-    /// What stands in the way of its being Active, in words; empty when nothing does.
+    /// Why it is not Active, in words; empty if it is.
     pub why_inactive: String,
 }
 
-/// What holds of a campaign.
+/// The decision on a campaign.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CampaignDecision {
     /// The status; conditions without times.
     pub status: CampaignStatus,
-    /// What the data plane is to do; none while the run may not be touched, or nothing is known of what it sends.
+    /// What the data plane is to do; `None` while it must not touch the run, or nothing is known about what the run sends.
     pub intent: Option<Arc<CampaignIntent>>,
-    /// Whether more is about to be known of a completed run: the rows that were added since.
+    /// Whether rows that were added to a completed run are still being counted.
     pub is_looked_at: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What was observed: probes and send failures, kept as small state machines. Pure.
+//! Observed state: probes and send failures, kept as small state machines. Pure.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration as StdDuration};
 
@@ -10,20 +10,20 @@ use crate::{
     resources::{Blocker, Duration, Key, Rate, sending_server::EffectiveProbe},
 };
 
-/// Everything that was observed.
+/// The complete observed state.
 #[derive(Clone, Default)]
 pub struct Observations {
     /// Servers.
     pub servers: BTreeMap<Key, ServerObservation>,
-    /// The data plane.
+    /// The report of the data plane.
     pub report: Arc<Report>,
-    /// For jitter.
+    /// The seed for jitter.
     pub seed: u64,
 }
 
 impl Observations {
-    /// What was observed of a server. One that was deleted and applied again begins with the failures that the dispatcher
-    /// counted before: it is routed only by whoever knows of all of them.
+    /// The observation of a server. A server that was deleted and applied again starts with the failures that the dispatcher
+    /// counted before: the dispatcher routes through it only once all of them are acknowledged.
     pub fn server_mut(&mut self, key: &Key, report: &Report) -> &mut ServerObservation {
         self.servers.entry(key.clone()).or_insert_with(|| ServerObservation {
             acknowledged_failures: report.servers.get(key).map_or(0, |server| server.failures),
@@ -32,69 +32,69 @@ impl Observations {
     }
 }
 
-/// The end of a probe.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
-    /// The conversation went well.
+    /// The probe succeeded.
     Succeeded,
-    /// It did not.
+    /// The probe failed.
     Failed(Blocker),
     /// This type cannot be probed without sending.
     NotProbeable,
 }
 
-/// A server that was taken out of routing since it failed at sending.
+/// The failure that took a server out of routing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendFailure {
-    /// When, milliseconds.
+    /// When it failed, milliseconds.
     pub at_ms: i64,
-    /// Why.
+    /// The cause.
     pub failure: Blocker,
-    /// Failures in a row, with no message taken in between.
+    /// Consecutive failures, with no message accepted in between.
     pub in_a_row: u32,
-    /// Messages that the server had taken when it failed.
+    /// Messages that the server had accepted when it failed.
     pub accepted_before: u64,
 }
 
-/// What was observed of a server, for one version of its spec and secrets.
+/// The observation of a server, for one version of its spec and Secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerObservation {
-    /// The version.
+    /// The fingerprint of that version.
     pub fingerprint: u64,
-    /// The newest probe's end.
+    /// The result of the latest probe.
     pub last_probe: Option<ProbeResult>,
     /// When it ended, milliseconds.
     pub last_probe_ms: i64,
     /// When it began, milliseconds.
     pub last_probe_began_ms: i64,
-    /// Whether one is under way.
+    /// Whether one is in progress.
     pub probing: bool,
-    /// Failed probes in a row.
+    /// Consecutive failed probes.
     pub failures: u32,
-    /// Good probes in a row.
+    /// Consecutive successful probes.
     pub successes: u32,
-    /// Whether probes hold it Active: flips only at the thresholds.
+    /// Whether it is Active as far as probes are concerned: changes only at the thresholds.
     pub probes_good: bool,
-    /// A failure at sending that is not fixed yet.
+    /// A send failure that is not fixed yet.
     pub send_failure: Option<SendFailure>,
-    /// The last failure after which it was used again, until a message is taken.
+    /// The last send failure after which it was used again, until it accepts a message.
     pub fixed: Option<SendFailure>,
-    /// Failures that the dispatcher counted, as far as they are handled.
+    /// How many of the failures that the dispatcher counted are handled.
     pub acknowledged_failures: u64,
-    /// Probes so far, for jitter.
+    /// The number of probes so far, for jitter.
     pub probes: u64,
-    /// The windows of the vendor's account, less what others have used of them.
+    /// The windows of the vendor's account, minus what others have used of them.
     pub quotas: Vec<Rate>,
 }
 
 impl ServerObservation {
-    /// Starts afresh for a new version; what the dispatcher counted stays.
+    /// A fresh observation for a new version; the dispatcher's count of failures is kept.
     #[must_use]
     pub fn renewed(&self, fingerprint: u64) -> Self {
         Self { fingerprint, acknowledged_failures: self.acknowledged_failures, probes: self.probes, probing: false, ..Self::default() }
     }
 
-    /// Notes the end of a probe.
+    /// Notes the result of a probe.
     pub fn note_probe(&mut self, result: ProbeResult, began_ms: i64, now_ms: i64, probe: &EffectiveProbe) {
         self.probing = false;
         self.probes += 1;
@@ -108,7 +108,7 @@ impl ServerObservation {
                     self.probes_good = true;
                 }
             }
-            // It talks, and takes no more for now.
+            // It answers, but accepts no more for now.
             ProbeResult::Failed(failure) if failure.is_pause() && self.probes_good => {}
             ProbeResult::Failed(_) => {
                 self.successes = 0;
@@ -121,14 +121,14 @@ impl ServerObservation {
         self.last_probe = Some(result);
     }
 
-    /// Notes what the vendor says of the account's windows. What others used of one is not ours to use: `ours` says what we
-    /// sent in a window of a length.
+    /// Notes what the vendor reports about the account's windows. What others have used of a window is not ours to use: `ours`
+    /// returns what we sent in a window of a given length.
     pub fn note_quotas(&mut self, quotas: &[Quota], ours: impl Fn(Duration) -> u64) {
         let left = |quota: &Quota| quota.rate.messages.saturating_sub(quota.used.saturating_sub(ours(quota.rate.per))).max(1);
         self.quotas = quotas.iter().map(|quota| Rate { messages: left(quota), ..quota.rate }).collect();
     }
 
-    /// Notes that the dispatcher took the server out; `accepted` is what it has taken so far.
+    /// Notes that the dispatcher took the server out of use; `accepted` is the number of messages that it has accepted so far.
     pub fn note_send_failure(&mut self, failure: Blocker, count: u64, accepted: u64, now_ms: i64) {
         self.acknowledged_failures = count;
         let before = match (&self.send_failure, &self.fixed) {
@@ -139,7 +139,8 @@ impl ServerObservation {
         self.send_failure = Some(SendFailure { at_ms: now_ms, failure, in_a_row: before + 1, accepted_before: accepted });
     }
 
-    /// When a send failure may be forgotten: after a good probe that began after it, and the longer the more often it failed in a row.
+    /// When a send failure may be forgotten: after a successful probe that began after it, and later the more consecutive failures
+    /// there were.
     #[must_use]
     pub fn readmit_at_ms(&self, probe: &EffectiveProbe) -> Option<i64> {
         let open = self.send_failure.as_ref()?;
@@ -147,7 +148,7 @@ impl ServerObservation {
             return None;
         }
         let pause = match open.in_a_row {
-            // That it can be reached says nothing of how much it takes.
+            // Being reachable says nothing about how much it accepts.
             1 if self.last_probe == Some(ProbeResult::Succeeded) && (!open.failure.is_pause() || open.failure.retry_after.is_some()) => 0,
             count => backoff_ms(probe, count.saturating_sub(1)),
         };
@@ -155,7 +156,7 @@ impl ServerObservation {
         Some(open.at_ms.saturating_add(pause.max(asked)))
     }
 
-    /// Forgets a send failure whose time has come. True when it did.
+    /// Forgets a send failure that is due to be forgotten; returns whether there was one.
     pub fn readmit(&mut self, probe: &EffectiveProbe, accepted: u64, now_ms: i64) -> bool {
         if self.readmit_at_ms(probe).is_none_or(|at| at > now_ms) {
             return false;
@@ -166,12 +167,12 @@ impl ServerObservation {
         true
     }
 
-    /// The failure that keeps it Inactive though its probes succeed: sends failed too often in a row, and none has succeeded
-    /// since. One message may show that they do again.
+    /// The failure that keeps it Inactive although its probes succeed: too many sends have failed in a row, and none has succeeded
+    /// since. One message may show that they succeed again.
     #[must_use]
     pub fn unproven(&self, probe: &EffectiveProbe, accepted: u64) -> Option<&SendFailure> {
         let failed = self.send_failure.as_ref().or_else(|| self.fixed.as_ref().filter(|fixed| fixed.accepted_before == accepted))?;
-        // One that only takes no more for now is as good as before.
+        // A server that only accepts no more for now is as good as before.
         (failed.in_a_row >= probe.failure_threshold && !failed.failure.is_pause()).then_some(failed)
     }
 
@@ -189,7 +190,7 @@ impl ServerObservation {
         if let Some(open) = &self.send_failure
             && self.last_probe_began_ms < open.at_ms
         {
-            // The first probe after a failure at once.
+            // The first probe after a failure is due at once.
             return Some(open.at_ms);
         }
         let retry = probe.retry_after.as_millis();
@@ -203,13 +204,13 @@ impl ServerObservation {
     }
 }
 
-/// The delay after so many failures in a row, from 1, milliseconds.
+/// The delay after this many consecutive failures, from 1, milliseconds.
 fn backoff_ms(probe: &EffectiveProbe, failures: u32) -> i64 {
     let backoff = Backoff { first: probe.retry_after.std(), max: probe.interval.std() };
     i64::try_from(backoff.delay(failures).as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A tenth more or less, so that a thousand servers are not probed at once.
+/// Spreads a delay by up to a tenth, so that a thousand servers are not probed at once.
 fn spread(delay_ms: i64, chance: f64) -> i64 {
     let delay = StdDuration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
     i64::try_from(backoff::spread(delay, 0.1, chance).as_millis()).unwrap_or(i64::MAX)

@@ -1,4 +1,4 @@
-//! What a plan grants, as it is now. Pure.
+//! What a plan grants now. Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the data plane is to do, of what was decided on servers and campaigns. Pure.
+//! Derives what the data plane is to do from the decisions on servers and campaigns. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,11 @@ use crate::{
     routing::{Routing, ServerIntent},
 };
 
-/// The shortest and the usual time without any answer after which a server is suspected, milliseconds.
+/// The shortest and the default time without any answer after which a server is treated as failed, milliseconds.
 const STALL_MIN_MS: i64 = 1000;
 const STALL_MS: u64 = 10_000;
 
-/// What of the decisions the data plane is handed.
+/// The part of the decisions that is handed to the data plane.
 pub(super) fn routing(
     world: &World,
     servers: &BTreeMap<Key, ServerDecision>,
@@ -23,7 +23,7 @@ pub(super) fn routing(
 ) -> Routing {
     let intents = campaigns.iter().filter_map(|(key, campaign)| Some((key.clone(), campaign.intent.clone()?)));
     let campaigns: BTreeMap<_, _> = intents.collect();
-    // Campaigns of one plan have one list.
+    // Campaigns of one plan share one list.
     let lists: BTreeMap<*const Key, &[Key]> = campaigns.values().map(|intent| (intent.candidates.as_ptr(), &*intent.candidates)).collect();
     let used: BTreeSet<&Key> = lists.into_values().flatten().collect();
     // A server that no campaign has used costs the data plane nothing; one that was used keeps its counts.
@@ -54,7 +54,7 @@ fn intent(spec: &SendingServerSpec, server: &ServerDecision, acknowledged_failur
     }
 }
 
-/// The host of an address for people: `smtp.example.com` of `smtp.example.com:587, StartTls`.
+/// The host of an address for display: `smtp.example.com` for `smtp.example.com:587, StartTls`.
 fn host_of(address: &str) -> &str {
     let host = address.split([',', ' ', '/']).next().unwrap_or(address);
     host.rsplit_once(':').map_or(host, |(host, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { address })
@@ -73,7 +73,7 @@ mod tests {
             ("smtp.example.com:587, StartTls", "smtp.example.com"),
             ("api.eu.mailgun.net, shop.example", "api.eu.mailgun.net"),
             ("127.0.0.1:9000/mail", "127.0.0.1"),
-            // Two programs of this machine are one opinion as well.
+            // Two programs on this machine count as one opinion as well.
             ("/usr/sbin/sendmail", ""),
             ("[2001:db8::1]:25, None", "[2001:db8::1]"),
         ] {

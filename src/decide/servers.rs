@@ -1,4 +1,4 @@
-//! Active or Inactive, and why. Pure.
+//! Whether a server is Active or Inactive, and why. Pure.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Said of a server whose first probe is under way.
+/// The message of a server whose first probe is in progress.
 const NOT_PROBED: &str = "The first probe is under way.";
 
 /// Decides on one server.
@@ -128,7 +128,7 @@ pub fn decide(
     }
 }
 
-/// When the newest version cannot be read, a person has to act, whatever the last good one does.
+/// If the newest version cannot be read, a person has to act, whatever the last valid one does.
 pub(super) fn tell_when_stale(conditions: &mut Vec<Condition>, stale: Option<&str>) {
     if let Some(why) = stale {
         conditions.retain(|condition| condition.kind != ConditionType::Stalled && condition.kind != ConditionType::Reconciling);
@@ -150,7 +150,7 @@ fn acceptance(spec: &SendingServerSpec, input: &ServerInput, ownership: Option<&
     input.built.clone().map(|_| ())
 }
 
-/// A rate in words, to two digits, so that it does not change all the time.
+/// A rate in words, rounded to two digits so that it does not keep changing.
 fn rounded(per_second: f64) -> String {
     let (count, unit) = match per_second {
         1.0.. => (per_second, "second"),
@@ -161,7 +161,7 @@ fn rounded(per_second: f64) -> String {
     format!("about {} a {unit}", (count / digits).round() * digits)
 }
 
-/// What its probes say against it.
+/// The blocker that follows from its probes.
 fn of_probes(observation: &ServerObservation) -> Option<Blocker> {
     match &observation.last_probe {
         None => Some(Blocker::passing(Reason::NotProbedYet, NOT_PROBED)),
@@ -192,8 +192,8 @@ fn probed(observation: &ServerObservation) -> Condition {
     Condition::new(ConditionType::Probed, status, reason, message)
 }
 
-/// The windows that hold: the spec's, those that the vendor is known to set, and those of the account. Of two that are equally
-/// long the stricter one counts, so that a spec can only be stricter than the vendor.
+/// The windows in force: the spec's, the vendor's known limits, and those of the account. Of two windows of equal length the
+/// stricter one applies, so that a spec can only be stricter than the vendor.
 fn rates_in_force(spec: &SendingServerSpec, quotas: &[Rate]) -> Vec<Rate> {
     let mut rates = spec.limits().rates;
     for other in spec.provider.known_limits().iter().chain(quotas) {
@@ -205,7 +205,7 @@ fn rates_in_force(spec: &SendingServerSpec, quotas: &[Rate]) -> Vec<Rate> {
     rates
 }
 
-/// What of the longest window above one minute is used up.
+/// How much of the longest window above one minute is used up.
 fn used(rates: &[Rate], report: Option<&ServerReport>) -> Option<String> {
     let longest = rates.iter().filter(|rate| !rate.paces()).max_by_key(|rate| rate.per)?;
     let used = report.map_or(0, |server| server.used_in(longest.per));

@@ -4,7 +4,7 @@ use jiff::civil::Date;
 
 use crate::resources::sending_server::Warmup;
 
-/// The limit on a UTC day; `None` once warm-up is over. Before the first day the first day's limit holds.
+/// The limit on a UTC day; `None` once warm-up is over. Before the first day, the first day's limit applies.
 #[must_use]
 pub fn limit_on(warmup: &Warmup, today: Date) -> Option<u64> {
     let day = u64::try_from(days_between(warmup.start_date, today)).unwrap_or(0);
@@ -18,7 +18,7 @@ pub fn limit_on(warmup: &Warmup, today: Date) -> Option<u64> {
     let exponential = warmup.exponential.as_ref()?;
     let mut limit = u128::from(exponential.first_day);
     for _ in 0..day {
-        // Rounded up, so that a small start grows at all.
+        // Rounded up, so that even a small start grows.
         limit = (limit * (100 + u128::from(exponential.growth_percent))).div_ceil(100);
         if limit >= u128::from(exponential.target) {
             return None;

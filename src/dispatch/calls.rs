@@ -1,30 +1,30 @@
-//! The calls of `deliver` under way at a server, and which message goes with which. Pure.
+//! The calls of `deliver` in progress at a server, and which message goes with which call. Pure.
 //!
-//! A call is a connection in use. Messages are spread over connections instead of queued behind one; only when every
-//! connection has a message do further ones go ahead on a connection that is waiting for an answer.
+//! Each call uses one connection. Messages are spread over connections rather than queued behind one; only when every connection
+//! has a message do further ones go ahead on a connection that is waiting for an answer.
 
 use std::collections::BTreeMap;
 
 use crate::providers::Carriage;
 
-/// The number of a call, never used again in a process.
+/// The id of a call, never reused in a process.
 pub type CallId = u64;
 
-/// A call under way.
+/// A call in progress.
 #[derive(Clone, Copy, Debug, Default)]
 struct Call {
     /// Its messages without an outcome.
     in_flight: usize,
-    /// Its message is to be answered before another goes with it.
+    /// Its message must be answered before another joins the call.
     is_alone: bool,
 }
 
-/// What is to be done with messages that are claimed.
+/// How claimed messages are handed to a server.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Handover<T> {
-    /// A call begins with these messages.
+    /// Begin a call with these messages.
     Begin(CallId, Vec<T>),
-    /// The message goes ahead on a call that is under way.
+    /// Send the message ahead on a call that is in progress.
     Ahead(CallId, T),
 }
 
@@ -36,19 +36,19 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Calls under way.
+    /// The number of calls in progress.
     #[must_use]
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// Whether none is under way.
+    /// Whether no call is in progress.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Messages that can be handed over now, over so many connections.
+    /// The number of messages that can be handed over now, with this number of connections.
     #[must_use]
     pub fn room(&self, carriage: Carriage, connections: usize) -> usize {
         let each = carriage.each();
@@ -60,8 +60,8 @@ impl Calls {
         fresh + open.sum::<usize>()
     }
 
-    /// Hands messages over: those that go alone each in a call of its own, the others spread over connections. What finds no
-    /// room (the server has come to take fewer connections) waits for a connection behind the others.
+    /// Hands messages over: those in `alone` each in its own call, the others spread over connections. Messages for which there is
+    /// no room (the server now takes fewer connections) wait for a connection behind the others.
     pub fn hand_over<T>(&mut self, alone: Vec<T>, together: Vec<T>, carriage: Carriage, connections: usize) -> Vec<Handover<T>> {
         let mut handovers: Vec<Handover<T>> = alone.into_iter().map(|message| self.begin(vec![message], true)).collect();
         if carriage.batch > 1 {
@@ -86,7 +86,7 @@ impl Calls {
         handovers
     }
 
-    /// The call that the next message goes with; none: a new one.
+    /// The call that the next message joins; `None` for a new one.
     fn least_busy(&self, carriage: Carriage, connections: usize) -> Option<CallId> {
         if carriage.ahead == 0 {
             return None;
@@ -102,7 +102,7 @@ impl Calls {
         Handover::Begin(self.next, batch)
     }
 
-    /// A message of a call has its outcome.
+    /// Notes the outcome of one message of a call.
     pub fn answered(&mut self, id: CallId) {
         if let Some(call) = self.open.get_mut(&id) {
             call.in_flight = call.in_flight.saturating_sub(1);
@@ -110,7 +110,7 @@ impl Calls {
         }
     }
 
-    /// A call is over.
+    /// Removes a call that is over.
     pub fn ended(&mut self, id: CallId) {
         self.open.remove(&id);
     }

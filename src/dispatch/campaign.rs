@@ -25,11 +25,11 @@ use crate::{
     routing::CampaignIntent,
 };
 
-/// Servers in all sets of those with room in their limits that are kept: with many servers there are fewer sets.
+/// The cache is cleared when its sets hold more servers than this in all: the more servers, the fewer sets.
 const IN_SETS_MAX: usize = 65_536;
 
-/// The sets of servers whose limits have room, by all that may be picked and those of them whose limits have none: made once for all
-/// campaigns.
+/// A cache, shared by all campaigns, of the sets of servers whose limits have room. The key is the set of all servers that may be
+/// picked, and those of them without room.
 #[derive(Debug, Default)]
 pub struct WithHeadroom {
     sets: BTreeMap<(u64, Vec<LaneIx>), EligibleSet<LaneRef>>,
@@ -37,7 +37,7 @@ pub struct WithHeadroom {
 }
 
 impl WithHeadroom {
-    /// The servers of `open` without those that are `full`.
+    /// The servers of `open` except those in `full`.
     fn of(&mut self, open: &EligibleSet<LaneRef>, full: Vec<LaneIx>) -> &EligibleSet<LaneRef> {
         if self.servers > IN_SETS_MAX {
             self.clear();
@@ -48,7 +48,7 @@ impl WithHeadroom {
         })
     }
 
-    /// Forgets them all: servers have come or gone.
+    /// Forgets all sets: servers have come or gone.
     pub fn clear(&mut self) {
         (self.sets, self.servers) = (BTreeMap::new(), 0);
     }
@@ -63,18 +63,18 @@ fn without(open: &EligibleSet<LaneRef>, full: &[LaneIx]) -> EligibleSet<LaneRef>
 pub enum Pick {
     /// To this server.
     Server(LaneIx),
-    /// Nowhere now.
+    /// To no server for now.
     Waits,
-    /// Nowhere: all that may be picked have refused it.
+    /// To no server: all that may be picked have refused it.
     Nobody,
 }
 
-/// What the ledger knew of the run when it was opened.
+/// What the ledger knew about the run when it was opened.
 #[derive(Clone, Debug, Default)]
 pub struct Opened {
-    /// Recipients by what became of them.
+    /// Recipients by fate.
     pub counts: RecipientCounts,
-    /// Messages that each server took, by name.
+    /// Messages that each server accepted, by the server's name.
     pub accepted: BTreeMap<Arc<str>, u64>,
     /// When the run began, milliseconds.
     pub started_ms: i64,
@@ -82,15 +82,15 @@ pub struct Opened {
     pub closed_ms: Option<i64>,
     /// When the next deferred message is due, milliseconds.
     pub next_due_ms: Option<i64>,
-    /// It was closed before and resumed: nobody is added.
+    /// The run was closed and then resumed: no recipients are added.
     pub is_reopened: bool,
     /// The requests to resume that were carried out.
     pub resume_handled: Handled,
-    /// Servers that may not be used for it, by name.
+    /// Servers that are out of use for it, by name.
     pub bars: BTreeMap<Arc<str>, Bar>,
-    /// What is held.
+    /// The messages that are held.
     pub held: Vec<HeldMessage>,
-    /// Claims that an earlier process left without an outcome: they may have been written until now.
+    /// Claims that an earlier process left without an outcome: they may have been written as late as now.
     pub left: u64,
     /// How often it was reopened on purpose.
     pub reopen: u64,
@@ -105,39 +105,39 @@ pub struct Held {
     pub recipient: Arc<str>,
     /// The server that refused it last.
     pub lane: Option<LaneIx>,
-    /// All that refused it.
+    /// All servers that refused it.
     pub refusals: Refusals,
 }
 
-/// One run.
+/// One run of a campaign.
 pub struct CampaignRun {
     /// The campaign's key.
     pub key: Key,
-    /// Its namespace, for the turns.
+    /// Its namespace, for fair queueing.
     pub namespace: Arc<str>,
-    /// The campaign and its run, as messages are labelled with them.
+    /// The campaign and the run with which its messages are labelled.
     pub label: Arc<RunLabel>,
-    /// What the control plane wants.
+    /// The desired state of the campaign.
     pub intent: Arc<CampaignIntent>,
     /// See [`RunSeed`].
     pub seed: RunSeed,
-    /// Where it stands.
+    /// Its phase.
     pub phase: Phase,
-    /// Counts the feeders, so that what a stopped one still brings is known as such.
+    /// Counts the feeders, so that late events of a stopped one are recognized.
     pub feeder_epoch: u64,
     /// The servers that may be picked now.
     pub eligible: EligibleSet<LaneRef>,
     /// Rendered messages that are not claimed yet.
     pub waiting: usize,
-    /// The largest of the messages that were rendered last, bytes; 0 while none was.
+    /// The size of the largest message that was rendered last, bytes; 0 before any was.
     pub message_bytes: usize,
-    /// Messages that the feeder was asked for and has not brought.
+    /// Messages that were requested from the feeder and have not arrived.
     pub requested: usize,
-    /// Deferred messages that the feeder renders.
+    /// Deferred messages that the feeder is rendering.
     pub preparing: usize,
-    /// Whether its feeder runs: nothing is asked for before.
+    /// Whether its feeder is running: nothing is requested before.
     pub has_feeder: bool,
-    /// Whether the feeder looks for a recipient of another domain.
+    /// Whether the feeder is looking for a recipient in another domain.
     pub is_seeking: bool,
     /// Whether deferred messages are being fetched.
     pub fetching: bool,
@@ -145,37 +145,38 @@ pub struct CampaignRun {
     pub next_due_ms: Option<i64>,
     /// Messages in flight.
     pub in_flight: usize,
-    /// Messages of which something is not durable yet: a claim that is planned or on the wire, or an outcome.
+    /// Messages that are not settled in the ledger: their claim is planned, they are in flight, or their outcome is not durable
+    /// yet.
     pub unsettled: usize,
     /// Whether the feeder has read the whole audience.
     pub audience_done: bool,
-    /// How much of the audience is read, 0 to 1, where that can be told.
+    /// The part of the audience that has been read, 0 to 1, if known.
     pub audience_progress: Option<f64>,
-    /// Recipients that the audience has brought so far.
+    /// Recipients found in the audience so far.
     pub audience_seen: u64,
-    /// Recipients by what became of them.
+    /// Recipients by fate.
     pub counts: RecipientCounts,
-    /// Messages that each server took, by name.
+    /// Messages that each server accepted, by the server's name.
     pub accepted: BTreeMap<Arc<str>, u64>,
-    /// What is known of each server's view of this campaign, by index.
+    /// The guard of each server for this campaign, by index.
     pub guards: BTreeMap<LaneIx, Guard>,
-    /// Bars of servers that the routing does not have (yet), by name.
+    /// Bars of servers that are not in the routing (yet), by name.
     pub bars_elsewhere: BTreeMap<Arc<str>, Bar>,
-    /// Messages that are held, by row.
+    /// Held messages, by row.
     pub held: BTreeMap<u64, Held>,
-    /// The last refusal for now of the whole campaign, for status.
+    /// The last temporary refusal of the whole campaign, for status.
     pub last_refusal: Option<(Reason, String)>,
     /// Recipients whose template failed and who are not in the ledger yet.
     pub render_failures: u64,
-    /// What the last template that failed said.
+    /// The error of the last template that failed.
     pub last_render_error: String,
-    /// The first rows that cannot be used, in words.
+    /// The first unusable rows, in words.
     pub bad_rows_named: String,
     /// How often it was reopened on purpose.
     pub reopen: u64,
     /// Whether a message of it was ever claimed.
     pub has_sent: bool,
-    /// It was closed before and resumed: nobody is added.
+    /// The run was closed and then resumed: no recipients are added.
     pub is_reopened: bool,
     /// The requests to resume that were carried out.
     pub resume_handled: Handled,
@@ -183,24 +184,24 @@ pub struct CampaignRun {
     pub is_resuming: bool,
     /// What stops it, if anything.
     pub blocker: Option<Blocker>,
-    /// When a transient blocker is tried again, milliseconds.
+    /// When the campaign is retried after a transient blocker, milliseconds.
     pub try_again_ms: Option<i64>,
     /// When the run began.
     pub started_ms: Option<i64>,
     /// When every recipient had a final outcome.
     pub completed_ms: Option<i64>,
-    /// Rows that were added after completion; none while they are not counted.
+    /// Rows that were added to the audience after completion; `None` until they are counted.
     pub added_later: Option<u64>,
     /// The ledger is being asked to close it.
     pub closing: bool,
-    /// The control plane has no such campaign any more.
+    /// The control plane no longer has this campaign.
     pub retired: bool,
     /// The envelope sender by server.
     pub mail_from: BTreeMap<LaneIx, Arc<str>>,
 }
 
 impl CampaignRun {
-    /// A run that the ledger is still to be asked for.
+    /// A run that has not been opened in the ledger yet.
     #[must_use]
     pub fn new(key: &Key, intent: Arc<CampaignIntent>, ledger_seed: u64) -> Self {
         Self {
@@ -250,7 +251,7 @@ impl CampaignRun {
         }
     }
 
-    /// Takes over what the ledger knows; `lane_of` finds a server by its name.
+    /// Adopts what the ledger knows; `lane_of` finds a server by its name.
     pub fn open(&mut self, opened: Opened, lane_of: impl Fn(&str) -> Option<LaneIx>) {
         self.counts = opened.counts;
         self.started_ms = Some(opened.started_ms);
@@ -280,7 +281,7 @@ impl CampaignRun {
         self.phase = if opened.closed_ms.is_some() { Phase::Closed } else { Phase::Resting };
     }
 
-    /// What becomes of an attempt that is to be repeated after `delay`, or that was the last.
+    /// What becomes of a message whose attempt failed: it is retried after `delay`, or that was its last attempt.
     #[must_use]
     pub fn defer(flight: &InFlight, delay: Option<Duration>, now_ms: i64, is_unknown: bool) -> Disposition {
         let fields = flight.fields.clone();
@@ -298,19 +299,19 @@ impl CampaignRun {
         self.guards.get(&lane).is_none_or(|guard| guard.is_open(now_ms))
     }
 
-    /// Why a server may not be used for it, if a person has to act.
+    /// Why a server is out of use for this campaign until a person acts, if it is.
     #[must_use]
     pub fn bar_at(&self, lane: LaneIx) -> Option<&Bar> {
         self.guards.get(&lane).and_then(|guard| guard.bar.as_ref())
     }
 
-    /// A deferred message is due at this time.
+    /// Notes that a deferred message is due at this time.
     pub fn note_due(&mut self, at_ms: i64) {
         self.next_due_ms = Some(self.next_due_ms.map_or(at_ms, |due| due.min(at_ms)));
     }
 
-    /// The server that a message is for: one of those that may be picked and have not refused it, and, unless shares are strict, whose
-    /// limits have room, as `has_headroom` says of each.
+    /// Picks the server of a message: one that may be picked and has not refused it, and, unless shares are strict, has room in its
+    /// limits according to `has_headroom`.
     pub fn pick(&self, message: &ReadyMessage, with_headroom: &mut WithHeadroom, has_headroom: impl Fn(LaneIx) -> bool) -> Pick {
         let picked = |set: &EligibleSet<LaneRef>, seed| route::pick(seed, &message.recipient, message.attempt, set).map(|lane| lane.id);
         let refused: EligibleSet<LaneRef>;
@@ -337,18 +338,18 @@ impl CampaignRun {
         found.map_or(Pick::Waits, Pick::Server)
     }
 
-    /// What the others' requests have to know of it, where `held` messages wait or are asked for.
+    /// Its part in the shared budget of rendered messages, with `held` messages waiting or requested.
     pub(super) fn as_feeding(&self, held: usize) -> Feeding<'_> {
         let asked = self.requested + self.preparing;
         Feeding { namespace: &self.namespace, servers: self.eligible.fingerprint(), held, asked, message_bytes: self.message_bytes }
     }
 
-    /// Recipients that were met so far, whatever became of them.
+    /// Recipients found so far, whatever their fate.
     fn met(&self) -> u64 {
         Fate::ALL.into_iter().map(|fate| self.counts.of(fate)).sum::<u64>() + self.render_failures
     }
 
-    /// More templates failed so far than the campaign allows.
+    /// The blocker if more templates have failed so far than the campaign allows.
     #[must_use]
     pub fn too_many_render_errors(&self) -> Option<Blocker> {
         let (failed, met, max) = (self.counts.render_failed + self.render_failures, self.met(), self.intent.work.max_render_errors);
@@ -363,7 +364,7 @@ impl CampaignRun {
         Blocker::lasting(Reason::TooManyRenderErrors, message)
     }
 
-    /// Why a run of which nothing is under way any more does not complete: rows or templates that a person has to fix, or accept.
+    /// Why a run does not complete though nothing of it is in progress: rows or templates that a person has to fix, or accept.
     #[must_use]
     pub fn unfinished(&self) -> Option<Blocker> {
         self.has_bad_rows().or_else(|| self.has_failed_templates())
@@ -406,7 +407,7 @@ impl CampaignRun {
         })
     }
 
-    /// Whether nothing of it is left anywhere in memory but what is held, and the ledger has nothing deferred.
+    /// Whether only held messages are left: nothing else is in memory, and the ledger has nothing deferred.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.phase == Phase::Feeding
@@ -419,7 +420,7 @@ impl CampaignRun {
             && self.next_due_ms.is_none()
     }
 
-    /// The envelope sender: the From address, at the server's own return path where it has one.
+    /// The envelope sender: the From address, with the domain of the server's own return path if it has one.
     pub fn mail_from(&mut self, lane: LaneIx, return_path: Option<&str>) -> Arc<str> {
         let from = &self.intent.work.from_address;
         self.mail_from

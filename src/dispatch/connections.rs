@@ -1,47 +1,48 @@
 //! How many connections a server may have at a time. Pure.
 //!
-//! Where the spec says nothing the number adapts: while every connection is busy and messages wait, more are tried, and kept
-//! when they make the server faster. Whatever the spec says, a server that refuses one more keeps those that it has.
+//! If the spec sets no number, it adapts: while every connection is busy and messages wait, more are tried, and kept if they make
+//! the server faster. Whatever the spec says, once a server refuses another connection it keeps those that it has.
 
 use crate::resources::sending_server::{CONNECTIONS_AT_FIRST, CONNECTIONS_MAX};
 
 const MAX: usize = CONNECTIONS_MAX as usize;
 const START: usize = CONNECTIONS_AT_FIRST as usize;
-/// Answers on each connection that a rate is taken over, and the shortest and the longest time for it, milliseconds.
+/// The number of answers on each connection over which a rate is measured, and the shortest and the longest time for it,
+/// milliseconds.
 const ANSWERS_EACH: u64 = 3;
 const PERIOD_MIN_MS: i64 = 100;
 const PERIOD_MAX_MS: i64 = 10_000;
-/// The part of the gain that more connections could bring, for them to be kept.
+/// The fraction of the ideal gain that additional connections must bring to be kept.
 const GAIN_MIN: f64 = 0.1;
-/// Before more connections are tried again after they brought nothing, or were refused, milliseconds.
+/// The wait before more connections are tried again after they brought nothing or were refused, milliseconds.
 const TRY_MORE_MS: i64 = 60_000;
 
 /// The connections of one server.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    /// As the spec says; none: it adapts.
+    /// The number in the spec; `None` if it adapts.
     fixed: Option<usize>,
-    /// So many where it adapts.
+    /// The number if it adapts.
     adapted: usize,
-    /// The server took so many and refused one more.
+    /// The number of connections that the server took before it refused another.
     refused_above: Option<usize>,
-    /// When one more than it took is tried, milliseconds.
+    /// When one more than `refused_above` is tried, milliseconds.
     more_at_ms: i64,
     period: Period,
-    /// What fewer connections did: their number, and answers a millisecond.
+    /// The smaller number of connections before the last increase, and its rate in answers per millisecond.
     before: Option<(usize, f64)>,
-    /// Until then no more are tried, milliseconds.
+    /// No more are tried before this time, milliseconds.
     settled_until_ms: i64,
 }
 
-/// The stretch of time over which a rate is taken.
+/// The period over which a rate is measured.
 #[derive(Clone, Copy, Debug, Default)]
 struct Period {
     begun_ms: i64,
     answers: u64,
-    /// How long of it every connection was busy while messages waited, milliseconds.
+    /// How much of it every connection was busy while messages waited, milliseconds.
     full_ms: i64,
-    /// When the last look found it so.
+    /// When the last look was, if it found every connection busy, milliseconds.
     full_since_ms: Option<i64>,
 }
 
@@ -60,19 +61,19 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// Takes over what the spec says.
+    /// Sets the number in the spec; with `None` it adapts.
     pub fn set(&mut self, fixed: Option<usize>) {
         self.fixed = fixed;
     }
 
-    /// Connections that it may have at a time now.
+    /// How many connections it may have at a time now.
     #[must_use]
     pub fn now(&self) -> usize {
         let wanted = self.fixed.unwrap_or(self.adapted);
         self.refused_above.map_or(wanted, |most| most.min(wanted))
     }
 
-    /// The server refused one connection more than the `open` ones. False when none was.
+    /// Notes that the server refused another connection in addition to the `open` ones. Returns false if none was open.
     pub fn refused(&mut self, open: usize, now_ms: i64) -> bool {
         let open = open.min(self.now());
         if open == 0 {
@@ -85,7 +86,7 @@ impl Connections {
         true
     }
 
-    /// Tries one connection more than the server took, after a while.
+    /// Allows one connection more than the server took, after a while.
     pub fn wake(&mut self, now_ms: i64) {
         if let Some(most) = &mut self.refused_above
             && self.more_at_ms <= now_ms
@@ -98,12 +99,12 @@ impl Connections {
         }
     }
 
-    /// A message was answered.
+    /// Counts an answer to a message.
     pub fn answered(&mut self) {
         self.period.answers += 1;
     }
 
-    /// Whether every connection is busy while messages wait that may go, as it is found now.
+    /// Notes whether every connection is busy now while messages wait that may go, and adapts the number.
     pub fn look(&mut self, is_full: bool, now_ms: i64) {
         if self.fixed.is_some() {
             return;
@@ -120,7 +121,7 @@ impl Connections {
         if !is_enough && length < PERIOD_MAX_MS {
             return;
         }
-        // A stretch in which a limit, the audience or the ledger set the pace says nothing of the server.
+        // A period in which a limit, the audience or the ledger set the pace says nothing about the server.
         let is_telling = is_enough && period.full_ms * 10 >= length * 8;
         #[allow(clippy::cast_precision_loss)]
         let rate = period.answers as f64 / length.max(1) as f64;
@@ -154,7 +155,8 @@ impl Connections {
 mod tests {
     use super::*;
 
-    /// A server that takes 80 ms for a message on each connection, and `at_most` messages a second whatever their number.
+    /// Simulates a server that takes 80 ms per message on each connection, and at most `at_most` messages a second over all of
+    /// them.
     fn settle(connections: &mut Connections, at_most: f64, refuses_above: usize, for_ms: i64) -> Vec<usize> {
         let mut credit = 0.0;
         let mut seen = vec![connections.now()];

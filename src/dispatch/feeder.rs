@@ -1,4 +1,4 @@
-//! Reads the audience of a campaign, leaves out who is in the ledger, and renders: on the threads of `feeders`.
+//! Reads the audience of a campaign, skips recipients who are in the ledger, and renders, on the threads of `feeders`.
 //!
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
@@ -29,15 +29,15 @@ use crate::{
 const CHUNK: usize = 32;
 /// After a request for fewer messages than this, the campaign is taken for one of many, and its templates are not kept compiled.
 const FEW: usize = 8;
-/// Bad rows that are named; all are counted.
+/// The most bad rows that are named; all are counted.
 const PROBLEMS_MAX: usize = 1000;
-/// Bad rows that a message names.
+/// The most bad rows that an error message names.
 const BAD_ROWS_NAMED: usize = 3;
 /// Recipients that are kept in memory while somebody of another domain is looked for.
 const AHEAD_MAX: usize = 10_000;
-/// Before an audience that changed while it was read is read again.
+/// The wait before an audience that changed while it was read is read again.
 const CHANGED_AGAIN: Duration = Duration::from_millis(200);
-/// Rows that are read for that.
+/// The most rows that are read while somebody in another domain is looked for.
 const SEEK_ROWS_MAX: usize = 1_000_000;
 /// Deferred messages that wait in memory for their row; no more are fetched then.
 const PARKED_MAX: usize = 10_000;
@@ -47,11 +47,11 @@ const PARKED_MAX: usize = 10_000;
 pub enum Request {
     /// Begin to read: comes first, and once.
     Open,
-    /// So many more recipients of the audience.
+    /// This many more recipients of the audience.
     More(usize),
     /// Render these deferred messages again.
     Due(Vec<DueMessage>),
-    /// One recipient of another domain than this, out of turn.
+    /// One recipient outside this domain, out of turn.
     Seek(Arc<str>),
 }
 
@@ -64,9 +64,9 @@ pub enum Fed {
     RenderFailed(RenderFailure),
     /// A deferred recipient is gone from the audience: the row, and the address.
     Withdrawn(u64, Arc<str>),
-    /// Nobody of another domain was found; or somebody, who comes as a message that was not asked for.
+    /// Whether somebody in another domain was found, who then comes as a message that was not requested.
     Sought(bool),
-    /// How much of the audience is read.
+    /// The part of the audience that has been read, 0 to 1, and the recipients found so far.
     Progress(Option<f64>, u64),
     /// The audience is read to its end.
     AudienceEnd {
@@ -76,16 +76,16 @@ pub enum Fed {
         duplicates: u64,
         /// Rows that could not be used.
         bad_rows: u64,
-        /// The first of them in words.
+        /// The first of them, in words.
         bad_rows_named: String,
-        /// Claims of an earlier process, and recipients whose template failed, that no row came for.
+        /// Claims of an earlier process, and recipients whose template failed, that match no row.
         unmatched: Vec<u64>,
-        /// The version of the file that was read, where it is one.
+        /// The version of the file that was read, if it is one.
         version: Option<FileVersion>,
     },
-    /// All rows that cannot be used, by line: of the whole audience, or up to where it is not read on.
+    /// All rows that cannot be used, by line: of the whole audience, or up to where reading stopped.
     Problems(Vec<BadRow>),
-    /// It cannot go on; and the version of the audience's file, where it is one and was opened.
+    /// It cannot go on: why, and the version of the audience's file, if it is a file and was opened.
     Failed(Blocker, Option<FileVersion>),
 }
 
@@ -112,18 +112,18 @@ pub struct FeederSpec {
     pub run_id: RunId,
     /// What is sent.
     pub intent: Arc<CampaignIntent>,
-    /// To whom.
+    /// The audience.
     pub input: Arc<Input>,
     /// The compiled templates.
     pub template: Arc<Template>,
-    /// The run was closed before: who is not in the ledger is not mailed.
+    /// The run was closed before: recipients who are not in the ledger are not mailed.
     pub adds_nobody: bool,
 }
 
 /// Starts a feeder. It ends when the handle is dropped.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// When the system cannot start a thread.
 pub fn start(
     spec: FeederSpec,
     ledger: Ledger,
@@ -177,7 +177,7 @@ pub struct Feeder {
     ledger: Ledger,
     runtime: tokio::runtime::Handle,
     events: UnboundedSender<FeederEvent>,
-    /// The index of recipients, and the audience while it is read; none before it is begun.
+    /// The index of recipients, and the audience while it is read; `None` before it begins.
     pass: Option<(RecipientIndex, Option<Reader>)>,
     total: u64,
     duplicates: u64,
@@ -185,7 +185,7 @@ pub struct Feeder {
     problems: Vec<BadRow>,
     /// Recipients that were read ahead, in the order of the audience.
     ahead: VecDeque<Met>,
-    /// Deferred messages whose recipient has not come by in this pass, by person.
+    /// Deferred messages whose recipient has not been read in this pass, by person.
     parked: HashMap<String, DueMessage>,
     /// Rows of people who are not in the ledger of a run that adds nobody.
     not_added: u64,
@@ -193,7 +193,7 @@ pub struct Feeder {
     version: Option<FileVersion>,
     /// Rows that repeat an address, beside those that do not.
     useless: Useless,
-    /// Deferred messages that the scheduler is not told of yet, so that it hands over no more.
+    /// Deferred messages that are not reported to the scheduler yet, so that it hands over no more.
     owed: usize,
 }
 
@@ -228,7 +228,7 @@ fn of_ledger(error: &LedgerError) -> Blocker {
     if error.needs_person() { Blocker::lasting(reason, message) } else { Blocker::passing(reason, message) }
 }
 
-/// What an audience says, as the campaign says it.
+/// A problem of the audience, as the campaign reports it.
 fn of_audience(blocker: Blocker) -> Blocker {
     let after = (blocker.reason == Reason::AudienceChanged).then_some(CHANGED_AGAIN);
     let message = if blocker.needs_person { blocker.message } else { format!("{}; it is retried automatically", blocker.message) };
@@ -336,7 +336,7 @@ impl Feeder {
         Ok(())
     }
 
-    /// Hands the bad rows over; returns the first of them in words.
+    /// Sends the bad rows; returns the first of them in words.
     fn send_problems(&mut self) -> String {
         let problems = std::mem::take(&mut self.problems);
         let named = listed_with(self.bad_rows, problems.iter().take(BAD_ROWS_NAMED).map(|row| format!("line {}: {}", row.line, row.what)));
@@ -344,7 +344,7 @@ impl Feeder {
         named
     }
 
-    /// A row that cannot be used.
+    /// Notes a row that cannot be used.
     fn note_bad(&mut self, line: u64, what: String) -> Result<(), Blocker> {
         self.bad_rows += 1;
         if self.problems.len() < PROBLEMS_MAX {
@@ -363,12 +363,12 @@ impl Feeder {
         Err(Blocker::lasting(Reason::TooManyBadRows, message))
     }
 
-    /// What is read, for people.
+    /// The name of what is read, for messages.
     fn place(&self) -> String {
         self.spec.input.file().map_or_else(|| "the audience".to_owned(), |file| file.name().display().to_string())
     }
 
-    /// The file is still the one that is, or was, read.
+    /// Checks that the file is still the one that is, or was, read.
     fn check_version(&self) -> Result<(), Blocker> {
         match self.spec.input.file() {
             Some(file) if FileVersion::of(file) != self.version => Err(of_audience(changed(file.name().display()))),
@@ -380,8 +380,8 @@ impl Feeder {
         self.send(Fed::Withdrawn(message.seq, message.recipient.as_str().into()));
     }
 
-    /// Whose row has come by in this pass is rendered; whose has not waits for it, and is withdrawn when none came. So is one more
-    /// message of somebody who has another.
+    /// Renders messages whose row has been read in this pass; the others wait for their row, and are withdrawn if none comes. So is
+    /// a further message to somebody who has another one.
     fn take_due(&mut self, due: Vec<DueMessage>, seen: &RecipientIndex, is_read: bool) -> Result<(), Blocker> {
         let count = due.len();
         let mut met = Vec::with_capacity(count);
@@ -448,7 +448,7 @@ impl Feeder {
         Ok(())
     }
 
-    /// Looks through the audience for somebody of another domain than `domain`, and keeps whom it passes.
+    /// Searches the audience for somebody outside `domain`, and keeps the recipients that it passes.
     fn seek(&mut self, domain: &str, audience: &mut Option<Reader>, seen: &mut RecipientIndex) -> Result<(), Blocker> {
         let is_other = |met: &Met| *domain_of(met.recipient.address.as_str()) != *domain;
         let mut found = self.ahead.iter().position(is_other).and_then(|at| self.ahead.remove(at));
@@ -515,7 +515,7 @@ impl Feeder {
             Lookup::Claimed => {
                 self.total += 1;
                 self.useless.useful();
-                // A long way over those already mailed is shown as progress too.
+                // Passing over many recipients who are already mailed is shown as progress too.
                 if self.total.is_multiple_of(10_000) {
                     self.send(Fed::Progress(reader.progress(), self.total));
                 }
@@ -543,7 +543,7 @@ impl Feeder {
         }
     }
 
-    /// `count` of the messages that were handed over are done with.
+    /// Renders due messages; `count` of those that were handed over are done with.
     fn render_due(&self, due: Vec<DueMessage>, count: usize) {
         let mut messages = Vec::with_capacity(due.len());
         for message in due {

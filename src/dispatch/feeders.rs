@@ -1,7 +1,7 @@
-//! The threads that feeders work on, and how each feeder is asked.
+//! The threads on which feeders run, and the queue of requests to each feeder.
 //!
-//! A feeder has a thread only while it has something to do, and few of them work at a time. Whatever one of them waits for (a slow
-//! server, a slow disk), the others go on: while somebody waits and hardly anybody gets done, there are more threads.
+//! A feeder occupies a thread only while it has work, and only a few run at a time. When some of them block (on a slow server, a
+//! slow disk), the others go on: while requests wait and hardly any finish, more threads are started.
 
 use std::{
     collections::VecDeque,
@@ -11,19 +11,19 @@ use std::{
     time::Duration,
 };
 
-/// Feeders that work at a time, while each of them gets on.
+/// Feeders that run at a time, as long as they make progress.
 pub const THREADS: usize = 32;
-/// Threads in all, with those for feeders that are kept waiting by what they read.
+/// The most threads in all, including those of feeders that are blocked by what they read.
 pub const THREADS_MAX: usize = 1024;
-/// Between two looks at whether those who work get on: whoever needs longer than this for what it is asked is kept waiting.
+/// The interval between two checks for progress: a feeder that needs longer than this for a request counts as blocked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A thread that has nothing to do stays for so long.
+/// How long an idle thread is kept.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A stretch of work.
+/// One unit of work.
 type Task = Box<dyn FnOnce() + Send>;
 
-/// The threads of all feeders. A copy is a handle to the same ones.
+/// The threads of all feeders. A clone is a handle to the same threads.
 #[derive(Clone)]
 pub struct Threads {
     shared: Arc<Shared>,
@@ -38,13 +38,13 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// What nobody has begun yet, in the order of asking.
+    /// Tasks that no thread has begun, in the order of arrival.
     waiting: VecDeque<Task>,
     threads: usize,
     idle: usize,
-    /// Counts what was done.
+    /// The number of tasks done.
     done: u64,
-    /// Somebody looks whether those who wait have to wait too long.
+    /// Whether `watch` is checking that the waiting tasks do not wait too long.
     is_watched: bool,
 }
 
@@ -55,7 +55,7 @@ impl Shared {
 }
 
 impl Threads {
-    /// No thread yet; `threads` of them work at a time.
+    /// Starts no thread yet; `threads` of them work at a time.
     #[must_use]
     pub fn new(threads: usize, runtime: tokio::runtime::Handle) -> Self {
         let shared = Shared { state: Mutex::default(), changed: Condvar::new(), threads };
@@ -65,18 +65,18 @@ impl Threads {
     /// Ensures that there is a thread.
     ///
     /// # Errors
-    /// When there is none, and the system gives none.
+    /// When there is none and the system cannot start one.
     pub fn ensure(&self) -> io::Result<()> {
         let mut state = self.shared.state();
         if state.threads > 0 { Ok(()) } else { start(&self.shared, &mut state) }
     }
 
-    /// Has a task done, when it is its turn.
+    /// Queues a task.
     fn run(&self, task: Task) {
         let mut state = self.shared.state();
         state.waiting.push_back(task);
         if state.waiting.len() > state.idle && state.threads < self.shared.threads {
-            // Whoever has a thread does it later, and the system is asked again where nobody has.
+            // On failure an existing thread runs it later; if there is none, the next task tries again.
             let _ = start(&self.shared, &mut state);
         }
         if state.waiting.len() > state.idle && !std::mem::replace(&mut state.is_watched, true) {
@@ -87,7 +87,7 @@ impl Threads {
     }
 }
 
-/// Starts one thread more.
+/// Starts another thread.
 fn start(shared: &Arc<Shared>, state: &mut State) -> io::Result<()> {
     let its = shared.clone();
     std::thread::Builder::new().name("feeder".to_owned()).spawn(move || work(&its))?;
@@ -95,7 +95,8 @@ fn start(shared: &Arc<Shared>, state: &mut State) -> io::Result<()> {
     Ok(())
 }
 
-/// While tasks wait and fewer are done than there are threads, as many threads more as wait, up to the usual number at a time.
+/// While tasks wait and fewer are done in an interval than the usual number of threads, starts another thread for each waiting
+/// task, up to the usual number per interval.
 async fn watch(shared: Weak<Shared>, mut done: u64) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -107,19 +108,20 @@ async fn watch(shared: Weak<Shared>, mut done: u64) {
         }
         if state.done - std::mem::replace(&mut done, state.done) < shared.threads as u64 {
             let more = state.waiting.len().min(shared.threads).min(THREADS_MAX.saturating_sub(state.threads));
-            // What the system does not give now it may give in a moment.
+            // A thread that the system cannot start now may start in a moment.
             let _ = (0..more).try_for_each(|_| start(&shared, &mut state));
         }
     }
 }
 
-/// A thread: one task after the other, and an end when there is none for a while, or when there are more threads than usual.
+/// The loop of a thread: it runs one task after another, and ends when there has been none for a while, or when there is none and
+/// there are more threads than usual.
 fn work(shared: &Shared) {
     let mut state = shared.state();
     loop {
         if let Some(task) = state.waiting.pop_front() {
             drop(state);
-            // Whoever gave the task tells of a panic; the thread is counted whatever happens.
+            // The task reports a panic itself; the thread stays counted whatever happens.
             let _ = catch_unwind(AssertUnwindSafe(task));
             state = shared.state();
             state.done += 1;
@@ -138,16 +140,16 @@ fn work(shared: &Shared) {
     state.threads -= 1;
 }
 
-/// Who is asked: one request after the other, never two at a time.
+/// Handles requests, one after another and never two at a time.
 pub trait Asked: Send + 'static {
-    /// What it is asked for.
+    /// The type of its requests.
     type Request: Send + 'static;
 
-    /// Does what it is asked for; false when it can do no more.
+    /// Handles a request; returns false if it can handle no more.
     fn answer(&mut self, request: Self::Request) -> bool;
 }
 
-/// The handle to somebody who is asked. When it is dropped, nothing more is asked, and what was asked and not begun is not done.
+/// The handle to an [`Asked`]. Once it is dropped, it takes no requests, and those that have not begun are dropped.
 pub struct Asking<A: Asked> {
     asked: Arc<Mailbox<A>>,
     threads: Threads,
@@ -156,7 +158,7 @@ pub struct Asking<A: Asked> {
 struct Mailbox<A: Asked>(Mutex<Mail<A>>);
 
 struct Mail<A: Asked> {
-    /// None while it works, and when it is over.
+    /// `None` while it works, and once it is over.
     whom: Option<A>,
     requests: VecDeque<A::Request>,
     is_at_work: bool,
@@ -170,14 +172,14 @@ impl<A: Asked> Mailbox<A> {
 }
 
 impl<A: Asked> Asking<A> {
-    /// Nobody is asked for anything yet.
+    /// A handle without any requests yet.
     #[must_use]
     pub fn new(whom: A, threads: Threads) -> Self {
         let mail = Mail { whom: Some(whom), requests: VecDeque::new(), is_at_work: false, is_over: false };
         Self { asked: Arc::new(Mailbox(Mutex::new(mail))), threads }
     }
 
-    /// Asks; it is answered when it is its turn.
+    /// Queues a request; it is handled when its turn comes.
     pub fn ask(&self, request: A::Request) {
         let mut mail = self.asked.mail();
         if mail.is_over {
@@ -196,14 +198,14 @@ impl<A: Asked> Drop for Asking<A> {
         let mut mail = self.asked.mail();
         mail.is_over = true;
         mail.requests.clear();
-        // It closes its files where nothing else waits for that.
+        // It closes its files after the lock is released, so that nothing waits for that.
         let whom = mail.whom.take();
         drop(mail);
         drop(whom);
     }
 }
 
-/// Has the next request answered; the one after that waits for its turn again, behind the others.
+/// Queues the next request to be handled; the one after it is queued again, behind those of the others.
 fn turn<A: Asked>(asked: &Arc<Mailbox<A>>, threads: &Threads) {
     let (asked, threads_again) = (asked.clone(), threads.clone());
     threads.run(Box::new(move || {
@@ -242,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// Waits for a word before it answers; tells how many are at work.
+    /// Waits for a word before it answers, and reports how many are at work.
     struct Slow {
         at_work: Arc<AtomicUsize>,
         answers: mpsc::Sender<usize>,
@@ -297,7 +299,7 @@ mod tests {
             })
             .collect();
         assert!(most <= 4, "{most} at a time");
-        // Nobody has a second turn before everybody had the first.
+        // Nobody gets a second turn before everybody has had the first.
         assert!(answers[..50].iter().all(|count| *count == 0), "{answers:?}");
         assert_eq!(threads.shared.state().threads, 4);
     }
@@ -319,7 +321,7 @@ mod tests {
         }
         assert!(began.elapsed() < LOOK_EVERY * 10, "{:?}", began.elapsed());
         drop(words);
-        // The further threads go again.
+        // The additional threads end.
         while threads.shared.state().threads > 4 {
             assert!(began.elapsed() < Duration::from_secs(30));
             std::thread::sleep(Duration::from_millis(5));
@@ -336,7 +338,7 @@ mod tests {
         asked[1].ask(Request::WaitFor(heard));
         asked[1].ask(Request::Count(12));
         asked[2].ask(Request::Count(13));
-        // Whoever panicked counts as at work forever.
+        // The one that panicked counts as at work forever.
         let began = Instant::now();
         while at_work.load(Ordering::SeqCst) < 2 {
             assert!(began.elapsed() < Duration::from_secs(30));

@@ -1,8 +1,8 @@
 //! Whether a server refuses a campaign, or some of its recipients: judged by counting, whatever the words. Pure.
 //!
-//! A refusal for good whose meaning nobody knows is final for nobody by itself: the recipient becomes a suspect. When the server
-//! then accepts somebody, the suspects were at fault themselves. When it refuses ten alike, of at least two domains where the
-//! audience has them, it refuses the campaign, and is out of use for it.
+//! A permanent refusal of unknown meaning is not final for its recipient by itself: the recipient becomes a suspect. When the
+//! server then accepts somebody, the suspects were at fault themselves. When it refuses ten alike, in at least two domains if the
+//! audience has them, it refuses the campaign, and is taken out of use for it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -16,16 +16,16 @@ pub const ALIKE_MAX: usize = 10;
 const REFUSED_MAX: usize = 100;
 /// Domains that are known to refuse their own people.
 const SETTLED_MAX: usize = 1000;
-/// A rest after a refusal for now of the campaign, milliseconds: doubled up to the longest.
+/// The first and the longest rest after a temporary refusal of the campaign, milliseconds: doubled each time.
 const REST_MS: i64 = 10_000;
 const REST_MAX_MS: i64 = 300_000;
 
-/// A recipient who was refused in words that nobody knows.
+/// A recipient who was refused for an unknown reason.
 #[derive(Clone, Debug)]
 pub struct Suspect {
     /// The row in the ledger.
     pub seq: u64,
-    /// The recipient's domain, as [`domain_of`] gives it.
+    /// The recipient's domain, as [`domain_of`] returns it.
     pub domain: Arc<str>,
     /// The refusal.
     pub likeness: Likeness,
@@ -50,18 +50,18 @@ enum Trial {
 pub enum Judgement {
     /// Nothing yet.
     Waits,
-    /// Somebody of another domain than this is to be tried.
+    /// Somebody outside this domain is to be tried.
     Wants(Arc<str>),
-    /// The server refuses the campaign: so many were refused alike.
+    /// The server refuses the campaign: this many recipients were refused alike.
     Refuses(usize),
 }
 
-/// One campaign at one server.
+/// The guard of one campaign at one server, which may take the server out of use for the campaign.
 #[derive(Debug, Default)]
 pub struct Guard {
     /// The server has accepted somebody of this run.
     pub has_accepted: bool,
-    /// Messages of the campaign on the server's wire.
+    /// Messages of the campaign in flight at the server.
     pub in_flight: usize,
     /// Refused since the last acceptance.
     suspects: Vec<Suspect>,
@@ -70,7 +70,7 @@ pub struct Guard {
     trial: Trial,
     /// Domains whose people were refused while others were accepted.
     settled: BTreeSet<Arc<str>>,
-    /// Why the server may not be used for this campaign until a person acts.
+    /// Why the server is out of use for this campaign until a person acts.
     pub bar: Option<Bar>,
     /// The campaign rests here until then, milliseconds.
     pub rests_until_ms: i64,
@@ -86,7 +86,7 @@ impl Guard {
             (Trial::Wanted(_), _) => 1_usize.saturating_sub(self.in_flight),
             (_, true) => usize::MAX,
             (_, false) if self.suspects.len() < ALIKE_MAX => ALIKE_MAX.saturating_sub(out),
-            // Refused in ten different ways: on, one by one.
+            // Refused in ten different ways: it goes on, one by one.
             (_, false) => 1_usize.saturating_sub(self.in_flight),
         }
     }
@@ -130,8 +130,8 @@ impl Guard {
         self.has_accepted && self.suspects.is_empty() && self.passed.is_empty() && self.trial == Trial::None && self.rest_ms == 0
     }
 
-    /// Somebody was accepted, whose message left at `claimed_ms`. Gives the suspects of before that: they were at fault
-    /// themselves.
+    /// Notes that somebody was accepted, whose message left at `claimed_ms`. Returns the suspects who were refused before that:
+    /// they were at fault themselves.
     pub fn accepted(&mut self, claimed_ms: i64) -> Vec<u64> {
         self.has_accepted = true;
         self.rest_ms = 0;
@@ -148,7 +148,7 @@ impl Guard {
         at_fault.into_iter().map(|suspect| suspect.seq).collect()
     }
 
-    /// Gives the suspects up.
+    /// Clears the suspects and returns them.
     pub fn clear(&mut self) -> Vec<u64> {
         self.trial = Trial::None;
         let all = std::mem::take(&mut self.suspects).into_iter().chain(std::mem::take(&mut self.passed));
@@ -167,7 +167,7 @@ impl Guard {
         self.judge()
     }
 
-    /// Takes a suspect of before a restart over: what it says is judged with the next refusal.
+    /// Takes over a suspect from before a restart, who is judged with the next refusal.
     pub fn know(&mut self, suspect: Suspect) {
         if self.suspects.iter().all(|known| known.seq != suspect.seq) {
             self.suspects.push(suspect);
@@ -205,7 +205,7 @@ impl Guard {
         Judgement::Wants(domain)
     }
 
-    /// The campaign was refused for now: it rests here, each time for longer.
+    /// The campaign was temporarily refused: it rests here, each time for longer.
     pub fn rest(&mut self, asked_ms: i64, now_ms: i64) {
         if self.rests_until_ms > now_ms {
             return;

@@ -1,16 +1,15 @@
-//! The numbers of campaigns and servers within a process: each its own type, so that one is not taken for the other. Pure.
+//! The indices of campaigns and servers in a process: distinct types, so that they cannot be confused. Pure.
 
-/// A campaign that the dispatcher knows. Given once in a process and never again, so that whatever comes late for a campaign
-/// that is gone finds nobody.
+/// The index of a campaign in the dispatcher. Never reused in a process, so that late events of a removed campaign match nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CampaignIx(u64);
 
-/// A server that the dispatcher knows. Given once in a process, as [`CampaignIx`].
+/// The index of a server's lane in the dispatcher. Never reused in a process, like [`CampaignIx`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneIx(u64);
 
 impl CampaignIx {
-    /// The campaign of this number.
+    /// The campaign with this number.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
@@ -18,10 +17,10 @@ impl CampaignIx {
 }
 
 impl LaneIx {
-    /// The lowest of all.
+    /// The lowest index.
     pub const FIRST: Self = Self(0);
 
-    /// The server of this number.
+    /// The server with this number.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)

@@ -1,4 +1,4 @@
-//! One server as the scheduler sees it: who waits for it, whose turn it is, and how much it may take now. Pure.
+//! A lane: one server's queue within the scheduler, with fair queueing of campaigns and the server's limits. Pure.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,12 +16,12 @@ use crate::{
     resources::{Key, Rate},
 };
 
-/// A server within a scheduler; its name makes the order and the pick stable over restarts.
+/// A reference to a lane; ordering by name keeps the order and the pick stable across restarts.
 #[derive(Clone, Debug)]
 pub struct LaneRef {
-    /// `namespace/name`.
+    /// The server's `namespace/name`.
     pub name: Arc<str>,
-    /// The index in this process.
+    /// Its index in this process.
     pub id: LaneIx,
 }
 
@@ -38,7 +38,7 @@ impl PartialOrd for LaneRef {
 }
 impl Ord for LaneRef {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        // One that was applied again has the name of the one before.
+        // A server that was deleted and applied again has its predecessor's name.
         self.name.cmp(&other.name).then(self.id.cmp(&other.id))
     }
 }
@@ -48,86 +48,86 @@ impl std::fmt::Display for LaneRef {
     }
 }
 
-/// A server within the scheduler.
+/// One server's queue, limits and state within the scheduler.
 pub struct Lane {
     /// The server's key.
     pub key: Key,
     /// Its name and index.
     pub reference: LaneRef,
-    /// The host behind it: two servers of one host are one opinion of a recipient.
+    /// Its host: refusals by two servers with the same host count as one opinion of a recipient.
     pub host: Arc<str>,
-    /// Who waits for it.
+    /// The messages that wait for it.
     pub turns: Turns,
-    /// How many messages it may have on the wire.
+    /// How many messages it may have in flight.
     pub window: FlightWindow,
-    /// Connections at a time.
+    /// How many connections it may have at a time.
     pub connections: Connections,
-    /// The domain of the envelope sender, when the server asks for its own.
+    /// The domain of the envelope sender, if the server requires its own.
     pub return_path: Option<Arc<str>>,
     /// Whether the control plane routes through it.
     pub routed: bool,
-    /// The control plane has no such server any more: it goes when its wire is empty.
+    /// The control plane no longer has this server: the lane is removed once nothing is in flight.
     pub is_gone: bool,
-    /// It is Inactive since its sends fail, and one message alone is to show whether they still do.
+    /// The server is Inactive because sending failed; a single message is sent to find out whether it still does.
     pub is_on_trial: bool,
-    /// Failures that the dispatcher saw, and how many of them the control plane knew of when it last routed.
+    /// The number of failures that the dispatcher has seen.
     pub failures: u64,
-    /// See `failures`.
+    /// The number of `failures` that the control plane knew of when it last routed.
     pub acknowledged: u64,
-    /// When it was last put back into routing; failures of older messages do not take it out again.
+    /// When it last returned to routing; failures of messages claimed before that do not take it out again.
     pub readmitted_ms: i64,
-    /// Its windows.
+    /// Its rate limits and warm-up.
     pub limiter: Limiter,
-    /// What it turned out to take.
+    /// The rate that it has been observed to take.
     pub pace: Pace,
-    /// Messages that its limits have room for beside those that wait for it, as they were looked at last.
+    /// The number of messages that its limits have room for in addition to those that wait, as of the last look at the limits.
     pub headroom: u64,
-    /// Nothing before this time, since a window or the pace says so.
+    /// Nothing is claimed before this time, milliseconds, because a window or the pace says so.
     pub not_before_ms: i64,
-    /// Since an outcome was unknown, until one is known again.
+    /// Set by an unknown outcome; cleared when the server accepts or refuses a message.
     pub caution: Option<Caution>,
-    /// Messages claimed for it that have no outcome.
+    /// Messages claimed for it that have no outcome yet.
     pub in_flight: usize,
-    /// The most of them at a time, where the spec bounds them.
+    /// The most of them at a time; `usize::MAX` if the spec sets no bound.
     pub in_flight_max: usize,
-    /// Calls of `deliver` under way.
+    /// Calls of `deliver` in progress.
     pub calls: Calls,
-    /// When the last outcome came, or the wire was last empty.
+    /// When the last outcome arrived, or messages were last handed over with no call in progress, milliseconds.
     pub last_sign_of_life_ms: i64,
-    /// After so long without an answer it is suspected.
+    /// After this long without an answer it is treated as failed, milliseconds.
     pub stall_after_ms: i64,
-    /// Messages that it took since the process began.
+    /// Messages that it has accepted since the process started.
     pub accepted: u64,
     /// Campaigns that may use it now.
     pub users: usize,
     /// How messages are handed over.
     pub carriage: Carriage,
-    /// Its windows as they were set last; a change makes a new limiter.
+    /// The rates that `limiter` was built from; a change builds a new one.
     pub rates: Option<Vec<Rate>>,
 }
 
-/// After an unknown outcome a server rests, and is then tried with one message alone: each answer that nobody can read costs a
-/// recipient, who may or may not have been mailed.
+/// After an unknown outcome a server rests, and is then tried with a single message: each unreadable answer leaves a recipient who
+/// may or may not have been mailed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caution {
-    /// It rests until then, milliseconds; none once that is over.
+    /// The end of the rest, milliseconds; `None` once it is over.
     pub until_ms: Option<i64>,
-    /// How long it rests, milliseconds: doubled each time.
+    /// The length of the rest, milliseconds: doubled each time.
     pub rest_ms: i64,
-    /// What came instead of an answer, for people.
+    /// What came instead of an answer, for display.
     pub cause: Arc<str>,
 }
 
-/// The first rest after an unknown outcome, and the longest, milliseconds.
+/// The first and the longest rest after an unknown outcome, milliseconds.
 const CAUTION_MS: i64 = 10_000;
 const CAUTION_MAX_MS: i64 = 300_000;
-/// Messages that are enough to keep a server busy while more are rendered.
+/// Enough waiting messages to keep a server busy while more are rendered.
 const READY_MAX: usize = 16;
-/// Messages that may wait for a server to which one alone goes.
+/// The most messages that may wait for a server that is sent one at a time.
 const CAREFUL_QUEUE: u64 = 1;
 
 impl Lane {
-    /// A server of which nothing is known.
+    /// The lane of a server about which nothing is known yet.
     #[must_use]
     pub fn new(key: &Key, id: LaneIx, now_ms: i64) -> Self {
         Self {
@@ -161,18 +161,18 @@ impl Lane {
         }
     }
 
-    /// Whether it may be picked, as far as limits do not say otherwise.
+    /// Whether it may be picked, limits aside.
     #[must_use]
     pub fn is_eligible(&self) -> bool {
         self.routed && self.acknowledged == self.failures && self.resting_until().is_none()
     }
 
-    /// Looks at its limits: how many messages may wait for it beside those that do.
+    /// Looks at its limits and updates `headroom`: how many more messages may wait for it.
     pub fn look_at_limits(&mut self, now_ms: i64) {
         self.headroom = if self.pace.rests_until_ms().is_some() {
             0
         } else if self.is_careful() {
-            // One alone goes to it, and one is ready behind: more would wait here for what others could take.
+            // It is sent one at a time, and one is ready behind: more would wait here although other servers could take them.
             CAREFUL_QUEUE.saturating_sub(self.turns.len() as u64)
         } else if self.limiter.is_limiting() || self.pace.rate().is_some() {
             let most = self.limiter.headroom(now_ms).min(self.limiter.queue_max()).min(self.pace.queue_max());
@@ -188,37 +188,37 @@ impl Lane {
         usize::try_from(self.headroom).unwrap_or(usize::MAX).min(READY_MAX.saturating_sub(self.turns.len()))
     }
 
-    /// When a limit lets a message wait for it again; none where all do.
+    /// When its limits let a message wait for it again; `None` if they all do now.
     pub fn reopens_at_ms(&mut self, now_ms: i64) -> Option<i64> {
         self.limiter.reopens_at(now_ms).max(self.pace.rests_until_ms())
     }
 
-    /// Until when it takes nothing, for display: a longer window or warm-up is used up, or it asked for a rest.
+    /// Until when it takes nothing, for display: a longer window or the warm-up is used up, or it asked for a rest.
     pub fn exhausted_until_ms(&mut self, now_ms: i64) -> Option<i64> {
         self.limiter.exhausted_until(now_ms).max(self.pace.rests_until_ms())
     }
 
-    /// Whether one message alone is to show that it works.
+    /// Whether it is sent one message at a time, to show that it works.
     #[must_use]
     pub fn is_careful(&self) -> bool {
         self.caution.is_some() || self.is_on_trial || self.pace.is_trying()
     }
 
-    /// Until when it rests since an outcome was unknown; the end is noticed by [`Lane::wake`].
+    /// The end of its rest after an unknown outcome; [`Lane::wake`] ends the rest.
     fn resting_until(&self) -> Option<i64> {
         self.caution.as_ref().and_then(|caution| caution.until_ms)
     }
 
-    /// Why it rests since an outcome was unknown, while it does.
+    /// Why it rests after an unknown outcome; `None` if it does not.
     #[must_use]
     pub fn rests_since(&self) -> Option<Arc<str>> {
         self.caution.as_ref().filter(|caution| caution.until_ms.is_some()).map(|caution| caution.cause.clone())
     }
 
-    /// An outcome is unknown, since this came instead of an answer: it rests, whatever probes say.
+    /// Notes an unknown outcome and what came instead of an answer: the server rests, whatever probes say.
     pub fn note_unknown(&mut self, asked_ms: i64, cause: &str, now_ms: i64) {
         let rest_ms = match self.caution {
-            // One incident, of which the rest of the wire follows.
+            // One incident: the other messages in flight follow.
             Some(Caution { until_ms: Some(until), .. }) if until > now_ms => return,
             Some(Caution { rest_ms, .. }) => (rest_ms * 2).min(CAUTION_MAX_MS),
             None => CAUTION_MS,
@@ -226,7 +226,7 @@ impl Lane {
         self.caution = Some(Caution { until_ms: Some(now_ms + rest_ms.max(asked_ms)), rest_ms, cause: cause.into() });
     }
 
-    /// A rest that is over at this time; true when there was one.
+    /// Ends a rest that is over by now; returns whether there was one.
     pub fn wake(&mut self, now_ms: i64) -> bool {
         let has_slept = self.pace.wake(now_ms);
         match &mut self.caution {
@@ -238,13 +238,14 @@ impl Lane {
         }
     }
 
-    /// When a rest ends.
+    /// When its next rest ends.
     #[must_use]
     pub fn wakes_at_ms(&self) -> Option<i64> {
         self.resting_until().into_iter().chain(self.pace.rests_until_ms()).min()
     }
 
-    /// Whether most of what its connections carry is free for messages that wait: a commit for so many need not wait for more.
+    /// Whether most of its capacity is free and enough messages wait to fill it: their claims need not wait to be committed with
+    /// others.
     #[must_use]
     pub fn is_mostly_idle(&self, now_ms: i64) -> bool {
         if self.carriage.is_windowed || self.carriage.batch > 1 {
@@ -255,7 +256,7 @@ impl Lane {
         free * 4 >= carried * 3 && self.turns.len() >= free && now_ms >= self.not_before_ms && self.is_eligible()
     }
 
-    /// Messages that it may have without an outcome, where its fair share of the windows is `share`.
+    /// The number of messages that it may have without an outcome, given its fair `share` of the windows.
     #[must_use]
     pub fn window_size(&self, commit: Duration, share: usize) -> usize {
         if self.is_careful() {
@@ -267,8 +268,8 @@ impl Lane {
         }
     }
 
-    /// The most messages that it has without an outcome at a time, for display: what a crash may leave unknown. Where it follows
-    /// what is measured, it is rounded up so that it does not change all the time.
+    /// The most messages that it has without an outcome at a time, for display: the number that a crash may leave unknown. A
+    /// measured bound is rounded up, so that it does not keep changing.
     #[must_use]
     pub fn bound(&self, commit: Duration) -> usize {
         if self.carriage.is_windowed {
@@ -278,7 +279,7 @@ impl Lane {
         }
     }
 
-    /// Messages that its connections carry at a time.
+    /// The number of messages that its connections carry at a time.
     fn carried(&self) -> usize {
         self.connections.now().saturating_mul(self.carriage.each()).min(self.in_flight_max)
     }

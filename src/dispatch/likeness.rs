@@ -1,17 +1,17 @@
-//! Whether two refusals say the same of different people. Pure.
+//! Whether two refusals say the same about different recipients. Pure.
 //!
-//! Servers put the recipient, a queue id, a time or a link into their words. What is particular to one message is masked;
-//! what remains is compared by its words, in any language.
+//! Servers put the recipient, a queue ID, a time or a link into their replies. Whatever is specific to one message is masked; the
+//! rest is compared word by word, in any language.
 
-/// Words of a refusal that are compared.
+/// The most words of a refusal that are compared.
 const WORDS_MAX: usize = 48;
-/// The part of their words that two refusals share when they are alike, in percent.
+/// The percentage of their words that two refusals must share to be alike.
 const SHARED_PERCENT: usize = 70;
 
-/// A refusal without what is particular to one message.
+/// A refusal without the parts that are specific to one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Likeness {
-    /// The code, and the enhanced code where there is one.
+    /// The reply code, and the enhanced status code if there is one.
     codes: Vec<String>,
     /// The words in lowercase, sorted.
     words: Vec<String>,
@@ -80,7 +80,7 @@ fn is_enhanced(word: &str) -> bool {
     word.split('.').count() == 3 && word.split('.').all(|part| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Addresses, numbers, ids, hosts and links: what differs from one message to the next.
+/// Whether a word differs from one message to the next: an address, a number, an ID, a host or a link.
 fn is_particular(word: &str, local: &str, domain: &str) -> bool {
     let is_consonants = || {
         word.len() >= 6

@@ -1,21 +1,21 @@
 //! Limits: how many messages may leave now. Pure: the time is an argument, in milliseconds since 1970.
 //!
-//! Every window is strict: in no stretch of its length do more than `messages` leave. A message counts from its claim. In a
-//! window of more than ten seconds its time is that of its last byte written, and now while that is not known, so that a slow
-//! server makes it slower and never exceeds it; in a shorter one it is the time of the claim, and the gate of the connections
-//! ([`crate::providers::gate`]) keeps the window by what is written.
-//! Windows up to a minute also pace: what may leave is spread over them.
+//! Every window is strict: no more than `messages` leave in any period of its length. A message counts from its claim. In a window
+//! of more than ten seconds its time is when its last byte was written, or now as long as that is unknown, so that a slow server
+//! slows sending down and never lets it exceed the limit; in a shorter window it is the time of the claim, and the gate of the
+//! connections ([`crate::providers::gate`]) enforces the window by what is written. Windows of up to a minute also pace: messages
+//! are spread over them.
 
 use std::collections::VecDeque;
 
 use super::schedule::{self, Schedule};
 use crate::{providers::gate::GATED_MAX, resources::Rate};
 
-/// Where the gate keeps a window, messages are spread over it as if it were longer by this part of its length, and by no more
-/// than this, milliseconds: twice what the gate adds, so that contents seldom wait there, and what was late catches up.
+/// If the gate enforces a window, messages are spread over it as if it were longer by this fraction of its length, and by no more
+/// than this, milliseconds: twice what the gate adds, so that contents seldom wait there, and delays are caught up.
 const MARGIN: i64 = 64;
 const MARGIN_MAX_MS: i64 = 20;
-/// A window counts in so many parts; it reopens in steps of that grain.
+/// A window is counted in this number of parts; it reopens in steps of one part.
 const PARTS: i64 = 1024;
 const DAY_MS: i64 = 86_400_000;
 
@@ -23,15 +23,16 @@ const DAY_MS: i64 = 86_400_000;
 #[derive(Clone, Debug)]
 struct Window {
     messages: u64,
-    /// What is claimed counts when it is written, and until then as written now; otherwise when it is claimed.
+    /// Whether a message counts at the time at which it is written, and as written now until then; otherwise it counts at the time
+    /// of its claim.
     awaits_writing: bool,
     per_ms: i64,
     part_ms: i64,
     parts: VecDeque<(i64, u64)>,
     used: u64,
-    /// Claimed, and not known to be written.
+    /// Messages that are claimed and not known to be written.
     unwritten: u64,
-    /// A mistake on purpose: what is not known to be written does not count.
+    /// A deliberate mistake: messages that are not known to be written do not count.
     #[cfg(test)]
     forgets_in_flight: bool,
 }
@@ -61,7 +62,7 @@ impl Window {
         (self.per_ms + margin_ms) as f64 / self.messages as f64
     }
 
-    /// The time at which a part's last possible message has left the window.
+    /// When the last possible message of a part has left the window.
     fn expiry(&self, part_start: i64) -> i64 {
         part_start + self.part_ms + self.per_ms
     }
@@ -93,11 +94,11 @@ impl Window {
         }
     }
 
-    /// Counts what left at this time, which may be a while ago.
+    /// Counts messages that left at this time, which may be a while ago.
     fn count(&mut self, at_ms: i64, count: u64) {
         let start = at_ms.div_euclid(self.part_ms) * self.part_ms;
         self.used += count;
-        // Most often the newest part, or a little before.
+        // Usually the newest part, or one a little older.
         let later = self.parts.iter().rev().take_while(|(other, _)| *other > start).count();
         let position = self.parts.len() - later;
         match position.checked_sub(1).and_then(|before| self.parts.get_mut(before)) {
@@ -106,10 +107,10 @@ impl Window {
         }
     }
 
-    /// A claimed message was written at this time, or certainly was not.
+    /// Notes that a claimed message was written at this time, or certainly was not.
     fn settle(&mut self, written_ms: Option<i64>, now_ms: i64) {
         if self.awaits_writing {
-            // A limiter that was made again has counted it by its claim.
+            // A limiter that was rebuilt has counted it by its claim.
             let Some(left) = self.unwritten.checked_sub(1) else { return };
             self.unwritten = left;
             if let Some(at_ms) = written_ms {
@@ -120,7 +121,7 @@ impl Window {
         }
     }
 
-    /// Takes back what was claimed last and did not leave.
+    /// Takes back the last claims, which did not leave.
     fn put_back(&mut self, count: u64) {
         if self.awaits_writing {
             self.unwritten = self.unwritten.saturating_sub(count);
@@ -142,7 +143,7 @@ impl Window {
         }
     }
 
-    /// When at least one message may leave again, if nothing that is not written is given up before.
+    /// When at least one message may leave again, unless an unwritten one is given up before.
     fn reopens_at(&self, now_ms: i64) -> i64 {
         let mut excess = (self.used + self.unwritten + 1).saturating_sub(self.messages);
         if excess == 0 {
@@ -158,14 +159,14 @@ impl Window {
     }
 }
 
-/// What a limiter says of the next messages.
+/// What a limiter says about the next messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance {
-    /// So many may leave now (at least 1).
+    /// This many may leave now (at least 1).
     Now(u64),
     /// The next may leave at this time: wait.
     At(i64),
-    /// A longer window or warm-up is used up until this time.
+    /// A longer window or the warm-up is used up until this time.
     ExhaustedUntil(i64),
 }
 
@@ -175,7 +176,7 @@ pub struct Limiter {
     rates: Vec<Rate>,
     pacing: Vec<Window>,
     long: Vec<Window>,
-    /// The smallest gap between messages that the pacing windows ask for.
+    /// The smallest gap between messages that satisfies every pacing window, milliseconds.
     gap_ms: f64,
     schedule: Schedule,
     warmup_limit: Option<u64>,
@@ -184,7 +185,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// A limiter of these windows.
+    /// A limiter with these windows.
     #[must_use]
     pub fn new(rates: &[Rate]) -> Self {
         let (pacing, long): (Vec<Rate>, Vec<Rate>) = rates.iter().partition(|rate| rate.paces());
@@ -194,8 +195,8 @@ impl Limiter {
         Self { rates: rates.to_vec(), pacing, long, gap_ms, ..Self::default() }
     }
 
-    /// A limiter of these windows that knows what left before: by minutes, and finer what the one before it has counted. An edit
-    /// would otherwise count all of the minute as sent just now.
+    /// A limiter with these windows that knows what has left already: by minute, and more finely as far as its predecessor counted.
+    /// Otherwise an edit would count the whole minute as sent just now.
     #[must_use]
     pub fn renewed(rates: &[Rate], minutes: &[(i64, u64)], before: &Self, now_ms: i64) -> Self {
         let mut limiter = Self::new(rates);
@@ -221,13 +222,13 @@ impl Limiter {
         limiter
     }
 
-    /// Whether it is of these windows.
+    /// Whether it was built with these windows.
     #[must_use]
     pub fn is_of(&self, rates: &[Rate]) -> bool {
         self.rates == rates
     }
 
-    /// Sets today's warm-up limit; `None` when warm-up is over or not asked for.
+    /// Sets today's warm-up limit; `None` if warm-up is over or not configured.
     pub fn set_warmup(&mut self, limit: Option<u64>) {
         self.warmup_limit = limit;
     }
@@ -236,7 +237,7 @@ impl Limiter {
         self.pacing.iter_mut().chain(&mut self.long)
     }
 
-    /// Counts what left in a minute before this process began, at the latest moment that it can have left.
+    /// Counts messages that left in a minute before this process began, as of the latest moment at which they can have left.
     pub fn remember(&mut self, minute: i64, count: u64, now_ms: i64) {
         let at_ms = (minute * 60_000 + 59_999).min(now_ms);
         self.windows().for_each(|window| window.count(at_ms, count));
@@ -257,19 +258,19 @@ impl Limiter {
         self.warmup_limit.is_some() || !self.pacing.is_empty() || !self.long.is_empty()
     }
 
-    /// Messages that every window has room for, however they are paced.
+    /// The number of messages that every window has room for, pacing aside.
     pub fn headroom(&mut self, now_ms: i64) -> u64 {
         let warmup = self.warmup_left(now_ms).unwrap_or(u64::MAX);
         self.windows().map(|window| window.left(now_ms)).fold(warmup, u64::min)
     }
 
-    /// Messages that may wait for it: what leaves in a quarter of a second, and two at least.
+    /// The number of messages that may wait for it: as many as leave in a quarter of a second, and at least two.
     #[must_use]
     pub fn queue_max(&self) -> u64 {
         if self.gap_ms > 0.0 { schedule::queue_max(self.gap_ms) } else { u64::MAX }
     }
 
-    /// What may leave now.
+    /// How many messages may leave now.
     pub fn allowance(&mut self, now_ms: i64) -> Allowance {
         if let Some(until) = self.exhausted_until(now_ms) {
             return Allowance::ExhaustedUntil(until);
@@ -293,14 +294,14 @@ impl Limiter {
         Allowance::Now(left.max(1))
     }
 
-    /// When a window that has no room now has some again; none where all have.
+    /// When every window has room again; `None` if all have room now.
     pub fn reopens_at(&mut self, now_ms: i64) -> Option<i64> {
         let warmup = (self.warmup_left(now_ms) == Some(0)).then_some((self.day + 1) * DAY_MS);
         let windows = self.windows().filter_map(|window| (window.left(now_ms) == 0).then(|| window.reopens_at(now_ms)));
         windows.chain(warmup).max()
     }
 
-    /// The time until which a longer window or warm-up is used up, if one is.
+    /// Until when a longer window or the warm-up is used up, if one is.
     pub fn exhausted_until(&mut self, now_ms: i64) -> Option<i64> {
         self.roll_day(now_ms);
         let mut until = None;
@@ -323,7 +324,7 @@ impl Limiter {
         self.schedule.claim(self.gap_ms, now_ms, count);
     }
 
-    /// A claimed message was written at this time; none: certainly nothing of its content was.
+    /// Notes when a claimed message was written; `None` if certainly none of its content was.
     pub fn settle(&mut self, written_ms: Option<i64>, now_ms: i64) {
         self.roll_day(now_ms);
         if written_ms.is_none() {
@@ -340,7 +341,7 @@ impl Limiter {
         self.schedule.put_back(self.gap_ms, count);
     }
 
-    /// Messages left in the longer windows; none without such windows.
+    /// Messages left in the longer windows; `None` if there are none.
     pub fn left(&mut self, now_ms: i64) -> Option<u64> {
         self.long.iter_mut().map(|window| window.left(now_ms)).min()
     }
@@ -354,7 +355,7 @@ impl Limiter {
         self.long.iter_mut().map(used).collect()
     }
 
-    /// Messages left of today's warm-up; none without warm-up.
+    /// Messages left of today's warm-up; `None` without warm-up.
     pub fn warmup_left(&mut self, now_ms: i64) -> Option<u64> {
         self.roll_day(now_ms);
         self.warmup_limit.map(|limit| limit.saturating_sub(self.used_today))
@@ -383,7 +384,7 @@ mod tests {
         (0..count).for_each(|_| limiter.settle(Some(now_ms), now_ms));
     }
 
-    /// Sends as fast as the limiter lets, and returns the times.
+    /// Sends as fast as the limiter allows, and returns the times.
     fn drain(limiter: &mut Limiter, from_ms: i64, to_ms: i64) -> Vec<i64> {
         let mut now = from_ms;
         let mut times = Vec::new();
@@ -461,7 +462,7 @@ mod tests {
         let mut limiter = Limiter::new(&[rate(50, "1s")]);
         let mut times = Vec::new();
         let mut minutes: Vec<(i64, u64)> = Vec::new();
-        // Each third of a second another one, in 90 s that lie in several minutes.
+        // Another limiter every 300 ms, over 90 s that span several minutes.
         for (number, now) in (start..start + 90_000).step_by(300).enumerate() {
             let sent = drain(&mut limiter, now, now + 300);
             for at in &sent {

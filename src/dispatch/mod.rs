@@ -1,8 +1,8 @@
-//! Which server, how fast, what on failure.
+//! Chooses the server of each message, paces delivery and handles failures.
 //!
-//! The data plane. `route`, `limits`, `retry`, `guard`, `window` and `scheduler` are pure; `feeder` reads the audience and
-//! renders, on the threads of `feeders`; `task` is the one task that ties them to the ledger and to the servers. The control
-//! plane hands in a [`Handover`] and reads a [`crate::report::Report`].
+//! The data plane. `route`, `limits`, `retry`, `guard`, `window` and `scheduler` are pure; `feeder` reads the audience and renders,
+//! on the threads of `feeders`; `task` is the single task that ties them to the ledger and to the servers. The control plane passes
+//! in a [`Handover`] and reads a [`crate::report::Report`].
 
 pub mod calls;
 pub mod campaign;
@@ -37,26 +37,26 @@ pub use task::{Dispatch, Event};
 
 use crate::{audience::Input, message::Template, providers::Server, resources::Key, routing::Routing};
 
-/// What the control plane hands over: what it wants, and what that is done with.
+/// What the control plane hands over: the desired state, and the handles that carry it out.
 #[derive(Clone, Default)]
 pub struct Handover {
-    /// What it wants.
+    /// The desired state.
     pub routing: Arc<Routing>,
-    /// What that is done with; by the same keys.
+    /// The handles that carry it out, under the same keys.
     pub handles: Arc<Handles>,
 }
 
-/// What servers and campaigns are, beside plain data.
+/// The parts of servers and campaigns that are not plain data.
 #[derive(Clone, Default)]
 pub struct Handles {
-    /// How each server is spoken to; none while its spec or secrets are not good.
+    /// The client of each server; absent while its spec or secrets are invalid.
     pub servers: BTreeMap<Key, Arc<dyn Server>>,
-    /// What the messages of each campaign are made of.
+    /// The audience and the template of each campaign.
     pub contents: BTreeMap<Key, Content>,
 }
 
 impl Handles {
-    /// Whether nothing was replaced.
+    /// Whether every handle is the same one in both.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let is_same_content = |one: &Content, other: &Content| {
@@ -71,11 +71,11 @@ impl Handles {
     }
 }
 
-/// What the messages of a campaign are made of.
+/// The audience and the template of a campaign.
 #[derive(Clone)]
 pub struct Content {
-    /// To whom.
+    /// The audience.
     pub input: Arc<Input>,
-    /// What; none while it is not sent, and others need the memory.
+    /// The compiled template; `None` while the campaign is not sent and others need the memory.
     pub template: Option<Arc<Template>>,
 }

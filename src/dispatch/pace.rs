@@ -1,39 +1,40 @@
-//! What a server turns out to take: it rests when it says that it is given too much, is then given what it took, and after a
-//! while a little more. Pure.
+//! The rate that a server is observed to take: it rests when it reports that it is given too much, is then given the rate that it
+//! took, and after a while a little more. Pure.
 
 use super::schedule::{self, Schedule};
 
-/// The rest after a server has said so, where it names none: doubled while nothing is accepted in between, milliseconds.
+/// The first and the longest rest after a server reports too much and names no time, milliseconds: doubled while nothing is
+/// accepted in between.
 const REST_MS: i64 = 1_000;
 const REST_MAX_MS: i64 = 300_000;
-/// A rest that people should see, milliseconds.
+/// A rest of this length or more is reported, milliseconds.
 const LONG_REST_MS: i64 = 10_000;
-/// What is given, of what it took.
+/// It is given this fraction of the rate that it took.
 const SHARE: f64 = 0.95;
-/// More is tried after this time, milliseconds: doubled while the server takes no more than before, up to the longest.
+/// More is tried after this time, milliseconds: doubled while the server takes no more than before, up to the maximum.
 const HOLD_MS: i64 = 10_000;
 const HOLD_MAX_MS: i64 = 300_000;
-/// How much more is tried.
+/// The factor by which the rate is raised.
 const MORE: f64 = 1.1;
-/// A rate within this factor of the last is the same.
+/// A rate within this factor of the last one counts as the same.
 const ALIKE: f64 = 1.15;
-/// When it takes so much more than it did, nothing is known against it any more.
+/// Once its rate exceeds what it took by this factor, it is no longer limited.
 const FORGET_AT: f64 = 4.0;
-/// The shortest time that a rate is taken over, milliseconds.
+/// The shortest time over which a rate is measured, milliseconds.
 const MEASURE_MIN_MS: i64 = 1_000;
 
-/// What is known of the rate that a server takes.
+/// What is known about the rate that a server takes.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {
-    /// It rests until then, milliseconds; the end is noticed by [`Pace::wake`].
+    /// The end of its rest, milliseconds; [`Pace::wake`] ends the rest.
     rests_until_ms: Option<i64>,
-    /// How long it rested last; 0 before it had to.
+    /// The length of its last rest, milliseconds; 0 before the first.
     rest_ms: i64,
-    /// When it last said that it is given too much; older messages say nothing new.
+    /// When it last reported too much, milliseconds; reports about messages claimed before that say nothing new.
     told_ms: i64,
-    /// Nothing was accepted since a rest began: one message is to show whether it takes any.
+    /// Nothing has been accepted since a rest began: a single message is sent to find out whether it takes any.
     is_trying: bool,
-    /// Accepted since `since_ms`, for the rate that it takes.
+    /// Messages accepted since `since_ms`, to measure the rate that it takes.
     accepted: u64,
     since_ms: i64,
     limit: Option<Limit>,
@@ -42,9 +43,9 @@ pub struct Pace {
 /// The rate that it is given.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
-    /// Messages a millisecond.
+    /// Messages per millisecond.
     rate: f64,
-    /// The rate that it took when it last said that it was given too much.
+    /// The rate that it took when it last reported too much, messages per millisecond.
     took: f64,
     hold_ms: i64,
     more_at_ms: i64,
@@ -52,7 +53,7 @@ struct Limit {
 }
 
 impl Pace {
-    /// A message was accepted.
+    /// Notes that a message was accepted.
     pub fn accepted(&mut self, now_ms: i64) {
         if self.accepted == 0 && self.since_ms == 0 {
             self.since_ms = now_ms;
@@ -61,10 +62,10 @@ impl Pace {
         self.is_trying = false;
     }
 
-    /// The server said that it is given too much, of a message that was claimed at `claimed_ms`; it asks for a rest of `asked_ms`.
+    /// Notes that the server reported too much, for a message claimed at `claimed_ms`, and asked for a rest of `asked_ms`.
     pub fn throttled(&mut self, asked_ms: i64, claimed_ms: i64, now_ms: i64) {
         if claimed_ms <= self.told_ms {
-            // The rest of the wire, of the same incident.
+            // The other messages in flight, part of the same incident.
             if let Some(until) = &mut self.rests_until_ms {
                 *until = (*until).max(self.told_ms + asked_ms);
             }
@@ -78,7 +79,7 @@ impl Pace {
             let elapsed_ms = now_ms - self.since_ms;
             #[allow(clippy::cast_precision_loss)]
             let took = match self.limit {
-                // Told at once after more was tried: it takes what it took.
+                // Reported right after more was tried: it still takes what it took.
                 Some(limit) if elapsed_ms < MEASURE_MIN_MS => limit.took,
                 _ => self.accepted as f64 / elapsed_ms.max(MEASURE_MIN_MS) as f64,
             };
@@ -91,7 +92,7 @@ impl Pace {
         }
     }
 
-    /// A rest that is over at this time; true when there was one. And the time to try more.
+    /// Ends a rest that is over by now, and returns whether there was one. Also raises the rate when that is due.
     pub fn wake(&mut self, now_ms: i64) -> bool {
         if let Some(limit) = self.limit.as_mut().filter(|limit| limit.more_at_ms <= now_ms) {
             limit.rate *= MORE;
@@ -105,37 +106,37 @@ impl Pace {
         self.rests_until_ms.take_if(|until| *until <= now_ms).is_some()
     }
 
-    /// Until when it rests.
+    /// The end of its rest, milliseconds.
     #[must_use]
     pub fn rests_until_ms(&self) -> Option<i64> {
         self.rests_until_ms
     }
 
-    /// Whether it rests for so long that people should see it: ten seconds or more.
+    /// Whether its rest is long enough to be reported: ten seconds or more.
     #[must_use]
     pub fn rests_long(&self) -> bool {
         self.rests_until_ms.is_some_and(|until| until - self.told_ms >= LONG_REST_MS)
     }
 
-    /// Whether one message alone is to show that it takes any.
+    /// Whether it is sent a single message, to find out whether it takes any.
     #[must_use]
     pub fn is_trying(&self) -> bool {
         self.is_trying
     }
 
-    /// The messages a second that it is given; none where nothing is known against it.
+    /// The rate that it is given, messages per second; `None` if it is not limited.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         self.limit.map(|limit| limit.rate * 1000.0)
     }
 
-    /// Messages that may wait for it: what it takes in a quarter of a second, and two at least.
+    /// The number of messages that may wait for it: as many as it takes in a quarter of a second, and at least two.
     #[must_use]
     pub fn queue_max(&self) -> u64 {
         self.limit.map_or(u64::MAX, |limit| schedule::queue_max(limit.gap_ms()))
     }
 
-    /// How many may leave now, or when the next may.
+    /// How many messages may leave now.
     ///
     /// # Errors
     /// The time at which the next may leave.
@@ -161,8 +162,8 @@ impl Limit {
 mod tests {
     use super::*;
 
-    /// A server that takes `per` messages in each stretch of `window_ms` and refuses the rest, given as much as the pace lets,
-    /// 20 at a time at most, each answered after `trip_ms`. How many were taken and refused, and how long it took.
+    /// Simulates a server that takes `per` messages in each period of `window_ms` and refuses the rest, given as much as the pace
+    /// allows, at most 20 at a time, each answered after `trip_ms`. Returns how many were taken and refused, and how long it took.
     fn give(messages: u64, per: u64, window_ms: i64, trip_ms: i64) -> (u64, u64, i64) {
         let mut pace = Pace::default();
         let (mut now, mut taken, mut refused) = (1_000_000, 0, 0);

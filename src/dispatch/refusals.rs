@@ -1,28 +1,28 @@
-//! The servers that refused a message, as they are kept with it while a further attempt is ahead. Pure.
+//! The refusals of a message by servers, kept with it while another attempt is due. Pure.
 
 use serde::{Deserialize, Serialize};
 
 use crate::providers::Scope;
 
-/// Servers that are remembered for one message.
+/// The most servers that are remembered for one message.
 const SERVERS_MAX: usize = 64;
-/// Characters of a reply that are remembered here.
+/// The most characters of a reply that are remembered here.
 const REPLY_CHARS: usize = 120;
 
-/// What a server refused in a message.
+/// What a server's refusal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ground {
-    /// It cannot take this message (its size, SMTPUTF8).
+    /// The message: the server cannot take it (its size, SMTPUTF8).
     Message,
-    /// The sender or the set-up: says nothing of the recipient.
+    /// The sender or the setup: it says nothing about the recipient.
     Campaign,
-    /// For good, and nobody knows what: perhaps the recipient, perhaps the campaign.
+    /// Permanent, but unclear: perhaps the recipient, perhaps the campaign.
     Unclear,
 }
 
 impl Ground {
-    /// From a refusal for good that is not the recipient's.
+    /// The ground of a permanent refusal that is not about the recipient.
     #[must_use]
     pub fn of(scope: Scope) -> Self {
         match scope {
@@ -38,40 +38,40 @@ impl Ground {
 pub struct RefusedBy {
     /// `namespace/name` of the server.
     pub server: String,
-    /// The host behind it: two servers with one host are one opinion.
+    /// Its host: two servers with the same host count as one opinion.
     pub host: String,
-    /// What it refused.
+    /// What the refusal is about.
     pub ground: Ground,
-    /// Its words.
+    /// The server's reply.
     pub reply: String,
 }
 
-/// All of them, oldest first.
+/// All refusals of a message, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Refusals(Vec<RefusedBy>);
 
 impl Refusals {
-    /// What [`Refusals::to_json`] wrote; nothing when it cannot be read, since a further attempt does no harm.
+    /// Reads what [`Refusals::to_json`] wrote; empty if it cannot be read, since another attempt does no harm.
     #[must_use]
     pub fn from_json(text: Option<&str>) -> Self {
         text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 
-    /// For the ledger; none when there are none.
+    /// The JSON for the ledger; `None` if there are no refusals.
     #[must_use]
     pub fn to_json(&self) -> Option<String> {
-        // A list of texts can always be written.
+        // A list of strings can always be serialized.
         (!self.0.is_empty()).then(|| serde_json::to_string(self).ok()).flatten()
     }
 
-    /// Whether there are none.
+    /// Whether there are no refusals.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds a server's refusal, in place of an older one of the same server.
+    /// Adds a server's refusal, in place of an older one by the same server.
     pub fn add(&mut self, refused: RefusedBy) {
         self.0.retain(|known| known.server != refused.server);
         if self.0.len() < SERVERS_MAX {
@@ -80,32 +80,32 @@ impl Refusals {
         }
     }
 
-    /// Whether the server refused it.
+    /// Whether this server has refused the message.
     #[must_use]
     pub fn names(&self, server: &str) -> bool {
         self.0.iter().any(|refused| refused.server == server)
     }
 
-    /// The newest.
+    /// The newest refusal.
     #[must_use]
     pub fn last(&self) -> Option<&RefusedBy> {
         self.0.last()
     }
 
-    /// Whether two servers that have nothing to do with each other refused the recipient for good.
+    /// Whether two unrelated servers have permanently refused it, perhaps because of the recipient.
     #[must_use]
     pub fn are_two_opinions(&self) -> bool {
         let mut hosts = self.0.iter().filter(|refused| refused.ground == Ground::Unclear).map(|refused| &refused.host);
         hosts.next().is_some_and(|first| hosts.any(|other| other != first))
     }
 
-    /// Whether every refusal is of what the message needs.
+    /// Whether every refusal is about the message itself.
     #[must_use]
     pub fn are_all_of_the_message(&self) -> bool {
         self.0.iter().all(|refused| refused.ground == Ground::Message)
     }
 
-    /// All of them in one reply, for the ledger.
+    /// All refusals in one reply, for the ledger.
     #[must_use]
     pub fn told(&self) -> String {
         match self.0.as_slice() {

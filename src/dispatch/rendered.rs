@@ -2,57 +2,57 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Rendered messages of one campaign that wait, whatever their size.
+/// The most rendered messages of one campaign that wait, whatever their size.
 pub(super) const WAITING_MAX: usize = 256;
-/// Rendered messages of all campaigns that wait, bytes: what campaigns that feed share evenly.
+/// Rendered messages of all campaigns that wait, bytes: a budget that feeding campaigns share evenly.
 pub const BYTES_SHARED: usize = 32 << 20;
-/// Above this, because messages are very large or campaigns very many, only a campaign with no message waiting gets one more, and
+/// Above this, because messages are very large or campaigns very many, only a campaign with no message waiting gets another, and
 /// only while its namespace has less than its share. Bytes.
 pub const BYTES_MAX: usize = 128 << 20;
-/// Rendered messages of all campaigns that wait for the same servers, bytes. Above this and [`WAITING_MAX`] messages, a campaign with no
-/// message waiting gets one only while its namespace has less than its share of this, or a server has room: rendering more behind so
-/// many sends nothing sooner.
+/// Rendered messages of all campaigns that wait for the same servers, bytes. Above this and [`WAITING_MAX`] messages, a campaign
+/// with no message waiting gets one only while its namespace has less than its share of this, or a server has room: rendering more
+/// behind such a queue sends nothing sooner.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
-/// The size of a message before one of its campaign is rendered, bytes.
+/// The assumed size of a message before one of its campaign is rendered, bytes.
 const BYTES_ASSUMED: usize = 16 << 10;
-/// Messages that are asked for before their size is known.
+/// The most messages that are requested before their size is known.
 const FIRST: usize = 16;
-/// One is enough where the share is small: there are many campaigns, and another's message leaves while the next one is rendered.
+/// One is enough if the share is small: there are many campaigns, and another's message leaves while the next one is rendered.
 const LEAST: usize = 1;
 
-/// A campaign that feeds, as far as the others have to know.
+/// A feeding campaign, as far as it concerns the others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Feeding<'a> {
     pub namespace: &'a Arc<str>,
-    /// Tells the servers that it may be sent through from others.
+    /// The fingerprint of the servers that it may be sent through.
     pub servers: u64,
-    /// Messages that wait or are asked for.
+    /// Messages that wait or are requested.
     pub held: usize,
-    /// Those of them that it has not brought yet.
+    /// Those of them that were requested and have not arrived.
     pub asked: usize,
-    /// The size of each; 0 before one is rendered.
+    /// The size of each, bytes; 0 before one is rendered.
     pub message_bytes: usize,
 }
 
-/// What waits, as far as the next requests have to know.
+/// The waiting messages, as far as the next requests depend on them.
 #[derive(Debug, Default)]
 pub(super) struct Rendered {
     feeding: usize,
     all: Line,
-    /// By the servers that messages wait for.
+    /// The lines of messages, by the fingerprint of the servers that they wait for.
     lines: BTreeMap<u64, Line>,
 }
 
-/// Messages that wait.
+/// A line of waiting messages.
 #[derive(Debug, Default)]
 struct Line {
     messages: usize,
     bytes: usize,
-    /// Bytes of each namespace.
+    /// The bytes of each namespace.
     namespaces: BTreeMap<Arc<str>, usize>,
-    /// Messages that its campaigns are asked for, and have not brought.
+    /// Messages that were requested from its campaigns and have not arrived.
     asked: usize,
-    /// Messages that its servers take now; none before somebody needs to know.
+    /// Messages that its servers can take now; `None` until it is needed.
     room: Option<usize>,
 }
 
@@ -67,20 +67,20 @@ impl Line {
         }
     }
 
-    /// Whether a namespace has less than its even share of so many bytes.
+    /// Whether a namespace has less than its even share of this many bytes.
     fn has_share(&self, namespace: &Arc<str>, bytes: usize) -> bool {
         self.namespaces.get(namespace).copied().unwrap_or(0) < bytes / self.namespaces.len().max(1)
     }
 }
 
 impl Rendered {
-    /// Counts a campaign that feeds.
+    /// Counts a feeding campaign.
     pub fn note(&mut self, campaign: Feeding<'_>) {
         self.feeding += 1;
         self.add(campaign, campaign.held, campaign.asked);
     }
 
-    /// Counts messages that a campaign is asked for.
+    /// Counts messages that are requested from a campaign.
     pub fn ask(&mut self, campaign: Feeding<'_>, messages: usize) {
         self.add(campaign, messages, messages);
     }
@@ -93,7 +93,7 @@ impl Rendered {
         line.asked += asked;
     }
 
-    /// How many messages may wait for a campaign; `room` says how many its servers take now.
+    /// How many messages of a campaign may wait; `room` returns how many its servers can take now.
     pub fn most(&mut self, campaign: Feeding<'_>, room: impl FnOnce() -> usize) -> usize {
         let Feeding { namespace, servers, held, message_bytes, .. } = campaign;
         if self.all.bytes > BYTES_MAX {
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(most(&mut full, "other", 0, 10_000), 1, "its namespace has nothing in the line");
         let many: Arc<str> = "many".into();
         assert!(full.most(Feeding { servers: 2, ..feeding(&many, 0, 10_000) }, || 0) > 0, "it waits for other servers");
-        // Room that nobody in the line can use is for whoever has nothing there.
+        // Room that no campaign in the line can use goes to one that has nothing there.
         let mut full = rendered(500, 1, 10_000);
         assert_eq!(full.most(feeding(&many, 1, 10_000), || 1), 0);
         assert_eq!(full.most(feeding(&many, 0, 10_000), || 1), 1);

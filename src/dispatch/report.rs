@@ -1,4 +1,4 @@
-//! The report of the scheduler to the control plane. Pure.
+//! The scheduler's report to the control plane. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use crate::{
     resources::Key,
 };
 
-/// A retry that comes sooner than this is no waiting, milliseconds: the state would flip with each small batch.
+/// A retry that is due sooner than this does not count as waiting, milliseconds: the state would flip with every small batch.
 const RETRY_SOON_MS: i64 = 3000;
 
 impl Scheduler {
-    /// The state now.
+    /// Reports the state now.
     pub fn report(&mut self, now_ms: i64, ledger_problem: Option<LedgerError>) -> Report {
         let commit_time = self.commit_time;
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        // Of each server once, though many campaigns ask.
+        // Once for each server, though many campaigns need it.
         let mut exhausted = BTreeMap::new();
         let servers = self
             .lanes
@@ -119,7 +119,7 @@ impl Scheduler {
             }
             return Waiting::ForServer;
         }
-        // Only where none takes anything: what one cannot take goes to the others.
+        // Only if no server takes anything: what one cannot take goes to the others.
         let until: Option<Vec<i64>> = campaign.eligible.servers().iter().map(|(lane, _)| exhausted.get(&lane.id).copied()).collect();
         if let Some(until) = until.and_then(|until| until.into_iter().min()).filter(|until| *until > now_ms + RETRY_SOON_MS) {
             return Waiting::ForLimits(until);

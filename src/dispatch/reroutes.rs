@@ -1,7 +1,7 @@
-//! Messages that moved since the line broke under them. Pure.
+//! Messages that moved to another server because their connection broke. Pure.
 //!
-//! A move does not count as an attempt. But a message that breaks every line it is sent over would take one server out after
-//! the other, forever: after a few moves each further one counts.
+//! A move does not count as an attempt. But a message that breaks every connection it is sent over would take one server after
+//! another out of use, forever: so after a few moves each further one counts.
 
 use super::index::CampaignIx;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use crate::resources::Reason;
 
 /// Reroutes of a message that do not count.
 const FREE_MOVES: u32 = 3;
-/// Messages that are remembered; a large outage may forget, which costs a few moves more.
+/// The most messages that are remembered; a large outage may exceed this, which costs a few more moves.
 const REMEMBERED_MAX: usize = 10_000;
 
 /// The moves of messages, by campaign and row.
@@ -18,9 +18,9 @@ const REMEMBERED_MAX: usize = 10_000;
 pub struct Reroutes(HashMap<(CampaignIx, u64), u32>);
 
 impl Reroutes {
-    /// Notes that the server failed under a message; true when the attempt is to count from now on.
+    /// Notes that the server failed during a message; returns whether the attempt counts from now on.
     pub fn note(&mut self, campaign: CampaignIx, seq: u64, reason: Reason) -> bool {
-        // A server that cannot be reached, or refuses us, says nothing of the message.
+        // A server that cannot be reached, or refuses us, says nothing about the message.
         if !matches!(reason, Reason::ConnectionLost | Reason::ProtocolError) {
             return false;
         }

@@ -1,4 +1,4 @@
-//! When a deferred message is tried again. Pure.
+//! When a deferred message is retried. Pure.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::{
 /// The longest wait between two attempts.
 const DELAY_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// The wait after attempt number `attempt`, or none when it was the last: doubling from the initial delay up to a day, a
-/// fifth of it by chance so that not all come back at once, and never before the server's own word.
+/// The wait after attempt number `attempt`, or `None` if it was the last: doubling from the initial delay up to a day, with a
+/// jitter of a fifth so that not all are retried at once, and never shorter than the server asks for (up to a day).
 #[must_use]
 pub fn delay(retry: &EffectiveRetry, seed: u64, recipient: &str, attempt: u32, server_says: Option<Duration>) -> Option<Duration> {
     if attempt >= retry.attempts {

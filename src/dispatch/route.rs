@@ -1,12 +1,13 @@
 //! The weighted random pick. Pure: the same seed, campaign, run, recipient, attempt and eligible set give the same server.
 //!
-//! Weights are Gateway API's: an integer from 0 to 1,000,000, and the share is the weight over the sum of the eligible.
+//! Weights are those of the Gateway API: integers from 0 to 1,000,000; a server's share is its weight over the sum of the eligible
+//! weights.
 
 use std::{hash::Hasher, sync::Arc};
 
 use siphasher::sip::SipHasher13;
 
-/// The servers that may be picked now, with their weights. Servers of weight 0 are left out. A copy shares them.
+/// The servers that may be picked now, with their weights. Servers of weight 0 are left out. Clones share the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EligibleSet<S> {
     servers: Arc<[(S, u32)]>,
@@ -33,7 +34,7 @@ impl<S: Clone + Ord + std::fmt::Display> EligibleSet<S> {
         self.servers.is_empty()
     }
 
-    /// Tells sets of other servers or weights apart.
+    /// A hash that distinguishes sets with other servers or weights.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
@@ -51,7 +52,7 @@ impl<S: Clone + Ord + std::fmt::Display> EligibleSet<S> {
 pub struct RunSeed(u64);
 
 impl RunSeed {
-    /// From the ledger's seed and the run's key.
+    /// The seed of a run, from the ledger's seed and the run's key.
     #[must_use]
     pub fn new(ledger_seed: u64, namespace: &str, campaign: &str, run: &str) -> Self {
         let mut hasher = SipHasher13::new_with_keys(ledger_seed, 0);
@@ -62,7 +63,7 @@ impl RunSeed {
     }
 }
 
-/// Picks a server for an attempt, or none when the set is empty.
+/// Picks a server for an attempt, or returns `None` if the set is empty.
 #[must_use]
 pub fn pick<'a, S>(seed: RunSeed, recipient: &str, attempt: u32, eligible: &'a EligibleSet<S>) -> Option<&'a S> {
     if eligible.total == 0 {
@@ -83,7 +84,7 @@ pub fn pick<'a, S>(seed: RunSeed, recipient: &str, attempt: u32, eligible: &'a E
     None
 }
 
-/// Length-prefixed, so that `ab` + `c` and `a` + `bc` differ.
+/// Hashes a part with its length first, so that `ab` + `c` and `a` + `bc` differ.
 fn write_part(hasher: &mut SipHasher13, part: &[u8]) {
     hasher.write_u64(part.len() as u64);
     hasher.write(part);

@@ -1,12 +1,12 @@
-//! Messages spread over time: one each so many milliseconds, and after a pause a short burst. Pure.
+//! Spreads messages evenly over time, with a short burst after a pause. Pure.
 
-/// How much may leave in one go after a pause, as time, milliseconds: bursts stay short, and a sender that wakes late on a busy
-/// machine catches up.
+/// The longest burst after a pause, as time in the schedule, milliseconds: bursts stay short, and a sender that wakes late on a
+/// busy machine catches up.
 const BURST_MS: f64 = 50.0;
-/// No more wait for a paced server than leave in this time, so that campaigns take turns, milliseconds.
+/// No more messages wait for a paced server than leave in this time, so that campaigns take turns, milliseconds.
 const QUEUE_MS: f64 = 250.0;
 
-/// The time that a schedule has run up to. The gap between messages may change; what is scheduled stays.
+/// The time up to which messages are scheduled. The gap between them may change; what is scheduled stays.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Schedule {
     until_ms: f64,
@@ -14,7 +14,7 @@ pub struct Schedule {
 
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 impl Schedule {
-    /// How many may leave now, 1 or more, with this gap between two.
+    /// How many messages may leave now, at least 1, with this gap between two.
     ///
     /// # Errors
     /// The time at which the next may leave.
@@ -23,7 +23,7 @@ impl Schedule {
         if ahead_ms > 0.0 {
             return Err(now_ms + (ahead_ms.ceil() as i64).max(1));
         }
-        // What it has fallen behind, but never more than a short burst.
+        // As many as it has fallen behind, but never more than a short burst.
         Ok(((-ahead_ms).min(BURST_MS) / gap_ms) as u64 + 1)
     }
 
@@ -38,7 +38,7 @@ impl Schedule {
     }
 }
 
-/// Messages that may wait where one leaves each so many milliseconds: what leaves in a quarter of a second, and two at least.
+/// The number of messages that may wait with this gap between two: as many as leave in a quarter of a second, and at least two.
 #[must_use]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn queue_max(gap_ms: f64) -> u64 {

@@ -1,10 +1,10 @@
 //! Which message goes where, and when: the state machine of the data plane. Pure: no I/O, the time is an argument.
 //!
-//! What happens arrives as a call; what is to be done, and in which order, [`Scheduler::step`] says.
-//! Messages flow: feeder → `prepared` → the queue of the picked server → `plan` (a claim) → `committed` → the wire →
-//! `outcome` → the next `plan`. Nothing leaves before its claim is durable.
+//! Events arrive as method calls; [`Scheduler::step`] returns what is to be done, and in which order. Messages flow: feeder →
+//! `prepared` → the queue of the picked server → `plan` (a claim) → `committed` → the wire → `outcome` → the next `plan`. Nothing
+//! leaves before its claim is durable.
 //!
-//! Campaigns and servers have numbers that are never used again in a process, so that a late answer finds nobody else.
+//! Indices of campaigns and servers are never reused in a process, so that a late answer reaches nobody else.
 
 mod commits;
 mod feeding;
@@ -36,26 +36,26 @@ use crate::{
     resources::{Blocker, Key, Reason, campaign::Weighting, fate::Fate},
 };
 
-/// Outcomes that are worth a commit of their own.
+/// Enough outcomes to justify their own commit.
 const OUTCOMES_WORTH_A_COMMIT: usize = 64;
 /// Outcomes wait no longer than this to be written together, milliseconds.
 const OUTCOME_AGE_MAX_MS: i64 = 3;
-/// Claims wait no longer than this for the rest of the wire to be answered, milliseconds. A commit costs an fsync, however
-/// few messages it is for: on a fast wire everything in flight is answered within this time, and one commit serves all.
+/// Claims wait no longer than this for the other messages in flight to be answered, milliseconds. A commit costs an fsync, however
+/// few messages it is for: on a fast connection everything in flight is answered within this time, and one commit serves all.
 const CLAIMS_WAIT_MS: i64 = 1;
-/// Before a source that failed for now is read again, milliseconds.
+/// How long a campaign waits after a transient blocker that names no time, milliseconds.
 const TRY_AGAIN_MS: i64 = 15_000;
-/// Before a failed commit is retried, milliseconds.
+/// The wait before a failed commit is retried, milliseconds.
 const LEDGER_RETRY_MS: i64 = 1_000;
-/// Deferred messages fetched from the ledger at a time.
+/// The most deferred messages that are fetched from the ledger at a time.
 const DUE_MAX: usize = 64;
 
-/// What the scheduler wants done.
+/// What the scheduler asks its task to do.
 #[derive(Debug)]
 pub enum Action {
     /// Find or begin the run in the ledger, then call [`Scheduler::opened`].
     Open(CampaignIx),
-    /// Start a feeder thread for the campaign, before what comes next, then call [`Scheduler::feeder_started`].
+    /// Start a feeder for the campaign before carrying out the next action, then call [`Scheduler::feeder_started`].
     StartFeeder(CampaignIx),
     /// Write this to the ledger in one transaction, then call [`Scheduler::committed`] or [`Scheduler::commit_failed`].
     Commit(Planned),
@@ -66,10 +66,10 @@ pub enum Action {
         /// How many.
         count: usize,
     },
-    /// Ask the feeder for one recipient of another domain, out of turn.
+    /// Ask the feeder for one recipient outside this domain, out of turn.
     Seek(CampaignIx, Arc<str>),
-    /// Stop the feeder, and give back what it had leased from the ledger, then call [`Scheduler::released`]. What is being fetched for
-    /// it is to be given back as well when it comes, with a call of its own.
+    /// Stop the feeder and return its leases to the ledger, then call [`Scheduler::released`]. Messages that are being fetched for
+    /// it are returned as well when they arrive, followed by another such call.
     StopFeeder(CampaignIx),
     /// Fetch deferred messages that are due.
     FetchDue {
@@ -78,23 +78,23 @@ pub enum Action {
         /// The most to fetch.
         most: usize,
     },
-    /// Hand a batch to a server, as a call of this number.
+    /// Hand a batch to a server, as a call with this id.
     Deliver(LaneIx, CallId, Vec<Outgoing>),
-    /// Hand a message to a call that is under way at a server.
+    /// Hand a message to a call that is in progress at a server.
     Ahead(LaneIx, CallId, Outgoing),
-    /// Tell the control plane that a server failed.
+    /// Report to the control plane that a server failed, and the number of its failures.
     ServerFailed(Key, Blocker, u64),
-    /// A closed run was edited: count the rows that its audience has now and that are not mailed.
+    /// A closed run was edited: count the rows of its audience that were added since and are not mailed.
     CountAdded(CampaignIx),
-    /// Call [`Scheduler::audience_touched`] once the audience's file is another one.
+    /// Call [`Scheduler::audience_touched`] once the audience's file has changed.
     WatchAudience(CampaignIx),
-    /// Everything of the run has a final outcome: close it in the ledger.
+    /// Every recipient of the run has a final outcome: close it in the ledger.
     Close(CampaignIx),
-    /// Carry out what a person asked of the run, then call [`Scheduler::resumed`].
+    /// Carry out a resumption of the run, then call [`Scheduler::resumed`].
     Resume(CampaignIx, Resumption),
-    /// The run is gone from here: forget what is kept for it.
+    /// The scheduler has removed the campaign: forget what is kept for it.
     Forget(CampaignIx),
-    /// The server is gone from here: forget what is kept for it.
+    /// The scheduler has removed the server: forget what is kept for it.
     ForgetServer(LaneIx),
 }
 
@@ -103,7 +103,7 @@ pub enum Action {
 pub struct PlannedClaim {
     /// The campaign's index.
     pub campaign: CampaignIx,
-    /// The feeder that it came from.
+    /// The epoch of the feeder that it came from.
     pub feeder_epoch: u64,
     /// The server's index.
     pub lane: LaneIx,
@@ -111,63 +111,63 @@ pub struct PlannedClaim {
     pub message: ReadyMessage,
 }
 
-/// What goes into the next commit.
+/// The contents of the next commit.
 #[derive(Debug, Default)]
 pub struct Planned {
-    /// Outcomes first.
+    /// Outcomes, written first.
     pub outcomes: Vec<Settled>,
-    /// Then claims.
+    /// Claims, written after them.
     pub claims: Vec<PlannedClaim>,
     /// Servers that are out of use for a campaign: campaign, server, why.
     pub bars: Vec<(CampaignIx, LaneIx, Bar)>,
-    /// Messages that were written in another minute than that of their claim, or were not.
+    /// Messages that were written in a different minute from that of their claim, or not at all.
     pub usage_moves: Vec<UsageMove>,
-    /// When this was decided, milliseconds: the time of the claims.
+    /// When this was planned, milliseconds: the time of the claims.
     pub at_ms: i64,
 }
 
-/// A message counts for limits in the minute of its claim until it is known when it was written.
+/// A correction of usage: a message counts towards limits in the minute of its claim until it is known when it was written.
 #[derive(Clone, Copy, Debug)]
 pub struct UsageMove {
     /// The campaign's index.
     pub campaign: CampaignIx,
     /// The server's index.
     pub lane: LaneIx,
-    /// The minute of its claim, since 1970.
+    /// The minute of its claim, counted since 1970.
     pub from_minute: i64,
-    /// The minute of its last byte written; none: certainly nothing of its content was.
+    /// The minute in which its last byte was written; `None` if certainly none of its content was.
     pub to_minute: Option<i64>,
 }
 
-/// What a write to the ledger changed in the counts of campaigns.
+/// The changes that a write to the ledger made in the counts of campaigns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CountChanges {
     /// Campaign, fate, the server for a final outcome that has one, and the difference.
     pub fates: Vec<(CampaignIx, Fate, Option<LaneIx>, i64)>,
-    /// Campaign, and messages sent again though the outcome of the attempt before is unknown.
+    /// Campaign, and the number of messages that were resent though the outcome of the previous attempt is unknown.
     pub resent: Vec<(CampaignIx, i64)>,
 }
 
 /// A list of granted servers with their weights, shared by the campaigns that have it.
 type Granted = Arc<[(Key, u32)]>;
 
-/// The state machine.
+/// The state machine of the data plane.
 pub struct Scheduler {
     ledger_seed: u64,
     pub(super) campaigns: BTreeMap<CampaignIx, CampaignRun>,
     pub(super) campaign_index: BTreeMap<Key, CampaignIx>,
     pub(super) lanes: BTreeMap<LaneIx, Lane>,
     pub(super) lane_index: BTreeMap<Key, LaneIx>,
-    /// The next number of a campaign or server.
+    /// The last index given to a campaign or server.
     next_index: u64,
-    /// Of namespaces on their plans, by key.
+    /// The limiters of namespaces on their plans, by key.
     pub(super) plan_limiters: BTreeMap<Arc<str>, Limiter>,
-    /// Rendered messages for which no server is eligible, or none whose limits have room.
+    /// Rendered messages for which no server is eligible, or none with room in its limits.
     unplaced: Turns,
-    /// The servers whose limits have room, for all campaigns.
+    /// The sets of servers with room in their limits, shared by all campaigns.
     with_headroom: WithHeadroom,
-    /// For each list of granted servers, by its address, those that may be picked now, shared by all campaigns with that list that none of
-    /// them refuses. The list is kept too, so that its address is not reused.
+    /// For each list of granted servers, by its address, the servers that may be picked now, shared by all campaigns that have this
+    /// list and that none of its servers refuses. The list is kept too, so that its address is not reused.
     alike: BTreeMap<usize, (Granted, EligibleSet<LaneRef>)>,
     in_flight: Vec<Option<InFlight>>,
     free_tokens: Vec<usize>,
@@ -179,48 +179,48 @@ pub struct Scheduler {
     pending_since_ms: i64,
     /// Since when claims wait to be committed together.
     ready_since_ms: Option<i64>,
-    /// Whose turn it is to claim first.
+    /// The lane whose turn it is to claim first.
     first_lane: LaneIx,
     reroutes: Reroutes,
-    /// What waits, rendered, of all campaigns.
+    /// The waiting rendered messages of all campaigns.
     rendered: Rendered,
-    /// The campaign that was asked for messages last.
+    /// The campaign whose feeder was last asked for messages.
     last_asked: CampaignIx,
-    /// When a plan's limit lets a message through that waits for nothing else.
+    /// When a plan's limit next admits a message that waits for nothing else, milliseconds.
     plan_reopens_ms: i64,
-    /// How long a commit takes.
+    /// How long a commit takes, smoothed.
     pub(super) commit_time: Duration,
     actions: Vec<Action>,
-    /// Campaigns whose feeder is to start.
+    /// Campaigns whose feeder is to be started.
     feeds: Vec<CampaignIx>,
-    /// What is being given back to the ledger; no feeder starts before.
+    /// How many returns of leases to the ledger are pending; no feeder starts before they are done.
     releasing: usize,
     is_committing: bool,
-    /// What the last step led to is to be followed by another.
+    /// The results of the last step's actions call for another step at once.
     has_more_to_do: bool,
-    /// When a failed commit is tried again, milliseconds.
+    /// When a failed commit is retried, milliseconds.
     commit_again_ms: Option<i64>,
     stopping: bool,
-    /// A mistake on purpose, which the simulation has to find.
+    /// A deliberate mistake, which the simulation must find.
     #[cfg(test)]
     pub(super) mutant: Option<Mutant>,
 }
 
-/// Mistakes on purpose.
+/// Deliberate mistakes.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mutant {
     /// A message is handed over before its claim is durable.
     ContentBeforeCommit,
-    /// What is given back to the ledger once counts as given back twice.
+    /// A lease that is returned to the ledger once counts as returned twice.
     LeaseGivenBackTwice,
     /// What a commit changed is counted twice.
     CountAppliedTwice,
-    /// A window does not count what is claimed and not known to be written.
+    /// A window does not count messages that are claimed and not known to be written.
     WindowForgetsInFlight,
-    /// What is kept for the next start counts by its claim, whenever it was written.
+    /// The usage that is kept for the next start counts a message at its claim, whenever it was written.
     UsageStaysAtItsClaim,
-    /// What limits do not let a server take goes to others though shares are strict.
+    /// Messages that a server's limits do not admit go to others though shares are strict.
     OverflowIgnoresStrict,
 }
 
@@ -271,7 +271,7 @@ impl Scheduler {
         self.unresolved + self.pending.len()
     }
 
-    /// Nothing new is claimed from now on; messages in flight end.
+    /// Claims nothing more from now on; messages in flight still get their outcome.
     pub fn stop(&mut self) {
         self.stopping = true;
         let indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
@@ -289,7 +289,7 @@ impl Scheduler {
 
     // ── the ledger ──
 
-    /// What a write changed: the only way in which counts change.
+    /// Applies the changes of a write: the only way in which counts change.
     pub fn apply_changes(&mut self, changes: &CountChanges) {
         for &(index, fate, lane, by) in &changes.fates {
             let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
@@ -326,7 +326,7 @@ impl Scheduler {
             campaign.completed_ms = Some(now_ms);
             campaign.added_later = Some(0);
             campaign.reopen = campaign.reopen.max(campaign.intent.work.reopen);
-            // From now on an addition to the audience is told.
+            // From now on rows that are added to the audience are reported.
             self.actions.push(Action::WatchAudience(index));
         }
         self.resume_if_asked(index);
@@ -424,13 +424,13 @@ impl Scheduler {
         }
         let feeding = self.campaigns.values().filter(|campaign| campaign.phase == Phase::Feeding && !campaign.eligible.is_empty());
         for campaign in feeding {
-            // What is due already waits for something that happens, not for a time.
+            // What is already due waits for an event, not for a time.
             wake = campaign.next_due_ms.filter(|due| *due > now_ms).map_or(wake, |due| wake.min(due));
         }
         wake.max(now_ms + 1)
     }
 
-    /// The campaign of a message on the wire, for the simulation.
+    /// The campaign of a message in flight, for the simulation.
     #[cfg(test)]
     pub(super) fn in_flight_campaign(&self, token: u64) -> CampaignIx {
         usize::try_from(token)
@@ -439,14 +439,14 @@ impl Scheduler {
             .map_or(CampaignIx::new(u64::MAX), |flight| flight.campaign)
     }
 
-    /// The campaign and row of a message on the wire, for the simulation.
+    /// The campaign and row of a message in flight, for the simulation.
     #[cfg(test)]
     pub(super) fn in_flight_row(&self, token: u64) -> Option<(CampaignIx, u64)> {
         let flight = usize::try_from(token).ok().and_then(|token| self.in_flight.get(token)?.as_ref())?;
         Some((flight.campaign, flight.seq))
     }
 
-    /// The messages of a campaign on the wire, for the simulation.
+    /// The messages of a campaign in flight, for the simulation.
     #[cfg(test)]
     pub(super) fn tokens_of(&self, campaign: CampaignIx) -> Vec<u64> {
         let flights = (0..).zip(&self.in_flight);

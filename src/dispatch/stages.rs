@@ -12,21 +12,21 @@ use crate::{audience::Fields, ledger};
 /// A rendered message that waits to be claimed.
 #[derive(Debug)]
 pub struct ReadyMessage {
-    /// Its row in the ledger; none for a recipient who was never claimed.
+    /// Its row in the ledger; `None` for a recipient who was never claimed.
     pub seq: Option<u64>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     /// The recipient, as the ledger knows it.
     pub recipient: Arc<str>,
-    /// The same for the envelope: an international domain in its ASCII form.
+    /// The recipient for the envelope: an internationalized domain in its ASCII form.
     pub rcpt_to: Arc<str>,
-    /// When it was claimed first, milliseconds; none for one that was not, or whose first attempt is not known to have failed.
+    /// When it was first claimed, milliseconds; `None` if it was not, or if its first attempt is not known to have failed.
     pub since_ms: Option<i64>,
-    /// The template fields, to be kept in the ledger while the message is deferred.
+    /// The template fields, kept in the ledger while the message is deferred.
     pub fields: Fields,
-    /// The servers that refused it.
+    /// The refusals of servers.
     pub refusals: Refusals,
-    /// The message.
+    /// The rendered message.
     pub content: Arc<[u8]>,
     /// See [`crate::providers::Outgoing::needs_8bit`].
     pub needs_8bit: bool,
@@ -37,38 +37,38 @@ pub struct ReadyMessage {
 /// A recipient whose template failed.
 #[derive(Debug)]
 pub struct RenderFailure {
-    /// Its row, for one that was claimed before.
+    /// Its row, if it was claimed before.
     pub seq: Option<u64>,
     /// Whether it was deferred.
     pub was_deferred: bool,
     /// The recipient.
     pub recipient: Arc<str>,
-    /// What failed.
+    /// The error.
     pub message: String,
 }
 
-/// A message on the wire: claimed, without an outcome.
+/// A message in flight: claimed, without an outcome.
 #[derive(Debug)]
 pub struct InFlight {
     /// The campaign's index.
     pub campaign: CampaignIx,
     /// The server's index.
     pub lane: LaneIx,
-    /// The call of `deliver` that it went with.
+    /// The call of `deliver` that it belongs to.
     pub call: CallId,
     /// Its row in the ledger.
     pub seq: u64,
     /// Which attempt this is, from 1.
     pub attempt: u32,
-    /// The recipient, for messages.
+    /// The recipient.
     pub recipient: Arc<str>,
     /// The template fields.
     pub fields: Fields,
-    /// The servers that refused it.
+    /// The refusals of servers.
     pub refusals: Refusals,
     /// When it was claimed, milliseconds.
     pub claimed_ms: i64,
-    /// When it was claimed first, milliseconds.
+    /// When it was first claimed, milliseconds.
     pub since_ms: i64,
 }
 
@@ -77,13 +77,13 @@ pub struct InFlight {
 pub struct Settled {
     /// The campaign's index.
     pub campaign: CampaignIx,
-    /// Its row; none for a recipient that never was claimed.
+    /// Its row; `None` for a recipient who was never claimed.
     pub seq: Option<u64>,
     /// The recipient.
     pub recipient: Arc<str>,
-    /// The server's index; none for what no server's answer led to.
+    /// The server's index; `None` if this does not follow from a server's answer.
     pub lane: Option<LaneIx>,
-    /// Whether it ends a claim, which counts as one without an outcome until this is durable.
+    /// Whether it ends a claim, which counts as unresolved until this is durable.
     pub is_of_claim: bool,
     /// What became of it.
     pub disposition: Disposition,
@@ -91,5 +91,5 @@ pub struct Settled {
     pub reply: Option<String>,
 }
 
-/// What becomes of a message, with its fields as they are in memory.
+/// What becomes of a message, with its fields in their form in memory.
 pub type Disposition = ledger::Disposition<Fields>;

@@ -1,4 +1,4 @@
-//! The one task that does what the scheduler says: ledger, feeders, servers, time.
+//! The single task that does what the scheduler says: it ties together ledger, feeders, servers and time.
 
 mod actions;
 mod commits;
@@ -40,31 +40,31 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Between two looks at a file that could not be read as an audience, or whose rows somebody has to fix.
+/// The interval between two looks at a file that could not be read as an audience, or with rows that somebody has to fix.
 const LOOK_AT_FILE_EVERY: Duration = Duration::from_millis(200);
-/// Between two looks at the audience of a completed campaign.
+/// The interval between two looks at the audience of a completed campaign.
 const LOOK_AT_CLOSED_EVERY: Duration = Duration::from_secs(5);
-/// Between two reports, unless something important happens.
+/// The interval between two reports, unless something important happens.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
-/// What many campaigns bring at once is reported together, after this time.
+/// Events of many campaigns are collected for this long and reported together.
 const REPORT_SOON: Duration = Duration::from_millis(20);
-/// Before a failed commit is retried.
+/// The wait before a failed request to the ledger is retried.
 const LEDGER_RETRY: Duration = Duration::from_secs(1);
-/// The longest window that a rate may have: 31 days, and a minute.
+/// The longest window that a rate may have: 31 days, plus a minute.
 const USAGE_MINUTES: i64 = 31 * 24 * 60 + 1;
 
-/// What the control plane is notified of at once.
+/// Events of which the control plane is notified at once.
 #[derive(Debug)]
 pub enum Event {
-    /// A server failed at sending: which, why, and the count of its failures.
+    /// Sending through a server failed: the server, the cause, and the number of its failures.
     ServerFailed(Key, Blocker, u64),
 }
 
 /// The running data plane.
 pub struct Dispatch {
-    /// What is wanted.
+    /// The channel for the desired state.
     pub handover: watch::Sender<Handover>,
-    /// The newest report.
+    /// The latest report.
     pub report: watch::Receiver<Arc<Report>>,
     /// Failures of servers.
     pub events: mpsc::UnboundedReceiver<Event>,
@@ -87,7 +87,8 @@ impl Dispatch {
         for (key, minute, count) in usage {
             past.entry(key).or_default().push((minute, count));
         }
-        // What was on the wire when the process before ended may have been written just now. The ledger counts it so when its run begins.
+        // Messages that were in flight when the previous process ended may have been written just now. The ledger counts them so
+        // when their run begins.
         for (key, count) in ledger.left_by_server().await? {
             commits::add_usage(&mut past, &key, clock.now_ms() / 60_000, count.cast_signed());
         }
@@ -96,8 +97,8 @@ impl Dispatch {
         Ok(Self { handover, report, events, stop: Some(stop), task })
     }
 
-    /// Claims nothing more, lets what is on the wire end, writes every outcome, and ends. Takes at most `patience`;
-    /// what has no outcome then is settled at the next start. True when nothing was left.
+    /// Claims nothing more, waits for the outcomes of messages in flight, writes them, and ends. Takes at most `patience`; messages
+    /// without an outcome by then are settled at the next start. Returns true if nothing was left.
     pub async fn stop(&mut self, patience: Duration) -> bool {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -110,83 +111,83 @@ impl Dispatch {
     }
 }
 
-/// Messages that count for limits, by key and minute.
+/// The messages that count towards limits, by key and minute.
 type Past = BTreeMap<String, Vec<(i64, u64)>>;
-/// The keys that a claim counts for, by server and plan.
+/// The limiter keys that a claim counts towards, by server and plan.
 type UsageKeys = BTreeMap<(LaneIx, Option<Arc<str>>), Arc<[Arc<str>]>>;
-/// Deferred messages whose time has come, and when the next is due.
+/// Deferred messages that are due, and when the next one is.
 type Due = (Vec<crate::ledger::DueMessage>, Option<i64>);
 
-/// What the ledger answers to a question that was asked in the background.
+/// The result of a request to the ledger, or to a file, in the background.
 enum Answer {
     Opened(CampaignIx, Result<Box<(RunRecord, Opened)>, LedgerError>),
     Due(CampaignIx, u64, Result<Due, LedgerError>),
     Closed(CampaignIx, Result<Closing, LedgerError>),
-    /// How many rows were added after completion, in which version of the file.
+    /// The number of rows that were added after completion, and the version of the file in which they were.
     AddedLater(CampaignIx, u64, Option<FileVersion>),
-    /// What a write beside the commits changed.
+    /// The changes of a write that is not a commit.
     Changed(Changes),
-    /// What a person asked was carried out, or could not be; whether something of the run is open now.
+    /// A resumption was carried out, or failed: what it changed, and whether the run is open now.
     Resumed(CampaignIx, Resumption, Result<(Changes, bool), LedgerError>),
-    /// Ask again, after a while.
+    /// A resumption that failed is to be requested again.
     ResumeAgain(CampaignIx),
-    /// The audience's file is another one than could not be read: the run, and the feeding that failed.
+    /// The file of an audience that could not be read has changed: the campaign, and the epoch of the feeder that failed.
     AudienceTouched(CampaignIx, u64),
     Released,
     Reopen(CampaignIx),
 }
 
-/// What the ledger says to closing a run.
+/// The ledger's answer to closing a run.
 enum Closing {
     /// It is closed, with these counts.
     Done(RecipientCounts),
-    /// Messages have no final outcome yet; the next deferred one is due then.
+    /// Some messages have no final outcome yet; when the next deferred one is due.
     Open(Option<i64>),
 }
 
-/// A call of `deliver` under way.
+/// A call of `deliver` in progress.
 struct CallUnderWay {
-    /// The server as it was spoken to when the call began.
+    /// The server's client when the call began.
     server: Option<Arc<dyn Server>>,
-    /// Where messages are put that go over the same connection.
+    /// Takes further messages for the same connection.
     more: mpsc::UnboundedSender<Outgoing>,
-    /// A call that was over when a message came for it is begun again under its number.
+    /// How often it has begun again: a call that was over when a message came for it begins again under its id.
     begun: u64,
 }
 
-/// A call of `deliver` is over: the server, its number, and which beginning of it.
+/// A call of `deliver` has ended: the server, the call's id, and how often it had begun again.
 type CallEnded = (LaneIx, CallId, u64);
 
 struct DispatchTask {
     ledger: Ledger,
     clock: SteadyClock,
-    /// Claims by limiter key and minute, of this process and those before.
+    /// Claims by limiter key and minute, of this process and previous ones.
     past: Past,
     scheduler: Scheduler,
     handles: Arc<Handles>,
-    /// How servers are spoken to, by index.
+    /// The clients of servers, by index.
     servers: BTreeMap<LaneIx, Arc<dyn Server>>,
-    /// Their short windows, by index.
+    /// The gates that enforce their short windows, by index.
     gates: BTreeMap<LaneIx, Arc<Gate>>,
     runs: BTreeMap<CampaignIx, RunId>,
-    /// The same, reversed; a campaign that was applied again has the run of the one before.
+    /// The reverse of `runs`; a campaign that was deleted and applied again has the run of its predecessor.
     campaigns: BTreeMap<RunId, Vec<CampaignIx>>,
-    /// Claims of an earlier process that no row of the audience came for.
+    /// Claims of an earlier process that match no row of the audience.
     unmatched: BTreeMap<CampaignIx, Vec<u64>>,
-    /// The version of the file that was read to its end as an audience.
+    /// The version of the audience file that was read to its end.
     versions: BTreeMap<CampaignIx, Option<FileVersion>>,
     server_ids: BTreeMap<LaneIx, ServerId>,
-    /// The same, reversed.
+    /// The reverse of `server_ids`.
     lanes: BTreeMap<ServerId, LaneIx>,
     usage_keys: UsageKeys,
     feeders: BTreeMap<CampaignIx, Asking<Feeder>>,
-    /// What they work on.
+    /// The threads on which feeders run.
     threads: Threads,
     feeder_events: mpsc::UnboundedSender<FeederEvent>,
     feeder_receiver: mpsc::UnboundedReceiver<FeederEvent>,
     outcomes: mpsc::UnboundedSender<Delivered>,
     outcome_receiver: mpsc::UnboundedReceiver<Delivered>,
-    /// Calls of `deliver` under way.
+    /// Calls of `deliver` in progress.
     calls: BTreeMap<(LaneIx, CallId), CallUnderWay>,
     ended_calls: mpsc::UnboundedSender<CallEnded>,
     ended_call_receiver: mpsc::UnboundedReceiver<CallEnded>,
@@ -195,19 +196,19 @@ struct DispatchTask {
     events: mpsc::UnboundedSender<Event>,
     reports: watch::Sender<Arc<Report>>,
     reported_at: Instant,
-    /// Something happened that people wait for.
+    /// Whether something happened that is to be reported soon.
     wants_report: bool,
     ledger_problem: Option<LedgerError>,
-    /// Looks at files that could not be read as audiences, by campaign.
+    /// The watches on audience files that could not be read, by campaign.
     file_watches: BTreeMap<CampaignIx, tokio::task::AbortHandle>,
 }
 
 type CommitResult = (Planned, Result<CommitReceipt, LedgerError>);
-/// A commit under way. It is awaited where its result is needed: each thread and channel in between would be a part of the time in
+/// A commit in progress. It is awaited where its result is needed: every thread and channel in between would add to the time for
 /// which connections wait for their next message.
 type Committing = BoxFuture<'static, CommitResult>;
 
-/// The result of the commit under way; never where there is none.
+/// The result of the commit in progress; never completes if there is none.
 async fn result_of(committing: &mut Option<Committing>) -> CommitResult {
     match committing {
         Some(commit) => commit.await,
@@ -350,7 +351,7 @@ impl DispatchTask {
         self.follow_carriages();
     }
 
-    /// What servers offer shows once a connection is open.
+    /// Follows what servers offer, which is known once a connection is open.
     fn follow_carriages(&mut self) {
         for (lane, server) in &self.servers {
             self.scheduler.set_carriage(*lane, server.carriage());
@@ -372,7 +373,7 @@ impl DispatchTask {
                 if let Some(key) =
                     self.scheduler.campaign(index).and_then(|campaign| campaign.intent.plan_limits.as_ref()).map(|limits| &limits.key)
                 {
-                    // Those of the servers are known since the start.
+                    // The usage of servers has been known since the start.
                     commits::add_usage(&mut self.past, key, now_ms.div_euclid(60_000), opened.left.cast_signed());
                 }
                 self.scheduler.opened(index, opened, now_ms);
@@ -410,7 +411,8 @@ impl DispatchTask {
             Answer::Closed(index, Ok(Closing::Done(counts))) => {
                 self.ledger_works();
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    // What was on the wire when this campaign was deleted and applied again may have been counted before it was opened.
+                    // Messages that were in flight when this campaign was deleted and applied again may have been counted before it
+                    // was opened.
                     campaign.counts = counts;
                 }
                 self.scheduler.closed(index, now_ms);
@@ -502,7 +504,7 @@ impl DispatchTask {
                 if blocker.reason == Reason::AudienceChanged
                     && let Some(campaign) = self.scheduler.campaign(index)
                 {
-                    // It lasts so short a time that status may never show it.
+                    // It passes so quickly that status may never show it.
                     tracing::info!(campaign = %campaign.key, "{}", blocker.message);
                 }
                 let waits = blocker.needs_person;
@@ -532,7 +534,7 @@ impl DispatchTask {
     }
 }
 
-/// Gives a batch back unsent: the server is not there any more.
+/// Returns a batch unsent: the server no longer exists.
 fn give_back(batch: Vec<Outgoing>, outcomes: &mpsc::UnboundedSender<Delivered>) {
     for message in batch {
         let failure = Blocker::passing(Reason::InvalidSpec, "The server was removed; the message goes to another.");

@@ -47,7 +47,7 @@ const CARRIAGES: [Carriage; 4] = [
     Carriage { batch: 8, ahead: 0, is_windowed: false },
 ];
 
-/// What the world has done with a recipient.
+/// What has happened to a recipient in the world.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fate {
     taken: u32,
@@ -55,7 +55,7 @@ struct Fate {
     ended: bool,
 }
 
-/// Chances of a message's fate, in percent; the rest is taken.
+/// Chances of a message's fate, in percent; the rest is accepted.
 #[derive(Clone, Copy, Default)]
 struct Chances {
     rejected: u64,
@@ -78,7 +78,7 @@ struct Row {
     server: String,
 }
 
-/// What a test says of a message: by server, recipient and time.
+/// A test's decision on a message, by server, recipient and time.
 type Decides = Box<dyn FnMut(&str, &str, i64) -> Option<Outcome>>;
 
 struct Simulation {
@@ -88,42 +88,42 @@ struct Simulation {
     chances: Chances,
     scheduler: Scheduler,
     routing: Routing,
-    /// The audience that is not fed yet, by campaign index.
+    /// The part of the audience that is not fed yet, by campaign index.
     left: BTreeMap<CampaignIx, VecDeque<u64>>,
     fates: BTreeMap<(CampaignIx, String), Fate>,
     by_server: BTreeMap<String, u64>,
     /// The ledger: every row by (campaign, seq).
     rows: BTreeMap<(CampaignIx, u64), Row>,
     leased: Vec<(CampaignIx, u64)>,
-    /// Servers that the ledger has as out of use, by campaign.
+    /// Servers that are out of use according to the ledger, by campaign.
     bars: BTreeMap<(CampaignIx, String), crate::report::Bar>,
     ended_runs: Vec<CampaignIx>,
-    /// The outcome of a message that the test decides on: server, recipient.
+    /// The test's decision on the outcome of a message, by server and recipient.
     decides: Option<Decides>,
-    /// Addresses of the audience, where they are not `userN@example.com`.
+    /// Addresses of the audience, if they are not `userN@example.com`.
     addresses: Vec<String>,
-    /// Messages that the ledger has as sent again.
+    /// Messages that the ledger counts as resent.
     resent: u64,
     /// Recipients by campaign index.
     audience: BTreeMap<CampaignIx, u64>,
     next_seq: u64,
-    /// What is on the wire: when it is answered, the server, the call, and the messages.
+    /// Messages on the wire: when they are answered, the server, the call, and the messages.
     wire: Vec<(i64, LaneIx, CallId, Vec<Outgoing>)>,
     /// How messages are handed to servers.
     carriage: Carriage,
-    /// A commit under way, and when it is durable.
+    /// A commit in progress, and when it is durable.
     committing: Option<(i64, Planned)>,
-    /// Fetches under way: when they are answered, the campaign and the feeding they are for.
+    /// Fetches in progress: when they are answered, the campaign, and the feeder epoch that they are for.
     fetches: Vec<(i64, CampaignIx, u64, usize)>,
-    /// Looks at whether a run can be closed, under way.
+    /// Checks in progress whether a run can be closed.
     closes: Vec<(i64, CampaignIx)>,
-    /// Leases that are being given back, and when that is done.
+    /// When leases that are being returned have been returned.
     releases: Vec<i64>,
     out_since: BTreeMap<Key, i64>,
     closed: usize,
-    /// The way there and back, milliseconds; by chance where it is 0.
+    /// The round trip, milliseconds; random if it is 0.
     latency_ms: i64,
-    /// How long servers hold messages before they let their content be written, at most, milliseconds.
+    /// The longest time that servers hold a message before they let its content be written, milliseconds.
     hold_ms: u64,
     /// When contents were written, by server.
     written: BTreeMap<String, Vec<i64>>,
@@ -221,7 +221,7 @@ impl Simulation {
         }
     }
 
-    /// Runs until every campaign is closed; panics when that takes a simulated day.
+    /// Runs until every campaign is closed; panics if that takes a simulated day.
     fn run(&mut self) {
         while self.closed < self.audience.len() {
             self.step();
@@ -248,7 +248,7 @@ impl Simulation {
         self.now_ms += 1;
     }
 
-    /// Passes over the time in which nothing happens.
+    /// Skips the time in which nothing happens.
     fn skip_idle(&mut self, until: i64) {
         if std::mem::take(&mut self.has_news) {
             return;
@@ -262,7 +262,7 @@ impl Simulation {
         self.now_ms = self.now_ms.max(next.min(until));
     }
 
-    /// A feeder reads the audience anew and leaves out who is in the ledger.
+    /// A feeder reads the audience again and leaves out recipients who are in the ledger.
     fn start_feeder(&mut self, index: CampaignIx) {
         assert!(self.committing.is_none() && self.releases.is_empty(), "a feeder reads what is not all there");
         let claimed: BTreeSet<&String> =
@@ -273,7 +273,7 @@ impl Simulation {
         self.scheduler.feeder_started(index);
     }
 
-    /// What the ledger was asked for in the background.
+    /// Answers what the ledger was asked for in the background.
     fn answer(&mut self) {
         for (at, index, feeding, most) in std::mem::take(&mut self.fetches) {
             if at > self.now_ms {
@@ -334,7 +334,7 @@ impl Simulation {
             }
             Action::Ahead(lane, call, message) => {
                 self.assert_claimed(std::slice::from_ref(&message));
-                // It is answered after what was there before it.
+                // It is answered after the messages that were there before it.
                 let before = self.wire.iter().filter(|(_, of, on, _)| (*of, *on) == (lane, call)).map(|(at, ..)| *at).max();
                 let trip = self.trip();
                 self.wire.push((before.unwrap_or(self.now_ms) + trip, lane, call, vec![message]));
@@ -360,8 +360,8 @@ impl Simulation {
         held + self.answer_ms() + more
     }
 
-    /// How long a server takes from the last byte of a message to its answer. No message is answered sooner after it was handed
-    /// over, or it would be written before.
+    /// How long a server takes from the last byte of a message to its answer. No message is answered sooner than this after it was
+    /// handed over: it would have been written before.
     fn answer_ms(&self) -> i64 {
         if self.latency_ms > 0 { self.latency_ms } else { 5 }
     }
@@ -378,7 +378,7 @@ impl Simulation {
         }
     }
 
-    /// Somebody of another domain, out of turn.
+    /// Finds somebody in another domain, out of turn.
     fn seek(&mut self, index: CampaignIx, domain: &str) {
         let addresses: Vec<(u64, String)> = self.left[&index].iter().map(|i| (*i, self.address(*i))).collect();
         let found = addresses.iter().position(|(_, address)| *domain_of(address) != *domain);

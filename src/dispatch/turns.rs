@@ -1,4 +1,4 @@
-//! Messages that wait for a server, and whose turn it is. Pure.
+//! Fair (round-robin) queueing of the messages that wait for a server. Pure.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,7 +12,7 @@ struct CampaignQueue {
     messages: VecDeque<ReadyMessage>,
 }
 
-/// Messages that wait for a server, taken in turn: by namespace, and within it by campaign.
+/// The messages that wait for a server, taken round robin by namespace, and within a namespace by campaign.
 #[derive(Debug, Default)]
 pub struct Turns {
     namespaces: VecDeque<(Arc<str>, VecDeque<CampaignQueue>)>,
@@ -20,13 +20,13 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Messages that wait.
+    /// The number of waiting messages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing waits.
+    /// Whether no message waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -57,7 +57,7 @@ impl Turns {
         &mut queues[at].messages
     }
 
-    /// The next message that `may` go now, by its campaign and by itself; the turn passes to the next namespace.
+    /// Takes the next message whose campaign `may` send now and which itself `fits`; the turn passes to the next namespace.
     pub fn pop(
         &mut self,
         mut may: impl FnMut(CampaignIx) -> bool,
@@ -91,14 +91,14 @@ impl Turns {
         None
     }
 
-    /// Whether a message of a campaign waits that fits.
+    /// Whether a message of the campaign waits that `fits`.
     #[must_use]
     pub fn has(&self, campaign: CampaignIx, fits: impl Fn(&ReadyMessage) -> bool) -> bool {
         let mut queues = self.namespaces.iter().flat_map(|(_, queues)| queues);
         queues.any(|queue| queue.campaign == campaign && queue.messages.iter().any(&fits))
     }
 
-    /// Campaigns whose messages wait.
+    /// The campaigns with waiting messages.
     pub fn campaigns(&self) -> impl Iterator<Item = CampaignIx> + '_ {
         self.namespaces.iter().flat_map(|(_, queues)| queues).map(|queue| queue.campaign)
     }

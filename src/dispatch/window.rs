@@ -1,29 +1,29 @@
-//! How many messages a server may have on the wire. Pure.
+//! How many messages a server may have in flight. Pure.
 //!
-//! A claim without an outcome is what a crash makes unknown, so the window is no larger than the round trip needs:
-//! the best rate seen, times the round trip plus the commit that goes before it. While it is small it may double, to
-//! find out whether more would be faster (as TCP's slow start does); above its fair share of 64 it may only probe by a quarter.
+//! A crash makes every claim without an outcome unknown, so the window is no larger than the round trip needs: the best rate seen,
+//! times the round trip plus the commit that precedes it. While it is small it may double, to find out whether more would be faster
+//! (like TCP slow start); above its fair share of 64 it may only probe with a quarter more.
 
 use std::time::Duration;
 
-/// Claims without an outcome in a process, unless rate times round trip is more (rule 8 of the design).
+/// The most claims without an outcome in a process, unless rate times round trip is more (rule 8 of the design).
 pub const CLAIMS_MAX: usize = 64;
-/// The window of a server of which nothing is known yet.
+/// The window of a server about which nothing is known yet.
 const START: usize = 4;
-/// What writing, waking and collecting add to a round trip on this side, milliseconds: the trip itself is counted from the
-/// last byte written, and on a fast wire is the smaller part.
+/// What writing, waking and collecting add to a round trip on our side, milliseconds: the trip itself is measured from the last
+/// byte written, and is the smaller part on a fast connection.
 const OWN_TIME_MS: f64 = 1.0;
-/// The rate is taken over stretches of this length, milliseconds.
+/// The rate is measured over stretches of this length, milliseconds.
 const STRETCH_MS: i64 = 25;
-/// A measurement counts for so many stretches.
+/// The number of stretches for which a measurement counts.
 const REMEMBERED: usize = 120;
 
-/// The window of one server, fitted to what it does.
+/// The window of one server, fitted to its measured behavior.
 #[derive(Clone, Debug)]
 pub struct FlightWindow {
     stretch_start_ms: i64,
     outcomes: u64,
-    /// Outcomes a millisecond in the last stretches.
+    /// Outcomes per millisecond in the last stretches.
     rates: [f64; REMEMBERED],
     /// The shortest round trip in the last stretches, milliseconds.
     trips: [f64; REMEMBERED],
@@ -52,7 +52,7 @@ impl FlightWindow {
         if length < STRETCH_MS {
             return;
         }
-        // An idle stretch says nothing of what the server can do.
+        // An idle stretch says nothing about what the server can do.
         if self.outcomes > 0 && length < 10 * STRETCH_MS {
             #[allow(clippy::cast_precision_loss)]
             {
@@ -66,14 +66,14 @@ impl FlightWindow {
         self.outcomes = 0;
     }
 
-    /// Messages that the round trip and the commit need at the best rate seen.
+    /// The number of messages that the round trip and the commit need at the best rate seen.
     #[must_use]
     pub fn needed(&self, commit: Duration) -> f64 {
         let trip = self.trips.iter().copied().fold(f64::INFINITY, f64::min);
         if trip.is_finite() { self.rate() * (trip + commit.as_secs_f64() * 1000.0) } else { 0.0 }
     }
 
-    /// The best rate seen, messages a millisecond.
+    /// The best rate seen, messages per millisecond.
     fn rate(&self) -> f64 {
         self.rates.iter().copied().fold(0.0, f64::max)
     }
@@ -87,7 +87,7 @@ impl FlightWindow {
         doubled.min(share).max(self.probing(commit)).max(START.min(share)).max(1)
     }
 
-    /// What is needed, and a quarter more to find out whether it could be faster.
+    /// The number needed, and a quarter more to find out whether it could be faster.
     #[must_use]
     pub fn probing(&self, commit: Duration) -> usize {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -100,7 +100,7 @@ impl FlightWindow {
 mod tests {
     use super::*;
 
-    /// A server that takes `rate` messages a millisecond at most, after `trip_ms`, simulated for 20 s.
+    /// Simulates for 20 s a server that takes at most `rate` messages per millisecond, each after `trip_ms`.
     fn settle(rate: f64, trip_ms: f64, share: usize) -> usize {
         let mut window = FlightWindow::default();
         let commit = Duration::from_millis(1);

@@ -1,11 +1,11 @@
-//! Contents that are read and compiled beside the engine's turns: in turn by namespace, a few at a time, and with a bound on what the
-//! templates hold.
+//! Reads and compiles contents in the background: round robin by namespace, a few at a time, and with a bound on the memory of
+//! templates.
 //!
-//! A look gives out what is new and waits a moment for it, so that an ordinary campaign is ready at once. What takes longer ends
-//! when it ends, and wakes the engine. While it waits, a campaign keeps what it had if that is of the same generation.
+//! A look queues what is new and waits briefly for it, so that an ordinary campaign is ready at once. Whatever takes longer
+//! finishes later, and wakes the engine. Meanwhile, a campaign keeps its previous content if that is of the same generation.
 //!
-//! Templates are kept as long as there is room. Where there is none, those of campaigns that do not send now go first, and are made
-//! again when they are needed.
+//! Templates are kept as long as there is room. If there is none, those of campaigns that do not send now are dropped first, and
+//! compiled again when they are needed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,22 +40,22 @@ mod share;
 #[cfg(test)]
 mod tests;
 
-/// So long a look waits for what it has given out, in all.
+/// How long a look waits for what it has queued, in all.
 pub(super) const WAIT_MAX: Duration = Duration::from_millis(250);
 
-/// A content whose preparation has ended.
+/// The result of preparing a content.
 pub(crate) struct Done {
     key: Key,
     ticket: u64,
     result: Result<Prepared, Blocker>,
 }
 
-/// Where a campaign's content stands.
+/// The state of a campaign's content.
 #[derive(Debug, PartialEq)]
 enum State {
-    /// Not prepared yet as it stands now.
+    /// Its current version has not been prepared yet.
     New,
-    /// It can be sent, though its template may have to be made again.
+    /// It can be sent, though its template may have to be compiled again.
     Ready,
     /// The memory for templates is used up by others that send.
     NoRoom,
@@ -71,13 +71,13 @@ enum Pending {
     UnderWay(u64),
 }
 
-/// What was made last for a campaign, also of an older version.
+/// The content that was last prepared for a campaign, perhaps of an older version.
 struct Made {
     generation: i64,
     work: Arc<Work>,
     content_hash: u64,
     input: Arc<Input>,
-    /// None while it is not sent, and others need the memory.
+    /// `None` while it is not sent and others need the memory.
     template: Option<Arc<Template>>,
 }
 
@@ -88,11 +88,11 @@ struct Slot {
     state: State,
     pending: Pending,
     made: Option<Made>,
-    /// What its template takes, bytes; 0 before it is known.
+    /// The size of its template, bytes; 0 before it is known.
     cost: usize,
-    /// What is set aside for its template, bytes.
+    /// The memory that is reserved for its template, bytes.
     held: usize,
-    /// It sends, or did when that was decided last.
+    /// Whether the campaign sends, according to the last decision.
     sends: bool,
 }
 
@@ -101,13 +101,13 @@ pub(super) struct Contents {
     slots: BTreeMap<Key, Slot>,
     queue: Queue,
     shares: Shares,
-    /// Campaigns whose content cannot be looked for now, and why.
+    /// Campaigns whose content cannot be looked up now, and why.
     blocked: BTreeMap<Key, Blocker>,
-    /// Whether a file of a content is being written now: it is looked for again in a moment.
+    /// Whether a file of a content is being written now: it is looked up again in a moment.
     is_being_written: bool,
-    /// What this look has given out.
+    /// The campaigns that this look has queued.
     fresh: BTreeSet<Key>,
-    /// Changes when anything does that [`Contents::get`] gives.
+    /// Changes whenever anything changes that [`Contents::get`] returns.
     version: u64,
     tickets: u64,
     sender: mpsc::UnboundedSender<Done>,
@@ -131,31 +131,31 @@ impl Contents {
         }
     }
 
-    /// What a campaign's messages are made of, also while a newer version is being prepared.
+    /// The content of a campaign's messages, even while a newer version is being prepared.
     pub fn get(&self, key: &Key) -> Option<Content> {
         let made = self.slots.get(key)?.made.as_ref()?;
         Some(Content { input: made.input.clone(), template: made.template.clone() })
     }
 
-    /// Changes when anything does that [`Contents::get`] gives.
+    /// Changes whenever anything changes that [`Contents::get`] returns.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Whether a file of a content is being written now, or was while it was read: it is looked for again in a moment.
+    /// Whether a file of a content is being written now, or was while it was read: it is looked up again in a moment.
     pub fn is_being_written(&self) -> bool {
         let is_written =
             |slot: &Slot| matches!(&slot.state, State::Failed(blocker) if !blocker.needs_person && blocker.reason == Reason::FileNotFound);
         self.is_being_written || self.slots.values().any(is_written)
     }
 
-    /// Whether something cannot be sent that may be fixed without a change of any object: a file, a ConfigMap.
+    /// Whether some content cannot be sent and may be fixed without a change of any object: a file, a ConfigMap.
     pub fn needs_another_look(&self) -> bool {
         let failed = self.slots.values().filter_map(|slot| if let State::Failed(blocker) = &slot.state { Some(blocker) } else { None });
         failed.chain(self.blocked.values()).any(|blocker| blocker.needs_person)
     }
 
-    /// What a campaign sends, or why it sends nothing.
+    /// What a campaign sends, or why it cannot send.
     pub fn work(&self, key: &Key) -> Result<Arc<Work>, Blocker> {
         if let Some(blocker) = self.blocked.get(key) {
             return Err(blocker.clone());
@@ -165,7 +165,7 @@ impl Contents {
         let old = slot.made.as_ref().filter(|made| made.generation == slot.stamp.generation);
         match (&slot.state, old) {
             (State::Ready, Some(made)) => Ok(made.work.clone()),
-            // An edit of the spec waits; a file that was rewritten holds up nothing.
+            // An edit of the spec waits; a rewritten file holds up nothing.
             (State::New, Some(made)) if made.template.is_some() => Ok(made.work.clone()),
             (State::NoRoom, _) => Err(Blocker::passing(
                 Reason::WaitingForMemory,
@@ -180,12 +180,12 @@ impl Contents {
         }
     }
 
-    /// What it sent last, whatever has become of its content since.
+    /// What it last sent, whatever has become of its content since.
     pub fn last_work(&self, key: &Key) -> Option<Arc<Work>> {
         Some(self.slots.get(key)?.made.as_ref()?.work.clone())
     }
 
-    /// Ensures that the contents of all campaigns of a snapshot are prepared as they stand now.
+    /// Ensures that the current contents of all campaigns of a snapshot are prepared.
     pub fn want_all(&mut self, snapshot: &Snapshot, facts: &LedgerFacts, egress: crate::egress::Egress) {
         let gone: Vec<Key> = self.slots.keys().filter(|key| !snapshot.campaigns.contains_key(*key)).cloned().collect();
         gone.iter().for_each(|key| self.forget(key));
@@ -204,7 +204,7 @@ impl Contents {
         let generation = dated.map_or_else(|| sourced.object.generation(), |dated| dated.number);
         if let Some(blocker) = resolver.being_written(&sourced.object.spec) {
             self.is_being_written = true;
-            // What was read whole before holds until then.
+            // Until then, what was last read completely stays valid.
             let made = self.slots.get(&key).and_then(|slot| slot.made.as_ref());
             if made.is_none_or(|made| made.generation != generation) {
                 self.blocked.insert(key, blocker);
@@ -225,7 +225,7 @@ impl Contents {
         }
     }
 
-    /// Ensures that a campaign's content is prepared as it stands now.
+    /// Ensures that the current content of a campaign is prepared.
     fn want(&mut self, resolver: ContentResolver, stamp: Stamp, rank: Rank) {
         let key = resolver.key.clone();
         let Some(slot) = self.slots.get_mut(&key) else {
@@ -237,9 +237,9 @@ impl Contents {
             return;
         };
         let is_same = slot.stamp.is_same(&stamp);
-        // What a file system could not do it may do now.
+        // What failed in a file system may succeed now.
         let tries_again = matches!(&slot.state, State::Failed(problem) if problem.reason != Reason::InvalidContent);
-        // Whether an edit sends is not known before it is decided.
+        // Whether an edited campaign sends is not known before the next decision.
         slot.sends &= slot.stamp.generation == stamp.generation;
         (slot.resolver, slot.stamp, slot.rank) = (resolver, stamp, rank);
         if !is_same {
@@ -252,7 +252,7 @@ impl Contents {
         }
     }
 
-    /// Waits for what was given out since the last time, for [`WAIT_MAX`] at most; says how long it took.
+    /// Waits for what was queued since the last time, for [`WAIT_MAX`] at most; returns how long it waited.
     pub async fn wait(&mut self) -> Duration {
         let began = Instant::now();
         self.start();
@@ -265,7 +265,7 @@ impl Contents {
         began.elapsed()
     }
 
-    /// Waits until everything is prepared that was given out, however long it takes.
+    /// Waits until everything that was queued is prepared, however long it takes.
     pub async fn wait_for_all(&mut self) {
         self.start();
         while self.slots.values().any(|slot| slot.pending != Pending::No)
@@ -276,12 +276,12 @@ impl Contents {
         self.fresh.clear();
     }
 
-    /// The next content whose preparation has ended; [`Contents::take`] follows.
+    /// The next content that has been prepared; pass it to [`Contents::take`].
     pub async fn next(&mut self) -> Option<Done> {
         self.receiver.recv().await
     }
 
-    /// Takes what was prepared; the campaign that it is for, unless it has changed meanwhile.
+    /// Takes a prepared content; returns its campaign, unless that has changed meanwhile.
     pub fn take(&mut self, done: Done) -> Option<Key> {
         let Done { key, ticket, result } = done;
         self.queue.ended(&key.namespace);
@@ -318,7 +318,7 @@ impl Contents {
             return;
         }
         slot.made = Some(Made { generation, work, content_hash, input, template: None });
-        // What is not known to send takes no room of others.
+        // A campaign that is not known to send takes no room from others.
         let sends = slot.sends;
         let has_room = if sends { self.make_room(key, cost) } else { self.shares.has_room(&key.namespace, cost) };
         if has_room {
@@ -331,7 +331,7 @@ impl Contents {
         }
     }
 
-    /// Learns which campaigns send; those that cannot yet, for want of a template or of room, and those that can again.
+    /// Learns which campaigns send. Returns those that cannot yet, for lack of a template or of room, and those that can again.
     pub fn note(&mut self, sends: impl Fn(&Key) -> bool) -> Vec<Key> {
         let mut changed = Vec::new();
         for (key, slot) in &mut self.slots {
@@ -352,7 +352,7 @@ impl Contents {
         changed
     }
 
-    /// Makes a template again where there is room; whether that changes what the campaign says.
+    /// Compiles a template again if there is room; returns whether that changes the campaign's state.
     fn make_again(&mut self, key: &Key) -> bool {
         let Some(cost) = self.slots.get(key).map(|slot| slot.cost) else { return false };
         let has_room = self.make_room(key, cost);
@@ -370,7 +370,7 @@ impl Contents {
         has_changed
     }
 
-    /// Makes room for a template that is to be sent: templates that nobody sends now go. Whether there is enough.
+    /// Makes room for a template that is to be sent by dropping templates that are not sent now; returns whether there is enough.
     fn make_room(&mut self, key: &Key, cost: usize) -> bool {
         loop {
             if self.shares.has_room(&key.namespace, cost) {
@@ -389,7 +389,7 @@ impl Contents {
         }
     }
 
-    /// Sets so many bytes aside for a campaign's template, instead of what was.
+    /// Reserves this many bytes for a campaign's template, in place of its previous reservation.
     fn hold(&mut self, key: &Key, bytes: usize) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         self.shares.remove(&key.namespace, slot.held);
@@ -399,14 +399,14 @@ impl Contents {
         slot.held = bytes;
     }
 
-    /// Forgets a campaign whose content is not all there.
+    /// Forgets a campaign whose content is incomplete.
     pub fn forget(&mut self, key: &Key) {
         self.hold(key, 0);
         self.queue.remove(key);
         self.version += u64::from(self.slots.remove(key).is_some());
     }
 
-    /// Starts as many as may be prepared at a time.
+    /// Starts as many preparations as may run at a time.
     fn start(&mut self) {
         while let Some(key) = self.queue.next() {
             let Some(slot) = self.slots.get_mut(&key) else {

@@ -1,4 +1,4 @@
-//! What the ledger knows of the objects of a snapshot: generations and runs.
+//! What the ledger knows about the objects of a snapshot: generations and runs.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     source::{Snapshot, Sourced},
 };
 
-/// What the ledger knows of a campaign's run.
+/// What the ledger knows about a campaign's run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFacts {
     /// Whether it has begun, or is over.
@@ -25,18 +25,18 @@ pub struct RunFacts {
     pub has_sent: bool,
 }
 
-/// What the ledger knows of the objects of a snapshot.
+/// What the ledger knows about the objects of a snapshot.
 #[derive(Debug, Default)]
 pub struct LedgerFacts {
-    /// Of objects that have no generation of their own, since they come from files.
+    /// The generations of objects that come from files and have none of their own.
     pub generations: BTreeMap<(&'static str, Key), Generation>,
-    /// Of each campaign.
+    /// The run of each campaign.
     pub runs: BTreeMap<Key, RunFacts>,
-    /// Why the ledger could not be asked, or not for all of it.
+    /// Why the ledger could not be read, in whole or in part.
     pub problem: Option<LedgerError>,
 }
 
-/// Asks the ledger, and remembers what it said last for as long as it says nothing.
+/// Reads the facts from the ledger, and falls back to the generations that it last read while the ledger fails.
 pub(super) struct FactFinder<F> {
     ledger: F,
     known: BTreeMap<(&'static str, Key), Generation>,
@@ -47,7 +47,7 @@ impl<F: Facts> FactFinder<F> {
         Self { ledger, known: BTreeMap::new() }
     }
 
-    /// The facts of a snapshot. Specs that are new or changed are recorded with their generation.
+    /// The facts about a snapshot. New and changed specs are recorded with their generation.
     pub async fn of(&mut self, snapshot: &Snapshot, now_ms: i64) -> LedgerFacts {
         let mut facts = LedgerFacts::default();
         self.record_generations(&snapshot.servers, now_ms, &mut facts).await;
@@ -78,7 +78,7 @@ impl<F: Facts> FactFinder<F> {
         facts.generations.extend(objects.keys().zip(known).map(|(key, known)| ((K::KIND, key.clone()), known)));
     }
 
-    /// What was handled last, and not a generation that never was: Stopped holds for one.
+    /// The generation that was handled last, rather than one that never was: the state Stopped applies to one generation.
     fn known_or_of_status<K: Kind>(&self, key: &Key, sourced: &Sourced<K>, now_ms: i64) -> Generation {
         let of_status = || sourced.previous_status.as_ref()?.get("observedGeneration")?.as_i64();
         let known = self.known.get(&(K::KIND, key.clone())).copied();
@@ -129,7 +129,7 @@ impl<F: Facts> FactFinder<F> {
 
 /// Objects whose spec can be hashed.
 trait HasSpec {
-    /// The spec as JSON, the same for the same parsed spec.
+    /// The spec as JSON; equal specs give equal JSON.
     fn spec_json(&self) -> String;
 }
 

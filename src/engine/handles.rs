@@ -1,4 +1,4 @@
-//! How servers are spoken to: one handle for each whose spec and Secrets are good, kept until these change.
+//! The clients of servers: one handle for each server with a valid spec and Secrets, kept until these change.
 
 use std::{collections::BTreeMap, hash::Hasher as _, path::Path, sync::Arc};
 
@@ -15,11 +15,11 @@ use crate::{
     source::{SecretStore, Snapshot},
 };
 
-/// A handle, and what it was made of.
+/// A handle, and what it was built from.
 struct Made {
     object: Arc<SendingServer>,
     secrets: Secrets,
-    /// Of what a probe says something of.
+    /// The fingerprint of what a probe tests.
     fingerprint: u64,
     server: Arc<dyn Server>,
 }
@@ -28,7 +28,7 @@ struct Made {
 pub(super) struct ServerHandles {
     made: BTreeMap<Key, Made>,
     http: Clients,
-    /// Changes when any handle does.
+    /// Changes whenever any handle does.
     version: u64,
 }
 
@@ -37,18 +37,18 @@ impl ServerHandles {
         Self { made: BTreeMap::new(), http: Clients::default(), version: 0 }
     }
 
-    /// The handle of a server whose spec and Secrets are good.
+    /// The handle of a server with a valid spec and Secrets.
     pub fn get(&self, key: &Key) -> Option<&Arc<dyn Server>> {
         self.made.get(key).map(|made| &made.server)
     }
 
-    /// Changes when any handle does.
+    /// Changes whenever any handle does.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Makes the handles of these servers, and closes those of servers that are gone. For each server: the fingerprint of what a
-    /// probe says something of, or why it cannot be spoken to.
+    /// Builds the handles of these servers, and closes those of servers that are gone. Returns for each server the fingerprint of
+    /// what a probe tests, or why it has no handle.
     pub fn make(&mut self, snapshot: &Snapshot, options: &EngineOptions) -> BTreeMap<Key, Result<u64, Blocker>> {
         let gone: Vec<Key> = self.made.keys().filter(|key| !snapshot.servers.contains_key(*key)).cloned().collect();
         gone.iter().for_each(|key| self.close_one(key));
@@ -62,8 +62,8 @@ impl ServerHandles {
         made.collect()
     }
 
-    /// A new handle when spec or Secrets changed. An edit of rates changes neither handle nor fingerprint: the server goes on with its
-    /// connections, and is not probed again.
+    /// Builds a new handle if the spec or Secrets changed. An edit of rates changes neither handle nor fingerprint: the server
+    /// keeps its connections, and is not probed again.
     fn make_one(&mut self, key: &Key, object: &Arc<SendingServer>, store: &SecretStore, options: &EngineOptions) -> Result<u64, Blocker> {
         let secrets = if options.dry_run { Secrets::new() } else { secrets(key, object, store)? };
         if let Some(known) = self.made.get_mut(key)
@@ -76,7 +76,7 @@ impl ServerHandles {
             return Ok(known.fingerprint);
         }
         let fingerprint = fingerprint(&object.spec, &secrets);
-        // With one namespace for plans, servers in any other are customers'.
+        // With a plan namespace, servers in all other namespaces are customers'.
         let is_operators = options.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace);
         let environment = Environment {
             state_dir: &options.state_dir,
@@ -97,7 +97,7 @@ impl ServerHandles {
         Ok(fingerprint)
     }
 
-    /// Closes a handle that is used no more, beside the turns: a server may delay each QUIT.
+    /// Closes a handle that is no longer used, in the background: a server may delay each QUIT.
     fn close_one(&mut self, key: &Key) {
         if let Some(Made { server, .. }) = self.made.remove(key) {
             self.version += 1;
@@ -105,7 +105,7 @@ impl ServerHandles {
         }
     }
 
-    /// Closes idle connections, of all servers at once: a server may delay each QUIT.
+    /// Closes idle connections of all servers concurrently: a server may delay each QUIT.
     pub async fn close(&self) {
         let mut closing = tokio::task::JoinSet::new();
         for server in self.made.values().map(|made| made.server.clone()) {
@@ -115,7 +115,7 @@ impl ServerHandles {
     }
 }
 
-/// What a probe says something of: the spec without its limits, and the Secrets.
+/// The fingerprint of what a probe tests: the spec without its limits, and the Secrets.
 fn fingerprint(spec: &SendingServerSpec, secrets: &Secrets) -> u64 {
     let mut hasher = SipHasher13::new();
     let probed = SendingServerSpec { limits: None, ..without_rates(spec) };
@@ -127,7 +127,7 @@ fn fingerprint(spec: &SendingServerSpec, secrets: &Secrets) -> u64 {
     hasher.finish()
 }
 
-/// What a handle is made of: a server's spec without what only the data plane looks at.
+/// What a handle is built from: a server's spec without the fields that only the data plane uses.
 fn without_rates(spec: &SendingServerSpec) -> SendingServerSpec {
     let mut spec = SendingServerSpec { warmup: None, ..spec.clone() };
     if let Some(limits) = &mut spec.limits {
@@ -136,7 +136,7 @@ fn without_rates(spec: &SendingServerSpec) -> SendingServerSpec {
     spec
 }
 
-/// A server from its spec and its Secrets.
+/// Builds a server's client from its spec and its Secrets.
 ///
 /// # Errors
 /// When a Secret is missing or cannot be used.
@@ -169,7 +169,7 @@ fn secrets(key: &Key, object: &SendingServer, store: &SecretStore) -> Result<Sec
     Ok(secrets)
 }
 
-/// What a server gets from where it runs.
+/// What a server gets from its environment.
 struct Environment<'a> {
     state_dir: &'a Path,
     egress: Egress,
@@ -185,7 +185,7 @@ impl Environment<'_> {
             secrets,
             connections: limits.connections_max(),
             messages_per_connection: limits.messages_per_connection(),
-            // Below the timeout of the whole probe, so that the step that hangs is named.
+            // Shorter than the timeout of the whole probe, so that the step that hangs is named.
             connect_timeout: object.spec.probe().timeout.std().mul_f64(0.8),
             state_dir: self.state_dir.to_owned(),
             egress: self.egress,

@@ -1,4 +1,4 @@
-//! Looks up what objects refer to, before a decision: the ledger, Secrets, files, requests of the command line.
+//! Looks up what objects refer to, before a decision: the ledger, Secrets, files, and requests from the command line.
 
 use std::{
     sync::Arc,
@@ -26,8 +26,8 @@ use crate::{
     },
 };
 
-/// What a snapshot means, for one who only asks: with [`crate::ledger::RecordedFacts`] beside a process that sends, without its lock,
-/// and without recording anything. No server is spoken to.
+/// The world of a snapshot, for a read-only caller: with [`crate::ledger::RecordedFacts`] it works beside a process that sends,
+/// without its lock, and records nothing. No server is contacted.
 pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOptions, now_ms: i64) -> World {
     let servers = ServerHandles::new().make(snapshot, options);
     let facts = FactFinder::new(facts).of(snapshot, now_ms).await;
@@ -45,7 +45,7 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
     world(snapshot, options.plan_namespace.as_deref(), found)
 }
 
-/// The lookups, and what was found last.
+/// The lookups, and their latest results.
 pub(super) struct Lookup {
     options: EngineOptions,
     facts: FactFinder<Ledger>,
@@ -53,14 +53,14 @@ pub(super) struct Lookup {
     contents: Contents,
     requests: Requests,
     requests_changed_at: Option<SystemTime>,
-    /// Why the ledger could not be asked at the last look.
+    /// Why the ledger could not be read at the last look, if it could not.
     ledger_problem: Option<LedgerError>,
-    /// How long the last look waited for contents, without doing anything.
+    /// How long the last look was idle, waiting for contents.
     waited: Duration,
 }
 
 impl Lookup {
-    /// Nothing is looked up yet.
+    /// A lookup that has found nothing yet.
     pub fn new(ledger: Ledger, options: EngineOptions) -> Self {
         Self {
             options,
@@ -99,36 +99,37 @@ impl Lookup {
         world
     }
 
-    /// The handle of a server whose spec and Secrets are good.
+    /// The handle of a server with a valid spec and Secrets.
     pub fn server(&self, key: &Key) -> Option<Arc<dyn Server>> {
         self.servers.get(key).cloned()
     }
 
-    /// What the data plane needs beside plain data, for what it is to do.
+    /// What the data plane needs in addition to plain data, for what it is to do.
     pub fn handles(&self, routing: &Routing) -> Handles {
         let servers = routing.servers.keys().filter_map(|key| Some((key.clone(), self.servers.get(key)?.clone())));
         let contents = routing.campaigns.keys().filter_map(|key| Some((key.clone(), self.contents.get(key)?)));
         Handles { servers: servers.collect(), contents: contents.collect() }
     }
 
-    /// Changes when any handle or content does.
+    /// Changes whenever any handle or content does.
     pub fn version(&self) -> (u64, u64) {
         (self.servers.version(), self.contents.version())
     }
 
-    /// The next content that was prepared beside the turns; [`Lookup::prepared`] follows.
+    /// The next content that was prepared in the background; pass it to [`Lookup::prepared`].
     pub async fn next_prepared(&mut self) -> Option<Done> {
         self.contents.next().await
     }
 
-    /// Takes it into the world; whether that changes anything.
+    /// Adds a prepared content to the world; returns whether that changes anything.
     pub fn prepared(&mut self, done: Done, world: &mut World) -> bool {
         let Some(key) = self.contents.take(done) else { return false };
         self.renew(&key, world);
         true
     }
 
-    /// Learns from a decision which campaigns send, since templates of others make room for theirs; whether that changes what can be sent.
+    /// Learns from a decision which campaigns send, since the templates of others make room for theirs; returns whether that
+    /// changes what can be sent.
     pub fn note(&mut self, decision: &Decision, world: &mut World) -> bool {
         let intent = |key: &Key| decision.campaigns.get(key).and_then(|campaign| campaign.intent.as_ref());
         let changed = self.contents.note(|key| intent(key).is_some_and(|intent| !intent.hold));
@@ -142,17 +143,18 @@ impl Lookup {
         }
     }
 
-    /// How long the last look waited for contents, without doing anything.
+    /// How long the last look was idle, waiting for contents.
     pub fn waited(&self) -> Duration {
         self.waited
     }
 
-    /// Why the ledger could not be asked at the last look.
+    /// Why the ledger could not be read at the last look, if it could not.
     pub fn ledger_problem(&self) -> Option<&LedgerError> {
         self.ledger_problem.as_ref()
     }
 
-    /// How long after the last look it is worth another one without a change of any object: something was missing that may appear.
+    /// How long after the last look another one is worthwhile without a change of any object: something was missing that may
+    /// appear.
     pub fn looks_again_after(&self) -> Option<Duration> {
         if self.contents.is_being_written() {
             return Some(SETTLED_AFTER);

@@ -1,13 +1,13 @@
-//! When the next turn is due: soon after news, not at once after a long turn. Pure.
+//! When the next turn is due: soon after news, but not right after a long turn. Pure.
 
 use std::time::{Duration, Instant};
 
-/// After a turn the loop rests for so many times as long as the turn took, within these bounds: what happens meanwhile is decided
-/// together, and a large world takes no more than a fifteenth of a core.
+/// After a turn the loop rests for this many times as long as the turn took, within these bounds: whatever happens meanwhile is
+/// decided together, and a large world takes no more than a fifteenth of a core.
 const REST_FACTOR: u32 = 14;
 const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(2);
-/// What changes nothing but the time of the next probe waits so long to be taken with others.
+/// An event that changes only the time of the next probe waits this long to be handled with others.
 const UNHURRIED: Duration = Duration::from_secs(1);
 
 /// The time between two turns.
@@ -18,12 +18,12 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// After a turn that ended at `now` and worked for so long, with something due `wake` later.
+    /// The pace after a turn that ended at `now` and worked for `worked`, with something due `wake` later.
     pub fn after(now: Instant, worked: Duration, wake: Duration) -> Self {
         Self { not_before: now + (worked * REST_FACTOR).clamp(REST_MIN, REST_MAX), turn_at: now + wake }
     }
 
-    /// Something happened; `is_news` says whether it may change a decision.
+    /// Notes that something happened; `is_news` says whether it may change a decision.
     pub fn note(&mut self, now: Instant, is_news: bool) {
         self.turn_at = self.turn_at.min(now + if is_news { Duration::ZERO } else { UNHURRIED });
     }

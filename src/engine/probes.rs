@@ -1,4 +1,4 @@
-//! Probes of servers, beside the turns.
+//! Probes of servers, in the background.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::{
     resources::{Blocker, Key, Reason, SendingServerSpec, sending_server::EffectiveProbe},
 };
 
-/// Probes at a time.
+/// The most probes at a time.
 const PROBES_MAX: usize = 64;
 
 /// A probe that has ended.
 pub(super) struct ProbeDone {
     pub key: Key,
-    /// The version of the server that it is of.
+    /// The fingerprint of the server when it was probed.
     pub fingerprint: u64,
     /// When it began, milliseconds.
     pub began_ms: i64,
     pub result: ProbeResult,
-    /// The windows of the vendor's account.
+    /// The quotas of the vendor's account.
     pub quotas: Vec<Quota>,
 }
 
-/// Probes that are under way.
+/// The probes in progress.
 pub(super) struct Probes {
     sender: mpsc::UnboundedSender<ProbeDone>,
     receiver: mpsc::UnboundedReceiver<ProbeDone>,
@@ -39,12 +39,12 @@ impl Probes {
         Self { sender, receiver, permits: Arc::new(Semaphore::new(PROBES_MAX)) }
     }
 
-    /// Starts a probe; it waits while too many are under way.
+    /// Starts a probe; it waits while too many are in progress.
     pub fn start(&self, key: &Key, fingerprint: u64, spec: &SendingServerSpec, handle: Arc<dyn Server>, clock: SteadyClock) {
         let (probe, address) = (spec.probe(), spec.provider.address());
         let (done, permits, key) = (self.sender.clone(), self.permits.clone(), key.clone());
         tokio::spawn(async move {
-            // The permits are never closed.
+            // The semaphore is never closed.
             let _permit = permits.acquire_owned().await;
             let began_ms = clock.now_ms();
             let (result, quotas) = probe_once(handle, &probe, &address).await;
@@ -58,7 +58,7 @@ impl Probes {
     }
 }
 
-/// One probe, within its timeout, and the quotas that it found.
+/// Runs one probe, within its timeout; returns the result and the quotas that it found.
 pub(crate) async fn probe_once(server: Arc<dyn Server>, probe: &EffectiveProbe, address: &str) -> (ProbeResult, Vec<Quota>) {
     let result = match tokio::time::timeout(probe.timeout.std(), server.probe()).await {
         Ok(None) => ProbeResult::NotProbeable,

@@ -1,6 +1,6 @@
-//! The statuses as they were decided and written last, and when the next may be written.
+//! The statuses as they were last decided and written, and when the next may be written.
 //!
-//! A change of anything but a counter is written at once; counters alone at most every 5 seconds.
+//! A change of anything but counters is written at once; a change of counters alone at most every 5 seconds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ use crate::{
     source::{Broken, Origin, Snapshot, Sourced, StatusSink, StatusWrite},
 };
 
-/// Between two writes of counters alone, milliseconds.
+/// The interval between two writes of counters alone, milliseconds.
 const COUNTERS_EVERY_MS: i64 = 5000;
 
 /// What the three statuses have in common.
@@ -32,7 +32,7 @@ trait Status: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + '
     fn conditions(&self) -> &[Condition];
     fn conditions_mut(&mut self) -> &mut Vec<Condition>;
     fn observed_generation_mut(&mut self) -> &mut i64;
-    /// Whether the other says the same but for what changes at every message.
+    /// Whether the two are equal apart from what changes with every message.
     fn is_same_but_for_counters(&self, other: &Self) -> bool;
 }
 
@@ -99,19 +99,19 @@ impl Status for CampaignStatus {
     }
 }
 
-/// One object.
+/// The status of one object.
 struct Kept<K, S> {
     object: Arc<K>,
     origin: Origin,
-    /// As decided last; the times of its conditions count.
+    /// As last decided; the times of its conditions count.
     decided: Option<Arc<S>>,
-    /// As written last, and when, milliseconds: 0 when an earlier process wrote it.
+    /// As last written, and when, milliseconds: 0 if an earlier process wrote it.
     written: Option<(Arc<S>, i64)>,
-    /// The conditions of an earlier process whose status cannot be read whole.
+    /// The conditions written by an earlier process, if that status cannot be read completely.
     old_conditions: Vec<Condition>,
 }
 
-/// The objects of one kind.
+/// The statuses of one kind.
 struct Shelf<K, S>(BTreeMap<Key, Kept<K, S>>);
 
 impl<K, S> Default for Shelf<K, S> {
@@ -120,7 +120,7 @@ impl<K, S> Default for Shelf<K, S> {
     }
 }
 
-/// The statuses.
+/// The statuses of all objects.
 pub struct Statuses {
     sink: StatusSink,
     servers: Shelf<SendingServer, SendingServerStatus>,
@@ -128,12 +128,12 @@ pub struct Statuses {
     campaigns: Shelf<Campaign, CampaignStatus>,
     broken: BTreeMap<(&'static str, Key), (Broken, Vec<Condition>, bool)>,
     wake_at_ms: i64,
-    /// Whether files of objects that went while no process ran were looked for.
+    /// Whether the files of objects that were deleted while no process ran have been looked for.
     is_swept: bool,
 }
 
 impl Statuses {
-    /// Statuses that go there.
+    /// Statuses that are written to this sink.
     pub fn new(sink: StatusSink) -> Self {
         Self {
             sink,
@@ -146,24 +146,24 @@ impl Statuses {
         }
     }
 
-    /// The status of a campaign as it was decided last.
+    /// The status of a campaign as it was last decided.
     pub fn campaign(&self, key: &Key) -> Option<Arc<CampaignStatus>> {
         self.campaigns.0.get(key).and_then(|kept| kept.decided.clone())
     }
 
-    /// When a held-back write is due.
+    /// When a delayed write is due.
     pub fn wake_at_ms(&self) -> i64 {
         self.wake_at_ms
     }
 
-    /// Forgets what is known of objects that were deleted and made again under the same name: in a cluster their UID tells.
+    /// Forgets what is known about objects that were deleted and created again under the same name: in a cluster their UID differs.
     pub fn forget_replaced(&mut self, snapshot: &Snapshot) {
         forget(&mut self.servers, &snapshot.servers);
         forget(&mut self.plans, &snapshot.plans);
         forget(&mut self.campaigns, &snapshot.campaigns);
     }
 
-    /// Takes over the previous statuses of objects seen first, and forgets objects that are gone.
+    /// Adopts the previous statuses of objects seen for the first time, and forgets objects that are gone.
     pub fn note_objects(&mut self, snapshot: &Snapshot, world: &World) {
         let in_cluster = matches!(self.sink, StatusSink::Cluster(_));
         let mut gone = note(&mut self.servers, snapshot.servers.iter(), |key| world.servers.get(key).map(|i| i.object.clone()), in_cluster);
@@ -196,7 +196,7 @@ impl Statuses {
         self.sweep();
     }
 
-    /// Removes, once, the files of objects that went while no process ran.
+    /// Removes, once, the files of objects that were deleted while no process ran.
     fn sweep(&mut self) {
         if std::mem::replace(&mut self.is_swept, true) {
             return;
@@ -221,7 +221,7 @@ impl Statuses {
         }
     }
 
-    /// Gives the conditions of a decision their times: those of the decision before, where a condition stays as it was.
+    /// Sets the times of the conditions in a decision: those of the previous decision for conditions that have not changed.
     pub fn date(&self, snapshot: &Snapshot, decision: &mut Decision, now_ms: i64) {
         for (key, server) in &mut decision.servers {
             date(&self.servers, key, &mut server.status, snapshot.servers.get(key), now_ms);
@@ -234,7 +234,8 @@ impl Statuses {
         }
     }
 
-    /// Writes what changed of a decision whose conditions have their times; `flush` writes counters too, however young the last write.
+    /// Writes what has changed in a decision whose conditions have their times; `flush` writes counters too, however recent the
+    /// last write.
     pub fn write(&mut self, snapshot: &Snapshot, decision: &Decision, now_ms: i64, flush: bool) {
         self.wake_at_ms = i64::MAX;
         let mut turn = Turn { sink: &self.sink, now_ms, flush, wake_at_ms: i64::MAX };
@@ -252,7 +253,7 @@ impl Statuses {
                 let begun = campaign.intent.is_some() && status.started_at.is_some();
                 let is_sending = status.recipients.sending > 0
                     || (begun && !sourced.origin.is_deleting() && matches!(status.state, CampaignState::Sending | CampaignState::Waiting));
-                // At the very end nothing is on the wire any more.
+                // At the very end nothing is in flight any more.
                 self.sink.note_sending(key, &sourced.origin, is_sending && !flush);
             }
         }
@@ -264,7 +265,7 @@ impl Statuses {
         self.wake_at_ms = turn.wake_at_ms;
     }
 
-    /// Waits until everything was written, for `grace` at most.
+    /// Waits until everything has been written, for `grace` at most.
     pub async fn flush(&self, grace: std::time::Duration) {
         self.sink.flush(grace).await;
     }
@@ -274,7 +275,7 @@ fn forget<K: Kind, S>(shelf: &mut Shelf<K, S>, objects: &BTreeMap<Key, Sourced<K
     shelf.0.retain(|key, kept| objects.get(key).is_none_or(|sourced| kept.origin.is_same_object(&sourced.origin)));
 }
 
-/// Takes over new objects of one kind; the names of those that are gone.
+/// Adopts new objects of one kind; returns those that are gone.
 fn note<'a, K: Kind + PartialEq, S: Status>(
     shelf: &mut Shelf<K, S>,
     objects: impl Iterator<Item = (&'a Key, &'a Sourced<K>)>,
@@ -313,18 +314,18 @@ fn conditions_of(status: Option<&serde_json::Value>) -> Vec<Condition> {
 fn taken_over<K, S: Status>(object: Arc<K>, sourced: &Sourced<K>, in_cluster: bool) -> Kept<K, S> {
     let previous = sourced.previous_status.as_deref();
     let old_conditions = conditions_of(previous);
-    // In a cluster what stands there need not be written again; the folder compares bytes itself.
+    // In a cluster a status that is already there need not be written again; the status folder compares bytes itself.
     let status = previous.filter(|_| in_cluster).and_then(|status| serde_json::from_value::<S>(status.clone()).ok());
     Kept { object, origin: sourced.origin.clone(), decided: None, written: status.map(|status| (Arc::new(status), 0)), old_conditions }
 }
 
-/// Gives the conditions of one status their times.
+/// Sets the times of the conditions in one status.
 fn date<K: Kind, S: Status>(shelf: &Shelf<K, S>, key: &Key, status: &mut S, sourced: Option<&Sourced<K>>, now_ms: i64) {
     let (Some(kept), Some(sourced)) = (shelf.0.get(key), sourced) else { return };
     let old = kept.decided.as_deref().map_or(kept.old_conditions.as_slice(), Status::conditions);
     let wanted = std::mem::take(status.conditions_mut());
     *status.conditions_mut() = condition::merge(old, wanted, kept.object.metadata().generation.unwrap_or(0), whole_second(now_ms));
-    // A version that cannot be read was judged too. Left out, it would seem to be on its way forever, and never Failed.
+    // A version that cannot be read was judged too. If it were left out, it would seem to be in progress forever, and never Failed.
     if let Origin::Cluster(place) = &sourced.origin
         && sourced.stale.is_some()
     {

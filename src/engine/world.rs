@@ -1,4 +1,4 @@
-//! What a snapshot means: each object with its generation, and with what became of everything that it refers to. Pure.
+//! The world of a snapshot: each object with its generation, and with the result of looking up everything that it refers to. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,27 +13,27 @@ use crate::{
 
 /// What a campaign sends.
 pub struct KnownWork {
-    /// Now, or why that cannot be made.
+    /// What it sends now, or why that cannot be prepared.
     pub now: Result<Arc<Work>, Blocker>,
-    /// What it sent last.
+    /// What it last sent.
     pub last: Option<Arc<Work>>,
 }
 
-/// What was found for the objects of a snapshot.
+/// What was looked up for the objects of a snapshot.
 pub struct Found<'a> {
     /// What the ledger knows.
     pub facts: &'a LedgerFacts,
-    /// Of each server: the fingerprint of what a probe says something of, or why it cannot be spoken to.
+    /// For each server: the fingerprint of what a probe tests, or why it has no handle.
     pub servers: BTreeMap<Key, Result<u64, Blocker>>,
     /// What each campaign sends.
     pub work: &'a dyn Fn(&Key) -> KnownWork,
-    /// The status of a campaign as this process decided it last.
+    /// The status of a campaign as this process last decided it.
     pub status: &'a dyn Fn(&Key) -> Option<Arc<CampaignStatus>>,
-    /// A request by the command line to resume a campaign.
+    /// A request from the command line to resume a campaign.
     pub resume: &'a dyn Fn(&Key) -> Option<String>,
 }
 
-/// The world of a snapshot. `plan_namespace` is the only one whose plans count.
+/// Builds the world of a snapshot. `plan_namespace` is the only namespace whose plans count.
 pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, mut found: Found<'_>) -> World {
     let mut world =
         World { namespaces: snapshot.namespaces.clone(), plan_namespace: plan_namespace.map(str::to_owned), ..World::default() };
@@ -76,7 +76,7 @@ fn status_of_file<K>(sourced: &Sourced<K>) -> Option<Arc<CampaignStatus>> {
     serde_json::from_value((**status).clone()).ok().map(Arc::new)
 }
 
-/// The object with generation and creation time: those of files have neither, and get them from the ledger.
+/// The object with its generation and creation time: objects from files have neither, and get them from the ledger.
 fn dated<K: Kind>(key: &Key, sourced: &Sourced<K>, facts: &LedgerFacts) -> Arc<K> {
     let Some(Generation { number, created_at_ms }) = facts.generations.get(&(K::KIND, key.clone())) else { return sourced.object.clone() };
     let mut object = (*sourced.object).clone();

@@ -1,7 +1,7 @@
 //! The hot path: one group commit of outcomes and claims.
 //!
-//! New claims are appended, so that 64 of them touch two or three pages; counts and usage are summed first and written once per
-//! group commit.
+//! New claims are appended, so that 64 of them touch only two or three pages; counts and usage are summed first and written once
+//! per group commit.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::resources::fate::Fate;
 
-/// Characters of a server's reply that are kept.
+/// The most characters of a server's reply that are kept.
 const REPLY_CHARS: usize = 250;
 
 const APPEND: &str = "INSERT INTO messages
@@ -33,7 +33,7 @@ const RECLAIM: &str = "UPDATE messages SET state = 0, attempt = ?3, server_id = 
 const ROW: &str = "SELECT state, server_id, epoch, resent FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
 
 impl Changes {
-    /// Adds `by` messages of a fate; the server counts only for a final one.
+    /// Adds `by` messages of a fate; the server is recorded only for a final one.
     pub(super) fn add(&mut self, run_id: RunId, fate: Fate, server: Option<i64>, by: i64) {
         let server = server.filter(|_| fate.is_final()).map(ServerId);
         match self.counts.iter_mut().find(|c| c.run_id == run_id && c.fate == fate && c.server == server) {
@@ -42,7 +42,7 @@ impl Changes {
         }
     }
 
-    /// Adds messages that are sent again although their outcome is unknown.
+    /// Adds messages that are resent although their outcome is unknown.
     pub(super) fn add_resent(&mut self, run: RunId, by: i64) {
         match self.resent.iter_mut().find(|r| r.0 == run) {
             Some(found) => found.1 += by,
@@ -50,7 +50,7 @@ impl Changes {
         }
     }
 
-    /// Adds all of another's.
+    /// Adds all changes of another.
     pub(super) fn extend(&mut self, other: Self) {
         for change in other.counts {
             self.add(change.run_id, change.fate, change.server.map(|server| server.0), change.by);
@@ -82,21 +82,21 @@ impl Changes {
 /// One list of usage keys, a minute, and how many messages a commit adds to it.
 type UsageCount<'a> = (&'a Arc<[Arc<str>]>, i64, i64);
 
-/// A group commit while it is written.
+/// A group commit while it is being written.
 struct Page<'a> {
     runs: &'a mut HashMap<RunId, RunState>,
     epoch: i64,
     now_ms: i64,
     changes: Changes,
     seqs: Vec<u64>,
-    /// Messages no longer leased or waiting for their recipient once this is durable.
+    /// Messages that are no longer leased, or no longer wait for their recipient, once this is durable.
     taken_up: Vec<(RunId, u64)>,
-    /// Runs whose first message this claims.
+    /// Runs whose first claim is in this commit.
     begun: Vec<RunId>,
 }
 
 impl Writer {
-    /// Writes a group commit. When this returns an error, nothing of it is in the ledger.
+    /// Writes a group commit. If this returns an error, nothing of it is in the ledger.
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<CommitReceipt, LedgerError> {
         let started = Instant::now();
         self.now_ms = self.now_ms.max(commit.now_ms);
@@ -141,7 +141,7 @@ impl Page<'_> {
     fn next_seq(&mut self, run: RunId) -> Result<u64, Fault> {
         let state = self.run(run)?;
         let seq = state.next_seq;
-        // Not reset when the commit fails: a gap does no harm.
+        // Not reset if the commit fails: a gap does no harm.
         state.next_seq += 1;
         Ok(seq)
     }
@@ -207,7 +207,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Writes the outcome of a message that was deferred or held; gives which of the two it was.
+    /// Writes the outcome of a message that was deferred or held; returns which of the two it was.
     fn end_waiting(&self, connection: &Connection, outcome: &OutcomeRecord, seq: u64, fate: Fate) -> Result<Fate, Fault> {
         let (run, id) = (outcome.run_id, seq.cast_signed());
         let found = row(connection, run, seq)?.map(|row| row.fate);
@@ -226,7 +226,7 @@ impl Page<'_> {
         Ok(from)
     }
 
-    /// Adds a recipient who has an outcome without having been claimed.
+    /// Adds a recipient who has an outcome without ever having been claimed.
     fn append_ended(&mut self, connection: &Connection, outcome: &OutcomeRecord) -> Result<(), Fault> {
         if !outcome.disposition.may_begin() {
             return Err(Fault::conflict(format_args!(
@@ -284,7 +284,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// From the first claim on, a message of the run may have left.
+    /// Notes the first claim of a run: from then on, a message of it may have left.
     fn note_first_claim(&mut self, connection: &Connection, run: RunId) -> Result<(), Fault> {
         if self.run(run)?.has_sent || self.begun.contains(&run) {
             return Ok(());
@@ -296,7 +296,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Another attempt, a move to another server, or a claim of an earlier process that is sent again.
+    /// Another attempt, a move to another server, or the resending of a claim of an earlier process.
     fn claim_again(&mut self, connection: &Connection, claim: &Claim, seq: u64) -> Result<(), Fault> {
         let run = claim.run_id;
         self.run(run)?;
@@ -333,7 +333,7 @@ impl RunState {
     }
 }
 
-/// A message as it is now.
+/// The current state of a message.
 pub(super) struct Row {
     pub fate: Fate,
     pub server: Option<i64>,
@@ -342,7 +342,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Of one that waits for its row of the audience: whether an attempt without a known outcome was made.
+    /// Whether a message that waits for its row of the audience has had an attempt without a known outcome.
     pub fn may_have_been_mailed(&self) -> bool {
         self.fate == Fate::Claimed || self.resent > 0
     }
@@ -367,14 +367,14 @@ fn refused(connection: &Connection, run: RunId, seq: u64, what: &str) -> Fault {
     Fault::conflict(format_args!("message {seq} of run {} is {state} and was {what}", run.0))
 }
 
-/// What a disposition writes besides the fate.
+/// The columns that a disposition writes besides the fate.
 #[derive(Default)]
 struct Columns<'a> {
     at_ms: Option<i64>,
     fields: Option<&'a str>,
     refusals: Option<&'a str>,
     resent: i64,
-    /// Attempts that do not count after all.
+    /// The number of attempts that do not count after all.
     uncounted: i64,
 }
 
@@ -428,7 +428,7 @@ fn write_usage(connection: &Connection, commit: &Commit) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Adds to what counts for a key in a minute.
+/// Adds to the usage of a key in a minute.
 pub(super) fn add_usage(connection: &Connection, key: &str, minute: i64, by: i64) -> Result<(), Fault> {
     connection
         .prepare_cached(

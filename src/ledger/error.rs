@@ -1,35 +1,35 @@
-//! What can go wrong with the ledger: messages for people, and kinds that decide what happens next.
+//! Errors of the ledger: messages for display, and kinds that decide what happens next.
 
 use std::{fmt, io, path::Path};
 
 use rusqlite::ErrorCode;
 
-/// What failed, where, and what to do; nothing of the failed call was applied.
+/// What failed, where, and what to do about it; nothing of the failed call was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct LedgerError {
-    /// The cause, which decides what happens next.
+    /// The kind of cause, which decides what happens next.
     pub kind: LedgerErrorKind,
-    /// For people. Stable as long as the cause is the same.
+    /// The message for display. Stable as long as the cause is the same.
     pub message: String,
 }
 
-/// The causes that callers tell apart.
+/// The causes that callers distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LedgerErrorKind {
     /// The disk is full. Sending resumes when there is space.
     Full,
-    /// Another connection holds the database. Sending resumes when that one ends.
+    /// Another connection has locked the database. Sending resumes when that one ends.
     Locked,
-    /// Reading or writing failed, or the file was moved away.
+    /// Reading or writing failed, or the file was moved.
     Io,
-    /// Its log was moved, replaced or deleted while it was open: only a restart helps.
+    /// The log was moved, replaced or deleted while it was open: only a restart helps.
     LogLost,
     /// The file is not a ledger, or is damaged.
     Corrupt,
-    /// No permission to open or to write the file or its folder.
+    /// There is no permission to open or write the file or its folder.
     NotPermitted,
-    /// Another process has this state folder.
+    /// Another process uses this state folder.
     InUse,
     /// A newer version of Mailfleet wrote it.
     NewerVersion,
@@ -37,7 +37,7 @@ pub enum LedgerErrorKind {
     OlderVersion,
     /// Another process has taken over the ledger: this one must stop sending.
     Superseded,
-    /// The request contradicts the ledger (a second outcome of one claim, a run that was not begun).
+    /// The request contradicts the ledger (a second outcome for one claim, a run that was not begun).
     Conflict,
     /// There is no ledger in this folder.
     Missing,
@@ -60,14 +60,14 @@ impl LedgerError {
         matches!(self.kind, LedgerErrorKind::Full | LedgerErrorKind::Locked | LedgerErrorKind::Io | LedgerErrorKind::NotPermitted)
     }
 
-    /// Whether only an operator can fix it. Not so when another process has the ledger: that one reports the status.
+    /// Whether only an operator can fix it. False when another process has the ledger: that one reports the status.
     #[must_use]
     pub fn needs_person(&self) -> bool {
         use LedgerErrorKind as Kind;
         !self.is_transient() && !matches!(self.kind, Kind::Superseded | Kind::Closed | Kind::InUse)
     }
 
-    /// From an error of the file system at `path`.
+    /// Converts an error of the file system at `path`.
     pub(super) fn from_io(path: &Path, error: &io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LedgerErrorKind::Full,
@@ -88,7 +88,7 @@ impl LedgerError {
         Self::new(kind, message)
     }
 
-    /// From an error of SQLite about the file at `path`.
+    /// Converts an error of SQLite about the file at `path`.
     pub(super) fn from_sql(path: &Path, error: &rusqlite::Error) -> Self {
         use LedgerErrorKind as Kind;
         let kind = match error.sqlite_error_code() {
@@ -96,7 +96,7 @@ impl LedgerError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Locked,
             Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Kind::NotPermitted,
             Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => Kind::Io,
-            // Damaged, no database at all, or a table or value that this program did not write.
+            // The file is damaged or no database at all, or a table or value was not written by this program.
             _ => Kind::Corrupt,
         };
         Self::new(kind, message_of(kind, path, &error.to_string()))
@@ -121,7 +121,7 @@ fn message_of(kind: LedgerErrorKind, path: &Path, cause: &str) -> String {
     }
 }
 
-/// An error that does not know yet which file it is about.
+/// An error that does not yet know which file it is about.
 #[derive(Debug)]
 pub(super) enum Fault {
     Sql(rusqlite::Error),

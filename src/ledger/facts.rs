@@ -1,7 +1,7 @@
-//! What decisions depend on and only the ledger knows: generations of objects, runs, counts.
+//! The facts that decisions depend on and only the ledger knows: generations of objects, runs, counts.
 //!
-//! A process that sends asks its [`Ledger`], which records what is new. One that only wants to know what a change would mean asks a
-//! [`RecordedFacts`], which take no lock, raise no epoch, write nothing, and work beside a process that sends.
+//! A process that sends asks its [`Ledger`], which records what is new. One that only wants to know the effect of a change asks
+//! [`RecordedFacts`], which takes no lock, raises no epoch, writes nothing, and works beside a process that sends.
 
 use std::{
     path::Path,
@@ -10,21 +10,21 @@ use std::{
 
 use super::{Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, RunCounts, RunId, RunKey, RunRecord, SpecHash, generations};
 
-/// What the ledger knows, as decisions need it.
+/// The ledger's knowledge, as decisions need it.
 pub trait Facts: Send + Sync {
     /// The generation of each spec: recorded by a [`Ledger`], predicted by a reader.
     ///
     /// # Errors
-    /// When the database cannot be read, or written where that is needed.
+    /// When the database cannot be read, or cannot be written where that is needed.
     fn generations(&self, specs: Vec<SpecHash>, now_ms: i64) -> impl Future<Output = Result<Vec<Generation>, LedgerError>> + Send;
 
-    /// The record of each run; None for one that never began.
+    /// The record of each run; `None` for one that never began.
     ///
     /// # Errors
     /// When the database cannot be read.
     fn runs(&self, keys: Vec<RunKey>) -> impl Future<Output = Result<Vec<Option<RunRecord>>, LedgerError>> + Send;
 
-    /// How many messages of a run have which fate.
+    /// The number of messages of a run by fate.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -45,17 +45,17 @@ impl Facts for Ledger {
     }
 }
 
-/// The facts of a state folder, read only. A folder without a ledger is one from which nothing was sent.
+/// The facts in a state folder, read-only. From a folder without a ledger nothing has been sent.
 #[derive(Clone, Debug)]
 pub struct RecordedFacts {
     reader: Option<Arc<Mutex<LedgerReader>>>,
 }
 
 impl RecordedFacts {
-    /// Opens the ledger of a state folder for reading, where there is one. Blocking.
+    /// Opens the ledger of a state folder for reading, if there is one. Blocking.
     ///
     /// # Errors
-    /// As [`LedgerReader::open`], but a ledger that is not there is no error.
+    /// As [`LedgerReader::open`], except that a missing ledger is not an error.
     pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
         match LedgerReader::open(state_dir) {
             Ok(reader) => Ok(Self { reader: Some(Arc::new(Mutex::new(reader))) }),
@@ -64,7 +64,7 @@ impl RecordedFacts {
         }
     }
 
-    /// Asks on a thread that may block; gives `absent` where there is no ledger.
+    /// Asks on a thread that may block; returns `absent` if there is no ledger.
     async fn ask<T: Send + 'static>(
         &self,
         absent: T,

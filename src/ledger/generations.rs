@@ -1,4 +1,4 @@
-//! Generations of objects that come from files: an API server counts them, the ledger does for files.
+//! Generations of objects that come from files: in a cluster the API server counts them, for files the ledger does.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,7 +10,7 @@ use super::{
 
 impl Writer {
     pub(super) fn record_generations(&mut self, specs: &[SpecHash], now_ms: i64) -> Result<Vec<Generation>, LedgerError> {
-        // Only what is new or changed needs a transaction: most calls find nothing.
+        // Only new and changed specs need a transaction: most calls find none.
         let recorded = self.book.read(|connection| recorded(connection, specs))?;
         let unchanged =
             recorded.iter().zip(specs).map(|(found, spec)| found.filter(|found| found.1 == spec.spec_hash).map(|found| found.0));
@@ -36,7 +36,7 @@ impl Writer {
     }
 }
 
-/// The generations that [`Writer::record_generations`] would give, with nothing written.
+/// The generations that [`Writer::record_generations`] would return, without writing anything.
 pub(super) fn predicted(connection: &Connection, specs: &[SpecHash], now_ms: i64) -> Result<Vec<Generation>, Fault> {
     let recorded = recorded(connection, specs)?;
     Ok(recorded
@@ -55,7 +55,7 @@ pub(super) const fn first(now_ms: i64) -> Generation {
     Generation { number: 1, created_at_ms: now_ms }
 }
 
-/// What is recorded of each object, with the hash of its spec.
+/// The recorded generation of each object, with the hash of its spec.
 fn recorded(connection: &Connection, specs: &[SpecHash]) -> Result<Vec<Option<(Generation, u64)>>, Fault> {
     let mut statement = connection
         .prepare_cached("SELECT generation, created_at_ms, spec_hash FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?;

@@ -1,4 +1,4 @@
-//! Held messages, servers not used for a run, and how an operator resumes it.
+//! Held messages, servers that are out of use for a run, and how an operator resumes it.
 
 use std::collections::HashSet;
 
@@ -74,7 +74,7 @@ fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: He
     Ok(())
 }
 
-/// Has messages of unknown outcome sent again once their row of the audience is read, since their fields were not kept.
+/// Schedules messages of unknown outcome to be resent once their row of the audience is read, since their fields were not kept.
 fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, now_ms: i64) -> Result<(), Fault> {
     let mut statement = connection.prepare("SELECT server_id, count FROM counts WHERE run_id = ?1 AND state = ?2 AND count <> 0")?;
     let by_server: Vec<(i64, i64)> =
@@ -93,7 +93,8 @@ fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, no
     Ok(())
 }
 
-/// Messages to be sent again, as an operator asked, whose row of the audience has not been read yet.
+/// Messages whose row of the audience has to be read first: to be resent on an operator's request, or to be retried after their
+/// template failed.
 pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<HashSet<u64>, Fault> {
     let mut statement = connection
         .prepare_cached("SELECT seq FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NULL")?;

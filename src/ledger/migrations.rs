@@ -1,4 +1,5 @@
-//! From the schema of an older version to this one's, step by step. Each step is one transaction: it is applied whole, or not at all.
+//! Migrates the schema of an older version to this one's, step by step. Each step is one transaction: it is applied completely or
+//! not at all.
 
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use super::{error::Fault, schema::VERSION};
 
 /// The step that leads away from each version, the first from version 1. A step drops the views it breaks: they are written afterwards.
 pub(super) const STEPS: [&str; 4] = [
-    // The key of messages gets the partition; held messages, guards and resuming come in. `stopped_*` was never written.
+    // The key of messages gets the partition; held messages, guards and resumption are added. `stopped_*` was never written.
     "DROP VIEW recipients;
     DROP VIEW campaigns;
     DROP INDEX messages_due;
@@ -49,12 +50,12 @@ pub(super) const STEPS: [&str; 4] = [
     ALTER TABLE runs DROP COLUMN stopped_message;
     ALTER TABLE runs ADD COLUMN reopened_at_ms INTEGER;
     ALTER TABLE runs ADD COLUMN resume_handled TEXT;",
-    // What is tried again has a deadline, which counts from its first claim. For what waits already it begins now.
+    // A retried message has a deadline, which counts from its first claim. For messages that are already waiting it begins now.
     "DROP VIEW IF EXISTS recipients;
     DROP VIEW IF EXISTS campaigns;
     ALTER TABLE messages ADD COLUMN since_ms INTEGER;
     UPDATE messages SET since_ms = CAST(strftime('%s', 'now') AS INTEGER) * 1000 WHERE state = 2;",
-    // One name for each thing: `boot` was an epoch, `unknowns` is what the view and the runs call `resent`.
+    // One name for each thing: `boot` was an epoch, `unknowns` is called `resent` in the view and in runs.
     "DROP VIEW IF EXISTS recipients;
     DROP VIEW IF EXISTS campaigns;
     ALTER TABLE messages RENAME COLUMN boot TO epoch;
@@ -68,7 +69,7 @@ pub(super) const STEPS: [&str; 4] = [
         WHERE EXISTS (SELECT 1 FROM counts c WHERE c.run_id = runs.id AND c.state <> 6 AND c.count > 0);",
 ];
 
-/// Brings the database from `version` to this one's.
+/// Migrates the database from `version` to this one's.
 pub(super) fn migrate(connection: &Connection, version: i64) -> Result<(), Fault> {
     for from in version..VERSION {
         let Some(step) = usize::try_from(from - 1).ok().and_then(|at| STEPS.get(at)) else { continue };
@@ -86,7 +87,7 @@ pub(super) fn migrate(connection: &Connection, version: i64) -> Result<(), Fault
 
 fn apply(connection: &Connection, step: &str, from: i64) -> Result<(), Fault> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    // Another process may have been first, between the look and the lock.
+    // Another process may have been faster, between the check and the lock.
     if super::schema::meta(connection, "schema")? == from {
         connection.execute_batch(step)?;
         connection.execute("UPDATE meta SET value = ?1 WHERE key = 'schema'", [from + 1])?;

@@ -1,9 +1,9 @@
-//! Who was mailed: the only authority on it.
+//! The ledger: the only authority on who was mailed.
 //!
-//! A message leaves only after its claim is durable: [`Ledger::commit`] writes the outcomes that became known and the
-//! claims that come next in one transaction. One thread owns the database (SQLite in WAL mode, `ledger.db` in the state
-//! folder); [`Ledger`] is the handle to it, [`LedgerReader`] reads beside it, [`RecipientIndex`] keeps recipients unique within a run,
-//! and [`Facts`] is what decisions ask of either. The schema is documented for people in docs/ledger.md.
+//! A message leaves only after its claim is durable: [`Ledger::commit`] writes the outcomes that have become known and the next
+//! claims in one transaction. One thread owns the database (SQLite in WAL mode, `ledger.db` in the state folder); [`Ledger`] is the
+//! handle to it, [`LedgerReader`] reads beside it, [`RecipientIndex`] keeps recipients unique within a run, and [`Facts`] is what
+//! decisions ask of either. The schema is documented for users in docs/ledger.md.
 
 mod commit;
 mod error;
@@ -71,9 +71,9 @@ impl Default for LedgerOptions {
     }
 }
 
-/// The handle to this process's ledger. Cheap to clone; dropping the last one closes the database and waits for that.
+/// The handle to this process's ledger. Cheap to clone; dropping the last clone closes the database, and waits for that.
 ///
-/// Calls have no timeout: abandoning one half-way would leave it open whether it was applied. They wait for a lock for
+/// Calls have no timeout: if one were abandoned half-way, it would be unknown whether it was applied. They wait for a lock for
 /// [`LedgerOptions::busy_timeout`], and for the disk as long as it takes. For the same reason the future of a writing call should
 /// not be dropped before it completes.
 #[derive(Clone)]
@@ -93,7 +93,7 @@ struct Shared {
 
 impl Ledger {
     /// Locks the state folder, opens the ledger in it (created if absent) and takes it over: an earlier process that is still
-    /// running can no longer write. Blocking.
+    /// running can no longer write to it. Blocking.
     ///
     /// # Errors
     /// `InUse` when another process has the folder, `NewerVersion`, `Corrupt`, `Locked`, `Full`, `NotPermitted`, `Io`.
@@ -119,21 +119,21 @@ impl Ledger {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The ledger's own random number, which every pick of a server depends on. It never changes.
+    /// The ledger's random seed, on which every pick of a server depends. It never changes.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.shared.seed
     }
 
-    /// Records the specs as they were read, and gives the generation of each.
+    /// Records the specs as they were read, and returns the generation of each.
     ///
     /// # Errors
-    /// Nothing was recorded then; see [`LedgerError::is_transient`].
+    /// Then nothing was recorded; see [`LedgerError::is_transient`].
     pub async fn record_generations(&self, specs: Vec<SpecHash>, now_ms: i64) -> Result<Vec<Generation>, LedgerError> {
         self.call(move |writer| writer.record_generations(&specs, now_ms)).await
     }
 
-    /// The number of a server, by `namespace/name`; it never changes.
+    /// The id of a server, by `namespace/name`; it never changes.
     ///
     /// # Errors
     /// When a new name cannot be written.
@@ -148,7 +148,7 @@ impl Ledger {
         Ok(id)
     }
 
-    /// What the ledger knows of a run; None when it never began.
+    /// The record of a run; `None` if it never began.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -168,32 +168,32 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| keys.iter().map(|key| runs::find_run(connection, key)).collect())).await
     }
 
-    /// Begins a run, or continues it. Claims that an earlier process left without an outcome become `Unknown`
-    /// (`Skip`), or are sent again (`Resend`): at once as due messages where their fields are stored, otherwise when
-    /// [`RecipientIndex::look_up`] finds their recipient. Messages handed out by [`Ledger::due`] before may be handed out again.
-    /// Recipients whose template failed are tried again in the same way, unless the run is closed. Claims left without an outcome
-    /// count as written now, for their server and their plan.
+    /// Begins a run, or continues it. Claims that an earlier process left without an outcome become `Unknown` (`Skip`), or are
+    /// resent (`Resend`): at once as due messages if their fields are stored, otherwise when [`RecipientIndex::look_up`] finds
+    /// their recipient. Messages that [`Ledger::due`] returned before may be returned again. Recipients whose template failed are
+    /// retried in the same way, unless the run is closed. Claims left without an outcome count as written now, for their server and
+    /// their plan.
     ///
     /// # Errors
-    /// Nothing was changed then; see [`LedgerError::is_transient`].
+    /// Then nothing was changed; see [`LedgerError::is_transient`].
     pub async fn begin_run(&self, key: &RunKey, start: RunStart, now_ms: i64) -> Result<RunRecord, LedgerError> {
         let key = key.clone();
         self.call(move |writer| writer.begin_run(&key, &start, now_ms)).await
     }
 
-    /// Writes a group commit. On success it is durable; otherwise nothing of it was applied, and the same commit may be retried (pass
-    /// an `Arc` to keep it).
+    /// Writes a group commit. On success it is durable; otherwise nothing of it was applied, and the same commit may be retried
+    /// (pass an `Arc` to keep it).
     ///
     /// # Errors
-    /// `Full`, `Locked`, `Io` recover, or an operator fixes them; `Superseded`: this process must stop sending;
-    /// `Conflict`: the commit contradicts the ledger and never succeeds.
+    /// `Full`, `Locked` and `Io` recover, or an operator fixes them; `Superseded`: this process must stop sending; `Conflict`: the
+    /// commit contradicts the ledger and will never succeed.
     pub async fn commit(&self, commit: impl Into<Arc<Commit>>) -> Result<CommitReceipt, LedgerError> {
         let commit = commit.into();
         self.call(move |writer| writer.commit(&commit)).await
     }
 
-    /// Deferred messages whose time has come, oldest first, `limit` at most. They are not handed out again until they
-    /// were claimed, deferred or returned, or [`Ledger::release`] gave them back.
+    /// Deferred messages that are due, oldest first, `limit` at most. They are leased: they are not returned again until they have
+    /// been claimed, deferred or returned, or [`Ledger::release`] has released them.
     ///
     /// # Errors
     /// `Conflict` when the run was not begun; when the database cannot be read.
@@ -201,7 +201,7 @@ impl Ledger {
         self.call(move |writer| writer.due(run, now_ms, limit)).await
     }
 
-    /// Gives back due messages that were not handled after all.
+    /// Releases due messages that were not handled after all.
     ///
     /// # Errors
     /// `Conflict` when the run was not begun.
@@ -216,7 +216,7 @@ impl Ledger {
         .await
     }
 
-    /// Gives back every due message of a run that was handed out and is neither claimed nor deferred again.
+    /// Releases every due message of a run that was leased and is neither claimed nor deferred again.
     ///
     /// # Errors
     /// `Conflict` when the run was not begun.
@@ -228,7 +228,7 @@ impl Ledger {
         .await
     }
 
-    /// When the next deferred message is due that was not handed out yet, in milliseconds since 1970.
+    /// When the next deferred message that is not leased is due, in milliseconds since 1970.
     ///
     /// # Errors
     /// `Conflict` when the run was not begun; when the database cannot be read.
@@ -236,17 +236,17 @@ impl Ledger {
         self.call(move |writer| writer.next_due(run)).await
     }
 
-    /// Records that the audience was read to its end. `unmatched`, of [`RecipientIndex::unmatched`], are claims of an earlier process
-    /// whose outcome nobody knows and which no row of the audience can resend: they become `Unknown`.
+    /// Records that the audience was read to its end. `unmatched`, from [`RecipientIndex::unmatched`], are claims of an earlier
+    /// process with an unknown outcome that no row of the audience can resend: they become `Unknown`.
     ///
     /// # Errors
-    /// Nothing was changed then; see [`LedgerError::is_transient`].
+    /// Then nothing was changed; see [`LedgerError::is_transient`].
     pub async fn audience_read(&self, run: RunId, read: AudienceRead, unmatched: Vec<u64>, now_ms: i64) -> Result<Changes, LedgerError> {
         self.call(move |writer| writer.audience_read(run, read, &unmatched, now_ms)).await
     }
 
-    /// Closes a run: rows added to the audience later are not mailed. Closing it again changes nothing. `reopen` is `spec.reopen` now:
-    /// only a larger number reopens it.
+    /// Closes a run: rows added to the audience later are not mailed. Closing it again changes nothing. `reopen` is the current
+    /// `spec.reopen`: only a larger number reopens the run.
     ///
     /// # Errors
     /// `Conflict` while a message has no final outcome; see [`LedgerError::is_transient`].
@@ -254,16 +254,16 @@ impl Ledger {
         self.call(move |writer| writer.close_run(run, reopen, now_ms)).await
     }
 
-    /// Lifts guards, retries or rejects held messages, and has messages of unknown outcome sent again, as an operator asked. A
-    /// closed run is reopened when anything of it has to be mailed; nobody is added to it.
+    /// Lifts guards, retries or rejects held messages, and schedules messages of unknown outcome to be resent, as an operator
+    /// requested. A closed run is reopened if anything of it has to be mailed; no recipients are added to it.
     ///
     /// # Errors
-    /// `Conflict` when the run was not begun; nothing was changed then; see [`LedgerError::is_transient`].
+    /// `Conflict` when the run was not begun; in any case nothing was changed; see [`LedgerError::is_transient`].
     pub async fn resume(&self, run: RunId, resumption: Resumption, now_ms: i64) -> Result<Changes, LedgerError> {
         self.call(move |writer| writer.resume(run, &resumption, now_ms)).await
     }
 
-    /// The servers that are not used for a run, by name.
+    /// The servers that are out of use for a run, by name.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -279,7 +279,7 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| held::held(connection, run, limit))).await
     }
 
-    /// How many messages of a run have which fate. Cheap: the sums are kept beside the messages.
+    /// The number of messages of a run by fate. Cheap: the sums are kept beside the messages.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -287,16 +287,16 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| runs::counts(connection, run))).await
     }
 
-    /// Keeps rows of the audience that could not be used: the first 1,000 of a run, each once however often it is read.
+    /// Records rows of the audience that could not be used: the first 1,000 of a run, each once however often it is read.
     ///
     /// # Errors
-    /// Nothing was kept then; see [`LedgerError::is_transient`].
+    /// Then nothing was recorded; see [`LedgerError::is_transient`].
     pub async fn record_bad_rows(&self, run: RunId, rows: Vec<BadRow>) -> Result<(), LedgerError> {
         self.call(move |writer| writer.record_bad_rows(run, &rows)).await
     }
 
-    /// Messages by key and by the minute (since 1970) in which they were written, or claimed while that is not known, from `minute`
-    /// on. Those older than two days are counted in the last minute of their hour.
+    /// The number of messages by key and by the minute (since 1970) in which they were written, or claimed as long as that is
+    /// unknown, from `minute` on. Those older than two days are counted in the last minute of their hour.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -304,7 +304,7 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| runs::usage_since(connection, minute))).await
     }
 
-    /// Claims of an earlier process that have no outcome, by server: they may have been written until it ended.
+    /// The number of claims of an earlier process without an outcome, by server: they may have been written until it ended.
     ///
     /// # Errors
     /// When the ledger cannot be read.
@@ -313,8 +313,8 @@ impl Ledger {
     }
 
     /// The index of recipients, for one pass over the audience of a run that was begun. Blocking: about a second for a million
-    /// messages. Recipients that an earlier pass found `New` or `Resend` must have been claimed or dropped by then: the index
-    /// knows only what is in the ledger.
+    /// messages. Recipients that an earlier pass found `New` or `Resend` must have been claimed or dropped before: the index knows
+    /// only what is in the ledger.
     ///
     /// # Errors
     /// When the ledger cannot be read or the index cannot be written.
@@ -328,7 +328,7 @@ impl Ledger {
     ) -> Result<T, LedgerError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |writer| {
-            // The caller may be gone; the job is done all the same.
+            // The caller may be gone; the job is carried out all the same.
             let _ = answer.send(work(writer));
         });
         let jobs = self.shared.jobs.as_ref().ok_or_else(LedgerError::closed)?;

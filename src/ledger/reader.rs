@@ -14,7 +14,7 @@ use super::{
 };
 use crate::resources::fate::Fate;
 
-/// Rows read at a time: a slow reader must not hold up checkpoints of the writer's log.
+/// The number of rows read at a time: a slow reader must not hold up checkpoints of the writer's log.
 const ROWS_AT_A_TIME: i64 = 4096;
 
 /// A read-only ledger. It takes no lock.
@@ -27,16 +27,16 @@ pub struct LedgerReader {
 /// A run and its progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSummary {
-    /// What is known of the run.
+    /// The record of the run.
     pub record: RunRecord,
-    /// How many messages have which fate.
+    /// The number of messages by fate.
     pub counts: RunCounts,
 }
 
 /// One recipient of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecipientRow {
-    /// The number in the run: the order in which recipients were first claimed.
+    /// Its number in the run: the order in which recipients were first claimed.
     pub seq: u64,
     /// The address.
     pub recipient: String,
@@ -50,7 +50,7 @@ pub struct RecipientRow {
     pub updated_at_ms: i64,
     /// When the next attempt is due, in milliseconds since 1970.
     pub next_attempt_at_ms: Option<i64>,
-    /// How often it was sent again although the outcome of an attempt is unknown.
+    /// How often it was resent although the outcome of an attempt was unknown.
     pub resent: u32,
     /// The server's reply, or why the template failed.
     pub reply: Option<String>,
@@ -60,7 +60,8 @@ impl LedgerReader {
     /// Opens the ledger of a state folder.
     ///
     /// # Errors
-    /// `Missing` when there is none, `Corrupt` and `NewerVersion` when it cannot be understood, `NotPermitted` without permission to read.
+    /// `Missing` if there is none, `Corrupt` or `NewerVersion` if it cannot be understood, `NotPermitted` without permission to
+    /// read.
     pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
         let path = schema::database(state_dir);
         Ok(Self { connection: schema::open_reader(&path)?, path })
@@ -82,7 +83,7 @@ impl LedgerReader {
         self.read(|connection| runs::find_run(connection, key)?.map(|record| summary(connection, record)).transpose())
     }
 
-    /// Passes each recipient of a run to `each`, in order, until it breaks; only those of `fates` unless that is empty.
+    /// Passes each recipient of a run to `each`, in order, until it breaks; only those with one of `fates`, unless that is empty.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -117,7 +118,7 @@ fn summary(connection: &Connection, record: RunRecord) -> Result<RunSummary, Fau
     Ok(RunSummary { record, counts })
 }
 
-/// Reads some rows of a run; gives the last number read, None when there are no more or the caller has enough.
+/// Reads a stretch of rows of a run; returns the last number read, or `None` if there are no more rows or the caller has enough.
 fn stretch(
     connection: &Connection,
     run: RunId,

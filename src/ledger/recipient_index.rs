@@ -1,8 +1,8 @@
 //! The index that keeps a recipient unique within a run, for one pass over the audience.
 //!
 //! It can always be rebuilt from the messages, so it need not be durable, but it must not grow in memory: a hash table in an
-//! unnamed file, 16 bytes per recipient, one read and one write per look-up. A B-tree would cost three times as much, and
-//! without a journal could not continue after a full disk; here a failed write changes nothing.
+//! unnamed file, 16 bytes per recipient, one read and one write per lookup. A B-tree would cost three times as much, and without a
+//! journal could not continue after a full disk; here a failed write changes nothing.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -33,33 +33,33 @@ const FIRST_BITS: u32 = if cfg!(test) { 4 } else { 14 };
 const GROWTH_BITS: u32 = if cfg!(test) { 2 } else { 4 };
 /// Buckets of the largest table, as a power of two (3 billion recipients).
 const MAX_BITS: u32 = 28;
-/// Rows read from the ledger at a time, so that no long read holds up checkpoints of its log.
+/// The number of rows read from the ledger at a time, so that no long read holds up checkpoints of its log.
 const ROWS_AT_A_TIME: i64 = 50_000;
 
-/// Indices built at a time: each has a connection to the ledger meanwhile, which takes some 150 KB.
+/// The most indices that are built at a time: each has a connection to the ledger meanwhile, which takes some 150 KB.
 const BUILT_AT_A_TIME: usize = 8;
 
-/// The beginning and the end of the file's name, for the moment that it has one.
+/// The beginning and the end of the file's name, for the moment in which it has one.
 const PREFIX: &str = "seen-";
 const SUFFIX: &str = ".tmp";
 
-/// In the ledger; no row of this pass has named it yet.
+/// The recipient is in the ledger; no row of this pass has named it yet.
 const RECORDED: u8 = 1;
-/// Named by a row of this pass.
+/// A row of this pass has named the recipient.
 const READ: u8 = 2;
 
-/// The recipients of one run, for one pass over its audience. Never shared: the reader of the audience owns it.
+/// The recipients of one run, for one pass over its audience. Never shared: it belongs to the reader of the audience.
 #[derive(Debug)]
 pub struct RecipientIndex {
     path: PathBuf,
     keys: (u64, u64),
-    /// The newest, and largest, is the last; new recipients go there.
+    /// The last one is the newest and the largest; new recipients go there.
     tables: Vec<Table>,
-    /// Claims of an earlier process to be sent again whose recipient has not been read yet: no more than were once in flight.
+    /// Claims of an earlier process to be resent whose recipient has not been read yet: no more than were once in flight.
     to_resend: HashMap<u128, (u64, u32)>,
-    /// Messages to people who have another one, under another spelling, as only older ledgers hold them: not sent.
+    /// Messages to people who have another one under another spelling, which only older ledgers hold: not sent.
     duplicates: HashSet<u64>,
-    /// The duplicates that would have been sent again.
+    /// The duplicates that would have been resent.
     unsent_duplicates: Vec<u64>,
 }
 
@@ -100,7 +100,7 @@ struct Table {
 /// The messages to one person.
 #[derive(Debug, Default)]
 struct Messages {
-    /// Whether one was sent, or given up.
+    /// Whether one of them was sent or given up.
     is_decided: bool,
     /// Those without a final outcome, in the order of claiming.
     open: Vec<u64>,
@@ -143,7 +143,8 @@ impl RecipientIndex {
         Ok(index)
     }
 
-    /// Loads the next messages after `after`; gives the last number read, None at the end. People with several messages go into `several`.
+    /// Loads the next messages after `after`; returns the last number read, or `None` at the end. People with several messages go
+    /// into `several`.
     fn load(
         &mut self,
         ledger: &Connection,
@@ -168,7 +169,7 @@ impl RecipientIndex {
             let hash = self.hash(recipient);
             let is_left = match Fate::from_number(row.get(2)?) {
                 Some(Fate::Claimed) => row.get::<_, i64>(3)? != epoch,
-                // An operator had it sent again, and its fields were not kept.
+                // An operator had it resent, or its template failed; its fields were not kept.
                 Some(Fate::Deferred) => row.get(5)?,
                 _ => false,
             };
@@ -178,8 +179,8 @@ impl RecipientIndex {
                     Entry::Occupied(_) => self.unsent_duplicates.push(seq.cast_unsigned()),
                 }
             }
-            // Not sorted first, though neighbours would share pages: the kernel would read ahead in large folios, and Linux walks a
-            // whole folio at each small write (measured: every later look-up costs four times as much).
+            // Not sorted first, although neighbors would share pages: the kernel would read ahead in large folios, and Linux walks
+            // a whole folio at each small write (measured: every later lookup costs four times as much).
             match self.find(hash)? {
                 Place::Free { offset } => self.add(hash, offset, RECORDED)?,
                 Place::Found { .. } => _ = several.entry(hash).or_default(),
@@ -188,7 +189,7 @@ impl RecipientIndex {
         Ok(last)
     }
 
-    /// Older ledgers told addresses apart by spelling. Of a person with several messages, one is still sent, and none where one
+    /// Older ledgers distinguished addresses by spelling. Of a person with several messages, one is still sent, or none if one
     /// already was. This reads the messages a second time, which a newer ledger never needs.
     fn choose(&mut self, ledger: &Connection, run: RunId, epoch: i64, mut several: HashMap<u128, Messages>) -> Result<(), Fault> {
         let mut after: i64 = 0;
@@ -227,7 +228,7 @@ impl RecipientIndex {
     /// What to do with a row of the audience. Addresses are compared in their `audience::canonical` form, not as written.
     ///
     /// # Errors
-    /// When the file cannot be read or written. Nothing has changed then, and the same call may be repeated.
+    /// When the file cannot be read or written. Then nothing has changed, and the same call may be repeated.
     pub fn look_up(&mut self, recipient: &str) -> Result<Lookup, LedgerError> {
         let hash = self.hash(recipient);
         match self.find(hash)? {
@@ -249,7 +250,7 @@ impl RecipientIndex {
         self.duplicates.contains(&seq)
     }
 
-    /// Whether this pass has read a row for the recipient; None when neither the ledger nor this pass knows it.
+    /// Whether this pass has read a row for the recipient; `None` if neither the ledger nor this pass knows it.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -260,7 +261,7 @@ impl RecipientIndex {
         })
     }
 
-    /// Claims to be sent again that no row of the audience matched: for [`super::Ledger::audience_read`], once it was read to its end.
+    /// Claims to be resent that no row of the audience matched: for [`super::Ledger::audience_read`], once it was read to its end.
     #[must_use]
     pub fn unmatched(&self) -> Vec<u64> {
         let mut seqs: Vec<u64> = self.to_resend.values().map(|&(seq, _)| seq).chain(self.unsent_duplicates.iter().copied()).collect();
@@ -306,8 +307,8 @@ impl RecipientIndex {
         table.file.write_all_at(&(hash | u128::from(tag)).to_le_bytes(), offset).map_err(|e| LedgerError::from_io(&self.path, &e))
     }
 
-    /// Adds a table, 16 times as large as the last: nothing is ever moved, so that growing costs no pause, and two tables suffice for
-    /// three million.
+    /// Adds a table 16 times as large as the last one: entries are never moved, so that growing causes no pause, and two tables
+    /// suffice for three million recipients.
     fn add_table(&mut self, expected: u64) -> Result<(), LedgerError> {
         let mut bits = self.tables.last().map_or(FIRST_BITS, |table| (table.bits + GROWTH_BITS).min(MAX_BITS));
         while bits < MAX_BITS && capacity(bits) < expected.saturating_mul(2) {

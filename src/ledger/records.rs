@@ -1,4 +1,4 @@
-//! The ledger's vocabulary: runs, claims, outcomes and what is asked about them. Plain data.
+//! The ledger's vocabulary: runs, claims, outcomes and queries about them. Plain data.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,11 +13,11 @@ use crate::resources::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub(super) i64);
 
-/// A server in this ledger; [`super::Ledger::server_id`] gives it.
+/// A server in this ledger; returned by [`super::Ledger::server_id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub(super) i64);
 
-/// What identifies a run. Not the uid: a campaign that was deleted and applied again continues the same run.
+/// The identity of a run. Not the UID: a campaign that was deleted and applied again continues the same run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunKey {
     /// The campaign's namespace.
@@ -47,27 +47,27 @@ pub enum UnknownPolicy {
     /// They become `Unknown`: at most once.
     #[default]
     Skip,
-    /// They are sent again: at least once.
+    /// They are resent: at least once.
     Resend,
 }
 
-/// How a run is begun, or continued.
+/// The options for beginning or continuing a run.
 #[derive(Clone, Debug, Default)]
 pub struct RunStart {
     /// What becomes of claims that an earlier process left without an outcome.
     pub policy: UnknownPolicy,
     /// A request to resume that is older than the run: it is not carried out.
     pub resume: Option<String>,
-    /// `spec.reopen`: a closed run that was reopened less often is reopened.
+    /// `spec.reopen`: a closed run with a smaller number is reopened.
     pub reopen: u64,
-    /// The key of the plan's limits, for which claims without an outcome count as written now.
+    /// The key of the plan's limits, towards which claims without an outcome count as written now.
     pub plan: Option<Arc<str>>,
 }
 
 /// What is known of a run. Times in milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunRecord {
-    /// The run's number in this ledger.
+    /// The run's id in this ledger.
     pub id: RunId,
     /// Its namespace, campaign and name.
     pub key: RunKey,
@@ -75,7 +75,7 @@ pub struct RunRecord {
     pub started_at_ms: i64,
     /// When its audience was last read to the end.
     pub audience_read_at_ms: Option<i64>,
-    /// Usable rows of the audience, duplicates not counted; known once it was read to the end.
+    /// Usable rows of the audience, without duplicates; known once it was read to the end.
     pub total: Option<u64>,
     /// Rows that repeat an address.
     pub duplicates: u64,
@@ -83,41 +83,41 @@ pub struct RunRecord {
     pub bad_rows: u64,
     /// When every recipient had a final outcome and the run was closed.
     pub closed_at_ms: Option<i64>,
-    /// Whether it was closed once and resumed for its unknown recipients: nobody is added to it.
+    /// Whether it was closed once and resumed for its unknown recipients: no recipients are added to it.
     pub is_reopened: bool,
-    /// Requests to resume that were carried out, or that the run began with.
+    /// Requests to resume that were carried out, or that are older than the run.
     pub resume_handled: Handled,
-    /// How often it was reopened on purpose, as `spec.reopen` counts.
+    /// How often it was reopened on purpose, as counted by `spec.reopen`.
     pub reopen: u64,
     /// Whether a message of it was ever claimed, so that one may have left.
     pub has_sent: bool,
-    /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be sent again (Resend).
+    /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be resent (Resend).
     pub left_without_outcome: u64,
 }
 
-/// One group commit: the outcomes that became known and the claims that come next. All of it or nothing.
+/// One group commit: the outcomes that have become known and the next claims. All of it is applied, or nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
     /// Outcomes, which are written before the claims.
     pub outcomes: Vec<OutcomeRecord>,
     /// Claims of the messages that leave next.
     pub claims: Vec<Claim>,
-    /// Servers not used for a run from now on.
+    /// Servers that are out of use for a run from now on.
     pub guards: Vec<Guard>,
-    /// Messages to be counted for limits in another minute than that of their claim.
+    /// Messages that count towards limits in a different minute from that of their claim.
     pub usage_moves: Vec<UsageMove>,
     /// The time, in milliseconds since 1970.
     pub now_ms: i64,
 }
 
-/// A message counts for limits in the minute of its claim, until it is known when it was written.
+/// A message counts towards limits in the minute of its claim until it is known when it was written.
 #[derive(Clone, Debug)]
 pub struct UsageMove {
-    /// The keys of its claim.
+    /// The usage keys of its claim.
     pub usage_keys: Arc<[Arc<str>]>,
-    /// The minute of its claim, since 1970.
+    /// The minute of its claim, counted since 1970.
     pub from_minute: i64,
-    /// The minute in which its last byte was written; None if certainly nothing of its content was.
+    /// The minute in which its last byte was written; `None` if certainly none of its content was.
     pub to_minute: Option<i64>,
 }
 
@@ -126,9 +126,9 @@ pub struct UsageMove {
 pub struct Claim {
     /// The run, begun in this process.
     pub run_id: RunId,
-    /// None: a recipient who is not in the ledger yet. Some: another attempt, or a move to another server.
+    /// `None` for a recipient who is not in the ledger yet; otherwise another attempt, or a move to another server.
     pub seq: Option<u64>,
-    /// The address as the audience has it. On the wire its domain may be in A-labels (`rcpt_to`).
+    /// The address as it is in the audience. On the wire its domain may be in A-labels (`rcpt_to`).
     pub recipient: Arc<str>,
     /// The number of the attempt, from 1. A move keeps it.
     pub attempt: u32,
@@ -143,19 +143,19 @@ pub struct Claim {
 pub struct OutcomeRecord {
     /// The run, begun in this process.
     pub run_id: RunId,
-    /// None for a recipient who was never claimed ([`Disposition::may_begin`]): a row is added.
+    /// `None` for a recipient who was never claimed ([`Disposition::may_begin`]): a row is added.
     pub seq: Option<u64>,
-    /// The address; read only when `seq` is None.
+    /// The address; read only if `seq` is `None`.
     pub recipient: Arc<str>,
     /// Its outcome.
     pub disposition: Disposition,
-    /// The server; None keeps that of the claim.
+    /// The server; `None` keeps that of the claim.
     pub server: Option<ServerId>,
-    /// The server's reply; 250 characters are kept. None keeps the previous one.
+    /// The server's reply; 250 characters are kept. `None` keeps the previous one.
     pub reply: Option<String>,
 }
 
-/// The outcome of a claim. `F` is how its template fields are held: as JSON in the ledger.
+/// The outcome of a claim. `F` is the form of its template fields: JSON in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition<F = String> {
     /// A server accepted it.
@@ -164,22 +164,22 @@ pub enum Disposition<F = String> {
     Rejected,
     /// All attempts are used up, or the deadline has passed.
     Expired,
-    /// It may or may not have been sent, and is not sent again (`whenOutcomeIsUnknown: Skip`).
+    /// It may or may not have been sent, and is not resent (`whenOutcomeIsUnknown: Skip`).
     Unknown,
     /// The template failed for it; the reply says why.
     RenderFailed,
     /// Removed from the audience.
     Withdrawn,
-    /// Refused for now; the next attempt is at this time.
+    /// Temporarily refused; the next attempt is at this time.
     Deferred {
-        /// When to try again, in milliseconds since 1970.
+        /// When to retry, in milliseconds since 1970.
         at_ms: i64,
         /// The recipient's template fields, kept until its final outcome.
         fields: F,
     },
-    /// It may or may not have been sent, and is sent again (`whenOutcomeIsUnknown: Resend`).
+    /// It may or may not have been sent, and is resent (`whenOutcomeIsUnknown: Resend`).
     Resend {
-        /// When to try again, in milliseconds since 1970.
+        /// When to retry, in milliseconds since 1970.
         at_ms: i64,
         /// The recipient's template fields, kept until its final outcome.
         fields: F,
@@ -220,13 +220,13 @@ impl<F> Disposition<F> {
         }
     }
 
-    /// Whether a recipient who was never claimed may have it.
+    /// Whether a recipient who was never claimed may have this outcome.
     #[must_use]
     pub const fn may_begin(&self) -> bool {
         matches!(self, Self::RenderFailed)
     }
 
-    /// Whether a message of fate `from` may have it.
+    /// Whether a message of fate `from` may have this outcome.
     #[must_use]
     pub const fn may_follow(&self, from: Fate) -> bool {
         match from {
@@ -237,7 +237,7 @@ impl<F> Disposition<F> {
         }
     }
 
-    /// The same outcome with its fields held differently.
+    /// The same outcome, with its fields converted.
     pub fn map<G>(&self, fields_of: impl FnOnce(&F) -> G) -> Disposition<G> {
         match self {
             Self::Accepted => Disposition::Accepted,
@@ -257,7 +257,7 @@ impl<F> Disposition<F> {
     }
 }
 
-/// A server that is not used for a run, whoever the recipient is, until an operator resumes it.
+/// A server that is out of use for a run, for all recipients, until an operator resumes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The run, begun in this process.
@@ -268,11 +268,11 @@ pub struct Guard {
     pub reason: String,
     /// The condition's message.
     pub message: String,
-    /// A hash of what was sent: another spec may be accepted.
+    /// A hash of what was sent: a different spec may be accepted.
     pub spec_hash: u64,
 }
 
-/// A guard as it is read back.
+/// A guard as read from the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownGuard {
     /// `namespace/name` of the server.
@@ -296,30 +296,30 @@ pub struct HeldMessage {
     pub refusals: String,
 }
 
-/// What an operator asks of a run that was stopped, or that has recipients of unknown outcome.
+/// An operator's request for a run that was stopped, or that has recipients of unknown outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumption {
-    /// The request, which is carried out once; None for a change of the spec, which may recur.
+    /// The request, which is carried out once; `None` for a change of the spec, which may recur.
     pub token: Option<String>,
     /// What to do with held messages.
     pub held: HeldFate,
-    /// Whether messages of unknown outcome are sent again.
+    /// Whether messages of unknown outcome are resent.
     pub resends_unknown: bool,
 }
 
 /// What to do with held messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeldFate {
-    /// They are tried again.
+    /// They are retried.
     #[default]
     Retry,
     /// They are rejected.
     Reject,
-    /// They stay held, and servers that refuse the run stay out of use: only failed templates are tried again.
+    /// They stay held, and servers that refuse the run stay out of use: only failed templates are retried.
     Keep,
 }
 
-/// A change of the number of messages of one fate.
+/// A change in the number of messages of one fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountChange {
     /// The run.
@@ -332,34 +332,34 @@ pub struct CountChange {
     pub by: i64,
 }
 
-/// What a write changed. Counts change in no other way.
+/// The changes made by a write. Counts change in no other way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// By run, fate and server.
+    /// Changes of counts by run, fate and server.
     pub counts: Vec<CountChange>,
-    /// How many messages are sent again although the outcome of an attempt is unknown, by run.
+    /// The number of messages that are resent although the outcome of an attempt is unknown, by run.
     pub resent: Vec<(RunId, i64)>,
 }
 
 /// The result of a commit.
 #[derive(Clone, Debug)]
 pub struct CommitReceipt {
-    /// The sequence numbers of the claims, in their order.
+    /// The numbers of the claims in their runs, in the order of the claims.
     pub seqs: Vec<u64>,
-    /// The counts that it changed.
+    /// The changes that it made.
     pub changes: Changes,
     /// How long the write and the fsync took; the in-flight window depends on it.
     pub took: Duration,
 }
 
-/// A deferred message whose time has come.
+/// A deferred message that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueMessage {
     /// Its number in the run.
     pub seq: u64,
     /// The address.
     pub recipient: String,
-    /// Attempts made so far; the next claim has one more.
+    /// Attempts made so far; the next claim counts one more.
     pub attempt: u32,
     /// The template fields that were kept.
     pub fields: Option<String>,
@@ -369,14 +369,14 @@ pub struct DueMessage {
     pub since_ms: Option<i64>,
 }
 
-/// How many messages of a run have which fate.
+/// The number of messages of a run by fate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunCounts {
-    /// By fate.
+    /// The counts by fate.
     pub fates: FateCounts,
-    /// How often a message was sent again although the outcome of an attempt is unknown.
+    /// How often a message was resent although the outcome of an attempt was unknown.
     pub resent: u64,
-    /// Final outcomes by server, in the order of names; servers without any are absent.
+    /// Final outcomes by server, ordered by name; servers without any are absent.
     pub per_server: Vec<ServerCounts>,
 }
 
@@ -391,7 +391,7 @@ impl RunCounts {
         shown
     }
 
-    /// Messages that each server took, by name; only those that took any.
+    /// Messages that each server accepted, by the server's name; only servers that accepted any.
     pub fn accepted_by_server(&self) -> impl Iterator<Item = (&str, u64)> {
         self.per_server.iter().map(|server| (server.server.as_str(), server.fates[Fate::Accepted])).filter(|(_, count)| *count > 0)
     }
@@ -414,7 +414,7 @@ pub struct ServerCounts {
     pub fates: FateCounts,
 }
 
-/// What an audience held, after it was read to its end.
+/// The totals of an audience that was read to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AudienceRead {
     /// Usable rows without duplicates.
@@ -428,7 +428,7 @@ pub struct AudienceRead {
 /// A row of an audience that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRow {
-    /// The line in the source, from 1; 0 when it has none.
+    /// The line in the source, from 1; 0 if it has none.
     pub line: u64,
     /// What is wrong; 500 characters are kept.
     pub what: String,
@@ -445,10 +445,10 @@ pub struct SpecHash {
     pub spec_hash: u64,
 }
 
-/// The generation of an object whose source does not count them.
+/// The generation of an object from a source that does not count generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation {
-    /// From 1; it rises when the spec's hash changes, also across deletion.
+    /// Counted from 1; it is incremented whenever the spec's hash changes, even across deletion.
     pub number: i64,
     /// When the object was first read, in milliseconds since 1970.
     pub created_at_ms: i64,
@@ -457,11 +457,12 @@ pub struct Generation {
 /// What to do with a row of the audience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// Not in the ledger: to be mailed.
+    /// It is not in the ledger: to be mailed.
     New,
-    /// In the ledger, and read for the first time in this pass: nothing to do.
+    /// It is in the ledger, and read for the first time in this pass: nothing to do.
     Claimed,
-    /// Its outcome is unknown, and it is to be sent again: the policy is Resend, or an operator asked for it.
+    /// It is to be sent again: its outcome is unknown and the policy is Resend, or an operator requested it, or its template
+    /// failed.
     Resend {
         /// Its number in the run, for the claim.
         seq: u64,

@@ -1,4 +1,4 @@
-//! What the writer does besides the hot path: runs, due messages, counts, bad rows.
+//! The writer's work besides the hot path: runs, due messages, counts, bad rows.
 
 use std::collections::HashSet;
 
@@ -12,9 +12,9 @@ use super::{
 };
 use crate::resources::{fate::Fate, resume::Handled};
 
-/// Bad rows of a run that are kept.
+/// The most bad rows of a run that are kept.
 const BAD_ROWS_MAX: i64 = 1000;
-/// Characters that are kept of what is wrong with a row.
+/// The most characters that are kept of what is wrong with a row.
 const BAD_ROW_CHARS: usize = 500;
 /// The reply of a message whose process ended before the server's answer.
 const LEFT: &str = "Mailfleet ended before the server's answer arrived";
@@ -44,7 +44,7 @@ impl Writer {
                     "INSERT OR IGNORE INTO runs (namespace, campaign, run, started_at_ms, resume_handled, reopen) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute(params![key.namespace, key.campaign, key.run, now_ms, start.resume, start.reopen.cast_signed()])?;
-            // People are added to a run that was only resumed, too.
+            // Recipients are added even to a run that was only resumed before.
             connection
                 .prepare_cached(
                     "UPDATE runs SET reopen = ?4, closed_at_ms = NULL, reopened_at_ms = NULL
@@ -155,7 +155,7 @@ impl Writer {
 
     pub(super) fn record_bad_rows(&mut self, run: RunId, rows: &[BadRow]) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
-            // What was fixed since is not named any more.
+            // Rows that have been fixed since are no longer named.
             connection.execute("DELETE FROM bad_rows WHERE run_id = ?1", [run.0])?;
             let mut kept = 0;
             let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO bad_rows (run_id, line, what) VALUES (?1, ?2, ?3)")?;
@@ -171,7 +171,8 @@ impl Writer {
     }
 }
 
-/// Has recipients whose template failed mailed once their row of the audience is read: the template or the row may have been fixed.
+/// Schedules recipients whose template failed to be mailed once their row of the audience is read: the template or the row may have
+/// been fixed.
 pub(super) fn retry_failed_templates(connection: &Connection, run: RunId, now_ms: i64) -> Result<Changes, Fault> {
     let mut changes = Changes::default();
     let mut statement = connection.prepare_cached("SELECT server_id, count FROM counts WHERE run_id = ?1 AND state = ?2 AND count <> 0")?;
@@ -227,7 +228,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
     Ok(left)
 }
 
-/// Counts what was on the wire as written now: whenever it was claimed, it may have been written until just now.
+/// Counts messages that were in flight as written now: whenever they were claimed, they may have been written until just now.
 fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], plan: Option<&str>, now_ms: i64) -> Result<(), Fault> {
     let to = now_ms.div_euclid(60_000);
     for claim in left {
@@ -245,7 +246,7 @@ fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], pla
     Ok(())
 }
 
-/// Ends or defers what was left; gives those that wait for their recipient to be read from the audience.
+/// Ends or defers the claims that were left; returns those that wait for their recipient to be read from the audience.
 fn resolve(connection: &Connection, run: RunId, policy: UnknownPolicy, left: &[LeftClaim], now_ms: i64) -> Result<HashSet<u64>, Fault> {
     let mut changes = Changes::default();
     let mut to_resend = HashSet::new();
@@ -291,7 +292,7 @@ fn end_as_unknown(
     Ok(())
 }
 
-/// Its row is gone from the audience, and it was certainly not mailed.
+/// Withdraws a message whose row is gone from the audience, and which was certainly not mailed.
 fn withdraw(connection: &Connection, changes: &mut Changes, (run, seq): (RunId, u64), from: Fate, now_ms: i64) -> Result<(), Fault> {
     connection
         .prepare_cached(

@@ -22,7 +22,7 @@ pub(super) const VERSION: i64 = 5;
 const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.
 pub(super) const DATABASE: &str = "ledger.db";
-/// How many fates this program knows: a ledger with more was written by a newer one.
+/// The number of fates that this program knows: a ledger with more was written by a newer one.
 const FATES: i64 = Fate::ALL[Fate::ALL.len() - 1].number() + 1;
 const LOCK: &str = "lock";
 const SCHEMA: &str = include_str!("schema.sql");
@@ -32,12 +32,12 @@ pub(super) fn database(state_dir: &Path) -> PathBuf {
     state_dir.join(DATABASE)
 }
 
-/// Creates the folder if it is absent, for its owner only, since the ledger holds people's addresses.
+/// Creates the folder if it is absent, accessible only to its owner, since the ledger holds people's addresses.
 pub(super) fn make_state_dir(state_dir: &Path) -> Result<(), LedgerError> {
     DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(|e| LedgerError::from_io(state_dir, &e))
 }
 
-/// Locks the state folder for this process. The lock ends with the open file, also when the process is killed.
+/// Locks the state folder for this process. The lock ends when the file is closed, even if the process is killed.
 pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
     let path = state_dir.join(LOCK);
     let at = |e: std::io::Error| LedgerError::from_io(&path, &e);
@@ -49,7 +49,7 @@ pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
         }
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // The holder is only for the message.
+            // The holder is needed only for the message.
             let _ = file.take(32).read_to_string(&mut holder);
             let holder = holder.trim();
             let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
@@ -67,7 +67,7 @@ pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
 
 /// A connection that may write, with the schema in place.
 pub(super) fn open_writer(path: &Path, options: LedgerOptions) -> Result<Connection, LedgerError> {
-    // Created before SQLite would, by the process's umask; its -wal and -shm take the permissions of this file.
+    // Created before SQLite would do so with the process's umask; its -wal and -shm get the permissions of this file.
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|e| LedgerError::from_io(path, &e))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|e| LedgerError::from_sql(path, &e))?;
@@ -115,7 +115,7 @@ fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(),
 fn make(connection: &Connection) -> Result<(), Fault> {
     let seed = i64::from_ne_bytes(random()?);
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    // Another process may have been first, between the look and the lock.
+    // Another process may have been faster, between the check and the lock.
     if is_empty(connection)? {
         connection.execute_batch(SCHEMA)?;
         connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
@@ -127,7 +127,7 @@ fn make(connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Replaces the views by those of this program's table of fates.
+/// Replaces the views with those of this program's table of fates.
 fn write_views(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("DROP VIEW IF EXISTS recipients; DROP VIEW IF EXISTS campaigns;")?;
     connection.execute_batch(&views())?;
@@ -135,7 +135,7 @@ fn write_views(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The views that people read, with a word and a sum for each fate.
+/// The views for users, with a word and a sum for each fate.
 fn views() -> String {
     let words: String = Fate::ALL.iter().map(|fate| format!(" WHEN {} THEN '{fate}'", fate.number())).collect();
     let sums: String = Fate::ALL
@@ -168,7 +168,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
 }
 
-/// The version of the schema, None for an empty database; an error when it is not a ledger that this version can use.
+/// The version of the schema, `None` for an empty database; an error if it is not a ledger that this version can use.
 pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Fault> {
     if is_empty(connection)? {
         return Ok(None);
@@ -227,12 +227,12 @@ pub(super) fn sync_dir(state_dir: &Path) -> Result<(), LedgerError> {
     File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(|e| LedgerError::from_io(state_dir, &e))
 }
 
-/// The identity of the file at a path, to notice that it was moved or deleted under an open connection.
+/// The identity of the file at a path, to detect that it was moved or deleted under an open connection.
 pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
     std::fs::metadata(path).map(|m| (m.dev(), m.ino())).map_err(|e| LedgerError::from_io(path, &e))
 }
 
-/// A read-only connection. It works beside a writer, without one, and in a folder that cannot be written.
+/// A read-only connection. It works beside a writer, without one, and in a folder that is not writable.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     if !path.try_exists().map_err(|e| LedgerError::from_io(path, &e))? {
         return Err(LedgerError::new(
@@ -244,8 +244,8 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     if !matches!(&opened, Err(e) if e.kind == LedgerErrorKind::NotPermitted) {
         return opened;
     }
-    // Write-ahead logging needs a file beside the database even for reading, unless it is known that nobody writes. Where that
-    // file cannot be created and no log is left, nobody does.
+    // Write-ahead logging needs a file beside the database even for reading, unless it is known that nobody writes. If that file
+    // cannot be created and no log is left, nobody does.
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     if std::fs::metadata(&log).is_ok_and(|m| m.len() > 0) {
@@ -260,7 +260,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     open_immutable(path)
 }
 
-/// A connection to a database that nobody writes.
+/// A connection to a database that nobody writes to.
 pub(super) fn open_immutable(path: &Path) -> Result<Connection, LedgerError> {
     try_reader(Path::new(&format!("file:{}?immutable=1", uri_path(path))), path)
 }

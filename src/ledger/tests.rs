@@ -18,7 +18,7 @@ use std::{
 use super::*;
 use crate::resources::fate::{Fate, FateCounts};
 
-/// A folder that goes with the test.
+/// A folder that is removed with the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -50,7 +50,7 @@ impl Folder {
         copy
     }
 
-    /// A question as people ask it, with another client.
+    /// A query as users make it, with another client.
     fn ask(&self, sql: &str) -> Vec<String> {
         ask(&self.database(), sql)
     }
@@ -111,7 +111,7 @@ fn outcomes(outcomes: Vec<OutcomeRecord>) -> Commit {
     Commit { outcomes, now_ms: 120_000, ..Commit::default() }
 }
 
-/// Claims one message for each recipient and gives their numbers.
+/// Claims one message for each recipient and returns their numbers.
 async fn claim_all(ledger: &Ledger, run: RunId, recipients: &[&str]) -> Vec<u64> {
     let server = ledger.server_id("shop/one").await.expect("a server");
     let commit = claims(recipients.iter().map(|recipient| claim(run, server, recipient)).collect());

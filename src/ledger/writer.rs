@@ -1,4 +1,4 @@
-//! The one thread that writes: its connection, its transactions, and the housekeeping between two jobs.
+//! The thread that writes: its connection, its transactions, and the housekeeping between two jobs.
 //!
 //! SQLite allows one writer at a time anyway; a dedicated thread needs no lock, no pool and no blocked runtime thread.
 
@@ -17,18 +17,18 @@ use super::{
     schema,
 };
 
-/// A job for the writer; its answer goes through a channel of its own.
+/// A job for the writer; its answer goes through its own channel.
 pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
-/// The length of the log, in pages (16 MiB), from which it is merged into the database.
+/// The length of the log, in pages (16 MiB), at which it is merged into the database.
 const CHECKPOINT_PAGES: i64 = 4000;
-/// Jobs between two checks of the log's length.
+/// The number of jobs between two checks of the log's length.
 const JOBS_BETWEEN_LOOKS: u32 = 16;
-/// Usage is kept by the minute for two days, by the hour for the longest window (31 days) and an hour.
+/// Usage is kept by minute for two days, and by hour for the longest window (31 days) plus an hour.
 const USAGE_BY_MINUTE: i64 = 2 * 24 * 60;
 const USAGE_KEPT: i64 = 31 * 24 * 60 + 60;
 
-/// The database as the writing thread holds it.
+/// The database, as held by the writing thread.
 pub(super) struct Book {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
@@ -43,7 +43,7 @@ pub(super) struct Book {
 pub(super) struct RunState {
     /// The number of the next new message.
     pub(super) next_seq: u64,
-    /// Deferred messages that were handed out as due and not yet claimed or deferred again.
+    /// Deferred messages that were returned as due and not yet claimed or deferred again.
     pub(super) leased: HashSet<u64>,
     /// Claims of an earlier process that wait for their recipient to be read from the audience.
     pub(super) to_resend: HashSet<u64>,
@@ -51,7 +51,7 @@ pub(super) struct RunState {
     pub(super) has_sent: bool,
 }
 
-/// The writing thread.
+/// The state of the writing thread.
 pub(super) struct Writer {
     pub(super) book: Book,
     pub(super) runs: HashMap<RunId, RunState>,
@@ -123,7 +123,7 @@ impl Book {
     pub(super) fn transaction<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
         self.check_in_place()?;
         if !self.connection.is_autocommit() {
-            // An earlier rollback failed (a broken disk); nothing may be added to what it left.
+            // An earlier rollback failed (a broken disk); nothing may be added to what it left behind.
             self.execute("ROLLBACK")?;
         }
         self.execute("BEGIN IMMEDIATE")?;
@@ -133,7 +133,7 @@ impl Book {
             .map_err(|fault| fault.at(&self.path))
             .and_then(|value| self.execute("COMMIT").map(|()| value));
         if result.is_err() && !self.connection.is_autocommit() {
-            // SQLite may have rolled back already; a failure here shows again at the next BEGIN.
+            // SQLite may have rolled back already; a failure here shows up again at the next BEGIN.
             let _ = self.execute("ROLLBACK");
         }
         result
@@ -149,7 +149,7 @@ impl Book {
         run().map(|_| ()).map_err(|e| LedgerError::from_sql(&self.path, &e))
     }
 
-    /// If the file or its log was deleted or replaced, we would write into one that no restart finds.
+    /// If the file or its log was deleted or replaced, this process would write to one that no restart finds.
     fn check_in_place(&self) -> Result<(), LedgerError> {
         let is_in_place = |path: &Path, known: (u64, u64)| schema::identity(path).is_ok_and(|identity| identity == known);
         if !is_in_place(&self.path, self.identity) {

@@ -1,4 +1,4 @@
-//! Which servers a campaign might use, and why not others. Pure.
+//! The servers that a campaign might use, and why not others. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,19 +20,19 @@ use crate::{
 /// A server that a campaign might use.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Its name.
+    /// The server's key.
     pub key: Key,
     /// Its weight.
     pub weight: u32,
-    /// Whether the plan grants it, or it is the namespace's own and the plan lets it be used.
+    /// Whether the plan grants it, or it is the namespace's own server and the plan allows that.
     pub granted: bool,
-    /// Whether the campaign means it.
+    /// Whether the campaign chooses it.
     pub chosen: bool,
-    /// Why it may not carry this campaign though it is granted and chosen.
+    /// Why it may not carry this campaign although it is granted and chosen.
     pub unfit: Option<String>,
-    /// Why it refuses the campaign, until a person acts.
+    /// Why it is out of use for the campaign until a person acts.
     pub bar: Option<Bar>,
-    /// Whether the plan grants it, and it is not the namespace's own.
+    /// Whether it is a server of the plan, and not the namespace's own.
     pub is_of_plan: bool,
 }
 
@@ -44,21 +44,21 @@ impl Candidate {
     }
 }
 
-/// What of a campaign its servers follow from.
+/// The part of a campaign that determines its servers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Choice<'a> {
-    /// The plan that it names.
+    /// The plan that the campaign names.
     pub plan: Key,
     /// Its namespace.
     pub namespace: &'a str,
-    /// The servers that it names.
+    /// The servers that the campaign names.
     pub servers: Option<&'a [CampaignServer]>,
     /// The domain of its From address.
     pub domain: String,
 }
 
 impl<'a> Choice<'a> {
-    /// That of a campaign.
+    /// The choice of a campaign.
     pub(super) fn of(key: &'a Key, spec: &'a CampaignSpec) -> Self {
         let domain = spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase();
         Self { plan: plan_key(key, spec), namespace: &key.namespace, servers: spec.servers.as_deref(), domain }
@@ -71,7 +71,7 @@ pub(super) fn plan_limits(key: &Key, plan_key: &Key, world: &World) -> Option<Pl
     (!rates.is_empty()).then(|| PlanLimits { key: format!("plan {plan_key} for {}", key.namespace).into(), rates })
 }
 
-/// Whether shares are kept: as the campaign says, else as its plan does.
+/// Whether shares are strict: as the campaign says, otherwise as its plan does.
 pub(super) fn weighting(spec: &CampaignSpec, plan_key: &Key, world: &World) -> Weighting {
     let of_plan = || world.plans.get(plan_key).and_then(|plan| plan.object.spec.weighting);
     spec.weighting.or_else(of_plan).unwrap_or_default()
@@ -83,7 +83,8 @@ fn plan_key(key: &Key, spec: &CampaignSpec) -> Key {
 
 pub(super) type Unresolved = (Vec<Candidate>, Blocker);
 
-/// Every server that a campaign might use, or why the plan and the spec do not fit together. Of the spec nothing counts but `choice`.
+/// Every server that a campaign might use, or why the plan and the spec do not fit together. Nothing of the spec counts but
+/// `choice`.
 pub(super) fn candidates(choice: &Choice<'_>, world: &World, ownership: &BTreeMap<Key, Ownership>) -> Result<Vec<Candidate>, Unresolved> {
     let (plan_key, namespace) = (&choice.plan, choice.namespace);
     let plan = world
@@ -93,7 +94,7 @@ pub(super) fn candidates(choice: &Choice<'_>, world: &World, ownership: &BTreeMa
         .map(|plan| &plan.object)
         .filter(|plan| grants::allows(plan, namespace, &world.namespaces));
     let Some(plan) = plan else {
-        // Foreign plans that exist and those that do not read the same.
+        // A foreign plan that exists and one that does not exist give the same message.
         let message = format!(
             "There is no plan {plan_key} that namespace {namespace} may use. Name another plan in spec.planRef, or ask the operator to allow the namespace."
         );
@@ -105,7 +106,7 @@ pub(super) fn candidates(choice: &Choice<'_>, world: &World, ownership: &BTreeMa
     Ok(rows)
 }
 
-/// Every server that the campaign might use by a plan that allows its namespace.
+/// Every server that the campaign might use through a plan that allows its namespace.
 fn named(
     choice: &Choice<'_>,
     world: &World,
@@ -114,7 +115,7 @@ fn named(
     of_plan: &BTreeMap<Key, u32>,
 ) -> Result<Vec<Candidate>, Unresolved> {
     let (plan_key, namespace) = (&choice.plan, choice.namespace);
-    // The names as the servers have them are held once.
+    // Shares the keys of the servers, so that each name is held once.
     let there = |(server, weight): (&Key, &u32)| Some((world.servers.get_key_value(server)?.0.clone(), *weight));
     let mut pool: BTreeMap<Key, u32> = of_plan.iter().filter_map(there).collect();
     let granted = pool.clone();

@@ -1,4 +1,4 @@
-//! What follows from a campaign's choice of servers, made once for all campaigns that choose alike. Pure.
+//! The consequences of a campaign's choice of servers, computed once for all campaigns with the same choice. Pure.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,19 +17,19 @@ use crate::{
     resources::{Blocker, Key, Reason, condition, condition::ConditionType, server_table::CampaignServerStatus},
 };
 
-/// The servers that a campaign might use, and what is to be said of them.
+/// The servers that a campaign might use, and what its status says about them.
 pub(super) struct Servers<'a> {
     /// All of them, in the order of their keys.
     pub candidates: Vec<Candidate>,
     /// Why the plan and the spec do not fit together.
     pub unresolved: Option<Blocker>,
-    /// What was decided on those that are granted, chosen and fit, and do not refuse the campaign.
+    /// The decisions on those that are granted, chosen and fit, and not out of use for the campaign.
     pub open: Vec<(&'a Key, &'a ServerDecision)>,
-    /// How many of these are Active.
+    /// How many of `open` are Active.
     pub active: usize,
-    /// Whether one of these is not probed yet.
+    /// Whether one of `open` has not been probed yet.
     pub is_pending: bool,
-    /// Those that are granted, chosen and fit: Active, or tried again, with their weights.
+    /// Those that are granted, chosen and fit, and are Active or on trial, with their weights.
     pub routed: Arc<[(Key, u32)]>,
     /// Those that are granted, chosen and fit.
     pub usable: Arc<[Key]>,
@@ -52,7 +52,7 @@ fn usable(candidates: &[Candidate]) -> impl Iterator<Item = &Candidate> {
 struct Lists<T>(HashSet<Arc<[T]>>);
 
 impl<T: Eq + Hash> Lists<T> {
-    /// The list, or the one that is held; `old` where that is equal, so that a list lasts over the turns.
+    /// The list, or the equal one that is held; `old` if that is equal, so that a list lasts from turn to turn.
     fn share(&mut self, list: Arc<[T]>, old: Option<&Arc<[T]>>) -> Arc<[T]> {
         if let Some(held) = self.0.get(&list) {
             return held.clone();
@@ -65,11 +65,11 @@ impl<T: Eq + Hash> Lists<T> {
 
 /// The choices of one decision.
 pub struct Choices<'a> {
-    /// Everything that is wanted.
+    /// The complete desired state.
     pub(super) world: &'a World,
-    /// What was decided on the servers.
+    /// The decisions on servers.
     pub(super) servers: &'a BTreeMap<Key, ServerDecision>,
-    /// Everything that was observed.
+    /// The complete observed state.
     pub(super) observed: &'a Observations,
     ownership: &'a BTreeMap<Key, Ownership>,
     made: BTreeMap<Choice<'a>, Rc<Servers<'a>>>,
@@ -79,7 +79,7 @@ pub struct Choices<'a> {
 }
 
 impl<'a> Choices<'a> {
-    /// Nothing is chosen yet.
+    /// Starts without any choice.
     #[must_use]
     pub fn new(
         world: &'a World,
@@ -119,7 +119,7 @@ impl<'a> Choices<'a> {
         if bars.is_none() && foreign.is_none() {
             return (alike, plan);
         }
-        // What concerns this campaign alone.
+        // The rest concerns this campaign alone.
         let mut candidates = alike.candidates.clone();
         let (unfit, problem) = foreign.unzip();
         for candidate in &mut candidates {

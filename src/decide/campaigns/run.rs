@@ -1,6 +1,6 @@
-//! What is known of the run that a campaign names. Pure.
+//! What is known about the run that a campaign names. Pure.
 //!
-//! By the data plane once it has opened the run, else by the ledger, else by the status that was written last.
+//! From the data plane once it has opened the run, otherwise from the ledger, otherwise from the status that was last written.
 
 use std::collections::BTreeMap;
 
@@ -16,36 +16,36 @@ use crate::{
     },
 };
 
-/// What is known of a run.
+/// What is known about a run.
 pub(super) struct Run<'a> {
-    /// What the data plane says of it.
+    /// The data plane's report of it.
     pub report: Option<&'a CampaignReport>,
     /// The same once the ledger has answered it: before, it knows no counts.
     pub opened: Option<&'a CampaignReport>,
     /// How it ended, for a closed run.
     recorded: Option<&'a Recorded>,
-    /// The status of it that was written last.
+    /// Its status that was last written.
     pub previous: Option<&'a CampaignStatus>,
-    /// Whether the ledger knows it.
+    /// Whether the ledger has a record of it.
     pub has_begun: bool,
     /// Whether anybody may have been mailed.
     pub has_sent: bool,
-    /// Whether every recipient has a final outcome, and nobody asks for more (`reopen`).
+    /// Whether every recipient has a final outcome, and `spec.reopen` does not ask for more.
     pub is_closed: bool,
-    /// What somebody asks of it, and is not carried out yet.
+    /// A request to resume it that is not carried out yet.
     pub resume: Option<Resume>,
-    /// What cannot be understood of that.
+    /// Why that request cannot be understood.
     pub resume_fault: Option<String>,
     /// Requests to resume that were carried out.
     pub handled: Handled,
 }
 
 impl<'a> Run<'a> {
-    /// What is known of the run that the spec names.
+    /// What is known about the run that the spec names.
     pub fn of(input: &'a CampaignInput, report: Option<&'a CampaignReport>) -> Self {
         let run = input.object.spec.run();
         let report = report.filter(|report| report.run == run);
-        // What the data plane has opened it knows best: a closed run may have been resumed.
+        // The data plane knows best about a run that it has opened: a closed run may have been resumed.
         let opened = report.filter(|report| report.phase != Phase::Opening);
         let reopened = opened.map_or(input.reopened, |report| report.reopen);
         let handled = opened.map_or_else(|| input.resume_handled.clone(), |report| report.resume_handled.clone());
@@ -70,17 +70,17 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Recipients by what became of them, as the data plane or the ledger has them.
+    /// Recipients by fate, according to the data plane or the ledger.
     pub fn counts(&self) -> Option<&'a RecipientCounts> {
         self.opened.map(|report| &report.counts).or(self.recorded.map(|recorded| &recorded.counts))
     }
 
-    /// The same; those of the last status where neither has them.
+    /// The same, or those of the last status if neither knows them.
     pub fn recipients(&self) -> RecipientCounts {
         self.counts().or(self.previous.map(|previous| &previous.recipients)).cloned().unwrap_or_default()
     }
 
-    /// Messages that each server took.
+    /// Messages that each server accepted.
     pub fn accepted(&self) -> Option<&'a BTreeMap<Key, u64>> {
         self.opened.map(|report| &report.accepted).or(self.recorded.map(|recorded| &recorded.accepted))
     }
@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
         whole_second(completed_ms).or(self.previous.and_then(|previous| previous.completed_at))
     }
 
-    /// Rows that were added to the audience after completion; none while they are not counted.
+    /// Rows that were added to the audience after completion; `None` until they are counted.
     pub fn added_later(&self) -> Option<u64> {
         self.report.and_then(|report| report.added_later)
     }

@@ -1,4 +1,4 @@
-//! What the status of a campaign says. Pure.
+//! The status of a campaign. Pure.
 
 use super::{
     run::Run,
@@ -79,7 +79,7 @@ fn of_verdict(verdict: &Verdict, recipients: &RecipientCounts) -> Vec<Condition>
     conditions
 }
 
-/// Whether all of the audience was mailed, as far as rows are concerned; none before it was read to its end.
+/// Whether every row of the audience was used; `None` before it has been read to its end.
 fn audience_read(key: &Key, recipients: &RecipientCounts, run: &Run<'_>) -> Option<Condition> {
     let condition = |status, reason, message| Some(Condition::new(ConditionType::AudienceRead, status, reason, message));
     let added = run.opened.and_then(|_| run.added_later()).unwrap_or(0);
@@ -112,7 +112,7 @@ fn weights_kept(servers: &ServerTable) -> Option<Condition> {
     Some(Condition::new(ConditionType::WeightsKept, ConditionStatus::False, Reason::LimitsUsedUp, message))
 }
 
-/// About how long the rest takes at the rate since the run began; no finer than a person needs.
+/// About how long the rest takes at the rate since the run began, no more precise than a person needs.
 fn time_left(counts: &RecipientCounts, started_ms: Option<i64>, now_ms: i64) -> Option<Duration> {
     let took_ms = u64::try_from(now_ms - started_ms?).ok()?;
     let left = counts.total?.saturating_sub(counts.ended());
@@ -132,7 +132,7 @@ fn refused_by_servers(report: &CampaignReport) -> Option<Condition> {
     Some(Condition::new(ConditionType::RefusedByServer, ConditionStatus::True, first.reason, message))
 }
 
-/// What became of the recipients, in one sentence; unknown ones are never silent.
+/// The outcomes of the recipients in one sentence; unknown ones are always named.
 fn completion(state: CampaignState, counts: &RecipientCounts) -> String {
     if state != CampaignState::Completed {
         return "Not every recipient has a final outcome yet.".to_owned();

@@ -16,7 +16,7 @@ use crate::resources::{
     server_table::{CampaignServerStatus, ServerTable},
 };
 
-/// The table of picks: why each server was or was not picked. What a campaign sent through them is not in it.
+/// The rows of the table: why each server was or was not picked. They do not include what a campaign has sent through the servers.
 pub(super) fn rows(
     candidates: &[Candidate],
     servers: &BTreeMap<Key, ServerDecision>,
@@ -44,7 +44,7 @@ pub(super) fn rows(
             server: candidate.key.to_string().into(),
             granted: candidate.granted,
             chosen: candidate.chosen && candidate.weight > 0,
-            // What a foreign namespace may not use reads as if it did not exist.
+            // A server that the namespace may not use looks as if it did not exist.
             enabled: candidate.granted && server.is_some_and(|server| !has_reason(server, Reason::Disabled)),
             active: candidate.granted && server.is_some_and(|server| server.active),
             weight: candidate.weight,
@@ -57,7 +57,7 @@ pub(super) fn rows(
     })
 }
 
-/// What a campaign sent through each of these, which are in the order of their keys.
+/// What a campaign has sent through each of these candidates, which are ordered by key.
 pub(super) fn counts(candidates: &[Candidate], accepted: Option<&BTreeMap<Key, u64>>) -> Vec<u64> {
     let mut counts = vec![0; candidates.len()];
     for (server, count) in accepted.into_iter().flatten() {
@@ -69,11 +69,11 @@ pub(super) fn counts(candidates: &[Candidate], accepted: Option<&BTreeMap<Key, u
     counts
 }
 
-/// Messages of a run from which on shares are compared with weights.
+/// Shares are compared with weights from this number of messages of a run on.
 const TELLING_MIN: u64 = 500;
 
-/// The servers whose share of a run is more than twice that of their weight since the limits of others were used up, in words; none
-/// where shares are kept.
+/// The servers that got more than twice the share of their weight because the limits of others were used up, in words; `None` if
+/// shares hold.
 pub(super) fn overflow(table: &ServerTable) -> Option<String> {
     if table.accepted() < TELLING_MIN {
         return None;
@@ -83,7 +83,7 @@ pub(super) fn overflow(table: &ServerTable) -> Option<String> {
     if accepted < TELLING_MIN || used().any(|row| !row.active) {
         return None;
     }
-    // In steps of five, so that the words do not change all the time.
+    // In steps of five, so that the message does not keep changing.
     let percent = |part: u64, whole: u64| (part * 20 + whole / 2) / whole.max(1) * 5;
     let told: Vec<String> = used()
         .filter(|row| u128::from(row.accepted) * u128::from(weights) > 2 * u128::from(row.weight) * u128::from(accepted))

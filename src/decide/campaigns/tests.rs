@@ -1,4 +1,4 @@
-//! What a campaign's state is after an edit, a suspension, and the loss of what it was made of.
+//! The state of a campaign after an edit, a suspension, and the loss of its content.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &str) ->
     serde_saphyr::from_str(&yaml).expect("a good object")
 }
 
-/// One server, one plan, one campaign `spring` of generation 2 whose run the ledger knows; the server is Active when `probed` is good.
+/// One server, one plan, one campaign `spring` of generation 2 with a run in the ledger; the server is Active if `probed` is good.
 fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
     let key = |name: &str| Key::new("default", name);
     let mut world = World::default();
@@ -91,7 +91,7 @@ fn refused_alike(transient: bool) -> Option<Blocker> {
 #[test]
 fn an_edit_mends_a_stop_though_the_report_is_still_of_the_spec_before() {
     let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
-    // The report of the generation before: its fingerprint was 21.
+    // The report of the previous generation: its fingerprint was 21.
     set_report(&mut observed, report(21, Phase::Resting, refused_alike(false)));
     let edited = turn(&mut world, &observed);
     assert_eq!((edited.status.state, edited.intent.map(|intent| intent.hold)), (CampaignState::Sending, Some(false)));
@@ -137,7 +137,7 @@ fn before_the_first_message_a_missing_server_is_no_stop() {
     observed.servers.get_mut(&Key::new("default", "relay")).expect("relay").last_probe = Some(ProbeResult::Succeeded);
     observed.servers.get_mut(&Key::new("default", "relay")).expect("relay").probes_good = true;
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Sending);
-    // Once a message has left, it stops, and says first how it is resumed; what the server said then is not repeated.
+    // Once a message has left, it stops, and says first how to resume it; the server's old error is not repeated.
     settle(&mut observed, failed());
     let input = world.campaigns.get_mut(&key).expect("spring");
     (input.in_ledger, input.has_sent) = (crate::decide::InLedger::Begun, true);
@@ -182,7 +182,7 @@ fn an_unreadable_edit_does_not_wake_a_stopped_campaign() {
     set_report(&mut observed, report(22, Phase::Resting, refused_alike(false)));
     turn(&mut world, &observed);
     set_report(&mut observed, report(22, Phase::Resting, None));
-    // In a cluster the status is then of the version that cannot be read.
+    // In a cluster the status is then about the version that cannot be read.
     let refuse = |input: &mut CampaignInput, stale: Option<String>| {
         input.stale = stale;
         Arc::make_mut(input.previous.as_mut().expect("a status")).observed_generation = input.object.generation() + 1;
@@ -207,7 +207,7 @@ fn a_completed_campaign_stays_so_over_a_restart_and_without_its_audience() {
     let (mut world, mut observed) = world("", None);
     set_report(&mut observed, report(22, Phase::Closed, None));
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
-    // A restart: no server is probed, no run is opened yet; the ledger has it closed.
+    // A restart: no server is probed and no run is opened yet; the ledger has the run closed.
     observed.report = Arc::default();
     world.campaigns.values_mut().for_each(|input| input.in_ledger = crate::decide::InLedger::Closed);
     assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
@@ -263,13 +263,13 @@ fn a_request_of_before_that_comes_back_is_none() {
     }
 }
 
-/// What campaigns of one plan have in common is held once, however many they are and however often it is decided: a row of the table
-/// costs a campaign no more than the count of what it took.
+/// What campaigns of one plan have in common is held once, however many campaigns there are and however often they are decided on:
+/// for each row of the table a campaign holds only the number of messages that the server accepted.
 #[test]
 fn campaigns_that_choose_alike_share_their_lists_over_the_turns() {
     let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
     let first = world.campaigns[&Key::new("default", "spring")].clone();
-    // Half of them choose otherwise, and the lists that follow are the same.
+    // Half of them choose differently, and the resulting lists are the same.
     for number in 0..20 {
         let mut campaign = (*first.object).clone();
         campaign.spec.from.address = format!("a@example-{}.com", number % 2);
@@ -293,13 +293,13 @@ fn campaigns_that_choose_alike_share_their_lists_over_the_turns() {
     let (count, after) = lists(&mut world, &observed);
     let rows = |decision: &Decision| decision.campaigns.values().next().map(|campaign| campaign.status.servers.shared_rows().clone());
     assert!(count == 1 && before == after && Arc::ptr_eq(&rows(&before).expect("rows"), &rows(&after).expect("rows")));
-    // What a campaign took is its own, and costs no other row.
+    // The counts of a campaign are its own, and cost no other row.
     let took = CampaignReport { accepted: BTreeMap::from([(Key::new("default", "relay"), 7)]), ..report(22, Phase::Feeding, None) };
     set_report(&mut observed, took);
     let (count, decision) = lists(&mut world, &observed);
     let accepted: Vec<u64> = decision.campaigns.values().map(|campaign| campaign.status.servers.accepted()).collect();
     assert_eq!((count, accepted.iter().sum::<u64>(), accepted.last()), (1, 7, Some(&7)));
-    // A server that refuses one campaign has other words in its row alone.
+    // A server that refuses one campaign has a different message in that campaign's row alone.
     let bar = crate::report::Bar { reason: Reason::RefusedAlike, message: "no".to_owned(), fingerprint: 22 };
     let bars = BTreeMap::from([(Key::new("default", "relay"), bar)]);
     set_report(&mut observed, CampaignReport { bars, ..report(22, Phase::Feeding, None) });

@@ -1,4 +1,4 @@
-//! What holds of a campaign: the first thing that stands in its way, or that it is being sent. Pure.
+//! The verdict on a campaign: the first thing that stands in its way, or that it is being sent. Pure.
 
 use jiff::Timestamp;
 
@@ -83,7 +83,8 @@ impl Case<'_> {
         if self.run.has_begun { CampaignState::Waiting } else { CampaignState::Scheduled }
     }
 
-    /// A run that the data plane has opened is kept there, held: its counts stay known, and messages in flight end.
+    /// A run that the data plane has opened is kept there, held: its counts stay known, and messages in flight still get their
+    /// outcome.
     fn held(&self) -> Option<bool> {
         self.run.has_begun.then_some(true)
     }
@@ -115,13 +116,15 @@ impl Case<'_> {
 
     /// It was stopped, and nobody has acted since.
     fn stays_stopped(&self) -> Option<Verdict> {
-        // While the newest version cannot be read, status is of that one, and no edit is in effect that could wake the campaign.
+        // While the newest version cannot be read, the status is about that one, and no edit is in effect that could wake the
+        // campaign.
         let generation = self.input.object.generation();
         let is_of_now = |seen: i64| seen == generation || (self.input.stale.is_some() && seen > generation);
         let stopped =
             self.run.previous.filter(|previous| previous.state == CampaignState::Stopped && is_of_now(previous.observed_generation))?;
         let ready = condition::find(&stopped.conditions, ConditionType::Ready)?;
-        // A ledger may be brought back, and an audience or a template fixed, without a change of the spec. What is not fixed stops it again.
+        // A ledger may be restored, and an audience or a template fixed, without a change of the spec. If nothing is fixed, it
+        // stops again.
         let may_be_fixed_elsewhere = matches!(
             ready.reason,
             Reason::LedgerMissing
@@ -140,7 +143,7 @@ impl Case<'_> {
         if may_be_fixed_elsewhere || has_not_begun || is_resumed || was_resumed_since {
             return None;
         }
-        // What a server said when it was stopped says nothing of it now.
+        // What a server said when the campaign was stopped says nothing about it now.
         let message = if ready.reason == Reason::NoEligibleServer { self.stopped_without_server().into() } else { ready.message.clone() };
         let mut verdict = Verdict::stalled(CampaignState::Stopped, ready.reason, message, self.held());
         if let Some(fault) = &self.run.resume_fault
@@ -192,7 +195,7 @@ impl Case<'_> {
     }
 
     fn is_blocked_while_sending(&self) -> Option<Verdict> {
-        // A report from before an edit says nothing of the new spec.
+        // A report from before an edit says nothing about the new spec.
         let is_of_now = |fingerprint| self.input.work.as_ref().is_ok_and(|work| work.fingerprint == fingerprint);
         let report = self.run.report.filter(|report| is_of_now(report.fingerprint) && self.run.resume.is_none())?;
         let blocker = report.blocker.as_ref()?;
@@ -280,7 +283,7 @@ impl Case<'_> {
         told(causes.chain(unfit), "servers")
     }
 
-    /// How a run is resumed that was stopped since none of its servers was Active, and how they are now.
+    /// How to resume a run that was stopped because none of its servers was Active, and the state of these servers now.
     fn stopped_without_server(&self) -> String {
         let (spec, servers) = (self.spec(), self.servers);
         let command = format!("`mailfleet resume {}`", named_on_command_line(self.key));
@@ -355,13 +358,13 @@ impl Case<'_> {
     }
 }
 
-/// What is said of rows that were added after completion.
+/// The message about rows that were added after completion.
 pub(super) fn rows_added(count: u64) -> String {
     let (rows, them) = if count == 1 { ("1 row was".to_owned(), "it is") } else { (format!("{count} rows were"), "they are") };
     format!("{rows} added or fixed after completion; {them} not mailed until spec.reopen is raised by one, which mails nobody else.")
 }
 
-/// What became of the recipients of a run that nobody accepted.
+/// The outcomes of the recipients of a run in which nobody was accepted.
 fn outcomes(counts: &RecipientCounts) -> String {
     let others = Fate::ALL.into_iter().filter(|fate| counts.of(*fate) > 0);
     others.map(|fate| format!("{} {}", counts.of(fate), fate.in_words())).collect::<Vec<_>>().join(", ")

@@ -29,11 +29,11 @@ fn what_others_used_of_an_account_is_not_ours_to_use() {
     let quota = |messages, used| Quota { rate: rate(messages, DAY), used };
     for (quota, ours, wanted) in [
         (quota(50_000, 0), 0, 50_000),
-        // 1,200 by others.
+        // Others used 1,200.
         (quota(50_000, 1_500), 300, 48_800),
         // The vendor counts later than we do.
         (quota(50_000, 100), 300, 50_000),
-        // Nothing is left: the vendor says so to the one that is tried.
+        // Nothing is left: the vendor says so when one is tried.
         (quota(50_000, 60_000), 0, 1),
     ] {
         let mut observation = ServerObservation::default();

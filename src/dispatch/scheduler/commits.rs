@@ -1,4 +1,4 @@
-//! What goes into the next commit of the ledger, and what follows from it. Only a durable claim puts a message on the wire.
+//! The contents of the next commit of the ledger, and what follows from it. Only a durable claim puts a message on the wire.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,14 +17,14 @@ use crate::{
     resources::campaign::Weighting,
 };
 
-/// What one plan takes of a server's connections.
+/// The part of a server's connections that one plan uses.
 struct Seats {
     /// Connections without a call.
     free: usize,
     carriage: Carriage,
-    /// Messages that go alone, each on a connection of its own.
+    /// Messages that go alone, each on its own connection.
     alone: usize,
-    /// Messages that may share one.
+    /// Messages that may share a connection.
     together: usize,
 }
 
@@ -33,7 +33,7 @@ impl Seats {
         self.free > self.alone + self.together.div_ceil(self.carriage.batch)
     }
 
-    /// What is taken, in messages that could have gone together.
+    /// The capacity that is used, in messages that could have gone together.
     fn taken(&self) -> usize {
         self.together + self.alone * self.carriage.each()
     }
@@ -44,7 +44,7 @@ impl Seats {
 }
 
 impl Scheduler {
-    /// What the next commit holds, or nothing when it is better to wait.
+    /// The contents of the next commit, or `None` if it is better to wait.
     pub(super) fn plan(&mut self, now_ms: i64) -> Option<Planned> {
         let worth = self.pending.len() >= OUTCOMES_WORTH_A_COMMIT
             || (!self.pending.is_empty() && now_ms - self.pending_since_ms >= OUTCOME_AGE_MAX_MS)
@@ -87,7 +87,7 @@ impl Scheduler {
         Some(Planned { outcomes, claims, bars, usage_moves, at_ms: now_ms })
     }
 
-    /// Whether claims should be made now, or wait a moment so that one commit serves more of them.
+    /// Whether to make claims now, rather than wait a moment so that one commit serves more of them.
     pub(super) fn may_claim(&mut self, now_ms: i64) -> bool {
         if self.lanes.values().all(|lane| lane.turns.is_empty() || !lane.is_eligible() || now_ms < lane.not_before_ms) {
             self.ready_since_ms = None;
@@ -100,8 +100,9 @@ impl Scheduler {
         now_ms - *self.ready_since_ms.get_or_insert(now_ms) >= CLAIMS_WAIT_MS
     }
 
-    /// Claims that may be made for servers whose messages are on the wire all at once. What a server that was taken out still
-    /// holds does not count: it is not to keep the others from sending until its reply timeout, and its own window bounds it.
+    /// The number of claims that may be made for servers that have whole batches on the wire at once. What a server that was taken
+    /// out of use still holds does not count: it must not keep the others from sending until its reply timeout, and its own window
+    /// bounds it.
     fn window_room(&self) -> usize {
         let windowed = || self.lanes.values().filter(|lane| lane.carriage.is_windowed);
         let needed: usize = windowed().map(|lane| lane.window.probing(self.commit_time)).sum();
@@ -119,12 +120,12 @@ impl Scheduler {
         let size = lane.window_size(self.commit_time, share);
         let free = size.saturating_sub(lane.in_flight);
         let in_calls = lane.calls.room(carriage, connections);
-        // Busy once this plan is made: there is a message for every place, and nothing else that bounds them.
+        // Full once this plan is made: there is a message for every free place, and nothing else limits them.
         lane.connections.look(lane.turns.len() >= in_calls && free >= in_calls, now_ms);
         let mut wanted = free.min(in_calls);
         if carriage.is_windowed {
             wanted = wanted.min(*room);
-            // Not in dribs and drabs: half a window or a whole batch, unless fewer are left.
+            // Not piecemeal: half a window or a whole batch, unless fewer are left.
             if wanted < carriage.batch.min((size / 2).max(1)).min(lane.turns.len()) {
                 return;
             }
@@ -139,7 +140,7 @@ impl Scheduler {
             (Allowance::At(at), paced) => return lane.not_before_ms = at.max(paced.err().unwrap_or(at)),
             (Allowance::ExhaustedUntil(at), _) => {
                 lane.not_before_ms = at;
-                // An edit made the window smaller, or what did not leave was put back: others take what waits for it.
+                // An edit made the window smaller, or messages that did not leave were put back: others take what waits for it.
                 return self.move_on(index, now_ms);
             }
         };
@@ -173,7 +174,7 @@ impl Scheduler {
         }
     }
 
-    /// What waits for a server without room in its limits goes to others, unless shares are strict.
+    /// Moves what waits for a server without room in its limits to others, unless shares are strict.
     pub(super) fn move_on(&mut self, index: LaneIx, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
         lane.headroom = 0;
@@ -186,7 +187,7 @@ impl Scheduler {
         }
     }
 
-    /// The next message that a server may have: of a campaign with room in its plan's limits and with this server.
+    /// The next message that a server may take: of a campaign with room in its plan's limits and at this server.
     fn next_of(&mut self, index: LaneIx, now_ms: i64, has_seat: bool) -> Option<(CampaignIx, crate::dispatch::stages::ReadyMessage)> {
         let (campaigns, limiters, reopens_ms) = (&self.campaigns, &mut self.plan_limiters, &mut self.plan_reopens_ms);
         let lane = self.lanes.get_mut(&index)?;
@@ -264,7 +265,7 @@ impl Scheduler {
         for ended in planned.outcomes {
             let Some(campaign) = self.campaigns.get_mut(&ended.campaign) else { continue };
             campaign.unsettled -= 1;
-            // Only now: the ledger is asked for what is due, and knew nothing of it before.
+            // Only now: due messages are fetched from the ledger, which did not know of this one before.
             match ended.disposition {
                 Disposition::Deferred { at_ms, .. } | Disposition::Resend { at_ms, .. } | Disposition::Returned { at_ms, .. } => {
                     campaign.note_due(at_ms);
@@ -277,10 +278,10 @@ impl Scheduler {
         }
     }
 
-    /// Durable claims leave.
+    /// Hands durable claims to the server.
     fn hand_over(&mut self, index: LaneIx, together: Vec<Outgoing>, alone: Vec<Outgoing>, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
-        // Claims that waited for the ledger were not on the wire.
+        // Claims that waited for the ledger were not in flight.
         if lane.calls.is_empty() {
             lane.last_sign_of_life_ms = now_ms;
         }
@@ -301,7 +302,7 @@ impl Scheduler {
         }
     }
 
-    /// The commit failed and nothing of it is in the ledger: outcomes wait, and claims go back to the head of their queue.
+    /// The commit failed and nothing of it is in the ledger: outcomes wait, and claims go back to the head of their queues.
     pub fn commit_failed(&mut self, planned: Planned, now_ms: i64) {
         self.commit_ended(false, now_ms);
         self.unresolved -= planned.claims.len();

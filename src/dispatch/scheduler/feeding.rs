@@ -13,13 +13,13 @@ impl Scheduler {
         let lane_of = |name: &str| name.split_once('/').and_then(|(namespace, name)| lanes.get(&Key::new(namespace, name)).copied());
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         if let Some(limiter) = campaign.intent.plan_limits.as_ref().and_then(|limits| self.plan_limiters.get_mut(&limits.key)) {
-            // Those of the servers are counted since the start.
+            // The limiters of servers have counted these since the start.
             limiter.remember(now_ms.div_euclid(60_000), opened.left, now_ms);
         }
         campaign.open(opened, lane_of);
         self.judge_held_anew(index, now_ms);
         self.stop_if_barred(index, now_ms);
-        // It alone: two thousand that are opened do not each fit all others.
+        // Only this one: when two thousand are opened, none of them has to fit all the others.
         self.fit_campaign(index, now_ms);
         self.resume_after_edit(index);
         self.resume_if_asked(index);
@@ -42,13 +42,13 @@ impl Scheduler {
             campaign.audience_done = false;
             campaign.requested = 0;
             campaign.preparing = 0;
-            // What was fetched and not sent was given back, and may be due already.
+            // Messages that were fetched and not sent were returned, and may be due already.
             campaign.next_due_ms = (campaign.counts.deferred > 0).then_some(0);
             self.want_feeder(index);
         }
     }
 
-    /// The feeder runs and can be asked.
+    /// The feeder is running and takes requests.
     pub fn feeder_started(&mut self, index: CampaignIx) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.has_feeder = campaign.phase == Phase::Feeding;
@@ -75,7 +75,7 @@ impl Scheduler {
         self.actions.push(Action::StopFeeder(index));
     }
 
-    /// A blocker stops the campaign, or makes it wait.
+    /// Stops the campaign for a blocker, or makes it wait if the blocker is transient.
     pub(super) fn stop_for(&mut self, index: CampaignIx, blocker: Blocker, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             let after = blocker.retry_after.map_or(TRY_AGAIN_MS, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
@@ -85,13 +85,14 @@ impl Scheduler {
         self.unfeed(index);
     }
 
-    /// Whether an event of a feeder is of the one that runs now.
+    /// Whether an event comes from the feeder that is running now.
     #[must_use]
     pub fn is_current(&self, index: CampaignIx, feeder_epoch: u64) -> bool {
         self.campaign(index).is_some_and(|campaign| campaign.feeder_epoch == feeder_epoch && campaign.phase == Phase::Feeding)
     }
 
-    /// Rendered messages; `requested` of them had been asked for with [`Action::RequestRows`], `due` deferred ones were handled.
+    /// Takes rendered messages; `requested` of them had been asked for with [`Action::RequestRows`], `due` deferred ones were
+    /// handled.
     pub fn prepared(&mut self, index: CampaignIx, messages: Vec<ReadyMessage>, requested: usize, due: usize, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.requested = campaign.requested.saturating_sub(requested);
@@ -135,7 +136,7 @@ impl Scheduler {
         }
     }
 
-    /// Stops the campaign until its spec, its content or its audience change.
+    /// Stops the campaign until its spec, its content or its audience changes.
     fn stop_until_fixed(&mut self, index: CampaignIx, blocker: Blocker, now_ms: i64) {
         self.stop_for(index, blocker, now_ms);
         self.actions.push(Action::WatchAudience(index));
@@ -158,12 +159,12 @@ impl Scheduler {
         self.note_ended(ended, now_ms);
     }
 
-    /// The audience cannot be read on.
+    /// The audience cannot be read any further.
     pub fn feeder_failed(&mut self, index: CampaignIx, blocker: Blocker, now_ms: i64) {
         self.stop_for(index, blocker, now_ms);
     }
 
-    /// The audience that was read, or could not be read, by this feeder is another one now.
+    /// The audience file that this feeder read, or could not read, has changed.
     pub fn audience_touched(&mut self, index: CampaignIx, feeder_epoch: u64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeder_epoch == feeder_epoch) else { return };
         if campaign.phase == Phase::Closed {
@@ -200,7 +201,7 @@ impl Scheduler {
         }
     }
 
-    /// Asks the feeder for what may be sent, and closes a run of which nothing is left.
+    /// Requests from the feeder what may be sent, and closes a run of which nothing is left.
     pub(super) fn request_more(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.phase == Phase::Feeding) else { return };
         let can_send = !campaign.eligible.is_empty();
@@ -212,7 +213,7 @@ impl Scheduler {
             servers.filter_map(|(lane, _)| lanes.get(&lane.id)).map(Lane::room).sum()
         };
         let most = self.rendered.most(campaign.as_feeding(held), room);
-        // However many are due: no more in memory than the audience may have there.
+        // However many are due, they get no more memory than the audience may have.
         if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && most > 0 && campaign.waiting <= most {
             campaign.fetching = true;
             campaign.next_due_ms = None;
@@ -226,7 +227,7 @@ impl Scheduler {
             self.actions.push(Action::RequestRows { campaign: index, count: more });
         }
         if campaign.is_drained() && !campaign.closing {
-            // What is held and may go nowhere else waits for a person.
+            // Held messages that no other server may take wait for a person.
             if self.settle_held(index, now_ms) {
                 return;
             }

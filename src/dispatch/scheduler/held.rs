@@ -1,4 +1,4 @@
-//! Who is held, which servers a campaign may not use, and how that ends.
+//! Held messages, servers that are out of use for a campaign, and how both end.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ use crate::{
     },
 };
 
-/// Before what no server may take now is looked at again, milliseconds.
+/// The wait before a message that no server may take now is looked at again, milliseconds.
 const LOOK_AGAIN_MS: i64 = 30_000;
 
 impl CampaignRun {
-    /// The server that waits for a recipient of another domain, if this message is for one.
+    /// The server that waits for a recipient in another domain, if this message is for one.
     pub(super) fn lane_on_trial(&self, message: &ReadyMessage) -> Option<LaneIx> {
         if self.guards.values().all(|guard| !guard.is_on_trial()) {
             return None;
@@ -35,7 +35,7 @@ impl CampaignRun {
         waiting.find(|(lane, _)| is_usable(**lane)).map(|(lane, _)| *lane)
     }
 
-    /// Whether a rest of the campaign at a server is over, so that servers have to be picked again.
+    /// Ends the campaign's rests at servers that are over by now. True if there was one: servers have to be picked again.
     pub(super) fn has_rested(now_ms: i64) -> impl FnMut(&mut Self) -> bool {
         move |campaign| {
             let mut is_over = false;
@@ -49,7 +49,7 @@ impl CampaignRun {
 }
 
 impl Scheduler {
-    /// The server is out of use for the campaign until a person acts. Its held messages go to others, where there are any.
+    /// Takes the server out of use for the campaign until a person acts. Its held messages go to others, if there are any.
     pub(super) fn bar(&mut self, index: CampaignIx, lane: LaneIx, bar: Bar, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         let guard = campaign.guards.entry(lane).or_default();
@@ -67,7 +67,7 @@ impl Scheduler {
         self.stop_if_barred(index, now_ms);
     }
 
-    /// Whether a server may not be used for the campaign until a person acts.
+    /// Whether a server is out of use for the campaign until a person acts.
     fn is_barred(&self, campaign: &CampaignRun, server: &Key) -> bool {
         match self.lane_index.get(server) {
             Some(lane) => campaign.bar_at(*lane).is_some(),
@@ -75,7 +75,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether a server that the campaign may use has not refused a held message yet, and is not out of use.
+    /// Whether the campaign may use a server that has not refused a held message and is not out of use.
     fn has_another(&self, index: CampaignIx, seq: u64) -> bool {
         let Some((campaign, held)) = self.campaign(index).and_then(|campaign| Some((campaign, campaign.held.get(&seq)?))) else {
             return false;
@@ -87,8 +87,8 @@ impl Scheduler {
             .any(|candidate| !self.is_barred(campaign, candidate) && !held.refusals.names(&candidate.to_string()))
     }
 
-    /// After a start, or when a server went out of use: what is held and may go elsewhere goes there; the rest are suspects
-    /// of a server that is still used, or wait for a person.
+    /// Judges held messages again, after a start or when a server went out of use: unclear refusals by a server that is still used
+    /// make suspects; of the rest, what may go to another server is released, and what may not waits for a person.
     pub(super) fn judge_held_anew(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
         let mut released = Vec::new();
@@ -136,7 +136,7 @@ impl Scheduler {
         self.note_ended(ended, now_ms);
     }
 
-    /// Everything else of the run has a final outcome: suspects are judged. True when something is still to come.
+    /// Judges the suspects, since everything else in the run has a final outcome. True if the run cannot be closed yet.
     pub(super) fn settle_held(&mut self, index: CampaignIx, now_ms: i64) -> bool {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return false };
         if campaign.held.is_empty() {
@@ -148,7 +148,7 @@ impl Scheduler {
             suspects.extend(guard.clear().into_iter().map(|seq| (seq, has_accepted)));
         }
         for (seq, has_accepted) in &suspects {
-            // A server that took nobody has said nothing of the recipient: another one may know better.
+            // A server that accepted nobody has said nothing about the recipient: another one may know better.
             let end = if !has_accepted && self.has_another(index, *seq) { Disposition::Released } else { Disposition::Rejected };
             self.end_held(index, *seq, end, now_ms);
         }
@@ -158,7 +158,7 @@ impl Scheduler {
         true
     }
 
-    /// Stops a campaign whose every server is out of use for it.
+    /// Stops a campaign if all of its servers are out of use for it.
     pub(super) fn stop_if_barred(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
         let candidates = &campaign.intent.candidates;
@@ -181,7 +181,7 @@ impl Scheduler {
         self.stop_for(index, Blocker::lasting(reason, message), now_ms);
     }
 
-    /// Nobody may take this message now: it waits in the ledger, or is given up when nobody ever may.
+    /// No server may take this message now: it waits in the ledger, or is given up if none ever may.
     pub(super) fn put_back(&mut self, index: CampaignIx, message: ReadyMessage, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
         let open: Vec<&Key> =
@@ -221,14 +221,14 @@ impl Scheduler {
         self.stop_if_barred(index, now_ms);
     }
 
-    // ── a recipient of another domain ──
+    // ── a recipient in another domain ──
 
-    /// Somebody of another domain than `domain` is wanted at a server: from those that wait, or from further on in the audience.
+    /// Looks for a recipient outside `domain` for a server: among the waiting messages, or further on in the audience.
     pub(super) fn seek(&mut self, index: CampaignIx, lane_id: LaneIx, domain: Arc<str>, now_ms: i64) {
         let is_other = |message: &ReadyMessage| domain_of(&message.recipient) != domain;
         let Some(lane) = self.lanes.get(&lane_id) else { return };
         let Some(campaign) = self.campaigns.get(&index) else { return };
-        // On its way, and judged when it comes.
+        // One is on its way, and is judged when its outcome arrives.
         if lane.turns.has(index, is_other) || campaign.phase != Phase::Feeding {
             return;
         }
@@ -255,7 +255,7 @@ impl Scheduler {
         }
     }
 
-    /// The audience, as far as it was looked through, has nobody of another domain.
+    /// The audience, as far as it was searched, has nobody in another domain.
     pub fn nobody_else(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         campaign.is_seeking = false;
@@ -271,16 +271,16 @@ impl Scheduler {
         }
     }
 
-    /// The feeder brought somebody of another domain; the message itself comes by [`Scheduler::prepared`].
+    /// The feeder found somebody in another domain; the message itself arrives through [`Scheduler::prepared`].
     pub fn sought(&mut self, index: CampaignIx) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.is_seeking = false;
         }
     }
 
-    // ── what a person asks ──
+    // ── resumption ──
 
-    /// Carries out what a person asked, unless it was carried out already.
+    /// Carries out what a person requested, unless that was done already.
     pub(super) fn resume_if_asked(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
         let Some(resume) = &campaign.intent.resume else { return };
@@ -290,7 +290,7 @@ impl Scheduler {
         self.resume(index, resumption(resume));
     }
 
-    /// A change of the spec lifts what held the campaign up.
+    /// Resumes a campaign with bars of an older spec: a change of the spec lifts them.
     pub(super) fn resume_after_edit(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
         let mut bars = campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values());
@@ -301,7 +301,7 @@ impl Scheduler {
         }
     }
 
-    /// Recipients whose template failed are tried again with what was fixed, unless the run completed without them.
+    /// Retries recipients whose template failed with what was fixed, unless the run has completed without them.
     pub(super) fn retry_failed_templates(&mut self, index: CampaignIx) {
         let has_failed =
             |campaign: &&CampaignRun| campaign.phase != Phase::Closed && campaign.counts.render_failed + campaign.render_failures > 0;
@@ -319,7 +319,7 @@ impl Scheduler {
         }
     }
 
-    /// The ledger has carried it out. `is_open`: something of the run is to be mailed.
+    /// The ledger has carried out a resumption. `is_open`: the run has something to send.
     pub fn resumed(&mut self, index: CampaignIx, resumption: &Resumption, is_open: bool, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         campaign.is_resuming = false;
@@ -346,7 +346,7 @@ impl Scheduler {
         self.feed(index);
     }
 
-    /// It could not be carried out; it is asked for again.
+    /// The resumption failed; it is requested again.
     pub fn not_resumed(&mut self, index: CampaignIx) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.is_resuming = false;
@@ -355,7 +355,7 @@ impl Scheduler {
     }
 }
 
-/// What the ledger is asked for a request.
+/// Translates a person's request into a resumption in the ledger.
 fn resumption(resume: &Resume) -> Resumption {
     let held = match resume.held {
         ResumeHeld::Retry => HeldFate::Retry,

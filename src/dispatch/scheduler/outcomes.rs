@@ -1,4 +1,4 @@
-//! What the wire brings: the outcome of each message, and what follows for the recipient, the campaign and the server.
+//! The outcome of each message, and what follows for the recipient, the campaign and the server.
 
 use super::{Blocker, Disposition, InFlight, Reason, Scheduler, Settled, UsageMove, domain_of};
 use crate::dispatch::index::{CampaignIx, LaneIx};
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Scheduler {
-    /// The outcome of one message.
+    /// Takes the outcome of one message.
     pub fn outcome(&mut self, delivered: Delivered, now_ms: i64) {
         let token = usize::try_from(delivered.message.token).unwrap_or(usize::MAX);
         let Some(flight) = self.in_flight.get_mut(token).and_then(Option::take) else { return };
@@ -84,7 +84,7 @@ impl Scheduler {
         self.reject_held(index, &suspects, now_ms);
     }
 
-    /// The server is well, and does not take this message.
+    /// The server works, but does not take this message.
     fn refused(&mut self, flight: InFlight, refusal: Refusal, now_ms: i64) {
         if let Some(lane) = self.lanes.get_mut(&flight.lane) {
             lane.caution = None;
@@ -109,7 +109,7 @@ impl Scheduler {
         }
     }
 
-    /// What one server cannot take goes to one that can.
+    /// A message that one server cannot take goes to one that can.
     fn refused_message(&mut self, mut flight: InFlight, refusal: Refusal, now_ms: i64) {
         let Some(refused) = self.refused_by(&flight, &refusal) else { return };
         flight.refusals.add(refused);
@@ -134,7 +134,7 @@ impl Scheduler {
         })
     }
 
-    /// Refused for good, and perhaps not for the recipient's sake.
+    /// A permanent refusal, perhaps not because of the recipient.
     fn refused_campaign(&mut self, mut flight: InFlight, refusal: Refusal, now_ms: i64) {
         let Some(refused) = self.refused_by(&flight, &refusal) else { return };
         flight.refusals.add(refused);
@@ -168,7 +168,7 @@ impl Scheduler {
         self.follow(index, lane_id, judgement, refusal.cause, &refusal.reply, now_ms);
     }
 
-    /// What a judgement of the guard leads to.
+    /// Acts on a judgement of the guard.
     pub(super) fn follow(
         &mut self,
         index: CampaignIx,
@@ -209,7 +209,7 @@ impl Scheduler {
         CampaignRun::defer(flight, delay, now_ms, is_unknown)
     }
 
-    /// It was certainly not taken, and goes to another server: the attempt does not count.
+    /// The message was certainly not accepted, and goes to another server: the attempt does not count.
     fn return_flight(&mut self, flight: InFlight, reply: String, now_ms: i64) {
         if self.is_overdue(flight.campaign, flight.since_ms, now_ms) {
             return self.end_flight(flight, Disposition::Expired, Some(reply), now_ms);
@@ -224,7 +224,7 @@ impl Scheduler {
             return self.throttled(flight, failure, now_ms);
         }
         if self.reroutes.note(flight.campaign, flight.seq, failure.reason) {
-            // It broke line after line: perhaps the message itself is the cause, and must not wander forever.
+            // It broke one connection after another: perhaps the message itself is the cause, and must not wander forever.
             let end = self.deferred(&flight, None, now_ms, false);
             self.end_flight(flight, end, Some(failure.message.clone()), now_ms);
         } else {
@@ -232,7 +232,7 @@ impl Scheduler {
         }
         let is_fewer = failure.is_connection_limit()
             && self.lanes.get_mut(&lane_id).is_some_and(|lane| {
-                // The one that was refused is among them.
+                // The connection that was refused is among them.
                 lane.connections.refused(lane.calls.len().saturating_sub(1), now_ms)
             });
         if !is_fewer && self.lanes.get(&lane_id).is_some_and(|lane| claimed_ms >= lane.readmitted_ms) {
@@ -240,7 +240,7 @@ impl Scheduler {
         }
     }
 
-    /// The server is well, and is given too much: it rests, and is then given what it takes. That costs nobody an attempt.
+    /// The server works, but is given too much: it rests, and is then given what it takes. That costs nobody an attempt.
     fn throttled(&mut self, flight: InFlight, failure: Blocker, now_ms: i64) {
         let (lane_id, claimed_ms) = (flight.lane, flight.claimed_ms);
         self.return_flight(flight, failure.message, now_ms);
@@ -272,7 +272,7 @@ impl Scheduler {
         self.forget_gone_lane(lane);
     }
 
-    /// How messages are handed to a server, as its extensions tell.
+    /// Sets how messages are handed to a server, according to its extensions.
     pub fn set_carriage(&mut self, lane: LaneIx, carriage: Carriage) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.carriage = carriage;
@@ -281,7 +281,7 @@ impl Scheduler {
 
     pub(super) fn fail_lane(&mut self, index: LaneIx, failure: Blocker, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
-        // One incident is reported once: the rest of the wire may follow.
+        // One incident is reported once: the other messages in flight may follow.
         if lane.acknowledged == lane.failures {
             lane.failures += 1;
             let action = super::Action::ServerFailed(lane.key.clone(), failure, lane.failures);
@@ -291,7 +291,7 @@ impl Scheduler {
     }
 }
 
-/// When the last byte of a message was written, for windows; none where certainly nothing of it was.
+/// When the last byte of a message was written, for windows; `None` if certainly none of it was.
 fn written_ms(delivered: &Delivered, now_ms: i64) -> Option<i64> {
     match (&delivered.outcome, delivered.round_trip) {
         (Outcome::ServerFailed(_), None) => None,

@@ -1,10 +1,10 @@
-//! Which server a message waits for: picked among those whose limits have room, and again when that changes.
+//! Picks the server that a message waits for among those with room in their limits, and again when that changes.
 
 use super::{CampaignRun, Disposition, LaneRef, Pick, ReadyMessage, Scheduler, Settled, Weighting};
 use crate::dispatch::index::CampaignIx;
 
 impl Scheduler {
-    /// Whether a message that was claimed first at `since_ms` is to be given up at this time (RFC 5321, 4.5.4.1).
+    /// Whether a message that was first claimed at `since_ms` must be given up at this time (RFC 5321, section 4.5.4.1).
     pub(super) fn is_overdue(&self, index: CampaignIx, since_ms: i64, at_ms: i64) -> bool {
         self.campaign(index).is_some_and(|campaign| at_ms - since_ms > campaign.intent.work.retry.deadline.as_millis())
     }
@@ -39,7 +39,7 @@ impl Scheduler {
         self.lanes.values_mut().for_each(|lane| lane.look_at_limits(now_ms));
     }
 
-    /// Places what waits where there is room now: by turns of namespaces, then of campaigns.
+    /// Places waiting messages where there is room now, round robin by namespace, then by campaign.
     pub(super) fn place_waiting(&mut self, now_ms: i64) {
         if self.unplaced.is_empty() {
             return;
@@ -69,7 +69,7 @@ impl Scheduler {
         }
     }
 
-    /// A message that nobody could be made to take in time is given up.
+    /// Gives up a message that no server accepted in time.
     fn expire(&mut self, index: CampaignIx, message: ReadyMessage, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         campaign.waiting = campaign.waiting.saturating_sub(1);

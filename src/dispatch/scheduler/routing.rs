@@ -1,4 +1,4 @@
-//! What the control plane wants: servers and campaigns come, change and go; who may be picked follows from it.
+//! Applies what the control plane wants: servers and campaigns come, change and go, and determine which servers may be picked.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Scheduler {
-    /// Takes over a new routing table. `past` gives what was sent in each minute, by the key of a limit.
+    /// Adopts a new routing table. `past` returns what was sent in each minute, by the key of a limit.
     pub fn apply(&mut self, routing: &Routing, now_ms: i64, past: impl Fn(&str) -> Vec<(i64, u64)>) {
         for (key, intent) in &routing.servers {
             self.apply_server(key, intent, now_ms, &past);
@@ -51,7 +51,7 @@ impl Scheduler {
         });
         let lane = self.lanes.entry(index).or_insert_with(|| {
             let mut lane = Lane::new(key, index, now_ms);
-            // One that was deleted and applied again: what the control plane knew of the one before is known.
+            // It may have been deleted and applied again: the control plane knows the failures of its predecessor.
             lane.failures = intent.acknowledged_failures;
             for campaign in self.campaigns.values_mut() {
                 let bar = campaign.bars_elsewhere.remove(&lane.reference.name);
@@ -99,7 +99,7 @@ impl Scheduler {
         {
             if campaign.intent.work.run == intent.work.run {
                 let changed = campaign.intent.work.fingerprint != intent.work.fingerprint;
-                // What is rendered already was judged by what was granted then.
+                // Messages that are rendered already were checked against the previous grants.
                 let has_other_senders = campaign.intent.senders != intent.senders;
                 campaign.intent = intent.clone();
                 if changed {
@@ -145,7 +145,7 @@ impl Scheduler {
         }
     }
 
-    /// A retired campaign goes when everything of it is durable; its feeder was stopped before.
+    /// Removes a retired campaign once everything of it is durable; its feeder was stopped before.
     pub(super) fn forget_retired(&mut self, index: CampaignIx) {
         if self.campaigns.get(&index).is_some_and(|campaign| campaign.retired && campaign.unsettled == 0) {
             self.campaigns.remove(&index);
@@ -156,7 +156,7 @@ impl Scheduler {
         }
     }
 
-    /// A server that the control plane has no more goes when nothing of it is in flight.
+    /// Removes a server that the control plane no longer has, once nothing of it is in flight.
     pub(super) fn forget_gone_lane(&mut self, index: LaneIx) {
         let is_over = |lane: &&Lane| lane.is_gone && lane.calls.is_empty() && lane.in_flight == 0;
         let Some(key) = self.lanes.get(&index).filter(is_over).map(|lane| lane.key.clone()) else { return };
@@ -171,14 +171,14 @@ impl Scheduler {
         self.actions.push(Action::ForgetServer(index));
     }
 
-    /// Limiters of plans that nobody has any more.
+    /// Drops the limiters of plans that no campaign uses any more.
     fn forget_limiters(&mut self, routing: &Routing) {
         let plans: BTreeSet<&Arc<str>> =
             routing.campaigns.values().filter_map(|intent| intent.plan_limits.as_ref()).map(|limits| &limits.key).collect();
         self.plan_limiters.retain(|key, _| plans.contains(key));
     }
 
-    /// A lane changed: its queue is picked again where it may not be picked any more.
+    /// A lane changed: if it may not be picked any more, servers are picked again for its queue.
     pub(super) fn settle_lane(&mut self, index: LaneIx, now_ms: i64) {
         self.fit_campaigns(now_ms);
         let moved = match self.lanes.get_mut(&index) {
@@ -236,7 +236,7 @@ impl Scheduler {
         self.place_waiting(now_ms);
     }
 
-    /// The servers that one campaign may use now.
+    /// Determines the servers that one campaign may use now.
     pub(super) fn fit_campaign(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| !campaign.retired && !campaign.intent.hold) else { return };
         let (lanes, lane_index, guards, servers) = (&self.lanes, &self.lane_index, &campaign.guards, &campaign.intent.servers);

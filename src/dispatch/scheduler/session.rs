@@ -1,30 +1,30 @@
-//! The order of things: what is done when, and what waits for what. Whoever does it only reports back.
+//! The order of actions: what is done when, and what waits for what. The task that carries them out only reports back.
 
 use super::{Action, LEDGER_RETRY_MS, Phase, Scheduler};
 use crate::dispatch::index::CampaignIx;
 
 impl Scheduler {
-    /// What is to be done now, in this order.
+    /// Returns what is to be done now, in this order.
     pub fn step(&mut self, now_ms: i64) -> Vec<Action> {
         self.has_more_to_do = false;
         self.tick(now_ms);
-        // Before the next commit: under load there is always one, and a further campaign would never start.
+        // Before the next commit: under load there always is one, and another campaign would never start.
         self.start_feeders();
         if !self.is_committing && self.commit_again_ms.is_none_or(|at| at <= now_ms) {
             if let Some(planned) = self.plan(now_ms) {
                 self.is_committing = true;
                 self.actions.push(Action::Commit(planned));
             } else if self.unsettled() == 0 {
-                // What could not be written is not wanted any more: nothing is known against the ledger.
+                // What could not be written is no longer needed: nothing is held against the ledger.
                 self.commit_again_ms = None;
             }
         }
         std::mem::take(&mut self.actions)
     }
 
-    /// A feeder reads from the ledger who is in the run, so it starts while no commit is under way, and when everything that was
-    /// leased to the one before is given back. A recipient whose template failed and who is not written yet would be met again as
-    /// a new one.
+    /// A feeder reads the run's recipients from the ledger, so it starts only while no commit is in progress, and after everything
+    /// that was leased to its predecessor has been returned. A recipient whose template failed and who is not in the ledger yet
+    /// would be taken for a new one.
     fn start_feeders(&mut self) {
         if !self.may_feed() {
             return;
@@ -41,14 +41,14 @@ impl Scheduler {
         }
     }
 
-    /// A feeder is wanted as soon as one may start.
+    /// Starts a feeder for the campaign as soon as one may start.
     pub(super) fn want_feeder(&mut self, index: CampaignIx) {
         if !self.feeds.contains(&index) {
             self.feeds.push(index);
         }
     }
 
-    /// What was leased from the ledger, or fetched too late, is given back.
+    /// What was leased from the ledger, or fetched too late, has been returned.
     pub fn released(&mut self) {
         self.releasing = self.releasing.saturating_sub(1);
         #[cfg(test)]
@@ -63,13 +63,13 @@ impl Scheduler {
         self.commit_again_ms.is_some()
     }
 
-    /// Whether it was stopped, and nothing of it is on its way any more.
+    /// Whether it was stopped, and nothing is outstanding any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.stopping && self.unsettled() == 0 && !self.is_committing
     }
 
-    /// Whether a feeder waits for the next step alone, and not for something to happen.
+    /// Whether a feeder waits only for the next step, and not for another event.
     pub(super) fn may_feed(&self) -> bool {
         !self.feeds.is_empty() && !self.is_committing && self.releasing == 0
     }

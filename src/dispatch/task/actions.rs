@@ -1,4 +1,4 @@
-//! The scheduler's actions become calls of ledger, feeders and servers, in the background.
+//! Turns the scheduler's actions into calls of ledger, feeders and servers, in the background.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ impl DispatchTask {
         match action {
             Action::Open(index) => self.open(index),
             Action::StartFeeder(index) => self.start_feeder(index),
-            // Done before, since it awaits the ledger.
+            // Done by the caller, since it awaits the ledger.
             Action::Commit(_) => {}
             Action::RequestRows { campaign: index, count } => {
                 if let Some(feeder) = self.feeders.get(&index) {
@@ -49,7 +49,7 @@ impl DispatchTask {
             Action::Deliver(lane, call, batch) => self.deliver(lane, call, batch),
             Action::Ahead(lane, call, message) => self.hand_ahead(lane, call, message),
             Action::ServerFailed(key, failure, count) => {
-                // The count first: whoever has missed the event finds it in the report.
+                // The report first: a receiver that missed the event finds the count there.
                 self.report(true);
                 let _ = self.events.send(Event::ServerFailed(key, failure, count));
             }
@@ -61,7 +61,7 @@ impl DispatchTask {
             Action::WatchAudience(index) => {
                 let Some(campaign) = self.scheduler.campaign(index) else { return };
                 let every = if campaign.phase == Phase::Closed { LOOK_AT_CLOSED_EVERY } else { LOOK_AT_FILE_EVERY };
-                // What stopped before the end is compared with the file as it is now.
+                // An audience that was not read to its end is compared with the file as it is now.
                 let now = || self.handles.contents.get(&campaign.key).and_then(|content| FileVersion::of(content.input.file()?));
                 let version = self.versions.get(&index).copied().unwrap_or_else(now);
                 self.await_another_version(index, version, every);
@@ -136,7 +136,7 @@ impl DispatchTask {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
         let content = self.handles.contents.get(&campaign.key);
         let Some((input, template)) = content.and_then(|content| Some((content.input.clone(), content.template.clone()?))) else {
-            // It was withdrawn since others need the memory: the campaign is held, or about to be.
+            // It was dropped because others need the memory: the campaign is held, or about to be.
             let blocker = Blocker::passing(Reason::Preparing, "Its templates are being compiled.").after(Some(Duration::from_secs(1)));
             return self.scheduler.feeder_failed(index, blocker, self.clock.now_ms());
         };
@@ -195,8 +195,8 @@ impl DispatchTask {
         });
     }
 
-    /// A message for a connection that waits for an answer. Where the call is over by now, or the server is spoken to otherwise,
-    /// it is begun again.
+    /// Hands over a message for a connection that is waiting for an answer. If the call has ended by now, or the server has another
+    /// client, the call begins again.
     fn hand_ahead(&mut self, lane: LaneIx, call: CallId, message: Outgoing) {
         let is_same = |server: &Arc<dyn Server>| self.servers.get(&lane).is_some_and(|now| Arc::ptr_eq(now, server));
         let refused = match self.calls.get(&(lane, call)) {
@@ -241,8 +241,8 @@ impl DispatchTask {
         });
     }
 
-    /// An audience that a person has to fix is read again as soon as its file is another one; of a completed campaign, the rows that
-    /// were added are counted.
+    /// Waits for a change of the file of an audience: one that a person has to fix is then read again at once; for a completed
+    /// campaign, added rows are counted.
     pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<FileVersion>, every: Duration) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeding, answers) = (campaign.feeder_epoch, self.answers.clone());
@@ -276,7 +276,7 @@ impl DispatchTask {
         });
     }
 
-    /// Deferred messages that were fetched for a feeder that was stopped meanwhile.
+    /// Returns deferred messages that were fetched for a feeder that has been stopped since.
     pub(super) fn give_back_due(&mut self, index: CampaignIx, due: &[crate::ledger::DueMessage]) {
         let seqs: Vec<u64> = due.iter().map(|message| message.seq).collect();
         let Some(run_id) = self.runs.get(&index).copied() else { return };
@@ -296,7 +296,7 @@ impl DispatchTask {
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
             let version = input.file().and_then(FileVersion::of);
-            // An audience that cannot be read any more does not matter to a run that is over.
+            // An audience that can no longer be read does not matter to a run that is over.
             let added = feeder::count_added(&input, &ledger, run_id, &runtime).unwrap_or(0);
             let _ = answers.send(Answer::AddedLater(index, added, version));
         });

@@ -1,4 +1,4 @@
-//! The scheduler's plans become commits of the ledger.
+//! Turns the scheduler's plans into commits of the ledger.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl DispatchTask {
         Box::pin(async move { (planned, ledger.commit(commit).await) })
     }
 
-    /// The number of a server in the ledger is known from here on.
+    /// Looks up the ledger's id of a server, unless it is known.
     async fn know_server(&mut self, lane: LaneIx) -> Result<(), LedgerError> {
         if self.server_ids.contains_key(&lane) {
             return Ok(());
@@ -65,7 +65,7 @@ impl DispatchTask {
         Ok(())
     }
 
-    /// What a write changed, in the scheduler's numbers.
+    /// Translates the changes of a write into the scheduler's indices.
     pub(super) fn translate(&self, changes: &Changes) -> CountChanges {
         let campaign = |run: RunId| self.campaigns.get(&run).into_iter().flatten().copied();
         let fates = changes.counts.iter().flat_map(|change| {
@@ -82,7 +82,7 @@ impl DispatchTask {
         self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
     }
 
-    /// Remembers what this process sent and when, for limiters that are made again after an edit.
+    /// Remembers what this process sent and when, for limiters that are rebuilt after an edit.
     pub(super) fn note_usage(&mut self, planned: &Planned) {
         let minute = planned.at_ms.div_euclid(60_000);
         let mut changes: Vec<(CampaignIx, LaneIx, i64, i64)> = Vec::new();
@@ -109,7 +109,7 @@ impl DispatchTask {
         })
     }
 
-    /// The ledger answered. Whether it can be written as well, only a commit tells once one has failed.
+    /// The ledger answered. Once a commit has failed, only the next commit shows whether it can be written too.
     pub(super) fn ledger_works(&mut self) {
         if !self.scheduler.is_ledger_failing() {
             self.ledger_problem = None;
@@ -139,7 +139,8 @@ impl DispatchTask {
     }
 }
 
-/// Adds to what is known of a key, which is in the order of minutes but for what was written before; the least is 0.
+/// Adds to the counts of a key, which are ordered by minute except for messages that were written earlier; a count is never below
+/// 0.
 pub(super) fn add_usage(past: &mut Past, key: &str, minute: i64, by: i64) {
     if !past.contains_key(key) {
         past.insert(key.to_owned(), Vec::new());
@@ -148,7 +149,7 @@ pub(super) fn add_usage(past: &mut Past, key: &str, minute: i64, by: i64) {
     if let Some((_, count)) = counts.iter_mut().rev().find(|(known, _)| *known == minute) {
         *count = count.saturating_add_signed(by);
     } else if by > 0 {
-        // Once a minute: what no window reaches any more.
+        // Once a minute, drop what no window reaches any more.
         counts.retain(|(old, _)| *old > minute - USAGE_MINUTES);
         counts.push((minute, by.unsigned_abs()));
     }

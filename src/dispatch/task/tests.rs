@@ -1,4 +1,4 @@
-//! The data plane with a real ledger, and servers that take everything.
+//! The data plane with a real ledger, and servers that accept everything.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,7 +44,7 @@ impl Server for Taker {
     }
 }
 
-/// A running data plane in a folder of its own, with one server.
+/// A running data plane in its own folder, with one server.
 struct Plane {
     folder: std::path::PathBuf,
     dispatch: Dispatch,

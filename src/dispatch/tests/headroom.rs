@@ -7,7 +7,7 @@ fn rate(messages: u64, secs: u64) -> Rate {
 }
 
 impl Simulation {
-    /// The same with shares that are kept.
+    /// The same world with strict shares.
     pub(super) fn strict(mut self) -> Self {
         for intent in self.routing.campaigns.values_mut() {
             let mut strict = (**intent).clone();
@@ -27,7 +27,7 @@ impl Simulation {
         taken(self) - before
     }
 
-    /// The same without counting, and faster where little happens.
+    /// Like `run_for`, without counting, and faster when little happens.
     fn pass(&mut self, ms: i64) {
         let until = self.now_ms + ms;
         while self.now_ms < until {
@@ -67,7 +67,7 @@ fn pools_of_all_sizes_lose_little() {
         let servers: Vec<(&str, u32, &[Rate])> =
             names.iter().zip(&rates).zip(1..).map(|((name, rates), at)| (name.as_str(), 1 + at % 5, &rates[..])).collect();
         let mut simulation = world(seed, &servers);
-        // Every message takes some ten milliseconds: that many connections carry what the limits allow.
+        // Every message takes some ten milliseconds: this many connections carry what the limits allow.
         simulation.routing.servers.values_mut().for_each(|server| server.connections = Some(20));
         simulation.apply();
         #[allow(clippy::cast_precision_loss)]
@@ -155,7 +155,7 @@ fn what_nobody_takes_is_given_up_at_its_deadline_and_not_before() {
         *intent = Arc::new(short);
     }
     simulation.apply();
-    // The first few are taken, so that the server is known to take the campaign.
+    // The first few are accepted, so that the server is known to accept the campaign.
     simulation.decides = Some(Box::new(|_, recipient, _| {
         let is_taken = recipient.len() == "user0@example.com".len();
         (!is_taken).then(|| Outcome::ServerFailed(Blocker::passing(Reason::Throttled, "450 too fast")))
@@ -171,15 +171,15 @@ fn what_nobody_takes_is_given_up_at_its_deadline_and_not_before() {
     assert!(first.is_some_and(|at| at > START_MS + 3_600_000 && at < START_MS + 4_200_000), "{first:?}");
 }
 
-/// The most that a server was sent in a stretch of so many milliseconds.
+/// The most messages that a server was sent in any period of this many milliseconds.
 fn most_in(written: &[i64], per_ms: i64) -> usize {
     let mut written = written.to_vec();
     written.sort_unstable();
     (0..written.len()).map(|first| written[first..].iter().take_while(|at| **at < written[first] + per_ms).count()).max().unwrap_or(0)
 }
 
-/// A server that holds messages for longer than a minute, and then, after a kill or two, no longer: what was claimed long before
-/// it was written is in the window all the same.
+/// A server that holds messages for longer than a minute and, after a kill or two, no longer does: what was claimed long before it
+/// was written is in the window all the same.
 fn hold_and_kill(seed: u64, mutant: Option<Mutant>) -> usize {
     let mut simulation = world(seed, &[("slow", 1, &[rate(10, 70)])]);
     simulation.scheduler.mutant = mutant;
@@ -213,7 +213,7 @@ fn many_campaigns_use_every_server() {
     let campaigns: Vec<String> = (0..300).map(|at| format!("c{at:03}")).collect();
     let campaigns: Vec<(&str, &str, u64)> = campaigns.iter().map(|name| ("default", name.as_str(), 40)).collect();
     let mut simulation = Simulation::new(2, Chances::default(), &servers, &campaigns, WhenOutcomeIsUnknown::Skip);
-    // They are granted one list, and hold one set of what may be picked.
+    // They are granted the same list, and share one set of servers that may be picked.
     let granted = simulation.routing.campaigns.values().next().expect("a campaign").servers.clone();
     for intent in simulation.routing.campaigns.values_mut() {
         *intent = Arc::new(CampaignIntent { servers: granted.clone(), ..(**intent).clone() });

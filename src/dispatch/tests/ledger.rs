@@ -99,7 +99,7 @@ impl Simulation {
         *count = count.saturating_add_signed(by);
     }
 
-    /// How many rows have a fate.
+    /// The number of rows with this fate.
     pub(super) fn count(&self, fate: RowFate) -> usize {
         self.rows.values().filter(|row| row.fate == fate).count()
     }
@@ -113,7 +113,7 @@ impl Simulation {
         let mut scheduler = Scheduler::new(self.seed);
         scheduler.mutant = self.scheduler.mutant;
         std::mem::swap(&mut self.scheduler, &mut scheduler);
-        // What was claimed may have been written until now, and counts so; what the world has of it is written.
+        // What was claimed may have been written as late as now, and counts so; what is on the wire in the world does get written.
         let claimed: Vec<(String, i64)> =
             self.rows.values().filter(|row| row.fate == RowFate::Claimed).map(|row| (row.server.clone(), row.claimed_ms)).collect();
         for (server, claimed_ms) in claimed {

@@ -230,7 +230,7 @@ fn a_server_that_failed_and_was_applied_again_is_used_again() {
     simulation.out_since.clear();
     let route = simulation.routing.servers.remove(&key).expect("the server");
     simulation.apply();
-    // The control plane meets it as a new one.
+    // The control plane sees it as a new one.
     let report = simulation.scheduler.report(simulation.now_ms, None);
     let acknowledged_failures = crate::decide::Observations::default().server_mut(&key, &report).acknowledged_failures;
     simulation.routing.servers.insert(key, ServerIntent { routed: true, acknowledged_failures, ..route });
@@ -266,7 +266,7 @@ fn a_plans_limit_holds_and_is_not_asked_again_before_it_reopens() {
     assert!(simulation.now_ms > START_MS + 3_600_000);
 }
 
-/// The time passes only to what the scheduler asks to be woken at: whatever it forgets to ask for waits for a whole second.
+/// Time advances only to when the scheduler asks to be woken: whatever it forgets to ask for waits for a whole second.
 #[test]
 fn a_campaign_begins_and_ends_at_once() {
     for seed in 0..8 {

@@ -10,7 +10,7 @@ fn accepted() -> Outcome {
     Outcome::Accepted { reply: "250 ok".to_owned() }
 }
 
-/// One campaign of so many recipients over two domains in turn.
+/// One campaign with this many recipients, alternating between two domains.
 fn simulation(seed: u64, servers: &[&str], recipients: u64) -> Simulation {
     let servers: Vec<(&str, u32, &[Rate])> = servers.iter().map(|name| (*name, 1, &[][..])).collect();
     let mut simulation =
@@ -19,7 +19,7 @@ fn simulation(seed: u64, servers: &[&str], recipients: u64) -> Simulation {
     simulation
 }
 
-/// Runs for so long, or until the campaign is closed.
+/// Runs for this long, or until the campaign is closed.
 fn run_for(simulation: &mut Simulation, ms: i64) {
     let until = simulation.now_ms + ms;
     while simulation.now_ms < until && simulation.closed == 0 {
@@ -37,7 +37,7 @@ fn tried(simulation: &Simulation) -> usize {
     simulation.rows.len()
 }
 
-/// Refusals in words that stand in no table, each with what servers put in for the recipient.
+/// Refusals in words that are in no table, each with what servers insert for the recipient.
 const WORDS: [&str; 10] = [
     "550 Kunde 4711 gesperrt, <WHO> nicht angenommen",
     "554 5.7.1 WHO: policy violation 0x9F3A-NUM",
@@ -80,7 +80,7 @@ fn a_person_has_held_recipients_tried_again_or_rejected() {
         simulation.decides = Some(Box::new(|_, who, _| Some(worded(WORDS[0], who))));
         run_for(&mut simulation, 60_000);
         assert_eq!(simulation.count(RowFate::Held), 10);
-        // The relay was set right.
+        // The relay was fixed.
         simulation.decides = Some(Box::new(|_, _, _| Some(accepted())));
         let key = Key::new("default", "spring");
         let mut intent = (*simulation.routing.campaigns[&key]).clone();
@@ -110,7 +110,7 @@ fn held_recipients_go_to_the_campaigns_other_servers() {
 #[test]
 fn whom_two_unrelated_servers_refuse_is_rejected() {
     let mut simulation = simulation(1, &["a", "b", "c"], 600);
-    // a refuses everybody; b refuses those whom a has refused first, c takes all.
+    // a refuses everybody; b refuses those whom a has refused first; c accepts all.
     let refused = std::rc::Rc::new(std::cell::RefCell::new(std::collections::BTreeSet::new()));
     let seen = refused.clone();
     simulation.decides = Some(Box::new(move |server, who, _| {
@@ -233,7 +233,7 @@ fn a_refused_sender_leaves_other_campaigns_alone() {
     let mut refused = 0;
     for _ in 0..20_000 {
         simulation.step();
-        // Whatever of the campaign is on the wire is refused for its sender.
+        // Every message of the campaign on the wire is refused for its sender.
         for (.., batch) in &mut simulation.wire {
             batch.retain(|message| {
                 let is_refused = simulation.scheduler.in_flight_campaign(message.token) == spring;
@@ -328,7 +328,7 @@ fn fewer_connections_are_no_failure() {
     let mut count = 0;
     simulation.decides = Some(Box::new(move |_, _, _| {
         count += 1;
-        // While many are open now and then one is refused.
+        // While many are open, one is refused now and then.
         Some(if count % 40 == 39 && count < 400 {
             Outcome::ServerFailed(Blocker::passing(Reason::TooManyConnections, "421 too many connections"))
         } else {

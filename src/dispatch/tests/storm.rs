@@ -1,5 +1,5 @@
 //! Everything at once, by seed: latency, windows, servers that hold, refuse, slow down or lie, failed commits, edits and kills.
-//! `SEEDS=2000 cargo test --lib storm` for more of it than usual.
+//! `SEEDS=2000 cargo test --lib storm` runs more than usual.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn seeds() -> u64 {
     std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS)
 }
 
-/// A long window, which is strict whatever a server does: what the world wrote is held against it.
+/// A long window, which is strict whatever a server does: the writes in the world are checked against it.
 fn long_rate(simulation: &mut Simulation) -> Rate {
     Rate { messages: 20 + simulation.draw(60), per: crate::resources::Duration::from_secs(11 + simulation.draw(80)) }
 }
@@ -55,7 +55,7 @@ fn world(seed: u64, mutant: Option<Mutant>) -> Simulation {
     simulation
 }
 
-/// Runs to the end with edits and kills, and holds what must hold against it. An `Err` says what did not.
+/// Runs to the end with edits and kills, and checks what must hold. An `Err` says what did not.
 fn storm(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
     let mut simulation = world(seed, mutant);
     let audience: u64 = simulation.audience.values().sum();
@@ -144,7 +144,7 @@ fn whatever_happens_what_must_hold_does() {
     }
 }
 
-/// Each mistake on purpose is found, or what is tested above is worth nothing.
+/// Every deliberate mistake is found; otherwise the tests above are worth nothing.
 #[test]
 fn mistakes_on_purpose_are_found() {
     let mutants = [

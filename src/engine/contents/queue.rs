@@ -1,4 +1,5 @@
-//! Whose content is prepared next: namespaces take turns, so that one with hundreds of new campaigns puts nobody behind them. Pure.
+//! Which content is prepared next: round robin by namespace, so that one with hundreds of new campaigns does not hold up the
+//! others. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,26 +9,26 @@ use std::{
 
 use crate::resources::Key;
 
-/// Contents that are prepared at a time.
+/// The most contents that are prepared at a time.
 pub(super) const WORKERS_MAX: usize = 2;
 
-/// The place of a campaign in its namespace's line: runs that have begun come first, then whoever was made first. After a restart the
-/// order is the same.
+/// The place of a campaign in its namespace's queue: runs that have begun come first, then older campaigns. The order is the same
+/// after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    /// The run has not begun.
+    /// Whether the run has not begun.
     pub is_new: bool,
-    /// When the object was made, milliseconds.
+    /// When the object was created, milliseconds.
     pub created_ms: i64,
     /// The campaign's name.
     pub name: Arc<str>,
 }
 
-/// Who waits, and who is being prepared: one campaign of a namespace at a time, [`WORKERS_MAX`] in all.
+/// The campaigns that wait, and those being prepared: one of each namespace at a time, [`WORKERS_MAX`] in all.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: BTreeMap<Arc<str>, BTreeSet<Rank>>,
-    /// Where each campaign stands.
+    /// The place of each campaign.
     ranks: BTreeMap<Key, Rank>,
     busy: BTreeSet<Arc<str>>,
     /// The namespace that had the last turn.
@@ -35,14 +36,14 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Puts a campaign into its namespace's line; one that waits already gets the new place.
+    /// Puts a campaign into its namespace's queue; one that already waits gets the new place.
     pub fn push(&mut self, key: &Key, rank: Rank) {
         self.remove(key);
         self.waiting.entry(key.namespace.clone()).or_default().insert(rank.clone());
         self.ranks.insert(key.clone(), rank);
     }
 
-    /// Takes a campaign out of the line.
+    /// Takes a campaign out of the queue.
     pub fn remove(&mut self, key: &Key) {
         let Some(rank) = self.ranks.remove(key) else { return };
         if let Some(line) = self.waiting.get_mut(&key.namespace) {
@@ -53,7 +54,7 @@ impl Queue {
         }
     }
 
-    /// The campaign to prepare now; none while everybody who may is busy. [`Queue::ended`] follows.
+    /// The campaign to prepare now; `None` while all that may be prepared are busy. [`Queue::ended`] must follow.
     pub fn next(&mut self) -> Option<Key> {
         if self.busy.len() >= WORKERS_MAX {
             return None;
@@ -70,7 +71,7 @@ impl Queue {
         Some(key)
     }
 
-    /// The namespace's campaign is prepared.
+    /// The namespace's campaign has been prepared.
     pub fn ended(&mut self, namespace: &str) {
         self.busy.remove(namespace);
     }
@@ -91,7 +92,7 @@ mod tests {
         queue.push(&key, Rank { is_new, created_ms, name });
     }
 
-    /// All that come, one ending as soon as two are under way.
+    /// The order of all campaigns, where one ends as soon as two are in progress.
     fn order(queue: &mut Queue) -> Vec<String> {
         let (mut order, mut under_way) = (Vec::new(), std::collections::VecDeque::new());
         loop {

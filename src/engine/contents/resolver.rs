@@ -1,4 +1,4 @@
-//! What the messages of a campaign are made of: bodies and audiences that lie elsewhere, and templates that are compiled.
+//! The content of a campaign's messages: bodies and audiences that are stored elsewhere, and templates that are compiled.
 
 use std::{
     fmt::{self, Write as _},
@@ -24,46 +24,46 @@ use crate::{
 /// The longest body template, bytes.
 const BODY_MAX: u64 = 1 << 20;
 
-/// What was made of a campaign's content.
+/// A campaign's prepared content.
 pub(super) struct Prepared {
-    /// The generation that it is of.
+    /// Its generation.
     pub generation: i64,
     /// What is sent, as plain data.
     pub work: Arc<Work>,
-    /// Changes when the template does.
+    /// Changes whenever the template does.
     pub content_hash: u64,
-    /// To whom.
+    /// The audience.
     pub input: Arc<Input>,
-    /// What.
+    /// The compiled template.
     pub template: Arc<Template>,
 }
 
-/// What a campaign's content is read from: what was made of it holds while this stays as it is.
+/// What a campaign's content is read from: the prepared content is valid as long as this stays the same.
 #[derive(Clone)]
 pub(super) struct Stamp {
-    /// The object, as the source has it.
+    /// The object, as it is in the source.
     pub object: Arc<Campaign>,
     /// Its generation.
     pub generation: i64,
     /// The document's file.
     file: Option<PathBuf>,
-    /// What it refers to.
+    /// What the content refers to.
     sources: Vec<SourceAt>,
 }
 
 /// Something that a campaign refers to.
 #[derive(Clone, PartialEq, Eq)]
 enum SourceAt {
-    /// A body, and which version of the file it is.
+    /// A body, and the version of its file.
     Body(PathBuf, Option<FileVersion>),
     /// A value of a ConfigMap.
     Bytes(Arc<[u8]>),
-    /// A file that is read while it is sent.
+    /// An audience file, which is read while it is sent.
     Audience(PathBuf),
 }
 
 impl Stamp {
-    /// Whether nothing has changed.
+    /// Whether nothing has changed between the two.
     pub fn is_same(&self, other: &Self) -> bool {
         self.generation == other.generation
             && self.file == other.file
@@ -71,7 +71,7 @@ impl Stamp {
             && (Arc::ptr_eq(&self.object, &other.object) || self.object.spec == other.object.spec)
     }
 
-    /// Whether the files of bodies are still those that were seen.
+    /// Whether the body files are still those that were seen.
     fn holds(&self) -> bool {
         self.sources.iter().all(|source| match source {
             SourceAt::Body(path, version) => FileVersion::at(path) == *version,
@@ -80,7 +80,7 @@ impl Stamp {
     }
 }
 
-/// A hash of what is written into it: the same as that of the whole text.
+/// Hashes what is written to it: the result equals the hash of the whole text.
 struct Hashing(SipHasher13);
 
 impl fmt::Write for Hashing {
@@ -102,16 +102,16 @@ fn hash_of(described: fmt::Arguments<'_>) -> u64 {
 pub(crate) struct ContentResolver {
     /// The campaign.
     pub key: Key,
-    /// Where it stands.
+    /// The origin of its object.
     pub origin: Origin,
-    /// Where ConfigMaps are.
+    /// The ConfigMaps.
     pub config_maps: ConfigMapStore,
     /// Where an audience may be fetched from.
     pub egress: Egress,
 }
 
 impl ContentResolver {
-    /// The content with the bodies that lie elsewhere.
+    /// The content, with bodies that are stored elsewhere.
     pub fn content(&self, spec: &CampaignSpec) -> Result<Content, Blocker> {
         Ok(Content {
             from: spec.from.clone(),
@@ -126,7 +126,7 @@ impl ContentResolver {
         })
     }
 
-    /// What the content is read from now. It asks for names and times, and reads nothing.
+    /// What the content is read from now. Looks only at names and times, and reads nothing.
     pub(super) fn stamp(&self, object: &Arc<Campaign>, generation: i64) -> Result<Stamp, Blocker> {
         let spec = &object.spec;
         let content = &spec.content;
@@ -159,8 +159,8 @@ impl ContentResolver {
         Ok(Stamp { object: object.clone(), generation, file: self.origin.file().map(|place| place.file.clone()), sources })
     }
 
-    /// What the campaign's messages are made of, for one generation (every edit is a new attempt). A template whose content is the
-    /// same is taken over from `known`. It reads and compiles, which may take seconds.
+    /// Prepares the content of the campaign's messages for one generation (every edit is a new attempt). A template with the same
+    /// content is taken from `known`. Reads and compiles, which may take seconds.
     pub(super) fn prepare(&self, stamp: &Stamp, known: Option<(u64, Arc<Template>)>) -> Result<Prepared, Blocker> {
         let spec = &stamp.object.spec;
         let content = self.content(spec)?;
@@ -207,7 +207,7 @@ impl ContentResolver {
         resolve_path(&self.origin, path, purpose).map_err(|problem| Blocker::lasting(Reason::FileNotFound, format!("{field}: {problem}.")))
     }
 
-    /// A file under the name that it has beside its document, so that it is found again when a symlink on the way is swapped.
+    /// A file under its name relative to its document, so that it is found again when a symlink on its path is swapped.
     fn named_file(&self, field: &str, path: &str, purpose: Purpose) -> Result<NamedFile, Blocker> {
         self.path(field, path, purpose)?;
         let beside = self.origin.file().and_then(|place| place.file.parent()).unwrap_or(Path::new(""));
@@ -217,7 +217,7 @@ impl ContentResolver {
         }))
     }
 
-    /// A body whose file is being written now: half of it would be mailed.
+    /// The blocker for a body whose file is being written now: half of it would be mailed.
     pub fn being_written(&self, spec: &CampaignSpec) -> Option<Blocker> {
         let content = &spec.content;
         let bodies = [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)];
@@ -240,7 +240,7 @@ impl ContentResolver {
         })
     }
 
-    /// A body that is written in place, or the one that `field` says the place of.
+    /// A body that is inline, or the one that `field` refers to.
     fn body(&self, field: &str, text: Option<&Arc<str>>, source: Option<&BodySource>) -> Result<Option<Arc<str>>, Blocker> {
         let bytes = match (text, source) {
             (Some(text), _) => return Ok(Some(text.clone())),
@@ -259,7 +259,7 @@ impl ContentResolver {
         Ok(Some(text.into()))
     }
 
-    /// Where the recipients are.
+    /// The source of the recipients.
     pub fn input(&self, spec: &CampaignSpec) -> Result<Input, Blocker> {
         let audience = &spec.audience;
         if let Some(rows) = &audience.inline {
@@ -308,7 +308,7 @@ fn body_of(path: &Path) -> Result<Vec<u8>, String> {
 mod tests {
     use super::*;
 
-    /// The ledger keeps fingerprints: they stay what they were when they were hashes of one text.
+    /// The ledger keeps fingerprints: they must remain what they were when they were hashes of one text.
     #[test]
     fn a_hash_in_pieces_is_that_of_the_whole() {
         let (number, text) = (7, "one \"two\" three".repeat(100));

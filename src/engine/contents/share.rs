@@ -1,15 +1,15 @@
-//! How much memory compiled templates may take: each namespace has its share, and all share one budget. Pure.
+//! How much memory compiled templates may take: each namespace has its share, and all namespaces share one budget. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-/// What the templates of all namespaces hold beyond [`OWN`], bytes.
+/// The most that the templates of all namespaces hold beyond [`OWN`], bytes.
 pub(super) const ALL_MAX: usize = 256 << 20;
-/// What the templates of one namespace hold, bytes.
+/// The most that the templates of one namespace hold, bytes.
 pub(super) const NAMESPACE_MAX: usize = 128 << 20;
-/// What a namespace may hold whatever the others do, bytes.
+/// What a namespace may always hold, whatever the others do, bytes.
 const OWN: usize = 4 << 20;
 
-/// Who holds how much.
+/// How much each namespace holds.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     of: BTreeMap<Arc<str>, usize>,
@@ -17,26 +17,27 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Whether a namespace may hold so much more.
+    /// Whether a namespace may hold this much more.
     pub fn has_room(&self, namespace: &str, bytes: usize) -> bool {
         let with_it = self.of(namespace).saturating_add(bytes);
         with_it <= OWN || (with_it <= NAMESPACE_MAX && self.all.saturating_add(bytes) <= ALL_MAX)
     }
 
-    /// Whose idle templates make room for a namespace: its own where its share is used up, else those of whoever holds most.
+    /// The namespace whose idle templates make room for `namespace`: itself if its share is used up, otherwise the one that holds
+    /// most.
     pub fn makes_room(&self, namespace: &str, bytes: usize, has_idle: impl Fn(&str) -> bool) -> Option<Arc<str>> {
         let is_own = self.of(namespace).saturating_add(bytes) > NAMESPACE_MAX;
         let idle = self.of.iter().filter(|(name, _)| (!is_own || &***name == namespace) && has_idle(name));
         idle.max_by_key(|(_, held)| **held).map(|(name, _)| name.clone())
     }
 
-    /// Holds more.
+    /// Adds to what a namespace holds.
     pub fn add(&mut self, namespace: &Arc<str>, bytes: usize) {
         *self.of.entry(namespace.clone()).or_default() += bytes;
         self.all += bytes;
     }
 
-    /// Holds less.
+    /// Takes from what a namespace holds.
     pub fn remove(&mut self, namespace: &str, bytes: usize) {
         self.all -= bytes.min(self.all);
         if let Some(held) = self.of.get_mut(namespace) {

@@ -1,4 +1,4 @@
-//! Contents that are prepared beside the turns.
+//! Contents that are prepared in the background.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ fn reason(result: Result<u64, Blocker>) -> Option<Reason> {
     result.err().map(|problem| problem.reason)
 }
 
-/// Takes what ends until nothing is under way.
+/// Takes prepared contents until `is_over`.
 async fn settle(contents: &mut Contents, is_over: impl Fn(&Contents) -> bool) {
     while !is_over(contents) {
         let done = contents.next().await.expect("it ends");
@@ -110,7 +110,7 @@ async fn a_look_waits_no_longer_than_its_bound_and_nobody_behind_another_namespa
 #[tokio::test]
 async fn templates_hold_no_more_than_their_namespaces_share() {
     let folder = std::env::temp_dir();
-    // Of more tokens than what is compiled again for each request.
+    // With more tokens than a template that is compiled again for each request.
     let text = "words ".repeat(165_000) + &"{{ name }}".repeat(400);
     let mut contents = Contents::new();
     let keys: Vec<Key> = (0..40).map(|number| Key::new("many", format!("c{number:02}"))).collect();
@@ -127,7 +127,7 @@ async fn templates_hold_no_more_than_their_namespaces_share() {
     let (count, bytes) = held(&contents);
     assert!((20..40).contains(&count) && bytes <= NAMESPACE_MAX, "{count} of {bytes} bytes");
 
-    // All of them send: who has no template waits for memory, and another namespace does not.
+    // All of them send: those without a template wait for memory, and another namespace does not.
     assert_eq!(contents.note(|_| true).len(), 40 - count);
     let waiting: Vec<&Key> = keys.iter().filter(|key| reason(result(&contents, key)) == Some(Reason::WaitingForMemory)).collect();
     assert_eq!(waiting.len(), 40 - count);
@@ -136,7 +136,7 @@ async fn templates_hold_no_more_than_their_namespaces_share() {
     contents.wait().await;
     settle(&mut contents, |contents| template(contents, &one.0.key).is_some()).await;
 
-    // Those that sent have ended, and make room.
+    // Those that were sending have ended, and make room.
     let sends: BTreeSet<Key> = waiting.into_iter().cloned().collect();
     contents.note(|key| sends.contains(key));
     contents.note(|key| sends.contains(key));

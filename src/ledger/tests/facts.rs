@@ -1,4 +1,4 @@
-//! What decisions ask: the ledger that sends and a reader beside it give the same answers.
+//! The facts for decisions: the ledger that sends and a reader beside it give the same answers.
 
 use super::*;
 
@@ -11,7 +11,7 @@ async fn generations(facts: &impl Facts, specs: &[SpecHash], now_ms: i64) -> Vec
     generations.into_iter().map(|generation| (generation.number, generation.created_at_ms)).collect()
 }
 
-/// What the facts say of the run of `key()`, and of one that never began.
+/// The facts about the run of `key()`, and about one that never began.
 async fn runs(facts: &impl Facts) -> (Option<RunRecord>, RunCounts) {
     let found = facts.runs(vec![RunKey::new("shop", "other", "first"), key()]).await.expect("an answer");
     let [None, run] = &found[..] else { panic!("two answers, in order: {found:?}") };

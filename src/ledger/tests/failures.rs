@@ -1,4 +1,4 @@
-//! What breaks: kills, locks, full disks, damaged files. Nothing is half applied, and every message says what to do.
+//! Failures: kills, locks, full disks, damaged files. Nothing is half applied, and every message says what to do.
 
 use rusqlite::Connection;
 
@@ -47,7 +47,7 @@ async fn a_full_disk_fails_and_the_same_commit_works_when_there_is_room() {
     let ledger = folder.open();
     let (run, commit) = started(&ledger).await;
     let room = |pages: &'static str| ledger.call(move |writer| writer.book.read(|c| Ok(c.execute_batch(pages)?)));
-    // As full as it gets: SQLite takes the present size where the bound is smaller.
+    // As full as it gets: SQLite uses the present size if the bound is smaller.
     room("PRAGMA max_page_count = 1").await.expect("a bound");
     let server = ledger.server_id("shop/one").await.expect("a server");
     let large = Commit { claims: (0..500).map(|n| claim(run, server, &format!("big{n}@x.org"))).collect(), ..(*commit).clone() };
@@ -241,7 +241,7 @@ fn bad_files_have_clear_messages() {
             assert_eq!(error.kind, kind, "{what}: {error}");
             assert!(error.message.contains(words) && error.message.contains("ledger.db"), "{what}: {error}");
         }
-        // A failed start takes no lock with it.
+        // A failed start holds no lock.
         assert_ne!(folder.try_open().map(|_| ()).expect_err(what).kind, LedgerErrorKind::InUse, "{what}");
     }
 }
@@ -289,7 +289,7 @@ async fn a_log_that_is_deleted_while_it_is_used_is_noticed_and_loses_nobody() {
                 assert_eq!((error.kind, error.is_transient()), (LedgerErrorKind::LogLost, false), "{name}");
                 assert!(error.message.contains(name) && error.message.contains("was saved"), "{error}");
             }
-            // As after kill -9: of the files, only what the folder shows is left.
+            // As after kill -9: of the files, only those in the folder are left.
             assert_eq!(states(&folder.killed_copy()), AFTER, "{name}");
         }
     }

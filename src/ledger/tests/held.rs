@@ -1,4 +1,4 @@
-//! What is held stays so over a kill, and a person has the last word.
+//! Held messages stay held across a kill, and a person has the last word.
 
 use super::*;
 
@@ -86,7 +86,7 @@ async fn unknown_recipients_are_mailed_again_on_purpose_and_nobody_else() {
     ledger.close_run(run, 0, 5).await.expect("closed");
     let resumption = Resumption { token: Some("t1".to_owned()), held: HeldFate::Retry, resends_unknown: true };
     ledger.resume(run, resumption, 9).await.expect("resumed");
-    // Also over a kill, whatever the policy: it was asked for on purpose.
+    // Even across a kill, whatever the policy: it was requested on purpose.
     let killed = folder.killed_copy();
     let ledger = killed.open();
     let record = begin(&ledger, UnknownPolicy::Skip).await;

@@ -1,4 +1,4 @@
-//! A ledger of each version before is migrated: counts are equal, and nobody is mailed again.
+//! A ledger of each previous version is migrated: counts are equal, and nobody is mailed again.
 //!
 //! `tests/ledgers/schema-N.sql` are dumps of ledgers that those versions wrote.
 
@@ -48,7 +48,7 @@ async fn is_migrated(dump: &str, version: i64) {
         let record = ledger.begin_run(&key, RunStart::default(), 1_000).await.expect("it goes on");
         let mut index = ledger.recipient_index(record.id).expect("an index");
         let of_run = format!("run_id = (SELECT id FROM runs WHERE campaign = '{}')", parts[1]);
-        // Templates that failed in a run that is not over are tried again.
+        // Failed templates of a run that is not over are retried.
         for again in folder.ask(&format!("SELECT recipient, state = 2 AND next_attempt_at_ms IS NULL FROM messages WHERE {of_run}")) {
             let (recipient, is_again) = again.split_once(' ').expect("two columns");
             let found = index.look_up(recipient).expect("checked");
@@ -57,7 +57,7 @@ async fn is_migrated(dump: &str, version: i64) {
         }
     }
     drop(ledger);
-    // What waits has its deadline from now on.
+    // The deadline of waiting messages counts from now on.
     let without = folder.ask("SELECT count(*) FROM messages WHERE state = 2 AND since_ms IS NULL");
     assert_eq!(without, ["0"], "version {version}");
     // The tables are those of a new ledger.
@@ -90,7 +90,7 @@ async fn views_follow_the_table_of_fates() {
     drop(folder.open());
     let views = "SELECT name, sql FROM sqlite_schema WHERE type = 'view' ORDER BY 1";
     let written = folder.ask(views);
-    // As a version with fewer fates left it.
+    // As a version with fewer fates would leave it.
     let older = "DROP VIEW recipients; DROP VIEW campaigns; CREATE VIEW recipients AS SELECT 1; UPDATE meta SET value = value - 1 WHERE key = 'fates'";
     rusqlite::Connection::open(folder.database()).expect("a database").execute_batch(older).expect("an older ledger");
     assert_ne!(folder.ask(views), written);
@@ -105,7 +105,7 @@ fn every_version_has_the_step_that_leads_to_it() {
     assert_eq!(i64::try_from(super::migrations_of_the_ledger().len()), Ok(schema::VERSION - 1));
 }
 
-/// People as older versions wrote them, each spelling a message: what is known of it, and whether it is still to be sent.
+/// People as older versions wrote them, one message for each spelling: its fate, and whether it is still to be sent.
 const SPELLINGS: &[(&str, Fate, bool)] = &[
     ("ann@münchen.example", Fate::Deferred, true),
     ("ann@xn--mnchen-3ya.example", Fate::Deferred, false),
@@ -148,7 +148,7 @@ async fn of_a_person_in_several_spellings_one_message_is_sent() {
         .expect("a run")
         .id;
     let due = ledger.due(run, 100, 50).await.expect("due");
-    // In either order: which spelling the audience has does not matter.
+    // In either order: it does not matter which spelling the audience has.
     for is_reversed in [false, true] {
         let mut index = ledger.recipient_index(run).expect("an index");
         let mut sent: Vec<u64> = due.iter().filter(|message| !index.is_duplicate(message.seq)).map(|message| message.seq).collect();
@@ -164,7 +164,7 @@ async fn of_a_person_in_several_spellings_one_message_is_sent() {
         sent.sort_unstable();
         let wanted: Vec<u64> = (1..).zip(SPELLINGS).filter(|(_, (.., is_sent))| *is_sent).map(|(seq, _)| seq).collect();
         assert_eq!(sent, wanted, "reversed: {is_reversed}");
-        // These get an outcome once the audience was read.
+        // These get an outcome once the audience has been read.
         assert_eq!(index.unmatched(), [8, 11], "claims of people who have another message");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// xorshift64*: enough for choices, and the same for the same seed.
+/// xorshift64*: good enough for choices, and the same for the same seed.
 struct Dice(u64);
 
 impl Dice {
@@ -51,7 +51,7 @@ async fn live(seed: u64, policy: UnknownPolicy) {
             }
         }
         let mut index = ledger.recipient_index(run).expect("an index");
-        // What receipts say of a run is all that is needed to know its counts.
+        // The receipts alone are enough to know the counts of a run.
         let mut kept = ledger.counts(run).await.expect("counts").fates;
         for _ in 0..40 {
             let mut commit = Commit { now_ms: 1_000, ..Commit::default() };

@@ -86,7 +86,7 @@ async fn a_reader_works_without_a_writer_and_on_copies() {
 async fn a_folder_that_cannot_be_written_can_be_read() {
     let folder = Folder::new();
     drop(filled(&folder, 3).await);
-    // A folder where the log cannot be made, for root too: its name is taken by a folder.
+    // A folder in which the log cannot be created, even by root: its name is taken by a folder.
     fs::create_dir(folder.0.join("ledger.db-shm")).expect("in the way");
     fs::create_dir(folder.0.join("ledger.db-wal")).expect("in the way");
     let connection = schema::open_immutable(&folder.database()).expect("it opens");
@@ -131,7 +131,7 @@ async fn the_documentation_holds() {
     for block in blocks {
         connection.execute_batch(block).expect(block);
     }
-    // What the page promises of runs whose messages were deleted.
+    // What the page promises about runs whose messages were deleted.
     assert_eq!(folder.ask("SELECT count(*) FROM messages"), ["0"]);
     assert_eq!(begin(&folder.open(), UnknownPolicy::Skip).await.closed_at_ms, Some(1));
 }

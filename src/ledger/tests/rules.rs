@@ -117,7 +117,7 @@ async fn the_same_name_is_the_same_run_and_another_is_not() {
     }
 }
 
-/// Ledgers from before persons were compared may hold one in two spellings: one is sent again, the other is not forgotten.
+/// Ledgers from before persons were compared may hold one in two spellings: one is resent, the other is not forgotten.
 #[tokio::test]
 async fn a_person_in_two_spellings_is_sent_again_once() {
     let folder = Folder::new();
@@ -177,7 +177,7 @@ async fn resend_sends_what_was_left_and_counts_it() {
     let mut index = ledger.recipient_index(run).expect("an index");
     assert_eq!(index.unmatched(), [seqs[2], seqs[4]]);
     assert_eq!(index.look_up("e@x.org"), Ok(Lookup::Resend { seq: seqs[4], attempt: 1 }));
-    // The audience ends while e, which was met, still waits to be claimed: only c is gone.
+    // The audience ends while e, which was found, still waits to be claimed: only c is gone.
     assert_eq!(index.unmatched(), [seqs[2]]);
     let changes = ledger.audience_read(run, AudienceRead::default(), index.unmatched(), 9).await.expect("noted");
     let server = ledger.server_id("shop/one").await.expect("a server");
@@ -231,7 +231,7 @@ async fn what_is_due_is_given_once() {
     ledger.commit(claims(vec![again(run, server, seqs[1], 2)])).await.expect("claimed");
     ledger.commit(outcomes(vec![outcome(run, seqs[1], deferred(240))])).await.expect("deferred");
     assert_eq!(due(250, 9).await, ["b@x.org"]);
-    // A lease ends also when a message goes back without having been claimed, or ends.
+    // A lease also ends when a message goes back without having been claimed, or gets its final outcome.
     ledger.commit(outcomes(vec![outcome(run, seqs[1], deferred(245)), outcome(run, seqs[2], Disposition::Expired)])).await.expect("back");
     assert_eq!(due(250, 9).await, ["b@x.org"]);
     assert_eq!(ledger.next_due(run).await, Ok(Some(300)));
@@ -245,7 +245,7 @@ async fn a_try_that_was_not_made_does_not_count() {
     let server = ledger.server_id("shop/two").await.expect("a server");
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org"]).await;
     let fields = String::new;
-    // a moves to another server, b was not sent and waits, c is unknown and is to be sent again.
+    // a moves to another server, b was not sent and waits, c is unknown and is to be resent.
     ledger.commit(claims(vec![again(run, server, seqs[0], 1)])).await.expect("moved");
     let back = vec![
         outcome(run, seqs[1], Disposition::Returned { at_ms: 0, fields: fields(), refusals: None }),
@@ -300,7 +300,7 @@ async fn generations_outlive_deletion() {
         (vec![object("a", u64::MAX)], 60, vec![(3, 10)]),
     ];
     for (step, (objects, now, expected)) in steps.into_iter().enumerate() {
-        // Opened anew each time: nothing of it is memory only.
+        // Opened again each time: nothing is kept in memory only.
         let ledger = folder.open();
         let expected = expected.into_iter().map(of).collect::<Vec<_>>();
         assert_eq!(ledger.record_generations(objects, now).await, Ok(expected), "step {step}");
