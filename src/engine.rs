@@ -24,12 +24,12 @@ pub(crate) use probes::probe_once;
 
 use crate::{
     clock::SteadyClock,
-    decide::{self, Decision, Observations, ProbeResult, ServerObservation, World},
+    decide::{self, CampaignDecision, Decision, Observations, ProbeResult, ServerObservation, World},
     dispatch::{Dispatch, Event, Handover},
     egress::Egress,
     ledger::{Ledger, LedgerError, LedgerErrorKind},
     report::Report,
-    resources::{Condition, ConditionType, Key, Reason, campaign::CampaignState},
+    resources::{Condition, ConditionType, Key, Reason, campaign::CampaignState, condition},
     source::{Snapshot, StatusSink},
 };
 use lookup::Lookup;
@@ -81,6 +81,8 @@ pub struct View {
 pub struct Ended {
     /// Campaigns that did not complete: key, state, and why.
     pub failed: Vec<(Key, CampaignState, String)>,
+    /// What there is to say of campaigns that completed.
+    pub notes: Vec<(Key, String)>,
     /// Whether everything in flight had an outcome before the process stopped.
     pub clean: bool,
 }
@@ -140,6 +142,15 @@ enum End {
     NoLedger(EngineError),
     /// With `once`: only the ledger stops what is left; holds the message.
     LedgerUnusable(String),
+}
+
+/// What there is to say of campaigns that completed: rows that were added since.
+fn notes(decision: &Decision) -> Vec<(Key, String)> {
+    let note = |(key, campaign): (&Key, &CampaignDecision)| {
+        let read = condition::find(&campaign.status.conditions, ConditionType::AudienceRead)?;
+        (read.reason == Reason::RowsAfterCompletion).then(|| (key.clone(), read.message.to_string()))
+    };
+    decision.campaigns.iter().filter_map(note).collect()
 }
 
 /// With `once`: the campaigns that failed; `None` until every campaign has ended.
@@ -410,6 +421,7 @@ impl Engine {
         let now_ms = self.clock.now_ms();
         let mut decision = decide::decide(&self.world, &self.observed, now_ms);
         self.statuses.date(&self.snapshot, &mut decision, now_ms);
+        let notes = notes(&decision);
         let decision = Arc::new(decision);
         self.statuses.write(&self.snapshot, &decision, now_ms, true);
         self.statuses.flush(STATUS_GRACE).await;
@@ -417,8 +429,8 @@ impl Engine {
         self.show(decision, turn);
         self.lookup.close().await;
         match end {
-            End::Told => Ok(Ended { failed: Vec::new(), clean }),
-            End::Done(failed) => Ok(Ended { failed, clean }),
+            End::Told => Ok(Ended { failed: Vec::new(), notes: Vec::new(), clean }),
+            End::Done(failed) => Ok(Ended { failed, notes, clean }),
             End::NoLedger(error) => Err(error),
             End::LedgerUnusable(message) => Err(EngineError::LedgerUnusable(message)),
         }

@@ -227,6 +227,9 @@ fn finish(result: Result<Ended, EngineError>) -> ExitCode {
             for (key, state, why) in &ended.failed {
                 text::report(&format!("campaign {key}: {state:?}: {why}"));
             }
+            for (key, note) in &ended.notes {
+                text::report(&format!("campaign {key}: {note}"));
+            }
             if !ended.clean {
                 text::report("the grace period ended with messages still on the wire; the next start resolves their outcome");
             }

@@ -55,6 +55,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     status
         .conditions
         .extend(warning.map(|words| Condition::new(ConditionType::SenderAllowed, ConditionStatus::False, Reason::SenderNotAllowed, words)));
-    let is_looked_at = run.is_closed && intent.is_some() && run.added_later().is_none();
+    let is_probed = verdict.reason == Reason::NoEligibleServer && servers.is_pending;
+    let is_looked_at = is_probed || (run.is_closed && intent.is_some() && run.added_later().is_none());
     (CampaignDecision { status, intent, is_looked_at }, verdict.wake_at_ms)
 }

@@ -204,7 +204,7 @@ pub struct CampaignDecision {
     pub status: CampaignStatus,
     /// What the data plane is to do; `None` while it must not touch the run, or nothing is known about what the run sends.
     pub intent: Option<Arc<CampaignIntent>>,
-    /// Whether rows that were added to a completed run are still being counted.
+    /// Whether more is about to be known of a run that is over: the rows that were added since, or what its servers say now.
     pub is_looked_at: bool,
 }
 

@@ -352,7 +352,11 @@ impl CampaignRun {
     /// The blocker if more templates have failed so far than the campaign allows.
     #[must_use]
     pub fn too_many_render_errors(&self) -> Option<Blocker> {
-        let (failed, met, max) = (self.counts.render_failed + self.render_failures, self.met(), self.intent.work.max_render_errors);
+        let failed = self.counts.render_failed + self.render_failures;
+        if failed == 0 {
+            return None;
+        }
+        let (met, max) = (self.met() + self.waiting as u64, self.intent.work.max_render_errors);
         max.is_exceeded_so_far(failed, met).then(|| self.render_errors_over(max, failed, met))
     }
 

@@ -350,6 +350,14 @@ impl Feeder {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(BadRow { line, what });
         }
+        self.judge_rows()
+    }
+
+    /// More rows than the campaign allows cannot be used.
+    fn judge_rows(&mut self) -> Result<(), Blocker> {
+        if self.bad_rows == 0 {
+            return Ok(());
+        }
         let (bad, max) = (self.bad_rows, self.spec.intent.work.max_bad_rows);
         let all = self.total + self.duplicates + self.not_added + bad;
         if !max.is_exceeded_so_far(bad, all) {
@@ -532,6 +540,7 @@ impl Feeder {
         };
         self.total += 1;
         self.useless.useful();
+        self.judge_rows()?;
         Ok(Step::Met(Box::new(Met { recipient, seq, attempt })))
     }
 

@@ -52,6 +52,8 @@ class Scripted:
 
     def close(self):
         """Takes no further connection."""
+        # Otherwise a thread that waits in accept takes one more.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _listen(self):

@@ -159,7 +159,9 @@ fn content_that_cannot_be_sent_is_a_fault() {
     std::fs::write(folder.join("marked.html"), "\u{feff}<p>Hi</p>").expect("a file");
     std::fs::write(folder.join("wrong.mjml"), "<mjml>\n<mj-body>\n<mj-nothing/></mj-body></mjml>").expect("a file");
     let faults = |from: &str, more: &str| {
-        let spec = format!("{{planRef: {{name: p}}, from: {from}, subject: Hi, audience: {{inline: [{{email: b@example.com, name: Bo, agent: Al}}]}}, {more}}}");
+        let spec = format!(
+            "{{planRef: {{name: p}}, from: {from}, subject: Hi, audience: {{inline: [{{email: b@example.com, name: Bo, agent: Al}}]}}, {more}}}"
+        );
         let text = format!("apiVersion: mailfleet.dev/v1alpha1\nkind: Campaign\nmetadata: {{name: spring}}\nspec: {spec}\n");
         std::fs::write(folder.join("campaign.yaml"), text).expect("a file");
         let snapshot = Files::load_once(std::slice::from_ref(&folder), &Options::default());

@@ -180,7 +180,7 @@ impl Case<'_> {
     /// Its plan, the servers that it names, its sender, its content or its audience.
     fn refers_to_what_cannot_be_used(&self) -> Option<Verdict> {
         let blocker = self.servers.unresolved.as_ref().or(self.input.work.as_ref().err())?;
-        Some(Verdict::blocked(self.resting(), blocker, self.held()))
+        Some(Verdict::blocked(self.resting(), &self.with_files(blocker), self.held()))
     }
 
     fn is_deleted_or_suspended(&self) -> Option<Verdict> {
@@ -200,7 +200,20 @@ impl Case<'_> {
         let report = self.run.report.filter(|report| is_of_now(report.fingerprint) && self.run.resume.is_none())?;
         let blocker = report.blocker.as_ref()?;
         let (state, hold) = if blocker.needs_person { (CampaignState::Stopped, true) } else { (CampaignState::Waiting, false) };
-        Some(Verdict::blocked(state, blocker, Some(hold)))
+        Some(Verdict::blocked(state, &self.with_files(blocker), Some(hold)))
+    }
+
+    /// What is wrong with a body, at the file that it is in.
+    fn with_files(&self, blocker: &Blocker) -> Blocker {
+        let content = &self.spec().content;
+        let bodies = [("html", &content.html_from), ("text", &content.text_from), ("mjml", &content.mjml_from)];
+        let mut blocker = blocker.clone();
+        for (name, source) in bodies {
+            if let Some(path) = source.as_ref().and_then(|source| source.path.as_ref()) {
+                blocker.message = blocker.message.replace(&format!("spec.content.{name}: "), &format!("spec.content.{name}From: {path}: "));
+            }
+        }
+        blocker
     }
 
     /// Before its time, or too late.

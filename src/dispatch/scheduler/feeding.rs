@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Action, Blocker, DUE_MAX, Disposition, Opened, Phase, ReadyMessage, RenderFailure, Scheduler, Settled, TRY_AGAIN_MS};
-use crate::dispatch::{index::CampaignIx, lane::Lane};
+use crate::dispatch::{campaign::CampaignRun, index::CampaignIx, lane::Lane};
 use crate::resources::{Key, Reason};
 
 impl Scheduler {
@@ -99,6 +99,11 @@ impl Scheduler {
             campaign.preparing = campaign.preparing.saturating_sub(due);
             campaign.waiting += messages.len();
             campaign.message_bytes = messages.iter().map(|message| message.content.len()).max().unwrap_or(campaign.message_bytes);
+        }
+        // A share is judged from 100 recipients on, whoever the hundredth is.
+        let blocker = self.campaigns.get(&index).filter(|run| run.blocker.is_none()).and_then(CampaignRun::too_many_render_errors);
+        if let Some(blocker) = blocker {
+            return self.stop_until_fixed(index, blocker, now_ms);
         }
         self.look_at_limits(now_ms);
         for message in messages {
