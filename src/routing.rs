@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use crate::resources::{
     CountOrPercent, Duration, Key, Rate,
     campaign::{EffectiveRetry, Weighting, WhenOutcomeIsUnknown, WhenRenderFails, WhenRowIsBad},
+    fate::Fate,
     resume::Resume,
     senders::Senders,
 };
@@ -96,8 +97,26 @@ pub struct Work {
     pub max_bad_rows: CountOrPercent,
     /// What happens at the end if some rows were unusable.
     pub when_row_is_bad: WhenRowIsBad,
+    /// The people of another run who are mailed, or to whom the audience is limited.
+    pub outcomes: Option<OutcomesOf>,
     /// A completed run with a smaller number is reopened for the rows that it does not know.
     pub reopen: u64,
+}
+
+/// People of another run of the namespace, by outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutcomesOf {
+    /// The campaign's name.
+    pub campaign: String,
+    /// Its run.
+    pub run: String,
+    /// The outcomes.
+    #[serde(serialize_with = "as_words")]
+    pub fates: Vec<Fate>,
+}
+
+fn as_words<S: Serializer>(fates: &[Fate], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(fates.iter().map(|fate| fate.as_str()))
 }
 
 /// Limits of a namespace on a plan.

@@ -23,6 +23,7 @@ pub fn work(fingerprint: u64) -> Work {
         when_render_fails: WhenRenderFails::Stop,
         max_bad_rows: CountOrPercent::Percent(5),
         when_row_is_bad: WhenRowIsBad::Stop,
+        outcomes: None,
         reopen: 0,
     }
 }

@@ -399,6 +399,45 @@ def starts_before_its_deadline(program: Path) -> str:
     return "too late, then with a longer one"
 
 
+def people_of_another_run(program: Path) -> str:
+    """A campaign of those whom another run did not reach: alone, and with the fields of its audience; not while that run goes on."""
+    project = Project("people of another run", program)
+    project.server.script = lambda stage, session: "550 5.1.1 no such user" if stage == "rcpt" and session.recipient.startswith("p1") else None
+    once(project, 0, "Completed 60 of 60")
+    refused = {f"p{number}@example.org" for number in (1, *range(10, 20))}
+    require(set(project.server.taken) == {f"p{number}@example.org" for number in range(PEOPLE)} - refused, f"{project.server.taken}")
+    project.server.script = lambda stage, session: None
+    again = CAMPAIGN.replace("{name: hello}", "{name: again}")
+    alone = again.replace("csv: {path: people.csv}", "outcomes: {campaign: hello, states: [Rejected]}")
+    project.put("again.yaml", alone)
+    once(project, 1, "`name`", "`email`")
+    project.put("again.yaml", alone.replace("mail.html", "plain.html").replace("Hello {{ name }}", "Hello"))
+    project.put("plain.html", "<p>Hello</p>")
+    once(project, 0, "campaign default/again Completed 11 of 11")
+    only(project)
+    # With the rows of the audience, into a third campaign; a run that is not there is told.
+    third = again.replace("name: again", "name: third").replace("csv: {path: people.csv}", "csv: {path: people.csv}\n    outcomes: {campaign: hello, run: frist, states: [Rejected]}")
+    project.put("third.yaml", third)
+    once(project, 1, "no run frist of campaign hello")
+    project.put("third.yaml", third.replace("frist", "first"))
+    once(project, 0, "campaign default/third Completed 11 of 11")
+    require(all(project.server.taken[address] == 2 for address in refused), f"{project.server.taken}")
+    # Of a run that goes on, nobody.
+    project.put("people.csv", csv() + "p7 at example.org,Bad\n")
+    project.change("campaign.yaml", "  subject", "  run: second\n  subject")
+    project.put("third.yaml", third.replace("name: third", "name: fourth").replace("frist", "second"))
+    project.server.script = lambda stage, session: "550 5.1.1 no such user" if stage == "rcpt" else None
+    before = sum(project.server.taken.values())
+    process = Process([str(program), "run", "."], project.place / "run.out", cwd=project.place)
+    try:
+        wait_until(lambda: "run second of campaign hello is not completed" in process.text(), 20, "it waits for the other run")
+        time.sleep(2)
+        require(sum(project.server.taken.values()) == before, "somebody was mailed")
+    finally:
+        process.kill()
+    return "11 alone, 11 with their fields, none of a run that goes on"
+
+
 def stopped_midway(program: Path) -> str:
     """Once messages have left, a stop stays one until a person acts, and says first how."""
     project = Project("stopped midway", program)
@@ -435,6 +474,7 @@ FIXES = [
     bounds_as_a_share,
     nobody_accepted,
     starts_before_its_deadline,
+    people_of_another_run,
     stopped_midway,
 ]
 

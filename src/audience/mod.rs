@@ -125,6 +125,8 @@ pub enum Input {
     Csv(Location),
     /// One JSON object per line.
     JsonLines(Location),
+    /// None of its own: the people of another run, whom the ledger has.
+    Recorded,
     /// Rows within the campaign itself.
     Inline(Vec<BTreeMap<String, serde_json::Value>>),
 }
@@ -215,6 +217,7 @@ impl Reader {
         let rows = match input {
             Input::Csv(location) => Rows::Csv(Box::new(csv::Table::open(source::Source::open(location, runtime, &progress)?)?)),
             Input::JsonLines(location) => Rows::JsonLines(json_lines::Lines::new(source::Source::open(location, runtime, &progress)?)),
+            Input::Recorded => Rows::Inline(Vec::new().into_iter().enumerate()),
             Input::Inline(rows) => {
                 progress.total.store(rows.len() as u64, Ordering::Relaxed);
                 Rows::Inline(rows.clone().into_iter().enumerate())

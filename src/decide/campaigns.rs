@@ -32,7 +32,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     let (world, observed) = (choices.world, choices.observed);
     let run = Run::of(input, observed.report.campaigns.get(key));
     let (servers, plan_key) = choices.servers_of(key, input, run.report);
-    let verdict = Case { key, input, run: &run, servers: &servers, observed, now_ms }.verdict();
+    let verdict = Case { key, input, run: &run, servers: &servers, observed, campaigns: &world.campaigns, now_ms }.verdict();
     let weighting = weighting(spec, &plan_key, world);
     let intent = |hold: bool, work: &Arc<Work>| CampaignIntent {
         work: work.clone(),

@@ -2,14 +2,17 @@
 //!
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
+mod rows;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::rows::Rows;
 use super::{
     feeders::{Asked, Asking, Threads},
     guard::domain_of,
@@ -18,11 +21,11 @@ use super::{
     stages::{ReadyMessage, RenderFailure},
 };
 use crate::{
-    audience::{FileVersion, Input, Reader, Recipient, Row, Useless, canonical, changed, endless},
+    audience::{FileVersion, Input, Recipient, Row, Useless, canonical, changed, endless},
     ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
     message::{self, RenderContext, Template},
-    resources::{Blocker, Key, Reason, bound::counted},
-    routing::CampaignIntent,
+    resources::{Blocker, Key, Reason},
+    routing::{CampaignIntent, OutcomesOf},
 };
 
 /// Messages in one event.
@@ -158,10 +161,16 @@ pub fn start(
 ///
 /// # Errors
 /// When the audience or the ledger cannot be read.
-pub fn count_added(input: &Input, ledger: &Ledger, run_id: RunId, runtime: &tokio::runtime::Handle) -> Result<u64, String> {
+pub fn count_added(
+    (key, outcomes): (&Key, Option<&OutcomesOf>),
+    input: &Input,
+    ledger: &Ledger,
+    run_id: RunId,
+    runtime: &tokio::runtime::Handle,
+) -> Result<u64, String> {
     let mut seen = ledger.recipient_index(run_id).map_err(|e| e.to_string())?;
     let mut added = 0;
-    for row in Reader::open(input, runtime).map_err(|e| e.to_string())? {
+    for row in Rows::open(key, input, outcomes, ledger, runtime).map_err(|e| e.to_string())? {
         if let Row::Recipient(recipient) = row.map_err(|e| e.to_string())?
             && seen.look_up(recipient.address.as_str()).map_err(|e| e.to_string())? == Lookup::New
         {
@@ -178,7 +187,7 @@ pub struct Feeder {
     runtime: tokio::runtime::Handle,
     events: UnboundedSender<FeederEvent>,
     /// The index of recipients, and the audience while it is read; `None` before it begins.
-    pass: Option<(RecipientIndex, Option<Reader>)>,
+    pass: Option<(RecipientIndex, Option<Rows>)>,
     total: u64,
     duplicates: u64,
     bad_rows: u64,
@@ -277,31 +286,14 @@ impl Feeder {
         Ok(())
     }
 
-    fn open(&mut self) -> Result<(RecipientIndex, Option<Reader>), Blocker> {
+    fn open(&mut self) -> Result<(RecipientIndex, Option<Rows>), Blocker> {
         let seen = self.ledger.recipient_index(self.spec.run_id).map_err(|e| of_ledger(&e))?;
         self.version = self.spec.input.file().and_then(FileVersion::of);
-        let reader = Reader::open(&self.spec.input, &self.runtime).map_err(of_audience)?;
-        self.version = reader.version();
-        self.check_fields(&reader)?;
-        Ok((seen, Some(reader)))
-    }
-
-    /// A field that the templates need and nobody in the audience has is a mistake in one of the two: found before anybody is mailed.
-    fn check_fields(&self, reader: &Reader) -> Result<(), Blocker> {
-        let of_list = |rows: &[BTreeMap<String, serde_json::Value>]| rows.iter().flat_map(BTreeMap::keys).cloned().collect();
-        let known: BTreeSet<String> = match (reader.columns(), &*self.spec.input) {
-            (Some(columns), _) => columns.into_iter().map(str::to_owned).collect(),
-            (None, Input::Inline(rows)) => of_list(rows),
-            // A field may be in any line.
-            (None, _) => return Ok(()),
-        };
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let missing = self.spec.template.missing_fields(&known);
-        let Some(first) = missing.first() else { return Ok(()) };
-        let more = missing.len() - 1;
-        let others = if more > 0 { format!(" (and {})", counted(more as u64, "other field", "other fields")) } else { String::new() };
-        let message = format!("{first}{others}. Fix the template or the audience; the campaign then goes on.");
-        Err(Blocker::lasting(Reason::InvalidContent, message))
+        let FeederSpec { key, intent, input, template, .. } = &self.spec;
+        let rows = Rows::open(key, input, intent.work.outcomes.as_ref(), &self.ledger, &self.runtime).map_err(of_audience)?;
+        self.version = rows.version();
+        rows.check_fields(input, template)?;
+        Ok((seen, Some(rows)))
     }
 
     /// The audience is read. One without anybody in it is a mistake, and withdraws nobody.
@@ -425,7 +417,7 @@ impl Feeder {
     }
 
     /// Brings `count` recipients that are to be mailed, or as many as there are.
-    fn read(&mut self, count: usize, audience: &mut Option<Reader>, seen: &mut RecipientIndex) -> Result<(), Blocker> {
+    fn read(&mut self, count: usize, audience: &mut Option<Rows>, seen: &mut RecipientIndex) -> Result<(), Blocker> {
         let mut chunk = Vec::new();
         let mut found = 0;
         let mut is_over = false;
@@ -451,13 +443,13 @@ impl Feeder {
         if is_over {
             self.end(seen)?;
         } else {
-            self.send(Fed::Progress(audience.as_ref().and_then(Reader::progress), self.total));
+            self.send(Fed::Progress(audience.as_ref().and_then(Rows::progress), self.total));
         }
         Ok(())
     }
 
     /// Searches the audience for somebody outside `domain`, and keeps the recipients that it passes.
-    fn seek(&mut self, domain: &str, audience: &mut Option<Reader>, seen: &mut RecipientIndex) -> Result<(), Blocker> {
+    fn seek(&mut self, domain: &str, audience: &mut Option<Rows>, seen: &mut RecipientIndex) -> Result<(), Blocker> {
         let is_other = |met: &Met| *domain_of(met.recipient.address.as_str()) != *domain;
         let mut found = self.ahead.iter().position(is_other).and_then(|at| self.ahead.remove(at));
         let mut steps = 0;
@@ -499,7 +491,7 @@ impl Feeder {
     }
 
     /// One row of the audience.
-    fn step(&mut self, audience: &mut Option<Reader>, seen: &mut RecipientIndex) -> Result<Step, Blocker> {
+    fn step(&mut self, audience: &mut Option<Rows>, seen: &mut RecipientIndex) -> Result<Step, Blocker> {
         let Some(reader) = audience else { return Ok(Step::End) };
         let Some(row) = reader.next() else {
             *audience = None;

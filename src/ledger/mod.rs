@@ -23,6 +23,7 @@ mod writer;
 use std::{
     collections::HashMap,
     fmt,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     thread::JoinHandle,
@@ -30,6 +31,8 @@ use std::{
 };
 
 use tokio::sync::{mpsc, oneshot};
+
+use crate::resources::fate::Fate;
 
 pub use error::{LedgerError, LedgerErrorKind};
 pub use facts::{Facts, RecordedFacts};
@@ -320,6 +323,22 @@ impl Ledger {
     /// When the ledger cannot be read or the index cannot be written.
     pub fn recipient_index(&self, run: RunId) -> Result<RecipientIndex, LedgerError> {
         RecipientIndex::build(&self.shared.state_dir, run, self.shared.epoch, &self.shared.builders)
+    }
+
+    /// The addresses of a run whose recipients have one of `fates`, in the order of their claims; `None` where the ledger has no such
+    /// run. Blocking. Reading ends beyond `max`, with one more than that.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn recipients_of(&self, key: &RunKey, fates: &[Fate], max: usize) -> Result<Option<Vec<String>>, LedgerError> {
+        let reader = LedgerReader::open(&self.shared.state_dir)?;
+        let Some(run) = reader.run(key)? else { return Ok(None) };
+        let mut people = Vec::new();
+        reader.recipients(run.record.id, fates, |row| {
+            people.push(row.recipient);
+            if people.len() > max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(Some(people))
     }
 
     async fn call<T: Send + 'static>(

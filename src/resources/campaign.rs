@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 pub use super::fate::RecipientCounts;
 use super::{
-    Condition, CountOrPercent, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, pattern, rule::Rule, server_table::ServerTable,
+    Condition, CountOrPercent, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, fate::Fate, pattern, rule::Rule,
+    server_table::ServerTable,
 };
 
 /// The name of the run when `spec.run` is absent.
@@ -343,8 +344,8 @@ pub struct BodySource {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [Rule::new(
-    "[has(self.csv), has(self.jsonLines), has(self.sql), has(self.inline)].exists_one(given, given)",
-    "exactly one of `csv`, `jsonLines`, `sql` and `inline` is needed",
+    "[has(self.csv), has(self.jsonLines), has(self.sql), has(self.inline)].exists_one(given, given) || has(self.outcomes) && ![has(self.csv), has(self.jsonLines), has(self.sql), has(self.inline)].exists(given, given)",
+    "exactly one of `csv`, `jsonLines`, `sql` and `inline` is needed, or `outcomes` alone",
 )]))]
 pub struct Audience {
     /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
@@ -360,6 +361,10 @@ pub struct Audience {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "inline_recipients")]
     pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
+    /// Recipients of another run by their outcome. Alone, they are the audience, with no field but `email`; beside another source, only
+    /// they of it are mailed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<OutcomesAudience>,
     /// Rows that may be unusable before the campaign stops: a number, or a share such as `5%`, which is judged from 100 rows on and at the end; `5%` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bad_rows: Option<CountOrPercent>,
@@ -425,6 +430,62 @@ pub struct AudienceSource {
     /// A key of a ConfigMap in the campaign's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<KeyRef>,
+}
+
+/// Recipients of another run of the same namespace, by their outcome. The run must be completed, or no longer be the run that its campaign names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OutcomesAudience {
+    /// The campaign's name; it may be deleted meanwhile.
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
+    pub campaign: String,
+    /// Its run; `first` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::RUN))]
+    pub run: Option<String>,
+    /// The outcomes.
+    #[schemars(length(min = 1, max = 6), extend("x-kubernetes-list-type" = "set"))]
+    pub states: Vec<OutcomeState>,
+}
+
+impl OutcomesAudience {
+    /// Its run.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        self.run.as_deref().unwrap_or(FIRST_RUN)
+    }
+}
+
+/// An outcome after which a recipient may be mailed by another campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OutcomeState {
+    /// Permanently refused by a server.
+    Rejected,
+    /// Not accepted before the attempts or the time ran out.
+    Expired,
+    /// May or may not have been mailed: each may get the message twice.
+    Unknown,
+    /// The template failed.
+    RenderFailed,
+    /// Held, in a run that is no longer its campaign's.
+    Held,
+    /// Removed from the audience before it was mailed.
+    Withdrawn,
+}
+
+impl OutcomeState {
+    /// As the ledger has it.
+    #[must_use]
+    pub const fn fate(self) -> Fate {
+        match self {
+            Self::Rejected => Fate::Rejected,
+            Self::Expired => Fate::Expired,
+            Self::Unknown => Fate::Unknown,
+            Self::RenderFailed => Fate::RenderFailed,
+            Self::Held => Fate::Held,
+            Self::Withdrawn => Fate::Withdrawn,
+        }
+    }
 }
 
 /// A query for recipients.

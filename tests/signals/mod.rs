@@ -88,6 +88,7 @@ fn case(text: &str) -> Case {
                     when_render_fails: spec.content.when_render_fails(),
                     max_bad_rows: spec.audience.max_bad_rows(),
                     when_row_is_bad: spec.audience.when_row_is_bad(),
+                    outcomes: None,
                     reopen: spec.reopen(),
                 };
                 let input = CampaignInput::new(Arc::new(object), Ok(Arc::new(work)));

@@ -1,5 +1,7 @@
 //! The verdict on a campaign: the first thing that stands in its way, or that it is being sent. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{choices::Servers, run::Run};
@@ -55,6 +57,8 @@ pub(super) struct Case<'a> {
     pub run: &'a Run<'a>,
     pub servers: &'a Servers<'a>,
     pub observed: &'a Observations,
+    /// All campaigns.
+    pub campaigns: &'a BTreeMap<Key, CampaignInput>,
     pub now_ms: i64,
 }
 
@@ -66,6 +70,7 @@ impl Case<'_> {
             .or_else(|| self.has_no_ledger())
             .or_else(|| self.was_forgotten_by_the_ledger())
             .or_else(|| self.refers_to_what_cannot_be_used())
+            .or_else(|| self.takes_people_of_a_run_that_goes_on())
             .or_else(|| self.is_deleted_or_suspended())
             .or_else(|| self.is_blocked_while_sending())
             .or_else(|| self.is_not_due())
@@ -181,6 +186,26 @@ impl Case<'_> {
     fn refers_to_what_cannot_be_used(&self) -> Option<Verdict> {
         let blocker = self.servers.unresolved.as_ref().or(self.input.work.as_ref().err())?;
         Some(Verdict::blocked(self.resting(), &self.with_files(blocker), self.held()))
+    }
+
+    /// Both would mail them.
+    fn takes_people_of_a_run_that_goes_on(&self) -> Option<Verdict> {
+        let outcomes = self.spec().audience.outcomes.as_ref()?;
+        let other = Key::new(self.key.namespace.clone(), outcomes.campaign.as_str());
+        let input = self.campaigns.get(&other).filter(|input| input.object.spec.run() == outcomes.run())?;
+        let report = self.observed.report.campaigns.get(&other);
+        if Run::of(input, report).is_closed {
+            return None;
+        }
+        let (run, name) = (outcomes.run(), &outcomes.campaign);
+        if other == *self.key {
+            let message = format!("spec.audience.outcomes names this very run ({run}). Give spec.run another value, or name another run.");
+            return Some(Verdict::stalled(self.resting(), Reason::AudienceUnreadable, message, self.held()));
+        }
+        let message = format!(
+            "spec.audience.outcomes: run {run} of campaign {name} is not completed, and may still mail its recipients itself. Nobody is taken from it before; resume it, or give it another spec.run."
+        );
+        Some(Verdict::trying(self.resting(), Reason::AudienceUnreadable, message, self.held()))
     }
 
     fn is_deleted_or_suspended(&self) -> Option<Verdict> {

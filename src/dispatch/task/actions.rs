@@ -293,11 +293,12 @@ impl DispatchTask {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let Some(content) = self.handles.contents.get(&campaign.key) else { return };
         let (input, ledger, answers) = (content.input.clone(), self.ledger.clone(), self.answers.clone());
+        let (key, work) = (campaign.key.clone(), campaign.intent.work.clone());
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
             let version = input.file().and_then(FileVersion::of);
             // An audience that can no longer be read does not matter to a run that is over.
-            let added = feeder::count_added(&input, &ledger, run_id, &runtime).unwrap_or(0);
+            let added = feeder::count_added((&key, work.outcomes.as_ref()), &input, &ledger, run_id, &runtime).unwrap_or(0);
             let _ = answers.send(Answer::AddedLater(index, added, version));
         });
     }

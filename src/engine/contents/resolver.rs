@@ -15,9 +15,9 @@ use crate::{
     message::{Content, Fault, Template},
     resources::{
         Blocker, Campaign, CampaignSpec, Key, Reason,
-        campaign::{AudienceSource, BodySource},
+        campaign::{AudienceSource, BodySource, OutcomesAudience},
     },
-    routing::Work,
+    routing::{OutcomesOf, Work},
     source::{ConfigMapStore, Origin, Purpose, SETTLED_AFTER, read_bounded, resolve_path, settles_in, written_at},
 };
 
@@ -171,12 +171,13 @@ impl ContentResolver {
         let generation = stamp.generation;
         let retry = spec.retry();
         let fingerprint = hash_of(format_args!(
-            "{generation} {content:?} {input:?} {retry:?} {:?} {} {:?} {} {:?} {}",
+            "{generation} {content:?} {input:?} {retry:?} {:?} {} {:?} {} {:?} {:?} {}",
             spec.when_outcome_is_unknown(),
             spec.content.max_render_errors(),
             spec.content.when_render_fails(),
             spec.audience.max_bad_rows(),
             spec.audience.when_row_is_bad(),
+            spec.audience.outcomes,
             spec.reopen()
         ));
         let content_hash = {
@@ -198,6 +199,7 @@ impl ContentResolver {
             when_render_fails: spec.content.when_render_fails(),
             max_bad_rows: spec.audience.max_bad_rows(),
             when_row_is_bad: spec.audience.when_row_is_bad(),
+            outcomes: spec.audience.outcomes.as_ref().map(outcomes_of),
             reopen: spec.reopen(),
         };
         Ok(Prepared { generation, work: Arc::new(work), content_hash, input: Arc::new(input), template })
@@ -271,6 +273,9 @@ impl ContentResolver {
         if let Some(json_lines) = &audience.json_lines {
             return Ok(Input::JsonLines(self.location("spec.audience.jsonLines", json_lines, Purpose::JsonLines)?));
         }
+        if audience.outcomes.is_some() {
+            return Ok(Input::Recorded);
+        }
         Err(Blocker::lasting(Reason::AudienceUnreadable, "spec.audience.sql has no effect in this version. Use csv, jsonLines or inline."))
     }
 
@@ -286,6 +291,11 @@ impl ContentResolver {
         }
         Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give a path, a url or a configMapRef.")))
     }
+}
+
+fn outcomes_of(audience: &OutcomesAudience) -> OutcomesOf {
+    let fates = audience.states.iter().map(|state| state.fate()).collect();
+    OutcomesOf { campaign: audience.campaign.clone(), run: audience.run().to_owned(), fates }
 }
 
 fn compiled(content: &Content) -> Result<Arc<Template>, Blocker> {

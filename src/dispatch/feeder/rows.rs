@@ -1,0 +1,122 @@
+//! The rows that a feeder reads: of the audience, of another run in the ledger, or of the audience as far as people are in another run.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::{
+    audience::{FileVersion, Input, Reader, Recipient, Row, canonical},
+    ledger::{Ledger, RunKey},
+    message::Template,
+    resources::{Blocker, Key, Reason, bound::counted},
+    routing::OutcomesOf,
+};
+
+/// People of another run that are kept in memory, some 100 bytes each.
+const PEOPLE_MAX: usize = 1_000_000;
+
+/// Rows to be mailed, one by one. It blocks.
+pub(super) struct Rows {
+    reader: Reader,
+    people: Option<People>,
+}
+
+/// People of another run.
+enum People {
+    /// They are the audience.
+    Are(std::iter::Enumerate<std::vec::IntoIter<String>>, usize),
+    /// Of the audience, only they are mailed.
+    Limit(HashSet<String>),
+}
+
+impl Rows {
+    /// Opens the audience of `campaign`, and finds the people of another run where it names one.
+    ///
+    /// # Errors
+    /// When the audience cannot be read, or the ledger does not have the other run.
+    pub fn open(
+        campaign: &Key,
+        input: &Input,
+        outcomes: Option<&OutcomesOf>,
+        ledger: &Ledger,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Self, Blocker> {
+        let people = outcomes.map(|outcomes| people(campaign, outcomes, ledger)).transpose()?;
+        let people = people.map(|people| match input {
+            Input::Recorded => {
+                let all = people.len();
+                People::Are(people.into_iter().enumerate(), all)
+            }
+            _ => People::Limit(people.iter().map(|address| canonical(address).into_owned()).collect()),
+        });
+        Ok(Self { reader: Reader::open(input, runtime)?, people })
+    }
+
+    /// The version of the file that is read, where it is one.
+    pub fn version(&self) -> Option<FileVersion> {
+        self.reader.version()
+    }
+
+    /// How much is read, from 0 to 1; `None` where that is unknown.
+    pub fn progress(&self) -> Option<f64> {
+        match &self.people {
+            #[allow(clippy::cast_precision_loss)]
+            Some(People::Are(rest, all)) => (*all > 0).then(|| 1.0 - rest.len() as f64 / *all as f64),
+            _ => self.reader.progress(),
+        }
+    }
+
+    /// A field that the templates need and nobody in the audience has is a mistake in one of the two: found before anybody is mailed.
+    pub fn check_fields(&self, input: &Input, template: &Template) -> Result<(), Blocker> {
+        let of_list = |rows: &[BTreeMap<String, serde_json::Value>]| rows.iter().flat_map(BTreeMap::keys).cloned().collect();
+        let known: BTreeSet<String> = match (self.reader.columns(), input) {
+            (Some(columns), _) => columns.into_iter().map(str::to_owned).collect(),
+            (None, Input::Inline(rows)) => of_list(rows),
+            (None, Input::Recorded) => BTreeSet::from(["email".to_owned()]),
+            // A field may be in any line.
+            (None, _) => return Ok(()),
+        };
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let missing = template.missing_fields(&known);
+        let Some(first) = missing.first() else { return Ok(()) };
+        let more = missing.len() - 1;
+        let others = if more > 0 { format!(" (and {})", counted(more as u64, "other field", "other fields")) } else { String::new() };
+        let message = format!("{first}{others}. Fix the template or the audience; the campaign then goes on.");
+        Err(Blocker::lasting(Reason::InvalidContent, message))
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Row, Blocker>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.people {
+            None => self.reader.next(),
+            Some(People::Are(rest, _)) => {
+                let (index, address) = rest.next()?;
+                let recipient = Recipient::from_json(&serde_json::json!({"email": address}).to_string());
+                Some(Ok(recipient.map_or_else(|why| Row::Bad { line: index as u64 + 1, why }, Row::Recipient)))
+            }
+            Some(People::Limit(people)) => self.reader.find(|row| match row {
+                Ok(Row::Recipient(recipient)) => people.contains(&*canonical(recipient.address.as_str())),
+                _ => true,
+            }),
+        }
+    }
+}
+
+/// The people with one of the outcomes, in the order in which they were claimed.
+fn people(campaign: &Key, outcomes: &OutcomesOf, ledger: &Ledger) -> Result<Vec<String>, Blocker> {
+    let unreadable = |message: String| Blocker::lasting(Reason::AudienceUnreadable, message);
+    let OutcomesOf { campaign: name, run, fates } = outcomes;
+    let key = RunKey::new(&*campaign.namespace, name.as_str(), run.as_str());
+    match ledger.recipients_of(&key, fates, PEOPLE_MAX) {
+        Err(error) if error.needs_person() => Err(Blocker::lasting(Reason::LedgerUnavailable, error.to_string())),
+        Err(error) => Err(Blocker::passing(Reason::LedgerUnavailable, error.to_string())),
+        Ok(None) => Err(unreadable(format!(
+            "spec.audience.outcomes: the ledger has no run {run} of campaign {name} in this namespace. `mailfleet get runs` lists those that it has"
+        ))),
+        Ok(Some(people)) if people.len() > PEOPLE_MAX => Err(unreadable(format!(
+            "spec.audience.outcomes: more than {PEOPLE_MAX} people of run {run} of campaign {name} have such an outcome. Name fewer states, or export them with `mailfleet get campaigns {name} --recipients`"
+        ))),
+        Ok(Some(people)) => Ok(people),
+    }
+}
