@@ -376,39 +376,44 @@ impl CampaignRun {
 
     fn has_bad_rows(&self) -> Option<Blocker> {
         let (work, bad) = (&self.intent.work, self.counts.bad_rows);
+        if bad == 0 {
+            return None;
+        }
         let all = self.counts.total.unwrap_or(0) + self.counts.duplicates + bad;
         let named = &self.bad_rows_named;
         let command = format!("`mailfleet get campaigns {} --problems`", named_on_command_line(&self.key));
-        if work.max_bad_rows.is_exceeded(bad, all) {
-            let message = format!(
-                "{bad} of {all} rows of the audience could not be used, and audience.maxBadRows is {}: {named}. Fix them, or raise audience.maxBadRows; exactly their recipients are then mailed. {command} names them.",
-                work.max_bad_rows
-            );
-            return Some(Blocker::lasting(Reason::TooManyBadRows, message));
-        }
-        (bad > 0 && work.when_row_is_bad == WhenRowIsBad::Stop).then(|| {
+        if work.when_row_is_bad == WhenRowIsBad::Stop {
             let message = format!(
                 "{} could not be used: {named}. All other recipients have an outcome. Fix the audience, and exactly these are mailed; or set audience.whenRowIsBad to Skip to complete without them. {command} names them.",
                 counted(bad, "row of the audience", "rows of the audience")
             );
-            Blocker::lasting(Reason::BadRows, message)
+            return Some(Blocker::lasting(Reason::BadRows, message));
+        }
+        work.max_bad_rows.is_exceeded(bad, all).then(|| {
+            let message = format!(
+                "{bad} of {all} rows of the audience could not be used, and audience.maxBadRows is {}: {named}. Fix them, or raise audience.maxBadRows; exactly their recipients are then mailed. {command} names them.",
+                work.max_bad_rows
+            );
+            Blocker::lasting(Reason::TooManyBadRows, message)
         })
     }
 
     fn has_failed_templates(&self) -> Option<Blocker> {
         let (work, failed) = (&self.intent.work, self.counts.render_failed);
-        if work.max_render_errors.is_exceeded(failed, self.met()) {
-            return Some(self.render_errors_over(work.max_render_errors, failed, self.met()));
+        if failed == 0 {
+            return None;
         }
-        (failed > 0 && work.when_render_fails == WhenRenderFails::Stop).then(|| {
+        if work.when_render_fails == WhenRenderFails::Stop {
             let message = format!(
                 "The template failed for {}, who got nothing; the last error: {}. All other recipients have an outcome. Fix the template or the data, and exactly these are mailed; or set content.whenRenderFails to Skip to complete without them. `mailfleet get campaigns {} --recipients` shows them as RenderFailed.",
                 counted(failed, "recipient", "recipients"),
                 self.last_render_error,
                 named_on_command_line(&self.key)
             );
-            Blocker::lasting(Reason::RenderFailed, message)
-        })
+            return Some(Blocker::lasting(Reason::RenderFailed, message));
+        }
+        let (met, max) = (self.met(), work.max_render_errors);
+        max.is_exceeded(failed, met).then(|| self.render_errors_over(max, failed, met))
     }
 
     /// Whether only held messages are left: nothing else is in memory, and the ledger has nothing deferred.

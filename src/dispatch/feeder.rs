@@ -13,6 +13,7 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use self::rows::Rows;
+pub use self::rows::count_added;
 use super::{
     feeders::{Asked, Asking, Threads},
     guard::domain_of,
@@ -25,7 +26,7 @@ use crate::{
     ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
     message::{self, RenderContext, Template},
     resources::{Blocker, Key, Reason},
-    routing::{CampaignIntent, OutcomesOf},
+    routing::CampaignIntent,
 };
 
 /// Messages in one event.
@@ -155,29 +156,6 @@ pub fn start(
     let asking = Asking::new(feeder, threads.clone());
     asking.ask(Request::Open);
     Ok(asking)
-}
-
-/// Counts the recipients of a closed run's audience who are not in the ledger: rows added later.
-///
-/// # Errors
-/// When the audience or the ledger cannot be read.
-pub fn count_added(
-    (key, outcomes): (&Key, Option<&OutcomesOf>),
-    input: &Input,
-    ledger: &Ledger,
-    run_id: RunId,
-    runtime: &tokio::runtime::Handle,
-) -> Result<u64, String> {
-    let mut seen = ledger.recipient_index(run_id).map_err(|e| e.to_string())?;
-    let mut added = 0;
-    for row in Rows::open(key, input, outcomes, ledger, runtime).map_err(|e| e.to_string())? {
-        if let Row::Recipient(recipient) = row.map_err(|e| e.to_string())?
-            && seen.look_up(recipient.address.as_str()).map_err(|e| e.to_string())? == Lookup::New
-        {
-            added += 1;
-        }
-    }
-    Ok(added)
 }
 
 /// What reads and renders for one campaign.

@@ -1,6 +1,7 @@
 //! What users write: the three kinds as plain data, their schema and their conditions. Pure.
 
 pub mod campaign;
+pub mod content;
 pub mod crd;
 pub mod fate;
 pub mod plan;

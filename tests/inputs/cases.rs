@@ -190,7 +190,7 @@ fn contents() -> Vec<Case> {
             ..case("template-missing-field-in-one-row", "subject: Hello\n  content: {text: 'Dear {{ name }}'}")
         },
         Case {
-            audience: format!("{{inline: [{}]}}", many.join(", ")),
+            audience: format!("{{inline: [{}, {{email: z@example.com, name: Zoe}}]}}", many.join(", ")),
             ..case("template-more-failures-than-allowed", "subject: Hello\n  content: {text: 'Dear {{ name }}', maxRenderErrors: 3}")
         },
         case(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::{
     audience::{FileVersion, Input, Reader, Recipient, Row, canonical},
-    ledger::{Ledger, RunKey},
+    ledger::{Ledger, Lookup, RunId, RunKey},
     message::Template,
     resources::{Blocker, Key, Reason, bound::counted},
     routing::OutcomesOf,
@@ -101,6 +101,29 @@ impl Iterator for Rows {
             }),
         }
     }
+}
+
+/// Counts the recipients of a closed run's audience who are not in the ledger: rows added later.
+///
+/// # Errors
+/// When the audience or the ledger cannot be read.
+pub fn count_added(
+    (key, outcomes): (&Key, Option<&OutcomesOf>),
+    input: &Input,
+    ledger: &Ledger,
+    run_id: RunId,
+    runtime: &tokio::runtime::Handle,
+) -> Result<u64, String> {
+    let mut seen = ledger.recipient_index(run_id).map_err(|e| e.to_string())?;
+    let mut added = 0;
+    for row in Rows::open(key, input, outcomes, ledger, runtime).map_err(|e| e.to_string())? {
+        if let Row::Recipient(recipient) = row.map_err(|e| e.to_string())?
+            && seen.look_up(recipient.address.as_str()).map_err(|e| e.to_string())? == Lookup::New
+        {
+            added += 1;
+        }
+    }
+    Ok(added)
 }
 
 /// The people with one of the outcomes, in the order in which they were claimed.

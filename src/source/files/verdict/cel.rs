@@ -154,7 +154,7 @@ impl Compiled {
 
 /// The fields of which a rule requires exactly one; none for other rules.
 fn choices(rule: &str) -> Vec<String> {
-    let list = rule.strip_prefix('[').and_then(|rest| rest.strip_suffix("].exists_one(given, given)"));
+    let list = rule.strip_prefix('[').and_then(|rest| rest.split_once("].exists_one(given, given)")).map(|(list, _)| list);
     let name = |part: &str| part.strip_prefix("has(self.")?.strip_suffix(')').map(str::to_owned);
     list.into_iter().flat_map(|list| list.split(", ")).filter_map(name).collect()
 }
