@@ -99,8 +99,7 @@ impl Writer {
 
     pub(super) fn close_run(&mut self, run: RunId, reopen: u64, now_ms: i64) -> Result<(), LedgerError> {
         self.book.transaction(|connection| {
-            let fates = counts(connection, run)?.fates;
-            let open = fates.open();
+            let open = counts(connection, run)?.fates.open();
             if open > 0 {
                 return Err(Fault::conflict(format_args!(
                     "run {} was to be closed while {open} of its messages have no final outcome",
@@ -108,9 +107,8 @@ impl Writer {
                 )));
             }
             connection.execute(
-                // People who were withdrawn from the audience belong to the run, too.
-                "UPDATE runs SET closed_at_ms = coalesce(closed_at_ms, ?2), reopen = max(reopen, ?3), total = max(total, ?4) WHERE id = ?1",
-                [run.0, now_ms, reopen.cast_signed(), fates.ended().cast_signed()],
+                "UPDATE runs SET closed_at_ms = coalesce(closed_at_ms, ?2), reopen = max(reopen, ?3) WHERE id = ?1",
+                [run.0, now_ms, reopen.cast_signed()],
             )?;
             Ok(())
         })

@@ -234,7 +234,7 @@ impl DispatchTask {
                     return Ok(Closing::Open(ledger.next_due(run_id).await?));
                 }
                 ledger.close_run(run_id, reopen, now_ms).await?;
-                let (total, duplicates, bad_rows) = (Some(read.total.max(counts.fates.ended())), read.duplicates, read.bad_rows);
+                let (total, duplicates, bad_rows) = (Some(read.total), read.duplicates, read.bad_rows);
                 Ok(Closing::Done(RecipientCounts { total, duplicates, bad_rows, ..counts.recipients() }))
             };
             let _ = answers.send(Answer::Closed(index, closed.await));
