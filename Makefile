@@ -4,6 +4,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/mailfleet
+# Said before a build that compiles every dependency.
+FIRST_BUILD = [ -e $(TARGET)/debug/mailfleet ] || echo "The first build compiles every dependency: about 4 minutes on two cores."
 
 .PHONY: help build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api limits providers lint format setup clean demo-kubernetes kubernetes
 
@@ -17,10 +19,13 @@ build: ## the release binary, target/release/mailfleet
 	cargo build --locked --release
 
 demo: ## two local servers, one of which dies halfway; 2,000 recipients, each mailed once; nothing leaves this machine
-	cargo run --locked --quiet -- demo
+	@$(FIRST_BUILD)
+	cargo run --locked -- demo
 
-demo-kubernetes: setup ## a Kubernetes control plane on this machine, examples/kubernetes, and what kubectl shows of a completed campaign
-	cargo build --locked --quiet
+demo-kubernetes: ## a Kubernetes control plane on this machine, examples/kubernetes, and what kubectl shows of a completed campaign
+	scripts/setup $(if $(filter no,$(SETUP)),--check) kubernetes
+	@$(FIRST_BUILD)
+	cargo build --locked
 	MAILFLEET_BINARY=$(TARGET)/debug/mailfleet $(PYTHON) scripts/demo-kubernetes
 
 test: setup ## cargo test, lint, and every suite in its quick mode
