@@ -7,7 +7,7 @@ RELEASE := $(TARGET)/release/mailfleet
 # Said before a build that compiles every dependency.
 FIRST_BUILD = [ -e $(TARGET)/debug/mailfleet ] || echo "The first build compiles every dependency: about 4 minutes on two cores."
 
-.PHONY: help build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api limits providers lint format setup clean demo-kubernetes kubernetes
+.PHONY: help build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api limits providers lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -17,6 +17,10 @@ help: ## this list
 
 build: ## the release binary, target/release/mailfleet
 	cargo build --locked --release
+
+cold-build: ## how long a first build takes, debug and release, and whether that is within its bound; from an empty folder
+	scripts/cold-build
+	scripts/cold-build --release
 
 demo: ## two local servers, one of which dies halfway; 2,000 recipients, each mailed once; nothing leaves this machine
 	@$(FIRST_BUILD)
@@ -28,8 +32,8 @@ demo-kubernetes: ## a Kubernetes control plane on this machine, examples/kuberne
 	cargo build --locked
 	MAILFLEET_BINARY=$(TARGET)/debug/mailfleet $(PYTHON) scripts/demo-kubernetes
 
-test: setup ## cargo test, lint, and every suite in its quick mode
-	scripts/test
+test: ## set-up, cargo test, lint, and every suite in its quick mode
+	SETUP=$(SETUP) scripts/test
 
 crash: build ## 25 kill -9 at random points of a campaign of 20,000, over SMTP and APIs: nobody mailed twice, nobody lost
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/crash.py $(ARGS)
