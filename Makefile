@@ -4,8 +4,10 @@ SHELL := /bin/sh
 PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/mailfleet
+# Said before a build that compiles every dependency.
+FIRST_BUILD = [ -e $(TARGET)/debug/mailfleet ] || echo "The first build compiles every dependency: about 4 minutes on two cores."
 
-.PHONY: help build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api limits providers lint format setup clean demo-kubernetes kubernetes
+.PHONY: help build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api limits providers lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -16,15 +18,22 @@ help: ## this list
 build: ## the release binary, target/release/mailfleet
 	cargo build --locked --release
 
-demo: ## two local servers, one of which dies halfway; 2,000 recipients, each mailed once; nothing leaves this machine
-	cargo run --locked --quiet -- demo
+cold-build: ## how long a first build takes, debug and release, and whether that is within its bound; from an empty folder
+	scripts/cold-build
+	scripts/cold-build --release
 
-demo-kubernetes: setup ## a Kubernetes control plane on this machine, examples/kubernetes, and what kubectl shows of a completed campaign
-	cargo build --locked --quiet
+demo: ## two local servers, one of which dies halfway; 2,000 recipients, each mailed once; nothing leaves this machine
+	@$(FIRST_BUILD)
+	cargo run --locked -- demo
+
+demo-kubernetes: ## a Kubernetes control plane on this machine, examples/kubernetes, and what kubectl shows of a completed campaign
+	scripts/setup $(if $(filter no,$(SETUP)),--check) kubernetes
+	@$(FIRST_BUILD)
+	cargo build --locked
 	MAILFLEET_BINARY=$(TARGET)/debug/mailfleet $(PYTHON) scripts/demo-kubernetes
 
-test: setup ## cargo test, lint, and every suite in its quick mode
-	scripts/test
+test: ## set-up, cargo test, lint, and every suite in its quick mode
+	SETUP=$(SETUP) scripts/test
 
 crash: build ## 25 kill -9 at random points of a campaign of 20,000, over SMTP and APIs: nobody mailed twice, nobody lost
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/crash.py $(ARGS)

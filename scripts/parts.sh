@@ -17,6 +17,7 @@ part() {
     mailpit) echo "$cache/mailpit-$MAILPIT" ;;
     cargo-deny) echo "$cache/cargo-deny-$CARGO_DENY" ;;
     kubernetes) echo "$cache/kubernetes-$KUBERNETES" ;;
+    helm) echo "$cache/helm-$HELM" ;;
     gitops) echo "$cache/gitops-judge-$(digest tests/gitops/go.mod tests/gitops/go.sum tests/gitops/main.go)" ;;
     argocd) echo "$cache/argocd-differ-$(digest tests/argocd/go.mod tests/argocd/go.sum tests/argocd/main.go)" ;;
     npm) echo "$cache/judges-npm-$(digest tests/judges/package.json)" ;;

@@ -7,15 +7,11 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-/// The default log filter: the Kubernetes and AWS clients (all crates with these prefixes) would log each failed request, and we
-/// report what it means.
-const QUIET: &str = "warn,kube_client=off,kube_runtime=off,aws_=off";
-
-/// Never logged unless named in full: AWS's client prints whole answers, and a server can answer with our credentials.
-const NEVER: &str = "aws_=off";
+/// The default log filter: the Kubernetes client would log each failed request, and we report what it means.
+const QUIET: &str = "warn,kube_client=off,kube_runtime=off";
 
 fn main() -> ExitCode {
-    let asked = std::env::var("MAILFLEET_LOG").ok().and_then(|asked| EnvFilter::try_new(format!("{asked},{NEVER}")).ok());
+    let asked = std::env::var("MAILFLEET_LOG").ok().and_then(|asked| EnvFilter::try_new(asked).ok());
     let filter = asked.unwrap_or_else(|| EnvFilter::new(QUIET));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

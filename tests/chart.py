@@ -14,10 +14,10 @@ from pathlib import Path
 
 from parts import differs
 from parts import fleet as fleets
-from parts.cluster import KUBERNETES, missing
+from parts.cluster import KUBERNETES
 from parts.differs import argocd, flux
 from parts.process import Process, folder, free_port, wait_until
-from parts.releases import CRDS, HelmPlane
+from parts.releases import CRDS, HelmPlane, nothing_for_releases
 from parts.report import Cases, Shared, need, require
 from parts.sinks import Sink
 
@@ -546,17 +546,14 @@ def main():
     cases.parse()
     program, plane = fleets.binary(), Shared(lambda: HelmPlane(folder("chart-plane")))
 
-    def needs() -> str:
-        return missing("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm")
-
-    cases.add("lint, and values that are refused", lint, plane, needs=needs)
-    cases.add("every object on the API server", rendered, plane, needs=needs)
-    cases.add("no difference after applying", without_crds, plane, undiffed, needs=needs)
-    cases.add("as a dependency of another chart", umbrella, plane, needs=needs)
-    cases.add("CRDs of kubectl adopted", without_crds, plane, taken_over, needs=needs)
-    cases.add("install, upgrade, uninstall", lifecycle, plane, needs=needs)
-    cases.add("roles of people", people, plane, needs=needs)
-    cases.add("rights of the controller", rights, plane, program, needs=needs)
+    cases.add("lint, and values that are refused", lint, plane, needs=nothing_for_releases)
+    cases.add("every object on the API server", rendered, plane, needs=nothing_for_releases)
+    cases.add("no difference after applying", without_crds, plane, undiffed, needs=nothing_for_releases)
+    cases.add("as a dependency of another chart", umbrella, plane, needs=nothing_for_releases)
+    cases.add("CRDs of kubectl adopted", without_crds, plane, taken_over, needs=nothing_for_releases)
+    cases.add("install, upgrade, uninstall", lifecycle, plane, needs=nothing_for_releases)
+    cases.add("roles of people", people, plane, needs=nothing_for_releases)
+    cases.add("rights of the controller", rights, plane, program, needs=nothing_for_releases)
     cases.end()
 
 

@@ -127,17 +127,24 @@ def message(home, sender: bytes = b"ann@shop.example"):
 
 
 def machine_credentials(program, rows: list) -> str:
-    """Without a Secret: a web identity, a container's role and an instance's role, each checked by moto; and no credentials at all."""
+    """Without a Secret: a web identity, roles of containers and an instance, a profile, each checked by moto; no credentials at all; and no other
+    source in place of one that fails."""
     need(aws.missing())
     home = folder("ses-machine")
     with aws.Ses(home) as ses:
         fleet = fleets.Fleet(home / "fleet", program)
         fleet.write("all.yaml", *without_secret(ses))
         (home / "token").write_text("a-web-identity-token-of-some-length")
+        (home / "pod-token").write_text("container-token-0123\n")
+        lines = ["[mailer]", f"aws_access_key_id = {ses.key['AccessKeyId']}", f"aws_secret_access_key = {ses.key['SecretAccessKey']}"]
+        (home / "credentials").write_text("\n".join(lines))
+        instance = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": ses.url}
         ways = {
             "web identity": {"AWS_ROLE_ARN": ses.role, "AWS_WEB_IDENTITY_TOKEN_FILE": str(home / "token"), "AWS_ROLE_SESSION_NAME": "mailfleet", "AWS_ENDPOINT_URL_STS": ses.url},
             "container": {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{ses.url}/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token-0123"},
-            "instance": {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": ses.url},
+            "pod identity": {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{ses.url}/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(home / "pod-token")},
+            "instance": instance,
+            "profile": {"AWS_PROFILE": "mailer", "AWS_SHARED_CREDENTIALS_FILE": str(home / "credentials")},
             "environment": {"AWS_ACCESS_KEY_ID": ses.key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": ses.key["SecretAccessKey"]},
         }
         for number, (way, more) in enumerate(ways.items()):
@@ -146,7 +153,11 @@ def machine_credentials(program, rows: list) -> str:
         nothing_wrong(ses, "the same, with the machine's credentials", rows)
         text = test(fleet, code=1)
         require("AuthenticationFailed" in text and "secretRef" in text, text)
-    return f"{', '.join(ways)}; no credential is shown"
+        # A pod whose role is refused must not send as its node.
+        (home / "token").write_text("not-what-the-role-trusts")
+        text = test(fleet, code=1, environment=aws.environment(**ways["web identity"], **instance))
+        require("AuthenticationFailed" in text and "InvalidIdentityToken" in text and "not-what-the-role-trusts" not in text, text)
+    return f"{', '.join(ways)}; no credential is shown, and none stands in for another"
 
 
 def quota(program) -> str:

@@ -5,7 +5,8 @@
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use ::http::header::AUTHORIZATION;
-use reqwest::Url;
+use bytes::Bytes;
+use reqwest::{Request, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
@@ -42,6 +43,19 @@ pub trait Vendor: Judge + Send + Sync + 'static {
     /// Adds the headers of every call, such as the key; a token is added by whoever makes the call.
     fn authorize(&self, call: Call) -> Call {
         call
+    }
+
+    /// Signs a request that is complete except for the signature, where the vendor's credentials are keys that sign.
+    ///
+    /// # Errors
+    /// Why it cannot be signed.
+    fn sign<'a>(&'a self, _request: &'a mut Request, _body: Option<&'a Bytes>, _purpose: Purpose) -> BoxFuture<'a, Result<(), Blocker>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// A failure without an answer, as the vendor's users need it worded.
+    fn unanswered(&self, failure: Blocker) -> Blocker {
+        failure
     }
 
     /// A read that needs the credentials; it sends nothing.
@@ -144,20 +158,26 @@ impl<V: Vendor> ApiServer<V> {
     /// One call, with a token where one is needed; a refused token is replaced once.
     async fn ask(&self, call: Call, purpose: Purpose) -> Result<Answer, NoAnswer> {
         let call = self.vendor.authorize(call);
-        let not_sent = |failure| NoAnswer { failure, may_have_arrived: false };
-        let Some(token) = self.vendor.token(None, purpose).await.map_err(not_sent)? else { return self.api.ask(call, purpose).await };
+        let Some(token) = self.vendor.token(None, purpose).await.map_err(not_sent)? else { return self.exchange(call, purpose).await };
         let with = |token: &SecretValue| {
             let bearer = http::sensitive(&format!("Bearer {}", token.expose_text().unwrap_or_default()));
             bearer.map_or_else(|_| call.clone(), |bearer| call.clone().with(AUTHORIZATION, bearer))
         };
-        let answer = self.api.ask(with(&token), purpose).await?;
+        let answer = self.exchange(with(&token), purpose).await?;
         if answer.status != 401 {
             return Ok(answer);
         }
         match self.vendor.token(Some(&token), purpose).await.map_err(not_sent)? {
-            Some(fresh) if fresh != token => self.api.ask(with(&fresh), purpose).await,
+            Some(fresh) if fresh != token => self.exchange(with(&fresh), purpose).await,
             _ => Ok(answer),
         }
+    }
+
+    async fn exchange(&self, call: Call, purpose: Purpose) -> Result<Answer, NoAnswer> {
+        let (mut request, body) = self.api.request(call)?;
+        self.vendor.sign(&mut request, body.as_ref(), purpose).await.map_err(not_sent)?;
+        let answer = self.api.send(request, body, purpose).await;
+        answer.map_err(|lost| NoAnswer { failure: self.vendor.unanswered(lost.failure), ..lost })
     }
 
     async fn deliver_batch(&self, batch: &mut Batch<V>) {
@@ -201,6 +221,10 @@ impl<V: Vendor> ApiServer<V> {
             }
         }
     }
+}
+
+fn not_sent(failure: Blocker) -> NoAnswer {
+    NoAnswer { failure, may_have_arrived: false }
 }
 
 /// The first failure among outcomes.

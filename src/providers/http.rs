@@ -199,6 +199,15 @@ impl ApiClient {
     /// # Errors
     /// When no answer came.
     pub async fn ask(&self, call: Call, purpose: Purpose) -> Result<Answer, NoAnswer> {
+        let (request, body) = self.request(call)?;
+        self.send(request, body, purpose).await
+    }
+
+    /// A call as a request to the API's host, and its body.
+    ///
+    /// # Errors
+    /// When its path is no path.
+    pub fn request(&self, call: Call) -> Result<(Request, Option<Bytes>), NoAnswer> {
         let unfit = |why: String| NoAnswer {
             failure: Blocker::passing(Reason::InvalidSpec, format!("`{}` is not a valid API path: {why}.", call.path)).for_person(),
             may_have_arrived: false,
@@ -212,7 +221,7 @@ impl ApiClient {
             request.headers_mut().insert(header::CONTENT_TYPE, content_type);
             body
         });
-        self.send(request, body, purpose).await
+        Ok((request, body))
     }
 
     /// Sends a request, complete except for its body, to the API's host, and reads the whole answer.

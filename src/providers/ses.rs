@@ -1,38 +1,28 @@
 //! Amazon SES through API v2: each message unchanged (`Content.Raw`).
 //!
-//! The vendor's SDK signs, serialises and finds credentials; requests go through our own client (`sdk`), so that egress,
-//! timeouts and bounds hold as for every other type. The SDK's retries are off: whether a message is retried is up to the
-//! dispatcher, and SES has no idempotency key.
+//! SES has no idempotency key, so no request is repeated.
 //!
 //! Sources: the vendor's service model (`sesv2`), docs.aws.amazon.com/ses "Managing your sending limits", "Errors related to
 //! the sending quotas", "API error codes", and "Common Error Types" of the API reference.
 
 mod answer;
-mod sdk;
+mod signing;
 
 use std::sync::Arc;
 
-use aws_sdk_sesv2::{
-    Client,
-    config::{
-        AppName, BehaviorVersion, Config, Credentials, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
-        retry::{ReconnectMode, RetryConfig},
-    },
-    primitives::Blob,
-    types::{Destination, EmailContent, MessageTag, RawMessage},
-};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use reqwest::Request;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OnceCell;
+use serde_json::{Value, json};
 
-use self::sdk::{Chain, Way};
+use self::signing::{Keys, Signature};
 use super::{
-    Blocker, BoxFuture, Context, Outcome, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo, api,
-    diagnose::Endpoint,
-    http::{ApiClient, Purpose},
-    single::{Single, SingleServer},
-    structured,
-    verdict::{self, Said, Taken, Verdict},
+    Blocker, BoxFuture, Context, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    api::{self, ApiServer, Vendor},
+    http::{ApiClient, Call, Purpose, Reply},
+    sanitize, structured,
 };
 use crate::meta::{Duration, LocalRef, Reason, pattern, secret::SecretValue};
 
@@ -73,23 +63,20 @@ impl Ses {
         self.endpoint.clone().unwrap_or_else(|| format!("https://email.{}.amazonaws.com{of_china}", self.region))
     }
 
-    /// The Secret's credentials, and which of them must not be shown; none where the machine's own are used.
-    fn keys(&self, context: &Context) -> Result<(Option<Credentials>, Vec<SecretValue>), Blocker> {
+    /// The Secret's credentials; none where the machine's own are used.
+    fn keys(&self, context: &Context) -> Result<Option<Keys>, Blocker> {
         let address = self.address();
         let Some(secret) = &self.secret_ref else {
             if context.permissions.ambient_credentials {
-                return Ok((None, Vec::new()));
+                return Ok(None);
             }
             let what = format!("No Secret is named, and this server may not use the machine's credentials ({address}).");
             let to_do = "Name a Secret with accessKeyId and secretAccessKey in secretRef.";
             return Err(Blocker::passing(Reason::NotAllowedByOperator, format!("{what} {to_do}")).for_person());
         };
         let text = |key: &str| context.secret_text(secret, key, &address);
-        let (id, key) = (text("accessKeyId")?, text("secretAccessKey")?);
         let token = if context.has_secret(secret, "sessionToken") { Some(text("sessionToken")?) } else { None };
-        let words = |value: &SecretValue| value.expose_text().unwrap_or_default().to_owned();
-        let credentials = Credentials::new(words(&id), words(&key), token.as_ref().map(words), None, "Secret");
-        Ok((Some(credentials), [Some(key), token].into_iter().flatten().collect()))
+        Ok(Some(Keys { id: text("accessKeyId")?, secret: text("secretAccessKey")?, token }))
     }
 }
 
@@ -122,124 +109,82 @@ impl Provider for Ses {
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
-        let (credentials, hidden) = self.keys(&context)?;
+        let keys = self.keys(&context)?;
+        let hidden: Vec<SecretValue> = keys.iter().flat_map(|keys| [Some(&keys.secret), keys.token.as_ref()]).flatten().cloned().collect();
         let api = ApiClient::new(&context, &self.base(), self.timeout, hidden)?;
-        let chain = Chain(context.http.clone());
-        Ok(SingleServer::open(SesApi { spec: self.clone(), api, credentials, chain, client: OnceCell::new() }, &context))
+        let signature = Signature::new(&self.region, keys.as_ref(), context.http.clone(), api.scrubber().clone());
+        Ok(ApiServer::at(SesApi { spec: self.clone(), api: api.clone(), signature }, &context, api))
     }
 }
 
 struct SesApi {
     spec: Ses,
     api: ApiClient,
-    /// From the Secret; none where the machine's own are used.
-    credentials: Option<Credentials>,
-    /// How the machine's own are fetched.
-    chain: Chain,
-    client: OnceCell<Client>,
+    signature: Signature,
 }
 
-impl SesApi {
-    /// The SDK's client; the machine's credentials are looked up when first needed.
-    async fn client(&self) -> &Client {
-        self.client
-            .get_or_init(|| async {
-                let region = Region::new(self.spec.region.clone());
-                let credentials = match &self.credentials {
-                    Some(credentials) => Some(SharedCredentialsProvider::new(credentials.clone())),
-                    None => sdk::of_the_machine(region.clone(), self.chain.clone()).await,
-                };
-                let mut config = Config::builder()
-                    .behavior_version(BehaviorVersion::latest())
-                    .region(region)
-                    .endpoint_url(self.spec.base())
-                    .http_client(Way { api: self.api.clone(), purpose: Purpose::Delivery })
-                    .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
-                    .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-                config.set_app_name(AppName::new("mailfleet").ok()).set_credentials_provider(credentials);
-                Client::from_conf(config.build())
+impl Vendor for SesApi {
+    /// The body of a message's call.
+    type Item = Value;
+
+    const SAID: &'static [&'static str] = answer::SAID;
+
+    fn sign<'a>(&'a self, request: &'a mut Request, body: Option<&'a Bytes>, purpose: Purpose) -> BoxFuture<'a, Result<(), Blocker>> {
+        Box::pin(async move {
+            self.signature.sign(request, body).await.map_err(|why| {
+                let what = format!("there are no usable credentials (`{}`)", sanitize::stable(&self.api.shown(&why)));
+                let to_do = "Give the machine or pod a role, or name a Secret in secretRef.";
+                self.api.fail(purpose, Reason::AuthenticationFailed, &what, to_do)
             })
-            .await
+        })
     }
 
-    async fn ask_account(&self) -> Result<Probed, Blocker> {
-        let way = Way { api: self.api.clone(), purpose: Purpose::Probe };
-        let asked = self.client().await.get_account().customize().config_override(Config::builder().http_client(way)).send().await;
-        match asked {
-            Ok(account) => answer::of_account(&account, self.spec.allow_sandbox == Some(true), &self.api.endpoint),
-            Err(error) => match sdk::answer(error, &self.api, Purpose::Probe) {
-                Ok(answer) => Err(answer::of_probe(&self.api.read(&answer, Purpose::Probe, answer::SAID))),
-                Err(no_answer) => Err(answer::of_region(no_answer.failure, &self.api.endpoint)),
-            },
-        }
+    fn unanswered(&self, failure: Blocker) -> Blocker {
+        answer::of_region(failure, &self.api.endpoint)
     }
 
-    async fn send_message(&self, message: &Outgoing) -> Outcome {
-        let unfit = |what: String| Refusal::permanent(Scope::Message, format!("550 5.6.0 not sent: {what}")).into();
-        let raw = match RawMessage::builder().data(Blob::new(&message.content[..])).build() {
-            Ok(raw) => raw,
-            Err(error) => return unfit(error.to_string()),
-        };
+    fn probe(&self) -> Call {
+        Call::get("v2/email/account")
+    }
+
+    fn judge_probe(&self, reply: &Reply<'_>) -> Result<Probed, Blocker> {
+        answer::of_probe(reply, self.allows_sandbox(), &self.api.endpoint)
+    }
+
+    fn prepare(&self, message: &Outgoing) -> Result<Value, String> {
         let labels = [
             ("mailfleet_campaign", message.run.campaign.as_str()),
             ("mailfleet_run", &message.run.run),
             ("mailfleet_message_id", &structured::message_id(&message.content)),
         ];
-        let tags = labels.into_iter().filter(|(_, value)| !value.is_empty());
-        let tags = tags.filter_map(|(name, value)| MessageTag::builder().name(name).value(tag_value(value)).build().ok());
-        let sent = self
-            .client()
-            .await
-            .send_email()
+        let tags = labels.iter().filter(|(_, value)| !value.is_empty());
+        let mut body = json!({
             // The envelope's recipient; the message's own fields stay as they are.
-            .destination(Destination::builder().to_addresses(&*message.rcpt_to).build())
-            .content(EmailContent::builder().raw(raw).build())
-            .set_configuration_set_name(self.spec.configuration_set.clone())
-            .set_from_email_address_identity_arn(self.spec.identity_arn.clone())
-            .set_email_tags(Some(tags.collect()))
-            .send()
-            .await;
-        match sent {
-            Ok(output) => output.message_id().and_then(|id| Taken::named(200, id, &self.api.shown(id))).map_or_else(
-                || {
-                    let failure = self.api.endpoint.sending(Reason::ProtocolError, answer::NOT_OURS, answer::BETWEEN);
-                    Outcome::Unknown(failure)
-                },
-                |taken| Said::Taken(taken).into(),
-            ),
-            Err(error) => match sdk::answer(error, &self.api, Purpose::Delivery) {
-                Ok(answer) => {
-                    let reply = self.api.read(&answer, Purpose::Delivery, answer::SAID);
-                    let answers = answer::Answers { allow_sandbox: self.spec.allow_sandbox == Some(true) };
-                    match verdict::judge(&answers, &reply, &[message], false) {
-                        Verdict::All(outcome) => outcome,
-                        Verdict::Each(_) | Verdict::Singly => {
-                            Outcome::Unknown(reply.fail_with(Reason::ProtocolError, answer::NOT_OURS, answer::BETWEEN))
-                        }
-                    }
-                }
-                Err(no_answer) if no_answer.may_have_arrived => Outcome::Unknown(no_answer.failure),
-                Err(no_answer) => Outcome::ServerFailed(answer::of_region(no_answer.failure, &self.api.endpoint)),
-            },
+            "Destination": {"ToAddresses": [*message.rcpt_to]},
+            "Content": {"Raw": {"Data": STANDARD.encode(&message.content)}},
+            "EmailTags": tags.map(|(name, value)| json!({"Name": name, "Value": tag_value(value)})).collect::<Vec<_>>(),
+        });
+        if let Some(set) = &self.spec.configuration_set {
+            body["ConfigurationSetName"] = set.as_str().into();
         }
+        if let Some(arn) = &self.spec.identity_arn {
+            body["FromEmailAddressIdentityArn"] = arn.as_str().into();
+        }
+        Ok(body)
+    }
+
+    fn call(&self, items: &[Value]) -> Call {
+        Call::post_json("v2/email/outbound-emails", items.first().unwrap_or(&Value::Null))
+    }
+}
+
+impl SesApi {
+    fn allows_sandbox(&self) -> bool {
+        self.spec.allow_sandbox == Some(true)
     }
 }
 
 /// A tag's value takes ASCII letters, digits, `_` and `-`, 256 at most (the service model, `MessageTagValue`).
 fn tag_value(value: &str) -> String {
     value.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(256).collect()
-}
-
-impl Single for SesApi {
-    fn endpoint(&self) -> &Endpoint {
-        &self.api.endpoint
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Option<Result<Probed, Blocker>>> {
-        Box::pin(async move { Some(self.ask_account().await) })
-    }
-
-    fn send<'a>(&'a self, message: &'a Outgoing) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.send_message(message))
-    }
 }

@@ -4,6 +4,7 @@
 //! of them is true of everything.
 
 mod chart;
+mod crates;
 mod documents;
 mod rust;
 mod tower;

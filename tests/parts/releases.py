@@ -5,10 +5,22 @@ import os
 import subprocess
 from pathlib import Path
 
-from .cluster import KUBERNETES, ControlPlane, environment
+from .cache import part
+from .cluster import KUBERNETES, ControlPlane, environment, missing
 from .process import wait_until
 
 CRDS = ("sendingservers.mailfleet.dev", "plans.mailfleet.dev", "campaigns.mailfleet.dev")
+
+
+
+def helm_program() -> Path:
+    """The helm that scripts/setup builds."""
+    return part("helm") / "helm"
+
+
+def nothing_for_releases() -> str:
+    """What is missing for releases; empty when nothing is."""
+    return missing() or ("" if helm_program().exists() else f"{helm_program()} (scripts/setup builds it)")
 
 
 class HelmPlane(ControlPlane):
@@ -27,7 +39,7 @@ class HelmPlane(ControlPlane):
     def try_helm(self, *words) -> tuple[int, str]:
         """Its exit code and output."""
         place = {f"HELM_{name}_HOME": str(self.folder / "helm" / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
-        command = [str(word) for word in (self.programs / "helm", *words)]
+        command = [str(word) for word in (helm_program(), *words)]
         env = environment(KUBECONFIG=str(self.kubeconfig), **place)
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, env=env)
         return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr

@@ -1,7 +1,8 @@
 //! What SES's answers mean. Pure.
 
-use aws_sdk_sesv2::operation::get_account::GetAccountOutput;
+use serde::Deserialize;
 
+use super::SesApi;
 use crate::{
     meta::{Duration, Rate, Reason},
     providers::{
@@ -71,20 +72,9 @@ fn of_account_at_large(reply: &Reply<'_>, kind: &str, actions: &str) -> Option<B
     }
 }
 
-/// Of an answer that does not have SES's format.
-pub const NOT_OURS: &str = "the answer did not come from SES";
-/// What to do about it.
-pub const BETWEEN: &str = "Check endpoint; something else may be answering.";
-
 const CLOCK: &str = "The signature's time is wrong: correct this machine's clock.";
 
-/// What answers to messages mean.
-pub struct Answers {
-    /// Whether the account may be in the sandbox, which can only send to verified recipients.
-    pub allow_sandbox: bool,
-}
-
-impl Judge for Answers {
+impl Judge for SesApi {
     const PERMISSION: &'static str = "ses:SendEmail and ses:SendRawEmail";
 
     fn taken(&self, reply: &Reply<'_>, _asked: &[&Outgoing]) -> Option<Word> {
@@ -121,7 +111,7 @@ impl Judge for Answers {
     }
 }
 
-impl Answers {
+impl SesApi {
     /// `MessageRejected`, which is said of the account, the sender, the recipient and the content alike.
     fn rejected(&self, reply: &Reply<'_>, asked: &[&Outgoing]) -> Option<NotTaken> {
         if reply.mentions("suspended") {
@@ -133,7 +123,7 @@ impl Answers {
         }
         if reply.mentions_any(&["not verified", "authority"]) {
             // The words name the identities that failed; in the sandbox that can be the recipient's.
-            return match (reply.names_recipient(asked), self.allow_sandbox) {
+            return match (reply.names_recipient(asked), self.allows_sandbox()) {
                 (true, true) => Some(reply.refuse(Scope::Recipient)),
                 (true, false) => reply.failed_for_person(
                     Reason::SandboxOnly,
@@ -151,34 +141,56 @@ impl Answers {
     }
 }
 
-/// Why an answered probe failed.
-pub fn of_probe(reply: &Reply<'_>) -> Blocker {
-    of_account_at_large(reply, &kind(reply), "ses:GetAccount").unwrap_or_else(|| api::probe_failure(reply))
+/// The account, as GetAccount returns it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Account {
+    sending_enabled: bool,
+    #[serde(default)]
+    production_access_enabled: bool,
+    enforcement_status: Option<String>,
+    send_quota: Option<SendQuota>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SendQuota {
+    #[serde(rename = "Max24HourSend")]
+    per_day: f64,
+    #[serde(rename = "MaxSendRate")]
+    per_second: f64,
+    #[serde(rename = "SentLast24Hours")]
+    sent: f64,
+}
+
+/// What the answer to the probe says.
+pub fn of_probe(reply: &Reply<'_>, allow_sandbox: bool, endpoint: &Endpoint) -> Result<Probed, Blocker> {
+    if reply.status() == 200
+        && let Ok(account) = Account::deserialize(&reply.json)
+    {
+        return of_account(&account, allow_sandbox, endpoint);
+    }
+    Err(of_account_at_large(reply, &kind(reply), "ses:GetAccount").unwrap_or_else(|| api::probe_failure(reply)))
 }
 
 /// What the account's own state says.
-pub fn of_account(account: &GetAccountOutput, allow_sandbox: bool, endpoint: &Endpoint) -> Result<Probed, Blocker> {
+fn of_account(account: &Account, allow_sandbox: bool, endpoint: &Endpoint) -> Result<Probed, Blocker> {
     let failed = |reason, what: &str, to_do: &str| Err(endpoint.connection(reason, what, to_do).for_person());
-    if account.enforcement_status() == Some("SHUTDOWN") {
+    if account.enforcement_status.as_deref() == Some("SHUTDOWN") {
         return failed(
             Reason::AccountSuspended,
             "AWS has shut down sending for the account",
             "See the console's Support Center for the reason.",
         );
     }
-    if !account.sending_enabled() {
+    if !account.sending_enabled {
         return failed(Reason::SendingPaused, "sending is paused for the account in this region", "Enable it in SES's console.");
     }
-    if !account.production_access_enabled() && !allow_sandbox {
+    if !account.production_access_enabled && !allow_sandbox {
         let to_do = "Ask AWS for production access, or set allowSandbox.";
         return failed(Reason::SandboxOnly, "the account is in this region's sandbox and can only send to verified addresses", to_do);
     }
-    Ok(Probed {
-        quotas: account
-            .send_quota()
-            .map(|quota| quotas(quota.max24_hour_send(), quota.max_send_rate(), quota.sent_last24_hours()))
-            .unwrap_or_default(),
-    })
+    Ok(Probed { quotas: account.send_quota.as_ref().map(|quota| quotas(quota.per_day, quota.per_second, quota.sent)).unwrap_or_default() })
 }
 
 /// The windows of a quota; -1 is none.
