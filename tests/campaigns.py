@@ -89,7 +89,7 @@ def ledger_missing(program, recipients: int) -> str:
 
 
 def narrowed(program, recipients: int) -> str:
-    """A campaign narrowed to a server that is down stops, and no message goes elsewhere."""
+    """A campaign narrowed to a server that is down does not start, and no message goes elsewhere."""
     place = folder("narrowed")
     with Sink(program, place, "up") as up, Sink(program, place, "down") as down:
         down.kill()
@@ -103,12 +103,12 @@ def narrowed(program, recipients: int) -> str:
         require(code == 1, f"exit {code} instead of 1: {output[-500:]}")
         require(up.count()["accepted"] == 0, f"{up.count()['accepted']} messages went through a server that was not chosen")
         status = fleet.status("Campaign", "spring")
-        require(status.get("state") == "Stopped", f"the campaign is {status.get('state')}")
+        require(status.get("state") == "Scheduled", f"the campaign is {status.get('state')}")
         reason = fleet.condition("Campaign", "spring", "Stalled").get("reason")
         require(reason == "NoEligibleServer", f"Stalled says {reason}")
         rows = {row["server"].split("/")[-1]: row for row in status["servers"]}
         require(rows["down"].get("whyNot"), f"the table does not say why `down` is not used: {rows.get('down')}")
-    return "Stopped, NoEligibleServer, no message elsewhere"
+    return "Stalled, NoEligibleServer, no message elsewhere"
 
 
 def shares(program, recipients: int) -> str:

@@ -40,6 +40,7 @@ STATES = [
     ("Campaign", "waiting", "InProgress", "InProgress", "Progressing", "a campaign Waiting for a server"),
     ("Campaign", "suspended", "Current", "InProgress", "Suspended", "a campaign Suspended"),
     ("Campaign", "stopped", "Failed", "Failed", "Degraded", "a campaign Stopped"),
+    ("Campaign", "serverless", "Failed", "Failed", "Degraded", "a campaign not begun, none of its servers Active"),
     ("Campaign", "planless", "Failed", "Failed", "Degraded", "a campaign without a plan that allows it"),
     ("Campaign", "late", "Failed", "Failed", "Degraded", "a campaign too late to start"),
     ("Campaign", "completed", "Current", "Current", "Healthy", "a campaign Completed"),
@@ -50,6 +51,11 @@ JUST_EDITED = [(kind, name, "InProgress", "InProgress", "Progressing", "an edit 
 WRONG_PASSWORD = ("Failed", "Failed", "Degraded", "a server that only a person can fix (no Secret, wrong password)")
 ACTIVE = ("Current", "Current", "Healthy", "a server that is Active")
 UNREADABLE = ("Failed", "Failed", "Degraded", "an edit that cannot be read (older, looser CRDs let it through)")
+
+
+def with_a_bad_row(audience: dict) -> dict:
+    """The audience, and one who cannot be mailed: the campaign stops at its end."""
+    return {"inline": [*audience["inline"], {"email": "nobody"}]}
 
 
 def from_yaml(path: Path) -> dict:
@@ -157,7 +163,8 @@ def each_state(place):
                 campaign("limited", "all", people(3), servers=[{"name": "hourly"}]),
                 campaign("waiting", "all", people(3), servers=[{"name": "refused"}], whenNoServerIsActive="Wait"),
                 campaign("suspended", "all", people(3), suspend=True),
-                campaign("stopped", "all", people(3), servers=[{"name": "refused"}]),
+                campaign("stopped", "all", with_a_bad_row(people(3)), servers=[{"name": "active"}]),
+                campaign("serverless", "all", people(3), servers=[{"name": "refused"}]),
                 campaign("planless", "nowhere", people(3)),
                 campaign("completed", "all", people(3), servers=[{"name": "active"}]),
             ))  # fmt: skip
@@ -165,7 +172,7 @@ def each_state(place):
                 ("SendingServer", "active", "Active"), ("SendingServer", "off", "Inactive"),
                 ("Campaign", "scheduled", "Scheduled"), ("Campaign", "sending", "Sending"), ("Campaign", "waiting", "Waiting"),
                 ("Campaign", "suspended", "Suspended"), ("Campaign", "stopped", "Stopped"), ("Campaign", "completed", "Completed"),
-                ("Campaign", "late", "Stopped"), ("Campaign", "limited", "Waiting"),
+                ("Campaign", "late", "Stopped"), ("Campaign", "serverless", "Scheduled"), ("Campaign", "limited", "Waiting"),
             ):  # fmt: skip
                 wait_state(api, kind, namespace, name, state, 30)
             api.wait_condition("Campaign", namespace, "limited", "Ready", seconds=20, reason="WaitingForLimits")
@@ -230,7 +237,7 @@ def unreadable_edits(place):
         objects = within(
             namespace,
             smtp_server("active", sink.port), smtp_server("off", sink.port, enabled=False), plan("pro", "active", "off"),
-            campaign("suspended", "pro", people(3), suspend=True), campaign("stopped", "pro", people(3), servers=[{"name": "off"}]),
+            campaign("suspended", "pro", people(3), suspend=True), campaign("stopped", "pro", with_a_bad_row(people(3)), servers=[{"name": "active"}]),
         )  # fmt: skip
         # Before the controller watches: a watch keeps the schema that it began with.
         for kind in ("SendingServer", "Plan", "Campaign"):

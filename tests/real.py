@@ -127,7 +127,8 @@ def require_inactive(fleet, result, reason: str, stalled: bool = False):
     require(ready.get("reason") == reason, f"Ready says {ready}")
     require(not stalled or fleet.condition("SendingServer", "relay", "Stalled").get("status") == "True", "it is not Stalled")
     state = fleet.status("Campaign", "spring").get("state")
-    require(state == "Stopped", f"the campaign is {state}")
+    require(state == "Scheduled", f"the campaign is {state}")
+    require(fleet.condition("Campaign", "spring", "Stalled").get("reason") == "NoEligibleServer", "it does not say that it has no server")
 
 
 def wrong_certificate(place, how: str) -> str:
