@@ -159,7 +159,7 @@ fn secrets(key: &Key, object: &SendingServer, store: &SecretStore) -> Result<Sec
             Ok(value) => {
                 secrets.insert(needed.key, value);
             }
-            Err(_) if needed.optional => {}
+            Err(missing) if needed.optional && missing.secret_exists => {}
             Err(missing) => {
                 let reason = if missing.secret_exists { Reason::SecretKeyNotFound } else { Reason::SecretNotFound };
                 return Err(Blocker::lasting(reason, format!("{}: {missing}.", needed.path)));

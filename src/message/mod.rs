@@ -10,6 +10,7 @@ mod fault;
 mod guard;
 mod header;
 mod id;
+mod images;
 mod measure;
 mod mjml;
 mod named;
@@ -33,6 +34,7 @@ use self::{
 pub use self::{
     fault::Fault,
     id::message_id,
+    images::unreachable_images,
     named::{fields_named, missing_fields},
 };
 use crate::{

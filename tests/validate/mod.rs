@@ -11,7 +11,7 @@ use mailfleet::{
     cli::{
         crds::crd_text,
         schema::schema_text,
-        validate::{print_json, print_text},
+        validate::{load, print_json, print_text},
     },
     resources::crd::CUSTOM_KINDS,
     source::{Files, Options, Severity},
@@ -34,7 +34,7 @@ fn check_golden(path: &Path, actual: &str) -> Result<(), String> {
 }
 
 fn output_of(path: &Path) -> String {
-    let snapshot = Files::load_once(&[path.to_owned()], &Options::default());
+    let snapshot = load(&[path.to_owned()], &Options::default());
     let mut out = Vec::new();
     print_text(&mut out, &snapshot).expect("a vector takes all");
     String::from_utf8(out).expect("UTF-8")
@@ -58,7 +58,7 @@ fn every_bad_input_has_its_message() {
 
 #[test]
 fn the_good_folder_has_no_fault_and_no_warning() {
-    let snapshot = Files::load_once(&["tests/validate/good".into()], &Options::default());
+    let snapshot = load(&["tests/validate/good".into()], &Options::default());
     let findings: Vec<String> =
         snapshot.findings.iter().filter(|finding| finding.severity != Severity::Note).map(ToString::to_string).collect();
     assert_eq!(findings, Vec::<String>::new());
@@ -159,7 +159,9 @@ fn content_that_cannot_be_sent_is_a_fault() {
     std::fs::write(folder.join("marked.html"), "\u{feff}<p>Hi</p>").expect("a file");
     std::fs::write(folder.join("wrong.mjml"), "<mjml>\n<mj-body>\n<mj-nothing/></mj-body></mjml>").expect("a file");
     let faults = |from: &str, more: &str| {
-        let spec = format!("{{planRef: {{name: p}}, from: {from}, subject: Hi, audience: {{inline: [{{email: b@example.com, name: Bo, agent: Al}}]}}, {more}}}");
+        let spec = format!(
+            "{{planRef: {{name: p}}, from: {from}, subject: Hi, audience: {{inline: [{{email: b@example.com, name: Bo, agent: Al}}]}}, {more}}}"
+        );
         let text = format!("apiVersion: mailfleet.dev/v1alpha1\nkind: Campaign\nmetadata: {{name: spring}}\nspec: {spec}\n");
         std::fs::write(folder.join("campaign.yaml"), text).expect("a file");
         let snapshot = Files::load_once(std::slice::from_ref(&folder), &Options::default());

@@ -88,6 +88,10 @@ impl Recipients {
             let what = if self.bad == 0 { "it has no rows, so nobody would be mailed" } else { "none of its rows can be used" };
             findings.push(self.finding(Severity::Fault, None, what.to_owned(), place, spec));
         }
+        if self.bad > LISTED_MAX as u64 {
+            let what = format!("{} rows cannot be used; the first {LISTED_MAX} are listed", self.bad);
+            findings.push(self.finding(Severity::Warning, None, what, place, spec));
+        }
         for (line, why) in &self.listed {
             findings.push(self.finding(
                 Severity::Warning,
@@ -96,10 +100,6 @@ impl Recipients {
                 place,
                 spec,
             ));
-        }
-        if let Some(more) = usize::try_from(self.bad).ok().and_then(|bad| bad.checked_sub(LISTED_MAX)).filter(|more| *more > 0) {
-            let rows = super::counted(more, "more row");
-            findings.push(self.finding(Severity::Warning, None, format!("{rows} cannot be used"), place, spec));
         }
         findings
     }

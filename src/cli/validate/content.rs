@@ -5,7 +5,7 @@ use super::audience::Recipients;
 use crate::{
     egress::Egress,
     engine::ContentResolver,
-    message::{Fault, Template, fields_named, missing_fields},
+    message::{Fault, Template, fields_named, missing_fields, unreachable_images},
     resources::{Campaign, Key, Reason, campaign::CampaignSpec},
     source::{FilePlace, Finding, Severity, Snapshot, Sourced, field_finding, line_finding},
 };
@@ -44,7 +44,8 @@ pub(in crate::cli) fn findings_of(
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 faults.extend(missing_fields(&fields_named(&content), &known));
             }
-            findings.extend(faults.iter().map(|fault| of_fault(fault, place, spec)));
+            findings.extend(faults.iter().map(|fault| of_fault(Severity::Fault, UNSENDABLE, fault, place, spec)));
+            findings.extend(unreachable_images(&content).iter().map(|fault| of_fault(Severity::Warning, "", fault, place, spec)));
         }
         Err(problem) if problem.reason == Reason::InvalidContent => {
             let (field, message) = problem.message.split_once(": ").unwrap_or(("spec.content", &problem.message));
@@ -67,8 +68,8 @@ pub(in crate::cli) fn resolver(key: &Key, sourced: &Sourced<Campaign>, snapshot:
     }
 }
 
-/// A fault of a template, in the file that the template is in.
-fn of_fault(fault: &Fault, place: &FilePlace, spec: &CampaignSpec) -> Finding {
+/// Something about a template, in the file that the template is in.
+fn of_fault(severity: Severity, begins: &str, fault: &Fault, place: &FilePlace, spec: &CampaignSpec) -> Finding {
     let (line, rest) = fault.line();
     let bodies = [("html", &spec.content.html_from), ("text", &spec.content.text_from), ("mjml", &spec.content.mjml_from)];
     let from =
@@ -76,11 +77,11 @@ fn of_fault(fault: &Fault, place: &FilePlace, spec: &CampaignSpec) -> Finding {
     let field = from.map_or_else(|| fault.path.clone(), |(name, _)| format!("spec.content.{name}From"));
     if let (Some(line), Some(path)) = (line, from.and_then(|(_, from)| from.path.as_ref())) {
         let file = place.file.parent().unwrap_or(std::path::Path::new("")).join(path);
-        return Finding { field: Some(field), ..line_finding(Severity::Fault, &file, line, format!("{UNSENDABLE}{rest}")) };
+        return Finding { field: Some(field), ..line_finding(severity, &file, line, format!("{begins}{rest}")) };
     }
     // The lines of a ConfigMap's value are those of no file.
     let in_field = if from.is_some() { None } else { line };
-    let (finding, is_exact) = field_finding(Severity::Fault, place, &field, in_field, String::new());
+    let (finding, is_exact) = field_finding(severity, place, &field, in_field, String::new());
     let message = if is_exact && in_field.is_some() { rest } else { &fault.message };
-    Finding { message: format!("{UNSENDABLE}{message}"), ..finding }
+    Finding { message: format!("{begins}{message}"), ..finding }
 }
