@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub use content::campaign_findings;
+pub(super) use content::{findings_of, of_fault, resolver};
 
 /// Checks files offline, and reports every fault with file, line, column and field.
 #[derive(Args, Clone, Debug)]
@@ -156,7 +157,7 @@ pub fn print_text(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
     writeln!(out, "{}", summary(snapshot))
 }
 
-fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
+pub(super) fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
     writeln!(out, "{}", printable(&finding.to_string()))?;
     if let Some(line) = &finding.excerpt {
         let number = finding.line.to_string();
@@ -170,7 +171,7 @@ fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
 }
 
 /// Without control characters, which could steer the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 

@@ -31,7 +31,7 @@ pub(in crate::cli) fn findings_of(
 ) -> Vec<Finding> {
     let Some(place) = sourced.origin.file() else { return Vec::new() };
     let spec = &sourced.object.spec;
-    let resolver = resolver(key, sourced, snapshot);
+    let resolver = resolver(key, sourced, snapshot, Egress::PublicOnly);
     let mut findings = Vec::new();
     let recipients = resolver.input(spec).ok().filter(|input| input.is_local()).map(|input| Recipients::read(&input, runtime));
     if let Some(recipients) = &recipients {
@@ -59,17 +59,12 @@ pub(in crate::cli) fn findings_of(
 }
 
 /// Finds what a campaign of a snapshot refers to.
-pub(in crate::cli) fn resolver(key: &Key, sourced: &Sourced<Campaign>, snapshot: &Snapshot) -> ContentResolver {
-    ContentResolver {
-        key: key.clone(),
-        origin: sourced.origin.clone(),
-        config_maps: snapshot.config_maps.clone(),
-        egress: Egress::PublicOnly,
-    }
+pub(in crate::cli) fn resolver(key: &Key, sourced: &Sourced<Campaign>, snapshot: &Snapshot, egress: Egress) -> ContentResolver {
+    ContentResolver { key: key.clone(), origin: sourced.origin.clone(), config_maps: snapshot.config_maps.clone(), egress }
 }
 
 /// Something about a template, in the file that the template is in.
-fn of_fault(severity: Severity, begins: &str, fault: &Fault, place: &FilePlace, spec: &CampaignSpec) -> Finding {
+pub(in crate::cli) fn of_fault(severity: Severity, begins: &str, fault: &Fault, place: &FilePlace, spec: &CampaignSpec) -> Finding {
     let (line, rest) = fault.line();
     let bodies = [("html", &spec.content.html_from), ("text", &spec.content.text_from), ("mjml", &spec.content.mjml_from)];
     let from =
