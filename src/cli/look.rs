@@ -100,8 +100,8 @@ impl Look {
         let key = find(args, &snapshot)?;
         let faulty = |findings: Vec<Finding>| {
             let faults: Vec<Finding> = findings.into_iter().filter(|finding| finding.severity == Severity::Fault).collect();
-            let message = format!("campaign {key} has {}; fix them first", text::counted(faults.len(), "fault"));
-            (!faults.is_empty()).then(|| Stop { code: EXIT_CONFIGURATION, findings: faults, message })
+            let message = format!("campaign {key} has {}; fix that first", text::counted(faults.len(), "fault"));
+            (!faults.is_empty()).then_some(Stop { code: EXIT_CONFIGURATION, findings: faults, message })
         };
         let resource = format!("{} {key}", Campaign::KIND);
         let own = snapshot.findings.iter().filter(|finding| finding.resource.as_ref() == Some(&resource)).cloned();

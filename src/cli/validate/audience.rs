@@ -122,3 +122,31 @@ impl Recipients {
         Finding { field: Some(field), ..finding }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::audience::Location;
+
+    fn read(text: &str) -> Recipients {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        Recipients::read(&Input::JsonLines(Location::Bytes(text.as_bytes().into())), runtime.handle())
+    }
+
+    #[test]
+    fn a_long_audience_is_not_read_to_its_end() {
+        let row = |number: u64| format!("{{\"email\": \"p{number}@example.com\", \"a\": 1}}\n");
+        let mut text = String::new();
+        for number in 0..ROWS_MAX - 1 {
+            write!(text, "{}", row(number)).expect("a text");
+        }
+        assert_eq!(read(&text).fields, Some(vec!["a".to_owned(), "email".to_owned()]));
+        text.push_str(&row(ROWS_MAX));
+        text.push_str("not JSON\n");
+        let recipients = read(&text);
+        assert_eq!((recipients.usable, recipients.bad), (ROWS_MAX, 0));
+        assert_eq!(recipients.fields, None, "a row further down may have any field");
+    }
+}

@@ -3,6 +3,7 @@
 
 use super::audience::Recipients;
 use crate::{
+    audience::Input,
     egress::Egress,
     engine::ContentResolver,
     message::{Fault, Template, fields_named, missing_fields, unreachable_images},
@@ -33,7 +34,7 @@ pub(in crate::cli) fn findings_of(
     let spec = &sourced.object.spec;
     let resolver = resolver(key, sourced, snapshot, Egress::PublicOnly);
     let mut findings = Vec::new();
-    let recipients = resolver.input(spec).ok().filter(|input| input.is_local()).map(|input| Recipients::read(&input, runtime));
+    let recipients = resolver.input(spec).ok().filter(Input::is_local).map(|input| Recipients::read(&input, runtime));
     if let Some(recipients) = &recipients {
         findings.extend(recipients.findings(place, spec));
     }
