@@ -35,7 +35,7 @@ pub use self::{
     fault::Fault,
     id::message_id,
     images::unreachable_images,
-    named::{fields_named, missing_fields},
+    named::{fields_named, missing_fields, misspelt_fields},
 };
 use crate::{
     audience::{Address, Recipient},

@@ -6,7 +6,7 @@ use crate::{
     audience::Input,
     egress::Egress,
     engine::ContentResolver,
-    message::{Fault, Template, fields_named, missing_fields, unreachable_images},
+    message::{Fault, Template, fields_named, missing_fields, misspelt_fields, unreachable_images},
     resources::{Campaign, Key, Reason, campaign::CampaignSpec},
     source::{FilePlace, Finding, Severity, Snapshot, Sourced, field_finding, line_finding},
 };
@@ -34,19 +34,29 @@ pub(in crate::cli) fn findings_of(
     let spec = &sourced.object.spec;
     let resolver = resolver(key, sourced, snapshot, Egress::PublicOnly);
     let mut findings = Vec::new();
-    let recipients = resolver.input(spec).ok().filter(Input::is_local).map(|input| Recipients::read(&input, runtime));
+    let input = resolver.input(spec);
+    if let Err(problem) = &input
+        && problem.reason == Reason::AudienceUnreadable
+    {
+        let (field, message) = problem.message.split_once(' ').unwrap_or(("spec.audience", &problem.message));
+        findings.push(field_finding(Severity::Fault, place, field, None, format!("{UNSENDABLE}this {message}")).0);
+    }
+    let recipients = input.ok().filter(Input::is_local).map(|input| Recipients::read(&input, runtime));
     if let Some(recipients) = &recipients {
         findings.extend(recipients.findings(place, spec));
     }
     match resolver.content(spec) {
         Ok(content) => {
             let mut faults = Template::compile(&content).err().unwrap_or_default();
+            let mut doubts = unreachable_images(&content);
             if let Some(known) = recipients.as_ref().and_then(|recipients| recipients.fields.as_ref()) {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                faults.extend(missing_fields(&fields_named(&content), &known));
+                let named = fields_named(&content);
+                faults.extend(missing_fields(&named, &known));
+                doubts.extend(misspelt_fields(&named, &known));
             }
             findings.extend(faults.iter().map(|fault| of_fault(Severity::Fault, UNSENDABLE, fault, place, spec)));
-            findings.extend(unreachable_images(&content).iter().map(|fault| of_fault(Severity::Warning, "", fault, place, spec)));
+            findings.extend(doubts.iter().map(|fault| of_fault(Severity::Warning, "", fault, place, spec)));
         }
         Err(problem) if problem.reason == Reason::InvalidContent => {
             let (field, message) = problem.message.split_once(": ").unwrap_or(("spec.content", &problem.message));
