@@ -87,8 +87,13 @@ impl Table {
         let found: Vec<usize> = names.iter().enumerate().filter(|(_, name)| name.eq_ignore_ascii_case(EMAIL)).map(|(i, _)| i).collect();
         let email = match found[..] {
             [] => {
+                let first = names.first().map_or("", |name| &**name);
                 let divider = [';', '\t', '|'].into_iter().find(|divider| names.len() == 1 && names[0].contains(*divider));
-                let why = if let Some(divider) = divider {
+                let why = if first.starts_with("sep=") {
+                    "the first line is Excel's `sep=`; remove it, so that the first line names the columns".to_owned()
+                } else if text.contains('\0') {
+                    "it seems to be UTF-16; save it as UTF-8".to_owned()
+                } else if let Some(divider) = divider {
                     let divider = if divider == '\t' { "tabs".to_owned() } else { format!("`{divider}`") };
                     format!("the columns are separated by {divider}; use commas")
                 } else if names.iter().any(|name| Address::parse(name).is_ok()) {
@@ -135,7 +140,7 @@ impl Table {
             let fields = if self.fields == 1 { "field" } else { "fields" };
             return Err(format!("the row has {} {fields} and the header has {wanted}", self.fields));
         }
-        let not_utf8 = || "the row is not UTF-8".to_owned();
+        let not_utf8 = || "the row is not UTF-8; save the file as CSV in UTF-8".to_owned();
         let text = std::str::from_utf8(&self.text[..self.length()]).map_err(|_| not_utf8())?;
         self.short_ends.clear();
         for &end in &self.ends[..self.fields] {

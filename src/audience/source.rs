@@ -109,6 +109,9 @@ impl Source {
         if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
             return Err(super::unreadable(format!("{}: it is UTF-16; save it as UTF-8", self.place)));
         }
+        if start.starts_with(b"PK\x03\x04") || start.starts_with(b"\xd0\xcf\x11\xe0") {
+            return Err(super::unreadable(format!("{}: it is a spreadsheet or a zip archive; save it as CSV in UTF-8", self.place)));
+        }
         if start.starts_with(b"\xef\xbb\xbf") {
             self.consume(3);
         }

@@ -145,11 +145,11 @@ fn csv_rows() {
                 "line 6: the row has 3 fields and the header has 2",
                 "line 7: the address is empty",
                 "line 8: there is no `@` in it",
-                "line 9: the row is not UTF-8",
+                "line 9: the row is not UTF-8; save the file as CSV in UTF-8",
                 r#"e@x.example {"email":"e@x.example","n":"ok"}"#,
             ],
         ),
-        ("a character broken over two fields", b"email,a,b\na@x.example,\xc3,\xa9\n", &["line 2: the row is not UTF-8"]),
+        ("a character broken over two fields", b"email,a,b\na@x.example,\xc3,\xa9\n", &["line 2: the row is not UTF-8; save the file as CSV in UTF-8"]),
         (
             "a header that ends with commas, and rows with and without them",
             b"email,n,,\na@x.example,1\nb@x.example,2,\nc@x.example,3,,\nd@x.example\ne@x.example,5,,,,\n",
@@ -206,6 +206,9 @@ fn csv_rows() {
         ("twice", b"email,Email\n", &["error: the audience: there is more than one column `email`"]),
         ("another twice", b"email,a,a\n", &["error: the audience: there is more than one column `a`"]),
         ("header not UTF-8", b"email,\xff\n", &["error: the audience: the header line is not UTF-8; save the file as CSV in UTF-8"]),
+        ("UTF-16 without its mark", b"e\0m\0", &["error: the audience: it seems to be UTF-16; save it as UTF-8"]),
+        ("Excel's first line", b"sep=,\nemail\n", &["error: the audience: the first line is Excel's `sep=`; remove it, so that the first line names the columns"]),
+        ("a workbook", b"PK\x03\x04\x14\0", &["error: the audience: it is a spreadsheet or a zip archive; save it as CSV in UTF-8"]),
         ("UTF-16", b"\xff\xfee\0m\0", &["error: the audience: it is UTF-16; save it as UTF-8"]),
     ];
     for (name, data, wanted) in cases {

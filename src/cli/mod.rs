@@ -1,14 +1,18 @@
 //! The command line: one file per command, and what they share.
 
 pub mod crds;
+mod deliver;
 mod demo;
 mod get;
+mod look;
 mod plugin;
 mod present;
+mod preview;
 mod progress;
 mod resume;
 mod run;
 pub mod schema;
+mod send;
 mod sink;
 mod test;
 mod text;
@@ -43,6 +47,10 @@ pub enum Command {
     Run(run::RunArgs),
     /// Check YAML offline: every fault with file, line and column.
     Validate(validate::ValidateArgs),
+    /// Show the messages of a campaign, as they would be sent, without any server.
+    Preview(preview::PreviewArgs),
+    /// Send one message of a campaign to yourself, without a run.
+    Send(send::SendArgs),
     /// Test servers by hand: connect, TLS, log in; on request, send one real message.
     Test(test::TestArgs),
     /// Show servers, plans, campaigns and runs, or the types of servers.
@@ -70,6 +78,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Crds(args) => crds::crds(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Resume(args) => on_runtime(resume::run(args)),
+        Command::Preview(args) => on_runtime(preview::run(args)),
+        Command::Send(args) => on_runtime(send::run(args)),
         Command::Demo(args) => on_runtime(demo::run(args)),
         Command::Test(args) => on_runtime(test::run(args)),
         Command::Sink(args) => on_runtime(sink::run(args)),

@@ -1,5 +1,6 @@
 //! `mailfleet run`: watches YAML, reconciles, dispatches.
 
+mod dry;
 mod kubernetes;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -38,9 +39,13 @@ pub struct RunArgs {
     /// Exit when every campaign has ended. With a fault in the configuration, nothing is sent.
     #[arg(long, conflicts_with = "kubernetes")]
     pub once: bool,
-    /// Write all messages into Maildirs below STATE/dry-run instead; the real ledger is neither read nor written.
+    /// Write all messages into Maildirs below STATE/dry-run instead, and exit. Start times, suspension and limits do not hold there,
+    /// and the real ledger is neither read nor written.
     #[arg(long, conflicts_with = "kubernetes")]
     pub dry_run: bool,
+    /// With --dry-run: only the first N recipients of each campaign.
+    #[arg(long, value_name = "N", requires = "dry_run", value_parser = clap::value_parser!(u32).range(1..))]
+    pub first: Option<u32>,
     /// Secrets as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR", conflicts_with = "kubernetes")]
     pub secrets_dir: Option<PathBuf>,
@@ -122,6 +127,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
 
 /// Files mode. An error is why nothing was sent.
 async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
+    let args = RunArgs { once: args.once || args.dry_run, ..args };
     let (state_dir, removed) = state_dir(&args)?;
     if removed {
         text::report("removed the messages of the last dry run");
@@ -132,14 +138,23 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
         plan_namespace: args.plan_namespace.clone(),
         ..Options::of_process(args.secrets_dir.clone(), Some(state_dir.clone()))
     };
-    let snapshots = snapshots(&args, &options)?;
+    let mut snapshots = snapshots(&args, &options)?;
     for warning in super::validate::renamed(&snapshots.borrow(), &state_dir) {
         text::report(&warning.to_string());
     }
     if !report_findings(&snapshots.borrow(), args.once) {
         return Err("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` lists them too.".to_owned());
     }
-    let process = Process::start(args, state_dir).await?;
+    let is_dry = args.dry_run;
+    let outbox = state_dir.join("outbox");
+    if is_dry {
+        snapshots = hurried(&args, &snapshots).await;
+        text::report(&format!(
+            "Dry run: nothing leaves this machine. Messages are written below {}; start times, suspension and limits do not hold.",
+            outbox.display()
+        ));
+    }
+    let process = Process::start(args, state_dir.clone()).await?;
     let sink = StatusSink::open_folder(&process.state_dir)?;
     let ledger = process.open_ledger().await.map_err(|error| error.message)?;
     process.health.enter(ProcessPhase::Leading);
@@ -148,7 +163,12 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
         told_to_stop().await;
         health.enter(ProcessPhase::Stopping);
     };
-    Ok(finish(process.send(ledger, snapshots, sink, stop).await))
+    let ended = finish(process.send(ledger, snapshots, sink, stop).await);
+    if is_dry {
+        let written = text::counted(dry::messages(&state_dir), "message");
+        text::report(&format!("Dry run: nothing left this machine; {written} written to {}", outbox.display()));
+    }
+    Ok(ended)
 }
 
 /// A process that sends, from whichever source: its admin endpoint, its ledger, the engine and its progress.
@@ -254,6 +274,15 @@ fn state_dir(args: &RunArgs) -> Result<(PathBuf, bool), String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((state_dir, false)),
         Err(error) => Err(format!("the folder of the last dry run, {}, cannot be removed: {error}", state_dir.display())),
     }
+}
+
+/// The snapshot of a dry run.
+async fn hurried(args: &RunArgs, snapshots: &watch::Receiver<Arc<Snapshot>>) -> watch::Receiver<Arc<Snapshot>> {
+    let snapshot = (**snapshots.borrow()).clone();
+    let (first, egress) = (args.first.and_then(|first| usize::try_from(first).ok()), args.egress());
+    let runtime = tokio::runtime::Handle::current();
+    let hurried = tokio::task::spawn_blocking(move || dry::without_waits(snapshot, first, egress, &runtime)).await;
+    watch::channel(Arc::new(hurried.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))).1
 }
 
 fn snapshots(args: &RunArgs, options: &Options) -> Result<watch::Receiver<Arc<Snapshot>>, String> {

@@ -4,15 +4,17 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use tokio::sync::mpsc;
 
-use super::text;
+use super::{
+    deliver::{Verdict, deliver, judge},
+    text,
+};
 use crate::{
     audience::{Address, Recipient},
     decide::ProbeResult,
     engine::{build_server, probe_once},
     message::{self, Content, RenderContext, Template},
-    providers::{Outcome, Outgoing, Permissions, Server},
+    providers::{Outgoing, Permissions, Server},
     resources::{Key, Kind as _, SendingServer, campaign::Mailbox},
     source::{Files, Options, SecretStore},
 };
@@ -76,9 +78,9 @@ pub async fn run(args: TestArgs) -> ExitCode {
     };
     let mut all_passed = true;
     for (key, server) in servers {
-        let verdict = test(&key, &server, &secrets, &letters, &args).await;
-        all_passed &= verdict.passed;
-        print(&key, &server, &verdict, args.output);
+        let tested = test(&key, &server, &secrets, &letters, &args).await;
+        all_passed &= tested.verdict.passed;
+        print(&key, &server, &tested, args.output);
     }
     if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -130,29 +132,22 @@ fn with_crlf(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The result of a test.
-struct Verdict {
-    passed: bool,
-    reason: String,
-    message: String,
-    /// For each message sent: its recipient and its outcome.
+/// The result of a test, and for each message sent its recipient and its outcome.
+struct Tested {
+    verdict: Verdict,
     outcomes: Vec<serde_json::Value>,
 }
 
-impl Verdict {
-    fn failed(reason: impl ToString, message: impl Into<String>) -> Self {
-        Self::of(false, reason, message)
-    }
-
-    fn of(passed: bool, reason: impl ToString, message: impl Into<String>) -> Self {
-        Self { passed, reason: reason.to_string(), message: message.into(), outcomes: Vec::new() }
+impl Tested {
+    fn of(verdict: Verdict) -> Self {
+        Self { verdict, outcomes: Vec::new() }
     }
 }
 
-fn print(key: &Key, server: &SendingServer, verdict: &Verdict, output: TestOutput) {
+fn print(key: &Key, server: &SendingServer, tested: &Tested, output: TestOutput) {
     use crate::providers::Provider as _;
     use std::io::Write as _;
-    let provider = &server.spec.provider;
+    let (provider, verdict) = (&server.spec.provider, &tested.verdict);
     let line = match output {
         TestOutput::Text => {
             let word = if verdict.passed { "ok    " } else { "failed" };
@@ -160,8 +155,8 @@ fn print(key: &Key, server: &SendingServer, verdict: &Verdict, output: TestOutpu
         }
         TestOutput::Json => {
             let mut line = json!({"server": key.to_string(), "type": provider.type_name(), "address": provider.address(), "passed": verdict.passed, "reason": verdict.reason, "message": verdict.message});
-            if !verdict.outcomes.is_empty() {
-                line["outcomes"] = verdict.outcomes.clone().into();
+            if !tested.outcomes.is_empty() {
+                line["outcomes"] = tested.outcomes.clone().into();
             }
             line.to_string()
         }
@@ -214,91 +209,48 @@ fn known_server(args: &TestArgs) -> Result<(Key, SendingServer), String> {
     Ok((server.key(), server))
 }
 
-async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, letters: &[Letter], args: &TestArgs) -> Verdict {
+async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, letters: &[Letter], args: &TestArgs) -> Tested {
     use crate::providers::Provider as _;
     // The operator runs this command.
     let permissions = Permissions { ambient_credentials: true, sendmail: args.allow_sendmail.clone().into() };
     let handle = match build_server(key, server, secrets, &args.state, permissions) {
         Ok(handle) => handle,
-        Err(problem) => return Verdict::failed(problem.reason, problem.message),
+        Err(problem) => return Tested::of(Verdict::failed(problem.reason, problem.message)),
     };
     let (probed, _) = probe_once(handle.clone(), &server.spec.probe(), &server.spec.provider.address()).await;
     let (reason, message) = match probed {
-        ProbeResult::Failed(failure) => return Verdict::failed(failure.reason, failure.message),
+        ProbeResult::Failed(failure) => return Tested::of(Verdict::failed(failure.reason, failure.message)),
         ProbeResult::Succeeded => ("ProbeSucceeded", "Connection successful."),
         ProbeResult::NotProbeable => ("NotProbeable", "This type cannot be tested without sending."),
     };
-    let verdict = if letters.is_empty() { Verdict::of(true, reason, message) } else { send(key, handle.as_ref(), letters).await };
+    let tested = if letters.is_empty() {
+        Tested::of(Verdict::of(true, reason, message))
+    } else {
+        send(key, handle.as_ref(), letters).await.unwrap_or_else(Tested::of)
+    };
     handle.close().await;
-    verdict
+    tested
 }
 
 /// Sends real messages together.
-async fn send(key: &Key, server: &dyn Server, letters: &[Letter]) -> Verdict {
-    let mut batch = Vec::new();
-    for (token, letter) in (0..).zip(letters) {
-        match compose(key, letter) {
-            Ok(message) => batch.push(Outgoing { token, ..message }),
-            Err(why) => return Verdict::failed("InvalidContent", why),
-        }
-    }
-    let (outcomes, mut received) = mpsc::unbounded_channel();
-    // As the dispatcher does: no more at a time than the server handles well.
-    let mut rest = batch.into_iter().peekable();
-    while rest.peek().is_some() {
-        server.deliver(rest.by_ref().take(server.carriage().batch.max(1)).collect(), outcomes.clone()).await;
-    }
-    drop(outcomes);
-    let mut verdicts = Vec::new();
-    while let Some(delivered) = received.recv().await {
-        let Some(letter) = usize::try_from(delivered.message.token).ok().and_then(|token| letters.get(token)) else { continue };
-        verdicts.push((delivered.message.token, judge(letter.to.as_str(), delivered.outcome)));
-    }
-    verdicts.sort_by_key(|(token, _)| *token);
-    if verdicts.len() != letters.len() {
-        return Verdict::failed("ProtocolError", format!("The server gave {} outcomes for {} messages.", verdicts.len(), letters.len()));
-    }
-    let outcomes: Vec<_> = verdicts
-        .iter()
-        .zip(letters)
-        .map(|((_, verdict), letter)| json!({"to": letter.to.as_str(), "reason": verdict.reason, "message": verdict.message}))
-        .collect();
-    let passed = verdicts.iter().filter(|(_, verdict)| verdict.passed).count();
-    let mut verdicts = verdicts.into_iter().map(|(_, verdict)| verdict);
+async fn send(key: &Key, server: &dyn Server, letters: &[Letter]) -> Result<Tested, Verdict> {
+    let composed = letters.iter().map(|letter| compose(key, letter)).collect::<Result<Vec<_>, _>>();
+    let batch = composed.map_err(|why| Verdict::failed("InvalidContent", why))?;
+    let outcomes = deliver(server, batch).await?;
+    let verdicts: Vec<Verdict> = letters.iter().zip(outcomes).map(|(letter, outcome)| judge(letter.to.as_str(), outcome)).collect();
+    let outcomes = verdicts.iter().zip(letters);
+    let outcomes =
+        outcomes.map(|(verdict, letter)| json!({"to": letter.to.as_str(), "reason": verdict.reason, "message": verdict.message}));
+    let outcomes: Vec<_> = outcomes.collect();
+    let passed = verdicts.iter().filter(|verdict| verdict.passed).count();
+    let mut verdicts = verdicts.into_iter();
     let first = if passed == letters.len() { verdicts.next() } else { verdicts.find(|verdict| !verdict.passed) };
-    let Some(first) = first else { return Verdict::failed("ProtocolError", "The server gave no outcome.") };
+    let first = first.ok_or_else(|| Verdict::failed("ProtocolError", "The server gave no outcome."))?;
     let message = match letters.len() {
         1 => first.message,
         all => format!("{passed} of {all} messages were accepted. {}", first.message),
     };
-    Verdict { message, outcomes, ..first }
-}
-
-fn judge(to: &str, outcome: Outcome) -> Verdict {
-    match outcome {
-        Outcome::Accepted { reply } => {
-            Verdict::of(true, "Accepted", format!("Connection successful; the message to {to} was accepted: {reply}"))
-        }
-        Outcome::Refused(refusal) if refusal.is_permanent => {
-            let reason = refusal.name();
-            match refusal.cause {
-                // It names the reply, and says what to do.
-                Some(failure) => Verdict::failed(failure.reason, failure.message),
-                None => Verdict::failed(reason, format!("Connection successful, but the message to {to} was refused: {}", refusal.reply)),
-            }
-        }
-        Outcome::Refused(refusal) => {
-            let reply = &refusal.reply;
-            Verdict::failed(
-                refusal.name(),
-                format!("Connection successful, but the message to {to} was deferred; try again later: {reply}"),
-            )
-        }
-        Outcome::ServerFailed(failure) => Verdict::failed(failure.reason, failure.message),
-        Outcome::Unknown(failure) => {
-            Verdict::failed(failure.reason, format!("It is not known whether the message was accepted: {}", failure.message))
-        }
-    }
+    Ok(Tested { verdict: Verdict { message, ..first }, outcomes })
 }
 
 fn compose(key: &Key, letter: &Letter) -> Result<Outgoing, String> {

@@ -21,18 +21,23 @@ use crate::{
 };
 
 pub use content::campaign_findings;
+pub(super) use content::{findings_of, of_fault, resolver};
 
 /// Checks files offline, and reports every fault with file, line, column and field.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Exit codes:
-  0  no faults (warnings and notes do not count)
+  0  no faults (notes do not count, and warnings only with --strict)
+  1  the findings could not be printed
   2  a fault, or a usage error
 
 A fault means that a document is not used, or that a campaign cannot be sent. A \
 warning means that a document is used but probably not as intended, such as one \
 that names a plan, server, Secret or file not found offline. A note is about a \
 document that is not Mailfleet's.
+
+Templates are compiled, and the fields that they name are looked for in the \
+audience: at most 100,000 rows and 16 MiB of it are read, and no URL.
 
 Secrets are looked up below --secrets-dir, then in the documents, then in the \
 environment as MAILFLEET_SECRET__<NAMESPACE>__<NAME>__<KEY>, in capitals, with `_` \
@@ -49,9 +54,12 @@ pub struct ValidateArgs {
     /// A folder with Secrets as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
+    /// Count each warning as a fault, for CI: a plan, server or file that is not there, for example.
+    #[arg(long)]
+    pub strict: bool,
     /// The state folder of `mailfleet run`: warn about campaigns that may have been renamed.
-    #[arg(long, value_name = "DIR", env = "MAILFLEET_STATE")]
-    pub state: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    pub state: PathBuf,
     /// The namespace of the operator's plans, as for `mailfleet run`: campaigns in any other may only be sent from granted domains.
     #[arg(long, value_name = "NAMESPACE")]
     pub plan_namespace: Option<String>,
@@ -76,14 +84,14 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
         exclude: args.exclude.clone(),
         pipes: true,
         plan_namespace: args.plan_namespace.clone(),
-        ..Options::of_process(args.secrets_dir.clone(), args.state.clone())
+        ..Options::of_process(args.secrets_dir.clone(), Some(args.state.clone()))
     };
-    let mut snapshot = Files::load_once(&args.paths, &options);
-    let of_campaigns = campaign_findings(&snapshot);
-    snapshot.findings.extend(of_campaigns);
-    if let Some(state_dir) = &args.state {
-        let renamed = renamed(&snapshot, state_dir);
-        snapshot.findings.extend(renamed);
+    let mut snapshot = load(&args.paths, &options);
+    let renamed = renamed(&snapshot, &args.state);
+    snapshot.findings.extend(renamed);
+    if args.strict {
+        let warnings = snapshot.findings.iter_mut().filter(|finding| finding.severity == Severity::Warning);
+        warnings.for_each(|warning| warning.severity = Severity::Fault);
     }
     let mut out = io::stdout().lock();
     let printed = match args.output {
@@ -95,6 +103,23 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
         return ExitCode::from(1);
     }
     ExitCode::from(if snapshot.faults().next().is_some() { 2 } else { 0 })
+}
+
+/// Reads files, and adds to their findings what can be said of what campaigns send, and to whom.
+#[must_use]
+pub fn load(paths: &[PathBuf], options: &Options) -> Snapshot {
+    let mut snapshot = Files::load_once(paths, options);
+    let of_campaigns = campaign_findings(&snapshot);
+    // A fault says the same as a warning at its field, and more.
+    let is_told = |warning: &Finding| of_campaigns.iter().any(|fault| fault.severity == Severity::Fault && is_same_place(fault, warning));
+    snapshot.findings.retain(|finding| finding.severity != Severity::Warning || !is_told(finding));
+    snapshot.findings.extend(of_campaigns);
+    snapshot.findings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    snapshot
+}
+
+fn is_same_place(one: &Finding, other: &Finding) -> bool {
+    (&one.file, one.line, one.column, &one.field) == (&other.file, other.line, other.column, &other.field)
 }
 
 /// Campaigns unknown to the ledger, in namespaces where it knows campaigns that are gone: the ledger goes by name, so that a
@@ -132,7 +157,7 @@ pub fn print_text(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
     writeln!(out, "{}", summary(snapshot))
 }
 
-fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
+pub(super) fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
     writeln!(out, "{}", printable(&finding.to_string()))?;
     if let Some(line) = &finding.excerpt {
         let number = finding.line.to_string();
@@ -146,7 +171,7 @@ fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
 }
 
 /// Without control characters, which could steer the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 

@@ -159,7 +159,7 @@ fn secrets(key: &Key, object: &SendingServer, store: &SecretStore) -> Result<Sec
             Ok(value) => {
                 secrets.insert(needed.key, value);
             }
-            Err(_) if needed.optional => {}
+            Err(missing) if needed.optional && missing.secret_exists => {}
             Err(missing) => {
                 let reason = if missing.secret_exists { Reason::SecretKeyNotFound } else { Reason::SecretNotFound };
                 return Err(Blocker::lasting(reason, format!("{}: {missing}.", needed.path)));
@@ -220,5 +220,19 @@ mod tests {
         let given = secrets(&key, &object, &SecretStore::of_cluster(data, BTreeMap::new())).expect("all of them are there");
         let wanted: BTreeSet<_> = provider.into_iter().map(|needed| needed.key).collect();
         assert_eq!((given.into_keys().collect::<BTreeSet<_>>(), others.len()), (wanted, 1));
+    }
+    /// Of a Secret with several forms no single key is required; that it is not there at all is what a person has to know.
+    #[test]
+    fn a_secret_that_is_not_there_is_missed_as_a_whole() {
+        let yaml = "{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {name: google}, spec: {\
+            provider: {gmail: {user: news@example.com, secretRef: {name: gmail}}}}}";
+        let object: SendingServer = serde_saphyr::from_str(yaml).expect("a server");
+        let key = Key::new("shop", "google");
+        let missing = secrets(&key, &object, &SecretStore::default()).expect_err("there is no Secret");
+        assert_eq!(missing.reason, Reason::SecretNotFound);
+        assert!(missing.message.contains("there is no Secret `gmail` in namespace `shop`"), "{missing}");
+        let data = BTreeMap::from([(Key::new("shop", "gmail"), BTreeMap::from([("serviceAccount".to_owned(), SecretValue::new("x"))]))]);
+        let given = secrets(&key, &object, &SecretStore::of_cluster(data, BTreeMap::new())).expect("one form of it");
+        assert_eq!(given.len(), 1);
     }
 }

@@ -10,6 +10,7 @@ mod fault;
 mod guard;
 mod header;
 mod id;
+mod images;
 mod measure;
 mod mjml;
 mod named;
@@ -33,7 +34,8 @@ use self::{
 pub use self::{
     fault::Fault,
     id::message_id,
-    named::{NamedField, fields_named, missing_fields},
+    images::unreachable_images,
+    named::{NamedField, fields_named, misspelt_fields, missing_fields},
 };
 use crate::{
     audience::{Address, Recipient},

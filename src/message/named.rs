@@ -65,6 +65,21 @@ pub fn missing_fields(named: &[NamedField], known: &[&str]) -> Vec<Fault> {
     missing.filter(|field| told.insert((&field.path, &field.name))).map(|field| fault(field, known)).collect()
 }
 
+/// Fields that nobody in the audience has, that the templates can do without, and whose names are probably misspelt: the likely
+/// field is named nowhere.
+#[must_use]
+pub fn misspelt_fields(named: &[NamedField], known: &[&str]) -> Vec<Fault> {
+    let is_named = |name: &str| named.iter().any(|field| field.name == name);
+    let mut told = BTreeSet::new();
+    let absent = named.iter().filter(|field| field.is_optional && !known.contains(&&*field.name));
+    let misspelt = absent.filter_map(|field| {
+        let near = nearest(&field.name, known.iter().copied()).filter(|near| !is_named(near))?;
+        let message = format!("line {}: the audience has no field `{}`; did you mean `{}`?", field.line, field.name, written(near));
+        told.insert((&field.path, &field.name)).then(|| Fault::new(&field.path, message))
+    });
+    misspelt.collect()
+}
+
 fn fault(field: &NamedField, known: &[&str]) -> Fault {
     let NamedField { path, line, name, .. } = field;
     let near = nearest(name, known.iter().copied()).map(|near| format!("; did you mean `{}`?", written(near)));

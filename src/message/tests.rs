@@ -4,6 +4,7 @@ mod cost;
 mod guard;
 mod headers;
 mod hostile;
+mod images;
 mod markup;
 mod mjml;
 mod named;

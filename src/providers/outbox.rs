@@ -37,7 +37,9 @@ impl Outbox {
     /// A Maildir that takes the mail of any server in its place: `outbox/<namespace>/<name>` in the state folder.
     #[must_use]
     pub fn for_dry_run(context: &Context) -> Arc<dyn Server> {
-        Arc::new(Maildir::new(context.state_dir.clone(), default_path(&context.name)))
+        let maildir = Maildir::new(context.state_dir.clone(), default_path(&context.name));
+        // People open these files, and mail programs know them by this name.
+        Arc::new(Maildir { suffix: ".eml", ..maildir })
     }
 
     /// Why the path cannot be used in a namespace: outside `outbox/<namespace>` it could be another customer's outbox, or the status files.
@@ -99,11 +101,13 @@ struct Maildir {
     state_dir: PathBuf,
     /// Relative to the state folder.
     path: PathBuf,
+    /// How the names of messages end.
+    suffix: &'static str,
 }
 
 impl Maildir {
     fn new(state_dir: PathBuf, path: PathBuf) -> Self {
-        Self { state_dir, path }
+        Self { state_dir, path, suffix: "" }
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -138,7 +142,7 @@ impl Maildir {
 
     /// Writes a file to `tmp/` under a unique name.
     fn write(&self, parts: &[&[u8]]) -> io::Result<String> {
-        let name = unique_name();
+        let name = unique_name() + self.suffix;
         let path = self.folder("tmp").join(&name);
         let written = fs::File::create_new(&path).and_then(|mut file| file.write_all(&parts.concat()));
         if let Err(error) = written {

@@ -272,6 +272,10 @@ impl Smtp {
     }
 }
 
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// How long to wait for a reply when the spec does not say.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 const PATH: &str = "spec.provider.smtp";
@@ -295,6 +299,25 @@ impl Provider for Smtp {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         if bare.contains(':') && bare.parse::<std::net::Ipv6Addr>().is_err() {
             found.push((format!("{PATH}.host"), format!("`{host}` is neither a host name nor an IPv6 address")));
+        }
+        let words = match (self.port(), self.encryption()) {
+            (465, Encryption::StartTls) => {
+                "port 465 usually speaks TLS from the first byte, and a server that does never answers StartTls: write `encryption: Tls`, or use port 587"
+            }
+            (465, Encryption::None) => "port 465 usually speaks TLS from the first byte: write `encryption: Tls`",
+            (587, Encryption::Tls) => {
+                "port 587 usually begins without TLS and then switches to it: write `encryption: StartTls`, or use port 465"
+            }
+            (587, Encryption::None) => "port 587 usually switches to TLS: write `encryption: StartTls`",
+            (25, Encryption::Tls) => "port 25 usually begins without TLS: write `encryption: StartTls`, or use port 465",
+            (25, Encryption::None) if !is_loopback(&host) => {
+                "messages and recipients would cross the network unencrypted; write `encryption: StartTls` if the server offers it, usually on port 587"
+            }
+            _ => "",
+        };
+        if !words.is_empty() {
+            let field = if self.port.is_some() { "port" } else { "encryption" };
+            found.push((format!("{PATH}.{field}"), words.to_owned()));
         }
         if let Some(name) = self.tls_server_name.as_ref().filter(|name| ServerName::try_from(name.as_str()).is_err()) {
             found.push((format!("{PATH}.tlsServerName"), format!("no certificate can carry `{name}`")));
@@ -338,9 +361,7 @@ impl Smtp {
     /// When a secret is unusable, or the token would be sent unencrypted.
     pub(super) fn build_with_tokens(&self, context: &Context, user: &str, tokens: Arc<Tokens>) -> Result<Arc<dyn Server>, Blocker> {
         let host = self.host();
-        let is_local =
-            host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        if self.encryption() == Encryption::None && !is_local {
+        if self.encryption() == Encryption::None && !is_loopback(&host) {
             let what = "this would send the token unencrypted";
             return Err(self
                 .endpoint()

@@ -12,6 +12,7 @@ mod ignored;
 mod io;
 mod listed;
 mod locate;
+mod masked;
 mod options;
 mod read;
 pub mod resume;

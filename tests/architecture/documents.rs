@@ -195,7 +195,7 @@ fn documents_name_commands_that_exist() {
     }
     assert!(commands > 20, "only {commands} commands");
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
-    assert!(command_fault("mailfleet send x").is_some() && command_fault("$ mailfleet run x --onse").is_some());
+    assert!(command_fault("mailfleet sned x").is_some() && command_fault("$ mailfleet run x --onse").is_some());
     assert!(command_fault("mailfleet plugin fix x").is_some() && command_fault("mailfleet plugin check x --tokenfile y").is_some());
     assert_eq!(command_fault("$ mailfleet run x --once --state s  # --nothing"), None);
 }

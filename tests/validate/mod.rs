@@ -11,7 +11,7 @@ use mailfleet::{
     cli::{
         crds::crd_text,
         schema::schema_text,
-        validate::{print_json, print_text},
+        validate::{load, print_json, print_text},
     },
     resources::crd::CUSTOM_KINDS,
     source::{Files, Options, Severity},
@@ -34,7 +34,7 @@ fn check_golden(path: &Path, actual: &str) -> Result<(), String> {
 }
 
 fn output_of(path: &Path) -> String {
-    let snapshot = Files::load_once(&[path.to_owned()], &Options::default());
+    let snapshot = load(&[path.to_owned()], &Options::default());
     let mut out = Vec::new();
     print_text(&mut out, &snapshot).expect("a vector takes all");
     String::from_utf8(out).expect("UTF-8")
@@ -58,7 +58,7 @@ fn every_bad_input_has_its_message() {
 
 #[test]
 fn the_good_folder_has_no_fault_and_no_warning() {
-    let snapshot = Files::load_once(&["tests/validate/good".into()], &Options::default());
+    let snapshot = load(&["tests/validate/good".into()], &Options::default());
     let findings: Vec<String> =
         snapshot.findings.iter().filter(|finding| finding.severity != Severity::Note).map(ToString::to_string).collect();
     assert_eq!(findings, Vec::<String>::new());

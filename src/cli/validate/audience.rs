@@ -88,6 +88,10 @@ impl Recipients {
             let what = if self.bad == 0 { "it has no rows, so nobody would be mailed" } else { "none of its rows can be used" };
             findings.push(self.finding(Severity::Fault, None, what.to_owned(), place, spec));
         }
+        if self.bad > LISTED_MAX as u64 {
+            let what = format!("{} rows cannot be used; the first {LISTED_MAX} are listed", self.bad);
+            findings.push(self.finding(Severity::Warning, None, what, place, spec));
+        }
         for (line, why) in &self.listed {
             findings.push(self.finding(
                 Severity::Warning,
@@ -96,10 +100,6 @@ impl Recipients {
                 place,
                 spec,
             ));
-        }
-        if let Some(more) = usize::try_from(self.bad).ok().and_then(|bad| bad.checked_sub(LISTED_MAX)).filter(|more| *more > 0) {
-            let rows = super::counted(more, "more row");
-            findings.push(self.finding(Severity::Warning, None, format!("{rows} cannot be used"), place, spec));
         }
         findings
     }
@@ -120,5 +120,33 @@ impl Recipients {
             (None, None) => return field_finding(severity, place, &field, None, what).0,
         };
         Finding { field: Some(field), ..finding }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::audience::Location;
+
+    fn read(text: &str) -> Recipients {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        Recipients::read(&Input::JsonLines(Location::Bytes(text.as_bytes().into())), runtime.handle())
+    }
+
+    #[test]
+    fn a_long_audience_is_not_read_to_its_end() {
+        let row = |number: u64| format!("{{\"email\": \"p{number}@example.com\", \"a\": 1}}\n");
+        let mut text = String::new();
+        for number in 0..ROWS_MAX - 1 {
+            write!(text, "{}", row(number)).expect("a text");
+        }
+        assert_eq!(read(&text).fields, Some(vec!["a".to_owned(), "email".to_owned()]));
+        text.push_str(&row(ROWS_MAX));
+        text.push_str("not JSON\n");
+        let recipients = read(&text);
+        assert_eq!((recipients.usable, recipients.bad), (ROWS_MAX, 0));
+        assert_eq!(recipients.fields, None, "a row further down may have any field");
     }
 }

@@ -3,9 +3,10 @@
 
 use super::audience::Recipients;
 use crate::{
+    audience::Input,
     egress::Egress,
     engine::ContentResolver,
-    message::{Fault, Template, fields_named, missing_fields},
+    message::{Fault, Template, fields_named, missing_fields, misspelt_fields, unreachable_images},
     resources::{Campaign, Key, Reason, campaign::CampaignSpec},
     source::{FilePlace, Finding, Severity, Snapshot, Sourced, field_finding, line_finding},
 };
@@ -31,20 +32,31 @@ pub(in crate::cli) fn findings_of(
 ) -> Vec<Finding> {
     let Some(place) = sourced.origin.file() else { return Vec::new() };
     let spec = &sourced.object.spec;
-    let resolver = resolver(key, sourced, snapshot);
+    let resolver = resolver(key, sourced, snapshot, Egress::PublicOnly);
     let mut findings = Vec::new();
-    let recipients = resolver.input(spec).ok().filter(|input| input.is_local()).map(|input| Recipients::read(&input, runtime));
+    let input = resolver.input(spec);
+    if let Err(problem) = &input
+        && problem.reason == Reason::AudienceUnreadable
+    {
+        let (field, message) = problem.message.split_once(' ').unwrap_or(("spec.audience", &problem.message));
+        findings.push(field_finding(Severity::Fault, place, field, None, format!("{UNSENDABLE}this {message}")).0);
+    }
+    let recipients = input.ok().filter(Input::is_local).map(|input| Recipients::read(&input, runtime));
     if let Some(recipients) = &recipients {
         findings.extend(recipients.findings(place, spec));
     }
     match resolver.content(spec) {
         Ok(content) => {
             let mut faults = Template::compile(&content).err().unwrap_or_default();
+            let mut doubts = unreachable_images(&content);
             if let Some(known) = recipients.as_ref().and_then(|recipients| recipients.fields.as_ref()) {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                faults.extend(missing_fields(&fields_named(&content), &known));
+                let named = fields_named(&content);
+                faults.extend(missing_fields(&named, &known));
+                doubts.extend(misspelt_fields(&named, &known));
             }
-            findings.extend(faults.iter().map(|fault| of_fault(fault, place, spec)));
+            findings.extend(faults.iter().map(|fault| of_fault(Severity::Fault, UNSENDABLE, fault, place, spec)));
+            findings.extend(doubts.iter().map(|fault| of_fault(Severity::Warning, "", fault, place, spec)));
         }
         Err(problem) if problem.reason == Reason::InvalidContent => {
             let (field, message) = problem.message.split_once(": ").unwrap_or(("spec.content", &problem.message));
@@ -58,17 +70,12 @@ pub(in crate::cli) fn findings_of(
 }
 
 /// Finds what a campaign of a snapshot refers to.
-pub(in crate::cli) fn resolver(key: &Key, sourced: &Sourced<Campaign>, snapshot: &Snapshot) -> ContentResolver {
-    ContentResolver {
-        key: key.clone(),
-        origin: sourced.origin.clone(),
-        config_maps: snapshot.config_maps.clone(),
-        egress: Egress::PublicOnly,
-    }
+pub(in crate::cli) fn resolver(key: &Key, sourced: &Sourced<Campaign>, snapshot: &Snapshot, egress: Egress) -> ContentResolver {
+    ContentResolver { key: key.clone(), origin: sourced.origin.clone(), config_maps: snapshot.config_maps.clone(), egress }
 }
 
-/// A fault of a template, in the file that the template is in.
-fn of_fault(fault: &Fault, place: &FilePlace, spec: &CampaignSpec) -> Finding {
+/// Something about a template, in the file that the template is in.
+pub(in crate::cli) fn of_fault(severity: Severity, begins: &str, fault: &Fault, place: &FilePlace, spec: &CampaignSpec) -> Finding {
     let (line, rest) = fault.line();
     let bodies = [("html", &spec.content.html_from), ("text", &spec.content.text_from), ("mjml", &spec.content.mjml_from)];
     let from =
@@ -76,11 +83,11 @@ fn of_fault(fault: &Fault, place: &FilePlace, spec: &CampaignSpec) -> Finding {
     let field = from.map_or_else(|| fault.path.clone(), |(name, _)| format!("spec.content.{name}From"));
     if let (Some(line), Some(path)) = (line, from.and_then(|(_, from)| from.path.as_ref())) {
         let file = place.file.parent().unwrap_or(std::path::Path::new("")).join(path);
-        return Finding { field: Some(field), ..line_finding(Severity::Fault, &file, line, format!("{UNSENDABLE}{rest}")) };
+        return Finding { field: Some(field), ..line_finding(severity, &file, line, format!("{begins}{rest}")) };
     }
     // The lines of a ConfigMap's value are those of no file.
     let in_field = if from.is_some() { None } else { line };
-    let (finding, is_exact) = field_finding(Severity::Fault, place, &field, in_field, String::new());
+    let (finding, is_exact) = field_finding(severity, place, &field, in_field, String::new());
     let message = if is_exact && in_field.is_some() { rest } else { &fault.message };
-    Finding { message: format!("{UNSENDABLE}{message}"), ..finding }
+    Finding { message: format!("{begins}{message}"), ..finding }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::content;
-use crate::message::{Content, fields_named, missing_fields};
+use crate::message::{Content, fields_named, missing_fields, misspelt_fields};
 
 /// The fields that a text needs, and after a `?` those that it allows to be missing.
 fn named(template: &str) -> String {
@@ -96,6 +96,18 @@ fn a_field_that_nobody_has_is_a_fault_with_its_line() {
         ]
     );
     assert_eq!(missing(&content, &["email", "nmae", "FirstName"]), [""; 0]);
+}
+
+#[test]
+fn a_misspelt_field_with_a_default_is_told_unless_the_other_is_named_too() {
+    let said = |text: &str| {
+        let content = Content { subject: "x".to_owned(), text: Some(text.into()), ..content() };
+        misspelt_fields(&fields_named(&content), &["email", "name", "city"]).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let wanted = "spec.content.text: line 2: the audience has no field `nmae`; did you mean `name`?";
+    assert_eq!(said("Hi\n{{ nmae | default('friend') }}{% if nmae %}x{% endif %}"), [wanted]);
+    assert_eq!(said("{{ nmae | default('friend') }} {{ name }}"), [""; 0]);
+    assert_eq!(said("{{ nmae }} {{ country | default('') }} {{ city }}"), [""; 0]);
 }
 
 /// One template for campaigns with and without a column: what only those get who have it needs nothing else either.

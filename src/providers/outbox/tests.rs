@@ -80,7 +80,9 @@ async fn writes_each_message_to_a_file_of_its_own() {
 async fn a_dry_run_replaces_any_server() {
     let folder = Folder::new("dry");
     let delivered = deliver(&*Outbox::for_dry_run(&folder.context()), &["a@example.com", "b@x>\r\nBcc: c@example.com"]).await;
-    assert!(matches!(&delivered[0].outcome, Outcome::Accepted { reply } if reply.starts_with("written to outbox/ns/box/new/")));
+    assert!(
+        matches!(&delivered[0].outcome, Outcome::Accepted { reply } if reply.starts_with("written to outbox/ns/box/new/") && reply.contains(".eml"))
+    );
     assert!(matches!(&delivered[1].outcome, Outcome::Refused(refusal) if refusal.is_permanent), "no header by way of an address");
 }
 

@@ -14,6 +14,7 @@ use crate::{
         campaign::AudienceSource,
         resume::{ANNOTATION, Resume},
         senders::{self, Says},
+        sending_server::{NeededSecret, SecretPurpose, SendingServerSpec},
     },
     source::{FilePlace, Finding, Severity, Snapshot},
     yaml::Position,
@@ -37,6 +38,8 @@ pub(super) enum Target {
     /// A server that a campaign chooses: of the plan's namespace or of its own.
     OneOfServers(Vec<Key>),
     Secret(KeyRef),
+    /// A Secret of which no single key is required, but some of them; one of these.
+    WholeSecret(KeyRef),
     ConfigMap(KeyRef),
     File(String, Purpose),
     /// What a campaign says of its sender, which the plan grants.
@@ -59,8 +62,19 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
             {
                 add("spec.provider.outbox.path".to_owned(), Target::Doubt(words));
             }
-            for needed in server.spec.secrets().into_iter().filter(|needed| !needed.optional) {
-                add(needed.path, Target::Secret(needed.key));
+            for (path, words) in without_effect(&server.spec) {
+                add(path.to_owned(), Target::Doubt(words.to_owned()));
+            }
+            let needed: Vec<_> = server.spec.secrets().into_iter().filter(|needed| needed.purpose == SecretPurpose::Provider).collect();
+            for (index, one) in needed.iter().enumerate() {
+                let is_of_the_same = |other: &NeededSecret| other.key.name == one.key.name;
+                if !one.optional {
+                    add(one.path.clone(), Target::Secret(one.key.clone()));
+                } else if !needed.iter().any(|other| !other.optional && is_of_the_same(other))
+                    && !needed[..index].iter().any(is_of_the_same)
+                {
+                    add(one.path.clone(), Target::WholeSecret(one.key.clone()));
+                }
             }
         }
         Body::Plan(plan) => {
@@ -70,6 +84,24 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
         }
         Body::Campaign(campaign) => campaign_references(campaign, key, &mut add),
         _ => {}
+    }
+    found
+}
+
+/// Fields of a server that are accepted and have no effect, and what to do.
+fn without_effect(spec: &SendingServerSpec) -> Vec<(&'static str, &'static str)> {
+    let mut found = Vec::new();
+    if spec.identity.as_ref().is_some_and(|identity| identity.dkim.is_some()) {
+        found.push((
+            "spec.identity.dkim",
+            "this has no effect in this version: Mailfleet does not sign messages. Have the server sign them, and remove this field",
+        ));
+    }
+    if spec.feedback.is_some() {
+        found.push((
+            "spec.feedback",
+            "this has no effect in this version: bounces and complaints are not read, and pause nothing. Remove this field",
+        ));
     }
     found
 }
@@ -87,6 +119,10 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
         add(format!("metadata.annotations[\"{ANNOTATION}\"]"), Target::Doubt(format!("this resumes nothing: {why}")));
     }
     let spec = &campaign.spec;
+    if spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some() && unsubscribe.url.is_none()) {
+        let words = "this has no effect without `url`: no header is added. Add `url`, the https:// page that accepts the POST of RFC 8058";
+        add("spec.unsubscribe.oneClick".to_owned(), Target::Doubt(words.to_owned()));
+    }
     let plan = spec.plan_ref.key(&key.namespace);
     add("spec.planRef.name".to_owned(), Target::Plan(plan.clone()));
     let mailboxes = [("spec.from", Some(&spec.from)), ("spec.replyTo", spec.reply_to.as_ref())];
@@ -148,6 +184,10 @@ pub(super) fn judge(
         }
         Target::Secret(KeyRef { name, key: entry }) => {
             (Severity::Warning, world.secrets.get(&key.namespace, name, entry).err()?.to_string())
+        }
+        Target::WholeSecret(KeyRef { name, key: entry }) => {
+            let missing = world.secrets.get(&key.namespace, name, entry).err().filter(|missing| !missing.secret_exists)?;
+            (Severity::Warning, missing.to_string())
         }
         Target::ConfigMap(KeyRef { name, key: entry }) => {
             (Severity::Warning, world.config_maps.get(&key.namespace, name, entry).err()?.to_string())

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     cross::{self, Reference},
-    listed,
+    listed, masked,
     read::{self, Body},
     size::{self, bounded},
     verdict::Judge,
@@ -97,9 +97,11 @@ pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
     reader.content
 }
 
-/// A line as findings show it; none where its column would be out of sight.
+/// A line as findings show it; none where its column would be out of sight, or behind a password that is not shown.
 pub(super) fn excerpt_of(line: &str, column: usize) -> Option<String> {
-    (column <= EXCERPT_MAX).then(|| line.chars().take(EXCERPT_MAX).collect())
+    let shown = masked::masked(line);
+    let is_in_place = line.chars().zip(shown.chars()).take(column).all(|(a, b)| a == b);
+    (column <= EXCERPT_MAX && is_in_place).then(|| shown.chars().take(EXCERPT_MAX).collect())
 }
 
 /// JSON as a YAML reader accepts it: without surrogate pairs (`\ud83d\ude00`), and with the characters escaped that YAML wants

@@ -7,9 +7,11 @@ use jsonschema::{
 };
 use serde_json::Value;
 
+use super::masked;
 use crate::{
     audience::Address,
     meta::nearest,
+    providers::ProviderSpec,
     resources::pattern,
     source::secrets::quoted,
     yaml::{Fault, FieldPath, Node, Step},
@@ -56,10 +58,18 @@ impl Explainer<'_> {
             }
             kind => {
                 let shown = if self.is_secret { "this value".to_owned() } else { shown(error.instance()) };
-                let message = words(kind, own, error.instance(), &shown).unwrap_or_else(|| {
+                let mut message = words(kind, own, error.instance(), &shown).unwrap_or_else(|| {
                     let what = error.masked_with("this value").to_string();
                     format!("this is not allowed: {what}")
                 });
+                if matches!(path.0.last(), Some(Step::Key(key)) if key == "preset")
+                    && let Some(name) = error.instance().as_str().and_then(type_of_server)
+                {
+                    message.push_str(&format!(
+                        "; for {}, write `provider: {{{name}: …}}` in place of smtp",
+                        error.instance().as_str().unwrap_or(name)
+                    ));
+                }
                 vec![Fault { at: node.locate(&path), path, message }]
             }
         }
@@ -87,6 +97,11 @@ fn names_missing(problem: &Fault, missing: &FieldPath) -> bool {
     }
 }
 
+/// The type of server that a word names.
+fn type_of_server(word: &str) -> Option<&'static str> {
+    ProviderSpec::TYPES.iter().map(|(name, ..)| *name).find(|name| name.eq_ignore_ascii_case(word))
+}
+
 fn first_sentence(text: &str) -> String {
     let text = text.split("\n\n").next().unwrap_or(text).replace('\n', " ");
     let end = text.find(". ").map_or(text.len(), |end| end + 1);
@@ -99,6 +114,11 @@ fn unknown_field(name: &str, own: &Value) -> String {
     let known: Vec<&String> = properties.keys().collect();
     if let Some(near) = nearest(name, known.iter().map(|name| name.as_str())) {
         return format!("there is no field `{name}` here; did you mean `{near}`?");
+    }
+    if masked::is_secret(name) || properties.contains_key("secretRef") && matches!(name, "username" | "user" | "login") {
+        return format!(
+            "there is no field `{name}` here, and logins are not written into this file. Put it into a Secret (a `kind: Secret` kept out of git, a file below --secrets-dir, or a variable) and name the Secret: `secretRef: {{name: …}}`"
+        );
     }
     let parent = properties.iter().find(|(_, schema)| schema.pointer(&format!("/properties/{name}")).is_some());
     if let Some((parent, _)) = parent {

@@ -22,10 +22,13 @@ pub(crate) fn field_finding(
     let Some(text) = text_of(&place.file) else { return (finding, false) };
     let lines: Vec<&str> = text.lines().collect();
     let Some(at) = position(&text, place.line, field) else { return (finding, false) };
-    let (at, is_exact) = match line {
-        Some(line) if is_literal(&lines, at) => (Position { line: at.line + line, column: 1 }, true),
-        Some(line) => (at, line == 1),
-        None => (at, true),
+    let (at, is_exact) = match (line, literal_above(&lines, at)) {
+        (Some(line), Some(head)) => {
+            let at = head + line;
+            (Position { line: at, column: lines.get(at - 1).map_or(1, |line| first_column(line)) }, true)
+        }
+        (Some(line), None) => (at, line == 1),
+        (None, _) => (at, true),
     };
     let excerpt = lines.get(at.line.saturating_sub(1)).and_then(|line| excerpt_of(line, at.column));
     (Finding { line: at.line, column: at.column, excerpt, ..finding }, is_exact)
@@ -33,8 +36,16 @@ pub(crate) fn field_finding(
 
 /// A finding about a line of a file that a document names.
 pub(crate) fn line_finding(severity: Severity, file: &Path, line: usize, message: impl Into<String>) -> Finding {
-    let excerpt = text_of(file).and_then(|text| excerpt_of(text.lines().nth(line.saturating_sub(1))?, 1));
-    Finding { line, column: 1, excerpt, ..Finding::of_file(severity, file, message) }
+    let text = text_of(file);
+    let shown = text.as_ref().and_then(|text| text.lines().nth(line.saturating_sub(1)));
+    let column = shown.map_or(1, first_column);
+    let excerpt = shown.and_then(|shown| excerpt_of(shown, column));
+    Finding { line, column, excerpt, ..Finding::of_file(severity, file, message) }
+}
+
+/// Where the text of a line begins.
+fn first_column(line: &str) -> usize {
+    line.chars().take_while(|c| c.is_whitespace()).count() + 1
 }
 
 fn text_of(file: &Path) -> Option<String> {
@@ -52,8 +63,10 @@ fn position(text: &str, line: usize, field: &str) -> Option<Position> {
     })
 }
 
-/// Whether a literal block (`|`) begins there, whose lines are those of the file.
-fn is_literal(lines: &[&str], at: Position) -> bool {
-    let line = lines.get(at.line.saturating_sub(1));
-    line.is_some_and(|line| line.chars().nth(at.column.saturating_sub(1)) == Some('|'))
+/// The line that opens the literal block (`|`) whose text begins at a place: the lines of such a text are those of the file.
+fn literal_above(lines: &[&str], at: Position) -> Option<usize> {
+    let above = lines.get(..at.line.checked_sub(1)?)?;
+    let head = above.iter().rposition(|line| !line.trim().is_empty())?;
+    let opens = above[head].split(" #").next()?.trim_end().trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+    (opens.ends_with(": |") || opens.ends_with("- |")).then_some(head + 1)
 }

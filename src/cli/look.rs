@@ -1,0 +1,273 @@
+//! What `preview` and `send` have in common: a campaign of some files, and its messages as they would be sent.
+
+use std::{collections::BTreeSet, io::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::Args;
+
+use super::{run::EXIT_CONFIGURATION, text, validate};
+use crate::{
+    audience::{Input, Reader, Recipient, Row, canonical},
+    egress::Egress,
+    message::{Fault, RenderContext, Rendered, Template, message_id},
+    meta::nearest,
+    resources::{Blocker, Campaign, Key, Kind as _},
+    source::{Files, Finding, Options, Severity, Snapshot, Sourced},
+};
+
+/// The most messages that are made at a time.
+pub(super) const FIRST_MAX: usize = 1000;
+
+/// Which campaign, and where it is.
+#[derive(Args, Clone, Debug)]
+pub struct CampaignArgs {
+    /// The campaign (NAME or NAMESPACE/NAME).
+    #[arg(value_name = "CAMPAIGN")]
+    pub campaign: String,
+    /// Files and folders, as for `mailfleet run`.
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub paths: Vec<PathBuf>,
+    /// The campaign's namespace, where several have one of that name.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Exclude from folders what matches this gitignore pattern; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// The state folder of `mailfleet run`, which holds no documents.
+    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    pub state: PathBuf,
+}
+
+/// Whose messages.
+#[derive(Clone, Debug)]
+pub(super) enum Whose {
+    /// Those of the first recipients.
+    First(usize),
+    /// That of one recipient, by address.
+    One(String),
+}
+
+/// Why nothing is shown or sent.
+pub(super) struct Stop {
+    /// The exit code.
+    pub code: u8,
+    findings: Vec<Finding>,
+    message: String,
+}
+
+impl Stop {
+    /// The files, or what was asked for, cannot be used.
+    pub fn configuration(message: impl Into<String>) -> Self {
+        Self { code: EXIT_CONFIGURATION, findings: Vec::new(), message: message.into() }
+    }
+
+    /// It was tried, and failed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { code: 1, ..Self::configuration(message) }
+    }
+
+    /// Says why.
+    pub fn report(self) -> ExitCode {
+        let mut out = std::io::stderr().lock();
+        for finding in &self.findings {
+            // A closed standard error is no reason to fail otherwise.
+            let _ = validate::print_finding(&mut out, finding);
+        }
+        let _ = writeln!(out, "mailfleet: {}", self.message);
+        ExitCode::from(self.code)
+    }
+}
+
+/// A campaign without faults, ready to make messages.
+pub(super) struct Look {
+    pub snapshot: Snapshot,
+    pub key: Key,
+    pub campaign: Sourced<Campaign>,
+    template: Template,
+    input: Input,
+}
+
+/// A message, and the recipient whose it is.
+pub(super) struct Made {
+    pub recipient: Recipient,
+    pub rendered: Rendered,
+}
+
+impl Look {
+    /// Reads the files, and finds the campaign in them. It blocks.
+    pub fn open(args: &CampaignArgs, secrets_dir: Option<PathBuf>, runtime: &tokio::runtime::Handle) -> Result<Self, Stop> {
+        let options = Options { exclude: args.exclude.clone(), ..Options::of_process(secrets_dir, Some(args.state.clone())) };
+        let snapshot = Files::load_once(&args.paths, &options);
+        let key = find(args, &snapshot)?;
+        let faulty = |findings: Vec<Finding>| {
+            let faults: Vec<Finding> = findings.into_iter().filter(|finding| finding.severity == Severity::Fault).collect();
+            let message = format!("campaign {key} has {}; fix that first", text::counted(faults.len(), "fault"));
+            (!faults.is_empty()).then_some(Stop { code: EXIT_CONFIGURATION, findings: faults, message })
+        };
+        let resource = format!("{} {key}", Campaign::KIND);
+        let own = snapshot.findings.iter().filter(|finding| finding.resource.as_ref() == Some(&resource)).cloned();
+        if let Some(stop) = faulty(own.collect()) {
+            return Err(stop);
+        }
+        let Some(campaign) = snapshot.campaigns.get(&key).cloned() else {
+            return Err(Stop::configuration(format!("campaign {key} cannot be read; `mailfleet validate` says why")));
+        };
+        if let Some(stop) = faulty(validate::findings_of(&key, &campaign, &snapshot, runtime)) {
+            return Err(stop);
+        }
+        let resolver = validate::resolver(&key, &campaign, &snapshot, Egress::Everywhere);
+        let unusable = |blocker: Blocker| Stop::configuration(format!("campaign {key}: {}", blocker.message));
+        let content = resolver.content(&campaign.object.spec).map_err(unusable)?;
+        let input = resolver.input(&campaign.object.spec).map_err(unusable)?;
+        let joined = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let template = Template::compile(&content).map_err(|faults| Stop::configuration(joined(faults)))?;
+        Ok(Self { snapshot, key, campaign, template, input })
+    }
+
+    /// The recipients, each address once. It blocks.
+    pub fn recipients(&self, whose: &Whose, runtime: &tokio::runtime::Handle) -> Result<Vec<Recipient>, Stop> {
+        let unreadable = |blocker: Blocker| Stop::failed(format!("campaign {}: {}", self.key, blocker.message));
+        let address = match whose {
+            Whose::First(count) => {
+                let found = first_recipients(&self.input, *count, runtime).map_err(unreadable)?;
+                let none = || Stop::failed(format!("the audience of campaign {} has no row that can be used", self.key));
+                return if found.is_empty() { Err(none()) } else { Ok(found) };
+            }
+            Whose::One(address) => address,
+        };
+        let mut near: Option<String> = None;
+        for row in Reader::open(&self.input, runtime).map_err(unreadable)? {
+            let Row::Recipient(recipient) = row.map_err(unreadable)? else { continue };
+            if canonical(recipient.address.as_str()) == canonical(address) {
+                return Ok(vec![recipient]);
+            }
+            let known = near.as_deref().into_iter().chain([recipient.address.as_str()]);
+            near = nearest(address, known).map(str::to_owned);
+        }
+        let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        Err(Stop::configuration(format!("{address} is not in the audience of campaign {}{near}", self.key)))
+    }
+
+    /// The message of a recipient, by the code that sends it. `run` tells it from that of any run.
+    pub fn message(&self, recipient: &Recipient, run: &str) -> Result<Rendered, Stop> {
+        let spec = &self.campaign.object.spec;
+        let domain = spec.from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+        let id = message_id(0, &self.key.namespace, &self.key.name, run, recipient.address.as_str(), domain);
+        let context = RenderContext { message_id: &id, date: jiff::Timestamp::now(), campaign: &self.key.name, senders: None };
+        self.template.render(recipient, &context).map_err(|error| {
+            let fault = Fault::new(error.path, error.message);
+            let what = format!("no message can be made for {}: ", recipient.fields.address().as_str());
+            let findings = self.campaign.origin.file().map(|place| validate::of_fault(Severity::Fault, &what, &fault, place, spec));
+            let message = format!("campaign {} is not like that for everybody; fix the template, or the row", self.key);
+            Stop { code: 1, findings: findings.into_iter().collect(), message }
+        })
+    }
+}
+
+/// The first recipients of an audience, each address once. It blocks.
+///
+/// # Errors
+/// When the audience cannot be read that far.
+pub(super) fn first_recipients(input: &Input, count: usize, runtime: &tokio::runtime::Handle) -> Result<Vec<Recipient>, Blocker> {
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    for row in Reader::open(input, runtime)? {
+        if let Row::Recipient(recipient) = row?
+            && seen.insert(canonical(recipient.address.as_str()).into_owned())
+        {
+            found.push(recipient);
+        }
+        if found.len() >= count {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Makes messages off the threads of the runtime.
+pub(super) async fn look<T: Send + 'static>(
+    args: &CampaignArgs,
+    secrets_dir: Option<PathBuf>,
+    make: impl FnOnce(Look, &tokio::runtime::Handle) -> Result<T, Stop> + Send + 'static,
+) -> Result<T, Stop> {
+    let args = args.clone();
+    let runtime = tokio::runtime::Handle::current();
+    let made = tokio::task::spawn_blocking(move || make(Look::open(&args, secrets_dir, &runtime)?, &runtime));
+    made.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn find(args: &CampaignArgs, snapshot: &Snapshot) -> Result<Key, Stop> {
+    let (namespace, name) = match args.campaign.split_once('/') {
+        Some((namespace, name)) => (Some(namespace), name),
+        None => (args.namespace.as_deref(), args.campaign.as_str()),
+    };
+    let broken = snapshot.broken.iter().filter(|broken| broken.kind == Campaign::KIND).map(|broken| &broken.key);
+    let all: Vec<&Key> = snapshot.campaigns.keys().chain(broken).collect();
+    let fits = |key: &&&Key| *key.name == *name && namespace.is_none_or(|namespace| *key.namespace == *namespace);
+    match all.iter().filter(fits).collect::<Vec<_>>()[..] {
+        [key] => Ok((*key).clone()),
+        [] => {
+            let paths = args.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+            let near = nearest(name, all.iter().map(|key| &*key.name)).map(|near| format!("; did you mean `{near}`?"));
+            let names = || match all.len() {
+                0 => String::new(),
+                _ => format!("; there are {}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+            };
+            Err(Stop::configuration(format!("there is no campaign `{}` in {paths}{}", args.campaign, near.unwrap_or_else(names))))
+        }
+        ref several => {
+            let namespaces = several.iter().map(|key| &*key.namespace).collect::<Vec<_>>().join(", ");
+            Err(Stop::configuration(format!("there are several campaigns `{name}`: choose one with --namespace, of {namespaces}")))
+        }
+    }
+}
+
+/// A message, taken apart for people.
+pub(super) struct Parts {
+    pub headers: Vec<(&'static str, String)>,
+    pub text: String,
+    pub html: Option<String>,
+}
+
+/// The fields that are shown, in this order.
+const SHOWN: &[&str] = &["From", "Reply-To", "To", "Subject", "List-Unsubscribe", "List-Unsubscribe-Post"];
+
+impl Parts {
+    /// Takes a message apart.
+    pub fn of(rendered: &Rendered) -> Option<Self> {
+        let message = mail_parser::MessageParser::default().parse(&rendered.content[..])?;
+        let field = |name: &&'static str| Some((*name, shown(&message, name)?));
+        let lines = |text: std::borrow::Cow<'_, str>| text.replace("\r\n", "\n");
+        Some(Self {
+            headers: SHOWN.iter().filter_map(field).collect(),
+            text: message.body_text(0).map(lines).unwrap_or_default(),
+            html: message.html_bodies().next().filter(|part| part.is_text_html()).and_then(|_| message.body_html(0)).map(lines),
+        })
+    }
+}
+
+fn shown(message: &mail_parser::Message<'_>, name: &str) -> Option<String> {
+    let mailboxes = |address: &mail_parser::Address<'_>| {
+        let one = |mailbox: &mail_parser::Addr<'_>| {
+            let address = mailbox.address().unwrap_or_default();
+            mailbox.name().map_or_else(|| address.to_owned(), |name| format!("{name} <{address}>"))
+        };
+        address.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    match name {
+        "From" => message.from().map(mailboxes),
+        "Reply-To" => message.reply_to().map(mailboxes),
+        "To" => message.to().map(mailboxes),
+        "Subject" => message.subject().map(str::to_owned),
+        _ => message.header_raw(name).map(|value| value.split_whitespace().collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// Makes each message of the recipients.
+pub(super) fn made(look: &Look, whose: &Whose, run: &str, runtime: &tokio::runtime::Handle) -> Result<Vec<Made>, Stop> {
+    let recipients = look.recipients(whose, runtime)?;
+    recipients.into_iter().map(|recipient| Ok(Made { rendered: look.message(&recipient, run)?, recipient })).collect()
+}
+
+/// An address in the form that a server takes.
+pub(super) fn wire(address: &crate::audience::Address) -> Arc<str> {
+    Arc::from(address.to_wire())
+}

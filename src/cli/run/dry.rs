@@ -1,0 +1,52 @@
+//! What a dry run sends: the same messages, at once, into folders of this machine.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use crate::{
+    cli::{look::first_recipients, validate},
+    egress::Egress,
+    providers::{ProviderSpec, outbox::Outbox},
+    resources::{Campaign, CampaignSpec, SendingServer, campaign::Audience, plan::PlanSpec, sending_server::SendingServerSpec},
+    source::{Snapshot, Sourced},
+};
+
+/// A snapshot in which nothing waits: no start time, no suspension, no limit of a server, a vendor or a plan. With `first`, only that
+/// many recipients of each campaign are left; an audience that cannot be read stays as it is, and the run says why. It blocks.
+pub(super) fn without_waits(snapshot: Snapshot, first: Option<usize>, egress: Egress, runtime: &tokio::runtime::Handle) -> Snapshot {
+    let mut hurried = snapshot.clone();
+    for server in hurried.servers.values_mut() {
+        let spec = &server.object.spec;
+        let spec = SendingServerSpec { provider: ProviderSpec::outbox(Outbox::default()), limits: None, warmup: None, ..spec.clone() };
+        server.object = Arc::new(SendingServer { spec, ..(*server.object).clone() });
+    }
+    for plan in hurried.plans.values_mut() {
+        let mut object = (*plan.object).clone();
+        object.spec = PlanSpec { limits: None, ..object.spec };
+        plan.object = Arc::new(object);
+    }
+    for (key, campaign) in &mut hurried.campaigns {
+        let audience = first.and_then(|first| {
+            let input = validate::resolver(key, campaign, &snapshot, egress).input(&campaign.object.spec).ok()?;
+            let rows = first_recipients(&input, first, runtime).ok()?;
+            let rows =
+                rows.iter().map(|recipient| serde_json::from_str(&recipient.fields.to_json())).collect::<Result<Vec<BTreeMap<_, _>>, _>>();
+            Some(Audience { inline: Some(rows.ok()?), ..Audience::default() })
+        });
+        hurry(campaign, audience);
+    }
+    hurried
+}
+
+fn hurry(campaign: &mut Sourced<Campaign>, audience: Option<Audience>) {
+    let spec = campaign.object.spec.clone();
+    let audience = audience.unwrap_or_else(|| spec.audience.clone());
+    let spec = CampaignSpec { start_at: None, starting_deadline: None, suspend: None, audience, ..spec };
+    campaign.object = Arc::new(Campaign { spec, ..(*campaign.object).clone() });
+}
+
+/// How many messages a dry run wrote below its state folder.
+pub(super) fn messages(state_dir: &Path) -> usize {
+    let within = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
+    let servers = within(&state_dir.join("outbox")).into_iter().flat_map(|namespace| within(&namespace));
+    servers.map(|server| within(&server.join("new")).len()).sum()
+}
