@@ -21,7 +21,7 @@ demo: ## two local servers, one of which dies halfway; 2,000 recipients, each ma
 
 demo-kubernetes: setup ## a Kubernetes control plane on this machine, examples/kubernetes, and what kubectl shows of a completed campaign
 	cargo build --locked --quiet
-	MAILFLEET_BINARY=$(TARGET)/debug/mailfleet $(PYTHON) scripts/demo-kubernetes
+	MAILFLEET_BINARY=$(TARGET)/debug/mailfleet $(PYTHON) scripts/demo-kubernetes $(ARGS)
 
 test: setup ## cargo test, lint, and every suite in its quick mode
 	scripts/test
