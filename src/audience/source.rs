@@ -15,7 +15,7 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{Blocker, Location, NamedFile, Progress, http};
-use crate::resources::Reason;
+use crate::{providers::scrub::Scrubber, resources::Reason};
 
 /// A file written this recently may be incomplete, or be written again within one tick of its clock.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
@@ -39,7 +39,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn open(location: &Location, runtime: &Handle, progress: &Arc<Progress>) -> Result<Self, Blocker> {
+    /// Opens it; `scrubber` learns what must not be quoted.
+    pub(super) fn open(location: &Location, runtime: &Handle, progress: &Arc<Progress>, scrubber: &Scrubber) -> Result<Self, Blocker> {
         let mut version = None;
         let (place, transient, raw): (String, bool, Box<dyn Read + Send>) = match location {
             Location::File(named) => {
@@ -47,8 +48,8 @@ impl Source {
                 version = Some(file.version);
                 (named.name().display().to_string(), false, Box::new(file))
             }
-            Location::Url(url, egress) => {
-                let (place, body) = http::open(url, *egress, runtime, progress)?;
+            Location::Url(remote) => {
+                let (place, body) = http::open(remote, runtime, progress, scrubber)?;
                 (place, true, Box::new(body))
             }
             Location::Bytes(bytes) => {

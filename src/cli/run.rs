@@ -11,7 +11,7 @@ use super::{progress, text};
 use crate::{
     egress::Egress,
     engine::{self, Ended, EngineError, EngineOptions, View},
-    ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Synchronous},
+    ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
     resources::Duration as Span,
     serve::{Admin, Health, ProcessPhase, admin},
     source::{Files, Options, Snapshot, StatusSink},
@@ -41,6 +41,9 @@ pub struct RunArgs {
     /// Write all messages into Maildirs below STATE/dry-run instead; the real ledger is neither read nor written.
     #[arg(long, conflicts_with = "kubernetes")]
     pub dry_run: bool,
+    /// Refuse to start without a ledger: in a CI job or a fresh checkout, a missing one means that everybody would be mailed again.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub expect_ledger: bool,
     /// Secrets as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR", conflicts_with = "kubernetes")]
     pub secrets_dir: Option<PathBuf>,
@@ -116,6 +119,12 @@ pub const EXIT_CONFIGURATION: u8 = 2;
 pub const EXIT_SUPERSEDED: u8 = 3;
 
 pub async fn run(args: RunArgs) -> ExitCode {
+    if args.expect_ledger && LedgerReader::open(&args.state).is_err_and(|error| error.kind == LedgerErrorKind::Missing) {
+        let state = args.state.display();
+        return refuse(&format!(
+            "There is no ledger in {state}, and --expect-ledger is given. Nothing was sent, because everybody might be mailed twice. Restore {state}/ledger.db, or give the folder that has it with --state; leave --expect-ledger out where nothing was ever sent."
+        ));
+    }
     let ended = if args.kubernetes { kubernetes::run(args).await } else { run_files(args).await };
     ended.unwrap_or_else(|message| refuse(&message))
 }
@@ -133,9 +142,6 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
         ..Options::of_process(args.secrets_dir.clone(), Some(state_dir.clone()))
     };
     let snapshots = snapshots(&args, &options)?;
-    for warning in super::validate::renamed(&snapshots.borrow(), &state_dir) {
-        text::report(&warning.to_string());
-    }
     if !report_findings(&snapshots.borrow(), args.once) {
         return Err("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` lists them too.".to_owned());
     }

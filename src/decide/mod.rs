@@ -125,6 +125,8 @@ pub struct CampaignInput {
     pub resume: Option<String>,
     /// Such values that the ledger has as carried out.
     pub resume_handled: Handled,
+    /// A campaign that is gone and had the same message and audience: this may be it, renamed.
+    pub renamed_from: Option<String>,
     /// Somebody deletes it: messages in flight end, nothing new is sent.
     pub deleting: bool,
 }
@@ -144,6 +146,7 @@ impl CampaignInput {
             previous: None,
             resume: None,
             resume_handled: Handled::default(),
+            renamed_from: None,
             deleting: false,
         }
     }

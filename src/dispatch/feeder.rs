@@ -18,7 +18,7 @@ use super::{
     stages::{ReadyMessage, RenderFailure},
 };
 use crate::{
-    audience::{FileVersion, Input, Reader, Recipient, Row, Useless, canonical, changed, endless},
+    audience::{FileVersion, Input, Reader, Recipient, Row, Useless, Version, canonical, changed, endless},
     ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
     message::{self, RenderContext, Template},
     resources::{Blocker, Key, Reason},
@@ -79,8 +79,8 @@ pub enum Fed {
     },
     /// Rows that cannot be used, by line.
     Problems(Vec<BadRow>),
-    /// It cannot go on; and the version of the audience's file, where it is one and was opened.
-    Failed(Blocker, Option<FileVersion>),
+    /// It cannot go on; and what the audience was read with or from, where that is known.
+    Failed(Blocker, Option<Version>),
 }
 
 /// An event of a feeder.
@@ -183,8 +183,8 @@ pub struct Feeder {
     parked: HashMap<String, DueMessage>,
     /// Rows of people who are not in the ledger of a run that adds nobody.
     not_added: u64,
-    /// The version of the file that is read.
-    version: Option<FileVersion>,
+    /// What the audience is read with or from.
+    version: Option<Version>,
     /// Rows that repeat an address, beside those that do not.
     useless: Useless,
     /// Deferred messages that the scheduler is not told of yet, so that it hands over no more.
@@ -228,7 +228,7 @@ impl Asked for Feeder {
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(request)));
         let blocker = worked.unwrap_or_else(|_| Err(Blocker::internal(Reason::AudienceUnreadable, "reading the audience")));
         let Err(blocker) = blocker else { return true };
-        self.send(Fed::Failed(blocker, self.version));
+        self.send(Fed::Failed(blocker, self.version.clone()));
         false
     }
 }
@@ -264,9 +264,11 @@ impl Feeder {
 
     fn open(&mut self) -> Result<(RecipientIndex, Option<Reader>), Blocker> {
         let seen = self.ledger.recipient_index(self.spec.run_id).map_err(|e| of_ledger(&e))?;
-        self.version = self.spec.input.file().and_then(FileVersion::of);
+        self.version = self.spec.input.version();
         let reader = Reader::open(&self.spec.input, &self.runtime).map_err(of_audience)?;
-        self.version = reader.version();
+        if let Some(version) = reader.version() {
+            self.version = Some(Version::File(version));
+        }
         Ok((seen, Some(reader)))
     }
 
@@ -306,7 +308,7 @@ impl Feeder {
     /// The file is still the one that is, or was, read.
     fn check_version(&self) -> Result<(), Blocker> {
         match self.spec.input.file() {
-            Some(file) if FileVersion::of(file) != self.version => Err(of_audience(changed(file.name().display()))),
+            Some(file) if FileVersion::of(file).map(Version::File) != self.version => Err(of_audience(changed(file.name().display()))),
             _ => Ok(()),
         }
     }

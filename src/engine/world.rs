@@ -61,6 +61,7 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, mut found: Found
             previous: (found.status)(key).or_else(|| status_of_file(sourced)),
             resume: (found.resume)(key).filter(|value| !run.resume_handled.has(value)).or_else(of_annotation),
             resume_handled: run.resume_handled,
+            renamed_from: run.renamed_from,
             deleting: sourced.origin.is_deleting(),
             ..CampaignInput::new(object.clone(), work.now)
         };

@@ -155,7 +155,7 @@ reasons! {
     InvalidSpec,
     /// The newest version of the object cannot be read; the last good version, if there was one, stays in use. Fix what the message names; `mailfleet validate` names it too.
     Unreadable,
-    /// A referenced Secret does not exist. Create it in the server's namespace.
+    /// A referenced Secret does not exist. Create it in the object's namespace.
     SecretNotFound,
     /// A key is missing from a Secret. Add the key.
     SecretKeyNotFound,
@@ -211,6 +211,8 @@ reasons! {
     BadRows,
     /// Rows were added after the run was completed; they are not mailed. Give `run` a new value to mail everybody, or make a new campaign for the new rows.
     RowsAfterCompletion,
+    /// The campaign has the message and the audience of another of its namespace that is no longer there: if it was renamed, everybody would be mailed again. Restore the old name, or set `spec.run` to a new value to mail everybody.
+    MayBeRenamed,
     /// More recipients failed to render than `content.maxRenderErrors`. Fix the template or the data, or raise the number; the rest is then mailed.
     TooManyRenderErrors,
     /// The content is being read, and its templates compiled. Wait a few seconds, or longer while many campaigns of the namespace are new.

@@ -86,12 +86,12 @@ impl SendingServerSpec {
     }
 }
 
-/// A key of a Secret that a server needs.
+/// A key of a Secret that an object needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NeededSecret {
     /// The field that names it, relative to the object: `spec.provider.smtp.auth.secretRef`.
     pub path: String,
-    /// The Secret, in the server's namespace, and the key.
+    /// The Secret, in the object's namespace, and the key.
     pub key: KeyRef,
     /// Whether it may be absent.
     pub optional: bool,
@@ -99,13 +99,15 @@ pub struct NeededSecret {
     pub purpose: SecretPurpose,
 }
 
-/// What a server needs a Secret for.
+/// What a Secret is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretPurpose {
     /// To connect and log in: without it the server is Inactive.
     Provider,
     /// To sign messages, which this version does not do: nothing reads it yet.
     Dkim,
+    /// To fetch an audience: without it the campaign does not send.
+    Audience,
 }
 
 /// The most concurrent connections where the spec sets none.

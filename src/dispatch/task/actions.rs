@@ -9,9 +9,9 @@ use super::{
 };
 use crate::dispatch::index::{CampaignIx, LaneIx};
 
-use crate::audience::FileVersion;
+use crate::audience::Version;
 
-/// Between two looks at a file that could not be read as an audience.
+/// Between two looks at what an audience that could not be read is read with or from.
 const LOOK_AT_FILE_EVERY: Duration = Duration::from_millis(200);
 /// Held messages of a run that are looked at one by one; what is beyond waits for a person.
 const HELD_MAX: usize = 10_000;
@@ -230,16 +230,19 @@ impl DispatchTask {
         });
     }
 
-    /// An audience that a person has to fix is read again as soon as its file is another one.
-    pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<FileVersion>) {
+    /// An audience that a person has to fix is read again as soon as its file or its credential is another one.
+    pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<Version>) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeding, answers) = (campaign.feeder_epoch, self.answers.clone());
-        let Some(file) = self.handles.contents.get(&campaign.key).and_then(|content| content.input.file().cloned()) else { return };
+        let Some(input) = self.handles.contents.get(&campaign.key).map(|content| content.input.clone()) else { return };
+        if !input.has_version() {
+            return;
+        }
         let watch = tokio::spawn(async move {
             while !answers.is_closed() {
                 tokio::time::sleep(LOOK_AT_FILE_EVERY).await;
-                let asked = file.clone();
-                let now = tokio::task::spawn_blocking(move || FileVersion::of(&asked)).await;
+                let asked = input.clone();
+                let now = tokio::task::spawn_blocking(move || asked.version()).await;
                 if now.is_ok_and(|now| now.is_some() && now != version) {
                     let _ = answers.send(Answer::AudienceTouched(index, feeding));
                     return;

@@ -4,21 +4,23 @@ use std::{
     fmt::{self, Write as _},
     hash::{Hash as _, Hasher as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use siphasher::sip::SipHasher13;
 
 use crate::{
-    audience::{Address, FileVersion, Input, Location, NamedFile},
+    audience::{Address, Credential, FileVersion, Input, Location, Login, NamedFile, Remote},
     egress::Egress,
     message::{Content, Fault, Template},
+    providers::secret_line,
     resources::{
-        Blocker, Campaign, CampaignSpec, Key, Reason,
+        Blocker, Campaign, CampaignSpec, Key, KeyRef, Reason,
         campaign::{AudienceSource, BodySource},
+        url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
     routing::Work,
-    source::{ConfigMapStore, Origin, Purpose, SETTLED_AFTER, read_bounded, resolve_path, settles_in, written_at},
+    source::{ConfigMapStore, Origin, Purpose, SETTLED_AFTER, SecretStore, read_bounded, resolve_path, settles_in, written_at},
 };
 
 /// The longest body template, bytes.
@@ -108,6 +110,23 @@ pub(crate) struct ContentResolver {
     pub config_maps: ConfigMapStore,
     /// Where an audience may be fetched from.
     pub egress: Egress,
+    /// Where Secrets are.
+    pub secrets: NewestSecrets,
+}
+
+/// The Secrets of the newest snapshot, also for audiences that are read later.
+#[derive(Clone, Default)]
+pub(crate) struct NewestSecrets(Arc<RwLock<SecretStore>>);
+
+impl NewestSecrets {
+    /// Replaces them.
+    pub fn set(&self, secrets: SecretStore) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+    }
+
+    fn get(&self) -> SecretStore {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl ContentResolver {
@@ -154,6 +173,8 @@ impl ContentResolver {
                 sources.push(SourceAt::Audience(self.path(field, path, purpose)?));
             } else if let Some(reference) = source.as_ref().and_then(|source| source.config_map_ref.as_ref()) {
                 sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
+            } else if let Some(auth) = source.as_ref().and_then(|source| source.auth.as_ref()) {
+                self.login(field, auth).credential()?;
             }
         }
         Ok(Stamp { object: object.clone(), generation, file: self.origin.file().map(|place| place.file.clone()), sources })
@@ -225,6 +246,13 @@ impl ContentResolver {
         })
     }
 
+    /// What authenticates a URL, from the Secrets as they are at each request.
+    fn login(&self, field: &str, auth: &UrlAuth) -> Login {
+        let (secrets, namespace) = (self.secrets.clone(), self.key.namespace.clone());
+        let (field, auth) = (format!("{field}.auth"), auth.clone());
+        Login::new(move || credential(&secrets.get(), &namespace, &field, &auth))
+    }
+
     fn config_map(&self, field: &str, reference: &crate::resources::KeyRef) -> Result<Arc<[u8]>, Blocker> {
         self.config_maps.get(&self.key.namespace, &reference.name, &reference.key).map_err(|missing| {
             let reason = if missing.map_exists { Reason::ConfigMapKeyNotFound } else { Reason::ConfigMapNotFound };
@@ -270,13 +298,42 @@ impl ContentResolver {
             return Ok(Location::File(self.named_file(field, path, purpose)?));
         }
         if let Some(url) = &source.url {
-            return Ok(Location::Url(url.clone(), self.egress));
+            let login = source.auth.as_ref().map(|auth| self.login(field, auth));
+            return Ok(Location::Url(Remote { url: url.clone(), egress: self.egress, login }));
         }
         if let Some(reference) = &source.config_map_ref {
             return Ok(Location::Bytes(self.config_map(field, reference)?));
         }
         Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give a path, a url or a configMapRef.")))
     }
+}
+
+fn credential(secrets: &SecretStore, namespace: &str, field: &str, auth: &UrlAuth) -> Result<Credential, Blocker> {
+    let text = |path: &str, reference: &KeyRef| {
+        let value = secrets.get(namespace, &reference.name, &reference.key).map_err(|missing| {
+            let reason = if missing.secret_exists { Reason::SecretKeyNotFound } else { Reason::SecretNotFound };
+            Blocker::lasting(reason, format!("{field}.{path}: {missing}."))
+        })?;
+        let invalid = |what| {
+            let KeyRef { name, key } = reference;
+            Blocker::lasting(
+                Reason::SecretInvalid,
+                format!("{field}.{path}: key `{key}` of Secret `{name}` {what}. Correct it in the Secret."),
+            )
+        };
+        secret_line(&value).map(str::to_owned).map_err(invalid)
+    };
+    let made = if let Some(bearer) = &auth.bearer {
+        Credential::bearer(&text("bearer.tokenRef", &bearer.token_ref)?)
+    } else if let Some(basic) = &auth.basic {
+        let key = |key: &str| KeyRef { name: basic.secret_ref.name.clone(), key: key.to_owned() };
+        Credential::basic(&text("basic.secretRef", &key(USERNAME))?, &text("basic.secretRef", &key(PASSWORD))?)
+    } else if let Some(header) = &auth.header {
+        Credential::header(&header.name, &text("header.valueRef", &header.value_ref)?)
+    } else {
+        return Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give bearer, basic or header.")));
+    };
+    made.map_err(|error| Blocker::lasting(Reason::SecretInvalid, format!("{field}: {error}. Correct the Secret.")))
 }
 
 fn compiled(content: &Content) -> Result<Arc<Template>, Blocker> {
