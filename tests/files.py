@@ -375,8 +375,10 @@ def git_takes_statuses_and_never_the_ledger(program) -> str:
         require(done.returncode == 0, f"git {words}: exit {done.returncode}: {done.stderr}")
         return done.stdout.split()
 
-    def run(*words):
-        return subprocess.run([program, "run", "-q", "--once", "--state", state, *words], capture_output=True, text=True, timeout=60)
+    def run():
+        # Without a path it is this folder.
+        done = subprocess.run([program, "run", "-q", "--once", "--state", state], cwd=fleet.config, capture_output=True, text=True, timeout=60)
+        require(done.returncode == 0, f"{done}")
 
     git("init", "-q")
     process = subprocess.Popen([program, "run", "-q", "--once", "--state", state, fleet.config])
@@ -404,10 +406,10 @@ def git_takes_statuses_and_never_the_ledger(program) -> str:
 
     own = "# ours\n"
     (state / ".gitignore").write_text(own)
-    run(fleet.config)
+    run()
     require((state / ".gitignore").read_text() == own, "a person's file was overwritten")
     (state / ".gitignore").unlink()
-    run(fleet.config)
+    run()
     require("status/**" in (state / ".gitignore").read_text(), "an older state folder gets none")
     root = subprocess.run([program, "run", "-q", "--once", "--state", ".", "state"], cwd=fleet.config, capture_output=True, text=True, timeout=60)
     require(not (fleet.config / ".gitignore").exists(), f"the repository's root is left out of git: {root}")

@@ -83,7 +83,9 @@ impl Table {
         let email = match found[..] {
             [] => {
                 let divider = [';', '\t', '|'].into_iter().find(|divider| names.len() == 1 && names[0].contains(*divider));
-                let why = if let Some(divider) = divider {
+                let why = if names[0].get(..4).is_some_and(|start| start.eq_ignore_ascii_case("sep=")) {
+                    "the first line is Excel's `sep=`, which only Excel reads; remove it, and separate the columns by commas".to_owned()
+                } else if let Some(divider) = divider {
                     let divider = if divider == '\t' { "tabs".to_owned() } else { format!("`{divider}`") };
                     format!("the columns are separated by {divider}; use commas")
                 } else if names.iter().any(|name| Address::parse(name).is_ok()) {

@@ -110,6 +110,14 @@ impl Source {
         if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
             return Err(super::unreadable(format!("{}: it is UTF-16; save it as UTF-8", self.place)));
         }
+        let kind = match start {
+            [b'P', b'K', 3, 4, ..] => Some("an Excel workbook (.xlsx) or another zip archive"),
+            [0xd0, 0xcf, 0x11, 0xe0, ..] => Some("an old Excel workbook (.xls)"),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            return Err(super::unreadable(format!("{}: it is {kind}, and not a table; save it as CSV (UTF-8)", self.place)));
+        }
         if start.starts_with(b"\xef\xbb\xbf") {
             self.consume(3);
         }

@@ -23,8 +23,8 @@ use crate::{
     after_help = "Exit codes:\n  0  stopped by a signal; with --once: every campaign completed or is suspended\n  1  a campaign stopped or failed (--once), or messages were left on the wire\n  2  configuration, ledger or state folder cannot be used; nothing was sent\n  3  another process took over the ledger or the lead; this one sends no more"
 )]
 pub struct RunArgs {
-    /// Files or folders with YAML or JSON. In folders, hidden names and what a .mailfleetignore excludes are skipped.
-    #[arg(required_unless_present = "kubernetes", conflicts_with = "kubernetes", value_name = "PATH")]
+    /// Files or folders with YAML or JSON. In folders, hidden names and what a .mailfleetignore excludes are skipped. Default: this folder.
+    #[arg(conflicts_with = "kubernetes", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Exclude from folders what matches this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN", conflicts_with = "kubernetes")]
@@ -130,7 +130,10 @@ pub async fn run(args: RunArgs) -> ExitCode {
 }
 
 /// Files mode. An error is why nothing was sent.
-async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
+async fn run_files(mut args: RunArgs) -> Result<ExitCode, String> {
+    if args.paths.is_empty() {
+        args.paths.push(PathBuf::from("."));
+    }
     let (state_dir, removed) = state_dir(&args)?;
     if removed {
         text::report("removed the messages of the last dry run");

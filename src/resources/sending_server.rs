@@ -38,7 +38,7 @@ pub struct SendingServerSpec {
     /// Which domains it sends for, and how it signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// Bounces and complaints.
+    /// Bounces and complaints. It has no effect in this version: they are not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<Feedback>,
     /// How the server is probed.
@@ -216,7 +216,7 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN)), extend("x-kubernetes-list-type" = "set"))]
     pub domains: Vec<String>,
-    /// DKIM signing (RFC 6376).
+    /// DKIM signing (RFC 6376). It has no effect in this version: let the relay sign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dkim: Option<Dkim>,
     /// The domain of the envelope sender (MAIL FROM); the From address when absent.

@@ -223,7 +223,7 @@ impl ContentResolver {
     /// A file under the name that it has beside its document, so that it is found again when a symlink on the way is swapped.
     fn named_file(&self, field: &str, path: &str, purpose: Purpose) -> Result<NamedFile, Blocker> {
         self.path(field, path, purpose)?;
-        let beside = self.origin.file().and_then(|place| place.file.parent()).unwrap_or(Path::new(""));
+        let beside = self.origin.file().and_then(|place| place.below_root().parent()).unwrap_or(Path::new(""));
         let (origin, field, path) = (self.origin.clone(), field.to_owned(), path.to_owned());
         Ok(NamedFile::new(beside.join(&path), move || {
             resolve_path(&origin, &path, purpose).map_err(|problem| Blocker::lasting(Reason::FileNotFound, format!("{field}: {problem}")))
@@ -267,8 +267,8 @@ impl ContentResolver {
             (None, None) => return Ok(None),
             (None, Some(source)) => match (&source.path, &source.config_map_ref) {
                 (Some(path), _) => {
-                    let path = self.path(field, path, Purpose::Body)?;
-                    body_of(&path).map_err(|cause| Blocker::lasting(Reason::FileNotFound, format!("{field}: {cause}")))?
+                    let found = self.path(field, path, Purpose::Body)?;
+                    body_of(&found).map_err(|cause| Blocker::lasting(Reason::FileNotFound, format!("{field}: `{path}` {cause}")))?
                 }
                 (None, Some(reference)) => self.config_map(field, reference)?.to_vec(),
                 (None, None) => return Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give a path or a configMapRef."))),
@@ -348,8 +348,8 @@ fn from_address(text: &str) -> Result<Arc<str>, Blocker> {
 }
 
 fn body_of(path: &Path) -> Result<Vec<u8>, String> {
-    let bytes = read_bounded(path, BODY_MAX).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
-    bytes.ok_or_else(|| format!("{} is larger than 1 MiB.", path.display()))
+    let bytes = read_bounded(path, BODY_MAX).map_err(|error| format!("cannot be read: {error}."))?;
+    bytes.ok_or_else(|| "is larger than 1 MiB.".to_owned())
 }
 
 #[cfg(test)]
