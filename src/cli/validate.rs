@@ -112,7 +112,7 @@ pub fn content_faults(snapshot: &Snapshot) -> Vec<Finding> {
             origin: sourced.origin.clone(),
             config_maps: snapshot.config_maps.clone(),
             egress: Egress::PublicOnly,
-            secrets: NewestSecrets::default(),
+            secrets: NewestSecrets::from(snapshot.secrets.clone()),
         };
         let content = match resolver.content(spec) {
             Ok(content) => content,

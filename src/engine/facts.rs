@@ -224,6 +224,9 @@ mod tests {
         Sourced { object: Arc::new(serde_saphyr::from_str(&yaml).expect("a server")), origin, stale: None, previous_status: None }
     }
 
+    /// Campaigns by name, subject and run.
+    type Campaigns = &'static [(&'static str, &'static str, &'static str)];
+
     fn campaign(name: &str, subject: &str, run: &str) -> (Key, Sourced<Campaign>) {
         let yaml = format!(
             "{{apiVersion: mailfleet.dev/v1alpha1, kind: Campaign, metadata: {{name: {name}}}, spec: {{planRef: {{name: p}}, run: {run}, from: {{address: a@example.com}}, subject: {subject}, content: {{text: Hi}}, audience: {{csv: {{path: people.csv}}}}}}}}"
@@ -250,7 +253,7 @@ mod tests {
         // It was never begun: nobody was mailed under that name.
         assert!(renamed(&snapshot(&[("summer", "Hi", "first")]), reader()).await.is_empty());
         ledger.begin_run(&RunKey::new("default", "spring", "first"), UnknownPolicy::Skip, None, None, 2000).await.expect("a run");
-        let cases: [(&[(&str, &str, &str)], bool); 6] = [
+        let cases: [(Campaigns, bool); 6] = [
             (&[("spring", "Hi", "first")], false),
             (&[("summer", "Hi", "first")], true),
             (&[("summer", "Hi", "first"), ("spring", "Hi", "first")], false),

@@ -11,6 +11,9 @@ use crate::audience::{Credential, Login, Remote};
 
 const SECRET: &str = "s3cr3t-of-the-crm";
 
+/// A credential, and the header field that it becomes, in lowercase.
+type Form = (fn() -> Credential, &'static str);
+
 /// A server whose answers follow from the path, and the heads of all requests.
 struct Server {
     base: String,
@@ -69,7 +72,7 @@ fn open(url: &str, login: Login) -> Result<Vec<Row>, Blocker> {
 fn each_form_is_sent_as_its_standard_says() {
     let server = Server::start(|_| people());
     let url = format!("{}/people.csv", server.base);
-    let forms: [(fn() -> Credential, &str); 3] = [
+    let forms: [Form; 3] = [
         (|| Credential::bearer("mF_9.B5f-4.1JqM").expect("RFC 6750, 2.1"), "authorization: bearer mf_9.b5f-4.1jqm\r\n"),
         (|| Credential::basic("Aladdin", "open sesame").expect("RFC 7617, 2"), "authorization: basic qwxhzgrpbjpvcgvuihnlc2ftzq==\r\n"),
         (header, "x-api-key: s3cr3t-of-the-crm\r\n"),

@@ -118,6 +118,12 @@ pub(crate) struct ContentResolver {
 #[derive(Clone, Default)]
 pub(crate) struct NewestSecrets(Arc<RwLock<SecretStore>>);
 
+impl From<SecretStore> for NewestSecrets {
+    fn from(secrets: SecretStore) -> Self {
+        Self(Arc::new(RwLock::new(secrets)))
+    }
+}
+
 impl NewestSecrets {
     /// Replaces them.
     pub fn set(&self, secrets: SecretStore) {
