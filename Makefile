@@ -30,7 +30,7 @@ demo-kubernetes: ## a Kubernetes control plane on this machine, examples/kuberne
 	scripts/setup $(if $(filter no,$(SETUP)),--check) kubernetes
 	@$(FIRST_BUILD)
 	cargo build --locked
-	MAILFLEET_BINARY=$(TARGET)/debug/mailfleet $(PYTHON) scripts/demo-kubernetes
+	MAILFLEET_BINARY=$(TARGET)/debug/mailfleet $(PYTHON) scripts/demo-kubernetes $(ARGS)
 
 test: ## set-up, cargo test, lint, and every suite in its quick mode
 	SETUP=$(SETUP) scripts/test

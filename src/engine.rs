@@ -17,7 +17,8 @@ use std::{hash::Hasher as _, path::PathBuf, sync::Arc, time::Duration};
 use siphasher::sip::SipHasher13;
 use tokio::{sync::watch, time::Instant};
 
-pub(crate) use contents::ContentResolver;
+pub(crate) use contents::{ContentResolver, NewestSecrets};
+pub(crate) use facts::renamed;
 pub(crate) use handles::build_server;
 pub use lookup::world_of;
 pub(crate) use probes::probe_once;

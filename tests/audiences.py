@@ -8,6 +8,7 @@ import time
 
 from parts import fleet as fleets
 from parts import ledgerfile
+from parts.export import Export
 from parts.process import folder, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
@@ -361,6 +362,49 @@ def extra_commas_and_capitals(program) -> str:
     return "4 of 4"
 
 
+def fetched_with_a_secret(program) -> str:
+    """A URL with a bearer token: no Secret, a wrong one, the right one, a rotated one, all in one process; the token is in nothing that is kept, and not sent to another host."""
+    fleet = fleets.Fleet(folder("audience-secret"), program)
+    relay = Scripted()
+    export = Export(None, "email,name\nann@example.com,Ann\nbob@example.com,Bob\n")
+    crm = Export("right-token-1", redirect=export.url)
+    source = {"csv": {"url": crm.url, "auth": {"bearer": {"tokenRef": {"name": "crm", "key": "token"}}}}}
+    base = (fleets.smtp_server("relay", relay.port), fleets.plan("plan", "relay"))
+    fleet.write("fleet.yaml", *base, fleets.campaign("spring", "plan", source))
+    process = fleet.start(once=False)
+
+    def stalled(reason: str, words: str):
+        wait_until(lambda: fleet.condition("Campaign", "spring", "Stalled").get("reason") == reason, 30, reason)
+        message = fleet.condition("Campaign", "spring", "Stalled")["message"]
+        require(words in message, message)
+
+    stalled("SecretNotFound", "spec.audience.csv.auth.bearer.tokenRef: there is no Secret `crm` in namespace `default`")
+    require(not crm.seen, "asked without the token")
+    fleet.write("secret.yaml", fleets.secret("crm", password="x"))
+    stalled("SecretKeyNotFound", "has no key `token`")
+    fleet.write("secret.yaml", fleets.secret("crm", token="wrong-token-0"))
+    stalled("AudienceUnreadable", "the server answered 401 Unauthorized; check the Secret that `auth` names")
+    fleet.write("secret.yaml", fleets.secret("crm", token="right-token-1"))
+    wait_until(lambda: fleet.status("Campaign", "spring").get("state") == "Completed", 30, "it is completed")
+    require(dict(relay.taken) == {"ann@example.com": 1, "bob@example.com": 1}, f"{dict(relay.taken)}")
+    # Rotated on both sides: the next read, of another campaign, uses the new one.
+    crm.token = "right-token-2"
+    fleet.write("secret.yaml", fleets.secret("crm", token="right-token-2"))
+    fleet.write("summer.yaml", fleets.campaign("summer", "plan", source))
+    wait_until(lambda: fleet.status("Campaign", "summer").get("state") == "Completed", 30, "the second is completed")
+    process.kill()
+    require([fields.get("authorization") for fields in crm.seen][:2] == ["Bearer wrong-token-0", "Bearer right-token-1"], f"{crm.seen}")
+    require(export.seen and not any("authorization" in fields or "referer" in fields for fields in export.seen), f"{export.seen}")
+    kept = [path for path in [*fleet.state.rglob("*"), fleet.folder / "run-1.out"] if path.is_file()]
+    told = [str(path) for path in kept if any(token in path.read_bytes() for token in (b"token-0", b"token-1", b"token-2"))]
+    require(not told, f"a token is in {told}")
+    plain = {"csv": {**source["csv"], "url": "http://crm.example/people.csv"}}
+    fleet.write("summer.yaml", fleets.campaign("summer", "plan", plain))
+    code, text = fleet.command("validate", fleet.config)
+    require(code == 2 and "`auth` is sent over https only" in text, f"exit {code}: {text}")
+    return f"{len(crm.seen)} requests with a token, {len(export.seen)} without"
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
@@ -375,6 +419,7 @@ def main():
             spellings_of_an_old_ledger,
             one_person_one_message,
             extra_commas_and_capitals,
+            fetched_with_a_secret,
         ),
         fleets.binary(),
     )

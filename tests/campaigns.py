@@ -159,6 +159,70 @@ def memory(program, recipients: int) -> tuple[int, float]:
     return peak, seconds
 
 
+def renamed(program, recipients: int) -> str:
+    """A renamed campaign mails nobody until a person says so, over restarts; a new campaign, and a renamed one in a new run, need no word."""
+    place = folder("renamed")
+    with Sink(program, place) as sink:
+        fleet = fleets.Fleet(place, program)
+        fleet.write("servers.yaml", *servers(sink), fleets.plan("pro", "server-0"))
+        fleets.write_csv(fleet.config / "people.csv", recipients)
+        source = {"csv": {"path": "people.csv"}}
+
+        def turn(what: str, times: int, *campaigns: dict, stops: bool = False):
+            fleet.write("campaign.yaml", *campaigns)
+            _, validated = fleet.command("validate", "--state", fleet.state, fleet.config)
+            require(("message and the audience of campaign spring" in validated) == stops, f"{what}: {validated}")
+            code, output = fleet.run_once()
+            require(code == int(stops), f"{what}: exit {code}: {output[-1000:]}")
+            expect_taken(sink, recipients, times, what)
+            if stops:
+                condition = fleet.condition("Campaign", "summer", "Stalled")
+                require(condition["reason"] == "MayBeRenamed" and "Restore the name spring" in condition["message"], f"{what}: {condition}")
+                require(condition["message"] in output, f"{what}: {output}")
+
+        turn("the first time", 1, fleets.campaign("spring", "pro", source))
+        # Another schedule and other weights do not make it another campaign.
+        summer = fleets.campaign("summer", "pro", source, startingDeadline="2h")
+        turn("renamed", 1, summer, stops=True)
+        turn("renamed, and started again", 1, summer, stops=True)
+        turn("the old name beside it", 2, summer, fleets.campaign("spring", "pro", source))
+        turn("only the new one, which has its run now", 2, summer)
+        turn("another message", 3, fleets.campaign("autumn", "pro", source, subject="Leaves"))
+        turn("renamed, in a new run", 4, fleets.campaign("winter", "pro", source, run="winter"))
+    return f"{recipients} recipients, mailed again only on purpose"
+
+
+def without_a_ledger(program, recipients: int) -> str:
+    """A fresh checkout: `--expect-ledger` refuses; with the statuses alone nothing is sent either."""
+    place = folder("no-ledger")
+    with Sink(program, place) as sink:
+        fleet = fleets.Fleet(place, program)
+        fleet.write("servers.yaml", *servers(sink), fleets.plan("pro", "server-0"), fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}))
+        fleets.write_csv(fleet.config / "people.csv", recipients)
+
+        def refused(what: str):
+            code, output = fleet.run_once("--expect-ledger")
+            require(code == 2 and "Nothing was sent" in output and "leave --expect-ledger out" in output, f"{what}: exit {code}: {output}")
+
+        refused("the first start")
+        require(not fleet.state.exists(), "a refused start leaves a folder")
+        code, output = fleet.run_once()
+        require(code == 0, f"exit {code}: {output}")
+        code, output = fleet.run_once("--expect-ledger")
+        require(code == 0, f"with the ledger: exit {code}: {output}")
+        statuses = place / "statuses"
+        shutil.copytree(fleet.state / "status", statuses)
+        shutil.rmtree(fleet.state)
+        refused("a checkout without statuses")
+        shutil.copytree(statuses, fleet.state / "status")
+        refused("a checkout with statuses")
+        code, output = fleet.run_once()
+        reason = fleet.condition("Campaign", "spring", "Stalled").get("reason")
+        require((code, reason) == (1, "LedgerMissing"), f"exit {code}, {reason}: {output}")
+        expect_taken(sink, recipients, 1, "in the end")
+    return f"{recipients} recipients, each mailed once"
+
+
 def flat_memory(program) -> str:
     """Under 100 MB for a million, and flat."""
     rows = []
@@ -183,6 +247,8 @@ def main():
     if not options.memory:
         cases.add("deleted, applied again, with a copied ledger, in a new run", again, program, recipients)
         cases.add("ledger missing", ledger_missing, program, recipients)
+        cases.add("renamed", renamed, program, recipients)
+        cases.add("without a ledger", without_a_ledger, program, recipients)
         cases.add("narrowed to a server that is down", narrowed, program, recipients)
         cases.add("weights 80:20", shares, program, recipients * 3)
     if not options.quick:

@@ -352,6 +352,70 @@ def many_objects(program, count: int) -> str:
     return f"{count} plans: the first message after {sent:.1f} s, every status after {took:.1f} s"
 
 
+def git_takes_statuses_and_never_the_ledger(program) -> str:
+    """`git add -A` during and after a run: statuses are committed, the ledger never; a checkout's statuses are no objects; a person's .gitignore stays."""
+    need("" if shutil.which("git") else "git is missing")
+    fleet = fleets.Fleet(folder("files-git"), program)
+    server = Scripted()
+    people = [f"person{number}@example.com" for number in range(400)]
+    fleet.write(
+        "fleet.yaml",
+        fleets.smtp_server("relay", server.port, limits={"rates": [{"messages": 200, "per": "1s"}]}),
+        fleets.plan("plan", "relay"),
+        fleets.campaign("spring", "plan", {"csv": {"path": "people.csv"}}),
+    )
+    (fleet.config / "people.csv").write_text("email,name\n" + "".join(f"{who},X\n" for who in people))
+    # Not hidden, so that only the marker keeps it from being read.
+    state = fleet.config / "state"
+
+    def git(*words) -> list[str]:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
+        environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+        done = subprocess.run(["git", *identity, *words], cwd=fleet.config, capture_output=True, text=True, timeout=60, env=environment)
+        require(done.returncode == 0, f"git {words}: exit {done.returncode}: {done.stderr}")
+        return done.stdout.split()
+
+    def run():
+        # Without a path it is this folder.
+        done = subprocess.run([program, "run", "-q", "--once", "--state", state], cwd=fleet.config, capture_output=True, text=True, timeout=60)
+        require(done.returncode == 0, f"{done}")
+
+    git("init", "-q")
+    process = subprocess.Popen([program, "run", "-q", "--once", "--state", state, fleet.config])
+    wait_until(lambda: server.taken.total() > 50, 30, "it sends")
+    git("add", "-A")
+    require(process.wait(60) == 0, "it completes")
+    git("add", "-A")
+    git("commit", "-q", "-m", "all")
+    tracked = sorted(name.removeprefix("state/") for name in git("ls-files", "state"))
+    wanted = [".gitignore", ".mailfleet-state", "status/default/Campaign/spring.yaml", "status/default/Plan/plan.yaml", "status/default/SendingServer/relay.yaml"]
+    require(tracked == wanted, f"tracked: {tracked}")
+    require((state / "ledger.db").exists() and not git("status", "--short"), f"{git('status', '--short')}")
+    with_addresses = [name for name in git("ls-files", "state") if "person1@" in (fleet.config / name).read_text()]
+    require(not with_addresses, f"addresses in {with_addresses}")
+
+    # A checkout elsewhere: its statuses are read as what they are, and say that somebody was mailed.
+    git("worktree", "add", "-q", fleet.folder / "elsewhere")
+    elsewhere = fleet.folder / "elsewhere"
+    done = subprocess.run([program, "validate", "-o", "json", elsewhere], capture_output=True, text=True, timeout=60)
+    report = json.loads(done.stdout)
+    require((done.returncode, report["documents"]) == (0, 3), f"{done.stdout}")
+    done = subprocess.run([program, "run", "-q", "--once", "--state", elsewhere / "state", elsewhere], capture_output=True, text=True, timeout=60)
+    require(done.returncode == 1 and "LedgerMissing" in (elsewhere / "state/status/default/Campaign/spring.yaml").read_text(), f"{done}")
+    require(server.taken.total() == len(people), f"{server.taken.total()} messages")
+
+    own = "# ours\n"
+    (state / ".gitignore").write_text(own)
+    run()
+    require((state / ".gitignore").read_text() == own, "a person's file was overwritten")
+    (state / ".gitignore").unlink()
+    run()
+    require("status/**" in (state / ".gitignore").read_text(), "an older state folder gets none")
+    root = subprocess.run([program, "run", "-q", "--once", "--state", ".", "state"], cwd=fleet.config, capture_output=True, text=True, timeout=60)
+    require(not (fleet.config / ".gitignore").exists(), f"the repository's root is left out of git: {root}")
+    return f"{len(wanted)} files tracked, none with an address"
+
+
 def main():
     cases = Cases(__doc__)
     cases.option("--plans", type=int, default=8000, help="how many objects (8000)")
@@ -365,6 +429,7 @@ def main():
             ignored_as_git_ignores,
             nothing_half_written_is_sent,
             private_files_are_not_mailed,
+            git_takes_statuses_and_never_the_ledger,
             write_ahead_log_deleted,
             damaged_ledger,
             larger_than_the_process_may_write,

@@ -5,6 +5,9 @@ The objects come from a real API server with a controller and local SMTP servers
 """
 
 import json
+import os
+import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -18,7 +21,7 @@ from parts.dovecot import Dovecot
 from parts.fleet import ROOT, campaign, plan, smtp_server
 from parts.kubeapi import secret
 from parts.postfix import Postfix
-from parts.process import free_port, wait_until
+from parts.process import Process, free_port, wait_until
 from parts.report import Cases, Shared, need, require
 
 EXAMPLES = ROOT / "examples/gitops"
@@ -359,6 +362,112 @@ def kustomized(place):
     return f"{len(known)} references, {len(names)} objects"
 
 
+class Checkout:
+    """A repository with a folder of objects, and what docs/gitops.md makes of it on one machine."""
+
+    def __init__(self, place):
+        self.home = place.new("checkout")
+        self.work, self.bare, self.mail = self.home / "work", self.home / "repository.git", self.home / "srv-mail"
+        self.git("init", "-q", "--bare", self.bare)
+        self.git("clone", "-q", self.bare, self.work)
+        (self.work / "objects").mkdir()
+
+    def git(self, *words) -> str:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false", "-c", "init.defaultBranch=main"]
+        environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+        done = subprocess.run(["git", *identity, *words], capture_output=True, text=True, timeout=60, env=environment)
+        require(done.returncode == 0, f"git {words}: exit {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def push(self, *objects: dict, name: str = "fleet.yaml"):
+        """Commits objects, and pushes them."""
+        (self.work / "objects" / name).write_text("".join(f"---\n{json.dumps(obj, indent=1)}\n" for obj in objects))
+        self.git("-C", self.work, "add", "-A")
+        self.git("-C", self.work, "commit", "-q", "-m", "objects")
+        self.git("-C", self.work, "push", "-q", "origin", "HEAD:main")
+
+    def command_of(self, unit: str, program) -> list[str]:
+        """The command of a unit, over this checkout."""
+        lines = (EXAMPLES / "files" / unit).read_text().splitlines()
+        (line,) = [line.removeprefix("ExecStart=") for line in lines if line.startswith("ExecStart=")]
+        places = {"/srv/mail": self.mail, "/var/lib/mailfleet": self.home / "state", "/usr/local/bin/mailfleet": program, "/usr/bin/git": shutil.which("git")}
+        for there, here in places.items():
+            line = line.replace(there, str(here))
+        return line.split()
+
+
+def units_are_good(place):
+    """`systemd-analyze verify` of the units, with the program in the place of one that is not installed."""
+    need("" if shutil.which("systemd-analyze") else "systemd-analyze is missing")
+    home = place.new("units")
+    units = sorted(path for path in (EXAMPLES / "files").iterdir() if path.suffix in (".service", ".timer"))
+    for path in units:
+        (home / path.name).write_text(path.read_text().replace("/usr/local/bin/mailfleet", str(place.program)).replace("/usr/bin/git", shutil.which("git")))
+    done = subprocess.run(["systemd-analyze", "verify", *(home / path.name for path in units)], capture_output=True, text=True, timeout=60)
+    require(done.returncode == 0 and not done.stderr, f"exit {done.returncode}: {done.stdout}{done.stderr}")
+    return f"{len(units)} units"
+
+
+def sent_from_a_checkout(place):
+    """The commands of the units: a campaign that is pushed is pulled and sent, once; SIGTERM ends the service with 0."""
+    checkout = Checkout(place)
+    with place.sink() as sink:
+        checkout.push(smtp_server("relay", sink.port), plan("pro", "relay"))
+        checkout.git("clone", "-q", "-b", "main", checkout.bare, checkout.mail)
+        service = Process(checkout.command_of("mailfleet.service", place.program), checkout.home / "service.out")
+        wait_until(lambda: (checkout.home / "state/status/default/Plan/pro.yaml").exists() or not service.running(), 30, "the first status")
+        checkout.push(campaign("spring", "pro", people(3)), name="spring.yaml")
+        done = subprocess.run(checkout.command_of("mailfleet-pull.service", place.program), capture_output=True, text=True, timeout=60)
+        require(done.returncode == 0, f"the pull: exit {done.returncode}: {done.stderr}")
+        wait_until(lambda: len(sink.taken()) == 3 or not service.running(), 30, "the campaign that was pulled")
+        status = checkout.home / "state/status/default/Campaign/spring.yaml"
+        wait_until(lambda: "state: Completed" in status.read_text(), 30, "the status")
+        service.signal(signal.SIGTERM)
+        require(service.wait(30) == 0, f"exit {service.code}: {service.tail()}")
+        require(set(sink.taken().values()) == {1}, f"{sink.taken()}")
+    return "one commit, pulled and sent once"
+
+
+def checked_before_a_merge(place):
+    """The hook for pre-commit and the CI job: their commands pass good objects, and fail on a fault and on a warning."""
+    checkout = Checkout(place)
+    (hook,) = from_yaml(ROOT / ".pre-commit-hooks.yaml")
+    job = from_yaml(EXAMPLES / "files/ci.yaml")["jobs"]["validate"]["steps"]
+    require(hook["language"] == "system" and not hook["pass_filenames"], f"{hook}")
+    commands = [[*hook["entry"].split(), *hook["args"]], job[-1]["run"].replace("mail/objects", "objects").split()]
+    cases = (
+        ("good", 0, smtp_server("relay", 2525)),
+        ("a warning", 2, plan("pro", "no-such-server")),
+        ("a fault", 2, {**plan("pro", "relay"), "spec": {"server": []}}),
+    )
+    for name, wanted, obj in cases:
+        (checkout.work / "objects/fleet.yaml").write_text(json.dumps(obj))
+        for command in commands:
+            require(command[:2] == ["mailfleet", "validate"], f"{command}")
+            done = subprocess.run([place.program, *command[1:]], cwd=checkout.work, capture_output=True, text=True, timeout=60)
+            require(done.returncode == wanted, f"{name}: {command}: exit {done.returncode}: {done.stdout}{done.stderr}")
+    return f"{len(cases)} folders, {len(commands)} commands"
+
+
+def compose_file(place):
+    """compose.yaml: its command works in the image's folder, the ledger is on a volume, and nothing else is written."""
+    file = from_yaml(EXAMPLES / "files/compose.yaml")
+    service = file["services"]["mailfleet"]
+    volumes = dict(volume.split(":")[:2] for volume in service["volumes"])
+    state = next(word.split("=")[1] for line in (ROOT / "Dockerfile").read_text().splitlines() for word in line.split() if word.startswith("MAILFLEET_STATE="))
+    require(volumes == {"./": "/mail", "ledger": state} and "ledger" in file["volumes"] and service["read_only"], f"{volumes}")
+    home = place.new("compose")
+    (home / "objects").mkdir()
+    with place.sink() as sink:
+        objects = (smtp_server("relay", sink.port), plan("pro", "relay"), campaign("spring", "pro", people(2)))
+        (home / "objects/fleet.yaml").write_text("".join(f"---\n{json.dumps(obj)}\n" for obj in objects))
+        words = [word.replace("/mail/", f"{home}/") for word in service["command"]]
+        environment = {**os.environ, "MAILFLEET_STATE": str(home / "ledger")}
+        done = subprocess.run([place.program, *words, "--once"], capture_output=True, text=True, timeout=60, env=environment)
+        require(done.returncode == 0 and len(sink.taken()) == 2, f"exit {done.returncode}: {done.stderr}")
+    return f"{len(volumes)} volumes"
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
@@ -367,7 +476,9 @@ def main():
         return cluster.missing() or ("" if judge_program().exists() else f"{judge_program()} (scripts/setup builds it)")
 
     states = (scripts_in_the_config_map, table_in_the_document, each_state, a_wrong_password, unreadable_edits, no_difference, kustomized)
-    cases.add_all(states, Shared(lambda: Clusters(quick=True)), needs=needs)
+    shared = Shared(lambda: Clusters(quick=True))
+    cases.add_all(states, shared, needs=needs)
+    cases.add_all((units_are_good, sent_from_a_checkout, checked_before_a_merge, compose_file), shared, needs=needs)
     cases.end()
 
 

@@ -20,6 +20,8 @@ def main():
             basics.conditions,
             basics.kubectl_explain,
             basics.rotated_secret,
+            basics.audience_with_a_secret,
+            basics.demo_that_stays,
             basics.unparsable,
             basics.same_names,
             basics.flapping_server,

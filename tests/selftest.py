@@ -22,7 +22,7 @@ from parts.cluster import ControlPlane
 from parts.dovecot import Dovecot
 from parts.mailpit import Mailpit
 from parts.postfix import Postfix
-from parts.process import Process, folder, wait_until
+from parts.process import Process, answers, folder, free_port, wait_until
 from parts.report import Cases, need, require
 from parts.sinks import Sink, SmtpSink, delayed
 
@@ -198,6 +198,34 @@ def smtp_sink() -> str:
         require(source.wait(20) == 0, source.tail())
 
 
+def sink_on_a_terminal() -> str:
+    """`mailfleet sink` on a terminal shows what arrives, and with --quiet only the address and the sum."""
+
+    def shown(*options: str) -> str:
+        port, (master, terminal) = free_port(), os.openpty()
+        process = subprocess.Popen([fleets.binary(), "sink", "--listen", f"127.0.0.1:{port}", *options], stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        try:
+            wait_until(lambda: answers(port), 10, "the sink")
+            with client(port) as line:
+                line.sendmail("a@example.com", ["b@example.com"], MAIL)
+            time.sleep(1.5)
+        finally:
+            process.terminate()
+            process.wait(10)
+        text = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(master, 4096):
+                text += piece
+        os.close(master)
+        return text.decode().replace("\r\n", "\n")
+
+    loud, quiet = shown(), shown("--quiet")
+    require([line.split(" ")[:2] for line in loud.splitlines()] == [["listening", "on"], ["accepted", "1"], ["accepted", "1"]], loud)
+    require([line.split(" ")[0] for line in quiet.splitlines()] == ["listening", "accepted"], quiet)
+    return "one line for one message"
+
+
 def other_clients() -> str:
     """The sink with Python's smtplib and postfix's smtp-source."""
     need(SmtpSink.missing())
@@ -368,6 +396,7 @@ def main():
             mailpit,
             smtp_sink,
             sink,
+            sink_on_a_terminal,
             other_clients,
             no_orphans,
             control_plane,

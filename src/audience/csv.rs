@@ -89,8 +89,8 @@ impl Table {
             [] => {
                 let first = names.first().map_or("", |name| &**name);
                 let divider = [';', '\t', '|'].into_iter().find(|divider| names.len() == 1 && names[0].contains(*divider));
-                let why = if first.starts_with("sep=") {
-                    "the first line is Excel's `sep=`; remove it, so that the first line names the columns".to_owned()
+                let why = if first.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("sep=")) {
+                    "the first line is Excel's `sep=`, which only Excel reads; remove it, and separate the columns by commas".to_owned()
                 } else if text.contains('\0') {
                     "it seems to be UTF-16; save it as UTF-8".to_owned()
                 } else if let Some(divider) = divider {

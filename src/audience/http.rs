@@ -1,6 +1,7 @@
 //! The body of a URL, read from a thread that may block.
 //!
-//! The caller's [`Egress`] decides where it may go; each redirect is checked.
+//! The caller's [`Egress`] decides where it may go; each redirect is checked. Credentials go to the URL's own origin (scheme, host and
+//! port) only: a redirect elsewhere is followed without them.
 
 use std::{
     io::{self, Read},
@@ -8,15 +9,17 @@ use std::{
     time::Duration,
 };
 
+use http::header::LOCATION;
 use reqwest::{
     ClientBuilder, Url,
     redirect::{Attempt, Policy},
 };
 use tokio::runtime::Handle;
 
-use super::{Blocker, Progress, unreadable};
+use super::{Blocker, Credential, Login, Progress, Remote, unreadable};
 use crate::{
     egress::{Egress, NotAllowed, client},
+    providers::scrub::Scrubber,
     resources::Reason,
 };
 
@@ -34,10 +37,10 @@ pub(super) struct Body {
     runtime: Handle,
 }
 
-/// Requests a URL. Returns the URL as it may be shown, and the body of a successful answer.
-pub(super) fn open(url: &str, egress: Egress, runtime: &Handle, progress: &Progress) -> Result<(String, Body), Blocker> {
-    let url = Url::parse(url).map_err(|error| unreadable(format!("the audience's URL is not a URL: {error}")))?;
-    let place = shown(&url);
+/// Requests a URL. Returns the URL as it may be shown, and the body of a successful answer. `scrubber` learns what must not be quoted.
+pub(super) fn open(remote: &Remote, runtime: &Handle, progress: &Progress, scrubber: &Scrubber) -> Result<(String, Body), Blocker> {
+    let url = Url::parse(&remote.url).map_err(|error| unreadable(format!("the audience's URL is not a URL: {error}")))?;
+    let (place, egress) = (shown(&url), remote.egress);
     let fail = |reason: Reason, transient: bool, what: String| Blocker {
         needs_person: !transient,
         ..Blocker::passing(reason, format!("{place}: {what}"))
@@ -48,20 +51,46 @@ pub(super) fn open(url: &str, egress: Egress, runtime: &Handle, progress: &Progr
     if !client::permits_url(egress, &url) {
         return Err(fail(Reason::AddressNotAllowed, false, NotAllowed.to_string()));
     }
-    let client = builder(egress, client::is_local(&url)).build().map_err(|error| fail(Reason::AudienceUnreadable, false, told(error)))?;
-    // Inside the future: the client's timer needs the runtime from the first call on.
-    let sent = runtime.block_on(async { client.get(url.clone()).send().await });
-    let response = sent.map_err(|error| {
-        let transient = !error.is_redirect() && !error.is_builder();
-        if client::is_not_allowed(&error) {
-            return fail(Reason::AddressNotAllowed, transient, NotAllowed.to_string());
+    let credential = remote.login.as_ref().map(Login::credential).transpose()?;
+    if let Some(credential) = &credential {
+        if url.scheme() != "https" && !client::is_local(&url) {
+            let what = "credentials are not sent over http; give an https URL".to_owned();
+            return Err(fail(Reason::AudienceUnreadable, false, what));
         }
-        fail(Reason::AudienceUnreadable, transient, told(error))
-    })?;
+        credential.hide(scrubber);
+    }
+    let request = |url: &Url, credential: Option<&Credential>| {
+        let confined = credential.map(|_| url.clone());
+        let client = builder(egress, client::is_local(url), confined).build();
+        let client = client.map_err(|error| fail(Reason::AudienceUnreadable, false, told(error)))?;
+        let mut request = client.get(url.clone());
+        if let Some((name, value)) = credential.map(Credential::field) {
+            request = request.header(name, value);
+        }
+        // Inside the future: the client's timer needs the runtime from the first call on.
+        runtime.block_on(async { request.send().await }).map_err(|error| {
+            let transient = !error.is_redirect() && !error.is_builder();
+            if client::is_not_allowed(&error) {
+                return fail(Reason::AddressNotAllowed, transient, NotAllowed.to_string());
+            }
+            fail(Reason::AudienceUnreadable, transient, told(error))
+        })
+    };
+    let mut response = request(&url, credential.as_ref())?;
+    if credential.is_some()
+        && let Some(elsewhere) = redirected_to(&response)
+    {
+        response = request(&elsewhere, None)?;
+    }
     let status = response.status();
     if !status.is_success() {
         let transient = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-        let advice = if transient { "" } else { "; check the URL" };
+        let advice = match (status.as_u16(), &credential) {
+            _ if transient => "",
+            (401 | 403, Some(_)) => "; check the Secret that `auth` names",
+            (401 | 403, None) => "; check the URL, or give credentials in `auth`",
+            _ => "; check the URL",
+        };
         return Err(fail(Reason::AudienceUnreadable, transient, format!("the server answered {status}{advice}")));
     }
     progress.total.store(response.content_length().unwrap_or(0), Ordering::Relaxed);
@@ -69,15 +98,17 @@ pub(super) fn open(url: &str, egress: Egress, runtime: &Handle, progress: &Progr
     Ok((place, body))
 }
 
-/// The client that requests URLs.
-pub(super) fn builder(egress: Egress, is_local: bool) -> ClientBuilder {
+/// The client that requests URLs. Redirects that leave the origin of the URL it is `confined` to are checked, and not followed.
+pub(super) fn builder(egress: Egress, is_local: bool, confined: Option<Url>) -> ClientBuilder {
     client::builder(egress, is_local)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
-        .redirect(Policy::custom(move |attempt| redirect(egress, attempt)))
+        // It would hold the query, which may be a signature.
+        .referer(false)
+        .redirect(Policy::custom(move |attempt| redirect(egress, confined.as_ref(), attempt)))
 }
 
-fn redirect(egress: Egress, attempt: Attempt) -> reqwest::redirect::Action {
+fn redirect(egress: Egress, confined: Option<&Url>, attempt: Attempt) -> reqwest::redirect::Action {
     let downgrade = attempt.previous().iter().any(|url| url.scheme() == "https") && attempt.url().scheme() != "https";
     if attempt.previous().len() > REDIRECTS_MAX {
         attempt.error(format!("it redirects more than {REDIRECTS_MAX} times"))
@@ -85,9 +116,17 @@ fn redirect(egress: Egress, attempt: Attempt) -> reqwest::redirect::Action {
         attempt.error("it redirects from https to http")
     } else if !client::permits_url(egress, attempt.url()) {
         attempt.error(NotAllowed)
+    } else if confined.is_some_and(|url| url.origin() != attempt.url().origin()) {
+        attempt.stop()
     } else {
         attempt.follow()
     }
+}
+
+/// Where an answer redirects to that was not followed.
+fn redirected_to(response: &reqwest::Response) -> Option<Url> {
+    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection())?;
+    response.url().join(location.to_str().ok()?).ok()
 }
 
 impl Read for Body {

@@ -9,6 +9,7 @@ mod csv;
 mod fields;
 mod http;
 mod json_lines;
+mod login;
 mod source;
 
 #[cfg(test)]
@@ -27,12 +28,14 @@ use std::{
 pub(crate) use address::is_atext;
 pub use address::{Address, canonical};
 pub use fields::Fields;
+pub use login::{Credential, Login};
 pub use source::FileVersion;
 pub(crate) use source::changed;
 
 use crate::{
     egress::Egress,
     meta::{Blocker, Reason},
+    providers::scrub::Scrubber,
 };
 
 /// The longest row, in bytes.
@@ -112,10 +115,30 @@ impl fmt::Debug for NamedFile {
 pub enum Location {
     /// A file; nothing but a regular one is read.
     File(NamedFile),
-    /// An http or https URL, and where connections may go.
-    Url(String, Egress),
+    /// An http or https URL.
+    Url(Remote),
     /// Bytes that are already in memory.
     Bytes(Arc<[u8]>),
+}
+
+/// An audience that is fetched.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Its http or https URL.
+    pub url: String,
+    /// Where connections may go.
+    pub egress: Egress,
+    /// What requests carry, where the URL needs it.
+    pub login: Option<Login>,
+}
+
+/// What an audience is read with or from: when it is another one, an audience that could not be read may be readable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The version of a file.
+    File(FileVersion),
+    /// The credential of a URL.
+    Credential(Credential),
 }
 
 /// An audience, resolved and allowed by the caller.
@@ -143,12 +166,36 @@ impl Input {
         !matches!(self, Self::Csv(Location::Url(..)) | Self::JsonLines(Location::Url(..)))
     }
 
+    const fn location(&self) -> Option<&Location> {
+        match self {
+            Self::Csv(location) | Self::JsonLines(location) => Some(location),
+            Self::Recorded | Self::Inline(_) => None,
+        }
+    }
+
     /// The file that it is read from, where it is one.
     #[must_use]
     pub fn file(&self) -> Option<&NamedFile> {
-        match self {
-            Self::Csv(Location::File(file)) | Self::JsonLines(Location::File(file)) => Some(file),
-            _ => None,
+        self.location().and_then(|location| if let Location::File(file) = location { Some(file) } else { None })
+    }
+
+    /// Whether [`Input::version`] may ever give one.
+    #[must_use]
+    pub fn has_version(&self) -> bool {
+        match self.location() {
+            Some(Location::File(_)) => true,
+            Some(Location::Url(remote)) => remote.login.is_some(),
+            _ => false,
+        }
+    }
+
+    /// What it would be read with or from now; none where that is missing, or has no version.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        match self.location()? {
+            Location::File(file) => FileVersion::of(file).map(Version::File),
+            Location::Url(remote) => remote.login.as_ref()?.credential().ok().map(Version::Credential),
+            Location::Bytes(_) => None,
         }
     }
 }
@@ -159,6 +206,8 @@ pub struct Reader {
     progress: Arc<Progress>,
     ended: bool,
     useless: Useless,
+    /// Keeps the credentials out of what is quoted: whoever is asked for the audience may return them in it.
+    scrubber: Scrubber,
 }
 
 /// Rows that bring nobody new. Beyond a bound they end the reading: an endless audience would otherwise be read forever.
@@ -213,17 +262,20 @@ impl Reader {
     /// # Errors
     /// When the file or URL cannot be opened, or the header has no column `email`.
     pub fn open(input: &Input, runtime: &tokio::runtime::Handle) -> Result<Self, Blocker> {
-        let progress = Arc::new(Progress::default());
+        let (progress, scrubber) = (Arc::new(Progress::default()), Scrubber::default());
+        let source = |location| source::Source::open(location, runtime, &progress, &scrubber);
+        let table = |location| csv::Table::open(source(location)?);
+        let clean = |blocker: Blocker| Blocker { message: scrubber.scrub(&blocker.message).into_owned(), ..blocker };
         let rows = match input {
-            Input::Csv(location) => Rows::Csv(Box::new(csv::Table::open(source::Source::open(location, runtime, &progress)?)?)),
-            Input::JsonLines(location) => Rows::JsonLines(json_lines::Lines::new(source::Source::open(location, runtime, &progress)?)),
+            Input::Csv(location) => Rows::Csv(Box::new(table(location).map_err(clean)?)),
+            Input::JsonLines(location) => Rows::JsonLines(json_lines::Lines::new(source(location).map_err(clean)?)),
             Input::Recorded => Rows::Inline(Vec::new().into_iter().enumerate()),
             Input::Inline(rows) => {
                 progress.total.store(rows.len() as u64, Ordering::Relaxed);
                 Rows::Inline(rows.clone().into_iter().enumerate())
             }
         };
-        Ok(Self { rows, progress, ended: false, useless: Useless::default() })
+        Ok(Self { rows, progress, ended: false, useless: Useless::default(), scrubber })
     }
 
     /// The version of the file that is read, where it is one.
@@ -297,6 +349,11 @@ impl Iterator for Reader {
                 let place = self.source().map_or("the audience", |source| source.place());
                 row = Some(Err(endless(place, &what)));
             }
+            _ => {}
+        }
+        match &mut row {
+            Some(Ok(Row::Bad { why, .. })) => *why = self.scrubber.scrub(why).into_owned(),
+            Some(Err(blocker)) => blocker.message = self.scrubber.scrub(&blocker.message).into_owned(),
             _ => {}
         }
         // After an error nothing that follows can be trusted.

@@ -15,7 +15,7 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{Blocker, Location, NamedFile, Progress, http};
-use crate::resources::Reason;
+use crate::{providers::scrub::Scrubber, resources::Reason};
 
 /// A file written this recently may be incomplete, or be written again within one tick of its clock.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
@@ -39,7 +39,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn open(location: &Location, runtime: &Handle, progress: &Arc<Progress>) -> Result<Self, Blocker> {
+    /// Opens it; `scrubber` learns what must not be quoted.
+    pub(super) fn open(location: &Location, runtime: &Handle, progress: &Arc<Progress>, scrubber: &Scrubber) -> Result<Self, Blocker> {
         let mut version = None;
         let (place, transient, raw): (String, bool, Box<dyn Read + Send>) = match location {
             Location::File(named) => {
@@ -47,8 +48,8 @@ impl Source {
                 version = Some(file.version);
                 (named.name().display().to_string(), false, Box::new(file))
             }
-            Location::Url(url, egress) => {
-                let (place, body) = http::open(url, *egress, runtime, progress)?;
+            Location::Url(remote) => {
+                let (place, body) = http::open(remote, runtime, progress, scrubber)?;
                 (place, true, Box::new(body))
             }
             Location::Bytes(bytes) => {
@@ -109,8 +110,13 @@ impl Source {
         if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
             return Err(super::unreadable(format!("{}: it is UTF-16; save it as UTF-8", self.place)));
         }
-        if start.starts_with(b"PK\x03\x04") || start.starts_with(b"\xd0\xcf\x11\xe0") {
-            return Err(super::unreadable(format!("{}: it is a spreadsheet or a zip archive; save it as CSV in UTF-8", self.place)));
+        let kind = match start {
+            [b'P', b'K', 3, 4, ..] => Some("an Excel workbook (.xlsx) or another zip archive"),
+            [0xd0, 0xcf, 0x11, 0xe0, ..] => Some("an old Excel workbook (.xls)"),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            return Err(super::unreadable(format!("{}: it is {kind}, and not a table; save it as CSV (UTF-8)", self.place)));
         }
         if start.starts_with(b"\xef\xbb\xbf") {
             self.consume(3);

@@ -1,5 +1,7 @@
 //! What rows become, from every kind of source, and what is said when a source fails.
 
+mod login;
+
 use std::{
     io::{Read, Write},
     net::TcpListener,
@@ -434,6 +436,10 @@ fn serve(answers: Vec<Vec<u8>>) -> String {
     base
 }
 
+fn at(url: &str, egress: Egress) -> Location {
+    Location::Url(super::Remote { url: url.to_owned(), egress, login: None })
+}
+
 fn answer(head: &str, body: &[u8]) -> Vec<u8> {
     [format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes(), body].concat()
 }
@@ -442,11 +448,10 @@ fn fetch(answers: Vec<Vec<u8>>) -> (Vec<String>, Option<Blocker>) {
     let base = serve(answers);
     let runtime = runtime();
     let mut rows = Vec::new();
-    let reader =
-        match Reader::open(&Input::Csv(Location::Url(format!("{base}/people.csv?token=secret#x"), Egress::Everywhere)), runtime.handle()) {
-            Ok(reader) => reader,
-            Err(error) => return (rows, Some(error)),
-        };
+    let reader = match Reader::open(&Input::Csv(at(&format!("{base}/people.csv?token=secret#x"), Egress::Everywhere)), runtime.handle()) {
+        Ok(reader) => reader,
+        Err(error) => return (rows, Some(error)),
+    };
     for row in reader {
         match row {
             Ok(Row::Recipient(recipient)) => rows.push(recipient.address.to_string()),
@@ -498,7 +503,7 @@ fn urls() {
     for (url, wanted) in
         [("ftp://user:pass@example.com/x", "only http and https"), ("nonsense", "not a URL"), ("http://127.0.0.1:1/x", "onnect")]
     {
-        let error = Reader::open(&Input::Csv(Location::Url(url.to_owned(), Egress::Everywhere)), runtime.handle()).expect_err(url);
+        let error = Reader::open(&Input::Csv(at(url, Egress::Everywhere)), runtime.handle()).expect_err(url);
         assert!(error.message.contains(wanted) && !error.message.contains("pass"), "{error}");
     }
 }
@@ -506,7 +511,7 @@ fn urls() {
 #[test]
 fn urls_that_may_not_be_contacted() {
     let runtime = runtime();
-    let open = |url: &str| Reader::open(&Input::Csv(Location::Url(url.to_owned(), Egress::PublicOnly)), runtime.handle()).map(|_| ());
+    let open = |url: &str| Reader::open(&Input::Csv(at(url, Egress::PublicOnly)), runtime.handle()).map(|_| ());
     // Somebody listens there, and nobody may be able to tell.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("set");
@@ -538,7 +543,7 @@ fn redirects_that_may_not_be_followed() {
         let base = serve(vec![redirect]).replace("user:pass@127.0.0.1", "people.example");
         let (host, port) = base.trim_start_matches("http://").split_once(':').expect("host and port");
         let here = format!("127.0.0.1:{port}").parse().expect("an address");
-        let client = super::http::builder(Egress::PublicOnly, false).resolve(host, here).build().expect("a client");
+        let client = super::http::builder(Egress::PublicOnly, false, None).resolve(host, here).build().expect("a client");
         let error = runtime.block_on(async { client.get(&base).send().await }).expect_err(target);
         assert!(crate::egress::client::is_not_allowed(&error), "{target}: {error:?}");
         assert_eq!(error.is_redirect(), is_literal, "{target}");

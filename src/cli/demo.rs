@@ -1,4 +1,4 @@
-//! `mailfleet demo`: a tour in one minute, on this machine; no mail leaves it.
+//! `mailfleet demo`: a tour of some seconds, on this machine; no mail leaves it.
 
 use std::{
     collections::BTreeMap,

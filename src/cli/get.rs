@@ -153,9 +153,7 @@ fn show_objects<S: DeserializeOwned + Conditions>(
 ) -> Result<(), Stop> {
     let objects = objects(&args.state, kind, args.namespace.as_deref(), args.name.as_deref()).map_err(Stop::Failed)?;
     if objects.is_empty() {
-        let what = args.name.as_ref().map_or_else(|| format!("no {kind}"), |name| format!("no {kind} {name}"));
-        let message = format!("{what} in {}. Was `mailfleet run` started with this --state?", args.state.join("status").display());
-        return Err(Stop::Failed(message));
+        return Err(Stop::Failed(absent(args, kind)));
     }
     match args.output {
         OutputFormat::Json => {
@@ -192,6 +190,21 @@ fn show_objects<S: DeserializeOwned + Conditions>(
         }
     }
     Ok(())
+}
+
+/// Why nothing is shown, and what to type instead.
+fn absent(args: &GetArgs, kind: &str) -> String {
+    let place = args.state.join("status");
+    let Some(name) = &args.name else {
+        return format!("no {kind} in {}. Was `mailfleet run` started with this --state?", place.display());
+    };
+    let here = args.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    let elsewhere = objects::namespaces_of(&args.state, kind, name).unwrap_or_default();
+    if let Some(first) = elsewhere.first() {
+        let namespaces = elsewhere.join(", ");
+        return format!("no {kind} {name} in namespace {here}; there is one in {namespaces}: add -n {first}");
+    }
+    format!("no {kind} {name} in namespace {here}, in {}. Was `mailfleet run` started with this --state?", place.display())
 }
 
 /// Prints what follows a single object, if there is anything.
@@ -244,7 +257,12 @@ fn show_rows(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
         )));
     };
     if args.problems {
-        return Ok(tables::bad_rows().print(args.output, out, reader.bad_rows(summary.record.id)?)?);
+        let rows = reader.bad_rows(summary.record.id)?;
+        if rows.is_empty() && matches!(args.output, OutputFormat::Table | OutputFormat::Wide) {
+            writeln!(out, "Every row that was read could be used.")?;
+            return Ok(());
+        }
+        return Ok(tables::bad_rows().print(args.output, out, rows)?);
     }
     let table = tables::recipients();
     let mut printer = table.printer(args.output, out);

@@ -1,5 +1,6 @@
 //! The command line: one file per command, and what they share.
 
+pub mod completions;
 pub mod crds;
 mod deliver;
 mod demo;
@@ -57,7 +58,7 @@ pub enum Command {
     Get(get::GetArgs),
     /// Resume a stopped campaign, or mail recipients of unknown outcome again.
     Resume(resume::ResumeArgs),
-    /// A tour in one minute, on this machine; no mail leaves it.
+    /// A tour of some seconds, on this machine; no mail leaves it.
     Demo(demo::DemoArgs),
     /// A local SMTP server that accepts everything, for trials, tests and benchmarks.
     Sink(sink::SinkArgs),
@@ -67,6 +68,8 @@ pub enum Command {
     Crds(crds::CrdsArgs),
     /// Print the JSON Schema for editors.
     Schema(schema::SchemaArgs),
+    /// Print a script that completes commands and options in a shell.
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs a command.
@@ -77,6 +80,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Get(args) => get::get(&args),
         Command::Crds(args) => crds::crds(&args),
         Command::Schema(args) => schema::schema(&args),
+        Command::Completions(args) => completions::completions(args),
         Command::Resume(args) => on_runtime(resume::run(args)),
         Command::Preview(args) => on_runtime(preview::run(args)),
         Command::Send(args) => on_runtime(send::run(args)),

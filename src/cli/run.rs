@@ -12,7 +12,7 @@ use super::{progress, text};
 use crate::{
     egress::Egress,
     engine::{self, Ended, EngineError, EngineOptions, View},
-    ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Synchronous},
+    ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
     resources::Duration as Span,
     serve::{Admin, Health, ProcessPhase, admin},
     source::{Files, Options, Snapshot, StatusSink},
@@ -24,8 +24,8 @@ use crate::{
     after_help = "Exit codes:\n  0  stopped by a signal; with --once: every campaign completed or is suspended\n  1  a campaign stopped or failed (--once), or messages were left on the wire\n  2  configuration, ledger or state folder cannot be used; nothing was sent\n  3  another process took over the ledger or the lead; this one sends no more"
 )]
 pub struct RunArgs {
-    /// Files or folders with YAML or JSON. In folders, hidden names and what a .mailfleetignore excludes are skipped.
-    #[arg(required_unless_present = "kubernetes", conflicts_with = "kubernetes", value_name = "PATH")]
+    /// Files or folders with YAML or JSON. In folders, hidden names and what a .mailfleetignore excludes are skipped. Default: this folder.
+    #[arg(conflicts_with = "kubernetes", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Exclude from folders what matches this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN", conflicts_with = "kubernetes")]
@@ -46,6 +46,9 @@ pub struct RunArgs {
     /// With --dry-run: only the first N recipients of each campaign.
     #[arg(long, value_name = "N", requires = "dry_run", value_parser = clap::value_parser!(u32).range(1..))]
     pub first: Option<u32>,
+    /// Refuse to start without a ledger: in a CI job or a fresh checkout, a missing one means that everybody would be mailed again.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub expect_ledger: bool,
     /// Secrets as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR", conflicts_with = "kubernetes")]
     pub secrets_dir: Option<PathBuf>,
@@ -121,13 +124,22 @@ pub const EXIT_CONFIGURATION: u8 = 2;
 pub const EXIT_SUPERSEDED: u8 = 3;
 
 pub async fn run(args: RunArgs) -> ExitCode {
+    if args.expect_ledger && LedgerReader::open(&args.state).is_err_and(|error| error.kind == LedgerErrorKind::Missing) {
+        let state = args.state.display();
+        return refuse(&format!(
+            "There is no ledger in {state}, and --expect-ledger is given. Nothing was sent, because everybody might be mailed twice. Restore {state}/ledger.db, or give the folder that has it with --state; leave --expect-ledger out where nothing was ever sent."
+        ));
+    }
     let ended = if args.kubernetes { kubernetes::run(args).await } else { run_files(args).await };
     ended.unwrap_or_else(|message| refuse(&message))
 }
 
 /// Files mode. An error is why nothing was sent.
 async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
-    let args = RunArgs { once: args.once || args.dry_run, ..args };
+    let mut args = RunArgs { once: args.once || args.dry_run, ..args };
+    if args.paths.is_empty() {
+        args.paths.push(PathBuf::from("."));
+    }
     let (state_dir, removed) = state_dir(&args)?;
     if removed {
         text::report("removed the messages of the last dry run");
@@ -139,9 +151,6 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
         ..Options::of_process(args.secrets_dir.clone(), Some(state_dir.clone()))
     };
     let mut snapshots = snapshots(&args, &options)?;
-    for warning in super::validate::renamed(&snapshots.borrow(), &state_dir) {
-        text::report(&warning.to_string());
-    }
     if !report_findings(&snapshots.borrow(), args.once) {
         return Err("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` lists them too.".to_owned());
     }

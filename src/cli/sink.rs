@@ -1,14 +1,24 @@
 //! `mailfleet sink`: a local SMTP server that accepts everything, or a proxy that delays another.
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     resources,
-    sink::{self, Behaviour, ReplyRule, SinkOptions, control, proxy::Proxy},
+    sink::{self, Behaviour, ReplyRule, SinkHandle, SinkOptions, control, proxy::Proxy},
 };
+
+/// Between two looks at what has arrived.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
 
 /// A local SMTP server that accepts everything, for trials and tests. Loopback only.
 #[derive(Args, Clone, Debug)]
@@ -41,6 +51,9 @@ pub struct SinkArgs {
     /// Listen there for commands while running, one per line: ok, hang, 421, close, refuse, count.
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<SocketAddr>,
+    /// On a terminal, do not show how many messages have arrived.
+    #[arg(long, short)]
+    pub quiet: bool,
     /// Forward connections to this address instead, delayed by `--delay` in each direction.
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["log", "no_chunking", "no_pipelining", "rules", "fail_after", "control"])]
     pub forward: Option<SocketAddr>,
@@ -120,6 +133,7 @@ async fn serve(args: SinkArgs) -> std::io::Result<()> {
         Some(address) => Some(control::listen(address).await?),
         None => None,
     };
+    let shows = !args.quiet && std::io::stdout().is_terminal();
     let sink = Arc::new(sink::start(args.into()).await?);
     say(&format!("listening on {}", sink.addr()))?;
     let serving = async {
@@ -135,12 +149,27 @@ async fn serve(args: SinkArgs) -> std::io::Result<()> {
     tokio::select! {
         () = ended => {}
         served = serving => served?,
+        shown = show(&sink), if shows => shown?,
     }
     say(&format!("accepted {} unanswered {}", sink.accepted(), sink.unanswered()))?;
     if let Some(sink) = Arc::into_inner(sink) {
         sink.stop().await;
     }
     Ok(())
+}
+
+/// Shows on a terminal what has arrived, a line whenever it has changed.
+async fn show(sink: &SinkHandle) -> std::io::Result<()> {
+    let mut shown = (0, 0);
+    loop {
+        tokio::time::sleep(SHOW_EVERY).await;
+        let now = (sink.accepted(), sink.unanswered());
+        if now != shown {
+            shown = now;
+            let unanswered = if now.1 == 0 { String::new() } else { format!(", {} unanswered", now.1) };
+            say(&format!("accepted {}{unanswered}", now.0))?;
+        }
+    }
 }
 
 /// Prints a line at once: tests wait for it.

@@ -4,7 +4,6 @@ mod audience;
 mod content;
 
 use std::{
-    collections::BTreeSet,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -15,7 +14,8 @@ use serde_json::json;
 
 use super::text::counted;
 use crate::{
-    ledger::LedgerReader,
+    engine,
+    ledger::RecordedFacts,
     resources::Key,
     source::{Files, Finding, Options, Severity, Snapshot},
 };
@@ -122,28 +122,20 @@ fn is_same_place(one: &Finding, other: &Finding) -> bool {
     (&one.file, one.line, one.column, &one.field) == (&other.file, other.line, other.column, &other.field)
 }
 
-/// Campaigns unknown to the ledger, in namespaces where it knows campaigns that are gone: the ledger goes by name, so that a
-/// renamed campaign mails everybody again.
-#[must_use]
-pub fn renamed(snapshot: &Snapshot, state_dir: &Path) -> Vec<Finding> {
-    let Ok(runs) = LedgerReader::open(state_dir).and_then(|reader| reader.runs()) else { return Vec::new() };
-    let known: BTreeSet<Key> = runs.into_iter().map(|run| Key::new(run.record.key.namespace, run.record.key.campaign)).collect();
-    let gone = |namespace: &str| {
-        let gone = known.iter().filter(|key| *key.namespace == *namespace && !snapshot.campaigns.contains_key(*key));
-        gone.map(|key| &*key.name).collect::<Vec<_>>().join(", ")
+/// Campaigns that do not start since they may be others, renamed: the ledger goes by name, and would mail everybody again.
+fn renamed(snapshot: &Snapshot, state_dir: &Path) -> Vec<Finding> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let (Ok(runtime), Ok(facts)) = (runtime, RecordedFacts::open(state_dir)) else { return Vec::new() };
+    let renamed = runtime.block_on(engine::renamed(snapshot, facts));
+    let finding = |(key, old): (Key, String)| {
+        let place = snapshot.campaigns.get(&key)?.origin.file()?;
+        let message = format!(
+            "this has the message and the audience of campaign {old}, which is not here any more. If it was renamed, everybody would be mailed again, so it does not start; keep the name {old} to mail only the rest, or set spec.run to a new value to mail everybody"
+        );
+        let warning = Finding::of_file(Severity::Warning, &place.file, message);
+        Some(Finding { line: place.line, column: 1, resource: Some(format!("Campaign {key}")), ..warning })
     };
-    let fresh = snapshot.campaigns.iter().filter(|(key, _)| !known.contains(*key));
-    fresh
-        .filter_map(|(key, sourced)| {
-            let gone = gone(&key.namespace);
-            let message = format!(
-                "the ledger does not know this campaign, but knows {gone}, which is not here any more. If it was renamed, everybody is mailed again; keep the old name to mail only the rest."
-            );
-            let place = sourced.origin.file()?;
-            let warning = Finding::of_file(Severity::Warning, &place.file, message);
-            (!gone.is_empty()).then(|| Finding { line: place.line, column: 1, resource: Some(format!("Campaign {key}")), ..warning })
-        })
-        .collect()
+    renamed.into_iter().filter_map(finding).collect()
 }
 
 /// Prints the findings for people.

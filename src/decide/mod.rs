@@ -129,6 +129,8 @@ pub struct CampaignInput {
     pub reopened: u64,
     /// Whether a message of the run was ever claimed, according to the ledger: one may have left.
     pub has_sent: bool,
+    /// A campaign that is gone and had the same message and audience: this may be it, renamed.
+    pub renamed_from: Option<String>,
     /// Whether it is being deleted: messages in flight still get their outcome, nothing new is sent.
     pub deleting: bool,
 }
@@ -150,6 +152,7 @@ impl CampaignInput {
             resume_handled: Handled::default(),
             reopened: 0,
             has_sent: false,
+            renamed_from: None,
             deleting: false,
         }
     }

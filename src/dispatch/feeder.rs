@@ -22,7 +22,7 @@ use super::{
     stages::{ReadyMessage, RenderFailure},
 };
 use crate::{
-    audience::{FileVersion, Input, Recipient, Row, Useless, canonical, changed, endless},
+    audience::{FileVersion, Input, Recipient, Row, Useless, Version, canonical, changed, endless},
     ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
     message::{self, RenderContext, Template},
     resources::{Blocker, Key, Reason},
@@ -85,12 +85,12 @@ pub enum Fed {
         /// Claims of an earlier process, and recipients whose template failed, that match no row.
         unmatched: Vec<u64>,
         /// The version of the file that was read, if it is one.
-        version: Option<FileVersion>,
+        version: Option<Version>,
     },
     /// All rows that cannot be used, by line: of the whole audience, or up to where reading stopped.
     Problems(Vec<BadRow>),
-    /// It cannot go on: why, and the version of the audience's file, if it is a file and was opened.
-    Failed(Blocker, Option<FileVersion>),
+    /// It cannot go on: why, and what the audience was read with or from, where that is known.
+    Failed(Blocker, Option<Version>),
 }
 
 /// An event of a feeder.
@@ -176,8 +176,8 @@ pub struct Feeder {
     parked: HashMap<String, DueMessage>,
     /// Rows of people who are not in the ledger of a run that adds nobody.
     not_added: u64,
-    /// The version of the file that is read.
-    version: Option<FileVersion>,
+    /// What the audience is read with or from.
+    version: Option<Version>,
     /// Rows that repeat an address, beside those that do not.
     useless: Useless,
     /// Deferred messages that are not reported to the scheduler yet, so that it hands over no more.
@@ -230,7 +230,7 @@ impl Asked for Feeder {
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(request)));
         let blocker = worked.unwrap_or_else(|_| Err(Blocker::internal(Reason::AudienceUnreadable, "reading the audience")));
         let Err(blocker) = blocker else { return true };
-        self.send(Fed::Failed(blocker, self.version));
+        self.send(Fed::Failed(blocker, self.version.clone()));
         false
     }
 }
@@ -266,10 +266,12 @@ impl Feeder {
 
     fn open(&mut self) -> Result<(RecipientIndex, Option<Rows>), Blocker> {
         let seen = self.ledger.recipient_index(self.spec.run_id).map_err(|e| of_ledger(&e))?;
-        self.version = self.spec.input.file().and_then(FileVersion::of);
+        self.version = self.spec.input.version();
         let FeederSpec { key, intent, input, template, .. } = &self.spec;
         let rows = Rows::open(key, input, intent.work.outcomes.as_ref(), &self.ledger, &self.runtime).map_err(of_audience)?;
-        self.version = rows.version();
+        if let Some(version) = rows.version() {
+            self.version = Some(Version::File(version));
+        }
         rows.check_fields(input, template)?;
         Ok((seen, Some(rows)))
     }
@@ -301,7 +303,7 @@ impl Feeder {
             bad_rows: self.bad_rows,
             bad_rows_named,
             unmatched,
-            version: self.version,
+            version: self.version.clone(),
         });
         Ok(())
     }
@@ -349,7 +351,7 @@ impl Feeder {
     /// Checks that the file is still the one that is, or was, read.
     fn check_version(&self) -> Result<(), Blocker> {
         match self.spec.input.file() {
-            Some(file) if FileVersion::of(file) != self.version => Err(of_audience(changed(file.name().display()))),
+            Some(file) if FileVersion::of(file).map(Version::File) != self.version => Err(of_audience(changed(file.name().display()))),
             _ => Ok(()),
         }
     }

@@ -22,7 +22,7 @@ use super::{
     stages::Settled,
 };
 use crate::{
-    audience::FileVersion,
+    audience::Version,
     clock::SteadyClock,
     ledger::{
         AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunId, RunKey,
@@ -124,7 +124,7 @@ enum Answer {
     Due(CampaignIx, u64, Result<Due, LedgerError>),
     Closed(CampaignIx, Result<Closing, LedgerError>),
     /// The number of rows that were added after completion, and the version of the file in which they were.
-    AddedLater(CampaignIx, u64, Option<FileVersion>),
+    AddedLater(CampaignIx, u64, Option<Version>),
     /// The changes of a write that is not a commit.
     Changed(Changes),
     /// A resumption was carried out, or failed: what it changed, and whether the run is open now.
@@ -175,7 +175,7 @@ struct DispatchTask {
     /// Claims of an earlier process that match no row of the audience.
     unmatched: BTreeMap<CampaignIx, Vec<u64>>,
     /// The version of the audience file that was read to its end.
-    versions: BTreeMap<CampaignIx, Option<FileVersion>>,
+    versions: BTreeMap<CampaignIx, Option<Version>>,
     server_ids: BTreeMap<LaneIx, ServerId>,
     /// The reverse of `server_ids`.
     lanes: BTreeMap<ServerId, LaneIx>,

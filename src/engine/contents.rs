@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use queue::{Queue, Rank};
-pub(crate) use resolver::ContentResolver;
+pub(crate) use resolver::{ContentResolver, NewestSecrets};
 use resolver::{Prepared, Stamp};
 use share::{NAMESPACE_MAX, Shares};
 
@@ -103,6 +103,8 @@ pub(super) struct Contents {
     shares: Shares,
     /// Campaigns whose content cannot be looked up now, and why.
     blocked: BTreeMap<Key, Blocker>,
+    /// For audiences' URLs.
+    secrets: NewestSecrets,
     /// Whether a file of a content is being written now: it is looked up again in a moment.
     is_being_written: bool,
     /// The campaigns that this look has queued.
@@ -122,6 +124,7 @@ impl Contents {
             queue: Queue::default(),
             shares: Shares::default(),
             blocked: BTreeMap::new(),
+            secrets: NewestSecrets::default(),
             is_being_written: false,
             fresh: BTreeSet::new(),
             version: 0,
@@ -191,9 +194,11 @@ impl Contents {
         gone.iter().for_each(|key| self.forget(key));
         self.blocked.clear();
         self.is_being_written = false;
+        self.secrets.set(snapshot.secrets.clone());
         for (key, sourced) in &snapshot.campaigns {
             let (key_of, origin, config_maps) = (key.clone(), sourced.origin.clone(), snapshot.config_maps.clone());
-            self.look_for(ContentResolver { key: key_of, origin, config_maps, egress }, sourced, facts);
+            let secrets = self.secrets.clone();
+            self.look_for(ContentResolver { key: key_of, origin, config_maps, egress, secrets }, sourced, facts);
         }
     }
 

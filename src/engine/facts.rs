@@ -6,7 +6,7 @@ use super::hash;
 use crate::{
     decide::{InLedger, Recorded},
     ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, SpecHash},
-    resources::{Campaign, Key, Kind, resume::Handled},
+    resources::{Campaign, CampaignSpec, Key, Kind, campaign::FIRST_RUN, resume::Handled},
     source::{Snapshot, Sourced},
 };
 
@@ -23,6 +23,8 @@ pub struct RunFacts {
     pub reopen: u64,
     /// Whether a message of it was ever claimed.
     pub has_sent: bool,
+    /// For a run that has not begun: a campaign that is gone and had the same message and audience, so that this may be it, renamed.
+    pub renamed_from: Option<String>,
 }
 
 /// What the ledger knows about the objects of a snapshot.
@@ -55,6 +57,7 @@ impl<F: Facts> FactFinder<F> {
         self.record_generations(&snapshot.campaigns, now_ms, &mut facts).await;
         self.known.clone_from(&facts.generations);
         self.find_runs(&snapshot.campaigns, &mut facts).await;
+        self.find_renamed(snapshot, &mut facts).await;
         facts
     }
 
@@ -107,10 +110,55 @@ impl<F: Facts> FactFinder<F> {
                         resume_handled: record.resume_handled,
                         reopen: record.reopen,
                         has_sent: record.has_sent,
+                        renamed_from: None,
                     }
                 }
             };
             facts.runs.insert(key.clone(), run);
+        }
+    }
+
+    /// Of runs that have not begun: whether they may be others under a new name. What they would send is recorded, to know them again
+    /// should they be renamed later.
+    async fn find_renamed(&self, snapshot: &Snapshot, facts: &mut LedgerFacts) {
+        let campaigns = &snapshot.campaigns;
+        let is_here = |key: &Key| {
+            campaigns.contains_key(key) || snapshot.broken.iter().any(|broken| broken.kind == Campaign::KIND && broken.key == *key)
+        };
+        let is_absent = |key: &Key| facts.runs.get(key).is_some_and(|run| run.in_ledger == InLedger::Absent);
+        let fresh: Vec<(&Key, SpecHash)> = campaigns
+            .iter()
+            .filter(|(key, _)| is_absent(key))
+            .map(|(key, sourced)| (key, SpecHash { kind: MESSAGE.to_owned(), key: key.clone(), spec_hash: message_hash(&sourced.object) }))
+            .collect();
+        if fresh.is_empty() {
+            return;
+        }
+        let asked = fresh.iter().map(|(key, message)| {
+            let run = campaigns.get(*key).map_or(FIRST_RUN, |sourced| sourced.object.spec.run());
+            (RunKey::new(&*key.namespace, &*key.name, run), message.clone())
+        });
+        let found = async {
+            let alike = self.ledger.alike(asked.collect()).await?;
+            self.ledger.generations(fresh.iter().map(|(_, message)| message.clone()).collect(), 0).await?;
+            Ok(alike)
+        };
+        match found.await {
+            Ok(alike) => {
+                for ((key, _), names) in fresh.into_iter().zip(alike) {
+                    let gone = names.into_iter().find(|name| !is_here(&Key::new(&*key.namespace, name.as_str())));
+                    if let Some(run) = facts.runs.get_mut(key) {
+                        run.renamed_from = gone;
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "renamed campaigns could not be looked for in the ledger");
+                facts.problem = Some(error);
+                fresh.into_iter().for_each(|(key, _)| {
+                    facts.runs.insert(key.clone(), RunFacts::default());
+                });
+            }
         }
     }
 
@@ -125,6 +173,23 @@ impl<F: Facts> FactFinder<F> {
             closed_ms: run.closed_at_ms,
         })
     }
+}
+
+/// The campaigns that may be others, renamed, each with the old name; nothing is recorded.
+pub(crate) async fn renamed(snapshot: &Snapshot, ledger: impl Facts) -> Vec<(Key, String)> {
+    let (finder, mut facts) = (FactFinder::new(ledger), LedgerFacts::default());
+    finder.find_runs(&snapshot.campaigns, &mut facts).await;
+    finder.find_renamed(snapshot, &mut facts).await;
+    facts.runs.into_iter().filter_map(|(key, run)| Some((key, run.renamed_from?))).collect()
+}
+
+/// The kind under which the ledger keeps the hash of what a campaign sends and to whom.
+const MESSAGE: &str = "Message";
+
+/// What a campaign sends, and to whom, as the spec has it: the same under another name, plan or schedule.
+fn message_hash(campaign: &Campaign) -> u64 {
+    let CampaignSpec { from, reply_to, subject, content, audience, .. } = &campaign.spec;
+    hash(&serde_json::to_string(&(from, reply_to, subject, content, audience)).unwrap_or_default())
 }
 
 /// Objects whose spec can be hashed.
@@ -147,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        ledger::{Ledger, LedgerOptions, Synchronous},
+        ledger::{Ledger, LedgerOptions, RecordedFacts, RunStart, Synchronous},
         resources::SendingServer,
         source::Origin,
     };
@@ -163,6 +228,53 @@ mod tests {
             closed: std::sync::Arc::default(),
         }));
         Sourced { object: Arc::new(serde_saphyr::from_str(&yaml).expect("a server")), origin, stale: None, previous_status: None }
+    }
+
+    /// Campaigns by name, subject and run.
+    type Campaigns = &'static [(&'static str, &'static str, &'static str)];
+
+    fn campaign(name: &str, subject: &str, run: &str) -> (Key, Sourced<Campaign>) {
+        let yaml = format!(
+            "{{apiVersion: mailfleet.dev/v1alpha1, kind: Campaign, metadata: {{name: {name}}}, spec: {{planRef: {{name: p}}, run: {run}, from: {{address: a@example.com}}, subject: {subject}, content: {{text: Hi}}, audience: {{csv: {{path: people.csv}}}}}}}}"
+        );
+        let object: Campaign = serde_saphyr::from_str(&yaml).expect("a campaign");
+        let origin = Origin::Cluster(Arc::default());
+        (object.key(), Sourced { object: Arc::new(object), origin, stale: None, previous_status: None })
+    }
+
+    #[tokio::test]
+    async fn a_renamed_campaign_is_known_by_what_it_sends_and_to_whom() {
+        let folder = std::env::temp_dir().join(format!("mailfleet-renamed-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let ledger =
+            Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
+        let reader = || RecordedFacts::open(&folder).expect("a reader");
+        let snapshot = |campaigns: &[(&str, &str, &str)]| Snapshot {
+            campaigns: campaigns.iter().map(|(name, subject, run)| campaign(name, subject, run)).collect(),
+            ..Snapshot::default()
+        };
+        let mut facts = FactFinder::new(ledger.clone());
+        assert!(renamed(&snapshot(&[("spring", "Hi", "first")]), reader()).await.is_empty(), "nothing was sent yet");
+        facts.of(&snapshot(&[("spring", "Hi", "first")]), 1000).await;
+        // It was never begun: nobody was mailed under that name.
+        assert!(renamed(&snapshot(&[("summer", "Hi", "first")]), reader()).await.is_empty());
+        ledger.begin_run(&RunKey::new("default", "spring", "first"), RunStart::default(), 2000).await.expect("a run");
+        let cases: [(Campaigns, bool); 6] = [
+            (&[("spring", "Hi", "first")], false),
+            (&[("summer", "Hi", "first")], true),
+            (&[("summer", "Hi", "first"), ("spring", "Hi", "first")], false),
+            (&[("summer", "Hi", "first"), ("spring", "Other", "first")], false),
+            (&[("summer", "Other", "first")], false),
+            (&[("summer", "Hi", "again")], false),
+        ];
+        for (campaigns, is_renamed) in cases {
+            let wanted: Vec<_> = is_renamed.then(|| (Key::new("default", "summer"), "spring".to_owned())).into_iter().collect();
+            assert_eq!(renamed(&snapshot(campaigns), reader()).await, wanted, "{campaigns:?}");
+            let known = facts.of(&snapshot(campaigns), 3000).await.runs.into_iter();
+            let known: Vec<_> = known.filter_map(|(key, run)| Some((key, run.renamed_from?))).collect();
+            assert_eq!(known, wanted, "{campaigns:?}, by the process that sends");
+        }
+        let _ = std::fs::remove_dir_all(&folder);
     }
 
     #[tokio::test]

@@ -63,6 +63,7 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, mut found: Found
             resume_handled: run.resume_handled,
             reopened: run.reopen,
             has_sent: run.has_sent,
+            renamed_from: run.renamed_from,
             deleting: sourced.origin.is_deleting(),
             ..CampaignInput::new(object.clone(), work.now)
         };

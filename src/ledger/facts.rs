@@ -24,6 +24,12 @@ pub trait Facts: Send + Sync {
     /// When the database cannot be read.
     fn runs(&self, keys: Vec<RunKey>) -> impl Future<Output = Result<Vec<Option<RunRecord>>, LedgerError>> + Send;
 
+    /// For each run, other campaigns of its namespace with a run of that name whose messages were recorded with the same hash.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> impl Future<Output = Result<Vec<Vec<String>>, LedgerError>> + Send;
+
     /// The number of messages of a run by fate.
     ///
     /// # Errors
@@ -38,6 +44,10 @@ impl Facts for Ledger {
 
     async fn runs(&self, keys: Vec<RunKey>) -> Result<Vec<Option<RunRecord>>, LedgerError> {
         self.find_runs(keys).await
+    }
+
+    async fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> Result<Vec<Vec<String>>, LedgerError> {
+        Self::alike(self, asked).await
     }
 
     async fn counts(&self, run: RunId) -> Result<RunCounts, LedgerError> {
@@ -86,6 +96,12 @@ impl Facts for RecordedFacts {
         let absent = vec![None; keys.len()];
         self.ask(absent, move |reader| reader.read(|connection| keys.iter().map(|key| super::runs::find_run(connection, key)).collect()))
             .await
+    }
+
+    async fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> Result<Vec<Vec<String>>, LedgerError> {
+        let absent = vec![Vec::new(); asked.len()];
+        let each = move |connection: &_| asked.iter().map(|(run, message)| generations::alike(connection, run, message)).collect();
+        self.ask(absent, move |reader| reader.read(each)).await
     }
 
     async fn counts(&self, run: RunId) -> Result<RunCounts, LedgerError> {

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    Generation, SpecHash,
+    Generation, RunKey, SpecHash,
     error::{Fault, LedgerError},
     writer::Writer,
 };
@@ -48,6 +48,17 @@ pub(super) fn predicted(connection: &Connection, specs: &[SpecHash], now_ms: i64
             None => first(now_ms),
         })
         .collect())
+}
+
+/// Other campaigns of the namespace with a run of the same name whose messages were recorded with the same hash.
+pub(super) fn alike(connection: &Connection, run: &RunKey, message: &SpecHash) -> Result<Vec<String>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT o.name FROM objects o JOIN runs r ON r.namespace = o.namespace AND r.campaign = o.name
+         WHERE o.kind = ?1 AND o.namespace = ?2 AND o.spec_hash = ?3 AND r.run = ?4 AND o.name <> ?5 ORDER BY o.name",
+    )?;
+    let hash = message.spec_hash.cast_signed();
+    let names = statement.query_map(params![message.kind, run.namespace, hash, run.run, run.campaign], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
 }
 
 /// The generation of an object that was never read before.

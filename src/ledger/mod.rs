@@ -171,6 +171,15 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| keys.iter().map(|key| runs::find_run(connection, key)).collect())).await
     }
 
+    /// For each run, other campaigns of its namespace with a run of that name whose messages were recorded with the same hash.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> Result<Vec<Vec<String>>, LedgerError> {
+        let each = move |connection: &_| asked.iter().map(|(run, message)| generations::alike(connection, run, message)).collect();
+        self.call(move |writer| writer.book.read(each)).await
+    }
+
     /// Begins a run, or continues it. Claims that an earlier process left without an outcome become `Unknown` (`Skip`), or are
     /// resent (`Resend`): at once as due messages if their fields are stored, otherwise when [`RecipientIndex::look_up`] finds
     /// their recipient. Messages that [`Ledger::due`] returned before may be returned again. Recipients whose template failed are

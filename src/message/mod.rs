@@ -35,7 +35,7 @@ pub use self::{
     fault::Fault,
     id::message_id,
     images::unreachable_images,
-    named::{NamedField, fields_named, misspelt_fields, missing_fields},
+    named::{NamedField, fields_named, missing_fields, misspelt_fields},
 };
 use crate::{
     audience::{Address, Recipient},

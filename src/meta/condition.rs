@@ -155,7 +155,7 @@ reasons! {
     InvalidSpec,
     /// The newest version of the object cannot be read; the last good version, if there was one, stays in use. Fix what the message names; `mailfleet validate` names it too.
     Unreadable,
-    /// A referenced Secret does not exist. Create it in the server's namespace.
+    /// A referenced Secret does not exist. Create it in the object's namespace.
     SecretNotFound,
     /// A key is missing from a Secret. Add the key.
     SecretKeyNotFound,
@@ -213,6 +213,8 @@ reasons! {
     TooManyBadRows,
     /// Rows were added or fixed after the run was completed; they are not mailed. Raise `reopen` by one to mail them alone.
     RowsAfterCompletion,
+    /// The campaign has the message and the audience of another of its namespace that is no longer there: if it was renamed, everybody would be mailed again. Restore the old name, or set `spec.run` to a new value to mail everybody.
+    MayBeRenamed,
     /// The template failed for more recipients than `content.maxRenderErrors` allows. Fix the template or the data, or raise the bound; they and the rest are then mailed.
     TooManyRenderErrors,
     /// The template failed for some recipients; all others have an outcome. Fix the template or the data, and exactly these are mailed; or set `content.whenRenderFails: Skip`.

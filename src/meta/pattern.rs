@@ -64,6 +64,8 @@ pub const ONE_LINE: &str = r"^[^\x00\r\n]*$";
 pub const NOT_BLANK: &str = r"[^ \t\r\n]";
 /// A name of a header field (RFC 5322, 3.6.8).
 pub const HEADER_NAME: &str = r"^[!-9;-~]+$";
+/// A name of a header field of HTTP: a token (RFC 9110, 5.6.2).
+pub const HTTP_HEADER: &str = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 /// An http or https URL with a host and without a login.
 pub const URL: &str = r"^https?://[^/?#@\x00-\x20\x7F]+([/?#][^\x00-\x20\x7F]*)?$";
 /// The base of an API: https, or http on this machine, without a login, a query and a fragment.
@@ -109,6 +111,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (ONE_LINE, "has several lines; this becomes a header field, and must be one line"),
     (NOT_BLANK, "is empty; write it, or leave the field out"),
     (HEADER_NAME, "is not a header name: letters, digits and `-`, without spaces and colons"),
+    (HTTP_HEADER, "is not the name of an HTTP header: letters, digits and `-`, without spaces and colons"),
     (URL, "is not a URL that can be fetched; write it like https://example.com/subscribers.csv"),
     (ENDPOINT, "is not the address of an API; write it like https://api.example.com (http only for localhost)"),
     (LABEL, "is not a name at a vendor: letters, digits, `-`, `_`, `.` and spaces, with a letter or digit first"),

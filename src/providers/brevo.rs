@@ -59,7 +59,7 @@ impl ServerType for Brevo {
         title: "Brevo, API",
         secret_keys: &[("apiKey", "an API key (v3), not the SMTP key")],
         probe: "GET /v3/account: the account, its credits, and whether it may send (Brevo allows 100 of these per hour)",
-        carries: "JSON; messages from one sender without attachments share a call, 500 at most",
+        carries: "JSON; messages from one sender share a call, 500 at most",
     };
 }
 

@@ -95,16 +95,27 @@ impl Context {
         let reference = KeyRef { name: secret.name.clone(), key: key.to_owned() };
         match self.secrets.get(&reference) {
             None => Err(secret_failure(Reason::SecretKeyNotFound, &reference, "is missing", address)),
-            Some(value) => match value.expose_text() {
-                Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => {
-                    if scrub::is_too_short(text) {
-                        return Err(secret_failure(Reason::SecretInvalid, &reference, TOO_SHORT, address));
-                    }
-                    Ok(SecretValue::new(text))
-                }
-                _ => Err(secret_failure(Reason::SecretInvalid, &reference, UNFIT, address)),
-            },
+            Some(value) => {
+                secret_line(value).map(SecretValue::new).map_err(|what| secret_failure(Reason::SecretInvalid, &reference, what, address))
+            }
         }
+    }
+}
+
+/// A secret that is one line of text, and long enough to be kept out of answers.
+///
+/// # Errors
+/// What is wrong with it, in words after the key's name.
+pub(crate) fn secret_line(value: &SecretValue) -> Result<&str, &'static str> {
+    match value.expose_text() {
+        Some(text) if !text.is_empty() && !text.contains(['\0', '\r', '\n']) => {
+            if scrub::is_too_short(text) {
+                Err(TOO_SHORT)
+            } else {
+                Ok(text)
+            }
+        }
+        _ => Err(UNFIT),
     }
 }
 

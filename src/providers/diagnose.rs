@@ -111,6 +111,21 @@ impl Endpoint {
     }
 }
 
+/// A name like `RequiredEkuNotFound` in words; anything else as it is.
+fn in_words(said: &str) -> String {
+    if !said.chars().all(|c| c.is_ascii_alphanumeric()) || said.chars().all(|c| !c.is_ascii_lowercase()) {
+        return said.to_owned();
+    }
+    let mut words = String::new();
+    for c in said.chars() {
+        if c.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
+}
+
 fn certificate_words(error: &CertificateError, name: &str, scrubber: &Scrubber) -> (String, String) {
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -131,8 +146,15 @@ fn certificate_words(error: &CertificateError, name: &str, scrubber: &Scrubber) 
             "Set host or tlsServerName to the name in the certificate.".to_owned(),
         ),
         CertificateError::Revoked => ("the server's certificate has been revoked".to_owned(), "Renew it.".to_owned()),
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
+            "the server's certificate is that of a CA and not of a server".to_owned(),
+            "Give the server a certificate that the CA has signed, and name the CA with caRef.".to_owned(),
+        ),
         other => {
-            let words: String = sanitize::readable(&scrubber.scrub(&other.to_string())).take(200).collect();
+            // What the library has no sentence for it prints as Rust prints a value.
+            let said = other.to_string();
+            let said = said.strip_prefix("Other(OtherError(").and_then(|rest| rest.strip_suffix("))")).unwrap_or(&said);
+            let words: String = sanitize::readable(&scrubber.scrub(&in_words(said))).take(200).collect();
             (format!("the server's certificate cannot be used: {words}"), "Replace the certificate, or name its CA with caRef.".to_owned())
         }
     }
@@ -142,6 +164,19 @@ fn certificate_words(error: &CertificateError, name: &str, scrubber: &Scrubber) 
 mod tests {
     use super::*;
     use crate::meta::secret::SecretValue;
+
+    #[test]
+    fn no_value_is_printed_as_rust_prints_it() {
+        let endpoint = Endpoint::new("smtp.example.com", 465);
+        let told = |words: &'static str| {
+            let other = CertificateError::Other(rustls::OtherError(std::sync::Arc::new(io::Error::other(words))));
+            endpoint.tls(&io::Error::other(rustls::Error::InvalidCertificate(other)), "smtp.example.com", &Scrubber::default()).message
+        };
+        assert!(told("CaUsedAsEndEntity").contains("that of a CA and not of a server"), "{}", told("CaUsedAsEndEntity"));
+        let words = told("RequiredEkuNotFound");
+        assert!(words.contains("cannot be used: required eku not found"), "{words}");
+        assert!(told("no idea: 7").contains("no idea: 7"));
+    }
 
     #[test]
     fn a_certificate_does_not_leak_the_login() {

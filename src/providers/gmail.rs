@@ -139,7 +139,9 @@ impl ServerType for Gmail {
     const INFO: TypeInfo = TypeInfo {
         title: "Gmail and Google Workspace, OAuth 2.0",
         secret_keys: &[
-            ("clientId", "the OAuth client's id, with `clientSecret` and `refreshToken`"),
+            ("clientId", "the OAuth client's id"),
+            ("clientSecret", "its secret"),
+            ("refreshToken", "a user's consent"),
             ("serviceAccount", "or, instead of those three, the JSON key file of a service account with domain-wide delegation"),
         ],
         probe: "fetches an access token, then logs in over SMTP or reads the mailbox's profile through the API",

@@ -248,7 +248,7 @@ impl ApiClient {
         let error = &lost.error;
         let fail = |reason: Reason, what: &str, to_do: &str| self.fail(purpose, reason, what, to_do);
         if client::is_not_allowed(error) {
-            return fail(Reason::AddressNotAllowed, "this address may not be contacted", NOT_ALLOWED);
+            return fail(Reason::AddressNotAllowed, "this address may not be contacted", NOT_ALLOWED).for_person();
         }
         if error.is_timeout() {
             let limit = if error.is_connect() { timeout.min(CONNECT_TIMEOUT) } else { timeout };

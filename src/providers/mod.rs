@@ -14,7 +14,7 @@ mod owed;
 mod refusal;
 pub mod replies;
 mod sanitize;
-mod scrub;
+pub(crate) mod scrub;
 mod single;
 mod structured;
 #[macro_use]
@@ -23,6 +23,7 @@ mod token;
 mod verdict;
 
 use context::secret_failure;
+pub(crate) use context::secret_line;
 pub use context::{Context, Permissions, SecretUse, Secrets};
 pub use gate::Gate;
 pub use http::Clients;

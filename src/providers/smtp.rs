@@ -285,7 +285,8 @@ impl ServerType for Smtp {
         title: "SMTP relay",
         secret_keys: &[
             ("username", "the user name, where the server requires a login"),
-            ("password", "the password; or `token` for XOAUTH2; with a preset, the vendor's own keys"),
+            ("password", "the password"),
+            ("token", "instead of the password, for XOAUTH2; a preset takes its vendor's own keys"),
         ],
         probe: "connects, negotiates TLS, logs in, and quits",
         carries: "each message unchanged, pipelined over persistent connections",

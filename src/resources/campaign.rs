@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, CountOrPercent, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, fate::Fate, pattern, rule::Rule,
-    server_table::ServerTable,
+    sending_server::NeededSecret, server_table::ServerTable, url_auth::UrlAuth,
 };
 pub use super::{
     content::{BodySource, Content, WhenRenderFails},
@@ -134,6 +134,14 @@ impl CampaignSpec {
             initial_delay: retry.initial_delay.unwrap_or(Duration::from_secs(60)),
             deadline: retry.deadline.unwrap_or(Duration::from_secs(120 * 3600)),
         }
+    }
+
+    /// Every key of a Secret that it needs.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<NeededSecret> {
+        let audiences = [("csv", &self.audience.csv), ("jsonLines", &self.audience.json_lines)];
+        let auths = audiences.into_iter().filter_map(|(name, source)| Some((name, source.as_ref()?.auth.as_ref()?)));
+        auths.flat_map(|(name, auth)| auth.secrets(&format!("spec.audience.{name}.auth"))).collect()
     }
 
     /// The keys of ConfigMaps that it names.
@@ -332,16 +340,24 @@ fn inline_recipients(_: &mut SchemaGenerator) -> Schema {
 #[schemars(extend("x-kubernetes-validations" = [Rule::new(
     "[has(self.path), has(self.url), has(self.configMapRef)].exists_one(given, given)",
     "exactly one of `path`, `url` and `configMapRef` is needed",
-)]))]
+),
+Rule::new("!has(self.auth) || has(self.url)", "only a `url` is authenticated; remove this, or give a `url`").at(".auth").forbidden(),
+Rule::new(
+    "!has(self.auth) || !has(self.url) || self.url.matches('^(https://|http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\])([:/?#]|$))')",
+    "`auth` is sent over https only (over http to this machine); write https://",
+).at(".url")]))]
 pub struct AudienceSource {
     /// A file, relative to the campaign's own; inside the folder. Files mode only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
     pub path: Option<String>,
-    /// An http or https URL without credentials.
+    /// An http or https URL; credentials go into `auth`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 4096), regex(pattern = pattern::URL))]
     pub url: Option<String>,
+    /// With `url`: credentials from Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<UrlAuth>,
     /// A key of a ConfigMap in the campaign's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<KeyRef>,

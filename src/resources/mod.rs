@@ -10,6 +10,7 @@ pub mod schema;
 pub mod senders;
 pub mod sending_server;
 pub mod server_table;
+pub mod url_auth;
 pub mod vendor_fields;
 
 use std::collections::BTreeMap;

@@ -38,7 +38,7 @@ pub struct SendingServerSpec {
     /// Which domains it sends for, and how it signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// Bounces and complaints.
+    /// Bounces and complaints. It has no effect in this version: they are not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<Feedback>,
     /// How the server is probed.
@@ -86,12 +86,12 @@ impl SendingServerSpec {
     }
 }
 
-/// A key of a Secret that a server needs.
+/// A key of a Secret that an object needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NeededSecret {
     /// The field that names it, relative to the object: `spec.provider.smtp.auth.secretRef`.
     pub path: String,
-    /// The Secret, in the server's namespace, and the key.
+    /// The Secret, in the object's namespace, and the key.
     pub key: KeyRef,
     /// Whether it may be absent.
     pub optional: bool,
@@ -99,13 +99,15 @@ pub struct NeededSecret {
     pub purpose: SecretPurpose,
 }
 
-/// What a server needs a Secret for.
+/// What a Secret is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretPurpose {
     /// To connect and log in: without it the server is Inactive.
     Provider,
     /// To sign messages, which this version does not do: nothing reads it yet.
     Dkim,
+    /// To fetch an audience: without it the campaign does not send.
+    Audience,
 }
 
 /// The most concurrent connections where the spec sets none.
@@ -214,7 +216,7 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN)), extend("x-kubernetes-list-type" = "set"))]
     pub domains: Vec<String>,
-    /// DKIM signing (RFC 6376).
+    /// DKIM signing (RFC 6376). It has no effect in this version: let the relay sign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dkim: Option<Dkim>,
     /// The domain of the envelope sender (MAIL FROM); the From address when absent.

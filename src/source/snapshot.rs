@@ -1,6 +1,11 @@
 //! What a source gives: every object at one moment, with where it comes from.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -126,6 +131,14 @@ pub struct FilePlace {
     /// Files and folders that no document may name, symlinks resolved: the folder of Secrets, and files of objects that were given by
     /// name. State folders are known by their marker.
     pub closed: Arc<[PathBuf]>,
+}
+
+impl FilePlace {
+    /// The file relative to its root, for statuses, which are the same on every machine.
+    #[must_use]
+    pub fn below_root(&self) -> &Path {
+        self.file.strip_prefix(&self.root).unwrap_or(&self.file)
+    }
 }
 
 impl fmt::Display for FilePlace {

@@ -223,14 +223,14 @@ async fn customers_reach_public_addresses_only() {
             Err(failure) => failure,
             Ok(server) => server.probe().await.expect("it can be tested").expect_err("it is not allowed"),
         };
-        assert_eq!(failure.reason, Reason::AddressNotAllowed, "{host}: {failure}");
+        assert_eq!((failure.reason, failure.needs_person), (Reason::AddressNotAllowed, true), "{host}: {failure}");
     }
     for host in ["127.0.0.1", "localhost"] {
         let provider: ProviderSpec =
             serde_json::from_value(json!({"smtp": {"host": host, "port": fake.port, "encryption": "None"}})).expect("a spec");
         let server = provider.build(context(Egress::PublicOnly, &provider)).unwrap_or_else(|failure| panic!("{failure}"));
         let failure = server.probe().await.expect("it can be tested").expect_err("it is not allowed");
-        assert_eq!(failure.reason, Reason::AddressNotAllowed, "{host}: {failure}");
+        assert_eq!((failure.reason, failure.needs_person), (Reason::AddressNotAllowed, true), "{host}: {failure}");
     }
     assert!(fake.bodies.lock().expect("nobody panics").is_empty(), "a connection was made");
 }

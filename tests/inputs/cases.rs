@@ -54,6 +54,10 @@ fn tables() -> Vec<Case> {
     vec![
         table("csv-no-email-column", "mail,name\na@example.com,Ann\n"),
         table("csv-semicolons", "email;name\na@example.com;Ann\n"),
+        table("csv-is-a-workbook", b"PK\x03\x04\x14\0\x06\0[Content_Types].xml"),
+        table("csv-is-an-old-workbook", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+        table("csv-excel-sep", "sep=,\nemail,name\na@example.com,Ann\n"),
+        table("csv-excel-sep-semicolon", "sep=;\nemail;name\na@example.com;Ann\n"),
         table("csv-empty", ""),
         table("csv-no-header", "a@example.com,Ann\nb@example.com,Bo\n"),
         table("csv-two-email-columns", "email,Email\na@example.com,b@example.com\n"),

@@ -3,18 +3,24 @@
 import contextlib
 import copy
 import json
+import signal
+import subprocess
+import sys
 import time
 
 from parts import fleet as fleets
+from parts.cache import ROOT
 from parts.certificates import Authority
+from parts.cluster import environment
 from parts.dovecot import Dovecot
+from parts.export import Export
 from parts.kubeapi import condition_of, path_of, secret
 from parts.postfix import Postfix
-from parts.process import wait_until
+from parts.process import Process, answers, wait_until
 from parts.report import need, require
 from parts.scripted import Scripted, always
 
-from .place import QUICK_PROBE, Clusters, people, within
+from .place import QUICK_PROBE, Clusters, people, wait_state, within
 
 USER, PASSWORD, WRONG = "ann", "correct-horse-7", "wrong-battery-8"
 ROTATED_SECONDS = 2.0
@@ -127,6 +133,66 @@ def rotated_secret(place: Clusters) -> str:
         require(max(*seconds, back) <= ROTATED_SECONDS, f"a rotated Secret took {seconds} and {back:.2f} s")
         require(controller.process.running(), controller.process.tail())
     return f"used after {max(seconds):.2f} s at most, its absence noticed after {gone:.2f} s, its return after {back:.2f} s"
+
+
+def audience_with_a_secret(place: Clusters) -> str:
+    """An audience's URL with a token in a Secret: absent, in another namespace only, wrong, right; only the Secret's name is shown."""
+    api, namespace, other = place.plane.api, place.namespace("audience"), place.namespace("other")
+    wrong, right = "a-wrong-token-of-the-crm", "the-right-token-of-the-crm"
+    place.secrets |= {wrong, right}
+    relay, export = Scripted(), Export(right, "email,name\nann@example.com,Ann\n")
+    source = {"csv": {"url": export.url, "auth": {"bearer": {"tokenRef": {"name": "crm", "key": "token"}}}}}
+    objects = [fleets.smtp_server("relay", relay.port), fleets.plan("pro", "relay"), fleets.campaign("spring", "pro", source)]
+    api.apply(secret(other, "crm", token=right))
+    with place.controller(namespace, "--deny-private-networks=false").start():
+        api.apply(*within(namespace, *objects))
+        api.wait_condition("Campaign", namespace, "spring", "Stalled", seconds=20, reason="SecretNotFound")
+        require(not export.seen, "it was asked without the token, or with another namespace's")
+        api.apply(secret(namespace, "crm", token=wrong))
+        api.wait_condition("Campaign", namespace, "spring", "Stalled", seconds=20, reason="AudienceUnreadable")
+        api.apply(secret(namespace, "crm", token=right))
+        wait_state(api, "Campaign", namespace, "spring", "Completed", 20)
+        require(dict(relay.taken) == {"ann@example.com": 1}, f"{dict(relay.taken)}")
+    # As the chart runs it: this machine is no public address.
+    with place.controller(namespace).start():
+        api.apply(*within(namespace, {**objects[2], "metadata": {"name": "summer"}}))
+        api.wait_condition("Campaign", namespace, "summer", "Ready", seconds=20, status="False", reason="AddressNotAllowed")
+    return f"{len(export.seen)} requests, none without its namespace's token"
+
+
+def demo_that_stays(place: Clusters) -> str:
+    """`make demo-kubernetes ARGS=--keep`, and README's commands on it, word for word; then Ctrl-C."""
+    busy = [port for port in (2525, 2526, 2527) if answers(port)]
+    need(f"port {busy[0]}, which another program uses" if busy else "")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = next(block for block in readme.split("```console\n") if block.startswith("$ make demo-kubernetes ARGS=--keep"))
+    typed = [line.removeprefix("$ ").split("#")[0].strip() for line in block.split("```")[0].splitlines()]
+    home = place.new("demo")
+    # The program that is tested; else the script takes the newest that was built.
+    demo = Process([sys.executable, ROOT / "scripts/demo-kubernetes", *typed[0].split("ARGS=")[1].split()], home / "demo.out", env=environment(MAILFLEET_BINARY=str(place.program)))
+    try:
+        wait_until(lambda: "$ kubectl get mailfleet -A\n$ kubectl delete" in demo.text() or not demo.running(), 180, "the demo")
+        require(demo.running(), f"it does not stay: {demo.tail()}")
+        exports = next(line for line in demo.text().splitlines() if line.startswith("$ export KUBECONFIG=")).removeprefix("$ ")
+        require(typed[1].startswith("export KUBECONFIG="), f"README's second command: {typed[1]}")
+        said = {}
+        for command in typed[2:]:
+            done = subprocess.run(["bash", "-c", f"{exports}; {command}"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+            require(done.returncode == 0, f"{command}: exit {done.returncode}: {done.stderr}")
+            said[command] = done.stdout
+        first = said[typed[2]]
+        require("december" in first and "relay-1" in first and "Completed" in first, first)
+
+        def completed() -> bool:
+            done = subprocess.run(["bash", "-c", f"{exports}; {typed[-1]}"], capture_output=True, text=True, timeout=60)
+            return "Completed" in done.stdout and "6/6" in done.stdout
+
+        wait_until(completed, 30, "the campaign that was applied again")
+    finally:
+        demo.signal(signal.SIGINT)
+        demo.wait(60)
+    require(demo.code == 0, f"exit {demo.code}: {demo.tail()}")
+    return f"{len(typed)} commands"
 
 
 def unparsable(place: Clusters) -> str:

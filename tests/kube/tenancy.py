@@ -131,6 +131,20 @@ def tries(honeypot: int, api_server: int, sink: int) -> list[Attempt]:
         Attempt("/proc/self/environ as text", f"FileNotFound {REFUSED}", text_from(path="/proc/self/environ")),
         Attempt("the service account's token as text", f"FileNotFound {REFUSED}", text_from(path="/var/run/secrets/kubernetes.io/serviceaccount/token")),
         Attempt("a ConfigMap with a query", f"ConfigMapNotFound {REFUSED}", audience(configMapRef={"name": "?fieldSelector=", "key": "people.csv"})),
+        Attempt(
+            "another customer's Secret for an audience", "SecretNotFound",
+            audience(url="https://export.example/people.csv", auth={"bearer": {"tokenRef": {"name": "zeta-login", "key": "password"}}}),
+            reads_like="secret of an audience",
+        ),
+        Attempt(
+            "a Secret for an audience that is not there", "SecretNotFound",
+            audience(url="https://export.example/people.csv", auth={"bearer": {"tokenRef": {"name": "absent", "key": "password"}}}),
+            reads_like="secret of an audience",
+        ),
+        Attempt(
+            "its own Secret in plain http", f"AudienceUnreadable {REFUSED}",
+            audience(url="http://export.example/people.csv", auth={"bearer": {"tokenRef": {"name": "own", "key": "token"}}}),
+        ),
         Attempt("a file by URL", f"AudienceUnreadable {REFUSED}", audience(url="file:///etc/passwd")),
         *(Attempt(f"an audience at {what}", f"AddressNotAllowed {REFUSED}", audience(url=url), reads_like=f"{of} of an audience") for of, urls in (("address", addresses), ("name", names)) for what, url in urls.items()),
     ]  # fmt: skip

@@ -233,7 +233,14 @@ FULL.append(
     }
 )
 
-SOURCES = [{"path": "a/b"}, {"url": "http://example.com:8080/a?b"}, {"configMapRef": {"name": "people", "key": "a.csv"}}]
+KEY = {"name": "crm", "key": "token"}
+AUTHS = [{"bearer": {"tokenRef": KEY}}, {"basic": {"secretRef": {"name": "crm"}}}, {"header": {"name": "X-Api-Key", "valueRef": KEY}}]
+SOURCES = [
+    {"path": "a/b"},
+    {"url": "http://example.com:8080/a?b"},
+    {"configMapRef": {"name": "people", "key": "a.csv"}},
+    *({"url": url, "auth": auth} for url, auth in zip(["https://example.com/a?b", "http://localhost:8080/a", "http://[::1]"], AUTHS)),
+]
 FULL += [
     {
         "apiVersion": API_VERSION,

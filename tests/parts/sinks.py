@@ -13,10 +13,10 @@ from .process import Process, answers, free_port, wait_until
 class Sink:
     """`mailfleet sink` with a log and a control port. It keeps its ports over `kill` and `start`."""
 
-    def __init__(self, binary: Path, folder: Path, name: str = "sink", *options: str, log: bool = True):
+    def __init__(self, binary: Path, folder: Path, name: str = "sink", *options: str, log: bool = True, port: int | None = None):
         self.binary, self.folder, self.name, self.options = binary, folder, name, options
         self.log = folder / f"{name}.log" if log else None
-        self.port, self.control_port = free_port(), free_port()
+        self.port, self.control_port = port or free_port(), free_port()
         # A delayed line to this sink, which ends with it.
         self.line = None
         self.process = None

@@ -20,7 +20,7 @@ const PAGES: &[(&str, &str, &str, &str)] = &[
 const GROUPS: &[(Reason, &[&str])] = &[
     (Reason::Active, &["SendingServer"]),
     (Reason::InvalidSpec, &["SendingServer", "Plan", "Campaign"]),
-    (Reason::SecretNotFound, &["SendingServer"]),
+    (Reason::SecretNotFound, &["SendingServer", "Campaign"]),
     (Reason::ConfigMapNotFound, &["Campaign"]),
     (Reason::NotAllowedByPlan, &["SendingServer"]),
     (Reason::ServersActive, &["Plan"]),

@@ -127,31 +127,6 @@ fn scripts_get_the_same_as_json() {
 }
 
 #[test]
-fn a_campaign_that_may_have_been_renamed_is_warned_of() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("renamed-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let campaign = |name: &str| {
-        let spec = "{planRef: {name: p}, from: {address: a@example.com}, subject: Hi, content: {text: Hi}, audience: {inline: [{email: b@example.com}]}}";
-        format!("apiVersion: mailfleet.dev/v1alpha1\nkind: Campaign\nmetadata: {{name: {name}}}\nspec: {spec}\n")
-    };
-    let state = folder.join("state");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let ledger = mailfleet::ledger::Ledger::open(&state, mailfleet::ledger::LedgerOptions::default()).expect("a ledger");
-    let key = mailfleet::ledger::RunKey::new("default", "spring", "first");
-    runtime.block_on(ledger.begin_run(&key, mailfleet::ledger::RunStart::default(), 1)).expect("a run");
-    let warnings = |name: &str| {
-        std::fs::write(folder.join("campaign.yaml"), campaign(name)).expect("a file");
-        let snapshot = Files::load_once(std::slice::from_ref(&folder), &Options { state_dir: Some(state.clone()), ..Options::default() });
-        mailfleet::cli::validate::renamed(&snapshot, &state).iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    assert_eq!(warnings("spring"), Vec::<String>::new());
-    let renamed = warnings("summer");
-    assert!(renamed.len() == 1 && renamed[0].contains("Campaign default/summer") && renamed[0].contains("knows spring"), "{renamed:?}");
-    drop(ledger);
-    std::fs::remove_dir_all(&folder).expect("removed");
-}
-
-#[test]
 fn content_that_cannot_be_sent_is_a_fault() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("unsendable-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");

@@ -59,6 +59,16 @@ pub fn objects(state_dir: &Path, kind: &str, namespace: Option<&str>, name: Opti
     Ok(objects)
 }
 
+/// The namespaces that have an object of this name.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn namespaces_of(state_dir: &Path, kind: &str, name: &str) -> Result<Vec<String>, String> {
+    let root = state_dir.join("status");
+    let has_it = |namespace: &String| root.join(namespace).join(kind).join(status::file_name(name)).is_file();
+    Ok(names_in(&root)?.into_iter().filter(has_it).collect())
+}
+
 /// The names in a folder, in order; none when it is not there.
 fn names_in(folder: &Path) -> Result<Vec<String>, String> {
     let entries = match std::fs::read_dir(folder) {

@@ -105,3 +105,15 @@ async fn what_is_not_there_is_named() {
         assert!(message_shown.contains(message), "{words}: {message_shown}");
     }
 }
+
+#[test]
+fn a_name_in_another_namespace_is_said_to_be_there() {
+    let folder = Folder(std::env::temp_dir().join(format!("mailfleet-get-elsewhere-{}", std::process::id())));
+    let kind = folder.0.join("status/shop/Campaign");
+    std::fs::create_dir_all(&kind).expect("a folder");
+    std::fs::write(kind.join("winter.yaml"), "{}").expect("a file");
+    let refused = ask(&folder, "campaigns winter").expect_err("not in default");
+    assert_eq!(refused, "no Campaign winter in namespace default; there is one in shop: add -n shop");
+    let refused = ask(&folder, "campaigns summer").expect_err("nowhere");
+    assert!(refused.starts_with("no Campaign summer in namespace default, in ") && refused.contains("--state"), "{refused}");
+}

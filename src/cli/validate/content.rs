@@ -5,7 +5,7 @@ use super::audience::Recipients;
 use crate::{
     audience::Input,
     egress::Egress,
-    engine::ContentResolver,
+    engine::{ContentResolver, NewestSecrets},
     message::{Fault, Template, fields_named, missing_fields, misspelt_fields, unreachable_images},
     resources::{Campaign, Key, Reason, campaign::CampaignSpec},
     source::{FilePlace, Finding, Severity, Snapshot, Sourced, field_finding, line_finding},
@@ -71,7 +71,13 @@ pub(in crate::cli) fn findings_of(
 
 /// Finds what a campaign of a snapshot refers to.
 pub(in crate::cli) fn resolver(key: &Key, sourced: &Sourced<Campaign>, snapshot: &Snapshot, egress: Egress) -> ContentResolver {
-    ContentResolver { key: key.clone(), origin: sourced.origin.clone(), config_maps: snapshot.config_maps.clone(), egress }
+    ContentResolver {
+        key: key.clone(),
+        origin: sourced.origin.clone(),
+        config_maps: snapshot.config_maps.clone(),
+        egress,
+        secrets: NewestSecrets::from(snapshot.secrets.clone()),
+    }
 }
 
 /// Something about a template, in the file that the template is in.

@@ -72,6 +72,7 @@ impl Case<'_> {
             .or_else(|| self.refers_to_what_cannot_be_used())
             .or_else(|| self.takes_people_of_a_run_that_goes_on())
             .or_else(|| self.is_deleted_or_suspended())
+            .or_else(|| self.may_be_renamed())
             .or_else(|| self.is_blocked_while_sending())
             .or_else(|| self.is_not_due())
             .or_else(|| self.waits_for_the_ledger())
@@ -184,7 +185,10 @@ impl Case<'_> {
 
     /// Its plan, the servers that it names, its sender, its content or its audience.
     fn refers_to_what_cannot_be_used(&self) -> Option<Verdict> {
-        let blocker = self.servers.unresolved.as_ref().or(self.input.work.as_ref().err())?;
+        let of_work = self.input.work.as_ref().err();
+        // The first thing to know: a file that a cluster never has does not appear when the plan does.
+        let of_file = of_work.filter(|blocker| blocker.reason == Reason::FileNotFound && blocker.needs_person);
+        let blocker = of_file.or(self.servers.unresolved.as_ref()).or(of_work)?;
         Some(Verdict::blocked(self.resting(), &self.with_files(blocker), self.held()))
     }
 
@@ -217,6 +221,15 @@ impl Case<'_> {
             let message = "spec.suspend is true; nothing new is sent until it is set to false.";
             Verdict::well(CampaignState::Suspended, Reason::Suspended, message, self.held())
         })
+    }
+
+    /// Another name would mail everybody again: a person has to say that this is meant.
+    fn may_be_renamed(&self) -> Option<Verdict> {
+        let old = self.input.renamed_from.as_ref().filter(|_| !self.run.has_begun)?;
+        let message = format!(
+            "It has the message and the audience of campaign {old}, which is no longer here. If it was renamed, everybody would be mailed again, so nothing is sent. Restore the name {old} to mail only the rest, or set spec.run to a new value to mail everybody."
+        );
+        Some(Verdict::stalled(self.resting(), Reason::MayBeRenamed, message, None))
     }
 
     fn is_blocked_while_sending(&self) -> Option<Verdict> {

@@ -8,7 +8,7 @@ use super::{
     RunStart, Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder, give_back, mpsc,
 };
 use crate::{
-    audience::FileVersion,
+    audience::Version,
     dispatch::index::{CampaignIx, LaneIx},
 };
 
@@ -62,8 +62,8 @@ impl DispatchTask {
                 let Some(campaign) = self.scheduler.campaign(index) else { return };
                 let every = if campaign.phase == Phase::Closed { LOOK_AT_CLOSED_EVERY } else { LOOK_AT_FILE_EVERY };
                 // An audience that was not read to its end is compared with the file as it is now.
-                let now = || self.handles.contents.get(&campaign.key).and_then(|content| FileVersion::of(content.input.file()?));
-                let version = self.versions.get(&index).copied().unwrap_or_else(now);
+                let now = || self.handles.contents.get(&campaign.key).and_then(|content| content.input.version());
+                let version = self.versions.get(&index).cloned().unwrap_or_else(now);
                 self.await_another_version(index, version, every);
             }
             Action::Close(index) => self.close(index),
@@ -241,17 +241,20 @@ impl DispatchTask {
         });
     }
 
-    /// Waits for a change of the file of an audience: one that a person has to fix is then read again at once; for a completed
-    /// campaign, added rows are counted.
-    pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<FileVersion>, every: Duration) {
+    /// Waits until the file or the credential of an audience is another one: an audience that a person has to fix is then read again
+    /// at once; for a completed campaign, added rows are counted.
+    pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<Version>, every: Duration) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeding, answers) = (campaign.feeder_epoch, self.answers.clone());
-        let Some(file) = self.handles.contents.get(&campaign.key).and_then(|content| content.input.file().cloned()) else { return };
+        let Some(input) = self.handles.contents.get(&campaign.key).map(|content| content.input.clone()) else { return };
+        if !input.has_version() {
+            return;
+        }
         let watch = tokio::spawn(async move {
             while !answers.is_closed() {
                 tokio::time::sleep(every).await;
-                let asked = file.clone();
-                let now = tokio::task::spawn_blocking(move || FileVersion::of(&asked)).await;
+                let asked = input.clone();
+                let now = tokio::task::spawn_blocking(move || asked.version()).await;
                 if now.is_ok_and(|now| now.is_some() && now != version) {
                     let _ = answers.send(Answer::AudienceTouched(index, feeding));
                     return;
@@ -296,7 +299,7 @@ impl DispatchTask {
         let (key, work) = (campaign.key.clone(), campaign.intent.work.clone());
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
-            let version = input.file().and_then(FileVersion::of);
+            let version = input.version();
             // An audience that can no longer be read does not matter to a run that is over.
             let added = feeder::count_added((&key, work.outcomes.as_ref()), &input, &ledger, run_id, &runtime).unwrap_or(0);
             let _ = answers.send(Answer::AddedLater(index, added, version));

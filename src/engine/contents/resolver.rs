@@ -4,21 +4,23 @@ use std::{
     fmt::{self, Write as _},
     hash::{Hash as _, Hasher as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use siphasher::sip::SipHasher13;
 
 use crate::{
-    audience::{Address, FileVersion, Input, Location, NamedFile},
+    audience::{Address, Credential, FileVersion, Input, Location, Login, NamedFile, Remote},
     egress::Egress,
     message::{Content, Fault, Template},
+    providers::secret_line,
     resources::{
-        Blocker, Campaign, CampaignSpec, Key, Reason,
+        Blocker, Campaign, CampaignSpec, Key, KeyRef, Reason,
         campaign::{AudienceSource, BodySource, OutcomesAudience},
+        url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
     routing::{OutcomesOf, Work},
-    source::{ConfigMapStore, Origin, Purpose, SETTLED_AFTER, read_bounded, resolve_path, settles_in, written_at},
+    source::{ConfigMapStore, Origin, Purpose, SETTLED_AFTER, SecretStore, read_bounded, resolve_path, settles_in, written_at},
 };
 
 /// The longest body template, bytes.
@@ -108,6 +110,29 @@ pub(crate) struct ContentResolver {
     pub config_maps: ConfigMapStore,
     /// Where an audience may be fetched from.
     pub egress: Egress,
+    /// Where Secrets are.
+    pub secrets: NewestSecrets,
+}
+
+/// The Secrets of the newest snapshot, also for audiences that are read later.
+#[derive(Clone, Default)]
+pub(crate) struct NewestSecrets(Arc<RwLock<SecretStore>>);
+
+impl From<SecretStore> for NewestSecrets {
+    fn from(secrets: SecretStore) -> Self {
+        Self(Arc::new(RwLock::new(secrets)))
+    }
+}
+
+impl NewestSecrets {
+    /// Replaces them.
+    pub fn set(&self, secrets: SecretStore) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+    }
+
+    fn get(&self) -> SecretStore {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl ContentResolver {
@@ -154,6 +179,8 @@ impl ContentResolver {
                 sources.push(SourceAt::Audience(self.path(field, path, purpose)?));
             } else if let Some(reference) = source.as_ref().and_then(|source| source.config_map_ref.as_ref()) {
                 sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
+            } else if let Some(auth) = source.as_ref().and_then(|source| source.auth.as_ref()) {
+                self.login(field, auth).credential()?;
             }
         }
         Ok(Stamp { object: object.clone(), generation, file: self.origin.file().map(|place| place.file.clone()), sources })
@@ -212,7 +239,7 @@ impl ContentResolver {
     /// A file under its name relative to its document, so that it is found again when a symlink on its path is swapped.
     fn named_file(&self, field: &str, path: &str, purpose: Purpose) -> Result<NamedFile, Blocker> {
         self.path(field, path, purpose)?;
-        let beside = self.origin.file().and_then(|place| place.file.parent()).unwrap_or(Path::new(""));
+        let beside = self.origin.file().and_then(|place| place.below_root().parent()).unwrap_or(Path::new(""));
         let (origin, field, path) = (self.origin.clone(), field.to_owned(), path.to_owned());
         Ok(NamedFile::new(beside.join(&path), move || {
             resolve_path(&origin, &path, purpose).map_err(|problem| Blocker::lasting(Reason::FileNotFound, format!("{field}: {problem}")))
@@ -235,6 +262,13 @@ impl ContentResolver {
         })
     }
 
+    /// What authenticates a URL, from the Secrets as they are at each request.
+    fn login(&self, field: &str, auth: &UrlAuth) -> Login {
+        let (secrets, namespace) = (self.secrets.clone(), self.key.namespace.clone());
+        let (field, auth) = (format!("{field}.auth"), auth.clone());
+        Login::new(move || credential(&secrets.get(), &namespace, &field, &auth))
+    }
+
     fn config_map(&self, field: &str, reference: &crate::resources::KeyRef) -> Result<Arc<[u8]>, Blocker> {
         self.config_maps.get(&self.key.namespace, &reference.name, &reference.key).map_err(|missing| {
             let reason = if missing.map_exists { Reason::ConfigMapKeyNotFound } else { Reason::ConfigMapNotFound };
@@ -249,8 +283,8 @@ impl ContentResolver {
             (None, None) => return Ok(None),
             (None, Some(source)) => match (&source.path, &source.config_map_ref) {
                 (Some(path), _) => {
-                    let path = self.path(field, path, Purpose::Body)?;
-                    body_of(&path).map_err(|cause| Blocker::lasting(Reason::FileNotFound, format!("{field}: {cause}")))?
+                    let found = self.path(field, path, Purpose::Body)?;
+                    body_of(&found).map_err(|cause| Blocker::lasting(Reason::FileNotFound, format!("{field}: `{path}` {cause}")))?
                 }
                 (None, Some(reference)) => self.config_map(field, reference)?.to_vec(),
                 (None, None) => return Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give a path or a configMapRef."))),
@@ -284,7 +318,8 @@ impl ContentResolver {
             return Ok(Location::File(self.named_file(field, path, purpose)?));
         }
         if let Some(url) = &source.url {
-            return Ok(Location::Url(url.clone(), self.egress));
+            let login = source.auth.as_ref().map(|auth| self.login(field, auth));
+            return Ok(Location::Url(Remote { url: url.clone(), egress: self.egress, login }));
         }
         if let Some(reference) = &source.config_map_ref {
             return Ok(Location::Bytes(self.config_map(field, reference)?));
@@ -296,6 +331,34 @@ impl ContentResolver {
 fn outcomes_of(audience: &OutcomesAudience) -> OutcomesOf {
     let fates = audience.states.iter().map(|state| state.fate()).collect();
     OutcomesOf { campaign: audience.campaign.clone(), run: audience.run().to_owned(), fates }
+}
+
+fn credential(secrets: &SecretStore, namespace: &str, field: &str, auth: &UrlAuth) -> Result<Credential, Blocker> {
+    let text = |path: &str, reference: &KeyRef| {
+        let value = secrets.get(namespace, &reference.name, &reference.key).map_err(|missing| {
+            let reason = if missing.secret_exists { Reason::SecretKeyNotFound } else { Reason::SecretNotFound };
+            Blocker::lasting(reason, format!("{field}.{path}: {missing}."))
+        })?;
+        let invalid = |what| {
+            let KeyRef { name, key } = reference;
+            Blocker::lasting(
+                Reason::SecretInvalid,
+                format!("{field}.{path}: key `{key}` of Secret `{name}` {what}. Correct it in the Secret."),
+            )
+        };
+        secret_line(&value).map(str::to_owned).map_err(invalid)
+    };
+    let made = if let Some(bearer) = &auth.bearer {
+        Credential::bearer(&text("bearer.tokenRef", &bearer.token_ref)?)
+    } else if let Some(basic) = &auth.basic {
+        let key = |key: &str| KeyRef { name: basic.secret_ref.name.clone(), key: key.to_owned() };
+        Credential::basic(&text("basic.secretRef", &key(USERNAME))?, &text("basic.secretRef", &key(PASSWORD))?)
+    } else if let Some(header) = &auth.header {
+        Credential::header(&header.name, &text("header.valueRef", &header.value_ref)?)
+    } else {
+        return Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give bearer, basic or header.")));
+    };
+    made.map_err(|error| Blocker::lasting(Reason::SecretInvalid, format!("{field}: {error}. Correct the Secret.")))
 }
 
 fn compiled(content: &Content) -> Result<Arc<Template>, Blocker> {
@@ -310,8 +373,8 @@ fn from_address(text: &str) -> Result<Arc<str>, Blocker> {
 }
 
 fn body_of(path: &Path) -> Result<Vec<u8>, String> {
-    let bytes = read_bounded(path, BODY_MAX).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
-    bytes.ok_or_else(|| format!("{} is larger than 1 MiB.", path.display()))
+    let bytes = read_bounded(path, BODY_MAX).map_err(|error| format!("cannot be read: {error}."))?;
+    bytes.ok_or_else(|| "is larger than 1 MiB.".to_owned())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ fn campaign(key: &str, content: &str, folder: &std::path::Path) -> (ContentResol
         origin: Origin::File(Arc::new(place)),
         config_maps: crate::source::ConfigMapStore::default(),
         egress: Egress::Everywhere,
+        secrets: NewestSecrets::default(),
     };
     (resolver, Arc::new(serde_saphyr::from_str(&yaml).expect("a campaign")))
 }

@@ -11,9 +11,7 @@ use reqsign_aws_v4::{
     AssumeRoleWithWebIdentityCredentialProvider, Credential, ECSCredentialProvider, EnvCredentialProvider, IMDSv2CredentialProvider,
     ProfileCredentialProvider, RequestSigner, StaticCredentialProvider,
 };
-use reqsign_core::{
-    Context, Env, Error, FileRead, HttpSend, ProvideCredential, ProvideCredentialDyn, Result, Signer, hash::hex_sha256,
-};
+use reqsign_core::{Context, Env, Error, FileRead, HttpSend, ProvideCredential, ProvideCredentialDyn, Result, Signer, hash::hex_sha256};
 use reqwest::{Request, Url};
 use tokio::io::AsyncReadExt as _;
 

@@ -151,7 +151,7 @@ impl Target {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
         let not_allowed = || {
             let to_do = "Use a host with a public address, or ask the operator (--deny-private-networks).";
-            self.endpoint.connection(Reason::AddressNotAllowed, "the host has no address that may be contacted", to_do)
+            self.endpoint.connection_for_person(Reason::AddressNotAllowed, "the host has no address that may be contacted", to_do)
         };
         if let Ok(address) = host.parse::<IpAddr>() {
             return if self.egress.permits(address) { Ok(vec![SocketAddr::new(address, self.port)]) } else { Err(not_allowed()) };

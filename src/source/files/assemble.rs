@@ -50,6 +50,11 @@ impl SourceFile {
     pub fn place(&self, document: &Document) -> FilePlace {
         FilePlace { file: self.file.clone(), line: document.at.line, root: self.root.clone(), closed: self.closed.clone() }
     }
+
+    /// The same for a status: file and line, relative to the root.
+    fn below_root(&self, document: &Document) -> String {
+        format!("{}:{}", self.place(document).below_root().display(), document.at.line)
+    }
 }
 
 /// The objects in use from now on, and the findings that only all files together give.
@@ -81,15 +86,10 @@ pub(super) fn assemble(
         let (source, document) = documents[0];
         let origin = Arc::new(source.place(document));
         let broken = match (&document.body, documents.get(1)) {
-            (_, Some((other, second))) => Some(format!(
-                "{} is defined twice: {}:{} and {}:{}",
-                document.resource(),
-                source.file.display(),
-                document.at.line,
-                other.file.display(),
-                second.at.line
-            )),
-            (Body::Broken { message, .. }, None) => Some(message.clone()),
+            (_, Some((other, second))) => {
+                Some(format!("{} is defined twice: {} and {}", document.resource(), source.below_root(document), other.below_root(second)))
+            }
+            (Body::Broken { message, .. }, None) => Some(relative(message, &source.root)),
             _ => None,
         };
         let held = match (broken, old) {
@@ -113,10 +113,16 @@ pub(super) fn assemble(
             && !matches!(old.body, Body::Broken { .. })
             && let Some(words) = why_unread(&old.origin.file, sources, unreadable)
         {
+            let words = relative(&words, &old.origin.root);
             world.insert(identity.clone(), Held { stale: Some(words), ..old.clone() });
         }
     }
     (world, findings)
+}
+
+/// Words that begin with a file, relative to its root: what a status says is the same on every machine.
+fn relative(words: &str, root: &Path) -> String {
+    words.strip_prefix(&format!("{}/", root.display())).unwrap_or(words).to_owned()
 }
 
 fn never_good(message: String, body: &Body) -> Body {
@@ -143,26 +149,24 @@ fn why_unread(file: &Path, sources: &[SourceFile], unreadable: &[(PathBuf, Strin
     of_file.or_else(|| unreadable.iter().find(|(path, _)| file.starts_with(path)).map(|(_, words)| words.clone()))
 }
 
+/// The first document has the name; each further one is a fault.
 fn duplicates(documents: &[(&SourceFile, &Document)]) -> Vec<Finding> {
-    let place = |(source, document): &(&SourceFile, &Document)| format!("{}:{}", source.file.display(), document.at.line);
-    let finding = |index: usize, current: &(&SourceFile, &Document)| {
-        let other = documents.get(usize::from(index == 0))?;
-        let (source, document) = current;
-        Some(Finding {
-            severity: Severity::Fault,
-            file: source.file.clone(),
-            line: document.at.line,
-            column: document.at.column,
-            resource: Some(document.resource()),
-            field: None,
-            message: format!(
-                "this name is taken by the document at {}; rename or remove one of them, or leave one out with --exclude or a .mailfleetignore",
-                place(other)
-            ),
-            excerpt: document.excerpt.clone(),
-        })
+    let Some(((first, taken), others)) = documents.split_first() else { return Vec::new() };
+    let finding = |(source, document): &(&SourceFile, &Document)| Finding {
+        severity: Severity::Fault,
+        file: source.file.clone(),
+        line: document.at.line,
+        column: document.at.column,
+        resource: Some(document.resource()),
+        field: None,
+        message: format!(
+            "this name is taken by the document at {}:{}; rename or remove one of them, or leave one out with --exclude or a .mailfleetignore",
+            first.file.display(),
+            taken.at.line
+        ),
+        excerpt: document.excerpt.clone(),
     };
-    documents.iter().enumerate().filter_map(|(index, current)| finding(index, current)).collect()
+    others.iter().map(finding).collect()
 }
 
 /// The snapshot of these objects; secrets of other sources, counts and findings are filled in by the caller.

@@ -21,13 +21,11 @@ pub enum PathProblem {
     },
     /// It is outside the root folder.
     #[error(
-        "the file `{path}` is outside the folder {root}; move it into the folder, or give the common parent folder on the command line"
+        "the file `{path}` is outside the folder that is read; move it into the folder, or give the common parent folder on the command line"
     )]
     Outside {
         /// The path as written.
         path: String,
-        /// The root folder.
-        root: String,
     },
     /// There are no files in a cluster.
     #[error("`{path}` is a path, and a cluster has no files; put the text into a ConfigMap and name it with configMapRef, or give a url")]
@@ -77,7 +75,7 @@ pub fn resolve_path(origin: &Origin, path: &str, purpose: Purpose) -> Result<Pat
 
 /// The same for a document in a file.
 pub(crate) fn resolve_beside(origin: &FilePlace, path: &str, purpose: Purpose) -> Result<PathBuf, PathProblem> {
-    let outside = || PathProblem::Outside { path: path.to_owned(), root: origin.root.display().to_string() };
+    let outside = || PathProblem::Outside { path: path.to_owned() };
     let unusable = |cause: String| PathProblem::Unusable { path: path.to_owned(), cause };
     let private = |why| Err(PathProblem::Private { path: path.to_owned(), why });
     let root = origin.root.canonicalize().map_err(|error| unusable(io_words(&error)))?;
@@ -97,7 +95,7 @@ pub(crate) fn resolve_beside(origin: &FilePlace, path: &str, purpose: Purpose) -
     let resolved = match folder.join(path).canonicalize() {
         Ok(resolved) => resolved,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(PathProblem::NotFound { path: path.to_owned(), beside: origin.file.display().to_string() });
+            return Err(PathProblem::NotFound { path: path.to_owned(), beside: origin.below_root().display().to_string() });
         }
         Err(error) => return Err(unusable(io_words(&error))),
     };

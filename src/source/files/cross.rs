@@ -145,6 +145,9 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
             add_source(&format!("spec.content.{name}"), Purpose::Body, source.path.as_ref(), source.config_map_ref.as_ref(), add);
         }
     }
+    for needed in spec.secrets() {
+        add(needed.path, Target::Secret(needed.key));
+    }
     let audiences = [("csv", Purpose::Csv, &spec.audience.csv), ("jsonLines", Purpose::JsonLines, &spec.audience.json_lines)];
     for (name, purpose, source) in audiences {
         if let Some(AudienceSource { path, config_map_ref, .. }) = source {

@@ -19,6 +19,19 @@ use crate::resources::Key;
 
 /// The file that marks a state folder, which is never read as a source.
 pub const STATE_MARKER: &str = ".mailfleet-state";
+/// What git leaves out: everything but the statuses, and the marker without which a checkout would read them as objects.
+const GITIGNORE: (&str, &str) = (
+    ".gitignore",
+    "# Mailfleet wrote this file once; edit it as you like.\n\
+     # Never commit the ledger: it holds the address of everybody who was mailed, and git would\n\
+     # take it back in time, which mails people twice. Statuses may be committed.\n\
+     *\n\
+     !/.gitignore\n\
+     !/.mailfleet-state\n\
+     !/status/\n\
+     !/status/**\n\
+     /status/**/.tmp-*\n",
+);
 /// Begins the names of files that are being written.
 const TEMPORARY: &str = ".tmp-";
 /// Names of objects that are longer do not fit into a file name (255 bytes) with its ending; a hash replaces their end.
@@ -54,6 +67,7 @@ impl StatusFolder {
         if !marker.exists() {
             fs::write(marker, "This folder holds what Mailfleet knows; it is never read as a source of objects.\n")?;
         }
+        write_gitignore(state_dir)?;
         for namespace in folders(&status)? {
             for kind in folders(&namespace)? {
                 for entry in fs::read_dir(kind)? {
@@ -164,6 +178,23 @@ pub(super) fn read_previous_status(state_dir: &Path, kind: &str, key: &Key) -> O
     let path = status_path(state_dir, kind, key).ok()?;
     let Ok(Some(Value::Object(mut object))) = read(&path) else { return None };
     object.shift_remove("status")
+}
+
+/// Writes what git leaves out, unless there is such a file: a person's own stays. A repository's root is no place for it: it would
+/// leave out everything.
+fn write_gitignore(state_dir: &Path) -> io::Result<()> {
+    let (name, text) = GITIGNORE;
+    let path = state_dir.join(name);
+    if state_dir.join(".git").exists() {
+        return Ok(());
+    }
+    match File::create_new(&path) {
+        Ok(mut file) => file.write_all(text.as_bytes()).inspect_err(|_| {
+            let _ = fs::remove_file(&path);
+        }),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
