@@ -68,7 +68,7 @@ impl Recipients {
             }
         }
         // A row of JSON that was not looked at may have any field.
-        if !is_table && is_whole && self.usable > 0 {
+        if !is_table && is_whole && self.problem.is_none() && self.usable > 0 {
             self.fields = Some(seen.into_iter().collect());
         }
     }

@@ -159,3 +159,21 @@ fn what_cannot_be_read_names_nothing() {
         assert_eq!(named(template), "?", "{template}");
     }
 }
+
+/// A template of a customer, walked by the process that sends for others.
+#[test]
+fn no_template_takes_long() {
+    let doubled = "{% set x = x if c else x | default(x) %}".repeat(10_000) + "{{ x }}";
+    let chained = format!("{{{{ {} }}}}", vec!["x"; 120].join(" and ")).repeat(800);
+    let nested = format!(
+        "{}{}{}",
+        "{% if a1 and a2 and a3 and a4 and a5 and a6 %}".repeat(50),
+        "{{ name }}\n".repeat(18_000),
+        "{% endif %}".repeat(50)
+    );
+    let began = std::time::Instant::now();
+    for template in [&doubled, &chained, &nested] {
+        assert_ne!(named(template), "?", "{}", &template[..40]);
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+}

@@ -1,0 +1,415 @@
+//! The walk through one template: which fields its expressions and statements need.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Macro, Stmt, UnaryOpKind};
+
+/// Names that are there without any field of the audience.
+const GIVEN: &[&str] = &["campaign", "fields", "range", "dict", "namespace", "self"];
+
+/// Places that are kept of what a variable was made of: each of two can be made of both of the ones before.
+const USES_MAX: usize = 16;
+/// Fields that the conditions around a place are known to guarantee.
+const PRESENT_MAX: usize = 64;
+
+/// A field that was looked up, and where in the template.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Use {
+    /// Where in the template, bytes.
+    offset: u32,
+    name: String,
+}
+
+/// A field that a template names; the rest is as in [`super::NamedField`].
+pub(super) struct Found {
+    pub name: String,
+    /// Where in the template, bytes.
+    pub offset: u32,
+    pub is_optional: bool,
+    pub only_with: Arc<BTreeSet<String>>,
+}
+
+/// A walk through one template.
+#[derive(Default)]
+struct Walk<'t> {
+    /// Variables of the template, the innermost scope last, each with the fields without which it is undefined.
+    scopes: Vec<HashMap<&'t str, Vec<Use>>>,
+    /// What is certainly there, by the conditions around.
+    present: Vec<String>,
+    /// The fields among them.
+    only_with: Arc<BTreeSet<String>>,
+    /// Each place once, needed or not, with the conditions around it.
+    found: BTreeMap<(Use, bool), Arc<BTreeSet<String>>>,
+}
+
+/// What a template names, each place once.
+pub(super) fn walked(template: &Stmt<'_>) -> Vec<Found> {
+    let mut walk = Walk { scopes: vec![HashMap::new()], ..Walk::default() };
+    walk.statement(template);
+    let found = |((Use { offset, name }, is_optional), only_with)| Found { name, offset, is_optional, only_with };
+    walk.found.into_iter().map(found).collect()
+}
+
+impl<'t> Walk<'t> {
+    fn note(&mut self, uses: Vec<Use>, is_optional: bool) {
+        for one in uses {
+            self.found.entry((one, is_optional)).or_insert_with(|| self.only_with.clone());
+        }
+    }
+
+    /// An expression that fails when it is undefined.
+    fn needs(&mut self, expression: &Expr<'t>) {
+        let uses = self.uses(expression);
+        self.note(uses, false);
+    }
+
+    /// An expression that may be undefined.
+    fn allows(&mut self, expression: &Expr<'t>) {
+        let uses = self.uses(expression);
+        self.note(uses, true);
+    }
+
+    fn arguments(&mut self, arguments: &[CallArg<'t>], mut each: impl FnMut(&mut Self, &Expr<'t>)) {
+        for argument in arguments {
+            let (CallArg::Pos(expression)
+            | CallArg::Kwarg(_, expression)
+            | CallArg::PosSplat(expression)
+            | CallArg::KwargSplat(expression)) = argument;
+            each(self, expression);
+        }
+    }
+
+    /// Walks what runs only when `present` are there.
+    fn protected<T>(&mut self, present: Vec<String>, walk: impl FnOnce(&mut Self) -> T) -> T {
+        let (before, around) = (self.present.len(), self.only_with.clone());
+        self.guarantee(present);
+        let walked = walk(self);
+        self.present.truncate(before);
+        self.only_with = around;
+        walked
+    }
+
+    /// From here on these are certainly there.
+    fn guarantee(&mut self, names: Vec<String>) {
+        let before = self.present.len();
+        for name in names {
+            if self.present.len() < PRESENT_MAX && !self.present.contains(&name) {
+                self.present.push(name);
+            }
+        }
+        if self.present.len() > before {
+            let is_field = |name: &&String| self.variable(name).is_none() && !GIVEN.contains(&name.as_str());
+            self.only_with = Arc::new(self.present.iter().filter(is_field).cloned().collect());
+        }
+    }
+
+    fn scoped(&mut self, walk: impl FnOnce(&mut Self)) {
+        self.scopes.push(HashMap::new());
+        walk(self);
+        self.scopes.pop();
+    }
+
+    fn variable(&self, name: &str) -> Option<&Vec<Use>> {
+        self.scopes.iter().rev().find_map(|scope| scope.get(name))
+    }
+
+    fn assign(&mut self, target: &Expr<'t>, uses: &[Use]) {
+        match target {
+            Expr::Var(variable) => {
+                if let Some(scope) = self.scopes.last_mut() {
+                    let kept: BTreeSet<&Use> = uses.iter().collect();
+                    scope.insert(variable.id, kept.into_iter().take(USES_MAX).cloned().collect());
+                }
+            }
+            Expr::List(list) => list.items.iter().for_each(|item| self.assign(item, &[])),
+            Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.assign(item, &[])),
+            _ => {}
+        }
+    }
+
+    /// The name of a field that is read through `fields`.
+    fn of_fields(&self, expression: &Expr<'t>) -> Option<String> {
+        let (object, name) = match expression {
+            Expr::GetAttr(attribute) => (&attribute.expr, attribute.name.to_owned()),
+            Expr::GetItem(item) => (&item.expr, item.subscript_expr.as_const()?.as_str()?.to_owned()),
+            _ => return None,
+        };
+        self.is_fields(object).then_some(name)
+    }
+
+    fn is_fields(&self, expression: &Expr<'t>) -> bool {
+        matches!(expression, Expr::Var(variable) if variable.id == "fields" && self.variable("fields").is_none())
+    }
+
+    /// A lookup of a field, unless it is certainly there.
+    fn look_up(&mut self, name: &str, offset: u32) -> Vec<Use> {
+        let uses = vec![Use { name: name.to_owned(), offset }];
+        if self.present.iter().any(|present| present == name) {
+            self.note(uses, true);
+            return Vec::new();
+        }
+        uses
+    }
+
+    /// The fields without which an expression is undefined. Those without which it fails are noted.
+    fn uses(&mut self, expression: &Expr<'t>) -> Vec<Use> {
+        let offset = expression.span().start_offset;
+        if let Some(name) = self.of_fields(expression) {
+            return self.look_up(&name, offset);
+        }
+        match expression {
+            Expr::Var(variable) => match self.variable(variable.id) {
+                Some(_) if self.present.iter().any(|present| present == variable.id) => return Vec::new(),
+                Some(uses) => return uses.clone(),
+                None if GIVEN.contains(&variable.id) => {}
+                None => return self.look_up(variable.id, offset),
+            },
+            Expr::Const(_) => {}
+            Expr::UnaryOp(operation) => match operation.op {
+                UnaryOpKind::Not => self.allows(&operation.expr),
+                UnaryOpKind::Neg => self.needs(&operation.expr),
+            },
+            Expr::BinOp(operation) => match operation.op {
+                BinOpKind::ScAnd => {
+                    let operands = operands(expression, |kind| matches!(kind, BinOpKind::ScAnd));
+                    return self.protected(Vec::new(), |walk| {
+                        let mut uses = Vec::new();
+                        for operand in operands {
+                            uses.extend(walk.uses(operand));
+                            walk.guarantee(walk.when_true(operand));
+                        }
+                        uses
+                    });
+                }
+                BinOpKind::ScOr => {
+                    let operands = operands(expression, |kind| matches!(kind, BinOpKind::ScOr));
+                    return self.protected(Vec::new(), |walk| {
+                        let mut last = Vec::new();
+                        for operand in operands {
+                            // What came before may be undefined, or this would not be looked at.
+                            walk.note(std::mem::take(&mut last), true);
+                            last = walk.uses(operand);
+                            walk.guarantee(walk.when_false(operand));
+                        }
+                        last
+                    });
+                }
+                _ => {
+                    self.needs(&operation.left);
+                    self.needs(&operation.right);
+                }
+            },
+            Expr::Compare(comparison) => {
+                self.needs(&comparison.expr);
+                comparison.ops.iter().for_each(|operation| self.needs(&operation.expr));
+            }
+            Expr::IfExpr(choice) => {
+                self.allows(&choice.test_expr);
+                let (if_true, if_false) = (self.when_true(&choice.test_expr), self.when_false(&choice.test_expr));
+                let mut uses = self.protected(if_true, |walk| walk.uses(&choice.true_expr));
+                if let Some(other) = &choice.false_expr {
+                    uses.extend(self.protected(if_false, |walk| walk.uses(other)));
+                }
+                return uses;
+            }
+            Expr::Filter(filter) => {
+                let mut uses = Vec::new();
+                match (filter.name, &filter.expr) {
+                    ("default" | "d", Some(inner)) => {
+                        self.allows(inner);
+                        // The default may be a field too.
+                        self.arguments(&filter.args, |walk, argument| uses.extend(walk.uses(argument)));
+                        return uses;
+                    }
+                    ("bool", Some(inner)) => self.allows(inner),
+                    (_, Some(inner)) => self.needs(inner),
+                    (_, None) => {}
+                }
+                self.arguments(&filter.args, Self::needs);
+            }
+            Expr::Test(test) => {
+                self.allows(&test.expr);
+                self.arguments(&test.args, Self::allows);
+            }
+            Expr::GetAttr(attribute) => self.needs(&attribute.expr),
+            Expr::GetItem(item) => {
+                self.needs(&item.expr);
+                self.needs(&item.subscript_expr);
+            }
+            Expr::Slice(slice) => {
+                self.needs(&slice.expr);
+                [&slice.start, &slice.stop, &slice.step].into_iter().flatten().for_each(|bound| self.allows(bound));
+            }
+            Expr::Call(call) => self.call(call, offset),
+            Expr::List(list) => list.items.iter().for_each(|item| self.allows(item)),
+            Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.allows(item)),
+            Expr::Map(map) => map.keys.iter().chain(&map.values).for_each(|item| self.allows(item)),
+        }
+        Vec::new()
+    }
+
+    fn call(&mut self, call: &Call<'t>, offset: u32) {
+        match &call.expr {
+            // A function or a macro, which may have a default for what it is given.
+            Expr::Var(_) => self.arguments(&call.args, Self::allows),
+            Expr::GetAttr(method) if self.is_fields(&method.expr) => {
+                if let ("get", Some(CallArg::Pos(name))) = (method.name, call.args.first())
+                    && let Some(name) = name.as_const().as_ref().and_then(|name| name.as_str())
+                {
+                    self.note(vec![Use { name: name.to_owned(), offset }], true);
+                }
+                self.arguments(&call.args, Self::allows);
+            }
+            Expr::GetAttr(method) => {
+                self.needs(&method.expr);
+                self.arguments(&call.args, Self::needs);
+            }
+            other => {
+                self.needs(other);
+                self.arguments(&call.args, Self::allows);
+            }
+        }
+    }
+
+    /// What is certainly there when a condition holds.
+    fn when_true(&self, condition: &Expr<'t>) -> Vec<String> {
+        match condition {
+            Expr::Var(variable) => vec![variable.id.to_owned()],
+            Expr::UnaryOp(operation) if matches!(operation.op, UnaryOpKind::Not) => self.when_false(&operation.expr),
+            Expr::BinOp(operation) => match operation.op {
+                BinOpKind::ScAnd => [self.when_true(&operation.left), self.when_true(&operation.right)].concat(),
+                BinOpKind::ScOr => in_both(self.when_true(&operation.left), &self.when_true(&operation.right)),
+                _ => Vec::new(),
+            },
+            Expr::Test(test) if !matches!(test.name, "undefined" | "none" | "false" | "ne" | "!=") => self.when_true(&test.expr),
+            Expr::Filter(filter) => filter.expr.as_ref().map(|inner| self.when_true(inner)).unwrap_or_default(),
+            Expr::GetAttr(attribute) if !self.is_fields(&attribute.expr) => self.when_true(&attribute.expr),
+            Expr::Call(call) => match (&call.expr, call.args.first()) {
+                // `fields.get("name")`
+                (Expr::GetAttr(method), Some(CallArg::Pos(name))) if method.name == "get" && self.is_fields(&method.expr) => {
+                    name.as_const().as_ref().and_then(|name| name.as_str()).map(str::to_owned).into_iter().collect()
+                }
+                _ => Vec::new(),
+            },
+            _ => self.of_fields(condition).into_iter().collect(),
+        }
+    }
+
+    /// What is certainly there when a condition does not hold.
+    fn when_false(&self, condition: &Expr<'t>) -> Vec<String> {
+        match condition {
+            Expr::UnaryOp(operation) if matches!(operation.op, UnaryOpKind::Not) => self.when_true(&operation.expr),
+            Expr::BinOp(operation) => match operation.op {
+                BinOpKind::ScAnd => in_both(self.when_false(&operation.left), &self.when_false(&operation.right)),
+                BinOpKind::ScOr => [self.when_false(&operation.left), self.when_false(&operation.right)].concat(),
+                _ => Vec::new(),
+            },
+            Expr::Test(test) if test.name == "undefined" => self.when_true(&test.expr),
+            _ => Vec::new(),
+        }
+    }
+
+    fn statements(&mut self, statements: &[Stmt<'t>]) {
+        statements.iter().for_each(|statement| self.statement(statement));
+    }
+
+    fn statement(&mut self, statement: &Stmt<'t>) {
+        match statement {
+            Stmt::Template(template) => self.statements(&template.children),
+            Stmt::EmitExpr(emitted) => self.needs(&emitted.expr),
+            Stmt::EmitRaw(_) | Stmt::Continue(_) | Stmt::Break(_) => {}
+            Stmt::ForLoop(each) => {
+                self.needs(&each.iter);
+                self.scoped(|walk| {
+                    walk.declare("loop");
+                    walk.assign(&each.target, &[]);
+                    let mut present = Vec::new();
+                    if let Some(filter) = &each.filter_expr {
+                        walk.allows(filter);
+                        present = walk.when_true(filter);
+                    }
+                    walk.protected(present, |walk| walk.statements(&each.body));
+                });
+                self.statements(&each.else_body);
+            }
+            // A branch has no scope: what it sets holds after it.
+            Stmt::IfCond(choice) => {
+                self.allows(&choice.expr);
+                let (if_true, if_false) = (self.when_true(&choice.expr), self.when_false(&choice.expr));
+                self.protected(if_true, |walk| walk.statements(&choice.true_body));
+                self.protected(if_false, |walk| walk.statements(&choice.false_body));
+            }
+            Stmt::WithBlock(with) => self.scoped(|walk| {
+                for (target, value) in &with.assignments {
+                    let uses = walk.uses(value);
+                    walk.assign(target, &uses);
+                }
+                walk.statements(&with.body);
+            }),
+            Stmt::Set(set) => {
+                let uses = self.uses(&set.expr);
+                self.assign(&set.target, &uses);
+            }
+            Stmt::SetBlock(set) => {
+                self.statements(&set.body);
+                set.filter.iter().for_each(|filter| self.needs(filter));
+                self.assign(&set.target, &[]);
+            }
+            Stmt::AutoEscape(block) => {
+                self.allows(&block.enabled);
+                self.statements(&block.body);
+            }
+            Stmt::FilterBlock(block) => {
+                self.needs(&block.filter);
+                self.statements(&block.body);
+            }
+            Stmt::Macro(declared) => {
+                self.declare(declared.name);
+                self.declared(declared);
+            }
+            Stmt::CallBlock(block) => {
+                self.call(&block.call, block.call_expr_span.start_offset);
+                self.declared(&block.macro_decl);
+            }
+            Stmt::Do(done) => self.call(&done.call, done.span().start_offset),
+        }
+    }
+
+    fn declare(&mut self, name: &'t str) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.insert(name, Vec::new());
+        }
+    }
+
+    /// A macro, or the body of a call.
+    fn declared(&mut self, declared: &Macro<'t>) {
+        declared.defaults.iter().for_each(|default| self.allows(default));
+        self.scoped(|walk| {
+            walk.declare("caller");
+            declared.args.iter().for_each(|argument| walk.assign(argument, &[]));
+            walk.statements(&declared.body);
+        });
+    }
+}
+
+/// The operands of a chain like `a and b and c`.
+fn operands<'e, 't>(expression: &'e Expr<'t>, is_of_chain: impl Fn(&BinOpKind) -> bool) -> Vec<&'e Expr<'t>> {
+    let mut operands = Vec::new();
+    let mut rest = expression;
+    while let Expr::BinOp(operation) = rest
+        && is_of_chain(&operation.op)
+    {
+        operands.push(&operation.right);
+        rest = &operation.left;
+    }
+    operands.push(rest);
+    operands.reverse();
+    operands
+}
+
+fn in_both(some: Vec<String>, others: &[String]) -> Vec<String> {
+    some.into_iter().filter(|name| others.contains(name)).collect()
+}
