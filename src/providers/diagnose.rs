@@ -146,15 +146,13 @@ fn certificate_words(error: &CertificateError, name: &str, scrubber: &Scrubber) 
             "Set host or tlsServerName to the name in the certificate.".to_owned(),
         ),
         CertificateError::Revoked => ("the server's certificate has been revoked".to_owned(), "Renew it.".to_owned()),
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
+        CertificateError::Other(other) if other.0.to_string() == "CaUsedAsEndEntity" => (
             "the server's certificate is that of a CA and not of a server".to_owned(),
             "Give the server a certificate that the CA has signed, and name the CA with caRef.".to_owned(),
         ),
         other => {
-            // What the library has no sentence for it prints as Rust prints a value.
-            let said = other.to_string();
-            let said = said.strip_prefix("Other(OtherError(").and_then(|rest| rest.strip_suffix("))")).unwrap_or(&said);
-            let words: String = sanitize::readable(&scrubber.scrub(&in_words(said))).take(200).collect();
+            let said = if let CertificateError::Other(other) = other { other.0.to_string() } else { other.to_string() };
+            let words: String = sanitize::readable(&scrubber.scrub(&in_words(&said))).take(200).collect();
             (format!("the server's certificate cannot be used: {words}"), "Replace the certificate, or name its CA with caRef.".to_owned())
         }
     }
