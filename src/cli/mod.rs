@@ -9,6 +9,7 @@ mod progress;
 mod resume;
 mod run;
 pub mod schema;
+pub mod screen;
 mod sink;
 mod test;
 mod text;

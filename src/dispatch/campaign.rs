@@ -14,7 +14,7 @@ use super::{
 use crate::{
     ledger::HeldMessage,
     providers::RunLabel,
-    report::{Bar, Phase},
+    report::{Bar, Expected, Phase},
     resources::{
         Blocker, Key, Reason,
         campaign::{RecipientCounts, Weighting},
@@ -143,10 +143,12 @@ pub struct CampaignRun {
     pub unsettled: usize,
     /// Whether the feeder has read the whole audience.
     pub audience_done: bool,
-    /// How much of the audience is read, 0 to 1, where that can be told.
-    pub audience_progress: Option<f64>,
-    /// Recipients that the audience has brought so far.
-    pub audience_seen: u64,
+    /// Rows of the audience, once they are counted.
+    pub audience_rows: Option<u64>,
+    /// Recipients of the audience, estimated from what was read of it.
+    pub audience_estimate: Option<u64>,
+    /// Rows read so far that bring nobody: bad ones and duplicates.
+    pub audience_useless: u64,
     /// Recipients by what became of them.
     pub counts: RecipientCounts,
     /// Messages that each server took, by name.
@@ -209,8 +211,9 @@ impl CampaignRun {
             in_flight: 0,
             unsettled: 0,
             audience_done: false,
-            audience_progress: None,
-            audience_seen: 0,
+            audience_rows: None,
+            audience_estimate: None,
+            audience_useless: 0,
             counts: RecipientCounts::default(),
             accepted: BTreeMap::new(),
             guards: BTreeMap::new(),
@@ -233,6 +236,16 @@ impl CampaignRun {
     }
 
     /// Takes over what the ledger knows; `lane_of` finds a server by its name.
+    /// How many recipients the audience should have, until it has been read to its end.
+    pub fn expected(&self) -> Option<Expected> {
+        if self.counts.total.is_some() {
+            return None;
+        }
+        let counted = self.audience_rows.map(|rows| (rows.saturating_sub(self.audience_useless), false));
+        let (recipients, is_estimate) = counted.or(self.audience_estimate.map(|estimate| (estimate, true)))?;
+        Some(Expected { recipients, is_estimate })
+    }
+
     pub fn open(&mut self, opened: Opened, lane_of: impl Fn(&str) -> Option<LaneIx>) {
         self.counts = opened.counts;
         self.started_ms = Some(opened.started_ms);

@@ -101,7 +101,8 @@ impl Case<'_> {
         if let Some(counts) = self.run.counts().filter(|counts| counts.accepted == 0 && counts.rejected >= NOBODY_FROM) {
             let message = format!(
                 "No message was accepted, and {} recipients were rejected; `mailfleet get campaigns {} --recipients` shows the replies. Check the audience and the servers. A new spec.run mails everybody again.",
-                counts.rejected, self.key.name
+                counts.rejected,
+                self.key.as_arguments()
             );
             return Some(Verdict::stalled(CampaignState::Completed, Reason::NobodyAccepted, message, Some(true)));
         }
@@ -269,7 +270,11 @@ impl Case<'_> {
                 format!("{message} It is retried automatically."),
                 Some(false),
             ),
-            Waiting::ForServer => Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, self.failed_servers(), Some(false)),
+            Waiting::ForServer => match self.failed_servers() {
+                // The data plane waits for a server that it is about to be handed, as after a start.
+                words if words.is_empty() => Verdict::well(CampaignState::Sending, Reason::Sending, "Messages are being sent.", Some(false)),
+                words => Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, words, Some(false)),
+            },
             Waiting::ForLimits(until) => {
                 let clock = Timestamp::from_millisecond(*until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
                 let message = format!(
@@ -294,8 +299,9 @@ impl Case<'_> {
         let rests = |server: &ServerDecision| {
             condition::find(&server.status.conditions, ConditionType::Routed).is_some_and(|c| c.reason == Reason::OutcomeUnknown)
         };
-        let (resting, failed): (Vec<_>, Vec<_>) =
-            self.servers.open.iter().filter(|(_, server)| server.active).partition(|(_, server)| rests(server));
+        let active = self.servers.open.iter().filter(|(_, server)| server.active);
+        let (resting, others): (Vec<&_>, Vec<&_>) = active.partition(|(_, server)| rests(server));
+        let failed: Vec<&_> = others.into_iter().filter(|(_, server)| !server.routed).collect();
         let names = |of: &[&(&Key, &ServerDecision)]| listed(of.iter().map(|(server, _)| &*server.name));
         let mut words = Vec::new();
         if !failed.is_empty() {
