@@ -37,6 +37,10 @@ const RATE_OVER: Duration = Duration::from_secs(5);
 const RATE_OVER_MAX: Duration = Duration::from_secs(300);
 /// From so many recipients on a shorter window says enough.
 const RATE_FROM: u64 = 20;
+/// Rows that a picture leaves free: for lines that a terminal wraps when it becomes narrower, which would scroll others away.
+const ROWS_FREE: usize = 2;
+/// Rows that the last picture leaves free, for what is said below it.
+const ROWS_FREE_AT_END: usize = 4;
 /// Between two samples for the rate.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
@@ -120,7 +124,9 @@ impl Progress {
             }
         }
         if self.redraws {
-            screen::draw(&above, picture::lines(&parts, screen::size()));
+            let mut size = screen::size();
+            size.rows = size.rows.saturating_sub(if ended { ROWS_FREE_AT_END } else { ROWS_FREE }).max(2);
+            screen::draw(&above, picture::lines(&parts, size));
             if ended {
                 screen::leave();
             }
@@ -266,9 +272,9 @@ pub fn left_behind(view: &View, command: &str) -> Vec<String> {
             return None;
         }
         let sent = status.recipients.accepted;
-        let of = status.total().map_or_else(String::new, |(total, is_estimate)| {
-            format!(" of {}{}", if is_estimate { "~" } else { "" }, grouped(total))
-        });
+        let of = status
+            .total()
+            .map_or_else(String::new, |(total, is_estimate)| format!(" of {}{}", if is_estimate { "~" } else { "" }, grouped(total)));
         match status.state {
             CampaignState::Sending | CampaignState::Waiting => {
                 Some(format!("campaign {key}: {}{of} sent; the rest is sent at the next start: {command}", grouped(sent)))

@@ -240,9 +240,11 @@ impl Screen {
             bytes.extend_from_slice(format!("\r\x1b[{rows}A").as_bytes());
         }
         if !above.is_empty() {
-            // Lines above may be longer than a row: erased first, since erasing after a full row takes its last character.
+            // Lines above may be longer than a row: erased first, since erasing after a full row takes its last character. Row by row,
+            // since tmux keeps a whole screen that is erased at once in its history.
             if rows > 0 {
-                bytes.extend_from_slice(b"\x1b[J");
+                bytes.extend_from_slice("\x1b[2K\x1b[B".repeat(rows).as_bytes());
+                bytes.extend_from_slice(format!("\x1b[{rows}A").as_bytes());
             }
             bytes.extend_from_slice(above);
         }
@@ -251,8 +253,10 @@ impl Screen {
         self.drawn.clear();
         for line in &picture {
             self.drawn.push(cut(&line.text, columns).width());
+            // The whole row is erased, so that the terminal forgets that it once wrapped into the next.
+            bytes.extend_from_slice(b"\x1b[2K");
             bytes.extend_from_slice(line.painted(columns, has_colours).as_bytes());
-            bytes.extend_from_slice(b"\x1b[K\n");
+            bytes.push(b'\n');
         }
         if rows > 0 {
             bytes.extend_from_slice(b"\x1b[J");
@@ -268,9 +272,14 @@ mod tests {
 
     #[test]
     fn texts_are_cut_by_columns_and_not_by_characters() {
-        for (text, columns, expected) in
-            [("relay", 5, "relay"), ("relay", 4, "rel…"), ("日本語", 5, "日本…"), ("日本語", 4, "日…"), ("日本語", 6, "日本語"), ("a", 0, "")]
-        {
+        for (text, columns, expected) in [
+            ("relay", 5, "relay"),
+            ("relay", 4, "rel…"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            ("日本語", 6, "日本語"),
+            ("a", 0, ""),
+        ] {
             assert_eq!(cut(text, columns), expected, "{text} in {columns}");
         }
         assert_eq!(wrapped("one two  three four", 9), ["one two", "three", "four"]);
@@ -312,13 +321,16 @@ mod tests {
             let bytes = screen.draw(above.as_bytes(), lines(), Size { columns, rows: 24 }, false);
             String::from_utf8(bytes).expect("text")
         };
-        assert!(draw("", 80).starts_with('a'), "nothing is moved at first");
-        assert!(draw("", 80).starts_with("\r\x1b[2Aa"));
+        assert!(draw("", 80).starts_with("\x1b[2Ka"), "nothing is moved at first");
+        assert!(draw("", 80).starts_with("\r\x1b[2A\x1b[2Ka"));
         // The terminal has wrapped the line of 70 columns into three rows.
         let narrow = draw("", 30);
-        assert!(narrow.starts_with(&format!("\r\x1b[4A{}…\x1b[K\n", "a".repeat(28))), "{narrow:?}");
+        assert!(narrow.starts_with(&format!("\r\x1b[4A\x1b[2K{}…\n\x1b[2Kb", "a".repeat(28))), "{narrow:?}");
         assert!(draw("", 80).starts_with("\r\x1b[2A"));
         let logged = draw("a warning\n", 80);
-        assert!(logged.starts_with("\r\x1b[2A\x1b[Ja warning\naaa") && logged.ends_with("b\x1b[K\n\x1b[J"), "{logged:?}");
+        assert!(
+            logged.starts_with("\r\x1b[2A\x1b[2K\x1b[B\x1b[2K\x1b[B\x1b[2Aa warning\n\x1b[2Kaaa") && logged.ends_with("b\n\x1b[J"),
+            "{logged:?}"
+        );
     }
 }

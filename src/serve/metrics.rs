@@ -182,8 +182,12 @@ impl Figures {
                 recipients.encode_family(&[("campaign", name.as_str()), ("outcome", outcome)])?.encode_gauge(&count)?;
             }
         }
-        let mut expected =
-            gauge(encoder, "campaign_recipients_expected", "Recipients of the campaign's run in all: counted ahead, or estimated, until its audience was read whole", None)?;
+        let mut expected = gauge(
+            encoder,
+            "campaign_recipients_expected",
+            "Recipients of the campaign's run in all: counted ahead, or estimated, until its audience was read whole",
+            None,
+        )?;
         for (key, campaign) in campaigns.into_iter().take(CAMPAIGNS_MAX) {
             if let Some((total, is_estimate)) = campaign.status.total() {
                 let estimate = if is_estimate { "true" } else { "false" };

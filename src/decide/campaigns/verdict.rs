@@ -272,7 +272,9 @@ impl Case<'_> {
             ),
             Waiting::ForServer => match self.failed_servers() {
                 // The data plane waits for a server that it is about to be handed, as after a start.
-                words if words.is_empty() => Verdict::well(CampaignState::Sending, Reason::Sending, "Messages are being sent.", Some(false)),
+                words if words.is_empty() => {
+                    Verdict::well(CampaignState::Sending, Reason::Sending, "Messages are being sent.", Some(false))
+                }
                 words => Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, words, Some(false)),
             },
             Waiting::ForLimits(until) => {
