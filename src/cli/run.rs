@@ -232,7 +232,7 @@ async fn sent_before(state_dir: PathBuf) -> progress::Before {
     let runs = runs.ok().and_then(Result::ok).unwrap_or_default();
     let of_run = runs.into_iter().map(|run| {
         let key = run.record.key;
-        ((Key::new(&*key.namespace, &*key.campaign), key.run.to_string()), run.counts.fates[Fate::Accepted])
+        ((Key::new(&*key.namespace, &*key.campaign), key.run), run.counts.fates[Fate::Accepted])
     });
     of_run.collect()
 }

@@ -92,8 +92,8 @@ impl Status for CampaignStatus {
             sent: String::new(),
             failed: 0,
             time_left: None,
-            expected_total: None,
-            expected_total_is_estimate: false,
+            // That it is known, and whether it is an estimate, is written at once.
+            expected_total: status.expected_total.map(|_| 0),
             servers: ServerTable::default(),
             ..status.clone()
         };
