@@ -170,6 +170,12 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
     Some(failed)
 }
 
+/// Whether every server that can be probed was probed once.
+fn are_probed(decision: &Decision) -> bool {
+    let is_pending = |condition: &Condition| condition.kind == ConditionType::Probed && condition.reason == Reason::NotProbedYet;
+    decision.servers.values().all(|server| !server.status.conditions.iter().any(is_pending))
+}
+
 /// The message of a campaign that only the ledger stops.
 fn without_ledger(decision: &Decision) -> Option<String> {
     let mut conditions = decision.campaigns.values().flat_map(|campaign| &campaign.status.conditions);
@@ -288,7 +294,11 @@ impl Engine {
         if once && let Some(error) = self.ledger_problem().filter(LedgerError::needs_person) {
             return Some(End::NoLedger(EngineError::Ledger(error)));
         }
-        if once && let Some(failed) = ended(decision) {
+        // With nothing left to send, status still says of each server what holds now.
+        if once
+            && are_probed(decision)
+            && let Some(failed) = ended(decision)
+        {
             return Some(without_ledger(decision).map_or(End::Done(failed), End::LedgerUnusable));
         }
         self.lost_ledger().map(|error| End::NoLedger(EngineError::Ledger(error)))
@@ -421,6 +431,10 @@ impl Engine {
         }
         let now_ms = self.clock.now_ms();
         let mut decision = decide::decide(&self.world, &self.observed, now_ms);
+        if matches!(end, End::Told) && !self.statuses.are_in_cluster() {
+            // In a cluster another process takes over.
+            decision.rest();
+        }
         self.statuses.date(&self.snapshot, &mut decision, now_ms);
         let notes = notes(&decision);
         let decision = Arc::new(decision);

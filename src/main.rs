@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser as _;
+use mailfleet::cli::screen;
 use tracing_subscriber::EnvFilter;
 
 /// The default log filter: the Kubernetes client would log each failed request, and we report what it means.
@@ -15,9 +16,9 @@ fn main() -> ExitCode {
     let filter = asked.unwrap_or_else(|| EnvFilter::new(QUIET));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| screen::Above)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(screen::has_colours())
         .init();
     mailfleet::cli::run(mailfleet::cli::Cli::parse())
 }

@@ -50,6 +50,15 @@ pub enum Waiting {
     ForRefusal(String),
 }
 
+/// How many recipients an audience should have, before it has been read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Rows that were counted or estimated, less those found to be useless so far.
+    pub recipients: u64,
+    /// Estimated from how much of the source was read.
+    pub is_estimate: bool,
+}
+
 /// A run of a campaign.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CampaignReport {
@@ -63,10 +72,8 @@ pub struct CampaignReport {
     pub counts: RecipientCounts,
     /// Messages that each server accepted.
     pub accepted: BTreeMap<Key, u64>,
-    /// The part of the audience that has been read, 0 to 1.
-    pub audience_progress: Option<f64>,
-    /// Recipients found in the audience so far.
-    pub audience_seen: u64,
+    /// How many recipients the audience should have, before it has been read to its end.
+    pub expected: Option<Expected>,
     /// What it waits for.
     pub waiting: Waiting,
     /// What stops it.

@@ -32,6 +32,20 @@ impl Lines {
     }
 
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, Blocker> {
+        Ok(match self.next_line()? {
+            None => None,
+            Some(true) => Some(Row::Bad { line: self.line, why: format!("the line is longer than {ROW_MAX} bytes") }),
+            Some(false) => Some(parse(self.line, self.buffer.trim_ascii())),
+        })
+    }
+
+    /// Passes a row, and says whether there was one.
+    pub(super) fn skip_row(&mut self) -> Result<bool, Blocker> {
+        Ok(self.next_line()?.is_some())
+    }
+
+    /// Reads the next line that is not blank into the buffer; whether it is too long for that.
+    fn next_line(&mut self) -> Result<Option<bool>, Blocker> {
         loop {
             self.buffer.clear();
             let mut too_long = false;
@@ -58,12 +72,8 @@ impl Lines {
                 return Ok(None);
             }
             self.line += 1;
-            if too_long {
-                return Ok(Some(Row::Bad { line: self.line, why: format!("the line is longer than {ROW_MAX} bytes") }));
-            }
-            let text = self.buffer.trim_ascii();
-            if !text.is_empty() {
-                return Ok(Some(parse(self.line, text)));
+            if too_long || !self.buffer.trim_ascii().is_empty() {
+                return Ok(Some(too_long));
             }
         }
     }

@@ -41,6 +41,11 @@ use crate::{
 /// The longest row, in bytes.
 pub(crate) const ROW_MAX: usize = 1 << 20;
 
+/// The longest audience that is counted ahead, in unpacked bytes.
+const COUNT_MAX: u64 = 4 << 30;
+/// Stored bytes from which on the size of the rest is estimated: buffers are ahead of the rows.
+const ESTIMATE_FROM: u64 = 64 * 1024;
+
 /// One person to mail.
 #[derive(Clone, Debug)]
 pub struct Recipient {
@@ -242,6 +247,30 @@ pub(crate) fn endless(place: impl fmt::Display, what: &str) -> Blocker {
     unreadable(format!("{place}: more than {} rows {what}, and hardly any are usable; reading stopped, fix the audience", Useless::MAX))
 }
 
+/// Counts the rows of an audience, usable or not; `None` for a URL, which is not fetched twice, when it cannot be read, and when it is
+/// longer than [`COUNT_MAX`]. Blocking: well within a second for a million rows.
+#[must_use]
+pub fn count_rows(input: &Input, runtime: &tokio::runtime::Handle) -> Option<u64> {
+    let location = match input {
+        Input::Inline(rows) => return Some(rows.len() as u64),
+        Input::Csv(location) | Input::JsonLines(location) => location,
+        Input::Recorded => return None,
+    };
+    if matches!(location, Location::Url(..)) {
+        return None;
+    }
+    let mut reader = Reader::open(input, runtime).ok()?;
+    let (mut rows, mut bytes) = (0, 0);
+    while reader.skip_row().ok()? {
+        rows += 1;
+        bytes += reader.source().map_or(0, source::Source::end_row);
+        if bytes > COUNT_MAX {
+            return None;
+        }
+    }
+    Some(rows)
+}
+
 enum Rows {
     Csv(Box<csv::Table>),
     JsonLines(json_lines::Lines),
@@ -303,9 +332,16 @@ impl Reader {
         self.progress.done.load(Ordering::Relaxed)
     }
 
-    /// How much of the source is read, from 0 to 1, by its stored (compressed) size; `None` when the size is unknown.
+    /// The number of recipients of the source in all, where it has brought this many so far; `None` when its size is unknown or little was read.
     #[must_use]
-    pub fn progress(&self) -> Option<f64> {
+    pub fn estimate(&self, recipients: u64) -> Option<u64> {
+        let (done, total) = (self.progress.done.load(Ordering::Relaxed), self.progress.total.load(Ordering::Relaxed));
+        let estimate = u128::from(recipients) * u128::from(total.max(done)) / u128::from(done.max(1));
+        (total > 0 && done >= ESTIMATE_FROM && recipients > 0).then(|| u64::try_from(estimate).unwrap_or(u64::MAX))
+    }
+
+    /// How much of the source is read, from 0 to 1, by its stored (compressed) size; `None` when the size is unknown.
+    fn progress(&self) -> Option<f64> {
         let total = self.progress.total.load(Ordering::Relaxed);
         #[allow(clippy::cast_precision_loss)]
         (total > 0).then(|| (self.progress.done.load(Ordering::Relaxed) as f64 / total as f64).min(1.0))
@@ -317,6 +353,15 @@ impl Reader {
             Rows::Csv(table) => Some(table.source()),
             Rows::JsonLines(lines) => Some(lines.source()),
             Rows::Inline(_) => None,
+        }
+    }
+
+    /// Passes a row, and says whether there was one.
+    fn skip_row(&mut self) -> Result<bool, Blocker> {
+        match &mut self.rows {
+            Rows::Csv(table) => table.skip_row(),
+            Rows::JsonLines(lines) => lines.skip_row(),
+            Rows::Inline(rows) => Ok(rows.next().is_some()),
         }
     }
 

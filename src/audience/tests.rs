@@ -3,6 +3,7 @@
 mod login;
 
 use std::{
+    collections::BTreeMap,
     io::{Read, Write},
     net::TcpListener,
     sync::Arc,
@@ -11,7 +12,7 @@ use std::{
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::{Address, Blocker, Fields, Input, Location, NamedFile, ROW_MAX, Reader, Recipient, Row};
+use super::{Address, Blocker, Fields, Input, Location, NamedFile, ROW_MAX, Reader, Recipient, Row, count_rows};
 use crate::{
     egress::{Egress, NotAllowed},
     resources::Reason,
@@ -356,6 +357,11 @@ fn rows_over_many_blocks() {
         before = progress;
     }
     assert!((before - 1.0).abs() < f64::EPSILON);
+    let mut reader = Reader::open(&Input::Csv(bytes(&data)), runtime.handle()).expect("opens");
+    assert_eq!(reader.estimate(1), None, "hardly anything was read");
+    let rows = reader.by_ref().take(10_000).count() as u64;
+    let estimate = reader.estimate(rows).expect("enough was read");
+    assert!((19_000..21_000).contains(&estimate), "{estimate} of 20,000");
 }
 
 #[test]
@@ -367,6 +373,15 @@ fn files() {
     let named = |path: std::path::PathBuf| Location::File(NamedFile::new(path.clone(), move || Ok(path.clone())));
     assert_eq!(told(&Input::Csv(named(file))), [r#"a@x.example {"email":"a@x.example"}"#]);
     let runtime = runtime();
+    // Counted ahead: rows, usable or not, and not lines.
+    let count = |input: &Input| count_rows(input, runtime.handle());
+    let quoted = folder.join("quoted.csv.gz");
+    std::fs::write(&quoted, gzip(b"email,note\na@x.example,\"two\nlines\"\n\nno address,\nb@x.example,")).expect("a file");
+    assert_eq!(count(&Input::Csv(named(quoted))), Some(3));
+    assert_eq!(count(&Input::JsonLines(bytes("{\"email\":\"a@x.example\"}\n\nnot JSON\n"))), Some(2));
+    assert_eq!(count(&Input::Inline(vec![BTreeMap::new(); 4])), Some(4));
+    assert_eq!(count(&Input::Csv(named(folder.join("missing.csv")))), None);
+    assert_eq!(count(&Input::Csv(at("http://127.0.0.1:1/", Egress::Everywhere))), None);
     let open = |path| Reader::open(&Input::Csv(named(path)), runtime.handle()).expect_err("fails");
     let missing = open(folder.join("missing.csv"));
     assert_eq!((missing.reason, missing.needs_person), (Reason::FileNotFound, true));

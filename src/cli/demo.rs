@@ -85,7 +85,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
         tokio::task::spawn_blocking(move || Ledger::open(&opening, LedgerOptions::default())).await.map_err(|error| error.to_string())?;
     let ledger = ledger.map_err(|error| error.to_string())?;
     let (view, seen) = watch::channel(View::default());
-    let shown = tokio::spawn(progress::show(seen.clone()));
+    let shown = tokio::spawn(progress::show(seen.clone(), progress::Before::new()));
     let dublin = Arc::new(dublin);
     let killer = tokio::spawn(shut_down_half_way(dublin.clone(), seen.clone()));
     let options = EngineOptions {

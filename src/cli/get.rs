@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -12,9 +12,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 mod objects;
+mod promise;
 mod types;
 
-use objects::objects;
+use objects::{Found, objects};
+use promise::promise;
 
 use super::{
     present::{
@@ -24,7 +26,7 @@ use super::{
     text,
 };
 use crate::{
-    ledger::{LedgerError, LedgerReader, RunKey, RunSummary},
+    ledger::{LedgerError, LedgerReader, RunKey, RunSummary, is_in_use},
     resources::{Campaign, DEFAULT_NAMESPACE, Kind, Plan, SendingServer, campaign::CampaignStatus, fate::Fate, plan::PlanStatus},
     source::status,
 };
@@ -134,8 +136,10 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
             show_objects(args, Plan::KIND, &tables::plans(), details, out)
         }
         GetKind::Campaigns => {
-            let details =
-                |status: &CampaignStatus, out: &mut dyn Write| print_details(args, &tables::picks(), status.servers.iter().collect(), out);
+            let details = |status: &CampaignStatus, out: &mut dyn Write| {
+                writeln!(out, "\n{}", promise(status))?;
+                print_details(args, &tables::picks(), status.servers.iter().collect(), out)
+            };
             show_objects(args, Campaign::KIND, &tables::campaigns(), details, out)
         }
         GetKind::Runs => show_runs(args, out),
@@ -153,7 +157,7 @@ fn show_objects<S: DeserializeOwned + Conditions>(
 ) -> Result<(), Stop> {
     let objects = objects(&args.state, kind, args.namespace.as_deref(), args.name.as_deref()).map_err(Stop::Failed)?;
     if objects.is_empty() {
-        return Err(Stop::Failed(absent(args, kind)));
+        return Err(Stop::Failed(not_found(args, kind)));
     }
     match args.output {
         OutputFormat::Json => {
@@ -186,25 +190,43 @@ fn show_objects<S: DeserializeOwned + Conditions>(
                 Vec::new()
             };
             table.print(args.output, &mut out, shown)?;
+            if args.output != OutputFormat::Markdown
+                && let Some(note) = nobody_sends(&args.state, kind, &objects)
+            {
+                writeln!(out, "\n{note}")?;
+            }
             out.write_all(&single)?;
         }
     }
     Ok(())
 }
 
-/// Why nothing is shown, and what to type instead.
-fn absent(args: &GetArgs, kind: &str) -> String {
+/// Where else an object of this name is, if it is anywhere.
+fn not_found(args: &GetArgs, kind: &str) -> String {
     let place = args.state.join("status");
     let Some(name) = &args.name else {
         return format!("no {kind} in {}. Was `mailfleet run` started with this --state?", place.display());
     };
-    let here = args.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    let elsewhere = objects::namespaces_of(&args.state, kind, name).unwrap_or_default();
-    if let Some(first) = elsewhere.first() {
-        let namespaces = elsewhere.join(", ");
-        return format!("no {kind} {name} in namespace {here}; there is one in {namespaces}: add -n {first}");
+    let asked = args.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    match &objects::namespaces_of(&args.state, kind, name)[..] {
+        [] => format!("no {kind} {name} in {}. Was `mailfleet run` started with this --state?", place.display()),
+        [one] => format!("no {kind} {name} in namespace {asked}; there is one in namespace {one}: add `-n {one}`"),
+        several => format!(
+            "no {kind} {name} in namespace {asked}; there is one in each of the namespaces {}: choose with `-n`",
+            several.join(", ")
+        ),
     }
-    format!("no {kind} {name} in namespace {here}, in {}. Was `mailfleet run` started with this --state?", place.display())
+}
+
+/// Said of campaigns that would be sent if a process ran.
+fn nobody_sends(state_dir: &Path, kind: &str, objects: &[Found]) -> Option<String> {
+    let is_open = |found: &&Found| matches!(found.value["status"]["state"].as_str(), Some("Sending" | "Waiting" | "Scheduled"));
+    let open: Vec<&Found> = objects.iter().filter(is_open).collect();
+    if kind != Campaign::KIND || open.is_empty() || is_in_use(state_dir) {
+        return None;
+    }
+    let seen = open.into_iter().filter_map(Found::written_at).max().map_or_else(String::new, |at| format!("; last seen {at}"));
+    Some(format!("Not running: no process sends with this state folder{seen}. The next `mailfleet run` goes on."))
 }
 
 /// Prints what follows a single object, if there is anything.
@@ -252,15 +274,25 @@ fn show_rows(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
     };
     let key = RunKey::new(namespace, name, run.unwrap_or_else(|| "first".to_owned()));
     let Some(summary) = reader.run(&key)? else {
+        let mut others: Vec<String> = reader
+            .runs()?
+            .into_iter()
+            .map(|run| run.record.key)
+            .filter(|other| other.campaign == key.campaign)
+            .map(|other| other.namespace)
+            .filter(|namespace| *namespace != key.namespace)
+            .collect();
+        others.dedup();
+        let elsewhere =
+            others.first().map_or_else(String::new, |one| format!("; namespace {one} has a campaign of this name: add `-n {one}`"));
         return Err(Stop::Failed(format!(
-            "the ledger has no {key}; `mailfleet get runs` lists them, --run and --namespace choose another"
+            "the ledger has no {key}; `mailfleet get runs` lists them, --run and --namespace choose another{elsewhere}"
         )));
     };
     if args.problems {
         let rows = reader.bad_rows(summary.record.id)?;
         if rows.is_empty() && matches!(args.output, OutputFormat::Table | OutputFormat::Wide) {
-            writeln!(out, "Every row that was read could be used.")?;
-            return Ok(());
+            return Ok(writeln!(out, "Every row read for {key} could be used.")?);
         }
         return Ok(tables::bad_rows().print(args.output, out, rows)?);
     }

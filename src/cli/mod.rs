@@ -13,6 +13,7 @@ mod progress;
 mod resume;
 mod run;
 pub mod schema;
+pub mod screen;
 mod send;
 mod sink;
 mod test;

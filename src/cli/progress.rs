@@ -1,32 +1,56 @@
 //! Progress of a run: a live picture on a terminal, plain lines elsewhere.
 
+mod picture;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt::Write as _,
-    io::{IsTerminal as _, Write as _},
     time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
 
+use super::{
+    screen::{self, Colour, Line},
+    text::{counted, grouped},
+};
 use crate::{
     decide::{CampaignDecision, ServerDecision},
     engine::View,
-    resources::{ConditionType, Key, Reason, campaign::CampaignState, condition, fate::Fate, sending_server::ServerState},
+    resources::{
+        ConditionType, Key, Reason,
+        campaign::{CampaignState, CampaignStatus},
+        condition,
+        fate::Fate,
+        sending_server::ServerState,
+    },
 };
+use picture::Part;
 
 /// The interval between pictures on a terminal.
 const PICTURE_EVERY: Duration = Duration::from_millis(250);
 /// The interval between plain lines about the same campaign.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// From how many recipients on the size of the audience is estimated.
-const ESTIMATE_FROM: u64 = 20_000;
-/// The window of the rate.
+/// The shortest window of the rate.
 const RATE_OVER: Duration = Duration::from_secs(5);
+/// The longest, for campaigns that are sent slowly.
+const RATE_OVER_MAX: Duration = Duration::from_secs(300);
+/// From so many recipients on a shorter window says enough.
+const RATE_FROM: u64 = 20;
+/// Rows that a picture leaves free: for lines that a terminal wraps when it becomes narrower, which would scroll others away.
+const ROWS_FREE: usize = 2;
+/// Rows that the last picture leaves free, for what is said below it.
+const ROWS_FREE_AT_END: usize = 4;
+/// Between two samples for the rate.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Recipients accepted before this process began, by campaign and run.
+pub type Before = BTreeMap<(Key, String), u64>;
 
 /// Shows progress until the engine ends.
-pub async fn show(mut views: watch::Receiver<View>) {
-    let mut progress = Progress { terminal: std::io::stderr().is_terminal(), ..Progress::default() };
+pub async fn show(mut views: watch::Receiver<View>, before: Before) {
+    let redraws = screen::can_redraw();
+    let mut progress = Progress { redraws, before, ..Progress::default() };
     let mut ended = tokio::time::timeout(PICTURE_EVERY, views.changed()).await.is_ok_and(|changed| changed.is_err());
     loop {
         let view = views.borrow_and_update().clone();
@@ -45,11 +69,11 @@ async fn closed(views: &mut watch::Receiver<View>) {
 
 #[derive(Default)]
 struct Progress {
-    terminal: bool,
-    lines_up: usize,
+    redraws: bool,
+    before: Before,
     servers: BTreeMap<Key, (ServerState, String)>,
     campaigns: BTreeMap<Key, Shown>,
-    last_lines: BTreeMap<Key, String>,
+    last_lines: BTreeMap<Key, Line>,
 }
 
 /// What was last shown of a campaign.
@@ -57,52 +81,62 @@ struct Shown {
     state: CampaignState,
     message: String,
     line_at: Instant,
-    /// Numbers of recipients with a final outcome, with their times, oldest first.
-    samples: Vec<(Instant, u64)>,
+    rate: Rate,
 }
 
 impl Progress {
     fn show(&mut self, view: &View, ended: bool) {
-        let mut out = String::new();
-        let mut picture = String::new();
-        let _ = write!(out, "{}", self.server_lines(view));
+        let has_colours = screen::has_colours();
+        let mut above = String::new();
+        for line in self.server_lines(view) {
+            let _ = writeln!(above, "{}", line.painted(usize::MAX, has_colours));
+        }
+        let mut parts = Vec::new();
+        let now = Instant::now();
         for (key, campaign) in &view.decision.campaigns {
-            let rate = self.rate(key, campaign);
-            let line = campaign_line(key, campaign, view, rate);
-            let shown = self.campaigns.get_mut(key);
-            let message = ready_message(campaign);
-            let fresh = shown.as_ref().is_none_or(|shown| shown.state != campaign.status.state || shown.message != message);
-            let due = shown.as_ref().is_some_and(|shown| shown.line_at.elapsed() >= LINE_EVERY)
-                && campaign.status.state == CampaignState::Sending;
-            if self.terminal {
-                let _ = writeln!(picture, "{line}");
-                let _ = write!(picture, "{}", share_lines(campaign));
-            } else if (fresh || due || ended) && self.last_lines.get(key) != Some(&line) && campaign_is_judged(campaign) {
-                let _ = writeln!(out, "{line}");
-                self.last_lines.insert(key.clone(), line);
+            let status = &campaign.status;
+            let (message, is_sending) = (ready_message(campaign), status.state == CampaignState::Sending);
+            let shown = self.campaigns.entry(key.clone()).or_insert_with(|| Shown {
+                state: CampaignState::Scheduled,
+                message: String::new(),
+                line_at: now,
+                rate: Rate::default(),
+            });
+            let rate = shown.rate.now(now, status.recipients.ended());
+            let before = self.before.get(&(key.clone(), status.run.clone())).filter(|_| ended);
+            let head = head(key, status, rate, before.copied());
+            let says_why = !matches!(status.state, CampaignState::Sending | CampaignState::Completed);
+            let is_fresh = shown.state != status.state || shown.message != message;
+            let is_due = is_sending && shown.line_at.elapsed() >= LINE_EVERY;
+            if self.redraws {
+                let is_over = matches!(status.state, CampaignState::Completed | CampaignState::Stopped);
+                let message = if says_why { message.clone() } else { String::new() };
+                parts.push(Part { head, message, is_over, servers: picture::servers(status) });
+            } else if (is_fresh || is_due || ended) && campaign_is_judged(campaign) {
+                let line = if says_why { head.then(": ").then(&message) } else { head };
+                if self.last_lines.get(key) != Some(&line) {
+                    let _ = writeln!(above, "{}", line.painted(usize::MAX, has_colours));
+                    self.last_lines.insert(key.clone(), line);
+                }
             }
-            if let Some(shown) = shown
-                && (fresh || due)
-            {
-                shown.state = campaign.status.state;
-                shown.message = message;
-                shown.line_at = Instant::now();
+            if is_fresh || is_due {
+                (shown.state, shown.message, shown.line_at) = (status.state, message, now);
             }
         }
-        let mut stderr = std::io::stderr().lock();
-        if self.terminal {
-            if self.lines_up > 0 {
-                // Moves to where the last picture began, and clears from there.
-                let _ = write!(stderr, "\x1b[{}A\x1b[J", self.lines_up);
+        if self.redraws {
+            let mut size = screen::size();
+            size.rows = size.rows.saturating_sub(if ended { ROWS_FREE_AT_END } else { ROWS_FREE }).max(2);
+            screen::draw(&above, picture::lines(&parts, size));
+            if ended {
+                screen::leave();
             }
-            self.lines_up = picture.lines().count();
+        } else if !above.is_empty() {
+            screen::print(above.as_bytes());
         }
-        let _ = write!(stderr, "{out}{picture}");
-        let _ = stderr.flush();
     }
 
-    fn server_lines(&mut self, view: &View) -> String {
-        let mut lines = String::new();
+    fn server_lines(&mut self, view: &View) -> Vec<Line> {
+        let mut lines = Vec::new();
         for (key, server) in &view.decision.servers {
             let now = (server.status.state, server.why_inactive.clone());
             if is_pending(server) {
@@ -111,32 +145,59 @@ impl Progress {
             }
             if self.servers.get(key) != Some(&now) {
                 let why = if now.1.is_empty() { String::new() } else { format!(": {}", now.1) };
-                let _ = writeln!(lines, "server {key} {:?}{why}", now.0);
+                let colour = if now.0 == ServerState::Active { Colour::Green } else { Colour::Red };
+                lines.push(Line::plain(format!("server {key} ")).coloured(&format!("{:?}", now.0), colour).then(&why));
                 self.servers.insert(key.clone(), now);
             }
         }
         lines
     }
+}
 
-    /// Recipients per second that get a final outcome.
-    fn rate(&mut self, key: &Key, campaign: &CampaignDecision) -> f64 {
-        let ended = campaign.status.recipients.ended();
-        let now = Instant::now();
-        let shown = self.campaigns.entry(key.clone()).or_insert_with(|| Shown {
-            state: CampaignState::Scheduled,
-            message: String::new(),
-            line_at: now,
-            samples: vec![(now, ended)],
-        });
-        shown.samples.push((now, ended));
-        while shown.samples.len() > 2 && now - shown.samples[0].0 > RATE_OVER {
-            shown.samples.remove(0);
+/// How many recipients a second get a final outcome.
+#[derive(Default)]
+struct Rate {
+    /// Numbers of recipients with a final outcome, with their times, oldest first.
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    /// The rate over the shortest window that says enough; none before anything was counted.
+    fn now(&mut self, now: Instant, ended: u64) -> Option<f64> {
+        if self.samples.back().is_none_or(|(at, _)| now - *at >= SAMPLE_EVERY) {
+            self.samples.push_back((now, ended));
         }
-        let (first, count) = shown.samples[0];
-        let seconds = (now - first).as_secs_f64();
+        while self.samples.len() > 2 && now - self.samples[1].0 >= RATE_OVER_MAX {
+            self.samples.pop_front();
+        }
+        let says_enough = |(at, count): &&(Instant, u64)| now - *at >= RATE_OVER && ended.saturating_sub(*count) >= RATE_FROM;
+        let (at, count) = self.samples.iter().rev().find(says_enough).or(self.samples.front())?;
+        let (seconds, more) = ((now - *at).as_secs_f64(), ended.saturating_sub(*count));
         #[allow(clippy::cast_precision_loss)]
-        let rate = if seconds > 0.2 { ended.saturating_sub(count) as f64 / seconds } else { 0.0 };
-        rate
+        let rate = more as f64 / seconds;
+        (seconds > 0.2 && more > 0).then_some(rate)
+    }
+}
+
+/// `120/s`, `12/min`, `5/h`.
+fn rate_in_words(per_second: f64) -> String {
+    match per_second {
+        10.0.. => format!("{per_second:.0}/s"),
+        1.0.. => format!("{per_second:.1}/s"),
+        _ if per_second * 60.0 >= 1.0 => format!("{:.0}/min", per_second * 60.0),
+        _ => format!("{:.0}/h", (per_second * 3600.0).max(1.0)),
+    }
+}
+
+/// A time that is still to pass, no finer than a person needs.
+fn time_in_words(seconds: f64) -> String {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let seconds = seconds.ceil().max(0.0) as u64;
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds.div_ceil(60)),
+        7200..172_800 => format!("{}h", seconds.div_ceil(3600)),
+        _ => format!("{} days", seconds.div_ceil(86_400)),
     }
 }
 
@@ -156,63 +217,95 @@ fn ready_message(campaign: &CampaignDecision) -> String {
     ready.map(|ready| ready.message.to_string()).unwrap_or_default()
 }
 
-/// `campaign default/spring Sending 1,200 of 2,000 (60%), 800/s, 1s left; 3 rejected`.
-fn campaign_line(key: &Key, campaign: &CampaignDecision, view: &View, rate: f64) -> String {
-    let counts = &campaign.status.recipients;
-    let report = view.report.campaigns.get(key);
-    let mut line = format!("campaign {key} {:?} {}", campaign.status.state, counts.ended());
-    // Before the audience has been read to its end, its size is estimated from how much of the file has been read.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let total = counts.total.map(|total| (total, "")).or_else(|| {
-        let report = report?;
-        // A reader buffers: most of a short file is read before much of it is used.
-        let progress = report.audience_progress.filter(|progress| *progress > 0.01 && report.audience_seen > ESTIMATE_FROM)?;
-        Some(((report.audience_seen as f64 / progress) as u64, "about "))
-    });
-    if let Some((total, about)) = total.filter(|(total, _)| *total > 0) {
-        let _ = write!(line, " of {about}{total} ({}%)", counts.ended() * 100 / total);
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        if rate >= 0.1 && campaign.status.state == CampaignState::Sending {
-            let left = (total.saturating_sub(counts.ended()) as f64 / rate).ceil() as u64;
-            let _ = write!(line, ", {rate:.0}/s, {} left", crate::resources::Duration::from_secs(left));
-        }
+const fn colour(state: CampaignState) -> Colour {
+    match state {
+        CampaignState::Sending | CampaignState::Completed => Colour::Green,
+        CampaignState::Scheduled | CampaignState::Waiting | CampaignState::Suspended => Colour::Yellow,
+        CampaignState::Stopped => Colour::Red,
     }
-    let shown = |fate: &Fate| !matches!(fate, Fate::Accepted | Fate::Claimed | Fate::Unknown);
-    let fates = Fate::ALL.into_iter().filter(shown).map(|fate| (counts.of(fate), fate.in_words(), ""));
-    let others = [
-        (counts.unknown, "unknown", ""),
-        (counts.resent, "resent", ""),
-        (counts.bad_rows, "bad row", "s"),
-        (counts.duplicates, "duplicate", "s"),
-    ];
-    for (count, what, plural) in fates.chain(others).filter(|(count, ..)| *count > 0) {
-        let _ = write!(line, "; {count} {what}{}", if count == 1 { "" } else { plural });
-    }
-    if !matches!(campaign.status.state, CampaignState::Sending | CampaignState::Completed) {
-        let _ = write!(line, ": {}", ready_message(campaign));
-    }
-    line
 }
 
-/// One line per server: what it accepted, its share so far, and the share by weight.
-fn share_lines(campaign: &CampaignDecision) -> String {
-    let mut lines = String::new();
-    let total: u64 = campaign.status.servers.iter().map(|server| server.accepted).sum();
-    let weights: u64 = campaign.status.servers.iter().filter(|server| server.chosen).map(|server| u64::from(server.weight)).sum();
-    for server in campaign.status.servers.iter().filter(|server| server.chosen || server.accepted > 0) {
-        let tenths = |part: u64, whole: u64| (part * 1000).checked_div(whole).unwrap_or(0);
-        let (share, wanted) = (tenths(server.accepted, total), tenths(u64::from(server.weight), weights));
-        let why = if server.why_not.is_empty() { String::new() } else { format!("  {}", server.why_not) };
-        let _ = writeln!(
-            lines,
-            "  {:<32} {:>9}  {:>3}.{}% (weight {}.{}%){why}",
-            server.server,
-            server.accepted,
-            share / 10,
-            share % 10,
-            wanted / 10,
-            wanted % 10
-        );
+/// `campaign default/spring Sending 1,200 of ~2,000 (60%), 800/s, 1s left; 3 rejected`.
+///
+/// `before` is what an earlier process sent of the run, at the end of this one.
+fn head(key: &Key, status: &CampaignStatus, rate: Option<f64>, before: Option<u64>) -> Line {
+    let counts = &status.recipients;
+    let mut line = format!(" {}", grouped(counts.ended()));
+    let total = status.total().filter(|(total, _)| *total > 0);
+    if let Some((total, is_estimate)) = total {
+        let about = if is_estimate { "~" } else { "" };
+        let _ = write!(line, " of {about}{} ({}%)", grouped(total), (counts.ended() * 100 / total).min(100));
     }
-    lines
+    if let Some(rate) = rate.filter(|_| status.state == CampaignState::Sending) {
+        let _ = write!(line, ", {}", rate_in_words(rate));
+        #[allow(clippy::cast_precision_loss)]
+        if let Some((total, _)) = total {
+            let _ = write!(line, ", {} left", time_in_words(total.saturating_sub(counts.ended()) as f64 / rate));
+        }
+    }
+    if let Some(before) = before.filter(|before| *before > 0) {
+        let now = counts.accepted.saturating_sub(before);
+        let _ = write!(line, "; {} sent now, {} before", grouped(now), grouped(before));
+    }
+    let shown = |fate: &Fate| !matches!(fate, Fate::Accepted | Fate::Claimed | Fate::Unknown);
+    for fate in Fate::ALL.into_iter().filter(shown).filter(|fate| counts.of(*fate) > 0) {
+        let _ = write!(line, "; {} {}", grouped(counts.of(fate)), fate.in_words());
+    }
+    for (count, what) in [(counts.unknown, "unknown"), (counts.resent, "resent")] {
+        if count > 0 {
+            let _ = write!(line, "; {} {what}", grouped(count));
+        }
+    }
+    for (count, what) in [(counts.bad_rows, "bad row"), (counts.duplicates, "duplicate")] {
+        if count > 0 {
+            let _ = write!(line, "; {}", counted(usize::try_from(count).unwrap_or(usize::MAX), what));
+        }
+    }
+    Line::plain(format!("campaign {key} ")).coloured(&format!("{:?}", status.state), colour(status.state)).then(&line)
+}
+
+/// What is said of each campaign that goes on at the next start, when a process was told to stop; `command` starts it.
+pub fn left_behind(view: &View, command: &str) -> Vec<String> {
+    let campaigns = view.decision.campaigns.iter().filter_map(|(key, campaign)| {
+        let status = &campaign.status;
+        if condition::find(&status.conditions, ConditionType::Stalled).is_some() {
+            return None;
+        }
+        let sent = status.recipients.accepted;
+        let of = status
+            .total()
+            .map_or_else(String::new, |(total, is_estimate)| format!(" of {}{}", if is_estimate { "~" } else { "" }, grouped(total)));
+        match status.state {
+            CampaignState::Sending | CampaignState::Waiting => {
+                Some(format!("campaign {key}: {}{of} sent; the rest is sent at the next start: {command}", grouped(sent)))
+            }
+            CampaignState::Scheduled => Some(format!("campaign {key}: not begun; it begins at the next start: {command}")),
+            CampaignState::Suspended | CampaignState::Stopped | CampaignState::Completed => None,
+        }
+    });
+    campaigns.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_rates_are_measured_over_longer_windows() {
+        let (begin, mut rate) = (Instant::now(), Rate::default());
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        assert_eq!(rate.now(at(0), 0), None);
+        let mut last = None;
+        for second in 1..=60 {
+            last = rate.now(at(second), second * 100);
+        }
+        assert_eq!(last.map(rate_in_words).as_deref(), Some("100/s"));
+        // Now one in ten seconds: what was sent quickly is forgotten in the end.
+        for second in 61..=500 {
+            last = rate.now(at(second), 6000 + (second - 60) / 10);
+        }
+        assert_eq!(last.map(rate_in_words).as_deref(), Some("6/min"));
+        assert_eq!([0.0003, 0.5, 1.26, 99.6].map(rate_in_words), ["1/h", "30/min", "1.3/s", "100/s"]);
+        assert_eq!([0.0, 59.2, 121.0, 7300.0, 500_000.0].map(time_in_words), ["0s", "60s", "3m", "3h", "6 days"]);
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
     egress::Egress,
     engine::{self, Ended, EngineError, EngineOptions, View},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
-    resources::Duration as Span,
+    resources::{Duration as Span, Key, fate::Fate},
     serve::{Admin, Health, ProcessPhase, admin},
     source::{Files, Options, Snapshot, StatusSink},
 };
@@ -223,7 +223,13 @@ impl Process {
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, EngineError> {
         let Self { args, state_dir, view, seen, .. } = self;
-        let shown = (!args.quiet).then(|| tokio::spawn(progress::show(seen)));
+        let shown = if args.quiet {
+            None
+        } else {
+            let before = sent_before(state_dir.clone()).await;
+            Some(tokio::spawn(progress::show(seen.clone(), before)))
+        };
+        let is_quiet = args.quiet || args.kubernetes;
         let options = EngineOptions {
             state_dir,
             once: args.once,
@@ -240,8 +246,33 @@ impl Process {
         }
         // The last handle waits for the database.
         let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;
+        if !is_quiet && result.is_ok() {
+            for line in progress::left_behind(&seen.borrow(), &command_line()) {
+                text::report(&line);
+            }
+        }
         result
     }
+}
+
+/// What earlier processes sent, for the last line of this one. Only for people: without an answer the line does not say it.
+async fn sent_before(state_dir: PathBuf) -> progress::Before {
+    let runs = tokio::task::spawn_blocking(move || LedgerReader::open(&state_dir).and_then(|reader| reader.runs())).await;
+    let runs = runs.ok().and_then(Result::ok).unwrap_or_default();
+    let of_run = runs.into_iter().map(|run| {
+        let key = run.record.key;
+        ((Key::new(&*key.namespace, &*key.campaign), key.run), run.counts.fates[Fate::Accepted])
+    });
+    of_run.collect()
+}
+
+/// The command that starts this process again.
+fn command_line() -> String {
+    let words = std::env::args().skip(1).map(|word| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+        if !word.is_empty() && word.chars().all(is_plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    });
+    std::iter::once("mailfleet".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Reports how it ended.

@@ -24,6 +24,7 @@ mod verdict;
 
 pub use candidates::Candidate;
 pub use choices::Choices;
+pub(super) use status::rest;
 
 /// Decides on one campaign; the second value is when to decide again, milliseconds.
 #[must_use]

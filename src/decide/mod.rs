@@ -179,6 +179,13 @@ pub struct Decision {
     pub wake_at_ms: i64,
 }
 
+impl Decision {
+    /// What still holds once this process has ended, and no other sends: the campaigns that were well wait for the next start.
+    pub fn rest(&mut self) {
+        self.campaigns.values_mut().for_each(|campaign| campaigns::rest(&mut campaign.status));
+    }
+}
+
 /// The decision on a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerDecision {

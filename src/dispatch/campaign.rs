@@ -14,13 +14,13 @@ use super::{
 use crate::{
     ledger::HeldMessage,
     providers::RunLabel,
-    report::{Bar, Phase},
+    report::{Bar, Expected, Phase},
     resources::{
         Blocker, CountOrPercent, Key, Reason,
         bound::counted,
         campaign::{RecipientCounts, Weighting, WhenRenderFails, WhenRowIsBad},
         fate::Fate,
-        resume::{Handled, named_on_command_line},
+        resume::Handled,
     },
     routing::CampaignIntent,
 };
@@ -150,10 +150,12 @@ pub struct CampaignRun {
     pub unsettled: usize,
     /// Whether the feeder has read the whole audience.
     pub audience_done: bool,
-    /// The part of the audience that has been read, 0 to 1, if known.
-    pub audience_progress: Option<f64>,
-    /// Recipients found in the audience so far.
-    pub audience_seen: u64,
+    /// Rows of the audience, once they are counted.
+    pub audience_rows: Option<u64>,
+    /// Recipients of the audience, estimated from what was read of it.
+    pub audience_estimate: Option<u64>,
+    /// Rows read so far that bring nobody: bad ones and duplicates.
+    pub audience_useless: u64,
     /// Recipients by fate.
     pub counts: RecipientCounts,
     /// Messages that each server accepted, by the server's name.
@@ -224,8 +226,9 @@ impl CampaignRun {
             in_flight: 0,
             unsettled: 0,
             audience_done: false,
-            audience_progress: None,
-            audience_seen: 0,
+            audience_rows: None,
+            audience_estimate: None,
+            audience_useless: 0,
             counts: RecipientCounts::default(),
             accepted: BTreeMap::new(),
             guards: BTreeMap::new(),
@@ -249,6 +252,16 @@ impl CampaignRun {
             retired: false,
             mail_from: BTreeMap::new(),
         }
+    }
+
+    /// The number of recipients that the audience should have, until it has been read to its end.
+    pub fn expected(&self) -> Option<Expected> {
+        if self.counts.total.is_some() {
+            return None;
+        }
+        let counted = self.audience_rows.map(|rows| (rows.saturating_sub(self.audience_useless), false));
+        let (recipients, is_estimate) = counted.or(self.audience_estimate.map(|estimate| (estimate, true)))?;
+        Some(Expected { recipients, is_estimate })
     }
 
     /// Adopts what the ledger knows; `lane_of` finds a server by its name.
@@ -381,7 +394,7 @@ impl CampaignRun {
         }
         let all = self.counts.total.unwrap_or(0) + self.counts.duplicates + bad;
         let named = &self.bad_rows_named;
-        let command = format!("`mailfleet get campaigns {} --problems`", named_on_command_line(&self.key));
+        let command = format!("`mailfleet get campaigns {} --problems`", self.key.as_arguments());
         if work.when_row_is_bad == WhenRowIsBad::Stop {
             let message = format!(
                 "{} could not be used: {named}. All other recipients have an outcome. Fix the audience, and exactly these are mailed; or set audience.whenRowIsBad to Skip to complete without them. {command} names them.",
@@ -408,7 +421,7 @@ impl CampaignRun {
                 "The template failed for {}, who got nothing; the last error: {}. All other recipients have an outcome. Fix the template or the data, and exactly these are mailed; or set content.whenRenderFails to Skip to complete without them. `mailfleet get campaigns {} --recipients` shows them as RenderFailed.",
                 counted(failed, "recipient", "recipients"),
                 self.last_render_error,
-                named_on_command_line(&self.key)
+                self.key.as_arguments()
             );
             return Some(Blocker::lasting(Reason::RenderFailed, message));
         }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 
 use self::rows::Rows;
 pub use self::rows::count_added;
@@ -22,7 +22,7 @@ use super::{
     stages::{ReadyMessage, RenderFailure},
 };
 use crate::{
-    audience::{FileVersion, Input, Recipient, Row, Useless, Version, canonical, changed, endless},
+    audience::{FileVersion, Input, Recipient, Row, Useless, Version, canonical, changed, count_rows, endless},
     ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
     message::{self, RenderContext, Template},
     resources::{Blocker, Key, Reason},
@@ -45,6 +45,9 @@ const CHANGED_AGAIN: Duration = Duration::from_millis(200);
 const SEEK_ROWS_MAX: usize = 1_000_000;
 /// Deferred messages that wait in memory for their row; no more are fetched then.
 const PARKED_MAX: usize = 10_000;
+
+/// Audiences that are counted ahead at a time.
+static COUNTS: Semaphore = Semaphore::const_new(1);
 
 /// What the feeder is asked for.
 #[derive(Debug)]
@@ -70,8 +73,15 @@ pub enum Fed {
     Withdrawn(u64, Arc<str>),
     /// Whether somebody in another domain was found, who then comes as a message that was not requested.
     Sought(bool),
-    /// The part of the audience that has been read, 0 to 1, and the recipients found so far.
-    Progress(Option<f64>, u64),
+    /// How far the audience is read.
+    Progress {
+        /// Recipients in all, estimated from that.
+        estimate: Option<u64>,
+        /// Rows so far that bring nobody: bad ones and duplicates.
+        useless: u64,
+    },
+    /// The rows of the audience, counted beside the reading.
+    Counted(u64),
     /// The audience is read to its end.
     AudienceEnd {
         /// Usable recipients, each once.
@@ -273,7 +283,29 @@ impl Feeder {
             self.version = Some(Version::File(version));
         }
         rows.check_fields(input, template)?;
+        if intent.work.outcomes.is_none() {
+            self.count();
+        }
         Ok((seen, Some(rows)))
+    }
+
+    /// Has the rows of the audience counted beside the reading, so that the total is known long before the end.
+    fn count(&self) {
+        let (input, events, runtime) = (self.spec.input.clone(), self.events.clone(), self.runtime.clone());
+        let (campaign, feeder_epoch) = (self.spec.campaign, self.spec.feeder_epoch);
+        self.runtime.spawn(async move {
+            // The permits are never closed.
+            let _permit = COUNTS.acquire().await;
+            if let Ok(Some(rows)) = tokio::task::spawn_blocking(move || count_rows(&input, &runtime)).await {
+                // A closed channel means that the process is going down.
+                let _ = events.send(FeederEvent { campaign, feeder_epoch, fed: Fed::Counted(rows) });
+            }
+        });
+    }
+
+    fn progress(&self, rows: Option<&Rows>) {
+        let estimate = rows.and_then(|rows| rows.estimate(self.total));
+        self.send(Fed::Progress { estimate, useless: self.bad_rows + self.duplicates });
     }
 
     /// The audience is read. One without anybody in it is a mistake, and withdraws nobody.
@@ -423,7 +455,7 @@ impl Feeder {
         if is_over {
             self.end(seen)?;
         } else {
-            self.send(Fed::Progress(audience.as_ref().and_then(Rows::progress), self.total));
+            self.progress(audience.as_ref());
         }
         Ok(())
     }
@@ -497,7 +529,7 @@ impl Feeder {
                 self.useless.useful();
                 // Passing over many recipients who are already mailed is shown as progress too.
                 if self.total.is_multiple_of(10_000) {
-                    self.send(Fed::Progress(reader.progress(), self.total));
+                    self.progress(Some(reader));
                 }
                 self.unpark(recipient.address.as_str());
                 return Ok(Step::Nobody);

@@ -470,10 +470,15 @@ impl DispatchTask {
             Fed::Withdrawn(seq, recipient) => self.scheduler.withdrawn(index, seq, recipient, now_ms),
             Fed::Sought(true) => self.scheduler.sought(index),
             Fed::Sought(false) => self.scheduler.nobody_else(index, now_ms),
-            Fed::Progress(progress, seen) => {
+            Fed::Progress { estimate, useless } => {
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience_progress = progress;
-                    campaign.audience_seen = seen;
+                    campaign.audience_estimate = estimate;
+                    campaign.audience_useless = useless;
+                }
+            }
+            Fed::Counted(rows) => {
+                if let Some(campaign) = self.scheduler.campaign_mut(index) {
+                    campaign.audience_rows = Some(rows);
                 }
             }
             Fed::AudienceEnd { total, duplicates, bad_rows, bad_rows_named, unmatched, version } => {
@@ -482,8 +487,6 @@ impl DispatchTask {
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     campaign.audience_done = true;
                     campaign.requested = 0;
-                    campaign.audience_progress = Some(1.0);
-                    campaign.audience_seen = total;
                     campaign.counts.total = Some(total);
                     campaign.counts.duplicates = duplicates;
                     campaign.counts.bad_rows = bad_rows;

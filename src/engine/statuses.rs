@@ -92,6 +92,8 @@ impl Status for CampaignStatus {
             sent: String::new(),
             failed: 0,
             time_left: None,
+            // That it is known, and whether it is an estimate, is written at once.
+            expected_total: status.expected_total.map(|_| 0),
             servers: ServerTable::default(),
             ..status.clone()
         };
@@ -151,6 +153,11 @@ impl Statuses {
         self.campaigns.0.get(key).and_then(|kept| kept.decided.clone())
     }
 
+    /// Whether they are those of objects in a cluster.
+    pub fn are_in_cluster(&self) -> bool {
+        matches!(self.sink, StatusSink::Cluster(_))
+    }
+
     /// When a delayed write is due.
     pub fn wake_at_ms(&self) -> i64 {
         self.wake_at_ms
@@ -165,7 +172,7 @@ impl Statuses {
 
     /// Adopts the previous statuses of objects seen for the first time, and forgets objects that are gone.
     pub fn note_objects(&mut self, snapshot: &Snapshot, world: &World) {
-        let in_cluster = matches!(self.sink, StatusSink::Cluster(_));
+        let in_cluster = self.are_in_cluster();
         let mut gone = note(&mut self.servers, snapshot.servers.iter(), |key| world.servers.get(key).map(|i| i.object.clone()), in_cluster);
         gone.extend(note(&mut self.plans, snapshot.plans.iter(), |key| world.plans.get(key).map(|i| i.object.clone()), in_cluster));
         let object = |key: &Key| world.campaigns.get(key).map(|input| input.object.clone());

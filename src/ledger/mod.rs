@@ -44,6 +44,7 @@ pub use records::{
     HeldMessage, KnownGuard, Lookup, OutcomeRecord, Resumption, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerId,
     SpecHash, UnknownPolicy, UsageMove,
 };
+pub use schema::is_in_use;
 use writer::{Job, Writer};
 
 /// How many requests may wait for the writing thread.

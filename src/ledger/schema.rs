@@ -5,6 +5,7 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -25,6 +26,9 @@ pub(super) const DATABASE: &str = "ledger.db";
 /// The number of fates that this program knows: a ledger with more was written by a newer one.
 const FATES: i64 = Fate::ALL[Fate::ALL.len() - 1].number() + 1;
 const LOCK: &str = "lock";
+/// Attempts to lock it, and the pause between two.
+const LOCK_TRIES: u32 = 3;
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The database's file in a state folder.
@@ -37,12 +41,26 @@ pub(super) fn make_state_dir(state_dir: &Path) -> Result<(), LedgerError> {
     DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(|e| LedgerError::from_io(state_dir, &e))
 }
 
+/// Whether a process sends from this state folder now. The lock is tested and left at once; a process that starts in that moment waits.
+#[must_use]
+pub fn is_in_use(state_dir: &Path) -> bool {
+    File::open(state_dir.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Locks the state folder for this process. The lock ends when the file is closed, even if the process is killed.
 pub(super) fn lock(state_dir: &Path) -> Result<File, LedgerError> {
     let path = state_dir.join(LOCK);
     let at = |e: std::io::Error| LedgerError::from_io(&path, &e);
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path).map_err(at)?;
-    match file.try_lock() {
+    // Whoever only asks [`is_in_use`] holds it for a moment.
+    let tries = (0..LOCK_TRIES).map(|turn| {
+        if turn > 0 {
+            std::thread::sleep(LOCK_AGAIN);
+        }
+        file.try_lock()
+    });
+    let locked = tries.into_iter().find(|tried| !matches!(tried, Err(TryLockError::WouldBlock)));
+    match locked.unwrap_or(Err(TryLockError::WouldBlock)) {
         Ok(()) => {
             file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(at)?;
             Ok(file)

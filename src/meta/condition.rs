@@ -241,6 +241,8 @@ reasons! {
     LimitsUsedUp,
     /// All remaining recipients are deferred; the next attempt is automatic. Wait for it.
     WaitingForRetry,
+    /// Nothing is sent, because no process runs: `mailfleet run` was told to stop. Start it again; it continues with the rest.
+    NotRunning,
     /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Fix a server. If nothing has been sent yet, the campaign then starts; otherwise run `mailfleet resume CAMPAIGN`, set the annotation `mailfleet.dev/resume` to a new value, or change the spec: only the rest is mailed.
     NoEligibleServer,
     /// A server refused so many recipients of the campaign in the same way that it must mean all of them; they are held, and none was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).

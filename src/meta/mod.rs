@@ -38,6 +38,12 @@ impl Key {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
+    /// What names it on a command line: `spring`, or `spring -n shop` outside the namespace `default`.
+    #[must_use]
+    pub fn as_arguments(&self) -> String {
+        if &*self.namespace == "default" { self.name.to_string() } else { format!("{} -n {}", self.name, self.namespace) }
+    }
+
     /// A key from `namespace/name`, as [`fmt::Display`] writes it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -525,7 +525,7 @@ pub struct CampaignStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub completed_at: Option<Timestamp>,
-    /// Accepted recipients out of all: `1200/2000`; the total is `?` until the whole audience has been read.
+    /// Accepted recipients out of all: `1200/2000`, or `1200/~2000` while the total is an estimate; it is `?` until it is known.
     #[serde(default)]
     pub sent: String,
     /// Recipients that were rejected or given up, or whose template failed.
@@ -534,6 +534,13 @@ pub struct CampaignStatus {
     /// About how long it will still take at the rate so far; only while it sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_left: Option<Duration>,
+    /// How many recipients the audience is expected to have, until it has been read to its end (`recipients.total`): its rows, counted
+    /// ahead, less the duplicates and bad rows met so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_total: Option<u64>,
+    /// Whether `expectedTotal` is an estimate, from how much of the source was read: a URL, or rows that are not counted yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expected_total_is_estimate: bool,
     /// The recipients by outcome.
     pub recipients: RecipientCounts,
     /// Why each server was or was not picked.
@@ -542,6 +549,15 @@ pub struct CampaignStatus {
     pub effective: EffectiveCampaign,
     /// Why, in detail.
     pub conditions: Vec<Condition>,
+}
+
+impl CampaignStatus {
+    /// How many recipients there are in all, as far as that is known, and whether it is an estimate.
+    #[must_use]
+    pub fn total(&self) -> Option<(u64, bool)> {
+        let expected = self.expected_total.map(|total| (total, self.expected_total_is_estimate));
+        self.recipients.total.map(|total| (total, false)).or(expected)
+    }
 }
 
 /// A campaign's values in force.

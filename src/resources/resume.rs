@@ -4,20 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{DEFAULT_NAMESPACE, Key};
-
 /// The annotation of a Campaign. Each value is acted on once; a new value is a new request.
 pub const ANNOTATION: &str = "mailfleet.dev/resume";
-
-/// A campaign as the commands take it: `spring`, or `spring -n shop` outside the default namespace.
-#[must_use]
-pub fn named_on_command_line(campaign: &Key) -> String {
-    if *campaign.namespace == *DEFAULT_NAMESPACE {
-        campaign.name.to_string()
-    } else {
-        format!("{} -n {}", campaign.name, campaign.namespace)
-    }
-}
 
 /// What becomes of recipients that are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -176,10 +176,22 @@ impl Figures {
         // Stable, so that equals stay in the order of their names.
         campaigns.sort_by_key(|(_, campaign)| matches!(campaign.status.state, CampaignState::Completed | CampaignState::Stopped));
         let mut recipients = gauge(encoder, "campaign_recipients", "Recipients of the campaign's run by outcome", None)?;
-        for (key, campaign) in campaigns.into_iter().take(CAMPAIGNS_MAX) {
+        for (key, campaign) in campaigns.iter().take(CAMPAIGNS_MAX) {
             let (name, counts) = (key.to_string(), &campaign.status.recipients);
             for (outcome, count) in outcomes(counts) {
                 recipients.encode_family(&[("campaign", name.as_str()), ("outcome", outcome)])?.encode_gauge(&count)?;
+            }
+        }
+        let mut expected = gauge(
+            encoder,
+            "campaign_recipients_expected",
+            "Recipients of the campaign's run in all: counted ahead, or estimated, until its audience was read whole",
+            None,
+        )?;
+        for (key, campaign) in campaigns.into_iter().take(CAMPAIGNS_MAX) {
+            if let Some((total, is_estimate)) = campaign.status.total() {
+                let estimate = if is_estimate { "true" } else { "false" };
+                expected.encode_family(&[("campaign", key.to_string().as_str()), ("estimate", estimate)])?.encode_gauge(&total)?;
             }
         }
         Ok(())

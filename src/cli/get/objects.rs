@@ -17,6 +17,12 @@ pub struct Found {
 }
 
 impl Found {
+    /// When the status was written, to the second.
+    pub fn written_at(&self) -> Option<jiff::Timestamp> {
+        let modified = std::fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok()?;
+        jiff::Timestamp::try_from(modified).ok().and_then(|at| jiff::Timestamp::from_second(at.as_second()).ok())
+    }
+
     /// Its name and its status.
     ///
     /// # Errors
@@ -29,6 +35,13 @@ impl Found {
         })?;
         Ok(Shown { namespace: word("namespace"), name: word("name"), status })
     }
+}
+
+/// The namespaces that have an object of this kind and name.
+pub fn namespaces_of(state_dir: &Path, kind: &str, name: &str) -> Vec<String> {
+    let root = state_dir.join("status");
+    let has_it = |namespace: &String| root.join(namespace).join(kind).join(status::file_name(name)).is_file();
+    names_in(&root).unwrap_or_default().into_iter().filter(has_it).collect()
 }
 
 /// The objects of a kind, by namespace and name.
@@ -57,16 +70,6 @@ pub fn objects(state_dir: &Path, kind: &str, namespace: Option<&str>, name: Opti
         }
     }
     Ok(objects)
-}
-
-/// The namespaces that have an object of this name.
-///
-/// # Errors
-/// When a folder cannot be read.
-pub fn namespaces_of(state_dir: &Path, kind: &str, name: &str) -> Result<Vec<String>, String> {
-    let root = state_dir.join("status");
-    let has_it = |namespace: &String| root.join(namespace).join(kind).join(status::file_name(name)).is_file();
-    Ok(names_in(&root)?.into_iter().filter(has_it).collect())
 }
 
 /// The names in a folder, in order; none when it is not there.

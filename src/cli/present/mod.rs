@@ -9,6 +9,10 @@ use std::{borrow::Cow, io, io::Write};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
+use super::screen;
+
+/// The narrowest last column that is wrapped; with less room the terminal wraps the line.
+const LAST_COLUMN_MIN: usize = 20;
 /// Rows that are held back to find out how wide the columns must be; a million recipients are not held in memory.
 const ROWS_AT_A_TIME: usize = 1000;
 
@@ -94,7 +98,9 @@ impl<R> Table<R> {
     /// Prints rows one by one, for tables too long to be held in memory.
     pub fn printer<'a, W: Write>(&'a self, format: OutputFormat, out: &'a mut W) -> Printer<'a, R, W> {
         let columns = self.columns.iter().filter(|column| format != OutputFormat::Table || !column.is_wide).collect();
-        Printer { columns, format, out, held: Vec::new(), widths: Vec::new(), is_begun: false }
+        // Markdown is not for a terminal's width.
+        let terminal = if matches!(format, OutputFormat::Table | OutputFormat::Wide) { screen::stdout_columns() } else { None };
+        Printer { columns, format, out, held: Vec::new(), widths: Vec::new(), is_begun: false, terminal }
     }
 }
 
@@ -106,6 +112,8 @@ pub struct Printer<'a, R, W> {
     held: Vec<Vec<String>>,
     widths: Vec<usize>,
     is_begun: bool,
+    /// The width that the last column is wrapped to.
+    terminal: Option<usize>,
 }
 
 impl<R, W: Write> Printer<'_, R, W> {
@@ -165,9 +173,17 @@ impl<R, W: Write> Printer<'_, R, W> {
         }
         let headings = self.columns.iter().map(|column| column.heading.to_uppercase()).collect();
         let lines = is_first.then_some(headings).into_iter().chain(rows);
-        for line in lines.collect::<Vec<Vec<String>>>() {
+        let before: usize = self.widths.iter().rev().skip(1).map(|width| width + 2).sum();
+        let last_width = self.terminal.and_then(|columns| columns.checked_sub(before)).filter(|left| *left >= LAST_COLUMN_MIN);
+        for mut line in lines.collect::<Vec<Vec<String>>>() {
+            let last = line.pop().unwrap_or_default();
+            let mut parts = last_width.map_or_else(|| vec![last.clone()], |width| screen::wrapped(&last, width)).into_iter();
+            line.push(parts.next().unwrap_or_default());
             let cells: Vec<String> = line.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
             writeln!(self.out, "{}", cells.join("  ").trim_end())?;
+            for part in parts {
+                writeln!(self.out, "{:before$}{part}", "")?;
+            }
         }
         Ok(())
     }

@@ -83,12 +83,15 @@ pub fn campaigns() -> Table<Shown<CampaignStatus>> {
     let of = |fate| move |row: &Shown<CampaignStatus>| row.status.recipients.of(fate);
     let table = named()
         .column("state", "state", |row: &Shown<CampaignStatus>| word(row.status.state))
-        .column("run", "run", |row| row.status.run.clone())
-        .column("accepted", "accepted", of(Fate::Accepted))
-        .column("total", "total", |row| row.status.recipients.total);
+        .column("sent", "sent", |row| row.status.sent.clone())
+        .column("failed", "failed", |row| row.status.failed)
+        .column("timeLeft", "left", |row| row.status.time_left.map(|left| left.to_string()))
+        .wide("run", "run", |row| row.status.run.clone())
+        .wide("accepted", "accepted", of(Fate::Accepted))
+        .wide("total", "total", |row| row.status.recipients.total);
     // In motion, and soon another.
     let others = Fate::ALL.into_iter().filter(|fate| !matches!(fate, Fate::Accepted | Fate::Claimed));
-    with_ready(others.fold(table, |table, fate| table.column(fate.key(), heading(fate), of(fate))))
+    with_ready(others.fold(table, |table, fate| table.wide(fate.key(), heading(fate), of(fate))))
 }
 
 /// `render failed`

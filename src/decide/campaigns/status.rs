@@ -10,16 +10,19 @@ use crate::{
         CampaignInput,
         servers::{not_in_effect, tell_when_stale},
     },
-    report::CampaignReport,
+    report::{CampaignReport, Expected},
     resources::{
         CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
         bound::{counted, told},
         campaign::{CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting},
+        condition,
         fate::Fate,
-        resume::named_on_command_line,
         server_table::ServerTable,
     },
 };
+
+/// Said of a campaign that no process sends.
+const NOT_RUNNING: &str = "No process is running: `mailfleet run` was told to stop. The next start goes on with the rest.";
 
 /// The status; conditions without times.
 pub(super) fn status(
@@ -32,6 +35,7 @@ pub(super) fn status(
 ) -> CampaignStatus {
     let spec = &input.object.spec;
     let recipients = run.recipients();
+    let expected = run.opened.and_then(|report| report.expected).filter(|_| recipients.total.is_none());
     let mut conditions = of_verdict(verdict, &recipients);
     conditions.extend(run.opened.and_then(refused_by_servers));
     conditions.extend(audience_read(key, &recipients, run));
@@ -46,9 +50,11 @@ pub(super) fn status(
         last_handled_resume: run.handled.newest().map(str::to_owned),
         started_at: run.started_at(),
         completed_at: run.completed_at(),
-        sent: format!("{}/{}", recipients.accepted, recipients.total.map_or_else(|| "?".to_owned(), |total| total.to_string())),
+        sent: sent(&recipients, expected),
+        expected_total: expected.map(|expected| expected.recipients),
+        expected_total_is_estimate: expected.is_some_and(|expected| expected.is_estimate),
         failed: recipients.rejected + recipients.expired + recipients.render_failed,
-        time_left: is_sending.then(|| time_left(&recipients, run.started_ms(), now_ms)).flatten(),
+        time_left: is_sending.then(|| time_left(&recipients, expected, run.started_ms(), now_ms)).flatten(),
         recipients,
         servers,
         effective: EffectiveCampaign {
@@ -63,6 +69,31 @@ pub(super) fn status(
         },
         conditions,
     }
+}
+
+/// What a status says of a campaign that nobody sends any more, because the process ends.
+pub(in crate::decide) fn rest(status: &mut CampaignStatus) {
+    let is_well = condition::find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == ConditionStatus::True);
+    let state = match status.state {
+        CampaignState::Sending | CampaignState::Waiting => CampaignState::Waiting,
+        CampaignState::Scheduled => CampaignState::Scheduled,
+        CampaignState::Suspended | CampaignState::Stopped | CampaignState::Completed => return,
+    };
+    if !is_well {
+        // What stands in its way still does.
+        return;
+    }
+    (status.state, status.time_left) = (state, None);
+    for condition in &mut status.conditions {
+        if matches!(condition.kind, ConditionType::Ready | ConditionType::Completed) {
+            condition.status = ConditionStatus::False;
+            condition.reason = Reason::NotRunning;
+        }
+        if condition.kind == ConditionType::Ready {
+            condition.message = NOT_RUNNING.into();
+        }
+    }
+    status.conditions.push(Condition::new(ConditionType::Reconciling, ConditionStatus::True, Reason::NotRunning, NOT_RUNNING));
 }
 
 fn of_verdict(verdict: &Verdict, recipients: &RecipientCounts) -> Vec<Condition> {
@@ -91,7 +122,7 @@ fn audience_read(key: &Key, recipients: &RecipientCounts, run: &Run<'_>) -> Opti
         let message = format!(
             "{} could not be used; `mailfleet get campaigns {} --problems` names {them}.",
             counted(recipients.bad_rows, "row of the audience", "rows of the audience"),
-            named_on_command_line(key)
+            key.as_arguments()
         );
         return condition(ConditionStatus::False, Reason::BadRows, message);
     }
@@ -112,10 +143,20 @@ fn weights_kept(servers: &ServerTable) -> Option<Condition> {
     Some(Condition::new(ConditionType::WeightsKept, ConditionStatus::False, Reason::LimitsUsedUp, message))
 }
 
+/// `1200/2000`, `1200/~2000` or `1200/?`.
+fn sent(counts: &RecipientCounts, expected: Option<Expected>) -> String {
+    let of = match (counts.total, expected) {
+        (Some(total), _) => total.to_string(),
+        (None, Some(expected)) => format!("{}{}", if expected.is_estimate { "~" } else { "" }, expected.recipients),
+        (None, None) => "?".to_owned(),
+    };
+    format!("{}/{of}", counts.accepted)
+}
+
 /// About how long the rest takes at the rate since the run began, no more precise than a person needs.
-fn time_left(counts: &RecipientCounts, started_ms: Option<i64>, now_ms: i64) -> Option<Duration> {
+fn time_left(counts: &RecipientCounts, expected: Option<Expected>, started_ms: Option<i64>, now_ms: i64) -> Option<Duration> {
     let took_ms = u64::try_from(now_ms - started_ms?).ok()?;
-    let left = counts.total?.saturating_sub(counts.ended());
+    let left = counts.total.or(expected.map(|expected| expected.recipients))?.saturating_sub(counts.ended());
     let secs = (took_ms.saturating_mul(left) / counts.ended().max(1)).div_ceil(1000);
     (counts.ended() > 0 && took_ms > 1000).then(|| match secs {
         0..60 => Duration::from_secs(secs),

@@ -7,9 +7,9 @@ use super::{
     *,
 };
 use crate::{
-    report::{CampaignReport, Phase, Waiting},
+    report::{CampaignReport, Expected, Phase, Waiting},
     resources::{
-        Blocker, Campaign, Reason,
+        Blocker, Campaign, ConditionStatus, ConditionType, Reason,
         bound::{MESSAGE_MAX, WHY_NOT_MAX},
         campaign::RecipientCounts,
         condition,
@@ -58,8 +58,7 @@ fn report(fingerprint: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignR
         phase,
         counts: RecipientCounts::default(),
         accepted: BTreeMap::new(),
-        audience_progress: None,
-        audience_seen: 0,
+        expected: None,
         waiting: Waiting::No,
         blocker,
         started_ms: Some(NOW_MS),
@@ -232,13 +231,63 @@ fn a_campaign_whose_only_server_rests_says_so_and_not_that_it_is_tested() {
         let ready = condition::find(&decision.status.conditions, ConditionType::Ready).expect("Ready");
         (ready.reason, ready.message.clone())
     };
+    // At a start: the data plane was handed no server yet, and nothing failed.
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Sending);
+    let server = observed.servers.get_mut(&Key::new("default", "relay")).expect("a server");
+    server.note_send_failure(Blocker::passing(Reason::ServiceNotAvailable, "421"), 1, 0, NOW_MS);
     let (reason, told) = message(turn(&mut world, &observed));
     assert_eq!((reason, told.starts_with("Sending through relay failed; it is being probed")), (Reason::WaitingForServer, true), "{told}");
+    observed.servers.get_mut(&Key::new("default", "relay")).expect("a server").send_failure = None;
     let resting = crate::report::ServerReport { rests_since: Some("No answer came.".into()), ..Default::default() };
     Arc::make_mut(&mut observed.report).servers.insert(Key::new("default", "relay"), resting);
     let (reason, told) = message(turn(&mut world, &observed));
     let wanted = "The outcome of a message through relay is unknown; it rests, and is then tried with a single message.";
     assert_eq!((reason, &*told), (Reason::WaitingForServer, wanted));
+}
+
+#[test]
+fn the_total_is_known_before_the_audience_was_read_and_marked_while_it_is_an_estimate() {
+    let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
+    let counts = |total| RecipientCounts { accepted: 200, rejected: 50, total, ..RecipientCounts::default() };
+    let expected = |recipients, is_estimate| Some(Expected { recipients, is_estimate });
+    for (total, expected, sent, left) in [
+        (None, None, "200/?", None),
+        (None, expected(1000, true), "200/~1000", Some("30s")),
+        (None, expected(1000, false), "200/1000", Some("30s")),
+        (Some(500), expected(1000, false), "200/500", Some("10s")),
+    ] {
+        let started_ms = Some(NOW_MS - 10_000);
+        set_report(&mut observed, CampaignReport { counts: counts(total), expected, started_ms, ..report(22, Phase::Feeding, None) });
+        let status = turn(&mut world, &observed).status;
+        let shown = (&*status.sent, status.time_left.map(|left| left.to_string()));
+        assert_eq!(shown, (sent, left.map(str::to_owned)));
+        let of_status = total.map(|total| (total, false)).or(expected.map(|expected| (expected.recipients, expected.is_estimate)));
+        assert_eq!(status.total(), of_status);
+    }
+}
+
+#[test]
+fn a_process_that_ends_leaves_nothing_that_is_being_sent() {
+    let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
+    set_report(&mut observed, report(22, Phase::Feeding, None));
+    let mut decision: Decision = super::super::decide(&world, &observed, NOW_MS);
+    let status = |decision: &Decision| decision.campaigns[&Key::new("default", "spring")].status.clone();
+    assert_eq!(status(&decision).state, CampaignState::Sending);
+    decision.rest();
+    let rested = status(&decision);
+    let is = |kind, status, reason| condition::find(&rested.conditions, kind).is_some_and(|c| (c.status, c.reason) == (status, reason));
+    assert_eq!(rested.state, CampaignState::Waiting);
+    assert!(is(ConditionType::Ready, ConditionStatus::False, Reason::NotRunning), "{:?}", rested.conditions);
+    assert!(is(ConditionType::Reconciling, ConditionStatus::True, Reason::NotRunning), "{:?}", rested.conditions);
+    // The next process begins where it was.
+    world.campaigns.values_mut().for_each(|input| input.previous = Some(Arc::new(rested.clone())));
+    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Sending);
+    // What a person has to act on stays.
+    set_report(&mut observed, report(22, Phase::Resting, refused_alike(false)));
+    let mut decision: Decision = super::super::decide(&world, &observed, NOW_MS);
+    let stopped = status(&decision);
+    decision.rest();
+    assert_eq!((status(&decision), stopped.state), (stopped.clone(), CampaignState::Stopped));
 }
 
 #[test]

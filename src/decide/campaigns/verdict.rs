@@ -14,7 +14,7 @@ use crate::{
         campaign::{CampaignState, RecipientCounts, WhenNoServerIsActive},
         condition,
         fate::Fate,
-        resume::{ANNOTATION, named_on_command_line},
+        resume::ANNOTATION,
     },
 };
 
@@ -108,7 +108,7 @@ impl Case<'_> {
             let message = format!(
                 "No message was accepted: {}. `mailfleet get campaigns {} --recipients` shows the replies. Check the audience and the servers. A new spec.run mails everybody again.",
                 outcomes(counts),
-                named_on_command_line(self.key)
+                self.key.as_arguments()
             );
             return Some(Verdict::stalled(CampaignState::Completed, Reason::NobodyAccepted, message, Some(true)));
         }
@@ -337,7 +337,7 @@ impl Case<'_> {
     /// How to resume a run that was stopped because none of its servers was Active, and the state of these servers now.
     fn stopped_without_server(&self) -> String {
         let (spec, servers) = (self.spec(), self.servers);
-        let command = format!("`mailfleet resume {}`", named_on_command_line(self.key));
+        let command = format!("`mailfleet resume {}`", self.key.as_arguments());
         let how =
             format!("{command}, a new value of the annotation {ANNOTATION}, or a change of the spec resumes it, and mails only the rest");
         let active = servers.open.iter().filter(|(_, server)| server.active).map(|(server, _)| &*server.name);
@@ -364,7 +364,13 @@ impl Case<'_> {
                 format!("{message} It is retried automatically."),
                 Some(false),
             ),
-            Waiting::ForServer => Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, self.failed_servers(), Some(false)),
+            Waiting::ForServer => match self.failed_servers() {
+                // The data plane waits for a server that it is about to be handed, as after a start.
+                words if words.is_empty() => {
+                    Verdict::well(CampaignState::Sending, Reason::Sending, "Messages are being sent.", Some(false))
+                }
+                words => Verdict::trying(CampaignState::Waiting, Reason::WaitingForServer, words, Some(false)),
+            },
             Waiting::ForLimits(until) => {
                 let clock = Timestamp::from_millisecond(*until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
                 let message = format!(
@@ -389,8 +395,9 @@ impl Case<'_> {
         let rests = |server: &ServerDecision| {
             condition::find(&server.status.conditions, ConditionType::Routed).is_some_and(|c| c.reason == Reason::OutcomeUnknown)
         };
-        let (resting, failed): (Vec<_>, Vec<_>) =
-            self.servers.open.iter().filter(|(_, server)| server.active).partition(|(_, server)| rests(server));
+        let active = self.servers.open.iter().filter(|(_, server)| server.active);
+        let (resting, others): (Vec<&_>, Vec<&_>) = active.partition(|(_, server)| rests(server));
+        let failed: Vec<&_> = others.into_iter().filter(|(_, server)| !server.routed).collect();
         let names = |of: &[&(&Key, &ServerDecision)]| listed(of.iter().map(|(server, _)| &*server.name));
         let mut words = Vec::new();
         if !failed.is_empty() {

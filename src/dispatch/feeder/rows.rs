@@ -55,12 +55,12 @@ impl Rows {
         self.reader.version()
     }
 
-    /// How much is read, from 0 to 1; `None` where that is unknown.
-    pub fn progress(&self) -> Option<f64> {
+    /// The number of recipients in all, where `so_far` were brought; `None` where that cannot be told.
+    pub fn estimate(&self, so_far: u64) -> Option<u64> {
         match &self.people {
-            #[allow(clippy::cast_precision_loss)]
-            Some(People::Are(rest, all)) => (*all > 0).then(|| 1.0 - rest.len() as f64 / *all as f64),
-            _ => self.reader.progress(),
+            None => self.reader.estimate(so_far),
+            Some(People::Are(_, all)) => u64::try_from(*all).ok(),
+            Some(People::Limit(people)) => u64::try_from(people.len()).ok(),
         }
     }
 

@@ -1,0 +1,103 @@
+//! One line on a campaign: what was promised to its recipients, and what holds of it. Pure.
+
+use crate::{
+    cli::text::grouped,
+    resources::campaign::{CampaignState, CampaignStatus, WhenOutcomeIsUnknown},
+};
+
+/// `At most once (whenOutcomeIsUnknown: Skip): 19,905 accepted once; 95 unknown, not sent again: --only Unknown names them; 100 left.`
+pub fn promise(status: &CampaignStatus) -> String {
+    let counts = &status.recipients;
+    let mut parts = vec![format!("{} accepted{}", grouped(counts.accepted), if counts.resent == 0 { " once" } else { "" })];
+    if counts.resent > 0 {
+        parts.push(format!("{} sent again after an unknown outcome, perhaps received twice", grouped(counts.resent)));
+    }
+    let rows = if counts.bad_rows == 1 { "bad row" } else { "bad rows" };
+    for (count, what, option) in [
+        (counts.unknown, "unknown, not sent again", "--only Unknown"),
+        (counts.held, "held, not mailed before `mailfleet resume`", "--only Held"),
+        (counts.rejected, "rejected", "--only Rejected"),
+        (counts.expired, "given up after all attempts", "--only Expired"),
+        (counts.render_failed, "not mailed, the template failed", "--only RenderFailed"),
+        (counts.withdrawn, "not mailed, removed from the audience", "--only Withdrawn"),
+        (counts.bad_rows, rows, "--problems"),
+    ] {
+        if count > 0 {
+            let names = if count == 1 { "names it" } else { "names them" };
+            parts.push(format!("{} {what}: {option} {names}", grouped(count)));
+        }
+    }
+    if status.state != CampaignState::Completed {
+        parts.push(status.total().map_or_else(
+            || "the rest is not counted yet".to_owned(),
+            |(total, is_estimate)| {
+                let left = total.saturating_sub(counts.ended() + counts.held);
+                format!("{}{} left", if is_estimate { "~" } else { "" }, grouped(left))
+            },
+        ));
+    }
+    let promised = match status.effective.when_outcome_is_unknown {
+        WhenOutcomeIsUnknown::Skip => "At most once (whenOutcomeIsUnknown: Skip)",
+        WhenOutcomeIsUnknown::Resend => "At least once (whenOutcomeIsUnknown: Resend)",
+    };
+    format!("{promised}: {}.", parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn status(state: &str, rule: &str, more: &Value, counts: &Value) -> CampaignStatus {
+        let mut recipients = json!({"resent": 0, "duplicates": 0, "badRows": 0});
+        let mut status = json!({
+            "observedGeneration": 1, "state": state, "run": "first", "servers": [], "conditions": [],
+            "effective": {
+                "weighting": "Strict", "whenNoServerIsActive": "Stop", "whenOutcomeIsUnknown": rule, "maxRenderErrors": 100,
+                "retry": {"attempts": 5, "initialDelay": "1m", "deadline": "120h"},
+            },
+        });
+        for (of, with) in [(&mut recipients, counts), (&mut status, more)] {
+            of.as_object_mut().expect("an object").extend(with.as_object().expect("an object").clone());
+        }
+        status["recipients"] = recipients;
+        serde_json::from_value(status).expect("a status")
+    }
+
+    #[test]
+    fn it_says_what_was_promised_and_what_holds() {
+        for (state, rule, more, counts, expected) in [
+            (
+                "Completed",
+                "Skip",
+                json!({}),
+                json!({"total": 20_000, "accepted": 19_905, "unknown": 95}),
+                "At most once (whenOutcomeIsUnknown: Skip): 19,905 accepted once; 95 unknown, not sent again: --only Unknown names them.",
+            ),
+            (
+                "Completed",
+                "Resend",
+                json!({}),
+                json!({"total": 2000, "accepted": 1999, "resent": 95, "rejected": 1, "badRows": 2}),
+                "At least once (whenOutcomeIsUnknown: Resend): 1,999 accepted; 95 sent again after an unknown outcome, perhaps received twice; 1 rejected: --only Rejected names it; 2 bad rows: --problems names them.",
+            ),
+            (
+                "Sending",
+                "Skip",
+                json!({"expectedTotal": 60_000, "expectedTotalIsEstimate": true}),
+                json!({"accepted": 1710, "held": 10, "renderFailed": 1, "badRows": 1}),
+                "At most once (whenOutcomeIsUnknown: Skip): 1,710 accepted once; 10 held, not mailed before `mailfleet resume`: --only Held names them; 1 not mailed, the template failed: --only RenderFailed names it; 1 bad row: --problems names it; ~58,279 left.",
+            ),
+            (
+                "Scheduled",
+                "Skip",
+                json!({}),
+                json!({}),
+                "At most once (whenOutcomeIsUnknown: Skip): 0 accepted once; the rest is not counted yet.",
+            ),
+        ] {
+            assert_eq!(promise(&status(state, rule, &more, &counts)), expected);
+        }
+    }
+}
