@@ -2,6 +2,7 @@
 //!
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
+mod bad_rows;
 mod rows;
 
 use std::{
@@ -33,10 +34,6 @@ use crate::{
 const CHUNK: usize = 32;
 /// After a request for fewer messages than this, the campaign is taken for one of many, and its templates are not kept compiled.
 const FEW: usize = 8;
-/// The most bad rows that are named; all are counted.
-const PROBLEMS_MAX: usize = 1000;
-/// The most bad rows that an error message names.
-const BAD_ROWS_NAMED: usize = 3;
 /// Recipients that are kept in memory while somebody of another domain is looked for.
 const AHEAD_MAX: usize = 10_000;
 /// The wait before an audience that changed while it was read is read again.
@@ -211,15 +208,6 @@ enum Step {
     End,
 }
 
-/// The first of `count` things in words, and how many more there are.
-fn listed_with(count: u64, first: impl Iterator<Item = String>) -> String {
-    let first: Vec<String> = first.collect();
-    match count.saturating_sub(first.len() as u64) {
-        0 => first.join("; "),
-        more => format!("{}; and {more} more", first.join("; ")),
-    }
-}
-
 fn of_ledger(error: &LedgerError) -> Blocker {
     let (reason, message) = (Reason::LedgerUnavailable, error.to_string());
     if error.needs_person() { Blocker::lasting(reason, message) } else { Blocker::passing(reason, message) }
@@ -338,41 +326,6 @@ impl Feeder {
             version: self.version.clone(),
         });
         Ok(())
-    }
-
-    /// Sends the bad rows; returns the first of them in words.
-    fn send_problems(&mut self) -> String {
-        let problems = std::mem::take(&mut self.problems);
-        let named = listed_with(self.bad_rows, problems.iter().take(BAD_ROWS_NAMED).map(|row| format!("line {}: {}", row.line, row.what)));
-        self.send(Fed::Problems(problems));
-        named
-    }
-
-    /// Notes a row that cannot be used.
-    fn note_bad(&mut self, line: u64, what: String) -> Result<(), Blocker> {
-        self.bad_rows += 1;
-        if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(BadRow { line, what });
-        }
-        self.judge_rows()
-    }
-
-    /// More rows than the campaign allows cannot be used.
-    fn judge_rows(&mut self) -> Result<(), Blocker> {
-        if self.bad_rows == 0 {
-            return Ok(());
-        }
-        let (bad, max) = (self.bad_rows, self.spec.intent.work.max_bad_rows);
-        let all = self.total + self.duplicates + self.not_added + bad;
-        if !max.is_exceeded_so_far(bad, all) {
-            return Ok(());
-        }
-        let message = format!(
-            "{}: {bad} of the first {all} rows cannot be used, and audience.maxBadRows is {max}: {}. Fix them, or raise audience.maxBadRows; they and the rest are then mailed.",
-            self.place(),
-            self.send_problems()
-        );
-        Err(Blocker::lasting(Reason::TooManyBadRows, message))
     }
 
     /// The name of what is read, for messages.
