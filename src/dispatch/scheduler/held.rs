@@ -304,8 +304,8 @@ impl Scheduler {
     /// Retries recipients whose template failed with what was fixed, unless the run has completed without them.
     pub(super) fn retry_failed_templates(&mut self, index: CampaignIx) {
         let has_failed =
-            |campaign: &&CampaignRun| campaign.phase != Phase::Closed && campaign.counts.render_failed + campaign.render_failures > 0;
-        if self.campaigns.get(&index).filter(has_failed).is_some() {
+            |campaign: &CampaignRun| campaign.phase != Phase::Closed && campaign.counts.render_failed + campaign.render_failures > 0;
+        if self.campaigns.get(&index).is_some_and(has_failed) {
             self.resume(index, Resumption { token: None, held: HeldFate::Keep, resends_unknown: false });
         }
     }
