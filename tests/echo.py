@@ -93,6 +93,9 @@ def run(fleet, ready, seconds: float, least: int = 0):
         # What the last ones said is written soon.
         time.sleep(1)
         wait_until(lambda: echoes(fleet) >= least, 60, f"{least} echoes in statuses and ledger", every=1)
+        objects = [json.loads(text) for text in (fleet.config / "fleet.yaml").read_text().split("---\n") if text]
+        shown = [fleet.status_path(obj["kind"], obj["metadata"]["name"]) for obj in objects if obj["kind"] in ("SendingServer", "Campaign")]
+        wait_until(lambda: all(path.exists() for path in shown), 120, "a status of every object", every=1)
     finally:
         process.kill()
 

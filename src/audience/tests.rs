@@ -210,8 +210,8 @@ fn csv_rows() {
         ("another twice", b"email,a,a\n", &["error: the audience: there is more than one column `a`"]),
         ("header not UTF-8", b"email,\xff\n", &["error: the audience: the header line is not UTF-8; save the file as CSV in UTF-8"]),
         ("UTF-16 without its mark", b"e\0m\0", &["error: the audience: it seems to be UTF-16; save it as UTF-8"]),
-        ("Excel's first line", b"sep=,\nemail\n", &["error: the audience: the first line is Excel's `sep=`; remove it, so that the first line names the columns"]),
-        ("a workbook", b"PK\x03\x04\x14\0", &["error: the audience: it is a spreadsheet or a zip archive; save it as CSV in UTF-8"]),
+        ("Excel's first line", b"sep=,\nemail\n", &["error: the audience: the first line is Excel's `sep=`, which only Excel reads; remove it, and separate the columns by commas"]),
+        ("a workbook", b"PK\x03\x04\x14\0", &["error: the audience: it is an Excel workbook (.xlsx) or another zip archive, and not a table; save it as CSV (UTF-8)"]),
         ("UTF-16", b"\xff\xfee\0m\0", &["error: the audience: it is UTF-16; save it as UTF-8"]),
     ];
     for (name, data, wanted) in cases {

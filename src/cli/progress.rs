@@ -230,17 +230,17 @@ const fn colour(state: CampaignState) -> Colour {
 /// `before` is what an earlier process sent of the run, at the end of this one.
 fn head(key: &Key, status: &CampaignStatus, rate: Option<f64>, before: Option<u64>) -> Line {
     let counts = &status.recipients;
-    let mut line = format!(" {}", grouped(counts.ended()));
+    let mut line = format!(" {}", grouped(status.done()));
     let total = status.total().filter(|(total, _)| *total > 0);
     if let Some((total, is_estimate)) = total {
         let about = if is_estimate { "~" } else { "" };
-        let _ = write!(line, " of {about}{} ({}%)", grouped(total), (counts.ended() * 100 / total).min(100));
+        let _ = write!(line, " of {about}{} ({}%)", grouped(total), (status.done() * 100 / total).min(100));
     }
     if let Some(rate) = rate.filter(|_| status.state == CampaignState::Sending) {
         let _ = write!(line, ", {}", rate_in_words(rate));
         #[allow(clippy::cast_precision_loss)]
         if let Some((total, _)) = total {
-            let _ = write!(line, ", {} left", time_in_words(total.saturating_sub(counts.ended()) as f64 / rate));
+            let _ = write!(line, ", {} left", time_in_words(total.saturating_sub(status.done()) as f64 / rate));
         }
     }
     if let Some(before) = before.filter(|before| *before > 0) {

@@ -110,8 +110,13 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
 pub fn load(paths: &[PathBuf], options: &Options) -> Snapshot {
     let mut snapshot = Files::load_once(paths, options);
     let of_campaigns = campaign_findings(&snapshot);
-    // A fault says the same as a warning at its field, and more.
-    let is_told = |warning: &Finding| of_campaigns.iter().any(|fault| fault.severity == Severity::Fault && is_same_place(fault, warning));
+    // Of what a campaign sends and to whom, a fault says the same as a warning at its field, and more.
+    let is_of_content = |warning: &Finding| {
+        warning.field.as_ref().is_some_and(|field| field.starts_with("spec.content") || field.starts_with("spec.audience"))
+    };
+    let is_told = |warning: &Finding| {
+        is_of_content(warning) && of_campaigns.iter().any(|fault| fault.severity == Severity::Fault && is_same_place(fault, warning))
+    };
     snapshot.findings.retain(|finding| finding.severity != Severity::Warning || !is_told(finding));
     snapshot.findings.extend(of_campaigns);
     snapshot.findings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));

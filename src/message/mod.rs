@@ -132,7 +132,7 @@ pub struct Template {
     unsubscribe: Option<Part>,
     one_click: bool,
     /// The fields that it cannot do without.
-    needed: Vec<NamedField>,
+    needed: Box<[NamedField]>,
 }
 
 /// From and Reply-To.
@@ -221,16 +221,17 @@ impl Template {
     /// What it occupies at most after [`Template::rest`], in bytes: texts and the engine's instructions.
     #[must_use]
     pub fn cost(&self) -> usize {
+        let needed: usize = self.needed.iter().map(NamedField::cost).sum();
         let text = match &self.text {
             Text::Own(part) | Text::Derived(part) => Some(part),
             Text::FromRendered => None,
         };
         let rendered = match &self.head {
-            Head::Constant(head, _) => return self.engine.cost + head.len() + self.parts(text, &[]),
+            Head::Constant(head, _) => return self.engine.cost + needed + head.len() + self.parts(text, &[]),
             Head::Rendered(mailboxes) => mailboxes,
         };
         let names: Vec<&Part> = rendered.iter().map(|(_, part, _)| part).collect();
-        self.engine.cost + self.parts(text, &names)
+        self.engine.cost + needed + self.parts(text, &names)
     }
 
     /// What parts that are the same for everybody occupy.

@@ -32,6 +32,17 @@ pub struct NamedField {
     pub only_with: Arc<BTreeSet<String>>,
 }
 
+impl NamedField {
+    /// What it occupies, bytes.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let names: usize = self.only_with.iter().map(|name| size_of::<String>() + name.len()).sum();
+        // A B-tree node has room for several names.
+        let tree = if self.only_with.is_empty() { 0 } else { 12 * size_of::<String>() };
+        2 * size_of::<Self>() + self.path.len() + self.name.len() + names + tree
+    }
+}
+
 /// The fields that a campaign's templates name, each line once. A template with a syntax error names none.
 #[must_use]
 pub fn fields_named(content: &Content) -> Vec<NamedField> {

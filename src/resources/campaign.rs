@@ -7,12 +7,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, CountOrPercent, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, fate::Fate, pattern, rule::Rule,
+    Condition, CountOrPercent, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, pattern, rule::Rule,
     sending_server::NeededSecret, server_table::ServerTable, url_auth::UrlAuth,
 };
 pub use super::{
     content::{BodySource, Content, WhenRenderFails},
     fate::RecipientCounts,
+    outcomes::{OutcomeState, OutcomesAudience},
 };
 
 /// The name of the run when `spec.run` is absent.
@@ -363,62 +364,6 @@ pub struct AudienceSource {
     pub config_map_ref: Option<KeyRef>,
 }
 
-/// Recipients of another run of the same namespace, by their outcome. The run must be completed, or no longer be the run that its campaign names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct OutcomesAudience {
-    /// The campaign's name; it may be deleted meanwhile.
-    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
-    pub campaign: String,
-    /// Its run; `first` when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::RUN))]
-    pub run: Option<String>,
-    /// The outcomes.
-    #[schemars(length(min = 1, max = 6), extend("x-kubernetes-list-type" = "set"))]
-    pub states: Vec<OutcomeState>,
-}
-
-impl OutcomesAudience {
-    /// Its run.
-    #[must_use]
-    pub fn run(&self) -> &str {
-        self.run.as_deref().unwrap_or(FIRST_RUN)
-    }
-}
-
-/// An outcome after which a recipient may be mailed by another campaign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum OutcomeState {
-    /// Permanently refused by a server.
-    Rejected,
-    /// Not accepted before the attempts or the time ran out.
-    Expired,
-    /// May or may not have been mailed: each may get the message twice.
-    Unknown,
-    /// The template failed.
-    RenderFailed,
-    /// Held, in a run that is no longer its campaign's.
-    Held,
-    /// Removed from the audience before it was mailed.
-    Withdrawn,
-}
-
-impl OutcomeState {
-    /// As the ledger has it.
-    #[must_use]
-    pub const fn fate(self) -> Fate {
-        match self {
-            Self::Rejected => Fate::Rejected,
-            Self::Expired => Fate::Expired,
-            Self::Unknown => Fate::Unknown,
-            Self::RenderFailed => Fate::RenderFailed,
-            Self::Held => Fate::Held,
-            Self::Withdrawn => Fate::Withdrawn,
-        }
-    }
-}
-
 /// A query for recipients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -552,6 +497,15 @@ pub struct CampaignStatus {
 }
 
 impl CampaignStatus {
+    /// Recipients of the audience who need nothing more. Who was withdrawn is not in the audience; who got nothing because the template
+    /// failed is still mailed after a fix, unless the run completed.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        let counts = &self.recipients;
+        let open = if self.state == CampaignState::Completed { 0 } else { counts.render_failed };
+        counts.ended().saturating_sub(counts.withdrawn + open)
+    }
+
     /// How many recipients there are in all, as far as that is known, and whether it is an estimate.
     #[must_use]
     pub fn total(&self) -> Option<(u64, bool)> {

@@ -31,7 +31,7 @@ pub fn promise(status: &CampaignStatus) -> String {
         parts.push(status.total().map_or_else(
             || "the rest is not counted yet".to_owned(),
             |(total, is_estimate)| {
-                let left = total.saturating_sub(counts.ended() + counts.held);
+                let left = total.saturating_sub(counts.ended().saturating_sub(counts.withdrawn) + counts.held);
                 format!("{}{} left", if is_estimate { "~" } else { "" }, grouped(left))
             },
         ));

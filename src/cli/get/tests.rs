@@ -113,7 +113,7 @@ fn a_name_in_another_namespace_is_said_to_be_there() {
     std::fs::create_dir_all(&kind).expect("a folder");
     std::fs::write(kind.join("winter.yaml"), "{}").expect("a file");
     let refused = ask(&folder, "campaigns winter").expect_err("not in default");
-    assert_eq!(refused, "no Campaign winter in namespace default; there is one in shop: add -n shop");
+    assert_eq!(refused, "no Campaign winter in namespace default; there is one in namespace shop: add `-n shop`");
     let refused = ask(&folder, "campaigns summer").expect_err("nowhere");
-    assert!(refused.starts_with("no Campaign summer in namespace default, in ") && refused.contains("--state"), "{refused}");
+    assert!(refused.starts_with("no Campaign summer in ") && refused.contains("--state"), "{refused}");
 }

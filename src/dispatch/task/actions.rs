@@ -294,7 +294,11 @@ impl DispatchTask {
 
     pub(super) fn count_added(&self, index: CampaignIx, run_id: RunId) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let Some(content) = self.handles.contents.get(&campaign.key) else { return };
+        let Some(content) = self.handles.contents.get(&campaign.key) else {
+            // Somebody may wait for the count.
+            let _ = self.answers.send(Answer::AddedLater(index, 0, None));
+            return;
+        };
         let (input, ledger, answers) = (content.input.clone(), self.ledger.clone(), self.answers.clone());
         let (key, work) = (campaign.key.clone(), campaign.intent.work.clone());
         let runtime = tokio::runtime::Handle::current();
