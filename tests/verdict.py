@@ -153,8 +153,8 @@ def judged_by_validate(texts: list[str]) -> dict[int, list[str]]:
     unsendable = 0
     for finding in report["findings"]:
         if finding["severity"] == "fault":
-            # An API server knows nothing of templates and the like.
-            if finding["message"].startswith("it cannot be sent: "):
+            # An API server knows nothing of templates, and does not read addresses.
+            if finding["message"].startswith(("it cannot be sent: ", "none of its rows can be used")):
                 unsendable += 1
                 continue
             faults.setdefault(int(Path(finding["file"]).stem), []).append(f"{finding['field']}: {finding['message']}")
