@@ -154,7 +154,7 @@ def judged_by_validate(texts: list[str]) -> dict[int, list[str]]:
     for finding in report["findings"]:
         if finding["severity"] == "fault":
             # An API server knows nothing of templates, and does not read addresses.
-            if finding["message"].startswith(("it cannot be sent: ", "none of its rows can be used")):
+            if finding["message"].startswith(("it cannot be sent: ", "none of its rows can be used", "it has no rows")):
                 unsendable += 1
                 continue
             faults.setdefault(int(Path(finding["file"]).stem), []).append(f"{finding['field']}: {finding['message']}")
