@@ -152,6 +152,7 @@ pub fn start(
         duplicates: 0,
         bad_rows: 0,
         problems: Vec::new(),
+        bad_rows_named: None,
         ahead: VecDeque::new(),
         parked: HashMap::new(),
         not_added: 0,
@@ -177,6 +178,8 @@ pub struct Feeder {
     duplicates: u64,
     bad_rows: u64,
     problems: Vec<BadRow>,
+    /// The first bad rows in words, once they were sent.
+    bad_rows_named: Option<String>,
     /// Recipients that were read ahead, in the order of the audience.
     ahead: VecDeque<Met>,
     /// Deferred messages whose recipient has not been read in this pass, by person.

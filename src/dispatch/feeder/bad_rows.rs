@@ -12,12 +12,16 @@ const PROBLEMS_MAX: usize = 1000;
 const BAD_ROWS_NAMED: usize = 3;
 
 impl Feeder {
-    /// Sends the bad rows; returns the first of them in words.
+    /// Sends the bad rows, the first time; returns the first of them in words.
     pub(super) fn send_problems(&mut self) -> String {
+        // The end of the audience is met again by each request that was made before it was known.
+        if let Some(named) = &self.bad_rows_named {
+            return named.clone();
+        }
         let problems = std::mem::take(&mut self.problems);
         let named = listed_with(self.bad_rows, problems.iter().take(BAD_ROWS_NAMED).map(|row| format!("line {}: {}", row.line, row.what)));
         self.send(Fed::Problems(problems));
-        named
+        self.bad_rows_named.insert(named).clone()
     }
 
     /// Notes a row that cannot be used.
