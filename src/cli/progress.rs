@@ -15,6 +15,7 @@ use super::{
     text::{counted, grouped},
 };
 use crate::{
+    report::Phase,
     decide::{CampaignDecision, ServerDecision},
     engine::View,
     resources::{
@@ -102,7 +103,9 @@ impl Progress {
                 line_at: now,
                 rate: Rate::default(),
             });
-            let rate = shown.rate.now(now, status.recipients.ended());
+            // What an earlier process did is not of this one's rate: the ledger's counts come with the opened run.
+            let opened = view.report.campaigns.get(key).filter(|report| report.phase != Phase::Opening);
+            let rate = opened.and_then(|report| shown.rate.now(now, report.counts.ended()));
             let before = self.before.get(&(key.clone(), status.run.clone())).filter(|_| ended);
             let head = head(key, status, rate, before.copied());
             let says_why = !matches!(status.state, CampaignState::Sending | CampaignState::Completed);

@@ -6,7 +6,10 @@ mod kubernetes;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
-use tokio::sync::watch;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 
 use super::{progress, text};
 use crate::{
@@ -151,6 +154,10 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
         ..Options::of_process(args.secrets_dir.clone(), Some(state_dir.clone()))
     };
     let mut snapshots = snapshots(&args, &options)?;
+    if args.once && snapshots.borrow().is_empty() {
+        let paths = args.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        return Err(format!("There is no document in {paths}, so that there is nothing to send. Name the folder with your YAML files."));
+    }
     if !report_findings(&snapshots.borrow(), args.once) {
         return Err("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` lists them too.".to_owned());
     }
@@ -163,13 +170,14 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
             outbox.display()
         ));
     }
+    let told = told_to_stop();
     let process = Process::start(args, state_dir.clone()).await?;
     let sink = StatusSink::open_folder(&process.state_dir)?;
     let ledger = process.open_ledger().await.map_err(|error| error.message)?;
     process.health.enter(ProcessPhase::Leading);
     let health = process.health.clone();
     let stop = async move {
-        told_to_stop().await;
+        told.await;
         health.enter(ProcessPhase::Stopping);
     };
     let ended = finish(process.send(ledger, snapshots, sink, stop).await);
@@ -341,18 +349,20 @@ fn report_findings(snapshot: &Snapshot, once: bool) -> bool {
     !(once && snapshot.faults().next().is_some())
 }
 
-/// Resolves on SIGTERM or Ctrl-C.
-pub(crate) async fn told_to_stop() {
-    let interrupt = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
+/// Resolves on SIGTERM or Ctrl-C. From this call on, not from the first poll, neither ends the process at once.
+pub(crate) fn told_to_stop() -> impl Future<Output = ()> + Send + 'static {
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let told = |of: std::io::Result<Signal>| async {
+            match of {
+                Ok(mut signal) => drop(signal.recv().await),
+                // It cannot be heard, and ends the process as ever.
+                Err(_) => std::future::pending().await,
             }
-        }
-        Err(_) => {
-            let _ = interrupt.await;
+        };
+        tokio::select! {
+            () = told(interrupt) => {}
+            () = told(terminate) => {}
         }
     }
 }

@@ -220,7 +220,7 @@ pub enum Weighting {
 /// What happens when none of the campaign's servers is Active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WhenNoServerIsActive {
-    /// The campaign stops with an error until its spec changes.
+    /// Once messages have left, the campaign stops until `mailfleet resume`, the annotation `mailfleet.dev/resume` or a change of the spec. Before, it is an error, and the campaign starts when a server is Active.
     Stop,
     /// The campaign waits for one.
     Wait,

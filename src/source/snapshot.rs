@@ -39,6 +39,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether no object was found, good or bad.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty() && self.plans.is_empty() && self.campaigns.is_empty() && self.broken.is_empty() && self.faults().next().is_none()
+    }
+
     /// Findings that are faults.
     pub fn faults(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Fault)

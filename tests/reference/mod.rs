@@ -90,6 +90,7 @@ fn type_of(schema: &Value) -> String {
             "list of {}",
             if schema["items"]["type"] == "object" { "mappings".to_owned() } else { plural(&type_of(&schema["items"])) }
         ),
+        _ if schema["x-kubernetes-int-or-string"] == true => "whole number, or percentage such as `5%`".to_owned(),
         _ if schema["additionalProperties"].is_object() => format!("mapping to {}", type_of(&schema["additionalProperties"])),
         _ => "mapping".to_owned(),
     }
@@ -115,7 +116,7 @@ fn bounds_of(schema: &Value) -> String {
     };
     // The pattern of these bounds their length.
     let is_formed = [pattern::DURATION, pattern::DATE, pattern::TIME].iter().any(|form| schema["pattern"] == *form);
-    let length = if is_formed { None } else { between("minLength", "maxLength", " characters") };
+    let length = if is_formed || schema["x-kubernetes-int-or-string"] == true { None } else { between("minLength", "maxLength", " characters") };
     let bounds = [
         between("minimum", "maximum", ""),
         length,

@@ -44,8 +44,9 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, String> {
     // Heard once for the whole process: a signal while it stands by ends it too.
     let (stopping, mut stop) = watch::channel(false);
     let health = process.health.clone();
+    let told = told_to_stop();
     tokio::spawn(async move {
-        told_to_stop().await;
+        told.await;
         health.enter(ProcessPhase::Stopping);
         let _ = stopping.send(true);
     });
