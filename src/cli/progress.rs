@@ -15,9 +15,9 @@ use super::{
     text::{counted, grouped},
 };
 use crate::{
-    report::Phase,
     decide::{CampaignDecision, ServerDecision},
     engine::View,
+    report::Phase,
     resources::{
         ConditionType, Key, Reason,
         campaign::{CampaignState, CampaignStatus},

@@ -263,6 +263,24 @@ reasons! {
     Read,
 }
 
+impl Reason {
+    /// Whether the audience, or the template that meets it, is at fault: another version of a file may fix it, without a change of the
+    /// spec.
+    #[must_use]
+    pub const fn is_of_rows(self) -> bool {
+        matches!(
+            self,
+            Self::AudienceUnreadable
+                | Self::FileNotFound
+                | Self::InvalidContent
+                | Self::BadRows
+                | Self::TooManyBadRows
+                | Self::RenderFailed
+                | Self::TooManyRenderErrors
+        )
+    }
+}
+
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

@@ -42,7 +42,11 @@ impl Snapshot {
     /// Whether no object was found, good or bad.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.servers.is_empty() && self.plans.is_empty() && self.campaigns.is_empty() && self.broken.is_empty() && self.faults().next().is_none()
+        self.servers.is_empty()
+            && self.plans.is_empty()
+            && self.campaigns.is_empty()
+            && self.broken.is_empty()
+            && self.faults().next().is_none()
     }
 
     /// Findings that are faults.

@@ -116,7 +116,8 @@ fn bounds_of(schema: &Value) -> String {
     };
     // The pattern of these bounds their length.
     let is_formed = [pattern::DURATION, pattern::DATE, pattern::TIME].iter().any(|form| schema["pattern"] == *form);
-    let length = if is_formed || schema["x-kubernetes-int-or-string"] == true { None } else { between("minLength", "maxLength", " characters") };
+    let length =
+        if is_formed || schema["x-kubernetes-int-or-string"] == true { None } else { between("minLength", "maxLength", " characters") };
     let bounds = [
         between("minimum", "maximum", ""),
         length,

@@ -131,18 +131,7 @@ impl Case<'_> {
         let ready = condition::find(&stopped.conditions, ConditionType::Ready)?;
         // A ledger may be restored, and an audience or a template fixed, without a change of the spec. If nothing is fixed, it
         // stops again.
-        let may_be_fixed_elsewhere = matches!(
-            ready.reason,
-            Reason::LedgerMissing
-                | Reason::LedgerUnavailable
-                | Reason::AudienceUnreadable
-                | Reason::FileNotFound
-                | Reason::InvalidContent
-                | Reason::BadRows
-                | Reason::TooManyBadRows
-                | Reason::RenderFailed
-                | Reason::TooManyRenderErrors
-        );
+        let may_be_fixed_elsewhere = ready.reason.is_of_rows() || matches!(ready.reason, Reason::LedgerMissing | Reason::LedgerUnavailable);
         let has_not_begun = ready.reason == Reason::NoEligibleServer && !self.run.has_sent;
         let is_resumed = self.run.has_begun && self.run.resume.is_some();
         let was_resumed_since = stopped.last_handled_resume.as_deref() != self.run.handled.newest();

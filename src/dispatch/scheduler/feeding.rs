@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Action, Blocker, DUE_MAX, Disposition, Opened, Phase, ReadyMessage, RenderFailure, Scheduler, Settled, TRY_AGAIN_MS};
 use crate::dispatch::{campaign::CampaignRun, index::CampaignIx, lane::Lane};
-use crate::resources::{Key, Reason};
+use crate::resources::Key;
 
 impl Scheduler {
     /// The run was found or begun in the ledger.
@@ -177,17 +177,7 @@ impl Scheduler {
             return;
         }
         let Some(reason) = campaign.blocker.as_ref().map(|blocker| blocker.reason) else { return };
-        let is_of_rows = matches!(
-            reason,
-            Reason::AudienceUnreadable
-                | Reason::FileNotFound
-                | Reason::InvalidContent
-                | Reason::BadRows
-                | Reason::TooManyBadRows
-                | Reason::RenderFailed
-                | Reason::TooManyRenderErrors
-        );
-        if is_of_rows {
+        if reason.is_of_rows() {
             campaign.blocker = None;
             self.retry_failed_templates(index);
             self.feed(index);
