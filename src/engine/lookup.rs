@@ -40,7 +40,7 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
         servers,
         work: &|key| KnownWork { now: contents.work(key), last: contents.last_work(key) },
         status: &|_| None,
-        resume: &|key| requests.get(key).map(|(value, _)| value.clone()),
+        resume: &|key| requests.get(key).map(|pending| pending.value.clone()),
     };
     world(snapshot, options.plan_namespace.as_deref(), found)
 }
@@ -82,9 +82,9 @@ impl Lookup {
         let facts = self.facts.of(snapshot, now_ms).await;
         self.contents.want_all(snapshot, &facts, self.options.egress);
         self.waited = self.contents.wait().await;
-        for (key, (value, path)) in &self.requests {
-            if facts.runs.get(key).is_some_and(|run| run.resume_handled.has(value)) {
-                resume::remove(path);
+        for (key, pending) in &self.requests {
+            if facts.runs.get(key).is_some_and(|run| run.resume_handled.has(&pending.value)) {
+                pending.remove();
             }
         }
         let found = Found {
@@ -92,7 +92,7 @@ impl Lookup {
             servers,
             work: &|key| KnownWork { now: self.contents.work(key), last: self.contents.last_work(key) },
             status: &|key| statuses.campaign(key),
-            resume: &|key| self.requests.get(key).map(|(value, _)| value.clone()),
+            resume: &|key| self.requests.get(key).map(|pending| pending.value.clone()),
         };
         let world = world(snapshot, self.options.plan_namespace.as_deref(), found);
         self.ledger_problem = facts.problem;

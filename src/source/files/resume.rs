@@ -26,24 +26,53 @@ struct Request {
     value: String,
 }
 
-/// Requests by campaign: the value of the annotation, and the file.
-pub type Requests = BTreeMap<Key, (String, PathBuf)>;
+/// What is requested of a campaign, by its name.
+pub type Requests = BTreeMap<Key, Pending>;
 
-/// The requests in a state folder. One that cannot be read is logged and left there.
+/// The newest request of a campaign.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// The value of the annotation.
+    pub value: String,
+    /// Its file, and those of the requests that it replaces.
+    files: Vec<PathBuf>,
+}
+
+impl Pending {
+    /// Removes it, and what it replaced, once it was handled.
+    pub fn remove(&self) {
+        for file in &self.files {
+            if let Err(error) = fs::remove_file(file)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %file.display(), %error, "a handled request to resume cannot be removed");
+            }
+        }
+    }
+}
+
+/// The requests in a state folder, of each campaign the newest. One that cannot be read is logged and left there.
 #[must_use]
 pub fn read(state_dir: &Path) -> Requests {
-    let mut requests = Requests::new();
-    let Ok(entries) = fs::read_dir(state_dir.join(FOLDER)) else { return requests };
+    let Ok(entries) = fs::read_dir(state_dir.join(FOLDER)) else { return Requests::new() };
+    let mut found = Vec::new();
     for entry in entries.filter_map(Result::ok).take(REQUESTS_MAX) {
-        let path = entry.path();
-        if path.extension().is_none_or(|extension| extension != "json") || entry.metadata().map_or(0, |m| m.len()) > BYTES_MAX {
+        let (path, metadata) = (entry.path(), entry.metadata());
+        if path.extension().is_none_or(|extension| extension != "json") || metadata.as_ref().map_or(0, fs::Metadata::len) > BYTES_MAX {
             continue;
         }
         let read = fs::read_to_string(&path).map_err(|error| error.to_string());
         match read.and_then(|text| serde_json::from_str::<Request>(&text).map_err(|error| error.to_string())) {
-            Ok(request) => drop(requests.insert(Key::new(request.namespace, request.campaign), (request.value, path))),
+            Ok(request) => found.push((metadata.and_then(|metadata| metadata.modified()).ok(), path, request)),
             Err(error) => tracing::warn!(path = %path.display(), "a request to resume cannot be read: {error}"),
         }
+    }
+    found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let mut requests = Requests::new();
+    for (_, file, request) in found {
+        let pending = requests.entry(Key::new(request.namespace, request.campaign)).or_default();
+        pending.value = request.value;
+        pending.files.push(file);
     }
     requests
 }
@@ -70,11 +99,22 @@ pub fn leave(state_dir: &Path, key: &Key, value: &str) -> io::Result<()> {
     fs::rename(&unfinished, folder.join(format!("{name}.json")))
 }
 
-/// Removes a request that was handled.
-pub fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(path = %path.display(), %error, "a handled request to resume cannot be removed");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_requests_the_newest_holds_and_none_stays() {
+        let folder = std::env::temp_dir().join(format!("mailfleet-requests-{}", std::process::id()));
+        let key = Key::new("shop", "spring");
+        for value in ["1 held=Reject", "2"] {
+            leave(&folder, &key, value).expect("written");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let requests = read(&folder);
+        assert_eq!(requests[&key].value, "2");
+        requests[&key].remove();
+        assert!(read(&folder).is_empty(), "an older one would resume a later stop");
+        fs::remove_dir_all(&folder).expect("removed");
     }
 }
