@@ -113,7 +113,8 @@ fn of_verdict(verdict: &Verdict, recipients: &RecipientCounts) -> Vec<Condition>
 /// Whether every row of the audience was used; `None` before it has been read to its end.
 fn audience_read(key: &Key, recipients: &RecipientCounts, run: &Run<'_>) -> Option<Condition> {
     let condition = |status, reason, message| Some(Condition::new(ConditionType::AudienceRead, status, reason, message));
-    let added = run.opened.and_then(|_| run.added_later()).unwrap_or(0);
+    // A run that is reopened mails them.
+    let added = run.opened.filter(|_| run.is_closed).and_then(|_| run.added_later()).unwrap_or(0);
     if added > 0 {
         return condition(ConditionStatus::False, Reason::RowsAfterCompletion, rows_added(added));
     }

@@ -167,12 +167,17 @@ fn a_run_that_nobody_accepted_has_failed_however_small() {
 fn a_completed_run_is_reopened_by_a_larger_number_only() {
     let (mut world, mut observed) = world("reopen: 2", Some(ProbeResult::Succeeded));
     let mut closed = report(22, Phase::Closed, None);
-    closed.reopen = 2;
+    (closed.reopen, closed.added_later) = (2, Some(3));
+    let read = |decision: &CampaignDecision| {
+        condition::find(&decision.status.conditions, ConditionType::AudienceRead).map(|condition| condition.reason)
+    };
     set_report(&mut observed, closed.clone());
-    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Completed);
+    let completed = turn(&mut world, &observed);
+    assert_eq!((completed.status.state, read(&completed)), (CampaignState::Completed, Some(Reason::RowsAfterCompletion)));
     closed.reopen = 1;
     set_report(&mut observed, closed);
-    assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Sending);
+    let reopened = turn(&mut world, &observed);
+    assert_eq!((reopened.status.state, read(&reopened)), (CampaignState::Sending, None), "what is being mailed did not come too late");
 }
 
 #[test]
