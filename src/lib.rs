@@ -11,6 +11,7 @@
 //! - `audience`: to whom. Streams.
 //! - [`egress`]: where connections may go.
 //! - `message`: what is sent. Pure.
+//! - [`feedback`]: what comes back: bounces, complaints, unsubscriptions. Pure.
 //! - `dispatch`: which server, how fast, what on failure.
 //! - [`ledger`]: who was mailed.
 //! - `serve`: whether the process is well, and metrics, over HTTP.
@@ -31,6 +32,7 @@ pub mod decide;
 pub(crate) mod dispatch;
 pub mod egress;
 pub mod engine;
+pub mod feedback;
 pub mod ledger;
 pub(crate) mod message;
 pub mod meta;
