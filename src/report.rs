@@ -74,6 +74,8 @@ pub struct CampaignReport {
     pub accepted: BTreeMap<Key, u64>,
     /// How many recipients the audience should have, before it has been read to its end.
     pub expected: Option<Expected>,
+    /// Recipients who recently got a final outcome, per second; `None` while nothing is fed, and before anybody had one in this process.
+    pub per_second: Option<f64>,
     /// What it waits for.
     pub waiting: Waiting,
     /// What stops it.

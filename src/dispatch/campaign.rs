@@ -6,6 +6,7 @@ use super::index::LaneIx;
 use super::{
     guard::Guard,
     lane::LaneRef,
+    rate::Rate,
     refusals::Refusals,
     rendered::Feeding,
     route::{self, EligibleSet, RunSeed},
@@ -188,6 +189,8 @@ pub struct CampaignRun {
     pub blocker: Option<Blocker>,
     /// When the campaign is retried after a transient blocker, milliseconds.
     pub try_again_ms: Option<i64>,
+    /// How fast it gets on in this process.
+    pub rate: Rate,
     /// When the run began.
     pub started_ms: Option<i64>,
     /// When every recipient had a final outcome.
@@ -245,6 +248,7 @@ impl CampaignRun {
             is_resuming: false,
             blocker: None,
             try_again_ms: None,
+            rate: Rate::default(),
             started_ms: None,
             completed_ms: None,
             added_later: None,

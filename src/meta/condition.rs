@@ -34,7 +34,7 @@ pub enum ConditionType {
     AudienceRead,
     /// A campaign: one of its servers refuses it whoever the recipient is, and is not used for this run until a person acts.
     RefusedByServer,
-    /// A campaign, only while false: a server took more than twice the share of its weight, because others had reached their limits.
+    /// A campaign: false while a server took more than twice the share of its weight, because others had reached their limits; true while `weighting: Strict` makes the others wait for a server with a limit.
     WeightsKept,
     /// A campaign, only while false: its plan does not grant the namespace the sender's domain. A warning: it is sent all the same.
     SenderAllowed,
@@ -239,6 +239,8 @@ reasons! {
     WaitingForLimits,
     /// Other servers reached their limits, and their share went elsewhere. Raise the limits, or set `weighting: Strict`.
     LimitsUsedUp,
+    /// `weighting: Strict` keeps the shares, so the limit of one server sets the pace of the whole campaign; the message names it. Raise its `limits`, lower its weight, or set `weighting: Overflow`.
+    PacedByServer,
     /// All remaining recipients are deferred; the next attempt is automatic. Wait for it.
     WaitingForRetry,
     /// Nothing is sent, because no process runs: `mailfleet run` was told to stop. Start it again; it continues with the rest.

@@ -476,9 +476,12 @@ pub struct CampaignStatus {
     /// Recipients that were rejected or given up, or whose template failed.
     #[serde(default)]
     pub failed: u64,
-    /// About how long it will still take at the rate so far; only while it sends.
+    /// About how long the rest will take, at the recent rate or at what the limits allow, whichever is slower; only while it sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_left: Option<Duration>,
+    /// With `weighting: Strict`, the server that the others wait for: its limit is the lowest for its share. The condition `WeightsKept` says which limit, and how fast the campaign can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paced_by: Option<String>,
     /// How many recipients the audience is expected to have, until it has been read to its end (`recipients.total`): its rows, counted
     /// ahead, less the duplicates and bad rows met so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
