@@ -85,7 +85,7 @@ pub(in crate::decide) fn rest(status: &mut CampaignStatus) {
         // What stands in its way still does.
         return;
     }
-    (status.state, status.time_left, status.paced_by) = (state, None, None);
+    (status.state, status.time_left) = (state, None);
     for condition in &mut status.conditions {
         if matches!(condition.kind, ConditionType::Ready | ConditionType::Completed) {
             condition.status = ConditionStatus::False;
