@@ -88,7 +88,7 @@ pub struct CampaignReport {
     pub added_later: Option<u64>,
     /// How often it was reopened on purpose.
     pub reopen: u64,
-    /// Whether a message of it was ever claimed, so that one may have left.
+    /// Whether a message of it may have left: one is claimed, or a claim did not come back unsent.
     pub has_sent: bool,
     /// Servers that are out of use for it until a person acts, and why.
     pub bars: BTreeMap<Key, Bar>,

@@ -127,7 +127,7 @@ pub struct CampaignInput {
     pub resume_handled: Handled,
     /// How often the run was reopened on purpose, according to the ledger.
     pub reopened: u64,
-    /// Whether a message of the run was ever claimed, according to the ledger: one may have left.
+    /// Whether a message of the run may have left, according to the ledger.
     pub has_sent: bool,
     /// A campaign that is gone and had the same message and audience: this may be it, renamed.
     pub renamed_from: Option<String>,

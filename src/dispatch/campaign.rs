@@ -95,7 +95,7 @@ pub struct Opened {
     pub left: u64,
     /// How often it was reopened on purpose.
     pub reopen: u64,
-    /// Whether a message of it was ever claimed.
+    /// Whether a message of it may have left.
     pub has_sent: bool,
 }
 
@@ -177,7 +177,7 @@ pub struct CampaignRun {
     pub bad_rows_named: String,
     /// How often it was reopened on purpose.
     pub reopen: u64,
-    /// Whether a message of it was ever claimed.
+    /// Whether a message of it may have left; what is in flight is not counted here.
     pub has_sent: bool,
     /// The run was closed and then resumed: no recipients are added.
     pub is_reopened: bool,

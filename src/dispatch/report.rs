@@ -86,7 +86,7 @@ impl Scheduler {
             completed_ms: campaign.completed_ms,
             added_later: campaign.added_later,
             reopen: campaign.reopen,
-            has_sent: campaign.has_sent,
+            has_sent: campaign.has_sent || campaign.in_flight > 0,
             bars: self.bars(campaign),
             resume_handled: campaign.resume_handled.clone(),
         })
