@@ -10,6 +10,8 @@ const OVER_MAX_MS: i64 = 300_000;
 const ENOUGH: u64 = 20;
 /// The time between two samples, milliseconds.
 const SAMPLE_EVERY_MS: i64 = 1000;
+/// The most samples that are kept: of more, every second one is dropped, so that the newest are the closest together.
+const SAMPLES_MAX: usize = 64;
 /// The shortest time after which there is a rate at all, milliseconds.
 const FIRST_MS: i64 = 200;
 
@@ -27,7 +29,14 @@ impl Rate {
         if self.samples.back().is_none_or(|(at, _)| now_ms - at >= SAMPLE_EVERY_MS) {
             self.samples.push_back((now_ms, ended));
         }
-        while self.samples.len() > 2 && now_ms - self.samples[1].0 >= OVER_MAX_MS {
+        if self.samples.len() > SAMPLES_MAX {
+            let mut is_kept = false;
+            self.samples.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+        }
+        while self.samples.len() > 2 && self.samples.front().is_some_and(|(at, _)| now_ms - at > OVER_MAX_MS) {
             self.samples.pop_front();
         }
         let says_enough = |(at, count): &&(i64, u64)| now_ms - at >= OVER_MS && ended.saturating_sub(*count) >= ENOUGH;
@@ -56,6 +65,7 @@ mod tests {
         // Now one in ten seconds: what was sent quickly is forgotten in the end.
         for second in 61..=500_u32 {
             last = rate.now(i64::from(second) * 1000, 6000 + u64::from(second - 60) / 10);
+            assert!(rate.samples.len() <= SAMPLES_MAX, "{} samples", rate.samples.len());
         }
         assert!(last.is_some_and(|rate| (rate - 0.1).abs() < 1e-6), "{last:?}");
     }
