@@ -228,7 +228,7 @@ pub fn decide(world: &World, observed: &Observations, now_ms: i64) -> Decision {
         decision.wake_at_ms = server.wake_at_ms.map_or(decision.wake_at_ms, |at| decision.wake_at_ms.min(at));
         decision.servers.insert(key.clone(), server);
     }
-    let mut choices = campaigns::Choices::new(world, &ownership, &decision.servers, observed);
+    let mut choices = campaigns::Choices::new(world, &ownership, &decision.servers, observed, now_ms);
     for (key, input) in &world.campaigns {
         let (campaign, wake_at_ms) = campaigns::decide(key, input, &mut choices, now_ms);
         decision.wake_at_ms = wake_at_ms.map_or(decision.wake_at_ms, |at| decision.wake_at_ms.min(at));

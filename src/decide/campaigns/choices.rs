@@ -75,6 +75,7 @@ pub struct Choices<'a> {
     /// The complete observed state.
     pub(super) observed: &'a Observations,
     ownership: &'a BTreeMap<Key, Ownership>,
+    now_ms: i64,
     made: BTreeMap<Choice<'a>, Rc<Servers<'a>>>,
     routed: Lists<(Key, u32)>,
     usable: Lists<Key>,
@@ -90,12 +91,14 @@ impl<'a> Choices<'a> {
         ownership: &'a BTreeMap<Key, Ownership>,
         servers: &'a BTreeMap<Key, ServerDecision>,
         observed: &'a Observations,
+        now_ms: i64,
     ) -> Self {
         Self {
             world,
             servers,
             observed,
             ownership,
+            now_ms,
             made: BTreeMap::new(),
             routed: Lists(HashSet::new()),
             usable: Lists(HashSet::new()),
@@ -162,7 +165,7 @@ impl<'a> Choices<'a> {
             routed: self.routed.share(routed, None),
             usable: self.usable.share(usable(&candidates).map(|candidate| candidate.key.clone()).collect(), None),
             rows: self.rows.share(table::rows(&candidates, servers, self.observed).collect(), old_rows),
-            limits: Limits::of(&candidates, servers, self.observed),
+            limits: Limits::of(&candidates, servers, self.world, self.observed, self.now_ms),
             candidates,
         }
     }

@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
+
 use super::{
-    super::{Observations, ServerDecision, servers::rounded},
+    super::{Observations, ServerDecision, World, servers::rounded, warmup::limit_on},
     candidates::Candidate,
     run::Run,
 };
 use crate::resources::{
     Duration, Key, Rate,
     campaign::{CampaignState, Weighting},
+    sending_server::Warmup,
 };
+
+const DAY_SECS: f64 = 86_400.0;
+/// How many days of a warm-up are looked at.
+const DAYS_MAX: i32 = 100;
 
 /// A window of a server.
 #[derive(Clone, Debug)]
@@ -22,8 +29,18 @@ struct Window {
     free: f64,
     /// Seconds for each further message.
     seconds: f64,
-    /// The window of the spec, the vendor or the account; `None` for the rate that the server was found to take.
-    rate: Option<Rate>,
+    kind: Kind,
+}
+
+/// The kinds of limits.
+#[derive(Clone, Debug)]
+enum Kind {
+    /// A window of the spec, the vendor or the account.
+    Window(Rate),
+    /// The rate that the server was found to take.
+    Found,
+    /// The warm-up, on this day.
+    Warmup(Warmup, Date),
 }
 
 /// What the limits of a campaign's servers and of its namespace allow.
@@ -100,7 +117,14 @@ fn rough(secs: f64) -> Duration {
 #[allow(clippy::cast_precision_loss)]
 impl Limits {
     /// The limits of those servers that may be used now.
-    pub fn of(candidates: &[Candidate], servers: &BTreeMap<Key, ServerDecision>, observed: &Observations) -> Self {
+    pub fn of(
+        candidates: &[Candidate],
+        servers: &BTreeMap<Key, ServerDecision>,
+        world: &World,
+        observed: &Observations,
+        now_ms: i64,
+    ) -> Self {
+        let today = Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(TimeZone::UTC).date();
         let is_used = |candidate: &&Candidate| candidate.is_wanted() && candidate.unfit.is_none() && candidate.bar.is_none();
         let used = || candidates.iter().filter(is_used).filter_map(|c| Some((c, servers.get(&c.key).filter(|server| server.routed)?)));
         let weights: f64 = used().map(|(candidate, _)| f64::from(candidate.weight)).sum();
@@ -108,17 +132,23 @@ impl Limits {
         for (candidate, server) in used() {
             let load = observed.report.servers.get(&candidate.key);
             let share = f64::from(candidate.weight) / weights;
-            let window = |free, seconds, rate| Window { server: candidate.key.clone(), share, free, seconds, rate };
+            let window = |free, seconds, kind| Window { server: candidate.key.clone(), share, free, seconds, kind };
             let before = limits.windows.len();
             for rate in &server.status.effective.rates {
                 let left = rate.messages.saturating_sub(load.map_or(0, |load| load.used_in(rate.per)));
                 let free = if rate.paces() { 0.0 } else { left as f64 };
-                limits.windows.push(window(free, rate.per.std().as_secs_f64() / rate.messages as f64, Some(*rate)));
+                limits.windows.push(window(free, rate.per.std().as_secs_f64() / rate.messages as f64, Kind::Window(*rate)));
             }
-            limits.windows.extend(load.and_then(|load| load.slowed_to).map(|per_second| window(0.0, 1.0 / per_second, None)));
+            limits.windows.extend(load.and_then(|load| load.slowed_to).map(|per_second| window(0.0, 1.0 / per_second, Kind::Found)));
             let of_server = limits.windows.get(before..).unwrap_or_default();
             let slowest = of_server.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
             limits.pooled = limits.pooled.zip(slowest).map(|((free, rate), slowest)| (free + slowest.free, rate + 1.0 / slowest.seconds));
+            // Not among those that add up: it grows.
+            let warmup = world.servers.get(&candidate.key).and_then(|server| server.object.spec.warmup.as_ref());
+            if let Some((warmup, limit)) = warmup.and_then(|warmup| Some((warmup, limit_on(warmup, today)?))) {
+                let left = load.and_then(|load| load.warmup_left).unwrap_or(limit);
+                limits.windows.push(window(left as f64, DAY_SECS / limit.max(1) as f64, Kind::Warmup(warmup.clone(), today)));
+            }
             limits.servers += 1;
         }
         limits
@@ -141,13 +171,19 @@ impl Limits {
         }
         let takes = |window: &Window| match left {
             Some(left) => window.takes(left as f64),
-            None if window.rate.is_none_or(|rate| rate.paces()) => window.share * window.seconds,
-            None => 0.0,
+            None => match &window.kind {
+                Kind::Window(rate) if !rate.paces() => 0.0,
+                Kind::Window(_) | Kind::Found => window.share * window.seconds,
+                Kind::Warmup(..) => 0.0,
+            },
         };
         let slowest = self.windows.iter().max_by(|a, b| takes(a).total_cmp(&takes(b))).filter(|window| takes(window) > 0.0)?;
-        let limit = match slowest.rate {
-            Some(Rate { messages, per }) => format!("its limit is {messages} per {per}"),
-            None => format!("it takes {}", rounded(1.0 / slowest.seconds)),
+        let limit = match &slowest.kind {
+            Kind::Window(Rate { messages, per }) => format!("its limit is {messages} per {per}"),
+            Kind::Found => format!("it takes {}", rounded(1.0 / slowest.seconds)),
+            Kind::Warmup(warmup, today) => {
+                format!("its warm-up allows {} on {today}", limit_on(warmup, *today).unwrap_or_default())
+            }
         };
         Some(Pacing {
             server: &slowest.server,
@@ -161,6 +197,16 @@ impl Limits {
 impl Window {
     /// The least time for its part of `left` messages, seconds.
     fn takes(&self, left: f64) -> f64 {
-        ((left * self.share - self.free) * self.seconds).max(0.0)
+        let mut rest = left * self.share - self.free;
+        let Kind::Warmup(warmup, today) = &self.kind else { return (rest * self.seconds).max(0.0) };
+        let mut days = 0;
+        while rest > 0.0 && days < DAYS_MAX {
+            days += 1;
+            let Some(limit) = today.checked_add(Span::new().days(days)).ok().and_then(|day| limit_on(warmup, day)) else { break };
+            #[allow(clippy::cast_precision_loss)]
+            let limit = limit as f64;
+            rest -= limit;
+        }
+        f64::from(days) * DAY_SECS
     }
 }

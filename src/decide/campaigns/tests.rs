@@ -404,7 +404,9 @@ fn two_servers(weighting: &str, weights: (u32, u32), relay: &str, slow: &str, pe
     let (mut world, mut observed) = world(&format!("weighting: {weighting}"), Some(ProbeResult::Succeeded));
     let key = |name: &str| Key::new("default", name);
     for (name, limits) in [("relay", relay), ("slow", slow)] {
-        let spec = format!("{{provider: {{smtp: {{host: relay.example.com, encryption: None}}}}, limits: {{rates: [{limits}]}}}}");
+        let (rates, warmup) =
+            limits.split_once(" warmup: ").map_or((limits, String::new()), |(rates, warmup)| (rates, format!(", warmup: {warmup}")));
+        let spec = format!("{{provider: {{smtp: {{host: relay.example.com, encryption: None}}}}, limits: {{rates: [{rates}]}}{warmup}}}");
         world.servers.insert(key(name), ServerInput { object: Arc::new(object("SendingServer", name, &spec)), built: Ok(1), stale: None });
     }
     let plan = format!("{{servers: [{{name: relay, weight: {}}}, {{name: slow, weight: {}}}]}}", weights.0, weights.1);
@@ -427,6 +429,8 @@ fn the_server_that_paces_strict_shares_is_named_and_time_is_reckoned_by_it() {
         ("Strict", (9, 1), ("{messages: 5, per: 1s}", second), Some(5.5), Some("default/relay"), "31m"),
         // 1,000 a day go at once, and 4,100 take four days more.
         ("Strict", (1, 1), ("", "{messages: 1000, per: 24h}"), Some(900.0), Some("default/slow"), "99h"),
+        // 5,100 of a server that may send 100 today, 200 tomorrow, and then what it likes.
+        ("Strict", (1, 1), ("", " warmup: {startDate: 2025-11-24, schedule: [100, 200]}"), Some(900.0), Some("default/slow"), "48h"),
         ("Strict", (1, 1), ("", ""), Some(10.0), None, "17m"),
         // Others take over: limits add up, and one without any has no bound.
         ("Overflow", (1, 1), ("", second), Some(10.0), None, "17m"),
