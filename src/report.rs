@@ -74,6 +74,8 @@ pub struct CampaignReport {
     pub accepted: BTreeMap<Key, u64>,
     /// How many recipients the audience should have, before it has been read to its end.
     pub expected: Option<Expected>,
+    /// Recipients who recently got a final outcome, per second; `None` while nothing is fed, and before anybody had one in this process.
+    pub per_second: Option<f64>,
     /// What it waits for.
     pub waiting: Waiting,
     /// What stops it.
@@ -86,7 +88,7 @@ pub struct CampaignReport {
     pub added_later: Option<u64>,
     /// How often it was reopened on purpose.
     pub reopen: u64,
-    /// Whether a message of it was ever claimed, so that one may have left.
+    /// Whether a message of it may have left: one is claimed, or a claim did not come back unsent.
     pub has_sent: bool,
     /// Servers that are out of use for it until a person acts, and why.
     pub bars: BTreeMap<Key, Bar>,

@@ -142,6 +142,7 @@ def strict(place) -> str:
         code, output = fleet.run_once()
         require(code == 0, output[-600:])
     require(160 <= len(slow.at) <= 240, f"{len(fast.at)} and {len(slow.at)}")
+    require("paced by default/slow" in output, output[-600:])
     return f"{len(fast.at)} and {len(slow.at)} of 400"
 
 

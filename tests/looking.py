@@ -86,7 +86,7 @@ def what_a_preview_refuses(program) -> str:
         ("", ["winter", "-n", "other"], 2, ["there is no campaign `winter`"]),
         ("", ["winter", "-o", "eml", "--first", "2"], 2, ["-o html and -o eml print one message"]),
         ("{{ nmae }}", ["winter"], 2, ["letter.html:1:1: fault: Campaign default/winter: spec.content.htmlFrom: it cannot be sent: the audience has no field `nmae`; did you mean `name`?", "campaign default/winter has 1 fault; fix that first"]),
-        (html, ["winter", "--recipient", "zoe@example.com"], 1, ["letter.html:2:1: fault: spec.content.htmlFrom: no message can be made for zoe@example.com: ", "fix the template, or the row"]),
+        (html, ["winter", "--recipient", "zoe@example.com"], 1, ["letter.html:2:1: fault: spec.content.htmlFrom: no message can be made for zoe@example.com: ", "fix the template, or this recipient's row"]),
     ]  # fmt: skip
     for template, words, wanted, told in cases:
         (fleet.config / "letter.html").write_text(template or HTML, encoding="utf-8")

@@ -157,7 +157,7 @@ impl Look {
             let fault = Fault::new(error.path, error.message);
             let what = format!("no message can be made for {}: ", recipient.fields.address().as_str());
             let findings = self.campaign.origin.file().map(|place| validate::of_fault(Severity::Fault, &what, &fault, place, spec));
-            let message = format!("campaign {} is not like that for everybody; fix the template, or the row", self.key);
+            let message = format!("campaign {}: fix the template, or this recipient's row; messages to others may be fine", self.key);
             Stop { code: 1, findings: findings.into_iter().collect(), message }
         })
     }

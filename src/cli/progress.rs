@@ -3,7 +3,7 @@
 mod picture;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fmt::Write as _,
     time::{Duration, Instant},
 };
@@ -17,7 +17,6 @@ use super::{
 use crate::{
     decide::{CampaignDecision, ServerDecision},
     engine::View,
-    report::Phase,
     resources::{
         ConditionType, Key, Reason,
         campaign::{CampaignState, CampaignStatus},
@@ -32,18 +31,10 @@ use picture::Part;
 const PICTURE_EVERY: Duration = Duration::from_millis(250);
 /// The interval between plain lines about the same campaign.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// The shortest window of the rate.
-const RATE_OVER: Duration = Duration::from_secs(5);
-/// The longest, for campaigns that are sent slowly.
-const RATE_OVER_MAX: Duration = Duration::from_secs(300);
-/// From so many recipients on a shorter window says enough.
-const RATE_FROM: u64 = 20;
 /// Rows that a picture leaves free: for lines that a terminal wraps when it becomes narrower, which would scroll others away.
 const ROWS_FREE: usize = 2;
 /// Rows that the last picture leaves free, for what is said below it.
 const ROWS_FREE_AT_END: usize = 4;
-/// Between two samples for the rate.
-const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Recipients accepted before this process began, by campaign and run.
 pub type Before = BTreeMap<(Key, String), u64>;
@@ -82,7 +73,6 @@ struct Shown {
     state: CampaignState,
     message: String,
     line_at: Instant,
-    rate: Rate,
 }
 
 impl Progress {
@@ -101,11 +91,8 @@ impl Progress {
                 state: CampaignState::Scheduled,
                 message: String::new(),
                 line_at: now,
-                rate: Rate::default(),
             });
-            // What an earlier process did is not of this one's rate: the ledger's counts come with the opened run.
-            let opened = view.report.campaigns.get(key).filter(|report| report.phase != Phase::Opening);
-            let rate = opened.and_then(|report| shown.rate.now(now, report.counts.ended()));
+            let rate = view.report.campaigns.get(key).and_then(|report| report.per_second);
             let before = self.before.get(&(key.clone(), status.run.clone())).filter(|_| ended);
             let head = head(key, status, rate, before.copied());
             let says_why = !matches!(status.state, CampaignState::Sending | CampaignState::Completed);
@@ -157,31 +144,6 @@ impl Progress {
     }
 }
 
-/// How many recipients a second get a final outcome.
-#[derive(Default)]
-struct Rate {
-    /// Numbers of recipients with a final outcome, with their times, oldest first.
-    samples: VecDeque<(Instant, u64)>,
-}
-
-impl Rate {
-    /// The rate over the shortest window that says enough; none before anything was counted.
-    fn now(&mut self, now: Instant, ended: u64) -> Option<f64> {
-        if self.samples.back().is_none_or(|(at, _)| now - *at >= SAMPLE_EVERY) {
-            self.samples.push_back((now, ended));
-        }
-        while self.samples.len() > 2 && now - self.samples[1].0 >= RATE_OVER_MAX {
-            self.samples.pop_front();
-        }
-        let says_enough = |(at, count): &&(Instant, u64)| now - *at >= RATE_OVER && ended.saturating_sub(*count) >= RATE_FROM;
-        let (at, count) = self.samples.iter().rev().find(says_enough).or(self.samples.front())?;
-        let (seconds, more) = ((now - *at).as_secs_f64(), ended.saturating_sub(*count));
-        #[allow(clippy::cast_precision_loss)]
-        let rate = more as f64 / seconds;
-        (seconds > 0.2 && more > 0).then_some(rate)
-    }
-}
-
 /// `120/s`, `12/min`, `5/h`.
 fn rate_in_words(per_second: f64) -> String {
     match per_second {
@@ -193,9 +155,7 @@ fn rate_in_words(per_second: f64) -> String {
 }
 
 /// A time that is still to pass, no finer than a person needs.
-fn time_in_words(seconds: f64) -> String {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let seconds = seconds.ceil().max(0.0) as u64;
+fn time_in_words(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
         120..7200 => format!("{}m", seconds.div_ceil(60)),
@@ -241,10 +201,12 @@ fn head(key: &Key, status: &CampaignStatus, rate: Option<f64>, before: Option<u6
     }
     if let Some(rate) = rate.filter(|_| status.state == CampaignState::Sending) {
         let _ = write!(line, ", {}", rate_in_words(rate));
-        #[allow(clippy::cast_precision_loss)]
-        if let Some((total, _)) = total {
-            let _ = write!(line, ", {} left", time_in_words(total.saturating_sub(status.done()) as f64 / rate));
-        }
+    }
+    if let Some(left) = status.time_left {
+        let _ = write!(line, ", {} left", time_in_words(left.std().as_secs()));
+    }
+    if let Some(server) = &status.paced_by {
+        let _ = write!(line, ", paced by {server}");
     }
     if let Some(before) = before.filter(|before| *before > 0) {
         let now = counts.accepted.saturating_sub(before);
@@ -294,21 +256,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_rates_are_measured_over_longer_windows() {
-        let (begin, mut rate) = (Instant::now(), Rate::default());
-        let at = |seconds: u64| begin + Duration::from_secs(seconds);
-        assert_eq!(rate.now(at(0), 0), None);
-        let mut last = None;
-        for second in 1..=60 {
-            last = rate.now(at(second), second * 100);
-        }
-        assert_eq!(last.map(rate_in_words).as_deref(), Some("100/s"));
-        // Now one in ten seconds: what was sent quickly is forgotten in the end.
-        for second in 61..=500 {
-            last = rate.now(at(second), 6000 + (second - 60) / 10);
-        }
-        assert_eq!(last.map(rate_in_words).as_deref(), Some("6/min"));
+    fn rates_and_times_are_no_finer_than_a_person_needs() {
         assert_eq!([0.0003, 0.5, 1.26, 99.6].map(rate_in_words), ["1/h", "30/min", "1.3/s", "100/s"]);
-        assert_eq!([0.0, 59.2, 121.0, 7300.0, 500_000.0].map(time_in_words), ["0s", "60s", "3m", "3h", "6 days"]);
+        assert_eq!([0, 60, 121, 7300, 500_000].map(time_in_words), ["0s", "60s", "3m", "3h", "6 days"]);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use self::{
     candidates::{plan_limits, weighting},
+    limits::Pace,
     run::Run,
     verdict::Case,
 };
@@ -15,6 +16,7 @@ use crate::{
 
 mod candidates;
 mod choices;
+mod limits;
 mod run;
 mod status;
 mod table;
@@ -46,11 +48,14 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
         senders: senders::held_to(key, &plan_key, world, &servers.candidates),
     };
     let intent = verdict.hold.zip(input.known_work()).map(|(hold, work)| Arc::new(intent(hold, work)));
-    let mut table = ServerTable::new(servers.rows.clone(), table::counts(&servers.candidates, run.accepted()));
+    let of_plan = world.plans.get(&plan_key).and_then(|plan| plan.object.spec.limits.as_ref()).map_or(&[][..], |limits| &limits.rates);
+    let pace = Pace::of(&run, verdict.state, weighting, &servers.limits, of_plan);
+    let rows = choices.rows_of(&servers, pace.by.as_ref(), input);
+    let mut table = ServerTable::new(rows, table::counts(&servers.candidates, run.accepted()));
     if let Some(previous) = &input.previous {
         table = table.keeping_counts_of(&previous.servers);
     }
-    let mut status = status::status(key, input, &run, &verdict, (table, weighting), now_ms);
+    let mut status = status::status(key, input, &run, &verdict, (table, weighting), &pace);
     let is_warned = status.state != CampaignState::Completed;
     let warning = is_warned.then(|| senders::warning(key, spec, &plan_key, world, &servers.candidates)).flatten();
     status

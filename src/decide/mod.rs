@@ -127,7 +127,7 @@ pub struct CampaignInput {
     pub resume_handled: Handled,
     /// How often the run was reopened on purpose, according to the ledger.
     pub reopened: u64,
-    /// Whether a message of the run was ever claimed, according to the ledger: one may have left.
+    /// Whether a message of the run may have left, according to the ledger.
     pub has_sent: bool,
     /// A campaign that is gone and had the same message and audience: this may be it, renamed.
     pub renamed_from: Option<String>,
@@ -228,7 +228,7 @@ pub fn decide(world: &World, observed: &Observations, now_ms: i64) -> Decision {
         decision.wake_at_ms = server.wake_at_ms.map_or(decision.wake_at_ms, |at| decision.wake_at_ms.min(at));
         decision.servers.insert(key.clone(), server);
     }
-    let mut choices = campaigns::Choices::new(world, &ownership, &decision.servers, observed);
+    let mut choices = campaigns::Choices::new(world, &ownership, &decision.servers, observed, now_ms);
     for (key, input) in &world.campaigns {
         let (campaign, wake_at_ms) = campaigns::decide(key, input, &mut choices, now_ms);
         decision.wake_at_ms = wake_at_ms.map_or(decision.wake_at_ms, |at| decision.wake_at_ms.min(at));

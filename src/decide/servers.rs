@@ -151,7 +151,7 @@ fn acceptance(spec: &SendingServerSpec, input: &ServerInput, ownership: Option<&
 }
 
 /// A rate in words, rounded to two digits so that it does not keep changing.
-fn rounded(per_second: f64) -> String {
+pub(super) fn rounded(per_second: f64) -> String {
     let (count, unit) = match per_second {
         1.0.. => (per_second, "second"),
         _ if per_second * 60.0 >= 1.0 => (per_second * 60.0, "minute"),

@@ -6,6 +6,7 @@ use super::index::LaneIx;
 use super::{
     guard::Guard,
     lane::LaneRef,
+    rate::Rate,
     refusals::Refusals,
     rendered::Feeding,
     route::{self, EligibleSet, RunSeed},
@@ -94,7 +95,7 @@ pub struct Opened {
     pub left: u64,
     /// How often it was reopened on purpose.
     pub reopen: u64,
-    /// Whether a message of it was ever claimed.
+    /// Whether a message of it may have left.
     pub has_sent: bool,
 }
 
@@ -176,7 +177,7 @@ pub struct CampaignRun {
     pub bad_rows_named: String,
     /// How often it was reopened on purpose.
     pub reopen: u64,
-    /// Whether a message of it was ever claimed.
+    /// Whether a message of it may have left; what is in flight is not counted here.
     pub has_sent: bool,
     /// The run was closed and then resumed: no recipients are added.
     pub is_reopened: bool,
@@ -188,6 +189,8 @@ pub struct CampaignRun {
     pub blocker: Option<Blocker>,
     /// When the campaign is retried after a transient blocker, milliseconds.
     pub try_again_ms: Option<i64>,
+    /// How fast it gets on in this process.
+    pub rate: Rate,
     /// When the run began.
     pub started_ms: Option<i64>,
     /// When every recipient had a final outcome.
@@ -245,6 +248,7 @@ impl CampaignRun {
             is_resuming: false,
             blocker: None,
             try_again_ms: None,
+            rate: Rate::default(),
             started_ms: None,
             completed_ms: None,
             added_later: None,

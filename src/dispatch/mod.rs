@@ -15,6 +15,7 @@ pub mod lane;
 pub mod likeness;
 pub mod limits;
 pub mod pace;
+pub mod rate;
 pub mod refusals;
 pub mod rendered;
 mod report;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     campaign::CampaignRun,
     index::{CampaignIx, LaneIx},
+    rate::Rate,
     scheduler::Scheduler,
 };
 use crate::{
@@ -48,11 +49,12 @@ impl Scheduler {
             .collect();
         let mut campaigns = BTreeMap::new();
         for (key, &index) in &self.campaign_index {
+            let per_second = self.campaigns.get_mut(&index).and_then(|campaign| per_second(campaign, now_ms));
             let plan = self.campaign(index).and_then(|campaign| campaign.intent.plan_limits.clone());
             let plan_until =
                 plan.and_then(|limits| self.plan_limiters.get_mut(&limits.key).and_then(|limiter| limiter.exhausted_until(now_ms)));
             if let Some(report) = self.campaign_report(index, plan_until, &exhausted, now_ms) {
-                campaigns.insert(key.clone(), report);
+                campaigns.insert(key.clone(), CampaignReport { per_second, ..report });
             }
         }
         let commit_micros = u64::try_from(self.commit_time.as_micros()).unwrap_or(u64::MAX);
@@ -77,13 +79,14 @@ impl Scheduler {
             counts,
             accepted,
             expected: campaign.expected(),
+            per_second: None,
             waiting: self.waiting(index, plan_until, exhausted, now_ms),
             blocker: campaign.blocker.clone(),
             started_ms: campaign.started_ms,
             completed_ms: campaign.completed_ms,
             added_later: campaign.added_later,
             reopen: campaign.reopen,
-            has_sent: campaign.has_sent,
+            has_sent: campaign.has_sent || campaign.in_flight > 0,
             bars: self.bars(campaign),
             resume_handled: campaign.resume_handled.clone(),
         })
@@ -130,4 +133,13 @@ impl Scheduler {
             _ => Waiting::No,
         }
     }
+}
+
+/// The recent rate; one that rests begins anew.
+fn per_second(campaign: &mut CampaignRun, now_ms: i64) -> Option<f64> {
+    if campaign.phase != Phase::Feeding {
+        campaign.rate = Rate::default();
+        return None;
+    }
+    campaign.rate.now(now_ms, campaign.counts.ended())
 }

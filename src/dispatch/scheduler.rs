@@ -284,6 +284,12 @@ impl Scheduler {
         if self.pending.is_empty() {
             self.pending_since_ms = now_ms;
         }
+        if ended.is_of_claim
+            && !matches!(ended.disposition, Disposition::Returned { .. })
+            && let Some(campaign) = self.campaigns.get_mut(&ended.campaign)
+        {
+            campaign.has_sent = true;
+        }
         self.pending.push(ended);
     }
 

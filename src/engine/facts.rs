@@ -21,7 +21,7 @@ pub struct RunFacts {
     pub resume_handled: Handled,
     /// How often it was reopened on purpose.
     pub reopen: u64,
-    /// Whether a message of it was ever claimed.
+    /// Whether a message of it may have left.
     pub has_sent: bool,
     /// For a run that has not begun: a campaign that is gone and had the same message and audience, so that this may be it, renamed.
     pub renamed_from: Option<String>,

@@ -195,6 +195,9 @@ impl Page<'_> {
                 columns.uncounted,
                 columns.refusals
             ])? == 1;
+        if ended && !matches!(outcome.disposition, Disposition::Returned { .. }) {
+            self.note_first_sent(connection, run)?;
+        }
         let from = if ended { Fate::Claimed } else { self.end_waiting(connection, outcome, seq, fate)? };
         self.changes.add(run, from, None, -1);
         self.changes.add(run, fate, server, 1);
@@ -259,7 +262,6 @@ impl Page<'_> {
         }
         let mut append = connection.prepare_cached(APPEND)?;
         for claim in claims {
-            self.note_first_claim(connection, claim.run_id)?;
             let seq = if let Some(seq) = claim.seq {
                 self.claim_again(connection, claim, seq)?;
                 seq
@@ -284,8 +286,8 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Notes the first claim of a run: from then on, a message of it may have left.
-    fn note_first_claim(&mut self, connection: &Connection, run: RunId) -> Result<(), Fault> {
+    /// Notes the first claim that did not come back unsent: from then on, a message of the run may have left, whatever is claimed.
+    fn note_first_sent(&mut self, connection: &Connection, run: RunId) -> Result<(), Fault> {
         if self.run(run)?.has_sent || self.begun.contains(&run) {
             return Ok(());
         }

@@ -89,7 +89,7 @@ pub struct RunRecord {
     pub resume_handled: Handled,
     /// How often it was reopened on purpose, as counted by `spec.reopen`.
     pub reopen: u64,
-    /// Whether a message of it was ever claimed, so that one may have left.
+    /// Whether a message of it may have left: one is claimed, or a claim did not come back unsent.
     pub has_sent: bool,
     /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be resent (Resend).
     pub left_without_outcome: u64,

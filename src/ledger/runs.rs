@@ -20,7 +20,8 @@ const BAD_ROW_CHARS: usize = 500;
 const LEFT: &str = "Mailfleet ended before the server's answer arrived";
 
 const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audience_read_at_ms, total, duplicates, bad_rows, closed_at_ms,
-    reopened_at_ms IS NOT NULL, resume_handled, reopen, first_claimed_at_ms IS NOT NULL FROM runs";
+    reopened_at_ms IS NOT NULL, resume_handled, reopen, first_claimed_at_ms IS NOT NULL
+        OR EXISTS (SELECT 1 FROM counts WHERE run_id = runs.id AND state = 0 AND count > 0) FROM runs";
 
 impl Writer {
     pub(super) fn server_id(&mut self, name: &str) -> Result<ServerId, LedgerError> {
@@ -55,6 +56,12 @@ impl Writer {
             let left = left_claims(connection, record.id, epoch)?;
             record.left_without_outcome = left.len() as u64;
             count_as_written(connection, record.id, &left, start.plan.as_deref(), now_ms)?;
+            if record.has_sent {
+                // Claims that were left are no longer claimed once they are resolved.
+                connection
+                    .prepare_cached("UPDATE runs SET first_claimed_at_ms = ?2 WHERE id = ?1 AND first_claimed_at_ms IS NULL")?
+                    .execute([record.id.0, now_ms])?;
+            }
             if record.closed_at_ms.is_none() {
                 retry_failed_templates(connection, record.id, now_ms)?.write(connection)?;
             }

@@ -28,7 +28,7 @@ CREATE TABLE servers (
 -- A campaign sent once to its audience. closed_at_ms: every recipient has a final outcome, nobody is added any more.
 -- reopened_at_ms: closed once, and resumed for its unknown recipients: nobody is added all the same.
 -- reopen: how often it was reopened on purpose (spec.reopen), so that people who are not in it yet are added.
--- first_claimed_at_ms: when its first message was claimed; absent before.
+-- first_claimed_at_ms: when a message of it may first have left; absent before, and while claims only came back unsent.
 -- resume_handled: requests to resume that were carried out, or that the run began with: one a line, the newest first.
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,

@@ -47,7 +47,7 @@ pub(super) struct RunState {
     pub(super) leased: HashSet<u64>,
     /// Claims of an earlier process that wait for their recipient to be read from the audience.
     pub(super) to_resend: HashSet<u64>,
-    /// Whether a message of it was ever claimed.
+    /// Whether it is noted that a message of it may have left.
     pub(super) has_sent: bool,
 }
 

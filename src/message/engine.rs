@@ -119,11 +119,12 @@ impl Compiler {
             return Err(Fault::new(path, message));
         }
         let fault = |error: &Error| Fault::new(path, told(error));
-        let run = guard::guarded(&source).map_err(|message| Fault::new(path, message))?;
+        let unclosed = || unclosed(path, &source);
+        let run = guard::guarded(&source).map_err(|message| unclosed().unwrap_or_else(|| Fault::new(path, message)))?;
         // First as it is written, so that a mistake is quoted as it is written.
         self.environment.add_template_owned(path.to_owned(), source.to_string()).map_err(|error| {
             let position = error.range().map_or(source.len(), |range| range.start);
-            Fault::new(path, format!("{}{}", told(&error), words::hint(&source, position)))
+            unclosed().unwrap_or_else(|| Fault::new(path, format!("{}{}", told(&error), words::hint(&source, position))))
         })?;
         if let Some(message) = words::unknown(&source, &|expression| self.environment.compile_expression(expression)?.eval(())) {
             return Err(Fault::new(path, message));
@@ -196,6 +197,14 @@ impl Engine {
         }
         Ok(text)
     }
+}
+
+/// The fault of a template that the engine refuses, where a tag is not closed and is not CSS or JavaScript.
+fn unclosed(path: &str, source: &str) -> Option<Fault> {
+    let (line, start, quote) = words::unclosed(source)?;
+    let close = if quote.starts_with("{{") { "}}" } else { "%}" };
+    let message = format!("line {line}: syntax error: `{close}` is missing: `{quote}` is not closed");
+    words::hint(source, start + 2).is_empty().then(|| Fault::new(path, message).quoting(quote))
 }
 
 /// Whether it contains anything for the engine.

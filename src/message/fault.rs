@@ -9,12 +9,20 @@ pub struct Fault {
     pub path: String,
     /// What is wrong, and what to write instead.
     pub message: String,
+    /// The text of the template that is at fault, where it can be quoted: it is looked for in the line.
+    pub quote: Option<String>,
 }
 
 impl Fault {
     /// A fault at a field.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
+        Self { path: path.into(), message: message.into(), quote: None }
+    }
+
+    /// The same, with the text that is at fault.
+    #[must_use]
+    pub fn quoting(self, quote: impl Into<String>) -> Self {
+        Self { quote: Some(quote.into()), ..self }
     }
 
     /// The line of the template, where the message begins with it, and the rest of the message.

@@ -207,10 +207,11 @@ impl Template {
         }
     }
 
-    /// The fields that it needs and that nobody in an audience has. `known` are the audience's fields, `email` among them.
+    /// The fields that it needs and that nobody in an audience has. `known` are the audience's fields, `email` among them; where
+    /// `are_texts`, as in a table, they have no attributes.
     #[must_use]
-    pub fn missing_fields(&self, known: &[&str]) -> Vec<Fault> {
-        missing_fields(&self.needed, known)
+    pub fn missing_fields(&self, known: &[&str], are_texts: bool) -> Vec<Fault> {
+        missing_fields(&self.needed, known, are_texts)
     }
 
     /// Drops the compiled form where compiling it again is cheap; called after a request for a few messages.

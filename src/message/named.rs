@@ -26,6 +26,8 @@ pub struct NamedField {
     pub line: usize,
     /// The name of the audience's field.
     pub name: String,
+    /// What is read of the field, in `{{ name.attribute }}`: there is no such thing where the field is a text.
+    pub attribute: Option<String>,
     /// Whether the message can be made without the field: it has a default, or is only asked for.
     pub is_optional: bool,
     /// Fields without which this place is never reached: the conditions around it.
@@ -39,7 +41,7 @@ impl NamedField {
         let names: usize = self.only_with.iter().map(|name| size_of::<String>() + name.len()).sum();
         // A B-tree node has room for several names.
         let tree = if self.only_with.is_empty() { 0 } else { 12 * size_of::<String>() };
-        2 * size_of::<Self>() + self.path.len() + self.name.len() + names + tree
+        2 * size_of::<Self>() + self.path.len() + self.name.len() + self.attribute.as_ref().map_or(0, String::len) + names + tree
     }
 }
 
@@ -62,13 +64,25 @@ pub fn fields_named(content: &Content) -> Vec<NamedField> {
 }
 
 /// The fields that templates need and that nobody in the audience has: no message can be made where they are named. `known` are the
-/// fields of the audience, `email` among them.
+/// fields of the audience, `email` among them; where `are_texts`, as in a table, they have no attributes.
 #[must_use]
-pub fn missing_fields(named: &[NamedField], known: &[&str]) -> Vec<Fault> {
+pub fn missing_fields(named: &[NamedField], known: &[&str], are_texts: bool) -> Vec<Fault> {
     let has = |name: &str| known.contains(&name);
     let mut told = BTreeSet::new();
-    let missing = named.iter().filter(|field| !field.is_optional && !has(&field.name) && field.only_with.iter().all(|name| has(name)));
-    missing.filter(|field| told.insert((&field.path, &field.name))).map(|field| fault(field, known)).collect()
+    let needed = named.iter().filter(|field| !field.is_optional && field.only_with.iter().all(|name| has(name)));
+    let missing = needed.filter(|field| has(&field.name) == field.attribute.is_some() && (are_texts || field.attribute.is_none()));
+    let missing = missing.filter(|field| told.insert((&field.path, &field.name, &field.attribute)));
+    missing.map(|field| field.attribute.as_ref().map_or_else(|| fault(field, known), |attribute| of_text(field, attribute))).collect()
+}
+
+/// What is read of a text as if it were an object.
+fn of_text(NamedField { path, line, name, .. }: &NamedField, attribute: &str) -> Fault {
+    let field = written(name);
+    let quote = format!("{field}.{attribute}");
+    let message = format!(
+        "line {line}: field `{name}` is a text, as every column of a CSV file is, and has no `{attribute}`; write `{{{{ {field} }}}}`, or make a column of `{attribute}`"
+    );
+    Fault::new(path, message).quoting(quote)
 }
 
 /// Fields that nobody in the audience has, that the templates can do without, and whose names are probably misspelt: the likely
@@ -77,7 +91,7 @@ pub fn missing_fields(named: &[NamedField], known: &[&str]) -> Vec<Fault> {
 pub fn misspelt_fields(named: &[NamedField], known: &[&str]) -> Vec<Fault> {
     let is_named = |name: &str| named.iter().any(|field| field.name == name);
     let mut told = BTreeSet::new();
-    let absent = named.iter().filter(|field| field.is_optional && !known.contains(&&*field.name));
+    let absent = named.iter().filter(|field| field.attribute.is_none() && field.is_optional && !known.contains(&&*field.name));
     let misspelt = absent.filter_map(|field| {
         let near = nearest(&field.name, known.iter().copied()).filter(|near| !is_named(near))?;
         let message = format!("line {}: the audience has no field `{}`; did you mean `{}`?", field.line, field.name, written(near));
@@ -118,9 +132,9 @@ fn named_in(path: &str, source: &str) -> BTreeSet<NamedField> {
     let found = std::panic::catch_unwind(|| Some(walked(&parse(source, path, SyntaxConfig::default()).ok()?)));
     let ends: Vec<usize> = memchr::memchr_iter(b'\n', source.as_bytes()).collect();
     let line = |offset: u32| ends.partition_point(|end| *end < offset as usize) + 1;
-    let named = |Found { name, offset, is_optional, only_with }| {
+    let named = |Found { name, attribute, offset, is_optional, only_with }| {
         let path = path.to_owned();
-        NamedField { path, line: line(offset), name, is_optional, only_with }
+        NamedField { path, line: line(offset), name, attribute, is_optional, only_with }
     };
     found.ok().flatten().unwrap_or_default().into_iter().map(named).collect()
 }

@@ -73,6 +73,31 @@ pub(super) fn comment_fault(source: &str) -> Option<String> {
     None
 }
 
+/// How much of an unclosed tag is quoted, in characters.
+const QUOTED_MAX: usize = 40;
+
+/// The first tag that is not closed before the next one begins, or at all: its line, its place in bytes, and its beginning up to the
+/// brace that should close it. Asked once the engine refused the template: where `}` stands for `}}`, the engine points somewhere behind it.
+pub(super) fn unclosed(source: &str) -> Option<(usize, usize, &str)> {
+    let mut position = 0;
+    while let Some(tag) = tags::next(source, position) {
+        position = tag.end;
+        if !matches!(tag.kind, Kind::Expression | Kind::Statement) {
+            continue;
+        }
+        let (text, close) = (&source[tag.start..tag.end], if tag.kind == Kind::Expression { "}}" } else { "%}" });
+        let inner = ["{{", "{%"].into_iter().filter_map(|open| text[2..].find(open)).min();
+        if text.ends_with(close) && inner.is_none() {
+            continue;
+        }
+        let before = &text[..inner.map_or(text.len(), |at| at + 2)];
+        let brace = before.find(['}', '<', '\n']).map_or(before.len(), |at| at + usize::from(before[at..].starts_with('}')));
+        let end = before.char_indices().nth(QUOTED_MAX).map_or(before.len(), |(at, _)| at);
+        return Some((line_at(source, tag.start), tag.start, before[..brace.min(end)].trim_end()));
+    }
+    None
+}
+
 /// How many CSS ids are distinguished from comments; each costs a look-ahead.
 const FREED_MAX: usize = 10_000;
 

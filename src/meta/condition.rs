@@ -18,7 +18,7 @@ pub enum ConditionType {
     Ready,
     /// Present and true while Mailfleet is still trying; no action is needed.
     Reconciling,
-    /// Present and true while only a person can fix it.
+    /// Present and true while only an operator can fix it.
     Stalled,
     /// A server: its spec and what it refers to are good.
     Accepted,
@@ -32,9 +32,9 @@ pub enum ConditionType {
     FieldsInEffect,
     /// A campaign: the audience was read without bad rows.
     AudienceRead,
-    /// A campaign: one of its servers refuses it whoever the recipient is, and is not used for this run until a person acts.
+    /// A campaign: one of its servers refuses it whoever the recipient is, and is not used for this run until an operator acts.
     RefusedByServer,
-    /// A campaign, only while false: a server took more than twice the share of its weight, because others had reached their limits.
+    /// A campaign: false while a server took more than twice the share of its weight, because others had reached their limits; true while `weighting: Strict` makes the others wait for a server with a limit.
     WeightsKept,
     /// A campaign, only while false: its plan does not grant the namespace the sender's domain. A warning: it is sent all the same.
     SenderAllowed,
@@ -107,9 +107,9 @@ reasons! {
     StartTlsNotOffered,
     /// The credentials were refused. Correct the key, or `username` and `password` (or `token`), in the Secret.
     AuthenticationFailed,
-    /// The server offers no authentication method that Mailfleet speaks. Check `auth.mechanism` and `encryption`, or leave `auth` out.
+    /// The server offers no authentication mechanism that Mailfleet supports. Check `auth.mechanism` and `encryption`, or leave `auth` out.
     AuthenticationNotOffered,
-    /// The server refused to talk (a greeting or EHLO other than 2xx, 421, or 5xx of an API). Wait; if it lasts, ask the server's operator.
+    /// The server refused the connection (a greeting or EHLO other than 2xx, 421, or 5xx of an API). Wait; if it lasts, ask the server's operator.
     ServiceNotAvailable,
     /// The server accepts nothing over an unencrypted connection. Set `encryption` to StartTls, or to Tls with port 465.
     StartTlsRequired,
@@ -125,7 +125,7 @@ reasons! {
     RelayDenied,
     /// The server's answer does not follow the protocol. Check host and port, or the endpoint.
     ProtocolError,
-    /// The server slows us down. Lower `limits.rates` or `limits.connections`.
+    /// The server limits our rate. Lower `limits.rates` or `limits.connections`.
     Throttled,
     /// The server allows fewer connections at a time. Lower `limits.connections`; open connections continue meanwhile.
     TooManyConnections,
@@ -143,7 +143,7 @@ reasons! {
     NotFoundAtVendor,
     /// Messages were refused though probes succeed. Fix what the message quotes.
     SendFailed,
-    /// Messages on the wire get no answer. Check the server's load; it is probed before it is used again.
+    /// Messages in flight get no answer. Check the server's load; it is probed before it is used again.
     Unresponsive,
     /// The outcome of a message is unknown, because no readable answer came; the server is paused, and then tried with a single message. Check what the message quotes, and the server.
     OutcomeUnknown,
@@ -199,7 +199,7 @@ reasons! {
     NoWeight,
     /// A template, subject or address of the campaign does not work. Fix what the message names.
     InvalidContent,
-    /// A file named by the campaign does not exist or lies outside the folder. Put it there; Mailfleet looks again every 5 s.
+    /// A file named by the campaign does not exist or is outside the folder. Put it there; Mailfleet looks again every 5 s.
     FileNotFound,
     /// The host resolves to an address that may not be contacted, or not at all (the status does not tell which). Use a host on the public internet (an audience can be a ConfigMap), or ask the operator.
     AddressNotAllowed,
@@ -213,7 +213,7 @@ reasons! {
     TooManyBadRows,
     /// Rows were added or fixed after the run was completed; they are not mailed. Raise `reopen` by one to mail them alone.
     RowsAfterCompletion,
-    /// The campaign has the message and the audience of another of its namespace that is no longer there: if it was renamed, everybody would be mailed again. Restore the old name, or set `spec.run` to a new value to mail everybody.
+    /// The campaign has the message and the audience of another one in its namespace that no longer exists: if it was renamed, everybody would be mailed again. Restore the old name, or set `spec.run` to a new value to mail everybody.
     MayBeRenamed,
     /// The template failed for more recipients than `content.maxRenderErrors` allows. Fix the template or the data, or raise the bound; they and the rest are then mailed.
     TooManyRenderErrors,
@@ -229,7 +229,7 @@ reasons! {
     StartingDeadlineExceeded,
     /// `spec.suspend` is true. Set it to false to continue.
     Suspended,
-    /// The campaign is being deleted; messages on the wire finish first. Wait a few seconds.
+    /// The campaign is being deleted; messages in flight are completed first. Wait a few seconds.
     Deleting,
     /// Messages are being sent. Nothing to do.
     Sending,
@@ -239,6 +239,8 @@ reasons! {
     WaitingForLimits,
     /// Other servers reached their limits, and their share went elsewhere. Raise the limits, or set `weighting: Strict`.
     LimitsUsedUp,
+    /// `weighting: Strict` keeps the shares, so the limit of one server sets the pace of the whole campaign; the message names it. Raise its `limits`, lower its weight, or set `weighting: Overflow`.
+    PacedByServer,
     /// All remaining recipients are deferred; the next attempt is automatic. Wait for it.
     WaitingForRetry,
     /// Nothing is sent, because no process runs: `mailfleet run` was told to stop. Start it again; it continues with the rest.
@@ -247,7 +249,7 @@ reasons! {
     NoEligibleServer,
     /// A server refused so many recipients of the campaign in the same way that it must mean all of them; they are held, and none was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).
     RefusedAlike,
-    /// A person asked to resume the run (`mailfleet resume`, or the annotation `mailfleet.dev/resume`), and this is in progress. Wait a few seconds.
+    /// An operator asked to resume the run (`mailfleet resume`, or the annotation `mailfleet.dev/resume`), and this is in progress. Wait a few seconds.
     Resuming,
     /// The run is over, and no message was accepted. Look at the replies (`mailfleet get campaigns NAME --recipients`): is this the right audience, and the right server? A new `run` mails everybody again.
     NobodyAccepted,

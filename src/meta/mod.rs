@@ -76,7 +76,7 @@ pub struct LocalRef {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyRef {
-    /// The Secret's or ConfigMap's name.
+    /// The name of the Secret or ConfigMap.
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::NAME))]
     pub name: String,
     /// The key within it.

@@ -180,6 +180,22 @@ impl Encryption {
         }
     }
 
+    /// What to write instead, where servers at this port usually expect another encryption.
+    const fn advice_at(self, port: u16) -> Option<&'static str> {
+        Some(match (port, self) {
+            (465, Self::StartTls) => {
+                "port 465 usually speaks TLS from the first byte, and a server that does never answers StartTls: write `encryption: Tls`, or use port 587"
+            }
+            (465, Self::None) => "port 465 usually speaks TLS from the first byte: write `encryption: Tls`",
+            (587, Self::Tls) => {
+                "port 587 usually begins without TLS and then switches to it: write `encryption: StartTls`, or use port 465"
+            }
+            (587, Self::None) => "port 587 usually switches to TLS: write `encryption: StartTls`",
+            (25, Self::Tls) => "port 25 usually begins without TLS: write `encryption: StartTls`, or use port 465",
+            _ => return None,
+        })
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::StartTls => "StartTls",
@@ -302,19 +318,10 @@ impl Provider for Smtp {
             found.push((format!("{PATH}.host"), format!("`{host}` is neither a host name nor an IPv6 address")));
         }
         let words = match (self.port(), self.encryption()) {
-            (465, Encryption::StartTls) => {
-                "port 465 usually speaks TLS from the first byte, and a server that does never answers StartTls: write `encryption: Tls`, or use port 587"
-            }
-            (465, Encryption::None) => "port 465 usually speaks TLS from the first byte: write `encryption: Tls`",
-            (587, Encryption::Tls) => {
-                "port 587 usually begins without TLS and then switches to it: write `encryption: StartTls`, or use port 465"
-            }
-            (587, Encryption::None) => "port 587 usually switches to TLS: write `encryption: StartTls`",
-            (25, Encryption::Tls) => "port 25 usually begins without TLS: write `encryption: StartTls`, or use port 465",
             (25, Encryption::None) if !is_loopback(&host) => {
                 "messages and recipients would cross the network unencrypted; write `encryption: StartTls` if the server offers it, usually on port 587"
             }
-            _ => "",
+            (port, encryption) => encryption.advice_at(port).unwrap_or(""),
         };
         if !words.is_empty() {
             let field = if self.port.is_some() { "port" } else { "encryption" };

@@ -96,7 +96,7 @@ pub struct CampaignSpec {
     /// A campaign that has not started this long after `startAt` (or after it was first seen) no longer starts automatically; 1s to 8760h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline: Option<Duration>,
-    /// True pauses it: messages on the wire finish, and nothing new is sent.
+    /// True pauses it: messages in flight are completed, and nothing new is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
@@ -210,10 +210,10 @@ impl CampaignServer {
 /// Whether a server that has reached its limits passes its share on to the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Weighting {
-    /// What a server's limits do not let it take goes to the others at once, so limits add up.
+    /// Messages beyond a server's limits go to the others at once, so limits add up.
     #[default]
     Overflow,
-    /// Shares are kept: what a server's limits do not let it take waits for it.
+    /// Shares are kept: messages beyond a server's limits wait for it.
     Strict,
 }
 
@@ -243,7 +243,7 @@ pub struct Mailbox {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 998), regex(pattern = pattern::ONE_LINE))]
     pub name: Option<String>,
-    /// The address; the same for everybody, and no template.
+    /// The address; the same for everybody, not a template.
     #[schemars(length(min = 3, max = 320), regex(pattern = pattern::ADDRESS))]
     pub address: String,
 }
@@ -275,7 +275,7 @@ pub struct Audience {
     /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv: Option<AudienceSource>,
-    /// One JSON object a line; `.gz` and `.zst` are decompressed.
+    /// One JSON object per line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_lines: Option<AudienceSource>,
     /// A query. It has no effect in this version.
@@ -286,7 +286,7 @@ pub struct Audience {
     #[schemars(schema_with = "inline_recipients")]
     pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
     /// Recipients of another run by their outcome. Alone, they are the audience, with no field but `email`; beside another source, only
-    /// they of it are mailed.
+    /// those of its recipients are mailed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<OutcomesAudience>,
     /// Rows that may be unusable before the campaign stops: a number, or a share such as `5%`, which is judged from 100 rows on and at the end; `5%` when absent.
@@ -348,7 +348,7 @@ Rule::new(
     "`auth` is sent over https only (over http to this machine); write https://",
 ).at(".url")]))]
 pub struct AudienceSource {
-    /// A file, relative to the campaign's own; inside the folder. Files mode only.
+    /// A file, relative to the campaign's own and inside the folder. Only for campaigns that are read from files: an API server accepts it, and a campaign in a cluster is then Stalled (`FileNotFound`); use `url` or `configMapRef` there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
     pub path: Option<String>,
@@ -393,7 +393,7 @@ pub struct Retry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub attempts: Option<u32>,
-    /// The delay before the second attempt; it doubles with each further one, up to a day, with 20 % jitter; 1s to 24h, 1m when absent.
+    /// The delay before the second attempt; it doubles with each further one, up to a day, with 20% jitter; 1s to 24h, 1m when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Duration>,
     /// A message is given up this long after its first attempt, whatever kept it from being accepted and however few attempts were
@@ -441,9 +441,9 @@ pub enum CampaignState {
     Sending,
     /// It is waiting for a server, a limit, the next attempt or the ledger.
     Waiting,
-    /// A person suspended it.
+    /// An operator suspended it.
     Suspended,
-    /// It stopped early, and only a person can resume it.
+    /// It stopped early, and only an operator can resume it.
     Stopped,
     /// Every recipient has a final outcome.
     Completed,
@@ -476,9 +476,12 @@ pub struct CampaignStatus {
     /// Recipients that were rejected or given up, or whose template failed.
     #[serde(default)]
     pub failed: u64,
-    /// About how long it will still take at the rate so far; only while it sends.
+    /// About how long the rest will take, at the recent rate or at what the limits allow, whichever is slower; only while it sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_left: Option<Duration>,
+    /// With `weighting: Strict`, the server that the others wait for: its limit is the lowest for its share. The condition `WeightsKept` says which limit, and how fast the campaign can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paced_by: Option<String>,
     /// How many recipients the audience is expected to have, until it has been read to its end (`recipients.total`): its rows, counted
     /// ahead, less the duplicates and bad rows met so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -86,7 +86,7 @@ pub enum WhenRenderFails {
     "exactly one of `path` and `configMapRef` is needed",
 )]))]
 pub struct BodySource {
-    /// A file, relative to the campaign's own; inside the folder. Files mode only.
+    /// A file, relative to the campaign's own and inside the folder. Only for campaigns that are read from files: an API server accepts it, and a campaign in a cluster is then Stalled (`FileNotFound`); use `configMapRef` there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
     pub path: Option<String>,

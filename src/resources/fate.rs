@@ -83,7 +83,7 @@ macro_rules! fates {
 
 // The number is the ledger's, and never changes its meaning; the field is the one in a campaign's status.
 fates! {
-    /// On the wire; after a crash, until it is resolved.
+    /// In flight; after a crash, until it is resolved.
     Claimed = 0, sending, "on the wire", false;
     /// Accepted by a server.
     Accepted = 1, accepted, "accepted", true;

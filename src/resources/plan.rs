@@ -37,7 +37,7 @@ pub struct PlanSpec {
     /// Whether a campaign may choose among the servers; `Allowed` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowing: Option<Narrowing>,
-    /// Whether a server that has reached its limits passes its share on to the others, for campaigns that do not say; `Overflow` when absent.
+    /// Whether a server that has reached its limits passes its share on to the others, for campaigns that do not set it; `Overflow` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weighting: Option<Weighting>,
     /// Limits for each namespace that uses the plan.

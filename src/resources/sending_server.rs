@@ -29,7 +29,7 @@ pub struct SendingServerSpec {
     pub enabled: Option<bool>,
     /// The server's type and its settings: exactly one key, which is the type.
     pub provider: ProviderSpec,
-    /// How much the server takes.
+    /// How much may be sent through the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<ServerLimits>,
     /// A daily limit that grows, for a new server or address.
@@ -115,7 +115,7 @@ pub const CONNECTIONS_MAX: u32 = 20;
 /// Connections that a server begins with where the spec sets none.
 pub const CONNECTIONS_AT_FIRST: u32 = 4;
 
-/// How much a server takes.
+/// How much may be sent through a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [RATES_DIFFER]))]
@@ -161,13 +161,13 @@ impl ServerLimits {
     "exactly one of `exponential`, `linear` and `schedule` is needed",
 )]))]
 pub struct Warmup {
-    /// The first day, UTC. Before it, the first day's limit holds.
+    /// The first day, UTC. Before it, the limit of the first day applies.
     #[schemars(with = "String", length(max = 10), regex(pattern = pattern::DATE))]
     pub start_date: Date,
-    /// Each day a percentage more than the day before.
+    /// A limit that grows by a percentage each day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exponential: Option<ExponentialWarmup>,
-    /// Each day a fixed number of messages more than the day before.
+    /// A limit that grows by a fixed number of messages each day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linear: Option<LinearWarmup>,
     /// The limit of each day; warm-up ends after the last one.
@@ -187,7 +187,7 @@ pub struct ExponentialWarmup {
     /// Growth from day to day, in percent.
     #[schemars(range(min = 1, max = 1000))]
     pub growth_percent: u32,
-    /// Messages a day at which warm-up ends.
+    /// The messages per day at which warm-up ends.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub target: u64,
 }
@@ -203,7 +203,7 @@ pub struct LinearWarmup {
     /// Growth from day to day, in messages.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub daily_increase: u64,
-    /// Messages a day at which warm-up ends.
+    /// The messages per day at which warm-up ends.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub target: u64,
 }
@@ -281,7 +281,7 @@ pub struct PauseWhen {
     ).at(".retryAfter"),
 ]))]
 pub struct Probe {
-    /// Between two probes of a healthy server, with 10 % jitter; 1s to 744h, 5m when absent.
+    /// The interval between probes of a healthy server, with 10% jitter; 1s to 744h, 5m when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
     /// The timeout of a whole probe; 100ms to 10m, 10s when absent.
@@ -290,11 +290,11 @@ pub struct Probe {
     /// The delay after a failed probe; 100ms to 24h, 10s when absent. It doubles with each failure once the server is Inactive, up to `interval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Duration>,
-    /// Failed probes in a row that make an Active server Inactive; 3 when absent.
+    /// Consecutive failed probes that make an Active server Inactive; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub failure_threshold: Option<u32>,
-    /// Good probes in a row that make an Inactive server Active; 1 when absent.
+    /// Consecutive successful probes that make an Inactive server Active; 1 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub success_threshold: Option<u32>,
@@ -304,15 +304,15 @@ pub struct Probe {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveProbe {
-    /// Between two probes of a healthy server.
+    /// The interval between probes of a healthy server.
     pub interval: Duration,
     /// The timeout of a whole probe.
     pub timeout: Duration,
     /// The delay after a failed probe.
     pub retry_after: Duration,
-    /// Failed probes in a row that make an Active server Inactive.
+    /// Consecutive failed probes that make an Active server Inactive.
     pub failure_threshold: u32,
-    /// Good probes in a row that make an Inactive server Active.
+    /// Consecutive successful probes that make an Inactive server Active.
     pub success_threshold: u32,
 }
 
@@ -335,13 +335,13 @@ pub struct SendingServerStatus {
     pub state: ServerState,
     /// The type: the key under `spec.provider`.
     pub provider: String,
-    /// Its address, for people (`smtp.example.com:587, StartTls`).
+    /// Its address, for display (`smtp.example.com:587, StartTls`).
     pub address: String,
-    /// Messages sent in the longest window of its limits, as `1200/50000 per 24h`; absent without a window longer than a minute.
+    /// Messages sent in the longest window of its limits, such as `1200/50000 per 24h`; absent without a window longer than a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<String>,
-    /// The rate that it is given since it reported too many messages, as `about 130 a second`: what it took then, and slowly more;
-    /// absent otherwise.
+    /// The rate at which it is sent messages since it reported too many, such as `about 130 a second`: the rate that it had accepted,
+    /// slowly raised; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowed_to: Option<String>,
     /// The effective values where the spec sets none.
@@ -354,7 +354,7 @@ pub struct SendingServerStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveServer {
-    /// Concurrent connections: as the spec says, or as many as make the server faster; fewer when it refuses more.
+    /// Concurrent connections: as the spec says, or as many as increase the throughput; fewer when the server refuses more.
     pub connections: u32,
     /// The most messages in flight at a time, whose outcome a crash would leave unknown.
     pub in_flight: u32,

@@ -34,7 +34,7 @@ pub struct CampaignServerStatus {
     pub warmup_left: Option<u64>,
     /// Messages of this run that it accepted.
     pub accepted: u64,
-    /// Why it gets no messages now; empty when it does.
+    /// Why it gets no messages now, or makes the others wait; empty otherwise.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub why_not: Arc<str>,
 }

@@ -38,7 +38,7 @@ use document::FileContent;
 use hash::hash;
 pub use ignored::IGNORE_FILE;
 pub(crate) use io::{read_bounded, written_at};
-pub(crate) use locate::{field_finding, line_finding};
+pub(crate) use locate::{at_quote, field_finding, line_finding};
 pub use options::Options;
 use scan::Scan;
 pub use status::StatusFolder;

@@ -31,7 +31,7 @@ pub mod sink;
 mod snapshot;
 
 pub use files::{Files, IGNORE_FILE, Options, PathProblem, Purpose, SETTLED_AFTER, StatusFolder, resolve_path, resume, status};
-pub(crate) use files::{field_finding, line_finding, read_bounded, settles_in, written_at};
+pub(crate) use files::{at_quote, field_finding, line_finding, read_bounded, settles_in, written_at};
 pub use finding::{Finding, Severity};
 pub use secrets::{ConfigMapStore, SecretMissing, SecretStore, secret_variable};
 pub use sink::{StatusSink, StatusWrite};

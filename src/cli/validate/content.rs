@@ -8,7 +8,7 @@ use crate::{
     engine::{ContentResolver, NewestSecrets},
     message::{Fault, Template, fields_named, missing_fields, misspelt_fields, unreachable_images},
     resources::{Campaign, Key, Reason, campaign::CampaignSpec},
-    source::{FilePlace, Finding, Severity, Snapshot, Sourced, field_finding, line_finding},
+    source::{FilePlace, Finding, Severity, Snapshot, Sourced, at_quote, field_finding, line_finding},
 };
 
 /// Begins the message of a fault in content, which no API server checks.
@@ -41,6 +41,7 @@ pub(in crate::cli) fn findings_of(
         let (field, message) = problem.message.split_once(' ').unwrap_or(("spec.audience", &problem.message));
         findings.push(field_finding(Severity::Fault, place, field, None, format!("{UNSENDABLE}this {message}")).0);
     }
+    let are_texts = matches!(input, Ok(Input::Csv(_)));
     let recipients = input.ok().filter(Input::is_local).map(|input| Recipients::read(&input, runtime));
     if let Some(recipients) = &recipients {
         findings.extend(recipients.findings(place, spec));
@@ -52,7 +53,7 @@ pub(in crate::cli) fn findings_of(
             if let Some(known) = recipients.as_ref().and_then(|recipients| recipients.fields.as_ref()) {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 let named = fields_named(&content);
-                faults.extend(missing_fields(&named, &known));
+                faults.extend(missing_fields(&named, &known, are_texts));
                 doubts.extend(misspelt_fields(&named, &known));
             }
             findings.extend(faults.iter().map(|fault| of_fault(Severity::Fault, UNSENDABLE, fault, place, spec)));
@@ -89,11 +90,13 @@ pub(in crate::cli) fn of_fault(severity: Severity, begins: &str, fault: &Fault, 
     let field = from.map_or_else(|| fault.path.clone(), |(name, _)| format!("spec.content.{name}From"));
     if let (Some(line), Some(path)) = (line, from.and_then(|(_, from)| from.path.as_ref())) {
         let file = place.file.parent().unwrap_or(std::path::Path::new("")).join(path);
-        return Finding { field: Some(field), ..line_finding(severity, &file, line, format!("{begins}{rest}")) };
+        let finding = line_finding(severity, &file, line, format!("{begins}{rest}"));
+        return Finding { field: Some(field), ..at_quote(finding, fault.quote.as_deref()) };
     }
     // The lines of a ConfigMap's value are those of no file.
     let in_field = if from.is_some() { None } else { line };
     let (finding, is_exact) = field_finding(severity, place, &field, in_field, String::new());
     let message = if is_exact && in_field.is_some() { rest } else { &fault.message };
-    Finding { message: format!("{begins}{message}"), ..finding }
+    let finding = Finding { message: format!("{begins}{message}"), ..finding };
+    if is_exact { at_quote(finding, fault.quote.as_deref()) } else { finding }
 }

@@ -10,6 +10,7 @@ use std::{
 use super::{
     super::{CampaignInput, Observations, ServerDecision, World, grants::Ownership, senders},
     candidates::{Candidate, Choice, candidates},
+    limits::{Limits, Pacing},
     table,
 };
 use crate::{
@@ -35,6 +36,8 @@ pub(super) struct Servers<'a> {
     pub usable: Arc<[Key]>,
     /// The rows of the table, without counts.
     pub rows: Arc<[CampaignServerStatus]>,
+    /// What their limits allow.
+    pub limits: Limits,
 }
 
 impl Servers<'_> {
@@ -72,10 +75,12 @@ pub struct Choices<'a> {
     /// The complete observed state.
     pub(super) observed: &'a Observations,
     ownership: &'a BTreeMap<Key, Ownership>,
+    now_ms: i64,
     made: BTreeMap<Choice<'a>, Rc<Servers<'a>>>,
     routed: Lists<(Key, u32)>,
     usable: Lists<Key>,
     rows: Lists<CampaignServerStatus>,
+    paced: BTreeMap<(*const CampaignServerStatus, String), Arc<[CampaignServerStatus]>>,
 }
 
 impl<'a> Choices<'a> {
@@ -86,16 +91,19 @@ impl<'a> Choices<'a> {
         ownership: &'a BTreeMap<Key, Ownership>,
         servers: &'a BTreeMap<Key, ServerDecision>,
         observed: &'a Observations,
+        now_ms: i64,
     ) -> Self {
         Self {
             world,
             servers,
             observed,
             ownership,
+            now_ms,
             made: BTreeMap::new(),
             routed: Lists(HashSet::new()),
             usable: Lists(HashSet::new()),
             rows: Lists(HashSet::new()),
+            paced: BTreeMap::new(),
         }
     }
 
@@ -157,7 +165,30 @@ impl<'a> Choices<'a> {
             routed: self.routed.share(routed, None),
             usable: self.usable.share(usable(&candidates).map(|candidate| candidate.key.clone()).collect(), None),
             rows: self.rows.share(table::rows(&candidates, servers, self.observed).collect(), old_rows),
+            limits: Limits::of(&candidates, servers, self.world, self.observed, self.now_ms),
             candidates,
         }
+    }
+
+    /// The rows of these servers, in which the one that paces a campaign says so.
+    pub(super) fn rows_of(
+        &mut self,
+        servers: &Servers<'_>,
+        pacing: Option<&Pacing<'_>>,
+        input: &CampaignInput,
+    ) -> Arc<[CampaignServerStatus]> {
+        let Some(pacing) = pacing else { return servers.rows.clone() };
+        let why = format!("the others wait for it: {}, and weighting is Strict", pacing.limit);
+        let name = pacing.server.to_string();
+        let old = input.previous.as_ref().map(|previous| previous.servers.shared_rows());
+        let lists = &mut self.rows;
+        let paced = self.paced.entry((servers.rows.as_ptr(), format!("{name} {why}"))).or_insert_with(|| {
+            let mut rows = servers.rows.to_vec();
+            for row in rows.iter_mut().filter(|row| *row.server == *name && row.why_not.is_empty()) {
+                row.why_not = why.as_str().into();
+            }
+            lists.share(rows.into(), old)
+        });
+        paced.clone()
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     decide::{CampaignInput, InLedger, Recorded},
-    report::{CampaignReport, Phase},
+    report::{CampaignReport, Expected, Phase},
     resources::{
         Key,
         campaign::{CampaignStatus, RecipientCounts},
@@ -78,6 +78,18 @@ impl<'a> Run<'a> {
     /// The same, or those of the last status if neither knows them.
     pub fn recipients(&self) -> RecipientCounts {
         self.counts().or(self.previous.map(|previous| &previous.recipients)).cloned().unwrap_or_default()
+    }
+
+    /// How many recipients the audience should have, before it has been read to its end.
+    pub fn expected(&self) -> Option<Expected> {
+        self.opened.and_then(|report| report.expected).filter(|_| self.recipients().total.is_none())
+    }
+
+    /// Recipients without a final outcome; `None` while the size of the audience is not known.
+    pub fn left(&self) -> Option<u64> {
+        let counts = self.recipients();
+        let total = counts.total.or(self.expected().map(|expected| expected.recipients))?;
+        Some(total.saturating_sub(counts.ended()))
     }
 
     /// Messages that each server accepted.

@@ -1,6 +1,7 @@
 //! The status of a campaign. Pure.
 
 use super::{
+    limits::{Pace, Pacing},
     run::Run,
     table,
     verdict::{Verdict, rows_added},
@@ -12,7 +13,7 @@ use crate::{
     },
     report::{CampaignReport, Expected},
     resources::{
-        CampaignSpec, Condition, ConditionStatus, ConditionType, Duration, Key, Reason,
+        CampaignSpec, Condition, ConditionStatus, ConditionType, Key, Reason,
         bound::{counted, told},
         campaign::{CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting},
         condition,
@@ -31,18 +32,18 @@ pub(super) fn status(
     run: &Run<'_>,
     verdict: &Verdict,
     (servers, weighting): (ServerTable, Weighting),
-    now_ms: i64,
+    pace: &Pace<'_>,
 ) -> CampaignStatus {
     let spec = &input.object.spec;
     let recipients = run.recipients();
-    let expected = run.opened.and_then(|report| report.expected).filter(|_| recipients.total.is_none());
+    let expected = run.expected();
     let mut conditions = of_verdict(verdict, &recipients);
     conditions.extend(run.opened.and_then(refused_by_servers));
     conditions.extend(audience_read(key, &recipients, run));
     conditions.extend(without_effect(spec));
     conditions.extend((weighting == Weighting::Overflow).then(|| weights_kept(&servers)).flatten());
     tell_when_stale(&mut conditions, input.stale.as_deref());
-    let is_sending = verdict.state == CampaignState::Sending;
+    conditions.extend(pace.by.as_ref().map(kept_by_waiting));
     CampaignStatus {
         observed_generation: input.object.generation(),
         state: verdict.state,
@@ -54,7 +55,8 @@ pub(super) fn status(
         expected_total: expected.map(|expected| expected.recipients),
         expected_total_is_estimate: expected.is_some_and(|expected| expected.is_estimate),
         failed: recipients.rejected + recipients.expired + recipients.render_failed,
-        time_left: is_sending.then(|| time_left(&recipients, expected, run.started_ms(), now_ms)).flatten(),
+        time_left: pace.time_left,
+        paced_by: pace.by.as_ref().map(|pacing| pacing.server.to_string()),
         recipients,
         servers,
         effective: EffectiveCampaign {
@@ -154,16 +156,12 @@ fn sent(counts: &RecipientCounts, expected: Option<Expected>) -> String {
     format!("{}/{of}", counts.accepted)
 }
 
-/// About how long the rest takes at the rate since the run began, no more precise than a person needs.
-fn time_left(counts: &RecipientCounts, expected: Option<Expected>, started_ms: Option<i64>, now_ms: i64) -> Option<Duration> {
-    let took_ms = u64::try_from(now_ms - started_ms?).ok()?;
-    let left = counts.total.or(expected.map(|expected| expected.recipients))?.saturating_sub(counts.ended());
-    let secs = (took_ms.saturating_mul(left) / counts.ended().max(1)).div_ceil(1000);
-    (counts.ended() > 0 && took_ms > 1000).then(|| match secs {
-        0..60 => Duration::from_secs(secs),
-        60..7200 => Duration::from_secs(secs.div_ceil(60) * 60),
-        _ => Duration::from_secs(secs.div_ceil(3600) * 3600),
-    })
+fn kept_by_waiting(pacing: &Pacing<'_>) -> Condition {
+    let message = format!(
+        "weighting is Strict, so {} sets the pace of the campaign: {}, and its share is {}%, {} in all. Raise its limits, lower its weight, or set weighting to Overflow.",
+        pacing.server, pacing.limit, pacing.share_percent, pacing.in_all
+    );
+    Condition::new(ConditionType::WeightsKept, ConditionStatus::True, Reason::PacedByServer, message)
 }
 
 /// The condition that names the servers that refuse the campaign: it goes on through others, or is stopped.

@@ -11,7 +11,7 @@ use crate::{
     resources::{
         Blocker, Campaign, ConditionStatus, ConditionType, Reason,
         bound::{MESSAGE_MAX, WHY_NOT_MAX},
-        campaign::RecipientCounts,
+        campaign::{CampaignStatus, RecipientCounts},
         condition,
         resume::Handled,
     },
@@ -59,6 +59,7 @@ fn report(fingerprint: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignR
         counts: RecipientCounts::default(),
         accepted: BTreeMap::new(),
         expected: None,
+        per_second: None,
         waiting: Waiting::No,
         blocker,
         started_ms: Some(NOW_MS),
@@ -261,8 +262,12 @@ fn the_total_is_known_before_the_audience_was_read_and_marked_while_it_is_an_est
         (None, expected(1000, false), "200/1000", Some("30s")),
         (Some(500), expected(1000, false), "200/500", Some("10s")),
     ] {
-        let started_ms = Some(NOW_MS - 10_000);
-        set_report(&mut observed, CampaignReport { counts: counts(total), expected, started_ms, ..report(22, Phase::Feeding, None) });
+        // It began days ago, and was down since: only the recent rate counts.
+        let (started_ms, per_second) = (Some(NOW_MS - 1_000_000_000), Some(25.0));
+        set_report(
+            &mut observed,
+            CampaignReport { counts: counts(total), expected, started_ms, per_second, ..report(22, Phase::Feeding, None) },
+        );
         let status = turn(&mut world, &observed).status;
         let shown = (&*status.sent, status.time_left.map(|left| left.to_string()));
         assert_eq!(shown, (sent, left.map(str::to_owned)));
@@ -392,4 +397,59 @@ fn the_longest_statuses_fit_into_an_object() {
         longest(plan.servers.len(), serde_json::to_string(plan).expect("JSON")),
     ];
     assert!(sizes.iter().all(|size| *size < 1536 * 1024 - 4096), "{sizes:?}");
+}
+
+/// A second server `slow` beside `relay`, each with these limits, and a campaign of 10,400 people of whom 200 are done.
+fn two_servers(weighting: &str, weights: (u32, u32), relay: &str, slow: &str, per_second: Option<f64>) -> CampaignStatus {
+    let (mut world, mut observed) = world(&format!("weighting: {weighting}"), Some(ProbeResult::Succeeded));
+    let key = |name: &str| Key::new("default", name);
+    for (name, limits) in [("relay", relay), ("slow", slow)] {
+        let (rates, warmup) =
+            limits.split_once(" warmup: ").map_or((limits, String::new()), |(rates, warmup)| (rates, format!(", warmup: {warmup}")));
+        let spec = format!("{{provider: {{smtp: {{host: relay.example.com, encryption: None}}}}, limits: {{rates: [{rates}]}}{warmup}}}");
+        world.servers.insert(key(name), ServerInput { object: Arc::new(object("SendingServer", name, &spec)), built: Ok(1), stale: None });
+    }
+    let plan = format!("{{servers: [{{name: relay, weight: {}}}, {{name: slow, weight: {}}}]}}", weights.0, weights.1);
+    world.plans.insert(key("basic"), PlanInput { object: Arc::new(object("Plan", "basic", &plan)), stale: None });
+    let active = observed.servers[&key("relay")].clone();
+    observed.servers.insert(key("slow"), active);
+    let counts = RecipientCounts { accepted: 200, total: Some(10_400), ..RecipientCounts::default() };
+    set_report(&mut observed, CampaignReport { counts, per_second, ..report(22, Phase::Feeding, None) });
+    turn(&mut world, &observed).status
+}
+
+#[test]
+fn the_server_that_paces_strict_shares_is_named_and_time_is_reckoned_by_it() {
+    let second = "{messages: 1, per: 1s}";
+    for (weighting, weights, limits, per_second, paced_by, left) in [
+        // Half of 10,200 at one per second; a burst of the fast one says nothing.
+        ("Strict", (1, 1), ("", second), Some(900.0), Some("default/slow"), "1h25m"),
+        ("Strict", (3, 1), ("", second), None, Some("default/slow"), "43m"),
+        // The lowest limit for its share, not the lowest.
+        ("Strict", (9, 1), ("{messages: 5, per: 1s}", second), Some(5.5), Some("default/relay"), "31m"),
+        // 1,000 a day go at once, and 4,100 take four days more.
+        ("Strict", (1, 1), ("", "{messages: 1000, per: 24h}"), Some(900.0), Some("default/slow"), "99h"),
+        // 5,100 of a server that may send 100 today, 200 tomorrow, and then what it likes.
+        ("Strict", (1, 1), ("", " warmup: {startDate: 2025-11-24, schedule: [100, 200]}"), Some(900.0), Some("default/slow"), "48h"),
+        ("Strict", (1, 1), ("", ""), Some(10.0), None, "17m"),
+        // Others take over: limits add up, and one without any has no bound.
+        ("Overflow", (1, 1), ("", second), Some(10.0), None, "17m"),
+        ("Overflow", (1, 1), ("{messages: 1, per: 1s}", second), Some(900.0), None, "1h25m"),
+    ] {
+        let status = two_servers(weighting, weights, limits.0, limits.1, per_second);
+        let case = format!("{weighting} {weights:?} {limits:?}");
+        assert_eq!(status.time_left.map(|left| left.to_string()).as_deref(), Some(left), "{case}");
+        assert_eq!(status.paced_by.as_deref(), paced_by, "{case}");
+        let kept = condition::find(&status.conditions, ConditionType::WeightsKept);
+        assert_eq!(kept.map(|kept| (kept.status, kept.reason)), paced_by.map(|_| (ConditionStatus::True, Reason::PacedByServer)), "{case}");
+        for row in status.servers.iter() {
+            assert_eq!(row.why_not.starts_with("the others wait for it"), Some(&*row.server) == paced_by, "{case}: {}", row.why_not);
+        }
+    }
+    let status = two_servers("Strict", (1, 1), "", second, None);
+    let kept = condition::find(&status.conditions, ConditionType::WeightsKept).expect("it is said");
+    assert_eq!(
+        kept.message,
+        "weighting is Strict, so default/slow sets the pace of the campaign: its limit is 1 per 1s, and its share is 50.0%, about 2 a second in all. Raise its limits, lower its weight, or set weighting to Overflow."
+    );
 }

@@ -75,7 +75,7 @@ impl Rows {
             (None, _) => return Ok(()),
         };
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let missing = template.missing_fields(&known);
+        let missing = template.missing_fields(&known, matches!(input, Input::Csv(_)));
         let Some(first) = missing.first() else { return Ok(()) };
         let more = missing.len() - 1;
         let others = if more > 0 { format!(" (and {})", counted(more as u64, "other field", "other fields")) } else { String::new() };

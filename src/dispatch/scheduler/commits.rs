@@ -229,7 +229,6 @@ impl Scheduler {
             let PlannedClaim { campaign: index, lane: lane_id, message, .. } = claim;
             let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
             campaign.in_flight += 1;
-            campaign.has_sent = true;
             let lane = self.lanes.get(&lane_id);
             let goes_alone = campaign.guards.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(Lane::is_careful);
             let mail_from = campaign.mail_from(lane_id, lane.and_then(|lane| lane.return_path.as_deref()));

@@ -281,3 +281,30 @@ fn a_campaign_begins_and_ends_at_once() {
         assert!(took < 300, "seed {seed}: 20 messages took {took} ms");
     }
 }
+
+#[test]
+fn a_run_has_sent_nothing_while_every_message_came_back_unsent() {
+    let mut simulation = Simulation::new(4, Chances::default(), &[("a", 1, &[])], &[("default", "spring", 50)], WhenOutcomeIsUnknown::Skip);
+    simulation.decides = Some(Box::new(|_, _, _| Some(Outcome::ServerFailed(Blocker::passing(Reason::ConnectionLost, "lost")))));
+    let has_sent = |simulation: &mut Simulation| {
+        let report = simulation.scheduler.report(simulation.now_ms, None);
+        report.campaigns[&Key::new("default", "spring")].has_sent
+    };
+    let mut in_flight = false;
+    while simulation.out_since.is_empty() {
+        simulation.step();
+        in_flight |= has_sent(&mut simulation);
+    }
+    assert!(in_flight, "a claimed message may have left");
+    (0..100).for_each(|_| {
+        simulation.out_since.entry(Key::new("default", "a")).and_modify(|since| *since = i64::MAX);
+        simulation.step();
+    });
+    assert!(!has_sent(&mut simulation));
+    simulation.decides = None;
+    simulation.out_since.clear();
+    simulation.routing.servers.values_mut().for_each(|server| server.routed = true);
+    simulation.apply();
+    simulation.run();
+    assert!(has_sent(&mut simulation));
+}

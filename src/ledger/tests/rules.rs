@@ -259,6 +259,31 @@ async fn a_try_that_was_not_made_does_not_count() {
 }
 
 #[tokio::test]
+async fn a_run_whose_claims_all_came_back_unsent_has_sent_nothing() {
+    let returned = || Disposition::Returned { at_ms: 0, fields: String::new(), refusals: None };
+    let deferred = || Disposition::Deferred { at_ms: 0, fields: String::new() };
+    for (ends, has_sent) in [
+        (vec![returned(), returned()], false),
+        (vec![returned(), deferred()], true),
+        (vec![Disposition::Accepted, returned()], true),
+        // The process is killed while the second may be in flight, and then once more.
+        (vec![returned()], true),
+    ] {
+        let folder = Folder::new();
+        let ledger = folder.open();
+        let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+        let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org"]).await;
+        let ended = seqs.into_iter().zip(ends.clone()).map(|(seq, end)| outcome(run, seq, end)).collect();
+        ledger.commit(outcomes(ended)).await.expect("outcomes");
+        drop(ledger);
+        for _ in 0..2 {
+            let record = begin(&folder.open(), UnknownPolicy::Skip).await;
+            assert_eq!(record.has_sent, has_sent, "{ends:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn fields_are_kept_only_while_a_try_is_ahead() {
     let folder = Folder::new();
     let ledger = folder.open();

@@ -21,16 +21,22 @@ struct Use {
     /// Where in the template, bytes.
     offset: u32,
     name: String,
+    /// What is read of the field, in `{{ name.attribute }}`.
+    attribute: Option<String>,
 }
 
 /// A field that a template names; the rest is as in [`super::NamedField`].
 pub(super) struct Found {
     pub name: String,
+    pub attribute: Option<String>,
     /// Where in the template, bytes.
     pub offset: u32,
     pub is_optional: bool,
     pub only_with: Arc<BTreeSet<String>>,
 }
+
+/// Between a field and its attribute, in what is certainly there; in no name.
+const OF: char = '\0';
 
 /// A walk through one template.
 #[derive(Default)]
@@ -49,7 +55,7 @@ struct Walk<'t> {
 pub(super) fn walked(template: &Stmt<'_>) -> Vec<Found> {
     let mut walk = Walk { scopes: vec![HashMap::new()], ..Walk::default() };
     walk.statement(template);
-    let found = |((Use { offset, name }, is_optional), only_with)| Found { name, offset, is_optional, only_with };
+    let found = |((Use { offset, name, attribute }, is_optional), only_with)| Found { name, attribute, offset, is_optional, only_with };
     walk.found.into_iter().map(found).collect()
 }
 
@@ -101,7 +107,7 @@ impl<'t> Walk<'t> {
             }
         }
         if self.present.len() > before {
-            let is_field = |name: &&String| self.variable(name).is_none() && !GIVEN.contains(&name.as_str());
+            let is_field = |name: &&String| !name.contains(OF) && self.variable(name).is_none() && !GIVEN.contains(&name.as_str());
             self.only_with = Arc::new(self.present.iter().filter(is_field).cloned().collect());
         }
     }
@@ -146,12 +152,33 @@ impl<'t> Walk<'t> {
 
     /// A lookup of a field, unless it is certainly there.
     fn look_up(&mut self, name: &str, offset: u32) -> Vec<Use> {
-        let uses = vec![Use { name: name.to_owned(), offset }];
+        let uses = vec![Use { name: name.to_owned(), offset, attribute: None }];
         if self.present.iter().any(|present| present == name) {
             self.note(uses, true);
             return Vec::new();
         }
         uses
+    }
+
+    /// The field and its attribute in `name.attribute`.
+    fn attribute_of_field(&self, expression: &Expr<'t>) -> Option<(String, String)> {
+        let (object, attribute) = match expression {
+            Expr::GetAttr(attribute) => (&attribute.expr, attribute.name.to_owned()),
+            Expr::GetItem(item) => (&item.expr, item.subscript_expr.as_const()?.as_str()?.to_owned()),
+            _ => return None,
+        };
+        let name = match object {
+            Expr::Var(variable) if self.variable(variable.id).is_none() && !GIVEN.contains(&variable.id) => variable.id.to_owned(),
+            object => self.of_fields(object)?,
+        };
+        Some((name, attribute))
+    }
+
+    /// A lookup of an attribute of a field, which is undefined where the field is a text.
+    fn look_up_attribute(&mut self, expression: &Expr<'t>) -> Vec<Use> {
+        let Some((name, attribute)) = self.attribute_of_field(expression) else { return Vec::new() };
+        let is_present = self.present.contains(&mark(&name, &attribute));
+        if is_present { Vec::new() } else { vec![Use { name, offset: expression.span().start_offset, attribute: Some(attribute) }] }
     }
 
     /// The fields without which an expression is undefined. Those without which it fails are noted.
@@ -234,10 +261,14 @@ impl<'t> Walk<'t> {
                 self.allows(&test.expr);
                 self.arguments(&test.args, Self::allows);
             }
-            Expr::GetAttr(attribute) => self.needs(&attribute.expr),
+            Expr::GetAttr(attribute) => {
+                self.needs(&attribute.expr);
+                return self.look_up_attribute(expression);
+            }
             Expr::GetItem(item) => {
                 self.needs(&item.expr);
                 self.needs(&item.subscript_expr);
+                return self.look_up_attribute(expression);
             }
             Expr::Slice(slice) => {
                 self.needs(&slice.expr);
@@ -259,7 +290,7 @@ impl<'t> Walk<'t> {
                 if let ("get", Some(CallArg::Pos(name))) = (method.name, call.args.first())
                     && let Some(name) = name.as_const().as_ref().and_then(|name| name.as_str())
                 {
-                    self.note(vec![Use { name: name.to_owned(), offset }], true);
+                    self.note(vec![Use { name: name.to_owned(), offset, attribute: None }], true);
                 }
                 self.arguments(&call.args, Self::allows);
             }
@@ -286,7 +317,10 @@ impl<'t> Walk<'t> {
             },
             Expr::Test(test) if !matches!(test.name, "undefined" | "none" | "false" | "ne" | "!=") => self.when_true(&test.expr),
             Expr::Filter(filter) => filter.expr.as_ref().map(|inner| self.when_true(inner)).unwrap_or_default(),
-            Expr::GetAttr(attribute) if !self.is_fields(&attribute.expr) => self.when_true(&attribute.expr),
+            Expr::GetAttr(attribute) if !self.is_fields(&attribute.expr) => {
+                let of_field = self.attribute_of_field(condition).map(|(name, attribute)| mark(&name, &attribute));
+                self.when_true(&attribute.expr).into_iter().chain(of_field).collect()
+            }
             Expr::Call(call) => match (&call.expr, call.args.first()) {
                 // `fields.get("name")`
                 (Expr::GetAttr(method), Some(CallArg::Pos(name))) if method.name == "get" && self.is_fields(&method.expr) => {
@@ -408,6 +442,10 @@ fn operands<'e, 't>(expression: &'e Expr<'t>, is_of_chain: impl Fn(&BinOpKind) -
     operands.push(rest);
     operands.reverse();
     operands
+}
+
+fn mark(name: &str, attribute: &str) -> String {
+    format!("{name}{OF}{attribute}")
 }
 
 fn in_both(some: Vec<String>, others: &[String]) -> Vec<String> {

@@ -8,8 +8,8 @@ use crate::message::{Content, fields_named, missing_fields, misspelt_fields};
 /// The fields that a text needs, and after a `?` those that it allows to be missing.
 fn named(template: &str) -> String {
     let content = Content { subject: "x".to_owned(), text: Some(template.into()), ..content() };
-    let fields = fields_named(&content);
-    let (optional, needed): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| field.is_optional);
+    let fields = fields_named(&content).into_iter().filter(|field| field.attribute.is_none());
+    let (optional, needed): (Vec<_>, Vec<_>) = fields.partition(|field| field.is_optional);
     let mut out = String::new();
     for field in &needed {
         write!(out, "{}:{} ", field.line, field.name).expect("a text");
@@ -77,7 +77,7 @@ fn a_field_may_be_missing_where_the_template_allows_for_it() {
 
 /// What is said of templates for an audience with these fields.
 fn missing(content: &Content, known: &[&str]) -> Vec<String> {
-    missing_fields(&fields_named(content), known).iter().map(ToString::to_string).collect()
+    missing_fields(&fields_named(content), known, true).iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -176,4 +176,27 @@ fn no_template_takes_long() {
         assert_ne!(named(template), "?", "{}", &template[..40]);
     }
     assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_column_has_no_attributes_and_an_object_may() {
+    for (template, wanted) in [
+        ("{{ name.first }}", Some("name.first")),
+        ("{{ name['first'] | upper }}", Some("name.first")),
+        ("a\n{{ fields.name.first ~ '!' }}", Some("name.first")),
+        ("{% if name.first %}{{ name.first }}{% endif %}", None),
+        ("{{ name.first | default(name) }}", None),
+        ("{{ name.upper() }} {{ name }}", None),
+        ("{% for x in name %}{{ x.first }}{% endfor %}", None),
+        ("{% if name.first %}{{ nmae }}{% endif %}", None),
+    ] {
+        let content = Content { subject: "x".to_owned(), text: Some(template.into()), ..content() };
+        let named = fields_named(&content);
+        let of_texts = missing_fields(&named, &["email", "name", "nmae"], true);
+        assert_eq!(of_texts.first().and_then(|fault| fault.quote.as_deref()), wanted, "{template}");
+        assert_eq!(missing_fields(&named, &["email", "name", "nmae"], false), [], "{template}");
+    }
+    // What such a condition protects is compared with the header all the same.
+    let content = Content { subject: "x".to_owned(), text: Some("{% if name.first %}{{ nmae }}{% endif %}".into()), ..content() };
+    assert_eq!(missing_fields(&fields_named(&content), &["email", "name"], false).len(), 1);
 }

@@ -87,7 +87,7 @@ fn text_that_is_no_template_is_recognized() {
         assert!(faults[0].message.contains(wanted), "{source}: {faults:?}");
     }
     let plain = Template::compile(&Content { html: Some("<style>a{}</style>{{ x".into()), ..content() }).expect_err("not closed");
-    assert!(plain[0].message.ends_with("at `x`"), "{plain:?}");
+    assert!(plain[0].message.ends_with("`{{ x` is not closed"), "{plain:?}");
     for fine in ["<script>{\"a\":{\"b\":1}}</script>", "@media x{a{width:100%}}", "{ {", "}}%}#}"] {
         assert!(Template::compile(&Content { html: Some(fine.into()), ..content() }).is_ok(), "{fine}");
     }

@@ -112,9 +112,10 @@ impl Target {
         // Every write is complete in itself: waiting for more would cost one delayed acknowledgement per message.
         tcp.set_nodelay(true).map_err(|error| self.endpoint.not_connected(&error))?;
         let helo = self.helo(&tcp);
-        let stream = if self.encryption == Encryption::Tls { self.encrypt(tcp).await? } else { Stream::Plain(tcp) };
+        let advise = |failure| advised(failure, self.encryption, self.port);
+        let stream = if self.encryption == Encryption::Tls { self.encrypt(tcp).await.map_err(advise)? } else { Stream::Plain(tcp) };
         let mut line = Line::new(stream, self.scrubber.clone());
-        self.greet(&mut line).await?;
+        self.greet(&mut line).await.map_err(advise)?;
         self.ehlo(&mut line, &helo).await?;
         if self.encryption == Encryption::StartTls {
             line = self.start_tls(line).await?;
@@ -277,6 +278,15 @@ impl Target {
             (None, Err(_)) => "localhost".to_owned(),
         }
     }
+}
+
+/// The failure, with what to write instead where the port usually expects another encryption: neither side then understands the other.
+pub(super) fn advised(mut failure: Blocker, encryption: Encryption, port: u16) -> Blocker {
+    let is_misunderstood = matches!(failure.reason, Reason::TimedOut | Reason::ConnectionLost | Reason::ProtocolError | Reason::TlsFailed);
+    if let Some(advice) = encryption.advice_at(port).filter(|_| is_misunderstood) {
+        failure.message = format!("{} {}{}.", failure.message, advice[..1].to_uppercase(), &advice[1..]);
+    }
+    failure
 }
 
 /// Whether a name is a domain for EHLO: at least two labels of letters, digits and hyphens.

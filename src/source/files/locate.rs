@@ -43,6 +43,16 @@ pub(crate) fn line_finding(severity: Severity, file: &Path, line: usize, message
     Finding { line, column, excerpt, ..Finding::of_file(severity, file, message) }
 }
 
+/// The same finding, at this text in its line, where the line has it.
+pub(crate) fn at_quote(finding: Finding, quote: Option<&str>) -> Finding {
+    let text = text_of(&finding.file);
+    let line = text.as_ref().and_then(|text| text.lines().nth(finding.line.checked_sub(1)?));
+    let Some((line, start)) = line.zip(quote).and_then(|(line, quote)| Some((line, line.find(quote)?))) else { return finding };
+    let column = line[..start].chars().count() + 1;
+    let excerpt = finding.excerpt.as_ref().and_then(|_| excerpt_of(line, column));
+    Finding { column, excerpt, ..finding }
+}
+
 /// Where the text of a line begins.
 fn first_column(line: &str) -> usize {
     line.chars().take_while(|c| c.is_whitespace()).count() + 1

@@ -30,13 +30,19 @@ fn walk(json: &mut Value, schema: &Value) {
                 items.iter_mut().for_each(|item| walk(item, schema));
             }
         }
-        Value::Number(number) if schema.get("type").is_some_and(|kind| kind == "integer") => {
+        Value::Number(number) if is_integer(schema) => {
             if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).and_then(whole) {
                 *json = whole.into();
             }
         }
         _ => {}
     }
+}
+
+/// Whether a number is an integer; it may be a text as well.
+fn is_integer(schema: &Value) -> bool {
+    schema.get("type").is_some_and(|kind| kind == "integer")
+        || schema.get("x-kubernetes-int-or-string").is_some_and(|either| either == true)
 }
 
 fn is_nullable(schema: &Value) -> bool {
@@ -71,13 +77,15 @@ mod tests {
         let schema = json!({"type": "object", "properties": {
             "a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "integer"}}, "c": {"type": "number"},
             "d": {"type": "object", "properties": {}, "x-kubernetes-preserve-unknown-fields": true},
-            "e": {"type": "object", "additionalProperties": {"type": "string"}},
+            "e": {"type": "object", "additionalProperties": {"type": "string"}}, "f": {"x-kubernetes-int-or-string": true},
             "metadata": {"properties": {"uid": {}, "annotations": {}}},
         }});
         for (before, after) in [
             (json!({"a": null, "x": null}), json!({"x": null})),
             (json!({"a": 2.0, "b": [1.0, 1.5, null, 1e300], "c": 2.0}), json!({"a": 2, "b": [1, 1.5, null, 1e300], "c": 2.0})),
-            (json!({"a": -0.0}), json!({"a": 0})),
+            (json!({"a": -0.0, "f": -0.0}), json!({"a": 0, "f": 0})),
+            (json!({"f": 2.0}), json!({"f": 2})),
+            (json!({"f": "5%"}), json!({"f": "5%"})),
             (json!({"d": {"x": null, "y": 1.0}, "e": {"x": null, "y": "z"}}), json!({"d": {"x": null, "y": 1.0}, "e": {"y": "z"}})),
             (
                 json!({"metadata": {"namespace": "", "uid": null, "labels": {"a": null}, "annotations": null, "x": null}}),

@@ -1,0 +1,212 @@
+//! What limits allow a campaign: the least time that its rest takes, and the server that paces it while shares are strict. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
+
+use super::{
+    super::{Observations, ServerDecision, World, servers::rounded, warmup::limit_on},
+    candidates::Candidate,
+    run::Run,
+};
+use crate::resources::{
+    Duration, Key, Rate,
+    campaign::{CampaignState, Weighting},
+    sending_server::Warmup,
+};
+
+const DAY_SECS: f64 = 86_400.0;
+/// How many days of a warm-up are looked at.
+const DAYS_MAX: i32 = 100;
+
+/// A window of a server.
+#[derive(Clone, Debug)]
+struct Window {
+    server: Key,
+    /// The server's part of all messages while shares are strict.
+    share: f64,
+    /// Messages that may leave at once: those left in a window that does not pace.
+    free: f64,
+    /// Seconds for each further message.
+    seconds: f64,
+    kind: Kind,
+}
+
+/// The kinds of limits.
+#[derive(Clone, Debug)]
+enum Kind {
+    /// A window of the spec, the vendor or the account.
+    Window(Rate),
+    /// The rate that the server was found to take.
+    Found,
+    /// The warm-up, on this day.
+    Warmup(Warmup, Date),
+}
+
+/// What the limits of a campaign's servers and of its namespace allow.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Limits {
+    /// The windows of all servers that the campaign may be sent through now.
+    windows: Vec<Window>,
+    /// How many servers those are.
+    servers: usize,
+    /// Messages that may leave at once, and messages per second afterwards, where servers take over from each other; `None` if one of
+    /// them has no limit.
+    pooled: Option<(f64, f64)>,
+}
+
+/// The server that the others wait for.
+#[derive(Debug, PartialEq)]
+pub(super) struct Pacing<'a> {
+    pub server: &'a Key,
+    /// Its limit, in words.
+    pub limit: String,
+    /// Its share in percent, one decimal.
+    pub share_percent: String,
+    /// What all servers send then, in words.
+    pub in_all: String,
+}
+
+/// How fast a campaign gets on.
+pub(super) struct Pace<'a> {
+    /// The server that the others wait for.
+    pub by: Option<Pacing<'a>>,
+    /// About how long the rest takes; only while it sends.
+    pub time_left: Option<Duration>,
+}
+
+impl<'a> Pace<'a> {
+    /// The pace of a run; `of_plan` are the windows of its namespace.
+    pub fn of(run: &Run<'_>, state: CampaignState, weighting: Weighting, limits: &'a Limits, of_plan: &[Rate]) -> Self {
+        let left = run.left();
+        let is_sent = matches!(state, CampaignState::Sending | CampaignState::Waiting);
+        let by = (is_sent && weighting == Weighting::Strict).then(|| limits.pacing(left)).flatten();
+        let per_second = run.opened.and_then(|report| report.per_second);
+        let time_left = left.filter(|_| state == CampaignState::Sending).and_then(|left| {
+            let by_limits = limits.least_secs(left, weighting).max(least_secs_of_plan(left, of_plan));
+            #[allow(clippy::cast_precision_loss)]
+            let by_rate = per_second.map(|rate| left as f64 / rate);
+            let secs = by_rate.map_or(by_limits, |secs| secs.max(by_limits));
+            (by_rate.is_some() || secs >= 1.0).then(|| rough(secs))
+        });
+        Self { by, time_left }
+    }
+}
+
+/// The least time that the limits of the plan leave, seconds.
+#[allow(clippy::cast_precision_loss)]
+fn least_secs_of_plan(left: u64, rates: &[Rate]) -> f64 {
+    let takes = |rate: &Rate| {
+        let free = if rate.paces() { 0.0 } else { rate.messages as f64 };
+        (left as f64 - free) * rate.per.std().as_secs_f64() / rate.messages as f64
+    };
+    rates.iter().map(takes).fold(0.0, f64::max)
+}
+
+/// A time no more precise than a person needs.
+fn rough(secs: f64) -> Duration {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let secs = secs.ceil() as u64;
+    match secs {
+        0..60 => Duration::from_secs(secs),
+        60..7200 => Duration::from_secs(secs.div_ceil(60) * 60),
+        _ => Duration::from_secs(secs.div_ceil(3600) * 3600),
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+impl Limits {
+    /// The limits of those servers that may be used now.
+    pub fn of(
+        candidates: &[Candidate],
+        servers: &BTreeMap<Key, ServerDecision>,
+        world: &World,
+        observed: &Observations,
+        now_ms: i64,
+    ) -> Self {
+        let today = Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(TimeZone::UTC).date();
+        let is_used = |candidate: &&Candidate| candidate.is_wanted() && candidate.unfit.is_none() && candidate.bar.is_none();
+        let used = || candidates.iter().filter(is_used).filter_map(|c| Some((c, servers.get(&c.key).filter(|server| server.routed)?)));
+        let weights: f64 = used().map(|(candidate, _)| f64::from(candidate.weight)).sum();
+        let mut limits = Self { pooled: Some((0.0, 0.0)), ..Self::default() };
+        for (candidate, server) in used() {
+            let load = observed.report.servers.get(&candidate.key);
+            let share = f64::from(candidate.weight) / weights;
+            let window = |free, seconds, kind| Window { server: candidate.key.clone(), share, free, seconds, kind };
+            let before = limits.windows.len();
+            for rate in &server.status.effective.rates {
+                let left = rate.messages.saturating_sub(load.map_or(0, |load| load.used_in(rate.per)));
+                let free = if rate.paces() { 0.0 } else { left as f64 };
+                limits.windows.push(window(free, rate.per.std().as_secs_f64() / rate.messages as f64, Kind::Window(*rate)));
+            }
+            limits.windows.extend(load.and_then(|load| load.slowed_to).map(|per_second| window(0.0, 1.0 / per_second, Kind::Found)));
+            let of_server = limits.windows.get(before..).unwrap_or_default();
+            let slowest = of_server.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
+            limits.pooled = limits.pooled.zip(slowest).map(|((free, rate), slowest)| (free + slowest.free, rate + 1.0 / slowest.seconds));
+            // Not among those that add up: it grows.
+            let warmup = world.servers.get(&candidate.key).and_then(|server| server.object.spec.warmup.as_ref());
+            if let Some((warmup, limit)) = warmup.and_then(|warmup| Some((warmup, limit_on(warmup, today)?))) {
+                let left = load.and_then(|load| load.warmup_left).unwrap_or(limit);
+                limits.windows.push(window(left as f64, DAY_SECS / limit.max(1) as f64, Kind::Warmup(warmup.clone(), today)));
+            }
+            limits.servers += 1;
+        }
+        limits
+    }
+
+    /// The least time that `left` messages take, seconds; 0 without limits.
+    pub fn least_secs(&self, left: u64, weighting: Weighting) -> f64 {
+        let left = left as f64;
+        match weighting {
+            Weighting::Strict => self.windows.iter().map(|window| window.takes(left)).fold(0.0, f64::max),
+            Weighting::Overflow => self.pooled.map_or(0.0, |(free, rate)| if rate > 0.0 { ((left - free) / rate).max(0.0) } else { 0.0 }),
+        }
+    }
+
+    /// The server that the others wait for while shares are strict: the one that takes longest for its share of `left` messages. Before
+    /// their number is known, longer windows do not count.
+    pub fn pacing(&self, left: Option<u64>) -> Option<Pacing<'_>> {
+        if self.servers < 2 {
+            return None;
+        }
+        let takes = |window: &Window| match left {
+            Some(left) => window.takes(left as f64),
+            None => match &window.kind {
+                Kind::Window(rate) if !rate.paces() => 0.0,
+                Kind::Window(_) | Kind::Found => window.share * window.seconds,
+                Kind::Warmup(..) => 0.0,
+            },
+        };
+        let slowest = self.windows.iter().max_by(|a, b| takes(a).total_cmp(&takes(b))).filter(|window| takes(window) > 0.0)?;
+        let limit = match &slowest.kind {
+            Kind::Window(Rate { messages, per }) => format!("its limit is {messages} per {per}"),
+            Kind::Found => format!("it takes {}", rounded(1.0 / slowest.seconds)),
+            Kind::Warmup(warmup, today) => {
+                format!("its warm-up allows {} on {today}", limit_on(warmup, *today).unwrap_or_default())
+            }
+        };
+        Some(Pacing {
+            server: &slowest.server,
+            limit,
+            share_percent: format!("{:.1}", slowest.share * 100.0),
+            in_all: rounded(1.0 / (slowest.seconds * slowest.share)),
+        })
+    }
+}
+
+impl Window {
+    /// The least time for its part of `left` messages, seconds.
+    fn takes(&self, left: f64) -> f64 {
+        let mut rest = left * self.share - self.free;
+        let Kind::Warmup(warmup, today) = &self.kind else { return (rest * self.seconds).max(0.0) };
+        let mut days = 0;
+        while rest > 0.0 && days < DAYS_MAX {
+            days += 1;
+            let Some(limit) = today.checked_add(Span::new().days(days)).ok().and_then(|day| limit_on(warmup, day)) else { break };
+            #[allow(clippy::cast_precision_loss)]
+            let limit = limit as f64;
+            rest -= limit;
+        }
+        f64::from(days) * DAY_SECS
+    }
+}
