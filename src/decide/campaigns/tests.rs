@@ -31,7 +31,7 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
     let key = |name: &str| Key::new("default", name);
     let mut world = World::default();
     let server = object("SendingServer", "relay", "{provider: {smtp: {host: relay.example.com, encryption: None}}}");
-    world.servers.insert(key("relay"), ServerInput { object: Arc::new(server), built: Ok(1), stale: None });
+    world.servers.insert(key("relay"), ServerInput { object: Arc::new(server), built: Ok(1), identity: None, stale: None });
     world.plans.insert(key("basic"), PlanInput { object: Arc::new(object("Plan", "basic", "{servers: [{name: relay}]}")), stale: None });
     let spec = format!(
         "{{planRef: {{name: basic}}, from: {{address: a@example.com}}, subject: Hi, content: {{text: Hi}}, audience: {{inline: [{{email: b@example.com}}]}}, {spec}}}"
