@@ -67,6 +67,18 @@ pub struct EngineOptions {
     pub allow_sendmail: Arc<[PathBuf]>,
 }
 
+impl EngineOptions {
+    /// Whether a server in this namespace is the operator's: with a plan namespace, those in all others are customers'.
+    fn is_operators(&self, key: &Key) -> bool {
+        self.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace)
+    }
+
+    /// Which addresses a server may be concerned with.
+    fn egress_of(&self, key: &Key) -> Egress {
+        if self.is_operators(key) { Egress::Everywhere } else { self.egress }
+    }
+}
+
 /// The part of the engine's state that is visible from outside, for progress.
 #[derive(Clone, Default)]
 pub struct View {

@@ -33,6 +33,12 @@ KEYS = {
 }
 
 
+# The key alone, as RFC 6376 has it in its text, where everybody publishes it with its algorithm.
+BARE = base64.b64encode(
+    subprocess.run(["openssl", "rsa", "-RSAPublicKey_out", "-outform", "DER"], input=KEYS["rsa2048"][0].encode(), capture_output=True, check=True).stdout
+).decode()
+
+
 def record(name: str) -> str:
     """The text of a key's record."""
     return f"v=DKIM1; k={'ed25519' if name == 'ed25519' else 'rsa'}; p={KEYS[name][1]}"
@@ -80,6 +86,7 @@ SITUATIONS = [
     ("other", "DKIM", f"s1._domainkey.other.example. TXT {quoted(record('rsa2048').replace('k=rsa', 'k=ed25519'))}", "wrong", "holds another key"),
     ("kind", "DKIM", f"s1._domainkey.kind.example. TXT {quoted(record('rsa2048'))}", "wrong", "is for a key of another type"),
     ("revoked", "DKIM", 's1._domainkey.revoked.example. TXT "v=DKIM1; p="', "wrong", "revokes the key"),
+    ("bare", "DKIM", f"s1._domainkey.bare.example. TXT {quoted('v=DKIM1; p=' + BARE)}", "ok", ""),
     ("strings", "DKIM", f"s1._domainkey.strings.example. TXT {quoted(record('ed25519'), 20)}", "ok", ""),
     ("alias", "DKIM", f"s1._domainkey.alias.example. CNAME key.example.\nkey.example. TXT {quoted(record('ed25519'))}", "ok", ""),
     ("chain", "DKIM", "s1._domainkey.chain.example. CNAME c1.example.\nc1.example. CNAME c2.example.\nc2.example. CNAME key.example.", "ok", ""),
@@ -126,7 +133,7 @@ def every_situation_is_judged(program) -> str:
     need(NameServer.missing())
     place = folder("dns-situations")
     fleet = fleets.Fleet(place, program)
-    servers = [server(name.replace(".", "-"), domain=f"{name}.example") for name, *_ in SITUATIONS]
+    servers = [server(name.replace(".", "-"), "rsa2048" if name == "bare" else "ed25519", domain=f"{name}.example") for name, *_ in SITUATIONS]
     fleet.write("fleet.yaml", *secrets(), *servers)
     zones = {"example": zone_of_situations(), "192.in-addr.arpa": REVERSE, "servfail.example": None}
     with NameServer(place / "knot", zones) as names:
@@ -163,6 +170,11 @@ def every_situation_is_judged(program) -> str:
         (place / "right/config/bad.yaml").write_text("kind: SendingServer\n")
         code, _ = rows(fleets.Fleet(place / "right", program), "--resolver", names.address)
         require(code == 2, f"a broken configuration: exit {code}")
+    # A split horizon: inside, the domain is another.
+    with NameServer(place / "inside", {"example": 'right.example. TXT "v=spf1 -all"\n', "192.in-addr.arpa": REVERSE}) as inside:
+        code, found = rows(fleets.Fleet(place / "none", program), "--resolver", inside.address)
+        require(code == 1 and not any(row["verdict"] == "not known" for row in found), f"inside: exit {code}: {found}")
+        require({row["verdict"] for row in found if row["name"].endswith("none.example")} == {"missing"}, f"inside: {found}")
     code, found = rows(fleet, "--resolver", names.address)
     require(code == 3 and {row["verdict"] for row in found} == {"not known"}, f"without a resolver: exit {code}")
     return f"{len(SITUATIONS)} situations"

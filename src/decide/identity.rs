@@ -141,12 +141,16 @@ fn words(checks: &[&Check]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::{Answers, Origin, judge};
+    use crate::{
+        dns::{Answers, Origin, judge},
+        egress::Egress,
+    };
 
     /// A subject that needs one DMARC record, and what is found for it.
     fn subject(is_required: bool) -> Arc<Subject> {
         let domains = vec!["news.test".to_owned()];
-        Arc::new(Subject { domains, keys: Vec::new(), envelopes: Vec::new(), origin: Origin::Unknown, host: None, is_required })
+        let (keys, envelopes, egress) = (Vec::new(), Vec::new(), Egress::Everywhere);
+        Arc::new(Subject { domains, keys, envelopes, origin: Origin::Unknown, host: None, is_required, egress })
     }
 
     fn checks(verdict: Verdict, reason: Reason, words: &str) -> Vec<Check> {

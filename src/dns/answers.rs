@@ -5,6 +5,8 @@ use std::{
     net::IpAddr,
 };
 
+use crate::egress::Egress;
+
 /// The types of records that are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordType {
@@ -95,6 +97,8 @@ pub struct Answers {
     open: BTreeSet<Question>,
     /// Why nothing is asked.
     offline: Option<&'static str>,
+    /// Which addresses count; others are as if they were not there.
+    egress: Egress,
 }
 
 impl Answers {
@@ -102,6 +106,12 @@ impl Answers {
     #[must_use]
     pub fn offline(why: &'static str) -> Self {
         Self { offline: Some(why), ..Self::default() }
+    }
+
+    /// Answers of which only these addresses count.
+    #[must_use]
+    pub fn within(egress: Egress) -> Self {
+        Self { egress, ..Self::default() }
     }
 
     /// The answer; while it is not known, a failure, and the question is open.
@@ -128,7 +138,8 @@ impl Answers {
             Answer::Found(mut data) => {
                 data.sort();
                 data.dedup();
-                Answer::Found(data)
+                data.retain(|data| !matches!(data, Data::Address(address) if !self.egress.permits(*address)));
+                if data.iter().all(|data| matches!(data, Data::Alias(_))) { Answer::Missing } else { Answer::Found(data) }
             }
             other => other,
         };
@@ -192,6 +203,9 @@ impl Answers {
     /// # Errors
     /// When they are not known, why.
     pub fn names_of(&mut self, address: IpAddr) -> Result<Vec<String>, String> {
+        if !self.egress.permits(address) {
+            return Ok(Vec::new());
+        }
         match self.ask(&reverse_name(address), RecordType::Ptr) {
             Answer::Found(data) => Ok(data.into_iter().filter(|data| matches!(data, Data::Name(_))).map(|data| data.shown()).collect()),
             Answer::Missing => Ok(Vec::new()),

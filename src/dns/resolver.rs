@@ -157,7 +157,7 @@ impl Resolver {
                 let records = lookup.answers().iter().filter_map(|record| data(question.kind, &record.data));
                 let data: Vec<Data> = records.take(RECORDS_MAX).collect();
                 let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
-                (if data.iter().all(|data| matches!(data, Data::Alias(_))) { Answer::Missing } else { Answer::Found(data) }, ttl)
+                (Answer::Found(data), ttl)
             }
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
                 let ttl = none.negative_ttl.map_or(TTL_MIN, |seconds| Duration::from_secs(seconds.into()));
@@ -173,7 +173,7 @@ impl Resolver {
 
 /// Judges a server's records, asking until no question is open; what is one too many, or too late, is not known.
 pub(super) async fn settle<F: Future<Output = (Answer, Duration)>>(subject: &Subject, ask: impl Fn(Question) -> F) -> Looked {
-    let (mut answers, mut valid_for) = (Answers::default(), TTL_MAX);
+    let (mut answers, mut valid_for) = (Answers::within(subject.egress), TTL_MAX);
     let (deadline, ask) = (tokio::time::Instant::now() + LOOK_MAX, &ask);
     for _ in 0..ROUNDS_MAX {
         let checks = judge(subject, &mut answers);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    egress::is_public,
+    egress::{Egress, is_public},
     meta::Reason,
     providers::{ProviderSpec, smtp::Preset},
     resources::{KeyRef, SendingServerSpec},
@@ -24,6 +24,8 @@ pub struct Subject {
     pub host: Option<String>,
     /// Whether a fault makes the server Inactive.
     pub is_required: bool,
+    /// Which addresses count: a customer must not learn which names the inside of our network has.
+    pub egress: Egress,
 }
 
 /// A key that signs.
@@ -51,7 +53,7 @@ pub enum Origin {
 impl Subject {
     /// What is judged of a server; `None` without an identity, or where its identity says nothing that DNS could confirm. `public`
     /// gives the public key of a private one, or why it is not known.
-    pub fn of(spec: &SendingServerSpec, public: impl Fn(&KeyRef) -> Result<Vec<u8>, (Reason, String)>) -> Option<Self> {
+    pub fn of(spec: &SendingServerSpec, egress: Egress, public: impl Fn(&KeyRef) -> Result<Vec<u8>, (Reason, String)>) -> Option<Self> {
         let identity = spec.identity.as_ref()?;
         let mut domains: Vec<String> = identity.domains.iter().map(|domain| ascii(domain)).collect();
         domains.sort();
@@ -86,7 +88,7 @@ impl Subject {
         let named = relay.filter(|host| host.parse::<IpAddr>().is_err() && host.contains('.'));
         let of_domain = || envelopes.first().or_else(|| domains.first()).map(|domain| format!("mail.{domain}"));
         let host = if origin == Origin::Unknown { None } else { named.or_else(of_domain) };
-        let subject = Self { domains, keys, envelopes, origin, host, is_required: identity.require_dns.unwrap_or(false) };
+        let subject = Self { domains, keys, envelopes, origin, host, is_required: identity.require_dns.unwrap_or(false), egress };
         (!subject.domains.is_empty() || !subject.envelopes.is_empty()).then_some(subject)
     }
 }

@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::EngineOptions;
 use crate::{
     dns::{Looked, Resolver, Subject, key::public_key},
+    egress::Egress,
     resources::{Key, KeyRef, Reason, SendingServer, secret::SecretValue},
     source::{SecretStore, Snapshot},
 };
@@ -24,7 +26,7 @@ pub(super) struct Subjects {
 
 impl Subjects {
     /// What DNS must confirm of the servers of a snapshot.
-    pub fn of(&mut self, snapshot: &Snapshot) -> BTreeMap<Key, Arc<Subject>> {
+    pub fn of(&mut self, snapshot: &Snapshot, options: &EngineOptions) -> BTreeMap<Key, Arc<Subject>> {
         self.known.retain(|key, _| snapshot.servers.contains_key(key));
         let mut subjects = BTreeMap::new();
         for (key, sourced) in &snapshot.servers {
@@ -36,7 +38,7 @@ impl Subjects {
             let secret = identity.dkim.as_ref().map(|dkim| private_key(key, &dkim.private_key_ref, &snapshot.secrets));
             let is_known = self.known.get(key).is_some_and(|(of, with, _)| of.spec == object.spec && *with == secret);
             if !is_known {
-                let subject = subject(key, object, &snapshot.secrets).map(Arc::new);
+                let subject = subject(key, object, &snapshot.secrets, options.egress_of(key)).map(Arc::new);
                 self.known.insert(key.clone(), (object.clone(), secret, subject));
             }
             if let Some((_, _, Some(subject))) = self.known.get(key) {
@@ -48,14 +50,14 @@ impl Subjects {
 }
 
 /// What DNS must confirm of a server.
-pub(crate) fn subject(key: &Key, object: &SendingServer, secrets: &SecretStore) -> Option<Subject> {
+pub(crate) fn subject(key: &Key, object: &SendingServer, secrets: &SecretStore, egress: Egress) -> Option<Subject> {
     let public = |reference: &KeyRef| {
         let pem = private_key(key, reference, secrets)?;
         public_key(pem.expose()).map_err(|why| {
             (Reason::SecretInvalid, format!("the key `{}` of the Secret `{}` cannot be used: {why}", reference.key, reference.name))
         })
     };
-    Subject::of(&object.spec, public)
+    Subject::of(&object.spec, egress, public)
 }
 
 fn private_key(server: &Key, reference: &KeyRef, secrets: &SecretStore) -> Result<SecretValue, (Reason, String)> {

@@ -85,7 +85,7 @@ impl Lookup {
         self.requests = resume::read(&self.options.state_dir);
         let servers = self.servers.make(snapshot, &self.options);
         // A dry run contacts nobody.
-        let identities = if self.options.dry_run { BTreeMap::new() } else { self.subjects.of(snapshot) };
+        let identities = if self.options.dry_run { BTreeMap::new() } else { self.subjects.of(snapshot, &self.options) };
         let facts = self.facts.of(snapshot, now_ms).await;
         self.contents.want_all(snapshot, &facts, self.options.egress);
         self.waited = self.contents.wait().await;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{ED25519, World};
 use crate::{
     dns::{Answer, Answers, Check, Origin, Subject, Verdict, check::Purpose, dkim, judge, key::public_key, resolver::settle, zone},
+    egress::Egress,
     meta::Reason,
     resources::{KeyRef, SendingServer},
 };
@@ -14,7 +15,7 @@ fn subject_of(provider: &str, identity: &str) -> Option<Subject> {
         "{{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {{name: relay}}, spec: {{provider: {provider}, identity: {identity}}}}}"
     );
     let server: SendingServer = serde_saphyr::from_str(&yaml).unwrap_or_else(|error| panic!("{yaml}: {error}"));
-    Subject::of(&server.spec, |reference: &KeyRef| {
+    Subject::of(&server.spec, Egress::Everywhere, |reference: &KeyRef| {
         if reference.name == "gone" {
             Err((Reason::SecretNotFound, "there is no Secret".to_owned()))
         } else {
@@ -253,4 +254,23 @@ async fn a_server_has_a_bounded_number_of_lookups() {
     let looked = settle(&subject(IDENTITY), |_| std::future::pending()).await;
     assert_eq!(began.elapsed().as_secs(), 60);
     assert!(looked.checks.iter().all(|check| check.verdict == Verdict::NotKnown), "{looked:?}");
+}
+
+/// As with connections, what is inside the network and what is not there give the same answer.
+#[tokio::test]
+async fn a_customer_learns_nothing_of_names_inside() {
+    let inside = subject_of("{smtp: {host: 8.8.4.4}}", "{domains: [news.test], returnPath: db.inside.test, sendingAddresses: [10.0.0.7]}");
+    let inside = Subject { egress: Egress::PublicOnly, ..inside.expect("a subject") };
+    let world = |text: &str| {
+        let world = World::new(&format!("_dmarc.news.test TXT v=DMARC1; p=none\ndb.inside.test TXT v=spf1 ip4:10.0.0.7 -all\n{text}"));
+        let inside = &inside;
+        async move { settle(inside, |question| std::future::ready((world.answer(&question), std::time::Duration::from_secs(60)))).await.checks }
+    };
+    let nothing = world("").await;
+    assert!(nothing.iter().any(|check| check.reason == Reason::ReturnPathNotResolved), "{nothing:?}");
+    let there = "db.inside.test A 10.0.0.7\n7.0.0.10.in-addr.arpa PTR db.inside.test\nmail.db.inside.test A 10.0.0.7";
+    assert_eq!(world(there).await, nothing);
+    // It is the addresses that are held back, and nothing else.
+    let public = "db.inside.test A 8.8.8.8";
+    assert!(world(public).await.iter().all(|check| check.reason != Reason::ReturnPathNotResolved));
 }
