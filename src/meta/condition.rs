@@ -296,6 +296,12 @@ reasons! {
 }
 
 impl Reason {
+    /// Whether a server's first probe, or the first lookup of its DNS records, has not ended yet.
+    #[must_use]
+    pub const fn is_of_start(self) -> bool {
+        matches!(self, Self::NotProbedYet | Self::NotLookedUpYet)
+    }
+
     /// Whether the audience, or the template that meets it, is at fault: another version of a file may fix it, without a change of the
     /// spec.
     #[must_use]
