@@ -6,13 +6,14 @@
 mod contents;
 mod facts;
 mod handles;
+mod identities;
 mod lookup;
 mod pace;
 mod probes;
 mod statuses;
 mod world;
 
-use std::{hash::Hasher as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{hash::Hasher as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use siphasher::sip::SipHasher13;
 use tokio::{sync::watch, time::Instant};
@@ -20,6 +21,7 @@ use tokio::{sync::watch, time::Instant};
 pub(crate) use contents::{ContentResolver, NewestSecrets};
 pub(crate) use facts::renamed;
 pub(crate) use handles::build_server;
+pub(crate) use identities::subject;
 pub use lookup::world_of;
 pub(crate) use probes::probe_once;
 
@@ -33,6 +35,7 @@ use crate::{
     resources::{Condition, ConditionType, Key, Reason, campaign::CampaignState, condition},
     source::{Snapshot, StatusSink},
 };
+use identities::{LookDone, Looks};
 use lookup::Lookup;
 use pace::Pace;
 use probes::{ProbeDone, Probes};
@@ -58,8 +61,22 @@ pub struct EngineOptions {
     pub plan_namespace: Option<String>,
     /// Where audiences may be fetched from, and where customers' servers may be.
     pub egress: Egress,
+    /// The resolver for the DNS records of identities; this machine's when absent.
+    pub resolver: Option<SocketAddr>,
     /// The programs that servers of the operator may run as sendmail.
     pub allow_sendmail: Arc<[PathBuf]>,
+}
+
+impl EngineOptions {
+    /// Whether a server in this namespace is the operator's: with a plan namespace, those in all others are customers'.
+    fn is_operators(&self, key: &Key) -> bool {
+        self.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace)
+    }
+
+    /// Which addresses a server may be concerned with.
+    fn egress_of(&self, key: &Key) -> Egress {
+        if self.is_operators(key) { Egress::Everywhere } else { self.egress }
+    }
 }
 
 /// The part of the engine's state that is visible from outside, for progress.
@@ -197,6 +214,7 @@ struct Engine {
     statuses: Statuses,
     dispatch: Dispatch,
     probes: Probes,
+    looks: Looks,
     /// The last handover to the data plane.
     handed_over: Handover,
     /// The versions of the handles and contents that it was compared with.
@@ -213,6 +231,7 @@ impl Engine {
         sink: StatusSink,
         view: watch::Sender<View>,
     ) -> Result<Self, EngineError> {
+        let looks = Looks::new(options.resolver);
         let (clock, snapshot) = (SteadyClock::default(), snapshots.borrow_and_update().clone());
         Ok(Self {
             clock,
@@ -226,6 +245,7 @@ impl Engine {
             statuses: Statuses::new(sink),
             dispatch: Dispatch::start(ledger, clock).await?,
             probes: Probes::new(),
+            looks,
             handed_over: Handover::default(),
             handed_version: (0, 0),
             longest_turn: Duration::ZERO,
@@ -245,8 +265,13 @@ impl Engine {
         self.world = self.lookup.world(&snapshot, &self.statuses, self.clock.now_ms()).await;
         self.statuses.note_objects(&snapshot, &self.world);
         self.observed.servers.retain(|key, _| self.world.servers.contains_key(key));
+        let has_identity = |key: &Key| self.world.servers.get(key).is_some_and(|input| input.identity.is_some());
+        self.observed.identities.retain(|key, _| has_identity(key));
         let report = self.dispatch.report.borrow().clone();
         for (key, input) in &self.world.servers {
+            if let Some(subject) = &input.identity {
+                self.observed.identities.entry(key.clone()).or_default().renew(subject);
+            }
             let observation = self.observed.server_mut(key, &report);
             if let Ok(fingerprint) = input.built
                 && observation.fingerprint != fingerprint
@@ -277,6 +302,7 @@ impl Engine {
     fn act(&mut self, decision: &Arc<Decision>, began: Instant) {
         let now_ms = self.clock.now_ms();
         self.start_probes(decision, now_ms);
+        self.start_looks(decision, now_ms);
         self.hand_over(decision);
         self.statuses.write(&self.snapshot, decision, now_ms, false);
         let turn = began.elapsed();
@@ -323,6 +349,7 @@ impl Engine {
                 true
             }
             Some(done) = self.probes.next() => self.probed(done),
+            Some(done) = self.looks.next() => self.looked(done),
             Some(done) = self.lookup.next_prepared() => self.lookup.prepared(done, &mut self.world),
             Some(event) = self.dispatch.events.recv() => {
                 self.noticed(event);
@@ -378,6 +405,28 @@ impl Engine {
         }
         observation.note_probe(done.result, done.began_ms, self.clock.now_ms(), &input.object.spec.probe());
         before != seen(observation)
+    }
+
+    // ── the DNS records of identities ──
+
+    fn start_looks(&mut self, decision: &Decision, now_ms: i64) {
+        for (key, server) in &decision.servers {
+            if server.look_at_ms.is_none_or(|at| at > now_ms) {
+                continue;
+            }
+            let subject = self.world.servers.get(key).and_then(|input| input.identity.as_ref());
+            let (Some(subject), Some(observation)) = (subject, self.observed.identities.get_mut(key)) else { continue };
+            observation.looking = true;
+            self.looks.start(key, subject.clone());
+        }
+    }
+
+    /// Takes the result of a look; returns whether it is news.
+    fn looked(&mut self, done: LookDone) -> bool {
+        let LookDone { key, subject, looked } = done;
+        // What was found for an older identity says nothing about this one.
+        let Some(observation) = self.observed.identities.get_mut(&key).filter(|known| known.is_of(&subject)) else { return false };
+        observation.note(&looked.checks, looked.valid_for, &key, self.observed.seed, self.clock.now_ms())
     }
 
     // ── the data plane ──

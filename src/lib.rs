@@ -6,6 +6,7 @@
 //! - [`resources`]: what users write. Plain data, schema, conditions.
 //! - [`source`]: where it comes from, and where status goes.
 //! - [`decide`]: what should hold. Pure.
+//! - [`dns`]: which records the senders' domains need, and whether they are published.
 //! - [`engine`]: the loop: snapshot, decide, act, report. Read this first.
 //! - [`providers`]: how a server is spoken to.
 //! - `audience`: to whom. Streams.
@@ -30,6 +31,7 @@ pub mod cli;
 pub(crate) mod clock;
 pub mod decide;
 pub(crate) mod dispatch;
+pub mod dns;
 pub mod egress;
 pub mod engine;
 pub mod feedback;

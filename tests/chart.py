@@ -76,6 +76,7 @@ REFUSED = [
     ({"leaseDuration": "15"}, "leaseDuration"),
     ({"image": {"digest": "sha256:abc"}}, "digest"),
     ({"denyPrivateNetworks": "no"}, "denyPrivateNetworks"),
+    ({"resolver": "dns.example.com"}, "resolver"),
     ({"gracePeriodSeconds": 0}, "gracePeriodSeconds"),
 ]
 

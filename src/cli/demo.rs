@@ -95,6 +95,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
         grace: Duration::from_secs(30),
         plan_namespace: None,
         egress: Egress::Everywhere,
+        resolver: None,
         allow_sendmail: std::sync::Arc::default(),
     };
     let sink = StatusSink::open_folder(&state)?;

@@ -4,6 +4,7 @@ pub mod completions;
 pub mod crds;
 mod deliver;
 mod demo;
+mod dns;
 mod get;
 mod look;
 mod plugin;
@@ -55,6 +56,8 @@ pub enum Command {
     Send(send::SendArgs),
     /// Test servers by hand: connect, TLS, log in; on request, send one real message.
     Test(test::TestArgs),
+    /// Show the DNS records that senders' domains need, and whether they are published; or print them as a zone file.
+    Dns(dns::DnsArgs),
     /// Show servers, plans, campaigns and runs, or the types of servers.
     Get(get::GetArgs),
     /// Resume a stopped campaign, or mail recipients of unknown outcome again.
@@ -85,6 +88,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Resume(args) => on_runtime(resume::run(args)),
         Command::Preview(args) => on_runtime(preview::run(args)),
         Command::Send(args) => on_runtime(send::run(args)),
+        Command::Dns(args) => on_runtime(dns::run(args)),
         Command::Demo(args) => on_runtime(demo::run(args)),
         Command::Test(args) => on_runtime(test::run(args)),
         Command::Sink(args) => on_runtime(sink::run(args)),

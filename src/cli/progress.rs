@@ -167,7 +167,7 @@ fn time_in_words(seconds: u64) -> String {
 /// Whether the first probe has not ended yet.
 fn is_pending(server: &ServerDecision) -> bool {
     let ready = condition::find(&server.status.conditions, ConditionType::Ready);
-    ready.is_some_and(|ready| ready.reason == Reason::NotProbedYet)
+    ready.is_some_and(|ready| ready.reason.is_of_start())
 }
 
 fn campaign_is_judged(campaign: &CampaignDecision) -> bool {

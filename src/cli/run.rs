@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{progress, text};
 use crate::{
+    dns::resolver_address,
     egress::Egress,
     engine::{self, Ended, EngineError, EngineOptions, View},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
@@ -63,6 +64,10 @@ pub struct RunArgs {
     /// --kubernetes, false without.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub deny_private_networks: Option<bool>,
+    /// The resolver for the DNS records of servers' identities: an IP address, with `:PORT` where it is not 53. Default: this machine's
+    /// (/etc/resolv.conf). Nothing else is resolved through it.
+    #[arg(long, value_name = "ADDRESS", env = "MAILFLEET_RESOLVER", value_parser = resolver_address)]
+    pub resolver: Option<SocketAddr>,
     /// A program that the operator's servers of type sendmail may run; repeatable.
     #[arg(long, value_name = "PATH")]
     pub allow_sendmail: Vec<PathBuf>,
@@ -245,6 +250,7 @@ impl Process {
             grace: args.grace.std(),
             plan_namespace: args.plan_namespace.clone(),
             egress: args.egress(),
+            resolver: args.resolver,
             allow_sendmail: args.allow_sendmail.into(),
         };
         let result = engine::run(options, ledger.clone(), snapshots, sink, view, stop).await;

@@ -174,6 +174,7 @@ async fn candidates(args: &SendArgs, look: &Look) -> Result<Vec<Key>, Stop> {
         grace: Duration::ZERO,
         plan_namespace: args.plan_namespace.clone(),
         egress: Egress::Everywhere,
+        resolver: None,
         allow_sendmail: Arc::default(),
     };
     let facts = RecordedFacts::open(&args.campaign.state).map_err(|error| Stop::failed(error.to_string()))?;

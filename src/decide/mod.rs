@@ -5,6 +5,7 @@
 
 pub mod campaigns;
 pub mod grants;
+pub mod identity;
 pub mod observe;
 pub mod plans;
 mod routing;
@@ -14,9 +15,11 @@ mod warmup;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use identity::IdentityObservation;
 pub use observe::{Observations, ProbeResult, ServerObservation};
 
 use crate::{
+    dns::Subject,
     resources::{
         Blocker, Campaign, Key, Plan, SendingServer,
         campaign::{CampaignStatus, RecipientCounts},
@@ -62,6 +65,8 @@ pub struct ServerInput {
     pub object: Arc<SendingServer>,
     /// The fingerprint of spec and Secrets, or why the server has no handle.
     pub built: Result<u64, Blocker>,
+    /// What DNS must confirm of its identity; `None` without one.
+    pub identity: Option<Arc<Subject>>,
     /// Why the newest version could not be read, if this is an older one.
     pub stale: Option<String>,
 }
@@ -197,6 +202,8 @@ pub struct ServerDecision {
     pub routed: bool,
     /// When it is to be probed, milliseconds; `None` if it may not be.
     pub probe_at_ms: Option<i64>,
+    /// When the DNS records of its identity are to be looked up, milliseconds; `None` if they are not to be.
+    pub look_at_ms: Option<i64>,
     /// Whether it is Inactive because sending failed, and may be tried with one message.
     pub on_trial: bool,
     /// Whether its state is settled, rather than open until its first failed probes have been repeated.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration as StdDuration};
 
+use super::identity::IdentityObservation;
 use crate::{
     backoff::{self, Backoff},
     chance::jitter,
@@ -15,6 +16,8 @@ use crate::{
 pub struct Observations {
     /// Servers.
     pub servers: BTreeMap<Key, ServerObservation>,
+    /// What DNS says of the identities of servers.
+    pub identities: BTreeMap<Key, IdentityObservation>,
     /// The report of the data plane.
     pub report: Arc<Report>,
     /// The seed for jitter.
@@ -211,7 +214,7 @@ fn backoff_ms(probe: &EffectiveProbe, failures: u32) -> i64 {
 }
 
 /// Spreads a delay by up to a tenth, so that a thousand servers are not probed at once.
-fn spread(delay_ms: i64, chance: f64) -> i64 {
+pub(super) fn spread(delay_ms: i64, chance: f64) -> i64 {
     let delay = StdDuration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
     i64::try_from(backoff::spread(delay, 0.1, chance).as_millis()).unwrap_or(i64::MAX)
 }

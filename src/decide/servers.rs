@@ -8,6 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{
     Observations, ProbeResult, ServerDecision, ServerInput,
     grants::Ownership,
+    identity::IdentityObservation,
     observe::{SendFailure, ServerObservation},
 };
 use crate::{
@@ -41,12 +42,21 @@ pub fn decide(
     let accepted = acceptance(spec, input, ownership.get(key));
     let may_probe = accepted.is_ok();
     let taken = observed.report.servers.get(key).map_or(0, |server| server.accepted);
+    // What may not be used is not looked up either.
+    let is_allowed = spec.is_enabled() && !matches!(ownership.get(key), Some(Ownership::Refused(_)));
+    let unseen = IdentityObservation::default();
+    let identity = input.identity.as_deref().filter(|_| is_allowed).map(|subject| {
+        let known = observed.identities.get(key).filter(|known| known.is_of(subject));
+        (subject, known.unwrap_or(&unseen))
+    });
+    let of_identity = identity.and_then(|(subject, known)| known.blocker(subject));
+    let has_identity = of_identity.is_none();
     let blocker = match &accepted {
         Err(blocker) => Some(blocker.clone()),
-        Ok(()) => of_probes(observation).or_else(|| of_sends(observation.unproven(&probe, taken))),
+        Ok(()) => of_identity.or_else(|| of_probes(observation)).or_else(|| of_sends(observation.unproven(&probe, taken))),
     };
     let active = blocker.is_none();
-    let on_trial = accepted.is_ok() && observation.probes_good && observation.unproven(&probe, taken).is_some();
+    let on_trial = accepted.is_ok() && has_identity && observation.probes_good && observation.unproven(&probe, taken).is_some();
     let routed = (active || on_trial) && observation.send_failure.is_none();
 
     let mut conditions = vec![match &accepted {
@@ -81,6 +91,7 @@ pub fn decide(
             "The server says that it is being sent too much. It rests, and is then sent only as much as it has accepted; other servers take its share meanwhile. If this persists, lower limits.rates or limits.connections.",
         ));
     }
+    conditions.extend(identity.map(|(_, known)| known.condition()));
     conditions.extend(no_effect(spec));
     match &blocker {
         None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
@@ -94,6 +105,7 @@ pub fn decide(
     let connections = report.map_or_else(|| spec.limits().connections.unwrap_or(CONNECTIONS_AT_FIRST), |report| report.connections);
     let rates = rates_in_force(spec, &observation.quotas);
     let probe_at_ms = may_probe.then(|| observation.probe_at_ms(&probe, key, observed.seed)).flatten();
+    let look_at_ms = identity.and_then(|(_, known)| known.look_at_ms());
     let readmit_at_ms = observation.readmit_at_ms(&probe).map(|at| at.max(now_ms + 1));
     ServerDecision {
         status: SendingServerStatus {
@@ -122,8 +134,9 @@ pub fn decide(
             || on_trial
             || observation.failures >= failure_threshold
             || blocker.as_ref().is_some_and(|blocker| blocker.needs_person),
-        wake_at_ms: probe_at_ms.into_iter().chain(readmit_at_ms).min(),
+        wake_at_ms: probe_at_ms.into_iter().chain(readmit_at_ms).chain(look_at_ms).min(),
         probe_at_ms,
+        look_at_ms,
         why_inactive: blocker.map(|blocker| blocker.message).unwrap_or_default(),
     }
 }

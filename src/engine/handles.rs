@@ -76,12 +76,10 @@ impl ServerHandles {
             return Ok(known.fingerprint);
         }
         let fingerprint = fingerprint(&object.spec, &secrets);
-        // With a plan namespace, servers in all other namespaces are customers'.
-        let is_operators = options.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace);
         let environment = Environment {
             state_dir: &options.state_dir,
-            egress: if is_operators { Egress::Everywhere } else { options.egress },
-            permissions: if is_operators {
+            egress: options.egress_of(key),
+            permissions: if options.is_operators(key) {
                 Permissions { ambient_credentials: true, sendmail: options.allow_sendmail.clone() }
             } else {
                 Permissions::default()

@@ -1,6 +1,7 @@
 //! Looks up what objects refer to, before a decision: the ledger, Secrets, files, and requests from the command line.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -10,6 +11,7 @@ use super::{
     contents::{Contents, Done},
     facts::FactFinder,
     handles::ServerHandles,
+    identities::Subjects,
     statuses::Statuses,
     world::{Found, KnownWork, world},
 };
@@ -38,6 +40,7 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
     let found = Found {
         facts: &facts,
         servers,
+        identities: BTreeMap::new(),
         work: &|key| KnownWork { now: contents.work(key), last: contents.last_work(key) },
         status: &|_| None,
         resume: &|key| requests.get(key).map(|pending| pending.value.clone()),
@@ -50,6 +53,7 @@ pub(super) struct Lookup {
     options: EngineOptions,
     facts: FactFinder<Ledger>,
     servers: ServerHandles,
+    subjects: Subjects,
     contents: Contents,
     requests: Requests,
     requests_changed_at: Option<SystemTime>,
@@ -66,6 +70,7 @@ impl Lookup {
             options,
             facts: FactFinder::new(ledger),
             servers: ServerHandles::new(),
+            subjects: Subjects::default(),
             contents: Contents::new(),
             requests: Requests::new(),
             requests_changed_at: None,
@@ -79,6 +84,8 @@ impl Lookup {
         self.requests_changed_at = resume::changed_at(&self.options.state_dir);
         self.requests = resume::read(&self.options.state_dir);
         let servers = self.servers.make(snapshot, &self.options);
+        // A dry run contacts nobody.
+        let identities = if self.options.dry_run { BTreeMap::new() } else { self.subjects.of(snapshot, &self.options) };
         let facts = self.facts.of(snapshot, now_ms).await;
         self.contents.want_all(snapshot, &facts, self.options.egress);
         self.waited = self.contents.wait().await;
@@ -90,6 +97,7 @@ impl Lookup {
         let found = Found {
             facts: &facts,
             servers,
+            identities,
             work: &|key| KnownWork { now: self.contents.work(key), last: self.contents.last_work(key) },
             status: &|key| statuses.campaign(key),
             resume: &|key| self.requests.get(key).map(|pending| pending.value.clone()),
@@ -209,6 +217,7 @@ mod tests {
             grace: Duration::from_secs(1),
             plan_namespace: None,
             egress: Egress::Everywhere,
+            resolver: None,
             allow_sendmail: Arc::default(),
         };
         let key = Key::new("default", "spring");

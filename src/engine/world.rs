@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::facts::LedgerFacts;
 use crate::{
     decide::{CampaignInput, PlanInput, ServerInput, World},
+    dns::Subject,
     ledger::{Generation, LedgerError},
     resources::{Blocker, Key, Kind, campaign::CampaignStatus, resume::ANNOTATION},
     routing::Work,
@@ -25,6 +26,8 @@ pub struct Found<'a> {
     pub facts: &'a LedgerFacts,
     /// For each server: the fingerprint of what a probe tests, or why it has no handle.
     pub servers: BTreeMap<Key, Result<u64, Blocker>>,
+    /// For each server with an identity: what DNS must confirm of it.
+    pub identities: BTreeMap<Key, Arc<Subject>>,
     /// What each campaign sends.
     pub work: &'a dyn Fn(&Key) -> KnownWork,
     /// The status of a campaign as this process last decided it.
@@ -40,7 +43,9 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, mut found: Found
     for (key, sourced) in &snapshot.servers {
         let Some(built) = found.servers.remove(key) else { continue };
         let object = dated(key, sourced, found.facts);
-        world.servers.insert(key.clone(), ServerInput { object, built, stale: sourced.stale.clone() });
+        world
+            .servers
+            .insert(key.clone(), ServerInput { object, built, identity: found.identities.remove(key), stale: sourced.stale.clone() });
     }
     for (key, sourced) in &snapshot.plans {
         let object = dated(key, sourced, found.facts);

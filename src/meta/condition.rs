@@ -26,6 +26,8 @@ pub enum ConditionType {
     Probed,
     /// A server: whether the dispatcher may use it now (a send failure takes it out at once).
     Routed,
+    /// A server with `identity`: the DNS records that its domains need. It gates nothing unless `identity.requireDns` is true.
+    IdentityReady,
     /// A campaign: every recipient has a final outcome.
     Completed,
     /// A campaign or server: some fields are accepted and have no effect in this version.
@@ -150,6 +152,36 @@ reasons! {
     /// A local file or folder could not be written. Free disk space, or check the folder's mode.
     StorageFailed,
 
+    // DNS
+    /// Every DNS record that the identity needs is published. Nothing to do.
+    RecordsPublished,
+    /// The DNS records are being looked up for the first time. Wait a few seconds.
+    NotLookedUpYet,
+    /// DNS gave no answer, or an error. Check the resolver (`--resolver`) or the name server that the message names; nothing changes until it answers.
+    LookupFailed,
+    /// A DKIM key has no record. Publish the one in the message.
+    DkimRecordMissing,
+    /// The record of a DKIM key is malformed, is for other uses, or holds another key. Publish the one in the message in its place.
+    DkimRecordInvalid,
+    /// The domain of the envelope sender has no SPF record. Publish the one in the message, or the vendor's.
+    SpfRecordMissing,
+    /// An SPF record is malformed, is there twice, or needs more than 10 lookups. Correct what the message names.
+    SpfRecordInvalid,
+    /// The SPF record does not permit an address that the server sends from. Publish the record in the message in its place.
+    SpfNotPermitted,
+    /// A domain of From addresses has no DMARC policy, and no domain above it has one. Publish the one in the message.
+    DmarcRecordMissing,
+    /// A DMARC record is malformed, or is there twice. Publish the one in the message in its place.
+    DmarcRecordInvalid,
+    /// Neither a DKIM key nor the return path belongs to a domain of From addresses, as its DMARC policy asks. Sign with a key of the domain, or set `returnPath` below it.
+    DmarcNotAligned,
+    /// The domain of the envelope sender takes no mail, so that bounces are lost. Publish the MX record in the message, or the vendor's.
+    ReturnPathNotResolved,
+    /// An address that the server sends from has no name. Have whoever provides the address set the PTR record in the message.
+    PtrRecordMissing,
+    /// None of the names of an address that the server sends from has that address. Publish what the message names.
+    PtrRecordInvalid,
+
     // What only a person can fix
     /// The spec breaks a rule. Fix the field that the message names; `mailfleet validate` names them all.
     InvalidSpec,
@@ -266,6 +298,12 @@ reasons! {
 }
 
 impl Reason {
+    /// Whether a server's first probe, or the first lookup of its DNS records, has not ended yet.
+    #[must_use]
+    pub const fn is_of_start(self) -> bool {
+        matches!(self, Self::NotProbedYet | Self::NotLookedUpYet)
+    }
+
     /// Whether the audience, or the template that meets it, is at fault: another version of a file may fix it, without a change of the
     /// spec.
     #[must_use]

@@ -83,6 +83,11 @@ pub const AWS_IDENTITY: &str = r"^arn:aws[a-z-]*:ses:[a-z0-9-]+:[0-9]{12}:identi
 pub const UNSUBSCRIBE_URL: &str = r"^(https://|http://|mailto:|\{\{|\{%)[^\x00\r\n]*$";
 /// A host name, an IPv4 address, or an IPv6 address with or without brackets.
 pub const HOST: &str = r"^([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])$";
+/// An IPv4 or IPv6 address, without a zone and without IPv4 within IPv6.
+pub const IP: &str = concat!(
+    r"^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}",
+    r"|([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}|([0-9A-Fa-f]{1,4}:){1,7}:|([0-9A-Fa-f]{1,4}:){1,6}:[0-9A-Fa-f]{1,4}|([0-9A-Fa-f]{1,4}:){1,5}(:[0-9A-Fa-f]{1,4}){1,2}|([0-9A-Fa-f]{1,4}:){1,4}(:[0-9A-Fa-f]{1,4}){1,3}|([0-9A-Fa-f]{1,4}:){1,3}(:[0-9A-Fa-f]{1,4}){1,4}|([0-9A-Fa-f]{1,4}:){1,2}(:[0-9A-Fa-f]{1,4}){1,5}|[0-9A-Fa-f]{1,4}:(:[0-9A-Fa-f]{1,4}){1,6}|:((:[0-9A-Fa-f]{1,4}){1,7}|:))$"
+);
 /// The argument of EHLO.
 pub const HELO: &str = r"^[!-~]+$";
 /// A name in a certificate.
@@ -120,6 +125,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (AWS_IDENTITY, "is not the ARN of an identity; write it like arn:aws:ses:eu-west-1:123456789012:identity/shop.example"),
     (UNSUBSCRIBE_URL, "is not a URL of one line that begins with https://, http:// or mailto:"),
     (HOST, "is not a host name or address; write it like smtp.example.com, without the port, other alphabets as `xn--`"),
+    (IP, "is not an IP address; write it like 203.0.113.25 or 2001:db8::25, without a prefix length"),
     (HELO, "is not a host name like mail.example.com, or an address in brackets"),
     (CERTIFICATE_NAME, "is not a host name or address as certificates have it"),
     (PROGRAM, "is not the path of a program; write it from the root, like /usr/sbin/sendmail"),

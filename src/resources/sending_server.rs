@@ -1,5 +1,7 @@
 //! `SendingServer`: one way to hand messages over, with its limits and its probe.
 
+use std::net::IpAddr;
+
 use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,7 +106,7 @@ pub struct NeededSecret {
 pub enum SecretPurpose {
     /// To connect and log in: without it the server is Inactive.
     Provider,
-    /// To sign messages, which this version does not do: nothing reads it yet.
+    /// Of which the public half is compared with the DNS record; messages are not signed in this version.
     Dkim,
     /// To fetch an audience: without it the campaign does not send.
     Audience,
@@ -223,6 +225,15 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN))]
     pub return_path: Option<String>,
+    /// The addresses that its mail comes from, as receivers see them: SPF must permit them, and each needs a name in DNS. When absent,
+    /// those of an SMTP `host` that is a public address or a name below one of these domains; others are not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>", length(max = 64), inner(length(min = 2, max = 45), regex(pattern = pattern::IP)), extend("x-kubernetes-list-type" = "set"))]
+    pub sending_addresses: Vec<IpAddr>,
+    /// Whether a DNS record of this identity that is missing or wrong makes the server Inactive; false when absent. Records that
+    /// cannot be looked up change nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_dns: Option<bool>,
 }
 
 /// A DKIM key.

@@ -130,6 +130,7 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("kube", &["source/cluster"], "Kubernetes' client stays at the border"),
     ("k8s_openapi", &["source/cluster"], "Kubernetes' client stays at the border"),
     ("lookup_host", &["egress", "providers"], "names are resolved where addresses are judged"),
+    ("hickory_resolver", &["dns"], "records are looked up where they are judged"),
     ("notify", &["source/files/watch.rs"], "only the source watches files"),
     ("cel", &["source/files/verdict"], "rules are evaluated where documents are judged"),
     ("jsonschema", &["source"], "schemas are evaluated where documents are judged"),

@@ -184,6 +184,7 @@ async fn run_once(place: &Place) -> String {
         grace: Duration::from_secs(10),
         plan_namespace: None,
         egress: Egress::Everywhere,
+        resolver: None,
         allow_sendmail: std::sync::Arc::default(),
     };
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));

@@ -11,6 +11,9 @@ from . import ledgerfile, statusyaml
 from .cache import ROOT
 from .process import Process, wait_until
 
+# Nothing listens there: without a name server of the test's own, the records of identities are not known, and nobody else is asked.
+os.environ.setdefault("MAILFLEET_RESOLVER", "127.0.0.1:9")
+
 
 def binary() -> Path:
     """MAILFLEET_BINARY, or the newest of the two builds."""

@@ -81,6 +81,8 @@ FULL = [
                 "domains": ["news.example.com", "bücher.example"],
                 "dkim": {"selector": "s1", "privateKeyRef": {"name": "dkim", "key": "private.pem"}},
                 "returnPath": "bounces.example.com",
+                "sendingAddresses": ["203.0.113.25", "2001:db8::25"],
+                "requireDns": False,
             },
             "feedback": {"pauseWhen": {"bouncePercent": 5, "complaintPercent": 0.3, "afterMessages": 1000}},
             "probe": {"interval": "5m", "timeout": "10s", "retryAfter": "10s", "failureThreshold": 3, "successThreshold": 1},

@@ -99,7 +99,7 @@ fn type_of(schema: &Value) -> String {
 fn plural(noun: &str) -> String {
     // Only the head takes the plural: names at a vendor.
     let (head, rest) = noun.find(" at ").map_or((noun, ""), |at| noun.split_at(at));
-    format!("{head}s{rest}")
+    format!("{head}{}{rest}", if head.ends_with('s') { "es" } else { "s" })
 }
 
 fn bounds_of(schema: &Value) -> String {

@@ -66,7 +66,7 @@ fn case(text: &str) -> Case {
                 let mut object: SendingServer = serde_json::from_value(value.clone()).expect(document);
                 object.metadata.generation = Some(1);
                 object.metadata.creation_timestamp = timestamp;
-                world.servers.insert(object.key(), ServerInput { object: Arc::new(object), built: Ok(7), stale: None });
+                world.servers.insert(object.key(), ServerInput { object: Arc::new(object), built: Ok(7), identity: None, stale: None });
             }
             Some("Plan") => {
                 let mut object: Plan = serde_json::from_value(value.clone()).expect(document);

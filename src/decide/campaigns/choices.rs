@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     report::CampaignReport,
-    resources::{Blocker, Key, Reason, condition, condition::ConditionType, server_table::CampaignServerStatus},
+    resources::{Blocker, Key, condition, condition::ConditionType, server_table::CampaignServerStatus},
 };
 
 /// The servers that a campaign might use, and what its status says about them.
@@ -155,7 +155,7 @@ impl<'a> Choices<'a> {
             .filter_map(|candidate| servers.get_key_value(&candidate.key))
             .collect();
         let is_pending = |server: &ServerDecision| {
-            condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|ready| ready.reason == Reason::NotProbedYet)
+            condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|ready| ready.reason.is_of_start())
         };
         Servers {
             unresolved,

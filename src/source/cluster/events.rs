@@ -54,7 +54,7 @@ impl Readiness {
 
     /// Whether nothing has happened yet.
     const fn is_quiet(self) -> bool {
-        matches!(self.reason, Reason::NotProbedYet | Reason::Scheduled | Reason::Suspended | Reason::Disabled)
+        self.reason.is_of_start() || matches!(self.reason, Reason::Scheduled | Reason::Suspended | Reason::Disabled)
     }
 
     const fn is_well(self) -> bool {

@@ -74,8 +74,16 @@ fn unusable_secrets_are_reported() {
 fn a_failure_at_a_port_of_another_encryption_says_what_to_write() {
     let failed = |reason, encryption, port| advised(Blocker::passing(reason, "Connection failed."), encryption, port).message;
     for (encryption, port, advice) in [
-        (Encryption::StartTls, 465, "Connection failed. Port 465 usually speaks TLS from the first byte, and a server that does never answers StartTls: write `encryption: Tls`, or use port 587."),
-        (Encryption::Tls, 587, "Connection failed. Port 587 usually begins without TLS and then switches to it: write `encryption: StartTls`, or use port 465."),
+        (
+            Encryption::StartTls,
+            465,
+            "Connection failed. Port 465 usually speaks TLS from the first byte, and a server that does never answers StartTls: write `encryption: Tls`, or use port 587.",
+        ),
+        (
+            Encryption::Tls,
+            587,
+            "Connection failed. Port 587 usually begins without TLS and then switches to it: write `encryption: StartTls`, or use port 465.",
+        ),
         (Encryption::StartTls, 587, "Connection failed."),
         (Encryption::Tls, 2465, "Connection failed."),
     ] {
