@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::meta::rule::Rule;
 pub use crate::meta::{
@@ -121,6 +122,27 @@ pub trait Kind: Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync 
     fn metadata(&self) -> &Metadata;
     /// The same, to set generation and creation time.
     fn metadata_mut(&mut self) -> &mut Metadata;
+}
+
+/// Why an object cannot be read into its type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The field that does not fit: `spec.limits.rates[0].per`.
+    pub path: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// Reads an object into its type.
+///
+/// # Errors
+/// The field that does not fit, and why.
+pub fn from_json<K: Kind>(json: &Value) -> Result<K, Unreadable> {
+    // Only an object that cannot be read is worth the time and the memory of code that follows the path of each field.
+    K::deserialize(json).or_else(|_| {
+        serde_path_to_error::deserialize(json)
+            .map_err(|error| Unreadable { path: error.path().to_string(), why: error.inner().to_string() })
+    })
 }
 
 macro_rules! kinds {

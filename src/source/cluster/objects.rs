@@ -7,7 +7,7 @@ use kube::core::DynamicObject;
 use serde_json::{Map, Value};
 
 use super::change::{HasDataRefs, Observed};
-use crate::resources::{API_VERSION, FINALIZER, Key, Kind, Metadata, Object, crd::UNSEEN_REASON, resume::ANNOTATION};
+use crate::resources::{self, API_VERSION, FINALIZER, Key, Kind, Metadata, Object, Unreadable, crd::UNSEEN_REASON, resume::ANNOTATION};
 
 /// Reads an object; none when it has no name, which an API server never sends.
 pub(super) fn read<S, T>(seen: DynamicObject) -> Option<Observed<Object<S, T>>>
@@ -34,8 +34,7 @@ where
         ("metadata".to_owned(), serde_json::to_value(&wanted).unwrap_or_default()),
         ("spec".to_owned(), data.remove("spec").unwrap_or_default()),
     ]);
-    let object: Result<Arc<Object<S, T>>, String> =
-        serde_path_to_error::deserialize(Value::Object(whole)).map(Arc::new).map_err(|error| unreadable(&error));
+    let object = resources::from_json::<Object<S, T>>(&Value::Object(whole)).map(Arc::new).map_err(|error| unreadable(&error));
     Some(Observed {
         uid: metadata.uid.unwrap_or_default(),
         resource_version: metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or(0),
@@ -54,10 +53,9 @@ fn is_unseen(status: &Value) -> bool {
     status.pointer("/conditions/0/reason").is_some_and(|reason| reason == UNSEEN_REASON)
 }
 
-fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+fn unreadable(error: &Unreadable) -> String {
     format!(
         "{}: {}. This object was accepted under the schema of another version; write the field as this version requires, and update the CRDs (`mailfleet crds`).",
-        error.path(),
-        error.inner()
+        error.path, error.why
     )
 }

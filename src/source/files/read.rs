@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use crate::{
-    resources::{Campaign, Kind, NAME_LABEL, Plan, SendingServer, secret::SecretValue},
+    resources::{Campaign, Kind, NAME_LABEL, Plan, SendingServer, from_json, secret::SecretValue},
     source::secrets::{ConfigMapData, SecretData},
     yaml::{Fault, FieldPath, Node},
 };
@@ -44,11 +44,11 @@ fn typed<K: Kind>(json: &Value, node: &Node, problems: &mut Vec<Fault>) -> Optio
     if !problems.is_empty() {
         return None;
     }
-    match serde_path_to_error::deserialize::<_, K>(json) {
+    match from_json(json) {
         Ok(object) => Some(object),
         Err(error) => {
-            let path = FieldPath::parse(&error.path().to_string());
-            problems.push(Fault { at: node.locate(&path), path, message: error.inner().to_string() });
+            let path = FieldPath::parse(&error.path);
+            problems.push(Fault { at: node.locate(&path), path, message: error.why });
             None
         }
     }
