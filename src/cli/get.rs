@@ -11,14 +11,13 @@ use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-mod objects;
 mod promise;
 mod types;
 
-use objects::{Found, objects};
 use promise::promise;
 
 use super::{
+    objects::{self, Found, objects},
     present::{
         OutputFormat, Table,
         tables::{self, Conditions, Shown},
@@ -130,28 +129,39 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
         return show_rows(args, out);
     }
     match args.kind {
-        GetKind::Servers => show_objects(args, SendingServer::KIND, &tables::servers(), |_, _| Ok(()), out),
+        GetKind::Servers => show_objects(args, SendingServer::KIND, &tables::servers(), |_| (), |_, _| Ok(()), out),
         GetKind::Plans => {
             let details = |status: &PlanStatus, out: &mut dyn Write| print_details(args, &tables::grants(), status.servers.clone(), out);
-            show_objects(args, Plan::KIND, &tables::plans(), details, out)
+            show_objects(args, Plan::KIND, &tables::plans(), |_| (), details, out)
         }
         GetKind::Campaigns => {
             let details = |status: &CampaignStatus, out: &mut dyn Write| {
                 writeln!(out, "\n{}", promise(status))?;
                 print_details(args, &tables::picks(), status.servers.iter().collect(), out)
             };
-            show_objects(args, Campaign::KIND, &tables::campaigns(), details, out)
+            let ledger = LedgerReader::open(&args.state).ok();
+            let recount = |shown: &mut Shown<CampaignStatus>| recount(ledger.as_ref(), shown);
+            show_objects(args, Campaign::KIND, &tables::campaigns(), recount, details, out)
         }
         GetKind::Runs => show_runs(args, out),
         GetKind::Types => types::show(args.name.as_deref(), args.output, out),
     }
 }
 
-/// Shows objects: whole ones to scripts, tables to people. A single one is followed by its details and its conditions.
+/// Counts the recipients anew: a status is written every few seconds, and the last one of a process that was killed stays behind.
+fn recount(ledger: Option<&LedgerReader>, shown: &mut Shown<CampaignStatus>) {
+    let key = RunKey::new(shown.namespace.as_str(), shown.name.as_str(), shown.status.run.as_str());
+    if let Some(run) = ledger.and_then(|ledger| ledger.run(&key).ok().flatten()) {
+        shown.status.count(run.record.recipients(&run.counts));
+    }
+}
+
+/// Shows objects: whole ones to scripts, tables to people, `renew`ed by what is known beside the status. A single one is followed by its details and its conditions.
 fn show_objects<S: DeserializeOwned + Conditions>(
     args: &GetArgs,
     kind: &str,
     table: &Table<Shown<S>>,
+    renew: impl Fn(&mut Shown<S>),
     details: impl Fn(&S, &mut dyn Write) -> io::Result<()>,
     mut out: &mut impl Write,
 ) -> Result<(), Stop> {
@@ -179,7 +189,8 @@ fn show_objects<S: DeserializeOwned + Conditions>(
             }
         }
         OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => {
-            let shown: Vec<Shown<S>> = objects.iter().map(objects::Found::shown).collect::<Result<_, _>>().map_err(Stop::Failed)?;
+            let mut shown: Vec<Shown<S>> = objects.iter().map(Found::shown).collect::<Result<_, _>>().map_err(Stop::Failed)?;
+            shown.iter_mut().for_each(renew);
             let single = if let ([one], true) = (&shown[..], args.name.is_some()) {
                 let (mut text, conditions) = (Vec::new(), one.status.conditions().to_vec());
                 details(&one.status, &mut text)?;
@@ -203,19 +214,11 @@ fn show_objects<S: DeserializeOwned + Conditions>(
 
 /// Where else an object of this name is, if it is anywhere.
 fn not_found(args: &GetArgs, kind: &str) -> String {
-    let place = args.state.join("status");
     let Some(name) = &args.name else {
+        let place = args.state.join("status");
         return format!("no {kind} in {}. Was `mailfleet run` started with this --state?", place.display());
     };
-    let asked = args.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    match &objects::namespaces_of(&args.state, kind, name)[..] {
-        [] => format!("no {kind} {name} in {}. Was `mailfleet run` started with this --state?", place.display()),
-        [one] => format!("no {kind} {name} in namespace {asked}; there is one in namespace {one}: add `-n {one}`"),
-        several => format!(
-            "no {kind} {name} in namespace {asked}; there is one in each of the namespaces {}: choose with `-n`",
-            several.join(", ")
-        ),
-    }
+    objects::not_found(&args.state, kind, name, args.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE))
 }
 
 /// Said of campaigns that would be sent if a process ran.

@@ -7,6 +7,7 @@ mod demo;
 mod dns;
 mod get;
 mod look;
+mod objects;
 mod plugin;
 mod present;
 mod preview;

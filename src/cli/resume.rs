@@ -3,11 +3,18 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
-use super::{run::EXIT_CONFIGURATION, text};
+use super::{
+    objects::{not_found, objects},
+    run::EXIT_CONFIGURATION,
+    text,
+};
 use crate::{
+    meta::bound::counted,
     resources::{
-        DEFAULT_NAMESPACE, Key,
+        Campaign, DEFAULT_NAMESPACE, Key, Kind,
+        fate::Fate,
         resume::{ANNOTATION, Resume},
     },
     source::{cluster, resume},
@@ -16,7 +23,7 @@ use crate::{
 /// Resumes a stopped campaign; only recipients without a final outcome are mailed.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "In files mode the request is left in the state folder: a running process carries it out within 5 s, otherwise the next `mailfleet run` does. With --kubernetes it is the annotation mailfleet.dev/resume on the object.\n\nExit codes:\n  0  requested\n  1  the campaign is not known, or the request could not be written\n  2  usage error\n\nExamples:\n  mailfleet resume spring                     try held recipients again\n  mailfleet resume spring --held Reject       reject them instead\n  mailfleet resume spring --unknown Resend    mail recipients of unknown outcome again\n  mailfleet resume spring -n shop --kubernetes"
+    after_help = "In files mode the request is left in the state folder: a running process carries it out within 5 s, otherwise the next `mailfleet run` does. With --kubernetes it is the annotation mailfleet.dev/resume on the object.\n\nExit codes:\n  0  requested\n  1  the campaign is not known or is completed, or the request could not be written\n  2  usage error\n\nExamples:\n  mailfleet resume spring                     try held recipients again\n  mailfleet resume spring --held Reject       reject them instead\n  mailfleet resume spring --unknown Resend    mail recipients of unknown outcome again\n  mailfleet resume spring -n shop --kubernetes"
 )]
 pub struct ResumeArgs {
     /// The campaign.
@@ -86,19 +93,67 @@ pub async fn run(args: ResumeArgs) -> ExitCode {
 }
 
 fn leave(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
-    let folder = args.state.join("status").join(&*key.namespace).join("Campaign");
-    if !folder.join(format!("{}.yaml", key.name)).exists() {
-        return Err(format!(
-            "there is no campaign {key} in {}. Was `mailfleet run` started with this --state? --namespace chooses another.",
-            args.state.join("status").display()
-        ));
+    let found = objects(&args.state, Campaign::KIND, Some(&key.namespace), Some(&key.name))?;
+    let Some(found) = found.first() else {
+        return Err(not_found(&args.state, Campaign::KIND, &key.name, &key.namespace));
+    };
+    if let Some(why) = nothing_left(key, &found.value["status"], args.unknown) {
+        return Err(why);
     }
     resume::leave(&args.state, key, value).map_err(|error| {
         format!("the request cannot be written into {}: {error}. Check the folder's owner and permissions.", args.state.display())
     })
 }
 
+/// Why a request would change nothing: every recipient has a final outcome that it leaves as it is.
+fn nothing_left(key: &Key, status: &Value, unknown: Unknown) -> Option<String> {
+    let count = |fate: Fate| status["recipients"][fate.field()].as_u64().unwrap_or(0);
+    let (unknown_outcomes, held) = (count(Fate::Unknown), count(Fate::Held));
+    if status["state"] != "Completed" || held > 0 || unknown == Unknown::Resend && unknown_outcomes > 0 {
+        return None;
+    }
+    let instead = if unknown_outcomes > 0 {
+        format!(
+            "{} may or may not have been mailed: `--unknown Resend` mails them again",
+            counted(unknown_outcomes, "recipient", "recipients")
+        )
+    } else {
+        "a new value of `spec.run` mails everybody again, and `spec.reopen` mails rows that were added later".to_owned()
+    };
+    Some(format!("campaign {key} is completed, and nothing is left to resume; {instead}"))
+}
+
 async fn annotate(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
     let client = cluster::connect(args.kubeconfig.as_deref()).await.map_err(|error| error.to_string())?;
     cluster::annotate_campaign(&client, key, ANNOTATION, value).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_would_change_nothing_is_refused() {
+        let key = Key::new("shop", "spring");
+        let said = |state: &str, held: u64, unknown: u64, asked| {
+            nothing_left(&key, &json!({"state": state, "recipients": {"accepted": 9, "held": held, "unknown": unknown}}), asked)
+        };
+        for (state, held, unknown, asked) in [
+            ("Stopped", 0, 0, Unknown::Skip),
+            ("Waiting", 0, 3, Unknown::Skip),
+            ("Completed", 1, 0, Unknown::Skip),
+            ("Completed", 0, 3, Unknown::Resend),
+        ] {
+            assert_eq!(said(state, held, unknown, asked), None, "{state} {held} {unknown}");
+        }
+        for asked in [Unknown::Skip, Unknown::Resend] {
+            let why = said("Completed", 0, 0, asked).expect("nothing is left");
+            assert!(why.starts_with("campaign shop/spring is completed") && why.contains("spec.run"), "{why}");
+        }
+        let why = said("Completed", 0, 3, Unknown::Skip).expect("nothing without the word");
+        assert!(why.contains("3 recipients") && why.contains("--unknown Resend"), "{why}");
+        assert_eq!(nothing_left(&key, &Value::Null, Unknown::Skip), None, "no status yet");
+    }
 }

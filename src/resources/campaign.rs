@@ -509,6 +509,17 @@ impl CampaignStatus {
         counts.ended().saturating_sub(counts.withdrawn + open)
     }
 
+    /// Sets the recipients by outcome, and what is said of them: after the expected total.
+    pub fn count(&mut self, recipients: RecipientCounts) {
+        self.failed = recipients.rejected + recipients.expired + recipients.render_failed;
+        self.recipients = recipients;
+        let of = match self.total() {
+            Some((total, is_estimate)) => format!("{}{total}", if is_estimate { "~" } else { "" }),
+            None => "?".to_owned(),
+        };
+        self.sent = format!("{}/{of}", self.recipients.accepted);
+    }
+
     /// How many recipients there are in all, as far as that is known, and whether it is an estimate.
     #[must_use]
     pub fn total(&self) -> Option<(u64, bool)> {

@@ -117,3 +117,28 @@ fn a_name_in_another_namespace_is_said_to_be_there() {
     let refused = ask(&folder, "campaigns summer").expect_err("nowhere");
     assert!(refused.starts_with("no Campaign summer in ") && refused.contains("--state"), "{refused}");
 }
+
+#[tokio::test]
+async fn recipients_are_counted_in_the_ledger() {
+    let state = state("killed").await;
+    let kind = state.0.join("status/shop/Campaign");
+    std::fs::create_dir_all(&kind).expect("a folder");
+    // As it was written before anybody was accepted, by a process that was killed then.
+    let status = json!({
+        "metadata": {"name": "spring", "namespace": "shop"},
+        "status": {
+            "observedGeneration": 1, "state": "Sending", "run": "second", "sent": "0/?",
+            "recipients": {"resent": 0, "duplicates": 0, "badRows": 0}, "servers": [], "conditions": [],
+            "effective": {
+                "weighting": "Overflow", "whenNoServerIsActive": "Stop", "whenOutcomeIsUnknown": "Skip", "maxRenderErrors": 0,
+                "retry": {"attempts": 5, "initialDelay": "1m", "deadline": "120h"},
+            },
+        },
+    });
+    std::fs::write(kind.join("spring.yaml"), status.to_string()).expect("a file");
+    let shown = ask(&state, "campaigns spring -n shop").expect("a campaign");
+    assert!(shown.contains(" 1/? ") && shown.contains("1 accepted once"), "{shown}");
+    std::fs::remove_file(state.0.join("ledger.db")).expect("the ledger");
+    let shown = ask(&state, "campaigns spring -n shop").expect("a campaign");
+    assert!(shown.contains(" 0/? ") && shown.contains("0 accepted once"), "{shown}");
+}

@@ -11,7 +11,7 @@ use crate::{
         CampaignInput,
         servers::{not_in_effect, tell_when_stale},
     },
-    report::{CampaignReport, Expected},
+    report::CampaignReport,
     resources::{
         CampaignSpec, Condition, ConditionStatus, ConditionType, Key, Reason,
         bound::{counted, told},
@@ -44,20 +44,20 @@ pub(super) fn status(
     conditions.extend((weighting == Weighting::Overflow).then(|| weights_kept(&servers)).flatten());
     tell_when_stale(&mut conditions, input.stale.as_deref());
     conditions.extend(pace.by.as_ref().map(kept_by_waiting));
-    CampaignStatus {
+    let mut status = CampaignStatus {
         observed_generation: input.object.generation(),
         state: verdict.state,
         run: spec.run().to_owned(),
         last_handled_resume: run.handled.newest().map(str::to_owned),
         started_at: run.started_at(),
         completed_at: run.completed_at(),
-        sent: sent(&recipients, expected),
+        sent: String::new(),
         expected_total: expected.map(|expected| expected.recipients),
         expected_total_is_estimate: expected.is_some_and(|expected| expected.is_estimate),
-        failed: recipients.rejected + recipients.expired + recipients.render_failed,
+        failed: 0,
         time_left: pace.time_left,
         paced_by: pace.by.as_ref().map(|pacing| pacing.server.to_string()),
-        recipients,
+        recipients: RecipientCounts::default(),
         servers,
         effective: EffectiveCampaign {
             weighting,
@@ -70,7 +70,9 @@ pub(super) fn status(
             when_row_is_bad: spec.audience.when_row_is_bad(),
         },
         conditions,
-    }
+    };
+    status.count(recipients);
+    status
 }
 
 /// What a status says of a campaign that nobody sends any more, because the process ends.
@@ -144,16 +146,6 @@ fn weights_kept(servers: &ServerTable) -> Option<Condition> {
         "Because the limits of other servers were used up, {told}. Raise their limits, or set weighting to Strict to keep the shares and wait."
     );
     Some(Condition::new(ConditionType::WeightsKept, ConditionStatus::False, Reason::LimitsUsedUp, message))
-}
-
-/// `1200/2000`, `1200/~2000` or `1200/?`.
-fn sent(counts: &RecipientCounts, expected: Option<Expected>) -> String {
-    let of = match (counts.total, expected) {
-        (Some(total), _) => total.to_string(),
-        (None, Some(expected)) => format!("{}{}", if expected.is_estimate { "~" } else { "" }, expected.recipients),
-        (None, None) => "?".to_owned(),
-    };
-    format!("{}/{of}", counts.accepted)
 }
 
 fn kept_by_waiting(pacing: &Pacing<'_>) -> Condition {

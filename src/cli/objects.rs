@@ -1,4 +1,4 @@
-//! The objects of a kind, from their status files.
+//! The objects of a kind, from their status files: for commands that look at a state folder.
 
 use std::{
     io,
@@ -37,8 +37,21 @@ impl Found {
     }
 }
 
+/// Says that an object is not there, and where else one of this name is, if it is anywhere.
+#[must_use]
+pub fn not_found(state_dir: &Path, kind: &str, name: &str, namespace: &str) -> String {
+    match &namespaces_of(state_dir, kind, name)[..] {
+        [] => format!("no {kind} {name} in {}. Was `mailfleet run` started with this --state?", state_dir.join("status").display()),
+        [one] => format!("no {kind} {name} in namespace {namespace}; there is one in namespace {one}: add `-n {one}`"),
+        several => format!(
+            "no {kind} {name} in namespace {namespace}; there is one in each of the namespaces {}: choose with `-n`",
+            several.join(", ")
+        ),
+    }
+}
+
 /// The namespaces that have an object of this kind and name.
-pub fn namespaces_of(state_dir: &Path, kind: &str, name: &str) -> Vec<String> {
+fn namespaces_of(state_dir: &Path, kind: &str, name: &str) -> Vec<String> {
     let root = state_dir.join("status");
     let has_it = |namespace: &String| root.join(namespace).join(kind).join(status::file_name(name)).is_file();
     names_in(&root).unwrap_or_default().into_iter().filter(has_it).collect()
