@@ -26,7 +26,7 @@ use crate::{
 )]
 pub struct TestArgs {
     /// A file or folder with YAML, or a server known to `mailfleet run` (NAME or NAMESPACE/NAME).
-    #[arg(value_name = "PATH|NAME")]
+    #[arg(default_value = ".", value_name = "PATH|NAME")]
     pub target: String,
     /// Test only this server (NAME or NAMESPACE/NAME).
     #[arg(long, value_name = "NAME")]

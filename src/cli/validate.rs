@@ -46,7 +46,7 @@ consecutive hyphens has no variable, since it could be taken for another's.")]
 pub struct ValidateArgs {
     /// Files and folders; `-` is standard input, and a pipe is read like a file. In folders, .yaml, .yml and .json files are read;
     /// hidden names and what a .mailfleetignore excludes are skipped.
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(default_value = ".", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Exclude from folders what matches this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN")]
