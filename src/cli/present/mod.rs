@@ -126,7 +126,10 @@ impl<R, W: Write> Printer<'_, R, W> {
         match self.format {
             OutputFormat::Json => write!(self.out, "{}\n{}", if is_first { "[" } else { "," }, self.object(row)),
             OutputFormat::JsonLines => writeln!(self.out, "{}", self.object(row)),
-            OutputFormat::Yaml => writeln!(self.out, "- {}", self.object(row)),
+            OutputFormat::Yaml => {
+                let item = serde_saphyr::to_string(&[self.object(row)]).map_err(|error| io::Error::other(error.to_string()))?;
+                self.out.write_all(item.as_bytes())
+            }
             OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => {
                 self.held.push(self.columns.iter().map(|column| one_line(&text(&(column.cell)(row)))).collect());
                 if self.held.len() < ROWS_AT_A_TIME { Ok(()) } else { self.flush() }
@@ -248,8 +251,9 @@ mod tests {
         assert_eq!(json.as_array().map(Vec::len), Some(2));
         let lines = printed(OutputFormat::JsonLines, &rows);
         assert!(lines.lines().all(|line| line.starts_with("{\"email\":\"") && line.ends_with('}')), "{lines}");
-        let yaml: Value = serde_saphyr::from_str(&printed(OutputFormat::Yaml, &rows)).expect("YAML");
-        assert_eq!(yaml, json);
+        let yaml = printed(OutputFormat::Yaml, &rows);
+        assert!(yaml.starts_with("- email: ann@example.com\n  attempts: 1\n"), "{yaml}");
+        assert_eq!(serde_saphyr::from_str::<Value>(&yaml).expect("YAML"), json);
     }
 
     #[test]
