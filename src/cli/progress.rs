@@ -212,6 +212,11 @@ fn head(key: &Key, status: &CampaignStatus, rate: Option<f64>, before: Option<u6
         let now = counts.accepted.saturating_sub(before);
         let _ = write!(line, "; {} sent now, {} before", grouped(now), grouped(before));
     }
+    // Done with is not accepted: at the end it is said how many were.
+    let is_over = matches!(status.state, CampaignState::Completed | CampaignState::Stopped) && status.done() > counts.accepted;
+    if is_over {
+        let _ = write!(line, "; {} accepted", grouped(counts.accepted));
+    }
     let shown = |fate: &Fate| !matches!(fate, Fate::Accepted | Fate::Claimed | Fate::Unknown);
     for fate in Fate::ALL.into_iter().filter(shown).filter(|fate| counts.of(*fate) > 0) {
         let _ = write!(line, "; {} {}", grouped(counts.of(fate)), fate.in_words());
@@ -254,6 +259,25 @@ pub fn left_behind(view: &View, command: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_accepted_is_said_at_the_end() {
+        let key = Key::new("default", "spring");
+        let line = |state: &str, accepted: u64, rejected: u64| {
+            let status = serde_json::json!({
+                "observedGeneration": 1, "state": state, "run": "first", "servers": [], "conditions": [],
+                "recipients": {"total": accepted + rejected, "accepted": accepted, "rejected": rejected, "resent": 0, "duplicates": 0, "badRows": 0},
+                "effective": {
+                    "weighting": "Overflow", "whenNoServerIsActive": "Stop", "whenOutcomeIsUnknown": "Skip", "maxRenderErrors": 0,
+                    "retry": {"attempts": 5, "initialDelay": "1m", "deadline": "120h"},
+                },
+            });
+            head(&key, &serde_json::from_value(status).expect("a status"), None, None).text().to_owned()
+        };
+        assert_eq!(line("Completed", 0, 2), "campaign default/spring Completed 2 of 2 (100%); 0 accepted; 2 rejected");
+        assert_eq!(line("Completed", 2, 0), "campaign default/spring Completed 2 of 2 (100%)");
+        assert_eq!(line("Sending", 1, 1), "campaign default/spring Sending 2 of 2 (100%); 1 rejected");
+    }
 
     #[test]
     fn rates_and_times_are_no_finer_than_a_person_needs() {
