@@ -105,7 +105,7 @@ def known_refusals_reject_nobody(program) -> str:
                 told.setdefault(number, set()).update(found)
             return all(fleet.status("Campaign", name).get("state") == "Completed" for name in names)
 
-        wait_until(all_completed, 120, "all campaigns are completed", every=0.3)
+        wait_until(all_completed, 120, "all campaigns are completed", every=0.05)
     finally:
         process.kill()
     for number, (stage, words, reason) in enumerate(NOT_THE_RECIPIENTS):
