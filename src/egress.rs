@@ -11,6 +11,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use crate::meta::net::is_within;
+
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
 
@@ -113,8 +115,7 @@ const SPECIAL_V4: &[([u8; 4], u32)] = &[
 ];
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let is_within = |network: [u8; 4], bits: u32| (u32::from_be_bytes(network) ^ u32::from(address)) >> (32 - bits) == 0;
-    !SPECIAL_V4.iter().any(|(network, bits)| is_within(*network, *bits))
+    !SPECIAL_V4.iter().any(|(network, bits)| is_within(address.into(), (*network).into(), *bits))
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {

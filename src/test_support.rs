@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use crate::{
     message::{Content, Template},
     resources::{
@@ -56,6 +58,20 @@ pub fn server_intent(rates: &[Rate]) -> ServerIntent {
         return_path: None,
         stall_after: Duration::from_secs(10),
     }
+}
+
+/// The status of a campaign in this state; counts that `recipients` does not name are 0.
+pub fn campaign_status(state: &str, run: &str, mut recipients: Value) -> Value {
+    for count in ["resent", "duplicates", "badRows"] {
+        recipients[count] = json!(0);
+    }
+    json!({
+        "observedGeneration": 1, "state": state, "run": run, "recipients": recipients, "servers": [], "conditions": [],
+        "effective": {
+            "weighting": "Overflow", "whenNoServerIsActive": "Stop", "whenOutcomeIsUnknown": "Skip", "maxRenderErrors": 0,
+            "retry": {"attempts": 5, "initialDelay": "1m", "deadline": "120h"},
+        },
+    })
 }
 
 /// A template that says Hi to everybody.

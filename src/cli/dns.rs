@@ -18,6 +18,7 @@ use crate::{
     dns::{Answers, Check, Purpose, RecordType, Resolver, Verdict, judge, resolver_address, spf, zone},
     egress::Egress,
     engine::subject,
+    meta::net::is_at_or_below,
     resources::Key,
     source::{Files, Options},
 };
@@ -28,8 +29,8 @@ use crate::{
     after_help = "Exit codes:\n  0  every record is published, or --no-lookup is given\n  1  a record is missing or wrong\n  2  usage error, or the configuration has faults\n  3  nothing is wrong, but a record could not be looked up\n\nWhat a vendor needs for itself (the CNAMEs of SendGrid, the MX of an SES MAIL FROM domain) is not known here: ask the vendor. Publish a printed zone file by adding its lines to the zone, or by $INCLUDE."
 )]
 pub struct DnsArgs {
-    /// Files or folders with YAML or JSON. Default: this folder.
-    #[arg(value_name = "PATH")]
+    /// Files or folders with YAML or JSON.
+    #[arg(default_value = ".", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Exclude from folders what matches this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN")]
@@ -89,7 +90,7 @@ pub async fn run(args: DnsArgs) -> ExitCode {
     };
     let mut rows = rows(checks);
     if let Some(zone) = args.zone.as_deref().map(|zone| zone.trim_end_matches('.').to_ascii_lowercase()) {
-        rows.retain(|row| row.check.name == zone || row.check.name.ends_with(&format!(".{zone}")));
+        rows.retain(|row| is_at_or_below(&row.check.name, &zone));
     }
     let verdict = |wanted: &[Verdict]| rows.iter().any(|row| row.check.is_needed && wanted.contains(&row.check.verdict));
     let code = match (args.no_lookup, verdict(&[Verdict::Missing, Verdict::Wrong]), verdict(&[Verdict::NotKnown])) {
@@ -108,9 +109,8 @@ pub async fn run(args: DnsArgs) -> ExitCode {
 
 /// The records of each server.
 async fn checks(args: &DnsArgs) -> Result<Vec<(Key, Vec<Check>)>, String> {
-    let paths = if args.paths.is_empty() { vec![PathBuf::from(".")] } else { args.paths.clone() };
     let options = Options { exclude: args.exclude.clone(), ..Options::of_process(args.secrets_dir.clone(), Some(args.state.clone())) };
-    let snapshot = Files::load_once(&paths, &options);
+    let snapshot = Files::load_once(&args.paths, &options);
     let faults: Vec<String> = snapshot.faults().map(ToString::to_string).collect();
     if !faults.is_empty() {
         return Err(format!("the configuration has faults:\n{}", faults.join("\n")));
@@ -227,7 +227,7 @@ fn print_zone(rows: &[Row], no_lookup: bool, out: &mut impl Write) -> io::Result
     for Row { servers, check } in rows {
         let line = match (&check.alias, &check.value) {
             // A name with an alias has no other record.
-            (Some(target), _) if check.verdict == Verdict::Good => format!("{}. 3600 IN CNAME {target}.", check.name),
+            (Some(target), _) if check.verdict == Verdict::Good => zone::alias(&check.name, target),
             (_, Some(value)) => zone::record(&check.name, check.kind, value),
             (_, None) => {
                 writeln!(

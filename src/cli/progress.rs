@@ -15,7 +15,7 @@ use super::{
     text::{counted, grouped},
 };
 use crate::{
-    decide::{CampaignDecision, ServerDecision},
+    decide::CampaignDecision,
     engine::View,
     resources::{
         ConditionType, Key, Reason,
@@ -129,7 +129,7 @@ impl Progress {
         let mut lines = Vec::new();
         for (key, server) in &view.decision.servers {
             let now = (server.status.state, server.why_inactive.clone());
-            if is_pending(server) {
+            if server.is_pending() {
                 // No line before the first probe has ended.
                 continue;
             }
@@ -162,12 +162,6 @@ fn time_in_words(seconds: u64) -> String {
         7200..172_800 => format!("{}h", seconds.div_ceil(3600)),
         _ => format!("{} days", seconds.div_ceil(86_400)),
     }
-}
-
-/// Whether the first probe has not ended yet.
-fn is_pending(server: &ServerDecision) -> bool {
-    let ready = condition::find(&server.status.conditions, ConditionType::Ready);
-    ready.is_some_and(|ready| ready.reason.is_of_start())
 }
 
 fn campaign_is_judged(campaign: &CampaignDecision) -> bool {
@@ -258,20 +252,17 @@ pub fn left_behind(view: &View, command: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::test_support::campaign_status;
 
     #[test]
     fn nobody_accepted_is_said_at_the_end() {
         let key = Key::new("default", "spring");
         let line = |state: &str, accepted: u64, rejected: u64| {
-            let status = serde_json::json!({
-                "observedGeneration": 1, "state": state, "run": "first", "servers": [], "conditions": [],
-                "recipients": {"total": accepted + rejected, "accepted": accepted, "rejected": rejected, "resent": 0, "duplicates": 0, "badRows": 0},
-                "effective": {
-                    "weighting": "Overflow", "whenNoServerIsActive": "Stop", "whenOutcomeIsUnknown": "Skip", "maxRenderErrors": 0,
-                    "retry": {"attempts": 5, "initialDelay": "1m", "deadline": "120h"},
-                },
-            });
+            let recipients = json!({"total": accepted + rejected, "accepted": accepted, "rejected": rejected});
+            let status = campaign_status(state, "first", recipients);
             head(&key, &serde_json::from_value(status).expect("a status"), None, None).text().to_owned()
         };
         assert_eq!(line("Completed", 0, 2), "campaign default/spring Completed 2 of 2 (100%); 0 accepted; 2 rejected");

@@ -21,8 +21,9 @@ pub use observe::{Observations, ProbeResult, ServerObservation};
 use crate::{
     dns::Subject,
     resources::{
-        Blocker, Campaign, Key, Plan, SendingServer,
+        Blocker, Campaign, ConditionType, Key, Plan, SendingServer,
         campaign::{CampaignStatus, RecipientCounts},
+        condition,
         plan::PlanStatus,
         resume::Handled,
         sending_server::SendingServerStatus,
@@ -212,6 +213,14 @@ pub struct ServerDecision {
     pub wake_at_ms: Option<i64>,
     /// Why it is not Active, in words; empty if it is.
     pub why_inactive: String,
+}
+
+impl ServerDecision {
+    /// Whether its first probe, or the first lookup of its DNS records, has not ended yet.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        condition::find(&self.status.conditions, ConditionType::Ready).is_some_and(|ready| ready.reason.is_of_start())
+    }
 }
 
 /// The decision on a campaign.

@@ -163,11 +163,7 @@ impl Answers {
     /// # Errors
     /// When they are not known, why.
     pub fn texts(&mut self, name: &str) -> Result<Vec<String>, String> {
-        match self.ask(name, RecordType::Txt) {
-            Answer::Found(data) => Ok(data.into_iter().filter(|data| matches!(data, Data::Text(_))).map(|data| data.shown()).collect()),
-            Answer::Missing => Ok(Vec::new()),
-            Answer::Failed(why) => Err(why),
-        }
+        self.shown(name, RecordType::Txt)
     }
 
     /// What a name is an alias of, as far as the answers say.
@@ -206,8 +202,13 @@ impl Answers {
         if !self.egress.permits(address) {
             return Ok(Vec::new());
         }
-        match self.ask(&reverse_name(address), RecordType::Ptr) {
-            Answer::Found(data) => Ok(data.into_iter().filter(|data| matches!(data, Data::Name(_))).map(|data| data.shown()).collect()),
+        self.shown(&reverse_name(address), RecordType::Ptr)
+    }
+
+    /// The records of a name as people write them, without the aliases on the way.
+    fn shown(&mut self, name: &str, kind: RecordType) -> Result<Vec<String>, String> {
+        match self.ask(name, kind) {
+            Answer::Found(data) => Ok(data.iter().filter(|data| !matches!(data, Data::Alias(_))).map(Data::shown).collect()),
             Answer::Missing => Ok(Vec::new()),
             Answer::Failed(why) => Err(why),
         }

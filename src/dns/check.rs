@@ -230,11 +230,15 @@ fn addresses(subject: &Subject, answers: &mut Answers) -> Result<Vec<IpAddr>, (S
     }
 }
 
+/// The mechanism that permits an address.
+fn permitting(address: &IpAddr) -> String {
+    format!("{}:{address}", if address.is_ipv4() { "ip4" } else { "ip6" })
+}
+
 /// The mechanisms that permit what must be permitted.
 fn mechanisms(subject: &Subject) -> Vec<String> {
-    let of = |address: &IpAddr| format!("{}:{address}", if address.is_ipv4() { "ip4" } else { "ip6" });
     match &subject.origin {
-        Origin::Addresses(addresses) => addresses.iter().map(of).collect(),
+        Origin::Addresses(addresses) => addresses.iter().map(permitting).collect(),
         Origin::Host(host) => vec![format!("a:{host}")],
         Origin::Unknown => Vec::new(),
     }
@@ -285,7 +289,7 @@ fn spf_of(domain: &str, subject: &Subject, origin: &Result<Vec<IpAddr>, (String,
                 refused.push(format!("{address} ({})", word(&outcome)));
                 missing.push(match &subject.origin {
                     Origin::Host(host) => format!("a:{host}"),
-                    _ => format!("{}:{address}", if address.is_ipv4() { "ip4" } else { "ip6" }),
+                    _ => permitting(&address),
                 });
             }
         }
@@ -414,7 +418,7 @@ fn names_of(address: IpAddr, subject: &Subject, answers: &mut Answers) -> Vec<Ch
     for name in &names {
         match answers.addresses(name, &[RecordType::of(address)]) {
             Ok(found) if found.contains(&address) => {
-                let forward = Check::new(Purpose::Host, &**name, RecordType::of(address), Some(address.to_string()));
+                let forward = forward(name, address);
                 return vec![Check { value: Some(name.clone()), ..ptr }, forward.found(vec![address.to_string()])];
             }
             Ok(_) => {}
@@ -433,9 +437,8 @@ fn names_of(address: IpAddr, subject: &Subject, answers: &mut Answers) -> Vec<Ch
     };
     // The name that is proposed needs the address in its turn.
     let Some(host) = &subject.host else { return vec![ptr] };
-    let kind = RecordType::of(address);
-    let forward = Check::new(Purpose::Host, &**host, kind, Some(address.to_string()));
-    let forward = match answers.addresses(host, &[kind]) {
+    let forward = forward(host, address);
+    let forward = match answers.addresses(host, &[forward.kind]) {
         Err(why) => forward.unknown(&why),
         Ok(found) if found.contains(&address) => forward.found(found.iter().map(ToString::to_string).collect()),
         Ok(found) => {
@@ -448,11 +451,16 @@ fn names_of(address: IpAddr, subject: &Subject, answers: &mut Answers) -> Vec<Ch
     vec![ptr, forward]
 }
 
+/// The record of a name that an address has.
+fn forward(name: &str, address: IpAddr) -> Check {
+    Check::new(Purpose::Host, name, RecordType::of(address), Some(address.to_string()))
+}
+
 /// Offline too, both records of a host are to be published.
 fn with_forward(ptr: Check, address: IpAddr, subject: &Subject) -> Vec<Check> {
     let (words, verdict, reason) = (ptr.words.clone(), ptr.verdict, ptr.reason);
     let forward = subject.host.as_ref().map(|host| {
-        let check = Check::new(Purpose::Host, &**host, RecordType::of(address), Some(address.to_string()));
+        let check = forward(host, address);
         Check { verdict, reason, words, ..check }
     });
     std::iter::once(ptr).chain(forward).collect()

@@ -6,6 +6,7 @@ use super::{
     answers::{Answer, Answers, Data, RecordType},
     macros::{Values, expand},
 };
+use crate::meta::net::{is_at_or_below, is_within};
 
 /// Terms that cause lookups, of a whole evaluation (4.6.4).
 const LOOKUPS_MAX: u32 = 10;
@@ -148,7 +149,7 @@ impl Evaluation<'_> {
     fn matches(&mut self, mechanism: &Mechanism<'_>, domain: &str) -> Ended<bool> {
         match mechanism {
             Mechanism::All => Ok(self.ip.is_some()),
-            Mechanism::Ip(network, bits) => Ok(self.ip.is_some_and(|ip| is_within(ip, *network, *bits))),
+            Mechanism::Ip(network, bits) => Ok(self.ip.is_some_and(|ip| is_within(ip, *network, u32::from(*bits)))),
             Mechanism::Include(target) => {
                 self.count()?;
                 let target = self.expanded(Some(target), domain)?;
@@ -198,8 +199,7 @@ impl Evaluation<'_> {
                 if names.is_empty() {
                     self.void()?;
                 }
-                let is_of_target = |name: &str| name == target || name.ends_with(&format!(".{target}"));
-                for name in names.iter().take(HOSTS_MAX).filter(|name| is_of_target(name)) {
+                for name in names.iter().take(HOSTS_MAX).filter(|name| is_at_or_below(name, &target)) {
                     if self.answers.addresses(name, &[RecordType::of(ip)]).is_ok_and(|addresses| addresses.contains(&ip)) {
                         return Ok(true);
                     }
@@ -229,7 +229,8 @@ impl Evaluation<'_> {
     }
 
     fn is_among(&self, addresses: &[IpAddr], v4: u8, v6: u8) -> bool {
-        self.ip.is_some_and(|ip| addresses.iter().any(|address| is_within(ip, *address, if address.is_ipv4() { v4 } else { v6 })))
+        self.ip
+            .is_some_and(|ip| addresses.iter().any(|address| is_within(ip, *address, u32::from(if address.is_ipv4() { v4 } else { v6 }))))
     }
 
     fn expanded(&self, target: Option<&str>, domain: &str) -> Ended<String> {
@@ -330,13 +331,4 @@ fn with_prefixes(rest: &str) -> Option<(Option<&str>, u8, u8)> {
 fn prefix(bits: &str, most: u8) -> Option<u8> {
     // `parse` alone would take a sign.
     bits.parse().ok().filter(|parsed| *parsed <= most && bits.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn is_within(ip: IpAddr, network: IpAddr, bits: u8) -> bool {
-    let bits = u32::from(bits);
-    match (ip, network) {
-        (IpAddr::V4(ip), IpAddr::V4(network)) => bits == 0 || (u32::from(ip) ^ u32::from(network)) >> (32 - bits) == 0,
-        (IpAddr::V6(ip), IpAddr::V6(network)) => bits == 0 || (u128::from(ip) ^ u128::from(network)) >> (128 - bits) == 0,
-        _ => false,
-    }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::{
     egress::{Egress, is_public},
-    meta::Reason,
+    meta::{Reason, net::is_at_or_below},
     providers::{ProviderSpec, smtp::Preset},
     resources::{KeyRef, SendingServerSpec},
 };
@@ -75,7 +75,7 @@ impl Subject {
             None => Vec::new(),
         };
         let relay = relay_host(spec).map(|host| ascii(&host));
-        let is_ours = |host: &str| domains.iter().chain(&envelopes).any(|domain| host == domain || host.ends_with(&format!(".{domain}")));
+        let is_ours = |host: &str| domains.iter().chain(&envelopes).any(|domain| is_at_or_below(host, domain));
         let origin = match (&relay, identity.sending_addresses.is_empty()) {
             (_, false) => Origin::Addresses(identity.sending_addresses.clone()),
             (Some(host), true) => match host.parse::<IpAddr>() {

@@ -19,6 +19,12 @@ pub fn record(name: &str, kind: RecordType, value: &str) -> String {
     format!("{}. {TTL} IN {} {}", name.trim_end_matches('.'), kind.as_str(), data(kind, value))
 }
 
+/// An alias as a line of a zone file.
+#[must_use]
+pub fn alias(name: &str, target: &str) -> String {
+    format!("{}. {TTL} IN CNAME {}.", name.trim_end_matches('.'), target.trim_end_matches('.'))
+}
+
 fn data(kind: RecordType, value: &str) -> String {
     match kind {
         RecordType::Txt => strings(value),

@@ -9,7 +9,7 @@ use crate::{
     egress::Egress,
     providers::{Context, Permissions, Provider as _, Secrets, Server, http::Clients, outbox::Outbox},
     resources::{
-        Blocker, Key, Reason, SendingServer,
+        Blocker, Key, SendingServer,
         sending_server::{SecretPurpose, SendingServerSpec},
     },
     source::{SecretStore, Snapshot},
@@ -158,10 +158,7 @@ fn secrets(key: &Key, object: &SendingServer, store: &SecretStore) -> Result<Sec
                 secrets.insert(needed.key, value);
             }
             Err(missing) if needed.optional && missing.secret_exists => {}
-            Err(missing) => {
-                let reason = if missing.secret_exists { Reason::SecretKeyNotFound } else { Reason::SecretNotFound };
-                return Err(Blocker::lasting(reason, format!("{}: {missing}.", needed.path)));
-            }
+            Err(missing) => return Err(Blocker::lasting(missing.reason(), format!("{}: {missing}.", needed.path))),
         }
     }
     Ok(secrets)
@@ -198,7 +195,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::resources::secret::SecretValue;
+    use crate::resources::{Reason, secret::SecretValue};
 
     #[test]
     fn a_server_gets_every_secret_of_its_provider_and_no_other() {

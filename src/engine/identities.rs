@@ -36,7 +36,8 @@ impl Subjects {
                 continue;
             };
             let secret = identity.dkim.as_ref().map(|dkim| private_key(key, &dkim.private_key_ref, &snapshot.secrets));
-            let is_known = self.known.get(key).is_some_and(|(of, with, _)| of.spec == object.spec && *with == secret);
+            let is_known =
+                self.known.get(key).is_some_and(|(of, with, _)| (Arc::ptr_eq(of, object) || of.spec == object.spec) && *with == secret);
             if !is_known {
                 let subject = subject(key, object, &snapshot.secrets, options.egress_of(key)).map(Arc::new);
                 self.known.insert(key.clone(), (object.clone(), secret, subject));
@@ -61,10 +62,7 @@ pub(crate) fn subject(key: &Key, object: &SendingServer, secrets: &SecretStore, 
 }
 
 fn private_key(server: &Key, reference: &KeyRef, secrets: &SecretStore) -> Result<SecretValue, (Reason, String)> {
-    secrets.get(&server.namespace, &reference.name, &reference.key).map_err(|missing| {
-        let reason = if missing.secret_exists { Reason::SecretKeyNotFound } else { Reason::SecretNotFound };
-        (reason, missing.to_string())
-    })
+    secrets.get(&server.namespace, &reference.name, &reference.key).map_err(|missing| (missing.reason(), missing.to_string()))
 }
 
 /// A look that has ended.

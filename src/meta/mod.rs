@@ -7,6 +7,7 @@ pub mod condition;
 pub mod count_or_percent;
 pub mod duration;
 mod nearest;
+pub mod net;
 pub mod pattern;
 pub mod rule;
 pub mod secret;

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::resources::{Key, secret::SecretValue};
+use crate::resources::{Key, Reason, secret::SecretValue};
 
 /// The prefix of every variable that holds a Secret's key.
 pub const VARIABLE_PREFIX: &str = "MAILFLEET_SECRET__";
@@ -138,6 +138,12 @@ pub struct SecretMissing {
 }
 
 impl SecretMissing {
+    /// The reason of the condition that it causes.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        if self.secret_exists { Reason::SecretKeyNotFound } else { Reason::SecretNotFound }
+    }
+
     /// The variable that would give the value.
     ///
     /// # Errors

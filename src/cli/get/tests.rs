@@ -7,6 +7,7 @@ use crate::{
     audience::Fields,
     cli::{Cli, Command},
     ledger::{BadRow, Claim, Commit, Disposition, Ledger, LedgerOptions, OutcomeRecord, RunStart},
+    test_support::campaign_status,
 };
 
 /// A folder that goes with the test.
@@ -124,17 +125,9 @@ async fn recipients_are_counted_in_the_ledger() {
     let kind = state.0.join("status/shop/Campaign");
     std::fs::create_dir_all(&kind).expect("a folder");
     // As it was written before anybody was accepted, by a process that was killed then.
-    let status = json!({
-        "metadata": {"name": "spring", "namespace": "shop"},
-        "status": {
-            "observedGeneration": 1, "state": "Sending", "run": "second", "sent": "0/?",
-            "recipients": {"resent": 0, "duplicates": 0, "badRows": 0}, "servers": [], "conditions": [],
-            "effective": {
-                "weighting": "Overflow", "whenNoServerIsActive": "Stop", "whenOutcomeIsUnknown": "Skip", "maxRenderErrors": 0,
-                "retry": {"attempts": 5, "initialDelay": "1m", "deadline": "120h"},
-            },
-        },
-    });
+    let mut status = campaign_status("Sending", "second", json!({}));
+    status["sent"] = json!("0/?");
+    let status = json!({"metadata": {"name": "spring", "namespace": "shop"}, "status": status});
     std::fs::write(kind.join("spring.yaml"), status.to_string()).expect("a file");
     let shown = ask(&state, "campaigns spring -n shop").expect("a campaign");
     assert!(shown.contains(" 1/? ") && shown.contains("1 accepted once"), "{shown}");

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     report::CampaignReport,
-    resources::{Blocker, Key, condition, condition::ConditionType, server_table::CampaignServerStatus},
+    resources::{Blocker, Key, server_table::CampaignServerStatus},
 };
 
 /// The servers that a campaign might use, and what its status says about them.
@@ -154,13 +154,10 @@ impl<'a> Choices<'a> {
             .filter(|candidate| candidate.bar.is_none())
             .filter_map(|candidate| servers.get_key_value(&candidate.key))
             .collect();
-        let is_pending = |server: &ServerDecision| {
-            condition::find(&server.status.conditions, ConditionType::Ready).is_some_and(|ready| ready.reason.is_of_start())
-        };
         Servers {
             unresolved,
             active: open.iter().filter(|(_, server)| server.active).count(),
-            is_pending: open.iter().any(|(_, server)| is_pending(server)),
+            is_pending: open.iter().any(|(_, server)| server.is_pending()),
             open,
             routed: self.routed.share(routed, None),
             usable: self.usable.share(usable(&candidates).map(|candidate| candidate.key.clone()).collect(), None),

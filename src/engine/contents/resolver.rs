@@ -335,10 +335,9 @@ fn outcomes_of(audience: &OutcomesAudience) -> OutcomesOf {
 
 fn credential(secrets: &SecretStore, namespace: &str, field: &str, auth: &UrlAuth) -> Result<Credential, Blocker> {
     let text = |path: &str, reference: &KeyRef| {
-        let value = secrets.get(namespace, &reference.name, &reference.key).map_err(|missing| {
-            let reason = if missing.secret_exists { Reason::SecretKeyNotFound } else { Reason::SecretNotFound };
-            Blocker::lasting(reason, format!("{field}.{path}: {missing}."))
-        })?;
+        let value = secrets
+            .get(namespace, &reference.name, &reference.key)
+            .map_err(|missing| Blocker::lasting(missing.reason(), format!("{field}.{path}: {missing}.")))?;
         let invalid = |what| {
             let KeyRef { name, key } = reference;
             Blocker::lasting(

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use http::Uri;
 
+use crate::meta::net::{is_at_or_below, is_below, is_within};
+
 /// The proxy for this API server: that of the kubeconfig, else that of the environment unless `NO_PROXY` or a loopback
 /// address speaks against it.
 pub(super) fn choose(of_kubeconfig: Option<&str>, server: &Uri, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
@@ -44,7 +46,7 @@ fn excepts(entry: &str, host: &str, port: u16) -> bool {
     let address = host.parse::<IpAddr>().ok();
     if let Some((network, bits)) = entry.split_once('/') {
         return match (network.parse::<IpAddr>(), bits.parse::<u32>(), address) {
-            (Ok(network), Ok(bits), Some(address)) => contains(network, bits, address),
+            (Ok(network), Ok(bits), Some(address)) => is_within(address, network, bits),
             _ => false,
         };
     }
@@ -65,23 +67,7 @@ fn excepts(entry: &str, host: &str, port: u16) -> bool {
     let name = name.to_ascii_lowercase();
     match name.trim_start_matches('*').strip_prefix('.') {
         Some(domain) => is_below(host, domain),
-        None => host == name || is_below(host, &name),
-    }
-}
-
-fn is_below(host: &str, domain: &str) -> bool {
-    !domain.is_empty() && host.strip_suffix(domain).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
-}
-
-fn contains(network: IpAddr, bits: u32, address: IpAddr) -> bool {
-    match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) if bits <= 32 => {
-            (network.to_bits() ^ address.to_bits()).checked_shr(32 - bits).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) if bits <= 128 => {
-            (network.to_bits() ^ address.to_bits()).checked_shr(128 - bits).unwrap_or(0) == 0
-        }
-        _ => false,
+        None => is_at_or_below(host, &name),
     }
 }
 
