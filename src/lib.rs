@@ -12,7 +12,6 @@
 //! - `audience`: to whom. Streams.
 //! - [`egress`]: where connections may go.
 //! - `message`: what is sent. Pure.
-//! - [`feedback`]: what comes back: bounces, complaints, unsubscriptions. Pure.
 //! - `dispatch`: which server, how fast, what on failure.
 //! - [`ledger`]: who was mailed.
 //! - `serve`: whether the process is well, and metrics, over HTTP.
@@ -34,7 +33,6 @@ pub(crate) mod dispatch;
 pub mod dns;
 pub mod egress;
 pub mod engine;
-pub mod feedback;
 pub mod ledger;
 pub(crate) mod message;
 pub mod meta;
