@@ -12,6 +12,8 @@
 //! - `audience`: to whom. Streams.
 //! - [`egress`]: where connections may go.
 //! - `message`: what is sent. Pure.
+//! - [`token`]: what authenticates texts that are given away and come back. Pure.
+//! - [`feedback`]: what comes back: bounces, complaints, unsubscriptions.
 //! - `dispatch`: which server, how fast, what on failure.
 //! - [`ledger`]: who was mailed.
 //! - `serve`: whether the process is well, and metrics, over HTTP.
@@ -33,6 +35,7 @@ pub(crate) mod dispatch;
 pub mod dns;
 pub mod egress;
 pub mod engine;
+pub mod feedback;
 pub mod ledger;
 pub(crate) mod message;
 pub mod meta;
@@ -43,6 +46,7 @@ pub mod routing;
 pub(crate) mod serve;
 pub(crate) mod sink;
 pub mod source;
+pub mod token;
 pub(crate) mod yaml;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::{
     stages::{Disposition, InFlight, ReadyMessage},
 };
 use crate::{
+    feedback::MessageReference,
     ledger::HeldMessage,
     providers::RunLabel,
     report::{Bar, Expected, Phase},
@@ -97,6 +98,8 @@ pub struct Opened {
     pub reopen: u64,
     /// Whether a message of it may have left.
     pub has_sent: bool,
+    /// The run's number in the ledger, for references to its messages; absent if it is too large for one.
+    pub number: Option<u32>,
 }
 
 /// A message that is held.
@@ -181,6 +184,8 @@ pub struct CampaignRun {
     pub has_sent: bool,
     /// The run was closed and then resumed: no recipients are added.
     pub is_reopened: bool,
+    /// The run's number in the ledger, once it is open there.
+    pub number: Option<u32>,
     /// The requests to resume that were carried out.
     pub resume_handled: Handled,
     /// The ledger is being asked to resume it.
@@ -244,6 +249,7 @@ impl CampaignRun {
             reopen: 0,
             has_sent: false,
             is_reopened: false,
+            number: None,
             resume_handled: Handled::default(),
             is_resuming: false,
             blocker: None,
@@ -278,6 +284,7 @@ impl CampaignRun {
         self.resume_handled = opened.resume_handled;
         self.reopen = opened.reopen;
         self.has_sent = opened.has_sent;
+        self.number = opened.number;
         for (name, count) in &opened.accepted {
             if let Some(lane) = lane_of(name) {
                 self.guards.entry(lane).or_default().has_accepted = *count > 0;
@@ -444,6 +451,12 @@ impl CampaignRun {
             && self.unsettled == 0
             && !self.fetching
             && self.next_due_ms.is_none()
+    }
+
+    /// The row of a message in the ledger with this identity.
+    #[must_use]
+    pub fn reference(&self, ledger: u32, seq: u64) -> Option<MessageReference> {
+        Some(MessageReference { ledger, run: self.number?, partition: 0, seq: u32::try_from(seq).ok()? })
     }
 
     /// The envelope sender: the From address, with the domain of the server's own return path if it has one.

@@ -30,6 +30,7 @@ use super::{
     turns::Turns,
 };
 use crate::{
+    feedback::MessageReference,
     ledger::Resumption,
     providers::Outgoing,
     report::{Bar, Phase},
@@ -154,6 +155,8 @@ type Granted = Arc<[(Key, u32)]>;
 /// The state machine of the data plane.
 pub struct Scheduler {
     ledger_seed: u64,
+    /// What stands for the ledger in references to messages.
+    ledger_id: u32,
     pub(super) campaigns: BTreeMap<CampaignIx, CampaignRun>,
     pub(super) campaign_index: BTreeMap<Key, CampaignIx>,
     pub(super) lanes: BTreeMap<LaneIx, Lane>,
@@ -230,6 +233,7 @@ impl Scheduler {
     pub fn new(ledger_seed: u64) -> Self {
         Self {
             ledger_seed,
+            ledger_id: MessageReference::ledger_of(ledger_seed),
             campaigns: BTreeMap::new(),
             campaign_index: BTreeMap::new(),
             lanes: BTreeMap::new(),

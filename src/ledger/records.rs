@@ -13,6 +13,14 @@ use crate::resources::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub(super) i64);
 
+impl RunId {
+    /// Its number in references to messages; `None` if it is too large for one.
+    #[must_use]
+    pub fn number(self) -> Option<u32> {
+        u32::try_from(self.0).ok()
+    }
+}
+
 /// A server in this ledger; returned by [`super::Ledger::server_id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub(super) i64);

@@ -41,7 +41,7 @@ use std::{
 use tokio::sync::mpsc;
 
 pub use crate::meta::Blocker;
-use crate::meta::Rate;
+use crate::{feedback::MessageReference, meta::Rate};
 
 /// One message, ready to leave.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ pub struct Outgoing {
     pub needs_smtputf8: bool,
     /// The run that it belongs to, for a vendor's tags or metadata, so that feedback can be matched.
     pub run: Arc<RunLabel>,
+    /// Its row in the ledger, for a return path or a vendor's metadata, so that feedback finds it; absent for a message without a row.
+    pub reference: Option<MessageReference>,
 }
 
 /// A campaign's run, as messages are labelled with it.

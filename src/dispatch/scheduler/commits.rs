@@ -77,7 +77,8 @@ impl Scheduler {
         {
             let (rcpt_to, content) = (message.rcpt_to.clone(), message.content.clone());
             let (mail_from, run) = (rcpt_to.clone(), std::sync::Arc::default());
-            let early = Outgoing { token: u64::MAX, mail_from, rcpt_to, content, needs_8bit: false, needs_smtputf8: false, run };
+            let early =
+                Outgoing { token: u64::MAX, mail_from, rcpt_to, content, needs_8bit: false, needs_smtputf8: false, run, reference: None };
             self.actions.push(Action::Deliver(*lane, 0, vec![early]));
         }
         let outcomes = std::mem::take(&mut self.pending);
@@ -232,6 +233,7 @@ impl Scheduler {
             let lane = self.lanes.get(&lane_id);
             let goes_alone = campaign.guards.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(Lane::is_careful);
             let mail_from = campaign.mail_from(lane_id, lane.and_then(|lane| lane.return_path.as_deref()));
+            let reference = campaign.reference(self.ledger_id, *seq);
             let token = self.free_tokens.pop().unwrap_or_else(|| {
                 self.in_flight.push(None);
                 self.in_flight.len() - 1
@@ -256,6 +258,7 @@ impl Scheduler {
                 needs_8bit: message.needs_8bit,
                 needs_smtputf8: message.needs_smtputf8,
                 run: campaign.label.clone(),
+                reference,
             });
         }
         for (index, [together, alone]) in by_lane {

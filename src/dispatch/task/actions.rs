@@ -125,6 +125,7 @@ impl DispatchTask {
                     left: record.left_without_outcome,
                     reopen: record.reopen,
                     has_sent: record.has_sent,
+                    number: record.id.number(),
                 };
                 Ok(Box::new((record, opened)))
             };
