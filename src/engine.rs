@@ -5,6 +5,7 @@
 
 mod contents;
 mod facts;
+mod feedback;
 mod handles;
 mod identities;
 mod lookup;
@@ -20,6 +21,7 @@ use tokio::{sync::watch, time::Instant};
 
 pub(crate) use contents::{ContentResolver, NewestSecrets};
 pub(crate) use facts::renamed;
+pub(crate) use feedback::record;
 pub(crate) use handles::build_server;
 pub(crate) use identities::subject;
 pub use lookup::world_of;
@@ -65,6 +67,8 @@ pub struct EngineOptions {
     pub resolver: Option<SocketAddr>,
     /// The programs that servers of the operator may run as sendmail.
     pub allow_sendmail: Arc<[PathBuf]>,
+    /// A number that grows whenever something came back, or somebody was suppressed.
+    pub came_back: watch::Receiver<u64>,
 }
 
 impl EngineOptions {
@@ -215,6 +219,8 @@ struct Engine {
     dispatch: Dispatch,
     probes: Probes,
     looks: Looks,
+    /// Grows whenever something came back.
+    came_back: watch::Receiver<u64>,
     /// The last handover to the data plane.
     handed_over: Handover,
     /// The versions of the handles and contents that it was compared with.
@@ -231,7 +237,7 @@ impl Engine {
         sink: StatusSink,
         view: watch::Sender<View>,
     ) -> Result<Self, EngineError> {
-        let looks = Looks::new(options.resolver);
+        let (looks, came_back) = (Looks::new(options.resolver), options.came_back.clone());
         let (clock, snapshot) = (SteadyClock::default(), snapshots.borrow_and_update().clone());
         Ok(Self {
             clock,
@@ -246,6 +252,7 @@ impl Engine {
             dispatch: Dispatch::start(ledger, clock).await?,
             probes: Probes::new(),
             looks,
+            came_back,
             handed_over: Handover::default(),
             handed_version: (0, 0),
             longest_turn: Duration::ZERO,
@@ -257,9 +264,11 @@ impl Engine {
     /// Returns how long it was idle, waiting.
     async fn look_up(&mut self) -> Duration {
         let is_due = |at: Instant| self.lookup.looks_again_after().is_some_and(|pause| at.elapsed() >= pause);
-        if !(self.looked_at.is_none_or(is_due) || self.lookup.has_new_requests()) {
+        let came_back = |at: Instant| at.elapsed() >= LOOK_AGAIN && self.came_back.has_changed().unwrap_or(false);
+        if !(self.looked_at.is_none_or(|at| is_due(at) || came_back(at)) || self.lookup.has_new_requests()) {
             return Duration::ZERO;
         }
+        self.came_back.mark_unchanged();
         let snapshot = self.snapshot.clone();
         self.statuses.forget_replaced(&snapshot);
         self.world = self.lookup.world(&snapshot, &self.statuses, self.clock.now_ms()).await;

@@ -101,6 +101,8 @@ pub struct Work {
     pub outcomes: Option<OutcomesOf>,
     /// A completed run with a smaller number is reopened for the rows that it does not know.
     pub reopen: u64,
+    /// What its recipients may unsubscribe from; everything when absent.
+    pub topic: Option<Arc<str>>,
 }
 
 /// People of another run of the namespace, by outcome.

@@ -27,6 +27,7 @@ pub fn work(fingerprint: u64) -> Work {
         when_row_is_bad: WhenRowIsBad::Stop,
         outcomes: None,
         reopen: 0,
+        topic: None,
     }
 }
 

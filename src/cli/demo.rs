@@ -97,6 +97,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
         egress: Egress::Everywhere,
         resolver: None,
         allow_sendmail: std::sync::Arc::default(),
+        came_back: tokio::sync::watch::channel(0).1,
     };
     let sink = StatusSink::open_folder(&state)?;
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));

@@ -1,10 +1,12 @@
 //! The command line: one file per command, and what they share.
 
 pub mod completions;
+mod control;
 pub mod crds;
 mod deliver;
 mod demo;
 mod dns;
+mod forget;
 mod get;
 mod look;
 mod objects;
@@ -18,9 +20,11 @@ pub mod schema;
 pub mod screen;
 mod send;
 mod sink;
+mod suppressions;
 mod test;
 mod text;
 pub mod validate;
+mod why;
 
 use std::process::ExitCode;
 
@@ -63,6 +67,12 @@ pub enum Command {
     Get(get::GetArgs),
     /// Resume a stopped campaign, or mail recipients of unknown outcome again.
     Resume(resume::ResumeArgs),
+    /// Show, add, remove, import or export who is not mailed.
+    Suppressions(suppressions::SuppressionsArgs),
+    /// Show everything the ledger knows of one person: every run, server, reply and event.
+    Why(why::WhyArgs),
+    /// Remove what is known of a person; a keyed hash stays, so that the person is not mailed again.
+    Forget(forget::ForgetArgs),
     /// A tour of some seconds, on this machine; no mail leaves it.
     Demo(demo::DemoArgs),
     /// A local SMTP server that accepts everything, for trials, tests and benchmarks.
@@ -87,6 +97,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => completions::completions(args),
         Command::Resume(args) => on_runtime(resume::run(args)),
+        Command::Suppressions(args) => on_runtime(suppressions::run(args)),
+        Command::Forget(args) => on_runtime(forget::run(args)),
+        Command::Why(args) => why::why(&args),
         Command::Preview(args) => on_runtime(preview::run(args)),
         Command::Send(args) => on_runtime(send::run(args)),
         Command::Dns(args) => on_runtime(dns::run(args)),

@@ -11,11 +11,12 @@ use tokio::{
     sync::watch,
 };
 
-use super::{progress, text};
+use super::{control, progress, text};
 use crate::{
     dns::resolver_address,
     egress::Egress,
     engine::{self, Ended, EngineError, EngineOptions, View},
+    feedback::Intake,
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
     resources::{Duration as Span, Key, fate::Fate},
     serve::{Admin, Health, ProcessPhase, admin},
@@ -243,6 +244,9 @@ impl Process {
             Some(tokio::spawn(progress::show(seen.clone(), before)))
         };
         let is_quiet = args.quiet || args.kubernetes;
+        let (intake, batches) = Intake::new();
+        let (came_back, recording) = engine::record(ledger.clone(), batches);
+        let control = control::serve(&state_dir, &ledger, control::keys(&state_dir));
         let options = EngineOptions {
             state_dir,
             once: args.once,
@@ -252,12 +256,16 @@ impl Process {
             egress: args.egress(),
             resolver: args.resolver,
             allow_sendmail: args.allow_sendmail.into(),
+            came_back,
         };
         let result = engine::run(options, ledger.clone(), snapshots, sink, view, stop).await;
         if let Some(shown) = shown {
             // The channel is closed now: the last line is printed, then the task ends.
             let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
         }
+        // What was brought before is recorded.
+        drop((intake, control));
+        let _ = tokio::time::timeout(Duration::from_secs(2), recording).await;
         // The last handle waits for the database.
         let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;
         if !is_quiet && result.is_ok() {

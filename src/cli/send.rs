@@ -177,6 +177,7 @@ async fn candidates(args: &SendArgs, look: &Look) -> Result<Vec<Key>, Stop> {
         egress: Egress::Everywhere,
         resolver: None,
         allow_sendmail: Arc::default(),
+        came_back: tokio::sync::watch::channel(0).1,
     };
     let facts = RecordedFacts::open(&args.campaign.state).map_err(|error| Stop::failed(error.to_string()))?;
     let now_ms = Timestamp::now().as_millisecond();

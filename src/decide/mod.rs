@@ -20,6 +20,7 @@ pub use observe::{Observations, ProbeResult, ServerObservation};
 
 use crate::{
     dns::Subject,
+    feedback::FeedbackCounts,
     resources::{
         Blocker, Campaign, ConditionType, Key, Plan, SendingServer,
         campaign::{CampaignStatus, RecipientCounts},
@@ -135,6 +136,8 @@ pub struct CampaignInput {
     pub reopened: u64,
     /// Whether a message of the run may have left, according to the ledger.
     pub has_sent: bool,
+    /// What came back of the run, according to the ledger.
+    pub feedback: FeedbackCounts,
     /// A campaign that is gone and had the same message and audience: this may be it, renamed.
     pub renamed_from: Option<String>,
     /// Whether it is being deleted: messages in flight still get their outcome, nothing new is sent.
@@ -156,6 +159,7 @@ impl CampaignInput {
             previous: None,
             resume: None,
             resume_handled: Handled::default(),
+            feedback: FeedbackCounts::default(),
             reopened: 0,
             has_sent: false,
             renamed_from: None,

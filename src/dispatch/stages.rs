@@ -89,6 +89,8 @@ pub struct Settled {
     pub disposition: Disposition,
     /// The server's reply, or what went wrong.
     pub reply: Option<String>,
+    /// The server rejected it because there is no such mailbox.
+    pub suppresses: bool,
 }
 
 /// What becomes of a message, with its fields in their form in memory.

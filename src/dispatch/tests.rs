@@ -63,6 +63,8 @@ struct Chances {
     server_failed: u64,
     unknown: u64,
     commit_fails: u64,
+    /// Recipients who turn out to be suppressed when they are to be claimed.
+    suppressed: u64,
 }
 
 /// A row of the simulated ledger.
@@ -76,6 +78,8 @@ struct Row {
     claimed_ms: i64,
     since_ms: Option<i64>,
     server: String,
+    /// It is sent again though the outcome of an attempt is unknown.
+    was_resent: bool,
 }
 
 /// A test's decision on a message, by server, recipient and time.
@@ -104,6 +108,7 @@ struct Simulation {
     addresses: Vec<String>,
     /// Messages that the ledger counts as resent.
     resent: u64,
+    suppressed: u64,
     /// Recipients by campaign index.
     audience: BTreeMap<CampaignIx, u64>,
     next_seq: u64,
@@ -177,6 +182,7 @@ impl Simulation {
             decides: None,
             addresses: Vec::new(),
             resent: 0,
+            suppressed: 0,
             audience: BTreeMap::new(),
             next_seq: 0,
             wire: Vec::new(),

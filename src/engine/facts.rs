@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::hash;
 use crate::{
     decide::{InLedger, Recorded},
+    feedback::FeedbackCounts,
     ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, SpecHash},
     resources::{Campaign, CampaignSpec, Key, Kind, campaign::FIRST_RUN, resume::Handled},
     source::{Snapshot, Sourced},
@@ -23,6 +24,8 @@ pub struct RunFacts {
     pub reopen: u64,
     /// Whether a message of it may have left.
     pub has_sent: bool,
+    /// What came back of it.
+    pub feedback: FeedbackCounts,
     /// For a run that has not begun: a campaign that is gone and had the same message and audience, so that this may be it, renamed.
     pub renamed_from: Option<String>,
 }
@@ -110,6 +113,7 @@ impl<F: Facts> FactFinder<F> {
                         resume_handled: record.resume_handled,
                         reopen: record.reopen,
                         has_sent: record.has_sent,
+                        feedback: record.feedback,
                         renamed_from: None,
                     }
                 }

@@ -219,6 +219,7 @@ mod tests {
             egress: Egress::Everywhere,
             resolver: None,
             allow_sendmail: Arc::default(),
+            came_back: tokio::sync::watch::channel(0).1,
         };
         let key = Key::new("default", "spring");
         let snapshot = |subject| Snapshot { campaigns: BTreeMap::from([(key.clone(), campaign(subject))]), ..Snapshot::default() };

@@ -2,6 +2,9 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::meta::Key;
 
 /// One thing that happened to a message or a recipient after the message was handed over.
@@ -73,6 +76,30 @@ impl fmt::Display for EventKind {
     }
 }
 
+/// What came back of a run: people of whom such an event came, each once for each kind. Beside the fates, which it does not change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FeedbackCounts {
+    /// Taken by the receiving server, by the vendor's word.
+    pub delivered: u64,
+    /// Not delivered, for a reason that may pass or that says nothing of the recipient.
+    pub soft_bounced: u64,
+    /// Not delivered, since the address takes no mail.
+    pub bounced: u64,
+    /// Reported as spam.
+    pub complained: u64,
+    /// Unsubscribed.
+    pub unsubscribed: u64,
+}
+
+impl FeedbackCounts {
+    /// Whether nothing came back.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What identifies the message of an event, from the most exact to the least.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageIdentity {
@@ -104,6 +131,8 @@ pub enum MessageIdentity {
         namespace: Arc<str>,
         /// The topic; all when absent.
         topic: Option<Arc<str>>,
+        /// The number of the run whose message was answered, where it is known, and [`MessageReference::ledger_of`] its ledger.
+        run: Option<(u32, u32)>,
     },
     /// Nothing but the recipient is known, by the feedback of this server: for whichever namespaces were sent through it.
     Recipient {

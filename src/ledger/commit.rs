@@ -10,9 +10,15 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::{
     Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, Guard, OutcomeRecord, RunId, ServerId,
     error::{Fault, LedgerError},
+    suppressions,
     writer::{RunState, Writer, not_begun},
 };
-use crate::resources::fate::Fate;
+use crate::{
+    audience::canonical,
+    feedback::{Person, Suppression, SuppressionReason},
+    resources::fate::Fate,
+    token::Keys,
+};
 
 /// The most characters of a server's reply that are kept.
 const REPLY_CHARS: usize = 250;
@@ -30,6 +36,8 @@ const RELEASE: &str = "UPDATE messages SET state = 2, updated_at_ms = ?3, next_a
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 7";
 const RECLAIM: &str = "UPDATE messages SET state = 0, attempt = ?3, server_id = ?4, updated_at_ms = ?5, next_attempt_at_ms = NULL,
     resent = resent + ?6, epoch = ?7 WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
+const SUPPRESS: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = NULL, reply = ?5, fields = NULL,
+    refusals = NULL, recipient = coalesce(?6, recipient) WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
 const ROW: &str = "SELECT state, server_id, epoch, resent FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
 
 impl Changes {
@@ -88,7 +96,10 @@ struct Page<'a> {
     epoch: i64,
     now_ms: i64,
     changes: Changes,
-    seqs: Vec<u64>,
+    keys: Option<&'a Keys>,
+    seqs: Vec<Option<u64>>,
+    /// Addresses of which a server said that there is no such mailbox.
+    dead: Vec<Suppression>,
     /// Messages that are no longer leased, or no longer wait for their recipient, once this is durable.
     taken_up: Vec<(RunId, u64)>,
     /// Runs whose first claim is in this commit.
@@ -104,6 +115,8 @@ impl Writer {
             runs: &mut self.runs,
             epoch: self.book.epoch,
             now_ms: commit.now_ms,
+            keys: self.keys.as_ref(),
+            dead: Vec::new(),
             changes: Changes::default(),
             seqs: Vec::with_capacity(commit.claims.len()),
             taken_up: Vec::new(),
@@ -114,10 +127,14 @@ impl Writer {
             page.write_claims(connection, &commit.claims)?;
             page.changes.write(connection)?;
             write_guards(connection, &commit.guards, commit.now_ms)?;
-            write_usage(connection, commit)?;
+            write_usage(connection, commit, &page.seqs)?;
+            for suppression in &page.dead {
+                suppressions::add(connection, suppression)?;
+            }
             Ok(())
         })?;
-        let Page { seqs, taken_up, changes, begun, .. } = page;
+        let Page { seqs, taken_up, changes, begun, dead, .. } = page;
+        self.note_suppressed(dead.iter());
         for run in begun {
             if let Some(state) = self.runs.get_mut(&run) {
                 state.has_sent = true;
@@ -207,6 +224,29 @@ impl Page<'_> {
         if !self.run(run)?.is_idle() {
             self.taken_up.push((run, seq));
         }
+        if outcome.suppresses && fate == Fate::Rejected {
+            self.note_dead(connection, outcome, seq, server)?;
+        }
+        Ok(())
+    }
+
+    /// Has the recipient suppressed, of whom the server said that there is no such mailbox.
+    fn note_dead(&mut self, connection: &Connection, outcome: &OutcomeRecord, seq: u64, server: Option<i64>) -> Result<(), Fault> {
+        let mut statement = connection.prepare_cached(
+            "SELECT recipient, (SELECT name FROM servers WHERE id = ?3) FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
+        )?;
+        let (recipient, server): (String, Option<String>) =
+            statement.query_row(params![outcome.run_id.0, seq.cast_signed(), server], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let namespace = self.run(outcome.run_id)?.namespace.clone();
+        self.dead.push(Suppression {
+            namespace,
+            person: Person::Address(canonical(&recipient).into_owned()),
+            topic: None,
+            reason: SuppressionReason::HardBounce,
+            at_ms: self.now_ms,
+            source: server.map_or_else(|| "a server".to_owned(), |server| format!("reply of {server}")).into(),
+            detail: shortened(outcome.reply.as_deref().unwrap_or_default(), REPLY_CHARS).to_owned(),
+        });
         Ok(())
     }
 
@@ -262,6 +302,13 @@ impl Page<'_> {
         }
         let mut append = connection.prepare_cached(APPEND)?;
         for claim in claims {
+            if let Some(state) = self.runs.get(&claim.run_id).filter(|state| state.suppressing.anybody)
+                && let Some((why, hash)) = suppressions::why(connection, state, self.keys, claim)?
+            {
+                self.end_suppressed(connection, claim, &why, hash.as_deref())?;
+                self.seqs.push(None);
+                continue;
+            }
             let seq = if let Some(seq) = claim.seq {
                 self.claim_again(connection, claim, seq)?;
                 seq
@@ -281,8 +328,31 @@ impl Page<'_> {
                 self.changes.add(claim.run_id, Fate::Claimed, None, 1);
                 seq
             };
-            self.seqs.push(seq);
+            self.seqs.push(Some(seq));
         }
+        Ok(())
+    }
+
+    /// Ends the message of a recipient who is suppressed, instead of claiming it. `hash` stands for one who was forgotten.
+    fn end_suppressed(&mut self, connection: &Connection, claim: &Claim, why: &str, hash: Option<&str>) -> Result<(), Fault> {
+        let (run, why) = (claim.run_id, shortened(why, REPLY_CHARS));
+        let Some(seq) = claim.seq else {
+            let seq = self.next_seq(run)?;
+            let mut append = connection.prepare_cached(APPEND)?;
+            let (state, recipient) = (Fate::Suppressed.number(), hash.unwrap_or(&claim.recipient));
+            append.execute(params![run.0, seq.cast_signed(), recipient, state, 0, None::<i64>, self.now_ms, why, self.epoch])?;
+            self.changes.add(run, Fate::Suppressed, None, 1);
+            return Ok(());
+        };
+        let Some(row) = row(connection, run, seq)?.filter(|row| row.may_be_claimed(self.epoch)) else {
+            return Err(refused(connection, run, seq, "to be suppressed"));
+        };
+        // That it is not sent again does not tell whether it was sent before.
+        let fate = if row.may_have_been_mailed() { Fate::Unknown } else { Fate::Suppressed };
+        connection.prepare_cached(SUPPRESS)?.execute(params![run.0, seq.cast_signed(), fate.number(), self.now_ms, why, hash])?;
+        self.changes.add(run, row.fate, None, -1);
+        self.changes.add(run, fate, row.server.filter(|_| fate == Fate::Unknown), 1);
+        self.taken_up.push((run, seq));
         Ok(())
     }
 
@@ -344,6 +414,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Whether it may be claimed by the process of this epoch: it waits for an attempt, or a process before left it claimed.
+    fn may_be_claimed(&self, epoch: i64) -> bool {
+        self.fate == Fate::Deferred || (self.fate == Fate::Claimed && self.epoch != epoch)
+    }
+
     /// Whether a message that waits for its row of the audience has had an attempt without a known outcome.
     pub fn may_have_been_mailed(&self) -> bool {
         self.fate == Fate::Claimed || self.resent > 0
@@ -408,9 +483,9 @@ fn write_guards(connection: &Connection, guards: &[Guard], now_ms: i64) -> Resul
     Ok(())
 }
 
-fn write_usage(connection: &Connection, commit: &Commit) -> Result<(), Fault> {
+fn write_usage(connection: &Connection, commit: &Commit, seqs: &[Option<u64>]) -> Result<(), Fault> {
     let minute = commit.now_ms.div_euclid(60_000);
-    let claimed = commit.claims.iter().map(|claim| (&claim.usage_keys, minute, 1));
+    let claimed = commit.claims.iter().zip(seqs).filter(|(_, seq)| seq.is_some()).map(|(claim, _)| (&claim.usage_keys, minute, 1));
     let moved = commit.usage_moves.iter().flat_map(|moved| {
         let away = (&moved.usage_keys, moved.from_minute, -1);
         std::iter::once(away).chain(moved.to_minute.map(|to| (&moved.usage_keys, to, 1)))

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{error::Fault, schema::VERSION};
 
 /// The step that leads away from each version, the first from version 1. A step drops the views it breaks: they are written afterwards.
-pub(super) const STEPS: [&str; 4] = [
+pub(super) const STEPS: [&str; 5] = [
     // The key of messages gets the partition; held messages, guards and resumption are added. `stopped_*` was never written.
     "DROP VIEW recipients;
     DROP VIEW campaigns;
@@ -67,6 +67,46 @@ pub(super) const STEPS: [&str; 4] = [
     ALTER TABLE runs ADD COLUMN first_claimed_at_ms INTEGER;
     UPDATE runs SET first_claimed_at_ms = started_at_ms
         WHERE EXISTS (SELECT 1 FROM counts c WHERE c.run_id = runs.id AND c.state <> 6 AND c.count > 0);",
+    // What comes back, and who is not mailed.
+    "DROP VIEW IF EXISTS recipients;
+    DROP VIEW IF EXISTS campaigns;
+    ALTER TABLE runs ADD COLUMN topic TEXT;
+    ALTER TABLE runs ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN soft_bounced INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN bounced INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN complained INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN unsubscribed INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE events (
+        run_id INTEGER NOT NULL,
+        partition INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        person TEXT NOT NULL,
+        server_id INTEGER,
+        at_ms INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        PRIMARY KEY (run_id, partition, seq, kind, person)
+    ) WITHOUT ROWID;
+    CREATE TABLE feedback (
+        hour INTEGER NOT NULL,
+        run_id INTEGER NOT NULL,
+        server_id INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (hour, run_id, server_id, kind)
+    ) WITHOUT ROWID;
+    CREATE TABLE suppressions (
+        namespace TEXT NOT NULL,
+        person TEXT NOT NULL,
+        topic TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        at_ms INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        PRIMARY KEY (namespace, person, topic, reason)
+    ) WITHOUT ROWID;
+    UPDATE meta SET value = 0 WHERE key = 'fates';",
 ];
 
 /// Migrates the database from `version` to this one's.

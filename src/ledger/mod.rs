@@ -7,15 +7,19 @@
 
 mod commit;
 mod error;
+mod events;
 mod facts;
+mod forget;
 mod generations;
 mod held;
 mod migrations;
+mod people;
 mod reader;
 mod recipient_index;
 mod records;
 mod runs;
 mod schema;
+mod suppressions;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -32,10 +36,17 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::resources::fate::Fate;
+use crate::{
+    feedback::{Event, Suppression},
+    resources::fate::Fate,
+    token::Keys,
+};
 
 pub use error::{LedgerError, LedgerErrorKind};
+pub use events::EventsReceipt;
 pub use facts::{Facts, RecordedFacts};
+pub use forget::Forgotten;
+pub use people::{EventRow, Known};
 pub use reader::{LedgerReader, RecipientRow, RunSummary};
 use recipient_index::Builders;
 pub use recipient_index::RecipientIndex;
@@ -93,6 +104,7 @@ struct Shared {
     epoch: i64,
     servers: RwLock<HashMap<Arc<str>, ServerId>>,
     builders: Builders,
+    keys: RwLock<Option<Keys>>,
 }
 
 impl Ledger {
@@ -103,7 +115,7 @@ impl Ledger {
     /// `InUse` when another process has the folder, `NewerVersion`, `Corrupt`, `Locked`, `Full`, `NotPermitted`, `Io`.
     pub fn open(state_dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         let writer = Writer::open(state_dir, options)?;
-        let seed = writer.book.read(|connection| schema::meta(connection, "seed"))?.cast_unsigned();
+        let seed = writer.seed;
         let epoch = writer.book.epoch;
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
@@ -119,6 +131,7 @@ impl Ledger {
             epoch,
             servers: RwLock::default(),
             builders: Builders::default(),
+            keys: RwLock::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -325,6 +338,44 @@ impl Ledger {
         self.call(|writer| writer.book.read(runs::left_by_server)).await
     }
 
+    /// Records what came back, all of it or nothing; it is durable when this returns. An event that was recorded before changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Then nothing was recorded; see [`LedgerError::is_transient`].
+    pub async fn record_events(&self, events: Vec<Event>, now_ms: i64) -> Result<EventsReceipt, LedgerError> {
+        self.call(move |writer| writer.record_events(&events, now_ms)).await
+    }
+
+    /// Sets the keys by which people who were forgotten are known.
+    ///
+    /// # Errors
+    /// When the ledger is closed.
+    pub async fn set_keys(&self, keys: Keys) -> Result<(), LedgerError> {
+        *self.shared.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys.clone());
+        self.call(move |writer| {
+            writer.keys = Some(keys);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Adds people to those who are not mailed; returns how many entries are new.
+    ///
+    /// # Errors
+    /// Then nothing was added; see [`LedgerError::is_transient`].
+    pub async fn suppress(&self, suppressions: Vec<Suppression>) -> Result<u64, LedgerError> {
+        self.call(move |writer| writer.suppress(&suppressions)).await
+    }
+
+    /// Removes entries of the same namespace, person, topic and reason; returns how many there were.
+    ///
+    /// # Errors
+    /// Then nothing was removed; see [`LedgerError::is_transient`].
+    pub async fn unsuppress(&self, suppressions: Vec<Suppression>) -> Result<u64, LedgerError> {
+        self.call(move |writer| writer.unsuppress(&suppressions)).await
+    }
+
     /// The index of recipients, for one pass over the audience of a run that was begun. Blocking: about a second for a million
     /// messages. Recipients that an earlier pass found `New` or `Resend` must have been claimed or dropped before: the index knows
     /// only what is in the ledger.
@@ -332,7 +383,8 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read or the index cannot be written.
     pub fn recipient_index(&self, run: RunId) -> Result<RecipientIndex, LedgerError> {
-        RecipientIndex::build(&self.shared.state_dir, run, self.shared.epoch, &self.shared.builders)
+        let keys = self.shared.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        RecipientIndex::build(&self.shared.state_dir, run, self.shared.epoch, keys, &self.shared.builders)
     }
 
     /// The addresses of a run whose recipients have one of `fates`, in the order of their claims; `None` where the ledger has no such

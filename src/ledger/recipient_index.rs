@@ -13,15 +13,16 @@ use std::{
     sync::{Condvar, Mutex, PoisonError},
 };
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{
     Lookup, RunId,
     error::{Fault, LedgerError},
     schema,
+    suppressions::hashes,
 };
-use crate::{audience::canonical, resources::fate::Fate};
+use crate::{audience::canonical, feedback::Person, resources::fate::Fate, token::Keys};
 
 const SLOT: usize = 16;
 const BUCKET_SLOTS: usize = 16;
@@ -61,6 +62,10 @@ pub struct RecipientIndex {
     duplicates: HashSet<u64>,
     /// The duplicates that would have been resent.
     unsent_duplicates: Vec<u64>,
+    /// People of this run who were forgotten, by what stands for them.
+    forgotten: HashSet<String>,
+    /// The namespace and the keys by which they are known.
+    known_by: Option<(String, Keys)>,
 }
 
 /// Bounds how many indices are built at a time.
@@ -114,7 +119,7 @@ enum Place {
 
 impl RecipientIndex {
     /// Builds the index from the messages of the run, once a slot is free.
-    pub(super) fn build(state_dir: &Path, run: RunId, epoch: i64, builders: &Builders) -> Result<Self, LedgerError> {
+    pub(super) fn build(state_dir: &Path, run: RunId, epoch: i64, keys: Option<Keys>, builders: &Builders) -> Result<Self, LedgerError> {
         let _builder = builders.enter();
         let database = schema::database(state_dir);
         let ledger = schema::open_reader(&database)?;
@@ -131,7 +136,13 @@ impl RecipientIndex {
             to_resend: HashMap::new(),
             duplicates: HashSet::new(),
             unsent_duplicates: Vec::new(),
+            forgotten: HashSet::new(),
+            known_by: None,
         };
+        if let Some(keys) = keys {
+            let namespace = ledger.query_row("SELECT namespace FROM runs WHERE id = ?1", [run.0], |row| row.get(0));
+            index.known_by = namespace.optional().map_err(|e| LedgerError::from_sql(&database, &e))?.map(|namespace| (namespace, keys));
+        }
         index.add_table(last.unwrap_or(0).cast_unsigned())?;
         let (mut after, mut several) = (0, HashMap::new());
         while let Some(read) = index.load(&ledger, run, epoch, after, &mut several).map_err(|fault| fault.at(&database))? {
@@ -166,6 +177,10 @@ impl RecipientIndex {
                 .get_ref(1)?
                 .as_str()
                 .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e)))?;
+            if recipient.starts_with(Person::MARK) && !recipient.contains('@') {
+                self.forgotten.insert(recipient.to_owned());
+                continue;
+            }
             let hash = self.hash(recipient);
             let is_left = match Fate::from_number(row.get(2)?) {
                 Some(Fate::Claimed) => row.get::<_, i64>(3)? != epoch,
@@ -234,7 +249,7 @@ impl RecipientIndex {
         match self.find(hash)? {
             Place::Free { offset } => {
                 self.add(hash, offset, READ)?;
-                Ok(Lookup::New)
+                Ok(if self.is_forgotten(recipient) { Lookup::Claimed } else { Lookup::New })
             }
             Place::Found { tag: READ, .. } => Ok(Lookup::Duplicate),
             Place::Found { table, offset, .. } => {
@@ -242,6 +257,12 @@ impl RecipientIndex {
                 Ok(self.to_resend.remove(&hash).map_or(Lookup::Claimed, |(seq, attempt)| Lookup::Resend { seq, attempt }))
             }
         }
+    }
+
+    /// Whether the run knows the person by a hash alone.
+    fn is_forgotten(&self, recipient: &str) -> bool {
+        let Some((namespace, keys)) = self.known_by.as_ref().filter(|_| !self.forgotten.is_empty()) else { return false };
+        hashes(keys, namespace, &canonical(recipient)).any(|hash| self.forgotten.contains(&hash))
     }
 
     /// Whether the same person has another message, so that this one is not sent.

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use crate::feedback::FeedbackCounts;
 use crate::resources::{
     Key,
     campaign::RecipientCounts,
@@ -70,6 +71,8 @@ pub struct RunStart {
     pub reopen: u64,
     /// The key of the plan's limits, towards which claims without an outcome count as written now.
     pub plan: Option<Arc<str>>,
+    /// What its recipients may unsubscribe from; everything when absent.
+    pub topic: Option<Arc<str>>,
 }
 
 /// What is known of a run. Times in milliseconds since 1970.
@@ -99,6 +102,8 @@ pub struct RunRecord {
     pub reopen: u64,
     /// Whether a message of it may have left: one is claimed, or a claim did not come back unsent.
     pub has_sent: bool,
+    /// What came back of it.
+    pub feedback: FeedbackCounts,
     /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be resent (Resend).
     pub left_without_outcome: u64,
 }
@@ -142,6 +147,8 @@ pub struct Claim {
     pub attempt: u32,
     /// The server that was picked.
     pub server: ServerId,
+    /// What the recipient may have unsubscribed from, beside everything.
+    pub topic: Option<Arc<str>>,
     /// The keys whose usage it counts towards; one list, shared by all claims of a server and namespace.
     pub usage_keys: Arc<[Arc<str>]>,
 }
@@ -161,6 +168,8 @@ pub struct OutcomeRecord {
     pub server: Option<ServerId>,
     /// The server's reply; 250 characters are kept. `None` keeps the previous one.
     pub reply: Option<String>,
+    /// The server rejected it because there is no such mailbox: the address is suppressed.
+    pub suppresses: bool,
 }
 
 /// The outcome of a claim. `F` is the form of its template fields: JSON in the ledger.
@@ -352,8 +361,9 @@ pub struct Changes {
 /// The result of a commit.
 #[derive(Clone, Debug)]
 pub struct CommitReceipt {
-    /// The numbers of the claims in their runs, in the order of the claims.
-    pub seqs: Vec<u64>,
+    /// The numbers of the claims in their runs, in the order of the claims; `None` for a recipient who is suppressed, whose message
+    /// has its final outcome.
+    pub seqs: Vec<Option<u64>>,
     /// The changes that it made.
     pub changes: Changes,
     /// How long the write and the fsync took; the in-flight window depends on it.

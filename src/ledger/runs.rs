@@ -1,6 +1,6 @@
 //! The writer's work besides the hot path: runs, due messages, counts, bad rows.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -8,9 +8,13 @@ use super::{
     AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerId, UnknownPolicy,
     commit::{add_usage, row as row_of, shortened},
     error::{Fault, LedgerError},
+    suppressions::Suppressing,
     writer::{RunState, Writer},
 };
-use crate::resources::{fate::Fate, resume::Handled};
+use crate::{
+    feedback::FeedbackCounts,
+    resources::{fate::Fate, resume::Handled},
+};
 
 /// The most bad rows of a run that are kept.
 const BAD_ROWS_MAX: i64 = 1000;
@@ -21,7 +25,8 @@ const LEFT: &str = "Mailfleet ended before the server's answer arrived";
 
 const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audience_read_at_ms, total, duplicates, bad_rows, closed_at_ms,
     reopened_at_ms IS NOT NULL, resume_handled, reopen, first_claimed_at_ms IS NOT NULL
-        OR EXISTS (SELECT 1 FROM counts WHERE run_id = runs.id AND state = 0 AND count > 0) FROM runs";
+        OR EXISTS (SELECT 1 FROM counts WHERE run_id = runs.id AND state = 0 AND count > 0), delivered, soft_bounced, bounced, complained,
+    unsubscribed FROM runs";
 
 impl Writer {
     pub(super) fn server_id(&mut self, name: &str) -> Result<ServerId, LedgerError> {
@@ -52,6 +57,9 @@ impl Writer {
                      WHERE namespace = ?1 AND campaign = ?2 AND run = ?3 AND closed_at_ms IS NOT NULL AND reopen < ?4",
                 )?
                 .execute(params![key.namespace, key.campaign, key.run, start.reopen.cast_signed()])?;
+            connection
+                .prepare_cached("UPDATE runs SET topic = ?4 WHERE namespace = ?1 AND campaign = ?2 AND run = ?3 AND topic IS NOT ?4")?
+                .execute(params![key.namespace, key.campaign, key.run, start.topic.as_deref()])?;
             let mut record = find_run(connection, key)?.ok_or_else(|| Fault::conflict(format_args!("{key} is not there")))?;
             let left = left_claims(connection, record.id, epoch)?;
             record.left_without_outcome = left.len() as u64;
@@ -71,7 +79,9 @@ impl Writer {
                 .prepare_cached("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0")?
                 .query_row([record.id.0], |row| row.get(0))?;
             let next_seq = last.unwrap_or(0).cast_unsigned() + 1;
-            Ok((record, RunState { next_seq, leased: HashSet::new(), to_resend, has_sent: false }))
+            let namespace: Arc<str> = key.namespace.as_str().into();
+            let suppressing = Suppressing::of(connection, &namespace)?;
+            Ok((record, RunState { next_seq, leased: HashSet::new(), to_resend, has_sent: false, namespace, suppressing }))
         })?;
         self.runs.insert(record.id, RunState { has_sent: record.has_sent, ..state });
         Ok(record)
@@ -340,6 +350,13 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         resume_handled: row.get::<_, Option<String>>(11)?.as_deref().map(Handled::read).unwrap_or_default(),
         reopen: number(12)?,
         has_sent: row.get(13)?,
+        feedback: FeedbackCounts {
+            delivered: number(14)?,
+            soft_bounced: number(15)?,
+            bounced: number(16)?,
+            complained: number(17)?,
+            unsubscribed: number(18)?,
+        },
         left_without_outcome: 0,
     })
 }

@@ -15,10 +15,10 @@ use super::{
     error::{Fault, LedgerError, LedgerErrorKind},
     migrations,
 };
-use crate::resources::fate::Fate;
+use crate::{feedback::EventKind, resources::fate::Fate};
 
 /// The version of `schema.sql`.
-pub(super) const VERSION: i64 = 5;
+pub(super) const VERSION: i64 = 6;
 /// Marks the file as a ledger ("MFlt").
 const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.
@@ -147,7 +147,7 @@ fn make(connection: &Connection) -> Result<(), Fault> {
 
 /// Replaces the views with those of this program's table of fates.
 fn write_views(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("DROP VIEW IF EXISTS recipients; DROP VIEW IF EXISTS campaigns;")?;
+    connection.execute_batch("DROP VIEW IF EXISTS recipients; DROP VIEW IF EXISTS campaigns; DROP VIEW IF EXISTS feedback_events;")?;
     connection.execute_batch(&views())?;
     connection.execute("UPDATE meta SET value = ?1 WHERE key = 'fates'", [FATES])?;
     Ok(())
@@ -156,6 +156,7 @@ fn write_views(connection: &Connection) -> rusqlite::Result<()> {
 /// The views for users, with a word and a sum for each fate.
 fn views() -> String {
     let words: String = Fate::ALL.iter().map(|fate| format!(" WHEN {} THEN '{fate}'", fate.number())).collect();
+    let kinds: String = EventKind::ALL.iter().map(|kind| format!(" WHEN {} THEN '{kind}'", kind.number())).collect();
     let sums: String = Fate::ALL
         .iter()
         .map(|fate| format!("    coalesce(sum(c.count) FILTER (WHERE c.state = {}), 0) AS {},\n", fate.number(), fate.column()))
@@ -172,12 +173,20 @@ LEFT JOIN servers s ON s.id = m.server_id;
 
 CREATE VIEW campaigns AS
 SELECT r.namespace, r.campaign, r.run, CASE WHEN r.closed_at_ms IS NULL THEN 'Open' ELSE 'Completed' END AS state,
-{sums}    r.resent, r.total, r.duplicates, r.bad_rows,
+{sums}    r.resent, r.delivered, r.soft_bounced, r.bounced, r.complained, r.unsubscribed, r.total, r.duplicates, r.bad_rows,
     strftime('%Y-%m-%dT%H:%M:%fZ', r.started_at_ms / 1000.0, 'unixepoch') AS started,
     strftime('%Y-%m-%dT%H:%M:%fZ', r.closed_at_ms / 1000.0, 'unixepoch') AS completed
 FROM runs r
 LEFT JOIN counts c ON c.run_id = r.id
 GROUP BY r.id;
+
+CREATE VIEW feedback_events AS
+SELECT r.namespace, r.campaign, r.run, coalesce(m.recipient, e.person) AS recipient, CASE e.kind{kinds} END AS event, s.name AS server,
+    strftime('%Y-%m-%dT%H:%M:%fZ', e.at_ms / 1000.0, 'unixepoch') AS time, e.source, e.detail
+FROM events e
+JOIN runs r ON r.id = e.run_id
+LEFT JOIN messages m ON m.run_id = e.run_id AND m.partition = e.partition AND m.seq = e.seq
+LEFT JOIN servers s ON s.id = e.server_id;
 "
     )
 }

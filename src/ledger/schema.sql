@@ -1,4 +1,4 @@
--- The ledger's tables, version 5; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
+-- The ledger's tables, version 6; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
 -- times are milliseconds since 1970-01-01 UTC.
 
 -- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send;
@@ -29,6 +29,8 @@ CREATE TABLE servers (
 -- reopened_at_ms: closed once, and resumed for its unknown recipients: nobody is added all the same.
 -- reopen: how often it was reopened on purpose (spec.reopen), so that people who are not in it yet are added.
 -- first_claimed_at_ms: when a message of it may first have left; absent before, and while claims only came back unsent.
+-- topic: what its recipients may unsubscribe from (spec.unsubscribe.oneClick.topic), for unsubscriptions that a vendor tells.
+-- delivered to unsubscribed: people of whom such an event came, beside the fate of their message, which it does not change.
 -- resume_handled: requests to resume that were carried out, or that the run began with: one a line, the newest first.
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
@@ -46,6 +48,12 @@ CREATE TABLE runs (
     resume_handled TEXT,
     reopen INTEGER NOT NULL DEFAULT 0,
     first_claimed_at_ms INTEGER,
+    topic TEXT,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    soft_bounced INTEGER NOT NULL DEFAULT 0,
+    bounced INTEGER NOT NULL DEFAULT 0,
+    complained INTEGER NOT NULL DEFAULT 0,
+    unsubscribed INTEGER NOT NULL DEFAULT 0,
     UNIQUE (namespace, campaign, run)
 );
 
@@ -114,4 +122,42 @@ CREATE TABLE bad_rows (
     line INTEGER NOT NULL,
     what TEXT NOT NULL,
     PRIMARY KEY (run_id, line, what)
+) WITHOUT ROWID;
+
+-- What came back after a message was accepted; the first event of each kind for a message. kind: the number of a kind of event.
+-- seq is 0 and person an address (in its canonical form) where the event is of a run but of no message in particular.
+CREATE TABLE events (
+    run_id INTEGER NOT NULL,
+    partition INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    person TEXT NOT NULL,
+    server_id INTEGER,
+    at_ms INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (run_id, partition, seq, kind, person)
+) WITHOUT ROWID;
+
+-- The same events by the hour (since 1970) in which they arrived, for guards. server_id is 0 where no server is known.
+CREATE TABLE feedback (
+    hour INTEGER NOT NULL,
+    run_id INTEGER NOT NULL,
+    server_id INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (hour, run_id, server_id, kind)
+) WITHOUT ROWID;
+
+-- Who is not mailed, by the namespace of the campaigns. person: the canonical form of an address, or a keyed hash of one that was
+-- forgotten. topic: empty for everything. source: who told it.
+CREATE TABLE suppressions (
+    namespace TEXT NOT NULL,
+    person TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (namespace, person, topic, reason)
 ) WITHOUT ROWID;

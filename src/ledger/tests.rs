@@ -1,9 +1,11 @@
 //! Tests of the ledger's rules: what they share.
 
+mod events;
 mod facts;
 mod failures;
 mod held;
 mod migrations;
+mod people;
 mod random;
 mod reading;
 mod rules;
@@ -92,7 +94,7 @@ async fn begin(ledger: &Ledger, policy: UnknownPolicy) -> RunRecord {
 }
 
 fn claim(run_id: RunId, server: ServerId, recipient: &str) -> Claim {
-    Claim { run_id, seq: None, recipient: recipient.into(), attempt: 1, server, usage_keys: Arc::from([]) }
+    Claim { run_id, seq: None, recipient: recipient.into(), attempt: 1, server, topic: None, usage_keys: Arc::from([]) }
 }
 
 fn again(run_id: RunId, server: ServerId, seq: u64, attempt: u32) -> Claim {
@@ -100,7 +102,7 @@ fn again(run_id: RunId, server: ServerId, seq: u64, attempt: u32) -> Claim {
 }
 
 fn outcome(run_id: RunId, seq: u64, disposition: Disposition) -> OutcomeRecord {
-    OutcomeRecord { run_id, seq: Some(seq), recipient: "".into(), disposition, server: None, reply: None }
+    OutcomeRecord { run_id, seq: Some(seq), recipient: "".into(), disposition, server: None, reply: None, suppresses: false }
 }
 
 fn claims(claims: Vec<Claim>) -> Commit {
@@ -115,7 +117,12 @@ fn outcomes(outcomes: Vec<OutcomeRecord>) -> Commit {
 async fn claim_all(ledger: &Ledger, run: RunId, recipients: &[&str]) -> Vec<u64> {
     let server = ledger.server_id("shop/one").await.expect("a server");
     let commit = claims(recipients.iter().map(|recipient| claim(run, server, recipient)).collect());
-    ledger.commit(commit).await.expect("the claims are written").seqs
+    numbers(ledger.commit(commit).await.expect("the claims are written"))
+}
+
+/// The numbers of claims of which none is suppressed.
+fn numbers(receipt: CommitReceipt) -> Vec<u64> {
+    receipt.seqs.into_iter().map(|seq| seq.expect("nobody is suppressed")).collect()
 }
 
 fn kind<T>(result: Result<T, LedgerError>) -> Option<LedgerErrorKind> {

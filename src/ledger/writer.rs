@@ -6,6 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rusqlite::{Connection, params};
@@ -15,7 +16,9 @@ use super::{
     LedgerOptions, RunId,
     error::{Fault, LedgerError, LedgerErrorKind},
     schema,
+    suppressions::Suppressing,
 };
+use crate::token::Keys;
 
 /// A job for the writer; its answer goes through its own channel.
 pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
@@ -39,7 +42,6 @@ pub(super) struct Book {
 }
 
 /// The writer's state of a run that was begun in this process.
-#[derive(Default)]
 pub(super) struct RunState {
     /// The number of the next new message.
     pub(super) next_seq: u64,
@@ -49,6 +51,10 @@ pub(super) struct RunState {
     pub(super) to_resend: HashSet<u64>,
     /// Whether it is noted that a message of it may have left.
     pub(super) has_sent: bool,
+    /// The campaign's namespace.
+    pub(super) namespace: Arc<str>,
+    /// Whether anybody of the namespace is suppressed.
+    pub(super) suppressing: Suppressing,
 }
 
 /// The state of the writing thread.
@@ -56,6 +62,10 @@ pub(super) struct Writer {
     pub(super) book: Book,
     pub(super) runs: HashMap<RunId, RunState>,
     pub(super) now_ms: i64,
+    /// The ledger's random seed.
+    pub(super) seed: u64,
+    /// The keys by which people who were forgotten are known.
+    pub(super) keys: Option<Keys>,
     jobs: u32,
     rolled_hour: i64,
     _lock: File,
@@ -80,7 +90,8 @@ impl Writer {
         };
         let log = [beside("-wal")?, beside("-shm")?];
         let book = Book { connection, path, identity, log, epoch };
-        Ok(Self { book, runs: HashMap::new(), now_ms: 0, jobs: 0, rolled_hour: 0, _lock: lock })
+        let seed = book.read(|connection| schema::meta(connection, "seed"))?.cast_unsigned();
+        Ok(Self { book, runs: HashMap::new(), now_ms: 0, seed, keys: None, jobs: 0, rolled_hour: 0, _lock: lock })
     }
 
     /// Runs jobs until all handles are gone.

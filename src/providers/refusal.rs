@@ -48,6 +48,13 @@ impl Refusal {
         Self { is_permanent: false, ..Self::permanent(scope, reply) }
     }
 
+    /// Whether it says that the address takes no mail and will not, so that it is not to be mailed again: by a code of the address
+    /// (RFC 3463, X.1.Z) or, without a code, by words that are known for it. A full mailbox, a policy or a closed account say less.
+    #[must_use]
+    pub fn is_of_no_mailbox(&self) -> bool {
+        self.scope == Scope::Recipient && self.is_permanent && super::replies::is_of_no_mailbox(&self.reply)
+    }
+
     /// Scope and finality in one word, for tables: `RecipientRejected`, `SenderDeferred`.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -24,7 +24,7 @@ mod words;
 
 pub use self::line::{Cause, Line};
 use self::words::Words;
-use super::{Answer, Fault, Meaning, Scope};
+use super::{Answer, Fault, Meaning, Scope, Stage};
 use crate::meta::Reason;
 
 /// All causes, in the order in which they are looked up.
@@ -59,6 +59,32 @@ pub fn meaning(answer: &Answer<'_>) -> Option<Meaning> {
         return Some(sender::UNKNOWN.meaning);
     }
     Some(meaning)
+}
+
+/// The enhanced status codes of an address that takes no mail and will not (RFC 3463, 3.2): no such mailbox, no such host, an address
+/// that cannot be one, a mailbox that moved away, a domain that takes no mail (RFC 7505).
+const OF_NO_MAILBOX: &[&str] = &["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"];
+
+/// Whether a permanent refusal of a recipient says that the address takes no mail and will not: by its enhanced code or, where it has
+/// none, by words that are known for it.
+#[must_use]
+pub fn is_of_no_mailbox(reply: &str) -> bool {
+    let is_code = |word: &&str| {
+        let mut parts = word.split('.');
+        let is_number =
+            |part: Option<&str>| part.is_some_and(|part| !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit()));
+        is_number(parts.next()) && is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
+    };
+    let mut words =
+        reply.split(|c: char| c.is_whitespace() || matches!(c, '-' | '(' | ')' | '[' | ']' | ',' | ';' | ':' | '#' | '"' | '`'));
+    let code = reply.get(..3).and_then(|code| code.parse().ok()).filter(|code| (500..600).contains(code)).unwrap_or(0);
+    if let Some(enhanced) = words.find(is_code) {
+        return OF_NO_MAILBOX.contains(&enhanced);
+    }
+    let answer = Answer { stage: Stage::Recipient, code, enhanced: None, words: reply, sender: "", recipient: "" };
+    let words = Words::of(&answer);
+    let cause = TABLE.iter().copied().flatten().find(|cause| cause.lines.iter().any(|line| line.fits(&answer, &words)));
+    cause.is_some_and(|cause| recipient::OF_NO_MAILBOX.contains(&cause.title))
 }
 
 /// What a refusal of MAIL means that is in no line: this server does not accept this sender.

@@ -15,6 +15,7 @@ pub use super::{
     fate::RecipientCounts,
     outcomes::{OutcomeState, OutcomesAudience},
 };
+use crate::feedback::FeedbackCounts;
 
 /// The name of the run when `spec.run` is absent.
 pub const FIRST_RUN: &str = "first";
@@ -491,6 +492,9 @@ pub struct CampaignStatus {
     pub expected_total_is_estimate: bool,
     /// The recipients by outcome.
     pub recipients: RecipientCounts,
+    /// What came back of messages that were accepted: each counts once for each kind, beside its outcome, which stays; absent until anything did.
+    #[serde(default, skip_serializing_if = "FeedbackCounts::is_empty")]
+    pub feedback: FeedbackCounts,
     /// Why each server was or was not picked.
     pub servers: ServerTable,
     /// The effective values where the spec sets none.

@@ -101,6 +101,8 @@ fates! {
     Held = 7, held, "held", false;
     /// Removed from the audience before the next attempt; not mailed.
     Withdrawn = 8, withdrawn, "withdrawn from the audience", true;
+    /// On the suppression list when the message was to be claimed: unsubscribed, bounced, complained or listed; not mailed.
+    Suppressed = 9, suppressed, "suppressed", true;
 }
 
 impl RecipientCounts {

@@ -1,11 +1,12 @@
-//! What others may ask the process over HTTP: whether it is well, and figures.
+//! What others may ask the process: over HTTP, whether it is well, and figures; through a socket, to write its ledger.
 //!
-//! `admin` answers, `health` knows how the process stands, `metrics` writes the figures. All of it reads the engine's [`View`]
-//! and changes nothing.
+//! `admin` answers, `health` knows how the process stands, `metrics` writes the figures: they read the engine's [`View`] and change
+//! nothing. `control` is the socket in the state folder, for commands of the same user; what it is asked for is done by its caller.
 //!
 //! [`View`]: crate::engine::View
 
 pub mod admin;
+pub mod control;
 pub mod health;
 mod metrics;
 

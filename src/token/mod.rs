@@ -63,6 +63,11 @@ impl Keys {
         self.keys.first().map_or(0, |(id, _)| *id)
     }
 
+    /// The numbers of all keys, first that of the key for what is new.
+    pub fn ids(&self) -> impl Iterator<Item = u8> + '_ {
+        self.keys.iter().map(|(id, _)| *id)
+    }
+
     /// A key for one purpose, derived from the numbered one (HMAC-SHA-256 as a pseudorandom function), so that what was made for one
     /// purpose is never taken for another; `None` when there is no key of this number.
     #[must_use]

@@ -186,6 +186,7 @@ async fn run_once(place: &Place) -> String {
         egress: Egress::Everywhere,
         resolver: None,
         allow_sendmail: std::sync::Arc::default(),
+        came_back: tokio::sync::watch::channel(0).1,
     };
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
     let sink = match StatusSink::open_folder(&place.state()) {

@@ -90,6 +90,7 @@ fn case(text: &str) -> Case {
                     when_row_is_bad: spec.audience.when_row_is_bad(),
                     outcomes: None,
                     reopen: spec.reopen(),
+                    topic: None,
                 };
                 let input = CampaignInput::new(Arc::new(object), Ok(Arc::new(work)));
                 world.campaigns.insert(input.object.key(), input);

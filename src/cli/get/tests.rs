@@ -27,17 +27,20 @@ async fn state(name: &str) -> Folder {
     for name in ["first", "second"] {
         let key = RunKey::new("shop", "spring", name);
         let run = ledger.begin_run(&key, RunStart::default(), 1_000).await.expect("a run").id;
-        let claim =
-            |recipient: &str| Claim { run_id: run, seq: None, recipient: recipient.into(), attempt: 1, server, usage_keys: Arc::from([]) };
+        let claim = |recipient: &str| {
+            let (recipient, usage_keys) = (recipient.into(), Arc::from([]));
+            Claim { run_id: run, seq: None, recipient, attempt: 1, server, topic: None, usage_keys }
+        };
         let claims = vec![claim("ann@one.example"), claim("ben@one.example")];
         let seqs = ledger.commit(Commit { claims, now_ms: 2_000, ..Commit::default() }).await.expect("claims").seqs;
         let accepted = OutcomeRecord {
             run_id: run,
-            seq: Some(seqs[0]),
+            seq: seqs[0],
             recipient: "".into(),
             disposition: Disposition::Accepted,
             server: None,
             reply: Some("250 Ok".to_owned()),
+            suppresses: false,
         };
         ledger.commit(Commit { outcomes: vec![accepted], now_ms: 3_000, ..Commit::default() }).await.expect("an outcome");
         ledger.record_bad_rows(run, vec![BadRow { line: 7, what: "there is no `@` in it".to_owned() }]).await.expect("kept");

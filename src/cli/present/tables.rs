@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::Table;
 use crate::{
-    ledger::{BadRow, RecipientRow, RunSummary},
+    feedback::{FeedbackCounts, Suppression},
+    ledger::{BadRow, Known, RecipientRow, RunSummary},
     resources::{
         Condition, ConditionType,
         campaign::CampaignStatus,
@@ -91,7 +92,18 @@ pub fn campaigns() -> Table<Shown<CampaignStatus>> {
         .wide("total", "total", |row| row.status.recipients.total);
     // In motion, and soon another.
     let others = Fate::ALL.into_iter().filter(|fate| !matches!(fate, Fate::Accepted | Fate::Claimed));
-    with_ready(others.fold(table, |table, fate| table.wide(fate.key(), heading(fate), of(fate))))
+    let table = others.fold(table, |table, fate| table.wide(fate.key(), heading(fate), of(fate)));
+    with_ready(with_feedback(table, |row| row.status.feedback))
+}
+
+/// Adds what came back.
+fn with_feedback<R: 'static>(table: Table<R>, of: impl Fn(&R) -> FeedbackCounts + Copy + 'static) -> Table<R> {
+    table
+        .wide("delivered", "delivered", move |row| of(row).delivered)
+        .wide("softBounced", "soft bounced", move |row| of(row).soft_bounced)
+        .wide("bounced", "bounced", move |row| of(row).bounced)
+        .wide("complained", "complained", move |row| of(row).complained)
+        .wide("unsubscribed", "unsubscribed", move |row| of(row).unsubscribed)
 }
 
 /// `render failed`
@@ -147,9 +159,8 @@ pub fn runs() -> Table<RunSummary> {
         .column("run", "run", |row| row.record.key.run.clone())
         .column("state", "state", |row| if row.record.closed_at_ms.is_some() { "Completed" } else { "Open" })
         .column("total", "total", |row| row.record.total);
-    Fate::ALL
-        .into_iter()
-        .fold(table, |table, fate| table.column(fate.key(), heading(fate), of(fate)))
+    let table = Fate::ALL.into_iter().fold(table, |table, fate| table.column(fate.key(), heading(fate), of(fate)));
+    with_feedback(table, |row: &RunSummary| row.record.feedback)
         .column("resent", "resent", |row| row.counts.resent)
         .column("duplicates", "duplicates", |row| row.record.duplicates)
         .column("badRows", "bad rows", |row| row.record.bad_rows)
@@ -168,6 +179,63 @@ pub fn recipients() -> Table<RecipientRow> {
         .wide("nextAttempt", "next attempt", |row| time(row.next_attempt_at_ms))
         .wide("resent", "resent", |row| row.resent)
         .column("reply", "reply", |row| row.reply.clone())
+}
+
+/// Who is not mailed.
+pub fn suppressions() -> Table<Suppression> {
+    Table::empty()
+        .column("email", "person", |row: &Suppression| row.person.to_string())
+        .column("namespace", "namespace", |row| row.namespace.to_string())
+        .column("topic", "topic", |row| row.topic.as_deref().map(str::to_owned))
+        .column("reason", "reason", |row| row.reason.as_str())
+        .column("time", "since", |row| time(Some(row.at_ms)))
+        .column("source", "source", |row| row.source.to_string())
+        .wide("detail", "detail", |row| row.detail.clone())
+}
+
+/// What is known of one person.
+pub fn known() -> Table<Known> {
+    let at = |row: &Known| match row {
+        Known::Message(_, message) => message.updated_at_ms,
+        Known::Event(_, event) => event.at_ms,
+        Known::Suppression(suppression) => suppression.at_ms,
+    };
+    Table::empty()
+        .column("time", "time", move |row: &Known| time(Some(at(row))))
+        .column("namespace", "namespace", |row| match row {
+            Known::Message(key, _) | Known::Event(key, _) => key.namespace.clone(),
+            Known::Suppression(suppression) => suppression.namespace.to_string(),
+        })
+        .column("campaign", "campaign", |row| match row {
+            Known::Message(key, _) | Known::Event(key, _) => Value::from(key.campaign.clone()),
+            Known::Suppression(_) => Value::Null,
+        })
+        .column("run", "run", |row| match row {
+            Known::Message(key, _) | Known::Event(key, _) => Value::from(key.run.clone()),
+            Known::Suppression(_) => Value::Null,
+        })
+        .column("what", "what", |row| match row {
+            Known::Message(_, message) => message.fate.as_str().to_owned(),
+            Known::Event(_, event) => event.kind.to_string(),
+            Known::Suppression(suppression) => match &suppression.topic {
+                Some(topic) => format!("not mailed on topic {topic}: {}", suppression.reason),
+                None => format!("not mailed: {}", suppression.reason),
+            },
+        })
+        .column("by", "by", |row| match row {
+            Known::Message(_, message) => message.server.clone().map_or(Value::Null, Value::from),
+            Known::Event(_, event) => Value::from(event.source.clone()),
+            Known::Suppression(suppression) => Value::from(suppression.source.to_string()),
+        })
+        .wide("attempts", "attempts", |row| match row {
+            Known::Message(_, message) => Value::from(message.attempt),
+            _ => Value::Null,
+        })
+        .column("detail", "detail", |row| match row {
+            Known::Message(_, message) => message.reply.clone().map_or(Value::Null, Value::from),
+            Known::Event(_, event) => Value::from(event.detail.clone()),
+            Known::Suppression(suppression) => Value::from(suppression.detail.clone()),
+        })
 }
 
 /// The rows of an audience that could not be used.

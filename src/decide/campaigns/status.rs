@@ -58,6 +58,7 @@ pub(super) fn status(
         time_left: pace.time_left,
         paced_by: pace.by.as_ref().map(|pacing| pacing.server.to_string()),
         recipients: RecipientCounts::default(),
+        feedback: input.feedback,
         servers,
         effective: EffectiveCampaign {
             weighting,

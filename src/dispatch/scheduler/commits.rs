@@ -215,8 +215,9 @@ impl Scheduler {
         )
     }
 
-    /// The commit is durable: `seqs` are the rows of the claims, `changes` what it changed. Only now do messages leave.
-    pub fn committed(&mut self, planned: Planned, seqs: &[u64], changes: &CountChanges, took: Duration, now_ms: i64) {
+    /// The commit is durable: `seqs` are the rows of the claims (`None` for recipients who are suppressed), `changes` what it changed.
+    /// Only now do messages leave.
+    pub fn committed(&mut self, planned: Planned, seqs: &[Option<u64>], changes: &CountChanges, took: Duration, now_ms: i64) {
         self.commit_ended(true, now_ms);
         self.commit_time = (self.commit_time * 7 + took) / 8;
         self.unresolved -= planned.outcomes.iter().filter(|ended| ended.is_of_claim).count();
@@ -227,13 +228,17 @@ impl Scheduler {
         }
         let mut by_lane: BTreeMap<LaneIx, [Vec<Outgoing>; 2]> = BTreeMap::new();
         for (claim, seq) in planned.claims.into_iter().zip(seqs) {
+            let Some(seq) = *seq else {
+                self.not_claimed(&claim, now_ms);
+                continue;
+            };
             let PlannedClaim { campaign: index, lane: lane_id, message, .. } = claim;
             let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
             campaign.in_flight += 1;
             let lane = self.lanes.get(&lane_id);
             let goes_alone = campaign.guards.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(Lane::is_careful);
             let mail_from = campaign.mail_from(lane_id, lane.and_then(|lane| lane.return_path.as_deref()));
-            let reference = campaign.reference(self.ledger_id, *seq);
+            let reference = campaign.reference(self.ledger_id, seq);
             let token = self.free_tokens.pop().unwrap_or_else(|| {
                 self.in_flight.push(None);
                 self.in_flight.len() - 1
@@ -242,7 +247,7 @@ impl Scheduler {
                 campaign: index,
                 lane: lane_id,
                 call: 0,
-                seq: *seq,
+                seq,
                 attempt: message.attempt,
                 recipient: message.recipient.clone(),
                 fields: message.fields,
@@ -307,29 +312,35 @@ impl Scheduler {
     /// The commit failed and nothing of it is in the ledger: outcomes wait, and claims go back to the head of their queues.
     pub fn commit_failed(&mut self, planned: Planned, now_ms: i64) {
         self.commit_ended(false, now_ms);
-        self.unresolved -= planned.claims.len();
         let later = std::mem::replace(&mut self.pending, planned.outcomes);
         self.pending.extend(later);
         let later = std::mem::replace(&mut self.pending_bars, planned.bars);
         self.pending_bars.extend(later);
         self.pending_usage.extend(planned.usage_moves);
         for claim in planned.claims.into_iter().rev() {
-            let Some(lane) = self.lanes.get_mut(&claim.lane) else { continue };
-            lane.in_flight -= 1;
-            lane.limiter.put_back(now_ms, 1);
-            let Some(campaign) = self.campaigns.get_mut(&claim.campaign) else { continue };
-            campaign.unsettled -= 1;
-            if let Some(guard) = campaign.guards.get_mut(&claim.lane) {
-                guard.in_flight = guard.in_flight.saturating_sub(1);
-            }
-            if let Some(limiter) = campaign.intent.plan_limits.as_ref().and_then(|limits| self.plan_limiters.get_mut(&limits.key)) {
-                limiter.put_back(now_ms, 1);
-            }
+            self.not_claimed(&claim, now_ms);
+            let (Some(lane), Some(campaign)) = (self.lanes.get_mut(&claim.lane), self.campaigns.get_mut(&claim.campaign)) else { continue };
             if campaign.feeder_epoch == claim.feeder_epoch {
                 campaign.waiting += 1;
                 lane.turns.push_front(&campaign.namespace, claim.campaign, claim.message);
             }
-            self.forget_retired(claim.campaign);
         }
+    }
+
+    /// Takes back what planning a claim counted: it was not made.
+    fn not_claimed(&mut self, claim: &PlannedClaim, now_ms: i64) {
+        self.unresolved -= 1;
+        let Some(lane) = self.lanes.get_mut(&claim.lane) else { return };
+        lane.in_flight -= 1;
+        lane.limiter.put_back(now_ms, 1);
+        let Some(campaign) = self.campaigns.get_mut(&claim.campaign) else { return };
+        campaign.unsettled -= 1;
+        if let Some(guard) = campaign.guards.get_mut(&claim.lane) {
+            guard.in_flight = guard.in_flight.saturating_sub(1);
+        }
+        if let Some(limiter) = campaign.intent.plan_limits.as_ref().and_then(|limits| self.plan_limiters.get_mut(&limits.key)) {
+            limiter.put_back(now_ms, 1);
+        }
+        self.forget_retired(claim.campaign);
     }
 }

@@ -134,6 +134,7 @@ impl Scheduler {
             is_of_claim: false,
             disposition: Disposition::RenderFailed,
             reply: Some(message),
+            suppresses: false,
         };
         self.note_ended(ended, now_ms);
         if let Some(blocker) = blocker {
@@ -160,6 +161,7 @@ impl Scheduler {
             is_of_claim: false,
             disposition: Disposition::Withdrawn,
             reply: None,
+            suppresses: false,
         };
         self.note_ended(ended, now_ms);
     }

@@ -132,6 +132,7 @@ impl Scheduler {
             is_of_claim: false,
             disposition: end,
             reply: None,
+            suppresses: false,
         };
         self.note_ended(ended, now_ms);
     }
@@ -216,6 +217,7 @@ impl Scheduler {
             is_of_claim: false,
             disposition: end,
             reply,
+            suppresses: false,
         };
         self.note_ended(ended, now_ms);
         self.stop_if_barred(index, now_ms);

@@ -55,6 +55,11 @@ impl Scheduler {
     }
 
     fn end_flight(&mut self, flight: InFlight, end: Disposition, reply: Option<String>, now_ms: i64) {
+        self.settle_flight(flight, end, reply, false, now_ms);
+    }
+
+    /// `suppresses`: the server said that there is no such mailbox.
+    fn settle_flight(&mut self, flight: InFlight, end: Disposition, reply: Option<String>, suppresses: bool, now_ms: i64) {
         let ended = Settled {
             campaign: flight.campaign,
             seq: Some(flight.seq),
@@ -63,6 +68,7 @@ impl Scheduler {
             is_of_claim: true,
             disposition: end,
             reply,
+            suppresses,
         };
         self.note_ended(ended, now_ms);
     }
@@ -90,7 +96,10 @@ impl Scheduler {
             lane.caution = None;
         }
         match (refusal.scope, refusal.is_permanent) {
-            (Scope::Recipient, true) => self.end_flight(flight, Disposition::Rejected, Some(refusal.reply), now_ms),
+            (Scope::Recipient, true) => {
+                let suppresses = refusal.is_of_no_mailbox();
+                self.settle_flight(flight, Disposition::Rejected, Some(refusal.reply), suppresses, now_ms);
+            }
             (Scope::Message, _) => self.refused_message(flight, refusal, now_ms),
             (Scope::Sender | Scope::Content, false) => {
                 let asked_ms = millis(refusal.retry_after);

@@ -75,8 +75,16 @@ impl Scheduler {
         campaign.waiting = campaign.waiting.saturating_sub(1);
         campaign.unsettled += 1;
         let (seq, recipient) = (message.seq, message.recipient);
-        let ended =
-            Settled { campaign: index, seq, recipient, lane: None, is_of_claim: false, disposition: Disposition::Expired, reply: None };
+        let ended = Settled {
+            campaign: index,
+            seq,
+            recipient,
+            lane: None,
+            is_of_claim: false,
+            disposition: Disposition::Expired,
+            reply: None,
+            suppresses: false,
+        };
         self.note_ended(ended, now_ms);
     }
 }

@@ -103,10 +103,11 @@ impl DispatchTask {
         let resume = campaign.intent.resume.as_ref().map(|resume| resume.token.clone());
         let reopen = campaign.intent.work.reopen;
         let plan = campaign.intent.plan_limits.as_ref().map(|limits| limits.key.clone());
+        let topic = campaign.intent.work.topic.clone();
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
             let opened = async {
-                let record = ledger.begin_run(&key, RunStart { policy, resume, reopen, plan }, now_ms).await?;
+                let record = ledger.begin_run(&key, RunStart { policy, resume, reopen, plan, topic }, now_ms).await?;
                 let counts = ledger.counts(record.id).await?;
                 let bars = ledger.guards(record.id).await?.into_iter().map(|guard| {
                     let reason = Reason::from_name(&guard.reason).unwrap_or(Reason::RefusedAlike);

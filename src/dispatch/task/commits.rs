@@ -42,8 +42,9 @@ impl DispatchTask {
                 continue;
             };
             let usage_keys = self.usage_keys(claim.campaign, claim.lane);
-            let recipient = claim.message.recipient.clone();
-            commit.claims.push(Claim { run_id, seq: claim.message.seq, recipient, attempt: claim.message.attempt, server, usage_keys });
+            let (recipient, attempt) = (claim.message.recipient.clone(), claim.message.attempt);
+            let topic = self.scheduler.campaign(claim.campaign).and_then(|campaign| campaign.intent.work.topic.clone());
+            commit.claims.push(Claim { run_id, seq: claim.message.seq, recipient, attempt, server, topic, usage_keys });
         }
         for moved in &planned.usage_moves {
             let usage_keys = self.usage_keys(moved.campaign, moved.lane);
@@ -83,10 +84,11 @@ impl DispatchTask {
     }
 
     /// Remembers what this process sent and when, for limiters that are rebuilt after an edit.
-    pub(super) fn note_usage(&mut self, planned: &Planned) {
+    pub(super) fn note_usage(&mut self, planned: &Planned, seqs: &[Option<u64>]) {
         let minute = planned.at_ms.div_euclid(60_000);
         let mut changes: Vec<(CampaignIx, LaneIx, i64, i64)> = Vec::new();
-        changes.extend(planned.claims.iter().map(|claim| (claim.campaign, claim.lane, minute, 1)));
+        let claimed = planned.claims.iter().zip(seqs).filter(|(_, seq)| seq.is_some());
+        changes.extend(claimed.map(|(claim, _)| (claim.campaign, claim.lane, minute, 1)));
         for moved in &planned.usage_moves {
             changes.push((moved.campaign, moved.lane, moved.from_minute, -1));
             changes.extend(moved.to_minute.map(|to| (moved.campaign, moved.lane, to, 1)));
@@ -106,6 +108,7 @@ impl DispatchTask {
             disposition: ended.disposition.map(crate::audience::Fields::to_json),
             server: ended.lane.and_then(|lane| self.server_ids.get(&lane).copied()),
             reply: ended.reply.clone(),
+            suppresses: ended.suppresses,
         })
     }
 
@@ -123,7 +126,7 @@ impl DispatchTask {
                     tracing::info!("the ledger can be written again; sending resumes");
                 }
                 let now_ms = self.clock.now_ms();
-                self.note_usage(&planned);
+                self.note_usage(&planned, &receipt.seqs);
                 let changes = self.translate(&receipt.changes);
                 self.scheduler.committed(planned, &receipt.seqs, &changes, receipt.took, now_ms);
             }

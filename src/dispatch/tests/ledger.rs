@@ -26,6 +26,7 @@ impl Simulation {
                 Disposition::Deferred { at_ms, .. } => row.at_ms = *at_ms,
                 Disposition::Resend { at_ms, .. } => {
                     row.at_ms = *at_ms;
+                    row.was_resent = true;
                     self.resent += 1;
                     changes.resent.push((ended.campaign, 1));
                 }
@@ -56,16 +57,25 @@ impl Simulation {
             });
             let id = (claim.campaign, seq);
             let recipient = claim.message.recipient.to_string();
+            let is_suppressed = self.chances.suppressed > 0 && self.draw(100) < self.chances.suppressed;
             let old = self.rows.get(&id).map(|row| row.fate);
             assert!(matches!(old, None | Some(RowFate::Deferred)), "a claim of a message that is {old:?}");
             assert!(!self.ended_runs.contains(&claim.campaign), "claimed in a closed run");
             if old.is_some() {
                 changes.fates.push((claim.campaign, RowFate::Deferred, None, -1));
             }
-            changes.fates.push((claim.campaign, RowFate::Claimed, None, 1));
+            // One that may have been mailed before stays unknown.
+            let was_resent = self.rows.get(&id).is_some_and(|row| row.was_resent);
+            let fate = match is_suppressed {
+                false => RowFate::Claimed,
+                true if was_resent => RowFate::Unknown,
+                true => RowFate::Suppressed,
+            };
+            changes.fates.push((claim.campaign, fate, None, 1));
             let row = Row {
                 recipient,
-                fate: RowFate::Claimed,
+                fate,
+                was_resent,
                 attempt: claim.message.attempt,
                 at_ms: 0,
                 refusals: claim.message.refusals.to_json(),
@@ -75,9 +85,14 @@ impl Simulation {
             };
             self.rows.insert(id, row);
             self.leased.retain(|leased| *leased != id);
+            if is_suppressed {
+                self.suppressed += 1;
+                seqs.push(None);
+                continue;
+            }
             let name = self.scheduler.lanes[&claim.lane].reference.name.to_string();
             self.add_usage(name, planned.at_ms.div_euclid(60_000), 1);
-            seqs.push(seq);
+            seqs.push(Some(seq));
         }
         for moved in &planned.usage_moves {
             let Some(name) = self.scheduler.lanes.get(&moved.lane).map(|lane| lane.reference.name.to_string()) else { continue };

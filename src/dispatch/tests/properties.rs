@@ -2,7 +2,7 @@
 
 use super::*;
 
-const WILD: Chances = Chances { rejected: 2, deferred: 10, server_failed: 5, unknown: 2, commit_fails: 5 };
+const WILD: Chances = Chances { rejected: 2, deferred: 10, server_failed: 5, unknown: 2, commit_fails: 5, suppressed: 0 };
 
 #[test]
 fn nobody_is_lost_and_nobody_doubled_whatever_fails() {

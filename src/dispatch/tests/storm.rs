@@ -35,6 +35,7 @@ fn world(seed: u64, mutant: Option<Mutant>) -> Simulation {
         server_failed: chance.draw(4),
         unknown: chance.draw(3),
         commit_fails: chance.draw(10),
+        suppressed: if seed.is_multiple_of(3) { 5 } else { 0 },
     };
     let campaigns = [("default", "spring", 60 + chance.draw(140)), ("other", "summer", 40 + chance.draw(60))];
     let mut simulation = Simulation::new(seed, chances, &servers, &campaigns, policy);

@@ -228,6 +228,7 @@ impl ContentResolver {
             when_row_is_bad: spec.audience.when_row_is_bad(),
             outcomes: spec.audience.outcomes.as_ref().map(outcomes_of),
             reopen: spec.reopen(),
+            topic: None,
         };
         Ok(Prepared { generation, work: Arc::new(work), content_hash, input: Arc::new(input), template })
     }

@@ -5,11 +5,12 @@
 use super::*;
 
 /// What each version before wrote, from version 1 on.
-const DUMPS: [&str; 4] = [
+const DUMPS: [&str; 5] = [
     include_str!("../../../tests/ledgers/schema-1.sql"),
     include_str!("../../../tests/ledgers/schema-2.sql"),
     include_str!("../../../tests/ledgers/schema-3.sql"),
     include_str!("../../../tests/ledgers/schema-4.sql"),
+    include_str!("../../../tests/ledgers/schema-5.sql"),
 ];
 
 fn of_dump(dump: &str) -> Folder {

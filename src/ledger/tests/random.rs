@@ -129,7 +129,7 @@ async fn live(seed: u64, policy: UnknownPolicy) {
             for change in &receipt.changes.counts {
                 kept.change(change.fate, change.by);
             }
-            for (name, seq) in claimed.iter().zip(receipt.seqs) {
+            for (name, seq) in claimed.iter().zip(numbers(receipt)) {
                 model.get_mut(name).expect("it is there").0 = seq;
             }
         }

@@ -126,7 +126,7 @@ async fn the_documentation_holds() {
     }
     drop(ledger);
     let blocks: Vec<_> = documentation.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 2);
     let connection = rusqlite::Connection::open(folder.database()).expect("the database opens");
     for block in blocks {
         connection.execute_batch(block).expect(block);

@@ -14,7 +14,7 @@ async fn people_can_read_what_happened() {
     let one = ledger.server_id("shop/one").await.expect("a server");
     let two = ledger.server_id("shop/two").await.expect("a server");
     let names = ["a@x.org", "b@x.org", "c@x.org", "d@x.org", "e@x.org", "f@x.org"];
-    let seqs = ledger.commit(claims(names.iter().map(|name| claim(run, one, name)).collect())).await.expect("claims").seqs;
+    let seqs = numbers(ledger.commit(claims(names.iter().map(|name| claim(run, one, name)).collect())).await.expect("claims"));
     let ends = [
         (Disposition::Accepted, Some(two), Some("250 Ok")),
         (Disposition::Rejected, None, Some("550 No such user")),
@@ -418,6 +418,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
         is_reopened: false,
         resume_handled: crate::resources::resume::Handled::default(),
         reopen: 0,
+        feedback: crate::feedback::FeedbackCounts::default(),
         has_sent: true,
         left_without_outcome: 0,
     };

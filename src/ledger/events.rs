@@ -1,0 +1,237 @@
+//! What came back: events are matched to messages, counted once, and people are suppressed where they say so.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    commit::shortened,
+    error::{Fault, LedgerError},
+    suppressions,
+    writer::Writer,
+};
+use crate::{
+    audience::canonical,
+    feedback::{Event, EventKind, MessageIdentity, MessageReference, Person, Suppression, SuppressionReason},
+    resources::fate::Fate,
+};
+
+/// The most characters of a detail that are kept.
+const DETAIL_CHARS: usize = 250;
+const HOUR_MS: i64 = 3_600_000;
+/// How far in the future an event may say that it happened.
+const AHEAD_MAX_MS: i64 = HOUR_MS;
+
+/// What became of a batch of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventsReceipt {
+    /// Events that were recorded for a message or a run.
+    pub recorded: u64,
+    /// Events that were there already.
+    pub repeated: u64,
+    /// Events that belong to no message of this ledger, or not to the server that told them.
+    pub unmatched: u64,
+    /// People who are suppressed from now on.
+    pub suppressed: u64,
+}
+
+/// A message that an event is about.
+struct Found {
+    run: i64,
+    namespace: Arc<str>,
+    topic: Option<Arc<str>>,
+    partition: i64,
+    seq: i64,
+    person: String,
+    server: Option<i64>,
+}
+
+impl Writer {
+    /// Records events, all or none.
+    pub(super) fn record_events(&mut self, events: &[Event], now_ms: i64) -> Result<EventsReceipt, LedgerError> {
+        let ledger = MessageReference::ledger_of(self.seed);
+        let (receipt, suppressed) = self.book.transaction(|connection| {
+            let mut page = Page { connection, ledger, now_ms, receipt: EventsReceipt::default(), suppressed: Vec::new() };
+            for event in events {
+                page.record(event)?;
+            }
+            Ok((page.receipt, page.suppressed))
+        })?;
+        self.note_suppressed(suppressed.iter());
+        Ok(receipt)
+    }
+}
+
+/// A batch of events while it is being written.
+struct Page<'a> {
+    connection: &'a Connection,
+    ledger: u32,
+    now_ms: i64,
+    receipt: EventsReceipt,
+    suppressed: Vec<Suppression>,
+}
+
+impl Page<'_> {
+    fn record(&mut self, event: &Event) -> Result<(), Fault> {
+        match &event.message {
+            MessageIdentity::Reference { reference, server } => {
+                let server = server.as_ref().map(ToString::to_string);
+                match self.message(*reference, server.as_deref())? {
+                    Some(found) => self.of_message(event, &found),
+                    None => self.unmatched(),
+                }
+            }
+            MessageIdentity::Subscription { namespace, topic, run } => {
+                let Some(person) = person(event) else { return self.unmatched() };
+                if let Some((run, ledger)) = *run
+                    && ledger == self.ledger
+                    && self.is_run_of(run, namespace)?
+                {
+                    self.insert(event, i64::from(run), (0, 0), &person, None)?;
+                }
+                self.suppress(event, namespace, topic.clone(), &person)
+            }
+            MessageIdentity::VendorId { server, .. }
+            | MessageIdentity::MessageId { server, .. }
+            | MessageIdentity::Recipient { server } => {
+                let (Some(person), true) = (person(event), suppresses(event.kind).is_some()) else { return self.unmatched() };
+                let namespaces = self.namespaces_of(&server.to_string())?;
+                if namespaces.is_empty() {
+                    return self.unmatched();
+                }
+                for namespace in namespaces {
+                    self.suppress(event, &namespace, None, &person)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn unmatched(&mut self) -> Result<(), Fault> {
+        self.receipt.unmatched += 1;
+        Ok(())
+    }
+
+    /// The message of a reference, if it may have left, and by this server.
+    fn message(&self, reference: MessageReference, server: Option<&str>) -> Result<Option<Found>, Fault> {
+        if reference.ledger != self.ledger {
+            return Ok(None);
+        }
+        let mut statement = self.connection.prepare_cached(
+            "SELECT r.namespace, r.topic, m.recipient, m.server_id, m.state, s.name FROM messages m
+             JOIN runs r ON r.id = m.run_id LEFT JOIN servers s ON s.id = m.server_id
+             WHERE m.run_id = ?1 AND m.partition = ?2 AND m.seq = ?3",
+        )?;
+        let key = [i64::from(reference.run), i64::from(reference.partition), i64::from(reference.seq)];
+        let found = statement.query_row(key, |row| {
+            let found = Found {
+                run: key[0],
+                namespace: row.get::<_, String>(0)?.into(),
+                topic: row.get::<_, Option<String>>(1)?.map(Into::into),
+                partition: key[1],
+                seq: key[2],
+                person: canonical(&row.get::<_, String>(2)?).into_owned(),
+                server: row.get(3)?,
+            };
+            Ok((found, row.get::<_, i64>(4)?, row.get::<_, Option<String>>(5)?))
+        });
+        Ok(found.optional()?.and_then(|(found, state, name)| {
+            let may_have_left = !matches!(Fate::from_number(state), None | Some(Fate::RenderFailed | Fate::Withdrawn | Fate::Suppressed));
+            let is_its = server.is_none_or(|server| name.as_deref() == Some(server));
+            (may_have_left && is_its).then_some(found)
+        }))
+    }
+
+    fn is_run_of(&self, run: u32, namespace: &str) -> Result<bool, Fault> {
+        let mut statement = self.connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND namespace = ?2)")?;
+        Ok(statement.query_row(params![i64::from(run), namespace], |row| row.get(0))?)
+    }
+
+    /// The namespaces of campaigns that a server has sent.
+    fn namespaces_of(&self, server: &str) -> Result<Vec<Arc<str>>, Fault> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT DISTINCT r.namespace FROM servers s JOIN counts c ON c.server_id = s.id JOIN runs r ON r.id = c.run_id WHERE s.name = ?1",
+        )?;
+        let names = statement.query_map([server], |row| row.get::<_, String>(0))?;
+        Ok(names.map(|name| name.map(Into::into)).collect::<Result<_, _>>()?)
+    }
+
+    fn of_message(&mut self, event: &Event, found: &Found) -> Result<(), Fault> {
+        self.insert(event, found.run, (found.partition, found.seq), "", found.server)?;
+        if suppresses(event.kind).is_some() {
+            // Whoever leaves one list does not leave the others.
+            let topic = if event.kind == EventKind::Unsubscribed { found.topic.clone() } else { None };
+            self.suppress(event, &found.namespace, topic, &found.person)?;
+        }
+        Ok(())
+    }
+
+    /// Writes an event and counts it, unless one of its kind is there.
+    fn insert(&mut self, event: &Event, run: i64, row: (i64, i64), person: &str, server: Option<i64>) -> Result<(), Fault> {
+        let at_ms = self.at_ms(event);
+        let mut statement = self.connection.prepare_cached(
+            "INSERT OR IGNORE INTO events (run_id, partition, seq, kind, person, server_id, at_ms, source, detail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        let detail = shortened(&event.detail, DETAIL_CHARS);
+        let kind = event.kind.number();
+        if statement.execute(params![run, row.0, row.1, kind, person, server, at_ms, event.source.as_ref(), detail])? == 0 {
+            self.receipt.repeated += 1;
+            return Ok(());
+        }
+        self.receipt.recorded += 1;
+        let column = match event.kind {
+            EventKind::Delivered => "UPDATE runs SET delivered = delivered + 1 WHERE id = ?1",
+            EventKind::SoftBounce => "UPDATE runs SET soft_bounced = soft_bounced + 1 WHERE id = ?1",
+            EventKind::HardBounce => "UPDATE runs SET bounced = bounced + 1 WHERE id = ?1",
+            EventKind::Complaint => "UPDATE runs SET complained = complained + 1 WHERE id = ?1",
+            EventKind::Unsubscribed => "UPDATE runs SET unsubscribed = unsubscribed + 1 WHERE id = ?1",
+        };
+        self.connection.prepare_cached(column)?.execute([run])?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO feedback (hour, run_id, server_id, kind, count) VALUES (?1, ?2, ?3, ?4, 1)
+                 ON CONFLICT (hour, run_id, server_id, kind) DO UPDATE SET count = count + 1",
+            )?
+            .execute([self.now_ms.div_euclid(HOUR_MS), run, server.unwrap_or(0), kind])?;
+        Ok(())
+    }
+
+    fn suppress(&mut self, event: &Event, namespace: &Arc<str>, topic: Option<Arc<str>>, person: &str) -> Result<(), Fault> {
+        let Some(reason) = suppresses(event.kind) else { return Ok(()) };
+        let suppression = Suppression {
+            namespace: namespace.clone(),
+            person: Person::Address(person.to_owned()),
+            topic,
+            reason,
+            at_ms: self.at_ms(event),
+            source: event.source.clone(),
+            detail: event.detail.clone(),
+        };
+        if suppressions::add(self.connection, &suppression)? {
+            self.receipt.suppressed += 1;
+            self.suppressed.push(suppression);
+        }
+        Ok(())
+    }
+
+    /// When it happened, as far as that can be believed.
+    fn at_ms(&self, event: &Event) -> i64 {
+        event.at_ms.filter(|at| (0..=self.now_ms + AHEAD_MAX_MS).contains(at)).unwrap_or(self.now_ms)
+    }
+}
+
+/// The recipient of an event that names one.
+fn person(event: &Event) -> Option<String> {
+    event.recipient.as_deref().filter(|address| address.contains('@')).map(|address| canonical(address).into_owned())
+}
+
+/// Why its recipient is not mailed any more after such an event.
+const fn suppresses(kind: EventKind) -> Option<SuppressionReason> {
+    match kind {
+        EventKind::HardBounce => Some(SuppressionReason::HardBounce),
+        EventKind::Complaint => Some(SuppressionReason::Complaint),
+        EventKind::Unsubscribed => Some(SuppressionReason::Unsubscribed),
+        EventKind::Delivered | EventKind::SoftBounce => None,
+    }
+}

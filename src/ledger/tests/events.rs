@@ -1,0 +1,240 @@
+//! What comes back is counted once, and who is suppressed is not mailed.
+
+use super::*;
+use crate::{
+    feedback::{EventKind, FeedbackCounts, MessageIdentity, MessageReference, Person, SuppressionReason},
+    meta::Key,
+};
+
+const HOUR_MS: i64 = 3_600_000;
+
+fn event(kind: EventKind, message: MessageIdentity) -> Event {
+    Event { kind, message, recipient: None, at_ms: Some(5), source: "a test".into(), id: None, detail: "550 5.1.1 gone".to_owned() }
+}
+
+fn about(ledger: &Ledger, run: RunId, seq: u64) -> MessageReference {
+    let seq = u32::try_from(seq).expect("small");
+    MessageReference { ledger: MessageReference::ledger_of(ledger.seed()), run: run.number().expect("small"), partition: 0, seq }
+}
+
+fn reference(ledger: &Ledger, run: RunId, seq: u64) -> MessageIdentity {
+    MessageIdentity::Reference { reference: about(ledger, run, seq), server: None }
+}
+
+fn listed(namespace: &str, person: &str, topic: Option<&str>) -> Suppression {
+    Suppression {
+        namespace: namespace.into(),
+        person: Person::Address(person.to_owned()),
+        topic: topic.map(Into::into),
+        reason: SuppressionReason::Listed,
+        at_ms: 86_400_000,
+        source: "a person".into(),
+        detail: String::new(),
+    }
+}
+
+async fn accept_all(ledger: &Ledger, run: RunId, recipients: &[&str]) -> Vec<u64> {
+    let seqs = claim_all(ledger, run, recipients).await;
+    let ends = seqs.iter().map(|seq| outcome(run, *seq, Disposition::Accepted)).collect();
+    ledger.commit(outcomes(ends)).await.expect("outcomes");
+    seqs
+}
+
+#[tokio::test]
+async fn events_are_counted_once_beside_the_fate_of_their_message() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let seqs = accept_all(&ledger, run, &["Ann@x.org", "ben@x.org", "cy@x.org", "di@x.org"]).await;
+    let events = vec![
+        event(EventKind::Delivered, reference(&ledger, run, seqs[0])),
+        event(EventKind::SoftBounce, reference(&ledger, run, seqs[1])),
+        event(EventKind::HardBounce, reference(&ledger, run, seqs[1])),
+        event(EventKind::Complaint, reference(&ledger, run, seqs[2])),
+        event(EventKind::Unsubscribed, reference(&ledger, run, seqs[3])),
+    ];
+    let receipt = ledger.record_events(events.clone(), HOUR_MS).await.expect("recorded");
+    assert_eq!(receipt, EventsReceipt { recorded: 5, suppressed: 3, ..EventsReceipt::default() });
+    // The same again, as every webhook brings it at some time.
+    let receipt = ledger.record_events(events, 2 * HOUR_MS).await.expect("recorded");
+    assert_eq!(receipt, EventsReceipt { repeated: 5, ..EventsReceipt::default() });
+
+    let record = ledger.find_run(&key()).await.expect("a read").expect("the run");
+    assert_eq!(record.feedback, FeedbackCounts { delivered: 1, soft_bounced: 1, bounced: 1, complained: 1, unsubscribed: 1 });
+    assert_eq!(ledger.counts(run).await.expect("counts").fates[Fate::Accepted], 4, "accepted is final");
+    assert_eq!(
+        folder.ask(
+            "SELECT campaign, recipient, event, server, time, source, detail FROM feedback_events WHERE event LIKE '%Bounce' ORDER BY event"
+        ),
+        [
+            "news ben@x.org HardBounce shop/one 1970-01-01T00:00:00.005Z a test 550 5.1.1 gone",
+            "news ben@x.org SoftBounce shop/one 1970-01-01T00:00:00.005Z a test 550 5.1.1 gone",
+        ]
+    );
+    assert_eq!(folder.ask("SELECT hour, sum(count) FROM feedback GROUP BY hour"), ["1 5"]);
+    assert_eq!(
+        folder.ask("SELECT person, reason, topic FROM suppressions ORDER BY 1"),
+        ["ben@x.org HardBounce ", "cy@x.org Complaint ", "di@x.org Unsubscribed "]
+    );
+    assert_eq!(folder.ask("SELECT delivered, soft_bounced, bounced, complained, unsubscribed, accepted FROM campaigns"), ["1 1 1 1 1 4"]);
+}
+
+#[tokio::test]
+async fn an_event_of_nobody_or_of_another_server_changes_nothing() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let seqs = accept_all(&ledger, run, &["ann@x.org"]).await;
+    ledger
+        .commit(outcomes(vec![OutcomeRecord { seq: None, recipient: "eve@x.org".into(), ..outcome(run, 0, Disposition::RenderFailed) }]))
+        .await
+        .expect("a failed template");
+    let good = about(&ledger, run, seqs[0]);
+    let with =
+        |reference, server: Option<&str>| MessageIdentity::Reference { reference, server: server.map(|name| Key::new("shop", name)) };
+    let strange = [
+        with(MessageReference { ledger: good.ledger ^ 1, ..good }, None),
+        with(MessageReference { run: 99, ..good }, None),
+        with(MessageReference { seq: 99, ..good }, None),
+        with(MessageReference { partition: 1, ..good }, None),
+        // It was never sent.
+        with(MessageReference { seq: good.seq + 1, ..good }, None),
+        with(good, Some("two")),
+        MessageIdentity::Recipient { server: Key::new("shop", "two") },
+    ];
+    let events = strange.into_iter().map(|message| Event { recipient: Some("ann@x.org".into()), ..event(EventKind::HardBounce, message) });
+    let events: Vec<_> = events.collect();
+    let count = events.len() as u64;
+    let receipt = ledger.record_events(events, HOUR_MS).await.expect("taken");
+    assert_eq!(receipt, EventsReceipt { unmatched: count, ..EventsReceipt::default() });
+    let receipt = ledger.record_events(vec![event(EventKind::HardBounce, with(good, Some("one")))], HOUR_MS).await.expect("taken");
+    assert_eq!((receipt.recorded, receipt.suppressed), (1, 1));
+}
+
+#[tokio::test]
+async fn who_is_suppressed_is_not_claimed() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let record = ledger.begin_run(&key(), RunStart { topic: Some("weekly".into()), ..RunStart::default() }, 1_000).await.expect("a run");
+    let (run, server) = (record.id, ledger.server_id("shop/one").await.expect("a server"));
+    // One is deferred before, one is suppressed in another namespace, one for another topic.
+    let first = claim_all(&ledger, run, &["late@x.org"]).await[0];
+    let later = Disposition::Deferred { at_ms: 1, fields: "{}".to_owned() };
+    ledger.commit(outcomes(vec![outcome(run, first, later)])).await.expect("deferred");
+    let list = vec![
+        listed("shop", "late@x.org", None),
+        listed("shop", "ann@x.org", None),
+        listed("other", "ben@x.org", None),
+        listed("shop", "cy@x.org", Some("daily")),
+        listed("shop", "di@x.org", Some("weekly")),
+    ];
+    assert_eq!(ledger.suppress(list.clone()).await.expect("added"), 5);
+    assert_eq!(ledger.suppress(list).await.expect("known"), 0);
+    assert_eq!(ledger.due(run, 10, 5).await.expect("due").len(), 1);
+    let on = |recipient: &str| Claim { topic: Some("weekly".into()), usage_keys: Arc::from(["k".into()]), ..claim(run, server, recipient) };
+    let commit = claims(vec![
+        Claim { usage_keys: Arc::from(["k".into()]), ..again(run, server, first, 2) },
+        on("ANN@x.org"),
+        on("ben@x.org"),
+        on("cy@x.org"),
+        on("di@x.org"),
+    ]);
+    let mut commit = commit;
+    commit.claims[0].recipient = "late@x.org".into();
+    let receipt = ledger.commit(commit).await.expect("a commit");
+    assert_eq!(receipt.seqs.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, true, true, false]);
+    assert_eq!(
+        folder.ask("SELECT recipient, state, attempt, reply FROM recipients WHERE state = 'Suppressed' ORDER BY 1"),
+        [
+            "ANN@x.org Suppressed 0 Listed since 1970-01-02 (a person); not mailed",
+            "di@x.org Suppressed 0 Listed from topic weekly since 1970-01-02 (a person); not mailed",
+            "late@x.org Suppressed 1 Listed since 1970-01-02 (a person); not mailed",
+        ]
+    );
+    assert_eq!(folder.ask("SELECT sum(count) FROM usage WHERE key = 'k'"), ["2"], "limits count what may leave");
+    let counts = ledger.counts(run).await.expect("counts").fates;
+    assert_eq!((counts[Fate::Suppressed], counts[Fate::Claimed], counts[Fate::Deferred]), (3, 2, 0));
+    // Nobody of them comes again, and after a restart it is the same.
+    assert_eq!(ledger.due(run, 10, 5).await.expect("due").len(), 0);
+    drop(ledger);
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let mut index = ledger.recipient_index(run).expect("an index");
+    for person in ["ann@x.org", "di@x.org", "late@x.org"] {
+        assert_eq!(index.look_up(person).expect("a look"), Lookup::Claimed, "{person}");
+    }
+    // Who is taken off the list is mailed by the next run.
+    assert_eq!(ledger.unsuppress(vec![listed("shop", "ann@x.org", None)]).await.expect("removed"), 1);
+    let next = RunKey::new("shop", "news", "second");
+    let next = ledger.begin_run(&next, RunStart::default(), 1_000).await.expect("a run").id;
+    assert_eq!(claim_all(&ledger, next, &["ann@x.org"]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_that_may_have_been_mailed_stays_unknown() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Resend).await.id;
+    let seq = claim_all(&ledger, run, &["ann@x.org"]).await[0];
+    drop(ledger);
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Resend).await.id;
+    let server = ledger.server_id("shop/one").await.expect("a server");
+    ledger.suppress(vec![listed("shop", "ann@x.org", None)]).await.expect("added");
+    let mut index = ledger.recipient_index(run).expect("an index");
+    assert_eq!(index.look_up("ann@x.org").expect("a look"), Lookup::Resend { seq, attempt: 1 });
+    let mut claim = again(run, server, seq, 1);
+    claim.recipient = "ann@x.org".into();
+    let receipt = ledger.commit(claims(vec![claim])).await.expect("a commit");
+    assert_eq!(receipt.seqs, [None]);
+    assert_eq!(folder.ask("SELECT state, resent FROM recipients"), ["Unknown 0"]);
+    assert_eq!(ledger.counts(run).await.expect("counts").fates[Fate::Unknown], 1);
+}
+
+#[tokio::test]
+async fn a_rejection_for_want_of_a_mailbox_suppresses_the_address() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let seqs = claim_all(&ledger, run, &["Gone@x.org", "full@x.org"]).await;
+    let reply = |text: &str| Some(text.to_owned());
+    let gone = OutcomeRecord { suppresses: true, reply: reply("550 5.1.1 No such user"), ..outcome(run, seqs[0], Disposition::Rejected) };
+    let full = OutcomeRecord { reply: reply("552 5.2.2 Full"), ..outcome(run, seqs[1], Disposition::Rejected) };
+    ledger.commit(outcomes(vec![gone, full])).await.expect("outcomes");
+    assert_eq!(
+        folder.ask("SELECT namespace, person, reason, at_ms, source, detail FROM suppressions"),
+        ["shop gone@x.org HardBounce 120000 reply of shop/one 550 5.1.1 No such user"]
+    );
+    let next = ledger.begin_run(&RunKey::new("shop", "news", "second"), RunStart::default(), 1_000).await.expect("a run").id;
+    let server = ledger.server_id("shop/one").await.expect("a server");
+    let receipt = ledger.commit(claims(vec![claim(next, server, "gone@x.org"), claim(next, server, "full@x.org")])).await.expect("claims");
+    assert_eq!(receipt.seqs.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
+}
+
+#[tokio::test]
+async fn a_subscription_ends_for_its_topic_and_counts_for_its_run() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let number = run.number().expect("small");
+    let known = Some((number, MessageReference::ledger_of(ledger.seed())));
+    let left = |namespace: &str, topic: Option<&str>, run| Event {
+        recipient: Some("Ann@x.org".into()),
+        ..event(EventKind::Unsubscribed, MessageIdentity::Subscription { namespace: namespace.into(), topic: topic.map(Into::into), run })
+    };
+    let receipt =
+        ledger.record_events(vec![left("shop", Some("weekly"), known), left("shop", Some("weekly"), known)], 9).await.expect("taken");
+    assert_eq!((receipt.recorded, receipt.repeated, receipt.suppressed), (1, 1, 1));
+    // Of another ledger, of another namespace's run, or of none: the subscription ends all the same, and no run counts it.
+    let foreign = known.map(|(run, ledger)| (run, ledger ^ 1));
+    let receipt = ledger
+        .record_events(vec![left("shop", None, foreign), left("other", None, known), left("third", None, None)], 9)
+        .await
+        .expect("taken");
+    assert_eq!((receipt.recorded, receipt.suppressed), (0, 3));
+    assert_eq!(ledger.find_run(&key()).await.expect("a read").expect("a run").feedback.unsubscribed, 1);
+    assert_eq!(
+        folder.ask("SELECT namespace, person, topic FROM suppressions ORDER BY 1, 3"),
+        ["other ann@x.org ", "shop ann@x.org ", "shop ann@x.org weekly", "third ann@x.org "]
+    );
+}
