@@ -44,6 +44,8 @@ pub enum OutcomeState {
     Held,
     /// Removed from the audience before it was mailed.
     Withdrawn,
+    /// On the suppression list; only those who were removed from it since are mailed.
+    Suppressed,
 }
 
 impl OutcomeState {
@@ -57,6 +59,7 @@ impl OutcomeState {
             Self::RenderFailed => Fate::RenderFailed,
             Self::Held => Fate::Held,
             Self::Withdrawn => Fate::Withdrawn,
+            Self::Suppressed => Fate::Suppressed,
         }
     }
 }

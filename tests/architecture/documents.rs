@@ -169,7 +169,8 @@ fn command_fault(line: &str) -> Option<String> {
     }
     let Some(mut command) = cli.find_subcommand(name) else { return Some(format!("`{line}`: there is no command {name}")) };
     if command.has_subcommands() {
-        let within = words.next().unwrap_or_default();
+        // Named as a whole.
+        let within = words.next()?;
         let Some(found) = command.find_subcommand(within) else { return Some(format!("`{line}`: {name} has no command {within}")) };
         command = found;
     }
