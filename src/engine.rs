@@ -33,7 +33,7 @@ use crate::{
     dispatch::{Dispatch, Event, Handover},
     egress::Egress,
     ledger::{Ledger, LedgerError, LedgerErrorKind},
-    report::Report,
+    report::{CampaignReport, Phase, Report},
     resources::{Condition, ConditionType, Key, Reason, campaign::CampaignState, condition},
     source::{Snapshot, StatusSink},
 };
@@ -461,6 +461,14 @@ impl Engine {
 
     fn reported(&mut self) {
         self.observed.report = self.dispatch.report.borrow_and_update().clone();
+        // What a resumed run is judged from is in the ledger.
+        let is_resumed = |(key, report): (&Key, &CampaignReport)| {
+            let known = self.world.campaigns.get(key).filter(|_| report.phase != Phase::Opening);
+            known.is_some_and(|input| input.resume_handled.newest() != report.resume_handled.newest())
+        };
+        if self.observed.report.campaigns.iter().any(is_resumed) {
+            self.looked_at = None;
+        }
     }
 
     /// Hands over the desired state. The data plane is woken only by a change.

@@ -224,7 +224,7 @@ def dead_addresses_are_their_own_fault(program) -> str:
     cases = {"dead": (dead, people(12)), "one": (one, people(1)), "mixed": (mixed, people(200)), "sorted": (sorted_list, by_domain)}
     for name, (server, who) in cases.items():
         objects += [fleets.smtp_server(f"relay-{name}", server.port), fleets.plan(f"plan-{name}", f"relay-{name}")]
-        objects += [campaign(name, f"plan-{name}", who)]
+        objects += [campaign(name, f"plan-{name}", who, stopWhen={"bouncePercent": "100"})]
     fleet.write("fleet.yaml", *objects)
     code, text = fleet.run_once("-q", seconds=120)
     require(code == 1, f"exit {code}: {text[-400:]}")

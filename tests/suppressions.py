@@ -227,6 +227,45 @@ def who_is_forgotten_is_in_no_file(program) -> str:
     return "2 messages, an outbox, the ledger and its log"
 
 
+def a_bad_list_stops_and_a_person_resumes_it(program) -> str:
+    """A fifth of a list is dead: the campaign stops after 200 outcomes, at every start and after an edit, until it is resumed; then it
+    is judged by what comes since."""
+    dead = "550 5.1.1 no such user"
+    with Scripted(lambda stage, session: dead if stage == "rcpt" and session.recipient.startswith("dead") else None) as server:
+        fleet = fleets.Fleet(folder("stops"), program)
+        # One after the other, so that none is taken for a refusal of all.
+        people = [f"dead{n}@d{n % 40}.example.com" if n % 5 == 1 and n < 500 else f"p{n}@d{n % 40}.example.com" for n in range(2_000)]
+        relay = fleets.smtp_server("relay", server.port, limits={"rates": [{"messages": 200, "per": "1s"}]})
+        audience = people_of(fleet, "one", *people)
+        fleet.write("all.yaml", relay, fleets.plan("all", "relay"), fleets.campaign("one", "all", audience))
+        code, output = fleet.run_once()
+        status = fleet.status("Campaign", "one")
+        counts = status["recipients"]
+        ended = int(counts["accepted"]) + int(counts["rejected"])
+        ready = fleet.condition("Campaign", "one", "Ready")
+        require(code == 1 and status["state"] == "Stopped" and ready["reason"] == "BounceRateTooHigh", f"{code} {status['state']} {ready} {output}")
+        require(200 <= ended < 1_000, f"stopped after {ended}")
+        # Neither a start nor an edit goes on.
+        for subject in ("Hello", "Hello again"):
+            fleet.write("all.yaml", relay, fleets.plan("all", "relay"), fleets.campaign("one", "all", audience, subject=subject))
+            code, output = fleet.run_once()
+            again = fleet.status("Campaign", "one")
+            now = int(again["recipients"]["accepted"]) + int(again["recipients"]["rejected"])
+            require(code == 1 and again["state"] == "Stopped" and now == ended, f"{subject}: {code} {again['state']} {ended} then {now}")
+        # Resumed: the rest of the dead stop it once more at 200 further outcomes, and the third time nothing of it is left.
+        resumes = 0
+        while fleet.status("Campaign", "one")["state"] == "Stopped" and resumes < 5:
+            code, told = fleet.command("resume", "one", "--state", fleet.state)
+            require(code == 0, told)
+            resumes += 1
+            code, output = fleet.run_once()
+        status = fleet.status("Campaign", "one")
+        require(code == 0 and status["state"] == "Completed", f"{code} {status['state']} after {resumes} times: {output}")
+        require(int(status["recipients"]["rejected"]) == 100 and all(count == 1 for count in server.taken.values()), f"{status['recipients']}")
+        require(len(server.taken) == 1_900, f"{len(server.taken)}")
+    return f"stopped after {ended} of 2,000, resumed {resumes} times"
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
@@ -237,6 +276,7 @@ def main():
             a_retry_leaves_the_person_out,
             a_large_list_is_left_out,
             who_is_forgotten_is_in_no_file,
+            a_bad_list_stops_and_a_person_resumes_it,
         ),
         fleets.binary(),
     )

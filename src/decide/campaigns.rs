@@ -19,6 +19,7 @@ mod choices;
 mod limits;
 mod run;
 mod status;
+mod stop;
 mod table;
 #[cfg(test)]
 mod tests;

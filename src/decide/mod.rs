@@ -20,7 +20,7 @@ pub use observe::{Observations, ProbeResult, ServerObservation};
 
 use crate::{
     dns::Subject,
-    feedback::FeedbackCounts,
+    feedback::{FeedbackCounts, Judged},
     resources::{
         Blocker, Campaign, ConditionType, Key, Plan, SendingServer,
         campaign::{CampaignStatus, RecipientCounts},
@@ -138,6 +138,8 @@ pub struct CampaignInput {
     pub has_sent: bool,
     /// What came back of the run, according to the ledger.
     pub feedback: FeedbackCounts,
+    /// What the run had when a person resumed it last, according to the ledger: it is judged by what came since.
+    pub judged_from: Judged,
     /// A campaign that is gone and had the same message and audience: this may be it, renamed.
     pub renamed_from: Option<String>,
     /// Whether it is being deleted: messages in flight still get their outcome, nothing new is sent.
@@ -160,6 +162,7 @@ impl CampaignInput {
             resume: None,
             resume_handled: Handled::default(),
             feedback: FeedbackCounts::default(),
+            judged_from: Judged::default(),
             reopened: 0,
             has_sent: false,
             renamed_from: None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::hash;
 use crate::{
     decide::{InLedger, Recorded},
-    feedback::FeedbackCounts,
+    feedback::{FeedbackCounts, Judged},
     ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, SpecHash},
     resources::{Campaign, CampaignSpec, Key, Kind, campaign::FIRST_RUN, resume::Handled},
     source::{Snapshot, Sourced},
@@ -26,6 +26,8 @@ pub struct RunFacts {
     pub has_sent: bool,
     /// What came back of it.
     pub feedback: FeedbackCounts,
+    /// What it had when a person resumed it last.
+    pub judged_from: Judged,
     /// For a run that has not begun: a campaign that is gone and had the same message and audience, so that this may be it, renamed.
     pub renamed_from: Option<String>,
 }
@@ -114,6 +116,7 @@ impl<F: Facts> FactFinder<F> {
                         reopen: record.reopen,
                         has_sent: record.has_sent,
                         feedback: record.feedback,
+                        judged_from: record.judged_from,
                         renamed_from: None,
                     }
                 }

@@ -64,6 +64,7 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, mut found: Found
             ledger_problem: lasting.map(|problem| problem.message.clone()),
             recorded: run.recorded,
             feedback: run.feedback,
+            judged_from: run.judged_from,
             previous: (found.status)(key).or_else(|| status_of_file(sourced)),
             resume: (found.resume)(key).filter(|value| !run.resume_handled.has(value)).or_else(of_annotation),
             resume_handled: run.resume_handled,

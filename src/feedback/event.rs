@@ -100,6 +100,32 @@ impl FeedbackCounts {
     }
 }
 
+/// What a run is judged by: its counts, less those when a person resumed it last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Messages that servers accepted.
+    pub accepted: u64,
+    /// Recipients whom servers rejected.
+    pub rejected: u64,
+    /// Accepted messages that bounced for good.
+    pub bounced: u64,
+    /// Complaints.
+    pub complained: u64,
+}
+
+impl Judged {
+    /// What came since.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        Self {
+            accepted: self.accepted.saturating_sub(before.accepted),
+            rejected: self.rejected.saturating_sub(before.rejected),
+            bounced: self.bounced.saturating_sub(before.bounced),
+            complained: self.complained.saturating_sub(before.complained),
+        }
+    }
+}
+
 /// What identifies the message of an event, from the most exact to the least.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageIdentity {
@@ -236,5 +262,13 @@ mod tests {
             assert_eq!((kind.number(), EventKind::from_number(number)), (number, Some(kind)));
         }
         assert_eq!(EventKind::from_number(5), None);
+    }
+
+    #[test]
+    fn a_resumed_run_is_judged_by_what_came_since() {
+        let before = Judged { accepted: 100, rejected: 150, bounced: 3, complained: 1 };
+        let now = Judged { accepted: 400, rejected: 160, bounced: 5, complained: 1 };
+        assert_eq!(now.since(before), Judged { accepted: 300, rejected: 10, bounced: 2, complained: 0 });
+        assert_eq!(before.since(now), Judged::default(), "a restored ledger may have fewer");
     }
 }

@@ -8,6 +8,6 @@ mod event;
 mod intake;
 mod suppression;
 
-pub use event::{Event, EventKind, FeedbackCounts, MessageIdentity, MessageReference};
+pub use event::{Event, EventKind, FeedbackCounts, Judged, MessageIdentity, MessageReference};
 pub use intake::{Batch, Intake, NotTaken};
 pub use suppression::{Person, Suppression, SuppressionReason};

@@ -11,6 +11,12 @@ use super::{
 };
 use crate::resources::{fate::Fate, resume::Handled};
 
+/// A person has resumed the run: what came before is no longer held against it.
+const JUDGE_ANEW: &str = "UPDATE runs SET judged_bounced = bounced, judged_complained = complained,
+        judged_accepted = (SELECT coalesce(sum(count), 0) FROM counts WHERE run_id = ?1 AND state = 1),
+        judged_rejected = (SELECT coalesce(sum(count), 0) FROM counts WHERE run_id = ?1 AND state = 3)
+    WHERE id = ?1";
+
 impl Writer {
     pub(super) fn resume(&mut self, run: RunId, resumption: &Resumption, now_ms: i64) -> Result<Changes, LedgerError> {
         self.run(run)?;
@@ -38,6 +44,9 @@ impl Writer {
                 )?;
             }
             changes.write(connection)?;
+            if resumption.token.is_some() {
+                connection.execute(JUDGE_ANEW, [run.0])?;
+            }
             Ok((changes, awaiting_their_row(connection, run)?))
         })?;
         self.run(run)?.to_resend.extend(awaiting);

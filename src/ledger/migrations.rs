@@ -76,6 +76,10 @@ pub(super) const STEPS: [&str; 5] = [
     ALTER TABLE runs ADD COLUMN bounced INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE runs ADD COLUMN complained INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE runs ADD COLUMN unsubscribed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN judged_accepted INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN judged_rejected INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN judged_bounced INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN judged_complained INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE events (
         run_id INTEGER NOT NULL,
         partition INTEGER NOT NULL,

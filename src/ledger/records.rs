@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::feedback::FeedbackCounts;
+use crate::feedback::{FeedbackCounts, Judged};
 use crate::resources::{
     Key,
     campaign::RecipientCounts,
@@ -104,6 +104,8 @@ pub struct RunRecord {
     pub has_sent: bool,
     /// What came back of it.
     pub feedback: FeedbackCounts,
+    /// What it had when a person resumed it last.
+    pub judged_from: Judged,
     /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be resent (Resend).
     pub left_without_outcome: u64,
 }

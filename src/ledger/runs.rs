@@ -12,7 +12,7 @@ use super::{
     writer::{RunState, Writer},
 };
 use crate::{
-    feedback::FeedbackCounts,
+    feedback::{FeedbackCounts, Judged},
     resources::{fate::Fate, resume::Handled},
 };
 
@@ -26,7 +26,7 @@ const LEFT: &str = "Mailfleet ended before the server's answer arrived";
 const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audience_read_at_ms, total, duplicates, bad_rows, closed_at_ms,
     reopened_at_ms IS NOT NULL, resume_handled, reopen, first_claimed_at_ms IS NOT NULL
         OR EXISTS (SELECT 1 FROM counts WHERE run_id = runs.id AND state = 0 AND count > 0), delivered, soft_bounced, bounced, complained,
-    unsubscribed FROM runs";
+    unsubscribed, judged_accepted, judged_rejected, judged_bounced, judged_complained FROM runs";
 
 impl Writer {
     pub(super) fn server_id(&mut self, name: &str) -> Result<ServerId, LedgerError> {
@@ -357,6 +357,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
             complained: number(17)?,
             unsubscribed: number(18)?,
         },
+        judged_from: Judged { accepted: number(19)?, rejected: number(20)?, bounced: number(21)?, complained: number(22)? },
         left_without_outcome: 0,
     })
 }

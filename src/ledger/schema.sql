@@ -31,6 +31,7 @@ CREATE TABLE servers (
 -- first_claimed_at_ms: when a message of it may first have left; absent before, and while claims only came back unsent.
 -- topic: what its recipients may unsubscribe from (spec.unsubscribe.oneClick.topic), for unsubscriptions that a vendor tells.
 -- delivered to unsubscribed: people of whom such an event came, beside the fate of their message, which it does not change.
+-- judged_*: what the run had when a person resumed it last; stopWhen judges what came since.
 -- resume_handled: requests to resume that were carried out, or that the run began with: one a line, the newest first.
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
@@ -54,6 +55,10 @@ CREATE TABLE runs (
     bounced INTEGER NOT NULL DEFAULT 0,
     complained INTEGER NOT NULL DEFAULT 0,
     unsubscribed INTEGER NOT NULL DEFAULT 0,
+    judged_accepted INTEGER NOT NULL DEFAULT 0,
+    judged_rejected INTEGER NOT NULL DEFAULT 0,
+    judged_bounced INTEGER NOT NULL DEFAULT 0,
+    judged_complained INTEGER NOT NULL DEFAULT 0,
     UNIQUE (namespace, campaign, run)
 );
 

@@ -281,6 +281,10 @@ reasons! {
     NoEligibleServer,
     /// A server refused so many recipients of the campaign in the same way that it must mean all of them; they are held, and none was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).
     RefusedAlike,
+    /// Too many recipients of the run cannot be reached: their addresses were rejected or bounced, more than `stopWhen.bouncePercent`. Clean the audience, then run `mailfleet resume CAMPAIGN`.
+    BounceRateTooHigh,
+    /// Too many recipients of the run reported it as spam, more than `stopWhen.complaintPercent`. Check whether they asked for it, then run `mailfleet resume CAMPAIGN`.
+    ComplaintRateTooHigh,
     /// An operator asked to resume the run (`mailfleet resume`, or the annotation `mailfleet.dev/resume`), and this is in progress. Wait a few seconds.
     Resuming,
     /// The run is over, and no message was accepted. Look at the replies (`mailfleet get campaigns NAME --recipients`): is this the right audience, and the right server? A new `run` mails everybody again.

@@ -9,6 +9,7 @@ pub mod duration;
 mod nearest;
 pub mod net;
 pub mod pattern;
+pub mod percent;
 pub mod rule;
 pub mod secret;
 
@@ -22,6 +23,7 @@ pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use count_or_percent::CountOrPercent;
 pub use duration::Duration;
 pub use nearest::nearest;
+pub use percent::Percent;
 use rule::Rule;
 
 /// The name of a namespaced object. It is the key of many tables, so a copy is two pointers.

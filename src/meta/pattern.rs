@@ -101,11 +101,15 @@ pub const INNER_PATH: &str = concat!("^", folder!(), "(/", folder!(), ")*$");
 /// A path relative to the file that names it.
 pub const RELATIVE_PATH: &str = r"^[^/\x00-\x1F\x7F][^\x00-\x1F\x7F]*$";
 
+/// A share of 0 to 100 percent, as text, with at most three decimals.
+pub const PERCENT: &str = r"^(100(\.0{1,3})?|[1-9]?[0-9](\.[0-9]{1,3})?)$";
+
 /// What each pattern asks for, written after the quoted value.
 pub const MEANINGS: &[(&str, &str)] = &[
     (NAME, "is not a name: lowercase letters, digits, `-` and `.`, each part with a letter or digit at both ends (RFC 1123)"),
     (NAMESPACE, "is not a namespace: lowercase letters, digits and `-`, with a letter or digit at both ends (RFC 1123)"),
     (KEY, "is not a key: letters, digits, `-`, `_` and `.`"),
+    (PERCENT, "is not a percentage; write a text from \"0\" to \"100\" with at most three decimals, like \"0.3\""),
     (RUN, "is not a run: letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
     (DURATION, "is not a duration; write a whole number and a unit (h, m, s or ms), for example `30s` or `1h30m`"),
     (DATE, "is not a date; write it like 2026-12-01"),

@@ -7,8 +7,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, CountOrPercent, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, pattern, rule::Rule,
-    sending_server::NeededSecret, server_table::ServerTable, url_auth::UrlAuth,
+    Condition, CountOrPercent, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, pattern,
+    rule::Rule,
+    sending_server::NeededSecret,
+    server_table::ServerTable,
+    stop_when::{EffectiveStopWhen, StopWhen},
+    url_auth::UrlAuth,
 };
 pub use super::{
     content::{BodySource, Content, WhenRenderFails},
@@ -83,6 +87,9 @@ pub struct CampaignSpec {
     /// How deferred recipients are retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// When too much comes back, and the campaign stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_when: Option<StopWhen>,
     /// How recipients unsubscribe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsubscribe: Option<Unsubscribe>,
@@ -136,6 +143,12 @@ impl CampaignSpec {
             initial_delay: retry.initial_delay.unwrap_or(Duration::from_secs(60)),
             deadline: retry.deadline.unwrap_or(Duration::from_secs(120 * 3600)),
         }
+    }
+
+    /// When it stops because too much comes back.
+    #[must_use]
+    pub fn stop_when(&self) -> EffectiveStopWhen {
+        self.stop_when.as_ref().map(StopWhen::effective).unwrap_or_default()
     }
 
     /// Every key of a Secret that it needs.
@@ -555,6 +568,9 @@ pub struct EffectiveCampaign {
     /// What happens at the end when rows could not be used.
     #[serde(default)]
     pub when_row_is_bad: WhenRowIsBad,
+    /// When it stops because too much comes back.
+    #[serde(default)]
+    pub stop_when: EffectiveStopWhen,
 }
 
 /// A status of a version that did not know the bound.

@@ -11,6 +11,7 @@ pub mod schema;
 pub mod senders;
 pub mod sending_server;
 pub mod server_table;
+pub mod stop_when;
 pub mod url_auth;
 pub mod vendor_fields;
 
@@ -23,8 +24,8 @@ use serde_json::Value;
 
 use crate::meta::rule::Rule;
 pub use crate::meta::{
-    Blocker, Condition, ConditionStatus, ConditionType, CountOrPercent, Duration, Key, KeyRef, LocalRef, Rate, Reason, bound, condition,
-    duration, pattern, rule, secret,
+    Blocker, Condition, ConditionStatus, ConditionType, CountOrPercent, Duration, Key, KeyRef, LocalRef, Percent, Rate, Reason, bound,
+    condition, duration, pattern, rule, secret,
 };
 pub use campaign::{Campaign, CampaignSpec};
 pub use plan::{Plan, PlanSpec};

@@ -69,6 +69,7 @@ pub(super) fn status(
             when_render_fails: spec.content.when_render_fails(),
             max_bad_rows: spec.audience.max_bad_rows(),
             when_row_is_bad: spec.audience.when_row_is_bad(),
+            stop_when: spec.stop_when(),
         },
         conditions,
     };

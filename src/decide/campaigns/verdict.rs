@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{choices::Servers, run::Run};
+use super::{choices::Servers, run::Run, stop};
 use crate::{
     decide::{CampaignInput, InLedger, Observations, ServerDecision},
+    feedback::Judged,
     report::Waiting,
     resources::{
         Blocker, CampaignSpec, ConditionType, Key, Reason,
@@ -73,6 +74,7 @@ impl Case<'_> {
             .or_else(|| self.takes_people_of_a_run_that_goes_on())
             .or_else(|| self.is_deleted_or_suspended())
             .or_else(|| self.may_be_renamed())
+            .or_else(|| self.is_sent_back_too_often())
             .or_else(|| self.is_blocked_while_sending())
             .or_else(|| self.is_not_due())
             .or_else(|| self.waits_for_the_ledger())
@@ -219,6 +221,19 @@ impl Case<'_> {
             "It has the message and the audience of campaign {old}, which is no longer here. If it was renamed, everybody would be mailed again, so nothing is sent. Restore the name {old} to mail only the rest, or set spec.run to a new value to mail everybody."
         );
         Some(Verdict::stalled(self.resting(), Reason::MayBeRenamed, message, None))
+    }
+
+    /// Too many addresses that are none, or too many complaints.
+    fn is_sent_back_too_often(&self) -> Option<Verdict> {
+        let (counts, feedback) = (self.run.counts()?, &self.input.feedback);
+        // What was resumed is judged anew from then on, and where that is the ledger says a moment later.
+        if self.run.resume.is_some() || self.run.handled.newest() != self.input.resume_handled.newest() {
+            return None;
+        }
+        let judged =
+            Judged { accepted: counts.accepted, rejected: counts.rejected, bounced: feedback.bounced, complained: feedback.complained };
+        let blocker = stop::judge(self.key, judged.since(self.input.judged_from), &self.spec().stop_when())?;
+        Some(Verdict::blocked(CampaignState::Stopped, &blocker, Some(true)))
     }
 
     fn is_blocked_while_sending(&self) -> Option<Verdict> {

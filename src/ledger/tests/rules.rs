@@ -419,6 +419,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
         resume_handled: crate::resources::resume::Handled::default(),
         reopen: 0,
         feedback: crate::feedback::FeedbackCounts::default(),
+        judged_from: crate::feedback::Judged::default(),
         has_sent: true,
         left_without_outcome: 0,
     };
