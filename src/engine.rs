@@ -36,6 +36,7 @@ use crate::{
     report::{CampaignReport, Phase, Report},
     resources::{Condition, ConditionType, Key, Reason, campaign::CampaignState, condition},
     source::{Snapshot, StatusSink},
+    token::unsubscribe::Links,
 };
 use identities::{LookDone, Looks};
 use lookup::Lookup;
@@ -69,6 +70,8 @@ pub struct EngineOptions {
     pub allow_sendmail: Arc<[PathBuf]>,
     /// A number that grows whenever something came back, or somebody was suppressed.
     pub came_back: watch::Receiver<u64>,
+    /// The links by which people unsubscribe on our page; without them, campaigns that need them are not sent.
+    pub links: Option<Links>,
 }
 
 impl EngineOptions {

@@ -47,6 +47,15 @@ VALUES = {
         "service": {"annotations": {"example.com/a": "b"}},
         "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "podDisruptionBudget": {"enabled": True},
+        "public": {
+            "enabled": True,
+            "url": "https://news.example.com",
+            "trustedProxies": ["10.0.0.0/8", "2001:db8::/32"],
+            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}],
+            "serviceAnnotations": {"example.com/a": "b"},
+            "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "news-tls", "annotations": {"example.com/a": "b"}},
+        },
+        "keys": {"existingSecret": "mailfleet-keys"},
         "networkPolicy": {
             "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
             "egress": [{"ports": [{"port": 587}, {"port": 443}, {"port": 53, "protocol": "UDP"}]}],
@@ -78,6 +87,8 @@ REFUSED = [
     ({"denyPrivateNetworks": "no"}, "denyPrivateNetworks"),
     ({"resolver": "dns.example.com"}, "resolver"),
     ({"gracePeriodSeconds": 0}, "gracePeriodSeconds"),
+    ({"public": {"enabled": True}}, "public.enabled needs public.url"),
+    ({"public": {"enabled": True, "url": "http://news.example.com"}}, "url"),
 ]
 
 
@@ -124,8 +135,8 @@ def coherent(objects: list[dict], values: dict):
         require(container[probe]["httpGet"]["port"] in ports, f"{probe} uses a port that does not exist")
     for obj in objects:
         if obj["kind"] == "Service":
-            selects(obj["spec"]["selector"], "the Service")
-            require(all(port["targetPort"] in ports for port in obj["spec"]["ports"]), "the Service points to no port")
+            selects(obj["spec"]["selector"], "a Service")
+            require(all(port["targetPort"] in ports for port in obj["spec"]["ports"]), "a Service points to no port")
         elif obj["kind"] == "NetworkPolicy":
             selects(obj["spec"]["podSelector"]["matchLabels"], "the NetworkPolicy")
         elif obj["kind"] == "PodDisruptionBudget":

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use tokio::task::JoinHandle;
 
-use super::text;
+use super::{keys, text};
 use crate::{
     ledger::{Forgotten, Ledger, LedgerError, LedgerErrorKind, LedgerOptions, is_in_use},
     meta::bound::counted,
@@ -12,8 +12,6 @@ use crate::{
     token::Keys,
 };
 
-/// The keys of an installation, in its state folder.
-const KEYS: &str = "keys";
 /// How often the process that sends is asked, while it starts, and the pause between two.
 const TRIES: u32 = 5;
 const AGAIN: Duration = Duration::from_millis(200);
@@ -135,5 +133,5 @@ async fn open(state_dir: &Path) -> Result<(Ledger, Option<Keys>), LedgerError> {
 
 /// The keys in a state folder, if they are there and can be read.
 pub(super) fn keys(state_dir: &Path) -> Option<Keys> {
-    std::fs::read_to_string(state_dir.join(KEYS)).ok().and_then(|text| Keys::parse(&text).ok())
+    keys::existing(None, state_dir).ok().flatten()
 }

@@ -89,6 +89,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
     let dublin = Arc::new(dublin);
     let killer = tokio::spawn(shut_down_half_way(dublin.clone(), seen.clone()));
     let options = EngineOptions {
+        links: None,
         state_dir: state.clone(),
         once: true,
         dry_run: false,

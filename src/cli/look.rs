@@ -8,10 +8,14 @@ use super::{run::EXIT_CONFIGURATION, text, validate};
 use crate::{
     audience::{Input, Reader, Recipient, Row, canonical},
     egress::Egress,
-    message::{Fault, RenderContext, Rendered, Template, message_id},
+    message::{Fault, Link, RenderContext, Rendered, Template, message_id},
     meta::nearest,
-    resources::{Blocker, Campaign, Key, Kind as _},
+    resources::{Blocker, Campaign, Key, Kind as _, unsubscribe::Unsubscribe},
     source::{Files, Finding, Options, Severity, Snapshot, Sourced},
+    token::{
+        PublicUrl,
+        unsubscribe::{Links, Subscription},
+    },
 };
 
 /// The most messages that are made at a time.
@@ -35,6 +39,9 @@ pub struct CampaignArgs {
     /// The state folder of `mailfleet run`, which holds no documents.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
     pub state: PathBuf,
+    /// Where people reach the process that sends, as for `mailfleet run`: for the links by which they unsubscribe.
+    #[arg(long, value_name = "URL", env = "MAILFLEET_PUBLIC_URL")]
+    pub public_url: Option<PublicUrl>,
 }
 
 /// Whose messages.
@@ -84,6 +91,8 @@ pub(super) struct Look {
     pub campaign: Sourced<Campaign>,
     template: Template,
     input: Input,
+    /// Makes the links by which people unsubscribe: samples, unless somebody has put others here.
+    pub links: Links,
 }
 
 /// A message, and the recipient whose it is.
@@ -120,7 +129,7 @@ impl Look {
         let input = resolver.input(&campaign.object.spec).map_err(unusable)?;
         let joined = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let template = Template::compile(&content).map_err(|faults| Stop::configuration(joined(faults)))?;
-        Ok(Self { snapshot, key, campaign, template, input })
+        Ok(Self { snapshot, key, campaign, template, input, links: Links::sample(args.public_url.clone()) })
     }
 
     /// The recipients, each address once. It blocks.
@@ -152,7 +161,11 @@ impl Look {
         let spec = &self.campaign.object.spec;
         let domain = spec.from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let id = message_id(0, &self.key.namespace, &self.key.name, run, recipient.address.as_str(), domain);
-        let context = RenderContext { message_id: &id, date: jiff::Timestamp::now(), campaign: &self.key.name, senders: None };
+        let address = recipient.fields.address().as_str().into();
+        let topic = spec.unsubscribe.as_ref().and_then(Unsubscribe::topic).map(Into::into);
+        let url = self.links.url(&Subscription { namespace: self.key.namespace.clone(), topic, address, run: None });
+        let link = url.as_deref().map(|url| Link { url, mailto: None });
+        let context = RenderContext { message_id: &id, date: jiff::Timestamp::now(), campaign: &self.key.name, senders: None, link };
         self.template.render(recipient, &context).map_err(|error| {
             let fault = Fault::new(error.path, error.message);
             let what = format!("no message can be made for {}: ", recipient.fields.address().as_str());

@@ -8,6 +8,7 @@ mod demo;
 mod dns;
 mod forget;
 mod get;
+mod keys;
 mod look;
 mod objects;
 mod plugin;

@@ -2,21 +2,23 @@
 
 mod dry;
 mod kubernetes;
+mod public;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 
+use self::public::{Face, PublicArgs};
 use super::{control, progress, text};
 use crate::{
     dns::resolver_address,
     egress::Egress,
     engine::{self, Ended, EngineError, EngineOptions, View},
-    feedback::Intake,
+    feedback::{Batch, Intake},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
     resources::{Duration as Span, Key, fate::Fate},
     serve::{Admin, Health, ProcessPhase, admin},
@@ -75,6 +77,9 @@ pub struct RunArgs {
     /// Serve /livez, /readyz and /metrics over HTTP, without authentication. Without an address: 127.0.0.1:9091.
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = admin::DEFAULT_ADDRESS)]
     pub admin_address: Option<SocketAddr>,
+    /// How people, mailbox providers and vendors reach this process, behind a proxy that ends TLS.
+    #[command(flatten)]
+    pub public: PublicArgs,
     /// The only namespace whose plans count; campaigns and servers in any other belong to customers. Default: all namespaces.
     #[arg(long, value_name = "NAMESPACE")]
     pub plan_namespace: Option<String>,
@@ -194,17 +199,20 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
     Ok(ended)
 }
 
-/// A process that sends, from whichever source: its admin endpoint, its ledger, the engine and its progress.
+/// A process that sends, from whichever source: its endpoints, its ledger, the engine and its progress.
 struct Process {
     args: RunArgs,
     state_dir: PathBuf,
+    face: Face,
+    intake: Intake,
+    batches: mpsc::Receiver<Batch>,
     health: Health,
     view: watch::Sender<View>,
     seen: watch::Receiver<View>,
 }
 
 impl Process {
-    /// Serves the admin endpoint where it is wanted.
+    /// Serves the endpoints that are wanted.
     async fn start(args: RunArgs, state_dir: PathBuf) -> Result<Self, String> {
         let (view, seen) = watch::channel(View::default());
         let health = Health::new(seen.clone());
@@ -216,7 +224,10 @@ impl Process {
             text::report(&format!("http://{address} serves /livez, /readyz and /metrics"));
             tokio::spawn(admin.serve(health.clone()));
         }
-        Ok(Self { args, state_dir, health, view, seen })
+        // What comes back before this process leads waits there, or is told to come again.
+        let (intake, batches) = Intake::new();
+        let face = args.public.open(&state_dir, args.dry_run, intake.clone()).await?;
+        Ok(Self { args, state_dir, face, intake, batches, health, view, seen })
     }
 
     async fn open_ledger(&self) -> Result<Ledger, LedgerError> {
@@ -236,7 +247,8 @@ impl Process {
         sink: StatusSink,
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, EngineError> {
-        let Self { args, state_dir, view, seen, .. } = self;
+        let Self { args, state_dir, face, intake, batches, view, seen, .. } = self;
+        let Face { keys, links, listening } = face;
         let shown = if args.quiet {
             None
         } else {
@@ -244,9 +256,8 @@ impl Process {
             Some(tokio::spawn(progress::show(seen.clone(), before)))
         };
         let is_quiet = args.quiet || args.kubernetes;
-        let (intake, batches) = Intake::new();
         let (came_back, recording) = engine::record(ledger.clone(), batches);
-        let control = control::serve(&state_dir, &ledger, control::keys(&state_dir));
+        let control = control::serve(&state_dir, &ledger, keys);
         let options = EngineOptions {
             state_dir,
             once: args.once,
@@ -257,6 +268,7 @@ impl Process {
             resolver: args.resolver,
             allow_sendmail: args.allow_sendmail.into(),
             came_back,
+            links,
         };
         let result = engine::run(options, ledger.clone(), snapshots, sink, view, stop).await;
         if let Some(shown) = shown {
@@ -264,7 +276,7 @@ impl Process {
             let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
         }
         // What was brought before is recorded.
-        drop((intake, control));
+        drop((intake, listening, control));
         let _ = tokio::time::timeout(Duration::from_secs(2), recording).await;
         // The last handle waits for the database.
         let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     deliver::{deliver, judge},
+    keys,
     look::{CampaignArgs, Look, Stop, Whose, look, wire},
 };
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
         condition::{self, ConditionType},
     },
     source::Snapshot,
+    token::unsubscribe::Links,
 };
 
 /// Sends one message of a campaign to an address of yours, as a recipient would get it, through a server that the plan grants.
@@ -58,6 +60,9 @@ pub struct SendArgs {
     /// A program that servers of type sendmail may run; repeatable.
     #[arg(long, value_name = "PATH")]
     allow_sendmail: Vec<PathBuf>,
+    /// The keys of `mailfleet run`, for links by which people unsubscribe. Default: STATE/keys.
+    #[arg(long, value_name = "FILE", env = "MAILFLEET_KEYS")]
+    keys: Option<PathBuf>,
     /// The only namespace whose plans count, as for `mailfleet run`.
     #[arg(long, value_name = "NAMESPACE")]
     plan_namespace: Option<String>,
@@ -73,7 +78,10 @@ pub async fn run(args: SendArgs) -> ExitCode {
 async fn send(args: &SendArgs) -> Result<(), Stop> {
     let to = Address::parse(&args.to).map_err(|why| Stop::configuration(format!("--to {}: {why}", args.to)))?;
     let whose = args.recipient.clone().map_or(Whose::First(1), Whose::One);
-    let (look, recipient) = look(&args.campaign, args.secrets_dir.clone(), move |look, runtime| {
+    let links = links(args)?;
+    let is_real = links.is_some();
+    let (look, recipient) = look(&args.campaign, args.secrets_dir.clone(), move |mut look, runtime| {
+        look.links = links.unwrap_or(look.links);
         let recipient = look.recipients(&whose, runtime)?.into_iter().next();
         recipient.ok_or_else(|| Stop::failed("the audience has no recipient")).map(|recipient| (look, recipient))
     })
@@ -91,10 +99,25 @@ async fn send(args: &SendArgs) -> Result<(), Stop> {
     say(&line);
     let whose = recipient.fields.address().as_str();
     say(&format!("This is the message of {whose}. It is in no run and counts toward no limit."));
-    if look.campaign.object.spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.url.is_some()) {
-        say(&format!("Its unsubscribe link is that of {whose} too: following it unsubscribes that person."));
+    match look.campaign.object.spec.unsubscribe.as_ref() {
+        Some(unsubscribe) if unsubscribe.is_ours() && !is_real => {
+            say(
+                "Its unsubscribe link is a sample, and unsubscribes nobody. Give --public-url, and --state or --keys, as for `mailfleet run`, for that of the recipient.",
+            );
+        }
+        Some(unsubscribe) if unsubscribe.is_ours() || unsubscribe.url.is_some() => {
+            say(&format!("Its unsubscribe link is that of {whose} too: following it unsubscribes that person."));
+        }
+        _ => {}
     }
     Ok(())
+}
+
+/// The links of the process that sends, where its URL is given and its keys are there.
+fn links(args: &SendArgs) -> Result<Option<Links>, Stop> {
+    let Some(url) = &args.campaign.public_url else { return Ok(None) };
+    let keys = keys::existing(args.keys.as_deref(), &args.campaign.state).map_err(Stop::configuration)?;
+    Ok(keys.map(|keys| Links::new(&keys, url.clone())))
 }
 
 fn say(line: &str) {
@@ -168,6 +191,7 @@ async fn candidates(args: &SendArgs, look: &Look) -> Result<Vec<Key>, Stop> {
     let mut snapshot: Snapshot = look.snapshot.clone();
     snapshot.campaigns.retain(|key, _| *key == look.key);
     let options = EngineOptions {
+        links: Some(look.links.clone()),
         state_dir: args.campaign.state.clone(),
         once: true,
         // Nothing is opened, so that no Secret is needed to know what is granted.

@@ -285,7 +285,7 @@ fn compose(key: &Key, letter: &Letter) -> Result<Outgoing, String> {
     let now = jiff::Timestamp::now();
     let run = now.as_millisecond().to_string();
     let message_id = message::message_id(0, &key.namespace, &key.name, &run, to.as_str(), from.domain());
-    let context = RenderContext { message_id: &message_id, date: now, campaign: "test", senders: None };
+    let context = RenderContext { message_id: &message_id, date: now, campaign: "test", senders: None, link: None };
     let rendered = template.render(&recipient, &context).map_err(|error| error.to_string())?;
     Ok(Outgoing {
         token: 0,

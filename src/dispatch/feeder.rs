@@ -24,10 +24,12 @@ use super::{
 };
 use crate::{
     audience::{FileVersion, Input, Recipient, Row, Useless, Version, canonical, changed, count_rows, endless},
+    feedback::MessageReference,
     ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
-    message::{self, RenderContext, Template},
+    message::{self, Link, RenderContext, Template},
     resources::{Blocker, Key, Reason},
     routing::CampaignIntent,
+    token::unsubscribe::{Links, Subscription},
 };
 
 /// Messages in one event.
@@ -129,6 +131,8 @@ pub struct FeederSpec {
     pub template: Arc<Template>,
     /// The run was closed before: recipients who are not in the ledger are not mailed.
     pub adds_nobody: bool,
+    /// Makes the links by which people unsubscribe on our page.
+    pub links: Option<Links>,
 }
 
 /// Starts a feeder. It ends when the handle is dropped.
@@ -549,11 +553,14 @@ impl Feeder {
         let domain = intent.work.from_address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let message_id =
             message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &intent.work.run, &address, domain);
+        let link = if self.spec.template.needs_link() { self.link(recipient) } else { None };
         let context = RenderContext {
             message_id: &message_id,
             date: jiff::Timestamp::now(),
             campaign: &self.spec.key.name,
             senders: intent.senders.as_ref(),
+            // A `mailto:` belongs here once mail for unsubscribing is read.
+            link: link.as_deref().map(|url| Link { url, mailto: None }),
         };
         let rendered = self.spec.template.render(recipient, &context).map_err(|error| error.to_string())?;
         Ok(ReadyMessage {
@@ -568,5 +575,13 @@ impl Feeder {
             needs_8bit: rendered.needs_8bit,
             needs_smtputf8: rendered.needs_smtputf8,
         })
+    }
+
+    /// The link by which a recipient ends the subscription.
+    fn link(&self, recipient: &Recipient) -> Option<String> {
+        let FeederSpec { links, key, intent, run_id, .. } = &self.spec;
+        let address = recipient.fields.address().as_str().into();
+        let run = run_id.number().map(|run| (run, MessageReference::ledger_of(self.ledger.seed())));
+        links.as_ref()?.url(&Subscription { namespace: key.namespace.clone(), topic: intent.work.topic.clone(), address, run })
     }
 }

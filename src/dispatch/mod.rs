@@ -36,7 +36,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use task::{Dispatch, Event};
 
-use crate::{audience::Input, message::Template, providers::Server, resources::Key, routing::Routing};
+use crate::{audience::Input, message::Template, providers::Server, resources::Key, routing::Routing, token::unsubscribe::Links};
 
 /// What the control plane hands over: the desired state, and the handles that carry it out.
 #[derive(Clone, Default)]
@@ -54,6 +54,8 @@ pub struct Handles {
     pub servers: BTreeMap<Key, Arc<dyn Server>>,
     /// The audience and the template of each campaign.
     pub contents: BTreeMap<Key, Content>,
+    /// Makes the links by which people unsubscribe on our page; the same for the whole life of the process.
+    pub links: Option<Links>,
 }
 
 impl Handles {

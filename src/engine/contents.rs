@@ -189,7 +189,7 @@ impl Contents {
     }
 
     /// Ensures that the current contents of all campaigns of a snapshot are prepared.
-    pub fn want_all(&mut self, snapshot: &Snapshot, facts: &LedgerFacts, egress: crate::egress::Egress) {
+    pub fn want_all(&mut self, snapshot: &Snapshot, facts: &LedgerFacts, egress: crate::egress::Egress, has_links: bool) {
         let gone: Vec<Key> = self.slots.keys().filter(|key| !snapshot.campaigns.contains_key(*key)).cloned().collect();
         gone.iter().for_each(|key| self.forget(key));
         self.blocked.clear();
@@ -198,7 +198,7 @@ impl Contents {
         for (key, sourced) in &snapshot.campaigns {
             let (key_of, origin, config_maps) = (key.clone(), sourced.origin.clone(), snapshot.config_maps.clone());
             let secrets = self.secrets.clone();
-            self.look_for(ContentResolver { key: key_of, origin, config_maps, egress, secrets }, sourced, facts);
+            self.look_for(ContentResolver { key: key_of, origin, config_maps, egress, secrets, has_links }, sourced, facts);
         }
     }
 

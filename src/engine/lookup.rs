@@ -34,7 +34,7 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
     let servers = ServerHandles::new().make(snapshot, options);
     let facts = FactFinder::new(facts).of(snapshot, now_ms).await;
     let mut contents = Contents::new();
-    contents.want_all(snapshot, &facts, options.egress);
+    contents.want_all(snapshot, &facts, options.egress, options.links.is_some());
     contents.wait_for_all().await;
     let requests = resume::read(&options.state_dir);
     let found = Found {
@@ -87,7 +87,7 @@ impl Lookup {
         // A dry run contacts nobody.
         let identities = if self.options.dry_run { BTreeMap::new() } else { self.subjects.of(snapshot, &self.options) };
         let facts = self.facts.of(snapshot, now_ms).await;
-        self.contents.want_all(snapshot, &facts, self.options.egress);
+        self.contents.want_all(snapshot, &facts, self.options.egress, self.options.links.is_some());
         self.waited = self.contents.wait().await;
         for (key, pending) in &self.requests {
             if facts.runs.get(key).is_some_and(|run| run.resume_handled.has(&pending.value)) {
@@ -116,7 +116,7 @@ impl Lookup {
     pub fn handles(&self, routing: &Routing) -> Handles {
         let servers = routing.servers.keys().filter_map(|key| Some((key.clone(), self.servers.get(key)?.clone())));
         let contents = routing.campaigns.keys().filter_map(|key| Some((key.clone(), self.contents.get(key)?)));
-        Handles { servers: servers.collect(), contents: contents.collect() }
+        Handles { servers: servers.collect(), contents: contents.collect(), links: self.options.links.clone() }
     }
 
     /// Changes whenever any handle or content does.
@@ -220,6 +220,7 @@ mod tests {
             resolver: None,
             allow_sendmail: Arc::default(),
             came_back: tokio::sync::watch::channel(0).1,
+            links: None,
         };
         let key = Key::new("default", "spring");
         let snapshot = |subject| Snapshot { campaigns: BTreeMap::from([(key.clone(), campaign(subject))]), ..Snapshot::default() };

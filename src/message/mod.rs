@@ -67,7 +67,7 @@ pub struct Content {
     pub headers: Vec<Header>,
     /// The List-Unsubscribe URL (RFC 2369), a template; http, https or mailto.
     pub unsubscribe_url: Option<String>,
-    /// Whether an https URL takes the POST of RFC 8058.
+    /// Whether an https URL takes the POST of RFC 8058; without a URL it is our page that does.
     pub one_click: bool,
 }
 
@@ -82,6 +82,17 @@ pub struct RenderContext<'a> {
     pub campaign: &'a str,
     /// The domains from which it may be sent, for what templates print; all when absent.
     pub senders: Option<&'a Senders>,
+    /// How this recipient unsubscribes on our page; needed where [`Template::needs_link`].
+    pub link: Option<Link<'a>>,
+}
+
+/// How a recipient unsubscribes on our page.
+#[derive(Clone, Copy, Debug)]
+pub struct Link<'a> {
+    /// The page.
+    pub url: &'a str,
+    /// The `mailto:` URI that does the same, where mail to it is read.
+    pub mailto: Option<&'a str>,
 }
 
 /// A message, ready to leave.
@@ -214,6 +225,12 @@ impl Template {
         missing_fields(&self.needed, known, are_texts)
     }
 
+    /// Whether people unsubscribe on our page, so that each message needs the recipient's link.
+    #[must_use]
+    pub fn needs_link(&self) -> bool {
+        self.one_click && self.unsubscribe.is_none()
+    }
+
     /// Drops the compiled form where compiling it again is cheap; called after a request for a few messages.
     pub fn rest(&self) {
         self.engine.rest();
@@ -250,7 +267,10 @@ impl Template {
     /// # Errors
     /// When a template fails: a field that the recipient does not have, too much work or output, an invalid URL.
     pub fn render(&self, recipient: &Recipient, context: &RenderContext<'_>) -> Result<Rendered, RenderError> {
-        let root = Value::from_object(Root { fields: recipient.fields.clone(), campaign: Value::from(context.campaign) });
+        let root = |link| Value::from_object(Root { fields: recipient.fields.clone(), campaign: Value::from(context.campaign), link });
+        // A page of one's own is a template too, which cannot name what comes out of it.
+        let link = self.link(|part| self.engine.render(part, &root(None)), context.link.map(|link| link.url))?;
+        let root = root(link.as_deref().map(Value::from));
         let print = |part: &Part| self.engine.render(part, &root);
         let html = self.html.as_ref().map(print).transpose()?;
         let text = match &self.text {
@@ -284,8 +304,8 @@ impl Template {
         out.extend_from_slice(b"Message-ID: <");
         out.extend(context.message_id.bytes().filter(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>')));
         out.extend_from_slice(b">\r\n");
-        if let Some(part) = &self.unsubscribe {
-            self.unsubscribe(&mut out, &print(part)?)?;
+        if let Some(link) = &link {
+            self.list_unsubscribe(&mut out, link, context.link.and_then(|link| link.mailto));
         }
         for (name, grammar, part) in &self.headers {
             let value = print(part)?;
@@ -305,20 +325,38 @@ impl Template {
         Ok(Rendered { content: out, needs_8bit: needs_smtputf8, needs_smtputf8 })
     }
 
-    fn unsubscribe(&self, out: &mut Vec<u8>, rendered: &str) -> Result<(), RenderError> {
-        let url = header::escape_url(rendered.trim());
-        let fail = |message: String| Err(RenderError::new(UNSUBSCRIBE, message));
-        let Some(scheme) = scheme(&url) else { return fail("it must come out as an https://, http:// or mailto: URL".to_owned()) };
-        if url.len() > URL_MAX {
-            return fail(format!("it came out longer than {URL_MAX} characters"));
+    /// Where the recipient unsubscribes, fit for a header field: the campaign's own page, or ours.
+    fn link(&self, print: impl FnOnce(&Part) -> Result<String, RenderError>, ours: Option<&str>) -> Result<Option<String>, RenderError> {
+        let (path, link) = match &self.unsubscribe {
+            Some(part) => (UNSUBSCRIBE, header::escape_url(print(part)?.trim()).into_owned()),
+            None if self.one_click => {
+                let missing = || RenderError::new(ONE_CLICK, "there is no link by which this recipient could unsubscribe");
+                (ONE_CLICK, ours.map(str::to_owned).ok_or_else(missing)?)
+            }
+            None => return Ok(None),
+        };
+        if scheme(&link).is_none() {
+            return Err(RenderError::new(path, "it must come out as an https://, http:// or mailto: URL"));
         }
+        if link.len() > URL_MAX {
+            return Err(RenderError::new(path, format!("it came out longer than {URL_MAX} characters")));
+        }
+        Ok(Some(link))
+    }
+
+    /// The fields of RFC 2369 and, for an https page that takes its POST, RFC 8058.
+    fn list_unsubscribe(&self, out: &mut Vec<u8>, link: &str, mailto: Option<&str>) {
         out.extend_from_slice(b"List-Unsubscribe: <");
-        out.extend_from_slice(url.as_bytes());
+        out.extend_from_slice(link.as_bytes());
+        // Beside a page of one's own it would be another's: only ours knows what its mail says.
+        if let Some(mailto) = mailto.filter(|mailto| self.needs_link() && mailto.len() <= URL_MAX) {
+            out.extend_from_slice(b">,\r\n <");
+            out.extend_from_slice(mailto.as_bytes());
+        }
         out.extend_from_slice(b">\r\n");
-        if self.one_click && scheme == "https://" {
+        if self.one_click && scheme(link) == Some("https://") {
             out.extend_from_slice(b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n");
         }
-        Ok(())
     }
 }
 
@@ -330,6 +368,9 @@ fn permitted(path: &str, value: &str, says: Says, senders: Option<&Senders>) -> 
 /// What a part occupies in addition to its text, in bytes.
 const PART: usize = 512;
 const UNSUBSCRIBE: &str = "spec.unsubscribe.url";
+const ONE_CLICK: &str = "spec.unsubscribe.oneClick";
+/// What templates call the link by which a recipient unsubscribes.
+const LINK: &str = "unsubscribe_url";
 const DERIVED: &str = "spec.content.html, as text";
 
 fn keep<T>(faults: &mut Vec<Fault>, result: Result<T, Fault>) -> Option<T> {

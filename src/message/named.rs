@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use minijinja::{machinery::parse, syntax::SyntaxConfig};
 use walk::{Found, walked};
 
-use super::{Content, Fault, engine::is_template, guard, markup, unmarked};
+use super::{Content, Fault, LINK, UNSUBSCRIBE, engine::is_template, guard, markup, unmarked};
 use crate::meta::nearest;
 
 /// How many of the audience's fields a fault lists.
@@ -57,10 +57,12 @@ pub fn fields_named(content: &Content) -> Vec<NamedField> {
         ("spec.content.html", content.html.as_ref().map(markup)),
         ("spec.content.mjml", content.mjml.as_ref().map(markup)),
         ("spec.content.text", content.text.as_ref().map(unmarked)),
-        ("spec.unsubscribe.url", content.unsubscribe_url.as_deref().map(Into::into)),
+        (UNSUBSCRIBE, content.unsubscribe_url.as_deref().map(Into::into)),
     ];
     let bodies = bodies.into_iter().filter_map(|(path, source)| Some((path.to_owned(), source?)));
-    names.chain(bodies).chain(headers).flat_map(|(path, source)| named_in(&path, &source)).collect()
+    let named = names.chain(bodies).chain(headers).flat_map(|(path, source)| named_in(&path, &source));
+    let has_link = content.one_click || content.unsubscribe_url.is_some();
+    named.filter(|field| field.name != LINK || !has_link || field.path == UNSUBSCRIBE).collect()
 }
 
 /// The fields that templates need and that nobody in the audience has: no message can be made where they are named. `known` are the
@@ -102,6 +104,12 @@ pub fn misspelt_fields(named: &[NamedField], known: &[&str]) -> Vec<Fault> {
 
 fn fault(field: &NamedField, known: &[&str]) -> Fault {
     let NamedField { path, line, name, .. } = field;
+    if name == LINK && path != UNSUBSCRIBE {
+        let message = format!(
+            "line {line}: `{name}` is the link by which a recipient unsubscribes, and the campaign has none; set `spec.unsubscribe: {{oneClick: {{}}}}`, or give the audience a field of that name"
+        );
+        return Fault::new(path, message);
+    }
     let near = nearest(name, known.iter().copied()).map(|near| format!("; did you mean `{}`?", written(near)));
     let mut listed: Vec<String> = known.iter().take(LISTED_MAX).map(|name| format!("`{name}`")).collect();
     if known.len() > LISTED_MAX {

@@ -5,6 +5,7 @@ mod guard;
 mod headers;
 mod hostile;
 mod images;
+mod link;
 mod markup;
 mod mjml;
 mod named;
@@ -51,7 +52,7 @@ fn ann() -> Recipient {
 fn try_render(content: &Content, recipient: &Recipient) -> Result<Rendered, RenderError> {
     let template = Template::compile(content).unwrap_or_else(|faults| panic!("{faults:?}"));
     let date = jiff::Timestamp::from_second(DATE).expect("in range");
-    template.render(recipient, &RenderContext { message_id: ID, date, campaign: "spring", senders: None })
+    template.render(recipient, &RenderContext { message_id: ID, date, campaign: "spring", senders: None, link: None })
 }
 
 fn render(content: &Content, recipient: &Recipient) -> String {

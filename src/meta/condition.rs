@@ -30,7 +30,7 @@ pub enum ConditionType {
     IdentityReady,
     /// A campaign: every recipient has a final outcome.
     Completed,
-    /// A campaign or server: some fields are accepted and have no effect in this version.
+    /// A server: some fields are accepted and have no effect in this version.
     FieldsInEffect,
     /// A campaign: the audience was read without bad rows.
     AudienceRead,
@@ -233,6 +233,8 @@ reasons! {
     InvalidContent,
     /// A file named by the campaign does not exist or is outside the folder. Put it there; Mailfleet looks again every 5 s.
     FileNotFound,
+    /// People unsubscribe by a link of Mailfleet's (`unsubscribe.oneClick`), and the process does not know its public URL; nothing is sent without a working link. Start it with `--public-url` and `--public-address`, or set `unsubscribe.url` to a page of your own.
+    PublicUrlMissing,
     /// The host resolves to an address that may not be contacted, or not at all (the status does not tell which). Use a host on the public internet (an audience can be a ConfigMap), or ask the operator.
     AddressNotAllowed,
     /// The audience cannot be read. Fix what the message names; network errors are retried.

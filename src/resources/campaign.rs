@@ -12,6 +12,7 @@ use super::{
     sending_server::NeededSecret,
     server_table::ServerTable,
     stop_when::{EffectiveStopWhen, StopWhen},
+    unsubscribe::Unsubscribe,
     url_auth::UrlAuth,
 };
 pub use super::{
@@ -427,24 +428,6 @@ pub struct EffectiveRetry {
     /// A message is given up this long after its first attempt.
     pub deadline: Duration,
 }
-
-/// How recipients unsubscribe.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Unsubscribe {
-    /// Your unsubscribe page, a template over the recipient's fields; it becomes the List-Unsubscribe header (RFC 2369).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048), regex(pattern = pattern::UNSUBSCRIBE_URL))]
-    pub url: Option<String>,
-    /// With `url`: the page accepts the POST of RFC 8058, and the List-Unsubscribe-Post header says so. Without `url` it has no effect in this version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub one_click: Option<OneClick>,
-}
-
-/// One-click unsubscription (RFC 8058).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct OneClick {}
 
 /// The state of a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

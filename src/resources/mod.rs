@@ -12,6 +12,7 @@ pub mod senders;
 pub mod sending_server;
 pub mod server_table;
 pub mod stop_when;
+pub mod unsubscribe;
 pub mod url_auth;
 pub mod vendor_fields;
 

@@ -1,7 +1,9 @@
-//! What others may ask the process: over HTTP, whether it is well, and figures; through a socket, to write its ledger.
+//! What others may ask the process: over HTTP, whether it is well, and figures; through a socket, to write its ledger; and, over HTTP
+//! from everywhere, to take what comes back.
 //!
-//! `admin` answers, `health` knows how the process stands, `metrics` writes the figures: they read the engine's [`View`] and change
-//! nothing. `control` is the socket in the state folder, for commands of the same user; what it is asked for is done by its caller.
+//! `admin` answers operators, `health` knows how the process stands, `metrics` writes the figures: they read the engine's [`View`] and
+//! change nothing. `control` is the socket in the state folder, for commands of the same user; what it is asked for is done by its
+//! caller. `public` listens apart from them, for everybody; it knows nothing of the engine.
 //!
 //! [`View`]: crate::engine::View
 
@@ -9,9 +11,11 @@ pub mod admin;
 pub mod control;
 pub mod health;
 mod metrics;
+pub mod public;
 
 #[cfg(test)]
 mod tests;
 
 pub use admin::Admin;
 pub use health::{Health, ProcessPhase};
+pub use public::Public;

@@ -2,10 +2,15 @@
 //!
 //! Keys have numbers, so that what an older key made still holds after a rotation. Pure.
 
+mod public_url;
+pub mod unsubscribe;
+
 use std::fmt;
 
 use aws_lc_rs::{constant_time, hmac};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+pub use public_url::PublicUrl;
 
 /// The bytes of a key.
 pub const KEY_BYTES: usize = 32;
@@ -25,6 +30,12 @@ impl Keys {
         Self { keys: vec![(1, bytes)] }
     }
 
+    /// What everybody knows: what it authenticates is only to be looked at. No file can hold it.
+    #[must_use]
+    pub fn sample() -> Self {
+        Self::of([0; KEY_BYTES])
+    }
+
     /// Reads keys: one on each line, a number from 1 to 255 and 32 bytes in base64, the key for what is new first. Empty lines and
     /// those that begin with `#` are skipped.
     ///
@@ -39,6 +50,9 @@ impl Keys {
             let id: u8 = id.parse().ok().filter(|id| *id > 0).ok_or_else(|| wrong("the number is not one from 1 to 255"))?;
             let key = STANDARD.decode(key.trim()).map_err(|_| wrong("the key is not base64"))?;
             let key = key.try_into().map_err(|key: Vec<u8>| wrong(&format!("the key has {} bytes", key.len())))?;
+            if key == [0; KEY_BYTES] {
+                return Err(wrong("the key is nothing but zeros, which everybody can guess"));
+            }
             if keys.iter().any(|(known, _)| *known == id) {
                 return Err(wrong(&format!("the number {id} stands twice")));
             }
@@ -123,6 +137,7 @@ mod tests {
             ("\n256 AAAA", "line 2: the number"),
             ("1 AAA?", "line 1: the key is not base64"),
             (&format!("1 {long}"), "line 1: the key has 33 bytes"),
+            (&Keys::sample().to_text(), "line 1: the key is nothing but zeros"),
             (&format!("{0}{0}", keys.to_text()), "line 3: the number 7 stands twice"),
         ] {
             let error = Keys::parse(text).unwrap_err();

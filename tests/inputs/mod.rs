@@ -178,6 +178,7 @@ async fn run_once(place: &Place) -> String {
     };
     let shown = view.subscribe();
     let engine_options = EngineOptions {
+        links: None,
         state_dir: place.state(),
         once: true,
         dry_run: false,

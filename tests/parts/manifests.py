@@ -173,7 +173,7 @@ FULL = [
             "retry": {"attempts": 5, "initialDelay": "1m", "deadline": "120h"},
             "stopWhen": {"bouncePercent": "10", "complaintPercent": "0.3", "afterMessages": 200},
             "weighting": "Overflow",
-            "unsubscribe": {"url": "https://example.com/leave?who={{ email }}", "oneClick": {}},
+            "unsubscribe": {"url": "https://example.com/leave?who={{ email }}", "oneClick": {"topic": "offers"}},
             "headers": [{"name": "List-Id", "value": "news.example.com"}, {"name": "X-A", "value": ""}],
             "startAt": "2026-12-01T08:00:00Z",
             "startingDeadline": "2h",

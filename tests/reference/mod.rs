@@ -25,7 +25,8 @@ const GROUPS: &[(Reason, &[&str])] = &[
     (Reason::NotAllowedByPlan, &["SendingServer"]),
     (Reason::ServersActive, &["Plan"]),
     (Reason::PlanNotFound, &["Campaign"]),
-    (Reason::NotYetInEffect, &["SendingServer", "Campaign"]),
+    (Reason::NotYetInEffect, &["SendingServer"]),
+    (Reason::Read, &["Campaign"]),
 ];
 
 /// Reasons that a kind shares with the group of another.

@@ -62,7 +62,7 @@ fn the_good_folder_has_no_fault_and_no_warning() {
     let findings: Vec<String> =
         snapshot.findings.iter().filter(|finding| finding.severity != Severity::Note).map(ToString::to_string).collect();
     assert_eq!(findings, Vec::<String>::new());
-    assert_eq!((snapshot.servers.len(), snapshot.plans.len(), snapshot.campaigns.len()), (3, 2, 3));
+    assert_eq!((snapshot.servers.len(), snapshot.plans.len(), snapshot.campaigns.len()), (3, 2, 4));
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub(in crate::cli) fn resolver(key: &Key, sourced: &Sourced<Campaign>, snapshot:
         config_maps: snapshot.config_maps.clone(),
         egress,
         secrets: NewestSecrets::from(snapshot.secrets.clone()),
+        has_links: true,
     }
 }
 

@@ -7,13 +7,10 @@ use super::{
     verdict::{Verdict, rows_added},
 };
 use crate::{
-    decide::{
-        CampaignInput,
-        servers::{not_in_effect, tell_when_stale},
-    },
+    decide::{CampaignInput, servers::tell_when_stale},
     report::CampaignReport,
     resources::{
-        CampaignSpec, Condition, ConditionStatus, ConditionType, Key, Reason,
+        Condition, ConditionStatus, ConditionType, Key, Reason,
         bound::{counted, told},
         campaign::{CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting},
         condition,
@@ -40,7 +37,6 @@ pub(super) fn status(
     let mut conditions = of_verdict(verdict, &recipients);
     conditions.extend(run.opened.and_then(refused_by_servers));
     conditions.extend(audience_read(key, &recipients, run));
-    conditions.extend(without_effect(spec));
     conditions.extend((weighting == Weighting::Overflow).then(|| weights_kept(&servers)).flatten());
     tell_when_stale(&mut conditions, input.stale.as_deref());
     conditions.extend(pace.by.as_ref().map(kept_by_waiting));
@@ -134,12 +130,6 @@ fn audience_read(key: &Key, recipients: &RecipientCounts, run: &Run<'_>) -> Opti
         return condition(ConditionStatus::False, Reason::BadRows, message);
     }
     recipients.total.and_then(|_| condition(ConditionStatus::True, Reason::Read, "The audience was read to its end.".to_owned()))
-}
-
-fn without_effect(spec: &CampaignSpec) -> Option<Condition> {
-    let unsubscribe = spec.unsubscribe.as_ref()?;
-    let is_idle = unsubscribe.one_click.is_some() && unsubscribe.url.is_none();
-    is_idle.then(|| not_in_effect(&["spec.unsubscribe.oneClick without url (no header is added)"])).flatten()
 }
 
 fn weights_kept(servers: &ServerTable) -> Option<Condition> {

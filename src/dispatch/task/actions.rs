@@ -151,6 +151,7 @@ impl DispatchTask {
             input,
             template,
             adds_nobody: campaign.is_reopened,
+            links: self.handles.links.clone(),
         };
         if !self.scheduler.is_current(index, spec.feeder_epoch) {
             return;

@@ -17,6 +17,7 @@ use crate::{
     resources::{
         Blocker, Campaign, CampaignSpec, Key, KeyRef, Reason,
         campaign::{AudienceSource, BodySource, OutcomesAudience},
+        unsubscribe::Unsubscribe,
         url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
     routing::{OutcomesOf, Work},
@@ -25,6 +26,9 @@ use crate::{
 
 /// The longest body template, bytes.
 const BODY_MAX: u64 = 1 << 20;
+
+/// Why a campaign is not sent.
+const NO_LINK: &str = "spec.unsubscribe.oneClick: this process does not know its public URL, and nothing is sent without a link by which people can unsubscribe. Start `mailfleet run` with --public-url and --public-address, or set spec.unsubscribe.url to a page of your own.";
 
 /// A campaign's prepared content.
 pub(super) struct Prepared {
@@ -112,6 +116,8 @@ pub(crate) struct ContentResolver {
     pub egress: Egress,
     /// Where Secrets are.
     pub secrets: NewestSecrets,
+    /// Whether this process knows its public URL, so that links for unsubscribing can be made.
+    pub has_links: bool,
 }
 
 /// The Secrets of the newest snapshot, also for audiences that are read later.
@@ -154,6 +160,9 @@ impl ContentResolver {
     /// What the content is read from now. Looks only at names and times, and reads nothing.
     pub(super) fn stamp(&self, object: &Arc<Campaign>, generation: i64) -> Result<Stamp, Blocker> {
         let spec = &object.spec;
+        if spec.unsubscribe.as_ref().is_some_and(Unsubscribe::is_ours) && !self.has_links {
+            return Err(Blocker::lasting(Reason::PublicUrlMissing, NO_LINK));
+        }
         let content = &spec.content;
         let bodies = [
             ("spec.content.htmlFrom", &content.html, &content.html_from),
@@ -228,7 +237,7 @@ impl ContentResolver {
             when_row_is_bad: spec.audience.when_row_is_bad(),
             outcomes: spec.audience.outcomes.as_ref().map(outcomes_of),
             reopen: spec.reopen(),
-            topic: None,
+            topic: spec.unsubscribe.as_ref().and_then(Unsubscribe::topic).map(Into::into),
         };
         Ok(Prepared { generation, work: Arc::new(work), content_hash, input: Arc::new(input), template })
     }

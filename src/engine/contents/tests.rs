@@ -18,6 +18,7 @@ fn campaign(key: &str, content: &str, folder: &std::path::Path) -> (ContentResol
         config_maps: crate::source::ConfigMapStore::default(),
         egress: Egress::Everywhere,
         secrets: NewestSecrets::default(),
+        has_links: false,
     };
     (resolver, Arc::new(serde_saphyr::from_str(&yaml).expect("a campaign")))
 }
@@ -145,4 +146,23 @@ async fn templates_hold_no_more_than_their_namespaces_share() {
     settle(&mut contents, |contents| sends.iter().all(|key| is_ready(contents, key))).await;
     assert!(held(&contents).1 <= NAMESPACE_MAX);
     assert!(keys.iter().all(|key| result(&contents, key).is_ok()), "what does not send now needs no template");
+}
+
+#[tokio::test]
+async fn a_campaign_without_the_links_that_it_needs_is_not_prepared() {
+    let (resolver, object) = campaign("shop/spring", "{text: Hi}", std::path::Path::new("/nowhere"));
+    let reason = |unsubscribe: &str, has_links| {
+        let mut object = (*object).clone();
+        object.spec.unsubscribe = serde_saphyr::from_str(unsubscribe).expect("a spec");
+        ContentResolver { has_links, ..resolver.clone() }
+            .stamp(&Arc::new(object), 1)
+            .err()
+            .map(|blocker| (blocker.reason, blocker.needs_person))
+    };
+    assert_eq!(reason("{oneClick: {}}", false), Some((Reason::PublicUrlMissing, true)));
+    assert_eq!(reason("{oneClick: {topic: offers}}", false), Some((Reason::PublicUrlMissing, true)));
+    assert_eq!(reason("{oneClick: {}}", true), None);
+    assert_eq!(reason("{oneClick: {}, url: \"https://x.example/\"}", false), None, "a page of one's own");
+    assert_eq!(reason("{url: \"https://x.example/\"}", false), None);
+    assert_eq!(reason("{}", false), None);
 }

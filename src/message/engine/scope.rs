@@ -7,14 +7,18 @@ use minijinja::{
     value::{Enumerator, Object},
 };
 
-use crate::{audience::Fields, message::words};
+use crate::{
+    audience::Fields,
+    message::{LINK, words},
+};
 
-/// What a template sees: the recipient's fields by name, all of them as `fields`, and `campaign`. A recipient's
-/// field takes precedence.
+/// What a template sees: the recipient's fields by name, all of them as `fields`, `campaign`, and `unsubscribe_url` where there is a
+/// link. A recipient's field takes precedence.
 #[derive(Debug)]
 pub(in crate::message) struct Root {
     pub(in crate::message) fields: Fields,
     pub(in crate::message) campaign: Value,
+    pub(in crate::message) link: Option<Value>,
 }
 
 impl Root {
@@ -22,6 +26,7 @@ impl Root {
         self.fields.value(name).or_else(|| match name {
             "campaign" => Some(self.campaign.clone()),
             "fields" => Some(self.fields.to_value()),
+            LINK => self.link.clone(),
             _ => None,
         })
     }
@@ -37,7 +42,8 @@ impl Object for Root {
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.fields.names().chain(["campaign", "fields"]).map(Value::from).collect())
+        let link = self.link.as_ref().map(|_| LINK);
+        Enumerator::Values(self.fields.names().chain(["campaign", "fields"]).chain(link).map(Value::from).collect())
     }
 }
 

@@ -46,7 +46,7 @@ fn resident() -> usize {
 fn measured(source: &str) -> (usize, usize) {
     let made = || {
         let template = Template::compile(&Content { html: Some(source.into()), ..content() }).expect("a good template");
-        let context = RenderContext { message_id: "a@b", date: jiff::Timestamp::UNIX_EPOCH, campaign: "c", senders: None };
+        let context = RenderContext { message_id: "a@b", date: jiff::Timestamp::UNIX_EPOCH, campaign: "c", senders: None, link: None };
         // A template that fails for this recipient is compiled as well.
         let _ = template.render(&ann(), &context);
         template.rest();

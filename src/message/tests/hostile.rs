@@ -381,7 +381,8 @@ fn taken(begun: Instant) -> Duration {
 /// The child: each template is said before it is tried.
 fn try_all(seed: u64, cases: u64) {
     let (recipient, mut out) = (hurt(), std::io::stdout());
-    let context = RenderContext { message_id: "x@example.com", date: jiff::Timestamp::UNIX_EPOCH, campaign: "c", senders: None };
+    let context =
+        RenderContext { message_id: "x@example.com", date: jiff::Timestamp::UNIX_EPOCH, campaign: "c", senders: None, link: None };
     let begun = Instant::now();
     for case in 0..cases {
         let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(case.wrapping_mul(0xbf58_476d_1ce4_e5b9)) | 1);

@@ -193,6 +193,7 @@ fn case(random: &mut Random) -> Value {
         date: jiff::Timestamp::from_second(1_700_000_000).expect("in range"),
         campaign: "c",
         senders: None,
+        link: None,
     };
     let rendered = template.render(&recipient, &context).unwrap_or_else(|error| panic!("{error}"));
     let shown = |name: &str| if name.len() > 256 { String::new() } else { clean_name(name).into_owned() };

@@ -119,10 +119,6 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
         add(format!("metadata.annotations[\"{ANNOTATION}\"]"), Target::Doubt(format!("this resumes nothing: {why}")));
     }
     let spec = &campaign.spec;
-    if spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some() && unsubscribe.url.is_none()) {
-        let words = "this has no effect without `url`: no header is added. Add `url`, the https:// page that accepts the POST of RFC 8058";
-        add("spec.unsubscribe.oneClick".to_owned(), Target::Doubt(words.to_owned()));
-    }
     let plan = spec.plan_ref.key(&key.namespace);
     add("spec.planRef.name".to_owned(), Target::Plan(plan.clone()));
     let mailboxes = [("spec.from", Some(&spec.from)), ("spec.replyTo", spec.reply_to.as_ref())];
