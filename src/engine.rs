@@ -12,6 +12,7 @@ mod lookup;
 mod pace;
 mod probes;
 mod statuses;
+mod webhooks;
 mod world;
 
 use std::{hash::Hasher as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ pub(crate) use handles::build_server;
 pub(crate) use identities::subject;
 pub use lookup::world_of;
 pub(crate) use probes::probe_once;
+pub use webhooks::Webhooks;
 
 use crate::{
     clock::SteadyClock,
@@ -99,6 +101,8 @@ pub struct View {
     pub turn: Duration,
     /// How long the longest turn has taken since the process started.
     pub longest_turn: Duration,
+    /// Where the calls of vendors are taken.
+    pub webhooks: Arc<Webhooks>,
 }
 
 /// How a run ended.
@@ -299,6 +303,7 @@ impl Engine {
     fn decide(&mut self) -> Arc<Decision> {
         let now_ms = self.clock.now_ms();
         self.readmit(now_ms);
+        self.observed.webhooks = self.lookup.webhooks().1;
         for (key, input) in &mut self.world.campaigns {
             input.previous = self.statuses.campaign(key);
         }
@@ -324,7 +329,8 @@ impl Engine {
 
     fn show(&self, decision: Arc<Decision>, turn: Duration) {
         let (report, longest_turn) = (self.observed.report.clone(), self.longest_turn);
-        self.view.send_replace(View { decision, report, turned_at: Some(Instant::now()), turn, longest_turn });
+        let webhooks = self.lookup.webhooks().0;
+        self.view.send_replace(View { decision, report, turned_at: Some(Instant::now()), turn, longest_turn, webhooks });
     }
 
     /// Why the loop ends now, if it does.

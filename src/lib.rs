@@ -16,7 +16,7 @@
 //! - [`feedback`]: what comes back: bounces, complaints, unsubscriptions.
 //! - `dispatch`: which server, how fast, what on failure.
 //! - [`ledger`]: who was mailed.
-//! - `serve`: whether the process is well, and metrics, over HTTP.
+//! - [`serve`]: whether the process is well, and metrics, over HTTP; and where vendors call.
 //! - `sink`: a local SMTP server that takes everything, for demo, tests and benchmarks.
 //! - [`routing`] and [`report`]: what goes down to the data plane, and what comes up. Pure.
 //! - `backoff`, `chance`, `clock`: how long to wait after a failure, chance from a seed, the time.
@@ -43,7 +43,7 @@ pub mod providers;
 pub mod report;
 pub mod resources;
 pub mod routing;
-pub(crate) mod serve;
+pub mod serve;
 pub(crate) mod sink;
 pub mod source;
 pub mod token;

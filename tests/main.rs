@@ -10,3 +10,4 @@ mod reference;
 mod signals;
 mod skipped;
 mod validate;
+mod webhooks;

@@ -232,6 +232,9 @@ def one_campaign(place: Place) -> str:
             kept = {row.email: row.reply for row in rows if row.server == f"default/{kind.lower()}"}
             wrong = [(to, reply) for to, reply in kept.items() if not reply.partition(" ")[2].startswith("id-" if kind == "sendgrid" else name_of(to))]
             require(set(kept) == set(vendor.taken) and not wrong, f"{kind}: {len(kept)} of {len(vendor.taken)} replies, wrong are {wrong[:3]}")
+        # Each message has a reference of its own, by which the vendor's webhooks name it. Gmail has neither metadata nor webhooks.
+        referred = {kind: (len(vendor.references()), len(vendor.taken)) for kind, vendor in vendors.items() if kind != "gmail"}
+        require(all(references >= mailed > 0 for references, mailed in referred.values()), f"references and messages: {referred}")
         reason = fleet.condition("SendingServer", "sendgrid", "Ready").get("reason")
         require(vendors["sendgrid"].is_revoked and vendors["sendgrid"].refused > 0, "the key was not revoked in time")
         require(reason == "AuthenticationFailed", f"sendgrid is Ready={reason}")

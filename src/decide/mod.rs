@@ -4,6 +4,7 @@
 //! due, and what the dispatcher may do. The engine turns that into I/O.
 
 pub mod campaigns;
+pub mod feedback;
 pub mod grants;
 pub mod identity;
 pub mod observe;
@@ -15,6 +16,7 @@ mod warmup;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use feedback::WebhookObservation;
 pub use identity::IdentityObservation;
 pub use observe::{Observations, ProbeResult, ServerObservation};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration as StdDuration};
 
-use super::identity::IdentityObservation;
+use super::{feedback::WebhookObservation, identity::IdentityObservation};
 use crate::{
     backoff::{self, Backoff},
     chance::jitter,
@@ -18,6 +18,8 @@ pub struct Observations {
     pub servers: BTreeMap<Key, ServerObservation>,
     /// What DNS says of the identities of servers.
     pub identities: BTreeMap<Key, IdentityObservation>,
+    /// What is known of the webhooks of servers.
+    pub webhooks: BTreeMap<Key, WebhookObservation>,
     /// The report of the data plane.
     pub report: Arc<Report>,
     /// The seed for jitter.

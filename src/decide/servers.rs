@@ -92,6 +92,7 @@ pub fn decide(
         ));
     }
     conditions.extend(identity.map(|(_, known)| known.condition()));
+    conditions.extend(spec.webhook().and(observed.webhooks.get(key)).map(|webhook| webhook.condition(key, now_ms)));
     conditions.extend(no_effect(spec));
     match &blocker {
         None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
@@ -227,8 +228,8 @@ fn used(rates: &[Rate], report: Option<&ServerReport>) -> Option<String> {
 
 fn no_effect(spec: &SendingServerSpec) -> Option<Condition> {
     let mut fields = Vec::new();
-    if spec.feedback.is_some() {
-        fields.push("spec.feedback");
+    if spec.feedback.as_ref().is_some_and(|feedback| feedback.pause_when.is_some()) {
+        fields.push("spec.feedback.pauseWhen");
     }
     if spec.identity.as_ref().is_some_and(|identity| identity.dkim.is_some()) {
         fields.push("spec.identity.dkim (messages are not signed)");

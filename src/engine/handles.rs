@@ -125,9 +125,9 @@ fn fingerprint(spec: &SendingServerSpec, secrets: &Secrets) -> u64 {
     hasher.finish()
 }
 
-/// What a handle is built from: a server's spec without the fields that only the data plane uses.
+/// What a handle is built from: a server's spec without the fields that only the data plane uses, and without what comes back.
 fn without_rates(spec: &SendingServerSpec) -> SendingServerSpec {
-    let mut spec = SendingServerSpec { warmup: None, ..spec.clone() };
+    let mut spec = SendingServerSpec { warmup: None, feedback: None, ..spec.clone() };
     if let Some(limits) = &mut spec.limits {
         (limits.rates, limits.in_flight) = (Vec::new(), None);
     }

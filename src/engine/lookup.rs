@@ -13,10 +13,11 @@ use super::{
     handles::ServerHandles,
     identities::Subjects,
     statuses::Statuses,
+    webhooks::{WebhookEndpoints, Webhooks},
     world::{Found, KnownWork, world},
 };
 use crate::{
-    decide::{Decision, World},
+    decide::{Decision, WebhookObservation, World},
     dispatch::Handles,
     ledger::{Facts, Ledger, LedgerError},
     providers::Server,
@@ -53,6 +54,7 @@ pub(super) struct Lookup {
     options: EngineOptions,
     facts: FactFinder<Ledger>,
     servers: ServerHandles,
+    webhooks: WebhookEndpoints,
     subjects: Subjects,
     contents: Contents,
     requests: Requests,
@@ -70,6 +72,7 @@ impl Lookup {
             options,
             facts: FactFinder::new(ledger),
             servers: ServerHandles::new(),
+            webhooks: WebhookEndpoints::default(),
             subjects: Subjects::default(),
             contents: Contents::new(),
             requests: Requests::new(),
@@ -84,6 +87,10 @@ impl Lookup {
         self.requests_changed_at = resume::changed_at(&self.options.state_dir);
         self.requests = resume::read(&self.options.state_dir);
         let servers = self.servers.make(snapshot, &self.options);
+        // A dry run takes no calls.
+        if !self.options.dry_run {
+            self.webhooks.make(snapshot, |key| self.options.egress_of(key));
+        }
         // A dry run contacts nobody.
         let identities = if self.options.dry_run { BTreeMap::new() } else { self.subjects.of(snapshot, &self.options) };
         let facts = self.facts.of(snapshot, now_ms).await;
@@ -110,6 +117,11 @@ impl Lookup {
     /// The handle of a server with a valid spec and Secrets.
     pub fn server(&self, key: &Key) -> Option<Arc<dyn Server>> {
         self.servers.get(key).cloned()
+    }
+
+    /// The endpoints of webhooks, and what is known of each.
+    pub fn webhooks(&self) -> (Arc<Webhooks>, BTreeMap<Key, WebhookObservation>) {
+        (self.webhooks.shown(), self.webhooks.observe())
     }
 
     /// What the data plane needs in addition to plain data, for what it is to do.

@@ -28,6 +28,8 @@ pub enum ConditionType {
     Routed,
     /// A server with `identity`: the DNS records that its domains need. It gates nothing unless `identity.requireDns` is true.
     IdentityReady,
+    /// A server with `feedback`: whether what comes back is taken. It gates nothing.
+    FeedbackReady,
     /// A campaign: every recipient has a final outcome.
     Completed,
     /// A server: some fields are accepted and have no effect in this version.
@@ -181,6 +183,14 @@ reasons! {
     PtrRecordMissing,
     /// None of the names of an address that the server sends from has that address. Publish what the message names.
     PtrRecordInvalid,
+
+    // Feedback
+    /// The vendor's calls are taken. Nothing to do.
+    WebhookReceiving,
+    /// No call of the vendor has arrived since this process began. Give the vendor the address in the message, if it does not have it yet (docs/webhooks.md).
+    WebhookWaiting,
+    /// Calls arrive and are refused, and none was taken for an hour. Compare `feedback.webhook` with the vendor's settings; where they agree, the calls are a stranger's.
+    WebhookRefused,
 
     // What only a person can fix
     /// The spec breaks a rule. Fix the field that the message names; `mailfleet validate` names them all.

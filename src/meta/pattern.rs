@@ -77,6 +77,10 @@ pub const LABEL: &str = r"^[A-Za-z0-9][-A-Za-z0-9_. ]*$";
 pub const AWS_REGION: &str = r"^[a-z]{2}(-[a-z]+)+-[0-9]$";
 /// A name that AWS gives out for its own things.
 pub const AWS_NAME: &str = r"^[A-Za-z0-9_-]+$";
+/// The ARN of a topic of SNS.
+pub const AWS_TOPIC: &str = r"^arn:aws(-[a-z]+)*:sns:[a-z]{2}(-[a-z]+)+-[0-9]:[0-9]{12}:[A-Za-z0-9_-]+(\.fifo)?$";
+/// Base64 (RFC 4648) with its padding.
+pub const BASE64: &str = r"^[A-Za-z0-9+/]+={0,2}$";
 /// The ARN of an identity that sends.
 pub const AWS_IDENTITY: &str = r"^arn:aws[a-z-]*:ses:[a-z0-9-]+:[0-9]{12}:identity/[^/\x00-\x20\x7F]+$";
 /// The URL of an unsubscribe page, a template; it may begin with one.
@@ -127,6 +131,8 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (AWS_REGION, "is not a region of AWS; write it like eu-west-1"),
     (AWS_NAME, "is not a name at AWS: letters, digits, `-` and `_`"),
     (AWS_IDENTITY, "is not the ARN of an identity; write it like arn:aws:ses:eu-west-1:123456789012:identity/shop.example"),
+    (AWS_TOPIC, "is not the ARN of a topic; write it like arn:aws:sns:eu-west-1:123456789012:feedback"),
+    (BASE64, "is not base64: letters, digits, `+` and `/` on one line, as the vendor shows the key"),
     (UNSUBSCRIBE_URL, "is not a URL of one line that begins with https://, http:// or mailto:"),
     (HOST, "is not a host name or address; write it like smtp.example.com, without the port, other alphabets as `xn--`"),
     (IP, "is not an IP address; write it like 203.0.113.25 or 2001:db8::25, without a prefix length"),

@@ -5,6 +5,8 @@
 //!
 //! Sources: the vendor's OpenAPI document (`/smtp/email`, `/account`), developers.brevo.com, "Batch send" and "Error codes".
 
+mod webhook;
+
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -21,8 +23,9 @@ use super::{
     literal::Language,
     structured::{Mailbox, Structured},
     verdict::{Judge, NotTaken, Said, Word},
+    webhook::{Webhook, WebhookCredentials},
 };
-use crate::meta::{Duration, LocalRef, Reason, pattern};
+use crate::meta::{Duration, Key, LocalRef, Reason, pattern};
 
 /// Brevo through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +78,10 @@ impl Provider for Brevo {
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, header) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
         ApiServer::open(BrevoApi { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
+    }
+
+    fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
+        Some(webhook::BrevoWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
     }
 }
 
@@ -170,7 +177,10 @@ impl Vendor for BrevoApi {
             version.insert("textContent".to_owned(), text.clone().into());
         }
         let mut headers: Map<String, Value> = read.headers.iter().map(|(name, value)| (title_case(name), value.clone().into())).collect();
-        let custom = json!({"campaign": message.run.campaign, "run": message.run.run, "messageId": read.message_id});
+        let mut custom = json!({"campaign": message.run.campaign, "run": message.run.run, "messageId": read.message_id});
+        if let Some(reference) = message.reference {
+            custom["reference"] = reference.to_string().into();
+        }
         headers.insert("X-Mailin-Custom".to_owned(), custom.to_string().into());
         if !read.message_id.is_empty() {
             headers.insert("Message-Id".to_owned(), format!("<{}>", read.message_id).into());

@@ -5,6 +5,8 @@
 //!
 //! Sources: the vendor's OpenAPI document (`/emails/transactional`, `/domains`), help.elasticemail.com.
 
+mod webhook;
+
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -20,8 +22,9 @@ use super::{
     literal::Language,
     structured::Structured,
     verdict::{Judge, NotTaken, Word},
+    webhook::{Webhook, WebhookCredentials},
 };
-use crate::meta::{Duration, LocalRef, Reason, pattern};
+use crate::meta::{Duration, Key, LocalRef, Reason, pattern};
 
 /// Elastic Email through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +84,10 @@ impl Provider for ElasticEmail {
         let (key, header) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
         ApiServer::open(ElasticEmailApi { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
     }
+
+    fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
+        Some(webhook::ElasticEmailWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
+    }
 }
 
 /// Elastic Email interprets `{firstname}` as a merge field in every message.
@@ -90,6 +97,12 @@ pub(super) const LANGUAGE: Language = Language { vendor: "Elastic Email", reads:
 fn is_field(text: &str) -> bool {
     let Some(inner) = text.strip_prefix('{').and_then(|rest| rest.split(['{', '}', '\r', '\n']).next()) else { return false };
     text[1 + inner.len()..].starts_with('}') && inner.trim_start().starts_with(|c: char| c.is_alphanumeric() || c == '_')
+}
+
+/// What comes back with events: words, of which the one with a mark is our reference.
+fn postback(message: &Outgoing, message_id: &str) -> String {
+    let reference = message.reference.map(|reference| format!("{}{reference}", webhook::MARK)).unwrap_or_default();
+    format!("{} {} {message_id} {reference}", message.run.campaign, message.run.run).trim().to_owned()
 }
 
 struct ElasticEmailApi {
@@ -138,7 +151,7 @@ impl Vendor for ElasticEmailApi {
             "Subject": read.subject,
             "Headers": headers,
             // Comes back with events.
-            "Postback": format!("{} {} {}", message.run.campaign, message.run.run, read.message_id).trim(),
+            "Postback": postback(message, &read.message_id),
         });
         if let Some(reply_to) = read.reply_to.first() {
             content["ReplyTo"] = Structured::full(reply_to).into();

@@ -5,6 +5,8 @@
 //!
 //! Sources: the vendor's OpenAPI document, documentation.mailgun.com "Sending messages" and "Errors".
 
+mod webhook;
+
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -18,8 +20,9 @@ use super::{
     http::{Call, Reply},
     structured,
     verdict::{Judge, NotTaken, Word},
+    webhook::{Webhook, WebhookCredentials},
 };
-use crate::meta::{Duration, LocalRef, Reason, pattern};
+use crate::meta::{Duration, Key, LocalRef, Reason, pattern};
 
 /// Mailgun through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -96,6 +99,10 @@ impl Provider for Mailgun {
             .secret_header(&self.secret_ref, "apiKey", &self.address(), |key| format!("Basic {}", STANDARD.encode(format!("api:{key}"))))?;
         ApiServer::open(MailgunApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
     }
+
+    fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
+        Some(webhook::MailgunWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
+    }
 }
 
 struct MailgunApi {
@@ -165,6 +172,7 @@ impl Vendor for MailgunApi {
             ("v:mailfleet_campaign", message.run.campaign.clone()),
             ("v:mailfleet_run", message.run.run.clone()),
             ("v:mailfleet_message_id", structured::message_id(&message.content)),
+            ("v:mailfleet_reference", message.reference.map(|reference| reference.to_string()).unwrap_or_default()),
         ];
         fields.extend(variables.into_iter().filter(|(_, value)| !value.is_empty()));
         Ok(Item { content: message.content.clone(), fields })

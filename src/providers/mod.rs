@@ -21,6 +21,7 @@ mod structured;
 mod table;
 mod token;
 mod verdict;
+pub mod webhook;
 
 use context::secret_failure;
 pub(crate) use context::secret_line;
@@ -41,7 +42,10 @@ use std::{
 use tokio::sync::mpsc;
 
 pub use crate::meta::Blocker;
-use crate::{feedback::MessageReference, meta::Rate};
+use crate::{
+    feedback::MessageReference,
+    meta::{Key, Rate},
+};
 
 /// One message, ready to leave.
 #[derive(Debug)]
@@ -225,6 +229,10 @@ pub trait Provider {
     /// Rate windows that the vendor is known to impose, whatever the spec says: the spec can only be stricter.
     fn known_limits(&self) -> Vec<Rate> {
         Vec::new()
+    }
+    /// What reads the vendor's calls about this server's messages; none where the type has no such calls.
+    fn webhook(&self, _server: &Key, _credentials: &webhook::WebhookCredentials) -> Option<Result<Box<dyn webhook::Webhook>, Blocker>> {
+        None
     }
     /// A server from the spec and its secrets. Opens nothing yet.
     ///

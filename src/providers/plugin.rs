@@ -3,6 +3,8 @@
 //! The contract asks a plugin not to execute a request with a known `Idempotency-Key` again, so a request whose answer was lost is
 //! again.
 
+mod webhook;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration as StdDuration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -19,8 +21,9 @@ use super::{
     http::{ApiClient, Call, Reply, own_client, pause},
     structured,
     verdict::{Judge, NotTaken, Said, Taken, Word},
+    webhook::{Webhook, WebhookCredentials},
 };
-use crate::meta::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
+use crate::meta::{Duration, Key, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
 
 /// The version of the contract.
 pub const CONTRACT: &str = "v1";
@@ -90,6 +93,10 @@ impl Provider for Plugin {
             Some(reference) => self.with_own_authority(&context, reference, hidden)?,
         };
         Ok(ApiServer::at(PluginApi { spec: self.clone(), name: context.name.clone(), authorization }, &context, api))
+    }
+
+    fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
+        Some(webhook::PluginWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
     }
 }
 
@@ -206,10 +213,13 @@ impl Vendor for PluginApi {
     fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
         let content = STANDARD.encode(&message.content);
         let size = content.len() + 1024;
-        let value = json!({
+        let mut value = json!({
             "id": message.token.to_string(), "mailFrom": &*message.mail_from, "recipient": &*message.rcpt_to, "content": content,
             "campaign": message.run.campaign, "run": message.run.run, "messageId": structured::message_id(&message.content),
         });
+        if let Some(reference) = message.reference {
+            value["reference"] = reference.to_string().into();
+        }
         Ok(Item { message: value, size })
     }
 

@@ -4,6 +4,8 @@
 //!
 //! Sources: the vendor's OpenAPI document, postmarkapp.com/developer "Email API" and "API error codes".
 
+mod webhook;
+
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -18,8 +20,9 @@ use super::{
     http::{Call, Reply},
     structured::{Attachment, Structured},
     verdict::{self, Judge, NotTaken, Said, Word},
+    webhook::{Webhook, WebhookCredentials, read::REFERENCE},
 };
-use crate::meta::{Duration, LocalRef, Reason, pattern};
+use crate::meta::{Duration, Key, LocalRef, Reason, pattern};
 
 /// Postmark through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +84,10 @@ impl Provider for Postmark {
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (token, header) = context.secret_header(&self.secret_ref, "serverToken", &self.address(), str::to_owned)?;
         ApiServer::open(PostmarkApi { spec: self.clone(), token: header }, &context, self.base(), self.timeout, vec![token])
+    }
+
+    fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
+        Some(webhook::PostmarkWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
     }
 }
 
@@ -210,6 +217,9 @@ impl Vendor for PostmarkApi {
             "Metadata": {"mailfleet_campaign": cut(&message.run.campaign), "mailfleet_run": cut(&message.run.run)},
             "MessageStream": self.spec.message_stream.as_deref().unwrap_or("outbound"),
         });
+        if let Some(reference) = message.reference {
+            value["Metadata"][REFERENCE] = reference.to_string().into();
+        }
         if !read.reply_to.is_empty() {
             value["ReplyTo"] = read.reply_to.iter().map(Structured::full).collect::<Vec<_>>().join(", ").into();
         }

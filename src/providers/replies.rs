@@ -48,12 +48,15 @@ pub const TABLE: &[&[Cause]] = &[
     service::CODES,
 ];
 
+fn cause_of(answer: &Answer<'_>, words: &Words) -> Option<&'static Cause> {
+    TABLE.iter().copied().flatten().find(|cause| cause.lines.iter().any(|line| line.fits(answer, words)))
+}
+
 /// What an answer means, where its code or its words are known.
 #[must_use]
 pub fn meaning(answer: &Answer<'_>) -> Option<Meaning> {
     let words = Words::of(answer);
-    let cause = TABLE.iter().copied().flatten().find(|cause| cause.lines.iter().any(|line| line.fits(answer, &words)))?;
-    let meaning = cause.meaning;
+    let meaning = cause_of(answer, &words)?.meaning;
     // "No such user" about the sender alone is about the sender: a server that verifies both uses the same words.
     if meaning.fault == Fault::Refused(Scope::Recipient) && words.quotes_sender_only() {
         return Some(sender::UNKNOWN.meaning);
@@ -69,6 +72,12 @@ const OF_NO_MAILBOX: &[&str] = &["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"];
 /// none, by words that are known for it.
 #[must_use]
 pub fn is_of_no_mailbox(reply: &str) -> bool {
+    says_no_mailbox(reply) == Some(true)
+}
+
+/// The same; `None` where there is no enhanced code, and the words are not known.
+#[must_use]
+pub fn says_no_mailbox(reply: &str) -> Option<bool> {
     let is_code = |word: &&str| {
         let mut parts = word.split('.');
         let is_number =
@@ -79,12 +88,10 @@ pub fn is_of_no_mailbox(reply: &str) -> bool {
         reply.split(|c: char| c.is_whitespace() || matches!(c, '-' | '(' | ')' | '[' | ']' | ',' | ';' | ':' | '#' | '"' | '`'));
     let code = reply.get(..3).and_then(|code| code.parse().ok()).filter(|code| (500..600).contains(code)).unwrap_or(0);
     if let Some(enhanced) = words.find(is_code) {
-        return OF_NO_MAILBOX.contains(&enhanced);
+        return Some(OF_NO_MAILBOX.contains(&enhanced));
     }
     let answer = Answer { stage: Stage::Recipient, code, enhanced: None, words: reply, sender: "", recipient: "" };
-    let words = Words::of(&answer);
-    let cause = TABLE.iter().copied().flatten().find(|cause| cause.lines.iter().any(|line| line.fits(&answer, &words)));
-    cause.is_some_and(|cause| recipient::OF_NO_MAILBOX.contains(&cause.title))
+    cause_of(&answer, &Words::of(&answer)).map(|cause| recipient::OF_NO_MAILBOX.contains(&cause.title))
 }
 
 /// What a refusal of MAIL means that is in no line: this server does not accept this sender.

@@ -5,6 +5,8 @@
 //!
 //! Sources: the vendor's OpenAPI document (`/v3/mail/send`, `/v3/scopes`), docs.sendgrid.com "Errors" and "Rate limits".
 
+mod webhook;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -19,8 +21,9 @@ use super::{
     http::{Call, Reply},
     structured::{Attachment, Mailbox, Structured},
     verdict::{Judge, NotTaken, Taken, Word},
+    webhook::{Webhook, WebhookCredentials, read::REFERENCE},
 };
-use crate::meta::{Duration, LocalRef, Reason, pattern};
+use crate::meta::{Duration, Key, LocalRef, Reason, pattern};
 
 /// SendGrid through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -103,6 +106,10 @@ impl Provider for SendGrid {
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, authorization) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), |key| format!("Bearer {key}"))?;
         ApiServer::open(SendGridApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
+    }
+
+    fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
+        Some(webhook::SendGridWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
     }
 }
 
@@ -244,6 +251,9 @@ impl Vendor for SendGridApi {
         own["headers"] = json!(fields);
         own["custom_args"] =
             json!({"mailfleet_campaign": message.run.campaign, "mailfleet_run": message.run.run, "mailfleet_message_id": read.message_id});
+        if let Some(reference) = message.reference {
+            own["custom_args"][REFERENCE] = reference.to_string().into();
+        }
         Ok(Item { shared: self.shared(&read, &message.run.campaign), own, size: message.content.len() * 2 })
     }
 

@@ -7,6 +7,8 @@
 
 mod answer;
 mod signing;
+mod sns;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -23,8 +25,9 @@ use super::{
     api::{self, ApiServer, Vendor},
     http::{ApiClient, Call, Purpose, Reply},
     sanitize, structured,
+    webhook::{Webhook, WebhookCredentials, read::REFERENCE},
 };
-use crate::meta::{Duration, LocalRef, Reason, pattern, secret::SecretValue};
+use crate::meta::{Duration, Key, LocalRef, Reason, pattern, secret::SecretValue};
 
 /// Amazon SES by its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -115,6 +118,10 @@ impl Provider for Ses {
         let signature = Signature::new(&self.region, keys.as_ref(), context.http.clone(), api.scrubber().clone());
         Ok(ApiServer::at(SesApi { spec: self.clone(), api: api.clone(), signature }, &context, api))
     }
+
+    fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
+        Some(webhook::SesWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
+    }
 }
 
 struct SesApi {
@@ -152,10 +159,12 @@ impl Vendor for SesApi {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Value, String> {
+        let reference = message.reference.map(|reference| reference.to_string()).unwrap_or_default();
         let labels = [
             ("mailfleet_campaign", message.run.campaign.as_str()),
             ("mailfleet_run", &message.run.run),
             ("mailfleet_message_id", &structured::message_id(&message.content)),
+            (REFERENCE, &reference),
         ];
         let tags = labels.iter().filter(|(_, value)| !value.is_empty());
         let mut body = json!({

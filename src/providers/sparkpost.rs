@@ -5,6 +5,8 @@
 //!
 //! Sources: the vendor's API Blueprint (`transmissions`, `account`), support docs "SMTP and REST API performance".
 
+mod webhook;
+
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header};
@@ -18,8 +20,9 @@ use super::{
     http::{Call, Reply},
     structured,
     verdict::{Judge, NotTaken, Said, Word},
+    webhook::{Webhook, WebhookCredentials, read::REFERENCE},
 };
-use crate::meta::{Duration, LocalRef, Rate, Reason, pattern};
+use crate::meta::{Duration, Key, LocalRef, Rate, Reason, pattern};
 
 /// SparkPost through its API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -88,6 +91,10 @@ impl Provider for SparkPost {
         let (key, authorization) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
         ApiServer::open(SparkPostApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
     }
+
+    fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
+        Some(webhook::SparkPostWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
+    }
 }
 
 struct SparkPostApi {
@@ -134,10 +141,13 @@ impl Vendor for SparkPostApi {
     fn prepare(&self, message: &Outgoing) -> Result<Value, String> {
         let content = std::str::from_utf8(&message.content)
             .map_err(|_| "550 5.6.0 not sent: SparkPost takes messages in ASCII or UTF-8 only".to_owned())?;
-        let metadata = json!({
+        let mut metadata = json!({
             "mailfleet_campaign": message.run.campaign, "mailfleet_run": message.run.run,
             "mailfleet_message_id": structured::message_id(&message.content),
         });
+        if let Some(reference) = message.reference {
+            metadata[REFERENCE] = reference.to_string().into();
+        }
         let mut options = json!({
             "perform_substitutions": false,
             "open_tracking": self.spec.track_opens.unwrap_or(false),

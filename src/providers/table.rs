@@ -73,6 +73,14 @@ macro_rules! providers {
                 self.provider().known_limits()
             }
 
+            fn webhook(
+                &self,
+                server: &Key,
+                credentials: &webhook::WebhookCredentials,
+            ) -> Option<Result<Box<dyn webhook::Webhook>, Blocker>> {
+                self.provider().webhook(server, credentials)
+            }
+
             fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
                 self.provider().build(context)
             }

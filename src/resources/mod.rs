@@ -15,6 +15,7 @@ pub mod stop_when;
 pub mod unsubscribe;
 pub mod url_auth;
 pub mod vendor_fields;
+pub mod webhook;
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,11 @@ use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Duration, KeyRef, Object, Rate, pattern, rule::Rule};
+use super::{
+    Condition, Duration, KeyRef, Object, Rate, pattern,
+    rule::Rule,
+    webhook::{self, WebhookSpec},
+};
 use crate::providers::{Provider as _, ProviderSpec, SecretUse};
 
 /// Two windows of one length are one too many: only the smaller limit would apply.
@@ -25,6 +29,7 @@ pub type SendingServer = Object<SendingServerSpec, SendingServerStatus>;
 /// The desired state of a sending server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = webhook::RULES))]
 pub struct SendingServerSpec {
     /// Whether the server is used; true when absent. False makes it Inactive: nothing is probed or sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +45,7 @@ pub struct SendingServerSpec {
     /// Which domains it sends for, and how it signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// Bounces and complaints. It has no effect in this version: they are not read.
+    /// Bounces, complaints and what else comes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<Feedback>,
     /// How the server is probed.
@@ -65,7 +70,19 @@ impl SendingServerSpec {
             optional: false,
             purpose: SecretPurpose::Dkim,
         });
-        self.provider.secrets().into_iter().map(needed).chain(dkim).collect()
+        let webhook = self.webhook().and_then(|webhook| webhook.secret_ref.as_ref()).map(|key| NeededSecret {
+            path: "spec.feedback.webhook.secretRef".to_owned(),
+            key: key.clone(),
+            optional: false,
+            purpose: SecretPurpose::Webhook,
+        });
+        self.provider.secrets().into_iter().map(needed).chain(dkim).chain(webhook).collect()
+    }
+
+    /// By what the vendor's calls are checked, where they are taken.
+    #[must_use]
+    pub fn webhook(&self) -> Option<&WebhookSpec> {
+        self.feedback.as_ref()?.webhook.as_ref()
     }
 
     /// The limits with their defaults.
@@ -108,6 +125,8 @@ pub enum SecretPurpose {
     Provider,
     /// Of which the public half is compared with the DNS record; messages are not signed in this version.
     Dkim,
+    /// To check the calls of the vendor: without it they are refused, and sending is not affected.
+    Webhook,
     /// To fetch an audience: without it the campaign does not send.
     Audience,
 }
@@ -247,11 +266,14 @@ pub struct Dkim {
     pub private_key_ref: KeyRef,
 }
 
-/// Bounces and complaints.
+/// What comes back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Feedback {
-    /// When bounces or complaints pause the server.
+    /// The vendor's calls about deliveries, bounces, complaints and unsubscriptions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookSpec>,
+    /// When bounces or complaints pause the server. It has no effect in this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_when: Option<PauseWhen>,
 }

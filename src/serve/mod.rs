@@ -3,12 +3,14 @@
 //!
 //! `admin` answers operators, `health` knows how the process stands, `metrics` writes the figures: they read the engine's [`View`] and
 //! change nothing. `control` is the socket in the state folder, for commands of the same user; what it is asked for is done by its
-//! caller. `public` listens apart from them, for everybody; it knows nothing of the engine.
+//! caller. `public` listens apart from them, for everybody; it knows nothing of the engine. `feedback` takes the calls of vendors there, and gives what
+//! they say to the ledger.
 //!
 //! [`View`]: crate::engine::View
 
 pub mod admin;
 pub mod control;
+pub mod feedback;
 pub mod health;
 mod metrics;
 pub mod public;

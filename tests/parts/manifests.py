@@ -50,6 +50,19 @@ TYPES = {
     "brevo": {"secretRef": {"name": "key"}, "tags": ["news"], "batchSize": 50, "endpoint": "https://api.example.com", "timeout": "1m"},
 }  # fmt: skip
 
+
+
+def feedback_of(kind):
+    """By what the calls of a type's vendor are checked, where it has any."""
+    if kind in ("gmail", "sendmail"):
+        return {}
+    fields = {
+        "ses": {"topicArn": "arn:aws:sns:eu-west-1:123456789012:feedback"},
+        "sendgrid": {"publicKey": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEDr2LjtURuePQzplybdC+u4CwrqDqBaWjcMMsTbhdbcwHBcepxo7yAQGhHPTnlvFYPAZFceEu/1FwCM/QmGUhA=="},
+    }
+    return {"feedback": {"webhook": fields.get(kind, {"secretRef": {"name": "hooks", "key": "secret"}})}}
+
+
 # Every field that there is; the verdict test counts them against the schemas.
 FULL = [
     {
@@ -119,7 +132,7 @@ FULL = [
         "spec": {"provider": {"smtp": {"preset": "Mailgun", "region": "EU", "auth": {"secretRef": {"name": "mailgun"}}}}},
     },
     *(
-        {"apiVersion": API_VERSION, "kind": "SendingServer", "metadata": {"name": "x"}, "spec": {"provider": {kind: spec}}}
+        {"apiVersion": API_VERSION, "kind": "SendingServer", "metadata": {"name": "x"}, "spec": {"provider": {kind: spec}, **feedback_of(kind)}}
         for kind, spec in TYPES.items()
     ),
     {

@@ -8,6 +8,7 @@ import base64
 import email
 import email.policy
 import json
+import re
 import threading
 from collections import Counter
 
@@ -132,6 +133,10 @@ MORE = {
 SPEC = {"mailgun": {"domain": "mg.shop.example"}, "ses": {"region": "eu-west-1"}, "gmail": {"user": "ann@shop.example", "via": "Api"}}
 
 
+# Our reference to a message, in whichever form a vendor's metadata have.
+REFERENCE = re.compile(rb"(?:reference\\?\"?\W+(?:Value\W+)?|ref=)([0-9a-f]{1,8}(?:-[0-9a-f]{1,8}){3})\b")
+
+
 class Vendor(JsonServer):
     """One vendor's API on a local port."""
 
@@ -168,6 +173,10 @@ class Vendor(JsonServer):
             self.call.to = to
             self.took(to)
             return status, value
+
+    def references(self) -> list[bytes]:
+        """The references to messages that requests had, each once."""
+        return sorted({found for *_, body in self.requests for found in REFERENCE.findall(body)})
 
     def took(self, to: list[str]):
         """Called before the response, for one request at a time, with its recipients."""

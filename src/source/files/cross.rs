@@ -65,7 +65,12 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
             for (path, words) in without_effect(&server.spec) {
                 add(path.to_owned(), Target::Doubt(words.to_owned()));
             }
-            let needed: Vec<_> = server.spec.secrets().into_iter().filter(|needed| needed.purpose == SecretPurpose::Provider).collect();
+            let needed: Vec<_> = server
+                .spec
+                .secrets()
+                .into_iter()
+                .filter(|needed| matches!(needed.purpose, SecretPurpose::Provider | SecretPurpose::Webhook))
+                .collect();
             for (index, one) in needed.iter().enumerate() {
                 let is_of_the_same = |other: &NeededSecret| other.key.name == one.key.name;
                 if !one.optional {
@@ -97,10 +102,10 @@ fn without_effect(spec: &SendingServerSpec) -> Vec<(&'static str, &'static str)>
             "this has no effect in this version: Mailfleet does not sign messages. Have the server sign them, and remove this field",
         ));
     }
-    if spec.feedback.is_some() {
+    if spec.feedback.as_ref().is_some_and(|feedback| feedback.pause_when.is_some()) {
         found.push((
-            "spec.feedback",
-            "this has no effect in this version: bounces and complaints are not read, and pause nothing. Remove this field",
+            "spec.feedback.pauseWhen",
+            "this has no effect in this version: bounces and complaints pause nothing. Remove this field",
         ));
     }
     found
