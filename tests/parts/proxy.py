@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback that opens tunnels (CONNECT) to loopback only, and records their targets."""
+"""An HTTP proxy on loopback that opens tunnels (CONNECT) to loopback only, and records their targets. It may play other hosts there."""
 
 import contextlib
 import socket
@@ -8,7 +8,9 @@ import threading
 class ConnectProxy:
     """Each connection is a thread; all end with the listening socket."""
 
-    def __init__(self):
+    def __init__(self, hosts: dict[str, int] | None = None):
+        # From `host:port` to the port on loopback that plays it.
+        self.hosts = hosts or {}
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.targets: list[str] = []
@@ -35,6 +37,8 @@ class ConnectProxy:
             method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
             self.targets.append(target)
             host, _, port = target.rpartition(":")
+            if target in self.hosts:
+                host, port = "127.0.0.1", self.hosts[target]
             if method != "CONNECT" or host != "127.0.0.1":
                 line.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
                 return
