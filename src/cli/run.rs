@@ -226,7 +226,7 @@ impl Process {
         }
         // What comes back before this process leads waits there, or is told to come again.
         let (intake, batches) = Intake::new();
-        let face = args.public.open(&state_dir, args.dry_run, intake.clone()).await?;
+        let face = args.public.open(&state_dir, args.dry_run, intake.clone(), seen.clone()).await?;
         Ok(Self { args, state_dir, face, intake, batches, health, view, seen })
     }
 
@@ -256,6 +256,9 @@ impl Process {
             Some(tokio::spawn(progress::show(seen.clone(), before)))
         };
         let is_quiet = args.quiet || args.kubernetes;
+        if let Some(keys) = &keys {
+            ledger.set_keys(keys.clone()).await?;
+        }
         let (came_back, recording) = engine::record(ledger.clone(), batches);
         let control = control::serve(&state_dir, &ledger, keys);
         let options = EngineOptions {

@@ -6,13 +6,14 @@ use std::{
 };
 
 use clap::Args;
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     cli::{keys, text},
+    engine::View,
     feedback::Intake,
     serve::{
-        Public,
+        Public, feedback,
         public::{client::Network, unsubscribe},
     },
     token::{
@@ -28,7 +29,7 @@ pub struct PublicArgs {
     /// links by which they unsubscribe; without it, campaigns with `unsubscribe.oneClick` and no page of their own are not sent.
     #[arg(long, value_name = "URL", env = "MAILFLEET_PUBLIC_URL")]
     pub public_url: Option<PublicUrl>,
-    /// Serve the page on which people unsubscribe at this address, in plain HTTP.
+    /// Serve the page on which people unsubscribe, and take vendors' webhooks, at this address, in plain HTTP.
     #[arg(long, value_name = "ADDRESS")]
     pub public_address: Option<SocketAddr>,
     /// The networks of the proxies before --public-address, whose X-Forwarded-For is believed: 10.0.0.0/8; repeatable, or with commas.
@@ -59,20 +60,21 @@ impl Drop for Listening {
 }
 
 impl PublicArgs {
-    /// Serves what is wanted; what arrives goes to `intake`. A dry run gives away samples, and listens nowhere.
-    pub(super) async fn open(&self, state_dir: &Path, is_dry: bool, intake: Intake) -> Result<Face, String> {
+    /// Serves what is wanted; what arrives goes to `intake`. `view` shows the servers whose vendors call. A dry run gives away samples,
+    /// and listens nowhere.
+    pub(super) async fn open(&self, state_dir: &Path, is_dry: bool, intake: Intake, view: watch::Receiver<View>) -> Result<Face, String> {
         if is_dry {
             return Ok(Face { keys: None, links: Some(Links::sample(self.public_url.clone())), listening: None });
         }
         let keys = keys::open(self.keys.as_deref(), state_dir)?;
         let mut listening = None;
         if let Some(address) = self.public_address {
-            let routes = unsubscribe::router(Tokens::new(&keys), intake);
+            let routes = unsubscribe::router(Tokens::new(&keys), intake.clone()).merge(feedback::router(view, intake));
             let public = Public::bind(address, routes, self.public_trusted_proxies.clone())
                 .await
                 .map_err(|error| format!("--public-address {address} cannot be used: {error}. Choose another."))?;
             let address = public.address().unwrap_or(address);
-            text::report(&format!("http://{address} serves the page on which people unsubscribe"));
+            text::report(&format!("http://{address} serves the page on which people unsubscribe, and takes vendors' webhooks"));
             listening = Some(Listening(tokio::spawn(public.serve())));
         }
         let links = self.public_url.clone().map(|url| Links::new(&keys, url));
