@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""What vendors tell, from the call to the ledger: counted once, people left out afterwards, and nothing lost over kill -9.
+
+The process is the real one; the vendor is a fake that remembers the references its requests had, and calls as Postmark does.
+"""
+
+import http.client
+import json
+import random
+import sqlite3
+import threading
+import time
+
+from parts import fleet as fleets
+from parts.process import Process, answers, folder, free_port, wait_until
+from parts.report import Cases, require
+from parts.vendors import Vendor
+
+SECRET = "0123456789abcdef0123"  # noqa: S105
+
+
+class Postmark(Vendor):
+    """Postmark's API, and its calls."""
+
+    def __init__(self):
+        super().__init__("postmark")
+        self.reference_of: dict[str, str] = {}
+        self.watch = self.remember
+
+    def remember(self, method, path, headers, body):
+        """Keeps the reference of each message."""
+        messages = json.loads(body) if body else []
+        for message in messages if isinstance(messages, list) else [messages]:
+            if reference := (message.get("Metadata") or {}).get("mailfleet_reference"):
+                self.reference_of[message["To"].rsplit("<", 1)[-1].rstrip(">")] = reference
+
+    def told(self, kind: str, address: str, number: int) -> dict:
+        """One event of a person, as Postmark words it."""
+        metadata = {"mailfleet_reference": self.reference_of[address]}
+        common = {"ID": number, "MessageID": f"m{number}", "Metadata": metadata}
+        if kind == "Delivery":
+            return common | {"RecordType": "Delivery", "Recipient": address, "DeliveredAt": "2026-11-29T08:00:00Z", "Details": "250 ok"}
+        if kind == "Bounce":
+            more = {"Type": "HardBounce", "TypeCode": 1, "Details": "smtp;550 5.1.1 no such user", "BouncedAt": "2026-11-29T08:00:00Z"}
+            return common | {"RecordType": "Bounce", "Email": address} | more
+        return common | {"RecordType": "SpamComplaint", "Type": "SpamComplaint", "TypeCode": 512, "Email": address, "BouncedAt": "2026-11-29T08:00:00Z"}
+
+
+class Shop:
+    """A fleet with one server of Postmark, and a campaign to so many people."""
+
+    def __init__(self, name: str, program, count: int):
+        self.vendor, self.port, self.program = Postmark().__enter__(), free_port(), program
+        self.fleet = fleets.Fleet(folder(name), program)
+        fleets.write_csv(self.fleet.config / "people.csv", count)
+        self.people = [row.split(",")[0] for row in (self.fleet.config / "people.csv").read_text().splitlines()[1:]]
+        webhook = {"webhook": {"secretRef": {"name": "hook", "key": "secret"}}}
+        self.objects = [
+            self.vendor.secret(),
+            fleets.secret("hook", secret=SECRET),
+            fleets.resource("SendingServer", "postmark", {"provider": self.vendor.spec(), "feedback": webhook}),
+            fleets.plan("all", "postmark"),
+        ]
+        self.write(fleets.campaign("one", "all", {"csv": {"path": "people.csv"}}))
+
+    def write(self, *campaigns: dict):
+        """The folder with these campaigns."""
+        self.fleet.write("all.yaml", *self.objects, *campaigns)
+
+    def start(self) -> Process:
+        """A process that listens."""
+        process = self.fleet.start("--public-address", f"127.0.0.1:{self.port}", once=False)
+        wait_until(lambda: answers(self.port), 20, "the public listener")
+        return process
+
+    def call(self, told, secret: str = SECRET, server: str = "postmark") -> int:
+        """Calls the webhook; the status, or 0 where the line broke."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+            line.request("POST", f"/feedback/default/{server}", json.dumps(told), headers)
+            return line.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            line.close()
+
+    def insist(self, told) -> int:
+        """Calls as a vendor does, until it is taken; how often that was needed."""
+        for tries in range(1, 400):
+            if self.call(told) == 200:
+                return tries
+            time.sleep(0.05)
+        raise TimeoutError(f"never taken: {told}")
+
+    def ask(self, sql: str) -> list[tuple]:
+        """A query of the ledger."""
+        connection = sqlite3.connect(f"file:{self.fleet.state}/ledger.db?mode=ro", uri=True)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+
+def what_a_vendor_tells_is_counted_and_heeded(program) -> str:
+    """Deliveries, bounces and a complaint: in status and ledger, each once; whoever bounced or complained is not mailed again."""
+    shop = Shop("feedback-told", program, 30)
+    process = shop.start()
+    try:
+        shop.fleet.wait_state("Campaign", "one", "Completed", 30)
+        vendor, people = shop.vendor, shop.people
+        require(sorted(vendor.reference_of) == sorted(people), f"references: {len(vendor.reference_of)}")
+        gone, angry = people[:3], people[3]
+        told = [vendor.told("Delivery", one, number) for number, one in enumerate(people[3:])]
+        told += [vendor.told("Bounce", one, 100 + number) for number, one in enumerate(gone)]
+        told += [vendor.told("SpamComplaint", angry, 200)]
+        require(shop.call(told, secret="fedcba98765432100000") == 401, "another secret")
+        require(shop.call(told, server="other") == 401, "another server")
+        foreign = vendor.told("Bounce", people[9], 300)
+        foreign["Metadata"]["mailfleet_reference"] = "1" + foreign["Metadata"]["mailfleet_reference"][1:]
+        require(shop.call(foreign) == 200, "a reference of another ledger is no fault of the vendor")
+        require(shop.call(told) == 200 and shop.call(told) == 200, "taken, and once more")
+        wanted = {"delivered": 27, "softBounced": 0, "bounced": 3, "complained": 1, "unsubscribed": 0}
+
+        def feedback() -> dict:
+            return {key: int(value) for key, value in (shop.fleet.status("Campaign", "one").get("feedback") or {}).items()}
+
+        wait_until(lambda: feedback() == wanted, 20, f"the counts in status, {feedback()}")
+        status = shop.fleet.status("Campaign", "one")
+        require(int(status["recipients"]["accepted"]) == 30 and status["state"] == "Completed", f"what was accepted stays: {status['recipients']}")
+        ready = shop.fleet.condition("SendingServer", "postmark", "FeedbackReady")
+        wait_until(lambda: shop.fleet.condition("SendingServer", "postmark", "FeedbackReady").get("reason") == "WebhookReceiving", 20, f"{ready}")
+        listed = shop.ask("SELECT person, reason FROM suppressions ORDER BY 1")
+        require(listed == sorted([(one, "HardBounce") for one in gone] + [(angry, "Complaint")]), f"{listed}")
+        code, told = shop.fleet.command("why", gone[0], "--state", shop.fleet.state)
+        require(code == 0 and "HardBounce" in told and "5.1.1 no such user" in told, f"{code} {told}")
+        before = dict(vendor.taken)
+        shop.write(fleets.campaign("one", "all", {"csv": {"path": "people.csv"}}, run="second"))
+        wait_until(lambda: shop.fleet.status("Campaign", "one").get("run") == "second" and shop.fleet.status("Campaign", "one")["state"] == "Completed", 30, "the next run")
+        again = {one for one in people if vendor.taken[one] > before[one]}
+        require(again == set(people[4:]), f"{len(again)} mailed again")
+        require(int(shop.fleet.status("Campaign", "one")["recipients"]["suppressed"]) == 4, "four are suppressed")
+    finally:
+        process.stop()
+    return "31 events, twice; 4 people left out"
+
+
+def nothing_is_lost_over_kills(program) -> str:
+    """1,000 bounces come in while the process is killed again and again: each is recorded, and counted once."""
+    shop = Shop("feedback-kills", program, 1_000)
+    process = shop.start()
+    shop.fleet.wait_state("Campaign", "one", "Completed", 60)
+    batches = [shop.people[at : at + 10] for at in range(0, 1_000, 10)]
+    told = [[shop.vendor.told("Bounce", one, at * 10 + number) for number, one in enumerate(batch)] for at, batch in enumerate(batches)]
+    tries = []
+
+    def bring(part):
+        for batch in part:
+            tries.append(shop.insist(batch))
+
+    bringing = [threading.Thread(target=bring, args=(told[at::4],)) for at in range(4)]
+    for thread in bringing:
+        thread.start()
+    kills, chance = 0, random.Random(7)
+    while any(thread.is_alive() for thread in bringing) and kills < 6:
+        time.sleep(chance.uniform(0.05, 0.5))
+        process.kill()
+        kills += 1
+        process = shop.start()
+    for thread in bringing:
+        thread.join(120)
+    process.stop()
+    require(len(tries) == len(told), f"{len(tries)} of {len(told)} batches were taken")
+    require(shop.ask("SELECT count(*) FROM events WHERE kind = 2") == [(1_000,)], "events")
+    require(shop.ask("SELECT bounced FROM runs") == [(1_000,)] and shop.ask("SELECT sum(count) FROM feedback") == [(1_000,)], "each counts once")
+    require(shop.ask("SELECT count(*) FROM suppressions WHERE reason = 'HardBounce'") == [(1_000,)], "all of them are suppressed")
+    return f"1,000 bounces in 100 calls, {sum(tries) - len(tries)} repeated, {kills} kills"
+
+
+def main():
+    cases = Cases(__doc__)
+    cases.parse()
+    cases.add_all((what_a_vendor_tells_is_counted_and_heeded, nothing_is_lost_over_kills), fleets.binary())
+    cases.end()
+
+
+if __name__ == "__main__":
+    main()
