@@ -9,6 +9,7 @@ mod feedback;
 mod handles;
 mod identities;
 mod lookup;
+mod mailboxes;
 mod pace;
 mod probes;
 mod statuses;
@@ -34,14 +35,20 @@ use crate::{
     decide::{self, CampaignDecision, Decision, Observations, ProbeResult, ServerObservation, World},
     dispatch::{Dispatch, Event, Handover},
     egress::Egress,
+    feedback::Intake,
     ledger::{Ledger, LedgerError, LedgerErrorKind},
     report::{CampaignReport, Phase, Report},
     resources::{Condition, ConditionType, Key, Reason, campaign::CampaignState, condition},
     source::{Snapshot, StatusSink},
-    token::unsubscribe::Links,
+    token::{
+        Keys,
+        return_path::ReturnPaths,
+        unsubscribe::{Links, Tokens},
+    },
 };
 use identities::{LookDone, Looks};
 use lookup::Lookup;
+use mailboxes::Mailboxes;
 use pace::Pace;
 use probes::{ProbeDone, Probes};
 use statuses::Statuses;
@@ -74,6 +81,27 @@ pub struct EngineOptions {
     pub came_back: watch::Receiver<u64>,
     /// The links by which people unsubscribe on our page; without them, campaigns that need them are not sent.
     pub links: Option<Links>,
+    /// What comes back by mail.
+    pub returns: Returns,
+}
+
+/// What is needed to take in what comes back by mail.
+#[derive(Clone, Default)]
+pub struct Returns {
+    /// The keys of return paths; without them envelope senders name no message.
+    pub keys: Option<Arc<Keys>>,
+    /// Reads tokens of `mailto:` links for unsubscribing.
+    pub unsubscribe: Option<Tokens>,
+    /// Where events go; without it no mailbox is read.
+    pub intake: Option<Intake>,
+    /// Whether this process listens for bounces.
+    pub listens: bool,
+}
+
+impl std::fmt::Debug for Returns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Returns").field("keys", &self.keys).field("listens", &self.listens).finish_non_exhaustive()
+    }
 }
 
 impl EngineOptions {
@@ -125,6 +153,9 @@ pub enum EngineError {
     /// The ledger, as a campaign reports it.
     #[error("{0}")]
     LedgerUnusable(String),
+    /// An address cannot be listened at.
+    #[error("{0}")]
+    CannotListen(String),
 }
 
 /// Runs until told to stop, or, with `once`, until every campaign has ended.
@@ -228,6 +259,7 @@ struct Engine {
     looks: Looks,
     /// Grows whenever something came back.
     came_back: watch::Receiver<u64>,
+    mailboxes: Mailboxes,
     /// The last handover to the data plane.
     handed_over: Handover,
     /// The versions of the handles and contents that it was compared with.
@@ -245,6 +277,8 @@ impl Engine {
         view: watch::Sender<View>,
     ) -> Result<Self, EngineError> {
         let (looks, came_back) = (Looks::new(options.resolver), options.came_back.clone());
+        let return_paths = options.returns.keys.as_deref().and_then(ReturnPaths::new).map(Arc::new);
+        let mailboxes = Mailboxes::new(&options);
         let (clock, snapshot) = (SteadyClock::default(), snapshots.borrow_and_update().clone());
         Ok(Self {
             clock,
@@ -256,10 +290,11 @@ impl Engine {
             world: World::default(),
             observed: Observations { seed: ledger.seed(), ..Observations::default() },
             statuses: Statuses::new(sink),
-            dispatch: Dispatch::start(ledger, clock).await?,
+            dispatch: Dispatch::start(ledger, clock, return_paths).await?,
             probes: Probes::new(),
             looks,
             came_back,
+            mailboxes,
             handed_over: Handover::default(),
             handed_version: (0, 0),
             longest_turn: Duration::ZERO,
@@ -320,6 +355,7 @@ impl Engine {
         let now_ms = self.clock.now_ms();
         self.start_probes(decision, now_ms);
         self.start_looks(decision, now_ms);
+        self.mailboxes.follow(&self.snapshot, decision, &mut self.observed.mailboxes);
         self.hand_over(decision);
         self.statuses.write(&self.snapshot, decision, now_ms, false);
         let turn = began.elapsed();
@@ -368,6 +404,7 @@ impl Engine {
             }
             Some(done) = self.probes.next() => self.probed(done),
             Some(done) = self.looks.next() => self.looked(done),
+            Some(told) = self.mailboxes.next() => self.mailboxes.note(told, &mut self.observed.mailboxes),
             Some(done) = self.lookup.next_prepared() => self.lookup.prepared(done, &mut self.world),
             Some(event) = self.dispatch.events.recv() => {
                 self.noticed(event);

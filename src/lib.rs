@@ -14,6 +14,7 @@
 //! - `message`: what is sent. Pure.
 //! - [`token`]: what authenticates texts that are given away and come back. Pure.
 //! - [`feedback`]: what comes back: bounces, complaints, unsubscriptions.
+//! - [`bounces`]: what comes back by mail, and how it is taken.
 //! - `dispatch`: which server, how fast, what on failure.
 //! - [`ledger`]: who was mailed.
 //! - [`serve`]: whether the process is well, and metrics, over HTTP; and where vendors call.
@@ -27,6 +28,7 @@
 
 pub(crate) mod audience;
 pub(crate) mod backoff;
+pub mod bounces;
 pub(crate) mod chance;
 pub mod cli;
 pub(crate) mod clock;

@@ -49,6 +49,8 @@ pub struct ServerIntent {
     pub in_flight_max: Option<u32>,
     /// The domain of the envelope sender, if the server requires its own.
     pub return_path: Option<Arc<str>>,
+    /// Whether the envelope sender names the message, since what comes back by mail is read.
+    pub names_messages: bool,
     /// After this long without any answer the server is treated as failed.
     pub stall_after: Duration,
 }

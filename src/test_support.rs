@@ -57,6 +57,7 @@ pub fn server_intent(rates: &[Rate]) -> ServerIntent {
         connections: Some(4),
         in_flight_max: None,
         return_path: None,
+        names_messages: false,
         stall_after: Duration::from_secs(10),
     }
 }

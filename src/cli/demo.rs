@@ -19,7 +19,7 @@ use super::{
 use crate::{
     decide::Decision,
     egress::Egress,
-    engine::{self, EngineOptions, View},
+    engine::{self, EngineOptions, Returns, View},
     ledger::{Ledger, LedgerOptions},
     resources::{Key, campaign::CampaignState},
     sink::{self, Behaviour, SinkHandle, SinkOptions},
@@ -99,6 +99,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
         resolver: None,
         allow_sendmail: std::sync::Arc::default(),
         came_back: tokio::sync::watch::channel(0).1,
+        returns: Returns::default(),
     };
     let sink = StatusSink::open_folder(&state)?;
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));

@@ -10,19 +10,22 @@ use clap::{Args, ValueEnum};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
+    task::AbortHandle,
 };
 
 use self::public::{Face, PublicArgs};
 use super::{control, progress, text};
 use crate::{
+    bounces::{Listener, Origin},
     dns::resolver_address,
     egress::Egress,
-    engine::{self, Ended, EngineError, EngineOptions, View},
+    engine::{self, Ended, EngineError, EngineOptions, Returns, View},
     feedback::{Batch, Intake},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
     resources::{Duration as Span, Key, fate::Fate},
     serve::{Admin, Health, ProcessPhase, admin},
     source::{Files, Options, Snapshot, StatusSink},
+    token::unsubscribe::Tokens,
 };
 
 /// Watches YAML, keeps servers tested, and sends campaigns.
@@ -77,6 +80,10 @@ pub struct RunArgs {
     /// Serve /livez, /readyz and /metrics over HTTP, without authentication. Without an address: 127.0.0.1:9091.
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = admin::DEFAULT_ADDRESS)]
     pub admin_address: Option<SocketAddr>,
+    /// Take bounces at this address, by SMTP or LMTP, for servers with `feedback.bounces: Listener`: from a mail server in front, or as
+    /// the host of the return path's MX record. It takes mail to return paths of Mailfleet's own messages and nothing else.
+    #[arg(long, value_name = "ADDRESS", env = "MAILFLEET_BOUNCE_ADDRESS", conflicts_with_all = ["once", "dry_run"])]
+    pub bounce_address: Option<SocketAddr>,
     /// How people, mailbox providers and vendors reach this process, behind a proxy that ends TLS.
     #[command(flatten)]
     pub public: PublicArgs,
@@ -260,7 +267,14 @@ impl Process {
             ledger.set_keys(keys.clone()).await?;
         }
         let (came_back, recording) = engine::record(ledger.clone(), batches);
-        let control = control::serve(&state_dir, &ledger, keys);
+        let control = control::serve(&state_dir, &ledger, keys.clone());
+        let returns = Returns {
+            unsubscribe: keys.as_ref().map(Tokens::new),
+            keys: keys.map(Arc::new),
+            intake: Some(intake.clone()),
+            listens: args.bounce_address.is_some(),
+        };
+        let listener = listen(args.bounce_address, &returns).await?;
         let options = EngineOptions {
             state_dir,
             once: args.once,
@@ -272,8 +286,12 @@ impl Process {
             allow_sendmail: args.allow_sendmail.into(),
             came_back,
             links,
+            returns,
         };
         let result = engine::run(options, ledger.clone(), snapshots, sink, view, stop).await;
+        if let Some(listener) = listener {
+            listener.abort();
+        }
         if let Some(shown) = shown {
             // The channel is closed now: the last line is printed, then the task ends.
             let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
@@ -290,6 +308,20 @@ impl Process {
         }
         result
     }
+}
+
+/// Takes bounces where it is wanted, once this process leads and has the ledger.
+async fn listen(address: Option<SocketAddr>, returns: &Returns) -> Result<Option<AbortHandle>, EngineError> {
+    let Some(address) = address else { return Ok(None) };
+    let cannot = |why: String| EngineError::CannotListen(format!("--bounce-address {address} cannot be used: {why}"));
+    let Some(intake) = returns.intake.clone() else {
+        return Err(cannot("what comes back is not recorded in this version. Leave it out.".to_owned()));
+    };
+    let listener = Listener::bind(address).await.map_err(|error| cannot(format!("{error}. Choose another.")))?;
+    text::report(&format!("{} takes bounces by SMTP and LMTP", listener.address().unwrap_or(address)));
+    let (keys, unsubscribe) = (returns.keys.clone(), returns.unsubscribe.clone());
+    let origin = Origin { keys, unsubscribe, server: None, source: "bounce listener".into(), unread: Arc::default() };
+    Ok(Some(tokio::spawn(listener.serve(origin, intake)).abort_handle()))
 }
 
 /// What earlier processes sent, for the last line of this one. Only for people: without an answer the line does not say it.

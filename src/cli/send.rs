@@ -14,7 +14,7 @@ use crate::{
     audience::{Address, Recipient},
     decide::{self, Observations, ProbeResult, ServerObservation},
     egress::Egress,
-    engine::{EngineOptions, build_server, probe_once, world_of},
+    engine::{EngineOptions, Returns, build_server, probe_once, world_of},
     ledger::RecordedFacts,
     providers::{Outgoing, Permissions, Provider as _, Server},
     resources::{
@@ -202,6 +202,7 @@ async fn candidates(args: &SendArgs, look: &Look) -> Result<Vec<Key>, Stop> {
         resolver: None,
         allow_sendmail: Arc::default(),
         came_back: tokio::sync::watch::channel(0).1,
+        returns: Returns::default(),
     };
     let facts = RecordedFacts::open(&args.campaign.state).map_err(|error| Stop::failed(error.to_string()))?;
     let now_ms = Timestamp::now().as_millisecond();

@@ -47,6 +47,8 @@ pub struct World {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// The only namespace whose plans count; all namespaces if absent.
     pub plan_namespace: Option<String>,
+    /// Whether this process listens for bounces.
+    pub listens_for_bounces: bool,
 }
 
 impl World {
@@ -222,6 +224,8 @@ pub struct ServerDecision {
     pub wake_at_ms: Option<i64>,
     /// Why it is not Active, in words; empty if it is.
     pub why_inactive: String,
+    /// Whether its mailbox is read: whether or not it is used now, bounces of what it sent come back for days.
+    pub reads_mailbox: bool,
 }
 
 impl ServerDecision {
@@ -249,7 +253,7 @@ pub fn decide(world: &World, observed: &Observations, now_ms: i64) -> Decision {
     let ownership = grants::ownership(world);
     let mut decision = Decision { wake_at_ms: now_ms + 60_000, ..Decision::default() };
     for (key, input) in &world.servers {
-        let server = servers::decide(key, input, &ownership, observed, now_ms);
+        let server = servers::decide(key, input, &ownership, observed, world.listens_for_bounces, now_ms);
         decision.wake_at_ms = server.wake_at_ms.map_or(decision.wake_at_ms, |at| decision.wake_at_ms.min(at));
         decision.servers.insert(key.clone(), server);
     }

@@ -20,6 +20,8 @@ pub struct Observations {
     pub identities: BTreeMap<Key, IdentityObservation>,
     /// What is known of the webhooks of servers.
     pub webhooks: BTreeMap<Key, WebhookObservation>,
+    /// How the reading of each server's mailbox stands; absent until it was read once.
+    pub mailboxes: BTreeMap<Key, Result<(), Blocker>>,
     /// The report of the data plane.
     pub report: Arc<Report>,
     /// The seed for jitter.

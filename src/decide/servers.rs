@@ -30,6 +30,7 @@ pub fn decide(
     input: &ServerInput,
     ownership: &BTreeMap<Key, Ownership>,
     observed: &Observations,
+    listens_for_bounces: bool,
     now_ms: i64,
 ) -> ServerDecision {
     let spec = &input.object.spec;
@@ -92,7 +93,10 @@ pub fn decide(
         ));
     }
     conditions.extend(identity.map(|(_, known)| known.condition()));
-    conditions.extend(spec.webhook().and(observed.webhooks.get(key)).map(|webhook| webhook.condition(key, now_ms)));
+    let is_refused = matches!(ownership.get(key), Some(Ownership::Refused(_)));
+    let of_webhook = spec.webhook().and(observed.webhooks.get(key)).map(|webhook| webhook.condition(key, now_ms));
+    let of_mail = feedback(spec, observed.mailboxes.get(key), listens_for_bounces).filter(|_| !is_refused);
+    conditions.extend(worse(of_webhook, of_mail));
     conditions.extend(no_effect(spec));
     match &blocker {
         None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
@@ -139,6 +143,7 @@ pub fn decide(
         probe_at_ms,
         look_at_ms,
         why_inactive: blocker.map(|blocker| blocker.message).unwrap_or_default(),
+        reads_mailbox: !is_refused,
     }
 }
 
@@ -224,6 +229,33 @@ fn used(rates: &[Rate], report: Option<&ServerReport>) -> Option<String> {
     let longest = rates.iter().filter(|rate| !rate.paces()).max_by_key(|rate| rate.per)?;
     let used = report.map_or(0, |server| server.used_in(longest.per));
     Some(format!("{used}/{} per {}", longest.messages, longest.per))
+}
+
+/// Of two conditions of one type the one that says that something is missing.
+fn worse(one: Option<Condition>, other: Option<Condition>) -> Option<Condition> {
+    let rank = |condition: &Condition| match condition.status {
+        ConditionStatus::False => 0,
+        ConditionStatus::Unknown => 1,
+        ConditionStatus::True => 2,
+    };
+    one.into_iter().chain(other).min_by_key(rank)
+}
+
+/// Whether what comes back by mail is read, where it is to be.
+fn feedback(spec: &SendingServerSpec, mailbox: Option<&Result<(), Blocker>>, listens: bool) -> Option<Condition> {
+    let feedback = spec.feedback.as_ref().filter(|feedback| feedback.is_read())?;
+    let (status, reason, message): (_, _, Cow<'static, str>) = match (&feedback.mailbox, mailbox) {
+        (None, _) if listens => (ConditionStatus::True, Reason::FeedbackRead, "Bounces are taken by the listener.".into()),
+        (None, _) => (
+            ConditionStatus::False,
+            Reason::NotListening,
+            "Bounces of this server come to the listener, and this process has none: start it with --bounce-address. The server sends meanwhile.".into(),
+        ),
+        (Some(_), None) => (ConditionStatus::Unknown, Reason::NotReadYet, "The mailbox is being read for the first time.".into()),
+        (Some(_), Some(Ok(()))) => (ConditionStatus::True, Reason::FeedbackRead, "The mailbox is read.".into()),
+        (Some(_), Some(Err(failure))) => (ConditionStatus::False, failure.reason, failure.message.clone().into()),
+    };
+    Some(Condition::new(ConditionType::FeedbackReady, status, reason, message))
 }
 
 fn no_effect(spec: &SendingServerSpec) -> Option<Condition> {

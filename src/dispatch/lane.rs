@@ -64,6 +64,8 @@ pub struct Lane {
     pub connections: Connections,
     /// The domain of the envelope sender, if the server requires its own.
     pub return_path: Option<Arc<str>>,
+    /// Whether the envelope sender names the message.
+    pub names_messages: bool,
     /// Whether the control plane routes through it.
     pub routed: bool,
     /// The control plane no longer has this server: the lane is removed once nothing is in flight.
@@ -138,6 +140,7 @@ impl Lane {
             window: FlightWindow::default(),
             connections: Connections::default(),
             return_path: None,
+            names_messages: false,
             routed: false,
             is_gone: false,
             is_on_trial: false,

@@ -35,6 +35,7 @@ use crate::{
     providers::Outgoing,
     report::{Bar, Phase},
     resources::{Blocker, Key, Reason, campaign::Weighting, fate::Fate},
+    token::return_path::ReturnPaths,
 };
 
 /// Enough outcomes to justify their own commit.
@@ -157,6 +158,8 @@ pub struct Scheduler {
     ledger_seed: u64,
     /// What stands for the ledger in references to messages.
     ledger_id: u32,
+    /// Makes envelope senders that name the message, where there are keys.
+    pub(super) return_paths: Option<Arc<ReturnPaths>>,
     pub(super) campaigns: BTreeMap<CampaignIx, CampaignRun>,
     pub(super) campaign_index: BTreeMap<Key, CampaignIx>,
     pub(super) lanes: BTreeMap<LaneIx, Lane>,
@@ -234,6 +237,7 @@ impl Scheduler {
         Self {
             ledger_seed,
             ledger_id: MessageReference::ledger_of(ledger_seed),
+            return_paths: None,
             campaigns: BTreeMap::new(),
             campaign_index: BTreeMap::new(),
             lanes: BTreeMap::new(),

@@ -35,6 +35,7 @@ use crate::{
         campaign::{RecipientCounts, WhenOutcomeIsUnknown},
         fate::Fate,
     },
+    token::return_path::ReturnPaths,
 };
 
 #[cfg(test)]
@@ -73,11 +74,11 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Starts the data plane on the ledger.
+    /// Starts the data plane on the ledger. `return_paths` makes the envelope senders of servers whose bounces are read.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn start(ledger: Ledger, clock: SteadyClock) -> Result<Self, LedgerError> {
+    pub async fn start(ledger: Ledger, clock: SteadyClock, return_paths: Option<Arc<ReturnPaths>>) -> Result<Self, LedgerError> {
         let (handover, handover_receiver) = watch::channel(Handover::default());
         let (report_sender, report) = watch::channel(Arc::new(Report::default()));
         let (event_sender, events) = mpsc::unbounded_channel();
@@ -92,7 +93,8 @@ impl Dispatch {
         for (key, count) in ledger.left_by_server().await? {
             commits::add_usage(&mut past, &key, clock.now_ms() / 60_000, count.cast_signed());
         }
-        let sender = DispatchTask::new(ledger, clock, past, event_sender, report_sender);
+        let mut sender = DispatchTask::new(ledger, clock, past, event_sender, report_sender);
+        sender.scheduler.return_paths = return_paths;
         let task = tokio::spawn(sender.run(handover_receiver, stopped));
         Ok(Self { handover, report, events, stop: Some(stop), task })
     }

@@ -46,7 +46,7 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
         status: &|_| None,
         resume: &|key| requests.get(key).map(|pending| pending.value.clone()),
     };
-    world(snapshot, options.plan_namespace.as_deref(), found)
+    world(snapshot, options.plan_namespace.as_deref(), options.returns.listens, found)
 }
 
 /// The lookups, and their latest results.
@@ -109,7 +109,7 @@ impl Lookup {
             status: &|key| statuses.campaign(key),
             resume: &|key| self.requests.get(key).map(|pending| pending.value.clone()),
         };
-        let world = world(snapshot, self.options.plan_namespace.as_deref(), found);
+        let world = world(snapshot, self.options.plan_namespace.as_deref(), self.options.returns.listens, found);
         self.ledger_problem = facts.problem;
         world
     }
@@ -202,6 +202,7 @@ mod tests {
     use crate::{
         decide::{self, InLedger, Observations},
         egress::Egress,
+        engine::Returns,
         ledger::{LedgerOptions, RecordedFacts, RunKey, RunStart, Synchronous},
         resources::{Campaign, campaign::CampaignState},
         source::{Origin, Sourced},
@@ -233,6 +234,7 @@ mod tests {
             allow_sendmail: Arc::default(),
             came_back: tokio::sync::watch::channel(0).1,
             links: None,
+            returns: Returns::default(),
         };
         let key = Key::new("default", "spring");
         let snapshot = |subject| Snapshot { campaigns: BTreeMap::from([(key.clone(), campaign(subject))]), ..Snapshot::default() };

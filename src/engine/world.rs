@@ -36,10 +36,11 @@ pub struct Found<'a> {
     pub resume: &'a dyn Fn(&Key) -> Option<String>,
 }
 
-/// Builds the world of a snapshot. `plan_namespace` is the only namespace whose plans count.
-pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, mut found: Found<'_>) -> World {
-    let mut world =
-        World { namespaces: snapshot.namespaces.clone(), plan_namespace: plan_namespace.map(str::to_owned), ..World::default() };
+/// Builds the world of a snapshot. `plan_namespace` is the only namespace whose plans count; `listens_for_bounces` whether this
+/// process has a listener for bounces.
+pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, listens_for_bounces: bool, mut found: Found<'_>) -> World {
+    let plan_namespace = plan_namespace.map(str::to_owned);
+    let mut world = World { namespaces: snapshot.namespaces.clone(), plan_namespace, listens_for_bounces, ..World::default() };
     for (key, sourced) in &snapshot.servers {
         let Some(built) = found.servers.remove(key) else { continue };
         let object = dated(key, sourced, found.facts);

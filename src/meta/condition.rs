@@ -191,6 +191,14 @@ reasons! {
     WebhookWaiting,
     /// Calls arrive and are refused, and none was taken for an hour. Compare `feedback.webhook` with the vendor's settings; where they agree, the calls are a stranger's.
     WebhookRefused,
+    /// What comes back by mail is read. Nothing to do.
+    FeedbackRead,
+    /// The mailbox is being read for the first time. Wait a few seconds.
+    NotReadYet,
+    /// Bounces come to the listener, and this process has none. Start it with `--bounce-address`.
+    NotListening,
+    /// A folder of the mailbox does not exist, may not be changed, or holds too much else. Correct `folder` or `moveTo`, or grant the right that the message names.
+    FolderUnusable,
 
     // What only a person can fix
     /// The spec breaks a rule. Fix the field that the message names; `mailfleet validate` names them all.

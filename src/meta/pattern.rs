@@ -92,6 +92,8 @@ pub const IP: &str = concat!(
     r"^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}",
     r"|([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}|([0-9A-Fa-f]{1,4}:){1,7}:|([0-9A-Fa-f]{1,4}:){1,6}:[0-9A-Fa-f]{1,4}|([0-9A-Fa-f]{1,4}:){1,5}(:[0-9A-Fa-f]{1,4}){1,2}|([0-9A-Fa-f]{1,4}:){1,4}(:[0-9A-Fa-f]{1,4}){1,3}|([0-9A-Fa-f]{1,4}:){1,3}(:[0-9A-Fa-f]{1,4}){1,4}|([0-9A-Fa-f]{1,4}:){1,2}(:[0-9A-Fa-f]{1,4}){1,5}|[0-9A-Fa-f]{1,4}:(:[0-9A-Fa-f]{1,4}){1,6}|:((:[0-9A-Fa-f]{1,4}){1,7}|:))$"
 );
+/// A folder of a mailbox: visible ASCII and blanks, as IMAP writes names on the wire (RFC 3501, 5.1.3).
+pub const FOLDER_NAME: &str = r"^[ -~]+$";
 /// The argument of EHLO.
 pub const HELO: &str = r"^[!-~]+$";
 /// A name in a certificate.
@@ -136,6 +138,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (UNSUBSCRIBE_URL, "is not a URL of one line that begins with https://, http:// or mailto:"),
     (HOST, "is not a host name or address; write it like smtp.example.com, without the port, other alphabets as `xn--`"),
     (IP, "is not an IP address; write it like 203.0.113.25 or 2001:db8::25, without a prefix length"),
+    (FOLDER_NAME, "is not a folder as an IMAP server lists it: ASCII letters, digits, signs and blanks (other letters in modified UTF-7)"),
     (HELO, "is not a host name like mail.example.com, or an address in brackets"),
     (CERTIFICATE_NAME, "is not a host name or address as certificates have it"),
     (PROGRAM, "is not the path of a program; write it from the root, like /usr/sbin/sendmail"),

@@ -2,12 +2,12 @@
 //!
 //! The words are the same on every attempt, since they become a condition's message: no ephemeral port, id or time.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use rustls::CertificateError;
 
 use super::{Blocker, sanitize, scrub::Scrubber};
-use crate::meta::Reason;
+use crate::meta::{Duration as Span, Reason};
 
 /// Where the server is, as the spec names it: `smtp.example.com:587`. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,6 +48,14 @@ impl Endpoint {
     #[must_use]
     pub fn sending(&self, reason: Reason, what: &str, to_do: &str) -> Blocker {
         Blocker::passing(reason, format!("Sending failed: {what} ({}). {to_do}", self.0))
+    }
+
+    /// A server that said nothing for too long while the connection was set up; `step` follows "during".
+    #[must_use]
+    pub fn silent(&self, limit: Duration, step: &str) -> Blocker {
+        let limit = Span::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let what = format!("the server did not answer within {limit} during {step}");
+        self.connection(Reason::TimedOut, &what, "Check host, port and encryption, and whether the server is overloaded.")
     }
 
     /// A TCP connection that did not come about.

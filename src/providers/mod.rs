@@ -4,8 +4,9 @@
 //! [`Blocker`]; nothing downstream reads error text. A new type is one file and one line in the table below.
 
 mod api;
+pub(crate) mod connect;
 mod context;
-mod diagnose;
+pub(crate) mod diagnose;
 mod envelope;
 pub(crate) mod gate;
 pub(crate) mod http;
@@ -30,6 +31,7 @@ pub use gate::Gate;
 pub use http::Clients;
 pub use refusal::{Answer, Fault, Meaning, Refusal, Scope, Stage};
 pub use replies::{meaning, unknown_of_mail};
+pub(crate) use sanitize::readable;
 pub use sanitize::stable;
 
 use std::{
@@ -233,6 +235,10 @@ pub trait Provider {
     /// What reads the vendor's calls about this server's messages; none where the type has no such calls.
     fn webhook(&self, _server: &Key, _credentials: &webhook::WebhookCredentials) -> Option<Result<Box<dyn webhook::Webhook>, Blocker>> {
         None
+    }
+    /// Whether the envelope sender that we give is the one on the wire, so that bounces come to it: vendors set their own.
+    fn has_envelope(&self) -> bool {
+        false
     }
     /// A server from the spec and its secrets. Opens nothing yet.
     ///

@@ -86,6 +86,10 @@ impl Provider for Outbox {
         self.path.as_ref().map_or_else(|| "outbox".to_owned(), |path| format!("outbox, {path}"))
     }
 
+    fn has_envelope(&self) -> bool {
+        true
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let path = self.path.as_ref().map_or_else(|| default_path(&context.name), PathBuf::from);
         let namespace = context.name.split('/').next().unwrap_or_default();

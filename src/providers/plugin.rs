@@ -84,6 +84,10 @@ impl Provider for Plugin {
         api::address(&self.url)
     }
 
+    fn has_envelope(&self) -> bool {
+        true
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let bearer = |secret| context.secret_header(secret, "token", &self.address(), |token| format!("Bearer {token}"));
         let (token, authorization) = self.secret_ref.as_ref().map(bearer).transpose()?.unzip();

@@ -165,4 +165,7 @@ pub struct Meaning {
     pub retry_after: Option<Duration>,
     /// The connection is used up (RFC 5321, 4.5.3.1.10): a fresh one may be taken, if this one has taken anything.
     pub ends_session: bool,
+    /// Where the answer is permanent: the recipient's address takes no mail and will not. No such mailbox, no such domain; not a full
+    /// one, and nothing that the recipient or their provider may think better of.
+    pub takes_none: bool,
 }

@@ -104,5 +104,6 @@ pub fn unknown_of_mail() -> Meaning {
         needs_person: true,
         retry_after: None,
         ends_session: false,
+        takes_none: false,
     }
 }

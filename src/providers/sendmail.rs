@@ -74,6 +74,10 @@ impl Provider for Sendmail {
         self.path().display().to_string()
     }
 
+    fn has_envelope(&self) -> bool {
+        true
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let endpoint = Endpoint::named(self.address());
         // What the path resolves to counts, so that no link can replace what was allowed.

@@ -26,7 +26,7 @@ mod write;
 
 use std::sync::Arc;
 
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::ServerName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,7 @@ use self::{
 };
 use super::{
     Blocker, Context, Provider, SecretUse, Server, ServerType, TypeInfo,
+    connect::own_tls,
     context::{TOO_SHORT, UNFIT},
     scrub,
     token::Tokens,
@@ -269,17 +270,7 @@ impl Smtp {
         let Some(reference) = &self.ca_ref else { return Ok(None) };
         let failure = |reason, what: &str| self.secret_failure(reason, &reference.name, &reference.key, what);
         let pem = context.secrets.get(reference).ok_or_else(|| failure(Reason::SecretKeyNotFound, "is missing"))?;
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem.expose()) {
-            let is_added = certificate.ok().is_some_and(|certificate| roots.add(certificate).is_ok());
-            if !is_added {
-                return Err(failure(Reason::SecretInvalid, "is not a PEM certificate"));
-            }
-        }
-        if roots.is_empty() {
-            return Err(failure(Reason::SecretInvalid, "contains no PEM certificate"));
-        }
-        open::own_tls(roots).map(Some).map_err(|error| failure(Reason::SecretInvalid, &format!("cannot be used: {error}")))
+        own_tls(pem.expose()).map(Some).map_err(|what| failure(Reason::SecretInvalid, &what))
     }
 
     fn secret_failure(&self, reason: Reason, name: &str, key: &str, what: &str) -> Blocker {
@@ -354,6 +345,10 @@ impl Provider for Smtp {
 
     fn address(&self) -> String {
         format!("{}, {}", self.endpoint().as_str(), self.encryption().as_str())
+    }
+
+    fn has_envelope(&self) -> bool {
+        true
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

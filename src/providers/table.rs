@@ -81,6 +81,10 @@ macro_rules! providers {
                 self.provider().webhook(server, credentials)
             }
 
+            fn has_envelope(&self) -> bool {
+                self.provider().has_envelope()
+            }
+
             fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
                 self.provider().build(context)
             }

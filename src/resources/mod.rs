@@ -4,6 +4,7 @@ pub mod campaign;
 pub mod content;
 pub mod crd;
 pub mod fate;
+pub mod feedback;
 pub mod outcomes;
 pub mod plan;
 pub mod resume;

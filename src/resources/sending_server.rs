@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, Duration, KeyRef, Object, Rate, pattern,
+    Condition, Duration, KeyRef, Object, Rate,
+    feedback::Feedback,
+    pattern,
     rule::Rule,
     webhook::{self, WebhookSpec},
 };
@@ -70,13 +72,24 @@ impl SendingServerSpec {
             optional: false,
             purpose: SecretPurpose::Dkim,
         });
+        let feedback = |path: &str, name: &str, key: &str| NeededSecret {
+            path: format!("spec.feedback.mailbox.imap.{path}"),
+            key: KeyRef { name: name.to_owned(), key: key.to_owned() },
+            optional: false,
+            purpose: SecretPurpose::Feedback,
+        };
+        let imap = self.feedback.as_ref().and_then(|feedback| feedback.mailbox.as_ref()).map(|mailbox| &mailbox.imap);
+        let login = imap
+            .into_iter()
+            .flat_map(|imap| ["username", "password"].map(|key| feedback("auth.secretRef", &imap.auth.secret_ref.name, key)));
+        let ca = imap.and_then(|imap| imap.ca_ref.as_ref()).map(|ca| feedback("caRef", &ca.name, &ca.key));
         let webhook = self.webhook().and_then(|webhook| webhook.secret_ref.as_ref()).map(|key| NeededSecret {
             path: "spec.feedback.webhook.secretRef".to_owned(),
             key: key.clone(),
             optional: false,
             purpose: SecretPurpose::Webhook,
         });
-        self.provider.secrets().into_iter().map(needed).chain(dkim).chain(webhook).collect()
+        self.provider.secrets().into_iter().map(needed).chain(dkim).chain(webhook).chain(login).chain(ca).collect()
     }
 
     /// By what the vendor's calls are checked, where they are taken.
@@ -127,6 +140,8 @@ pub enum SecretPurpose {
     Dkim,
     /// To check the calls of the vendor: without it they are refused, and sending is not affected.
     Webhook,
+    /// To read what comes back: without it the server sends, and its bounces wait.
+    Feedback,
     /// To fetch an audience: without it the campaign does not send.
     Audience,
 }
@@ -264,36 +279,6 @@ pub struct Dkim {
     pub selector: String,
     /// The private key, PEM, in a Secret.
     pub private_key_ref: KeyRef,
-}
-
-/// What comes back.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Feedback {
-    /// The vendor's calls about deliveries, bounces, complaints and unsubscriptions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<WebhookSpec>,
-    /// When bounces or complaints pause the server. It has no effect in this version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pause_when: Option<PauseWhen>,
-}
-
-/// Thresholds at which a server is paused.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PauseWhen {
-    /// Bounces in percent of messages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub bounce_percent: Option<f64>,
-    /// Complaints in percent of messages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub complaint_percent: Option<f64>,
-    /// Messages after which the thresholds apply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub after_messages: Option<u64>,
 }
 
 /// How a server is probed.

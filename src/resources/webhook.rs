@@ -25,7 +25,12 @@ pub struct WebhookSpec {
 }
 
 /// Which types have webhooks, and what each of them needs.
-pub(super) const RULES: [Rule; 4] = [
+pub(super) const RULES: [Rule; 5] = [
+    Rule::new(
+        "!has(self.feedback) || !has(self.feedback.bounces) || has(self.identity) && has(self.identity.returnPath)",
+        "bounces come to the listener only by a return path; name its domain in `identity.returnPath`",
+    )
+    .at(".feedback"),
     Rule::new(
         "!has(self.feedback) || !has(self.feedback.webhook) || has(self.provider.ses) || has(self.provider.sendgrid) || has(self.provider.mailgun) || has(self.provider.sparkpost) || has(self.provider.elasticEmail) || has(self.provider.postmark) || has(self.provider.brevo) || has(self.provider.plugin)",
         "this type of server has no webhook; remove this field",

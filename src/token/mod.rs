@@ -3,6 +3,7 @@
 //! Keys have numbers, so that what an older key made still holds after a rotation. Pure.
 
 mod public_url;
+pub mod return_path;
 pub mod unsubscribe;
 
 use std::fmt;

@@ -119,10 +119,18 @@ fn purity(file: &File) -> Vec<String> {
 /// What may be named only in some rooms.
 const BORDERS: &[(&str, &[&str], &str)] = &[
     ("StatusFolder", &["source", "engine"], "only the source writes status, when the engine says so"),
-    ("TcpStream", &["providers", "sink", "serve"], "only providers speak to mail servers; the sink plays one, and serve answers"),
+    (
+        "TcpStream",
+        &["providers", "sink", "serve", "bounces"],
+        "only providers speak to mail servers; the sink plays one, serve answers, and bounces takes what comes back",
+    ),
     ("TcpSocket", &["providers", "sink"], "only providers speak to mail servers; the sink plays one"),
     ("UdpSocket", &[], "nothing speaks UDP"),
-    ("TcpListener", &["sink", "serve"], "only the sink, the admin endpoint and the public listener listen"),
+    (
+        "TcpListener",
+        &["sink", "serve", "bounces/listener"],
+        "only the sink, the admin endpoint, the public listener and that for bounces listen",
+    ),
     ("hyper", &["serve"], "only serve answers HTTP"),
     ("axum", &["serve"], "only serve answers HTTP"),
     ("prometheus_client", &["serve"], "figures are made where they are asked for"),

@@ -188,6 +188,7 @@ async fn run_once(place: &Place) -> String {
         resolver: None,
         allow_sendmail: std::sync::Arc::default(),
         came_back: tokio::sync::watch::channel(0).1,
+        returns: mailfleet::engine::Returns::default(),
     };
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
     let sink = match StatusSink::open_folder(&place.state()) {

@@ -9,7 +9,7 @@ import threading
 import urllib.parse
 from pathlib import Path
 
-from .process import Process, wait_until
+from .process import Process, answers, free_port, wait_until
 
 CONFIGURATION = """\
 base_dir = {folder}/run
@@ -54,6 +54,45 @@ passdb {{
   driver = oauth2
   mechanisms = xoauth2
   args = {folder}/oauth2.conf
+}}
+"""
+
+
+MAILBOX = """\
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/dovecot.log
+protocols = imap
+ssl = {ssl}
+{certificate}
+disable_plaintext_auth = no
+auth_failure_delay = 0
+auth_mechanisms = plain
+mail_location = maildir:{maildir}
+mailbox_idle_check_interval = 1 s
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {folder}/users
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={folder}/home
+}}
+service imap-login {{
+  inet_listener imap {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+  inet_listener imaps {{
+    address = 127.0.0.1
+    port = {tls_port}
+    ssl = yes
+  }}
+}}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 """
 
@@ -136,3 +175,49 @@ class Dovecot:
         self.process.stop()
         if self.tokens:
             self.tokens.stop()
+
+
+class Mailbox:
+    """One Maildir over IMAP: `port` offers STARTTLS when there is a certificate, `tls_port` is TLS from the first byte."""
+
+    # Debian's nobody and nogroup.
+    uid = gid = 65534
+
+    def __init__(self, folder: Path, user: str, password: str, certificate=None):
+        self.folder, self.maildir = folder / "imap", folder / "imap/maildir"
+        self.maildir.mkdir(parents=True)
+        (self.folder / "home").mkdir()
+        os.chown(self.maildir, self.uid, self.gid)
+        (self.folder / "users").write_text(f"{user}:{password}\n")
+        self.port, self.tls_port = free_port(), free_port()
+        text = MAILBOX.format(
+            folder=self.folder, maildir=self.maildir, uid=self.uid, gid=self.gid, port=self.port, tls_port=self.tls_port if certificate else 0,
+            ssl="yes" if certificate else "no", certificate=f"ssl_cert = <{certificate.certificate}\nssl_key = <{certificate.key}" if certificate else "",
+        )  # fmt: skip
+        configuration = self.folder / "dovecot.conf"
+        configuration.write_text(text)
+        self.process = Process(["dovecot", "-F", "-c", configuration], self.folder / "dovecot.out")
+        wait_until(lambda: answers(self.port) or not self.process.running(), 20, "Dovecot's start")
+        if not self.process.running():
+            raise RuntimeError(f"dovecot ended at once: {self.process.tail()}")
+
+    @staticmethod
+    def missing() -> str:
+        """What is missing; empty when nothing is."""
+        if not Path("/usr/lib/dovecot/imap").exists():
+            return "dovecot's IMAP (Debian: dovecot-imapd)"
+        return Dovecot.missing()
+
+    def mails(self, box: str = "") -> list[Path]:
+        """The files of a folder's mails."""
+        place = self.maildir / (f".{box}" if box else "")
+        return [path for part in ("new", "cur") for path in (place / part).glob("*")]
+
+    def stop(self):
+        self.process.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()

@@ -97,7 +97,22 @@ FULL = [
                 "sendingAddresses": ["203.0.113.25", "2001:db8::25"],
                 "requireDns": False,
             },
-            "feedback": {"pauseWhen": {"bouncePercent": 5, "complaintPercent": 0.3, "afterMessages": 1000}},
+            "feedback": {
+                "mailbox": {
+                    "imap": {
+                        "host": "imap.example.com",
+                        "port": 993,
+                        "encryption": "Tls",
+                        "auth": {"secretRef": {"name": "mailbox"}},
+                        "caRef": {"name": "ca", "key": "ca.pem"},
+                        "folder": "INBOX",
+                        "whenRead": "Move",
+                        "moveTo": "INBOX.read",
+                        "interval": "1m",
+                    }
+                },
+                "pauseWhen": {"bouncePercent": 5, "complaintPercent": 0.3, "afterMessages": 1000},
+            },
             "probe": {"interval": "5m", "timeout": "10s", "retryAfter": "10s", "failureThreshold": 3, "successThreshold": 1},
         },
     },
@@ -107,6 +122,8 @@ FULL = [
         "metadata": {"name": "x"},
         "spec": {
             "provider": {"outbox": {"path": "outbox/default/preview"}},
+            "identity": {"returnPath": "bounces.example.com"},
+            "feedback": {"bounces": "Listener"},
             "warmup": {"startDate": "2026-12-01", "linear": {"firstDay": 5, "dailyIncrease": 1, "target": 5}},
         },
     },

@@ -75,6 +75,9 @@ showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
+smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
+virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
@@ -94,7 +97,8 @@ class Postfix:
     """The relay. `port` offers STARTTLS when there is a certificate, `tls_port` is TLS from the first byte."""
 
     def __init__(
-        self, folder: Path, *, certificate: Certificate | None = None, sasl=None, verdict=None, without: str = "", banner: str = "", extra: str = ""
+        self, folder: Path, *, certificate: Certificate | None = None, sasl=None, verdict=None, without: str = "", banner: str = "", extra: str = "",
+        services: str = ""
     ):
         self.folder = folder
         self.port, self.tls_port = free_port(), free_port()
@@ -115,7 +119,7 @@ class Postfix:
         master = f"127.0.0.1:{self.port} inet n - n - 100 smtpd{keywords}\n"
         if certificate:
             master += f"127.0.0.1:{self.tls_port} inet n - n - 100 smtpd -o smtpd_tls_wrappermode=yes{keywords}\n"
-        self.main, self.master = main, master + MASTER
+        self.main, self.master = main, master + MASTER + services
         self._write(main + extra, self.master)
         self._postfix("start")
         wait_until(lambda: answers(self.port), 20, "Postfix's start")

@@ -237,8 +237,13 @@ impl Scheduler {
             campaign.in_flight += 1;
             let lane = self.lanes.get(&lane_id);
             let goes_alone = campaign.guards.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(Lane::is_careful);
-            let mail_from = campaign.mail_from(lane_id, lane.and_then(|lane| lane.return_path.as_deref()));
             let reference = campaign.reference(self.ledger_id, seq);
+            let return_path = lane.and_then(|lane| lane.return_path.as_deref());
+            let named = reference.zip(self.return_paths.as_ref()).zip(return_path.filter(|_| lane.is_some_and(|lane| lane.names_messages)));
+            let mail_from = match named {
+                Some(((reference, paths), domain)) => paths.address(reference, domain),
+                None => campaign.mail_from(lane_id, return_path),
+            };
             let token = self.free_tokens.pop().unwrap_or_else(|| {
                 self.in_flight.push(None);
                 self.in_flight.len() - 1

@@ -5,16 +5,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{super::Content, *};
 use crate::{
     audience::Input,
+    feedback::MessageReference,
     ledger::{LedgerOptions, Synchronous},
     providers::{BoxFuture, Carriage, Outcome, Probed, Server},
     report::Waiting,
     resources::Rate,
     routing::{CampaignIntent, Routing, ServerIntent, Work},
     test_support::{campaign_intent, server_intent, template, work},
+    token::{Keys, return_path::reference_of},
 };
+
+const KEY: [u8; 32] = [7; 32];
 
 struct Taker {
     taken: AtomicU64,
+    /// Envelope senders, and the rows of their messages.
+    senders: std::sync::Mutex<Vec<(Arc<str>, Option<MessageReference>)>>,
 }
 
 impl Server for Taker {
@@ -26,6 +32,7 @@ impl Server for Taker {
         Box::pin(async move {
             for message in batch {
                 self.taken.fetch_add(1, Ordering::Relaxed);
+                self.senders.lock().expect("no panic").push((message.mail_from.clone(), message.reference));
                 let _ = outcomes.send(Delivered {
                     message,
                     outcome: Outcome::Accepted { reply: "250".to_owned() },
@@ -59,8 +66,9 @@ impl Plane {
         let _ = std::fs::remove_dir_all(&folder);
         let ledger =
             Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
-        let dispatch = Dispatch::start(ledger, SteadyClock::default()).await.expect("a data plane");
-        let server = Arc::new(Taker { taken: AtomicU64::new(0) });
+        let dispatch =
+            Dispatch::start(ledger, SteadyClock::default(), ReturnPaths::new(&Keys::of(KEY)).map(Arc::new)).await.expect("a data plane");
+        let server = Arc::new(Taker { taken: AtomicU64::new(0), senders: std::sync::Mutex::default() });
         let mut plane = Self { folder, dispatch, routing: Routing::default(), handles: Handles::default(), server };
         plane.limit(rates);
         plane
@@ -159,5 +167,31 @@ async fn deleted_and_applied_again_in_mid_run_nobody_is_mailed_twice_and_the_cou
     let report =
         plane.until("completed", |report| report.campaigns.get(&key).is_some_and(|campaign| campaign.completed_ms.is_some())).await;
     assert_eq!((accepted(&report, "spring"), plane.server.taken.load(Ordering::Relaxed)), (3000, 3000));
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_envelope_sender_names_the_message_where_bounces_are_read() {
+    let mut plane = Plane::start("senders", &[]).await;
+    for names_messages in [true, false] {
+        let intent = plane.routing.servers.get_mut(&Key::new("default", "relay")).expect("a server");
+        (intent.return_path, intent.names_messages) = (Some("b.shop.example".into()), names_messages);
+        let name = if names_messages { "named" } else { "plain" };
+        plane.campaign(name, 100);
+        plane.until("sent", |report| accepted(report, name) == 100).await;
+        let senders = std::mem::take(&mut *plane.server.senders.lock().expect("no panic"));
+        let keys = Keys::of(KEY);
+        if names_messages {
+            let named: std::collections::BTreeSet<_> = senders.iter().map(|(sender, _)| sender.clone()).collect();
+            assert_eq!(named.len(), 100);
+            assert!(
+                senders
+                    .iter()
+                    .all(|(sender, row)| row.is_some() && reference_of(sender, &keys) == *row && sender.ends_with("@b.shop.example"))
+            );
+        } else {
+            assert!(senders.iter().all(|(sender, row)| row.is_some() && **sender == *"news@b.shop.example"), "{:?}", senders[0]);
+        }
+    }
     plane.stop().await;
 }

@@ -21,7 +21,7 @@ pub struct Cause {
 
 impl Cause {
     const fn new(title: &'static str, fault: Fault, reason: Reason, advice: &'static str, lines: &'static [Line]) -> Self {
-        let meaning = Meaning { fault, reason, advice, needs_person: false, retry_after: None, ends_session: false };
+        let meaning = Meaning { fault, reason, advice, needs_person: false, retry_after: None, ends_session: false, takes_none: false };
         Self { title, meaning, lines }
     }
 
@@ -64,6 +64,12 @@ impl Cause {
 
     pub(super) const fn after(mut self, seconds: u64) -> Self {
         self.meaning.retry_after = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    /// The address takes no mail and will not.
+    pub(super) const fn gone(mut self) -> Self {
+        self.meaning.takes_none = true;
         self
     }
 

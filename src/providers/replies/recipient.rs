@@ -41,9 +41,14 @@ pub const FIRST: &[Cause] = &[
 pub const OF_NO_MAILBOX: &[&str] = &["no such mailbox", "no such mailbox, in other languages"];
 
 pub const CAUSES: &[Cause] = &[
-    Cause::recipient("no such mailbox", NO_SUCH),
-    Cause::recipient("no such mailbox, in other languages", NO_SUCH_ELSEWHERE),
-    Cause::recipient("a mailbox that is closed", CLOSED),
+    Cause::recipient("no such mailbox", NO_SUCH).gone(),
+    Cause::recipient("no such mailbox, in other languages", NO_SUCH_ELSEWHERE).gone(),
+    Cause::recipient("a mailbox that is closed for now", CLOSED_FOR_NOW),
+    Cause::recipient("a mailbox that is closed", CLOSED).gone(),
+    Cause::recipient(
+        "a mailbox that is not available, for whatever reason",
+        &[said(&["mailbox unavailable"], "RFC 5321, 4.2.3; Outlook.com, GMX, QQ").at(DELIVERY).with(&[450, 550])],
+    ),
     Cause::recipient("a full mailbox", FULL),
     Cause::recipient(
         "the recipient's domain",
@@ -52,12 +57,20 @@ pub const CAUSES: &[Cause] = &[
             said(&["recipient address rejected", "does not accept mail"], "Postfix, null MX (RFC 7505)").at(DELIVERY),
             said(&["recipient address rejected", "need fully-qualified address"], "Postfix, reject_non_fqdn_recipient").at(DELIVERY),
             said(&["recipient address", "null mx"], "RFC 7505").at(DELIVERY),
-            said(&["unrouteable address"], "Exim").at(DELIVERY),
-            said(&["unroutable address"], "Exim forks").at(DELIVERY),
             said(&["bad recipient address syntax"], "Postfix").at(DELIVERY),
             said(&["bad address syntax"], "Tencent QQ, 501").at(&[Stage::Recipient]),
             said(&["is not a valid rfc-5321 address"], "Gmail, 5.1.2").at(DELIVERY),
             said(&["tenant or domain not found"], "Outlook.com, 556").at(DELIVERY),
+            said(&["no such domain"], "Courier").at(DELIVERY),
+            said(&["host unknown"], "Sendmail, 5.1.2").at(DELIVERY),
+        ],
+    )
+    .gone(),
+    Cause::recipient(
+        "a domain without a way to it",
+        &[
+            said(&["unrouteable address"], "Exim").at(DELIVERY),
+            said(&["unroutable address"], "Exim forks").at(DELIVERY),
             said(&["no mx for"], "KumoMTA community/bounces.toml").at(DELIVERY),
         ],
     ),
@@ -65,6 +78,7 @@ pub const CAUSES: &[Cause] = &[
         "the recipient's own choice",
         &[
             said(&["mail is rejected by recipients"], "Tencent QQ, 550").at(DELIVERY),
+            said(&["due to recipient preferences"], "Facebook, 5.1.1 RCP-P2").at(DELIVERY),
             said(&["policy rejection on the target address"], "Yandex, 5.7.1").at(DELIVERY),
             said(&["blacklisted by recipient"], "zone-mta bounces.txt").at(DELIVERY),
             said(&["suppressed due to"], "SparkPost"),
@@ -85,7 +99,6 @@ const NO_SUCH: &[Line] = &[
     said(&["no such person"], "sisimai, UserUnknown").at(DELIVERY),
     said(&["no such account"], "common wording").at(DELIVERY),
     said(&["no such id"], "KumoMTA community/bounces.toml").at(DELIVERY),
-    said(&["mailbox unavailable"], "RFC 5321, 4.2.3; Outlook.com, GMX, QQ").at(DELIVERY).with(&[450, 550]),
     said(&["mailbox not found"], "Yahoo, QQ").at(DELIVERY),
     said(&["mailbox", "does not exist"], "KumoMTA community/bounces.toml").at(DELIVERY),
     said(&["account", "does not exist"], "Gmail, 5.1.1").at(DELIVERY),
@@ -124,6 +137,13 @@ const NO_SUCH: &[Line] = &[
     said(&["recipient address rejected: access denied"], "Exchange Online, 5.4.1 and 5.1.4").at(DELIVERY).and(&["4.1", "1.4", "1.10"]),
     said(&["all recipient addresses rejected"], "Outlook.com, 5.4.1").at(DELIVERY),
     said(&["no-domain"], "Trend Micro").at(DELIVERY),
+    said(&["not listed in domino directory"], "HCL Domino").at(DELIVERY),
+    said(&["not listed in public name"], "Lotus Notes").at(DELIVERY),
+    said(&["recipient name is not recognized"], "Exchange 5.5").at(DELIVERY),
+    said(&["user not exist"], "McAfee").at(DELIVERY),
+    said(&["invalid final delivery userid"], "IMail").at(DELIVERY),
+    said(&["address couldn't be found"], "Gmail, its bounces").at(DELIVERY),
+    said(&["is not a registered gateway user"], "common wording").at(DELIVERY),
 ];
 
 /// German, French, Spanish, Italian, Portuguese, Polish, Dutch, Russian, Chinese, Japanese.
@@ -162,15 +182,20 @@ const NO_SUCH_ELSEWHERE: &[Line] = &[
     said(&["宛先不明"], "Japanese").at(DELIVERY),
 ];
 
+const CLOSED_FOR_NOW: &[Line] = &[
+    said(&["account", "suspended", "!your"], "KumoMTA community/bounces.toml").at(DELIVERY),
+    said(&["mailbox", "suspended"], "sisimai, Suspend").at(DELIVERY),
+    said(&["user", "suspended"], "sisimai, Suspend").at(DELIVERY),
+    said(&["recipient unavailable"], "Comcast, 5.2.0").at(DELIVERY),
+    said(&["recipient temporarily unavailable"], "Comcast, 4.2.0").at(DELIVERY),
+];
+
 const CLOSED: &[Line] = &[
     said(&["mailbox", "disabled"], "Yahoo (554.30), Sendmail").at(DELIVERY),
     said(&["account", "disabled", "!your"], "Gmail, 5.2.1; Mail.ru").at(DELIVERY),
     said(&["that you tried to reach is disabled"], "Gmail, 5.2.1").at(DELIVERY),
     said(&["user", "disabled"], "sisimai, Suspend").at(DELIVERY),
     said(&["recipient", "disabled"], "sisimai, Suspend").at(DELIVERY),
-    said(&["account", "suspended", "!your"], "KumoMTA community/bounces.toml").at(DELIVERY),
-    said(&["mailbox", "suspended"], "sisimai, Suspend").at(DELIVERY),
-    said(&["user", "suspended"], "sisimai, Suspend").at(DELIVERY),
     said(&["account is not active"], "KumoMTA community/bounces.toml").at(DELIVERY),
     said(&["user account not activated"], "KumoMTA community/bounces.toml").at(DELIVERY),
     said(&["account inactive"], "common wording").at(DELIVERY),
@@ -185,8 +210,6 @@ const CLOSED: &[Line] = &[
     said(&["is no longer valid"], "Yahoo, 554").at(DELIVERY),
     said(&["no longer accepts"], "RFC 3463, X.1.6").at(DELIVERY),
     said(&["no longer available"], "common wording").at(DELIVERY),
-    said(&["recipient unavailable"], "Comcast, 5.2.0").at(DELIVERY),
-    said(&["recipient temporarily unavailable"], "Comcast, 4.2.0").at(DELIVERY),
     said(&["cuenta desactivada"], "Spanish").at(DELIVERY),
     said(&["mailbox", "inactive"], "common wording").at(DELIVERY),
 ];
@@ -215,14 +238,24 @@ const FULL: &[Line] = &[
     said(&["postfach", "voll"], "German").at(DELIVERY),
 ];
 
-pub const CODES: &[Cause] = &[Cause::recipient(
-    "an enhanced code about the recipient",
-    &[
-        coded(&["1.1", "1.2", "1.3", "1.4", "1.6", "1.9", "1.10"], "RFC 3463 and RFC 7505, destination addresses").at(DELIVERY),
-        coded(&["2.1", "2.2", "2.4"], "RFC 3463, mailboxes").at(DELIVERY),
-        coded(&["7.2"], "RFC 3463, mailing list expansion").at(DELIVERY),
-        coded(&["7.17", "7.18"], "RFC 7293, the owner has changed").at(DELIVERY),
-        coded(&["5.4.1"], "Exchange Online, no such recipient").at(&[Stage::Recipient]).with(&[550]),
-        coded(&["5.2.121", "5.2.122"], "Outlook.com, the recipient receives too much").at(DELIVERY),
-    ],
-)];
+pub const CODES: &[Cause] = &[
+    Cause::recipient(
+        "an enhanced code that says that the address takes none",
+        &[
+            coded(&["1.1", "1.2", "1.3", "1.6", "1.10"], "RFC 3463 and RFC 7505, destination addresses").at(DELIVERY),
+            coded(&["2.1"], "RFC 3463, a disabled mailbox").at(DELIVERY),
+        ],
+    )
+    .gone(),
+    Cause::recipient(
+        "an enhanced code about the recipient",
+        &[
+            coded(&["1.4", "1.9"], "RFC 3463, destination addresses").at(DELIVERY),
+            coded(&["2.2", "2.4"], "RFC 3463, mailboxes").at(DELIVERY),
+            coded(&["7.2"], "RFC 3463, mailing list expansion").at(DELIVERY),
+            coded(&["7.17", "7.18"], "RFC 7293, the owner has changed").at(DELIVERY),
+            coded(&["5.4.1"], "Exchange Online, no such recipient").at(&[Stage::Recipient]).with(&[550]),
+            coded(&["5.2.121", "5.2.122"], "Outlook.com, the recipient receives too much").at(DELIVERY),
+        ],
+    ),
+];

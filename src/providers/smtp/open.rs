@@ -1,17 +1,9 @@
 //! Opening a connection: resolve, connect, greet, EHLO, TLS, log in. Each step has its timeout and its reason.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::{
     Encryption, Mechanism,
@@ -23,13 +15,10 @@ use super::{
     verdict,
 };
 use crate::{
-    egress::{Egress, ResolveError},
+    egress::Egress,
     meta::{Reason, secret::SecretValue},
-    providers::{Blocker, Stage, http::Purpose, scrub::Scrubber, token::Tokens},
+    providers::{Blocker, Stage, connect::Peer, http::Purpose, scrub::Scrubber, token::Tokens},
 };
-
-/// Addresses of a host that are tried.
-const ADDRESSES_MAX: usize = 8;
 
 /// How to log in, if at all.
 pub enum Credentials {
@@ -66,30 +55,6 @@ pub struct Target {
     pub egress: Egress,
 }
 
-/// A TLS configuration that trusts the given CAs and no others.
-///
-/// # Errors
-/// In words, when the configuration is not possible.
-pub fn own_tls(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
-}
-
-/// The TLS configuration that trusts what this machine trusts. Read once: the store is large, and there are many servers.
-fn system_tls() -> Result<Arc<ClientConfig>, String> {
-    static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = SYSTEM.get() {
-        return Ok(Arc::clone(config));
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(|error| error.to_string())?;
-    Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(config.with_no_client_auth()))))
-}
-
 impl Credentials {
     /// Keeps them out of what a server says.
     #[must_use]
@@ -108,7 +73,7 @@ impl Target {
     /// # Errors
     /// With the reason of the step that failed.
     pub async fn open(&self) -> Result<Line, Blocker> {
-        let tcp = self.connect().await?;
+        let tcp = self.peer().connect().await?;
         // Every write is complete in itself: waiting for more would cost one delayed acknowledgement per message.
         tcp.set_nodelay(true).map_err(|error| self.endpoint.not_connected(&error))?;
         let helo = self.helo(&tcp);
@@ -148,44 +113,17 @@ impl Target {
         }
     }
 
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, Blocker> {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let not_allowed = || {
-            let to_do = "Use a host with a public address, or ask the operator (--deny-private-networks).";
-            self.endpoint.connection_for_person(Reason::AddressNotAllowed, "the host has no address that may be contacted", to_do)
-        };
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return if self.egress.permits(address) { Ok(vec![SocketAddr::new(address, self.port)]) } else { Err(not_allowed()) };
+    fn peer(&self) -> Peer<'_> {
+        Peer {
+            host: &self.host,
+            port: self.port,
+            endpoint: &self.endpoint,
+            tls_name: &self.tls_name,
+            own_tls: self.own_tls.as_ref(),
+            scrubber: &self.scrubber,
+            step_timeout: self.step_timeout,
+            egress: self.egress,
         }
-        let not_resolved = |what: &str| self.endpoint.connection(Reason::NameNotResolved, what, "Check the spelling of host, and DNS.");
-        match tokio::time::timeout(self.step_timeout, self.egress.resolve(host, self.port)).await {
-            Err(_) => Err(not_resolved("the DNS lookup timed out")),
-            Ok(Err(ResolveError::NotAllowed(_))) if self.egress == Egress::PublicOnly => Err(not_allowed()),
-            Ok(Err(_)) => Err(not_resolved("the host name does not resolve")),
-            Ok(Ok(mut found)) => {
-                found.truncate(ADDRESSES_MAX);
-                Ok(found)
-            }
-        }
-    }
-
-    async fn connect(&self) -> Result<TcpStream, Blocker> {
-        let addresses = self.resolve().await?;
-        // A share of the time each, so that an address that drops packets does not keep us from the next.
-        let share = self.step_timeout / u32::try_from(addresses.len()).unwrap_or(1);
-        let mut failure: Option<Blocker> = None;
-        for address in addresses {
-            let failed = match tokio::time::timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => self.endpoint.not_connected(&error),
-                Err(_) => self.endpoint.not_connected(&io::ErrorKind::TimedOut.into()),
-            };
-            // A machine without IPv6 finds those addresses unreachable, which is the least informative error.
-            if failure.as_ref().is_none_or(|earlier| earlier.reason == Reason::Unreachable) {
-                failure = Some(failed);
-            }
-        }
-        Err(failure.unwrap_or_else(|| self.endpoint.not_connected(&io::ErrorKind::HostUnreachable.into())))
     }
 
     async fn greet(&self, line: &mut Line) -> Result<(), Blocker> {
@@ -242,27 +180,7 @@ impl Target {
     }
 
     async fn encrypt(&self, tcp: TcpStream) -> Result<Stream, Blocker> {
-        let unusable = |what: &str, to_do: &str| self.endpoint.connection_for_person(Reason::TlsFailed, what, to_do);
-        let config = match &self.own_tls {
-            Some(config) => Arc::clone(config),
-            None => system_tls().map_err(|error| {
-                unusable(
-                    &format!("this machine's CA certificates cannot be read: {error}"),
-                    "Install ca-certificates, or name a CA with caRef.",
-                )
-            })?,
-        };
-        let name = ServerName::try_from(self.tls_name.clone()).map_err(|_| {
-            unusable(
-                &format!("`{}` cannot be the name in a certificate", self.tls_name),
-                "Set tlsServerName to the name in the certificate.",
-            )
-        })?;
-        match tokio::time::timeout(self.step_timeout, TlsConnector::from(config).connect(name, tcp)).await {
-            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
-            Ok(Err(error)) => Err(self.endpoint.tls(&error, &self.tls_name, &self.scrubber)),
-            Err(_) => Err(self.endpoint.broken_connection(Break::TimedOut(self.step_timeout), "the TLS handshake")),
-        }
+        self.peer().encrypt(tcp).await.map(|stream| Stream::Tls(Box::new(stream)))
     }
 
     /// Our name for EHLO: a full name, or an address literal (RFC 5321, 4.1.4).

@@ -157,11 +157,12 @@ const fn refused(scope: Scope) -> Meaning {
         needs_person: false,
         retry_after: None,
         ends_session: false,
+        takes_none: false,
     }
 }
 
 const fn service(reason: Reason, advice: &'static str) -> Meaning {
-    Meaning { fault: Fault::Server, reason, advice, needs_person: false, retry_after: None, ends_session: false }
+    Meaning { fault: Fault::Server, reason, advice, needs_person: false, retry_after: None, ends_session: false, takes_none: false }
 }
 
 const fn protocol() -> Meaning {

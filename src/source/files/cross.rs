@@ -105,7 +105,14 @@ fn without_effect(spec: &SendingServerSpec) -> Vec<(&'static str, &'static str)>
     if spec.feedback.as_ref().is_some_and(|feedback| feedback.pause_when.is_some()) {
         found.push((
             "spec.feedback.pauseWhen",
-            "this has no effect in this version: bounces and complaints pause nothing. Remove this field",
+            "this has no effect in this version: bounces and complaints are recorded, and pause nothing. Remove this field",
+        ));
+    }
+    let has_listener = spec.feedback.as_ref().is_some_and(|feedback| feedback.bounces.is_some());
+    if has_listener && !spec.provider.has_envelope() {
+        found.push((
+            "spec.feedback.bounces",
+            "this brings nothing: the vendor sets the envelope sender by itself, and takes the bounces. Remove this field",
         ));
     }
     found
