@@ -7,7 +7,7 @@ RELEASE := $(TARGET)/release/mailfleet
 # Said before a build that compiles every dependency.
 FIRST_BUILD = [ -e $(TARGET)/debug/mailfleet ] || echo "The first build compiles every dependency: about 4 minutes on two cores."
 
-.PHONY: help build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api limits providers lint format setup clean demo-kubernetes kubernetes
+.PHONY: help build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim limits providers lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -74,6 +74,10 @@ bench: build ## against postfix's smtp-source and lettre's pool, to the same sin
 
 bench-line: build ## SMTP over round trips of 20 and 80 ms, against what is possible, by extensions, connections and servers
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/line.py $(ARGS)
+
+bench-dkim: build ## signing (RSA and Ed25519): a whole send against the library's signatures alone
+	cargo build --locked --release --example dkim-bare
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/dkim.py $(ARGS)
 
 bench-api: build ## vendors' APIs over round trips of 20 and 80 ms, against what is possible, singly and in batches
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/api.py $(ARGS)

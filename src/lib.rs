@@ -6,6 +6,7 @@
 //! - [`resources`]: what users write. Plain data, schema, conditions.
 //! - [`source`]: where it comes from, and where status goes.
 //! - [`decide`]: what should hold. Pure.
+//! - [`dkim`]: signatures of messages. Pure.
 //! - [`dns`]: which records the senders' domains need, and whether they are published.
 //! - [`engine`]: the loop: snapshot, decide, act, report. Read this first.
 //! - [`providers`]: how a server is spoken to.
@@ -34,6 +35,7 @@ pub mod cli;
 pub(crate) mod clock;
 pub mod decide;
 pub(crate) mod dispatch;
+pub mod dkim;
 pub mod dns;
 pub mod egress;
 pub mod engine;

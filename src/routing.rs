@@ -51,6 +51,8 @@ pub struct ServerIntent {
     pub return_path: Option<Arc<str>>,
     /// Whether the envelope sender names the message, since what comes back by mail is read.
     pub names_messages: bool,
+    /// The records of the DKIM keys that sign.
+    pub signing: Arc<[String]>,
     /// After this long without any answer the server is treated as failed.
     pub stall_after: Duration,
 }

@@ -58,6 +58,7 @@ pub fn server_intent(rates: &[Rate]) -> ServerIntent {
         in_flight_max: None,
         return_path: None,
         names_messages: false,
+        signing: [].into(),
         stall_after: Duration::from_secs(10),
     }
 }

@@ -59,7 +59,7 @@ def server(name: str, key_name: str = "ed25519", port: int = 2525, domain: str =
     domain = domain or f"{name}.example"
     base = {
         "domains": [domain],
-        "dkim": {"selector": "s1", "privateKeyRef": {"name": f"dkim-{key_name}", "key": "pem"}},
+        "dkim": [{"domain": domain, "selector": "s1", "privateKeyRef": {"name": f"dkim-{key_name}", "key": "pem"}}],
         "sendingAddresses": ["192.0.2.10"],
     }
     return fleets.smtp_server(name, port, identity={**base, **identity})

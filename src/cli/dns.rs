@@ -15,6 +15,7 @@ use super::{
     text,
 };
 use crate::{
+    dkim::Ring,
     dns::{Answers, Check, Purpose, RecordType, Resolver, Verdict, judge, resolver_address, spf, zone},
     egress::Egress,
     engine::subject,
@@ -115,10 +116,11 @@ async fn checks(args: &DnsArgs) -> Result<Vec<(Key, Vec<Check>)>, String> {
     if !faults.is_empty() {
         return Err(format!("the configuration has faults:\n{}", faults.join("\n")));
     }
+    let ring = Ring::default();
     let subjects = snapshot
         .servers
         .iter()
-        .filter_map(|(key, sourced)| Some((key, subject(key, &sourced.object, &snapshot.secrets, Egress::Everywhere)?)));
+        .filter_map(|(key, sourced)| Some((key, subject(key, &sourced.object, &snapshot.secrets, Egress::Everywhere, &ring)?)));
     let subjects: Vec<_> = subjects.collect();
     if subjects.is_empty() {
         text::report("no server here has an identity with domains or a return path, so that no record is needed");

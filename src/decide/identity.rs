@@ -1,12 +1,12 @@
 //! Whether the DNS records of a server's identity are published, and what follows from it. Pure.
 
-use std::{sync::Arc, time::Duration as StdDuration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration as StdDuration};
 
 use super::observe::spread;
 use crate::{
     backoff::Backoff,
     chance::jitter,
-    dns::{Check, Subject, Verdict},
+    dns::{Check, Purpose, Subject, Verdict},
     resources::{Blocker, Condition, ConditionStatus, ConditionType, Key, Reason},
 };
 
@@ -27,6 +27,8 @@ pub struct IdentityObservation {
     last: Option<Summary>,
     /// The fault that the last look which knew everything found: while DNS does not answer, it stays what it was.
     fault: Option<Summary>,
+    /// The names of DKIM records that are as they must be; what could not be looked up since stays.
+    published: BTreeSet<String>,
     /// Looks in a row that could not know everything.
     failures: u32,
     /// Looks so far, for jitter.
@@ -72,9 +74,28 @@ impl IdentityObservation {
         };
         let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
         self.next_at_ms = now_ms.saturating_add(spread(pause, jitter(seed, &key.to_string(), self.looks)));
-        let is_news = self.last.as_ref() != Some(&summary);
+        let is_news = self.note_keys(checks) || self.last.as_ref() != Some(&summary);
         self.last = Some(summary);
         is_news
+    }
+
+    /// Notes which keys' records are published; returns whether that is news.
+    fn note_keys(&mut self, checks: &[Check]) -> bool {
+        let mut is_news = false;
+        for check in checks.iter().filter(|check| check.purpose == Purpose::Dkim) {
+            is_news |= match check.verdict {
+                Verdict::Good => self.published.insert(check.name.clone()),
+                Verdict::Missing | Verdict::Wrong => self.published.remove(&check.name),
+                Verdict::NotKnown => false,
+            };
+        }
+        is_news
+    }
+
+    /// Whether the record of a key was seen, and is as it must be.
+    #[must_use]
+    pub fn is_published(&self, record: &str) -> bool {
+        self.published.contains(record)
     }
 
     /// When the records are to be looked up, milliseconds.

@@ -12,6 +12,7 @@ pub mod plans;
 mod routing;
 mod senders;
 pub mod servers;
+mod signing;
 mod warmup;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -216,6 +217,8 @@ pub struct ServerDecision {
     pub probe_at_ms: Option<i64>,
     /// When the DNS records of its identity are to be looked up, milliseconds; `None` if they are not to be.
     pub look_at_ms: Option<i64>,
+    /// The records of the DKIM keys that sign.
+    pub signing: Vec<String>,
     /// Whether it is Inactive because sending failed, and may be tried with one message.
     pub on_trial: bool,
     /// Whether its state is settled, rather than open until its first failed probes have been repeated.

@@ -51,6 +51,7 @@ fn intent(spec: &SendingServerSpec, server: &ServerDecision, acknowledged_failur
         in_flight_max: limits.in_flight,
         return_path: spec.identity.as_ref().and_then(|identity| identity.return_path.as_deref()).map(Into::into),
         names_messages: spec.feedback.as_ref().is_some_and(Feedback::is_read) && spec.provider.has_envelope(),
+        signing: server.signing.as_slice().into(),
         stall_after: Duration::from_millis(u64::try_from(spec.probe().timeout.as_millis().max(STALL_MIN_MS)).unwrap_or(STALL_MS)),
     }
 }

@@ -10,6 +10,7 @@ use super::{
     grants::Ownership,
     identity::IdentityObservation,
     observe::{SendFailure, ServerObservation},
+    signing,
 };
 use crate::{
     providers::Provider as _,
@@ -43,13 +44,16 @@ pub fn decide(
     let accepted = acceptance(spec, input, ownership.get(key));
     let may_probe = accepted.is_ok();
     let taken = observed.report.servers.get(key).map_or(0, |server| server.accepted);
-    // What may not be used is not looked up either.
     let is_allowed = spec.is_enabled() && !matches!(ownership.get(key), Some(Ownership::Refused(_)));
     let unseen = IdentityObservation::default();
-    let identity = input.identity.as_deref().filter(|_| is_allowed).map(|subject| {
+    let identity = input.identity.as_deref().map(|subject| {
         let known = observed.identities.get(key).filter(|known| known.is_of(subject));
         (subject, known.unwrap_or(&unseen))
     });
+    // What is in flight is signed, whoever forbids the server meanwhile.
+    let signing = identity.map(|(subject, known)| signing::chosen(subject, known)).unwrap_or_default();
+    // What may not be used is not looked up either.
+    let identity = identity.filter(|_| is_allowed);
     let of_identity = identity.and_then(|(subject, known)| known.blocker(subject));
     let has_identity = of_identity.is_none();
     let blocker = match &accepted {
@@ -97,6 +101,9 @@ pub fn decide(
     let of_webhook = spec.webhook().and(observed.webhooks.get(key)).map(|webhook| webhook.condition(key, now_ms));
     let of_mail = feedback(spec, observed.mailboxes.get(key), listens_for_bounces).filter(|_| !is_refused);
     conditions.extend(worse(of_webhook, of_mail));
+    if is_allowed {
+        conditions.extend(signing::condition(spec, identity.map(|(subject, _)| (subject, &*signing))));
+    }
     conditions.extend(no_effect(spec));
     match &blocker {
         None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
@@ -134,6 +141,7 @@ pub fn decide(
         },
         active,
         routed,
+        signing,
         on_trial,
         settled: accepted.is_err()
             || on_trial
@@ -262,9 +270,6 @@ fn no_effect(spec: &SendingServerSpec) -> Option<Condition> {
     let mut fields = Vec::new();
     if spec.feedback.as_ref().is_some_and(|feedback| feedback.pause_when.is_some()) {
         fields.push("spec.feedback.pauseWhen");
-    }
-    if spec.identity.as_ref().is_some_and(|identity| identity.dkim.is_some()) {
-        fields.push("spec.identity.dkim (messages are not signed)");
     }
     not_in_effect(&fields)
 }

@@ -348,7 +348,10 @@ impl DispatchTask {
         for (index, lane) in lanes {
             let Some(intent) = routing.servers.get(&lane.key) else { continue };
             self.gates.entry(*index).or_default().set(&intent.rates);
-            self.servers.extend(self.handles.servers.get(&lane.key).map(|server| (*index, server.clone())));
+            if let Some(server) = self.handles.servers.get(&lane.key) {
+                server.sign_with(&intent.signing);
+                self.servers.insert(*index, server.clone());
+            }
         }
         self.follow_carriages();
     }

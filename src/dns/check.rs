@@ -9,7 +9,10 @@ use super::{
     subject::{DkimKey, Origin, Subject},
     zone,
 };
-use crate::{egress::is_public, meta::Reason};
+use crate::{
+    egress::is_public,
+    meta::{Reason, net::is_at_or_below},
+};
 
 /// The policy to begin with: it asks nothing of receivers.
 const DMARC: &str = "v=DMARC1; p=none";
@@ -187,7 +190,7 @@ fn relieve(subject: &Subject, checks: &mut [Check]) {
 
 /// Judges the record of a key.
 pub fn dkim_of(key: &DkimKey, answers: &mut Answers) -> Check {
-    let name = dkim::name(&key.domain, &key.selector);
+    let name = key.record();
     let public = match &key.public {
         Ok(public) => public,
         Err((reason, why)) => {
@@ -337,7 +340,8 @@ fn dmarc_of(domain: &str, subject: &Subject, answers: &mut Answers) -> Check {
         return check;
     }
     let (mut is_aligned, mut unknown) = (false, None);
-    let signing = subject.keys.iter().map(|key| (&key.domain, policy.is_dkim_strict));
+    // A key of a domain beside it would be aligned as well, but does not sign for it.
+    let signing = subject.keys.iter().filter(|key| is_at_or_below(domain, &key.domain)).map(|key| (&key.domain, policy.is_dkim_strict));
     let sending = subject.envelopes.iter().filter(|envelope| *envelope == domain || !subject.domains.contains(envelope));
     for (other, is_strict) in signing.chain(sending.map(|envelope| (envelope, policy.is_spf_strict))) {
         match dmarc::is_aligned(answers, other, domain, is_strict) {

@@ -2,16 +2,10 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// What an Ed25519 key begins with in DER (RFC 8410, 4); 32 octets of the key follow.
-pub(super) const ED25519: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+use crate::dkim::key::ED25519;
+
 /// What an RSA key of 2,048 bits or more begins with in DER, behind the length of the whole: its algorithm (RFC 3279, 2.3.1).
 const RSA: &[u8] = &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
-
-/// The name of a key's record.
-#[must_use]
-pub fn name(domain: &str, selector: &str) -> String {
-    format!("{selector}._domainkey.{domain}")
-}
 
 /// The text to publish for a public key, given in DER as `SubjectPublicKeyInfo`.
 #[must_use]

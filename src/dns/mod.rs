@@ -8,7 +8,6 @@ pub mod answers;
 pub mod check;
 pub mod dkim;
 pub mod dmarc;
-pub mod key;
 mod macros;
 mod resolver;
 pub mod spf;

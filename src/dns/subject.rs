@@ -3,10 +3,14 @@
 use std::net::IpAddr;
 
 use crate::{
+    dkim::Algorithm,
     egress::{Egress, is_public},
-    meta::{Reason, net::is_at_or_below},
+    meta::{
+        Reason,
+        net::{ascii, is_at_or_below},
+    },
     providers::{ProviderSpec, smtp::Preset},
-    resources::{KeyRef, SendingServerSpec},
+    resources::{KeyRef, SendingServerSpec, dkim::record},
 };
 
 /// What is judged of a server.
@@ -39,6 +43,20 @@ pub struct DkimKey {
     pub public: Result<Vec<u8>, (Reason, String)>,
 }
 
+impl DkimKey {
+    /// The name of its record.
+    #[must_use]
+    pub fn record(&self) -> String {
+        record(&self.domain, &self.selector)
+    }
+
+    /// How it signs; none while the key is not known.
+    #[must_use]
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.public.as_ref().ok().map(|public| Algorithm::of(public))
+    }
+}
+
 /// Where a server's mail comes from, as its receivers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -58,16 +76,11 @@ impl Subject {
         let mut domains: Vec<String> = identity.domains.iter().map(|domain| ascii(domain)).collect();
         domains.sort();
         domains.dedup();
-        let keys = identity.dkim.iter().flat_map(|dkim| {
-            let public = public(&dkim.private_key_ref);
-            let key = move |domain: &String| DkimKey {
-                domain: domain.clone(),
-                selector: dkim.selector.to_ascii_lowercase(),
-                public: public.clone(),
-            };
-            domains.iter().map(key).collect::<Vec<_>>()
-        });
-        let keys = keys.collect();
+        let keys: Vec<DkimKey> = spec
+            .signing_keys()
+            .iter()
+            .map(|key| DkimKey { domain: key.ascii_domain(), selector: key.ascii_selector(), public: public(&key.private_key_ref) })
+            .collect();
         // Vendors have return paths of their own unless they are told another.
         let envelopes = match &identity.return_path {
             Some(domain) => vec![ascii(domain)],
@@ -89,7 +102,7 @@ impl Subject {
         let of_domain = || envelopes.first().or_else(|| domains.first()).map(|domain| format!("mail.{domain}"));
         let host = if origin == Origin::Unknown { None } else { named.or_else(of_domain) };
         let subject = Self { domains, keys, envelopes, origin, host, is_required: identity.require_dns.unwrap_or(false), egress };
-        (!subject.domains.is_empty() || !subject.envelopes.is_empty()).then_some(subject)
+        (!subject.domains.is_empty() || !subject.envelopes.is_empty() || !subject.keys.is_empty()).then_some(subject)
     }
 }
 
@@ -102,12 +115,5 @@ fn is_relay(spec: &SendingServerSpec) -> bool {
 fn relay_host(spec: &SendingServerSpec) -> Option<String> {
     let ProviderSpec::smtp(smtp) = &spec.provider else { return None };
     let host = smtp.host.clone().filter(|_| smtp.preset.is_none())?;
-    let is_vendors = Preset::ALL.iter().any(|preset| ["US", "EU"].iter().any(|region| preset.host(Some(region)) == host));
-    (!is_vendors).then_some(host)
-}
-
-/// A name as DNS has it: lowercase, other alphabets in ASCII (RFC 5890), no dot at the end.
-fn ascii(name: &str) -> String {
-    let name = name.trim_end_matches('.');
-    idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_ascii_lowercase())
+    Preset::of_host(&host).is_none().then_some(host)
 }

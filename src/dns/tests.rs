@@ -5,7 +5,8 @@ mod spf;
 
 use std::time::{Duration, Instant};
 
-use super::{Answer, Answers, Data, Question, RecordType, dkim, dmarc, key::public_key, resolver::Silence, resolver_address, zone};
+use super::{Answer, Answers, Data, Question, RecordType, dkim, dmarc, resolver::Silence, resolver_address, zone};
+use crate::dkim::PrivateKey;
 
 /// DNS that holds these records, one a line, and nothing else: `name TYPE data`; `name TYPE !` fails.
 pub(super) struct World(Vec<(String, RecordType, String)>);
@@ -56,7 +57,12 @@ impl World {
     }
 }
 
-/// Keys that openssl made: PEM, and what it says is the public half.
+/// The public half of a key.
+pub(super) fn public_key(pem: &[u8]) -> Result<Vec<u8>, String> {
+    PrivateKey::parse(pem).map(|key| key.public().to_vec())
+}
+
+/// A key that openssl made, in PEM.
 pub(super) const ED25519: &str =
     "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n";
 

@@ -6,10 +6,13 @@ use siphasher::sip::SipHasher13;
 
 use super::EngineOptions;
 use crate::{
+    dkim::{Ring, Signer},
     egress::Egress,
-    providers::{Context, Permissions, Provider as _, Secrets, Server, http::Clients, outbox::Outbox},
+    providers::{
+        Context, Permissions, Provider as _, Secrets, Server, ServerKey, Signatory, Signed, Signing, http::Clients, outbox::Outbox,
+    },
     resources::{
-        Blocker, Key, SendingServer,
+        Blocker, Key, Reason, SendingServer, SigningKey,
         sending_server::{SecretPurpose, SendingServerSpec},
     },
     source::{SecretStore, Snapshot},
@@ -19,6 +22,8 @@ use crate::{
 struct Made {
     object: Arc<SendingServer>,
     secrets: Secrets,
+    /// The private keys that sign.
+    signing: Secrets,
     /// The fingerprint of what a probe tests.
     fingerprint: u64,
     server: Arc<dyn Server>,
@@ -28,13 +33,20 @@ struct Made {
 pub(super) struct ServerHandles {
     made: BTreeMap<Key, Made>,
     http: Clients,
+    signatory: Signatory,
+    ring: Ring,
     /// Changes whenever any handle does.
     version: u64,
 }
 
 impl ServerHandles {
     pub fn new() -> Self {
-        Self { made: BTreeMap::new(), http: Clients::default(), version: 0 }
+        Self { made: BTreeMap::new(), http: Clients::default(), signatory: Signatory::default(), ring: Ring::default(), version: 0 }
+    }
+
+    /// The keys in use, each read once.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
     }
 
     /// The handle of a server with a valid spec and Secrets.
@@ -65,12 +77,14 @@ impl ServerHandles {
     /// Builds a new handle if the spec or Secrets changed. An edit of rates changes neither handle nor fingerprint: the server
     /// keeps its connections, and is not probed again.
     fn make_one(&mut self, key: &Key, object: &Arc<SendingServer>, store: &SecretStore, options: &EngineOptions) -> Result<u64, Blocker> {
-        let secrets = if options.dry_run { Secrets::new() } else { secrets(key, object, store)? };
+        let needed = |purpose| if options.dry_run { Ok(Secrets::new()) } else { secrets(key, object, store, purpose) };
+        let (secrets, signing) = (needed(SecretPurpose::Provider)?, needed(SecretPurpose::Dkim)?);
         if let Some(known) = self.made.get_mut(key)
             && (Arc::ptr_eq(&known.object, object)
                 || known.object.spec == object.spec
                 || without_rates(&known.object.spec) == without_rates(&object.spec))
             && known.secrets == secrets
+            && known.signing == signing
         {
             known.object.clone_from(object);
             return Ok(known.fingerprint);
@@ -87,10 +101,14 @@ impl ServerHandles {
             http: self.http.clone(),
         };
         let context = environment.context(key, object, secrets.clone());
-        let server = if options.dry_run { Ok(Outbox::for_dry_run(&context)) } else { object.spec.provider.build(context) };
-        let server = server.map_err(Blocker::for_person)?;
+        let server = if options.dry_run {
+            Outbox::for_dry_run(&context)
+        } else {
+            let server = object.spec.provider.build(context).map_err(Blocker::for_person)?;
+            signed(server, object, &signing, &self.ring, &self.signatory)?
+        };
         self.close_one(key);
-        self.made.insert(key.clone(), Made { object: object.clone(), secrets, fingerprint, server });
+        self.made.insert(key.clone(), Made { object: object.clone(), secrets, signing, fingerprint, server });
         self.version += 1;
         Ok(fingerprint)
     }
@@ -134,7 +152,36 @@ fn without_rates(spec: &SendingServerSpec) -> SendingServerSpec {
     spec
 }
 
-/// Builds a server's client from its spec and its Secrets.
+/// The server, or one that signs what is handed to it where it has keys.
+fn signed(
+    server: Arc<dyn Server>,
+    object: &SendingServer,
+    secrets: &Secrets,
+    ring: &Ring,
+    signatory: &Signatory,
+) -> Result<Arc<dyn Server>, Blocker> {
+    let (Signing::Ours(fields), keys) = (object.spec.provider.signing(), object.spec.signing_keys()) else { return Ok(server) };
+    if keys.is_empty() {
+        return Ok(server);
+    }
+    let key_of = |(index, key): (usize, &SigningKey)| {
+        let reference = &key.private_key_ref;
+        let pem = secrets.get(reference).map_or(&[][..], |pem| pem.expose());
+        let private = ring.get(pem).map_err(|why| {
+            let message = format!(
+                "spec.identity.dkim[{index}].privateKeyRef: key `{}` of Secret `{}` {why}. Correct it in the Secret; `openssl genpkey -algorithm ed25519` or `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048` makes one.",
+                reference.key, reference.name
+            );
+            Blocker::lasting(Reason::SecretInvalid, message)
+        })?;
+        let signer = Signer::new(&key.ascii_domain(), &key.ascii_selector(), private);
+        Ok(ServerKey { record: key.record(), signer: Arc::new(signer) })
+    };
+    let keys = keys.iter().enumerate().map(key_of).collect::<Result<Vec<_>, Blocker>>()?;
+    Ok(Arc::new(Signed::new(server, &object.spec.provider.address(), keys, fields, signatory.clone())))
+}
+
+/// Builds a server's client from its spec and its Secrets. It signs with all of its keys: no DNS record is looked up.
 ///
 /// # Errors
 /// When a Secret is missing or cannot be used.
@@ -145,14 +192,16 @@ pub(crate) fn build_server(
     state_dir: &Path,
     permissions: Permissions,
 ) -> Result<Arc<dyn Server>, Blocker> {
-    let secrets = secrets(key, object, store)?;
+    let (for_provider, signing) =
+        (secrets(key, object, store, SecretPurpose::Provider)?, secrets(key, object, store, SecretPurpose::Dkim)?);
     let environment = Environment { state_dir, egress: Egress::Everywhere, permissions, http: Clients::default() };
-    object.spec.provider.build(environment.context(key, object, secrets)).map_err(Blocker::for_person)
+    let server = object.spec.provider.build(environment.context(key, object, for_provider)).map_err(Blocker::for_person)?;
+    signed(server, object, &signing, &Ring::default(), &Signatory::default())
 }
 
-fn secrets(key: &Key, object: &SendingServer, store: &SecretStore) -> Result<Secrets, Blocker> {
+fn secrets(key: &Key, object: &SendingServer, store: &SecretStore, purpose: SecretPurpose) -> Result<Secrets, Blocker> {
     let mut secrets = Secrets::new();
-    for needed in object.spec.secrets().into_iter().filter(|needed| needed.purpose == SecretPurpose::Provider) {
+    for needed in object.spec.secrets().into_iter().filter(|needed| needed.purpose == purpose) {
         match store.get(&key.namespace, &needed.key.name, &needed.key.key) {
             Ok(value) => {
                 secrets.insert(needed.key, value);
@@ -201,18 +250,19 @@ mod tests {
     fn a_server_gets_every_secret_of_its_provider_and_no_other() {
         let yaml = "{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {name: relay}, spec: {\
             provider: {smtp: {host: a.example.com, auth: {secretRef: {name: login}}, caRef: {name: ca, key: ca.crt}}}, \
-            identity: {dkim: {selector: s1, privateKeyRef: {name: signing, key: tls.key}}}}}";
+            identity: {dkim: [{domain: example.com, selector: s1, privateKeyRef: {name: signing, key: tls.key}}]}}}";
         let object: SendingServer = serde_saphyr::from_str(yaml).expect("a server");
         let (key, mut data) = (Key::new("shop", "relay"), BTreeMap::<Key, BTreeMap<String, SecretValue>>::new());
         let (provider, others): (Vec<_>, Vec<_>) =
             object.spec.secrets().into_iter().partition(|needed| needed.purpose == SecretPurpose::Provider);
         for needed in &provider {
             let store = SecretStore::of_cluster(data.clone(), BTreeMap::new());
-            assert!(secrets(&key, &object, &store).is_err() || needed.optional, "{needed:?} is not asked for");
+            assert!(secrets(&key, &object, &store, SecretPurpose::Provider).is_err() || needed.optional, "{needed:?} is not asked for");
             let secret = data.entry(Key::new("shop", needed.key.name.as_str())).or_default();
             secret.insert(needed.key.key.clone(), SecretValue::new("x"));
         }
-        let given = secrets(&key, &object, &SecretStore::of_cluster(data, BTreeMap::new())).expect("all of them are there");
+        let given = secrets(&key, &object, &SecretStore::of_cluster(data, BTreeMap::new()), SecretPurpose::Provider)
+            .expect("all of them are there");
         let wanted: BTreeSet<_> = provider.into_iter().map(|needed| needed.key).collect();
         assert_eq!((given.into_keys().collect::<BTreeSet<_>>(), others.len()), (wanted, 1));
     }
@@ -223,11 +273,12 @@ mod tests {
             provider: {gmail: {user: news@example.com, secretRef: {name: gmail}}}}}";
         let object: SendingServer = serde_saphyr::from_str(yaml).expect("a server");
         let key = Key::new("shop", "google");
-        let missing = secrets(&key, &object, &SecretStore::default()).expect_err("there is no Secret");
+        let missing = secrets(&key, &object, &SecretStore::default(), SecretPurpose::Provider).expect_err("there is no Secret");
         assert_eq!(missing.reason, Reason::SecretNotFound);
         assert!(missing.message.contains("there is no Secret `gmail` in namespace `shop`"), "{missing}");
         let data = BTreeMap::from([(Key::new("shop", "gmail"), BTreeMap::from([("serviceAccount".to_owned(), SecretValue::new("x"))]))]);
-        let given = secrets(&key, &object, &SecretStore::of_cluster(data, BTreeMap::new())).expect("one form of it");
+        let given =
+            secrets(&key, &object, &SecretStore::of_cluster(data, BTreeMap::new()), SecretPurpose::Provider).expect("one form of it");
         assert_eq!(given.len(), 1);
     }
 }

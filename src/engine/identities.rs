@@ -6,7 +6,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::EngineOptions;
 use crate::{
-    dns::{Looked, Resolver, Subject, key::public_key},
+    dkim::Ring,
+    dns::{Looked, Resolver, Subject},
     egress::Egress,
     resources::{Key, KeyRef, Reason, SendingServer, secret::SecretValue},
     source::{SecretStore, Snapshot},
@@ -15,8 +16,10 @@ use crate::{
 /// The most servers whose records are looked up at a time.
 const LOOKS_MAX: usize = 64;
 
-/// A server as it was last judged: the object, its private key or why there is none, and what DNS must confirm.
-type Known = (Arc<SendingServer>, Option<Result<SecretValue, (Reason, String)>>, Option<Arc<Subject>>);
+/// A private key, or why there is none.
+type Private = Result<SecretValue, (Reason, String)>;
+/// A server as it was last judged: the object, its private keys, and what DNS must confirm.
+type Known = (Arc<SendingServer>, Vec<Private>, Option<Arc<Subject>>);
 
 /// What DNS must confirm of each server. The public half of a key is derived once for each version of it.
 #[derive(Default)]
@@ -26,21 +29,22 @@ pub(super) struct Subjects {
 
 impl Subjects {
     /// What DNS must confirm of the servers of a snapshot.
-    pub fn of(&mut self, snapshot: &Snapshot, options: &EngineOptions) -> BTreeMap<Key, Arc<Subject>> {
+    pub fn of(&mut self, snapshot: &Snapshot, options: &EngineOptions, ring: &Ring) -> BTreeMap<Key, Arc<Subject>> {
         self.known.retain(|key, _| snapshot.servers.contains_key(key));
         let mut subjects = BTreeMap::new();
         for (key, sourced) in &snapshot.servers {
             let object = &sourced.object;
-            let Some(identity) = &object.spec.identity else {
+            if object.spec.identity.is_none() {
                 self.known.remove(key);
                 continue;
-            };
-            let secret = identity.dkim.as_ref().map(|dkim| private_key(key, &dkim.private_key_ref, &snapshot.secrets));
+            }
+            let signing = object.spec.signing_keys().iter();
+            let private: Vec<Private> = signing.map(|one| private_key(key, &one.private_key_ref, &snapshot.secrets)).collect();
             let is_known =
-                self.known.get(key).is_some_and(|(of, with, _)| (Arc::ptr_eq(of, object) || of.spec == object.spec) && *with == secret);
+                self.known.get(key).is_some_and(|(of, with, _)| (Arc::ptr_eq(of, object) || of.spec == object.spec) && *with == private);
             if !is_known {
-                let subject = subject(key, object, &snapshot.secrets, options.egress_of(key)).map(Arc::new);
-                self.known.insert(key.clone(), (object.clone(), secret, subject));
+                let subject = subject(key, object, &snapshot.secrets, options.egress_of(key), ring).map(Arc::new);
+                self.known.insert(key.clone(), (object.clone(), private, subject));
             }
             if let Some((_, _, Some(subject))) = self.known.get(key) {
                 subjects.insert(key.clone(), subject.clone());
@@ -51,17 +55,18 @@ impl Subjects {
 }
 
 /// What DNS must confirm of a server.
-pub(crate) fn subject(key: &Key, object: &SendingServer, secrets: &SecretStore, egress: Egress) -> Option<Subject> {
+pub(crate) fn subject(key: &Key, object: &SendingServer, secrets: &SecretStore, egress: Egress, ring: &Ring) -> Option<Subject> {
     let public = |reference: &KeyRef| {
         let pem = private_key(key, reference, secrets)?;
-        public_key(pem.expose()).map_err(|why| {
-            (Reason::SecretInvalid, format!("the key `{}` of the Secret `{}` cannot be used: {why}", reference.key, reference.name))
-        })
+        let private = ring.get(pem.expose());
+        private
+            .map(|key| key.public().to_vec())
+            .map_err(|why| (Reason::SecretInvalid, format!("key `{}` of Secret `{}` {why}", reference.key, reference.name)))
     };
     Subject::of(&object.spec, egress, public)
 }
 
-fn private_key(server: &Key, reference: &KeyRef, secrets: &SecretStore) -> Result<SecretValue, (Reason, String)> {
+fn private_key(server: &Key, reference: &KeyRef, secrets: &SecretStore) -> Private {
     secrets.get(&server.namespace, &reference.name, &reference.key).map_err(|missing| (missing.reason(), missing.to_string()))
 }
 

@@ -92,7 +92,8 @@ impl Lookup {
             self.webhooks.make(snapshot, |key| self.options.egress_of(key));
         }
         // A dry run contacts nobody.
-        let identities = if self.options.dry_run { BTreeMap::new() } else { self.subjects.of(snapshot, &self.options) };
+        let identities =
+            if self.options.dry_run { BTreeMap::new() } else { self.subjects.of(snapshot, &self.options, self.servers.ring()) };
         let facts = self.facts.of(snapshot, now_ms).await;
         self.contents.want_all(snapshot, &facts, self.options.egress, self.options.links.is_some());
         self.waited = self.contents.wait().await;

@@ -7,15 +7,15 @@ const LINE_MAX: usize = 998;
 /// The longest line of quoted-printable, its soft break included (RFC 2045, 6.7).
 const QUOTED_LINE_MAX: usize = 76;
 
-/// Writes the content headers and the body: one part, or text and HTML as alternatives.
-pub(super) fn write(out: &mut Vec<u8>, message_id: &str, text: Option<&str>, html: Option<&str>) {
+/// Writes the content headers and the body: one part, or text and HTML as alternatives; `content` is what their boundary is made of.
+pub(super) fn write(out: &mut Vec<u8>, content: u64, text: Option<&str>, html: Option<&str>) {
     let (text, html) = match (text, html) {
         (Some(text), Some(html)) => (text, html),
         (Some(text), None) => return part(out, b"text/plain", text),
         (None, html) => return part(out, b"text/html", html.unwrap_or_default()),
     };
     let boundary = (0..)
-        .map(|attempt| id::boundary(message_id, attempt))
+        .map(|attempt| id::boundary(content, attempt))
         .find(|boundary| [text, html].iter().all(|body| memchr::memmem::find(body.as_bytes(), boundary.as_bytes()).is_none()))
         .unwrap_or_default();
     let boundary = boundary.as_bytes();

@@ -24,9 +24,10 @@ pub fn message_id(seed: u64, namespace: &str, campaign: &str, run: &str, recipie
     format!("{id:032x}@{}", idna::domain_to_ascii(domain).unwrap_or_else(|_| "localhost".to_owned()))
 }
 
-/// A boundary that is the same on every attempt (RFC 2046, 5.1.1). `=_` never occurs in quoted-printable.
-pub(super) fn boundary(message_id: &str, attempt: u64) -> String {
+/// A boundary that is the same for everybody and on every attempt (RFC 2046, 5.1.1), so that what is the same for everybody has the
+/// same body: the hash of one signs all. `=_` never occurs in quoted-printable.
+pub(super) fn boundary(content: u64, attempt: u64) -> String {
     let mut hasher = SipHasher24::new_with_keys(attempt, KEY);
-    hasher.write(message_id.as_bytes());
+    hasher.write_u64(content);
     format!("=_{:032x}", hasher.finish128().as_u128())
 }

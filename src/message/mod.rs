@@ -22,10 +22,16 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{Hash as _, Hasher as _},
+    sync::Arc,
+};
 
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter, tz::TimeZone};
 use minijinja::Value;
+use siphasher::sip::SipHasher13;
 
 use self::{
     engine::{Compiler, Engine, Part, Place, Root, is_template},
@@ -144,6 +150,8 @@ pub struct Template {
     one_click: bool,
     /// The fields that it cannot do without.
     needed: Box<[NamedField]>,
+    /// A hash of what it was compiled from.
+    content: u64,
 }
 
 /// From and Reply-To.
@@ -212,6 +220,7 @@ impl Template {
                 headers,
                 unsubscribe,
                 one_click: content.one_click,
+                content: hash_of(content),
                 needed: fields_named(content).into_iter().filter(|field| !field.is_optional).collect(),
             }),
             _ => Err(faults),
@@ -318,7 +327,7 @@ impl Template {
             }
         }
         out.extend_from_slice(b"MIME-Version: 1.0\r\n");
-        body::write(&mut out, context.message_id, Some(&text), html.as_deref());
+        body::write(&mut out, self.content, Some(&text), html.as_deref());
 
         // Everything else is encoded, so only an address can need more than ASCII.
         let needs_smtputf8 = !self.head_is_ascii || !address.is_ascii();
@@ -358,6 +367,12 @@ impl Template {
             out.extend_from_slice(b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n");
         }
     }
+}
+
+fn hash_of(content: &Content) -> u64 {
+    let mut hasher = SipHasher13::new();
+    content.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Refuses a value that names a sender who is not permitted.

@@ -267,10 +267,14 @@ fn line_ends_and_encodings() {
 
 #[test]
 fn a_boundary_is_in_no_body() {
-    let own = super::id::boundary(ID, 0);
-    let content = Content { text: Some(format!("--{own}--").into()), html: Some("<p>x</p>".into()), ..content() };
-    let message = render(&content, &ann());
-    assert!(message.contains(&format!("boundary=\"{}\"", super::id::boundary(ID, 1))));
+    let content = Content { text: Some("{{ x }}".into()), html: Some("<p>x</p>".into()), ..content() };
+    let hash = super::hash_of(&content);
+    let own = super::id::boundary(hash, 0);
+    let message = render(&content, &recipient(&[("name", "Ann"), ("x", &format!("--{own}--"))]));
+    assert!(message.contains(&format!("boundary=\"{}\"", super::id::boundary(hash, 1))));
+    // Otherwise everybody has the same, and so may share a body.
+    let others = ["b", "c"].map(|x| render(&content, &recipient(&[("name", "Ann"), ("x", x)])));
+    assert!(others.iter().all(|other| other.contains(&format!("boundary=\"{own}\""))));
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub enum ConditionType {
     IdentityReady,
     /// A server with `feedback`: whether what comes back is taken. It gates nothing.
     FeedbackReady,
+    /// A server with `identity.dkim`: which keys sign, and whose messages leave unsigned.
+    Signing,
     /// A campaign: every recipient has a final outcome.
     Completed,
     /// A server: some fields are accepted and have no effect in this version.
@@ -165,6 +167,12 @@ reasons! {
     DkimRecordMissing,
     /// The record of a DKIM key is malformed, is for other uses, or holds another key. Publish the one in the message in its place.
     DkimRecordInvalid,
+    /// The messages of all domains are signed. Nothing to do; the message names the keys.
+    MessagesSigned,
+    /// Messages from a domain are not signed, because no key is of it or of a domain above it. Add a key to `identity.dkim`.
+    DomainNotSigned,
+    /// The vendor writes the message anew or changes it, and signs it itself; `identity.dkim` has no effect. Remove the keys, and set up DKIM at the vendor.
+    SignedByVendor,
     /// The domain of the envelope sender has no SPF record. Publish the one in the message, or the vendor's.
     SpfRecordMissing,
     /// An SPF record is malformed, is there twice, or needs more than 10 lookups. Correct what the message names.

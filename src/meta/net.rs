@@ -2,6 +2,13 @@
 
 use std::net::IpAddr;
 
+/// A name as DNS has it: in lowercase, other alphabets in ASCII (RFC 5890), no dot at the end.
+#[must_use]
+pub fn ascii(name: &str) -> String {
+    let name = name.trim_end_matches('.');
+    idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_ascii_lowercase())
+}
+
 /// Whether a name is below a domain, and not the domain itself. Both are in lowercase, without a dot at the end.
 #[must_use]
 pub fn is_below(name: &str, domain: &str) -> bool {

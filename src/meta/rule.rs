@@ -1,7 +1,7 @@
 //! Rules that types and bounds cannot express, in CEL, declared beside the types.
 //!
 //! They become `x-kubernetes-validations` of the CRDs; `validate` evaluates the same texts. Ours use only what both sides evaluate
-//! alike: `has`, comparisons, `&&`, `||`, `!`, `?:`, `in`, `size`, `all`, `exists`, `exists_one`,
+//! alike: `has`, comparisons, `&&`, `||`, `!`, `?:`, `in`, `size`, `all`, `exists`, `exists_one`, `filter`,
 //! `matches`, `lowerAscii`, and `duration` of a text. Times are not touched.
 
 use serde::Serialize;

@@ -17,10 +17,11 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     literal::Language,
+    signing,
     structured::{Mailbox, Structured},
     verdict::{Judge, NotTaken, Said, Word},
     webhook::{Webhook, WebhookCredentials},
@@ -63,6 +64,7 @@ impl ServerType for Brevo {
         secret_keys: &[("apiKey", "an API key (v3), not the SMTP key")],
         probe: "GET /v3/account: the account, its credits, and whether it may send (Brevo allows 100 of these per hour)",
         carries: "JSON; messages from one sender share a call, 500 at most",
+        signs: "Brevo; `identity.dkim` has no effect. See in a message that arrived that its signature (h=) names List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 asks",
     };
 }
 
@@ -73,6 +75,10 @@ impl Provider for Brevo {
 
     fn address(&self) -> String {
         api::address(self.base())
+    }
+
+    fn signing(&self) -> Signing {
+        signing::MADE_BY_VENDOR
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

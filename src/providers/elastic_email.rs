@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     literal::Language,
+    signing,
     structured::Structured,
     verdict::{Judge, NotTaken, Word},
     webhook::{Webhook, WebhookCredentials},
@@ -68,6 +69,7 @@ impl ServerType for ElasticEmail {
         secret_keys: &[("apiKey", "an API key that can send and view domains")],
         probe: "GET /v4/domains: the account's domains",
         carries: "JSON, one message per call",
+        signs: "Elastic Email; `identity.dkim` has no effect. See in a message that arrived that its signature (h=) names List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 asks",
     };
 }
 
@@ -78,6 +80,10 @@ impl Provider for ElasticEmail {
 
     fn address(&self) -> String {
         api::address(self.base())
+    }
+
+    fn signing(&self) -> Signing {
+        signing::MADE_BY_VENDOR
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

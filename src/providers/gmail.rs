@@ -11,13 +11,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blocker, BoxFuture, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, BoxFuture, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Purpose, Reply},
     smtp::{Encryption, Smtp},
     token::{self, Grant, Tokens},
     verdict::{Judge, NotTaken, Word},
 };
+use crate::dkim::Fields;
 use crate::meta::{Duration, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
 
 /// Gmail or Google Workspace.
@@ -146,6 +147,7 @@ impl ServerType for Gmail {
         ],
         probe: "fetches an access token, then logs in over SMTP or reads the mailbox's profile through the API",
         carries: "each message unchanged (MIME); Google rewrites From unless it is the user or one of their aliases",
+        signs: "Mailfleet, with `identity.dkim`, but for Date and Message-ID, since Google replaces the latter; Google adds a signature of its own",
     };
 }
 
@@ -172,6 +174,10 @@ impl Provider for Gmail {
             limits.push(Rate { messages: 150, per: Duration::from_secs(60) });
         }
         limits
+    }
+
+    fn signing(&self) -> Signing {
+        Signing::Ours(&Fields::REDATED)
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

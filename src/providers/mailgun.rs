@@ -15,13 +15,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
-    structured,
+    signing, structured,
     verdict::{Judge, NotTaken, Word},
     webhook::{Webhook, WebhookCredentials},
 };
+use crate::dkim::Fields;
 use crate::meta::{Duration, Key, LocalRef, Reason, pattern};
 
 /// Mailgun through its API.
@@ -82,6 +83,7 @@ impl ServerType for Mailgun {
         secret_keys: &[("apiKey", "an API key of the account")],
         probe: "GET /v4/domains/DOMAIN: the domain, and whether it is active",
         carries: "each message unchanged (MIME), one per call",
+        signs: "Mailfleet, with `identity.dkim`, but for Date and Message-ID, unless `trackOpens` or `trackClicks` is true; Mailgun adds a signature of its own. Switch tracking off for the domain, since it changes the body",
     };
 }
 
@@ -92,6 +94,13 @@ impl Provider for Mailgun {
 
     fn address(&self) -> String {
         format!("{}, {}", api::address(self.base()), self.domain)
+    }
+
+    fn signing(&self) -> Signing {
+        if self.track_opens == Some(true) || self.track_clicks == Some(true) {
+            return signing::TRACKED;
+        }
+        Signing::Ours(&Fields::REDATED)
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

@@ -16,6 +16,8 @@ mod refusal;
 pub mod replies;
 mod sanitize;
 pub(crate) mod scrub;
+mod signed;
+mod signing;
 mod single;
 mod structured;
 #[macro_use]
@@ -33,6 +35,8 @@ pub use refusal::{Answer, Fault, Meaning, Refusal, Scope, Stage};
 pub use replies::{meaning, unknown_of_mail};
 pub(crate) use sanitize::readable;
 pub use sanitize::stable;
+pub use signed::{ServerKey, Signatory, Signed};
+pub use signing::Signing;
 
 use std::{
     future::Future,
@@ -45,6 +49,7 @@ use tokio::sync::mpsc;
 
 pub use crate::meta::Blocker;
 use crate::{
+    dkim::Fields,
     feedback::MessageReference,
     meta::{Key, Rate},
 };
@@ -66,8 +71,19 @@ pub struct Outgoing {
     pub needs_smtputf8: bool,
     /// The run that it belongs to, for a vendor's tags or metadata, so that feedback can be matched.
     pub run: Arc<RunLabel>,
+    /// As it was before this server signed it; none where it is not signed.
+    pub unsigned: Option<Unsigned>,
     /// Its row in the ledger, for a return path or a vendor's metadata, so that feedback finds it; absent for a message without a row.
     pub reference: Option<MessageReference>,
+}
+
+/// What a server's signature changed in a message, which goes back without it.
+#[derive(Clone, Debug)]
+pub struct Unsigned {
+    /// The content without the signature.
+    pub content: Arc<[u8]>,
+    /// How long the signature took, with the wait for its turn.
+    pub took: Duration,
 }
 
 /// A campaign's run, as messages are labelled with it.
@@ -118,7 +134,8 @@ pub struct Delivered {
     pub message: Outgoing,
     /// What became of it.
     pub outcome: Outcome,
-    /// From writing the end of the message to its reply, for the size of the flight window; none when there was no reply.
+    /// From writing the end of the message to its reply, and what its signature took, for the size of the flight window; none when
+    /// there was no reply.
     pub round_trip: Option<Duration>,
 }
 
@@ -195,6 +212,9 @@ pub trait Server: Send + Sync {
     /// How messages are handed over. It may change once the server's extensions are known.
     fn carriage(&self) -> Carriage;
 
+    /// The DKIM keys that sign from now on, by the names of their records.
+    fn sign_with(&self, _records: &[String]) {}
+
     /// Closes idle connections cleanly.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -210,6 +230,8 @@ pub struct TypeInfo {
     pub probe: &'static str,
     /// In what form messages are handed over.
     pub carries: &'static str,
+    /// Who signs messages (DKIM), and what the signature covers.
+    pub signs: &'static str,
 }
 
 /// A type of server, described without an instance.
@@ -228,6 +250,10 @@ pub trait Provider {
     fn secrets(&self) -> Vec<SecretUse>;
     /// Where it is, in words: `smtp.example.com:587, StartTls`.
     fn address(&self) -> String;
+    /// Who signs its messages.
+    fn signing(&self) -> Signing {
+        Signing::Ours(&Fields::UNTOUCHED)
+    }
     /// Rate windows that the vendor is known to impose, whatever the spec says: the spec can only be stricter.
     fn known_limits(&self) -> Vec<Rate> {
         Vec::new()

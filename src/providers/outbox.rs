@@ -74,6 +74,7 @@ impl ServerType for Outbox {
         secret_keys: &[],
         probe: "writes and removes a file",
         carries: "each message unchanged, one per file",
+        signs: "Mailfleet, with `identity.dkim`, over every field that matters and the whole body",
     };
 }
 

@@ -82,6 +82,16 @@ impl<N> Owed<N> {
         self.begun.back_mut()
     }
 
+    /// Gives the message that waits first to somebody else, who owes its outcome from now on.
+    pub fn hand_over(&mut self) -> Option<Outgoing> {
+        self.waiting.pop_front()
+    }
+
+    /// Takes a message back that could not be handed over; it waits before the others.
+    pub fn take_back(&mut self, message: Outgoing) {
+        self.waiting.push_front(message);
+    }
+
     /// Begins the message that waits at this position, behind those that are begun.
     pub fn begin(&mut self, at: usize, note: N) -> Option<&mut Begun<N>> {
         let message = self.waiting.remove(at)?;
@@ -169,7 +179,12 @@ impl<N> Owed<N> {
         self.waiting.is_empty() && self.begun.is_empty()
     }
 
-    fn give(&self, message: Outgoing, outcome: Outcome, round_trip: Option<Duration>) {
+    fn give(&self, mut message: Outgoing, outcome: Outcome, mut round_trip: Option<Duration>) {
+        // Another server signs with other keys, or not at all.
+        if let Some(unsigned) = message.unsigned.take() {
+            message.content = unsigned.content;
+            round_trip = round_trip.map(|trip| trip + unsigned.took);
+        }
         // When nobody listens any more, nobody is left to tell.
         let _ = self.outcomes.send(Delivered { message, outcome, round_trip });
     }

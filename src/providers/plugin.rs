@@ -16,13 +16,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Quota, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Outgoing, Probed, Provider, Quota, Refusal, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{ApiClient, Call, Reply, own_client, pause},
     structured,
     verdict::{Judge, NotTaken, Said, Taken, Word},
     webhook::{Webhook, WebhookCredentials},
 };
+use crate::dkim::Fields;
 use crate::meta::{Duration, Key, KeyRef, LocalRef, Rate, Reason, pattern, secret::SecretValue};
 
 /// The version of the contract.
@@ -69,6 +70,7 @@ impl ServerType for Plugin {
         secret_keys: &[("token", "the bearer token, where the plugin requires one")],
         probe: "POST /probe: what the plugin reports",
         carries: "each message unchanged (MIME in base64), batchSize per request",
+        signs: "Mailfleet, with `identity.dkim`, but for Date and Message-ID, which the provider behind it may replace",
     };
 }
 
@@ -86,6 +88,10 @@ impl Provider for Plugin {
 
     fn has_envelope(&self) -> bool {
         true
+    }
+
+    fn signing(&self) -> Signing {
+        Signing::Ours(&Fields::REDATED)
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

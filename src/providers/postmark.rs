@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
+    signing,
     structured::{Attachment, Structured},
     verdict::{self, Judge, NotTaken, Said, Word},
     webhook::{Webhook, WebhookCredentials, read::REFERENCE},
@@ -69,6 +70,7 @@ impl ServerType for Postmark {
         secret_keys: &[("serverToken", "the API token of a Postmark server")],
         probe: "GET /server: the token's server, and whether it is a sandbox",
         carries: "JSON; any messages share a call, 500 at most, and each gets its own answer",
+        signs: "Postmark; `identity.dkim` has no effect. See in a message that arrived that its signature (h=) names List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 asks",
     };
 }
 
@@ -79,6 +81,10 @@ impl Provider for Postmark {
 
     fn address(&self) -> String {
         api::address(self.base())
+    }
+
+    fn signing(&self) -> Signing {
+        signing::MADE_BY_VENDOR
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
+    signing,
     structured::{Attachment, Mailbox, Structured},
     verdict::{Judge, NotTaken, Taken, Word},
     webhook::{Webhook, WebhookCredentials, read::REFERENCE},
@@ -91,6 +92,7 @@ impl ServerType for SendGrid {
         secret_keys: &[("apiKey", "an API key with the permission Mail Send")],
         probe: "GET /v3/scopes: the key's permissions, `mail.send` among them",
         carries: "JSON; messages with equal bodies share a call, 1,000 at most",
+        signs: "SendGrid; `identity.dkim` has no effect. See in a message that arrived that its signature (h=) names List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 asks",
     };
 }
 
@@ -101,6 +103,10 @@ impl Provider for SendGrid {
 
     fn address(&self) -> String {
         api::address(self.base())
+    }
+
+    fn signing(&self) -> Signing {
+        signing::MADE_BY_VENDOR
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

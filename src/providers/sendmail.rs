@@ -62,6 +62,7 @@ impl ServerType for Sendmail {
         secret_keys: &[],
         probe: "whether the program exists and is allowed; nothing more can be checked without sending, so it is Active until a send fails",
         carries: "each message unchanged, one run of the program each",
+        signs: "Mailfleet, with `identity.dkim`, over every field that matters and the whole body",
     };
 }
 

@@ -21,12 +21,13 @@ use serde_json::{Value, json};
 
 use self::signing::{Keys, Signature};
 use super::{
-    Blocker, BoxFuture, Context, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, BoxFuture, Context, Outgoing, Probed, Provider, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{ApiClient, Call, Purpose, Reply},
     sanitize, structured,
     webhook::{Webhook, WebhookCredentials, read::REFERENCE},
 };
+use crate::dkim::Fields;
 use crate::meta::{Duration, Key, LocalRef, Reason, pattern, secret::SecretValue};
 
 /// Amazon SES by its API.
@@ -93,6 +94,7 @@ impl ServerType for Ses {
         ],
         probe: "GetAccount: whether sending is enabled, and the account's quotas, which then apply in addition to limits.rates",
         carries: "each message unchanged (MIME), one per call; SES rewrites Message-ID and Date",
+        signs: "Mailfleet, with `identity.dkim`, but for Date and Message-ID, which SES replaces; SES adds a signature of its own",
     };
 }
 
@@ -109,6 +111,10 @@ impl Provider for Ses {
 
     fn address(&self) -> String {
         api::address(&self.base())
+    }
+
+    fn signing(&self) -> Signing {
+        Signing::Ours(&Fields::REDATED)
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

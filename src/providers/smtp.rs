@@ -38,12 +38,13 @@ use self::{
     server::SmtpServer,
 };
 use super::{
-    Blocker, Context, Provider, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Provider, SecretUse, Server, ServerType, Signing, TypeInfo,
     connect::own_tls,
     context::{TOO_SHORT, UNFIT},
     scrub,
     token::Tokens,
 };
+use crate::dkim::Fields;
 use crate::meta::{Duration, KeyRef, LocalRef, Reason, pattern, rule::Rule, secret::SecretValue};
 
 /// An SMTP relay.
@@ -297,6 +298,7 @@ impl ServerType for Smtp {
         ],
         probe: "connects, negotiates TLS, logs in, and quits",
         carries: "each message unchanged, pipelined over persistent connections",
+        signs: "Mailfleet, with `identity.dkim`, over every field that matters and the whole body; behind the presets Ses, Mailgun and SparkPost as with those types; SendGrid, ElasticEmail, Postmark and Brevo write messages anew and sign them themselves, also over SMTP",
     };
 }
 
@@ -349,6 +351,10 @@ impl Provider for Smtp {
 
     fn has_envelope(&self) -> bool {
         true
+    }
+
+    fn signing(&self) -> Signing {
+        self.preset.or_else(|| Preset::of_host(&self.host())).map_or(Signing::Ours(&Fields::UNTOUCHED), Preset::signing)
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Quota, Scope, SecretUse, Server, ServerType, TypeInfo,
+    Blocker, Context, Outgoing, Probed, Provider, Quota, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
-    structured,
+    signing, structured,
     verdict::{Judge, NotTaken, Said, Word},
     webhook::{Webhook, WebhookCredentials, read::REFERENCE},
 };
+use crate::dkim::Fields;
 use crate::meta::{Duration, Key, LocalRef, Rate, Reason, pattern};
 
 /// SparkPost through its API.
@@ -75,6 +76,7 @@ impl ServerType for SparkPost {
         secret_keys: &[("apiKey", "an API key with Transmissions: Read/Write and Account: Read")],
         probe: "GET /api/v1/account?include=usage: the account, its state and the day's limit",
         carries: "each message unchanged (MIME), one per call",
+        signs: "Mailfleet, with `identity.dkim`, but for Date and Message-ID, unless `trackOpens` or `trackClicks` is true; SparkPost adds a signature of its own",
     };
 }
 
@@ -85,6 +87,13 @@ impl Provider for SparkPost {
 
     fn address(&self) -> String {
         api::address(self.base())
+    }
+
+    fn signing(&self) -> Signing {
+        if self.track_opens == Some(true) || self.track_clicks == Some(true) {
+            return signing::TRACKED;
+        }
+        Signing::Ours(&Fields::REDATED)
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {

@@ -69,6 +69,10 @@ macro_rules! providers {
                 self.provider().address()
             }
 
+            fn signing(&self) -> Signing {
+                self.provider().signing()
+            }
+
             fn known_limits(&self) -> Vec<Rate> {
                 self.provider().known_limits()
             }

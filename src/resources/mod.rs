@@ -3,6 +3,7 @@
 pub mod campaign;
 pub mod content;
 pub mod crd;
+pub mod dkim;
 pub mod fate;
 pub mod feedback;
 pub mod outcomes;
@@ -31,6 +32,7 @@ pub use crate::meta::{
     condition, duration, pattern, rule, secret,
 };
 pub use campaign::{Campaign, CampaignSpec};
+pub use dkim::SigningKey;
 pub use plan::{Plan, PlanSpec};
 pub use sending_server::{SendingServer, SendingServerSpec};
 

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, Duration, KeyRef, Object, Rate,
+    dkim::{FOUR_OF_A_DOMAIN, SigningKey},
     feedback::Feedback,
     pattern,
     rule::Rule,
     webhook::{self, WebhookSpec},
 };
-use crate::providers::{Provider as _, ProviderSpec, SecretUse};
+use crate::providers::{Provider as _, ProviderSpec, SecretUse, Signing};
 
 /// Two windows of one length are one too many: only the smaller limit would apply.
 pub(super) const RATES_DIFFER: Rule = Rule::new(
@@ -66,12 +67,13 @@ impl SendingServerSpec {
     #[must_use]
     pub fn secrets(&self) -> Vec<NeededSecret> {
         let needed = |SecretUse { path, key, optional }| NeededSecret { path, key, optional, purpose: SecretPurpose::Provider };
-        let dkim = self.identity.as_ref().and_then(|identity| identity.dkim.as_ref()).map(|dkim| NeededSecret {
-            path: "spec.identity.dkim.privateKeyRef".to_owned(),
-            key: dkim.private_key_ref.clone(),
+        let of_key = |(index, key): (usize, &SigningKey)| NeededSecret {
+            path: format!("spec.identity.dkim[{index}].privateKeyRef"),
+            key: key.private_key_ref.clone(),
             optional: false,
             purpose: SecretPurpose::Dkim,
-        });
+        };
+        let dkim = self.signing_keys().iter().enumerate().map(of_key);
         let feedback = |path: &str, name: &str, key: &str| NeededSecret {
             path: format!("spec.feedback.mailbox.imap.{path}"),
             key: KeyRef { name: name.to_owned(), key: key.to_owned() },
@@ -96,6 +98,15 @@ impl SendingServerSpec {
     #[must_use]
     pub fn webhook(&self) -> Option<&WebhookSpec> {
         self.feedback.as_ref()?.webhook.as_ref()
+    }
+
+    /// The keys that sign; none for a server that signs by itself.
+    #[must_use]
+    pub fn signing_keys(&self) -> &[SigningKey] {
+        match (&self.identity, self.provider.signing()) {
+            (Some(identity), Signing::Ours(_)) => &identity.dkim,
+            _ => &[],
+        }
     }
 
     /// The limits with their defaults.
@@ -136,7 +147,7 @@ pub struct NeededSecret {
 pub enum SecretPurpose {
     /// To connect and log in: without it the server is Inactive.
     Provider,
-    /// Of which the public half is compared with the DNS record; messages are not signed in this version.
+    /// To sign messages: without it the server is Inactive.
     Dkim,
     /// To check the calls of the vendor: without it they are refused, and sending is not affected.
     Webhook,
@@ -247,14 +258,17 @@ pub struct LinearWarmup {
 /// Which domains a server sends for, and how it signs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [FOUR_OF_A_DOMAIN]))]
 pub struct Identity {
     /// The domains of From addresses that it may send for; all when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN)), extend("x-kubernetes-list-type" = "set"))]
     pub domains: Vec<String>,
-    /// DKIM signing (RFC 6376). It has no effect in this version: let the relay sign.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dkim: Option<Dkim>,
+    /// The keys that sign messages (DKIM, RFC 6376 and 8463). Of a domain's keys, those sign whose record is published: of each
+    /// algorithm, the first in this list. While none of them is known to be published, all sign.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["domain", "selector"]))]
+    pub dkim: Vec<SigningKey>,
     /// The domain of the envelope sender (MAIL FROM); the From address when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN))]
@@ -268,17 +282,6 @@ pub struct Identity {
     /// cannot be looked up change nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require_dns: Option<bool>,
-}
-
-/// A DKIM key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Dkim {
-    /// The selector: `s1` for `s1._domainkey.example.com`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::SELECTOR))]
-    pub selector: String,
-    /// The private key, PEM, in a Secret.
-    pub private_key_ref: KeyRef,
 }
 
 /// How a server is probed.

@@ -92,7 +92,11 @@ FULL = [
             "warmup": {"startDate": "2026-12-01", "exponential": {"firstDay": 50, "growthPercent": 30, "target": 50000}},
             "identity": {
                 "domains": ["news.example.com", "bücher.example"],
-                "dkim": {"selector": "s1", "privateKeyRef": {"name": "dkim", "key": "private.pem"}},
+                "dkim": [
+                    {"domain": "example.com", "selector": "s1", "privateKeyRef": {"name": "dkim", "key": "private.pem"}},
+                    {"domain": "example.com", "selector": "s2.mail", "privateKeyRef": {"name": "dkim", "key": "ed25519.pem"}},
+                    {"domain": "bücher.example", "selector": "s1", "privateKeyRef": {"name": "dkim", "key": "private.pem"}},
+                ],
                 "returnPath": "bounces.example.com",
                 "sendingAddresses": ["203.0.113.25", "2001:db8::25"],
                 "requireDns": False,

@@ -1,4 +1,4 @@
-"""A real Postfix relay on loopback: its own configuration, queue and log in a folder, everything discarded in the end.
+"""A real Postfix relay on loopback: its own configuration, queue and log in a folder; everything is discarded in the end, or stored.
 
 Needs root, since Postfix's master does. The system's own Postfix is neither used nor touched.
 """
@@ -59,6 +59,18 @@ smtpd_sasl_path = {path}
 smtpd_sasl_security_options = noanonymous
 """
 
+# Every message into one Maildir, as a receiver stores it.
+STORED = """\
+default_transport = virtual:
+relay_transport = virtual:
+virtual_mailbox_base = {folder}/stored
+virtual_mailbox_maps = static:all/
+virtual_mailbox_limit = 0
+virtual_minimum_uid = 1
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+"""
+
 # service, type, private, unpriv, chroot, wakeup, maxproc, command
 MASTER = """\
 pickup unix n - n 60 1 pickup
@@ -98,7 +110,7 @@ class Postfix:
 
     def __init__(
         self, folder: Path, *, certificate: Certificate | None = None, sasl=None, verdict=None, without: str = "", banner: str = "", extra: str = "",
-        services: str = ""
+        services: str = "", stores: bool = False
     ):
         self.folder = folder
         self.port, self.tls_port = free_port(), free_port()
@@ -108,6 +120,10 @@ class Postfix:
         if self.policy:
             restrictions = f"check_policy_service inet:127.0.0.1:{self.policy.port}, {restrictions}"
         main = MAIN.format(folder=folder, restrictions=restrictions, relay="permit_sasl_authenticated" if sasl else "permit_mynetworks")
+        if stores:
+            (folder / "stored").mkdir()
+            os.chown(folder / "stored", 65534, 65534)
+            main += STORED.format(folder=folder)
         if certificate:
             main += TLS.format(certificate=certificate.certificate, key=certificate.key)
         if sasl:
@@ -167,6 +183,10 @@ class Postfix:
         with contextlib.suppress(TimeoutError):
             wait_until(lambda: set(people) <= set(self.delivered()), seconds, "the delivery", every=0.1)
         return self.delivered()
+
+    def stored(self) -> list[Path]:
+        """The files of stored messages."""
+        return sorted((self.folder / "stored/all/new").glob("*"))
 
     def stop(self):
         self._postfix("stop")

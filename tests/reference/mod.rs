@@ -110,9 +110,11 @@ fn bounds_of(schema: &Value) -> String {
         (low, Value::Null) => Some(format!("at least {}{unit}", number(low))),
         (low, high) => Some(format!("{} to {}{unit}", number(low), number(high))),
     };
-    let once = match (schema["x-kubernetes-list-type"].as_str(), schema["x-kubernetes-list-map-keys"][0].as_str()) {
+    let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let keys: Vec<String> = keys.map(|key| format!("`{key}`")).collect();
+    let once = match (schema["x-kubernetes-list-type"].as_str(), &keys[..]) {
         (Some("set"), _) => Some("each once".to_owned()),
-        (Some("map"), Some(key)) => Some(format!("each `{key}` once")),
+        (Some("map"), [_, ..]) => Some(format!("each {} once", keys.join(" with "))),
         _ => None,
     };
     // The pattern of these bounds their length.

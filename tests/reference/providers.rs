@@ -53,7 +53,7 @@ fn section(name: &str, table: Option<&Table>) -> String {
         let keys: Vec<String> = info.secret_keys.iter().map(|(key, what)| format!("`{key}`, {what}")).collect();
         writeln!(out, "Its Secret holds {}.", keys.join("; ")).expect("a string");
     }
-    writeln!(out, "A probe: {}.\nMessages: {}.\n", info.probe, info.carries).expect("a string");
+    writeln!(out, "A probe: {}.\nMessages: {}.\nWho [signs](dkim.md) them: {}.\n", info.probe, info.carries, info.signs).expect("a string");
     out.push_str("| field | type | bounds | default | meaning |\n|---|---|---|---|---|\n");
     rows(&schema, "", true, &mut out);
     let mut breaches = String::new();

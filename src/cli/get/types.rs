@@ -27,6 +27,7 @@ fn table() -> Table<Type> {
         .column("required", "required fields", |row| row.required.clone())
         .wide("probe", "probe", |row| row.info.probe)
         .wide("carries", "messages", |row| row.info.carries)
+        .wide("signs", "who signs", |row| row.info.signs)
 }
 
 /// Shows all types, or one.
@@ -66,5 +67,6 @@ fn describe(one: &Type) -> Value {
         "required": required,
         "probe": info.probe,
         "carries": info.carries,
+        "signs": info.signs,
     })
 }

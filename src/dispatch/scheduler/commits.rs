@@ -77,8 +77,17 @@ impl Scheduler {
         {
             let (rcpt_to, content) = (message.rcpt_to.clone(), message.content.clone());
             let (mail_from, run) = (rcpt_to.clone(), std::sync::Arc::default());
-            let early =
-                Outgoing { token: u64::MAX, mail_from, rcpt_to, content, needs_8bit: false, needs_smtputf8: false, run, reference: None };
+            let early = Outgoing {
+                token: u64::MAX,
+                mail_from,
+                rcpt_to,
+                content,
+                needs_8bit: false,
+                needs_smtputf8: false,
+                run,
+                unsigned: None,
+                reference: None,
+            };
             self.actions.push(Action::Deliver(*lane, 0, vec![early]));
         }
         let outcomes = std::mem::take(&mut self.pending);
@@ -268,6 +277,7 @@ impl Scheduler {
                 needs_8bit: message.needs_8bit,
                 needs_smtputf8: message.needs_smtputf8,
                 run: campaign.label.clone(),
+                unsigned: None,
                 reference,
             });
         }

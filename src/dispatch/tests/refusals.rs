@@ -266,6 +266,7 @@ fn outgoing(token: u64) -> Outgoing {
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::default(),
+        unsigned: None,
         reference: None,
     }
 }

@@ -10,7 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Mechanism, auth::Login};
-use crate::meta::secret::SecretValue;
+use crate::{
+    dkim::Fields,
+    meta::secret::SecretValue,
+    providers::signing::{self, Signing},
+};
 
 /// A vendor's SMTP endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +61,23 @@ impl Preset {
             Self::ElasticEmail => "ElasticEmail",
             Self::Postmark => "Postmark",
             Self::Brevo => "Brevo",
+        }
+    }
+
+    /// The vendor at this host.
+    #[must_use]
+    pub fn of_host(host: &str) -> Option<Self> {
+        let is_at = |preset: &Self| ["US", "EU"].iter().any(|region| preset.host(Some(region)) == host);
+        let is_ses = host.starts_with("email-smtp.") && host.ends_with(".amazonaws.com");
+        if is_ses { Some(Self::Ses) } else { Self::ALL.into_iter().find(is_at) }
+    }
+
+    /// Who signs what goes through the vendor.
+    #[must_use]
+    pub const fn signing(self) -> Signing {
+        match self {
+            Self::Ses | Self::Mailgun | Self::SparkPost => Signing::Ours(&Fields::REDATED),
+            Self::SendGrid | Self::ElasticEmail | Self::Postmark | Self::Brevo => signing::REWRITTEN,
         }
     }
 

@@ -117,7 +117,7 @@ async fn every_secret_that_a_server_needs_is_fetched() {
                 "auth": {"secretRef": {"name": "login"}},
                 "caRef": {"name": "ca", "key": "ca.crt"},
             }},
-            "identity": {"dkim": {"selector": "s1", "privateKeyRef": {"name": "signing", "key": "tls.key"}}},
+            "identity": {"dkim": [{"domain": "example.com", "selector": "s1", "privateKeyRef": {"name": "signing", "key": "tls.key"}}]},
         },
     });
     let observed: Observed<SendingServer> = objects::read(serde_json::from_value(object).expect("an object")).expect("it has a name");

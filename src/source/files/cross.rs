@@ -8,13 +8,14 @@ use super::{
 };
 use crate::{
     audience::Address,
-    providers::{Provider, ProviderSpec},
+    meta::net,
+    providers::{Provider, ProviderSpec, Signing},
     resources::{
         Campaign, FINALIZER, Key, KeyRef,
         campaign::AudienceSource,
         resume::{ANNOTATION, Resume},
         senders::{self, Says},
-        sending_server::{NeededSecret, SecretPurpose, SendingServerSpec},
+        sending_server::{NeededSecret, SendingServerSpec},
     },
     source::{FilePlace, Finding, Severity, Snapshot},
     yaml::Position,
@@ -63,14 +64,9 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
                 add("spec.provider.outbox.path".to_owned(), Target::Doubt(words));
             }
             for (path, words) in without_effect(&server.spec) {
-                add(path.to_owned(), Target::Doubt(words.to_owned()));
+                add(path.to_owned(), Target::Doubt(words));
             }
-            let needed: Vec<_> = server
-                .spec
-                .secrets()
-                .into_iter()
-                .filter(|needed| matches!(needed.purpose, SecretPurpose::Provider | SecretPurpose::Webhook))
-                .collect();
+            let needed = server.spec.secrets();
             for (index, one) in needed.iter().enumerate() {
                 let is_of_the_same = |other: &NeededSecret| other.key.name == one.key.name;
                 if !one.optional {
@@ -94,25 +90,32 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
 }
 
 /// Fields of a server that are accepted and have no effect, and what to do.
-fn without_effect(spec: &SendingServerSpec) -> Vec<(&'static str, &'static str)> {
+fn without_effect(spec: &SendingServerSpec) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    if spec.identity.as_ref().is_some_and(|identity| identity.dkim.is_some()) {
-        found.push((
-            "spec.identity.dkim",
-            "this has no effect in this version: Mailfleet does not sign messages. Have the server sign them, and remove this field",
-        ));
+    if let Some(identity) = spec.identity.as_ref().filter(|identity| !identity.dkim.is_empty()) {
+        let has_key = |domain: &String| identity.dkim.iter().any(|key| net::is_at_or_below(&net::ascii(domain), &key.ascii_domain()));
+        let without: Vec<&str> = identity.domains.iter().filter(|domain| !has_key(domain)).map(String::as_str).collect();
+        if let Signing::Theirs(why) = spec.provider.signing() {
+            found.push((
+                "spec.identity.dkim",
+                format!("this has no effect: {why}. Remove it, and set up DKIM for the domain at the vendor"),
+            ));
+        } else if !without.is_empty() {
+            let words = "are not signed: no key is of that domain or of one above it. Add one";
+            found.push(("spec.identity.dkim", format!("messages from {} {words}", without.join(", "))));
+        }
     }
     if spec.feedback.as_ref().is_some_and(|feedback| feedback.pause_when.is_some()) {
         found.push((
             "spec.feedback.pauseWhen",
-            "this has no effect in this version: bounces and complaints are recorded, and pause nothing. Remove this field",
+            "this has no effect in this version: bounces and complaints are recorded, and pause nothing. Remove this field".to_owned(),
         ));
     }
     let has_listener = spec.feedback.as_ref().is_some_and(|feedback| feedback.bounces.is_some());
     if has_listener && !spec.provider.has_envelope() {
         found.push((
             "spec.feedback.bounces",
-            "this brings nothing: the vendor sets the envelope sender by itself, and takes the bounces. Remove this field",
+            "this brings nothing: the vendor sets the envelope sender by itself, and takes the bounces. Remove this field".to_owned(),
         ));
     }
     found

@@ -12,11 +12,7 @@ use tokio::sync::watch::Receiver;
 
 use super::{Files, Options};
 use crate::{
-    resources::{
-        Key, Kind,
-        secret::SecretValue,
-        sending_server::{NeededSecret, SecretPurpose},
-    },
+    resources::{Key, Kind, secret::SecretValue, sending_server::NeededSecret},
     source::{
         Severity, Snapshot, StatusFolder,
         files::folder_tests::{Folder, write_status},
@@ -482,17 +478,16 @@ metadata: {name: relay}
 spec:
   provider:
     smtp: {host: smtp.example.com, auth: {secretRef: {name: login}}, caRef: {name: ca, key: ca.crt}}
-  identity: {dkim: {selector: s1, privateKeyRef: {name: signing, key: tls.key}}}
+  identity: {dkim: [{domain: example.com, selector: s1, privateKeyRef: {name: signing, key: tls.key}}]}
 ",
     );
     let snapshot = Files::load_once(&[folder.path().to_owned()], &Options::default());
     let server = &snapshot.servers.values().next().unwrap_or_else(|| panic!("{:?}", snapshot.findings)).object;
-    // Nothing reads the key for signing, and a warning says that the field has no effect.
-    let is_read = |needed: &NeededSecret| !needed.optional && needed.purpose == SecretPurpose::Provider;
+    let is_read = |needed: &NeededSecret| !needed.optional;
     let mut needed: Vec<String> = server.spec.secrets().into_iter().filter(is_read).map(|needed| needed.path).collect();
     let mut warned: Vec<String> =
         snapshot.findings.iter().filter_map(|finding| finding.field.clone()).filter(|field| field.ends_with("Ref")).collect();
     needed.sort();
     warned.sort();
-    assert_eq!((warned, needed.len()), (needed, 2));
+    assert_eq!((warned, needed.len()), (needed, 3));
 }

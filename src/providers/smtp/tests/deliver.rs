@@ -24,6 +24,7 @@ pub fn message(token: u64) -> Outgoing {
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::default(),
+        unsigned: None,
         reference: None,
     }
 }

@@ -21,10 +21,11 @@ pub(super) fn breaches(schema: &Value, json: &Value, path: &FieldPath, found: &m
             let at = path.with(Step::Index(index));
             match (seen.get(&key), keys().next()) {
                 (None, _) => drop(seen.insert(key, index)),
-                (Some(first), Some(field)) => found.push(Breach::new(
-                    at.key(field),
-                    format!("{} is already given by {path}[{first}]; name it once", item.get(field).unwrap_or(&Value::Null)),
-                )),
+                (Some(first), Some(field)) => {
+                    let given: Vec<String> = keys().map(|key| item.get(key).unwrap_or(&Value::Null).to_string()).collect();
+                    let words = format!("{} is already given by {path}[{first}]; name it once", given.join(" with "));
+                    found.push(Breach::new(at.key(field), words));
+                }
                 (Some(first), None) => found.push(Breach::new(at, format!("{item} is already given by {path}[{first}]; keep one of them"))),
             }
         }
