@@ -16,12 +16,14 @@ import threading
 import time
 from pathlib import Path
 
+from parts import fleet as fleets
 from parts import prism
 from parts.certificates import Authority
 from parts.fleet import ROOT
-from parts.process import folder
+from parts.process import folder, free_port, listens, wait_until
 from parts.proxy import ConnectProxy
 from parts.report import Cases, need, require
+from parts.vendors import Vendor
 
 PATH = "/feedback/shop/vendor"
 SECRET = "0123456789abcdef0123"  # noqa: S105
@@ -341,11 +343,69 @@ def not_durable():
         door.taken(50)
 
 
+def a_whole_round(program) -> str:
+    """A process that sends through a vendor and takes its webhook: found by the reference, counted once over a kill -9, suppressed in the next run."""
+    people = ["ann@example.com", "gone@example.com", "bob@example.com"]
+    audience = {"inline": [{"email": one, "name": "Ann"} for one in people]}
+    port = free_port()
+    with Vendor("postmark") as vendor:
+        fleet = fleets.Fleet(folder("webhooks-round"), program)
+        server = fleets.resource("SendingServer", "postmark", {"provider": vendor.spec(), "feedback": {"webhook": {"secretRef": {"name": "hooks", "key": "secret"}}}})
+        write = lambda **more: fleet.write("all.yaml", vendor.secret(), fleets.secret("hooks", secret=SECRET), server, fleets.plan("pro", "postmark"), fleets.campaign("spring", "pro", audience, **more))  # noqa: E731
+        write()
+        start = lambda: fleet.start("--public-url", "https://news.example.com", "--public-address", f"127.0.0.1:{port}", "--quiet", once=False)  # noqa: E731
+        process = start()
+        try:
+            fleet.wait_state("Campaign", "spring", "Completed", 30)
+            require(fleet.condition("SendingServer", "postmark", "FeedbackReady").get("reason") == "WebhookWaiting", "no call has come")
+            sent = [one for *_, body in vendor.requests if body for one in as_list(json.loads(body))]
+            references = {one["To"].strip("<>").rpartition("<")[2]: one["Metadata"]["mailfleet_reference"] for one in sent}
+            require(set(references) == set(people), f"{references}")
+            told = [
+                {"RecordType": "Delivery", "MessageID": "1", "Recipient": "ann@example.com", "DeliveredAt": "2026-11-29T10:00:00Z", "Metadata": {"mailfleet_reference": references["ann@example.com"]}},
+                {"RecordType": "Bounce", "ID": 1, "Type": "HardBounce", "Details": "smtp;550 5.1.1 No such user", "Email": "gone@example.com", "BouncedAt": "2026-11-29T10:00:00Z", "Metadata": {"mailfleet_reference": references["gone@example.com"]}},
+                # Of another ledger, and of nobody.
+                {"RecordType": "Bounce", "ID": 2, "Type": "HardBounce", "Email": "bob@example.com", "BouncedAt": "2026-11-29T10:00:00Z", "Metadata": {"mailfleet_reference": "1-1-0-1"}},
+            ]
+
+            def call(secret: str = SECRET) -> int:
+                line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                with contextlib.closing(line):
+                    login = base64.b64encode(f"x:{secret}".encode()).decode()
+                    line.request("POST", "/feedback/default/postmark", json.dumps(told + told), {"Authorization": f"Basic {login}"})
+                    return line.getresponse().status
+
+            require(call("another secret of it") == FORGED, "another secret is taken")
+            require(call() == TAKEN, "the call is refused")
+            # What was answered is durable.
+            process.kill()
+            process = start()
+            wait_until(lambda: listens(process.pid, port), 30, "the listener")
+            wait_until(lambda: call() == TAKEN, 30, "the same call after a kill -9")
+            counts = wait_until(lambda: fleet.status("Campaign", "spring").get("feedback"), 20, "counts of what came back")
+            require((counts.get("delivered"), counts.get("bounced")) == (1, 1), f"{counts}")
+            wait_until(lambda: fleet.condition("SendingServer", "postmark", "FeedbackReady").get("reason") == "WebhookReceiving", 20, "WebhookReceiving")
+            write(run="second")
+            wait_until(lambda: fleet.status("Campaign", "spring").get("run") == "second", 20, "the second run")
+            fleet.wait_state("Campaign", "spring", "Completed", 30)
+            states = fleet.recipients("spring", "second")
+            require(states == {"ann@example.com": "Accepted", "gone@example.com": "Suppressed", "bob@example.com": "Accepted"}, f"{states}")
+        finally:
+            process.kill()
+    return "delivered and bounced counted once, the bounced one suppressed"
+
+
+def as_list(value) -> list:
+    """A list as it is, and anything else as a list of it."""
+    return value if isinstance(value, list) else [value]
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
     needs = lambda: "" if door_program().exists() else f"{door_program()} (cargo build --examples)"  # noqa: E731
     cases.add_all([sendgrid, mailgun, ses, secrets, not_durable], needs=needs)
+    cases.add_all([a_whole_round], fleets.binary())
     cases.end()
 
 
