@@ -14,12 +14,25 @@ pub struct Report {
     pub campaigns: BTreeMap<Key, CampaignReport>,
     /// Servers.
     pub servers: BTreeMap<Key, ServerReport>,
+    /// Messages that servers sent on each UTC day before today, the oldest first, by server: of all that the ledger knows.
+    pub days: Arc<BTreeMap<Key, Vec<DayUsed>>>,
     /// Why the ledger cannot be written, if it cannot.
     pub ledger_problem: Option<LedgerError>,
     /// Claims without an outcome.
     pub unresolved: usize,
     /// How long a commit takes, microseconds.
     pub commit_micros: u64,
+}
+
+/// What a server sent on a UTC day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayUsed {
+    /// The day, counted since 1970.
+    pub day: i64,
+    /// Messages.
+    pub messages: u64,
+    /// Whether bounces or complaints were over the line on it: a warm-up does not go on after such a day.
+    pub is_held: bool,
 }
 
 /// The phase of a run in the dispatcher.
@@ -44,6 +57,8 @@ pub enum Waiting {
     ForServer,
     /// Its servers' or its namespace's limits are used up until this time, milliseconds.
     ForLimits(i64),
+    /// All that waits is for receiving domains for which no server has room until this time, milliseconds; the domains.
+    ForDomains(i64, Vec<Arc<str>>),
     /// All that is left is deferred until this time, milliseconds.
     ForRetry(i64),
     /// Its servers refuse it temporarily, with this message.
@@ -76,6 +91,9 @@ pub struct CampaignReport {
     pub expected: Option<Expected>,
     /// Recipients who recently got a final outcome, per second; `None` while nothing is fed, and before anybody had one in this process.
     pub per_second: Option<f64>,
+    /// The average time between two messages that limits for receiving domains leave, milliseconds, once only people of such domains
+    /// are left in the audience.
+    pub gap_ms: Option<f64>,
     /// What it waits for.
     pub waiting: Waiting,
     /// What stops it.
@@ -103,6 +121,8 @@ pub struct ServerReport {
     pub limit_left: Option<u64>,
     /// Messages in each of its longer windows, by the window's length in milliseconds.
     pub used: Vec<(i64, u64)>,
+    /// The limits for receiving domains, in the order of the spec.
+    pub domains: Vec<DomainReport>,
     /// Messages left of today's warm-up.
     pub warmup_left: Option<u64>,
     /// Until when its longer windows or warm-up are used up, or it asked to rest, milliseconds.
@@ -123,6 +143,23 @@ pub struct ServerReport {
     pub accepted: u64,
     /// Failures that the dispatcher has counted since the process started.
     pub failures: u64,
+}
+
+/// A server's limit for receiving domains.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DomainReport {
+    /// Messages in each of its longer windows, by the window's length in milliseconds.
+    pub used: Vec<(i64, u64)>,
+    /// Until when its longer windows are used up, milliseconds.
+    pub exhausted_until: Option<i64>,
+}
+
+impl DomainReport {
+    /// Messages in the longer window of this length; 0 if it does not count yet.
+    #[must_use]
+    pub fn used_in(&self, per: Duration) -> u64 {
+        self.used.iter().find(|(per_ms, _)| *per_ms == per.as_millis()).map_or(0, |(_, used)| *used)
+    }
 }
 
 impl ServerReport {

@@ -41,6 +41,8 @@ pub struct ServerIntent {
     pub host: Arc<str>,
     /// Its rate limits.
     pub rates: Vec<Rate>,
+    /// Its limits for receiving domains.
+    pub per_domain: Arc<[DomainIntent]>,
     /// Today's warm-up limit.
     pub warmup_today: Option<u64>,
     /// How many connections it may have at a time; `None` for as many as make it faster.
@@ -74,9 +76,18 @@ pub struct CampaignIntent {
     /// A person's request to resume the run, if it is not carried out yet.
     pub resume: Option<Resume>,
     /// Limits of the namespace on its plan.
-    pub plan_limits: Option<PlanLimits>,
+    pub plan_limits: Option<SharedLimits>,
+    /// Limits of the campaign itself.
+    pub own_limits: Option<SharedLimits>,
     /// The domains that it may be sent from; all if absent.
     pub senders: Option<Senders>,
+}
+
+impl CampaignIntent {
+    /// The limits beside those of servers.
+    pub fn shared_limits(&self) -> impl Iterator<Item = &SharedLimits> {
+        self.plan_limits.iter().chain(&self.own_limits)
+    }
 }
 
 /// What a run sends, apart from its template and its audience.
@@ -125,9 +136,18 @@ fn as_words<S: Serializer>(fates: &[Fate], serializer: S) -> Result<S::Ok, S::Er
     serializer.collect_seq(fates.iter().map(|fate| fate.as_str()))
 }
 
-/// Limits of a namespace on a plan.
+/// A server's limits for some receiving domains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PlanLimits {
+pub struct DomainIntent {
+    /// The domains that it names, in A-labels and lowercase.
+    pub domains: Vec<Arc<str>>,
+    /// The windows that they share.
+    pub rates: Vec<Rate>,
+}
+
+/// Limits that several campaigns, or all servers of one, share: of a namespace on a plan, or of a campaign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SharedLimits {
     /// The key under which messages are counted for them.
     pub key: Arc<str>,
     /// The windows.

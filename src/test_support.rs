@@ -41,6 +41,7 @@ pub fn campaign_intent(work: Work) -> CampaignIntent {
         candidates: Arc::default(),
         resume: None,
         plan_limits: None,
+        own_limits: None,
         senders: None,
     }
 }
@@ -53,6 +54,7 @@ pub fn server_intent(rates: &[Rate]) -> ServerIntent {
         host: "relay.example".into(),
         acknowledged_failures: 0,
         rates: rates.to_vec(),
+        per_domain: Arc::default(),
         warmup_today: None,
         connections: Some(4),
         in_flight_max: None,

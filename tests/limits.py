@@ -146,6 +146,36 @@ def strict(place) -> str:
     return f"{len(fast.at)} and {len(slow.at)} of 400"
 
 
+def domains(place) -> str:
+    """The first 90 of 150 people are at a domain with a limit of 20 in 6 s: the others wait for nobody, and a kill exceeds nothing."""
+    fleet, times = place.fleet("domains"), Times()
+    capped = lambda recipient: recipient.rsplit("@")[1] in ("gmail.com", "googlemail.com")  # noqa: E731
+    with Scripted(times) as relay:
+        people = [f"person{number}@{('gmail.com', 'googlemail.com')[number % 2]}" for number in range(90)]
+        people += [f"person{number}@example.com" for number in range(60)]
+        (fleet.config / "people.csv").write_text("email,name\n" + "".join(f"{one},One\n" for one in people), encoding="utf-8")
+        limits = {"perDomain": [{"domains": ["gmail.com"], "rates": [{"messages": 20, "per": "6s"}]}]}
+        fleet.write("all.yaml", fleets.smtp_server("relay", relay.port, limits=limits), fleets.plan("pro", "relay"), fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}))
+        begin = time.monotonic()
+        process = fleet.start()
+        wait_until(lambda: sum(not capped(to) for _, to in times.at) == 60, 20, "everybody else")
+        others = len(times.at) - 60
+        time.sleep(max(0.0, begin + 9 - time.monotonic()))
+        process.kill()
+        code, output = fleet.run_once(seconds=120)
+        require(code == 0, output[-600:])
+    states = Counter(fleet.recipients("spring").values())
+    require(states["Accepted"] + states["Unknown"] == 150 and states["Unknown"] <= 4, f"{states}")
+    require(set(relay.taken.values()) == {1}, "somebody was mailed twice")
+    limited = Times()
+    limited.at = [one for one in times.at if capped(one[1])]
+    # Those in flight at the kill may have been written until then.
+    most = limited.most_in(5.9)
+    require(most <= 20, f"{most} in 6 s")
+    require(others < 30, f"{others} of 90 before the others")
+    return f"at most {most} of 20 in 6 s over a kill; {others} of 90 when the 60 others were mailed"
+
+
 def turns(place, quick: bool) -> str:
     """Two customers with 1 and 100 campaigns, one server for both: half each."""
     fleet = place.fleet("turns")
@@ -287,6 +317,7 @@ def main():
     cases.add("a server that takes 140 a second", throttled, place, 1000 if quick else 5000)
     cases.add("limits add up", pool, place, quick)
     cases.add("strict shares hold", strict, place)
+    cases.add("limits for receiving domains", domains, place)
     cases.add("edited limits apply at once", edited, place)
     cases.add("customers take turns", turns, place, quick)
     cases.add("a customer with hostile templates", hostile, place, quick)

@@ -26,7 +26,10 @@ use super::{
 };
 use crate::{
     ledger::{LedgerError, LedgerReader, RunKey, RunSummary, is_in_use},
-    resources::{Campaign, DEFAULT_NAMESPACE, Kind, Plan, SendingServer, campaign::CampaignStatus, fate::Fate, plan::PlanStatus},
+    resources::{
+        Campaign, DEFAULT_NAMESPACE, Kind, Plan, SendingServer, campaign::CampaignStatus, fate::Fate, plan::PlanStatus,
+        sending_server::SendingServerStatus,
+    },
     source::status,
 };
 
@@ -129,7 +132,13 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
         return show_rows(args, out);
     }
     match args.kind {
-        GetKind::Servers => show_objects(args, SendingServer::KIND, &tables::servers(), |_| (), |_, _| Ok(()), out),
+        GetKind::Servers => {
+            let details = |status: &SendingServerStatus, out: &mut dyn Write| {
+                print_details(args, &tables::warmup(), status.warmup.as_ref().map(tables::warmup_rows).unwrap_or_default(), out)?;
+                print_details(args, &tables::domains(), status.per_domain.clone(), out)
+            };
+            show_objects(args, SendingServer::KIND, &tables::servers(), |_| (), details, out)
+        }
         GetKind::Plans => {
             let details = |status: &PlanStatus, out: &mut dyn Write| print_details(args, &tables::grants(), status.servers.clone(), out);
             show_objects(args, Plan::KIND, &tables::plans(), |_| (), details, out)

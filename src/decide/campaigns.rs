@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use self::{
-    candidates::{plan_limits, weighting},
+    candidates::{own_limits, plan_limits, weighting},
     limits::Pace,
     run::Run,
     verdict::Case,
 };
 use super::{CampaignDecision, CampaignInput, senders};
 use crate::{
-    resources::{Condition, ConditionStatus, ConditionType, Key, Reason, campaign::CampaignState, server_table::ServerTable},
+    resources::{Condition, ConditionStatus, ConditionType, Key, Rate, Reason, campaign::CampaignState, server_table::ServerTable},
     routing::{CampaignIntent, Work},
 };
 
@@ -46,11 +46,13 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
         candidates: servers.usable.clone(),
         resume: run.resume.clone(),
         plan_limits: plan_limits(key, &plan_key, world),
+        own_limits: own_limits(key, spec),
         senders: senders::held_to(key, &plan_key, world, &servers.candidates),
     };
     let intent = verdict.hold.zip(input.known_work()).map(|(hold, work)| Arc::new(intent(hold, work)));
-    let of_plan = world.plans.get(&plan_key).and_then(|plan| plan.object.spec.limits.as_ref()).map_or(&[][..], |limits| &limits.rates);
-    let pace = Pace::of(&run, verdict.state, weighting, &servers.limits, of_plan);
+    let shared = [plan_limits(key, &plan_key, world), own_limits(key, spec)];
+    let shared: Vec<Rate> = shared.into_iter().flatten().flat_map(|limits| limits.rates).collect();
+    let pace = Pace::of(&run, verdict.state, weighting, &servers.limits, &shared);
     let rows = choices.rows_of(&servers, pace.by.as_ref(), input);
     let mut table = ServerTable::new(rows, table::counts(&servers.candidates, run.accepted()));
     if let Some(previous) = &input.previous {

@@ -13,7 +13,7 @@ mod routing;
 mod senders;
 pub mod servers;
 mod signing;
-mod warmup;
+pub mod warmup;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,6 +21,7 @@ pub use feedback::WebhookObservation;
 pub use identity::IdentityObservation;
 pub use observe::{Observations, ProbeResult, ServerObservation};
 
+use self::warmup::Progress;
 use crate::{
     dns::Subject,
     feedback::{FeedbackCounts, Judged},
@@ -213,6 +214,8 @@ pub struct ServerDecision {
     pub active: bool,
     /// Whether the dispatcher may pick it: Active, and not taken out by a send failure.
     pub routed: bool,
+    /// Where its warm-up is; `None` without one.
+    pub warmup: Option<Progress>,
     /// When it is to be probed, milliseconds; `None` if it may not be.
     pub probe_at_ms: Option<i64>,
     /// When the DNS records of its identity are to be looked up, milliseconds; `None` if they are not to be.
@@ -269,6 +272,6 @@ pub fn decide(world: &World, observed: &Observations, now_ms: i64) -> Decision {
     for (key, input) in &world.plans {
         decision.plans.insert(key.clone(), plans::decide(key, input, world, &decision.servers));
     }
-    decision.routing = routing::routing(world, &decision.servers, &decision.campaigns, observed, now_ms);
+    decision.routing = routing::routing(world, &decision.servers, &decision.campaigns, observed);
     decision
 }

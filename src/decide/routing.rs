@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CampaignDecision, Observations, ServerDecision, World, warmup};
+use super::{CampaignDecision, Observations, ServerDecision, World, warmup::Progress};
 use crate::{
     providers::Provider as _,
-    resources::{Duration, Key, SendingServerSpec, feedback::Feedback},
-    routing::{Routing, ServerIntent},
+    resources::{Duration, Key, SendingServerSpec, feedback::Feedback, senders::canonical, sending_server::DomainLimits},
+    routing::{DomainIntent, Routing, ServerIntent},
 };
 
 /// The shortest and the default time without any answer after which a server is treated as failed, milliseconds.
@@ -19,7 +19,6 @@ pub(super) fn routing(
     servers: &BTreeMap<Key, ServerDecision>,
     campaigns: &BTreeMap<Key, CampaignDecision>,
     observed: &Observations,
-    now_ms: i64,
 ) -> Routing {
     let intents = campaigns.iter().filter_map(|(key, campaign)| Some((key.clone(), campaign.intent.clone()?)));
     let campaigns: BTreeMap<_, _> = intents.collect();
@@ -32,13 +31,17 @@ pub(super) fn routing(
     let servers = wanted.filter_map(|(key, server)| {
         let spec = &world.servers.get(key)?.object.spec;
         let acknowledged = observed.servers.get(key).map_or(0, |observation| observation.acknowledged_failures);
-        Some((key.clone(), intent(spec, server, acknowledged, now_ms)))
+        Some((key.clone(), intent(spec, server, acknowledged)))
     });
     Routing { servers: servers.collect(), campaigns }
 }
 
-fn intent(spec: &SendingServerSpec, server: &ServerDecision, acknowledged_failures: u64, now_ms: i64) -> ServerIntent {
-    let today = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
+/// The windows of some receiving domains.
+fn domain(limits: &DomainLimits) -> DomainIntent {
+    DomainIntent { domains: limits.domains.iter().map(|domain| canonical(domain).into()).collect(), rates: limits.rates.clone() }
+}
+
+fn intent(spec: &SendingServerSpec, server: &ServerDecision, acknowledged_failures: u64) -> ServerIntent {
     let limits = spec.limits();
     ServerIntent {
         routed: server.routed,
@@ -46,7 +49,8 @@ fn intent(spec: &SendingServerSpec, server: &ServerDecision, acknowledged_failur
         is_on_trial: server.on_trial,
         host: host_of(&spec.provider.address()).into(),
         rates: server.status.effective.rates.clone(),
-        warmup_today: spec.warmup.as_ref().and_then(|warmup| warmup::limit_on(warmup, today)),
+        per_domain: limits.per_domain.iter().map(domain).collect(),
+        warmup_today: server.warmup.as_ref().and_then(Progress::limit),
         connections: limits.connections,
         in_flight_max: limits.in_flight,
         return_path: spec.identity.as_ref().and_then(|identity| identity.return_path.as_deref()).map(Into::into),

@@ -11,16 +11,18 @@ use super::{
     identity::IdentityObservation,
     observe::{SendFailure, ServerObservation},
     signing,
+    warmup::Progress,
 };
 use crate::{
     providers::Provider as _,
     report::ServerReport,
     resources::{
         Blocker, Condition, ConditionStatus, ConditionType, Key, Rate, Reason, SendingServerSpec,
-        sending_server::{CONNECTIONS_AT_FIRST, EffectiveServer, SendingServerStatus, ServerState},
+        sending_server::{CONNECTIONS_AT_FIRST, DomainLimits, DomainUsed, EffectiveServer, SendingServerStatus, ServerState},
     },
 };
 
+const DAY_MS: i64 = 86_400_000;
 /// The message of a server whose first probe is in progress.
 const NOT_PROBED: &str = "The first probe is under way.";
 
@@ -114,6 +116,8 @@ pub fn decide(
     }
     tell_when_stale(&mut conditions, input.stale.as_deref());
 
+    let days = observed.report.days.get(key).map_or(&[][..], |days| &days[..]);
+    let warmup = spec.warmup.as_ref().map(|warmup| Progress::of(warmup, days, now_ms));
     let connections = report.map_or_else(|| spec.limits().connections.unwrap_or(CONNECTIONS_AT_FIRST), |report| report.connections);
     let rates = rates_in_force(spec, &observation.quotas);
     let probe_at_ms = may_probe.then(|| observation.probe_at_ms(&probe, key, observed.seed)).flatten();
@@ -126,6 +130,8 @@ pub fn decide(
             provider: spec.provider.type_name().to_owned(),
             address: spec.provider.address(),
             used: used(&rates, report),
+            per_domain: used_by_domain(spec, report),
+            warmup: warmup.as_ref().and_then(|warmup| warmup.status(report.and_then(|report| report.warmup_left))),
             slowed_to: report.and_then(|report| report.slowed_to).map(rounded),
             effective: EffectiveServer {
                 connections,
@@ -147,7 +153,15 @@ pub fn decide(
             || on_trial
             || observation.failures >= failure_threshold
             || blocker.as_ref().is_some_and(|blocker| blocker.needs_person),
-        wake_at_ms: probe_at_ms.into_iter().chain(readmit_at_ms).chain(look_at_ms).min(),
+        // A day ends the limit of the day before it.
+        wake_at_ms: warmup
+            .iter()
+            .map(|_| (now_ms.div_euclid(DAY_MS) + 1) * DAY_MS)
+            .chain(probe_at_ms)
+            .chain(readmit_at_ms)
+            .chain(look_at_ms)
+            .min(),
+        warmup,
         probe_at_ms,
         look_at_ms,
         why_inactive: blocker.map(|blocker| blocker.message).unwrap_or_default(),
@@ -264,6 +278,17 @@ fn feedback(spec: &SendingServerSpec, mailbox: Option<&Result<(), Blocker>>, lis
         (Some(_), Some(Err(failure))) => (ConditionStatus::False, failure.reason, failure.message.clone().into()),
     };
     Some(Condition::new(ConditionType::FeedbackReady, status, reason, message))
+}
+
+/// How much of the longest window above one minute of each limit for receiving domains is used up.
+fn used_by_domain(spec: &SendingServerSpec, report: Option<&ServerReport>) -> Vec<DomainUsed> {
+    let limits = spec.limits().per_domain.into_iter().enumerate();
+    let of = |(at, limits): (usize, DomainLimits)| {
+        let longest = limits.rates.iter().filter(|rate| !rate.paces()).max_by_key(|rate| rate.per);
+        let used = |per| report.and_then(|report| report.domains.get(at)).map_or(0, |domain| domain.used_in(per));
+        DomainUsed { used: longest.map(|rate| format!("{}/{} per {}", used(rate.per), rate.messages, rate.per)), domains: limits.domains }
+    };
+    limits.map(of).collect()
 }
 
 fn no_effect(spec: &SendingServerSpec) -> Option<Condition> {

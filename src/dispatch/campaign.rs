@@ -1,12 +1,17 @@
 //! One run of a campaign as the scheduler sees it. Pure.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::index::LaneIx;
 use super::{
     guard::Guard,
     lane::LaneRef,
     rate::Rate,
+    receivers::Receiver,
     refusals::Refusals,
     rendered::Feeding,
     route::{self, EligibleSet, RunSeed},
@@ -133,6 +138,20 @@ pub struct CampaignRun {
     pub eligible: EligibleSet<LaneRef>,
     /// Rendered messages that are not claimed yet.
     pub waiting: usize,
+    /// Those of them that count towards limits for receiving domains, by receiver.
+    pub waiting_for: BTreeMap<Receiver, usize>,
+    /// How many may wait, as of the last look.
+    pub may_wait: usize,
+    /// Receivers of whom enough wait without room: the feeder passes over their people.
+    pub passing: BTreeSet<Receiver>,
+    /// Receivers of whom somebody was passed over in this reading of the audience: it is read again for them.
+    pub passed_over: BTreeSet<Receiver>,
+    /// The only receivers of whom anybody is left in the audience, once it was read to its end; `None` before.
+    pub only: Option<BTreeSet<Receiver>>,
+    /// How many of them may wait beside those that do, as of the last look.
+    pub only_room: usize,
+    /// When a deferred message for a receiver without room is looked at again, the last one, milliseconds.
+    pub slots: BTreeMap<Receiver, i64>,
     /// The size of the largest message that was rendered last, bytes; 0 before any was.
     pub message_bytes: usize,
     /// Messages that were requested from the feeder and have not arrived.
@@ -224,6 +243,13 @@ impl CampaignRun {
             feeder_epoch: 0,
             eligible: EligibleSet::new([]),
             waiting: 0,
+            waiting_for: BTreeMap::new(),
+            may_wait: super::rendered::WAITING_MAX,
+            passing: BTreeSet::new(),
+            passed_over: BTreeSet::new(),
+            only: None,
+            only_room: usize::MAX,
+            slots: BTreeMap::new(),
             message_bytes: 0,
             requested: 0,
             preparing: 0,
@@ -261,6 +287,27 @@ impl CampaignRun {
             closing: false,
             retired: false,
             mail_from: BTreeMap::new(),
+        }
+    }
+
+    /// A rendered message begins to wait.
+    pub fn begins_to_wait(&mut self, message: &ReadyMessage) {
+        self.waiting += 1;
+        if let Some(receiver) = &message.receiver {
+            *self.waiting_for.entry(receiver.clone()).or_default() += 1;
+        }
+    }
+
+    /// A rendered message waits no more.
+    pub fn waits_no_more(&mut self, message: &ReadyMessage) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if let Some(receiver) = &message.receiver
+            && let Some(count) = self.waiting_for.get_mut(receiver)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting_for.remove(receiver);
+            }
         }
     }
 
@@ -365,7 +412,9 @@ impl CampaignRun {
     /// Its part in the shared budget of rendered messages, with `held` messages waiting or requested.
     pub(super) fn as_feeding(&self, held: usize) -> Feeding<'_> {
         let asked = self.requested + self.preparing;
-        Feeding { namespace: &self.namespace, servers: self.eligible.fingerprint(), held, asked, message_bytes: self.message_bytes }
+        let aside = self.passing.iter().filter_map(|receiver| self.waiting_for.get(receiver)).sum();
+        let (namespace, servers) = (&self.namespace, self.eligible.fingerprint());
+        Feeding { namespace, servers, held, asked, aside, message_bytes: self.message_bytes }
     }
 
     /// Recipients found so far, whatever their fate.
@@ -445,6 +494,7 @@ impl CampaignRun {
     pub fn is_drained(&self) -> bool {
         self.phase == Phase::Feeding
             && self.audience_done
+            && self.passed_over.is_empty()
             && self.waiting == 0
             && self.requested == 0
             && self.preparing == 0

@@ -6,7 +6,7 @@ mod bad_rows;
 mod rows;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -19,6 +19,7 @@ use super::{
     feeders::{Asked, Asking, Threads},
     guard::domain_of,
     index::CampaignIx,
+    receivers::{Passing, Receiver},
     refusals::Refusals,
     stages::{ReadyMessage, RenderFailure},
 };
@@ -42,6 +43,8 @@ const AHEAD_MAX: usize = 10_000;
 const CHANGED_AGAIN: Duration = Duration::from_millis(200);
 /// The most rows that are read while somebody in another domain is looked for.
 const SEEK_ROWS_MAX: usize = 1_000_000;
+/// People who are passed over for one request.
+const PASSED_ROWS_MAX: usize = 10_000;
 /// Deferred messages that wait in memory for their row; no more are fetched then.
 const PARKED_MAX: usize = 10_000;
 
@@ -53,8 +56,8 @@ static COUNTS: Semaphore = Semaphore::const_new(1);
 pub enum Request {
     /// Begin to read: comes first, and once.
     Open,
-    /// This many more recipients of the audience.
-    More(usize),
+    /// This many more recipients of the audience, and of whom nobody.
+    More(usize, Option<Arc<Passing>>),
     /// Render these deferred messages again.
     Due(Vec<DueMessage>),
     /// One recipient outside this domain, out of turn.
@@ -72,6 +75,8 @@ pub enum Fed {
     Withdrawn(u64, Arc<str>),
     /// Whether somebody in another domain was found, who then comes as a message that was not requested.
     Sought(bool),
+    /// Receivers of whom somebody was passed over.
+    PassedOver(BTreeSet<Receiver>),
     /// How far the audience is read.
     Progress {
         /// Recipients in all, estimated from that.
@@ -253,14 +258,14 @@ impl Feeder {
         };
         let is_of_many = match &request {
             Request::Open | Request::Seek(_) => true,
-            Request::More(count) => *count < FEW,
+            Request::More(count, _) => *count < FEW,
             Request::Due(due) => due.len() < FEW,
         };
         match request {
             Request::Open => {}
             Request::Due(due) => self.take_due(due, &seen, audience.is_none())?,
             Request::Seek(domain) => self.seek(&domain, &mut audience, &mut seen)?,
-            Request::More(count) => self.read(count, &mut audience, &mut seen)?,
+            Request::More(count, passing) => self.read(count, passing.as_deref(), &mut audience, &mut seen)?,
         }
         self.pass = Some((seen, audience));
         if is_of_many {
@@ -388,12 +393,21 @@ impl Feeder {
         }
     }
 
-    /// Brings `count` recipients that are to be mailed, or as many as there are.
-    fn read(&mut self, count: usize, audience: &mut Option<Rows>, seen: &mut RecipientIndex) -> Result<(), Blocker> {
+    /// Brings `count` recipients that are to be mailed, or as many as there are. Whom it passes over is met again when the audience is
+    /// read again; after many of them it asks who is to be passed over now.
+    fn read(
+        &mut self,
+        count: usize,
+        passing: Option<&Passing>,
+        audience: &mut Option<Rows>,
+        seen: &mut RecipientIndex,
+    ) -> Result<(), Blocker> {
         let mut chunk = Vec::new();
         let mut found = 0;
         let mut is_over = false;
-        while found < count && !is_over {
+        let mut passed = BTreeSet::new();
+        let mut passed_rows = 0;
+        while found < count && !is_over && passed_rows < PASSED_ROWS_MAX {
             let met = match self.ahead.pop_front() {
                 Some(met) => met,
                 None => match self.step(audience, seen)? {
@@ -405,6 +419,13 @@ impl Feeder {
                     }
                 },
             };
+            if let Some(receiver) = passing.and_then(|passing| passing.passes(met.recipient.address.as_str()))
+                && met.seq.is_none()
+            {
+                passed.insert(receiver);
+                passed_rows += 1;
+                continue;
+            }
             found += 1;
             self.bring(met, &mut chunk);
             if chunk.len() == CHUNK {
@@ -412,6 +433,11 @@ impl Feeder {
             }
         }
         self.flush(&mut chunk);
+        if !passed.is_empty() {
+            self.send(Fed::PassedOver(passed));
+            // Those that were asked for and are not brought are asked for again.
+            self.send(Fed::Messages(Vec::new(), count - found, 0));
+        }
         if is_over {
             self.end(seen)?;
         } else {
@@ -568,6 +594,7 @@ impl Feeder {
             attempt,
             recipient: address.clone(),
             rcpt_to,
+            receiver: None,
             since_ms: None,
             fields: recipient.fields.clone(),
             refusals,

@@ -6,8 +6,10 @@ use super::index::LaneIx;
 use super::{
     calls::Calls,
     connections::Connections,
+    domains::DomainLimits,
     limits::Limiter,
     pace::Pace,
+    receivers::Receiver,
     turns::Turns,
     window::{CLAIMS_MAX, FlightWindow},
 };
@@ -80,6 +82,8 @@ pub struct Lane {
     pub readmitted_ms: i64,
     /// Its rate limits and warm-up.
     pub limiter: Limiter,
+    /// Its limits for receiving domains, if it has any.
+    pub domains: Option<DomainLimits>,
     /// The rate that it has been observed to take.
     pub pace: Pace,
     /// The number of messages that its limits have room for in addition to those that wait, as of the last look at the limits.
@@ -148,6 +152,7 @@ impl Lane {
             acknowledged: 0,
             readmitted_ms: now_ms,
             limiter: Limiter::default(),
+            domains: None,
             pace: Pace::default(),
             headroom: u64::MAX,
             not_before_ms: 0,
@@ -183,6 +188,35 @@ impl Lane {
         } else {
             u64::MAX
         };
+        if let Some(domains) = &mut self.domains {
+            domains.look(self.turns.messages(), now_ms);
+        }
+    }
+
+    /// Whether one more message for a receiver may wait for it, as of the last look at its limits.
+    #[must_use]
+    pub fn has_room_for(&self, receiver: Option<&Receiver>) -> bool {
+        self.headroom > 0 && self.domains.as_ref().is_none_or(|domains| domains.headroom(receiver) > 0)
+    }
+
+    /// The messages for a receiver that its limit for that has room for; `u64::MAX` without one.
+    #[must_use]
+    pub fn domain_room(&self, receiver: &Receiver) -> u64 {
+        self.domains.as_ref().map_or(u64::MAX, |domains| domains.headroom(Some(receiver)))
+    }
+
+    /// A message begins to wait for it.
+    pub fn placed(&mut self, receiver: Option<&Receiver>) {
+        self.headroom = self.headroom.saturating_sub(u64::from(self.headroom != u64::MAX));
+        if let Some(domains) = &mut self.domains {
+            domains.placed(receiver);
+        }
+    }
+
+    /// Until when nothing is claimed for it, milliseconds, because its limits or those of all receivers that wait say so.
+    #[must_use]
+    pub fn waits_until_ms(&self) -> i64 {
+        self.domains.as_ref().map_or(self.not_before_ms, |domains| self.not_before_ms.max(domains.waits_until_ms))
     }
 
     /// How many more messages it could soon take, as of the last look at its limits.
@@ -256,7 +290,7 @@ impl Lane {
         }
         let carried = self.carried();
         let free = carried.saturating_sub(self.in_flight);
-        free * 4 >= carried * 3 && self.turns.len() >= free && now_ms >= self.not_before_ms && self.is_eligible()
+        free * 4 >= carried * 3 && self.turns.len() >= free && now_ms >= self.waits_until_ms() && self.is_eligible()
     }
 
     /// The number of messages that it may have without an outcome, given its fair `share` of the windows.

@@ -182,6 +182,8 @@ pub struct Limiter {
     warmup_limit: Option<u64>,
     day: i64,
     used_today: u64,
+    /// Messages that are claimed and not known to be written: whichever day it is, they may be written today.
+    unwritten: u64,
 }
 
 impl Limiter {
@@ -195,11 +197,27 @@ impl Limiter {
         Self { rates: rates.to_vec(), pacing, long, gap_ms, ..Self::default() }
     }
 
-    /// A limiter with these windows that knows what has left already: by minute, and more finely as far as its predecessor counted.
-    /// Otherwise an edit would count the whole minute as sent just now.
+    /// A limiter with these windows, which no gate of connections enforces: every message counts when it is written, whatever the
+    /// window's length.
+    #[must_use]
+    pub fn ungated(rates: &[Rate]) -> Self {
+        let mut limiter = Self::new(rates);
+        limiter.windows().for_each(|window| window.awaits_writing = true);
+        limiter.gap_ms = limiter.pacing.iter().map(Window::gap_ms).fold(0.0, f64::max);
+        limiter
+    }
+
+    /// A limiter with these windows that knows what has left already; see [`Self::knowing`].
     #[must_use]
     pub fn renewed(rates: &[Rate], minutes: &[(i64, u64)], before: &Self, now_ms: i64) -> Self {
-        let mut limiter = Self::new(rates);
+        Self::new(rates).knowing(minutes, before, now_ms)
+    }
+
+    /// The same limiter, which knows what has left already: by minute, and more finely as far as its predecessor counted. Otherwise an
+    /// edit would count the whole minute as sent just now.
+    #[must_use]
+    pub fn knowing(self, minutes: &[(i64, u64)], before: &Self, now_ms: i64) -> Self {
+        let mut limiter = self;
         let finest = before.pacing.iter().chain(&before.long).max_by_key(|window| window.per_ms);
         let since_ms = finest.map_or(i64::MAX, |window| now_ms - window.per_ms);
         for &(minute, count) in minutes {
@@ -215,10 +233,11 @@ impl Limiter {
                 let at_ms = (start + finest.part_ms - 1).min(now_ms);
                 limiter.windows().for_each(|window| window.count(at_ms, count));
             }
-            let unwritten = before.long.iter().map(|window| window.unwritten).max().unwrap_or(0);
+            let unwritten = before.pacing.iter().chain(&before.long).map(|window| window.unwritten).max().unwrap_or(0);
             limiter.windows().filter(|window| window.awaits_writing).for_each(|window| window.unwritten = unwritten);
             (limiter.schedule, limiter.day, limiter.used_today) = (before.schedule, before.day, before.used_today);
         }
+        limiter.unwritten = before.unwritten;
         limiter
     }
 
@@ -320,6 +339,7 @@ impl Limiter {
     pub fn claim(&mut self, now_ms: i64, count: u64) {
         self.roll_day(now_ms);
         self.used_today += count;
+        self.unwritten += count;
         self.windows().for_each(|window| window.claim(now_ms, count));
         self.schedule.claim(self.gap_ms, now_ms, count);
     }
@@ -327,7 +347,8 @@ impl Limiter {
     /// Notes when a claimed message was written; `None` if certainly none of its content was.
     pub fn settle(&mut self, written_ms: Option<i64>, now_ms: i64) {
         self.roll_day(now_ms);
-        if written_ms.is_none() {
+        self.unwritten = self.unwritten.saturating_sub(1);
+        if written_ms.is_none_or(|at_ms| at_ms.div_euclid(DAY_MS) < self.day) {
             self.used_today = self.used_today.saturating_sub(1);
         }
         self.windows().for_each(|window| window.settle(written_ms, now_ms));
@@ -337,6 +358,7 @@ impl Limiter {
     pub fn put_back(&mut self, now_ms: i64, count: u64) {
         self.roll_day(now_ms);
         self.used_today = self.used_today.saturating_sub(count);
+        self.unwritten = self.unwritten.saturating_sub(count);
         self.windows().for_each(|window| window.put_back(count));
         self.schedule.put_back(self.gap_ms, count);
     }
@@ -365,7 +387,7 @@ impl Limiter {
         let day = now_ms.div_euclid(DAY_MS);
         if day != self.day {
             self.day = day;
-            self.used_today = 0;
+            self.used_today = self.unwritten;
         }
     }
 }

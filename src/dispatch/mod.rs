@@ -7,6 +7,8 @@
 pub mod calls;
 pub mod campaign;
 pub mod connections;
+pub mod days;
+pub mod domains;
 pub mod feeder;
 pub mod feeders;
 pub mod guard;
@@ -16,6 +18,7 @@ pub mod likeness;
 pub mod limits;
 pub mod pace;
 pub mod rate;
+pub mod receivers;
 pub mod refusals;
 pub mod rendered;
 mod report;

@@ -30,6 +30,8 @@ pub(super) struct Feeding<'a> {
     pub held: usize,
     /// Those of them that were requested and have not arrived.
     pub asked: usize,
+    /// Those of them that wait for room for their receiving domain: nobody is behind them.
+    pub aside: usize,
     /// The size of each, bytes; 0 before one is rendered.
     pub message_bytes: usize,
 }
@@ -77,19 +79,19 @@ impl Rendered {
     /// Counts a feeding campaign.
     pub fn note(&mut self, campaign: Feeding<'_>) {
         self.feeding += 1;
-        self.add(campaign, campaign.held, campaign.asked);
+        self.add(campaign, campaign.held, campaign.asked, campaign.aside);
     }
 
     /// Counts messages that are requested from a campaign.
     pub fn ask(&mut self, campaign: Feeding<'_>, messages: usize) {
-        self.add(campaign, messages, messages);
+        self.add(campaign, messages, messages, 0);
     }
 
-    fn add(&mut self, Feeding { namespace, servers, message_bytes, .. }: Feeding<'_>, messages: usize, asked: usize) {
-        let bytes = messages.saturating_mul(if message_bytes == 0 { BYTES_ASSUMED } else { message_bytes });
-        self.all.note(namespace, messages, bytes);
-        let line = self.lines.entry(servers).or_default();
-        line.note(namespace, messages, bytes);
+    fn add(&mut self, Feeding { namespace, servers, message_bytes, .. }: Feeding<'_>, messages: usize, asked: usize, aside: usize) {
+        let bytes = |messages: usize| messages.saturating_mul(if message_bytes == 0 { BYTES_ASSUMED } else { message_bytes });
+        self.all.note(namespace, messages, bytes(messages));
+        let (line, behind) = (self.lines.entry(servers).or_default(), messages.saturating_sub(aside));
+        line.note(namespace, behind, bytes(behind));
         line.asked += asked;
     }
 
@@ -117,7 +119,7 @@ mod tests {
     use super::*;
 
     fn feeding(namespace: &Arc<str>, held: usize, message_bytes: usize) -> Feeding<'_> {
-        Feeding { namespace, servers: 1, held, asked: 0, message_bytes }
+        Feeding { namespace, servers: 1, held, asked: 0, aside: 0, message_bytes }
     }
 
     fn rendered(campaigns: usize, messages: usize, bytes: usize) -> Rendered {

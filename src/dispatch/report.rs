@@ -1,11 +1,15 @@
 //! The scheduler's report to the control plane. Pure.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     campaign::CampaignRun,
     index::{CampaignIx, LaneIx},
     rate::Rate,
+    receivers::Receiver,
     scheduler::Scheduler,
 };
 use crate::{
@@ -13,6 +17,14 @@ use crate::{
     report::{Bar, CampaignReport, Phase, Report, ServerReport, Waiting},
     resources::Key,
 };
+
+/// What limits for receiving domains mean for a campaign.
+#[derive(Debug, Default)]
+struct OfDomains {
+    gap_ms: Option<f64>,
+    /// Until when nobody who is left may be sent anything, and to whom that applies.
+    until: Option<(i64, Vec<Receiver>)>,
+}
 
 /// A retry that is due sooner than this does not count as waiting, milliseconds: the state would flip with every small batch.
 const RETRY_SOON_MS: i64 = 3000;
@@ -30,7 +42,9 @@ impl Scheduler {
             .map(|(index, lane)| {
                 let exhausted_until = lane.exhausted_until_ms(now_ms);
                 exhausted.extend(exhausted_until.map(|until| (*index, until)));
+                let domains = lane.domains.as_mut().map(|domains| domains.report(now_ms)).unwrap_or_default();
                 let report = ServerReport {
+                    domains,
                     limit_left: lane.limiter.left(now_ms),
                     used: lane.limiter.used(now_ms),
                     warmup_left: lane.limiter.warmup_left(now_ms),
@@ -48,24 +62,25 @@ impl Scheduler {
             })
             .collect();
         let mut campaigns = BTreeMap::new();
-        for (key, &index) in &self.campaign_index {
+        let indices: Vec<(Key, CampaignIx)> = self.campaign_index.iter().map(|(key, index)| (key.clone(), *index)).collect();
+        self.rooms.clear();
+        for (key, index) in indices {
             let per_second = self.campaigns.get_mut(&index).and_then(|campaign| per_second(campaign, now_ms));
-            let plan = self.campaign(index).and_then(|campaign| campaign.intent.plan_limits.clone());
-            let plan_until =
-                plan.and_then(|limits| self.plan_limiters.get_mut(&limits.key).and_then(|limiter| limiter.exhausted_until(now_ms)));
-            if let Some(report) = self.campaign_report(index, plan_until, &exhausted, now_ms) {
-                campaigns.insert(key.clone(), CampaignReport { per_second, ..report });
+            let shared_until = self.shared_until(index, now_ms);
+            let domains = self.domains_of(index, now_ms);
+            if let Some(report) = self.campaign_report(index, shared_until, (&exhausted, domains), now_ms) {
+                campaigns.insert(key, CampaignReport { per_second, ..report });
             }
         }
         let commit_micros = u64::try_from(self.commit_time.as_micros()).unwrap_or(u64::MAX);
-        Report { campaigns, servers, ledger_problem, unresolved: self.unsettled(), commit_micros }
+        Report { campaigns, servers, days: Arc::default(), ledger_problem, unresolved: self.unsettled(), commit_micros }
     }
 
     fn campaign_report(
         &self,
         index: CampaignIx,
-        plan_until: Option<i64>,
-        exhausted: &BTreeMap<LaneIx, i64>,
+        shared_until: Option<i64>,
+        (exhausted, domains): (&BTreeMap<LaneIx, i64>, OfDomains),
         now_ms: i64,
     ) -> Option<CampaignReport> {
         let campaign = self.campaign(index)?;
@@ -80,7 +95,8 @@ impl Scheduler {
             accepted,
             expected: campaign.expected(),
             per_second: None,
-            waiting: self.waiting(index, plan_until, exhausted, now_ms),
+            gap_ms: domains.gap_ms,
+            waiting: self.waiting(index, shared_until, exhausted, domains.until, now_ms),
             blocker: campaign.blocker.clone(),
             started_ms: campaign.started_ms,
             completed_ms: campaign.completed_ms,
@@ -92,18 +108,49 @@ impl Scheduler {
         })
     }
 
+    /// Until when a longer window of its plan or of its own is used up.
+    fn shared_until(&mut self, index: CampaignIx, now_ms: i64) -> Option<i64> {
+        let limits = self.campaigns.get(&index)?.intent.shared_limits();
+        limits.filter_map(|limits| self.shared_limiters.get_mut(&limits.key)?.exhausted_until(now_ms)).max()
+    }
+
+    /// What limits for receiving domains leave a campaign.
+    fn domains_of(&mut self, index: CampaignIx, now_ms: i64) -> OfDomains {
+        let none = OfDomains::default();
+        let Some(campaign) = self.campaign(index).filter(|campaign| campaign.phase == Phase::Feeding) else { return none };
+        let left = campaign.waiting_for.keys().chain(&campaign.passed_over).chain(campaign.only.iter().flatten());
+        let left: BTreeSet<Receiver> = left.cloned().collect();
+        let is_read = campaign.audience_done || campaign.only.is_some();
+        if left.is_empty() || !is_read || campaign.requested > 0 || !campaign.waits_for_receivers_alone() {
+            return none;
+        }
+        let rooms: Vec<_> = left.iter().filter_map(|receiver| self.room_for(index, receiver, now_ms)).collect();
+        let per_ms: f64 = rooms.iter().map(|room| room.gap_ms).filter(|gap| *gap > 0.0).map(|gap| 1.0 / gap).sum();
+        let is_limited = rooms.iter().all(|room| room.gap_ms > 0.0) && per_ms > 0.0;
+        let until: Option<Vec<i64>> = rooms.iter().map(|room| room.until_ms).collect();
+        let until = until.and_then(|until| until.into_iter().min());
+        OfDomains { gap_ms: is_limited.then(|| 1.0 / per_ms), until: until.map(|until| (until, left.into_iter().collect())) }
+    }
+
     fn bars(&self, campaign: &CampaignRun) -> BTreeMap<Key, Bar> {
         let here = campaign.guards.iter().filter_map(|(lane, guard)| Some((self.lanes.get(lane)?.key.clone(), guard.bar.clone()?)));
         let elsewhere = campaign.bars_elsewhere.iter().filter_map(|(name, bar)| Some((Key::parse(name)?, bar.clone())));
         here.chain(elsewhere).collect()
     }
 
-    fn waiting(&self, index: CampaignIx, plan_until: Option<i64>, exhausted: &BTreeMap<LaneIx, i64>, now_ms: i64) -> Waiting {
+    fn waiting(
+        &self,
+        index: CampaignIx,
+        shared_until: Option<i64>,
+        exhausted: &BTreeMap<LaneIx, i64>,
+        domains: Option<(i64, Vec<Receiver>)>,
+        now_ms: i64,
+    ) -> Waiting {
         let Some(campaign) = self.campaign(index) else { return Waiting::No };
         if campaign.phase != Phase::Feeding || campaign.in_flight > 0 {
             return Waiting::No;
         }
-        if let Some(until) = plan_until {
+        if let Some(until) = shared_until {
             return Waiting::ForLimits(until);
         }
         if campaign.eligible.is_empty() {
@@ -125,6 +172,9 @@ impl Scheduler {
         let until: Option<Vec<i64>> = campaign.eligible.servers().iter().map(|(lane, _)| exhausted.get(&lane.id).copied()).collect();
         if let Some(until) = until.and_then(|until| until.into_iter().min()).filter(|until| *until > now_ms + RETRY_SOON_MS) {
             return Waiting::ForLimits(until);
+        }
+        if let Some((until, receivers)) = domains.filter(|(until, _)| *until > now_ms + RETRY_SOON_MS) {
+            return Waiting::ForDomains(until, receivers);
         }
         match campaign.next_due_ms {
             Some(due) if due > now_ms + RETRY_SOON_MS && campaign.audience_done && campaign.waiting == 0 && campaign.preparing == 0 => {

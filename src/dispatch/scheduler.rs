@@ -7,6 +7,7 @@
 //! Indices of campaigns and servers are never reused in a process, so that a late answer reaches nobody else.
 
 mod commits;
+mod crowding;
 mod feeding;
 mod held;
 mod outcomes;
@@ -16,13 +17,16 @@ mod session;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use self::crowding::Room;
 use super::{
     calls::CallId,
     campaign::{CampaignRun, Opened, Pick, WithHeadroom},
+    domains::DomainUse,
     guard::domain_of,
     index::{CampaignIx, LaneIx},
     lane::{Lane, LaneRef},
     limits::Limiter,
+    receivers::{Passing, Receiver, Receivers},
     rendered::Rendered,
     reroutes::Reroutes,
     route::EligibleSet,
@@ -67,6 +71,8 @@ pub enum Action {
         campaign: CampaignIx,
         /// How many.
         count: usize,
+        /// Whose people are passed over.
+        passing: Option<Arc<Passing>>,
     },
     /// Ask the feeder for one recipient outside this domain, out of turn.
     Seek(CampaignIx, Arc<str>),
@@ -109,6 +115,8 @@ pub struct PlannedClaim {
     pub feeder_epoch: u64,
     /// The server's index.
     pub lane: LaneIx,
+    /// The limit for its receiving domain that it counts towards.
+    pub domain: Option<DomainUse>,
     /// The message.
     pub message: ReadyMessage,
 }
@@ -129,12 +137,14 @@ pub struct Planned {
 }
 
 /// A correction of usage: a message counts towards limits in the minute of its claim until it is known when it was written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct UsageMove {
     /// The campaign's index.
     pub campaign: CampaignIx,
     /// The server's index.
     pub lane: LaneIx,
+    /// The key of the limit for its receiving domain.
+    pub domain: Option<Arc<str>>,
     /// The minute of its claim, counted since 1970.
     pub from_minute: i64,
     /// The minute in which its last byte was written; `None` if certainly none of its content was.
@@ -166,8 +176,12 @@ pub struct Scheduler {
     pub(super) lane_index: BTreeMap<Key, LaneIx>,
     /// The last index given to a campaign or server.
     next_index: u64,
-    /// The limiters of namespaces on their plans, by key.
-    pub(super) plan_limiters: BTreeMap<Arc<str>, Limiter>,
+    /// The limiters of namespaces on their plans, and of campaigns, by key.
+    pub(super) shared_limiters: BTreeMap<Arc<str>, Limiter>,
+    /// The receiving domains that some server limits.
+    pub(super) receivers: Arc<Receivers>,
+    /// Room for receivers, by the servers of a campaign and whether its shares are strict, as far as it was needed since the last look.
+    pub(super) rooms: BTreeMap<(u64, bool, Receiver), Room>,
     /// Rendered messages for which no server is eligible, or none with room in its limits.
     unplaced: Turns,
     /// The sets of servers with room in their limits, shared by all campaigns.
@@ -192,8 +206,8 @@ pub struct Scheduler {
     rendered: Rendered,
     /// The campaign whose feeder was last asked for messages.
     last_asked: CampaignIx,
-    /// When a plan's limit next admits a message that waits for nothing else, milliseconds.
-    plan_reopens_ms: i64,
+    /// When a plan's or a campaign's limit next admits a message that waits for nothing else, milliseconds.
+    shared_reopens_ms: i64,
     /// How long a commit takes, smoothed.
     pub(super) commit_time: Duration,
     actions: Vec<Action>,
@@ -228,6 +242,12 @@ pub(super) enum Mutant {
     UsageStaysAtItsClaim,
     /// Messages that a server's limits do not admit go to others though shares are strict.
     OverflowIgnoresStrict,
+    /// A message for a domain without room keeps those behind it from being claimed.
+    DomainBlocksTheQueue,
+    /// A message for a limited domain counts towards its window only once it is answered.
+    DomainForgetsInFlight,
+    /// The audience is not read again for those who were passed over.
+    PassedOverAreForgotten,
 }
 
 impl Scheduler {
@@ -243,7 +263,9 @@ impl Scheduler {
             lanes: BTreeMap::new(),
             lane_index: BTreeMap::new(),
             next_index: 0,
-            plan_limiters: BTreeMap::new(),
+            shared_limiters: BTreeMap::new(),
+            receivers: Arc::default(),
+            rooms: BTreeMap::new(),
             unplaced: Turns::default(),
             with_headroom: WithHeadroom::default(),
             alike: BTreeMap::new(),
@@ -259,7 +281,7 @@ impl Scheduler {
             reroutes: Reroutes::default(),
             rendered: Rendered::default(),
             last_asked: CampaignIx::new(0),
-            plan_reopens_ms: i64::MAX,
+            shared_reopens_ms: i64::MAX,
             commit_time: Duration::from_millis(1),
             actions: Vec::new(),
             feeds: Vec::new(),
@@ -375,6 +397,7 @@ impl Scheduler {
         // Round robin: where there is not enough for all, the campaign after the last one asked comes first.
         let mut indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
         indices.rotate_left(self.campaigns.range(..=self.last_asked).count());
+        self.look_for_domains(now_ms);
         self.rendered = Rendered::default();
         for campaign in self.campaigns.values().filter(|campaign| campaign.has_feeder) {
             self.rendered.note(campaign.as_feeding(campaign.waiting + campaign.requested + campaign.preparing));
@@ -416,7 +439,7 @@ impl Scheduler {
         if let Some(at) = self.commit_again_ms.filter(|at| *at > now_ms) {
             return at;
         }
-        let mut wake = self.plan_reopens_ms.min(now_ms + 1000);
+        let mut wake = self.shared_reopens_ms.min(now_ms + 1000);
         if self.may_feed() {
             wake = now_ms;
         }
@@ -429,11 +452,12 @@ impl Scheduler {
         let has_unplaced = !self.unplaced.is_empty();
         for lane in self.lanes.values_mut() {
             wake = lane.wakes_at_ms().into_iter().fold(wake, i64::min);
-            if !lane.turns.is_empty() && lane.not_before_ms > now_ms {
-                wake = wake.min(lane.not_before_ms);
+            if !lane.turns.is_empty() && lane.waits_until_ms() > now_ms {
+                wake = wake.min(lane.waits_until_ms());
             }
             if has_unplaced && lane.is_eligible() {
-                wake = lane.reopens_at_ms(now_ms).into_iter().fold(wake, i64::min);
+                let of_domains = lane.domains.as_mut().and_then(|domains| domains.next_reopening(now_ms));
+                wake = lane.reopens_at_ms(now_ms).into_iter().chain(of_domains).fold(wake, i64::min);
             }
         }
         let feeding = self.campaigns.values().filter(|campaign| campaign.phase == Phase::Feeding && !campaign.eligible.is_empty());

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{
     calls::CallId,
+    domains::DomainUse,
     index::{CampaignIx, LaneIx},
+    receivers::Receiver,
     refusals::Refusals,
 };
 use crate::{audience::Fields, ledger};
@@ -20,6 +22,8 @@ pub struct ReadyMessage {
     pub recipient: Arc<str>,
     /// The recipient for the envelope: an internationalized domain in its ASCII form.
     pub rcpt_to: Arc<str>,
+    /// Whose limits for receiving domains it counts towards; the scheduler finds it out.
+    pub receiver: Option<Receiver>,
     /// When it was first claimed, milliseconds; `None` if it was not, or if its first attempt is not known to have failed.
     pub since_ms: Option<i64>,
     /// The template fields, kept in the ledger while the message is deferred.
@@ -66,6 +70,8 @@ pub struct InFlight {
     pub fields: Fields,
     /// The refusals of servers.
     pub refusals: Refusals,
+    /// The limit for its receiving domain that it counts towards.
+    pub domain: Option<DomainUse>,
     /// When it was claimed, milliseconds.
     pub claimed_ms: i64,
     /// When it was first claimed, milliseconds.

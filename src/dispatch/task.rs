@@ -15,6 +15,7 @@ use super::{
     Handles, Handover,
     calls::CallId,
     campaign::Opened,
+    days::Days,
     feeder::{self, Fed, Feeder, FeederEvent, FeederSpec, Request},
     feeders::{self, Asking, Threads},
     index::{CampaignIx, LaneIx},
@@ -26,7 +27,7 @@ use crate::{
     clock::SteadyClock,
     ledger::{
         AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunId, RunKey,
-        RunRecord, RunStart, ServerId, UnknownPolicy, UsageMove,
+        RunRecord, RunStart, ServerId, UnknownPolicy, UsageMove, domain_key,
     },
     providers::{Along, BoxFuture, Delivered, Gate, Outgoing, Server},
     report::{Bar, Phase, Report},
@@ -34,6 +35,7 @@ use crate::{
         Blocker, Key, Reason,
         campaign::{RecipientCounts, WhenOutcomeIsUnknown},
         fate::Fate,
+        mailbox_providers::provider_of,
     },
     token::return_path::ReturnPaths,
 };
@@ -90,10 +92,18 @@ impl Dispatch {
         }
         // Messages that were in flight when the previous process ended may have been written just now. The ledger counts them so
         // when their run begins.
-        for (key, count) in ledger.left_by_server().await? {
-            commits::add_usage(&mut past, &key, clock.now_ms() / 60_000, count.cast_signed());
+        let minute = clock.now_ms() / 60_000;
+        for (server, domain) in ledger.left_by_server().await? {
+            commits::add_usage(&mut past, &server, minute, 1);
+            // Which of them stands for the domain is known once the limits are.
+            let provider = provider_of(&domain).and_then(|provider| provider.domains.first()).filter(|first| **first != domain);
+            for receiver in provider.copied().into_iter().chain([&*domain]) {
+                commits::add_usage(&mut past, &domain_key(&server, receiver), minute, 1);
+            }
         }
-        let mut sender = DispatchTask::new(ledger, clock, past, event_sender, report_sender);
+        let mut days = Days::new(ledger.days().await?);
+        report_sender.send_replace(Arc::new(Report { days: days.completed(clock.now_ms()), ..Report::default() }));
+        let mut sender = DispatchTask::new(ledger, clock, (past, days), event_sender, report_sender);
         sender.scheduler.return_paths = return_paths;
         let task = tokio::spawn(sender.run(handover_receiver, stopped));
         Ok(Self { handover, report, events, stop: Some(stop), task })
@@ -115,8 +125,8 @@ impl Dispatch {
 
 /// The messages that count towards limits, by key and minute.
 type Past = BTreeMap<String, Vec<(i64, u64)>>;
-/// The limiter keys that a claim counts towards, by server and plan.
-type UsageKeys = BTreeMap<(LaneIx, Option<Arc<str>>), Arc<[Arc<str>]>>;
+/// The limiter keys that a claim counts towards, by server, plan, campaign with limits of its own, and receiving domain.
+type UsageKeys = BTreeMap<(LaneIx, [Option<Arc<str>>; 3]), Arc<[Arc<str>]>>;
 /// Deferred messages that are due, and when the next one is.
 type Due = (Vec<crate::ledger::DueMessage>, Option<i64>);
 
@@ -165,6 +175,7 @@ struct DispatchTask {
     clock: SteadyClock,
     /// Claims by limiter key and minute, of this process and previous ones.
     past: Past,
+    days: Days,
     scheduler: Scheduler,
     handles: Arc<Handles>,
     /// The clients of servers, by index.
@@ -182,6 +193,8 @@ struct DispatchTask {
     /// The reverse of `server_ids`.
     lanes: BTreeMap<ServerId, LaneIx>,
     usage_keys: UsageKeys,
+    /// The key of the own limits of each campaign that has some.
+    campaigns_own_limits: BTreeMap<CampaignIx, Arc<str>>,
     feeders: BTreeMap<CampaignIx, Asking<Feeder>>,
     /// The threads on which feeders run.
     threads: Threads,
@@ -222,7 +235,7 @@ impl DispatchTask {
     fn new(
         ledger: Ledger,
         clock: SteadyClock,
-        past: Past,
+        (past, days): (Past, Days),
         events: mpsc::UnboundedSender<Event>,
         reports: watch::Sender<Arc<Report>>,
     ) -> Self {
@@ -235,6 +248,7 @@ impl DispatchTask {
             ledger,
             clock,
             past,
+            days,
             handles: Arc::default(),
             servers: BTreeMap::new(),
             gates: BTreeMap::new(),
@@ -245,6 +259,7 @@ impl DispatchTask {
             server_ids: BTreeMap::new(),
             lanes: BTreeMap::new(),
             usage_keys: BTreeMap::new(),
+            campaigns_own_limits: BTreeMap::new(),
             feeders: BTreeMap::new(),
             threads: Threads::new(feeders::THREADS, tokio::runtime::Handle::current()),
             feeder_events,
@@ -375,11 +390,11 @@ impl DispatchTask {
                     indices.push(index);
                 }
                 let closed = opened.closed_ms.is_some();
-                if let Some(key) =
-                    self.scheduler.campaign(index).and_then(|campaign| campaign.intent.plan_limits.as_ref()).map(|limits| &limits.key)
-                {
+                if let Some(campaign) = self.scheduler.campaign(index) {
                     // The usage of servers has been known since the start.
-                    commits::add_usage(&mut self.past, key, now_ms.div_euclid(60_000), opened.left.cast_signed());
+                    for limits in campaign.intent.shared_limits() {
+                        commits::add_usage(&mut self.past, &limits.key, now_ms.div_euclid(60_000), opened.left.cast_signed());
+                    }
                 }
                 self.scheduler.opened(index, opened, now_ms);
                 if closed {
@@ -473,6 +488,7 @@ impl DispatchTask {
                 self.scheduler.render_failed(index, failed, now_ms);
             }
             Fed::Withdrawn(seq, recipient) => self.scheduler.withdrawn(index, seq, recipient, now_ms),
+            Fed::PassedOver(receivers) => self.scheduler.passed_over(index, receivers),
             Fed::Sought(true) => self.scheduler.sought(index),
             Fed::Sought(false) => self.scheduler.nobody_else(index, now_ms),
             Fed::Progress { estimate, useless } => {
@@ -531,7 +547,8 @@ impl DispatchTask {
         }
         self.reported_at = Instant::now();
         self.wants_report = false;
-        let report = self.scheduler.report(self.clock.now_ms(), self.ledger_problem.clone());
+        let now_ms = self.clock.now_ms();
+        let report = Report { days: self.days.completed(now_ms), ..self.scheduler.report(now_ms, self.ledger_problem.clone()) };
         self.reports.send_if_modified(|old| {
             let changed = **old != report;
             if changed {

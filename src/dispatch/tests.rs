@@ -1,7 +1,9 @@
 //! The scheduler in a simulated world: a seed decides how servers fail, how the ledger fails, and when; time is simulated.
 
+mod domains;
 mod headroom;
 mod ledger;
+mod month;
 mod properties;
 mod refusals;
 mod storm;
@@ -17,6 +19,7 @@ use super::{
     campaign::Opened,
     guard::domain_of,
     index::{CampaignIx, LaneIx},
+    receivers::Passing,
     refusals::Refusals,
     scheduler::{Action, CountChanges, Mutant, Planned, Scheduler},
     stages::{Disposition, ReadyMessage},
@@ -33,7 +36,7 @@ use crate::{
         fate::Fate as RowFate,
         resume::{Resume, ResumeHeld},
     },
-    routing::{CampaignIntent, PlanLimits, Routing, ServerIntent, Work},
+    routing::{CampaignIntent, DomainIntent, Routing, ServerIntent, SharedLimits, Work},
     test_support::{campaign_intent, server_intent, work},
 };
 
@@ -132,9 +135,13 @@ struct Simulation {
     hold_ms: u64,
     /// When contents were written, by server.
     written: BTreeMap<String, Vec<i64>>,
+    /// The same by server and the recipient's domain.
+    written_to: BTreeMap<(String, String), Vec<i64>>,
     /// Messages by server and minute, as the ledger keeps them.
     usage: BTreeMap<String, BTreeMap<i64, u64>>,
     most_claimed: usize,
+    /// Rows of audiences that were read.
+    read: u64,
     failed_commits: i64,
     /// Something happened in the last millisecond after the scheduler was asked.
     has_news: bool,
@@ -196,8 +203,10 @@ impl Simulation {
             latency_ms: 0,
             hold_ms: 0,
             written: BTreeMap::new(),
+            written_to: BTreeMap::new(),
             usage: BTreeMap::new(),
             most_claimed: 0,
+            read: 0,
             failed_commits: 0,
             has_news: false,
             order: Vec::new(),
@@ -321,9 +330,9 @@ impl Simulation {
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
                 self.releases.push(at);
             }
-            Action::RequestRows { campaign: index, count } => {
+            Action::RequestRows { campaign: index, count, passing } => {
                 self.has_news = true;
-                self.feed(index, count);
+                self.feed(index, count, passing.as_deref());
             }
             Action::CountAdded(_) | Action::WatchAudience(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
             Action::Seek(index, domain) => self.seek(index, &domain),
@@ -409,18 +418,33 @@ impl Simulation {
             since_ms: None,
             fields,
             refusals: Refusals::from_json(refusals),
+            receiver: None,
             content: Arc::from(&b"x"[..]),
             needs_8bit: false,
             needs_smtputf8: false,
         }
     }
 
-    fn feed(&mut self, index: CampaignIx, count: usize) {
-        let left = self.left.get_mut(&index).expect("a campaign");
-        let taken: Vec<u64> = left.drain(..count.min(left.len())).collect();
+    fn feed(&mut self, index: CampaignIx, count: usize, passing: Option<&Passing>) {
+        let mut left = self.left.remove(&index).expect("a campaign");
+        let (mut messages, mut passed, mut rows) = (Vec::new(), BTreeSet::new(), 0);
+        while messages.len() < count && rows < 1000 {
+            let Some(number) = left.pop_front() else { break };
+            let address = self.address(number);
+            self.read += 1;
+            if let Some(receiver) = passing.and_then(|passing| passing.passes(&address)) {
+                passed.insert(receiver);
+                rows += 1;
+                continue;
+            }
+            messages.push(Self::prepare(&address, None, 1, None));
+        }
         let end = left.is_empty();
-        let messages: Vec<ReadyMessage> = taken.iter().map(|i| Self::prepare(&self.address(*i), None, 1, None)).collect();
-        self.scheduler.prepared(index, messages, taken.len(), 0, self.now_ms);
+        self.left.insert(index, left);
+        if !passed.is_empty() {
+            self.scheduler.passed_over(index, passed);
+        }
+        self.scheduler.prepared(index, messages, count, 0, self.now_ms);
         if end && let Some(campaign) = self.scheduler.campaign_mut(index) {
             campaign.audience_done = true;
             campaign.requested = 0;
@@ -466,7 +490,7 @@ impl Simulation {
                 let outcome = self.outcome(lane, &message);
                 let back = self.answer_ms();
                 let name = self.scheduler.lanes[&lane].reference.name.to_string();
-                self.written.entry(name).or_default().push(at - back);
+                self.note_written(&name, &message.rcpt_to, at - back);
                 let round_trip = Some(Duration::from_millis(back.unsigned_abs()));
                 self.scheduler.outcome(Delivered { message, outcome, round_trip }, self.now_ms);
             }
@@ -477,6 +501,12 @@ impl Simulation {
                 self.scheduler.call_ended(lane, call);
             }
         }
+    }
+
+    fn note_written(&mut self, server: &str, recipient: &str, at_ms: i64) {
+        self.written.entry(server.to_owned()).or_default().push(at_ms);
+        let domain = recipient.rsplit_once('@').map_or("", |(_, domain)| domain);
+        self.written_to.entry((server.to_owned(), domain.to_owned())).or_default().push(at_ms);
     }
 
     fn outcome(&mut self, lane: LaneIx, message: &Outgoing) -> Outcome {

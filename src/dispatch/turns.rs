@@ -61,7 +61,7 @@ impl Turns {
     pub fn pop(
         &mut self,
         mut may: impl FnMut(CampaignIx) -> bool,
-        fits: impl Fn(CampaignIx, &ReadyMessage) -> bool,
+        mut fits: impl FnMut(CampaignIx, &ReadyMessage) -> bool,
     ) -> Option<(CampaignIx, ReadyMessage)> {
         for at in 0..self.namespaces.len() {
             let queues = &mut self.namespaces[at].1;
@@ -96,6 +96,41 @@ impl Turns {
     pub fn has(&self, campaign: CampaignIx, fits: impl Fn(&ReadyMessage) -> bool) -> bool {
         let mut queues = self.namespaces.iter().flat_map(|(_, queues)| queues);
         queues.any(|queue| queue.campaign == campaign && queue.messages.iter().any(&fits))
+    }
+
+    /// The waiting messages.
+    pub fn messages(&self) -> impl Iterator<Item = &ReadyMessage> + '_ {
+        self.namespaces.iter().flat_map(|(_, queues)| queues).flat_map(|queue| &queue.messages)
+    }
+
+    /// The waiting messages with their campaigns, to be told anew what they count towards.
+    pub fn messages_mut(&mut self) -> impl Iterator<Item = (CampaignIx, &mut ReadyMessage)> + '_ {
+        let queues = self.namespaces.iter_mut().flat_map(|(_, queues)| queues);
+        queues.flat_map(|queue| {
+            let campaign = queue.campaign;
+            queue.messages.iter_mut().map(move |message| (campaign, message))
+        })
+    }
+
+    /// Takes the messages of which this is so, the last ones first, and no more than `most`.
+    pub fn take_last(&mut self, most: usize, mut is_so: impl FnMut(CampaignIx, &ReadyMessage) -> bool) -> Vec<(CampaignIx, ReadyMessage)> {
+        let mut taken = Vec::new();
+        for (_, queues) in &mut self.namespaces {
+            for queue in queues.iter_mut() {
+                for at in (0..queue.messages.len()).rev() {
+                    if taken.len() < most
+                        && queue.messages.get(at).is_some_and(|message| is_so(queue.campaign, message))
+                        && let Some(message) = queue.messages.remove(at)
+                    {
+                        taken.push((queue.campaign, message));
+                    }
+                }
+            }
+            queues.retain(|queue| !queue.messages.is_empty());
+        }
+        self.namespaces.retain(|(_, queues)| !queues.is_empty());
+        self.len -= taken.len();
+        taken
     }
 
     /// The campaigns with waiting messages.

@@ -147,7 +147,7 @@ fn fingerprint(spec: &SendingServerSpec, secrets: &Secrets) -> u64 {
 fn without_rates(spec: &SendingServerSpec) -> SendingServerSpec {
     let mut spec = SendingServerSpec { warmup: None, feedback: None, ..spec.clone() };
     if let Some(limits) = &mut spec.limits {
-        (limits.rates, limits.in_flight) = (Vec::new(), None);
+        (limits.rates, limits.per_domain, limits.in_flight) = (Vec::new(), Vec::new(), None);
     }
     spec
 }

@@ -18,7 +18,7 @@ use crate::{
         campaign::{CampaignState, CampaignStatus, RecipientCounts},
         condition,
         plan::PlanStatus,
-        sending_server::SendingServerStatus,
+        sending_server::{DomainUsed, SendingServerStatus, WarmupStatus},
         server_table::ServerTable,
     },
     source::{Broken, Origin, Snapshot, Sourced, StatusSink, StatusWrite},
@@ -50,7 +50,12 @@ impl Status for SendingServerStatus {
     }
 
     fn is_same_but_for_counters(&self, other: &Self) -> bool {
-        let shape = |status: &Self| Self { used: None, ..status.clone() };
+        let shape = |status: &Self| Self {
+            used: None,
+            per_domain: status.per_domain.iter().map(|domain| DomainUsed { used: None, ..domain.clone() }).collect(),
+            warmup: status.warmup.clone().map(|warmup| WarmupStatus { used: None, ..warmup }),
+            ..status.clone()
+        };
         shape(self) == shape(other)
     }
 }

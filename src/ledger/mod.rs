@@ -53,7 +53,7 @@ pub use recipient_index::RecipientIndex;
 pub use records::{
     AudienceRead, BadRow, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Generation, Guard, HeldFate,
     HeldMessage, KnownGuard, Lookup, OutcomeRecord, Resumption, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerId,
-    SpecHash, UnknownPolicy, UsageMove,
+    SpecHash, UnknownPolicy, UsageMove, domain_key,
 };
 pub use schema::is_in_use;
 use writer::{Job, Writer};
@@ -321,6 +321,14 @@ impl Ledger {
         self.call(move |writer| writer.record_bad_rows(run, &rows)).await
     }
 
+    /// Messages that each server sent on each UTC day of the last five years: server, day since 1970, messages.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn days(&self) -> Result<Vec<(String, i64, u64)>, LedgerError> {
+        self.call(move |writer| writer.book.read(runs::days)).await
+    }
+
     /// The number of messages by key and by the minute (since 1970) in which they were written, or claimed as long as that is
     /// unknown, from `minute` on. Those older than two days are counted in the last minute of their hour.
     ///
@@ -330,11 +338,12 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| runs::usage_since(connection, minute))).await
     }
 
-    /// The number of claims of an earlier process without an outcome, by server: they may have been written until it ended.
+    /// The claims of an earlier process without an outcome, each by server and recipient's domain: they may have been written until it
+    /// ended.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn left_by_server(&self) -> Result<Vec<(String, u64)>, LedgerError> {
+    pub async fn left_by_server(&self) -> Result<Vec<(String, String)>, LedgerError> {
         self.call(|writer| writer.book.read(runs::left_by_server)).await
     }
 

@@ -1,6 +1,6 @@
 //! The ledger's vocabulary: runs, claims, outcomes and queries about them. Plain data.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use crate::feedback::{FeedbackCounts, Judged};
 use crate::resources::{
@@ -69,10 +69,19 @@ pub struct RunStart {
     pub resume: Option<String>,
     /// `spec.reopen`: a closed run with a smaller number is reopened.
     pub reopen: u64,
-    /// The key of the plan's limits, towards which claims without an outcome count as written now.
-    pub plan: Option<Arc<str>>,
+    /// The keys of the plan's and the campaign's limits, towards which claims without an outcome count as written now.
+    pub limits: Vec<Arc<str>>,
+    /// What stands for each receiving domain that a server limits: claims to it count as written now as well.
+    pub receivers: Arc<HashMap<Arc<str>, Arc<str>>>,
     /// What its recipients may unsubscribe from; everything when absent.
     pub topic: Option<Arc<str>>,
+}
+
+/// The key under which what a server sends to a receiving domain, or those that it stands for, is counted. No server's own key has a
+/// space.
+#[must_use]
+pub fn domain_key(server: &str, receiver: &str) -> String {
+    format!("{server} to {receiver}")
 }
 
 /// What is known of a run. Times in milliseconds since 1970.

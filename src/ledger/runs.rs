@@ -7,11 +7,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerId, UnknownPolicy,
     commit::{add_usage, row as row_of, shortened},
+    domain_key,
     error::{Fault, LedgerError},
     suppressions::Suppressing,
     writer::{RunState, Writer},
 };
 use crate::{
+    audience::canonical,
     feedback::{FeedbackCounts, Judged},
     resources::{fate::Fate, resume::Handled},
 };
@@ -63,7 +65,7 @@ impl Writer {
             let mut record = find_run(connection, key)?.ok_or_else(|| Fault::conflict(format_args!("{key} is not there")))?;
             let left = left_claims(connection, record.id, epoch)?;
             record.left_without_outcome = left.len() as u64;
-            count_as_written(connection, record.id, &left, start.plan.as_deref(), now_ms)?;
+            count_as_written(connection, record.id, &left, start, now_ms)?;
             if record.has_sent {
                 // Claims that were left are no longer claimed once they are resolved.
                 connection
@@ -216,6 +218,8 @@ struct LeftClaim {
     has_fields: bool,
     server: Option<i64>,
     claimed_ms: i64,
+    /// In canonical form.
+    recipient: String,
 }
 
 /// There are at most as many claims as fit in flight, mostly the newest messages: the search goes backwards and stops at the last one.
@@ -226,7 +230,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
         return Ok(left);
     }
     let mut statement = connection.prepare_cached(
-        "SELECT seq, fields IS NOT NULL, server_id, epoch, updated_at_ms FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 0 ORDER BY seq DESC",
+        "SELECT seq, fields IS NOT NULL, server_id, epoch, updated_at_ms, recipient FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 0 ORDER BY seq DESC",
     )?;
     let mut rows = statement.query([run.0])?;
     while open > 0
@@ -239,6 +243,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
                 has_fields: row.get(1)?,
                 server: row.get(2)?,
                 claimed_ms: row.get(4)?,
+                recipient: canonical(&row.get::<_, String>(5)?).into_owned(),
             });
         }
     }
@@ -246,12 +251,15 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
 }
 
 /// Counts messages that were in flight as written now: whenever they were claimed, they may have been written until just now.
-fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], plan: Option<&str>, now_ms: i64) -> Result<(), Fault> {
+fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], start: &RunStart, now_ms: i64) -> Result<(), Fault> {
     let to = now_ms.div_euclid(60_000);
     for claim in left {
         let name: Option<String> =
             connection.prepare_cached("SELECT name FROM servers WHERE id = ?1")?.query_row([claim.server], |row| row.get(0)).optional()?;
-        for key in name.as_deref().into_iter().chain(plan) {
+        let domain = claim.recipient.rsplit_once('@').and_then(|(_, domain)| start.receivers.get(domain));
+        let of_domain = name.as_deref().zip(domain).map(|(name, receiver)| domain_key(name, receiver));
+        let limits = start.limits.iter().map(|key| &**key);
+        for key in name.as_deref().into_iter().chain(limits).chain(of_domain.as_deref()) {
             add_usage(connection, key, claim.claimed_ms.div_euclid(60_000), -1)?;
             add_usage(connection, key, to, 1)?;
         }
@@ -392,15 +400,26 @@ fn count(number: usize) -> i64 {
 }
 
 /// Claims without an outcome of runs that are not closed, by the name of their server.
-pub(super) fn left_by_server(connection: &Connection) -> Result<Vec<(String, u64)>, Fault> {
+/// The server and the recipient's domain of every claim without an outcome.
+pub(super) fn left_by_server(connection: &Connection) -> Result<Vec<(String, String)>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT servers.name, count(*) FROM runs
+        "SELECT servers.name, messages.recipient FROM runs
          JOIN messages ON messages.run_id = runs.id AND messages.partition = 0 AND messages.state = 0
          JOIN servers ON servers.id = messages.server_id
-         WHERE runs.closed_at_ms IS NULL GROUP BY servers.name",
+         WHERE runs.closed_at_ms IS NULL",
     )?;
-    let left = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
-    Ok(left.collect::<Result<_, _>>()?)
+    let left = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+    let domain = |recipient: String| canonical(&recipient).rsplit_once('@').map_or_else(String::new, |(_, domain)| domain.to_owned());
+    left.map(|left| left.map(|(server, recipient)| (server, domain(recipient))).map_err(Into::into)).collect()
+}
+
+/// Messages that each server sent on each UTC day, counted since 1970: server, day, messages.
+pub(super) fn days(connection: &Connection) -> Result<Vec<(String, i64, u64)>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT key, minute / 1440 AS day, sum(count) FROM usage WHERE instr(key, ' ') = 0 GROUP BY key, day ORDER BY key, day",
+    )?;
+    let days = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.max(0).cast_unsigned())))?;
+    Ok(days.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn usage_since(connection: &Connection, minute: i64) -> Result<Vec<(String, i64, u64)>, Fault> {

@@ -30,6 +30,9 @@ const JOBS_BETWEEN_LOOKS: u32 = 16;
 /// Usage is kept by minute for two days, and by hour for the longest window (31 days) plus an hour.
 const USAGE_BY_MINUTE: i64 = 2 * 24 * 60;
 const USAGE_KEPT: i64 = 31 * 24 * 60 + 60;
+/// Days of servers are kept for five years, in minutes: a warm-up has up to a year of days that count.
+const DAYS_KEPT: i64 = 5 * 366 * DAY_MINUTES;
+const DAY_MINUTES: i64 = 24 * 60;
 
 /// The database, as held by the writing thread.
 pub(super) struct Book {
@@ -209,7 +212,16 @@ impl Book {
     fn roll_usage(&self, minute: i64) -> Result<(), LedgerError> {
         let by_minute = (minute - USAGE_BY_MINUTE) / 60 * 60;
         self.transaction(|connection| {
-            connection.execute("DELETE FROM usage WHERE minute < ?1", [minute - USAGE_KEPT])?;
+            // Of servers, whole days are kept for warm-up, in the day's last minute.
+            let by_day = (minute - USAGE_KEPT) / DAY_MINUTES * DAY_MINUTES;
+            connection.execute(
+                "INSERT INTO usage (minute, key, count) SELECT minute / 1440 * 1440 + 1439 AS day, key, sum(count) FROM usage
+                 WHERE minute < ?1 AND minute % 1440 <> 1439 AND instr(key, ' ') = 0 GROUP BY day, key
+                 ON CONFLICT (minute, key) DO UPDATE SET count = count + excluded.count",
+                [by_day],
+            )?;
+            connection.execute("DELETE FROM usage WHERE minute < ?1 AND (minute % 1440 <> 1439 OR instr(key, ' ') > 0)", [by_day])?;
+            connection.execute("DELETE FROM usage WHERE minute < ?1", [minute - DAYS_KEPT])?;
             // In the hour's last minute, so that it leaves a window late rather than early.
             connection.execute(
                 "INSERT INTO usage (minute, key, count) SELECT minute / 60 * 60 + 59 AS hour, key, sum(count) FROM usage

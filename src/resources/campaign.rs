@@ -7,9 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, CountOrPercent, Duration, Key, KeyRef, Object, WEIGHT_DEFAULT, WEIGHT_MAX, pattern,
+    Condition, CountOrPercent, Duration, Key, KeyRef, Object, Rate, WEIGHT_DEFAULT, WEIGHT_MAX, pattern,
     rule::Rule,
-    sending_server::NeededSecret,
+    sending_server::{NeededSecret, RATES_DIFFER},
     server_table::ServerTable,
     stop_when::{EffectiveStopWhen, StopWhen},
     unsubscribe::Unsubscribe,
@@ -59,6 +59,9 @@ pub struct CampaignSpec {
     /// Whether a server that has reached its limits passes its share on to the others; as the plan says when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weighting: Option<Weighting>,
+    /// How much of this campaign may be sent, through whichever servers; its runs share the windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<CampaignLimits>,
     /// What happens when none of the campaign's servers is Active; `Stop` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_no_server_is_active: Option<WhenNoServerIsActive>,
@@ -174,6 +177,17 @@ impl CampaignSpec {
     pub fn is_suspended(&self) -> bool {
         self.suspend.unwrap_or(false)
     }
+}
+
+/// Limits of a campaign.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [RATES_DIFFER]))]
+pub struct CampaignLimits {
+    /// Windows that all apply, each of a different length.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub rates: Vec<Rate>,
 }
 
 /// A reference to a plan.

@@ -6,6 +6,7 @@ pub mod crd;
 pub mod dkim;
 pub mod fate;
 pub mod feedback;
+pub mod mailbox_providers;
 pub mod outcomes;
 pub mod plan;
 pub mod resume;

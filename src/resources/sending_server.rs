@@ -23,6 +23,13 @@ pub(super) const RATES_DIFFER: Rule = Rule::new(
 )
 .at(".rates");
 
+/// Two entries with the same domain contradict each other.
+const DOMAINS_DIFFER: Rule = Rule::new(
+    "!has(self.perDomain) || self.perDomain.all(a, a.domains.all(domain, self.perDomain.exists_one(b, domain in b.domains)))",
+    "a domain is in two entries; put it into one of them, with all of its windows",
+)
+.at(".perDomain");
+
 const TARGET_IS_ABOVE: Rule =
     Rule::new("self.target >= self.firstDay", "the target is less than `firstDay`; warm-up grows, so make it at least that").at(".target");
 
@@ -165,12 +172,16 @@ pub const CONNECTIONS_AT_FIRST: u32 = 4;
 /// How much may be sent through a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [RATES_DIFFER]))]
+#[schemars(extend("x-kubernetes-validations" = [RATES_DIFFER, DOMAINS_DIFFER]))]
 pub struct ServerLimits {
     /// Windows that all apply, for example 14 per second and 50,000 per 24h; each of a different length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub rates: Vec<Rate>,
+    /// Windows for the recipients of receiving domains. What has no room here goes to another server or waits, and holds up nobody else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub per_domain: Vec<DomainLimits>,
     /// Concurrent connections. When absent, the number adapts: it grows up to 20 while that makes the server faster, and shrinks when
     /// the server refuses more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,17 +211,36 @@ impl ServerLimits {
     }
 }
 
-/// A daily limit that grows. Days are UTC days, counted from `startDate`; exactly one of the three schedules.
+/// How much may be sent through a server to some receiving domains.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [RATES_DIFFER]))]
+pub struct DomainLimits {
+    /// Domains of recipients, which share these windows. One of Gmail, Outlook, Yahoo or iCloud stands for all of that provider's: `gmail.com` includes `googlemail.com`. Subdomains are not included.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN)), extend("x-kubernetes-list-type" = "set"))]
+    pub domains: Vec<String>,
+    /// Windows that all apply, each of a different length.
+    #[schemars(length(min = 1, max = 8))]
+    pub rates: Vec<Rate>,
+}
+
+/// A daily limit that grows. Days are UTC days from `startDate` on; exactly one of the four schedules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [Rule::new(
-    "[has(self.exponential), has(self.linear), has(self.schedule)].exists_one(given, given)",
-    "exactly one of `exponential`, `linear` and `schedule` is needed",
+    "[has(self.preset), has(self.exponential), has(self.linear), has(self.schedule)].exists_one(given, given)",
+    "exactly one of `preset`, `exponential`, `linear` and `schedule` is needed",
 )]))]
 pub struct Warmup {
     /// The first day, UTC. Before it, the limit of the first day applies.
     #[schemars(with = "String", length(max = 10), regex(pattern = pattern::DATE))]
     pub start_date: Date,
+    /// When the next day of the schedule begins; `WhenUsed` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advance: Option<Advance>,
+    /// A schedule that a vendor uses or advises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<WarmupPreset>,
     /// A limit that grows by a percentage each day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exponential: Option<ExponentialWarmup>,
@@ -221,6 +251,34 @@ pub struct Warmup {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 366), inner(range(min = 1, max = 1_000_000_000)))]
     pub schedule: Option<Vec<u64>>,
+}
+
+impl Warmup {
+    /// When the next day of the schedule begins.
+    #[must_use]
+    pub fn advance(&self) -> Advance {
+        self.advance.unwrap_or(Advance::WhenUsed)
+    }
+}
+
+/// When the next day of a warm-up's schedule begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Advance {
+    /// After a UTC day on which at least 80% of the limit was sent: receivers grow used to what they are sent, and not to a calendar.
+    WhenUsed,
+    /// Each UTC day, whatever was sent.
+    Daily,
+}
+
+/// Schedules for warm-up that vendors use or advise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum WarmupPreset {
+    /// From 50 a day to 50,000 a day within 45 days, as Amazon SES brings up its dedicated addresses; the growth is even (17%), since SES publishes no table.
+    Cautious,
+    /// From 1,000 a day to 250,000 a day in 30 days, as AcelleMail advises for new sending servers; between the days that it names the limit stays.
+    Balanced,
+    /// From 480 a day (20 an hour) by 40% each day to 10 million a day in 30 days, as SendGrid warms up dedicated addresses. For lists whose people are known to want the mail.
+    Fast,
 }
 
 /// Exponential warm-up.
@@ -361,6 +419,12 @@ pub struct SendingServerStatus {
     /// Messages sent in the longest window of its limits, such as `1200/50000 per 24h`; absent without a window longer than a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<String>,
+    /// Messages in the longest window of each entry of `limits.perDomain`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub per_domain: Vec<DomainUsed>,
+    /// Where the warm-up is; absent without `warmup`, and once it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<WarmupStatus>,
     /// The rate at which it is sent messages since it reported too many, such as `about 130 a second`: the rate that it had accepted,
     /// slowly raised; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -369,6 +433,59 @@ pub struct SendingServerStatus {
     pub effective: EffectiveServer,
     /// Why, in detail.
     pub conditions: Vec<Condition>,
+}
+
+/// How much of a limit for receiving domains is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainUsed {
+    /// The domains, as the spec names them.
+    pub domains: Vec<String>,
+    /// Messages sent in the longest window, such as `80/100 per 1h`; absent without a window longer than a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
+}
+
+/// Where a warm-up is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmupStatus {
+    /// The day of the schedule that holds today, from 1.
+    pub step: u32,
+    /// Days of the schedule in all.
+    pub steps: u32,
+    /// Today's limit, messages.
+    pub limit: u64,
+    /// Messages sent today, UTC; absent before the server is used by a campaign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// Messages of today after which tomorrow is the next day of the schedule.
+    pub needed: u64,
+    /// UTC days since the first one that did not count: less than 80% of their limit was sent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub days_not_counted: u32,
+    /// The days ahead, if each of them counts; the first 30.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ahead: Vec<WarmupDay>,
+    /// The first UTC day without a limit by the warm-up, if each day until then counts.
+    #[schemars(with = "String")]
+    pub over_on: Date,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// A day of a warm-up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmupDay {
+    /// The UTC day.
+    #[schemars(with = "String")]
+    pub day: Date,
+    /// Its limit, messages.
+    pub limit: u64,
 }
 
 /// A server's effective values.

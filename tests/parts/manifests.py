@@ -85,6 +85,10 @@ FULL = [
             },
             "limits": {
                 "rates": [{"messages": 14, "per": "1s"}, {"messages": 10000, "per": "1h"}, {"messages": 50000, "per": "24h"}],
+                "perDomain": [
+                    {"domains": ["gmail.com", "bücher.example"], "rates": [{"messages": 10, "per": "1s"}, {"messages": 2000, "per": "1h"}]},
+                    {"domains": ["outlook.com"], "rates": [{"messages": 500, "per": "1h"}]},
+                ],
                 "connections": 10,
                 "inFlight": 40,
                 "messagesPerConnection": 100,
@@ -137,8 +141,14 @@ FULL = [
         "metadata": {"name": "x"},
         "spec": {
             "provider": {"smtp": {"host": "127.0.0.1", "encryption": "None", "auth": {"secretRef": {"name": "login"}}}},
-            "warmup": {"startDate": "2028-02-29", "schedule": [50, 100, 200]},
+            "warmup": {"startDate": "2028-02-29", "advance": "Daily", "schedule": [50, 100, 200]},
         },
+    },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "SendingServer",
+        "metadata": {"name": "x"},
+        "spec": {"provider": {"outbox": {}}, "warmup": {"startDate": "2026-12-01", "advance": "WhenUsed", "preset": "Balanced"}},
     },
     {
         "apiVersion": API_VERSION,
@@ -190,6 +200,7 @@ FULL = [
         "spec": {
             "planRef": {"name": "pro", "namespace": "mail-admin"},
             "servers": [{"name": "a", "weight": 80}, {"name": "a", "namespace": "acme"}, {"name": "b", "weight": 0}],
+            "limits": {"rates": [{"messages": 2000, "per": "1h"}]},
             "whenNoServerIsActive": "Wait",
             "from": {"name": "Example News", "address": "news@news.example.com"},
             "replyTo": {"address": "grüße@bücher.example"},
@@ -444,6 +455,7 @@ class Mutator:
                     "exponential": {"firstDay": self.random.choice([1, 9]), "growthPercent": 1, "target": self.random.choice([1, 5, 9])},
                     "linear": {"firstDay": self.random.choice([1, 9]), "dailyIncrease": 1, "target": self.random.choice([1, 5, 9])},
                     "schedule": [1],
+                    "preset": self.random.choice(["Cautious", "Balanced", "Fast", "Slow"]),
                 }
             )
             if self.random.random() < 0.4:
@@ -469,6 +481,7 @@ class Mutator:
             random.choice(
                 [
                     lambda: spec.update(limits={"rates": [{"messages": 1, "per": random.choice(pers)} for _ in range(random.randint(0, 4))]}),
+                    lambda: spec.update(limits={"perDomain": [{"domains": [random.choice(["a.example", "b.example", "A.example"]) for _ in range(random.randint(0, 3))], "rates": [{"messages": 1, "per": random.choice(pers)} for _ in range(random.randint(0, 2))]} for _ in range(random.randint(0, 3))]}),
                     lambda: spec.update(provider={"smtp": smtp}),
                     lambda: spec.update(probe={random.choice(["interval", "timeout", "retryAfter"]): random.choice(TEXTS["per"])}),
                     lambda: spec.update(warmup={"startDate": "2026-12-01", "linear": {"firstDay": random.randint(1, 5), "dailyIncrease": 1, "target": random.choice([1, 3, 3.0, 3.000000001, 5])}}),

@@ -13,7 +13,7 @@ use crate::{
         condition,
         fate::Fate,
         plan::{PlanServerStatus, PlanStatus},
-        sending_server::SendingServerStatus,
+        sending_server::{DomainUsed, SendingServerStatus, WarmupStatus},
         server_table::CampaignServerStatus,
     },
 };
@@ -63,12 +63,66 @@ fn with_ready<S: Conditions>(table: Table<Shown<S>>) -> Table<Shown<S>> {
         .wide("message", "message", move |row| ready(row).map(|ready| ready.message.into_owned()))
 }
 
+/// Days ahead that the list of servers shows.
+const AHEAD_SHOWN: usize = 5;
+
 pub fn servers() -> Table<Shown<SendingServerStatus>> {
-    with_ready(named().column("type", "type", |row: &Shown<SendingServerStatus>| row.status.provider.clone()).column(
-        "state",
-        "state",
-        |row| word(row.status.state),
-    ))
+    let table = named()
+        .column("type", "type", |row: &Shown<SendingServerStatus>| row.status.provider.clone())
+        .column("state", "state", |row| word(row.status.state))
+        .wide("warmup", "warm-up today", |row| row.status.warmup.as_ref().map(warmup_today))
+        .wide("ahead", "days ahead", |row| row.status.warmup.as_ref().map(days_ahead));
+    with_ready(table)
+}
+
+/// `120/400, day 3 of 14`
+fn warmup_today(warmup: &WarmupStatus) -> String {
+    format!("{}/{}, day {} of {}", warmup.used.unwrap_or(0), warmup.limit, warmup.step, warmup.steps)
+}
+
+/// `800, 1600, 3200, …`, or when it is over.
+fn days_ahead(warmup: &WarmupStatus) -> String {
+    let shown: Vec<String> = warmup.ahead.iter().take(AHEAD_SHOWN).map(|day| day.limit.to_string()).collect();
+    let end = if warmup.ahead.len() > AHEAD_SHOWN { "…".to_owned() } else { format!("none from {}", warmup.over_on) };
+    shown.into_iter().chain([end]).collect::<Vec<_>>().join(", ")
+}
+
+/// A day of a server's warm-up.
+pub struct WarmupRow {
+    step: u32,
+    day: String,
+    limit: u64,
+    note: String,
+}
+
+/// Today and the days ahead of a warm-up.
+pub fn warmup_rows(warmup: &WarmupStatus) -> Vec<WarmupRow> {
+    let not_counted = match warmup.days_not_counted {
+        0 => String::new(),
+        1 => "; 1 day did not count".to_owned(),
+        days => format!("; {days} days did not count"),
+    };
+    let note = format!("{} sent; counts from {}{not_counted}", warmup.used.unwrap_or(0), warmup.needed);
+    let today = WarmupRow { step: warmup.step, day: "today".to_owned(), limit: warmup.limit, note };
+    let ahead = (warmup.step + 1..).zip(&warmup.ahead);
+    let ahead = ahead.map(|(step, day)| WarmupRow { step, day: day.day.to_string(), limit: day.limit, note: String::new() });
+    std::iter::once(today).chain(ahead).collect()
+}
+
+/// The schedule of a warm-up; each day ahead comes a day later for each day that does not count.
+pub fn warmup() -> Table<WarmupRow> {
+    Table::empty()
+        .column("step", "warm-up day", |row: &WarmupRow| row.step)
+        .column("day", "on (UTC)", |row| row.day.clone())
+        .column("limit", "limit", |row| row.limit)
+        .column("note", "note", |row| row.note.clone())
+}
+
+/// A server's limits for receiving domains.
+pub fn domains() -> Table<DomainUsed> {
+    Table::empty()
+        .column("domains", "receiving domains", |row: &DomainUsed| row.domains.join(", "))
+        .column("used", "used", |row| row.used.clone())
 }
 
 pub fn plans() -> Table<Shown<PlanStatus>> {

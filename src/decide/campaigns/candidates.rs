@@ -14,7 +14,7 @@ use crate::{
         plan::Narrowing,
         senders::canonical,
     },
-    routing::PlanLimits,
+    routing::SharedLimits,
 };
 
 /// A server that a campaign might use.
@@ -65,10 +65,16 @@ impl<'a> Choice<'a> {
     }
 }
 
+/// The key and windows of the campaign's own limits, which no key of a server or a plan equals.
+pub(super) fn own_limits(key: &Key, spec: &CampaignSpec) -> Option<SharedLimits> {
+    let rates = spec.limits.as_ref()?.rates.clone();
+    (!rates.is_empty()).then(|| SharedLimits { key: format!("campaign {key}").into(), rates })
+}
+
 /// The key and windows of the plan's limits for the campaign's namespace.
-pub(super) fn plan_limits(key: &Key, plan_key: &Key, world: &World) -> Option<PlanLimits> {
+pub(super) fn plan_limits(key: &Key, plan_key: &Key, world: &World) -> Option<SharedLimits> {
     let rates = world.plans.get(plan_key)?.object.spec.limits.as_ref()?.rates.clone();
-    (!rates.is_empty()).then(|| PlanLimits { key: format!("plan {plan_key} for {}", key.namespace).into(), rates })
+    (!rates.is_empty()).then(|| SharedLimits { key: format!("plan {plan_key} for {}", key.namespace).into(), rates })
 }
 
 /// Whether shares are strict: as the campaign says, otherwise as its plan does.

@@ -162,7 +162,7 @@ impl<'a> Choices<'a> {
             routed: self.routed.share(routed, None),
             usable: self.usable.share(usable(&candidates).map(|candidate| candidate.key.clone()).collect(), None),
             rows: self.rows.share(table::rows(&candidates, servers, self.observed).collect(), old_rows),
-            limits: Limits::of(&candidates, servers, self.world, self.observed, self.now_ms),
+            limits: Limits::of(&candidates, servers, self.observed, self.now_ms),
             candidates,
         }
     }

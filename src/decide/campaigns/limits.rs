@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
-
 use super::{
-    super::{Observations, ServerDecision, World, servers::rounded, warmup::limit_on},
+    super::{Observations, ServerDecision, servers::rounded},
     candidates::Candidate,
     run::Run,
 };
 use crate::resources::{
     Duration, Key, Rate,
     campaign::{CampaignState, Weighting},
-    sending_server::Warmup,
 };
 
 const DAY_SECS: f64 = 86_400.0;
+const DAY_MS: i64 = 86_400_000;
 /// How many days of a warm-up are looked at.
-const DAYS_MAX: i32 = 100;
+const DAYS_MAX: usize = 400;
+/// How often the time within a day is halved, to find when the last message leaves: to a second.
+const HALVINGS: u32 = 17;
 
 /// A window of a server.
 #[derive(Clone, Debug)]
@@ -39,8 +39,25 @@ enum Kind {
     Window(Rate),
     /// The rate that the server was found to take.
     Found,
-    /// The warm-up, on this day.
-    Warmup(Warmup, Date),
+    /// The warm-up: today's limit, and those of the days ahead.
+    Warmup(u64, Vec<u64>),
+}
+
+/// What a server may send while others take over from each other.
+#[derive(Clone, Debug)]
+struct Pooled {
+    /// Messages that may leave at once, and messages per second afterwards; `None` without windows.
+    windows: Option<(f64, f64)>,
+    /// What warm-up leaves for today and allows on the days ahead, after which nothing limits; empty without it.
+    days: Vec<f64>,
+}
+
+impl Pooled {
+    /// The most that it may send within so many seconds of a day, counted from today.
+    fn sends(&self, day: usize, secs: f64) -> f64 {
+        let by_windows = self.windows.map_or(f64::INFINITY, |(free, rate)| if day == 0 { free } else { 0.0 } + rate * secs);
+        self.days.get(day).map_or(by_windows, |limit| by_windows.min(*limit))
+    }
 }
 
 /// What the limits of a campaign's servers and of its namespace allow.
@@ -50,9 +67,10 @@ pub(super) struct Limits {
     windows: Vec<Window>,
     /// How many servers those are.
     servers: usize,
-    /// Messages that may leave at once, and messages per second afterwards, where servers take over from each other; `None` if one of
-    /// them has no limit.
-    pooled: Option<(f64, f64)>,
+    /// What each of them may send where they take over from each other.
+    pooled: Vec<Pooled>,
+    /// What is left of today, UTC, seconds.
+    today_secs: f64,
 }
 
 /// The server that the others wait for.
@@ -76,14 +94,16 @@ pub(super) struct Pace<'a> {
 }
 
 impl<'a> Pace<'a> {
-    /// The pace of a run; `of_plan` are the windows of its namespace.
-    pub fn of(run: &Run<'_>, state: CampaignState, weighting: Weighting, limits: &'a Limits, of_plan: &[Rate]) -> Self {
+    /// The pace of a run; `shared` are the windows of its namespace, and its own.
+    pub fn of(run: &Run<'_>, state: CampaignState, weighting: Weighting, limits: &'a Limits, shared: &[Rate]) -> Self {
         let left = run.left();
         let is_sent = matches!(state, CampaignState::Sending | CampaignState::Waiting);
         let by = (is_sent && weighting == Weighting::Strict).then(|| limits.pacing(left)).flatten();
         let per_second = run.opened.and_then(|report| report.per_second);
         let time_left = left.filter(|_| state == CampaignState::Sending).and_then(|left| {
-            let by_limits = limits.least_secs(left, weighting).max(least_secs_of_plan(left, of_plan));
+            #[allow(clippy::cast_precision_loss)]
+            let by_domains = run.opened.and_then(|report| report.gap_ms).map_or(0.0, |gap_ms| left as f64 * gap_ms / 1000.0);
+            let by_limits = limits.least_secs(left, weighting).max(least_secs_of_shared(left, shared)).max(by_domains);
             #[allow(clippy::cast_precision_loss)]
             let by_rate = per_second.map(|rate| left as f64 / rate);
             let secs = by_rate.map_or(by_limits, |secs| secs.max(by_limits));
@@ -93,9 +113,9 @@ impl<'a> Pace<'a> {
     }
 }
 
-/// The least time that the limits of the plan leave, seconds.
+/// The least time that the limits of the plan and of the campaign leave, seconds.
 #[allow(clippy::cast_precision_loss)]
-fn least_secs_of_plan(left: u64, rates: &[Rate]) -> f64 {
+fn least_secs_of_shared(left: u64, rates: &[Rate]) -> f64 {
     let takes = |rate: &Rate| {
         let free = if rate.paces() { 0.0 } else { rate.messages as f64 };
         (left as f64 - free) * rate.per.std().as_secs_f64() / rate.messages as f64
@@ -117,18 +137,12 @@ fn rough(secs: f64) -> Duration {
 #[allow(clippy::cast_precision_loss)]
 impl Limits {
     /// The limits of those servers that may be used now.
-    pub fn of(
-        candidates: &[Candidate],
-        servers: &BTreeMap<Key, ServerDecision>,
-        world: &World,
-        observed: &Observations,
-        now_ms: i64,
-    ) -> Self {
-        let today = Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(TimeZone::UTC).date();
+    pub fn of(candidates: &[Candidate], servers: &BTreeMap<Key, ServerDecision>, observed: &Observations, now_ms: i64) -> Self {
         let is_used = |candidate: &&Candidate| candidate.is_wanted() && candidate.unfit.is_none() && candidate.bar.is_none();
         let used = || candidates.iter().filter(is_used).filter_map(|c| Some((c, servers.get(&c.key).filter(|server| server.routed)?)));
         let weights: f64 = used().map(|(candidate, _)| f64::from(candidate.weight)).sum();
-        let mut limits = Self { pooled: Some((0.0, 0.0)), ..Self::default() };
+        let today_secs = (DAY_MS - now_ms.rem_euclid(DAY_MS)) as f64 / 1000.0;
+        let mut limits = Self { today_secs, ..Self::default() };
         for (candidate, server) in used() {
             let load = observed.report.servers.get(&candidate.key);
             let share = f64::from(candidate.weight) / weights;
@@ -142,13 +156,14 @@ impl Limits {
             limits.windows.extend(load.and_then(|load| load.slowed_to).map(|per_second| window(0.0, 1.0 / per_second, Kind::Found)));
             let of_server = limits.windows.get(before..).unwrap_or_default();
             let slowest = of_server.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
-            limits.pooled = limits.pooled.zip(slowest).map(|((free, rate), slowest)| (free + slowest.free, rate + 1.0 / slowest.seconds));
-            // Not among those that add up: it grows.
-            let warmup = world.servers.get(&candidate.key).and_then(|server| server.object.spec.warmup.as_ref());
-            if let Some((warmup, limit)) = warmup.and_then(|warmup| Some((warmup, limit_on(warmup, today)?))) {
-                let left = load.and_then(|load| load.warmup_left).unwrap_or(limit);
-                limits.windows.push(window(left as f64, DAY_SECS / limit.max(1) as f64, Kind::Warmup(warmup.clone(), today)));
+            let mut pooled = Pooled { windows: slowest.map(|slowest| (slowest.free, 1.0 / slowest.seconds)), days: Vec::new() };
+            if let Some((warmup, limit)) = server.warmup.as_ref().and_then(|warmup| Some((warmup, warmup.limit()?))) {
+                let left = load.and_then(|load| load.warmup_left).unwrap_or(limit) as f64;
+                let ahead: Vec<u64> = warmup.ahead().take(DAYS_MAX).map(|day| day.limit).collect();
+                pooled.days = std::iter::once(left).chain(ahead.iter().map(|limit| *limit as f64)).collect();
+                limits.windows.push(window(left, DAY_SECS / limit.max(1) as f64, Kind::Warmup(limit, ahead)));
             }
+            limits.pooled.push(pooled);
             limits.servers += 1;
         }
         limits
@@ -159,8 +174,40 @@ impl Limits {
         let left = left as f64;
         match weighting {
             Weighting::Strict => self.windows.iter().map(|window| window.takes(left)).fold(0.0, f64::max),
-            Weighting::Overflow => self.pooled.map_or(0.0, |(free, rate)| if rate > 0.0 { ((left - free) / rate).max(0.0) } else { 0.0 }),
+            Weighting::Overflow => self.pooled_secs(left),
         }
+    }
+
+    /// The same where servers take over from each other: day by day, since warm-up allows each day another number.
+    fn pooled_secs(&self, mut left: f64) -> f64 {
+        if self.pooled.is_empty() {
+            return 0.0;
+        }
+        let mut before = 0.0;
+        for day in 0..DAYS_MAX {
+            let is_warm = self.pooled.iter().all(|server| server.days.len() <= day);
+            let sends = |secs: f64| self.pooled.iter().map(|server| server.sends(day, secs)).sum::<f64>();
+            if is_warm {
+                // Nothing changes from day to day any more.
+                let rate: f64 = self.pooled.iter().map(|server| server.windows.map_or(f64::INFINITY, |(_, rate)| rate)).sum();
+                return before + if rate > 0.0 { ((left - sends(0.0)) / rate).max(0.0) } else { 0.0 };
+            }
+            if sends(0.0) >= left {
+                return before;
+            }
+            let length = if day == 0 { self.today_secs } else { DAY_SECS };
+            if sends(length) >= left {
+                let (mut low, mut high) = (0.0, length);
+                for _ in 0..HALVINGS {
+                    let middle = f64::midpoint(low, high);
+                    (low, high) = if sends(middle) >= left { (low, middle) } else { (middle, high) };
+                }
+                return before + high;
+            }
+            left -= sends(length);
+            before += length;
+        }
+        before
     }
 
     /// The server that the others wait for while shares are strict: the one that takes longest for its share of `left` messages. Before
@@ -181,9 +228,7 @@ impl Limits {
         let limit = match &slowest.kind {
             Kind::Window(Rate { messages, per }) => format!("its limit is {messages} per {per}"),
             Kind::Found => format!("it takes {}", rounded(1.0 / slowest.seconds)),
-            Kind::Warmup(warmup, today) => {
-                format!("its warm-up allows {} on {today}", limit_on(warmup, *today).unwrap_or_default())
-            }
+            Kind::Warmup(limit, _) => format!("its warm-up allows {limit} today (UTC)"),
         };
         Some(Pacing {
             server: &slowest.server,
@@ -198,13 +243,16 @@ impl Window {
     /// The least time for its part of `left` messages, seconds.
     fn takes(&self, left: f64) -> f64 {
         let mut rest = left * self.share - self.free;
-        let Kind::Warmup(warmup, today) = &self.kind else { return (rest * self.seconds).max(0.0) };
+        let Kind::Warmup(_, ahead) = &self.kind else { return (rest * self.seconds).max(0.0) };
         let mut days = 0;
-        while rest > 0.0 && days < DAYS_MAX {
+        for limit in ahead.iter().map(Some).chain([None]) {
+            if rest <= 0.0 {
+                break;
+            }
             days += 1;
-            let Some(limit) = today.checked_add(Span::new().days(days)).ok().and_then(|day| limit_on(warmup, day)) else { break };
+            // After the last of them nothing limits.
             #[allow(clippy::cast_precision_loss)]
-            let limit = limit as f64;
+            let limit = limit.map_or(f64::INFINITY, |limit| *limit as f64);
             rest -= limit;
         }
         f64::from(days) * DAY_SECS

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::resources::{
     Key, Reason,
-    bound::{WHY_NOT_MAX, bounded},
+    bound::{WHY_NOT_MAX, bounded, listed},
     condition,
     condition::ConditionType,
     server_table::{CampaignServerStatus, ServerTable},
@@ -131,6 +131,15 @@ fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<
             let until = Timestamp::from_millisecond(until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default();
             format!("its limit is used up until {until}")
         }
-        None => String::new(),
+        None => {
+            let reports = load.map_or(&[][..], |load| &load.domains[..]);
+            let limits = server.status.per_domain.iter().zip(reports).filter(|(_, report)| report.exhausted_until.is_some());
+            let domains: Vec<&str> = limits.flat_map(|(limit, _)| &limit.domains).map(String::as_str).collect();
+            if domains.is_empty() {
+                String::new()
+            } else {
+                format!("its limit for {} is used up; others are sent", listed(domains.into_iter()))
+            }
+        }
     }
 }

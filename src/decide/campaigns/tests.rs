@@ -60,6 +60,7 @@ fn report(fingerprint: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignR
         accepted: BTreeMap::new(),
         expected: None,
         per_second: None,
+        gap_ms: None,
         waiting: Waiting::No,
         blocker,
         started_ms: Some(NOW_MS),
@@ -423,7 +424,7 @@ fn two_servers(weighting: &str, weights: (u32, u32), relay: &str, slow: &str, pe
 
 #[test]
 fn the_server_that_paces_strict_shares_is_named_and_time_is_reckoned_by_it() {
-    let second = "{messages: 1, per: 1s}";
+    let (second, warmup) = ("{messages: 1, per: 1s}", " warmup: {startDate: 2025-11-24, schedule: [100, 200]}");
     for (weighting, weights, limits, per_second, paced_by, left) in [
         // Half of 10,200 at one per second; a burst of the fast one says nothing.
         ("Strict", (1, 1), ("", second), Some(900.0), Some("default/slow"), "1h25m"),
@@ -438,6 +439,12 @@ fn the_server_that_paces_strict_shares_is_named_and_time_is_reckoned_by_it() {
         // Others take over: limits add up, and one without any has no bound.
         ("Overflow", (1, 1), ("", second), Some(10.0), None, "17m"),
         ("Overflow", (1, 1), ("{messages: 1, per: 1s}", second), Some(900.0), None, "1h25m"),
+        // 200 in what is left of today (8 hours), 400 tomorrow, and then what they like.
+        ("Overflow", (1, 1), (warmup, warmup), Some(900.0), None, "32h"),
+        // The one that is warm takes over.
+        ("Overflow", (1, 1), ("", warmup), Some(900.0), None, "12s"),
+        // 100, and 8 h at one per second, are more than enough.
+        ("Overflow", (1, 1), (warmup, second), Some(900.0), None, "3h"),
     ] {
         let status = two_servers(weighting, weights, limits.0, limits.1, per_second);
         let case = format!("{weighting} {weights:?} {limits:?}");
@@ -455,4 +462,28 @@ fn the_server_that_paces_strict_shares_is_named_and_time_is_reckoned_by_it() {
         kept.message,
         "weighting is Strict, so default/slow sets the pace of the campaign: its limit is 1 per 1s, and its share is 50.0%, about 2 a second in all. Raise its limits, lower its weight, or set weighting to Overflow."
     );
+}
+
+/// What the limits that are not a server's windows say in a status.
+#[test]
+fn own_limits_and_those_for_domains_are_told() {
+    let own = "limits: {rates: [{messages: 100, per: 1h}]}";
+    let (mut world, mut observed) = world(own, Some(ProbeResult::Succeeded));
+    let left = RecipientCounts { accepted: 100, total: Some(1_000), ..RecipientCounts::default() };
+    let sending = CampaignReport { counts: left, per_second: Some(50.0), ..report(22, Phase::Feeding, None) };
+    set_report(&mut observed, sending.clone());
+    let decided = turn(&mut world, &observed);
+    let intent = decided.intent.expect("it is sent");
+    assert_eq!(intent.own_limits.as_ref().map(|limits| (&*limits.key, limits.rates.len())), Some(("campaign default/spring", 1)));
+    assert_eq!(decided.status.time_left.map(|left| left.to_string()).as_deref(), Some("8h"), "900 at 100 an hour, of which 100 go at once");
+    // Only people of a domain with a limit are left: one in ten seconds.
+    set_report(&mut observed, CampaignReport { gap_ms: Some(40_000.0), ..sending.clone() });
+    assert_eq!(turn(&mut world, &observed).status.time_left.map(|left| left.to_string()).as_deref(), Some("10h"));
+    let waiting = Waiting::ForDomains(NOW_MS + 3_600_000, vec!["gmail.com".into(), "yahoo.com".into()]);
+    set_report(&mut observed, CampaignReport { waiting, ..sending });
+    let status = turn(&mut world, &observed).status;
+    let ready = condition::find(&status.conditions, ConditionType::Ready).expect("it is said");
+    assert_eq!((status.state, ready.reason), (CampaignState::Waiting, Reason::WaitingForLimits));
+    assert!(ready.message.starts_with("Everybody who is left is at gmail.com, yahoo.com"), "{}", ready.message);
+    assert!(ready.message.ends_with("sending resumes at 2025-11-24T17:00:00Z."), "{}", ready.message);
 }

@@ -377,9 +377,20 @@ impl Case<'_> {
             },
             Waiting::ForLimits(until) => {
                 let clock = Timestamp::from_millisecond(*until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+                let own = if self.spec().limits.is_some() { ", its own" } else { "" };
                 let message = format!(
-                    "The limits of its servers or of namespace {} are used up; sending resumes at {}.",
+                    "The limits of its servers{own} or of namespace {} are used up; sending resumes at {}.",
                     self.key.namespace,
+                    clock.unwrap_or_default()
+                );
+                let verdict = Verdict::well(CampaignState::Waiting, Reason::WaitingForLimits, message, Some(false));
+                Verdict { wake_at_ms: Some((*until).max(self.now_ms + 1)), ..verdict }
+            }
+            Waiting::ForDomains(until, domains) => {
+                let clock = Timestamp::from_millisecond(*until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+                let message = format!(
+                    "Everybody who is left is at {}, for which the limits of its servers (limits.perDomain) are used up; sending resumes at {}.",
+                    listed(domains.iter().map(|domain| &**domain)),
                     clock.unwrap_or_default()
                 );
                 let verdict = Verdict::well(CampaignState::Waiting, Reason::WaitingForLimits, message, Some(false));

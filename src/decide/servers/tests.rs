@@ -91,3 +91,35 @@ fn a_server_whose_sends_keep_failing_stays_inactive_until_a_message_was_taken() 
     observation.note_send_failure(Blocker::passing(Reason::ServiceNotAvailable, "421 go away"), 2, 0, at + 5);
     assert_eq!(observation.send_failure.as_ref().map(|failure| failure.in_a_row), Some(4));
 }
+
+#[test]
+fn a_status_says_where_warm_up_is_and_what_domains_were_sent() {
+    let yaml = "{provider: {outbox: {}}, limits: {perDomain: [{domains: [gmail.com], rates: [{messages: 5, per: 1s}, {messages: 100, per: 1h}]}, {domains: [yahoo.com], rates: [{messages: 1, per: 1s}]}]}, warmup: {startDate: 2025-11-22, schedule: [100, 200, 400]}}";
+    let (key, now_ms) = (Key::new("default", "relay"), 1_764_000_000_000);
+    let object = crate::resources::SendingServer {
+        spec: spec(yaml),
+        ..serde_saphyr::from_str(
+            "{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {name: relay}, spec: {provider: {outbox: {}}}}",
+        )
+        .expect("a server")
+    };
+    let input = ServerInput { object: std::sync::Arc::new(object), built: Ok(1), identity: None, stale: None };
+    let mut observed = Observations::default();
+    let domain = crate::report::DomainReport { used: vec![(3_600_000, 80)], exhausted_until: None };
+    let mut report = crate::report::Report::default();
+    report.servers.insert(
+        key.clone(),
+        ServerReport { domains: vec![domain, crate::report::DomainReport::default()], warmup_left: Some(150), ..ServerReport::default() },
+    );
+    // Two days before, of which one was used.
+    let day = |day, messages| crate::report::DayUsed { day, messages, is_held: false };
+    report.days = std::sync::Arc::new(BTreeMap::from([(key.clone(), vec![day(20_414, 100), day(20_415, 120)])]));
+    observed.report = std::sync::Arc::new(report);
+    let decided = decide(&key, &input, &BTreeMap::new(), &observed, now_ms);
+    let warmup = decided.status.warmup.expect("it is warming up");
+    assert_eq!((warmup.step, warmup.limit, warmup.used, warmup.days_not_counted), (2, 200, Some(50), 1));
+    assert_eq!(decided.warmup.and_then(|warmup| warmup.limit()), Some(200));
+    assert!(decided.wake_at_ms.is_some_and(|at| at <= 20_417 * 86_400_000), "the next day begins");
+    let used: Vec<_> = decided.status.per_domain.iter().map(|domain| domain.used.as_deref()).collect();
+    assert_eq!(used, [Some("80/100 per 1h"), None]);
+}

@@ -56,7 +56,7 @@ impl Scheduler {
         }
         if !self.stopping && self.may_claim(now_ms) {
             self.ready_since_ms = None;
-            self.plan_reopens_ms = i64::MAX;
+            self.shared_reopens_ms = i64::MAX;
             let mut room = self.window_room();
             let is_windowed = |lane: &&Lane| lane.users > 0 && lane.is_eligible() && lane.carriage.is_windowed;
             let users = self.lanes.values().filter(is_windowed).count().max(1);
@@ -99,7 +99,7 @@ impl Scheduler {
 
     /// Whether to make claims now, rather than wait a moment so that one commit serves more of them.
     pub(super) fn may_claim(&mut self, now_ms: i64) -> bool {
-        if self.lanes.values().all(|lane| lane.turns.is_empty() || !lane.is_eligible() || now_ms < lane.not_before_ms) {
+        if self.lanes.values().all(|lane| lane.turns.is_empty() || !lane.is_eligible() || now_ms < lane.waits_until_ms()) {
             self.ready_since_ms = None;
             return false;
         }
@@ -122,7 +122,7 @@ impl Scheduler {
 
     pub(super) fn claim_from(&mut self, index: LaneIx, share: usize, room: &mut usize, now_ms: i64, claims: &mut Vec<PlannedClaim>) {
         let Some(lane) = self.lanes.get_mut(&index) else { return };
-        if lane.turns.is_empty() || !lane.is_eligible() || now_ms < lane.not_before_ms {
+        if lane.turns.is_empty() || !lane.is_eligible() || now_ms < lane.waits_until_ms() {
             lane.connections.look(false, now_ms);
             return;
         }
@@ -154,22 +154,36 @@ impl Scheduler {
                 return self.move_on(index, now_ms);
             }
         };
+        let has_domains = lane.domains.is_some();
+        if lane.domains.as_mut().is_some_and(|domains| domains.begin(now_ms)) {
+            self.move_on_by_domain(index, now_ms);
+        }
         let mut taken = 0;
         while taken < wanted.min(allowed) && seats.taken() < in_calls {
             let Some((campaign, message)) = self.next_of(index, now_ms, seats.has_one()) else { break };
             let Some(run) = self.campaigns.get_mut(&campaign) else { continue };
-            run.waiting -= 1;
+            run.waits_no_more(&message);
             run.unsettled += 1;
             let guard = run.guards.entry(index).or_default();
             guard.in_flight += 1;
             seats.note(guard.is_careful());
-            if let Some(limits) = &run.intent.plan_limits
-                && let Some(limiter) = self.plan_limiters.get_mut(&limits.key)
-            {
-                limiter.claim(now_ms, 1);
+            for limits in run.intent.shared_limits() {
+                if let Some(limiter) = self.shared_limiters.get_mut(&limits.key) {
+                    limiter.claim(now_ms, 1);
+                }
             }
-            claims.push(PlannedClaim { campaign, feeder_epoch: run.feeder_epoch, lane: index, message });
+            let lane = if has_domains { self.lanes.get_mut(&index) } else { None };
+            let domains = lane.and_then(|lane| lane.domains.as_mut());
+            let domain = domains.and_then(|domains| {
+                #[cfg(test)]
+                domains.set_forgets_in_flight(self.mutant == Some(super::Mutant::DomainForgetsInFlight));
+                domains.claim(message.receiver.as_ref(), now_ms)
+            });
+            claims.push(PlannedClaim { campaign, feeder_epoch: run.feeder_epoch, lane: index, domain, message });
             taken += 1;
+        }
+        if taken < wanted.min(allowed) {
+            self.rest_for_domains(index);
         }
         if carriage.is_windowed {
             *room -= taken;
@@ -199,25 +213,35 @@ impl Scheduler {
 
     /// The next message that a server may take: of a campaign with room in its plan's limits and at this server.
     fn next_of(&mut self, index: LaneIx, now_ms: i64, has_seat: bool) -> Option<(CampaignIx, crate::dispatch::stages::ReadyMessage)> {
-        let (campaigns, limiters, reopens_ms) = (&self.campaigns, &mut self.plan_limiters, &mut self.plan_reopens_ms);
-        let lane = self.lanes.get_mut(&index)?;
-        lane.turns.pop(
+        let (campaigns, limiters, reopens_ms) = (&self.campaigns, &mut self.shared_limiters, &mut self.shared_reopens_ms);
+        let Lane { turns, domains, .. } = self.lanes.get_mut(&index)?;
+        #[cfg(test)]
+        if self.mutant == Some(super::Mutant::DomainBlocksTheQueue)
+            && let Some(domains) = domains
+            && turns.messages().next().is_some_and(|first| !domains.allows(first.receiver.as_ref()))
+        {
+            return None;
+        }
+        turns.pop(
             |campaign| {
                 let run = campaigns.get(&campaign);
                 let guard = run.and_then(|run| run.guards.get(&index));
                 if guard.is_some_and(|guard| guard.room() == 0) || (!has_seat && guard.is_none_or(Guard::is_careful)) {
                     return false;
                 }
-                let plan = run.and_then(|run| run.intent.plan_limits.as_ref());
-                match plan.and_then(|limits| limiters.get_mut(&limits.key)).map(|limiter| limiter.allowance(now_ms)) {
+                let mut shared = run.into_iter().flat_map(|run| run.intent.shared_limits());
+                shared.all(|limits| match limiters.get_mut(&limits.key).map(|limiter| limiter.allowance(now_ms)) {
                     None | Some(Allowance::Now(_)) => true,
                     Some(Allowance::At(at) | Allowance::ExhaustedUntil(at)) => {
                         *reopens_ms = at.min(*reopens_ms);
                         false
                     }
-                }
+                })
             },
             |campaign, message| {
+                if domains.as_ref().is_some_and(|domains| !domains.allows(message.receiver.as_ref())) {
+                    return false;
+                }
                 let guard = campaigns.get(&campaign).and_then(|run| run.guards.get(&index));
                 guard.is_none_or(|guard| !guard.is_on_trial() || guard.takes(&domain_of(&message.recipient)))
             },
@@ -241,7 +265,7 @@ impl Scheduler {
                 self.not_claimed(&claim, now_ms);
                 continue;
             };
-            let PlannedClaim { campaign: index, lane: lane_id, message, .. } = claim;
+            let PlannedClaim { campaign: index, lane: lane_id, domain, message, .. } = claim;
             let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
             campaign.in_flight += 1;
             let lane = self.lanes.get(&lane_id);
@@ -266,6 +290,7 @@ impl Scheduler {
                 recipient: message.recipient.clone(),
                 fields: message.fields,
                 refusals: message.refusals,
+                domain,
                 claimed_ms: planned.at_ms,
                 since_ms: message.since_ms.unwrap_or(planned.at_ms),
             });
@@ -336,7 +361,7 @@ impl Scheduler {
             self.not_claimed(&claim, now_ms);
             let (Some(lane), Some(campaign)) = (self.lanes.get_mut(&claim.lane), self.campaigns.get_mut(&claim.campaign)) else { continue };
             if campaign.feeder_epoch == claim.feeder_epoch {
-                campaign.waiting += 1;
+                campaign.begins_to_wait(&claim.message);
                 lane.turns.push_front(&campaign.namespace, claim.campaign, claim.message);
             }
         }
@@ -348,13 +373,18 @@ impl Scheduler {
         let Some(lane) = self.lanes.get_mut(&claim.lane) else { return };
         lane.in_flight -= 1;
         lane.limiter.put_back(now_ms, 1);
+        if let (Some(domains), Some(counts)) = (&mut lane.domains, &claim.domain) {
+            domains.put_back(counts, now_ms);
+        }
         let Some(campaign) = self.campaigns.get_mut(&claim.campaign) else { return };
         campaign.unsettled -= 1;
         if let Some(guard) = campaign.guards.get_mut(&claim.lane) {
             guard.in_flight = guard.in_flight.saturating_sub(1);
         }
-        if let Some(limiter) = campaign.intent.plan_limits.as_ref().and_then(|limits| self.plan_limiters.get_mut(&limits.key)) {
-            limiter.put_back(now_ms, 1);
+        for limits in campaign.intent.shared_limits() {
+            if let Some(limiter) = self.shared_limiters.get_mut(&limits.key) {
+                limiter.put_back(now_ms, 1);
+            }
         }
         self.forget_retired(claim.campaign);
     }

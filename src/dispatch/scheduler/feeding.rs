@@ -12,9 +12,11 @@ impl Scheduler {
         let lanes = &self.lane_index;
         let lane_of = |name: &str| name.split_once('/').and_then(|(namespace, name)| lanes.get(&Key::new(namespace, name)).copied());
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        if let Some(limiter) = campaign.intent.plan_limits.as_ref().and_then(|limits| self.plan_limiters.get_mut(&limits.key)) {
+        for limits in campaign.intent.shared_limits() {
             // The limiters of servers have counted these since the start.
-            limiter.remember(now_ms.div_euclid(60_000), opened.left, now_ms);
+            if let Some(limiter) = self.shared_limiters.get_mut(&limits.key) {
+                limiter.remember(now_ms.div_euclid(60_000), opened.left, now_ms);
+            }
         }
         campaign.open(opened, lane_of);
         self.judge_held_anew(index, now_ms);
@@ -64,6 +66,10 @@ impl Scheduler {
         campaign.phase = Phase::Resting;
         campaign.feeder_epoch += 1;
         campaign.waiting = 0;
+        campaign.waiting_for.clear();
+        campaign.passing.clear();
+        campaign.passed_over.clear();
+        campaign.only = None;
         campaign.has_feeder = false;
         campaign.is_seeking = false;
         let fetching = std::mem::take(&mut campaign.fetching);
@@ -93,11 +99,14 @@ impl Scheduler {
 
     /// Takes rendered messages; `requested` of them had been asked for with [`Action::RequestRows`], `due` deferred ones were
     /// handled.
-    pub fn prepared(&mut self, index: CampaignIx, messages: Vec<ReadyMessage>, requested: usize, due: usize, now_ms: i64) {
+    pub fn prepared(&mut self, index: CampaignIx, mut messages: Vec<ReadyMessage>, requested: usize, due: usize, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.requested = campaign.requested.saturating_sub(requested);
             campaign.preparing = campaign.preparing.saturating_sub(due);
-            campaign.waiting += messages.len();
+            for message in &mut messages {
+                message.receiver = self.receivers.of(&message.recipient);
+                campaign.begins_to_wait(message);
+            }
             campaign.message_bytes = messages.iter().map(|message| message.content.len()).max().unwrap_or(campaign.message_bytes);
         }
         // A share is judged from 100 recipients on, whoever the hundredth is.
@@ -106,6 +115,9 @@ impl Scheduler {
             return self.stop_until_fixed(index, blocker, now_ms);
         }
         self.look_at_limits(now_ms);
+        self.rooms.clear();
+        let is_sought = requested == 0 && due == 0;
+        let messages = if is_sought { messages } else { self.without_crowd(index, messages, due > 0, now_ms) };
         for message in messages {
             self.place(index, message, now_ms);
         }
@@ -210,18 +222,32 @@ impl Scheduler {
             servers.filter_map(|(lane, _)| lanes.get(&lane.id)).map(Lane::room).sum()
         };
         let most = self.rendered.most(campaign.as_feeding(held), room);
+        // Who was passed over is met again also once nothing is limited any more.
+        if !self.receivers.is_empty() || !campaign.passed_over.is_empty() {
+            campaign.may_wait = most.max(1);
+            self.look_at_crowd(index, now_ms);
+            if self.reads_again(index) {
+                return self.read_again(index);
+            }
+        }
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        let held = campaign.waiting + campaign.requested;
         // However many are due, they get no more memory than the audience may have.
         if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && most > 0 && campaign.waiting <= most {
             campaign.fetching = true;
             campaign.next_due_ms = None;
             self.actions.push(Action::FetchDue { campaign: index, most: most.min(DUE_MAX) });
         }
-        if can_send && !campaign.audience_done && most > 0 && held <= most / 2 {
-            let more = most - held;
+        if can_send && !campaign.audience_done && most > 0 && held <= most / 2 && campaign.has_others() {
+            let more = if campaign.only.is_some() { campaign.only_room.min(most - held) } else { most - held };
+            if more == 0 {
+                return;
+            }
             self.rendered.ask(campaign.as_feeding(held), more);
             self.last_asked = index;
             campaign.requested += more;
-            self.actions.push(Action::RequestRows { campaign: index, count: more });
+            let passing = campaign.passing(&self.receivers);
+            self.actions.push(Action::RequestRows { campaign: index, count: more, passing });
         }
         if campaign.is_drained() && !campaign.closing {
             // Held messages that no other server may take wait for a person.

@@ -189,7 +189,7 @@ impl Scheduler {
             campaign.intent.candidates.iter().filter(|candidate| !message.refusals.names(&candidate.to_string())).collect();
         let (has_none, are_barred) = (open.is_empty(), open.iter().all(|candidate| self.is_barred(campaign, candidate)));
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        campaign.waiting = campaign.waiting.saturating_sub(1);
+        campaign.waits_no_more(&message);
         campaign.unsettled += 1;
         let refusals = message.refusals.to_json();
         let (end, reply) = match refusals {

@@ -27,7 +27,8 @@ impl Scheduler {
         #[cfg(test)]
         let to_minute = if self.mutant == Some(super::Mutant::UsageStaysAtItsClaim) { Some(from_minute) } else { to_minute };
         if to_minute != Some(from_minute) {
-            self.pending_usage.push(UsageMove { campaign: flight.campaign, lane: flight.lane, from_minute, to_minute });
+            let domain = flight.domain.as_ref().map(|domain| domain.key.clone());
+            self.pending_usage.push(UsageMove { campaign: flight.campaign, lane: flight.lane, domain, from_minute, to_minute });
         }
         if let Some(lane) = self.lanes.get_mut(&flight.lane) {
             lane.in_flight -= 1;
@@ -35,6 +36,9 @@ impl Scheduler {
             lane.window.note(now_ms, delivered.round_trip);
             lane.calls.answered(flight.call);
             lane.limiter.settle(written_ms, now_ms);
+            if let (Some(domains), Some(counts)) = (&mut lane.domains, &flight.domain) {
+                domains.settle(counts, written_ms, now_ms);
+            }
             lane.connections.answered();
         }
         if let Some(campaign) = self.campaigns.get_mut(&flight.campaign) {
@@ -42,8 +46,10 @@ impl Scheduler {
             if let Some(guard) = campaign.guards.get_mut(&flight.lane) {
                 guard.in_flight = guard.in_flight.saturating_sub(1);
             }
-            if let Some(limiter) = campaign.intent.plan_limits.as_ref().and_then(|limits| self.plan_limiters.get_mut(&limits.key)) {
-                limiter.settle(written_ms, now_ms);
+            for limits in campaign.intent.shared_limits() {
+                if let Some(limiter) = self.shared_limiters.get_mut(&limits.key) {
+                    limiter.settle(written_ms, now_ms);
+                }
             }
         }
         match delivered.outcome {

@@ -1,7 +1,9 @@
 //! Picks the server that a message waits for among those with room in their limits, and again when that changes.
 
+use std::collections::BTreeSet;
+
 use super::{CampaignRun, Disposition, LaneRef, Pick, ReadyMessage, Scheduler, Settled, Weighting};
-use crate::dispatch::index::CampaignIx;
+use crate::dispatch::{index::CampaignIx, receivers::Receiver};
 
 impl Scheduler {
     /// Whether a message that was first claimed at `since_ms` must be given up at this time (RFC 5321, section 4.5.4.1).
@@ -23,10 +25,11 @@ impl Scheduler {
             }
         }
         let lanes = &self.lanes;
-        match campaign.pick(&message, &mut self.with_headroom, |lane| lanes.get(&lane).is_some_and(|lane| lane.headroom > 0)) {
+        let receiver = message.receiver.as_ref();
+        match campaign.pick(&message, &mut self.with_headroom, |lane| lanes.get(&lane).is_some_and(|lane| lane.has_room_for(receiver))) {
             Pick::Server(lane) => {
                 if let Some(lane) = self.lanes.get_mut(&lane) {
-                    lane.headroom = lane.headroom.saturating_sub(u64::from(lane.headroom != u64::MAX));
+                    lane.placed(receiver);
                     lane.turns.push(&campaign.namespace, index, message);
                 }
             }
@@ -45,9 +48,23 @@ impl Scheduler {
             return;
         }
         self.look_at_limits(now_ms);
+        // Receivers for whom no server of a list has room: as long as nothing is given back, that stays so.
+        let mut shut: BTreeSet<(u64, Receiver)> = BTreeSet::new();
         loop {
             let (lanes, campaigns) = (&self.lanes, &self.campaigns);
             let has_room = |lane: &LaneRef| lanes.get(&lane.id).is_some_and(|lane| lane.headroom > 0);
+            let mut has_domain_room = |campaign: &CampaignRun, receiver: &Receiver| {
+                let key = (campaign.eligible.fingerprint(), receiver.clone());
+                if shut.contains(&key) {
+                    return false;
+                }
+                let mut open = campaign.eligible.servers().iter().filter_map(|(lane, _)| lanes.get(&lane.id));
+                let is_open = open.any(|lane| lane.has_room_for(Some(receiver)));
+                if !is_open {
+                    shut.insert(key);
+                }
+                is_open
+            };
             let is_strict = |campaign: &CampaignRun| campaign.intent.weighting == Weighting::Strict;
             let found = self.unplaced.pop(
                 |campaign| {
@@ -57,10 +74,20 @@ impl Scheduler {
                 },
                 |campaign, message| {
                     campaigns.get(&campaign).is_some_and(|campaign| {
+                        if let Some(receiver) = &message.receiver
+                            && !is_strict(campaign)
+                            && !has_domain_room(campaign, receiver)
+                        {
+                            return false;
+                        }
                         let open = || campaign.eligible.servers().iter().filter(|(lane, _)| !message.refusals.names(&lane.name));
                         message.refusals.is_empty()
                             || open().next().is_none()
-                            || open().any(|(lane, _)| is_strict(campaign) || has_room(lane))
+                            || open().any(|(lane, _)| {
+                                is_strict(campaign)
+                                    || (has_room(lane)
+                                        && lanes.get(&lane.id).is_some_and(|lane| lane.has_room_for(message.receiver.as_ref())))
+                            })
                     })
                 },
             );
@@ -72,7 +99,7 @@ impl Scheduler {
     /// Gives up a message that no server accepted in time.
     fn expire(&mut self, index: CampaignIx, message: ReadyMessage, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        campaign.waiting = campaign.waiting.saturating_sub(1);
+        campaign.waits_no_more(&message);
         campaign.unsettled += 1;
         let (seq, recipient) = (message.seq, message.recipient);
         let ended = Settled {

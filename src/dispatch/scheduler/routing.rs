@@ -5,15 +5,16 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Action, Scheduler};
 use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
-    dispatch::{campaign::CampaignRun, lane::Lane, limits::Limiter, route::EligibleSet, stages::ReadyMessage},
+    dispatch::{campaign::CampaignRun, domains::DomainLimits, lane::Lane, limits::Limiter, route::EligibleSet, stages::ReadyMessage},
     report::Phase,
     resources::Key,
-    routing::{CampaignIntent, PlanLimits, Routing, ServerIntent},
+    routing::{CampaignIntent, Routing, ServerIntent},
 };
 
 impl Scheduler {
     /// Adopts a new routing table. `past` returns what was sent in each minute, by the key of a limit.
     pub fn apply(&mut self, routing: &Routing, now_ms: i64, past: impl Fn(&str) -> Vec<(i64, u64)>) {
+        self.apply_receivers(routing);
         for (key, intent) in &routing.servers {
             self.apply_server(key, intent, now_ms, &past);
         }
@@ -84,16 +85,19 @@ impl Scheduler {
             lane.rates = Some(intent.rates.clone());
             lane.limiter = Limiter::renewed(&intent.rates, &past(&name), &lane.limiter, now_ms);
         }
+        let domains = (&*name, &intent.per_domain);
+        lane.domains = DomainLimits::renewed(lane.domains.take(), domains, &self.receivers, now_ms, past);
         lane.limiter.set_warmup(intent.warmup_today);
         lane.not_before_ms = 0;
     }
 
     fn apply_campaign(&mut self, key: &Key, intent: &Arc<CampaignIntent>, now_ms: i64, past: &impl Fn(&str) -> Vec<(i64, u64)>) {
-        if let Some(PlanLimits { key: name, rates }) = &intent.plan_limits
-            && self.plan_limiters.get(name).is_none_or(|known| !known.is_of(rates))
-        {
-            let before = self.plan_limiters.remove(name).unwrap_or_default();
-            self.plan_limiters.insert(name.clone(), Limiter::renewed(rates, &past(name), &before, now_ms));
+        for limits in intent.shared_limits() {
+            if self.shared_limiters.get(&limits.key).is_none_or(|known| !known.is_of(&limits.rates)) {
+                let before = self.shared_limiters.remove(&limits.key).unwrap_or_default();
+                let renewed = Limiter::renewed(&limits.rates, &past(&limits.key), &before, now_ms);
+                self.shared_limiters.insert(limits.key.clone(), renewed);
+            }
         }
         if let Some(&index) = self.campaign_index.get(key)
             && let Some(campaign) = self.campaigns.get_mut(&index)
@@ -172,11 +176,11 @@ impl Scheduler {
         self.actions.push(Action::ForgetServer(index));
     }
 
-    /// Drops the limiters of plans that no campaign uses any more.
+    /// Drops the limiters of plans and campaigns that nobody uses any more.
     fn forget_limiters(&mut self, routing: &Routing) {
-        let plans: BTreeSet<&Arc<str>> =
-            routing.campaigns.values().filter_map(|intent| intent.plan_limits.as_ref()).map(|limits| &limits.key).collect();
-        self.plan_limiters.retain(|key, _| plans.contains(key));
+        let used: BTreeSet<&Arc<str>> =
+            routing.campaigns.values().flat_map(|intent| intent.shared_limits()).map(|limits| &limits.key).collect();
+        self.shared_limiters.retain(|key, _| used.contains(key));
     }
 
     /// A lane changed: if it may not be picked any more, servers are picked again for its queue.

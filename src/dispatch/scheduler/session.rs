@@ -24,7 +24,7 @@ impl Scheduler {
 
     /// A feeder reads the run's recipients from the ledger, so it starts only while no commit is in progress, and after everything
     /// that was leased to its predecessor has been returned. A recipient whose template failed and who is not in the ledger yet
-    /// would be taken for a new one.
+    /// would be taken for a new one, and a message that goes back to the ledger would be fetched from it once more.
     fn start_feeders(&mut self) {
         if !self.may_feed() {
             return;
@@ -33,7 +33,7 @@ impl Scheduler {
             if self.campaign(index).is_none_or(|campaign| campaign.phase != Phase::Feeding) {
                 continue;
             }
-            if self.pending.iter().any(|ended| ended.campaign == index && ended.seq.is_none()) {
+            if self.pending.iter().any(|ended| ended.campaign == index && (ended.seq.is_none() || !ended.is_of_claim)) {
                 self.feeds.push(index);
             } else {
                 self.actions.push(Action::StartFeeder(index));

@@ -22,9 +22,9 @@ impl DispatchTask {
             Action::StartFeeder(index) => self.start_feeder(index),
             // Done by the caller, since it awaits the ledger.
             Action::Commit(_) => {}
-            Action::RequestRows { campaign: index, count } => {
+            Action::RequestRows { campaign: index, count, passing } => {
                 if let Some(feeder) = self.feeders.get(&index) {
-                    feeder.ask(Request::More(count));
+                    feeder.ask(Request::More(count, passing));
                 }
             }
             Action::Seek(index, domain) => {
@@ -69,6 +69,7 @@ impl DispatchTask {
             Action::Close(index) => self.close(index),
             Action::Resume(index, resumption) => self.resume(index, resumption),
             Action::Forget(index) => {
+                self.forget_usage_keys(index);
                 self.feeders.remove(&index);
                 if let Some(run) = self.runs.remove(&index)
                     && let Some(campaigns) = self.campaigns.get_mut(&run)
@@ -102,12 +103,14 @@ impl DispatchTask {
         };
         let resume = campaign.intent.resume.as_ref().map(|resume| resume.token.clone());
         let reopen = campaign.intent.work.reopen;
-        let plan = campaign.intent.plan_limits.as_ref().map(|limits| limits.key.clone());
+        let limits = campaign.intent.shared_limits().map(|limits| limits.key.clone()).collect();
+        let receivers = self.scheduler.receivers.by_domain();
         let topic = campaign.intent.work.topic.clone();
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
             let opened = async {
-                let record = ledger.begin_run(&key, RunStart { policy, resume, reopen, plan, topic }, now_ms).await?;
+                let start = RunStart { policy, resume, reopen, limits, receivers, topic };
+                let record = ledger.begin_run(&key, start, now_ms).await?;
                 let counts = ledger.counts(record.id).await?;
                 let bars = ledger.guards(record.id).await?.into_iter().map(|guard| {
                     let reason = Reason::from_name(&guard.reason).unwrap_or(Reason::RefusedAlike);

@@ -6,7 +6,10 @@ use super::{
     Changes, Claim, Commit, CommitReceipt, Committing, CountChanges, DispatchTask, Guard, LedgerError, OutcomeRecord, Past, Planned, RunId,
     Settled, USAGE_MINUTES, UsageMove,
 };
-use crate::dispatch::index::{CampaignIx, LaneIx};
+use crate::{
+    dispatch::index::{CampaignIx, LaneIx},
+    routing::SharedLimits,
+};
 
 impl DispatchTask {
     pub(super) async fn commit(&mut self, planned: Planned) -> Committing {
@@ -41,13 +44,13 @@ impl DispatchTask {
             let (Some(server), Some(run_id)) = (self.server_ids.get(&claim.lane).copied(), self.runs.get(&claim.campaign).copied()) else {
                 continue;
             };
-            let usage_keys = self.usage_keys(claim.campaign, claim.lane);
+            let usage_keys = self.usage_keys(claim.campaign, claim.lane, claim.domain.as_ref().map(|domain| &domain.key));
             let (recipient, attempt) = (claim.message.recipient.clone(), claim.message.attempt);
             let topic = self.scheduler.campaign(claim.campaign).and_then(|campaign| campaign.intent.work.topic.clone());
             commit.claims.push(Claim { run_id, seq: claim.message.seq, recipient, attempt, server, topic, usage_keys });
         }
         for moved in &planned.usage_moves {
-            let usage_keys = self.usage_keys(moved.campaign, moved.lane);
+            let usage_keys = self.usage_keys(moved.campaign, moved.lane, moved.domain.as_ref());
             commit.usage_moves.push(UsageMove { usage_keys, from_minute: moved.from_minute, to_minute: moved.to_minute });
         }
         let ledger = self.ledger.clone();
@@ -77,26 +80,52 @@ impl DispatchTask {
         CountChanges { fates: fates.collect(), resent: resent.collect() }
     }
 
-    pub(super) fn usage_keys(&mut self, campaign: CampaignIx, lane: LaneIx) -> Arc<[Arc<str>]> {
-        let plan = self.scheduler.campaign(campaign).and_then(|c| c.intent.plan_limits.as_ref()).map(|limits| limits.key.clone());
+    pub(super) fn usage_keys(&mut self, campaign: CampaignIx, lane: LaneIx, domain: Option<&Arc<str>>) -> Arc<[Arc<str>]> {
+        let intent = self.scheduler.campaign(campaign).map(|campaign| &campaign.intent);
+        let key = |limits: &Option<SharedLimits>| limits.as_ref().map(|limits| limits.key.clone());
+        let (plan, own) = intent.map_or((None, None), |intent| (key(&intent.plan_limits), key(&intent.own_limits)));
+        if let Some(own) = &own {
+            self.campaigns_own_limits.entry(campaign).or_insert_with(|| own.clone());
+        }
         let name = self.scheduler.lanes.get(&lane).map(|lane| lane.reference.name.clone()).unwrap_or_default();
-        self.usage_keys.entry((lane, plan.clone())).or_insert_with(|| std::iter::once(name).chain(plan).collect()).clone()
+        let more = [plan, own, domain.cloned()];
+        self.usage_keys
+            .entry((lane, more.clone()))
+            .or_insert_with(|| std::iter::once(name).chain(more.into_iter().flatten()).collect())
+            .clone()
+    }
+
+    /// Forgets the keys of a campaign with limits of its own, which is still there.
+    pub(super) fn forget_usage_keys(&mut self, campaign: CampaignIx) {
+        let campaign = self.campaigns_own_limits.remove(&campaign);
+        if let Some(own) = campaign {
+            self.usage_keys.retain(|(_, [_, known, _]), _| known.as_ref() != Some(&own));
+        }
     }
 
     /// Remembers what this process sent and when, for limiters that are rebuilt after an edit.
     pub(super) fn note_usage(&mut self, planned: &Planned, seqs: &[Option<u64>]) {
         let minute = planned.at_ms.div_euclid(60_000);
-        let mut changes: Vec<(CampaignIx, LaneIx, i64, i64)> = Vec::new();
-        let claimed = planned.claims.iter().zip(seqs).filter(|(_, seq)| seq.is_some());
-        changes.extend(claimed.map(|(claim, _)| (claim.campaign, claim.lane, minute, 1)));
-        for moved in &planned.usage_moves {
-            changes.push((moved.campaign, moved.lane, moved.from_minute, -1));
-            changes.extend(moved.to_minute.map(|to| (moved.campaign, moved.lane, to, 1)));
+        for (claim, _) in planned.claims.iter().zip(seqs).filter(|(_, seq)| seq.is_some()) {
+            let keys = self.usage_keys(claim.campaign, claim.lane, claim.domain.as_ref().map(|domain| &domain.key));
+            self.note_minute(&keys, minute, 1);
         }
-        for (campaign, lane, minute, by) in changes {
-            for key in self.usage_keys(campaign, lane).iter() {
-                add_usage(&mut self.past, key, minute, by);
+        for moved in &planned.usage_moves {
+            let keys = self.usage_keys(moved.campaign, moved.lane, moved.domain.as_ref());
+            self.note_minute(&keys, moved.from_minute, -1);
+            if let Some(to) = moved.to_minute {
+                self.note_minute(&keys, to, 1);
             }
+        }
+    }
+
+    fn note_minute(&mut self, keys: &[Arc<str>], minute: i64, by: i64) {
+        for key in keys {
+            add_usage(&mut self.past, key, minute, by);
+        }
+        // The first is the server.
+        if let Some(server) = keys.first() {
+            self.days.note(server, minute, by);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     providers::{BoxFuture, Carriage, Outcome, Probed, Server},
     report::Waiting,
     resources::Rate,
-    routing::{CampaignIntent, Routing, ServerIntent, Work},
+    routing::{CampaignIntent, DomainIntent, Routing, ServerIntent, Work},
     test_support::{campaign_intent, server_intent, template, work},
     token::{Keys, return_path::reference_of},
 };
@@ -81,8 +81,19 @@ impl Plane {
         self.route();
     }
 
+    fn limit_domains(&mut self, messages: u64) {
+        let rates = vec![Rate { messages, per: crate::resources::Duration::from_secs(3600) }];
+        let relay = self.routing.servers.get_mut(&Key::new("default", "relay")).expect("the server");
+        relay.per_domain = [DomainIntent { domains: vec!["gmail.com".into()], rates }].into();
+        self.route();
+    }
+
     fn campaign(&mut self, name: &str, recipients: u64) {
-        let row = |i: u64| BTreeMap::from([("email".to_owned(), serde_json::Value::from(format!("user{i}@example.com")))]);
+        self.campaign_to(name, recipients, |i| format!("user{i}@example.com"));
+    }
+
+    fn campaign_to(&mut self, name: &str, recipients: u64, address: impl Fn(u64) -> String) {
+        let row = |i: u64| BTreeMap::from([("email".to_owned(), serde_json::Value::from(address(i)))]);
         let relay = Key::new("default", "relay");
         let intent = CampaignIntent {
             servers: [(relay.clone(), 1)].into(),
@@ -193,5 +204,33 @@ async fn the_envelope_sender_names_the_message_where_bounces_are_read() {
             assert!(senders.iter().all(|(sender, row)| row.is_some() && **sender == *"news@b.shop.example"), "{:?}", senders[0]);
         }
     }
+}
+
+/// More of them than the feeder passes over at a time, or renders at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_without_room_are_passed_over_and_met_again() {
+    let mut plane = Plane::start("domains", &[]).await;
+    plane.limit_domains(100);
+    let (all, others) = (30_000, 30_000 / 10);
+    let domain = |i: u64| ["gmail.com", "googlemail.com", "example.com"][if i % 10 == 9 { 2 } else { usize::from(i % 2 == 1) }];
+    plane.campaign_to("spring", all, |i| format!("user{i}@{}", domain(i)));
+    let key = Key::new("default", "spring");
+    let waiting = |report: &Report| report.campaigns.get(&key).map(|campaign| campaign.waiting.clone());
+    let waits = |report: &Report| matches!(waiting(report), Some(Waiting::ForDomains(_, _)));
+    let report = plane.until("only theirs were left", |report| accepted(report, "spring") == others + 100 && waits(report)).await;
+    assert!(
+        matches!(waiting(&report), Some(Waiting::ForDomains(until, domains)) if until > 0 && domains.len() == 1 && *domains[0] == *"gmail.com")
+    );
+    let counts = &report.campaigns[&key].counts;
+    assert_eq!((counts.total, counts.duplicates, counts.deferred), (Some(all), 0, 0));
+    let used = &report.servers[&Key::new("default", "relay")].domains[0].used;
+    assert_eq!(used.first().map(|(_, used)| *used), Some(100));
+    // Room for a few more, and then no limit at all.
+    plane.limit_domains(200);
+    plane.until("more were mailed", |report| accepted(report, "spring") == others + 200).await;
+    plane.limit(&[]);
+    let report =
+        plane.until("completed", |report| report.campaigns.get(&key).is_some_and(|campaign| campaign.completed_ms.is_some())).await;
+    assert_eq!((accepted(&report, "spring"), plane.server.taken.load(Ordering::Relaxed)), (all, all));
     plane.stop().await;
 }

@@ -28,7 +28,7 @@ impl Simulation {
     }
 
     /// Like `run_for`, without counting, and faster when little happens.
-    fn pass(&mut self, ms: i64) {
+    pub(super) fn pass(&mut self, ms: i64) {
         let until = self.now_ms + ms;
         while self.now_ms < until {
             self.step();

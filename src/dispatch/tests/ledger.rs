@@ -91,14 +91,19 @@ impl Simulation {
                 continue;
             }
             let name = self.scheduler.lanes[&claim.lane].reference.name.to_string();
-            self.add_usage(name, planned.at_ms.div_euclid(60_000), 1);
+            let domain = claim.domain.as_ref().map(|domain| domain.key.to_string());
+            for key in std::iter::once(name).chain(domain) {
+                self.add_usage(key, planned.at_ms.div_euclid(60_000), 1);
+            }
             seqs.push(Some(seq));
         }
         for moved in &planned.usage_moves {
             let Some(name) = self.scheduler.lanes.get(&moved.lane).map(|lane| lane.reference.name.to_string()) else { continue };
-            self.add_usage(name.clone(), moved.from_minute, -1);
-            if let Some(to) = moved.to_minute {
-                self.add_usage(name, to, 1);
+            for key in std::iter::once(name).chain(moved.domain.as_ref().map(ToString::to_string)) {
+                self.add_usage(key.clone(), moved.from_minute, -1);
+                if let Some(to) = moved.to_minute {
+                    self.add_usage(key, to, 1);
+                }
             }
         }
         for (campaign, lane, bar) in &planned.bars {
@@ -129,18 +134,20 @@ impl Simulation {
         scheduler.mutant = self.scheduler.mutant;
         std::mem::swap(&mut self.scheduler, &mut scheduler);
         // What was claimed may have been written as late as now, and counts so; what is on the wire in the world does get written.
-        let claimed: Vec<(String, i64)> =
-            self.rows.values().filter(|row| row.fate == RowFate::Claimed).map(|row| (row.server.clone(), row.claimed_ms)).collect();
-        for (server, claimed_ms) in claimed {
-            self.add_usage(server.clone(), claimed_ms.div_euclid(60_000), -1);
-            self.add_usage(server, self.now_ms.div_euclid(60_000), 1);
+        let claimed: Vec<Row> = self.rows.values().filter(|row| row.fate == RowFate::Claimed).cloned().collect();
+        for row in claimed {
+            let domain = scheduler.receivers.of(&row.recipient).map(|receiver| crate::ledger::domain_key(&row.server, &receiver));
+            for key in std::iter::once(row.server.clone()).chain(domain) {
+                self.add_usage(key.clone(), row.claimed_ms.div_euclid(60_000), -1);
+                self.add_usage(key, self.now_ms.div_euclid(60_000), 1);
+            }
         }
         let back = self.answer_ms();
-        for (at, lane, _, batch) in &self.wire {
-            let name = scheduler.lanes[lane].reference.name.to_string();
+        for (at, lane, _, batch) in std::mem::take(&mut self.wire) {
+            let name = scheduler.lanes[&lane].reference.name.to_string();
             if at - back <= self.now_ms {
-                self.written.entry(name).or_default().extend(batch.iter().map(|_| at - back));
-                for message in batch {
+                for message in &batch {
+                    self.note_written(&name, &message.rcpt_to, at - back);
                     let campaign = scheduler.in_flight_campaign(message.token);
                     self.fates.entry((campaign, message.rcpt_to.to_string())).or_default().taken += 1;
                 }

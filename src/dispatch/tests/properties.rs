@@ -254,7 +254,7 @@ fn a_plans_limit_holds_and_is_not_asked_again_before_it_reopens() {
     let mut simulation = Simulation::new(3, Chances::default(), &[("a", 1, &[])], &[("default", "spring", 40)], WhenOutcomeIsUnknown::Skip);
     let key = Key::new("default", "spring");
     let mut intent = (*simulation.routing.campaigns[&key]).clone();
-    intent.plan_limits = Some(PlanLimits { key: "plan".into(), rates: limits.to_vec() });
+    intent.plan_limits = Some(SharedLimits { key: "plan".into(), rates: limits.to_vec() });
     simulation.routing.campaigns.insert(key, Arc::new(intent));
     simulation.apply();
     for _ in 0..2000 {

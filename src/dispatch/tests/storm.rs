@@ -52,8 +52,37 @@ fn world(seed: u64, mutant: Option<Mutant>) -> Simulation {
     if chance.draw(3) == 0 {
         simulation = simulation.strict();
     }
+    if chance.draw(2) == 0 {
+        limit_domains(&mut simulation, &mut chance);
+    }
     simulation.apply();
     simulation
+}
+
+/// People of five domains, two of which are one provider's, and limits for some of them at some servers.
+fn limit_domains(simulation: &mut Simulation, chance: &mut Simulation) {
+    let domains = ["gmail.com", "googlemail.com", "yahoo.com", "shop.example", "example.com"];
+    let weights = [3, 1, 2, 2, 4];
+    let spread: Vec<&str> = domains.iter().zip(weights).flat_map(|(domain, weight)| std::iter::repeat_n(*domain, weight)).collect();
+    simulation.addresses = (0..300)
+        .map(|number| format!("user{number}@{}", spread[usize::try_from(chance.draw(spread.len() as u64)).expect("small")]))
+        .collect();
+    for server in simulation.routing.servers.values_mut() {
+        let of_google =
+            [vec!["gmail.com"], vec!["gmail.com", "yahoo.com"], vec!["yahoo.com"]][usize::try_from(chance.draw(3)).expect("small")].clone();
+        server.per_domain = [(of_google, chance.draw(3)), (vec!["shop.example"], chance.draw(3))]
+            .into_iter()
+            .filter(|(_, drawn)| *drawn > 0)
+            .map(|(domains, drawn)| {
+                let rate = if drawn == 1 {
+                    Rate { messages: 3 + chance.draw(9), ..long_rate(chance) }
+                } else {
+                    Rate { messages: 2 + chance.draw(8), per: crate::resources::Duration::from_secs(1) }
+                };
+                DomainIntent { domains: domains.into_iter().map(Into::into).collect(), rates: vec![rate] }
+            })
+            .collect();
+    }
 }
 
 /// Runs to the end with edits and kills, and checks what must hold. An `Err` says what did not.
@@ -110,6 +139,7 @@ fn storm(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
             }
         }
     }
+    simulation.domains_hold()?;
     strict_shares(&simulation, killed)
 }
 
@@ -139,7 +169,8 @@ fn strict_shares(simulation: &Simulation, killed: u64) -> Result<(), String> {
 #[test]
 fn whatever_happens_what_must_hold_does() {
     for seed in 0..seeds() {
-        if let Err(what) = storm(seed, None) {
+        let stormed = std::panic::catch_unwind(|| storm(seed, None));
+        if let Err(what) = stormed.unwrap_or_else(|_| Err("see above".to_owned())) {
             panic!("seed {seed}: {what}");
         }
     }
@@ -154,6 +185,8 @@ fn mistakes_on_purpose_are_found() {
         Mutant::CountAppliedTwice,
         Mutant::WindowForgetsInFlight,
         Mutant::OverflowIgnoresStrict,
+        Mutant::DomainForgetsInFlight,
+        Mutant::PassedOverAreForgotten,
     ];
     for mutant in mutants {
         let found = (0..200).find(|seed| std::panic::catch_unwind(|| storm(*seed, Some(mutant))).map_or(true, |result| result.is_err()));

@@ -338,7 +338,7 @@ async fn usage_is_kept_by_minute_and_later_by_hour() {
     let ledger = folder.open();
     let run = begin(&ledger, UnknownPolicy::Skip).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
-    let keys: Arc<[Arc<str>]> = Arc::from([Arc::from("server/shop/one"), Arc::from("plan/shop/pro/shop")]);
+    let keys: Arc<[Arc<str>]> = Arc::from([Arc::from("server/shop/one"), Arc::from("plan shop/pro for shop")]);
     let send = |minute: i64, messages: usize| {
         let claims = (0..messages).map(|_| Claim { usage_keys: Arc::clone(&keys), ..claim(run, server, "a@x.org") }).collect();
         ledger.commit(Commit { claims, now_ms: minute * 60_000 + 1, ..Commit::default() })
@@ -359,7 +359,17 @@ async fn usage_is_kept_by_minute_and_later_by_hour() {
     send(3 * day, 1).await.expect("claims");
     assert_eq!(of_server().await, [(119, 8), (day, 8), (3 * day, 1)], "what left the two days stands at the end of its hour");
     send(33 * day, 1).await.expect("claims");
-    assert_eq!(of_server().await, [(3 * day + 59, 1), (33 * day, 1)], "what left the longest window is gone");
+    assert_eq!(
+        of_server().await,
+        [(day - 1, 8), (day + 59, 8), (3 * day + 59, 1), (33 * day, 1)],
+        "what left the longest window is one row for each day"
+    );
+    let all = ledger.usage_since(0).await.expect("usage");
+    assert!(all.iter().filter(|u| u.0 != "server/shop/one").all(|u| u.1 >= day), "only servers have days: {all:?}");
+    let days: Vec<_> = ledger.days().await.expect("days").into_iter().map(|(_, day, messages)| (day, messages)).collect();
+    assert_eq!(days, [(0, 8), (1, 8), (3, 1), (33, 1)]);
+    send(6 * 366 * day, 1).await.expect("claims");
+    assert_eq!(of_server().await, [(6 * 366 * day, 1)], "after five years they are gone");
 }
 
 #[tokio::test]
@@ -386,7 +396,7 @@ async fn usage_follows_what_was_written_and_what_a_kill_left() {
     for now in [105, 107] {
         // Those without an outcome were claimed in minute 100 and may have been written until now; they are counted so once.
         let ledger = folder.open();
-        ledger.begin_run(&key(), RunStart { plan: Some(plan.clone()), ..RunStart::default() }, now * minute).await.expect("it goes on");
+        ledger.begin_run(&key(), RunStart { limits: vec![plan.clone()], ..RunStart::default() }, now * minute).await.expect("it goes on");
         let usage: Vec<_> = ledger.usage_since(0).await.expect("usage").into_iter().filter(|u| u.0 == *server && u.2 > 0).collect();
         let sum: u64 = usage.iter().map(|u| u.2).sum();
         assert_eq!((sum, usage.iter().any(|u| u.1 == 105), usage.iter().any(|u| u.1 == 107)), (4, true, false), "{usage:?}");

@@ -37,6 +37,26 @@ fn servers() {
         (json!({"limits": {"rates": [{"messages": 1, "per": "60s"}, {"messages": 2, "per": "1m"}]}}), &["spec.limits.rates"]),
         (json!({"warmup": {"startDate": "2026-12-01", "schedule": [1, 2]}}), &[]),
         (json!({"warmup": {"startDate": "2026-12-01"}}), &["spec.warmup"]),
+        (json!({"warmup": {"startDate": "2026-12-01", "preset": "Cautious", "advance": "Daily"}}), &[]),
+        (json!({"warmup": {"startDate": "2026-12-01", "preset": "Cautious", "schedule": [1]}}), &["spec.warmup"]),
+        (json!({"warmup": {"startDate": "2026-12-01", "preset": "Slow"}}), &["spec.warmup.preset"]),
+        (
+            json!({"limits": {"perDomain": [{"domains": ["gmail.com", "a.example"], "rates": [{"messages": 1, "per": "1h"}, {"messages": 9, "per": "24h"}]}]}}),
+            &[],
+        ),
+        (
+            json!({"limits": {"perDomain": [{"domains": ["gmail.com"], "rates": [{"messages": 1, "per": "1h"}]}, {"domains": ["b.example", "gmail.com"], "rates": [{"messages": 1, "per": "1h"}]}]}}),
+            &["spec.limits.perDomain"],
+        ),
+        (
+            json!({"limits": {"perDomain": [{"domains": ["a@b.example"], "rates": [{"messages": 1, "per": "1h"}]}]}}),
+            &["spec.limits.perDomain[0].domains[0]"],
+        ),
+        (json!({"limits": {"perDomain": [{"domains": ["a.example"], "rates": []}]}}), &["spec.limits.perDomain[0].rates"]),
+        (
+            json!({"limits": {"perDomain": [{"domains": ["a.example"], "rates": [{"messages": 1, "per": "1h"}, {"messages": 1, "per": "60m"}]}]}}),
+            &["spec.limits.perDomain[0].rates"],
+        ),
         (json!({"warmup": {"startDate": "2026-12-01", "linear": {"firstDay": 5, "dailyIncrease": 1, "target": 5}}}), &[]),
         (
             json!({"warmup": {"startDate": "2026-12-01", "linear": {"firstDay": 5, "dailyIncrease": 1, "target": 4}}}),
