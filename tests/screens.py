@@ -4,15 +4,17 @@
 Numbers, rates and times are masked. In every screen no line is wrapped by the terminal, and nothing of an older picture is left.
 """
 
+import json
 import os
 import re
+import signal
 import subprocess
 import time
 import uuid
 from pathlib import Path
 
 from parts import fleet as fleets
-from parts.process import folder, wait_until
+from parts.process import folder, free_port, wait_until
 from parts.report import Cases, require
 from parts.sinks import Sink
 
@@ -63,6 +65,10 @@ class Terminal:
         """The screen and what scrolled away above it; a line that the terminal wrapped is one."""
         return self.shown("-J", "-S", "-").rstrip().split("\n")
 
+    def words(self) -> str:
+        """Everything, as one line: whatever was wrapped."""
+        return " ".join(" ".join(self.everything()).split())
+
     def wait(self, pattern: str, seconds: float = 60):
         """Waits until the screen has that."""
         wait_until(lambda: re.search(pattern, self.shown("-J")), seconds, f"`{pattern}` on the screen:\n{self.shown()}", every=0.1)
@@ -70,6 +76,13 @@ class Terminal:
     def end(self, seconds: float = 60):
         """Waits until the command has ended."""
         self.wait(rf"(?m)^end-{self.commands}: \d", seconds)
+
+    def child(self) -> int:
+        """The process that the shell waits for."""
+        shell = self.tmux("display-message", "-p", "-t", "main", "#{pane_pid}").strip()
+        children = Path(f"/proc/{shell}/task/{shell}/children").read_text(encoding="utf-8").split()
+        require(len(children) == 1, f"the shell has the processes {children}")
+        return int(children[0])
 
     def require_whole(self, campaign: str):
         """No line of the picture is wrapped, and there is one picture."""
@@ -187,13 +200,13 @@ def many_servers(program, columns: int, rows: int) -> str:
         screen = terminal.shown()
         require("campaign default/spring Waiting" in screen, f"the campaign scrolled away:\n{screen}")
         terminal.require_whole("default/spring")
-        left = re.search(r"campaign default/spring: [\d,]+ of 60,000 sent; the rest is sent at the next start: mailfleet run config", terminal.shown("-J"))
+        left = re.search(r"campaign default/spring: [\d,]+ of 60,000 sent; the rest is sent at the next start: `mailfleet run config`", terminal.words())
         require(left, screen)
         terminal.type("mailfleet get campaigns spring")
         terminal.end()
-        note = terminal.shown("-J", "-S", "-")
+        note = terminal.words()
         require("Not running: no process sends with this state folder; last seen " in note and re.search(r"At most once .*: [\d,]+ accepted once; [\d,]+ left\.", note), note)
-        require(re.search(r"spring +Waiting +\d+/60000 ", note), note)
+        require(re.search(r"spring Waiting [\d,]+/60,000 ", note), note)
     return f"a total after {took:.1f} s"
 
 
@@ -224,13 +237,15 @@ def logs_above(program) -> str:
     shop = Shop(program, 2, 3000, 100, "--fail-after", "300", "--fail-how", "421")
     with shop.terminal(80, 24) as terminal:
         terminal.type(shop.command())
-        wait_until(lambda: any(" WARN " in line for line in terminal.everything()), 60, "a warning")
+        warned = re.compile(r"\d\d:\d\d:\d\d warning: a send failed: ")
+        wait_until(lambda: any(warned.match(line) for line in terminal.everything()), 60, "a warning")
         time.sleep(1)
         terminal.require_whole("default/spring")
         lines = terminal.everything()
         head = next(place for place, line in enumerate(lines) if line.startswith("campaign "))
-        logs = [place for place, line in enumerate(lines) if " WARN " in line]
+        logs = [place for place, line in enumerate(lines) if warned.match(line)]
         require(max(logs) < head, "\n".join(lines))
+        require(not any(word in terminal.words() for word in ("WARN", "T0", "T1", "T2", "server=")), "a raw log line:\n" + "\n".join(lines))
         terminal.press("C-c")
         terminal.end()
     return f"{len(logs)} warnings"
@@ -282,6 +297,118 @@ def tables(program) -> str:
     return "80 columns"
 
 
+def every_table(program, columns: int, rows: int) -> str:
+    """Every table, with a campaign that cannot be sent: nothing is wrapped by the terminal, and a pipe gets everything."""
+    shop = Shop(program, 2, 20)
+    absent = free_port()
+    more = [fleets.smtp_server("relay-03", absent), fleets.plan("basic", "relay-03"), fleets.campaign("summer", "basic", {"csv": {"path": "people.csv"}})]
+    (shop.place / "config/more.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": more}), encoding="utf-8")
+    texts = []
+    with shop.terminal(columns, rows) as terminal:
+        terminal.type(shop.command("-q", "--once"))
+        terminal.end()
+        for words in (
+            "servers -o wide",
+            "plans -o wide",
+            "campaigns -o wide",
+            "campaigns summer",
+            "campaigns spring --recipients --only Accepted",
+            "runs",
+            "runs -o wide",
+            "types",
+            "types gmail",
+        ):
+            terminal.tmux("clear-history", "-t", "main")
+            terminal.type(f"mailfleet get {words} > whole.txt; mailfleet get {words}")
+            terminal.end()
+            shown, joined = ([line.rstrip() for line in terminal.shown(*options, "-S", "-").split("\n")] for options in ((), ("-J",)))
+            require(shown == joined, f"{words}: wrapped by the terminal:\n" + "\n".join(shown))
+            whole = (shop.place / "whole.txt").read_text(encoding="utf-8")
+            require("(no room for" not in whole and "…" not in whole, f"{words}: a pipe is cut:\n{whole}")
+            # Sinks reply in the order of their connections.
+            is_stable = lambda line: "--recipients" not in words or not line.startswith(("person", " "))  # noqa: B023, E731
+            if words == "runs -o wide":
+                # A time without a fraction of a second is shorter.
+                shown = [re.sub(r" {2,}", "  ", line) for line in shown]
+            texts += [f"== {words}", *(line.replace(str(absent), "PORT") for line in shown[:-2] if is_stable(line))]
+    compare(f"tables-{columns}x{rows}", texts)
+    return f"{len(texts)} lines"
+
+
+def typed(program) -> str:
+    """What is typed while a picture is drawn leaves no trace in it, and the terminal echoes again, however the process ends."""
+    for end in ("Ctrl-C", "SIGTERM", "completed"):
+        shop = Shop(program, 2, 400, 20)
+        with shop.terminal(80, 24) as terminal:
+            terminal.type(shop.command("--once"))
+            terminal.wait(r"Sending .* left", 30)
+            for key in ("Enter", "x", "Enter", "Up", "Enter"):
+                terminal.press(key)
+                time.sleep(0.3)
+            terminal.require_whole("default/spring")
+            if end == "Ctrl-C":
+                terminal.press("C-c")
+            if end == "SIGTERM":
+                os.kill(terminal.child(), signal.SIGTERM)
+            terminal.end()
+            terminal.require_whole("default/spring")
+            picture = [line for line in terminal.everything() if line.startswith("  default/")]
+            require(len(picture) == 2, "\n".join(terminal.everything()))
+            terminal.press("C-c")
+            terminal.type("stty -a | tr ' ' '\\n' | grep -x -e 'echo' -e '-echo'")
+            terminal.end()
+            require("\necho\n" in "\n" + terminal.shown() and "-echo\n" not in terminal.shown().split("end-")[0], terminal.shown())
+    return "Ctrl-C, SIGTERM, the end"
+
+
+def late_rows(program) -> str:
+    """A process that watches tells once of rows that came after the end."""
+    shop = Shop(program, 1, 20)
+    with shop.terminal(80, 24) as terminal:
+        terminal.type(shop.command())
+        terminal.wait("Completed 20 of 20", 30)
+        with (shop.place / "config/people.csv").open("a", encoding="utf-8") as people:
+            people.write(f"{fleets.address(99)},Late\n")
+        terminal.wait("1 row was added or fixed after completion", 30)
+        time.sleep(2)
+        require(terminal.words().count("added or fixed after completion") == 1, terminal.words())
+        terminal.require_whole("default/spring")
+        terminal.press("C-c")
+        terminal.end()
+    return "told once"
+
+
+def said_once(program) -> str:
+    """`run` and `get` say a cause once, and the commands that they name have the state folder and the namespace that they need."""
+    shop = Shop(program, 1, 20)
+    fleet = shop.place / "config/fleet.yaml"
+    fleet.write_text(fleet.read_text(encoding="utf-8").replace('"metadata": {', '"metadata": {"namespace": "shop", '), encoding="utf-8")
+    with shop.terminal(80, 24) as terminal:
+        with (shop.place / "config/people.csv").open("a", encoding="utf-8") as people:
+            people.write("nobody,Bad\n")
+        terminal.type(shop.command("--once", "--state", "'my state'"))
+        terminal.end()
+        text = terminal.words()
+        require(text.count("could not be used: ") == 1, text)
+        command = "`mailfleet get campaigns spring -n shop --problems --state 'my state'`"
+        require(command in text, text)
+        terminal.type(command.strip("`"))
+        terminal.end()
+        require(re.search(r"LINE +PROBLEM\n22 +", terminal.shown()), terminal.shown())
+        terminal.type("mailfleet get campaigns spring -n shop --state 'my state'")
+        terminal.end()
+        text = terminal.words()
+        require(text.count("could not be used: ") == 1 and command in text and "see above" in text, text)
+        shop.sink.process.kill()
+        terminal.tmux("clear-history", "-t", "main")
+        terminal.type(shop.command("--once", "--state", "other"))
+        terminal.end()
+        text = terminal.words()
+        # The picture has the beginning of the cause, as far as there is room in the server's line.
+        require(text.count("Check host and port") == 1 and "relay-01: see above. Nothing has been sent yet" in text, text)
+    return "once each"
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
@@ -290,7 +417,8 @@ def main():
     for columns, rows in SIZES:
         cases.add(f"demo at {columns}x{rows}", tour, program, columns, rows, needs=tmux)
         cases.add(f"thirty servers at {columns}x{rows}", many_servers, program, columns, rows, needs=tmux)
-    cases.add_all((once_and_again, resized, logs_above, colours, tables), program, needs=tmux)
+        cases.add(f"every table at {columns}x{rows}", every_table, program, columns, rows, needs=tmux)
+    cases.add_all((once_and_again, resized, logs_above, colours, tables, typed, late_rows, said_once), program, needs=tmux)
     cases.end()
 
 

@@ -5,7 +5,6 @@ hundreds of templates at once that are slow to compile.
 What is refused is reported and never on the wire; nobody waits for another's templates.
 """
 
-import contextlib
 import email
 import email.policy
 import json
@@ -16,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from parts import fleet as fleets
-from parts.process import folder, free_port, peak_memory_kib, wait_until
+from parts.process import folder, free_port, own_memory_kib, peak_memory_kib, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
 
@@ -361,15 +360,6 @@ def many_costly_templates(program, count: int = 500, seconds: float = 10) -> str
     return words
 
 
-def anonymous_kib(pid: int) -> int:
-    """Resident memory beside what is mapped from files, such as the program, which is far larger without optimisation; 0 once it is gone."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1])
-    return 0
-
-
 def many_campaigns(program, count: int = 2000, servers: int = 200) -> str:
     """One customer has 2,000 campaigns with bodies of 10 KB over 200 servers that take little: what they hold is bounded, and the other customer's campaign has its turn."""
     fleet = fleets.Fleet(folder("tenants-many"), program, "--plan-namespace", OPERATOR)
@@ -394,7 +384,7 @@ def many_campaigns(program, count: int = 2000, servers: int = 200) -> str:
         nonlocal peak
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            peak = max(peak, anonymous_kib(process.pid))
+            peak = max(peak, own_memory_kib(process.pid))
             time.sleep(0.1)
 
     try:

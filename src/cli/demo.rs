@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -14,13 +13,15 @@ use tokio::sync::watch;
 
 use super::{
     present::{OutputFormat, Table},
-    progress, text,
+    progress,
+    text::{self, say},
 };
 use crate::{
     decide::Decision,
     egress::Egress,
     engine::{self, EngineOptions, Returns, View},
     ledger::{Ledger, LedgerOptions},
+    meta::bound::grouped,
     resources::{Key, campaign::CampaignState},
     sink::{self, Behaviour, SinkHandle, SinkOptions},
     source::{Files, Options, StatusSink},
@@ -57,10 +58,6 @@ pub async fn run(args: DemoArgs) -> ExitCode {
     }
 }
 
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
-}
-
 async fn demo(folder: &Path) -> Result<bool, String> {
     if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(format!("{} is not empty; choose another folder with --keep", folder.display()));
@@ -74,7 +71,8 @@ async fn demo(folder: &Path) -> Result<bool, String> {
     write_config(&config, amsterdam.addr().port(), dublin.addr().port())
         .map_err(|error| format!("{} cannot be written: {error}", config.display()))?;
     say("Two local SMTP servers (amsterdam, dublin) and an outbox; 2,000 recipients; weights 50, 30 and 20.");
-    say("Half-way, dublin is shut down: it answers 421, closes its connections, then its port.\n");
+    say("Half-way, dublin is shut down: it answers 421, closes its connections, then its port.");
+    say("");
 
     let snapshot = Files::load_once(&[config], &Options { state_dir: Some(state.clone()), ..Options::default() });
     if let Some(fault) = snapshot.faults().next() {
@@ -85,7 +83,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
         tokio::task::spawn_blocking(move || Ledger::open(&opening, LedgerOptions::default())).await.map_err(|error| error.to_string())?;
     let ledger = ledger.map_err(|error| error.to_string())?;
     let (view, seen) = watch::channel(View::default());
-    let shown = tokio::spawn(progress::show(seen.clone(), progress::Before::new()));
+    let shown = tokio::spawn(progress::show(seen.clone(), progress::Options::default()));
     let dublin = Arc::new(dublin);
     let killer = tokio::spawn(shut_down_half_way(dublin.clone(), seen.clone()));
     let options = EngineOptions {
@@ -209,16 +207,19 @@ fn summary(decision: &Decision, logs: &[PathBuf; 2], outbox: &Path) -> Result<bo
         .column("received", "received", |row| row.count)
         .column("share", "share", |row| row.share.clone())
         .column("state", "state", |row| row.state.clone())
-        .column("why", "why", |row| row.why.clone());
+        .column("why", "why", |row| row.why.clone())
+        .wraps();
     say("");
     let _ = table.print(OutputFormat::Table, &mut std::io::stdout().lock(), rows);
     let doubled = mailed.values().filter(|count| **count > 1).count();
     let counts = &campaign.status.recipients;
+    say("");
     say(&format!(
-        "\n{} of {RECIPIENTS} recipients were mailed, {doubled} of them more than once; the ledger has {} accepted, {} unknown. The campaign is {:?}.",
-        mailed.len(),
-        counts.accepted,
-        counts.unknown,
+        "{} of {} recipients were mailed, {doubled} of them more than once; the ledger has {} accepted, {} unknown. The campaign is {:?}.",
+        grouped(mailed.len()),
+        grouped(RECIPIENTS),
+        grouped(counts.accepted),
+        grouped(counts.unknown),
         campaign.status.state
     ));
     Ok(mailed.len() as u64 == RECIPIENTS && doubled == 0 && campaign.status.state == CampaignState::Completed)

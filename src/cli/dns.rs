@@ -207,15 +207,16 @@ fn print(args: &DnsArgs, rows: Vec<Row>, out: &mut impl Write) -> io::Result<()>
     let is_scripts = matches!(args.output, DnsOutput::Json | DnsOutput::Yaml);
     let mut table = Table::empty()
         .column("name", "name", |row: &Row| row.check.name.clone())
+        .folds()
         .column("type", "type", |row| row.check.kind.as_str())
         .column("purpose", "for", |row| row.check.purpose.as_str());
     if is_scripts {
         table = table.column("servers", "servers", |row| row.servers.clone());
     }
     if !args.no_lookup {
-        table = table.column("verdict", "verdict", |row| row.check.verdict.as_str()).column("found", "now", Row::found);
+        table = table.column("verdict", "verdict", |row| row.check.verdict.as_str()).column("found", "now", Row::found).wraps();
     }
-    table = table.column("value", "value", |row| row.check.value.clone());
+    table = table.column("value", "value", |row| row.check.value.clone()).wraps();
     if is_scripts {
         table = table
             .column("record", "record", |row| row.check.line())

@@ -1,6 +1,7 @@
 //! `mailfleet get`: the current state, from the status files and the ledger.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -22,12 +23,12 @@ use super::{
         OutputFormat, Table,
         tables::{self, Conditions, Shown},
     },
-    text,
+    text::{self, Commands, SAID, paragraph, without_said},
 };
 use crate::{
     ledger::{LedgerError, LedgerReader, RunKey, RunSummary, is_in_use},
     resources::{
-        Campaign, DEFAULT_NAMESPACE, Kind, Plan, SendingServer, campaign::CampaignStatus, fate::Fate, plan::PlanStatus,
+        Campaign, Condition, DEFAULT_NAMESPACE, Key, Kind, Plan, SendingServer, campaign::CampaignStatus, fate::Fate, plan::PlanStatus,
         sending_server::SendingServerStatus,
     },
     source::status,
@@ -48,7 +49,7 @@ pub struct GetArgs {
     #[arg(long, short)]
     pub namespace: Option<String>,
     /// The state folder, with the ledger and the status files.
-    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
     /// The output format.
     #[arg(long, short, value_enum, default_value_t = OutputFormat::Table)]
@@ -99,7 +100,7 @@ pub fn get(args: &GetArgs) -> ExitCode {
     match show(args, &mut io::stdout().lock()) {
         Ok(()) | Err(Stop::Closed) => ExitCode::SUCCESS,
         Err(Stop::Failed(message)) => {
-            text::report(&message);
+            text::report(&Commands::with_state(&args.state).in_text(&message));
             ExitCode::FAILURE
         }
     }
@@ -144,8 +145,12 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
             show_objects(args, Plan::KIND, &tables::plans(), |_| (), details, out)
         }
         GetKind::Campaigns => {
+            let namespace = args.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+            let key = Key::new(namespace, args.name.as_deref().unwrap_or_default());
+            let commands = Commands::with_state(&args.state);
             let details = |status: &CampaignStatus, out: &mut dyn Write| {
-                writeln!(out, "\n{}", promise(status))?;
+                let told = commands.in_text(&promise(status, &key.as_arguments()));
+                writeln!(out, "\n{}", paragraph(&told))?;
                 print_details(args, &tables::picks(), status.servers.iter().collect(), out)
             };
             let ledger = LedgerReader::open(&args.state).ok();
@@ -201,10 +206,11 @@ fn show_objects<S: DeserializeOwned + Conditions>(
             let mut shown: Vec<Shown<S>> = objects.iter().map(Found::shown).collect::<Result<_, _>>().map_err(Stop::Failed)?;
             shown.iter_mut().for_each(renew);
             let single = if let ([one], true) = (&shown[..], args.name.is_some()) {
-                let (mut text, conditions) = (Vec::new(), one.status.conditions().to_vec());
+                let mut text = Vec::new();
                 details(&one.status, &mut text)?;
                 writeln!(text)?;
-                tables::conditions().print(wide(args.output), &mut text, conditions)?;
+                let conditions = told_once(&one.status, &Commands::with_state(&args.state));
+                tables::conditions().print(args.output, &mut text, conditions)?;
                 text
             } else {
                 Vec::new()
@@ -213,7 +219,7 @@ fn show_objects<S: DeserializeOwned + Conditions>(
             if args.output != OutputFormat::Markdown
                 && let Some(note) = nobody_sends(&args.state, kind, &objects)
             {
-                writeln!(out, "\n{note}")?;
+                writeln!(out, "\n{}", paragraph(&note))?;
             }
             out.write_all(&single)?;
         }
@@ -247,12 +253,23 @@ fn print_details<R>(args: &GetArgs, table: &Table<R>, rows: Vec<R>, mut out: &mu
         return Ok(());
     }
     writeln!(out)?;
-    table.print(wide(args.output), &mut out, rows)
+    table.print(args.output, &mut out, rows)
 }
 
-/// Details have all of their columns.
-const fn wide(format: OutputFormat) -> OutputFormat {
-    if matches!(format, OutputFormat::Table) { OutputFormat::Wide } else { format }
+/// The conditions of a status for people: what stands above a message is not said again, and commands are as they have to be typed.
+fn told_once(status: &impl Conditions, commands: &Commands) -> Vec<Condition> {
+    let mut conditions = status.conditions().to_vec();
+    let mut said: Vec<Cow<'static, str>> = Vec::new();
+    for condition in &mut conditions {
+        let message = std::mem::take(&mut condition.message);
+        condition.message = if said.iter().any(|said| said.contains(&*message)) {
+            SAID.into()
+        } else {
+            without_said(&commands.in_text(&message), status.sentences()).into()
+        };
+        said.push(message);
+    }
+    conditions
 }
 
 fn show_runs(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
@@ -304,7 +321,7 @@ fn show_rows(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
     if args.problems {
         let rows = reader.bad_rows(summary.record.id)?;
         if rows.is_empty() && matches!(args.output, OutputFormat::Table | OutputFormat::Wide) {
-            return Ok(writeln!(out, "Every row read for {key} could be used.")?);
+            return Ok(writeln!(out, "{}", paragraph(&format!("Every row read for {key} could be used.")))?);
         }
         return Ok(tables::bad_rows().print(args.output, out, rows)?);
     }

@@ -4,11 +4,12 @@ use std::{collections::BTreeSet, io::Write as _, path::PathBuf, process::ExitCod
 
 use clap::Args;
 
-use super::{run::EXIT_CONFIGURATION, text, validate};
+use super::{run::EXIT_CONFIGURATION, validate};
 use crate::{
     audience::{Input, Reader, Recipient, Row, canonical},
     egress::Egress,
     message::{Fault, Link, RenderContext, Rendered, Template, message_id},
+    meta::bound::counted,
     meta::nearest,
     resources::{Blocker, Campaign, Key, Kind as _, unsubscribe::Unsubscribe},
     source::{Files, Finding, Options, Severity, Snapshot, Sourced},
@@ -109,7 +110,7 @@ impl Look {
         let key = find(args, &snapshot)?;
         let faulty = |findings: Vec<Finding>| {
             let faults: Vec<Finding> = findings.into_iter().filter(|finding| finding.severity == Severity::Fault).collect();
-            let message = format!("campaign {key} has {}; fix that first", text::counted(faults.len(), "fault"));
+            let message = format!("campaign {key} has {}; fix that first", counted(faults.len(), "fault", "faults"));
             (!faults.is_empty()).then_some(Stop { code: EXIT_CONFIGURATION, findings: faults, message })
         };
         let resource = format!("{} {key}", Campaign::KIND);

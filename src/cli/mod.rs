@@ -9,7 +9,9 @@ mod dns;
 mod forget;
 mod get;
 mod keys;
+pub mod logs;
 mod look;
+pub mod man;
 mod objects;
 mod plugin;
 mod present;
@@ -86,6 +88,8 @@ pub enum Command {
     Schema(schema::SchemaArgs),
     /// Print a script that completes commands and options in a shell.
     Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write those of all commands into a folder.
+    Man(man::ManArgs),
 }
 
 /// Runs a command.
@@ -97,6 +101,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Crds(args) => crds::crds(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => man::man(&args),
         Command::Resume(args) => on_runtime(resume::run(args)),
         Command::Suppressions(args) => on_runtime(suppressions::run(args)),
         Command::Forget(args) => on_runtime(forget::run(args)),

@@ -10,8 +10,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::text::{self, counted};
+use super::text;
 use crate::{
+    meta::bound::counted,
     providers::{
         Context,
         http::{Answer, ApiClient, Call, HeaderName, HeaderValue, Purpose, sensitive},
@@ -113,7 +114,7 @@ fn print(checks: &[Check], failed: usize, output: CheckOutput) -> io::Result<()>
             Err(found) => writeln!(out, "failed  {}: {found}. The contract: {}.", check.name, check.asks)?,
         }
     }
-    writeln!(out, "{}, {failed} failed", counted(checks.len(), "check"))
+    writeln!(out, "{}, {failed} failed", counted(checks.len(), "check", "checks"))
 }
 
 struct Checker {
@@ -175,7 +176,7 @@ impl Checker {
         let said = json_of(&answer, 200)?;
         let outcomes = said["outcomes"].as_array().ok_or("there is no list `outcomes`")?;
         if outcomes.len() != ids.len() {
-            return Err(format!("{} outcomes for {}", outcomes.len(), counted(ids.len(), "message")));
+            return Err(format!("{} outcomes for {}", outcomes.len(), counted(ids.len(), "message", "messages")));
         }
         ids.iter()
             .map(|id| {

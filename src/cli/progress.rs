@@ -3,7 +3,7 @@
 mod picture;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     time::{Duration, Instant},
 };
@@ -12,11 +12,12 @@ use tokio::sync::watch;
 
 use super::{
     screen::{self, Colour, Line},
-    text::{counted, grouped},
+    text::{Commands, without_said},
 };
 use crate::{
     decide::CampaignDecision,
     engine::View,
+    meta::bound::{counted, grouped},
     resources::{
         ConditionType, Key, Reason,
         campaign::{CampaignState, CampaignStatus},
@@ -39,16 +40,28 @@ const ROWS_FREE_AT_END: usize = 4;
 /// Recipients accepted before this process began, by campaign and run.
 pub type Before = BTreeMap<(Key, String), u64>;
 
-/// Shows progress until the engine ends.
-pub async fn show(mut views: watch::Receiver<View>, before: Before) {
+/// How progress is shown.
+#[derive(Default)]
+pub struct Options {
+    /// What earlier processes sent.
+    pub before: Before,
+    /// The commands that messages name.
+    pub commands: Commands,
+    /// Whether the process ends when every campaign has: what failed is then told after the last picture.
+    pub once: bool,
+}
+
+/// Shows progress until the engine ends; returns what was said.
+pub async fn show(mut views: watch::Receiver<View>, options: Options) -> Progress {
     let redraws = screen::can_redraw();
-    let mut progress = Progress { redraws, before, ..Progress::default() };
+    let _drawing = redraws.then_some(screen::Drawing);
+    let mut progress = Progress { redraws, options, ..Progress::default() };
     let mut ended = tokio::time::timeout(PICTURE_EVERY, views.changed()).await.is_ok_and(|changed| changed.is_err());
     loop {
         let view = views.borrow_and_update().clone();
         progress.show(&view, ended);
         if ended {
-            return;
+            return progress;
         }
         // The last picture is drawn at once.
         ended = tokio::time::timeout(PICTURE_EVERY, closed(&mut views)).await.is_ok();
@@ -59,59 +72,97 @@ async fn closed(views: &mut watch::Receiver<View>) {
     while views.changed().await.is_ok() {}
 }
 
+/// What was shown of a run.
 #[derive(Default)]
-struct Progress {
+pub struct Progress {
     redraws: bool,
-    before: Before,
+    options: Options,
     servers: BTreeMap<Key, (ServerState, String)>,
     campaigns: BTreeMap<Key, Shown>,
     last_lines: BTreeMap<Key, Line>,
+    /// Messages that were printed as a whole, in lines that stay.
+    said: BTreeSet<(Key, String)>,
 }
 
 /// What was last shown of a campaign.
 struct Shown {
     state: CampaignState,
     message: String,
+    /// The message for people.
+    told: String,
+    /// What was said of rows that were added after the run was completed.
+    added: String,
     line_at: Instant,
 }
 
+impl Shown {
+    fn new(now: Instant) -> Self {
+        Self { state: CampaignState::Scheduled, message: String::new(), told: String::new(), added: String::new(), line_at: now }
+    }
+}
+
 impl Progress {
+    /// That of a run of which nothing was shown.
+    #[must_use]
+    pub fn silent(commands: Commands) -> Self {
+        Self { options: Options { commands, ..Options::default() }, ..Self::default() }
+    }
+
+    /// Whether this message was printed as a whole.
+    #[must_use]
+    pub fn has_said(&self, key: &Key, message: &str) -> bool {
+        self.said.contains(&(key.clone(), message.to_owned()))
+    }
+
+    /// A message for people: its commands completed, and without the sentences on servers that were said already.
+    #[must_use]
+    pub fn told(&self, message: &str) -> String {
+        without_said(&self.options.commands.in_text(message), self.servers.values().map(|(_, why)| why.as_str()))
+    }
+
     fn show(&mut self, view: &View, ended: bool) {
-        let has_colours = screen::has_colours();
+        let (columns, has_colours) = (screen::stderr_columns(), screen::has_colours());
         let mut above = String::new();
         for line in self.server_lines(view) {
-            let _ = writeln!(above, "{}", line.painted(usize::MAX, has_colours));
+            above.push_str(&line.block(columns, has_colours));
         }
         let mut parts = Vec::new();
         let now = Instant::now();
         for (key, campaign) in &view.decision.campaigns {
             let status = &campaign.status;
             let (message, is_sending) = (ready_message(campaign), status.state == CampaignState::Sending);
-            let shown = self.campaigns.entry(key.clone()).or_insert_with(|| Shown {
-                state: CampaignState::Scheduled,
-                message: String::new(),
-                line_at: now,
-            });
+            let mut shown = self.campaigns.remove(key).unwrap_or_else(|| Shown::new(now));
             let rate = view.report.campaigns.get(key).and_then(|report| report.per_second);
-            let before = self.before.get(&(key.clone(), status.run.clone())).filter(|_| ended);
+            let before = self.options.before.get(&(key.clone(), status.run.clone())).filter(|_| ended);
             let head = head(key, status, rate, before.copied());
             let says_why = !matches!(status.state, CampaignState::Sending | CampaignState::Completed);
             let is_fresh = shown.state != status.state || shown.message != message;
             let is_due = is_sending && shown.line_at.elapsed() >= LINE_EVERY;
+            if is_fresh {
+                shown.told = self.told(&message);
+            }
+            if let Some(line) = self.rows_added(key, status, &mut shown) {
+                above.push_str(&line.block(columns, has_colours));
+            }
             if self.redraws {
                 let is_over = matches!(status.state, CampaignState::Completed | CampaignState::Stopped);
-                let message = if says_why { message.clone() } else { String::new() };
+                let is_told_below = ended && self.options.once && condition::find(&status.conditions, ConditionType::Stalled).is_some();
+                let message = if says_why && !is_told_below { shown.told.clone() } else { String::new() };
                 parts.push(Part { head, message, is_over, servers: picture::servers(status) });
             } else if (is_fresh || is_due || ended) && campaign_is_judged(campaign) {
-                let line = if says_why { head.then(": ").then(&message) } else { head };
+                let line = if says_why { head.then(": ").then(&shown.told) } else { head };
                 if self.last_lines.get(key) != Some(&line) {
-                    let _ = writeln!(above, "{}", line.painted(usize::MAX, has_colours));
+                    above.push_str(&line.block(columns, has_colours));
                     self.last_lines.insert(key.clone(), line);
+                }
+                if says_why {
+                    self.said.insert((key.clone(), message.clone()));
                 }
             }
             if is_fresh || is_due {
                 (shown.state, shown.message, shown.line_at) = (status.state, message, now);
             }
+            self.campaigns.insert(key.clone(), shown);
         }
         if self.redraws {
             let mut size = screen::size();
@@ -125,6 +176,23 @@ impl Progress {
         }
     }
 
+    /// What there is to say of rows that were added after the run was completed: once for each number of them.
+    fn rows_added(&mut self, key: &Key, status: &CampaignStatus, shown: &mut Shown) -> Option<Line> {
+        let read = condition::find(&status.conditions, ConditionType::AudienceRead);
+        let message = read.filter(|read| read.reason == Reason::RowsAfterCompletion).map(|read| read.message.to_string());
+        let message = message.unwrap_or_default();
+        if message == shown.added {
+            return None;
+        }
+        shown.added.clone_from(&message);
+        if message.is_empty() {
+            return None;
+        }
+        let line = Line::plain(format!("campaign {key}: {}", self.told(&message)));
+        self.said.insert((key.clone(), message));
+        Some(line)
+    }
+
     fn server_lines(&mut self, view: &View) -> Vec<Line> {
         let mut lines = Vec::new();
         for (key, server) in &view.decision.servers {
@@ -134,7 +202,7 @@ impl Progress {
                 continue;
             }
             if self.servers.get(key) != Some(&now) {
-                let why = if now.1.is_empty() { String::new() } else { format!(": {}", now.1) };
+                let why = if now.1.is_empty() { String::new() } else { format!(": {}", self.options.commands.in_text(&now.1)) };
                 let colour = if now.0 == ServerState::Active { Colour::Green } else { Colour::Red };
                 lines.push(Line::plain(format!("server {key} ")).coloured(&format!("{:?}", now.0), colour).then(&why));
                 self.servers.insert(key.clone(), now);
@@ -147,20 +215,10 @@ impl Progress {
 /// `120/s`, `12/min`, `5/h`.
 fn rate_in_words(per_second: f64) -> String {
     match per_second {
-        10.0.. => format!("{per_second:.0}/s"),
+        10.0.. => format!("{}/s", grouped(format!("{per_second:.0}").parse().unwrap_or(u64::MAX))),
         1.0.. => format!("{per_second:.1}/s"),
         _ if per_second * 60.0 >= 1.0 => format!("{:.0}/min", per_second * 60.0),
         _ => format!("{:.0}/h", (per_second * 3600.0).max(1.0)),
-    }
-}
-
-/// A time that is still to pass, no finer than a person needs.
-fn time_in_words(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7200 => format!("{}m", seconds.div_ceil(60)),
-        7200..172_800 => format!("{}h", seconds.div_ceil(3600)),
-        _ => format!("{} days", seconds.div_ceil(86_400)),
     }
 }
 
@@ -197,7 +255,7 @@ fn head(key: &Key, status: &CampaignStatus, rate: Option<f64>, before: Option<u6
         let _ = write!(line, ", {}", rate_in_words(rate));
     }
     if let Some(left) = status.time_left {
-        let _ = write!(line, ", {} left", time_in_words(left.std().as_secs()));
+        let _ = write!(line, ", {} left", left.in_words());
     }
     if let Some(server) = &status.paced_by {
         let _ = write!(line, ", paced by {server}");
@@ -220,9 +278,9 @@ fn head(key: &Key, status: &CampaignStatus, rate: Option<f64>, before: Option<u6
             let _ = write!(line, "; {} {what}", grouped(count));
         }
     }
-    for (count, what) in [(counts.bad_rows, "bad row"), (counts.duplicates, "duplicate")] {
+    for (count, one, several) in [(counts.bad_rows, "bad row", "bad rows"), (counts.duplicates, "duplicate", "duplicates")] {
         if count > 0 {
-            let _ = write!(line, "; {}", counted(usize::try_from(count).unwrap_or(usize::MAX), what));
+            let _ = write!(line, "; {}", counted(count, one, several));
         }
     }
     Line::plain(format!("campaign {key} ")).coloured(&format!("{:?}", status.state), colour(status.state)).then(&line)
@@ -241,9 +299,9 @@ pub fn left_behind(view: &View, command: &str) -> Vec<String> {
             .map_or_else(String::new, |(total, is_estimate)| format!(" of {}{}", if is_estimate { "~" } else { "" }, grouped(total)));
         match status.state {
             CampaignState::Sending | CampaignState::Waiting => {
-                Some(format!("campaign {key}: {}{of} sent; the rest is sent at the next start: {command}", grouped(sent)))
+                Some(format!("campaign {key}: {}{of} sent; the rest is sent at the next start: `{command}`", grouped(sent)))
             }
-            CampaignState::Scheduled => Some(format!("campaign {key}: not begun; it begins at the next start: {command}")),
+            CampaignState::Scheduled => Some(format!("campaign {key}: not begun; it begins at the next start: `{command}`")),
             CampaignState::Suspended | CampaignState::Stopped | CampaignState::Completed => None,
         }
     });
@@ -271,8 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_and_times_are_no_finer_than_a_person_needs() {
-        assert_eq!([0.0003, 0.5, 1.26, 99.6].map(rate_in_words), ["1/h", "30/min", "1.3/s", "100/s"]);
-        assert_eq!([0, 60, 121, 7300, 500_000].map(time_in_words), ["0s", "60s", "3m", "3h", "6 days"]);
+    fn rates_are_no_finer_than_a_person_needs() {
+        assert_eq!([0.0003, 0.5, 1.26, 99.6, 28_220.4].map(rate_in_words), ["1/h", "30/min", "1.3/s", "100/s", "28,220/s"]);
     }
 }

@@ -38,7 +38,7 @@ pub struct ResumeArgs {
     #[arg(long, value_enum, default_value_t = Unknown::Skip)]
     pub unknown: Unknown,
     /// The state folder, with the ledger and the status files.
-    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE", conflicts_with = "kubernetes")]
+    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE, conflicts_with = "kubernetes")]
     pub state: PathBuf,
     /// The campaign is an object in a cluster.
     #[arg(long)]

@@ -14,7 +14,11 @@ use tokio::{
 };
 
 use self::public::{Face, PublicArgs};
-use super::{control, progress, text};
+use super::{
+    control,
+    progress::{self, Progress},
+    text::{self, Commands},
+};
 use crate::{
     bounces::{Listener, Origin},
     dns::resolver_address,
@@ -22,6 +26,7 @@ use crate::{
     engine::{self, Ended, EngineError, EngineOptions, Returns, View},
     feedback::{Batch, Intake},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
+    meta::bound::counted,
     resources::{Duration as Span, Key, fate::Fate},
     serve::{Admin, Health, ProcessPhase, admin},
     source::{Files, Options, Snapshot, StatusSink},
@@ -41,7 +46,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATTERN", conflicts_with = "kubernetes")]
     pub exclude: Vec<String>,
     /// The state folder, with the ledger and the status files.
-    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
     /// Watch the three kinds in a cluster instead of files, as a controller.
     #[arg(long)]
@@ -200,7 +205,7 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
     };
     let ended = finish(process.send(ledger, snapshots, sink, stop).await);
     if is_dry {
-        let written = text::counted(dry::messages(&state_dir), "message");
+        let written = counted(dry::messages(&state_dir), "message", "messages");
         text::report(&format!("Dry run: nothing left this machine; {written} written to {}", outbox.display()));
     }
     Ok(ended)
@@ -246,21 +251,23 @@ impl Process {
         }
     }
 
-    /// Runs the engine until it ends, and closes the ledger.
+    /// Runs the engine until it ends, and closes the ledger; returns what was said meanwhile, too.
     async fn send(
         self,
         ledger: Ledger,
         snapshots: watch::Receiver<Arc<Snapshot>>,
         sink: StatusSink,
         stop: impl Future<Output = ()>,
-    ) -> Result<Ended, EngineError> {
+    ) -> Result<(Ended, Progress), EngineError> {
         let Self { args, state_dir, face, intake, batches, view, seen, .. } = self;
         let Face { keys, links, listening } = face;
+        let commands = Commands::with_state(&state_dir);
         let shown = if args.quiet {
             None
         } else {
             let before = sent_before(state_dir.clone()).await;
-            Some(tokio::spawn(progress::show(seen.clone(), before)))
+            let options = progress::Options { before, commands: commands.clone(), once: args.once };
+            Some(tokio::spawn(progress::show(seen.clone(), options)))
         };
         let is_quiet = args.quiet || args.kubernetes;
         if let Some(keys) = &keys {
@@ -292,9 +299,12 @@ impl Process {
         if let Some(listener) = listener {
             listener.abort();
         }
-        if let Some(shown) = shown {
+        let mut said = Progress::silent(commands);
+        if let Some(shown) = shown
             // The channel is closed now: the last line is printed, then the task ends.
-            let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
+            && let Ok(Ok(shown)) = tokio::time::timeout(Duration::from_secs(2), shown).await
+        {
+            said = shown;
         }
         // What was brought before is recorded.
         drop((intake, listening, control));
@@ -306,7 +316,7 @@ impl Process {
                 text::report(&line);
             }
         }
-        result
+        result.map(|ended| (ended, said))
     }
 }
 
@@ -337,27 +347,24 @@ async fn sent_before(state_dir: PathBuf) -> progress::Before {
 
 /// The command that starts this process again.
 fn command_line() -> String {
-    let words = std::env::args().skip(1).map(|word| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-        if !word.is_empty() && word.chars().all(is_plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
-    });
+    let words = std::env::args().skip(1).map(|word| text::quoted(&word));
     std::iter::once("mailfleet".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Reports how it ended.
-fn finish(result: Result<Ended, EngineError>) -> ExitCode {
+/// Reports how it ended, but for what was said already.
+fn finish(result: Result<(Ended, Progress), EngineError>) -> ExitCode {
     match result {
         Err(EngineError::Ledger(error)) if error.kind == LedgerErrorKind::Superseded => {
             text::report(&error.to_string());
             ExitCode::from(EXIT_SUPERSEDED)
         }
         Err(error) => refuse(&error.to_string()),
-        Ok(ended) => {
-            for (key, state, why) in &ended.failed {
-                text::report(&format!("campaign {key}: {state:?}: {why}"));
+        Ok((ended, said)) => {
+            for (key, state, why) in ended.failed.iter().filter(|(key, _, why)| !said.has_said(key, why)) {
+                text::report(&format!("campaign {key}: {state:?}: {}", said.told(why)));
             }
-            for (key, note) in &ended.notes {
-                text::report(&format!("campaign {key}: {note}"));
+            for (key, note) in ended.notes.iter().filter(|(key, note)| !said.has_said(key, note)) {
+                text::report(&format!("campaign {key}: {}", said.told(note)));
             }
             if !ended.clean {
                 text::report("the grace period ended with messages still on the wire; the next start resolves their outcome");

@@ -2,6 +2,9 @@
 //!
 //! Whatever this process writes to standard error while it runs goes through here; nothing lands within the picture.
 //! Rows are counted at the terminal's width at the time of the redraw: terminals rewrap what they show when they are resized.
+//! While there is a picture, nothing that is typed is echoed.
+
+mod echo;
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -13,6 +16,9 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Where the system knows no size.
 const SIZE_UNKNOWN: Size = Size { columns: 80, rows: 24 };
+
+/// What stands before the parts of a line that was wrapped.
+const INDENT: &str = "  ";
 
 /// Standard error of this process.
 static STDERR: Mutex<Screen> = Mutex::new(Screen { picture: Vec::new(), drawn: Vec::new() });
@@ -76,6 +82,31 @@ impl Line {
         self
     }
 
+    /// The line and its end for a terminal of that width, or for none: longer ones are wrapped between words, and what is wrapped is
+    /// indented.
+    #[must_use]
+    pub fn block(&self, columns: Option<usize>, has_colours: bool) -> String {
+        let Some(columns) = columns.filter(|columns| self.text.width() > *columns) else {
+            return format!("{}\n", self.painted(usize::MAX, has_colours));
+        };
+        let (first, rest) = self.wrapped(columns.saturating_sub(INDENT.len()));
+        let mut block = format!("{}\n", first.painted(usize::MAX, has_colours));
+        for part in rest {
+            block.push_str(&format!("{INDENT}{part}\n"));
+        }
+        block
+    }
+
+    /// The line in parts of no more than so many columns: the first, with its colour, and the others.
+    #[must_use]
+    pub fn wrapped(&self, columns: usize) -> (Self, Vec<String>) {
+        let mut parts = wrapped(&self.text, columns.max(1));
+        let first = if parts.is_empty() { String::new() } else { parts.remove(0) };
+        // A word that was wrapped away takes its colour with it.
+        let coloured = self.coloured.clone().filter(|(part, _)| first.get(part.clone()) == self.text.get(part.clone()));
+        (Self { text: first, coloured }, parts)
+    }
+
     /// The text without colours.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -118,22 +149,33 @@ pub fn cut(text: &str, columns: usize) -> String {
     short
 }
 
-/// The words of a text in lines of no more than so many columns; a longer word has a line of its own.
+/// The words of a text in lines of no more than so many columns; a longer word has a line of its own. What stands in backticks is one
+/// word where it has room in a line, so that a command can be copied from it.
 #[must_use]
 pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.len() - 1;
-        if lines[last].is_empty() {
-            lines[last].push_str(word);
-        } else if lines[last].width() + 1 + word.width() <= columns {
-            lines[last].push(' ');
-            lines[last].push_str(word);
-        } else {
-            lines.push(word.to_owned());
+    let (mut words, mut is_within): (Vec<String>, bool) = (Vec::new(), false);
+    for word in text.split(|c: char| c == ' ' || c.is_control()) {
+        match words.last_mut() {
+            Some(last) if is_within && last.width() + 1 + word.width() <= columns => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+        is_within ^= word.matches('`').count() % 2 == 1;
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            // Several spaces stay within a line, and go at its end.
+            Some(last) if last.width() + 1 + word.width() <= columns || word.is_empty() => {
+                last.push(' ');
+                last.push_str(&word);
+            }
+            _ => lines.push(word),
         }
     }
-    lines
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// Whether colours are wanted on standard error: as NO_COLOR, FORCE_COLOR and CLICOLOR_FORCE say, else on a terminal that has them.
@@ -167,6 +209,12 @@ pub fn size() -> Size {
     size_of(terminal_size::terminal_size_of(io::stderr()))
 }
 
+/// The width of the terminal on standard error, where it is one.
+#[must_use]
+pub fn stderr_columns() -> Option<usize> {
+    io::stderr().is_terminal().then(|| size().columns)
+}
+
 /// The width of the terminal on standard output, where it is one.
 #[must_use]
 pub fn stdout_columns() -> Option<usize> {
@@ -185,6 +233,8 @@ pub fn print(text: &[u8]) {
 
 /// Draws the picture on standard error anew, below `above`.
 pub fn draw(above: &str, picture: Vec<Line>) {
+    // Each time: a shell that stopped this process has it on again.
+    echo::switch_off();
     on_stderr(|screen, size, has_colours| screen.draw(above.as_bytes(), picture, size, has_colours));
 }
 
@@ -194,6 +244,17 @@ pub fn leave() {
         *screen = Screen { picture: Vec::new(), drawn: Vec::new() };
         Vec::new()
     });
+    echo::switch_on();
+}
+
+/// Whoever draws holds one: however it ends, nothing is left of the drawing but the last picture.
+#[derive(Debug)]
+pub struct Drawing;
+
+impl Drop for Drawing {
+    fn drop(&mut self) {
+        leave();
+    }
 }
 
 fn on_stderr(work: impl FnOnce(&mut Screen, Size, bool) -> Vec<u8>) {
@@ -202,6 +263,13 @@ fn on_stderr(work: impl FnOnce(&mut Screen, Size, bool) -> Vec<u8>) {
     let mut stderr = io::stderr().lock();
     // A closed standard error is no reason to fail. One write, so that no terminal shows half a picture.
     let _ = stderr.write_all(&bytes).and_then(|()| stderr.flush());
+}
+
+/// Writes lines to standard error, above the picture; on a terminal they are wrapped between words.
+pub fn say(lines: &str) {
+    let (columns, has_colours) = (stderr_columns(), has_colours());
+    let blocks: String = lines.lines().map(|line| Line::plain(line).block(columns, has_colours)).collect();
+    print(blocks.as_bytes());
 }
 
 /// A writer above the picture, for logs: each write is whole lines.
@@ -282,8 +350,20 @@ mod tests {
         ] {
             assert_eq!(cut(text, columns), expected, "{text} in {columns}");
         }
-        assert_eq!(wrapped("one two  three four", 9), ["one two", "three", "four"]);
+        assert_eq!(wrapped("one two   three four", 9), ["one two", "three", "four"]);
+        assert_eq!(wrapped("ok      relay (smtp): it works", 20), ["ok      relay", "(smtp): it works"]);
         assert_eq!(wrapped("internationalisation of a", 10), ["internationalisation", "of a"]);
+        assert_eq!(wrapped("then run `mailfleet get runs`, and", 21), ["then run", "`mailfleet get runs`,", "and"]);
+        assert_eq!(wrapped("run `mailfleet get runs` now", 10), ["run", "`mailfleet", "get runs`", "now"]);
+    }
+
+    #[test]
+    fn lines_are_wrapped_between_words_on_a_terminal_alone() {
+        let line = Line::plain("server relay ").coloured("Inactive", Colour::Red).then(": it is down");
+        assert_eq!(line.block(None, false), "server relay Inactive: it is down\n");
+        assert_eq!(line.block(Some(33), false), "server relay Inactive: it is down\n");
+        assert_eq!(line.block(Some(26), true), "server relay \x1b[31mInactive\x1b[0m:\n  it is down\n");
+        assert_eq!(line.block(Some(16), true), "server relay\n  Inactive: it\n  is down\n");
     }
 
     #[test]

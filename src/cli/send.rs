@@ -9,6 +9,7 @@ use super::{
     deliver::{deliver, judge},
     keys,
     look::{CampaignArgs, Look, Stop, Whose, look, wire},
+    text,
 };
 use crate::{
     audience::{Address, Recipient},
@@ -96,17 +97,17 @@ async fn send(args: &SendArgs) -> Result<(), Stop> {
     if !verdict.passed {
         return Err(Stop::failed(line));
     }
-    say(&line);
+    text::say(&line);
     let whose = recipient.fields.address().as_str();
-    say(&format!("This is the message of {whose}. It is in no run and counts toward no limit."));
+    text::say(&format!("This is the message of {whose}. It is in no run and counts toward no limit."));
     match look.campaign.object.spec.unsubscribe.as_ref() {
         Some(unsubscribe) if unsubscribe.is_ours() && !is_real => {
-            say(
+            text::say(
                 "Its unsubscribe link is a sample, and unsubscribes nobody. Give --public-url, and --state or --keys, as for `mailfleet run`, for that of the recipient.",
             );
         }
         Some(unsubscribe) if unsubscribe.is_ours() || unsubscribe.url.is_some() => {
-            say(&format!("Its unsubscribe link is that of {whose} too: following it unsubscribes that person."));
+            text::say(&format!("Its unsubscribe link is that of {whose} too: following it unsubscribes that person."));
         }
         _ => {}
     }
@@ -118,12 +119,6 @@ fn links(args: &SendArgs) -> Result<Option<Links>, Stop> {
     let Some(url) = &args.campaign.public_url else { return Ok(None) };
     let keys = keys::existing(args.keys.as_deref(), &args.campaign.state).map_err(Stop::configuration)?;
     Ok(keys.map(|keys| Links::new(&keys, url.clone())))
-}
-
-fn say(line: &str) {
-    use std::io::Write as _;
-    // A closed standard output does not undo what was sent.
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 /// The recipient's message, addressed to somebody else.
@@ -178,7 +173,7 @@ async fn server(args: &SendArgs, look: &Look) -> Result<Chosen, Stop> {
             }
             ProbeResult::Succeeded | ProbeResult::NotProbeable => {
                 for one in failed {
-                    super::text::report(&format!("{one} The next server is used."));
+                    text::report(&format!("{one} The next server is used."));
                 }
                 return Ok((key, server, handle));
             }

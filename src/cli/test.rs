@@ -1,6 +1,6 @@
 //! `mailfleet test`: one probe by hand, and real messages when an address is given.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -146,21 +146,21 @@ impl Tested {
 
 fn print(key: &Key, server: &SendingServer, tested: &Tested, output: TestOutput) {
     use crate::providers::Provider as _;
-    use std::io::Write as _;
     let (provider, verdict) = (&server.spec.provider, &tested.verdict);
     let line = match output {
         TestOutput::Text => {
             let word = if verdict.passed { "ok    " } else { "failed" };
-            format!("{word}  {key} ({}, {}): {}", provider.type_name(), provider.address(), verdict.message)
+            return text::say(&format!("{word}  {key} ({}, {}): {}", provider.type_name(), provider.address(), verdict.message));
         }
         TestOutput::Json => {
             let mut line = json!({"server": key.to_string(), "type": provider.type_name(), "address": provider.address(), "passed": verdict.passed, "reason": verdict.reason, "message": verdict.message});
             if !tested.outcomes.is_empty() {
                 line["outcomes"] = tested.outcomes.clone().into();
             }
-            line.to_string()
+            line
         }
     };
+    // A closed standard output does not undo what was tested.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 

@@ -1,28 +1,126 @@
-//! Lines for people, on standard error.
+//! Lines for people: on standard error, and below tables.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
 
 use super::screen;
+use crate::meta::command::with_options;
 
-/// Writes one line to standard error, above the progress that is drawn there. A closed standard error is no reason to fail.
+/// The state folder where none is given.
+pub const STATE_DEFAULT: &str = ".mailfleet";
+/// Shorter sentences are said again: a reference is hardly shorter.
+const SENTENCE_MIN: usize = 24;
+/// What stands in place of a sentence that was said already.
+pub const SAID: &str = "see above";
+/// The variable that gives another one.
+pub const STATE_VARIABLE: &str = "MAILFLEET_STATE";
+
+/// Writes one line to standard error, above the progress that is drawn there; on a terminal it is wrapped between words. A closed
+/// standard error is no reason to fail.
 pub fn report(line: &str) {
-    screen::print(format!("mailfleet: {line}\n").as_bytes());
+    screen::say(&format!("mailfleet: {line}"));
 }
 
-/// `1,234,567`.
+/// Writes one line to standard output; on a terminal it is wrapped between words. A closed standard output does not undo what is told.
+pub fn say(line: &str) {
+    let _ = io::stdout().lock().write_all(block(line).as_bytes());
+}
+
+/// A line and its end for standard output: on a terminal it is wrapped between words, and what is wrapped is indented.
 #[must_use]
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
+pub fn block(line: &str) -> String {
+    screen::Line::plain(line).block(screen::stdout_columns(), false)
+}
+
+/// A sentence for standard output: wrapped where that is a terminal, else one line.
+#[must_use]
+pub fn paragraph(text: &str) -> String {
+    screen::stdout_columns().map_or_else(|| text.to_owned(), |columns| screen::wrapped(text, columns).join("\n"))
+}
+
+/// The commands that texts name, with the state folder that they need where the person is.
+#[derive(Clone, Debug, Default)]
+pub struct Commands {
+    options: String,
+}
+
+impl Commands {
+    /// Those for a state folder.
+    #[must_use]
+    pub fn with_state(state: &Path) -> Self {
+        let usual = std::env::var(STATE_VARIABLE).ok().filter(|usual| !usual.is_empty());
+        Self::unless_usual(state, usual.as_deref().unwrap_or(STATE_DEFAULT))
+    }
+
+    fn unless_usual(state: &Path, usual: &str) -> Self {
+        let is_usual = state == Path::new(usual);
+        Self { options: if is_usual { String::new() } else { format!("--state {}", quoted(&state.to_string_lossy())) } }
+    }
+
+    /// The text with its commands completed.
+    #[must_use]
+    pub fn in_text(&self, text: &str) -> String {
+        with_options(text, &["get", "resume"], &self.options).into_owned()
+    }
+}
+
+/// The text, with a reference in place of each of these sentences, which stand above it already.
+#[must_use]
+pub fn without_said<'a>(text: &str, said: impl IntoIterator<Item = &'a str>) -> String {
+    let mut text = text.to_owned();
+    for sentence in said.into_iter().map(|sentence| sentence.trim_end_matches('.')).filter(|sentence| sentence.len() >= SENTENCE_MIN) {
+        if !text.contains(sentence) {
+            continue;
         }
-        text.push(digit);
+        // A sentence that goes on is another one.
+        text = text.replace(&format!("{sentence}."), &format!("{SAID}."));
+        if let Some(before) = text.strip_suffix(sentence) {
+            text = format!("{before}{SAID}");
+        }
     }
     text
 }
 
-/// `1 fault`, `2 faults`.
+/// A word of a command line as a shell reads it.
 #[must_use]
-pub fn counted(count: usize, word: &str) -> String {
-    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+pub fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_said_once() {
+        let why = "Connection failed: nothing listens there (127.0.0.1:25). Check host and port.";
+        let message = format!("None of its servers is Active. relay: {why} Nothing has been sent yet.");
+        assert_eq!(
+            without_said(&message, [why, "", "Active"]),
+            "None of its servers is Active. relay: see above. Nothing has been sent yet."
+        );
+        assert_eq!(without_said(&message, ["another sentence that was said"]), message);
+        assert_eq!(without_said("relay: the password is refused by it", ["the password is refused by it."]), "relay: see above");
+        // It goes on.
+        let longer = "Every recipient has a final outcome: 20 accepted.";
+        assert_eq!(without_said(longer, ["Every recipient has a final outcome."]), longer);
+    }
+
+    #[test]
+    fn commands_have_the_state_folder_where_it_is_not_the_usual_one() {
+        let text = "`mailfleet resume spring -n shop` resumes it";
+        for (state, usual, expected) in [
+            (".mailfleet", ".mailfleet", text),
+            ("/var/lib/mailfleet", "/var/lib/mailfleet", text),
+            ("/var/lib/mailfleet", ".mailfleet", "`mailfleet resume spring -n shop --state /var/lib/mailfleet` resumes it"),
+            ("my state", ".mailfleet", "`mailfleet resume spring -n shop --state 'my state'` resumes it"),
+            (".mailfleet/dry-run", ".mailfleet", "`mailfleet resume spring -n shop --state .mailfleet/dry-run` resumes it"),
+        ] {
+            assert_eq!(Commands::unless_usual(Path::new(state), usual).in_text(text), expected, "{state}");
+        }
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 }

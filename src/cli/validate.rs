@@ -12,16 +12,22 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::text::counted;
+use super::{screen, text};
 use crate::{
     engine,
     ledger::RecordedFacts,
+    meta::bound::counted,
     resources::Key,
     source::{Files, Finding, Options, Severity, Snapshot},
 };
 
 pub use content::campaign_findings;
 pub(super) use content::{findings_of, of_fault, resolver};
+
+/// What stands before an excerpt, beside its line number: `  21 | `.
+const MARGIN: usize = 5;
+/// The narrowest part of a line that says something.
+const WINDOW_MIN: usize = 20;
 
 /// Checks files offline, and reports every fault with file, line, column and field.
 #[derive(Args, Clone, Debug)]
@@ -155,16 +161,42 @@ pub fn print_text(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
 }
 
 pub(super) fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
-    writeln!(out, "{}", printable(&finding.to_string()))?;
+    write!(out, "{}", text::block(&printable(&finding.to_string())))?;
     if let Some(line) = &finding.excerpt {
         let number = finding.line.to_string();
-        let before = line.chars().take(finding.column.saturating_sub(1));
+        let room = screen::stdout_columns().map_or(usize::MAX, |columns| columns.saturating_sub(number.len() + MARGIN));
+        let (line, column) = window(&printable(line), finding.column, room);
+        let before = line.chars().take(column.saturating_sub(1));
         // A tab stays a tab, so that the caret is below its character whatever the width of tabs.
         let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        writeln!(out, "  {number} | {}", printable(line))?;
+        writeln!(out, "  {number} | {line}")?;
         writeln!(out, "  {:>width$} | {indent}^", "", width = number.len())?;
     }
     Ok(())
+}
+
+/// The part of a line around a column that has room in that many columns, and the column in it: the caret stays below its character.
+fn window(line: &str, column: usize, room: usize) -> (String, usize) {
+    let letters: Vec<char> = line.chars().collect();
+    if letters.len() <= room || room < WINDOW_MIN {
+        return (line.to_owned(), column);
+    }
+    let at = column.saturating_sub(1);
+    // The place is well within what is shown, and the end of the line is not passed.
+    let start = if at < room * 3 / 4 { 0 } else { (at - room / 2).min(letters.len() - room) };
+    let end = start + room;
+    let mut part: Vec<char> = letters[start..end.min(letters.len())].to_vec();
+    if start > 0
+        && let Some(first) = part.first_mut()
+    {
+        *first = '…';
+    }
+    if end < letters.len()
+        && let Some(last) = part.last_mut()
+    {
+        *last = '…';
+    }
+    (part.into_iter().collect(), column - start)
 }
 
 /// Without control characters, which could steer the terminal.
@@ -174,12 +206,13 @@ pub(super) fn printable(text: &str) -> String {
 
 fn summary(snapshot: &Snapshot) -> String {
     let count = |severity| snapshot.findings.iter().filter(|finding| finding.severity == severity).count();
-    let mut text = format!("{} in {}: ", counted(snapshot.counts.documents, "document"), counted(snapshot.counts.files, "file"));
+    let mut text =
+        format!("{} in {}: ", counted(snapshot.counts.documents, "document", "documents"), counted(snapshot.counts.files, "file", "files"));
     let faults = count(Severity::Fault);
-    text.push_str(&if faults == 0 { "no faults".to_owned() } else { counted(faults, "fault") });
-    for (severity, word) in [(Severity::Warning, "warning"), (Severity::Note, "note")] {
+    text.push_str(&if faults == 0 { "no faults".to_owned() } else { counted(faults, "fault", "faults") });
+    for (severity, one, several) in [(Severity::Warning, "warning", "warnings"), (Severity::Note, "note", "notes")] {
         if count(severity) > 0 {
-            text.push_str(&format!(", {}", counted(count(severity), word)));
+            text.push_str(&format!(", {}", counted(count(severity), one, several)));
         }
     }
     text
@@ -201,4 +234,24 @@ pub fn print_json(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
     });
     serde_json::to_writer_pretty(&mut *out, &report)?;
     writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_shown_around_its_fault() {
+        let line: String = ('a'..='z').cycle().take(100).collect();
+        for (column, room) in [(1, 40), (29, 40), (31, 40), (60, 40), (100, 40), (101, 40), (50, 99)] {
+            let (part, at) = window(&line, column, room);
+            assert_eq!(part.chars().count(), room);
+            let letter = part.chars().nth(at - 1);
+            let is_shown = letter == line.chars().nth(column - 1) || letter.is_none() && column > 100;
+            assert!(is_shown, "{column} in {room}: {part} at {at}");
+            assert_eq!((part.starts_with('…'), part.ends_with('…')), (!part.starts_with('a'), !part.ends_with(&line[99..])), "{part}");
+        }
+        assert_eq!(window(&line, 50, 100), (line.clone(), 50));
+        assert_eq!(window(&line, 50, 10), (line.clone(), 50), "too narrow to say anything");
+    }
 }

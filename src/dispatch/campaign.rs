@@ -24,7 +24,7 @@ use crate::{
     report::{Bar, Expected, Phase},
     resources::{
         Blocker, CountOrPercent, Key, Reason,
-        bound::counted,
+        bound::{counted, grouped},
         campaign::{RecipientCounts, Weighting, WhenRenderFails, WhenRowIsBad},
         fate::Fate,
         resume::Handled,
@@ -435,7 +435,9 @@ impl CampaignRun {
 
     fn render_errors_over(&self, max: CountOrPercent, failed: u64, met: u64) -> Blocker {
         let message = format!(
-            "The templates failed for {failed} of {met} recipients, and content.maxRenderErrors is {max}; the last error: {}. Fix the template or the data, or raise content.maxRenderErrors; these recipients and the rest are then mailed.",
+            "The templates failed for {} of {} recipients, and content.maxRenderErrors is {max}; the last error: {}. Fix the template or the data, or raise content.maxRenderErrors; these recipients and the rest are then mailed.",
+            grouped(failed),
+            grouped(met),
             self.last_render_error
         );
         Blocker::lasting(Reason::TooManyRenderErrors, message)
@@ -464,7 +466,9 @@ impl CampaignRun {
         }
         work.max_bad_rows.is_exceeded(bad, all).then(|| {
             let message = format!(
-                "{bad} of {all} rows of the audience could not be used, and audience.maxBadRows is {}: {named}. Fix them, or raise audience.maxBadRows; exactly their recipients are then mailed. {command} names them.",
+                "{} of {} rows of the audience could not be used, and audience.maxBadRows is {}: {named}. Fix them, or raise audience.maxBadRows; exactly their recipients are then mailed. {command} names them.",
+                grouped(bad),
+                grouped(all),
                 work.max_bad_rows
             );
             Blocker::lasting(Reason::TooManyBadRows, message)

@@ -28,7 +28,7 @@ use crate::{
     feedback::MessageReference,
     ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
     message::{self, Link, RenderContext, Template},
-    resources::{Blocker, Key, Reason},
+    resources::{Blocker, Key, Reason, bound::grouped},
     routing::CampaignIntent,
     token::unsubscribe::{Links, Subscription},
 };
@@ -316,7 +316,7 @@ impl Feeder {
             let place = self.place();
             let why = match self.bad_rows {
                 0 => "it has no rows".to_owned(),
-                count => format!("none of its {count} rows can be used{}", first.unwrap_or_default()),
+                count => format!("none of its {} rows can be used{}", grouped(count), first.unwrap_or_default()),
             };
             let message = format!("{place}: {why}. Fix it; it is read again as soon as it changes.");
             return Err(Blocker::lasting(Reason::AudienceUnreadable, message));

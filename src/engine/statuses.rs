@@ -3,6 +3,7 @@
 //! A change of anything but counters is written at once; a change of counters alone at most every 5 seconds.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use crate::{
     decide::{Decision, World},
+    meta::command::with_options,
     resources::{
         Campaign, Condition, ConditionStatus, ConditionType, Key, Kind, Object, Plan, Reason, SendingServer,
         campaign::{CampaignState, CampaignStatus, RecipientCounts},
@@ -335,7 +337,14 @@ fn taken_over<K, S: Status>(object: Arc<K>, sourced: &Sourced<K>, in_cluster: bo
 fn date<K: Kind, S: Status>(shelf: &Shelf<K, S>, key: &Key, status: &mut S, sourced: Option<&Sourced<K>>, now_ms: i64) {
     let (Some(kept), Some(sourced)) = (shelf.0.get(key), sourced) else { return };
     let old = kept.decided.as_deref().map_or(kept.old_conditions.as_slice(), Status::conditions);
-    let wanted = std::mem::take(status.conditions_mut());
+    let mut wanted = std::mem::take(status.conditions_mut());
+    if let Origin::Cluster(_) = &sourced.origin {
+        for condition in &mut wanted {
+            if let Cow::Owned(message) = with_options(&condition.message, &["resume"], "--kubernetes") {
+                condition.message = message.into();
+            }
+        }
+    }
     *status.conditions_mut() = condition::merge(old, wanted, kept.object.metadata().generation.unwrap_or(0), whole_second(now_ms));
     // A version that cannot be read was judged too. If it were left out, it would seem to be in progress forever, and never Failed.
     if let Origin::Cluster(place) = &sourced.origin

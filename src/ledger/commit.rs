@@ -30,7 +30,9 @@ const END_CLAIMED: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, n
     server_id = ?8, resent = resent + ?9, attempt = max(attempt - ?10, 0), refusals = iif(?7 IS NULL, NULL, coalesce(?11, refusals)),
     since_ms = iif(?7 IS NULL, since_ms, coalesce(since_ms, updated_at_ms))
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 0";
+// The attempts of messages that were returned or held did not count; once they are rejected (3), the last one was refused after all.
 const END_WAITING: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = coalesce(?6, reply),
+    attempt = CASE WHEN ?3 = 3 AND ?8 = 7 THEN attempt + 1 WHEN ?3 = 3 THEN max(attempt, 1) ELSE attempt END,
     fields = ?7, refusals = iif(?7 IS NULL, NULL, coalesce(?9, refusals)) WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = ?8";
 const RELEASE: &str = "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 7";

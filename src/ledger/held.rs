@@ -75,7 +75,7 @@ fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: He
              WHERE run_id = ?1 AND partition = 0 AND state = 7"
         }
         HeldFate::Reject => {
-            "UPDATE messages SET state = 3, updated_at_ms = ?2, fields = NULL, refusals = NULL
+            "UPDATE messages SET state = 3, updated_at_ms = ?2, fields = NULL, refusals = NULL, attempt = attempt + 1
              WHERE run_id = ?1 AND partition = 0 AND state = 7"
         }
     };

@@ -1,4 +1,4 @@
-//! How long texts for people may be: the one place that truncates them. Pure.
+//! How long texts for people may be, and how numbers stand in them: the one place that truncates and groups. Pure.
 //!
 //! An API server refuses a longer text, and with it the whole status or Event.
 
@@ -32,21 +32,36 @@ pub fn bounded(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}{MORE}", &text[..end]))
 }
 
-/// Names for a sentence: `a, b and 1490 more`.
+/// Names for a sentence: `a, b and 1,490 more`.
 #[must_use]
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut names = names.into_iter();
     let shown = names.by_ref().take(LISTED_MAX).collect::<Vec<_>>().join(", ");
     match names.count() {
         0 => shown,
-        more => format!("{shown} and {more} more"),
+        more => format!("{shown} and {} more", grouped(more)),
     }
 }
 
-/// A number and its noun: `1 row`, `12 rows`.
+/// A number in a text for people: `19,905`. Scripts get it without commas.
 #[must_use]
-pub fn counted(count: u64, one: &str, several: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { several })
+pub fn grouped(number: impl TryInto<u64>) -> String {
+    let digits = number.try_into().unwrap_or(u64::MAX).to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number and its noun: `1 row`, `12 rows`, `19,905 rows`.
+#[must_use]
+pub fn counted(count: impl TryInto<u64>, one: &str, several: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{} {}", grouped(count), if count == 1 { one } else { several })
 }
 
 /// Sentences for one message, each about one of several: the first ones, and how many more `what` there are.
@@ -56,7 +71,7 @@ pub fn told(sentences: impl IntoIterator<Item = String>, what: &str) -> String {
     let mut told = sentences.by_ref().take(LISTED_MAX).collect::<Vec<_>>().join(" ");
     match sentences.count() {
         0 => {}
-        more => told.push_str(&format!(" The same or another cause holds for {more} more {what}.")),
+        more => told.push_str(&format!(" The same or another cause holds for {} more {what}.", grouped(more))),
     }
     told
 }
@@ -76,13 +91,20 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_grouped_and_agree_with_their_noun() {
+        assert_eq!([0_u64, 999, 1000, 19_905, 1_234_567].map(grouped), ["0", "999", "1,000", "19,905", "1,234,567"]);
+        assert_eq!(counted(1_u64, "row", "rows"), "1 row");
+        assert_eq!(counted(1000_usize, "row", "rows"), "1,000 rows");
+    }
+
+    #[test]
     fn many_names_and_sentences_are_counted() {
         let names: Vec<String> = (0..1500).map(|number| format!("relay-{number}")).collect();
         assert_eq!(listed(["a", "b"]), "a, b");
         assert_eq!(told(["One.".to_owned(), "Two.".to_owned()], "servers"), "One. Two.");
         let causes = told(names.iter().map(|name| format!("{name}: no.")), "servers");
-        assert!(causes.ends_with("relay-9: no. The same or another cause holds for 1490 more servers."), "{causes}");
-        assert!(listed(names.iter().map(String::as_str)).ends_with("relay-9 and 1490 more"));
+        assert!(causes.ends_with("relay-9: no. The same or another cause holds for 1,490 more servers."), "{causes}");
+        assert!(listed(names.iter().map(String::as_str)).ends_with("relay-9 and 1,490 more"));
         assert_eq!(listed(names.iter().take(LISTED_MAX).map(String::as_str)).matches("relay").count(), LISTED_MAX);
     }
 }

@@ -35,6 +35,29 @@ impl Duration {
         self.0
     }
 
+    /// A time that is still to pass, no finer than a person needs: whole seconds up to a minute, then minutes up to two hours, then
+    /// hours; rounded up.
+    #[must_use]
+    pub fn rough(secs: f64) -> Self {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let secs = secs.ceil() as u64;
+        let unit = match secs {
+            0..60 => 1,
+            60..7200 => 60,
+            _ => 3600,
+        };
+        Self::from_secs(secs.div_ceil(unit) * unit)
+    }
+
+    /// For people: as in YAML, and from two days on in days, rounded up: `45s`, `3m`, `47h`, `6 days`.
+    #[must_use]
+    pub fn in_words(self) -> String {
+        match self.0.as_secs() {
+            0..172_800 => self.to_string(),
+            secs => format!("{} days", secs.div_ceil(86_400)),
+        }
+    }
+
     /// The same in milliseconds.
     #[must_use]
     pub fn as_millis(self) -> i64 {
@@ -129,6 +152,14 @@ impl JsonSchema for Duration {
 #[cfg(test)]
 mod tests {
     use super::Duration;
+
+    #[test]
+    fn times_are_no_finer_than_a_person_needs() {
+        let told = |secs: f64| Duration::rough(secs).in_words();
+        assert_eq!([0.0, 0.2, 59.1, 61.0, 7199.0, 7201.0].map(told), ["0s", "1s", "1m", "2m", "2h", "3h"]);
+        assert_eq!([172_799.0, 172_800.0, 500_000.0].map(told), ["2 days", "2 days", "6 days"]);
+        assert_eq!(Duration::from_secs(169_200).in_words(), "47h");
+    }
 
     #[test]
     fn reads_and_prints_as_people_write() {

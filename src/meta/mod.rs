@@ -3,6 +3,7 @@
 
 pub mod blocker;
 pub mod bound;
+pub mod command;
 pub mod condition;
 pub mod count_or_percent;
 pub mod duration;

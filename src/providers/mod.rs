@@ -234,6 +234,24 @@ pub struct TypeInfo {
     pub signs: &'static str,
 }
 
+impl TypeInfo {
+    /// The keys of its Secret in a sentence, each between two `quote`s; what stands in for those before it follows an "or".
+    #[must_use]
+    pub fn secret_keys_in_words(&self, quote: &str) -> String {
+        let mut words = String::new();
+        for (key, what) in self.secret_keys {
+            let is_other = what.starts_with("or, instead") || what.starts_with("instead");
+            words.push_str(match (words.is_empty(), is_other) {
+                (true, _) => "",
+                (false, true) => " or ",
+                (false, false) => ", ",
+            });
+            words.push_str(&format!("{quote}{key}{quote}"));
+        }
+        words
+    }
+}
+
 /// A type of server, described without an instance.
 pub trait ServerType {
     /// What users need to know to choose it.

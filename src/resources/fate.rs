@@ -87,8 +87,8 @@ fates! {
     Claimed = 0, sending, "on the wire", false;
     /// Accepted by a server.
     Accepted = 1, accepted, "accepted", true;
-    /// Waiting for the next attempt.
-    Deferred = 2, deferred, "deferred", false;
+    /// Waiting for the next attempt: deferred by a server, returned by one that failed, or to be rendered again after a fix.
+    Deferred = 2, deferred, "to be tried again", false;
     /// Permanently refused by a server.
     Rejected = 3, rejected, "rejected", true;
     /// Not accepted before `retry.attempts` or `retry.deadline` ran out.

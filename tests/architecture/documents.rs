@@ -206,6 +206,8 @@ fn short_kinds(line: &str) -> Vec<String> {
     let Some((_, command)) = line.split_once("kubectl ") else { return Vec::new() };
     // What stands behind a pipe, a code's end or a comment is no argument.
     let command = command.split(['|', '`', '#']).next().unwrap_or_default();
+    // What stands behind `exec POD --` is another command's.
+    let command = command.split(" -- ").next().unwrap_or_default();
     let is_ours =
         |word: &&str| ["campaign", "campaigns", "mfc", "sendingserver", "sendingservers", "mfs", "plan", "plans", "mfp"].contains(word);
     let mut found = Vec::new();

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import weakref
 from pathlib import Path
@@ -168,8 +169,39 @@ class Process:
 
 def peak_memory_kib(pid: int) -> int:
     """The high-water mark of resident memory of a running process; 0 once it is gone."""
+    return _status_kib(pid, "VmHWM")
+
+
+def own_memory_kib(pid: int) -> int:
+    """Resident memory beside what is mapped from files, such as the program, which is far larger without optimisation; 0 once it is gone."""
+    return _status_kib(pid, "RssAnon")
+
+
+def _status_kib(pid: int, field: str) -> int:
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{field}:"):
                 return int(line.split()[1])
     return 0
+
+
+class OwnMemory(threading.Thread):
+    """The peak of a process's own memory, sampled while the block runs: the system keeps a high-water mark of the total only."""
+
+    SAMPLE_SECONDS = 0.05
+
+    def __init__(self, pid: int):
+        super().__init__(daemon=True)
+        self.pid, self.peak_kib, self._over = pid, 0, threading.Event()
+
+    def run(self):
+        while not self._over.wait(self.SAMPLE_SECONDS):
+            self.peak_kib = max(self.peak_kib, own_memory_kib(self.pid))
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self.join()

@@ -80,8 +80,7 @@ fn page() -> String {
          | type | what | keys of the Secret |\n|---|---|---|\n",
     );
     for (name, _, info) in ProviderSpec::TYPES {
-        let keys: Vec<String> = info.secret_keys.iter().map(|(key, _)| format!("`{key}`")).collect();
-        writeln!(out, "| [`{name}`](#{}) | {} | {} |", name.to_lowercase(), info.title, keys.join(", ")).expect("a string");
+        writeln!(out, "| [`{name}`](#{}) | {} | {} |", name.to_lowercase(), info.title, info.secret_keys_in_words("`")).expect("a string");
     }
     out.push_str(
         "\n## How responses are handled\n\n\

@@ -1,21 +1,24 @@
 //! One line on a campaign: what was promised to its recipients, and what holds of it. Pure.
 
 use crate::{
-    cli::text::grouped,
+    meta::bound::grouped,
     resources::campaign::{CampaignState, CampaignStatus, WhenOutcomeIsUnknown},
 };
 
 /// `At most once (whenOutcomeIsUnknown: Skip): 19,905 accepted once; 95 unknown, not sent again: --only Unknown names them; 100 left.`
-pub fn promise(status: &CampaignStatus) -> String {
+///
+/// `campaign` is what names it on a command line.
+pub fn promise(status: &CampaignStatus, campaign: &str) -> String {
     let counts = &status.recipients;
     let mut parts = vec![format!("{} accepted{}", grouped(counts.accepted), if counts.resent == 0 { " once" } else { "" })];
     if counts.resent > 0 {
         parts.push(format!("{} sent again after an unknown outcome, perhaps received twice", grouped(counts.resent)));
     }
     let rows = if counts.bad_rows == 1 { "bad row" } else { "bad rows" };
+    let held = format!("held, not mailed before `mailfleet resume {campaign}`");
     for (count, what, option) in [
         (counts.unknown, "unknown, not sent again", "--only Unknown"),
-        (counts.held, "held, not mailed before `mailfleet resume`", "--only Held"),
+        (counts.held, &*held, "--only Held"),
         (counts.rejected, "rejected", "--only Rejected"),
         (counts.expired, "given up after all attempts", "--only Expired"),
         (counts.render_failed, "not mailed, the template failed", "--only RenderFailed"),
@@ -87,7 +90,7 @@ mod tests {
                 "Skip",
                 json!({"expectedTotal": 60_000, "expectedTotalIsEstimate": true}),
                 json!({"accepted": 1710, "held": 10, "renderFailed": 1, "badRows": 1}),
-                "At most once (whenOutcomeIsUnknown: Skip): 1,710 accepted once; 10 held, not mailed before `mailfleet resume`: --only Held names them; 1 not mailed, the template failed: --only RenderFailed names it; 1 bad row: --problems names it; ~58,279 left.",
+                "At most once (whenOutcomeIsUnknown: Skip): 1,710 accepted once; 10 held, not mailed before `mailfleet resume spring -n shop`: --only Held names them; 1 not mailed, the template failed: --only RenderFailed names it; 1 bad row: --problems names it; ~58,279 left.",
             ),
             (
                 "Scheduled",
@@ -97,7 +100,7 @@ mod tests {
                 "At most once (whenOutcomeIsUnknown: Skip): 0 accepted once; the rest is not counted yet.",
             ),
         ] {
-            assert_eq!(promise(&status(state, rule, &more, &counts)), expected);
+            assert_eq!(promise(&status(state, rule, &more, &counts), "spring -n shop"), expected);
         }
     }
 }

@@ -23,11 +23,22 @@ fn table() -> Table<Type> {
     Table::empty()
         .column("type", "type", |row: &Type| row.key)
         .column("title", "what", |row| row.info.title)
-        .column("secretKeys", "secret keys", |row| secret_keys(row.info))
+        .wraps()
+        .column("secretKeys", "secret keys", |row| Some(row.info.secret_keys_in_words("")).filter(|keys| !keys.is_empty()))
+        .wraps()
         .column("required", "required fields", |row| row.required.clone())
+        .wraps()
         .wide("probe", "probe", |row| row.info.probe)
+        .wraps()
         .wide("carries", "messages", |row| row.info.carries)
+        .wraps()
         .wide("signs", "who signs", |row| row.info.signs)
+        .wraps()
+}
+
+/// The keys of a type's Secret, and what each holds.
+fn keys() -> Table<(&'static str, &'static str)> {
+    Table::empty().column("key", "secret key", |row: &(&'static str, &'static str)| row.0).column("holds", "holds", |row| row.1).wraps()
 }
 
 /// Shows all types, or one.
@@ -42,7 +53,14 @@ pub fn show(name: Option<&str>, output: OutputFormat, out: &mut impl Write) -> R
         OutputFormat::Json => writeln!(out, "{:#}", types.iter().map(describe).collect::<Value>())?,
         OutputFormat::JsonLines => types.iter().try_for_each(|one| writeln!(out, "{}", describe(one)))?,
         OutputFormat::Yaml => write!(out, "{}", status::to_yaml(&types.iter().map(describe).collect::<Value>())?)?,
-        OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => table().print(output, out, types)?,
+        OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => {
+            let single = types.first().filter(|one| name.is_some() && !one.info.secret_keys.is_empty()).map(|one| one.info.secret_keys);
+            table().print(output, out, types)?;
+            if let Some(single) = single {
+                writeln!(out)?;
+                keys().print(output, out, single.iter().copied())?;
+            }
+        }
     }
     Ok(())
 }

@@ -2,17 +2,21 @@
 //!
 //! [`tables`] describes the tables. Rows are typed; a table says for each column how it is called and what stands in it.
 
+mod fit;
 pub mod tables;
 
 use std::{borrow::Cow, io, io::Write};
 
 use clap::ValueEnum;
 use serde_json::{Map, Value};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::screen;
+use crate::meta::bound::grouped;
+use fit::{GAP, Layout, NAME_MIN, Shape, TEXT_MIN, fit, folded, padded};
 
-/// The narrowest last column that is wrapped; with less room the terminal wraps the line.
-const LAST_COLUMN_MIN: usize = 20;
+/// What a column of names gets beyond its widest cell on a terminal, where more rows follow than were looked at.
+const SLACK: usize = 8;
 /// Rows that are held back to find out how wide the columns must be; a million recipients are not held in memory.
 const ROWS_AT_A_TIME: usize = 1000;
 
@@ -22,7 +26,7 @@ pub enum OutputFormat {
     /// A table for people.
     #[default]
     Table,
-    /// The table with all of its columns.
+    /// The table with all of its columns; where the terminal is too narrow, a block of lines for each row.
     Wide,
     /// One JSON document, for scripts.
     Json,
@@ -42,6 +46,14 @@ struct Column<R> {
     heading: Cow<'static, str>,
     /// Whether the plain table leaves it out.
     is_wide: bool,
+    /// From which width on it is wrapped to fit a terminal; `None` is never.
+    wraps_from: Option<usize>,
+    /// How readily the plain table leaves it out on a terminal that is too narrow; 0 is never.
+    rank: u8,
+    /// Whether its numbers are names of something, as those of lines are, and not grouped.
+    is_name: bool,
+    /// Whether a 0 in it says no more than an absent value.
+    is_quiet: bool,
     cell: Box<dyn Fn(&R) -> Value>,
 }
 
@@ -66,7 +78,44 @@ impl<R> Table<R> {
         cell: impl Fn(&R) -> V + 'static,
     ) -> Self {
         let (key, heading) = (key.into(), heading.into());
-        self.columns.push(Column { key, heading, is_wide: false, cell: Box::new(move |row| cell(row).into()) });
+        let cell = Box::new(move |row: &R| cell(row).into());
+        self.columns.push(Column { key, heading, is_wide: false, wraps_from: None, rank: 0, is_name: false, is_quiet: false, cell });
+        self
+    }
+
+    /// The column that was added last holds texts, which are wrapped where a terminal has not enough room.
+    #[must_use]
+    pub fn wraps(self) -> Self {
+        self.with_last(|column| column.wraps_from = Some(TEXT_MIN))
+    }
+
+    /// The column that was added last holds names, of which only long ones are wrapped.
+    #[must_use]
+    pub fn folds(self) -> Self {
+        self.with_last(|column| column.wraps_from = Some(NAME_MIN))
+    }
+
+    /// The plain table leaves the column that was added last out where a terminal has not enough room; of several, that of the highest
+    /// rank first.
+    #[must_use]
+    pub fn spare(self, rank: u8) -> Self {
+        self.with_last(|column| column.rank = rank)
+    }
+
+    /// The numbers in the column that was added last are not amounts.
+    #[must_use]
+    pub fn names(self) -> Self {
+        self.with_last(|column| column.is_name = true)
+    }
+
+    /// In the column that was added last a 0 says nothing.
+    #[must_use]
+    pub fn quiet(self) -> Self {
+        self.with_last(|column| column.is_quiet = true)
+    }
+
+    fn with_last(mut self, change: impl FnOnce(&mut Column<R>)) -> Self {
+        self.columns.last_mut().map(change);
         self
     }
 
@@ -78,11 +127,7 @@ impl<R> Table<R> {
         heading: impl Into<Cow<'static, str>>,
         cell: impl Fn(&R) -> V + 'static,
     ) -> Self {
-        let mut table = self.column(key, heading, cell);
-        if let Some(column) = table.columns.last_mut() {
-            column.is_wide = true;
-        }
-        table
+        self.column(key, heading, cell).with_last(|column| column.is_wide = true)
     }
 
     /// Prints all rows.
@@ -97,10 +142,15 @@ impl<R> Table<R> {
 
     /// Prints rows one by one, for tables too long to be held in memory.
     pub fn printer<'a, W: Write>(&'a self, format: OutputFormat, out: &'a mut W) -> Printer<'a, R, W> {
-        let columns = self.columns.iter().filter(|column| format != OutputFormat::Table || !column.is_wide).collect();
         // Markdown is not for a terminal's width.
         let terminal = if matches!(format, OutputFormat::Table | OutputFormat::Wide) { screen::stdout_columns() } else { None };
-        Printer { columns, format, out, held: Vec::new(), widths: Vec::new(), is_begun: false, terminal }
+        self.printer_for(terminal, format, out)
+    }
+
+    /// Prints for a terminal of that width.
+    fn printer_for<'a, W: Write>(&'a self, terminal: Option<usize>, format: OutputFormat, out: &'a mut W) -> Printer<'a, R, W> {
+        let columns = self.columns.iter().filter(|column| format != OutputFormat::Table || !column.is_wide).collect();
+        Printer { columns, format, out, held: Vec::new(), layout: None, has_values: Vec::new(), is_begun: false, terminal }
     }
 }
 
@@ -110,9 +160,12 @@ pub struct Printer<'a, R, W> {
     format: OutputFormat,
     out: &'a mut W,
     held: Vec<Vec<String>>,
-    widths: Vec<usize>,
+    /// Which columns there are, and how wide; decided by the first rows.
+    layout: Option<Layout>,
+    /// For each column, whether one of the first rows has a value in it.
+    has_values: Vec<bool>,
     is_begun: bool,
-    /// The width that the last column is wrapped to.
+    /// The width that the table is to fit into.
     terminal: Option<usize>,
 }
 
@@ -131,7 +184,13 @@ impl<R, W: Write> Printer<'_, R, W> {
                 self.out.write_all(item.as_bytes())
             }
             OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => {
-                self.held.push(self.columns.iter().map(|column| one_line(&text(&(column.cell)(row)))).collect());
+                let values: Vec<Value> = self.columns.iter().map(|column| (column.cell)(row)).collect();
+                self.has_values.resize(values.len(), false);
+                for ((has_value, value), column) in self.has_values.iter_mut().zip(&values).zip(&self.columns) {
+                    *has_value |= !(is_empty(value) || column.is_quiet && value.as_u64() == Some(0));
+                }
+                let cells = self.columns.iter().zip(&values).map(|(column, value)| one_line(&text(value, column.is_name)));
+                self.held.push(cells.collect());
                 if self.held.len() < ROWS_AT_A_TIME { Ok(()) } else { self.flush() }
             }
         }
@@ -146,7 +205,12 @@ impl<R, W: Write> Printer<'_, R, W> {
             (OutputFormat::Json, true) => writeln!(self.out, "\n]"),
             (OutputFormat::Json | OutputFormat::Yaml, false) => writeln!(self.out, "[]"),
             (OutputFormat::JsonLines | OutputFormat::Yaml, _) => Ok(()),
-            (OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown, _) => self.flush(),
+            (OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown, _) => {
+                if self.layout.is_none() || !self.held.is_empty() {
+                    self.flush()?;
+                }
+                self.say_what_is_left_out()
+            }
         }
     }
 
@@ -157,52 +221,111 @@ impl<R, W: Write> Printer<'_, R, W> {
 
     fn flush(&mut self) -> io::Result<()> {
         let rows = std::mem::take(&mut self.held);
-        let is_first = self.widths.is_empty();
-        if is_first {
-            self.widths = self.columns.iter().map(|column| column.heading.chars().count()).collect();
-            for row in &rows {
-                for (width, cell) in self.widths.iter_mut().zip(row) {
-                    *width = (*width).max(cell.chars().count());
-                }
-            }
-        }
+        let first = self.layout.is_none().then(|| self.columns.iter().map(|column| column.heading.to_uppercase()).collect::<Vec<_>>());
+        let layout = match self.layout.take() {
+            Some(layout) => layout,
+            None => self.fit(&rows),
+        };
         if self.format == OutputFormat::Markdown {
-            if is_first {
+            if first.is_some() {
                 let headings: Vec<&str> = self.columns.iter().map(|column| &*column.heading).collect();
                 writeln!(self.out, "| {} |\n|{}", headings.join(" | "), "---|".repeat(headings.len()))?;
             }
             let escaped = |cell: &String| cell.replace('\\', "\\\\").replace('|', "\\|");
-            return rows.iter().try_for_each(|row| writeln!(self.out, "| {} |", row.iter().map(escaped).collect::<Vec<_>>().join(" | ")));
-        }
-        let headings = self.columns.iter().map(|column| column.heading.to_uppercase()).collect();
-        let lines = is_first.then_some(headings).into_iter().chain(rows);
-        let before: usize = self.widths.iter().rev().skip(1).map(|width| width + 2).sum();
-        let last_width = self.terminal.and_then(|columns| columns.checked_sub(before)).filter(|left| *left >= LAST_COLUMN_MIN);
-        for mut line in lines.collect::<Vec<Vec<String>>>() {
-            let last = line.pop().unwrap_or_default();
-            let mut parts = last_width.map_or_else(|| vec![last.clone()], |width| screen::wrapped(&last, width)).into_iter();
-            line.push(parts.next().unwrap_or_default());
-            let cells: Vec<String> = line.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            writeln!(self.out, "{}", cells.join("  ").trim_end())?;
-            for part in parts {
-                writeln!(self.out, "{:before$}{part}", "")?;
+            rows.iter().try_for_each(|row| writeln!(self.out, "| {} |", row.iter().map(escaped).collect::<Vec<_>>().join(" | ")))?;
+        } else {
+            match &layout {
+                Layout::Lines { columns, is_fitted, .. } => {
+                    first.iter().chain(&rows).try_for_each(|row| self.write_line(row, columns, *is_fitted))?;
+                }
+                Layout::Blocks { columns, heading, cell } => {
+                    for (place, row) in rows.iter().enumerate() {
+                        if place > 0 || first.is_none() {
+                            writeln!(self.out)?;
+                        }
+                        self.write_block(row, columns, *heading, *cell)?;
+                    }
+                }
             }
+        }
+        self.layout = Some(layout);
+        Ok(())
+    }
+
+    fn fit(&self, rows: &[Vec<String>]) -> Layout {
+        let shape = |(place, column): (usize, &&Column<R>)| {
+            let heading = column.heading.width();
+            let widest = rows.iter().filter_map(|row| row.get(place)).map(|cell| cell.width()).max().unwrap_or(0);
+            let is_empty = !rows.is_empty() && !self.has_values.get(place).copied().unwrap_or(false);
+            let is_begun = self.terminal.is_some() && rows.len() >= ROWS_AT_A_TIME && column.wraps_from == Some(NAME_MIN);
+            let widest = widest + if is_begun { SLACK } else { 0 };
+            Shape { width: widest.max(heading), heading, wraps_from: column.wraps_from, rank: column.rank, is_empty }
+        };
+        let shapes: Vec<Shape> = self.columns.iter().enumerate().map(shape).collect();
+        fit(&shapes, self.terminal, self.format == OutputFormat::Wide)
+    }
+
+    /// One row, of as many lines as its cells are folded into.
+    fn write_line(&mut self, row: &[String], columns: &[(usize, usize)], is_fitted: bool) -> io::Result<()> {
+        let cell = |place: usize| row.get(place).map_or("", String::as_str);
+        let fold = |(place, width): &(usize, usize)| if is_fitted { folded(cell(*place), *width) } else { vec![cell(*place).into()] };
+        let cells: Vec<_> = columns.iter().map(fold).collect();
+        for line in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
+            let parts = columns.iter().zip(&cells).map(|((_, width), cell)| padded(cell.get(line).map_or("", |part| part), *width));
+            writeln!(self.out, "{}", parts.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// One row, a line for each cell.
+    fn write_block(&mut self, row: &[String], columns: &[usize], heading: usize, width: usize) -> io::Result<()> {
+        for place in columns {
+            let name = self.columns.get(*place).map_or_else(String::new, |column| column.heading.to_uppercase());
+            for (line, part) in folded(row.get(*place).map_or("", String::as_str), width).iter().enumerate() {
+                let name = padded(if line == 0 { &name } else { "" }, heading + GAP);
+                writeln!(self.out, "{}", format!("{name}{part}").trim_end())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which columns had no room.
+    fn say_what_is_left_out(&mut self) -> io::Result<()> {
+        let Some(Layout::Lines { left_out, .. }) = &self.layout else { return Ok(()) };
+        if left_out.is_empty() {
+            return Ok(());
+        }
+        let headings: Vec<&str> = left_out.iter().filter_map(|place| self.columns.get(*place)).map(|column| &*column.heading).collect();
+        let note = format!("(no room for {}; -o wide has all columns)", headings.join(", "));
+        for line in folded(&note, self.terminal.unwrap_or(usize::MAX)) {
+            writeln!(self.out, "{line}")?;
         }
         Ok(())
     }
 }
 
 /// A value for people.
-fn text(value: &Value) -> String {
+fn text(value: &Value, is_name: bool) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::Bool(is_so) => if *is_so { "yes" } else { "no" }.to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(several) if several.is_empty() => "-".to_owned(),
-        Value::Array(several) => several.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Array(several) => several.iter().map(|one| text(one, is_name)).collect::<Vec<_>>().join(", "),
         Value::Object(keys) if keys.is_empty() => "-".to_owned(),
         Value::Object(keys) => keys.keys().cloned().collect::<Vec<_>>().join(", "),
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => number.as_u64().filter(|_| !is_name).map_or_else(|| number.to_string(), grouped),
+    }
+}
+
+/// Whether a value says nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => text.is_empty(),
+        Value::Array(several) => several.is_empty(),
+        Value::Object(keys) => keys.is_empty(),
     }
 }
 
@@ -212,65 +335,4 @@ fn one_line(cell: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn people() -> Table<(&'static str, u32)> {
-        Table::empty()
-            .column("email", "recipient", |row: &(&str, u32)| row.0)
-            .column("attempts", "attempts", |row: &(&str, u32)| row.1)
-            .column("isNew", "new", |row: &(&str, u32)| (row.1 < 2).then_some(true))
-            .wide("note", "a note", |_| "x|y\n\u{1b}[31m")
-    }
-
-    fn printed(format: OutputFormat, rows: &[(&'static str, u32)]) -> String {
-        let mut out = Vec::new();
-        people().print(format, &mut out, rows.iter().copied()).expect("a vector takes all");
-        String::from_utf8(out).expect("text")
-    }
-
-    #[test]
-    fn one_description_makes_every_form() {
-        let rows = [("ann@example.com", 1), ("b@example.com", 12)];
-        for (format, expected) in [
-            (OutputFormat::Table, "RECIPIENT        ATTEMPTS  NEW\nann@example.com  1         yes\nb@example.com    12        -\n"),
-            (
-                OutputFormat::Wide,
-                "RECIPIENT        ATTEMPTS  NEW  A NOTE\nann@example.com  1         yes  x|y  [31m\nb@example.com    12        -    x|y  [31m\n",
-            ),
-            (
-                OutputFormat::Markdown,
-                "| recipient | attempts | new | a note |\n|---|---|---|---|\n| ann@example.com | 1 | yes | x\\|y  [31m |\n| b@example.com | 12 | - | x\\|y  [31m |\n",
-            ),
-        ] {
-            assert_eq!(printed(format, &rows), expected, "{format:?}");
-        }
-        let json: Value = serde_json::from_str(&printed(OutputFormat::Json, &rows)).expect("one document");
-        assert_eq!(json[0]["attempts"], 1, "numbers are numbers");
-        assert_eq!(json[1].get("isNew"), None, "what is absent has no key");
-        assert_eq!(json.as_array().map(Vec::len), Some(2));
-        let lines = printed(OutputFormat::JsonLines, &rows);
-        assert!(lines.lines().all(|line| line.starts_with("{\"email\":\"") && line.ends_with('}')), "{lines}");
-        let yaml = printed(OutputFormat::Yaml, &rows);
-        assert!(yaml.starts_with("- email: ann@example.com\n  attempts: 1\n"), "{yaml}");
-        assert_eq!(serde_saphyr::from_str::<Value>(&yaml).expect("YAML"), json);
-    }
-
-    #[test]
-    fn a_table_without_rows_is_still_a_table() {
-        assert_eq!(printed(OutputFormat::Table, &[]), "RECIPIENT  ATTEMPTS  NEW\n");
-        assert_eq!(printed(OutputFormat::Json, &[]), "[]\n");
-        assert_eq!(printed(OutputFormat::Yaml, &[]), "[]\n");
-        assert_eq!(printed(OutputFormat::JsonLines, &[]), "");
-    }
-
-    #[test]
-    fn a_long_table_has_its_headings_once() {
-        let rows: Vec<_> = (0..2_500).map(|n| ("ann@example.com", n)).collect();
-        for format in [OutputFormat::Table, OutputFormat::Markdown] {
-            let text = printed(format, &rows);
-            assert_eq!(text.to_lowercase().matches("attempts").count(), 1, "{format:?}");
-            assert_eq!(text.matches("ann@").count(), 2_500, "{format:?}");
-        }
-    }
-}
+mod tests;

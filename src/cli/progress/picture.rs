@@ -3,13 +3,13 @@
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
-    cli::{
-        screen::{Line, Size, cut, wrapped},
-        text::grouped,
-    },
+    cli::screen::{Line, Size, cut, wrapped},
+    meta::bound::{counted, grouped},
     resources::campaign::CampaignStatus,
 };
 
+/// Rows of a campaign's line, where it is longer than one.
+const HEAD_ROWS: usize = 2;
 /// Rows of a campaign's message.
 const MESSAGE_ROWS: usize = 3;
 /// The columns of a server's name.
@@ -79,7 +79,7 @@ pub fn lines(parts: &[Part], size: Size) -> Vec<Line> {
         lines.extend(block);
     }
     if rest > 0 {
-        lines.push(Line::plain(format!("and {rest} more campaigns")));
+        lines.push(Line::plain(format!("and {} more campaigns", grouped(rest))));
     }
     lines
 }
@@ -89,19 +89,27 @@ fn block(part: &Part, columns: usize, rows: usize) -> Vec<Line> {
     let mut left = rows;
     let mut head = part.head.clone();
     let mut below = Vec::new();
+    if head.text().width() >= columns && rows >= HEAD_ROWS {
+        let (first, rest) = head.wrapped(columns.saturating_sub(5).max(20));
+        if rest.len() < HEAD_ROWS {
+            below.extend(rest.into_iter().map(|line| format!("    {line}")));
+            (head, left) = (first, left - below.len());
+        }
+    }
     if !part.message.is_empty() {
         let joined = head.clone().then(": ").then(&part.message);
-        if joined.text().width() < columns || rows == 0 {
+        if below.is_empty() && (joined.text().width() < columns || rows == 0) {
             head = joined;
         } else {
             let all = wrapped(&part.message, columns.saturating_sub(5).max(20));
             let most = MESSAGE_ROWS.min(left);
             let is_cut = all.len() > most;
+            let before = below.len();
             below.extend(all.into_iter().take(most).map(|line| format!("    {line}")));
             if is_cut && let Some(last) = below.last_mut() {
                 last.push('…');
             }
-            left -= below.len();
+            left -= below.len() - before;
         }
     }
     let fits = part.servers.len() <= left;
@@ -110,8 +118,7 @@ fn block(part: &Part, columns: usize, rows: usize) -> Vec<Line> {
     below.extend(shown.iter().map(|server| server.line.clone()));
     if !rest.is_empty() && left > 0 {
         let accepted: u64 = rest.iter().map(|server| server.accepted).sum();
-        let servers = if rest.len() == 1 { "server" } else { "servers" };
-        below.push(format!("  and {} more {servers} ({} accepted)", rest.len(), grouped(accepted)));
+        below.push(format!("  and {} ({} accepted)", counted(rest.len(), "more server", "more servers"), grouped(accepted)));
     }
     std::iter::once(head).chain(below.into_iter().map(Line::plain)).collect()
 }
@@ -147,6 +154,15 @@ mod tests {
         let parts: Vec<Part> = ["over-1", "x", "over-2", "y"].map(|name| part(name, 3)).into();
         assert_eq!(shown(&parts, 80, 4), ["campaign x", "campaign y", "and 2 more campaigns"]);
         assert_eq!(shown(&parts, 80, 5), ["campaign over-1", "campaign x", "campaign over-2", "campaign y"]);
+    }
+
+    #[test]
+    fn a_long_line_of_a_campaign_goes_on_below() {
+        let head =
+            Line::plain("campaign a ").coloured("Sending", crate::cli::screen::Colour::Green).then(" 300 of 900; 7 to be tried again");
+        let all = shown(&[Part { head: head.clone(), ..part("a", 1) }], 40, 24);
+        assert_eq!(all, ["campaign a Sending 300 of 900; 7 to", "    be tried again", "  a-01"]);
+        assert_eq!(shown(&[Part { head, ..part("a", 1) }], 40, 3).len(), 2, "there is no room");
     }
 
     #[test]

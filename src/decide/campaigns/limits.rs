@@ -107,7 +107,7 @@ impl<'a> Pace<'a> {
             #[allow(clippy::cast_precision_loss)]
             let by_rate = per_second.map(|rate| left as f64 / rate);
             let secs = by_rate.map_or(by_limits, |secs| secs.max(by_limits));
-            (by_rate.is_some() || secs >= 1.0).then(|| rough(secs))
+            (by_rate.is_some() || secs >= 1.0).then(|| Duration::rough(secs))
         });
         Self { by, time_left }
     }
@@ -121,17 +121,6 @@ fn least_secs_of_shared(left: u64, rates: &[Rate]) -> f64 {
         (left as f64 - free) * rate.per.std().as_secs_f64() / rate.messages as f64
     };
     rates.iter().map(takes).fold(0.0, f64::max)
-}
-
-/// A time no more precise than a person needs.
-fn rough(secs: f64) -> Duration {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let secs = secs.ceil() as u64;
-    match secs {
-        0..60 => Duration::from_secs(secs),
-        60..7200 => Duration::from_secs(secs.div_ceil(60) * 60),
-        _ => Duration::from_secs(secs.div_ceil(3600) * 3600),
-    }
 }
 
 #[allow(clippy::cast_precision_loss)]

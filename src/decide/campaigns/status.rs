@@ -11,7 +11,7 @@ use crate::{
     report::CampaignReport,
     resources::{
         Condition, ConditionStatus, ConditionType, Key, Reason,
-        bound::{counted, told},
+        bound::{counted, grouped, told},
         campaign::{CampaignState, CampaignStatus, EffectiveCampaign, RecipientCounts, Weighting},
         condition,
         fate::Fate,
@@ -161,11 +161,11 @@ fn completion(state: CampaignState, counts: &RecipientCounts) -> String {
     if state != CampaignState::Completed {
         return "Not every recipient has a final outcome yet.".to_owned();
     }
-    let mut parts = vec![format!("{} accepted", counts.accepted)];
+    let mut parts = vec![format!("{} accepted", grouped(counts.accepted))];
     let others = Fate::ALL.into_iter().filter(|fate| fate.is_final() && *fate != Fate::Accepted && counts.of(*fate) > 0);
-    parts.extend(others.map(|fate| format!("{} {}", counts.of(fate), fate.in_words())));
+    parts.extend(others.map(|fate| format!("{} {}", grouped(counts.of(fate)), fate.in_words())));
     if counts.resent > 0 {
-        parts.push(format!("{} sent again after an unknown outcome", counts.resent));
+        parts.push(format!("{} sent again after an unknown outcome", grouped(counts.resent)));
     }
     format!("Every recipient has a final outcome: {}.", parts.join(", "))
 }

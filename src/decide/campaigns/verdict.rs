@@ -11,7 +11,7 @@ use crate::{
     report::Waiting,
     resources::{
         Blocker, CampaignSpec, ConditionType, Key, Reason,
-        bound::{listed, told},
+        bound::{grouped, listed, told},
         campaign::{CampaignState, RecipientCounts, WhenNoServerIsActive},
         condition,
         fate::Fate,
@@ -433,12 +433,12 @@ impl Case<'_> {
 
 /// The message about rows that were added after completion.
 pub(super) fn rows_added(count: u64) -> String {
-    let (rows, them) = if count == 1 { ("1 row was".to_owned(), "it is") } else { (format!("{count} rows were"), "they are") };
+    let (rows, them) = if count == 1 { ("1 row was".to_owned(), "it is") } else { (format!("{} rows were", grouped(count)), "they are") };
     format!("{rows} added or fixed after completion; {them} not mailed until spec.reopen is raised by one, which mails nobody else.")
 }
 
 /// The outcomes of the recipients of a run in which nobody was accepted.
 fn outcomes(counts: &RecipientCounts) -> String {
     let others = Fate::ALL.into_iter().filter(|fate| counts.of(*fate) > 0);
-    others.map(|fate| format!("{} {}", counts.of(fate), fate.in_words())).collect::<Vec<_>>().join(", ")
+    others.map(|fate| format!("{} {}", grouped(counts.of(fate)), fate.in_words())).collect::<Vec<_>>().join(", ")
 }

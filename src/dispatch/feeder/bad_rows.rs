@@ -3,7 +3,7 @@
 use super::{Fed, Feeder};
 use crate::{
     ledger::BadRow,
-    resources::{Blocker, Reason},
+    resources::{Blocker, Reason, bound::grouped},
 };
 
 /// The most bad rows that are named; all are counted.
@@ -44,8 +44,10 @@ impl Feeder {
             return Ok(());
         }
         let message = format!(
-            "{}: {bad} of the first {all} rows cannot be used, and audience.maxBadRows is {max}: {}. Fix them, or raise audience.maxBadRows; they and the rest are then mailed.",
+            "{}: {} of the first {} rows cannot be used, and audience.maxBadRows is {max}: {}. Fix them, or raise audience.maxBadRows; they and the rest are then mailed.",
             self.place(),
+            grouped(bad),
+            grouped(all),
             self.send_problems()
         );
         Err(Blocker::lasting(Reason::TooManyBadRows, message))
@@ -57,6 +59,6 @@ fn listed_with(count: u64, first: impl Iterator<Item = String>) -> String {
     let first: Vec<String> = first.collect();
     match count.saturating_sub(first.len() as u64) {
         0 => first.join("; "),
-        more => format!("{}; and {more} more", first.join("; ")),
+        more => format!("{}; and {} more", first.join("; "), grouped(more)),
     }
 }

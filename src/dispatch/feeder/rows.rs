@@ -138,7 +138,8 @@ fn people(campaign: &Key, outcomes: &OutcomesOf, ledger: &Ledger) -> Result<Vec<
             "spec.audience.outcomes: the ledger has no run {run} of campaign {name} in this namespace. `mailfleet get runs` lists those that it has"
         ))),
         Ok(Some(people)) if people.len() > PEOPLE_MAX => Err(unreadable(format!(
-            "spec.audience.outcomes: more than {PEOPLE_MAX} people of run {run} of campaign {name} have such an outcome. Name fewer states, or export them with `mailfleet get campaigns {name} --recipients`"
+            "spec.audience.outcomes: more than {PEOPLE_MAX} people of run {run} of campaign {name} have such an outcome. Name fewer states, or export them with `mailfleet get campaigns {} --recipients`",
+            Key::new(&*campaign.namespace, name.as_str()).as_arguments()
         ))),
         Ok(Some(people)) => Ok(people),
     }

@@ -175,9 +175,9 @@ impl Scheduler {
             campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values()).collect();
         let reason = bars.first().map_or(Reason::RefusedAlike, |bar| bar.reason);
         let told = bars.iter().map(|bar| bar.message.as_str()).collect::<Vec<_>>().join(" ");
-        let name = &campaign.key.name;
         let message = format!(
-            "No server accepts this campaign any more; no recipient was given up. {told} Then run `mailfleet resume {name} --held Retry` (or --held Reject); a change of the spec retries too."
+            "No server accepts this campaign any more; no recipient was given up. {told} Then run `mailfleet resume {} --held Retry` (or --held Reject); a change of the spec retries too.",
+            campaign.key.as_arguments()
         );
         self.stop_for(index, Blocker::lasting(reason, message), now_ms);
     }

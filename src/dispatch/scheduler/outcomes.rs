@@ -198,13 +198,14 @@ impl Scheduler {
             Judgement::Wants(domain) => self.seek(index, lane, domain, now_ms),
             Judgement::Refuses(count) => {
                 let Some(server) = self.lanes.get(&lane).map(|lane| lane.key.to_string()) else { return };
-                let Some(fingerprint) = self.campaign(index).map(|campaign| campaign.intent.work.fingerprint) else { return };
+                let known = self.campaign(index).map(|campaign| (campaign.intent.work.fingerprint, campaign.key.as_arguments()));
+                let Some((fingerprint, arguments)) = known else { return };
                 let bar = match cause {
                     Some(cause) => Bar { reason: cause.reason, message: cause.message, fingerprint },
                     None => Bar {
                         reason: Reason::RefusedAlike,
                         message: format!(
-                            "Server {server} refused {count} recipients of this campaign alike: `{}`. It is not used for this run until somebody acts: fix the cause, then run `mailfleet resume` for the campaign with --held Retry, or with --held Reject if the recipients are at fault.",
+                            "Server {server} refused {count} recipients of this campaign alike: `{}`. It is not used for this run until somebody acts: fix the cause, then run `mailfleet resume {arguments} --held Retry`, or with --held Reject if the recipients are at fault.",
                             crate::providers::stable(reply)
                         ),
                         fingerprint,
