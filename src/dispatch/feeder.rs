@@ -4,6 +4,7 @@
 
 mod bad_rows;
 mod rows;
+mod seek;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -17,7 +18,6 @@ use self::rows::Rows;
 pub use self::rows::count_added;
 use super::{
     feeders::{Asked, Asking, Threads},
-    guard::domain_of,
     index::CampaignIx,
     receivers::{Passing, Receiver},
     refusals::Refusals,
@@ -37,12 +37,8 @@ use crate::{
 const CHUNK: usize = 32;
 /// After a request for fewer messages than this, the campaign is taken for one of many, and its templates are not kept compiled.
 const FEW: usize = 8;
-/// Recipients that are kept in memory while somebody of another domain is looked for.
-const AHEAD_MAX: usize = 10_000;
 /// The wait before an audience that changed while it was read is read again.
 const CHANGED_AGAIN: Duration = Duration::from_millis(200);
-/// The most rows that are read while somebody in another domain is looked for.
-const SEEK_ROWS_MAX: usize = 1_000_000;
 /// People who are passed over for one request.
 const PASSED_ROWS_MAX: usize = 10_000;
 /// Deferred messages that wait in memory for their row; no more are fetched then.
@@ -442,32 +438,6 @@ impl Feeder {
             self.end(seen)?;
         } else {
             self.progress(audience.as_ref());
-        }
-        Ok(())
-    }
-
-    /// Searches the audience for somebody outside `domain`, and keeps the recipients that it passes.
-    fn seek(&mut self, domain: &str, audience: &mut Option<Rows>, seen: &mut RecipientIndex) -> Result<(), Blocker> {
-        let is_other = |met: &Met| *domain_of(met.recipient.address.as_str()) != *domain;
-        let mut found = self.ahead.iter().position(is_other).and_then(|at| self.ahead.remove(at));
-        let mut steps = 0;
-        while found.is_none() && self.ahead.len() < AHEAD_MAX && steps < SEEK_ROWS_MAX {
-            steps += 1;
-            match self.step(audience, seen)? {
-                Step::Met(met) if is_other(&met) => found = Some(*met),
-                Step::Met(met) => self.ahead.push_back(*met),
-                Step::Nobody => {}
-                Step::End => break,
-            }
-        }
-        self.send(Fed::Sought(found.is_some()));
-        if let Some(met) = found {
-            let mut chunk = Vec::new();
-            match self.render(&met.recipient, met.seq, met.attempt, Refusals::default()) {
-                Ok(message) => chunk.push(message),
-                Err(message) => self.failed(&met, message),
-            }
-            self.send(Fed::Messages(chunk, 0, 0));
         }
         Ok(())
     }
