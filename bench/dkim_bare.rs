@@ -2,7 +2,7 @@
 //!
 //! `dkim-bare KEY.pem MESSAGE.eml THREADS SECONDS`: signatures a second on so many threads, and processor time for each.
 
-#![allow(clippy::print_stdout, clippy::expect_used, clippy::cast_precision_loss)]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit, clippy::expect_used, clippy::cast_precision_loss)]
 
 use std::{
     sync::{
@@ -43,7 +43,10 @@ fn measure(threads: usize, seconds: f64, work: impl Fn() + Send + Sync) -> (f64,
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [key, message, threads, seconds] = &words[..] else { panic!("dkim-bare KEY.pem MESSAGE.eml THREADS SECONDS") };
+    let [key, message, threads, seconds] = &words[..] else {
+        eprintln!("dkim-bare KEY.pem MESSAGE.eml THREADS SECONDS");
+        std::process::exit(2);
+    };
     let key = Arc::new(PrivateKey::parse(&std::fs::read(key).expect("the key")).expect("a key"));
     let message = std::fs::read(message).expect("the message");
     let (threads, seconds): (usize, f64) = (threads.parse().expect("a number"), seconds.parse().expect("seconds"));
@@ -66,15 +69,13 @@ fn main() {
     };
     // In turn, so that whatever else runs disturbs both.
     let rounds = [(); 3].map(|()| (measure(threads, seconds / 6.0, bare), measure(threads, seconds / 6.0, ours)));
-    let best = |of: &dyn Fn(&((f64, f64), (f64, f64))) -> f64, least: bool| {
-        let all = rounds.iter().map(of);
-        if least { all.fold(f64::INFINITY, f64::min) } else { all.fold(0.0, f64::max) }
-    };
+    let most = |each: [f64; 3]| each.into_iter().fold(0.0, f64::max);
+    let least = |each: [f64; 3]| each.into_iter().fold(f64::INFINITY, f64::min);
     println!(
         "{{\"bare_per_second\": {:.1}, \"bare_us\": {:.2}, \"signer_per_second\": {:.1}, \"signer_us\": {:.2}}}",
-        best(&|(bare, _)| bare.0, false),
-        best(&|(bare, _)| bare.1, true),
-        best(&|(_, ours)| ours.0, false),
-        best(&|(_, ours)| ours.1, true),
+        most(rounds.map(|(bare, _)| bare.0)),
+        least(rounds.map(|(bare, _)| bare.1)),
+        most(rounds.map(|(_, ours)| ours.0)),
+        least(rounds.map(|(_, ours)| ours.1)),
     );
 }

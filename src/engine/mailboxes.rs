@@ -209,6 +209,7 @@ mod tests {
             resolver: None,
             allow_sendmail: Arc::default(),
             came_back: tokio::sync::watch::channel(0).1,
+            links: None,
             returns: Returns { intake, ..Returns::default() },
         }
     }

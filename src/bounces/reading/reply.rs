@@ -150,6 +150,10 @@ pub fn is_hard(status: Option<Status>, text: &str, recipient: &str, sender: &str
     if NOT_OF_THE_ADDRESS.iter().any(|words| lower.contains(words)) {
         return false;
     }
+    // RFC 5321, 4.2.3: no such mailbox, no access, or policy.
+    if lower.contains("mailbox unavailable") && judged.is_none_or(|status| status.subject != 1) {
+        return false;
+    }
     let stage = if STAGES_OF_MAIL.iter().any(|words| lower.contains(words)) { Stage::Mail } else { Stage::Recipient };
     let code = reply.and_then(|reply| reply.code).unwrap_or(550);
     let enhanced = judged.map(|status| status.to_string());

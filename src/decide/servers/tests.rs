@@ -115,7 +115,7 @@ fn a_status_says_where_warm_up_is_and_what_domains_were_sent() {
     let day = |day, messages| crate::report::DayUsed { day, messages, is_held: false };
     report.days = std::sync::Arc::new(BTreeMap::from([(key.clone(), vec![day(20_414, 100), day(20_415, 120)])]));
     observed.report = std::sync::Arc::new(report);
-    let decided = decide(&key, &input, &BTreeMap::new(), &observed, now_ms);
+    let decided = decide(&key, &input, &BTreeMap::new(), &observed, false, now_ms);
     let warmup = decided.status.warmup.expect("it is warming up");
     assert_eq!((warmup.step, warmup.limit, warmup.used, warmup.days_not_counted), (2, 200, Some(50), 1));
     assert_eq!(decided.warmup.and_then(|warmup| warmup.limit()), Some(200));

@@ -45,10 +45,6 @@ pub const CAUSES: &[Cause] = &[
     Cause::recipient("no such mailbox, in other languages", NO_SUCH_ELSEWHERE).gone(),
     Cause::recipient("a mailbox that is closed for now", CLOSED_FOR_NOW),
     Cause::recipient("a mailbox that is closed", CLOSED).gone(),
-    Cause::recipient(
-        "a mailbox that is not available, for whatever reason",
-        &[said(&["mailbox unavailable"], "RFC 5321, 4.2.3; Outlook.com, GMX, QQ").at(DELIVERY).with(&[450, 550])],
-    ),
     Cause::recipient("a full mailbox", FULL),
     Cause::recipient(
         "the recipient's domain",
@@ -99,6 +95,7 @@ const NO_SUCH: &[Line] = &[
     said(&["no such person"], "sisimai, UserUnknown").at(DELIVERY),
     said(&["no such account"], "common wording").at(DELIVERY),
     said(&["no such id"], "KumoMTA community/bounces.toml").at(DELIVERY),
+    said(&["mailbox unavailable"], "RFC 5321, 4.2.3; Outlook.com, GMX, QQ").at(DELIVERY).with(&[450, 550]),
     said(&["mailbox not found"], "Yahoo, QQ").at(DELIVERY),
     said(&["mailbox", "does not exist"], "KumoMTA community/bounces.toml").at(DELIVERY),
     said(&["account", "does not exist"], "Gmail, 5.1.1").at(DELIVERY),
