@@ -94,7 +94,11 @@ async fn live(seed: u64, policy: UnknownPolicy) {
                     Fate::Held if dice.roll(3) == 0 => {
                         let (end, next) = match dice.roll(2) {
                             0 => (Disposition::Released, Modelled { fate: Fate::Deferred, ..message }),
-                            _ => (Disposition::Rejected, Modelled { fate: Fate::Rejected, fields: false, ..message }),
+                            // Its last attempt counts after all.
+                            _ => (
+                                Disposition::Rejected,
+                                Modelled { fate: Fate::Rejected, fields: false, attempt: message.attempt + 1, ..message },
+                            ),
                         };
                         commit.outcomes.push(outcome(run, seq, end));
                         *entry = next;

@@ -86,7 +86,7 @@ fn complaints(schema: &Value) -> Vec<String> {
                 complain(format!("a rule without a message of one line: {rule}"));
             }
             if let Some(field) = text("fieldPath").strip_prefix('.')
-                && object["properties"].get(field).is_none()
+                && field.split('.').try_fold(&Value::Object(object.clone()), |at, name| at["properties"].get(name)).is_none()
             {
                 complain(format!("a rule at a field that is not there: {field}"));
             }
