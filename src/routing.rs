@@ -81,6 +81,8 @@ pub struct CampaignIntent {
     pub own_limits: Option<SharedLimits>,
     /// The domains that it may be sent from; all if absent.
     pub senders: Option<Senders>,
+    /// A domain at which people can unsubscribe by mail: the return path of one of its servers, whose mail is read.
+    pub mail_domain: Option<Arc<str>>,
 }
 
 impl CampaignIntent {

@@ -34,6 +34,7 @@ pub fn work(fingerprint: u64) -> Work {
 /// A campaign that sends this, through no server yet.
 pub fn campaign_intent(work: Work) -> CampaignIntent {
     CampaignIntent {
+        mail_domain: None,
         work: Arc::new(work),
         hold: false,
         servers: Arc::default(),

@@ -81,7 +81,7 @@ def sent(place, documents: list[str]) -> list[str]:
         pages[int(message["Subject"].split()[1])] = message.get_body(("html",)).get_content().replace("\r\n", "\n")
     for index, page in enumerate(pages):
         if not page:
-            conditions = fleet.status("campaigns", f"c{index}").get("conditions", [])
+            conditions = fleet.status("Campaign", f"c{index}").get("conditions", [])
             pages[index] = "; ".join(str(one.get("message")) for one in conditions) or said[-500:]
     return pages
 

@@ -164,7 +164,7 @@ def a_large_list_is_left_out(program) -> str:
         out = set(people[::2])
         (fleet.folder / "out.csv").write_text("email\n" + "\n".join(out) + "\n")
         code, told = fleet.command("suppressions", "import", fleet.folder / "out.csv", "--state", fleet.state)
-        require(code == 0 and f"{len(out)} entries added" in told, told)
+        require(code == 0 and f"{len(out):,} entries added" in told, told)
         fleet.write("all.yaml", relay, fleets.plan("all", "relay"), fleets.campaign("one", "all", {"csv": {"path": "people.csv"}}))
         code, output = fleet.run_once()
         require(code == 0, output)

@@ -14,6 +14,7 @@ import io
 import json
 import random
 import shutil
+import smtplib
 import socket
 import subprocess
 import threading
@@ -458,6 +459,38 @@ def looking_unsubscribes_nobody(program) -> str:
     return ""
 
 
+def a_mail_unsubscribes_too(program) -> str:
+    """Where mail to a return path is read, the header has a mailto: beside the link, and a mail to it unsubscribes; a forged one does not."""
+    port = free_port()
+    mailing = Mailing("mail", program)
+    mailing.options = (*mailing.options, "--bounce-address", f"127.0.0.1:{port}")
+    server = fleets.resource("SendingServer", "box", {"provider": {"outbox": {}}, "identity": {"returnPath": "b.example.com"}, "feedback": {"bounces": "Listener"}})
+    mailing.write(server)
+    with mailing.start():
+        message = mailing.messages()["ann@example.com"]
+        link, mailto = "".join(str(message["List-Unsubscribe"]).split()).strip("<>").split(">,<")
+        require(link.startswith(f"{PUBLIC}/u/v1/") and str(message["List-Unsubscribe-Post"]) == BODY, f"{message['List-Unsubscribe']}")
+        address, _, subject = mailto.removeprefix("mailto:").partition("?subject=")
+        require(mailto.startswith("mailto:unsubscribe") and address.endswith("@b.example.com"), mailto)
+
+        def mail(subject: str) -> None:
+            with smtplib.SMTP("127.0.0.1", port, timeout=20) as line:
+                text = f"From: Ann <ann@example.com>\r\nTo: {address}\r\nSubject: {subject}\r\n\r\nunsubscribe\r\n"
+                line.sendmail("ann@example.com", [address], text)
+
+        mail(subject[:-1] + ("a" if subject[-1] != "a" else "b"))
+        require(mailing.suppressed() == [], f"by a forged token: {mailing.suppressed()}")
+        mail(subject)
+        require(mailing.suppressed() == [("ann@example.com", "offers", "Unsubscribed", "bounce listener")], f"{mailing.suppressed()}")
+    mailing.write()
+    mailing.clear()
+    mailing.write(run="second")
+    with mailing.start():
+        message = mailing.messages()["bo.long.name@mail.example.org"]
+        require("mailto" not in str(message["List-Unsubscribe"]), "nobody reads mail for this server")
+    return ""
+
+
 def main():
     cases = Cases(__doc__)
     cases.option("--quick", action="store_true", help="2,000 forged tokens instead of 100,000")
@@ -467,6 +500,7 @@ def main():
     cases.add_all((one_click_ends_the_subscription,), program, needs=lambda: "" if shutil.which("curl") else "curl")
     cases.add_all((what_is_not_durable_is_not_confirmed, the_next_run_leaves_the_person_out, a_retry_leaves_the_person_out), program)
     cases.add_all((a_look_changes_nothing, keys_are_kept_and_rotate, looking_unsubscribes_nobody), program)
+    cases.add_all((a_mail_unsubscribes_too,), program)
     cases.add("forged links lead nowhere", forged_links_lead_nowhere, program, 2_000 if options.quick else 100_000)
     cases.add_all((those_who_are_slow_or_many_hinder_nobody,), program)
     cases.end()

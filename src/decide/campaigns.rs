@@ -8,7 +8,7 @@ use self::{
     run::Run,
     verdict::Case,
 };
-use super::{CampaignDecision, CampaignInput, senders};
+use super::{CampaignDecision, CampaignInput, World, senders};
 use crate::{
     resources::{Condition, ConditionStatus, ConditionType, Key, Rate, Reason, campaign::CampaignState, server_table::ServerTable},
     routing::{CampaignIntent, Work},
@@ -48,6 +48,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
         plan_limits: plan_limits(key, &plan_key, world),
         own_limits: own_limits(key, spec),
         senders: senders::held_to(key, &plan_key, world, &servers.candidates),
+        mail_domain: servers.usable.iter().find_map(|server| mail_domain(world, server)),
     };
     let intent = verdict.hold.zip(input.known_work()).map(|(hold, work)| Arc::new(intent(hold, work)));
     let shared = [plan_limits(key, &plan_key, world), own_limits(key, spec)];
@@ -67,4 +68,12 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     let is_probed = verdict.reason == Reason::NoEligibleServer && servers.is_pending;
     let is_looked_at = is_probed || (run.is_closed && intent.is_some() && run.added_later().is_none());
     (CampaignDecision { status, intent, is_looked_at }, verdict.wake_at_ms)
+}
+
+/// The return path of a server whose mail is read, so that a mail to it unsubscribes.
+fn mail_domain(world: &World, server: &Key) -> Option<Arc<str>> {
+    let spec = &world.servers.get(server)?.object.spec;
+    let feedback = spec.feedback.as_ref()?;
+    let is_read = feedback.mailbox.is_some() || (feedback.bounces.is_some() && world.listens_for_bounces);
+    spec.identity.as_ref().filter(|_| is_read)?.return_path.as_deref().map(Into::into)
 }

@@ -549,14 +549,17 @@ impl Feeder {
         let domain = intent.work.from_address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let message_id =
             message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &intent.work.run, &address, domain);
-        let link = if self.spec.template.needs_link() { self.link(recipient) } else { None };
+        let subscription = self.spec.template.needs_link().then(|| self.subscription(recipient));
+        let links = self.spec.links.as_ref().zip(subscription.as_ref());
+        let link = links.and_then(|(links, subscription)| links.url(subscription));
+        let mailto =
+            links.zip(intent.mail_domain.as_deref()).and_then(|((links, subscription), domain)| links.mailto(subscription, domain));
         let context = RenderContext {
             message_id: &message_id,
             date: jiff::Timestamp::now(),
             campaign: &self.spec.key.name,
             senders: intent.senders.as_ref(),
-            // A `mailto:` belongs here once mail for unsubscribing is read.
-            link: link.as_deref().map(|url| Link { url, mailto: None }),
+            link: link.as_deref().map(|url| Link { url, mailto: mailto.as_deref() }),
         };
         let rendered = self.spec.template.render(recipient, &context).map_err(|error| error.to_string())?;
         Ok(ReadyMessage {
@@ -574,11 +577,11 @@ impl Feeder {
         })
     }
 
-    /// The link by which a recipient ends the subscription.
-    fn link(&self, recipient: &Recipient) -> Option<String> {
-        let FeederSpec { links, key, intent, run_id, .. } = &self.spec;
+    /// What a recipient ends by the link.
+    fn subscription(&self, recipient: &Recipient) -> Subscription {
+        let FeederSpec { key, intent, run_id, .. } = &self.spec;
         let address = recipient.fields.address().as_str().into();
         let run = run_id.number().map(|run| (run, MessageReference::ledger_of(self.ledger.seed())));
-        links.as_ref()?.url(&Subscription { namespace: key.namespace.clone(), topic: intent.work.topic.clone(), address, run })
+        Subscription { namespace: key.namespace.clone(), topic: intent.work.topic.clone(), address, run }
     }
 }

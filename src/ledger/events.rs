@@ -13,6 +13,7 @@ use super::{
 use crate::{
     audience::canonical,
     feedback::{Event, EventKind, MessageIdentity, MessageReference, Person, Suppression, SuppressionReason},
+    message::message_id,
     resources::fate::Fate,
 };
 
@@ -46,12 +47,22 @@ struct Found {
     server: Option<i64>,
 }
 
+/// A run that was sent through a server.
+struct SentRun {
+    id: i64,
+    namespace: Arc<str>,
+    campaign: String,
+    name: String,
+    topic: Option<Arc<str>>,
+    server: i64,
+}
+
 impl Writer {
     /// Records events, all or none.
     pub(super) fn record_events(&mut self, events: &[Event], now_ms: i64) -> Result<EventsReceipt, LedgerError> {
-        let ledger = MessageReference::ledger_of(self.seed);
+        let (ledger, seed) = (MessageReference::ledger_of(self.seed), self.seed);
         let (receipt, suppressed) = self.book.transaction(|connection| {
-            let mut page = Page { connection, ledger, now_ms, receipt: EventsReceipt::default(), suppressed: Vec::new() };
+            let mut page = Page { connection, ledger, seed, now_ms, receipt: EventsReceipt::default(), suppressed: Vec::new() };
             for event in events {
                 page.record(event)?;
             }
@@ -66,6 +77,7 @@ impl Writer {
 struct Page<'a> {
     connection: &'a Connection,
     ledger: u32,
+    seed: u64,
     now_ms: i64,
     receipt: EventsReceipt,
     suppressed: Vec<Suppression>,
@@ -91,9 +103,8 @@ impl Page<'_> {
                 }
                 self.suppress(event, namespace, topic.clone(), &person)
             }
-            MessageIdentity::VendorId { server, .. }
-            | MessageIdentity::MessageId { server, .. }
-            | MessageIdentity::Recipient { server } => {
+            MessageIdentity::MessageId { server, id } => self.of_message_id(event, &server.to_string(), id),
+            MessageIdentity::VendorId { server, .. } | MessageIdentity::Recipient { server } => {
                 let (Some(person), true) = (person(event), suppresses(event.kind).is_some()) else { return self.unmatched() };
                 let namespaces = self.namespaces_of(&server.to_string())?;
                 if namespaces.is_empty() {
@@ -105,6 +116,40 @@ impl Page<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// A mail can be written by anybody, and a mailbox takes it. So what names a Message-ID is believed only where that is the one
+    /// which a run that was sent through the server gave this recipient: nobody else can know it.
+    fn of_message_id(&mut self, event: &Event, server: &str, id: &str) -> Result<(), Fault> {
+        let (Some(person), Some((_, domain))) = (person(event), id.rsplit_once('@')) else { return self.unmatched() };
+        let address = event.recipient.as_deref().unwrap_or_default();
+        let Some(run) = self.runs_of(server)?.into_iter().find(|run| {
+            [address, &person].iter().any(|who| message_id(self.seed, &run.namespace, &run.campaign, &run.name, who, domain) == id)
+        }) else {
+            return self.unmatched();
+        };
+        self.insert(event, run.id, (0, 0), &person, Some(run.server))?;
+        let topic = if event.kind == EventKind::Unsubscribed { run.topic } else { None };
+        self.suppress(event, &run.namespace, topic, &person)
+    }
+
+    /// The runs that a server has sent, the newest first.
+    fn runs_of(&self, server: &str) -> Result<Vec<SentRun>, Fault> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT DISTINCT r.id, r.namespace, r.campaign, r.run, r.topic, s.id FROM servers s
+             JOIN counts c ON c.server_id = s.id JOIN runs r ON r.id = c.run_id WHERE s.name = ?1 ORDER BY r.id DESC",
+        )?;
+        let runs = statement.query_map([server], |row| {
+            Ok(SentRun {
+                id: row.get(0)?,
+                namespace: row.get::<_, String>(1)?.into(),
+                campaign: row.get(2)?,
+                name: row.get(3)?,
+                topic: row.get::<_, Option<String>>(4)?.map(Into::into),
+                server: row.get(5)?,
+            })
+        })?;
+        Ok(runs.collect::<Result<_, _>>()?)
     }
 
     fn unmatched(&mut self) -> Result<(), Fault> {

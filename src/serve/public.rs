@@ -179,7 +179,8 @@ impl Door {
     async fn answer(&self, request: Request<Incoming>, peer: IpAddr, phase: &Phase) -> Response {
         let client = client::of(peer, request.headers(), &self.proxies);
         phase.enter(self.now_ms(), true);
-        let wait = self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(client, self.now_ms());
+        let every_ms = if request.uri().path().starts_with("/feedback/") { rate::VENDOR_EVERY_MS } else { rate::EVERY_MS };
+        let wait = self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(client, every_ms, self.now_ms());
         let answer = match wait {
             Err(wait) => page::too_often(wait),
             Ok(()) => match tokio::time::timeout(ANSWER_TIMEOUT, self.router.clone().call(request.map(Body::new))).await {

@@ -165,6 +165,12 @@ impl Links {
     pub fn url(&self, subscription: &Subscription) -> Option<String> {
         Some(format!("{}{PATH}{}", self.url, self.tokens.make(subscription)?))
     }
+
+    /// The `mailto:` URI that does the same, for a domain whose mail is read.
+    #[must_use]
+    pub fn mailto(&self, subscription: &Subscription, domain: &str) -> Option<String> {
+        self.tokens.make(subscription).map(|token| mailto(&token, domain))
+    }
 }
 
 /// The `mailto:` URI (RFC 6068) by which a mail to this domain ends a subscription. A local part has 64 octets, into which few

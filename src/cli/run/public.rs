@@ -25,7 +25,7 @@ use crate::{
 /// How people, mailbox providers and vendors reach this process.
 #[derive(Args, Clone, Debug)]
 pub struct PublicArgs {
-    /// Where people reach --public-address from the internet, through a proxy that ends TLS: https://news.example.com. It begins the
+    /// Where people reach --public-address from the internet, through a proxy that ends TLS: `https://news.example.com`. It begins the
     /// links by which they unsubscribe; without it, campaigns with `unsubscribe.oneClick` and no page of their own are not sent.
     #[arg(long, value_name = "URL", env = "MAILFLEET_PUBLIC_URL")]
     pub public_url: Option<PublicUrl>,

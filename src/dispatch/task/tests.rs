@@ -96,6 +96,7 @@ impl Plane {
         let row = |i: u64| BTreeMap::from([("email".to_owned(), serde_json::Value::from(address(i)))]);
         let relay = Key::new("default", "relay");
         let intent = CampaignIntent {
+            mail_domain: None,
             servers: [(relay.clone(), 1)].into(),
             candidates: [relay].into(),
             ..campaign_intent(Work { max_render_errors: crate::resources::CountOrPercent::Count(0), ..work(recipients) })

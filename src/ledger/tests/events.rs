@@ -238,3 +238,30 @@ async fn a_subscription_ends_for_its_topic_and_counts_for_its_run() {
         ["other ann@x.org ", "shop ann@x.org ", "shop ann@x.org weekly", "third ann@x.org "]
     );
 }
+
+#[tokio::test]
+async fn a_mail_is_believed_where_it_knows_the_message_id() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    accept_all(&ledger, run, &["Ann@x.org"]).await;
+    let id = |seed, who: &str| crate::message::message_id(seed, "shop", "news", "first", who, "shop.example");
+    let told = |id: String, who: &str, server: &str| Event {
+        recipient: Some(who.into()),
+        ..event(EventKind::HardBounce, MessageIdentity::MessageId { server: Key::new("shop", server), id })
+    };
+    let seed = ledger.seed();
+    let forged = vec![
+        // Anybody can write these.
+        told("n7@shop.example".to_owned(), "victim@x.org", "one"),
+        told(id(seed, "Ann@x.org"), "victim@x.org", "one"),
+        told(id(seed ^ 1, "Ann@x.org"), "Ann@x.org", "one"),
+        told(id(seed, "Ann@x.org"), "Ann@x.org", "two"),
+    ];
+    let receipt = ledger.record_events(forged, HOUR_MS).await.expect("taken");
+    assert_eq!(receipt, EventsReceipt { unmatched: 4, ..EventsReceipt::default() });
+    let receipt = ledger.record_events(vec![told(id(seed, "Ann@x.org"), "Ann@x.org", "one"); 2], HOUR_MS).await.expect("taken");
+    assert_eq!((receipt.recorded, receipt.repeated, receipt.suppressed), (1, 1, 1));
+    assert_eq!(folder.ask("SELECT person FROM suppressions"), ["ann@x.org"]);
+    assert_eq!(ledger.find_run(&key()).await.expect("a read").expect("a run").feedback.bounced, 1);
+}
