@@ -221,7 +221,8 @@ def dead_addresses_are_their_own_fault(program) -> str:
     sorted_list.script = lambda stage, s: f"550 {s.recipient} njet" if stage == "rcpt" and s.recipient.endswith("@a-dead.example") else None
     by_domain = people(150, "a-dead.example") + [{"email": f"v{n}@living.example", "name": f"V{n}"} for n in range(100)]
     objects = []
-    cases = {"dead": (dead, people(12)), "one": (one, people(1)), "mixed": (mixed, people(200)), "sorted": (sorted_list, by_domain)}
+    # Addresses that nobody else has: once known not to exist, they are suppressed in the other campaigns, too.
+    cases = {"dead": (dead, people(12, "dead.example")), "one": (one, people(1)), "mixed": (mixed, people(200)), "sorted": (sorted_list, by_domain)}
     for name, (server, who) in cases.items():
         objects += [fleets.smtp_server(f"relay-{name}", server.port), fleets.plan(f"plan-{name}", f"relay-{name}")]
         objects += [campaign(name, f"plan-{name}", who, stopWhen={"bouncePercent": "100"})]

@@ -164,8 +164,8 @@ impl Look {
         let id = message_id(0, &self.key.namespace, &self.key.name, run, recipient.address.as_str(), domain);
         let address = recipient.fields.address().as_str().into();
         let topic = spec.unsubscribe.as_ref().and_then(Unsubscribe::topic).map(Into::into);
-        let url = self.links.url(&Subscription { namespace: self.key.namespace.clone(), topic, address, run: None });
-        let link = url.as_deref().map(|url| Link { url, mailto: None });
+        let link = self.links.make(&Subscription { namespace: self.key.namespace.clone(), topic, address, run: None }, None);
+        let link = link.as_ref().map(|(url, _)| Link { url, mailto: None });
         let context = RenderContext { message_id: &id, date: jiff::Timestamp::now(), campaign: &self.key.name, senders: None, link };
         self.template.render(recipient, &context).map_err(|error| {
             let fault = Fault::new(error.path, error.message);

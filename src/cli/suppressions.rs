@@ -222,17 +222,11 @@ async fn remove(args: RemoveArgs) -> Result<ExitCode, String> {
     let wanted = topic(args.topic);
     let reader = LedgerReader::open(&args.state.state).map_err(|error| error.to_string())?;
     let mut entries = Vec::new();
-    let read = reader.suppressions(Some(&args.namespace), |entry| {
-        let is_wanted = people.contains(&entry.person)
-            && args.reason.is_none_or(|reason| reason == entry.reason)
-            && (wanted.is_none() || wanted == entry.topic);
-        if is_wanted {
-            entries.push(entry);
-        }
-        ControlFlow::Continue(())
-    });
-    read.map_err(|error| error.to_string())?;
+    for person in &people {
+        entries.extend(reader.suppressions_of(&args.namespace, person).map_err(|error| error.to_string())?);
+    }
     drop(reader);
+    entries.retain(|entry| args.reason.is_none_or(|reason| reason == entry.reason) && (wanted.is_none() || wanted == entry.topic));
     let missing: Vec<String> =
         people.iter().filter(|person| !entries.iter().any(|entry| entry.person == **person)).map(ToString::to_string).collect();
     if !entries.is_empty() {

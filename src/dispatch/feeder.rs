@@ -551,15 +551,13 @@ impl Feeder {
             message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &intent.work.run, &address, domain);
         let subscription = self.spec.template.needs_link().then(|| self.subscription(recipient));
         let links = self.spec.links.as_ref().zip(subscription.as_ref());
-        let link = links.and_then(|(links, subscription)| links.url(subscription));
-        let mailto =
-            links.zip(intent.mail_domain.as_deref()).and_then(|((links, subscription), domain)| links.mailto(subscription, domain));
+        let link = links.and_then(|(links, subscription)| links.make(subscription, intent.mail_domain.as_deref()));
         let context = RenderContext {
             message_id: &message_id,
             date: jiff::Timestamp::now(),
             campaign: &self.spec.key.name,
             senders: intent.senders.as_ref(),
-            link: link.as_deref().map(|url| Link { url, mailto: mailto.as_deref() }),
+            link: link.as_ref().map(|(url, mailto)| Link { url, mailto: mailto.as_deref() }),
         };
         let rendered = self.spec.template.render(recipient, &context).map_err(|error| error.to_string())?;
         Ok(ReadyMessage {

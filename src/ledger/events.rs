@@ -1,6 +1,6 @@
 //! What came back: events are matched to messages, counted once, and people are suppressed where they say so.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -19,6 +19,8 @@ use crate::{
 
 /// The most characters of a detail that are kept.
 const DETAIL_CHARS: usize = 250;
+/// The latest runs of a server that a Message-ID is looked for in: mail comes back within days.
+const RUNS_MAX: i64 = 1_000;
 const HOUR_MS: i64 = 3_600_000;
 /// How far in the future an event may say that it happened.
 const AHEAD_MAX_MS: i64 = HOUR_MS;
@@ -62,7 +64,8 @@ impl Writer {
     pub(super) fn record_events(&mut self, events: &[Event], now_ms: i64) -> Result<EventsReceipt, LedgerError> {
         let (ledger, seed) = (MessageReference::ledger_of(self.seed), self.seed);
         let (receipt, suppressed) = self.book.transaction(|connection| {
-            let mut page = Page { connection, ledger, seed, now_ms, receipt: EventsReceipt::default(), suppressed: Vec::new() };
+            let mut page =
+                Page { connection, sent: HashMap::new(), ledger, seed, now_ms, receipt: EventsReceipt::default(), suppressed: Vec::new() };
             for event in events {
                 page.record(event)?;
             }
@@ -76,6 +79,8 @@ impl Writer {
 /// A batch of events while it is being written.
 struct Page<'a> {
     connection: &'a Connection,
+    /// What servers have sent, of those that were asked for.
+    sent: HashMap<String, Arc<[SentRun]>>,
     ledger: u32,
     seed: u64,
     now_ms: i64,
@@ -123,23 +128,27 @@ impl Page<'_> {
     fn of_message_id(&mut self, event: &Event, server: &str, id: &str) -> Result<(), Fault> {
         let (Some(person), Some((_, domain))) = (person(event), id.rsplit_once('@')) else { return self.unmatched() };
         let address = event.recipient.as_deref().unwrap_or_default();
-        let Some(run) = self.runs_of(server)?.into_iter().find(|run| {
+        let runs = self.runs_of(server)?;
+        let Some(run) = runs.iter().find(|run| {
             [address, &person].iter().any(|who| message_id(self.seed, &run.namespace, &run.campaign, &run.name, who, domain) == id)
         }) else {
             return self.unmatched();
         };
         self.insert(event, run.id, (0, 0), &person, Some(run.server))?;
-        let topic = if event.kind == EventKind::Unsubscribed { run.topic } else { None };
+        let topic = if event.kind == EventKind::Unsubscribed { run.topic.clone() } else { None };
         self.suppress(event, &run.namespace, topic, &person)
     }
 
-    /// The runs that a server has sent, the newest first.
-    fn runs_of(&self, server: &str) -> Result<Vec<SentRun>, Fault> {
+    /// The latest runs that a server has sent, the newest first.
+    fn runs_of(&mut self, server: &str) -> Result<Arc<[SentRun]>, Fault> {
+        if let Some(runs) = self.sent.get(server) {
+            return Ok(runs.clone());
+        }
         let mut statement = self.connection.prepare_cached(
             "SELECT DISTINCT r.id, r.namespace, r.campaign, r.run, r.topic, s.id FROM servers s
-             JOIN counts c ON c.server_id = s.id JOIN runs r ON r.id = c.run_id WHERE s.name = ?1 ORDER BY r.id DESC",
+             JOIN counts c ON c.server_id = s.id JOIN runs r ON r.id = c.run_id WHERE s.name = ?1 ORDER BY r.id DESC LIMIT ?2",
         )?;
-        let runs = statement.query_map([server], |row| {
+        let runs = statement.query_map(params![server, RUNS_MAX], |row| {
             Ok(SentRun {
                 id: row.get(0)?,
                 namespace: row.get::<_, String>(1)?.into(),
@@ -149,7 +158,9 @@ impl Page<'_> {
                 server: row.get(5)?,
             })
         })?;
-        Ok(runs.collect::<Result<_, _>>()?)
+        let runs: Arc<[SentRun]> = runs.collect::<Result<Vec<_>, _>>()?.into();
+        self.sent.insert(server.to_owned(), runs.clone());
+        Ok(runs)
     }
 
     fn unmatched(&mut self) -> Result<(), Fault> {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     audience::canonical,
-    feedback::{EventKind, Suppression},
+    feedback::{EventKind, Person, Suppression},
     token::Keys,
 };
 
@@ -77,6 +77,14 @@ impl LedgerReader {
         }
     }
 
+    /// The suppressions of a person in a namespace, by topic and reason.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn suppressions_of(&self, namespace: &str, person: &Person) -> Result<Vec<Suppression>, LedgerError> {
+        self.read(|connection| of_person(connection, namespace, &person.text()))
+    }
+
     /// Everything about a person, by run, the oldest first, and suppressions at the end. It reads all messages, since there is no
     /// index of addresses. With keys, a person who was forgotten is found too.
     ///
@@ -116,22 +124,25 @@ impl LedgerReader {
             let more: Vec<String> = statement.query_map([namespace], |row| row.get(0))?.collect::<Result<_, _>>()?;
             namespaces.extend(more.into_iter().filter(|name| !namespaces.contains(name)).collect::<Vec<_>>());
             namespaces.sort();
-            let mut statement = connection.prepare(
-                "SELECT namespace, person, topic, reason, at_ms, source, detail FROM suppressions WHERE namespace = ?1 AND person = ?2",
-            )?;
             for namespace in &namespaces {
                 let hashes = keys.into_iter().flat_map(|keys| hashes(keys, namespace, &person));
                 for name in std::iter::once(person.clone().into_owned()).chain(hashes) {
-                    let found = statement.query_map([namespace, &name], suppressions::read)?;
-                    for suppression in found {
-                        known.extend(suppression?.map(Known::Suppression));
-                    }
+                    known.extend(of_person(connection, namespace, &name)?.into_iter().map(Known::Suppression));
                 }
             }
             Ok(())
         })?;
         Ok(known)
     }
+}
+
+fn of_person(connection: &Connection, namespace: &str, person: &str) -> Result<Vec<Suppression>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT namespace, person, topic, reason, at_ms, source, detail FROM suppressions
+         WHERE namespace = ?1 AND person = ?2 ORDER BY topic, reason",
+    )?;
+    let found = statement.query_map([namespace, person], suppressions::read)?;
+    Ok(found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// The events of a message, or of a person of whom the run knows no message in particular.

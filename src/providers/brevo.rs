@@ -87,7 +87,7 @@ impl Provider for Brevo {
     }
 
     fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
-        Some(webhook::BrevoWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
+        Some(webhook::webhook(server, credentials))
     }
 }
 

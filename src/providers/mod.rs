@@ -32,7 +32,7 @@ pub use context::{Context, Permissions, SecretUse, Secrets};
 pub use gate::Gate;
 pub use http::Clients;
 pub use refusal::{Answer, Fault, Meaning, Refusal, Scope, Stage};
-pub use replies::{meaning, unknown_of_mail};
+pub use replies::{Status, meaning, says_takes_none, unknown_of_mail};
 pub(crate) use sanitize::readable;
 pub use sanitize::stable;
 pub use signed::{ServerKey, Signatory, Signed};

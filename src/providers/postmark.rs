@@ -93,7 +93,7 @@ impl Provider for Postmark {
     }
 
     fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
-        Some(webhook::PostmarkWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
+        Some(webhook::webhook(server, credentials))
     }
 }
 

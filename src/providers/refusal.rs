@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Blocker, Outcome};
+use super::{Blocker, Outcome, replies};
 use crate::meta::Reason;
 
 /// Whom a refusal is about. The server itself is not among them: that is [`Outcome::ServerFailed`].
@@ -48,11 +48,16 @@ impl Refusal {
         Self { is_permanent: false, ..Self::permanent(scope, reply) }
     }
 
-    /// Whether it says that the address takes no mail and will not, so that it is not to be mailed again: by a code of the address
-    /// (RFC 3463, X.1.Z) or, without a code, by words that are known for it. A full mailbox, a policy or a closed account say less.
+    /// Whether it says that the address takes no mail and will not, so that it is not to be mailed again. A full mailbox, a policy or
+    /// an account that is suspended say less.
     #[must_use]
     pub fn is_of_no_mailbox(&self) -> bool {
-        self.scope == Scope::Recipient && self.is_permanent && super::replies::is_of_no_mailbox(&self.reply)
+        if self.scope != Scope::Recipient || !self.is_permanent {
+            return false;
+        }
+        let (code, enhanced, words) = replies::codes_before(&self.reply);
+        let answer = Answer { stage: Stage::Recipient, code, enhanced, words, sender: "", recipient: "" };
+        replies::says_takes_none(&answer) == Some(true)
     }
 
     /// Scope and finality in one word, for tables: `RecipientRejected`, `SenderDeferred`.

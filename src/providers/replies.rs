@@ -6,6 +6,7 @@
 //!
 //! - `words`: the answer's words, without the addresses and names that servers quote.
 //! - `line`: what a line of the table is.
+//! - `status`: enhanced status codes.
 //! - `sender`, `client`, `account`, `rate`, `content`, `recipient`, `service`: the lines, each with its source.
 //!
 //! Only refusals are looked up, so that an accepted message costs nothing here.
@@ -18,13 +19,17 @@ mod rate;
 mod recipient;
 mod sender;
 mod service;
+mod status;
 #[cfg(test)]
 mod tests;
 mod words;
 
-pub use self::line::{Cause, Line};
 use self::words::Words;
-use super::{Answer, Fault, Meaning, Scope, Stage};
+pub use self::{
+    line::{Cause, Line},
+    status::{Status, codes_before},
+};
+use super::{Answer, Fault, Meaning, Scope};
 use crate::meta::Reason;
 
 /// All causes, in the order in which they are looked up.
@@ -64,34 +69,18 @@ pub fn meaning(answer: &Answer<'_>) -> Option<Meaning> {
     Some(meaning)
 }
 
-/// The enhanced status codes of an address that takes no mail and will not (RFC 3463, 3.2): no such mailbox, no such host, an address
-/// that cannot be one, a mailbox that moved away, a domain that takes no mail (RFC 7505).
-const OF_NO_MAILBOX: &[&str] = &["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"];
-
-/// Whether a permanent refusal of a recipient says that the address takes no mail and will not: by its enhanced code or, where it has
-/// none, by words that are known for it.
+/// Whether an answer says that the address takes no mail and will not: no such mailbox, no such domain, a mailbox that is closed for
+/// good. `None` where neither its code nor its words are known, or where they leave it open.
 #[must_use]
-pub fn is_of_no_mailbox(reply: &str) -> bool {
-    says_no_mailbox(reply) == Some(true)
-}
-
-/// The same; `None` where there is no enhanced code, and the words are not known.
-#[must_use]
-pub fn says_no_mailbox(reply: &str) -> Option<bool> {
-    let is_code = |word: &&str| {
-        let mut parts = word.split('.');
-        let is_number =
-            |part: Option<&str>| part.is_some_and(|part| !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit()));
-        is_number(parts.next()) && is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
-    };
-    let mut words =
-        reply.split(|c: char| c.is_whitespace() || matches!(c, '-' | '(' | ')' | '[' | ']' | ',' | ';' | ':' | '#' | '"' | '`'));
-    let code = reply.get(..3).and_then(|code| code.parse().ok()).filter(|code| (500..600).contains(code)).unwrap_or(0);
-    if let Some(enhanced) = words.find(is_code) {
-        return Some(OF_NO_MAILBOX.contains(&enhanced));
+pub fn says_takes_none(answer: &Answer<'_>) -> Option<bool> {
+    let status = answer.enhanced.and_then(Status::parse);
+    if answer.code / 100 == 4 || status.is_some_and(|status| status.class == 4 || status.is_not_of_the_address()) {
+        return Some(false);
     }
-    let answer = Answer { stage: Stage::Recipient, code, enhanced: None, words: reply, sender: "", recipient: "" };
-    cause_of(&answer, &Words::of(&answer)).map(|cause| recipient::OF_NO_MAILBOX.contains(&cause.title))
+    let takes_none = meaning(answer)?.takes_none;
+    // RFC 5321, 4.2.3: no such mailbox, no access, or policy.
+    let is_open = answer.words.to_lowercase().contains("mailbox unavailable") && status.is_none_or(|status| status.subject != 1);
+    (!takes_none || !is_open).then_some(takes_none)
 }
 
 /// What a refusal of MAIL means that is in no line: this server does not accept this sender.

@@ -102,7 +102,7 @@ impl Provider for SparkPost {
     }
 
     fn webhook(&self, server: &Key, credentials: &WebhookCredentials) -> Option<Result<Box<dyn Webhook>, Blocker>> {
-        Some(webhook::SparkPostWebhook::new(server, credentials).map(|webhook| Box::new(webhook) as _))
+        Some(webhook::webhook(server, credentials))
     }
 }
 

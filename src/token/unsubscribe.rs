@@ -160,16 +160,12 @@ impl Links {
         Self::new(&Keys::sample(), url.unwrap_or_else(PublicUrl::nowhere))
     }
 
-    /// The URL by which a person ends a subscription. `None` when a name has more than 255 bytes.
+    /// The URL by which a person ends a subscription, and the `mailto:` URI that does the same where the mail of a domain is read.
+    /// `None` when a name has more than 255 bytes.
     #[must_use]
-    pub fn url(&self, subscription: &Subscription) -> Option<String> {
-        Some(format!("{}{PATH}{}", self.url, self.tokens.make(subscription)?))
-    }
-
-    /// The `mailto:` URI that does the same, for a domain whose mail is read.
-    #[must_use]
-    pub fn mailto(&self, subscription: &Subscription, domain: &str) -> Option<String> {
-        self.tokens.make(subscription).map(|token| mailto(&token, domain))
+    pub fn make(&self, subscription: &Subscription, mail_domain: Option<&str>) -> Option<(String, Option<String>)> {
+        let token = self.tokens.make(subscription)?;
+        Some((format!("{}{PATH}{token}", self.url), mail_domain.map(|domain| mailto(&token, domain))))
     }
 }
 

@@ -5,9 +5,9 @@ use mail_parser::Message;
 use super::{
     Action, Kind, Reading, Recipient, content,
     fields::{self, Fields},
-    is_of_type,
-    reply::{self, Status},
+    is_of_type, reply,
 };
+use crate::providers::Status;
 
 /// Recipients of one report that are read.
 const RECIPIENTS_MAX: usize = 100;

@@ -2,56 +2,12 @@
 //!
 //! A wrong hard bounce costs a reader, and a missed one a further try: whatever is not certainly about the recipient alone is soft.
 
-use crate::providers::{Answer, Stage, meaning};
+use crate::providers::{Answer, Stage, Status, says_takes_none};
 
 /// Bytes of a text that are judged.
 const WORDS_MAX: usize = 1000;
 /// Characters of a detail (as `Event::detail` has them).
 const DETAIL_MAX: usize = 250;
-
-/// An enhanced status code (RFC 3463).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// 2, 4 or 5.
-    pub class: u8,
-    /// What it is about.
-    pub subject: u16,
-    /// What exactly.
-    pub detail: u16,
-}
-
-impl Status {
-    /// The code at the beginning of a text.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim_start().trim_start_matches(['#', '(']);
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let code = text[..end].trim_end_matches('.');
-        let mut parts = code.split('.');
-        let mut number = || parts.next().filter(|part| (1..=3).contains(&part.len())).and_then(|part| part.parse::<u16>().ok());
-        let (class, subject, detail) = (number()?, number()?, number()?);
-        let is_code = matches!(class, 2 | 4 | 5) && subject <= 7 && parts.next().is_none();
-        is_code.then(|| Self { class: u8::try_from(class).unwrap_or(5), subject, detail })
-    }
-
-    /// Whether it only says that something failed.
-    #[must_use]
-    pub const fn is_generic(self) -> bool {
-        matches!((self.subject, self.detail), (0 | 5 | 3, 0))
-    }
-
-    /// Whether no words make this a hard bounce: policy and content (7, 6), the network and its routes (4), systems (3, except that
-    /// some servers say of every refusal that it is 5.3.0), a mailbox that is full.
-    const fn is_not_of_the_address(self) -> bool {
-        matches!((self.subject, self.detail), (4 | 6 | 7, _) | (3, 1..) | (2, 2..=4))
-    }
-}
-
-impl std::fmt::Display for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
-    }
-}
 
 /// A reply of a server within a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,17 +106,13 @@ pub fn is_hard(status: Option<Status>, text: &str, recipient: &str, sender: &str
     if NOT_OF_THE_ADDRESS.iter().any(|words| lower.contains(words)) {
         return false;
     }
-    // RFC 5321, 4.2.3: no such mailbox, no access, or policy.
-    if lower.contains("mailbox unavailable") && judged.is_none_or(|status| status.subject != 1) {
-        return false;
-    }
     let stage = if STAGES_OF_MAIL.iter().any(|words| lower.contains(words)) { Stage::Mail } else { Stage::Recipient };
     let code = reply.and_then(|reply| reply.code).unwrap_or(550);
     let enhanced = judged.map(|status| status.to_string());
     let words = reply.filter(|reply| reply.code.is_some()).map_or(text, |reply| reply.words.get(3..).unwrap_or_default());
     let words = cut(words.trim_start(), WORDS_MAX);
     let answer = Answer { stage, code, enhanced: enhanced.as_deref(), words, sender, recipient };
-    meaning(&answer).is_some_and(|meaning| meaning.takes_none)
+    says_takes_none(&answer) == Some(true)
 }
 
 /// Whether a line's reply is known to have another reason than that the address takes no mail.
@@ -171,7 +123,7 @@ pub fn is_other(line: &str, recipient: &str, sender: &str) -> bool {
     let enhanced = reply.status.map(|status| status.to_string());
     let words = cut(reply.words.get(3..).unwrap_or_default().trim_start(), WORDS_MAX);
     let answer = Answer { stage: Stage::Recipient, code, enhanced: enhanced.as_deref(), words, sender, recipient };
-    code < 500 || reply.status.is_some_and(Status::is_not_of_the_address) || meaning(&answer).is_some_and(|meaning| !meaning.takes_none)
+    says_takes_none(&answer) == Some(false)
 }
 
 /// The reply is one to MAIL, in the words of Postfix, Exim and qmail.

@@ -9,34 +9,18 @@ use crate::{
     feedback::{Event, EventKind},
     meta::{Blocker, Key},
     providers::webhook::{
-        Certificates, Received, Refused, Webhook, WebhookCall, WebhookCredentials, bounce,
-        read::{self, Told, Word},
-        secret::Secret,
+        Webhook, WebhookCredentials, bounce,
+        read::{Told, Word},
+        secret::SecretWebhook,
     },
 };
 
-/// The webhook of a Brevo server.
-pub struct BrevoWebhook {
-    server: Key,
-    secret: Secret,
-}
-
-impl BrevoWebhook {
-    /// With the secret that Brevo sends along.
-    ///
-    /// # Errors
-    /// When the Secret's value cannot be one.
-    pub fn new(server: &Key, credentials: &WebhookCredentials) -> Result<Self, Blocker> {
-        Ok(Self { server: server.clone(), secret: Secret::new(credentials)? })
-    }
-}
-
-impl Webhook for BrevoWebhook {
-    fn receive(&self, call: &WebhookCall<'_>, _: &Certificates) -> Result<Received, Refused> {
-        self.secret.check(call)?;
-        let events = read::each(call.body, |told: Occurrence| self.event(&told))?;
-        Ok(Received { events, ..Received::default() })
-    }
+/// The webhook of a Brevo server, with the secret that Brevo sends along.
+///
+/// # Errors
+/// When the Secret's value cannot be one.
+pub fn webhook(server: &Key, credentials: &WebhookCredentials) -> Result<Box<dyn Webhook>, Blocker> {
+    Ok(Box::new(SecretWebhook::new(server, credentials, event)?))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -60,37 +44,35 @@ struct Custom {
     reference: Word,
 }
 
-impl BrevoWebhook {
-    fn event(&self, told: &Occurrence) -> Option<Event> {
-        let reason = told.reason.text();
-        let kind = match told.event.text() {
-            "delivered" => EventKind::Delivered,
-            // Brevo says so of every permanent refusal.
-            "hard_bounce" => bounce(true, words(reason), told.email.text()),
-            "invalid_email" | "invalid" => EventKind::HardBounce,
-            // Not tried, because of an earlier bounce, complaint or unsubscription, or for reasons of Brevo's own.
-            "soft_bounce" | "blocked" | "error" => EventKind::SoftBounce,
-            "spam" | "complaint" => EventKind::Complaint,
-            "unsubscribe" | "unsubscribed" => EventKind::Unsubscribed,
-            // Opens, clicks, what Brevo has taken or still tries, and what is not known yet.
-            _ => return None,
-        };
-        let custom: Custom = serde_json::from_str(told.custom.text()).unwrap_or_default();
-        let at = if told.ts_event.text().is_empty() { told.ts_epoch.text() } else { told.ts_event.text() };
-        Told {
-            server: &self.server,
-            kind,
-            reference: custom.reference.text(),
-            vendor_id: told.message_id.text(),
-            message_id: "",
-            recipient: told.email.text(),
-            at,
-            // Brevo's `id` is that of the webhook.
-            id: &[told.event.text(), told.message_id.text(), told.email.text(), at],
-            detail: &[reason],
-        }
-        .event()
+fn event(server: &Key, told: &Occurrence) -> Option<Event> {
+    let reason = told.reason.text();
+    let kind = match told.event.text() {
+        "delivered" => EventKind::Delivered,
+        // Brevo says so of every permanent refusal.
+        "hard_bounce" => bounce(true, words(reason), told.email.text()),
+        "invalid_email" | "invalid" => EventKind::HardBounce,
+        // Not tried, because of an earlier bounce, complaint or unsubscription, or for reasons of Brevo's own.
+        "soft_bounce" | "blocked" | "error" => EventKind::SoftBounce,
+        "spam" | "complaint" => EventKind::Complaint,
+        "unsubscribe" | "unsubscribed" => EventKind::Unsubscribed,
+        // Opens, clicks, what Brevo has taken or still tries, and what is not known yet.
+        _ => return None,
+    };
+    let custom: Custom = serde_json::from_str(told.custom.text()).unwrap_or_default();
+    let at = if told.ts_event.text().is_empty() { told.ts_epoch.text() } else { told.ts_event.text() };
+    Told {
+        server,
+        kind,
+        reference: custom.reference.text(),
+        vendor_id: told.message_id.text(),
+        message_id: "",
+        recipient: told.email.text(),
+        at,
+        // Brevo's `id` is that of the webhook.
+        id: &[told.event.text(), told.message_id.text(), told.email.text(), at],
+        detail: &[reason],
     }
+    .event()
 }
 
 /// The receiving server's words, without Brevo's before them (`RecipientError: 550 5.5.0 ...`).

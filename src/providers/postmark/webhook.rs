@@ -9,34 +9,18 @@ use crate::{
     feedback::{Event, EventKind},
     meta::{Blocker, Key},
     providers::webhook::{
-        Certificates, Received, Refused, Webhook, WebhookCall, WebhookCredentials, bounce,
-        read::{self, Told, Word},
-        secret::Secret,
+        Webhook, WebhookCredentials, bounce,
+        read::{Told, Word},
+        secret::SecretWebhook,
     },
 };
 
-/// The webhook of a Postmark server.
-pub struct PostmarkWebhook {
-    server: Key,
-    secret: Secret,
-}
-
-impl PostmarkWebhook {
-    /// With the secret that Postmark sends along.
-    ///
-    /// # Errors
-    /// When the Secret's value cannot be one.
-    pub fn new(server: &Key, credentials: &WebhookCredentials) -> Result<Self, Blocker> {
-        Ok(Self { server: server.clone(), secret: Secret::new(credentials)? })
-    }
-}
-
-impl Webhook for PostmarkWebhook {
-    fn receive(&self, call: &WebhookCall<'_>, _: &Certificates) -> Result<Received, Refused> {
-        self.secret.check(call)?;
-        let events = read::each(call.body, |told: Occurrence| self.event(&told))?;
-        Ok(Received { events, ..Received::default() })
-    }
+/// The webhook of a Postmark server, with the secret that Postmark sends along.
+///
+/// # Errors
+/// When the Secret's value cannot be one.
+pub fn webhook(server: &Key, credentials: &WebhookCredentials) -> Result<Box<dyn Webhook>, Blocker> {
+    Ok(Box::new(SecretWebhook::new(server, credentials, event)?))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,48 +51,46 @@ struct Metadata {
     mailfleet_reference: Word,
 }
 
-impl PostmarkWebhook {
-    fn event(&self, told: &Occurrence) -> Option<Event> {
-        let first = |words: &[&Word]| words.iter().map(|word| word.text()).find(|text| !text.is_empty()).unwrap_or_default().to_owned();
-        let recipient = first(&[&told.email, &told.recipient]);
-        let at = first(&[&told.bounced_at, &told.delivered_at, &told.changed_at]);
-        let kind = match (told.record_type.text(), told.r#type.text()) {
-            ("Delivery", _) => EventKind::Delivered,
-            ("SpamComplaint", _) | ("Bounce", "SpamComplaint" | "SpamNotification") => EventKind::Complaint,
-            ("Bounce", "HardBounce") => bounce(true, told.details.text(), &recipient),
-            ("Bounce", "BadEmailAddress") => EventKind::HardBounce,
-            ("Bounce", "Unsubscribe") => EventKind::Unsubscribed,
-            // What Postmark still tries, and mail that came back and is no bounce.
-            (
-                "Bounce",
-                "Transient" | "Subscribe" | "AutoResponder" | "AddressChange" | "OpenRelayTest" | "ChallengeVerification" | "InboundError",
-            ) => return None,
-            ("Bounce", _) => EventKind::SoftBounce,
-            // Bounces and complaints, which deactivate an address as well, are told as such.
-            ("SubscriptionChange", _) => {
-                let is_asked = told.suppression_reason.text() == "ManualSuppression" && told.origin.text() == "Recipient";
-                if told.suppress_sending.text() != "true" || !is_asked {
-                    return None;
-                }
-                EventKind::Unsubscribed
+fn event(server: &Key, told: &Occurrence) -> Option<Event> {
+    let first = |words: &[&Word]| words.iter().map(|word| word.text()).find(|text| !text.is_empty()).unwrap_or_default().to_owned();
+    let recipient = first(&[&told.email, &told.recipient]);
+    let at = first(&[&told.bounced_at, &told.delivered_at, &told.changed_at]);
+    let kind = match (told.record_type.text(), told.r#type.text()) {
+        ("Delivery", _) => EventKind::Delivered,
+        ("SpamComplaint", _) | ("Bounce", "SpamComplaint" | "SpamNotification") => EventKind::Complaint,
+        ("Bounce", "HardBounce") => bounce(true, told.details.text(), &recipient),
+        ("Bounce", "BadEmailAddress") => EventKind::HardBounce,
+        ("Bounce", "Unsubscribe") => EventKind::Unsubscribed,
+        // What Postmark still tries, and mail that came back and is no bounce.
+        (
+            "Bounce",
+            "Transient" | "Subscribe" | "AutoResponder" | "AddressChange" | "OpenRelayTest" | "ChallengeVerification" | "InboundError",
+        ) => return None,
+        ("Bounce", _) => EventKind::SoftBounce,
+        // Bounces and complaints, which deactivate an address as well, are told as such.
+        ("SubscriptionChange", _) => {
+            let is_asked = told.suppression_reason.text() == "ManualSuppression" && told.origin.text() == "Recipient";
+            if told.suppress_sending.text() != "true" || !is_asked {
+                return None;
             }
-            // Opens, clicks, and what is not known yet.
-            _ => return None,
-        };
-        // Bounces alone have an id.
-        let of_message = [told.message_id.text(), &recipient, &at];
-        let of_bounce = [told.id.text()];
-        Told {
-            server: &self.server,
-            kind,
-            reference: told.metadata.mailfleet_reference.text(),
-            vendor_id: told.message_id.text(),
-            message_id: "",
-            recipient: &recipient,
-            at: &at,
-            id: if told.id.text().is_empty() { &of_message } else { &of_bounce },
-            detail: &[told.r#type.text(), told.details.text(), if told.details.text().is_empty() { told.description.text() } else { "" }],
+            EventKind::Unsubscribed
         }
-        .event()
+        // Opens, clicks, and what is not known yet.
+        _ => return None,
+    };
+    // Bounces alone have an id.
+    let of_message = [told.message_id.text(), &recipient, &at];
+    let of_bounce = [told.id.text()];
+    Told {
+        server,
+        kind,
+        reference: told.metadata.mailfleet_reference.text(),
+        vendor_id: told.message_id.text(),
+        message_id: "",
+        recipient: &recipient,
+        at: &at,
+        id: if told.id.text().is_empty() { &of_message } else { &of_bounce },
+        detail: &[told.r#type.text(), told.details.text(), if told.details.text().is_empty() { told.description.text() } else { "" }],
     }
+    .event()
 }

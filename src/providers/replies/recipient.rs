@@ -37,9 +37,6 @@ pub const FIRST: &[Cause] = &[
     ),
 ];
 
-/// The causes that say that there is no such mailbox, now or later.
-pub const OF_NO_MAILBOX: &[&str] = &["no such mailbox", "no such mailbox, in other languages"];
-
 pub const CAUSES: &[Cause] = &[
     Cause::recipient("no such mailbox", NO_SUCH).gone(),
     Cause::recipient("no such mailbox, in other languages", NO_SUCH_ELSEWHERE).gone(),

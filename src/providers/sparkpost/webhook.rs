@@ -9,36 +9,22 @@ use crate::{
     feedback::{Event, EventKind},
     meta::{Blocker, Key},
     providers::webhook::{
-        Certificates, Received, Refused, Webhook, WebhookCall, WebhookCredentials, bounce,
-        read::{self, Told, Word},
+        Webhook, WebhookCredentials, bounce,
+        read::{Told, Word},
         replied,
-        secret::Secret,
+        secret::SecretWebhook,
     },
 };
 
-/// The webhook of a SparkPost server.
-pub struct SparkPostWebhook {
-    server: Key,
-    secret: Secret,
-}
-
-impl SparkPostWebhook {
-    /// With the secret that SparkPost sends along.
-    ///
-    /// # Errors
-    /// When the Secret's value cannot be one.
-    pub fn new(server: &Key, credentials: &WebhookCredentials) -> Result<Self, Blocker> {
-        Ok(Self { server: server.clone(), secret: Secret::new(credentials)? })
-    }
-}
-
-impl Webhook for SparkPostWebhook {
-    fn receive(&self, call: &WebhookCall<'_>, _: &Certificates) -> Result<Received, Refused> {
-        self.secret.check(call)?;
+/// The webhook of a SparkPost server, with the secret that SparkPost sends along.
+///
+/// # Errors
+/// When the Secret's value cannot be one.
+pub fn webhook(server: &Key, credentials: &WebhookCredentials) -> Result<Box<dyn Webhook>, Blocker> {
+    Ok(Box::new(SecretWebhook::new(server, credentials, |server, told: &Item| {
         // An empty object in the list is SparkPost's test.
-        let events = read::each(call.body, |told: Item| told.msys.occurrence().and_then(|one| self.event(one)))?;
-        Ok(Received { events, ..Received::default() })
-    }
+        told.msys.occurrence().and_then(|one| event(server, one))
+    })?))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -89,35 +75,33 @@ struct Metadata {
     mailfleet_message_id: Word,
 }
 
-impl SparkPostWebhook {
-    fn event(&self, told: &Occurrence) -> Option<Event> {
-        let recipient = if told.raw_rcpt_to.text().is_empty() { told.rcpt_to.text() } else { told.raw_rcpt_to.text() };
-        let said = if told.raw_reason.text().is_empty() { told.reason.text() } else { told.raw_reason.text() };
-        let words = replied(told.error_code.text(), "", said);
-        let kind = match (told.r#type.text(), told.bounce_class.text()) {
-            ("delivery", _) => EventKind::Delivered,
-            // 10 is an invalid recipient, 30 none that could be determined, 90 a request to be unsubscribed, 60, 80 and 100 mail that
-            // is no bounce; all others (soft, block, admin) say nothing of the address.
-            ("bounce" | "out_of_band", "60" | "80" | "100") => return None,
-            ("bounce" | "out_of_band", "90") | ("list_unsubscribe" | "link_unsubscribe", _) => EventKind::Unsubscribed,
-            ("bounce" | "out_of_band", class) => bounce(matches!(class, "10" | "30"), &words, recipient),
-            ("policy_rejection" | "generation_rejection" | "generation_failure", _) => EventKind::SoftBounce,
-            ("spam_complaint", _) if told.fbtype.text() == "not-spam" => return None,
-            ("spam_complaint", _) => EventKind::Complaint,
-            // Opens, clicks, what SparkPost has taken or still tries (`delay`), and what is not known yet.
-            _ => return None,
-        };
-        Told {
-            server: &self.server,
-            kind,
-            reference: told.rcpt_meta.mailfleet_reference.text(),
-            vendor_id: told.transmission_id.text(),
-            message_id: told.rcpt_meta.mailfleet_message_id.text(),
-            recipient,
-            at: told.timestamp.text(),
-            id: &[told.event_id.text()],
-            detail: &[&words],
-        }
-        .event()
+fn event(server: &Key, told: &Occurrence) -> Option<Event> {
+    let recipient = if told.raw_rcpt_to.text().is_empty() { told.rcpt_to.text() } else { told.raw_rcpt_to.text() };
+    let said = if told.raw_reason.text().is_empty() { told.reason.text() } else { told.raw_reason.text() };
+    let words = replied(told.error_code.text(), "", said);
+    let kind = match (told.r#type.text(), told.bounce_class.text()) {
+        ("delivery", _) => EventKind::Delivered,
+        // 10 is an invalid recipient, 30 none that could be determined, 90 a request to be unsubscribed, 60, 80 and 100 mail that
+        // is no bounce; all others (soft, block, admin) say nothing of the address.
+        ("bounce" | "out_of_band", "60" | "80" | "100") => return None,
+        ("bounce" | "out_of_band", "90") | ("list_unsubscribe" | "link_unsubscribe", _) => EventKind::Unsubscribed,
+        ("bounce" | "out_of_band", class) => bounce(matches!(class, "10" | "30"), &words, recipient),
+        ("policy_rejection" | "generation_rejection" | "generation_failure", _) => EventKind::SoftBounce,
+        ("spam_complaint", _) if told.fbtype.text() == "not-spam" => return None,
+        ("spam_complaint", _) => EventKind::Complaint,
+        // Opens, clicks, what SparkPost has taken or still tries (`delay`), and what is not known yet.
+        _ => return None,
+    };
+    Told {
+        server,
+        kind,
+        reference: told.rcpt_meta.mailfleet_reference.text(),
+        vendor_id: told.transmission_id.text(),
+        message_id: told.rcpt_meta.mailfleet_message_id.text(),
+        recipient,
+        at: told.timestamp.text(),
+        id: &[told.event_id.text()],
+        detail: &[&words],
     }
+    .event()
 }

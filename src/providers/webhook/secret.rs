@@ -8,8 +8,13 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::header;
 
-use super::{Refused, WebhookCall, WebhookCredentials};
-use crate::meta::{Blocker, Reason, secret::SecretValue};
+use serde::de::DeserializeOwned;
+
+use super::{Certificates, Received, Refused, Webhook, WebhookCall, WebhookCredentials, read};
+use crate::{
+    feedback::Event,
+    meta::{Blocker, Key, Reason, secret::SecretValue},
+};
 
 /// Characters that a secret has at least: nobody must be able to guess it.
 pub const SECRET_MIN: usize = 16;
@@ -34,6 +39,31 @@ impl Secret {
         let given = presented(call).ok_or(Refused::Forged("it has no secret: neither a password, nor a bearer token, nor in its path"))?;
         let is_equal = constant_time::verify_slices_are_equal(&self.0, &hashed(given.expose())).is_ok();
         if is_equal { Ok(()) } else { Err(Refused::Forged("its secret is not that of the Secret")) }
+    }
+}
+
+/// A webhook of a vendor that signs nothing, and sends events of the form `T` in JSON.
+pub struct SecretWebhook<T> {
+    server: Key,
+    secret: Secret,
+    event: fn(&Key, &T) -> Option<Event>,
+}
+
+impl<T> SecretWebhook<T> {
+    /// With the server's secret, and what one of its events means.
+    ///
+    /// # Errors
+    /// When the Secret's value cannot be one.
+    pub fn new(server: &Key, credentials: &WebhookCredentials, event: fn(&Key, &T) -> Option<Event>) -> Result<Self, Blocker> {
+        Ok(Self { server: server.clone(), secret: Secret::new(credentials)?, event })
+    }
+}
+
+impl<T: DeserializeOwned> Webhook for SecretWebhook<T> {
+    fn receive(&self, call: &WebhookCall<'_>, _: &Certificates) -> Result<Received, Refused> {
+        self.secret.check(call)?;
+        let events = read::each(call.body, |told: T| (self.event)(&self.server, &told))?;
+        Ok(Received { events, ..Received::default() })
     }
 }
 
