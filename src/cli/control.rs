@@ -55,7 +55,9 @@ async fn carry_out(ledger: &Ledger, keys: Option<&Keys>, asked: Asked) -> Answer
         Asked::Suppress(suppressions) => changed(ledger.suppress(suppressions).await),
         Asked::Unsuppress(suppressions) => changed(ledger.unsuppress(suppressions).await),
         Asked::Forget(Forget { address, namespace }) => {
-            let Some(keys) = keys else { return Answer::Refused("there are no keys to keep a hash with".to_owned()) };
+            let Some(keys) = keys else {
+                return Answer::Refused("there are no keys to keep a hash with: the file `keys` of the state folder is missing. Name your own with --keys, or start `mailfleet run` once, which makes it".to_owned());
+            };
             let now_ms = jiff::Timestamp::now().as_millisecond();
             match ledger.forget(&address, namespace.as_deref(), keys.clone(), now_ms).await {
                 Ok(forgotten) => Answer::Forgotten(told(&forgotten), forgotten.open > 0),
@@ -83,16 +85,18 @@ fn told(forgotten: &Forgotten) -> String {
     told
 }
 
-/// Has something done to the ledger of a state folder.
+/// Has something done to the ledger of a state folder. Where no process sends, this one needs the keys, of which `own` is the file
+/// of a person's own.
 ///
 /// # Errors
 /// Why nothing was changed.
-pub(super) async fn ask(state_dir: &Path, asked: Asked) -> Result<Answer, String> {
+pub(super) async fn ask(state_dir: &Path, own: Option<&Path>, asked: Asked) -> Result<Answer, String> {
+    let keys = keys::existing(own, state_dir)?;
     let mut last = None;
     for _ in 0..TRIES {
         if !is_in_use(state_dir) {
             match open(state_dir).await {
-                Ok((ledger, keys)) => {
+                Ok(ledger) => {
                     let answer = carry_out(&ledger, keys.as_ref(), asked).await;
                     let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;
                     return done(answer);
@@ -116,7 +120,7 @@ fn done(answer: Answer) -> Result<Answer, String> {
     if let Answer::Refused(why) = answer { Err(why) } else { Ok(answer) }
 }
 
-async fn open(state_dir: &Path) -> Result<(Ledger, Option<Keys>), LedgerError> {
+async fn open(state_dir: &Path) -> Result<Ledger, LedgerError> {
     // Nothing is made where nothing was sent from yet: a state folder that is mistyped is told.
     crate::ledger::LedgerReader::open(state_dir).map(drop).or_else(|error| match error.kind {
         LedgerErrorKind::OlderVersion => Ok(()),
@@ -124,14 +128,8 @@ async fn open(state_dir: &Path) -> Result<(Ledger, Option<Keys>), LedgerError> {
     })?;
     let opening = state_dir.to_owned();
     let opened = tokio::task::spawn_blocking(move || Ledger::open(&opening, LedgerOptions::default())).await;
-    let ledger = match opened {
-        Ok(ledger) => ledger?,
+    match opened {
+        Ok(ledger) => ledger,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
-    Ok((ledger, keys(state_dir)))
-}
-
-/// The keys in a state folder, if they are there and can be read.
-pub(super) fn keys(state_dir: &Path) -> Option<Keys> {
-    keys::existing(None, state_dir).ok().flatten()
+    }
 }

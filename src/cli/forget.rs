@@ -37,6 +37,9 @@ pub struct ForgetArgs {
     /// The state folder, with the ledger.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
     pub state: PathBuf,
+    /// The keys of this installation, as `mailfleet run` has them. Default: STATE/keys.
+    #[arg(long, value_name = "FILE", env = "MAILFLEET_KEYS")]
+    pub keys: Option<PathBuf>,
 }
 
 pub async fn run(args: ForgetArgs) -> ExitCode {
@@ -52,7 +55,7 @@ pub async fn run(args: ForgetArgs) -> ExitCode {
 async fn forget(args: &ForgetArgs) -> Result<ExitCode, String> {
     let address = Address::parse(&args.address).map_err(|why| format!("`{}` is no address: {why}", args.address))?;
     let asked = Forget { address: address.as_str().to_owned(), namespace: args.namespace.clone() };
-    let Answer::Forgotten(told, is_left) = control::ask(&args.state, Asked::Forget(asked)).await? else {
+    let Answer::Forgotten(told, is_left) = control::ask(&args.state, args.keys.as_deref(), Asked::Forget(asked)).await? else {
         return Err("the process that sends gave no answer to this; is it another version?".to_owned());
     };
     text::report(&told);

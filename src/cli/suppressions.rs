@@ -208,7 +208,9 @@ async fn add(args: AddArgs) -> Result<ExitCode, String> {
     });
     let entries = entries.collect::<Result<Vec<_>, String>>()?;
     let count = entries.len() as u64;
-    let Answer::Changed(added) = control::ask(&args.state.state, Asked::Suppress(entries)).await? else { return Ok(ExitCode::SUCCESS) };
+    let Answer::Changed(added) = control::ask(&args.state.state, None, Asked::Suppress(entries)).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
     text::report(&format!("{} added to the suppression list of {namespace}{}", counted(added, "person", "people"), known(count - added)));
     Ok(ExitCode::SUCCESS)
 }
@@ -234,7 +236,7 @@ async fn remove(args: RemoveArgs) -> Result<ExitCode, String> {
             let of = entry.topic.as_ref().map(|topic| format!(", topic {topic}")).unwrap_or_default();
             text::report(&format!("{}: {}{of}, by {}: removed", entry.person, entry.reason, entry.source));
         }
-        control::ask(&args.state.state, Asked::Unsuppress(entries)).await?;
+        control::ask(&args.state.state, None, Asked::Unsuppress(entries)).await?;
     }
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -289,7 +291,7 @@ async fn import(args: ImportArgs) -> Result<ExitCode, String> {
         }
         if !waiting.is_empty() {
             total += waiting.len() as u64;
-            if let Answer::Changed(count) = control::ask(&args.state.state, Asked::Suppress(std::mem::take(&mut waiting))).await? {
+            if let Answer::Changed(count) = control::ask(&args.state.state, None, Asked::Suppress(std::mem::take(&mut waiting))).await? {
                 added += count;
             }
         }

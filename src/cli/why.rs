@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::{
-    control,
+    keys,
     present::{OutputFormat, tables},
     run::EXIT_CONFIGURATION,
     text,
@@ -26,6 +26,9 @@ pub struct WhyArgs {
     /// The state folder, with the ledger.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
     pub state: PathBuf,
+    /// The keys of this installation, as `mailfleet run` has them. Default: STATE/keys.
+    #[arg(long, value_name = "FILE", env = "MAILFLEET_KEYS")]
+    pub keys: Option<PathBuf>,
     /// The output format.
     #[arg(long, short, value_enum, default_value_t = OutputFormat::Table)]
     pub output: OutputFormat,
@@ -48,7 +51,7 @@ pub fn why(args: &WhyArgs) -> ExitCode {
 fn show(args: &WhyArgs) -> Result<bool, String> {
     let address = Address::parse(&args.address).map_err(|why| format!("`{}` is no address: {why}", args.address))?;
     let reader = LedgerReader::open(&args.state).map_err(|error| error.to_string())?;
-    let keys = control::keys(&args.state);
+    let keys = keys::existing(args.keys.as_deref(), &args.state)?;
     let known = reader.known(address.as_str(), args.namespace.as_deref(), keys.as_ref()).map_err(|error| error.to_string())?;
     let is_known = !known.is_empty();
     if is_known || args.output != OutputFormat::Table {
