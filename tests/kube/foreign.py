@@ -287,7 +287,7 @@ def long_texts(place: Clusters) -> str:
         wait_until(lambda: api.status("Plan", namespace, "wide").get("serversGranted") == servers, 60, f"a plan over {servers} servers")
         ready = api.wait_condition("Plan", namespace, "wide", "Ready", seconds=60, status="False", reason="NoActiveServer")
         message = api.condition("Plan", namespace, "wide", "Ready")["message"]
-        require(len(message) < 1000 and f"and {servers - 10} more" in message, f"{len(message)} characters: {message[:300]}")
+        require(len(message) < 1000 and f"and {servers - 10:,} more" in message, f"{len(message)} characters: {message[:300]}")
     return f"names of {', '.join(map(str, names))} characters; {len(message)} characters about {servers} servers, after {ready:.1f} s"
 
 

@@ -176,6 +176,10 @@ def api_server_down(place: Clusters) -> str:
 def deleted_while_sending(place: Clusters) -> str:
     """A campaign, and then a whole namespace, deleted while sending: gone within seconds, and the ledger is exact."""
     api, recipients, notes = place.plane.api, 1_500 if place.quick else 6_000, []
+    # What ends namespaces is the control plane, which reconnects late after an outage as in the case before.
+    empty = place.namespace("empty")
+    api.delete("Namespace", empty, empty)
+    wait_until(lambda: api.get("Namespace", empty, empty) is None, 240, "the end of an empty Namespace")
     for what in ("Campaign", "Namespace"):
         namespace = place.namespace("deleted")
         with place.sink("--delay", SLOW) as sink, place.controller(namespace).start() as controller:
