@@ -49,7 +49,7 @@ def an_address_that_is_none_is_not_tried_again(program) -> str:
         "gone@example.com": "550 5.1.1 <gone@example.com>: no such user",
         "full@example.com": "552 5.2.2 mailbox full",
         "policy@example.com": "550 5.7.1 rejected by policy",
-        "closed@example.com": "550 5.2.1 this account is disabled",
+        "closed@example.com": "550 5.2.1 this account is suspended",
     }
     with Scripted(lambda stage, session: replies.get(session.recipient) if stage == "rcpt" else None) as server:
         fleet = fleets.Fleet(folder("dead"), program)
