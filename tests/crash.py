@@ -6,8 +6,11 @@ may be mailed twice, and everybody who was not mailed must be listed as unknown.
 mailed twice than status announces. What is uncertain was on the wire at a kill; over an API it is within what its calls carry.
 """
 
+import contextlib
 import random
 import signal
+import sqlite3
+import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -16,6 +19,8 @@ from parts import fleet as fleets
 from parts import ledgerfile
 from parts.process import folder, wait_until
 from parts.report import Cases, require
+from parts.returns import Returns
+from parts.scripted import Scripted
 from parts.sinks import Sink, delayed
 from parts.takers import Taker
 
@@ -77,11 +82,11 @@ def build(place, program, recipients: int, unknown: str, way: str) -> tuple[flee
     return fleet, sinks
 
 
-def kill_often(fleet, sinks, points: list[int], chance: random.Random) -> tuple[list[int], list[int]]:
+def kill_often(fleet, sinks, points: list[int], chance: random.Random, once: bool = True) -> tuple[list[int], list[int]]:
     """Runs the campaign to its end, killing the process at these counts of the sinks; returns what the sinks and the wire had at each kill."""
     at_kill, at_risk = [], []
     for point in points:
-        process = fleet.start()
+        process = fleet.start(once=once)
         # Some kills come during the start, before this process has sent anything.
         early = time.monotonic() + (chance.uniform(0, 0.15) if chance.random() < 0.2 else 3600)
         wait_until(
@@ -94,8 +99,9 @@ def kill_often(fleet, sinks, points: list[int], chance: random.Random) -> tuple[
         process.kill()
         at_kill.append(sum(sink.log_size() for sink in sinks))
         at_risk.append(ledgerfile.open_claims(fleet.state))
-    code, output = fleet.run_once(seconds=300)
-    require(code == 0, f"the last run ended with {code}: {output[-1500:]}")
+    if once:
+        code, output = fleet.run_once(seconds=300)
+        require(code == 0, f"the last run ended with {code}: {output[-1500:]}")
     return at_kill, at_risk
 
 
@@ -166,6 +172,80 @@ def random_kills(program, recipients: int, kills: int, unknown: str, way: str, c
     finally:
         for sink in sinks:
             sink.stop()
+
+
+class Relay(Scripted):
+    """A scripted server that is counted as a sink is, and keeps its mails."""
+
+    def __init__(self, delay_seconds: float):
+        super().__init__(lambda stage, session: time.sleep(delay_seconds) if stage == "content" else None)
+        self.mails = []
+
+    def count(self) -> dict:
+        return {"accepted": len(self.mails)}
+
+    def log_size(self) -> int:
+        return len(self.mails)
+
+
+def with_what_comes_back(program, recipients: int, kills: int, unknown: str, chance: random.Random, rows: list) -> str:
+    """Messages that are signed and have a return path and a link each, a tenth of the people on the suppression list, and people who
+    leave or bounce meanwhile: nobody is lost or mailed twice, and every event that was taken is recorded once."""
+    place, begin = folder(f"crash-returns-{unknown.lower()}"), time.monotonic()
+    fleet, relays = fleets.Fleet(place, program), [Relay(0.002), Relay(0.002)]
+    returns = Returns(relays)
+    fleet.options = returns.options()
+    try:
+        fleets.write_csv(fleet.config / "people.csv", recipients)
+        pem = subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"], capture_output=True, check=True, text=True).stdout
+        key = {"domain": "news.example.com", "selector": "s1", "privateKeyRef": {"name": "dkim", "key": "pem"}}
+        about = {"identity": {"dkim": [key], "returnPath": "bounces.example.com"}, "feedback": {"bounces": "Listener"}, "limits": {"connections": 3}}
+        servers = [fleets.smtp_server(f"server-{name}", relay.port, **about) for name, relay in zip("ab", relays)]
+        fleet.write("fleet.yaml", fleets.secret("dkim", pem=pem), *servers, fleets.plan("pro", "server-a", "server-b"))
+        # The first start makes the ledger, and with it the list.
+        with fleet.start(once=False):
+            fleet.wait_state("SendingServer", "server-b", "Active", 30)
+        kept = {fleets.address(number) for number in range(0, recipients, 10)}
+        (place / "kept.csv").write_text("email\n" + "".join(f"{who}\n" for who in sorted(kept)))
+        code, output = fleet.command("suppressions", "import", place / "kept.csv", "--state", fleet.state)
+        require(code == 0, output)
+        spec = {"unsubscribe": {"oneClick": {}}, "stopWhen": {"bouncePercent": "100"}, "whenOutcomeIsUnknown": unknown}
+        fleet.write("campaign.yaml", fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, **spec))
+        time.sleep(1.1)
+        points = sorted(chance.randrange(1, recipients * 80 // 100) for _ in range(kills))
+        at_kill, at_risk = kill_often(fleet, relays, points, chance, once=False)
+        # It goes on until all is sent and told, and is killed as well.
+        with fleet.start(once=False):
+            fleet.wait_state("Campaign", "spring", "Completed", 300)
+            wait_until(lambda: len(returns.taken) + len(returns.refused) >= returns.wanted(), 120, "all that comes back")
+        returns.stop()
+        taken = sum((relay.taken for relay in relays), Counter())
+        counts, status = Counter(fleet.recipients("spring").values()), fleet.status("Campaign", "spring")["recipients"]
+        doubles, resent = sum(count - 1 for count in taken.values()), status.get("resent", 0)
+        require(not returns.refused and returns.unsigned == 0, f"{returns.refused[:3]}; {returns.unsigned} without a signature")
+        require(not kept & set(taken) and counts["Suppressed"] == len(kept), f"{counts}; {len(kept & set(taken))} of the list were mailed")
+        require(set(counts) <= {"Accepted", "Unknown", "Suppressed"} and counts.total() == recipients, f"{counts}")
+        mailed, not_mailed = len(taken), recipients - len(kept) - len(taken)
+        if unknown == "Skip":
+            require(doubles == 0 and not_mailed <= counts["Unknown"], f"{doubles} mailed twice, {not_mailed} not mailed, {counts}")
+        else:
+            require(not_mailed == 0 and doubles <= resent, f"{not_mailed} were lost; {doubles} mailed twice, and {resent} announced")
+        with contextlib.closing(sqlite3.connect(f"file:{fleet.state}/ledger.db?mode=ro", uri=True)) as connection:
+            recorded = Counter(connection.execute("SELECT recipient, event FROM feedback_events").fetchall())
+            listed = {who for who, in connection.execute("SELECT person FROM suppressions")}
+        # An unsubscription names the person alone, and stands in the list.
+        bounced = {who for who, kind in returns.taken.items() if kind == "HardBounce"}
+        require({who for who, kind in recorded if kind == "HardBounce"} == bounced, f"{len(recorded)} are recorded of {len(bounced)}")
+        require(max(recorded.values(), default=0) == 1, "an event is recorded twice")
+        require(listed == kept | set(returns.taken), f"{len(listed)} are on the list, not {len(kept)} and {len(returns.taken)}")
+        in_progress = sum(0 < count < recipients for count in at_kill)
+        facts = [mailed, counts["Accepted"], counts["Unknown"], not_mailed, doubles, resent]
+        rows.append([f"{unknown}, with returns", recipients, kills, in_progress, *facts, max(at_risk), f"{time.monotonic() - begin:.1f}"])
+        return f"{len(kept)} on the list, none mailed; {len(bounced)} bounced, {len(returns.taken) - len(bounced)} left, each recorded once"
+    finally:
+        returns.stop()
+        for relay in relays:
+            relay.close()
 
 
 def gentle_end(program, recipients: int, way: str, chance: random.Random, rows: list) -> str:
@@ -247,6 +327,10 @@ def main():
             cases.add(name, random_kills, program, recipients, kills, unknown, way, chance(name), rows)
         name = f"SIGTERM over {way}"
         cases.add(name, gentle_end, program, recipients, way, chance(name), rows)
+    if not options.over:
+        for unknown in ("Skip", "Resend"):
+            name = f"{unknown} with what comes back"
+            cases.add(name, with_what_comes_back, program, recipients // 2, kills, unknown, chance(name), rows)
     cases.add("status files", status_writes, program, kills, 10 if options.quick else 40, chance("status files"))
     if not options.list:
         print(f"seed {options.seed}, {program}", flush=True)
