@@ -7,15 +7,14 @@ notifications come to the listener by LMTP and by SMTP, or into a mailbox of Dov
 """
 
 import base64
-import contextlib
 import imaplib
 import os
 import smtplib
-import sqlite3
 import threading
 import time
 
 from parts import fleet as fleets
+from parts import ledgerfile
 from parts.certificates import Authority
 from parts.dovecot import Mailbox
 from parts.postfix import Postfix
@@ -53,21 +52,9 @@ def people(count: int) -> dict[str, str]:
     return {fleets.address(number, pick(number)[0]): pick(number)[1] for number in range(count)}
 
 
-def ask(fleet, sql: str) -> list[tuple]:
-    """A query of the ledger, as people make it; nothing while there is no ledger."""
-    if not (fleet.state / "ledger.db").exists():
-        return []
-    with contextlib.closing(sqlite3.connect(f"file:{fleet.state}/ledger.db?mode=ro", uri=True, timeout=10)) as connection:
-        return connection.execute(sql).fetchall()
-
-
 def recorded(fleet) -> dict[str, str]:
     """Address to the kind of its event in the ledger."""
-    try:
-        return dict(ask(fleet, "SELECT recipient, event FROM feedback_events"))
-    except sqlite3.OperationalError:
-        # The ledger is being made.
-        return {}
+    return dict(ledgerfile.query(fleet.state, "SELECT recipient, event FROM feedback_events"))
 
 
 def key(fleet):
@@ -98,7 +85,7 @@ def round_trip(fleet, wanted: dict[str, str], *options: str) -> str:
         found = recorded(fleet)
         wrong = {address: (found.get(address), kind) for address, kind in wanted.items() if found.get(address) != kind}
         require(not wrong, f"{len(wrong)} of {len(wanted)} are wrong: {list(wrong.items())[:5]}")
-        suppressed = {person for person, in ask(fleet, "SELECT person FROM suppressions")}
+        suppressed = {person for person, in ledgerfile.query(fleet.state, "SELECT person FROM suppressions")}
         hard = {address for address, kind in wanted.items() if kind == "HardBounce"}
         require(suppressed == hard, f"{len(suppressed)} are suppressed, not the {len(hard)} whose address is gone")
         wait_until(lambda: fleet.condition("SendingServer", "relay", "FeedbackReady").get("status") == "True", 30, "FeedbackReady")

@@ -6,10 +6,8 @@ may be mailed twice, and everybody who was not mailed must be listed as unknown.
 mailed twice than status announces. What is uncertain was on the wire at a kill; over an API it is within what its calls carry.
 """
 
-import contextlib
 import random
 import signal
-import sqlite3
 import subprocess
 import time
 from collections import Counter
@@ -230,9 +228,8 @@ def with_what_comes_back(program, recipients: int, kills: int, unknown: str, cha
             require(doubles == 0 and not_mailed <= counts["Unknown"], f"{doubles} mailed twice, {not_mailed} not mailed, {counts}")
         else:
             require(not_mailed == 0 and doubles <= resent, f"{not_mailed} were lost; {doubles} mailed twice, and {resent} announced")
-        with contextlib.closing(sqlite3.connect(f"file:{fleet.state}/ledger.db?mode=ro", uri=True)) as connection:
-            recorded = Counter(connection.execute("SELECT recipient, event FROM feedback_events").fetchall())
-            listed = {who for who, in connection.execute("SELECT person FROM suppressions")}
+        recorded = Counter(ledgerfile.query(fleet.state, "SELECT recipient, event FROM feedback_events"))
+        listed = {who for who, in ledgerfile.query(fleet.state, "SELECT person FROM suppressions")}
         # An unsubscription names the person alone, and stands in the list.
         bounced = {who for who, kind in returns.taken.items() if kind == "HardBounce"}
         require({who for who, kind in recorded if kind == "HardBounce"} == bounced, f"{len(recorded)} are recorded of {len(bounced)}")

@@ -7,11 +7,11 @@ The process is the real one; the vendor is a fake that remembers the references 
 import http.client
 import json
 import random
-import sqlite3
 import threading
 import time
 
 from parts import fleet as fleets
+from parts import ledgerfile
 from parts.process import Process, answers, folder, free_port, wait_until
 from parts.report import Cases, require
 from parts.vendors import Vendor
@@ -95,11 +95,7 @@ class Shop:
 
     def ask(self, sql: str) -> list[tuple]:
         """A query of the ledger."""
-        connection = sqlite3.connect(f"file:{self.fleet.state}/ledger.db?mode=ro", uri=True)
-        try:
-            return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
+        return ledgerfile.query(self.fleet.state, sql)
 
 
 def what_a_vendor_tells_is_counted_and_heeded(program) -> str:

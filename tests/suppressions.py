@@ -8,10 +8,10 @@ import base64
 import csv
 import io
 import json
-import sqlite3
 from pathlib import Path
 
 from parts import fleet as fleets
+from parts import ledgerfile
 from parts.process import folder, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
@@ -28,15 +28,6 @@ def people_of(fleet: fleets.Fleet, name: str, *people: str) -> dict:
     rows = "".join(f"{person},Ann,1\n" for person in people)
     (fleet.config / f"{name}.csv").write_text("email,name,number\n" + rows)
     return {"csv": {"path": f"{name}.csv"}}
-
-
-def ask(state: Path, sql: str) -> list[tuple]:
-    """A query of the ledger, as people make it."""
-    connection = sqlite3.connect(f"file:{state}/ledger.db?mode=ro", uri=True)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
 
 
 def states(fleet: fleets.Fleet, name: str, run: str = "first") -> dict[str, str]:
@@ -57,7 +48,7 @@ def an_address_that_is_none_is_not_tried_again(program) -> str:
         first = fleets.campaign("one", "all", inline(*people))
         fleet.write("all.yaml", fleets.smtp_server("relay", server.port), fleets.plan("all", "relay"), first)
         code, output = fleet.run_once()
-        listed = ask(fleet.state, "SELECT namespace, person, reason, source FROM suppressions")
+        listed = ledgerfile.query(fleet.state, "SELECT namespace, person, reason, source FROM suppressions")
         require(listed == [("default", "gone@example.com", "HardBounce", "reply of default/relay")], f"{code} {listed}\n{output}")
         asked = server.asked["gone@example.com"]
         # Another campaign of the namespace, and another namespace that knows nothing of it.
@@ -121,7 +112,7 @@ def the_list_is_changed_with_and_without_a_process(program) -> str:
             code, told = suppressions("remove", "ann@example.com", "ben@example.com", "di@example.com", "zed@example.com")
             require(code == 1 and "not on the list of default: zed@example.com" in told, f"{is_running}: {code} {told}")
             code, told = suppressions("remove", "cy@example.com", "-n", "shop", "--reason", "Complaint")
-            require(code == 0 and ask(fleet.state, "SELECT * FROM suppressions") == [], f"{is_running}: {code} {told}")
+            require(code == 0 and ledgerfile.query(fleet.state, "SELECT * FROM suppressions") == [], f"{is_running}: {code} {told}")
             code, told = suppressions("add", "not an address")
             require(code == 2 and "is no address" in told, f"{is_running}: {code} {told}")
         process.kill()
@@ -171,7 +162,7 @@ def a_large_list_is_left_out(program) -> str:
         taken = dict(server.taken)
         taken.pop("nobody@example.net")
         require(taken == {person: 1 for person in people if person not in out}, f"{len(taken)} of {len(people) - len(out)}")
-        used = ask(fleet.state, "SELECT sum(count) FROM usage WHERE key = 'default/relay'")
+        used = ledgerfile.query(fleet.state, "SELECT sum(count) FROM usage WHERE key = 'default/relay'")
         require(used == [(len(people) - len(out) + 1,)], f"{used}")
         counts = fleet.status("Campaign", "one")["recipients"]
         require((int(counts["suppressed"]), int(counts["accepted"])) == (len(out), len(people) - len(out)), f"{counts}")
@@ -212,7 +203,7 @@ def who_is_forgotten_is_in_no_file(program) -> str:
         require(code == 0 and "2 messages" in told and "removed from outboxes: 1 message" in told, f"{code} {told}")
         require(files() == [], f"{files()}")
         # The rewritten ledger is whole, and the process goes on with it.
-        require(ask(fleet.state, "PRAGMA integrity_check") == [("ok",)], "the ledger is damaged")
+        require(ledgerfile.query(fleet.state, "PRAGMA integrity_check") == [("ok",)], "the ledger is damaged")
         fleet.write("all.yaml", relay, box, plan, fleets.campaign("two", "all", people_of(fleet, "two", who, *people), servers=[{"name": "relay"}], run="again"))
         wait_until(lambda: fleet.status("Campaign", "two").get("run") == "again" and fleet.status("Campaign", "two")["state"] == "Completed", 30, "the next run")
         process.stop()

@@ -43,7 +43,7 @@ impl Origin {
     pub fn note_unread(&self, kind: Kind) {
         let (count, source) = (self.unread.fetch_add(1, Ordering::Relaxed) + 1, &self.source);
         if matches!(kind, Kind::AutoReply | Kind::Challenge | Kind::OtherReport) {
-            tracing::debug!(?kind, %source, count, "a mail came back that says nothing of a message");
+            tracing::debug!(?kind, %source, count, "incoming mail is not about any message");
         } else {
             tracing::info!(?kind, %source, count, "a mail came back that belongs to no message of ours, or whose form is not known");
         }

@@ -56,7 +56,7 @@ async fn carry_out(ledger: &Ledger, keys: Option<&Keys>, asked: Asked) -> Answer
         Asked::Unsuppress(suppressions) => changed(ledger.unsuppress(suppressions).await),
         Asked::Forget(Forget { address, namespace }) => {
             let Some(keys) = keys else {
-                return Answer::Refused("there are no keys to keep a hash with: the file `keys` of the state folder is missing. Name your own with --keys, or start `mailfleet run` once, which makes it".to_owned());
+                return Answer::Refused("there is no key to hash the address with: the file `keys` of the state folder is missing. Name your own with --keys, or start `mailfleet run` once, which makes it".to_owned());
             };
             let now_ms = jiff::Timestamp::now().as_millisecond();
             match ledger.forget(&address, namespace.as_deref(), keys.clone(), now_ms).await {
@@ -78,7 +78,7 @@ fn told(forgotten: &Forgotten) -> String {
     );
     if open > 0 {
         told.push_str(&format!(
-            "; {} not over yet: no further attempt is made, and repeating the command later removes what is left",
+            "; {} still in progress: no further attempt is made, and repeating the command later removes what is left",
             counted(open, "message is", "messages are")
         ));
     }
@@ -113,7 +113,10 @@ pub(super) async fn ask(state_dir: &Path, own: Option<&Path>, asked: Asked) -> R
         tokio::time::sleep(AGAIN).await;
     }
     let why = last.map_or_else(String::new, |error| format!(" ({error})"));
-    Err(format!("the process that sends from {} does not answer{why}; is it another version, or another user's?", state_dir.display()))
+    Err(format!(
+        "the process that sends from {} does not answer{why}; it may be another version, or belong to another user",
+        state_dir.display()
+    ))
 }
 
 fn done(answer: Answer) -> Result<Answer, String> {

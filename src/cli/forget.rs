@@ -26,7 +26,7 @@ const HEAD_MAX: u64 = 64 * 1024;
 /// Removes what is known of a person: the address, replies, template fields, events, bad rows and messages in outboxes.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "What stays is a keyed hash of the address, so that the person is not mailed again; the key is in the file `keys` of the state folder (or --keys), not in the ledger. Remove the address from your audiences too. The ledger is rewritten, which takes some seconds per million messages; a process that sends waits meanwhile. Backups, logs, and what servers and vendors keep are not reached.\n\nExit codes:\n  0  removed\n  1  something is left: messages that are not over yet\n  2  usage error, or nothing could be removed\n\nExamples:\n  mailfleet forget ann@example.com\n  mailfleet forget ann@example.com -n shop"
+    after_help = "What stays is a keyed hash of the address, so that the person is not mailed again; the key is in the file `keys` of the state folder (or --keys), not in the ledger. Remove the address from your audiences too. The ledger is rewritten, which takes some seconds per million messages; a process that sends waits meanwhile. Backups, logs, and what servers and vendors keep are not affected.\n\nExit codes:\n  0  removed\n  1  something is left: messages still in progress\n  2  usage error, or nothing could be removed\n\nExamples:\n  mailfleet forget ann@example.com\n  mailfleet forget ann@example.com -n shop"
 )]
 pub struct ForgetArgs {
     /// The address, in any spelling.
@@ -53,7 +53,7 @@ pub async fn run(args: ForgetArgs) -> ExitCode {
 }
 
 async fn forget(args: &ForgetArgs) -> Result<ExitCode, String> {
-    let address = Address::parse(&args.address).map_err(|why| format!("`{}` is no address: {why}", args.address))?;
+    let address = Address::parse(&args.address).map_err(|why| format!("`{}` is not a valid address: {why}", args.address))?;
     let asked = Forget { address: address.as_str().to_owned(), namespace: args.namespace.clone() };
     let Answer::Forgotten(told, is_left) = control::ask(&args.state, args.keys.as_deref(), Asked::Forget(asked)).await? else {
         return Err("the process that sends gave no answer to this; is it another version?".to_owned());

@@ -33,7 +33,7 @@ use crate::{
     token::unsubscribe::Tokens,
 };
 
-/// Watches YAML, keeps servers tested, and sends campaigns.
+/// Watches YAML, keeps probing servers, and sends campaigns.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes:\n  0  stopped by a signal; with --once: every campaign completed or is suspended\n  1  a campaign stopped or failed (--once), or messages were left on the wire\n  2  configuration, ledger or state folder cannot be used; nothing was sent\n  3  another process took over the ledger or the lead; this one sends no more"

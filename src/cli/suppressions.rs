@@ -191,7 +191,7 @@ fn written(result: io::Result<()>) -> Result<ExitCode, String> {
 
 /// The canonical form of an address that a person typed.
 fn person(address: &str) -> Result<Person, String> {
-    let address = Address::parse(address).map_err(|why| format!("`{address}` is no address: {why}"))?;
+    let address = Address::parse(address).map_err(|why| format!("`{address}` is not a valid address: {why}"))?;
     Ok(Person::Address(canonical(address.as_str()).into_owned()))
 }
 
@@ -242,7 +242,7 @@ async fn remove(args: RemoveArgs) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     text::report(&format!(
-        "not on the list of {}: {}. `mailfleet suppressions list` shows all; a person who was forgotten is there as a hash only.",
+        "not on the list of {}: {}. `mailfleet suppressions list` shows all; a person who was forgotten is listed only as a hash.",
         args.namespace,
         missing.join(", ")
     ));
@@ -313,7 +313,7 @@ async fn import(args: ImportArgs) -> Result<ExitCode, String> {
 fn entry(args: &ImportArgs, recipient: &crate::audience::Recipient, now_ms: i64) -> Result<Suppression, String> {
     let field = |name: &str| recipient.fields.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
     let at_ms = match field("time") {
-        Some(time) => time.parse::<jiff::Timestamp>().map_err(|_| format!("`{time}` is no time (RFC 3339)"))?.as_millisecond(),
+        Some(time) => time.parse::<jiff::Timestamp>().map_err(|_| format!("`{time}` is not a valid time (RFC 3339)"))?.as_millisecond(),
         None => now_ms,
     };
     Ok(Suppression {

@@ -49,7 +49,7 @@ pub fn why(args: &WhyArgs) -> ExitCode {
 }
 
 fn show(args: &WhyArgs) -> Result<bool, String> {
-    let address = Address::parse(&args.address).map_err(|why| format!("`{}` is no address: {why}", args.address))?;
+    let address = Address::parse(&args.address).map_err(|why| format!("`{}` is not a valid address: {why}", args.address))?;
     let reader = LedgerReader::open(&args.state).map_err(|error| error.to_string())?;
     let keys = keys::existing(args.keys.as_deref(), &args.state)?;
     let known = reader.known(address.as_str(), args.namespace.as_deref(), keys.as_ref()).map_err(|error| error.to_string())?;

@@ -33,13 +33,14 @@ fn of_calls(tally: &Tally, key: &Key, now_ms: i64) -> (ConditionStatus, Reason, 
     match tally.refused_why.filter(|_| is_quiet && tally.refused > 0) {
         Some(why) => {
             let message = format!(
-                "Calls to {path} are refused, and none was taken for an hour: of the last, {why}. Compare feedback.webhook with the vendor's settings; where they agree, the calls are a stranger's."
+                "Webhook requests to {path} are refused, and none was accepted in the last hour; the latest: {why}. Compare feedback.webhook with the vendor's settings; if they agree, the requests come from someone else."
             );
             (ConditionStatus::False, Reason::WebhookRefused, message)
         }
-        None if tally.taken > 0 => (ConditionStatus::True, Reason::WebhookReceiving, "The vendor's calls are taken.".to_owned()),
+        None if tally.taken > 0 => (ConditionStatus::True, Reason::WebhookReceiving, "Webhook requests are accepted.".to_owned()),
         None => {
-            let message = format!("No call of the vendor has arrived yet. It calls the public address with the path {path}.");
+            let message =
+                format!("No webhook request has arrived yet. Configure the vendor to call the public address with the path {path}.");
             (ConditionStatus::Unknown, Reason::WebhookWaiting, message)
         }
     }

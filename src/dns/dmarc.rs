@@ -104,7 +104,7 @@ fn parse(domain: &str, text: &str) -> Result<Policy, String> {
     let mut policy = Policy { domain: domain.to_owned(), text: text.to_owned(), is_dkim_strict: false, is_spf_strict: false, psd: None };
     let (mut requested, mut has_reports) = (None, false);
     for part in text.split(';').skip(1).map(str::trim).filter(|part| !part.is_empty()) {
-        let (tag, value) = part.split_once('=').ok_or_else(|| format!("has a part that is no tag: `{part}`"))?;
+        let (tag, value) = part.split_once('=').ok_or_else(|| format!("has an invalid tag: `{part}`"))?;
         let value = value.trim().to_ascii_lowercase();
         match tag.trim() {
             "p" => requested = Some(value),
@@ -119,7 +119,7 @@ fn parse(domain: &str, text: &str) -> Result<Policy, String> {
         Some("none" | "quarantine" | "reject") => Ok(policy),
         // A record with an address for reports counts as p=none.
         _ if has_reports => Ok(policy),
-        Some(other) => Err(format!("has p={other}, which is none of none, quarantine and reject")),
+        Some(other) => Err(format!("has p={other}, which must be none, quarantine or reject")),
         None => Err("has no policy (p=)".to_owned()),
     }
 }

@@ -63,7 +63,7 @@ pub fn resolver_address(text: &str) -> Result<SocketAddr, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     text.parse()
         .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PORT)))
-        .map_err(|_| format!("`{text}` is no address of a resolver; write an IP address, with `:PORT` where it is not {PORT}"))
+        .map_err(|_| format!("`{text}` is not the address of a resolver; write an IP address, with `:PORT` where it is not {PORT}"))
 }
 
 /// A resolver, with its cache. Cheap to clone.

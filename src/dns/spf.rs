@@ -273,7 +273,7 @@ fn parse(record: &str) -> Result<(Vec<Directive<'_>>, Option<&str>), String> {
             match name.to_ascii_lowercase().as_str() {
                 "redirect" if redirect.is_some() || value.is_empty() => return Err(format!("`{term}`")),
                 "redirect" => redirect = Some(value),
-                "exp" if std::mem::replace(&mut has_explanation, true) => return Err("exp= is there twice".to_owned()),
+                "exp" if std::mem::replace(&mut has_explanation, true) => return Err("exp= is duplicated".to_owned()),
                 _ if !is_name => return Err(format!("`{term}`")),
                 _ => {}
             }

@@ -135,7 +135,7 @@ fn a_policy_is_found_by_walking_up() {
         ("news.co.example", "co.example"),
         ("noted.test", "noted.test"),
         ("twice.test", "wrong: is there more than once, which counts as none"),
-        ("bad.test", "wrong: has p=maybe, which is none of none, quarantine and reject"),
+        ("bad.test", "wrong: has p=maybe, which must be none, quarantine or reject"),
         ("other.test", "missing"),
         ("away.test", "failed: the name server answered SERVFAIL"),
         ("below.away.test", "failed: the name server answered SERVFAIL"),

@@ -36,7 +36,7 @@ pub fn record(ledger: Ledger, mut batches: mpsc::Receiver<Batch>) -> (watch::Rec
             // A write that has begun is not abandoned: what is recorded after all counts once, however often it is brought.
             let writing = tokio::spawn(write(ledger.clone(), events, waiting, clock.now_ms(), recorded.clone()));
             if tokio::time::timeout(PATIENCE, writing).await.is_err() {
-                tracing::warn!("the ledger takes long to record what came back; whoever brings more waits");
+                tracing::warn!("recording feedback in the ledger is slow; further feedback waits");
             }
         }
     });
@@ -60,7 +60,7 @@ async fn write(
             Ok(())
         }
         Err(error) => {
-            tracing::warn!(%error, "what came back could not be recorded; it is asked for again");
+            tracing::warn!(%error, "feedback could not be recorded; whoever sent it will retry");
             Err(NotTaken(error.to_string()))
         }
     };

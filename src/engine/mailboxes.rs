@@ -102,7 +102,7 @@ impl Mailboxes {
 
     fn start(&self, key: &Key, made: Made) -> Result<Running, Blocker> {
         if self.running.len() >= MAILBOXES_MAX {
-            let message = format!("{MAILBOXES_MAX} mailboxes are read, and no more: read bounces of several servers from one.");
+            let message = format!("At most {MAILBOXES_MAX} mailboxes are read: share one between several servers.");
             return Err(Blocker::lasting(Reason::OverMaximum, message));
         }
         let own_tls = made.ca.as_ref().map(|ca| own_tls(ca.expose())).transpose();

@@ -107,9 +107,9 @@ fn message_of(kind: LedgerErrorKind, path: &Path, cause: &str) -> String {
     use LedgerErrorKind as Kind;
     let path = path.display();
     match kind {
-        Kind::Full => format!("the disk is full: {path} cannot be written; make room, then sending goes on by itself"),
+        Kind::Full => format!("the disk is full: {path} cannot be written; make room; sending then resumes automatically"),
         Kind::Locked => {
-            format!("{path} is locked by another program (a transaction in a database client?); end it, then sending goes on by itself")
+            format!("{path} is locked by another program (a transaction in a database client?); end it; sending then resumes automatically")
         }
         Kind::Corrupt => format!(
             "{path} is not a ledger or is damaged ({cause}); restore it from a backup, or choose another state folder (which does not know who was mailed before)"

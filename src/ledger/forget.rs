@@ -81,7 +81,7 @@ fn find(reader: &LedgerReader, person: &str, namespace: Option<&str>) -> Result<
 
 /// What stands for a person in a namespace from now on.
 fn hash(keys: &Keys, namespace: &str, person: &str) -> Result<String, Fault> {
-    hashes(keys, namespace, person).next().ok_or_else(|| Fault::conflict(format_args!("there is no key to keep a hash with")))
+    hashes(keys, namespace, person).next().ok_or_else(|| Fault::conflict(format_args!("there is no key to hash the address with")))
 }
 
 impl Writer {

@@ -26,6 +26,7 @@ const FIELD_NAME_MAX: usize = 60;
 const RESERVED: &[(&str, &str)] = &[
     ("from", "use `spec.from`"),
     ("reply-to", "use `spec.replyTo`"),
+    ("sender", "use `spec.from`"),
     ("subject", "use `spec.subject`"),
     ("list-unsubscribe", "use `spec.unsubscribe`"),
     ("list-unsubscribe-post", "use `spec.unsubscribe`"),

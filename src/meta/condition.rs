@@ -26,9 +26,9 @@ pub enum ConditionType {
     Probed,
     /// A server: whether the dispatcher may use it now (a send failure takes it out at once).
     Routed,
-    /// A server with `identity`: the DNS records that its domains need. It gates nothing unless `identity.requireDns` is true.
+    /// A server with `identity`: the DNS records that its domains need. It does not affect sending unless `identity.requireDns` is true.
     IdentityReady,
-    /// A server with `feedback`: whether what comes back is taken. It gates nothing.
+    /// A server with `feedback`: whether what comes back is read. It does not affect sending.
     FeedbackReady,
     /// A server with `identity.dkim`: which keys sign, and whose messages leave unsigned.
     Signing,
@@ -171,17 +171,17 @@ reasons! {
     MessagesSigned,
     /// Messages from a domain are not signed, because no key is of it or of a domain above it. Add a key to `identity.dkim`.
     DomainNotSigned,
-    /// The vendor writes the message anew or changes it, and signs it itself; `identity.dkim` has no effect. Remove the keys, and set up DKIM at the vendor.
+    /// The vendor rebuilds or changes the message, and signs it itself; `identity.dkim` has no effect. Remove the keys, and set up DKIM at the vendor.
     SignedByVendor,
     /// The domain of the envelope sender has no SPF record. Publish the one in the message, or the vendor's.
     SpfRecordMissing,
-    /// An SPF record is malformed, is there twice, or needs more than 10 lookups. Correct what the message names.
+    /// An SPF record is malformed, is duplicated, or needs more than 10 lookups. Correct what the message names.
     SpfRecordInvalid,
     /// The SPF record does not permit an address that the server sends from. Publish the record in the message in its place.
     SpfNotPermitted,
     /// A domain of From addresses has no DMARC policy, and no domain above it has one. Publish the one in the message.
     DmarcRecordMissing,
-    /// A DMARC record is malformed, or is there twice. Publish the one in the message in its place.
+    /// A DMARC record is malformed, or is duplicated. Publish the one in the message in its place.
     DmarcRecordInvalid,
     /// Neither a DKIM key nor the return path belongs to a domain of From addresses, as its DMARC policy asks. Sign with a key of the domain, or set `returnPath` below it.
     DmarcNotAligned,
@@ -193,11 +193,11 @@ reasons! {
     PtrRecordInvalid,
 
     // Feedback
-    /// The vendor's calls are taken. Nothing to do.
+    /// Webhook requests are accepted. Nothing to do.
     WebhookReceiving,
-    /// No call of the vendor has arrived since this process began. Give the vendor the address in the message, if it does not have it yet (docs/webhooks.md).
+    /// No webhook request has arrived since this process started. Give the vendor the address in the message, if it does not have it yet (docs/webhooks.md).
     WebhookWaiting,
-    /// Calls arrive and are refused, and none was taken for an hour. Compare `feedback.webhook` with the vendor's settings; where they agree, the calls are a stranger's.
+    /// Webhook requests arrive and are refused, and none was accepted in the last hour. Compare `feedback.webhook` with the vendor's settings; if they agree, the requests come from someone else.
     WebhookRefused,
     /// What comes back by mail is read. Nothing to do.
     FeedbackRead,
@@ -205,7 +205,7 @@ reasons! {
     NotReadYet,
     /// Bounces come to the listener, and this process has none. Start it with `--bounce-address`.
     NotListening,
-    /// A folder of the mailbox does not exist, may not be changed, or holds too much else. Correct `folder` or `moveTo`, or grant the right that the message names.
+    /// A folder of the mailbox does not exist, may not be changed, or contains too many other messages. Correct `folder` or `moveTo`, or grant the right that the message names.
     FolderUnusable,
 
     // What only a person can fix
@@ -227,7 +227,7 @@ reasons! {
     NotAllowedByPlan,
     /// The operator does not let this server run a program or use the machine's own credentials. Name a Secret, or ask the operator.
     NotAllowedByOperator,
-    /// The namespace has more servers of its own than its plans allow. Delete one (the oldest count first), or raise `ownServers.max`.
+    /// The namespace has more servers of its own than its plans allow. Delete one (the oldest are kept), or raise `ownServers.max`.
     OverMaximum,
 
     // Plans
@@ -305,7 +305,7 @@ reasons! {
     WaitingForRetry,
     /// Nothing is sent, because no process runs: `mailfleet run` was told to stop. Start it again; it continues with the rest.
     NotRunning,
-    /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Fix a server. If nothing has been sent yet, the campaign then starts; otherwise run `mailfleet resume CAMPAIGN`, set the annotation `mailfleet.dev/resume` to a new value, or change the spec: only the rest is mailed.
+    /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Fix a server: if nothing has been sent yet, the campaign then starts; otherwise run `mailfleet resume CAMPAIGN`, set the annotation `mailfleet.dev/resume` to a new value, or change the spec: only the rest is mailed.
     NoEligibleServer,
     /// A server refused so many recipients of the campaign in the same way that it must mean all of them; they are held, and none was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).
     RefusedAlike,

@@ -163,7 +163,7 @@ impl Program {
             End::TimedOut => {
                 let limit = Duration::from_millis(u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX));
                 let what = format!("the program took longer than {limit} and was killed");
-                Outcome::Unknown(self.endpoint.sending(Reason::TimedOut, &what, "See what holds it up, or raise timeout."))
+                Outcome::Unknown(self.endpoint.sending(Reason::TimedOut, &what, "Check what delays it, or raise timeout."))
             }
             End::Exited(None, _) => {
                 let what = "the program was killed by a signal";
@@ -196,9 +196,9 @@ impl Program {
                 "It is tried again; if this lasts, look into the mail system's log.",
             )),
             72 | 73 | 66 => Outcome::ServerFailed(failed(Reason::StorageFailed, "Make room, or let the program write into its queue.")),
-            77 => Outcome::ServerFailed(failed(Reason::PermissionDenied, "Let this user send by the program.").for_person()),
+            77 => Outcome::ServerFailed(failed(Reason::PermissionDenied, "Allow this user to use the program.").for_person()),
             64 | 78 => Outcome::ServerFailed(
-                failed(Reason::ProtocolError, "Set the mail system right, or allow a program that takes -i, -f and --.").for_person(),
+                failed(Reason::ProtocolError, "Fix the mail system, or allow a program that takes -i, -f and --.").for_person(),
             ),
             126 | 127 => Outcome::ServerFailed(failed(Reason::ProtocolError, "The program, or what it calls, cannot be run.").for_person()),
             _ => Outcome::ServerFailed(failed(Reason::SendFailed, "Fix what it says; messages go to other servers meanwhile.")),

@@ -282,7 +282,7 @@ pub struct Mailbox {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [Rule::new(
     "!(self.name.lowerAscii() in ['bcc', 'cc', 'date', 'dkim-signature', 'from', 'list-unsubscribe', 'list-unsubscribe-post', 'message-id', 'mime-version', 'received', 'reply-to', 'return-path', 'sender', 'subject', 'to'] || self.name.lowerAscii().startsWith('content-'))",
-    "Mailfleet writes this header itself; remove it here",
+    "cannot be set here: From, Reply-To, Subject and List-Unsubscribe have fields of their own in the spec, every recipient gets a message of their own, and Mailfleet or servers write the rest; remove it here",
 ).at(".name").forbidden()]))]
 pub struct Header {
     /// The name of the field (RFC 5322, 3.6.8); not one that Mailfleet writes itself.

@@ -96,7 +96,7 @@ pub struct Imap {
     /// CA certificates (PEM) to trust, in a Secret; the system's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<KeyRef>,
-    /// The folder, as the server lists it; `INBOX` when absent. Let nobody else read mail there: what is seen already is not read.
+    /// The folder, as the server lists it; `INBOX` when absent. Use a folder that nobody else reads: messages already marked as seen are skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), regex(pattern = pattern::FOLDER_NAME))]
     pub folder: Option<String>,
@@ -108,7 +108,7 @@ pub struct Imap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), regex(pattern = pattern::FOLDER_NAME))]
     pub move_to: Option<String>,
-    /// Between two looks where the server does not tell of new mail by itself (IDLE, RFC 2177); 5s to 1h, 1m when absent.
+    /// Polling interval when the server does not support IDLE (RFC 2177); 5s to 1h, 1m when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
 }

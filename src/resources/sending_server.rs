@@ -101,7 +101,7 @@ impl SendingServerSpec {
         self.provider.secrets().into_iter().map(needed).chain(dkim).chain(webhook).chain(login).chain(ca).collect()
     }
 
-    /// By what the vendor's calls are checked, where they are taken.
+    /// How the vendor's webhook requests are authenticated.
     #[must_use]
     pub fn webhook(&self) -> Option<&WebhookSpec> {
         self.feedback.as_ref()?.webhook.as_ref()

@@ -15,7 +15,7 @@ pub struct StopWhen {
     /// Complaints, in percent of accepted messages, as text; `"0.3"` when absent, as mailbox providers ask for, and `"100"` never stops it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complaint_percent: Option<Percent>,
-    /// Outcomes from which on the thresholds are judged; 200 when absent.
+    /// Minimum number of outcomes before the thresholds apply; 200 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub after_messages: Option<u64>,
@@ -29,7 +29,7 @@ pub struct EffectiveStopWhen {
     pub bounce_percent: Percent,
     /// Complaints, in percent of accepted messages.
     pub complaint_percent: Percent,
-    /// Outcomes from which on they are judged.
+    /// Minimum number of outcomes before they apply.
     pub after_messages: u64,
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{KeyRef, pattern, rule::Rule};
 
-/// By what the vendor's calls are checked, which arrive at `/feedback/NAMESPACE/NAME` of the public address. Which of the fields is
+/// How the vendor's webhook requests are authenticated, which arrive at `/feedback/NAMESPACE/NAME` of the public address. Which of the fields is
 /// needed depends on the type: see docs/webhooks.md.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

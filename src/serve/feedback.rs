@@ -94,10 +94,10 @@ async fn take(
 ) -> Result<(), Refused> {
     let is_of_method = method == Method::POST || (method == Method::GET && endpoint.takes_get());
     if !is_of_method || headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-        return Err(endpoint.refuse("no vendor calls so: not POST, or with a coded body"));
+        return Err(endpoint.refuse("only an uncompressed POST is expected"));
     }
     if body.len() > endpoint.body_max() {
-        return Err(endpoint.refuse("it is longer than any call of the vendor"));
+        return Err(endpoint.refuse("it is larger than any request of the vendor"));
     }
     let call = WebhookCall {
         headers,

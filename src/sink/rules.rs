@@ -19,7 +19,7 @@ pub struct ReplyRule {
 /// Why a rule cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no rule: write PATTERN=CODE, with a code from 400 to 599, for example `*@slow.example=450` (`=450once` for the first try only)"
+    "`{0}` is not a valid rule: write PATTERN=CODE, with a code from 400 to 599, for example `*@slow.example=450` (`=450once` for the first try only)"
 )]
 pub struct RuleError(String);
 

@@ -52,7 +52,7 @@ impl Keys {
             let key = STANDARD.decode(key.trim()).map_err(|_| wrong("the key is not base64"))?;
             let key = key.try_into().map_err(|key: Vec<u8>| wrong(&format!("the key has {} bytes", key.len())))?;
             if key == [0; KEY_BYTES] {
-                return Err(wrong("the key is nothing but zeros, which everybody can guess"));
+                return Err(wrong("the key is all zeros, which is insecure"));
             }
             if keys.iter().any(|(known, _)| *known == id) {
                 return Err(wrong(&format!("the number {id} stands twice")));
@@ -138,7 +138,7 @@ mod tests {
             ("\n256 AAAA", "line 2: the number"),
             ("1 AAA?", "line 1: the key is not base64"),
             (&format!("1 {long}"), "line 1: the key has 33 bytes"),
-            (&Keys::sample().to_text(), "line 1: the key is nothing but zeros"),
+            (&Keys::sample().to_text(), "line 1: the key is all zeros"),
             (&format!("{0}{0}", keys.to_text()), "line 3: the number 7 stands twice"),
         ] {
             let error = Keys::parse(text).unwrap_err();

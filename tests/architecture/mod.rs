@@ -173,7 +173,7 @@ const FORBIDDEN: &[&str] = &[
     "std::process::exit",
 ];
 
-fn calm(file: &File) -> Vec<String> {
+fn no_panics(file: &File) -> Vec<String> {
     // `#![forbid(unsafe_code)]` is one word, and stays.
     let code = file.code();
     FORBIDDEN.iter().filter(|word| names(&code, word)).map(|word| format!("uses {word} outside tests")).collect()
@@ -254,7 +254,7 @@ fn every_room_keeps_to_its_borders() {
 
 #[test]
 fn nothing_panics_or_prints_outside_tests() {
-    check(&source(), calm);
+    check(&source(), no_panics);
     for root in ["src/lib.rs", "src/main.rs"] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(root)).expect(root);
         assert!(code(&text).contains("#![forbid(unsafe_code)]"), "{root} does not forbid unsafe code");
@@ -301,7 +301,7 @@ fn every_rule_can_fail() {
     cases.push((borders, File::new("src/decide/mod.rs", "//! x\nuse crate::{resources::Key, source::Snapshot};\n")));
     for word in FORBIDDEN {
         let before = if word.starts_with('.') { "x" } else { "" };
-        cases.push((calm, File::new("src/source/read.rs", &format!("//! x\nfn f() {{ {before}{word}(1); }}\n"))));
+        cases.push((no_panics, File::new("src/source/read.rs", &format!("//! x\nfn f() {{ {before}{word}(1); }}\n"))));
     }
     cases.push((shape, File::new("src/engine.rs", "use std::io;\n")));
     cases.push((shape, File::new("src/engine.rs", &format!("//! x\n{}", "\n".repeat(LINES_MAX)))));
@@ -326,7 +326,7 @@ fn every_rule_can_fail() {
         "src/decide/mod.rs",
         "//! No tokio, no unwrap() here.\n\n/// Never `panic!`.\npub fn f() -> &'static str {\n    \"tokio\"\n}\n\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n",
     );
-    for rule in [purity as Rule, borders, calm, shape, clean] {
+    for rule in [purity as Rule, borders, no_panics, shape, clean] {
         assert_eq!(rule(&good), Vec::<String>::new());
     }
 }

@@ -1,7 +1,7 @@
 """The ledger's database itself. Everything else asks `mailfleet get`; another backend means changing this module alone.
 
 Here is what no command can or should do: fix the seed, read which claims a killed process left, see every byte that is kept,
-hold a lock, and make a ledger of an older version.
+hold a lock, query the documented views as people do, and make a ledger of an older version.
 """
 
 import contextlib
@@ -40,6 +40,19 @@ def open_claims(state: Path) -> int:
         claimed_by = "epoch" if "epoch" in columns else "boot"
         sql = f"select count(*) from messages where state = 0 and {claimed_by} = (select value from meta where key = 'epoch')"
         return ledger.execute(sql).fetchone()[0]
+
+
+def query(state: Path, sql: str) -> list[tuple]:
+    """A query of the documented views and tables, as people make it; nothing while the ledger is being made."""
+    if not _path(state).exists():
+        return []
+    try:
+        with _connected(state, "ro") as ledger:
+            return ledger.execute(sql).fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return []
+        raise
 
 
 def dump(state: Path) -> dict[str, str]:

@@ -98,6 +98,10 @@ fn type_of(schema: &Value) -> String {
 }
 
 fn plural(noun: &str) -> String {
+    // Values of an enum are none of many.
+    if noun.starts_with('`') {
+        return noun.to_owned();
+    }
     // Only the head takes the plural: names at a vendor.
     let (head, rest) = noun.find(" at ").map_or((noun, ""), |at| noun.split_at(at));
     format!("{head}{}{rest}", if head.ends_with('s') { "es" } else { "s" })

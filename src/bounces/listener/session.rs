@@ -188,7 +188,7 @@ impl Session {
                 "250 2.0.0 Ok".into()
             }
             "NOOP" => "250 2.0.0 Ok".into(),
-            "VRFY" => "252 2.5.0 It is not said who is here".into(),
+            "VRFY" => "252 2.5.0 Cannot verify".into(),
             "QUIT" => {
                 self.phase = Phase::Over;
                 "221 2.0.0 Bye".into()

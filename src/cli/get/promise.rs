@@ -2,7 +2,10 @@
 
 use crate::{
     meta::bound::grouped,
-    resources::campaign::{CampaignState, CampaignStatus, WhenOutcomeIsUnknown},
+    resources::{
+        campaign::{CampaignState, CampaignStatus, WhenOutcomeIsUnknown},
+        fate::Fate,
+    },
 };
 
 /// `At most once (whenOutcomeIsUnknown: Skip): 19,905 accepted once; 95 unknown, not sent again: --only Unknown names them; 100 left.`
@@ -16,20 +19,29 @@ pub fn promise(status: &CampaignStatus, campaign: &str) -> String {
     }
     let rows = if counts.bad_rows == 1 { "bad row" } else { "bad rows" };
     let held = format!("held, not mailed before `mailfleet resume {campaign}`");
-    for (count, what, option) in [
-        (counts.unknown, "unknown, not sent again", "--only Unknown"),
-        (counts.held, &*held, "--only Held"),
-        (counts.rejected, "rejected", "--only Rejected"),
-        (counts.expired, "given up after all attempts", "--only Expired"),
-        (counts.render_failed, "not mailed, the template failed", "--only RenderFailed"),
-        (counts.withdrawn, "not mailed, removed from the audience", "--only Withdrawn"),
-        (counts.bad_rows, rows, "--problems"),
-    ] {
+    // Whoever was not mailed is named, whatever the reason.
+    let what = |fate| match fate {
+        Fate::Accepted | Fate::Claimed | Fate::Deferred => None,
+        Fate::Unknown => Some("unknown, not sent again"),
+        Fate::Held => Some(&*held),
+        Fate::Rejected => Some("rejected"),
+        Fate::Expired => Some("given up after all attempts"),
+        Fate::RenderFailed => Some("not mailed, the template failed"),
+        Fate::Withdrawn => Some("not mailed, removed from the audience"),
+        Fate::Suppressed => Some("not mailed, on the suppression list"),
+    };
+    let mut named = |count: u64, what: &str, option: &str| {
         if count > 0 {
             let names = if count == 1 { "names it" } else { "names them" };
             parts.push(format!("{} {what}: {option} {names}", grouped(count)));
         }
+    };
+    for fate in Fate::ALL {
+        if let Some(what) = what(fate) {
+            named(counts.of(fate), what, &format!("--only {}", fate.as_str()));
+        }
     }
+    named(counts.bad_rows, rows, "--problems");
     if status.state != CampaignState::Completed {
         parts.push(status.total().map_or_else(
             || "the rest is not counted yet".to_owned(),
@@ -75,8 +87,8 @@ mod tests {
                 "Completed",
                 "Skip",
                 json!({}),
-                json!({"total": 20_000, "accepted": 19_905, "unknown": 95}),
-                "At most once (whenOutcomeIsUnknown: Skip): 19,905 accepted once; 95 unknown, not sent again: --only Unknown names them.",
+                json!({"total": 20_000, "accepted": 19_904, "unknown": 95, "suppressed": 1}),
+                "At most once (whenOutcomeIsUnknown: Skip): 19,904 accepted once; 95 unknown, not sent again: --only Unknown names them; 1 not mailed, on the suppression list: --only Suppressed names it.",
             ),
             (
                 "Completed",
@@ -90,7 +102,7 @@ mod tests {
                 "Skip",
                 json!({"expectedTotal": 60_000, "expectedTotalIsEstimate": true}),
                 json!({"accepted": 1710, "held": 10, "renderFailed": 1, "badRows": 1}),
-                "At most once (whenOutcomeIsUnknown: Skip): 1,710 accepted once; 10 held, not mailed before `mailfleet resume spring -n shop`: --only Held names them; 1 not mailed, the template failed: --only RenderFailed names it; 1 bad row: --problems names it; ~58,279 left.",
+                "At most once (whenOutcomeIsUnknown: Skip): 1,710 accepted once; 1 not mailed, the template failed: --only RenderFailed names it; 10 held, not mailed before `mailfleet resume spring -n shop`: --only Held names them; 1 bad row: --problems names it; ~58,279 left.",
             ),
             (
                 "Scheduled",

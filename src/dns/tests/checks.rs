@@ -115,7 +115,7 @@ fn each_fault_is_told_with_the_record_that_mends_it() {
         (
             "_dmarc.news",
             "_dmarc.news.test TXT v=DMARC1; p=sure",
-            "DMARC wrong: DMARC: the record of _dmarc.news.test has p=sure, which is none of none, quarantine and reject. Publish in its place: _dmarc.news.test. TXT \"v=DMARC1; p=none\"".to_owned(),
+            "DMARC wrong: DMARC: the record of _dmarc.news.test has p=sure, which must be none, quarantine or reject. Publish in its place: _dmarc.news.test. TXT \"v=DMARC1; p=none\"".to_owned(),
         ),
         (
             "10.2",

@@ -53,7 +53,7 @@ impl Webhook for MailgunWebhook {
         let Signature { timestamp, token, code } = signed.signature;
         let code = hex(&code).ok_or(FORGED)?;
         hmac::verify(&self.key, [timestamp.text(), &token].concat().as_bytes(), &code).map_err(|_| FORGED)?;
-        let signed_at_ms = read::time(timestamp.text()).ok_or(Refused::Unreadable("its time is no number of seconds"))?;
+        let signed_at_ms = read::time(timestamp.text()).ok_or(Refused::Unreadable("its timestamp is not a number of seconds"))?;
         check_age(signed_at_ms, call.now_ms, AGE_MAX_MS)?;
         let told: Call = read::one(call.body)?;
         // Time and token together: with other borders between them the signature would hold as well.

@@ -57,7 +57,7 @@ impl Webhook for SendGridWebhook {
         let signature = STANDARD.decode(signature).map_err(|_| FORGED)?;
         let signed = [timestamp.as_bytes(), call.body].concat();
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.public_key).verify(&signed, &signature).map_err(|_| FORGED)?;
-        let signed_at_ms = read::time(timestamp).ok_or(Refused::Unreadable("its time is no number of seconds"))?;
+        let signed_at_ms = read::time(timestamp).ok_or(Refused::Unreadable("its timestamp is not a number of seconds"))?;
         check_age(signed_at_ms, call.now_ms, AGE_MAX_MS)?;
         let events = read::each(call.body, |told: Occurrence| self.event(&told))?;
         // A signature has two forms (ECDSA), and what is signed has one.

@@ -57,7 +57,7 @@ impl Sns {
     /// Why it is not taken.
     pub fn verify(call: &WebhookCall<'_>, topic_arn: &str, certificates: &Certificates) -> Result<(Self, Purpose, Once), Refused> {
         let message: Self = serde_json::from_slice(call.body)
-            .map_err(|_| Refused::Forged("it is no message of SNS; switch raw message delivery off for the subscription"))?;
+            .map_err(|_| Refused::Forged("it is not an SNS message; switch raw message delivery off for the subscription"))?;
         if message.topic_arn != topic_arn {
             return Err(Refused::Forged("its topic is not feedback.webhook.topicArn"));
         }
