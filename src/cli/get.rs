@@ -203,7 +203,16 @@ fn show_objects<S: DeserializeOwned + Conditions>(
             }
         }
         OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown => {
-            let mut shown: Vec<Shown<S>> = objects.iter().map(Found::shown).collect::<Result<_, _>>().map_err(Stop::Failed)?;
+            let (mut shown, mut without): (Vec<Shown<S>>, Vec<String>) = (Vec::new(), Vec::new());
+            for object in &objects {
+                match object.shown() {
+                    Ok(object) => shown.push(object),
+                    Err(why) => without.push(why),
+                }
+            }
+            if shown.is_empty() {
+                return Err(Stop::Failed(without.join("\n")));
+            }
             shown.iter_mut().for_each(renew);
             let single = if let ([one], true) = (&shown[..], args.name.is_some()) {
                 let mut text = Vec::new();
@@ -216,6 +225,10 @@ fn show_objects<S: DeserializeOwned + Conditions>(
                 Vec::new()
             };
             table.print(args.output, &mut out, shown)?;
+            // The others are shown whatever is wrong with one.
+            for why in &without {
+                writeln!(out, "\n{}", paragraph(why))?;
+            }
             if args.output != OutputFormat::Markdown
                 && let Some(note) = nobody_sends(&args.state, kind, &objects)
             {

@@ -8,7 +8,11 @@ use std::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{cli::present::tables::Shown, resources::DEFAULT_NAMESPACE, source::status};
+use crate::{
+    cli::present::tables::Shown,
+    resources::{DEFAULT_NAMESPACE, Reason},
+    source::status,
+};
 
 /// An object as its status file holds it.
 pub struct Found {
@@ -26,15 +30,32 @@ impl Found {
     /// Its name and its status.
     ///
     /// # Errors
-    /// When the status is none that this version writes; the message names the file.
+    /// Why there is no status to be shown: the object was never valid, or the status is not one that this version writes.
     pub fn shown<S: DeserializeOwned>(&self) -> Result<Shown<S>, String> {
         let word = |field: &str| self.value["metadata"][field].as_str().unwrap_or_default().to_owned();
         let status = S::deserialize(&self.value["status"]).map_err(|error| {
+            if let Some(why) = self.never_valid() {
+                return format!("{} {} in namespace {}: {why}", word_of(&self.value["kind"]), word("name"), word("namespace"));
+            }
             let path = self.path.display();
             format!("{path} has a status that this version does not know ({error}); `mailfleet run` with this --state writes it anew")
         })?;
         Ok(Shown { namespace: word("namespace"), name: word("name"), status })
     }
+}
+
+impl Found {
+    /// Why an object that was never valid is not used; its status is conditions alone.
+    fn never_valid(&self) -> Option<&str> {
+        let conditions = self.value["status"]["conditions"].as_array()?;
+        let ready =
+            conditions.iter().find(|condition| condition["type"] == "Ready" && condition["reason"] == Reason::Unreadable.as_str())?;
+        ready["message"].as_str()
+    }
+}
+
+fn word_of(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// Says that an object is not there, and where else one of this name is, if it is anywhere.

@@ -4,7 +4,13 @@ mod dry;
 mod kubernetes;
 mod public;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use tokio::{
@@ -32,6 +38,9 @@ use crate::{
     source::{Files, Options, Snapshot, StatusSink},
     token::unsubscribe::Tokens,
 };
+
+/// New findings that are told at a time.
+const NEW_FINDINGS_MAX: usize = 10;
 
 /// Watches YAML, keeps probing servers, and sends campaigns.
 #[derive(Args, Debug)]
@@ -185,6 +194,12 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
         return Err("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` lists them too.".to_owned());
     }
     let is_dry = args.dry_run;
+    if !is_dry {
+        ledger_elsewhere(&args.paths, &state_dir)?;
+    }
+    if !args.once {
+        tokio::spawn(tell_new_findings(snapshots.clone()));
+    }
     let outbox = state_dir.join("outbox");
     if is_dry {
         snapshots = hurried(&args, &snapshots).await;
@@ -270,8 +285,12 @@ impl Process {
             Some(tokio::spawn(progress::show(seen.clone(), options)))
         };
         let is_quiet = args.quiet || args.kubernetes;
-        if let Some(keys) = &keys {
-            ledger.set_keys(keys.clone()).await?;
+        if let Some(keys) = &keys
+            && !ledger.adopt_keys(keys.clone()).await?
+        {
+            text::report(
+                "People were removed by `mailfleet forget` with a key that is not among the keys of this process: they may be mailed again. Add the old key to the file (docs/unsubscribe.md, \"Keys\").",
+            );
         }
         let (came_back, recording) = engine::record(ledger.clone(), batches);
         let control = control::serve(&state_dir, &ledger, keys.clone());
@@ -417,9 +436,45 @@ fn report_findings(snapshot: &Snapshot, once: bool) -> bool {
     !(once && snapshot.faults().next().is_some())
 }
 
-/// Resolves on SIGTERM or Ctrl-C. From this call on, not from the first poll, neither ends the process at once.
+/// Tells what is newly wrong with the files while the process runs; what went and comes back is told again.
+async fn tell_new_findings(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+    let texts = |snapshot: &Snapshot| -> Vec<String> {
+        let told = snapshot.findings.iter().filter(|finding| finding.severity != crate::source::Severity::Note);
+        told.map(ToString::to_string).collect()
+    };
+    let mut before = texts(&snapshots.borrow_and_update());
+    while snapshots.changed().await.is_ok() {
+        let now = texts(&snapshots.borrow_and_update());
+        let new: Vec<&String> = now.iter().filter(|text| !before.contains(text)).collect();
+        new.iter().take(NEW_FINDINGS_MAX).for_each(|text| tracing::warn!("{text}"));
+        if new.len() > NEW_FINDINGS_MAX {
+            tracing::warn!("{} more; `mailfleet validate` lists them", new.len() - NEW_FINDINGS_MAX);
+        }
+        before = now;
+    }
+}
+
+/// Refuses to begin a ledger while a folder that is read has one: whoever was mailed from there would be mailed again.
+fn ledger_elsewhere(paths: &[PathBuf], state_dir: &Path) -> Result<(), String> {
+    const LEDGER: &str = "ledger.db";
+    if state_dir.join(LEDGER).exists() {
+        return Ok(());
+    }
+    let other = paths.iter().map(|path| path.join(".mailfleet")).find(|folder| folder.join(LEDGER).exists());
+    other.map_or(Ok(()), |other| {
+        Err(format!(
+            "{0} has a ledger, and {1} has none: whoever was mailed from there would be mailed again, so nothing was sent. The state folder lies in the current folder; use --state {0}, or run in its folder. If that ledger is not needed any more, move {0} away.",
+            other.display(),
+            state_dir.display()
+        ))
+    })
+}
+
+/// Resolves on SIGTERM, Ctrl-C, or SIGHUP when the terminal is closed, unless `nohup` had that ignored. From this call on, not from
+/// the first poll, none of them ends the process at once.
 pub(crate) fn told_to_stop() -> impl Future<Output = ()> + Send + 'static {
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let hang_up = (!is_hang_up_ignored()).then(|| signal(SignalKind::hangup()));
     async move {
         let told = |of: std::io::Result<Signal>| async {
             match of {
@@ -431,6 +486,19 @@ pub(crate) fn told_to_stop() -> impl Future<Output = ()> + Send + 'static {
         tokio::select! {
             () = told(interrupt) => {}
             () = told(terminate) => {}
+            () = async { match hang_up {
+                Some(hang_up) => told(hang_up).await,
+                None => std::future::pending().await,
+            } } => {}
         }
     }
+}
+
+/// Whether this process was started with SIGHUP ignored (`nohup`): it is to outlive its terminal then. As Linux tells it; elsewhere
+/// it is taken for not ignored.
+fn is_hang_up_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Signal 1 is the lowest bit.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

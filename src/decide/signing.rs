@@ -1,5 +1,7 @@
 //! Which DKIM keys of a server sign, and what its status says of that. Pure.
 
+use std::collections::BTreeSet;
+
 use super::identity::IdentityObservation;
 use crate::{
     dns::{DkimKey, Subject},
@@ -48,7 +50,12 @@ pub fn condition(spec: &SendingServerSpec, identity: Option<(&Subject, &[String]
         Some(algorithm) => format!("{record} ({})", algorithm.as_str()),
         None => record.clone(),
     });
-    let named = format!("Messages are signed with {}.", named.collect::<Vec<_>>().join(", "));
+    let mut named = format!("Messages are signed with {}.", named.collect::<Vec<_>>().join(", "));
+    if subject.domains.is_empty() {
+        // Which domains there are is not said by `identity.domains`.
+        let domains: BTreeSet<&str> = subject.keys.iter().map(|key| &*key.domain).collect();
+        named.push_str(&format!(" From any domain but {} they leave unsigned.", domains.into_iter().collect::<Vec<_>>().join(", ")));
+    }
     let without = without_key(subject);
     if without.is_empty() {
         return of(ConditionStatus::True, Reason::MessagesSigned, named);

@@ -1,6 +1,6 @@
 //! What the ledger knows about the objects of a snapshot: generations and runs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::hash;
 use crate::{
@@ -47,11 +47,13 @@ pub struct LedgerFacts {
 pub(super) struct FactFinder<F> {
     ledger: F,
     known: BTreeMap<(&'static str, Key), Generation>,
+    /// The campaigns that have begun, as it is recorded what they send.
+    messages: BTreeMap<Key, Arc<Campaign>>,
 }
 
 impl<F: Facts> FactFinder<F> {
     pub fn new(ledger: F) -> Self {
-        Self { ledger, known: BTreeMap::new() }
+        Self { ledger, known: BTreeMap::new(), messages: BTreeMap::new() }
     }
 
     /// The facts about a snapshot. New and changed specs are recorded with their generation.
@@ -63,6 +65,7 @@ impl<F: Facts> FactFinder<F> {
         self.known.clone_from(&facts.generations);
         self.find_runs(&snapshot.campaigns, &mut facts).await;
         self.find_renamed(snapshot, &mut facts).await;
+        self.record_edited(snapshot, &facts).await;
         facts
     }
 
@@ -133,11 +136,8 @@ impl<F: Facts> FactFinder<F> {
             campaigns.contains_key(key) || snapshot.broken.iter().any(|broken| broken.kind == Campaign::KIND && broken.key == *key)
         };
         let is_absent = |key: &Key| facts.runs.get(key).is_some_and(|run| run.in_ledger == InLedger::Absent);
-        let fresh: Vec<(&Key, SpecHash)> = campaigns
-            .iter()
-            .filter(|(key, _)| is_absent(key))
-            .map(|(key, sourced)| (key, SpecHash { kind: MESSAGE.to_owned(), key: key.clone(), spec_hash: message_hash(&sourced.object) }))
-            .collect();
+        let fresh: Vec<(&Key, SpecHash)> =
+            campaigns.iter().filter(|(key, _)| is_absent(key)).map(|(key, sourced)| (key, message_of(key, &sourced.object))).collect();
         if fresh.is_empty() {
             return;
         }
@@ -169,6 +169,23 @@ impl<F: Facts> FactFinder<F> {
         }
     }
 
+    /// Records what campaigns send whose run has begun, where that was edited: they are known again by what they say now.
+    async fn record_edited(&mut self, snapshot: &Snapshot, facts: &LedgerFacts) {
+        let has_begun = |key: &Key| facts.runs.get(key).is_some_and(|run| run.in_ledger != InLedger::Absent);
+        self.messages.retain(|key, _| snapshot.campaigns.contains_key(key));
+        let is_known = |key: &Key, object: &Arc<Campaign>| self.messages.get(key).is_some_and(|known| Arc::ptr_eq(known, object));
+        let edited = snapshot.campaigns.iter().filter(|(key, sourced)| has_begun(key) && !is_known(key, &sourced.object));
+        let edited: Vec<(Key, Arc<Campaign>)> = edited.map(|(key, sourced)| (key.clone(), sourced.object.clone())).collect();
+        if edited.is_empty() {
+            return;
+        }
+        let messages = edited.iter().map(|(key, object)| message_of(key, object)).collect();
+        match self.ledger.generations(messages, 0).await {
+            Ok(_) => self.messages.extend(edited),
+            Err(error) => tracing::warn!(%error, "edited campaigns could not be recorded in the ledger"),
+        }
+    }
+
     /// How a closed run ended.
     async fn recorded(&self, run: &RunRecord) -> Option<Recorded> {
         let counts = self.ledger.counts(run.id).await.ok()?;
@@ -192,6 +209,10 @@ pub(crate) async fn renamed(snapshot: &Snapshot, ledger: impl Facts) -> Vec<(Key
 
 /// The kind under which the ledger keeps the hash of what a campaign sends and to whom.
 const MESSAGE: &str = "Message";
+
+fn message_of(key: &Key, campaign: &Campaign) -> SpecHash {
+    SpecHash { kind: MESSAGE.to_owned(), key: key.clone(), spec_hash: message_hash(campaign) }
+}
 
 /// What a campaign sends, and to whom, as the spec has it: the same under another name, plan or schedule.
 fn message_hash(campaign: &Campaign) -> u64 {
@@ -266,12 +287,15 @@ mod tests {
         // It was never begun: nobody was mailed under that name.
         assert!(renamed(&snapshot(&[("summer", "Hi", "first")]), reader()).await.is_empty());
         ledger.begin_run(&RunKey::new("default", "spring", "first"), RunStart::default(), 2000).await.expect("a run");
-        let cases: [(Campaigns, bool); 6] = [
+        let cases: [(Campaigns, bool); 8] = [
             (&[("spring", "Hi", "first")], false),
             (&[("summer", "Hi", "first")], true),
             (&[("summer", "Hi", "first"), ("spring", "Hi", "first")], false),
             (&[("summer", "Hi", "first"), ("spring", "Other", "first")], false),
-            (&[("summer", "Other", "first")], false),
+            // It was edited after it had begun, and then renamed.
+            (&[("summer", "Hi", "first")], false),
+            (&[("summer", "Other", "first")], true),
+            (&[("summer", "Another", "first")], false),
             (&[("summer", "Hi", "again")], false),
         ];
         for (campaigns, is_renamed) in cases {

@@ -44,6 +44,8 @@ impl Ledger {
         let state_dir = self.shared.state_dir.clone();
         let (wanted, only) = (person.clone(), namespace.map(str::to_owned));
         let search = move || find(&LedgerReader::open(&state_dir)?, &wanted, only.as_deref());
+        let checked = keys.clone();
+        self.call(move |writer| writer.check_keys(&checked)).await?;
         self.set_keys(keys.clone()).await?;
         // First of all nobody claims a message of the person any more; then all messages are searched, beside the writer.
         let (named, only, known) = (person.clone(), namespace.map(str::to_owned), keys.clone());

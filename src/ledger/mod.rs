@@ -12,6 +12,7 @@ mod facts;
 mod forget;
 mod generations;
 mod held;
+mod keys;
 mod migrations;
 mod people;
 mod reader;

@@ -2,7 +2,7 @@
 -- times are milliseconds since 1970-01-01 UTC.
 
 -- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send;
--- fates: how many fates the views know.
+-- fates: how many fates the views know; keys: checks of the keys with which a process last sent, none of which can be learned from them.
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value

@@ -125,6 +125,28 @@ async fn who_is_forgotten_is_in_no_file_and_is_not_mailed_again() {
 }
 
 #[tokio::test]
+async fn nobody_is_forgotten_with_other_keys_than_those_of_the_process_that_sends() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let key = RunKey::new("shop", "news", "first");
+    let run = ledger.begin_run(&key, RunStart::default(), 1_000).await.expect("a run").id;
+    let server = ledger.server_id("shop/one").await.expect("a server");
+    ledger.commit(claims(vec![claim(run, server, WHO)])).await.expect("a claim");
+    assert!(ledger.adopt_keys(keys()).await.expect("keys"));
+    let others = Keys::of([8; 32]);
+    let refused = ledger.forget(WHO, None, others.clone(), 5_000).await.expect_err("other keys");
+    assert!(refused.kind == LedgerErrorKind::Conflict && refused.message.contains("--keys"), "{refused}");
+    assert_eq!(folder.ask("SELECT count(*) FROM suppressions"), ["0"], "nothing was removed");
+    // A rotated file has the key, and others before it.
+    let encoded = |byte: u8| base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [byte; 32]);
+    let rotated = Keys::parse(&format!("2 {}\n{}", encoded(9), keys().to_text())).expect("keys");
+    ledger.forget(WHO, None, rotated.clone(), 5_000).await.expect("removed");
+    assert_eq!(folder.ask("SELECT count(*) FROM suppressions WHERE person LIKE 'forgotten:2:%'"), ["1"]);
+    assert!(ledger.adopt_keys(rotated).await.expect("keys"));
+    assert!(!ledger.adopt_keys(keys()).await.expect("keys"), "the hash is of key 2");
+}
+
+#[tokio::test]
 async fn a_message_that_is_not_over_is_left_to_the_process_that_sends_it() {
     let folder = Folder::new();
     let ledger = folder.open();
