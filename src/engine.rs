@@ -1,6 +1,7 @@
 //! The loop: snapshot, decide, act, report. Read this first.
 //!
-//! Every turn of the loop is the same straight line, whatever woke it: look up what the snapshot refers to (I/O), decide over the
+//! Every turn of the loop is the same straight line, whatever woke it: look up what the snapshot refers to (I/O), have pauses of servers
+//! recorded that begin or end (I/O), decide over the
 //! whole world (pure), then act: start probes, hand the routing table to the dispatcher, write statuses (I/O).
 
 mod contents;
@@ -12,6 +13,7 @@ mod lookup;
 mod mailboxes;
 mod pace;
 mod probes;
+mod standings;
 mod statuses;
 mod webhooks;
 mod world;
@@ -51,6 +53,7 @@ use lookup::Lookup;
 use mailboxes::Mailboxes;
 use pace::Pace;
 use probes::{ProbeDone, Probes};
+use standings::Standings;
 use statuses::Statuses;
 
 /// How long the last statuses may take to be written.
@@ -176,6 +179,7 @@ pub async fn run(
     loop {
         let began = Instant::now();
         let looked = engine.look_up().await;
+        engine.judge_servers().await;
         let decision = engine.decide();
         engine.act(&decision, began);
         if let Some(end) = engine.end(&decision, once) {
@@ -257,6 +261,7 @@ struct Engine {
     dispatch: Dispatch,
     probes: Probes,
     looks: Looks,
+    standings: Standings,
     /// Grows whenever something came back.
     came_back: watch::Receiver<u64>,
     mailboxes: Mailboxes,
@@ -293,6 +298,7 @@ impl Engine {
             dispatch: Dispatch::start(ledger, clock, return_paths).await?,
             probes: Probes::new(),
             looks,
+            standings: Standings::default(),
             came_back,
             mailboxes,
             handed_over: Handover::default(),

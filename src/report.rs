@@ -31,8 +31,6 @@ pub struct DayUsed {
     pub day: i64,
     /// Messages.
     pub messages: u64,
-    /// Whether bounces or complaints were over the line on it: a warm-up does not go on after such a day.
-    pub is_held: bool,
 }
 
 /// The phase of a run in the dispatcher.

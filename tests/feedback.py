@@ -49,12 +49,12 @@ class Postmark(Vendor):
 class Shop:
     """A fleet with one server of Postmark, and a campaign to so many people."""
 
-    def __init__(self, name: str, program, count: int):
+    def __init__(self, name: str, program, count: int, **feedback):
         self.vendor, self.port, self.program = Postmark().__enter__(), free_port(), program
         self.fleet = fleets.Fleet(folder(name), program)
         fleets.write_csv(self.fleet.config / "people.csv", count)
         self.people = [row.split(",")[0] for row in (self.fleet.config / "people.csv").read_text().splitlines()[1:]]
-        webhook = {"webhook": {"secretRef": {"name": "hook", "key": "secret"}}}
+        webhook = {"webhook": {"secretRef": {"name": "hook", "key": "secret"}}, **feedback}
         self.objects = [
             self.vendor.secret(),
             fleets.secret("hook", secret=SECRET),
@@ -141,6 +141,35 @@ def what_a_vendor_tells_is_counted_and_heeded(program) -> str:
     return "31 events, twice; 4 people left out"
 
 
+def too_many_complaints_pause_the_server(program) -> str:
+    """Complaints and bounces that come after everything was sent pause the server that nobody else uses; a person resumes it."""
+    shop = Shop("feedback-pause", program, 60, pauseWhen={"afterMessages": 50, "complaintPercent": "4", "bouncePercent": "50"})
+    process = shop.start()
+    try:
+        shop.fleet.wait_state("Campaign", "one", "Completed", 30)
+
+        def server() -> tuple:
+            status, ready = shop.fleet.status("SendingServer", "postmark"), shop.fleet.condition("SendingServer", "postmark", "Ready")
+            return status.get("state"), ready.get("reason"), int((status.get("cameBack") or {}).get("complained") or 0)
+
+        def tell(many: int) -> list[dict]:
+            return [shop.vendor.told("SpamComplaint", one, number) for number, one in enumerate(shop.people[:many])]
+
+        require(shop.call(tell(2)) == 200, "two of sixty complain")
+        wait_until(lambda: server() == ("Active", "Active", 2), 20, f"they are counted, {server()}")
+        require(shop.call(tell(3)) == 200, "and a third one")
+        wait_until(lambda: server()[:2] == ("Inactive", "ComplaintRateTooHigh"), 20, f"it is paused, {server()}")
+        code, told = shop.fleet.command("resume", "server/postmark", "--state", shop.fleet.state)
+        require(code == 0, told)
+        wait_until(lambda: server() == ("Active", "Active", 0), 20, f"it is judged anew, {server()}")
+        require(shop.call([shop.vendor.told("Bounce", one, 100 + number) for number, one in enumerate(shop.people[3:])]) == 200, "late bounces")
+        wait_until(lambda: shop.ask("SELECT bounced FROM runs") == [(57,)], 20, "they are recorded")
+        require(server()[0] == "Active", "what comes back of earlier messages is forgiven")
+    finally:
+        process.stop()
+    return "3 of 60 complained"
+
+
 def nothing_is_lost_over_kills(program) -> str:
     """1,000 bounces come in while the process is killed again and again: each is recorded, and counted once."""
     shop = Shop("feedback-kills", program, 1_000)
@@ -176,7 +205,7 @@ def nothing_is_lost_over_kills(program) -> str:
 def main():
     cases = Cases(__doc__)
     cases.parse()
-    cases.add_all((what_a_vendor_tells_is_counted_and_heeded, nothing_is_lost_over_kills), fleets.binary())
+    cases.add_all((what_a_vendor_tells_is_counted_and_heeded, too_many_complaints_pause_the_server, nothing_is_lost_over_kills), fleets.binary())
     cases.end()
 
 

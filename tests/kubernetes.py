@@ -26,6 +26,7 @@ def main():
             basics.same_names,
             basics.flapping_server,
             basics.resumed_by_annotation,
+            basics.paused_server_resumed,
             outages.leader_killed,
             outages.leader_paused,
             outages.api_server_down,

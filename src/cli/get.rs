@@ -136,7 +136,9 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
         GetKind::Servers => {
             let details = |status: &SendingServerStatus, out: &mut dyn Write| {
                 print_details(args, &tables::warmup(), status.warmup.as_ref().map(tables::warmup_rows).unwrap_or_default(), out)?;
-                print_details(args, &tables::domains(), status.per_domain.clone(), out)
+                print_details(args, &tables::domains(), status.per_domain.clone(), out)?;
+                let paused = status.came_back.as_ref().map(|back| back.paused.clone()).unwrap_or_default();
+                print_details(args, &tables::paused(), paused, out)
             };
             show_objects(args, SendingServer::KIND, &tables::servers(), |_| (), details, out)
         }

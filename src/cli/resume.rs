@@ -1,4 +1,4 @@
-//! `mailfleet resume`: resumes a stopped campaign, or mails recipients of unknown outcome again.
+//! `mailfleet resume`: resumes a stopped campaign or a paused server, or mails recipients of unknown outcome again.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -13,21 +13,25 @@ use super::{
 use crate::{
     meta::bound::counted,
     resources::{
-        Campaign, DEFAULT_NAMESPACE, Key, Kind,
+        Campaign, DEFAULT_NAMESPACE, Key, Kind, SendingServer,
         fate::Fate,
         resume::{ANNOTATION, Resume},
     },
-    source::{cluster, resume},
+    source::{
+        cluster,
+        resume::{self, Subject},
+    },
 };
 
-/// Resumes a stopped campaign; only recipients without a final outcome are mailed.
+/// Resumes a stopped campaign, of which only recipients without a final outcome are mailed, or a paused server.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "In files mode the request is left in the state folder: a running process carries it out within 5 s, otherwise the next `mailfleet run` does. With --kubernetes it is the annotation mailfleet.dev/resume on the object.\n\nExit codes:\n  0  requested\n  1  the campaign is not known or is completed, or the request could not be written\n  2  usage error\n\nExamples:\n  mailfleet resume spring                     try held recipients again\n  mailfleet resume spring --held Reject       reject them instead\n  mailfleet resume spring --unknown Resend    mail recipients of unknown outcome again\n  mailfleet resume spring -n shop --kubernetes"
+    after_help = "In files mode the request is left in the state folder: a running process carries it out within 5 s, otherwise the next `mailfleet run` does. With --kubernetes it is the annotation mailfleet.dev/resume on the object.\n\nA server (`server/NAME`) that was paused because too much came back is used again, and its counts are reset; with --for only by the campaigns of one namespace.\n\nExit codes:\n  0  requested\n  1  the campaign or server is not known, or the campaign is completed, or the request could not be written\n  2  usage error\n\nExamples:\n  mailfleet resume spring                     try held recipients again\n  mailfleet resume spring --held Reject       reject them instead\n  mailfleet resume spring --unknown Resend    mail recipients of unknown outcome again\n  mailfleet resume server/relay -n ops        use a paused server again\n  mailfleet resume server/relay --for shop    the same for the campaigns of one namespace\n  mailfleet resume spring -n shop --kubernetes"
 )]
 pub struct ResumeArgs {
-    /// The campaign.
-    pub campaign: String,
+    /// The campaign, or `server/NAME` for a server.
+    #[arg(value_name = "CAMPAIGN")]
+    pub name: String,
     /// Its namespace.
     #[arg(long, short, default_value = DEFAULT_NAMESPACE)]
     pub namespace: String,
@@ -37,6 +41,9 @@ pub struct ResumeArgs {
     /// What to do with recipients of unknown outcome.
     #[arg(long, value_enum, default_value_t = Unknown::Skip)]
     pub unknown: Unknown,
+    /// Of a server: only for the campaigns of this namespace.
+    #[arg(long = "for", value_name = "NAMESPACE")]
+    pub only_for: Option<String>,
     /// The state folder, with the ledger and the status files.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE, conflicts_with = "kubernetes")]
     pub state: PathBuf,
@@ -69,8 +76,16 @@ pub enum Unknown {
 }
 
 pub async fn run(args: ResumeArgs) -> ExitCode {
-    let key = Key::new(args.namespace.as_str(), args.campaign.as_str());
-    let mut value = jiff::Timestamp::now().to_string();
+    let now = jiff::Timestamp::now();
+    if let Some(server) = args.name.strip_prefix("server/") {
+        return resume_server(&args, &Key::new(args.namespace.as_str(), server), now).await;
+    }
+    if args.only_for.is_some() {
+        text::report("--for is about a server: name it as `server/NAME`");
+        return ExitCode::from(EXIT_CONFIGURATION);
+    }
+    let key = Key::new(args.namespace.as_str(), args.name.as_str());
+    let mut value = now.to_string();
     value.push_str(&format!(" held={:?}", args.held));
     if args.unknown == Unknown::Resend {
         value.push_str(" unknown=Resend");
@@ -79,10 +94,25 @@ pub async fn run(args: ResumeArgs) -> ExitCode {
         text::report(&error);
         return ExitCode::from(EXIT_CONFIGURATION);
     }
-    let left = if args.kubernetes { annotate(&args, &key, &value).await } else { leave(&args, &key, &value) };
+    let left = if args.kubernetes { annotate::<Campaign>(&args, &key, &value).await } else { leave(&args, &key, &value) };
+    tell(left, "campaign", &key, &value)
+}
+
+async fn resume_server(args: &ResumeArgs, key: &Key, now: jiff::Timestamp) -> ExitCode {
+    if args.held != Held::Retry || args.unknown != Unknown::Skip {
+        text::report("--held and --unknown are about a campaign; a server has no recipients");
+        return ExitCode::from(EXIT_CONFIGURATION);
+    }
+    let only_for = args.only_for.as_ref().map_or_else(String::new, |namespace| format!(" namespace={namespace}"));
+    let value = format!("{now}{only_for}");
+    let left = if args.kubernetes { annotate::<SendingServer>(args, key, &value).await } else { leave_for_server(args, key, &value) };
+    tell(left, "server", key, &value)
+}
+
+fn tell(left: Result<(), String>, kind: &str, key: &Key, value: &str) -> ExitCode {
     match left {
         Ok(()) => {
-            text::report(&format!("campaign {key}: requested to resume ({ANNOTATION}: {value})"));
+            text::report(&format!("{kind} {key}: requested to resume ({ANNOTATION}: {value})"));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -100,7 +130,19 @@ fn leave(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
     if let Some(why) = nothing_left(key, &found.value["status"], args.unknown) {
         return Err(why);
     }
-    resume::leave(&args.state, key, value).map_err(|error| {
+    write(args, Subject::Campaign, key, value)
+}
+
+fn leave_for_server(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
+    let found = objects(&args.state, SendingServer::KIND, Some(&key.namespace), Some(&key.name))?;
+    if found.is_empty() {
+        return Err(not_found(&args.state, SendingServer::KIND, &key.name, &key.namespace));
+    }
+    write(args, Subject::Server, key, value)
+}
+
+fn write(args: &ResumeArgs, subject: Subject, key: &Key, value: &str) -> Result<(), String> {
+    resume::leave(&args.state, subject, key, value).map_err(|error| {
         format!("the request cannot be written into {}: {error}. Check the folder's owner and permissions.", args.state.display())
     })
 }
@@ -123,9 +165,9 @@ fn nothing_left(key: &Key, status: &Value, unknown: Unknown) -> Option<String> {
     Some(format!("campaign {key} is completed, and nothing is left to resume; {instead}"))
 }
 
-async fn annotate(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
+async fn annotate<K: Kind>(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
     let client = cluster::connect(args.kubeconfig.as_deref()).await.map_err(|error| error.to_string())?;
-    cluster::annotate_campaign(&client, key, ANNOTATION, value).await
+    cluster::annotate::<K>(&client, key, ANNOTATION, value).await
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use self::{
     run::Run,
     verdict::Case,
 };
-use super::{CampaignDecision, CampaignInput, World, senders};
+use super::{CampaignDecision, CampaignInput, World, pauses, senders};
 use crate::{
     resources::{Condition, ConditionStatus, ConditionType, Key, Rate, Reason, campaign::CampaignState, server_table::ServerTable},
     routing::{CampaignIntent, Work},
@@ -65,6 +65,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     status
         .conditions
         .extend(warning.map(|words| Condition::new(ConditionType::SenderAllowed, ConditionStatus::False, Reason::SenderNotAllowed, words)));
+    status.conditions.extend(pauses::of_campaign(servers.paused()).filter(|_| is_warned));
     let is_probed = verdict.reason == Reason::NoEligibleServer && servers.is_pending;
     let is_looked_at = is_probed || (run.is_closed && intent.is_some() && run.added_later().is_none());
     (CampaignDecision { status, intent, is_looked_at }, verdict.wake_at_ms)

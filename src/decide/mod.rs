@@ -8,6 +8,7 @@ pub mod feedback;
 pub mod grants;
 pub mod identity;
 pub mod observe;
+pub mod pauses;
 pub mod plans;
 mod routing;
 mod senders;
@@ -24,7 +25,7 @@ pub use observe::{Observations, ProbeResult, ServerObservation};
 use self::warmup::Progress;
 use crate::{
     dns::Subject,
-    feedback::{FeedbackCounts, Judged},
+    feedback::{FeedbackCounts, Judged, Standing},
     resources::{
         Blocker, Campaign, ConditionType, Key, Plan, SendingServer,
         campaign::{CampaignStatus, RecipientCounts},
@@ -77,6 +78,27 @@ pub struct ServerInput {
     pub identity: Option<Arc<Subject>>,
     /// Why the newest version could not be read, if this is an older one.
     pub stale: Option<String>,
+    /// What the ledger knows of it.
+    pub past: ServerPast,
+}
+
+impl ServerInput {
+    /// A server that was just applied: nothing was sent through it.
+    #[must_use]
+    pub fn new(object: Arc<SendingServer>, built: Result<u64, Blocker>) -> Self {
+        Self { object, built, identity: None, stale: None, past: ServerPast::default() }
+    }
+}
+
+/// What the ledger knows of a server, and what a person asks of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerPast {
+    /// How it does by what comes back.
+    pub standing: Standing,
+    /// A person's request to resume it, as the value of the annotation or from the command line.
+    pub resume: Option<String>,
+    /// Requests that are carried out.
+    pub resume_handled: Handled,
 }
 
 /// A plan.

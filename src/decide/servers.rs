@@ -10,7 +10,7 @@ use super::{
     grants::Ownership,
     identity::IdentityObservation,
     observe::{SendFailure, ServerObservation},
-    signing,
+    pauses, signing,
     warmup::Progress,
 };
 use crate::{
@@ -58,12 +58,20 @@ pub fn decide(
     let identity = identity.filter(|_| is_allowed);
     let of_identity = identity.and_then(|(subject, known)| known.blocker(subject));
     let has_identity = of_identity.is_none();
+    let standing = &input.past.standing;
     let blocker = match &accepted {
         Err(blocker) => Some(blocker.clone()),
-        Ok(()) => of_identity.or_else(|| of_probes(observation)).or_else(|| of_sends(observation.unproven(&probe, taken))),
+        Ok(()) => pauses::blocker(&input.past)
+            .or(of_identity)
+            .or_else(|| of_probes(observation))
+            .or_else(|| of_sends(observation.unproven(&probe, taken))),
     };
     let active = blocker.is_none();
-    let on_trial = accepted.is_ok() && has_identity && observation.probes_good && observation.unproven(&probe, taken).is_some();
+    let on_trial = accepted.is_ok()
+        && standing.whole().is_none()
+        && has_identity
+        && observation.probes_good
+        && observation.unproven(&probe, taken).is_some();
     let routed = (active || on_trial) && observation.send_failure.is_none();
 
     let mut conditions = vec![match &accepted {
@@ -106,7 +114,7 @@ pub fn decide(
     if is_allowed {
         conditions.extend(signing::condition(spec, identity.map(|(subject, _)| (subject, &*signing))));
     }
-    conditions.extend(no_effect(spec));
+    conditions.extend(pauses::condition(standing));
     match &blocker {
         None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
         Some(blocker) => {
@@ -117,9 +125,10 @@ pub fn decide(
     tell_when_stale(&mut conditions, input.stale.as_deref());
 
     let days = observed.report.days.get(key).map_or(&[][..], |days| &days[..]);
-    let warmup = spec.warmup.as_ref().map(|warmup| Progress::of(warmup, days, now_ms));
+    let warmup = spec.warmup.as_ref().map(|warmup| Progress::of(warmup, days, &pauses::held_days(standing, spec), now_ms));
     let connections = report.map_or_else(|| spec.limits().connections.unwrap_or(CONNECTIONS_AT_FIRST), |report| report.connections);
-    let rates = rates_in_force(spec, &observation.quotas);
+    let share = pauses::first_share(standing, spec, now_ms);
+    let rates = rates_in_force(spec, observation.quotas.iter().copied().chain(share));
     let probe_at_ms = may_probe.then(|| observation.probe_at_ms(&probe, key, observed.seed)).flatten();
     let look_at_ms = identity.and_then(|(_, known)| known.look_at_ms());
     let readmit_at_ms = observation.readmit_at_ms(&probe).map(|at| at.max(now_ms + 1));
@@ -132,6 +141,7 @@ pub fn decide(
             used: used(&rates, report),
             per_domain: used_by_domain(spec, report),
             warmup: warmup.as_ref().and_then(|warmup| warmup.status(report.and_then(|report| report.warmup_left))),
+            came_back: pauses::came_back(standing, spec, share),
             slowed_to: report.and_then(|report| report.slowed_to).map(rounded),
             effective: EffectiveServer {
                 connections,
@@ -160,6 +170,8 @@ pub fn decide(
             .chain(probe_at_ms)
             .chain(readmit_at_ms)
             .chain(look_at_ms)
+            .chain(pauses::wake_at_ms(standing))
+            .chain(pauses::share_ends_at_ms(standing, spec).filter(|_| share.is_some()))
             .min(),
         warmup,
         probe_at_ms,
@@ -233,14 +245,14 @@ fn probed(observation: &ServerObservation) -> Condition {
     Condition::new(ConditionType::Probed, status, reason, message)
 }
 
-/// The windows in force: the spec's, the vendor's known limits, and those of the account. Of two windows of equal length the
+/// The windows in force: the spec's, the vendor's known limits, those of the account, and the share of a server that came back. Of two windows of equal length the
 /// stricter one applies, so that a spec can only be stricter than the vendor.
-fn rates_in_force(spec: &SendingServerSpec, quotas: &[Rate]) -> Vec<Rate> {
+fn rates_in_force(spec: &SendingServerSpec, others: impl IntoIterator<Item = Rate>) -> Vec<Rate> {
     let mut rates = spec.limits().rates;
-    for other in spec.provider.known_limits().iter().chain(quotas) {
+    for other in spec.provider.known_limits().into_iter().chain(others) {
         match rates.iter_mut().find(|rate| rate.per == other.per) {
             Some(rate) => rate.messages = rate.messages.min(other.messages),
-            None => rates.push(*other),
+            None => rates.push(other),
         }
     }
     rates
@@ -289,20 +301,4 @@ fn used_by_domain(spec: &SendingServerSpec, report: Option<&ServerReport>) -> Ve
         DomainUsed { used: longest.map(|rate| format!("{}/{} per {}", used(rate.per), rate.messages, rate.per)), domains: limits.domains }
     };
     limits.map(of).collect()
-}
-
-fn no_effect(spec: &SendingServerSpec) -> Option<Condition> {
-    let mut fields = Vec::new();
-    if spec.feedback.as_ref().is_some_and(|feedback| feedback.pause_when.is_some()) {
-        fields.push("spec.feedback.pauseWhen");
-    }
-    not_in_effect(&fields)
-}
-
-/// The condition that names fields without effect, if there are any.
-pub(super) fn not_in_effect(fields: &[&str]) -> Option<Condition> {
-    (!fields.is_empty()).then(|| {
-        let message = format!("Accepted, but not yet in effect in this version: {}.", fields.join(", "));
-        Condition::new(ConditionType::FieldsInEffect, ConditionStatus::False, Reason::NotYetInEffect, message)
-    })
 }

@@ -4,6 +4,8 @@
 //! today follows from the spec and from what the ledger says was sent on each day, and from nothing else: after a restart, and with a
 //! restored ledger, it is the same.
 
+use std::collections::BTreeSet;
+
 use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
 
 use crate::{
@@ -44,16 +46,16 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Where it is on the day of this time, given what was sent on the days before. Before the first day, the limit of the first day
+    /// Where it is on the day of this time, given what was sent on the days before, and on which of them too much came back. Before the first day, the limit of the first day
     /// applies.
     #[must_use]
-    pub fn of(warmup: &Warmup, history: &[DayUsed], now_ms: i64) -> Self {
+    pub fn of(warmup: &Warmup, history: &[DayUsed], held: &BTreeSet<i64>, now_ms: i64) -> Self {
         let today = Timestamp::from_millisecond(now_ms).unwrap_or_default().to_zoned(TimeZone::UTC).date();
         let steps = steps(warmup);
         let begun = usize::try_from(days_between(warmup.start_date, today)).unwrap_or(0);
         let step = match warmup.advance() {
             Advance::Daily => begun.min(steps.len()),
-            Advance::WhenUsed => counted(&steps, warmup.start_date, today, history),
+            Advance::WhenUsed => counted(&steps, warmup.start_date, today, (history, held)),
         };
         let not_counted = u32::try_from(begun.saturating_sub(step)).unwrap_or(u32::MAX);
         Self { steps, step, today, first: today.max(warmup.start_date), not_counted }
@@ -95,12 +97,12 @@ fn needed(limit: u64) -> u64 {
 }
 
 /// How many days counted from the first one to yesterday.
-fn counted(steps: &[u64], first: Date, today: Date, history: &[DayUsed]) -> usize {
+fn counted(steps: &[u64], first: Date, today: Date, (history, held): (&[DayUsed], &BTreeSet<i64>)) -> usize {
     let mut step = 0;
     for day in history {
         let is_of_warmup = date_of(day.day).is_some_and(|date| date >= first && date < today);
         let Some(limit) = steps.get(step).filter(|_| is_of_warmup) else { continue };
-        if !day.is_held && day.messages >= needed(*limit) {
+        if !held.contains(&day.day) && day.messages >= needed(*limit) {
             step += 1;
         }
     }
@@ -169,7 +171,7 @@ mod tests {
     }
 
     fn used(days: &[(i64, u64)]) -> Vec<DayUsed> {
-        days.iter().map(|(after, messages)| DayUsed { day: day(*after), messages: *messages, is_held: false }).collect()
+        days.iter().map(|(after, messages)| DayUsed { day: day(*after), messages: *messages }).collect()
     }
 
     #[test]
@@ -185,10 +187,10 @@ mod tests {
         for (yaml, limits) in cases {
             let warmup = warmup(&format!("advance: Daily\n{yaml}"));
             for (after, limit) in (0_i64..).zip(limits) {
-                assert_eq!(Progress::of(&warmup, &[], at(after)).limit(), limit, "{yaml} on day {after}");
+                assert_eq!(Progress::of(&warmup, &[], &BTreeSet::new(), at(after)).limit(), limit, "{yaml} on day {after}");
             }
-            let before = Progress::of(&warmup, &[], at(-1));
-            assert_eq!(before.limit(), Progress::of(&warmup, &[], at(0)).limit(), "{yaml} before it starts");
+            let before = Progress::of(&warmup, &[], &BTreeSet::new(), at(-1));
+            assert_eq!(before.limit(), Progress::of(&warmup, &[], &BTreeSet::new(), at(0)).limit(), "{yaml} before it starts");
         }
     }
 
@@ -212,7 +214,7 @@ mod tests {
     #[test]
     fn only_a_day_that_was_used_and_not_held_counts() {
         let warmup = warmup("schedule: [100, 200, 400]");
-        let limit = |history: &[DayUsed], after| Progress::of(&warmup, history, at(after)).limit();
+        let limit = |history: &[DayUsed], after| Progress::of(&warmup, history, &BTreeSet::new(), at(after)).limit();
         assert_eq!(limit(&[], 9), Some(100), "nothing was sent");
         assert_eq!(limit(&used(&[(0, 79)]), 1), Some(100));
         assert_eq!(limit(&used(&[(0, 80)]), 1), Some(200));
@@ -221,22 +223,21 @@ mod tests {
         // A day between without enough, and none at all: the step holds, and is not lost.
         assert_eq!(limit(&used(&[(0, 100), (1, 100), (4, 160)]), 5), Some(400));
         assert_eq!(limit(&used(&[(0, 100), (4, 160), (5, 320)]), 6), None, "it is over");
-        let mut held = used(&[(0, 100), (1, 200)]);
-        held[0].is_held = true;
-        assert_eq!(limit(&held, 2), Some(200), "the second day made up for the first");
+        let held = Progress::of(&warmup, &used(&[(0, 100), (1, 200)]), &BTreeSet::from([day(0)]), at(2));
+        assert_eq!(held.limit(), Some(200), "the second day made up for the first");
     }
 
     #[test]
     fn a_status_says_where_it_is_and_what_comes() {
         let warmup = warmup("schedule: [100, 200, 400]");
-        let progress = Progress::of(&warmup, &used(&[(0, 100)]), at(2));
+        let progress = Progress::of(&warmup, &used(&[(0, 100)]), &BTreeSet::new(), at(2));
         let status = progress.status(Some(150)).expect("it goes on");
         assert_eq!((status.step, status.steps, status.limit, status.used, status.needed), (2, 3, 200, Some(50), 160));
         assert_eq!((status.days_not_counted, status.over_on.to_string()), (1, "2026-12-05".to_owned()));
         let ahead: Vec<_> = status.ahead.iter().map(|day| (day.day.to_string(), day.limit)).collect();
         assert_eq!(ahead, [("2026-12-04".to_owned(), 400)]);
-        let early = Progress::of(&warmup, &[], at(-5)).status(None).expect("it is ahead");
+        let early = Progress::of(&warmup, &[], &BTreeSet::new(), at(-5)).status(None).expect("it is ahead");
         assert_eq!((early.step, early.ahead[0].day.to_string()), (1, "2026-12-02".to_owned()));
-        assert_eq!(Progress::of(&warmup, &used(&[(0, 100), (1, 200), (2, 400)]), at(3)).status(None), None);
+        assert_eq!(Progress::of(&warmup, &used(&[(0, 100), (1, 200), (2, 400)]), &BTreeSet::new(), at(3)).status(None), None);
     }
 }

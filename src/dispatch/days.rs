@@ -44,7 +44,7 @@ impl Days {
             (self.has_changed, self.shown_on) = (false, today);
             let over = |days: &BTreeMap<i64, u64>| {
                 let over = days.range(..today);
-                over.map(|(day, messages)| DayUsed { day: *day, messages: *messages, is_held: false }).collect()
+                over.map(|(day, messages)| DayUsed { day: *day, messages: *messages }).collect()
             };
             let shown: BTreeMap<Key, Vec<DayUsed>> = self.by_server.iter().map(|(key, days)| (key.clone(), over(days))).collect();
             if *self.shown != shown {

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::hash;
 use crate::{
-    decide::{InLedger, Recorded},
+    decide::{InLedger, Recorded, pauses},
     feedback::{FeedbackCounts, Judged},
-    ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, SpecHash},
-    resources::{Campaign, CampaignSpec, Key, Kind, campaign::FIRST_RUN, resume::Handled},
+    ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, ServerRecord, SpecHash, StandingOf},
+    resources::{Campaign, CampaignSpec, Key, Kind, SendingServer, campaign::FIRST_RUN, resume::Handled},
     source::{Snapshot, Sourced},
 };
 
@@ -37,6 +37,8 @@ pub struct RunFacts {
 pub struct LedgerFacts {
     /// The generations of objects that come from files and have none of their own.
     pub generations: BTreeMap<(&'static str, Key), Generation>,
+    /// The servers of which more is known than their messages.
+    pub servers: BTreeMap<Key, ServerRecord>,
     /// The run of each campaign.
     pub runs: BTreeMap<Key, RunFacts>,
     /// Why the ledger could not be read, in whole or in part.
@@ -49,11 +51,18 @@ pub(super) struct FactFinder<F> {
     known: BTreeMap<(&'static str, Key), Generation>,
     /// The campaigns that have begun, as it is recorded what they send.
     messages: BTreeMap<Key, Arc<Campaign>>,
+    /// What was known of servers when that could be read last; `None` if it never could.
+    known_servers: Option<BTreeMap<Key, ServerRecord>>,
 }
 
 impl<F: Facts> FactFinder<F> {
     pub fn new(ledger: F) -> Self {
-        Self { ledger, known: BTreeMap::new(), messages: BTreeMap::new() }
+        Self { ledger, known: BTreeMap::new(), messages: BTreeMap::new(), known_servers: None }
+    }
+
+    /// Where the facts are.
+    pub fn ledger(&self) -> &F {
+        &self.ledger
     }
 
     /// The facts about a snapshot. New and changed specs are recorded with their generation.
@@ -66,7 +75,37 @@ impl<F: Facts> FactFinder<F> {
         self.find_runs(&snapshot.campaigns, &mut facts).await;
         self.find_renamed(snapshot, &mut facts).await;
         self.record_edited(snapshot, &facts).await;
+        let servers = snapshot.servers.iter().map(|(key, sourced)| (key, &*sourced.object));
+        if let Err(error) = self.renew_servers(servers, now_ms).await {
+            tracing::warn!(%error, "pauses of servers could not be read from the ledger");
+            facts.problem = Some(error);
+            if self.known_servers.is_none() {
+                // Nothing is sent through a server that may be paused.
+                facts.runs = snapshot.campaigns.keys().map(|key| (key.clone(), RunFacts::default())).collect();
+            }
+        }
+        facts.servers = self.servers().clone();
         facts
+    }
+
+    /// Reads what is known of servers beside their messages.
+    ///
+    /// # Errors
+    /// Then what was known before stays: no pause ends since it cannot be read.
+    pub async fn renew_servers(&mut self, servers: impl Iterator<Item = (&Key, &SendingServer)>, now_ms: i64) -> Result<(), LedgerError> {
+        let asked = servers.map(|(key, server)| {
+            let (since_ms, since_day) = pauses::asks_for(&server.spec, now_ms);
+            StandingOf { server: key.to_string(), since_ms, since_day }
+        });
+        let records = self.ledger.standings(asked.collect()).await?;
+        self.known_servers = Some(records.into_iter().filter_map(|(name, record)| Some((Key::parse(&name)?, record))).collect());
+        Ok(())
+    }
+
+    /// What was known of servers when that could be read last.
+    pub fn servers(&self) -> &BTreeMap<Key, ServerRecord> {
+        static NONE: BTreeMap<Key, ServerRecord> = BTreeMap::new();
+        self.known_servers.as_ref().unwrap_or(&NONE)
     }
 
     async fn record_generations<K: Kind + HasSpec>(&self, objects: &BTreeMap<Key, Sourced<K>>, now_ms: i64, facts: &mut LedgerFacts) {
@@ -256,6 +295,68 @@ mod tests {
             closed: std::sync::Arc::default(),
         }));
         Sourced { object: Arc::new(serde_saphyr::from_str(&yaml).expect("a server")), origin, stale: None, previous_status: None }
+    }
+
+    /// A ledger whose servers can be read only while that is allowed.
+    struct Moody(RecordedFacts, std::sync::atomic::AtomicBool);
+
+    impl Facts for Moody {
+        async fn generations(&self, specs: Vec<SpecHash>, now_ms: i64) -> Result<Vec<Generation>, LedgerError> {
+            self.0.generations(specs, now_ms).await
+        }
+
+        async fn runs(&self, keys: Vec<RunKey>) -> Result<Vec<Option<RunRecord>>, LedgerError> {
+            self.0.runs(keys).await
+        }
+
+        async fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> Result<Vec<Vec<String>>, LedgerError> {
+            self.0.alike(asked).await
+        }
+
+        async fn counts(&self, run: crate::ledger::RunId) -> Result<crate::ledger::RunCounts, LedgerError> {
+            self.0.counts(run).await
+        }
+
+        async fn standings(&self, asked: Vec<StandingOf>) -> Result<BTreeMap<String, ServerRecord>, LedgerError> {
+            if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+                return Err(RecordedFacts::open(std::path::Path::new("/dev/null")).expect_err("no folder"));
+            }
+            self.0.standings(asked).await
+        }
+    }
+
+    #[tokio::test]
+    async fn no_pause_ends_since_the_ledger_cannot_be_read() {
+        let folder = std::env::temp_dir().join(format!("mailfleet-moody-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let ledger =
+            Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
+        let key = Key::new("default", "relay");
+        let pause = crate::feedback::Pause {
+            namespace: None,
+            reason: crate::resources::Reason::BounceRateTooHigh,
+            message: String::new(),
+            ends_at_ms: None,
+        };
+        let change = crate::feedback::PauseChange { server: key.clone(), what: crate::feedback::Change::Begins(pause) };
+        ledger.change_pauses(vec![change], 1).await.expect("recorded");
+        let snapshot = Snapshot {
+            servers: BTreeMap::from([(key.clone(), server("a.example.com"))]),
+            campaigns: BTreeMap::from([campaign("spring", "One", "first")]),
+            ..Snapshot::default()
+        };
+        let facts = RecordedFacts::open(&folder).expect("a reader");
+        let mut finder = FactFinder::new(Moody(facts, true.into()));
+        let found = finder.of(&snapshot, 2).await;
+        assert!(found.problem.is_some());
+        assert_eq!(found.runs[&Key::new("default", "spring")].in_ledger, InLedger::Unasked, "nothing is sent before it is known");
+        for is_moody in [false, true] {
+            finder.ledger.1.store(is_moody, std::sync::atomic::Ordering::Relaxed);
+            let found = finder.of(&snapshot, 3).await;
+            assert_eq!((found.problem.is_some(), found.servers[&key].standing.whole().is_some()), (is_moody, true));
+            assert_eq!(found.runs[&Key::new("default", "spring")].in_ledger, InLedger::Absent);
+        }
+        let _ = std::fs::remove_dir_all(&folder);
     }
 
     /// Campaigns by name, subject and run.

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     decide::{Decision, WebhookObservation, World},
     dispatch::Handles,
+    feedback::PauseChange,
     ledger::{Facts, Ledger, LedgerError},
     providers::Server,
     resources::Key,
@@ -44,7 +45,8 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
         identities: BTreeMap::new(),
         work: &|key| KnownWork { now: contents.work(key), last: contents.last_work(key) },
         status: &|_| None,
-        resume: &|key| requests.get(key).map(|pending| pending.value.clone()),
+        resume: &|key| requests.campaigns.get(key).map(|pending| pending.value.clone()),
+        resume_server: &|key| requests.servers.get(key).map(|pending| pending.value.clone()),
     };
     world(snapshot, options.plan_namespace.as_deref(), options.returns.listens, found)
 }
@@ -75,7 +77,7 @@ impl Lookup {
             webhooks: WebhookEndpoints::default(),
             subjects: Subjects::default(),
             contents: Contents::new(),
-            requests: Requests::new(),
+            requests: Requests::default(),
             requests_changed_at: None,
             ledger_problem: None,
             waited: Duration::ZERO,
@@ -97,8 +99,13 @@ impl Lookup {
         let facts = self.facts.of(snapshot, now_ms).await;
         self.contents.want_all(snapshot, &facts, self.options.egress, self.options.links.is_some());
         self.waited = self.contents.wait().await;
-        for (key, pending) in &self.requests {
+        for (key, pending) in &self.requests.campaigns {
             if facts.runs.get(key).is_some_and(|run| run.resume_handled.has(&pending.value)) {
+                pending.remove();
+            }
+        }
+        for (key, pending) in &self.requests.servers {
+            if facts.servers.get(key).is_some_and(|server| server.resume_handled.has(&pending.value)) {
                 pending.remove();
             }
         }
@@ -108,11 +115,33 @@ impl Lookup {
             identities,
             work: &|key| KnownWork { now: self.contents.work(key), last: self.contents.last_work(key) },
             status: &|key| statuses.campaign(key),
-            resume: &|key| self.requests.get(key).map(|pending| pending.value.clone()),
+            resume: &|key| self.requests.campaigns.get(key).map(|pending| pending.value.clone()),
+            resume_server: &|key| self.requests.servers.get(key).map(|pending| pending.value.clone()),
         };
         let world = world(snapshot, self.options.plan_namespace.as_deref(), self.options.returns.listens, found);
         self.ledger_problem = facts.problem;
         world
+    }
+
+    /// Reads anew how servers do by what comes back.
+    ///
+    /// # Errors
+    /// Then what was known before stays.
+    pub async fn renew_standings(&mut self, world: &mut World, now_ms: i64) -> Result<(), LedgerError> {
+        self.facts.renew_servers(world.servers.iter().map(|(key, input)| (key, &*input.object)), now_ms).await?;
+        for (key, input) in &mut world.servers {
+            let record = self.facts.servers().get(key).cloned().unwrap_or_default();
+            (input.past.standing, input.past.resume_handled) = (record.standing, record.resume_handled);
+        }
+        Ok(())
+    }
+
+    /// Records that pauses of servers begin or end.
+    ///
+    /// # Errors
+    /// Then some of them may not be recorded.
+    pub async fn change_pauses(&self, changes: Vec<PauseChange>, now_ms: i64) -> Result<(), LedgerError> {
+        self.facts.ledger().change_pauses(changes, now_ms).await
     }
 
     /// The handle of a server with a valid spec and Secrets.

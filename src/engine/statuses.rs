@@ -20,7 +20,7 @@ use crate::{
         campaign::{CampaignState, CampaignStatus, RecipientCounts},
         condition,
         plan::PlanStatus,
-        sending_server::{DomainUsed, SendingServerStatus, WarmupStatus},
+        sending_server::{CameBack, DomainUsed, SendingServerStatus, WarmupStatus},
         server_table::ServerTable,
     },
     source::{Broken, Origin, Snapshot, Sourced, StatusSink, StatusWrite},
@@ -56,6 +56,7 @@ impl Status for SendingServerStatus {
             used: None,
             per_domain: status.per_domain.iter().map(|domain| DomainUsed { used: None, ..domain.clone() }).collect(),
             warmup: status.warmup.clone().map(|warmup| WarmupStatus { used: None, ..warmup }),
+            came_back: status.came_back.clone().map(CameBack::without_counts),
             ..status.clone()
         };
         shape(self) == shape(other)

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::facts::LedgerFacts;
 use crate::{
-    decide::{CampaignInput, PlanInput, ServerInput, World},
+    decide::{CampaignInput, PlanInput, ServerInput, ServerPast, World},
     dns::Subject,
     ledger::{Generation, LedgerError},
     resources::{Blocker, Key, Kind, campaign::CampaignStatus, resume::ANNOTATION},
@@ -34,6 +34,8 @@ pub struct Found<'a> {
     pub status: &'a dyn Fn(&Key) -> Option<Arc<CampaignStatus>>,
     /// A request from the command line to resume a campaign.
     pub resume: &'a dyn Fn(&Key) -> Option<String>,
+    /// A request from the command line to resume a server.
+    pub resume_server: &'a dyn Fn(&Key) -> Option<String>,
 }
 
 /// Builds the world of a snapshot. `plan_namespace` is the only namespace whose plans count; `listens_for_bounces` whether this
@@ -44,9 +46,12 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, listens_for_boun
     for (key, sourced) in &snapshot.servers {
         let Some(built) = found.servers.remove(key) else { continue };
         let object = dated(key, sourced, found.facts);
-        world
-            .servers
-            .insert(key.clone(), ServerInput { object, built, identity: found.identities.remove(key), stale: sourced.stale.clone() });
+        let record = found.facts.servers.get(key).cloned().unwrap_or_default();
+        let of_annotation = || object.metadata.annotations.get(ANNOTATION).cloned();
+        let asked = (found.resume_server)(key).filter(|value| !record.resume_handled.has(value));
+        let past = ServerPast { standing: record.standing, resume: asked.or_else(of_annotation), resume_handled: record.resume_handled };
+        let (identity, stale) = (found.identities.remove(key), sourced.stale.clone());
+        world.servers.insert(key.clone(), ServerInput { object, built, identity, stale, past });
     }
     for (key, sourced) in &snapshot.plans {
         let object = dated(key, sourced, found.facts);

@@ -100,7 +100,7 @@ impl FeedbackCounts {
     }
 }
 
-/// What a run is judged by: its counts, less those when a person resumed it last.
+/// What a run is judged by: its counts, less those when a person resumed it last. And what a server is judged by: those of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
     /// Messages that servers accepted.
@@ -123,6 +123,31 @@ impl Judged {
             bounced: self.bounced.saturating_sub(before.bounced),
             complained: self.complained.saturating_sub(before.complained),
         }
+    }
+}
+
+impl Judged {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            accepted: self.accepted + other.accepted,
+            rejected: self.rejected + other.rejected,
+            bounced: self.bounced + other.bounced,
+            complained: self.complained + other.complained,
+        }
+    }
+
+    /// Messages that were accepted or rejected.
+    #[must_use]
+    pub const fn ended(self) -> u64 {
+        self.accepted + self.rejected
+    }
+
+    /// Messages whose recipient cannot be reached.
+    #[must_use]
+    pub const fn failed(self) -> u64 {
+        self.rejected + self.bounced
     }
 }
 

@@ -10,7 +10,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::{
     Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, Guard, OutcomeRecord, RunId, ServerId,
     error::{Fault, LedgerError},
-    suppressions,
+    standing, suppressions,
     writer::{RunState, Writer, not_begun},
 };
 use crate::{
@@ -128,6 +128,7 @@ impl Writer {
             page.write_outcomes(connection, &commit.outcomes)?;
             page.write_claims(connection, &commit.claims)?;
             page.changes.write(connection)?;
+            standing::note_outcomes(connection, &page.changes, page.runs, commit.now_ms)?;
             write_guards(connection, &commit.guards, commit.now_ms)?;
             write_usage(connection, commit, &page.seqs)?;
             for suppression in &page.dead {

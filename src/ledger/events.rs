@@ -7,12 +7,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     commit::shortened,
     error::{Fault, LedgerError},
-    suppressions,
+    standing, suppressions,
     writer::Writer,
 };
 use crate::{
     audience::canonical,
-    feedback::{Event, EventKind, MessageIdentity, MessageReference, Person, Suppression, SuppressionReason},
+    feedback::{Event, EventKind, Judged, MessageIdentity, MessageReference, Person, Suppression, SuppressionReason},
     message::message_id,
     resources::fate::Fate,
 };
@@ -47,6 +47,8 @@ struct Found {
     seq: i64,
     person: String,
     server: Option<i64>,
+    /// When the server accepted it, milliseconds; absent where it did not.
+    accepted_at_ms: Option<i64>,
 }
 
 /// A run that was sent through a server.
@@ -134,7 +136,9 @@ impl Page<'_> {
         }) else {
             return self.unmatched();
         };
-        self.insert(event, run.id, (0, 0), &person, Some(run.server))?;
+        if self.insert(event, run.id, (0, 0), &person, Some(run.server))? {
+            self.note_result(event.kind, run.server, &run.namespace, self.now_ms)?;
+        }
         let topic = if event.kind == EventKind::Unsubscribed { run.topic.clone() } else { None };
         self.suppress(event, &run.namespace, topic, &person)
     }
@@ -174,7 +178,7 @@ impl Page<'_> {
             return Ok(None);
         }
         let mut statement = self.connection.prepare_cached(
-            "SELECT r.namespace, r.topic, m.recipient, m.server_id, m.state, s.name FROM messages m
+            "SELECT r.namespace, r.topic, m.recipient, m.server_id, m.state, s.name, m.updated_at_ms FROM messages m
              JOIN runs r ON r.id = m.run_id LEFT JOIN servers s ON s.id = m.server_id
              WHERE m.run_id = ?1 AND m.partition = ?2 AND m.seq = ?3",
         )?;
@@ -188,6 +192,7 @@ impl Page<'_> {
                 seq: key[2],
                 person: canonical(&row.get::<_, String>(2)?).into_owned(),
                 server: row.get(3)?,
+                accepted_at_ms: if row.get::<_, i64>(4)? == Fate::Accepted.number() { row.get(6)? } else { None },
             };
             Ok((found, row.get::<_, i64>(4)?, row.get::<_, Option<String>>(5)?))
         });
@@ -213,7 +218,10 @@ impl Page<'_> {
     }
 
     fn of_message(&mut self, event: &Event, found: &Found) -> Result<(), Fault> {
-        self.insert(event, found.run, (found.partition, found.seq), "", found.server)?;
+        let is_new = self.insert(event, found.run, (found.partition, found.seq), "", found.server)?;
+        if let (true, Some(server), Some(at_ms)) = (is_new, found.server, found.accepted_at_ms) {
+            self.note_result(event.kind, server, &found.namespace, at_ms)?;
+        }
         if suppresses(event.kind).is_some() {
             // Whoever leaves one list does not leave the others.
             let topic = if event.kind == EventKind::Unsubscribed { found.topic.clone() } else { None };
@@ -222,8 +230,18 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Writes an event and counts it, unless one of its kind is there.
-    fn insert(&mut self, event: &Event, run: i64, row: (i64, i64), person: &str, server: Option<i64>) -> Result<(), Fault> {
+    /// Holds a bounce or a complaint against the server, at the time at which it took the message.
+    fn note_result(&self, kind: EventKind, server: i64, namespace: &str, at_ms: i64) -> Result<(), Fault> {
+        let judged = match kind {
+            EventKind::HardBounce => Judged { bounced: 1, ..Judged::default() },
+            EventKind::Complaint => Judged { complained: 1, ..Judged::default() },
+            EventKind::Delivered | EventKind::SoftBounce | EventKind::Unsubscribed => return Ok(()),
+        };
+        standing::note(self.connection, server, namespace, judged, at_ms)
+    }
+
+    /// Writes an event and counts it, unless one of its kind is there; returns whether it is new.
+    fn insert(&mut self, event: &Event, run: i64, row: (i64, i64), person: &str, server: Option<i64>) -> Result<bool, Fault> {
         let at_ms = self.at_ms(event);
         let mut statement = self.connection.prepare_cached(
             "INSERT OR IGNORE INTO events (run_id, partition, seq, kind, person, server_id, at_ms, source, detail)
@@ -233,7 +251,7 @@ impl Page<'_> {
         let kind = event.kind.number();
         if statement.execute(params![run, row.0, row.1, kind, person, server, at_ms, event.source.as_ref(), detail])? == 0 {
             self.receipt.repeated += 1;
-            return Ok(());
+            return Ok(false);
         }
         self.receipt.recorded += 1;
         let column = match event.kind {
@@ -250,7 +268,7 @@ impl Page<'_> {
                  ON CONFLICT (hour, run_id, server_id, kind) DO UPDATE SET count = count + 1",
             )?
             .execute([self.now_ms.div_euclid(HOUR_MS), run, server.unwrap_or(0), kind])?;
-        Ok(())
+        Ok(true)
     }
 
     fn suppress(&mut self, event: &Event, namespace: &Arc<str>, topic: Option<Arc<str>>, person: &str) -> Result<(), Fault> {

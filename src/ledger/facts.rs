@@ -4,11 +4,15 @@
 //! [`RecordedFacts`], which takes no lock, raises no epoch, writes nothing, and works beside a process that sends.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, RunCounts, RunId, RunKey, RunRecord, SpecHash, generations};
+use super::{
+    Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, RunCounts, RunId, RunKey, RunRecord, ServerRecord, SpecHash,
+    StandingOf, generations,
+};
 
 /// The ledger's knowledge, as decisions need it.
 pub trait Facts: Send + Sync {
@@ -35,6 +39,12 @@ pub trait Facts: Send + Sync {
     /// # Errors
     /// When the database cannot be read.
     fn counts(&self, run: RunId) -> impl Future<Output = Result<RunCounts, LedgerError>> + Send;
+
+    /// What is known of servers, by name: the pauses and requests of all, and the results of those that are asked for.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn standings(&self, asked: Vec<StandingOf>) -> impl Future<Output = Result<BTreeMap<String, ServerRecord>, LedgerError>> + Send;
 }
 
 impl Facts for Ledger {
@@ -52,6 +62,10 @@ impl Facts for Ledger {
 
     async fn counts(&self, run: RunId) -> Result<RunCounts, LedgerError> {
         Self::counts(self, run).await
+    }
+
+    async fn standings(&self, asked: Vec<StandingOf>) -> Result<BTreeMap<String, ServerRecord>, LedgerError> {
+        Self::standings(self, asked).await
     }
 }
 
@@ -106,5 +120,9 @@ impl Facts for RecordedFacts {
 
     async fn counts(&self, run: RunId) -> Result<RunCounts, LedgerError> {
         self.ask(RunCounts::default(), move |reader| reader.read(|connection| super::runs::counts(connection, run))).await
+    }
+
+    async fn standings(&self, asked: Vec<StandingOf>) -> Result<BTreeMap<String, ServerRecord>, LedgerError> {
+        self.ask(BTreeMap::new(), move |reader| reader.read(|connection| super::standing::standings(connection, &asked))).await
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{error::Fault, schema::VERSION};
 
 /// The step that leads away from each version, the first from version 1. A step drops the views it breaks: they are written afterwards.
-pub(super) const STEPS: [&str; 5] = [
+pub(super) const STEPS: [&str; 6] = [
     // The key of messages gets the partition; held messages, guards and resumption are added. `stopped_*` was never written.
     "DROP VIEW recipients;
     DROP VIEW campaigns;
@@ -111,6 +111,29 @@ pub(super) const STEPS: [&str; 5] = [
         PRIMARY KEY (namespace, person, topic, reason)
     ) WITHOUT ROWID;
     UPDATE meta SET value = 0 WHERE key = 'fates';",
+    // What came of a server's messages, and the pauses that follow.
+    "ALTER TABLE servers ADD COLUMN resume_handled TEXT;
+    CREATE TABLE results (
+        server_id INTEGER NOT NULL,
+        from_ms INTEGER NOT NULL,
+        namespace TEXT NOT NULL,
+        accepted INTEGER NOT NULL,
+        rejected INTEGER NOT NULL,
+        bounced INTEGER NOT NULL,
+        complained INTEGER NOT NULL,
+        PRIMARY KEY (server_id, from_ms, namespace)
+    ) WITHOUT ROWID;
+    CREATE TABLE pauses (
+        server_id INTEGER NOT NULL,
+        namespace TEXT NOT NULL,
+        since_ms INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        message TEXT NOT NULL,
+        ends_at_ms INTEGER,
+        ended_at_ms INTEGER,
+        by_person INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (server_id, namespace, since_ms)
+    ) WITHOUT ROWID;",
 ];
 
 /// Migrates the database from `version` to this one's.

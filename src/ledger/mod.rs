@@ -20,13 +20,14 @@ mod recipient_index;
 mod records;
 mod runs;
 mod schema;
+mod standing;
 mod suppressions;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -38,7 +39,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    feedback::{Event, Suppression},
+    feedback::{Event, PauseChange, Suppression},
     resources::fate::Fate,
     token::Keys,
 };
@@ -57,6 +58,7 @@ pub use records::{
     SpecHash, UnknownPolicy, UsageMove, domain_key,
 };
 pub use schema::is_in_use;
+pub use standing::{ServerRecord, StandingOf};
 use writer::{Job, Writer};
 
 /// How many requests may wait for the writing thread.
@@ -355,6 +357,25 @@ impl Ledger {
     /// Then nothing was recorded; see [`LedgerError::is_transient`].
     pub async fn record_events(&self, events: Vec<Event>, now_ms: i64) -> Result<EventsReceipt, LedgerError> {
         self.call(move |writer| writer.record_events(&events, now_ms)).await
+    }
+
+    /// Records that pauses of servers begin and end; each is durable when this returns. Whatever is there already changes nothing.
+    ///
+    /// # Errors
+    /// Then some of them may not be recorded; see [`LedgerError::is_transient`].
+    pub async fn change_pauses(&self, changes: Vec<PauseChange>, now_ms: i64) -> Result<(), LedgerError> {
+        self.call(move |writer| writer.change_pauses(&changes, now_ms)).await
+    }
+
+    /// What is known of servers, by name: the pauses and requests of all, and the results of those that are asked for. It is read
+    /// beside the thread that writes, which sums of many namespaces must not hold up.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn standings(&self, asked: Vec<StandingOf>) -> Result<BTreeMap<String, ServerRecord>, LedgerError> {
+        let state_dir = self.shared.state_dir.clone();
+        let reading = move || LedgerReader::open(&state_dir)?.read(|connection| standing::standings(connection, &asked));
+        tokio::task::spawn_blocking(reading).await.map_err(|_| LedgerError::closed())?
     }
 
     /// Sets the keys by which people who were forgotten are known.

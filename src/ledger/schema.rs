@@ -18,7 +18,7 @@ use super::{
 use crate::{feedback::EventKind, resources::fate::Fate};
 
 /// The version of `schema.sql`.
-pub(super) const VERSION: i64 = 6;
+pub(super) const VERSION: i64 = 7;
 /// Marks the file as a ledger ("MFlt").
 const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.

@@ -1,4 +1,4 @@
--- The ledger's tables, version 6; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
+-- The ledger's tables, version 7; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
 -- times are milliseconds since 1970-01-01 UTC.
 
 -- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send;
@@ -19,10 +19,11 @@ CREATE TABLE objects (
     PRIMARY KEY (kind, namespace, name)
 ) WITHOUT ROWID;
 
--- name is namespace/name of a SendingServer.
+-- name is namespace/name of a SendingServer. resume_handled: requests to resume it that were carried out: one a line, the newest first.
 CREATE TABLE servers (
     id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE
+    name TEXT NOT NULL UNIQUE,
+    resume_handled TEXT
 );
 
 -- A campaign sent once to its audience. closed_at_ms: every recipient has a final outcome, nobody is added any more.
@@ -144,7 +145,7 @@ CREATE TABLE events (
     PRIMARY KEY (run_id, partition, seq, kind, person)
 ) WITHOUT ROWID;
 
--- The same events by the hour (since 1970) in which they arrived, for guards. server_id is 0 where no server is known.
+-- The same events by the hour (since 1970) in which they arrived. server_id is 0 where no server is known.
 CREATE TABLE feedback (
     hour INTEGER NOT NULL,
     run_id INTEGER NOT NULL,
@@ -152,6 +153,34 @@ CREATE TABLE feedback (
     kind INTEGER NOT NULL,
     count INTEGER NOT NULL,
     PRIMARY KEY (hour, run_id, server_id, kind)
+) WITHOUT ROWID;
+
+-- What came of the messages of a namespace that a server was given, by the time at which it took them: from the start of an hour, or from the
+-- end of a pause within it; for guards and warm-up. After 31 days the hours of a day are one row, at its start.
+CREATE TABLE results (
+    server_id INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    accepted INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    bounced INTEGER NOT NULL,
+    complained INTEGER NOT NULL,
+    PRIMARY KEY (server_id, from_ms, namespace)
+) WITHOUT ROWID;
+
+-- Servers that were taken out of use because too much came back, for one namespace, or for all where that is empty. ends_at_ms: when it
+-- ends by itself. ended_at_ms: when it ended; messages are judged anew from then on. by_person: whether a person ended it, or what
+-- followed it.
+CREATE TABLE pauses (
+    server_id INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    since_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    ends_at_ms INTEGER,
+    ended_at_ms INTEGER,
+    by_person INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (server_id, namespace, since_ms)
 ) WITHOUT ROWID;
 
 -- Who is not mailed, by the namespace of the campaigns. person: the canonical form of an address, or a keyed hash of one that was

@@ -9,6 +9,7 @@ mod people;
 mod random;
 mod reading;
 mod rules;
+mod standing;
 
 use std::{
     fs,

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::{
     LedgerOptions, RunId,
     error::{Fault, LedgerError, LedgerErrorKind},
-    schema,
+    schema, standing,
     suppressions::Suppressing,
 };
 use crate::token::Keys;
@@ -222,6 +222,8 @@ impl Book {
             )?;
             connection.execute("DELETE FROM usage WHERE minute < ?1 AND (minute % 1440 <> 1439 OR instr(key, ' ') > 0)", [by_day])?;
             connection.execute("DELETE FROM usage WHERE minute < ?1", [minute - DAYS_KEPT])?;
+            let kept = (minute - DAYS_KEPT) / DAY_MINUTES * DAY_MINUTES;
+            standing::roll(connection, by_day * 60_000, kept * 60_000)?;
             // In the hour's last minute, so that it leaves a window late rather than early.
             connection.execute(
                 "INSERT INTO usage (minute, key, count) SELECT minute / 60 * 60 + 59 AS hour, key, sum(count) FROM usage

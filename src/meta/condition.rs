@@ -34,12 +34,12 @@ pub enum ConditionType {
     Signing,
     /// A campaign: every recipient has a final outcome.
     Completed,
-    /// A server: some fields are accepted and have no effect in this version.
-    FieldsInEffect,
     /// A campaign: the audience was read without bad rows.
     AudienceRead,
     /// A campaign: one of its servers refuses it whoever the recipient is, and is not used for this run until an operator acts.
     RefusedByServer,
+    /// While true: too much of what a namespace sent came back. A server: some namespaces' campaigns are not sent through it; a campaign: some of its servers do not take it.
+    NamespacePaused,
     /// A campaign: false while a server took more than twice the share of its weight, because others had reached their limits; true while `weighting: Strict` makes the others wait for a server with a limit.
     WeightsKept,
     /// A campaign, only while false: its plan does not grant the namespace the sender's domain. A warning: it is sent all the same.
@@ -309,9 +309,9 @@ reasons! {
     NoEligibleServer,
     /// A server refused so many recipients of the campaign in the same way that it must mean all of them; they are held, and none was given up. Fix what the message quotes, then run `mailfleet resume CAMPAIGN --held Retry` (or `--held Reject`, when the recipients are at fault).
     RefusedAlike,
-    /// Too many recipients of the run cannot be reached: their addresses were rejected or bounced, more than `stopWhen.bouncePercent`. Clean the audience, then run `mailfleet resume CAMPAIGN`.
+    /// Too many recipients cannot be reached: their addresses were rejected or bounced, more than `stopWhen.bouncePercent` of a run, or `feedback.pauseWhen.bouncePercent` of a server. Clean the audience, then run `mailfleet resume CAMPAIGN`, or `mailfleet resume server/NAME` for a server.
     BounceRateTooHigh,
-    /// Too many recipients of the run reported it as spam, more than `stopWhen.complaintPercent`. Check whether they asked for it, then run `mailfleet resume CAMPAIGN`.
+    /// Too many recipients reported a message as spam, more than `stopWhen.complaintPercent` of a run, or `feedback.pauseWhen.complaintPercent` of a server. Check whether they asked for it, then run `mailfleet resume CAMPAIGN`, or `mailfleet resume server/NAME` for a server.
     ComplaintRateTooHigh,
     /// An operator asked to resume the run (`mailfleet resume`, or the annotation `mailfleet.dev/resume`), and this is in progress. Wait a few seconds.
     Resuming,
@@ -323,8 +323,6 @@ reasons! {
     LedgerMissing,
     /// The ledger cannot be written (full disk, locked); sending waits. Free disk space, or stop what holds the lock.
     LedgerUnavailable,
-    /// Fields of the spec that have no effect in this version. Remove them, or wait for a version that supports them.
-    NotYetInEffect,
     /// Everything was read. Nothing to do.
     Read,
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, KeyRef, LocalRef, pattern, rule::Rule, webhook::WebhookSpec};
+use super::{Duration, KeyRef, LocalRef, pattern, pause_when::PauseWhen, rule::Rule, webhook::WebhookSpec};
 use crate::providers::smtp::Encryption;
 
 /// How bounces and complaints come back, and what they do.
@@ -27,7 +27,7 @@ pub struct Feedback {
     /// The vendor's calls about deliveries, bounces, complaints and unsubscriptions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookSpec>,
-    /// When bounces or complaints pause the server. It has no effect in this version.
+    /// When what comes back pauses the server; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_when: Option<PauseWhen>,
 }
@@ -156,22 +156,4 @@ pub enum WhenRead {
     Move,
     /// It is deleted.
     Delete,
-}
-
-/// Thresholds at which a server is paused.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PauseWhen {
-    /// Bounces in percent of messages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub bounce_percent: Option<f64>,
-    /// Complaints in percent of messages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub complaint_percent: Option<f64>,
-    /// Messages after which the thresholds apply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub after_messages: Option<u64>,
 }

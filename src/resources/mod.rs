@@ -8,6 +8,7 @@ pub mod fate;
 pub mod feedback;
 pub mod mailbox_providers;
 pub mod outcomes;
+pub mod pause_when;
 pub mod plan;
 pub mod resume;
 pub mod schema;
@@ -69,7 +70,7 @@ pub struct Metadata {
     /// Labels, for selectors.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations; Mailfleet reads `mailfleet.dev/resume` of a campaign.
+    /// Annotations; Mailfleet reads `mailfleet.dev/resume` of a campaign or a server.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Counts the changes of the spec, from 1. Set by the source, never by a person.

@@ -1,10 +1,10 @@
-//! How a person resumes a stopped campaign: the annotation and its value. Pure.
+//! How a person resumes a stopped campaign or a paused server: the annotation and its value. Pure.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The annotation of a Campaign. Each value is acted on once; a new value is a new request.
+/// The annotation of a Campaign or a SendingServer. Each value is acted on once; a new value is a new request.
 pub const ANNOTATION: &str = "mailfleet.dev/resume";
 
 /// What becomes of recipients that are held.
@@ -61,6 +61,38 @@ impl Resume {
 impl fmt::Display for Resume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.token)
+    }
+}
+
+/// A request to end the pauses of a server: `2026-11-28T09:30:00Z`, or `2026-11-28T09:30:00Z namespace=shop` for one namespace alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerResume {
+    /// The whole value, its words separated by one space.
+    pub token: String,
+    /// The namespace whose pause ends; all when absent.
+    pub namespace: Option<String>,
+}
+
+impl ServerResume {
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// The part that is unknown.
+    pub fn parse(value: &str) -> Result<Self, String> {
+        let mut resume = Self { token: token(value), namespace: None };
+        if resume.token.is_empty() {
+            return Err(format!("{ANNOTATION} is empty; give it a new value, such as the current time"));
+        }
+        for word in resume.token.split_whitespace() {
+            match word.split_once('=') {
+                None => {}
+                Some(("namespace", name)) if !name.is_empty() => resume.namespace = Some(name.to_owned()),
+                Some((name, value)) => {
+                    return Err(format!("{ANNOTATION} has `{name}={value}`, which is unknown for a server; it takes namespace=NAME"));
+                }
+            }
+        }
+        Ok(resume)
     }
 }
 
@@ -125,6 +157,16 @@ mod tests {
         assert_eq!(resume("1 held=Retry unknown=Resend"), Ok((ResumeHeld::Retry, true)));
         assert!(resume("1 held=Rejct").is_err_and(|error| error.contains("held=Rejct")));
         assert!(resume("").is_err());
+    }
+
+    #[test]
+    fn a_server_is_resumed_for_all_or_for_one_namespace() {
+        let resume = |value: &str| ServerResume::parse(value).map(|resume| (resume.token, resume.namespace));
+        assert_eq!(resume(" 2026-11-28  again"), Ok(("2026-11-28 again".to_owned(), None)));
+        assert_eq!(resume("1 namespace=shop"), Ok(("1 namespace=shop".to_owned(), Some("shop".to_owned()))));
+        for bad in ["", "1 held=Retry", "1 namespace="] {
+            assert!(resume(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

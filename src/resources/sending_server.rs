@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, Duration, KeyRef, Object, Rate,
+    Condition, Duration, KeyRef, Object, Percent, Rate,
     dkim::{FOUR_OF_A_DOMAIN, SigningKey},
     feedback::Feedback,
     pattern,
+    pause_when::{EffectivePauseWhen, PauseWhen},
     rule::Rule,
     webhook::{self, WebhookSpec},
 };
@@ -105,6 +106,12 @@ impl SendingServerSpec {
     #[must_use]
     pub fn webhook(&self) -> Option<&WebhookSpec> {
         self.feedback.as_ref()?.webhook.as_ref()
+    }
+
+    /// When it is paused, with defaults; `None` if never.
+    #[must_use]
+    pub fn pause_when(&self) -> Option<EffectivePauseWhen> {
+        self.feedback.as_ref()?.pause_when.as_ref().map(PauseWhen::effective)
     }
 
     /// The keys that sign; none for a server that signs by itself.
@@ -264,7 +271,7 @@ impl Warmup {
 /// When the next day of a warm-up's schedule begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Advance {
-    /// After a UTC day on which at least 80% of the limit was sent: receivers grow used to what they are sent, and not to a calendar.
+    /// After a UTC day on which at least 80% of the limit was sent, and of which no more came back than `feedback.pauseWhen` allows (by its defaults when absent): receivers grow used to what they are sent, and not to a calendar.
     WhenUsed,
     /// Each UTC day, whatever was sent.
     Daily,
@@ -425,6 +432,9 @@ pub struct SendingServerStatus {
     /// Where the warm-up is; absent without `warmup`, and once it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<WarmupStatus>,
+    /// What came back of the messages that it was given, by which `feedback.pauseWhen` judges it; absent without that, unless something is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came_back: Option<CameBack>,
     /// The rate at which it is sent messages since it reported too many, such as `about 130 a second`: the rate that it had accepted,
     /// slowly raised; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -433,6 +443,52 @@ pub struct SendingServerStatus {
     pub effective: EffectiveServer,
     /// Why, in detail.
     pub conditions: Vec<Condition>,
+}
+
+/// What came back of a server's messages: within the window of `feedback.pauseWhen`, and since the last pause ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CameBack {
+    /// Messages that it accepted. Those of paused namespaces are in none of these counts.
+    pub accepted: u64,
+    /// Messages whose recipient it rejected.
+    pub rejected: u64,
+    /// Accepted messages that bounced for good.
+    pub bounced: u64,
+    /// Accepted messages that were reported as spam.
+    pub complained: u64,
+    /// Rejected and bounced messages, in percent of accepted and rejected ones.
+    pub bounce_percent: Percent,
+    /// Complaints, in percent of accepted messages.
+    pub complaint_percent: Percent,
+    /// Namespaces whose campaigns are not sent through it, because too much of what they sent came back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paused: Vec<PausedNamespace>,
+    /// The share that it is given since a pause ended by itself, such as `about 6 a minute`; it grows while the server does well. Absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
+}
+
+impl CameBack {
+    /// The same but for what changes with every message.
+    #[must_use]
+    pub fn without_counts(self) -> Self {
+        let none = Percent::of_thousandths(0);
+        let (bounce_percent, complaint_percent) = (none, none);
+        Self { accepted: 0, rejected: 0, bounced: 0, complained: 0, bounce_percent, complaint_percent, ..self }
+    }
+}
+
+/// A namespace whose campaigns are not sent through a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PausedNamespace {
+    /// Its name.
+    pub namespace: String,
+    /// Why: `BounceRateTooHigh` or `ComplaintRateTooHigh`.
+    pub reason: String,
+    /// The figures, and what to do.
+    pub message: String,
 }
 
 /// How much of a limit for receiving domains is used.
@@ -461,7 +517,7 @@ pub struct WarmupStatus {
     pub used: Option<u64>,
     /// Messages of today after which tomorrow is the next day of the schedule.
     pub needed: u64,
-    /// UTC days since the first one that did not count: less than 80% of their limit was sent.
+    /// UTC days since the first one that did not count: less than 80% of their limit was sent, or too much of it came back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub days_not_counted: u32,
     /// The days ahead, if each of them counts; the first 30.

@@ -56,7 +56,7 @@ fn decided() -> (ServerDecision, CampaignDecision) {
     let mut world = World::default();
     let (server, campaign) = (serde_saphyr::from_str(SERVER).expect("a server"), serde_saphyr::from_str(CAMPAIGN).expect("a campaign"));
     let key = Key::new("x", "x");
-    world.servers.insert(key.clone(), ServerInput { object: Arc::new(server), built: Ok(1), identity: None, stale: None });
+    world.servers.insert(key.clone(), ServerInput::new(Arc::new(server), Ok(1)));
     let campaign = CampaignInput::new(Arc::new(campaign), Ok(Arc::new(work(1))));
     world.campaigns.insert(key.clone(), campaign);
     let decision = decide(&world, &Observations::default(), 0);

@@ -30,7 +30,7 @@ pub use lease::{Lease, acquire};
 pub use options::{LeaseOptions, Scope};
 pub use served::differences;
 pub use statuses::ClusterStatuses;
-pub use writes::{AsJson, annotate_campaign};
+pub use writes::{AsJson, annotate};
 
 use super::snapshot::Snapshot;
 

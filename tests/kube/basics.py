@@ -340,6 +340,35 @@ def resumed_by_annotation(place: Clusters) -> str:
     return f"10 held, 10 attempted again, none after an export was applied again; fixed, {recipients} of {recipients} once"
 
 
+def paused_server_resumed(place: Clusters) -> str:
+    """A server whose recipients do not exist is paused, over an edit and a restart; `mailfleet resume --kubernetes` lets it back."""
+    api, namespace, people_all, dead = place.plane.api, place.namespace("paused"), 120, "550 5.1.1 no such user"
+    kubectl = lambda *words: place.plane.kubectl("-n", namespace, *words)  # noqa: E731
+    ready = lambda: condition_of(api.status("SendingServer", namespace, "relay"), "Ready")  # noqa: E731
+    script = lambda stage, session: dead if stage == "rcpt" and int(session.recipient[6:].split("@")[0]) % 3 == 1 else None  # noqa: E731
+    with Scripted(script) as server, place.controller(namespace) as controller:
+        controller.start()
+        audience = {"inline": [{"email": fleets.address(number, f"{number % 20}.example.com"), "name": "Somebody"} for number in range(people_all)]}
+        guard = {"limits": {"rates": [{"messages": 10, "per": "1s"}]}, "feedback": {"pauseWhen": {"afterMessages": 20}}}
+        patient = {"stopWhen": {"bouncePercent": "100"}, "whenNoServerIsActive": "Wait"}
+        relay, campaign = fleets.smtp_server("relay", server.port, **guard), fleets.campaign("spring", "pro", audience, **patient)
+        api.apply(*within(namespace, relay, fleets.plan("pro", "relay"), campaign))
+        wait_until(lambda: ready().get("reason") == "BounceRateTooHigh", 60, "the pause")
+        require("`mailfleet resume server/relay -n " in ready()["message"] and "--kubernetes" in ready()["message"], f"{ready()}")
+        kubectl("patch", "sendingserver/relay", "--type=merge", "-p", json.dumps({"spec": {"feedback": {"pauseWhen": {"bouncePercent": "100"}}}}))
+        wait_until(lambda: ready().get("observedGeneration") == 2, 30, "the edit is read")
+        require(ready()["reason"] == "BounceRateTooHigh", f"an edit ended the pause: {ready()}")
+        asked = sum(server.asked.values())
+        server.script = lambda stage, session: None
+        words = [controller.program, "resume", "server/relay", "-n", namespace, "--kubernetes", "--kubeconfig", place.plane.kubeconfig]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, env=environment())
+        require(done.returncode == 0, done.stdout + done.stderr)
+        kubectl("wait", "--for=condition=Completed", "campaign/spring", "--timeout=60s")
+        require(ready()["reason"] == "Active", f"{ready()}")
+        require(all(count == 1 for count in server.taken.values()), "nobody was mailed twice")
+    return f"paused after {asked} of {people_all}, and resumed"
+
+
 def no_secret_anywhere(place: Clusters) -> str:
     """Looks for every secret value in the logs, events and statuses of all cases so far."""
     need("" if place.secrets else "a case that used Secrets")

@@ -119,7 +119,7 @@ FULL = [
                         "interval": "1m",
                     }
                 },
-                "pauseWhen": {"bouncePercent": 5, "complaintPercent": 0.3, "afterMessages": 1000},
+                "pauseWhen": {"bouncePercent": "5", "complaintPercent": "0.3", "afterMessages": 1000, "window": "12h", "resumeAfter": "6h"},
             },
             "probe": {"interval": "5m", "timeout": "10s", "retryAfter": "10s", "failureThreshold": 3, "successThreshold": 1},
         },

@@ -25,12 +25,16 @@ const GROUPS: &[(Reason, &[&str])] = &[
     (Reason::NotAllowedByPlan, &["SendingServer"]),
     (Reason::ServersActive, &["Plan"]),
     (Reason::PlanNotFound, &["Campaign"]),
-    (Reason::NotYetInEffect, &["SendingServer"]),
     (Reason::Read, &["Campaign"]),
 ];
 
 /// Reasons that a kind shares with the group of another.
-const SHARED: &[(Reason, &str)] = &[(Reason::NotProbedYet, "Campaign"), (Reason::NoServers, "Campaign")];
+const SHARED: &[(Reason, &str)] = &[
+    (Reason::NotProbedYet, "Campaign"),
+    (Reason::NoServers, "Campaign"),
+    (Reason::BounceRateTooHigh, "SendingServer"),
+    (Reason::ComplaintRateTooHigh, "SendingServer"),
+];
 
 fn is_about(reason: Reason, kind: &str) -> bool {
     let group = GROUPS.iter().rev().find(|(first, _)| *first <= reason);

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
 use mailfleet::{
     decide::{self, CampaignInput, InLedger, Observations, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
+    feedback::{Change, Judged},
     report::{Report, ServerReport},
     resources::{Blocker, Campaign, Condition, ConditionStatus, ConditionType, Key, Plan, Reason, SendingServer},
     routing::Work,
@@ -24,6 +25,9 @@ struct Observed {
     /// Servers that rest since an unknown outcome, with the error that came instead of a reply.
     #[serde(default)]
     resting: BTreeMap<String, String>,
+    /// What came of the messages of each namespace through a server: accepted, rejected, bounced, complained.
+    #[serde(default)]
+    came_back: BTreeMap<String, BTreeMap<String, [u64; 4]>>,
     /// The only namespace whose plans count.
     #[serde(default)]
     plan_namespace: Option<String>,
@@ -66,7 +70,7 @@ fn case(text: &str) -> Case {
                 let mut object: SendingServer = serde_json::from_value(value.clone()).expect(document);
                 object.metadata.generation = Some(1);
                 object.metadata.creation_timestamp = timestamp;
-                world.servers.insert(object.key(), ServerInput { object: Arc::new(object), built: Ok(7), identity: None, stale: None });
+                world.servers.insert(object.key(), ServerInput::new(Arc::new(object), Ok(7)));
             }
             Some("Plan") => {
                 let mut object: Plan = serde_json::from_value(value.clone()).expect(document);
@@ -109,6 +113,7 @@ fn case(text: &str) -> Case {
             input.in_ledger = InLedger::Begun;
         }
     }
+    judge(&mut world, &observed.came_back);
     let servers = observed.probes.iter().map(|(name, probe)| {
         let (namespace, name) = name.split_once('/').expect("namespace/name");
         let result = match probe {
@@ -128,6 +133,19 @@ fn case(text: &str) -> Case {
     });
     let report = Arc::new(Report { servers: resting.collect(), ..Report::default() });
     Case { observed: Observations { servers, report, ..Observations::default() }, world }
+}
+
+/// Has servers judged by what came back, and the pauses that begin recorded.
+fn judge(world: &mut World, came_back: &BTreeMap<String, BTreeMap<String, [u64; 4]>>) {
+    for (name, results) in came_back {
+        let input = world.servers.get_mut(&Key::parse(name).expect("namespace/name")).expect("a server");
+        let judged = |[accepted, rejected, bounced, complained]: [u64; 4]| Judged { accepted, rejected, bounced, complained };
+        input.past.standing.results = results.iter().map(|(name, counts)| (name.as_str().into(), judged(*counts))).collect();
+    }
+    for change in decide::pauses::changes(world, 2000) {
+        let Change::Begins(pause) = change.what else { panic!("{change:?}") };
+        world.servers.get_mut(&change.server).expect("a server").past.standing.pauses.push(pause);
+    }
 }
 
 fn told(case: &Case) -> String {
@@ -180,6 +198,8 @@ fn conditions(text: &mut String, conditions: &[Condition]) {
             let _ = writeln!(text, "    Ready={:?} {}: {}", condition.status, condition.reason, condition.message);
         } else if condition.kind == ConditionType::Routed {
             let _ = writeln!(text, "    Routed={:?} {}: {}", condition.status, condition.reason, condition.message);
+        } else if condition.kind == ConditionType::NamespacePaused {
+            let _ = writeln!(text, "    NamespacePaused={:?} {}: {}", condition.status, condition.reason, condition.message);
         } else if condition.kind == ConditionType::SenderAllowed {
             let _ = writeln!(text, "    SenderAllowed={:?} {}: {}", condition.status, condition.reason, condition.message);
         } else if matches!(condition.kind, ConditionType::Stalled | ConditionType::Reconciling) {

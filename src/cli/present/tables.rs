@@ -7,14 +7,14 @@ use super::Table;
 use crate::{
     feedback::{FeedbackCounts, Suppression},
     ledger::{BadRow, Known, RecipientRow, RunSummary},
-    meta::bound::grouped,
+    meta::bound::{grouped, listed},
     resources::{
         Condition, ConditionType, Duration,
         campaign::CampaignStatus,
         condition,
         fate::Fate,
         plan::{PlanServerStatus, PlanStatus},
-        sending_server::{DomainUsed, SendingServerStatus, WarmupStatus},
+        sending_server::{CameBack, DomainUsed, PausedNamespace, SendingServerStatus, WarmupStatus},
         server_table::CampaignServerStatus,
     },
 };
@@ -85,9 +85,34 @@ pub fn servers() -> Table<Shown<SendingServerStatus>> {
         .column("type", "type", |row: &Shown<SendingServerStatus>| row.status.provider.clone())
         .spare(2)
         .column("state", "state", |row| word(row.status.state))
+        .wide("cameBack", "came back", |row| row.status.came_back.as_ref().map(came_back))
+        .column("pausedFor", "paused for", |row| row.status.came_back.as_ref().and_then(paused_for))
         .wide("warmup", "warm-up today", |row| row.status.warmup.as_ref().map(warmup_today))
         .wide("ahead", "days ahead", |row| row.status.warmup.as_ref().map(days_ahead));
     with_ready(table)
+}
+
+/// `1.2% of 5,000 bounced, 0.01% complained`
+fn came_back(back: &CameBack) -> String {
+    let CameBack { bounce_percent, complaint_percent, share, .. } = back;
+    let share = share.as_ref().map_or_else(String::new, |share| format!("; {share} for now"));
+    let sent = grouped(back.accepted + back.rejected);
+    format!("{bounce_percent}% of {sent} bounced, {complaint_percent}% complained{share}")
+}
+
+/// The namespaces that are not sent through a server.
+fn paused_for(back: &CameBack) -> Option<String> {
+    let names: Vec<&str> = back.paused.iter().map(|paused| &*paused.namespace).collect();
+    (!names.is_empty()).then(|| listed(names))
+}
+
+/// Namespaces that are not sent through a server.
+pub fn paused() -> Table<PausedNamespace> {
+    Table::empty()
+        .column("namespace", "paused namespace", |row: &PausedNamespace| row.namespace.clone())
+        .column("reason", "reason", |row| row.reason.clone())
+        .column("message", "message", |row| row.message.clone())
+        .wraps()
 }
 
 /// `120/400, day 3 of 14`

@@ -7,6 +7,7 @@ use super::super::{
     grants::{self, Ownership},
 };
 use crate::{
+    feedback::Pause,
     report::Bar,
     resources::{
         Blocker, CampaignSpec, Key, Plan, Reason, WEIGHT_DEFAULT,
@@ -32,6 +33,8 @@ pub struct Candidate {
     pub unfit: Option<String>,
     /// Why it is out of use for the campaign until a person acts.
     pub bar: Option<Bar>,
+    /// Why the campaign's namespace is not sent through it, because too much of what that sent came back.
+    pub paused: Option<Pause>,
     /// Whether it is a server of the plan, and not the namespace's own.
     pub is_of_plan: bool,
 }
@@ -178,6 +181,7 @@ fn named(
                     chosen: true,
                     unfit: None,
                     bar: None,
+                    paused: None,
                     is_of_plan: false,
                 });
             }
@@ -216,5 +220,6 @@ fn candidate(key: Key, weight: u32, chosen: bool, choice: &Choice<'_>, world: &W
         world.servers.get(&key).and_then(|server| server.object.spec.identity.as_ref()).map_or(&[][..], |identity| &identity.domains[..]);
     let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| canonical(allowed) == canonical(domain)))
         .then(|| format!("its identity.domains do not include {domain}"));
-    Candidate { key, weight, granted: true, chosen, unfit, bar: None, is_of_plan: false }
+    let paused = world.servers.get(&key).and_then(|server| server.past.standing.of_namespace(choice.namespace)).cloned();
+    Candidate { key, weight, granted: true, chosen, unfit, bar: None, paused, is_of_plan: false }
 }

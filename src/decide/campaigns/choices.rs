@@ -14,6 +14,7 @@ use super::{
     table,
 };
 use crate::{
+    feedback::Pause,
     report::CampaignReport,
     resources::{Blocker, Key, server_table::CampaignServerStatus},
 };
@@ -24,13 +25,13 @@ pub(super) struct Servers<'a> {
     pub candidates: Vec<Candidate>,
     /// Why the plan and the spec do not fit together.
     pub unresolved: Option<Blocker>,
-    /// The decisions on those that are granted, chosen and fit, and not out of use for the campaign.
+    /// The decisions on those that are granted, chosen and fit, and not out of use for the campaign or its namespace.
     pub open: Vec<(&'a Key, &'a ServerDecision)>,
     /// How many of `open` are Active.
     pub active: usize,
     /// Whether one of `open` has not been probed yet.
     pub is_pending: bool,
-    /// Those that are granted, chosen and fit, and are Active or on trial, with their weights.
+    /// Those that are granted, chosen and fit, are not paused for the namespace, and are Active or on trial, with their weights.
     pub routed: Arc<[(Key, u32)]>,
     /// Those that are granted, chosen and fit.
     pub usable: Arc<[Key]>,
@@ -44,6 +45,11 @@ impl Servers<'_> {
     /// Those that are granted, chosen and fit.
     pub fn usable(&self) -> impl Iterator<Item = &Candidate> {
         usable(&self.candidates)
+    }
+
+    /// The pauses of the namespace at these.
+    pub fn paused(&self) -> impl Iterator<Item = &Pause> {
+        self.usable().filter_map(|candidate| candidate.paused.as_ref())
     }
 }
 
@@ -148,10 +154,10 @@ impl<'a> Choices<'a> {
     ) -> Servers<'a> {
         let servers = self.servers;
         let is_used = |key: &Key| servers.get(key).is_some_and(|server| server.active || server.on_trial);
-        let routed = usable(&candidates).filter(|candidate| is_used(&candidate.key));
+        let routed = usable(&candidates).filter(|candidate| candidate.paused.is_none() && is_used(&candidate.key));
         let routed = routed.map(|candidate| (candidate.key.clone(), candidate.weight)).collect();
         let open: Vec<(&Key, &ServerDecision)> = usable(&candidates)
-            .filter(|candidate| candidate.bar.is_none())
+            .filter(|candidate| candidate.bar.is_none() && candidate.paused.is_none())
             .filter_map(|candidate| servers.get_key_value(&candidate.key))
             .collect();
         Servers {

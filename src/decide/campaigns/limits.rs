@@ -127,7 +127,9 @@ fn least_secs_of_shared(left: u64, rates: &[Rate]) -> f64 {
 impl Limits {
     /// The limits of those servers that may be used now.
     pub fn of(candidates: &[Candidate], servers: &BTreeMap<Key, ServerDecision>, observed: &Observations, now_ms: i64) -> Self {
-        let is_used = |candidate: &&Candidate| candidate.is_wanted() && candidate.unfit.is_none() && candidate.bar.is_none();
+        let is_used = |candidate: &&Candidate| {
+            candidate.is_wanted() && candidate.unfit.is_none() && candidate.bar.is_none() && candidate.paused.is_none()
+        };
         let used = || candidates.iter().filter(is_used).filter_map(|c| Some((c, servers.get(&c.key).filter(|server| server.routed)?)));
         let weights: f64 = used().map(|(candidate, _)| f64::from(candidate.weight)).sum();
         let today_secs = (DAY_MS - now_ms.rem_euclid(DAY_MS)) as f64 / 1000.0;

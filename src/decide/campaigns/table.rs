@@ -27,6 +27,7 @@ pub(super) fn rows(
             && candidate.chosen
             && candidate.unfit.is_none()
             && candidate.bar.is_none()
+            && candidate.paused.is_none()
             && servers.get(&candidate.key).is_some_and(|server| server.routed)
             && observed
                 .report
@@ -114,6 +115,9 @@ fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<
     }
     if let Some(bar) = &candidate.bar {
         return format!("it refuses this campaign: {}", bar.reason);
+    }
+    if let Some(paused) = &candidate.paused {
+        return format!("paused for the namespace: {}", paused.message);
     }
     let Some(server) = server else { return "it does not exist".to_owned() };
     if !server.active {

@@ -31,7 +31,7 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
     let key = |name: &str| Key::new("default", name);
     let mut world = World::default();
     let server = object("SendingServer", "relay", "{provider: {smtp: {host: relay.example.com, encryption: None}}}");
-    world.servers.insert(key("relay"), ServerInput { object: Arc::new(server), built: Ok(1), identity: None, stale: None });
+    world.servers.insert(key("relay"), ServerInput::new(Arc::new(server), Ok(1)));
     world.plans.insert(key("basic"), PlanInput { object: Arc::new(object("Plan", "basic", "{servers: [{name: relay}]}")), stale: None });
     let spec = format!(
         "{{planRef: {{name: basic}}, from: {{address: a@example.com}}, subject: Hi, content: {{text: Hi}}, audience: {{inline: [{{email: b@example.com}}]}}, {spec}}}"
@@ -409,10 +409,7 @@ fn two_servers(weighting: &str, weights: (u32, u32), relay: &str, slow: &str, pe
         let (rates, warmup) =
             limits.split_once(" warmup: ").map_or((limits, String::new()), |(rates, warmup)| (rates, format!(", warmup: {warmup}")));
         let spec = format!("{{provider: {{smtp: {{host: relay.example.com, encryption: None}}}}, limits: {{rates: [{rates}]}}{warmup}}}");
-        world.servers.insert(
-            key(name),
-            ServerInput { object: Arc::new(object("SendingServer", name, &spec)), built: Ok(1), identity: None, stale: None },
-        );
+        world.servers.insert(key(name), ServerInput::new(Arc::new(object("SendingServer", name, &spec)), Ok(1)));
     }
     let plan = format!("{{servers: [{{name: relay, weight: {}}}, {{name: slow, weight: {}}}]}}", weights.0, weights.1);
     world.plans.insert(key("basic"), PlanInput { object: Arc::new(object("Plan", "basic", &plan)), stale: None });

@@ -288,7 +288,7 @@ impl Case<'_> {
         let waits = |state, reason, message: String, hold| Some(Verdict::trying(state, reason, message, hold));
         let (servers, run) = (self.servers, self.run);
         let (open, active) = (&servers.open, servers.active);
-        if open.is_empty() && servers.usable().any(|candidate| candidate.bar.is_some()) {
+        if open.is_empty() && servers.usable().any(|candidate| candidate.bar.is_some()) && servers.paused().next().is_none() {
             // The data plane is about to stop it, or to resume it.
             let bars = servers.usable().filter_map(|candidate| candidate.bar.as_ref());
             let message = told(bars.map(|bar| bar.message.clone()), "servers");
@@ -315,18 +315,28 @@ impl Case<'_> {
                 self.resting(),
                 Reason::NoEligibleServer,
                 format!(
-                    "None of its servers is Active. {} Nothing has been sent yet; the campaign starts as soon as one of them is Active.",
-                    self.why_inactive()
+                    "{}. {} Nothing has been sent yet; the campaign starts as soon as one of them {}.",
+                    self.none_can_be_used(),
+                    self.why_inactive(),
+                    if self.servers.paused().next().is_some() { "can be used" } else { "is Active" }
                 ),
                 self.held(),
             ),
             WhenNoServerIsActive::Wait => Verdict::trying(
                 CampaignState::Waiting,
                 Reason::WaitingForServer,
-                format!("None of its servers is Active; waiting for one. {}", self.why_inactive()),
+                format!("{}; waiting for one. {}", self.none_can_be_used(), self.why_inactive()),
                 Some(false),
             ),
         }
+    }
+
+    /// That none of its servers can be used now: none is Active, or not for its namespace.
+    fn none_can_be_used(&self) -> String {
+        if self.servers.paused().next().is_some() {
+            return format!("None of its servers can be used by namespace {}", self.key.namespace);
+        }
+        "None of its servers is Active".to_owned()
     }
 
     /// Why each of its servers is not Active now.
@@ -334,7 +344,9 @@ impl Case<'_> {
         let open = &self.servers.open;
         let inactive = open.iter().filter(|(_, server)| !server.active);
         let causes = inactive.map(|(server, decision)| format!("{}: {}", server.name, decision.why_inactive));
-        let unfit = if open.is_empty() { vec![format!("no server may send from {}.", self.spec().from.address)] } else { Vec::new() };
+        let causes = causes.chain(self.servers.paused().map(|pause| pause.message.clone()));
+        let has_none = self.servers.usable().next().is_none();
+        let unfit = has_none.then(|| format!("no server may send from {}.", self.spec().from.address));
         told(causes.chain(unfit), "servers")
     }
 
@@ -352,7 +364,8 @@ impl Case<'_> {
             return format!("{how}, once a server is Active; they are being probed. It was stopped because none was.");
         }
         format!(
-            "{how}, once a server is Active. None is, and whenNoServerIsActive is {:?}: {} Nothing was sent elsewhere.",
+            "{how}, once a server is Active. {}, and whenNoServerIsActive is {:?}: {} Nothing was sent elsewhere.",
+            self.none_can_be_used(),
             spec.when_no_server_is_active(),
             self.why_inactive()
         )

@@ -20,8 +20,8 @@ const DAY: u64 = 24 * 3600;
 fn a_spec_can_only_be_stricter_than_the_vendor() {
     let spec = spec("{provider: {outbox: {}}, limits: {rates: [{messages: 14, per: 1s}, {messages: 90000, per: 24h}]}}");
     let quotas = [rate(50_000, DAY), rate(20, 1), rate(7, 3600)];
-    assert_eq!(rates_in_force(&spec, &quotas), [rate(14, 1), rate(50_000, DAY), rate(7, 3600)]);
-    assert_eq!(rates_in_force(&spec, &[]), [rate(14, 1), rate(90_000, DAY)]);
+    assert_eq!(rates_in_force(&spec, quotas), [rate(14, 1), rate(50_000, DAY), rate(7, 3600)]);
+    assert_eq!(rates_in_force(&spec, []), [rate(14, 1), rate(90_000, DAY)]);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_status_says_where_warm_up_is_and_what_domains_were_sent() {
         )
         .expect("a server")
     };
-    let input = ServerInput { object: std::sync::Arc::new(object), built: Ok(1), identity: None, stale: None };
+    let input = ServerInput::new(std::sync::Arc::new(object), Ok(1));
     let mut observed = Observations::default();
     let domain = crate::report::DomainReport { used: vec![(3_600_000, 80)], exhausted_until: None };
     let mut report = crate::report::Report::default();
@@ -112,7 +112,7 @@ fn a_status_says_where_warm_up_is_and_what_domains_were_sent() {
         ServerReport { domains: vec![domain, crate::report::DomainReport::default()], warmup_left: Some(150), ..ServerReport::default() },
     );
     // Two days before, of which one was used.
-    let day = |day, messages| crate::report::DayUsed { day, messages, is_held: false };
+    let day = |day, messages| crate::report::DayUsed { day, messages };
     report.days = std::sync::Arc::new(BTreeMap::from([(key.clone(), vec![day(20_414, 100), day(20_415, 120)])]));
     observed.report = std::sync::Arc::new(report);
     let decided = decide(&key, &input, &BTreeMap::new(), &observed, false, now_ms);

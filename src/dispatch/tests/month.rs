@@ -106,7 +106,7 @@ impl Month {
             routing.servers.insert(key.clone(), intent);
             let first = start_ms / DAY_MS - i64::try_from(BEHIND[at]).expect("small");
             let days = schedule(at, people).into_iter().take(BEHIND[at]).zip(first..);
-            history.push(days.map(|(messages, day)| DayUsed { day, messages, is_held: false }).collect());
+            history.push(days.map(|(messages, day)| DayUsed { day, messages }).collect());
         }
         let mut campaign = campaign_intent(work(1));
         campaign.servers = names.iter().map(|key| (key.clone(), 1)).collect();
@@ -151,7 +151,9 @@ impl Month {
             let (first, schedule) = (first.to_zoned(jiff::tz::TimeZone::UTC).date(), schedule(at, self.people));
             let warmup: Warmup =
                 serde_json::from_value(serde_json::json!({"startDate": first.to_string(), "schedule": schedule})).expect("a warm-up");
-            let limit = Progress::of(&warmup, &self.history[at], self.now_ms).limit();
+            let tripped = TRIPS.iter().filter(|(server, ..)| *server == at);
+            let held = tripped.map(|(_, day, _)| self.start_ms / DAY_MS + day).collect();
+            let limit = Progress::of(&warmup, &self.history[at], &held, self.now_ms).limit();
             let is_out = self.is_out(at);
             let intent = self.routing.servers.get_mut(&server(at)).expect("a server");
             (intent.warmup_today, intent.routed) = (limit, !is_out);
@@ -164,12 +166,11 @@ impl Month {
         }
     }
 
-    /// A day is over: what was sent on it, and whether a guard held it, is known.
+    /// A day is over: what was sent on it is known.
     fn end_day(&mut self, day: i64) {
         for at in 0..BEHIND.len() {
             let messages = self.on_day(at, day);
-            let is_held = TRIPS.iter().any(|(server, tripped, _)| *server == at && *tripped == day);
-            self.history[at].push(DayUsed { day: self.start_ms / DAY_MS + day, messages, is_held });
+            self.history[at].push(DayUsed { day: self.start_ms / DAY_MS + day, messages });
         }
     }
 

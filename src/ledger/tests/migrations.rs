@@ -5,12 +5,13 @@
 use super::*;
 
 /// What each version before wrote, from version 1 on.
-const DUMPS: [&str; 5] = [
+const DUMPS: [&str; 6] = [
     include_str!("../../../tests/ledgers/schema-1.sql"),
     include_str!("../../../tests/ledgers/schema-2.sql"),
     include_str!("../../../tests/ledgers/schema-3.sql"),
     include_str!("../../../tests/ledgers/schema-4.sql"),
     include_str!("../../../tests/ledgers/schema-5.sql"),
+    include_str!("../../../tests/ledgers/schema-6.sql"),
 ];
 
 fn of_dump(dump: &str) -> Folder {

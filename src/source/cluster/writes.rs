@@ -24,7 +24,7 @@ use super::{
     events::{self, Publisher},
     request::{FIELD_MANAGER, REQUEST_TIMEOUT},
 };
-use crate::resources::{API_VERSION, Campaign, FINALIZER, GROUP, Key, Kind as _, Plan, SendingServer, VERSION};
+use crate::resources::{API_VERSION, Campaign, FINALIZER, GROUP, Key, Kind, Plan, SendingServer, VERSION};
 
 type Requested = http::Request<Vec<u8>>;
 
@@ -161,17 +161,17 @@ pub(super) async fn perform(client: Client, publisher: Publisher, write: Write) 
     written
 }
 
-/// Sets an annotation of a campaign.
+/// Sets an annotation of a campaign or a server.
 ///
 /// # Errors
 /// In words for people, when the object is not there or the API server refuses it.
-pub async fn annotate_campaign(client: &Client, key: &Key, name: &str, value: &str) -> Result<(), String> {
+pub async fn annotate<K: Kind>(client: &Client, key: &Key, name: &str, value: &str) -> Result<(), String> {
     let merge = json!({"metadata": {"annotations": {name: value}}});
-    let resource = Request::new(path(Campaign::KIND, &key.namespace));
+    let resource = Request::new(path(K::KIND, &key.namespace));
     match ask::<Answer>(client, resource.patch(&key.name, &PatchParams::default(), &Patch::Merge(&merge))).await {
         Ok(_) => Ok(()),
-        Err(Failed::Gone) => Err(format!("there is no campaign {key} in the cluster; use --namespace for another namespace")),
-        Err(Failed::Refused { why, .. } | Failed::Later { why, .. }) => Err(format!("campaign {key} cannot be annotated: {why}")),
+        Err(Failed::Gone) => Err(format!("there is no {} {key} in the cluster; use --namespace for another namespace", K::KIND)),
+        Err(Failed::Refused { why, .. } | Failed::Later { why, .. }) => Err(format!("{} {key} cannot be annotated: {why}", K::KIND)),
     }
 }
 

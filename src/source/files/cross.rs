@@ -13,7 +13,7 @@ use crate::{
     resources::{
         Campaign, FINALIZER, Key, KeyRef,
         campaign::AudienceSource,
-        resume::{ANNOTATION, Resume},
+        resume::{ANNOTATION, Resume, ServerResume},
         senders::{self, Says},
         sending_server::{NeededSecret, SendingServerSpec},
     },
@@ -63,6 +63,9 @@ pub(super) fn references(body: &Body, key: &Key) -> Vec<Reference> {
             {
                 add("spec.provider.outbox.path".to_owned(), Target::Doubt(words));
             }
+            if let Some(Err(why)) = server.metadata.annotations.get(ANNOTATION).map(|value| ServerResume::parse(value)) {
+                add(format!("metadata.annotations[\"{ANNOTATION}\"]"), Target::Doubt(format!("this resumes nothing: {why}")));
+            }
             for (path, words) in without_effect(&server.spec) {
                 add(path.to_owned(), Target::Doubt(words));
             }
@@ -104,12 +107,6 @@ fn without_effect(spec: &SendingServerSpec) -> Vec<(&'static str, String)> {
             let words = "are not signed: no key is of that domain or of one above it. Add one";
             found.push(("spec.identity.dkim", format!("messages from {} {words}", without.join(", "))));
         }
-    }
-    if spec.feedback.as_ref().is_some_and(|feedback| feedback.pause_when.is_some()) {
-        found.push((
-            "spec.feedback.pauseWhen",
-            "this has no effect in this version: bounces and complaints are recorded, and pause nothing. Remove this field".to_owned(),
-        ));
     }
     let has_listener = spec.feedback.as_ref().is_some_and(|feedback| feedback.bounces.is_some());
     if has_listener && !spec.provider.has_envelope() {

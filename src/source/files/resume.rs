@@ -1,4 +1,4 @@
-//! Requests to resume a campaign, left in the state folder by the command line for the process that sends.
+//! Requests to resume a campaign or a server, left in the state folder by the command line for the process that sends.
 //!
 //! A request replaces the annotation: the object's file is not changed. It is removed once it has been handled.
 
@@ -22,14 +22,40 @@ const BYTES_MAX: u64 = 64 * 1024;
 #[derive(Serialize, Deserialize)]
 struct Request {
     namespace: String,
-    campaign: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    campaign: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
     value: String,
 }
 
-/// What is requested of a campaign, by its name.
-pub type Requests = BTreeMap<Key, Pending>;
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A campaign.
+    Campaign,
+    /// A server.
+    Server,
+}
 
-/// The newest request of a campaign.
+/// What is requested of campaigns and servers, by their names.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// Of campaigns.
+    pub campaigns: BTreeMap<Key, Pending>,
+    /// Of servers.
+    pub servers: BTreeMap<Key, Pending>,
+}
+
+impl Requests {
+    /// Whether nothing is requested.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.campaigns.is_empty() && self.servers.is_empty()
+    }
+}
+
+/// The newest request of a campaign or a server.
 #[derive(Debug, Default)]
 pub struct Pending {
     /// The value of the annotation.
@@ -51,10 +77,10 @@ impl Pending {
     }
 }
 
-/// The requests in a state folder, of each campaign the newest. One that cannot be read is logged and left there.
+/// The requests in a state folder, of each campaign and server the newest. One that cannot be read is logged and left there.
 #[must_use]
 pub fn read(state_dir: &Path) -> Requests {
-    let Ok(entries) = fs::read_dir(state_dir.join(FOLDER)) else { return Requests::new() };
+    let Ok(entries) = fs::read_dir(state_dir.join(FOLDER)) else { return Requests::default() };
     let mut found = Vec::new();
     for entry in entries.filter_map(Result::ok).take(REQUESTS_MAX) {
         let (path, metadata) = (entry.path(), entry.metadata());
@@ -68,9 +94,17 @@ pub fn read(state_dir: &Path) -> Requests {
         }
     }
     found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    let mut requests = Requests::new();
+    let mut requests = Requests::default();
     for (_, file, request) in found {
-        let pending = requests.entry(Key::new(request.namespace, request.campaign)).or_default();
+        let (map, name) = match (request.campaign, request.server) {
+            (Some(campaign), None) => (&mut requests.campaigns, campaign),
+            (None, Some(server)) => (&mut requests.servers, server),
+            _ => {
+                tracing::warn!(path = %file.display(), "a request to resume names no campaign or server");
+                continue;
+            }
+        };
+        let pending = map.entry(Key::new(request.namespace, name)).or_default();
         pending.value = request.value;
         pending.files.push(file);
     }
@@ -87,10 +121,16 @@ pub fn changed_at(state_dir: &Path) -> Option<std::time::SystemTime> {
 ///
 /// # Errors
 /// When the state folder cannot be written.
-pub fn leave(state_dir: &Path, key: &Key, value: &str) -> io::Result<()> {
+pub fn leave(state_dir: &Path, subject: Subject, key: &Key, value: &str) -> io::Result<()> {
     let folder = state_dir.join(FOLDER);
     fs::create_dir_all(&folder)?;
-    let request = Request { namespace: key.namespace.to_string(), campaign: key.name.to_string(), value: value.to_owned() };
+    let name = |of| (of == subject).then(|| key.name.to_string());
+    let request = Request {
+        namespace: key.namespace.to_string(),
+        campaign: name(Subject::Campaign),
+        server: name(Subject::Server),
+        value: value.to_owned(),
+    };
     let text = serde_json::to_string(&request).map_err(io::Error::other)?;
     // Names can be longer than those of files.
     let name = uuid::Uuid::new_v4();
@@ -108,12 +148,14 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("mailfleet-requests-{}", std::process::id()));
         let key = Key::new("shop", "spring");
         for value in ["1 held=Reject", "2"] {
-            leave(&folder, &key, value).expect("written");
+            leave(&folder, Subject::Campaign, &key, value).expect("written");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
+        leave(&folder, Subject::Server, &key, "3").expect("written");
         let requests = read(&folder);
-        assert_eq!(requests[&key].value, "2");
-        requests[&key].remove();
+        assert_eq!((&*requests.campaigns[&key].value, &*requests.servers[&key].value), ("2", "3"));
+        requests.campaigns[&key].remove();
+        requests.servers[&key].remove();
         assert!(read(&folder).is_empty(), "an older one would resume a later stop");
         fs::remove_dir_all(&folder).expect("removed");
     }

@@ -319,7 +319,7 @@ fn good(kind: &str) -> Value {
             "enabled": true, "provider": {"smtp": {"host": "smtp.example.com", "port": 587, "replyTimeout": "5m", "auth": {"secretRef": {"name": "a"}}}},
             "limits": {"rates": [{"messages": 14, "per": "1s"}], "connections": 10},
             "warmup": {"startDate": "2026-12-01", "linear": {"firstDay": 5, "dailyIncrease": 1, "target": 50}},
-            "identity": {"domains": ["a.example"]}, "feedback": {"pauseWhen": {"bouncePercent": 5}}, "probe": {"interval": "5m", "failureThreshold": 3},
+            "identity": {"domains": ["a.example"]}, "feedback": {"pauseWhen": {"bouncePercent": "5"}}, "probe": {"interval": "5m", "failureThreshold": 3},
         }),
         "Plan" => json!({
             "servers": [{"name": "a", "weight": 3}], "serverSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]},
