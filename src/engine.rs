@@ -34,7 +34,7 @@ pub use webhooks::Webhooks;
 
 use crate::{
     clock::SteadyClock,
-    decide::{self, CampaignDecision, Decision, Observations, ProbeResult, ServerObservation, World},
+    decide::{self, CampaignDecision, CampaignInput, Decision, Observations, ProbeResult, ServerObservation, World},
     dispatch::{Dispatch, Event, Handover},
     egress::Egress,
     feedback::Intake,
@@ -226,6 +226,7 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
         match (status.state, stalled) {
             _ if campaign.is_looked_at => return None,
             (CampaignState::Completed, None) | (CampaignState::Suspended, _) => {}
+            (_, None) if campaign.waits_for_person => {}
             (state, Some(condition)) => failed.push((key.clone(), state, condition.message.to_string())),
             _ => return None,
         }
@@ -513,10 +514,14 @@ impl Engine {
 
     fn reported(&mut self) {
         self.observed.report = self.dispatch.report.borrow_and_update().clone();
-        // What a resumed run is judged from is in the ledger.
+        // What a resumed run, or a new step, is judged from is in the ledger.
         let is_resumed = |(key, report): (&Key, &CampaignReport)| {
             let known = self.world.campaigns.get(key).filter(|_| report.phase != Phase::Opening);
-            known.is_some_and(|input| input.resume_handled.newest() != report.resume_handled.newest())
+            let is_at = |input: &CampaignInput| match (&input.rollout, &report.rollout) {
+                (Some(known), Some(reached)) => known.is_at(reached),
+                (known, reached) => known.is_none() == reached.is_none(),
+            };
+            known.is_some_and(|input| input.resume_handled.newest() != report.resume_handled.newest() || !is_at(input))
         };
         if self.observed.report.campaigns.iter().any(is_resumed) {
             self.looked_at = None;

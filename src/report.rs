@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     ledger::LedgerError,
-    resources::{Blocker, Duration, Key, Reason, campaign::RecipientCounts, resume::Handled},
+    resources::{Blocker, Duration, Key, Reason, campaign::RecipientCounts, resume::Handled, rollout::Reached},
 };
 
 /// The state of the data plane at one moment.
@@ -110,6 +110,8 @@ pub struct CampaignReport {
     pub bars: BTreeMap<Key, Bar>,
     /// The requests to resume that were carried out.
     pub resume_handled: Handled,
+    /// How far its rollout has come, as of when the data plane last changed it.
+    pub rollout: Option<Reached>,
 }
 
 /// A server.

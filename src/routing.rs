@@ -8,10 +8,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Serialize, Serializer};
 
 use crate::resources::{
-    CountOrPercent, Duration, Key, Rate,
+    CountOrPercent, Duration, Key, Percent, Rate,
     campaign::{EffectiveRetry, Weighting, WhenOutcomeIsUnknown, WhenRenderFails, WhenRowIsBad},
     fate::Fate,
     resume::Resume,
+    rollout::NextStep,
     senders::Senders,
 };
 
@@ -75,6 +76,8 @@ pub struct CampaignIntent {
     pub candidates: Arc<[Key]>,
     /// A person's request to resume the run, if it is not carried out yet.
     pub resume: Option<Resume>,
+    /// In which steps a run is mailed, and whether one is due.
+    pub rollout: RolloutIntent,
     /// Limits of the namespace on its plan.
     pub plan_limits: Option<SharedLimits>,
     /// Limits of the campaign itself.
@@ -83,6 +86,18 @@ pub struct CampaignIntent {
     pub senders: Option<Senders>,
     /// A domain at which people can unsubscribe by mail: the return path of one of its servers, whose mail is read.
     pub mail_domain: Option<Arc<str>>,
+}
+
+/// What is wanted of a rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutIntent {
+    /// The share with which a run that has mailed nobody begins; everybody when absent.
+    pub first: Option<Percent>,
+    /// A person's request to promote, if it is not carried out yet.
+    pub promote: Option<String>,
+    /// The step that is due.
+    pub next: Option<NextStep>,
 }
 
 impl CampaignIntent {

@@ -41,6 +41,7 @@ pub fn campaign_intent(work: Work) -> CampaignIntent {
         weighting: Weighting::Overflow,
         candidates: Arc::default(),
         resume: None,
+        rollout: crate::routing::RolloutIntent::default(),
         plan_limits: None,
         own_limits: None,
         senders: None,

@@ -41,6 +41,7 @@ STATES = [
     ("Campaign", "sending", "Current", "InProgress", "Healthy", "a campaign Sending"),
     ("Campaign", "limited", "Current", "InProgress", "Healthy", "a campaign Waiting for a limit to reopen"),
     ("Campaign", "waiting", "InProgress", "InProgress", "Progressing", "a campaign Waiting for a server"),
+    ("Campaign", "stepwise", "InProgress", "InProgress", "Suspended", "a campaign Waiting after a step of its rollout"),
     ("Campaign", "suspended", "Current", "InProgress", "Suspended", "a campaign Suspended"),
     ("Campaign", "stopped", "Failed", "Failed", "Degraded", "a campaign Stopped"),
     ("Campaign", "serverless", "Failed", "Failed", "Degraded", "a campaign not begun, none of its servers Active"),
@@ -167,6 +168,7 @@ def each_state(place):
                 campaign("sending", "all", people(2000), servers=[{"name": "slow"}]),
                 campaign("limited", "all", people(3), servers=[{"name": "hourly"}]),
                 campaign("waiting", "all", people(3), servers=[{"name": "refused"}], whenNoServerIsActive="Wait"),
+                campaign("stepwise", "all", people(30), servers=[{"name": "active"}], rollout={"steps": [{"percent": 50, "pause": {}}]}),
                 campaign("suspended", "all", people(3), suspend=True),
                 campaign("stopped", "all", with_a_bad_row(people(3)), servers=[{"name": "active"}]),
                 campaign("serverless", "all", people(3), servers=[{"name": "refused"}]),
@@ -177,10 +179,11 @@ def each_state(place):
                 ("SendingServer", "active", "Active"), ("SendingServer", "off", "Inactive"),
                 ("Campaign", "scheduled", "Scheduled"), ("Campaign", "sending", "Sending"), ("Campaign", "waiting", "Waiting"),
                 ("Campaign", "suspended", "Suspended"), ("Campaign", "stopped", "Stopped"), ("Campaign", "completed", "Completed"),
-                ("Campaign", "late", "Stopped"), ("Campaign", "serverless", "Scheduled"), ("Campaign", "limited", "Waiting"),
+                ("Campaign", "late", "Stopped"), ("Campaign", "serverless", "Scheduled"), ("Campaign", "limited", "Waiting"), ("Campaign", "stepwise", "Waiting"),
             ):  # fmt: skip
                 wait_state(api, kind, namespace, name, state, 30)
             api.wait_condition("Campaign", namespace, "limited", "Ready", seconds=20, reason="WaitingForLimits")
+            api.wait_condition("Campaign", namespace, "stepwise", "Ready", seconds=20, reason="RolloutWaiting")
             for kind, name, *wanted in STATES[1:]:
                 # What may pass by itself, or what the rest of the same apply may fix, is reported some seconds later.
                 handled = lambda: api.status(kind, namespace, name).get("observedGeneration")  # noqa: B023, E731

@@ -27,6 +27,7 @@ def main():
             basics.flapping_server,
             basics.resumed_by_annotation,
             basics.paused_server_resumed,
+            basics.promoted_by_annotation,
             outages.leader_killed,
             outages.leader_paused,
             outages.api_server_down,

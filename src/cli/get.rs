@@ -153,6 +153,9 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
             let details = |status: &CampaignStatus, out: &mut dyn Write| {
                 let told = commands.in_text(&promise(status, &key.as_arguments()));
                 writeln!(out, "\n{}", paragraph(&told))?;
+                if let Some(rollout) = &status.rollout {
+                    writeln!(out, "\n{}", paragraph(&commands.in_text(&format!("Rollout: {}", rollout.message))))?;
+                }
                 print_details(args, &tables::picks(), status.servers.iter().collect(), out)
             };
             let ledger = LedgerReader::open(&args.state).ok();

@@ -17,6 +17,7 @@ mod plugin;
 mod present;
 mod preview;
 mod progress;
+mod promote;
 mod resume;
 mod run;
 pub mod schema;
@@ -70,6 +71,8 @@ pub enum Command {
     Get(get::GetArgs),
     /// Resume a stopped campaign, or mail recipients of unknown outcome again.
     Resume(resume::ResumeArgs),
+    /// Begin the next step of a campaign's rollout.
+    Promote(promote::PromoteArgs),
     /// Show, add, remove, import or export who is not mailed.
     Suppressions(suppressions::SuppressionsArgs),
     /// Show everything the ledger knows of one person: every run, server, reply and event.
@@ -103,6 +106,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Completions(args) => completions::completions(args),
         Command::Man(args) => man::man(&args),
         Command::Resume(args) => on_runtime(resume::run(args)),
+        Command::Promote(args) => on_runtime(promote::run(args)),
         Command::Suppressions(args) => on_runtime(suppressions::run(args)),
         Command::Forget(args) => on_runtime(forget::run(args)),
         Command::Why(args) => why::why(&args),

@@ -23,6 +23,7 @@ use crate::{
         campaign::{CampaignState, CampaignStatus},
         condition,
         fate::Fate,
+        rollout::RolloutState,
         sending_server::ServerState,
     },
 };
@@ -257,6 +258,9 @@ fn head(key: &Key, status: &CampaignStatus, rate: Option<f64>, before: Option<u6
     if let Some(left) = status.time_left {
         let _ = write!(line, ", {} left", left.in_words());
     }
+    if let Some(rollout) = status.rollout.as_ref().filter(|rollout| rollout.state == RolloutState::Sending) {
+        let _ = write!(line, ", step {}", rollout.progress);
+    }
     if let Some(server) = &status.paced_by {
         let _ = write!(line, ", paced by {server}");
     }
@@ -298,6 +302,7 @@ pub fn left_behind(view: &View, command: &str) -> Vec<String> {
             .total()
             .map_or_else(String::new, |(total, is_estimate)| format!(" of {}{}", if is_estimate { "~" } else { "" }, grouped(total)));
         match status.state {
+            CampaignState::Waiting if campaign.waits_for_person => Some(format!("campaign {key}: {}", ready_message(campaign))),
             CampaignState::Sending | CampaignState::Waiting => {
                 Some(format!("campaign {key}: {}{of} sent; the rest is sent at the next start: `{command}`", grouped(sent)))
             }
@@ -326,6 +331,13 @@ mod tests {
         assert_eq!(line("Completed", 0, 2), "campaign default/spring Completed 2 of 2 (100%); 0 accepted; 2 rejected");
         assert_eq!(line("Completed", 2, 0), "campaign default/spring Completed 2 of 2 (100%)");
         assert_eq!(line("Sending", 1, 1), "campaign default/spring Sending 2 of 2 (100%); 1 rejected");
+        let mut status = campaign_status("Sending", "first", json!({"total": 2000, "accepted": 12}));
+        status["rollout"] = json!({
+            "progress": "1/2 (1%)", "step": 1, "steps": 2, "percent": "1", "state": "Sending", "verdict": "Undecided", "messages": 12,
+            "bounced": 0, "complained": 0, "message": "",
+        });
+        let line = head(&key, &serde_json::from_value(status).expect("a status"), None, None);
+        assert_eq!(line.text(), "campaign default/spring Sending 12 of 2,000 (0%), step 1/2 (1%)");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
     },
     source::{
         cluster,
-        resume::{self, Subject},
+        requests::{self, Asked},
     },
 };
 
@@ -130,7 +130,7 @@ fn leave(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
     if let Some(why) = nothing_left(key, &found.value["status"], args.unknown) {
         return Err(why);
     }
-    write(args, Subject::Campaign, key, value)
+    write(args, Asked::Resume, key, value)
 }
 
 fn leave_for_server(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
@@ -138,11 +138,11 @@ fn leave_for_server(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), Str
     if found.is_empty() {
         return Err(not_found(&args.state, SendingServer::KIND, &key.name, &key.namespace));
     }
-    write(args, Subject::Server, key, value)
+    write(args, Asked::ResumeServer, key, value)
 }
 
-fn write(args: &ResumeArgs, subject: Subject, key: &Key, value: &str) -> Result<(), String> {
-    resume::leave(&args.state, subject, key, value).map_err(|error| {
+fn write(args: &ResumeArgs, asked: Asked, key: &Key, value: &str) -> Result<(), String> {
+    requests::leave(&args.state, asked, key, value).map_err(|error| {
         format!("the request cannot be written into {}: {error}. Check the folder's owner and permissions.", args.state.display())
     })
 }

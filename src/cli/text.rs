@@ -62,7 +62,7 @@ impl Commands {
     /// The text with its commands completed.
     #[must_use]
     pub fn in_text(&self, text: &str) -> String {
-        with_options(text, &["get", "resume"], &self.options).into_owned()
+        with_options(text, &["get", "resume", "promote"], &self.options).into_owned()
     }
 }
 

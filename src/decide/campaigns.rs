@@ -5,6 +5,7 @@ use std::sync::Arc;
 use self::{
     candidates::{own_limits, plan_limits, weighting},
     limits::Pace,
+    rollout::Rollout,
     run::Run,
     verdict::Case,
 };
@@ -17,6 +18,7 @@ use crate::{
 mod candidates;
 mod choices;
 mod limits;
+mod rollout;
 mod run;
 mod status;
 mod stop;
@@ -36,7 +38,9 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     let (world, observed) = (choices.world, choices.observed);
     let run = Run::of(input, observed.report.campaigns.get(key));
     let (servers, plan_key) = choices.servers_of(key, input, run.report);
-    let verdict = Case { key, input, run: &run, servers: &servers, observed, campaigns: &world.campaigns, now_ms }.verdict();
+    let rollout = Rollout::of(key, input, &run, now_ms);
+    let rollout = rollout.as_ref();
+    let verdict = Case { key, input, run: &run, rollout, servers: &servers, observed, campaigns: &world.campaigns, now_ms }.verdict();
     let weighting = weighting(spec, &plan_key, world);
     let intent = |hold: bool, work: &Arc<Work>| CampaignIntent {
         work: work.clone(),
@@ -45,6 +49,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
         weighting,
         candidates: servers.usable.clone(),
         resume: run.resume.clone(),
+        rollout: Rollout::intent(input, rollout, verdict.may_step),
         plan_limits: plan_limits(key, &plan_key, world),
         own_limits: own_limits(key, spec),
         senders: senders::held_to(key, &plan_key, world, &servers.candidates),
@@ -53,13 +58,15 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     let intent = verdict.hold.zip(input.known_work()).map(|(hold, work)| Arc::new(intent(hold, work)));
     let shared = [plan_limits(key, &plan_key, world), own_limits(key, spec)];
     let shared: Vec<Rate> = shared.into_iter().flatten().flat_map(|limits| limits.rates).collect();
-    let pace = Pace::of(&run, verdict.state, weighting, &servers.limits, &shared);
+    let left = run.left().map(|left| rollout.map_or(left, |rollout| rollout.left(left)));
+    let pace = Pace::of(&run, left, verdict.state, weighting, &servers.limits, &shared);
     let rows = choices.rows_of(&servers, pace.by.as_ref(), input);
     let mut table = ServerTable::new(rows, table::counts(&servers.candidates, run.accepted()));
     if let Some(previous) = &input.previous {
         table = table.keeping_counts_of(&previous.servers);
     }
     let mut status = status::status(key, input, &run, &verdict, (table, weighting), &pace);
+    status.rollout = rollout.map(|rollout| rollout.status(status.state == CampaignState::Stopped));
     let is_warned = status.state != CampaignState::Completed;
     let warning = is_warned.then(|| senders::warning(key, spec, &plan_key, world, &servers.candidates)).flatten();
     status
@@ -68,7 +75,8 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     status.conditions.extend(pauses::of_campaign(servers.paused()).filter(|_| is_warned));
     let is_probed = verdict.reason == Reason::NoEligibleServer && servers.is_pending;
     let is_looked_at = is_probed || (run.is_closed && intent.is_some() && run.added_later().is_none());
-    (CampaignDecision { status, intent, is_looked_at }, verdict.wake_at_ms)
+    let waits_for_person = verdict.reason == Reason::RolloutWaiting && rollout.is_some_and(Rollout::waits_for_person);
+    (CampaignDecision { status, intent, is_looked_at, waits_for_person }, verdict.wake_at_ms)
 }
 
 /// The return path of a server whose mail is read, so that a mail to it unsubscribes.

@@ -32,6 +32,7 @@ use crate::{
         condition,
         plan::PlanStatus,
         resume::Handled,
+        rollout::Reached,
         sending_server::SendingServerStatus,
     },
     routing::{CampaignIntent, Routing, Work},
@@ -160,6 +161,10 @@ pub struct CampaignInput {
     pub resume: Option<String>,
     /// Requests that are carried out, according to the ledger.
     pub resume_handled: Handled,
+    /// A person's request to promote, as the value of the annotation or from the command line.
+    pub promote: Option<String>,
+    /// How far the rollout of the run has come, according to the ledger; `None` for one without.
+    pub rollout: Option<Reached>,
     /// How often the run was reopened on purpose, according to the ledger.
     pub reopened: u64,
     /// Whether a message of the run may have left, according to the ledger.
@@ -189,6 +194,8 @@ impl CampaignInput {
             previous: None,
             resume: None,
             resume_handled: Handled::default(),
+            promote: None,
+            rollout: None,
             feedback: FeedbackCounts::default(),
             judged_from: Judged::default(),
             reopened: 0,
@@ -273,6 +280,8 @@ pub struct CampaignDecision {
     pub intent: Option<Arc<CampaignIntent>>,
     /// Whether more is about to be known of a run that is over: the rows that were added since, or what its servers say now.
     pub is_looked_at: bool,
+    /// Whether nothing happens any more until a person promotes its rollout.
+    pub waits_for_person: bool,
 }
 
 /// Decides over the whole world.

@@ -28,6 +28,7 @@ use crate::{
         campaign::{RecipientCounts, Weighting, WhenRenderFails, WhenRowIsBad},
         fate::Fate,
         resume::Handled,
+        rollout::Reached,
     },
     routing::CampaignIntent,
 };
@@ -103,6 +104,8 @@ pub struct Opened {
     pub reopen: u64,
     /// Whether a message of it may have left.
     pub has_sent: bool,
+    /// How far its rollout has come.
+    pub rollout: Option<Reached>,
     /// The run's number in the ledger, for references to its messages; absent if it is too large for one.
     pub number: Option<u32>,
 }
@@ -179,6 +182,12 @@ pub struct CampaignRun {
     pub audience_estimate: Option<u64>,
     /// Rows read so far that bring nobody: bad ones and duplicates.
     pub audience_useless: u64,
+    /// Of those that were read, recipients who are not in the sample of the rollout's step.
+    pub outside: u64,
+    /// How far its rollout has come; `None` for a run without one.
+    pub rollout: Option<Reached>,
+    /// The ledger is being asked to change it.
+    pub is_stepping: bool,
     /// Recipients by fate.
     pub counts: RecipientCounts,
     /// Messages that each server accepted, by the server's name.
@@ -263,6 +272,9 @@ impl CampaignRun {
             audience_rows: None,
             audience_estimate: None,
             audience_useless: 0,
+            outside: 0,
+            rollout: None,
+            is_stepping: false,
             counts: RecipientCounts::default(),
             accepted: BTreeMap::new(),
             guards: BTreeMap::new(),
@@ -331,6 +343,7 @@ impl CampaignRun {
         self.resume_handled = opened.resume_handled;
         self.reopen = opened.reopen;
         self.has_sent = opened.has_sent;
+        self.rollout = opened.rollout;
         self.number = opened.number;
         for (name, count) in &opened.accepted {
             if let Some(lane) = lane_of(name) {

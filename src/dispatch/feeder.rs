@@ -3,6 +3,7 @@
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
 mod bad_rows;
+mod rendering;
 mod rows;
 mod seek;
 
@@ -21,6 +22,7 @@ use super::{
     index::CampaignIx,
     receivers::{Passing, Receiver},
     refusals::Refusals,
+    sample::Sample,
     stages::{ReadyMessage, RenderFailure},
 };
 use crate::{
@@ -86,6 +88,8 @@ pub enum Fed {
     AudienceEnd {
         /// Usable recipients, each once.
         total: u64,
+        /// How many of them are not in the sample yet.
+        outside: u64,
         /// Rows that repeat an address.
         duplicates: u64,
         /// Rows that could not be used.
@@ -132,6 +136,8 @@ pub struct FeederSpec {
     pub template: Arc<Template>,
     /// The run was closed before: recipients who are not in the ledger are not mailed.
     pub adds_nobody: bool,
+    /// The part of the audience that may be mailed; everybody when absent.
+    pub sample: Option<Sample>,
     /// Makes the links by which people unsubscribe on our page.
     pub links: Option<Links>,
 }
@@ -154,6 +160,7 @@ pub fn start(
         events,
         pass: None,
         total: 0,
+        outside: 0,
         duplicates: 0,
         bad_rows: 0,
         problems: Vec::new(),
@@ -180,6 +187,8 @@ pub struct Feeder {
     /// The index of recipients, and the audience while it is read; `None` before it begins.
     pass: Option<(RecipientIndex, Option<Rows>)>,
     total: u64,
+    /// People of the audience who are not in the sample.
+    outside: u64,
     duplicates: u64,
     bad_rows: u64,
     problems: Vec<BadRow>,
@@ -212,6 +221,8 @@ enum Step {
     Met(Box<Met>),
     /// Nobody to be mailed.
     Nobody,
+    /// Somebody who is not in the sample yet.
+    Outside,
     /// The audience is read.
     End,
 }
@@ -327,6 +338,7 @@ impl Feeder {
         self.render_due(Vec::new(), owed);
         self.send(Fed::AudienceEnd {
             total: self.total,
+            outside: self.outside,
             duplicates: self.duplicates,
             bad_rows: self.bad_rows,
             bad_rows_named,
@@ -409,6 +421,10 @@ impl Feeder {
                 None => match self.step(audience, seen)? {
                     Step::Met(met) => *met,
                     Step::Nobody => continue,
+                    Step::Outside => {
+                        passed_rows += 1;
+                        continue;
+                    }
                     Step::End => {
                         is_over = true;
                         continue;
@@ -429,8 +445,11 @@ impl Feeder {
             }
         }
         self.flush(&mut chunk);
+        let is_short = !passed.is_empty() || found < count && !is_over;
         if !passed.is_empty() {
             self.send(Fed::PassedOver(passed));
+        }
+        if is_short {
             // Those that were asked for and are not brought are asked for again.
             self.send(Fed::Messages(Vec::new(), count - found, 0));
         }
@@ -495,6 +514,12 @@ impl Feeder {
                 self.useless.useful();
                 return Ok(Step::Nobody);
             }
+            Lookup::New if self.spec.sample.is_some_and(|sample| !sample.has(recipient.address.as_str())) => {
+                (self.total, self.outside) = (self.total + 1, self.outside + 1);
+                self.useless.useful();
+                self.judge_rows()?;
+                return Ok(Step::Outside);
+            }
             Lookup::Resend { seq, attempt } => (Some(seq), attempt + 1),
             Lookup::New => (None, 1),
         };
@@ -510,76 +535,5 @@ impl Feeder {
             let count = messages.len();
             self.send(Fed::Messages(messages, count, 0));
         }
-    }
-
-    /// Renders due messages; `count` of those that were handed over are done with.
-    fn render_due(&self, due: Vec<DueMessage>, count: usize) {
-        let mut messages = Vec::with_capacity(due.len());
-        for message in due {
-            let attempt = message.attempt + 1;
-            let rendered = match message.fields.as_deref().map(Recipient::from_json) {
-                Some(Ok(recipient)) => {
-                    self.render(&recipient, Some(message.seq), attempt, Refusals::from_json(message.refusals.as_deref()))
-                }
-                Some(Err(error)) => Err(format!("the fields kept in the ledger cannot be read: {error}")),
-                None => Err("the ledger kept no fields for this recipient".to_owned()),
-            };
-            match rendered {
-                Ok(prepared) => messages.push(ReadyMessage { since_ms: message.since_ms, ..prepared }),
-                Err(text) => {
-                    self.send(Fed::RenderFailed(RenderFailure {
-                        seq: Some(message.seq),
-                        was_deferred: true,
-                        recipient: message.recipient.into(),
-                        message: text,
-                    }));
-                }
-            }
-        }
-        self.send(Fed::Messages(messages, 0, count));
-    }
-
-    fn render(&self, recipient: &Recipient, seq: Option<u64>, attempt: u32, refusals: Refusals) -> Result<ReadyMessage, String> {
-        let intent = &self.spec.intent;
-        let address: Arc<str> = recipient.address.as_str().into();
-        let rcpt_to = match recipient.address.to_wire() {
-            std::borrow::Cow::Borrowed(_) => address.clone(),
-            std::borrow::Cow::Owned(wire) => wire.into(),
-        };
-        let domain = intent.work.from_address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
-        let message_id =
-            message::message_id(self.ledger.seed(), &self.spec.key.namespace, &self.spec.key.name, &intent.work.run, &address, domain);
-        let subscription = self.spec.template.needs_link().then(|| self.subscription(recipient));
-        let links = self.spec.links.as_ref().zip(subscription.as_ref());
-        let link = links.and_then(|(links, subscription)| links.make(subscription, intent.mail_domain.as_deref()));
-        let context = RenderContext {
-            message_id: &message_id,
-            date: jiff::Timestamp::now(),
-            campaign: &self.spec.key.name,
-            senders: intent.senders.as_ref(),
-            link: link.as_ref().map(|(url, mailto)| Link { url, mailto: mailto.as_deref() }),
-        };
-        let rendered = self.spec.template.render(recipient, &context).map_err(|error| error.to_string())?;
-        Ok(ReadyMessage {
-            seq,
-            attempt,
-            recipient: address.clone(),
-            rcpt_to,
-            receiver: None,
-            since_ms: None,
-            fields: recipient.fields.clone(),
-            refusals,
-            content: rendered.content.into(),
-            needs_8bit: rendered.needs_8bit,
-            needs_smtputf8: rendered.needs_smtputf8,
-        })
-    }
-
-    /// What a recipient ends by the link.
-    fn subscription(&self, recipient: &Recipient) -> Subscription {
-        let FeederSpec { key, intent, run_id, .. } = &self.spec;
-        let address = recipient.fields.address().as_str().into();
-        let run = run_id.number().map(|run| (run, MessageReference::ledger_of(self.ledger.seed())));
-        Subscription { namespace: key.namespace.clone(), topic: intent.work.topic.clone(), address, run }
     }
 }

@@ -1,8 +1,8 @@
 //! Chooses the server of each message, paces delivery and handles failures.
 //!
-//! The data plane. `route`, `limits`, `retry`, `guard`, `window` and `scheduler` are pure; `feeder` reads the audience and renders,
-//! on the threads of `feeders`; `task` is the single task that ties them to the ledger and to the servers. The control plane passes
-//! in a [`Handover`] and reads a [`crate::report::Report`].
+//! The data plane. `route`, `sample`, `limits`, `retry`, `guard`, `window` and `scheduler` are pure; `feeder` reads the audience and
+//! renders, on the threads of `feeders`; `task` is the single task that ties them to the ledger and to the servers. The control plane
+//! passes in a [`Handover`] and reads a [`crate::report::Report`].
 
 pub mod calls;
 pub mod campaign;
@@ -25,6 +25,7 @@ mod report;
 pub mod reroutes;
 pub mod retry;
 pub mod route;
+pub mod sample;
 pub mod schedule;
 pub mod scheduler;
 pub mod stages;

@@ -105,6 +105,7 @@ impl Scheduler {
             has_sent: campaign.has_sent || campaign.in_flight > 0,
             bars: self.bars(campaign),
             resume_handled: campaign.resume_handled.clone(),
+            rollout: campaign.rollout.clone(),
         })
     }
 

@@ -61,6 +61,12 @@ impl RunSeed {
         }
         Self(hasher.finish())
     }
+
+    /// The seed as a number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// Picks a server for an attempt, or returns `None` if the set is empty.

@@ -12,6 +12,7 @@ mod feeding;
 mod held;
 mod outcomes;
 mod placing;
+mod rollout;
 mod routing;
 mod session;
 
@@ -35,7 +36,7 @@ use super::{
 };
 use crate::{
     feedback::MessageReference,
-    ledger::Resumption,
+    ledger::{Resumption, RolloutChange},
     providers::Outgoing,
     report::{Bar, Phase},
     resources::{Blocker, Key, Reason, campaign::Weighting, fate::Fate},
@@ -100,6 +101,8 @@ pub enum Action {
     Close(CampaignIx),
     /// Carry out a resumption of the run, then call [`Scheduler::resumed`].
     Resume(CampaignIx, Resumption),
+    /// Change the rollout of the run, then call [`Scheduler::rollout_changed`], or [`Scheduler::rollout_not_changed`].
+    ChangeRollout(CampaignIx, RolloutChange),
     /// The scheduler has removed the campaign: forget what is kept for it.
     Forget(CampaignIx),
     /// The scheduler has removed the server: forget what is kept for it.

@@ -26,8 +26,8 @@ use crate::{
     audience::Version,
     clock::SteadyClock,
     ledger::{
-        AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RunId, RunKey,
-        RunRecord, RunStart, ServerId, UnknownPolicy, UsageMove, domain_key,
+        AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RolloutChange, RunId,
+        RunKey, RunRecord, RunStart, ServerId, UnknownPolicy, UsageMove, domain_key,
     },
     providers::{Along, BoxFuture, Delivered, Gate, Outgoing, Server},
     report::{Bar, Phase, Report},
@@ -36,6 +36,7 @@ use crate::{
         campaign::{RecipientCounts, WhenOutcomeIsUnknown},
         fate::Fate,
         mailbox_providers::provider_of,
+        rollout::Reached,
     },
     token::return_path::ReturnPaths,
 };
@@ -141,6 +142,10 @@ enum Answer {
     Changed(Changes),
     /// A resumption was carried out, or failed: what it changed, and whether the run is open now.
     Resumed(CampaignIx, Resumption, Result<(Changes, bool), LedgerError>),
+    /// Where the rollout of a run is now, or why it could not be changed.
+    Rollout(CampaignIx, Result<Option<Reached>, LedgerError>),
+    /// A rollout that could not be changed is to be changed again.
+    RolloutAgain(CampaignIx),
     /// A resumption that failed is to be requested again.
     ResumeAgain(CampaignIx),
     /// The file of an audience that could not be read has changed: the campaign, and the epoch of the feeder that failed.
@@ -404,11 +409,7 @@ impl DispatchTask {
             }
             Answer::Opened(index, Err(error)) => {
                 self.ledger_problem = Some(error);
-                let answers = self.answers.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(LEDGER_RETRY).await;
-                    let _ = answers.send(Answer::Reopen(index));
-                });
+                self.answer_later(Answer::Reopen(index));
             }
             Answer::Due(index, feeding, Ok((due, next))) if self.scheduler.is_current(index, feeding) => {
                 self.ledger_works();
@@ -463,17 +464,32 @@ impl DispatchTask {
             }
             Answer::Resumed(index, _, Err(error)) => {
                 self.ledger_problem = Some(error);
-                let answers = self.answers.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(LEDGER_RETRY).await;
-                    let _ = answers.send(Answer::ResumeAgain(index));
-                });
+                self.answer_later(Answer::ResumeAgain(index));
             }
+            Answer::Rollout(index, Ok(reached)) => {
+                self.ledger_works();
+                self.scheduler.rollout_changed(index, reached);
+                self.report(true);
+            }
+            Answer::Rollout(index, Err(error)) => {
+                self.ledger_problem = Some(error);
+                self.answer_later(Answer::RolloutAgain(index));
+            }
+            Answer::RolloutAgain(index) => self.scheduler.rollout_not_changed(index),
             Answer::AudienceTouched(index, feeding) => self.scheduler.audience_touched(index, feeding),
             Answer::ResumeAgain(index) => self.scheduler.not_resumed(index),
             Answer::Reopen(index) => self.open(index),
             Answer::Released => self.scheduler.released(),
         }
+    }
+
+    /// Answers after the pause before the ledger is asked again.
+    fn answer_later(&self, answer: Answer) {
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LEDGER_RETRY).await;
+            let _ = answers.send(answer);
+        });
     }
 
     fn fed(&mut self, event: FeederEvent) {
@@ -502,13 +518,14 @@ impl DispatchTask {
                     campaign.audience_rows = Some(rows);
                 }
             }
-            Fed::AudienceEnd { total, duplicates, bad_rows, bad_rows_named, unmatched, version } => {
+            Fed::AudienceEnd { total, outside, duplicates, bad_rows, bad_rows_named, unmatched, version } => {
                 self.unmatched.insert(index, unmatched);
                 self.versions.insert(index, version);
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     campaign.audience_done = true;
                     campaign.requested = 0;
                     campaign.counts.total = Some(total);
+                    campaign.outside = outside;
                     campaign.counts.duplicates = duplicates;
                     campaign.counts.bad_rows = bad_rows;
                     campaign.bad_rows_named = bad_rows_named;

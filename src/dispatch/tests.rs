@@ -6,6 +6,7 @@ mod ledger;
 mod month;
 mod properties;
 mod refusals;
+mod rollout;
 mod storm;
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
 
 use super::{
     calls::CallId,
-    campaign::Opened,
+    campaign::{CampaignRun, Opened},
     guard::domain_of,
     index::{CampaignIx, LaneIx},
     receivers::Passing,
@@ -109,6 +110,8 @@ struct Simulation {
     decides: Option<Decides>,
     /// Addresses of the audience, if they are not `userN@example.com`.
     addresses: Vec<String>,
+    /// How far rollouts have come, by campaign index.
+    rollouts: BTreeMap<CampaignIx, crate::resources::rollout::Reached>,
     /// Messages that the ledger counts as resent.
     resent: u64,
     suppressed: u64,
@@ -188,6 +191,7 @@ impl Simulation {
             ended_runs: Vec::new(),
             decides: None,
             addresses: Vec::new(),
+            rollouts: BTreeMap::new(),
             resent: 0,
             suppressed: 0,
             audience: BTreeMap::new(),
@@ -283,7 +287,12 @@ impl Simulation {
         let claimed: BTreeSet<&String> =
             self.rows.iter().filter(|((campaign, _), _)| *campaign == index).map(|(_, row)| &row.recipient).collect();
         let count = self.audience.get(&index).copied().unwrap_or(0);
-        let left = (0..count).filter(|i| !claimed.contains(&self.address(*i))).collect();
+        let sample = self.scheduler.campaign(index).and_then(CampaignRun::sample);
+        let left = (0..count).filter(|i| !claimed.contains(&self.address(*i)));
+        let (left, outside): (VecDeque<u64>, VecDeque<u64>) = left.partition(|i| sample.is_none_or(|sample| sample.has(&self.address(*i))));
+        if let Some(campaign) = self.scheduler.campaign_mut(index) {
+            campaign.outside = outside.len() as u64;
+        }
         self.left.insert(index, left);
         self.scheduler.feeder_started(index);
     }
@@ -337,6 +346,7 @@ impl Simulation {
             Action::CountAdded(_) | Action::WatchAudience(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
             Action::Seek(index, domain) => self.seek(index, &domain),
             Action::Resume(index, resumption) => self.resume(index, &resumption),
+            Action::ChangeRollout(index, change) => self.change_rollout(index, &change),
             Action::FetchDue { campaign: index, most } => {
                 let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeder_epoch);
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);

@@ -7,7 +7,7 @@ use crate::{
     decide::{InLedger, Recorded, pauses},
     feedback::{FeedbackCounts, Judged},
     ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, ServerRecord, SpecHash, StandingOf},
-    resources::{Campaign, CampaignSpec, Key, Kind, SendingServer, campaign::FIRST_RUN, resume::Handled},
+    resources::{Campaign, CampaignSpec, Key, Kind, SendingServer, campaign::FIRST_RUN, resume::Handled, rollout::Reached},
     source::{Snapshot, Sourced},
 };
 
@@ -28,8 +28,20 @@ pub struct RunFacts {
     pub feedback: FeedbackCounts,
     /// What it had when a person resumed it last.
     pub judged_from: Judged,
+    /// How far its rollout has come; `None` for a run without one.
+    pub rollout: Option<Reached>,
     /// For a run that has not begun: a campaign that is gone and had the same message and audience, so that this may be it, renamed.
     pub renamed_from: Option<String>,
+}
+
+impl RunFacts {
+    /// Whether a request to promote was carried out, or asks for what the run has no more: it is over, or without steps.
+    pub fn needs_no_promotion(&self, value: &str) -> bool {
+        match &self.rollout {
+            Some(reached) => self.in_ledger == InLedger::Closed || reached.is_all() || reached.promote_handled.has(value),
+            None => matches!(self.in_ledger, InLedger::Begun | InLedger::Closed),
+        }
+    }
 }
 
 /// What the ledger knows about the objects of a snapshot.
@@ -159,6 +171,7 @@ impl<F: Facts> FactFinder<F> {
                         has_sent: record.has_sent,
                         feedback: record.feedback,
                         judged_from: record.judged_from,
+                        rollout: record.rollout,
                         renamed_from: None,
                     }
                 }

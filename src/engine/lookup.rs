@@ -26,7 +26,7 @@ use crate::{
     routing::Routing,
     source::{
         SETTLED_AFTER, Snapshot,
-        resume::{self, Requests},
+        requests::{self, Asked, Requests},
     },
 };
 
@@ -38,15 +38,17 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
     let mut contents = Contents::new();
     contents.want_all(snapshot, &facts, options.egress, options.links.is_some());
     contents.wait_for_all().await;
-    let requests = resume::read(&options.state_dir);
+    let [resume, resume_servers, promote] =
+        [Asked::Resume, Asked::ResumeServer, Asked::Promote].map(|asked| requests::read(&options.state_dir, asked));
     let found = Found {
         facts: &facts,
         servers,
         identities: BTreeMap::new(),
         work: &|key| KnownWork { now: contents.work(key), last: contents.last_work(key) },
         status: &|_| None,
-        resume: &|key| requests.campaigns.get(key).map(|pending| pending.value.clone()),
-        resume_server: &|key| requests.servers.get(key).map(|pending| pending.value.clone()),
+        resume: &|key| resume.get(key).map(|pending| pending.value.clone()),
+        resume_server: &|key| resume_servers.get(key).map(|pending| pending.value.clone()),
+        promote: &|key| promote.get(key).map(|pending| pending.value.clone()),
     };
     world(snapshot, options.plan_namespace.as_deref(), options.returns.listens, found)
 }
@@ -59,8 +61,11 @@ pub(super) struct Lookup {
     webhooks: WebhookEndpoints,
     subjects: Subjects,
     contents: Contents,
-    requests: Requests,
-    requests_changed_at: Option<SystemTime>,
+    /// Requests to resume, and to promote.
+    resume: Requests,
+    resume_servers: Requests,
+    promote: Requests,
+    requests_changed_at: [Option<SystemTime>; 3],
     /// Why the ledger could not be read at the last look, if it could not.
     ledger_problem: Option<LedgerError>,
     /// How long the last look was idle, waiting for contents.
@@ -77,8 +82,10 @@ impl Lookup {
             webhooks: WebhookEndpoints::default(),
             subjects: Subjects::default(),
             contents: Contents::new(),
-            requests: Requests::default(),
-            requests_changed_at: None,
+            resume: Requests::new(),
+            resume_servers: Requests::new(),
+            promote: Requests::new(),
+            requests_changed_at: [None; 3],
             ledger_problem: None,
             waited: Duration::ZERO,
         }
@@ -86,8 +93,10 @@ impl Lookup {
 
     /// The world of a snapshot.
     pub async fn world(&mut self, snapshot: &Snapshot, statuses: &Statuses, now_ms: i64) -> World {
-        self.requests_changed_at = resume::changed_at(&self.options.state_dir);
-        self.requests = resume::read(&self.options.state_dir);
+        self.requests_changed_at = requests::changed_at(&self.options.state_dir);
+        self.resume = requests::read(&self.options.state_dir, Asked::Resume);
+        self.resume_servers = requests::read(&self.options.state_dir, Asked::ResumeServer);
+        self.promote = requests::read(&self.options.state_dir, Asked::Promote);
         let servers = self.servers.make(snapshot, &self.options);
         // A dry run takes no calls.
         if !self.options.dry_run {
@@ -99,13 +108,18 @@ impl Lookup {
         let facts = self.facts.of(snapshot, now_ms).await;
         self.contents.want_all(snapshot, &facts, self.options.egress, self.options.links.is_some());
         self.waited = self.contents.wait().await;
-        for (key, pending) in &self.requests.campaigns {
+        for (key, pending) in &self.resume {
             if facts.runs.get(key).is_some_and(|run| run.resume_handled.has(&pending.value)) {
                 pending.remove();
             }
         }
-        for (key, pending) in &self.requests.servers {
+        for (key, pending) in &self.resume_servers {
             if facts.servers.get(key).is_some_and(|server| server.resume_handled.has(&pending.value)) {
+                pending.remove();
+            }
+        }
+        for (key, pending) in &self.promote {
+            if facts.runs.get(key).is_some_and(|run| run.needs_no_promotion(&pending.value)) {
                 pending.remove();
             }
         }
@@ -115,8 +129,9 @@ impl Lookup {
             identities,
             work: &|key| KnownWork { now: self.contents.work(key), last: self.contents.last_work(key) },
             status: &|key| statuses.campaign(key),
-            resume: &|key| self.requests.campaigns.get(key).map(|pending| pending.value.clone()),
-            resume_server: &|key| self.requests.servers.get(key).map(|pending| pending.value.clone()),
+            resume: &|key| self.resume.get(key).map(|pending| pending.value.clone()),
+            resume_server: &|key| self.resume_servers.get(key).map(|pending| pending.value.clone()),
+            promote: &|key| self.promote.get(key).map(|pending| pending.value.clone()),
         };
         let world = world(snapshot, self.options.plan_namespace.as_deref(), self.options.returns.listens, found);
         self.ledger_problem = facts.problem;
@@ -210,12 +225,12 @@ impl Lookup {
             return Some(SETTLED_AFTER);
         }
         let is_missing = self.ledger_problem.is_some() || self.contents.needs_another_look();
-        (is_missing || !self.requests.is_empty()).then_some(LOOK_AGAIN)
+        (is_missing || !self.resume.is_empty() || !self.promote.is_empty()).then_some(LOOK_AGAIN)
     }
 
     /// Whether the command line has left a request since the last look.
     pub fn has_new_requests(&self) -> bool {
-        resume::changed_at(&self.options.state_dir) != self.requests_changed_at
+        requests::changed_at(&self.options.state_dir) != self.requests_changed_at
     }
 
     /// Closes idle connections.

@@ -20,6 +20,7 @@ use crate::{
         campaign::{CampaignState, CampaignStatus, RecipientCounts},
         condition,
         plan::PlanStatus,
+        rollout::RolloutStatus,
         sending_server::{CameBack, DomainUsed, SendingServerStatus, WarmupStatus},
         server_table::ServerTable,
     },
@@ -103,6 +104,7 @@ impl Status for CampaignStatus {
             // That it is known, and whether it is an estimate, is written at once.
             expected_total: status.expected_total.map(|_| 0),
             servers: ServerTable::default(),
+            rollout: status.rollout.as_ref().map(RolloutStatus::without_counters),
             ..status.clone()
         };
         self.servers.is_same_but_for_counters(&other.servers) && shape(self) == shape(other)
@@ -341,7 +343,7 @@ fn date<K: Kind, S: Status>(shelf: &Shelf<K, S>, key: &Key, status: &mut S, sour
     let mut wanted = std::mem::take(status.conditions_mut());
     if let Origin::Cluster(_) = &sourced.origin {
         for condition in &mut wanted {
-            if let Cow::Owned(message) = with_options(&condition.message, &["resume"], "--kubernetes") {
+            if let Cow::Owned(message) = with_options(&condition.message, &["resume", "promote"], "--kubernetes") {
                 condition.message = message.into();
             }
         }

@@ -7,7 +7,7 @@ use crate::{
     decide::{CampaignInput, PlanInput, ServerInput, ServerPast, World},
     dns::Subject,
     ledger::{Generation, LedgerError},
-    resources::{Blocker, Key, Kind, campaign::CampaignStatus, resume::ANNOTATION},
+    resources::{Blocker, Key, Kind, campaign::CampaignStatus, resume, rollout},
     routing::Work,
     source::{Snapshot, Sourced},
 };
@@ -36,6 +36,8 @@ pub struct Found<'a> {
     pub resume: &'a dyn Fn(&Key) -> Option<String>,
     /// A request from the command line to resume a server.
     pub resume_server: &'a dyn Fn(&Key) -> Option<String>,
+    /// A request from the command line to promote a campaign.
+    pub promote: &'a dyn Fn(&Key) -> Option<String>,
 }
 
 /// Builds the world of a snapshot. `plan_namespace` is the only namespace whose plans count; `listens_for_bounces` whether this
@@ -62,7 +64,9 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, listens_for_boun
         let object = dated(key, sourced, found.facts);
         let run = found.facts.runs.get(key).cloned().unwrap_or_default();
         let work = (found.work)(key);
-        let of_annotation = || object.metadata.annotations.get(ANNOTATION).cloned();
+        let of_annotation = |name| object.metadata.annotations.get(name).cloned();
+        let is_promoted = |value: &String| run.rollout.as_ref().is_some_and(|reached| reached.promote_handled.has(value));
+        let promote = (found.promote)(key).filter(|value| !is_promoted(value)).or_else(|| of_annotation(rollout::ANNOTATION));
         let input = CampaignInput {
             last_work: work.last,
             stale: sourced.stale.clone(),
@@ -72,7 +76,9 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, listens_for_boun
             feedback: run.feedback,
             judged_from: run.judged_from,
             previous: (found.status)(key).or_else(|| status_of_file(sourced)),
-            resume: (found.resume)(key).filter(|value| !run.resume_handled.has(value)).or_else(of_annotation),
+            resume: (found.resume)(key).filter(|value| !run.resume_handled.has(value)).or_else(|| of_annotation(resume::ANNOTATION)),
+            promote,
+            rollout: run.rollout,
             resume_handled: run.resume_handled,
             reopened: run.reopen,
             has_sent: run.has_sent,

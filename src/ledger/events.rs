@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     commit::shortened,
     error::{Fault, LedgerError},
-    standing, suppressions,
+    rollouts, standing, suppressions,
     writer::Writer,
 };
 use crate::{
@@ -262,6 +262,9 @@ impl Page<'_> {
             EventKind::Unsubscribed => "UPDATE runs SET unsubscribed = unsubscribed + 1 WHERE id = ?1",
         };
         self.connection.prepare_cached(column)?.execute([run])?;
+        if matches!(event.kind, EventKind::HardBounce | EventKind::Complaint) {
+            rollouts::count(self.connection, run, row.1, event.kind == EventKind::HardBounce)?;
+        }
         self.connection
             .prepare_cached(
                 "INSERT INTO feedback (hour, run_id, server_id, kind, count) VALUES (?1, ?2, ?3, ?4, 1)

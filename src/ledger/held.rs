@@ -46,6 +46,7 @@ impl Writer {
             changes.write(connection)?;
             if resumption.token.is_some() {
                 connection.execute(JUDGE_ANEW, [run.0])?;
+                super::rollouts::judge_anew(connection, run)?;
             }
             Ok((changes, awaiting_their_row(connection, run)?))
         })?;

@@ -111,7 +111,7 @@ pub(super) const STEPS: [&str; 6] = [
         PRIMARY KEY (namespace, person, topic, reason)
     ) WITHOUT ROWID;
     UPDATE meta SET value = 0 WHERE key = 'fates';",
-    // What came of a server's messages, and the pauses that follow.
+    // What came of a server's messages, and the pauses that follow; how far the rollouts of runs have come.
     "ALTER TABLE servers ADD COLUMN resume_handled TEXT;
     CREATE TABLE results (
         server_id INTEGER NOT NULL,
@@ -133,7 +133,20 @@ pub(super) const STEPS: [&str; 6] = [
         ended_at_ms INTEGER,
         by_person INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (server_id, namespace, since_ms)
-    ) WITHOUT ROWID;",
+    ) WITHOUT ROWID;
+    CREATE TABLE rollouts (
+        run_id INTEGER PRIMARY KEY,
+        share INTEGER NOT NULL,
+        share_began_at_ms INTEGER NOT NULL,
+        share_sent_at_ms INTEGER,
+        ended_before INTEGER NOT NULL,
+        newest_before INTEGER NOT NULL,
+        step_accepted INTEGER NOT NULL,
+        step_rejected INTEGER NOT NULL,
+        step_bounced INTEGER NOT NULL,
+        step_complained INTEGER NOT NULL,
+        promote_handled TEXT
+    );",
 ];
 
 /// Migrates the database from `version` to this one's.

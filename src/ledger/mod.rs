@@ -18,6 +18,7 @@ mod people;
 mod reader;
 mod recipient_index;
 mod records;
+mod rollouts;
 mod runs;
 mod schema;
 mod standing;
@@ -40,7 +41,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     feedback::{Event, PauseChange, Suppression},
-    resources::fate::Fate,
+    resources::{fate::Fate, rollout::Reached},
     token::Keys,
 };
 
@@ -54,8 +55,8 @@ use recipient_index::Builders;
 pub use recipient_index::RecipientIndex;
 pub use records::{
     AudienceRead, BadRow, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Generation, Guard, HeldFate,
-    HeldMessage, KnownGuard, Lookup, OutcomeRecord, Resumption, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerId,
-    SpecHash, UnknownPolicy, UsageMove, domain_key,
+    HeldMessage, KnownGuard, Lookup, OutcomeRecord, Resumption, RolloutChange, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts,
+    ServerId, SpecHash, UnknownPolicy, UsageMove, domain_key,
 };
 pub use schema::is_in_use;
 pub use standing::{ServerRecord, StandingOf};
@@ -290,6 +291,15 @@ impl Ledger {
     /// `Conflict` when the run was not begun; in any case nothing was changed; see [`LedgerError::is_transient`].
     pub async fn resume(&self, run: RunId, resumption: Resumption, now_ms: i64) -> Result<Changes, LedgerError> {
         self.call(move |writer| writer.resume(run, &resumption, now_ms)).await
+    }
+
+    /// Notes that a step of a run's rollout was sent, or begins the next one; returns where the rollout is then. A change that no longer
+    /// follows from where it is changes nothing.
+    ///
+    /// # Errors
+    /// `Conflict` when the run was not begun; in any case nothing was changed; see [`LedgerError::is_transient`].
+    pub async fn change_rollout(&self, run: RunId, change: RolloutChange, now_ms: i64) -> Result<Option<Reached>, LedgerError> {
+        self.call(move |writer| writer.change_rollout(run, &change, now_ms)).await
     }
 
     /// The servers that are out of use for a run, by name.

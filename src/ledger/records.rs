@@ -4,10 +4,11 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use crate::feedback::{FeedbackCounts, Judged};
 use crate::resources::{
-    Key,
+    Key, Percent,
     campaign::RecipientCounts,
     fate::{Fate, FateCounts},
     resume::Handled,
+    rollout::{NextStep, Reached},
 };
 
 /// A run in this ledger.
@@ -75,6 +76,10 @@ pub struct RunStart {
     pub receivers: Arc<HashMap<Arc<str>, Arc<str>>>,
     /// What its recipients may unsubscribe from; everything when absent.
     pub topic: Option<Arc<str>>,
+    /// The share of the first step of its rollout, for a run that has mailed nobody; `None` for everybody at once.
+    pub rollout: Option<Percent>,
+    /// A request to promote that is older than the run: it is not carried out.
+    pub promote: Option<String>,
 }
 
 /// The key under which what a server sends to a receiving domain, or those that it stands for, is counted. No server's own key has a
@@ -115,6 +120,8 @@ pub struct RunRecord {
     pub feedback: FeedbackCounts,
     /// What it had when a person resumed it last.
     pub judged_from: Judged,
+    /// How far its rollout has come; `None` for a run that was begun without one.
+    pub rollout: Option<Reached>,
     /// Claims without an outcome that this `begin_run` found from an earlier process: now unknown (Skip) or to be resent (Resend).
     pub left_without_outcome: u64,
 }
@@ -333,6 +340,15 @@ pub struct Resumption {
     pub held: HeldFate,
     /// Whether messages of unknown outcome are resent.
     pub resends_unknown: bool,
+}
+
+/// A change of a run's rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RolloutChange {
+    /// Everybody of this share was mailed, or is tried again later.
+    Sent(Percent),
+    /// The next step begins.
+    Next(NextStep),
 }
 
 /// What to do with held messages.

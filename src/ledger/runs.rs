@@ -9,6 +9,7 @@ use super::{
     commit::{add_usage, row as row_of, shortened},
     domain_key,
     error::{Fault, LedgerError},
+    rollouts,
     suppressions::Suppressing,
     writer::{RunState, Writer},
 };
@@ -25,10 +26,14 @@ const BAD_ROW_CHARS: usize = 500;
 /// The reply of a message whose process ended before the server's answer.
 const LEFT: &str = "Mailfleet ended before the server's answer arrived";
 
+/// The columns of [`record`]; those of the rollout come last.
 const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audience_read_at_ms, total, duplicates, bad_rows, closed_at_ms,
     reopened_at_ms IS NOT NULL, resume_handled, reopen, first_claimed_at_ms IS NOT NULL
         OR EXISTS (SELECT 1 FROM counts WHERE run_id = runs.id AND state = 0 AND count > 0), delivered, soft_bounced, bounced, complained,
-    unsubscribed, judged_accepted, judged_rejected, judged_bounced, judged_complained FROM runs";
+    unsubscribed, judged_accepted, judged_rejected, judged_bounced, judged_complained";
+/// How many there are before those of the rollout.
+const OF_RUN: usize = 23;
+const FROM: &str = "FROM runs LEFT JOIN rollouts ON rollouts.run_id = runs.id";
 
 impl Writer {
     pub(super) fn server_id(&mut self, name: &str) -> Result<ServerId, LedgerError> {
@@ -62,7 +67,12 @@ impl Writer {
             connection
                 .prepare_cached("UPDATE runs SET topic = ?4 WHERE namespace = ?1 AND campaign = ?2 AND run = ?3 AND topic IS NOT ?4")?
                 .execute(params![key.namespace, key.campaign, key.run, start.topic.as_deref()])?;
-            let mut record = find_run(connection, key)?.ok_or_else(|| Fault::conflict(format_args!("{key} is not there")))?;
+            let found = || find_run(connection, key)?.ok_or_else(|| Fault::conflict(format_args!("{key} is not there")));
+            let mut record = found()?;
+            if let Some(first) = start.rollout.filter(|_| record.rollout.is_none()) {
+                rollouts::begin(connection, record.id, first, start.promote.as_deref(), now_ms)?;
+                record = found()?;
+            }
             let left = left_claims(connection, record.id, epoch)?;
             record.left_without_outcome = left.len() as u64;
             count_as_written(connection, record.id, &left, start, now_ms)?;
@@ -332,13 +342,14 @@ fn withdraw(connection: &Connection, changes: &mut Changes, (run, seq): (RunId, 
 
 /// The record of a run.
 pub(super) fn find_run(connection: &Connection, key: &RunKey) -> Result<Option<RunRecord>, Fault> {
-    let mut statement = connection.prepare_cached(&format!("{RECORD} WHERE namespace = ?1 AND campaign = ?2 AND run = ?3"))?;
+    let mut statement = connection
+        .prepare_cached(&format!("{RECORD}, {} {FROM} WHERE namespace = ?1 AND campaign = ?2 AND run = ?3", rollouts::COLUMNS))?;
     Ok(statement.query_row([&key.namespace, &key.campaign, &key.run], record).optional()?)
 }
 
 /// The records of all runs, oldest first.
 pub(super) fn all_runs(connection: &Connection) -> Result<Vec<RunRecord>, Fault> {
-    let mut statement = connection.prepare_cached(&format!("{RECORD} ORDER BY id"))?;
+    let mut statement = connection.prepare_cached(&format!("{RECORD}, {} {FROM} ORDER BY id", rollouts::COLUMNS))?;
     let records = statement.query_map([], record)?;
     Ok(records.collect::<Result<_, _>>()?)
 }
@@ -366,6 +377,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
             unsubscribed: number(18)?,
         },
         judged_from: Judged { accepted: number(19)?, rejected: number(20)?, bounced: number(21)?, complained: number(22)? },
+        rollout: rollouts::reached(row, OF_RUN)?,
         left_without_outcome: 0,
     })
 }

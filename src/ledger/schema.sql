@@ -63,6 +63,27 @@ CREATE TABLE runs (
     UNIQUE (namespace, campaign, run)
 );
 
+-- How far the rollout of a run has come; absent for one that was begun without steps. It never goes back.
+-- share: thousandths of a percent of the audience that may be mailed. share_sent_at_ms: when everybody of it was mailed, or was to be
+-- tried again later.
+-- ended_before: messages of the run that were accepted or rejected when the step began.
+-- newest_before to step_complained: what the step is judged by, since it began or was resumed: the newest message before, what was
+-- accepted and rejected before, and what bounced or was complained about since, of newer messages.
+-- promote_handled: requests to promote that were carried out, or that the run began with: one a line, the newest first.
+CREATE TABLE rollouts (
+    run_id INTEGER PRIMARY KEY,
+    share INTEGER NOT NULL,
+    share_began_at_ms INTEGER NOT NULL,
+    share_sent_at_ms INTEGER,
+    ended_before INTEGER NOT NULL,
+    newest_before INTEGER NOT NULL,
+    step_accepted INTEGER NOT NULL,
+    step_rejected INTEGER NOT NULL,
+    step_bounced INTEGER NOT NULL,
+    step_complained INTEGER NOT NULL,
+    promote_handled TEXT
+);
+
 -- One row for each recipient of a run, in the order of claiming. state: the number of a fate.
 -- partition: always 0; many senders of one run will each have their own, with its own order of claiming.
 -- resent: how often it was sent again though the outcome of the attempt before is unknown.

@@ -8,6 +8,7 @@ mod migrations;
 mod people;
 mod random;
 mod reading;
+mod rollouts;
 mod rules;
 mod standing;
 

@@ -315,6 +315,10 @@ reasons! {
     ComplaintRateTooHigh,
     /// An operator asked to resume the run (`mailfleet resume`, or the annotation `mailfleet.dev/resume`), and this is in progress. Wait a few seconds.
     Resuming,
+    /// A step of the rollout was sent, and what comes back of it is waited for. Wait: the next step begins at the time in the message; `mailfleet promote CAMPAIGN` begins it at once.
+    RolloutPaused,
+    /// A step of the rollout was sent, and a person decides whether the next one begins. Look at `status.rollout`, then run `mailfleet promote CAMPAIGN`, or set the annotation `mailfleet.dev/promote` to a new value.
+    RolloutWaiting,
     /// The run is over, and no message was accepted. Look at the replies (`mailfleet get campaigns NAME --recipients`): is this the right audience, and the right server? A new `run` mails everybody again.
     NobodyAccepted,
     /// Every recipient has a final outcome. Nothing to do.

@@ -11,14 +11,30 @@ use super::pattern;
 const PARTS: u64 = 1_000;
 
 /// A share of 0 to 100 percent, in thousandths of a percent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent(u32);
 
 impl Percent {
+    /// 100 percent.
+    pub const ALL: Self = Self(100_000);
+
     /// So many thousandths of a percent; 100,000 at most.
     #[must_use]
     pub const fn of_thousandths(thousandths: u32) -> Self {
         Self(if thousandths > 100_000 { 100_000 } else { thousandths })
+    }
+
+    /// The same in thousandths of a percent.
+    #[must_use]
+    pub const fn thousandths(self) -> u32 {
+        self.0
+    }
+
+    /// So many of `all`, rounded up.
+    #[must_use]
+    pub fn part_of(self, all: u64) -> u64 {
+        let part = (u128::from(all) * u128::from(self.0)).div_ceil(u128::from(100 * PARTS));
+        u64::try_from(part).unwrap_or(u64::MAX)
     }
 
     /// Reads a text such as `0.3`.
@@ -122,5 +138,6 @@ mod tests {
         assert!(!Percent::of_thousandths(100_000).is_exceeded(7, 7));
         assert_eq!(Percent::share(1, 300).to_string(), "0.333");
         assert_eq!(Percent::share(5, 0).to_string(), "100");
+        assert_eq!([0, 1, 100, 1_000, u64::MAX].map(|all| Percent::of_thousandths(1_000).part_of(all)), [0, 1, 1, 10, u64::MAX / 100 + 1]);
     }
 }

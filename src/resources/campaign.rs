@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, CountOrPercent, Duration, Key, KeyRef, Object, Rate, WEIGHT_DEFAULT, WEIGHT_MAX, pattern,
+    rollout::{Rollout, RolloutStatus},
     rule::Rule,
     sending_server::{NeededSecret, RATES_DIFFER},
     server_table::ServerTable,
@@ -94,6 +95,9 @@ pub struct CampaignSpec {
     /// When too much comes back, and the campaign stops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_when: Option<StopWhen>,
+    /// The steps in which a run reaches its audience, each judged by what came back of it; everybody at once when absent. It holds for runs that have mailed nobody yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// How recipients unsubscribe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsubscribe: Option<Unsubscribe>,
@@ -505,6 +509,9 @@ pub struct CampaignStatus {
     /// What came back of messages that were accepted: each counts once for each kind, beside its outcome, which stays; absent until anything did.
     #[serde(default, skip_serializing_if = "FeedbackCounts::is_empty")]
     pub feedback: FeedbackCounts,
+    /// Where its rollout is; absent in a run without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
     /// Why each server was or was not picked.
     pub servers: ServerTable,
     /// The effective values where the spec sets none.

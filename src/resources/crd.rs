@@ -64,6 +64,7 @@ const CAMPAIGN: Names = Names {
         Column("Sent", ".status.sent", false),
         Column("Failed", ".status.failed", false),
         Column("Time Left", ".status.timeLeft", false),
+        Column("Rollout", ".status.rollout.progress", true),
         Column("Reason", ready!("reason"), false),
         Column("Plan", ".spec.planRef.name", true),
         Column("Run", ".status.run", true),

@@ -11,6 +11,7 @@ pub mod outcomes;
 pub mod pause_when;
 pub mod plan;
 pub mod resume;
+pub mod rollout;
 pub mod schema;
 pub mod senders;
 pub mod sending_server;

@@ -97,7 +97,8 @@ impl ServerResume {
 }
 
 /// A value with its words separated by one space: the same words are the same request, and fit on one line.
-fn token(value: &str) -> String {
+#[must_use]
+pub fn token(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -15,7 +15,7 @@ mod locate;
 mod masked;
 mod options;
 mod read;
-pub mod resume;
+pub mod requests;
 mod scan;
 mod size;
 pub mod status;

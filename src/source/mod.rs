@@ -12,7 +12,7 @@
 //! 4. `cross` collects what documents refer to, and `beside` resolves the files among it.
 //! 5. `assemble` puts all files together, keeps last good versions and checks the references.
 //! 6. `watch` starts again whenever something changed.
-//! 7. `status` replaces status files atomically, on the thread of `status_writer`; `resume` holds requests to resume campaigns.
+//! 7. `status` replaces status files atomically, on the thread of `status_writer`; `requests` holds what commands ask of campaigns.
 //!
 //! A cluster, in the order of the data:
 //!
@@ -30,7 +30,7 @@ pub mod secrets;
 pub mod sink;
 mod snapshot;
 
-pub use files::{Files, IGNORE_FILE, Options, PathProblem, Purpose, SETTLED_AFTER, StatusFolder, resolve_path, resume, status};
+pub use files::{Files, IGNORE_FILE, Options, PathProblem, Purpose, SETTLED_AFTER, StatusFolder, requests, resolve_path, status};
 pub(crate) use files::{at_quote, field_finding, line_finding, read_bounded, settles_in, written_at};
 pub use finding::{Finding, Severity};
 pub use secrets::{ConfigMapStore, SecretMissing, SecretStore, secret_variable};

@@ -369,6 +369,42 @@ def paused_server_resumed(place: Clusters) -> str:
     return f"paused after {asked} of {people_all}, and resumed"
 
 
+def promoted_by_annotation(place: Clusters) -> str:
+    """A rollout waits for a person: `kubectl annotate` lets it go on, once for each value, and an export that is applied again does not."""
+    api, namespace, recipients = place.plane.api, place.namespace("promoted"), 200
+    kubectl = lambda *words, **more: place.plane.kubectl("-n", namespace, *words, **more)  # noqa: E731
+    rollout = lambda: api.status("Campaign", namespace, "spring").get("rollout") or {}  # noqa: E731
+    with Scripted() as server, place.controller(namespace).start():
+        audience = {"inline": [{"email": fleets.address(number), "name": "Somebody"} for number in range(recipients)]}
+        steps = [{"percent": 20, "minMessages": 1, "pause": {}}, {"percent": "60", "minMessages": 1, "pause": {}}]
+        campaign = fleets.campaign("spring", "pro", audience, rollout={"steps": steps})
+        api.apply(*within(namespace, fleets.smtp_server("relay", server.port), fleets.plan("pro", "relay"), campaign))
+
+        def wait_at(percent: str) -> int:
+            """It waits for a person with this share, and is neither failed nor healthy; how many were mailed."""
+            wait_until(lambda: (rollout().get("percent"), rollout().get("state")) == (percent, "WaitingForPromotion"), 40, f"{percent}%", every=0.1)
+            api.wait_condition("Campaign", namespace, "spring", "Ready", seconds=20, status="False", reason="RolloutWaiting")
+            require(not condition_of(api.status("Campaign", namespace, "spring"), "Stalled"), "it is Stalled")
+            return len(server.taken)
+
+        first = wait_at("20")
+        require("--kubernetes" in condition_of(api.status("Campaign", namespace, "spring"), "Ready")["message"], "the command lacks its option")
+        kubectl("annotate", "campaign/spring", "mailfleet.dev/promote=one")
+        second = wait_at("60")
+        exported = kubectl("get", "campaign/spring", "-o", "yaml")
+        kubectl("delete", "campaign/spring", "--timeout=30s")
+        kubectl("apply", "-f", "-", stdin=exported)
+        require(0 < first < wait_at("60") == second < recipients, f"{first}, {second}, {len(server.taken)}")
+        columns = kubectl("get", "campaign/spring", "-o", "wide")
+        require("2/2 (60%)" in columns, columns)
+        kubectl("annotate", "--overwrite", "campaign/spring", "mailfleet.dev/promote=two")
+        kubectl("wait", "--for=condition=Completed", "campaign/spring", "--timeout=30s")
+        require(sorted(server.taken.values()) == [1] * recipients, f"{server.taken.total()} messages for {recipients} people")
+        events = {(event["reason"], event["type"]) for event in api.list("Event", namespace) if event["regarding"]["name"] == "spring"}
+        require(("RolloutWaiting", "Normal") in events, f"{events}")
+    return f"{first}, {second}, {recipients}"
+
+
 def no_secret_anywhere(place: Clusters) -> str:
     """Looks for every secret value in the logs, events and statuses of all cases so far."""
     need("" if place.secrets else "a case that used Secrets")

@@ -217,6 +217,7 @@ FULL = [
             "whenOutcomeIsUnknown": "Resend",
             "retry": {"attempts": 5, "initialDelay": "1m", "deadline": "120h"},
             "stopWhen": {"bouncePercent": "10", "complaintPercent": "0.3", "afterMessages": 200},
+            "rollout": {"steps": [{"percent": 1, "minMessages": 200, "pause": {"duration": "2h"}}, {"percent": "12.5", "pause": {}}]},
             "weighting": "Overflow",
             "unsubscribe": {"url": "https://example.com/leave?who={{ email }}", "oneClick": {"topic": "offers"}},
             "headers": [{"name": "List-Id", "value": "news.example.com"}, {"name": "X-A", "value": ""}],

@@ -1,4 +1,4 @@
--- Argo CD's health of a Mailfleet Campaign: as its conditions say, spec.suspend: true is a person's wish and no fault.
+-- Argo CD's health of a Mailfleet Campaign: as its conditions say, what a person suspended, and a rollout that waits, is no fault.
 hs = {status = "Progressing", message = "It has no status yet."}
 if obj.status == nil or obj.status.conditions == nil then
   return hs
@@ -20,7 +20,7 @@ local stalled = conditions["Stalled"]
 if stalled ~= nil and stalled.status == "True" then
   hs.status = "Degraded"
   hs.message = stalled.reason .. ": " .. stalled.message
-elseif ready.reason == "Suspended" then
+elseif ready.reason == "Suspended" or ready.reason == "RolloutPaused" or ready.reason == "RolloutWaiting" then
   hs.status = "Suspended"
 elseif ready.status == "True" then
   hs.status = "Healthy"

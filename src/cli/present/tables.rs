@@ -187,6 +187,7 @@ pub fn campaigns() -> Table<Shown<CampaignStatus>> {
         .spare(3)
         .wide("run", "run", |row| row.status.run.clone())
         .folds()
+        .wide("rollout", "rollout", |row| row.status.rollout.as_ref().map(|rollout| rollout.progress.clone()))
         .wide("accepted", "accepted", of(Fate::Accepted))
         .wide("total", "total", |row| row.status.recipients.total);
     // In motion, and soon another.

@@ -10,8 +10,9 @@ use crate::{
     source::{Snapshot, Sourced},
 };
 
-/// A snapshot in which nothing waits: no start time, no suspension, no limit of a server, a vendor or a plan. With `first`, only that
-/// many recipients of each campaign are left; an audience that cannot be read stays as it is, and the run says why. It blocks.
+/// A snapshot in which nothing waits: no start time, no suspension, no steps, no limit of a server, a vendor or a plan. With `first`,
+/// only that many recipients of each campaign are left; an audience that cannot be read stays as it is, and the run says why. It
+/// blocks.
 pub(super) fn without_waits(snapshot: Snapshot, first: Option<usize>, egress: Egress, runtime: &tokio::runtime::Handle) -> Snapshot {
     let mut hurried = snapshot.clone();
     for server in hurried.servers.values_mut() {
@@ -40,7 +41,7 @@ pub(super) fn without_waits(snapshot: Snapshot, first: Option<usize>, egress: Eg
 fn hurry(campaign: &mut Sourced<Campaign>, audience: Option<Audience>) {
     let spec = campaign.object.spec.clone();
     let audience = audience.unwrap_or_else(|| spec.audience.clone());
-    let spec = CampaignSpec { start_at: None, starting_deadline: None, suspend: None, audience, ..spec };
+    let spec = CampaignSpec { start_at: None, starting_deadline: None, suspend: None, rollout: None, audience, ..spec };
     campaign.object = Arc::new(Campaign { spec, ..(*campaign.object).clone() });
 }
 

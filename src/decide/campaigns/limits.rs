@@ -94,9 +94,8 @@ pub(super) struct Pace<'a> {
 }
 
 impl<'a> Pace<'a> {
-    /// The pace of a run; `shared` are the windows of its namespace, and its own.
-    pub fn of(run: &Run<'_>, state: CampaignState, weighting: Weighting, limits: &'a Limits, shared: &[Rate]) -> Self {
-        let left = run.left();
+    /// The pace of a run with `left` recipients still to be sent to; `shared` are the windows of its namespace, and its own.
+    pub fn of(run: &Run<'_>, left: Option<u64>, state: CampaignState, weighting: Weighting, limits: &'a Limits, shared: &[Rate]) -> Self {
         let is_sent = matches!(state, CampaignState::Sending | CampaignState::Waiting);
         let by = (is_sent && weighting == Weighting::Strict).then(|| limits.pacing(left)).flatten();
         let per_second = run.opened.and_then(|report| report.per_second);

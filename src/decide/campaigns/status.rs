@@ -55,6 +55,7 @@ pub(super) fn status(
         paced_by: pace.by.as_ref().map(|pacing| pacing.server.to_string()),
         recipients: RecipientCounts::default(),
         feedback: input.feedback,
+        rollout: None,
         servers,
         effective: EffectiveCampaign {
             weighting,

@@ -5,8 +5,9 @@ use crate::{
     resources::{Blocker, Key, Percent, Reason, stop_when::EffectiveStopWhen},
 };
 
-/// Why the run stops, if it does.
-pub(super) fn judge(key: &Key, judged: Judged, stop: &EffectiveStopWhen) -> Option<Blocker> {
+/// Why the run stops, if it does. `around`: what is said before, of what is judged, and after, of whom else that concerns.
+pub(super) fn judge(key: &Key, judged: Judged, stop: &EffectiveStopWhen, around: (&str, &str)) -> Option<Blocker> {
+    let (head, others) = around;
     let Judged { accepted, rejected, bounced, complained } = judged;
     let ended = accepted + rejected;
     if ended < stop.after_messages {
@@ -17,7 +18,7 @@ pub(super) fn judge(key: &Key, judged: Judged, stop: &EffectiveStopWhen) -> Opti
     if stop.bounce_percent.is_exceeded(failed, ended) {
         let share = Percent::share(failed, ended);
         let message = format!(
-            "{share}% of {ended} recipients cannot be reached ({rejected} rejected, {bounced} bounced); stopWhen.bouncePercent is {}. Nothing more is sent: mailbox providers block senders of such lists. Clean the audience, then {resume}. `mailfleet get campaigns {} --recipients --only Rejected` shows the replies.",
+            "{head}{share}% of {ended} recipients cannot be reached ({rejected} rejected, {bounced} bounced); stopWhen.bouncePercent is {}. Nothing more is sent: mailbox providers block senders of such lists.{others} Clean the audience, then {resume}. `mailfleet get campaigns {} --recipients --only Rejected` shows the replies.",
             stop.bounce_percent,
             key.as_arguments()
         );
@@ -26,7 +27,7 @@ pub(super) fn judge(key: &Key, judged: Judged, stop: &EffectiveStopWhen) -> Opti
     stop.complaint_percent.is_exceeded(complained, accepted).then(|| {
         let share = Percent::share(complained, accepted);
         let message = format!(
-            "{share}% of {accepted} recipients reported the message as spam ({complained}); stopWhen.complaintPercent is {}. Nothing more is sent. Check whether these people asked for it, and how they can unsubscribe; then {resume}.",
+            "{head}{share}% of {accepted} recipients reported the message as spam ({complained}); stopWhen.complaintPercent is {}. Nothing more is sent.{others} Check whether these people asked for it, and how they can unsubscribe; then {resume}.",
             stop.complaint_percent
         );
         Blocker::lasting(Reason::ComplaintRateTooHigh, message)
@@ -41,7 +42,7 @@ mod tests {
     fn told(judged: (u64, u64, u64, u64), stop: &StopWhen) -> Option<(Reason, String)> {
         let (accepted, rejected, bounced, complained) = judged;
         let judged = Judged { accepted, rejected, bounced, complained };
-        judge(&Key::new("shop", "spring"), judged, &stop.effective()).map(|blocker| (blocker.reason, blocker.message))
+        judge(&Key::new("shop", "spring"), judged, &stop.effective(), ("", "")).map(|blocker| (blocker.reason, blocker.message))
     }
 
     #[test]

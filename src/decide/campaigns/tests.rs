@@ -18,7 +18,7 @@ use crate::{
     test_support::work,
 };
 
-const NOW_MS: i64 = 1_764_000_000_000;
+pub(super) const NOW_MS: i64 = 1_764_000_000_000;
 
 fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &str) -> T {
     let yaml =
@@ -27,7 +27,7 @@ fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &str) ->
 }
 
 /// One server, one plan, one campaign `spring` of generation 2 with a run in the ledger; the server is Active if `probed` is good.
-fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
+pub(super) fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
     let key = |name: &str| Key::new("default", name);
     let mut world = World::default();
     let server = object("SendingServer", "relay", "{provider: {smtp: {host: relay.example.com, encryption: None}}}");
@@ -51,7 +51,7 @@ fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {
     (world, observed)
 }
 
-fn report(fingerprint: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignReport {
+pub(super) fn report(fingerprint: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignReport {
     CampaignReport {
         run: "first".to_owned(),
         fingerprint,
@@ -70,10 +70,11 @@ fn report(fingerprint: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignR
         has_sent: true,
         bars: BTreeMap::new(),
         resume_handled: Handled::default(),
+        rollout: None,
     }
 }
 
-fn set_report(observed: &mut Observations, report: CampaignReport) {
+pub(super) fn set_report(observed: &mut Observations, report: CampaignReport) {
     Arc::make_mut(&mut observed.report).campaigns.insert(Key::new("default", "spring"), report);
 }
 

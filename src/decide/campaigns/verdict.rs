@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{choices::Servers, run::Run, stop};
+use super::{
+    choices::Servers,
+    rollout::{Rollout, Turn},
+    run::Run,
+    stop,
+};
 use crate::{
     decide::{CampaignInput, InLedger, Observations, ServerDecision},
     feedback::Judged,
@@ -30,16 +35,18 @@ pub(super) struct Verdict {
     /// Whether the data plane may have the campaign, and whether it then holds it.
     pub hold: Option<bool>,
     pub wake_at_ms: Option<i64>,
+    /// Whether nothing is in the way of the rollout's next step.
+    pub may_step: bool,
 }
 
 impl Verdict {
     fn well(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
-        Self { state, ready: true, reason, message: message.into(), abnormal: None, hold, wake_at_ms: None }
+        Self { state, ready: true, reason, message: message.into(), abnormal: None, hold, wake_at_ms: None, may_step: false }
     }
 
     fn blocked(state: CampaignState, blocker: &Blocker, hold: Option<bool>) -> Self {
         let Blocker { reason, message, .. } = blocker.clone();
-        Self { state, ready: false, reason, message, abnormal: Some(blocker.condition()), hold, wake_at_ms: None }
+        Self { state, ready: false, reason, message, abnormal: Some(blocker.condition()), hold, wake_at_ms: None, may_step: false }
     }
 
     fn stalled(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
@@ -56,6 +63,7 @@ pub(super) struct Case<'a> {
     pub key: &'a Key,
     pub input: &'a CampaignInput,
     pub run: &'a Run<'a>,
+    pub rollout: Option<&'a Rollout<'a>>,
     pub servers: &'a Servers<'a>,
     pub observed: &'a Observations,
     /// All campaigns.
@@ -79,6 +87,7 @@ impl Case<'_> {
             .or_else(|| self.is_not_due())
             .or_else(|| self.waits_for_the_ledger())
             .or_else(|| self.has_no_server())
+            .or_else(|| self.waits_after_a_step())
             .unwrap_or_else(|| self.is_sent())
     }
 
@@ -232,7 +241,8 @@ impl Case<'_> {
         }
         let judged =
             Judged { accepted: counts.accepted, rejected: counts.rejected, bounced: feedback.bounced, complained: feedback.complained };
-        let blocker = stop::judge(self.key, judged.since(self.input.judged_from), &self.spec().stop_when())?;
+        let of_run = || stop::judge(self.key, judged.since(self.input.judged_from), &self.spec().stop_when(), ("", ""));
+        let blocker = self.rollout.and_then(Rollout::blocker).or_else(of_run)?;
         Some(Verdict::blocked(CampaignState::Stopped, &blocker, Some(true)))
     }
 
@@ -371,7 +381,23 @@ impl Case<'_> {
         )
     }
 
+    /// A step of the rollout was sent, and the next one does not begin yet. Whoever of it is deferred is tried again meanwhile.
+    fn waits_after_a_step(&self) -> Option<Verdict> {
+        let rollout = self.rollout?;
+        let (reason, wake_at_ms) = match rollout.turn {
+            Turn::Pauses(until) => (Reason::RolloutPaused, Some(until)),
+            Turn::TooFew | Turn::Asks => (Reason::RolloutWaiting, None),
+            Turn::Sends | Turn::Begins | Turn::Finished => return None,
+        };
+        let verdict = Verdict::well(CampaignState::Waiting, reason, rollout.asks(), Some(false));
+        Some(Verdict { ready: false, wake_at_ms, ..verdict })
+    }
+
     fn is_sent(&self) -> Verdict {
+        Verdict { may_step: true, ..self.sends_or_waits() }
+    }
+
+    fn sends_or_waits(&self) -> Verdict {
         let waiting = self.run.report.map_or(&Waiting::No, |report| &report.waiting);
         match waiting {
             Waiting::No => Verdict::well(CampaignState::Sending, Reason::Sending, "Messages are being sent.", Some(false)),

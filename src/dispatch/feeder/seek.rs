@@ -19,7 +19,7 @@ impl Feeder {
             match self.step(audience, seen)? {
                 Step::Met(met) if is_other(&met) => found = Some(*met),
                 Step::Met(met) => self.ahead.push_back(*met),
-                Step::Nobody => {}
+                Step::Nobody | Step::Outside => {}
                 Step::End => break,
             }
         }

@@ -25,6 +25,7 @@ impl Scheduler {
         self.fit_campaign(index, now_ms);
         self.resume_after_edit(index);
         self.resume_if_asked(index);
+        self.step_if_due(index);
         self.feed(index);
     }
 
@@ -249,12 +250,20 @@ impl Scheduler {
             let passing = campaign.passing(&self.receivers);
             self.actions.push(Action::RequestRows { campaign: index, count: more, passing });
         }
+        if campaign.rollout.is_some() {
+            self.note_step(index);
+        }
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         if campaign.is_drained() && !campaign.closing {
             // Held messages that no other server may take wait for a person.
             if self.settle_held(index, now_ms) {
                 return;
             }
             let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+            // The others are mailed in the steps to come.
+            if campaign.outside > 0 && campaign.sample().is_some() {
+                return;
+            }
             if let Some(blocker) = campaign.unfinished() {
                 return self.stop_until_fixed(index, blocker, now_ms);
             }

@@ -127,7 +127,11 @@ impl Scheduler {
                 if changed {
                     self.resume_after_edit(index);
                 }
+                if self.begins_rollout(index) {
+                    return;
+                }
                 self.resume_if_asked(index);
+                self.step_if_due(index);
                 self.feed(index);
                 return;
             }

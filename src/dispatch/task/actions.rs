@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Action, Along, Answer, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, Closing, DispatchTask, Event, Fate, FeederSpec,
-    LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, RecipientCounts, Request, Resumption, RunId, RunKey,
-    RunStart, Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder, give_back, mpsc,
+    LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, RecipientCounts, Request, Resumption, RolloutChange, RunId,
+    RunKey, RunStart, Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder, give_back, mpsc,
 };
 use crate::{
     audience::Version,
@@ -68,6 +68,7 @@ impl DispatchTask {
             }
             Action::Close(index) => self.close(index),
             Action::Resume(index, resumption) => self.resume(index, resumption),
+            Action::ChangeRollout(index, change) => self.change_rollout(index, change),
             Action::Forget(index) => {
                 self.forget_usage_keys(index);
                 self.feeders.remove(&index);
@@ -106,10 +107,11 @@ impl DispatchTask {
         let limits = campaign.intent.shared_limits().map(|limits| limits.key.clone()).collect();
         let receivers = self.scheduler.receivers.by_domain();
         let topic = campaign.intent.work.topic.clone();
+        let (rollout, promote) = (campaign.intent.rollout.first, campaign.intent.rollout.promote.clone());
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
             let opened = async {
-                let start = RunStart { policy, resume, reopen, limits, receivers, topic };
+                let start = RunStart { policy, resume, reopen, limits, receivers, topic, rollout, promote };
                 let record = ledger.begin_run(&key, start, now_ms).await?;
                 let counts = ledger.counts(record.id).await?;
                 let bars = ledger.guards(record.id).await?.into_iter().map(|guard| {
@@ -129,6 +131,7 @@ impl DispatchTask {
                     left: record.left_without_outcome,
                     reopen: record.reopen,
                     has_sent: record.has_sent,
+                    rollout: record.rollout.clone(),
                     number: record.id.number(),
                 };
                 Ok(Box::new((record, opened)))
@@ -154,6 +157,7 @@ impl DispatchTask {
             input,
             template,
             adds_nobody: campaign.is_reopened,
+            sample: campaign.sample(),
             links: self.handles.links.clone(),
         };
         if !self.scheduler.is_current(index, spec.feeder_epoch) {
@@ -282,6 +286,14 @@ impl DispatchTask {
             };
             let resumed = resumed.await;
             let _ = answers.send(Answer::Resumed(index, resumption, resumed));
+        });
+    }
+
+    fn change_rollout(&self, index: CampaignIx, change: RolloutChange) {
+        let Some(run_id) = self.runs.get(&index).copied() else { return };
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        tokio::spawn(async move {
+            let _ = answers.send(Answer::Rollout(index, ledger.change_rollout(run_id, change, now_ms).await));
         });
     }
 

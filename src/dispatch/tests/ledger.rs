@@ -169,6 +169,9 @@ impl Simulation {
             self.bars =
                 std::mem::take(&mut self.bars).into_iter().map(|((i, name), bar)| ((if i == was { is } else { i }, name), bar)).collect();
             self.ended_runs.iter_mut().filter(|index| **index == was).for_each(|index| *index = is);
+            if let Some(reached) = self.rollouts.remove(&was) {
+                self.rollouts.insert(is, reached);
+            }
             if let Some(count) = self.audience.remove(&was) {
                 self.audience.insert(is, count);
             }
@@ -177,7 +180,8 @@ impl Simulation {
 
     pub(super) fn opened(&self, index: CampaignIx) -> Opened {
         let closed_ms = self.ended_runs.contains(&index).then_some(self.now_ms);
-        let mut opened = Opened { started_ms: START_MS, closed_ms, ..Opened::default() };
+        let rollout = self.rollouts.get(&index).cloned();
+        let mut opened = Opened { started_ms: START_MS, closed_ms, rollout, ..Opened::default() };
         for ((campaign, seq), row) in self.rows.iter().filter(|((campaign, _), _)| *campaign == index) {
             debug_assert_eq!(*campaign, index);
             *opened.counts.of_mut(row.fate) += 1;

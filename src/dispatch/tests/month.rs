@@ -280,6 +280,7 @@ impl Month {
                 self.is_closed = true;
             }
             Action::WatchAudience(_) | Action::Forget(_) | Action::ForgetServer(_) | Action::CountAdded(_) | Action::Resume(..) => {}
+            Action::ChangeRollout(..) => panic!("it has none"),
             Action::ServerFailed(..) | Action::Seek(..) => panic!("{action:?}"),
         }
     }

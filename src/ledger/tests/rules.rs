@@ -431,6 +431,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
         feedback: crate::feedback::FeedbackCounts::default(),
         judged_from: crate::feedback::Judged::default(),
         has_sent: true,
+        rollout: None,
         left_without_outcome: 0,
     };
     assert_eq!(record, expected);

@@ -61,6 +61,11 @@ impl Readiness {
         matches!(self.status, ConditionStatus::True) && self.stalled.is_none()
     }
 
+    /// Whether a rollout waits after a step, as its spec says.
+    const fn waits_for_a_step(self) -> bool {
+        matches!(self.reason, Reason::RolloutPaused | Reason::RolloutWaiting)
+    }
+
     /// Whether another object is missing, perhaps only for now: objects that are applied together arrive one after the other.
     pub const fn depends_on_others(self) -> bool {
         matches!(
@@ -108,7 +113,7 @@ pub(super) fn announce(last: Option<Readiness>, now: Readiness) -> Announce {
 pub(super) fn event(now: Readiness, conditions: &[Condition]) -> Event {
     let message = condition::find(conditions, ConditionType::Ready).map_or("", |ready| &*ready.message);
     Event {
-        type_: if now.is_well() { EventType::Normal } else { EventType::Warning },
+        type_: if now.is_well() || now.waits_for_a_step() { EventType::Normal } else { EventType::Warning },
         reason: now.reason.as_str().to_owned(),
         note: Some(message.to_owned()),
         action: "Reconcile".to_owned(),

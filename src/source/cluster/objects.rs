@@ -7,7 +7,10 @@ use kube::core::DynamicObject;
 use serde_json::{Map, Value};
 
 use super::change::{HasDataRefs, Observed};
-use crate::resources::{self, API_VERSION, FINALIZER, Key, Kind, Metadata, Object, Unreadable, crd::UNSEEN_REASON, resume::ANNOTATION};
+use crate::resources::{self, API_VERSION, FINALIZER, Key, Kind, Metadata, Object, Unreadable, crd::UNSEEN_REASON, resume, rollout};
+
+/// The annotations that are acted on.
+const ANNOTATIONS: [&str; 2] = [resume::ANNOTATION, rollout::ANNOTATION];
 
 /// Reads an object; none when it has no name, which an API server never sends.
 pub(super) fn read<S, T>(seen: DynamicObject) -> Option<Observed<Object<S, T>>>
@@ -24,7 +27,7 @@ where
         namespace: Some(key.namespace.to_string()),
         labels: metadata.labels.unwrap_or_default(),
         // No others are read: kubectl keeps the whole object in one.
-        annotations: metadata.annotations.unwrap_or_default().into_iter().filter(|(name, _)| name == ANNOTATION).collect(),
+        annotations: metadata.annotations.unwrap_or_default().into_iter().filter(|(name, _)| ANNOTATIONS.contains(&&**name)).collect(),
         generation: metadata.generation,
         creation_timestamp: metadata.creation_timestamp.and_then(|at| Timestamp::from_second(at.0.as_second()).ok()),
     };

@@ -14,6 +14,7 @@ use crate::{
         Campaign, FINALIZER, Key, KeyRef,
         campaign::AudienceSource,
         resume::{ANNOTATION, Resume, ServerResume},
+        rollout,
         senders::{self, Says},
         sending_server::{NeededSecret, SendingServerSpec},
     },
@@ -129,6 +130,10 @@ pub(super) fn exported_finalizer() -> Reference {
 fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(String, Target)) {
     if let Some(Err(why)) = campaign.metadata.annotations.get(ANNOTATION).map(|value| Resume::parse(value)) {
         add(format!("metadata.annotations[\"{ANNOTATION}\"]"), Target::Doubt(format!("this resumes nothing: {why}")));
+    }
+    if campaign.metadata.annotations.get(rollout::ANNOTATION).is_some_and(|value| value.trim().is_empty()) {
+        let why = "this promotes nothing: it is empty; give it a new value, such as the current time".to_owned();
+        add(format!("metadata.annotations[\"{}\"]", rollout::ANNOTATION), Target::Doubt(why));
     }
     let spec = &campaign.spec;
     let plan = spec.plan_ref.key(&key.namespace);
