@@ -22,6 +22,8 @@
 //! - `sink`: a local SMTP server that takes everything, for demo, tests and benchmarks.
 //! - [`routing`] and [`report`]: what goes down to the data plane, and what comes up. Pure.
 //! - `backoff`, `chance`, `clock`: how long to wait after a failure, chance from a seed, the time.
+//! - [`bulk`]: what mailbox providers ask of bulk senders.
+//! - `people`: for whom a campaign is.
 //! - `yaml`: trees of YAML with places.
 //! - [`cli`]: one file per command.
 
@@ -30,6 +32,7 @@
 pub(crate) mod audience;
 pub(crate) mod backoff;
 pub mod bounces;
+pub mod bulk;
 pub(crate) mod chance;
 pub mod cli;
 pub(crate) mod clock;
@@ -43,6 +46,7 @@ pub mod feedback;
 pub mod ledger;
 pub(crate) mod message;
 pub mod meta;
+pub(crate) mod people;
 pub mod providers;
 pub mod report;
 pub mod resources;

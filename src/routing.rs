@@ -135,6 +135,8 @@ pub struct Work {
     pub reopen: u64,
     /// What its recipients may unsubscribe from; everything when absent.
     pub topic: Option<Arc<str>>,
+    /// Whether a body shows how to unsubscribe.
+    pub shows_unsubscribing: bool,
 }
 
 /// People of another run of the namespace, by outcome.

@@ -28,6 +28,7 @@ pub fn work(fingerprint: u64) -> Work {
         outcomes: None,
         reopen: 0,
         topic: None,
+        shows_unsubscribing: false,
     }
 }
 

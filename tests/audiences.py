@@ -405,6 +405,171 @@ def fetched_with_a_secret(program) -> str:
     return f"{len(crm.seen)} requests with a token, {len(export.seen)} without"
 
 
+def table(people) -> str:
+    """A CSV audience, or a list."""
+    return "email,name\n" + "".join(f"{who},Somebody\n" for who in people)
+
+
+def excluded_by_every_kind_of_list(program) -> str:
+    """A table, a URL, a list in place and those whom another run reached: nobody of them is mailed; status, ledger, `get`, preview, dry run and a second start say the same."""
+    fleet = fleets.Fleet(folder("audience-excluded"), program)
+    server, export = Scripted(), Export(None, table(["Of-Url@Example.com", "nobody@example.com"]))
+    (fleet.config / "people.csv").write_text(table(["first@example.com", "of-file@example.com", "of-url@example.com", "of-list@example.com", "Of-File@Example.com", "reached@example.com", "ann@example.com", "ann@example.com", "bob@example.com", "none"]))
+    (fleet.config / "gone.csv").write_text("name,email\nSomebody,OF-FILE@example.COM\nSomebody,first@example.com\n")
+    lists = [
+        {"csv": {"path": "gone.csv"}},
+        {"csv": {"url": export.url}},
+        {"inline": [{"email": "\"of-list\"@example.com"}]},
+        {"outcomes": {"campaign": "winter", "states": ["Accepted"]}},
+    ]
+    base = (fleets.smtp_server("relay", server.port), fleets.plan("plan", "relay"))
+    winter = fleets.campaign("winter", "plan", {"inline": [{"email": "REACHED@example.com", "name": "R"}, {"email": "elsewhere@example.com", "name": "E"}]})
+    spring = fleets.campaign("spring", "plan", {"csv": {"path": "people.csv"}, "exclude": lists, "whenRowIsBad": "Skip", "maxBadRows": "20%"})
+    fleet.write("fleet.yaml", *base, winter, spring)
+    code, text = fleet.command("validate", fleet.config)
+    require(code == 0 and "no faults, 1 warning" in text and "nobody is mailed for this row" in text, f"validate: exit {code}: {text}")
+    code, text = fleet.command("preview", "spring", fleet.config, "--state", fleet.state)
+    require(code == 0 and "<reached@example.com>" in text, f"preview knows no ledger, and shows the first who is in no list: {text}")
+    code, text = fleet.command("preview", "spring", fleet.config, "--recipient", "of-url@example.com", "--state", fleet.state)
+    require(code == 2 and "is in a list of spec.audience.exclude" in text, f"preview of one who is excluded: exit {code}: {text}")
+    code, text = fleet.run_once("--dry-run")
+    require(code == 0 and "excludes people of other runs" in text, f"dry run: exit {code}: {text}")
+    of_dry = "".join(path.read_text() for path in (fleet.state / "dry-run" / "outbox").rglob("new/*") if path.is_file())
+    require("<ann@example.com>" in of_dry and "of-file" not in of_dry.lower() and "first@" not in of_dry, "a dry run leaves them out")
+    for turn in range(2):
+        code, text = fleet.run_once()
+        require(code == 0, f"exit {code}: {text}")
+        mailed = {"ann@example.com", "bob@example.com", "reached@example.com", "elsewhere@example.com"}
+        require({who.lower() for who in server.taken} == mailed and max(server.taken.values()) == 1, f"turn {turn}: {dict(server.taken)}")
+        counts = fleet.status("Campaign", "spring")["recipients"]
+        told = {name: counts[name] for name in ("total", "accepted", "excluded", "duplicates", "badRows")}
+        require(told == {"total": 2, "accepted": 2, "excluded": 6, "duplicates": 1, "badRows": 1}, f"turn {turn}: {told}")
+    require(set(fleet.recipients("spring")) == {"ann@example.com", "bob@example.com"}, "the ledger holds nobody who is excluded")
+    code, text = fleet.command("get", "campaigns", "spring", "--state", fleet.state)
+    require("6 excluded (audience.exclude)" in text, text)
+    code, text = fleet.command("get", "runs", "spring", "--state", fleet.state, "-o", "json")
+    require(json.loads(text)[0]["excluded"] == 6, text)
+    # Somebody who is taken off a list is mailed by a reopened run, and counts as added until then.
+    (fleet.config / "gone.csv").write_text("name,email\nSomebody,OF-FILE@example.COM\n")
+    code, text = fleet.run_once()
+    told = fleet.condition("Campaign", "spring", "AudienceRead")
+    require(told["reason"] == "RowsAfterCompletion" and not server.taken["first@example.com"], f"{told}")
+    fleet.write("fleet.yaml", *base, winter, {**spring, "spec": {**spring["spec"], "reopen": 1}})
+    code, text = fleet.run_once()
+    require(server.taken["first@example.com"] == 1 and fleet.status("Campaign", "spring")["recipients"]["excluded"] == 5, f"exit {code}: {text}")
+    return "6 rows of 4 lists; the first two mailed once over four starts, and one more once off the list"
+
+
+def a_list_that_cannot_be_read_stops_all(program) -> str:
+    """A list that is missing, has no header, a row that cannot be used, or another run that goes on: nobody is mailed, status says which and why, and the campaign starts by itself once it is right."""
+    fleet = fleets.Fleet(folder("audience-list-broken"), program)
+    server = Scripted()
+    path = fleet.config / "gone.csv"
+    base = (fleets.smtp_server("relay", server.port), fleets.plan("plan", "relay"))
+    source = {"inline": [{"email": "ann@example.com"}, {"email": "gone@example.com"}]}
+    exclude = [{"inline": []}, {"csv": {"path": "gone.csv"}}]
+    fleet.write("fleet.yaml", *base, fleets.campaign("spring", "plan", {**source, "exclude": exclude}, content={"text": "Hi"}, subject="Hi"))
+
+    def stalled(reason: str, words: str):
+        is_told = lambda told: told.get("reason") == reason and words in told["message"] and "spec.audience.exclude[1]" in told["message"]  # noqa: E731
+        wait_until(lambda: is_told(fleet.condition("Campaign", "spring", "Stalled")), 30, f"{words!r} is said")
+        require(not server.taken, f"mailed: {dict(server.taken)}")
+
+    process = fleet.start(once=False)
+    stalled("FileNotFound", "`gone.csv`")
+    replace(path, "gone@example.com\n")
+    stalled("AudienceUnreadable", "email")
+    code, text = fleet.command("validate", fleet.config)
+    require(code == 2 and "gone.csv:" in text and "email" in text, f"validate: exit {code}: {text}")
+    replace(path, "email\ngone@example.com\nBob <bob@example.com>\n")
+    stalled("AudienceUnreadable", "1 row cannot be used, and maxBadRows is 0: line 3: ")
+    code, text = fleet.command("validate", fleet.config)
+    require(code == 2 and "nobody is mailed while it is not known who is excluded" in text and "gone.csv:3:1" in text, f"validate: exit {code}: {text}")
+    replace(path, "email\nGone@example.com\n")
+    wait_until(lambda: fleet.status("Campaign", "spring").get("state") == "Completed", 30, "it is completed")
+    process.kill()
+    require(dict(server.taken) == {"ann@example.com": 1}, f"{dict(server.taken)}")
+    # Another run counts once nothing of it is open.
+    server.taken.clear()
+    server.script = lambda stage, session: "450 4.2.0 greylisted" if stage == "rcpt" and session.recipient.startswith("late") else None
+    first = fleets.campaign("first", "plan", {"inline": [{"email": "ann@example.com"}, {"email": "late@example.com"}]}, content={"text": "Hi"}, subject="Hi", retry={"attempts": 3, "initialDelay": "3s"})
+    of_run = [{"inline": []}, {"outcomes": {"campaign": "first", "states": ["Accepted"]}}]
+    second = fleets.campaign("second", "plan", {"inline": [{"email": who} for who in ("ann@example.com", "late@example.com", "bob@example.com")], "exclude": of_run}, content={"text": "Hi"}, subject="Hi")
+    fleet.write("fleet.yaml", *base, first, second)
+    process = fleet.start()
+    wait_until(lambda: "is not completed, and may still mail" in fleet.condition("Campaign", "second", "Ready").get("message", ""), 30, "it waits for the other run")
+    require("bob@example.com" not in server.taken, "it did not wait")
+    server.script = lambda stage, session: None
+    process.wait(60)
+    require(process.code == 0 and dict(server.taken) == {"ann@example.com": 1, "late@example.com": 1, "bob@example.com": 1}, f"exit {process.code}: {dict(server.taken)}: {process.tail()}")
+    counts = fleet.status("Campaign", "second")["recipients"]
+    require((counts["total"], counts["excluded"]) == (1, 2), f"{counts}")
+    return "three faults of a file and a run that went on: nobody mailed before, and the right ones after"
+
+
+def a_list_that_grows_meanwhile(program) -> str:
+    """People are added to a list while the audience is read, and while a retry is due: they get nothing from then on; the total that is counted ahead leaves out who is excluded."""
+    fleet = fleets.Fleet(folder("audience-list-grows"), program)
+    server = Scripted(extensions=("PIPELINING", "CHUNKING"))
+    server.script = lambda stage, session: "450 4.2.0 greylisted" if stage == "rcpt" and session.recipient.startswith("late") else None
+    rows, last = 1800, 300
+    people = [f"person{number:05}@example.com" for number in range(rows)]
+    gone = people[100:600]
+    path = fleet.config / "gone.csv"
+    path.write_text(table(gone))
+    (fleet.config / "people.csv").write_text(table(["late@example.com", "later@example.com", *people]))
+    limits = {"rates": [{"messages": 100, "per": "1s"}], "connections": 4}
+    spring = fleets.campaign("spring", "plan", {"csv": {"path": "people.csv"}, "exclude": [{"csv": {"path": "gone.csv"}}]}, retry={"attempts": 9, "initialDelay": "15s"})
+    fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port, limits=limits), fleets.plan("plan", "relay"), spring)
+    process = fleet.start()
+    wait_until(lambda: fleet.status("Campaign", "spring").get("expectedTotal"), 30, "the total is counted ahead")
+    ahead = fleet.status("Campaign", "spring")
+    require(ahead["expectedTotal"] == rows + 2 - len(gone) and not ahead.get("expectedTotalIsEstimate"), f"{ahead['sent']}")
+    wait_until(lambda: sum(server.taken.values()) > 50 and server.asked["late@example.com"], 30, "it sends")
+    replace(path, table([*gone, *people[-last:], "Late@Example.com"]))
+    wait_until(lambda: f"spec.audience.exclude[0]: gone.csv: {CHANGED}" in process.text(), 60, "the change is noticed")
+    server.script = lambda stage, session: None
+    process.wait(120)
+    require(process.code == 0, f"exit {process.code}: {process.tail()}")
+    wanted = {"later@example.com", *people} - set(gone) - set(people[-last:])
+    require(set(server.taken) == wanted, f"left out: {sorted(wanted - set(server.taken))[:3]}; mailed all the same: {sorted(set(server.taken) - wanted)[:3]}")
+    require(max(server.taken.values()) == 1, "somebody got two")
+    counts = fleet.status("Campaign", "spring")["recipients"]
+    told = {name: counts[name] for name in ("total", "accepted", "excluded", "withdrawn")}
+    require(told == {"total": len(wanted), "accepted": len(wanted), "excluded": len(gone) + last + 1, "withdrawn": 1}, f"{told}")
+    return f"{len(wanted)} mailed once; {last} of those to come and one that was deferred were added to the list in time"
+
+
+def killed_while_many_are_excluded(program) -> str:
+    """Every second person of 20,000 is excluded, and the process is killed again and again: none of them is mailed, everybody else once or on the wire."""
+    fleet = fleets.Fleet(folder("audience-list-killed"), program)
+    server = Scripted(extensions=("PIPELINING", "CHUNKING"))
+    people = [f"person{number:05}@example.com" for number in range(20_000)]
+    (fleet.config / "people.csv").write_text(table(people))
+    (fleet.config / "gone.csv").write_text(table(who.upper() for who in people[::2]))
+    exclude = [{"csv": {"path": "gone.csv"}}]
+    spring = fleets.campaign("spring", "plan", {"csv": {"path": "people.csv"}, "exclude": exclude}, whenOutcomeIsUnknown="Resend")
+    limits = {"rates": [{"messages": 4000, "per": "1s"}], "connections": 4}
+    fleet.write("fleet.yaml", fleets.smtp_server("relay", server.port, limits=limits), fleets.plan("plan", "relay"), spring)
+    kills, on_the_wire = 3, set()
+    for turn in range(kills):
+        process = fleet.start("-q")
+        wait_until(lambda: sum(server.taken.values()) > 1000 * (turn + 1), 60, "it sends")
+        process.kill()
+        on_the_wire |= {who for who, state in fleet.recipients("spring").items() if state == "Claimed"}
+    code, text = fleet.run_once("-q")
+    require(code == 0, f"exit {code}: {text[-300:]}")
+    wanted = set(people[1::2])
+    require(set(server.taken) == wanted, f"left out: {len(wanted - set(server.taken))}; mailed though excluded: {sorted(set(server.taken) - wanted)[:3]}")
+    twice = {who for who, count in server.taken.items() if count > 1}
+    require(twice <= on_the_wire, f"twice, and not on the wire: {sorted(twice - on_the_wire)[:3]}")
+    counts = fleet.status("Campaign", "spring")["recipients"]
+    require((counts["total"], counts["excluded"], counts["accepted"]) == (10_000, 10_000, 10_000), f"{counts}")
+    left = [path.name for path in fleet.state.iterdir() if path.name.endswith(".tmp")]
+    require(not left, f"left in the state folder: {left}")
+    return f"{kills} kills: 10,000 mailed, {len(twice)} of {len(on_the_wire)} on the wire twice, and none of 10,000 excluded"
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
@@ -420,6 +585,10 @@ def main():
             one_person_one_message,
             extra_commas_and_capitals,
             fetched_with_a_secret,
+            excluded_by_every_kind_of_list,
+            a_list_that_cannot_be_read_stops_all,
+            a_list_that_grows_meanwhile,
+            killed_while_many_are_excluded,
         ),
         fleets.binary(),
     )

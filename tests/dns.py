@@ -2,7 +2,7 @@
 """DNS records of senders' domains, judged against a real name server (Knot DNS) on loopback.
 
 Right, wrong, missing, split, oversized, aliased and failing records; the printed zone, loaded into the name server, turns every condition True; a
-resolver that goes away changes nothing.
+resolver that goes away changes nothing; and what mailbox providers ask of bulk senders, point by point.
 """
 
 import base64
@@ -12,6 +12,7 @@ import subprocess
 import time
 
 from parts import fleet as fleets
+from parts import ledgerfile
 from parts.nameserver import NameServer
 from parts.process import folder, wait_until
 from parts.report import Cases, need, require
@@ -303,11 +304,81 @@ def a_resolver_that_is_away_changes_nothing(program) -> str:
     return f"{len(people)} mailed once the records were there, and {len(people)} without a resolver"
 
 
+def a_bulk_sender_becomes_ready(program) -> str:
+    """A newsletter from gmail.com with nothing in order: the condition names every point that is open, each fix takes one away, and with the last it is True; it turns False with complaints, and nothing ever waits for it."""
+    need(NameServer.missing())
+    place = folder("dns-bulk")
+    fleet = fleets.Fleet(place, program)
+    relay = Scripted(extensions=("PIPELINING", "CHUNKING"))
+    people = {"inline": [{"email": f"u{number}@people.example"} for number in range(1000)]}
+    text = {"subject": "Hi", "content": {"text": "Hi"}}
+    receipts = fleets.campaign("receipts", "all", people, **{"from": {"address": "shop@news.example"}}, **text)
+    records = {**good("news.example"), "host": HOSTS.strip()}
+    spec = {"startAt": "2999-01-01T00:00:00Z", "unsubscribe": {"url": "https://news.example/leave"}, **text, "from": {"address": "news@gmail.com"}}
+    names = NameServer(place / "knot", {"example": "", "192.in-addr.arpa": ""})
+    seen = []
+
+    def shown(reason: str, *words: str, without: tuple[str, ...] = (), restarts: bool = True) -> str:
+        """The message, once it has these words and none of the others."""
+        told = lambda: fleet.condition("Campaign", "spring", "BulkSenderReady")  # noqa: E731
+        is_so = lambda one: one.get("reason") == reason and all(word in one["message"] for word in words) and not any(word in one["message"] for word in without)  # noqa: E731
+        process = fleet.start("-q", "--resolver", names.address, once=False) if restarts else None
+        try:
+            wait_until(lambda: is_so(told()), 60, f"{reason} with {words}, without {without}")
+            require(fleet.condition("Campaign", "spring", "Ready")["reason"] == "Scheduled", "it waits for its time alone")
+            require(not fleet.condition("Campaign", "receipts", "BulkSenderReady"), "receipts are not asked")
+        finally:
+            if process:
+                process.kill()
+        seen.append(reason)
+        return told()["message"]
+
+    with names:
+        fleet.write("server.yaml", *secrets(), server("news", port=relay.port), fleets.plan("all", "news"))
+        fleet.write("receipts.yaml", receipts)
+        code, output = fleet.run_once("-q", "--resolver", names.address)
+        require(code == 0 and sum(relay.taken.values()) == 1000, f"exit {code}: {output[-300:]}")
+        write = lambda: fleet.write("spring.yaml", fleets.campaign("spring", "all", {"inline": [{"email": "a@people.example"}]}, **spec))  # noqa: E731
+        write()
+        shown("RequirementsOpen", "From domain: gmail.com", "one-click: ", "visible link: ", without=("SPF: ",))
+        code, output = fleet.command("validate", fleet.config, "-o", "json")
+        open_points = [(finding["severity"], finding["field"]) for finding in json.loads(output)["findings"] if "ask for it" in finding["message"]]
+        require(code == 0 and sorted(open_points) == [("warning", f"spec.{field}") for field in ("content", "from.address", "unsubscribe")], f"exit {code}: {open_points}")
+        code, output = fleet.command("validate", fleet.config, "--strict")
+        require(code == 2, f"--strict: exit {code}")
+        of_dns = ("SPF: ", "DKIM: ", "DMARC: ", "PTR: ")
+        for field, value, gone in (
+            ("from", {"address": "news@news.example"}, "From domain: "),
+            ("unsubscribe", {"url": "https://news.example/leave", "oneClick": {}}, "one-click: "),
+            ("content", {"text": "Hi. Leave: {{ unsubscribe_url }}"}, "visible link: "),
+        ):
+            spec[field] = value
+            write()
+            message = shown("RequirementsOpen", *of_dns, "(default/news)", without=(gone,))
+        code, output = fleet.command("validate", fleet.config)
+        require(code == 0 and "no faults" in output and "warning" not in output, f"exit {code}: {output}")
+        published = []
+        for purpose, point in (("SPF", "SPF: "), ("DKIM", "DKIM: "), ("DMARC", "DMARC: ")):
+            published += [records[purpose]]
+            names.change(example="\n".join(published) + "\n")
+            left = of_dns[of_dns.index(point) + 1 :]
+            message = shown("RequirementsOpen", *left, without=(point,))
+        require("\n" not in message and "`mailfleet dns`" in message, message)
+        names.change(example="\n".join([*published, records["return path"], records["host"]]) + "\n", **{"192_in-addr_arpa": REVERSE})
+        shown("RequirementsMet")
+        ledgerfile.set_complaints(fleet.state, "receipts", 4)
+        shown("RequirementsOpen", "spam rate: more than 0.3%", without=of_dns)
+        ledgerfile.set_complaints(fleet.state, "receipts", 3)
+        shown("RequirementsMet")
+    return f"{len(seen)} states of one newsletter, from 7 open points to none; 1,000 receipts left alone"
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
     cases.add_all(
-        (every_situation_is_judged, the_printed_zone_turns_every_condition_true, a_resolver_that_is_away_changes_nothing), fleets.binary()
+        (every_situation_is_judged, the_printed_zone_turns_every_condition_true, a_resolver_that_is_away_changes_nothing, a_bulk_sender_becomes_ready),
+        fleets.binary(),
     )
     cases.end()
 

@@ -247,22 +247,28 @@ pub(crate) fn endless(place: impl fmt::Display, what: &str) -> Blocker {
     unreadable(format!("{place}: more than {} rows {what}, and hardly any are usable; reading stopped, fix the audience", Useless::MAX))
 }
 
-/// Counts the rows of an audience, usable or not; `None` for a URL, which is not fetched twice, when it cannot be read, and when it is
-/// longer than [`COUNT_MAX`]. Blocking: well within a second for a million rows.
+/// Counts the rows of an audience, usable or not, except those of people who are `left_out`; `None` for a URL, which is not fetched
+/// twice, when it cannot be read, and when it is longer than [`COUNT_MAX`]. Blocking: well within a second for a million rows where
+/// nobody is left out, and some seconds where the rows have to be taken apart for that.
 #[must_use]
-pub fn count_rows(input: &Input, runtime: &tokio::runtime::Handle) -> Option<u64> {
-    let location = match input {
-        Input::Inline(rows) => return Some(rows.len() as u64),
-        Input::Csv(location) | Input::JsonLines(location) => location,
-        Input::Recorded => return None,
-    };
-    if matches!(location, Location::Url(..)) {
-        return None;
+pub fn count_rows(input: &Input, left_out: Option<impl Fn(&str) -> bool>, runtime: &tokio::runtime::Handle) -> Option<u64> {
+    match input {
+        Input::Inline(rows) if left_out.is_none() => return Some(rows.len() as u64),
+        Input::Recorded | Input::Csv(Location::Url(..)) | Input::JsonLines(Location::Url(..)) => return None,
+        _ => {}
     }
     let mut reader = Reader::open(input, runtime).ok()?;
     let (mut rows, mut bytes) = (0, 0);
-    while reader.skip_row().ok()? {
-        rows += 1;
+    loop {
+        rows += match &left_out {
+            None if reader.skip_row().ok()? => 1,
+            None => break,
+            Some(is_left_out) => match reader.next_row().ok()? {
+                Some(Row::Recipient(recipient)) => u64::from(!is_left_out(recipient.address.as_str())),
+                Some(Row::Bad { .. }) => 1,
+                None => break,
+            },
+        };
         bytes += reader.source().map_or(0, source::Source::end_row);
         if bytes > COUNT_MAX {
             return None;

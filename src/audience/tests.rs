@@ -374,12 +374,18 @@ fn files() {
     assert_eq!(told(&Input::Csv(named(file))), [r#"a@x.example {"email":"a@x.example"}"#]);
     let runtime = runtime();
     // Counted ahead: rows, usable or not, and not lines.
-    let count = |input: &Input| count_rows(input, runtime.handle());
+    let count = |input: &Input| count_rows(input, None::<fn(&str) -> bool>, runtime.handle());
     let quoted = folder.join("quoted.csv.gz");
     std::fs::write(&quoted, gzip(b"email,note\na@x.example,\"two\nlines\"\n\nno address,\nb@x.example,")).expect("a file");
     assert_eq!(count(&Input::Csv(named(quoted))), Some(3));
     assert_eq!(count(&Input::JsonLines(bytes("{\"email\":\"a@x.example\"}\n\nnot JSON\n"))), Some(2));
     assert_eq!(count(&Input::Inline(vec![BTreeMap::new(); 4])), Some(4));
+    // Without some people.
+    let but = |input: &Input| count_rows(input, Some(|address: &str| address.starts_with("a@")), runtime.handle());
+    let quoted = Input::Csv(named(folder.join("quoted.csv.gz")));
+    assert_eq!((count(&quoted), but(&quoted)), (Some(3), Some(2)));
+    let row = |address: &str| BTreeMap::from([("email".to_owned(), address.into())]);
+    assert_eq!(but(&Input::Inline(vec![row("a@x.example"), row("b@x.example"), BTreeMap::new()])), Some(2));
     assert_eq!(count(&Input::Csv(named(folder.join("missing.csv")))), None);
     assert_eq!(count(&Input::Csv(at("http://127.0.0.1:1/", Egress::Everywhere))), None);
     let open = |path| Reader::open(&Input::Csv(named(path)), runtime.handle()).expect_err("fails");

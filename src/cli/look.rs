@@ -6,12 +6,14 @@ use clap::Args;
 
 use super::{run::EXIT_CONFIGURATION, validate};
 use crate::{
-    audience::{Input, Reader, Recipient, Row, canonical},
+    audience::{Reader, Recipient, Row, canonical},
     egress::Egress,
+    ledger::AddressSet,
     message::{Fault, Link, RenderContext, Rendered, Template, message_id},
     meta::bound::counted,
     meta::nearest,
-    resources::{Blocker, Campaign, Key, Kind as _, unsubscribe::Unsubscribe},
+    people::{Excluded, Exclusion, People},
+    resources::{Blocker, Campaign, Key, Kind as _, Reason, unsubscribe::Unsubscribe},
     source::{Files, Finding, Options, Severity, Snapshot, Sourced},
     token::{
         PublicUrl,
@@ -91,7 +93,7 @@ pub(super) struct Look {
     pub key: Key,
     pub campaign: Sourced<Campaign>,
     template: Template,
-    input: Input,
+    people: People,
     /// Makes the links by which people unsubscribe: samples, unless somebody has put others here.
     pub links: Links,
 }
@@ -127,10 +129,10 @@ impl Look {
         let resolver = validate::resolver(&key, &campaign, &snapshot, Egress::Everywhere);
         let unusable = |blocker: Blocker| Stop::configuration(format!("campaign {key}: {}", blocker.message));
         let content = resolver.content(&campaign.object.spec).map_err(unusable)?;
-        let input = resolver.input(&campaign.object.spec).map_err(unusable)?;
+        let people = resolver.people(&campaign.object.spec).map_err(unusable)?;
         let joined = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let template = Template::compile(&content).map_err(|faults| Stop::configuration(joined(faults)))?;
-        Ok(Self { snapshot, key, campaign, template, input, links: Links::sample(args.public_url.clone()) })
+        Ok(Self { snapshot, key, campaign, template, people, links: Links::sample(args.public_url.clone()) })
     }
 
     /// The recipients, each address once. It blocks.
@@ -138,16 +140,21 @@ impl Look {
         let unreadable = |blocker: Blocker| Stop::failed(format!("campaign {}: {}", self.key, blocker.message));
         let address = match whose {
             Whose::First(count) => {
-                let found = first_recipients(&self.input, *count, runtime).map_err(unreadable)?;
-                let none = || Stop::failed(format!("the audience of campaign {} has no row that can be used", self.key));
+                let found = first_recipients(&self.people, *count, runtime).map_err(unreadable)?;
+                let but = if self.people.exclude.is_empty() { "" } else { ", or everybody in it is excluded" };
+                let none = || Stop::failed(format!("the audience of campaign {} has no row that can be used{but}", self.key));
                 return if found.is_empty() { Err(none()) } else { Ok(found) };
             }
             Whose::One(address) => address,
         };
         let mut near: Option<String> = None;
-        for row in Reader::open(&self.input, runtime).map_err(unreadable)? {
+        for row in Reader::open(&self.people.input, runtime).map_err(unreadable)? {
             let Row::Recipient(recipient) = row.map_err(unreadable)? else { continue };
             if canonical(recipient.address.as_str()) == canonical(address) {
+                if is_excluded(excluded(&self.people.exclude, runtime).map_err(unreadable)?.as_ref(), &recipient).map_err(unreadable)? {
+                    let message = format!("{address} gets nothing: it is in a list of spec.audience.exclude of campaign {}", self.key);
+                    return Err(Stop::configuration(message));
+                }
                 return Ok(vec![recipient]);
             }
             let known = near.as_deref().into_iter().chain([recipient.address.as_str()]);
@@ -177,14 +184,30 @@ impl Look {
     }
 }
 
-/// The first recipients of an audience, each address once. It blocks.
+/// The people whom a campaign excludes by its lists; who is in another run only the ledger knows. It blocks.
+fn excluded(exclude: &[Exclusion], runtime: &tokio::runtime::Handle) -> Result<Option<Excluded>, Blocker> {
+    if exclude.is_empty() {
+        return Ok(None);
+    }
+    let folder = std::env::temp_dir();
+    let set = AddressSet::new(&folder).map_err(|error| Blocker::lasting(Reason::LedgerUnavailable, error.to_string()))?;
+    Excluded::read(exclude, set, runtime, |_, _| Ok(())).map(Some)
+}
+
+fn is_excluded(excluded: Option<&Excluded>, recipient: &Recipient) -> Result<bool, Blocker> {
+    excluded.map_or(Ok(false), |excluded| excluded.has(recipient.address.as_str()))
+}
+
+/// The first recipients of an audience who are not excluded, each address once. It blocks.
 ///
 /// # Errors
-/// When the audience cannot be read that far.
-pub(super) fn first_recipients(input: &Input, count: usize, runtime: &tokio::runtime::Handle) -> Result<Vec<Recipient>, Blocker> {
+/// When the audience cannot be read that far, or a list of people who are excluded cannot be read.
+pub(super) fn first_recipients(people: &People, count: usize, runtime: &tokio::runtime::Handle) -> Result<Vec<Recipient>, Blocker> {
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
-    for row in Reader::open(input, runtime)? {
+    let excluded = excluded(&people.exclude, runtime)?;
+    for row in Reader::open(&people.input, runtime)? {
         if let Row::Recipient(recipient) = row?
+            && !is_excluded(excluded.as_ref(), &recipient)?
             && seen.insert(canonical(recipient.address.as_str()).into_owned())
         {
             found.push(recipient);

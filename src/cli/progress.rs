@@ -282,7 +282,11 @@ fn head(key: &Key, status: &CampaignStatus, rate: Option<f64>, before: Option<u6
             let _ = write!(line, "; {} {what}", grouped(count));
         }
     }
-    for (count, one, several) in [(counts.bad_rows, "bad row", "bad rows"), (counts.duplicates, "duplicate", "duplicates")] {
+    for (count, one, several) in [
+        (counts.bad_rows, "bad row", "bad rows"),
+        (counts.duplicates, "duplicate", "duplicates"),
+        (counts.excluded, "excluded", "excluded"),
+    ] {
         if count > 0 {
             let _ = write!(line, "; {}", counted(count, one, several));
         }

@@ -84,7 +84,7 @@ fn nothing_to_promote(key: &Key, status: &Value) -> Option<String> {
 
 async fn annotate(args: &PromoteArgs, key: &Key, value: &str) -> Result<(), String> {
     let client = cluster::connect(args.kubeconfig.as_deref()).await.map_err(|error| error.to_string())?;
-    cluster::annotate_campaign(&client, key, ANNOTATION, value).await
+    cluster::annotate::<Campaign>(&client, key, ANNOTATION, value).await
 }
 
 #[cfg(test)]

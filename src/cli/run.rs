@@ -202,6 +202,11 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
     }
     let outbox = state_dir.join("outbox");
     if is_dry {
+        for key in dry::excluding_runs(&snapshots.borrow()) {
+            text::report(&format!(
+                "Dry run: campaign {key} excludes people of other runs. A dry run has a ledger of its own, so they are written as well."
+            ));
+        }
         snapshots = hurried(&args, &snapshots).await;
         text::report(&format!(
             "Dry run: nothing leaves this machine. Messages are written below {}; start times, suspension and limits do not hold.",

@@ -40,7 +40,7 @@ Exit codes:
 A fault means that a document is not used, or that a campaign cannot be sent. A \
 warning means that a document is used but probably not as intended, such as one \
 that names a plan, server, Secret or file not found offline. A note is about a \
-document that is not Mailfleet's.
+document that is not Mailfleet's, or a reminder.
 
 Templates are compiled, and the fields that they name are looked for in the \
 audience: at most 100,000 rows and 16 MiB of it are read, and no URL.

@@ -9,7 +9,7 @@ use self::{
     run::Run,
     verdict::Case,
 };
-use super::{CampaignDecision, CampaignInput, World, pauses, senders};
+use super::{CampaignDecision, CampaignInput, World, bulk, pauses, senders};
 use crate::{
     resources::{Condition, ConditionStatus, ConditionType, Key, Rate, Reason, campaign::CampaignState, server_table::ServerTable},
     routing::{CampaignIntent, Work},
@@ -73,6 +73,14 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
         .conditions
         .extend(warning.map(|words| Condition::new(ConditionType::SenderAllowed, ConditionStatus::False, Reason::SenderNotAllowed, words)));
     status.conditions.extend(pauses::of_campaign(servers.paused()).filter(|_| is_warned));
+    // An estimate may go up and down.
+    let recipients = status.total().filter(|(_, is_estimate)| !is_estimate).map(|(total, _)| total);
+    let of_bulk = (is_warned && crate::bulk::is_bulk(spec, recipients)).then(|| {
+        let shows_link = input.known_work().map(|work| work.shows_unsubscribing);
+        let complaints = world.complaints.get(&*key.namespace).copied();
+        bulk::condition(spec, recipients, shows_link, servers.say(world, observed), complaints)
+    });
+    status.conditions.extend(of_bulk.flatten());
     let is_probed = verdict.reason == Reason::NoEligibleServer && servers.is_pending;
     let is_looked_at = is_probed || (run.is_closed && intent.is_some() && run.added_later().is_none());
     let waits_for_person = verdict.reason == Reason::RolloutWaiting && rollout.is_some_and(Rollout::waits_for_person);

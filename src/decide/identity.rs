@@ -29,12 +29,34 @@ pub struct IdentityObservation {
     fault: Option<Summary>,
     /// The names of DKIM records that are as they must be; what could not be looked up since stays.
     published: BTreeSet<String>,
+    /// The records that are needed, as the last look found them.
+    records: Vec<Record>,
     /// Looks in a row that could not know everything.
     failures: u32,
     /// Looks so far, for jitter.
     looks: u64,
     /// When the next look is due, milliseconds.
     next_at_ms: i64,
+}
+
+/// How a record that is needed was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What it is needed for.
+    pub purpose: Purpose,
+    /// Its name.
+    pub name: Box<str>,
+    /// How it was found.
+    pub verdict: Verdict,
+    /// What is wrong, as a sentence without its full stop; empty where it is good.
+    pub what: Box<str>,
+}
+
+impl Record {
+    fn of(check: &Check) -> Self {
+        let what = check.words.split_once(". ").map_or(check.words.trim_end_matches('.'), |(first, _)| first);
+        Self { purpose: check.purpose, name: check.name.as_str().into(), verdict: check.verdict, what: what.into() }
+    }
 }
 
 /// The records of an identity in one condition.
@@ -74,7 +96,9 @@ impl IdentityObservation {
         };
         let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
         self.next_at_ms = now_ms.saturating_add(spread(pause, jitter(seed, &key.to_string(), self.looks)));
-        let is_news = self.note_keys(checks) || self.last.as_ref() != Some(&summary);
+        let records: Vec<Record> = checks.iter().filter(|check| check.is_needed).map(Record::of).collect();
+        let is_news = self.note_keys(checks) || self.last.as_ref() != Some(&summary) || self.records != records;
+        self.records = records;
         self.last = Some(summary);
         is_news
     }
@@ -96,6 +120,18 @@ impl IdentityObservation {
     #[must_use]
     pub fn is_published(&self, record: &str) -> bool {
         self.published.contains(record)
+    }
+
+    /// The records that are needed, as the last look found them.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Whether no look has ended yet.
+    #[must_use]
+    pub fn is_unseen(&self) -> bool {
+        self.last.is_none()
     }
 
     /// When the records are to be looked up, milliseconds.

@@ -3,6 +3,7 @@
 //! [`decide`] takes the complete desired and observed state, and answers in data: the status of each object, the probes that are
 //! due, and what the dispatcher may do. The engine turns that into I/O.
 
+pub mod bulk;
 pub mod campaigns;
 pub mod feedback;
 pub mod grants;
@@ -25,7 +26,7 @@ pub use observe::{Observations, ProbeResult, ServerObservation};
 use self::warmup::Progress;
 use crate::{
     dns::Subject,
-    feedback::{FeedbackCounts, Judged, Standing},
+    feedback::{Complaints, FeedbackCounts, Judged, Standing},
     resources::{
         Blocker, Campaign, ConditionType, Key, Plan, SendingServer,
         campaign::{CampaignStatus, RecipientCounts},
@@ -53,6 +54,8 @@ pub struct World {
     pub plan_namespace: Option<String>,
     /// Whether this process listens for bounces.
     pub listens_for_bounces: bool,
+    /// What was reported as spam of each namespace's last runs.
+    pub complaints: Arc<BTreeMap<String, Complaints>>,
 }
 
 impl World {

@@ -132,7 +132,7 @@ fn excess_of(reason: Reason, judged: Judged, rule: &EffectivePauseWhen, enough: 
     };
     (judged.ended() >= enough && limit.is_exceeded(count, all)).then(|| {
         let share = Percent::share(count, all);
-        Excess { reason, share, times: share.thousandths() * 1_000 / limit.thousandths().max(1) }
+        Excess { reason, share, times: u64::from(share.thousandths()) * 1_000 / u64::from(limit.thousandths().max(1)) }
     })
 }
 

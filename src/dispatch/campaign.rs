@@ -467,7 +467,7 @@ impl CampaignRun {
         if bad == 0 {
             return None;
         }
-        let all = self.counts.total.unwrap_or(0) + self.counts.duplicates + bad;
+        let all = self.counts.total.unwrap_or(0) + self.counts.duplicates + self.counts.excluded + bad;
         let named = &self.bad_rows_named;
         let command = format!("`mailfleet get campaigns {} --problems`", self.key.as_arguments());
         if work.when_row_is_bad == WhenRowIsBad::Stop {

@@ -3,6 +3,7 @@
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
 mod bad_rows;
+mod opening;
 mod rendering;
 mod rows;
 mod seek;
@@ -10,10 +11,10 @@ mod seek;
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::{Semaphore, mpsc::UnboundedSender};
+use tokio::sync::mpsc::UnboundedSender;
 
 use self::rows::Rows;
 pub use self::rows::count_added;
@@ -26,10 +27,11 @@ use super::{
     stages::{ReadyMessage, RenderFailure},
 };
 use crate::{
-    audience::{FileVersion, Input, Recipient, Row, Useless, Version, canonical, changed, count_rows, endless},
+    audience::{Recipient, Row, Useless, canonical, endless},
     feedback::MessageReference,
-    ledger::{BadRow, DueMessage, Ledger, LedgerError, Lookup, RecipientIndex, RunId},
+    ledger::{BadRow, DueMessage, Ledger, Lookup, RecipientIndex, RunId},
     message::{self, Link, RenderContext, Template},
+    people::{Excluded, People, Versions, of_ledger},
     resources::{Blocker, Key, Reason, bound::grouped},
     routing::CampaignIntent,
     token::unsubscribe::{Links, Subscription},
@@ -41,13 +43,12 @@ const CHUNK: usize = 32;
 const FEW: usize = 8;
 /// The wait before an audience that changed while it was read is read again.
 const CHANGED_AGAIN: Duration = Duration::from_millis(200);
+/// How often it is looked whether the lists of people who are not mailed are still those that were read.
+const LOOK_AT_LISTS_EVERY: Duration = Duration::from_secs(5);
 /// People who are passed over for one request.
 const PASSED_ROWS_MAX: usize = 10_000;
 /// Deferred messages that wait in memory for their row; no more are fetched then.
 const PARKED_MAX: usize = 10_000;
-
-/// Audiences that are counted ahead at a time.
-static COUNTS: Semaphore = Semaphore::const_new(1);
 
 /// What the feeder is asked for.
 #[derive(Debug)]
@@ -92,19 +93,21 @@ pub enum Fed {
         outside: u64,
         /// Rows that repeat an address.
         duplicates: u64,
+        /// Rows of people who are excluded.
+        excluded: u64,
         /// Rows that could not be used.
         bad_rows: u64,
         /// The first of them, in words.
         bad_rows_named: String,
         /// Claims of an earlier process, and recipients whose template failed, that match no row.
         unmatched: Vec<u64>,
-        /// The version of the file that was read, if it is one.
-        version: Option<Version>,
+        /// The versions of what was read.
+        versions: Versions,
     },
     /// All rows that cannot be used, by line: of the whole audience, or up to where reading stopped.
     Problems(Vec<BadRow>),
     /// It cannot go on: why, and what the audience was read with or from, where that is known.
-    Failed(Blocker, Option<Version>),
+    Failed(Blocker, Versions),
 }
 
 /// An event of a feeder.
@@ -130,8 +133,8 @@ pub struct FeederSpec {
     pub run_id: RunId,
     /// What is sent.
     pub intent: Arc<CampaignIntent>,
-    /// The audience.
-    pub input: Arc<Input>,
+    /// The audience, and who of it is not mailed.
+    pub people: Arc<People>,
     /// The compiled templates.
     pub template: Arc<Template>,
     /// The run was closed before: recipients who are not in the ledger are not mailed.
@@ -169,7 +172,10 @@ pub fn start(
         parked: HashMap::new(),
         not_added: 0,
         owed: 0,
-        version: None,
+        versions: Versions::new(),
+        excluded: None,
+        excluded_rows: 0,
+        lists_looked_at: Instant::now(),
         useless: Useless::default(),
     };
     threads.ensure()?;
@@ -200,8 +206,13 @@ pub struct Feeder {
     parked: HashMap<String, DueMessage>,
     /// Rows of people who are not in the ledger of a run that adds nobody.
     not_added: u64,
-    /// What the audience is read with or from.
-    version: Option<Version>,
+    /// What the audience, and then the lists beside it, are read with or from.
+    versions: Versions,
+    /// Who is not mailed, where the campaign excludes anybody.
+    excluded: Option<Arc<Excluded>>,
+    /// Rows of people who are excluded.
+    excluded_rows: u64,
+    lists_looked_at: Instant,
     /// Rows that repeat an address, beside those that do not.
     useless: Useless,
     /// Deferred messages that are not reported to the scheduler yet, so that it hands over no more.
@@ -227,11 +238,6 @@ enum Step {
     End,
 }
 
-fn of_ledger(error: &LedgerError) -> Blocker {
-    let (reason, message) = (Reason::LedgerUnavailable, error.to_string());
-    if error.needs_person() { Blocker::lasting(reason, message) } else { Blocker::passing(reason, message) }
-}
-
 /// A problem of the audience, as the campaign reports it.
 fn of_audience(blocker: Blocker) -> Blocker {
     let after = (blocker.reason == Reason::AudienceChanged).then_some(CHANGED_AGAIN);
@@ -247,7 +253,7 @@ impl Asked for Feeder {
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(request)));
         let blocker = worked.unwrap_or_else(|_| Err(Blocker::internal(Reason::AudienceUnreadable, "reading the audience")));
         let Err(blocker) = blocker else { return true };
-        self.send(Fed::Failed(blocker, self.version.clone()));
+        self.send(Fed::Failed(blocker, self.versions.clone()));
         false
     }
 }
@@ -281,35 +287,6 @@ impl Feeder {
         Ok(())
     }
 
-    fn open(&mut self) -> Result<(RecipientIndex, Option<Rows>), Blocker> {
-        let seen = self.ledger.recipient_index(self.spec.run_id).map_err(|e| of_ledger(&e))?;
-        self.version = self.spec.input.version();
-        let FeederSpec { key, intent, input, template, .. } = &self.spec;
-        let rows = Rows::open(key, input, intent.work.outcomes.as_ref(), &self.ledger, &self.runtime).map_err(of_audience)?;
-        if let Some(version) = rows.version() {
-            self.version = Some(Version::File(version));
-        }
-        rows.check_fields(input, template)?;
-        if intent.work.outcomes.is_none() {
-            self.count();
-        }
-        Ok((seen, Some(rows)))
-    }
-
-    /// Has the rows of the audience counted beside the reading, so that the total is known long before the end.
-    fn count(&self) {
-        let (input, events, runtime) = (self.spec.input.clone(), self.events.clone(), self.runtime.clone());
-        let (campaign, feeder_epoch) = (self.spec.campaign, self.spec.feeder_epoch);
-        self.runtime.spawn(async move {
-            // The permits are never closed.
-            let _permit = COUNTS.acquire().await;
-            if let Ok(Some(rows)) = tokio::task::spawn_blocking(move || count_rows(&input, &runtime)).await {
-                // A closed channel means that the process is going down.
-                let _ = events.send(FeederEvent { campaign, feeder_epoch, fed: Fed::Counted(rows) });
-            }
-        });
-    }
-
     fn progress(&self, rows: Option<&Rows>) {
         let estimate = rows.and_then(|rows| rows.estimate(self.total));
         self.send(Fed::Progress { estimate, useless: self.bad_rows + self.duplicates });
@@ -319,7 +296,7 @@ impl Feeder {
     fn end(&mut self, seen: &RecipientIndex) -> Result<(), Blocker> {
         let first = self.problems.first().map(|problem| format!("; the first, line {}: {}", problem.line, problem.what));
         let bad_rows_named = self.send_problems();
-        if self.total == 0 && self.duplicates == 0 && self.not_added == 0 {
+        if self.total == 0 && self.duplicates == 0 && self.not_added == 0 && self.excluded_rows == 0 {
             let place = self.place();
             let why = match self.bad_rows {
                 0 => "it has no rows".to_owned(),
@@ -340,25 +317,18 @@ impl Feeder {
             total: self.total,
             outside: self.outside,
             duplicates: self.duplicates,
+            excluded: self.excluded_rows,
             bad_rows: self.bad_rows,
             bad_rows_named,
             unmatched,
-            version: self.version.clone(),
+            versions: self.versions.clone(),
         });
         Ok(())
     }
 
     /// The name of what is read, for messages.
     fn place(&self) -> String {
-        self.spec.input.file().map_or_else(|| "the audience".to_owned(), |file| file.name().display().to_string())
-    }
-
-    /// Checks that the file is still the one that is, or was, read.
-    fn check_version(&self) -> Result<(), Blocker> {
-        match self.spec.input.file() {
-            Some(file) if FileVersion::of(file).map(Version::File) != self.version => Err(of_audience(changed(file.name().display()))),
-            _ => Ok(()),
-        }
+        self.spec.people.input.file().map_or_else(|| "the audience".to_owned(), |file| file.name().display().to_string())
     }
 
     fn withdraw(&self, message: &DueMessage) {
@@ -410,6 +380,11 @@ impl Feeder {
         audience: &mut Option<Rows>,
         seen: &mut RecipientIndex,
     ) -> Result<(), Blocker> {
+        // Whoever was added to a list in the meantime is not mailed either, however long the audience is read.
+        if self.lists_looked_at.elapsed() >= LOOK_AT_LISTS_EVERY {
+            self.check_lists()?;
+            self.lists_looked_at = Instant::now();
+        }
         let mut chunk = Vec::new();
         let mut found = 0;
         let mut is_over = false;
@@ -491,6 +466,20 @@ impl Feeder {
                 return Ok(Step::Nobody);
             }
         };
+        // As if it were not in the audience: what is left of an earlier claim is withdrawn.
+        if let Some(excluded) = &self.excluded
+            && excluded.has(recipient.address.as_str())?
+        {
+            self.excluded_rows += 1;
+            // Those beyond the number of people repeat some.
+            if self.excluded_rows > excluded.count() && self.useless.is_too_much(0) {
+                return Err(of_audience(endless(self.place(), "repeat people who are excluded")));
+            }
+            if self.excluded_rows.is_multiple_of(10_000) {
+                self.progress(Some(reader));
+            }
+            return Ok(Step::Nobody);
+        }
         let (seq, attempt) = match seen.look_up(recipient.address.as_str()).map_err(|e| of_ledger(&e))? {
             Lookup::Duplicate => {
                 self.duplicates += 1;

@@ -40,7 +40,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use task::{Dispatch, Event};
 
-use crate::{audience::Input, message::Template, providers::Server, resources::Key, routing::Routing, token::unsubscribe::Links};
+use crate::{message::Template, people::People, providers::Server, resources::Key, routing::Routing, token::unsubscribe::Links};
 
 /// What the control plane hands over: the desired state, and the handles that carry it out.
 #[derive(Clone, Default)]
@@ -68,7 +68,7 @@ impl Handles {
     pub fn is_same(&self, other: &Self) -> bool {
         let is_same_content = |one: &Content, other: &Content| {
             let templates = (&one.template, &other.template);
-            Arc::ptr_eq(&one.input, &other.input)
+            Arc::ptr_eq(&one.people, &other.people)
                 && matches!(templates, (None, None)) | matches!(templates, (Some(one), Some(other)) if Arc::ptr_eq(one, other))
         };
         self.servers.len() == other.servers.len()
@@ -81,8 +81,8 @@ impl Handles {
 /// The audience and the template of a campaign.
 #[derive(Clone)]
 pub struct Content {
-    /// The audience.
-    pub input: Arc<Input>,
+    /// The audience, and who of it is not mailed.
+    pub people: Arc<People>,
     /// The compiled template; `None` while the campaign is not sent and others need the memory.
     pub template: Option<Arc<Template>>,
 }

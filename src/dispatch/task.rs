@@ -23,12 +23,12 @@ use super::{
     stages::Settled,
 };
 use crate::{
-    audience::Version,
     clock::SteadyClock,
     ledger::{
         AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RolloutChange, RunId,
         RunKey, RunRecord, RunStart, ServerId, UnknownPolicy, UsageMove, domain_key,
     },
+    people::Versions,
     providers::{Along, BoxFuture, Delivered, Gate, Outgoing, Server},
     report::{Bar, Phase, Report},
     resources::{
@@ -136,8 +136,8 @@ enum Answer {
     Opened(CampaignIx, Result<Box<(RunRecord, Opened)>, LedgerError>),
     Due(CampaignIx, u64, Result<Due, LedgerError>),
     Closed(CampaignIx, Result<Closing, LedgerError>),
-    /// The number of rows that were added after completion, and the version of the file in which they were.
-    AddedLater(CampaignIx, u64, Option<Version>),
+    /// The number of rows that were added after completion, and the versions of the files in which they were.
+    AddedLater(CampaignIx, u64, Option<Versions>),
     /// The changes of a write that is not a commit.
     Changed(Changes),
     /// A resumption was carried out, or failed: what it changed, and whether the run is open now.
@@ -192,8 +192,8 @@ struct DispatchTask {
     campaigns: BTreeMap<RunId, Vec<CampaignIx>>,
     /// Claims of an earlier process that match no row of the audience.
     unmatched: BTreeMap<CampaignIx, Vec<u64>>,
-    /// The version of the audience file that was read to its end.
-    versions: BTreeMap<CampaignIx, Option<Version>>,
+    /// The versions of the audience that was read to its end, and of the lists beside it.
+    versions: BTreeMap<CampaignIx, Versions>,
     server_ids: BTreeMap<LaneIx, ServerId>,
     /// The reverse of `server_ids`.
     lanes: BTreeMap<ServerId, LaneIx>,
@@ -444,11 +444,11 @@ impl DispatchTask {
                 self.ledger_problem = Some(error);
                 self.scheduler.not_closed(index, Some(now_ms + 1000));
             }
-            Answer::AddedLater(index, added, version) => {
+            Answer::AddedLater(index, added, versions) => {
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     campaign.added_later = Some(added);
                 }
-                self.await_another_version(index, version, LOOK_AT_CLOSED_EVERY);
+                self.await_another_version(index, versions, LOOK_AT_CLOSED_EVERY);
                 self.report(true);
             }
             Answer::Changed(changes) => {
@@ -518,15 +518,16 @@ impl DispatchTask {
                     campaign.audience_rows = Some(rows);
                 }
             }
-            Fed::AudienceEnd { total, outside, duplicates, bad_rows, bad_rows_named, unmatched, version } => {
+            Fed::AudienceEnd { total, outside, duplicates, excluded, bad_rows, bad_rows_named, unmatched, versions } => {
                 self.unmatched.insert(index, unmatched);
-                self.versions.insert(index, version);
+                self.versions.insert(index, versions);
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     campaign.audience_done = true;
                     campaign.requested = 0;
                     campaign.counts.total = Some(total);
                     campaign.outside = outside;
                     campaign.counts.duplicates = duplicates;
+                    campaign.counts.excluded = excluded;
                     campaign.counts.bad_rows = bad_rows;
                     campaign.bad_rows_named = bad_rows_named;
                 }
@@ -541,7 +542,7 @@ impl DispatchTask {
                     });
                 }
             }
-            Fed::Failed(blocker, version) => {
+            Fed::Failed(blocker, versions) => {
                 if blocker.reason == Reason::AudienceChanged
                     && let Some(campaign) = self.scheduler.campaign(index)
                 {
@@ -551,7 +552,7 @@ impl DispatchTask {
                 let waits = blocker.needs_person;
                 self.scheduler.feeder_failed(index, blocker, now_ms);
                 if waits {
-                    self.await_another_version(index, version, LOOK_AT_FILE_EVERY);
+                    self.await_another_version(index, Some(versions), LOOK_AT_FILE_EVERY);
                 }
                 self.report(true);
             }

@@ -19,4 +19,4 @@ pub mod zone;
 pub use answers::{Answer, Answers, Data, Question, RecordType};
 pub use check::{Check, Purpose, Verdict, judge};
 pub use resolver::{Looked, Resolver, resolver_address};
-pub use subject::{DkimKey, Origin, Subject};
+pub use subject::{DkimKey, Origin, Subject, is_relay};

@@ -107,7 +107,8 @@ impl Subject {
 }
 
 /// Whether it hands messages to a relay with the envelope sender that we choose.
-fn is_relay(spec: &SendingServerSpec) -> bool {
+#[must_use]
+pub fn is_relay(spec: &SendingServerSpec) -> bool {
     relay_host(spec).is_some() || matches!(spec.provider, ProviderSpec::sendmail(_))
 }
 

@@ -24,11 +24,11 @@ use resolver::{Prepared, Stamp};
 use share::{NAMESPACE_MAX, Shares};
 
 use crate::{
-    audience::Input,
     decide::InLedger,
     dispatch::Content,
     engine::facts::LedgerFacts,
     message::Template,
+    people::People,
     resources::{Blocker, Campaign, Key, Kind as _, Reason},
     routing::Work,
     source::{Snapshot, Sourced},
@@ -76,7 +76,7 @@ struct Made {
     generation: i64,
     work: Arc<Work>,
     content_hash: u64,
-    input: Arc<Input>,
+    people: Arc<People>,
     /// `None` while it is not sent and others need the memory.
     template: Option<Arc<Template>>,
 }
@@ -137,7 +137,7 @@ impl Contents {
     /// The content of a campaign's messages, even while a newer version is being prepared.
     pub fn get(&self, key: &Key) -> Option<Content> {
         let made = self.slots.get(key)?.made.as_ref()?;
-        Some(Content { input: made.input.clone(), template: made.template.clone() })
+        Some(Content { people: made.people.clone(), template: made.template.clone() })
     }
 
     /// Changes whenever anything changes that [`Contents::get`] returns.
@@ -304,7 +304,7 @@ impl Contents {
         self.version += 1;
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.pending = Pending::No;
-        let Prepared { generation, work, content_hash, input, template } = match result {
+        let Prepared { generation, work, content_hash, people, template } = match result {
             Ok(prepared) => prepared,
             Err(blocker) => {
                 (slot.made, slot.state) = (None, State::Failed(blocker));
@@ -322,7 +322,7 @@ impl Contents {
             (slot.made, slot.state) = (None, State::Failed(Blocker::lasting(Reason::InvalidContent, message)));
             return;
         }
-        slot.made = Some(Made { generation, work, content_hash, input, template: None });
+        slot.made = Some(Made { generation, work, content_hash, people, template: None });
         // A campaign that is not known to send takes no room from others.
         let sends = slot.sends;
         let has_room = if sends { self.make_room(key, cost) } else { self.shares.has_room(&key.namespace, cost) };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::hash;
 use crate::{
     decide::{InLedger, Recorded, pauses},
-    feedback::{FeedbackCounts, Judged},
+    feedback::{Complaints, FeedbackCounts, Judged},
     ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, ServerRecord, SpecHash, StandingOf},
     resources::{Campaign, CampaignSpec, Key, Kind, SendingServer, campaign::FIRST_RUN, resume::Handled, rollout::Reached},
     source::{Snapshot, Sourced},
@@ -53,6 +53,8 @@ pub struct LedgerFacts {
     pub servers: BTreeMap<Key, ServerRecord>,
     /// The run of each campaign.
     pub runs: BTreeMap<Key, RunFacts>,
+    /// What was reported as spam of each namespace's last runs.
+    pub complaints: Arc<BTreeMap<String, Complaints>>,
     /// Why the ledger could not be read, in whole or in part.
     pub problem: Option<LedgerError>,
 }
@@ -65,11 +67,18 @@ pub(super) struct FactFinder<F> {
     messages: BTreeMap<Key, Arc<Campaign>>,
     /// What was known of servers when that could be read last; `None` if it never could.
     known_servers: Option<BTreeMap<Key, ServerRecord>>,
+    /// When complaints were last asked for, milliseconds, and the answer.
+    complaints: Option<(i64, Arc<BTreeMap<String, Complaints>>)>,
 }
+
+/// How far back complaints are counted, milliseconds.
+const COMPLAINTS_OF_MS: i64 = 7 * 24 * 3_600_000;
+/// How often they are asked for, milliseconds: the question reads every run of the ledger.
+const COMPLAINTS_EVERY_MS: i64 = 60_000;
 
 impl<F: Facts> FactFinder<F> {
     pub fn new(ledger: F) -> Self {
-        Self { ledger, known: BTreeMap::new(), messages: BTreeMap::new(), known_servers: None }
+        Self { ledger, known: BTreeMap::new(), messages: BTreeMap::new(), known_servers: None, complaints: None }
     }
 
     /// Where the facts are.
@@ -97,6 +106,7 @@ impl<F: Facts> FactFinder<F> {
             }
         }
         facts.servers = self.servers().clone();
+        facts.complaints = self.complaints(now_ms).await;
         facts
     }
 
@@ -118,6 +128,19 @@ impl<F: Facts> FactFinder<F> {
     pub fn servers(&self) -> &BTreeMap<Key, ServerRecord> {
         static NONE: BTreeMap<Key, ServerRecord> = BTreeMap::new();
         self.known_servers.as_ref().unwrap_or(&NONE)
+    }
+
+    /// What was reported as spam; nothing before the ledger has answered once.
+    async fn complaints(&mut self, now_ms: i64) -> Arc<BTreeMap<String, Complaints>> {
+        let is_old = |at: i64| now_ms < at || now_ms - at >= COMPLAINTS_EVERY_MS;
+        if self.complaints.as_ref().is_none_or(|(at, _)| is_old(*at)) {
+            match self.ledger.complaints(now_ms - COMPLAINTS_OF_MS).await {
+                Ok(found) => self.complaints = Some((now_ms, Arc::new(found))),
+                // What needs the ledger has said so already, and nothing waits for this.
+                Err(error) => tracing::debug!(%error, "complaints could not be read from the ledger"),
+            }
+        }
+        self.complaints.as_ref().map(|(_, found)| found.clone()).unwrap_or_default()
     }
 
     async fn record_generations<K: Kind + HasSpec>(&self, objects: &BTreeMap<Key, Sourced<K>>, now_ms: i64, facts: &mut LedgerFacts) {
@@ -328,6 +351,10 @@ mod tests {
 
         async fn counts(&self, run: crate::ledger::RunId) -> Result<crate::ledger::RunCounts, LedgerError> {
             self.0.counts(run).await
+        }
+
+        async fn complaints(&self, since_ms: i64) -> Result<BTreeMap<String, Complaints>, LedgerError> {
+            self.0.complaints(since_ms).await
         }
 
         async fn standings(&self, asked: Vec<StandingOf>) -> Result<BTreeMap<String, ServerRecord>, LedgerError> {

@@ -44,12 +44,18 @@ pub struct Found<'a> {
 /// process has a listener for bounces.
 pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, listens_for_bounces: bool, mut found: Found<'_>) -> World {
     let plan_namespace = plan_namespace.map(str::to_owned);
-    let mut world = World { namespaces: snapshot.namespaces.clone(), plan_namespace, listens_for_bounces, ..World::default() };
+    let mut world = World {
+        namespaces: snapshot.namespaces.clone(),
+        plan_namespace,
+        listens_for_bounces,
+        complaints: found.facts.complaints.clone(),
+        ..World::default()
+    };
     for (key, sourced) in &snapshot.servers {
         let Some(built) = found.servers.remove(key) else { continue };
         let object = dated(key, sourced, found.facts);
         let record = found.facts.servers.get(key).cloned().unwrap_or_default();
-        let of_annotation = || object.metadata.annotations.get(ANNOTATION).cloned();
+        let of_annotation = || object.metadata.annotations.get(resume::ANNOTATION).cloned();
         let asked = (found.resume_server)(key).filter(|value| !record.resume_handled.has(value));
         let past = ServerPast { standing: record.standing, resume: asked.or_else(of_annotation), resume_handled: record.resume_handled };
         let (identity, stale) = (found.identities.remove(key), sourced.stale.clone());

@@ -100,6 +100,15 @@ impl FeedbackCounts {
     }
 }
 
+/// What was reported as spam, and of how much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Complaints {
+    /// Messages that servers accepted.
+    pub accepted: u64,
+    /// Those that were reported as spam.
+    pub complained: u64,
+}
+
 /// What a run is judged by: its counts, less those when a person resumed it last. And what a server is judged by: those of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Judged {

@@ -9,7 +9,7 @@ mod intake;
 mod standing;
 mod suppression;
 
-pub use event::{Event, EventKind, FeedbackCounts, Judged, MessageIdentity, MessageReference};
+pub use event::{Complaints, Event, EventKind, FeedbackCounts, Judged, MessageIdentity, MessageReference};
 pub use intake::{Batch, Intake, NotTaken};
 pub use standing::{Change, Pause, PauseChange, Returned, Standing};
 pub use suppression::{Person, Suppression, SuppressionReason};

@@ -1,6 +1,9 @@
 //! What came back: events are matched to messages, counted once, and people are suppressed where they say so.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -12,7 +15,7 @@ use super::{
 };
 use crate::{
     audience::canonical,
-    feedback::{Event, EventKind, Judged, MessageIdentity, MessageReference, Person, Suppression, SuppressionReason},
+    feedback::{Complaints, Event, EventKind, Judged, MessageIdentity, MessageReference, Person, Suppression, SuppressionReason},
     message::message_id,
     resources::fate::Fate,
 };
@@ -62,6 +65,10 @@ struct SentRun {
 }
 
 impl Writer {
+    pub(super) fn complaints(&mut self, since_ms: i64) -> Result<BTreeMap<String, Complaints>, LedgerError> {
+        self.book.read(|connection| complaints(connection, since_ms))
+    }
+
     /// Records events, all or none.
     pub(super) fn record_events(&mut self, events: &[Event], now_ms: i64) -> Result<EventsReceipt, LedgerError> {
         let (ledger, seed) = (MessageReference::ledger_of(self.seed), self.seed);
@@ -296,6 +303,19 @@ impl Page<'_> {
     fn at_ms(&self, event: &Event) -> i64 {
         event.at_ms.filter(|at| (0..=self.now_ms + AHEAD_MAX_MS).contains(at)).unwrap_or(self.now_ms)
     }
+}
+
+/// What was reported as spam, and how much was accepted, by the namespace of runs that are open or were closed since.
+pub(super) fn complaints(connection: &Connection, since_ms: i64) -> Result<BTreeMap<String, Complaints>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT r.namespace, sum(r.complained), coalesce(sum((SELECT sum(c.count) FROM counts c WHERE c.run_id = r.id AND c.state = ?2)), 0)
+         FROM runs r WHERE r.closed_at_ms IS NULL OR r.closed_at_ms >= ?1 GROUP BY r.namespace",
+    )?;
+    let found = statement.query_map([since_ms, Fate::Accepted.number()], |row| {
+        let complained = row.get::<_, i64>(1)?.max(0).cast_unsigned();
+        Ok((row.get(0)?, Complaints { complained, accepted: row.get::<_, i64>(2)?.max(0).cast_unsigned() }))
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// The recipient of an event that names one.

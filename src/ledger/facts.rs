@@ -13,6 +13,7 @@ use super::{
     Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, RunCounts, RunId, RunKey, RunRecord, ServerRecord, SpecHash,
     StandingOf, generations,
 };
+use crate::feedback::Complaints;
 
 /// The ledger's knowledge, as decisions need it.
 pub trait Facts: Send + Sync {
@@ -33,6 +34,12 @@ pub trait Facts: Send + Sync {
     /// # Errors
     /// When the database cannot be read.
     fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> impl Future<Output = Result<Vec<Vec<String>>, LedgerError>> + Send;
+
+    /// What was reported as spam, and how much was accepted, of the runs of each namespace that are open or were closed since.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn complaints(&self, since_ms: i64) -> impl Future<Output = Result<BTreeMap<String, Complaints>, LedgerError>> + Send;
 
     /// The number of messages of a run by fate.
     ///
@@ -58,6 +65,10 @@ impl Facts for Ledger {
 
     async fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> Result<Vec<Vec<String>>, LedgerError> {
         Self::alike(self, asked).await
+    }
+
+    async fn complaints(&self, since_ms: i64) -> Result<BTreeMap<String, Complaints>, LedgerError> {
+        Self::complaints(self, since_ms).await
     }
 
     async fn counts(&self, run: RunId) -> Result<RunCounts, LedgerError> {
@@ -116,6 +127,10 @@ impl Facts for RecordedFacts {
         let absent = vec![Vec::new(); asked.len()];
         let each = move |connection: &_| asked.iter().map(|(run, message)| generations::alike(connection, run, message)).collect();
         self.ask(absent, move |reader| reader.read(each)).await
+    }
+
+    async fn complaints(&self, since_ms: i64) -> Result<BTreeMap<String, Complaints>, LedgerError> {
+        self.ask(BTreeMap::new(), move |reader| reader.read(|connection| super::events::complaints(connection, since_ms))).await
     }
 
     async fn counts(&self, run: RunId) -> Result<RunCounts, LedgerError> {

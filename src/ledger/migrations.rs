@@ -111,7 +111,8 @@ pub(super) const STEPS: [&str; 6] = [
         PRIMARY KEY (namespace, person, topic, reason)
     ) WITHOUT ROWID;
     UPDATE meta SET value = 0 WHERE key = 'fates';",
-    // What came of a server's messages, and the pauses that follow; how far the rollouts of runs have come.
+    // What came of a server's messages, and the pauses that follow; how far the rollouts of runs have come; rows of
+    // people whom a campaign excludes.
     "ALTER TABLE servers ADD COLUMN resume_handled TEXT;
     CREATE TABLE results (
         server_id INTEGER NOT NULL,
@@ -146,7 +147,10 @@ pub(super) const STEPS: [&str; 6] = [
         step_bounced INTEGER NOT NULL,
         step_complained INTEGER NOT NULL,
         promote_handled TEXT
-    );",
+    );
+    DROP VIEW IF EXISTS campaigns;
+    ALTER TABLE runs ADD COLUMN excluded INTEGER NOT NULL DEFAULT 0;
+    UPDATE meta SET value = 0 WHERE key = 'fates';",
 ];
 
 /// Migrates the database from `version` to this one's.

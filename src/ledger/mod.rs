@@ -11,6 +11,7 @@ mod events;
 mod facts;
 mod forget;
 mod generations;
+mod hash_file;
 mod held;
 mod keys;
 mod migrations;
@@ -40,7 +41,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    feedback::{Event, PauseChange, Suppression},
+    feedback::{Complaints, Event, PauseChange, Suppression},
     resources::{fate::Fate, rollout::Reached},
     token::Keys,
 };
@@ -49,6 +50,7 @@ pub use error::{LedgerError, LedgerErrorKind};
 pub use events::EventsReceipt;
 pub use facts::{Facts, RecordedFacts};
 pub use forget::Forgotten;
+pub use hash_file::AddressSet;
 pub use people::{EventRow, Known};
 pub use reader::{LedgerReader, RecipientRow, RunSummary};
 use recipient_index::Builders;
@@ -428,20 +430,50 @@ impl Ledger {
         RecipientIndex::build(&self.shared.state_dir, run, self.shared.epoch, keys, &self.shared.builders)
     }
 
+    /// What was reported as spam, and how much was accepted, by the namespace of runs that are open or were closed since.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn complaints(&self, since_ms: i64) -> Result<BTreeMap<String, Complaints>, LedgerError> {
+        self.call(move |writer| writer.complaints(since_ms)).await
+    }
+
+    /// An empty set of addresses, in a file of the state folder without a name.
+    ///
+    /// # Errors
+    /// When no file can be made there.
+    pub fn address_set(&self) -> Result<AddressSet, LedgerError> {
+        AddressSet::new(&self.shared.state_dir)
+    }
+
     /// The addresses of a run whose recipients have one of `fates`, in the order of their claims; `None` where the ledger has no such
     /// run. Blocking. Reading ends beyond `max`, with one more than that.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn recipients_of(&self, key: &RunKey, fates: &[Fate], max: usize) -> Result<Option<Vec<String>>, LedgerError> {
-        let reader = LedgerReader::open(&self.shared.state_dir)?;
-        let Some(run) = reader.run(key)? else { return Ok(None) };
         let mut people = Vec::new();
-        reader.recipients(run.record.id, fates, |row| {
-            people.push(row.recipient);
+        let is_there = self.each_recipient_of(key, fates, |address| {
+            people.push(address);
             if people.len() > max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        Ok(Some(people))
+        Ok(is_there.then_some(people))
+    }
+
+    /// Passes each of these addresses to `each`, until it breaks; returns whether the ledger has such a run. Blocking.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn each_recipient_of(
+        &self,
+        key: &RunKey,
+        fates: &[Fate],
+        mut each: impl FnMut(String) -> ControlFlow<()>,
+    ) -> Result<bool, LedgerError> {
+        let reader = LedgerReader::open(&self.shared.state_dir)?;
+        let Some(run) = reader.run(key)? else { return Ok(false) };
+        reader.recipients(run.record.id, fates, |row| each(row.recipient))?;
+        Ok(true)
     }
 
     async fn call<T: Send + 'static>(

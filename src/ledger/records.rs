@@ -104,6 +104,8 @@ pub struct RunRecord {
     pub total: Option<u64>,
     /// Rows that repeat an address.
     pub duplicates: u64,
+    /// Rows of people whom the campaign excludes.
+    pub excluded: u64,
     /// Rows that could not be used.
     pub bad_rows: u64,
     /// When every recipient had a final outcome and the run was closed.
@@ -446,7 +448,17 @@ impl RunRecord {
     /// The counts of the run as status shows them, with those of its audience.
     #[must_use]
     pub fn recipients(&self, counts: &RunCounts) -> RecipientCounts {
-        RecipientCounts { total: self.total, duplicates: self.duplicates, bad_rows: self.bad_rows, ..counts.recipients() }
+        let Self { total, duplicates, excluded, bad_rows, .. } = *self;
+        RecipientCounts { total, duplicates, excluded, bad_rows, ..counts.recipients() }
+    }
+}
+
+impl AudienceRead {
+    /// The counts of a run whose audience this is.
+    #[must_use]
+    pub fn recipients(&self, counts: &RunCounts) -> RecipientCounts {
+        let Self { total, duplicates, excluded, bad_rows } = *self;
+        RecipientCounts { total: Some(total), duplicates, excluded, bad_rows, ..counts.recipients() }
     }
 }
 
@@ -466,6 +478,8 @@ pub struct AudienceRead {
     pub total: u64,
     /// Rows that repeat an address.
     pub duplicates: u64,
+    /// Rows of people whom the campaign excludes.
+    pub excluded: u64,
     /// Rows that could not be used.
     pub bad_rows: u64,
 }

@@ -27,12 +27,13 @@ const BAD_ROW_CHARS: usize = 500;
 const LEFT: &str = "Mailfleet ended before the server's answer arrived";
 
 /// The columns of [`record`]; those of the rollout come last.
-const RECORD: &str = "SELECT id, namespace, campaign, run, started_at_ms, audience_read_at_ms, total, duplicates, bad_rows, closed_at_ms,
+const RECORD: &str =
+    "SELECT id, namespace, campaign, run, started_at_ms, audience_read_at_ms, total, duplicates, excluded, bad_rows, closed_at_ms,
     reopened_at_ms IS NOT NULL, resume_handled, reopen, first_claimed_at_ms IS NOT NULL
         OR EXISTS (SELECT 1 FROM counts WHERE run_id = runs.id AND state = 0 AND count > 0), delivered, soft_bounced, bounced, complained,
     unsubscribed, judged_accepted, judged_rejected, judged_bounced, judged_complained";
 /// How many there are before those of the rollout.
-const OF_RUN: usize = 23;
+const OF_RUN: usize = 24;
 const FROM: &str = "FROM runs LEFT JOIN rollouts ON rollouts.run_id = runs.id";
 
 impl Writer {
@@ -105,8 +106,17 @@ impl Writer {
         let gone: Vec<u64> = unmatched.iter().copied().filter(|seq| state.to_resend.contains(seq)).collect();
         let changes = self.book.transaction(|connection| {
             connection
-                .prepare_cached("UPDATE runs SET audience_read_at_ms = ?2, total = ?3, duplicates = ?4, bad_rows = ?5 WHERE id = ?1")?
-                .execute([run.0, now_ms, read.total.cast_signed(), read.duplicates.cast_signed(), read.bad_rows.cast_signed()])?;
+                .prepare_cached(
+                    "UPDATE runs SET audience_read_at_ms = ?2, total = ?3, duplicates = ?4, excluded = ?5, bad_rows = ?6 WHERE id = ?1",
+                )?
+                .execute([
+                    run.0,
+                    now_ms,
+                    read.total.cast_signed(),
+                    read.duplicates.cast_signed(),
+                    read.excluded.cast_signed(),
+                    read.bad_rows.cast_signed(),
+                ])?;
             let mut changes = Changes::default();
             for seq in &gone {
                 let Some(row) = row_of(connection, run, *seq)? else { continue };
@@ -363,20 +373,21 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         audience_read_at_ms: row.get(5)?,
         total: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
         duplicates: number(7)?,
-        bad_rows: number(8)?,
-        closed_at_ms: row.get(9)?,
-        is_reopened: row.get(10)?,
-        resume_handled: row.get::<_, Option<String>>(11)?.as_deref().map(Handled::read).unwrap_or_default(),
-        reopen: number(12)?,
-        has_sent: row.get(13)?,
+        excluded: number(8)?,
+        bad_rows: number(9)?,
+        closed_at_ms: row.get(10)?,
+        is_reopened: row.get(11)?,
+        resume_handled: row.get::<_, Option<String>>(12)?.as_deref().map(Handled::read).unwrap_or_default(),
+        reopen: number(13)?,
+        has_sent: row.get(14)?,
         feedback: FeedbackCounts {
-            delivered: number(14)?,
-            soft_bounced: number(15)?,
-            bounced: number(16)?,
-            complained: number(17)?,
-            unsubscribed: number(18)?,
+            delivered: number(15)?,
+            soft_bounced: number(16)?,
+            bounced: number(17)?,
+            complained: number(18)?,
+            unsubscribed: number(19)?,
         },
-        judged_from: Judged { accepted: number(19)?, rejected: number(20)?, bounced: number(21)?, complained: number(22)? },
+        judged_from: Judged { accepted: number(20)?, rejected: number(21)?, bounced: number(22)?, complained: number(23)? },
         rollout: rollouts::reached(row, OF_RUN)?,
         left_without_outcome: 0,
     })

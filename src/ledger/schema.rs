@@ -173,7 +173,7 @@ LEFT JOIN servers s ON s.id = m.server_id;
 
 CREATE VIEW campaigns AS
 SELECT r.namespace, r.campaign, r.run, CASE WHEN r.closed_at_ms IS NULL THEN 'Open' ELSE 'Completed' END AS state,
-{sums}    r.resent, r.delivered, r.soft_bounced, r.bounced, r.complained, r.unsubscribed, r.total, r.duplicates, r.bad_rows,
+{sums}    r.resent, r.delivered, r.soft_bounced, r.bounced, r.complained, r.unsubscribed, r.total, r.duplicates, r.excluded, r.bad_rows,
     strftime('%Y-%m-%dT%H:%M:%fZ', r.started_at_ms / 1000.0, 'unixepoch') AS started,
     strftime('%Y-%m-%dT%H:%M:%fZ', r.closed_at_ms / 1000.0, 'unixepoch') AS completed
 FROM runs r

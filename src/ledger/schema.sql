@@ -43,6 +43,7 @@ CREATE TABLE runs (
     audience_read_at_ms INTEGER,
     total INTEGER,
     duplicates INTEGER NOT NULL DEFAULT 0,
+    excluded INTEGER NOT NULL DEFAULT 0,
     bad_rows INTEGER NOT NULL DEFAULT 0,
     resent INTEGER NOT NULL DEFAULT 0,
     closed_at_ms INTEGER,

@@ -79,7 +79,7 @@ impl Writer {
     pub(super) fn open(state_dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         schema::make_state_dir(state_dir)?;
         let lock = schema::lock(state_dir)?;
-        super::recipient_index::remove_leftovers(state_dir)?;
+        super::hash_file::remove_leftovers(state_dir)?;
         let path = schema::database(state_dir);
         let connection = schema::open_writer(&path, options)?;
         let epoch = schema::take_over(&connection).map_err(|fault| fault.at(&path))?;

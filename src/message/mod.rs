@@ -77,6 +77,13 @@ pub struct Content {
     pub one_click: bool,
 }
 
+impl Content {
+    /// The bodies.
+    pub fn bodies(&self) -> impl Iterator<Item = &str> {
+        [&self.html, &self.text, &self.mjml].into_iter().flatten().map(|body| &**body)
+    }
+}
+
 /// What a message depends on in addition to its recipient.
 #[derive(Clone, Copy, Debug)]
 pub struct RenderContext<'a> {

@@ -44,6 +44,8 @@ pub enum ConditionType {
     WeightsKept,
     /// A campaign, only while false: its plan does not grant the namespace the sender's domain. A warning: it is sent all the same.
     SenderAllowed,
+    /// A campaign with `unsubscribe`, or with 5,000 recipients or more, until it is completed: whether it meets what Gmail, Yahoo and Outlook ask of bulk senders. It gates nothing.
+    BulkSenderReady,
     /// Files: the newest version of the object's file could not be read; the last good one is in use.
     SourceRead,
 }
@@ -273,6 +275,12 @@ reasons! {
     TooManyBadRows,
     /// Rows were added or fixed after the run was completed; they are not mailed. Raise `reopen` by one to mail them alone.
     RowsAfterCompletion,
+    /// What Gmail, Yahoo and Outlook ask of bulk senders is met, as far as it can be told. Nothing to do.
+    RequirementsMet,
+    /// Some of what Gmail, Yahoo and Outlook ask of bulk senders is open; the campaign is sent all the same. Do what the message says of each point (docs/bulk-senders.md).
+    RequirementsOpen,
+    /// Some of what Gmail, Yahoo and Outlook ask of bulk senders cannot be told. The message says what, and how it could be.
+    RequirementsNotKnown,
     /// The campaign has the message and the audience of another one in its namespace that no longer exists: if it was renamed, everybody would be mailed again. Restore the old name, or set `spec.run` to a new value to mail everybody.
     MayBeRenamed,
     /// The template failed for more recipients than `content.maxRenderErrors` allows. Fix the template or the data, or raise the bound; they and the rest are then mailed.

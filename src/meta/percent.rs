@@ -56,12 +56,6 @@ impl Percent {
         if thousandths > 100_000 { Err(fault()) } else { Ok(Self(thousandths)) }
     }
 
-    /// Its thousandths of a percent.
-    #[must_use]
-    pub const fn thousandths(self) -> u64 {
-        self.0 as u64
-    }
-
     /// Whether `count` of `all` is more than this share.
     #[must_use]
     pub const fn is_exceeded(self, count: u64, all: u64) -> bool {

@@ -1,9 +1,7 @@
 //! `Campaign`: one message to an audience, through the servers that a plan grants.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,9 +12,9 @@ use super::{
     server_table::ServerTable,
     stop_when::{EffectiveStopWhen, StopWhen},
     unsubscribe::Unsubscribe,
-    url_auth::UrlAuth,
 };
 pub use super::{
+    audience::{Audience, AudienceSource, Exclusion, SourceFormat, SqlAudience, WhenRowIsBad},
     content::{BodySource, Content, WhenRenderFails},
     fate::RecipientCounts,
     outcomes::{OutcomeState, OutcomesAudience},
@@ -162,17 +160,15 @@ impl CampaignSpec {
     /// Every key of a Secret that it needs.
     #[must_use]
     pub fn secrets(&self) -> Vec<NeededSecret> {
-        let audiences = [("csv", &self.audience.csv), ("jsonLines", &self.audience.json_lines)];
-        let auths = audiences.into_iter().filter_map(|(name, source)| Some((name, source.as_ref()?.auth.as_ref()?)));
-        auths.flat_map(|(name, auth)| auth.secrets(&format!("spec.audience.{name}.auth"))).collect()
+        let auths = self.audience.sources().filter_map(|(field, _, source)| Some((field, source.auth.as_ref()?)));
+        auths.flat_map(|(field, auth)| auth.secrets(&format!("{field}.auth"))).collect()
     }
 
     /// The keys of ConfigMaps that it names.
     pub fn config_maps(&self) -> impl Iterator<Item = &KeyRef> {
         let sources = [&self.content.html_from, &self.content.text_from, &self.content.mjml_from];
         let bodies = sources.into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
-        let audiences =
-            [&self.audience.csv, &self.audience.json_lines].into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
+        let audiences = self.audience.sources().filter_map(|(_, _, source)| source.config_map_ref.as_ref());
         bodies.chain(audiences)
     }
 
@@ -297,117 +293,6 @@ pub struct Header {
     pub value: String,
 }
 
-/// The recipients: exactly one of the keys. The address is in the column or field `email`; all others are template fields.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [Rule::new(
-    "[has(self.csv), has(self.jsonLines), has(self.sql), has(self.inline)].exists_one(given, given) || has(self.outcomes) && ![has(self.csv), has(self.jsonLines), has(self.sql), has(self.inline)].exists(given, given)",
-    "exactly one of `csv`, `jsonLines`, `sql` and `inline` is needed, or `outcomes` alone",
-)]))]
-pub struct Audience {
-    /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub csv: Option<AudienceSource>,
-    /// One JSON object per line; `.gz` and `.zst` are decompressed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub json_lines: Option<AudienceSource>,
-    /// A query. It has no effect in this version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sql: Option<SqlAudience>,
-    /// The recipients, inline. For testing only: personal addresses do not belong in git.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "inline_recipients")]
-    pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
-    /// Recipients of another run by their outcome. Alone, they are the audience, with no field but `email`; beside another source, only
-    /// those of its recipients are mailed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcomes: Option<OutcomesAudience>,
-    /// Rows that may be unusable before the campaign stops: a number, or a share such as `5%`, which is judged from 100 rows on and at the end; `5%` when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_bad_rows: Option<CountOrPercent>,
-    /// What happens at the end when rows could not be used; `Stop` when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when_row_is_bad: Option<WhenRowIsBad>,
-}
-
-impl Audience {
-    /// Rows that may be unusable before the campaign stops.
-    #[must_use]
-    pub fn max_bad_rows(&self) -> CountOrPercent {
-        self.max_bad_rows.unwrap_or(CountOrPercent::Percent(5))
-    }
-
-    /// What happens at the end when rows could not be used.
-    #[must_use]
-    pub fn when_row_is_bad(&self) -> WhenRowIsBad {
-        self.when_row_is_bad.unwrap_or_default()
-    }
-}
-
-/// What happens at the end when rows of the audience could not be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum WhenRowIsBad {
-    /// The others are mailed, and the campaign stops instead of completing. Once the rows are fixed, exactly these recipients are mailed.
-    #[default]
-    Stop,
-    /// The campaign completes without them.
-    Skip,
-}
-
-fn inline_recipients(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "maxItems": 10_000,
-        "items": {
-            "type": "object",
-            "description": "A recipient: the address in `email`, and any further fields for the templates.",
-            "properties": {"email": {"type": "string", "maxLength": 998, "description": "The address. One that cannot be mailed is counted as a bad row."}},
-            "required": ["email"],
-            "x-kubernetes-preserve-unknown-fields": true,
-        },
-    })
-}
-
-/// Where a CSV or JSON Lines audience is: exactly one of the keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [Rule::new(
-    "[has(self.path), has(self.url), has(self.configMapRef)].exists_one(given, given)",
-    "exactly one of `path`, `url` and `configMapRef` is needed",
-),
-Rule::new("!has(self.auth) || has(self.url)", "only a `url` is authenticated; remove this, or give a `url`").at(".auth").forbidden(),
-Rule::new(
-    "!has(self.auth) || !has(self.url) || self.url.matches('^(https://|http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\])([:/?#]|$))')",
-    "`auth` is sent over https only (over http to this machine); write https://",
-).at(".url")]))]
-pub struct AudienceSource {
-    /// A file, relative to the campaign's own and inside the folder. Only for campaigns that are read from files: an API server accepts it, and a campaign in a cluster is then Stalled (`FileNotFound`); use `url` or `configMapRef` there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
-    pub path: Option<String>,
-    /// An http or https URL; credentials go into `auth`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 8, max = 4096), regex(pattern = pattern::URL))]
-    pub url: Option<String>,
-    /// With `url`: credentials from Secrets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<UrlAuth>,
-    /// A key of a ConfigMap in the campaign's namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map_ref: Option<KeyRef>,
-}
-
-/// A query for recipients.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SqlAudience {
-    /// The database's URL, in a Secret.
-    pub url_ref: KeyRef,
-    /// The query; a column `email` is needed.
-    #[schemars(length(min = 1, max = 65_536))]
-    pub query: String,
-}
-
 /// How deferred recipients are retried.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -498,7 +383,7 @@ pub struct CampaignStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paced_by: Option<String>,
     /// How many recipients the audience is expected to have, until it has been read to its end (`recipients.total`): its rows, counted
-    /// ahead, less the duplicates and bad rows met so far.
+    /// ahead without those of excluded people, less the duplicates and bad rows met so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_total: Option<u64>,
     /// Whether `expectedTotal` is an estimate, from how much of the source was read: a URL, or rows that are not counted yet.

@@ -49,7 +49,7 @@ macro_rules! fates {
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase")]
         pub struct RecipientCounts {
-            /// Recipients in the audience, without duplicates and bad rows; absent until it has been read to its end.
+            /// Recipients in the audience, without duplicates, excluded people and bad rows; absent until it has been read to its end.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub total: Option<u64>,
             $(
@@ -62,6 +62,9 @@ macro_rules! fates {
             pub resent: u64,
             /// Rows that repeat an address.
             pub duplicates: u64,
+            /// Rows of people whom `audience.exclude` takes out: not in `total`, and not mailed.
+            #[serde(default)]
+            pub excluded: u64,
             /// Rows that could not be used.
             pub bad_rows: u64,
         }

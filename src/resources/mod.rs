@@ -1,5 +1,6 @@
 //! What users write: the three kinds as plain data, their schema and their conditions. Pure.
 
+pub mod audience;
 pub mod campaign;
 pub mod content;
 pub mod crd;

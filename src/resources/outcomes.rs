@@ -17,7 +17,7 @@ pub struct OutcomesAudience {
     #[schemars(length(min = 1, max = 63), regex(pattern = pattern::RUN))]
     pub run: Option<String>,
     /// The outcomes.
-    #[schemars(length(min = 1, max = 6), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub states: Vec<OutcomeState>,
 }
 
@@ -29,9 +29,11 @@ impl OutcomesAudience {
     }
 }
 
-/// An outcome after which a recipient may be mailed by another campaign.
+/// An outcome of a recipient, for another campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OutcomeState {
+    /// Accepted by a server. Only in `exclude`: these people have the message.
+    Accepted,
     /// Permanently refused by a server.
     Rejected,
     /// Not accepted before the attempts or the time ran out.
@@ -53,6 +55,7 @@ impl OutcomeState {
     #[must_use]
     pub const fn fate(self) -> Fate {
         match self {
+            Self::Accepted => Fate::Accepted,
             Self::Rejected => Fate::Rejected,
             Self::Expired => Fate::Expired,
             Self::Unknown => Fate::Unknown,

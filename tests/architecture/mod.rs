@@ -143,7 +143,11 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("notify", &["source/files/watch.rs"], "only the source watches files"),
     ("cel", &["source/files/verdict"], "rules are evaluated where documents are judged"),
     ("jsonschema", &["source"], "schemas are evaluated where documents are judged"),
-    ("crate::ledger", &["ledger", "report", "dispatch", "engine", "cli"], "who was mailed is asked of the ledger by dispatch and engine"),
+    (
+        "crate::ledger",
+        &["ledger", "report", "people", "dispatch", "engine", "cli"],
+        "who was mailed is asked of the ledger by dispatch and engine; people keeps lists in a file as the ledger does",
+    ),
     ("crate::source", &["source", "engine", "cli"], "what the source reads reaches the others as plain data"),
     ("crate::dispatch", &["dispatch", "engine"], "the control plane knows what is wanted and what is reported, and not how it is done"),
     ("crate::engine", &["engine", "serve", "cli"], "nothing below the engine knows of it"),

@@ -30,6 +30,15 @@ def set_seed(state: Path, seed: int):
         raise RuntimeError(f"{_path(state)} has no seed")
 
 
+def set_complaints(state: Path, campaign: str, count: int):
+    """Sets how many recipients of a campaign reported it as spam, in a ledger that is not in use."""
+    with _connected(state, "rw") as ledger:
+        changed = ledger.execute("update runs set complained = ? where campaign = ?", (count, campaign)).rowcount
+        ledger.commit()
+    if changed != 1:
+        raise RuntimeError(f"{_path(state)} has {changed} runs of {campaign}")
+
+
 def open_claims(state: Path) -> int:
     """Claims without an outcome of the last process; with Resend, those of earlier ones wait to be sent again."""
     if not _path(state).exists():

@@ -211,6 +211,13 @@ FULL = [
                 "maxBadRows": "5%",
                 "whenRowIsBad": "Skip",
                 "outcomes": {"campaign": "spring", "run": "first", "states": ["Rejected", "Held"]},
+                "exclude": [
+                    {"csv": {"path": "gone.csv"}, "maxBadRows": "5%"},
+                    {"jsonLines": {"url": "https://example.com/gone.jsonl", "auth": {"bearer": {"tokenRef": {"name": "a", "key": "token"}}}}},
+                    {"csv": {"configMapRef": {"name": "lists", "key": "gone.csv"}}, "maxBadRows": 3},
+                    {"inline": [{"email": "a@example.com", "why": "asked"}]},
+                    {"outcomes": {"campaign": "spring", "run": "first", "states": ["Accepted", "Unknown"]}},
+                ],
             },
             "reopen": 2,
             "run": "first",
@@ -301,7 +308,7 @@ FULL += [
             "replyTo": {"name": "Help", "address": "help@example.com"},
             "subject": "s",
             "content": {"mjmlFrom": {"path": "mails/a.mjml"}},
-            "audience": {kind: source},
+            "audience": {kind: source, "exclude": [{kind: source}]},
         },
     }
     for kind in ("csv", "jsonLines")

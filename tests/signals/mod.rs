@@ -95,6 +95,7 @@ fn case(text: &str) -> Case {
                     outcomes: None,
                     reopen: spec.reopen(),
                     topic: None,
+                    shows_unsubscribing: false,
                 };
                 let input = CampaignInput::new(Arc::new(object), Ok(Arc::new(work)));
                 world.campaigns.insert(input.object.key(), input);

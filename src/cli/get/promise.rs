@@ -42,6 +42,9 @@ pub fn promise(status: &CampaignStatus, campaign: &str) -> String {
         }
     }
     named(counts.bad_rows, rows, "--problems");
+    if counts.excluded > 0 {
+        parts.push(format!("{} excluded (audience.exclude)", grouped(counts.excluded)));
+    }
     if status.state != CampaignState::Completed {
         parts.push(status.total().map_or_else(
             || "the rest is not counted yet".to_owned(),
@@ -94,8 +97,8 @@ mod tests {
                 "Completed",
                 "Resend",
                 json!({}),
-                json!({"total": 2000, "accepted": 1999, "resent": 95, "rejected": 1, "badRows": 2}),
-                "At least once (whenOutcomeIsUnknown: Resend): 1,999 accepted; 95 sent again after an unknown outcome, perhaps received twice; 1 rejected: --only Rejected names it; 2 bad rows: --problems names them.",
+                json!({"total": 2000, "accepted": 1999, "resent": 95, "rejected": 1, "badRows": 2, "excluded": 1200}),
+                "At least once (whenOutcomeIsUnknown: Resend): 1,999 accepted; 95 sent again after an unknown outcome, perhaps received twice; 1 rejected: --only Rejected names it; 2 bad rows: --problems names them; 1,200 excluded (audience.exclude).",
             ),
             (
                 "Sending",

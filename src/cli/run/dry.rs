@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// A snapshot in which nothing waits: no start time, no suspension, no steps, no limit of a server, a vendor or a plan. With `first`,
-/// only that many recipients of each campaign are left; an audience that cannot be read stays as it is, and the run says why. It
-/// blocks.
+/// only that many recipients of each campaign are left, and nobody is left out because of another run; an audience that cannot be
+/// read stays as it is, and the run says why. It blocks.
 pub(super) fn without_waits(snapshot: Snapshot, first: Option<usize>, egress: Egress, runtime: &tokio::runtime::Handle) -> Snapshot {
     let mut hurried = snapshot.clone();
     for server in hurried.servers.values_mut() {
@@ -27,8 +27,8 @@ pub(super) fn without_waits(snapshot: Snapshot, first: Option<usize>, egress: Eg
     }
     for (key, campaign) in &mut hurried.campaigns {
         let audience = first.and_then(|first| {
-            let input = validate::resolver(key, campaign, &snapshot, egress).input(&campaign.object.spec).ok()?;
-            let rows = first_recipients(&input, first, runtime).ok()?;
+            let people = validate::resolver(key, campaign, &snapshot, egress).people(&campaign.object.spec).ok()?;
+            let rows = first_recipients(&people, first, runtime).ok()?;
             let rows =
                 rows.iter().map(|recipient| serde_json::from_str(&recipient.fields.to_json())).collect::<Result<Vec<BTreeMap<_, _>>, _>>();
             Some(Audience { inline: Some(rows.ok()?), ..Audience::default() })
@@ -40,9 +40,16 @@ pub(super) fn without_waits(snapshot: Snapshot, first: Option<usize>, egress: Eg
 
 fn hurry(campaign: &mut Sourced<Campaign>, audience: Option<Audience>) {
     let spec = campaign.object.spec.clone();
-    let audience = audience.unwrap_or_else(|| spec.audience.clone());
+    let mut audience = audience.unwrap_or_else(|| spec.audience.clone());
+    audience.exclude.retain(|list| list.outcomes.is_none());
     let spec = CampaignSpec { start_at: None, starting_deadline: None, suspend: None, rollout: None, audience, ..spec };
     campaign.object = Arc::new(Campaign { spec, ..(*campaign.object).clone() });
+}
+
+/// Campaigns that exclude people of other runs: the ledger of a dry run has none.
+pub(super) fn excluding_runs(snapshot: &Snapshot) -> Vec<String> {
+    let excludes = |campaign: &Sourced<Campaign>| campaign.object.spec.audience.exclude.iter().any(|list| list.outcomes.is_some());
+    snapshot.campaigns.iter().filter(|(_, campaign)| excludes(campaign)).map(|(key, _)| key.to_string()).collect()
 }
 
 /// How many messages a dry run wrote below its state folder.

@@ -1,10 +1,12 @@
-//! The recipients of a campaign, as far as they can be looked at before anything is sent: local sources, and not all of a long one.
+//! The recipients of a campaign, and the lists of people who are not mailed, as far as they can be looked at before anything is sent:
+//! local sources, and not all of a long one.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::{
     audience::{Input, Reader, Row},
-    resources::{Blocker, campaign::CampaignSpec},
+    meta::bound::counted,
+    resources::{Blocker, CountOrPercent},
     source::{FilePlace, Finding, Severity, field_finding},
 };
 
@@ -28,12 +30,35 @@ pub(in crate::cli) struct Recipients {
     listed: Vec<(u64, String)>,
     /// The file, as people call it, where it is one.
     file: Option<PathBuf>,
+    /// The field that names the source: `spec.audience.csv`.
+    field: String,
+    /// Whether the rows are in the spec.
+    is_inline: bool,
+    /// Whether the ledger has them.
+    is_recorded: bool,
 }
 
 impl Recipients {
-    /// Reads the beginning of an audience.
-    pub fn read(input: &Input, runtime: &tokio::runtime::Handle) -> Self {
-        let mut recipients = Self { file: input.file().map(|file| file.name().to_owned()), ..Self::default() };
+    /// How many rows of the beginning can be used.
+    pub fn usable(&self) -> u64 {
+        self.usable
+    }
+
+    /// Reads the beginning of the source below a field (`spec.audience`).
+    pub fn read(input: &Input, below: &str, runtime: &tokio::runtime::Handle) -> Self {
+        let kind = match input {
+            Input::Csv(_) => "csv",
+            Input::JsonLines(_) => "jsonLines",
+            Input::Inline(_) => "inline",
+            Input::Recorded => "outcomes",
+        };
+        let file = input.file().map(|file| file.name().to_owned());
+        let (field, is_inline) = (format!("{below}.{kind}"), matches!(input, Input::Inline(_)));
+        let mut recipients = Self { file, field, is_inline, ..Self::default() };
+        if matches!(input, Input::Recorded) {
+            // Who is in another run only the ledger knows, and of them it keeps the address alone.
+            return Self { fields: Some(vec!["email".to_owned()]), is_recorded: true, ..recipients };
+        }
         match Reader::open(input, runtime) {
             Ok(reader) => recipients.take(reader),
             Err(problem) => recipients.problem = Some(problem),
@@ -73,53 +98,67 @@ impl Recipients {
         }
     }
 
-    /// What is wrong with it, at its file or at the field that holds it.
-    pub fn findings(&self, place: &FilePlace, spec: &CampaignSpec) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        if let Some(problem) = &self.problem {
-            let named = self.file.as_ref().map_or_else(|| "the audience".to_owned(), |file| file.display().to_string());
-            let what = problem.message.strip_prefix(&named).unwrap_or(&problem.message);
-            let (line, what) = match what.strip_prefix(", line ").and_then(|rest| rest.split_once(": ")) {
-                Some((line, what)) => (line.parse().ok(), what),
-                None => (None, what.strip_prefix(": ").unwrap_or(what)),
-            };
-            findings.push(self.finding(Severity::Fault, line, what.to_owned(), place, spec));
-        } else if self.usable == 0 {
+    /// What is wrong with an audience, at its file or at the field that holds it.
+    pub fn findings(&self, place: &FilePlace) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self.unreadable(place).into_iter().collect();
+        if self.problem.is_none() && self.usable == 0 && !self.is_recorded {
             let what = if self.bad == 0 { "it has no rows, so nobody would be mailed" } else { "none of its rows can be used" };
-            findings.push(self.finding(Severity::Fault, None, what.to_owned(), place, spec));
+            findings.push(self.finding(Severity::Fault, None, what.to_owned(), place));
         }
+        findings.extend(self.bad_rows("nobody is mailed for this row", place));
+        findings
+    }
+
+    /// What is wrong with a list of people who are not mailed. One without anybody is none.
+    pub fn findings_of_list(&self, max: CountOrPercent, place: &FilePlace) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self.unreadable(place).into_iter().collect();
+        if self.problem.is_none() && max.is_exceeded(self.bad, self.usable + self.bad) {
+            let what = format!(
+                "it cannot be sent: {} cannot be used, and maxBadRows is {max}: nobody is mailed while it is not known who is excluded; fix the list, or raise its maxBadRows",
+                counted(self.bad, "row", "rows")
+            );
+            findings.push(self.finding(Severity::Fault, None, what, place));
+        }
+        findings.extend(self.bad_rows("nobody is excluded by this row", place));
+        findings
+    }
+
+    fn unreadable(&self, place: &FilePlace) -> Option<Finding> {
+        let problem = self.problem.as_ref()?;
+        let named = self.file.as_ref().map_or_else(|| "the audience".to_owned(), |file| file.display().to_string());
+        let what = problem.message.strip_prefix(&named).unwrap_or(&problem.message);
+        let (line, what) = match what.strip_prefix(", line ").and_then(|rest| rest.split_once(": ")) {
+            Some((line, what)) => (line.parse().ok(), what),
+            None => (None, what.strip_prefix(": ").unwrap_or(what)),
+        };
+        Some(self.finding(Severity::Fault, line, what.to_owned(), place))
+    }
+
+    fn bad_rows(&self, meaning: &str, place: &FilePlace) -> Vec<Finding> {
+        let mut findings = Vec::new();
         if self.bad > LISTED_MAX as u64 {
             let what = format!("{} rows cannot be used; the first {LISTED_MAX} are listed", self.bad);
-            findings.push(self.finding(Severity::Warning, None, what, place, spec));
+            findings.push(self.finding(Severity::Warning, None, what, place));
         }
         for (line, why) in &self.listed {
-            findings.push(self.finding(
-                Severity::Warning,
-                usize::try_from(*line).ok(),
-                format!("nobody is mailed for this row: {why}"),
-                place,
-                spec,
-            ));
+            findings.push(self.finding(Severity::Warning, usize::try_from(*line).ok(), format!("{meaning}: {why}"), place));
         }
         findings
     }
 
-    fn finding(&self, severity: Severity, line: Option<usize>, what: String, place: &FilePlace, spec: &CampaignSpec) -> Finding {
-        let audience = &spec.audience;
-        let sources = [("csv", &audience.csv), ("jsonLines", &audience.json_lines)];
-        let kind = sources.into_iter().find_map(|(kind, source)| source.as_ref().map(|_| kind)).unwrap_or("inline");
-        let field = format!("spec.audience.{kind}");
+    fn finding(&self, severity: Severity, line: Option<usize>, what: String, place: &FilePlace) -> Finding {
+        let field = &self.field;
         let finding = match (&self.file, line) {
             // An address belongs in no log: the line is not shown.
             (Some(file), Some(line)) => Finding { line, column: 1, ..Finding::of_file(severity, file, what) },
             (Some(file), None) => Finding::of_file(severity, file, what),
-            (None, Some(row)) if kind == "inline" => {
+            (None, Some(row)) if self.is_inline => {
                 return field_finding(severity, place, &format!("{field}[{}]", row.saturating_sub(1)), None, what).0;
             }
-            (None, Some(line)) => return field_finding(severity, place, &field, None, format!("line {line}: {what}")).0,
-            (None, None) => return field_finding(severity, place, &field, None, what).0,
+            (None, Some(line)) => return field_finding(severity, place, field, None, format!("line {line}: {what}")).0,
+            (None, None) => return field_finding(severity, place, field, None, what).0,
         };
-        Finding { field: Some(field), ..finding }
+        Finding { field: Some(field.clone()), ..finding }
     }
 }
 
@@ -132,7 +171,7 @@ mod tests {
 
     fn read(text: &str) -> Recipients {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        Recipients::read(&Input::JsonLines(Location::Bytes(text.as_bytes().into())), runtime.handle())
+        Recipients::read(&Input::JsonLines(Location::Bytes(text.as_bytes().into())), "spec.audience", runtime.handle())
     }
 
     #[test]

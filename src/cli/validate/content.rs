@@ -4,9 +4,11 @@
 use super::audience::Recipients;
 use crate::{
     audience::Input,
+    bulk,
     egress::Egress,
     engine::{ContentResolver, NewestSecrets},
-    message::{Fault, Template, fields_named, missing_fields, misspelt_fields, unreachable_images},
+    message::{Content, Fault, Template, fields_named, missing_fields, misspelt_fields, unreachable_images},
+    meta::bound::grouped,
     resources::{Campaign, Key, Reason, campaign::CampaignSpec},
     source::{FilePlace, Finding, Severity, Snapshot, Sourced, at_quote, field_finding, line_finding},
 };
@@ -42,9 +44,15 @@ pub(in crate::cli) fn findings_of(
         findings.push(field_finding(Severity::Fault, place, field, None, format!("{UNSENDABLE}this {message}")).0);
     }
     let are_texts = matches!(input, Ok(Input::Csv(_)));
-    let recipients = input.ok().filter(Input::is_local).map(|input| Recipients::read(&input, runtime));
+    let recipients = input.ok().filter(Input::is_local).map(|input| Recipients::read(&input, "spec.audience", runtime));
     if let Some(recipients) = &recipients {
-        findings.extend(recipients.findings(place, spec));
+        findings.extend(recipients.findings(place));
+    }
+    // What is not there has been reported already.
+    for list in resolver.exclude(spec).flatten() {
+        if let Some(input) = list.input().filter(|input| input.is_local()) {
+            findings.extend(Recipients::read(input, &list.field, runtime).findings_of_list(list.max_bad_rows, place));
+        }
     }
     match resolver.content(spec) {
         Ok(content) => {
@@ -58,6 +66,7 @@ pub(in crate::cli) fn findings_of(
             }
             findings.extend(faults.iter().map(|fault| of_fault(Severity::Fault, UNSENDABLE, fault, place, spec)));
             findings.extend(doubts.iter().map(|fault| of_fault(Severity::Warning, "", fault, place, spec)));
+            findings.extend(of_bulk(&content, recipients.as_ref().map(Recipients::usable), place, spec));
         }
         Err(problem) if problem.reason == Reason::InvalidContent => {
             let (field, message) = problem.message.split_once(": ").unwrap_or(("spec.content", &problem.message));
@@ -68,6 +77,27 @@ pub(in crate::cli) fn findings_of(
     }
     let resource = format!("Campaign {key}");
     findings.into_iter().map(|finding| Finding { resource: Some(resource.clone()), ..finding }).collect()
+}
+
+/// What mailbox providers ask of bulk senders, and the documents leave open.
+fn of_bulk(content: &Content, recipients: Option<u64>, place: &FilePlace, spec: &CampaignSpec) -> Vec<Finding> {
+    if !bulk::is_bulk(spec, recipients) {
+        return Vec::new();
+    }
+    let shows_link = bulk::shows_unsubscribing(content.unsubscribe_url.as_deref(), content.bodies());
+    let open = bulk::of_documents(spec, Some(shows_link)).into_iter().map(|open| {
+        let by = open.point.requirement().asked_by();
+        field_finding(Severity::Warning, place, open.field, None, format!("{}; {by} ask for it", open.words)).0
+    });
+    let mut findings: Vec<Finding> = open.collect();
+    if spec.unsubscribe.is_none() {
+        let words = format!(
+            "it goes to {} people or more without `unsubscribe`: if this is marketing mail, Gmail and Yahoo ask for unsubscription by one click, `unsubscribe: {{oneClick: {{}}}}`",
+            grouped(bulk::BULK_FROM)
+        );
+        findings.push(field_finding(Severity::Note, place, "spec", None, words).0);
+    }
+    findings
 }
 
 /// Finds what a campaign of a snapshot refers to.

@@ -1,6 +1,7 @@
 //! The consequences of a campaign's choice of servers, computed once for all campaigns with the same choice. Pure.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, HashSet},
     hash::Hash,
     rc::Rc,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use super::{
-    super::{CampaignInput, Observations, ServerDecision, World, grants::Ownership, senders},
+    super::{CampaignInput, Observations, ServerDecision, World, bulk::ServersSay, grants::Ownership, senders},
     candidates::{Candidate, Choice, candidates},
     limits::{Limits, Pacing},
     table,
@@ -39,9 +40,18 @@ pub(super) struct Servers<'a> {
     pub rows: Arc<[CampaignServerStatus]>,
     /// What their limits allow.
     pub limits: Limits,
+    /// The domain of the From address.
+    domain: String,
+    /// What is asked of bulk senders, as far as they tell; computed when it is asked.
+    say: OnceCell<ServersSay>,
 }
 
 impl Servers<'_> {
+    /// What they say of the points that mailbox providers ask of bulk senders.
+    pub fn say(&self, world: &World, observed: &Observations) -> &ServersSay {
+        self.say.get_or_init(|| ServersSay::of(&self.domain, &*self.usable, world, observed))
+    }
+
     /// Those that are granted, chosen and fit.
     pub fn usable(&self) -> impl Iterator<Item = &Candidate> {
         usable(&self.candidates)
@@ -122,8 +132,8 @@ impl<'a> Choices<'a> {
         let made = self.made.get(&choice).cloned();
         let alike = made.unwrap_or_else(|| {
             let made = Rc::new(match candidates(&choice, self.world, self.ownership) {
-                Ok(candidates) => self.make(candidates, None, old),
-                Err((candidates, problem)) => self.make(candidates, Some(problem), old),
+                Ok(candidates) => self.make(candidates, &choice.domain, None, old),
+                Err((candidates, problem)) => self.make(candidates, &choice.domain, Some(problem), old),
             });
             self.made.insert(choice, made.clone());
             made
@@ -143,12 +153,13 @@ impl<'a> Choices<'a> {
             candidate.bar = bars.and_then(|bars| bars.get(&candidate.key)).cloned();
         }
         let unresolved = alike.unresolved.clone().or(problem);
-        (Rc::new(self.make(candidates, unresolved, old)), plan)
+        (Rc::new(self.make(candidates, &alike.domain, unresolved, old)), plan)
     }
 
     fn make(
         &mut self,
         candidates: Vec<Candidate>,
+        domain: &str,
         unresolved: Option<Blocker>,
         old_rows: Option<&Arc<[CampaignServerStatus]>>,
     ) -> Servers<'a> {
@@ -169,6 +180,8 @@ impl<'a> Choices<'a> {
             usable: self.usable.share(usable(&candidates).map(|candidate| candidate.key.clone()).collect(), None),
             rows: self.rows.share(table::rows(&candidates, servers, self.observed).collect(), old_rows),
             limits: Limits::of(&candidates, servers, self.observed, self.now_ms),
+            domain: domain.to_owned(),
+            say: OnceCell::new(),
             candidates,
         }
     }

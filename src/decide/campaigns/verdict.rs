@@ -17,7 +17,7 @@ use crate::{
     resources::{
         Blocker, CampaignSpec, ConditionType, Key, Reason,
         bound::{grouped, listed, told},
-        campaign::{CampaignState, RecipientCounts, WhenNoServerIsActive},
+        campaign::{CampaignState, Exclusion, OutcomesAudience, RecipientCounts, WhenNoServerIsActive},
         condition,
         fate::Fate,
         resume::ANNOTATION,
@@ -194,7 +194,14 @@ impl Case<'_> {
 
     /// Both would mail them.
     fn takes_people_of_a_run_that_goes_on(&self) -> Option<Verdict> {
-        let outcomes = self.spec().audience.outcomes.as_ref()?;
+        let audience = &self.spec().audience;
+        let own = audience.outcomes.as_ref().map(|outcomes| ("spec.audience.outcomes".to_owned(), outcomes));
+        let lists = audience.exclude.iter().enumerate();
+        let lists = lists.filter_map(|(index, list)| Some((format!("{}.outcomes", Exclusion::field(index)), list.outcomes.as_ref()?)));
+        own.into_iter().chain(lists).find_map(|(field, outcomes)| self.names_a_run_that_goes_on(&field, outcomes))
+    }
+
+    fn names_a_run_that_goes_on(&self, field: &str, outcomes: &OutcomesAudience) -> Option<Verdict> {
         let other = Key::new(self.key.namespace.clone(), outcomes.campaign.as_str());
         let input = self.campaigns.get(&other).filter(|input| input.object.spec.run() == outcomes.run())?;
         let report = self.observed.report.campaigns.get(&other);
@@ -203,11 +210,11 @@ impl Case<'_> {
         }
         let (run, name) = (outcomes.run(), &outcomes.campaign);
         if other == *self.key {
-            let message = format!("spec.audience.outcomes names this very run ({run}). Give spec.run another value, or name another run.");
+            let message = format!("{field} names this very run ({run}). Give spec.run another value, or name another run.");
             return Some(Verdict::stalled(self.resting(), Reason::AudienceUnreadable, message, self.held()));
         }
         let message = format!(
-            "spec.audience.outcomes: run {run} of campaign {name} is not completed, and may still mail its recipients itself. Nobody is taken from it before; resume it, or give it another spec.run."
+            "{field}: run {run} of campaign {name} is not completed, and may still mail its recipients itself. Nobody is taken from it before; resume it, or give it another spec.run."
         );
         Some(Verdict::trying(self.resting(), Reason::AudienceUnreadable, message, self.held()))
     }

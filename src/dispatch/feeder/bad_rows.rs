@@ -39,7 +39,7 @@ impl Feeder {
             return Ok(());
         }
         let (bad, max) = (self.bad_rows, self.spec.intent.work.max_bad_rows);
-        let all = self.total + self.duplicates + self.not_added + bad;
+        let all = self.total + self.duplicates + self.not_added + self.excluded_rows + bad;
         if !max.is_exceeded_so_far(bad, all) {
             return Ok(());
         }

@@ -1,11 +1,15 @@
 //! The rows that a feeder reads: of the audience, of another run in the ledger, or of the audience as far as people are in another run.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    ops::ControlFlow,
+};
 
 use crate::{
     audience::{FileVersion, Input, Reader, Recipient, Row, canonical},
     ledger::{Ledger, Lookup, RunId, RunKey},
     message::Template,
+    people::{Excluded, Exclusion, People, of_ledger},
     resources::{Blocker, Key, Reason, bound::counted},
     routing::OutcomesOf,
 };
@@ -16,11 +20,11 @@ const PEOPLE_MAX: usize = 1_000_000;
 /// Rows to be mailed, one by one. It blocks.
 pub(super) struct Rows {
     reader: Reader,
-    people: Option<People>,
+    people: Option<OtherRun>,
 }
 
 /// People of another run.
-enum People {
+enum OtherRun {
     /// They are the audience.
     Are(std::iter::Enumerate<std::vec::IntoIter<String>>, usize),
     /// Of the audience, only they are mailed.
@@ -43,9 +47,9 @@ impl Rows {
         let people = people.map(|people| match input {
             Input::Recorded => {
                 let all = people.len();
-                People::Are(people.into_iter().enumerate(), all)
+                OtherRun::Are(people.into_iter().enumerate(), all)
             }
-            _ => People::Limit(people.iter().map(|address| canonical(address).into_owned()).collect()),
+            _ => OtherRun::Limit(people.iter().map(|address| canonical(address).into_owned()).collect()),
         });
         Ok(Self { reader: Reader::open(input, runtime)?, people })
     }
@@ -59,8 +63,8 @@ impl Rows {
     pub fn estimate(&self, so_far: u64) -> Option<u64> {
         match &self.people {
             None => self.reader.estimate(so_far),
-            Some(People::Are(_, all)) => u64::try_from(*all).ok(),
-            Some(People::Limit(people)) => u64::try_from(people.len()).ok(),
+            Some(OtherRun::Are(_, all)) => u64::try_from(*all).ok(),
+            Some(OtherRun::Limit(people)) => u64::try_from(people.len()).ok(),
         }
     }
 
@@ -90,17 +94,48 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.people {
             None => self.reader.next(),
-            Some(People::Are(rest, _)) => {
+            Some(OtherRun::Are(rest, _)) => {
                 let (index, address) = rest.next()?;
                 let recipient = Recipient::from_json(&serde_json::json!({"email": address}).to_string());
                 Some(Ok(recipient.map_or_else(|why| Row::Bad { line: index as u64 + 1, why }, Row::Recipient)))
             }
-            Some(People::Limit(people)) => self.reader.find(|row| match row {
+            Some(OtherRun::Limit(people)) => self.reader.find(|row| match row {
                 Ok(Row::Recipient(recipient)) => people.contains(&*canonical(recipient.address.as_str())),
                 _ => true,
             }),
         }
     }
+}
+
+/// The people whom a campaign does not mail; `None` where it excludes nobody.
+///
+/// # Errors
+/// When a list cannot be read, or the ledger does not have the other run.
+pub fn excluded(
+    campaign: &Key,
+    exclude: &[Exclusion],
+    ledger: &Ledger,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Option<Excluded>, Blocker> {
+    if exclude.is_empty() {
+        return Ok(None);
+    }
+    let set = ledger.address_set().map_err(|error| of_ledger(&error))?;
+    let of_run = |outcomes: &OutcomesOf, add: &mut dyn FnMut(&str) -> Result<(), Blocker>| {
+        let OutcomesOf { campaign: name, run, fates } = outcomes;
+        let key = RunKey::new(&*campaign.namespace, name.as_str(), run.as_str());
+        let mut added = Ok(());
+        let found = ledger.each_recipient_of(&key, fates, |address| {
+            added = add(&address);
+            if added.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        match found {
+            Err(error) => Err(of_ledger(&error)),
+            Ok(false) => Err(no_such_run(name, run)),
+            Ok(true) => added,
+        }
+    };
+    Excluded::read(exclude, set, runtime, of_run).map(Some)
 }
 
 /// Counts the recipients of a closed run's audience who are not in the ledger: rows added later.
@@ -109,15 +144,18 @@ impl Iterator for Rows {
 /// When the audience or the ledger cannot be read.
 pub fn count_added(
     (key, outcomes): (&Key, Option<&OutcomesOf>),
-    input: &Input,
+    people: &People,
     ledger: &Ledger,
     run_id: RunId,
     runtime: &tokio::runtime::Handle,
 ) -> Result<u64, String> {
+    let excluded = excluded(key, &people.exclude, ledger, runtime).map_err(|e| e.to_string())?;
+    let is_excluded = |address: &str| excluded.as_ref().map_or(Ok(false), |excluded| excluded.has(address)).map_err(|e| e.to_string());
     let mut seen = ledger.recipient_index(run_id).map_err(|e| e.to_string())?;
     let mut added = 0;
-    for row in Rows::open(key, input, outcomes, ledger, runtime).map_err(|e| e.to_string())? {
+    for row in Rows::open(key, &people.input, outcomes, ledger, runtime).map_err(|e| e.to_string())? {
         if let Row::Recipient(recipient) = row.map_err(|e| e.to_string())?
+            && !is_excluded(recipient.address.as_str())?
             && seen.look_up(recipient.address.as_str()).map_err(|e| e.to_string())? == Lookup::New
         {
             added += 1;
@@ -132,15 +170,21 @@ fn people(campaign: &Key, outcomes: &OutcomesOf, ledger: &Ledger) -> Result<Vec<
     let OutcomesOf { campaign: name, run, fates } = outcomes;
     let key = RunKey::new(&*campaign.namespace, name.as_str(), run.as_str());
     match ledger.recipients_of(&key, fates, PEOPLE_MAX) {
-        Err(error) if error.needs_person() => Err(Blocker::lasting(Reason::LedgerUnavailable, error.to_string())),
-        Err(error) => Err(Blocker::passing(Reason::LedgerUnavailable, error.to_string())),
-        Ok(None) => Err(unreadable(format!(
-            "spec.audience.outcomes: the ledger has no run {run} of campaign {name} in this namespace. `mailfleet get runs` lists those that it has"
-        ))),
+        Err(error) => Err(of_ledger(&error)),
+        Ok(None) => Err({
+            let blocker = no_such_run(name, run);
+            Blocker { message: format!("spec.audience.outcomes: {}", blocker.message), ..blocker }
+        }),
         Ok(Some(people)) if people.len() > PEOPLE_MAX => Err(unreadable(format!(
             "spec.audience.outcomes: more than {PEOPLE_MAX} people of run {run} of campaign {name} have such an outcome. Name fewer states, or export them with `mailfleet get campaigns {} --recipients`",
             Key::new(&*campaign.namespace, name.as_str()).as_arguments()
         ))),
         Ok(Some(people)) => Ok(people),
     }
+}
+
+fn no_such_run(campaign: &str, run: &str) -> Blocker {
+    let message =
+        format!("the ledger has no run {run} of campaign {campaign} in this namespace. `mailfleet get runs` lists those that it has");
+    Blocker::lasting(Reason::AudienceUnreadable, message)
 }

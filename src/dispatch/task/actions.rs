@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Action, Along, Answer, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, Closing, DispatchTask, Event, Fate, FeederSpec,
-    LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, RecipientCounts, Request, Resumption, RolloutChange, RunId,
+    LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, Request, Resumption, RolloutChange, RunId,
     RunKey, RunStart, Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder, give_back, mpsc,
 };
 use crate::{
-    audience::Version,
     dispatch::index::{CampaignIx, LaneIx},
+    people::{Versions, is_another},
 };
 
 /// Held messages of a run that are looked at one by one; what is beyond waits for a person.
@@ -62,9 +62,9 @@ impl DispatchTask {
                 let Some(campaign) = self.scheduler.campaign(index) else { return };
                 let every = if campaign.phase == Phase::Closed { LOOK_AT_CLOSED_EVERY } else { LOOK_AT_FILE_EVERY };
                 // An audience that was not read to its end is compared with the file as it is now.
-                let now = || self.handles.contents.get(&campaign.key).and_then(|content| content.input.version());
-                let version = self.versions.get(&index).cloned().unwrap_or_else(now);
-                self.await_another_version(index, version, every);
+                let now = || self.handles.contents.get(&campaign.key).map(|content| content.people.versions());
+                let versions = self.versions.get(&index).cloned().or_else(now);
+                self.await_another_version(index, versions, every);
             }
             Action::Close(index) => self.close(index),
             Action::Resume(index, resumption) => self.resume(index, resumption),
@@ -143,7 +143,7 @@ impl DispatchTask {
     pub(super) fn start_feeder(&mut self, index: CampaignIx) {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
         let content = self.handles.contents.get(&campaign.key);
-        let Some((input, template)) = content.and_then(|content| Some((content.input.clone(), content.template.clone()?))) else {
+        let Some((people, template)) = content.and_then(|content| Some((content.people.clone(), content.template.clone()?))) else {
             // It was dropped because others need the memory: the campaign is held, or about to be.
             let blocker = Blocker::passing(Reason::Preparing, "Its templates are being compiled.").after(Some(Duration::from_secs(1)));
             return self.scheduler.feeder_failed(index, blocker, self.clock.now_ms());
@@ -154,7 +154,7 @@ impl DispatchTask {
             key: campaign.key.clone(),
             run_id,
             intent: campaign.intent.clone(),
-            input,
+            people,
             template,
             adds_nobody: campaign.is_reopened,
             sample: campaign.sample(),
@@ -228,7 +228,8 @@ impl DispatchTask {
     pub(super) fn close(&mut self, index: CampaignIx) {
         let (Some(run_id), Some(campaign)) = (self.runs.get(&index).copied(), self.scheduler.campaign(index)) else { return };
         let (counts, reopen) = (&campaign.counts, campaign.intent.work.reopen);
-        let read = AudienceRead { total: counts.total.unwrap_or(0), duplicates: counts.duplicates, bad_rows: counts.bad_rows };
+        let (total, excluded) = (counts.total.unwrap_or(0), counts.excluded);
+        let read = AudienceRead { total, duplicates: counts.duplicates, excluded, bad_rows: counts.bad_rows };
         let unmatched = self.unmatched.get(&index).cloned().unwrap_or_default();
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
@@ -244,8 +245,7 @@ impl DispatchTask {
                     return Ok(Closing::Open(ledger.next_due(run_id).await?));
                 }
                 ledger.close_run(run_id, reopen, now_ms).await?;
-                let (total, duplicates, bad_rows) = (Some(read.total), read.duplicates, read.bad_rows);
-                Ok(Closing::Done(RecipientCounts { total, duplicates, bad_rows, ..counts.recipients() }))
+                Ok(Closing::Done(read.recipients(&counts)))
             };
             let _ = answers.send(Answer::Closed(index, closed.await));
         });
@@ -253,19 +253,19 @@ impl DispatchTask {
 
     /// Waits until the file or the credential of an audience is another one: an audience that a person has to fix is then read again
     /// at once; for a completed campaign, added rows are counted.
-    pub(super) fn await_another_version(&mut self, index: CampaignIx, version: Option<Version>, every: Duration) {
+    pub(super) fn await_another_version(&mut self, index: CampaignIx, versions: Option<Versions>, every: Duration) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeding, answers) = (campaign.feeder_epoch, self.answers.clone());
-        let Some(input) = self.handles.contents.get(&campaign.key).map(|content| content.input.clone()) else { return };
-        if !input.has_version() {
+        let Some(people) = self.handles.contents.get(&campaign.key).map(|content| content.people.clone()) else { return };
+        if !people.has_versions() {
             return;
         }
         let watch = tokio::spawn(async move {
             while !answers.is_closed() {
                 tokio::time::sleep(every).await;
-                let asked = input.clone();
-                let now = tokio::task::spawn_blocking(move || asked.version()).await;
-                if now.is_ok_and(|now| now.is_some() && now != version) {
+                let asked = people.clone();
+                let now = tokio::task::spawn_blocking(move || asked.versions()).await;
+                if now.is_ok_and(|now| is_another(&now, versions.as_ref())) {
                     let _ = answers.send(Answer::AudienceTouched(index, feeding));
                     return;
                 }
@@ -317,14 +317,14 @@ impl DispatchTask {
             let _ = self.answers.send(Answer::AddedLater(index, 0, None));
             return;
         };
-        let (input, ledger, answers) = (content.input.clone(), self.ledger.clone(), self.answers.clone());
+        let (people, ledger, answers) = (content.people.clone(), self.ledger.clone(), self.answers.clone());
         let (key, work) = (campaign.key.clone(), campaign.intent.work.clone());
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
-            let version = input.version();
+            let versions = people.versions();
             // An audience that can no longer be read does not matter to a run that is over.
-            let added = feeder::count_added((&key, work.outcomes.as_ref()), &input, &ledger, run_id, &runtime).unwrap_or(0);
-            let _ = answers.send(Answer::AddedLater(index, added, version));
+            let added = feeder::count_added((&key, work.outcomes.as_ref()), &people, &ledger, run_id, &runtime).unwrap_or(0);
+            let _ = answers.send(Answer::AddedLater(index, added, Some(versions)));
         });
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     audience::Input,
     feedback::MessageReference,
     ledger::{LedgerOptions, Synchronous},
+    people::People,
     providers::{BoxFuture, Carriage, Outcome, Probed, Server},
     report::Waiting,
     resources::Rate,
@@ -101,7 +102,8 @@ impl Plane {
             candidates: [relay].into(),
             ..campaign_intent(Work { max_render_errors: crate::resources::CountOrPercent::Count(0), ..work(recipients) })
         };
-        let content = Content { input: Arc::new(Input::Inline((0..recipients).map(row).collect())), template: Some(template()) };
+        let input = Input::Inline((0..recipients).map(row).collect());
+        let content = Content { people: Arc::new(People { input, exclude: Vec::new() }), template: Some(template()) };
         self.handles.contents.insert(Key::new("default", name), content);
         self.routing.campaigns.insert(Key::new("default", name), Arc::new(intent));
         self.route();

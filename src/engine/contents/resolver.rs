@@ -11,12 +11,14 @@ use siphasher::sip::SipHasher13;
 
 use crate::{
     audience::{Address, Credential, FileVersion, Input, Location, Login, NamedFile, Remote},
+    bulk::shows_unsubscribing,
     egress::Egress,
     message::{Content, Fault, Template},
+    people::{Exclusion, List, People},
     providers::secret_line,
     resources::{
         Blocker, Campaign, CampaignSpec, Key, KeyRef, Reason,
-        campaign::{AudienceSource, BodySource, OutcomesAudience},
+        campaign::{self, AudienceSource, BodySource, OutcomesAudience, SourceFormat},
         unsubscribe::Unsubscribe,
         url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
@@ -38,8 +40,8 @@ pub(super) struct Prepared {
     pub work: Arc<Work>,
     /// Changes whenever the template does.
     pub content_hash: u64,
-    /// The audience.
-    pub input: Arc<Input>,
+    /// The audience, and who of it is not mailed.
+    pub people: Arc<People>,
     /// The compiled template.
     pub template: Arc<Template>,
 }
@@ -180,16 +182,13 @@ impl ContentResolver {
                 sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
             }
         }
-        let audience = &spec.audience;
-        let audiences =
-            [("spec.audience.csv", &audience.csv, Purpose::Csv), ("spec.audience.jsonLines", &audience.json_lines, Purpose::JsonLines)];
-        for (field, source, purpose) in audiences {
-            if let Some(path) = source.as_ref().and_then(|source| source.path.as_ref()) {
-                sources.push(SourceAt::Audience(self.path(field, path, purpose)?));
-            } else if let Some(reference) = source.as_ref().and_then(|source| source.config_map_ref.as_ref()) {
-                sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
-            } else if let Some(auth) = source.as_ref().and_then(|source| source.auth.as_ref()) {
-                self.login(field, auth).credential()?;
+        for (field, format, source) in spec.audience.sources() {
+            if let Some(path) = &source.path {
+                sources.push(SourceAt::Audience(self.path(&field, path, purpose_of(format))?));
+            } else if let Some(reference) = &source.config_map_ref {
+                sources.push(SourceAt::Bytes(self.config_map(&field, reference)?));
+            } else if let Some(auth) = &source.auth {
+                self.login(&field, auth).credential()?;
             }
         }
         Ok(Stamp { object: object.clone(), generation, file: self.origin.file().map(|place| place.file.clone()), sources })
@@ -200,21 +199,23 @@ impl ContentResolver {
     pub(super) fn prepare(&self, stamp: &Stamp, known: Option<(u64, Arc<Template>)>) -> Result<Prepared, Blocker> {
         let spec = &stamp.object.spec;
         let content = self.content(spec)?;
-        let input = self.input(spec)?;
+        let people = self.people(spec)?;
+        let People { input, exclude } = &people;
         if !stamp.holds() {
             return Err(Blocker::passing(Reason::FileNotFound, "A file of its content changed while it was read; it is read again."));
         }
         let generation = stamp.generation;
         let retry = spec.retry();
         let fingerprint = hash_of(format_args!(
-            "{generation} {content:?} {input:?} {retry:?} {:?} {} {:?} {} {:?} {:?} {}",
+            "{generation} {content:?} {input:?} {retry:?} {:?} {} {:?} {} {:?} {:?} {}{}",
             spec.when_outcome_is_unknown(),
             spec.content.max_render_errors(),
             spec.content.when_render_fails(),
             spec.audience.max_bad_rows(),
             spec.audience.when_row_is_bad(),
             spec.audience.outcomes,
-            spec.reopen()
+            spec.reopen(),
+            if exclude.is_empty() { String::new() } else { format!(" {exclude:?}") }
         ));
         let content_hash = {
             let mut hasher = SipHasher13::new();
@@ -238,8 +239,9 @@ impl ContentResolver {
             outcomes: spec.audience.outcomes.as_ref().map(outcomes_of),
             reopen: spec.reopen(),
             topic: spec.unsubscribe.as_ref().and_then(Unsubscribe::topic).map(Into::into),
+            shows_unsubscribing: shows_unsubscribing(content.unsubscribe_url.as_deref(), content.bodies()),
         };
-        Ok(Prepared { generation, work: Arc::new(work), content_hash, input: Arc::new(input), template })
+        Ok(Prepared { generation, work: Arc::new(work), content_hash, people: Arc::new(people), template })
     }
 
     fn path(&self, field: &str, path: &str, purpose: Purpose) -> Result<PathBuf, Blocker> {
@@ -305,6 +307,31 @@ impl ContentResolver {
         Ok(Some(text.into()))
     }
 
+    /// Whom the campaign mails, and whom it does not.
+    pub fn people(&self, spec: &CampaignSpec) -> Result<People, Blocker> {
+        Ok(People { input: self.input(spec)?, exclude: self.exclude(spec).collect::<Result<_, _>>()? })
+    }
+
+    /// The lists of people who are not mailed, each unless something of it is missing.
+    pub fn exclude<'a>(&'a self, spec: &'a CampaignSpec) -> impl Iterator<Item = Result<Exclusion, Blocker>> + 'a {
+        spec.audience.exclude.iter().enumerate().map(|(index, list)| self.exclusion(index, list))
+    }
+
+    fn exclusion(&self, index: usize, list: &campaign::Exclusion) -> Result<Exclusion, Blocker> {
+        let field = campaign::Exclusion::field(index);
+        let of = |format: SourceFormat, source| self.location(&format!("{field}.{}", format.key()), source, purpose_of(format));
+        let found = match (&list.csv, &list.json_lines, &list.inline, &list.outcomes) {
+            (Some(csv), ..) => List::Input(Input::Csv(of(SourceFormat::Csv, csv)?)),
+            (_, Some(json_lines), ..) => List::Input(Input::JsonLines(of(SourceFormat::JsonLines, json_lines)?)),
+            (_, _, Some(rows), _) => List::Input(Input::Inline(rows.clone())),
+            (.., Some(outcomes)) => List::Outcomes(outcomes_of(outcomes)),
+            (None, None, None, None) => {
+                return Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give csv, jsonLines, inline or outcomes.")));
+            }
+        };
+        Ok(Exclusion { field, list: found, max_bad_rows: list.max_bad_rows() })
+    }
+
     /// The source of the recipients.
     pub fn input(&self, spec: &CampaignSpec) -> Result<Input, Blocker> {
         let audience = &spec.audience;
@@ -335,6 +362,13 @@ impl ContentResolver {
             return Ok(Location::Bytes(self.config_map(field, reference)?));
         }
         Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give a path, a url or a configMapRef.")))
+    }
+}
+
+const fn purpose_of(format: SourceFormat) -> Purpose {
+    match format {
+        SourceFormat::Csv => Purpose::Csv,
+        SourceFormat::JsonLines => Purpose::JsonLines,
     }
 }
 

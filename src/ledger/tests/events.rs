@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    feedback::{EventKind, FeedbackCounts, MessageIdentity, MessageReference, Person, SuppressionReason},
+    feedback::{Complaints, EventKind, FeedbackCounts, MessageIdentity, MessageReference, Person, SuppressionReason},
     meta::Key,
 };
 
@@ -38,6 +38,28 @@ async fn accept_all(ledger: &Ledger, run: RunId, recipients: &[&str]) -> Vec<u64
     let ends = seqs.iter().map(|seq| outcome(run, *seq, Disposition::Accepted)).collect();
     ledger.commit(outcomes(ends)).await.expect("outcomes");
     seqs
+}
+
+#[tokio::test]
+async fn complaints_are_those_of_runs_that_are_open_or_were_closed_since() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let seqs = accept_all(&ledger, run, &["ann@x.org", "ben@x.org", "cy@x.org"]).await;
+    let next = ledger.begin_run(&RunKey::new("shop", "next", "first"), RunStart::default(), 1_000).await.expect("a run").id;
+    accept_all(&ledger, next, &["ann@x.org", "di@x.org"]).await;
+    let other = ledger.begin_run(&RunKey::new("other", "news", "first"), RunStart::default(), 1_000).await.expect("a run").id;
+    claim_all(&ledger, other, &["ann@x.org"]).await;
+    let complaint = event(EventKind::Complaint, reference(&ledger, run, seqs[0]));
+    ledger.record_events(vec![complaint, event(EventKind::HardBounce, reference(&ledger, run, seqs[1]))], HOUR_MS).await.expect("recorded");
+    let of = |shop: (u64, u64)| {
+        let complaints = |(complained, accepted)| Complaints { accepted, complained };
+        std::collections::BTreeMap::from([("shop".to_owned(), complaints(shop)), ("other".to_owned(), complaints((0, 0)))])
+    };
+    assert_eq!(ledger.complaints(5_000).await, Ok(of((1, 5))), "all are open");
+    ledger.close_run(run, 0, 4_000).await.expect("closed");
+    assert_eq!(ledger.complaints(4_000).await, Ok(of((1, 5))));
+    assert_eq!(ledger.complaints(4_001).await, Ok(of((0, 2))), "it was closed before");
 }
 
 #[tokio::test]

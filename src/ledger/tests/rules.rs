@@ -411,7 +411,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
     assert_eq!(kind(ledger.close_run(run, 0, 5).await), Some(LedgerErrorKind::Conflict));
     ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("an outcome");
-    ledger.audience_read(run, AudienceRead { total: 1, duplicates: 2, bad_rows: 3 }, vec![], 4).await.expect("noted");
+    ledger.audience_read(run, AudienceRead { total: 1, duplicates: 2, excluded: 4, bad_rows: 3 }, vec![], 4).await.expect("noted");
     ledger.close_run(run, 0, 5).await.expect("closed");
     ledger.close_run(run, 0, 6).await.expect("closed already");
     drop(ledger);
@@ -423,6 +423,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
         audience_read_at_ms: Some(4),
         total: Some(1),
         duplicates: 2,
+        excluded: 4,
         bad_rows: 3,
         closed_at_ms: Some(5),
         is_reopened: false,

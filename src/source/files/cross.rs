@@ -12,7 +12,7 @@ use crate::{
     providers::{Provider, ProviderSpec, Signing},
     resources::{
         Campaign, FINALIZER, Key, KeyRef,
-        campaign::AudienceSource,
+        campaign::{AudienceSource, SourceFormat},
         resume::{ANNOTATION, Resume, ServerResume},
         rollout,
         senders::{self, Says},
@@ -161,11 +161,12 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
     for needed in spec.secrets() {
         add(needed.path, Target::Secret(needed.key));
     }
-    let audiences = [("csv", Purpose::Csv, &spec.audience.csv), ("jsonLines", Purpose::JsonLines, &spec.audience.json_lines)];
-    for (name, purpose, source) in audiences {
-        if let Some(AudienceSource { path, config_map_ref, .. }) = source {
-            add_source(&format!("spec.audience.{name}"), purpose, path.as_ref(), config_map_ref.as_ref(), add);
-        }
+    for (field, format, AudienceSource { path, config_map_ref, .. }) in spec.audience.sources() {
+        let purpose = match format {
+            SourceFormat::Csv => Purpose::Csv,
+            SourceFormat::JsonLines => Purpose::JsonLines,
+        };
+        add_source(&field, purpose, path.as_ref(), config_map_ref.as_ref(), add);
     }
 }
 

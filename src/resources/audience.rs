@@ -1,0 +1,200 @@
+//! `audience` of a campaign: who is mailed, and who is not.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::{CountOrPercent, KeyRef, outcomes::OutcomesAudience, pattern, rule::Rule, url_auth::UrlAuth};
+
+/// The recipients: exactly one of the keys. The address is in the column or field `email`; all others are template fields.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "[has(self.csv), has(self.jsonLines), has(self.sql), has(self.inline)].exists_one(given, given) || has(self.outcomes) && ![has(self.csv), has(self.jsonLines), has(self.sql), has(self.inline)].exists(given, given)",
+    "exactly one of `csv`, `jsonLines`, `sql` and `inline` is needed, or `outcomes` alone",
+),
+Rule::new(
+    "!has(self.outcomes) || !self.outcomes.states.exists(state, state == 'Accepted')",
+    "`Accepted` is for `exclude`: these people have the message; name the audience itself to write to them again",
+).at(".outcomes")]))]
+pub struct Audience {
+    /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<AudienceSource>,
+    /// One JSON object per line; `.gz` and `.zst` are decompressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_lines: Option<AudienceSource>,
+    /// A query. It has no effect in this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlAudience>,
+    /// The recipients, inline. For testing only: personal addresses do not belong in git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "inline_recipients")]
+    pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
+    /// Recipients of another run by their outcome. Alone, they are the audience, with no field but `email`; beside another source, only
+    /// those of its recipients are mailed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<OutcomesAudience>,
+    /// People of the audience who are not mailed by this campaign: addresses are compared without regard to case and spelling, as on the suppression list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub exclude: Vec<Exclusion>,
+    /// Rows that may be unusable before the campaign stops: a number, or a share such as `5%`, which is judged from 100 rows on and at the end; `5%` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bad_rows: Option<CountOrPercent>,
+    /// What happens at the end when rows could not be used; `Stop` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_row_is_bad: Option<WhenRowIsBad>,
+}
+
+impl Audience {
+    /// Rows that may be unusable before the campaign stops.
+    #[must_use]
+    pub fn max_bad_rows(&self) -> CountOrPercent {
+        self.max_bad_rows.unwrap_or(CountOrPercent::Percent(5))
+    }
+
+    /// What happens at the end when rows could not be used.
+    #[must_use]
+    pub fn when_row_is_bad(&self) -> WhenRowIsBad {
+        self.when_row_is_bad.unwrap_or_default()
+    }
+
+    /// Every file, URL or ConfigMap that it names, with its field: `spec.audience.csv`, `spec.audience.exclude[0].jsonLines`.
+    pub fn sources(&self) -> impl Iterator<Item = (String, SourceFormat, &AudienceSource)> {
+        let own = ("spec.audience".to_owned(), &self.csv, &self.json_lines);
+        let lists = self.exclude.iter().enumerate().map(|(index, list)| (Exclusion::field(index), &list.csv, &list.json_lines));
+        std::iter::once(own).chain(lists).flat_map(|(field, csv, json_lines)| {
+            let sources = [(SourceFormat::Csv, csv.as_ref()), (SourceFormat::JsonLines, json_lines.as_ref())];
+            sources.into_iter().filter_map(move |(format, source)| Some((format!("{field}.{}", format.key()), format, source?)))
+        })
+    }
+}
+
+/// The format of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFormat {
+    /// A table with a header line.
+    Csv,
+    /// One JSON object per line.
+    JsonLines,
+}
+
+impl SourceFormat {
+    /// The field that names such a source.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::JsonLines => "jsonLines",
+        }
+    }
+}
+
+/// People who are not mailed: exactly one of the keys. Their addresses are in the column or field `email`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new(
+        "[has(self.csv), has(self.jsonLines), has(self.inline), has(self.outcomes)].exists_one(given, given)",
+        "exactly one of `csv`, `jsonLines`, `inline` and `outcomes` is needed",
+    ),
+    Rule::new("!has(self.maxBadRows) || !has(self.outcomes)", "another run has no rows that cannot be used; remove this").at(".maxBadRows").forbidden(),
+]))]
+pub struct Exclusion {
+    /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<AudienceSource>,
+    /// One JSON object per line; `.gz` and `.zst` are decompressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_lines: Option<AudienceSource>,
+    /// The people, inline. For testing only: personal addresses do not belong in git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "inline_recipients")]
+    pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
+    /// Recipients of another run by their outcome, such as all whom it reached (`Accepted`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<OutcomesAudience>,
+    /// Rows that may be unusable: a number, or a share such as `5%`; 0 when absent, since nobody knows whom such a row excludes. With more of them nobody is mailed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bad_rows: Option<CountOrPercent>,
+}
+
+impl Exclusion {
+    /// The field of the list with this index.
+    #[must_use]
+    pub fn field(index: usize) -> String {
+        format!("spec.audience.exclude[{index}]")
+    }
+
+    /// Rows that may be unusable.
+    #[must_use]
+    pub fn max_bad_rows(&self) -> CountOrPercent {
+        self.max_bad_rows.unwrap_or(CountOrPercent::Count(0))
+    }
+}
+
+/// What happens at the end when rows of the audience could not be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenRowIsBad {
+    /// The others are mailed, and the campaign stops instead of completing. Once the rows are fixed, exactly these recipients are mailed.
+    #[default]
+    Stop,
+    /// The campaign completes without them.
+    Skip,
+}
+
+fn inline_recipients(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 10_000,
+        "items": {
+            "type": "object",
+            "description": "A recipient: the address in `email`, and any further fields for the templates.",
+            "properties": {"email": {"type": "string", "maxLength": 998, "description": "The address. One that cannot be mailed is counted as a bad row."}},
+            "required": ["email"],
+            "x-kubernetes-preserve-unknown-fields": true,
+        },
+    })
+}
+
+/// Where a CSV or JSON Lines audience is: exactly one of the keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "[has(self.path), has(self.url), has(self.configMapRef)].exists_one(given, given)",
+    "exactly one of `path`, `url` and `configMapRef` is needed",
+),
+Rule::new("!has(self.auth) || has(self.url)", "only a `url` is authenticated; remove this, or give a `url`").at(".auth").forbidden(),
+Rule::new(
+    "!has(self.auth) || !has(self.url) || self.url.matches('^(https://|http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\])([:/?#]|$))')",
+    "`auth` is sent over https only (over http to this machine); write https://",
+).at(".url")]))]
+pub struct AudienceSource {
+    /// A file, relative to the campaign's own and inside the folder. Only for campaigns that are read from files: an API server accepts it, and a campaign in a cluster is then Stalled (`FileNotFound`); use `url` or `configMapRef` there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
+    pub path: Option<String>,
+    /// An http or https URL; credentials go into `auth`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 4096), regex(pattern = pattern::URL))]
+    pub url: Option<String>,
+    /// With `url`: credentials from Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<UrlAuth>,
+    /// A key of a ConfigMap in the campaign's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<KeyRef>,
+}
+
+/// A query for recipients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SqlAudience {
+    /// The database's URL, in a Secret.
+    pub url_ref: KeyRef,
+    /// The query; a column `email` is needed.
+    #[schemars(length(min = 1, max = 65_536))]
+    pub query: String,
+}
