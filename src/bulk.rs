@@ -201,6 +201,10 @@ const FREE_MAIL: &[&str] = &[
 /// Words by which a body shows how to unsubscribe, in small letters.
 const WORDS: &[&str] = &[
     "unsubscribe",
+    "leave this list",
+    "no longer wish",
+    "stop receiving",
+    "email preferences",
     "opt out",
     "opt-out",
     "optout",

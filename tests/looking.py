@@ -16,7 +16,7 @@ from parts.report import Cases, require
 from parts.sinks import Sink
 
 PEOPLE = "email,name,vip\nann@example.com,Ann,\nbo@example.com,Bö,yes\nANN@EXAMPLE.COM,Ann,\nzoe@example.com,Zoe,\n"
-HTML = '<h1>Dear {{ name }}</h1>\n<p>{% if vip %}`You` are <b>special</b>.{% endif %} <a href="https://x.example/{{ email }}">leave</a></p>\n'
+HTML = '<h1>Dear {{ name }}</h1>\n<p>{% if vip %}`You` are <b>special</b>.{% endif %} <a href="https://x.example/u?{{ email }}">leave</a></p>\n'
 
 
 def shop(place: Path, program: Path, *servers: dict, **spec) -> fleets.Fleet:
@@ -65,7 +65,7 @@ def a_preview_is_what_is_sent(program) -> str:
         _, html, _ = run(program, "preview", "winter", fleet.config, "--recipient", address, "-o", "html")
         require(html.decode().splitlines() == seen["html"].splitlines(), f"{html!r}\n{seen['html']!r}")
     code, text, _ = run(program, "preview", "winter", fleet.config)
-    wanted = "From: Shöp <news@news.example.com>\nTo: Ann <ann@example.com>\nSubject: Hëllo Ann\nList-Unsubscribe: <https://x.example/u?ann@example.com>\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\n\nDear Ann\n\nleave (https://x.example/ann@example.com)\n"
+    wanted = "From: Shöp <news@news.example.com>\nTo: Ann <ann@example.com>\nSubject: Hëllo Ann\nList-Unsubscribe: <https://x.example/u?ann@example.com>\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\n\nDear Ann\n\nleave (https://x.example/u?ann@example.com)\n"
     require((code, text.decode()) == (0, wanted), f"{code}\n{text.decode()}")
     _, all_of_them, _ = run(program, "preview", "winter", fleet.config, "--first", "9")
     require(all_of_them.decode().count("Subject: ") == 3, "an address is shown twice, or somebody is not shown")
