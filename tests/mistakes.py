@@ -402,7 +402,7 @@ def starts_before_its_deadline(program: Path) -> str:
 def people_of_another_run(program: Path) -> str:
     """A campaign of those whom another run did not reach: alone, and with the fields of its audience; not while that run goes on."""
     project = Project("people of another run", program)
-    project.server.script = lambda stage, session: "550 5.2.1 this account is disabled" if stage == "rcpt" and session.recipient.startswith("p1") else None
+    project.server.script = lambda stage, session: "550 5.2.1 this account is suspended" if stage == "rcpt" and session.recipient.startswith("p1") else None
     once(project, 0, "Completed 60 of 60")
     refused = {f"p{number}@example.org" for number in (1, *range(10, 20))}
     require(set(project.server.taken) == {f"p{number}@example.org" for number in range(PEOPLE)} - refused, f"{project.server.taken}")

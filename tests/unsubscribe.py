@@ -50,6 +50,7 @@ class Mailing:
 
     def write(self, server: dict = BOX, **spec):
         campaign = fleets.campaign("spring", "pro", {"inline": PEOPLE}, **{**self.spec, **spec})
+        self.run = campaign["spec"].get("run", "first")
         self.fleet.write("all.yaml", server, fleets.plan("pro", "box"), campaign)
 
     def start(self) -> Process:
@@ -57,7 +58,9 @@ class Mailing:
         process = self.fleet.start(*self.options, "--quiet", once=False)
         wait_until(lambda: not process.running() or listens(process.pid, self.port), 30, "the listener")
         require(process.running(), process.tail())
-        self.fleet.wait_state("Campaign", "spring", "Completed", 30)
+        # Not the status that the process before left.
+        over = lambda status: (status.get("state"), status.get("run")) == ("Completed", self.run)  # noqa: E731
+        wait_until(lambda: over(self.fleet.status("Campaign", "spring")), 30, f"the end of run {self.run}")
         return process
 
     def messages(self) -> dict:
