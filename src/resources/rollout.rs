@@ -52,7 +52,7 @@ pub struct RolloutStep {
     "this must be from 1s to 720h (30 days)",
 ).at(".duration")]))]
 pub struct Pause {
-    /// How long it lasts, from when the step was sent; 1s to 720h, and until a person promotes the campaign (`mailfleet promote`, or the annotation `mailfleet.dev/promote`) when absent.
+    /// How long it lasts, from when the step was sent; 1s to 720h, until a person promotes the campaign when absent. `mailfleet promote`, or the annotation `mailfleet.dev/promote`, ends any pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
 }

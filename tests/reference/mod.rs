@@ -95,6 +95,9 @@ fn type_of(schema: &Value) -> String {
             "list of {}",
             if schema["items"]["type"] == "object" { "mappings".to_owned() } else { plural(&type_of(&schema["items"])) }
         ),
+        _ if schema["x-kubernetes-int-or-string"] == true && schema["pattern"] == pattern::PERCENT => {
+            "whole number, or percentage such as `\"0.1\"`".to_owned()
+        }
         _ if schema["x-kubernetes-int-or-string"] == true => "whole number, or percentage such as `5%`".to_owned(),
         _ if schema["additionalProperties"].is_object() => format!("mapping to {}", type_of(&schema["additionalProperties"])),
         _ => "mapping".to_owned(),
