@@ -123,7 +123,7 @@ async fn checks(args: &DnsArgs) -> Result<Vec<(Key, Vec<Check>)>, String> {
         .filter_map(|(key, sourced)| Some((key, subject(key, &sourced.object, &snapshot.secrets, Egress::Everywhere, &ring)?)));
     let subjects: Vec<_> = subjects.collect();
     if subjects.is_empty() {
-        text::report("no server here has an identity with domains or a return path, so that no record is needed");
+        text::report("no server here has an identity with domains or a return path, so no record is needed");
     }
     let resolver = Resolver::new(args.resolver);
     let checked = stream::iter(subjects).map(|(key, subject)| {

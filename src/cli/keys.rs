@@ -34,7 +34,7 @@ pub(super) fn open(own: Option<&Path>, state_dir: &Path) -> Result<Keys, String>
         return Ok(keys);
     }
     let path = state_dir.join(FILE);
-    make(state_dir, &path).map_err(|error| format!("The keys cannot be written to {}: {error}.", path.display()))?;
+    make(state_dir, &path).map_err(|error| format!("The state folder {} cannot be written: {error}. Let this user write it, or name another with --state.", state_dir.display()))?;
     // Another process may have been faster; its keys are there then.
     existing(None, state_dir)?.ok_or_else(|| format!("The keys in {} were removed as they were made.", path.display()))
 }
@@ -51,6 +51,9 @@ pub(super) fn existing(own: Option<&Path>, state_dir: &Path) -> Result<Option<Ke
         Ok(Some(bytes)) => String::from_utf8(bytes).map_err(|_| "it is not text".to_owned()),
         Ok(None) => Err(format!("it has more than {} KiB", FILE_MAX >> 10)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && own.is_none() => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory && own.is_none() => {
+            return Err(format!("The state folder {} is not a folder. Name another with --state.", state_dir.display()));
+        }
         Err(error) => {
             return Err(format!(
                 "The keys in {shown} cannot be read: {error}. {what} Let this user read the file, or restore it from a backup."

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     cli::present::tables::Shown,
+    meta::nearest,
     resources::{DEFAULT_NAMESPACE, Reason},
     source::status,
 };
@@ -62,7 +63,14 @@ fn word_of(value: &Value) -> &str {
 #[must_use]
 pub fn not_found(state_dir: &Path, kind: &str, name: &str, namespace: &str) -> String {
     match &namespaces_of(state_dir, kind, name)[..] {
-        [] => format!("no {kind} {name} in {}. Was `mailfleet run` started with this --state?", state_dir.join("status").display()),
+        [] => {
+            let folder = state_dir.join("status").join(namespace).join(kind);
+            let names: Vec<String> = names_in(&folder).unwrap_or_default();
+            let names = names.iter().filter_map(|file| file.strip_suffix(".yaml"));
+            let near = nearest(name, names).map(|near| format!("; did you mean `{near}`?"));
+            let ask = || format!(" in {}. Was `mailfleet run` started with this --state?", state_dir.join("status").display());
+            format!("no {kind} {name}{}", near.unwrap_or_else(ask))
+        }
         [one] => format!("no {kind} {name} in namespace {namespace}; there is one in namespace {one}: add `-n {one}`"),
         several => format!(
             "no {kind} {name} in namespace {namespace}; there is one in each of the namespaces {}: choose with `-n`",

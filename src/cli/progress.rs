@@ -310,7 +310,7 @@ pub fn left_behind(view: &View, command: &str) -> Vec<String> {
             CampaignState::Sending | CampaignState::Waiting => {
                 Some(format!("campaign {key}: {}{of} sent; the rest is sent at the next start: `{command}`", grouped(sent)))
             }
-            CampaignState::Scheduled => Some(format!("campaign {key}: not begun; it begins at the next start: `{command}`")),
+            CampaignState::Scheduled => Some(format!("campaign {key}: not begun; it begins once `{command}` runs and its time has come")),
             CampaignState::Suspended | CampaignState::Stopped | CampaignState::Completed => None,
         }
     });

@@ -188,7 +188,7 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
     let mut snapshots = snapshots(&args, &options)?;
     if args.once && snapshots.borrow().is_empty() {
         let paths = args.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-        return Err(format!("There is no document in {paths}, so that there is nothing to send. Name the folder with your YAML files."));
+        return Err(format!("There is no document in {paths}, so there is nothing to send. Name the folder with your YAML files."));
     }
     if !report_findings(&snapshots.borrow(), args.once) {
         return Err("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` lists them too.".to_owned());

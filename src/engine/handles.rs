@@ -13,7 +13,7 @@ use crate::{
     },
     resources::{
         Blocker, Key, Reason, SendingServer, SigningKey,
-        sending_server::{SecretPurpose, SendingServerSpec},
+        sending_server::{NeededSecret, SecretPurpose, SendingServerSpec},
     },
     source::{SecretStore, Snapshot},
 };
@@ -104,7 +104,7 @@ impl ServerHandles {
         let server = if options.dry_run {
             Outbox::for_dry_run(&context)
         } else {
-            let server = object.spec.provider.build(context).map_err(Blocker::for_person)?;
+            let server = object.spec.provider.build(context).map_err(|why| of_secret(why, key, object, store).for_person())?;
             signed(server, object, &signing, &self.ring, &self.signatory)?
         };
         self.close_one(key);
@@ -195,8 +195,27 @@ pub(crate) fn build_server(
     let (for_provider, signing) =
         (secrets(key, object, store, SecretPurpose::Provider)?, secrets(key, object, store, SecretPurpose::Dkim)?);
     let environment = Environment { state_dir, egress: Egress::Everywhere, permissions, http: Clients::default() };
-    let server = object.spec.provider.build(environment.context(key, object, for_provider)).map_err(Blocker::for_person)?;
+    let context = environment.context(key, object, for_provider);
+    let server = object.spec.provider.build(context).map_err(|why| of_secret(why, key, object, store).for_person())?;
     signed(server, object, &signing, &Ring::default(), &Signatory::default())
+}
+
+/// Why a server cannot be built. Where it lacks a key of a Secret of which it may need one or another, the Secret's own words say more:
+/// which keys it has, and where the missing one may be put.
+fn of_secret(why: Blocker, key: &Key, object: &SendingServer, store: &SecretStore) -> Blocker {
+    if why.reason != Reason::SecretKeyNotFound {
+        return why;
+    }
+    let named = |needed: &NeededSecret| why.message.contains(&format!("Key `{}` of Secret `{}`", needed.key.key, needed.key.name));
+    let needed = object.spec.secrets().into_iter().find(named);
+    let words = needed.and_then(|needed| {
+        let missing = store.get(&key.namespace, &needed.key.name, &needed.key.key).err()?;
+        Some(format!("{}: {missing}.", needed.path))
+    });
+    match words {
+        Some(message) => Blocker { message, ..why },
+        None => why,
+    }
 }
 
 fn secrets(key: &Key, object: &SendingServer, store: &SecretStore, purpose: SecretPurpose) -> Result<Secrets, Blocker> {
@@ -266,6 +285,23 @@ mod tests {
         let wanted: BTreeSet<_> = provider.into_iter().map(|needed| needed.key).collect();
         assert_eq!((given.into_keys().collect::<BTreeSet<_>>(), others.len()), (wanted, 1));
     }
+
+    /// A Secret without the key that its server needs after all says which it has, and where the other may be put.
+    #[test]
+    fn a_key_that_is_not_there_is_told_with_those_that_are() {
+        let yaml = "{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {name: relay}, spec: {\
+            provider: {smtp: {host: a.example.com, auth: {secretRef: {name: login}}}}}}";
+        let object: SendingServer = serde_saphyr::from_str(yaml).expect("a server");
+        let keys = [("username", "ann"), ("Password", "correct-horse")];
+        let login = keys.map(|(name, value)| (name.to_owned(), SecretValue::new(value)));
+        let store = SecretStore::of_cluster(BTreeMap::from([(Key::new("shop", "login"), BTreeMap::from(login))]), BTreeMap::new());
+        let built = build_server(&Key::new("shop", "relay"), &object, &store, Path::new("."), Permissions::default());
+        let why = built.err().expect("no password");
+        assert_eq!(why.reason, Reason::SecretKeyNotFound);
+        let words = "spec.provider.smtp.auth.secretRef: the Secret `login` in namespace `shop` has no key `password`; it has `Password` and `username`";
+        assert!(why.message.starts_with(words), "{why}");
+    }
+
     /// Of a Secret with several forms no single key is required; that it is not there at all is what a person has to know.
     #[test]
     fn a_secret_that_is_not_there_is_missed_as_a_whole() {

@@ -30,7 +30,7 @@ pub enum OutputFormat {
     Wide,
     /// One JSON document, for scripts.
     Json,
-    /// JSON Lines, one object per line; with --recipients, an audience.
+    /// JSON Lines, one object per line.
     JsonLines,
     /// YAML.
     Yaml,

@@ -76,6 +76,10 @@ impl PublicArgs {
             let address = public.address().unwrap_or(address);
             text::report(&format!("http://{address} serves the page on which people unsubscribe, and takes vendors' webhooks"));
             listening = Some(Listening(tokio::spawn(public.serve())));
+        } else if let Some(url) = &self.public_url {
+            text::report(&format!(
+                "Links by which people unsubscribe lead to {url}, which this process does not serve: another one must, with --public-address and the same state folder or keys."
+            ));
         }
         let links = self.public_url.clone().map(|url| Links::new(&keys, url));
         Ok(Face { keys: Some(keys), links, listening })

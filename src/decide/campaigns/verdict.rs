@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
+    candidates::Candidate,
     choices::Servers,
     rollout::{Rollout, Turn},
     run::Run,
@@ -335,7 +336,11 @@ impl Case<'_> {
                     "{}. {} Nothing has been sent yet; the campaign starts as soon as one of them {}.",
                     self.none_can_be_used(),
                     self.why_inactive(),
-                    if self.servers.paused().next().is_some() { "can be used" } else { "is Active" }
+                    match () {
+                        () if self.servers.paused().next().is_some() => "can be used",
+                        () if self.none_may_send() => "may",
+                        () => "is Active",
+                    }
                 ),
                 self.held(),
             ),
@@ -353,7 +358,15 @@ impl Case<'_> {
         if self.servers.paused().next().is_some() {
             return format!("None of its servers can be used by namespace {}", self.key.namespace);
         }
+        if self.none_may_send() {
+            return format!("None of its servers may send from {}", self.spec().from.address);
+        }
         "None of its servers is Active".to_owned()
+    }
+
+    /// Whether servers are granted, and none of them may send what the campaign says.
+    fn none_may_send(&self) -> bool {
+        self.servers.usable().next().is_none() && self.servers.candidates.iter().any(Candidate::is_wanted)
     }
 
     /// Why each of its servers is not Active now.
@@ -363,7 +376,8 @@ impl Case<'_> {
         let causes = inactive.map(|(server, decision)| format!("{}: {}", server.name, decision.why_inactive));
         let causes = causes.chain(self.servers.paused().map(|pause| pause.message.clone()));
         let has_none = self.servers.usable().next().is_none();
-        let unfit = has_none.then(|| format!("no server may send from {}.", self.spec().from.address));
+        let unfit = self.servers.candidates.iter().filter(|candidate| has_none && candidate.is_wanted());
+        let unfit = unfit.filter_map(|candidate| Some(format!("{}: {}.", candidate.key.name, candidate.unfit.as_ref()?)));
         told(causes.chain(unfit), "servers")
     }
 

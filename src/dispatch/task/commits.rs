@@ -175,6 +175,11 @@ impl DispatchTask {
 /// 0.
 pub(super) fn add_usage(past: &mut Past, key: &str, minute: i64, by: i64) {
     if !past.contains_key(key) {
+        // Keys come and go with servers, campaigns and receiving domains. Looking at all of them whenever their number has doubled
+        // costs little for each that is added.
+        if past.len().is_power_of_two() {
+            past.retain(|_, counts| counts.iter().rev().any(|(known, _)| *known > minute - USAGE_MINUTES));
+        }
         past.insert(key.to_owned(), Vec::new());
     }
     let Some(counts) = past.get_mut(key) else { return };

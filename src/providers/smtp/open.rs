@@ -154,7 +154,7 @@ impl Target {
             return Err(self.endpoint.connection_for_person(
                 Reason::StartTlsNotOffered,
                 "the server does not offer STARTTLS",
-                "Check the port (usually 587), or use encryption Tls (port 465). Mailfleet does not fall back to plain text.",
+                "Check the port (usually 587), or use encryption Tls (port 465); None is for a server on this machine, such as `mailfleet sink`. Mailfleet does not fall back to plain text.",
             ));
         }
         let broken = |broken| self.endpoint.broken_connection(broken, "STARTTLS");
