@@ -198,6 +198,9 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
         ledger_elsewhere(&args.paths, &state_dir)?;
     }
     if !args.once {
+        if snapshots.borrow().is_empty() {
+            text::report("There is nothing to send yet: documents that appear are read. Ctrl-C ends it.");
+        }
         tokio::spawn(tell_new_findings(snapshots.clone()));
     }
     let outbox = state_dir.join("outbox");

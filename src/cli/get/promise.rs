@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-/// `At most once (whenOutcomeIsUnknown: Skip): 19,905 accepted once; 95 unknown, not sent again: --only Unknown names them; 100 left.`
+/// `At most once (whenOutcomeIsUnknown: Skip): 19,905 accepted once; 95 rejected: --only Rejected names them; 100 left.`
 ///
 /// `campaign` is what names it on a command line.
 pub fn promise(status: &CampaignStatus, campaign: &str) -> String {
@@ -18,11 +18,12 @@ pub fn promise(status: &CampaignStatus, campaign: &str) -> String {
         parts.push(format!("{} sent again after an unknown outcome, perhaps received twice", grouped(counts.resent)));
     }
     let rows = if counts.bad_rows == 1 { "bad row" } else { "bad rows" };
+    let unknown = format!("unknown, not sent again before `mailfleet resume {campaign} --unknown Resend`");
     let held = format!("held, not mailed before `mailfleet resume {campaign}`");
     // Whoever was not mailed is named, whatever the reason.
     let what = |fate| match fate {
         Fate::Accepted | Fate::Claimed | Fate::Deferred => None,
-        Fate::Unknown => Some("unknown, not sent again"),
+        Fate::Unknown => Some(&*unknown),
         Fate::Held => Some(&*held),
         Fate::Rejected => Some("rejected"),
         Fate::Expired => Some("given up after all attempts"),
@@ -91,7 +92,7 @@ mod tests {
                 "Skip",
                 json!({}),
                 json!({"total": 20_000, "accepted": 19_904, "unknown": 95, "suppressed": 1}),
-                "At most once (whenOutcomeIsUnknown: Skip): 19,904 accepted once; 95 unknown, not sent again: --only Unknown names them; 1 not mailed, on the suppression list: --only Suppressed names it.",
+                "At most once (whenOutcomeIsUnknown: Skip): 19,904 accepted once; 95 unknown, not sent again before `mailfleet resume spring -n shop --unknown Resend`: --only Unknown names them; 1 not mailed, on the suppression list: --only Suppressed names it.",
             ),
             (
                 "Completed",
