@@ -2,6 +2,7 @@
 
 mod audience;
 mod content;
+mod servers;
 
 use std::{
     io::{self, Write},
@@ -23,6 +24,7 @@ use crate::{
 
 pub use content::campaign_findings;
 pub(super) use content::{findings_of, of_fault, resolver};
+use servers::server_findings;
 
 /// What stands before an excerpt, beside its line number: `  21 | `.
 const MARGIN: usize = 5;
@@ -125,6 +127,8 @@ pub fn load(paths: &[PathBuf], options: &Options) -> Snapshot {
     };
     snapshot.findings.retain(|finding| finding.severity != Severity::Warning || !is_told(finding));
     snapshot.findings.extend(of_campaigns);
+    let of_servers = server_findings(&snapshot);
+    snapshot.findings.extend(of_servers);
     snapshot.findings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     snapshot
 }
