@@ -120,7 +120,7 @@ def locked(program, recipients: int):
         with ledgerfile.locked(fleet.state):
             begin, before = time.monotonic(), sink.count()["accepted"]
             still(sink, watch, LOCKED_SECONDS - 1.5, before)
-            message = told(fleet, watch, "ledger.db is locked by another program", "goes on by itself")
+            message = told(fleet, watch, "ledger.db is locked by another program", "resumes automatically")
             time.sleep(max(0.0, begin + LOCKED_SECONDS - time.monotonic()))
         end, at = time.monotonic(), sink.count()["accepted"]
         watch.until(lambda: sink.count()["accepted"] > at, 10, "messages after the lock was released")

@@ -217,7 +217,7 @@ def many_servers(program, columns: int, rows: int) -> str:
         terminal.type("mailfleet get campaigns spring")
         terminal.end()
         note = terminal.words()
-        require("Not running: no process sends with this state folder; last seen " in note and re.search(r"At most once .*: [\d,]+ accepted once; [\d,]+ left\.", note), note)
+        require("Not running: no process is using this state folder; last seen " in note and re.search(r"At most once .*: [\d,]+ accepted once; [\d,]+ left\.", note), note)
         require(re.search(r"spring Waiting [\d,]+/60,000 ", note), note)
     return f"a total after {took:.1f} s"
 

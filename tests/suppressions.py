@@ -114,7 +114,7 @@ def the_list_is_changed_with_and_without_a_process(program) -> str:
             code, told = suppressions("remove", "cy@example.com", "-n", "shop", "--reason", "Complaint")
             require(code == 0 and ledgerfile.query(fleet.state, "SELECT * FROM suppressions") == [], f"{is_running}: {code} {told}")
             code, told = suppressions("add", "not an address")
-            require(code == 2 and "is no address" in told, f"{is_running}: {code} {told}")
+            require(code == 2 and "is not a valid address" in told, f"{is_running}: {code} {told}")
         process.kill()
         # A killed process leaves its socket behind; the command does the work itself.
         require((fleet.state / "control.sock").exists(), "a kill leaves the socket")

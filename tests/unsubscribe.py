@@ -402,7 +402,7 @@ def keys_are_kept_and_rotate(program) -> str:
     with mailing.start():
         old = mailing.links()["ann@example.com"]
     made = path.read_text()
-    for broken, told in ((made.replace("1 ", "one "), "the number is not"), ("", "there is no key"), (f"1 {'A' * 43}=", "nothing but zeros")):
+    for broken, told in ((made.replace("1 ", "one "), "the number is not"), ("", "there is no key"), (f"1 {'A' * 43}=", "all zeros")):
         path.write_text(broken)
         code, output = mailing.fleet.run_once(*mailing.options)
         require(code == 2 and told in output and "Restore the file from a backup" in output, f"{code} {output}")

@@ -164,6 +164,10 @@ class Postfix:
         if done.returncode:
             raise RuntimeError(f"postfix {word}: {done.stderr or done.stdout or self.log()[-2000:]}")
 
+    def flush(self):
+        """Has it try at once what waits in its queue."""
+        self._postfix("flush")
+
     def reconfigure(self, extra: str):
         """Replaces the lines at the end of its configuration; they apply from the next connection."""
         self._write(self.main + extra, self.master)
