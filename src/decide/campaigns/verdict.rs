@@ -336,10 +336,12 @@ impl Case<'_> {
                     "{}. {} Nothing has been sent yet; the campaign starts as soon as one of them {}.",
                     self.none_can_be_used(),
                     self.why_inactive(),
-                    match () {
-                        () if self.servers.paused().next().is_some() => "can be used",
-                        () if self.none_may_send() => "may",
-                        () => "is Active",
+                    if self.servers.paused().next().is_some() {
+                        "can be used"
+                    } else if self.none_may_send() {
+                        "may"
+                    } else {
+                        "is Active"
                     }
                 ),
                 self.held(),
