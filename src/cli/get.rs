@@ -262,7 +262,7 @@ fn nobody_sends(state_dir: &Path, kind: &str, objects: &[Found]) -> Option<Strin
         return None;
     }
     let seen = open.into_iter().filter_map(Found::written_at).max().map_or_else(String::new, |at| format!("; last seen {at}"));
-    Some(format!("Not running: no process is using this state folder{seen}. `mailfleet run` continues."))
+    Some(format!("Not running: no process is using this state folder{seen}. Start `mailfleet run` to continue."))
 }
 
 /// Prints what follows a single object, if there is anything.

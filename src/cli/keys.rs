@@ -34,7 +34,12 @@ pub(super) fn open(own: Option<&Path>, state_dir: &Path) -> Result<Keys, String>
         return Ok(keys);
     }
     let path = state_dir.join(FILE);
-    make(state_dir, &path).map_err(|error| format!("The state folder {} cannot be written: {error}. Let this user write it, or name another with --state.", state_dir.display()))?;
+    make(state_dir, &path).map_err(|error| {
+        format!(
+            "The state folder {} cannot be written: {error}. Let this user write it, or name another with --state.",
+            state_dir.display()
+        )
+    })?;
     // Another process may have been faster; its keys are there then.
     existing(None, state_dir)?.ok_or_else(|| format!("The keys in {} were removed as they were made.", path.display()))
 }

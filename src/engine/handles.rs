@@ -298,7 +298,7 @@ mod tests {
         let built = build_server(&Key::new("shop", "relay"), &object, &store, Path::new("."), Permissions::default());
         let why = built.err().expect("no password");
         assert_eq!(why.reason, Reason::SecretKeyNotFound);
-        let words = "spec.provider.smtp.auth.secretRef: the Secret `login` in namespace `shop` has no key `password`; it has `Password` and `username`";
+        let words = "spec.provider.smtp.auth.secretRef: the Secret `login` in namespace `shop` has no key `password`; it has `Password`, `username`";
         assert!(why.message.starts_with(words), "{why}");
     }
 

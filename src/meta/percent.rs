@@ -42,8 +42,9 @@ impl Percent {
     /// # Errors
     /// What is asked for.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let fault =
-            || format!("`{text}` is not a valid percentage: write a text such as \"5\" or \"0.3\", from 0 to 100, with at most three decimals");
+        let fault = || {
+            format!("`{text}` is not a valid percentage: write a text such as \"5\" or \"0.3\", from 0 to 100, with at most three decimals")
+        };
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         let is_number = |digits: &str| (1..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
         let has_zero = whole.len() > 1 && whole.starts_with('0');

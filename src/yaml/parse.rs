@@ -92,10 +92,10 @@ fn parse_until_error(text: &str, lines_before: usize, documents: &mut Vec<Docume
 
 /// The parser's message, and a hint where it does not say what to do.
 fn syntax_words(info: &str, line: &str, at: Position) -> String {
-    let begins_with_template = |text: &str| text.trim_start().starts_with("{{");
+    let has_template = line.trim_start().starts_with("{{") || [": {{", "- {{", "[{{", "{{{"].iter().any(|begin| line.contains(begin));
     let hint = if line.trim_start_matches(' ').starts_with('\t') || info.contains("tab") {
         "; indent with spaces, not tabs"
-    } else if begins_with_template(line) || line.split_once(": ").is_some_and(|(_, value)| begins_with_template(value)) || line.contains("- {{") {
+    } else if has_template {
         "; quote a value that begins with `{{`, and leave Helm's templates out with --exclude or a .mailfleetignore"
     } else if info.contains("mapping values are not allowed") {
         "; quote a value that contains `: `, and check the indentation"
@@ -361,7 +361,11 @@ impl Builder {
             index.insert(key.clone(), at);
         }
         // What begins every object, again on the left: another object begins there.
-        let instead = if key == "apiVersion" && at.column == 1 { "; keep one of them, or begin another object with a line `---` before it" } else { "; keep one of them" };
+        let instead = if key == "apiVersion" && at.column == 1 {
+            "; keep one of them, or begin another object with a line `---` before it"
+        } else {
+            "; keep one of them"
+        };
         let message = first.map(|first| format!("`{key}` is given twice in this mapping, first on line {}{instead}", first.line));
         self.set_pending(Pending { key, at, kind });
         if let Some(message) = message {

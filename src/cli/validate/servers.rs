@@ -44,7 +44,10 @@ mod tests {
         let of_keys: Vec<_> =
             findings.iter().filter(|found| found.field.as_ref().is_some_and(|field| field.starts_with("spec.identity.dkim"))).collect();
         let [found] = &of_keys[..] else { panic!("{findings:?}") };
-        assert_eq!((found.severity, found.line, found.field.as_deref()), (Severity::Warning, 8, Some("spec.identity.dkim[0].privateKeyRef")));
+        assert_eq!(
+            (found.severity, found.line, found.field.as_deref()),
+            (Severity::Warning, 8, Some("spec.identity.dkim[0].privateKeyRef"))
+        );
         assert!(found.message.contains("key `public` of Secret `dkim`") && found.message.contains("public"), "{found}");
     }
 }

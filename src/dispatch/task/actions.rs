@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Action, Along, Answer, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, Closing, DispatchTask, Event, Fate, FeederSpec,
-    LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, Request, Resumption, RolloutChange, RunId,
-    RunKey, RunStart, Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder, give_back, mpsc,
+    LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, Request, Resumption, RolloutChange, RunId, RunKey, RunStart,
+    Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder, give_back, mpsc,
 };
 use crate::{
     dispatch::index::{CampaignIx, LaneIx},
