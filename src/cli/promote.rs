@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{
     objects::{not_found, objects},
-    text,
+    resume, text,
 };
 use crate::{
     resources::{Campaign, DEFAULT_NAMESPACE, Key, Kind, rollout::ANNOTATION},
-    source::{cluster, requests},
+    source::requests::Asked,
 };
 
 /// Begins the next step of a campaign's rollout: at once while the campaign pauses or waits for a person, otherwise when the present step is sent.
@@ -39,7 +39,11 @@ pub struct PromoteArgs {
 pub async fn run(args: PromoteArgs) -> ExitCode {
     let key = Key::new(args.namespace.as_str(), args.campaign.as_str());
     let value = jiff::Timestamp::now().to_string();
-    let left = if args.kubernetes { annotate(&args, &key, &value).await } else { leave(&args, &key, &value) };
+    let left = if args.kubernetes {
+        resume::annotate::<Campaign>(args.kubeconfig.as_deref(), &key, ANNOTATION, &value).await
+    } else {
+        leave(&args, &key, &value)
+    };
     match left {
         Ok(()) => {
             text::report(&format!("campaign {key}: requested to begin the next step ({ANNOTATION}: {value})"));
@@ -60,9 +64,7 @@ fn leave(args: &PromoteArgs, key: &Key, value: &str) -> Result<(), String> {
     if let Some(why) = nothing_to_promote(key, &found.value["status"]) {
         return Err(why);
     }
-    requests::leave(&args.state, requests::Asked::Promote, key, value).map_err(|error| {
-        format!("the request cannot be written into {}: {error}. Check the folder's owner and permissions.", args.state.display())
-    })
+    resume::write(&args.state, Asked::Promote, key, value)
 }
 
 /// Why a request would begin no step.
@@ -80,11 +82,6 @@ fn nothing_to_promote(key: &Key, status: &Value) -> Option<String> {
             "campaign {key} is stopped, and its next step does not begin before `mailfleet resume {argument}`; `mailfleet get campaigns {argument}` says why"
         )
     })
-}
-
-async fn annotate(args: &PromoteArgs, key: &Key, value: &str) -> Result<(), String> {
-    let client = cluster::connect(args.kubeconfig.as_deref()).await.map_err(|error| error.to_string())?;
-    cluster::annotate::<Campaign>(&client, key, ANNOTATION, value).await
 }
 
 #[cfg(test)]

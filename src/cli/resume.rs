@@ -1,6 +1,9 @@
 //! `mailfleet resume`: resumes a stopped campaign or a paused server, or mails recipients of unknown outcome again.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -94,7 +97,11 @@ pub async fn run(args: ResumeArgs) -> ExitCode {
         text::report(&error);
         return ExitCode::from(EXIT_CONFIGURATION);
     }
-    let left = if args.kubernetes { annotate::<Campaign>(&args, &key, &value).await } else { leave(&args, &key, &value) };
+    let left = if args.kubernetes {
+        annotate::<Campaign>(args.kubeconfig.as_deref(), &key, ANNOTATION, &value).await
+    } else {
+        leave(&args, &key, &value)
+    };
     tell(left, "campaign", &key, &value)
 }
 
@@ -105,7 +112,11 @@ async fn resume_server(args: &ResumeArgs, key: &Key, now: jiff::Timestamp) -> Ex
     }
     let only_for = args.only_for.as_ref().map_or_else(String::new, |namespace| format!(" namespace={namespace}"));
     let value = format!("{now}{only_for}");
-    let left = if args.kubernetes { annotate::<SendingServer>(args, key, &value).await } else { leave_for_server(args, key, &value) };
+    let left = if args.kubernetes {
+        annotate::<SendingServer>(args.kubeconfig.as_deref(), key, ANNOTATION, &value).await
+    } else {
+        leave_for_server(args, key, &value)
+    };
     tell(left, "server", key, &value)
 }
 
@@ -130,7 +141,7 @@ fn leave(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
     if let Some(why) = nothing_left(key, &found.value["status"], args.unknown) {
         return Err(why);
     }
-    write(args, Asked::Resume, key, value)
+    write(&args.state, Asked::Resume, key, value)
 }
 
 fn leave_for_server(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
@@ -138,12 +149,13 @@ fn leave_for_server(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), Str
     if found.is_empty() {
         return Err(not_found(&args.state, SendingServer::KIND, &key.name, &key.namespace));
     }
-    write(args, Asked::ResumeServer, key, value)
+    write(&args.state, Asked::ResumeServer, key, value)
 }
 
-fn write(args: &ResumeArgs, asked: Asked, key: &Key, value: &str) -> Result<(), String> {
-    requests::leave(&args.state, asked, key, value).map_err(|error| {
-        format!("the request cannot be written into {}: {error}. Check the folder's owner and permissions.", args.state.display())
+/// Leaves a request in a state folder.
+pub(super) fn write(state_dir: &Path, asked: Asked, key: &Key, value: &str) -> Result<(), String> {
+    requests::leave(state_dir, asked, key, value).map_err(|error| {
+        format!("the request cannot be written into {}: {error}. Check the folder's owner and permissions.", state_dir.display())
     })
 }
 
@@ -165,9 +177,10 @@ fn nothing_left(key: &Key, status: &Value, unknown: Unknown) -> Option<String> {
     Some(format!("campaign {key} is completed, and nothing is left to resume; {instead}"))
 }
 
-async fn annotate<K: Kind>(args: &ResumeArgs, key: &Key, value: &str) -> Result<(), String> {
-    let client = cluster::connect(args.kubeconfig.as_deref()).await.map_err(|error| error.to_string())?;
-    cluster::annotate::<K>(&client, key, ANNOTATION, value).await
+/// Makes a request of an annotation of an object in a cluster.
+pub(super) async fn annotate<K: Kind>(kubeconfig: Option<&Path>, key: &Key, name: &str, value: &str) -> Result<(), String> {
+    let client = cluster::connect(kubeconfig).await.map_err(|error| error.to_string())?;
+    cluster::annotate::<K>(&client, key, name, value).await
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod kubernetes;
 mod public;
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -35,7 +36,7 @@ use crate::{
     meta::bound::counted,
     resources::{Duration as Span, Key, fate::Fate},
     serve::{Admin, Health, ProcessPhase, admin},
-    source::{Files, Options, Snapshot, StatusSink},
+    source::{Files, Options, Severity, Snapshot, StatusSink},
     token::unsubscribe::Tokens,
 };
 
@@ -438,28 +439,27 @@ fn snapshots(args: &RunArgs, options: &Options) -> Result<watch::Receiver<Arc<Sn
 
 /// Reports findings; false when they forbid starting.
 fn report_findings(snapshot: &Snapshot, once: bool) -> bool {
-    for finding in snapshot.findings.iter().filter(|finding| finding.severity != crate::source::Severity::Note) {
-        text::report(&finding.to_string());
-    }
+    told(snapshot).for_each(|finding| text::report(&finding));
     !(once && snapshot.faults().next().is_some())
 }
 
 /// Tells what is newly wrong with the files while the process runs; what went and comes back is told again.
 async fn tell_new_findings(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
-    let texts = |snapshot: &Snapshot| -> Vec<String> {
-        let told = snapshot.findings.iter().filter(|finding| finding.severity != crate::source::Severity::Note);
-        told.map(ToString::to_string).collect()
-    };
-    let mut before = texts(&snapshots.borrow_and_update());
+    let mut before: HashSet<String> = told(&snapshots.borrow_and_update()).collect();
     while snapshots.changed().await.is_ok() {
-        let now = texts(&snapshots.borrow_and_update());
-        let new: Vec<&String> = now.iter().filter(|text| !before.contains(text)).collect();
+        let now: Vec<String> = told(&snapshots.borrow_and_update()).collect();
+        let new: Vec<&String> = now.iter().filter(|text| !before.contains(*text)).collect();
         new.iter().take(NEW_FINDINGS_MAX).for_each(|text| tracing::warn!("{text}"));
         if new.len() > NEW_FINDINGS_MAX {
             tracing::warn!("{} more; `mailfleet validate` lists them", new.len() - NEW_FINDINGS_MAX);
         }
-        before = now;
+        before = now.into_iter().collect();
     }
+}
+
+/// The findings that people are told without asking: faults and warnings.
+fn told(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+    snapshot.findings.iter().filter(|finding| finding.severity != Severity::Note).map(ToString::to_string)
 }
 
 /// Refuses to begin a ledger while a folder that is read has one: whoever was mailed from there would be mailed again.
@@ -468,7 +468,7 @@ fn ledger_elsewhere(paths: &[PathBuf], state_dir: &Path) -> Result<(), String> {
     if state_dir.join(LEDGER).exists() {
         return Ok(());
     }
-    let other = paths.iter().map(|path| path.join(".mailfleet")).find(|folder| folder.join(LEDGER).exists());
+    let other = paths.iter().map(|path| path.join(text::STATE_DEFAULT)).find(|folder| folder.join(LEDGER).exists());
     other.map_or(Ok(()), |other| {
         Err(format!(
             "{0} has a ledger, and {1} has none: whoever was mailed from there would be mailed again, so nothing was sent. The state folder lies in the current folder; use --state {0}, or run in its folder. If that ledger is not needed any more, move {0} away.",

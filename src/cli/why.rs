@@ -24,7 +24,7 @@ pub struct WhyArgs {
     #[arg(long, short)]
     pub namespace: Option<String>,
     /// The state folder, with the ledger.
-    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
     /// The keys of this installation, as `mailfleet run` has them. Default: STATE/keys.
     #[arg(long, value_name = "FILE", env = "MAILFLEET_KEYS")]
