@@ -1,22 +1,26 @@
 //! The time: milliseconds since 1970 that never step back. One clock serves a process.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 /// A clock that never steps back: wall time at the start, then advanced by the time since boot, which includes sleep. So whatever
 /// falls due while the machine sleeps is not delayed by it.
-#[derive(Clone, Copy, Debug)]
+///
+/// Clocks that were tied to wall time at two moments could differ, so a process has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SteadyClock {
     wall_ms: i64,
     started: Duration,
 }
 
-impl Default for SteadyClock {
-    fn default() -> Self {
-        Self { wall_ms: jiff::Timestamp::now().as_millisecond(), started: since_boot() }
-    }
-}
-
 impl SteadyClock {
+    /// The clock of this process, which was tied to wall time when it was first asked for.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static TIED: LazyLock<SteadyClock> =
+            LazyLock::new(|| SteadyClock { wall_ms: jiff::Timestamp::now().as_millisecond(), started: since_boot() });
+        *TIED
+    }
+
     /// Milliseconds since 1970.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
@@ -35,7 +39,7 @@ fn since_boot() -> Duration {
 /// The time since the first call; other systems share no clock of this kind.
 #[cfg(not(target_os = "linux"))]
 fn since_boot() -> Duration {
-    static FIRST: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    static FIRST: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
     FIRST.elapsed()
 }
 
@@ -45,13 +49,15 @@ mod tests {
 
     #[test]
     fn it_goes_with_the_wall_clock_and_counts_sleep() {
-        let clock = SteadyClock::default();
+        let clock = SteadyClock::of_process();
         let wall = || jiff::Timestamp::now().as_millisecond();
         let (before, ours) = (wall(), clock.now_ms());
         assert!((ours - before).abs() < 1000, "{ours} {before}");
         std::thread::sleep(Duration::from_millis(30));
         let later = clock.now_ms();
         assert!((30..5000).contains(&(later - ours)), "{}", later - ours);
+        // Whoever asks later has the same clock, and not one that was tied again.
+        assert_eq!(SteadyClock::of_process(), clock);
         // The system's own time since boot, which includes sleep.
         #[cfg(target_os = "linux")]
         {

@@ -285,7 +285,7 @@ impl Engine {
         let (looks, came_back) = (Looks::new(options.resolver), options.came_back.clone());
         let return_paths = options.returns.keys.as_deref().and_then(ReturnPaths::new).map(Arc::new);
         let mailboxes = Mailboxes::new(&options);
-        let (clock, snapshot) = (SteadyClock::default(), snapshots.borrow_and_update().clone());
+        let (clock, snapshot) = (SteadyClock::of_process(), snapshots.borrow_and_update().clone());
         Ok(Self {
             clock,
             lookup: Lookup::new(ledger.clone(), options),

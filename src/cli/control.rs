@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::{keys, text};
 use crate::{
+    clock::SteadyClock,
     ledger::{Forgotten, Ledger, LedgerError, LedgerErrorKind, LedgerOptions, is_in_use},
     meta::bound::counted,
     serve::control::{self, Answer, Asked, Control, Forget},
@@ -58,7 +59,7 @@ async fn carry_out(ledger: &Ledger, keys: Option<&Keys>, asked: Asked) -> Answer
             let Some(keys) = keys else {
                 return Answer::Refused("there is no key to hash the address with: the file `keys` of the state folder is missing. Name your own with --keys, or start `mailfleet run` once, which makes it".to_owned());
             };
-            let now_ms = jiff::Timestamp::now().as_millisecond();
+            let now_ms = SteadyClock::of_process().now_ms();
             match ledger.forget(&address, namespace.as_deref(), keys.clone(), now_ms).await {
                 Ok(forgotten) => Answer::Forgotten(told(&forgotten), forgotten.open > 0),
                 Err(error) => Answer::Refused(error.to_string()),

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn record(ledger: Ledger, mut batches: mpsc::Receiver<Batch>) -> (watch::Receiver<u64>, JoinHandle<()>) {
     let (recorded, seen) = watch::channel(0);
     let task = tokio::spawn(async move {
-        let clock = SteadyClock::default();
+        let clock = SteadyClock::of_process();
         while let Some(first) = batches.recv().await {
             let (mut events, mut waiting) = (first.events, vec![first.done]);
             while events.len() < EVENTS_TOGETHER

@@ -54,4 +54,15 @@ mod tests {
         assert_eq!(Pace::after(now, ms(0), ms(1)).due(), now + REST_MIN);
         assert_eq!(Pace::after(now, ms(1000), ms(1)).due(), now + REST_MAX);
     }
+
+    #[test]
+    fn the_architecture_says_how_long_turns_rest() {
+        let document = include_str!("../../ARCHITECTURE.md");
+        let rests = format!("rests {REST_FACTOR} times as long as the turn took ({} ms to {} s)", REST_MIN.as_millis(), REST_MAX.as_secs());
+        let share =
+            format!("turns of up to {} ms take no more than a {}th of a core", (REST_MAX / REST_FACTOR).as_millis(), REST_FACTOR + 1);
+        for words in [rests, share] {
+            assert!(document.contains(&words), "ARCHITECTURE.md says no more: {words}");
+        }
+    }
 }

@@ -106,6 +106,7 @@ const IMPURE: &[&str] = &[
     "Timestamp::now",
     "Zoned::now",
     "Instant::now",
+    "SteadyClock",
     "rand",
     "getrandom",
     "gethostname",

@@ -20,6 +20,7 @@ use std::{
 };
 
 use mailfleet::{
+    decide::Decision,
     egress::Egress,
     engine::{self, EngineOptions, View},
     ledger::{Ledger, LedgerErrorKind, LedgerOptions, LedgerReader},
@@ -201,6 +202,7 @@ async fn run_once(place: &Place) -> String {
         return format!("{text}refused: {error}\n");
     }
     let decision = shown.borrow().decision.clone();
+    assert_dated(&decision);
     for campaign in decision.campaigns.values() {
         let _ = writeln!(text, "Campaign hello: {:?}", campaign.status.state);
         conditions(&mut text, &campaign.status.conditions);
@@ -215,6 +217,19 @@ async fn run_once(place: &Place) -> String {
         let _ = writeln!(text, "    recipients: {}", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") });
     }
     text + &kept(&place.state())
+}
+
+/// Whoever looks at the engine sees when conditions changed, and not the epoch that they are made with.
+fn assert_dated(decision: &Decision) {
+    let servers = decision.servers.values().flat_map(|server| &server.status.conditions);
+    let plans = decision.plans.values().flat_map(|plan| &plan.conditions);
+    let campaigns = decision.campaigns.values().flat_map(|campaign| &campaign.status.conditions);
+    let mut count = 0;
+    for condition in servers.chain(plans).chain(campaigns) {
+        assert!(condition.last_transition_time > jiff::Timestamp::UNIX_EPOCH, "{condition:?}");
+        count += 1;
+    }
+    assert!(count > 0, "no condition was looked at");
 }
 
 /// What `get campaigns hello --problems` and `--recipients` show.

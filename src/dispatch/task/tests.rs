@@ -68,7 +68,7 @@ impl Plane {
         let ledger =
             Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
         let dispatch =
-            Dispatch::start(ledger, SteadyClock::default(), ReturnPaths::new(&Keys::of(KEY)).map(Arc::new)).await.expect("a data plane");
+            Dispatch::start(ledger, SteadyClock::of_process(), ReturnPaths::new(&Keys::of(KEY)).map(Arc::new)).await.expect("a data plane");
         let server = Arc::new(Taker { taken: AtomicU64::new(0), senders: std::sync::Mutex::default() });
         let mut plane = Self { folder, dispatch, routing: Routing::default(), handles: Handles::default(), server };
         plane.limit(rates);
