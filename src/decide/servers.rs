@@ -1,9 +1,12 @@
 //! Whether a server is Active or Inactive, and why. Pure.
 
+mod conditions;
 #[cfg(test)]
 mod tests;
 
 use std::{borrow::Cow, collections::BTreeMap};
+
+pub(super) use conditions::tell_when_stale;
 
 use super::{
     Observations, ProbeResult, ServerDecision, ServerInput,
@@ -14,11 +17,15 @@ use super::{
     warmup::Progress,
 };
 use crate::{
+    dns::Subject,
+    feedback::Standing,
     providers::Provider as _,
     report::ServerReport,
     resources::{
-        Blocker, Condition, ConditionStatus, ConditionType, Key, Rate, Reason, SendingServerSpec,
-        sending_server::{CONNECTIONS_AT_FIRST, DomainLimits, DomainUsed, EffectiveServer, SendingServerStatus, ServerState},
+        Blocker, Condition, Key, Rate, Reason, SendingServerSpec,
+        sending_server::{
+            CONNECTIONS_AT_FIRST, DomainLimits, DomainUsed, EffectiveProbe, EffectiveServer, SendingServerStatus, ServerState,
+        },
     },
 };
 
@@ -36,158 +43,192 @@ pub fn decide(
     listens_for_bounces: bool,
     now_ms: i64,
 ) -> ServerDecision {
-    let spec = &input.object.spec;
-    let probe = spec.probe();
-    let fingerprint = input.built.as_ref().ok().copied();
-    let observation = observed.servers.get(key).filter(|observation| Some(observation.fingerprint) == fingerprint);
-    let fresh = ServerObservation::default();
-    let observation = observation.unwrap_or(&fresh);
-    let failure_threshold = probe.failure_threshold;
-    let accepted = acceptance(spec, input, ownership.get(key));
-    let may_probe = accepted.is_ok();
-    let taken = observed.report.servers.get(key).map_or(0, |server| server.accepted);
-    let is_allowed = spec.is_enabled() && !matches!(ownership.get(key), Some(Ownership::Refused(_)));
-    let unseen = IdentityObservation::default();
-    let identity = input.identity.as_deref().map(|subject| {
-        let known = observed.identities.get(key).filter(|known| known.is_of(subject));
-        (subject, known.unwrap_or(&unseen))
-    });
-    // What is in flight is signed, whoever forbids the server meanwhile.
-    let signing = identity.map(|(subject, known)| signing::chosen(subject, known)).unwrap_or_default();
-    // What may not be used is not looked up either.
-    let identity = identity.filter(|_| is_allowed);
-    let of_identity = identity.and_then(|(subject, known)| known.blocker(subject));
-    let has_identity = of_identity.is_none();
-    let standing = &input.past.standing;
-    let blocker = match &accepted {
-        Err(blocker) => Some(blocker.clone()),
-        Ok(()) => pauses::blocker(&input.past)
-            .or(of_identity)
-            .or_else(|| of_probes(observation))
-            .or_else(|| of_sends(observation.unproven(&probe, taken))),
-    };
-    let active = blocker.is_none();
-    let on_trial = accepted.is_ok()
-        && standing.whole().is_none()
-        && has_identity
-        && observation.probes_good
-        && observation.unproven(&probe, taken).is_some();
-    let routed = (active || on_trial) && observation.send_failure.is_none();
-
-    let mut conditions = vec![match &accepted {
-        Ok(()) => Condition::new(ConditionType::Accepted, ConditionStatus::True, Reason::Read, "The spec and what it refers to are valid."),
-        Err(blocker) => Condition::new(ConditionType::Accepted, ConditionStatus::False, blocker.reason, blocker.message.clone()),
-    }];
-    if may_probe {
-        conditions.push(probed(observation));
-    }
-    if let Some(failure) = &observation.send_failure {
-        conditions.push(Condition::new(
-            ConditionType::Routed,
-            ConditionStatus::False,
-            failure.failure.reason,
-            failure.failure.message.clone(),
-        ));
-    }
-    let report = observed.report.servers.get(key);
-    let at_rest = report.filter(|_| observation.send_failure.is_none() && active);
-    if let Some(cause) = at_rest.and_then(|report| report.rests_since.as_ref()) {
-        conditions.push(Condition::new(
-            ConditionType::Routed,
-            ConditionStatus::False,
-            Reason::OutcomeUnknown,
-            format!("The outcome of a message is unknown. The server rests for up to five minutes and is then tried with a single message; other servers take its share meanwhile. {cause}"),
-        ));
-    } else if at_rest.is_some_and(|report| report.rests) {
-        conditions.push(Condition::new(
-            ConditionType::Routed,
-            ConditionStatus::False,
-            Reason::Throttled,
-            "The server says that it is being sent too much. It rests, and is then sent only as much as it has accepted; other servers take its share meanwhile. If this persists, lower limits.rates or limits.connections.",
-        ));
-    }
-    conditions.extend(identity.map(|(_, known)| known.condition()));
-    let is_refused = matches!(ownership.get(key), Some(Ownership::Refused(_)));
-    let of_webhook = spec.webhook().and(observed.webhooks.get(key)).map(|webhook| webhook.condition(key, now_ms));
-    let of_mail = feedback(spec, observed.mailboxes.get(key), listens_for_bounces).filter(|_| !is_refused);
-    conditions.extend(worse(of_webhook, of_mail));
-    if is_allowed {
-        conditions.extend(signing::condition(spec, identity.map(|(subject, _)| (subject, &*signing))));
-    }
-    conditions.extend(pauses::condition(standing));
-    match &blocker {
-        None => conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::Active, "The server is Active.")),
-        Some(blocker) => {
-            conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::False, blocker.reason, blocker.message.clone()));
-            conditions.push(Condition::new(blocker.condition(), ConditionStatus::True, blocker.reason, blocker.message.clone()));
-        }
-    }
-    tell_when_stale(&mut conditions, input.stale.as_deref());
-
-    let days = observed.report.days.get(key).map_or(&[][..], |days| &days[..]);
-    let warmup = spec.warmup.as_ref().map(|warmup| Progress::of(warmup, days, &pauses::held_days(standing, spec), now_ms));
-    let connections = report.map_or_else(|| spec.limits().connections.unwrap_or(CONNECTIONS_AT_FIRST), |report| report.connections);
-    let share = pauses::first_share(standing, spec, now_ms);
-    let rates = rates_in_force(spec, observation.quotas.iter().copied().chain(share));
-    let probe_at_ms = may_probe.then(|| observation.probe_at_ms(&probe, key, observed.seed)).flatten();
-    let look_at_ms = identity.and_then(|(_, known)| known.look_at_ms());
-    let readmit_at_ms = observation.readmit_at_ms(&probe).map(|at| at.max(now_ms + 1));
+    let known = Known::of(key, input, ownership.get(key), observed, listens_for_bounces, now_ms);
+    let verdict = Verdict::on(&known);
+    let signing = known.signing();
+    let conditions = conditions::of(&known, &verdict, &signing);
+    let warmup = known.warmup();
+    let probe_at_ms = if verdict.may_probe() { known.observation.probe_at_ms(&known.probe, key, observed.seed) } else { None };
+    let look_at_ms = known.identity().and_then(|(_, identity)| identity.look_at_ms());
     ServerDecision {
-        status: SendingServerStatus {
-            observed_generation: input.object.generation(),
-            state: if active { ServerState::Active } else { ServerState::Inactive },
-            provider: spec.provider.type_name().to_owned(),
-            address: spec.provider.address(),
-            used: used(&rates, report),
-            per_domain: used_by_domain(spec, report),
-            warmup: warmup.as_ref().and_then(|warmup| warmup.status(report.and_then(|report| report.warmup_left))),
-            came_back: pauses::came_back(standing, spec, share),
-            slowed_to: report.and_then(|report| report.slowed_to).map(rounded),
-            effective: EffectiveServer {
-                connections,
-                in_flight: report.map_or_else(
-                    || spec.limits().in_flight.map_or(connections, |most| most.min(connections)),
-                    |report| report.in_flight_max,
-                ),
-                messages_per_connection: spec.limits().messages_per_connection(),
-                rates,
-                probe,
-            },
-            conditions,
-        },
-        active,
-        routed,
+        wake_at_ms: wake_at_ms(&known, warmup.as_ref(), [probe_at_ms, look_at_ms]),
+        status: status(&known, &verdict, warmup.as_ref(), conditions),
+        active: verdict.is_active(),
+        routed: (verdict.is_active() || verdict.on_trial) && known.observation.send_failure.is_none(),
         signing,
-        on_trial,
-        settled: accepted.is_err()
-            || on_trial
-            || observation.failures >= failure_threshold
-            || blocker.as_ref().is_some_and(|blocker| blocker.needs_person),
-        // A day ends the limit of the day before it.
-        wake_at_ms: warmup
-            .iter()
-            .map(|_| (now_ms.div_euclid(DAY_MS) + 1) * DAY_MS)
-            .chain(probe_at_ms)
-            .chain(readmit_at_ms)
-            .chain(look_at_ms)
-            .chain(pauses::wake_at_ms(standing))
-            .chain(pauses::share_ends_at_ms(standing, spec).filter(|_| share.is_some()))
-            .min(),
+        on_trial: verdict.on_trial,
+        settled: verdict.is_settled(&known),
         warmup,
         probe_at_ms,
         look_at_ms,
-        why_inactive: blocker.map(|blocker| blocker.message).unwrap_or_default(),
-        reads_mailbox: !is_refused,
+        why_inactive: verdict.blocker.map(|blocker| blocker.message).unwrap_or_default(),
+        reads_mailbox: !known.is_refused(),
     }
 }
 
-/// If the newest version cannot be read, a person has to act, whatever the last valid one does.
-pub(super) fn tell_when_stale(conditions: &mut Vec<Condition>, stale: Option<&str>) {
-    if let Some(why) = stale {
-        conditions.retain(|condition| condition.kind != ConditionType::Stalled && condition.kind != ConditionType::Reconciling);
-        conditions.push(Condition::new(ConditionType::Stalled, ConditionStatus::True, Reason::Unreadable, why.to_owned()));
-        conditions.push(Condition::new(ConditionType::SourceRead, ConditionStatus::False, Reason::Unreadable, why.to_owned()));
+/// What is known of a server: its object, and what was observed of it.
+struct Known<'a> {
+    key: &'a Key,
+    spec: &'a SendingServerSpec,
+    input: &'a ServerInput,
+    ownership: Option<&'a Ownership>,
+    observed: &'a Observations,
+    listens_for_bounces: bool,
+    now_ms: i64,
+    probe: EffectiveProbe,
+    /// Of this version of spec and Secrets; fresh where only older ones were observed.
+    observation: Cow<'a, ServerObservation>,
+    /// What DNS must confirm, and what it said so far.
+    subject: Option<(&'a Subject, Cow<'a, IdentityObservation>)>,
+    /// What the data plane reports.
+    report: Option<&'a ServerReport>,
+    /// The window of a server that came back from a pause.
+    share: Option<Rate>,
+}
+
+impl<'a> Known<'a> {
+    fn of(
+        key: &'a Key,
+        input: &'a ServerInput,
+        ownership: Option<&'a Ownership>,
+        observed: &'a Observations,
+        listens_for_bounces: bool,
+        now_ms: i64,
+    ) -> Self {
+        let spec = &input.object.spec;
+        let fingerprint = input.built.as_ref().ok().copied();
+        let observation = observed.servers.get(key).filter(|observation| Some(observation.fingerprint) == fingerprint);
+        let subject = input.identity.as_deref().map(|subject| {
+            let identity = observed.identities.get(key).filter(|identity| identity.is_of(subject));
+            (subject, identity.map_or_else(Cow::default, Cow::Borrowed))
+        });
+        Self {
+            key,
+            spec,
+            input,
+            ownership,
+            observed,
+            listens_for_bounces,
+            now_ms,
+            probe: spec.probe(),
+            observation: observation.map_or_else(Cow::default, Cow::Borrowed),
+            subject,
+            report: observed.report.servers.get(key),
+            share: pauses::first_share(&input.past.standing, spec, now_ms),
+        }
     }
+
+    fn standing(&self) -> &Standing {
+        &self.input.past.standing
+    }
+
+    fn is_refused(&self) -> bool {
+        matches!(self.ownership, Some(Ownership::Refused(_)))
+    }
+
+    fn is_allowed(&self) -> bool {
+        self.spec.is_enabled() && !self.is_refused()
+    }
+
+    /// What DNS must confirm; what may not be used is not looked up either.
+    fn identity(&self) -> Option<(&Subject, &IdentityObservation)> {
+        self.subject.as_ref().filter(|_| self.is_allowed()).map(|(subject, identity)| (*subject, &**identity))
+    }
+
+    /// The records of the keys that sign. What is in flight is signed, whoever forbids the server meanwhile.
+    fn signing(&self) -> Vec<String> {
+        self.subject.as_ref().map(|(subject, identity)| signing::chosen(subject, identity)).unwrap_or_default()
+    }
+
+    /// A send failure since which nothing was accepted.
+    fn unproven(&self) -> Option<&SendFailure> {
+        self.observation.unproven(&self.probe, self.report.map_or(0, |report| report.accepted))
+    }
+
+    fn warmup(&self) -> Option<Progress> {
+        let days = self.observed.report.days.get(self.key).map_or(&[][..], |days| &days[..]);
+        let of = |warmup| Progress::of(warmup, days, &pauses::held_days(self.standing(), self.spec), self.now_ms);
+        self.spec.warmup.as_ref().map(of)
+    }
+}
+
+/// Whether a server is used, and what stands in the way.
+struct Verdict {
+    accepted: Result<(), Blocker>,
+    /// Why it is not Active.
+    blocker: Option<Blocker>,
+    /// Whether only its sends stand in the way, which a single message may try.
+    on_trial: bool,
+}
+
+impl Verdict {
+    fn on(known: &Known<'_>) -> Self {
+        let accepted = acceptance(known.spec, known.input, known.ownership);
+        let of_identity = known.identity().and_then(|(subject, identity)| identity.blocker(subject));
+        let on_trial = accepted.is_ok()
+            && known.standing().whole().is_none()
+            && of_identity.is_none()
+            && known.observation.probes_good
+            && known.unproven().is_some();
+        let blocker = accepted.as_ref().err().cloned().or_else(|| {
+            pauses::blocker(&known.input.past)
+                .or(of_identity)
+                .or_else(|| of_probes(&known.observation))
+                .or_else(|| of_sends(known.unproven()))
+        });
+        Self { accepted, blocker, on_trial }
+    }
+
+    fn is_active(&self) -> bool {
+        self.blocker.is_none()
+    }
+
+    fn may_probe(&self) -> bool {
+        self.accepted.is_ok()
+    }
+
+    /// Whether it will not change before something else does: a first failed probe is repeated before it counts.
+    fn is_settled(&self, known: &Known<'_>) -> bool {
+        self.accepted.is_err()
+            || self.on_trial
+            || known.observation.failures >= known.probe.failure_threshold
+            || self.blocker.as_ref().is_some_and(|blocker| blocker.needs_person)
+    }
+}
+
+fn status(known: &Known<'_>, verdict: &Verdict, warmup: Option<&Progress>, conditions: Vec<Condition>) -> SendingServerStatus {
+    let (spec, report) = (known.spec, known.report);
+    let connections = report.map_or_else(|| spec.limits().connections.unwrap_or(CONNECTIONS_AT_FIRST), |report| report.connections);
+    let in_flight_at_first = || spec.limits().in_flight.map_or(connections, |most| most.min(connections));
+    let rates = rates_in_force(spec, known.observation.quotas.iter().copied().chain(known.share));
+    SendingServerStatus {
+        observed_generation: known.input.object.generation(),
+        state: if verdict.is_active() { ServerState::Active } else { ServerState::Inactive },
+        provider: spec.provider.type_name().to_owned(),
+        address: spec.provider.address(),
+        used: used(&rates, report),
+        per_domain: used_by_domain(spec, report),
+        warmup: warmup.and_then(|warmup| warmup.status(report.and_then(|report| report.warmup_left))),
+        came_back: pauses::came_back(known.standing(), spec, known.share),
+        slowed_to: report.and_then(|report| report.slowed_to).map(rounded),
+        effective: EffectiveServer {
+            connections,
+            in_flight: report.map_or_else(in_flight_at_first, |report| report.in_flight_max),
+            messages_per_connection: spec.limits().messages_per_connection(),
+            rates,
+            probe: known.probe.clone(),
+        },
+        conditions,
+    }
+}
+
+/// When to decide again: when a probe or a lookup is due, a pause ends, or a day ends the limit of the day before it.
+fn wake_at_ms(known: &Known<'_>, warmup: Option<&Progress>, due: [Option<i64>; 2]) -> Option<i64> {
+    let tomorrow = (known.now_ms.div_euclid(DAY_MS) + 1) * DAY_MS;
+    let readmit_at_ms = known.observation.readmit_at_ms(&known.probe).map(|at| at.max(known.now_ms + 1));
+    let share_ends_at_ms = pauses::share_ends_at_ms(known.standing(), known.spec).filter(|_| known.share.is_some());
+    let times = [warmup.map(|_| tomorrow), readmit_at_ms, pauses::wake_at_ms(known.standing()), share_ends_at_ms];
+    times.into_iter().chain(due).flatten().min()
 }
 
 fn acceptance(spec: &SendingServerSpec, input: &ServerInput, ownership: Option<&Ownership>) -> Result<(), Blocker> {
@@ -231,20 +272,6 @@ fn of_sends(failed: Option<&SendFailure>) -> Option<Blocker> {
     Some(Blocker { reason: Reason::SendFailed, message, ..failure.clone() })
 }
 
-fn probed(observation: &ServerObservation) -> Condition {
-    let (status, reason, message): (_, _, Cow<'static, str>) = match &observation.last_probe {
-        None => (ConditionStatus::Unknown, Reason::NotProbedYet, NOT_PROBED.into()),
-        Some(ProbeResult::NotProbeable) => (
-            ConditionStatus::Unknown,
-            Reason::NotProbeable,
-            "This type of server cannot be probed without sending; it is Active until a send fails.".into(),
-        ),
-        Some(ProbeResult::Succeeded) => (ConditionStatus::True, Reason::ProbeSucceeded, "Connection successful.".into()),
-        Some(ProbeResult::Failed(failure)) => (ConditionStatus::False, failure.reason, failure.message.clone().into()),
-    };
-    Condition::new(ConditionType::Probed, status, reason, message)
-}
-
 /// The windows in force: the spec's, the vendor's known limits, those of the account, and the share of a server that came back. Of two windows of equal length the
 /// stricter one applies, so that a spec can only be stricter than the vendor.
 fn rates_in_force(spec: &SendingServerSpec, others: impl IntoIterator<Item = Rate>) -> Vec<Rate> {
@@ -263,33 +290,6 @@ fn used(rates: &[Rate], report: Option<&ServerReport>) -> Option<String> {
     let longest = rates.iter().filter(|rate| !rate.paces()).max_by_key(|rate| rate.per)?;
     let used = report.map_or(0, |server| server.used_in(longest.per));
     Some(format!("{used}/{} per {}", longest.messages, longest.per))
-}
-
-/// Of two conditions of one type the one that says that something is missing.
-fn worse(one: Option<Condition>, other: Option<Condition>) -> Option<Condition> {
-    let rank = |condition: &Condition| match condition.status {
-        ConditionStatus::False => 0,
-        ConditionStatus::Unknown => 1,
-        ConditionStatus::True => 2,
-    };
-    one.into_iter().chain(other).min_by_key(rank)
-}
-
-/// Whether what comes back by mail is read, where it is to be.
-fn feedback(spec: &SendingServerSpec, mailbox: Option<&Result<(), Blocker>>, listens: bool) -> Option<Condition> {
-    let feedback = spec.feedback.as_ref().filter(|feedback| feedback.is_read())?;
-    let (status, reason, message): (_, _, Cow<'static, str>) = match (&feedback.mailbox, mailbox) {
-        (None, _) if listens => (ConditionStatus::True, Reason::FeedbackRead, "Bounces are taken by the listener.".into()),
-        (None, _) => (
-            ConditionStatus::False,
-            Reason::NotListening,
-            "Bounces of this server come to the listener, and this process has none: start it with --bounce-address. The server sends meanwhile.".into(),
-        ),
-        (Some(_), None) => (ConditionStatus::Unknown, Reason::NotReadYet, "The mailbox is being read for the first time.".into()),
-        (Some(_), Some(Ok(()))) => (ConditionStatus::True, Reason::FeedbackRead, "The mailbox is read.".into()),
-        (Some(_), Some(Err(failure))) => (ConditionStatus::False, failure.reason, failure.message.clone().into()),
-    };
-    Some(Condition::new(ConditionType::FeedbackReady, status, reason, message))
 }
 
 /// How much of the longest window above one minute of each limit for receiving domains is used up.
