@@ -11,6 +11,7 @@
 mod auth;
 mod extensions;
 mod failure;
+mod carry;
 mod line;
 mod open;
 mod preset;

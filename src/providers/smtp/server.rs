@@ -2,20 +2,17 @@
 
 use std::{
     collections::VecDeque,
-    future::{Future, poll_fn},
-    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    task::Poll,
     time::{Duration, Instant},
 };
 
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
-    failure::Break,
+    carry::carry,
     line::Line,
     open::Target,
     session::{Flight, Session},
@@ -26,8 +23,6 @@ use crate::providers::{Along, Blocker, BoxFuture, Carriage, Delivered, Gate, Out
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// After being idle for longer than this, a connection has to answer before a content is sent over it.
 const TRUSTED_IDLE_MAX: Duration = Duration::from_millis(100);
-/// After a failed write, how long to wait for replies that are still on their way.
-const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An SMTP server in use.
 pub struct SmtpServer {
@@ -175,89 +170,6 @@ impl Drop for InUse<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Writes what a session has to send and reads what the server answers, both at once in one task, so that neither side
-/// waits forever for the other to read.
-async fn carry(line: &mut Line, session: &mut Session<'_>, reply_timeout: Duration) -> Result<(), Break> {
-    let mut timer = pin!(tokio::time::sleep(reply_timeout));
-    let mut moved_at = Instant::now();
-    let mut write_broken: Option<Break> = None;
-    let mut gate_opens = None;
-    poll_fn(|cx| {
-        loop {
-            let now = Instant::now();
-            let mut has_moved = false;
-            loop {
-                let mut is_dirty = line.is_dirty;
-                let taken = match line.replies.next_reply() {
-                    Ok(None) => break,
-                    Ok(Some(reply)) => session.take(reply, &mut is_dirty, now),
-                    Err(garbage) => Err(garbage),
-                };
-                line.is_dirty = is_dirty;
-                (line.has_refused, line.taken) = (session.has_refused, session.taken);
-                if let Err(garbage) = taken {
-                    return Poll::Ready(Err(Break::Garbage(garbage)));
-                }
-                has_moved = true;
-            }
-            session.take_more(cx);
-            if session.is_done(line) {
-                return Poll::Ready(Ok(()));
-            }
-            if write_broken.is_none() {
-                let gathered = session.gather(line, now);
-                let before = line.written;
-                match line.poll_write_out(cx) {
-                    Poll::Ready(Ok(())) => has_moved |= gathered,
-                    Poll::Ready(Err(broken)) => {
-                        write_broken = Some(broken);
-                        has_moved = true;
-                        timer.as_mut().reset(tokio::time::Instant::now() + LAST_WORDS_TIMEOUT.min(reply_timeout));
-                    }
-                    Poll::Pending => {}
-                }
-                if line.written != before {
-                    session.note_written(line.written, now);
-                    moved_at = now;
-                }
-            }
-            let has_read = match line.poll_read_in(cx) {
-                Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
-                Poll::Pending => false,
-            };
-            if has_moved {
-                moved_at = now;
-            }
-            // Bytes alone are no progress: the timeout covers a whole reply, however slowly it arrives.
-            if has_moved || has_read {
-                continue;
-            }
-            line.stream.acknowledge_at_once();
-            if let Some(at) = session.gate_opens_at().filter(|_| write_broken.is_none()) {
-                // We are keeping the server waiting.
-                moved_at = now;
-                let opens = gate_opens.insert(Box::pin(tokio::time::sleep_until(at.into())));
-                if opens.as_mut().poll(cx).is_ready() {
-                    continue;
-                }
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            // The timer is set once and only moved when it fires: most replies come long before.
-            let left = (moved_at + reply_timeout).saturating_duration_since(Instant::now());
-            if let Some(broken) = write_broken {
-                return Poll::Ready(Err(broken));
-            } else if left.is_zero() {
-                return Poll::Ready(Err(Break::TimedOut(reply_timeout)));
-            }
-            timer.as_mut().reset(tokio::time::Instant::now() + left);
-        }
-    })
-    .await
 }
 
 /// Closes connections that were idle for too long; ends when there are none left, or when the server is gone.
