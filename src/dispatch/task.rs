@@ -1,6 +1,7 @@
 //! The single task that does what the scheduler says: it ties together ledger, feeders, servers and time.
 
 mod actions;
+mod answers;
 mod commits;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -10,6 +11,8 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
+
+use answers::Answer;
 
 use super::{
     Handles, Handover,
@@ -128,40 +131,6 @@ impl Dispatch {
 type Past = BTreeMap<String, Vec<(i64, u64)>>;
 /// The limiter keys that a claim counts towards, by server, plan, campaign with limits of its own, and receiving domain.
 type UsageKeys = BTreeMap<(LaneIx, [Option<Arc<str>>; 3]), Arc<[Arc<str>]>>;
-/// Deferred messages that are due, and when the next one is.
-type Due = (Vec<crate::ledger::DueMessage>, Option<i64>);
-
-/// The result of a request to the ledger, or to a file, in the background.
-enum Answer {
-    Opened(CampaignIx, Result<Box<(RunRecord, Opened)>, LedgerError>),
-    Due(CampaignIx, u64, Result<Due, LedgerError>),
-    Closed(CampaignIx, Result<Closing, LedgerError>),
-    /// The number of rows that were added after completion, and the versions of the files in which they were.
-    AddedLater(CampaignIx, u64, Option<Versions>),
-    /// The changes of a write that is not a commit.
-    Changed(Changes),
-    /// A resumption was carried out, or failed: what it changed, and whether the run is open now.
-    Resumed(CampaignIx, Resumption, Result<(Changes, bool), LedgerError>),
-    /// Where the rollout of a run is now, or why it could not be changed.
-    Rollout(CampaignIx, Result<Option<Reached>, LedgerError>),
-    /// A rollout that could not be changed is to be changed again.
-    RolloutAgain(CampaignIx),
-    /// A resumption that failed is to be requested again.
-    ResumeAgain(CampaignIx),
-    /// The file of an audience that could not be read has changed: the campaign, and the epoch of the feeder that failed.
-    AudienceTouched(CampaignIx, u64),
-    Released,
-    Reopen(CampaignIx),
-}
-
-/// The ledger's answer to closing a run.
-enum Closing {
-    /// It is closed, with these counts.
-    Done(RecipientCounts),
-    /// Some messages have no final outcome yet; when the next deferred one is due.
-    Open(Option<i64>),
-}
-
 /// A call of `deliver` in progress.
 struct CallUnderWay {
     /// The server's client when the call began.
@@ -380,182 +349,6 @@ impl DispatchTask {
     fn follow_carriages(&mut self) {
         for (lane, server) in &self.servers {
             self.scheduler.set_carriage(*lane, server.carriage());
-        }
-    }
-
-    fn answered(&mut self, answer: Answer) {
-        let now_ms = self.clock.now_ms();
-        match answer {
-            Answer::Opened(index, Ok(found)) => {
-                let (record, opened) = *found;
-                self.ledger_works();
-                self.runs.insert(index, record.id);
-                let indices = self.campaigns.entry(record.id).or_default();
-                if !indices.contains(&index) {
-                    indices.push(index);
-                }
-                let closed = opened.closed_ms.is_some();
-                if let Some(campaign) = self.scheduler.campaign(index) {
-                    // The usage of servers has been known since the start.
-                    for limits in campaign.intent.shared_limits() {
-                        commits::add_usage(&mut self.past, &limits.key, now_ms.div_euclid(60_000), opened.left.cast_signed());
-                    }
-                }
-                self.scheduler.opened(index, opened, now_ms);
-                if closed {
-                    self.count_added(index, record.id);
-                }
-                self.wants_report = true;
-            }
-            Answer::Opened(index, Err(error)) => {
-                self.ledger_problem = Some(error);
-                self.answer_later(Answer::Reopen(index));
-            }
-            Answer::Due(index, feeding, Ok((due, next))) if self.scheduler.is_current(index, feeding) => {
-                self.ledger_works();
-                self.scheduler.due_fetched(index, due.len(), next);
-                if let Some(feeder) = self.feeders.get(&index)
-                    && !due.is_empty()
-                {
-                    feeder.ask(Request::Due(due));
-                }
-            }
-            Answer::Due(index, _, Ok((due, _))) => self.give_back_due(index, &due),
-            Answer::Due(index, feeding, Err(error)) => {
-                self.ledger_problem = Some(error);
-                if self.scheduler.is_current(index, feeding) {
-                    self.scheduler.due_fetched(index, 0, Some(now_ms + 1000));
-                } else {
-                    self.scheduler.released();
-                }
-            }
-            Answer::Closed(index, Ok(Closing::Done(counts))) => {
-                self.ledger_works();
-                if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    // Messages that were in flight when this campaign was deleted and applied again may have been counted before it
-                    // was opened.
-                    campaign.counts = counts;
-                }
-                self.scheduler.closed(index, now_ms);
-                self.report(true);
-            }
-            Answer::Closed(index, Ok(Closing::Open(next))) => self.scheduler.not_closed(index, next.or(Some(now_ms + 1000))),
-            Answer::Closed(index, Err(error)) => {
-                self.ledger_problem = Some(error);
-                self.scheduler.not_closed(index, Some(now_ms + 1000));
-            }
-            Answer::AddedLater(index, added, versions) => {
-                if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.added_later = Some(added);
-                }
-                self.await_another_version(index, versions, LOOK_AT_CLOSED_EVERY);
-                self.report(true);
-            }
-            Answer::Changed(changes) => {
-                let changes = self.translate(&changes);
-                self.scheduler.apply_changes(&changes);
-            }
-            Answer::Resumed(index, resumption, Ok((changes, is_open))) => {
-                self.ledger_works();
-                let changes = self.translate(&changes);
-                self.scheduler.apply_changes(&changes);
-                self.scheduler.resumed(index, &resumption, is_open, now_ms);
-                self.report(true);
-            }
-            Answer::Resumed(index, _, Err(error)) => {
-                self.ledger_problem = Some(error);
-                self.answer_later(Answer::ResumeAgain(index));
-            }
-            Answer::Rollout(index, Ok(reached)) => {
-                self.ledger_works();
-                self.scheduler.rollout_changed(index, reached);
-                self.report(true);
-            }
-            Answer::Rollout(index, Err(error)) => {
-                self.ledger_problem = Some(error);
-                self.answer_later(Answer::RolloutAgain(index));
-            }
-            Answer::RolloutAgain(index) => self.scheduler.rollout_not_changed(index),
-            Answer::AudienceTouched(index, feeding) => self.scheduler.audience_touched(index, feeding),
-            Answer::ResumeAgain(index) => self.scheduler.not_resumed(index),
-            Answer::Reopen(index) => self.open(index),
-            Answer::Released => self.scheduler.released(),
-        }
-    }
-
-    /// Answers after the pause before the ledger is asked again.
-    fn answer_later(&self, answer: Answer) {
-        let answers = self.answers.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(LEDGER_RETRY).await;
-            let _ = answers.send(answer);
-        });
-    }
-
-    fn fed(&mut self, event: FeederEvent) {
-        let FeederEvent { campaign: index, feeder_epoch, fed } = event;
-        if !self.scheduler.is_current(index, feeder_epoch) {
-            return;
-        }
-        let now_ms = self.clock.now_ms();
-        match fed {
-            Fed::Messages(messages, requested, due) => self.scheduler.prepared(index, messages, requested, due, now_ms),
-            Fed::RenderFailed(failed) => {
-                self.scheduler.render_failed(index, failed, now_ms);
-            }
-            Fed::Withdrawn(seq, recipient) => self.scheduler.withdrawn(index, seq, recipient, now_ms),
-            Fed::PassedOver(receivers) => self.scheduler.passed_over(index, receivers),
-            Fed::Sought(true) => self.scheduler.sought(index),
-            Fed::Sought(false) => self.scheduler.nobody_else(index, now_ms),
-            Fed::Progress { estimate, useless } => {
-                if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience_estimate = estimate;
-                    campaign.audience_useless = useless;
-                }
-            }
-            Fed::Counted(rows) => {
-                if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience_rows = Some(rows);
-                }
-            }
-            Fed::AudienceEnd { total, outside, duplicates, excluded, bad_rows, bad_rows_named, unmatched, versions } => {
-                self.unmatched.insert(index, unmatched);
-                self.versions.insert(index, versions);
-                if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience_done = true;
-                    campaign.requested = 0;
-                    campaign.counts.total = Some(total);
-                    campaign.outside = outside;
-                    campaign.counts.duplicates = duplicates;
-                    campaign.counts.excluded = excluded;
-                    campaign.counts.bad_rows = bad_rows;
-                    campaign.bad_rows_named = bad_rows_named;
-                }
-            }
-            Fed::Problems(problems) => {
-                if let Some(run_id) = self.runs.get(&index).copied() {
-                    let ledger = self.ledger.clone();
-                    tokio::spawn(async move {
-                        if let Err(error) = ledger.record_bad_rows(run_id, problems).await {
-                            tracing::warn!(%error, "the bad rows of the audience could not be recorded in the ledger");
-                        }
-                    });
-                }
-            }
-            Fed::Failed(blocker, versions) => {
-                if blocker.reason == Reason::AudienceChanged
-                    && let Some(campaign) = self.scheduler.campaign(index)
-                {
-                    // It passes so quickly that status may never show it.
-                    tracing::info!(campaign = %campaign.key, "{}", blocker.message);
-                }
-                let waits = blocker.needs_person;
-                self.scheduler.feeder_failed(index, blocker, now_ms);
-                if waits {
-                    self.await_another_version(index, Some(versions), LOOK_AT_FILE_EVERY);
-                }
-                self.report(true);
-            }
         }
     }
 

@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Action, Along, Answer, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, Closing, DispatchTask, Event, Fate, FeederSpec,
+    Action, Along, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, DispatchTask, Event, Fate, FeederSpec,
     LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, Request, Resumption, RolloutChange, RunId, RunKey, RunStart,
-    Server, UnknownPolicy, WhenOutcomeIsUnknown, feeder, give_back, mpsc,
+    Server, UnknownPolicy, WhenOutcomeIsUnknown,
+    answers::{Answer, Closing, Due, OpenedRun, Resumed},
+    feeder, give_back, mpsc,
 };
 use crate::{
     dispatch::index::{CampaignIx, LaneIx},
@@ -134,9 +136,9 @@ impl DispatchTask {
                     rollout: record.rollout.clone(),
                     number: record.id.number(),
                 };
-                Ok(Box::new((record, opened)))
+                Ok(Box::new(OpenedRun { record, opened }))
             };
-            let _ = answers.send(Answer::Opened(index, opened.await));
+            let _ = answers.send(Answer::Opened { campaign: index, opened: opened.await });
         });
     }
 
@@ -178,13 +180,14 @@ impl DispatchTask {
 
     pub(super) fn fetch_due(&mut self, index: CampaignIx, most: usize) {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
-        let (ledger, answers, now_ms, feeding) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms(), campaign.feeder_epoch);
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        let feeder_epoch = campaign.feeder_epoch;
         tokio::spawn(async move {
             let due = async {
-                let due = ledger.due(run_id, now_ms, most).await?;
-                Ok((due, ledger.next_due(run_id).await?))
+                let messages = ledger.due(run_id, now_ms, most).await?;
+                Ok(Due { messages, next_ms: ledger.next_due(run_id).await? })
             };
-            let _ = answers.send(Answer::Due(index, feeding, due.await));
+            let _ = answers.send(Answer::Due { campaign: index, feeder_epoch, due: due.await });
         });
     }
 
@@ -239,15 +242,15 @@ impl DispatchTask {
                 // The ledger has the last word on whether everything has a final outcome.
                 let counts = ledger.counts(run_id).await?;
                 if counts.fates[Fate::Claimed] > 0 {
-                    return Ok(Closing::Open(None));
+                    return Ok(Closing::Open { next_ms: None });
                 }
                 if counts.fates.open() > 0 {
-                    return Ok(Closing::Open(ledger.next_due(run_id).await?));
+                    return Ok(Closing::Open { next_ms: ledger.next_due(run_id).await? });
                 }
                 ledger.close_run(run_id, reopen, now_ms).await?;
                 Ok(Closing::Done(read.recipients(&counts)))
             };
-            let _ = answers.send(Answer::Closed(index, closed.await));
+            let _ = answers.send(Answer::Closed { campaign: index, closing: closed.await });
         });
     }
 
@@ -255,7 +258,7 @@ impl DispatchTask {
     /// at once; for a completed campaign, added rows are counted.
     pub(super) fn await_another_version(&mut self, index: CampaignIx, versions: Option<Versions>, every: Duration) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let (feeding, answers) = (campaign.feeder_epoch, self.answers.clone());
+        let (feeder_epoch, answers) = (campaign.feeder_epoch, self.answers.clone());
         let Some(people) = self.handles.contents.get(&campaign.key).map(|content| content.people.clone()) else { return };
         if !people.has_versions() {
             return;
@@ -266,7 +269,7 @@ impl DispatchTask {
                 let asked = people.clone();
                 let now = tokio::task::spawn_blocking(move || asked.versions()).await;
                 if now.is_ok_and(|now| is_another(&now, versions.as_ref())) {
-                    let _ = answers.send(Answer::AudienceTouched(index, feeding));
+                    let _ = answers.send(Answer::AudienceTouched { campaign: index, feeder_epoch });
                     return;
                 }
             }
@@ -282,10 +285,10 @@ impl DispatchTask {
         tokio::spawn(async move {
             let resumed = async {
                 let changes = ledger.resume(run_id, resumption.clone(), now_ms).await?;
-                Ok((changes, ledger.counts(run_id).await?.fates.open() > 0))
+                Ok(Resumed { changes, is_open: ledger.counts(run_id).await?.fates.open() > 0 })
             };
             let resumed = resumed.await;
-            let _ = answers.send(Answer::Resumed(index, resumption, resumed));
+            let _ = answers.send(Answer::Resumed { campaign: index, resumption, resumed });
         });
     }
 
@@ -293,7 +296,8 @@ impl DispatchTask {
         let Some(run_id) = self.runs.get(&index).copied() else { return };
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
-            let _ = answers.send(Answer::Rollout(index, ledger.change_rollout(run_id, change, now_ms).await));
+            let reached = ledger.change_rollout(run_id, change, now_ms).await;
+            let _ = answers.send(Answer::Rollout { campaign: index, reached });
         });
     }
 
@@ -314,7 +318,7 @@ impl DispatchTask {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let Some(content) = self.handles.contents.get(&campaign.key) else {
             // Somebody may wait for the count.
-            let _ = self.answers.send(Answer::AddedLater(index, 0, None));
+            let _ = self.answers.send(Answer::AddedLater { campaign: index, added: 0, versions: None });
             return;
         };
         let (people, ledger, answers) = (content.people.clone(), self.ledger.clone(), self.answers.clone());
@@ -324,7 +328,7 @@ impl DispatchTask {
             let versions = people.versions();
             // An audience that can no longer be read does not matter to a run that is over.
             let added = feeder::count_added((&key, work.outcomes.as_ref()), &people, &ledger, run_id, &runtime).unwrap_or(0);
-            let _ = answers.send(Answer::AddedLater(index, added, Some(versions)));
+            let _ = answers.send(Answer::AddedLater { campaign: index, added, versions: Some(versions) });
         });
     }
 }
