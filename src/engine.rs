@@ -49,7 +49,7 @@ use crate::{
     },
 };
 use identities::{LookDone, Looks};
-use lookup::Lookup;
+use lookup::{HandlesVersion, Lookup};
 use mailboxes::Mailboxes;
 use pace::Pace;
 use probes::{ProbeDone, Probes};
@@ -136,13 +136,33 @@ pub struct View {
     pub webhooks: Arc<Webhooks>,
 }
 
+/// A campaign that did not complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedCampaign {
+    /// The campaign.
+    pub campaign: Key,
+    /// Its last state.
+    pub state: CampaignState,
+    /// Why it did not complete, as its status says.
+    pub why: String,
+}
+
+/// What there is to say of a campaign that completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignNote {
+    /// The campaign.
+    pub campaign: Key,
+    /// As its status says it.
+    pub message: String,
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// Campaigns that did not complete: key, state, and why.
-    pub failed: Vec<(Key, CampaignState, String)>,
+    /// Campaigns that did not complete.
+    pub failed: Vec<FailedCampaign>,
     /// What there is to say of campaigns that completed.
-    pub notes: Vec<(Key, String)>,
+    pub notes: Vec<CampaignNote>,
     /// Whether everything in flight had an outcome before the process stopped.
     pub clean: bool,
 }
@@ -201,7 +221,7 @@ enum End {
     /// It was told to stop.
     Told,
     /// With `once`: every campaign has ended; holds those that failed.
-    Done(Vec<(Key, CampaignState, String)>),
+    Done(Vec<FailedCampaign>),
     /// The ledger cannot be used. Messages in flight are not waited for.
     NoLedger(EngineError),
     /// With `once`: only the ledger stops what is left; holds the message.
@@ -209,16 +229,17 @@ enum End {
 }
 
 /// What there is to say of campaigns that completed: rows that were added since.
-fn notes(decision: &Decision) -> Vec<(Key, String)> {
+fn notes(decision: &Decision) -> Vec<CampaignNote> {
     let note = |(key, campaign): (&Key, &CampaignDecision)| {
         let read = condition::find(&campaign.status.conditions, ConditionType::AudienceRead)?;
-        (read.reason == Reason::RowsAfterCompletion).then(|| (key.clone(), read.message.to_string()))
+        let note = || CampaignNote { campaign: key.clone(), message: read.message.to_string() };
+        (read.reason == Reason::RowsAfterCompletion).then(note)
     };
     decision.campaigns.iter().filter_map(note).collect()
 }
 
 /// With `once`: the campaigns that failed; `None` until every campaign has ended.
-fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
+fn ended(decision: &Decision) -> Option<Vec<FailedCampaign>> {
     let mut failed = Vec::new();
     for (key, campaign) in &decision.campaigns {
         let status = &campaign.status;
@@ -227,7 +248,9 @@ fn ended(decision: &Decision) -> Option<Vec<(Key, CampaignState, String)>> {
             _ if campaign.is_looked_at => return None,
             (CampaignState::Completed, None) | (CampaignState::Suspended, _) => {}
             (_, None) if campaign.waits_for_person => {}
-            (state, Some(condition)) => failed.push((key.clone(), state, condition.message.to_string())),
+            (state, Some(condition)) => {
+                failed.push(FailedCampaign { campaign: key.clone(), state, why: condition.message.to_string() });
+            }
             _ => return None,
         }
     }
@@ -268,8 +291,8 @@ struct Engine {
     mailboxes: Mailboxes,
     /// The last handover to the data plane.
     handed_over: Handover,
-    /// The versions of the handles and contents that it was compared with.
-    handed_version: (u64, u64),
+    /// What it was compared with.
+    handed_version: HandlesVersion,
     longest_turn: Duration,
     view: watch::Sender<View>,
 }
@@ -303,7 +326,7 @@ impl Engine {
             came_back,
             mailboxes,
             handed_over: Handover::default(),
-            handed_version: (0, 0),
+            handed_version: HandlesVersion::default(),
             longest_turn: Duration::ZERO,
             view,
         })
@@ -504,11 +527,11 @@ impl Engine {
     }
 
     fn noticed(&mut self, event: Event) {
-        let Event::ServerFailed(key, failure, count) = event;
-        let accepted = self.dispatch.report.borrow().servers.get(&key).map_or(0, |server| server.accepted);
-        tracing::warn!(server = %key, reason = %failure.reason, "a send failed: {failure}");
-        if let Some(observation) = self.observed.servers.get_mut(&key) {
-            observation.note_send_failure(failure, count, accepted, self.clock.now_ms());
+        let Event::ServerFailed { server, failure, failures } = event;
+        let accepted = self.dispatch.report.borrow().servers.get(&server).map_or(0, |server| server.accepted);
+        tracing::warn!(%server, reason = %failure.reason, "a send failed: {failure}");
+        if let Some(observation) = self.observed.servers.get_mut(&server) {
+            observation.note_send_failure(failure, failures, accepted, self.clock.now_ms());
         }
     }
 

@@ -30,7 +30,7 @@ use crate::{
     bounces::{Listener, Origin},
     dns::resolver_address,
     egress::Egress,
-    engine::{self, Ended, EngineError, EngineOptions, Returns, View},
+    engine::{self, CampaignNote, Ended, EngineError, EngineOptions, FailedCampaign, Returns, View},
     feedback::{Batch, Intake},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
     meta::bound::counted,
@@ -388,11 +388,13 @@ fn finish(result: Result<(Ended, Progress), EngineError>) -> ExitCode {
         }
         Err(error) => refuse(&error.to_string()),
         Ok((ended, said)) => {
-            for (key, state, why) in ended.failed.iter().filter(|(key, _, why)| !said.has_said(key, why)) {
-                text::report(&format!("campaign {key}: {state:?}: {}", said.told(why)));
+            for FailedCampaign { campaign, state, why } in
+                ended.failed.iter().filter(|failed| !said.has_said(&failed.campaign, &failed.why))
+            {
+                text::report(&format!("campaign {campaign}: {state:?}: {}", said.told(why)));
             }
-            for (key, note) in ended.notes.iter().filter(|(key, note)| !said.has_said(key, note)) {
-                text::report(&format!("campaign {key}: {}", said.told(note)));
+            for CampaignNote { campaign, message } in ended.notes.iter().filter(|note| !said.has_said(&note.campaign, &note.message)) {
+                text::report(&format!("campaign {campaign}: {}", said.told(message)));
             }
             if !ended.clean {
                 text::report("the grace period ended with messages still on the wire; the next start resolves their outcome");

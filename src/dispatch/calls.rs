@@ -23,9 +23,19 @@ struct Call {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Handover<T> {
     /// Begin a call with these messages.
-    Begin(CallId, Vec<T>),
+    Begin {
+        /// The id of the call.
+        call: CallId,
+        /// The messages.
+        batch: Vec<T>,
+    },
     /// Send the message ahead on a call that is in progress.
-    Ahead(CallId, T),
+    Ahead {
+        /// The id of the call.
+        call: CallId,
+        /// The message.
+        message: T,
+    },
 }
 
 /// The calls of one server.
@@ -78,7 +88,7 @@ impl Calls {
                     if let Some(call) = self.open.get_mut(&id) {
                         call.in_flight += 1;
                     }
-                    Handover::Ahead(id, message)
+                    Handover::Ahead { call: id, message }
                 }
                 None => self.begin(vec![message], false),
             });
@@ -99,7 +109,7 @@ impl Calls {
     fn begin<T>(&mut self, batch: Vec<T>, is_alone: bool) -> Handover<T> {
         self.next += 1;
         self.open.insert(self.next, Call { in_flight: batch.len(), is_alone });
-        Handover::Begin(self.next, batch)
+        Handover::Begin { call: self.next, batch }
     }
 
     /// Notes the outcome of one message of a call.
@@ -122,18 +132,23 @@ mod tests {
 
     const PIPELINING: Carriage = Carriage { batch: 1, ahead: 1, is_windowed: false };
 
+    fn begin(call: CallId, message: char) -> Handover<char> {
+        Handover::Begin { call, batch: vec![message] }
+    }
+
+    fn ahead(call: CallId, message: char) -> Handover<char> {
+        Handover::Ahead { call, message }
+    }
+
     #[test]
     fn messages_are_spread_before_any_goes_ahead() {
         let mut calls = Calls::default();
         assert_eq!(calls.room(PIPELINING, 3), 6);
         let all = calls.hand_over(vec![], vec!['a', 'b', 'c', 'd'], PIPELINING, 3);
-        assert_eq!(
-            all,
-            [Handover::Begin(1, vec!['a']), Handover::Begin(2, vec!['b']), Handover::Begin(3, vec!['c']), Handover::Ahead(1, 'd')]
-        );
+        assert_eq!(all, [begin(1, 'a'), begin(2, 'b'), begin(3, 'c'), ahead(1, 'd')]);
         assert_eq!(calls.room(PIPELINING, 3), 2);
         calls.answered(3);
-        assert_eq!(calls.hand_over(vec![], vec!['e'], PIPELINING, 3), [Handover::Ahead(3, 'e')], "an idle connection first");
+        assert_eq!(calls.hand_over(vec![], vec!['e'], PIPELINING, 3), [ahead(3, 'e')], "an idle connection first");
         calls.ended(2);
         assert_eq!((calls.len(), calls.room(PIPELINING, 3)), (2, 3));
     }
@@ -141,7 +156,7 @@ mod tests {
     #[test]
     fn what_goes_alone_has_a_connection_to_itself() {
         let mut calls = Calls::default();
-        assert_eq!(calls.hand_over(vec!['a'], vec!['b'], PIPELINING, 1), [Handover::Begin(1, vec!['a']), Handover::Begin(2, vec!['b'])]);
+        assert_eq!(calls.hand_over(vec!['a'], vec!['b'], PIPELINING, 1), [begin(1, 'a'), begin(2, 'b')]);
         let mut calls = Calls::default();
         calls.hand_over(vec!['a'], vec![], PIPELINING, 2);
         assert_eq!(calls.room(PIPELINING, 2), 2, "nothing goes ahead beside it");
@@ -160,7 +175,7 @@ mod tests {
         assert_eq!(calls.room(Carriage::batches(8), 5), 32);
         let batches = calls.hand_over(vec![], (0..20).collect(), Carriage::batches(8), 5);
         assert_eq!(
-            batches.iter().map(|handover| if let Handover::Begin(_, batch) = handover { batch.len() } else { 0 }).collect::<Vec<_>>(),
+            batches.iter().map(|handover| if let Handover::Begin { batch, .. } = handover { batch.len() } else { 0 }).collect::<Vec<_>>(),
             [8, 8, 4]
         );
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{report::DayUsed, resources::Key};
+use crate::{ledger::ServerDay, report::DayUsed, resources::Key};
 
 const DAY_MINUTES: i64 = 24 * 60;
 
@@ -17,10 +17,10 @@ pub struct Days {
 }
 
 impl Days {
-    /// The days that the ledger knows: server, day since 1970, messages.
-    pub fn new(known: impl IntoIterator<Item = (String, i64, u64)>) -> Self {
+    /// The days that the ledger knows.
+    pub fn new(known: impl IntoIterator<Item = ServerDay>) -> Self {
         let mut days = Self::default();
-        for (server, day, messages) in known {
+        for ServerDay { server, day, messages } in known {
             if let Some(key) = Key::parse(&server) {
                 *days.by_server.entry(key).or_default().entry(day).or_default() += messages;
             }
@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn a_day_is_told_once_it_is_over() {
         let (server, key) = ("shop/relay", Key::new("shop", "relay"));
-        let mut days = Days::new([(server.to_owned(), 10, 5), (server.to_owned(), 11, 7)]);
+        let known = |(day, messages)| ServerDay { server: server.to_owned(), day, messages };
+        let mut days = Days::new([(10, 5), (11, 7)].map(known));
         let day = |days: &mut Days, day: i64| {
             let all = days.completed(day * 86_400_000 + 1).get(&key).cloned().unwrap_or_default();
             all.into_iter().map(|day| (day.day, day.messages)).collect::<Vec<_>>()

@@ -55,8 +55,13 @@ const PARKED_MAX: usize = 10_000;
 pub enum Request {
     /// Begin to read: comes first, and once.
     Open,
-    /// This many more recipients of the audience, and of whom nobody.
-    More(usize, Option<Arc<Passing>>),
+    /// More recipients of the audience.
+    More {
+        /// How many.
+        count: usize,
+        /// Whose people are passed over.
+        passing: Option<Arc<Passing>>,
+    },
     /// Render these deferred messages again.
     Due(Vec<DueMessage>),
     /// One recipient outside this domain, out of turn.
@@ -66,12 +71,24 @@ pub enum Request {
 /// What the feeder brings.
 #[derive(Debug)]
 pub enum Fed {
-    /// Rendered messages: how many of them had been asked for with `More`, and how many with `Due`.
-    Messages(Vec<ReadyMessage>, usize, usize),
+    /// Rendered messages.
+    Messages {
+        /// The messages.
+        messages: Vec<ReadyMessage>,
+        /// How many recipients that had been asked for with `More` are dealt with.
+        requested: usize,
+        /// How many that had been asked for with `Due` are.
+        due: usize,
+    },
     /// A recipient whose template failed.
     RenderFailed(RenderFailure),
-    /// A deferred recipient is gone from the audience: the row, and the address.
-    Withdrawn(u64, Arc<str>),
+    /// A deferred recipient is gone from the audience.
+    Withdrawn {
+        /// The number of the message in its run.
+        seq: u64,
+        /// The address.
+        recipient: Arc<str>,
+    },
     /// Whether somebody in another domain was found, who then comes as a message that was not requested.
     Sought(bool),
     /// Receivers of whom somebody was passed over.
@@ -106,8 +123,13 @@ pub enum Fed {
     },
     /// All rows that cannot be used, by line: of the whole audience, or up to where reading stopped.
     Problems(Vec<BadRow>),
-    /// It cannot go on: why, and what the audience was read with or from, where that is known.
-    Failed(Blocker, Versions),
+    /// It cannot go on.
+    Failed {
+        /// Why.
+        blocker: Blocker,
+        /// What the audience was read with or from, where that is known.
+        versions: Versions,
+    },
 }
 
 /// An event of a feeder.
@@ -253,7 +275,7 @@ impl Asked for Feeder {
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(request)));
         let blocker = worked.unwrap_or_else(|_| Err(Blocker::internal(Reason::AudienceUnreadable, "reading the audience")));
         let Err(blocker) = blocker else { return true };
-        self.send(Fed::Failed(blocker, self.versions.clone()));
+        self.send(Fed::Failed { blocker, versions: self.versions.clone() });
         false
     }
 }
@@ -271,14 +293,14 @@ impl Feeder {
         };
         let is_of_many = match &request {
             Request::Open | Request::Seek(_) => true,
-            Request::More(count, _) => *count < FEW,
+            Request::More { count, .. } => *count < FEW,
             Request::Due(due) => due.len() < FEW,
         };
         match request {
             Request::Open => {}
             Request::Due(due) => self.take_due(due, &seen, audience.is_none())?,
             Request::Seek(domain) => self.seek(&domain, &mut audience, &mut seen)?,
-            Request::More(count, passing) => self.read(count, passing.as_deref(), &mut audience, &mut seen)?,
+            Request::More { count, passing } => self.read(count, passing.as_deref(), &mut audience, &mut seen)?,
         }
         self.pass = Some((seen, audience));
         if is_of_many {
@@ -332,7 +354,7 @@ impl Feeder {
     }
 
     fn withdraw(&self, message: &DueMessage) {
-        self.send(Fed::Withdrawn(message.seq, message.recipient.as_str().into()));
+        self.send(Fed::Withdrawn { seq: message.seq, recipient: message.recipient.as_str().into() });
     }
 
     /// Renders messages whose row has been read in this pass; the others wait for their row, and are withdrawn if none comes. So is
@@ -426,7 +448,7 @@ impl Feeder {
         }
         if is_short {
             // Those that were asked for and are not brought are asked for again.
-            self.send(Fed::Messages(Vec::new(), count - found, 0));
+            self.send(Fed::Messages { messages: Vec::new(), requested: count - found, due: 0 });
         }
         if is_over {
             self.end(seen)?;
@@ -441,7 +463,7 @@ impl Feeder {
             Ok(message) => chunk.push(message),
             Err(message) => {
                 // Asked for and brought, though not as a message.
-                self.send(Fed::Messages(Vec::new(), 1, 0));
+                self.send(Fed::Messages { messages: Vec::new(), requested: 1, due: 0 });
                 self.failed(&met, message);
             }
         }
@@ -522,7 +544,7 @@ impl Feeder {
         if !chunk.is_empty() {
             let messages = std::mem::take(chunk);
             let count = messages.len();
-            self.send(Fed::Messages(messages, count, 0));
+            self.send(Fed::Messages { messages, requested: count, due: 0 });
         }
     }
 }

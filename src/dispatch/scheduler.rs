@@ -75,8 +75,13 @@ pub enum Action {
         /// Whose people are passed over.
         passing: Option<Arc<Passing>>,
     },
-    /// Ask the feeder for one recipient outside this domain, out of turn.
-    Seek(CampaignIx, Arc<str>),
+    /// Ask the feeder for one recipient, out of turn.
+    Seek {
+        /// Whose feeder.
+        campaign: CampaignIx,
+        /// The domain outside which it is.
+        domain: Arc<str>,
+    },
     /// Stop the feeder and return its leases to the ledger, then call [`Scheduler::released`]. Messages that are being fetched for
     /// it are returned as well when they arrive, followed by another such call.
     StopFeeder(CampaignIx),
@@ -87,12 +92,33 @@ pub enum Action {
         /// The most to fetch.
         most: usize,
     },
-    /// Hand a batch to a server, as a call with this id.
-    Deliver(LaneIx, CallId, Vec<Outgoing>),
-    /// Hand a message to a call that is in progress at a server.
-    Ahead(LaneIx, CallId, Outgoing),
-    /// Report to the control plane that a server failed, and the number of its failures.
-    ServerFailed(Key, Blocker, u64),
+    /// Hand messages to a server as a new call.
+    Deliver {
+        /// The server.
+        lane: LaneIx,
+        /// The id of the call.
+        call: CallId,
+        /// The messages.
+        batch: Vec<Outgoing>,
+    },
+    /// Hand a message to a call that is in progress.
+    Ahead {
+        /// The server.
+        lane: LaneIx,
+        /// The id of the call.
+        call: CallId,
+        /// The message.
+        message: Outgoing,
+    },
+    /// Report to the control plane that a server failed.
+    ServerFailed {
+        /// The server.
+        server: Key,
+        /// The cause.
+        failure: Blocker,
+        /// The number of its failures, with this one.
+        failures: u64,
+    },
     /// A closed run was edited: count the rows of its audience that were added since and are not mailed.
     CountAdded(CampaignIx),
     /// Call [`Scheduler::audience_touched`] once the audience's file has changed.
@@ -100,9 +126,19 @@ pub enum Action {
     /// Every recipient of the run has a final outcome: close it in the ledger.
     Close(CampaignIx),
     /// Carry out a resumption of the run, then call [`Scheduler::resumed`].
-    Resume(CampaignIx, Resumption),
+    Resume {
+        /// Whose run.
+        campaign: CampaignIx,
+        /// What was requested.
+        resumption: Resumption,
+    },
     /// Change the rollout of the run, then call [`Scheduler::rollout_changed`], or [`Scheduler::rollout_not_changed`].
-    ChangeRollout(CampaignIx, RolloutChange),
+    ChangeRollout {
+        /// Whose run.
+        campaign: CampaignIx,
+        /// To what.
+        change: RolloutChange,
+    },
     /// The scheduler has removed the campaign: forget what is kept for it.
     Forget(CampaignIx),
     /// The scheduler has removed the server: forget what is kept for it.
@@ -124,6 +160,17 @@ pub struct PlannedClaim {
     pub message: ReadyMessage,
 }
 
+/// A server that is to be out of use for a campaign.
+#[derive(Debug)]
+pub struct PlannedBar {
+    /// The campaign's index.
+    pub campaign: CampaignIx,
+    /// The server's index.
+    pub lane: LaneIx,
+    /// Why.
+    pub bar: Bar,
+}
+
 /// The contents of the next commit.
 #[derive(Debug, Default)]
 pub struct Planned {
@@ -131,8 +178,8 @@ pub struct Planned {
     pub outcomes: Vec<Settled>,
     /// Claims, written after them.
     pub claims: Vec<PlannedClaim>,
-    /// Servers that are out of use for a campaign: campaign, server, why.
-    pub bars: Vec<(CampaignIx, LaneIx, Bar)>,
+    /// Servers that are out of use for a campaign.
+    pub bars: Vec<PlannedBar>,
     /// Messages that were written in a different minute from that of their claim, or not at all.
     pub usage_moves: Vec<UsageMove>,
     /// When this was planned, milliseconds: the time of the claims.
@@ -154,11 +201,24 @@ pub struct UsageMove {
     pub to_minute: Option<i64>,
 }
 
+/// A change in the number of a campaign's messages of one fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FateChange {
+    /// The campaign's index.
+    pub campaign: CampaignIx,
+    /// The fate.
+    pub fate: Fate,
+    /// The server, for a final outcome that has one.
+    pub lane: Option<LaneIx>,
+    /// The difference, which may be negative.
+    pub by: i64,
+}
+
 /// The changes that a write to the ledger made in the counts of campaigns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CountChanges {
-    /// Campaign, fate, the server for a final outcome that has one, and the difference.
-    pub fates: Vec<(CampaignIx, Fate, Option<LaneIx>, i64)>,
+    /// By fate.
+    pub fates: Vec<FateChange>,
     /// Campaign, and the number of messages that were resent though the outcome of the previous attempt is unknown.
     pub resent: Vec<(CampaignIx, i64)>,
 }
@@ -197,7 +257,7 @@ pub struct Scheduler {
     /// Claims whose outcome is not durable yet.
     unresolved: usize,
     pending: Vec<Settled>,
-    pending_bars: Vec<(CampaignIx, LaneIx, Bar)>,
+    pending_bars: Vec<PlannedBar>,
     pending_usage: Vec<UsageMove>,
     pending_since_ms: i64,
     /// Since when claims wait to be committed together.
@@ -330,8 +390,8 @@ impl Scheduler {
 
     /// Applies the changes of a write: the only way in which counts change.
     pub fn apply_changes(&mut self, changes: &CountChanges) {
-        for &(index, fate, lane, by) in &changes.fates {
-            let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
+        for &FateChange { campaign, fate, lane, by } in &changes.fates {
+            let Some(campaign) = self.campaigns.get_mut(&campaign) else { continue };
             let count = campaign.counts.of_mut(fate);
             *count = count.saturating_add_signed(by);
             if fate == Fate::Accepted

@@ -22,25 +22,19 @@ use super::{
     feeder::{self, Fed, Feeder, FeederEvent, FeederSpec, Request},
     feeders::{self, Asking, Threads},
     index::{CampaignIx, LaneIx},
-    scheduler::{Action, CountChanges, Planned, Scheduler},
+    scheduler::{Action, CountChanges, FateChange, Planned, PlannedBar, Scheduler},
     stages::Settled,
 };
 use crate::{
     clock::SteadyClock,
     ledger::{
         AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RolloutChange, RunId,
-        RunKey, RunRecord, RunStart, ServerId, UnknownPolicy, UsageMove, domain_key,
+        RunKey, RunRecord, RunStart, ServerId, UnresolvedClaim, Usage, UsageMove, domain_key,
     },
     people::Versions,
     providers::{Along, BoxFuture, Delivered, Gate, Outgoing, Server},
     report::{Bar, Phase, Report},
-    resources::{
-        Blocker, Key, Reason,
-        campaign::{RecipientCounts, WhenOutcomeIsUnknown},
-        fate::Fate,
-        mailbox_providers::provider_of,
-        rollout::Reached,
-    },
+    resources::{Blocker, Key, Reason, campaign::RecipientCounts, fate::Fate, mailbox_providers::provider_of, rollout::Reached},
     token::return_path::ReturnPaths,
 };
 
@@ -63,8 +57,15 @@ const USAGE_MINUTES: i64 = 31 * 24 * 60 + 1;
 /// Events of which the control plane is notified at once.
 #[derive(Debug)]
 pub enum Event {
-    /// Sending through a server failed: the server, the cause, and the number of its failures.
-    ServerFailed(Key, Blocker, u64),
+    /// Sending through a server failed.
+    ServerFailed {
+        /// The server.
+        server: Key,
+        /// The cause.
+        failure: Blocker,
+        /// The number of its failures, with this one.
+        failures: u64,
+    },
 }
 
 /// The running data plane.
@@ -91,13 +92,13 @@ impl Dispatch {
         let (stop, stopped) = oneshot::channel();
         let usage = ledger.usage_since(clock.now_ms() / 60_000 - USAGE_MINUTES).await?;
         let mut past = Past::new();
-        for (key, minute, count) in usage {
-            past.entry(key).or_default().push((minute, count));
+        for Usage { key, minute, messages } in usage {
+            past.entry(key).or_default().push((minute, messages));
         }
         // Messages that were in flight when the previous process ended may have been written just now. The ledger counts them so
         // when their run begins.
         let minute = clock.now_ms() / 60_000;
-        for (server, domain) in ledger.left_by_server().await? {
+        for UnresolvedClaim { server, domain } in ledger.unresolved_claims().await? {
             commits::add_usage(&mut past, &server, minute, 1);
             // Which of them stands for the domain is known once the limits are.
             let provider = provider_of(&domain).and_then(|provider| provider.domains.first()).filter(|first| **first != domain);
@@ -141,8 +142,13 @@ struct CallUnderWay {
     begun: u64,
 }
 
-/// A call of `deliver` has ended: the server, the call's id, and how often it had begun again.
-type CallEnded = (LaneIx, CallId, u64);
+/// A call of `deliver` has ended.
+struct CallEnded {
+    lane: LaneIx,
+    call: CallId,
+    /// How often it had begun again.
+    begun: u64,
+}
 
 struct DispatchTask {
     ledger: Ledger,
@@ -192,7 +198,11 @@ struct DispatchTask {
     file_watches: BTreeMap<CampaignIx, tokio::task::AbortHandle>,
 }
 
-type CommitResult = (Planned, Result<CommitReceipt, LedgerError>);
+struct CommitResult {
+    planned: Planned,
+    receipt: Result<CommitReceipt, LedgerError>,
+}
+
 /// A commit in progress. It is awaited where its result is needed: every thread and channel in between would add to the time for
 /// which connections wait for their next message.
 type Committing = BoxFuture<'static, CommitResult>;
@@ -275,9 +285,9 @@ impl DispatchTask {
             let sleep = if self.wants_report { sleep.min(REPORT_SOON) } else { sleep };
             tokio::select! {
                 biased;
-                (planned, result) = result_of(&mut committing) => {
+                result = result_of(&mut committing) => {
                     committing = None;
-                    self.committed(planned, result);
+                    self.committed(result);
                 }
                 Some(delivered) = self.outcome_receiver.recv() => {
                     let now_ms = self.clock.now_ms();

@@ -22,13 +22,13 @@ use super::{
     index::{CampaignIx, LaneIx},
     receivers::Passing,
     refusals::Refusals,
-    scheduler::{Action, CountChanges, Mutant, Planned, Scheduler},
+    scheduler::{Action, CountChanges, FateChange, Mutant, Planned, PlannedBar, Scheduler},
     stages::{Disposition, ReadyMessage},
 };
 use crate::{
     audience::Recipient,
     chance::jitter,
-    ledger::{HeldFate, HeldMessage, Resumption},
+    ledger::{HeldMessage, Resumption},
     providers::{Carriage, Delivered, Outcome, Outgoing, Refusal, Scope},
     report::Phase,
     resources::{
@@ -344,27 +344,27 @@ impl Simulation {
                 self.feed(index, count, passing.as_deref());
             }
             Action::CountAdded(_) | Action::WatchAudience(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
-            Action::Seek(index, domain) => self.seek(index, &domain),
-            Action::Resume(index, resumption) => self.resume(index, &resumption),
-            Action::ChangeRollout(index, change) => self.change_rollout(index, &change),
+            Action::Seek { campaign: index, domain } => self.seek(index, &domain),
+            Action::Resume { campaign: index, resumption } => self.resume(index, &resumption),
+            Action::ChangeRollout { campaign: index, change } => self.change_rollout(index, &change),
             Action::FetchDue { campaign: index, most } => {
                 let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeder_epoch);
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
                 self.fetches.push((at, index, feeding, most));
             }
-            Action::Deliver(lane, call, batch) => {
+            Action::Deliver { lane, call, batch } => {
                 self.assert_claimed(&batch);
                 let trip = self.trip();
                 self.wire.push((self.now_ms + trip, lane, call, batch));
             }
-            Action::Ahead(lane, call, message) => {
+            Action::Ahead { lane, call, message } => {
                 self.assert_claimed(std::slice::from_ref(&message));
                 // It is answered after the messages that were there before it.
                 let before = self.wire.iter().filter(|(_, of, on, _)| (*of, *on) == (lane, call)).map(|(at, ..)| *at).max();
                 let trip = self.trip();
                 self.wire.push((before.unwrap_or(self.now_ms) + trip, lane, call, vec![message]));
             }
-            Action::ServerFailed(key, _, count) => {
+            Action::ServerFailed { server: key, failures: count, .. } => {
                 if let Some(route) = self.routing.servers.get_mut(&key) {
                     route.routed = false;
                     route.acknowledged_failures = count;

@@ -53,6 +53,13 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
     world(snapshot, options.plan_namespace.as_deref(), options.returns.listens, found)
 }
 
+/// Changes with any of the handles that the data plane is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct HandlesVersion {
+    servers: u64,
+    contents: u64,
+}
+
 /// The lookups, and their latest results.
 pub(super) struct Lookup {
     options: EngineOptions,
@@ -177,8 +184,8 @@ impl Lookup {
     }
 
     /// Changes whenever any handle or content does.
-    pub fn version(&self) -> (u64, u64) {
-        (self.servers.version(), self.contents.version())
+    pub fn version(&self) -> HandlesVersion {
+        HandlesVersion { servers: self.servers.version(), contents: self.contents.version() }
     }
 
     /// The next content that was prepared in the background; pass it to [`Lookup::prepared`].

@@ -132,13 +132,21 @@ impl<K, S> Default for Shelf<K, S> {
     }
 }
 
+/// The status of an object that was never valid.
+struct KeptBroken {
+    broken: Broken,
+    /// As last written.
+    conditions: Vec<Condition>,
+    is_written: bool,
+}
+
 /// The statuses of all objects.
 pub struct Statuses {
     sink: StatusSink,
     servers: Shelf<SendingServer, SendingServerStatus>,
     plans: Shelf<Plan, PlanStatus>,
     campaigns: Shelf<Campaign, CampaignStatus>,
-    broken: BTreeMap<(&'static str, Key), (Broken, Vec<Condition>, bool)>,
+    broken: BTreeMap<(&'static str, Key), KeptBroken>,
     wake_at_ms: i64,
     /// Whether the files of objects that were deleted while no process ran have been looked for.
     is_swept: bool,
@@ -196,10 +204,11 @@ impl Statuses {
         for broken in &snapshot.broken {
             let id = (broken.kind, broken.key.clone());
             gone.retain(|gone| *gone != id);
-            let (known, conditions, written) =
-                old.remove(&id).unwrap_or_else(|| (broken.clone(), conditions_of(broken.previous_status.as_deref()), false));
-            let is_same = known == *broken;
-            self.broken.insert(id, (broken.clone(), conditions, written && is_same));
+            let kept = old.remove(&id).map_or_else(
+                || KeptBroken { broken: broken.clone(), conditions: conditions_of(broken.previous_status.as_deref()), is_written: false },
+                |known| KeptBroken { is_written: known.is_written && known.broken == *broken, broken: broken.clone(), ..known },
+            );
+            self.broken.insert(id, kept);
         }
         let is_known = |servers: &Shelf<_, _>, plans: &Shelf<_, _>, campaigns: &Shelf<_, _>, id: &(&'static str, Key)| match id.0 {
             SendingServer::KIND => servers.0.contains_key(&id.1),
@@ -274,9 +283,9 @@ impl Statuses {
                 self.sink.note_sending(key, &sourced.origin, is_sending && !flush);
             }
         }
-        for (broken, conditions, is_written) in self.broken.values_mut() {
-            if !std::mem::replace(is_written, true) {
-                turn.put_broken(broken, conditions);
+        for kept in self.broken.values_mut() {
+            if !std::mem::replace(&mut kept.is_written, true) {
+                turn.put_broken(&kept.broken, &mut kept.conditions);
             }
         }
         self.wake_at_ms = turn.wake_at_ms;

@@ -5,11 +5,14 @@ use std::collections::HashSet;
 use rusqlite::{Connection, params};
 
 use super::{
-    Changes, HeldFate, HeldMessage, KnownGuard, Resumption, RunId,
+    Changes, HeldMessage, KnownGuard, Resumption, RunId,
     error::{Fault, LedgerError},
     writer::Writer,
 };
-use crate::resources::{fate::Fate, resume::Handled};
+use crate::resources::{
+    fate::Fate,
+    resume::{Handled, ResumeHeld},
+};
 
 /// A person has resumed the run: what came before is no longer held against it.
 const JUDGE_ANEW: &str = "UPDATE runs SET judged_bounced = bounced, judged_complained = complained,
@@ -22,9 +25,9 @@ impl Writer {
         self.run(run)?;
         let (changes, awaiting) = self.book.transaction(|connection| {
             let mut changes = Changes::default();
-            if resumption.held != HeldFate::Keep {
+            if let Some(held) = resumption.held {
                 connection.execute("DELETE FROM guards WHERE run_id = ?1", [run.0])?;
-                end_held(connection, &mut changes, run, resumption.held, now_ms)?;
+                end_held(connection, &mut changes, run, held, now_ms)?;
             }
             changes.extend(super::runs::retry_failed_templates(connection, run, now_ms)?);
             if resumption.resends_unknown {
@@ -56,7 +59,7 @@ impl Writer {
 }
 
 /// Retries held messages through any server, or rejects them.
-fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: HeldFate, now_ms: i64) -> Result<(), Fault> {
+fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: ResumeHeld, now_ms: i64) -> Result<(), Fault> {
     let mut statement =
         connection.prepare("SELECT server_id, count(*) FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 7 GROUP BY 1")?;
     let by_server: Vec<(Option<i64>, i64)> =
@@ -64,18 +67,16 @@ fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: He
     for (server, count) in by_server {
         changes.add(run, Fate::Held, None, -count);
         match held {
-            HeldFate::Keep => return Ok(()),
-            HeldFate::Retry => changes.add(run, Fate::Deferred, None, count),
-            HeldFate::Reject => changes.add(run, Fate::Rejected, server, count),
+            ResumeHeld::Retry => changes.add(run, Fate::Deferred, None, count),
+            ResumeHeld::Reject => changes.add(run, Fate::Rejected, server, count),
         }
     }
     let sql = match held {
-        HeldFate::Keep => return Ok(()),
-        HeldFate::Retry => {
+        ResumeHeld::Retry => {
             "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = ?2, refusals = NULL, since_ms = ?2
              WHERE run_id = ?1 AND partition = 0 AND state = 7"
         }
-        HeldFate::Reject => {
+        ResumeHeld::Reject => {
             "UPDATE messages SET state = 3, updated_at_ms = ?2, fields = NULL, refusals = NULL, attempt = attempt + 1
              WHERE run_id = ?1 AND partition = 0 AND state = 7"
         }

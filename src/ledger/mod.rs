@@ -56,9 +56,9 @@ pub use reader::{LedgerReader, RecipientRow, RunSummary};
 use recipient_index::Builders;
 pub use recipient_index::RecipientIndex;
 pub use records::{
-    AudienceRead, BadRow, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Generation, Guard, HeldFate,
-    HeldMessage, KnownGuard, Lookup, OutcomeRecord, Resumption, RolloutChange, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts,
-    ServerId, SpecHash, UnknownPolicy, UsageMove, domain_key,
+    AudienceRead, BadRow, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Generation, Guard, HeldMessage,
+    KnownGuard, Lookup, OutcomeRecord, Resumption, RolloutChange, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerDay,
+    ServerId, SpecHash, UnresolvedClaim, Usage, UsageMove, domain_key,
 };
 pub use schema::is_in_use;
 pub use standing::{ServerRecord, StandingOf};
@@ -336,11 +336,11 @@ impl Ledger {
         self.call(move |writer| writer.record_bad_rows(run, &rows)).await
     }
 
-    /// Messages that each server sent on each UTC day of the last five years: server, day since 1970, messages.
+    /// Messages that each server sent on each UTC day of the last five years.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn days(&self) -> Result<Vec<(String, i64, u64)>, LedgerError> {
+    pub async fn days(&self) -> Result<Vec<ServerDay>, LedgerError> {
         self.call(move |writer| writer.book.read(runs::days)).await
     }
 
@@ -349,17 +349,16 @@ impl Ledger {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn usage_since(&self, minute: i64) -> Result<Vec<(String, i64, u64)>, LedgerError> {
+    pub async fn usage_since(&self, minute: i64) -> Result<Vec<Usage>, LedgerError> {
         self.call(move |writer| writer.book.read(|connection| runs::usage_since(connection, minute))).await
     }
 
-    /// The claims of an earlier process without an outcome, each by server and recipient's domain: they may have been written until it
-    /// ended.
+    /// The claims of an earlier process without an outcome: they may have been written until it ended.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn left_by_server(&self) -> Result<Vec<(String, String)>, LedgerError> {
-        self.call(|writer| writer.book.read(runs::left_by_server)).await
+    pub async fn unresolved_claims(&self) -> Result<Vec<UnresolvedClaim>, LedgerError> {
+        self.call(|writer| writer.book.read(runs::unresolved_claims)).await
     }
 
     /// Records what came back, all of it or nothing; it is durable when this returns. An event that was recorded before changes

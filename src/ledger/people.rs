@@ -22,9 +22,19 @@ const ROWS_AT_A_TIME: i64 = 4096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
     /// A message, as it stands.
-    Message(RunKey, RecipientRow),
+    Message {
+        /// Of which run.
+        run: RunKey,
+        /// Where it stands.
+        message: RecipientRow,
+    },
     /// An event.
-    Event(RunKey, EventRow),
+    Event {
+        /// Of which run.
+        run: RunKey,
+        /// What happened.
+        event: EventRow,
+    },
     /// A reason not to mail the person.
     Suppression(Suppression),
 }
@@ -113,11 +123,11 @@ impl LedgerReader {
             let mut events = self.read(|connection| events(connection, run.record.id.0, 0, &person))?;
             for row in messages {
                 let seq = row.seq.cast_signed();
-                known.push(Known::Message(key.clone(), row));
+                known.push(Known::Message { run: key.clone(), message: row });
                 events.extend(self.read(|connection| self::events(connection, run.record.id.0, seq, ""))?);
             }
             events.sort_by_key(|event| event.at_ms);
-            known.extend(events.into_iter().map(|event| Known::Event(key.clone(), event)));
+            known.extend(events.into_iter().map(|event| Known::Event { run: key.clone(), event }));
         }
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT DISTINCT namespace FROM suppressions WHERE ?1 IS NULL OR namespace = ?1")?;

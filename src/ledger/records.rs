@@ -5,9 +5,9 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use crate::feedback::{FeedbackCounts, Judged};
 use crate::resources::{
     Key, Percent,
-    campaign::RecipientCounts,
+    campaign::{RecipientCounts, WhenOutcomeIsUnknown},
     fate::{Fate, FateCounts},
-    resume::Handled,
+    resume::{Handled, ResumeHeld},
     rollout::{NextStep, Reached},
 };
 
@@ -51,21 +51,11 @@ impl fmt::Display for RunKey {
     }
 }
 
-/// What becomes of claims whose process ended before their outcome was known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnknownPolicy {
-    /// They become `Unknown`: at most once.
-    #[default]
-    Skip,
-    /// They are resent: at least once.
-    Resend,
-}
-
 /// The options for beginning or continuing a run.
 #[derive(Clone, Debug, Default)]
 pub struct RunStart {
     /// What becomes of claims that an earlier process left without an outcome.
-    pub policy: UnknownPolicy,
+    pub when_outcome_is_unknown: WhenOutcomeIsUnknown,
     /// A request to resume that is older than the run: it is not carried out.
     pub resume: Option<String>,
     /// `spec.reopen`: a closed run with a smaller number is reopened.
@@ -338,8 +328,8 @@ pub struct HeldMessage {
 pub struct Resumption {
     /// The request, which is carried out once; `None` for a change of the spec, which may recur.
     pub token: Option<String>,
-    /// What to do with held messages.
-    pub held: HeldFate,
+    /// What becomes of held messages. `None`: they stay held, and servers that refuse the run stay out of use.
+    pub held: Option<ResumeHeld>,
     /// Whether messages of unknown outcome are resent.
     pub resends_unknown: bool,
 }
@@ -351,18 +341,6 @@ pub enum RolloutChange {
     Sent(Percent),
     /// The next step begins.
     Next(NextStep),
-}
-
-/// What to do with held messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HeldFate {
-    /// They are retried.
-    #[default]
-    Retry,
-    /// They are rejected.
-    Reject,
-    /// They stay held, and servers that refuse the run stay out of use: only failed templates are retried.
-    Keep,
 }
 
 /// A change in the number of messages of one fate.
@@ -385,6 +363,37 @@ pub struct Changes {
     pub counts: Vec<CountChange>,
     /// The number of messages that are resent although the outcome of an attempt is unknown, by run.
     pub resent: Vec<(RunId, i64)>,
+}
+
+/// Messages that count towards a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The key of the limit.
+    pub key: String,
+    /// The minute in which they were written, counted since 1970.
+    pub minute: i64,
+    /// How many.
+    pub messages: u64,
+}
+
+/// What a server sent on a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerDay {
+    /// Its name with its namespace.
+    pub server: String,
+    /// The UTC day, counted since 1970.
+    pub day: i64,
+    /// Messages.
+    pub messages: u64,
+}
+
+/// A claim of an earlier process without an outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnresolvedClaim {
+    /// The name of the server with its namespace.
+    pub server: String,
+    /// The recipient's domain.
+    pub domain: String,
 }
 
 /// The result of a commit.

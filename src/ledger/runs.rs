@@ -5,7 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerId, UnknownPolicy,
+    AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerDay, ServerId,
+    UnresolvedClaim, Usage,
     commit::{add_usage, row as row_of, shortened},
     domain_key,
     error::{Fault, LedgerError},
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     audience::canonical,
     feedback::{FeedbackCounts, Judged},
-    resources::{fate::Fate, resume::Handled},
+    resources::{campaign::WhenOutcomeIsUnknown, fate::Fate, resume::Handled},
 };
 
 /// The most bad rows of a run that are kept.
@@ -86,7 +87,7 @@ impl Writer {
             if record.closed_at_ms.is_none() {
                 retry_failed_templates(connection, record.id, now_ms)?.write(connection)?;
             }
-            let mut to_resend = resolve(connection, record.id, start.policy, &left, now_ms)?;
+            let mut to_resend = resolve(connection, record.id, start.when_outcome_is_unknown, &left, now_ms)?;
             to_resend.extend(super::held::awaiting_their_row(connection, record.id)?);
             let last: Option<i64> = connection
                 .prepare_cached("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0")?
@@ -292,13 +293,19 @@ fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], sta
 }
 
 /// Ends or defers the claims that were left; returns those that wait for their recipient to be read from the audience.
-fn resolve(connection: &Connection, run: RunId, policy: UnknownPolicy, left: &[LeftClaim], now_ms: i64) -> Result<HashSet<u64>, Fault> {
+fn resolve(
+    connection: &Connection,
+    run: RunId,
+    when_unknown: WhenOutcomeIsUnknown,
+    left: &[LeftClaim],
+    now_ms: i64,
+) -> Result<HashSet<u64>, Fault> {
     let mut changes = Changes::default();
     let mut to_resend = HashSet::new();
     for claim in left {
-        match policy {
-            UnknownPolicy::Skip => end_as_unknown(connection, &mut changes, (run, claim.seq), Fate::Claimed, claim.server, now_ms)?,
-            UnknownPolicy::Resend if claim.has_fields => {
+        match when_unknown {
+            WhenOutcomeIsUnknown::Skip => end_as_unknown(connection, &mut changes, (run, claim.seq), Fate::Claimed, claim.server, now_ms)?,
+            WhenOutcomeIsUnknown::Resend if claim.has_fields => {
                 connection
                     .prepare_cached(
                         "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3, resent = resent + 1
@@ -309,7 +316,7 @@ fn resolve(connection: &Connection, run: RunId, policy: UnknownPolicy, left: &[L
                 changes.add(run, Fate::Deferred, None, 1);
                 changes.add_resent(run, 1);
             }
-            UnknownPolicy::Resend => {
+            WhenOutcomeIsUnknown::Resend => {
                 to_resend.insert(claim.seq);
             }
         }
@@ -422,31 +429,34 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Claims without an outcome of runs that are not closed, by the name of their server.
-/// The server and the recipient's domain of every claim without an outcome.
-pub(super) fn left_by_server(connection: &Connection) -> Result<Vec<(String, String)>, Fault> {
+/// Every claim without an outcome of a run that is not closed.
+pub(super) fn unresolved_claims(connection: &Connection) -> Result<Vec<UnresolvedClaim>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT servers.name, messages.recipient FROM runs
          JOIN messages ON messages.run_id = runs.id AND messages.partition = 0 AND messages.state = 0
          JOIN servers ON servers.id = messages.server_id
          WHERE runs.closed_at_ms IS NULL",
     )?;
-    let left = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
-    let domain = |recipient: String| canonical(&recipient).rsplit_once('@').map_or_else(String::new, |(_, domain)| domain.to_owned());
-    left.map(|left| left.map(|(server, recipient)| (server, domain(recipient))).map_err(Into::into)).collect()
+    let domain = |recipient: &str| canonical(recipient).rsplit_once('@').map_or_else(String::new, |(_, domain)| domain.to_owned());
+    let left = statement.query_map([], |row| Ok(UnresolvedClaim { server: row.get(0)?, domain: domain(&row.get::<_, String>(1)?) }))?;
+    Ok(left.collect::<Result<_, _>>()?)
 }
 
-/// Messages that each server sent on each UTC day, counted since 1970: server, day, messages.
-pub(super) fn days(connection: &Connection) -> Result<Vec<(String, i64, u64)>, Fault> {
+/// Messages that each server sent on each UTC day.
+pub(super) fn days(connection: &Connection) -> Result<Vec<ServerDay>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT key, minute / 1440 AS day, sum(count) FROM usage WHERE instr(key, ' ') = 0 GROUP BY key, day ORDER BY key, day",
     )?;
-    let days = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.max(0).cast_unsigned())))?;
+    let days = statement.query_map([], |row| {
+        Ok(ServerDay { server: row.get(0)?, day: row.get(1)?, messages: row.get::<_, i64>(2)?.max(0).cast_unsigned() })
+    })?;
     Ok(days.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn usage_since(connection: &Connection, minute: i64) -> Result<Vec<(String, i64, u64)>, Fault> {
+pub(super) fn usage_since(connection: &Connection, minute: i64) -> Result<Vec<Usage>, Fault> {
     let mut statement = connection.prepare_cached("SELECT key, minute, count FROM usage WHERE minute >= ?1 ORDER BY minute, key")?;
-    let usage = statement.query_map([minute], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.max(0).cast_unsigned())))?;
+    let usage = statement.query_map([minute], |row| {
+        Ok(Usage { key: row.get(0)?, minute: row.get(1)?, messages: row.get::<_, i64>(2)?.max(0).cast_unsigned() })
+    })?;
     Ok(usage.collect::<Result<_, _>>()?)
 }

@@ -20,7 +20,11 @@ use std::{
 };
 
 use super::*;
-use crate::resources::fate::{Fate, FateCounts};
+use crate::resources::{
+    campaign::WhenOutcomeIsUnknown,
+    fate::{Fate, FateCounts},
+    resume::ResumeHeld,
+};
 
 /// A folder that is removed with the test.
 struct Folder(PathBuf);
@@ -91,8 +95,8 @@ fn key() -> RunKey {
     RunKey::new("shop", "news", "first")
 }
 
-async fn begin(ledger: &Ledger, policy: UnknownPolicy) -> RunRecord {
-    ledger.begin_run(&key(), RunStart { policy, ..RunStart::default() }, 1_000).await.expect("the run begins")
+async fn begin(ledger: &Ledger, policy: WhenOutcomeIsUnknown) -> RunRecord {
+    ledger.begin_run(&key(), RunStart { when_outcome_is_unknown: policy, ..RunStart::default() }, 1_000).await.expect("the run begins")
 }
 
 fn claim(run_id: RunId, server: ServerId, recipient: &str) -> Claim {

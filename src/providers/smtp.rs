@@ -9,9 +9,9 @@
 //! - `failure`: what went wrong, in words.
 
 mod auth;
+mod carry;
 mod extensions;
 mod failure;
-mod carry;
 mod line;
 mod open;
 mod preset;

@@ -256,9 +256,10 @@ pub enum WhenNoServerIsActive {
 }
 
 /// What happens to a message that may or may not have gone out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WhenOutcomeIsUnknown {
     /// It is not sent again (at most once) and is counted as unknown.
+    #[default]
     Skip,
     /// It is sent again (at least once) and gets the outcome of the second attempt; `resent` counts these.
     Resend,

@@ -368,32 +368,32 @@ pub fn suppressions() -> Table<Suppression> {
 /// What is known of one person.
 pub fn known() -> Table<Known> {
     let at = |row: &Known| match row {
-        Known::Message(_, message) => message.updated_at_ms,
-        Known::Event(_, event) => event.at_ms,
+        Known::Message { message, .. } => message.updated_at_ms,
+        Known::Event { event, .. } => event.at_ms,
         Known::Suppression(suppression) => suppression.at_ms,
     };
     Table::empty()
         .column("time", "time", move |row: &Known| time(Some(at(row))))
         .spare(4)
         .column("namespace", "namespace", |row| match row {
-            Known::Message(key, _) | Known::Event(key, _) => key.namespace.clone(),
+            Known::Message { run: key, .. } | Known::Event { run: key, .. } => key.namespace.clone(),
             Known::Suppression(suppression) => suppression.namespace.to_string(),
         })
         .folds()
         .spare(3)
         .column("campaign", "campaign", |row| match row {
-            Known::Message(key, _) | Known::Event(key, _) => Value::from(key.campaign.clone()),
+            Known::Message { run: key, .. } | Known::Event { run: key, .. } => Value::from(key.campaign.clone()),
             Known::Suppression(_) => Value::Null,
         })
         .folds()
         .column("run", "run", |row| match row {
-            Known::Message(key, _) | Known::Event(key, _) => Value::from(key.run.clone()),
+            Known::Message { run: key, .. } | Known::Event { run: key, .. } => Value::from(key.run.clone()),
             Known::Suppression(_) => Value::Null,
         })
         .spare(2)
         .column("what", "what", |row| match row {
-            Known::Message(_, message) => message.fate.as_str().to_owned(),
-            Known::Event(_, event) => event.kind.to_string(),
+            Known::Message { message, .. } => message.fate.as_str().to_owned(),
+            Known::Event { event, .. } => event.kind.to_string(),
             Known::Suppression(suppression) => match &suppression.topic {
                 Some(topic) => format!("not mailed on topic {topic}: {}", suppression.reason),
                 None => format!("not mailed: {}", suppression.reason),
@@ -401,19 +401,19 @@ pub fn known() -> Table<Known> {
         })
         .wraps()
         .column("by", "by", |row| match row {
-            Known::Message(_, message) => message.server.clone().map_or(Value::Null, Value::from),
-            Known::Event(_, event) => Value::from(event.source.clone()),
+            Known::Message { message, .. } => message.server.clone().map_or(Value::Null, Value::from),
+            Known::Event { event, .. } => Value::from(event.source.clone()),
             Known::Suppression(suppression) => Value::from(suppression.source.to_string()),
         })
         .folds()
         .spare(1)
         .wide("attempts", "attempts", |row| match row {
-            Known::Message(_, message) => Value::from(message.attempt),
+            Known::Message { message, .. } => Value::from(message.attempt),
             _ => Value::Null,
         })
         .column("detail", "detail", |row| match row {
-            Known::Message(_, message) => message.reply.clone().map_or(Value::Null, Value::from),
-            Known::Event(_, event) => Value::from(event.detail.clone()),
+            Known::Message { message, .. } => message.reply.clone().map_or(Value::Null, Value::from),
+            Known::Event { event, .. } => Value::from(event.detail.clone()),
             Known::Suppression(suppression) => Value::from(suppression.detail.clone()),
         })
         .wraps()

@@ -32,7 +32,7 @@ impl Feeder {
                 }
             }
         }
-        self.send(Fed::Messages(messages, 0, count));
+        self.send(Fed::Messages { messages, requested: 0, due: count });
     }
 
     /// The message to a recipient, or why its template fails.

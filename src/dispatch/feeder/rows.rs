@@ -26,7 +26,7 @@ pub(super) struct Rows {
 /// People of another run.
 enum OtherRun {
     /// They are the audience.
-    Are(std::iter::Enumerate<std::vec::IntoIter<String>>, usize),
+    Are { left: std::iter::Enumerate<std::vec::IntoIter<String>>, in_all: usize },
     /// Of the audience, only they are mailed.
     Limit(HashSet<String>),
 }
@@ -46,8 +46,8 @@ impl Rows {
         let people = outcomes.map(|outcomes| people(campaign, outcomes, ledger)).transpose()?;
         let people = people.map(|people| match input {
             Input::Recorded => {
-                let all = people.len();
-                OtherRun::Are(people.into_iter().enumerate(), all)
+                let in_all = people.len();
+                OtherRun::Are { left: people.into_iter().enumerate(), in_all }
             }
             _ => OtherRun::Limit(people.iter().map(|address| canonical(address).into_owned()).collect()),
         });
@@ -63,7 +63,7 @@ impl Rows {
     pub fn estimate(&self, so_far: u64) -> Option<u64> {
         match &self.people {
             None => self.reader.estimate(so_far),
-            Some(OtherRun::Are(_, all)) => u64::try_from(*all).ok(),
+            Some(OtherRun::Are { in_all, .. }) => u64::try_from(*in_all).ok(),
             Some(OtherRun::Limit(people)) => u64::try_from(people.len()).ok(),
         }
     }
@@ -94,8 +94,8 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.people {
             None => self.reader.next(),
-            Some(OtherRun::Are(rest, _)) => {
-                let (index, address) = rest.next()?;
+            Some(OtherRun::Are { left, .. }) => {
+                let (index, address) = left.next()?;
                 let recipient = Recipient::from_json(&serde_json::json!({"email": address}).to_string());
                 Some(Ok(recipient.map_or_else(|why| Row::Bad { line: index as u64 + 1, why }, Row::Recipient)))
             }

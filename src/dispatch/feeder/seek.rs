@@ -30,7 +30,7 @@ impl Feeder {
                 Ok(message) => chunk.push(message),
                 Err(message) => self.failed(&met, message),
             }
-            self.send(Fed::Messages(chunk, 0, 0));
+            self.send(Fed::Messages { messages: chunk, requested: 0, due: 0 });
         }
         Ok(())
     }

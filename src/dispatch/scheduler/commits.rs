@@ -88,7 +88,7 @@ impl Scheduler {
                 unsigned: None,
                 reference: None,
             };
-            self.actions.push(Action::Deliver(*lane, 0, vec![early]));
+            self.actions.push(Action::Deliver { lane: *lane, call: 0, batch: vec![early] });
         }
         let outcomes = std::mem::take(&mut self.pending);
         let bars = std::mem::take(&mut self.pending_bars);
@@ -334,8 +334,8 @@ impl Scheduler {
         }
         for handover in lane.calls.hand_over(alone, together, lane.carriage, lane.connections.now()) {
             let (call, messages) = match &handover {
-                Handover::Begin(call, batch) => (*call, &batch[..]),
-                Handover::Ahead(call, message) => (*call, std::slice::from_ref(message)),
+                Handover::Begin { call, batch } => (*call, &batch[..]),
+                Handover::Ahead { call, message } => (*call, std::slice::from_ref(message)),
             };
             for message in messages {
                 if let Some(flight) = usize::try_from(message.token).ok().and_then(|token| self.in_flight[token].as_mut()) {
@@ -343,8 +343,8 @@ impl Scheduler {
                 }
             }
             self.actions.push(match handover {
-                Handover::Begin(call, batch) => Action::Deliver(index, call, batch),
-                Handover::Ahead(call, message) => Action::Ahead(index, call, message),
+                Handover::Begin { call, batch } => Action::Deliver { lane: index, call, batch },
+                Handover::Ahead { call, message } => Action::Ahead { lane: index, call, message },
             });
         }
     }

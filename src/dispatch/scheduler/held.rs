@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Blocker, Disposition, Phase, ReadyMessage, Reason, Scheduler, Settled};
+use super::{Action, Blocker, Disposition, Phase, PlannedBar, ReadyMessage, Reason, Scheduler, Settled};
 use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
@@ -11,7 +11,7 @@ use crate::{
         likeness::Likeness,
         refusals::Ground,
     },
-    ledger::{HeldFate, Resumption},
+    ledger::Resumption,
     report::Bar,
     resources::{
         Key,
@@ -58,7 +58,7 @@ impl Scheduler {
             return;
         }
         guard.bar = Some(bar.clone());
-        self.pending_bars.push((index, lane, bar));
+        self.pending_bars.push(PlannedBar { campaign: index, lane, bar });
         if self.pending.is_empty() {
             self.pending_since_ms = now_ms;
         }
@@ -253,7 +253,7 @@ impl Scheduler {
             self.nobody_else(index, now_ms);
         } else if !campaign.is_seeking {
             campaign.is_seeking = true;
-            self.actions.push(Action::Seek(index, domain));
+            self.actions.push(Action::Seek { campaign: index, domain });
         }
     }
 
@@ -297,7 +297,7 @@ impl Scheduler {
         let Some(campaign) = self.campaigns.get(&index) else { return };
         let mut bars = campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values());
         if bars.any(|bar| bar.fingerprint != campaign.intent.work.fingerprint) {
-            self.resume(index, Resumption { token: None, held: HeldFate::Retry, resends_unknown: false });
+            self.resume(index, Resumption { token: None, held: Some(ResumeHeld::Retry), resends_unknown: false });
         } else {
             self.retry_failed_templates(index);
         }
@@ -308,7 +308,7 @@ impl Scheduler {
         let has_failed =
             |campaign: &CampaignRun| campaign.phase != Phase::Closed && campaign.counts.render_failed + campaign.render_failures > 0;
         if self.campaigns.get(&index).is_some_and(has_failed) {
-            self.resume(index, Resumption { token: None, held: HeldFate::Keep, resends_unknown: false });
+            self.resume(index, Resumption { token: None, held: None, resends_unknown: false });
         }
     }
 
@@ -317,7 +317,7 @@ impl Scheduler {
         if let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.phase != Phase::Opening && !campaign.is_resuming)
         {
             campaign.is_resuming = true;
-            self.actions.push(Action::Resume(index, resumption));
+            self.actions.push(Action::Resume { campaign: index, resumption });
         }
     }
 
@@ -328,7 +328,7 @@ impl Scheduler {
         if let Some(token) = &resumption.token {
             campaign.resume_handled.note(token);
         }
-        if resumption.held != HeldFate::Keep {
+        if resumption.held.is_some() {
             campaign.held.clear();
             campaign.bars_elsewhere.clear();
             for guard in campaign.guards.values_mut() {
@@ -359,9 +359,5 @@ impl Scheduler {
 
 /// Translates a person's request into a resumption in the ledger.
 fn resumption(resume: &Resume) -> Resumption {
-    let held = match resume.held {
-        ResumeHeld::Retry => HeldFate::Retry,
-        ResumeHeld::Reject => HeldFate::Reject,
-    };
-    Resumption { token: Some(resume.token.clone()), held, resends_unknown: resume.resends_unknown }
+    Resumption { token: Some(resume.token.clone()), held: Some(resume.held), resends_unknown: resume.resends_unknown }
 }

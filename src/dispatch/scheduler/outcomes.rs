@@ -300,7 +300,7 @@ impl Scheduler {
         // One incident is reported once: the other messages in flight may follow.
         if lane.acknowledged == lane.failures {
             lane.failures += 1;
-            let action = super::Action::ServerFailed(lane.key.clone(), failure, lane.failures);
+            let action = super::Action::ServerFailed { server: lane.key.clone(), failure, failures: lane.failures };
             self.actions.push(action);
             self.settle_lane(index, now_ms);
         }

@@ -47,7 +47,7 @@ impl Scheduler {
         };
         if let Some(reached) = &campaign.rollout {
             campaign.is_stepping = true;
-            self.actions.push(Action::ChangeRollout(index, RolloutChange::Sent(reached.share)));
+            self.actions.push(Action::ChangeRollout { campaign: index, change: RolloutChange::Sent(reached.share) });
         }
     }
 
@@ -59,7 +59,7 @@ impl Scheduler {
             return;
         }
         campaign.is_stepping = true;
-        self.actions.push(Action::ChangeRollout(index, RolloutChange::Next(next.clone())));
+        self.actions.push(Action::ChangeRollout { campaign: index, change: RolloutChange::Next(next.clone()) });
     }
 
     /// The ledger has changed the rollout, or has left it as it was: `reached` is where it is.

@@ -160,7 +160,7 @@ impl Scheduler {
             self.campaigns.remove(&index);
             self.reroutes.forget(index);
             self.forget_feeder(index);
-            self.pending_bars.retain(|(campaign, _, _)| *campaign != index);
+            self.pending_bars.retain(|bar| bar.campaign != index);
             self.actions.push(Action::Forget(index));
         }
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Action, Along, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, DispatchTask, Event, Fate, FeederSpec,
     LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, Request, Resumption, RolloutChange, RunId, RunKey, RunStart,
-    Server, UnknownPolicy, WhenOutcomeIsUnknown,
+    Server,
     answers::{Answer, Closing, Due, OpenedRun, Resumed},
     feeder, give_back, mpsc,
 };
@@ -26,10 +26,10 @@ impl DispatchTask {
             Action::Commit(_) => {}
             Action::RequestRows { campaign: index, count, passing } => {
                 if let Some(feeder) = self.feeders.get(&index) {
-                    feeder.ask(Request::More(count, passing));
+                    feeder.ask(Request::More { count, passing });
                 }
             }
-            Action::Seek(index, domain) => {
+            Action::Seek { campaign: index, domain } => {
                 if let Some(feeder) = self.feeders.get(&index) {
                     feeder.ask(Request::Seek(domain));
                 }
@@ -48,12 +48,12 @@ impl DispatchTask {
                 });
             }
             Action::FetchDue { campaign: index, most } => self.fetch_due(index, most),
-            Action::Deliver(lane, call, batch) => self.deliver(lane, call, batch),
-            Action::Ahead(lane, call, message) => self.hand_ahead(lane, call, message),
-            Action::ServerFailed(key, failure, count) => {
+            Action::Deliver { lane, call, batch } => self.deliver(lane, call, batch),
+            Action::Ahead { lane, call, message } => self.hand_ahead(lane, call, message),
+            Action::ServerFailed { server, failure, failures } => {
                 // The report first: a receiver that missed the event finds the count there.
                 self.report(true);
-                let _ = self.events.send(Event::ServerFailed(key, failure, count));
+                let _ = self.events.send(Event::ServerFailed { server, failure, failures });
             }
             Action::CountAdded(index) => {
                 if let Some(run_id) = self.runs.get(&index).copied() {
@@ -69,8 +69,8 @@ impl DispatchTask {
                 self.await_another_version(index, versions, every);
             }
             Action::Close(index) => self.close(index),
-            Action::Resume(index, resumption) => self.resume(index, resumption),
-            Action::ChangeRollout(index, change) => self.change_rollout(index, change),
+            Action::Resume { campaign: index, resumption } => self.resume(index, resumption),
+            Action::ChangeRollout { campaign: index, change } => self.change_rollout(index, change),
             Action::Forget(index) => {
                 self.forget_usage_keys(index);
                 self.feeders.remove(&index);
@@ -100,10 +100,7 @@ impl DispatchTask {
     pub(super) fn open(&mut self, index: CampaignIx) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let key = RunKey::new(&*campaign.key.namespace, &*campaign.key.name, &campaign.intent.work.run);
-        let policy = match campaign.intent.work.when_outcome_is_unknown {
-            WhenOutcomeIsUnknown::Skip => UnknownPolicy::Skip,
-            WhenOutcomeIsUnknown::Resend => UnknownPolicy::Resend,
-        };
+        let when_outcome_is_unknown = campaign.intent.work.when_outcome_is_unknown;
         let resume = campaign.intent.resume.as_ref().map(|resume| resume.token.clone());
         let reopen = campaign.intent.work.reopen;
         let limits = campaign.intent.shared_limits().map(|limits| limits.key.clone()).collect();
@@ -113,7 +110,7 @@ impl DispatchTask {
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
         tokio::spawn(async move {
             let opened = async {
-                let start = RunStart { policy, resume, reopen, limits, receivers, topic, rollout, promote };
+                let start = RunStart { when_outcome_is_unknown, resume, reopen, limits, receivers, topic, rollout, promote };
                 let record = ledger.begin_run(&key, start, now_ms).await?;
                 let counts = ledger.counts(record.id).await?;
                 let bars = ledger.guards(record.id).await?.into_iter().map(|guard| {
@@ -204,7 +201,7 @@ impl DispatchTask {
             } else {
                 give_back(batch, &outcomes);
             }
-            let _ = ended.send((lane, call, begun));
+            let _ = ended.send(CallEnded { lane, call, begun });
         });
     }
 
@@ -221,7 +218,7 @@ impl DispatchTask {
         }
     }
 
-    pub(super) fn call_ended(&mut self, (lane, call, begun): CallEnded) {
+    pub(super) fn call_ended(&mut self, CallEnded { lane, call, begun }: CallEnded) {
         if self.calls.get(&(lane, call)).is_some_and(|under_way| under_way.begun == begun) {
             self.calls.remove(&(lane, call));
             self.scheduler.call_ended(lane, call);

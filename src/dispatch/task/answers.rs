@@ -199,11 +199,11 @@ impl DispatchTask {
         }
         let now_ms = self.clock.now_ms();
         match fed {
-            Fed::Messages(messages, requested, due) => self.scheduler.prepared(index, messages, requested, due, now_ms),
+            Fed::Messages { messages, requested, due } => self.scheduler.prepared(index, messages, requested, due, now_ms),
             Fed::RenderFailed(failed) => {
                 self.scheduler.render_failed(index, failed, now_ms);
             }
-            Fed::Withdrawn(seq, recipient) => self.scheduler.withdrawn(index, seq, recipient, now_ms),
+            Fed::Withdrawn { seq, recipient } => self.scheduler.withdrawn(index, seq, recipient, now_ms),
             Fed::PassedOver(receivers) => self.scheduler.passed_over(index, receivers),
             Fed::Sought(true) => self.scheduler.sought(index),
             Fed::Sought(false) => self.scheduler.nobody_else(index, now_ms),
@@ -233,7 +233,7 @@ impl DispatchTask {
                 }
             }
             Fed::Problems(problems) => self.record_bad_rows(index, problems),
-            Fed::Failed(blocker, versions) => self.feeder_failed(index, blocker, versions, now_ms),
+            Fed::Failed { blocker, versions } => self.feeder_failed(index, blocker, versions, now_ms),
         }
     }
 

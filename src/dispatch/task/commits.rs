@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Changes, Claim, Commit, CommitReceipt, Committing, CountChanges, DispatchTask, Guard, LedgerError, OutcomeRecord, Past, Planned, RunId,
-    Settled, USAGE_MINUTES, UsageMove,
+    Changes, Claim, Commit, CommitResult, Committing, CountChanges, DispatchTask, FateChange, Guard, LedgerError, OutcomeRecord, Past,
+    Planned, PlannedBar, RunId, Settled, USAGE_MINUTES, UsageMove,
 };
 use crate::{
     dispatch::index::{CampaignIx, LaneIx},
@@ -13,10 +13,10 @@ use crate::{
 
 impl DispatchTask {
     pub(super) async fn commit(&mut self, planned: Planned) -> Committing {
-        let lanes = planned.claims.iter().map(|claim| claim.lane).chain(planned.bars.iter().map(|(_, lane, _)| *lane));
+        let lanes = planned.claims.iter().map(|claim| claim.lane).chain(planned.bars.iter().map(|bar| bar.lane));
         for lane in lanes.collect::<std::collections::BTreeSet<_>>() {
             if let Err(error) = self.know_server(lane).await {
-                return Box::pin(std::future::ready((planned, Err(error))));
+                return Box::pin(std::future::ready(CommitResult { planned, receipt: Err(error) }));
             }
         }
         let mut commit = Commit {
@@ -25,7 +25,7 @@ impl DispatchTask {
             now_ms: planned.at_ms,
             ..Commit::default()
         };
-        for (campaign, lane, bar) in &planned.bars {
+        for PlannedBar { campaign, lane, bar } in &planned.bars {
             let (Some(run_id), Some(server)) = (self.runs.get(campaign).copied(), self.server_ids.get(lane).copied()) else { continue };
             commit.guards.push(Guard {
                 run_id,
@@ -54,7 +54,7 @@ impl DispatchTask {
             commit.usage_moves.push(UsageMove { usage_keys, from_minute: moved.from_minute, to_minute: moved.to_minute });
         }
         let ledger = self.ledger.clone();
-        Box::pin(async move { (planned, ledger.commit(commit).await) })
+        Box::pin(async move { CommitResult { planned, receipt: ledger.commit(commit).await } })
     }
 
     /// Looks up the ledger's id of a server, unless it is known.
@@ -74,7 +74,7 @@ impl DispatchTask {
         let campaign = |run: RunId| self.campaigns.get(&run).into_iter().flatten().copied();
         let fates = changes.counts.iter().flat_map(|change| {
             let lane = change.server.and_then(|server| self.lanes.get(&server).copied());
-            campaign(change.run_id).map(move |index| (index, change.fate, lane, change.by))
+            campaign(change.run_id).map(move |campaign| FateChange { campaign, fate: change.fate, lane, by: change.by })
         });
         let resent = changes.resent.iter().flat_map(|(run, by)| campaign(*run).map(move |index| (index, *by)));
         CountChanges { fates: fates.collect(), resent: resent.collect() }
@@ -148,8 +148,8 @@ impl DispatchTask {
         }
     }
 
-    pub(super) fn committed(&mut self, planned: Planned, result: Result<CommitReceipt, LedgerError>) {
-        match result {
+    pub(super) fn committed(&mut self, CommitResult { planned, receipt }: CommitResult) {
+        match receipt {
             Ok(receipt) => {
                 if self.ledger_problem.take().is_some() {
                     tracing::info!("the ledger can be written again; sending resumes");

@@ -16,8 +16,8 @@ impl Simulation {
             let row = self.rows.get_mut(&id).expect("an outcome without a row");
             assert!(ended.disposition.may_follow(row.fate), "{:?} of a message that is {}", ended.disposition, row.fate);
             let fate = ended.disposition.fate();
-            changes.fates.push((ended.campaign, row.fate, None, -1));
-            changes.fates.push((ended.campaign, fate, ended.lane, 1));
+            changes.fates.push(FateChange { campaign: ended.campaign, fate: row.fate, lane: None, by: -1 });
+            changes.fates.push(FateChange { campaign: ended.campaign, fate, lane: ended.lane, by: 1 });
             let was = std::mem::replace(&mut row.fate, fate);
             if !fate.is_final() {
                 row.since_ms.get_or_insert(row.claimed_ms);
@@ -62,7 +62,7 @@ impl Simulation {
             assert!(matches!(old, None | Some(RowFate::Deferred)), "a claim of a message that is {old:?}");
             assert!(!self.ended_runs.contains(&claim.campaign), "claimed in a closed run");
             if old.is_some() {
-                changes.fates.push((claim.campaign, RowFate::Deferred, None, -1));
+                changes.fates.push(FateChange { campaign: claim.campaign, fate: RowFate::Deferred, lane: None, by: -1 });
             }
             // One that may have been mailed before stays unknown.
             let was_resent = self.rows.get(&id).is_some_and(|row| row.was_resent);
@@ -71,7 +71,7 @@ impl Simulation {
                 true if was_resent => RowFate::Unknown,
                 true => RowFate::Suppressed,
             };
-            changes.fates.push((claim.campaign, fate, None, 1));
+            changes.fates.push(FateChange { campaign: claim.campaign, fate, lane: None, by: 1 });
             let row = Row {
                 recipient,
                 fate,
@@ -106,7 +106,7 @@ impl Simulation {
                 }
             }
         }
-        for (campaign, lane, bar) in &planned.bars {
+        for PlannedBar { campaign, lane, bar } in &planned.bars {
             let name = self.scheduler.lanes[lane].reference.name.to_string();
             self.bars.insert((*campaign, name), bar.clone());
         }
@@ -204,9 +204,14 @@ impl Simulation {
     pub(super) fn resume(&mut self, index: CampaignIx, resumption: &Resumption) {
         let mut changes = CountChanges::default();
         for ((campaign, _), row) in self.rows.iter_mut().filter(|((campaign, _), row)| *campaign == index && row.fate == RowFate::Held) {
-            row.fate = if resumption.held == HeldFate::Retry { RowFate::Deferred } else { RowFate::Rejected };
+            row.fate = if resumption.held == Some(ResumeHeld::Retry) { RowFate::Deferred } else { RowFate::Rejected };
             (row.at_ms, row.refusals) = (self.now_ms, None);
-            changes.fates.extend([(*campaign, RowFate::Held, None, -1), (*campaign, row.fate, None, 1)]);
+            changes.fates.extend([(RowFate::Held, -1), (row.fate, 1)].map(|(fate, by)| FateChange {
+                campaign: *campaign,
+                fate,
+                lane: None,
+                by,
+            }));
         }
         self.bars.retain(|(campaign, _), _| *campaign != index);
         self.scheduler.apply_changes(&changes);

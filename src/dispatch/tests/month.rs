@@ -272,16 +272,16 @@ impl Month {
                 let messages = due.iter().map(|(_, person)| self.message(*person, Some(*person))).collect();
                 self.scheduler.prepared(campaign, messages, 0, due.len(), now_ms);
             }
-            Action::Deliver(lane, call, batch) => self.wire.push_back((now_ms + 40, lane, call, batch)),
-            Action::Ahead(lane, call, message) => self.wire.push_back((now_ms + 40, lane, call, vec![message])),
+            Action::Deliver { lane, call, batch } => self.wire.push_back((now_ms + 40, lane, call, batch)),
+            Action::Ahead { lane, call, message } => self.wire.push_back((now_ms + 40, lane, call, vec![message])),
             Action::Close(index) => {
                 assert_eq!((self.done, self.in_flight.len(), self.due.len()), (self.people, 0, 0), "it is closed too early");
                 self.scheduler.closed(index, now_ms);
                 self.is_closed = true;
             }
-            Action::WatchAudience(_) | Action::Forget(_) | Action::ForgetServer(_) | Action::CountAdded(_) | Action::Resume(..) => {}
-            Action::ChangeRollout(..) => panic!("it has none"),
-            Action::ServerFailed(..) | Action::Seek(..) => panic!("{action:?}"),
+            Action::WatchAudience(_) | Action::Forget(_) | Action::ForgetServer(_) | Action::CountAdded(_) | Action::Resume { .. } => {}
+            Action::ChangeRollout { .. } => panic!("it has none"),
+            Action::ServerFailed { .. } | Action::Seek { .. } => panic!("{action:?}"),
         }
     }
 
@@ -324,8 +324,13 @@ impl Month {
             if ended.is_of_claim {
                 assert!(self.in_flight.remove(&person), "an outcome without a claim");
             }
-            changes.fates.push((ended.campaign, if ended.is_of_claim { RowFate::Claimed } else { RowFate::Deferred }, None, -1));
-            changes.fates.push((ended.campaign, fate, ended.lane, 1));
+            changes.fates.push(FateChange {
+                campaign: ended.campaign,
+                fate: if ended.is_of_claim { RowFate::Claimed } else { RowFate::Deferred },
+                lane: None,
+                by: -1,
+            });
+            changes.fates.push(FateChange { campaign: ended.campaign, fate, lane: ended.lane, by: 1 });
             match &ended.disposition {
                 Disposition::Accepted => self.done += 1,
                 Disposition::Deferred { at_ms, .. } | Disposition::Returned { at_ms, .. } => {
@@ -346,9 +351,9 @@ impl Month {
             assert!(self.in_flight.insert(person), "claimed while in flight");
             if claim.message.seq.is_some() {
                 self.leased.remove(&person);
-                changes.fates.push((claim.campaign, RowFate::Deferred, None, -1));
+                changes.fates.push(FateChange { campaign: claim.campaign, fate: RowFate::Deferred, lane: None, by: -1 });
             }
-            changes.fates.push((claim.campaign, RowFate::Claimed, None, 1));
+            changes.fates.push(FateChange { campaign: claim.campaign, fate: RowFate::Claimed, lane: None, by: 1 });
             let key = claim.domain.as_ref().map(|domain| domain.key.to_string());
             self.add_usage(claim.lane, key.as_deref(), planned.at_ms.div_euclid(60_000), 1);
             seqs.push(Some(person));

@@ -63,7 +63,7 @@ pub(super) struct Stamp {
 #[derive(Clone, PartialEq, Eq)]
 enum SourceAt {
     /// A body, and the version of its file.
-    Body(PathBuf, Option<FileVersion>),
+    Body { path: PathBuf, version: Option<FileVersion> },
     /// A value of a ConfigMap.
     Bytes(Arc<[u8]>),
     /// An audience file, which is read while it is sent.
@@ -82,7 +82,7 @@ impl Stamp {
     /// Whether the body files are still those that were seen.
     fn holds(&self) -> bool {
         self.sources.iter().all(|source| match source {
-            SourceAt::Body(path, version) => FileVersion::at(path) == *version,
+            SourceAt::Body { path, version } => FileVersion::at(path) == *version,
             SourceAt::Bytes(_) | SourceAt::Audience(_) => true,
         })
     }
@@ -177,7 +177,7 @@ impl ContentResolver {
             if let Some(path) = &source.path {
                 let path = self.path(field, path, Purpose::Body)?;
                 let version = FileVersion::at(&path);
-                sources.push(SourceAt::Body(path, version));
+                sources.push(SourceAt::Body { path, version });
             } else if let Some(reference) = &source.config_map_ref {
                 sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
             }

@@ -44,7 +44,7 @@ async fn accept_all(ledger: &Ledger, run: RunId, recipients: &[&str]) -> Vec<u64
 async fn complaints_are_those_of_runs_that_are_open_or_were_closed_since() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = accept_all(&ledger, run, &["ann@x.org", "ben@x.org", "cy@x.org"]).await;
     let next = ledger.begin_run(&RunKey::new("shop", "next", "first"), RunStart::default(), 1_000).await.expect("a run").id;
     accept_all(&ledger, next, &["ann@x.org", "di@x.org"]).await;
@@ -66,7 +66,7 @@ async fn complaints_are_those_of_runs_that_are_open_or_were_closed_since() {
 async fn events_are_counted_once_beside_the_fate_of_their_message() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = accept_all(&ledger, run, &["Ann@x.org", "ben@x.org", "cy@x.org", "di@x.org"]).await;
     let events = vec![
         event(EventKind::Delivered, reference(&ledger, run, seqs[0])),
@@ -105,7 +105,7 @@ async fn events_are_counted_once_beside_the_fate_of_their_message() {
 async fn an_event_of_nobody_or_of_another_server_changes_nothing() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = accept_all(&ledger, run, &["ann@x.org"]).await;
     ledger
         .commit(outcomes(vec![OutcomeRecord { seq: None, recipient: "eve@x.org".into(), ..outcome(run, 0, Disposition::RenderFailed) }]))
@@ -180,7 +180,7 @@ async fn who_is_suppressed_is_not_claimed() {
     assert_eq!(ledger.due(run, 10, 5).await.expect("due").len(), 0);
     drop(ledger);
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let mut index = ledger.recipient_index(run).expect("an index");
     for person in ["ann@x.org", "di@x.org", "late@x.org"] {
         assert_eq!(index.look_up(person).expect("a look"), Lookup::Claimed, "{person}");
@@ -196,11 +196,11 @@ async fn who_is_suppressed_is_not_claimed() {
 async fn a_claim_that_may_have_been_mailed_stays_unknown() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Resend).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Resend).await.id;
     let seq = claim_all(&ledger, run, &["ann@x.org"]).await[0];
     drop(ledger);
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Resend).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Resend).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
     ledger.suppress(vec![listed("shop", "ann@x.org", None)]).await.expect("added");
     let mut index = ledger.recipient_index(run).expect("an index");
@@ -217,7 +217,7 @@ async fn a_claim_that_may_have_been_mailed_stays_unknown() {
 async fn a_rejection_for_want_of_a_mailbox_suppresses_the_address() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["Gone@x.org", "full@x.org"]).await;
     let reply = |text: &str| Some(text.to_owned());
     let gone = OutcomeRecord { suppresses: true, reply: reply("550 5.1.1 No such user"), ..outcome(run, seqs[0], Disposition::Rejected) };
@@ -237,7 +237,7 @@ async fn a_rejection_for_want_of_a_mailbox_suppresses_the_address() {
 async fn a_subscription_ends_for_its_topic_and_counts_for_its_run() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let number = run.number().expect("small");
     let known = Some((number, MessageReference::ledger_of(ledger.seed())));
     let left = |namespace: &str, topic: Option<&str>, run| Event {
@@ -265,7 +265,7 @@ async fn a_subscription_ends_for_its_topic_and_counts_for_its_run() {
 async fn a_mail_is_believed_where_it_knows_the_message_id() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     accept_all(&ledger, run, &["Ann@x.org"]).await;
     let id = |seed, who: &str| crate::message::message_id(seed, "shop", "news", "first", who, "shop.example");
     let told = |id: String, who: &str, server: &str| Event {

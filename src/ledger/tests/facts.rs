@@ -50,7 +50,7 @@ async fn a_reader_knows_runs_and_counts_and_leaves_the_ledger_to_its_holder() {
     let ledger = folder.open();
     let reader = RecordedFacts::open(&folder.0).expect("it opens");
     assert_eq!(runs(&reader).await, runs(&ledger).await);
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org"]).await;
     ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("an outcome");
     let (found, counts) = runs(&ledger).await;

@@ -6,7 +6,7 @@ use super::*;
 
 /// Both a claim and an outcome, so that half of it would show.
 async fn started(ledger: &Ledger) -> (RunId, Arc<Commit>) {
-    let run = begin(ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(ledger, run, &["a@x.org"]).await;
     let server = ledger.server_id("shop/one").await.expect("a server");
     let commit = Commit {
@@ -68,7 +68,7 @@ async fn a_full_disk_fails_and_the_same_commit_works_when_there_is_room() {
 async fn after_a_kill_everything_that_was_promised_is_there() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
     let mut last = Vec::new();
     for round in 0..40_usize {
@@ -84,7 +84,7 @@ async fn after_a_kill_everything_that_was_promised_is_there() {
         }
         let copy = folder.killed_copy();
         let other = copy.open();
-        assert_eq!(begin(&other, UnknownPolicy::Skip).await.left_without_outcome, 8, "round {round}");
+        assert_eq!(begin(&other, WhenOutcomeIsUnknown::Skip).await.left_without_outcome, 8, "round {round}");
         let counts = other.counts(run).await.expect("counts");
         assert_eq!(
             (counts.fates[Fate::Accepted], counts.fates[Fate::Unknown], counts.fates.open()),
@@ -127,7 +127,7 @@ async fn a_copy_elsewhere_mails_nobody_again() {
     fs::copy(folder.database(), copy.database()).expect("the whole ledger is in one file after a good end");
     let ledger = copy.open();
     assert_eq!(ledger.seed(), seed, "picks stay the same");
-    assert_eq!(begin(&ledger, UnknownPolicy::Skip).await.id, run);
+    assert_eq!(begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id, run);
     let mut index = ledger.recipient_index(run).expect("an index");
     assert_eq!(
         ["a@x.org", "b@x.org", "c@x.org"].map(|r| index.look_up(r).expect("a look")),
@@ -263,7 +263,7 @@ async fn the_ledger_is_private() {
     let folder = Folder::new();
     let state = folder.0.join("deep/state");
     let ledger = Ledger::open(&state, LedgerOptions::default()).expect("the ledger opens");
-    begin(&ledger, UnknownPolicy::Skip).await;
+    begin(&ledger, WhenOutcomeIsUnknown::Skip).await;
     for (name, rights) in [("", 0o700), ("ledger.db", 0o600), ("ledger.db-wal", 0o600), ("ledger.db-shm", 0o600)] {
         let mode = fs::metadata(state.join(name)).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, rights, "{name}");

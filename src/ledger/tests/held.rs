@@ -10,7 +10,7 @@ fn held(refusals: &str) -> Disposition {
 async fn what_is_held_is_not_final_and_outlives_a_kill() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org"]).await;
     let mut commit = outcomes(seqs[..2].iter().map(|seq| outcome(run, *seq, held("[1]"))).collect());
@@ -20,7 +20,7 @@ async fn what_is_held_is_not_final_and_outlives_a_kill() {
     assert_eq!(kind(ledger.close_run(run, 0, 5).await), Some(LedgerErrorKind::Conflict), "two have no final outcome");
     let killed = folder.killed_copy();
     let again = killed.open();
-    begin(&again, UnknownPolicy::Skip).await;
+    begin(&again, WhenOutcomeIsUnknown::Skip).await;
     let guard = KnownGuard { server: "shop/one".to_owned(), reason: "RefusedAlike".to_owned(), message: "no".to_owned(), spec_hash: 7 };
     assert_eq!(again.guards(run).await, Ok(vec![guard]));
     let found = again.held(run, 10).await.expect("held");
@@ -49,10 +49,10 @@ async fn what_is_held_is_not_final_and_outlives_a_kill() {
 
 #[tokio::test]
 async fn a_person_retries_or_rejects_what_is_held_once() {
-    for (fate, expected) in [(HeldFate::Retry, "Deferred 0"), (HeldFate::Reject, "Rejected 1")] {
+    for (fate, expected) in [(Some(ResumeHeld::Retry), "Deferred 0"), (Some(ResumeHeld::Reject), "Rejected 1")] {
         let folder = Folder::new();
         let ledger = folder.open();
-        let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+        let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
         let server = ledger.server_id("shop/one").await.expect("a server");
         let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
         let mut commit = outcomes(vec![outcome(run, seqs[0], held("[1]"))]);
@@ -63,11 +63,11 @@ async fn a_person_retries_or_rejects_what_is_held_once() {
         assert_eq!(changes.counts.iter().map(|change| change.by).sum::<i64>(), 0);
         assert_eq!(folder.ask("SELECT state, attempt FROM recipients"), [expected]);
         assert_eq!(ledger.guards(run).await, Ok(vec![]));
-        let record = begin(&ledger, UnknownPolicy::Skip).await;
+        let record = begin(&ledger, WhenOutcomeIsUnknown::Skip).await;
         assert_eq!((record.resume_handled.newest(), record.is_reopened), (Some("t1"), false));
         let again = Resumption { token: Some("t2".to_owned()), held: fate, resends_unknown: false };
         ledger.resume(run, again, 9).await.expect("resumed again");
-        let handled = begin(&ledger, UnknownPolicy::Skip).await.resume_handled;
+        let handled = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.resume_handled;
         assert_eq!((handled.newest(), handled.has("t1")), (Some("t2"), true), "those of before are remembered");
         let due = ledger.due(run, 10, 9).await.expect("due");
         assert_eq!(due.iter().map(|m| m.refusals.clone()).collect::<Vec<_>>(), vec![None; due.len()], "every server may be tried");
@@ -78,18 +78,18 @@ async fn a_person_retries_or_rejects_what_is_held_once() {
 async fn unknown_recipients_are_mailed_again_on_purpose_and_nobody_else() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "gone@x.org"]).await;
     let ends = [Disposition::Unknown, Disposition::Accepted, Disposition::Unknown];
     ledger.commit(outcomes(seqs.iter().zip(ends).map(|(seq, end)| outcome(run, *seq, end)).collect())).await.expect("ends");
     ledger.close_run(run, 0, 5).await.expect("closed");
-    let resumption = Resumption { token: Some("t1".to_owned()), held: HeldFate::Retry, resends_unknown: true };
+    let resumption = Resumption { token: Some("t1".to_owned()), held: Some(ResumeHeld::Retry), resends_unknown: true };
     ledger.resume(run, resumption, 9).await.expect("resumed");
     // Even across a kill, whatever the policy: it was requested on purpose.
     let killed = folder.killed_copy();
     let ledger = killed.open();
-    let record = begin(&ledger, UnknownPolicy::Skip).await;
+    let record = begin(&ledger, WhenOutcomeIsUnknown::Skip).await;
     assert_eq!((record.closed_at_ms, record.is_reopened), (None, true));
     assert_eq!(ledger.due(run, 1_000_000, 9).await.expect("due"), [], "their fields come from the audience");
     assert_eq!(ledger.next_due(run).await, Ok(None));
@@ -123,7 +123,7 @@ async fn a_run_begins_with_its_request_as_carried_out() {
 async fn recipients_removed_from_the_audience_are_withdrawn() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org"]).await;
     let deferred = || Disposition::Deferred { at_ms: 1, fields: "{}".to_owned() };
     ledger.commit(outcomes(seqs.iter().map(|seq| outcome(run, *seq, deferred())).collect())).await.expect("deferred");

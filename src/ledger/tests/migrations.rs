@@ -145,7 +145,11 @@ async fn of_a_person_in_several_spellings_one_message_is_sent() {
     drop(connection);
     let ledger = folder.open();
     let run = ledger
-        .begin_run(&RunKey::new("default", "spellings", "first"), RunStart { policy: UnknownPolicy::Resend, ..RunStart::default() }, 10)
+        .begin_run(
+            &RunKey::new("default", "spellings", "first"),
+            RunStart { when_outcome_is_unknown: WhenOutcomeIsUnknown::Resend, ..RunStart::default() },
+            10,
+        )
         .await
         .expect("a run")
         .id;

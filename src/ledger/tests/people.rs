@@ -45,7 +45,7 @@ fn files_with_it(folder: &Folder) -> Vec<String> {
 async fn filled() -> (Folder, Ledger, RunId) {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let others: Vec<String> = (0..200).map(|n| format!("p{n}@example.org")).collect();
     let mut people: Vec<&str> = others.iter().map(String::as_str).collect();
     people.insert(100, "Ann.Secret@EXAMPLE.org");
@@ -75,8 +75,8 @@ async fn everything_of_one_person_is_shown() {
     let told = |namespace: Option<&str>| -> Vec<String> {
         let known = reader.known("ANN.secret@example.org", namespace, None).expect("a read");
         let words = known.iter().map(|known| match known {
-            Known::Message(key, row) => format!("{} {}", key.namespace, row.fate),
-            Known::Event(key, event) => format!("{} {}", key.namespace, event.kind),
+            Known::Message { run: key, message: row } => format!("{} {}", key.namespace, row.fate),
+            Known::Event { run: key, event } => format!("{} {}", key.namespace, event.kind),
             Known::Suppression(entry) => format!("{} {} {}", entry.namespace, entry.reason, entry.topic.as_deref().unwrap_or("-")),
         });
         words.collect()
@@ -150,7 +150,7 @@ async fn nobody_is_forgotten_with_other_keys_than_those_of_the_process_that_send
 async fn a_message_that_is_not_over_is_left_to_the_process_that_sends_it() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(&ledger, run, &[WHO, "b@example.org"]).await;
     let later = Disposition::Deferred { at_ms: 1, fields: "{}".to_owned() };
     ledger.commit(outcomes(vec![outcome(run, seqs[0], later.clone())])).await.expect("deferred");
@@ -166,7 +166,7 @@ async fn a_message_that_is_not_over_is_left_to_the_process_that_sends_it() {
     // Where nobody sends, it is ended at once.
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(&ledger, run, &[WHO, "b@example.org"]).await;
     ledger.commit(outcomes(vec![outcome(run, seqs[0], later)])).await.expect("deferred");
     drop(ledger);

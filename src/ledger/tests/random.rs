@@ -27,12 +27,12 @@ struct Modelled {
 #[tokio::test]
 async fn rows_counts_and_sightings_agree_with_a_model() {
     for seed in 1..=6_u64 {
-        let policy = if seed % 2 == 0 { UnknownPolicy::Resend } else { UnknownPolicy::Skip };
+        let policy = if seed % 2 == 0 { WhenOutcomeIsUnknown::Resend } else { WhenOutcomeIsUnknown::Skip };
         live(seed, policy).await;
     }
 }
 
-async fn live(seed: u64, policy: UnknownPolicy) {
+async fn live(seed: u64, policy: WhenOutcomeIsUnknown) {
     let mut dice = Dice(seed);
     let folder = Folder::new();
     let mut model: BTreeMap<String, (u64, Modelled)> = BTreeMap::new();
@@ -43,11 +43,11 @@ async fn live(seed: u64, policy: UnknownPolicy) {
         let mut resend = Vec::new();
         for (seq, message) in model.values_mut().filter(|m| m.1.fate == Fate::Claimed) {
             match policy {
-                UnknownPolicy::Skip => *message = Modelled { fate: Fate::Unknown, fields: false, ..message.clone() },
-                UnknownPolicy::Resend if message.fields => {
+                WhenOutcomeIsUnknown::Skip => *message = Modelled { fate: Fate::Unknown, fields: false, ..message.clone() },
+                WhenOutcomeIsUnknown::Resend if message.fields => {
                     *message = Modelled { fate: Fate::Deferred, resent: message.resent + 1, ..message.clone() };
                 }
-                UnknownPolicy::Resend => resend.push(*seq),
+                WhenOutcomeIsUnknown::Resend => resend.push(*seq),
             }
         }
         let mut index = ledger.recipient_index(run).expect("an index");

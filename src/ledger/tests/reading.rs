@@ -6,7 +6,7 @@ use super::*;
 
 async fn filled(folder: &Folder, messages: usize) -> Ledger {
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let names: Vec<_> = (0..messages).map(|n| format!("p{n}@x.org")).collect();
     let seqs = claim_all(&ledger, run, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let ends = |seqs: &[u64]| {
@@ -77,7 +77,7 @@ async fn a_reader_works_without_a_writer_and_on_copies() {
         assert_eq!(read(&reader, &[]).len(), 10, "{what}");
         // Reading does not stop the next process from sending.
         let ledger = place.open();
-        assert_eq!(begin(&ledger, UnknownPolicy::Skip).await.left_without_outcome, 1, "{what}");
+        assert_eq!(begin(&ledger, WhenOutcomeIsUnknown::Skip).await.left_without_outcome, 1, "{what}");
         assert_eq!(read(&reader, &[Fate::Unknown]).len(), 1, "{what}");
     }
 }
@@ -110,7 +110,7 @@ async fn the_documentation_holds() {
     let documentation = include_str!("../../../docs/ledger.md");
     let folder = Folder::new();
     let ledger = filled(&folder, 4).await;
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     ledger.commit(outcomes(vec![outcome(run, 1, Disposition::Rejected)])).await.expect("an outcome");
     ledger.close_run(run, 0, 1).await.expect("closed");
     for name in folder.ask("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')") {
@@ -133,5 +133,5 @@ async fn the_documentation_holds() {
     }
     // What the page promises about runs whose messages were deleted.
     assert_eq!(folder.ask("SELECT count(*) FROM messages"), ["0"]);
-    assert_eq!(begin(&folder.open(), UnknownPolicy::Skip).await.closed_at_ms, Some(1));
+    assert_eq!(begin(&folder.open(), WhenOutcomeIsUnknown::Skip).await.closed_at_ms, Some(1));
 }

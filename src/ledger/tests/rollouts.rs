@@ -90,7 +90,7 @@ async fn a_rollout_rises_step_by_step_and_survives_each_restart() {
     accept(&ledger, again.id, &["c@example.com"]).await;
     told(&ledger, again.id, 3, EventKind::HardBounce).await;
     assert_eq!(reached(&ledger).await.map(|at| at.bounced), Some(1));
-    let resumption = Resumption { token: Some("t".to_owned()), held: HeldFate::Retry, resends_unknown: false };
+    let resumption = Resumption { token: Some("t".to_owned()), held: Some(ResumeHeld::Retry), resends_unknown: false };
     ledger.resume(again.id, resumption, 10_000).await.expect("resumed");
     let resumed = reached(&ledger).await.expect("a rollout");
     assert_eq!((resumed.bounced, resumed.judged_from.accepted, resumed.ended_before, resumed.share), (0, 3, 2, percent("10")));

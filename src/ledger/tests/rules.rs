@@ -10,7 +10,7 @@ fn deferred(next_attempt_at_ms: i64) -> Disposition {
 async fn people_can_read_what_happened() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let one = ledger.server_id("shop/one").await.expect("a server");
     let two = ledger.server_id("shop/two").await.expect("a server");
     let names = ["a@x.org", "b@x.org", "c@x.org", "d@x.org", "e@x.org", "f@x.org"];
@@ -68,14 +68,14 @@ async fn people_can_read_what_happened() {
 async fn nobody_is_new_after_a_restart() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org"]).await;
     ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("outcomes");
     drop(ledger);
 
     let ledger = folder.open();
     assert_eq!(ledger.find_run(&key()).await.expect("a read").map(|run| run.id), Some(run));
-    let record = begin(&ledger, UnknownPolicy::Skip).await;
+    let record = begin(&ledger, WhenOutcomeIsUnknown::Skip).await;
     assert_eq!((record.id, record.left_without_outcome), (run, 1));
     let mut index = ledger.recipient_index(run).expect("an index");
     for (recipient, sighting) in [
@@ -105,7 +105,7 @@ async fn nobody_is_new_after_a_restart() {
 async fn the_same_name_is_the_same_run_and_another_is_not() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     for (other, same) in [
         (RunKey::new("shop", "news", "first"), true),
         (RunKey::new("shop", "news", "second"), false),
@@ -122,12 +122,12 @@ async fn the_same_name_is_the_same_run_and_another_is_not() {
 async fn a_person_in_two_spellings_is_sent_again_once() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Resend).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Resend).await.id;
     let seqs = claim_all(&ledger, run, &["Ann@x.org", "ann@X.org", "ben@x.org"]).await;
     drop(ledger);
 
     let ledger = folder.open();
-    assert_eq!(begin(&ledger, UnknownPolicy::Resend).await.left_without_outcome, 3);
+    assert_eq!(begin(&ledger, WhenOutcomeIsUnknown::Resend).await.left_without_outcome, 3);
     let mut index = ledger.recipient_index(run).expect("an index");
     assert_eq!(index.unmatched(), seqs);
     assert_eq!(index.look_up("ann@x.org"), Ok(Lookup::Resend { seq: seqs[0], attempt: 1 }));
@@ -142,7 +142,7 @@ async fn a_person_in_two_spellings_is_sent_again_once() {
 async fn resend_sends_what_was_left_and_counts_it() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Resend).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Resend).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
     // a is left on its first attempt, b on its second (its fields are stored), c, d and e are left and then: no longer in the
     // audience, template fails, left once more.
@@ -152,7 +152,7 @@ async fn resend_sends_what_was_left_and_counts_it() {
     drop(ledger);
 
     let ledger = folder.open();
-    let record = begin(&ledger, UnknownPolicy::Resend).await;
+    let record = begin(&ledger, WhenOutcomeIsUnknown::Resend).await;
     assert_eq!(record.left_without_outcome, 5);
     let due = ledger.due(run, 1_000, 10).await.expect("due");
     let fields = Some("{\"name\":\"Ann\"}".to_owned());
@@ -173,7 +173,7 @@ async fn resend_sends_what_was_left_and_counts_it() {
     drop(ledger);
 
     let ledger = folder.open();
-    assert_eq!(begin(&ledger, UnknownPolicy::Resend).await.left_without_outcome, 2);
+    assert_eq!(begin(&ledger, WhenOutcomeIsUnknown::Resend).await.left_without_outcome, 2);
     let mut index = ledger.recipient_index(run).expect("an index");
     assert_eq!(index.unmatched(), [seqs[2], seqs[4]]);
     assert_eq!(index.look_up("e@x.org"), Ok(Lookup::Resend { seq: seqs[4], attempt: 1 }));
@@ -197,9 +197,9 @@ async fn resend_sends_what_was_left_and_counts_it() {
 async fn beginning_again_leaves_what_this_process_has_in_flight() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
-    assert_eq!(begin(&ledger, UnknownPolicy::Skip).await.left_without_outcome, 0);
+    assert_eq!(begin(&ledger, WhenOutcomeIsUnknown::Skip).await.left_without_outcome, 0);
     assert_eq!(ledger.recipient_index(run).expect("an index").look_up("a@x.org"), Ok(Lookup::Claimed));
     ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("the outcome arrives");
 }
@@ -208,7 +208,7 @@ async fn beginning_again_leaves_what_this_process_has_in_flight() {
 async fn what_is_due_is_given_once() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org"]).await;
     let times = [300, 100, 200];
@@ -241,7 +241,7 @@ async fn what_is_due_is_given_once() {
 async fn a_try_that_was_not_made_does_not_count() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Resend).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Resend).await.id;
     let server = ledger.server_id("shop/two").await.expect("a server");
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org"]).await;
     let fields = String::new;
@@ -271,13 +271,13 @@ async fn a_run_whose_claims_all_came_back_unsent_has_sent_nothing() {
     ] {
         let folder = Folder::new();
         let ledger = folder.open();
-        let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+        let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
         let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org"]).await;
         let ended = seqs.into_iter().zip(ends.clone()).map(|(seq, end)| outcome(run, seq, end)).collect();
         ledger.commit(outcomes(ended)).await.expect("outcomes");
         drop(ledger);
         for _ in 0..2 {
-            let record = begin(&folder.open(), UnknownPolicy::Skip).await;
+            let record = begin(&folder.open(), WhenOutcomeIsUnknown::Skip).await;
             assert_eq!(record.has_sent, has_sent, "{ends:?}");
         }
     }
@@ -287,7 +287,7 @@ async fn a_run_whose_claims_all_came_back_unsent_has_sent_nothing() {
 async fn fields_are_kept_only_while_a_try_is_ahead() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
     let cases = [
         (Disposition::Accepted, true),
@@ -336,7 +336,7 @@ async fn generations_outlive_deletion() {
 async fn usage_is_kept_by_minute_and_later_by_hour() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let server = ledger.server_id("shop/one").await.expect("a server");
     let keys: Arc<[Arc<str>]> = Arc::from([Arc::from("server/shop/one"), Arc::from("plan shop/pro for shop")]);
     let send = |minute: i64, messages: usize| {
@@ -351,7 +351,7 @@ async fn usage_is_kept_by_minute_and_later_by_hour() {
         let ledger = ledger.clone();
         async move {
             let usage = ledger.usage_since(0).await.expect("usage");
-            usage.into_iter().filter(|u| u.0 == "server/shop/one").map(|u| (u.1, u.2)).collect::<Vec<_>>()
+            usage.into_iter().filter(|used| used.key == "server/shop/one").map(|used| (used.minute, used.messages)).collect::<Vec<_>>()
         }
     };
     assert_eq!(of_server().await, [(100, 3), (101, 4), (119, 1), (day, 8)]);
@@ -365,8 +365,8 @@ async fn usage_is_kept_by_minute_and_later_by_hour() {
         "what left the longest window is one row for each day"
     );
     let all = ledger.usage_since(0).await.expect("usage");
-    assert!(all.iter().filter(|u| u.0 != "server/shop/one").all(|u| u.1 >= day), "only servers have days: {all:?}");
-    let days: Vec<_> = ledger.days().await.expect("days").into_iter().map(|(_, day, messages)| (day, messages)).collect();
+    assert!(all.iter().filter(|used| used.key != "server/shop/one").all(|used| used.minute >= day), "only servers have days: {all:?}");
+    let days: Vec<_> = ledger.days().await.expect("days").into_iter().map(|of| (of.day, of.messages)).collect();
     assert_eq!(days, [(0, 8), (1, 8), (3, 1), (33, 1)]);
     send(6 * 366 * day, 1).await.expect("claims");
     assert_eq!(of_server().await, [(6 * 366 * day, 1)], "after five years they are gone");
@@ -380,7 +380,7 @@ async fn usage_follows_what_was_written_and_what_a_kill_left() {
     let minute = 60_000;
     {
         let ledger = folder.open();
-        let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+        let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
         let id = ledger.server_id(&server).await.expect("a server");
         let claims = ["a@x.org", "b@x.org", "c@x.org"].map(|who| Claim { usage_keys: Arc::clone(&keys), ..claim(run, id, who) });
         ledger.commit(Commit { claims: claims.to_vec(), now_ms: 100 * minute, ..Commit::default() }).await.expect("claims");
@@ -388,18 +388,23 @@ async fn usage_follows_what_was_written_and_what_a_kill_left() {
         let usage_moves = [Some(102), None].map(|to_minute| UsageMove { usage_keys: Arc::clone(&keys), from_minute: 100, to_minute });
         let commit = Commit { usage_moves: usage_moves.to_vec(), now_ms: 102 * minute, ..Commit::default() };
         ledger.commit(commit).await.expect("moved");
-        let of = |key: &Arc<str>| (key.to_string(), 100, 1);
+        let of = |key: &Arc<str>| Usage { key: key.to_string(), minute: 100, messages: 1 };
         let usage = ledger.usage_since(0).await.expect("usage");
-        assert_eq!(usage.iter().filter(|u| u.1 == 100).cloned().collect::<Vec<_>>(), [of(&plan), of(&server)]);
-        assert_eq!(usage.iter().filter(|u| u.1 == 102).count(), 2);
+        assert_eq!(usage.iter().filter(|used| used.minute == 100).cloned().collect::<Vec<_>>(), [of(&plan), of(&server)]);
+        assert_eq!(usage.iter().filter(|used| used.minute == 102).count(), 2);
     }
     for now in [105, 107] {
         // Those without an outcome were claimed in minute 100 and may have been written until now; they are counted so once.
         let ledger = folder.open();
         ledger.begin_run(&key(), RunStart { limits: vec![plan.clone()], ..RunStart::default() }, now * minute).await.expect("it goes on");
-        let usage: Vec<_> = ledger.usage_since(0).await.expect("usage").into_iter().filter(|u| u.0 == *server && u.2 > 0).collect();
-        let sum: u64 = usage.iter().map(|u| u.2).sum();
-        assert_eq!((sum, usage.iter().any(|u| u.1 == 105), usage.iter().any(|u| u.1 == 107)), (4, true, false), "{usage:?}");
+        let usage: Vec<_> =
+            ledger.usage_since(0).await.expect("usage").into_iter().filter(|used| used.key == *server && used.messages > 0).collect();
+        let sum: u64 = usage.iter().map(|used| used.messages).sum();
+        assert_eq!(
+            (sum, usage.iter().any(|used| used.minute == 105), usage.iter().any(|used| used.minute == 107)),
+            (4, true, false),
+            "{usage:?}"
+        );
     }
 }
 
@@ -407,7 +412,7 @@ async fn usage_follows_what_was_written_and_what_a_kill_left() {
 async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
     assert_eq!(kind(ledger.close_run(run, 0, 5).await), Some(LedgerErrorKind::Conflict));
     ledger.commit(outcomes(vec![outcome(run, seqs[0], Disposition::Accepted)])).await.expect("an outcome");
@@ -415,7 +420,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
     ledger.close_run(run, 0, 5).await.expect("closed");
     ledger.close_run(run, 0, 6).await.expect("closed already");
     drop(ledger);
-    let record = begin(&folder.open(), UnknownPolicy::Skip).await;
+    let record = begin(&folder.open(), WhenOutcomeIsUnknown::Skip).await;
     let expected = RunRecord {
         id: run,
         key: key(),
@@ -442,7 +447,7 @@ async fn a_run_is_closed_once_and_only_when_all_have_an_end() {
 async fn long_texts_are_cut_and_bad_rows_bounded() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
     let reply = Some("ä".repeat(300));
     ledger.commit(outcomes(vec![OutcomeRecord { reply, ..outcome(run, seqs[0], Disposition::Rejected) }])).await.expect("an outcome");
@@ -460,7 +465,7 @@ fn the_index_grows_and_stays_right() {
     let folder = Folder::new();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let ledger = folder.open();
-    let run = runtime.block_on(begin(&ledger, UnknownPolicy::Skip)).id;
+    let run = runtime.block_on(begin(&ledger, WhenOutcomeIsUnknown::Skip)).id;
     let names: Vec<_> = (0..9_000).map(|n| format!("person{n}@example.org")).collect();
     let claimed: Vec<_> = names.iter().take(3_000).map(String::as_str).collect();
     runtime.block_on(claim_all(&ledger, run, &claimed));

@@ -52,7 +52,7 @@ fn resumes(token: &str, namespace: Option<&str>) -> Vec<PauseChange> {
 async fn what_came_back_counts_in_the_hour_of_its_message_and_once() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let (first, second) = (100 * HOUR_MS + 7, 130 * HOUR_MS);
     let seqs = send(
         &ledger,
@@ -92,7 +92,7 @@ async fn what_came_back_counts_in_the_hour_of_its_message_and_once() {
 async fn a_pause_outlives_a_kill_and_ends_once() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let at = 500 * HOUR_MS + 1_000;
     send(&ledger, run, &[("a@x.org", Disposition::Rejected), ("b@x.org", Disposition::Accepted)], at).await;
     // Twice, as by a process that did not learn that the first was written.
@@ -121,7 +121,7 @@ async fn a_pause_outlives_a_kill_and_ends_once() {
 async fn messages_are_judged_anew_from_the_end_of_a_pause() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let at = 500 * HOUR_MS + 1_000;
     let before = send(&ledger, run, &[("a@x.org", Disposition::Rejected), ("b@x.org", Disposition::Accepted)], at).await;
     ledger.change_pauses(vec![begins(None, Some(at + 5))], at + 1).await.expect("begun");
@@ -151,7 +151,7 @@ async fn messages_are_judged_anew_from_the_end_of_a_pause() {
 async fn old_hours_become_days() {
     let folder = Folder::new();
     let ledger = folder.open();
-    let run = begin(&ledger, UnknownPolicy::Skip).await.id;
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     for (hour, person) in [(1, "a@x.org"), (30, "b@x.org"), (40, "c@x.org"), (24 * 60, "d@x.org")] {
         send(&ledger, run, &[(person, Disposition::Accepted)], hour * HOUR_MS + 5).await;
     }
