@@ -33,6 +33,13 @@ pub fn spread(delay: Duration, part: f64, chance: f64) -> Duration {
     delay.mul_f64(1.0 - part + 2.0 * part * chance)
 }
 
+/// A delay in milliseconds, lengthened or shortened by up to a tenth.
+#[must_use]
+pub fn spread_ms(delay_ms: i64, chance: f64) -> i64 {
+    let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
+    i64::try_from(spread(delay, 0.1, chance).as_millis()).unwrap_or(i64::MAX)
+}
+
 /// A delay, randomly lengthened or shortened by up to a fifth.
 #[must_use]
 pub fn jittered(delay: Duration) -> Duration {
@@ -42,10 +49,9 @@ pub fn jittered(delay: Duration) -> Duration {
 /// A random number from 0 to 1.
 #[must_use]
 pub fn chance() -> f64 {
-    let mut byte = [0_u8];
-    // Without randomness there is no jitter; nothing else depends on it.
-    let _ = getrandom::fill(&mut byte);
-    f64::from(byte[0]) / 255.0
+    // The system is asked rather than a generator of `rand`, which panics where the system has nothing to seed it with. Without
+    // randomness there is no jitter; nothing else depends on it.
+    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration as StdDuration};
 
-use super::observe::spread;
 use crate::{
-    backoff::Backoff,
+    backoff::{Backoff, spread_ms},
     chance::jitter,
     dns::{Check, Purpose, Subject, Verdict},
     resources::{Blocker, Condition, ConditionStatus, ConditionType, Key, Reason},
@@ -95,7 +94,7 @@ impl IdentityObservation {
             valid_for.clamp(LOOK_MIN, LOOK_MAX)
         };
         let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        self.next_at_ms = now_ms.saturating_add(spread(pause, jitter(seed, &key.to_string(), self.looks)));
+        self.next_at_ms = now_ms.saturating_add(spread_ms(pause, jitter(seed, &key.to_string(), self.looks)));
         let records: Vec<Record> = checks.iter().filter(|check| check.is_needed).map(Record::of).collect();
         let is_news = self.note_keys(checks) || self.last.as_ref() != Some(&summary) || self.records != records;
         self.records = records;

@@ -1,10 +1,10 @@
 //! Observed state: probes and send failures, kept as small state machines. Pure.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration as StdDuration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{feedback::WebhookObservation, identity::IdentityObservation};
 use crate::{
-    backoff::{self, Backoff},
+    backoff::{Backoff, spread_ms},
     chance::jitter,
     providers::Quota,
     report::Report,
@@ -193,7 +193,8 @@ impl ServerObservation {
             return Some(0);
         }
         let name = key.to_string();
-        let spread = |delay: i64| spread(delay, jitter(seed, &name, self.probes));
+        // So that a thousand servers are not probed at once.
+        let spread = |delay: i64| spread_ms(delay, jitter(seed, &name, self.probes));
         if let Some(open) = &self.send_failure
             && self.last_probe_began_ms < open.at_ms
         {
@@ -215,10 +216,4 @@ impl ServerObservation {
 fn backoff_ms(probe: &EffectiveProbe, failures: u32) -> i64 {
     let backoff = Backoff { first: probe.retry_after.std(), max: probe.interval.std() };
     i64::try_from(backoff.delay(failures).as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Spreads a delay by up to a tenth, so that a thousand servers are not probed at once.
-pub(super) fn spread(delay_ms: i64, chance: f64) -> i64 {
-    let delay = StdDuration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
-    i64::try_from(backoff::spread(delay, 0.1, chance).as_millis()).unwrap_or(i64::MAX)
 }
